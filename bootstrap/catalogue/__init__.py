@@ -1,0 +1,33 @@
+"""What is known of each release: materials, products, known-good hashes, read from steps/."""
+
+from bootstrap.catalogue.data import data_dir
+from bootstrap.catalogue.schema import Entry, Known, Seed, Source, StepFile
+from bootstrap.catalogue.steps import (
+    EMBEDDED,
+    RELEASES,
+    all_steps,
+    arch_name,
+    architectures,
+    find,
+    releases,
+    steps_of,
+    tree_files,
+)
+
+__all__ = [
+    "EMBEDDED",
+    "RELEASES",
+    "Entry",
+    "Known",
+    "Seed",
+    "Source",
+    "StepFile",
+    "all_steps",
+    "arch_name",
+    "architectures",
+    "data_dir",
+    "find",
+    "releases",
+    "steps_of",
+    "tree_files",
+]
