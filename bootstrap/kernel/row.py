@@ -1,0 +1,165 @@
+"""What one row of a system call table holds.
+
+A row couples a call's name, its typed arguments, the handler, how strace prints it, how far it is
+supported and a note where that is not fully. After gVisor's table
+(pkg/sentry/syscalls/linux/linux64.go) and blink's (blink/syscall.c).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+
+class Support(Enum):
+    """How far a call does what Linux does."""
+
+    FULL = "full"
+    """As Linux, for everything a guest of this kernel can ask."""
+    PARTIAL = "partial"
+    """As Linux for the cases the note gives; any other case stops the run or fails as noted."""
+    REFUSED = "refused"
+    """Known by name only: calling it stops the run."""
+
+
+class Width(Enum):
+    """How a register becomes an argument: what C's conversion to the parameter's type does."""
+
+    RAW = "register, unsigned"
+    U32 = "low 32 bits, unsigned"
+    S32 = "low 32 bits, signed"
+    S64 = "64 bits, signed"
+
+
+class Kind(Enum):
+    """The type of an argument: its width, and what it means to whoever prints it."""
+
+    FD = "fd", Width.S32
+    DIRFD = "dirfd", Width.S32
+    INT = "int", Width.S32
+    UINT = "uint", Width.U32
+    UID = "uid", Width.S32
+    MODE = "mode", Width.U32
+    SIZE = "size", Width.RAW
+    PTR = "ptr", Width.RAW
+    OFF32 = "off32", Width.S32
+    """A signed 32-bit file offset."""
+    OFF64 = "off64", Width.S64
+    """A signed 64-bit file offset in one register."""
+    OFF_LOW = "off_low", Width.U32
+    """Low half of an offset in two registers; the next argument is OFF_HIGH."""
+    OFF_HIGH = "off_high", Width.U32
+    PATH = "path", Width.RAW
+    """Address of a NUL-terminated guest path."""
+    STRING_OUT = "string_out", Width.RAW
+    """Address where the call stores a string; its length comes from the result."""
+    BUFFER_IN = "buffer_in", Width.RAW
+    """Address of bytes the call reads; the next argument is their number."""
+    BUFFER_OUT = "buffer_out", Width.RAW
+    """Address where the call stores as many bytes as it returns."""
+    IOV_IN = "iov_in", Width.RAW
+    IOV_OUT = "iov_out", Width.RAW
+    """Address of an array of struct iovec; the next argument is its length."""
+    STRINGS = "strings", Width.RAW
+    """Address of argv, a NULL-terminated array of string addresses."""
+    ENVIRONMENT = "environment", Width.RAW
+    STATUS_OUT = "status_out", Width.RAW
+    """Address where a wait call stores an int wait status."""
+    STAT_OUT = "stat_out", Width.RAW
+    UTSNAME_OUT = "utsname_out", Width.RAW
+    OFFSET_OUT = "offset_out", Width.RAW
+    """Address where _llseek stores a 64-bit offset."""
+    DIRENTS_OUT = "dirents_out", Width.RAW
+    OPEN_FLAGS = "open_flags", Width.U32
+    AT_FLAGS = "at_flags", Width.U32
+    ACCESS_MODE = "access_mode", Width.S32
+    WHENCE = "whence", Width.U32
+    WAIT_OPTIONS = "wait_options", Width.S32
+    CLONE_FLAGS = "clone_flags", Width.RAW
+    PROT = "prot", Width.U32
+    MAP_FLAGS = "map_flags", Width.U32
+    FCNTL_CMD = "fcntl_cmd", Width.U32
+    FCNTL_ARG = "fcntl_arg", Width.RAW
+    IOCTL_CMD = "ioctl_cmd", Width.U32
+
+    def __init__(self, label: str, width: Width) -> None:
+        self.label = label
+        self.width = width
+
+
+class Result(Enum):
+    """How a successful result is printed."""
+
+    INT = "int"
+    HEX = "hex"
+    OCTAL = "octal"
+    NONE = "none"
+    """The call does not return."""
+    FCNTL = "fcntl"
+    """Depends on the fcntl command."""
+
+
+class Arg(NamedTuple):
+    """One argument: its kind and its name in the manual page."""
+
+    kind: Kind
+    name: str
+
+
+def _u32(value: int) -> int:
+    return value & 0xFFFFFFFF
+
+
+def _s32(value: int) -> int:
+    return ((value & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
+
+
+def _s64(value: int) -> int:
+    return ((value & 0xFFFFFFFFFFFFFFFF) ^ 0x8000000000000000) - 0x8000000000000000
+
+
+_CONVERTERS: dict[Width, Callable[[int], int] | None] = {
+    Width.RAW: None,
+    Width.U32: _u32,
+    Width.S32: _s32,
+    Width.S64: _s64,
+}
+
+Handler = Callable[..., Any]
+"""handler(process, *arguments) -> int, or a control object of kernel.process; raises LinuxError.
+
+The argument count differs from row to row, so the type cannot say more; Row checks the arity.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system call."""
+
+    name: str
+    args: tuple[Arg, ...]
+    handler: Handler | None
+    """None: calling it stops the run."""
+    level: Support = Support.FULL
+    note: str = ""
+    result: Result = Result.INT
+    converters: tuple[Callable[[int], int] | None, ...] = field(init=False, repr=False)
+    """Per argument, what turns the register into the argument; None where it passes as it is."""
+
+    def __post_init__(self) -> None:
+        if (self.handler is None) != (self.level is Support.REFUSED):
+            raise ValueError(f"{self.name}: refused and without a handler are the same thing")
+        if self.level is not Support.FULL and not self.note:
+            raise ValueError(f"{self.name}: a row that is not fully supported says why")
+        converters = tuple(_CONVERTERS[arg.kind.width] for arg in self.args)
+        object.__setattr__(self, "converters", converters)
+
+    def arguments(self, registers: Sequence[int]) -> list[int]:
+        """The handler's arguments from the argument registers (unsigned, register width)."""
+        return [
+            value if convert is None else convert(value)
+            for convert, value in zip(self.converters, registers, strict=False)
+        ]
+
+
+__all__ = ["Arg", "Handler", "Kind", "Result", "Row", "Support", "Width"]
