@@ -1,0 +1,129 @@
+"""Layouts of the structures that system calls store in guest memory.
+
+All are little-endian and laid out as on x86: Linux, arch/x86/include/uapi/asm/stat.h,
+arch/x86/include/asm/compat.h (struct compat_stat), arch/x86/include/uapi/asm/stat.h (stat64),
+include/uapi/linux/utsname.h, fs/readdir.c (struct linux_dirent, linux_dirent64),
+include/uapi/linux/uio.h (struct iovec).
+"""
+
+import builtins
+from collections.abc import Callable
+from dataclasses import dataclass
+from struct import Struct
+from typing import NamedTuple
+
+
+class StatFields(NamedTuple):
+    """What stat(2) tells of a file, in bytes and counts; owner, group and times are always 0."""
+
+    dev: int
+    ino: int
+    mode: int
+    nlink: int
+    rdev: int
+    size: int
+
+    @property
+    def blocks(self) -> int:
+        """512-byte units, in whole blocks of BLOCK_SIZE bytes."""
+        return (self.size + BLOCK_SIZE - 1) // BLOCK_SIZE * (BLOCK_SIZE // 512)
+
+
+BLOCK_SIZE = 4096
+"""st_blksize."""
+
+_STAT_I386 = Struct("<IIHHHHIIII24x8x")
+_STAT64_I386 = Struct("<Q4xIIIIIQ4xqIQ24xQ")
+_STAT_X86_64 = Struct("<QQQIII4xQqqq48x24x")
+
+MAX_NON_LFS = (1 << 31) - 1
+"""Largest file that the 32-bit struct stat and off_t can tell of (include/linux/fs.h)."""
+
+
+def _pack_stat_i386(s: StatFields) -> bytes:
+    if s.size > MAX_NON_LFS or s.ino >> 32 or s.nlink >> 16:
+        raise OverflowError("a field does not fit the 32-bit struct stat")
+    return _STAT_I386.pack(
+        s.dev, s.ino, s.mode, s.nlink, 0, 0, s.rdev, s.size, BLOCK_SIZE, s.blocks
+    )
+
+
+def _pack_stat64_i386(s: StatFields) -> bytes:
+    low_ino = s.ino & 0xFFFFFFFF
+    return _STAT64_I386.pack(
+        s.dev, low_ino, s.mode, s.nlink, 0, 0, s.rdev, s.size, BLOCK_SIZE, s.blocks, s.ino
+    )
+
+
+def _pack_stat_x86_64(s: StatFields) -> bytes:
+    return _STAT_X86_64.pack(
+        s.dev, s.ino, s.nlink, s.mode, 0, 0, s.rdev, s.size, BLOCK_SIZE, s.blocks
+    )
+
+
+@dataclass(frozen=True)
+class StatLayout:
+    """One ABI's struct stat: how to pack it, and where a printer finds what it shows."""
+
+    bytes: int
+    pack: Callable[[StatFields], builtins.bytes]
+    """Raises OverflowError for a file that the structure cannot tell of."""
+    mode_at: int
+    mode_bytes: int
+    size_at: int
+    size_bytes: int
+    rdev_at: int
+
+    def mode_and_size(self, raw: builtins.bytes) -> tuple[int, int]:
+        """(st_mode, st_size) of a packed structure."""
+        mode = raw[self.mode_at : self.mode_at + self.mode_bytes]
+        size = raw[self.size_at : self.size_at + self.size_bytes]
+        return int.from_bytes(mode, "little"), int.from_bytes(size, "little")
+
+
+STAT_I386 = StatLayout(64, _pack_stat_i386, 8, 2, 20, 4, 16)
+STAT64_I386 = StatLayout(96, _pack_stat64_i386, 16, 4, 44, 8, 32)
+STAT_X86_64 = StatLayout(144, _pack_stat_x86_64, 24, 4, 48, 8, 40)
+
+
+@dataclass(frozen=True)
+class Word:
+    """The structures whose layout follows the size of a C long and of a pointer."""
+
+    size: int
+    """Bytes in a pointer."""
+    max_signed: int
+    """LONG_MAX."""
+    pointer: Struct
+    iovec: Struct
+    """iov_base, iov_len."""
+    dirent: Struct
+    """Head of struct linux_dirent: d_ino, d_off, d_reclen; the name follows."""
+
+
+WORD_32 = Word(4, (1 << 31) - 1, Struct("<I"), Struct("<II"), Struct("<IIH"))
+WORD_64 = Word(8, (1 << 63) - 1, Struct("<Q"), Struct("<QQ"), Struct("<QQH"))
+
+_DIRENT64 = Struct("<QqHB")
+
+
+def pack_dirent(word: Word, ino: int, cookie: int, name: bytes, kind: int) -> bytes:
+    """One struct linux_dirent (getdents): the type is in the record's last byte."""
+    size = -(-(word.dirent.size + len(name) + 2) // word.size) * word.size
+    head = word.dirent.pack(ino, cookie, size) + name
+    return head.ljust(size - 1, b"\0") + bytes([kind])
+
+
+def pack_dirent64(ino: int, cookie: int, name: bytes, kind: int) -> bytes:
+    """One struct linux_dirent64 (getdents64)."""
+    size = -(-(_DIRENT64.size + len(name) + 1) // 8) * 8
+    return (_DIRENT64.pack(ino, cookie, size, kind) + name).ljust(size, b"\0")
+
+
+UTS_FIELD = 65
+"""Bytes in each field of struct utsname, its NUL included (__NEW_UTS_LEN + 1)."""
+
+
+def pack_utsname(fields: tuple[bytes, ...]) -> bytes:
+    """struct new_utsname (six fields) or old_utsname (the first five)."""
+    return b"".join(field.ljust(UTS_FIELD, b"\0") for field in fields)
