@@ -1,0 +1,61 @@
+# `make` sets everything up and runs the main job; `make test` sets up, checks and tests.
+# Needs Python 3.11 or later, git and make. Everything is installed into .venv, nothing elsewhere.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# What an install depends on. hot.c is the optional native library, built in place.
+INPUTS := pyproject.toml setup.py bootstrap/__init__.py $(wildcard bootstrap/engine/hot.c)
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := verify
+.DELETE_ON_ERROR:
+.PHONY: verify setup test check lint unit bench wheel clean
+
+verify: setup
+	@$(BIN)/bootstrap verify
+
+setup: $(VENV)/installed
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "make: '$(PYTHON)' is not Python 3.11 or later (it says: $$($(PYTHON) --version 2>&1 | head -n 1))."; \
+	  echo "      Name one that is: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Making a virtual environment in $(VENV) ($$($(PYTHON) --version))"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "make: '$(PYTHON) -m venv' failed; on Debian and Ubuntu, install python3-venv first."; exit 1; }
+
+$(VENV)/installed: $(BIN)/python $(INPUTS)
+	@echo "Installing bootstrap-emulator and what it needs"
+	@$(PIP) install --editable .
+	@$(BIN)/python -c 'from glob import glob; print("Native hot path: " + (glob("bootstrap/engine/_hot*.so") or ["not built (no C compiler); the Python path is used"])[0])'
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	@echo "Installing what the checks and tests need"
+	@$(PIP) install --editable '.[test,dev]'
+	@touch $@
+
+# pytest last, so that its closing line is the last line.
+test: lint unit
+
+lint: $(VENV)/installed-test
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { echo "make: run '$(BIN)/ruff format' on the files named by '$(BIN)/ruff format --check'"; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+unit: $(VENV)/installed-test
+	@$(BIN)/python -m pytest -q -n 2
+
+bench: $(VENV)/installed-test
+	@$(BIN)/python -m tests.bench
+
+wheel: setup
+	@$(PIP) wheel --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -f bootstrap/engine/_hot*.so bootstrap/engine/_hot*.pyd
+	find bootstrap tests -name __pycache__ -type d -prune -exec rm -rf {} +
