@@ -1,0 +1,280 @@
+/* The native hot path: the TLB hook and the four system calls that make up nearly all of a
+ * bootstrap (read, write, brk, lseek), on files held in memory.
+ *
+ * It only ever does what bootstrap/kernel does in Python, and declines everything that is not
+ * plain: then hot_trap calls `slow`, which is that Python code, the specification. Nothing here
+ * allocates, frees, resizes or names a file; every pointer is lent by Python, and taken back
+ * (hot.py: sync) before Python looks at the same things.
+ *
+ * Plain C99, no Python.h: loaded with ctypes. Function pointers of libunicorn are passed in, so
+ * nothing is linked.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef _WIN32
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+
+enum { PAGE_SHIFT = 12, PAGE_SIZE = 1 << PAGE_SHIFT };
+/* Page flags, as in bootstrap/kernel/memory.py. */
+enum { P_READ = 1, P_WRITE = 2, P_EXEC = 4, P_DIRTY = 8, P_FETCHED = 16 };
+/* File flags, as in bootstrap/engine/hot.py. */
+enum { F_READ = 1, F_WRITE = 2, F_APPEND = 4 };
+/* uc_mem_type and uc_prot of unicorn.h. */
+enum { MEM_READ = 16, MEM_WRITE = 17, MEM_FETCH = 18 };
+enum { PROT_R = 1, PROT_W = 2, PROT_X = 4 };
+enum { MAX_RW = 0x7ffff000 };
+
+typedef struct { uint64_t paddr; int perms; } tlb_entry;
+
+typedef struct {
+    uint64_t start, end;
+    uint8_t *host;  /* the bytes */
+    uint8_t *pages; /* one byte of flags a page */
+} hot_extent;
+
+typedef struct {
+    uint8_t *data;
+    uint64_t size, capacity;
+    uint64_t written; /* calls that changed the content */
+} hot_inode;
+
+typedef struct {
+    hot_inode *inode;
+    uint64_t offset;
+    uint64_t flags;
+} hot_file;
+
+typedef struct {
+    /* libunicorn */
+    int (*reg_read_batch)(void *uc, const int *regs, void **values, int count);
+    int (*reg_write_batch)(void *uc, const int *regs, void *const *values, int count);
+    /* Python: handles the trap whose arguments are in `args` */
+    void (*slow)(void);
+    /* registers: number, then six arguments; and the ones to write back */
+    const int *arg_regs;
+    const int *result_regs;
+    void *arg_values[9];
+    void *result_values[4];
+    uint64_t args[9];
+    uint64_t results[4];
+    int64_t arg_count, result_count;
+    uint64_t word_mask;
+    int64_t trap_number; /* the interrupt that is a system call; -1: the instruction hook is used */
+    int64_t interrupt;   /* the last interrupt's number, for `slow` */
+    /* system call numbers */
+    uint64_t nr_read, nr_write, nr_brk, nr_lseek;
+    /* memory */
+    const hot_extent *extents;
+    int64_t extent_count, last_extent;
+    uint64_t brk_start, brk_now, brk_limit, heap_flags;
+    /* descriptors: null where only Python may serve */
+    hot_file *const *files;
+    int64_t file_count;
+    /* what happened */
+    uint64_t served;
+    uint64_t fills;
+    uint64_t fault_addr;
+    int64_t fault_type;
+    uint64_t calls[4];
+} hot_state;
+
+EXPORT const int64_t hot_state_size = sizeof(hot_state);
+
+static const hot_extent *find(hot_state *s, uint64_t addr)
+{
+    const hot_extent *e = s->extents + s->last_extent;
+    if (s->last_extent < s->extent_count && e->start <= addr && addr < e->end)
+        return e;
+    for (int64_t i = 0; i < s->extent_count; i++) {
+        e = s->extents + i;
+        if (e->start <= addr && addr < e->end) {
+            s->last_extent = i;
+            return e;
+        }
+    }
+    return NULL;
+}
+
+/* unicorn.h: uc_cb_tlbevent_t. Guest-physical is guest-virtual; see kernel/memory.py for the flags.
+ * A page is writable in the TLB only once it is dirty, and executable only once it was fetched
+ * from: Unicorn then keeps its slow store path, which finds modified code, to pages with code. */
+EXPORT bool hot_tlb_fill(void *uc, uint64_t addr, int type, tlb_entry *out, hot_state *s)
+{
+    (void)uc;
+    s->fills++;
+    const hot_extent *e = find(s, addr);
+    if (e) {
+        uint8_t *flags = e->pages + ((addr - e->start) >> PAGE_SHIFT);
+        int need = type == MEM_WRITE ? P_WRITE : type == MEM_FETCH ? P_EXEC : P_READ;
+        if (*flags & need) {
+            if (type == MEM_WRITE)
+                *flags |= P_DIRTY;
+            else if (type == MEM_FETCH)
+                *flags |= P_FETCHED;
+            out->paddr = addr & ~(uint64_t)(PAGE_SIZE - 1);
+            out->perms = ((*flags & P_READ) ? PROT_R : 0) |
+                         ((*flags & P_WRITE) && (*flags & P_DIRTY) ? PROT_W : 0) |
+                         ((*flags & P_EXEC) && (*flags & P_FETCHED) ? PROT_X : 0);
+            return true;
+        }
+    }
+    s->fault_addr = addr;
+    s->fault_type = type;
+    return false;
+}
+
+/* Host memory behind [addr, addr+size) if it lies in one extent and every page has `need` and none
+ * of `avoid`; else null. */
+static uint8_t *span(hot_state *s, uint64_t addr, uint64_t size, int need, int avoid)
+{
+    const hot_extent *e = find(s, addr);
+    if (!e || size > e->end - addr)
+        return NULL;
+    uint64_t first = (addr - e->start) >> PAGE_SHIFT;
+    uint64_t last = (addr + size - 1 - e->start) >> PAGE_SHIFT;
+    for (uint64_t i = first; i <= last; i++)
+        if ((e->pages[i] & (need | avoid)) != need)
+            return NULL;
+    if (need & P_WRITE)
+        for (uint64_t i = first; i <= last; i++)
+            e->pages[i] |= P_DIRTY;
+    return e->host + (addr - e->start);
+}
+
+static hot_file *file_of(hot_state *s, uint64_t fd, uint64_t need)
+{
+    fd &= 0xffffffffu;
+    if (fd >= (uint64_t)s->file_count)
+        return NULL;
+    hot_file *f = s->files[fd];
+    return f && (f->flags & need) ? f : NULL;
+}
+
+static bool do_read(hot_state *s, uint64_t fd, uint64_t buf, uint64_t count, uint64_t *result)
+{
+    hot_file *f = file_of(s, fd, F_READ);
+    if (!f || count == 0 || count > MAX_RW)
+        return false;
+    hot_inode *n = f->inode;
+    uint64_t left = f->offset < n->size ? n->size - f->offset : 0;
+    if (count > left)
+        count = left;
+    if (count) {
+        uint8_t *to = span(s, buf, count, P_WRITE, P_FETCHED);
+        if (!to)
+            return false;
+        memcpy(to, n->data + f->offset, count);
+        f->offset += count;
+    }
+    *result = count;
+    return true;
+}
+
+static bool do_write(hot_state *s, uint64_t fd, uint64_t buf, uint64_t count, uint64_t *result)
+{
+    hot_file *f = file_of(s, fd, F_WRITE);
+    if (!f || count == 0 || count > MAX_RW)
+        return false;
+    hot_inode *n = f->inode;
+    uint64_t at = (f->flags & F_APPEND) ? n->size : f->offset;
+    if (at > n->size || count > n->capacity - at)
+        return false;
+    const uint8_t *from = span(s, buf, count, P_READ, 0);
+    if (!from)
+        return false;
+    memcpy(n->data + at, from, count);
+    f->offset = at + count;
+    if (f->offset > n->size)
+        n->size = f->offset;
+    n->written++;
+    *result = count;
+    return true;
+}
+
+static bool do_brk(hot_state *s, uint64_t wanted, uint64_t *result)
+{
+    if (wanted >= s->brk_start) {
+        uint64_t old_page = (s->brk_now + PAGE_SIZE - 1) >> PAGE_SHIFT;
+        uint64_t new_page = (wanted + PAGE_SIZE - 1) >> PAGE_SHIFT;
+        if (wanted > s->brk_limit || new_page < old_page)
+            return false;
+        for (uint64_t page = old_page; page < new_page; page++) {
+            const hot_extent *e = find(s, page << PAGE_SHIFT);
+            if (!e || e->pages[page - (e->start >> PAGE_SHIFT)])
+                return false;
+            e->pages[page - (e->start >> PAGE_SHIFT)] = (uint8_t)s->heap_flags;
+            s->brk_now = (page + 1) << PAGE_SHIFT;
+        }
+        s->brk_now = wanted;
+    }
+    *result = s->brk_now;
+    return true;
+}
+
+static bool do_lseek(hot_state *s, uint64_t fd, uint64_t offset, uint64_t whence, uint64_t *result)
+{
+    hot_file *f = file_of(s, fd, F_READ | F_WRITE);
+    int64_t base, to;
+    if (!f)
+        return false;
+    to = s->word_mask == 0xffffffffu ? (int64_t)(int32_t)offset : (int64_t)offset;
+    switch (whence & 0xffffffffu) {
+    case 0: base = 0; break;
+    case 1: base = (int64_t)f->offset; break;
+    case 2: base = (int64_t)f->inode->size; break;
+    default: return false;
+    }
+    if (to > INT32_MAX || to < INT32_MIN || base > INT32_MAX || base + to < 0 ||
+        base + to > INT32_MAX)
+        return false;
+    f->offset = (uint64_t)(base + to);
+    *result = f->offset;
+    return true;
+}
+
+static void trap(void *uc, hot_state *s)
+{
+    bool done = false;
+    s->reg_read_batch(uc, s->arg_regs, s->arg_values, (int)s->arg_count);
+    uint64_t nr = s->args[0] & s->word_mask, result = 0;
+    if (nr == s->nr_read)
+        done = do_read(s, s->args[1], s->args[2], s->args[3], &result);
+    else if (nr == s->nr_write)
+        done = do_write(s, s->args[1], s->args[2], s->args[3], &result);
+    else if (nr == s->nr_brk)
+        done = do_brk(s, s->args[1], &result);
+    else if (nr == s->nr_lseek)
+        done = do_lseek(s, s->args[1], s->args[2], s->args[3], &result);
+    if (!done) {
+        s->slow();
+        return;
+    }
+    s->calls[nr == s->nr_read ? 0 : nr == s->nr_write ? 1 : nr == s->nr_brk ? 2 : 3]++;
+    s->served++;
+    s->results[0] = result;
+    s->results[1] = s->args[7];
+    s->results[2] = s->args[8];
+    s->reg_write_batch(uc, s->result_regs, s->result_values, (int)s->result_count);
+}
+
+/* unicorn.h: uc_cb_hookintr_t */
+EXPORT void hot_interrupt(void *uc, uint32_t number, hot_state *s)
+{
+    s->interrupt = number;
+    if ((int64_t)number == s->trap_number)
+        trap(uc, s);
+    else
+        s->slow();
+}
+
+/* unicorn.h: uc_cb_insn_syscall_t */
+EXPORT void hot_syscall(void *uc, hot_state *s)
+{
+    s->interrupt = -1;
+    trap(uc, s);
+}

@@ -1,0 +1,436 @@
+"""Guest memory: extents of host memory with one byte of flags per page.
+
+The flags are the single truth about what a guest may do with a page. The engine's TLB hook and the
+native hot path read the same bytes, so protections, `brk` and `mmap` cost no remapping.
+
+An extent may reach beyond what is mapped (the heap grows into one): a page whose flags are 0 is
+not there. DIRTY is set at the first write to a page, by the TLB hook or by the kernel, and lets
+fork copy only what was written. FETCHED is set when the CPU fetched an instruction from the page.
+
+Implements brk(2), mmap(2), munmap(2), mprotect(2) as Linux answers them (mm/mmap.c,
+mm/mprotect.c), for anonymous private memory.
+"""
+
+import mmap
+import re
+import sys
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Protocol
+
+from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_up
+from bootstrap.abi.errno import Errno, LinuxError
+from bootstrap.abi.flags import MAP_FIXED, MAP_FIXED_NOREPLACE, PROT_EXEC, PROT_READ, PROT_WRITE
+from bootstrap.errors import GuestFailed
+from bootstrap.kernel.limits import Limits, MemoryMeter
+
+READ, WRITE, EXEC, DIRTY, FETCHED, MAPPED = 1, 2, 4, 8, 16, 32
+
+HEAP_STEP = 16 << 20
+"""The heap's extents grow by this many bytes: mapping into the engine is slow, so it is rare."""
+
+_ZERO_PAGE = bytes(PAGE)
+_USED = re.compile(rb"[^\0]+")
+
+
+def host_memory(size: int) -> mmap.mmap:
+    """`size` bytes of zeroed host memory that costs nothing until touched."""
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size)
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+class Extent:
+    """Host memory behind the guest addresses from `start` up to `end`; `pages` holds the flags."""
+
+    __slots__ = ("end", "host", "pages", "start", "view")
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start = start
+        self.end = end
+        self.host = host_memory(end - start)
+        self.view = memoryview(self.host)
+        self.pages = bytearray((end - start) // PAGE)
+
+    def copy(self) -> "Extent":
+        """A copy for a forked child. Pages never written are zero on both sides."""
+        new = Extent(self.start, self.end)
+        new.pages[:] = self.pages
+        dirty = [index for index, flags in enumerate(self.pages) if flags & DIRTY]
+        for index in dirty:
+            at = index * PAGE
+            new.view[at : at + PAGE] = self.view[at : at + PAGE]
+        return new
+
+
+class MemoryListener(Protocol):
+    """What the engine must hear of (see engine.unicorn_cpu)."""
+
+    def extent_added(self, extent: Extent) -> None: ...
+    def extent_removed(self, extent: Extent) -> None: ...
+    def pages_changed(self) -> None:
+        """Flags were taken away: cached translations must go."""
+
+    def code_written(self, guest_addr: int, size: int) -> None:
+        """The kernel wrote over bytes that the CPU has fetched instructions from."""
+
+
+class AddressSpace:
+    """The memory of one process."""
+
+    def __init__(self, abi: Abi, limits: Limits, meter: MemoryMeter) -> None:
+        self.abi = abi
+        self.limits = limits
+        self.meter = meter
+        self.extents: list[Extent] = []
+        self._starts: list[int] = []
+        self._last: Extent | None = None
+        self.listener: MemoryListener | None = None
+        self.mapped = 0
+        """Bytes mapped, which the memory limits count."""
+        self.start_brk = 0
+        self.brk_now = 0
+        self.heap_end = 0
+        """End of the extent the heap may grow into without a new one."""
+        self.heap_flags = READ | WRITE | MAPPED
+        self.read_implies_exec = False
+
+    # Copies between the kernel and the guest (Linux: copy_from_user, copy_to_user).
+
+    def _find(self, guest_addr: int) -> Extent | None:
+        last = self._last
+        if last is not None and last.start <= guest_addr < last.end:
+            return last
+        index = bisect_right(self._starts, guest_addr) - 1
+        if index >= 0:
+            extent = self.extents[index]
+            if guest_addr < extent.end:
+                self._last = extent
+                return extent
+        return None
+
+    def reachable(self, guest_addr: int, size: int, need: int) -> int:
+        """How many of `size` bytes from `guest_addr` lie on pages that have the flags `need`."""
+        done = 0
+        while done < size:
+            extent = self._find(guest_addr + done)
+            if extent is None:
+                return done
+            offset = guest_addr + done - extent.start
+            if extent.pages[offset // PAGE] & need != need:
+                return done
+            done += PAGE - (offset & PAGE_MASK)
+        return size
+
+    def read(self, guest_addr: int, size: int) -> bytes:
+        """`size` bytes at `guest_addr`. Raises LinuxError(EFAULT) if any cannot be read."""
+        last = self._last
+        if last is not None and last.start <= guest_addr and guest_addr + size <= last.end:
+            offset = guest_addr - last.start
+            if (offset & PAGE_MASK) + size <= PAGE and last.pages[offset // PAGE] & READ:
+                return bytes(last.view[offset : offset + size])
+        if self.reachable(guest_addr, size, READ) != size:
+            raise LinuxError(Errno.EFAULT)
+        return self._gather(guest_addr, size)
+
+    def read_upto(self, guest_addr: int, size: int) -> bytes:
+        """The readable bytes from `guest_addr` on: `size` of them, or fewer before a bad page."""
+        return self._gather(guest_addr, self.reachable(guest_addr, size, READ))
+
+    def _gather(self, guest_addr: int, size: int) -> bytes:
+        parts: list[bytes] = []
+        while size > 0:
+            extent = self._find(guest_addr)
+            assert extent is not None
+            offset = guest_addr - extent.start
+            part = bytes(extent.view[offset : min(offset + size, extent.end - extent.start)])
+            parts.append(part)
+            guest_addr += len(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def write(self, guest_addr: int, data: bytes) -> None:
+        """Store `data`. Raises LinuxError(EFAULT), having stored nothing, if any byte cannot be."""
+        size = len(data)
+        last = self._last
+        if last is not None and last.start <= guest_addr and guest_addr + size <= last.end:
+            offset = guest_addr - last.start
+            if (offset & PAGE_MASK) + size <= PAGE:
+                index = offset // PAGE
+                flags = last.pages[index]
+                if flags & WRITE and not flags & FETCHED:
+                    last.pages[index] = flags | DIRTY
+                    last.view[offset : offset + size] = data
+                    return
+        if self.reachable(guest_addr, size, WRITE) != size:
+            raise LinuxError(Errno.EFAULT)
+        self.poke(guest_addr, data)
+
+    def write_upto(self, guest_addr: int, data: bytes) -> int:
+        """Store what fits before the first unwritable page; returns how many bytes that was."""
+        size = self.reachable(guest_addr, len(data), WRITE)
+        self.poke(guest_addr, data[:size])
+        return size
+
+    def poke(self, guest_addr: int, data: bytes) -> None:
+        """Store `data` on mapped pages whatever their protection: the loader's and kernel's way."""
+        done = 0
+        while done < len(data):
+            extent = self._find(guest_addr + done)
+            assert extent is not None, "poke outside any extent"
+            offset = guest_addr + done - extent.start
+            part = data[done : done + (PAGE - (offset & PAGE_MASK))]
+            index = offset // PAGE
+            extent.pages[index] |= DIRTY
+            extent.view[offset : offset + len(part)] = part
+            if extent.pages[index] & FETCHED and self.listener is not None:
+                self.listener.code_written(guest_addr + done, len(part))
+            done += len(part)
+
+    def read_cstring(self, guest_addr: int, limit: int = 4096) -> bytes:
+        """The NUL-terminated string at `guest_addr`, without its NUL.
+
+        Raises LinuxError: EFAULT when it runs onto an unreadable page, ENAMETOOLONG when there is
+        no NUL in the first `limit` bytes (Linux: strncpy_from_user, getname).
+        """
+        parts: list[bytes] = []
+        room = limit
+        while room > 0:
+            chunk = self.read_upto(guest_addr, min(room, PAGE - (guest_addr & PAGE_MASK)))
+            if not chunk:
+                raise LinuxError(Errno.EFAULT)
+            end = chunk.find(0)
+            if end >= 0:
+                parts.append(chunk[:end])
+                return b"".join(parts)
+            parts.append(chunk)
+            guest_addr += len(chunk)
+            room -= len(chunk)
+        raise LinuxError(Errno.ENAMETOOLONG)
+
+    # Mapping.
+
+    def _add_extent(self, start: int, end: int) -> Extent:
+        extent = Extent(start, end)
+        index = bisect_right(self._starts, start)
+        self.extents.insert(index, extent)
+        self._starts.insert(index, start)
+        if self.listener is not None:
+            self.listener.extent_added(extent)
+        return extent
+
+    def _drop_extent(self, extent: Extent) -> None:
+        index = self.extents.index(extent)
+        del self.extents[index], self._starts[index]
+        self._last = None
+        if self.listener is not None:
+            self.listener.extent_removed(extent)
+
+    def flags_for(self, prot: int) -> int:
+        """Page flags for PROT_* bits: x86 has no write-only and no execute-only pages."""
+        flags = MAPPED
+        if prot & (PROT_READ | PROT_WRITE | PROT_EXEC):
+            flags |= READ
+        if prot & PROT_WRITE:
+            flags |= WRITE
+        if prot & PROT_EXEC or (self.read_implies_exec and prot & PROT_READ):
+            flags |= EXEC
+        return flags
+
+    def _count(self, size: int) -> None:
+        if self.mapped + size > self.limits.memory:
+            raise GuestFailed(
+                f"limit: the process asked for {self.mapped + size} bytes of memory, over the "
+                f"limit of {self.limits.memory} (--limit memory=BYTES raises it)"
+            )
+        self.meter.add(size)
+        self.mapped += size
+
+    def map(self, start: int, end: int, flags: int) -> None:
+        """Map the pages from `start` up to `end` (page addresses) with `flags`, zeroed."""
+        self._clear(start, end)
+        self._count(end - start)
+        at = start
+        while at < end:
+            extent = self._find(at)
+            if extent is None:
+                index = bisect_right(self._starts, at)
+                stop = min(end, self._starts[index]) if index < len(self._starts) else end
+                extent = self._add_extent(at, stop)
+            stop = min(end, extent.end)
+            first, last = (at - extent.start) // PAGE, (stop - extent.start) // PAGE
+            extent.pages[first:last] = bytes([flags]) * (last - first)
+            at = stop
+
+    def _clear(self, start: int, end: int) -> None:
+        """Unmap whatever is mapped from `start` up to `end`; the bytes become zero."""
+        gone = 0
+        for extent in [e for e in self.extents if e.start < end and start < e.end]:
+            first = (max(start, extent.start) - extent.start) // PAGE
+            last = (min(end, extent.end) - extent.start) // PAGE
+            for index in range(first, last):
+                flags = extent.pages[index]
+                if flags:
+                    gone += PAGE
+                    extent.pages[index] = 0
+                    if flags & DIRTY:
+                        extent.view[index * PAGE : (index + 1) * PAGE] = _ZERO_PAGE
+                    if flags & FETCHED and self.listener is not None:
+                        self.listener.code_written(extent.start + index * PAGE, PAGE)
+            if not any(extent.pages) and not self._in_heap(extent):
+                self._drop_extent(extent)
+        if gone:
+            self.meter.add(-gone)
+            self.mapped -= gone
+            if self.listener is not None:
+                self.listener.pages_changed()
+
+    def _in_heap(self, extent: Extent) -> bool:
+        return self.start_brk <= extent.start < self.heap_end
+
+    def areas(self) -> list[tuple[int, int]]:
+        """The mapped ranges, as (start, end), in order of address."""
+        found: list[tuple[int, int]] = []
+        for extent in self.extents:
+            for run in _USED.finditer(extent.pages):
+                start = extent.start + run.start() * PAGE
+                end = extent.start + run.end() * PAGE
+                if found and found[-1][1] == start:
+                    start = found.pop()[0]
+                found.append((start, end))
+        return found
+
+    def set_brk_start(self, guest_addr: int) -> None:
+        """Where the heap begins: the page after the program (Linux, fs/binfmt_elf.c)."""
+        self.start_brk = self.brk_now = self.heap_end = page_up(guest_addr)
+        self.heap_flags = self.flags_for(PROT_READ | PROT_WRITE)
+
+    def brk(self, new: int) -> int:
+        """Move the end of the heap as brk(2) does inside Linux: answers where it then is."""
+        if new < self.start_brk:
+            return self.brk_now
+        old_page, new_page = page_up(self.brk_now), page_up(new)
+        if new_page > old_page:
+            if not self._heap_room(old_page, new_page):
+                return self.brk_now
+            self._count(new_page - old_page)
+            for extent, first, last in self._heap_pages(old_page, new_page):
+                extent.pages[first:last] = bytes([self.heap_flags]) * (last - first)
+        elif new_page < old_page:
+            self._clear(new_page, old_page)
+        self.brk_now = new
+        return new
+
+    def _heap_pages(self, start: int, end: int) -> Iterator[tuple[Extent, int, int]]:
+        """The extents from `start` up to `end`, each with the page indexes inside the range."""
+        while start < end:
+            extent = self._find(start)
+            assert extent is not None
+            stop = min(end, extent.end)
+            yield extent, (start - extent.start) // PAGE, (stop - extent.start) // PAGE
+            start = stop
+
+    def _heap_room(self, start: int, end: int) -> bool:
+        """Whether nothing is in the heap's way from `start` up to `end`; makes the extents."""
+        if end > self.heap_end:
+            index = bisect_right(self._starts, self.heap_end - 1)
+            wall = self._starts[index] if index < len(self._starts) else self.abi.task_size
+            if end > wall:
+                return False
+            if self.mapped + end - start <= self.limits.memory:
+                stop = min(max(end, self.heap_end + HEAP_STEP), wall)
+                self._add_extent(self.heap_end, stop)
+                self.heap_end = stop
+            else:
+                return True
+        return not any(any(e.pages[i:j]) for e, i, j in self._heap_pages(start, end))
+
+    def _free(self, start: int, end: int) -> bool:
+        return all(e <= start or end <= s for s, e in self.areas())
+
+    def mmap(self, hint: int, length: int, prot: int, flags: int) -> int:
+        """Map anonymous private memory; the arguments and errors of mmap(2).
+
+        Raises LinuxError: EINVAL (length 0, unaligned fixed address), ENOMEM (no room),
+        EEXIST (MAP_FIXED_NOREPLACE over something).
+        """
+        if length == 0:
+            raise LinuxError(Errno.EINVAL)
+        size = page_up(length) & self.abi.word_mask
+        if size == 0 or size > self.abi.task_size:
+            raise LinuxError(Errno.ENOMEM)
+        if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE):
+            if hint & PAGE_MASK:
+                raise LinuxError(Errno.EINVAL)
+            if hint + size > self.abi.task_size:
+                raise LinuxError(Errno.ENOMEM)
+            if not flags & MAP_FIXED and not self._free(hint, hint + size):
+                raise LinuxError(Errno.EEXIST)
+            start = hint
+        else:
+            start = page_up(hint)
+            inside = 0 < start <= self.abi.task_size - size
+            if not (inside and self._free(start, start + size)):
+                start = self._gap_below(size)
+        self.map(start, start + size, self.flags_for(prot))
+        return start
+
+    def _gap_below(self, size: int) -> int:
+        top = self.abi.mmap_base
+        for start, end in reversed(self.areas()):
+            if end <= top and top - end >= size:
+                break
+            top = min(top, start)
+        if top < size + PAGE:
+            raise LinuxError(Errno.ENOMEM)
+        return top - size
+
+    def munmap(self, guest_addr: int, length: int) -> None:
+        """munmap(2). Raises LinuxError(EINVAL) for an unaligned, empty or impossible range."""
+        end = guest_addr + page_up(length)
+        if guest_addr & PAGE_MASK or length == 0 or end > self.abi.task_size:
+            raise LinuxError(Errno.EINVAL)
+        self._clear(guest_addr, end)
+
+    def mprotect(self, guest_addr: int, length: int, prot: int) -> None:
+        """mprotect(2). Raises LinuxError: EINVAL (unaligned), ENOMEM (a page is not mapped)."""
+        if guest_addr & PAGE_MASK:
+            raise LinuxError(Errno.EINVAL)
+        end = guest_addr + page_up(length)
+        if end > self.abi.task_size and length:
+            raise LinuxError(Errno.ENOMEM)
+        wanted = self.flags_for(prot)
+        try:
+            for at in range(guest_addr, end, PAGE):
+                extent = self._find(at)
+                index = (at - extent.start) // PAGE if extent is not None else 0
+                if extent is None or not extent.pages[index]:
+                    raise LinuxError(Errno.ENOMEM)
+                kept = extent.pages[index] & (DIRTY | FETCHED)
+                extent.pages[index] = wanted | kept
+        finally:
+            if self.listener is not None:
+                self.listener.pages_changed()
+
+    def fork(self) -> "AddressSpace":
+        """A copy for a child process (fork(2))."""
+        self.meter.add(self.mapped)
+        child = AddressSpace(self.abi, self.limits, self.meter)
+        child.extents = [extent.copy() for extent in self.extents]
+        child._starts = list(self._starts)
+        child.mapped = self.mapped
+        child.start_brk, child.brk_now = self.start_brk, self.brk_now
+        child.heap_end, child.heap_flags = self.heap_end, self.heap_flags
+        child.read_implies_exec = self.read_implies_exec
+        return child
+
+    def release(self) -> None:
+        """Give the memory back: the process is gone or runs another program."""
+        self.meter.add(-self.mapped)
+        self.mapped = 0
+        self.extents.clear()
+        self._starts.clear()
+        self._last = None
+
+
+__all__ = ["DIRTY", "EXEC", "FETCHED", "MAPPED", "READ", "WRITE", "AddressSpace", "Extent"]
