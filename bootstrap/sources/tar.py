@@ -1,0 +1,220 @@
+"""Reading and writing tar archives in memory, without a file system anywhere near.
+
+The format is POSIX.1-2001 pax interchange (IEEE Std 1003.1, "pax", ustar and extended headers)
+with GNU long names ('L' and 'K').  This reader exists because the standard library's gives up in
+silence at a damaged header in the middle of an archive, and because an archive from the network
+must not be able to name a place outside of the tree: it refuses rather than repairs.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from bootstrap.errors import BadInput
+
+BLOCK = 512
+_ZEROS = bytes(BLOCK)
+_CHUNK = 1 << 20
+_KINDS = {b"3": "a character device", b"4": "a block device", b"6": "a fifo"}
+_MAX_EXTENDED = 1 << 20
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member: kind is ``file``, ``link`` (symbolic), ``hard`` or ``folder``.
+
+    ``path`` and ``target`` are as the archive has them, decoded as UTF-8 with surrogate escapes.
+    """
+
+    kind: str
+    path: str
+    executable: bool
+    data: bytes
+    target: str
+    offset: int
+
+
+def gunzip(data: bytes, label: str, limit: int) -> bytes:
+    """Decompress a whole gzip file (RFC 1952), of one or more members.
+
+    Raises BadInput when it is damaged, cut short, followed by other bytes, or when it holds more
+    than ``limit`` bytes (found out without decompressing more than that).
+    """
+    out = bytearray()
+    rest = data
+    # Zero bytes after the last member are padding, as gzip(1) has it.
+    while rest.strip(b"\0") or rest is data:
+        member = zlib.decompressobj(wbits=31)
+        while not member.eof:
+            try:
+                piece = member.decompress(rest, _CHUNK)
+            except zlib.error as error:
+                raise BadInput(f"{label}: damaged gzip data: {error}") from None
+            rest = member.unconsumed_tail
+            # Nothing in, nothing out, and not at the end: the rest of the file is not there.
+            if not piece and not rest and not member.eof:
+                raise BadInput(f"{label}: cut short: its gzip data ends after {len(data)} bytes")
+            out += piece
+            if len(out) > limit:
+                raise BadInput(f"{label}: holds more than {limit} bytes when unpacked")
+        rest = member.unused_data
+    return bytes(out)
+
+
+def read_tar(raw: bytes, label: str) -> Iterator[Member]:
+    """The members of a tar archive in its order.
+
+    Raises BadInput, with the byte offset, for: a damaged or missing header, data that is cut
+    short, no end-of-archive block, a device or fifo, a sparse file or any other kind of member.
+    """
+    offset = 0
+    longs: dict[str, str] = {}
+    everywhere: dict[str, str] = {}
+    while True:
+        header = raw[offset : offset + BLOCK]
+        if len(header) < BLOCK:
+            raise BadInput(f"{label}: cut short: no end of the archive at byte {offset}")
+        if header == _ZEROS:
+            return
+        _check_sum(header, label, offset)
+        kind = header[156:157]
+        extended = kind in (b"x", b"g", b"L", b"K")
+        # The size of an extended header is its own; that of a file may be overridden by one.
+        size = _number(header[124:136], label, offset)
+        if not extended and "size" in longs:
+            size = _decimal(longs["size"], label, offset)
+        if kind in (b"1", b"2", b"5"):
+            size = 0
+        start = offset + BLOCK
+        data = raw[start : start + size]
+        if len(data) < size:
+            raise BadInput(f"{label}: cut short: the member at byte {offset} wants {size} bytes")
+        if extended:
+            if size > _MAX_EXTENDED:
+                raise BadInput(f"{label}: an extended header of {size} bytes at byte {offset}")
+            if kind == b"g":
+                everywhere.update(_records(data, label, offset))
+            elif kind == b"x":
+                longs.update(_records(data, label, offset))
+            else:
+                longs["path" if kind == b"L" else "linkpath"] = _text(data.rstrip(b"\0"))
+        else:
+            yield _member(header, kind, data, {**everywhere, **longs}, label, offset)
+            longs = {}
+        offset = start + -(-size // BLOCK) * BLOCK
+
+
+def _member(
+    header: bytes, kind: bytes, data: bytes, longs: Mapping[str, str], label: str, offset: int
+) -> Member:
+    path = longs.get("path")
+    if path is None:
+        path = _field(header[0:100])
+        # The prefix is POSIX's; old GNU archives keep times in those bytes.
+        if header[257:263] == b"ustar\0" and header[345:346] != b"\0":
+            path = f"{_field(header[345:500])}/{path}"
+    target = longs.get("linkpath", _field(header[157:257]))
+    where = f"{label}: the member {path!r} at byte {offset}"
+    if any(key.startswith("GNU.sparse") for key in longs):
+        raise BadInput(f"{where} is a sparse file, which no release has")
+    if kind in _KINDS:
+        raise BadInput(f"{where} is {_KINDS[kind]}; a source tree has none")
+    if kind in (b"0", b"\0", b"7"):
+        # Before POSIX a folder was a file whose name ends in a slash.
+        name = "folder" if path.endswith("/") else "file"
+    elif kind in (b"1", b"2", b"5"):
+        name = {b"1": "hard", b"2": "link", b"5": "folder"}[kind]
+    else:
+        raise BadInput(f"{where} is of the unknown kind {kind!r}")
+    mode = _number(header[100:108], label, offset)
+    return Member(name, path, bool(mode & 0o111), data, target, offset)
+
+
+def _check_sum(header: bytes, label: str, offset: int) -> None:
+    total = sum(header) - sum(header[148:156]) + 8 * 0x20
+    if _number(header[148:156], label, offset) != total:
+        raise BadInput(f"{label}: damaged: no tar header at byte {offset} (checksum differs)")
+
+
+def _number(field: bytes, label: str, offset: int) -> int:
+    """A numeric field: octal digits, or GNU's base 256 for large values (never negative here)."""
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
+    text = field.strip(b" \0")
+    if not text:
+        return 0
+    if any(digit not in b"01234567" for digit in text):
+        raise BadInput(f"{label}: damaged: no number in the tar header at byte {offset}")
+    return int(text, 8)
+
+
+def _decimal(text: str, label: str, offset: int) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 20:
+        raise BadInput(f"{label}: damaged: size {text[:30]!r} in the header before byte {offset}")
+    return int(text)
+
+
+def _records(data: bytes, label: str, offset: int) -> dict[str, str]:
+    """The records ``length key=value newline`` of a pax extended header."""
+    records: dict[str, str] = {}
+    at = 0
+    while at < len(data):
+        digits, space, _ = data[at : at + 12].partition(b" ")
+        length = int(digits) if space and digits.isdigit() else 0
+        record = data[at : at + length]
+        key, equals, value = record[len(digits) + 1 : -1].partition(b"=")
+        if len(record) < length or not equals or record[-1:] != b"\n":
+            raise BadInput(f"{label}: damaged: bad extended header at byte {offset}")
+        records[_text(key)] = _text(value)
+        at += length
+    return records
+
+
+def _field(field: bytes) -> str:
+    return _text(field.split(b"\0", 1)[0])
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def write_tar(members: Iterator[Member]) -> bytes:
+    """An archive with the given members; the same members give the same bytes.
+
+    Owner and group are 0, times are 0, modes 0755 or 0644.  A name that does not fit a ustar
+    header gets a pax extended header.
+    """
+    out = bytearray()
+    for member in members:
+        path, target = _bytes(member.path), _bytes(member.target)
+        longs = [(b"path", path, 100), (b"linkpath", target, 100)]
+        records = b"".join(_record(key, text) for key, text, limit in longs if len(text) > limit)
+        if records:
+            out += _header(b"x", b"PaxHeaders/" + path[:80], len(records), 0o644, b"")
+            out += records + bytes(-len(records) % BLOCK)
+        kind = {"file": b"0", "link": b"2", "folder": b"5"}[member.kind]
+        mode = 0o755 if member.executable or member.kind == "folder" else 0o644
+        out += _header(kind, path[:100], len(member.data), mode, target[:100])
+        out += member.data + bytes(-len(member.data) % BLOCK)
+    return bytes(out + 2 * _ZEROS)
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    # The length counts its own digits.
+    rest = len(key) + len(value) + 3
+    length = rest + len(str(rest))
+    length = rest + len(str(length))
+    return b"%d %s=%s\n" % (length, key, value)
+
+
+def _header(kind: bytes, path: bytes, size: int, mode: int, target: bytes) -> bytes:
+    head = b"%s%07o\0%07o\0%07o\0%011o\0%011o\0" % (path.ljust(100, b"\0"), mode, 0, 0, size, 0)
+    tail = kind + target.ljust(100, b"\0") + b"ustar\00000"
+    whole = (head + b" " * 8 + tail).ljust(BLOCK, b"\0")
+    return whole[:148] + b"%06o\0 " % sum(whole) + whole[156:]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

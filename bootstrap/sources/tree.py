@@ -1,0 +1,321 @@
+"""A source tree as one value in memory, from a folder or from an archive.
+
+A tree is about 10 MB in 800 files, so it is read whole: what was checked is then exactly what the
+guest sees, whatever happens to the folder or archive meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from bootstrap.errors import BadInput
+from bootstrap.sources.tar import Member, gunzip, read_tar, write_tar
+
+Kind = Literal["folder", "archive", "cache", "download", "embedded"]
+
+MAX_FILES = 20_000
+MAX_BYTES = 256 << 20
+MAX_ARCHIVE = 64 << 20
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A regular file of a tree: its content, and whether any x bit is set."""
+
+    data: bytes
+    executable: bool = False
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+
+@dataclass(frozen=True)
+class SourceTree:
+    """A source tree and where it came from.
+
+    ``files`` and ``symlinks`` (path -> target) have plain tree paths as keys; bytes of names that
+    are not UTF-8 are surrogate escapes.  ``folders`` are all folders, ``special`` are host files
+    that are neither file, link nor folder; their content is never read.  ``label`` is what to call
+    the source in messages, ``notes`` is what a user should be told about how it was found.
+    """
+
+    kind: Kind
+    label: str
+    files: Mapping[str, SourceFile]
+    symlinks: Mapping[str, str] = field(default_factory=dict)
+    folders: frozenset[str] = frozenset()
+    special: tuple[str, ...] = ()
+    release: str | None = None
+    archive_sha256: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """The tree digest, as :func:`tree_digest` defines it."""
+        return tree_digest(self.files, self.symlinks)
+
+    def but(self, **changes: object) -> SourceTree:
+        """The same tree with other facts about where it came from."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+def tree_digest(files: Mapping[str, SourceFile], symlinks: Mapping[str, str]) -> str:
+    """SHA-256, in hexadecimal, of one line for each file and link, sorted by the bytes of the path:
+
+        MODE SP SHA256 SP PATH NUL
+
+    MODE is git's: 100644, 100755 for a file with any x bit, 120000 for a symbolic link; SHA256 is
+    that of the content, of a link's target for a link.  Folders, times and owners do not count.
+    """
+    lines = [
+        (_bytes(path), b"100755" if file.executable else b"100644", file.sha256)
+        for path, file in files.items()
+    ]
+    lines += [
+        (_bytes(path), b"120000", hashlib.sha256(_bytes(target)).hexdigest())
+        for path, target in symlinks.items()
+    ]
+    digest = hashlib.sha256()
+    for path, mode, sha256 in sorted(lines):
+        digest.update(b"%s %s %s\0" % (mode, sha256.encode(), path))
+    return digest.hexdigest()
+
+
+def open_source(path: str | os.PathLike[str]) -> SourceTree:
+    """The tree at ``path``: a folder (a checkout) or a tar archive, plain or gzip'ed.
+
+    Raises BadInput, naming the file and the fault, when it cannot be read or is not safe.
+    """
+    where = Path(path)
+    try:
+        mode = where.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{where}: cannot be read: {_why(error)}") from None
+    if stat.S_ISDIR(mode):
+        return read_folder(where)
+    if not stat.S_ISREG(mode):
+        raise BadInput(f"{where}: is neither a folder nor an archive file")
+    return read_archive(read_file(where, MAX_ARCHIVE), str(where))
+
+
+def read_file(path: Path, limit: int, follow: bool = True) -> bytes:
+    """A host file of at most ``limit`` bytes, never one that would block.  Raises BadInput."""
+    # O_NONBLOCK: a fifo put in a file's place between stat and open must not hang the run.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    try:
+        fd = os.open(path, flags)
+        with os.fdopen(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise BadInput(f"{path}: is not a regular file")
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {_why(error)}") from None
+    if len(data) > limit:
+        raise BadInput(f"{path}: is larger than {limit} bytes, which no source file is")
+    return data
+
+
+def read_folder(root: Path) -> SourceTree:
+    """A checkout.  What git keeps for itself (.git, a folder or a file) is left out.
+
+    Symbolic links stay links, whatever they point to: the host never follows one.
+    """
+    files: dict[str, SourceFile] = {}
+    symlinks: dict[str, str] = {}
+    folders: set[str] = set()
+    special: list[str] = []
+    budget = _Budget(str(root))
+    for path, entry in _walk(root, "", folders, budget):
+        try:
+            info = entry.stat(follow_symlinks=False)
+            if stat.S_ISLNK(info.st_mode):
+                symlinks[path] = os.readlink(entry.path)
+                continue
+        except OSError as error:
+            raise BadInput(f"{entry.path}: cannot be read: {_why(error)}") from None
+        if not stat.S_ISREG(info.st_mode):
+            special.append(path)
+            continue
+        data = read_file(Path(entry.path), budget.left, follow=False)
+        budget.take_bytes(path, len(data))
+        files[path] = SourceFile(data, bool(info.st_mode & 0o111))
+    return SourceTree(
+        "folder", str(root), files, symlinks, frozenset(folders), tuple(sorted(special))
+    )
+
+
+def _walk(
+    folder: Path, below: str, folders: set[str], budget: _Budget
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be read: {_why(error)}") from None
+    for entry in entries:
+        if entry.name == ".git":
+            continue
+        # The same name whatever the locale: the bytes, read as UTF-8.
+        name = os.fsencode(entry.name).decode("utf-8", "surrogateescape")
+        path = f"{below}/{name}" if below else name
+        budget.take_file(path)
+        if entry.is_dir(follow_symlinks=False):
+            folders.add(path)
+            yield from _walk(Path(entry.path), path, folders, budget)
+        else:
+            yield path, entry
+
+
+class _Budget:
+    """How much of a tree may still be read: a wrong --source must not fill the memory."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._files = MAX_FILES
+        self.left = MAX_BYTES
+
+    def take_file(self, path: str) -> None:
+        self._files -= 1
+        if self._files < 0:
+            self._over(path, f"{MAX_FILES} files")
+
+    def take_bytes(self, path: str, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            self._over(path, f"{MAX_BYTES} bytes")
+
+    def _over(self, path: str, limit: str) -> NoReturn:
+        raise BadInput(
+            f"{self._label}: too large for a stage0-posix tree: more than {limit}, at {path!r}"
+        )
+
+
+def read_archive(data: bytes, label: str) -> SourceTree:
+    """A tar archive, plain or gzip'ed, unpacked in memory.
+
+    One leading folder that all members share is taken off, as release archives have it.  Raises
+    BadInput for anything that :func:`bootstrap.sources.tar.read_tar` refuses, and for an absolute
+    name, a name or link that leaves the tree, a name that is there twice or lies below a file or
+    link, and a hard link to anything but an earlier file.
+    """
+    sha256 = hashlib.sha256(data).hexdigest()
+    if not data:
+        raise BadInput(f"{label}: is empty")
+    raw = gunzip(data, label, MAX_BYTES) if data[:2] == _GZIP else data
+    if len(raw) < 512 or (data is raw and raw[257:262] != b"ustar"):
+        raise BadInput(f"{label}: is neither a gzip'ed nor a plain tar archive")
+    members = [(_safe_path(m, label), m) for m in _limited(read_tar(raw, label), label)]
+    top = _leading_folder(members)
+    files: dict[str, SourceFile] = {}
+    symlinks: dict[str, str] = {}
+    folders: set[str] = set()
+    for whole, member in members:
+        path = whole if top is None else whole[len(top) + 1 :]
+        if not path:
+            continue
+        where = f"{label}: the member {member.path!r}"
+        if path in files or path in symlinks or (path in folders and member.kind != "folder"):
+            raise BadInput(f"{where} is there twice")
+        for parent in _parents(path):
+            if parent in files or parent in symlinks:
+                raise BadInput(f"{where} lies below {parent!r}, which is no folder")
+            folders.add(parent)
+        if member.kind == "folder":
+            folders.add(path)
+        elif member.kind == "link":
+            _check_link(path, member.target, where)
+            symlinks[path] = member.target
+        elif member.kind == "hard":
+            files[path] = _hard_link(member, top, files, where)
+        else:
+            files[path] = SourceFile(member.data, member.executable)
+    return SourceTree("archive", label, files, symlinks, frozenset(folders), archive_sha256=sha256)
+
+
+def _limited(members: Iterable[Member], label: str) -> Iterator[Member]:
+    for count, member in enumerate(members, 1):
+        if count > MAX_FILES:
+            raise BadInput(f"{label}: has more than {MAX_FILES} members, which no release has")
+        yield member
+
+
+def _safe_path(member: Member, label: str) -> str:
+    where = f"{label}: the member {member.path!r} at byte {member.offset}"
+    return _plain(member.path, where)
+
+
+def _plain(path: str, where: str) -> str:
+    """A member's name as a plain path; '' for the top itself.  Raises BadInput if it is unsafe."""
+    if not path or "\0" in path:
+        raise BadInput(f"{where} has no usable name")
+    if path.startswith("/"):
+        raise BadInput(f"{where} has an absolute name")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise BadInput(f"{where} would leave the tree by '..'")
+    if any(len(_bytes(part)) > 255 for part in parts) or len(_bytes(path)) > 4095:
+        raise BadInput(f"{where} has a name that is too long")
+    return "/".join(parts)
+
+
+def _leading_folder(members: Iterable[tuple[str, Member]]) -> str | None:
+    tops = {path.split("/", 1)[0] for path, _ in members if path}
+    if len(tops) != 1:
+        return None
+    top = tops.pop()
+    # A single file at the top is no leading folder.
+    return top if all(m.kind == "folder" for path, m in members if path == top) else None
+
+
+def _parents(path: str) -> Iterator[str]:
+    at = path.find("/")
+    while at != -1:
+        yield path[:at]
+        at = path.find("/", at + 1)
+
+
+def _check_link(path: str, target: str, where: str) -> None:
+    if not target or "\0" in target or len(_bytes(target)) > 4095:
+        raise BadInput(f"{where} is a link without a usable target")
+    landing = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    if target.startswith("/") or landing == ".." or landing.startswith("../"):
+        raise BadInput(f"{where} is a link out of the tree, to {target!r}")
+
+
+def _hard_link(
+    member: Member, top: str | None, files: Mapping[str, SourceFile], where: str
+) -> SourceFile:
+    target = _plain(member.target, f"{where}, as a hard link,")
+    if top is not None:
+        target = target[len(top) + 1 :] if target.startswith(f"{top}/") else ""
+    if target not in files:
+        raise BadInput(f"{where} is a hard link to {member.target!r}, which is no earlier file")
+    return files[target]
+
+
+def to_tar(tree: SourceTree, top: str) -> bytes:
+    """The tree as a tar archive below the folder ``top``; equal trees give equal bytes."""
+    rows = [Member("folder", f"{top}/", False, b"", "", 0)]
+    rows += [Member("folder", f"{top}/{path}/", False, b"", "", 0) for path in tree.folders]
+    for path, file in tree.files.items():
+        rows.append(Member("file", f"{top}/{path}", file.executable, file.data, "", 0))
+    for path, target in tree.symlinks.items():
+        rows.append(Member("link", f"{top}/{path}", False, b"", target, 0))
+    return write_tar(iter(sorted(rows, key=lambda member: _bytes(member.path))))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
