@@ -13,7 +13,7 @@ def guest_text(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
-def guest_path(raw: bytes) -> str:
+def normal_path(raw: bytes) -> str:
     """An absolute guest path as text, without `.`, `..` and doubled slashes (lexically)."""
     return posixpath.normpath("/" + guest_text(raw).lstrip("/"))
 
@@ -31,7 +31,7 @@ class FileVersion:
     sha256: str
     size: int
     order: int = 0
-    """Place in the run of the open that this version comes from; only comparisons have a meaning."""
+    """When it was read or came to be: one scale for the whole run, good for comparisons only."""
 
 
 @dataclass(slots=True)
@@ -40,18 +40,22 @@ class ProcessRecord:
 
     pid: int
     ppid: int
-    """0 for the first process."""
+    """0 for a process that nobody forked."""
     ordinal: int
-    """How many programs this pid had run before: 0 for what fork(2) made, 1 for its first exec."""
+    """Tells the programs of one pid apart: 0 for what fork(2) made, 1 for its first exec, ..."""
     exe: FileVersion
     """The image: path and content at the time of the exec (or of the parent's exec, after fork)."""
     argv: tuple[str, ...]
+    cwd: str = "/"
+    """Working directory at the exec: what relative names in argv start from."""
+    started_by: int | None = None
+    """Index, in the run's list of records, of the program that forked or exec'd this one."""
     reads: list[FileVersion] = field(default_factory=list)
     """Files opened for reading, content at the time of the open; own writes are not inputs."""
     writes: list[FileVersion] = field(default_factory=list)
     """Files opened for writing, content when this process gave way (fork, exec, exit)."""
     status: int | None = None
-    """Wait status (wait(2)): exit code * 256, or the signal number; None: never ended, or exec'd."""
+    """Wait status of wait(2): exit code * 256, or the signal; None: still running, or exec'd."""
     replaced: bool = False
     """True when the process went on as another program (execve)."""
     syscalls: int = 0

@@ -22,7 +22,7 @@ class Expected:
     from_: str
     """Shown to the user: `x86.answers`, `native run of 2026-11-22`, `seed catalogue`."""
     kind: ExpectedKind = "answers"
-    """`answers` and `catalogue` make the artifact one of the answers; `native-run` an intermediate."""
+    """`answers` and `catalogue`: one of the answers; `native-run`: an intermediate."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,13 @@ class Producer:
     program: str
     """Tree path of its image."""
     argv: tuple[str, ...]
+    cwd: str = "/"
+    """Guest directory it was started in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One judged file. `size`, `sha256` and `producer` are None when it is missing."""
+    """One judged file. `size` and `sha256` are None when it is missing (or never finished)."""
 
     path: str
     status: Status
@@ -117,6 +119,8 @@ class Report:
     claim: str
     reasons: tuple[str, ...]
     """Why the result is not `verified`, most important first; empty when it is."""
+    artifact_reasons: tuple[str, ...] = ()
+    """Those of `reasons` that are about artifacts, not about the run, its source or its record."""
     changed: tuple[ChangedMaterial, ...] = ()
     first_divergence: Divergence | None = None
     failing: Producer | None = None

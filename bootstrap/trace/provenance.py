@@ -1,0 +1,194 @@
+"""An observer that notes which program read which content and wrote which content.
+
+The guest is single-threaded and its processes take turns only at fork(2), execve(2) and exit(2), so
+the content that a program wrote is known at those three events: nobody else ran in between.
+"""
+
+import posixpath
+from dataclasses import dataclass, field
+
+from bootstrap.abi.flags import O_ACCMODE, O_RDONLY, O_TRUNC, O_WRONLY
+from bootstrap.kernel.events import BaseObserver, ExecEvent
+from bootstrap.trace.model import FileVersion, ProcessRecord, guest_text, normal_path
+from bootstrap.vfs.inode import Inode, RegularFile
+
+
+@dataclass(slots=True)
+class _Output:
+    """A file that a program may be writing."""
+
+    path: str
+    inode: RegularFile
+    fresh: bool
+    """Emptied or created by this open: an output even when not a byte is written."""
+
+
+@dataclass(slots=True)
+class _Program:
+    """A running program; `index` is its place in the records, once it has done something."""
+
+    record: ProcessRecord
+    index: int | None = None
+    outputs: list[_Output] = field(default_factory=list)
+
+
+class Provenance(BaseObserver):
+    """Builds one `ProcessRecord` per program, in order of start.
+
+    Call `finish` when the run is over, however it ended: it notes what programs that never came to
+    their end had written. A forked child that only execs is not a program of its own.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[ProcessRecord] = []
+        self._running: dict[int, _Program] = {}
+        self._ordinals: dict[int, int] = {}
+        self._clock = 0
+        # By inode number, which the file system gives out once and never again.
+        self._credited: dict[int, int] = {}
+        self._last_writer: dict[int, ProcessRecord] = {}
+        self._at_path: dict[str, RegularFile] = {}
+
+    def writer_of(self, path: str, sha256: str) -> ProcessRecord | None:
+        """The last program that wrote this content to the absolute guest path, if any did."""
+        for record in reversed(self.records):
+            if any(w.path == path and w.sha256 == sha256 for w in record.writes):
+                return record
+        return None
+
+    def finish(self) -> None:
+        """Credit what still running programs have written so far; their status stays None."""
+        for program in list(self._running.values()):
+            self._credit(program)
+
+    # -- events ---------------------------------------------------------------------------------
+
+    def on_fork(self, parent_pid: int, child_pid: int) -> None:
+        """The child starts as the same program, with the same files open."""
+        parent = self._running[parent_pid]
+        self._credit(parent)
+        self._enter(parent)
+        record = ProcessRecord(
+            pid=child_pid,
+            ppid=parent_pid,
+            ordinal=self._ordinals.setdefault(child_pid, 0),
+            exe=parent.record.exe,
+            argv=parent.record.argv,
+            cwd=parent.record.cwd,
+            started_by=parent.index,
+        )
+        outputs = [_Output(o.path, o.inode, fresh=False) for o in parent.outputs]
+        self._running[child_pid] = _Program(record, outputs=outputs)
+
+    def on_exec(self, event: ExecEvent) -> None:
+        """A new program begins; the image is its first input."""
+        pid = event.pid
+        started_by: int | None = None
+        outputs: list[_Output] = []
+        before = self._running.pop(pid, None)
+        if before is not None:
+            self._credit(before)
+            started_by = before.record.started_by
+            outputs = [_Output(o.path, o.inode, fresh=False) for o in before.outputs]
+            if before.index is not None:
+                before.record.replaced = True
+                started_by = before.index
+        self._ordinals[pid] = self._ordinals.get(pid, 0) + 1
+        record = ProcessRecord(
+            pid=pid,
+            ppid=event.ppid,
+            ordinal=self._ordinals[pid],
+            exe=self._version(normal_path(event.path), event.image),
+            argv=tuple(guest_text(a) for a in event.argv),
+            cwd=normal_path(event.cwd),
+            started_by=started_by,
+        )
+        program = _Program(record, outputs=outputs)
+        self._running[pid] = program
+        self._enter(program)
+
+    def on_open(self, pid: int, guest_path: bytes, inode: Inode, flags: int, fd: int) -> None:
+        """An input (content as it is now), an output (content as it will be), or both."""
+        if not isinstance(inode, RegularFile):
+            return
+        program = self._running[pid]
+        self._enter(program)
+        name = normal_path(guest_path)
+        self._at_path[name] = inode
+        access = flags & O_ACCMODE
+        if access != O_WRONLY and not flags & O_TRUNC and not self._is_own(program, inode):
+            version = self._version(name, inode)
+            if access == O_RDONLY or version.size:
+                self._add_read(program.record, version)
+        if access != O_RDONLY:
+            self._credited.setdefault(inode.ino, inode.version)
+            fresh = bool(flags & O_TRUNC) or inode.size == 0
+            program.outputs.append(_Output(name, inode, fresh))
+
+    def on_rename(self, pid: int, old: bytes, new: bytes) -> None:
+        """The new name is an output of the program that gave it, made from the old one."""
+        program = self._running[pid]
+        self._enter(program)
+        self._credit(program)
+        old_name, new_name = normal_path(old), normal_path(new)
+        for name in sorted(self._at_path):
+            if name != old_name and not name.startswith(old_name + "/"):
+                continue
+            inode = self._at_path.pop(name)
+            moved = posixpath.normpath(new_name + name[len(old_name) :])
+            self._at_path[moved] = inode
+            if not self._is_own(program, inode):
+                self._add_read(program.record, self._version(name, inode))
+            self._add_write(program.record, moved, inode)
+            for other in self._running.values():
+                for output in other.outputs:
+                    if output.inode is inode:
+                        output.path = moved
+
+    def on_exit(self, pid: int, status: int, syscalls: int) -> None:
+        """The program's outputs have their last content."""
+        program = self._running.pop(pid)
+        self._enter(program)
+        self._credit(program)
+        program.record.status = status
+        program.record.syscalls = syscalls
+
+    # -- bookkeeping ----------------------------------------------------------------------------
+
+    def _enter(self, program: _Program) -> None:
+        if program.index is None:
+            program.index = len(self.records)
+            self.records.append(program.record)
+
+    def _version(self, path: str, inode: RegularFile) -> FileVersion:
+        self._clock += 1
+        return FileVersion(path, inode.sha256(), inode.size, self._clock)
+
+    def _is_own(self, program: _Program, inode: RegularFile) -> bool:
+        """Whether the content of the file is this program's own work."""
+        if self._last_writer.get(inode.ino) is program.record:
+            return True
+        return any(
+            o.inode is inode and (o.fresh or self._credited.get(inode.ino) != inode.version)
+            for o in program.outputs
+        )
+
+    def _credit(self, program: _Program) -> None:
+        """Note the content of every output that changed since it was last credited to anyone."""
+        for output in program.outputs:
+            inode = output.inode
+            changed = self._credited.get(inode.ino) != inode.version
+            if changed or output.fresh:
+                self._enter(program)
+                self._add_write(program.record, output.path, inode)
+                output.fresh = False
+
+    def _add_write(self, record: ProcessRecord, path: str, inode: RegularFile) -> None:
+        self._credited[inode.ino] = inode.version
+        self._last_writer[inode.ino] = record
+        record.writes.append(self._version(path, inode))
+
+    @staticmethod
+    def _add_read(record: ProcessRecord, version: FileVersion) -> None:
+        if all(r.path != version.path or r.sha256 != version.sha256 for r in record.reads):
+            record.reads.append(version)

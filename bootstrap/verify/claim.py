@@ -1,0 +1,53 @@
+"""One sentence that says what was verified, and what was not."""
+
+from collections.abc import Sequence
+
+from bootstrap.verify.model import Materials, Result, RunFacts
+from bootstrap.verify.report import Artifact
+from bootstrap.verify.words import count
+
+
+def claim(
+    result: Result,
+    artifacts: Sequence[Artifact],
+    facts: RunFacts,
+    materials: Materials,
+    reasons: Sequence[str],
+) -> str:
+    """The claim of a report; it never says more than was compared."""
+    answers = [a for a in artifacts if a.is_answer]
+    others = [a for a in artifacts if a.expectations and not a.is_answer]
+    embedded = facts.source.kind == "embedded"
+    what = f"{facts.name} {facts.source.release or 'of an unknown release'} for {facts.arch}"
+    if embedded:
+        what = f"phase 0 of {facts.name} for {facts.arch}, from the embedded sources,"
+    if result != "verified":
+        good = sum(a.status == "match" for a in answers)
+        why = f": {reasons[0]}" if reasons else ""
+        tail = f"; {_embedded_tail(facts)}" if embedded else ""
+        return (
+            f"Not verified: {good} of {count(len(answers), 'answer')} of {what} "
+            f"{'matches' if good == 1 else 'match'}{why}{tail}."
+        )
+    if embedded:
+        return (
+            f"Phase 0 only: {count(len(answers), 'artifact')} for {facts.arch} "
+            f"{'matches its' if len(answers) == 1 else 'match their'} known-good "
+            f"{'value' if len(answers) == 1 else 'values'}, built by the seed from the embedded "
+            f"sources; {_embedded_tail(facts)}."
+        )
+    number = "The 1 answer" if len(answers) == 1 else f"All {len(answers)} answers"
+    also = f" and {count(len(others), 'intermediate artifact')}" if others else ""
+    return (
+        f"{number} of {what}{also} match their known-good values, built through the entry "
+        f"{facts.entry} from {count(len(materials.known), 'file')} "
+        f"{'that is' if len(materials.known) == 1 else 'that are'} those of the release."
+    )
+
+
+def _embedded_tail(facts: RunFacts) -> str:
+    release = f" --release {facts.source.release}" if facts.source.release else ""
+    return (
+        "upstream's tree was not verified (to do that: "
+        f"bootstrap fetch {facts.name}{release}, then bootstrap verify)"
+    )

@@ -1,0 +1,80 @@
+"""The report as JUnit XML: one suite, one testcase per artifact, and one for the run itself.
+
+Follows the schema that CI systems agree on (testsuites/testsuite/testcase with failure, error and
+skipped; github.com/jenkinsci/xunit-plugin, junit-10.xsd).
+"""
+
+import re
+from xml.etree import ElementTree as ET
+
+from bootstrap.verify.report import Artifact, Report
+
+# What XML 1.0 allows (section 2.2, production 2); everything else cannot even be escaped.
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def to_junit(report: Report) -> str:
+    """The report as an XML document. An artifact that nobody can judge is a skipped case."""
+    facts = report.facts
+    run_good = report.result == "verified" or not _run_problems(report)
+    statuses = [a.status for a in report.artifacts]
+    failures = sum(s in ("mismatch", "missing") for s in statuses)
+    counts = {
+        "tests": str(len(statuses) + 1),
+        "failures": str(failures),
+        "errors": str(0 if run_good else 1),
+    }
+    seconds = f"{facts.totals.wall_seconds:.3f}"
+    name = _xml(f"{facts.name} {facts.source.release or 'unknown release'} {facts.arch}")
+    suites = ET.Element("testsuites", {"name": "bootstrap verify", **counts, "time": seconds})
+    suite = ET.SubElement(
+        suites,
+        "testsuite",
+        {"name": name, **counts, "skipped": str(statuses.count("unknown")), "time": seconds},
+    )
+    group = _xml(f"{facts.name}.{facts.arch}.{facts.entry}")
+    run = ET.SubElement(suite, "testcase", {"name": "run", "classname": group, "time": seconds})
+    if not run_good:
+        problems = _run_problems(report)
+        details = facts.failure.details if facts.failure else ()
+        _outcome(run, "error", report.result, problems[0], "\n".join([*problems, *details]))
+    for artifact in report.artifacts:
+        case = ET.SubElement(
+            suite, "testcase", {"name": _xml(artifact.path), "classname": group, "time": "0"}
+        )
+        _judged(case, artifact, report)
+    ET.indent(suites)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suites, "unicode") + "\n"
+
+
+def _run_problems(report: Report) -> list[str]:
+    """What is wrong with the run beside its artifacts."""
+    if report.result == "verified":
+        return []
+    return [r for r in report.reasons if r not in report.artifact_reasons]
+
+
+def _judged(case: ET.Element, artifact: Artifact, report: Report) -> None:
+    expected = f"expected {artifact.expected} ({artifact.expected_from})"
+    note = f"\n{artifact.note}" if artifact.note else ""
+    divergence = report.first_divergence
+    if artifact.status == "mismatch":
+        body = f"{expected}\ngot      {artifact.sha256}{note}"
+        if divergence is not None and divergence.artifact.path == artifact.path:
+            body += f"\nfirst divergence in build order\n{divergence.verdict}"
+        elif divergence is not None:
+            body += f"\nthe first divergence was {divergence.artifact.path}"
+        _outcome(case, "failure", "mismatch", f"{artifact.path} differs", body)
+    elif artifact.status == "missing":
+        _outcome(case, "failure", "missing", f"{artifact.path} is missing", expected + note)
+    elif artifact.status == "unknown":
+        ET.SubElement(case, "skipped", {"message": "no known-good value to compare with"})
+
+
+def _outcome(case: ET.Element, tag: str, kind: str, message: str, body: str) -> None:
+    element = ET.SubElement(case, tag, {"message": _xml(message), "type": kind})
+    element.text = _xml(body)
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub(lambda m: f"\\x{ord(m[0]):02x}", text)

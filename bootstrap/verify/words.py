@@ -1,0 +1,27 @@
+"""Small wording helpers that reasons, claim and text share."""
+
+from collections.abc import Iterable
+
+SHOWN = 5
+
+
+def count(number: int, noun: str) -> str:
+    """`1 artifact`, `2 artifacts`, `3 processes`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun}es" if noun.endswith("s") else f"{number} {noun}s"
+
+
+def some(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    listed = list(names)
+    shown = ", ".join(listed[:SHOWN])
+    more = len(listed) - SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def wait_status(status: int) -> str:
+    """A wait status (wait(2)) in words."""
+    if status & 0x7F:
+        return f"was ended by signal {status & 0x7F}"
+    return f"ended with exit status {status >> 8}"
