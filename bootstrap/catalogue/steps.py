@@ -88,6 +88,14 @@ def releases(name: str = RELEASES) -> tuple[str, ...]:
     return tuple(sorted(known, key=_release_order))
 
 
+def default_release(name: str = RELEASES) -> str:
+    """The newest numbered release in the catalogue.  Raises BadInput when there is none."""
+    numbered = [release for release in releases(name) if release[0].isdigit()]
+    if not numbered:
+        raise BadInput(f"the catalogue (steps/) has no release of {name}")
+    return numbered[-1]
+
+
 def architectures(name: str, release: str | None) -> tuple[str, ...]:
     """The architectures that the catalogue has a step file for, in the order of the aliases."""
     known = {step.arch for step in all_steps() if (step.name, step.release) == (name, release)}

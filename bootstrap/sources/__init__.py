@@ -1,0 +1,32 @@
+"""Where a source tree comes from: a folder, an archive, the cache, the network, or this package."""
+
+from bootstrap.sources.cache import Cache, cache_root
+from bootstrap.sources.fetch import Fetched, fetch
+from bootstrap.sources.materials import (
+    Change,
+    MaterialsReport,
+    check_materials,
+    guest_view,
+    require_materials,
+)
+from bootstrap.sources.resolve import Resolved, embedded_source, resolve
+from bootstrap.sources.tree import SourceFile, SourceTree, open_source, tree_digest
+
+__all__ = [
+    "Cache",
+    "Change",
+    "Fetched",
+    "MaterialsReport",
+    "Resolved",
+    "SourceFile",
+    "SourceTree",
+    "cache_root",
+    "check_materials",
+    "embedded_source",
+    "fetch",
+    "guest_view",
+    "open_source",
+    "require_materials",
+    "resolve",
+    "tree_digest",
+]

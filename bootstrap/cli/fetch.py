@@ -1,0 +1,114 @@
+"""``bootstrap fetch``: put a release into the cache."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bootstrap.sources import Fetched
+    from bootstrap.sources.download import Progress
+
+SCHEMA = 1
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's options; imports nothing heavy."""
+    parser = subparsers.add_parser(
+        "fetch",
+        help="put a release into the cache",
+        description="Put a release into the cache: from its published address, a mirror, a local"
+        " archive or a local checkout. An archive is checked against the published sha256, every"
+        " tree file by file against what the catalogue knows of the release.",
+    )
+    parser.add_argument("name", choices=["stage0-posix"], help="what to fetch")
+    parser.add_argument("--release", metavar="R", help="the release (default: the newest)")
+    parser.add_argument(
+        "--from", dest="from_", metavar="PATH-OR-URL", help="an archive, a checkout or an address"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace what the cache has of the release"
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", help="write what was done as JSON ('-': standard output)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; 0 when the release is in the cache.  Raises BootstrapError otherwise."""
+    from bootstrap.catalogue import default_release
+    from bootstrap.sources import Cache, fetch
+
+    release = args.release or default_release(args.name)
+    cache = Cache()
+    fetched = fetch(release, cache, args.from_, args.force, _progress(), args.name)
+    folder = cache.folder(release, args.name)
+    out = sys.stderr if args.json == "-" else sys.stdout
+    for line in _lines(fetched, args.name, release, folder):
+        print(line, file=out)
+    if args.json is not None:
+        _write_json(args.json, _document(fetched, args.name, release, folder))
+    return 0
+
+
+def _lines(fetched: Fetched, name: str, release: str, folder: Path) -> list[str]:
+    tree = fetched.tree
+    if not fetched.fresh:
+        return [f"{name} {release} is in the cache already, verified: {folder}"]
+    lines = [f"{name} {release} from {tree.label}"]
+    if tree.archive_sha256 is not None:
+        lines.append(f"archive sha256 {tree.archive_sha256}")
+    lines.append(f"tree digest    {tree.digest} ({len(tree.files)} files)")
+    lines.append(f"verified and put into {folder}")
+    return lines
+
+
+def _document(fetched: Fetched, name: str, release: str, folder: Path) -> dict[str, object]:
+    import bootstrap
+
+    tree = fetched.tree
+    return {
+        "schema": SCHEMA,
+        "tool": {"name": "bootstrap", "version": bootstrap.__version__},
+        "name": name,
+        "release": release,
+        "status": "fetched" if fetched.fresh else "present",
+        "source": {
+            "kind": tree.kind,
+            "label": tree.label,
+            "archive_sha256": tree.archive_sha256,
+            "tree_digest": tree.digest,
+            "files": len(tree.files),
+        },
+        "cache": str(folder),
+    }
+
+
+def _write_json(target: str, document: dict[str, object]) -> None:
+    from bootstrap.errors import BadInput
+
+    text = json.dumps(document, indent=2) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(target).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{target}: cannot be written: {error.strerror}") from None
+
+
+def _progress() -> Progress | None:
+    """A line that counts bytes, on a terminal only."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int | None) -> None:
+        of = f" of {total / 1e6:.1f}" if total else ""
+        end = "\n" if done == total else ""
+        print(f"\r{done / 1e6:.1f}{of} MB", end=end, file=sys.stderr, flush=True)
+
+    return show

@@ -1,0 +1,242 @@
+"""The cache: whole release trees, each verified every time it is used.
+
+    <root>/stage0-posix/<release>/manifest.json    what is there; written last
+    <root>/stage0-posix/<release>/<sha256>.tar     the tree, named after its own content
+    <root>/stage0-posix/<release>/lock             held by whoever writes
+
+A tree is there when its manifest is.  Both files are written beside and renamed into place
+(rename(2) is atomic), the tar first: a reader sees the old tree or the new one, never a part of
+one, and a killed writer leaves at most files that nobody looks at and the next writer removes.
+Readers take no lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bootstrap.catalogue import RELEASES, all_steps
+from bootstrap.errors import BadInput
+from bootstrap.sources.materials import check_materials, named
+from bootstrap.sources.tree import MAX_BYTES, SourceTree, read_archive, read_file, to_tar
+
+SCHEMA = 1
+VARIABLE = "BOOTSTRAP_CACHE"
+_MANIFEST = "manifest.json"
+_MAX_MANIFEST = 1 << 20
+_ATTEMPTS = 5
+
+
+def cache_root() -> Path:
+    """The folder of the cache: $BOOTSTRAP_CACHE if set, else where the platform keeps caches."""
+    override = os.environ.get(VARIABLE)
+    if override:
+        return Path(os.path.abspath(override))
+    # Imported late: `bootstrap --help` does not need it.
+    import platformdirs
+
+    return platformdirs.user_cache_path("bootstrap-emulator", appauthor=False)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ``manifest.json`` says; ``origin`` is the archive or checkout the tree came from."""
+
+    name: str
+    release: str
+    tar: str
+    size: int
+    sha256: str
+    digest: str
+    files: int
+    origin: str
+    archive_sha256: str | None
+
+    def to_json(self) -> str:
+        return json.dumps({"schema": SCHEMA, **vars(self)}, indent=2, sort_keys=True) + "\n"
+
+
+class Cache:
+    """The cache in ``root``, which need not be there yet."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = cache_root() if root is None else root
+
+    def folder(self, release: str, name: str = RELEASES) -> Path:
+        """Where a release is or would be."""
+        return self.root / name / release
+
+    def releases(self, name: str = RELEASES) -> tuple[str, ...]:
+        """The releases that have a manifest, sorted; what is in them is not looked at."""
+        try:
+            found = sorted(path.parent.name for path in (self.root / name).glob(f"*/{_MANIFEST}"))
+        except OSError:
+            return ()
+        return tuple(found)
+
+    def load(self, release: str, name: str = RELEASES) -> SourceTree | None:
+        """The tree of a release, or None when the cache does not have it.
+
+        Everything read is verified: the tar against the manifest, the tree digest, and each
+        material against the step files of the release.  Raises BadInput, naming what is wrong and
+        how to replace it, when anything differs.
+        """
+        folder = self.folder(release, name)
+        before: Manifest | None = None
+        for _ in range(_ATTEMPTS):
+            manifest = self._manifest(folder, release, name)
+            if manifest is None:
+                return None
+            # A writer replaces the manifest before it removes the old tar: if the tar is gone
+            # and the manifest is another one, there is a new tree to read.
+            if manifest == before:
+                break
+            try:
+                data = read_file(folder / manifest.tar, MAX_BYTES)
+            except BadInput:
+                if (folder / manifest.tar).exists():
+                    raise
+                before = manifest
+            else:
+                return self._load(folder, manifest, data)
+        self._tampered(folder, release, "its tree is missing (the manifest names a file not there)")
+
+    def _load(self, folder: Path, manifest: Manifest, data: bytes) -> SourceTree:
+        release = manifest.release
+        if len(data) != manifest.size or hashlib.sha256(data).hexdigest() != manifest.sha256:
+            self._tampered(folder, release, f"{manifest.tar} is not what the manifest says")
+        try:
+            tree = read_archive(data, str(folder))
+        except BadInput as error:
+            self._tampered(folder, release, str(error))
+        tree = tree.but(kind="cache", release=release, archive_sha256=manifest.archive_sha256)
+        if tree.digest != manifest.digest:
+            self._tampered(folder, release, "its tree digest is not what the manifest says")
+        for step in all_steps():
+            if (step.name, step.release) == (manifest.name, release):
+                report = check_materials(tree, step)
+                if not report.whole:
+                    wrong = [*report.missing, *(change.path for change in report.changed)]
+                    self._tampered(folder, release, f"not as in {step.file}: {named(wrong)}")
+        return tree
+
+    def _manifest(self, folder: Path, release: str, name: str) -> Manifest | None:
+        file = folder / _MANIFEST
+        if not os.path.lexists(file):
+            return None
+        text = read_file(file, _MAX_MANIFEST)
+        try:
+            manifest = _parse(text)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            self._tampered(folder, release, f"{_MANIFEST} is damaged")
+        if (manifest.name, manifest.release) != (name, release):
+            self._tampered(folder, release, f"{_MANIFEST} is of {manifest.name} {manifest.release}")
+        return manifest
+
+    def _tampered(self, folder: Path, release: str, fault: str) -> NoReturn:
+        raise BadInput(
+            f"the cache of release {release} in {folder} was changed or damaged: {fault};"
+            f" replace it with: bootstrap fetch {RELEASES} --release {release} --force"
+            " [--from PATH-OR-URL]"
+        )
+
+    def store(self, tree: SourceTree, release: str, name: str = RELEASES) -> Manifest:
+        """Put a tree into the cache in place of what is there.
+
+        The tree is not judged here.  Raises BadInput when the cache cannot be written; what was
+        there before is then still there.
+        """
+        folder = self.folder(release, name)
+        data = to_tar(tree, f"{name}-{release}")
+        sha256 = hashlib.sha256(data).hexdigest()
+        manifest = Manifest(
+            name=name,
+            release=release,
+            tar=f"{sha256}.tar",
+            size=len(data),
+            sha256=sha256,
+            digest=tree.digest,
+            files=len(tree.files) + len(tree.symlinks),
+            origin=tree.label,
+            archive_sha256=tree.archive_sha256,
+        )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _locked(folder / "lock"):
+                _put(folder / manifest.tar, data)
+                _put(folder / _MANIFEST, manifest.to_json().encode("utf-8", "backslashreplace"))
+                _sweep(folder, keep=manifest.tar)
+        except OSError as error:
+            raise BadInput(
+                f"cannot write the cache in {folder}: {error.strerror}; make room or set"
+                f" {VARIABLE} to a folder that can be written"
+            ) from None
+        return manifest
+
+
+def _parse(text: bytes) -> Manifest:
+    data: Any = json.loads(text)
+    if data.pop("schema") != SCHEMA:
+        raise ValueError("schema")
+    manifest = Manifest(**data)
+    texts = (manifest.name, manifest.release, manifest.tar, manifest.sha256, manifest.digest)
+    if not all(isinstance(text, str) for text in (*texts, manifest.origin)):
+        raise ValueError("not text")
+    # The name of the tar leads to a file: it can only be the one form that store() writes.
+    if len(manifest.sha256) != 64 or not manifest.sha256.isalnum():
+        raise ValueError("sha256")
+    if manifest.tar != f"{manifest.sha256}.tar":
+        raise ValueError("tar")
+    if not isinstance(manifest.archive_sha256, str | None):
+        raise ValueError("archive_sha256")
+    return manifest
+
+
+@contextlib.contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Hold the writers' lock; the host lets go of it when the process ends, however it ends."""
+    fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _put(file: Path, data: bytes) -> None:
+    """Write a file beside and rename it into place; under the lock, so the name is ours."""
+    part = file.with_name(f"{file.name}.part")
+    try:
+        with open(part, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(part, file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+    _sync_folder(file.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _sweep(folder: Path, keep: str) -> None:
+    """Remove what killed or earlier writers left."""
+    for file in folder.iterdir():
+        if file.suffix in (".tar", ".part") and file.name != keep:
+            with contextlib.suppress(OSError):
+                file.unlink()

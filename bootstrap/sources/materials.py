@@ -1,0 +1,165 @@
+"""Is a tree what the catalogue says the release is?  And what of it may the guest see?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bootstrap.catalogue import Entry, StepFile, steps_of, tree_files
+from bootstrap.errors import BadInput
+from bootstrap.sources.tree import SourceTree
+
+_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Change:
+    """A material whose content is not the release's; ``found`` is a sha256 or says what it is."""
+
+    path: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True)
+class MaterialsReport:
+    """What :func:`check_materials` found; every tuple is sorted by path.
+
+    ``missing`` and ``changed`` are materials; ``stale`` are files that an earlier run of the
+    bootstrap left in the tree; ``extra`` are other files that the release does not have (only
+    known where the catalogue lists the release's tree).
+    """
+
+    missing: tuple[str, ...]
+    changed: tuple[Change, ...]
+    stale: tuple[str, ...]
+    extra: tuple[str, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Every material is there, with the content that the catalogue has for it."""
+        return not self.missing and not self.changed
+
+    def lines(self) -> list[str]:
+        """What a user should be told, a line for each kind of finding; nothing if all is well."""
+        lines = []
+        if self.missing:
+            lines.append(f"missing: {named(self.missing)}")
+        if self.changed:
+            changes = [f"{c.path} ({c.found}, not {c.expected})" for c in self.changed]
+            lines.append(f"changed: {named(changes)}")
+        if self.stale:
+            lines.append(f"left by an earlier run of the bootstrap, not used: {named(self.stale)}")
+        if self.extra:
+            lines.append(f"not in the release: {named(self.extra)}")
+        return lines
+
+
+def named(paths: Sequence[str]) -> str:
+    """The first ten of ``paths``, and how many more there are."""
+    more = len(paths) - _NAMED
+    return ", ".join(paths[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def check_materials(
+    tree: SourceTree, step: StepFile, entry: Entry | None = None
+) -> MaterialsReport:
+    """Compare a tree with the materials of ``step``; those that ``entry`` hides do not count."""
+    hidden = () if entry is None else entry.hidden
+    missing = []
+    changed = []
+    for path, expected in sorted(step.materials.items()):
+        if path in hidden:
+            continue
+        file = tree.files.get(path)
+        if file is not None:
+            sha256 = file.sha256
+            if sha256 != expected:
+                changed.append(Change(path, expected, sha256))
+        elif path in tree.symlinks:
+            changed.append(Change(path, expected, "a symbolic link"))
+        elif path in tree.special or path in tree.folders:
+            changed.append(Change(path, expected, "no regular file"))
+        else:
+            missing.append(path)
+    listed = tree_files(step)
+    unlisted: set[str] = set()
+    if listed is not None:
+        unlisted = {*tree.files, *tree.symlinks, *tree.special} - listed - set(step.materials)
+    stale = {path for path in unlisted if _is_product(path, step)}
+    return MaterialsReport(
+        tuple(missing), tuple(changed), tuple(sorted(stale)), tuple(sorted(unlisted - stale))
+    )
+
+
+def _is_product(path: str, step: StepFile) -> bool:
+    """Whether a run of the bootstrap, on any architecture of the release, leaves ``path``."""
+    for other in steps_of(step.name, step.release):
+        known = {value.path for value in other.known()}
+        if path in known or any(path.startswith(f"{folder}/") for folder in other.directories):
+            return True
+    return False
+
+
+def require_materials(tree: SourceTree, step: StepFile, report: MaterialsReport) -> None:
+    """Raise BadInput when a material is not there at all: the bootstrap could not run."""
+    if report.missing:
+        raise BadInput(
+            f"{tree.label}: not a whole {step.title} tree: {len(report.missing)} of"
+            f" {len(step.materials)} files that the bootstrap reads are missing:"
+            f" {named(report.missing)}; a git checkout needs its submodules"
+            " (git submodule update --init --recursive)"
+        )
+
+
+def require_release(tree: SourceTree, step: StepFile) -> None:
+    """Raise BadInput unless every material is there with the content the catalogue has for it."""
+    report = check_materials(tree, step)
+    require_materials(tree, step, report)
+    if report.changed:
+        changes = [f"{c.path} ({c.found}, not {c.expected})" for c in report.changed]
+        raise BadInput(
+            f"{tree.label}: not {step.title}: {len(changes)} files differ from the release:"
+            f" {named(changes)}"
+        )
+
+
+def identify(tree: SourceTree, candidates: Sequence[StepFile]) -> StepFile:
+    """The step file among ``candidates`` whose materials the tree has most of (the first if even).
+
+    Raises BadInput when there are no candidates.
+    """
+    if not candidates:
+        raise BadInput("the catalogue has no step file to compare the tree with")
+
+    def misses(step: StepFile) -> int:
+        report = check_materials(tree, step)
+        return len(report.missing) + len(report.changed)
+
+    return min(candidates, key=misses)
+
+
+def guest_view(
+    tree: SourceTree, step: StepFile, entry: Entry, report: MaterialsReport
+) -> SourceTree:
+    """The part of the tree that the guest sees.
+
+    Of an unchanged release these are the materials and nothing else, so that no other file can
+    have a part in the result.  A changed tree may read other files: there the guest sees all but
+    what an earlier run left.  What ``entry`` hides is never seen.  Seeds are executable, whatever
+    became of their mode bit on the way.
+    """
+    hidden = {*entry.hidden, *report.stale}
+
+    def seen(path: str) -> bool:
+        return path not in hidden and (path in step.materials or not report.whole)
+
+    seeds = {seed.path for seed in step.seeds.values()}
+    files = {
+        path: replace(file, executable=True) if path in seeds else file
+        for path, file in tree.files.items()
+        if seen(path)
+    }
+    symlinks = {path: target for path, target in tree.symlinks.items() if seen(path)}
+    folders = {*step.directories, *(() if report.whole else tree.folders)}
+    return replace(tree, files=files, symlinks=symlinks, folders=frozenset(folders), special=())

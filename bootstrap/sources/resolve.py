@@ -1,0 +1,137 @@
+"""Which source tree a run is about: the one given, the cache, the network, or what we carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from bootstrap.catalogue import (
+    EMBEDDED,
+    RELEASES,
+    StepFile,
+    all_steps,
+    arch_name,
+    data_dir,
+    default_release,
+    find,
+    steps_of,
+)
+from bootstrap.errors import BadInput
+from bootstrap.sources.cache import Cache
+from bootstrap.sources.download import DownloadFailed, Progress
+from bootstrap.sources.fetch import how_to_get, obtain, published_sha256
+from bootstrap.sources.materials import (
+    MaterialsReport,
+    check_materials,
+    identify,
+    require_materials,
+)
+from bootstrap.sources.tree import SourceFile, SourceTree, open_source
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A source tree, the step file it is held against, and how the two compare.
+
+    ``tree.notes`` says how the tree was found, a sentence each, where a user should know.
+    """
+
+    tree: SourceTree
+    step: StepFile
+    materials: MaterialsReport
+
+
+def resolve(
+    source: str | None,
+    release: str | None,
+    arch: str,
+    cache: Cache,
+    entry: str | None = None,
+    online: bool = True,
+    progress: Progress | None = None,
+) -> Resolved:
+    """Find the source, in this order:
+
+    1. ``source``, a checkout or an archive.  Without ``release``, the release is the one in the
+       catalogue that the tree is nearest to.
+    2. ``release`` (or the newest) in the cache.
+    3. The release from its published address, which is then cached.
+    4. The embedded sources; only where no ``release`` was asked for by name.
+
+    Raises BadInput when there is none, when materials are missing, when the cache is damaged, or
+    when what the published address gives is not the release.
+    """
+    arch = arch_name(arch)
+    if source is not None:
+        return _given(source, release, arch, entry)
+    step = find(RELEASES, release or default_release(), arch)
+    assert step.release is not None
+    tree = cache.load(step.release)
+    failure = ""
+    if tree is None and online:
+        try:
+            tree = _download(step, cache, progress)
+        except DownloadFailed as error:
+            failure = str(error)
+    if tree is not None:
+        return _compare(tree, step, entry)
+    title = f"{RELEASES} {step.release}"
+    missing = failure or f"{title} is not in the cache ({cache.root}); {how_to_get(step)}"
+    if release is not None:
+        raise BadInput(missing)
+    embedded = [other for other in all_steps() if (other.name, other.arch) == (EMBEDDED, arch)]
+    if not embedded:
+        raise BadInput(f"{missing}; there are no embedded sources for {arch}")
+    note = f"{title} was not verified, only the embedded sources were: {missing}"
+    return _compare(replace(embedded_source(embedded[0]), notes=(note,)), embedded[0], entry)
+
+
+def _given(source: str, release: str | None, arch: str, entry: str | None) -> Resolved:
+    tree = open_source(source)
+    if release is not None:
+        step = find(RELEASES, release, arch)
+    else:
+        candidates = [s for s in all_steps() if (s.name, s.arch) == (RELEASES, arch)]
+        step = identify(tree, candidates[::-1])
+    notes = tree.notes
+    published = published_sha256([step])
+    if tree.archive_sha256 is not None and published is not None:
+        same = tree.archive_sha256 == published
+        says = "has the published sha256" if same else f"has not the published sha256 {published}"
+        notes = (*notes, f"the archive {says} of {step.name} {step.release}")
+    return _compare(replace(tree, release=step.release, notes=notes), step, entry)
+
+
+def _download(step: StepFile, cache: Cache, progress: Progress | None) -> SourceTree:
+    assert step.release is not None
+    tree = obtain(steps_of(step.name, step.release), None, progress)
+    try:
+        cache.store(tree, step.release)
+    except BadInput as error:
+        # The tree is good and in memory: the run need not fail for the next one's sake.
+        return replace(tree, notes=(*tree.notes, f"not kept for the next run: {error}"))
+    return tree
+
+
+def _compare(tree: SourceTree, step: StepFile, entry: str | None) -> Resolved:
+    report = check_materials(tree, step, None if entry is None else step.entry(entry))
+    require_materials(tree, step, report)
+    return Resolved(tree, step, report)
+
+
+def embedded_source(step: StepFile) -> SourceTree:
+    """The sources that this installation carries, for an embedded step file.
+
+    Each material is ``seeds/<arch>/<path>``.  Raises BadInput when one cannot be read.
+    """
+    folder = data_dir("seeds") / step.arch
+    seeds = {seed.path for seed in step.seeds.values()}
+    files = {}
+    for path in step.materials:
+        try:
+            data = folder.joinpath(path).read_bytes()
+        except OSError as error:
+            raise BadInput(
+                f"seeds/{step.arch}/{path}: cannot be read: {error.strerror}; install again"
+            ) from None
+        files[path] = SourceFile(data, path in seeds)
+    return SourceTree("embedded", "the embedded sources", files)
