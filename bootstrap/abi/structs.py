@@ -6,7 +6,6 @@ include/uapi/linux/utsname.h, fs/readdir.c (struct linux_dirent, linux_dirent64)
 include/uapi/linux/uio.h (struct iovec).
 """
 
-import builtins
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
@@ -65,8 +64,8 @@ def _pack_stat_x86_64(s: StatFields) -> bytes:
 class StatLayout:
     """One ABI's struct stat: how to pack it, and where a printer finds what it shows."""
 
-    bytes: int
-    pack: Callable[[StatFields], builtins.bytes]
+    length: int
+    pack: Callable[[StatFields], bytes]
     """Raises OverflowError for a file that the structure cannot tell of."""
     mode_at: int
     mode_bytes: int
@@ -74,7 +73,7 @@ class StatLayout:
     size_bytes: int
     rdev_at: int
 
-    def mode_and_size(self, raw: builtins.bytes) -> tuple[int, int]:
+    def mode_and_size(self, raw: bytes) -> tuple[int, int]:
         """(st_mode, st_size) of a packed structure."""
         mode = raw[self.mode_at : self.mode_at + self.mode_bytes]
         size = raw[self.size_at : self.size_at + self.size_bytes]

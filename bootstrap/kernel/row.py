@@ -40,12 +40,17 @@ class Kind(Enum):
     UINT = "uint", Width.U32
     UID = "uid", Width.S32
     MODE = "mode", Width.U32
+    FILE_MODE = "file_mode", Width.U32
+    """File type and permissions."""
+    LONG = "long", Width.RAW
     SIZE = "size", Width.RAW
     PTR = "ptr", Width.RAW
     OFF32 = "off32", Width.S32
     """A signed 32-bit file offset."""
     OFF64 = "off64", Width.S64
     """A signed 64-bit file offset in one register."""
+    PAGE_OFFSET = "page_offset", Width.U32
+    """A file offset in pages."""
     OFF_LOW = "off_low", Width.U32
     """Low half of an offset in two registers; the next argument is OFF_HIGH."""
     OFF_HIGH = "off_high", Width.U32
@@ -58,20 +63,27 @@ class Kind(Enum):
     BUFFER_OUT = "buffer_out", Width.RAW
     """Address where the call stores as many bytes as it returns."""
     IOV_IN = "iov_in", Width.RAW
+    """Address of an array of struct iovec that the call reads; the next argument is its length."""
     IOV_OUT = "iov_out", Width.RAW
-    """Address of an array of struct iovec; the next argument is its length."""
+    """The same, of buffers that the call fills."""
     STRINGS = "strings", Width.RAW
     """Address of argv, a NULL-terminated array of string addresses."""
     ENVIRONMENT = "environment", Width.RAW
     STATUS_OUT = "status_out", Width.RAW
     """Address where a wait call stores an int wait status."""
-    STAT_OUT = "stat_out", Width.RAW
+    STAT_I386_OUT = "stat_i386_out", Width.RAW
+    STAT64_I386_OUT = "stat64_i386_out", Width.RAW
+    STAT_X86_64_OUT = "stat_x86_64_out", Width.RAW
+    """Address where the call stores that ABI's struct stat."""
     UTSNAME_OUT = "utsname_out", Width.RAW
     OFFSET_OUT = "offset_out", Width.RAW
     """Address where _llseek stores a 64-bit offset."""
+    DIRENTS64_OUT = "dirents64_out", Width.RAW
+    """Address where getdents64 stores records; DIRENTS_OUT is getdents."""
     DIRENTS_OUT = "dirents_out", Width.RAW
     OPEN_FLAGS = "open_flags", Width.U32
     AT_FLAGS = "at_flags", Width.U32
+    UNLINKAT_FLAGS = "unlinkat_flags", Width.U32
     ACCESS_MODE = "access_mode", Width.S32
     WHENCE = "whence", Width.U32
     WAIT_OPTIONS = "wait_options", Width.S32

@@ -1,0 +1,383 @@
+"""System calls on open descriptors: read, write, seek, duplicate, control.
+
+The order in which errors win is Linux's: fs/read_write.c, fs/fcntl.c, fs/file.c, lib/iov_iter.c.
+read and write run tens of millions of times in one bootstrap, so they take the short way first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bootstrap.abi.errno import Errno, LinuxError
+from bootstrap.abi.flags import (
+    O_APPEND,
+    O_CLOEXEC,
+    O_NOATIME,
+    O_NONBLOCK,
+    SEEK_CUR,
+)
+from bootstrap.abi.structs import Word
+from bootstrap.errors import GuestFailed
+from bootstrap.kernel.memory import WRITE
+from bootstrap.vfs.inode import RegularFile, Stream
+from bootstrap.vfs.openfile import OpenFile
+
+if TYPE_CHECKING:
+    from bootstrap.kernel.process import Process
+    from bootstrap.kernel.row import Handler
+
+MAX_RW_COUNT = 0x7FFFF000
+"""Bytes one read or write moves at most: INT_MAX rounded down to a page (include/linux/fs.h)."""
+
+USER_END = 0x7FFFFFFFF000
+"""Addresses from here on belong to the kernel, for 32-bit processes on a 64-bit kernel too."""
+
+UIO_MAXIOV = 1024
+"""Most buffers in one readv or writev (include/uapi/linux/uio.h)."""
+
+SEEK_MAX = 4
+"""SEEK_HOLE, the highest whence (include/uapi/linux/fs.h)."""
+
+
+def checked_count(buf: int, count: int) -> int:
+    """`count` as read and write use it. Raises LinuxError: EFAULT, EINVAL."""
+    if buf + count > USER_END:
+        raise LinuxError(Errno.EFAULT)
+    return min(count, MAX_RW_COUNT)
+
+
+def sys_read(proc: Process, fd: int, buf: int, count: int) -> int:
+    """read(2)."""
+    file = proc.fds.get(fd)
+    if not file.readable:
+        raise LinuxError(Errno.EBADF)
+    if count > MAX_RW_COUNT or buf >= USER_END:
+        count = checked_count(buf, count)
+    memory = proc.memory
+    if file.inode.__class__ is Stream:
+        count = _room(proc, buf, count)
+    data = file.read(count)
+    if data:
+        try:
+            memory.write(buf, data)
+        except LinuxError:
+            stored = memory.write_upto(buf, data)
+            file.seek(stored - len(data), SEEK_CUR)
+            if not stored:
+                raise
+            return stored
+    return len(data)
+
+
+def _room(proc: Process, buf: int, count: int) -> int:
+    """How much a stream may deliver to `buf`: what it gave cannot be put back."""
+    room = proc.memory.reachable(buf, count, WRITE)
+    if count and not room:
+        raise LinuxError(Errno.EFAULT)
+    return room
+
+
+def sys_write(proc: Process, fd: int, buf: int, count: int) -> int:
+    """write(2)."""
+    file = proc.fds.get(fd)
+    if not file.writable:
+        raise LinuxError(Errno.EBADF)
+    if count > MAX_RW_COUNT or buf >= USER_END:
+        count = checked_count(buf, count)
+    if not count:
+        return 0
+    try:
+        data = proc.memory.read(buf, count)
+    except LinuxError:
+        data = proc.memory.read_upto(buf, count)
+        if not data:
+            raise
+    return file.write(data)
+
+
+def _positioned(proc: Process, fd: int, offset: int) -> OpenFile:
+    if offset < 0:
+        raise LinuxError(Errno.EINVAL)
+    file = proc.fds.get(fd)
+    if file.inode.__class__ is Stream:
+        raise LinuxError(Errno.ESPIPE)
+    return file
+
+
+def sys_pread64(proc: Process, fd: int, buf: int, count: int, offset: int) -> int:
+    """pread(2)."""
+    file = _positioned(proc, fd, offset)
+    if not file.readable:
+        raise LinuxError(Errno.EBADF)
+    count = checked_count(buf, count)
+    if not isinstance(file.inode, RegularFile):
+        raise LinuxError(Errno.EISDIR)
+    data = file.inode.read_at(offset, count)
+    stored = proc.memory.write_upto(buf, data)
+    if data and not stored:
+        raise LinuxError(Errno.EFAULT)
+    return stored
+
+
+def sys_pwrite64(proc: Process, fd: int, buf: int, count: int, offset: int) -> int:
+    """pwrite(2); a file opened with O_APPEND is appended to, as on Linux (its BUGS section)."""
+    file = _positioned(proc, fd, offset)
+    if not file.writable:
+        raise LinuxError(Errno.EBADF)
+    count = checked_count(buf, count)
+    if not count:
+        return 0
+    data = proc.memory.read_upto(buf, count)
+    if not data:
+        raise LinuxError(Errno.EFAULT)
+    assert isinstance(file.inode, RegularFile)
+    return file.inode.write_at(file.inode.size if file.append else offset, data)
+
+
+def join_offset(low: int, high: int) -> int:
+    """A signed 64-bit offset from two 32-bit registers."""
+    return ((high << 32 | low) ^ 1 << 63) - (1 << 63)
+
+
+def sys_pread64_32(proc: Process, fd: int, buf: int, count: int, low: int, high: int) -> int:
+    """pread(2), the offset in two registers."""
+    return sys_pread64(proc, fd, buf, count, join_offset(low, high))
+
+
+def sys_pwrite64_32(proc: Process, fd: int, buf: int, count: int, low: int, high: int) -> int:
+    """pwrite(2), the offset in two registers."""
+    return sys_pwrite64(proc, fd, buf, count, join_offset(low, high))
+
+
+def _vector(proc: Process, word: Word, iov: int, count: int) -> list[tuple[int, int]]:
+    """The (address, length) pairs of an array of struct iovec, MAX_RW_COUNT bytes in all.
+
+    Raises LinuxError: EINVAL, EFAULT (Linux, lib/iov_iter.c, import_iovec).
+    """
+    if count > UIO_MAXIOV:
+        raise LinuxError(Errno.EINVAL)
+    raw = proc.memory.read(iov, count * word.iovec.size)
+    left = MAX_RW_COUNT
+    vector: list[tuple[int, int]] = []
+    for base, length in word.iovec.iter_unpack(raw):
+        if length > word.max_signed:
+            raise LinuxError(Errno.EINVAL)
+        if base + length > USER_END:
+            raise LinuxError(Errno.EFAULT)
+        taken = min(length, left)
+        vector.append((base, taken))
+        left -= taken
+    return vector
+
+
+def readv_for(word: Word) -> Handler:
+    """readv(2) for a word size."""
+
+    def sys_readv(proc: Process, fd: int, iov: int, count: int) -> int:
+        file = proc.fds.get(fd)
+        vector = _vector(proc, word, iov, count)
+        if not file.readable:
+            raise LinuxError(Errno.EBADF)
+        total = sum(length for _, length in vector)
+        if not total:
+            return 0
+        if file.inode.__class__ is Stream:
+            total = _room_vector(proc, vector)
+        data = file.read(total)
+        done = 0
+        for base, length in vector:
+            part = data[done : done + length]
+            stored = proc.memory.write_upto(base, part)
+            done += stored
+            if stored < len(part):
+                break
+        if done < len(data):
+            file.seek(done - len(data), SEEK_CUR)
+            if not done:
+                raise LinuxError(Errno.EFAULT)
+        return done
+
+    return sys_readv
+
+
+def _room_vector(proc: Process, vector: list[tuple[int, int]]) -> int:
+    total = 0
+    for base, length in vector:
+        room = proc.memory.reachable(base, length, WRITE)
+        total += room
+        if room < length:
+            break
+    if not total:
+        raise LinuxError(Errno.EFAULT)
+    return total
+
+
+def writev_for(word: Word) -> Handler:
+    """writev(2) for a word size."""
+
+    def sys_writev(proc: Process, fd: int, iov: int, count: int) -> int:
+        file = proc.fds.get(fd)
+        vector = _vector(proc, word, iov, count)
+        if not file.writable:
+            raise LinuxError(Errno.EBADF)
+        parts: list[bytes] = []
+        for base, length in vector:
+            part = proc.memory.read_upto(base, length)
+            parts.append(part)
+            if len(part) < length:
+                break
+        data = b"".join(parts)
+        if not data:
+            if any(length for _, length in vector):
+                raise LinuxError(Errno.EFAULT)
+            return 0
+        return file.write(data)
+
+    return sys_writev
+
+
+def lseek_for(highest: int) -> Handler:
+    """lseek(2) where off_t reaches `highest`: EOVERFLOW past it, with the offset moved."""
+
+    def sys_lseek(proc: Process, fd: int, offset: int, whence: int) -> int:
+        file = proc.fds.get(fd)
+        if whence > SEEK_MAX:
+            raise LinuxError(Errno.EINVAL)
+        position = file.seek(offset, whence)
+        if position > highest:
+            raise LinuxError(Errno.EOVERFLOW)
+        return position
+
+    return sys_lseek
+
+
+def sys_llseek(proc: Process, fd: int, high: int, low: int, result: int, whence: int) -> int:
+    """_llseek(2)."""
+    file = proc.fds.get(fd)
+    if whence > SEEK_MAX:
+        raise LinuxError(Errno.EINVAL)
+    position = file.seek(join_offset(low, high), whence)
+    proc.memory.write(result, position.to_bytes(8, "little"))
+    return 0
+
+
+def sys_close(proc: Process, fd: int) -> int:
+    """close(2)."""
+    proc.fds.close(fd)
+    return 0
+
+
+def sys_dup(proc: Process, fd: int) -> int:
+    """dup(2)."""
+    return _duplicate(proc, proc.fds.get(fd), 0, False)
+
+
+def _duplicate(proc: Process, file: OpenFile, lowest: int, cloexec: bool) -> int:
+    new = proc.fds.install(file, lowest, cloexec)
+    file.incref()
+    return new
+
+
+def sys_dup2(proc: Process, old: int, new: int) -> int:
+    """dup2(2)."""
+    proc.fds.get(old)
+    if old == new:
+        return new
+    return proc.fds.dup_to(old, new)
+
+
+def sys_dup3(proc: Process, old: int, new: int, flags: int) -> int:
+    """dup3(2)."""
+    if flags & ~O_CLOEXEC or old == new:
+        raise LinuxError(Errno.EINVAL)
+    return proc.fds.dup_to(old, new, bool(flags & O_CLOEXEC))
+
+
+F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC = 0, 1, 2, 3, 4, 1030
+FD_CLOEXEC = 1
+
+KNOWN_FCNTL = (*range(5, 17), *range(36, 39), *range(1024, 1045))
+"""Commands Linux has beyond those below: locks, owners, leases, pipes, seals, hints."""
+
+SETTABLE = O_APPEND | O_NONBLOCK | O_NOATIME
+"""Status flags that F_SETFL changes and that this kernel's files can have."""
+
+O_ASYNC, O_DIRECT = 0o20000, 0o40000
+
+
+def _mark(proc: Process, fd: int, cloexec: bool) -> int:
+    if cloexec:
+        proc.fds.cloexec.add(fd)
+    else:
+        proc.fds.cloexec.discard(fd)
+    return 0
+
+
+def sys_fcntl(proc: Process, fd: int, command: int, argument: int) -> int:
+    """fcntl(2): F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL."""
+    fds = proc.fds
+    file = fds.get(fd)
+    if command in (F_DUPFD, F_DUPFD_CLOEXEC):
+        lowest = argument & 0xFFFFFFFF
+        if lowest >= proc.fds.limit:
+            raise LinuxError(Errno.EINVAL)
+        return _duplicate(proc, file, lowest, command == F_DUPFD_CLOEXEC)
+    if command == F_GETFD:
+        return FD_CLOEXEC if fd in fds.cloexec else 0
+    if command == F_SETFD:
+        return _mark(proc, fd, bool(argument & FD_CLOEXEC))
+    if command == F_GETFL:
+        return file.flags
+    if command == F_SETFL:
+        if argument & (O_ASYNC | O_DIRECT):
+            raise GuestFailed(
+                f"fcntl F_SETFL {argument:#x}: O_ASYNC and O_DIRECT are not supported"
+            )
+        file.flags = file.flags & ~SETTABLE | argument & SETTABLE
+        file.append = bool(file.flags & O_APPEND)
+        return 0
+    if command in KNOWN_FCNTL:
+        raise GuestFailed(f"fcntl command {command} is not supported")
+    raise LinuxError(Errno.EINVAL)
+
+
+FIOCLEX, FIONCLEX, FIONBIO, FIOASYNC, FIOQSIZE = 0x5451, 0x5450, 0x5421, 0x5452, 0x5460
+FIONREAD = 0x541B
+
+
+def sys_ioctl(proc: Process, fd: int, command: int, argument: int) -> int:
+    """ioctl(2): the terminal commands (0x54xx) answer ENOTTY, for no guest file is a terminal."""
+    proc.fds.get(fd)
+    if command in (FIOCLEX, FIONCLEX):
+        return _mark(proc, fd, command == FIOCLEX)
+    if command >> 8 != ord("T") or command in (FIONBIO, FIOASYNC, FIOQSIZE, FIONREAD):
+        raise GuestFailed(f"ioctl command {command:#x} is not supported (argument {argument:#x})")
+    raise LinuxError(Errno.ENOTTY)
+
+
+def sys_fsync(proc: Process, fd: int) -> int:
+    """fsync(2), fdatasync(2)."""
+    if isinstance(proc.fds.get(fd).inode, Stream):
+        raise LinuxError(Errno.EINVAL)
+    return 0
+
+
+def sys_sync(proc: Process) -> int:
+    """sync(2)."""
+    return 0
+
+
+def sys_ftruncate(proc: Process, fd: int, length: int) -> int:
+    """ftruncate(2)."""
+    if length < 0:
+        raise LinuxError(Errno.EINVAL)
+    file = proc.fds.get(fd)
+    if not isinstance(file.inode, RegularFile) or not file.writable:
+        raise LinuxError(Errno.EINVAL)
+    file.inode.truncate(length)
+    return 0
+
+
+def sys_ftruncate64_32(proc: Process, fd: int, low: int, high: int) -> int:
+    """ftruncate(2), the length in two registers."""
+    return sys_ftruncate(proc, fd, join_offset(low, high))

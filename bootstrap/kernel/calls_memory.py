@@ -1,0 +1,127 @@
+"""System calls on memory: brk and anonymous private mappings.
+
+The arguments are checked in Linux's order (mm/mmap.c, arch/x86/kernel/sys_x86_64.c,
+mm/mprotect.c); kernel.memory does the mapping.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from bootstrap.abi.arch import PAGE, PAGE_MASK
+from bootstrap.abi.errno import Errno, LinuxError
+from bootstrap.abi.flags import (
+    MAP_ANONYMOUS,
+    MAP_FIXED,
+    MAP_FIXED_NOREPLACE,
+    MAP_NORESERVE,
+    MAP_POPULATE,
+    MAP_PRIVATE,
+    MAP_SHARED,
+    MAP_STACK,
+    MAP_TYPE,
+    PROT_EXEC,
+    PROT_READ,
+    PROT_WRITE,
+)
+from bootstrap.errors import GuestFailed
+
+if TYPE_CHECKING:
+    from bootstrap.kernel.process import Process
+
+MAP_DENYWRITE, MAP_EXECUTABLE = 0x0800, 0x1000
+"""Ignored by Linux."""
+
+SUPPORTED = (
+    MAP_TYPE
+    | MAP_ANONYMOUS
+    | MAP_FIXED
+    | MAP_FIXED_NOREPLACE
+    | MAP_NORESERVE
+    | MAP_POPULATE
+    | MAP_STACK
+    | MAP_DENYWRITE
+    | MAP_EXECUTABLE
+)
+
+MAP_SHARED_VALIDATE = 3
+
+MMAP_ARGUMENTS = struct.Struct("<IIIIiI")
+"""struct mmap_arg_struct32: addr, len, prot, flags, fd, offset (arch/x86/kernel/sys_ia32.c)."""
+
+
+def sys_brk(proc: Process, end: int) -> int:
+    """brk as the system call has it: answers where the heap ends, whether it moved or not."""
+    return proc.memory.brk(end)
+
+
+def _mmap(proc: Process, hint: int, length: int, prot: int, flags: int, fd: int) -> int:
+    anonymous = flags & MAP_ANONYMOUS
+    file = None if anonymous else proc.fds.get(fd)
+    if not length:
+        raise LinuxError(Errno.EINVAL)
+    kind = flags & MAP_TYPE
+    if kind not in (MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE):
+        raise LinuxError(Errno.EINVAL)
+    if file is not None:
+        if not file.readable:
+            raise LinuxError(Errno.EACCES)
+        if kind != MAP_PRIVATE and prot & PROT_WRITE and not file.writable:
+            raise LinuxError(Errno.EACCES)
+        raise LinuxError(Errno.ENODEV)
+    if kind != MAP_PRIVATE:
+        raise GuestFailed("mmap of shared anonymous memory is not supported")
+    if flags & ~SUPPORTED:
+        raise GuestFailed(f"mmap flags {flags & ~SUPPORTED:#x} are not supported")
+    return proc.memory.mmap(hint, length, prot, flags)
+
+
+def sys_mmap(
+    proc: Process, hint: int, length: int, prot: int, flags: int, fd: int, offset: int
+) -> int:
+    """mmap(2), the offset in bytes."""
+    if offset & PAGE_MASK:
+        raise LinuxError(Errno.EINVAL)
+    return _mmap(proc, hint, length, prot, flags, fd)
+
+
+def sys_mmap2(
+    proc: Process, hint: int, length: int, prot: int, flags: int, fd: int, page: int
+) -> int:
+    """mmap2(2), the offset in pages."""
+    return _mmap(proc, hint, length, prot, flags, fd)
+
+
+def sys_old_mmap(proc: Process, arguments: int) -> int:
+    """The i386 mmap whose six arguments are in memory."""
+    raw = proc.memory.read(arguments, MMAP_ARGUMENTS.size)
+    hint, length, prot, flags, fd, offset = MMAP_ARGUMENTS.unpack(raw)
+    return sys_mmap(proc, hint, length, prot, flags, fd, offset)
+
+
+def sys_munmap(proc: Process, guest_addr: int, length: int) -> int:
+    """munmap(2)."""
+    proc.memory.munmap(guest_addr, length)
+    return 0
+
+
+PROT_KNOWN = PROT_READ | PROT_WRITE | PROT_EXEC
+PROT_SEM, PROT_GROWSDOWN, PROT_GROWSUP = 0x8, 0x01000000, 0x02000000
+
+
+def sys_mprotect(proc: Process, guest_addr: int, length: int, prot: int) -> int:
+    """mprotect(2)."""
+    grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP)
+    if grows == PROT_GROWSDOWN | PROT_GROWSUP or guest_addr & PAGE_MASK:
+        raise LinuxError(Errno.EINVAL)
+    if not length:
+        return 0
+    if guest_addr + length > (1 << 64) - PAGE:
+        raise LinuxError(Errno.ENOMEM)
+    if prot & ~grows & ~(PROT_KNOWN | PROT_SEM):
+        raise LinuxError(Errno.EINVAL)
+    if grows:
+        raise GuestFailed(f"mprotect with prot {prot:#x}: PROT_GROWSDOWN and PROT_GROWSUP")
+    proc.memory.mprotect(guest_addr, length, prot)
+    return 0

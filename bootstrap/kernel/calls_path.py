@@ -1,0 +1,296 @@
+"""System calls that name files by path: open, link, rename, remove, change directory.
+
+The order in which errors win is Linux's: fs/open.c, fs/namei.c. Looking up paths and changing
+directories of the file system are bootstrap.vfs; here are the arguments.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bootstrap.abi.errno import Errno, LinuxError
+from bootstrap.abi.flags import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_REMOVEDIR,
+    AT_SYMLINK_FOLLOW,
+    O_CLOEXEC,
+    O_CREAT,
+    O_DIRECTORY,
+    O_LARGEFILE,
+    O_PATH,
+    O_TMPFILE,
+    O_TRUNC,
+    O_WRONLY,
+    S_IFMT,
+    S_IFREG,
+)
+from bootstrap.errors import GuestFailed
+from bootstrap.vfs.filesystem import At
+from bootstrap.vfs.inode import Directory
+
+if TYPE_CHECKING:
+    from bootstrap.kernel.process import Process
+
+PERMISSIONS = 0o7777
+"""S_IALLUGO: the mode bits that chmod and open set."""
+
+PATH_MAX = 4096
+
+
+def user_path(proc: Process, guest_addr: int) -> bytes:
+    """The path at `guest_addr`. Raises LinuxError: EFAULT, ENAMETOOLONG, ENOENT when empty."""
+    path = proc.memory.read_cstring(guest_addr, PATH_MAX)
+    if not path:
+        raise LinuxError(Errno.ENOENT)
+    return path
+
+
+def at_dirfd(proc: Process, dirfd: int, path: bytes) -> At:
+    """Where the lookup of `path` starts. Raises LinuxError: EBADF, ENOTDIR."""
+    if dirfd == AT_FDCWD or path.startswith(b"/"):
+        return proc.at
+    inode = proc.fds.get(dirfd).inode
+    if not isinstance(inode, Directory):
+        raise LinuxError(Errno.ENOTDIR)
+    return At(proc.at.root, inode)
+
+
+def _open(proc: Process, dirfd: int, path_addr: int, flags: int, mode: int) -> int:
+    if flags & O_PATH:
+        raise GuestFailed("open with O_PATH is not supported")
+    if flags & O_TMPFILE & ~O_DIRECTORY:
+        raise LinuxError(Errno.EOPNOTSUPP)
+    if flags & O_CREAT and flags & O_DIRECTORY:
+        raise LinuxError(Errno.EINVAL)
+    path = user_path(proc, path_addr)
+    at = at_dirfd(proc, dirfd, path)
+    mode = mode & PERMISSIONS & ~proc.umask
+    file = proc.fs.open(at, path, flags & ~O_CLOEXEC, mode)
+    return proc.fds.install(file, cloexec=bool(flags & O_CLOEXEC))
+
+
+def sys_open(proc: Process, path: int, flags: int, mode: int) -> int:
+    """open(2) of a 32-bit process."""
+    return _open(proc, AT_FDCWD, path, flags, mode)
+
+
+def sys_openat(proc: Process, dirfd: int, path: int, flags: int, mode: int) -> int:
+    """openat(2) of a 32-bit process."""
+    return _open(proc, dirfd, path, flags, mode)
+
+
+def sys_creat(proc: Process, path: int, mode: int) -> int:
+    """creat(2) of a 32-bit process."""
+    return _open(proc, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode)
+
+
+def sys_open_64(proc: Process, path: int, flags: int, mode: int) -> int:
+    """open(2) where O_LARGEFILE is implied (Linux, force_o_largefile)."""
+    return _open(proc, AT_FDCWD, path, flags | O_LARGEFILE, mode)
+
+
+def sys_openat_64(proc: Process, dirfd: int, path: int, flags: int, mode: int) -> int:
+    """openat(2) where O_LARGEFILE is implied."""
+    return _open(proc, dirfd, path, flags | O_LARGEFILE, mode)
+
+
+def sys_creat_64(proc: Process, path: int, mode: int) -> int:
+    """creat(2) where O_LARGEFILE is implied."""
+    return _open(proc, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC | O_LARGEFILE, mode)
+
+
+def sys_access(proc: Process, path: int, mode: int) -> int:
+    """access(2)."""
+    return sys_faccessat(proc, AT_FDCWD, path, mode)
+
+
+def sys_faccessat(proc: Process, dirfd: int, path: int, mode: int) -> int:
+    """faccessat(2): the system call has no flags."""
+    if mode & ~7:
+        raise LinuxError(Errno.EINVAL)
+    name = user_path(proc, path)
+    proc.fs.access(at_dirfd(proc, dirfd, name), name, mode)
+    return 0
+
+
+def _directory(proc: Process, path: int) -> Directory:
+    inode = proc.fs.resolve(proc.at, user_path(proc, path))
+    if not isinstance(inode, Directory):
+        raise LinuxError(Errno.ENOTDIR)
+    return inode
+
+
+def sys_chdir(proc: Process, path: int) -> int:
+    """chdir(2)."""
+    proc.at = At(proc.at.root, _directory(proc, path))
+    return 0
+
+
+def sys_fchdir(proc: Process, fd: int) -> int:
+    """fchdir(2)."""
+    inode = proc.fds.get(fd).inode
+    if not isinstance(inode, Directory):
+        raise LinuxError(Errno.ENOTDIR)
+    proc.at = At(proc.at.root, inode)
+    return 0
+
+
+def sys_chroot(proc: Process, path: int) -> int:
+    """chroot(2): the current directory stays where it is, as on Linux."""
+    proc.at = At(_directory(proc, path), proc.at.cwd)
+    return 0
+
+
+def sys_getcwd(proc: Process, buf: int, size: int) -> int:
+    """getcwd as the system call has it: answers the length, its NUL included."""
+    path = proc.fs.getcwd(proc.at) + b"\0"
+    if len(path) > PATH_MAX:
+        raise LinuxError(Errno.ENAMETOOLONG)
+    if len(path) > size:
+        raise LinuxError(Errno.ERANGE)
+    proc.memory.write(buf, path)
+    return len(path)
+
+
+def sys_chmod(proc: Process, path: int, mode: int) -> int:
+    """chmod(2)."""
+    return sys_fchmodat(proc, AT_FDCWD, path, mode)
+
+
+def sys_fchmodat(proc: Process, dirfd: int, path: int, mode: int) -> int:
+    """fchmodat(2): the system call has no flags."""
+    name = user_path(proc, path)
+    proc.fs.chmod(at_dirfd(proc, dirfd, name), name, mode & PERMISSIONS)
+    return 0
+
+
+def sys_fchmod(proc: Process, fd: int, mode: int) -> int:
+    """fchmod(2)."""
+    inode = proc.fds.get(fd).inode
+    inode.mode = inode.mode & S_IFMT | mode & PERMISSIONS
+    return 0
+
+
+def sys_mkdir(proc: Process, path: int, mode: int) -> int:
+    """mkdir(2)."""
+    return sys_mkdirat(proc, AT_FDCWD, path, mode)
+
+
+def sys_mkdirat(proc: Process, dirfd: int, path: int, mode: int) -> int:
+    """mkdirat(2): of the mode, the permissions and the sticky bit count (fs/namei.c)."""
+    name = user_path(proc, path)
+    proc.fs.mkdir(at_dirfd(proc, dirfd, name), name, mode & 0o1777 & ~proc.umask)
+    return 0
+
+
+def sys_mknod(proc: Process, path: int, mode: int, device: int) -> int:
+    """mknod(2), for regular files."""
+    if mode & S_IFMT not in (0, S_IFREG):
+        raise GuestFailed(f"mknod with mode {mode:#o}: only regular files can be made")
+    name = user_path(proc, path)
+    proc.fs.mknod(proc.at, name, S_IFREG | mode & PERMISSIONS & ~proc.umask)
+    return 0
+
+
+def sys_rmdir(proc: Process, path: int) -> int:
+    """rmdir(2)."""
+    proc.fs.rmdir(proc.at, user_path(proc, path))
+    return 0
+
+
+def sys_unlink(proc: Process, path: int) -> int:
+    """unlink(2)."""
+    proc.fs.unlink(proc.at, user_path(proc, path))
+    return 0
+
+
+def sys_unlinkat(proc: Process, dirfd: int, path: int, flags: int) -> int:
+    """unlinkat(2)."""
+    if flags & ~AT_REMOVEDIR:
+        raise LinuxError(Errno.EINVAL)
+    name = user_path(proc, path)
+    at = at_dirfd(proc, dirfd, name)
+    if flags & AT_REMOVEDIR:
+        proc.fs.rmdir(at, name)
+    else:
+        proc.fs.unlink(at, name)
+    return 0
+
+
+def sys_rename(proc: Process, old: int, new: int) -> int:
+    """rename(2)."""
+    return sys_renameat(proc, AT_FDCWD, old, AT_FDCWD, new)
+
+
+def sys_renameat(proc: Process, old_dirfd: int, old: int, new_dirfd: int, new: int) -> int:
+    """renameat(2)."""
+    old_name = user_path(proc, old)
+    new_name = user_path(proc, new)
+    old_at = at_dirfd(proc, old_dirfd, old_name)
+    new_at = at_dirfd(proc, new_dirfd, new_name)
+    proc.fs.rename(old_at, old_name, new_at, new_name)
+    return 0
+
+
+def sys_link(proc: Process, old: int, new: int) -> int:
+    """link(2): a symbolic link is itself linked to, as on Linux."""
+    return sys_linkat(proc, AT_FDCWD, old, AT_FDCWD, new, 0)
+
+
+def sys_linkat(
+    proc: Process, old_dirfd: int, old: int, new_dirfd: int, new: int, flags: int
+) -> int:
+    """linkat(2)."""
+    if flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH):
+        raise LinuxError(Errno.EINVAL)
+    if flags & AT_EMPTY_PATH:
+        raise GuestFailed("linkat with AT_EMPTY_PATH is not supported")
+    old_name = user_path(proc, old)
+    new_name = user_path(proc, new)
+    old_at = at_dirfd(proc, old_dirfd, old_name)
+    new_at = at_dirfd(proc, new_dirfd, new_name)
+    proc.fs.link(old_at, old_name, new_at, new_name, follow=bool(flags & AT_SYMLINK_FOLLOW))
+    return 0
+
+
+def sys_symlink(proc: Process, target: int, path: int) -> int:
+    """symlink(2)."""
+    return sys_symlinkat(proc, target, AT_FDCWD, path)
+
+
+def sys_symlinkat(proc: Process, target: int, dirfd: int, path: int) -> int:
+    """symlinkat(2)."""
+    text = user_path(proc, target)
+    name = user_path(proc, path)
+    proc.fs.symlink(at_dirfd(proc, dirfd, name), name, text)
+    return 0
+
+
+def sys_readlink(proc: Process, path: int, buf: int, size: int) -> int:
+    """readlink(2)."""
+    return sys_readlinkat(proc, AT_FDCWD, path, buf, size)
+
+
+def sys_readlinkat(proc: Process, dirfd: int, path: int, buf: int, size: int) -> int:
+    """readlinkat(2)."""
+    if size <= 0:
+        raise LinuxError(Errno.EINVAL)
+    name = user_path(proc, path)
+    target = proc.fs.readlink(at_dirfd(proc, dirfd, name), name)[:size]
+    proc.memory.write(buf, target)
+    return len(target)
+
+
+def sys_truncate(proc: Process, path: int, length: int) -> int:
+    """truncate(2)."""
+    if length < 0:
+        raise LinuxError(Errno.EINVAL)
+    proc.fs.truncate(proc.at, user_path(proc, path), length)
+    return 0
+
+
+def sys_truncate64_32(proc: Process, path: int, low: int, high: int) -> int:
+    """truncate(2), the length in two registers."""
+    length = high << 32 | low
+    return sys_truncate(proc, path, length - (length >> 63 << 64))

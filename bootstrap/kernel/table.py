@@ -1,0 +1,198 @@
+"""The system call tables: per ABI, number -> Row.
+
+A table is an ABI's numbers (bootstrap.abi.i386, .x86_64) joined with rows by name: the rows all
+ABIs share, those that follow the size of a long, and the ABI's own. A new ABI is a new entry in
+_TABLES. A number without a row stops the run, as does a row that is REFUSED; that one says why.
+"""
+
+from collections.abc import Mapping
+
+from bootstrap.abi import i386, x86_64
+from bootstrap.abi.structs import (
+    MAX_NON_LFS,
+    STAT64_I386,
+    STAT_I386,
+    STAT_X86_64,
+    WORD_32,
+    WORD_64,
+    Word,
+)
+from bootstrap.kernel import calls_io as io
+from bootstrap.kernel import calls_memory as mem
+from bootstrap.kernel import calls_path as path
+from bootstrap.kernel import calls_process as process
+from bootstrap.kernel import calls_stat as stat
+from bootstrap.kernel.row import Result, Row
+from bootstrap.kernel.rows import CLOCK, COMMON, SIGNALS, by_name, full, partial, refused
+
+ROOT = "The guest is root: 0 changes nothing and succeeds, any other id stops the run."
+OPEN = "O_PATH stops the run; O_TMPFILE fails with EOPNOTSUPP."
+MMAP = (
+    "Anonymous private mappings. A file gives ENODEV, as on a file system without mmap; shared "
+    "anonymous memory and the flags MAP_GROWSDOWN, MAP_LOCKED, MAP_HUGETLB, MAP_32BIT stop the run."
+)
+CLONE = "Flags SIGCHLD alone, which is fork(2); any other flag stops the run."
+
+
+def _word_rows(word: Word) -> dict[str, Row]:
+    """Rows that read or store arrays of longs and pointers."""
+    return by_name(
+        full("execve", "path pathname, strings argv, environment envp", process.execve_for(word)),
+        full("readv", "fd fd, iov_out iov, size iovcnt", io.readv_for(word)),
+        full("writev", "fd fd, iov_in iov, size iovcnt", io.writev_for(word)),
+        full("getdents", "fd fd, dirents_out dirp, uint count", stat.getdents_for(word)),
+    )
+
+
+I386_ROWS: Mapping[str, Row] = {
+    **COMMON,
+    **_word_rows(WORD_32),
+    **by_name(
+        partial(
+            "clone",
+            "clone_flags flags, ptr stack, ptr ptid, ptr tls, ptr ctid",
+            process.sys_clone,
+            CLONE,
+        ),
+        partial(
+            "waitpid",
+            "int pid, status_out wstatus, wait_options options",
+            process.sys_waitpid,
+            COMMON["wait4"].note,
+        ),
+        partial("open", "path pathname, open_flags flags, mode mode", path.sys_open, OPEN),
+        partial(
+            "openat",
+            "dirfd dirfd, path pathname, open_flags flags, mode mode",
+            path.sys_openat,
+            OPEN,
+        ),
+        full("creat", "path pathname, mode mode", path.sys_creat),
+        full("lseek", "fd fd, off32 offset, whence whence", io.lseek_for(MAX_NON_LFS)),
+        full(
+            "_llseek",
+            "fd fd, uint offset_high, uint offset_low, offset_out result, whence whence",
+            io.sys_llseek,
+        ),
+        full(
+            "pread64",
+            "fd fd, buffer_out buf, size count, off_low offset, off_high offset_high",
+            io.sys_pread64_32,
+        ),
+        full(
+            "pwrite64",
+            "fd fd, buffer_in buf, size count, off_low offset, off_high offset_high",
+            io.sys_pwrite64_32,
+        ),
+        full("truncate", "path path, off32 length", path.sys_truncate),
+        full("ftruncate", "fd fd, off32 length", io.sys_ftruncate),
+        full(
+            "truncate64", "path path, off_low length, off_high length_high", path.sys_truncate64_32
+        ),
+        full("ftruncate64", "fd fd, off_low length, off_high length_high", io.sys_ftruncate64_32),
+        full("stat", "path pathname, stat_i386_out statbuf", stat.stat_for(STAT_I386)),
+        full("lstat", "path pathname, stat_i386_out statbuf", stat.lstat_for(STAT_I386)),
+        full("fstat", "fd fd, stat_i386_out statbuf", stat.fstat_for(STAT_I386)),
+        full("stat64", "path pathname, stat64_i386_out statbuf", stat.stat_for(STAT64_I386)),
+        full("lstat64", "path pathname, stat64_i386_out statbuf", stat.lstat_for(STAT64_I386)),
+        full("fstat64", "fd fd, stat64_i386_out statbuf", stat.fstat_for(STAT64_I386)),
+        full(
+            "fstatat64",
+            "dirfd dirfd, path pathname, stat64_i386_out statbuf, at_flags flags",
+            stat.fstatat_for(STAT64_I386),
+        ),
+        partial("mmap", "ptr arguments", mem.sys_old_mmap, MMAP, Result.HEX),
+        partial(
+            "mmap2",
+            "ptr addr, size length, prot prot, map_flags flags, fd fd, page_offset offset",
+            mem.sys_mmap2,
+            MMAP,
+            Result.HEX,
+        ),
+        partial(
+            "fcntl64",
+            "fd fd, fcntl_cmd cmd, fcntl_arg arg",
+            io.sys_fcntl,
+            COMMON["fcntl"].note,
+            Result.FCNTL,
+        ),
+        full("uname", "utsname_out buf", process.sys_uname),
+        full("olduname", "utsname_out buf", process.sys_olduname),
+        full("getuid32", "", process.sys_get_id),
+        full("geteuid32", "", process.sys_get_id),
+        full("getgid32", "", process.sys_get_id),
+        full("getegid32", "", process.sys_get_id),
+        partial("setuid", "uid uid", process.set_id_for(0xFFFF), ROOT),
+        partial("setgid", "uid gid", process.set_id_for(0xFFFF), ROOT),
+        partial("setuid32", "uid uid", process.set_id_for(0xFFFFFFFF), ROOT),
+        partial("setgid32", "uid gid", process.set_id_for(0xFFFFFFFF), ROOT),
+        refused("stime", "ptr t", CLOCK),
+        refused("signal", "int signum, ptr handler", SIGNALS),
+        refused("sigaction", "int signum, ptr act, ptr oldact", SIGNALS),
+    ),
+}
+
+X86_64_ROWS: Mapping[str, Row] = {
+    **COMMON,
+    **_word_rows(WORD_64),
+    **by_name(
+        partial(
+            "clone",
+            "clone_flags flags, ptr stack, ptr ptid, ptr ctid, ptr tls",
+            process.sys_clone,
+            CLONE,
+        ),
+        partial("open", "path pathname, open_flags flags, mode mode", path.sys_open_64, OPEN),
+        partial(
+            "openat",
+            "dirfd dirfd, path pathname, open_flags flags, mode mode",
+            path.sys_openat_64,
+            OPEN,
+        ),
+        full("creat", "path pathname, mode mode", path.sys_creat_64),
+        full("lseek", "fd fd, off64 offset, whence whence", io.lseek_for(WORD_64.max_signed)),
+        full("pread64", "fd fd, buffer_out buf, size count, off64 offset", io.sys_pread64),
+        full("pwrite64", "fd fd, buffer_in buf, size count, off64 offset", io.sys_pwrite64),
+        full("truncate", "path path, off64 length", path.sys_truncate),
+        full("ftruncate", "fd fd, off64 length", io.sys_ftruncate),
+        full("stat", "path pathname, stat_x86_64_out statbuf", stat.stat_for(STAT_X86_64)),
+        full("lstat", "path pathname, stat_x86_64_out statbuf", stat.lstat_for(STAT_X86_64)),
+        full("fstat", "fd fd, stat_x86_64_out statbuf", stat.fstat_for(STAT_X86_64)),
+        full(
+            "newfstatat",
+            "dirfd dirfd, path pathname, stat_x86_64_out statbuf, at_flags flags",
+            stat.fstatat_for(STAT_X86_64),
+        ),
+        partial(
+            "mmap",
+            "ptr addr, size length, prot prot, map_flags flags, fd fd, off64 offset",
+            mem.sys_mmap,
+            MMAP,
+            Result.HEX,
+        ),
+        full("uname", "utsname_out buf", process.sys_uname),
+        partial("setuid", "uid uid", process.set_id_for(0xFFFFFFFF), ROOT),
+        partial("setgid", "uid gid", process.set_id_for(0xFFFFFFFF), ROOT),
+    ),
+}
+
+_TABLES: Mapping[str, tuple[Mapping[str, int], Mapping[str, Row]]] = {
+    "i386": (i386.NUMBERS, I386_ROWS),
+    "x86_64": (x86_64.NUMBERS, X86_64_ROWS),
+}
+
+
+def table_for(abi_name: str) -> dict[int, Row]:
+    """The table of one ABI (bootstrap.abi.arch.Abi.name), in order of number.
+
+    Raises KeyError for an ABI without one.
+    """
+    numbers, rows = _TABLES[abi_name]
+    found = {number: rows[name] for name, number in numbers.items() if name in rows}
+    return dict(sorted(found.items()))
+
+
+def number_names(abi_name: str) -> dict[int, str]:
+    """Every number Linux gives a name in one ABI, for messages about calls without a row."""
+    numbers, _ = _TABLES[abi_name]
+    return {number: name for name, number in numbers.items()}
