@@ -65,7 +65,7 @@ def _verdict(
         )
     unknown = [i for i in step.inputs if i.state == "unknown"]
     if not accounted:
-        foreign = [i.path for i in unknown if not _made(i, lineage)]
+        foreign = [i.path for i in unknown if i.origin == "foreign"]
         names = ", ".join(foreign) or "something earlier"
         return "unknown", (
             f"None of its inputs is known to be wrong, but {names} is neither a file of the "
@@ -95,12 +95,6 @@ def _verdict(
     )
 
 
-def _made(judged: Input, lineage: Lineage) -> bool:
-    return any(
-        w.sha256 == judged.sha256 for record in lineage.records for w in record.writes
-    )
-
-
 def _named(bad: Sequence[Input], *, start: bool = True) -> str:
     word = "Input" if start else "input"
     if len(bad) == 1:
@@ -109,9 +103,9 @@ def _named(bad: Sequence[Input], *, start: bool = True) -> str:
 
 
 def _what_bad(bad: Input, lineage: Lineage) -> str:
-    if bad.path in lineage.materials.seeds and bad.material:
+    if bad.origin == "release" and bad.path in lineage.materials.seeds:
         return "it is a seed that differs from the release"
-    if bad.material:
+    if bad.origin == "release":
         return "it is a source that differs from the release"
     return "the run made it, and it was not what it should have been"
 

@@ -117,7 +117,7 @@ def _input(judged: Input) -> Json:
         "expected": judged.expected,
         "state": judged.state,
         "why": judged.why,
-        "material": judged.material,
+        "origin": judged.origin,
     }
 
 

@@ -16,9 +16,10 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def to_junit(report: Report) -> str:
     """The report as an XML document. An artifact that nobody can judge is a skipped case."""
     facts = report.facts
-    run_good = report.result == "verified" or not _run_problems(report)
     statuses = [a.status for a in report.artifacts]
     failures = sum(s in ("mismatch", "missing") for s in statuses)
+    problems = _run_problems(report, failures)
+    run_good = not problems
     counts = {
         "tests": str(len(statuses) + 1),
         "failures": str(failures),
@@ -35,7 +36,6 @@ def to_junit(report: Report) -> str:
     group = _xml(f"{facts.name}.{facts.arch}.{facts.entry}")
     run = ET.SubElement(suite, "testcase", {"name": "run", "classname": group, "time": seconds})
     if not run_good:
-        problems = _run_problems(report)
         details = facts.failure.details if facts.failure else ()
         _outcome(run, "error", report.result, problems[0], "\n".join([*problems, *details]))
     for artifact in report.artifacts:
@@ -47,11 +47,10 @@ def to_junit(report: Report) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suites, "unicode") + "\n"
 
 
-def _run_problems(report: Report) -> list[str]:
-    """What is wrong with the run beside its artifacts."""
-    if report.result == "verified":
-        return []
-    return [r for r in report.reasons if r not in report.artifact_reasons]
+def _run_problems(report: Report, failures: int) -> list[str]:
+    """What is wrong with the run beside its artifacts; never nothing in a document that fails."""
+    beside = [r for r in report.reasons if r not in report.artifact_reasons]
+    return beside if beside or failures else list(report.reasons)
 
 
 def _judged(case: ET.Element, artifact: Artifact, report: Report) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bootstrap.trace.model import FileVersion, ProcessRecord, tree_path
 from bootstrap.verify.model import Expected, Materials
-from bootstrap.verify.report import Goodness, Input, Producer, Step
+from bootstrap.verify.report import Goodness, Input, Origin, Producer, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,11 @@ class Lineage:
         path = tree_path(version.path)
         made = self.source_of(version) is not None
         expected: str | None = None
-        material = False
+        origin: Origin = "run" if made else "foreign"
         state: Goodness = "unknown"
         why = "neither a file of the release nor made by this run"
         if not made and path in self.materials.known:
-            expected, material = self.materials.known[path], True
+            expected, origin = self.materials.known[path], "release"
             what = "the seed" if path in self.materials.seeds else "the file"
             good = version.sha256 == expected
             why = f"{what} of the release" if good else f"differs from {what} of the release"
@@ -98,7 +98,7 @@ class Lineage:
             state=state,
             why=why,
             expected=expected,
-            material=material,
+            origin=origin,
         )
 
     def step(self, index: int, before: int | None = None) -> Step:

@@ -95,9 +95,7 @@ def record_reasons(
     if running and facts.failure is None:
         names_of = some(f"pid {r.pid} ({tree_path(r.exe_path)})" for r in running)
         reasons.append(f"the record holds processes that never ended: {names_of}")
-    foreign = {
-        tree_path(v.path): None for r in records for v in r.inputs if lineage.is_foreign(v)
-    }
+    foreign = {tree_path(v.path): None for r in records for v in r.inputs if lineage.is_foreign(v)}
     if foreign:
         reasons.append(
             "the run used what is neither a file of the release nor made by the run: "

@@ -8,6 +8,7 @@ from bootstrap.verify.model import Expected, Materials, Result, RunFacts, Status
 SCHEMA = "bootstrap-report/1"
 
 Goodness = Literal["good", "bad", "unknown"]
+Origin = Literal["release", "run", "foreign"]
 Suspect = Literal["input", "commands", "step", "expected-value", "unknown"]
 
 EXIT_CODES: dict[Result, int] = {"verified": 0, "mismatch": 1, "incomplete": 1, "error": 3}
@@ -67,8 +68,8 @@ class Input:
     why: str
     """good: what it equals; bad: what it should have been; unknown: why nobody can say."""
     expected: str | None = None
-    material: bool = False
-    """Whether it belongs to the release (True) or was made by the run (False)."""
+    origin: Origin = "run"
+    """release: a source or seed; run: made by an earlier step; foreign: nobody can say."""
 
 
 @dataclass(frozen=True, slots=True)

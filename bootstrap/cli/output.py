@@ -1,0 +1,77 @@
+"""Writes what a command made: to standard output, or to a file that is whole or untouched."""
+
+import contextlib
+import os
+import stat
+import sys
+import tempfile
+from pathlib import Path
+from typing import TextIO
+
+from bootstrap.errors import BadInput
+
+STDOUT = "-"
+
+
+def write_text(dest: str, text: str, *, stdout: TextIO | None = None) -> None:
+    """Write `text` as UTF-8 to the file `dest`, or to standard output when `dest` is `-`.
+
+    A regular file is written beside its place and renamed over it, so that what was there is lost
+    only when the new content is whole. A symlink is followed; its target is what gets replaced.
+    What is not a regular file (/dev/stdout, a pipe) is written to as it is.
+    Raises BadInput, naming the file and the cause, when it cannot be written; a reader of
+    standard output that went away raises BrokenPipeError as usual.
+    """
+    if dest == STDOUT:
+        out = stdout or sys.stdout
+        try:
+            out.write(text)
+            out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise BadInput(f"standard output: cannot be written: {error.strerror}") from error
+        return
+    try:
+        place = Path(dest).resolve()
+        if place.is_dir():
+            raise BadInput(f"{dest}: is a directory; name a file, or - for standard output")
+        if place.exists() and not place.is_file():
+            with place.open("w", encoding="utf-8", newline="") as stream:
+                stream.write(text)
+        else:
+            _replace(place, text.encode("utf-8"))
+    except (OSError, RuntimeError, ValueError) as error:
+        # RuntimeError: a loop of symlinks (Python 3.11, 3.12); ValueError: a NUL in the name.
+        cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise BadInput(
+            f"{dest}: cannot be written: {cause}; a file that was there is unchanged. "
+            "Name another place, or - for standard output"
+        ) from error
+
+
+def _replace(place: Path, content: bytes) -> None:
+    handle, beside = tempfile.mkstemp(
+        prefix=f".{place.name[:50]}.", suffix=".new", dir=place.parent
+    )
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(beside, _mode(place))
+        os.replace(beside, place)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
+
+
+def _mode(place: Path) -> int:
+    """The mode of the file to be replaced, else what the umask leaves of rw-rw-rw-."""
+    try:
+        return stat.S_IMODE(place.stat().st_mode)
+    except FileNotFoundError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask

@@ -1,0 +1,306 @@
+"""The report for people: what was run, what matches, and first of all what went wrong first.
+
+Never by colour alone: each status has its own mark. Guest-made names are shown with control
+characters escaped, so that a hostile file name cannot drive the terminal.
+"""
+
+import shlex
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bootstrap.verify.model import Result, Status
+from bootstrap.verify.report import Artifact, Divergence, Goodness, Producer, Report, Step
+from bootstrap.verify.words import count, some
+
+SHORT_HASH = 12
+_MARKS: dict[Status | Goodness, tuple[str, str, str]] = {
+    # status: (mark, mark where the encoding has only ASCII, colour)
+    "match": ("✓", "ok", "32"),
+    "mismatch": ("✗", "XX", "31"),
+    "missing": ("−", "--", "31"),
+    "unknown": ("?", "??", "33"),
+    "good": ("✓", "ok", "32"),
+    "bad": ("✗", "XX", "31"),
+}
+_VERDICTS: dict[Result, tuple[str, str]] = {
+    "verified": ("VERIFIED", "1;32"),
+    "mismatch": ("MISMATCH", "1;31"),
+    "incomplete": ("INCOMPLETE", "1;33"),
+    "error": ("GUEST FAILED", "1;31"),
+}
+_ASCII = str.maketrans({"…": "...", "–": "-", "−": "-", "→": "->"})
+
+
+def speaks_unicode(encoding: str | None) -> bool:
+    """Whether a stream with this encoding can show the marks."""
+    try:
+        "✓✗−…".encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def visible(text: str) -> str:
+    """Text with everything that is not printable written as an escape."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
+        for c in text
+    )
+
+
+def to_text(
+    report: Report,
+    *,
+    colour: bool = False,
+    width: int | None = None,
+    unicode: bool = True,
+    verbose: bool = False,
+) -> str:
+    """The report, ending in a newline.
+
+    `width` is the number of columns of the terminal; None (a pipe, a file) shows every hash in
+    full. `verbose` lists the intermediate artifacts also when all of them match.
+    """
+    page = _Page(colour, max(width, 40) if width else None, unicode)
+    _header(page, report)
+    _table(page, "Answers", report.answers)
+    _intermediates(page, report.intermediates, verbose)
+    _changed(page, report)
+    if report.first_divergence is not None:
+        _first_divergence(page, report.first_divergence)
+    _failure(page, report)
+    totals = report.facts.totals
+    page.blank()
+    page.line(
+        f"{count(totals.processes, 'process')}, {totals.syscalls:,} system calls, "
+        f"{totals.wall_seconds:.1f} s"
+    )
+    _verdict(page, report)
+    text = "\n".join(page.lines) + "\n"
+    if not unicode:
+        text = text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+    return text
+
+
+@dataclass(slots=True)
+class _Page:
+    colour: bool
+    width: int | None
+    unicode: bool
+    lines: list[str]
+
+    def __init__(self, colour: bool, width: int | None, unicode: bool) -> None:
+        self.colour, self.width, self.unicode = colour, width, unicode
+        self.lines = []
+
+    def line(self, text: str = "") -> None:
+        self.lines.append(text.rstrip())
+
+    def blank(self) -> None:
+        if self.lines and self.lines[-1]:
+            self.lines.append("")
+
+    def heading(self, text: str) -> None:
+        self.blank()
+        self.line(self.paint(text, "1"))
+
+    def wrapped(self, text: str, indent: int = 2, hanging: int = 0) -> None:
+        """Running text, broken at spaces only: names and hashes stay whole."""
+        self.lines += textwrap.wrap(
+            text,
+            self.width or 100,
+            initial_indent=" " * indent,
+            subsequent_indent=" " * (indent + hanging),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+
+    def labelled(self, label: str, text: str) -> None:
+        self.wrapped(f"{label:<11}{text}", indent=2, hanging=11)
+
+    def paint(self, text: str, code: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
+
+    def mark(self, status: Status | Goodness) -> str:
+        symbol, plain, code = _MARKS[status]
+        return self.paint(symbol if self.unicode else plain, code)
+
+    @property
+    def mark_width(self) -> int:
+        return 1 if self.unicode else 2
+
+
+def _header(page: _Page, report: Report) -> None:
+    facts, source = report.facts, report.facts.source
+    release = source.release or "(unknown release)"
+    page.line(page.paint(f"{facts.name} {release} for {facts.arch}, entry {facts.entry}", "1"))
+    digest = f"sha256 {source.sha256}" if source.sha256 else f"tree {source.tree_digest}"
+    label = f" {visible(source.label)}" if source.label else ""
+    known = f", {digest}" if source.sha256 or source.tree_digest else ""
+    page.labelled("source", f"{source.kind}{label}{known}")
+    materials = report.materials
+    wrong = len(report.changed) + len(materials.missing)
+    if materials.known:
+        files = count(len(materials.known), "file")
+        state = "all as in the release"
+        if wrong:
+            state = f"{len(report.changed)} changed, {len(materials.missing)} missing"
+        page.labelled("materials", f"{files}, {state}")
+    if materials.extra:
+        shown = some(visible(p) for p in sorted(materials.extra))
+        page.labelled(
+            "hidden", f"{count(len(materials.extra), 'file')} not of the release: {shown}"
+        )
+    tool = facts.tool
+    page.labelled("engine", f"{tool.engine_name} {tool.engine_version}, {tool.hot_path} hot path")
+
+
+def _table(page: _Page, title: str, artifacts: Sequence[Artifact]) -> None:
+    if not artifacts:
+        return
+    matching = sum(a.status == "match" for a in artifacts)
+    page.heading(f"{title}: {matching} of {len(artifacts)} match")
+    name_width = max(len(visible(a.path)) for a in artifacts)
+    sizes = ["" if a.size is None else f"{a.size:,}" for a in artifacts]
+    size_width = max(len(s) for s in sizes)
+    room = None if page.width is None else page.width - 4 - page.mark_width - name_width
+    with_size = room is None or room >= size_width + SHORT_HASH + 4
+    full = room is None or room >= size_width + 64 + 4
+    for artifact, size in zip(artifacts, sizes, strict=True):
+        shown = artifact.sha256 or ""
+        shown = shown if full or not shown else shown[:SHORT_HASH] + "…"
+        row = f"  {page.mark(artifact.status)} {visible(artifact.path):<{name_width}}"
+        if with_size:
+            row += f"  {size:>{size_width}}"
+        row += f"  {shown}"
+        if artifact.status == "match":
+            came = f"  {artifact.expected_from}"
+            used = 4 + page.mark_width + name_width + size_width + 2 + len(shown) + len(came)
+            row += came if page.width is None or used <= page.width else ""
+        page.line(row)
+        _why_not(page, artifact)
+
+
+def _why_not(page: _Page, artifact: Artifact) -> None:
+    """What a row that is not a plain match has to add."""
+    if artifact.status == "mismatch":
+        page.line(f"      got      {artifact.sha256}")
+        for value in artifact.expectations:
+            page.line(f"      expected {value.sha256}  {value.from_}")
+    elif artifact.status == "missing":
+        page.line(f"      missing; expected {artifact.expected}  {artifact.expected_from}")
+    if artifact.note:
+        page.wrapped(visible(artifact.note), indent=6)
+
+
+def _intermediates(page: _Page, artifacts: Sequence[Artifact], verbose: bool) -> None:
+    judged = [a for a in artifacts if a.status != "unknown"]
+    unknown = [a for a in artifacts if a.status == "unknown"]
+    wrong = [a for a in judged if a.status != "match"]
+    if verbose:
+        _table(page, "Intermediate artifacts", judged)
+        _table(page, "Products without a known-good value", unknown)
+        return
+    if judged:
+        page.blank()
+        origin = some(dict.fromkeys(a.expected_from or "" for a in judged))
+        state = "all match" if not wrong else f"{len(judged) - len(wrong)} match"
+        mark = page.mark("mismatch" if wrong else "match")
+        page.wrapped(f"{mark} {count(len(judged), 'intermediate artifact')}: {state} ({origin})")
+        differing = [a for a in wrong if a.status == "mismatch"]
+        missing = [a for a in wrong if a.status == "missing"]
+        if differing:
+            _table(page, "Intermediate artifacts that differ", differing)
+        if missing:
+            page.wrapped(f"missing: {', '.join(visible(a.path) for a in missing)}", hanging=2)
+    if unknown:
+        page.wrapped(
+            f"{page.mark('unknown')} {count(len(unknown), 'product')} without a known-good value: "
+            + some(visible(a.path) for a in unknown)
+        )
+
+
+def _changed(page: _Page, report: Report) -> None:
+    if not report.changed and not report.materials.missing:
+        return
+    page.heading("The source differs from the release")
+    for path in sorted(report.materials.missing):
+        page.line(f"  {page.mark('missing')} {visible(path)} is missing")
+    for changed in report.changed:
+        seed = " (a seed)" if changed.seed else ""
+        page.line(f"  {page.mark('bad')} {visible(changed.path)}{seed}")
+        page.line(f"      got      {changed.sha256 or 'not read by this run'}")
+        page.line(f"      expected {changed.expected or 'unknown'}")
+        if changed.first_artifact:
+            page.line(f"      first artifact made from it: {visible(changed.first_artifact)}")
+
+
+def _first_divergence(page: _Page, divergence: Divergence) -> None:
+    artifact = divergence.artifact
+    page.heading(f"First divergence: {visible(artifact.path)}")
+    page.labelled("got", f"{artifact.sha256}")
+    for value in artifact.expectations:
+        page.labelled("expected", f"{value.sha256} ({value.from_})")
+    if divergence.step is not None:
+        _step(page, "written by", divergence.step, everything=True)
+    for step in divergence.drivers:
+        _step(page, "driven by", step, everything=False)
+    for step in divergence.trail:
+        _step(page, "earlier", step, everything=False)
+    page.blank()
+    page.wrapped(page.paint(visible(divergence.verdict), "1"))
+
+
+def _step(page: _Page, label: str, step: Step, *, everything: bool) -> None:
+    _process(page, label, step.producer)
+    inputs = [i for i in step.inputs if everything or i.state != "good"]
+    if not inputs:
+        return
+    name_width = max(len(visible(i.path)) for i in inputs)
+    for judged in inputs:
+        short = page.width is not None and page.width < name_width + 64 + 8
+        shown = judged.sha256[:SHORT_HASH] + "…" if short else judged.sha256
+        row = f"    {page.mark(judged.state)} {visible(judged.path):<{name_width}}  {shown}"
+        why = f"{judged.state}: {judged.why}" if judged.state != "good" else judged.why
+        length = 6 + page.mark_width + name_width + len(shown)
+        if page.width is None or length + len(why) + 2 <= page.width:
+            page.line(f"{row}  {why}")
+        else:
+            page.line(row)
+            if judged.state != "good":
+                page.wrapped(why, indent=8)
+
+
+def _process(page: _Page, label: str, producer: Producer) -> None:
+    place = "" if producer.cwd == "/" else f", in {visible(producer.cwd)}"
+    command = visible(shlex.join(producer.argv))
+    page.labelled(label, f"pid {producer.pid}{place}: {command}")
+
+
+def _failure(page: _Page, report: Report) -> None:
+    failure = report.facts.failure
+    if failure is None:
+        return
+    page.heading("The guest failed")
+    page.wrapped(visible(failure.message))
+    if report.failing is not None:
+        _process(page, "process", report.failing)
+    for detail in failure.details:
+        page.line(f"    {visible(detail)}")
+    judged = [a for a in report.artifacts if a.expectations]
+    built = [a for a in judged if a.status != "missing"]
+    good = sum(a.status == "match" for a in built)
+    page.wrapped(
+        f"Until then {len(built)} of {count(len(judged), 'artifact')} were built; {good} match."
+    )
+
+
+def _verdict(page: _Page, report: Report) -> None:
+    word, code = _VERDICTS[report.result]
+    page.blank()
+    for reason in report.reasons[1:]:
+        page.wrapped(f"also: {visible(reason)}", indent=0, hanging=6)
+    start = len(page.lines)
+    page.wrapped(f"{word}: {visible(report.claim)}", indent=0, hanging=2)
+    page.lines[start] = page.lines[start].replace(word, page.paint(word, code), 1)
