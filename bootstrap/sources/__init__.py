@@ -1,7 +1,8 @@
 """Where a source tree comes from: a folder, an archive, the cache, the network, or this package."""
 
 from bootstrap.sources.cache import Cache, cache_root
-from bootstrap.sources.fetch import Fetched, fetch
+from bootstrap.sources.embedded import embedded_source
+from bootstrap.sources.fetching import Fetched, fetch
 from bootstrap.sources.materials import (
     Change,
     MaterialsReport,
@@ -9,7 +10,7 @@ from bootstrap.sources.materials import (
     guest_view,
     require_materials,
 )
-from bootstrap.sources.resolve import Resolved, embedded_source, resolve
+from bootstrap.sources.resolving import Resolved, resolve
 from bootstrap.sources.tree import SourceFile, SourceTree, open_source, tree_digest
 
 __all__ = [

@@ -10,7 +10,6 @@ from bootstrap.catalogue import (
     StepFile,
     all_steps,
     arch_name,
-    data_dir,
     default_release,
     find,
     steps_of,
@@ -18,14 +17,15 @@ from bootstrap.catalogue import (
 from bootstrap.errors import BadInput
 from bootstrap.sources.cache import Cache
 from bootstrap.sources.download import DownloadFailed, Progress
-from bootstrap.sources.fetch import how_to_get, obtain, published_sha256
+from bootstrap.sources.embedded import embedded_source
+from bootstrap.sources.fetching import how_to_get, obtain, published_sha256
 from bootstrap.sources.materials import (
     MaterialsReport,
     check_materials,
     identify,
     require_materials,
 )
-from bootstrap.sources.tree import SourceFile, SourceTree, open_source
+from bootstrap.sources.tree import SourceTree, open_source
 
 
 @dataclass(frozen=True)
@@ -116,22 +116,3 @@ def _compare(tree: SourceTree, step: StepFile, entry: str | None) -> Resolved:
     report = check_materials(tree, step, None if entry is None else step.entry(entry))
     require_materials(tree, step, report)
     return Resolved(tree, step, report)
-
-
-def embedded_source(step: StepFile) -> SourceTree:
-    """The sources that this installation carries, for an embedded step file.
-
-    Each material is ``seeds/<arch>/<path>``.  Raises BadInput when one cannot be read.
-    """
-    folder = data_dir("seeds") / step.arch
-    seeds = {seed.path for seed in step.seeds.values()}
-    files = {}
-    for path in step.materials:
-        try:
-            data = folder.joinpath(path).read_bytes()
-        except OSError as error:
-            raise BadInput(
-                f"seeds/{step.arch}/{path}: cannot be read: {error.strerror}; install again"
-            ) from None
-        files[path] = SourceFile(data, path in seeds)
-    return SourceTree("embedded", "the embedded sources", files)

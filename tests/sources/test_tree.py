@@ -1,0 +1,137 @@
+"""Trees from folders, and the tree digest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from bootstrap.errors import BadInput
+from bootstrap.sources import open_source, tree_digest
+from bootstrap.sources.tree import SourceFile, read_archive, to_tar
+from tests.sources import sample
+
+
+def test_a_folder_and_its_archive_are_the_same_tree(tmp_path: Path) -> None:
+    folder = open_source(sample.make_folder(tmp_path / "a"))
+    (tmp_path / "a.tar.gz").write_bytes(sample.make_archive())
+    archive = open_source(tmp_path / "a.tar.gz")
+    assert (folder.kind, archive.kind) == ("folder", "archive")
+    assert folder.digest == archive.digest
+    assert folder.files == archive.files
+    assert archive.archive_sha256 == sample.sha256(sample.make_archive())
+
+
+def test_the_digest_is_what_the_documentation_says(tmp_path: Path) -> None:
+    files = {"b": SourceFile(b"B", True), "a/c": SourceFile(b"C")}
+    lines = [
+        b"100644 " + sample.sha256(b"C").encode() + b" a/c\0",
+        b"100755 " + sample.sha256(b"B").encode() + b" b\0",
+        b"120000 " + sample.sha256(b"b").encode() + b" c\0",
+    ]
+    assert tree_digest(files, {"c": "b"}) == hashlib.sha256(b"".join(lines)).hexdigest()
+
+
+@pytest.mark.parametrize("change", ["content", "mode", "name", "link"])
+def test_every_part_of_a_tree_counts_for_its_digest(tmp_path: Path, change: str) -> None:
+    root = sample.make_folder(tmp_path / "t")
+    (root / "l").symlink_to("a")
+    before = open_source(root).digest
+    if change == "content":
+        (root / "README").write_bytes(b"hellO\n")
+    elif change == "mode":
+        (root / "README").chmod(0o755)
+    elif change == "name":
+        (root / "README").rename(root / "README.md")
+    else:
+        (root / "l").unlink()
+        (root / "l").symlink_to("b")
+    assert open_source(root).digest != before
+
+
+def test_what_git_keeps_for_itself_is_left_out(tmp_path: Path) -> None:
+    root = sample.make_folder(tmp_path / "t")
+    before = open_source(root).digest
+    (root / ".git" / "objects").mkdir(parents=True)
+    (root / ".git" / "HEAD").write_text("x")
+    (root / "x86" / ".git").write_text("gitdir: ../.git/modules/x86\n")
+    (root / "x86" / "empty").mkdir()
+    assert open_source(root).digest == before
+    (root / ".gitignore").write_text("x")
+    assert open_source(root).digest != before
+
+
+def test_links_and_special_files_are_seen_but_not_followed(tmp_path: Path) -> None:
+    root = sample.make_folder(tmp_path / "t")
+    (root / "out").symlink_to("/etc/passwd")
+    (root / "loop").symlink_to(root)
+    os.mkfifo(root / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        os.chdir(root)
+        listener.bind("sock")
+        tree = open_source(root)
+    assert tree.symlinks == {"out": "/etc/passwd", "loop": str(root)}
+    assert tree.special == ("pipe", "sock")
+    assert set(tree.files) == set(sample.FILES)
+
+
+def test_names_that_are_no_utf8_survive(tmp_path: Path) -> None:
+    root = sample.make_folder(tmp_path / "t")
+    with open(os.fsencode(root) + b"/\xff\xe9", "wb") as file:
+        file.write(b"x")
+    tree = open_source(root)
+    assert tree.files["\udcff\udce9"].data == b"x"
+    assert read_archive(to_tar(tree, "top"), "t").digest == tree.digest
+
+
+def test_the_same_tree_gives_the_same_archive(tmp_path: Path) -> None:
+    a = open_source(sample.make_folder(tmp_path / "a"))
+    b = open_source(sample.make_folder(tmp_path / "b", dict(reversed(sample.FILES.items()))))
+    assert to_tar(a, "t") == to_tar(b, "t")
+
+
+def test_what_cannot_be_a_source_is_named(tmp_path: Path) -> None:
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    for path, says in (
+        (tmp_path / "none", "cannot be read: No such file"),
+        (fifo, "is neither a folder nor an archive file"),
+        (Path("/dev/zero"), "is neither a folder nor an archive file"),
+        (Path("a\0b"), "cannot be read"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            open_source(path)
+        assert says in str(caught.value)
+
+
+def test_a_tree_that_is_too_large_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = sample.make_folder(tmp_path / "t")
+    monkeypatch.setattr("bootstrap.sources.tree.MAX_FILES", 3)
+    with pytest.raises(BadInput, match="too large for a stage0-posix tree: more than 3 files"):
+        open_source(root)
+    monkeypatch.setattr("bootstrap.sources.tree.MAX_FILES", 100)
+    monkeypatch.setattr("bootstrap.sources.tree.MAX_BYTES", 9)
+    with pytest.raises(BadInput, match=r"larger than \d bytes"):
+        open_source(root)
+
+
+def test_an_archive_that_is_too_large_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bootstrap.sources.tree.MAX_ARCHIVE", 10)
+    (tmp_path / "a.tar.gz").write_bytes(sample.make_archive())
+    with pytest.raises(BadInput, match="larger than 10 bytes"):
+        open_source(tmp_path / "a.tar.gz")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
+def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
+    root = sample.make_folder(tmp_path / "t")
+    (root / "README").chmod(0)
+    with pytest.raises(BadInput, match="README: cannot be read: Permission denied"):
+        open_source(root)
