@@ -7,6 +7,8 @@ BIN    := $(VENV)/bin
 # What an install depends on. hot.c is the optional native library, built in place.
 INPUTS := pyproject.toml setup.py bootstrap/__init__.py $(wildcard bootstrap/engine/hot.c)
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SAY_HOT_PATH := $(BIN)/python -c 'from glob import glob; \
+  print("Native hot path:", *glob("bootstrap/engine/_hot*.so") or ["not built (no C compiler?); the Python path is used"])'
 
 .DEFAULT_GOAL := verify
 .DELETE_ON_ERROR:
@@ -28,13 +30,14 @@ $(BIN)/python:
 $(VENV)/installed: $(BIN)/python $(INPUTS)
 	@echo "Installing bootstrap-emulator and what it needs"
 	@$(PIP) install --editable .
-	@$(BIN)/python -c 'from glob import glob; print("Native hot path: " + (glob("bootstrap/engine/_hot*.so") or ["not built (no C compiler); the Python path is used"])[0])'
+	@$(SAY_HOT_PATH)
 	@touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
-	@echo "Installing what the checks and tests need"
+$(VENV)/installed-test: $(BIN)/python $(INPUTS)
+	@echo "Installing bootstrap-emulator, what it needs, and what the checks and tests need"
 	@$(PIP) install --editable '.[test,dev]'
-	@touch $@
+	@$(SAY_HOT_PATH)
+	@touch $(VENV)/installed $@
 
 # pytest last, so that its closing line is the last line.
 test: lint unit
