@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import socket
@@ -64,13 +65,15 @@ def test_what_git_keeps_for_itself_is_left_out(tmp_path: Path) -> None:
     assert open_source(root).digest != before
 
 
-def test_links_and_special_files_are_seen_but_not_followed(tmp_path: Path) -> None:
+def test_links_and_special_files_are_seen_but_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = sample.make_folder(tmp_path / "t")
     (root / "out").symlink_to("/etc/passwd")
     (root / "loop").symlink_to(root)
     os.mkfifo(root / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
-        os.chdir(root)
+        monkeypatch.chdir(root)
         listener.bind("sock")
         tree = open_source(root)
     assert tree.symlinks == {"out": "/etc/passwd", "loop": str(root)}
@@ -129,9 +132,15 @@ def test_an_archive_that_is_too_large_is_refused(
         open_source(tmp_path / "a.tar.gz")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
-def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
+def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = sample.make_folder(tmp_path / "t")
-    (root / "README").chmod(0)
+    real = os.open
+
+    def denied(path: Path, flags: int) -> int:
+        if path.name == "README":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, flags)
+
+    monkeypatch.setattr(os, "open", denied)
     with pytest.raises(BadInput, match="README: cannot be read: Permission denied"):
         open_source(root)
