@@ -1,0 +1,100 @@
+"""What executes instructions: Unicorn, behind a small protocol.
+
+Nothing else in the package imports unicorn, and importing this module does not either.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from bootstrap.abi.arch import Abi
+    from bootstrap.kernel.events import Fault
+    from bootstrap.kernel.memory import AddressSpace
+    from bootstrap.kernel.process import FdTable
+
+OnTrap = Callable[[Sequence[int]], int | None]
+"""Receives the system call number and six arguments; returns the result, or None to stop.
+
+Must not raise: it is called from inside the engine.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why the CPU stopped: a fault, the kernel's wish (`asked`), or neither: a time slice."""
+
+    fault: "Fault | None" = None
+    asked: bool = False
+
+
+class Cpu(Protocol):
+    """Runs one process image."""
+
+    executed: int
+    """Instructions so far; counted only under an instruction limit."""
+    over_limit: bool
+
+    @property
+    def pc(self) -> int:
+        """Address of the next instruction."""
+
+    @property
+    def served(self) -> int:
+        """System calls that the native hot path served without `on_trap`."""
+
+    def start_at(self, pc: int, sp: int) -> None:
+        """Registers as execve(2) leaves them: all zero but these two."""
+
+    def run(self) -> Stop:
+        """Go on until a fault, a trap that must stop, or an `interrupt`."""
+
+    def interrupt(self) -> None:
+        """From another thread: end `run` soon, as at the end of a time slice."""
+
+    def set_result(self, result: int) -> None:
+        """Give the trap's result to the guest."""
+
+    def set_sp(self, sp: int) -> None:
+        """The stack pointer, for clone(2)."""
+
+    def registers(self) -> tuple[tuple[str, int], ...]:
+        """The general registers, by name, in the customary order."""
+
+    def copy_state_to(self, child: "Cpu") -> None:
+        """Give a forked child all registers."""
+
+    def close(self) -> None:
+        """Let go of the CPU and of the memory it points to."""
+
+
+class Engine(Protocol):
+    """Makes CPUs."""
+
+    def cpu(
+        self,
+        abi: "Abi",
+        memory: "AddressSpace",
+        fds: "FdTable",
+        on_trap: OnTrap,
+        instruction_limit: int,
+    ) -> Cpu:
+        """A CPU for one process image."""
+
+    def in_python(self) -> "Engine":
+        """The same engine with every system call serviced in Python."""
+
+    def describe(self) -> dict[str, str]:
+        """name, version, hot_path (native or python), hot_path_reason."""
+
+
+def default_engine() -> Engine:
+    """Unicorn, with the native hot path where there is one (BOOTSTRAP_HOT_PATH chooses)."""
+    from bootstrap.engine.unicorn_engine import UnicornEngine
+
+    return UnicornEngine.load()
+
+
+def describe() -> dict[str, str]:
+    """name, version, hot_path (native or python), hot_path_reason of the default engine."""
+    return default_engine().describe()

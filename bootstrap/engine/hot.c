@@ -63,6 +63,7 @@ typedef struct {
     uint64_t args[9];
     uint64_t results[4];
     int64_t arg_count, result_count;
+    uint64_t trap_size; /* bytes of the trap instruction */
     uint64_t word_mask;
     int64_t trap_number; /* the interrupt that is a system call; -1: the instruction hook is used */
     int64_t interrupt;   /* the last interrupt's number, for `slow` */
@@ -80,7 +81,6 @@ typedef struct {
     uint64_t fills;
     uint64_t fault_addr;
     int64_t fault_type;
-    uint64_t calls[4];
 } hot_state;
 
 EXPORT const int64_t hot_state_size = sizeof(hot_state);
@@ -254,10 +254,9 @@ static void trap(void *uc, hot_state *s)
         s->slow();
         return;
     }
-    s->calls[nr == s->nr_read ? 0 : nr == s->nr_write ? 1 : nr == s->nr_brk ? 2 : 3]++;
     s->served++;
     s->results[0] = result;
-    s->results[1] = s->args[7];
+    s->results[1] = s->args[7] + s->trap_size;
     s->results[2] = s->args[8];
     s->reg_write_batch(uc, s->result_regs, s->result_values, (int)s->result_count);
 }

@@ -86,6 +86,8 @@ class AddressSpace:
         self._starts: list[int] = []
         self._last: Extent | None = None
         self.listener: MemoryListener | None = None
+        self.generation = 0
+        """Counts changes of `extents`."""
         self.mapped = 0
         """Bytes mapped, which the memory limits count."""
         self.start_brk = 0
@@ -97,7 +99,8 @@ class AddressSpace:
 
     # Copies between the kernel and the guest (Linux: copy_from_user, copy_to_user).
 
-    def _find(self, guest_addr: int) -> Extent | None:
+    def find(self, guest_addr: int) -> Extent | None:
+        """The extent that holds `guest_addr`, mapped or not."""
         last = self._last
         if last is not None and last.start <= guest_addr < last.end:
             return last
@@ -113,7 +116,7 @@ class AddressSpace:
         """How many of `size` bytes from `guest_addr` lie on pages that have the flags `need`."""
         done = 0
         while done < size:
-            extent = self._find(guest_addr + done)
+            extent = self.find(guest_addr + done)
             if extent is None:
                 return done
             offset = guest_addr + done - extent.start
@@ -140,7 +143,7 @@ class AddressSpace:
     def _gather(self, guest_addr: int, size: int) -> bytes:
         parts: list[bytes] = []
         while size > 0:
-            extent = self._find(guest_addr)
+            extent = self.find(guest_addr)
             assert extent is not None
             offset = guest_addr - extent.start
             part = bytes(extent.view[offset : min(offset + size, extent.end - extent.start)])
@@ -176,7 +179,7 @@ class AddressSpace:
         """Store `data` on mapped pages whatever their protection: the loader's and kernel's way."""
         done = 0
         while done < len(data):
-            extent = self._find(guest_addr + done)
+            extent = self.find(guest_addr + done)
             assert extent is not None, "poke outside any extent"
             offset = guest_addr + done - extent.start
             part = data[done : done + (PAGE - (offset & PAGE_MASK))]
@@ -215,6 +218,7 @@ class AddressSpace:
         index = bisect_right(self._starts, start)
         self.extents.insert(index, extent)
         self._starts.insert(index, start)
+        self.generation += 1
         if self.listener is not None:
             self.listener.extent_added(extent)
         return extent
@@ -222,6 +226,7 @@ class AddressSpace:
     def _drop_extent(self, extent: Extent) -> None:
         index = self.extents.index(extent)
         del self.extents[index], self._starts[index]
+        self.generation += 1
         self._last = None
         if self.listener is not None:
             self.listener.extent_removed(extent)
@@ -252,7 +257,7 @@ class AddressSpace:
         self._count(end - start)
         at = start
         while at < end:
-            extent = self._find(at)
+            extent = self.find(at)
             if extent is None:
                 index = bisect_right(self._starts, at)
                 stop = min(end, self._starts[index]) if index < len(self._starts) else end
@@ -324,7 +329,7 @@ class AddressSpace:
     def _heap_pages(self, start: int, end: int) -> Iterator[tuple[Extent, int, int]]:
         """The extents from `start` up to `end`, each with the page indexes inside the range."""
         while start < end:
-            extent = self._find(start)
+            extent = self.find(start)
             assert extent is not None
             stop = min(end, extent.end)
             yield extent, (start - extent.start) // PAGE, (stop - extent.start) // PAGE
@@ -402,7 +407,7 @@ class AddressSpace:
         wanted = self.flags_for(prot)
         try:
             for at in range(guest_addr, end, PAGE):
-                extent = self._find(at)
+                extent = self.find(at)
                 index = (at - extent.start) // PAGE if extent is not None else 0
                 if extent is None or not extent.pages[index]:
                     raise LinuxError(Errno.ENOMEM)

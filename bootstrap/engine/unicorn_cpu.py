@@ -1,0 +1,399 @@
+"""One guest process on one Unicorn CPU.
+
+Unicorn's own TLB mode with a fill hook (UC_TLB_VIRTUAL, UC_HOOK_TLB_FILL) decides every page
+access from the page flags of kernel.memory. A page becomes executable in the TLB only once code
+was fetched from it: Unicorn takes its slow store path, which notices modified code, for executable
+pages only, and most stores then take the fast one. Never use that mode without the hook.
+
+Two ways to service a trap: in Python, which is the specification, and through hot.c, which serves
+the plain cases itself and hands everything else to the same Python function.
+"""
+
+import ctypes
+from collections.abc import Sequence
+
+from unicorn import (
+    UC_CTL_IO_WRITE,
+    UC_CTL_TLB_FLUSH,
+    UC_ERR_INSN_INVALID,
+    UC_HOOK_CODE,
+    UC_HOOK_INSN,
+    UC_HOOK_INTR,
+    UC_HOOK_TLB_FILL,
+    UC_MEM_FETCH,
+    UC_MEM_WRITE,
+    UC_PROT_ALL,
+    Uc,
+)
+from unicorn import x86_const as x86
+from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
+
+from bootstrap.abi.arch import PAGE, Abi
+from bootstrap.engine import Cpu, OnTrap, Stop
+from bootstrap.engine.descriptors import DESCRIPTORS, CpuDescriptor
+from bootstrap.engine.hot import HotPath
+from bootstrap.engine.usermode import enter_ring3
+from bootstrap.kernel.events import Fault
+from bootstrap.kernel.memory import DIRTY, EXEC, FETCHED, READ, WRITE, AddressSpace, Extent
+from bootstrap.kernel.process import FdTable
+
+_INTERRUPT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
+_SYSCALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+_IN = ctypes.CFUNCTYPE(
+    ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_void_p
+)
+_OUT = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p
+)
+_FILL = ctypes.CFUNCTYPE(
+    ctypes.c_bool,
+    ctypes.c_void_p,
+    ctypes.c_uint64,
+    ctypes.c_int,
+    ctypes.POINTER(uc_tlb_entry),
+    ctypes.c_void_p,
+)
+_CODE = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p
+)
+
+SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV = 4, 5, 7, 8, 11
+_EXCEPTIONS = {
+    0: (SIGFPE, "divide error"),
+    1: (SIGTRAP, "debug exception"),
+    3: (SIGTRAP, "breakpoint"),
+    4: (SIGSEGV, "overflow"),
+    5: (SIGSEGV, "bound range exceeded"),
+    6: (SIGILL, "invalid instruction"),
+    12: (SIGBUS, "stack segment fault"),
+    13: (SIGSEGV, "general protection: privileged or refused instruction"),
+    16: (SIGFPE, "floating point exception"),
+    17: (SIGBUS, "alignment check"),
+    19: (SIGFPE, "SIMD floating point exception"),
+}
+"""x86 exceptions as Linux turns them into signals (arch/x86/kernel/traps.c)."""
+
+
+class UnicornCpu:
+    """Runs one process image. `close` it when the process is gone or runs another program."""
+
+    def __init__(
+        self,
+        abi: Abi,
+        memory: AddressSpace,
+        fds: FdTable,
+        on_trap: OnTrap,
+        hot: HotPath | None,
+        instruction_limit: int = 0,
+    ) -> None:
+        self.abi = abi
+        self.memory = memory
+        self.descriptor: CpuDescriptor = DESCRIPTORS[abi.name]
+        self._on_trap = on_trap
+        self._asked = False
+        self._fault: tuple[int, str, int | None] | None = None
+        self._bad_page: tuple[int, int] | None = None
+        self._hooks: list[object] = []
+        self._hosts: dict[int, object] = {}
+        self._limit = instruction_limit
+        self.executed = 0
+        """Instructions so far; counted only under an instruction limit."""
+        self.over_limit = False
+
+        self._uc = Uc(self.descriptor.arch, self.descriptor.mode)
+        self._uc.ctl_set_cpu_model(self.descriptor.model)
+        enter_ring3(self._uc, abi.word == 8)
+        # No address ends the run: not even the one that emu_start insists on being told.
+        self._uc.ctl_exits_enabled(True)
+        self._handle = self._uc._uch
+        self._prepare_registers()
+        memory.listener = self
+        for extent in memory.extents:
+            self.extent_added(extent)
+        self._hot = None
+        if hot is not None:
+            self._hot = hot.attach(self._handle, self.descriptor, abi, memory, fds, self._trap)
+        self._add_hooks()
+
+    # Set-up.
+
+    def _prepare_registers(self) -> None:
+        d = self.descriptor
+        read = (d.number, *d.arguments, *(source for source, _ in d.saved))
+        wrote = (d.result, *(target for _, target in d.saved))
+        self.arg_regs = (ctypes.c_int * len(read))(*read)
+        self.args = (ctypes.c_uint64 * len(read))()
+        self.arg_values = self._pointers(self.args)
+        self.result_regs = (ctypes.c_int * len(wrote))(*wrote)
+        self.results = (ctypes.c_uint64 * len(wrote))()
+        self.result_values = self._pointers(self.results)
+        self._mask = self.abi.word_mask
+
+    @staticmethod
+    def _pointers(array: "ctypes.Array[ctypes.c_uint64]") -> "ctypes.Array[ctypes.c_void_p]":
+        base = ctypes.addressof(array)
+        return (ctypes.c_void_p * len(array))(*(base + 8 * i for i in range(len(array))))
+
+    def _add_hooks(self) -> None:
+        hot = self._hot
+        if hot is not None:
+            self._hook(UC_HOOK_TLB_FILL, hot.tlb_fill, hot.user_data)
+            self._hook(UC_HOOK_INTR, hot.interrupt, hot.user_data)
+        else:
+            self._hook(UC_HOOK_TLB_FILL, _FILL(self._fill))
+            self._hook(UC_HOOK_INTR, _INTERRUPT(self._interrupt))
+        self._hook(UC_HOOK_INSN, _IN(self._port_in), None, x86.UC_X86_INS_IN)
+        self._hook(UC_HOOK_INSN, _OUT(self._port_out), None, x86.UC_X86_INS_OUT)
+        instruction = self.descriptor.trap_instruction
+        if instruction is None:
+            # Some CPUs have `syscall` in 32-bit code too; Linux's vDSO hides it from programs.
+            self._hook(UC_HOOK_INSN, _SYSCALL(self._refuse), None, x86.UC_X86_INS_SYSCALL)
+        elif hot is not None:
+            self._hook(UC_HOOK_INSN, hot.syscall, hot.user_data, instruction)
+        else:
+            self._hook(UC_HOOK_INSN, _SYSCALL(self._instruction), None, instruction)
+        if self._limit:
+            self._hook(UC_HOOK_CODE, _CODE(self._count))
+
+    def _hook(
+        self, kind: int, callback: object, user_data: int | None = None, *more: int
+    ) -> None:
+        handle = ctypes.c_size_t()
+        pointer = ctypes.cast(callback, ctypes.c_void_p)  # type: ignore[arg-type]
+        status = uclib.uc_hook_add(
+            self._handle,
+            ctypes.byref(handle),
+            kind,
+            pointer,
+            user_data,
+            1,
+            0,
+            *(ctypes.c_int(n) for n in more),
+        )
+        self._check(status, "hook")
+        self._hooks.append(callback)
+
+    @staticmethod
+    def _check(status: int, what: str) -> None:
+        if status:
+            raise RuntimeError(f"Unicorn refused {what}: error {status}")
+
+    # MemoryListener.
+
+    def extent_added(self, extent: Extent) -> None:
+        """Let the CPU reach the host memory of `extent`; the fill hook says which pages."""
+        size = extent.end - extent.start
+        host = (ctypes.c_char * size).from_buffer(extent.host)
+        self._hosts[extent.start] = host
+        self._check(
+            uclib.uc_mem_map_ptr(
+                self._handle, extent.start, size, UC_PROT_ALL, ctypes.addressof(host)
+            ),
+            f"a mapping at {extent.start:#x}",
+        )
+
+    def extent_removed(self, extent: Extent) -> None:
+        """Take it away again."""
+        self._check(
+            uclib.uc_mem_unmap(self._handle, extent.start, extent.end - extent.start),
+            f"to unmap {extent.start:#x}",
+        )
+        del self._hosts[extent.start]
+
+    def pages_changed(self) -> None:
+        """Some page lost a right: forget what the TLB remembers."""
+        self._uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
+
+    def code_written(self, guest_addr: int, size: int) -> None:
+        """Drop translations of bytes that the kernel overwrote."""
+        self._uc.ctl_remove_cache(guest_addr, guest_addr + size)
+
+    # Hooks in Python: the specification of hot.c.
+
+    def _fill(self, _uc: int, addr: int, kind: int, out: "ctypes._Pointer[uc_tlb_entry]", _u: int) -> bool:
+        extent = self.memory.find(addr)
+        if extent is not None:
+            index = (addr - extent.start) // PAGE
+            flags = extent.pages[index]
+            need = WRITE if kind == UC_MEM_WRITE else EXEC if kind == UC_MEM_FETCH else READ
+            if flags & need:
+                if kind == UC_MEM_WRITE:
+                    flags |= DIRTY
+                elif kind == UC_MEM_FETCH:
+                    flags |= FETCHED
+                extent.pages[index] = flags
+                entry = out.contents
+                entry.paddr = addr & ~(PAGE - 1)
+                entry.perms = (
+                    (1 if flags & READ else 0)
+                    | (2 if flags & WRITE and flags & DIRTY else 0)
+                    | (4 if flags & EXEC and flags & FETCHED else 0)
+                )
+                return True
+        self._bad_page = (addr, kind)
+        return False
+
+    def _interrupt(self, _uc: int, number: int, _user: int) -> None:
+        if number == self.descriptor.trap_interrupt:
+            uclib.uc_reg_read_batch(
+                self._handle, self.arg_regs, self.arg_values, len(self.arg_regs)
+            )
+            self._serve(self.args[:7])
+        else:
+            self._exception(number)
+
+    def _instruction(self, _uc: int, _user: int) -> None:
+        uclib.uc_reg_read_batch(self._handle, self.arg_regs, self.arg_values, len(self.arg_regs))
+        self._serve(self.args[:7])
+
+    def _serve(self, args: Sequence[int]) -> None:
+        result = self._on_trap(args)
+        if result is None:
+            self.stop()
+        else:
+            self.set_result(result)
+
+    def _trap(self, interrupt: int) -> None:
+        """hot.c declined: a system call it leaves to Python, or an exception."""
+        if interrupt < 0 or interrupt == self.descriptor.trap_interrupt:
+            assert self._hot is not None
+            self.args[:] = self._hot.args[: len(self.args)]
+            self._hot.sync_in()
+            self._serve(self.args[:7])
+            if not self._asked:
+                self._hot.sync_out()
+        else:
+            self._exception(interrupt)
+
+    def _exception(self, number: int) -> None:
+        signal, reason = _EXCEPTIONS.get(number, (SIGSEGV, f"interrupt {number:#x}"))
+        self._end(signal, reason)
+
+    def _refuse(self, _uc: int, _user: int) -> None:
+        self._end(SIGILL, "the `syscall` instruction in a 32-bit program")
+
+    def _port_in(self, _uc: int, _port: int, _size: int, _user: int) -> int:
+        self._end(SIGSEGV, "port input in user mode")
+        return 0
+
+    def _port_out(self, _uc: int, _port: int, _size: int, _value: int, _user: int) -> None:
+        self._end(SIGSEGV, "port output in user mode")
+
+    def _count(self, _uc: int, _addr: int, _size: int, _user: int) -> None:
+        if self.executed >= self._limit:
+            self.over_limit = True
+            self.stop()
+        else:
+            self.executed += 1
+
+    def _end(self, signal: int, reason: str) -> None:
+        self._fault = (signal, reason, None)
+        self.stop()
+
+    # Running.
+
+    def set_result(self, result: int) -> None:
+        """Give the trap's result to the guest, and overwrite what the trap overwrites."""
+        results = self.results
+        results[0] = result & self._mask
+        if len(results) > 1:
+            results[1] = self.args[7] + self.descriptor.trap_size
+            results[2] = self.args[8]
+        uclib.uc_reg_write_batch(
+            self._handle, self.result_regs, self.result_values, len(self.result_regs)
+        )
+
+    def stop(self) -> None:
+        """From inside a hook: end `run` after this instruction."""
+        self._asked = True
+        uclib.uc_emu_stop(self._handle)
+
+    def interrupt(self) -> None:
+        """From another thread: end `run` soon, as at the end of a time slice."""
+        uclib.uc_emu_stop(self._handle)
+
+    def run(self) -> Stop:
+        """Go on until a fault, a trap that must stop, or an `interrupt`."""
+        self._asked = False
+        self._fault = self._bad_page = None
+        if self._hot is not None:
+            self._hot.sync_out()
+        status = uclib.uc_emu_start(self._handle, self.pc, 0, 0, 0)
+        if self._hot is not None:
+            self._hot.sync_in()
+            self._bad_page = self._hot.bad_page()
+        if self._fault is not None:
+            return Stop(fault=self._describe(*self._fault))
+        if self._asked and not status:
+            return Stop(asked=True)
+        if not status:
+            return Stop()
+        if self._bad_page is not None:
+            addr, kind = self._bad_page
+            verb = {UC_MEM_WRITE: "write to", UC_MEM_FETCH: "fetch from"}.get(kind, "read from")
+            return Stop(fault=self._describe(SIGSEGV, f"cannot {verb} {addr:#x}", addr))
+        if status == UC_ERR_INSN_INVALID:
+            return Stop(fault=self._describe(SIGILL, "invalid instruction", None))
+        return Stop(fault=self._describe(SIGSEGV, f"CPU exception (Unicorn error {status})", None))
+
+    def _describe(self, signal: int, reason: str, guest_addr: int | None) -> Fault:
+        pc = self.pc
+        return Fault(
+            signal=signal,
+            reason=reason,
+            pc=pc,
+            guest_addr=guest_addr,
+            registers=self.registers(),
+            code=self.memory.read_upto(pc, 16),
+        )
+
+    # Registers.
+
+    def _read(self, register: int) -> int:
+        value = ctypes.c_uint64(0)
+        uclib.uc_reg_read(self._handle, register, ctypes.byref(value))
+        return value.value & self._mask
+
+    def _write(self, register: int, value: int) -> None:
+        cell = ctypes.c_uint64(value & self._mask)
+        uclib.uc_reg_write(self._handle, register, ctypes.byref(cell))
+
+    @property
+    def pc(self) -> int:
+        """Address of the next instruction."""
+        return self._read(self.descriptor.pc)
+
+    def start_at(self, pc: int, sp: int) -> None:
+        """Registers as execve(2) leaves them: all zero but these two."""
+        self._write(self.descriptor.pc, pc)
+        self._write(self.descriptor.sp, sp)
+
+    def set_sp(self, sp: int) -> None:
+        """The stack pointer, for clone(2)."""
+        self._write(self.descriptor.sp, sp)
+
+    def registers(self) -> tuple[tuple[str, int], ...]:
+        """The general registers, by name."""
+        return tuple((name, self._read(number)) for name, number in self.descriptor.named)
+
+    @property
+    def served(self) -> int:
+        """System calls that the native hot path served without `on_trap`."""
+        return 0 if self._hot is None else int(self._hot.state.served)
+
+    def copy_state_to(self, child: Cpu) -> None:
+        """Give a forked child all registers."""
+        assert isinstance(child, UnicornCpu)
+        context = self._uc.context_save()
+        child._uc.context_restore(context)
+        child.pages_changed()
+        child.args[:] = self.args[:]
+
+    def close(self) -> None:
+        """Let go of the CPU and of the memory it points to."""
+        self.memory.listener = None
+        if self._hot is not None:
+            self._hot.detach()
+        self._hooks.clear()
+        del self._uc
+        self._hosts.clear()

@@ -1,0 +1,59 @@
+"""The Unicorn engine: one UnicornCpu per process image."""
+
+from dataclasses import dataclass, replace
+
+import unicorn
+
+from bootstrap.abi.arch import Abi
+from bootstrap.engine import Cpu, Engine, OnTrap
+from bootstrap.engine import hot as native
+from bootstrap.engine.unicorn_cpu import UnicornCpu
+from bootstrap.errors import BadInput
+from bootstrap.kernel.memory import AddressSpace
+from bootstrap.kernel.process import FdTable
+
+PINNED = "2.1.4"
+"""The version whose TLB behaviour the tests vouch for; pyproject.toml pins the same."""
+
+
+@dataclass(frozen=True)
+class UnicornEngine:
+    """Makes Unicorn CPUs, all on the same hot path."""
+
+    hot: native.HotPath | None
+    reason: str
+
+    @classmethod
+    def load(cls) -> "UnicornEngine":
+        """Raises BadInput for another Unicorn than the pinned one, or an unusable hot path."""
+        if unicorn.__version__ != PINNED:
+            raise BadInput(
+                f"Unicorn {unicorn.__version__} is installed; this version works with {PINNED} "
+                f"only: pip install unicorn=={PINNED}"
+            )
+        hot, reason = native.load()
+        return cls(hot, reason)
+
+    def cpu(
+        self,
+        abi: Abi,
+        memory: AddressSpace,
+        fds: FdTable,
+        on_trap: OnTrap,
+        instruction_limit: int,
+    ) -> Cpu:
+        """A CPU for one process image."""
+        return UnicornCpu(abi, memory, fds, on_trap, self.hot, instruction_limit)
+
+    def in_python(self) -> Engine:
+        """The same engine with every system call serviced in Python."""
+        return replace(self, hot=None, reason="every system call is observed")
+
+    def describe(self) -> dict[str, str]:
+        """name, version, hot_path, hot_path_reason."""
+        return {
+            "name": "unicorn",
+            "version": unicorn.__version__,
+            "hot_path": "python" if self.hot is None else "native",
+            "hot_path_reason": self.reason,
+        }

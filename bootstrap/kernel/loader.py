@@ -1,0 +1,217 @@
+"""Makes a process image of an ELF file, as Linux does (fs/exec.c, fs/binfmt_elf.c, elf(5)).
+
+What Linux finds wrong before it gives up the old image is a LinuxError with Linux's errno. What
+it finds later kills the process: here a BadImage. What Linux can do and this kernel cannot is a
+GuestFailed that says so.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from bootstrap.abi.arch import ABIS, PAGE, PAGE_MASK, Abi, page_down, page_up
+from bootstrap.abi.errno import Errno, LinuxError
+from bootstrap.abi.flags import PROT_EXEC, PROT_READ, PROT_WRITE
+from bootstrap.errors import GuestFailed
+from bootstrap.kernel.limits import Limits, MemoryMeter
+from bootstrap.kernel.memory import EXEC, MAPPED, READ, WRITE, AddressSpace
+
+STACK_SIZE = 8 << 20
+"""RLIMIT_STACK's usual value."""
+RANDOM = bytes(range(16))
+"""AT_RANDOM: the guest's only source of randomness is not one."""
+
+_PT_LOAD, _PT_INTERP, _PT_GNU_STACK = 1, 3, 0x6474E551
+_ET_EXEC, _ET_DYN = 2, 3
+_PF_X, _PF_W, _PF_R = 1, 2, 4
+_EHDR = {1: struct.Struct("<16sHHIIIIIHHHHHH"), 2: struct.Struct("<16sHHIQQQIHHHHHH")}
+_PHDR = {1: struct.Struct("<IIIIIIII"), 2: struct.Struct("<IIQQQQQQ")}
+
+_AT = {
+    "HWCAP": 16, "PAGESZ": 6, "CLKTCK": 17, "PHDR": 3, "PHENT": 4, "PHNUM": 5, "BASE": 7,
+    "FLAGS": 8, "ENTRY": 9, "UID": 11, "EUID": 12, "GID": 13, "EGID": 14, "SECURE": 23,
+    "RANDOM": 25, "HWCAP2": 26, "EXECFN": 31, "PLATFORM": 15, "NULL": 0,
+}  # fmt: skip
+"""Auxiliary vector types (include/uapi/linux/auxvec.h), in the order Linux writes them."""
+
+
+class BadImage(Exception):
+    """Linux would kill the process: the old image is gone and the new one cannot be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A program header: elf(5), Elf32_Phdr and Elf64_Phdr."""
+
+    kind: int
+    flags: int
+    offset: int
+    vaddr: int
+    file_size: int
+    memory_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ElfFile:
+    """The parts of an ELF file that matter for running it."""
+
+    abi: Abi
+    entry: int
+    phdr_offset: int
+    segments: tuple[Segment, ...]
+
+    @property
+    def phdr_addr(self) -> int:
+        """Where the program headers land in memory, or 0 (AT_PHDR)."""
+        for s in self.segments:
+            if s.kind == _PT_LOAD and s.offset <= self.phdr_offset < s.offset + s.file_size:
+                return self.phdr_offset - s.offset + s.vaddr
+        return 0
+
+
+def parse(image: bytes) -> ElfFile:
+    """Read the headers of an executable.
+
+    Raises LinuxError(ENOEXEC) for whatever Linux does not take for an executable of a known
+    machine, and GuestFailed for executables that this kernel cannot run.
+    """
+    if len(image) < 52 or image[:4] != b"\x7fELF" or image[4] not in _EHDR:
+        raise LinuxError(Errno.ENOEXEC)
+    ehdr = _EHDR[image[4]]
+    if len(image) < ehdr.size:
+        raise LinuxError(Errno.ENOEXEC)
+    (_, kind, machine, _, entry, phoff, _, _, _, phentsize, phnum, _, _, _) = ehdr.unpack_from(
+        image
+    )
+    abi = next((a for a in ABIS if (a.elf_machine, a.elf_class) == (machine, image[4])), None)
+    if kind not in (_ET_EXEC, _ET_DYN) or abi is None:
+        raise LinuxError(Errno.ENOEXEC)
+    phdr = _PHDR[image[4]]
+    if phentsize != phdr.size or not 1 <= phnum <= 65536 // phdr.size:
+        raise LinuxError(Errno.ENOEXEC)
+    if phoff + phnum * phdr.size > len(image):
+        raise LinuxError(Errno.ENOEXEC)
+    segments: list[Segment] = []
+    for index in range(phnum):
+        row = phdr.unpack_from(image, phoff + index * phdr.size)
+        if abi.elf_class == 1:
+            p_type, offset, vaddr, _, filesz, memsz, flags, _ = row
+        else:
+            p_type, flags, offset, vaddr, _, filesz, memsz, _ = row
+        segments.append(Segment(p_type, flags, offset, vaddr, filesz, memsz))
+    if any(s.kind == _PT_INTERP for s in segments):
+        raise GuestFailed("dynamically linked program (PT_INTERP): only static ones are supported")
+    if kind == _ET_DYN:
+        raise GuestFailed("position-independent program (ET_DYN): only ET_EXEC is supported")
+    return ElfFile(abi, entry, phoff, tuple(segments))
+
+
+def _prot(flags: int) -> int:
+    return (
+        (PROT_READ if flags & _PF_R else 0)
+        | (PROT_WRITE if flags & _PF_W else 0)
+        | (PROT_EXEC if flags & _PF_X else 0)
+    )
+
+
+def _load(memory: AddressSpace, segment: Segment, image: bytes) -> None:
+    """Map one PT_LOAD segment: whole pages of the file, then zeroes (elf_map, set_brk, padzero)."""
+    task = memory.abi.task_size
+    if segment.file_size > segment.memory_size or segment.vaddr + segment.memory_size > task:
+        raise BadImage("a segment lies outside the address space or is larger in the file")
+    if (segment.offset ^ segment.vaddr) & PAGE_MASK and segment.file_size:
+        raise BadImage("a segment's offset and address differ within the page")
+    flags = memory.flags_for(_prot(segment.flags))
+    start = page_down(segment.vaddr)
+    file_end = page_up(segment.vaddr + segment.file_size) if segment.file_size else start
+    end = page_up(segment.vaddr + segment.memory_size)
+    if end == start:
+        return
+    memory.map(start, end, flags)
+    if segment.file_size:
+        offset = page_down(segment.offset)
+        memory.poke(start, image[offset : offset + (file_end - start)])
+    if segment.memory_size > segment.file_size and flags & WRITE:
+        bss = segment.vaddr + segment.file_size
+        memory.poke(bss, bytes(page_up(bss) - bss))
+
+
+def build(
+    elf: ElfFile,
+    image: bytes,
+    path: bytes,
+    argv: tuple[bytes, ...],
+    envp: tuple[bytes, ...],
+    limits: Limits,
+    meter: MemoryMeter,
+) -> tuple[AddressSpace, int]:
+    """The memory of a fresh process and its stack pointer. `path` is execve's, for AT_EXECFN.
+
+    Raises BadImage, GuestFailed (limits).
+    """
+    memory = AddressSpace(elf.abi, limits, meter)
+    stack = [s for s in elf.segments if s.kind == _PT_GNU_STACK]
+    memory.read_implies_exec = not stack and elf.abi.read_implies_exec
+    loads = [s for s in elf.segments if s.kind == _PT_LOAD]
+    try:
+        for segment in loads:
+            _load(memory, segment, image)
+        if elf.entry >= elf.abi.task_size:
+            raise BadImage("the entry point lies outside the address space")
+        memory.set_brk_start(max((s.vaddr + s.memory_size for s in loads), default=0))
+        top = elf.abi.stack_top
+        executable = memory.read_implies_exec or any(s.flags & _PF_X for s in stack)
+        stack_flags = MAPPED | READ | WRITE | (EXEC if executable else 0)
+        memory.map(top - STACK_SIZE, top, stack_flags)
+        return memory, _fill_stack(memory, elf, path, argv, envp)
+    except BaseException:
+        memory.release()
+        raise
+
+
+def _fill_stack(
+    memory: AddressSpace,
+    elf: ElfFile,
+    path: bytes,
+    argv: tuple[bytes, ...],
+    envp: tuple[bytes, ...],
+) -> int:
+    """Strings, auxiliary vector, pointers, argc: copy_strings and create_elf_tables."""
+    abi = elf.abi
+    at = abi.stack_top - 8
+
+    def push(data: bytes) -> int:
+        nonlocal at
+        at -= len(data)
+        memory.poke(at, data)
+        return at
+
+    execfn = push(path + b"\0")
+    env_addrs = [push(text + b"\0") for text in reversed(envp)][::-1]
+    arg_addrs = [push(text + b"\0") for text in reversed(argv)][::-1]
+    at &= ~15
+    platform = push(abi.platform.encode() + b"\0")
+    random = push(RANDOM)
+    at &= ~15
+    values = {
+        "HWCAP": 0, "PAGESZ": PAGE, "CLKTCK": 100, "PHDR": elf.phdr_addr,
+        "PHENT": _PHDR[abi.elf_class].size, "PHNUM": len(elf.segments), "BASE": 0, "FLAGS": 0,
+        "ENTRY": elf.entry, "UID": 0, "EUID": 0, "GID": 0, "EGID": 0, "SECURE": 0,
+        "RANDOM": random, "HWCAP2": 0, "EXECFN": execfn, "PLATFORM": platform, "NULL": 0,
+    }  # fmt: skip
+    aux = [word for name, kind in _AT.items() for word in (kind, values[name])]
+    words = [len(argv), *arg_addrs, 0, *env_addrs, 0, *aux]
+    table = struct.pack(f"<{len(words)}{'Q' if abi.word == 8 else 'I'}", *words)
+    at = (at - len(table)) & ~15
+    memory.poke(at, table)
+    return at
+
+
+def interpreter(image: bytes) -> tuple[bytes, bytes | None] | None:
+    """The interpreter and its one argument of a `#!` script (fs/binfmt_script.c), or None."""
+    if image[:2] != b"#!":
+        return None
+    line = image[2:256].split(b"\n", 1)[0].strip(b" \t")
+    if not line:
+        raise LinuxError(Errno.ENOEXEC)
+    name, _, rest = line.replace(b"\t", b" ").partition(b" ")
+    return name, rest.strip(b" ") or None

@@ -1,0 +1,398 @@
+"""Runs processes: takes turns, starts and ends them, and carries system calls to their handlers.
+
+There is one CPU and no preemption: a forked child runs until it ends, then its parent goes on. A
+program that only forks, executes and waits cannot tell that from any other order, and the order is
+the same on every host.
+"""
+
+import posixpath
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from bootstrap.abi.arch import Abi
+from bootstrap.abi.errno import Errno, LinuxError
+from bootstrap.abi.flags import S_IXGRP, S_IXOTH, S_IXUSR
+from bootstrap.engine import Cpu, Engine, Stop
+from bootstrap.errors import BootstrapError, GuestFailed
+from bootstrap.kernel import loader
+from bootstrap.kernel.events import ExecEvent, Fault, Observer
+from bootstrap.kernel.limits import Limits, MemoryMeter
+from bootstrap.kernel.process import Control, Exec, Exit, FdTable, Fork, Process
+from bootstrap.kernel.row import Row
+from bootstrap.kernel.table import number_names, table_for
+from bootstrap.vfs.filesystem import At, FileSystem
+from bootstrap.vfs.inode import RegularFile, Stream
+from bootstrap.vfs.openfile import OpenFile
+
+TICK = 0.2
+"""Seconds of host time between time slices, which only let observers and Ctrl-C have their turn."""
+_SIGSEGV = 11
+_ANY_X = S_IXUSR | S_IXGRP | S_IXOTH
+
+
+@dataclass(slots=True)
+class Task:
+    """A process and the CPU that runs its present image."""
+
+    process: Process
+    cpu: Cpu
+    rows: dict[int, Row]
+    pending: Control | None = None
+    entered: list[tuple[Observer, Row, str]] = field(default_factory=list)
+    started: float = 0.0
+    """Host CPU seconds when the image started, for the limit only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run's first process ended."""
+
+    status: int
+    """Wait status: exit code * 256, or a signal number (wait(2))."""
+    fault: Fault | None
+    """The last fault of any process, if there was one."""
+
+
+class Machine:
+    """One run of a tree of processes on one file system."""
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        engine: Engine,
+        limits: Limits | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.fs = fs
+        self.limits = limits or Limits()
+        self.observers = tuple(observers)
+        watched = any(observer.wants_syscalls for observer in self.observers)
+        self.engine = engine.in_python() if watched else engine
+        self.processes = 0
+        """Processes started so far."""
+        self.syscalls = 0
+        """System calls of ended processes."""
+        self._watched = watched
+        self._meter = MemoryMeter(self.limits.memory_total)
+        self._tasks: list[Task] = []
+        self._failure: BaseException | None = None
+        self._fault: Fault | None = None
+        self._interrupted = False
+        self._lock = threading.Lock()
+
+    # Starting.
+
+    def run(
+        self,
+        path: bytes,
+        argv: Sequence[bytes],
+        envp: Sequence[bytes] = (),
+        cwd: bytes = b"/",
+        streams: tuple[Stream, Stream, Stream] | None = None,
+    ) -> Ended:
+        """Run one program, and all that it starts, to its end.
+
+        Raises GuestFailed (unknown system call, limit, what this kernel cannot do), LinuxError
+        when the program cannot be executed at all, KeyboardInterrupt.
+        """
+        root = self.fs.root
+        at = At(root, root)
+        directory = self.fs.resolve(at, cwd)
+        at = At(root, directory)  # type: ignore[arg-type]
+        fds = FdTable(self.limits.open_files)
+        for stream, flags in zip(streams or (), (0, 1, 1), strict=False):
+            fds.install(OpenFile(stream, flags))
+        self.processes += 1
+        empty = Process(
+            self.processes, 0, loader.ABIS[0], loader.AddressSpace(
+                loader.ABIS[0], self.limits, self._meter
+            ), fds, self.fs, at, 0o022, self.limits, self.observers,
+        )  # fmt: skip
+        self._failure = self._fault = None
+        try:
+            with self._ticking():
+                self._tasks.append(self._execute(empty, Exec(path, tuple(argv), tuple(envp))))
+                return self._loop()
+        finally:
+            while self._tasks:
+                self._discard(self._tasks.pop())
+
+    def _loop(self) -> Ended:
+        while True:
+            task = self._tasks[-1]
+            stop = task.cpu.run()
+            if self._failure is not None:
+                raise self._failure
+            if stop.fault is not None:
+                self._note_fault(task, stop.fault)
+                ended = self._end(task, stop.fault.signal)
+            elif stop.asked:
+                ended = self._control(task)
+            else:
+                ended = None
+                self._slice(task)
+            if self._interrupted:
+                raise KeyboardInterrupt
+            if ended is not None:
+                return ended
+
+    def _slice(self, task: Task) -> None:
+        for observer in self.observers:
+            observer.on_tick()
+        limit = self.limits.seconds
+        if limit and time.process_time() - task.started > limit:
+            raise GuestFailed(
+                f"limit: {task.process.program} (pid {task.process.pid}) ran for more than {limit} "
+                "CPU seconds (--limit seconds=N raises it, 0 lifts it)"
+            )
+
+    # System calls.
+
+    def _trap(self, task: Task, args: Sequence[int]) -> int | None:
+        """One system call: number and six arguments in, result out; None stops the CPU.
+
+        Called from inside the engine, which no exception can cross.
+        """
+        process = task.process
+        process.syscalls += 1
+        try:
+            row = task.rows.get(args[0])
+            if row is None or row.handler is None:
+                raise self._unknown(task, args, row)
+            values = row.arguments(args[1:])
+            if self._watched:
+                self._enter(task, row, values)
+            try:
+                result = row.handler(process, *values)
+            except LinuxError as error:
+                result = -error.errno
+            if result.__class__ is int:
+                if self._watched:
+                    self._leave(task, result)
+                return result  # type: ignore[no-any-return]
+            task.pending = result
+        except GuestFailed as error:
+            self._failure = self._placed(task, args, error)
+        except BaseException as error:
+            self._failure = error
+        return None
+
+    def _enter(self, task: Task, row: Row, values: list[int]) -> None:
+        pid = task.process.pid
+        task.entered = [
+            (o, row, o.on_syscall_enter(pid, row, values))
+            for o in self.observers
+            if o.wants_syscalls
+        ]
+
+    def _leave(self, task: Task, result: int | None) -> None:
+        for observer, row, text in task.entered:
+            observer.on_syscall_exit(task.process.pid, row, text, result)
+        task.entered = []
+
+    def _unknown(self, task: Task, args: Sequence[int], row: Row | None) -> GuestFailed:
+        number = args[0]
+        name = row.name if row else number_names(task.process.abi.name).get(number, "unknown")
+        values = ", ".join(f"{value:#x}" for value in args[1:])
+        why = f": {row.note}" if row is not None and row.note else ""
+        return GuestFailed(
+            f"system call {number} ({name}) is not supported{why}; arguments ({values})"
+        )
+
+    def _placed(self, task: Task, args: Sequence[int], error: GuestFailed) -> GuestFailed:
+        """The same error with program, pid and place."""
+        row = task.rows.get(args[0])
+        call = f", in {row.name}" if row is not None and row.handler is not None else ""
+        return GuestFailed(
+            f"{error} [{task.process.program}, pid {task.process.pid}, "
+            f"system call {task.process.syscalls}{call}, pc {task.cpu.pc:#x}]"
+        )
+
+    def _control(self, task: Task) -> Ended | None:
+        if task.cpu.over_limit:
+            raise GuestFailed(
+                f"limit: {task.process.program} (pid {task.process.pid}) executed "
+                f"{task.cpu.executed} instructions (--limit instructions=N raises it)"
+            )
+        control, task.pending = task.pending, None
+        if isinstance(control, Exit):
+            self._leave(task, None)
+            return self._end(task, control.code << 8)
+        if isinstance(control, Fork):
+            self._fork(task, control)
+            return None
+        assert isinstance(control, Exec), control
+        try:
+            new = self._execute(task.process, control)
+        except LinuxError as error:
+            self._answer(task, -error.errno)
+            return None
+        except loader.BadImage as error:
+            self._leave(task, None)
+            self._note_fault(task, _no_image(task, control, str(error)))
+            return self._end(task, _SIGSEGV)
+        for observer, row, text in task.entered:
+            observer.on_syscall_exit(task.process.pid, row, text, 0)
+        self._tasks[-1] = new
+        self._close(task.cpu)
+        return None
+
+    def _answer(self, task: Task, result: int) -> None:
+        if self._watched:
+            self._leave(task, result)
+        task.cpu.set_result(result)
+
+    # Processes.
+
+    def _new_task(self, process: Process) -> Task:
+        # The CPU needs the trap function and the trap function needs the task.
+        holder: list[Task] = []
+        trap: Callable[[Sequence[int]], int | None] = lambda args: self._trap(holder[0], args)  # noqa: E731
+        cpu = self.engine.cpu(
+            process.abi, process.memory, process.fds, trap, self.limits.instructions
+        )
+        task = Task(process, cpu, table_for(process.abi.name), started=time.process_time())
+        holder.append(task)
+        return task
+
+    def _fork(self, task: Task, control: Fork) -> None:
+        if self.processes >= self.limits.processes:
+            raise GuestFailed(
+                f"limit: {self.limits.processes} processes (--limit processes=N raises it)"
+            )
+        if len(self._tasks) >= self.limits.nesting:
+            raise GuestFailed(
+                f"limit: {self.limits.nesting} processes alive at once "
+                "(--limit nesting=N raises it)"
+            )
+        parent = task.process
+        self.processes += 1
+        child = Process(
+            self.processes, parent.pid, parent.abi, parent.memory.fork(), parent.fds.copy(),
+            parent.fs, parent.at, parent.umask, parent.limits, parent.observers,
+            parent.exe_path, parent.argv,
+        )  # fmt: skip
+        new = self._new_task(child)
+        task.cpu.copy_state_to(new.cpu)
+        new.cpu.set_result(0)
+        if control.child_stack:
+            new.cpu.set_sp(control.child_stack)
+        self._answer(task, child.pid)
+        for observer in self.observers:
+            observer.on_fork(parent.pid, child.pid)
+        self._tasks.append(new)
+
+    def _execute(self, process: Process, control: Exec) -> Task:
+        """Make the new image and its CPU; the old image stays until this has succeeded."""
+        path, argv = control.path, control.argv
+        inode, image = self._image(process, path)
+        for _ in range(5):  # binfmt_script nests at most this deep (fs/exec.c, exec_binprm)
+            script = loader.interpreter(image)
+            if script is None:
+                break
+            name, argument = script
+            argv = (name, *((argument,) if argument else ()), path, *argv[1:])
+            path = name
+            inode, image = self._image(process, path)
+        elf = loader.parse(image)
+        memory, sp = loader.build(
+            elf, image, path, argv, control.envp, self.limits, self._meter
+        )
+        process.memory.release()
+        process.memory, process.abi = memory, elf.abi
+        process.fds.close_on_exec()
+        process.exe_path = self._absolute(process, path)
+        process.argv = argv
+        task = self._new_task(process)
+        task.cpu.start_at(elf.entry, sp)
+        event = ExecEvent(
+            process.pid, process.ppid, process.exe_path, argv, control.envp,
+            self.fs.getcwd(process.at), inode,
+        )  # fmt: skip
+        for observer in self.observers:
+            observer.on_exec(event)
+        return task
+
+    def _image(self, process: Process, path: bytes) -> tuple[RegularFile, bytes]:
+        inode = self.fs.resolve(process.at, path)
+        if not isinstance(inode, RegularFile) or not inode.mode & _ANY_X:
+            raise LinuxError(Errno.EACCES)
+        return inode, inode.contents()
+
+    def _absolute(self, process: Process, path: bytes) -> bytes:
+        return posixpath.normpath(posixpath.join(self.fs.getcwd(process.at), path))
+
+    def _end(self, task: Task, status: int) -> Ended | None:
+        process = task.process
+        self._tasks.pop()
+        self.syscalls += process.syscalls + task.cpu.served
+        calls = process.syscalls + task.cpu.served
+        self._discard(task)
+        for observer in self.observers:
+            observer.on_exit(process.pid, status, calls)
+        if not self._tasks:
+            return Ended(status, self._fault)
+        self._tasks[-1].process.zombies[process.pid] = status
+        return None
+
+    def _discard(self, task: Task) -> None:
+        self._close(task.cpu)
+        task.process.fds.close_all()
+        task.process.memory.release()
+
+    def _close(self, cpu: Cpu) -> None:
+        with self._lock:
+            cpu.close()
+
+    def _note_fault(self, task: Task, fault: Fault) -> None:
+        self._fault = fault
+        for observer in self.observers:
+            observer.on_fault(task.process.pid, fault)
+
+    # Time slices and Ctrl-C.
+
+    @contextmanager
+    def _ticking(self) -> Iterator[None]:
+        """End `Cpu.run` every TICK seconds, and at once on Ctrl-C, while the body runs."""
+        over = threading.Event()
+
+        def tick() -> None:
+            while not over.wait(TICK):
+                self._nudge()
+
+        def on_sigint(_signal: int, _frame: FrameType | None) -> None:
+            self._interrupted = True
+            self._nudge()
+
+        in_main = threading.current_thread() is threading.main_thread()
+        previous = signal.signal(signal.SIGINT, on_sigint) if in_main else None
+        ticker = threading.Thread(target=tick, name="tick", daemon=True)
+        ticker.start()
+        try:
+            yield
+        finally:
+            over.set()
+            ticker.join()
+            if in_main:
+                signal.signal(signal.SIGINT, previous)
+
+    def _nudge(self) -> None:
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._tasks:
+                    self._tasks[-1].cpu.interrupt()
+            finally:
+                self._lock.release()
+
+
+def _no_image(task: Task, control: Exec, reason: str) -> Fault:
+    name = control.path.decode("utf-8", "backslashreplace")
+    return Fault(_SIGSEGV, f"{name}: {reason}", task.cpu.pc, None, task.cpu.registers(), b"", name)
+
+
+__all__ = ["Abi", "Ended", "Machine", "Stop"]
