@@ -23,7 +23,7 @@ def claim(
         what = f"phase 0 of {facts.name} for {facts.arch}, from the embedded sources,"
     if result != "verified":
         good = sum(a.status == "match" for a in answers)
-        why = f": {reasons[0]}" if reasons else ""
+        why = f"; {reasons[0]}" if reasons else ""
         tail = f"; {_embedded_tail(facts)}" if embedded else ""
         return (
             f"Not verified: {good} of {count(len(answers), 'answer')} of {what} "

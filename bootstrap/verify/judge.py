@@ -9,8 +9,9 @@ from bootstrap.verify.divergence import changed_materials, first_divergence
 from bootstrap.verify.lineage import Lineage, Written, producer_of
 from bootstrap.verify.model import Expected, Materials, Product, RunFacts, Status
 from bootstrap.verify.reasons import (
-    artifact_reasons,
+    differing_reasons,
     material_reasons,
+    missing_reasons,
     record_reasons,
     result_of,
     run_reasons,
@@ -62,10 +63,11 @@ def judge(
     changed = changed_materials(artifacts, lineage, writers)
     divergence = first_divergence(artifacts, lineage, writers)
     failing = _failing(facts, records)
-    about_artifacts = artifact_reasons(artifacts)
+    differing, missing = differing_reasons(artifacts), missing_reasons(artifacts)
     reasons = [
-        *about_artifacts,
+        *differing,
         *run_reasons(facts, failing),
+        *missing,
         *material_reasons(materials, changed),
         *record_reasons(artifacts, found, facts, lineage),
     ]
@@ -77,7 +79,7 @@ def judge(
         artifacts=tuple(artifacts),
         claim=claim(result, artifacts, facts, materials, reasons),
         reasons=tuple(reasons),
-        artifact_reasons=tuple(about_artifacts),
+        artifact_reasons=(*differing, *missing),
         changed=changed,
         first_divergence=divergence,
         failing=failing,

@@ -18,15 +18,20 @@ def result_of(artifacts: Sequence[Artifact], facts: RunFacts, reasons: Sequence[
     return "incomplete" if reasons else "verified"
 
 
-def artifact_reasons(artifacts: Sequence[Artifact]) -> list[str]:
-    """What differs, what is missing, what nobody can judge."""
-    reasons = []
+def differing_reasons(artifacts: Sequence[Artifact]) -> list[str]:
+    """What differs."""
     differing = [a for a in artifacts if a.status == "mismatch"]
+    if not differing:
+        return []
+    verb = "differs" if len(differing) == 1 else "differ"
+    number = count(len(differing), "artifact")
+    return [f"{number} {verb}, first in build order {differing[0].path}"]
+
+
+def missing_reasons(artifacts: Sequence[Artifact]) -> list[str]:
+    """What is missing, and what nobody can judge."""
+    reasons = []
     missing = [a for a in artifacts if a.status == "missing"]
-    if differing:
-        verb = "differs" if len(differing) == 1 else "differ"
-        number = count(len(differing), "artifact")
-        reasons.append(f"{number} {verb}, first in build order {differing[0].path}")
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         names = some(a.path for a in missing)

@@ -64,7 +64,8 @@ def to_text(
     """
     page = _Page(colour, max(width, 40) if width else None, unicode)
     _header(page, report)
-    _table(page, "Answers", report.answers)
+    matching = sum(a.status == "match" for a in report.answers)
+    _table(page, f"Answers: {matching} of {len(report.answers)} match", report.answers)
     _intermediates(page, report.intermediates, verbose)
     _changed(page, report)
     if report.first_divergence is not None:
@@ -72,9 +73,10 @@ def to_text(
     _failure(page, report)
     totals = report.facts.totals
     page.blank()
-    page.line(
+    page.wrapped(
         f"{count(totals.processes, 'process')}, {totals.syscalls:,} system calls, "
-        f"{totals.wall_seconds:.1f} s"
+        f"{totals.wall_seconds:.1f} s",
+        indent=0,
     )
     _verdict(page, report)
     text = "\n".join(page.lines) + "\n"
@@ -103,7 +105,9 @@ class _Page:
 
     def heading(self, text: str) -> None:
         self.blank()
-        self.line(self.paint(text, "1"))
+        start = len(self.lines)
+        self.wrapped(text, indent=0, hanging=2)
+        self.lines[start:] = [self.paint(line, "1") for line in self.lines[start:]]
 
     def wrapped(self, text: str, indent: int = 2, hanging: int = 0) -> None:
         """Running text, broken at spaces only: names and hashes stay whole."""
@@ -134,7 +138,7 @@ class _Page:
 def _header(page: _Page, report: Report) -> None:
     facts, source = report.facts, report.facts.source
     release = source.release or "(unknown release)"
-    page.line(page.paint(f"{facts.name} {release} for {facts.arch}, entry {facts.entry}", "1"))
+    page.heading(f"{facts.name} {release} for {facts.arch}, entry {facts.entry}")
     digest = f"sha256 {source.sha256}" if source.sha256 else f"tree {source.tree_digest}"
     label = f" {visible(source.label)}" if source.label else ""
     known = f", {digest}" if source.sha256 or source.tree_digest else ""
@@ -157,41 +161,40 @@ def _header(page: _Page, report: Report) -> None:
 
 
 def _table(page: _Page, title: str, artifacts: Sequence[Artifact]) -> None:
+    """One row per artifact; hashes in full where all columns have room, else their beginnings."""
     if not artifacts:
         return
-    matching = sum(a.status == "match" for a in artifacts)
-    page.heading(f"{title}: {matching} of {len(artifacts)} match")
+    page.heading(title)
     name_width = max(len(visible(a.path)) for a in artifacts)
     sizes = ["" if a.size is None else f"{a.size:,}" for a in artifacts]
     size_width = max(len(s) for s in sizes)
-    room = None if page.width is None else page.width - 4 - page.mark_width - name_width
-    with_size = room is None or room >= size_width + SHORT_HASH + 4
-    full = room is None or room >= size_width + 64 + 4
+    from_width = max(len(a.expected_from or "") for a in artifacts)
+    room = None if page.width is None else page.width - 5 - page.mark_width - name_width
+    with_size = room is None or room >= size_width + 2 + SHORT_HASH + 1
+    full = room is None or room >= size_width + 2 + 64 + 2 + from_width
     for artifact, size in zip(artifacts, sizes, strict=True):
-        shown = artifact.sha256 or ""
-        shown = shown if full or not shown else shown[:SHORT_HASH] + "…"
         row = f"  {page.mark(artifact.status)} {visible(artifact.path):<{name_width}}"
-        if with_size:
-            row += f"  {size:>{size_width}}"
-        row += f"  {shown}"
+        row += f"  {size:>{size_width}}" if with_size else ""
+        row += f"  {_hash(artifact.sha256, full)}"
         if artifact.status == "match":
             came = f"  {artifact.expected_from}"
-            used = 4 + page.mark_width + name_width + size_width + 2 + len(shown) + len(came)
-            row += came if page.width is None or used <= page.width else ""
+            used = size_width + 2 + SHORT_HASH + 1 + len(came)
+            row += came if full or room is None or used <= room else ""
         page.line(row)
-        _why_not(page, artifact)
+        if artifact.status in ("mismatch", "missing"):
+            torn = len({e.sha256 for e in artifact.expectations}) > 1
+            for value in artifact.expectations if torn else artifact.expectations[:1]:
+                origin = value.from_ if torn else artifact.expected_from
+                told = f"expected  {_hash(value.sha256, full)}  {origin}"
+                page.wrapped(told, indent=6, hanging=10)
+        if artifact.note:
+            page.wrapped(visible(artifact.note), indent=6)
 
 
-def _why_not(page: _Page, artifact: Artifact) -> None:
-    """What a row that is not a plain match has to add."""
-    if artifact.status == "mismatch":
-        page.line(f"      got      {artifact.sha256}")
-        for value in artifact.expectations:
-            page.line(f"      expected {value.sha256}  {value.from_}")
-    elif artifact.status == "missing":
-        page.line(f"      missing; expected {artifact.expected}  {artifact.expected_from}")
-    if artifact.note:
-        page.wrapped(visible(artifact.note), indent=6)
+def _hash(sha256: str | None, full: bool) -> str:
+    if sha256 is None:
+        return "missing"
+    return sha256 if full else sha256[:SHORT_HASH] + "…"
 
 
 def _intermediates(page: _Page, artifacts: Sequence[Artifact], verbose: bool) -> None:
