@@ -9,7 +9,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import IO
-from urllib.parse import urlsplit
 
 import bootstrap
 from bootstrap.errors import BadInput
@@ -37,7 +36,7 @@ class _OnlyHttps(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        if urlsplit(newurl).scheme != "https":
+        if _scheme(newurl) != "https":
             raise DownloadFailed(f"{req.full_url}: redirects to {newurl!r}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -57,7 +56,7 @@ def download(
     reached, answers with an error, ends too early or gives too much; BadInput for an address that
     is neither https nor http.
     """
-    if urlsplit(url).scheme not in ("https", "http"):
+    if _scheme(url) not in ("https", "http"):
         raise BadInput(f"{url}: only https and http addresses can be fetched; give a path instead")
     agent = {"User-Agent": f"bootstrap-emulator/{bootstrap.__version__}"}
     opener = urllib.request.build_opener(_OnlyHttps)
@@ -73,6 +72,10 @@ def download(
         raise DownloadFailed(f"{url}: cannot be reached: {_reason(error.reason)}") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise DownloadFailed(f"{url}: the download failed: {_reason(error)}") from None
+
+
+def _scheme(url: str) -> str:
+    return url.partition(":")[0].lower()
 
 
 def _read(
