@@ -123,6 +123,8 @@ class Provenance(BaseObserver):
         if access != O_RDONLY:
             self._credited.setdefault(inode.ino, inode.version)
             fresh = bool(flags & O_TRUNC) or inode.size == 0
+            fresh = fresh or any(o.fresh for o in program.outputs if o.inode is inode)
+            program.outputs = [o for o in program.outputs if o.inode is not inode]
             program.outputs.append(_Output(name, inode, fresh))
 
     def on_rename(self, pid: int, old: bytes, new: bytes) -> None:

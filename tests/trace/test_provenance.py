@@ -1,0 +1,317 @@
+"""Who read what and who wrote what, as the kernel's events tell it."""
+
+import hashlib
+
+import pytest
+
+from bootstrap.abi.flags import O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
+from bootstrap.kernel.events import ExecEvent
+from bootstrap.trace.model import ProcessRecord, guest_text, normal_path
+from bootstrap.trace.provenance import Provenance
+from bootstrap.vfs.filesystem import At, FileSystem
+from bootstrap.vfs.inode import RegularFile
+from bootstrap.vfs.lower import LowerFile, MemoryLower
+from bootstrap.vfs.openfile import OpenFile
+
+FILES = {
+    b"bin/seed": b"seed image",
+    b"bin/tool": b"tool image",
+    b"src": b"source",
+    b"other": b"other source",
+}
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class Guest:
+    """Does to a file system what processes do, and tells the observer what a kernel would."""
+
+    def __init__(self) -> None:
+        lower = MemoryLower({path: LowerFile(0o755, data) for path, data in FILES.items()})
+        self.fs = FileSystem(lower)
+        self.at = At(self.fs.root, self.fs.root)
+        self.seen = Provenance()
+        self.parents = {1: 0}
+
+    def fork(self, parent: int, child: int) -> None:
+        self.parents[child] = parent
+        self.seen.on_fork(parent, child)
+
+    def exec(self, pid: int, path: bytes, *argv: bytes) -> None:
+        image = self.fs.resolve(self.at, path)
+        assert isinstance(image, RegularFile)
+        self.seen.on_exec(
+            ExecEvent(
+                pid=pid,
+                ppid=self.parents.setdefault(pid, 0),
+                path=path,
+                argv=(path, *argv),
+                envp=(),
+                cwd=b"/",
+                image=image,
+            )
+        )
+
+    def open(self, pid: int, path: bytes, flags: int = O_RDONLY) -> OpenFile:
+        opened = self.fs.open(self.at, path, flags, 0o644)
+        self.seen.on_open(pid, path, opened.inode, flags, 3)
+        return opened
+
+    def create(self, pid: int, path: bytes) -> OpenFile:
+        return self.open(pid, path, O_WRONLY | O_CREAT | O_TRUNC)
+
+    def exit(self, pid: int, status: int = 0) -> None:
+        self.seen.on_exit(pid, status, 10)
+
+    def rename(self, pid: int, old: bytes, new: bytes) -> None:
+        self.fs.rename(self.at, old, new)
+        self.seen.on_rename(pid, old, new)
+
+
+@pytest.fixture
+def guest() -> Guest:
+    guest = Guest()
+    guest.exec(1, b"/bin/seed", b"script")
+    return guest
+
+
+def reads(record: ProcessRecord) -> list[tuple[str, str]]:
+    return [(r.path, r.sha256) for r in record.reads]
+
+
+def writes(record: ProcessRecord) -> list[tuple[str, str]]:
+    return [(w.path, w.sha256) for w in record.writes]
+
+
+def test_one_process_that_makes_one_file_from_another(guest: Guest) -> None:
+    guest.open(1, b"/src")
+    guest.create(1, b"/out").write(b"made")
+    guest.exit(1, 256)
+    (record,) = guest.seen.records
+    assert (record.pid, record.ppid, record.ordinal) == (1, 0, 1)
+    assert record.exe_path == "/bin/seed"
+    assert record.exe_sha256 == sha(b"seed image")
+    assert record.argv == ("/bin/seed", "script")
+    assert record.cwd == "/"
+    assert reads(record) == [("/src", sha(b"source"))]
+    assert writes(record) == [("/out", sha(b"made"))]
+    assert record.writes[0].size == 4
+    assert (record.status, record.syscalls, record.ended) == (256, 10, True)
+    assert guest.seen.writer_of("/out", sha(b"made")) is record
+    assert guest.seen.writer_of("/out", sha(b"else")) is None
+
+
+def test_the_image_is_the_first_input(guest: Guest) -> None:
+    guest.open(1, b"/src")
+    assert [i.path for i in guest.seen.records[0].inputs] == ["/bin/seed", "/src"]
+
+
+def test_a_child_that_only_execs_is_one_record(guest: Guest) -> None:
+    guest.fork(1, 2)
+    guest.exec(2, b"/bin/tool", b"x")
+    guest.exit(2)
+    guest.exit(1)
+    first, second = guest.seen.records
+    assert (second.pid, second.ppid, second.ordinal, second.started_by) == (2, 1, 1, 0)
+    assert not first.replaced
+
+
+def test_a_child_that_never_execs_is_a_record_of_the_same_program(guest: Guest) -> None:
+    guest.fork(1, 2)
+    guest.create(2, b"/out").write(b"by the child")
+    guest.exit(2)
+    guest.exit(1)
+    first, second = guest.seen.records
+    assert (second.pid, second.ordinal, second.exe_path) == (2, 0, "/bin/seed")
+    assert second.argv == first.argv
+    assert writes(second) == [("/out", sha(b"by the child"))]
+    assert writes(first) == []
+
+
+def test_a_process_that_execs_again_gets_a_second_record(guest: Guest) -> None:
+    guest.create(1, b"/out").write(b"before")
+    guest.exec(1, b"/bin/tool")
+    guest.exit(1, 0)
+    first, second = guest.seen.records
+    assert (first.ordinal, second.ordinal) == (1, 2)
+    assert (first.replaced, first.status, first.ended) == (True, None, True)
+    assert writes(first) == [("/out", sha(b"before"))]
+    assert (second.started_by, second.ppid, second.status) == (0, 0, 0)
+    assert writes(second) == []
+
+
+def test_a_pid_that_is_used_again_is_told_apart(guest: Guest) -> None:
+    guest.exit(1)
+    guest.exec(1, b"/bin/tool")
+    guest.exit(1)
+    assert [(r.pid, r.ordinal, r.started_by) for r in guest.seen.records] == [
+        (1, 1, None),
+        (1, 2, None),
+    ]
+
+
+def test_what_a_process_wrote_itself_is_not_its_input(guest: Guest) -> None:
+    guest.create(1, b"/out").write(b"made")
+    guest.open(1, b"/out")
+    guest.fork(1, 2)
+    guest.exit(2)
+    guest.open(1, b"/out")
+    guest.exit(1)
+    assert reads(guest.seen.records[0]) == []
+
+
+def test_what_its_child_wrote_is_its_input(guest: Guest) -> None:
+    guest.fork(1, 2)
+    guest.exec(2, b"/bin/tool")
+    guest.create(2, b"/tmp").write(b"temporary")
+    guest.exit(2)
+    guest.open(1, b"/tmp")
+    guest.exit(1)
+    first, second = guest.seen.records
+    assert reads(first) == [("/tmp", sha(b"temporary"))]
+    assert writes(second) == [("/tmp", sha(b"temporary"))]
+
+
+def test_what_the_parent_wrote_is_the_childs_input_while_it_is_still_open(guest: Guest) -> None:
+    output = guest.create(1, b"/tmp")
+    output.write(b"part one")
+    guest.fork(1, 2)
+    guest.exec(2, b"/bin/tool")
+    guest.open(2, b"/tmp")
+    guest.exit(2)
+    output.write(b", part two")
+    guest.exit(1)
+    first, second = guest.seen.records
+    assert reads(second) == [("/tmp", sha(b"part one"))]
+    assert writes(first) == [("/tmp", sha(b"part one")), ("/tmp", sha(b"part one, part two"))]
+
+
+def test_a_file_that_two_processes_write_has_two_versions(guest: Guest) -> None:
+    guest.create(1, b"/out").write(b"first")
+    guest.fork(1, 2)
+    guest.exec(2, b"/bin/tool")
+    guest.create(2, b"/out").write(b"second")
+    guest.exit(2)
+    guest.exit(1)
+    first, second = guest.seen.records
+    assert writes(first) == [("/out", sha(b"first"))]
+    assert writes(second) == [("/out", sha(b"second"))]
+    assert first.writes[0].order < second.writes[0].order
+
+
+def test_a_child_that_writes_through_an_inherited_description_is_the_writer(guest: Guest) -> None:
+    output = guest.create(1, b"/out")
+    output.write(b"a")
+    guest.fork(1, 2)
+    output.write(b"b")
+    guest.exit(2)
+    guest.exit(1)
+    first, second = guest.seen.records
+    assert writes(first) == [("/out", sha(b"a"))]
+    assert writes(second) == [("/out", sha(b"ab"))]
+
+
+def test_an_inherited_description_survives_exec(guest: Guest) -> None:
+    output = guest.create(1, b"/out")
+    guest.fork(1, 2)
+    guest.exec(2, b"/bin/tool")
+    output.write(b"by the tool")
+    guest.exit(2)
+    guest.exit(1)
+    assert writes(guest.seen.records[1]) == [("/out", sha(b"by the tool"))]
+
+
+def test_the_order_of_writes_is_the_order_of_being_finished(guest: Guest) -> None:
+    guest.create(1, b"/late")
+    guest.fork(1, 2)
+    guest.exec(2, b"/bin/tool")
+    guest.create(2, b"/early").write(b"x")
+    guest.exit(2)
+    guest.fs.open(guest.at, b"/late", O_WRONLY, 0).write(b"y")
+    guest.exit(1)
+    first, second = guest.seen.records
+    assert second.writes[0].order < first.writes[-1].order
+
+
+def test_an_empty_output_is_an_output(guest: Guest) -> None:
+    guest.create(1, b"/empty")
+    guest.exit(1)
+    assert writes(guest.seen.records[0]) == [("/empty", sha(b""))]
+
+
+def test_opening_for_writing_without_writing_makes_nothing(guest: Guest) -> None:
+    guest.open(1, b"/src", O_WRONLY)
+    guest.exit(1)
+    assert writes(guest.seen.records[0]) == []
+    assert reads(guest.seen.records[0]) == []
+
+
+def test_a_file_changed_in_place_is_both_input_and_output(guest: Guest) -> None:
+    guest.open(1, b"/src", O_RDWR).write(b"S")
+    guest.exit(1)
+    (record,) = guest.seen.records
+    assert reads(record) == [("/src", sha(b"source"))]
+    assert writes(record) == [("/src", sha(b"Source"))]
+
+
+def test_a_truncated_file_is_no_input(guest: Guest) -> None:
+    guest.open(1, b"/src", O_RDWR | O_TRUNC).write(b"new")
+    guest.exit(1)
+    (record,) = guest.seen.records
+    assert reads(record) == []
+    assert writes(record) == [("/src", sha(b"new"))]
+
+
+def test_a_file_read_twice_is_one_input(guest: Guest) -> None:
+    guest.open(1, b"/src")
+    guest.open(1, b"/src")
+    assert len(guest.seen.records[0].reads) == 1
+
+
+def test_directories_are_no_inputs(guest: Guest) -> None:
+    guest.open(1, b"/bin")
+    assert reads(guest.seen.records[0]) == []
+
+
+def test_a_renamed_file_is_made_by_who_renamed_it_from_the_old_one(guest: Guest) -> None:
+    guest.fork(1, 2)
+    guest.exec(2, b"/bin/tool")
+    guest.create(2, b"/tmp").write(b"made")
+    guest.exit(2)
+    guest.rename(1, b"/tmp", b"/bin/final")
+    guest.exit(1)
+    first, second = guest.seen.records
+    assert writes(second) == [("/tmp", sha(b"made"))]
+    assert reads(first) == [("/tmp", sha(b"made"))]
+    assert writes(first) == [("/bin/final", sha(b"made"))]
+
+
+def test_renaming_ones_own_open_file_moves_the_output(guest: Guest) -> None:
+    output = guest.create(1, b"/tmp")
+    output.write(b"ma")
+    guest.rename(1, b"/tmp", b"/final")
+    output.write(b"de")
+    guest.exit(1)
+    (record,) = guest.seen.records
+    assert reads(record) == []
+    assert writes(record)[-1] == ("/final", sha(b"made"))
+
+
+def test_a_run_that_stops_in_the_middle_keeps_what_was_written(guest: Guest) -> None:
+    guest.fork(1, 2)
+    guest.exec(2, b"/bin/tool")
+    guest.create(2, b"/out").write(b"half")
+    guest.seen.finish()
+    guest.seen.finish()
+    record = guest.seen.records[1]
+    assert (record.status, record.ended) == (None, False)
+    assert writes(record) == [("/out", sha(b"half"))]
+
+
+def test_paths_and_arguments_that_are_not_utf_8() -> None:
+    assert guest_text(b"a\xffb") == "a\\xffb"
+    assert guest_text("ä".encode()) == "ä"
+    assert normal_path(b"//x86/./bin/../M1") == "/x86/M1"
+    assert normal_path(b"x") == "/x"
