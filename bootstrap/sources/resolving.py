@@ -81,6 +81,8 @@ def resolve(
     embedded = [other for other in all_steps() if (other.name, other.arch) == (EMBEDDED, arch)]
     if not embedded:
         raise BadInput(f"{missing}; there are no embedded sources for {arch}")
+    if entry is not None and entry not in embedded[0].entries:
+        raise BadInput(f"{missing}; the embedded sources have no entry {entry}")
     note = f"{title} was not verified, only the embedded sources were: {missing}"
     return _compare(replace(embedded_source(embedded[0]), notes=(note,)), embedded[0], entry)
 

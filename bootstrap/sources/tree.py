@@ -134,7 +134,7 @@ def read_folder(root: Path) -> SourceTree:
     folders: set[str] = set()
     special: list[str] = []
     budget = _Budget(str(root))
-    for path, entry in _walk(root, "", folders, budget):
+    for path, entry in _walk(root, folders, budget):
         try:
             info = entry.stat(follow_symlinks=False)
             if stat.S_ISLNK(info.st_mode):
@@ -153,26 +153,28 @@ def read_folder(root: Path) -> SourceTree:
     )
 
 
-def _walk(
-    folder: Path, below: str, folders: set[str], budget: _Budget
-) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    try:
-        with os.scandir(folder) as scan:
-            entries = sorted(scan, key=lambda entry: entry.name)
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot be read: {_why(error)}") from None
-    for entry in entries:
-        if entry.name == ".git":
-            continue
-        # The same name whatever the locale: the bytes, read as UTF-8.
-        name = os.fsencode(entry.name).decode("utf-8", "surrogateescape")
-        path = f"{below}/{name}" if below else name
-        budget.take_file(path)
-        if entry.is_dir(follow_symlinks=False):
-            folders.add(path)
-            yield from _walk(Path(entry.path), path, folders, budget)
-        else:
-            yield path, entry
+def _walk(root: Path, folders: set[str], budget: _Budget) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """What is no folder below ``root``; the folders are put into ``folders``."""
+    waiting = [(str(root), "")]
+    while waiting:
+        folder, below = waiting.pop()
+        try:
+            with os.scandir(folder) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except OSError as error:
+            raise BadInput(f"{folder}: cannot be read: {_why(error)}") from None
+        for entry in entries:
+            if entry.name == ".git":
+                continue
+            # The same name whatever the locale: the bytes, read as UTF-8.
+            name = os.fsencode(entry.name).decode("utf-8", "surrogateescape")
+            path = f"{below}/{name}" if below else name
+            budget.take_file(path)
+            if entry.is_dir(follow_symlinks=False):
+                folders.add(path)
+                waiting.append((entry.path, path))
+            else:
+                yield path, entry
 
 
 class _Budget:

@@ -55,7 +55,7 @@ def test_an_answer_that_is_no_http_is_named(server: Server) -> None:
 @pytest.mark.parametrize("to", ["http://127.0.0.1:1/x", "file:///etc/passwd", "ftp://a/b", "//b/c"])
 def test_a_redirect_to_anything_but_https_is_refused(server: Server, to: str) -> None:
     url = server.fail("/a", 302, to)
-    with pytest.raises(DownloadFailed, match="is not https|is not allowed"):
+    with pytest.raises(DownloadFailed, match=r"is not https|is not allowed"):
         download(url, LIMIT)
     assert server.asked == ["/a"]
 

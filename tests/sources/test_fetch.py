@@ -253,12 +253,14 @@ def test_a_release_asked_for_by_name_is_never_replaced(cache: Cache, offline: No
         resolve(None, "1.0", "x86", cache, online=False)
 
 
-def test_an_architecture_without_embedded_sources(
+def test_an_architecture_or_entry_without_embedded_sources(
     cache: Cache, catalogue: Path, offline: None
 ) -> None:
     (catalogue / "stage0-posix-1.0-AMD64.toml").write_text(sample.step_text("AMD64"))
     with pytest.raises(BadInput, match="there are no embedded sources for AMD64"):
         resolve(None, None, "x86_64", cache)
+    with pytest.raises(BadInput, match=r"cannot be reached.* have no entry script"):
+        resolve(None, None, "x86", cache, entry="script")
 
 
 def test_embedded_sources_that_are_gone_are_named(

@@ -81,6 +81,24 @@ def test_links_and_special_files_are_seen_but_not_followed(
     assert set(tree.files) == set(sample.FILES)
 
 
+def test_a_folder_may_be_deeper_than_python_recurses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = sample.make_folder(tmp_path / "t")
+    deep = "d/" * 1500
+    fd = os.open(root, os.O_RDONLY)
+    for _ in range(1500):  # one by one: the whole path may be longer than a system call takes
+        os.mkdir("d", dir_fd=fd)
+        below = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+    try:
+        assert deep[:-1] in open_source(root).folders
+    finally:
+        os.removedirs(root / deep)  # what clears up after tests does recurse
+
+
 def test_names_that_are_no_utf8_survive(tmp_path: Path) -> None:
     root = sample.make_folder(tmp_path / "t")
     with open(os.fsencode(root) + b"/\xff\xe9", "wb") as file:
