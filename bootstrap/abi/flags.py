@@ -1,7 +1,7 @@
 """Flags and small constants of the Linux system call interface, as on x86, i386 and x86-64 alike.
 
-Each block names its kernel header. The tables at the end of a block are for printing: pairs of value
-and name, in the order in which strace prints them.
+Each block names its kernel header. The tables at the end of a block are for printing: pairs of
+value and name, in the order in which strace prints them.
 """
 
 Flags = tuple[tuple[int, str], ...]

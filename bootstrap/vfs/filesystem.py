@@ -1,0 +1,395 @@
+"""The guest's file system: a read-only tree below, an overlay in memory above.
+
+What the system calls do with paths, and the order in which errors win, is Linux's: fs/namei.c,
+fs/open.c, and the manual pages named at each. The guest is root: permissions deny nothing but
+execution.
+"""
+
+import posixpath
+from collections.abc import Iterator
+
+from bootstrap.abi.errno import Errno, LinuxError
+from bootstrap.abi.flags import (
+    O_ACCMODE,
+    O_CLOEXEC,
+    O_CREAT,
+    O_DIRECTORY,
+    O_EXCL,
+    O_NOCTTY,
+    O_NOFOLLOW,
+    O_RDONLY,
+    O_TRUNC,
+    S_IFDIR,
+    S_IFMT,
+    S_IFREG,
+    S_ISGID,
+    X_OK,
+)
+from bootstrap.vfs.inode import Directory, Inode, RegularFile, Special, Symlink, Volume
+from bootstrap.vfs.lower import Lower, plain_parts
+from bootstrap.vfs.openfile import OpenFile
+from bootstrap.vfs.paths import At, Last, Walk, check_path
+from bootstrap.vfs.usage import FsLimits, Usage
+
+__all__ = ["At", "FileSystem", "FsLimits"]
+
+_PERMISSIONS = 0o7777
+_NOT_KEPT = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC
+"""Flags that only matter while opening (fs/open.c, do_dentry_open)."""
+
+
+class FileSystem:
+    """All path calls take `at`, the root and current directory of the process.
+
+    They raise LinuxError as the manual page says; GuestFailed over a limit; BadInput when the
+    lower tree cannot be read.
+    """
+
+    def __init__(self, lower: Lower, limits: FsLimits | None = None) -> None:
+        self.usage = Usage(limits or FsLimits())
+        self._volume = Volume(lower, self.usage)
+        self.root = Directory(self._volume, S_IFDIR | 0o755, None, b"/")
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def resolve(self, at: At, path: bytes, follow: bool = True) -> Inode:
+        """The file at `path`: path_resolution(7). `follow` a symbolic link at its end."""
+        check_path(path)
+        return Walk(at).find(at.cwd, path, follow)
+
+    def access(self, at: At, path: bytes, mode: int) -> None:
+        """access(2), for root: EACCES only for executing what nobody may execute."""
+        inode = self.resolve(at, path)
+        if mode & X_OK and not isinstance(inode, Directory) and not inode.mode & 0o111:
+            raise LinuxError(Errno.EACCES)
+
+    def readlink(self, at: At, path: bytes) -> bytes:
+        """readlink(2)."""
+        inode = self.resolve(at, path, follow=False)
+        if not isinstance(inode, Symlink):
+            raise LinuxError(Errno.EINVAL)
+        return inode.target
+
+    def getcwd(self, at: At) -> bytes:
+        """The path of the current directory, as the system call gives it.
+
+        ENOENT when it was removed; prefixed by "(unreachable)" when it lies outside the root.
+        """
+        if at.cwd.removed:
+            raise LinuxError(Errno.ENOENT)
+        return self.path_of(at.cwd, at.root)
+
+    def path_of(self, directory: Directory, root: Directory | None = None) -> bytes:
+        """The path of a directory that is not removed, seen from `root`."""
+        top = root or self.root
+        names: list[bytes] = []
+        here = directory
+        while here is not top and here.parent is not here:
+            names.append(here.parent.name_of(here))
+            here = here.parent
+        path = b"/" + b"/".join(reversed(names))
+        return path if here is top else b"(unreachable)" + path
+
+    def absolute(self, at: At, path: bytes) -> bytes:
+        """For messages and records: where `path` leads, links in its directories resolved.
+
+        A link at its end is not followed. Falls back to the text where nothing is there.
+        """
+        try:
+            check_path(path)
+            walk = Walk(at)
+            last = walk.last(at.cwd, path)
+            if not last.is_name:
+                return self.path_of(walk.dots(last), at.root)
+            return posixpath.join(self.path_of(last.directory, at.root), last.name)
+        except (LinuxError, StopIteration):
+            here = b"/" if at.cwd.removed else self.path_of(at.cwd, at.root)
+            return posixpath.normpath(posixpath.join(here, path))
+
+    # -- opening -------------------------------------------------------------------------------
+
+    def open(self, at: At, path: bytes, flags: int, mode: int = 0) -> OpenFile:
+        """open(2); `mode` has the umask taken off. The caller owns the one reference.
+
+        Special files give ENXIO.
+        """
+        if flags & O_CREAT and flags & O_DIRECTORY:
+            raise LinuxError(Errno.EINVAL)
+        check_path(path)
+        inode, created = self._open_last(at, path, flags, mode)
+        if not created:
+            self._check_open(inode, flags)
+            if flags & O_TRUNC and isinstance(inode, RegularFile):
+                inode.truncate(0)
+        return OpenFile(inode, flags & ~_NOT_KEPT, self._volume)
+
+    def _open_last(self, at: At, path: bytes, flags: int, mode: int) -> tuple[Inode, bool]:
+        """The file to open, and whether it was made (fs/namei.c, open_last_lookups)."""
+        walk = Walk(at)
+        base = at.cwd
+        directory_only = bool(flags & O_DIRECTORY)
+        follow = not flags & O_NOFOLLOW and not (flags & O_CREAT and flags & O_EXCL)
+        while True:
+            last = walk.last(base, path)
+            if not last.is_name:
+                return walk.dots(last), False
+            if last.slash:
+                if flags & O_CREAT:
+                    raise LinuxError(Errno.EISDIR)
+                directory_only = follow = True
+            inode = last.directory.lookup(last.name)
+            if inode is None:
+                if not flags & O_CREAT:
+                    raise LinuxError(Errno.ENOENT)
+                return self._make_file(last, S_IFREG | mode & _PERMISSIONS), True
+            if not isinstance(inode, Symlink) or not follow:
+                break
+            walk.count_link()
+            base, path = last.directory, inode.target
+        if directory_only and not flags & O_CREAT and not isinstance(inode, Directory):
+            raise LinuxError(Errno.ENOTDIR)
+        return inode, False
+
+    @staticmethod
+    def _check_open(inode: Inode, flags: int) -> None:
+        """Whether what is there may be opened so (fs/namei.c, do_open and may_open)."""
+        if flags & O_CREAT:
+            if flags & O_EXCL:
+                raise LinuxError(Errno.EEXIST)
+            if isinstance(inode, Directory):
+                raise LinuxError(Errno.EISDIR)
+        if isinstance(inode, Symlink):
+            raise LinuxError(Errno.ELOOP)
+        if isinstance(inode, Directory) and (flags & O_ACCMODE != O_RDONLY or flags & O_TRUNC):
+            raise LinuxError(Errno.EISDIR)
+        if isinstance(inode, Special):
+            raise LinuxError(Errno.ENXIO)
+
+    # -- making --------------------------------------------------------------------------------
+
+    def _place(self, at: At, path: bytes, folder: bool = False) -> Last:
+        """Where something new may be made (fs/namei.c, filename_create)."""
+        check_path(path)
+        last = Walk(at).last(at.cwd, path)
+        if not last.is_name or last.directory.lookup(last.name) is not None:
+            raise LinuxError(Errno.EEXIST)
+        if last.slash and not folder:
+            raise LinuxError(Errno.ENOENT)
+        return last
+
+    def _origin(self, last: Last) -> bytes:
+        return posixpath.join(self.path_of(last.directory), last.name)
+
+    def _enter(self, last: Last, inode: Inode) -> None:
+        inode.guest_made = True
+        last.directory.put(last.name, inode)
+
+    def _make_file(self, last: Last, mode: int) -> RegularFile:
+        origin = self._origin(last)
+        self.usage.add_inode(origin)
+        file = RegularFile(self._volume, mode, origin)
+        self._enter(last, file)
+        return file
+
+    def mkdir(self, at: At, path: bytes, mode: int) -> None:
+        """mkdir(2); `mode` has the umask taken off. The set-group-ID bit is inherited."""
+        last = self._place(at, path, folder=True)
+        self.usage.add_inode(self._origin(last))
+        bits = mode & 0o1777 | last.directory.mode & S_ISGID
+        self._enter(last, Directory(self._volume, S_IFDIR | bits, last.directory))
+
+    def mknod(self, at: At, path: bytes, mode: int) -> None:
+        """mknod(2), for regular files only: EPERM for all else."""
+        if mode & S_IFMT not in (0, S_IFREG):
+            raise LinuxError(Errno.EPERM)
+        self._make_file(self._place(at, path), S_IFREG | mode & _PERMISSIONS)
+
+    def symlink(self, at: At, path: bytes, target: bytes) -> None:
+        """symlink(2): makes `path` a link to `target`."""
+        check_path(target)
+        last = self._place(at, path)
+        self.usage.add_inode(self._origin(last))
+        self._enter(last, Symlink(self._volume.next_ino(), target))
+
+    def link(self, old_at: At, old: bytes, new_at: At, new: bytes, follow: bool = False) -> None:
+        """linkat(2): `new` becomes another name of `old`; a link at its end is not followed."""
+        inode = self.resolve(old_at, old, follow)
+        last = self._place(new_at, new)
+        if isinstance(inode, Directory):
+            raise LinuxError(Errno.EPERM)
+        inode.links += 1
+        last.directory.put(last.name, inode)
+
+    # -- removing and renaming -----------------------------------------------------------------
+
+    def _existing(self, last: Last) -> Inode:
+        inode = last.directory.lookup(last.name)
+        if inode is None:
+            raise LinuxError(Errno.ENOENT)
+        return inode
+
+    def unlink(self, at: At, path: bytes) -> None:
+        """unlink(2): EISDIR for a directory. What is open stays usable."""
+        check_path(path)
+        last = Walk(at).last(at.cwd, path)
+        if not last.is_name:
+            raise LinuxError(Errno.EISDIR)
+        inode = self._existing(last)
+        if isinstance(inode, Directory):
+            raise LinuxError(Errno.EISDIR)
+        if last.slash:
+            raise LinuxError(Errno.ENOTDIR)
+        self._take(last)
+
+    def rmdir(self, at: At, path: bytes) -> None:
+        """rmdir(2)."""
+        check_path(path)
+        last = Walk(at).last(at.cwd, path)
+        if not last.is_name:
+            raise LinuxError(
+                {b"..": Errno.ENOTEMPTY, b".": Errno.EINVAL, b"": Errno.EBUSY}[last.name]
+            )
+        inode = self._existing(last)
+        if not isinstance(inode, Directory):
+            raise LinuxError(Errno.ENOTDIR)
+        if not inode.is_empty():
+            raise LinuxError(Errno.ENOTEMPTY)
+        self._take(last)
+
+    def _take(self, last: Last) -> None:
+        """Take a name away, and the file with it when that was its last hold."""
+        inode = last.directory.take(last.name)
+        if isinstance(inode, Directory):
+            inode.removed = True
+        inode.links -= 1
+        self._volume.drop(inode)
+
+    def rename(self, old_at: At, old: bytes, new_at: At, new: bytes) -> None:
+        """renameat(2) (fs/namei.c, do_renameat2 and vfs_rename)."""
+        check_path(old)
+        check_path(new)
+        source = Walk(old_at).last(old_at.cwd, old)
+        target = Walk(new_at).last(new_at.cwd, new)
+        if not source.is_name or not target.is_name:
+            raise LinuxError(Errno.EBUSY)
+        inode = self._existing(source)
+        replaced = target.directory.lookup(target.name)
+        if not isinstance(inode, Directory) and (source.slash or target.slash):
+            raise LinuxError(Errno.ENOTDIR)
+        if isinstance(inode, Directory) and _within(target.directory, inode):
+            raise LinuxError(Errno.EINVAL)
+        if isinstance(replaced, Directory) and _within(source.directory, replaced):
+            raise LinuxError(Errno.ENOTEMPTY)
+        if replaced is inode:
+            return
+        if replaced is not None:
+            if isinstance(inode, Directory):
+                if not isinstance(replaced, Directory):
+                    raise LinuxError(Errno.ENOTDIR)
+                if not replaced.is_empty():
+                    raise LinuxError(Errno.ENOTEMPTY)
+            elif isinstance(replaced, Directory):
+                raise LinuxError(Errno.EISDIR)
+            self._take(target)
+        source.directory.take(source.name)
+        target.directory.put(target.name, inode)
+
+    # -- changing ------------------------------------------------------------------------------
+
+    def chmod(self, at: At, path: bytes, mode: int) -> None:
+        """chmod(2)."""
+        inode = self.resolve(at, path)
+        inode.mode = inode.mode & S_IFMT | mode & _PERMISSIONS
+
+    def truncate(self, at: At, path: bytes, length: int) -> None:
+        """truncate(2)."""
+        if length < 0:
+            raise LinuxError(Errno.EINVAL)
+        inode = self.resolve(at, path)
+        if isinstance(inode, Directory):
+            raise LinuxError(Errno.EISDIR)
+        if not isinstance(inode, RegularFile):
+            raise LinuxError(Errno.EINVAL)
+        inode.truncate(length)
+
+    # -- for the harness -----------------------------------------------------------------------
+
+    def add_directory(self, guest_path: bytes) -> Directory:
+        """Lay out a directory and its parents before the guest runs; what is there stays.
+
+        Plain absolute paths only, and links are not followed: ValueError.
+        """
+        here = self.root
+        for name in plain_parts(guest_path):
+            child = here.lookup(name)
+            if child is None:
+                child = Directory(self._volume, S_IFDIR | 0o755, here)
+                here.put(name, child)
+            if not isinstance(child, Directory):
+                raise ValueError(f"{guest_path!r}: {name!r} is there, and is no directory")
+            here = child
+        return here
+
+    def add_file(self, guest_path: bytes, data: bytes, mode: int = 0o644) -> RegularFile:
+        """Lay out a file, and its parents, before the guest runs; replaces a file or link.
+
+        It does not count as changed. Raises ValueError, as add_directory.
+        """
+        *parents, name = plain_parts(guest_path) or (b"",)
+        directory = self.add_directory(b"/" + b"/".join(parents))
+        there = directory.lookup(name) if name else directory
+        if isinstance(there, Directory):
+            raise ValueError(f"{guest_path!r} is a directory")
+        if there is not None:
+            self._take(Last(directory, name, False))
+        origin = b"/" + b"/".join((*parents, name))
+        file = RegularFile(self._volume, S_IFREG | mode & _PERMISSIONS, origin, data, prepared=True)
+        directory.put(name, file)
+        return file
+
+    def remove(self, guest_path: bytes) -> bool:
+        """Hide a file, or a directory with all in it, from the guest. False if nothing is there."""
+        *parents, name = plain_parts(guest_path) or (b"",)
+        here: Inode | None = self.root
+        for part in parents:
+            here = here.lookup(part) if isinstance(here, Directory) else None
+        if not isinstance(here, Directory) or not name or here.lookup(name) is None:
+            return False
+        self._remove(Last(here, name, False))
+        return True
+
+    def _remove(self, last: Last) -> None:
+        inode = last.directory.lookup(last.name)
+        if isinstance(inode, Directory):
+            for name in inode.names():
+                self._remove(Last(inode, name, False))
+        self._take(last)
+
+    def changed(self) -> Iterator[tuple[bytes, RegularFile]]:
+        """The products: (absolute guest path, file), sorted by path.
+
+        Every name of a regular file that the guest made, wrote to, emptied, or put there.
+        """
+        found = list(_changed(self.root, b"/"))
+        return iter(sorted(found, key=lambda item: item[0]))
+
+
+def _within(directory: Directory, ancestor: Directory) -> bool:
+    """Whether `directory` is `ancestor` or lies below it."""
+    while directory is not ancestor:
+        if directory.parent is directory:
+            return False
+        directory = directory.parent
+    return True
+
+
+def _changed(directory: Directory, path: bytes) -> Iterator[tuple[bytes, RegularFile]]:
+    if directory.lower_path == path:
+        return  # nobody ever looked into it
+    for name, inode in directory.children():
+        where = posixpath.join(path, name)
+        if isinstance(inode, Directory):
+            yield from _changed(inode, where)
+        elif isinstance(inode, RegularFile):
+            if inode.version or not inode.prepared or inode.origin != where:
+                yield where, inode

@@ -1,0 +1,359 @@
+"""Inodes: regular files, directories, symbolic links, streams; what inode(7) describes.
+
+Owner and group are 0, times are 0. Numbers are given out in the order in which files are first
+looked up, and never twice.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+from bootstrap.abi.errno import Errno, LinuxError
+from bootstrap.abi.flags import S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
+from bootstrap.errors import BadInput
+from bootstrap.vfs.lower import Lower, LowerEntry
+from bootstrap.vfs.usage import Usage
+
+NAME_MAX = 255
+"""Bytes in a file's name (include/uapi/linux/limits.h)."""
+
+_MIN_CAPACITY = 1024
+
+
+class Inode:
+    """A file of any type. Two names of one file are one Inode: compare with `is`."""
+
+    __slots__ = ("guest_made", "ino", "links", "mode", "opens")
+
+    def __init__(self, ino: int, mode: int, links: int = 1) -> None:
+        self.ino = ino
+        self.mode = mode
+        """Type (S_IFMT) and permissions."""
+        self.links = links
+        self.opens = 0
+        """Open file descriptions on this file."""
+        self.guest_made = False
+        """Counted in Usage.inodes."""
+
+    @property
+    def nlink(self) -> int:
+        """Number of names; of a directory, with its '.' and its subdirectories' '..'."""
+        return self.links
+
+    def forget(self) -> None:
+        """Nothing leads to this file any more: no name, no open file description."""
+
+
+class Volume:
+    """What all inodes of one file system share: the lower tree, the numbers, the counts."""
+
+    __slots__ = ("_last_ino", "lower", "usage")
+
+    def __init__(self, lower: Lower, usage: Usage) -> None:
+        self.lower = lower
+        self.usage = usage
+        self._last_ino = 0
+
+    def next_ino(self) -> int:
+        """A number no file had before."""
+        self._last_ino += 1
+        return self._last_ino
+
+    def drop(self, inode: Inode) -> None:
+        """A name or an open file description is gone: let the file go with the last of both."""
+        if inode.links == 0 and inode.opens == 0:
+            if inode.guest_made:
+                inode.guest_made = False
+                self.usage.inodes -= 1
+            inode.forget()
+
+    def from_lower(self, guest_path: bytes, entry: LowerEntry, parent: "Directory") -> Inode:
+        """The inode of a file in the lower tree, which is at `guest_path` there."""
+        kind = entry.mode & S_IFMT
+        if kind == S_IFDIR:
+            return Directory(self, entry.mode, parent, guest_path)
+        if kind == S_IFLNK:
+            return Symlink(self.next_ino(), entry.target)
+        if kind == S_IFREG:
+            file = RegularFile(self, entry.mode, guest_path, prepared=True)
+            file.load_later(entry.size)
+            return file
+        return Special(self.next_ino(), entry.mode)
+
+
+class RegularFile(Inode):
+    """A regular file, its content in memory.
+
+    `data` has room for more than `size` bytes, zero beyond it. It is never resized, only replaced
+    by a larger one: native code may hold a pointer into it.
+    """
+
+    __slots__ = ("_charged", "_hash", "_pending", "_volume", "data", "origin", "prepared", "size",
+                 "version")  # fmt: skip
+
+    def __init__(
+        self,
+        volume: Volume,
+        mode: int,
+        origin: bytes,
+        content: bytes = b"",
+        prepared: bool = False,
+    ) -> None:
+        super().__init__(volume.next_ino(), mode)
+        self.data = bytearray(content)
+        self.size = len(content)
+        self.version = 0
+        """Grows with each change of the content."""
+        self.origin = origin
+        """The guest path at which the file was found or made."""
+        self.prepared = prepared
+        """Found in the lower tree or laid out before the guest ran, rather than made by it."""
+        self._volume = volume
+        self._pending = False
+        self._charged = 0
+        self._hash: tuple[int, str] | None = None
+
+    def load_later(self, size: int) -> None:
+        """The content, of `size` bytes, stays in the lower tree until it is needed."""
+        self._pending = True
+        self.size = size
+
+    def load(self) -> None:
+        """Bring the content into `data`, if it is not there yet.
+
+        Raises BadInput when the lower tree cannot give it, or changed since it was looked at.
+        """
+        if self._pending:
+            content = self._volume.lower.load(self.origin)
+            if len(content) != self.size:
+                raise BadInput(
+                    f"{self.origin.decode('utf-8', 'backslashreplace')}: had {self.size} bytes and "
+                    f"now has {len(content)}: the source changed during the run; start again"
+                )
+            self.data = bytearray(content)
+            self._pending = False
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """What pread(2) gives: up to `count` bytes from `offset`, less at the end of the file."""
+        self.load()
+        return bytes(self.data[offset : min(offset + count, self.size)])
+
+    def write_at(self, offset: int, content: bytes) -> int:
+        """What pwrite(2) does; answers how many bytes were written: all. Raises GuestFailed."""
+        if not content:
+            return 0
+        self.load()
+        end = offset + len(content)
+        if end > len(self.data):
+            self.reserve(end)
+        self.data[offset:end] = content
+        if end > self.size:
+            self.size = end
+        self.version += 1
+        return len(content)
+
+    def native_write(self, size: int) -> None:
+        """Native code changed bytes of `data`; the file now has `size` bytes."""
+        self.size = size
+        self.version += 1
+
+    def reserve(self, needed: int) -> None:
+        """Replace `data` by one with room for `needed` bytes. Raises GuestFailed over a limit."""
+        self.load()
+        wanted = max(needed, 2 * len(self.data), _MIN_CAPACITY)
+        usage = self._volume.usage
+        self._charged = usage.room_for(self.origin, needed, self._charged, wanted)
+        larger = bytearray(self._charged)
+        larger[: self.size] = memoryview(self.data)[: self.size]
+        self.data = larger
+
+    def truncate(self, size: int) -> None:
+        """What ftruncate(2) does with a length that is not negative. Raises GuestFailed."""
+        if size == 0:
+            self._drop_data()
+        else:
+            self.load()
+        if size > len(self.data):
+            self.reserve(size)
+        elif size < self.size:
+            self.data[size : self.size] = bytes(self.size - size)
+        self.size = size
+        self.version += 1
+
+    def _drop_data(self) -> None:
+        self._pending = False
+        self.data = bytearray()
+        self.size = 0
+        self._volume.usage.total -= self._charged
+        self._charged = 0
+
+    def contents(self) -> bytes:
+        """The whole content. Raises BadInput when the lower tree cannot give it."""
+        return self.read_at(0, self.size)
+
+    def sha256(self) -> str:
+        """SHA-256 of the content, lower-case hexadecimal; computed once for each version."""
+        known = self._hash
+        if known is None or known[0] != self.version:
+            self.load()
+            digest = hashlib.sha256(memoryview(self.data)[: self.size]).hexdigest()
+            self._hash = known = (self.version, digest)
+        return known[1]
+
+    def forget(self) -> None:
+        """Free the content. The size and the hash stay, for who records the run."""
+        if not self._pending:
+            self.sha256()
+            size = self.size
+            self._drop_data()
+            self.size = size
+
+    def __repr__(self) -> str:
+        return f"RegularFile({self.ino}, {self.origin!r}, {self.size} bytes)"
+
+
+class Symlink(Inode):
+    """A symbolic link. Linux gives it mode 0777."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, ino: int, target: bytes) -> None:
+        super().__init__(ino, S_IFLNK | 0o777)
+        self.target = target
+
+
+class Special(Inode):
+    """A fifo, socket or device of the host's folder: seen by its type, never opened (ENXIO)."""
+
+    __slots__ = ()
+
+
+class Stream(Inode):
+    """A byte stream of the harness, seen as a character device: a standard stream.
+
+    `read(n)` gives up to n bytes, b"" at the end; `write(data)` answers how many it took. One that
+    is not given fails with EIO.
+    """
+
+    __slots__ = ("read", "write")
+
+    def __init__(
+        self,
+        read: Callable[[int], bytes] | None = None,
+        write: Callable[[bytes], int] | None = None,
+        ino: int = 0,
+    ) -> None:
+        super().__init__(ino, S_IFCHR | 0o666)
+        self.read = read or _no_read
+        self.write = write or _no_write
+
+
+def _no_read(count: int) -> bytes:
+    raise LinuxError(Errno.EIO)
+
+
+def _no_write(data: bytes) -> int:
+    raise LinuxError(Errno.EIO)
+
+
+class Directory(Inode):
+    """A directory, filled from the lower tree when it is first looked into."""
+
+    __slots__ = ("_children", "_lower_path", "_pending", "_volume", "parent", "removed", "subdirs")
+
+    def __init__(
+        self,
+        volume: Volume,
+        mode: int,
+        parent: "Directory | None",
+        lower_path: bytes | None = None,
+    ) -> None:
+        super().__init__(volume.next_ino(), mode)
+        self.parent: Directory = self if parent is None else parent
+        """The directory above; the root's is the root."""
+        self.removed = False
+        """rmdir(2) has taken its name away; nothing can be made in it any more."""
+        self.subdirs = 0
+        self._volume = volume
+        self._lower_path = lower_path
+        self._children: dict[bytes, Inode] = {}
+        self._pending: dict[bytes, LowerEntry] = {}
+
+    @property
+    def nlink(self) -> int:
+        """2, and one for each subdirectory; 0 when removed."""
+        if self.removed:
+            return 0
+        self._fill()
+        return 2 + self.subdirs
+
+    @property
+    def lower_path(self) -> bytes | None:
+        """Guest path in the lower tree, while nobody has looked into the directory."""
+        return self._lower_path
+
+    def _fill(self) -> None:
+        if self._lower_path is not None:
+            listing = self._volume.lower.list(self._lower_path)
+            base = self._lower_path.rstrip(b"/") + b"/"
+            for name, entry in sorted(listing.items()):
+                self._pending[name] = entry._replace(guest_path=base + name)
+                self.subdirs += entry.mode & S_IFMT == S_IFDIR
+            self._lower_path = None
+
+    def lookup(self, name: bytes) -> Inode | None:
+        """The file of that name, '.' and '..' apart. Raises LinuxError: ENOENT, ENAMETOOLONG."""
+        if self.removed:
+            raise LinuxError(Errno.ENOENT)
+        if len(name) > NAME_MAX:
+            raise LinuxError(Errno.ENAMETOOLONG)
+        child = self._children.get(name)
+        if child is None:
+            self._fill()
+            entry = self._pending.pop(name, None)
+            if entry is not None:
+                child = self._volume.from_lower(entry.guest_path, entry, self)
+                self._children[name] = child
+        return child
+
+    def names(self) -> list[bytes]:
+        """All names, sorted by their bytes, without '.' and '..'."""
+        self._fill()
+        return sorted([*self._children, *self._pending])
+
+    def is_empty(self) -> bool:
+        """Whether rmdir(2) would take it."""
+        self._fill()
+        return not self._children and not self._pending
+
+    def children(self) -> Iterator[tuple[bytes, Inode]]:
+        """All (name, file), sorted by name."""
+        for name in self.names():
+            child = self.lookup(name)
+            if child is not None:
+                yield name, child
+
+    def seen_children(self) -> list[tuple[bytes, Inode]]:
+        """(name, file) of the children that somebody has looked up, sorted by name."""
+        return sorted(self._children.items(), key=lambda item: item[0])
+
+    def put(self, name: bytes, inode: Inode) -> None:
+        """Enter a name that is not there yet. Counting links is the caller's."""
+        self._fill()
+        self._children[name] = inode
+        if isinstance(inode, Directory):
+            inode.parent = self
+            self.subdirs += 1
+
+    def take(self, name: bytes) -> Inode:
+        """Take out a name that is there. Counting links is the caller's."""
+        inode = self.lookup(name)
+        if inode is None:
+            raise KeyError(name)
+        del self._children[name]
+        if isinstance(inode, Directory):
+            self.subdirs -= 1
+        return inode
+
+    def name_of(self, child: "Directory") -> bytes:
+        """The name of a subdirectory."""
+        return next(name for name, inode in self._children.items() if inode is child)

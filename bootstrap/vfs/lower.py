@@ -1,0 +1,198 @@
+"""The read-only tree below the overlay: in memory, or a folder of the host.
+
+Guest paths here are absolute and plain: `/`, or `/` and names joined by `/`, without `.` and `..`.
+Modes are normalised, so that a run does not depend on who unpacked the tree: directories 0755,
+files 0755 when anybody may execute them, else 0644.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from typing import NamedTuple, NoReturn, Protocol
+
+from bootstrap.abi.flags import S_IFDIR, S_IFLNK, S_IFREG
+from bootstrap.errors import BadInput
+
+
+class LowerFile(NamedTuple):
+    """A regular file for MemoryLower. Of `mode`, only whether anybody may execute counts."""
+
+    mode: int
+    data: bytes
+
+
+class LowerLink(NamedTuple):
+    """A symbolic link for MemoryLower."""
+
+    target: bytes
+
+
+class LowerFolder(NamedTuple):
+    """A directory for MemoryLower: only for one that is empty, for others are implied."""
+
+
+class LowerEntry(NamedTuple):
+    """What a directory of the lower tree says of one name in it."""
+
+    mode: int
+    """Type and normalised permissions."""
+    size: int = 0
+    """Bytes in a regular file."""
+    target: bytes = b""
+    """Of a symbolic link."""
+    guest_path: bytes = b""
+
+
+class Lower(Protocol):
+    """A read-only tree of files."""
+
+    def list(self, guest_path: bytes) -> Mapping[bytes, LowerEntry]:
+        """What is in the directory at `guest_path`, without '.' and '..'. Raises BadInput."""
+
+    def load(self, guest_path: bytes) -> bytes:
+        """The content of the regular file at `guest_path`. Raises BadInput."""
+
+
+def plain_parts(guest_path: bytes) -> tuple[bytes, ...]:
+    """The names in a plain guest path; a leading '/' may be missing. Raises ValueError."""
+    if not guest_path.strip(b"/"):
+        return ()
+    parts = tuple(guest_path.removeprefix(b"/").split(b"/"))
+    if any(part in (b"", b".", b"..") or b"\0" in part for part in parts):
+        raise ValueError(f"not a plain guest path: {guest_path!r}")
+    return parts
+
+
+def _file_mode(mode: int) -> int:
+    return S_IFREG | (0o755 if mode & 0o111 else 0o644)
+
+
+_FOLDER = LowerEntry(S_IFDIR | 0o755)
+
+
+class MemoryLower:
+    """A tree given as a mapping from guest path to file, link or folder; parents are implied.
+
+    Raises ValueError for a path that is not plain, is there twice, or lies below a file or link.
+    """
+
+    def __init__(self, files: Mapping[bytes, LowerFile | LowerLink | LowerFolder]) -> None:
+        self._listing: dict[tuple[bytes, ...], dict[bytes, LowerEntry]] = {(): {}}
+        self._data: dict[tuple[bytes, ...], bytes] = {}
+        for guest_path, file in sorted(files.items()):
+            parts = plain_parts(guest_path)
+            if isinstance(file, LowerFolder):
+                self._add_folder(parts)
+            else:
+                self._add(parts, file)
+
+    def _add_folder(self, parts: tuple[bytes, ...]) -> None:
+        for depth in range(1, len(parts) + 1):
+            if parts[:depth] not in self._listing:
+                self._enter(parts[:depth], _FOLDER)
+                self._listing[parts[:depth]] = {}
+
+    def _add(self, parts: tuple[bytes, ...], file: LowerFile | LowerLink) -> None:
+        self._add_folder(parts[:-1])
+        if isinstance(file, LowerLink):
+            self._enter(parts, LowerEntry(S_IFLNK | 0o777, target=file.target))
+        else:
+            self._enter(parts, LowerEntry(_file_mode(file.mode), len(file.data)))
+            self._data[parts] = file.data
+
+    def _enter(self, parts: tuple[bytes, ...], entry: LowerEntry) -> None:
+        folder = self._listing[parts[:-1]] if parts else {}
+        if not parts or parts[-1] in folder:
+            where = b"/" + b"/".join(parts)
+            raise ValueError(f"{where!r} is there twice, or other files lie below it")
+        folder[parts[-1]] = entry
+
+    def list(self, guest_path: bytes) -> Mapping[bytes, LowerEntry]:
+        """See Lower."""
+        return self._listing[plain_parts(guest_path)]
+
+    def load(self, guest_path: bytes) -> bytes:
+        """See Lower."""
+        return self._data[plain_parts(guest_path)]
+
+
+_NEVER_FOLLOW = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+
+class FolderLower:
+    """A folder of the host, read when needed and only read.
+
+    No symbolic link in it is ever followed by the host: the guest sees the link itself, and its
+    own root. Fifos, sockets and devices are told by type and never opened. Hard links are files
+    of their own. Raises BadInput when `host_root` is no folder that can be read.
+    """
+
+    def __init__(self, host_root: str | os.PathLike[str]) -> None:
+        self.label = os.fspath(host_root)
+        # Absolute, so that the host process may change its directory; the folder itself may be
+        # reached through a link.
+        self._host_root = os.path.realpath(os.fsencode(host_root))
+        self.list(b"/")
+
+    def _open(self, guest_path: bytes, flags: int) -> int:
+        """A host descriptor for a guest path: the one place where one becomes the other.
+
+        Goes down name by name and refuses links at each, so that even a folder that changes
+        meanwhile cannot lead outside. Raises OSError.
+        """
+        parts = plain_parts(guest_path)
+        here = os.open(self._host_root, _NEVER_FOLLOW | (os.O_DIRECTORY if parts else flags))
+        for depth, name in enumerate(parts, 1):
+            try:
+                last = depth == len(parts)
+                there = os.open(
+                    name, _NEVER_FOLLOW | (flags if last else os.O_DIRECTORY), dir_fd=here
+                )
+            finally:
+                os.close(here)
+            here = there
+        return here
+
+    def list(self, guest_path: bytes) -> Mapping[bytes, LowerEntry]:
+        """See Lower."""
+        entries: dict[bytes, LowerEntry] = {}
+        try:
+            folder = self._open(guest_path, os.O_DIRECTORY)
+            try:
+                for text in os.listdir(folder):
+                    name = os.fsencode(text)
+                    entries[name] = _entry(name, folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            self._fail("the folder", guest_path, error)
+        return entries
+
+    def load(self, guest_path: bytes) -> bytes:
+        """See Lower."""
+        try:
+            with os.fdopen(self._open(guest_path, 0), "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise OSError("is no regular file any more")
+                return file.read()
+        except OSError as error:
+            self._fail("the file", guest_path, error)
+
+    def _fail(self, what: str, guest_path: bytes, error: OSError) -> NoReturn:
+        inside = guest_path.decode("utf-8", "backslashreplace").lstrip("/") or "."
+        raise BadInput(
+            f"{self.label}: {what} {inside} cannot be read: {error.strerror or error}; "
+            "make it readable, or give another folder"
+        ) from None
+
+
+def _entry(name: bytes, folder: int) -> LowerEntry:
+    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    kind = stat.S_IFMT(found.st_mode)
+    if kind == S_IFDIR:
+        return _FOLDER
+    if kind == S_IFLNK:
+        return LowerEntry(S_IFLNK | 0o777, target=os.readlink(name, dir_fd=folder))
+    if kind == S_IFREG:
+        return LowerEntry(_file_mode(found.st_mode), found.st_size)
+    return LowerEntry(kind | 0o644)
