@@ -119,8 +119,8 @@ def require_release(tree: SourceTree, step: StepFile) -> None:
     if report.changed:
         changes = [f"{c.path} ({c.found}, not {c.expected})" for c in report.changed]
         raise BadInput(
-            f"{tree.label}: not {step.title}: {len(changes)} files differ from the release:"
-            f" {named(changes)}"
+            f"{tree.label}: not {step.title}: {len(changes)} of {len(step.materials)} files that"
+            f" the bootstrap reads differ from the release: {named(changes)}"
         )
 
 
