@@ -1,0 +1,60 @@
+"""What every assembler model of this room returns: the bytes, and where each one came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a source file: line and column, both counted from 1; the column in bytes."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where one output byte was written in the source.
+
+    ``digits`` are the places of the character pair that made it, most significant first; they
+    need not stand on one line.  ``comment`` is the text after the comment sign on the line of the
+    second one, without the sign and the blanks around it; empty where there is none.  It is
+    decoded as UTF-8, with bytes that are not UTF-8 shown as ``\\xNN``.
+    """
+
+    file: str
+    digits: tuple[Position, Position]
+    comment: str
+
+    @property
+    def line(self) -> int:
+        """The line on which the byte begins."""
+        return self.digits[0].line
+
+    @property
+    def columns(self) -> tuple[int, int]:
+        """The columns of the two digits."""
+        return self.digits[0].column, self.digits[1].column
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """A place where a source leaves the language, and what the seed makes of it."""
+
+    file: str
+    position: Position
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The result of assembling one source.
+
+    ``map[i]`` is the origin of ``output[i]``; the two have the same length.  ``oddities`` come in
+    the order of the source; it is empty for a source that keeps to the language.
+    """
+
+    output: bytes
+    map: tuple[Origin, ...]
+    oddities: tuple[Oddity, ...]
