@@ -10,13 +10,24 @@ from typing import TYPE_CHECKING
 
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import (
+    F_DUPFD,
+    F_DUPFD_CLOEXEC,
+    F_GETFD,
+    F_GETFL,
+    F_SETFD,
+    F_SETFL,
+    FD_CLOEXEC,
     O_APPEND,
+    O_ASYNC,
     O_CLOEXEC,
+    O_DIRECT,
+    O_LARGEFILE,
     O_NOATIME,
     O_NONBLOCK,
     SEEK_CUR,
+    SEEK_HOLE,
 )
-from bootstrap.abi.structs import Word
+from bootstrap.abi.structs import MAX_NON_LFS, Word
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.memory import WRITE
 from bootstrap.vfs.inode import RegularFile, Stream
@@ -34,9 +45,6 @@ USER_END = 0x7FFFFFFFF000
 
 UIO_MAXIOV = 1024
 """Most buffers in one readv or writev (include/uapi/linux/uio.h)."""
-
-SEEK_MAX = 4
-"""SEEK_HOLE, the highest whence (include/uapi/linux/fs.h)."""
 
 
 def checked_count(buf: int, count: int) -> int:
@@ -131,6 +139,8 @@ def sys_pwrite64(proc: Process, fd: int, buf: int, count: int, offset: int) -> i
     if not data:
         raise LinuxError(Errno.EFAULT)
     assert isinstance(file.inode, RegularFile)
+    if not file.flags & O_LARGEFILE and offset + len(data) > MAX_NON_LFS:
+        raise LinuxError(Errno.EFBIG)
     return file.inode.write_at(file.inode.size if file.append else offset, data)
 
 
@@ -236,25 +246,18 @@ def writev_for(word: Word) -> Handler:
     return sys_writev
 
 
-def lseek_for(highest: int) -> Handler:
-    """lseek(2) where off_t reaches `highest`: EOVERFLOW past it, with the offset moved."""
-
-    def sys_lseek(proc: Process, fd: int, offset: int, whence: int) -> int:
-        file = proc.fds.get(fd)
-        if whence > SEEK_MAX:
-            raise LinuxError(Errno.EINVAL)
-        position = file.seek(offset, whence)
-        if position > highest:
-            raise LinuxError(Errno.EOVERFLOW)
-        return position
-
-    return sys_lseek
+def sys_lseek(proc: Process, fd: int, offset: int, whence: int) -> int:
+    """lseek(2). To a 32-bit process a 64-bit kernel never answers EOVERFLOW: the register cuts."""
+    file = proc.fds.get(fd)
+    if whence > SEEK_HOLE:
+        raise LinuxError(Errno.EINVAL)
+    return file.seek(offset, whence)
 
 
 def sys_llseek(proc: Process, fd: int, high: int, low: int, result: int, whence: int) -> int:
     """_llseek(2)."""
     file = proc.fds.get(fd)
-    if whence > SEEK_MAX:
+    if whence > SEEK_HOLE:
         raise LinuxError(Errno.EINVAL)
     position = file.seek(join_offset(low, high), whence)
     proc.memory.write(result, position.to_bytes(8, "little"))
@@ -293,16 +296,11 @@ def sys_dup3(proc: Process, old: int, new: int, flags: int) -> int:
     return proc.fds.dup_to(old, new, bool(flags & O_CLOEXEC))
 
 
-F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC = 0, 1, 2, 3, 4, 1030
-FD_CLOEXEC = 1
-
 KNOWN_FCNTL = (*range(5, 17), *range(36, 39), *range(1024, 1045))
 """Commands Linux has beyond those below: locks, owners, leases, pipes, seals, hints."""
 
 SETTABLE = O_APPEND | O_NONBLOCK | O_NOATIME
 """Status flags that F_SETFL changes and that this kernel's files can have."""
-
-O_ASYNC, O_DIRECT = 0o20000, 0o40000
 
 
 def _mark(proc: Process, fd: int, cloexec: bool) -> int:

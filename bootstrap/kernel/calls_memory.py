@@ -13,15 +13,20 @@ from bootstrap.abi.arch import PAGE, PAGE_MASK
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import (
     MAP_ANONYMOUS,
+    MAP_DENYWRITE,
+    MAP_EXECUTABLE,
     MAP_FIXED,
     MAP_FIXED_NOREPLACE,
     MAP_NORESERVE,
     MAP_POPULATE,
     MAP_PRIVATE,
     MAP_SHARED,
+    MAP_SHARED_VALIDATE,
     MAP_STACK,
     MAP_TYPE,
     PROT_EXEC,
+    PROT_GROWSDOWN,
+    PROT_GROWSUP,
     PROT_READ,
     PROT_WRITE,
 )
@@ -29,9 +34,6 @@ from bootstrap.errors import GuestFailed
 
 if TYPE_CHECKING:
     from bootstrap.kernel.process import Process
-
-MAP_DENYWRITE, MAP_EXECUTABLE = 0x0800, 0x1000
-"""Ignored by Linux."""
 
 SUPPORTED = (
     MAP_TYPE
@@ -44,8 +46,6 @@ SUPPORTED = (
     | MAP_DENYWRITE
     | MAP_EXECUTABLE
 )
-
-MAP_SHARED_VALIDATE = 3
 
 MMAP_ARGUMENTS = struct.Struct("<IIIIiI")
 """struct mmap_arg_struct32: addr, len, prot, flags, fd, offset (arch/x86/kernel/sys_ia32.c)."""
@@ -107,7 +107,7 @@ def sys_munmap(proc: Process, guest_addr: int, length: int) -> int:
 
 
 PROT_KNOWN = PROT_READ | PROT_WRITE | PROT_EXEC
-PROT_SEM, PROT_GROWSDOWN, PROT_GROWSUP = 0x8, 0x01000000, 0x02000000
+PROT_SEM = 0x8
 
 
 def sys_mprotect(proc: Process, guest_addr: int, length: int, prot: int) -> int:

@@ -6,6 +6,7 @@ directories of the file system are bootstrap.vfs; here are the arguments.
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING
 
 from bootstrap.abi.errno import Errno, LinuxError
@@ -26,16 +27,14 @@ from bootstrap.abi.flags import (
     S_IFREG,
 )
 from bootstrap.errors import GuestFailed
-from bootstrap.vfs.filesystem import At
-from bootstrap.vfs.inode import Directory
+from bootstrap.vfs.inode import Directory, Inode, Symlink
+from bootstrap.vfs.paths import MAXSYMLINKS, PATH_MAX, At
 
 if TYPE_CHECKING:
     from bootstrap.kernel.process import Process
 
 PERMISSIONS = 0o7777
 """S_IALLUGO: the mode bits that chmod and open set."""
-
-PATH_MAX = 4096
 
 
 def user_path(proc: Process, guest_addr: int) -> bytes:
@@ -64,10 +63,36 @@ def _open(proc: Process, dirfd: int, path_addr: int, flags: int, mode: int) -> i
     if flags & O_CREAT and flags & O_DIRECTORY:
         raise LinuxError(Errno.EINVAL)
     path = user_path(proc, path_addr)
+    # Linux takes the descriptor before it looks at the path: EMFILE wins, and nothing is made.
+    fd = proc.fds.lowest_free()
     at = at_dirfd(proc, dirfd, path)
-    mode = mode & PERMISSIONS & ~proc.umask
-    file = proc.fs.open(at, path, flags & ~O_CLOEXEC, mode)
-    return proc.fds.install(file, cloexec=bool(flags & O_CLOEXEC))
+    file = proc.fs.open(at, path, flags, mode & PERMISSIONS & ~proc.umask)
+    proc.fds.install(file, cloexec=bool(flags & O_CLOEXEC))
+    if proc.observers:
+        where = _where_opened(proc, at, path, file.inode)
+        for observer in proc.observers:
+            observer.on_open(proc.pid, where, file.inode, flags, fd)
+    return fd
+
+
+def _where(proc: Process, at: At, path: bytes) -> bytes:
+    """The path from the top of the file system, for observers; a link at its end not followed."""
+    seen = proc.fs.absolute(at, path)
+    if at.root is proc.fs.root:
+        return seen
+    return posixpath.join(proc.fs.path_of(at.root), seen.lstrip(b"/"))
+
+
+def _where_opened(proc: Process, at: At, path: bytes, inode: Inode) -> bytes:
+    """The path of the file that was opened: links at the end of `path` followed."""
+    for _ in range(MAXSYMLINKS):
+        if isinstance(inode, Directory) and not inode.removed:
+            return proc.fs.path_of(inode)
+        here = proc.fs.resolve(at, path, follow=False)
+        if not isinstance(here, Symlink):
+            break
+        path = posixpath.join(posixpath.dirname(path), here.target)
+    return _where(proc, at, path)
 
 
 def sys_open(proc: Process, path: int, flags: int, mode: int) -> int:
@@ -201,8 +226,7 @@ def sys_rmdir(proc: Process, path: int) -> int:
 
 def sys_unlink(proc: Process, path: int) -> int:
     """unlink(2)."""
-    proc.fs.unlink(proc.at, user_path(proc, path))
-    return 0
+    return sys_unlinkat(proc, AT_FDCWD, path, 0)
 
 
 def sys_unlinkat(proc: Process, dirfd: int, path: int, flags: int) -> int:
@@ -215,6 +239,8 @@ def sys_unlinkat(proc: Process, dirfd: int, path: int, flags: int) -> int:
         proc.fs.rmdir(at, name)
     else:
         proc.fs.unlink(at, name)
+        for observer in proc.observers:
+            observer.on_unlink(proc.pid, _where(proc, at, name))
     return 0
 
 
@@ -230,6 +256,10 @@ def sys_renameat(proc: Process, old_dirfd: int, old: int, new_dirfd: int, new: i
     old_at = at_dirfd(proc, old_dirfd, old_name)
     new_at = at_dirfd(proc, new_dirfd, new_name)
     proc.fs.rename(old_at, old_name, new_at, new_name)
+    if proc.observers:
+        before, after = _where(proc, old_at, old_name), _where(proc, new_at, new_name)
+        for observer in proc.observers:
+            observer.on_rename(proc.pid, before, after)
     return 0
 
 

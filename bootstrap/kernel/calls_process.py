@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bootstrap.abi.errno import Errno, LinuxError
+from bootstrap.abi.flags import WALL, WCLONE, WCONTINUED, WNOHANG, WNOTHREAD, WUNTRACED
 from bootstrap.abi.structs import Word, pack_utsname
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.calls_path import user_path
@@ -88,14 +89,12 @@ def execve_for(word: Word) -> Handler:
     return sys_execve
 
 
-WNOHANG, WUNTRACED, WCONTINUED = 1, 2, 8
-WNOTHREAD, WALL, WCLONE = 0x20000000, 0x40000000, 0x80000000
-WAIT_OPTIONS = WNOHANG | WUNTRACED | WCONTINUED | WNOTHREAD | WALL | WCLONE
+WAIT4_OPTIONS = WNOHANG | WUNTRACED | WCONTINUED | WNOTHREAD | WALL | WCLONE
 
 
 def sys_wait4(proc: Process, pid: int, status: int, options: int, rusage: int) -> int:
     """wait4(2): reaps an ended child, the one that ended first when any will do."""
-    if options & 0xFFFFFFFF & ~WAIT_OPTIONS:
+    if options & 0xFFFFFFFF & ~WAIT4_OPTIONS:
         raise LinuxError(Errno.EINVAL)
     if pid == -(1 << 31):
         raise LinuxError(Errno.ESRCH)

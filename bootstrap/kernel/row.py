@@ -54,6 +54,9 @@ class Kind(Enum):
     OFF_LOW = "off_low", Width.U32
     """Low half of an offset in two registers; the next argument is OFF_HIGH."""
     OFF_HIGH = "off_high", Width.U32
+    SEEK_HIGH = "seek_high", Width.U32
+    """High half of an offset in two registers; the next argument is SEEK_LOW."""
+    SEEK_LOW = "seek_low", Width.U32
     PATH = "path", Width.RAW
     """Address of a NUL-terminated guest path."""
     STRING_OUT = "string_out", Width.RAW
@@ -83,6 +86,7 @@ class Kind(Enum):
     DIRENTS_OUT = "dirents_out", Width.RAW
     OPEN_FLAGS = "open_flags", Width.U32
     AT_FLAGS = "at_flags", Width.U32
+    DUP_FLAGS = "dup_flags", Width.U32
     UNLINKAT_FLAGS = "unlinkat_flags", Width.U32
     ACCESS_MODE = "access_mode", Width.S32
     WHENCE = "whence", Width.U32
@@ -90,6 +94,8 @@ class Kind(Enum):
     CLONE_FLAGS = "clone_flags", Width.RAW
     PROT = "prot", Width.U32
     MAP_FLAGS = "map_flags", Width.U32
+    MMAP_ARGUMENTS = "mmap_arguments", Width.RAW
+    """Address of the six arguments of mmap."""
     FCNTL_CMD = "fcntl_cmd", Width.U32
     FCNTL_ARG = "fcntl_arg", Width.RAW
     IOCTL_CMD = "ioctl_cmd", Width.U32

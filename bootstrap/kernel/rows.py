@@ -85,7 +85,7 @@ COMMON = by_name(
     full("close", "fd fd", io.sys_close),
     full("dup", "fd oldfd", io.sys_dup),
     full("dup2", "fd oldfd, fd newfd", io.sys_dup2),
-    full("dup3", "fd oldfd, fd newfd, open_flags flags", io.sys_dup3),
+    full("dup3", "fd oldfd, fd newfd, dup_flags flags", io.sys_dup3),
     partial(
         "fcntl",
         "fd fd, fcntl_cmd cmd, fcntl_arg arg",

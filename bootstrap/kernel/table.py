@@ -6,10 +6,10 @@ _TABLES. A number without a row stops the run, as does a row that is REFUSED; th
 """
 
 from collections.abc import Mapping
+from functools import cache
 
 from bootstrap.abi import i386, x86_64
 from bootstrap.abi.structs import (
-    MAX_NON_LFS,
     STAT64_I386,
     STAT_I386,
     STAT_X86_64,
@@ -68,10 +68,10 @@ I386_ROWS: Mapping[str, Row] = {
             OPEN,
         ),
         full("creat", "path pathname, mode mode", path.sys_creat),
-        full("lseek", "fd fd, off32 offset, whence whence", io.lseek_for(MAX_NON_LFS)),
+        full("lseek", "fd fd, off32 offset, whence whence", io.sys_lseek),
         full(
             "_llseek",
-            "fd fd, uint offset_high, uint offset_low, offset_out result, whence whence",
+            "fd fd, seek_high offset_high, seek_low offset_low, offset_out result, whence whence",
             io.sys_llseek,
         ),
         full(
@@ -101,7 +101,7 @@ I386_ROWS: Mapping[str, Row] = {
             "dirfd dirfd, path pathname, stat64_i386_out statbuf, at_flags flags",
             stat.fstatat_for(STAT64_I386),
         ),
-        partial("mmap", "ptr arguments", mem.sys_old_mmap, MMAP, Result.HEX),
+        partial("mmap", "mmap_arguments arguments", mem.sys_old_mmap, MMAP, Result.HEX),
         partial(
             "mmap2",
             "ptr addr, size length, prot prot, map_flags flags, fd fd, page_offset offset",
@@ -150,7 +150,7 @@ X86_64_ROWS: Mapping[str, Row] = {
             OPEN,
         ),
         full("creat", "path pathname, mode mode", path.sys_creat_64),
-        full("lseek", "fd fd, off64 offset, whence whence", io.lseek_for(WORD_64.max_signed)),
+        full("lseek", "fd fd, off64 offset, whence whence", io.sys_lseek),
         full("pread64", "fd fd, buffer_out buf, size count, off64 offset", io.sys_pread64),
         full("pwrite64", "fd fd, buffer_in buf, size count, off64 offset", io.sys_pwrite64),
         full("truncate", "path path, off64 length", path.sys_truncate),
@@ -182,10 +182,11 @@ _TABLES: Mapping[str, tuple[Mapping[str, int], Mapping[str, Row]]] = {
 }
 
 
+@cache
 def table_for(abi_name: str) -> dict[int, Row]:
     """The table of one ABI (bootstrap.abi.arch.Abi.name), in order of number.
 
-    Raises KeyError for an ABI without one.
+    The same dict every time: do not change it. Raises KeyError for an ABI without one.
     """
     numbers, rows = _TABLES[abi_name]
     found = {number: rows[name] for name, number in numbers.items() if name in rows}
