@@ -41,6 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Do it; 0 when the release is in the cache.  Raises BootstrapError otherwise."""
     from bootstrap.catalogue import default_release
+    from bootstrap.cli.output import write_text
     from bootstrap.sources import Cache, fetch
 
     release = args.release or default_release(args.name)
@@ -49,9 +50,11 @@ def run(args: argparse.Namespace) -> int:
     folder = cache.folder(release, args.name)
     out = sys.stderr if args.json == "-" else sys.stdout
     for line in _lines(fetched, args.name, release, folder):
-        print(line, file=out)
+        # A path of the host may hold bytes that are no text.
+        print(line.encode("utf-8", "backslashreplace").decode(), file=out)
     if args.json is not None:
-        _write_json(args.json, _document(fetched, args.name, release, folder))
+        document = _document(fetched, args.name, release, folder)
+        write_text(args.json, json.dumps(document, indent=2) + "\n")
     return 0
 
 
@@ -86,19 +89,6 @@ def _document(fetched: Fetched, name: str, release: str, folder: Path) -> dict[s
         },
         "cache": str(folder),
     }
-
-
-def _write_json(target: str, document: dict[str, object]) -> None:
-    from bootstrap.errors import BadInput
-
-    text = json.dumps(document, indent=2) + "\n"
-    if target == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        Path(target).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{target}: cannot be written: {error.strerror}") from None
 
 
 def _progress() -> Progress | None:

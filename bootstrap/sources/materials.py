@@ -56,9 +56,13 @@ class MaterialsReport:
 
 
 def named(paths: Sequence[str]) -> str:
-    """The first ten of ``paths``, and how many more there are."""
+    """The first ten of ``paths``, and how many more there are.
+
+    A name that a terminal could take for more than a name is shown with escapes.
+    """
     more = len(paths) - _NAMED
-    return ", ".join(paths[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    shown = [path if path.isprintable() else repr(path) for path in paths[:_NAMED]]
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def check_materials(
@@ -147,7 +151,8 @@ def guest_view(
     Of an unchanged release these are the materials and nothing else, so that no other file can
     have a part in the result.  A changed tree may read other files: there the guest sees all but
     what an earlier run left.  What ``entry`` hides is never seen.  Seeds are executable, whatever
-    became of their mode bit on the way.
+    became of their mode bit on the way.  Raises BadInput when a folder that the bootstrap needs
+    is something else.
     """
     hidden = {*entry.hidden, *report.stale}
 
@@ -161,5 +166,13 @@ def guest_view(
         if seen(path)
     }
     symlinks = {path: target for path, target in tree.symlinks.items() if seen(path)}
+    for folder in step.directories:
+        for place in (folder, *_parents(folder)):
+            if place in files or place in symlinks:
+                raise BadInput(f"{tree.label}: {place} must be a folder for the bootstrap to run")
     folders = {*step.directories, *(() if report.whole else tree.folders)}
     return replace(tree, files=files, symlinks=symlinks, folders=frozenset(folders), special=())
+
+
+def _parents(path: str) -> list[str]:
+    return [path[:at] for at, char in enumerate(path) if char == "/"]

@@ -17,6 +17,7 @@ from typing import Literal, NoReturn
 
 from bootstrap.errors import BadInput
 from bootstrap.sources.tar import Member, gunzip, read_tar, write_tar
+from bootstrap.vfs import LowerFile, LowerFolder, LowerLink, MemoryLower
 
 Kind = Literal["folder", "archive", "cache", "download", "embedded"]
 
@@ -62,6 +63,17 @@ class SourceTree:
     def digest(self) -> str:
         """The tree digest, as :func:`tree_digest` defines it."""
         return tree_digest(self.files, self.symlinks)
+
+    def as_lower(self) -> MemoryLower:
+        """The tree as the guest's read-only lower file system, its top at ``/``."""
+        rows: dict[bytes, LowerFile | LowerLink | LowerFolder] = {}
+        for path in self.folders:
+            rows[_bytes(path)] = LowerFolder()
+        for path, file in self.files.items():
+            rows[_bytes(path)] = LowerFile(0o755 if file.executable else 0o644, file.data)
+        for path, target in self.symlinks.items():
+            rows[_bytes(path)] = LowerLink(_bytes(target))
+        return MemoryLower(rows)
 
     def but(self, **changes: object) -> SourceTree:
         """The same tree with other facts about where it came from."""
@@ -138,7 +150,8 @@ def read_folder(root: Path) -> SourceTree:
         try:
             info = entry.stat(follow_symlinks=False)
             if stat.S_ISLNK(info.st_mode):
-                symlinks[path] = os.readlink(entry.path)
+                target = os.fsencode(os.readlink(entry.path))
+                symlinks[path] = target.decode("utf-8", "surrogateescape")
                 continue
         except OSError as error:
             raise BadInput(f"{entry.path}: cannot be read: {_why(error)}") from None

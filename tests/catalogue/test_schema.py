@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.catalogue.reading import line_of, path_fault
@@ -106,6 +106,7 @@ _JUNK = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(_LINES) - 1), _JUNK | st.text(max_size=20))))
 def test_any_edit_gives_a_step_file_or_bad_input(edits: list[tuple[int, str]]) -> None:
     lines = list(_LINES)
@@ -119,6 +120,7 @@ def test_any_edit_gives_a_step_file_or_bad_input(edits: list[tuple[int, str]]) -
         assert isinstance(step, StepFile)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab./\0", max_size=12))
 def test_a_plain_path_stays_below_its_root_and_has_one_form(path: str) -> None:
     if path_fault(path) is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -301,9 +303,28 @@ def test_the_command_says_what_it_did(
     assert "is in the cache already, verified" in captured.err
 
 
+def test_a_path_that_is_no_text_can_be_said(
+    cache: Cache, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = _command("--from", str(make_folder(tmp_path / "t\udcff")))
+    assert args.run(args) == 0
+    assert f"from {tmp_path}/t\\udcff" in capsys.readouterr().out
+    assert cache.load("1.0") is not None
+
+
+def test_the_command_line_costs_nothing_until_it_is_used() -> None:
+    script = "import sys, bootstrap.cli.fetch; print(*sys.modules)"
+    top = Path(__file__).resolve().parents[2]
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], cwd=top, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "bootstrap.cli.fetch" in loaded
+    assert not {"bootstrap.sources", "bootstrap.catalogue", "urllib.request"} & set(loaded)
+
+
 def test_a_json_file_that_cannot_be_written_is_named(cache: Cache, tmp_path: Path) -> None:
     args = _command("--from", str(make_folder(tmp_path / "t")), "--json", str(tmp_path))
-    with pytest.raises(BadInput, match="cannot be written: Is a directory"):
+    with pytest.raises(BadInput, match="is a directory; name a file"):
         args.run(args)
 
 

@@ -99,6 +99,27 @@ def test_of_a_changed_tree_the_guest_sees_all_but_stale_products(step: StepFile)
     assert set(view.files) == set(files) - {"x86/bin/M1", "kaem.x86"}
 
 
+def test_a_file_where_a_folder_must_be_is_named(step: StepFile) -> None:
+    tree = replace(make_tree({**FILES, "x86/a.hex0": b""}), symlinks={"x86/bin": ".."})
+    # Listed or not, it is in the way; here the list of the tree calls it a stale product.
+    step = replace(step, tree_files=None)
+    report = check_materials(tree, step)
+    with pytest.raises(BadInput, match="x86/bin must be a folder"):
+        guest_view(tree, step, step.entry("script"), report)
+
+
+def test_a_view_is_a_file_system(step: StepFile) -> None:
+    tree = replace(make_tree(), symlinks={"l": "README"})
+    lower = guest_view(tree, step, step.entry("script"), check_materials(tree, step)).as_lower()
+    assert set(lower.list(b"/")) == {b"seeds", b"x86", b"kaem.x86"}
+    assert lower.list(b"/seeds")[b"hex0-seed"].mode & 0o7777 == 0o755
+    assert lower.load(b"/x86/a.hex0") == FILES["x86/a.hex0"]
+    assert lower.list(b"/x86/bin") == {}
+    whole = tree.as_lower()
+    assert whole.list(b"/")[b"l"].target == b"README"
+    assert whole.list(b"/")[b"README"].mode & 0o7777 == 0o644
+
+
 def test_a_seed_is_executable_whatever_became_of_its_mode(step: StepFile) -> None:
     tree = make_tree()
     bare = {path: replace(file, executable=False) for path, file in tree.files.items()}
@@ -119,3 +140,7 @@ def test_long_lists_are_cut_with_a_count() -> None:
     paths = [str(number) for number in range(12)]
     assert named(paths) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
     assert named(paths[:10]).endswith("8, 9")
+
+
+def test_names_cannot_play_with_the_terminal() -> None:
+    assert named(["a b", "\x1b[2Jc", "d\n", "\udcff"]) == r"a b, '\x1b[2Jc', 'd\n', '\udcff'"

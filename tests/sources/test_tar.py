@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.errors import BadInput
@@ -117,6 +117,7 @@ def test_every_way_to_cut_a_plain_tar_short_is_noticed() -> None:
             read_archive(raw[:end], "t")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_a_flipped_byte_of_gzip_data_never_goes_unnoticed(at: int, flip: int) -> None:
     whole = bytearray(sample.make_archive())
@@ -130,6 +131,7 @@ def test_a_flipped_byte_of_gzip_data_never_goes_unnoticed(at: int, flip: int) ->
     assert {path: file.data for path, file in tree.files.items()} == sample.FILES
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3000), st.binary(max_size=8)), max_size=4))
 def test_a_damaged_tar_gives_a_safe_tree_or_bad_input(edits: list[tuple[int, bytes]]) -> None:
     raw = bytearray(gzip.decompress(sample.make_archive()))
@@ -164,6 +166,7 @@ def test_gzip_of_two_members_and_padding_is_read_whole() -> None:
         gunzip(data + b"more", "t", LIMIT)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=3000), st.integers(1, 40))
 def test_gunzip_undoes_gzip(data: bytes, times: int) -> None:
     assert gunzip(gzip.compress(data * times), "t", 3000 * 40) == data * times
@@ -194,6 +197,7 @@ _NAME = st.text(alphabet="ab.é\udcff ", min_size=1, max_size=60).filter(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(_NAME, st.tuples(st.binary(max_size=600), st.booleans()), max_size=6))
 def test_what_is_written_is_read_back(files: dict[str, tuple[bytes, bool]]) -> None:
     members = [Member("file", f"d/{n}", x, data, "", 0) for n, (data, x) in files.items()]
