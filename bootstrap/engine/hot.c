@@ -53,6 +53,8 @@ typedef struct {
     /* libunicorn */
     int (*reg_read_batch)(void *uc, const int *regs, void **values, int count);
     int (*reg_write_batch)(void *uc, const int *regs, void *const *values, int count);
+    int (*ctl)(void *uc, int control, ...);
+    int64_t remove_cache; /* the control that drops translations of [start, end) */
     /* Python: handles the trap whose arguments are in `args` */
     void (*slow)(void);
     /* registers: number, then six arguments; and the ones to write back */
@@ -128,18 +130,20 @@ EXPORT bool hot_tlb_fill(void *uc, uint64_t addr, int type, tlb_entry *out, hot_
     return false;
 }
 
-/* Host memory behind [addr, addr+size) if it lies in one extent and every page has `need` and none
- * of `avoid`; else null. */
-static uint8_t *span(hot_state *s, uint64_t addr, uint64_t size, int need, int avoid)
+/* Host memory behind [addr, addr+size) if it lies in one extent and every page has `need`; else
+ * null. `fetched` tells whether code was fetched from one of the pages. */
+static uint8_t *span(hot_state *s, uint64_t addr, uint64_t size, int need, int *fetched)
 {
     const hot_extent *e = find(s, addr);
     if (!e || size > e->end - addr)
         return NULL;
     uint64_t first = (addr - e->start) >> PAGE_SHIFT;
     uint64_t last = (addr + size - 1 - e->start) >> PAGE_SHIFT;
-    for (uint64_t i = first; i <= last; i++)
-        if ((e->pages[i] & (need | avoid)) != need)
+    for (uint64_t i = first; i <= last; i++) {
+        if (!(e->pages[i] & need))
             return NULL;
+        *fetched |= e->pages[i] & P_FETCHED;
+    }
     if (need & P_WRITE)
         for (uint64_t i = first; i <= last; i++)
             e->pages[i] |= P_DIRTY;
@@ -155,7 +159,7 @@ static hot_file *file_of(hot_state *s, uint64_t fd, uint64_t need)
     return f && (f->flags & need) ? f : NULL;
 }
 
-static bool do_read(hot_state *s, uint64_t fd, uint64_t buf, uint64_t count, uint64_t *result)
+static bool do_read(void *uc, hot_state *s, uint64_t fd, uint64_t buf, uint64_t count, uint64_t *result)
 {
     hot_file *f = file_of(s, fd, F_READ);
     if (!f || count == 0 || count > MAX_RW)
@@ -165,10 +169,13 @@ static bool do_read(hot_state *s, uint64_t fd, uint64_t buf, uint64_t count, uin
     if (count > left)
         count = left;
     if (count) {
-        uint8_t *to = span(s, buf, count, P_WRITE, P_FETCHED);
+        int fetched = 0;
+        uint8_t *to = span(s, buf, count, P_WRITE, &fetched);
         if (!to)
             return false;
         memcpy(to, n->data + f->offset, count);
+        if (fetched)
+            s->ctl(uc, (int)s->remove_cache, buf, buf + count);
         f->offset += count;
     }
     *result = count;
@@ -184,7 +191,8 @@ static bool do_write(hot_state *s, uint64_t fd, uint64_t buf, uint64_t count, ui
     uint64_t at = (f->flags & F_APPEND) ? n->size : f->offset;
     if (at > n->size || count > n->capacity - at)
         return false;
-    const uint8_t *from = span(s, buf, count, P_READ, 0);
+    int fetched = 0;
+    const uint8_t *from = span(s, buf, count, P_READ, &fetched);
     if (!from)
         return false;
     memcpy(n->data + at, from, count);
@@ -243,7 +251,7 @@ static void trap(void *uc, hot_state *s)
     s->reg_read_batch(uc, s->arg_regs, s->arg_values, (int)s->arg_count);
     uint64_t nr = s->args[0] & s->word_mask, result = 0;
     if (nr == s->nr_read)
-        done = do_read(s, s->args[1], s->args[2], s->args[3], &result);
+        done = do_read(uc, s, s->args[1], s->args[2], s->args[3], &result);
     else if (nr == s->nr_write)
         done = do_write(s, s->args[1], s->args[2], s->args[3], &result);
     else if (nr == s->nr_brk)

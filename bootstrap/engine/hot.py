@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from unicorn import UC_CTL_IO_WRITE, UC_CTL_TB_REMOVE_CACHE
 from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap.abi import i386, x86_64
@@ -59,6 +60,8 @@ class _State(ctypes.Structure):
     _fields_ = (
         ("reg_read_batch", ctypes.c_void_p),
         ("reg_write_batch", ctypes.c_void_p),
+        ("ctl", ctypes.c_void_p),
+        ("remove_cache", ctypes.c_int64),
         ("slow", _SLOW),
         ("arg_regs", ctypes.c_void_p),
         ("result_regs", ctypes.c_void_p),
@@ -175,6 +178,8 @@ class HotCpu:
         )
         state.reg_read_batch = ctypes.cast(uclib.uc_reg_read_batch, ctypes.c_void_p)
         state.reg_write_batch = ctypes.cast(uclib.uc_reg_write_batch, ctypes.c_void_p)
+        state.ctl = ctypes.cast(uclib.uc_ctl, ctypes.c_void_p)
+        state.remove_cache = UC_CTL_IO_WRITE << 30 | 2 << 26 | UC_CTL_TB_REMOVE_CACHE
         self._slow = _SLOW(lambda: slow(state.interrupt))
         state.slow = self._slow
         state.arg_regs = ctypes.addressof(self._registers[0])

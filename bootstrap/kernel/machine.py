@@ -5,7 +5,6 @@ program that only forks, executes and waits cannot tell that from any other orde
 the same on every host.
 """
 
-import posixpath
 import signal
 import threading
 import time
@@ -325,7 +324,7 @@ class Machine:
         return inode, inode.contents()
 
     def _absolute(self, process: Process, path: bytes) -> bytes:
-        return posixpath.normpath(posixpath.join(self.fs.getcwd(process.at), path))
+        return self.fs.absolute(process.at, path)
 
     def _end(self, task: Task, status: int) -> Ended | None:
         process = task.process
