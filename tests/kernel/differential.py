@@ -1,0 +1,222 @@
+"""Runs the guest programs of this folder: on the host's kernel, and emulated.
+
+`python -m tests.kernel.differential` runs them all natively and records what came of it in
+guests/recorded.json, for hosts that cannot run them: do that after changing a guest program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import platform
+import resource
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bootstrap.abi import i386, x86_64
+from bootstrap.engine import Engine
+from bootstrap.kernel.events import Observer
+from bootstrap.kernel.machine import Machine
+from bootstrap.vfs import (
+    Directory,
+    FileSystem,
+    Inode,
+    LowerFile,
+    MemoryLower,
+    RegularFile,
+    Stream,
+    Symlink,
+)
+
+GUESTS = Path(__file__).parent / "guests"
+RECORDED = GUESTS / "recorded.json"
+NUMBERS = {"i386": i386.NUMBERS, "x86_64": x86_64.NUMBERS}
+PROGRAMS = ("io", "files", "names", "stat", "process", "memory", "faults")
+ARGV = ("/guest", "one", "two")
+ENVIRONMENT = {"A": "1"}
+STDIN = b"standard input text\n"
+
+# fmt: off
+_FLAGS = (
+    "-nostdlib", "-static", "-no-pie", "-fno-pic", "-ffreestanding", "-std=gnu11", "-O1",
+    "-fno-stack-protector", "-fno-tree-loop-distribute-patterns", "-fcf-protection=none",
+    "-fno-asynchronous-unwind-tables", "-Wl,--build-id=none", "-Wall", "-Werror",
+    "-Wno-unused-function", "-Wno-int-to-pointer-cast", "-Wno-pointer-to-int-cast",
+)
+# fmt: on
+_WORD_FLAG = {"i386": "-m32", "x86_64": "-m64"}
+
+
+class Outcome(NamedTuple):
+    """What came of one run."""
+
+    status: int
+    """Exit status, or 128 and a signal number more, as a shell tells it."""
+    stdout: list[str]
+    """Lines, latin-1."""
+    tree: dict[str, str]
+    """Path -> mode in octal, and for a file its size and hash, for a link its target."""
+
+
+def compiler_reason() -> str | None:
+    """Why no guest program can be built here; None where one can."""
+    if platform.machine() != "x86_64" or sys.platform != "linux":
+        return f"no compiler for Linux on x86 is looked for on {sys.platform} {platform.machine()}"
+    if shutil.which("gcc") is None:
+        return "no gcc on this host"
+    return None
+
+
+def build(program: str, abi: str, folder: Path) -> bytes:
+    """The ELF file of guests/`program`.c for an ABI. Raises CalledProcessError."""
+    numbers = "".join(f"#define NR_{name} {number}\n" for name, number in NUMBERS[abi].items())
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "numbers.h").write_text(numbers)
+    output = folder / program
+    source = GUESTS / f"{program}.c"
+    command = ["gcc", _WORD_FLAG[abi], *_FLAGS, f"-I{folder}", "-o", str(output), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}:\n{done.stderr}")
+    return output.read_bytes()
+
+
+def native_reason(elf: bytes) -> str | None:
+    """Why this host cannot run a guest program as the tests do; None where it can."""
+    if os.geteuid() != 0:
+        return "the guests run as root in a root directory of their own, and this user is not root"
+    try:
+        _run_native_in(elf, 10)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"this host does not run it: {error}"
+    return None
+
+
+def run_native(elf: bytes) -> Outcome:
+    """Run a guest program on the host's kernel, in a root directory of its own."""
+    return _run_native_in(elf, 60)
+
+
+def _run_native_in(elf: bytes, timeout: float) -> Outcome:
+    # tmpfs is the same everywhere; what lies under /tmp may be any file system.
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=place) as root:
+        os.chmod(root, 0o755)
+        guest = Path(root, "guest")
+        guest.write_bytes(elf)
+        guest.chmod(0o755)
+
+        def enter() -> None:
+            os.chroot(root)
+            os.chdir("/")
+            os.umask(0o022)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            resource.setrlimit(resource.RLIMIT_STACK, (8 << 20, 8 << 20))
+
+        done = subprocess.run(
+            ARGV,
+            input=STDIN,
+            stdout=subprocess.PIPE,
+            preexec_fn=enter,
+            env=ENVIRONMENT,
+            timeout=timeout,
+            check=False,
+        )
+        status = done.returncode if done.returncode >= 0 else 128 - done.returncode
+        return Outcome(status, _lines(done.stdout), _native_tree(Path(root)))
+
+
+def _lines(stdout: bytes) -> list[str]:
+    return stdout.decode("latin-1").split("\n")
+
+
+def _file(mode: int, content: bytes) -> str:
+    return f"{mode:06o} {len(content)} {hashlib.sha256(content).hexdigest()[:16]}"
+
+
+def _native_tree(root: Path) -> dict[str, str]:
+    tree: dict[str, str] = {}
+    for folder, folders, files in os.walk(root):
+        for name in folders + files:
+            path = Path(folder, name)
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                text = f"link {os.readlink(path)}"
+            elif stat.S_ISDIR(mode):
+                text = f"{mode:06o}"
+            else:
+                text = _file(mode, path.read_bytes())
+            tree[path.relative_to(root).as_posix()] = text
+    del tree["guest"]
+    return dict(sorted(tree.items()))
+
+
+def run_emulated(elf: bytes, engine: Engine, observers: Sequence[Observer] = ()) -> Outcome:
+    """Run a guest program in a Machine, on nothing but itself."""
+    fs = FileSystem(MemoryLower({b"/guest": LowerFile(0o755, elf)}))
+    stdin, stdout = io.BytesIO(STDIN), bytearray()
+
+    def write(data: bytes) -> int:
+        stdout.extend(data)
+        return len(data)
+
+    streams = (Stream(read=stdin.read), Stream(write=write), Stream(write=write))
+    machine = Machine(fs, engine, observers=observers)
+    argv = [arg.encode() for arg in ARGV]
+    envp = [f"{name}={value}".encode() for name, value in ENVIRONMENT.items()]
+    ended = machine.run(b"/guest", argv, envp, streams=streams)
+    signal = ended.status & 0x7F
+    status = 128 + signal if signal else ended.status >> 8
+    tree: dict[str, str] = {}
+    _walk(fs.root, "", tree)
+    del tree["guest"]
+    return Outcome(status, _lines(bytes(stdout)), dict(sorted(tree.items())))
+
+
+def _walk(directory: Directory, prefix: str, tree: dict[str, str]) -> None:
+    for name, inode in directory.children():
+        path = prefix + name.decode("latin-1")
+        tree[path] = _describe(inode)
+        if isinstance(inode, Directory):
+            _walk(inode, path + "/", tree)
+
+
+def _describe(inode: Inode) -> str:
+    if isinstance(inode, Symlink):
+        return f"link {inode.target.decode('latin-1')}"
+    if isinstance(inode, RegularFile):
+        return _file(inode.mode, inode.contents())
+    return f"{inode.mode:06o}"
+
+
+def recorded() -> dict[str, dict[str, Outcome]]:
+    """Program -> ABI -> what came of it on the host where it was recorded."""
+    raw: dict[str, Any] = json.loads(RECORDED.read_text())
+    return {
+        program: {abi: Outcome(**outcome) for abi, outcome in by_abi.items()}
+        for program, by_abi in raw["outcomes"].items()
+    }
+
+
+def _record() -> None:
+    outcomes: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for program in PROGRAMS:
+            outcomes[program] = {
+                abi: run_native(build(program, abi, Path(folder, abi)))._asdict() for abi in NUMBERS
+            }
+    record = {"kernel": f"{platform.system()} {platform.release()}", "outcomes": outcomes}
+    RECORDED.write_text(json.dumps(record, indent=0, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    _record()

@@ -1,0 +1,92 @@
+"""Guest programs give the same output, exit status and files emulated as on a real kernel."""
+
+from __future__ import annotations
+
+import re
+from itertools import zip_longest
+from pathlib import Path
+
+import pytest
+
+from bootstrap.engine import Engine, default_engine
+from bootstrap.kernel.row import Support
+from bootstrap.kernel.table import table_for
+from tests.kernel import differential
+from tests.kernel.differential import Outcome
+
+ABIS = tuple(differential.NUMBERS)
+
+
+class Built:
+    """Builds each guest once, and runs it natively once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._elfs: dict[tuple[str, str], bytes] = {}
+        self._native: dict[str, str | None] = {}
+
+    def elf(self, program: str, abi: str) -> bytes:
+        key = (program, abi)
+        if key not in self._elfs:
+            self._elfs[key] = differential.build(program, abi, self._folder / abi)
+        return self._elfs[key]
+
+    def native_reason(self, abi: str) -> str | None:
+        if abi not in self._native:
+            self._native[abi] = differential.native_reason(self.elf("faults", abi))
+        return self._native[abi]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    reason = differential.compiler_reason()
+    if reason is not None:
+        pytest.skip(f"guest programs cannot be built: {reason}")
+    return Built(tmp_path_factory.mktemp("guests"))
+
+
+@pytest.fixture(scope="module", params=["default", "python"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """The default engine (native hot path, where it was built), and the pure Python path."""
+    found = default_engine()
+    return found.in_python() if request.param == "python" else found
+
+
+@pytest.mark.parametrize("abi", ABIS)
+@pytest.mark.parametrize("program", differential.PROGRAMS)
+def test_emulated_is_as_recorded(built: Built, engine: Engine, program: str, abi: str) -> None:
+    outcome = differential.run_emulated(built.elf(program, abi), engine)
+    assert_same(outcome, differential.recorded()[program][abi])
+
+
+@pytest.mark.parametrize("abi", ABIS)
+@pytest.mark.parametrize("program", differential.PROGRAMS)
+def test_native_is_as_recorded(built: Built, program: str, abi: str) -> None:
+    reason = built.native_reason(abi)
+    if reason is not None:
+        pytest.skip(f"{abi} guests cannot be run natively: {reason}")
+    outcome = differential.run_native(built.elf(program, abi))
+    assert_same(outcome, differential.recorded()[program][abi])
+
+
+def assert_same(outcome: Outcome, expected: Outcome) -> None:
+    differing = [
+        f"line {number}: {here!r}, and a real kernel {there!r}"
+        for number, (here, there) in enumerate(
+            zip_longest(outcome.stdout, expected.stdout, fillvalue="nothing"), 1
+        )
+        if here != there
+    ]
+    assert not differing
+    assert outcome.status == expected.status
+    assert outcome.tree == expected.tree
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_every_implemented_call_is_exercised(abi: str) -> None:
+    sources = "".join(path.read_text() for path in sorted(differential.GUESTS.glob("*.[ch]")))
+    called = set(re.findall(r"\b(?:CALL|RUN|AT|PREAD|PWRITE)\((\w+)", sources))
+    called |= set(re.findall(r"\bSTAT\([01], (\w+)", sources))
+    called |= set(re.findall(r"\bNR_(\w+)", sources))
+    implemented = {row.name for row in table_for(abi).values() if row.level is not Support.REFUSED}
+    assert implemented <= called
