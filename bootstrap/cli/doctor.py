@@ -1,0 +1,260 @@
+"""``bootstrap doctor``: what is there, and whether it can be used.  It starts no program."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bootstrap.errors import BootstrapError
+
+SCHEMA = 1
+_PACKAGES = ("unicorn", "capstone", "pyelftools", "platformdirs")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's options; imports nothing heavy."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="say what is installed, cached and possible here",
+        description="Say what is there: engine and hot path, versions, the cache and the releases"
+        " in it, the embedded sources, and what this host could run natively.",
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the same as JSON ('-': standard output)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the findings; 0 when a run could start here, 2 when something needs mending.
+
+    Raises BadInput when the JSON cannot be written.
+    """
+    found = examine()
+    out = sys.stderr if args.json == "-" else sys.stdout
+    for line in found.lines():
+        print(line, file=out)
+    if args.json is not None:
+        from bootstrap.cli.output import write_text
+
+        write_text(args.json, json.dumps(found.to_json(), indent=2) + "\n")
+    return 2 if found.problems else 0
+
+
+@dataclass(frozen=True)
+class Cached:
+    """A release in the cache; ``digest`` is its tree digest, None when it cannot be used."""
+
+    release: str
+    digest: str | None
+    files: int
+
+
+@dataclass(frozen=True)
+class Native:
+    """Whether this host's own kernel runs an architecture's Linux programs, and how one knows."""
+
+    arch: str
+    possible: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the doctor found; ``problems`` are what has to be mended before a run can start."""
+
+    version: str
+    place: str
+    python: str
+    host: str
+    packages: dict[str, str | None]
+    engine: dict[str, str] | None
+    cache: str
+    cached: tuple[Cached, ...]
+    known: tuple[str, ...]
+    embedded: tuple[str, ...]
+    native: tuple[Native, ...]
+    problems: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The same, for machines."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    def lines(self) -> list[str]:
+        """The same, for people."""
+        rows = [
+            ("bootstrap", f"{self.version}, in {self.place}"),
+            ("python", f"{self.python} on {self.host}"),
+            ("packages", ", ".join(f"{n} {v or 'MISSING'}" for n, v in self.packages.items())),
+        ]
+        if self.engine is None:
+            rows.append(("engine", "cannot be used (see below)"))
+        else:
+            rows.append(("engine", f"{self.engine['name']} {self.engine['version']}"))
+            hot, reason = self.engine["hot_path"], self.engine["hot_path_reason"]
+            rows.append(("hot path", f"{hot} ({reason})"))
+        rows.append(("cache", self.cache))
+        for item in self.cached:
+            state = "cannot be used (see below)"
+            if item.digest is not None:
+                state = f"verified, {item.files} files, tree digest {item.digest}"
+            rows.append(("", f"{item.release}: {state}"))
+        if not self.cached:
+            rows.append(("", "no release yet; bootstrap fetch stage0-posix gets one"))
+        rows.append(("known", ", ".join(self.known) or "no release"))
+        rows.append(("embedded", ", ".join(self.embedded) or "nothing"))
+        for native in self.native:
+            can = "runs natively" if native.possible else "does not run natively"
+            label = "host" if native is self.native[0] else ""
+            rows.append((label, f"{native.arch}: {can} ({native.why})"))
+        lines = [f"{name:<10} {text}" for name, text in rows]
+        return lines + [f"problem: {problem}" for problem in self.problems]
+
+
+def examine() -> Findings:
+    """Look at everything; a room that fails becomes a problem, never an exception."""
+    import bootstrap
+
+    problems: list[str] = []
+    return Findings(
+        version=bootstrap.__version__,
+        place=str(Path(bootstrap.__file__).resolve().parent),
+        python=platform.python_version(),
+        host=f"{platform.system()} {platform.machine()}",
+        packages=_packages(problems),
+        engine=_engine(problems),
+        cache=_cache_place(),
+        cached=_cached(problems),
+        known=_known(problems),
+        embedded=_embedded(problems),
+        native=native_architectures(platform.system(), platform.machine()),
+        problems=tuple(problems),
+    )
+
+
+def _packages(problems: list[str]) -> dict[str, str | None]:
+    from importlib import metadata
+
+    versions: dict[str, str | None] = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+            problems.append(f"{name} is not installed: pip install {name}, or install again")
+    return versions
+
+
+def _engine(problems: list[str]) -> dict[str, str] | None:
+    from bootstrap.engine import describe
+
+    try:
+        return describe()
+    # ImportError: no Unicorn; OSError: a library in it that this host cannot load.
+    except (BootstrapError, ImportError, OSError) as error:
+        problems.append(f"the engine cannot be used: {error}")
+        return None
+
+
+def _cache_place() -> str:
+    from bootstrap.sources.cache import VARIABLE, cache_root
+
+    try:
+        return str(cache_root())
+    except ImportError:
+        return f"unknown without platformdirs; {VARIABLE} can name it"
+
+
+def _cached(problems: list[str]) -> tuple[Cached, ...]:
+    from bootstrap.sources.cache import Cache
+
+    try:
+        cache = Cache()
+    except ImportError:
+        return ()
+    found = []
+    for release in cache.releases():
+        try:
+            tree = cache.load(release)
+        except BootstrapError as error:
+            problems.append(str(error))
+            found.append(Cached(release, None, 0))
+        else:
+            if tree is not None:
+                found.append(Cached(release, tree.digest, len(tree.files)))
+    return tuple(found)
+
+
+def _known(problems: list[str]) -> tuple[str, ...]:
+    from bootstrap.catalogue import RELEASES, architectures, releases
+
+    try:
+        return tuple(
+            f"{RELEASES} {release} ({', '.join(architectures(RELEASES, release))})"
+            for release in releases()
+        )
+    except BootstrapError as error:
+        problems.append(str(error))
+        return ()
+
+
+def _embedded(problems: list[str]) -> tuple[str, ...]:
+    """The embedded sources that are whole, each with how many files it has."""
+    from bootstrap.catalogue import EMBEDDED, all_steps
+    from bootstrap.sources import check_materials, embedded_source
+
+    whole = []
+    try:
+        for step in all_steps():
+            if step.name != EMBEDDED:
+                continue
+            tree = embedded_source(step)
+            report = check_materials(tree, step)
+            if report.whole:
+                whole.append(f"{step.arch} ({len(tree.files)} files, verified)")
+            else:
+                problems.extend(f"the embedded sources: {line}" for line in report.lines())
+    except BootstrapError as error:
+        problems.append(str(error))
+    return tuple(whole)
+
+
+_MACHINES = {
+    "x86_64": ("x86", "AMD64"),
+    "amd64": ("x86", "AMD64"),
+    "i386": ("x86",),
+    "i486": ("x86",),
+    "i586": ("x86",),
+    "i686": ("x86",),
+    "aarch64": ("AArch64",),
+    "arm64": ("AArch64",),
+    "riscv64": ("riscv64",),
+}
+_TO_JUDGE = ("x86", "AMD64", "AArch64", "riscv64", "riscv32")
+
+# arch/x86/entry/vdso/vdso32-setup.c: a 64-bit kernel has this file when it was built to run
+# 32-bit programs. It can still be told at boot not to (ia32_emulation=0), which nothing shows
+# short of starting one.
+_IA32 = Path("/proc/sys/abi/vsyscall32")
+
+
+def native_architectures(system: str, machine: str, ia32: Path = _IA32) -> tuple[Native, ...]:
+    """What a host could run without emulation, judged by its name only (platform.machine())."""
+    runs = _MACHINES.get(machine.lower(), ())
+    found = []
+    for arch in _TO_JUDGE:
+        if system != "Linux":
+            found.append(Native(arch, False, f"{system} does not run Linux programs"))
+        elif arch not in runs:
+            found.append(Native(arch, False, f"the processor is {machine}"))
+        elif arch == "x86" and "AMD64" in runs:
+            there = ia32.exists()
+            why = "the kernel runs 32-bit programs" if there else f"{ia32} is not there"
+            found.append(Native(arch, there, why))
+        else:
+            found.append(Native(arch, True, f"the processor is {machine}"))
+    return tuple(found)

@@ -1,0 +1,129 @@
+"""The doctor tells the truth about what is there, and what is not."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from bootstrap.cli import doctor
+from bootstrap.errors import BadInput
+
+
+def call(*options: str) -> int:
+    parser = argparse.ArgumentParser()
+    doctor.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["doctor", *options])
+    status = args.run(args)
+    assert isinstance(status, int)
+    return status
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("BOOTSTRAP_CACHE", str(cache))
+    return cache
+
+
+def test_a_sound_installation(capsys: pytest.CaptureFixture[str], empty_cache: Path) -> None:
+    assert call() == 0
+    out = capsys.readouterr().out
+    assert "unicorn 2.1.4" in out
+    assert "hot path" in out
+    assert str(empty_cache) in out
+    assert "bootstrap fetch stage0-posix" in out
+    assert "x86 (2 files, verified)" in out
+    assert "problem" not in out
+    assert not empty_cache.exists()
+
+
+def test_json_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--json", "-") == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert found["schema"] == 1
+    assert found["engine"]["version"] == "2.1.4"
+    assert found["engine"]["hot_path"] in ("native", "python")
+    assert found["problems"] == []
+    assert "unicorn 2.1.4" in captured.err
+
+
+def test_json_into_a_file(tmp_path: Path) -> None:
+    assert call("--json", str(tmp_path / "doctor.json")) == 0
+    assert json.loads((tmp_path / "doctor.json").read_text())["schema"] == 1
+
+
+def test_a_damaged_cache_is_named(capsys: pytest.CaptureFixture[str], empty_cache: Path) -> None:
+    release = empty_cache / "stage0-posix" / "1.9.1"
+    release.mkdir(parents=True)
+    (release / "manifest.json").write_text("{}")
+    assert call() == 2
+    out = capsys.readouterr().out
+    assert "1.9.1: cannot be used" in out
+    assert f"problem: the cache of release 1.9.1 in {release}" in out
+
+
+def test_a_missing_package_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = metadata.version
+
+    def without_capstone(name: str) -> str:
+        if name == "capstone":
+            raise metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(metadata, "version", without_capstone)
+    assert call() == 2
+    out = capsys.readouterr().out
+    assert "capstone MISSING" in out
+    assert "problem: capstone is not installed: pip install capstone" in out
+
+
+@pytest.mark.parametrize("error", [BadInput("it is old"), ImportError("it is gone")])
+def test_an_unusable_engine_is_a_problem_not_a_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail() -> dict[str, str]:
+        raise error
+
+    monkeypatch.setattr("bootstrap.engine.describe", fail)
+    assert call() == 2
+    assert f"problem: the engine cannot be used: {error}" in capsys.readouterr().out
+
+
+def test_it_starts_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("the doctor started a program")
+
+    monkeypatch.setattr(subprocess, "Popen", fail)
+    monkeypatch.setattr("os.fork", fail)
+    assert call() == 0
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "ia32", "archs"),
+    [
+        ("Linux", "x86_64", True, ["x86", "AMD64"]),
+        ("Linux", "x86_64", False, ["AMD64"]),
+        ("Linux", "i686", False, ["x86"]),
+        ("Linux", "aarch64", False, ["AArch64"]),
+        ("Linux", "riscv64", False, ["riscv64"]),
+        ("Linux", "s390x", False, []),
+        ("Darwin", "x86_64", False, []),
+        ("FreeBSD", "amd64", False, []),
+    ],
+)
+def test_what_a_host_runs_natively(
+    tmp_path: Path, system: str, machine: str, ia32: bool, archs: list[str]
+) -> None:
+    sysctl = tmp_path / "vsyscall32"
+    if ia32:
+        sysctl.touch()
+    found = doctor.native_architectures(system, machine, sysctl)
+    assert [native.arch for native in found if native.possible] == archs

@@ -1,0 +1,61 @@
+"""The rooms and what may import what: docs/architecture.md, checked by import-linter.
+
+`make lint` runs the contracts of pyproject.toml. Here: that each of them can fail at all.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+BREACHES = {
+    "languages": "import bootstrap.vfs",
+    "verify": "import bootstrap.kernel",
+    "abi": "import bootstrap.kernel",
+    "vfs": "import bootstrap.engine",
+    "kernel": "import unicorn",
+    "engine": "import bootstrap.verify",
+    "sources": "import subprocess",
+    "trace": "import bootstrap.cli",
+    "catalogue": "import lief",
+    "cli": "import textual",
+}
+
+
+@pytest.fixture(scope="module")
+def package(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("contract")
+    skip = shutil.ignore_patterns("__pycache__", "_hot*")
+    shutil.copytree(checkout / "bootstrap", folder / "bootstrap", ignore=skip)
+    shutil.copy(checkout / "pyproject.toml", folder)
+    return folder
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    return subprocess.run(
+        [sys.executable, "-c", command, "--no-cache"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_each_breach_of_the_contract_is_seen(package: Path) -> None:
+    pytest.importorskip("importlinter")
+    with open(package / "pyproject.toml", "rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    for room, statement in BREACHES.items():
+        (package / "bootstrap" / room / "breach.py").write_text(f"{statement}\n")
+    result = lint(package)
+    assert result.returncode == 1, result.stdout + result.stderr
+    kept = [c["name"] for c in contracts if f"{c['name']} KEPT" in result.stdout]
+    assert kept == []
+    for room in BREACHES:
+        assert f"bootstrap.{room}.breach" in result.stdout

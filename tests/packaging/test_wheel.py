@@ -1,0 +1,80 @@
+"""A wheel carries the data folders, and an installation from it finds them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+SOURCES = ("bootstrap", "seeds", "steps", "pyproject.toml", "setup.py", "LICENSE", "README.md")
+
+PROBE = """
+import hashlib, os, sys
+import bootstrap
+from bootstrap.catalogue import all_steps, data_dir, find
+from bootstrap.sources import check_materials, embedded_source
+assert bootstrap.__file__.startswith(sys.argv[1]), bootstrap.__file__
+assert str(data_dir("steps")).startswith(sys.argv[1]), data_dir("steps")
+step = find("embedded", None, "x86")
+tree = embedded_source(step)
+assert check_materials(tree, step).whole
+print(len(all_steps()), hashlib.sha256(tree.files["hex0-seed"].data).hexdigest())
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("setuptools", "74.1", "building a wheel here needs setuptools 74.1")
+    # Built from a copy: setuptools leaves build/ and *.egg-info where it works.
+    copy = tmp_path_factory.mktemp("checkout")
+    for name in SOURCES:
+        source = checkout / name
+        if source.is_dir():
+            skip = shutil.ignore_patterns("__pycache__", "_hot*")
+            shutil.copytree(source, copy / name, ignore=skip)
+        else:
+            shutil.copy(source, copy / name)
+    build = "import sys, setuptools.build_meta as b; print(b.build_wheel(sys.argv[1]))"
+    built = subprocess.run(
+        [sys.executable, "-c", build, "dist"], cwd=copy, capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, built.stderr
+    (found,) = (copy / "dist").glob("*.whl")
+    return found
+
+
+def test_the_wheel_carries_seeds_and_steps(wheel: Path, checkout: Path) -> None:
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    for kind in ("seeds", "steps"):
+        files = [path for path in (checkout / kind).rglob("*") if path.is_file()]
+        assert files
+        for file in files:
+            assert f"bootstrap/_data/{file.relative_to(checkout).as_posix()}" in inside
+
+
+def test_the_wheel_carries_the_whole_package_and_its_licence(wheel: Path, checkout: Path) -> None:
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    for file in (checkout / "bootstrap").rglob("*.py"):
+        assert file.relative_to(checkout).as_posix() in inside
+    assert "bootstrap/py.typed" in inside
+    assert any(name.endswith("/licenses/LICENSE") for name in inside)
+
+
+def test_the_wheel_is_not_bound_to_a_version_of_python(wheel: Path) -> None:
+    assert wheel.name.split("-")[2:4] == ["py3", "none"]
+
+
+def test_an_installation_finds_its_data(wheel: Path, tmp_path: Path) -> None:
+    # What pip does with a wheel, without its network: unpack into a folder of the import path.
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    found = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{PROBE}",
+         str(tmp_path)],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.split()[1].startswith("f74dcf9c")
