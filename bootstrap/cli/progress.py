@@ -97,8 +97,7 @@ class Progress(BaseObserver):
         self._building = ""
         self._building_since = self._started
         self._program = ""
-        self._cwd: dict[int, str] = {}
-        self._writing: dict[int, list[str]] = {}
+        self._writing: dict[int, dict[str, None]] = {}
         self._shown = ""
         self._best_share = 0.0
 
@@ -122,7 +121,7 @@ class Progress(BaseObserver):
             return
         path = tree_path(normal_path(guest_path))
         if path in self._weights:
-            self._writing.setdefault(pid, []).append(path)
+            self._writing.setdefault(pid, {})[path] = None
             if path not in self._finished:
                 self._begin(path)
 
@@ -149,7 +148,7 @@ class Progress(BaseObserver):
         self._silent = True
 
     def share(self) -> float:
-        """Share of the work done, 0 to 1; never falls, and is 1 when all that has a weight is made."""
+        """Share of the work done, 0 to 1; never falls; 1 when all that has a weight is made."""
         if self._total <= 0:
             return 0.0
         done = self._finished_weight
@@ -177,7 +176,7 @@ class Progress(BaseObserver):
             self._building_since = self._clock()
 
     def _end_of_program(self, pid: int) -> None:
-        for path in self._writing.pop(pid, []):
+        for path in self._writing.pop(pid, {}):
             if path in self._finished:
                 continue
             self._finished.add(path)

@@ -8,9 +8,13 @@ import posixpath
 from dataclasses import dataclass, field
 
 from bootstrap.abi.flags import O_ACCMODE, O_RDONLY, O_TRUNC, O_WRONLY
+from bootstrap.errors import GuestFailed
 from bootstrap.kernel.events import BaseObserver, ExecEvent
 from bootstrap.trace.model import FileVersion, ProcessRecord, guest_text, normal_path
 from bootstrap.vfs.inode import Inode, RegularFile
+
+MAX_VERSIONS = 500_000
+"""File versions in one record, some hundred MB; a whole bootstrap has about two thousand."""
 
 
 @dataclass(slots=True)
@@ -30,6 +34,8 @@ class _Program:
     record: ProcessRecord
     index: int | None = None
     outputs: list[_Output] = field(default_factory=list)
+    known: set[tuple[str, str]] = field(default_factory=set)
+    """Path and hash of what it has read."""
 
 
 class Provenance(BaseObserver):
@@ -37,13 +43,15 @@ class Provenance(BaseObserver):
 
     Call `finish` when the run is over, however it ended: it notes what programs that never came to
     their end had written. A forked child that only execs is not a program of its own.
+    A guest that makes more than `max_versions` file versions ends with GuestFailed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_versions: int = MAX_VERSIONS) -> None:
         self.records: list[ProcessRecord] = []
         self._running: dict[int, _Program] = {}
         self._ordinals: dict[int, int] = {}
         self._clock = 0
+        self._max_versions = max_versions
         # By inode number, which the file system gives out once and never again.
         self._credited: dict[int, int] = {}
         self._last_writer: dict[int, ProcessRecord] = {}
@@ -58,6 +66,7 @@ class Provenance(BaseObserver):
 
     def finish(self) -> None:
         """Credit what still running programs have written so far; their status stays None."""
+        self._max_versions = 0
         for program in list(self._running.values()):
             self._credit(program)
 
@@ -68,10 +77,12 @@ class Provenance(BaseObserver):
         parent = self._running[parent_pid]
         self._credit(parent)
         self._enter(parent)
+        ordinal = self._ordinals.get(child_pid, -1) + 1
+        self._ordinals[child_pid] = ordinal
         record = ProcessRecord(
             pid=child_pid,
             ppid=parent_pid,
-            ordinal=self._ordinals.setdefault(child_pid, 0),
+            ordinal=ordinal,
             exe=parent.record.exe,
             argv=parent.record.argv,
             cwd=parent.record.cwd,
@@ -119,7 +130,7 @@ class Provenance(BaseObserver):
         if access != O_WRONLY and not flags & O_TRUNC and not self._is_own(program, inode):
             version = self._version(name, inode)
             if access == O_RDONLY or version.size:
-                self._add_read(program.record, version)
+                self._add_read(program, version)
         if access != O_RDONLY:
             self._credited.setdefault(inode.ino, inode.version)
             fresh = bool(flags & O_TRUNC) or inode.size == 0
@@ -127,12 +138,22 @@ class Provenance(BaseObserver):
             program.outputs = [o for o in program.outputs if o.inode is not inode]
             program.outputs.append(_Output(name, inode, fresh))
 
+    def on_unlink(self, pid: int, guest_path: bytes) -> None:
+        """What was written under the name stays written; a file without a name is let go."""
+        inode = self._at_path.pop(normal_path(guest_path), None)
+        if inode is not None and inode.links == 0:
+            self._credit(self._running[pid])
+            self._forget(inode)
+
     def on_rename(self, pid: int, old: bytes, new: bytes) -> None:
         """The new name is an output of the program that gave it, made from the old one."""
         program = self._running[pid]
         self._enter(program)
         self._credit(program)
         old_name, new_name = normal_path(old), normal_path(new)
+        replaced = self._at_path.get(new_name)
+        if replaced is not None and replaced.links == 0:
+            self._forget(replaced)
         for name in sorted(self._at_path):
             if name != old_name and not name.startswith(old_name + "/"):
                 continue
@@ -140,7 +161,7 @@ class Provenance(BaseObserver):
             moved = posixpath.normpath(new_name + name[len(old_name) :])
             self._at_path[moved] = inode
             if not self._is_own(program, inode):
-                self._add_read(program.record, self._version(name, inode))
+                self._add_read(program, self._version(name, inode))
             self._add_write(program.record, moved, inode)
             for other in self._running.values():
                 for output in other.outputs:
@@ -164,6 +185,11 @@ class Provenance(BaseObserver):
 
     def _version(self, path: str, inode: RegularFile) -> FileVersion:
         self._clock += 1
+        if self._clock == self._max_versions:
+            raise GuestFailed(
+                f"the guest opened files more than {self._max_versions:,} times; the last was "
+                f"{path}. The record of a run holds no more"
+            )
         return FileVersion(path, inode.sha256(), inode.size, self._clock)
 
     def _is_own(self, program: _Program, inode: RegularFile) -> bool:
@@ -191,6 +217,15 @@ class Provenance(BaseObserver):
         record.writes.append(self._version(path, inode))
 
     @staticmethod
-    def _add_read(record: ProcessRecord, version: FileVersion) -> None:
-        if all(r.path != version.path or r.sha256 != version.sha256 for r in record.reads):
-            record.reads.append(version)
+    def _add_read(program: _Program, version: FileVersion) -> None:
+        key = (version.path, version.sha256)
+        if key not in program.known:
+            program.known.add(key)
+            program.record.reads.append(version)
+
+    def _forget(self, inode: RegularFile) -> None:
+        """The file has lost its last name: nobody can open it any more."""
+        for program in self._running.values():
+            program.outputs = [o for o in program.outputs if o.inode is not inode]
+        self._credited.pop(inode.ino, None)
+        self._last_writer.pop(inode.ino, None)

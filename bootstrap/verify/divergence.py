@@ -154,20 +154,18 @@ def changed_materials(
             if known and known != version.sha256 and lineage.source_of(version) is None:
                 read.setdefault(path, version.sha256)
     changed = sorted({*materials.changed, *read})
-    if not changed:
-        return ()
     first: dict[str, str] = {}
-    for artifact in artifacts:
-        if artifact.path in writers:
-            for path in lineage.origins(writers[artifact.path]):
-                first.setdefault(path, artifact.path)
+    for path in changed:
+        reached = lineage.reached_by(path)
+        made = (a.path for a in artifacts if writers.get(a.path) in reached)
+        first[path] = next(made, "")
     return tuple(
         ChangedMaterial(
             path=path,
             seed=path in materials.seeds,
             expected=materials.known.get(path),
             sha256=read.get(path),
-            first_artifact=first.get(path),
+            first_artifact=first[path] or None,
         )
         for path in changed
     )

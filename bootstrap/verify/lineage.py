@@ -44,6 +44,18 @@ class Lineage:
                 self._by_content.setdefault(write.sha256, []).append(written)
         for found in (*self._by_version.values(), *self._by_content.values()):
             found.sort(key=lambda w: w.order)
+        self._readers_of_path: dict[str, list[tuple[int, FileVersion]]] = {}
+        self._users: dict[int, list[tuple[int, FileVersion]]] = {}
+        self._children: dict[int, list[int]] = {}
+        for index, record in enumerate(records):
+            if record.started_by is not None:
+                self._children.setdefault(record.started_by, []).append(index)
+            for version in record.inputs:
+                path = tree_path(version.path)
+                self._readers_of_path.setdefault(path, []).append((index, version))
+                source = self.source_of(version)
+                if source is not None:
+                    self._users.setdefault(source, []).append((index, version))
 
     def writer(self, path: str, sha256: str) -> Written | None:
         """The last program that gave the tree path this content."""
@@ -156,37 +168,33 @@ class Lineage:
             step = came_from[step]
         return tuple(reversed(path))
 
-    def origins(self, index: int) -> dict[str, str]:
-        """Every file of the release that reached this program, with the content read.
+    def reached_by(self, path: str) -> frozenset[int]:
+        """Every program that this file of the release reached.
 
-        Through its inputs, through what made those, and through the programs that drove it.
+        By reading it, by what such a program made, or by a command from such a program, given after
+        it had been reached.
         """
-        start: tuple[int, int | None] = (index, None)
-        seen = {start}
-        queue = deque([start])
-        found: dict[str, str] = {}
+        since: dict[int, int] = {}
+        queue: deque[int] = deque()
+
+        def reach(index: int, moment: int) -> None:
+            if index not in since or moment < since[index]:
+                since[index] = moment
+                queue.append(index)
+
+        for index, version in self._readers_of_path.get(path, ()):
+            if self.source_of(version) is None:
+                reach(index, version.order)
         while queue:
-            at, before = queue.popleft()
-            record = self.records[at]
-            following: list[tuple[int, int | None]] = list(self.drivers(at))
-            for version in record.inputs:
-                if before is not None and version.order >= before:
-                    continue
-                source = self.source_of(version)
-                path = tree_path(version.path)
-                if source is not None:
-                    following.append((source, None))
-                elif path in self.materials.known:
-                    found[path] = version.sha256
-            fresh = [step for step in following if step not in seen]
-            seen.update(fresh)
-            queue.extend(fresh)
-        return found
+            at = queue.popleft()
+            for index, version in self._users.get(at, ()):
+                reach(index, version.order)
+            for child in self._children.get(at, ()):
+                started = self.records[child].exe.order
+                if since[at] <= started:
+                    reach(child, started)
+        return frozenset(since)
 
     def consumers(self, path: str, sha256: str) -> list[int]:
         """Programs that read this content under this tree path (or ran it)."""
-        return [
-            index
-            for index, record in enumerate(self.records)
-            if any(tree_path(v.path) == path and v.sha256 == sha256 for v in record.inputs)
-        ]
+        return [i for i, v in self._readers_of_path.get(path, ()) if v.sha256 == sha256]

@@ -14,6 +14,8 @@ from bootstrap.verify.report import Artifact, Divergence, Goodness, Producer, Re
 from bootstrap.verify.words import count, some
 
 SHORT_HASH = 12
+# More good inputs than this are summed up on a terminal; a pipe and the JSON get them all.
+MANY_INPUTS = 12
 _MARKS: dict[Status | Goodness, tuple[str, str, str]] = {
     # status: (mark, mark where the encoding has only ASCII, colour)
     "match": ("✓", "ok", "32"),
@@ -164,11 +166,13 @@ def _table(page: _Page, title: str, artifacts: Sequence[Artifact]) -> None:
     """One row per artifact; hashes in full where all columns have room, else their beginnings."""
     if not artifacts:
         return
-    page.heading(title)
+    origins = {a.expected_from for a in artifacts}
+    shared = len(origins) == 1 and len(artifacts) > 1
+    page.heading(f"{title} ({origins.pop()})" if shared and None not in origins else title)
     name_width = max(len(visible(a.path)) for a in artifacts)
     sizes = ["" if a.size is None else f"{a.size:,}" for a in artifacts]
     size_width = max(len(s) for s in sizes)
-    from_width = max(len(a.expected_from or "") for a in artifacts)
+    from_width = 0 if shared else max(len(a.expected_from or "") for a in artifacts)
     room = None if page.width is None else page.width - 5 - page.mark_width - name_width
     with_size = room is None or room >= size_width + 2 + SHORT_HASH + 1
     full = room is None or room >= size_width + 2 + 64 + 2 + from_width
@@ -176,10 +180,12 @@ def _table(page: _Page, title: str, artifacts: Sequence[Artifact]) -> None:
         row = f"  {page.mark(artifact.status)} {visible(artifact.path):<{name_width}}"
         row += f"  {size:>{size_width}}" if with_size else ""
         row += f"  {_hash(artifact.sha256, full)}"
-        if artifact.status == "match":
-            came = f"  {artifact.expected_from}"
-            used = size_width + 2 + SHORT_HASH + 1 + len(came)
-            row += came if full or room is None or used <= room else ""
+        if artifact.status == "match" and not shared:
+            used = size_width + 2 + SHORT_HASH + 1 + 2
+            for came in (artifact.expected_from, artifact.expectations[0].from_):
+                if came and (full or room is None or used + len(came) <= room):
+                    row += f"  {came}"
+                    break
         page.line(row)
         if artifact.status in ("mismatch", "missing"):
             torn = len({e.sha256 for e in artifact.expectations}) > 1
@@ -243,8 +249,9 @@ def _first_divergence(page: _Page, divergence: Divergence) -> None:
     artifact = divergence.artifact
     page.heading(f"First divergence: {visible(artifact.path)}")
     page.labelled("got", f"{artifact.sha256}")
-    for value in artifact.expectations:
-        page.labelled("expected", f"{value.sha256} ({value.from_})")
+    for sha256 in dict.fromkeys(e.sha256 for e in artifact.expectations):
+        origin = " and ".join(e.from_ for e in artifact.expectations if e.sha256 == sha256)
+        page.labelled("expected", f"{sha256} ({origin})")
     if divergence.step is not None:
         _step(page, "written by", divergence.step, everything=True)
     for step in divergence.drivers:
@@ -258,6 +265,10 @@ def _first_divergence(page: _Page, divergence: Divergence) -> None:
 def _step(page: _Page, label: str, step: Step, *, everything: bool) -> None:
     _process(page, label, step.producer)
     inputs = [i for i in step.inputs if everything or i.state != "good"]
+    good = [i for i in inputs if i.state == "good" and i.role == "file"]
+    many = page.width is not None and len(good) > MANY_INPUTS
+    if many:
+        inputs = [i for i in inputs if i not in good]
     if not inputs:
         return
     name_width = max(len(visible(i.path)) for i in inputs)
@@ -273,6 +284,8 @@ def _step(page: _Page, label: str, step: Step, *, everything: bool) -> None:
             page.line(row)
             if judged.state != "good":
                 page.wrapped(why, indent=8)
+    if many:
+        page.wrapped(f"{page.mark('good')} {len(good)} files, all good (hashes: --json)", indent=4)
 
 
 def _process(page: _Page, label: str, producer: Producer) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import pytest
 
 from bootstrap.abi.flags import O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
+from bootstrap.errors import GuestFailed
 from bootstrap.kernel.events import ExecEvent
 from bootstrap.trace.model import ProcessRecord, guest_text, normal_path
 from bootstrap.trace.provenance import Provenance
@@ -65,8 +66,12 @@ class Guest:
     def exit(self, pid: int, status: int = 0) -> None:
         self.seen.on_exit(pid, status, 10)
 
+    def unlink(self, pid: int, path: bytes) -> None:
+        self.fs.unlink(self.at, path)
+        self.seen.on_unlink(pid, path)
+
     def rename(self, pid: int, old: bytes, new: bytes) -> None:
-        self.fs.rename(self.at, old, new)
+        self.fs.rename(self.at, old, self.at, new)
         self.seen.on_rename(pid, old, new)
 
 
@@ -297,6 +302,64 @@ def test_renaming_ones_own_open_file_moves_the_output(guest: Guest) -> None:
     (record,) = guest.seen.records
     assert reads(record) == []
     assert writes(record)[-1] == ("/final", sha(b"made"))
+
+
+def test_a_rename_over_a_file_replaces_what_is_known_of_it(guest: Guest) -> None:
+    guest.create(1, b"/old").write(b"to be replaced")
+    guest.create(1, b"/new").write(b"stays")
+    guest.rename(1, b"/new", b"/old")
+    guest.exit(1)
+    (record,) = guest.seen.records
+    assert writes(record)[-1] == ("/old", sha(b"stays"))
+    assert ("/old", sha(b"to be replaced")) in writes(record)
+
+
+def test_a_removed_file_was_still_written_and_read(guest: Guest) -> None:
+    """The compiler driver removes its temporary files; the way back leads through them."""
+    guest.fork(1, 2)
+    guest.exec(2, b"/bin/tool")
+    guest.create(2, b"/tmp").write(b"temporary")
+    guest.exit(2)
+    guest.fork(1, 3)
+    guest.exec(3, b"/bin/tool")
+    guest.open(3, b"/tmp")
+    guest.exit(3)
+    guest.unlink(1, b"/tmp")
+    guest.exit(1)
+    _, writer, reader = guest.seen.records
+    assert writes(writer) == reads(reader) == [("/tmp", sha(b"temporary"))]
+
+
+def test_a_file_written_and_removed_by_one_process_is_one_write(guest: Guest) -> None:
+    output = guest.create(1, b"/tmp")
+    output.write(b"x")
+    guest.unlink(1, b"/tmp")
+    output.write(b"y")
+    output.close()
+    guest.create(1, b"/tmp").write(b"z")
+    guest.exit(1)
+    assert writes(guest.seen.records[0]) == [("/tmp", sha(b"x")), ("/tmp", sha(b"z"))]
+
+
+def test_a_pid_that_is_forked_again_is_told_apart(guest: Guest) -> None:
+    for _ in range(2):
+        guest.fork(1, 2)
+        guest.create(2, b"/out")
+        guest.exit(2)
+    names = [(r.pid, r.ordinal) for r in guest.seen.records]
+    assert len(set(names)) == len(names) == 3
+
+
+def test_a_guest_that_makes_files_without_end_is_stopped() -> None:
+    guest = Guest()
+    guest.seen = Provenance(max_versions=100)
+    guest.exec(1, b"/bin/seed")
+    with pytest.raises(GuestFailed, match="more than 100 times; the last was /loop"):
+        for number in range(200):
+            guest.create(1, b"/loop").write(b"%d" % number)
+            guest.unlink(1, b"/loop")
+    guest.seen.finish()
+    assert len(guest.seen.records[0].writes) < 110
 
 
 def test_a_run_that_stops_in_the_middle_keeps_what_was_written(guest: Guest) -> None:
