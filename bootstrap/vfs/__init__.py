@@ -1,4 +1,4 @@
-"""The guest's file system. Guest paths are bytes; what the guest may see goes wrong by LinuxError."""
+"""The guest's file system. Guest paths are bytes; what the guest does wrong raises LinuxError."""
 
 from bootstrap.vfs.filesystem import FileSystem
 from bootstrap.vfs.inode import Directory, Inode, RegularFile, Special, Stream, Symlink

@@ -390,6 +390,5 @@ def _changed(directory: Directory, path: bytes) -> Iterator[tuple[bytes, Regular
         where = posixpath.join(path, name)
         if isinstance(inode, Directory):
             yield from _changed(inode, where)
-        elif isinstance(inode, RegularFile):
-            if inode.version or not inode.prepared or inode.origin != where:
-                yield where, inode
+        elif isinstance(inode, RegularFile) and not inode.is_as_prepared(where):
+            yield where, inode

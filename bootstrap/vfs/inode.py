@@ -199,6 +199,10 @@ class RegularFile(Inode):
             self._hash = known = (self.version, digest)
         return known[1]
 
+    def is_as_prepared(self, guest_path: bytes) -> bool:
+        """Whether the guest found the file at `guest_path` and left its content alone."""
+        return self.prepared and self.version == 0 and self.origin == guest_path
+
     def forget(self) -> None:
         """Free the content. The size and the hash stay, for who records the run."""
         if not self._pending:
@@ -331,10 +335,6 @@ class Directory(Inode):
             child = self.lookup(name)
             if child is not None:
                 yield name, child
-
-    def seen_children(self) -> list[tuple[bytes, Inode]]:
-        """(name, file) of the children that somebody has looked up, sorted by name."""
-        return sorted(self._children.items(), key=lambda item: item[0])
 
     def put(self, name: bytes, inode: Inode) -> None:
         """Enter a name that is not there yet. Counting links is the caller's."""

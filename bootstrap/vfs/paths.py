@@ -1,4 +1,4 @@
-"""From a guest path to a file: path_resolution(7), fs/namei.c (link_path_walk, open_last_lookups)."""
+"""From a guest path to a file: path_resolution(7); Linux, fs/namei.c."""
 
 from typing import NamedTuple
 
