@@ -7,7 +7,8 @@
 A tree is there when its manifest is.  Both files are written beside and renamed into place
 (rename(2) is atomic), the tar first: a reader sees the old tree or the new one, never a part of
 one, and a killed writer leaves at most files that nobody looks at and the next writer removes.
-Readers take no lock.
+Readers take the lock only when they
+met a writer.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ SCHEMA = 1
 VARIABLE = "BOOTSTRAP_CACHE"
 _MANIFEST = "manifest.json"
 _MAX_MANIFEST = 1 << 20
-_ATTEMPTS = 5
 
 
 def cache_root() -> Path:
@@ -89,24 +89,26 @@ class Cache:
         how to replace it, when anything differs.
         """
         folder = self.folder(release, name)
-        before: Manifest | None = None
-        for _ in range(_ATTEMPTS):
-            manifest = self._manifest(folder, release, name)
-            if manifest is None:
-                return None
-            # A writer replaces the manifest before it removes the old tar: if the tar is gone
-            # and the manifest is another one, there is a new tree to read.
-            if manifest == before:
-                break
-            try:
-                data = read_file(folder / manifest.tar, MAX_BYTES)
-            except BadInput:
-                if (folder / manifest.tar).exists():
-                    raise
-                before = manifest
-            else:
-                return self._load(folder, manifest, data)
-        self._tampered(folder, release, "its tree is missing (the manifest names a file not there)")
+        try:
+            found = self._read(folder, release, name)
+        except _Gone:
+            # A writer may have replaced the tree between the two reads: look again with writers
+            # held off.  What is still not there then was never going to be.
+            with _locked(folder / "lock", fcntl.LOCK_SH):
+                try:
+                    found = self._read(folder, release, name)
+                except _Gone as error:
+                    self._tampered(folder, release, f"its tree cannot be read: {error}")
+        return None if found is None else self._load(folder, *found)
+
+    def _read(self, folder: Path, release: str, name: str) -> tuple[Manifest, bytes] | None:
+        manifest = self._manifest(folder, release, name)
+        if manifest is None:
+            return None
+        try:
+            return manifest, read_file(folder / manifest.tar, MAX_BYTES)
+        except BadInput as error:
+            raise _Gone(str(error)) from None
 
     def _load(self, folder: Path, manifest: Manifest, data: bytes) -> SourceTree:
         release = manifest.release
@@ -169,7 +171,7 @@ class Cache:
         )
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder / "lock"):
+            with _locked(folder / "lock", fcntl.LOCK_EX):
                 _put(folder / manifest.tar, data)
                 _put(folder / _MANIFEST, manifest.to_json().encode("utf-8", "backslashreplace"))
                 _sweep(folder, keep=manifest.tar)
@@ -199,15 +201,28 @@ def _parse(text: bytes) -> Manifest:
     return manifest
 
 
+class _Gone(Exception):
+    """The tar that a manifest names could not be read."""
+
+
 @contextlib.contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Hold the writers' lock; the host lets go of it when the process ends, however it ends."""
-    fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+def _locked(file: Path, kind: int) -> Iterator[None]:
+    """Hold the lock; the host lets go of it when the process ends, however it ends.
+
+    A reader (LOCK_SH) who finds no lock to hold has nobody to hold off, and creates none: it must
+    do in a cache that cannot be written.  Raises OSError for a writer only.
+    """
+    reads = kind == fcntl.LOCK_SH
+    fd = -1
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        with contextlib.suppress(*([OSError] if reads else [])):
+            flags = os.O_RDONLY if reads else os.O_RDWR | os.O_CREAT
+            fd = os.open(file, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+            fcntl.flock(fd, kind)
         yield
     finally:
-        os.close(fd)
+        if fd != -1:
+            os.close(fd)
 
 
 def _put(file: Path, data: bytes) -> None:
