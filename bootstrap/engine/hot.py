@@ -14,7 +14,6 @@ from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap.abi import i386, x86_64
 from bootstrap.abi.arch import PAGE, Abi, page_up
-from bootstrap.abi.flags import O_APPEND
 from bootstrap.engine.descriptors import CpuDescriptor
 from bootstrap.errors import BadInput
 from bootstrap.kernel.memory import AddressSpace
@@ -137,10 +136,15 @@ class _Lent:
         self.inode = inode
         self.inode_state = inode_state
         self.state = _File(ctypes.pointer(inode_state), 0, 0)
+
+    def sync_out(self) -> None:
+        """What Python may have changed: fcntl(F_SETFL) changes O_APPEND."""
+        file = self.file
+        self.state.offset = file.offset
         self.state.flags = (
             (_READ if file.readable else 0)
             | (_WRITE if file.writable else 0)
-            | (_APPEND if file.flags & O_APPEND else 0)
+            | (_APPEND if file.append else 0)
         )
 
 
@@ -247,7 +251,7 @@ class HotCpu:
             inode_state = self._inodes[inode][0]
             if entry is None:
                 entry = _Lent(file, inode, inode_state)
-            entry.state.offset = file.offset
+            entry.sync_out()
             lent[file] = entry
             table[fd] = ctypes.addressof(entry.state)
         self._lent = lent

@@ -193,12 +193,15 @@ class UnicornCpu:
         )
 
     def extent_removed(self, extent: Extent) -> None:
-        """Take it away again."""
+        """Take it away again. Its flags mean nothing any more."""
+        # Unicorn drops translations by fetching from the first page: see `code_written`.
+        extent.pages[0] |= READ | EXEC | FETCHED
         self._check(
             uclib.uc_mem_unmap(self._handle, extent.start, extent.end - extent.start),
             f"to unmap {extent.start:#x}",
         )
         del self._hosts[extent.start]
+        self.pages_changed()
 
     def pages_changed(self) -> None:
         """Some page lost a right: forget what the TLB remembers."""
@@ -206,7 +209,17 @@ class UnicornCpu:
 
     def code_written(self, guest_addr: int, size: int) -> None:
         """Drop translations of bytes that the kernel overwrote."""
+        # Unicorn finds them by asking the fill hook to fetch, and takes a refusal for a fault of
+        # the guest: grant it for the moment, also where the page may not be executed any more.
+        extent = self.memory.find(guest_addr)
+        assert extent is not None
+        index = (guest_addr - extent.start) // PAGE
+        flags = extent.pages[index]
+        extent.pages[index] = flags | READ | EXEC | FETCHED
         self._uc.ctl_remove_cache(guest_addr, guest_addr + size)
+        extent.pages[index] = flags
+        if not flags & EXEC:
+            self.pages_changed()
 
     # Hooks in Python: the specification of hot.c.
 

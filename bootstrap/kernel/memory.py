@@ -224,12 +224,13 @@ class AddressSpace:
         return extent
 
     def _drop_extent(self, extent: Extent) -> None:
+        # The listener first: while it lets go, the engine may look the extent up.
+        if self.listener is not None:
+            self.listener.extent_removed(extent)
         index = self.extents.index(extent)
         del self.extents[index], self._starts[index]
         self.generation += 1
         self._last = None
-        if self.listener is not None:
-            self.listener.extent_removed(extent)
 
     def flags_for(self, prot: int) -> int:
         """Page flags for PROT_* bits: x86 has no write-only and no execute-only pages."""
