@@ -75,3 +75,22 @@ def _mode(place: Path) -> int:
         umask = os.umask(0)
         os.umask(umask)
         return 0o666 & ~umask
+
+
+def write_file(folder: Path, tree_path: str, content: bytes, mode: int) -> None:
+    """Write one file below `folder`: beside its place, then renamed. Raises BadInput.
+
+    `tree_path` is relative, `/`-separated and without `..`; anything else is refused.
+    """
+    parts = tree_path.split("/")
+    if not all(part and part not in (".", "..") and "\\" not in part for part in parts):
+        raise BadInput(f"{tree_path}: not a path that can be written below a folder")
+    place = folder.joinpath(*parts)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not place.parent.resolve().is_relative_to(folder.resolve()):
+            raise BadInput(f"{place}: leads out of {folder}")
+        _replace(place, content)
+        os.chmod(place, mode)
+    except OSError as error:
+        raise BadInput(f"{place}: cannot be written: {error.strerror}") from error

@@ -10,17 +10,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 
-from bootstrap.abi.arch import Abi
+from bootstrap.abi.arch import ABIS
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import S_IXGRP, S_IXOTH, S_IXUSR
-from bootstrap.engine import Cpu, Engine, Stop
+from bootstrap.engine import Cpu, Engine
 from bootstrap.errors import BootstrapError, GuestFailed
 from bootstrap.kernel import loader
 from bootstrap.kernel.events import ExecEvent, Fault, Observer
 from bootstrap.kernel.limits import Limits, MemoryMeter
+from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.process import Control, Exec, Exit, FdTable, Fork, Process
 from bootstrap.kernel.row import Row
 from bootstrap.kernel.table import number_names, table_for
@@ -55,6 +56,7 @@ class Ended:
     """Wait status: exit code * 256, or a signal number (wait(2))."""
     fault: Fault | None
     """The last fault of any process, if there was one."""
+    fault_pid: int | None = None
 
 
 class Machine:
@@ -81,8 +83,18 @@ class Machine:
         self._tasks: list[Task] = []
         self._failure: BaseException | None = None
         self._fault: Fault | None = None
+        self._fault_pid: int | None = None
+        self.current_pid: int | None = None
+        """The process that runs, or ran when the run stopped."""
         self._interrupted = False
         self._lock = threading.Lock()
+
+    def memory_of(self, pid: int) -> AddressSpace:
+        """The memory of a live process. Raises KeyError."""
+        for task in self._tasks:
+            if task.process.pid == pid:
+                return task.process.memory
+        raise KeyError(pid)
 
     # Starting.
 
@@ -108,9 +120,8 @@ class Machine:
             fds.install(OpenFile(stream, flags))
         self.processes += 1
         empty = Process(
-            self.processes, 0, loader.ABIS[0], loader.AddressSpace(
-                loader.ABIS[0], self.limits, self._meter
-            ), fds, self.fs, at, 0o022, self.limits, self.observers,
+            self.processes, 0, ABIS[0], AddressSpace(ABIS[0], self.limits, self._meter),
+            fds, self.fs, at, 0o022, self.limits, self.observers,
         )  # fmt: skip
         self._failure = self._fault = None
         try:
@@ -124,6 +135,7 @@ class Machine:
     def _loop(self) -> Ended:
         while True:
             task = self._tasks[-1]
+            self.current_pid = task.process.pid
             stop = task.cpu.run()
             if self._failure is not None:
                 raise self._failure
@@ -335,7 +347,7 @@ class Machine:
         for observer in self.observers:
             observer.on_exit(process.pid, status, calls)
         if not self._tasks:
-            return Ended(status, self._fault)
+            return Ended(status, self._fault, self._fault_pid)
         self._tasks[-1].process.zombies[process.pid] = status
         return None
 
@@ -349,7 +361,8 @@ class Machine:
             cpu.close()
 
     def _note_fault(self, task: Task, fault: Fault) -> None:
-        self._fault = fault
+        self._fault = replace(fault, program=fault.program or task.process.program)
+        self._fault_pid = task.process.pid
         for observer in self.observers:
             observer.on_fault(task.process.pid, fault)
 
@@ -394,4 +407,4 @@ def _no_image(task: Task, control: Exec, reason: str) -> Fault:
     return Fault(_SIGSEGV, f"{name}: {reason}", task.cpu.pc, None, task.cpu.registers(), b"", name)
 
 
-__all__ = ["Abi", "Ended", "Machine", "Stop"]
+__all__ = ["Ended", "Machine"]

@@ -1,0 +1,67 @@
+"""The command line: parse, call one command, turn what went wrong into a line and an exit status."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import bootstrap
+from bootstrap.cli import doctor, fetch, run, verify
+from bootstrap.errors import BootstrapError
+
+INTERRUPTED = 130
+
+_EPILOG = """\
+exit status:
+  0  verified, or done
+  1  a product differs from its known-good value, or is missing
+  2  usage or bad input
+  3  the guest failed: a fault, an unknown system call, a limit
+  130  interrupted
+
+examples:
+  bootstrap verify                          rebuild stage0 for x86 and check every product
+  bootstrap verify --arch amd64 --json -    the same for AMD64, report as JSON
+  bootstrap verify --source ~/stage0-posix  a checkout of yours
+  bootstrap fetch stage0-posix --from ~/stage0-posix-1.9.1.tar.gz
+  bootstrap run --strace -- ./hex0 in.hex0 out
+  bootstrap doctor                          what is there, and what is missing
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="bootstrap",
+        description="Rebuild and verify a full-source bootstrap in an emulator: from a seed of a "
+        "few hundred bytes, through every program built from it, each compared with its known-good "
+        "hash.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"bootstrap {bootstrap.__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (verify, fetch, run, doctor):
+        module.add_parser(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    args = parser().parse_args(argv)
+    try:
+        status = args.run(args)
+        sys.stdout.flush()
+        return int(status)
+    except BootstrapError as error:
+        print(f"bootstrap: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("bootstrap: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away; say nothing more into the broken pipe.
+        sys.stdout = None  # type: ignore[assignment]
+        return 1
+    except MemoryError:
+        print("bootstrap: the host has no memory left; try a lower --limit memory", file=sys.stderr)
+        return 2

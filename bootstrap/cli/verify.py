@@ -1,0 +1,158 @@
+"""`bootstrap verify`: rebuild a release from its seed and compare every product."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bootstrap.errors import BadInput
+
+if TYPE_CHECKING:
+    from bootstrap.cli.progress import Progress
+    from bootstrap.rebuild import Rebuilt
+    from bootstrap.sources import Resolved
+
+ENTRIES = ("kaem-optional-seed", "hex0-seed")
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """The option --limit, which `verify` and `run` share."""
+    parser.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="change a limit: memory, memory_total, file, files_total, inodes, open_files, "
+        "processes, nesting, instructions, seconds (K, M, G are powers of 1024)",
+    )
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's options; imports nothing heavy."""
+    parser = subparsers.add_parser(
+        "verify",
+        help="rebuild a release from its seed and compare every product with its known-good hash",
+        description="Rebuild a release of stage0-posix from its seed in the emulator, and compare "
+        "every product with its known-good hash. The source is, in this order: --source, the "
+        "release in the cache, the release from its published address, and, unless --release "
+        "names one, the sources that this program carries (phase 0 only). The report says which.",
+        epilog="Exit status: 0 verified, 1 mismatch, 2 usage or bad input, 3 the guest failed, "
+        "130 interrupted.",
+    )
+    parser.add_argument("--source", metavar="PATH", help="a checkout, or a .tar.gz of a release")
+    parser.add_argument("--release", metavar="R", help="the release (default: the newest known)")
+    parser.add_argument(
+        "--arch", default="x86", help="x86 or AMD64, in any case and by usual aliases (default x86)"
+    )
+    parser.add_argument(
+        "--entry",
+        choices=ENTRIES,
+        help="the way in: kaem-optional-seed (the default, upstream's usual one), or hex0-seed, "
+        "which trusts nothing but the hex0 seed",
+    )
+    parser.add_argument("--output", metavar="DIR", help="write every product below this new folder")
+    parser.add_argument("--json", metavar="FILE", help="write the report as JSON ('-': stdout)")
+    parser.add_argument("--junit", metavar="FILE", help="write the report as JUnit XML")
+    parser.add_argument("--quiet", action="store_true", help="no progress, and one line if all is well")
+    parser.add_argument("--verbose", action="store_true", help="list the intermediate artifacts too")
+    add_limits(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it. Raises BootstrapError; returns the exit status of the report."""
+    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.engine import default_engine
+    from bootstrap.kernel.limits import Limits
+    from bootstrap.rebuild import rebuild
+    from bootstrap.sources import Cache, resolve
+    from bootstrap.verify import to_json_text, to_junit
+
+    if args.json == STDOUT and args.junit == STDOUT:
+        raise BadInput("--json - and --junit - cannot both have standard output")
+    limits = Limits().with_options(args.limit)
+    engine = default_engine()
+    check_output_folder(args.output)
+    resolved = resolve(args.source, args.release, args.arch, Cache(), args.entry)
+    entry = args.entry or default_entry(resolved)
+    out = sys.stderr if STDOUT in (args.json, args.junit) else sys.stdout
+    if not args.quiet:
+        for note in (*resolved.tree.notes, *resolved.materials.lines()):
+            print(f"note: {note}", file=sys.stderr)
+    progress = _progress(resolved, args.quiet)
+    try:
+        rebuilt = rebuild(resolved, entry, engine, limits, [progress])
+    finally:
+        progress.close()
+    if args.output is not None:
+        write_products(Path(args.output), rebuilt, resolved)
+    if args.json is not None:
+        write_text(args.json, to_json_text(rebuilt.report))
+    if args.junit is not None:
+        write_text(args.junit, to_junit(rebuilt.report))
+    _print_report(rebuilt, args, out is sys.stderr)
+    return rebuilt.report.exit_code
+
+
+def default_entry(resolved: Resolved) -> str:
+    """The first usual entry that the step file has."""
+    return next((e for e in ENTRIES if e in resolved.step.entries), next(iter(resolved.step.entries)))
+
+
+def _progress(resolved: Resolved, quiet: bool) -> Progress:
+    from bootstrap.cli.phases import plan
+    from bootstrap.cli.progress import Progress, style_for
+
+    style = style_for(sys.stderr, os.environ)
+    return Progress(sys.stderr, plan(resolved.step), clock=time.monotonic, style=style, quiet=quiet)
+
+
+def _print_report(rebuilt: Rebuilt, args: argparse.Namespace, to_stderr: bool) -> None:
+    from bootstrap.verify import speaks_unicode, to_text
+
+    out = sys.stderr if to_stderr else sys.stdout
+    report = rebuilt.report
+    if args.quiet and report.exit_code == 0:
+        print(report.claim, file=out)
+        return
+    terminal = out.isatty()
+    width = os.get_terminal_size(out.fileno()).columns if terminal else None
+    out.write(
+        to_text(
+            report,
+            colour=terminal and not os.environ.get("NO_COLOR"),
+            width=width,
+            unicode=speaks_unicode(out.encoding),
+            verbose=args.verbose,
+        )
+    )
+
+
+def check_output_folder(name: str | None) -> None:
+    """Raise BadInput, before any work is done, unless `name` is a new or an empty folder."""
+    if name is None:
+        return
+    folder = Path(name)
+    try:
+        if folder.is_dir() and any(folder.iterdir()):
+            raise BadInput(f"--output {name}: is not empty; name a new or an empty folder")
+        if folder.exists() and not folder.is_dir():
+            raise BadInput(f"--output {name}: is a file; name a new or an empty folder")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"--output {name}: cannot be used: {error.strerror}") from error
+
+
+def write_products(folder: Path, rebuilt: Rebuilt, resolved: Resolved) -> None:
+    """Lay the products out below `folder` under their tree paths, with upstream's answers file."""
+    from bootstrap.cli.output import write_file
+
+    answers = resolved.step.answers_from
+    if answers in resolved.tree.files:
+        write_file(folder, answers, resolved.tree.files[answers].data, 0o644)
+    for path, (content, mode) in rebuilt.products.items():
+        write_file(folder, path, content, mode)

@@ -1,0 +1,183 @@
+"""Rebuilds what a step file describes from its seed, in the emulator, and has it judged.
+
+The one way of the data: source tree -> guest file system -> machine -> products -> judge.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import bootstrap
+from bootstrap.catalogue import StepFile
+from bootstrap.engine import Engine
+from bootstrap.errors import GuestFailed
+from bootstrap.abi.errno import LinuxError
+from bootstrap.kernel import faults
+from bootstrap.kernel.events import Observer
+from bootstrap.kernel.limits import Limits
+from bootstrap.kernel.machine import Ended, Machine
+from bootstrap.sources import MaterialsReport, Resolved, guest_view
+from bootstrap.trace.provenance import Provenance
+from bootstrap.verify import (
+    Expected,
+    Failure,
+    Materials,
+    Product,
+    Report,
+    RunFacts,
+    SourceInfo,
+    ToolInfo,
+    Totals,
+    judge,
+)
+from bootstrap.verify.model import ExpectedKind
+from bootstrap.vfs import FileSystem, FsLimits, Stream
+
+TAIL = 64 << 10
+"""Bytes of the guest's output that are kept, from its end."""
+_LINES = 6
+"""Lines of it that a failure shows."""
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A finished run: the judgement, and the content of every product by tree path."""
+
+    report: Report
+    products: dict[str, tuple[bytes, int]]
+    """Tree path -> (content, permission bits)."""
+    log: bytes
+    """The end of what the guest printed."""
+
+
+class _Tail:
+    """Keeps the end of what the guest prints."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self.data += data
+        if len(self.data) > 2 * TAIL:
+            del self.data[:-TAIL]
+        return len(data)
+
+
+def rebuild(
+    resolved: Resolved,
+    entry_name: str,
+    engine: Engine,
+    limits: Limits | None = None,
+    observers: Sequence[Observer] = (),
+    clock: Callable[[], float] = time.monotonic,
+) -> Rebuilt:
+    """Run every command of the entry, and judge what came of it.
+
+    A guest that fails is a finding, told in the report. Raises BadInput (entry, tree) and
+    KeyboardInterrupt.
+    """
+    limits = limits or Limits()
+    step, tree = resolved.step, resolved.tree
+    entry = step.entry(entry_name)
+    view = guest_view(tree, step, entry, resolved.materials)
+    fs = FileSystem(
+        view.as_lower(), FsLimits(limits.file, limits.files_total, limits.inodes)
+    )
+    tail = _Tail()
+    provenance = Provenance()
+    machine = Machine(fs, engine, limits, [provenance, *observers])
+    stdin, output = Stream(lambda _count: b""), Stream(None, tail.write)
+    environment = [f"{name}={value}".encode() for name, value in entry.environment.items()]
+    cwd = b"/" + entry.cwd.encode()
+    started = clock()
+    ended: Ended | None = None
+    failure: Failure | None = None
+    try:
+        for command in entry.commands:
+            argv = [argument.encode() for argument in command]
+            ended = None
+            ended = machine.run(argv[0], argv, environment, cwd, (stdin, output, output))
+            if ended.status:
+                break
+    except GuestFailed as error:
+        failure = Failure(str(error), machine.current_pid, _last_lines(bytes(tail.data)))
+    except LinuxError as error:
+        failure = Failure(f"{command[0]} cannot be executed: {error}")
+    finally:
+        provenance.finish()
+    if failure is None and ended is not None and ended.status and ended.fault is not None:
+        lines = faults.describe(ended.fault)
+        where = f"{ended.fault.program} " if ended.fault.program else ""
+        failure = Failure(
+            f"{where}{lines[0]}", ended.fault_pid, (*lines[1:], *_last_lines(bytes(tail.data)))
+        )
+    products = {
+        path.decode("utf-8", "surrogateescape").lstrip("/"): file for path, file in fs.changed()
+    }
+    described = engine.describe()
+    facts = RunFacts(
+        tool=ToolInfo(
+            "bootstrap",
+            bootstrap.__version__,
+            described["name"],
+            described["version"],
+            described["hot_path"],
+        ),
+        source=SourceInfo(
+            kind=tree.kind,
+            release=step.release,
+            sha256=tree.archive_sha256,
+            tree_digest=tree.digest,
+            label=tree.label,
+        ),
+        arch=step.arch,
+        entry=entry_name,
+        totals=Totals(machine.processes, machine.syscalls, round(clock() - started, 3)),
+        name=step.name,
+        exit_status=None if ended is None else ended.status,
+        failure=failure,
+    )
+    report = judge(
+        expectations(step),
+        {path: Product(path, file.size, file.sha256()) for path, file in products.items()},
+        provenance.records,
+        facts=facts,
+        materials=materials(step, resolved.materials, entry.hidden),
+    )
+    contents = {path: (file.contents(), file.mode & 0o777) for path, file in products.items()}
+    return Rebuilt(report, contents, bytes(tail.data))
+
+
+def expectations(step: StepFile) -> list[Expected]:
+    """Every known-good value of the step file, the answers first."""
+    kinds: tuple[tuple[dict[str, str], str, ExpectedKind], ...] = (
+        (dict(step.answers), step.answers_from, "answers"),
+        (dict(step.catalogue), step.catalogue_from, "catalogue"),
+        (dict(step.native), step.native_from, "native-run"),
+    )
+    return [
+        Expected(path, sha256, from_, kind)
+        for table, from_, kind in kinds
+        for path, sha256 in table.items()
+    ]
+
+
+def materials(
+    step: StepFile, report: MaterialsReport, hidden: Sequence[str] = ()
+) -> Materials:
+    """The release's files, and how the tree differs from them, in the judge's terms."""
+    return Materials(
+        known={path: sha for path, sha in step.materials.items() if path not in hidden},
+        missing=report.missing,
+        changed=tuple(change.path for change in report.changed),
+        extra=(*report.stale, *report.extra),
+        seeds=tuple(seed.path for seed in step.seeds.values() if seed.path not in hidden),
+    )
+
+
+def _last_lines(log: bytes) -> tuple[str, ...]:
+    lines = log.decode("utf-8", "replace").splitlines()[-_LINES:]
+    return ("the guest's last words:", *(f"  {line}" for line in lines)) if lines else ()
+
+
+__all__ = ["Rebuilt", "expectations", "materials", "rebuild"]
