@@ -187,10 +187,19 @@ def _table(page: _Page, title: str, artifacts: Sequence[Artifact]) -> None:
                     row += f"  {came}"
                     break
         page.line(row)
-        if artifact.status in ("mismatch", "missing"):
+        if artifact.status == "missing":
+            origin = "" if shared else f"  {artifact.expected_from}"
+            for detail in (
+                f", expected {_hash(artifact.expected, full)}{origin}",
+                f", expected {_hash(artifact.expected, False)}",
+            ):
+                if room is None or size_width + 2 + len("missing") + len(detail) <= room:
+                    page.lines[-1] += detail
+                    break
+        elif artifact.status == "mismatch":
             torn = len({e.sha256 for e in artifact.expectations}) > 1
             for value in artifact.expectations if torn else artifact.expectations[:1]:
-                origin = value.from_ if torn else artifact.expected_from
+                origin = value.from_ if torn else "" if shared else f"{artifact.expected_from}"
                 told = f"expected  {_hash(value.sha256, full)}  {origin}"
                 page.wrapped(told, indent=6, hanging=10)
         if artifact.note:
@@ -222,7 +231,7 @@ def _intermediates(page: _Page, artifacts: Sequence[Artifact], verbose: bool) ->
         if differing:
             _table(page, "Intermediate artifacts that differ", differing)
         if missing:
-            page.wrapped(f"missing: {', '.join(visible(a.path) for a in missing)}", hanging=2)
+            page.wrapped(f"missing: {some(visible(a.path) for a in missing)}", hanging=2)
     if unknown:
         page.wrapped(
             f"{page.mark('unknown')} {count(len(unknown), 'product')} without a known-good value: "

@@ -46,6 +46,7 @@ def test_many_missing_intermediates_stay_one_paragraph() -> None:
     scenario.expected += [Expected(f"bin/x{i}", sha(str(i)), "n", "native-run") for i in range(30)]
     text = to_text(scenario.report(), width=80)
     assert "missing: bin/x0, bin/x1," in text
+    assert "and 25 more" in text
     assert len(text.splitlines()) < 30
 
 
