@@ -43,10 +43,15 @@ $(VENV)/installed-test: $(BIN)/python $(INPUTS)
 test: lint unit
 
 lint: $(VENV)/installed-test
+	@echo "ruff check:   $$($(BIN)/ruff --version)"
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/ruff format --quiet --check . || { echo "make: run '$(BIN)/ruff format' on the files named by '$(BIN)/ruff format --check'"; exit 1; }
+	@echo "ruff format:  checked, not changed; '$(BIN)/ruff format' changes"
+	@$(BIN)/ruff format --quiet --check . || { $(BIN)/ruff format --check .; exit 1; }
+	@echo "mypy:         strict"
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@echo "lint-imports: the contract of docs/architecture.md"
+	@$(BIN)/lint-imports >$(VENV)/lint-imports.log 2>&1 || { cat $(VENV)/lint-imports.log; exit 1; }
+	@tail -n 2 $(VENV)/lint-imports.log
 
 unit: $(VENV)/installed-test
 	@$(BIN)/python -m pytest -q -n 2

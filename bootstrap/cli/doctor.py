@@ -12,7 +12,7 @@ from pathlib import Path
 from bootstrap.errors import BootstrapError
 
 SCHEMA = 1
-_PACKAGES = ("unicorn", "capstone", "pyelftools", "platformdirs")
+_PACKAGES = ("unicorn", "capstone", "platformdirs")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -1,27 +1,29 @@
-"""The hex0 model against the seed itself, on the host's kernel: they must be the same function."""
+"""The hex0 model against the seed itself, native and emulated: they must be the same function."""
 
 from __future__ import annotations
 
 import itertools
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bootstrap.languages.hex0 import assemble
-from tests.seeds import host
+from tests.seeds import runners
 
-pytestmark = pytest.mark.skipif(host.why_not() is not None, reason=str(host.why_not()))
-
-NEWLINE_AND_SIGNS = st.sampled_from(b"\n#;")
 DIGITS = st.sampled_from(b"0123456789ABCDEFGabcdefg")
-ANY = st.integers(0, 255)
+SIGNS = st.sampled_from(b"\n#;")
+SOURCES = st.lists(st.one_of(DIGITS, DIGITS, SIGNS, st.integers(0, 255)), max_size=200).map(bytes)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.one_of(DIGITS, DIGITS, NEWLINE_AND_SIGNS, ANY), max_size=200).map(bytes))
-def test_any_source(source: bytes) -> None:
-    assert assemble(source, "any").output == host.run(source)
+@runners.EACH
+@settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(source=SOURCES)
+def test_any_source(seed: runners.Runner, source: bytes) -> None:
+    assert assemble(source, "any").output == seed(source)
 
 
 def every_transition() -> bytes:
@@ -40,6 +42,7 @@ def every_transition() -> bytes:
     return bytes(source)
 
 
-def test_every_transition_of_the_state_machine() -> None:
+@runners.EACH
+def test_every_transition_of_the_state_machine(seed: runners.Runner) -> None:
     source = every_transition()
-    assert assemble(source, "all").output == host.run(source)
+    assert assemble(source, "all").output == seed(source)

@@ -18,11 +18,11 @@ BREACHES = {
     "verify": "import bootstrap.kernel",
     "abi": "import bootstrap.kernel",
     "vfs": "import bootstrap.engine",
-    "kernel": "import unicorn",
+    "kernel": "import bootstrap.sources, unicorn",
     "engine": "import bootstrap.verify",
-    "sources": "import subprocess",
+    "sources": "import bootstrap.verify, subprocess",
     "trace": "import bootstrap.cli",
-    "catalogue": "import lief",
+    "catalogue": "import bootstrap.trace",
     "cli": "import textual",
 }
 
