@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 from bootstrap.verify.lineage import Lineage
-from bootstrap.verify.report import Artifact, ChangedMaterial, Divergence, Input, Step, Suspect
+from bootstrap.verify.model import RunFacts
+from bootstrap.verify.report import (
+    Artifact,
+    ChangedMaterial,
+    Divergence,
+    Failing,
+    Input,
+    Step,
+    Suspect,
+)
 
 
 def first_divergence(
@@ -49,7 +58,7 @@ def _verdict(
     lineage: Lineage,
 ) -> tuple[Suspect, str]:
     if bad := _bad(step):
-        return "input", f"{_named(bad)} already wrong: {_what_bad(bad[0], lineage)}."
+        return "input", _already_wrong(bad, lineage)
     if trail:
         bad = _bad(trail[-1])
         between = "step" if len(trail) == 1 else "steps"
@@ -93,6 +102,10 @@ def _verdict(
         "The inputs were all good, so the fault lies in this step (tool, emulator or "
         "expected value)."
     )
+
+
+def _already_wrong(bad: Sequence[Input], lineage: Lineage) -> str:
+    return f"{_named(bad)} already wrong: {_what_bad(bad[0], lineage)}."
 
 
 def _named(bad: Sequence[Input], *, start: bool = True) -> str:
@@ -169,3 +182,28 @@ def changed_materials(
         )
         for path in changed
     )
+
+
+def failing_process(facts: RunFacts, lineage: Lineage) -> Failing | None:
+    """Where the run failed; None when it did not, or when the record does not show where.
+
+    With a failure: the program of the pid it names, else the last that never ended. Without one,
+    but with a bad end: the first program that ended badly though all it started ended well.
+    """
+    records = lineage.records
+    if facts.failure is not None:
+        pid = facts.failure.pid
+        found = [i for i, r in enumerate(records) if (r.pid == pid if pid else not r.ended)]
+        index = found[-1] if found else None
+    elif facts.exit_status:
+        bad = [i for i, r in enumerate(records) if r.status]
+        parents = {records[i].started_by for i in bad}
+        index = next((i for i in bad if i not in parents), None)
+    else:
+        return None
+    if index is None:
+        return None
+    step = lineage.step(index)
+    wrong = _bad(step)
+    verdict = _already_wrong(wrong, lineage) if wrong else None
+    return Failing(step, records[index].status, verdict)

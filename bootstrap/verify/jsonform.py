@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from bootstrap.verify.model import SourceInfo
+from bootstrap.verify.reasons import run_reasons
 from bootstrap.verify.report import (
     SCHEMA,
     Artifact,
@@ -144,11 +145,14 @@ def _divergence(divergence: Divergence) -> Json:
 
 
 def _failure(report: Report) -> Json | None:
-    failure = report.facts.failure
-    if failure is None:
+    failure, failing = report.facts.failure, report.failing
+    if failure is None and report.facts.exit_status == 0:
         return None
     return {
-        "message": failure.message,
-        "process": _producer(report.failing) if report.failing else None,
-        "details": list(failure.details),
+        "message": run_reasons(report.facts, failing)[0],
+        "process": _producer(failing.step.producer) if failing else None,
+        "inputs": [_input(i) for i in failing.step.inputs] if failing else [],
+        "status": failing.status if failing else None,
+        "verdict": failing.verdict if failing else None,
+        "details": list(failure.details) if failure else [],
     }

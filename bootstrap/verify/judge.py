@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bootstrap.trace.model import ProcessRecord, tree_path
 from bootstrap.verify.claim import claim
-from bootstrap.verify.divergence import changed_materials, first_divergence
+from bootstrap.verify.divergence import changed_materials, failing_process, first_divergence
 from bootstrap.verify.lineage import Lineage, Written, producer_of
 from bootstrap.verify.model import Expected, Materials, Product, RunFacts, Status
 from bootstrap.verify.reasons import (
@@ -16,7 +16,7 @@ from bootstrap.verify.reasons import (
     result_of,
     run_reasons,
 )
-from bootstrap.verify.report import Artifact, Producer, Report
+from bootstrap.verify.report import Artifact, Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def judge(
     writers = {p.artifact.path: p.writer for p in placed if p.writer is not None}
     changed = changed_materials(artifacts, lineage, writers)
     divergence = first_divergence(artifacts, lineage, writers)
-    failing = _failing(facts, records)
+    failing = failing_process(facts, lineage)
     differing, missing = differing_reasons(artifacts), missing_reasons(artifacts)
     reasons = [
         *differing,
@@ -130,12 +130,3 @@ def _place(
         note="; ".join(notes) or None,
     )
     return _Placed(artifact, written.order if written else 0, written.index if written else None)
-
-
-def _failing(facts: RunFacts, records: Sequence[ProcessRecord]) -> Producer | None:
-    """The program that the failure names; else the last one started that never ended."""
-    if facts.failure is None:
-        return None
-    pid = facts.failure.pid
-    mine = [r for r in records if (r.pid == pid if pid is not None else not r.ended)]
-    return producer_of(mine[-1]) if mine else None

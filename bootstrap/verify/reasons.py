@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from bootstrap.trace.model import tree_path
 from bootstrap.verify.lineage import Lineage
 from bootstrap.verify.model import Materials, Product, Result, RunFacts
-from bootstrap.verify.report import Artifact, ChangedMaterial, Producer
+from bootstrap.verify.report import Artifact, ChangedMaterial, Failing
 from bootstrap.verify.words import count, some, wait_status
 
 
@@ -44,16 +44,20 @@ def missing_reasons(artifacts: Sequence[Artifact]) -> list[str]:
     return reasons
 
 
-def run_reasons(facts: RunFacts, failing: Producer | None) -> list[str]:
+def run_reasons(facts: RunFacts, failing: Failing | None) -> list[str]:
     """How the run ended, when it did not end well."""
+    process = failing.step.producer if failing else None
+    where = f"pid {process.pid} ({process.program})" if process else ""
     if facts.failure is not None:
-        where = f" (pid {failing.pid}, {failing.program})" if failing else ""
-        return [f"the guest failed{where}: {facts.failure.message}"]
+        return [f"the guest failed{f' in {where}' if where else ''}: {facts.failure.message}"]
     if facts.exit_status is None:
         return ["the first process never came to its end"]
-    if facts.exit_status != 0:
-        return [f"the first process {wait_status(facts.exit_status)}"]
-    return []
+    if facts.exit_status == 0:
+        return []
+    reason = f"the first process {wait_status(facts.exit_status)}"
+    if failing is not None and failing.status is not None:
+        reason += f"; before that, {where} {wait_status(failing.status)}"
+    return [reason]
 
 
 def material_reasons(materials: Materials, changed: Sequence[ChangedMaterial]) -> list[str]:

@@ -109,6 +109,17 @@ class ChangedMaterial:
 
 
 @dataclass(frozen=True, slots=True)
+class Failing:
+    """Where a run failed: the process that was running, or the first that ended badly."""
+
+    step: Step
+    status: int | None
+    """Its wait status; None when it never ended."""
+    verdict: str | None
+    """Set when one of its inputs was already wrong."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that is said about a run."""
 
@@ -124,8 +135,8 @@ class Report:
     """Those of `reasons` that are about artifacts, not about the run, its source or its record."""
     changed: tuple[ChangedMaterial, ...] = ()
     first_divergence: Divergence | None = None
-    failing: Producer | None = None
-    """The process that was running when the guest failed."""
+    failing: Failing | None = None
+    """Where the guest failed: by a limit, a system call, or a process that ended badly."""
 
     @property
     def exit_code(self) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bootstrap.verify.model import Result, Status
+from bootstrap.verify.reasons import run_reasons
 from bootstrap.verify.report import Artifact, Divergence, Goodness, Producer, Report, Step
 from bootstrap.verify.words import count, some
 
@@ -304,15 +305,18 @@ def _process(page: _Page, label: str, producer: Producer) -> None:
 
 
 def _failure(page: _Page, report: Report) -> None:
-    failure = report.facts.failure
-    if failure is None:
+    failure, failing = report.facts.failure, report.failing
+    if failure is None and report.facts.exit_status == 0:
         return
     page.heading("The guest failed")
-    page.wrapped(visible(failure.message))
-    if report.failing is not None:
-        _process(page, "process", report.failing)
-    for detail in failure.details:
+    for reason in run_reasons(report.facts, failing):
+        page.wrapped(visible(reason))
+    if failing is not None:
+        _step(page, "process", failing.step, everything=True)
+    for detail in failure.details if failure else ():
         page.line(f"    {visible(detail)}")
+    if failing is not None and failing.verdict:
+        page.wrapped(page.paint(visible(failing.verdict), "1"))
     judged = [a for a in report.artifacts if a.expectations]
     built = [a for a in judged if a.status != "missing"]
     good = sum(a.status == "match" for a in built)

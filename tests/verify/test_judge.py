@@ -157,7 +157,7 @@ def test_a_guest_failure_names_the_process_and_what_was_built_until_then() -> No
     assert report.result == "error"
     assert report.exit_code == 3
     assert report.failing is not None
-    assert report.failing.argv[0] == "./bin/a"
+    assert report.failing.step.producer.argv[0] == "./bin/a"
     assert [(a.path, a.status) for a in report.artifacts] == [
         ("bin/a", "match"),
         ("bin/b", "unknown"),
@@ -171,7 +171,35 @@ def test_a_failure_without_a_pid_is_the_last_process_that_had_not_ended() -> Non
     scenario.with_facts(failure=Failure("too many instructions"), exit_status=None)
     failing = scenario.report().failing
     assert failing is not None
-    assert failing.pid == 4
+    assert failing.step.producer.pid == 4
+
+
+def test_a_bad_end_names_the_process_that_ended_badly_first_and_its_bad_input() -> None:
+    """A flipped seed that crashes: nothing was built, and still the cause is named."""
+    scenario = Scenario(keep_steps=2).with_facts(exit_status=256)
+    scenario.sources["seeds/seed"] = sha("flipped")
+    records = scenario.records()
+    records[0].status, records[1].status = 256, 11
+    records[1].writes.clear()
+    report = judge(
+        scenario.expected, {}, records, facts=scenario.facts, materials=scenario.materials
+    )
+    assert report.result == "error"
+    assert report.failing is not None
+    assert report.failing.step.producer.pid == 2
+    assert report.failing.status == 11
+    assert report.failing.verdict is not None
+    assert "it is a seed that differs from the release" in report.failing.verdict
+    assert "pid 2 (seeds/seed) was ended by signal 11" in report.reasons[0]
+    assert [(c.path, c.seed) for c in report.changed] == [("seeds/seed", True)]
+
+
+def test_a_failing_process_with_good_inputs_has_no_verdict() -> None:
+    scenario = Scenario(keep_steps=4, ended=False)
+    failing = scenario.with_facts(failure=Failure("x", 4), exit_status=None).report().failing
+    assert failing is not None
+    assert failing.verdict is None
+    assert failing.status is None
 
 
 def test_an_unfinished_file_is_missing_and_not_wrong() -> None:
