@@ -247,11 +247,16 @@ def writev_for(word: Word) -> Handler:
 
 
 def sys_lseek(proc: Process, fd: int, offset: int, whence: int) -> int:
-    """lseek(2). To a 32-bit process a 64-bit kernel never answers EOVERFLOW: the register cuts."""
+    """lseek(2)."""
     file = proc.fds.get(fd)
     if whence > SEEK_HOLE:
         raise LinuxError(Errno.EINVAL)
     return file.seek(offset, whence)
+
+
+def sys_lseek_32(proc: Process, fd: int, offset: int, whence: int) -> int:
+    """lseek(2) of a 32-bit process: a 64-bit kernel never answers EOVERFLOW, the register cuts."""
+    return sys_lseek(proc, fd, offset, whence) & 0xFFFFFFFF
 
 
 def sys_llseek(proc: Process, fd: int, high: int, low: int, result: int, whence: int) -> int:

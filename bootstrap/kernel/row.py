@@ -49,6 +49,8 @@ class Kind(Enum):
     """A signed 32-bit file offset."""
     OFF64 = "off64", Width.S64
     """A signed 64-bit file offset in one register."""
+    MAP_OFFSET = "map_offset", Width.RAW
+    """A file offset in bytes, of mmap."""
     PAGE_OFFSET = "page_offset", Width.U32
     """A file offset in pages."""
     OFF_LOW = "off_low", Width.U32

@@ -16,9 +16,11 @@ def args(spec: str) -> tuple[Arg, ...]:
     return tuple(Arg(_KINDS[kind], name) for kind, name in pairs)
 
 
-def full(name: str, spec: str, handler: Handler, result: Result = Result.INT) -> Row:
+def full(
+    name: str, spec: str, handler: Handler, result: Result = Result.INT, note: str = ""
+) -> Row:
     """A row that does all that Linux does."""
-    return Row(name, args(spec), handler, result=result)
+    return Row(name, args(spec), handler, Support.FULL, note, result)
 
 
 def partial(name: str, spec: str, handler: Handler, note: str, result: Result = Result.INT) -> Row:

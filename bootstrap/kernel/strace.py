@@ -55,7 +55,8 @@ def call_text(entered: Entered, result: int | None, memory: AddressSpace) -> str
     for index, (arg, text) in enumerate(zip(row.args, entered.before, strict=True)):
         if text is None:
             if result is None or result < 0:
-                text = values.address(args[index])
+                failed = values.FAILED.get(arg.kind)
+                text = failed(memory, args, index) if failed else values.address(args[index])
             else:
                 text = values.AFTER[arg.kind](memory, args, index, result)
         if _left_out(row, args, index):
@@ -73,6 +74,8 @@ def _left_out(row: Row, args: list[int], index: int) -> bool:
         return not args[index - 1] & (O_CREAT | O_TMPFILE & ~0o200000)
     if kind is Kind.FCNTL_ARG:
         return args[index - 1] in (F_GETFD, F_GETFL)
+    if kind is Kind.PTR and row.name == "ioctl" and values.FIONCLEX <= args[1] <= values.FIOCLEX:
+        return True
     return name == "dev" and args[index - 1] & 0o170000 in (0, 0o100000)
 
 

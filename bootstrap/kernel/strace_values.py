@@ -7,7 +7,7 @@ from collections.abc import Callable
 from struct import Struct
 
 from bootstrap.abi import flags as abi
-from bootstrap.abi.errno import LinuxError
+from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import Flags
 from bootstrap.abi.structs import (
     STAT64_I386,
@@ -105,7 +105,7 @@ def map_flags(value: int) -> str:
     """mmap(2)'s flags: the sharing type first."""
     kind = choice_text(value & abi.MAP_TYPE, abi.MAP_TYPES, "MAP_???")
     if value & abi.MAP_TYPE == 0:
-        kind = "0"
+        kind = "MAP_FILE"
     rest = value & ~abi.MAP_TYPE
     if not rest:
         return kind
@@ -120,12 +120,13 @@ def clone_flags(value: int) -> str:
     return "|".join([*texts, *([signal] if signal else [])]) or "0"
 
 
+FIONCLEX, FIOCLEX = 0x5450, 0x5451
 _IOCTLS: Flags = (
     (0x5401, "TCGETS"),
     (0x5402, "TCSETS"),
     (0x5413, "TIOCGWINSZ"),
-    (0x5450, "FIONCLEX"),
-    (0x5451, "FIOCLEX"),
+    (FIONCLEX, "FIONCLEX"),
+    (FIOCLEX, "FIOCLEX"),
 )
 
 
@@ -152,6 +153,7 @@ _PLAIN: dict[Kind, Callable[[int], str]] = {
     Kind.CLONE_FLAGS: clone_flags,
     Kind.PROT: lambda v: flag_text(v, abi.PROT_FLAGS, "PROT_???", "PROT_NONE"),
     Kind.MAP_FLAGS: map_flags,
+    Kind.MAP_OFFSET: lambda v: f"{v:#x}" if v else "0",
     Kind.PAGE_OFFSET: lambda v: f"{v * 4096:#x}" if v else "0",
     Kind.FCNTL_CMD: lambda v: choice_text(v, abi.FCNTL_COMMANDS, "F_???"),
     Kind.IOCTL_CMD: ioctl_command,
@@ -170,7 +172,9 @@ def plain(kind: Kind, value: int) -> str:
 def _path(memory: AddressSpace, args: list[int], index: int) -> str:
     try:
         return quote(memory.read_cstring(args[index]), 4096)
-    except LinuxError:
+    except LinuxError as error:
+        if error.errno is Errno.ENAMETOOLONG:
+            return quote(memory.read(args[index], 4095), 4095) + "..."
         return address(args[index])
 
 
@@ -237,26 +241,33 @@ def _iov_in(memory: AddressSpace, args: list[int], index: int) -> str:
 
 
 def iovec(memory: AddressSpace, at: int, count: int, filled: int | None) -> str:
-    """An array of struct iovec; `filled` is how many bytes the call stored, if it stores."""
+    """An array of struct iovec: the bytes behind it, at most `filled` in all if that is given."""
     word = _word(memory)
-    try:
-        raw = memory.read(at, min(count, 1024) * word.iovec.size)
-    except LinuxError:
+    wanted = min(count, STRINGS_MAX + 1) * word.iovec.size
+    raw = memory.read_upto(at, wanted)
+    whole = len(raw) // word.iovec.size * word.iovec.size
+    if not whole and wanted:
         return address(at)
     texts: list[str] = []
-    for base, length in list(word.iovec.iter_unpack(raw))[:STRINGS_MAX]:
+    for base, length in list(word.iovec.iter_unpack(raw[:whole]))[:STRINGS_MAX]:
         shown = length
-        if filled is not None:
+        if filled is not None and filled >= 0:
             shown = min(length, filled)
             filled -= shown
-        text = '""' if not shown else buffer(memory, base, shown)
+        if filled is not None and filled < 0:
+            text = address(base)
+        else:
+            text = '""' if not shown else buffer(memory, base, shown)
         texts.append(f"{{iov_base={text}, iov_len={length}}}")
-    more = ", ..." if count > STRINGS_MAX else ""
-    return f"[{', '.join(texts)}{more}]"
+    if whole < wanted:
+        texts.append(f"... /* {address(at + whole)} */")
+    elif count > STRINGS_MAX:
+        texts.append("...")
+    return f"[{', '.join(texts)}]"
 
 
 def _offset(memory: AddressSpace, args: list[int], index: int) -> str:
-    return str(args[index + 1] << 32 | args[index])
+    return str(((args[index + 1] << 32 | args[index]) ^ 1 << 63) - (1 << 63))
 
 
 def _seek_offset(memory: AddressSpace, args: list[int], index: int) -> str:
@@ -305,6 +316,16 @@ BEFORE: dict[Kind, Before] = {
     Kind.FCNTL_ARG: _fcntl_argument,
     Kind.MMAP_ARGUMENTS: _old_mmap,
 }
+
+# What a call would have stored, had it not failed: printer(memory, args, index).
+
+
+def _iov_addresses(memory: AddressSpace, args: list[int], index: int) -> str:
+    return iovec(memory, args[index], args[index + 1], -1)
+
+
+FAILED: dict[Kind, Before] = {Kind.IOV_OUT: _iov_addresses}
+"""The rest are printed as addresses."""
 
 # What a call stores: printer(memory, args, index, result), after a call that succeeded.
 

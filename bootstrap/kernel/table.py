@@ -31,6 +31,7 @@ MMAP = (
     "Anonymous private mappings. A file gives ENODEV, as on a file system without mmap; shared "
     "anonymous memory and the flags MAP_GROWSDOWN, MAP_LOCKED, MAP_HUGETLB, MAP_32BIT stop the run."
 )
+UNAME = "Always the same: Linux 6.1.0 on node `bootstrap`, machine i686 or x86_64."
 CLONE = "Flags SIGCHLD alone, which is fork(2); any other flag stops the run."
 
 
@@ -68,7 +69,7 @@ I386_ROWS: Mapping[str, Row] = {
             OPEN,
         ),
         full("creat", "path pathname, mode mode", path.sys_creat),
-        full("lseek", "fd fd, off32 offset, whence whence", io.sys_lseek),
+        full("lseek", "fd fd, off32 offset, whence whence", io.sys_lseek_32),
         full(
             "_llseek",
             "fd fd, seek_high offset_high, seek_low offset_low, offset_out result, whence whence",
@@ -116,8 +117,8 @@ I386_ROWS: Mapping[str, Row] = {
             COMMON["fcntl"].note,
             Result.FCNTL,
         ),
-        full("uname", "utsname_out buf", process.sys_uname),
-        full("olduname", "utsname_out buf", process.sys_olduname),
+        full("uname", "utsname_out buf", process.sys_uname, note=UNAME),
+        full("olduname", "ptr buf", process.sys_olduname, note=UNAME),
         full("getuid32", "", process.sys_get_id),
         full("geteuid32", "", process.sys_get_id),
         full("getgid32", "", process.sys_get_id),
@@ -165,12 +166,12 @@ X86_64_ROWS: Mapping[str, Row] = {
         ),
         partial(
             "mmap",
-            "ptr addr, size length, prot prot, map_flags flags, fd fd, off64 offset",
+            "ptr addr, size length, prot prot, map_flags flags, fd fd, map_offset offset",
             mem.sys_mmap,
             MMAP,
             Result.HEX,
         ),
-        full("uname", "utsname_out buf", process.sys_uname),
+        full("uname", "utsname_out buf", process.sys_uname, note=UNAME),
         partial("setuid", "uid uid", process.set_id_for(0xFFFFFFFF), ROOT),
         partial("setgid", "uid gid", process.set_id_for(0xFFFFFFFF), ROOT),
     ),
