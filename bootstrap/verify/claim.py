@@ -40,8 +40,8 @@ def claim(
     also = f" and {count(len(others), 'intermediate artifact')}" if others else ""
     return (
         f"{number} of {what}{also} match their known-good values, built through the entry "
-        f"{facts.entry} from {count(len(materials.known), 'file')} "
-        f"{'that is' if len(materials.known) == 1 else 'that are'} those of the release."
+        f"{facts.entry} in a tree whose {count(len(materials.known), 'source file')} "
+        f"{'is that' if len(materials.known) == 1 else 'are those'} of the release."
     )
 
 
