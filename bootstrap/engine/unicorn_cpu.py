@@ -142,8 +142,9 @@ class UnicornCpu:
         else:
             self._hook(UC_HOOK_TLB_FILL, _FILL(self._fill))
             self._hook(UC_HOOK_INTR, _INTERRUPT(self._interrupt))
-        self._hook(UC_HOOK_INSN, _IN(self._port_in), None, x86.UC_X86_INS_IN)
-        self._hook(UC_HOOK_INSN, _OUT(self._port_out), None, x86.UC_X86_INS_OUT)
+        # The trap comes first among the instruction hooks: once a stop is asked for from another
+        # thread, Unicorn calls the first of them only, and a later one would lose a system call
+        # (qemu/target/i386/seg_helper.c, helper_syscall).
         instruction = self.descriptor.trap_instruction
         if instruction is None:
             # Some CPUs have `syscall` in 32-bit code too; Linux's vDSO hides it from programs.
@@ -152,6 +153,8 @@ class UnicornCpu:
             self._hook(UC_HOOK_INSN, hot.syscall, hot.user_data, instruction)
         else:
             self._hook(UC_HOOK_INSN, _SYSCALL(self._instruction), None, instruction)
+        self._hook(UC_HOOK_INSN, _IN(self._port_in), None, x86.UC_X86_INS_IN)
+        self._hook(UC_HOOK_INSN, _OUT(self._port_out), None, x86.UC_X86_INS_OUT)
         if self._limit:
             self._hook(UC_HOOK_CODE, _CODE(self._count))
 
