@@ -138,12 +138,12 @@ def _s64(value: int) -> int:
     return ((value & 0xFFFFFFFFFFFFFFFF) ^ 0x8000000000000000) - 0x8000000000000000
 
 
-_CONVERTERS: dict[Width, Callable[[int], int] | None] = {
-    Width.RAW: None,
-    Width.U32: _u32,
-    Width.S32: _s32,
-    Width.S64: _s64,
+_CONVERTERS: dict[Width, tuple[int, Callable[[int], int]]] = {
+    Width.U32: (0xFFFFFFFF, _u32),
+    Width.S32: (0x7FFFFFFF, _s32),
+    Width.S64: (0x7FFFFFFFFFFFFFFF, _s64),
 }
+"""Up to which register value the argument is the register, and what to do with a greater one."""
 
 Handler = Callable[..., Any]
 """handler(process, *arguments) -> int, or a control object of kernel.process; raises LinuxError.
@@ -163,23 +163,28 @@ class Row:
     level: Support = Support.FULL
     note: str = ""
     result: Result = Result.INT
-    converters: tuple[Callable[[int], int] | None, ...] = field(init=False, repr=False)
-    """Per argument, what turns the register into the argument; None where it passes as it is."""
+    _conversions: tuple[tuple[int, int, Callable[[int], int]], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if (self.handler is None) != (self.level is Support.REFUSED):
             raise ValueError(f"{self.name}: refused and without a handler are the same thing")
         if self.level is not Support.FULL and not self.note:
             raise ValueError(f"{self.name}: a row that is not fully supported says why")
-        converters = tuple(_CONVERTERS[arg.kind.width] for arg in self.args)
-        object.__setattr__(self, "converters", converters)
+        conversions = tuple(
+            (index, *_CONVERTERS[arg.kind.width])
+            for index, arg in enumerate(self.args)
+            if arg.kind.width in _CONVERTERS
+        )
+        object.__setattr__(self, "_conversions", conversions)
 
     def arguments(self, registers: Sequence[int]) -> list[int]:
         """The handler's arguments from the argument registers (unsigned, register width)."""
-        return [
-            value if convert is None else convert(value)
-            for convert, value in zip(self.converters, registers, strict=False)
-        ]
+        # Every call in Python comes through here: tens of millions in one bootstrap.
+        values = list(registers[: len(self.args)])
+        for index, highest, convert in self._conversions:
+            if values[index] > highest:
+                values[index] = convert(values[index])
+        return values
 
 
 __all__ = ["Arg", "Handler", "Kind", "Result", "Row", "Support", "Width"]
