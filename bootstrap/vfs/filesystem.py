@@ -36,6 +36,7 @@ __all__ = ["At", "FileSystem", "FsLimits"]
 _PERMISSIONS = 0o7777
 _NOT_KEPT = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC
 """Flags that only matter while opening (fs/open.c, do_dentry_open)."""
+_DEEP = 32
 
 
 class FileSystem:
@@ -178,7 +179,13 @@ class FileSystem:
         return last
 
     def _origin(self, last: Last) -> bytes:
-        return posixpath.join(self.path_of(last.directory), last.name)
+        """A path for messages; cut short, for a hostile guest can make it very deep."""
+        names = [last.name]
+        here = last.directory
+        while here.parent is not here and len(names) < _DEEP:
+            names.append(here.parent.name_of(here))
+            here = here.parent
+        return (b"/" if here.parent is here else b".../") + b"/".join(reversed(names))
 
     def _enter(self, last: Last, inode: Inode) -> None:
         inode.guest_made = True
@@ -267,8 +274,8 @@ class FileSystem:
     def rename(self, old_at: At, old: bytes, new_at: At, new: bytes) -> None:
         """renameat(2) (fs/namei.c, do_renameat2 and vfs_rename)."""
         check_path(old)
-        check_path(new)
         source = Walk(old_at).last(old_at.cwd, old)
+        check_path(new)
         target = Walk(new_at).last(new_at.cwd, new)
         if not source.is_name or not target.is_name:
             raise LinuxError(Errno.EBUSY)
@@ -276,9 +283,9 @@ class FileSystem:
         replaced = target.directory.lookup(target.name)
         if not isinstance(inode, Directory) and (source.slash or target.slash):
             raise LinuxError(Errno.ENOTDIR)
-        if isinstance(inode, Directory) and _within(target.directory, inode):
+        if isinstance(inode, Directory) and target.directory.is_within(inode):
             raise LinuxError(Errno.EINVAL)
-        if isinstance(replaced, Directory) and _within(source.directory, replaced):
+        if isinstance(replaced, Directory) and source.directory.is_within(replaced):
             raise LinuxError(Errno.ENOTEMPTY)
         if replaced is inode:
             return
@@ -358,37 +365,33 @@ class FileSystem:
         self._remove(Last(here, name, False))
         return True
 
-    def _remove(self, last: Last) -> None:
-        inode = last.directory.lookup(last.name)
-        if isinstance(inode, Directory):
-            for name in inode.names():
-                self._remove(Last(inode, name, False))
-        self._take(last)
+    def _remove(self, top: Last) -> None:
+        found = [top]
+        for last in found:  # which grows meanwhile
+            inode = last.directory.lookup(last.name)
+            if isinstance(inode, Directory):
+                found += [Last(inode, name, False) for name in inode.names()]
+        for last in reversed(found):
+            self._take(last)
 
     def changed(self) -> Iterator[tuple[bytes, RegularFile]]:
         """The products: (absolute guest path, file), sorted by path.
 
         Every name of a regular file that the guest made, wrote to, emptied, or put there.
         """
-        found = list(_changed(self.root, b"/"))
-        return iter(sorted(found, key=lambda item: item[0]))
+        return iter(sorted(_changed(self.root), key=lambda item: item[0]))
 
 
-def _within(directory: Directory, ancestor: Directory) -> bool:
-    """Whether `directory` is `ancestor` or lies below it."""
-    while directory is not ancestor:
-        if directory.parent is directory:
-            return False
-        directory = directory.parent
-    return True
-
-
-def _changed(directory: Directory, path: bytes) -> Iterator[tuple[bytes, RegularFile]]:
-    if directory.lower_path == path:
-        return  # nobody ever looked into it
-    for name, inode in directory.children():
-        where = posixpath.join(path, name)
-        if isinstance(inode, Directory):
-            yield from _changed(inode, where)
-        elif isinstance(inode, RegularFile) and not inode.is_as_prepared(where):
-            yield where, inode
+def _changed(root: Directory) -> Iterator[tuple[bytes, RegularFile]]:
+    # No recursion: a hostile guest's directories may be deeper than Python's stack.
+    todo = [(b"/", root)]
+    while todo:
+        path, directory = todo.pop()
+        if directory.lower_path == path:
+            continue  # nobody ever looked into it
+        for name, inode in directory.children():
+            where = posixpath.join(path, name)
+            if isinstance(inode, Directory):
+                todo.append((where, inode))
+            elif isinstance(inode, RegularFile) and not inode.is_as_prepared(where):
+                yield where, inode

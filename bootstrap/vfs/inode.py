@@ -357,3 +357,12 @@ class Directory(Inode):
     def name_of(self, child: "Directory") -> bytes:
         """The name of a subdirectory."""
         return next(name for name, inode in self._children.items() if inode is child)
+
+    def is_within(self, ancestor: "Directory") -> bool:
+        """Whether this is `ancestor` or lies below it."""
+        here = self
+        while here is not ancestor:
+            if here.parent is here:
+                return False
+            here = here.parent
+        return True

@@ -1,0 +1,81 @@
+"""The ABI's numbers, held against the host's own headers as Python's standard library has them."""
+
+import errno
+import fcntl
+import os
+import platform
+import stat
+import sys
+
+import pytest
+
+from bootstrap.abi import flags
+from bootstrap.abi.errno import EDEADLOCK, EWOULDBLOCK, Errno, LinuxError
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the host's numbers are not Linux's")
+x86 = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "i686"), reason="the host's O_ flags are not x86's"
+)
+
+TABLES = {
+    name: table
+    for name, table in sorted(vars(flags).items())
+    if name.isupper() and isinstance(table, tuple)
+}
+
+
+@linux
+def test_errno_has_the_hosts_numbers() -> None:
+    for number, name in errno.errorcode.items():
+        if number <= 133:
+            assert Errno[name] == number
+    assert (EWOULDBLOCK, EDEADLOCK) == (errno.EWOULDBLOCK, errno.EDEADLOCK)
+
+
+def test_errno_is_whole() -> None:
+    assert sorted(Errno) == [n for n in range(1, 134) if n not in (41, 58)]
+    assert all(error.text for error in Errno)
+    assert Errno(2) is Errno.ENOENT
+
+
+@linux
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the texts are glibc's")
+def test_errno_texts_are_those_of_strace() -> None:
+    assert {error: error.text for error in Errno} == {e: os.strerror(e) for e in Errno}
+
+
+def test_linux_error_carries_its_number() -> None:
+    error = LinuxError(Errno.ELOOP)
+    assert error.errno is Errno.ELOOP
+    assert str(error) == "ELOOP (Too many levels of symbolic links)"
+
+
+@linux
+@x86
+def test_flags_have_the_hosts_numbers() -> None:
+    compared = 0
+    for name, value in vars(flags).items():
+        for module in (os, stat, fcntl):
+            there = getattr(module, name, None)
+            # A 64-bit C library tells O_LARGEFILE as 0.
+            if isinstance(value, int) and there is not None and name != "O_LARGEFILE":
+                assert value == there, name
+                compared += 1
+    assert compared > 50
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_tables_name_their_values(table: str) -> None:
+    for value, name in TABLES[table]:
+        known = getattr(flags, name.removeprefix("__"), value)
+        assert known == value, name
+    names = [name for _, name in TABLES[table]]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("table", ["OPEN_FLAGS", "MAP_FLAGS", "CLONE_FLAGS", "WAIT_OPTIONS"])
+def test_flags_that_hold_others_come_first(table: str) -> None:
+    seen = 0
+    for value, name in TABLES[table]:
+        assert value & ~seen, f"{name} is never printed"
+        seen |= value
