@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import bootstrap
+from bootstrap.abi.errno import LinuxError
 from bootstrap.catalogue import StepFile
 from bootstrap.engine import Engine
 from bootstrap.errors import GuestFailed
-from bootstrap.abi.errno import LinuxError
 from bootstrap.kernel import faults
 from bootstrap.kernel.events import Observer
 from bootstrap.kernel.limits import Limits
@@ -80,9 +80,7 @@ def rebuild(
     step, tree = resolved.step, resolved.tree
     entry = step.entry(entry_name)
     view = guest_view(tree, step, entry, resolved.materials)
-    fs = FileSystem(
-        view.as_lower(), FsLimits(limits.file, limits.files_total, limits.inodes)
-    )
+    fs = FileSystem(view.as_lower(), FsLimits(limits.file, limits.files_total, limits.inodes))
     tail = _Tail()
     provenance = Provenance()
     machine = Machine(fs, engine, limits, [provenance, *observers])
@@ -162,9 +160,7 @@ def expectations(step: StepFile) -> list[Expected]:
     ]
 
 
-def materials(
-    step: StepFile, report: MaterialsReport, hidden: Sequence[str] = ()
-) -> Materials:
+def materials(step: StepFile, report: MaterialsReport, hidden: Sequence[str] = ()) -> Materials:
     """The release's files, and how the tree differs from them, in the judge's terms."""
     return Materials(
         known={path: sha for path, sha in step.materials.items() if path not in hidden},

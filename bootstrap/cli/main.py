@@ -1,4 +1,4 @@
-"""The command line: parse, call one command, turn what went wrong into a line and an exit status."""
+"""The command line: parse, call one command, tell what went wrong in a line and a status."""
 
 import argparse
 import sys
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away; say nothing more into the broken pipe.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 1
     except MemoryError:
         print("bootstrap: the host has no memory left; try a lower --limit memory", file=sys.stderr)

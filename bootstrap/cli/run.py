@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -26,7 +27,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--env", action="append", default=[], metavar="NAME=VALUE", help="the guest's environment"
     )
-    parser.add_argument("--output", metavar="DIR", help="write what the guest wrote below this folder")
+    parser.add_argument(
+        "--output", metavar="DIR", help="write what the guest wrote below this folder"
+    )
     parser.add_argument("--strace", action="store_true", help="print each system call on stderr")
     add_limits(parser)
     parser.add_argument("program", metavar="PROGRAM", help="guest path, relative to --cwd")
@@ -62,13 +65,13 @@ def run(args: argparse.Namespace) -> int:
     machine = Machine(fs, default_engine(), limits, observers)
     sys.stdout.flush()
     streams = (
-        Stream(lambda count: sys.stdin.buffer.read1(count)),
+        Stream(lambda count: os.read(sys.stdin.fileno(), count)),
         Stream(None, lambda data: _pass_on(sys.stdout.buffer, data)),
         Stream(None, lambda data: _pass_on(sys.stderr.buffer, data)),
     )
-    argv = [argument.encode("utf-8", "surrogateescape") for argument in (args.program, *args.argument)]
-    envp = [variable.encode("utf-8", "surrogateescape") for variable in args.env]
-    cwd = args.cwd.encode("utf-8", "surrogateescape")
+    argv = [os.fsencode(argument) for argument in (args.program, *args.argument)]
+    envp = [os.fsencode(variable) for variable in args.env]
+    cwd = os.fsencode(args.cwd)
     try:
         ended = machine.run(argv[0], argv, envp, cwd, streams)
     except LinuxError as error:

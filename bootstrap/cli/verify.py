@@ -57,8 +57,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--output", metavar="DIR", help="write every product below this new folder")
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON ('-': stdout)")
     parser.add_argument("--junit", metavar="FILE", help="write the report as JUnit XML")
-    parser.add_argument("--quiet", action="store_true", help="no progress, and one line if all is well")
-    parser.add_argument("--verbose", action="store_true", help="list the intermediate artifacts too")
+    parser.add_argument(
+        "--quiet", action="store_true", help="no progress, and one line if all is well"
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="list the intermediate artifacts too"
+    )
     add_limits(parser)
     parser.set_defaults(run=run)
 
@@ -100,7 +104,9 @@ def run(args: argparse.Namespace) -> int:
 
 def default_entry(resolved: Resolved) -> str:
     """The first usual entry that the step file has."""
-    return next((e for e in ENTRIES if e in resolved.step.entries), next(iter(resolved.step.entries)))
+    return next(
+        (e for e in ENTRIES if e in resolved.step.entries), next(iter(resolved.step.entries))
+    )
 
 
 def _progress(resolved: Resolved, quiet: bool) -> Progress:

@@ -102,7 +102,9 @@ class HotPath:
             self._library = ctypes.CDLL(os.fspath(library))
             size = ctypes.c_int64.in_dll(self._library, "hot_state_size").value
         except (OSError, ValueError) as error:
-            raise BadInput(f"the native hot path {library.name} cannot be loaded: {error}") from None
+            raise BadInput(
+                f"the native hot path {library.name} cannot be loaded: {error}"
+            ) from None
         if size != ctypes.sizeof(_State):
             raise BadInput(
                 f"the native hot path {library.name} was built from another version; "

@@ -53,9 +53,7 @@ _FILL = ctypes.CFUNCTYPE(
     ctypes.POINTER(uc_tlb_entry),
     ctypes.c_void_p,
 )
-_CODE = ctypes.CFUNCTYPE(
-    None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p
-)
+_CODE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
 
 SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV = 4, 5, 7, 8, 11
 _EXCEPTIONS = {
@@ -158,9 +156,7 @@ class UnicornCpu:
         if self._limit:
             self._hook(UC_HOOK_CODE, _CODE(self._count))
 
-    def _hook(
-        self, kind: int, callback: object, user_data: int | None = None, *more: int
-    ) -> None:
+    def _hook(self, kind: int, callback: object, user_data: int | None = None, *more: int) -> None:
         handle = ctypes.c_size_t()
         pointer = ctypes.cast(callback, ctypes.c_void_p)  # type: ignore[arg-type]
         status = uclib.uc_hook_add(
@@ -226,7 +222,9 @@ class UnicornCpu:
 
     # Hooks in Python: the specification of hot.c.
 
-    def _fill(self, _uc: int, addr: int, kind: int, out: "ctypes._Pointer[uc_tlb_entry]", _u: int) -> bool:
+    def _fill(
+        self, _uc: int, addr: int, kind: int, out: "ctypes._Pointer[uc_tlb_entry]", _u: int
+    ) -> bool:
         extent = self.memory.find(addr)
         if extent is not None:
             index = (addr - extent.start) // PAGE
@@ -273,7 +271,7 @@ class UnicornCpu:
         """hot.c declined: a system call it leaves to Python, or an exception."""
         if interrupt < 0 or interrupt == self.descriptor.trap_interrupt:
             assert self._hot is not None
-            self.args[:] = self._hot.args[: len(self.args)]
+            ctypes.memmove(self.args, self._hot.args, ctypes.sizeof(self.args))
             self._hot.sync_in()
             self._serve(self.args[:7])
             if not self._asked:
@@ -403,7 +401,7 @@ class UnicornCpu:
         context = self._uc.context_save()
         child._uc.context_restore(context)
         child.pages_changed()
-        child.args[:] = self.args[:]
+        ctypes.memmove(child.args, self.args, ctypes.sizeof(self.args))
 
     def close(self) -> None:
         """Let go of the CPU and of the memory it points to."""

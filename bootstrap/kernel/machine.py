@@ -17,7 +17,7 @@ from bootstrap.abi.arch import ABIS
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import S_IXGRP, S_IXOTH, S_IXUSR
 from bootstrap.engine import Cpu, Engine
-from bootstrap.errors import BootstrapError, GuestFailed
+from bootstrap.errors import GuestFailed
 from bootstrap.kernel import loader
 from bootstrap.kernel.events import ExecEvent, Fault, Observer
 from bootstrap.kernel.limits import Limits, MemoryMeter
@@ -26,7 +26,7 @@ from bootstrap.kernel.process import Control, Exec, Exit, FdTable, Fork, Process
 from bootstrap.kernel.row import Row
 from bootstrap.kernel.table import number_names, table_for
 from bootstrap.vfs.filesystem import At, FileSystem
-from bootstrap.vfs.inode import RegularFile, Stream
+from bootstrap.vfs.inode import Directory, RegularFile, Stream
 from bootstrap.vfs.openfile import OpenFile
 
 TICK = 0.2
@@ -114,7 +114,9 @@ class Machine:
         root = self.fs.root
         at = At(root, root)
         directory = self.fs.resolve(at, cwd)
-        at = At(root, directory)  # type: ignore[arg-type]
+        if not isinstance(directory, Directory):
+            raise LinuxError(Errno.ENOTDIR)
+        at = At(root, directory)
         fds = FdTable(self.limits.open_files)
         for stream, flags in zip(streams or (), (0, 1, 1), strict=False):
             fds.install(OpenFile(stream, flags))
@@ -185,7 +187,7 @@ class Machine:
             if result.__class__ is int:
                 if self._watched:
                     self._leave(task, result)
-                return result  # type: ignore[no-any-return]
+                return result
             task.pending = result
         except GuestFailed as error:
             self._failure = self._placed(task, args, error)
@@ -311,9 +313,7 @@ class Machine:
             path = name
             inode, image = self._image(process, path)
         elf = loader.parse(image)
-        memory, sp = loader.build(
-            elf, image, path, argv, control.envp, self.limits, self._meter
-        )
+        memory, sp = loader.build(elf, image, path, argv, control.envp, self.limits, self._meter)
         process.memory.release()
         process.memory, process.abi = memory, elf.abi
         process.fds.close_on_exec()
