@@ -39,7 +39,7 @@ from bootstrap.vfs import (
 GUESTS = Path(__file__).parent / "guests"
 RECORDED = GUESTS / "recorded.json"
 NUMBERS = {"i386": i386.NUMBERS, "x86_64": x86_64.NUMBERS}
-PROGRAMS = ("io", "files", "names", "stat", "process", "memory", "faults")
+PROGRAMS = ("io", "files", "names", "stat", "process", "memory", "faults", "code")
 ARGV = ("/guest", "one", "two")
 ENVIRONMENT = {"A": "1"}
 STDIN = b"standard input text\n"
