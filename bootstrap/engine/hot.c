@@ -144,6 +144,10 @@ static uint8_t *span(hot_state *s, uint64_t addr, uint64_t size, int need, int *
             return NULL;
         *fetched |= e->pages[i] & P_FETCHED;
     }
+    /* Dropping translations makes Unicorn fetch from the first page, and a page that may not be
+     * executed would look like a fault of the guest: Python knows how (unicorn_cpu.py). */
+    if ((need & P_WRITE) && *fetched && (first != last || !(e->pages[first] & P_EXEC)))
+        return NULL;
     if (need & P_WRITE)
         for (uint64_t i = first; i <= last; i++)
             e->pages[i] |= P_DIRTY;

@@ -32,6 +32,8 @@ from bootstrap.vfs.openfile import OpenFile
 TICK = 0.2
 """Seconds of host time between time slices, which only let observers and Ctrl-C have their turn."""
 _SIGSEGV = 11
+_NUMBER = 0xFFFFFFFF
+"""x86-64 takes the call's number from eax (arch/x86/entry/common.c, do_syscall_64)."""
 _ANY_X = S_IXUSR | S_IXGRP | S_IXOTH
 
 
@@ -174,7 +176,7 @@ class Machine:
         process = task.process
         process.syscalls += 1
         try:
-            row = task.rows.get(args[0])
+            row = task.rows.get(args[0] & _NUMBER)
             if row is None or row.handler is None:
                 raise self._unknown(task, args, row)
             values = row.arguments(args[1:])
@@ -209,7 +211,7 @@ class Machine:
         task.entered = []
 
     def _unknown(self, task: Task, args: Sequence[int], row: Row | None) -> GuestFailed:
-        number = args[0]
+        number = args[0] & _NUMBER
         name = row.name if row else number_names(task.process.abi.name).get(number, "unknown")
         values = ", ".join(f"{value:#x}" for value in args[1:])
         why = f": {row.note}" if row is not None and row.note else ""
@@ -219,7 +221,7 @@ class Machine:
 
     def _placed(self, task: Task, args: Sequence[int], error: GuestFailed) -> GuestFailed:
         """The same error with program, pid and place."""
-        row = task.rows.get(args[0])
+        row = task.rows.get(args[0] & _NUMBER)
         call = f", in {row.name}" if row is not None and row.handler is not None else ""
         return GuestFailed(
             f"{error} [{task.process.program}, pid {task.process.pid}, "
