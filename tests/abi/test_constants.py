@@ -27,15 +27,16 @@ TABLES = {
 @linux
 def test_errno_has_the_hosts_numbers() -> None:
     for number, name in errno.errorcode.items():
-        if number <= 133:
-            assert Errno[name] == number
+        alias = {"EWOULDBLOCK": "EAGAIN", "ENOTSUP": "EOPNOTSUPP", "EDEADLOCK": "EDEADLK"}
+        assert Errno[alias.get(name, name)] == number
     assert (EWOULDBLOCK, EDEADLOCK) == (errno.EWOULDBLOCK, errno.EDEADLOCK)
 
 
 def test_errno_is_whole() -> None:
     assert sorted(Errno) == [n for n in range(1, 134) if n not in (41, 58)]
     assert all(error.text for error in Errno)
-    assert Errno(2) is Errno.ENOENT
+    by_number = {int(error): error for error in Errno}
+    assert by_number[2] is Errno.ENOENT
 
 
 @linux
@@ -58,7 +59,7 @@ def test_flags_have_the_hosts_numbers() -> None:
         for module in (os, stat, fcntl):
             there = getattr(module, name, None)
             # A 64-bit C library tells O_LARGEFILE as 0.
-            if isinstance(value, int) and there is not None and name != "O_LARGEFILE":
+            if isinstance(value, int) and isinstance(there, int) and name != "O_LARGEFILE":
                 assert value == there, name
                 compared += 1
     assert compared > 50
@@ -75,7 +76,6 @@ def test_tables_name_their_values(table: str) -> None:
 
 @pytest.mark.parametrize("table", ["OPEN_FLAGS", "MAP_FLAGS", "CLONE_FLAGS", "WAIT_OPTIONS"])
 def test_flags_that_hold_others_come_first(table: str) -> None:
-    seen = 0
-    for value, name in TABLES[table]:
-        assert value & ~seen, f"{name} is never printed"
-        seen |= value
+    values = [value for value, _ in TABLES[table]]
+    for index, value in enumerate(values):
+        assert not any(earlier & value == earlier for earlier in values[:index])

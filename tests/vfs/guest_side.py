@@ -140,7 +140,8 @@ class Guest:
         self.at = At(self.at.root, self._directory(path))
 
     def chroot(self, path: bytes) -> None:
-        self.at = At(self._directory(path), self.at.cwd)
+        self.chdir(path)
+        self.at = At(self.at.cwd, self.at.cwd)
 
     def getcwd(self) -> bytes:
         return self.fs.getcwd(self.at)

@@ -34,9 +34,8 @@ def describe(found: os.stat_result, dir_links: bool) -> tuple[int, int, int]:
 
 
 class Host:
-    def __init__(self, dir_links: bool, top: bytes) -> None:
+    def __init__(self, dir_links: bool) -> None:
         self.dir_links = dir_links
-        self.top = top
         self.fds: dict[int, int] = {}
 
     def open(self, slot: int, path: bytes, flags: int, mode: int) -> None:
@@ -112,14 +111,13 @@ class Host:
         os.chdir(path)
 
     def chroot(self, path: bytes) -> None:
-        os.chroot(path)
+        # With the current directory inside: from outside, '..' would lead to the host's folders.
+        os.chdir(path)
+        os.chroot(".")
 
     def getcwd(self) -> bytes:
         buffer = ctypes.create_string_buffer(8192)
         checked(LIBC.syscall(GETCWD, buffer, 8192))
-        outside = b"(unreachable)" + self.top
-        if buffer.value.startswith(outside):  # the kernel tells of the host's folders too
-            return b"(unreachable)" + (buffer.value.removeprefix(outside) or b"/")
         return buffer.value
 
 
@@ -178,7 +176,7 @@ def run(real_root: int, tree: dict[bytes, tuple[str, bytes]], operations: list[A
         build(tree)
         inside = os.open(b".", os.O_RDONLY | os.O_DIRECTORY)
         os.chroot(b".")
-        host = Host(dir_links, os.fsencode(os.path.realpath(top)))
+        host = Host(dir_links)
         try:
             results = [attempt(getattr(host, name), rest) for name, *rest in operations]
             for slot in list(host.fds):

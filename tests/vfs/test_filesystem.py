@@ -198,6 +198,19 @@ def test_absolute_names_for_records() -> None:
     assert fs.absolute(At(d, d), b"/../x") == b"/x"
 
 
+def test_a_current_directory_outside_the_root() -> None:
+    fs, at = make()
+    d, e = fs.resolve(at, b"d"), fs.resolve(at, b"d/e")
+    assert isinstance(d, Directory) and isinstance(e, Directory)
+    outside = At(e, d)
+    assert fs.getcwd(outside) == b"(unreachable)/d"
+    assert fs.resolve(outside, b"..") is fs.root
+    assert fs.resolve(outside, b"/..") is e
+    assert fs.getcwd(At(e, e)) == b"/"
+    with fails(Errno.ENOENT):
+        fs.resolve(At(d, d), b"../a")
+
+
 def test_mknod_makes_regular_files_only() -> None:
     fs, at = make()
     fs.mknod(at, b"n", 0o640)
