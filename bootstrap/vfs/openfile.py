@@ -86,27 +86,33 @@ class OpenFile:
         if file is None or self.append or not self.writable:
             return self._write_other(data)
         start = self.offset
-        end = start + len(data)
+        count = len(data)
+        end = start + count
         if end > len(file.data):
             data = self._make_room(file, start, data)
-            end = start + len(data)
-        elif not data:
+            count = len(data)
+            end = start + count
+        if count == 1:
+            file.data[start] = data[0]
+        elif count:
+            file.data[start:end] = data
+        else:
             return 0
-        file.data[start:end] = data
         if end > file.size:
             file.size = end
         file.version += 1
         self.offset = end
-        return end - start
+        return count
 
     def _make_room(self, file: RegularFile, start: int, data: bytes) -> bytes:
-        """How much of `data` can be written at `start` (mm/filemap.c, generic_write_checks)."""
+        """What of `data` can be written at `start` (mm/filemap.c, generic_write_checks)."""
+        if not data:
+            return data
         if not self.flags & O_LARGEFILE and start + len(data) > MAX_NON_LFS:
             data = data[: max(0, MAX_NON_LFS - start)]
             if not data:
                 raise LinuxError(Errno.EFBIG)
-        if data:
-            file.reserve(start + len(data))
+        file.reserve(start + len(data))
         return data
 
     def _read_other(self, n: int) -> bytes:
