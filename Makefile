@@ -6,6 +6,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # What an install depends on. hot.c is the optional native library, built in place.
 INPUTS := pyproject.toml setup.py bootstrap/__init__.py $(wildcard bootstrap/engine/hot.c)
+# Removed before each install: where the compiler fails, an old one must not be taken for the new.
+LIBRARY := bootstrap/engine/_hot*.so bootstrap/engine/_hot*.pyd
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SAY_HOT_PATH := $(BIN)/python -c 'from glob import glob; \
   print("Native hot path:", *glob("bootstrap/engine/_hot*.so") or ["not built (no C compiler?); the Python path is used"])'
@@ -29,12 +31,14 @@ $(BIN)/python:
 
 $(VENV)/installed: $(BIN)/python $(INPUTS)
 	@echo "Installing bootstrap-emulator and what it needs"
+	@rm -f $(LIBRARY)
 	@$(PIP) install --editable .
 	@$(SAY_HOT_PATH)
 	@touch $@
 
 $(VENV)/installed-test: $(BIN)/python $(INPUTS)
 	@echo "Installing bootstrap-emulator, what it needs, and what the checks and tests need"
+	@rm -f $(LIBRARY)
 	@$(PIP) install --editable '.[test,dev]'
 	@$(SAY_HOT_PATH)
 	@touch $(VENV)/installed $@
@@ -65,5 +69,5 @@ wheel: setup
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
-	rm -f bootstrap/engine/_hot*.so bootstrap/engine/_hot*.pyd
+	rm -f $(LIBRARY)
 	find bootstrap tests -name __pycache__ -type d -prune -exec rm -rf {} +
