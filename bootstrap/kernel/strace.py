@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import F_GETFD, F_GETFL, O_CREAT, O_TMPFILE
+from bootstrap.kernel import strace_memory as stored
 from bootstrap.kernel import strace_values as values
-from bootstrap.kernel.events import BaseObserver, Fault
+from bootstrap.kernel.events import BaseObserver, ExecEvent, Fault
 from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.row import Kind, Result, Row
 
@@ -35,10 +36,10 @@ def enter(row: Row, args: list[int], memory: AddressSpace) -> Entered:
     """Print the arguments that the call reads, from `memory` as it is before the call."""
     before: list[str | None] = []
     for index, arg in enumerate(row.args):
-        printer = values.BEFORE.get(arg.kind)
+        printer = stored.BEFORE.get(arg.kind)
         if printer is not None:
             before.append(printer(memory, args, index))
-        elif arg.kind in values.AFTER:
+        elif arg.kind in stored.AFTER:
             before.append(None)
         else:
             before.append(values.plain(arg.kind, args[index]))
@@ -55,10 +56,10 @@ def call_text(entered: Entered, result: int | None, memory: AddressSpace) -> str
     for index, (arg, text) in enumerate(zip(row.args, entered.before, strict=True)):
         if text is None:
             if result is None or result < 0:
-                failed = values.FAILED.get(arg.kind)
+                failed = stored.FAILED.get(arg.kind)
                 text = failed(memory, args, index) if failed else values.address(args[index])
             else:
-                text = values.AFTER[arg.kind](memory, args, index, result)
+                text = stored.AFTER[arg.kind](memory, args, index, result)
         if _left_out(row, args, index):
             continue
         texts.append(text)
@@ -120,6 +121,16 @@ class Strace(BaseObserver):
         self._write = write
         self._memory_of = memory_of
         self._entered: dict[int, Entered] = {}
+        self._begun = False
+
+    def on_exec(self, event: ExecEvent) -> None:
+        # Any other exec is a system call, and printed as one.
+        if not self._begun:
+            argv = ", ".join(values.quote(argument) for argument in event.argv)
+            variables = values.count_text(len(event.envp), "var", "vars")
+            call = f"execve({values.quote(event.path, 4096)}, [{argv}], [{variables}])"
+            self._write(line(call, "0", _prefix(event.pid)))
+        self._begun = True
 
     def on_syscall_enter(self, pid: int, row: Row, args: list[int]) -> str:
         self._entered[pid] = enter(row, args, self._memory_of(pid))

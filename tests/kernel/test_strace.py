@@ -15,10 +15,11 @@ from bootstrap.abi.structs import (
     pack_utsname,
 )
 from bootstrap.kernel import strace, strace_values
-from bootstrap.kernel.events import Fault
+from bootstrap.kernel.events import ExecEvent, Fault
 from bootstrap.kernel.process import Process
 from bootstrap.kernel.row import Row
 from bootstrap.kernel.table import table_for
+from bootstrap.vfs import RegularFile
 from tests.kernel.guest_process import BAD, BUFFER, make
 
 TEXT = BUFFER
@@ -220,13 +221,18 @@ def test_the_observer_prints_calls_faults_and_ends(process: Process) -> None:
     observer = strace.Strace(lines.append, lambda pid: process.memory)
     process.memory.write(TEXT, b"before\0")
     row = row_of(X86_64, "execve")
+    image = process.fs.resolve(process.at, b"/f")
+    assert isinstance(image, RegularFile)
+    observer.on_exec(ExecEvent(1, 0, b"/f", (b"f", b"x y"), (b"A=1",), b"/", image))
     text = observer.on_syscall_enter(2, row, [TEXT, 0, 0])
     process.memory.write(TEXT, b"after\0")
     observer.on_syscall_exit(2, row, text, 0)
     observer.on_fault(2, Fault(11, "why", 0, 16, (), b""))
     observer.on_exit(2, 11, 5)
     observer.on_exit(1, 42 << 8, 5)
+    observer.on_exec(ExecEvent(2, 1, b"/f", (b"f",), (), b"/", image))
     assert lines == [
+        '[pid     1] execve("/f", ["f", "x y"], [/* 1 var */]) = 0',
         '[pid     2] execve("before", NULL, NULL) = 0',
         "[pid     2] --- SIGSEGV {si_signo=SIGSEGV, si_addr=0x10} ---",
         "[pid     2] +++ killed by SIGSEGV +++",
