@@ -81,7 +81,9 @@ class FileSystem:
         return self.path_of(at.cwd, at.root)
 
     def path_of(self, directory: Directory, root: Directory | None = None) -> bytes:
-        """The path of a directory that is not removed, seen from `root`."""
+        """The path of a directory, seen from `root`; a removed one has none: b"/(deleted)"."""
+        if directory.removed:
+            return b"/(deleted)"
         top = root or self.root
         names: list[bytes] = []
         here = directory
@@ -103,9 +105,8 @@ class FileSystem:
             if not last.is_name:
                 return self.path_of(walk.dots(last), at.root)
             return posixpath.join(self.path_of(last.directory, at.root), last.name)
-        except (LinuxError, StopIteration):
-            here = b"/" if at.cwd.removed else self.path_of(at.cwd, at.root)
-            return posixpath.normpath(posixpath.join(here, path))
+        except LinuxError:
+            return posixpath.normpath(posixpath.join(self.path_of(at.cwd, at.root), path))
 
     # -- opening -------------------------------------------------------------------------------
 

@@ -198,6 +198,18 @@ def test_absolute_names_for_records() -> None:
     assert fs.absolute(At(d, d), b"/../x") == b"/x"
 
 
+def test_names_in_removed_directories_for_records() -> None:
+    fs, at = make({b"empty": LowerFolder()})
+    gone = fs.resolve(at, b"empty")
+    assert isinstance(gone, Directory)
+    fs.rmdir(at, b"empty")
+    with fails(Errno.ENOENT):
+        fs.getcwd(At(fs.root, gone))
+    assert fs.absolute(At(fs.root, gone), b"x") == b"/(deleted)/x"
+    assert fs.absolute(At(fs.root, gone), b"../a") == b"/a"
+    assert fs.absolute(At(gone, gone), b"/") == b"/(deleted)"
+
+
 def test_a_current_directory_outside_the_root() -> None:
     fs, at = make()
     d, e = fs.resolve(at, b"d"), fs.resolve(at, b"d/e")
