@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from unicorn import (
     UC_CTL_IO_WRITE,
+    UC_CTL_TB_REMOVE_CACHE,
     UC_CTL_TLB_FLUSH,
     UC_ERR_INSN_INVALID,
     UC_HOOK_CODE,
@@ -31,6 +32,7 @@ from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
 from bootstrap.abi.arch import PAGE, Abi
 from bootstrap.engine import Cpu, OnTrap, Stop
 from bootstrap.engine.descriptors import DESCRIPTORS, CpuDescriptor
+from bootstrap.engine.exceptions import SIGILL, SIGSEGV, X86_EXCEPTIONS
 from bootstrap.engine.hot import HotPath
 from bootstrap.engine.usermode import enter_ring3
 from bootstrap.kernel.events import Fault
@@ -54,22 +56,6 @@ _FILL = ctypes.CFUNCTYPE(
     ctypes.c_void_p,
 )
 _CODE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
-
-SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV = 4, 5, 7, 8, 11
-_EXCEPTIONS = {
-    0: (SIGFPE, "divide error"),
-    1: (SIGTRAP, "debug exception"),
-    3: (SIGTRAP, "breakpoint"),
-    4: (SIGSEGV, "overflow"),
-    5: (SIGSEGV, "bound range exceeded"),
-    6: (SIGILL, "invalid instruction"),
-    12: (SIGBUS, "stack segment fault"),
-    13: (SIGSEGV, "general protection: privileged or refused instruction"),
-    16: (SIGFPE, "floating point exception"),
-    17: (SIGBUS, "alignment check"),
-    19: (SIGFPE, "SIMD floating point exception"),
-}
-"""x86 exceptions as Linux turns them into signals (arch/x86/kernel/traps.c)."""
 
 
 class UnicornCpu:
@@ -215,7 +201,13 @@ class UnicornCpu:
         index = (guest_addr - extent.start) // PAGE
         flags = extent.pages[index]
         extent.pages[index] = flags | READ | EXEC | FETCHED
-        self._uc.ctl_remove_cache(guest_addr, guest_addr + size)
+        # Unicorn.ctl_remove_cache, without its 8 us: hex2 keeps its read buffer beside its code.
+        uclib.uc_ctl(
+            self._handle,
+            UC_CTL_IO_WRITE << 30 | 2 << 26 | UC_CTL_TB_REMOVE_CACHE,
+            ctypes.c_uint64(guest_addr),
+            ctypes.c_uint64(guest_addr + size),
+        )
         extent.pages[index] = flags
         if not flags & EXEC:
             self.pages_changed()
@@ -280,7 +272,7 @@ class UnicornCpu:
             self._exception(interrupt)
 
     def _exception(self, number: int) -> None:
-        signal, reason = _EXCEPTIONS.get(number, (SIGSEGV, f"interrupt {number:#x}"))
+        signal, reason = X86_EXCEPTIONS.get(number, (SIGSEGV, f"interrupt {number:#x}"))
         self._end(signal, reason)
 
     def _refuse(self, _uc: int, _user: int) -> None:

@@ -5,13 +5,10 @@ program that only forks, executes and waits cannot tell that from any other orde
 the same on every host.
 """
 
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from types import FrameType
 
 from bootstrap.abi.arch import ABIS
 from bootstrap.abi.errno import Errno, LinuxError
@@ -25,6 +22,7 @@ from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.process import Control, Exec, Exit, FdTable, Fork, Process
 from bootstrap.kernel.row import Row
 from bootstrap.kernel.table import number_names, table_for
+from bootstrap.kernel.ticking import ticking
 from bootstrap.vfs.filesystem import At, FileSystem
 from bootstrap.vfs.inode import Directory, RegularFile, Stream
 from bootstrap.vfs.openfile import OpenFile
@@ -129,7 +127,7 @@ class Machine:
         )  # fmt: skip
         self._failure = self._fault = None
         try:
-            with self._ticking():
+            with ticking(TICK, self._nudge, self._interrupt):
                 self._tasks.append(self._execute(empty, Exec(path, tuple(argv), tuple(envp))))
                 return self._loop()
         finally:
@@ -368,40 +366,18 @@ class Machine:
         for observer in self.observers:
             observer.on_fault(task.process.pid, fault)
 
-    # Time slices and Ctrl-C.
-
-    @contextmanager
-    def _ticking(self) -> Iterator[None]:
-        """End `Cpu.run` every TICK seconds, and at once on Ctrl-C, while the body runs."""
-        over = threading.Event()
-
-        def tick() -> None:
-            while not over.wait(TICK):
-                self._nudge()
-
-        def on_sigint(_signal: int, _frame: FrameType | None) -> None:
-            self._interrupted = True
-            self._nudge()
-
-        in_main = threading.current_thread() is threading.main_thread()
-        previous = signal.signal(signal.SIGINT, on_sigint) if in_main else None
-        ticker = threading.Thread(target=tick, name="tick", daemon=True)
-        ticker.start()
-        try:
-            yield
-        finally:
-            over.set()
-            ticker.join()
-            if in_main:
-                signal.signal(signal.SIGINT, previous)
-
     def _nudge(self) -> None:
+        """End the present time slice soon; called from another thread or a signal handler."""
         if self._lock.acquire(blocking=False):
             try:
                 if self._tasks:
                     self._tasks[-1].cpu.interrupt()
             finally:
                 self._lock.release()
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+        self._nudge()
 
 
 def _no_image(task: Task, control: Exec, reason: str) -> Fault:

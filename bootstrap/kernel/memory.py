@@ -1,19 +1,15 @@
-"""Guest memory: extents of host memory with one byte of flags per page.
+"""The memory of a guest process.
 
-The flags are the single truth about what a guest may do with a page. The engine's TLB hook and the
-native hot path read the same bytes, so protections, `brk` and `mmap` cost no remapping.
-
-An extent may reach beyond what is mapped (the heap grows into one): a page whose flags are 0 is
-not there. DIRTY is set at the first write to a page, by the TLB hook or by the kernel, and lets
-fork copy only what was written. FETCHED is set when the CPU fetched an instruction from the page.
+The page flags (see pages.py) are the single truth about what a guest may do with a page. The
+engine's TLB hook and the native hot path read the same bytes, so protections, `brk` and `mmap`
+cost no remapping. An extent may reach beyond what is mapped (the heap grows into one): a page whose
+flags are 0 is not there.
 
 Implements brk(2), mmap(2), munmap(2), mprotect(2) as Linux answers them (mm/mmap.c,
 mm/mprotect.c), for anonymous private memory.
 """
 
-import mmap
 import re
-import sys
 from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Protocol
@@ -23,44 +19,13 @@ from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import MAP_FIXED, MAP_FIXED_NOREPLACE, PROT_EXEC, PROT_READ, PROT_WRITE
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.limits import Limits, MemoryMeter
-
-READ, WRITE, EXEC, DIRTY, FETCHED, MAPPED = 1, 2, 4, 8, 16, 32
+from bootstrap.kernel.pages import DIRTY, EXEC, FETCHED, MAPPED, READ, WRITE, Extent
 
 HEAP_STEP = 16 << 20
 """The heap's extents grow by this many bytes: mapping into the engine is slow, so it is rare."""
 
 _ZERO_PAGE = bytes(PAGE)
 _USED = re.compile(rb"[^\0]+")
-
-
-def host_memory(size: int) -> mmap.mmap:
-    """`size` bytes of zeroed host memory that costs nothing until touched."""
-    if sys.platform == "win32":
-        return mmap.mmap(-1, size)
-    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-
-
-class Extent:
-    """Host memory behind the guest addresses from `start` up to `end`; `pages` holds the flags."""
-
-    __slots__ = ("end", "host", "pages", "start", "view")
-
-    def __init__(self, start: int, end: int) -> None:
-        self.start = start
-        self.end = end
-        self.host = host_memory(end - start)
-        self.view = memoryview(self.host)
-        self.pages = bytearray((end - start) // PAGE)
-
-    def copy(self) -> "Extent":
-        """A copy for a forked child. Pages never written are zero on both sides."""
-        new = Extent(self.start, self.end)
-        new.pages[:] = self.pages
-        dirty = [index for index, flags in enumerate(self.pages) if flags & DIRTY]
-        for index in dirty:
-            at = index * PAGE
-            new.view[at : at + PAGE] = self.view[at : at + PAGE]
-        return new
 
 
 class MemoryListener(Protocol):

@@ -6,6 +6,11 @@ from bootstrap.verify.model import Materials, Result, RunFacts
 from bootstrap.verify.report import Artifact
 from bootstrap.verify.words import count
 
+_EMBEDDED_TAIL = (
+    "upstream's tree was not verified (to do that: bootstrap fetch stage0-posix --from PATH, "
+    "then bootstrap verify)"
+)
+
 
 def claim(
     result: Result,
@@ -20,11 +25,11 @@ def claim(
     embedded = facts.source.kind == "embedded"
     what = f"{facts.name} {facts.source.release or 'of an unknown release'} for {facts.arch}"
     if embedded:
-        what = f"phase 0 of {facts.name} for {facts.arch}, from the embedded sources,"
+        what = f"phase 0 for {facts.arch}, from the embedded sources,"
     if result != "verified":
         good = sum(a.status == "match" for a in answers)
         why = f"; {reasons[0]}" if reasons else ""
-        tail = f"; {_embedded_tail(facts)}" if embedded else ""
+        tail = f"; {_EMBEDDED_TAIL}" if embedded else ""
         return (
             f"Not verified: {good} of {count(len(answers), 'answer')} of {what} "
             f"{'matches' if good == 1 else 'match'}{why}{tail}."
@@ -34,7 +39,7 @@ def claim(
             f"Phase 0 only: {count(len(answers), 'artifact')} for {facts.arch} "
             f"{'matches its' if len(answers) == 1 else 'match their'} known-good "
             f"{'value' if len(answers) == 1 else 'values'}, built by the seed from the embedded "
-            f"sources; {_embedded_tail(facts)}."
+            f"sources; {_EMBEDDED_TAIL}."
         )
     number = "The 1 answer" if len(answers) == 1 else f"All {len(answers)} answers"
     also = f" and {count(len(others), 'intermediate artifact')}" if others else ""
@@ -42,12 +47,4 @@ def claim(
         f"{number} of {what}{also} match their known-good values, built through the entry "
         f"{facts.entry} in a tree whose {count(len(materials.known), 'source file')} "
         f"{'is that' if len(materials.known) == 1 else 'are those'} of the release."
-    )
-
-
-def _embedded_tail(facts: RunFacts) -> str:
-    release = f" --release {facts.source.release}" if facts.source.release else ""
-    return (
-        "upstream's tree was not verified (to do that: "
-        f"bootstrap fetch {facts.name}{release}, then bootstrap verify)"
     )

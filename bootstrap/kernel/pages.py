@@ -1,0 +1,43 @@
+"""Pages of guest memory: host memory in extents, with one byte of flags per page.
+
+DIRTY is set at the first write to a page, by the TLB hook or by the kernel, and lets fork copy only
+what was written. FETCHED is set when the CPU fetched an instruction from the page. MAPPED tells a
+page without any right (PROT_NONE) from one that is not there.
+"""
+
+import mmap
+import sys
+
+from bootstrap.abi.arch import PAGE
+
+READ, WRITE, EXEC, DIRTY, FETCHED, MAPPED = 1, 2, 4, 8, 16, 32
+
+
+def host_memory(size: int) -> mmap.mmap:
+    """`size` bytes of zeroed host memory that costs nothing until touched."""
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size)
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+class Extent:
+    """Host memory behind the guest addresses from `start` up to `end`; `pages` holds the flags."""
+
+    __slots__ = ("end", "host", "pages", "start", "view")
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start = start
+        self.end = end
+        self.host = host_memory(end - start)
+        self.view = memoryview(self.host)
+        self.pages = bytearray((end - start) // PAGE)
+
+    def copy(self) -> "Extent":
+        """A copy for a forked child. Pages never written are zero on both sides."""
+        new = Extent(self.start, self.end)
+        new.pages[:] = self.pages
+        dirty = [index for index, flags in enumerate(self.pages) if flags & DIRTY]
+        for index in dirty:
+            at = index * PAGE
+            new.view[at : at + PAGE] = self.view[at : at + PAGE]
+        return new
