@@ -39,7 +39,18 @@ from bootstrap.vfs import (
 GUESTS = Path(__file__).parent / "guests"
 RECORDED = GUESTS / "recorded.json"
 NUMBERS = {"i386": i386.NUMBERS, "x86_64": x86_64.NUMBERS}
-PROGRAMS = ("io", "files", "names", "stat", "process", "memory", "faults", "code")
+PROGRAMS = (
+    "io",
+    "files",
+    "names",
+    "stat",
+    "process",
+    "memory",
+    "faults",
+    "code",
+    "code-no-stack-header",
+    "random",
+)
 ARGV = ("/guest", "one", "two")
 ENVIRONMENT = {"A": "1"}
 STDIN = b"standard input text\n"
@@ -52,6 +63,8 @@ _FLAGS = (
     "-Wno-unused-function", "-Wno-int-to-pointer-cast", "-Wno-pointer-to-int-cast",
 )
 # fmt: on
+_NO_STACK_HEADER = "-no-stack-header"
+PT_GNU_STACK = 0x6474E551
 _WORD_FLAG = {"i386": "-m32", "x86_64": "-m64"}
 
 
@@ -76,7 +89,14 @@ def compiler_reason() -> str | None:
 
 
 def build(program: str, abi: str, folder: Path) -> bytes:
-    """The ELF file of guests/`program`.c for an ABI. Raises CalledProcessError."""
+    """The ELF file of guests/`program`.c for an ABI. Raises RuntimeError with gcc's words.
+
+    "code-no-stack-header" is "code" without PT_GNU_STACK, as the programs of a bootstrap are: to
+    i386 Linux that means that what can be read can be executed.
+    """
+    if program.endswith(_NO_STACK_HEADER):
+        elf = build(program.removesuffix(_NO_STACK_HEADER), abi, folder)
+        return elf.replace(PT_GNU_STACK.to_bytes(4, "little"), bytes(4))
     numbers = "".join(f"#define NR_{name} {number}\n" for name, number in NUMBERS[abi].items())
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "numbers.h").write_text(numbers)
