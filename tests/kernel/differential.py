@@ -50,6 +50,7 @@ PROGRAMS = (
     "code",
     "code-no-stack-header",
     "random",
+    "pages",
 )
 ARGV = ("/guest", "one", "two")
 ENVIRONMENT = {"A": "1"}
