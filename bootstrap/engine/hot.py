@@ -246,7 +246,8 @@ class HotCpu:
             inode = file.inode
             if fd >= _MAX_FD or not isinstance(inode, RegularFile):
                 continue
-            entry = self._lent.get(file)
+            # Two descriptors of one description (dup, fork) are lent as one.
+            entry = lent.get(file) or self._lent.get(file)
             if inode not in seen:
                 seen.add(inode)
                 self._lend_inode(inode)
