@@ -128,7 +128,12 @@ class Machine:
         self._failure = self._fault = None
         try:
             with ticking(TICK, self._nudge, self._interrupt):
-                self._tasks.append(self._execute(empty, Exec(path, tuple(argv), tuple(envp))))
+                start = Exec(path, tuple(argv), tuple(envp))
+                try:
+                    self._tasks.append(self._execute(empty, start))
+                except loader.BadImage as error:
+                    fault = _no_image(start, str(error))
+                    return Ended(_SIGSEGV, fault, empty.pid)
                 return self._loop()
         finally:
             while self._tasks:
@@ -247,7 +252,7 @@ class Machine:
             return None
         except loader.BadImage as error:
             self._leave(task, None)
-            self._note_fault(task, _no_image(task, control, str(error)))
+            self._note_fault(task, _no_image(control, str(error), task.cpu))
             return self._end(task, _SIGSEGV)
         for observer, row, text in task.entered:
             observer.on_syscall_exit(task.process.pid, row, text, 0)
@@ -380,9 +385,11 @@ class Machine:
         self._nudge()
 
 
-def _no_image(task: Task, control: Exec, reason: str) -> Fault:
+def _no_image(control: Exec, reason: str, cpu: Cpu | None = None) -> Fault:
+    """The fault of a program that cannot be made; `cpu` is of the one that called execve(2)."""
     name = control.path.decode("utf-8", "backslashreplace")
-    return Fault(_SIGSEGV, f"{name}: {reason}", task.cpu.pc, None, task.cpu.registers(), b"", name)
+    pc, registers = (cpu.pc, cpu.registers()) if cpu is not None else (0, ())
+    return Fault(_SIGSEGV, f"{name}: {reason}", pc, None, registers, b"", name)
 
 
 __all__ = ["Ended", "Machine"]
