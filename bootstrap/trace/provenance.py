@@ -7,7 +7,7 @@ the content that a program wrote is known at those three events: nobody else ran
 import posixpath
 from dataclasses import dataclass, field
 
-from bootstrap.abi.flags import O_ACCMODE, O_RDONLY, O_TRUNC, O_WRONLY
+from bootstrap.abi.flags import O_ACCMODE, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.events import BaseObserver, ExecEvent
 from bootstrap.trace.model import FileVersion, ProcessRecord, guest_text, normal_path
@@ -127,13 +127,16 @@ class Provenance(BaseObserver):
         name = normal_path(guest_path)
         self._at_path[name] = inode
         access = flags & O_ACCMODE
-        if access != O_WRONLY and not flags & O_TRUNC and not self._is_own(program, inode):
+        # Creating or emptying needs no right to write: O_RDONLY | O_CREAT does it too.
+        created = flags & O_CREAT and inode.guest_made and inode.ino not in self._credited
+        emptied = bool(flags & O_TRUNC or (created and inode.size == 0))
+        if access != O_WRONLY and not emptied and not self._is_own(program, inode):
             version = self._version(name, inode)
             if access == O_RDONLY or version.size:
                 self._add_read(program, version)
-        if access != O_RDONLY:
+        if access != O_RDONLY or emptied:
             self._credited.setdefault(inode.ino, inode.version)
-            fresh = bool(flags & O_TRUNC) or inode.size == 0
+            fresh = emptied or inode.size == 0
             fresh = fresh or any(o.fresh for o in program.outputs if o.inode is inode)
             program.outputs = [o for o in program.outputs if o.inode is not inode]
             program.outputs.append(_Output(name, inode, fresh))

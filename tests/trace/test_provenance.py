@@ -90,6 +90,24 @@ def writes(record: ProcessRecord) -> list[tuple[str, str]]:
     return [(w.path, w.sha256) for w in record.writes]
 
 
+@pytest.mark.parametrize("flags", [O_CREAT, O_TRUNC, O_CREAT | O_TRUNC])
+def test_a_file_made_or_emptied_without_the_right_to_write(guest: Guest, flags: int) -> None:
+    path = b"/out" if flags & O_CREAT else b"/src"
+    guest.open(1, path, O_RDONLY | flags)
+    guest.exit(1)
+    (record,) = guest.seen.records
+    assert reads(record) == []
+    assert writes(record) == [(path.decode(), sha(b""))]
+
+
+def test_a_file_that_is_there_is_read_where_it_might_have_been_made(guest: Guest) -> None:
+    guest.open(1, b"/src", O_RDONLY | O_CREAT)
+    guest.exit(1)
+    (record,) = guest.seen.records
+    assert reads(record) == [("/src", sha(b"source"))]
+    assert writes(record) == []
+
+
 def test_one_process_that_makes_one_file_from_another(guest: Guest) -> None:
     guest.open(1, b"/src")
     guest.create(1, b"/out").write(b"made")
