@@ -70,12 +70,14 @@ static void told(long r)
 
 static const int flag_bits[] = {O_CREAT, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_NOFOLLOW, O_DIRECTORY};
 
+static int depth;
+
 static void step(void)
 {
 	const char *one = name(), *two = name();
 	int fd = 3 + any(8), n = any(60), flags = any(3), i;
 	long r;
-	switch (any(24)) {
+	switch (any(25)) {
 	case 0: case 1: case 2:
 		for (i = any(3); i; i--) flags |= flag_bits[any(7)];
 		/* Linux changed its mind about these two together (6.4). */
@@ -142,6 +144,23 @@ static void step(void)
 		told(r);
 		break;
 	case 22: line("chmod", one, "", n, CALL(chmod, one, 0600 + n)); break;
+	case 24: {
+		/* A child goes on with what is shared and what is its own, and then its parent. */
+		int status = 0;
+		long pid;
+		if (depth == 3 || any(3)) break;
+		pid = CALL(fork);
+		if (!pid) {
+			depth++;
+			any(7);
+			for (i = any(20); i >= 0; i--) step();
+			CALL(exit, depth);
+		}
+		CALL(wait4, pid, &status, 0, 0);
+		said("child", status);
+		any(5);
+		break;
+	}
 	case 23: line("access", one, "", n & 7, CALL(access, one, n & 7)); break;
 	}
 }
