@@ -1,0 +1,25 @@
+"""Skips without the release; starts the long runs first, so that they run side by side."""
+
+from __future__ import annotations
+
+import pytest
+
+from bootstrap.sources import Cache, SourceTree
+from tests.upstream.runs import RELEASE
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The whole bootstraps before all else: what runs last must not be what takes longest."""
+    items.sort(key=lambda item: item.path.name != "test_whole.py")
+
+
+@pytest.fixture(scope="session")
+def tree() -> SourceTree:
+    """The release, from the cache."""
+    found = Cache().load(RELEASE)
+    if found is None:
+        pytest.skip(
+            f"stage0-posix {RELEASE} is not in the cache; provide it with: "
+            "bootstrap fetch stage0-posix --from PATH"
+        )
+    return found

@@ -1,0 +1,31 @@
+"""Phases 0 to 5, from the hex0 seed to M2, on both hot paths.
+
+Every command is started by us in place of kaem, so that the run can end where phase 5 does.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from bootstrap.sources import SourceTree
+from tests.upstream.runs import ARCHES, early_step, engine_for, run, statuses
+
+pytestmark = pytest.mark.upstream
+
+COMMANDS = 16
+SYSCALLS = {"x86": 6_569_436, "AMD64": 6_887_322}
+
+
+@pytest.mark.parametrize("hot_path", ["native", pytest.param("python", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("arch", ARCHES)
+def test_phases_0_to_5(tree: SourceTree, arch: str, hot_path: str) -> None:
+    step = early_step(tree, arch, "M2")
+    rebuilt = run(tree, step, engine_for(hot_path))
+    report = rebuilt.report
+    assert (report.result, report.reasons) == ("verified", ())
+    assert set(statuses(rebuilt)) == set(step.answers)
+    assert len(step.answers) == COMMANDS
+    # The same number on either path: no call is lost, and none is made twice.
+    totals = report.facts.totals
+    assert (totals.processes, totals.syscalls) == (COMMANDS, SYSCALLS[arch])
+    assert report.facts.tool.hot_path == hot_path

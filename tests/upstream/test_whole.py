@@ -1,0 +1,66 @@
+"""The main job: the whole bootstrap of the release, on each architecture, through each way in.
+
+Each run takes minutes; conftest.py puts them first, so that pytest-xdist starts them early.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bootstrap.catalogue import find
+from bootstrap.cli.verify import write_products
+from bootstrap.rebuild import rebuild
+from bootstrap.sources import SourceTree
+from tests.upstream.runs import ARCHES, ENTRIES, RELEASE, FilesRead, engine_for, resolved, statuses
+
+pytestmark = [pytest.mark.upstream, pytest.mark.slow]
+
+ANSWERS = 19
+NATIVE_VALUES = 73
+
+
+def only_with(arch: str, entry: str) -> set[str]:
+    """Materials that the entry does not read, for the other entry does what they are for."""
+    if entry == "kaem-optional-seed":
+        return set()
+    return {
+        f"bootstrap-seeds/POSIX/{arch}/kaem-optional-seed",
+        f"kaem.{arch.lower()}",
+        f"{arch}/mescc-tools-seed-kaem.kaem",
+    }
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("arch", ARCHES)
+def test_every_product_is_the_known_good_one(
+    tree: SourceTree, tmp_path: Path, arch: str, entry: str
+) -> None:
+    step = find("stage0-posix", RELEASE, arch)
+    assert (len(step.answers), len(step.native)) == (ANSWERS, NATIVE_VALUES)
+    given = resolved(tree, step)
+    read = FilesRead()
+
+    rebuilt = rebuild(given, entry, engine_for("native"), observers=[read])
+
+    report = rebuilt.report
+    assert (report.result, report.reasons, report.exit_code) == ("verified", (), 0)
+    assert {path: s for path, s in statuses(rebuilt).items() if s != "match"} == {}
+    assert {*step.answers, *step.native} <= statuses(rebuilt).keys()
+    assert read.paths == set(step.materials) - only_with(arch, entry)
+
+    write_products(tmp_path, rebuilt, given)
+    assert (tmp_path / arch / "bin" / "M1").read_bytes() == rebuilt.products[f"{arch}/bin/M1"][0]
+    if shutil.which("sha256sum") is not None:
+        checked = subprocess.run(
+            ["sha256sum", "-c", step.answers_from],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        assert checked.stdout.count(": OK\n") == ANSWERS
