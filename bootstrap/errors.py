@@ -18,6 +18,6 @@ class BadInput(BootstrapError):
 
 
 class GuestFailed(BootstrapError):
-    """The guest program stopped in a way it should not: a fault, an unknown system call, a limit."""
+    """The guest stopped in a way it should not: a fault, an unknown system call, a limit."""
 
     exit_code = 3

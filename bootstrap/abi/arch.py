@@ -2,8 +2,9 @@
 
 The numbers describe a Linux process on a 64-bit kernel with address space randomisation off
 (`setarch -R`): Linux, arch/x86/include/asm/processor.h (TASK_SIZE, STACK_TOP), arch/x86/mm/mmap.c
-(mmap_base), fs/binfmt_elf.c. A new architecture is a new value here, a system call table and a
-register descriptor in the engine; nothing else asks which architecture it is on.
+(mmap_base), fs/binfmt_elf.c; arch/arm64/include/asm/processor.h with 48-bit addresses;
+arch/riscv/include/asm/pgtable.h with Sv39 and Sv32. A new architecture is a new value here, a
+system call table and a register descriptor in the engine; nothing else asks which one it is on.
 """
 
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Abi:
     machine: str
     """uname(2) machine."""
     platform: str
-    """AT_PLATFORM."""
+    """AT_PLATFORM; empty where Linux gives none."""
     read_implies_exec: bool
     """Whether a binary without PT_GNU_STACK gets executable data (arch/x86/include/asm/elf.h)."""
 
@@ -83,4 +84,46 @@ X86_64 = Abi(
     read_implies_exec=False,
 )
 
-ABIS: tuple[Abi, ...] = (I386, X86_64)
+AARCH64 = Abi(
+    name="aarch64",
+    upstream="AArch64",
+    word=8,
+    elf_machine=183,
+    elf_class=2,
+    task_size=1 << 48,
+    stack_top=1 << 48,
+    mmap_base=(1 << 48) - (128 << 20),
+    machine="aarch64",
+    platform="aarch64",
+    read_implies_exec=False,
+)
+
+RISCV64 = Abi(
+    name="riscv64",
+    upstream="riscv64",
+    word=8,
+    elf_machine=243,
+    elf_class=2,
+    task_size=1 << 38,
+    stack_top=1 << 38,
+    mmap_base=(1 << 38) - (128 << 20),
+    machine="riscv64",
+    platform="",
+    read_implies_exec=False,
+)
+
+RISCV32 = Abi(
+    name="riscv32",
+    upstream="riscv32",
+    word=4,
+    elf_machine=243,
+    elf_class=1,
+    task_size=0x9DC00000,
+    stack_top=0x9DC00000,
+    mmap_base=0x95C00000,
+    machine="riscv32",
+    platform="",
+    read_implies_exec=False,
+)
+
+ABIS: tuple[Abi, ...] = (I386, X86_64, AARCH64, RISCV64, RISCV32)

@@ -4,10 +4,24 @@ Sources: syscall(2) for the system call conventions, arch/x86/entry/entry_64.S f
 that `syscall` overwrites, unicorn's x86_const for the numbers.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from unicorn import UC_ARCH_X86, UC_MODE_32, UC_MODE_64
+from unicorn import (
+    UC_ARCH_ARM64,
+    UC_ARCH_RISCV,
+    UC_ARCH_X86,
+    UC_MODE_32,
+    UC_MODE_64,
+    UC_MODE_ARM,
+    UC_MODE_RISCV32,
+    UC_MODE_RISCV64,
+)
+from unicorn import arm64_const as arm64
+from unicorn import riscv_const as riscv
 from unicorn import x86_const as x86
+
+from bootstrap.engine import exceptions
 
 
 @dataclass(frozen=True)
@@ -16,8 +30,8 @@ class CpuDescriptor:
 
     arch: int
     mode: int
-    model: int
-    """Unicorn's CPU model. Not the default one: it has RDRAND and RDSEED, which ask the host."""
+    model: int | None
+    """Unicorn's CPU model; None: its default. On x86 that has RDRAND and RDSEED: never take it."""
     pc: int
     sp: int
     number: int
@@ -34,6 +48,12 @@ class CpuDescriptor:
     """Pairs (from, to): registers that the trap copies (pc after the trap, flags)."""
     named: tuple[tuple[str, int], ...]
     """General registers for people, in the customary order."""
+    exceptions: Mapping[int, tuple[int, str]]
+    """Exception number -> Linux signal and what happened."""
+    pc_after_exception: int = 0
+    """How far Unicorn moves pc on before it reports an exception."""
+    page_size: int | None = None
+    """Page size to set, where Unicorn's is not Linux's."""
 
 
 X86 = CpuDescriptor(
@@ -68,6 +88,7 @@ X86 = CpuDescriptor(
         ("eip", x86.UC_X86_REG_EIP),
         ("eflags", x86.UC_X86_REG_EFLAGS),
     ),
+    exceptions=exceptions.X86,
 )
 
 AMD64 = CpuDescriptor(
@@ -113,7 +134,73 @@ AMD64 = CpuDescriptor(
         ("rip", x86.UC_X86_REG_RIP),
         ("eflags", x86.UC_X86_REG_EFLAGS),
     ),
+    exceptions=exceptions.X86,
 )
 
-DESCRIPTORS: dict[str, CpuDescriptor] = {"i386": X86, "x86_64": AMD64}
+_ARM64_X = tuple(
+    getattr(arm64, f"UC_ARM64_REG_X{n}")  # the numbers are not consecutive
+    for n in range(31)
+)
+
+AARCH64 = CpuDescriptor(
+    arch=UC_ARCH_ARM64,
+    mode=UC_MODE_ARM,
+    model=arm64.UC_CPU_ARM64_A72,
+    pc=arm64.UC_ARM64_REG_PC,
+    sp=arm64.UC_ARM64_REG_SP,
+    number=_ARM64_X[8],
+    arguments=_ARM64_X[:6],
+    result=_ARM64_X[0],
+    trap_interrupt=2,
+    trap_instruction=None,
+    trap_size=4,
+    saved=(),
+    named=(
+        *((f"x{n}", register) for n, register in enumerate(_ARM64_X)),
+        ("sp", arm64.UC_ARM64_REG_SP),
+        ("pc", arm64.UC_ARM64_REG_PC),
+        ("nzcv", arm64.UC_ARM64_REG_NZCV),
+    ),
+    exceptions=exceptions.ARM64,
+    page_size=4096,
+)
+
+_RISCV_NAMES = tuple(
+    name
+    for names in ("zero ra sp gp tp t0 t1 t2 s0 s1", "a0 a1 a2 a3 a4 a5 a6 a7",
+                  "s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6")
+    for name in names.split(" ")
+)  # fmt: skip
+_RISCV_X = tuple(riscv.UC_RISCV_REG_X0 + n for n in range(32))
+
+RISCV64 = CpuDescriptor(
+    arch=UC_ARCH_RISCV,
+    mode=UC_MODE_RISCV64,
+    model=None,
+    pc=riscv.UC_RISCV_REG_PC,
+    sp=_RISCV_X[2],
+    number=_RISCV_X[17],
+    arguments=_RISCV_X[10:16],
+    result=_RISCV_X[10],
+    trap_interrupt=8,
+    trap_instruction=None,
+    trap_size=4,
+    saved=(),
+    named=(
+        *zip(_RISCV_NAMES[1:], _RISCV_X[1:], strict=True),
+        ("pc", riscv.UC_RISCV_REG_PC),
+    ),
+    exceptions=exceptions.RISCV,
+    pc_after_exception=4,
+)
+
+RISCV32 = replace(RISCV64, mode=UC_MODE_RISCV32)
+
+DESCRIPTORS: dict[str, CpuDescriptor] = {
+    "i386": X86,
+    "x86_64": AMD64,
+    "aarch64": AARCH64,
+    "riscv64": RISCV64,
+    "riscv32": RISCV32,
+}
 """By Abi.name."""

@@ -83,6 +83,8 @@ typedef struct {
     uint64_t fills;
     uint64_t fault_addr;
     int64_t fault_type;
+    uint64_t nowhere; /* where bad pages are led, if it is set: see unicorn_cpu.py, _exact */
+    int64_t nowhere_is_set;
 } hot_state;
 
 EXPORT const int64_t hot_state_size = sizeof(hot_state);
@@ -118,7 +120,7 @@ EXPORT bool hot_tlb_fill(void *uc, uint64_t addr, int type, tlb_entry *out, hot_
                 *flags |= P_DIRTY;
             else if (type == MEM_FETCH)
                 *flags |= P_FETCHED;
-            out->paddr = addr & ~(uint64_t)(PAGE_SIZE - 1);
+            out->paddr = addr; /* the start of a page */
             out->perms = ((*flags & P_READ) ? PROT_R : 0) |
                          ((*flags & P_WRITE) && (*flags & P_DIRTY) ? PROT_W : 0) |
                          ((*flags & P_EXEC) && (*flags & P_FETCHED) ? PROT_X : 0);
@@ -127,7 +129,11 @@ EXPORT bool hot_tlb_fill(void *uc, uint64_t addr, int type, tlb_entry *out, hot_
     }
     s->fault_addr = addr;
     s->fault_type = type;
-    return false;
+    if (s->nowhere_is_set) {
+        out->paddr = s->nowhere;
+        out->perms = PROT_R | PROT_W | PROT_X;
+    }
+    return s->nowhere_is_set;
 }
 
 /* Host memory behind [addr, addr+size) if it lies in one extent and every page has `need`; else

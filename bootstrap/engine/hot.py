@@ -12,8 +12,8 @@ from pathlib import Path
 from unicorn import UC_CTL_IO_WRITE, UC_CTL_TB_REMOVE_CACHE
 from unicorn.unicorn_py3.unicorn import uclib
 
-from bootstrap.abi import i386, x86_64
 from bootstrap.abi.arch import PAGE, Abi, page_up
+from bootstrap.abi.numbers import NUMBERS
 from bootstrap.engine.descriptors import CpuDescriptor
 from bootstrap.errors import BadInput
 from bootstrap.kernel.memory import AddressSpace
@@ -21,10 +21,11 @@ from bootstrap.kernel.process import FdTable
 from bootstrap.vfs.inode import RegularFile
 from bootstrap.vfs.openfile import OpenFile
 
-_NUMBERS = {"i386": i386.NUMBERS, "x86_64": x86_64.NUMBERS}
 _READ, _WRITE, _APPEND = 1, 2, 4
 _MAX_FD = 64
 """Descriptors from here on are served by Python."""
+
+_NO_SUCH_CALL = 0xFFFF_FFFF_FFFF_FFFF
 
 _SLOW = ctypes.CFUNCTYPE(None)
 
@@ -91,6 +92,8 @@ class _State(ctypes.Structure):
         ("fills", ctypes.c_uint64),
         ("fault_addr", ctypes.c_uint64),
         ("fault_type", ctypes.c_int64),
+        ("nowhere", ctypes.c_uint64),
+        ("nowhere_is_set", ctypes.c_int64),
     )
 
 
@@ -198,9 +201,9 @@ class HotCpu:
         state.trap_size = d.trap_size
         state.word_mask = abi.word_mask
         state.trap_number = -1 if d.trap_interrupt is None else d.trap_interrupt
-        numbers = _NUMBERS[abi.name]
+        numbers = NUMBERS[abi.name]
         state.nr_read, state.nr_write = numbers["read"], numbers["write"]
-        state.nr_brk, state.nr_lseek = numbers["brk"], numbers["lseek"]
+        state.nr_brk, state.nr_lseek = numbers["brk"], numbers.get("lseek", _NO_SUCH_CALL)
         state.files = ctypes.addressof(self._table)
         state.file_count = _MAX_FD
         state.fault_type = -1
@@ -295,6 +298,10 @@ class HotCpu:
         if self.state.fault_type < 0:
             return None
         return self.state.fault_addr, self.state.fault_type
+
+    def send_bad_pages_to(self, guest_addr: int) -> None:
+        """From now on an access that is refused goes to this page, where nothing is."""
+        self.state.nowhere, self.state.nowhere_is_set = guest_addr, 1
 
     def detach(self) -> None:
         """Give everything back for good."""

@@ -20,39 +20,43 @@ from unicorn import (
     UC_HOOK_CODE,
     UC_HOOK_INSN,
     UC_HOOK_INTR,
+    UC_HOOK_MEM_UNMAPPED,
     UC_HOOK_TLB_FILL,
     UC_MEM_FETCH,
     UC_MEM_WRITE,
     UC_PROT_ALL,
     Uc,
 )
-from unicorn import x86_const as x86
 from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
 
 from bootstrap.abi.arch import PAGE, Abi
 from bootstrap.engine import Cpu, OnTrap, Stop
 from bootstrap.engine.descriptors import DESCRIPTORS, CpuDescriptor
-from bootstrap.engine.exceptions import SIGILL, SIGSEGV, X86_EXCEPTIONS
+from bootstrap.engine.exceptions import SIGILL, SIGSEGV
 from bootstrap.engine.hot import HotPath
-from bootstrap.engine.usermode import enter_ring3
+from bootstrap.engine.refusals import install as install_refusals
+from bootstrap.engine.usermode import enter_user_mode
 from bootstrap.kernel.events import Fault
 from bootstrap.kernel.memory import DIRTY, EXEC, FETCHED, READ, WRITE, AddressSpace, Extent
 from bootstrap.kernel.process import FdTable
 
 _INTERRUPT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
 _SYSCALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
-_IN = ctypes.CFUNCTYPE(
-    ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_void_p
-)
-_OUT = ctypes.CFUNCTYPE(
-    None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p
-)
 _FILL = ctypes.CFUNCTYPE(
     ctypes.c_bool,
     ctypes.c_void_p,
     ctypes.c_uint64,
     ctypes.c_int,
     ctypes.POINTER(uc_tlb_entry),
+    ctypes.c_void_p,
+)
+_UNMAPPED = ctypes.CFUNCTYPE(
+    ctypes.c_bool,
+    ctypes.c_void_p,
+    ctypes.c_int,
+    ctypes.c_uint64,
+    ctypes.c_int,
+    ctypes.c_int64,
     ctypes.c_void_p,
 )
 _CODE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
@@ -77,6 +81,8 @@ class UnicornCpu:
         self._asked = False
         self._fault: tuple[int, str, int | None] | None = None
         self._bad_page: tuple[int, int] | None = None
+        self._nowhere: int | None = None
+        self._exact_addr: int | None = None
         self._hooks: list[object] = []
         self._hosts: dict[int, object] = {}
         self._limit = instruction_limit
@@ -85,8 +91,11 @@ class UnicornCpu:
         self.over_limit = False
 
         self._uc = Uc(self.descriptor.arch, self.descriptor.mode)
-        self._uc.ctl_set_cpu_model(self.descriptor.model)
-        enter_ring3(self._uc, abi.word == 8)
+        if self.descriptor.model is not None:
+            self._uc.ctl_set_cpu_model(self.descriptor.model)
+        if self.descriptor.page_size is not None:
+            self._uc.ctl_set_page_size(self.descriptor.page_size)
+        enter_user_mode(self._uc, abi.name)
         # No address ends the run: not even the one that emu_start insists on being told.
         self._uc.ctl_exits_enabled(True)
         self._handle = self._uc._uch
@@ -130,15 +139,12 @@ class UnicornCpu:
         # thread, Unicorn calls the first of them only, and a later one would lose a system call
         # (qemu/target/i386/seg_helper.c, helper_syscall).
         instruction = self.descriptor.trap_instruction
-        if instruction is None:
-            # Some CPUs have `syscall` in 32-bit code too; Linux's vDSO hides it from programs.
-            self._hook(UC_HOOK_INSN, _SYSCALL(self._refuse), None, x86.UC_X86_INS_SYSCALL)
-        elif hot is not None:
+        if instruction is not None and hot is not None:
             self._hook(UC_HOOK_INSN, hot.syscall, hot.user_data, instruction)
-        else:
+        elif instruction is not None:
             self._hook(UC_HOOK_INSN, _SYSCALL(self._instruction), None, instruction)
-        self._hook(UC_HOOK_INSN, _IN(self._port_in), None, x86.UC_X86_INS_IN)
-        self._hook(UC_HOOK_INSN, _OUT(self._port_out), None, x86.UC_X86_INS_OUT)
+        install_refusals(self.abi.name, self._hook, self._end, self.memory.read_upto)
+        self._hook(UC_HOOK_MEM_UNMAPPED, _UNMAPPED(self._unmapped))
         if self._limit:
             self._hook(UC_HOOK_CODE, _CODE(self._count))
 
@@ -229,7 +235,7 @@ class UnicornCpu:
                     flags |= FETCHED
                 extent.pages[index] = flags
                 entry = out.contents
-                entry.paddr = addr & ~(PAGE - 1)
+                entry.paddr = addr
                 entry.perms = (
                     (1 if flags & READ else 0)
                     | (2 if flags & WRITE and flags & DIRTY else 0)
@@ -237,7 +243,10 @@ class UnicornCpu:
                 )
                 return True
         self._bad_page = (addr, kind)
-        return False
+        if self._nowhere is not None:
+            out.contents.paddr = self._nowhere
+            out.contents.perms = UC_PROT_ALL
+        return self._nowhere is not None
 
     def _interrupt(self, _uc: int, number: int, _user: int) -> None:
         if number == self.descriptor.trap_interrupt:
@@ -272,18 +281,18 @@ class UnicornCpu:
             self._exception(interrupt)
 
     def _exception(self, number: int) -> None:
-        signal, reason = X86_EXCEPTIONS.get(number, (SIGSEGV, f"interrupt {number:#x}"))
+        known = self.descriptor.exceptions
+        signal, reason = known.get(number, (SIGSEGV, f"interrupt {number:#x}"))
+        if self.descriptor.pc_after_exception:
+            self._write(self.descriptor.pc, self.pc - self.descriptor.pc_after_exception)
         self._end(signal, reason)
 
-    def _refuse(self, _uc: int, _user: int) -> None:
-        self._end(SIGILL, "the `syscall` instruction in a 32-bit program")
-
-    def _port_in(self, _uc: int, _port: int, _size: int, _user: int) -> int:
-        self._end(SIGSEGV, "port input in user mode")
-        return 0
-
-    def _port_out(self, _uc: int, _port: int, _size: int, _value: int, _user: int) -> None:
-        self._end(SIGSEGV, "port output in user mode")
+    def _unmapped(
+        self, _uc: int, _kind: int, addr: int, _size: int, _value: int, _user: int
+    ) -> bool:
+        """Only where `_exact` sent an access on purpose."""
+        self._exact_addr = addr
+        return False
 
     def _count(self, _uc: int, _addr: int, _size: int, _user: int) -> None:
         if self.executed >= self._limit:
@@ -336,11 +345,26 @@ class UnicornCpu:
             return Stop()
         if self._bad_page is not None:
             addr, kind = self._bad_page
+            addr = self.pc if kind == UC_MEM_FETCH else self._exact(addr)
             verb = {UC_MEM_WRITE: "write to", UC_MEM_FETCH: "fetch from"}.get(kind, "read from")
             return Stop(fault=self._describe(SIGSEGV, f"cannot {verb} {addr:#x}", addr))
         if status == UC_ERR_INSN_INVALID:
             return Stop(fault=self._describe(SIGILL, "invalid instruction", None))
         return Stop(fault=self._describe(SIGSEGV, f"CPU exception (Unicorn error {status})", None))
+
+    def _exact(self, page_addr: int) -> int:
+        """The address that the present instruction cannot reach, of which the TLB told the page.
+
+        The process has ended, so the instruction may run once more: with every bad page led to
+        where nothing is, Unicorn names the address.
+        """
+        nowhere = next(page for page in range(0, 1 << 31, PAGE) if self.memory.find(page) is None)
+        self._exact_addr, self._nowhere = None, nowhere
+        if self._hot is not None:
+            self._hot.send_bad_pages_to(nowhere)
+        self.pages_changed()
+        uclib.uc_emu_start(self._handle, self.pc, 0, 0, 1)
+        return page_addr if self._exact_addr is None else self._exact_addr
 
     def _describe(self, signal: int, reason: str, guest_addr: int | None) -> Fault:
         pc = self.pc
@@ -351,6 +375,7 @@ class UnicornCpu:
             guest_addr=guest_addr,
             registers=self.registers(),
             code=self.memory.read_upto(pc, 16),
+            abi=self.abi.name,
         )
 
     # Registers.

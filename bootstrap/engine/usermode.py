@@ -1,23 +1,36 @@
-"""Puts a fresh Unicorn x86 CPU into ring 3, where Linux runs its programs.
+"""Puts a fresh Unicorn CPU into user mode, where Linux runs its programs.
 
-Unicorn starts in ring 0: a guest could stop the CPU with HLT, load control registers, or read the
-host's clock with RDTSC. Ring 3 makes all of these fault, as on a real kernel. The way there is the
-real one: an IRET from a page that exists only for it (Intel SDM volume 3, 6.12.1, 5.3, 5.9).
-CR4.TSD makes RDTSC and RDTSCP fault too, as prctl(PR_SET_TSC, PR_TSC_SIGSEGV) does.
+Unicorn starts in the most privileged mode: a guest could stop the CPU, load control registers, or
+read the host's clock. User mode makes these fault, as on a real kernel. The way there is the real
+one where a mere register write is not enough: a return from an exception, on a page that exists
+only for it. What would still tell the time (RDTSC, the counters) is switched off too; for RISC-V's
+cycle and instret see forbidden.py.
 """
 
 import struct
+from collections.abc import Callable
 
 from unicorn import UC_CTL_IO_WRITE, UC_CTL_TLB_FLUSH, UC_TLB_VIRTUAL, Uc
+from unicorn import arm64_const as arm64
+from unicorn import riscv_const as riscv
 from unicorn import x86_const as x86
 
 _PAGE = 0x1000
 _GDT, _CODE, _LANDING, _FRAME, _STACK = 0x000, 0x300, 0x400, 0x800, 0xC00
+
 _CS32, _DATA, _CS64 = 0x23, 0x2B, 0x33
 """Linux's user selectors (arch/x86/include/asm/segment.h)."""
 _FLAGS = 0x202
 """Initial EFLAGS: interrupts on, and the bit that is always set."""
 _TSD = 1 << 2
+"""CR4: RDTSC and RDTSCP fault in user mode, as after prctl(PR_SET_TSC, PR_TSC_SIGSEGV)."""
+
+_MSR_ELR_X0, _MSR_SPSR_XZR, _ERET = 0xD5184020, 0xD518401F, 0xD69F03E0
+_FPEN = 3 << 20
+"""CPACR_EL1: floating point does not trap."""
+
+_FS_INITIAL = 1 << 13
+"""mstatus.FS: floating point is on."""
 
 
 def _flat_segment(access: int, flags: int) -> bytes:
@@ -25,8 +38,8 @@ def _flat_segment(access: int, flags: int) -> bytes:
     return struct.pack("<HHBBBB", 0xFFFF, 0, 0, access, 0xF | flags << 4, 0)
 
 
-def enter_ring3(uc: Uc, is64: bool) -> None:
-    """Leave `uc` in ring 3 with flat segments, all general registers 0. Nothing stays mapped."""
+def _x86(uc: Uc, is64: bool) -> None:
+    """By IRET to ring 3 with flat segments (Intel SDM volume 3, 5.3, 5.9, 6.12.1)."""
     gdt = bytearray(0x40)
     gdt[0x20:0x28] = _flat_segment(0xFB, 0xC)
     gdt[0x28:0x30] = _flat_segment(0xF3, 0xC)
@@ -34,9 +47,6 @@ def enter_ring3(uc: Uc, is64: bool) -> None:
     code_selector = _CS64 if is64 else _CS32
     frame = (_PAGE + _LANDING, code_selector, _FLAGS, _PAGE + _STACK, _DATA)
     sp = x86.UC_X86_REG_RSP if is64 else x86.UC_X86_REG_ESP
-
-    uc.ctl_set_tlb_mode(UC_TLB_VIRTUAL)
-    uc.mem_map(_PAGE, _PAGE)
     uc.mem_write(_PAGE + _GDT, bytes(gdt))
     uc.mem_write(_PAGE + _CODE, b"\x48\xcf" if is64 else b"\xcf")
     uc.mem_write(_PAGE + _FRAME, struct.pack("<5Q" if is64 else "<5I", *frame))
@@ -51,5 +61,53 @@ def enter_ring3(uc: Uc, is64: bool) -> None:
             uc.reg_write(segment, _DATA)
     uc.reg_write(x86.UC_X86_REG_GDTR, (0, 0, 0, 0))
     uc.reg_write(sp, 0)
+
+
+def _i386(uc: Uc) -> None:
+    _x86(uc, is64=False)
+
+
+def _x86_64(uc: Uc) -> None:
+    _x86(uc, is64=True)
+
+
+def _aarch64(uc: Uc) -> None:
+    """By ERET to EL0 (Arm ARM, D1.10). CNTKCTL_EL1 and PMUSERENR_EL0 are 0: no clock in EL0."""
+    uc.mem_write(_PAGE + _CODE, struct.pack("<3I", _MSR_ELR_X0, _MSR_SPSR_XZR, _ERET))
+    uc.reg_write(arm64.UC_ARM64_REG_CPACR_EL1, _FPEN)
+    uc.reg_write(arm64.UC_ARM64_REG_X0, _PAGE + _LANDING)
+    uc.emu_start(_PAGE + _CODE, _PAGE + _LANDING)
+    if uc.reg_read(arm64.UC_ARM64_REG_PSTATE) & 0xF:
+        raise RuntimeError("the CPU did not enter EL0")
+    uc.reg_write(arm64.UC_ARM64_REG_X0, 0)
+
+
+def _riscv(uc: Uc) -> None:
+    """By Unicorn's own register for the privilege; after one instruction, which `forbidden` needs.
+
+    Unicorn reports new translations only once another one has run.
+    """
+    uc.mem_write(_PAGE + _CODE, struct.pack("<2I", 0x13, 0x0FC0006F))  # nop; j _LANDING
+    uc.emu_start(_PAGE + _CODE, _PAGE + _LANDING)
+    uc.reg_write(riscv.UC_RISCV_REG_MSTATUS, uc.reg_read(riscv.UC_RISCV_REG_MSTATUS) | _FS_INITIAL)
+    uc.reg_write(riscv.UC_RISCV_REG_PRIV, 0)
+    if uc.reg_read(riscv.UC_RISCV_REG_PRIV):
+        raise RuntimeError("the CPU did not enter user mode")
+
+
+_WAYS: dict[str, Callable[[Uc], None]] = {
+    "i386": _i386,
+    "x86_64": _x86_64,
+    "aarch64": _aarch64,
+    "riscv64": _riscv,
+    "riscv32": _riscv,
+}
+
+
+def enter_user_mode(uc: Uc, abi_name: str) -> None:
+    """Leave `uc` in user mode, all general registers 0, nothing mapped, in the virtual TLB mode."""
+    uc.ctl_set_tlb_mode(UC_TLB_VIRTUAL)
+    uc.mem_map(_PAGE, _PAGE)
+    _WAYS[abi_name](uc)
     uc.mem_unmap(_PAGE, _PAGE)
     uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)

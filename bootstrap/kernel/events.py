@@ -75,6 +75,8 @@ class Fault:
     registers: tuple[tuple[str, int], ...]
     code: bytes
     """Up to 16 bytes at pc, as far as they are readable."""
+    abi: str = ""
+    """Abi.name, for whoever disassembles `code`."""
     program: str = ""
 
 

@@ -6,9 +6,13 @@ from bootstrap.kernel.events import Fault
 
 _NAMES = {4: "SIGILL", 5: "SIGTRAP", 7: "SIGBUS", 8: "SIGFPE", 11: "SIGSEGV"}
 _MODES = {
-    "eip": (capstone.CS_ARCH_X86, capstone.CS_MODE_32),
-    "rip": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
+    "i386": (capstone.CS_ARCH_X86, capstone.CS_MODE_32),
+    "x86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
+    "aarch64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM),
+    "riscv64": (capstone.CS_ARCH_RISCV, capstone.CS_MODE_RISCV64 | capstone.CS_MODE_RISCVC),
+    "riscv32": (capstone.CS_ARCH_RISCV, capstone.CS_MODE_RISCV32 | capstone.CS_MODE_RISCVC),
 }
+"""By Abi.name."""
 _PER_LINE = 4
 
 
@@ -21,19 +25,17 @@ def instruction(fault: Fault) -> str:
     """The faulting instruction: its bytes and, where they are one, its assembly text."""
     if not fault.code:
         return f"{fault.pc:#x}: nothing can be read there"
-    for name, _ in fault.registers:
-        if name in _MODES:
-            decoder = capstone.Cs(*_MODES[name])
-            for found in decoder.disasm(fault.code, fault.pc, 1):
-                text = f"{found.mnemonic} {found.op_str}".strip()
-                return f"{fault.pc:#x}: {bytes(found.bytes).hex(' ')}  {text}"
+    if fault.abi in _MODES:
+        for found in capstone.Cs(*_MODES[fault.abi]).disasm(fault.code, fault.pc, 1):
+            text = f"{found.mnemonic} {found.op_str}".strip()
+            return f"{fault.pc:#x}: {bytes(found.bytes).hex(' ')}  {text}"
     return f"{fault.pc:#x}: {fault.code.hex(' ')}  (no instruction)"
 
 
 def describe(fault: Fault) -> tuple[str, ...]:
     """The fault as lines: what happened, where, and the registers."""
     width = max((len(name) for name, _ in fault.registers), default=0)
-    digits = 16 if any(value >> 32 or name == "rip" for name, value in fault.registers) else 8
+    digits = 8 if fault.abi in ("i386", "riscv32") else 16
     cells = [f"{name:>{width}} {value:0{digits}x}" for name, value in fault.registers]
     rows = ["  ".join(cells[i : i + _PER_LINE]) for i in range(0, len(cells), _PER_LINE)]
     return (

@@ -189,7 +189,7 @@ def _fill_stack(
     env_addrs = [push(text + b"\0") for text in reversed(envp)][::-1]
     arg_addrs = [push(text + b"\0") for text in reversed(argv)][::-1]
     at &= ~15
-    platform = push(abi.platform.encode() + b"\0")
+    platform = push(abi.platform.encode() + b"\0") if abi.platform else 0
     random = push(RANDOM)
     at &= ~15
     values = {
@@ -198,7 +198,10 @@ def _fill_stack(
         "ENTRY": elf.entry, "UID": 0, "EUID": 0, "GID": 0, "EGID": 0, "SECURE": 0,
         "RANDOM": random, "HWCAP2": 0, "EXECFN": execfn, "PLATFORM": platform, "NULL": 0,
     }  # fmt: skip
-    aux = [word for name, kind in _AT.items() for word in (kind, values[name])]
+    absent = () if platform else ("PLATFORM",)
+    aux = [
+        word for name, kind in _AT.items() if name not in absent for word in (kind, values[name])
+    ]
     words = [len(argv), *arg_addrs, 0, *env_addrs, 0, *aux]
     table = struct.pack(f"<{len(words)}{'Q' if abi.word == 8 else 'I'}", *words)
     at = (at - len(table)) & ~15

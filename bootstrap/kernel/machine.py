@@ -328,7 +328,7 @@ class Machine:
         task.cpu.start_at(elf.entry, sp)
         event = ExecEvent(
             process.pid, process.ppid, process.exe_path, argv, control.envp,
-            self.fs.getcwd(process.at), inode,
+            self.fs.path_of(process.at.cwd, process.at.root), inode,
         )  # fmt: skip
         for observer in self.observers:
             observer.on_exec(event)
@@ -389,7 +389,7 @@ def _no_image(control: Exec, reason: str, cpu: Cpu | None = None) -> Fault:
     """The fault of a program that cannot be made; `cpu` is of the one that called execve(2)."""
     name = control.path.decode("utf-8", "backslashreplace")
     pc, registers = (cpu.pc, cpu.registers()) if cpu is not None else (0, ())
-    return Fault(_SIGSEGV, f"{name}: {reason}", pc, None, registers, b"", name)
+    return Fault(_SIGSEGV, f"{name}: {reason}", pc, None, registers, b"", program=name)
 
 
 __all__ = ["Ended", "Machine"]
