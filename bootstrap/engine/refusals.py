@@ -49,6 +49,9 @@ def install(abi_name: str, add_hook: AddHook, end: End, read_code: ReadCode) -> 
     def syscall(_uc: int, _user: int) -> None:
         end(SIGILL, "the `syscall` instruction in a 32-bit program")
 
+    def sysenter(_uc: int, _user: int) -> None:
+        end(SIGILL, "the `sysenter` instruction outside the vDSO")
+
     def translated(
         _uc: int, tb: "ctypes._Pointer[uc_tb]", _before: "ctypes._Pointer[uc_tb]", _user: int
     ) -> None:
@@ -61,5 +64,6 @@ def install(abi_name: str, add_hook: AddHook, end: End, read_code: ReadCode) -> 
     if abi_name == "i386":
         # Some CPUs have `syscall` in 32-bit code too; Linux's vDSO hides it from programs.
         add_hook(UC_HOOK_INSN, _SYSCALL(syscall), None, x86.UC_X86_INS_SYSCALL)
+        add_hook(UC_HOOK_INSN, _SYSCALL(sysenter), None, x86.UC_X86_INS_SYSENTER)
     if abi_name in ("riscv64", "riscv32"):
         add_hook(UC_HOOK_EDGE_GENERATED, _EDGE(translated))

@@ -29,7 +29,7 @@ from unicorn import (
 )
 from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
 
-from bootstrap.abi.arch import PAGE, Abi
+from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_down
 from bootstrap.engine import Cpu, OnTrap, Stop
 from bootstrap.engine.descriptors import DESCRIPTORS, CpuDescriptor
 from bootstrap.engine.exceptions import SIGILL, SIGSEGV
@@ -364,7 +364,10 @@ class UnicornCpu:
             self._hot.send_bad_pages_to(nowhere)
         self.pages_changed()
         uclib.uc_emu_start(self._handle, self.pc, 0, 0, 1)
-        return page_addr if self._exact_addr is None else self._exact_addr
+        if self._exact_addr is None:
+            return page_addr
+        # What Unicorn names lies in the page `nowhere`.
+        return page_down(page_addr) | (self._exact_addr & PAGE_MASK)
 
     def _describe(self, signal: int, reason: str, guest_addr: int | None) -> Fault:
         pc = self.pc

@@ -22,6 +22,10 @@ _CS32, _DATA, _CS64 = 0x23, 0x2B, 0x33
 """Linux's user selectors (arch/x86/include/asm/segment.h)."""
 _FLAGS = 0x202
 """Initial EFLAGS: interrupts on, and the bit that is always set."""
+_MP_NE = 1 << 1 | 1 << 5
+"""CR0: floating-point exceptions are exceptions, as on Linux."""
+_OSFXSR_OSXMMEXCPT = 1 << 9 | 1 << 10
+"""CR4: SSE, which every compiler takes for granted on x86-64, and its exceptions."""
 _TSD = 1 << 2
 """CR4: RDTSC and RDTSCP fault in user mode, as after prctl(PR_SET_TSC, PR_TSC_SIGSEGV)."""
 
@@ -51,7 +55,9 @@ def _x86(uc: Uc, is64: bool) -> None:
     uc.mem_write(_PAGE + _CODE, b"\x48\xcf" if is64 else b"\xcf")
     uc.mem_write(_PAGE + _FRAME, struct.pack("<5Q" if is64 else "<5I", *frame))
     uc.reg_write(x86.UC_X86_REG_GDTR, (0, _PAGE + _GDT, len(gdt) - 1, 0))
-    uc.reg_write(x86.UC_X86_REG_CR4, uc.reg_read(x86.UC_X86_REG_CR4) | _TSD)
+    uc.reg_write(x86.UC_X86_REG_CR0, uc.reg_read(x86.UC_X86_REG_CR0) | _MP_NE)
+    cr4 = uc.reg_read(x86.UC_X86_REG_CR4) | _TSD | _OSFXSR_OSXMMEXCPT
+    uc.reg_write(x86.UC_X86_REG_CR4, cr4)
     uc.reg_write(sp, _PAGE + _FRAME)
     uc.emu_start(_PAGE + _CODE, _PAGE + _LANDING)
     if uc.reg_read(x86.UC_X86_REG_CS) != code_selector:
