@@ -9,12 +9,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from unicorn import UC_CTL_IO_WRITE, UC_CTL_TB_REMOVE_CACHE
 from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap.abi.arch import PAGE, Abi, page_up
 from bootstrap.abi.numbers import NUMBERS
 from bootstrap.engine.descriptors import CpuDescriptor
+from bootstrap.engine.libunicorn import REMOVE_CACHE
 from bootstrap.errors import BadInput
 from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.process import FdTable
@@ -188,7 +188,7 @@ class HotCpu:
         state.reg_read_batch = ctypes.cast(uclib.uc_reg_read_batch, ctypes.c_void_p)
         state.reg_write_batch = ctypes.cast(uclib.uc_reg_write_batch, ctypes.c_void_p)
         state.ctl = ctypes.cast(uclib.uc_ctl, ctypes.c_void_p)
-        state.remove_cache = UC_CTL_IO_WRITE << 30 | 2 << 26 | UC_CTL_TB_REMOVE_CACHE
+        state.remove_cache = REMOVE_CACHE
         self._slow = _SLOW(lambda: slow(state.interrupt))
         state.slow = self._slow
         state.arg_regs = ctypes.addressof(self._registers[0])

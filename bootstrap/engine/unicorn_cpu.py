@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 from unicorn import (
     UC_CTL_IO_WRITE,
-    UC_CTL_TB_REMOVE_CACHE,
     UC_CTL_TLB_FLUSH,
     UC_ERR_INSN_INVALID,
     UC_HOOK_CODE,
@@ -30,7 +29,7 @@ from unicorn import (
 from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
 
 from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_down
-from bootstrap.engine import Cpu, OnTrap, Stop
+from bootstrap.engine import Cpu, OnTrap, Stop, libunicorn
 from bootstrap.engine.descriptors import DESCRIPTORS, CpuDescriptor
 from bootstrap.engine.exceptions import SIGILL, SIGSEGV
 from bootstrap.engine.hot import HotPath
@@ -39,27 +38,6 @@ from bootstrap.engine.usermode import enter_user_mode
 from bootstrap.kernel.events import Fault
 from bootstrap.kernel.memory import DIRTY, EXEC, FETCHED, READ, WRITE, AddressSpace, Extent
 from bootstrap.kernel.process import FdTable
-
-_INTERRUPT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
-_SYSCALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
-_FILL = ctypes.CFUNCTYPE(
-    ctypes.c_bool,
-    ctypes.c_void_p,
-    ctypes.c_uint64,
-    ctypes.c_int,
-    ctypes.POINTER(uc_tlb_entry),
-    ctypes.c_void_p,
-)
-_UNMAPPED = ctypes.CFUNCTYPE(
-    ctypes.c_bool,
-    ctypes.c_void_p,
-    ctypes.c_int,
-    ctypes.c_uint64,
-    ctypes.c_int,
-    ctypes.c_int64,
-    ctypes.c_void_p,
-)
-_CODE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
 
 
 class UnicornCpu:
@@ -133,8 +111,8 @@ class UnicornCpu:
             self._hook(UC_HOOK_TLB_FILL, hot.tlb_fill, hot.user_data)
             self._hook(UC_HOOK_INTR, hot.interrupt, hot.user_data)
         else:
-            self._hook(UC_HOOK_TLB_FILL, _FILL(self._fill))
-            self._hook(UC_HOOK_INTR, _INTERRUPT(self._interrupt))
+            self._hook(UC_HOOK_TLB_FILL, libunicorn.TLB_FILL(self._fill))
+            self._hook(UC_HOOK_INTR, libunicorn.INTERRUPT(self._interrupt))
         # The trap comes first among the instruction hooks: once a stop is asked for from another
         # thread, Unicorn calls the first of them only, and a later one would lose a system call
         # (qemu/target/i386/seg_helper.c, helper_syscall).
@@ -142,32 +120,15 @@ class UnicornCpu:
         if instruction is not None and hot is not None:
             self._hook(UC_HOOK_INSN, hot.syscall, hot.user_data, instruction)
         elif instruction is not None:
-            self._hook(UC_HOOK_INSN, _SYSCALL(self._instruction), None, instruction)
+            self._hook(UC_HOOK_INSN, libunicorn.INSTRUCTION(self._instruction), None, instruction)
         install_refusals(self.abi.name, self._hook, self._end, self.memory.read_upto)
-        self._hook(UC_HOOK_MEM_UNMAPPED, _UNMAPPED(self._unmapped))
+        self._hook(UC_HOOK_MEM_UNMAPPED, libunicorn.UNMAPPED(self._unmapped))
         if self._limit:
-            self._hook(UC_HOOK_CODE, _CODE(self._count))
+            self._hook(UC_HOOK_CODE, libunicorn.CODE(self._count))
 
     def _hook(self, kind: int, callback: object, user_data: int | None = None, *more: int) -> None:
-        handle = ctypes.c_size_t()
-        pointer = ctypes.cast(callback, ctypes.c_void_p)  # type: ignore[arg-type]
-        status = uclib.uc_hook_add(
-            self._handle,
-            ctypes.byref(handle),
-            kind,
-            pointer,
-            user_data,
-            1,
-            0,
-            *(ctypes.c_int(n) for n in more),
-        )
-        self._check(status, "hook")
+        libunicorn.add_hook(self._handle, kind, callback, user_data, *more)
         self._hooks.append(callback)
-
-    @staticmethod
-    def _check(status: int, what: str) -> None:
-        if status:
-            raise RuntimeError(f"Unicorn refused {what}: error {status}")
 
     # MemoryListener.
 
@@ -176,21 +137,13 @@ class UnicornCpu:
         size = extent.end - extent.start
         host = (ctypes.c_char * size).from_buffer(extent.host)
         self._hosts[extent.start] = host
-        self._check(
-            uclib.uc_mem_map_ptr(
-                self._handle, extent.start, size, UC_PROT_ALL, ctypes.addressof(host)
-            ),
-            f"a mapping at {extent.start:#x}",
-        )
+        libunicorn.map_host(self._handle, extent.start, size, ctypes.addressof(host))
 
     def extent_removed(self, extent: Extent) -> None:
         """Take it away again. Its flags mean nothing any more."""
         # Unicorn drops translations by fetching from the first page: see `code_written`.
         extent.pages[0] |= READ | EXEC | FETCHED
-        self._check(
-            uclib.uc_mem_unmap(self._handle, extent.start, extent.end - extent.start),
-            f"to unmap {extent.start:#x}",
-        )
+        libunicorn.unmap(self._handle, extent.start, extent.end - extent.start)
         del self._hosts[extent.start]
         self.pages_changed()
 
@@ -207,13 +160,7 @@ class UnicornCpu:
         index = (guest_addr - extent.start) // PAGE
         flags = extent.pages[index]
         extent.pages[index] = flags | READ | EXEC | FETCHED
-        # Unicorn.ctl_remove_cache, without its 8 us: hex2 keeps its read buffer beside its code.
-        uclib.uc_ctl(
-            self._handle,
-            UC_CTL_IO_WRITE << 30 | 2 << 26 | UC_CTL_TB_REMOVE_CACHE,
-            ctypes.c_uint64(guest_addr),
-            ctypes.c_uint64(guest_addr + size),
-        )
+        libunicorn.drop_translations(self._handle, guest_addr, size)
         extent.pages[index] = flags
         if not flags & EXEC:
             self.pages_changed()

@@ -12,32 +12,19 @@ mm/mprotect.c), for anonymous private memory.
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import Protocol
 
 from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_up
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import MAP_FIXED, MAP_FIXED_NOREPLACE, PROT_EXEC, PROT_READ, PROT_WRITE
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.limits import Limits, MemoryMeter
-from bootstrap.kernel.pages import DIRTY, EXEC, FETCHED, MAPPED, READ, WRITE, Extent
+from bootstrap.kernel.pages import DIRTY, EXEC, FETCHED, MAPPED, READ, WRITE, Extent, MemoryListener
 
 HEAP_STEP = 16 << 20
 """The heap's extents grow by this many bytes: mapping into the engine is slow, so it is rare."""
 
 _ZERO_PAGE = bytes(PAGE)
 _USED = re.compile(rb"[^\0]+")
-
-
-class MemoryListener(Protocol):
-    """What the engine must hear of (see engine.unicorn_cpu)."""
-
-    def extent_added(self, extent: Extent) -> None: ...
-    def extent_removed(self, extent: Extent) -> None: ...
-    def pages_changed(self) -> None:
-        """Flags were taken away: cached translations must go."""
-
-    def code_written(self, guest_addr: int, size: int) -> None:
-        """The kernel wrote over bytes that the CPU has fetched instructions from."""
 
 
 class AddressSpace:

@@ -7,6 +7,7 @@ page without any right (PROT_NONE) from one that is not there.
 
 import mmap
 import sys
+from typing import Protocol
 
 from bootstrap.abi.arch import PAGE
 
@@ -41,3 +42,15 @@ class Extent:
             at = index * PAGE
             new.view[at : at + PAGE] = self.view[at : at + PAGE]
         return new
+
+
+class MemoryListener(Protocol):
+    """What the engine must hear of (see engine.unicorn_cpu)."""
+
+    def extent_added(self, extent: Extent) -> None: ...
+    def extent_removed(self, extent: Extent) -> None: ...
+    def pages_changed(self) -> None:
+        """Flags were taken away: cached translations must go."""
+
+    def code_written(self, guest_addr: int, size: int) -> None:
+        """The kernel wrote over bytes that the CPU has fetched instructions from."""

@@ -140,10 +140,12 @@ class _Page:
 
 def _header(page: _Page, report: Report) -> None:
     facts, source = report.facts, report.facts.source
-    release = source.release or "(unknown release)"
-    page.heading(f"{facts.name} {release} for {facts.arch}, entry {facts.entry}")
+    what = f"{facts.name} {source.release or '(unknown release)'}"
+    if source.kind == "embedded":
+        what = "phase 0, on the embedded sources,"
+    page.heading(f"{what} for {facts.arch}, entry {facts.entry}")
     digest = f"sha256 {source.sha256}" if source.sha256 else f"tree {source.tree_digest}"
-    label = f" {visible(source.label)}" if source.label else ""
+    label = f" {visible(source.label)}" if source.label and source.kind != "embedded" else ""
     known = f", {digest}" if source.sha256 or source.tree_digest else ""
     page.labelled("source", f"{source.kind}{label}{known}")
     materials = report.materials

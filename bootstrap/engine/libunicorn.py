@@ -1,0 +1,70 @@
+"""The functions of libunicorn that are called directly, past the Python binding.
+
+The binding's own ways cost 3 to 30 us each, where a bootstrap makes 33 million system calls; these
+cost about 1. Prototypes after unicorn.h of 2.1.4.
+"""
+
+import ctypes
+
+from unicorn import UC_CTL_IO_WRITE, UC_CTL_TB_REMOVE_CACHE, UC_PROT_ALL
+from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
+
+INTERRUPT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
+INSTRUCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+TLB_FILL = ctypes.CFUNCTYPE(
+    ctypes.c_bool,
+    ctypes.c_void_p,
+    ctypes.c_uint64,
+    ctypes.c_int,
+    ctypes.POINTER(uc_tlb_entry),
+    ctypes.c_void_p,
+)
+UNMAPPED = ctypes.CFUNCTYPE(
+    ctypes.c_bool,
+    ctypes.c_void_p,
+    ctypes.c_int,
+    ctypes.c_uint64,
+    ctypes.c_int,
+    ctypes.c_int64,
+    ctypes.c_void_p,
+)
+CODE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
+
+REMOVE_CACHE = UC_CTL_IO_WRITE << 30 | 2 << 26 | UC_CTL_TB_REMOVE_CACHE
+"""uc_ctl's word for dropping the translations of [start, end): UC_CTL_WRITE(type, 2 arguments)."""
+
+
+def check(status: int, what: str) -> None:
+    """Raise RuntimeError for an error status: nothing here can fail but by a mistake of ours."""
+    if status:
+        raise RuntimeError(f"Unicorn refused {what}: error {status}")
+
+
+def add_hook(
+    handle: ctypes.c_void_p, kind: int, callback: object, user_data: int | None, *more: int
+) -> None:
+    """uc_hook_add for all addresses. The caller keeps `callback` alive."""
+    hook = ctypes.c_size_t()
+    pointer = ctypes.cast(callback, ctypes.c_void_p)  # type: ignore[arg-type]
+    arguments = (ctypes.c_int(number) for number in more)
+    status = uclib.uc_hook_add(
+        handle, ctypes.byref(hook), kind, pointer, user_data, 1, 0, *arguments
+    )
+    check(status, "a hook")
+
+
+def map_host(handle: ctypes.c_void_p, guest_addr: int, size: int, host_addr: int) -> None:
+    """uc_mem_map_ptr with all rights: who may do what is for the TLB hook to say."""
+    status = uclib.uc_mem_map_ptr(handle, guest_addr, size, UC_PROT_ALL, host_addr)
+    check(status, f"a mapping at {guest_addr:#x}")
+
+
+def unmap(handle: ctypes.c_void_p, guest_addr: int, size: int) -> None:
+    """uc_mem_unmap."""
+    check(uclib.uc_mem_unmap(handle, guest_addr, size), f"to unmap {guest_addr:#x}")
+
+
+def drop_translations(handle: ctypes.c_void_p, guest_addr: int, size: int) -> None:
+    """uc_ctl_remove_cache; hex2 needs it often, for it keeps its read buffer beside its code."""
+    start, end = ctypes.c_uint64(guest_addr), ctypes.c_uint64(guest_addr + size)
+    uclib.uc_ctl(handle, REMOVE_CACHE, start, end)
