@@ -32,7 +32,7 @@ class Limits:
     nesting: int = 64
     """Processes alive at once: the deepest chain of children."""
     instructions: int = 0
-    """Instructions per process image; 0 is none. Exact, and costs speed (see docs/limits)."""
+    """Instructions per process image; 0 is none. Exact, and costs speed (docs/guest.md)."""
     seconds: int = 3600
     """Host CPU seconds one process image may run; 0 is none. A net for guests that loop."""
 
