@@ -148,6 +148,15 @@ class Program:
     def jmp(self, name: str) -> Program:
         return self._jump(b"\xe9", name)
 
+    def call_near(self, name: str) -> Program:
+        """Call a subroutine."""
+        return self._jump(b"\xe8", name)
+
+    def poke(self, guest_addr: int, byte: int) -> Program:
+        """Write one byte of memory."""
+        modrm = b"\xc6\x05" if self.abi == "i386" else b"\xc6\x04\x25"
+        return self.raw(modrm + struct.pack("<IB", guest_addr, byte))
+
     def jump_if_zero(self, name: str) -> Program:
         """Jump when the result register is 0 (the child, after fork)."""
         return self._test()._jump(b"\x0f\x84", name)
