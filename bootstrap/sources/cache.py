@@ -14,7 +14,6 @@ met a writer.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bootstrap import host
 from bootstrap.catalogue import RELEASES, all_steps
 from bootstrap.errors import BadInput
 from bootstrap.sources.materials import check_materials, named
@@ -94,7 +94,7 @@ class Cache:
         except _Gone:
             # A writer may have replaced the tree between the two reads: look again with writers
             # held off.  What is still not there then was never going to be.
-            with _locked(folder / "lock", fcntl.LOCK_SH):
+            with _locked(folder / "lock", reads=True):
                 try:
                     found = self._read(folder, release, name)
                 except _Gone as error:
@@ -171,7 +171,7 @@ class Cache:
         )
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder / "lock", fcntl.LOCK_EX):
+            with _locked(folder / "lock", reads=False):
                 _put(folder / manifest.tar, data)
                 _put(folder / _MANIFEST, manifest.to_json().encode("utf-8", "backslashreplace"))
                 _sweep(folder, keep=manifest.tar)
@@ -206,19 +206,18 @@ class _Gone(Exception):
 
 
 @contextlib.contextmanager
-def _locked(file: Path, kind: int) -> Iterator[None]:
+def _locked(file: Path, reads: bool) -> Iterator[None]:
     """Hold the lock; the host lets go of it when the process ends, however it ends.
 
-    A reader (LOCK_SH) who finds no lock to hold has nobody to hold off, and creates none: it must
+    A reader who finds no lock to hold has nobody to hold off, and creates none: it must
     do in a cache that cannot be written.  Raises OSError for a writer only.
     """
-    reads = kind == fcntl.LOCK_SH
     fd = -1
     try:
         with contextlib.suppress(*([OSError] if reads else [])):
             flags = os.O_RDONLY if reads else os.O_RDWR | os.O_CREAT
-            fd = os.open(file, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
-            fcntl.flock(fd, kind)
+            fd = os.open(file, flags | host.CLOEXEC | host.NONBLOCK, 0o644)
+            host.lock(fd, shared=reads)
         yield
     finally:
         if fd != -1:
@@ -238,15 +237,7 @@ def _put(file: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             part.unlink()
         raise
-    _sync_folder(file.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    host.sync_folder(file.parent)
 
 
 def _sweep(folder: Path, keep: str) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
+from bootstrap import host
 from bootstrap.errors import BadInput
 from bootstrap.sources.tar import Member, gunzip, read_tar, write_tar
 from bootstrap.vfs import LowerFile, LowerFolder, LowerLink, MemoryLower
@@ -122,7 +123,9 @@ def open_source(path: str | os.PathLike[str]) -> SourceTree:
 def read_file(path: Path, limit: int, follow: bool = True) -> bytes:
     """A host file of at most ``limit`` bytes, never one that would block.  Raises BadInput."""
     # O_NONBLOCK: a fifo put in a file's place between stat and open must not hang the run.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    flags = os.O_RDONLY | host.BINARY | host.NONBLOCK | host.CLOEXEC
+    if not follow:
+        flags |= host.NOFOLLOW
     try:
         fd = os.open(path, flags)
         with os.fdopen(fd, "rb") as file:

@@ -5,11 +5,13 @@ Modes are normalised, so that a run does not depend on who unpacked the tree: di
 files 0755 when anybody may execute them, else 0644.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
 from typing import NamedTuple, NoReturn, Protocol
 
+from bootstrap import host
 from bootstrap.abi.flags import S_IFDIR, S_IFLNK, S_IFREG
 from bootstrap.errors import BadInput
 
@@ -116,7 +118,9 @@ class MemoryLower:
         return self._data[plain_parts(guest_path)]
 
 
-_NEVER_FOLLOW = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_NEVER_FOLLOW = (
+    os.O_RDONLY | host.BINARY | host.NOFOLLOW | host.CLOEXEC | host.NONBLOCK | host.NOCTTY
+)
 
 
 class FolderLower:
@@ -141,23 +145,41 @@ class FolderLower:
         meanwhile cannot lead outside. Raises OSError.
         """
         parts = plain_parts(guest_path)
-        here = os.open(self._host_root, _NEVER_FOLLOW | (os.O_DIRECTORY if parts else flags))
+        here = os.open(self._host_root, _NEVER_FOLLOW | (host.DIRECTORY if parts else flags))
         for depth, name in enumerate(parts, 1):
             try:
                 last = depth == len(parts)
                 there = os.open(
-                    name, _NEVER_FOLLOW | (flags if last else os.O_DIRECTORY), dir_fd=here
+                    name, _NEVER_FOLLOW | (flags if last else host.DIRECTORY), dir_fd=here
                 )
             finally:
                 os.close(here)
             here = there
         return here
 
+    def _host_path(self, guest_path: bytes) -> bytes:
+        """The same for a host without openat(2), by paths; for folders that do not change.
+
+        Raises OSError when a name on the way is a link, or means something else to the host.
+        """
+        here: bytes = self._host_root
+        for name in plain_parts(guest_path):
+            if os.sep.encode() in name or (b":" in name and os.name == "nt"):
+                raise FileNotFoundError(errno.ENOENT, "no such name on this host")
+            here = os.path.join(here, name)
+            if os.path.islink(here):
+                raise OSError(errno.ELOOP, "is a link")
+        return here
+
     def list(self, guest_path: bytes) -> Mapping[bytes, LowerEntry]:
         """See Lower."""
         entries: dict[bytes, LowerEntry] = {}
         try:
-            folder = self._open(guest_path, os.O_DIRECTORY)
+            if not host.HAS_DIR_FD:
+                folder_path = self._host_path(guest_path)
+                with os.scandir(folder_path) as scan:
+                    return {e.name: _entry(os.path.join(folder_path, e.name)) for e in scan}
+            folder = self._open(guest_path, host.DIRECTORY)
             try:
                 for text in os.listdir(folder):
                     name = os.fsencode(text)
@@ -171,7 +193,11 @@ class FolderLower:
     def load(self, guest_path: bytes) -> bytes:
         """See Lower."""
         try:
-            with os.fdopen(self._open(guest_path, 0), "rb") as file:
+            if host.HAS_DIR_FD:
+                fd = self._open(guest_path, 0)
+            else:
+                fd = os.open(self._host_path(guest_path), _NEVER_FOLLOW)
+            with os.fdopen(fd, "rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise OSError("is no regular file any more")
                 return file.read()
@@ -186,7 +212,7 @@ class FolderLower:
         ) from None
 
 
-def _entry(name: bytes, folder: int) -> LowerEntry:
+def _entry(name: bytes, folder: int | None = None) -> LowerEntry:
     found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     kind = stat.S_IFMT(found.st_mode)
     if kind == S_IFDIR:

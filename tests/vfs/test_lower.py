@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap import host
 from bootstrap.abi.errno import Errno
 from bootstrap.abi.flags import O_CREAT, O_RDONLY, O_RDWR, O_WRONLY, S_IFIFO, S_IFMT, S_IFSOCK, X_OK
 from bootstrap.errors import BadInput
@@ -34,9 +35,11 @@ def content(fs: FileSystem, at: At, path: bytes) -> bytes:
     return inode.contents()
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+@pytest.fixture(params=["by descriptors", "by paths"])
+def root(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder `root`, and beside it a secret that no guest may see."""
+    if request.param == "by paths":
+        monkeypatch.setattr(host, "HAS_DIR_FD", False)
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "root" / "d").mkdir(parents=True)
     (tmp_path / "root" / "d" / "f").write_text("inside")
@@ -178,7 +181,7 @@ def test_a_refused_file_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) ->
     real = os.open
 
     def refuse(path: bytes, flags: int, **rest: int) -> int:
-        if path == b"f":
+        if os.path.basename(path) == b"f":
             raise PermissionError(13, "Permission denied")
         return real(path, flags, **rest)
 
