@@ -39,6 +39,9 @@ class Abi:
     """e_ident[EI_CLASS]: 1 for 32-bit, 2 for 64-bit."""
     task_size: int
     """First address that no mapping may reach."""
+    access_end: int
+    """First address that system calls refuse unseen (access_ok): the kernel's own task size, which
+    is that of 64 bits for a 32-bit process on a 64-bit kernel too."""
     stack_top: int
     """One past the highest byte of the initial stack."""
     mmap_base: int
@@ -63,6 +66,7 @@ I386 = Abi(
     elf_machine=3,
     elf_class=1,
     task_size=0xFFFFE000,
+    access_end=0x7FFFFFFFF000,
     stack_top=0xFFFFE000,
     mmap_base=0xF7FFE000,
     machine="i686",
@@ -77,6 +81,7 @@ X86_64 = Abi(
     elf_machine=62,
     elf_class=2,
     task_size=0x7FFFFFFFF000,
+    access_end=0x7FFFFFFFF000,
     stack_top=0x7FFFFFFFF000,
     mmap_base=0x7FFFF7FFF000,
     machine="x86_64",
@@ -91,6 +96,7 @@ AARCH64 = Abi(
     elf_machine=183,
     elf_class=2,
     task_size=1 << 48,
+    access_end=1 << 48,
     stack_top=1 << 48,
     mmap_base=(1 << 48) - (128 << 20),
     machine="aarch64",
@@ -105,6 +111,7 @@ RISCV64 = Abi(
     elf_machine=243,
     elf_class=2,
     task_size=1 << 38,
+    access_end=1 << 38,
     stack_top=1 << 38,
     mmap_base=(1 << 38) - (128 << 20),
     machine="riscv64",
@@ -119,6 +126,7 @@ RISCV32 = Abi(
     elf_machine=243,
     elf_class=1,
     task_size=0x9DC00000,
+    access_end=0x9DC00000,
     stack_top=0x9DC00000,
     mmap_base=0x95C00000,
     machine="riscv32",

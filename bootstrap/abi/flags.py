@@ -54,6 +54,24 @@ OPEN_FLAGS: Flags = (
 )
 """The flags beside O_ACCMODE. One that holds another's bits stands before it: take its bits off."""
 
+ARM_SWAPPED: tuple[tuple[int, int], ...] = (
+    (O_DIRECTORY, O_DIRECT),
+    (O_NOFOLLOW, O_LARGEFILE),
+)
+"""Pairs whose values arm and arm64 have the other way round.
+
+Source: Linux, arch/arm64/include/uapi/asm/fcntl.h. RISC-V has the generic values, as x86 has.
+"""
+
+
+def swap_bits(value: int, pairs: tuple[tuple[int, int], ...]) -> int:
+    """`value` with each pair of bits exchanged: from one ABI's flags to another's, and back."""
+    for one, other in pairs:
+        if bool(value & one) != bool(value & other):
+            value ^= one | other
+    return value
+
+
 F_DUPFD = 0
 F_GETFD = 1
 F_SETFD = 2
@@ -94,7 +112,39 @@ AT_FLAGS: Flags = (
 
 UNLINKAT_FLAGS: Flags = ((AT_REMOVEDIR, "AT_REMOVEDIR"),)
 
+AT_STATX_FORCE_SYNC = 0x2000
+AT_STATX_DONT_SYNC = 0x4000
+AT_STATX_SYNC_TYPE = 0x6000
+
+STATX_FLAGS: Flags = (
+    *AT_FLAGS,
+    (AT_STATX_FORCE_SYNC, "AT_STATX_FORCE_SYNC"),
+    (AT_STATX_DONT_SYNC, "AT_STATX_DONT_SYNC"),
+)
+"""Of statx; none of the two last is AT_STATX_SYNC_AS_STAT."""
+
 # include/uapi/linux/stat.h
+
+STATX_BASIC_STATS = 0x7FF
+STATX_RESERVED = 0x80000000
+
+STATX_MASK: Flags = (
+    (0xFFF, "STATX_ALL"),
+    (STATX_BASIC_STATS, "STATX_BASIC_STATS"),
+    (0x001, "STATX_TYPE"),
+    (0x002, "STATX_MODE"),
+    (0x004, "STATX_NLINK"),
+    (0x008, "STATX_UID"),
+    (0x010, "STATX_GID"),
+    (0x020, "STATX_ATIME"),
+    (0x040, "STATX_MTIME"),
+    (0x080, "STATX_CTIME"),
+    (0x100, "STATX_INO"),
+    (0x200, "STATX_SIZE"),
+    (0x400, "STATX_BLOCKS"),
+    (0x800, "STATX_BTIME"),
+    (0x1000, "STATX_MNT_ID"),
+)
 
 S_IFMT = 0o170000
 S_IFSOCK = 0o140000
@@ -145,6 +195,16 @@ SEEK_WHENCE: Flags = (
     (SEEK_END, "SEEK_END"),
     (SEEK_DATA, "SEEK_DATA"),
     (SEEK_HOLE, "SEEK_HOLE"),
+)
+
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+RENAME_WHITEOUT = 4
+
+RENAME_FLAGS: Flags = (
+    (RENAME_NOREPLACE, "RENAME_NOREPLACE"),
+    (RENAME_EXCHANGE, "RENAME_EXCHANGE"),
+    (RENAME_WHITEOUT, "RENAME_WHITEOUT"),
 )
 
 # access(2); MAY_* of include/linux/fs.h
@@ -296,3 +356,24 @@ WAIT_OPTIONS: Flags = (
     (WCLONE, "__WCLONE"),
 )
 """WSTOPPED is waitid's name for WUNTRACED."""
+
+P_ALL = 0
+P_PID = 1
+P_PGID = 2
+P_PIDFD = 3
+
+WAIT_ID_TYPES: Flags = (
+    (P_ALL, "P_ALL"),
+    (P_PID, "P_PID"),
+    (P_PGID, "P_PGID"),
+    (P_PIDFD, "P_PIDFD"),
+)
+"""What waitid waits for."""
+
+# include/uapi/asm-generic/siginfo.h
+
+CLD_EXITED = 1
+CLD_KILLED = 2
+
+CHILD_CODES: Flags = ((CLD_EXITED, "CLD_EXITED"), (CLD_KILLED, "CLD_KILLED"))
+"""si_code of SIGCHLD: how the child ended. No guest process dumps core."""

@@ -1,15 +1,17 @@
 """Layouts of the structures that system calls store in guest memory.
 
-All are little-endian and laid out as on x86: Linux, arch/x86/include/uapi/asm/stat.h,
-arch/x86/include/asm/compat.h (struct compat_stat), arch/x86/include/uapi/asm/stat.h (stat64),
-include/uapi/linux/utsname.h, fs/readdir.c (struct linux_dirent, linux_dirent64),
-include/uapi/linux/uio.h (struct iovec).
+All are little-endian: Linux, arch/x86/include/uapi/asm/stat.h (stat, stat64),
+arch/x86/include/asm/compat.h (struct compat_stat), include/uapi/asm-generic/stat.h,
+include/uapi/linux/stat.h (statx), include/uapi/asm-generic/siginfo.h, include/uapi/linux/utsname.h,
+fs/readdir.c (struct linux_dirent, linux_dirent64), include/uapi/linux/uio.h (struct iovec).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
+
+from bootstrap.abi.flags import STATX_BASIC_STATS
 
 
 class StatFields(NamedTuple):
@@ -34,6 +36,8 @@ BLOCK_SIZE = 4096
 _STAT_I386 = Struct("<IIHHHHIIII24x8x")
 _STAT64_I386 = Struct("<Q4xIIIIIQ4xqIQ24xQ")
 _STAT_X86_64 = Struct("<QQQIII4xQqqq48x24x")
+_STAT_GENERIC = Struct("<QQIIIIQ8xqi4xq48x8x")
+_STATX = Struct("<IIQIIIH2xQQQQ64xIIII112x")
 
 MAX_NON_LFS = (1 << 31) - 1
 """Largest file that the 32-bit struct stat and off_t can tell of (include/linux/fs.h)."""
@@ -60,6 +64,20 @@ def _pack_stat_x86_64(s: StatFields) -> bytes:
     )
 
 
+def _pack_stat_generic(s: StatFields) -> bytes:
+    return _STAT_GENERIC.pack(
+        s.dev, s.ino, s.mode, s.nlink, 0, 0, s.rdev, s.size, BLOCK_SIZE, s.blocks
+    )
+
+
+def _pack_statx(s: StatFields) -> bytes:
+    # st_dev and st_rdev have their minor number in the low byte here (new_encode_dev).
+    return _STATX.pack(
+        STATX_BASIC_STATS, BLOCK_SIZE, 0, s.nlink, 0, 0, s.mode, s.ino, s.size, s.blocks, 0,
+        s.rdev >> 8, s.rdev & 0xFF, s.dev >> 8, s.dev & 0xFF,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class StatLayout:
     """One ABI's struct stat: how to pack it, and where a printer finds what it shows."""
@@ -83,6 +101,10 @@ class StatLayout:
 STAT_I386 = StatLayout(64, _pack_stat_i386, 8, 2, 20, 4, 16)
 STAT64_I386 = StatLayout(96, _pack_stat64_i386, 16, 4, 44, 8, 32)
 STAT_X86_64 = StatLayout(144, _pack_stat_x86_64, 24, 4, 48, 8, 40)
+STAT_GENERIC = StatLayout(128, _pack_stat_generic, 16, 4, 48, 8, 32)
+"""Of architectures with the generic numbers and 64 bits."""
+STATX = StatLayout(256, _pack_statx, 28, 2, 40, 8, 128)
+"""struct statx, the same everywhere: the basic fields, no time of birth, no mount."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +118,14 @@ class Word:
     pointer: Struct
     iovec: Struct
     """iov_base, iov_len."""
+    siginfo: Struct
+    """siginfo_t of SIGCHLD up to si_status: si_signo, si_errno, si_code, si_pid, si_uid, it."""
     dirent: Struct
     """Head of struct linux_dirent: d_ino, d_off, d_reclen; the name follows."""
 
 
-WORD_32 = Word(4, (1 << 31) - 1, Struct("<I"), Struct("<II"), Struct("<IIH"))
-WORD_64 = Word(8, (1 << 63) - 1, Struct("<Q"), Struct("<QQ"), Struct("<QQH"))
+WORD_32 = Word(4, (1 << 31) - 1, Struct("<I"), Struct("<II"), Struct("<6i"), Struct("<IIH"))
+WORD_64 = Word(8, (1 << 63) - 1, Struct("<Q"), Struct("<QQ"), Struct("<3i4x3i"), Struct("<QQH"))
 
 _DIRENT64 = Struct("<QqHB")
 

@@ -26,6 +26,7 @@ from bootstrap.abi.flags import (
     O_NONBLOCK,
     SEEK_CUR,
     SEEK_HOLE,
+    swap_bits,
 )
 from bootstrap.abi.structs import MAX_NON_LFS, Word
 from bootstrap.errors import GuestFailed
@@ -40,17 +41,16 @@ if TYPE_CHECKING:
 MAX_RW_COUNT = 0x7FFFF000
 """Bytes one read or write moves at most: INT_MAX rounded down to a page (include/linux/fs.h)."""
 
-USER_END = 0x7FFFFFFFF000
-"""Addresses from here on belong to the kernel, for 32-bit processes on a 64-bit kernel too."""
-
 UIO_MAXIOV = 1024
 """Most buffers in one readv or writev (include/uapi/linux/uio.h)."""
 
 
-def checked_count(buf: int, count: int) -> int:
+def checked_count(proc: Process, buf: int, count: int) -> int:
     """`count` as read and write use it. Raises LinuxError: EFAULT, EINVAL."""
-    if buf + count > USER_END:
+    if buf + count > proc.abi.access_end:
         raise LinuxError(Errno.EFAULT)
+    if count >> 31 and proc.abi.access_end < 1 << 32:
+        raise LinuxError(Errno.EINVAL)  # a kernel of 32 bits takes it for negative
     return min(count, MAX_RW_COUNT)
 
 
@@ -59,8 +59,8 @@ def sys_read(proc: Process, fd: int, buf: int, count: int) -> int:
     file = proc.fds.get(fd)
     if not file.readable:
         raise LinuxError(Errno.EBADF)
-    if count > MAX_RW_COUNT or buf >= USER_END:
-        count = checked_count(buf, count)
+    if count > MAX_RW_COUNT or buf >= proc.abi.access_end:
+        count = checked_count(proc, buf, count)
     memory = proc.memory
     if file.inode.__class__ is Stream:
         count = _room(proc, buf, count)
@@ -90,8 +90,8 @@ def sys_write(proc: Process, fd: int, buf: int, count: int) -> int:
     file = proc.fds.get(fd)
     if not file.writable:
         raise LinuxError(Errno.EBADF)
-    if count > MAX_RW_COUNT or buf >= USER_END:
-        count = checked_count(buf, count)
+    if count > MAX_RW_COUNT or buf >= proc.abi.access_end:
+        count = checked_count(proc, buf, count)
     if not count:
         return 0
     try:
@@ -117,7 +117,7 @@ def sys_pread64(proc: Process, fd: int, buf: int, count: int, offset: int) -> in
     file = _positioned(proc, fd, offset)
     if not file.readable:
         raise LinuxError(Errno.EBADF)
-    count = checked_count(buf, count)
+    count = checked_count(proc, buf, count)
     if not isinstance(file.inode, RegularFile):
         raise LinuxError(Errno.EISDIR)
     data = file.inode.read_at(offset, count)
@@ -132,7 +132,7 @@ def sys_pwrite64(proc: Process, fd: int, buf: int, count: int, offset: int) -> i
     file = _positioned(proc, fd, offset)
     if not file.writable:
         raise LinuxError(Errno.EBADF)
-    count = checked_count(buf, count)
+    count = checked_count(proc, buf, count)
     if not count:
         return 0
     data = proc.memory.read_upto(buf, count)
@@ -172,7 +172,7 @@ def _vector(proc: Process, word: Word, iov: int, count: int) -> list[tuple[int, 
     for base, length in word.iovec.iter_unpack(raw):
         if length > word.max_signed:
             raise LinuxError(Errno.EINVAL)
-        if base + length > USER_END:
+        if base + length > proc.abi.access_end:
             raise LinuxError(Errno.EFAULT)
         taken = min(length, left)
         vector.append((base, taken))
@@ -314,6 +314,18 @@ def _mark(proc: Process, fd: int, cloexec: bool) -> int:
     else:
         proc.fds.cloexec.discard(fd)
     return 0
+
+
+def fcntl_for(swapped: tuple[tuple[int, int], ...]) -> Handler:
+    """fcntl(2) of an ABI where these open flags have each other's values (bootstrap.abi.flags)."""
+
+    def sys_fcntl_swapped(proc: Process, fd: int, command: int, argument: int) -> int:
+        if command == F_SETFL:
+            argument = swap_bits(argument, swapped)
+        result = sys_fcntl(proc, fd, command, argument)
+        return swap_bits(result, swapped) if command == F_GETFL else result
+
+    return sys_fcntl_swapped
 
 
 def sys_fcntl(proc: Process, fd: int, command: int, argument: int) -> int:

@@ -23,6 +23,9 @@ from bootstrap.abi.flags import (
     O_TMPFILE,
     O_TRUNC,
     O_WRONLY,
+    RENAME_EXCHANGE,
+    RENAME_NOREPLACE,
+    RENAME_WHITEOUT,
     S_IFMT,
     S_IFREG,
 )
@@ -211,10 +214,16 @@ def sys_mkdirat(proc: Process, dirfd: int, path: int, mode: int) -> int:
 
 def sys_mknod(proc: Process, path: int, mode: int, device: int) -> int:
     """mknod(2), for regular files."""
+    return sys_mknodat(proc, AT_FDCWD, path, mode, device)
+
+
+def sys_mknodat(proc: Process, dirfd: int, path: int, mode: int, device: int) -> int:
+    """mknodat(2), for regular files."""
     if mode & S_IFMT not in (0, S_IFREG):
         raise GuestFailed(f"mknod with mode {mode:#o}: only regular files can be made")
     name = user_path(proc, path)
-    proc.fs.mknod(proc.at, name, S_IFREG | mode & PERMISSIONS & ~proc.umask)
+    at = at_dirfd(proc, dirfd, name)
+    proc.fs.mknod(at, name, S_IFREG | mode & PERMISSIONS & ~proc.umask)
     return 0
 
 
@@ -261,6 +270,18 @@ def sys_renameat(proc: Process, old_dirfd: int, old: int, new_dirfd: int, new: i
         for observer in proc.observers:
             observer.on_rename(proc.pid, before, after)
     return 0
+
+
+def sys_renameat2(
+    proc: Process, old_dirfd: int, old: int, new_dirfd: int, new: int, flags: int
+) -> int:
+    """renameat2(2), without flags."""
+    known = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT
+    if flags & ~known or (flags & RENAME_EXCHANGE and flags != RENAME_EXCHANGE):
+        raise LinuxError(Errno.EINVAL)
+    if flags:
+        raise GuestFailed(f"renameat2 with flags {flags:#x} is not supported")
+    return sys_renameat(proc, old_dirfd, old, new_dirfd, new)
 
 
 def sys_link(proc: Process, old: int, new: int) -> int:

@@ -9,10 +9,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bootstrap.abi.errno import Errno, LinuxError
-from bootstrap.abi.flags import WALL, WCLONE, WCONTINUED, WNOHANG, WNOTHREAD, WUNTRACED
+from bootstrap.abi.flags import (
+    CLD_EXITED,
+    CLD_KILLED,
+    P_ALL,
+    P_PGID,
+    P_PID,
+    P_PIDFD,
+    WALL,
+    WCLONE,
+    WCONTINUED,
+    WEXITED,
+    WNOHANG,
+    WNOTHREAD,
+    WNOWAIT,
+    WUNTRACED,
+)
 from bootstrap.abi.structs import Word, pack_utsname
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.calls_path import user_path
+from bootstrap.kernel.memory import WRITE
 from bootstrap.kernel.process import Exec, Exit, Fork
 
 if TYPE_CHECKING:
@@ -117,6 +133,71 @@ def sys_wait4(proc: Process, pid: int, status: int, options: int, rusage: int) -
 def sys_waitpid(proc: Process, pid: int, status: int, options: int) -> int:
     """waitpid(2)."""
     return sys_wait4(proc, pid, status, options, 0)
+
+
+WAITID_OPTIONS = WAIT4_OPTIONS | WEXITED | WNOWAIT
+
+
+def waitid_for(word: Word) -> Handler:
+    """waitid(2) for a word size: siginfo_t differs."""
+
+    def sys_waitid(
+        proc: Process, kind: int, wanted: int, infop: int, options: int, rusage: int
+    ) -> int:
+        if rusage:
+            raise GuestFailed("waitid with rusage: the guest has no clock to account by")
+        told, error = (0,) * 6, None
+        try:
+            pid = _waitid_chosen(proc, kind, wanted, options & 0xFFFFFFFF)
+        except LinuxError as raised:
+            pid, error = 0, raised
+        if pid:
+            status = proc.zombies[pid] if options & WNOWAIT else proc.zombies.pop(pid)
+            signal = status & 0x7F
+            code, value = (CLD_KILLED, signal) if signal else (CLD_EXITED, status >> 8 & 0xFF)
+            told = (SIGCHLD, 0, code, pid, 0, value)
+        # Linux stores what it found, or zeros, whether it found anything or not (kernel/exit.c).
+        if infop:
+            _store_siginfo(proc, word, infop, told)
+        if error is not None:
+            raise error
+        return 0
+
+    return sys_waitid
+
+
+def _store_siginfo(proc: Process, word: Word, infop: int, told: tuple[int, ...]) -> None:
+    """The fields that waitid stores, and none of the bytes between or after them."""
+    memory, raw = proc.memory, word.siginfo.pack(*told)
+    rest = word.siginfo.size - 12
+    if memory.reachable(infop, len(raw), WRITE) != len(raw):
+        raise LinuxError(Errno.EFAULT)
+    memory.write(infop, raw[:12])
+    memory.write(infop + rest, raw[rest:])
+
+
+def _waitid_chosen(proc: Process, kind: int, wanted: int, options: int) -> int:
+    """The ended child that waitid is to tell of; 0 for none, with WNOHANG. Raises LinuxError."""
+    if options & ~WAITID_OPTIONS or not options & (WEXITED | WUNTRACED | WCONTINUED):
+        raise LinuxError(Errno.EINVAL)
+    if kind not in (P_ALL, P_PID, P_PGID, P_PIDFD):
+        raise LinuxError(Errno.EINVAL)
+    if (kind == P_PID and wanted <= 0) or (kind in (P_PGID, P_PIDFD) and wanted < 0):
+        raise LinuxError(Errno.EINVAL)
+    if kind == P_PIDFD:
+        proc.fds.get(wanted)  # EBADF when it is not open, and when it is no pidfd: none can be
+        raise LinuxError(Errno.EBADF)
+    if kind == P_PGID and wanted:
+        raise GuestFailed(f"wait for process group {wanted}: process groups are not supported")
+    chosen = wanted if kind == P_PID else next(iter(proc.zombies), 0)
+    if chosen not in proc.zombies or (options & WCLONE and not options & WALL):
+        raise LinuxError(Errno.ECHILD)
+    if not options & WEXITED:
+        # The child will never stop or continue: Linux would wait for ever.
+        if options & WNOHANG:
+            return 0
+        raise GuestFailed("waitid without WEXITED for a child that has ended waits for ever")
+    return chosen
 
 
 def sys_getpid(proc: Process) -> int:

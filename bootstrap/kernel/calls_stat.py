@@ -12,9 +12,11 @@ from bootstrap.abi.flags import (
     AT_EMPTY_PATH,
     AT_FDCWD,
     AT_NO_AUTOMOUNT,
+    AT_STATX_SYNC_TYPE,
     AT_SYMLINK_NOFOLLOW,
+    STATX_RESERVED,
 )
-from bootstrap.abi.structs import StatFields, StatLayout, Word, pack_dirent, pack_dirent64
+from bootstrap.abi.structs import STATX, StatFields, StatLayout, Word, pack_dirent, pack_dirent64
 from bootstrap.kernel.calls_path import at_dirfd, user_path
 from bootstrap.vfs.inode import Directory, Inode, RegularFile, Symlink
 
@@ -27,8 +29,6 @@ ST_DEV = 1
 
 DIRECTORY_SIZE = 4096
 """st_size of a directory: one block, whatever it holds."""
-
-AT_STATX_SYNC_TYPE = 0x6000
 
 
 def fields_of(inode: Inode) -> StatFields:
@@ -84,19 +84,27 @@ def fstatat_for(layout: StatLayout) -> Handler:
     """fstatat(2) that stores `layout`."""
 
     def sys_fstatat(proc: Process, dirfd: int, path: int, buf: int, flags: int) -> int:
-        known = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE
-        if flags & ~known:
-            raise LinuxError(Errno.EINVAL)
-        inode: Inode
-        if flags & AT_EMPTY_PATH and not proc.memory.read_cstring(path):
-            inode = proc.at.cwd if dirfd == AT_FDCWD else proc.fds.get(dirfd).inode
-        else:
-            name = user_path(proc, path)
-            at = at_dirfd(proc, dirfd, name)
-            inode = proc.fs.resolve(at, name, follow=not flags & AT_SYMLINK_NOFOLLOW)
-        return _store(proc, layout, inode, buf)
+        return _store(proc, layout, _stat_at(proc, dirfd, path, flags), buf)
 
     return sys_fstatat
+
+
+def _stat_at(proc: Process, dirfd: int, path: int, flags: int) -> Inode:
+    """What fstatat and statx tell of (vfs_statx). Raises LinuxError."""
+    if flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE):
+        raise LinuxError(Errno.EINVAL)
+    if flags & AT_EMPTY_PATH and not proc.memory.read_cstring(path):
+        return proc.at.cwd if dirfd == AT_FDCWD else proc.fds.get(dirfd).inode
+    name = user_path(proc, path)
+    at = at_dirfd(proc, dirfd, name)
+    return proc.fs.resolve(at, name, follow=not flags & AT_SYMLINK_NOFOLLOW)
+
+
+def sys_statx(proc: Process, dirfd: int, path: int, flags: int, mask: int, buf: int) -> int:
+    """statx(2): the basic fields, whatever `mask` asks for, as on a file system without others."""
+    if mask & STATX_RESERVED or flags & AT_STATX_SYNC_TYPE == AT_STATX_SYNC_TYPE:
+        raise LinuxError(Errno.EINVAL)
+    return _store(proc, STATX, _stat_at(proc, dirfd, path, flags), buf)
 
 
 def getdents_for(word: Word | None) -> Handler:

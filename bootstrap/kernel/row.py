@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
+from bootstrap.abi.flags import ARM_SWAPPED, swap_bits
+
 
 class Support(Enum):
     """How far a call does what Linux does."""
@@ -29,6 +31,7 @@ class Width(Enum):
     U32 = "low 32 bits, unsigned"
     S32 = "low 32 bits, signed"
     S64 = "64 bits, signed"
+    ARM = "low 32 bits, unsigned; arm's open flags become the generic ones"
 
 
 class Kind(Enum):
@@ -80,6 +83,10 @@ class Kind(Enum):
     STAT64_I386_OUT = "stat64_i386_out", Width.RAW
     STAT_X86_64_OUT = "stat_x86_64_out", Width.RAW
     """Address where the call stores that ABI's struct stat."""
+    STAT_GENERIC_OUT = "stat_generic_out", Width.RAW
+    STATX_OUT = "statx_out", Width.RAW
+    SIGINFO_OUT = "siginfo_out", Width.RAW
+    """Address where waitid tells how a child ended."""
     UTSNAME_OUT = "utsname_out", Width.RAW
     OFFSET_OUT = "offset_out", Width.RAW
     """Address where _llseek stores a 64-bit offset."""
@@ -87,7 +94,12 @@ class Kind(Enum):
     """Address where getdents64 stores records; DIRENTS_OUT is getdents."""
     DIRENTS_OUT = "dirents_out", Width.RAW
     OPEN_FLAGS = "open_flags", Width.U32
+    OPEN_FLAGS_ARM = "open_flags_arm", Width.ARM
     AT_FLAGS = "at_flags", Width.U32
+    STATX_FLAGS = "statx_flags", Width.U32
+    STATX_MASK = "statx_mask", Width.U32
+    RENAME_FLAGS = "rename_flags", Width.U32
+    WAIT_ID_TYPE = "wait_id_type", Width.S32
     DUP_FLAGS = "dup_flags", Width.U32
     UNLINKAT_FLAGS = "unlinkat_flags", Width.U32
     ACCESS_MODE = "access_mode", Width.S32
@@ -100,6 +112,7 @@ class Kind(Enum):
     """Address of the six arguments of mmap."""
     FCNTL_CMD = "fcntl_cmd", Width.U32
     FCNTL_ARG = "fcntl_arg", Width.RAW
+    FCNTL_ARG_ARM = "fcntl_arg_arm", Width.RAW
     IOCTL_CMD = "ioctl_cmd", Width.U32
 
     def __init__(self, label: str, width: Width) -> None:
@@ -117,6 +130,8 @@ class Result(Enum):
     """The call does not return."""
     FCNTL = "fcntl"
     """Depends on the fcntl command."""
+    FCNTL_ARM = "fcntl_arm"
+    """The same, with arm's open flags."""
 
 
 class Arg(NamedTuple):
@@ -128,6 +143,10 @@ class Arg(NamedTuple):
 
 def _u32(value: int) -> int:
     return value & 0xFFFFFFFF
+
+
+def _arm(value: int) -> int:
+    return swap_bits(value & 0xFFFFFFFF, ARM_SWAPPED)
 
 
 def _s32(value: int) -> int:
@@ -142,6 +161,7 @@ _CONVERTERS: dict[Width, tuple[int, Callable[[int], int]]] = {
     Width.U32: (0xFFFFFFFF, _u32),
     Width.S32: (0x7FFFFFFF, _s32),
     Width.S64: (0x7FFFFFFFFFFFFFFF, _s64),
+    Width.ARM: (min(bit for pair in ARM_SWAPPED for bit in pair) - 1, _arm),
 }
 """Up to which register value the argument is the register, and what to do with a greater one."""
 

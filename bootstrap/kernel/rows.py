@@ -1,5 +1,6 @@
-"""The rows that every Linux ABI shares: the same arguments, structures and meaning everywhere."""
+"""The rows that Linux ABIs share: the same arguments, structures and meaning wherever they are."""
 
+from bootstrap.abi.structs import Word
 from bootstrap.kernel import calls_io as io
 from bootstrap.kernel import calls_memory as mem
 from bootstrap.kernel import calls_path as path
@@ -47,6 +48,15 @@ WAIT = (
 )
 SYNC = "Files live in memory and no power can fail: there is nothing to wait for."
 MKNOD = "Regular files only; any other type stops the run."
+ROOT = "The guest is root: 0 changes nothing and succeeds, any other id stops the run."
+OPEN = "O_PATH stops the run; O_TMPFILE fails with EOPNOTSUPP."
+MMAP = (
+    "Anonymous private mappings. A file gives ENODEV, as on a file system without mmap; shared "
+    "anonymous memory and the flags MAP_GROWSDOWN, MAP_LOCKED, MAP_HUGETLB, MAP_32BIT stop the run."
+)
+UNAME = "Always the same: Linux 6.1.0 on node `bootstrap`, with the machine name of the ABI."
+CLONE = "Flags SIGCHLD alone, which is fork(2); any other flag stops the run."
+STATX = "The basic fields only: no time of birth, no mount, no attributes."
 
 COMMON = by_name(
     full("exit", "int status", process.sys_exit, Result.NONE),
@@ -118,12 +128,24 @@ COMMON = by_name(
     full("mkdir", "path pathname, mode mode", path.sys_mkdir),
     full("mkdirat", "dirfd dirfd, path pathname, mode mode", path.sys_mkdirat),
     partial("mknod", "path pathname, file_mode mode, uint dev", path.sys_mknod, MKNOD),
+    partial(
+        "mknodat",
+        "dirfd dirfd, path pathname, file_mode mode, uint dev",
+        path.sys_mknodat,
+        MKNOD,
+    ),
     full("rmdir", "path pathname", path.sys_rmdir),
     full("unlink", "path pathname", path.sys_unlink),
     full("unlinkat", "dirfd dirfd, path pathname, unlinkat_flags flags", path.sys_unlinkat),
     full("rename", "path oldpath, path newpath", path.sys_rename),
     full(
         "renameat", "dirfd olddirfd, path oldpath, dirfd newdirfd, path newpath", path.sys_renameat
+    ),
+    partial(
+        "renameat2",
+        "dirfd olddirfd, path oldpath, dirfd newdirfd, path newpath, rename_flags flags",
+        path.sys_renameat2,
+        "Without flags; RENAME_NOREPLACE, RENAME_EXCHANGE and RENAME_WHITEOUT stop the run.",
     ),
     full("link", "path oldpath, path newpath", path.sys_link),
     partial(
@@ -139,6 +161,12 @@ COMMON = by_name(
         "readlinkat", "dirfd dirfd, path pathname, string_out buf, int bufsiz", path.sys_readlinkat
     ),
     full("getdents64", "fd fd, dirents64_out dirp, uint count", stat.getdents_for(None)),
+    partial(
+        "statx",
+        "dirfd dirfd, path pathname, statx_flags flags, statx_mask mask, statx_out statxbuf",
+        stat.sys_statx,
+        STATX,
+    ),
     refused("mount", "path source, path target, path type, long flags, ptr data", MOUNTS),
     refused("unshare", "clone_flags flags", MOUNTS),
     refused("time", "ptr tloc", CLOCK),
@@ -153,3 +181,19 @@ COMMON = by_name(
     refused("rt_sigaction", "int signum, ptr act, ptr oldact, size sigsetsize", SIGNALS),
     refused("rt_sigprocmask", "int how, ptr set, ptr oldset, size sigsetsize", SIGNALS),
 )
+
+
+def word_rows(word: Word) -> dict[str, Row]:
+    """Rows whose arrays and structures are made of longs and pointers."""
+    return by_name(
+        full("execve", "path pathname, strings argv, environment envp", process.execve_for(word)),
+        full("readv", "fd fd, iov_out iov, size iovcnt", io.readv_for(word)),
+        full("writev", "fd fd, iov_in iov, size iovcnt", io.writev_for(word)),
+        full("getdents", "fd fd, dirents_out dirp, uint count", stat.getdents_for(word)),
+        partial(
+            "waitid",
+            "wait_id_type idtype, int id, siginfo_out infop, wait_options options, ptr rusage",
+            process.waitid_for(word),
+            f"{WAIT}, as does a non-null rusage: the guest has no clock. P_PIDFD gives EBADF.",
+        ),
+    )

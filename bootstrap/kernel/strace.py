@@ -71,9 +71,10 @@ def _left_out(row: Row, args: list[int], index: int) -> bool:
     kind, name = row.args[index]
     if kind in (Kind.OFF_HIGH, Kind.SEEK_HIGH):
         return True
-    if kind is Kind.MODE and index and row.args[index - 1].kind is Kind.OPEN_FLAGS:
+    opens = (Kind.OPEN_FLAGS, Kind.OPEN_FLAGS_ARM)
+    if kind is Kind.MODE and index and row.args[index - 1].kind in opens:
         return not args[index - 1] & (O_CREAT | O_TMPFILE & ~0o200000)
-    if kind is Kind.FCNTL_ARG:
+    if kind in (Kind.FCNTL_ARG, Kind.FCNTL_ARG_ARM):
         return args[index - 1] in (F_GETFD, F_GETFL)
     if kind is Kind.PTR and row.name == "ioctl" and values.FIONCLEX <= args[1] <= values.FIOCLEX:
         return True
@@ -91,8 +92,8 @@ def result_text(row: Row, args: list[int], result: int | None) -> str:
         return f"{result:#x}"
     if row.result is Result.OCTAL:
         return values.octal(result)
-    if row.result is Result.FCNTL:
-        return values.fcntl_result(args[1], result)
+    if row.result in (Result.FCNTL, Result.FCNTL_ARM):
+        return values.fcntl_result(args[1], result, row.result is Result.FCNTL_ARM)
     return str(result)
 
 

@@ -11,8 +11,10 @@ from bootstrap.abi import flags as abi
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.structs import (
     STAT64_I386,
+    STAT_GENERIC,
     STAT_I386,
     STAT_X86_64,
+    STATX,
     UTS_FIELD,
     WORD_32,
     WORD_64,
@@ -25,6 +27,7 @@ from bootstrap.kernel.strace_values import (
     SIGNALS,
     STRING_MAX,
     address,
+    choice_text,
     count_text,
     file_mode,
     flag_text,
@@ -154,6 +157,12 @@ def _fcntl_argument(memory: AddressSpace, args: list[int], index: int) -> str:
     return str(((value & 0xFFFFFFFF) ^ 1 << 31) - (1 << 31))
 
 
+def _fcntl_argument_arm(memory: AddressSpace, args: list[int], index: int) -> str:
+    if args[index - 1] == abi.F_SETFL:
+        return open_flags(abi.swap_bits(args[index] & 0xFFFFFFFF, abi.ARM_SWAPPED))
+    return _fcntl_argument(memory, args, index)
+
+
 _OLD_MMAP = Struct("<IIIIiI")
 
 
@@ -185,6 +194,7 @@ BEFORE: dict[Kind, Before] = {
     Kind.OFF_LOW: _offset,
     Kind.SEEK_LOW: _seek_offset,
     Kind.FCNTL_ARG: _fcntl_argument,
+    Kind.FCNTL_ARG_ARM: _fcntl_argument_arm,
     Kind.MMAP_ARGUMENTS: _old_mmap,
 }
 
@@ -235,6 +245,29 @@ def _stat(layout: StatLayout) -> "After":
     return printer
 
 
+def _statx(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+    mode, size = STATX.mode_and_size(memory.read(args[index], STATX.length))
+    return (
+        f"{{stx_mask=STATX_BASIC_STATS, stx_attributes=0, stx_mode={file_mode(mode)}, "
+        f"stx_size={size}, ...}}"
+    )
+
+
+def _siginfo(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+    if not args[index]:
+        return "NULL"
+    layout = _word(memory).siginfo
+    signal, _, code, pid, uid, status = layout.unpack(memory.read(args[index], layout.size))
+    if not signal:
+        return "{}"
+    how = choice_text(code, abi.CHILD_CODES, "CLD_???")
+    value = status if code == abi.CLD_EXITED else SIGNALS.get(status, status)
+    return (
+        f"{{si_signo=SIGCHLD, si_code={how}, si_pid={pid}, si_uid={uid}, si_status={value}, "
+        "si_utime=0, si_stime=0}"
+    )
+
+
 def _utsname(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
     raw = memory.read(args[index], 2 * UTS_FIELD)
     system, node = (raw[at : at + UTS_FIELD].split(b"\0")[0] for at in (0, UTS_FIELD))
@@ -271,6 +304,9 @@ AFTER: dict[Kind, After] = {
     Kind.STAT_I386_OUT: _stat(STAT_I386),
     Kind.STAT64_I386_OUT: _stat(STAT64_I386),
     Kind.STAT_X86_64_OUT: _stat(STAT_X86_64),
+    Kind.STAT_GENERIC_OUT: _stat(STAT_GENERIC),
+    Kind.STATX_OUT: _statx,
+    Kind.SIGINFO_OUT: _siginfo,
     Kind.UTSNAME_OUT: _utsname,
     Kind.OFFSET_OUT: _offset_out,
     Kind.DIRENTS_OUT: _dirents,

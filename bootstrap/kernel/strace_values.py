@@ -96,6 +96,14 @@ def map_flags(value: int) -> str:
     return f"{kind}|{flag_text(rest, abi.MAP_FLAGS, '').partition(' ')[0]}"
 
 
+def statx_flags(value: int) -> str:
+    """statx(2)'s flags: how fresh the answer must be comes first, always."""
+    if value & abi.AT_STATX_SYNC_TYPE:
+        return flag_text(value, abi.STATX_FLAGS, "AT_???")
+    rest = flag_text(value, abi.STATX_FLAGS, "AT_???", "")
+    return "|".join(["AT_STATX_SYNC_AS_STAT", *([rest.partition(" ")[0]] if rest else [])])
+
+
 def clone_flags(value: int) -> str:
     """clone(2)'s flags: the signal that tells of the child's end comes last."""
     signal = {0: "", 17: "SIGCHLD"}.get(value & abi.CSIGNAL, str(value & abi.CSIGNAL))
@@ -128,8 +136,13 @@ _PLAIN: dict[Kind, Callable[[int], str]] = {
     Kind.FILE_MODE: file_mode,
     Kind.DIRFD: lambda v: "AT_FDCWD" if v == abi.AT_FDCWD else str(v),
     Kind.OPEN_FLAGS: open_flags,
+    Kind.OPEN_FLAGS_ARM: open_flags,
     Kind.DUP_FLAGS: lambda v: flag_text(v, abi.OPEN_FLAGS, "O_???"),
     Kind.AT_FLAGS: lambda v: flag_text(v, abi.AT_FLAGS, "AT_???"),
+    Kind.STATX_FLAGS: statx_flags,
+    Kind.STATX_MASK: lambda v: flag_text(v, abi.STATX_MASK, "STATX_???"),
+    Kind.RENAME_FLAGS: lambda v: flag_text(v, abi.RENAME_FLAGS, "RENAME_???"),
+    Kind.WAIT_ID_TYPE: lambda v: choice_text(v & 0xFFFFFFFF, abi.WAIT_ID_TYPES, "P_???"),
     Kind.UNLINKAT_FLAGS: lambda v: flag_text(v, abi.UNLINKAT_FLAGS, "AT_???"),
     Kind.ACCESS_MODE: lambda v: flag_text(v & 0xFFFFFFFF, abi.ACCESS_MODES, "?_OK", "F_OK"),
     Kind.WHENCE: lambda v: choice_text(v, abi.SEEK_WHENCE, "SEEK_???"),
@@ -155,12 +168,13 @@ def count_text(count: int, one: str, many: str) -> str:
     return f"/* {count} {one if count == 1 else many} */"
 
 
-def fcntl_result(command: int, result: int) -> str:
-    """What fcntl(2) answered, by its command."""
+def fcntl_result(command: int, result: int, arm: bool = False) -> str:
+    """What fcntl(2) answered, by its command; `arm`: in arm's open flags."""
     if command == abi.F_GETFD and result:
         return f"{result:#x} (flags FD_CLOEXEC)"
     if command == abi.F_GETFL:
-        return f"{result:#x} (flags {open_flags(result)})"
+        generic = abi.swap_bits(result, abi.ARM_SWAPPED) if arm else result
+        return f"{result:#x} (flags {open_flags(generic)})"
     return str(result)
 
 

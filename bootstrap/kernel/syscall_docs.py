@@ -5,7 +5,13 @@ import sys
 from bootstrap.kernel.row import Row, Support
 from bootstrap.kernel.table import number_names, table_for
 
-ABIS = (("i386", "`int 0x80`"), ("x86_64", "`syscall`"))
+ABIS = (
+    ("i386", "`int 0x80`"),
+    ("x86_64", "`syscall`"),
+    ("aarch64", "`svc #0`"),
+    ("riscv64", "`ecall`"),
+    ("riscv32", "`ecall`"),
+)
 
 _HEAD = """\
 # System calls
@@ -14,7 +20,8 @@ Generated from the tables in `bootstrap/kernel`; do not edit. To write it again:
 
     python -m bootstrap.kernel.syscall_docs > docs/syscalls.md
 
-The guest kernel behaves as a 64-bit Linux does to a process of each ABI. Support is one of:
+The guest kernel behaves as a 64-bit Linux does to a process of each ABI; to one of riscv32, as a
+Linux of 32 bits does. Support is one of:
 
 - **full**: as Linux, for everything a guest of this kernel can ask.
 - **partial**: as Linux, but for what the note says.
@@ -45,7 +52,7 @@ def _line(numbers: dict[str, int], row: Row) -> str:
         row.level.value,
         row.note,
     ]
-    return f"| {' | '.join(cells)} |".replace("|  |", "| |").replace("|  |", "| |")
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
 
 
 def render() -> str:
@@ -63,7 +70,8 @@ def render() -> str:
         ("Refused, and why", (Support.REFUSED,)),
     ):
         lines += ["", f"## {title}", ""]
-        lines += ["| call | i386 | x86_64 | support | note |", "|---|---:|---:|---|---|"]
+        names = " | ".join(abi for abi, _ in ABIS)
+        lines += [f"| call | {names} | support | note |", f"|---|{'---:|' * len(ABIS)}---|---|"]
         lines += [_line(numbers, row) for numbers, row in rows if row.level in wanted]
     return "\n".join(lines) + "\n"
 

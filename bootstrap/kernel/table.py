@@ -1,53 +1,41 @@
 """The system call tables: per ABI, number -> Row.
 
-A table is an ABI's numbers (bootstrap.abi.i386, .x86_64) joined with rows by name: the rows all
-ABIs share, those that follow the size of a long, and the ABI's own. A new ABI is a new entry in
-_TABLES. A number without a row stops the run, as does a row that is REFUSED; that one says why.
+A table is an ABI's numbers (bootstrap.abi.numbers) joined with rows by name: the rows all ABIs
+share, those that follow the size of a long, and the ABI's own. A new ABI is a new entry in _ROWS.
+A number without a row stops the run, as does a row that is REFUSED; that one says why.
 """
 
 from collections.abc import Mapping
 from functools import cache
 
-from bootstrap.abi import i386, x86_64
-from bootstrap.abi.structs import (
-    STAT64_I386,
-    STAT_I386,
-    STAT_X86_64,
-    WORD_32,
-    WORD_64,
-    Word,
-)
+from bootstrap.abi.numbers import NUMBERS
+from bootstrap.abi.structs import STAT64_I386, STAT_I386, STAT_X86_64, WORD_32, WORD_64
 from bootstrap.kernel import calls_io as io
 from bootstrap.kernel import calls_memory as mem
 from bootstrap.kernel import calls_path as path
 from bootstrap.kernel import calls_process as process
 from bootstrap.kernel import calls_stat as stat
 from bootstrap.kernel.row import Result, Row
-from bootstrap.kernel.rows import CLOCK, COMMON, SIGNALS, by_name, full, partial, refused
-
-ROOT = "The guest is root: 0 changes nothing and succeeds, any other id stops the run."
-OPEN = "O_PATH stops the run; O_TMPFILE fails with EOPNOTSUPP."
-MMAP = (
-    "Anonymous private mappings. A file gives ENODEV, as on a file system without mmap; shared "
-    "anonymous memory and the flags MAP_GROWSDOWN, MAP_LOCKED, MAP_HUGETLB, MAP_32BIT stop the run."
+from bootstrap.kernel.rows import (
+    CLOCK,
+    CLONE,
+    COMMON,
+    MMAP,
+    OPEN,
+    ROOT,
+    SIGNALS,
+    UNAME,
+    by_name,
+    full,
+    partial,
+    refused,
+    word_rows,
 )
-UNAME = "Always the same: Linux 6.1.0 on node `bootstrap`, machine i686 or x86_64."
-CLONE = "Flags SIGCHLD alone, which is fork(2); any other flag stops the run."
-
-
-def _word_rows(word: Word) -> dict[str, Row]:
-    """Rows that read or store arrays of longs and pointers."""
-    return by_name(
-        full("execve", "path pathname, strings argv, environment envp", process.execve_for(word)),
-        full("readv", "fd fd, iov_out iov, size iovcnt", io.readv_for(word)),
-        full("writev", "fd fd, iov_in iov, size iovcnt", io.writev_for(word)),
-        full("getdents", "fd fd, dirents_out dirp, uint count", stat.getdents_for(word)),
-    )
-
+from bootstrap.kernel.rows_generic import AARCH64_ROWS, RISCV32_ROWS, RISCV64_ROWS
 
 I386_ROWS: Mapping[str, Row] = {
     **COMMON,
-    **_word_rows(WORD_32),
+    **word_rows(WORD_32),
     **by_name(
         partial(
             "clone",
@@ -135,7 +123,7 @@ I386_ROWS: Mapping[str, Row] = {
 
 X86_64_ROWS: Mapping[str, Row] = {
     **COMMON,
-    **_word_rows(WORD_64),
+    **word_rows(WORD_64),
     **by_name(
         partial(
             "clone",
@@ -177,9 +165,12 @@ X86_64_ROWS: Mapping[str, Row] = {
     ),
 }
 
-_TABLES: Mapping[str, tuple[Mapping[str, int], Mapping[str, Row]]] = {
-    "i386": (i386.NUMBERS, I386_ROWS),
-    "x86_64": (x86_64.NUMBERS, X86_64_ROWS),
+_ROWS: Mapping[str, Mapping[str, Row]] = {
+    "i386": I386_ROWS,
+    "x86_64": X86_64_ROWS,
+    "aarch64": AARCH64_ROWS,
+    "riscv64": RISCV64_ROWS,
+    "riscv32": RISCV32_ROWS,
 }
 
 
@@ -189,12 +180,11 @@ def table_for(abi_name: str) -> dict[int, Row]:
 
     The same dict every time: do not change it. Raises KeyError for an ABI without one.
     """
-    numbers, rows = _TABLES[abi_name]
-    found = {number: rows[name] for name, number in numbers.items() if name in rows}
+    rows = _ROWS[abi_name]
+    found = {number: rows[name] for name, number in NUMBERS[abi_name].items() if name in rows}
     return dict(sorted(found.items()))
 
 
 def number_names(abi_name: str) -> dict[int, str]:
     """Every number Linux gives a name in one ABI, for messages about calls without a row."""
-    numbers, _ = _TABLES[abi_name]
-    return {number: name for name, number in numbers.items()}
+    return {number: name for name, number in NUMBERS[abi_name].items()}

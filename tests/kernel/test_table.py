@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 
 from bootstrap.abi import i386, x86_64
+from bootstrap.abi.flags import O_DIRECT, O_DIRECTORY, O_LARGEFILE, O_NOFOLLOW, O_TMPFILE, O_TRUNC
+from bootstrap.abi.numbers import NUMBERS
+from bootstrap.abi.structs import WORD_32, WORD_64
 from bootstrap.kernel import row as rows
 from bootstrap.kernel import syscall_docs
 from bootstrap.kernel.row import Arg, Kind, Row, Support
+from bootstrap.kernel.rows import COMMON, word_rows
+from bootstrap.kernel.rows_generic import AARCH64_ROWS, RISCV32_ROWS, RISCV64_ROWS
 from bootstrap.kernel.table import I386_ROWS, X86_64_ROWS, number_names, table_for
 
-NUMBERS = {"i386": i386.NUMBERS, "x86_64": x86_64.NUMBERS}
 NAMES = list(NUMBERS)
 
 
@@ -39,6 +43,14 @@ def test_numbers_are_unique_and_rows_are_reached_by_their_own(abi: str) -> None:
 def test_no_row_is_without_a_number_everywhere() -> None:
     assert set(I386_ROWS) <= set(i386.NUMBERS)
     assert set(X86_64_ROWS) <= set(x86_64.NUMBERS)
+    for abi, table, word in (
+        ("aarch64", AARCH64_ROWS, WORD_64),
+        ("riscv64", RISCV64_ROWS, WORD_64),
+        ("riscv32", RISCV32_ROWS, WORD_32),
+    ):
+        shared = {**COMMON, **word_rows(word)}
+        own = {name for name, row in table.items() if name not in shared}
+        assert own <= set(NUMBERS[abi]), abi
 
 
 @pytest.mark.parametrize(
@@ -53,6 +65,14 @@ def test_no_row_is_without_a_number_everywhere() -> None:
         ("x86_64", "read", 0),
         ("x86_64", "execve", 59),
         ("x86_64", "newfstatat", 262),
+        ("aarch64", "renameat", 38),
+        ("aarch64", "openat", 56),
+        ("riscv64", "wait4", 260),
+        ("riscv64", "renameat2", 276),
+        ("riscv32", "_llseek", 62),
+        ("riscv32", "waitid", 95),
+        ("riscv32", "mmap2", 222),
+        ("riscv32", "statx", 291),
     ],
 )
 def test_well_known_numbers(abi: str, name: str, number: int) -> None:
@@ -67,6 +87,31 @@ def test_registers_become_arguments_as_c_converts_them() -> None:
     low_ones = 0xFFFFFFFF
     assert row.arguments([low_ones] * 6) == [-1, low_ones, low_ones, low_ones, -1]
     assert row.arguments([0x1_8000_0000, 7, 7, 7, 7, 7])[0] == -(1 << 31)
+
+
+def test_what_an_abi_does_not_have() -> None:
+    names = {abi: {row.name for row in table_for(abi).values()} for abi in NAMES}
+    assert not names["riscv32"] & {"wait4", "fstat", "newfstatat", "lseek", "fcntl", "renameat"}
+    assert "renameat" not in names["riscv64"]
+    for abi in ("aarch64", "riscv64", "riscv32"):
+        assert not names[abi] & {"fork", "vfork", "open", "access", "unlink", "dup2", "getdents"}
+
+
+def test_arm_has_four_open_flags_elsewhere() -> None:
+    row = {row.name: row for row in table_for("aarch64").values()}["openat"]
+    for arm, generic in (
+        (0o40000, O_DIRECTORY),
+        (0o100000, O_NOFOLLOW),
+        (0o200000, O_DIRECT),
+        (0o400000, O_LARGEFILE),
+        (0o20040000, O_TMPFILE),
+        (0o140001, O_DIRECTORY | O_NOFOLLOW | 1),
+        (O_TRUNC, O_TRUNC),
+        (0xFFFFFFFF_00004000, O_DIRECTORY),
+    ):
+        assert row.arguments([0, 0, arm, 0])[2] == generic
+    row = {row.name: row for row in table_for("riscv64").values()}["openat"]
+    assert row.arguments([0, 0, 0o600000, 0])[2] == O_DIRECTORY | O_NOFOLLOW
 
 
 def test_a_row_without_a_handler_is_refused_and_says_why() -> None:

@@ -1,0 +1,143 @@
+"""The rows of the architectures with the generic system call numbers: one table, with differences.
+
+Source: Linux, include/uapi/asm-generic/unistd.h and the arguments of kernel/, fs/ and mm/; what
+differs between ABIs: arch/arm64/include/uapi/asm/fcntl.h, arch/arm64/Kconfig and arch/riscv/Kconfig
+(CLONE_BACKWARDS), arch/riscv/kernel/sys_riscv.c. Which rows an ABI has follows from its numbers
+(bootstrap.abi.generic): riscv32 has no call that counts seconds in 32 bits, and RISC-V no renameat.
+"""
+
+from collections.abc import Mapping
+
+from bootstrap.abi.flags import ARM_SWAPPED
+from bootstrap.abi.structs import STAT_GENERIC, WORD_32, WORD_64
+from bootstrap.kernel import calls_io as io
+from bootstrap.kernel import calls_memory as mem
+from bootstrap.kernel import calls_path as path
+from bootstrap.kernel import calls_process as process
+from bootstrap.kernel import calls_stat as stat
+from bootstrap.kernel.row import Result, Row
+from bootstrap.kernel.rows import (
+    CLOCK,
+    CLONE,
+    COMMON,
+    MMAP,
+    OPEN,
+    ROOT,
+    UNAME,
+    by_name,
+    full,
+    partial,
+    refused,
+    word_rows,
+)
+
+_GENERIC: Mapping[str, Row] = {
+    **COMMON,
+    **by_name(
+        partial(
+            "clone",
+            "clone_flags flags, ptr stack, ptr ptid, ptr tls, ptr ctid",
+            process.sys_clone,
+            CLONE,
+        ),
+        # O_LARGEFILE is implied on 32 bits too: no generic ABI ever had a 32-bit off_t.
+        partial(
+            "openat",
+            "dirfd dirfd, path pathname, open_flags flags, mode mode",
+            path.sys_openat_64,
+            OPEN,
+        ),
+        full("uname", "utsname_out buf", process.sys_uname, note=UNAME),
+        partial("setuid", "uid uid", process.set_id_for(0xFFFFFFFF), ROOT),
+        partial("setgid", "uid gid", process.set_id_for(0xFFFFFFFF), ROOT),
+    ),
+}
+
+_GENERIC_64: Mapping[str, Row] = {
+    **_GENERIC,
+    **word_rows(WORD_64),
+    **by_name(
+        full("lseek", "fd fd, off64 offset, whence whence", io.sys_lseek),
+        full("pread64", "fd fd, buffer_out buf, size count, off64 offset", io.sys_pread64),
+        full("pwrite64", "fd fd, buffer_in buf, size count, off64 offset", io.sys_pwrite64),
+        full("truncate", "path path, off64 length", path.sys_truncate),
+        full("ftruncate", "fd fd, off64 length", io.sys_ftruncate),
+        full("fstat", "fd fd, stat_generic_out statbuf", stat.fstat_for(STAT_GENERIC)),
+        full(
+            "newfstatat",
+            "dirfd dirfd, path pathname, stat_generic_out statbuf, at_flags flags",
+            stat.fstatat_for(STAT_GENERIC),
+        ),
+        partial(
+            "mmap",
+            "ptr addr, size length, prot prot, map_flags flags, fd fd, map_offset offset",
+            mem.sys_mmap,
+            MMAP,
+            Result.HEX,
+        ),
+    ),
+}
+
+AARCH64_ROWS: Mapping[str, Row] = {
+    **_GENERIC_64,
+    **by_name(
+        partial(
+            "openat",
+            "dirfd dirfd, path pathname, open_flags_arm flags, mode mode",
+            path.sys_openat_64,
+            OPEN,
+        ),
+        partial(
+            "fcntl",
+            "fd fd, fcntl_cmd cmd, fcntl_arg_arm arg",
+            io.fcntl_for(ARM_SWAPPED),
+            COMMON["fcntl"].note,
+            Result.FCNTL_ARM,
+        ),
+    ),
+}
+
+RISCV64_ROWS: Mapping[str, Row] = _GENERIC_64
+
+RISCV32_ROWS: Mapping[str, Row] = {
+    **_GENERIC,
+    **word_rows(WORD_32),
+    **by_name(
+        full(
+            "_llseek",
+            "fd fd, seek_high offset_high, seek_low offset_low, offset_out result, whence whence",
+            io.sys_llseek,
+        ),
+        full(
+            "pread64",
+            "fd fd, buffer_out buf, size count, off_low offset, off_high offset_high",
+            io.sys_pread64_32,
+        ),
+        full(
+            "pwrite64",
+            "fd fd, buffer_in buf, size count, off_low offset, off_high offset_high",
+            io.sys_pwrite64_32,
+        ),
+        full(
+            "truncate64", "path path, off_low length, off_high length_high", path.sys_truncate64_32
+        ),
+        full("ftruncate64", "fd fd, off_low length, off_high length_high", io.sys_ftruncate64_32),
+        partial(
+            "mmap2",
+            "ptr addr, size length, prot prot, map_flags flags, fd fd, page_offset offset",
+            mem.sys_mmap2,
+            MMAP,
+            Result.HEX,
+        ),
+        partial(
+            "fcntl64",
+            "fd fd, fcntl_cmd cmd, fcntl_arg arg",
+            io.sys_fcntl,
+            COMMON["fcntl"].note,
+            Result.FCNTL,
+        ),
+        refused("clock_gettime64", "int clockid, ptr tp", CLOCK),
+        refused("utimensat_time64", "dirfd dirfd, path pathname, ptr times, at_flags flags", CLOCK),
+    ),
+}
+"""A kernel of 32 bits; offsets in two registers are never aligned to an even one."""
