@@ -13,7 +13,7 @@ from typing import TextIO
 from bootstrap.abi.flags import O_ACCMODE, O_RDONLY
 from bootstrap.kernel.events import BaseObserver, ExecEvent
 from bootstrap.trace.model import guest_text, normal_path, tree_path
-from bootstrap.verify.text import speaks_unicode, visible
+from bootstrap.verify.page import speaks_unicode, visible
 from bootstrap.vfs.inode import Inode
 
 DEFAULT_WIDTH = 80
@@ -160,6 +160,11 @@ class Progress(BaseObserver):
         self._best_share = max(self._best_share, min(done / self._total, 1.0))
         return self._best_share
 
+    @property
+    def building(self) -> str:
+        """Tree path of what is being made; empty between two products."""
+        return self._building
+
     def seconds_left(self) -> float | None:
         """An estimate from the pace so far; None while there is nothing to estimate from."""
         elapsed = self._clock() - self._started
@@ -200,8 +205,8 @@ class Progress(BaseObserver):
         building = visible(self._building)
         phase = visible(self._plan.phases.get(self._building, ""))
         by = f"by {visible(self._program)}" if self._program else ""
-        rest = f"{_minutes(left)} left" if left is not None else ""
-        bar = self._bar(share)
+        rest = f"{minutes(left)} left" if left is not None else ""
+        bar = bar_of(share, self._style)
         # From the fullest to the barest; the first that fits is taken.
         choices = (
             (percent, bar, phase, building, by, rest),
@@ -216,14 +221,6 @@ class Progress(BaseObserver):
             if len(line) <= room:
                 return self._coloured(line, percent)
         return self._plain(percent)[:room]
-
-    def _bar(self, share: float) -> str:
-        full = int(share * _BAR)
-        return (
-            "━" * full + "─" * (_BAR - full)
-            if self._style.unicode
-            else ("#" * full + "." * (_BAR - full))
-        )
 
     def _coloured(self, line: str, percent: str) -> str:
         if not self._style.colour:
@@ -250,6 +247,13 @@ class Progress(BaseObserver):
             self._silent = True
 
 
+def bar_of(share: float, style: Style) -> str:
+    """A bar of a fixed width."""
+    full = int(share * _BAR)
+    done, rest = ("━", "─") if style.unicode else ("#", ".")
+    return done * full + rest * (_BAR - full)
+
+
 def _weights(plan: Plan) -> dict[str, float]:
     known = {p: max(plan.weights.get(p, 0.0), 0.0) for p in map(tree_path, plan.products)}
     if sum(known.values()) <= 0:
@@ -257,7 +261,7 @@ def _weights(plan: Plan) -> dict[str, float]:
     return known
 
 
-def _minutes(seconds: float) -> str:
+def minutes(seconds: float) -> str:
     """`0:07`, `12:30`, `1:02:03`."""
     whole = round(seconds)
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60

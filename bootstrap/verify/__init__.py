@@ -2,7 +2,7 @@
 
 from bootstrap.verify.jsonform import to_json, to_json_text
 from bootstrap.verify.judge import judge
-from bootstrap.verify.junit import to_junit
+from bootstrap.verify.junit import set_to_junit, to_junit
 from bootstrap.verify.model import (
     Expected,
     Failure,
@@ -13,8 +13,11 @@ from bootstrap.verify.model import (
     ToolInfo,
     Totals,
 )
+from bootstrap.verify.page import speaks_unicode
 from bootstrap.verify.report import Report
-from bootstrap.verify.text import speaks_unicode, to_text
+from bootstrap.verify.reportset import ReportSet, set_to_json, set_to_json_text
+from bootstrap.verify.settext import set_to_text
+from bootstrap.verify.text import to_text
 
 __all__ = [
     "Expected",
@@ -22,11 +25,16 @@ __all__ = [
     "Materials",
     "Product",
     "Report",
+    "ReportSet",
     "RunFacts",
     "SourceInfo",
     "ToolInfo",
     "Totals",
     "judge",
+    "set_to_json",
+    "set_to_json_text",
+    "set_to_junit",
+    "set_to_text",
     "speaks_unicode",
     "to_json",
     "to_json_text",

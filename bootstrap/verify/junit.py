@@ -1,37 +1,63 @@
 """The report as JUnit XML: one suite, one testcase per artifact, and one for the run itself.
 
+Several reports are several suites in one document.
+
 Follows the schema that CI systems agree on (testsuites/testsuite/testcase with failure, error and
 skipped; github.com/jenkinsci/xunit-plugin, junit-10.xsd).
 """
 
 import re
+from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from bootstrap.verify.report import Artifact, Report
+from bootstrap.verify.reportset import ReportSet
 
 # What XML 1.0 allows (section 2.2, production 2); everything else cannot even be escaped.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+_COUNTS = ("tests", "failures", "errors")
+
+
 def to_junit(report: Report) -> str:
     """The report as an XML document. An artifact that nobody can judge is a skipped case."""
+    return _document([report], report.facts.totals.wall_seconds)
+
+
+def set_to_junit(reports: ReportSet) -> str:
+    """All reports as one XML document, a suite each."""
+    return _document(reports.reports, reports.wall_seconds)
+
+
+def _document(reports: Sequence[Report], seconds: float) -> str:
+    suites = ET.Element("testsuites", {"name": "bootstrap verify"})
+    each = [_suite(suites, report) for report in reports]
+    for key in _COUNTS:
+        suites.set(key, str(sum(int(suite.attrib[key]) for suite in each)))
+    suites.set("time", f"{seconds:.3f}")
+    ET.indent(suites)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suites, "unicode") + "\n"
+
+
+def _suite(suites: ET.Element, report: Report) -> ET.Element:
     facts = report.facts
     statuses = [a.status for a in report.artifacts]
     failures = sum(s in ("mismatch", "missing") for s in statuses)
     problems = _run_problems(report, failures)
     run_good = not problems
-    counts = {
-        "tests": str(len(statuses) + 1),
-        "failures": str(failures),
-        "errors": str(0 if run_good else 1),
-    }
     seconds = f"{facts.totals.wall_seconds:.3f}"
-    name = _xml(f"{facts.name} {facts.source.release or 'unknown release'} {facts.arch}")
-    suites = ET.Element("testsuites", {"name": "bootstrap verify", **counts, "time": seconds})
     suite = ET.SubElement(
         suites,
         "testsuite",
-        {"name": name, **counts, "skipped": str(statuses.count("unknown")), "time": seconds},
+        {
+            "name": _xml(f"{facts.name} {facts.source.release or 'unknown release'} {facts.arch}"),
+            "tests": str(len(statuses) + 1),
+            "failures": str(failures),
+            "errors": str(0 if run_good else 1),
+            "skipped": str(statuses.count("unknown")),
+            "time": seconds,
+        },
     )
     group = _xml(f"{facts.name}.{facts.arch}.{facts.entry}")
     run = ET.SubElement(suite, "testcase", {"name": "run", "classname": group, "time": seconds})
@@ -43,8 +69,7 @@ def to_junit(report: Report) -> str:
             suite, "testcase", {"name": _xml(artifact.path), "classname": group, "time": "0"}
         )
         _judged(case, artifact, report)
-    ET.indent(suites)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suites, "unicode") + "\n"
+    return suite
 
 
 def _run_problems(report: Report, failures: int) -> list[str]:

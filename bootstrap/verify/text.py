@@ -1,55 +1,16 @@
-"""The report for people: what was run, what matches, and first of all what went wrong first.
-
-Never by colour alone: each status has its own mark. Guest-made names are shown with control
-characters escaped, so that a hostile file name cannot drive the terminal.
-"""
+"""The report for people: what was run, what matches, and first of all what went wrong first."""
 
 import shlex
-import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from bootstrap.verify.model import Result, Status
+from bootstrap.verify.page import Page, visible
 from bootstrap.verify.reasons import run_reasons
-from bootstrap.verify.report import Artifact, Divergence, Goodness, Producer, Report, Step
+from bootstrap.verify.report import Artifact, Divergence, Producer, Report, Step
 from bootstrap.verify.words import count, some
 
 SHORT_HASH = 12
 # More good inputs than this are summed up on a terminal; a pipe and the JSON get them all.
 MANY_INPUTS = 12
-_MARKS: dict[Status | Goodness, tuple[str, str, str]] = {
-    # status: (mark, mark where the encoding has only ASCII, colour)
-    "match": ("✓", "ok", "32"),
-    "mismatch": ("✗", "XX", "31"),
-    "missing": ("−", "--", "31"),
-    "unknown": ("?", "??", "33"),
-    "good": ("✓", "ok", "32"),
-    "bad": ("✗", "XX", "31"),
-}
-_VERDICTS: dict[Result, tuple[str, str]] = {
-    "verified": ("VERIFIED", "1;32"),
-    "mismatch": ("MISMATCH", "1;31"),
-    "incomplete": ("INCOMPLETE", "1;33"),
-    "error": ("GUEST FAILED", "1;31"),
-}
-_ASCII = str.maketrans({"…": "...", "–": "-", "−": "-", "→": "->"})
-
-
-def speaks_unicode(encoding: str | None) -> bool:
-    """Whether a stream with this encoding can show the marks."""
-    try:
-        "✓✗−…".encode(encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
-
-
-def visible(text: str) -> str:
-    """Text with everything that is not printable written as an escape."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
-        for c in text
-    )
 
 
 def to_text(
@@ -65,15 +26,18 @@ def to_text(
     `width` is the number of columns of the terminal; None (a pipe, a file) shows every hash in
     full. `verbose` lists the intermediate artifacts also when all of them match.
     """
-    page = _Page(colour, max(width, 40) if width else None, unicode)
+    page = Page(colour, width, unicode)
+    to_page(page, report, verbose=verbose)
+    return page.text()
+
+
+def to_page(page: Page, report: Report, *, verbose: bool) -> None:
+    """Write the report on a page."""
     _header(page, report)
     matching = sum(a.status == "match" for a in report.answers)
     _table(page, f"Answers: {matching} of {len(report.answers)} match", report.answers)
     _intermediates(page, report.intermediates, verbose)
-    _changed(page, report)
-    if report.first_divergence is not None:
-        _first_divergence(page, report.first_divergence)
-    _failure(page, report)
+    findings(page, report)
     totals = report.facts.totals
     page.blank()
     page.wrapped(
@@ -81,73 +45,27 @@ def to_text(
         f"{totals.wall_seconds:.1f} s",
         indent=0,
     )
-    _verdict(page, report)
-    text = "\n".join(page.lines) + "\n"
-    if not unicode:
-        text = text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
-    return text
+    page.blank()
+    for reason in report.reasons[1:]:
+        page.wrapped(f"also: {visible(reason)}", indent=0, hanging=6)
+    page.verdict(report.result, report.claim)
 
 
-@dataclass(slots=True)
-class _Page:
-    colour: bool
-    width: int | None
-    unicode: bool
-    lines: list[str]
-
-    def __init__(self, colour: bool, width: int | None, unicode: bool) -> None:
-        self.colour, self.width, self.unicode = colour, width, unicode
-        self.lines = []
-
-    def line(self, text: str = "") -> None:
-        self.lines.append(text.rstrip())
-
-    def blank(self) -> None:
-        if self.lines and self.lines[-1]:
-            self.lines.append("")
-
-    def heading(self, text: str) -> None:
-        self.blank()
-        start = len(self.lines)
-        self.wrapped(text, indent=0, hanging=2)
-        self.lines[start:] = [self.paint(line, "1") for line in self.lines[start:]]
-
-    def wrapped(self, text: str, indent: int = 2, hanging: int = 0) -> None:
-        """Running text, broken at spaces only: names and hashes stay whole."""
-        self.lines += textwrap.wrap(
-            text,
-            self.width or 100,
-            initial_indent=" " * indent,
-            subsequent_indent=" " * (indent + hanging),
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-
-    def labelled(self, label: str, text: str) -> None:
-        self.wrapped(f"{label:<11}{text}", indent=2, hanging=11)
-
-    def paint(self, text: str, code: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
-
-    def mark(self, status: Status | Goodness) -> str:
-        symbol, plain, code = _MARKS[status]
-        return self.paint(symbol if self.unicode else plain, code)
-
-    @property
-    def mark_width(self) -> int:
-        return 1 if self.unicode else 2
+def findings(page: Page, report: Report) -> None:
+    """What went wrong, and first of all what went wrong first; nothing if all is well."""
+    _changed(page, report)
+    if report.first_divergence is not None:
+        _first_divergence(page, report.first_divergence)
+    _failure(page, report)
 
 
-def _header(page: _Page, report: Report) -> None:
+def _header(page: Page, report: Report) -> None:
     facts, source = report.facts, report.facts.source
     what = f"{facts.name} {source.release or '(unknown release)'}"
     if source.kind == "embedded":
         what = "phase 0, on the embedded sources,"
     page.heading(f"{what} for {facts.arch}, entry {facts.entry}")
-    digest = f"sha256 {source.sha256}" if source.sha256 else f"tree {source.tree_digest}"
-    label = f" {visible(source.label)}" if source.label and source.kind != "embedded" else ""
-    known = f", {digest}" if source.sha256 or source.tree_digest else ""
-    page.labelled("source", f"{source.kind}{label}{known}")
+    source_lines(page, report)
     materials = report.materials
     wrong = len(report.changed) + len(materials.missing)
     if materials.known:
@@ -161,11 +79,19 @@ def _header(page: _Page, report: Report) -> None:
         page.labelled(
             "hidden", f"{count(len(materials.extra), 'file')} not of the release: {shown}"
         )
-    tool = facts.tool
+
+
+def source_lines(page: Page, report: Report) -> None:
+    """Where the tree came from, and what did the emulation."""
+    source, tool = report.facts.source, report.facts.tool
+    digest = f"sha256 {source.sha256}" if source.sha256 else f"tree {source.tree_digest}"
+    label = f" {visible(source.label)}" if source.label and source.kind != "embedded" else ""
+    known = f", {digest}" if source.sha256 or source.tree_digest else ""
+    page.labelled("source", f"{source.kind}{label}{known}")
     page.labelled("engine", f"{tool.engine_name} {tool.engine_version}, {tool.hot_path} hot path")
 
 
-def _table(page: _Page, title: str, artifacts: Sequence[Artifact]) -> None:
+def _table(page: Page, title: str, artifacts: Sequence[Artifact]) -> None:
     """One row per artifact; hashes in full where all columns have room, else their beginnings."""
     if not artifacts:
         return
@@ -215,7 +141,7 @@ def _hash(sha256: str | None, full: bool) -> str:
     return sha256 if full else sha256[:SHORT_HASH] + "…"
 
 
-def _intermediates(page: _Page, artifacts: Sequence[Artifact], verbose: bool) -> None:
+def _intermediates(page: Page, artifacts: Sequence[Artifact], verbose: bool) -> None:
     judged = [a for a in artifacts if a.status != "unknown"]
     unknown = [a for a in artifacts if a.status == "unknown"]
     wrong = [a for a in judged if a.status != "match"]
@@ -242,7 +168,7 @@ def _intermediates(page: _Page, artifacts: Sequence[Artifact], verbose: bool) ->
         )
 
 
-def _changed(page: _Page, report: Report) -> None:
+def _changed(page: Page, report: Report) -> None:
     if not report.changed and not report.materials.missing:
         return
     page.heading("The source differs from the release")
@@ -257,7 +183,7 @@ def _changed(page: _Page, report: Report) -> None:
             page.line(f"      first artifact made from it: {visible(changed.first_artifact)}")
 
 
-def _first_divergence(page: _Page, divergence: Divergence) -> None:
+def _first_divergence(page: Page, divergence: Divergence) -> None:
     artifact = divergence.artifact
     page.heading(f"First divergence: {visible(artifact.path)}")
     page.labelled("got", f"{artifact.sha256}")
@@ -274,7 +200,7 @@ def _first_divergence(page: _Page, divergence: Divergence) -> None:
     page.wrapped(page.paint(visible(divergence.verdict), "1"))
 
 
-def _step(page: _Page, label: str, step: Step, *, everything: bool) -> None:
+def _step(page: Page, label: str, step: Step, *, everything: bool) -> None:
     _process(page, label, step.producer)
     inputs = [i for i in step.inputs if everything or i.state != "good"]
     good = [i for i in inputs if i.state == "good" and i.role == "file"]
@@ -300,13 +226,13 @@ def _step(page: _Page, label: str, step: Step, *, everything: bool) -> None:
         page.wrapped(f"{page.mark('good')} {len(good)} files, all good (hashes: --json)", indent=4)
 
 
-def _process(page: _Page, label: str, producer: Producer) -> None:
+def _process(page: Page, label: str, producer: Producer) -> None:
     place = "" if producer.cwd == "/" else f", in {visible(producer.cwd)}"
     command = visible(shlex.join(producer.argv))
     page.labelled(label, f"pid {producer.pid}{place}: {command}")
 
 
-def _failure(page: _Page, report: Report) -> None:
+def _failure(page: Page, report: Report) -> None:
     failure, failing = report.facts.failure, report.failing
     if failure is None and report.facts.exit_status == 0:
         return
@@ -325,13 +251,3 @@ def _failure(page: _Page, report: Report) -> None:
     page.wrapped(
         f"Until then {len(built)} of {count(len(judged), 'artifact')} were built; {good} match."
     )
-
-
-def _verdict(page: _Page, report: Report) -> None:
-    word, code = _VERDICTS[report.result]
-    page.blank()
-    for reason in report.reasons[1:]:
-        page.wrapped(f"also: {visible(reason)}", indent=0, hanging=6)
-    start = len(page.lines)
-    page.wrapped(f"{word}: {visible(report.claim)}", indent=0, hanging=2)
-    page.lines[start] = page.lines[start].replace(word, page.paint(word, code), 1)

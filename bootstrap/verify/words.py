@@ -14,10 +14,16 @@ def count(number: int, noun: str) -> str:
 
 def some(names: Iterable[str]) -> str:
     """The first few names, and how many more there are."""
-    listed = list(names)
-    shown = ", ".join(listed[:SHOWN])
-    more = len(listed) - SHOWN
+    everything = list(names)
+    shown = ", ".join(everything[:SHOWN])
+    more = len(everything) - SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def wait_status(status: int) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bootstrap.verify import Expected, Failure, speaks_unicode, to_text
-from bootstrap.verify.text import visible
+from bootstrap.verify.page import visible
 from tests.verify.scenario import GOOD, Scenario, sha
 from tests.verify.test_json import scenarios
 
