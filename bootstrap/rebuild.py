@@ -31,7 +31,7 @@ from bootstrap.verify import (
     judge,
 )
 from bootstrap.verify.model import ExpectedKind
-from bootstrap.vfs import FileSystem, FsLimits, Stream
+from bootstrap.vfs import At, FileSystem, FsLimits, RegularFile, Stream
 
 TAIL = 64 << 10
 """Bytes of the guest's output that are kept, from its end."""
@@ -112,6 +112,7 @@ def rebuild(
     products = {
         path.decode("utf-8", "surrogateescape").lstrip("/"): file for path, file in fs.changed()
     }
+    products.update(_left_alone(fs, step))
     described = engine.describe()
     facts = RunFacts(
         tool=ToolInfo(
@@ -144,6 +145,22 @@ def rebuild(
     )
     contents = {path: (file.contents(), file.mode & 0o777) for path, file in products.items()}
     return Rebuilt(report, contents, bytes(tail.data))
+
+
+def _left_alone(fs: FileSystem, step: StepFile) -> dict[str, RegularFile]:
+    """The answers that are files of the tree, which the run had only to leave where they are."""
+    at = At(fs.root, fs.root)
+    found = {}
+    for path in step.answers:
+        if path in step.materials:
+            try:
+                inode = fs.resolve(at, b"/" + path.encode(), follow=False)
+            except LinuxError:
+                continue
+            if isinstance(inode, RegularFile):
+                inode.load()
+                found[path] = inode
+    return found
 
 
 def expectations(step: StepFile) -> list[Expected]:

@@ -7,6 +7,8 @@ type, a hash that is no hash, a path that is not in its plain form, a duplicate.
 
 from __future__ import annotations
 
+import datetime
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +18,8 @@ from bootstrap.catalogue.reading import Table
 from bootstrap.errors import BadInput
 
 SCHEMA = 1
+
+_CHECKED = re.compile(r"(\d{4}-\d{2}-\d{2}), all ([1-9]\d*) answers")
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,31 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """A whole run of ``bootstrap verify`` that was ``verified``: its date, and the answers it met.
+
+    In a step file: ``checked = "2026-11-22, all 19 answers"``.
+    """
+
+    date: datetime.date
+    answers: int
+
+    def __str__(self) -> str:
+        return f"{self.date.isoformat()}, all {self.answers} answers"
+
+
+@dataclass(frozen=True)
 class StepFile:
     """One step file: all that is known of one release (or the embedded sources) on one arch.
 
     Paths are tree paths: relative, ``/``-separated, without ``.``, ``..`` or empty components.
-    ``materials`` maps each file that the bootstrap reads to its SHA-256.  ``tree_files`` names the
-    list of all paths of the release's tree (a file beside the step file), or is None.
+    ``materials`` maps each file that the bootstrap reads to its SHA-256; ``materials_from`` says
+    how the list came about.  ``tree_files`` names the list of all paths of the release's tree (a
+    file beside the step file), or is None.  ``checked`` is None until a run confirmed the file.
+    ``notes`` are sentences for a reader: what is peculiar to this release, with the evidence.
+
+    A path may be both an answer and a material: upstream lists ``bin/placeholder``, a file of the
+    tree, among the answers of its older releases.  The two values are then the same.
     """
 
     file: str
@@ -86,6 +109,9 @@ class StepFile:
     catalogue: Mapping[str, str] = field(default_factory=dict)
     catalogue_from: str = ""
     tree_files: str | None = None
+    materials_from: str = ""
+    checked: Checked | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -149,10 +175,27 @@ def parse(text: str, file: str) -> StepFile:
         catalogue=_hashes(top.optional_table("catalogue")),
         catalogue_from=top.text("catalogue_from", ""),
         tree_files=top.optional_word("tree_files"),
+        materials_from=top.text("materials_from", ""),
+        checked=_checked(top),
+        notes=top.texts("notes"),
     )
     top.done()
     _check_whole(step, top)
     return step
+
+
+def _checked(top: Table) -> Checked | None:
+    text = top.text("checked", "")
+    if "checked" not in top:
+        return None
+    match = _CHECKED.fullmatch(text)
+    if match is None:
+        raise top.error("checked", f'is {text!r}; it must be like "2026-11-22, all 19 answers"')
+    try:
+        date = datetime.date.fromisoformat(match.group(1))
+    except ValueError:
+        raise top.error("checked", f"has no date of the calendar: {match.group(1)}") from None
+    return Checked(date, int(match.group(2)))
 
 
 def _source(table: Table | None) -> Source:
@@ -222,3 +265,10 @@ def _check_whole(step: StepFile, top: Table) -> None:
             raise top.error("materials", f"lacks {seed.path}, which seeds.{name} names")
         if listed != seed.sha256:
             raise top.error("materials", f"has another sha256 for {seed.path} than seeds.{name}")
+    for path, sha256 in step.answers.items():
+        if step.materials.get(path, sha256) != sha256:
+            raise top.error("materials", f"has another sha256 for {path} than answers")
+    if step.checked is not None and step.checked.answers != len(step.answers):
+        raise top.error(
+            "checked", f"does not agree with answers, of which there are {len(step.answers)}"
+        )
