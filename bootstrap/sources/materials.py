@@ -129,16 +129,17 @@ def require_release(tree: SourceTree, step: StepFile) -> None:
 
 
 def identify(tree: SourceTree, candidates: Sequence[StepFile]) -> StepFile:
-    """The step file among ``candidates`` whose materials the tree has most of (the first if even).
+    """The step file among ``candidates`` whose materials the tree has most of.
 
-    Raises BadInput when there are no candidates.
+    If even, the one whose release lists more of the tree's files, then the first: two releases may
+    be the same for the bootstrap.  Raises BadInput when there are no candidates.
     """
     if not candidates:
         raise BadInput("the catalogue has no step file to compare the tree with")
 
-    def misses(step: StepFile) -> int:
+    def misses(step: StepFile) -> tuple[int, int]:
         report = check_materials(tree, step)
-        return len(report.missing) + len(report.changed)
+        return len(report.missing) + len(report.changed), len(report.extra)
 
     return min(candidates, key=misses)
 

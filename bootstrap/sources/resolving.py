@@ -12,6 +12,7 @@ from bootstrap.catalogue import (
     arch_name,
     default_release,
     find,
+    releases,
     steps_of,
 )
 from bootstrap.errors import BadInput
@@ -92,8 +93,7 @@ def _given(source: str, release: str | None, arch: str, entry: str | None) -> Re
     if release is not None:
         step = find(RELEASES, release, arch)
     else:
-        candidates = [s for s in all_steps() if (s.name, s.arch) == (RELEASES, arch)]
-        step = identify(tree, candidates[::-1])
+        step = identify(tree, _candidates(arch))
     notes = tree.notes
     published = published_sha256([step])
     if tree.archive_sha256 is not None and published is not None:
@@ -101,6 +101,15 @@ def _given(source: str, release: str | None, arch: str, entry: str | None) -> Re
         says = "has the published sha256" if same else f"has not the published sha256 {published}"
         notes = (*notes, f"the archive {says} of {step.name} {step.release}")
     return _compare(replace(tree, release=step.release, notes=notes), step, entry)
+
+
+def _candidates(arch: str) -> list[StepFile]:
+    """What a tree of unknown release is compared with: numbered releases first, newest first."""
+    newest = releases()[::-1]
+    ordered = sorted(newest, key=lambda release: not release[0].isdigit())
+    return [
+        step for release in ordered for step in steps_of(RELEASES, release) if step.arch == arch
+    ]
 
 
 def _download(step: StepFile, cache: Cache, progress: Progress | None) -> SourceTree:
