@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 import bootstrap
-from bootstrap.cli import doctor, fetch, run, verify
+from bootstrap.cli import doctor, fetch, releases, run, seeds, verify
 from bootstrap.errors import BootstrapError
 
 INTERRUPTED = 130
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"bootstrap {bootstrap.__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (verify, fetch, run, doctor):
+    for module in (verify, seeds, fetch, releases, run, doctor):
         module.add_parser(commands)
     return top
 

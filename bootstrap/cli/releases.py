@@ -1,0 +1,147 @@
+"""``bootstrap releases``: which releases the catalogue knows, and what is known of each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bootstrap.catalogue import StepFile
+
+SCHEMA = 1
+_WIDTH = 100
+_INDENT = "    "
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's options; imports nothing heavy."""
+    parser = subparsers.add_parser(
+        "releases",
+        help="list the releases that can be verified, and what is known of each",
+        description="List the releases of stage0-posix that the catalogue knows, oldest first:"
+        " commit, published sha256 of the archive, whether it is in the cache; and for each"
+        " architecture how many of upstream's answers, values of a native run and materials (files"
+        " that the bootstrap reads) are known, and whether a run of the whole bootstrap met them.",
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the list as JSON ('-': stdout)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; always 0.  Raises BadInput when a step file is not right or FILE cannot be written."""
+    from bootstrap.catalogue import RELEASES, architectures, find, releases
+    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.sources import Cache
+
+    cache = Cache()
+    cached = cache.releases(RELEASES)
+    known = [
+        (release, [find(RELEASES, release, arch) for arch in architectures(RELEASES, release)])
+        for release in releases(RELEASES)
+    ]
+    if args.json is not None:
+        document = to_document(known, cached, str(cache.root))
+        write_text(args.json, json.dumps(document, indent=2) + "\n")
+    if args.json != STDOUT:
+        width = os.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
+        sys.stdout.write(to_text(known, cached, max(width, 40)))
+    return 0
+
+
+def to_text(
+    known: Sequence[tuple[str, Sequence[StepFile]]], cached: Sequence[str], width: int = _WIDTH
+) -> str:
+    """The list for people; ``known`` has each release with its step files."""
+    from bootstrap.catalogue import RELEASES
+
+    lines = []
+    for release, steps in known:
+        sha256 = _archive_sha256(steps)
+        lines += [
+            f"{RELEASES} {release}" + (", in the cache" if release in cached else ""),
+            f"{_INDENT}commit  {steps[0].source.commit}",
+            f"{_INDENT}archive {sha256 or 'no published sha256: known by its files'}",
+        ]
+        for step in steps:
+            counts = (
+                f"{len(step.answers):3} answers, {len(step.native):3} native values, "
+                f"{len(step.materials):3} materials"
+            )
+            state = f"checked {step.checked}" if step.checked else "not checked by a run yet"
+            lines.append(f"{_INDENT}{step.arch:8}{counts}; {state}")
+        common = _common_notes(steps)
+        notes = [("note", note) for note in common]
+        notes += [(s.arch, note) for s in steps for note in s.notes if note not in common]
+        for label, note in notes:
+            lines += textwrap.wrap(
+                f"{label}: {note}",
+                width,
+                initial_indent=_INDENT,
+                subsequent_indent=2 * _INDENT,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        lines.append("")
+    pairs = [step for _, steps in known for step in steps]
+    checked = sum(step.checked is not None for step in pairs)
+    lines.append(
+        f"{len(known)} releases, {len(pairs)} pairs of release and architecture; "
+        f"{checked} were checked by a run"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def to_document(
+    known: Sequence[tuple[str, Sequence[StepFile]]], cached: Sequence[str], cache: str
+) -> dict[str, object]:
+    """The list as JSON data: docs/releases.md."""
+    import bootstrap
+
+    return {
+        "schema": SCHEMA,
+        "tool": {"name": "bootstrap", "version": bootstrap.__version__},
+        "cache": cache,
+        "releases": [
+            {
+                "name": steps[0].name,
+                "release": release,
+                "commit": steps[0].source.commit,
+                "urls": list(steps[0].source.urls),
+                "archive_sha256": _archive_sha256(steps),
+                "cached": release in cached,
+                "notes": list(_common_notes(steps)),
+                "architectures": [_architecture(step, _common_notes(steps)) for step in steps],
+            }
+            for release, steps in known
+        ],
+    }
+
+
+def _architecture(step: StepFile, common: Sequence[str]) -> dict[str, object]:
+    checked = step.checked
+    return {
+        "arch": step.arch,
+        "entries": list(step.entries),
+        "answers": len(step.answers),
+        "answers_from": step.answers_from,
+        "native": len(step.native),
+        "native_from": step.native_from or None,
+        "materials": len(step.materials),
+        "materials_from": step.materials_from or None,
+        "checked": checked and {"date": checked.date.isoformat(), "answers": checked.answers},
+        "notes": [note for note in step.notes if note not in common],
+    }
+
+
+def _archive_sha256(steps: Sequence[StepFile]) -> str | None:
+    return next((step.source.sha256 for step in steps if step.source.sha256), None)
+
+
+def _common_notes(steps: Sequence[StepFile]) -> tuple[str, ...]:
+    """The notes that every architecture of the release has."""
+    return tuple(note for note in steps[0].notes if all(note in step.notes for step in steps))
