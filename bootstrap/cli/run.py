@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from bootstrap.cli.verify import add_limits, check_output_folder
 from bootstrap.errors import BadInput
+
+if TYPE_CHECKING:
+    from bootstrap.abi.errno import LinuxError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -63,11 +69,10 @@ def run(args: argparse.Namespace) -> int:
             Strace(lambda line: print(line, file=sys.stderr), lambda pid: machine.memory_of(pid))
         )
     machine = Machine(fs, default_engine(), limits, observers)
-    sys.stdout.flush()
     streams = (
-        Stream(lambda count: os.read(sys.stdin.fileno(), count)),
-        Stream(None, lambda data: _pass_on(sys.stdout.buffer, data)),
-        Stream(None, lambda data: _pass_on(sys.stderr.buffer, data)),
+        Stream(_from_stdin),
+        Stream(None, lambda data: _pass_on(sys.stdout, data)),
+        Stream(None, lambda data: _pass_on(sys.stderr, data)),
     )
     argv = [os.fsencode(argument) for argument in (args.program, *args.argument)]
     envp = [os.fsencode(variable) for variable in args.env]
@@ -89,10 +94,40 @@ def run(args: argparse.Namespace) -> int:
     return ended.status >> 8
 
 
-def _pass_on(stream: object, data: bytes) -> int:
-    stream.write(data)  # type: ignore[attr-defined]
-    stream.flush()  # type: ignore[attr-defined]
-    return len(data)
+def _from_stdin(count: int) -> bytes:
+    """What read(2) of standard input gives. Ctrl-C ends it, though nothing may ever come.
+
+    Raises LinuxError with the host's errno, KeyboardInterrupt.
+    """
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return os.read(0, count)
+    except OSError as error:
+        raise _for_guest(error) from None
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _pass_on(stream: TextIO | None, data: bytes) -> int:
+    """What write(2) to one of our own streams gives. Raises LinuxError, BrokenPipeError."""
+    from bootstrap.abi.errno import Errno, LinuxError
+
+    if stream is None:
+        raise LinuxError(Errno.EBADF)
+    try:
+        return os.write(stream.fileno(), data)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _for_guest(error) from None
+
+
+def _for_guest(error: OSError) -> LinuxError:
+    from bootstrap.abi.errno import Errno, LinuxError
+
+    # By name: other systems number their errors in other ways.
+    name = errno.errorcode.get(error.errno or 0, "EIO")
+    return LinuxError(Errno.__members__.get(name, Errno.EIO))
 
 
 __all__ = ["add_parser", "run"]

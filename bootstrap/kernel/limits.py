@@ -32,9 +32,9 @@ class Limits:
     nesting: int = 64
     """Processes alive at once: the deepest chain of children."""
     instructions: int = 0
-    """Instructions per process image; 0 is none. Exact, and costs speed (docs/guest.md)."""
+    """Instructions of one process, across execve; 0 is none. Exact, and slow (docs/guest.md)."""
     seconds: int = 3600
-    """Host CPU seconds one process image may run; 0 is none. A net for guests that loop."""
+    """Host CPU seconds of one process, children not counted; 0 is none. A net for loops."""
 
     def with_options(self, options: list[str]) -> "Limits":
         """These limits with `NAME=VALUE` options applied; K, M and G are powers of 1024.

@@ -44,8 +44,8 @@ class Task:
     rows: dict[int, Row]
     pending: Control | None = None
     entered: list[tuple[Observer, Row, str]] = field(default_factory=list)
-    started: float = 0.0
-    """Host CPU seconds when the image started, for the limit only."""
+    used: float = 0.0
+    """Host CPU seconds that the process took so far, for the limit only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +140,7 @@ class Machine:
                 self._discard(self._tasks.pop())
 
     def _loop(self) -> Ended:
+        before = time.process_time()
         while True:
             task = self._tasks[-1]
             self.current_pid = task.process.pid
@@ -158,12 +159,18 @@ class Machine:
                 raise KeyboardInterrupt
             if ended is not None:
                 return ended
+            now = time.process_time()
+            self._charge(task, now - before)
+            before = now
 
     def _slice(self, task: Task) -> None:
         for observer in self.observers:
             observer.on_tick()
+
+    def _charge(self, task: Task, seconds: float) -> None:
+        task.used += seconds
         limit = self.limits.seconds
-        if limit and time.process_time() - task.started > limit:
+        if limit and task.used > limit:
             raise GuestFailed(
                 f"limit: {task.process.program} (pid {task.process.pid}) ran for more than {limit} "
                 "CPU seconds (--limit seconds=N raises it, 0 lifts it)"
@@ -256,6 +263,8 @@ class Machine:
             return self._end(task, _SIGSEGV)
         for observer, row, text in task.entered:
             observer.on_syscall_exit(task.process.pid, row, text, 0)
+        # A program that only ever executes the next one must come to its limits too.
+        new.used, new.cpu.executed = task.used, task.cpu.executed
         self._tasks[-1] = new
         self._close(task.cpu)
         return None
@@ -274,7 +283,7 @@ class Machine:
         cpu = self.engine.cpu(
             process.abi, process.memory, process.fds, trap, self.limits.instructions
         )
-        task = Task(process, cpu, table_for(process.abi.name), started=time.process_time())
+        task = Task(process, cpu, table_for(process.abi.name))
         holder.append(task)
         return task
 
