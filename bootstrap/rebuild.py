@@ -4,13 +4,13 @@ The one way of the data: source tree -> guest file system -> machine -> products
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import bootstrap
 from bootstrap.abi.errno import LinuxError
 from bootstrap.catalogue import StepFile
-from bootstrap.engine import Engine
+from bootstrap.engine import Engine, describe
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel import faults
 from bootstrap.kernel.events import Observer
@@ -113,28 +113,13 @@ def rebuild(
         path.decode("utf-8", "surrogateescape").lstrip("/"): file for path, file in fs.changed()
     }
     products.update(_left_alone(fs, step))
-    described = engine.describe()
-    facts = RunFacts(
-        tool=ToolInfo(
-            "bootstrap",
-            bootstrap.__version__,
-            described["name"],
-            described["version"],
-            described["hot_path"],
-        ),
-        source=SourceInfo(
-            kind=tree.kind,
-            release=step.release,
-            sha256=tree.archive_sha256,
-            tree_digest=tree.digest,
-            label=tree.label,
-        ),
-        arch=step.arch,
-        entry=entry_name,
-        totals=Totals(machine.processes, machine.syscalls, round(clock() - started, 3)),
-        name=step.name,
-        exit_status=None if ended is None else ended.status,
-        failure=failure,
+    facts = _facts(
+        resolved,
+        entry_name,
+        engine.describe(),
+        Totals(machine.processes, machine.syscalls, round(clock() - started, 3)),
+        None if ended is None else ended.status,
+        failure,
     )
     report = judge(
         expectations(step),
@@ -161,6 +146,47 @@ def _left_alone(fs: FileSystem, step: StepFile) -> dict[str, RegularFile]:
                 inode.load()
                 found[path] = inode
     return found
+
+
+def unfinished(resolved: Resolved, entry_name: str, failure: Failure, seconds: float) -> Report:
+    """The report of a run of which nothing is known but that it failed after so many seconds."""
+    step = resolved.step
+    facts = _facts(resolved, entry_name, describe(), Totals(0, 0, seconds), None, failure)
+    known = materials(step, resolved.materials, step.entry(entry_name).hidden)
+    return judge(expectations(step), {}, [], facts=facts, materials=known)
+
+
+def _facts(
+    resolved: Resolved,
+    entry_name: str,
+    engine: Mapping[str, str],
+    totals: Totals,
+    exit_status: int | None,
+    failure: Failure | None,
+) -> RunFacts:
+    step, tree = resolved.step, resolved.tree
+    return RunFacts(
+        tool=ToolInfo(
+            "bootstrap",
+            bootstrap.__version__,
+            engine["name"],
+            engine["version"],
+            engine["hot_path"],
+        ),
+        source=SourceInfo(
+            kind=tree.kind,
+            release=step.release,
+            sha256=tree.archive_sha256,
+            tree_digest=tree.digest,
+            label=tree.label,
+        ),
+        arch=step.arch,
+        entry=entry_name,
+        totals=totals,
+        name=step.name,
+        exit_status=exit_status,
+        failure=failure,
+    )
 
 
 def expectations(step: StepFile) -> list[Expected]:
@@ -193,4 +219,4 @@ def _last_lines(log: bytes) -> tuple[str, ...]:
     return ("the guest's last words:", *(f"  {line}" for line in lines)) if lines else ()
 
 
-__all__ = ["Rebuilt", "expectations", "materials", "rebuild"]
+__all__ = ["Rebuilt", "expectations", "materials", "rebuild", "unfinished"]

@@ -17,6 +17,7 @@ from bootstrap.cli.progress import (
     bar_of,
     minutes,
 )
+from bootstrap.verify.page import visible
 
 _PLAIN = Style(terminal=False, colour=False, unicode=True, width=lambda: 0)
 
@@ -140,7 +141,7 @@ class Combined:
             rest = f"{minutes(elapsed * (1 - share) / share)} left"
         runs = [f"{name} {note.share:.0%}" for name, note in self._running.items()]
         building = [
-            f"{run} {note.building.rpartition('/')[2]}".rstrip()
+            f"{run} {visible(note.building.rpartition('/')[2])}".rstrip()
             for run, note in zip(runs, self._running.values(), strict=True)
         ]
         ended = [f"{name} {outcome}" for name, outcome in self._ended.items()]

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--source", metavar="PATH", help="a checkout, or a .tar.gz of a release")
     parser.add_argument("--release", metavar="R", help="the release (default: the newest known)")
     parser.add_argument(
-        "--arch", default="x86", help="x86 or AMD64, in any case and by usual aliases (default x86)"
+        "--arch",
+        default="x86",
+        help="x86, AMD64, AArch64, riscv64 or riscv32, in any case and by usual aliases (default "
+        "x86); several with commas between them, or all: one report for all of them",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=_jobs,
+        default=1,
+        metavar="N",
+        help="with several architectures: run up to N at once, each in its own process (default 1)",
     )
     parser.add_argument(
         "--entry",
@@ -69,21 +80,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError; returns the exit status of the report."""
+    from bootstrap.cli import several
     from bootstrap.cli.output import STDOUT, write_text
     from bootstrap.engine import default_engine
     from bootstrap.kernel.limits import Limits
     from bootstrap.rebuild import rebuild
     from bootstrap.sources import Cache, resolve
-    from bootstrap.verify import to_json_text, to_junit
+    from bootstrap.verify import to_json_text, to_junit, to_text
 
     if args.json == STDOUT and args.junit == STDOUT:
         raise BadInput("--json - and --junit - cannot both have standard output")
+    if several.is_several(args.arch):
+        return several.run(args)
     limits = Limits().with_options(args.limit)
     engine = default_engine()
     check_output_folder(args.output)
     resolved = resolve(args.source, args.release, args.arch, Cache(), args.entry)
     entry = args.entry or default_entry(resolved)
-    out = sys.stderr if STDOUT in (args.json, args.junit) else sys.stdout
     if not args.quiet:
         for note in (*resolved.tree.notes, *resolved.materials.lines()):
             print(f"note: {note}", file=sys.stderr)
@@ -98,8 +111,21 @@ def run(args: argparse.Namespace) -> int:
         write_text(args.json, to_json_text(rebuilt.report))
     if args.junit is not None:
         write_text(args.junit, to_junit(rebuilt.report))
-    _print_report(rebuilt, args, out is sys.stderr)
-    return rebuilt.report.exit_code
+    report = rebuilt.report
+    to_stderr = STDOUT in (args.json, args.junit)
+    quiet_line = report.claim if args.quiet and report.exit_code == 0 else None
+    print_view(lambda **how: to_text(report, **how), args.verbose, to_stderr, quiet_line)
+    return report.exit_code
+
+
+def _jobs(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+_jobs.__name__ = "number"  # what argparse calls it when it is none
 
 
 def default_entry(resolved: Resolved) -> str:
@@ -117,23 +143,27 @@ def _progress(resolved: Resolved, quiet: bool) -> Progress:
     return Progress(sys.stderr, plan(resolved.step), clock=time.monotonic, style=style, quiet=quiet)
 
 
-def _print_report(rebuilt: Rebuilt, args: argparse.Namespace, to_stderr: bool) -> None:
-    from bootstrap.verify import speaks_unicode, to_text
+def print_view(
+    view: Callable[..., str], verbose: bool, to_stderr: bool, instead: str | None = None
+) -> None:
+    """Print a report as suits the stream: `view` has the options of `bootstrap.verify.to_text`.
+
+    `instead` is a line to print in the report's place.
+    """
+    from bootstrap.verify import speaks_unicode
 
     out = sys.stderr if to_stderr else sys.stdout
-    report = rebuilt.report
-    if args.quiet and report.exit_code == 0:
-        print(report.claim, file=out)
+    if instead is not None:
+        print(instead, file=out)
         return
     terminal = out.isatty()
     width = os.get_terminal_size(out.fileno()).columns if terminal else None
     out.write(
-        to_text(
-            report,
+        view(
             colour=terminal and not os.environ.get("NO_COLOR"),
             width=width,
             unicode=speaks_unicode(out.encoding),
-            verbose=args.verbose,
+            verbose=verbose,
         )
     )
 

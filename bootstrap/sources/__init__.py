@@ -10,7 +10,7 @@ from bootstrap.sources.materials import (
     guest_view,
     require_materials,
 )
-from bootstrap.sources.resolving import Resolved, resolve
+from bootstrap.sources.resolving import Resolved, against, resolve
 from bootstrap.sources.tree import SourceFile, SourceTree, open_source, tree_digest
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Resolved",
     "SourceFile",
     "SourceTree",
+    "against",
     "cache_root",
     "check_materials",
     "embedded_source",

@@ -88,6 +88,15 @@ def resolve(
     return _compare(replace(embedded_source(embedded[0]), notes=(note,)), embedded[0], entry)
 
 
+def against(resolved: Resolved, arch: str, entry: str | None = None) -> Resolved:
+    """The same tree, held against the same release on another architecture.
+
+    Raises BadInput when the catalogue has none, or when materials are missing.
+    """
+    step = find(resolved.step.name, resolved.step.release, arch)
+    return _compare(resolved.tree, step, entry)
+
+
 def _given(source: str, release: str | None, arch: str, entry: str | None) -> Resolved:
     tree = open_source(source)
     if release is not None:
