@@ -270,5 +270,5 @@ def _check_whole(step: StepFile, top: Table) -> None:
             raise top.error("materials", f"has another sha256 for {path} than answers")
     if step.checked is not None and step.checked.answers != len(step.answers):
         raise top.error(
-            "checked", f"does not agree with answers, of which there are {len(step.answers)}"
+            "checked", f"says {step.checked.answers} answers, but there are {len(step.answers)}"
         )
