@@ -1,0 +1,256 @@
+"""`make bench`: our speed beside qemu-user's, measured in one run and printed as ratios.
+
+What is measured and how to read it: docs/speed.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from tests.bench import qemu, single
+from tests.bench.tables import HEAD, Pairs, Row, ratio_row, table
+from tests.bench.timing import Cost, Failed, timed
+from tests.bench.tree import RELEASE, release
+from tests.bench.whole import NATIVE, OURS, PEER, PYTHON, Ledger, Way
+
+TARGETS = {"x86": (0.8, 0.65), "AMD64": (1.0, 0.8)}
+"""Ours / qemu for a whole bootstrap: at most, and the aim."""
+PYTHON_TARGET = 3.0
+PEAK_TARGET = 600.0
+HELP_TARGET = 0.25
+HELP_ROUNDS = 15
+
+# Seconds on a machine like the one of docs/speed.md, for what is told in advance.
+WHOLE_SECONDS = {
+    ("x86", OURS): 170, ("x86", PEER): 330, ("x86", PYTHON): 400, ("x86", NATIVE): 330,
+    ("AMD64", OURS): 170, ("AMD64", PEER): 330, ("AMD64", NATIVE): 25,
+}  # fmt: skip
+SINGLE_SECONDS = 150
+
+CONTESTS = {
+    "whole-x86": (Way("x86", OURS), Way("x86", PEER)),
+    "python-x86": (Way("x86", PYTHON), Way("x86", OURS)),
+    "native-x86": (Way("x86", OURS), Way("x86", NATIVE)),
+    "whole-AMD64": (Way("AMD64", OURS), Way("AMD64", PEER)),
+    "native-AMD64": (Way("AMD64", OURS), Way("AMD64", NATIVE)),
+}
+SINGLE = {"single-x86": "x86", "single-AMD64": "AMD64"}
+QUICK = ("help", *SINGLE)
+NAMES = (*QUICK, *CONTESTS)
+LEFT_OUT = ("native-x86",)
+"""Not in the default run: 330 s that say how slow a system call of the host is."""
+
+
+@dataclass
+class Bench:
+    """One run: what is to be measured, and what was found."""
+
+    names: Sequence[str]
+    ledger: Ledger
+    started: float
+    rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    tables: dict[str, str] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Measure everything; what fails becomes a note."""
+        for number, name in enumerate(self.names, 1):
+            self.say(f"[{number}/{len(self.names)}] {name}: about {estimate(name, self.ledger)} s")
+            try:
+                self._measure(name)
+            except Failed as error:
+                self.notes.append(f"{name}: not measured: {error}")
+                self.say(f"  not measured: {error}")
+
+    def _measure(self, name: str) -> None:
+        if name == "help":
+            self.rows.append(help_row())
+        elif name in SINGLE:
+            arch = SINGLE[name]
+            found = single.measure(arch, lambda line: self.say(f"  {line}"))
+            self.tables[f"{arch}: single processes on their real inputs"] = single.text(found)
+            whole = f"whole-{arch}" in self.names and binfmt_works(arch) is None
+            target, aim = (None, None) if whole else TARGETS[arch]
+            self.rows += single.rows(arch, found, target, aim)
+        else:
+            self._whole(name)
+
+    def _whole(self, name: str) -> None:
+        ours, peer = CONTESTS[name]
+        pairs = self.ledger.contest(ours, peer)
+        self.rows.append(self._verdict(name, ours, peer, pairs))
+        if name == "whole-x86":
+            peak = max(cost.peak for cost in pairs.ours) / 1e6
+            theirs = max(cost.peak for cost in pairs.peer) / 1e6
+            self.rows.append(
+                Row(
+                    "x86, whole: peak memory",
+                    f"{peak:.0f} MB",
+                    f"qemu, largest process {theirs:.0f} MB",
+                    peak,
+                    " MB",
+                    PEAK_TARGET,
+                    strict=True,
+                )
+            )
+
+    def _verdict(self, name: str, ours: Way, peer: Way, pairs: Pairs) -> Row:
+        if name.startswith("python"):
+            return ratio_row(
+                f"{ours.arch}, whole, Python path", pairs, "native path", PYTHON_TARGET
+            )
+        if peer.how == NATIVE:
+            return ratio_row(f"{ours.arch}, whole, the host itself", pairs, "native")
+        label = qemu.find(ours.arch).name
+        return ratio_row(f"{ours.arch}, whole bootstrap", pairs, label, *TARGETS[ours.arch])
+
+    def say(self, line: str) -> None:
+        """Progress, on standard error."""
+        print(f"{time.monotonic() - self.started:6.0f} s  {line}", file=sys.stderr, flush=True)
+
+    def text(self) -> str:
+        """What was found, as Markdown."""
+        parts = [machine()]
+        for title, content in self.tables.items():
+            parts.append(f"{title}\n\n{content}")
+        if self.ledger.contests:
+            how = "at the same time, a CPU each" if self.ledger.together else "in turn"
+            parts.append(f"Whole bootstraps, {how}\n\n{self.ledger.text()}")
+        if self.rows:
+            parts.append(f"Verdict\n\n{table(HEAD, [row.cells() for row in self.rows])}")
+        parts += self.notes
+        return "\n\n".join(parts)
+
+
+def estimate(name: str, ledger: Ledger) -> int:
+    """Seconds that a measurement takes, more or less; a run that two share is counted once."""
+    if name == "help":
+        return 5
+    if name in SINGLE:
+        return SINGLE_SECONDS
+    ours, peer = (WHOLE_SECONDS[way.arch, way.how] for way in CONTESTS[name])
+    if ledger.together:
+        return ledger.rounds * max(ours, peer)
+    shared = {"python-x86": peer, "native-x86": ours, "native-AMD64": ours}.get(name, 0)
+    return ledger.rounds * (ours + peer - shared)
+
+
+def help_row() -> Row:
+    """`bootstrap --help`, beside a Python that does nothing."""
+    environment = single.our_environment("auto")
+    ours: list[Cost] = []
+    bare: list[Cost] = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as work:
+        log = Path(work) / "log"
+        for _ in range(HELP_ROUNDS):
+            ours.append(timed([sys.executable, "-m", "bootstrap", "--help"], log, env=environment))
+            bare.append(timed([sys.executable, "-c", "pass"], log, env=environment))
+    pairs = Pairs(tuple(ours), tuple(bare))
+    row = ratio_row("bootstrap --help", pairs, "bare python")
+    middle = sorted(cost.wall for cost in ours)[HELP_ROUNDS // 2]
+    return Row(row.what, row.ours, row.peer, middle, " s", HELP_TARGET, strict=True)
+
+
+def binfmt_works(arch: str) -> str | None:
+    """None where whole bootstraps can be run under qemu, or why not."""
+    try:
+        seeds = release(arch).step.seeds
+        data = release(arch).tree.files[seeds["kaem-optional-seed"].path].data
+        with tempfile.TemporaryDirectory(prefix="bench-") as work:
+            seed = Path(work) / "seed"
+            seed.write_bytes(data)
+            seed.chmod(0o700)
+            with qemu.binfmt(qemu.find(arch), seed):
+                return None
+    except Failed as error:
+        return str(error)
+
+
+def machine() -> str:
+    """What is measured on, without names: kind of CPU, number, load."""
+    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+    cpus = len(os.sched_getaffinity(0))
+    peers = []
+    for arch in TARGETS:
+        try:
+            peers.append(qemu.find(arch).version)
+        except Failed as error:
+            peers.append(str(error))
+    return (
+        f"{time.strftime('%Y-%m-%d')}, stage0-posix {RELEASE}, {cpus} CPUs ({platform.machine()}), "
+        f"load at the end {load}, Python {platform.python_version()}, {'; '.join(peers)}"
+    )
+
+
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", choices=NAMES, help=f"one of {', '.join(NAMES)}"
+    )
+    parser.add_argument("--native", action="store_true", help="the host itself on x86, too")
+    parser.add_argument("--rounds", type=int, default=1, help="rounds of whole bootstraps")
+    parser.add_argument(
+        "--together",
+        action="store_true",
+        help="the two bootstraps of a pair at the same time, on a CPU each: half the time, and the "
+        "better way on a machine that does other work too",
+    )
+    args = parser.parse_args(argv)
+    if args.rounds < 1:
+        parser.error("--rounds: at least 1")
+    return args
+
+
+def plan(args: argparse.Namespace) -> list[str]:
+    """The names of what is to be measured, in order."""
+    if args.only:
+        return [name for name in NAMES if name in args.only]
+    if args.quick:
+        return list(QUICK)
+    return [name for name in NAMES if args.native or name not in LEFT_OUT]
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    # SystemExit runs every `finally` on the way: children and registrations are gone after it.
+    raise SystemExit(128 + number)
+
+
+def main(argv: Sequence[str], out: Callable[[str], None] = print) -> int:
+    """Measure and print; 0 when all that was to be measured was, whatever the verdicts."""
+    args = arguments(argv)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    names = plan(args)
+    ledger = Ledger(args.rounds, args.together)
+    bench = Bench(names, ledger, time.monotonic())
+    try:
+        release("x86")
+    except Failed as error:
+        bench.notes.append(f"No bootstraps: {error}")
+        bench.names = [name for name in names if name == "help"]
+    total = sum(estimate(name, ledger) for name in bench.names)
+    bench.say(f"{len(bench.names)} measurements, about {max(1, round(total / 60))} minutes in all")
+    try:
+        bench.run()
+    except KeyboardInterrupt:
+        bench.notes.append("Interrupted: what was measured until then.")
+        out(bench.text())
+        return 130
+    out(bench.text())
+    return 1 if bench.notes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,80 @@
+"""The release that is measured, from the product's cache, and how it is laid out on the host."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from bootstrap.catalogue import StepFile
+from bootstrap.errors import BootstrapError
+from bootstrap.rebuild import expectations
+from bootstrap.sources import Cache, Resolved, SourceTree, guest_view, resolve
+from tests.bench.timing import Failed
+
+RELEASE = "1.9.1"
+ENTRY = "kaem-optional-seed"
+ENTRY_BY_HAND = "hex0-seed"
+"""The entry that starts each program by itself: it can be stopped half-way."""
+
+
+def release(arch: str) -> Resolved:
+    """The release, from the cache only. Raises Failed, saying how to get it there."""
+    try:
+        return resolve(None, RELEASE, arch, Cache(), online=False)
+    except BootstrapError as error:
+        raise Failed(str(error)) from None
+
+
+def view(resolved: Resolved, entry: str) -> SourceTree:
+    """What the guest sees of the release."""
+    step = resolved.step
+    return guest_view(resolved.tree, step, step.entry(entry), resolved.materials)
+
+
+def first_half(step: StepFile) -> tuple[tuple[str, ...], ...]:
+    """The commands of the first half: hex0, kaem-0, and with them phases 1 to 11, up to kaem."""
+    return step.entry(ENTRY_BY_HAND).commands[:3]
+
+
+def lay_out(tree: SourceTree, folder: Path) -> None:
+    """Write the tree into an empty host folder."""
+    for name in tree.folders:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for name, file in tree.files.items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file.data)
+        place.chmod(0o755 if file.executable else 0o644)
+    for name, target in tree.symlinks.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(target)
+
+
+def wrong_products(step: StepFile, folder: Path) -> list[str]:
+    """Known products that a run in `folder` did not make, or made differently."""
+    return [
+        value.path
+        for value in expectations(step)
+        if file_sha256(folder / value.path) != value.sha256
+    ]
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a host file; the empty text when there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+__all__ = [
+    "ENTRY",
+    "ENTRY_BY_HAND",
+    "RELEASE",
+    "file_sha256",
+    "first_half",
+    "lay_out",
+    "release",
+    "view",
+    "wrong_products",
+]
