@@ -130,6 +130,10 @@ def _load(memory: AddressSpace, segment: Segment, image: bytes) -> None:
     if segment.file_size:
         offset = page_down(segment.offset)
         memory.poke(start, image[offset : offset + (file_end - start)])
+        # Pages beyond the end of the file are there, but nothing can be done with them.
+        past_end = start + max(0, page_up(len(image)) - offset)
+        if past_end < file_end:
+            memory.map(past_end, file_end, MAPPED)
     if segment.memory_size > segment.file_size and flags & WRITE:
         bss = segment.vaddr + segment.file_size
         memory.poke(bss, bytes(page_up(bss) - bss))

@@ -326,6 +326,9 @@ class Machine:
             argv = (name, *((argument,) if argument else ()), path, *argv[1:])
             path = name
             inode, image = self._image(process, path)
+        else:
+            if loader.interpreter(image) is not None:
+                raise LinuxError(Errno.ELOOP)
         elf = loader.parse(image)
         memory, sp = loader.build(elf, image, path, argv, control.envp, self.limits, self._meter)
         process.memory.release()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,9 +94,12 @@ def emulate(
     limits: Limits | None = None,
     observers: Sequence[BaseObserver] = (),
     stdin: bytes = b"",
-    machine_made: Callable[[Machine], None] | None = None,
+    path: bytes = b"/guest",
 ) -> Emulated:
-    """Run one guest as /guest; other `files` are given with their content, all executable."""
+    """Run one guest as /guest; other `files` are given with their content, all executable.
+
+    `path` is another name for it, as execve gets it. Raises what Machine.run raises.
+    """
     if isinstance(image, Program):
         image = image.elf()
     limits = limits or Limits()
@@ -116,10 +119,8 @@ def emulate(
         return len(data)
 
     machine = Machine(fs, engine_for(hot_path), limits, observers)
-    if machine_made is not None:
-        machine_made(machine)
     streams = (Stream(read), Stream(None, write), Stream(None, write))
-    ended = machine.run(b"/guest", argv, envp, streams=streams)
+    ended = machine.run(path, argv, envp, streams=streams)
     return Emulated(status_of(ended.status), bytes(output), ended.fault, machine, fs)
 
 
@@ -148,14 +149,13 @@ def native(
     if isinstance(image, Program):
         image = image.elf()
     with tempfile.TemporaryDirectory() as folder:
-        guest = Path(folder, "guest")
         for path, data in {b"guest": image, **(files or {})}.items():
             place = Path(folder, os.fsdecode(path.lstrip(b"/")))
             place.write_bytes(data)
             place.chmod(0o755)
         done = subprocess.run(
             argv,
-            executable=guest,
+            executable="./guest",
             cwd=folder,
             env=envp or {},
             stdin=subprocess.DEVNULL,
