@@ -58,8 +58,10 @@ class ReportSet:
     @property
     def claim(self) -> str:
         """One sentence that says what was verified, and what was not."""
-        if len(self.reports) == 1:
-            return self.reports[0].claim
+        embedded = any(r.facts.source.kind == "embedded" for r in self.reports)
+        if embedded or len(self.reports) == 1:
+            # What they say of the embedded sources cannot be said shorter.
+            return " ".join(r.claim for r in self.reports)
         if self.result != "verified":
             good = sum(r.result == "verified" for r in self.reports)
             verb = "matches" if self.matching == 1 else "match"

@@ -7,7 +7,7 @@ from bootstrap.verify.page import Page, visible
 from bootstrap.verify.report import Artifact, Report
 from bootstrap.verify.reportset import ReportSet
 from bootstrap.verify.text import findings, source_lines, to_page
-from bootstrap.verify.words import count
+from bootstrap.verify.words import listed
 
 _MARKS: dict[Result, Status] = {
     "verified": "match",
@@ -27,7 +27,8 @@ def set_to_text(
 ) -> str:
     """The set, ending in a newline; options as for `to_text`. `verbose` shows each report whole."""
     page = Page(colour, width, unicode)
-    page.heading(reports.title)
+    entries = listed(dict.fromkeys(r.facts.entry for r in reports.reports))
+    page.heading(f"{reports.title}, entry {entries}")
     source_lines(page, reports.reports[0])
     if verbose:
         for report in reports.reports:
@@ -47,7 +48,6 @@ def set_to_text(
 def _summary(page: Page, reports: Sequence[Report]) -> None:
     names = max(len(r.facts.arch) for r in reports)
     for report in reports:
-        totals = report.facts.totals
         intermediates = [a for a in report.intermediates if a.expectations]
         unknown = sum(a.status == "unknown" for a in report.artifacts)
         parts = [f"{_matching(report.answers)} answers"]
@@ -55,12 +55,8 @@ def _summary(page: Page, reports: Sequence[Report]) -> None:
             parts.append(f"{_matching(intermediates)} intermediate artifacts")
         if unknown:
             parts.append(f"{unknown} without a known-good value")
-        done = [
-            count(totals.processes, "process"),
-            f"{totals.syscalls:,} system calls",
-            f"{totals.wall_seconds:.1f} s",
-        ]
-        row = f"{report.facts.arch:<{names}}  {', '.join(parts)}; {', '.join(done)}"
+        seconds = f"{report.facts.totals.wall_seconds:.1f} s"
+        row = f"{report.facts.arch:<{names}}  {', '.join(parts)}; {seconds}"
         start = len(page.lines)
         page.wrapped(row, indent=4 + page.mark_width - 1, hanging=names + 2)
         mark = page.mark(_MARKS[report.result])

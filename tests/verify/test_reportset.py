@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -167,8 +168,7 @@ def test_text_has_a_line_for_each_and_in_full_only_what_went_wrong() -> None:
 def test_text_on_a_narrow_plain_terminal() -> None:
     text = set_to_text(several("verified", "incomplete"), width=60, unicode=False)
     assert text.isascii()
-    hashes = ("sha256 ", "got ", "expected ")
-    assert all(len(line) <= 60 for line in text.splitlines() if not any(h in line for h in hashes))
+    assert all(len(line) <= 60 for line in text.splitlines() if not re.search("[0-9a-f]{64}", line))
     assert "  ok x86" in text and "  ?? AMD64" in text
 
 

@@ -1,0 +1,175 @@
+"""`bootstrap verify` for several architectures, on runs of a tenth of a second."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootstrap.cli import several, verify
+from bootstrap.cli.combined import Combined
+from bootstrap.cli.main import parser
+from bootstrap.cli.progress import Style
+from bootstrap.cli.several import is_several, rebuild_each, resolve_each, work, write_all
+from bootstrap.errors import BadInput
+from bootstrap.parallel import Tell
+from bootstrap.rebuild import Rebuilt, rebuild
+from bootstrap.sources import Cache, Resolved
+from bootstrap.verify import set_to_json, set_to_text
+from tests.parallel.tiny import ENTRY, resolved_for, tasks_for
+
+PLAIN = Style(terminal=False, colour=False, unicode=True, width=lambda: 80)
+
+
+def shown(stream: io.StringIO, *names: str) -> Combined:
+    return Combined(stream, names, clock=lambda: 0.0, style=PLAIN)
+
+
+def test_all_runs_in_the_order_asked_for_and_as_alone() -> None:
+    stream = io.StringIO()
+    arches = ("x86", "AMD64", "riscv64")
+    tasks = tasks_for(arches, keep_products=True)
+    reports, rebuilt = rebuild_each(tasks, 2, shown(stream, *arches))
+    assert reports.result == "verified"
+    assert [r.facts.arch for r in reports.reports] == list(arches)
+    assert (reports.answers, reports.matching) == (3, 3)
+    for task, one in zip(tasks, rebuilt, strict=True):
+        assert one is not None
+        alone = rebuild(task.resolved, ENTRY, engine())
+        assert one.products == alone.products
+        assert without_times(one) == without_times(alone)
+    lines = stream.getvalue().splitlines()
+    assert {line.split()[0] for line in lines} == set(arches)
+    assert sorted(line for line in lines if "verified" in line) == [
+        "AMD64    verified",
+        "riscv64  verified",
+        "x86      verified",
+    ]
+    assert "x86      100% x86/hex0" in lines
+
+
+def engine() -> Any:
+    from bootstrap.engine import default_engine
+
+    return default_engine()
+
+
+def without_times(rebuilt: Rebuilt) -> Any:
+    facts = rebuilt.report.facts
+    totals = replace(facts.totals, wall_seconds=0.0)
+    return replace(rebuilt.report, facts=replace(facts, totals=totals))
+
+
+def test_products_stay_with_the_worker_unless_they_are_asked_for() -> None:
+    _, (rebuilt,) = rebuild_each(tasks_for(["x86"]), 1, shown(io.StringIO(), "x86"))
+    assert rebuilt is not None and rebuilt.products == {}
+
+
+def dies_on_amd64(task: several.Task, tell: Tell) -> Rebuilt:
+    if task.resolved.step.arch == "AMD64":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return work(task, tell)
+
+
+def test_a_run_whose_process_dies_is_an_error_with_a_report(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(several, "work", dies_on_amd64)
+    stream = io.StringIO()
+    tasks = tasks_for(["x86", "AMD64", "riscv32"])
+    reports, rebuilt = rebuild_each(tasks, 1, shown(stream, "x86", "AMD64", "riscv32"))
+    assert [r.result for r in reports.reports] == ["verified", "error", "verified"]
+    assert (reports.result, reports.exit_code) == ("error", 3)
+    assert rebuilt[1] is None and rebuilt[2] is not None
+    assert [a.status for a in reports.reports[1].artifacts] == ["missing"]
+    assert "SIGSEGV" in reports.claim and "SIGSEGV" in set_to_text(reports)
+    assert set_to_json(reports)["reports"][1]["failure"]["process"] is None
+    assert "AMD64    error" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("arch", "expected"),
+    [("all", True), ("ALL", True), ("x86,AMD64", True), ("x86,", True), ("x86", False)],
+)
+def test_what_asks_for_several(arch: str, expected: bool) -> None:
+    assert is_several(arch) == expected
+
+
+@pytest.mark.parametrize(
+    ("arch", "says"),
+    [
+        ("x86,", "all, or names with commas"),
+        ("x86,all", "all, or names with commas"),
+        ("x86,i386", "names x86 twice"),
+        ("x86,vax", "unknown architecture 'vax'"),
+    ],
+)
+def test_a_list_that_makes_no_sense(arch: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=says):
+        resolve_each(None, "1.9.1", arch, Cache(tmp_path), None)
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two"])
+def test_jobs_is_a_number_of_at_least_one(jobs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(["verify", "--arch", "all", "--jobs", jobs])
+    assert ended.value.code == 2
+    assert "--jobs" in capsys.readouterr().err
+
+
+def test_products_of_all_go_into_one_folder(tmp_path: Path) -> None:
+    arches = ("x86", "AMD64")
+    each = [resolved_for(arch) for arch in arches]
+    rebuilt = [rebuild(one, ENTRY, engine()) for one in each]
+    write_all(tmp_path / "out", [rebuilt[0], None], each)
+    assert files(tmp_path / "out") == ["x86/hex0"]
+    write_all(tmp_path / "both", rebuilt, each)
+    assert files(tmp_path / "both") == ["AMD64/hex0", "x86/hex0"]
+    clash = replace(rebuilt[1], products=rebuilt[0].products)
+    with pytest.raises(BadInput, match=r"x86/hex0 was made for x86 and for AMD64"):
+        write_all(tmp_path / "clash", [rebuilt[0], clash], each)
+    assert not (tmp_path / "clash").exists()
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    def each(*_given: object) -> list[Resolved]:
+        return [resolved_for("x86"), resolved_for("AMD64")]
+
+    monkeypatch.setattr(several, "resolve_each", each)
+
+
+def run(*options: str) -> int:
+    args: argparse.Namespace = parser().parse_args(["verify", "--arch", "all", *options])
+    return verify.run(args)
+
+
+def test_the_command(tiny: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, junit = tmp_path / "out", tmp_path / "r.xml"
+    options = ("--jobs", "2", "--json", "-", "--junit", str(junit), "--output", str(out))
+    assert run(*options) == 0
+    said = capsys.readouterr()
+    data = json.loads(said.out)
+    assert data["schema"] == "bootstrap-report-set/1"
+    assert [r["arch"] for r in data["reports"]] == ["x86", "AMD64"]
+    assert "VERIFIED: All 2 answers of tiny" in said.err
+    assert junit.read_text().count("<testsuite ") == 2
+    assert files(out) == ["AMD64/hex0", "x86/hex0"]
+
+
+def test_the_command_with_little_to_say(tiny: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--quiet") == 0
+    said = capsys.readouterr()
+    assert said.out.count("\n") == 1 and said.out.startswith("All 2 answers of tiny")
+    assert said.err == ""
