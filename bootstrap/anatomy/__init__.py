@@ -1,0 +1,10 @@
+"""The full anatomy of a binary: every byte accounted for, in file order.
+
+This room runs nothing, and neither imports nor is imported by what does: LIEF, which it asks for
+a second opinion, may not be in one program with Unicorn (docs/dependencies.md).
+"""
+
+from bootstrap.anatomy.dissecting import dissect
+from bootstrap.anatomy.model import KINDS, Anatomy, Claim, Difference, Opinion, Part
+
+__all__ = ["KINDS", "Anatomy", "Claim", "Difference", "Opinion", "Part", "dissect"]

@@ -1,0 +1,164 @@
+"""seeds/catalogue.toml: what is in it, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from bootstrap.catalogue.seeds import load, parse
+from bootstrap.errors import BadInput
+from tests.anatomy import material
+
+ROW = """\
+[[seed]]
+sha256 = "{sha}"
+size = 3
+family = "POSIX"
+arch = "x86"
+kind = "hex0-seed"
+git_blob = "{blob}"
+
+[[seed.at]]
+path = "POSIX/x86/hex0-seed"
+first_commit = "{blob}"
+first_date = "2020-02-02T10:06:49-05:00"
+at_head = true
+tags = []
+releases = ["1.3"]
+"""
+HEAD = f'schema = 1\nsource = "a test"\n\n[releases]\n"1.3" = "{"a" * 40}"\n\n'
+ONE = ROW.format(sha="1" * 64, blob="1" * 40)
+TWO = ROW.format(sha="2" * 64, blob="2" * 40)
+GOOD = HEAD + ONE + "\n" + TWO
+
+
+def test_the_catalogue_has_all_known_rows() -> None:
+    catalogue = load()
+    assert len(catalogue.seeds) == 65
+    assert len(list(catalogue.rows())) == 68
+    assert len({(seed.sha256, place.path) for seed, place in catalogue.rows()}) == 68
+    assert catalogue.largest == 1474560
+    assert list(catalogue.releases) == [
+        "1.3", "1.4", "1.5.0", "1.6.0", "1.7.0", "1.8.0", "1.8.1", "1.9.0", "1.9.1"]  # fmt: skip
+
+
+def test_sizes_repeat_with_other_content() -> None:
+    sizes = [(seed.kind, seed.arch, seed.size) for seed in load().seeds]
+    assert sizes.count(("hex0-seed", "x86", 256)) == 2
+
+
+def test_hashes_are_those_of_the_contents() -> None:
+    """Every hash in the catalogue, over the seeds that are at hand."""
+    for sha256, data in material.seeds().items():
+        seed = load().by_sha256[sha256]
+        assert seed.size == len(data)
+        blob = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False)
+        assert seed.git_blob == blob.hexdigest()
+        for pin in seed.pins:
+            if pin.nar_sha256:
+                assert pin.nar_sha256 == nar_sha256(data)
+
+
+def nar_sha256(data: bytes) -> str:
+    """Nix's hash of an executable file: of its NAR (Dolstra, The Purely Functional Software
+    Deployment Model, figure 5.2)."""
+
+    def text(value: bytes) -> bytes:
+        return len(value).to_bytes(8, "little") + value + bytes(-len(value) % 8)
+
+    words = (
+        b"nix-archive-1",
+        b"(",
+        b"type",
+        b"regular",
+        b"executable",
+        b"",
+        b"contents",
+        data,
+        b")",
+    )
+    digest = hashlib.sha256(b"".join(text(word) for word in words)).digest()
+    return "sha256-" + base64.b64encode(digest).decode()
+
+
+def test_step_files_and_catalogue_agree_on_seeds() -> None:
+    from bootstrap.catalogue import all_steps
+
+    for step in all_steps():
+        for seed in step.seeds.values():
+            known = load().by_sha256[seed.sha256]
+            assert (known.size, known.arch) == (seed.size, step.arch)
+            if step.release in load().releases:
+                assert step.release in known.releases
+
+
+def test_a_good_catalogue_is_read() -> None:
+    catalogue = parse(GOOD, "c.toml")
+    assert [seed.sha256[0] for seed in catalogue.seeds] == ["1", "2"]
+    assert catalogue.seeds[0].first.day == "2020-02-02"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "fault"),
+    [
+        ("size = 3", 'size = "3"', "9: seed.size", "must be a whole number"),
+        ("size = 3", "size = 0", "9: seed.size", "no seed is empty"),
+        ("size = 3", "size = 3\nweight = 1", "10: seed.weight", "is not a key that is known"),
+        ("size = 3\n", "", "7: seed.size", "is missing"),
+        ('family = "POSIX"', 'family = "DOS"', "10: seed.family", "known: POSIX, NATIVE, UEFI"),
+        ('arch = "x86"', 'arch = "vax"', "11: seed.arch", "known: x86, AMD64"),
+        ('kind = "hex0-seed"', 'kind = "hex9"', "12: seed.kind", "known: hex0-seed"),
+        ("2020-02-02T10:06:49-05:00", "2020-02-02", "18: seed.at.first_date", "is no date"),
+        ("at_head = true", "at_head = 1", "19: seed.at.at_head", "must be true or false"),
+        ('releases = ["1.3"]', 'releases = ["9"]', "21: seed.at.releases", "has '9'"),
+        ('path = "POSIX', 'path = "/POSIX', "16: seed.at.path", "is absolute"),
+        ("schema = 1", "schema = 2", "1: schema", "reads schema 1"),
+        ("schema = 1", "schema = 1\nother = 2", "2: other", "is not a key that is known"),
+    ],
+)
+def test_a_bad_row_is_named_with_its_place(old: str, new: str, where: str, fault: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse(GOOD.replace(old, new, 1), "c.toml")
+    assert str(caught.value).startswith(f"c.toml:{where} ")
+    assert fault in str(caught.value)
+
+
+def test_a_duplicate_hash_is_named_with_both_places() -> None:
+    with pytest.raises(BadInput, match=r"^c.toml:24: seed.sha256 is the same as in line 8: 1111"):
+        parse(GOOD.replace("2" * 64, "1" * 64), "c.toml")
+    with pytest.raises(BadInput, match=r"^c.toml:29: seed.git_blob is the same as in line 13"):
+        parse(GOOD.replace("2" * 40, "1" * 40), "c.toml")
+    twice = ONE + ONE.partition("\n\n")[2]
+    with pytest.raises(BadInput, match=r"^c.toml:\d+: seed.at.path is there twice"):
+        parse(HEAD + twice, "c.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("schema = ", "c.toml: not valid TOML"),
+        ("[" * 5000, "c.toml: not valid TOML"),
+        ('schema = 1\nsource = ""\nseed = [1]\n[releases]\n', "must be a list of tables"),
+        ('schema = 1\nsource = ""\n[releases]\n[seed]\n', "must be a list of tables"),
+        (HEAD + ONE.partition("\n\n")[0], "stood in at least one place"),
+    ],
+)
+def test_what_is_no_catalogue(text: str, fault: str) -> None:
+    with pytest.raises(BadInput, match=fault):
+        parse(text, "c.toml")
+
+
+def test_pins_are_checked() -> None:
+    pin = '\n[[seed.pin]]\nby = "Nobody"\nsure = "content"\ncite = "here"\n'
+    assert parse(HEAD + ONE + pin, "c.toml").seeds[0].pins[0].by == "Nobody"
+    with pytest.raises(BadInput, match=r"^c.toml:25: seed.pin.sure is 'so'"):
+        parse(HEAD + ONE + pin.replace('"content"', '"so"'), "c.toml")
+    with pytest.raises(BadInput, match="no sha256 as Nix writes it"):
+        parse(HEAD + ONE + pin + 'nar_sha256 = "sha256-x"\n', "c.toml")
+
+
+def test_the_file_is_carried(checkout: Path) -> None:
+    assert (checkout / "seeds" / "catalogue.toml").is_file()
