@@ -29,6 +29,8 @@ PYTHON_TARGET = 3.0
 PEAK_TARGET = 600.0
 HELP_TARGET = 0.25
 HELP_ROUNDS = 15
+BUSY = 0.5
+"""Load, by uptime(1), above which something else runs."""
 
 # Seconds on a machine like the one of docs/speed.md, for what is told in advance.
 WHOLE_SECONDS = {
@@ -58,6 +60,7 @@ class Bench:
     names: Sequence[str]
     ledger: Ledger
     started: float
+    load: float
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     tables: dict[str, str] = field(default_factory=dict)
@@ -120,7 +123,12 @@ class Bench:
 
     def text(self) -> str:
         """What was found, as Markdown."""
-        parts = [machine()]
+        parts = [machine(self.load)]
+        if self.load > BUSY:
+            parts.append(
+                "The machine did other work when this began: look at the ratios of CPU seconds, "
+                "which that disturbs less than the clock."
+            )
         for title, content in self.tables.items():
             parts.append(f"{title}\n\n{content}")
         if self.ledger.contests:
@@ -176,9 +184,8 @@ def binfmt_works(arch: str) -> str | None:
         return str(error)
 
 
-def machine() -> str:
-    """What is measured on, without names: kind of CPU, number, load."""
-    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+def machine(load: float) -> str:
+    """What is measured on, without names: kind of CPU, number, load at the start."""
     cpus = len(os.sched_getaffinity(0))
     peers = []
     for arch in TARGETS:
@@ -188,7 +195,7 @@ def machine() -> str:
             peers.append(str(error))
     return (
         f"{time.strftime('%Y-%m-%d')}, stage0-posix {RELEASE}, {cpus} CPUs ({platform.machine()}), "
-        f"load at the end {load}, Python {platform.python_version()}, {'; '.join(peers)}"
+        f"load at the start {load:.1f}, Python {platform.python_version()}, {'; '.join(peers)}"
     )
 
 
@@ -234,7 +241,7 @@ def main(argv: Sequence[str], out: Callable[[str], None] = print) -> int:
         signal.signal(number, _stop)
     names = plan(args)
     ledger = Ledger(args.rounds, args.together)
-    bench = Bench(names, ledger, time.monotonic())
+    bench = Bench(names, ledger, time.monotonic(), os.getloadavg()[0])
     try:
         release("x86")
     except Failed as error:

@@ -35,6 +35,8 @@ def main(log: str, cpu: str, command: list[str]) -> None:
     wall = time.monotonic() - started
     if ended not in ready:
         os.killpg(pid, signal.SIGKILL)
+        os.wait4(pid, 0)
+        return
     _, status, usage = os.wait4(pid, 0)
     cost = {
         "status": status,

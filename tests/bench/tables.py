@@ -49,6 +49,8 @@ class Row:
     aim: float | None = None
     strict: bool = False
     """Less than the target, not at most."""
+    cpu: float | None = None
+    """The ratio of CPU seconds, for where other work on the machine disturbed the clock."""
 
     @property
     def met(self) -> bool | None:
@@ -66,10 +68,11 @@ class Row:
         if self.target is not None:
             limit = f"{'<' if self.strict else '≤'} {self.target:g}{self.unit}"
         shown = f"{self.value:.0f}" if self.unit == " MB" else f"{self.value:.2f}"
-        return [self.what, self.ours, self.peer, f"{shown}{self.unit}", limit, verdict]
+        cpu = "" if self.cpu is None else f"{self.cpu:.2f}"
+        return [self.what, self.ours, self.peer, f"{shown}{self.unit}", cpu, limit, verdict]
 
 
-HEAD = ["what", "ours", "peer", "ratio", "target", "verdict"]
+HEAD = ["what", "ours", "peer", "ratio", "of CPU s", "target", "verdict"]
 
 
 def seconds(value: float) -> str:
@@ -99,6 +102,7 @@ def ratio_row(
         pairs.wall_ratio,
         target=target,
         aim=aim,
+        cpu=pairs.cpu_ratio,
     )
 
 

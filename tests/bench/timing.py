@@ -62,8 +62,6 @@ class Running:
     ) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
-        # To its end: the stopwatch still tells what the command that it killed had cost.
-        self._process.stdout.read()
         self._process.stdout.close()
         self._process.wait()
 
