@@ -1,6 +1,8 @@
 """The command line: parse, call one command, tell what went wrong in a line and a status."""
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -47,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    _open_missing_streams()
     args = parser().parse_args(argv)
     try:
         status = args.run(args)
@@ -60,8 +63,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away; say nothing more into the broken pipe.
-        sys.stdout = None
+        _give_up_stdout()
         return 1
+    except OSError as error:
+        # Commands tell what happens to their files; what is left is their output.
+        _give_up_stdout()
+        print(f"bootstrap: standard output: cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
     except MemoryError:
         print("bootstrap: the host has no memory left; try a lower --limit memory", file=sys.stderr)
         return 2
+
+
+def _open_missing_streams() -> None:
+    """Open what the shell closed on nothing, so that no file of ours gets descriptor 0, 1 or 2."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            fd = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)
+            setattr(sys, name, os.fdopen(fd, mode, encoding="utf-8", closefd=False))
+
+
+def _give_up_stdout() -> None:
+    """Lead what is still buffered to nowhere: Python would try to write it at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -108,12 +108,8 @@ def _from_stdin(count: int) -> bytes:
         signal.signal(signal.SIGINT, previous)
 
 
-def _pass_on(stream: TextIO | None, data: bytes) -> int:
+def _pass_on(stream: TextIO, data: bytes) -> int:
     """What write(2) to one of our own streams gives. Raises LinuxError, BrokenPipeError."""
-    from bootstrap.abi.errno import Errno, LinuxError
-
-    if stream is None:
-        raise LinuxError(Errno.EBADF)
     try:
         return os.write(stream.fileno(), data)
     except BrokenPipeError:
