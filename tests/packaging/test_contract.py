@@ -16,14 +16,15 @@ import pytest
 BREACHES = {
     "languages": "import bootstrap.vfs",
     "verify": "import bootstrap.kernel",
-    "abi": "import bootstrap.kernel",
+    "abi": "import bootstrap.kernel, bootstrap.anatomy",
+    "anatomy": "import bootstrap.engine",
     "vfs": "import bootstrap.engine",
     "kernel": "import bootstrap.sources, unicorn",
     "engine": "import bootstrap.verify",
     "sources": "import bootstrap.verify, subprocess",
     "trace": "import bootstrap.cli",
     "catalogue": "import bootstrap.trace",
-    "cli": "import textual",
+    "cli": "import textual, lief",
 }
 
 
