@@ -23,13 +23,20 @@ def claim(
     answers = [a for a in artifacts if a.is_answer]
     others = [a for a in artifacts if a.expectations and not a.is_answer]
     embedded = facts.source.kind == "embedded"
-    what = f"{facts.name} {facts.source.release or 'of an unknown release'} for {facts.arch}"
+    what = f"{facts.title} for {facts.arch}"
     if embedded:
         what = f"phase 0 for {facts.arch}, from the embedded sources,"
     if result != "verified":
         good = sum(a.status == "match" for a in answers)
         why = f"; {reasons[0]}" if reasons else ""
         tail = f"; {_EMBEDDED_TAIL}" if embedded else ""
+        if others and not answers:
+            good = sum(a.status == "match" for a in others)
+            return (
+                f"Not verified: {why.removeprefix('; ')}; {good} of "
+                f"{count(len(others), 'artifact')} of {what} "
+                f"{'equals' if good == 1 else 'equal'} what a native run made."
+            )
         return (
             f"Not verified: {good} of {count(len(answers), 'answer')} of {what} "
             f"{'matches' if good == 1 else 'match'}{why}{tail}."

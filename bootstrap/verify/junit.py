@@ -51,7 +51,7 @@ def _suite(suites: ET.Element, report: Report) -> ET.Element:
         suites,
         "testsuite",
         {
-            "name": _xml(f"{facts.name} {facts.source.release or 'unknown release'} {facts.arch}"),
+            "name": _xml(f"{facts.title} {facts.arch}"),
             "tests": str(len(statuses) + 1),
             "failures": str(failures),
             "errors": str(0 if run_good else 1),

@@ -110,3 +110,8 @@ class RunFacts:
     exit_status: int | None = 0
     """Wait status of the first process (of the last command started); None when it never ended."""
     failure: Failure | None = None
+
+    @property
+    def title(self) -> str:
+        """Name and release: `stage0-posix 1.9.1`; a set of sources without releases has a name."""
+        return f"{self.name} {self.source.release}" if self.source.release else self.name

@@ -40,7 +40,10 @@ def missing_reasons(artifacts: Sequence[Artifact]) -> list[str]:
     if torn:
         reasons.append(f"the known-good values disagree with each other about {some(torn)}")
     if not any(a.is_answer for a in artifacts):
-        reasons.append("there is no known-good answer to compare with")
+        why = "there is no known-good answer to compare with"
+        if any(a.expectations for a in artifacts):
+            why += ": upstream publishes no hash of these files"
+        reasons.append(why)
     return reasons
 
 

@@ -52,8 +52,7 @@ class ReportSet:
         arches = listed(r.facts.arch for r in self.reports)
         if facts.source.kind == "embedded":
             return f"phase 0, on the embedded sources, for {arches}"
-        release = facts.source.release or "of an unknown release"
-        return f"{facts.name} {release} for {arches}"
+        return f"{facts.title} for {arches}"
 
     @property
     def claim(self) -> str:

@@ -61,7 +61,7 @@ def findings(page: Page, report: Report) -> None:
 
 def _header(page: Page, report: Report) -> None:
     facts, source = report.facts, report.facts.source
-    what = f"{facts.name} {source.release or '(unknown release)'}"
+    what = facts.title
     if source.kind == "embedded":
         what = "phase 0, on the embedded sources,"
     page.heading(f"{what} for {facts.arch}, entry {facts.entry}")

@@ -365,3 +365,15 @@ def test_verified_means_that_nothing_at_all_is_wrong(
     assert sorted({e.path for e in scenario.expected} | set(scenario.products())) == sorted(
         a.path for a in report.artifacts
     )
+
+
+def test_values_of_a_native_run_alone_never_verify() -> None:
+    scenario = Scenario()
+    scenario.expected = [replace(e, kind="native-run") for e in scenario.expected[:3]]
+    scenario.with_facts(name="a-set", source=replace(scenario.facts.source, release=None))
+    report = scenario.report()
+    assert (report.result, report.exit_code) == ("incomplete", 1)
+    assert report.claim == (
+        "Not verified: there is no known-good answer to compare with: upstream publishes no hash "
+        "of these files; 3 of 3 artifacts of a-set for x86 equal what a native run made."
+    )
