@@ -72,8 +72,7 @@ def to_text(
                 f"{len(step.answers):3} answers, {len(step.native):3} native values, "
                 f"{len(step.materials):3} materials"
             )
-            state = f"checked {step.checked}" if step.checked else "not checked by a run yet"
-            lines.append(f"{_INDENT}{step.arch:8}{counts}; {state}")
+            lines.append(f"{_INDENT}{step.arch:8}{counts}; {_state(step)}")
         common = _common_notes(steps)
         notes = [("note", note) for note in common]
         notes += [(s.arch, note) for s in steps for note in s.notes if note not in common]
@@ -91,7 +90,7 @@ def to_text(
     checked = sum(step.checked is not None for step in pairs)
     lines.append(
         f"{len(known)} releases, {len(pairs)} pairs of release and architecture; "
-        f"{checked} were checked by a run"
+        f"{checked} checked by a run here"
     )
     return "\n".join(lines) + "\n"
 
@@ -130,12 +129,30 @@ def _architecture(step: StepFile, common: Sequence[str]) -> dict[str, object]:
         "answers": len(step.answers),
         "answers_from": step.answers_from,
         "native": len(step.native),
+        "native_answers": _native_answers(step),
         "native_from": step.native_from or None,
         "materials": len(step.materials),
         "materials_from": step.materials_from or None,
         "checked": checked and {"date": checked.date.isoformat(), "answers": checked.answers},
         "notes": [note for note in step.notes if note not in common],
     }
+
+
+def _state(step: StepFile) -> str:
+    """What is known of the pair as a whole: a run of ours, a native run, or nothing yet."""
+    if step.checked is not None:
+        return f"checked {step.checked}"
+    if _native_answers(step) == len(step.answers):
+        return "met natively, not run here yet"
+    return "not run yet"
+
+
+def _native_answers(step: StepFile) -> int:
+    """How many answers a native run gave; a file of the tree is what it is."""
+    if not step.native:
+        return 0
+    found = {**step.materials, **step.native}
+    return sum(found.get(path) == sha256 for path, sha256 in step.answers.items())
 
 
 def _archive_sha256(steps: Sequence[StepFile]) -> str | None:

@@ -222,6 +222,7 @@ def test_the_list_as_json_says_the_same(cache: Path, capsys: pytest.CaptureFixtu
         step = find(NAME, release, arch)
         assert (row["answers"], row["native"]) == (ANSWERS[release], len(step.native))
         assert row["materials"] == len(step.materials)
+        assert row["native_answers"] == (len(step.answers) if step.native else 0)
         expected = step.checked and {
             "date": str(step.checked.date),
             "answers": step.checked.answers,
@@ -239,6 +240,8 @@ def test_what_all_architectures_have_in_common_is_said_once() -> None:
     assert text.count("note: of all") == 1
     assert "    x86: of x86 word" in text
     assert "checked 2026-11-22, all 2 answers" in text
-    assert "not checked by a run yet" in text
+    assert text.count("; not run yet") == 1
+    met = replace(two, native=step.answers)
+    assert "; met natively, not run here yet" in command.to_text([("1.0", [met])], [])
     assert max(len(line) for line in text.splitlines() if "word" in line) <= 60
     assert isinstance(step.checked, Checked)
