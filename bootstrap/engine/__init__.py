@@ -47,10 +47,13 @@ class Cpu(Protocol):
         """Registers as execve(2) leaves them: all zero but these two."""
 
     def run(self) -> Stop:
-        """Go on until a fault, a trap that must stop, or an `interrupt`."""
+        """Go on until a fault, a trap that must stop, or a `pause` or an `interrupt`."""
+
+    def pause(self) -> None:
+        """From another thread: end `run` after the next system call, the end of a time slice."""
 
     def interrupt(self) -> None:
-        """From another thread: end `run` soon, as at the end of a time slice."""
+        """From another thread: end `run` at once, and for good. The guest cannot go on after it."""
 
     def set_result(self, result: int) -> None:
         """Give the trap's result to the guest."""

@@ -85,6 +85,8 @@ typedef struct {
     int64_t fault_type;
     uint64_t nowhere; /* where bad pages are led, if it is set: see unicorn_cpu.py, _exact */
     int64_t nowhere_is_set;
+    /* set by another thread: leave the next system call to Python, which ends the time slice */
+    volatile int64_t pause;
 } hot_state;
 
 EXPORT const int64_t hot_state_size = sizeof(hot_state);
@@ -260,7 +262,9 @@ static void trap(void *uc, hot_state *s)
     bool done = false;
     s->reg_read_batch(uc, s->arg_regs, s->arg_values, (int)s->arg_count);
     uint64_t nr = s->args[0] & s->word_mask, result = 0;
-    if (nr == s->nr_read)
+    if (s->pause)
+        ;
+    else if (nr == s->nr_read)
         done = do_read(uc, s, s->args[1], s->args[2], s->args[3], &result);
     else if (nr == s->nr_write)
         done = do_write(s, s->args[1], s->args[2], s->args[3], &result);

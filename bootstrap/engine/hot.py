@@ -94,6 +94,7 @@ class _State(ctypes.Structure):
         ("fault_type", ctypes.c_int64),
         ("nowhere", ctypes.c_uint64),
         ("nowhere_is_set", ctypes.c_int64),
+        ("pause", ctypes.c_int64),
     )
 
 
@@ -302,6 +303,10 @@ class HotCpu:
     def send_bad_pages_to(self, guest_addr: int) -> None:
         """From now on an access that is refused goes to this page, where nothing is."""
         self.state.nowhere, self.state.nowhere_is_set = guest_addr, 1
+
+    def pause(self, wanted: bool) -> None:
+        """Whether the next system call is left to Python, whatever it is. From any thread."""
+        self.state.pause = wanted
 
     def detach(self) -> None:
         """Give everything back for good."""

@@ -56,7 +56,7 @@ class UnicornCpu:
         self.memory = memory
         self.descriptor: CpuDescriptor = DESCRIPTORS[abi.name]
         self._on_trap = on_trap
-        self._asked = False
+        self._asked = self._paused = False
         self._fault: tuple[int, str, int | None] | None = None
         self._bad_page: tuple[int, int] | None = None
         self._nowhere: int | None = None
@@ -214,6 +214,8 @@ class UnicornCpu:
             self.stop()
         else:
             self.set_result(result)
+            if self._paused:
+                uclib.uc_emu_stop(self._handle)
 
     def _trap(self, interrupt: int) -> None:
         """hot.c declined: a system call it leaves to Python, or an exception."""
@@ -270,15 +272,27 @@ class UnicornCpu:
         self._asked = True
         uclib.uc_emu_stop(self._handle)
 
+    def pause(self) -> None:
+        """From another thread: end `run` after the next system call, as at the end of a time slice.
+
+        Unicorn itself cannot do that at any other place: told to stop by another thread, it leaves
+        a load or store that is done with pc still at it, and would do it again (tcg-op.c,
+        check_exit_request).
+        """
+        self._paused = True
+        if self._hot is not None:
+            self._hot.pause(True)
+
     def interrupt(self) -> None:
-        """From another thread: end `run` soon, as at the end of a time slice."""
+        """From another thread: end `run` at once, and for good. The guest cannot go on after it."""
         uclib.uc_emu_stop(self._handle)
 
     def run(self) -> Stop:
-        """Go on until a fault, a trap that must stop, or an `interrupt`."""
-        self._asked = False
+        """Go on until a fault, a trap that must stop, a `pause` or an `interrupt`."""
+        self._asked = self._paused = False
         self._fault = self._bad_page = None
         if self._hot is not None:
+            self._hot.pause(False)
             self._hot.sync_out()
         status = uclib.uc_emu_start(self._handle, self.pc, 0, 0, 0)
         if self._hot is not None:

@@ -87,6 +87,8 @@ class Machine:
         self.current_pid: int | None = None
         """The process that runs, or ran when the run stopped."""
         self._interrupted = False
+        self._since = 0.0
+        """CPU time of the host when the present process went on."""
         self._lock = threading.Lock()
 
     def memory_of(self, pid: int) -> AddressSpace:
@@ -140,7 +142,7 @@ class Machine:
                 self._discard(self._tasks.pop())
 
     def _loop(self) -> Ended:
-        before = time.process_time()
+        self._since = time.process_time()
         while True:
             task = self._tasks[-1]
             self.current_pid = task.process.pid
@@ -160,8 +162,8 @@ class Machine:
             if ended is not None:
                 return ended
             now = time.process_time()
-            self._charge(task, now - before)
-            before = now
+            self._charge(task, now - self._since)
+            self._since = now
 
     def _slice(self, task: Task) -> None:
         for observer in self.observers:
@@ -175,6 +177,10 @@ class Machine:
                 f"limit: {task.process.program} (pid {task.process.pid}) ran for more than {limit} "
                 "CPU seconds (--limit seconds=N raises it, 0 lifts it)"
             )
+
+    def _out_of_time(self, task: Task) -> bool:
+        limit = self.limits.seconds
+        return bool(limit) and task.used + time.process_time() - self._since > limit
 
     # System calls.
 
@@ -384,11 +390,17 @@ class Machine:
             observer.on_fault(task.process.pid, fault)
 
     def _nudge(self) -> None:
-        """End the present time slice soon; called from another thread or a signal handler."""
+        """End the present time slice soon; called from another thread or a signal handler.
+
+        A slice ends at a system call, where the guest can go on. A guest that makes none is stopped
+        where it is, once it is known that it will not go on.
+        """
         if self._lock.acquire(blocking=False):
             try:
-                if self._tasks:
+                if self._tasks and (self._interrupted or self._out_of_time(self._tasks[-1])):
                     self._tasks[-1].cpu.interrupt()
+                elif self._tasks:
+                    self._tasks[-1].cpu.pause()
             finally:
                 self._lock.release()
 
