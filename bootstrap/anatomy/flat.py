@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 from bootstrap.anatomy.flow import Flow, Image, sweep
 from bootstrap.anatomy.machines import Machine
 from bootstrap.anatomy.model import Claim, Kind, gaps
 
-_STRING = re.compile(rb"[\t\n\r\x20-\x7e]{3,}\x00|[\x20-\x7e]{6,}")
-_WIDE = re.compile(rb"(?:[\x20-\x7e]\x00){4,}(?:\x00\x00)?")
+# Possessive: a long text without a NUL must not be scanned again from each of its bytes.
+_STRING = re.compile(rb"[\t\x20-\x7e]{3,200}+[\r\n]{0,2}+\x00?+")
+_LONG = 6
+"""Bytes in a row that are taken for a string without a NUL at its end."""
+_WIDE = re.compile(rb"(?:[\x20-\x7e]\x00){4,200}+(?:\x00\x00)?+")
 _RUN = re.compile(rb"\x00{8,}|\x90{8,}|\xff{8,}|\xcc{8,}")
 _ROW = 8
-_MAX_CODE = 32 << 10
-"""Bytes in a row that nothing reaches and that are still decoded as a possible reading."""
+_MAX_CODE = 64 << 10
+"""Bytes that nothing reaches and that are still decoded, as a possible reading; per file."""
 
 
 def instruction_claims(flow: Flow) -> list[Claim]:
@@ -38,69 +42,129 @@ def leftovers(
     word: int = 0,
 ) -> list[Claim]:
     """Claims on all that ``claims`` leave over.  ``word``: size of a pointer, 0 for none."""
-    found: list[Claim] = []
+    rest = _Rest(data, image, machine, word)
     references = dict(flow.references) if flow else {}
     # A word that is read and whose value is an address in the file names another place.
     for place, (origin, size) in sorted(references.items()):
-        pointed = _pointer(data, place, size or word, image) if word else None
-        if pointed is not None and size:
+        pointed = rest.pointer(place, size) if word and size else None
+        if pointed is not None:
             references.setdefault(pointed, (origin, 0))
     places = sorted(references)
+    found: list[Claim] = []
     for start, end in gaps(len(data), claims):
         inside = places[bisect_right(places, start) : bisect_left(places, end)]
-        cuts = [start, *inside, end]
-        for low, high in pairwise(cuts):
-            reference = references.get(low)
-            found += _piece(data, low, high, reference, image, machine, word)
+        for low, high in pairwise([start, *inside, end]):
+            found += rest.piece(low, high, references.get(low))
     return found
 
 
-def _piece(
-    data: bytes,
-    start: int,
-    end: int,
-    reference: tuple[int, int] | None,
-    image: Image | None,
-    machine: Machine | None,
-    word: int,
-) -> Iterator[Claim]:
-    why = "" if reference is None else f"named by the instruction at byte {reference[0]:#x}"
-    if end - start >= 4 and data.count(data[start], start, end) == end - start:
-        yield _padding(start, end, data[start], why)
-        return
-    if reference is not None and reference[1] and start + reference[1] <= end:
-        size = reference[1]
-        yield _data(data, start, start + size, image, why)
-        if start + size < end:
-            yield from _piece(data, start + size, end, None, image, machine, word)
-        return
-    at = start
-    while word and at + word <= end:
-        target = _pointer(data, at, word, image)
-        if target is not None:
-            yield Claim(at, at + word, "data", "pointer", f"to byte {target:#x}", why)
-        elif at > start and not any(data[at : at + word]):
-            yield Claim(at, at + word, "data", "null pointer", "", "ends the pointers")
-        else:
-            break
-        at, why = at + word, ""
-    for low, high, kind in _landmarks(data, at, end):
-        yield from _middle(data, at, low, why, reference is not None, image, machine)
-        if kind == "padding":
-            yield _padding(low, high, data[low], why if low == start else "")
-        else:
-            text = data[low:high].rstrip(b"\0")
-            if kind == "string" and b"\0" in text:
-                text = text.replace(b"\0", b"")
-                yield Claim(low, high, "string", ascii(text.decode()), "", _also(why, "UTF-16"))
+@dataclass
+class _Rest:
+    """Reads what is left over of one file."""
+
+    data: bytes
+    image: Image | None
+    machine: Machine | None
+    word: int
+    budget: int = _MAX_CODE
+
+    def piece(self, start: int, end: int, reference: tuple[int, int] | None) -> Iterator[Claim]:
+        """Claims on one range; ``reference`` is the instruction that names it, and how it reads."""
+        data = self.data
+        why = "" if reference is None else f"named by the instruction at byte {reference[0]:#x}"
+        if end - start >= 4 and data.count(data[start], start, end) == end - start:
+            yield self.padding(start, end, why)
+            return
+        if reference is not None and reference[1] and start + reference[1] <= end:
+            stop = start + reference[1]
+            yield self.value(start, stop, why)
+            if stop < end:
+                yield from self.piece(stop, end, None)
+            return
+        at = start
+        for claim in self.pointers(start, end, why):
+            yield claim
+            at, why = claim.end, ""
+        is_data = reference is not None
+        for low, high, kind in _landmarks(data, at, end):
+            yield from self.middle(at, low, why, is_data)
+            why = why if low == at else ""
+            yield self.padding(low, high, why) if kind == "padding" else self.string(low, high, why)
+            at, why = high, ""
+        yield from self.middle(at, end, why, is_data)
+
+    def pointers(self, start: int, end: int, why: str) -> Iterator[Claim]:
+        """The words at the beginning of a range that point into the file."""
+        at, word = start, self.word
+        while word and at + word <= end:
+            target = self.pointer(at, word)
+            if target is not None:
+                yield Claim(at, at + word, "data", "pointer", f"to byte {target:#x}", why)
+            elif at > start and not any(self.data[at : at + word]):
+                yield Claim(at, at + word, "data", "null pointer", "", "ends the pointers")
             else:
-                yield Claim(low, high, "string", ascii(text.decode("latin-1")), "", why)
-        at, why = high, ""
-    yield from _middle(data, at, end, why, reference is not None, image, machine)
+                return
+            at, why = at + word, ""
 
+    def pointer(self, at: int, size: int) -> int | None:
+        """The file offset that the number of ``size`` bytes at ``at`` points to, or None."""
+        raw = self.data[at : at + size]
+        if self.image is None or not self.image.absolute or len(raw) != size or size not in (4, 8):
+            return None
+        return self.image.offset(int.from_bytes(raw, "little"))
 
-def _also(why: str, what: str) -> str:
-    return f"{what}; {why}" if why else what
+    def middle(self, start: int, end: int, why: str, is_data: bool) -> Iterator[Claim]:
+        """What is neither padding nor a string."""
+        if start >= end:
+            return
+        if not any(self.data[start:end]):
+            yield self.padding(start, end, why)
+        elif is_data or self.image is None or self.image.address(start) is None:
+            yield from self.rows(start, end, why)
+        elif self.machine is not None and end - start <= self.budget:
+            self.budget -= end - start
+            yield from self.unreached(start, end, self.image, self.machine)
+        else:
+            yield from self.rows(start, end, "not reached by direct flow")
+
+    def unreached(self, start: int, end: int, image: Image, machine: Machine) -> Iterator[Claim]:
+        """A possible reading as instructions."""
+        bad: int | None = None
+        for low, high, item in sweep(self.data, image, machine, start, end):
+            if item is None:
+                bad = low if bad is None else bad
+                continue
+            if bad is not None:
+                yield from self.rows(bad, low, "no instruction of this machine")
+                bad = None
+            yield Claim(low, high, "unreached", item.text, "", "not reached by direct flow")
+        if bad is not None:
+            yield from self.rows(bad, end, "no instruction of this machine")
+
+    def padding(self, start: int, end: int, why: str) -> Claim:
+        shown = f"{end - start} x 0x{self.data[start]:02x}"
+        return Claim(start, end, "padding", shown, "", why)
+
+    def string(self, start: int, end: int, why: str) -> Claim:
+        text = self.data[start:end].rstrip(b"\0")
+        if b"\0" in text:
+            text, why = text.replace(b"\0", b""), f"UTF-16; {why}" if why else "UTF-16"
+        return Claim(start, end, "string", ascii(text.decode("latin-1")), "", why)
+
+    def value(self, start: int, end: int, why: str) -> Claim:
+        """A number that an instruction reads."""
+        target = self.pointer(start, end - start)
+        shown = f"{int.from_bytes(self.data[start:end], 'little'):#x}"
+        if target is not None:
+            shown += f", a pointer to byte {target:#x}"
+        return Claim(start, end, "data", "data", shown, why)
+
+    def rows(self, start: int, end: int, why: str) -> Iterator[Claim]:
+        """Bytes and ASCII."""
+        for at in range(start, end, _ROW):
+            raw = self.data[at : min(at + _ROW, end)]
+            shown = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in raw)
+            yield Claim(at, at + len(raw), "data", "data", shown, why if at == start else "")
 
 
 def _landmarks(data: bytes, start: int, end: int) -> list[tuple[int, int, Kind]]:
@@ -109,76 +173,16 @@ def _landmarks(data: bytes, start: int, end: int) -> list[tuple[int, int, Kind]]
     piece = data[start:end]
     taken = bytearray(len(piece))
     kinds: tuple[tuple[re.Pattern[bytes], Kind], ...] = (
-        (_WIDE, "string"), (_STRING, "string"), (_RUN, "padding"))  # fmt: skip
+        (_WIDE, "string"),
+        (_STRING, "string"),
+        (_RUN, "padding"),
+    )
     for pattern, kind in kinds:
         for match in pattern.finditer(piece):
             low, high = match.span()
+            if pattern is _STRING and high - low < _LONG and piece[high - 1]:
+                continue
             if taken.find(1, low, high) < 0:
                 taken[low:high] = b"\1" * (high - low)
                 found.append((start + low, start + high, kind))
     return sorted(found)
-
-
-def _middle(
-    data: bytes,
-    start: int,
-    end: int,
-    why: str,
-    is_data: bool,
-    image: Image | None,
-    machine: Machine | None,
-) -> Iterator[Claim]:
-    """What is neither padding nor a string."""
-    if start == end:
-        return
-    if not any(data[start:end]):
-        yield _padding(start, end, 0, why)
-    elif (
-        is_data
-        or machine is None
-        or image is None
-        or image.address(start) is None
-        or end - start > _MAX_CODE
-    ):
-        for row in range(start, end, _ROW):
-            yield _data(data, row, min(row + _ROW, end), None, why if row == start else "")
-    else:
-        yield from _unreached(data, start, end, image, machine)
-
-
-def _unreached(
-    data: bytes, start: int, end: int, image: Image, machine: Machine
-) -> Iterator[Claim]:
-    bad: tuple[int, int] | None = None
-    for low, high, item in sweep(data, image, machine, start, end):
-        if item is None:
-            bad = (bad[0] if bad else low, high)
-            continue
-        if bad:
-            yield _data(data, *bad, None, "no instruction of this machine")
-            bad = None
-        yield Claim(low, high, "unreached", item.text, "", "not reached by direct flow")
-    if bad:
-        yield _data(data, *bad, None, "no instruction of this machine")
-
-
-def _pointer(data: bytes, at: int, size: int, image: Image | None) -> int | None:
-    """The file offset that the word at ``at`` points to, or None."""
-    raw = data[at : at + size]
-    if image is None or not image.absolute or len(raw) != size or size not in (4, 8):
-        return None
-    return image.offset(int.from_bytes(raw, "little"))
-
-
-def _padding(start: int, end: int, value: int, why: str) -> Claim:
-    return Claim(start, end, "padding", f"{end - start} x 0x{value:02x}", "", why)
-
-
-def _data(data: bytes, start: int, end: int, image: Image | None, why: str) -> Claim:
-    raw = data[start:end]
-    shown = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in raw)
-    if image is not None and len(raw) in (4, 8):
-        target = _pointer(data, start, len(raw), image)
-        number = f"{int.from_bytes(raw, 'little'):#x}"
-        shown = number if target is None else f"{number}, a pointer to byte {target:#x}"
-    return Claim(start, end, "data", "data", shown, why)

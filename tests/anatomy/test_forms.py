@@ -129,6 +129,23 @@ def test_absurd_headers_are_bounded() -> None:
     assert len(anatomy.parts) < 10_000
 
 
+def test_overlapping_tables_of_names_are_bounded() -> None:
+    data = bytearray(elf32(3, b"\xc3") + bytes(100_000))
+    struct.pack_into("<I", data, 0x20, 0x100)  # e_shoff
+    struct.pack_into("<HHH", data, 0x2E, 40, 1000, 0)
+    for index in range(1000):  # each table of names or symbols is the whole file
+        struct.pack_into("<10I", data, 0x100 + 40 * index, 0, 2 + index % 2, 0, 0, 0, len(data),
+                         0, 0, 0, 16)  # fmt: skip
+    anatomy = read(bytes(data))
+    assert sum(anatomy.totals().values()) == anatomy.size
+    assert "too many" in "\n".join(anatomy.facts)
+
+
+def test_a_long_text_is_read_in_one_pass() -> None:
+    anatomy = read(b"a line of text\n" * 20_000)
+    assert anatomy.totals() == {"string": 300_000}
+
+
 def test_a_boot_sector() -> None:
     code = bytes.fromhex("ea057c0000 b40e cd10 ebfe")
     data = code + bytes(510 - len(code)) + b"\x55\xaa" + bytes(512)
