@@ -211,7 +211,7 @@ def _linked(elf: Elf, index: int) -> int | None:
 
 
 def _names(data: bytes, start: int, end: int, meaning: str) -> list[Claim]:
-    found = []
+    found: list[Claim] = []
     at = start
     while at < end and len(found) < _MAX_NAMES:
         stop = data.find(b"\0", at, end)
