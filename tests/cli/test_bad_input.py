@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import Done, bootstrap
+from bootstrap.cli.main import main
+from tests.cli.command import Done, bootstrap, environment
 from tests.engine.guest import CODE, DATA, Load, Program, R, W, X, elf
 from tests.engine.test_loader import field, headers_size
 
@@ -28,6 +29,22 @@ BAD_PROGRAMS = {
     "a core dump": field("i386", GOOD, "e_type", 4),
     "a script without an interpreter": b"#!/no/such/interpreter\n",
 }
+
+
+@pytest.fixture
+def inside(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Done]:
+    """Runs a command in this process: quicker, for what is refused before anything runs."""
+    for name, value in environment({"BOOTSTRAP_CACHE": str(tmp_path / "none")}).items():
+        monkeypatch.setenv(name, value)
+
+    def run_inside(*args: str | Path) -> Done:
+        status = main([str(arg) for arg in args])
+        said = capsys.readouterr()
+        return Done(status, said.out, said.err)
+
+    return run_inside
 
 
 @pytest.fixture
@@ -108,8 +125,8 @@ def test_a_program_of_another_kind_is_refused_by_name(root: Path) -> None:
     "nonsense", "=5", "seconds", "seconds=", "seconds=-1", "seconds=1.5", "no_such=1",
     "memory=12Q", "memory=", "memory=K",
 ])  # fmt: skip
-def test_limits_that_are_none(limit: str) -> None:
-    done = bootstrap("verify", "--limit", limit)
+def test_limits_that_are_none(inside: Callable[..., Done], limit: str) -> None:
+    done = inside("verify", "--limit", limit)
     assert done.status == 2
     assert f"--limit {limit}: not NAME=NUMBER" in done.one_line()
 
@@ -131,8 +148,8 @@ def test_limits_that_are_none(limit: str) -> None:
         (("--arch", "amd64"), "there are no embedded sources for AMD64"),
     ],
 )
-def test_options_of_verify(args: tuple[str, ...], said: str) -> None:
-    done = bootstrap("verify", "--quiet", *args)
+def test_options_of_verify(inside: Callable[..., Done], args: tuple[str, ...], said: str) -> None:
+    done = inside("verify", "--quiet", *args)
     assert done.status == 2
     assert said in done.one_line()
 
@@ -188,11 +205,14 @@ def test_no_network_and_no_cache_says_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("manifest", [b"", b"{}", b"[]", b"\xff", b'{"schema": 1}', b"{" * 100_000])
-def test_a_damaged_cache_is_named_and_not_used(tmp_path: Path, manifest: bytes) -> None:
+def test_a_damaged_cache_is_named_and_not_used(
+    inside: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, manifest: bytes
+) -> None:
     folder = tmp_path / "stage0-posix" / "1.9.1"
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_bytes(manifest)
-    done = bootstrap("verify", env={"BOOTSTRAP_CACHE": str(tmp_path)})
+    monkeypatch.setenv("BOOTSTRAP_CACHE", str(tmp_path))
+    done = inside("verify")
     assert done.status == 2
     line = done.one_line()
     assert "manifest.json is damaged" in line

@@ -1,0 +1,209 @@
+"""`bootstrap verify` through the command line, on the sources that the installation carries."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.cli.command import ROOT, bootstrap
+from tests.engine.guest import Program
+
+SEED_SHA256 = "f74dcf9cef2aee9eb7723eca755849d474fccd89662947021d1aa08429d23c13"
+
+
+def report_of(text: str) -> dict[str, Any]:
+    """A JSON report, checked against the schema."""
+    data: dict[str, Any] = json.loads(text)
+    schema = json.loads((ROOT / "docs" / "report.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(data)
+    return data
+
+
+def test_json_on_standard_output_is_json_and_nothing_else() -> None:
+    done = bootstrap("verify", "--json", "-")
+    assert done.status == 0
+    report = report_of(done.stdout)
+    assert (report["result"], report["arch"], report["entry"]) == ("verified", "x86", "hex0-seed")
+    assert report["source"]["kind"] == "embedded"
+    assert report["totals"]["processes"] == 1
+    (artifact,) = (a for a in report["artifacts"] if a["expected"])
+    assert (artifact["status"], artifact["sha256"]) == ("match", SEED_SHA256)
+    # The report for people is there too, on the other stream, and does not claim too much.
+    assert "stage0-posix 1.9.1 was not verified" in done.stderr
+
+
+def test_every_form_of_the_report_at_once(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    done = bootstrap(
+        "verify", "--json", tmp_path / "r.json", "--junit", tmp_path / "r.xml", "--output", out
+    )
+    assert done.status == 0
+    assert report_of((tmp_path / "r.json").read_text())["result"] == "verified"
+    suite = ElementTree.parse(tmp_path / "r.xml").getroot()
+    assert len(list(suite.iter("testcase"))) >= 1
+    assert not list(suite.iter("failure"))
+    assert hashlib.sha256((out / "hex0").read_bytes()).hexdigest() == SEED_SHA256
+    if shutil.which("sha256sum") is not None:
+        subprocess.run(
+            ["sha256sum", "-c", "-"],
+            input=f"{SEED_SHA256}  hex0\n",
+            cwd=out,
+            text=True,
+            check=True,
+            capture_output=True,
+        )
+    assert "hex0" in done.stdout
+
+
+def test_quiet_is_one_line() -> None:
+    done = bootstrap("verify", "--quiet")
+    assert (done.status, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("alias", ["X86", "I686"])
+def test_names_of_an_architecture(alias: str) -> None:
+    done = bootstrap("verify", "--quiet", "--json", "-", "--arch", alias)
+    assert report_of(done.stdout)["arch"] == "x86"
+
+
+@pytest.mark.parametrize("alias", ["amd64", "X86-64"])
+def test_names_of_the_other_architecture(alias: str, tmp_path: Path) -> None:
+    # There is no source for it here, which is said under its own name.
+    done = bootstrap("verify", "--arch", alias, env={"BOOTSTRAP_CACHE": str(tmp_path)})
+    assert done.status == 2
+    assert "AMD64" in done.one_line()
+
+
+@pytest.mark.parametrize("hot_path", ["native", "python", "auto"])
+def test_the_hot_path_is_told(hot_path: str) -> None:
+    done = bootstrap("verify", "--json", "-", env={"BOOTSTRAP_HOT_PATH": hot_path})
+    if hot_path == "native" and done.status == 2:
+        pytest.skip(done.stderr)
+    told = report_of(done.stdout)["tool"]["hot_path"]
+    assert told in ("native", "python") if hot_path == "auto" else told == hot_path
+
+
+def test_a_limit_ends_with_status_3_and_a_report(tmp_path: Path) -> None:
+    done = bootstrap("verify", "--limit", "instructions=1000", "--json", tmp_path / "r.json")
+    assert done.status == 3
+    report = report_of((tmp_path / "r.json").read_text())
+    assert report["result"] == "error"
+    assert "executed 1000 instructions" in report["failure"]["message"]
+    assert "Traceback" not in done.stderr
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    """Package, steps and seeds, to be changed."""
+    for name in ("bootstrap", "steps", "seeds"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def test_a_wrong_known_good_value_ends_with_status_1(tmp_path: Path) -> None:
+    project = copy_of_the_project(tmp_path / "project")
+    step = project / "steps" / "embedded-x86.toml"
+    text, count = re.subn(r'^hex0 = "f', 'hex0 = "0', step.read_text(), flags=re.MULTILINE)
+    assert count == 1
+    step.write_text(text)
+    done = bootstrap("verify", "--json", "-", cwd=project, env={"PYTHONPATH": str(project)})
+    assert done.status == 1
+    report = report_of(done.stdout)
+    assert report["result"] == "mismatch"
+    assert report["first_divergence"]["path"] == "hex0"
+    assert report["first_divergence"]["sha256"] == SEED_SHA256
+
+
+def test_a_flipped_byte_in_the_embedded_seed_is_caught(tmp_path: Path) -> None:
+    project = copy_of_the_project(tmp_path / "project")
+    seed = project / "seeds" / "x86" / "hex0-seed"
+    data = bytearray(seed.read_bytes())
+    data[-1] ^= 1
+    seed.write_bytes(data)
+    done = bootstrap("verify", "--json", "-", cwd=project, env={"PYTHONPATH": str(project)})
+    assert done.status in (1, 3)
+    report = report_of(done.stdout)
+    changed = report["source"]["materials"]["changed"]
+    assert [(c["path"], c["seed"]) for c in changed] == [("hex0-seed", True)]
+
+
+def test_exit_statuses_of_run(tmp_path: Path) -> None:
+    programs = {
+        0: Program("i386").exit(0),
+        42: Program("x86_64").exit(42),
+        128 + 11: Program("i386").raw("f4").exit(0),
+        3: Program("x86_64").call(9999).exit(0),
+    }
+    for status, program in programs.items():
+        guest = tmp_path / f"guest{status}"
+        guest.write_bytes(program.elf())
+        guest.chmod(0o755)
+        done = bootstrap("run", "--root", tmp_path, "--", f"/{guest.name}")
+        assert done.status == status
+        assert "Traceback" not in done.stderr
+
+
+def test_run_changes_nothing_but_the_output_folder(tmp_path: Path) -> None:
+    root, out = tmp_path / "root", tmp_path / "out"
+    root.mkdir()
+    (root / "old").write_bytes(b"old")
+    guest = Program("i386")
+    for name in (b"/old", b"/new"):
+        guest.call("open", guest.text(name), 0o1101, 0o640)
+        guest.call("write", 3, guest.text(b"changed"), 7).call("close", 3)
+    (root / "guest").write_bytes(guest.exit(0).elf())
+    (root / "guest").chmod(0o755)
+    before = {path.name: path.read_bytes() for path in root.iterdir()}
+    done = bootstrap("run", "--root", root, "--output", out, "--", "/guest")
+    assert done.status == 0
+    assert {path.name: path.read_bytes() for path in root.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {
+        "old": b"changed",
+        "new": b"changed",
+    }
+    assert (out / "new").stat().st_mode & 0o777 == 0o640
+
+
+def test_strace_goes_to_standard_error(tmp_path: Path) -> None:
+    guest = Program("x86_64")
+    (tmp_path / "guest").write_bytes(guest.call("write", 1, guest.text(b"hi\n"), 3).exit(5).elf())
+    (tmp_path / "guest").chmod(0o755)
+    done = bootstrap("run", "--root", tmp_path, "--strace", "--", "/guest")
+    assert (done.status, done.stdout) == (5, "hi\n")
+    lines = [re.sub(r" +", " ", line) for line in done.stderr.splitlines()]
+    assert '[pid 1] write(1, "hi\\n", 3) = 3' in lines
+    assert "[pid 1] exit(5) = ?" in lines
+
+
+HOSTS: tuple[dict[str, str], ...] = (
+    {"PYTHONHASHSEED": "1", "LC_ALL": "C", "TZ": "UTC", "HOME": "/"},
+    {"PYTHONHASHSEED": "4242", "LC_ALL": "de_DE.UTF-8", "TZ": "Asia/Tokyo", "LANGUAGE": "de",
+     "TERM": "dumb", "COLUMNS": "31", "SOURCE_DATE_EPOCH": "1", "LD_BIND_NOW": "1"},
+    {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "NO_COLOR": "1", "FORCE_COLOR": "1"},
+)  # fmt: skip
+
+
+def test_the_report_is_the_same_on_every_host(tmp_path: Path) -> None:
+    reports = []
+    for number, env in enumerate(HOSTS):
+        cwd = tmp_path / f"ein Verzeichnis {number}"
+        cwd.mkdir()
+        umask = ("022", "077", "000")[number]
+        done = bootstrap(
+            "verify", "--json", "-", env=env, cwd=cwd,
+            prefix=("sh", "-c", f'umask {umask}; exec "$@"', "sh"),
+        )  # fmt: skip
+        assert done.status == 0
+        report = report_of(done.stdout)
+        assert report["totals"].pop("wall_seconds") >= 0
+        reports.append(json.dumps(report))
+    assert len(set(reports)) == 1
