@@ -68,7 +68,7 @@ def test_the_seed_that_we_carry() -> None:
     assert "\x1b[" in "\n".join(render(anatomy, colour=True))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_changed_and_cut_seeds_still_add_up(draw: st.DataObject) -> None:
     """Nothing that is done to a file makes it crash or lose a byte."""
@@ -82,7 +82,7 @@ def test_changed_and_cut_seeds_still_add_up(draw: st.DataObject) -> None:
     whole(anatomy_of(cut), cut)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from([b"", b"\x7fELF", b"\x7fELF\x01\x01", b"\x7fELF\x02\x01", b"MZ"]),
     st.binary(min_size=1, max_size=600),
