@@ -5,6 +5,7 @@ from bootstrap.catalogue.schema import Entry, Known, Seed, Source, StepFile
 from bootstrap.catalogue.steps import (
     EMBEDDED,
     RELEASES,
+    STAGEX,
     all_steps,
     arch_name,
     architectures,
@@ -18,6 +19,7 @@ from bootstrap.catalogue.steps import (
 __all__ = [
     "EMBEDDED",
     "RELEASES",
+    "STAGEX",
     "Entry",
     "Known",
     "Seed",

@@ -14,6 +14,7 @@ from bootstrap.errors import BadInput
 
 RELEASES = "stage0-posix"
 EMBEDDED = "embedded"
+STAGEX = "stagex-stage0"
 
 _ALIASES = {
     "x86": ("x86", "i386", "i486", "i586", "i686", "ia32", "x86_32"),

@@ -45,7 +45,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "130 interrupted.",
     )
     parser.add_argument("--source", metavar="PATH", help="a checkout, or a .tar.gz of a release")
-    parser.add_argument("--release", metavar="R", help="the release (default: the newest known)")
+    parser.add_argument(
+        "--release",
+        metavar="R",
+        help="the release (default: the newest known); stagex-stage0 is StageX's stage0, with "
+        "--source a StageX checkout",
+    )
+    parser.add_argument(
+        "--fetched",
+        metavar="DIR",
+        help="with stagex-stage0: the folder with the source archives that StageX names",
+    )
     parser.add_argument(
         "--arch",
         default="x86",
@@ -80,22 +90,31 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError; returns the exit status of the report."""
+    from bootstrap.catalogue import STAGEX
     from bootstrap.cli import several
     from bootstrap.cli.output import STDOUT, write_text
     from bootstrap.engine import default_engine
     from bootstrap.kernel.limits import Limits
     from bootstrap.rebuild import rebuild
-    from bootstrap.sources import Cache, resolve
+    from bootstrap.sources import Cache, resolve, resolve_stagex
     from bootstrap.verify import to_json_text, to_junit, to_text
 
     if args.json == STDOUT and args.junit == STDOUT:
         raise BadInput("--json - and --junit - cannot both have standard output")
+    stagex = args.release == STAGEX
+    if args.fetched is not None and not stagex:
+        raise BadInput(f"--fetched goes with --release {STAGEX} only")
     if several.is_several(args.arch):
+        if stagex:
+            raise BadInput(f"{STAGEX} is for x86 only")
         return several.run(args)
     limits = Limits().with_options(args.limit)
     engine = default_engine()
     check_output_folder(args.output)
-    resolved = resolve(args.source, args.release, args.arch, Cache(), args.entry)
+    if stagex:
+        resolved = resolve_stagex(args.source, args.fetched, args.arch, args.entry)
+    else:
+        resolved = resolve(args.source, args.release, args.arch, Cache(), args.entry)
     entry = args.entry or default_entry(resolved)
     if not args.quiet:
         for note in (*resolved.tree.notes, *resolved.materials.lines()):
@@ -114,7 +133,8 @@ def run(args: argparse.Namespace) -> int:
     report = rebuilt.report
     to_stderr = STDOUT in (args.json, args.junit)
     quiet_line = report.claim if args.quiet and report.exit_code == 0 else None
-    print_view(lambda **how: to_text(report, **how), args.verbose, to_stderr, quiet_line)
+    verbose = args.verbose or bool(resolved.image)
+    print_view(lambda **how: to_text(report, **how), verbose, to_stderr, quiet_line)
     return report.exit_code
 
 
@@ -184,7 +204,10 @@ def check_output_folder(name: str | None) -> None:
 
 
 def write_products(folder: Path, rebuilt: Rebuilt, resolved: Resolved) -> None:
-    """Lay the products out below `folder` under their tree paths, with upstream's answers file."""
+    """Lay the products out below `folder` under their tree paths, with upstream's answers file.
+
+    What goes into an image is there a second time, under its path in the image.
+    """
     from bootstrap.cli.output import write_file
 
     answers = resolved.step.answers_from
@@ -192,3 +215,5 @@ def write_products(folder: Path, rebuilt: Rebuilt, resolved: Resolved) -> None:
         write_file(folder, answers, resolved.tree.files[answers].data, 0o644)
     for path, (content, mode) in rebuilt.products.items():
         write_file(folder, path, content, mode)
+        if path in resolved.image:
+            write_file(folder, resolved.image[path], content, mode)

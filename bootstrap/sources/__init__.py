@@ -11,6 +11,7 @@ from bootstrap.sources.materials import (
     require_materials,
 )
 from bootstrap.sources.resolving import Resolved, against, resolve
+from bootstrap.sources.stagex import resolve_stagex
 from bootstrap.sources.tree import SourceFile, SourceTree, open_source, tree_digest
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "open_source",
     "require_materials",
     "resolve",
+    "resolve_stagex",
     "tree_digest",
 ]

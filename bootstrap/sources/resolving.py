@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from bootstrap.catalogue import (
     EMBEDDED,
@@ -39,6 +40,8 @@ class Resolved:
     tree: SourceTree
     step: StepFile
     materials: MaterialsReport
+    image: Mapping[str, str] = field(default_factory=dict)
+    """Products that make up a container image: tree path -> path in the image."""
 
 
 def resolve(
