@@ -52,6 +52,8 @@ class CpuDescriptor:
     """Exception number -> Linux signal and what happened."""
     pc_after_exception: int = 0
     """How far Unicorn moves pc on before it reports an exception."""
+    breakpoints: tuple[bytes, ...] = ()
+    """Instructions that Unicorn takes for invalid ones, and that are breakpoints."""
     page_size: int | None = None
     """Page size to set, where Unicorn's is not Linux's."""
 
@@ -192,6 +194,7 @@ RISCV64 = CpuDescriptor(
     ),
     exceptions=exceptions.RISCV,
     pc_after_exception=4,
+    breakpoints=(b"\x73\x00\x10\x00", b"\x02\x90"),  # ebreak, c.ebreak
 )
 
 RISCV32 = replace(RISCV64, mode=UC_MODE_RISCV32)

@@ -31,7 +31,7 @@ from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
 from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_down
 from bootstrap.engine import Cpu, OnTrap, Stop, libunicorn
 from bootstrap.engine.descriptors import DESCRIPTORS, CpuDescriptor
-from bootstrap.engine.exceptions import SIGILL, SIGSEGV
+from bootstrap.engine.exceptions import SIGILL, SIGSEGV, SIGTRAP
 from bootstrap.engine.hot import HotPath
 from bootstrap.engine.refusals import install as install_refusals
 from bootstrap.engine.usermode import enter_user_mode
@@ -310,6 +310,8 @@ class UnicornCpu:
             verb = {UC_MEM_WRITE: "write to", UC_MEM_FETCH: "fetch from"}.get(kind, "read from")
             return Stop(fault=self._describe(SIGSEGV, f"cannot {verb} {addr:#x}", addr))
         if status == UC_ERR_INSN_INVALID:
+            if self.memory.read_upto(self.pc, 4).startswith(self.descriptor.breakpoints):
+                return Stop(fault=self._describe(SIGTRAP, "breakpoint", None))
             return Stop(fault=self._describe(SIGILL, "invalid instruction", None))
         return Stop(fault=self._describe(SIGSEGV, f"CPU exception (Unicorn error {status})", None))
 

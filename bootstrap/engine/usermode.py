@@ -30,6 +30,10 @@ _TSD = 1 << 2
 """CR4: RDTSC and RDTSCP fault in user mode, as after prctl(PR_SET_TSC, PR_TSC_SIGSEGV)."""
 
 _MSR_ELR_X0, _MSR_SPSR_XZR, _ERET = 0xD5184020, 0xD518401F, 0xD69F03E0
+_MRS_X1_SCTLR, _ORR_X1_X1_X2, _MSR_SCTLR_X1 = 0xD5381001, 0xAA020021, 0xD5181001
+_UCI_UCT_DZE = 1 << 26 | 1 << 15 | 1 << 14
+"""SCTLR_EL1: a program may clean its caches, ask how long their lines are, and zero a block, as on
+Linux (arch/arm64/include/asm/sysreg.h, INIT_SCTLR_EL1_MMU_ON)."""
 _FPEN = 3 << 20
 """CPACR_EL1: floating point does not trap."""
 
@@ -79,13 +83,17 @@ def _x86_64(uc: Uc) -> None:
 
 def _aarch64(uc: Uc) -> None:
     """By ERET to EL0 (Arm ARM, D1.10). CNTKCTL_EL1 and PMUSERENR_EL0 are 0: no clock in EL0."""
-    uc.mem_write(_PAGE + _CODE, struct.pack("<3I", _MSR_ELR_X0, _MSR_SPSR_XZR, _ERET))
+    allow = (_MRS_X1_SCTLR, _ORR_X1_X1_X2, _MSR_SCTLR_X1)
+    leave = (_MSR_ELR_X0, _MSR_SPSR_XZR, _ERET)
+    uc.mem_write(_PAGE + _CODE, struct.pack("<6I", *allow, *leave))
+    uc.reg_write(arm64.UC_ARM64_REG_X2, _UCI_UCT_DZE)
     uc.reg_write(arm64.UC_ARM64_REG_CPACR_EL1, _FPEN)
     uc.reg_write(arm64.UC_ARM64_REG_X0, _PAGE + _LANDING)
     uc.emu_start(_PAGE + _CODE, _PAGE + _LANDING)
     if uc.reg_read(arm64.UC_ARM64_REG_PSTATE) & 0xF:
         raise RuntimeError("the CPU did not enter EL0")
-    uc.reg_write(arm64.UC_ARM64_REG_X0, 0)
+    for register in (arm64.UC_ARM64_REG_X0, arm64.UC_ARM64_REG_X1, arm64.UC_ARM64_REG_X2):
+        uc.reg_write(register, 0)
 
 
 def _riscv(uc: Uc) -> None:

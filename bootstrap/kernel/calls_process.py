@@ -177,7 +177,7 @@ def _store_siginfo(proc: Process, word: Word, infop: int, told: tuple[int, ...])
 
 
 def _waitid_chosen(proc: Process, kind: int, wanted: int, options: int) -> int:
-    """The ended child that waitid is to tell of; 0 for none, with WNOHANG. Raises LinuxError."""
+    """The ended child that waitid is to tell of. Raises LinuxError."""
     if options & ~WAITID_OPTIONS or not options & (WEXITED | WUNTRACED | WCONTINUED):
         raise LinuxError(Errno.EINVAL)
     if kind not in (P_ALL, P_PID, P_PGID, P_PIDFD):
@@ -190,13 +190,10 @@ def _waitid_chosen(proc: Process, kind: int, wanted: int, options: int) -> int:
     if kind == P_PGID and wanted:
         raise GuestFailed(f"wait for process group {wanted}: process groups are not supported")
     chosen = wanted if kind == P_PID else next(iter(proc.zombies), 0)
-    if chosen not in proc.zombies or (options & WCLONE and not options & WALL):
+    # An ended child is waited for by WEXITED only: it neither stops nor continues any more.
+    wanted_so = options & WEXITED and (options & WALL or not options & WCLONE)
+    if chosen not in proc.zombies or not wanted_so:
         raise LinuxError(Errno.ECHILD)
-    if not options & WEXITED:
-        # The child will never stop or continue: Linux would wait for ever.
-        if options & WNOHANG:
-            return 0
-        raise GuestFailed("waitid without WEXITED for a child that has ended waits for ever")
     return chosen
 
 

@@ -1,7 +1,8 @@
-"""Runs the guest programs of this folder: on the host's kernel, and emulated.
+"""Runs the guest programs of this folder: on the host's kernel, under qemu-user, and emulated.
 
-`python -m tests.kernel.differential` runs them all natively and records what came of it in
-guests/recorded.json, for hosts that cannot run them: do that after changing a guest program.
+`python -m tests.kernel.differential` runs them all, natively on x86 and under qemu-user for the
+other ABIs, and records what came of it in guests/recorded.json, for hosts that cannot run them: do
+that after changing a guest program.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bootstrap.abi import i386, x86_64
+from bootstrap.abi.arch import ABIS, Abi
+from bootstrap.abi.numbers import NUMBERS
 from bootstrap.engine import Engine
 from bootstrap.kernel.events import Observer
 from bootstrap.kernel.machine import Machine
@@ -38,7 +40,8 @@ from bootstrap.vfs import (
 
 GUESTS = Path(__file__).parent / "guests"
 RECORDED = GUESTS / "recorded.json"
-NUMBERS = {"i386": i386.NUMBERS, "x86_64": x86_64.NUMBERS}
+NATIVE = ("i386", "x86_64")
+BY_QEMU = ("aarch64", "riscv64", "riscv32")
 PROGRAMS = (
     "io",
     "files",
@@ -52,6 +55,8 @@ PROGRAMS = (
     "random",
     "pages",
 )
+NOT_BY_QEMU = ("pages",)
+"""Of no use there: qemu-user's mappings are not Linux's (tests/kernel/by_qemu.py)."""
 ARGV = ("/guest", "one", "two")
 ENVIRONMENT = {"A": "1"}
 STDIN = b"standard input text\n"
@@ -59,14 +64,23 @@ STDIN = b"standard input text\n"
 # fmt: off
 _FLAGS = (
     "-nostdlib", "-static", "-no-pie", "-fno-pic", "-ffreestanding", "-std=gnu11", "-O1",
-    "-fno-stack-protector", "-fno-tree-loop-distribute-patterns", "-fcf-protection=none",
+    "-fno-stack-protector", "-fno-tree-loop-distribute-patterns",
     "-fno-asynchronous-unwind-tables", "-Wl,--build-id=none", "-Wall", "-Werror",
     "-Wno-unused-function", "-Wno-int-to-pointer-cast", "-Wno-pointer-to-int-cast",
 )
 # fmt: on
+_NO_GP = "-Wl,--no-relax"
+"""Nothing sets up the global pointer of RISC-V."""
 _NO_STACK_HEADER = "-no-stack-header"
 PT_GNU_STACK = 0x6474E551
-_WORD_FLAG = {"i386": "-m32", "x86_64": "-m64"}
+_COMPILERS = {
+    "i386": ("gcc", "-m32", "-fcf-protection=none"),
+    "x86_64": ("gcc", "-m64", "-fcf-protection=none"),
+    "aarch64": ("aarch64-linux-gnu-gcc", "-mno-outline-atomics"),
+    "riscv64": ("riscv64-linux-gnu-gcc", "-march=rv64imac_zicsr_zifencei", "-mabi=lp64", _NO_GP),
+    "riscv32": ("riscv64-linux-gnu-gcc", "-march=rv32imac_zicsr_zifencei", "-mabi=ilp32", _NO_GP),
+}
+"""Compiler and its flags for each ABI; Debian's packages are called after the compilers."""
 
 
 class Outcome(NamedTuple):
@@ -80,12 +94,13 @@ class Outcome(NamedTuple):
     """Path -> mode in octal, and for a file its size and hash, for a link its target."""
 
 
-def compiler_reason() -> str | None:
+def compiler_reason(abi: str) -> str | None:
     """Why no guest program can be built here; None where one can."""
-    if platform.machine() != "x86_64" or sys.platform != "linux":
+    compiler = _COMPILERS[abi][0]
+    if abi in NATIVE and (platform.machine() != "x86_64" or sys.platform != "linux"):
         return f"no compiler for Linux on x86 is looked for on {sys.platform} {platform.machine()}"
-    if shutil.which("gcc") is None:
-        return "no gcc on this host"
+    if shutil.which(compiler) is None:
+        return f"no {compiler} on this host"
     return None
 
 
@@ -103,57 +118,90 @@ def build(program: str, abi: str, folder: Path) -> bytes:
     (folder / "numbers.h").write_text(numbers)
     output = folder / program
     source = GUESTS / f"{program}.c"
-    command = ["gcc", _WORD_FLAG[abi], *_FLAGS, f"-I{folder}", "-o", str(output), str(source)]
+    command = [*_COMPILERS[abi], *_FLAGS, f"-I{folder}", "-o", str(output), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}:\n{done.stderr}")
     return output.read_bytes()
 
 
-def native_reason(elf: bytes) -> str | None:
+def real_reason(elf: bytes, abi: str) -> str | None:
     """Why this host cannot run a guest program as the tests do; None where it can."""
     if os.geteuid() != 0:
         return "the guests run as root in a root directory of their own, and this user is not root"
+    if abi in BY_QEMU and shutil.which(_QEMU[abi]) is None:
+        return f"no {_QEMU[abi]} on this host (Debian: apt-get install qemu-user-static)"
     try:
-        _run_native_in(elf, 10)
+        outcome = _run_in(elf, abi, 20)
     except (OSError, subprocess.SubprocessError) as error:
         return f"this host does not run it: {error}"
+    if not outcome.stdout[0]:
+        return "no binfmt_misc of its own in a user namespace (Linux 6.7 has it)"
     return None
 
 
-def run_native(elf: bytes) -> Outcome:
-    """Run a guest program on the host's kernel, in a root directory of its own."""
-    return _run_native_in(elf, 60)
+def run_real(elf: bytes, abi: str) -> Outcome:
+    """Run a guest program in a root directory of its own: on the host's kernel or by qemu-user."""
+    return _run_in(elf, abi, 300)
 
 
-def _run_native_in(elf: bytes, timeout: float) -> Outcome:
+def _run_in(elf: bytes, abi: str, timeout: float) -> Outcome:
     # tmpfs is the same everywhere; what lies under /tmp may be any file system.
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=place) as root:
+    with tempfile.TemporaryDirectory(dir=place) as root, tempfile.TemporaryDirectory() as mount:
         os.chmod(root, 0o755)
         guest = Path(root, "guest")
         guest.write_bytes(elf)
         guest.chmod(0o755)
 
-        def enter() -> None:
-            os.chroot(root)
-            os.chdir("/")
+        def limits() -> None:
             os.umask(0o022)
             resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_STACK, (8 << 20, 8 << 20))
 
+        def enter() -> None:
+            os.chroot(root)
+            os.chdir("/")
+            limits()
+
+        native = abi in NATIVE
         done = subprocess.run(
-            ARGV,
+            ARGV if native else _under_qemu(abi, mount, root),
             input=STDIN,
             stdout=subprocess.PIPE,
-            preexec_fn=enter,
-            env=ENVIRONMENT,
+            # qemu tells there of signals, which the outcome has anyway.
+            stderr=None if native else subprocess.DEVNULL,
+            preexec_fn=enter if native else limits,
+            env=ENVIRONMENT if native else None,
             timeout=timeout,
             check=False,
         )
         status = done.returncode if done.returncode >= 0 else 128 - done.returncode
         return Outcome(status, _lines(done.stdout), _native_tree(Path(root)))
+
+
+_QEMU = {abi: f"qemu-{abi}-static" for abi in BY_QEMU}
+_ENTER = """\
+mount -t binfmt_misc binfmt_misc "$1" && printf %s "$2" >"$1/register" || exit 125
+chroot=$(command -v chroot)
+exec env -i A=1 "$chroot" "$3" /guest one two
+"""
+
+
+def _under_qemu(abi: str, mount: str, root: str) -> list[str]:
+    """The command: programs that the guest executes come to qemu by a private binfmt_misc."""
+    machine = _abi(abi).elf_machine.to_bytes(2, "little")
+    magic = b"\x7fELF" + bytes([_abi(abi).elf_class, 1, 1]) + bytes(9) + b"\2\0" + machine
+    mask = b"\xff" * 7 + bytes(9) + b"\xff" * 4
+    texts = ("".join(f"\\x{byte:02x}" for byte in data) for data in (magic, mask))
+    line = f":guest:M:0:{':'.join(texts)}:{shutil.which(_QEMU[abi])}:FP"
+    unshare = ["unshare", "--user", "--map-root-user", "--mount", "--"]
+    return [*unshare, "/bin/sh", "-c", _ENTER, "sh", mount, line, root]
+
+
+def _abi(name: str) -> Abi:
+    return next(abi for abi in ABIS if abi.name == name)
 
 
 def _lines(stdout: bytes) -> list[str]:
@@ -220,7 +268,7 @@ def _describe(inode: Inode) -> str:
 
 
 def recorded() -> dict[str, dict[str, Outcome]]:
-    """Program -> ABI -> what came of it on the host where it was recorded."""
+    """Program -> ABI -> what came of it, natively or by qemu-user, where it was recorded."""
     raw: dict[str, Any] = json.loads(RECORDED.read_text())
     return {
         program: {abi: Outcome(**outcome) for abi, outcome in by_abi.items()}
@@ -233,9 +281,16 @@ def _record() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for program in PROGRAMS:
             outcomes[program] = {
-                abi: run_native(build(program, abi, Path(folder, abi)))._asdict() for abi in NUMBERS
+                abi: run_real(build(program, abi, Path(folder, abi)), abi)._asdict()
+                for abi in (*NATIVE, *BY_QEMU)
+                if abi in NATIVE or program not in NOT_BY_QEMU
             }
-    record = {"kernel": f"{platform.system()} {platform.release()}", "outcomes": outcomes}
+    qemu = subprocess.run([_QEMU[BY_QEMU[0]], "--version"], capture_output=True, text=True)
+    record = {
+        "kernel": f"{platform.system()} {platform.release()}",
+        "qemu": qemu.stdout.splitlines()[0],
+        "outcomes": outcomes,
+    }
     RECORDED.write_text(json.dumps(record, indent=0, sort_keys=True) + "\n")
 
 

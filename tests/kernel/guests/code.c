@@ -11,7 +11,9 @@ typedef int function(void);
 
 struct vec { void *base; word len; };
 
+#if defined(__x86_64__) || defined(__i386__)
 /* mov $n, %eax; ret */
+#define SIZE 6
 static void emit(volatile u8 *at, int n)
 {
 	at[0] = 0xb8;
@@ -20,17 +22,40 @@ static void emit(volatile u8 *at, int n)
 	at[3] = at[4] = 0;
 	at[5] = 0xc3;
 }
+#define STRADDLE 3
+#else
+#define SIZE 8
+static void emit(volatile u8 *at, int n)
+{
+#ifdef __aarch64__
+	/* mov w0, #n; ret */
+	u32 code[] = {0x52800000 | n << 5, 0xd65f03c0};
+#else
+	/* li a0, n; ret */
+	u32 code[] = {0x00000513 | n << 20, 0x00008067};
+#endif
+	for (int i = 0; i < SIZE; i++) at[i] = ((u8 *)code)[i];
+}
+#define STRADDLE 4
+#endif
 
 static int run(void *code)
 {
+#ifdef __aarch64__
+	for (u8 *at = code; at < (u8 *)code + SIZE; at += 4)
+		__asm__ volatile("dc cvau, %0\n\tdsb ish\n\tic ivau, %0" :: "r"(at) : "memory");
+	__asm__ volatile("dsb ish\n\tisb" ::: "memory");
+#elif defined(__riscv)
+	__asm__ volatile("fence.i" ::: "memory");
+#endif
 	__asm__ volatile("" ::: "memory");
 	return ((function *)code)();
 }
 
 static void modified(void)
 {
-	u8 *page = (u8 *)MAP(2 * PAGE, 7), other[8];
-	struct vec v = {page, 6};
+	u8 *page = (u8 *)MAP(2 * PAGE, 7), *other_page, other[SIZE];
+	struct vec v = {page, SIZE};
 	long pid;
 	int i, sum = 0, status, fd;
 	emit(page, 1);
@@ -42,23 +67,29 @@ static void modified(void)
 		sum += run(page);
 	}
 	said("three hundred times", sum);
-	emit(page + PAGE - 3, 77);
-	said("over two pages", run(page + PAGE - 3));
+	emit(page + PAGE - STRADDLE, 77);
+	said("over two pages", run(page + PAGE - STRADDLE));
+#if defined(__x86_64__) || defined(__i386__)
 	page[PAGE - 2] = 78;
-	said("its first page", run(page + PAGE - 3));
+#elif defined(__aarch64__)
+	*(u32 *)(page + PAGE - 4) = 0x52800000 | 78 << 5;
+#else
+	*(u32 *)(page + PAGE - 4) = 0x00000513 | 78 << 20;
+#endif
+	said("its first page", run(page + PAGE - STRADDLE));
 	fd = CALL(open, "code", O_CREAT | O_RDWR, 0644);
 	emit(other, 33);
-	CALL(write, fd, other, 6);
+	CALL(write, fd, other, SIZE);
 	emit(other, 44);
-	CALL(write, fd, other, 6);
+	CALL(write, fd, other, SIZE);
 	emit(other, 55);
-	CALL(write, fd, other, 6);
+	CALL(write, fd, other, SIZE);
 	CALL(lseek, fd, 0, 0);
-	RUN(read, fd, page, 6);
+	RUN(read, fd, page, SIZE);
 	said("read from a file", run(page));
 	RUN(readv, fd, &v, 1);
 	said("by readv", run(page));
-	for (i = 0; i < 6; i++) CALL(read, fd, page + i, 1);
+	for (i = 0; i < SIZE; i++) CALL(read, fd, page + i, 1);
 	said("byte by byte", run(page));
 	pid = CALL(fork);
 	if (!pid) {
@@ -74,13 +105,18 @@ static void modified(void)
 	RUN(mprotect, page, 2 * PAGE, 5);
 	said("made executable again", run(page));
 	CALL(lseek, fd, 0, 0);
-	RUN(read, fd, page, 6);
+	RUN(read, fd, page, SIZE);
 	RUN(mprotect, page, 2 * PAGE, 3);
-	RUN(read, fd, page, 6);
+	RUN(read, fd, page, SIZE);
 	RUN(mprotect, page, 2 * PAGE, 7);
 	said("read while not executable", run(page));
 	RUN(munmap, page, 2 * PAGE);
-	said("another at its place", MAP(2 * PAGE, 7) == (long)page);
+	other_page = (u8 *)MAP(2 * PAGE, 7);
+#if defined(__x86_64__) || defined(__i386__)
+	/* Not so under qemu-user. */
+	said("another at its place", other_page == page);
+#endif
+	page = other_page;
 	emit(page, 99);
 	said("new code", run(page));
 }
@@ -93,11 +129,11 @@ static void modified(void)
 	said(what, status); \
 	} while (0)
 
-static u8 data[16];
+static u8 data[16] __attribute__((aligned(8)));
 
 static void rights(void)
 {
-	u8 stack[16], *p = (u8 *)MAP(PAGE, 3);
+	u8 stack[16] __attribute__((aligned(8))), *p = (u8 *)MAP(PAGE, 3);
 	emit(data, 1);
 	emit(stack, 1);
 	emit(p, 1);
@@ -140,6 +176,48 @@ static void registers(void)
 		: "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
 		  "cc", "memory");
 	said("getgid by its low 32 bits", result);
+#elif defined(__aarch64__)
+	/* The call keeps all registers but x0, and the flags. */
+	long wrong = 0, result;
+	__asm__ volatile(
+		"mov x1, #1\n\tmov x2, #2\n\tmov x3, #3\n\tmov x4, #4\n\tmov x5, #5\n\tmov x6, #6\n\t"
+		"mov x7, #7\n\tmov x9, #9\n\tmov x10, #10\n\tmov x11, #11\n\tmov x12, #12\n\t"
+		"mov x13, #13\n\tmov x14, #14\n\tmov x15, #15\n\tmov x16, #16\n\tmov x17, #17\n\t"
+		"mov x18, #18\n\tmov x30, #30\n\tmov x8, #176\n\tcmp x30, #30\n\tsvc #0\n\t"
+		"cset x19, ne\n\tsub x1, x1, #1\n\tsub x2, x2, #2\n\tsub x3, x3, #3\n\tsub x4, x4, #4\n\t"
+		"sub x5, x5, #5\n\tsub x6, x6, #6\n\tsub x7, x7, #7\n\tsub x8, x8, #176\n\t"
+		"sub x9, x9, #9\n\tsub x10, x10, #10\n\tsub x11, x11, #11\n\tsub x12, x12, #12\n\t"
+		"sub x13, x13, #13\n\tsub x14, x14, #14\n\tsub x15, x15, #15\n\tsub x16, x16, #16\n\t"
+		"sub x17, x17, #17\n\tsub x18, x18, #18\n\tsub x30, x30, #30\n\t"
+		"orr x19, x19, x1\n\torr x19, x19, x2\n\torr x19, x19, x3\n\torr x19, x19, x4\n\t"
+		"orr x19, x19, x5\n\torr x19, x19, x6\n\torr x19, x19, x7\n\torr x19, x19, x8\n\t"
+		"orr x19, x19, x9\n\torr x19, x19, x10\n\torr x19, x19, x11\n\torr x19, x19, x12\n\t"
+		"orr x19, x19, x13\n\torr x19, x19, x14\n\torr x19, x19, x15\n\torr x19, x19, x16\n\t"
+		"orr x19, x19, x17\n\torr x19, x19, x18\n\torr x19, x19, x30\n\t"
+		"mov %1, x19\n\tmov %0, x0"
+		: "=&r"(result), "=&r"(wrong) :
+		: "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
+		  "x14", "x15", "x16", "x17", "x18", "x19", "x30", "cc", "memory");
+	said("getgid", result);
+#elif defined(__riscv)
+	/* The call keeps all registers but a0. */
+	long wrong = 0, result;
+	__asm__ volatile(
+		"li ra, 1\n\tli t0, 5\n\tli t1, 6\n\tli t2, 7\n\tli a1, 11\n\tli a2, 12\n\tli a3, 13\n\t"
+		"li a4, 14\n\tli a5, 15\n\tli a6, 16\n\tli t3, 28\n\tli t4, 29\n\tli t5, 30\n\tli t6, 31\n\t"
+		"li a7, 176\n\tecall\n\t"
+		"addi ra, ra, -1\n\taddi t0, t0, -5\n\taddi t1, t1, -6\n\taddi t2, t2, -7\n\t"
+		"addi a1, a1, -11\n\taddi a2, a2, -12\n\taddi a3, a3, -13\n\taddi a4, a4, -14\n\t"
+		"addi a5, a5, -15\n\taddi a6, a6, -16\n\taddi a7, a7, -176\n\taddi t3, t3, -28\n\t"
+		"addi t4, t4, -29\n\taddi t5, t5, -30\n\taddi t6, t6, -31\n\t"
+		"or ra, ra, t0\n\tor ra, ra, t1\n\tor ra, ra, t2\n\tor ra, ra, a1\n\tor ra, ra, a2\n\t"
+		"or ra, ra, a3\n\tor ra, ra, a4\n\tor ra, ra, a5\n\tor ra, ra, a6\n\tor ra, ra, a7\n\t"
+		"or ra, ra, t3\n\tor ra, ra, t4\n\tor ra, ra, t5\n\tor ra, ra, t6\n\t"
+		"mv %1, ra\n\tmv %0, a0"
+		: "=&r"(result), "=&r"(wrong) :
+		: "ra", "t0", "t1", "t2", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "t3", "t4", "t5",
+		  "t6", "memory");
+	said("getgid", result);
 #else
 	/* The call keeps all registers but eax. */
 	long wrong = 0, result;

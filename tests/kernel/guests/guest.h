@@ -23,9 +23,15 @@ typedef unsigned long word;
 #define O_TRUNC 01000
 #define O_APPEND 02000
 #define O_NONBLOCK 04000
+#ifdef __aarch64__
+#define O_LARGEFILE 0400000
+#define O_DIRECTORY 040000
+#define O_NOFOLLOW 0100000
+#else
 #define O_LARGEFILE 0100000
 #define O_DIRECTORY 0200000
 #define O_NOFOLLOW 0400000
+#endif
 #define O_CLOEXEC 02000000
 #define AT_FDCWD (-100)
 #define AT_SYMLINK_NOFOLLOW 0x100
@@ -46,6 +52,36 @@ static long sc(long n, long a, long b, long c, long d, long e, long f)
 	return ret;
 }
 __asm__(".globl _start\n_start:\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall begin\n");
+#elif defined(__aarch64__)
+static long kernel(long n, long a, long b, long c, long d, long e, long f)
+{
+	register long x8 __asm__("x8") = n;
+	register long x0 __asm__("x0") = a;
+	register long x1 __asm__("x1") = b;
+	register long x2 __asm__("x2") = c;
+	register long x3 __asm__("x3") = d;
+	register long x4 __asm__("x4") = e;
+	register long x5 __asm__("x5") = f;
+	__asm__ volatile("svc #0" : "+r"(x0)
+		: "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+	return x0;
+}
+__asm__(".globl _start\n_start:\n\tmov x0, sp\n\tbl begin\n");
+#elif defined(__riscv)
+static long kernel(long n, long a, long b, long c, long d, long e, long f)
+{
+	register long a7 __asm__("a7") = n;
+	register long a0 __asm__("a0") = a;
+	register long a1 __asm__("a1") = b;
+	register long a2 __asm__("a2") = c;
+	register long a3 __asm__("a3") = d;
+	register long a4 __asm__("a4") = e;
+	register long a5 __asm__("a5") = f;
+	__asm__ volatile("ecall" : "+r"(a0)
+		: "r"(a7), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5) : "memory");
+	return a0;
+}
+__asm__(".globl _start\n_start:\n\tmv a0, sp\n\tandi sp, sp, -16\n\tcall begin\n");
 #else
 static long sc(long n, long a, long b, long c, long d, long e, long f)
 {
@@ -59,6 +95,10 @@ static long sc(long n, long a, long b, long c, long d, long e, long f)
 }
 __asm__(".globl _start\n_start:\n\tmov %esp, %eax\n\tand $-16, %esp\n\tsub $12, %esp\n\t"
 	"push %eax\n\tcall begin\n");
+#endif
+
+#if defined(__aarch64__) || defined(__riscv)
+#include "generic.h"
 #endif
 
 #define CALL6(n, a, b, c, d, e, f, ...) \

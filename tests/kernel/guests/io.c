@@ -3,7 +3,7 @@
 
 struct vec { void *base; word len; };
 
-#ifdef __i386__
+#if __SIZEOF_POINTER__ == 4
 #define OFFSET(nr, fd, buf, n, at) sc(nr, fd, (long)(buf), n, at, (at) < 0 ? -1 : 0, 0)
 #else
 #define OFFSET(nr, fd, buf, n, at) sc(nr, fd, (long)(buf), n, at, 0, 0)
@@ -41,7 +41,9 @@ static void reads(char *end)
 	RUN(read, fd, low, 0x8000000000000000);
 	RUN(read, fd, 16, 0x7fffffffe000);
 	RUN(read, fd, BAD, 0x7fffffffffff);
-#else
+#elif __SIZEOF_POINTER__ == 8
+	RUN(read, fd, low, 0x8000000000000000);
+#elif defined(__i386__)
 	RUN(read, fd, low, 0x80000000);
 	RUN(lseek, fd, 0, 0);
 	RUN(read, fd, low, 0xffffffff);

@@ -9,8 +9,10 @@
 #define FIXED 0x10
 #define NOREPLACE 0x100000
 
-#ifdef NR_mmap2
+#ifdef __i386__
 static word old_arguments[6];
+#endif
+#ifdef NR_mmap2
 static long map(long at, word n, int prot, int flags, int fd, long offset)
 {
 	return CALL(mmap2, at, n, prot, flags, fd, offset / PAGE);
@@ -100,7 +102,7 @@ static void mappings(int fd)
 	said("a directory", map(0, PAGE, READ, PRIVATE, dir, 0));
 	said("not readable", map(0, PAGE, READ, PRIVATE, only, 0));
 	said("not writable", map(0, PAGE, READ | WRITE, 1, dir, 0));
-#ifdef NR_mmap2
+#ifdef __i386__
 	old_arguments[1] = PAGE;
 	old_arguments[2] = READ | WRITE;
 	old_arguments[3] = ANON;
@@ -109,7 +111,7 @@ static void mappings(int fd)
 	old_arguments[5] = 1;
 	RUN(mmap, old_arguments);
 	RUN(mmap, BAD);
-#else
+#elif defined(NR_mmap)
 	RUN(mmap, 0, PAGE, READ, ANON, -1, 1);
 #endif
 	p = map(0, 4 * PAGE, READ | WRITE, ANON, -1, 0);
@@ -135,7 +137,10 @@ static void mappings(int fd)
 	RUN(munmap, p + 1, PAGE);
 	RUN(munmap, p, 0);
 	RUN(munmap, p, -PAGE);
+#if defined(__x86_64__) || defined(__i386__)
+	/* qemu-user ends here, and tells of a bug in itself. */
 	RUN(munmap, -PAGE, PAGE);
+#endif
 	RUN(munmap, p, 1);
 	RUN(munmap, p, 3 * PAGE);
 	probe("all gone", p + PAGE, fd);

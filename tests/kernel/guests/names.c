@@ -55,6 +55,13 @@ static void directories(void)
 	RUN(mknod, BAD, 0100640, 0);
 	RUN(mknod, "", 0100640, 0);
 	RUN(mknod, "f/x", 0100640, 0);
+	d = CALL(open, "a", 0, 0);
+	RUN(mknodat, d, "node", 0100604, 0);
+	RUN(mknodat, d, "node", 0100604, 0);
+	RUN(mknodat, 99, "node", 0100604, 0);
+	RUN(mknodat, f, "node", 0100604, 0);
+	CALL(close, d);
+	d = CALL(open, "a", 0, 0);
 	cwd("start");
 	RUN(chdir, "a/b");
 	cwd("in a/b");
@@ -278,6 +285,12 @@ static void renames(void)
 	RUN(renameat, 99, "x", d, "x");
 	RUN(renameat, d, "moved2", 99, "x");
 	RUN(renameat, 99, "/two", 99, "/three");
+	RUN(renameat2, AT_FDCWD, "three", d, "four", 0);
+	RUN(renameat2, d, "four", AT_FDCWD, "three", 0);
+	RUN(renameat2, d, "four", AT_FDCWD, "three", 0);
+	RUN(renameat2, 99, BAD, 99, BAD, 8);
+	RUN(renameat2, 99, BAD, 99, BAD, 3);
+	RUN(renameat2, 99, BAD, 99, BAD, 6);
 	CALL(close, d);
 	RUN(chdir, "rx/in");
 	RUN(rename, "/rx", "/ry");

@@ -105,8 +105,13 @@ static int guest(int argc, char **argv, char **envp)
 			probe(at, page);
 			if (CALL(pread64, scratch, at, 1, 4, 0) == 1) {
 				/* It is writable: leave something that a child can run. */
-				volatile u8 *p = (u8 *)at;
-				p[0] = 0xc3;
+#if defined(__x86_64__) || defined(__i386__)
+				*(volatile u8 *)at = 0xc3;
+#elif defined(__aarch64__)
+				*(volatile u32 *)at = 0xd65f03c0;
+#else
+				*(volatile u32 *)at = 0x00008067;
+#endif
 			}
 		}
 	}

@@ -114,6 +114,7 @@ static void forks(void)
 	pid = CALL(clone, 17, 0, 0, 0, 0);
 	if (!pid) CALL(exit, 10);
 	ended("clone", pid, wait_(-1));
+#ifdef NR_vfork
 	/* The child shares the stack where vfork is real: it must not return to C. */
 #ifdef __x86_64__
 	__asm__ volatile("syscall\n\ttest %%eax, %%eax\n\tjnz 1f\n\tmov %2, %%eax\n\tmov $11, %%edi\n\t"
@@ -124,6 +125,7 @@ static void forks(void)
 		"int $0x80\n1:" : "=a"(pid) : "a"(NR_vfork), "i"(NR_exit) : "ebx", "memory");
 #endif
 	ended("vfork", pid, wait_(-1));
+#endif
 	{
 		long first = CALL(fork), second;
 		if (!first) {
@@ -136,6 +138,60 @@ static void forks(void)
 		ended("a chain", first, wait_(-1));
 	}
 	CALL(close, fd);
+}
+
+/* siginfo_t: where si_pid, si_uid and si_status are follows from the size of a pointer. */
+#define INFO_PID (sizeof(word) == 8 ? 4 : 3)
+
+static void told(long pid, long result, int *info)
+{
+	int at = INFO_PID;
+	said("waitid", result);
+	said("si_signo", info[0]);
+	said("si_errno", info[1]);
+	said("si_code", info[2]);
+	said("si_pid", info[at] == pid);
+	said("si_uid", info[at + 1]);
+	said("si_status", info[at + 2]);
+	said("untouched", info[at + 3] == 0x55555555 && (at == 3 || info[3] == 0x55555555));
+}
+
+static void waitids(void)
+{
+	int info[40];
+	long pid = CALL(fork);
+	if (!pid) CALL(exit, 0x1234);
+	RUN(waitid, 1, -1, info, 4, 0);
+	RUN(waitid, 1, 0, info, 4, 0);
+	RUN(waitid, 2, -1, info, 4, 0);
+	RUN(waitid, 9, pid, info, 4, 0);
+	RUN(waitid, 0, 0, info, 0, 0);
+	RUN(waitid, 0, 0, info, 0x10, 0);
+	RUN(waitid, 1, 54321, info, 4, 0);
+	RUN(waitid, 3, -1, info, 4, 0);
+	RUN(waitid, 3, 99, info, 4, 0);
+	RUN(waitid, 3, 0, info, 4, 0);
+	RUN(waitid, 0, 0, info, 0x80000004, 0);
+	fill((char *)info, 0x55, sizeof info);
+	told(pid, CALL(waitid, 1, pid, info, 0x01000004, 0), info);
+	RUN(waitid, 0, 0, info, 3, 0);
+	RUN(waitid, 0, 0, info, 9, 0);
+	fill((char *)info, 0x55, sizeof info);
+	told(pid, CALL(waitid, 1, pid, info, 4, 0), info);
+	RUN(waitid, 1, pid, info, 4, 0);
+	RUN(waitid, 0, 0, 0, 4, 0);
+	RUN(waitid, 2, 0, 0, 4, 0);
+	pid = CALL(fork);
+	if (!pid) *(volatile char *)BAD;
+	fill((char *)info, 0x55, sizeof info);
+	told(pid, CALL(waitid, 0, 0, info, 4 | 0x40000000, 0), info);
+	pid = CALL(fork);
+	if (!pid) CALL(exit, 3);
+	said("nowhere to tell it", CALL(waitid, 2, 0, 0, 4, 0));
+	pid = CALL(fork);
+	if (!pid) CALL(exit, 3);
+	said("nowhere good", CALL(waitid, 0, 0, BAD, 4, 0));
+	RUN(waitid, 0, 0, 0, 4, 0);
 }
 
 static char *arguments[] = {"me", "exec", "an argument", "", NULL};
@@ -191,6 +247,12 @@ static void execs(void)
 	CALL(close, shut_);
 }
 
+static word auxiliary(word *aux, word key)
+{
+	for (; *aux; aux += 2) if (*aux == key) return aux[1];
+	return -1;
+}
+
 static int executed(int argc, char **argv, char **envp)
 {
 	char b[4];
@@ -198,20 +260,24 @@ static int executed(int argc, char **argv, char **envp)
 	int i;
 	said("argc", argc);
 	for (i = 0; argv[i]; i++) show("argv", argv[i], length(argv[i]));
-	for (i = 0; envp[i]; i++) show("envp", envp[i], length(envp[i]));
+	/* qemu-user turns the order of the environment round. */
+	i = envp[0] && envp[1] && *envp[0] > *envp[1];
+	if (envp[0]) show("envp", envp[i], length(envp[i]));
+	if (envp[0] && envp[1]) show("envp", envp[!i], length(envp[!i]));
+	for (i = 0; envp[i]; i++) ;
+	said("envc", i);
 	said("kept", CALL(lseek, 3, 0, 1));
 	said("closed", CALL(lseek, 4, 0, 1));
 	said("cwd", CALL(access, "text", 0));
 	/* The auxiliary vector: only what does not depend on the host. */
-	for (aux = (word *)(envp + i + 1); *aux; aux += 2) {
-		if (*aux == 6) said("page size", aux[1]);
-		if (*aux == 4) said("program header size", aux[1]);
-		if (*aux >= 11 && *aux <= 14) said("an id", aux[1]);
-		if (*aux == 23) said("secure", aux[1]);
-		if (*aux == 25) said("random", aux[1] != 0);
-		if (*aux == 31) show("executed", (char *)aux[1], length((char *)aux[1]));
-		if (*aux == 9) said("entry", aux[1] > 0);
-	}
+	aux = (word *)(envp + i + 1);
+	said("program header size", auxiliary(aux, 4));
+	said("page size", auxiliary(aux, 6));
+	said("entry", auxiliary(aux, 9) > 0);
+	for (i = 11; i <= 14; i++) said("an id", auxiliary(aux, i));
+	said("secure", auxiliary(aux, 23));
+	said("random", auxiliary(aux, 25) != 0);
+	show("executed", (char *)auxiliary(aux, 31), length((char *)auxiliary(aux, 31)));
 	said("stack is aligned", ((word)(argv - 1) & 15) == 0);
 	CALL(read, 3, b, 1);
 	return 40 + argc;
@@ -223,6 +289,7 @@ static int guest(int argc, char **argv, char **envp)
 	said("argc", argc);
 	identity();
 	forks();
+	waitids();
 	execs();
 	return 0x1ff;
 }

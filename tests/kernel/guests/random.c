@@ -42,11 +42,23 @@ static void line(const char *op, const char *one, const char *two, long n, long 
 	said("", result);
 }
 
-static char raw[160];
+static char raw[256];
 
 #ifdef __x86_64__
 #define MODE_AT 24
 #define SIZE_AT 48
+#define LINKS_AT 16
+#define LSTAT(path) CALL(lstat, path, raw)
+#define FSTAT(fd) CALL(fstat, fd, raw)
+#elif defined(__aarch64__) || __riscv_xlen == 64
+#define MODE_AT 16
+#define SIZE_AT 48
+#define LINKS_AT 20
+#define LSTAT(path) CALL(lstat, path, raw)
+#define FSTAT(fd) CALL(fstat, fd, raw)
+#elif defined(__riscv)
+#define MODE_AT 28
+#define SIZE_AT 40
 #define LINKS_AT 16
 #define LSTAT(path) CALL(lstat, path, raw)
 #define FSTAT(fd) CALL(fstat, fd, raw)
@@ -60,7 +72,7 @@ static char raw[160];
 
 static void told(long r)
 {
-	u32 mode = *(u32 *)(raw + MODE_AT);
+	u32 mode = *(u16 *)(raw + MODE_AT);
 	if (r) return;
 	said("mode", mode);
 	if ((mode & 0170000) == 0040000) return;
@@ -102,7 +114,7 @@ static void step(void)
 		i = (int)any(120) - 20;
 		r = CALL(lseek, fd, i, flags);
 		/* What is in a directory, and where holes are, is the file system's own. */
-		if (FSTAT(fd) || (*(u32 *)(raw + MODE_AT) & 0170000) != 0100000) break;
+		if (FSTAT(fd) || (*(u16 *)(raw + MODE_AT) & 0170000) != 0100000) break;
 		if (flags < 3) line("lseek", "", "", i, r);
 		else CALL(lseek, fd, 0, 0);
 		break;
