@@ -125,7 +125,8 @@ class Program:
 
     def words(self, *values: int) -> int:
         """An array of words, for argv and envp."""
-        return self.data(b"".join(value.to_bytes(self.word, "little") for value in values))
+        mask = (1 << (8 * self.word)) - 1
+        return self.data(b"".join((v & mask).to_bytes(self.word, "little") for v in values))
 
     # Code.
 
