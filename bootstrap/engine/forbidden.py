@@ -6,8 +6,9 @@ mcounteren says (qemu/target/riscv/csr.c, ctr). Linux refuses them to programs s
 made and before it runs.
 """
 
-_CSRS = frozenset({0xC00, 0xC02, 0xC80, 0xC82})
-"""cycle, instret, cycleh, instreth (The RISC-V Instruction Set Manual, volume I, Zicntr)."""
+_CSRS = frozenset({0xC00, *range(0xC02, 0xC20), 0xC80, *range(0xC82, 0xCA0)})
+"""cycle, instret, hpmcounter3 to 31, and their high halves (The RISC-V Instruction Set Manual,
+volume I, Zicntr and Zihpm)."""
 _SYSTEM = 0x73
 
 
