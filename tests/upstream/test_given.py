@@ -32,7 +32,8 @@ def verify(*args: str | Path, **more: object) -> Done:
 
 def test_missing_changed_and_extra_files_are_named(tree: SourceTree, tmp_path: Path) -> None:
     folder = unpack(tree, tmp_path / "tree")
-    (folder / "x86" / "hex1_x86.hex0").open("ab").write(b"# one more comment\n")
+    source = folder / "x86" / "hex1_x86.hex0"
+    source.write_bytes(source.read_bytes() + b"# one more comment\n")
     (folder / "x86" / "extra.c").write_text("int x;\n")
     (folder / "x86" / "bin").mkdir(exist_ok=True)
     (folder / "x86" / "bin" / "M1").write_text("left by an earlier run")
