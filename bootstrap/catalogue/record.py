@@ -1,7 +1,8 @@
 """Write a step file from a real tree and recorded facts; a tool for those who keep steps/.
 
     python -m bootstrap.catalogue.record --release 1.9.1 --arch x86 --tree TREE --facts FACTS \\
-        --reads LOG [--archive-sha256 HEX] [--native-from TEXT] [--also LIST] --output steps
+        (--reads LOG | --read-list LIST) [--archive-sha256 HEX] [--native-from TEXT] \\
+        [--materials-from TEXT] [--also LIST] --output steps
 
 FACTS holds ``stage0-posix/<release>/<arch>.answers``, ``commit.txt`` and ``submodules.txt`` there,
 and ``native-run/stage0-posix-<release>-<ARCH>.sha256``.  LOG is what strace(1) wrote during a
@@ -9,8 +10,11 @@ native run of the bootstrap in a clean copy of TREE::
 
     strace -f --seccomp-bpf -qq -o LOG -e trace=open,openat,execve,chdir,fork,vfork,clone PROGRAM...
 
-The materials are the files of TREE that the log shows as opened for reading or executed.  The
-result is an ordinary step file: read it, and edit it by hand where a release needs it.
+The materials are the files of TREE that the log shows as opened for reading or executed.  For an
+architecture that no machine at hand runs natively, ``python -m bootstrap.recording`` finds them
+out in the emulator: --read-list takes its list, one tree path a line, and --materials-from says so
+in the step file.  The result is an ordinary step file: read it, and edit it by hand where a
+release needs it.
 """
 
 from __future__ import annotations
@@ -124,6 +128,14 @@ def _text(file: Path) -> str:
         raise BadInput(f"{file}: cannot be read: {error.strerror}") from None
 
 
+def listed_reads(file: Path, paths: Sequence[str]) -> set[str]:
+    """The tree paths that `file` lists, one a line.  Raises BadInput when the tree lacks one."""
+    listed = {line for line in _text(file).splitlines() if line}
+    for path in sorted(listed.difference(paths)):
+        raise BadInput(f"{file}: the tree has no {path!r}")
+    return listed
+
+
 def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
@@ -151,6 +163,7 @@ def render(args: argparse.Namespace, arch: str, paths: Sequence[str], reads: fro
         "directories = " + _list([f"{arch}/artifact", f"{arch}/bin"]),
         _pair("answers_from", f"{short}.answers"),
         *([_pair("native_from", args.native_from)] if native.exists() else []),
+        *([_pair("materials_from", args.materials_from)] if args.materials_from else []),
         "",
         "[source]",
         _pair("commit", _text(records / "commit.txt").strip()),
@@ -214,6 +227,10 @@ def record(args: argparse.Namespace) -> StepFile:
     reads: set[str] = set()
     for log in args.reads:
         reads |= files_read(_text(Path(log)).splitlines())
+    for listed in args.read_list:
+        reads |= listed_reads(Path(listed), paths)
+    if not reads:
+        raise BadInput("no materials: give --reads or --read-list")
     also = _text(Path(args.also)).splitlines() if args.also else []
     text = render(args, arch, paths, frozenset(reads))
     output = Path(args.output)
@@ -231,7 +248,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--arch", required=True)
     parser.add_argument("--tree", required=True, help="a clean tree of the release")
     parser.add_argument("--facts", required=True, help="folder of recorded facts")
-    parser.add_argument("--reads", required=True, action="append", help="strace log of a run")
+    parser.add_argument("--reads", action="append", default=[], help="strace log of a run")
+    parser.add_argument("--read-list", action="append", default=[], help="list of files read")
+    parser.add_argument("--materials-from", default="", help="how they were found, if not so")
     parser.add_argument("--also", help="list of further paths that upstream's tree has")
     parser.add_argument("--archive-sha256", help="published sha256 of the release archive")
     parser.add_argument("--native-from", default="native run")

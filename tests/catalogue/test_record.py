@@ -95,3 +95,26 @@ def test_lines_that_are_not_sha256sum_s_are_refused(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(BadInput, match="not a line of sha256sum"):
             read_sums(file)
+
+
+def test_a_list_of_files_read_stands_for_a_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree, facts = _facts(tmp_path)
+    (tmp_path / "log").write_text("")
+    seeds = [f"bootstrap-seeds/POSIX/x86/{name}" for name in ("hex0-seed", "kaem-optional-seed")]
+    listed = tmp_path / "listed"
+    listed.write_text("".join(f"{path}\n" for path in (*seeds, "kaem.x86")))
+    more = ("--read-list", str(listed), "--materials-from", "a run in the emulator")
+    assert _run(tmp_path, tree, facts, *more) == 0
+    text = (tmp_path / "steps" / "stage0-posix-1.0-x86.toml").read_text()
+    step = parse(text, "x")
+    assert set(step.materials) == {*seeds, "kaem.x86"}
+    assert step.materials_from == "a run in the emulator"
+    capsys.readouterr()
+    listed.write_text("kaem.x86\nx86/bin/M1\n")
+    assert _run(tmp_path, tree, facts, *more) == 2
+    assert "the tree has no 'x86/bin/M1'" in capsys.readouterr().err
+    listed.write_text("")
+    assert _run(tmp_path, tree, facts, *more) == 2
+    assert "no materials" in capsys.readouterr().err

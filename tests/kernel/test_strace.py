@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from bootstrap.abi import i386, x86_64
-from bootstrap.abi.arch import I386, X86_64, Abi
+from bootstrap.abi.arch import AARCH64, I386, RISCV32, RISCV64, X86_64, Abi
 from bootstrap.abi.errno import Errno
+from bootstrap.abi.numbers import NUMBERS
 from bootstrap.abi.structs import (
     STAT64_I386,
+    STAT_GENERIC,
     STAT_X86_64,
+    STATX,
+    WORD_32,
+    WORD_64,
     StatFields,
     pack_dirent64,
     pack_utsname,
@@ -28,8 +32,7 @@ EDGE = BUFFER + 0x1000
 
 
 def row_of(abi: Abi, name: str) -> Row:
-    numbers = i386.NUMBERS if abi is I386 else x86_64.NUMBERS
-    return table_for(abi.name)[numbers[name]]
+    return table_for(abi.name)[NUMBERS[abi.name][name]]
 
 
 @pytest.fixture
@@ -238,3 +241,68 @@ def test_the_observer_prints_calls_faults_and_ends(process: Process) -> None:
         "[pid     2] +++ killed by SIGSEGV +++",
         "[pid     1] +++ exited with 42 +++",
     ]
+
+
+def test_arm_prints_its_own_open_flags_by_name() -> None:
+    process = make(AARCH64)
+    process.memory.write(TEXT, b"f\0")
+    flags = 0o100000 | 0o40000
+    assert printed(process, "openat", [-100, TEXT, flags, 0], 3).startswith(
+        'openat(AT_FDCWD, "f", O_RDONLY|O_NOFOLLOW|O_DIRECTORY) '
+    )
+    assert printed(process, "openat", [-100, TEXT, 0o101, 0o644], 3).startswith(
+        'openat(AT_FDCWD, "f", O_WRONLY|O_CREAT, 0644) '
+    )
+    assert printed(process, "fcntl", [3, 3, 0], 0o400002).endswith(
+        "= 0x20002 (flags O_RDWR|O_LARGEFILE)"
+    )
+    assert printed(process, "fcntl", [3, 4, 0o402000], 0).startswith(
+        "fcntl(3, F_SETFL, O_RDONLY|O_APPEND|O_LARGEFILE) "
+    )
+    assert printed(make(RISCV64), "fcntl", [3, 3, 0], 0o100002).endswith(
+        "= 0x8002 (flags O_RDWR|O_LARGEFILE)"
+    )
+
+
+@pytest.mark.parametrize("abi", [AARCH64, RISCV32])
+def test_how_a_child_ended(abi: Abi) -> None:
+    process = make(abi)
+    word = WORD_64 if abi.word == 8 else WORD_32
+    told = "si_uid=0, si_status={}, si_utime=0, si_stime=0}}, WEXITED, NULL) "
+    process.memory.write(OTHER, word.siginfo.pack(17, 0, 1, 7, 0, 3))
+    assert printed(process, "waitid", [1, 7, OTHER, 4, 0], 0).startswith(
+        "waitid(P_PID, 7, {si_signo=SIGCHLD, si_code=CLD_EXITED, si_pid=7, " + told.format(3)
+    )
+    process.memory.write(OTHER, word.siginfo.pack(17, 0, 2, 7, 0, 11))
+    assert printed(process, "waitid", [0, 0, OTHER, 4, 0], 0).startswith(
+        "waitid(P_ALL, 0, {si_signo=SIGCHLD, si_code=CLD_KILLED, si_pid=7, "
+        + told.format("SIGSEGV")
+    )
+    assert printed(process, "waitid", [0, 0, OTHER, 4, 0], -10).startswith(
+        f"waitid(P_ALL, 0, {OTHER:#x}, WEXITED, NULL) "
+    )
+    assert printed(process, "waitid", [0, 0, 0, 4, 0], 0).startswith(
+        "waitid(P_ALL, 0, NULL, WEXITED, NULL) "
+    )
+
+
+def test_generic_structures() -> None:
+    fields = StatFields(1, 2, 0o100751, 1, 0, 9)
+    process = make(RISCV32)
+    process.memory.write(TEXT, b"f\0")
+    process.memory.write(OTHER, STATX.pack(fields))
+    assert printed(process, "statx", [-100, TEXT, 0, 0xFFF, OTHER], 0).startswith(
+        'statx(AT_FDCWD, "f", AT_STATX_SYNC_AS_STAT, STATX_ALL, {stx_mask=STATX_BASIC_STATS, '
+        "stx_attributes=0, stx_mode=S_IFREG|0751, stx_size=9, ...}) "
+    )
+    assert printed(process, "statx", [-100, TEXT, 0x2100, 1, OTHER], -2).startswith(
+        'statx(AT_FDCWD, "f", AT_SYMLINK_NOFOLLOW|AT_STATX_FORCE_SYNC, STATX_TYPE, '
+    )
+    assert printed(process, "renameat2", [-100, TEXT, -100, TEXT, 1], 0).startswith(
+        'renameat2(AT_FDCWD, "f", AT_FDCWD, "f", RENAME_NOREPLACE) '
+    )
+    process = make(RISCV64)
+    process.memory.write(OTHER, STAT_GENERIC.pack(fields))
+    assert printed(process, "fstat", [3, OTHER], 0).startswith(
+        "fstat(3, {st_mode=S_IFREG|0751, st_size=9, ...}) "
+    )
