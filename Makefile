@@ -58,7 +58,7 @@ lint: $(VENV)/installed-test
 	@tail -n 2 $(VENV)/lint-imports.log
 
 unit: $(VENV)/installed-test
-	@$(BIN)/python -m pytest -q -n 2
+	@$(BIN)/python -m pytest -q -n 2 --maxschedchunk 1
 
 bench: $(VENV)/installed-test
 	@$(BIN)/python -m tests.bench

@@ -23,9 +23,11 @@ exit status:
 examples:
   bootstrap verify                          rebuild stage0 for x86 and check every product
   bootstrap verify --arch amd64 --json -    the same for AMD64, report as JSON
+  bootstrap verify --arch all --jobs 2      every architecture, two at a time, one report
   bootstrap verify --source ~/stage0-posix  a checkout of yours
   bootstrap fetch stage0-posix --from ~/stage0-posix-1.9.1.tar.gz
   bootstrap run --strace -- ./hex0 in.hex0 out
+  bootstrap seeds identify FILE             is this a known seed, and whose?
   bootstrap doctor                          what is there, and what is missing
 """
 

@@ -46,7 +46,12 @@ def is_several(arch: str) -> bool:
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError and KeyboardInterrupt; returns the reports' exit status."""
     from bootstrap.cli.output import STDOUT, write_text
-    from bootstrap.cli.verify import check_output_folder, default_entry, print_view
+    from bootstrap.cli.verify import (
+        check_output_folder,
+        check_report_places,
+        default_entry,
+        print_view,
+    )
     from bootstrap.engine import describe
     from bootstrap.kernel.limits import Limits
     from bootstrap.sources import Cache
@@ -55,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     limits = Limits().with_options(args.limit)
     describe()  # says now, and once, if there is no engine
     check_output_folder(args.output)
+    check_report_places(args.json, args.junit)
     each = resolve_each(args.source, args.release, args.arch, Cache(), args.entry)
     if not args.quiet:
         notes = [*each[0].tree.notes]

@@ -111,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
     limits = Limits().with_options(args.limit)
     engine = default_engine()
     check_output_folder(args.output)
+    check_report_places(args.json, args.junit)
     if stagex:
         resolved = resolve_stagex(args.source, args.fetched, args.arch, args.entry)
     else:
@@ -186,6 +187,18 @@ def print_view(
             verbose=verbose,
         )
     )
+
+
+def check_report_places(*names: str | None) -> None:
+    """Raise BadInput, before any work is done, where a report could not be written after it."""
+    for name in names:
+        if name is None or name == "-":
+            continue
+        place = Path(name)
+        if place.is_dir():
+            raise BadInput(f"{name}: is a folder; name a file, or - for standard output")
+        if not place.parent.is_dir():
+            raise BadInput(f"{name}: there is no folder {place.parent}; make it, or name another")
 
 
 def check_output_folder(name: str | None) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.cli.main import main
+from bootstrap.cli.main import main, parser
+from bootstrap.cli.verify import run as run_verify
+from bootstrap.errors import BadInput
 from tests.cli.command import Done, bootstrap, environment
 from tests.engine.guest import CODE, DATA, Load, Program, R, W, X, elf
 from tests.engine.test_loader import field, headers_size
@@ -357,3 +359,13 @@ def test_a_guest_sees_what_became_of_its_streams(
 
 def test_it_runs_from_any_folder(tmp_path: Path) -> None:
     assert bootstrap("verify", "--quiet", cwd=tmp_path).status == 0
+
+
+@pytest.mark.parametrize("option", ["--json", "--junit"])
+def test_a_report_that_could_not_be_written_is_told_before_the_run(
+    option: str, tmp_path: Path
+) -> None:
+    """Not after the minutes that a whole bootstrap takes."""
+    for place, cause in ((tmp_path, "is a folder"), (tmp_path / "no" / "r", "there is no folder")):
+        with pytest.raises(BadInput, match=cause):
+            run_verify(parser().parse_args(["verify", option, str(place)]))
