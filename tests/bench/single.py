@@ -143,8 +143,8 @@ def rounds(
     return Measured(case, {name: tuple(found) for name, found in costs.items()})
 
 
-def measure(arch: str, say: Say) -> list[Measured]:
-    """The six processes of one architecture. Raises Failed."""
+def measure(arch: str, found: list[Measured], say: Say) -> None:
+    """The six processes of one architecture, into `found` one by one. Raises Failed."""
     with tempfile.TemporaryDirectory(prefix="bench-") as work, ExitStack() as stack:
         folder = Path(work) / "tree"
         folder.mkdir()
@@ -162,11 +162,10 @@ def measure(arch: str, say: Say) -> list[Measured]:
         except Failed as error:
             say(f"no native runs: {error}")
         contestants[PYTHON] = stack.enter_context(server(folder, "python"))
-        found = []
         for number, case in enumerate(cases, 1):
             say(f"{case.tool} ({number} of {len(cases)}), {len(contestants)} ways")
             found.append(rounds(case, contestants))
-        return found
+            say(", ".join(f"{way} {seconds(together(found[-1:], way))}" for way in contestants))
 
 
 HEAD = [
