@@ -196,7 +196,7 @@ def check_report_places(*names: str | None) -> None:
             continue
         place = Path(name)
         if place.is_dir():
-            raise BadInput(f"{name}: is a folder; name a file, or - for standard output")
+            raise BadInput(f"{name}: is a directory; name a file, or - for standard output")
         if not place.parent.is_dir():
             raise BadInput(f"{name}: there is no folder {place.parent}; make it, or name another")
 
