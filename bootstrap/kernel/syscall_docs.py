@@ -30,7 +30,7 @@ Linux of 32 bits does. Support is one of:
   not happen.
 
 Every call that is not refused is held against a real kernel by the guest programs in
-`tests/kernel/guests`, error cases included: of i386 and x86_64 against the host's own, of the others
+`tests/kernel/guests`, error cases included: of i386 and x86_64 against the host's own, of the rest
 against qemu-user, and where that is not Linux, against the host's own again
 (`tests/kernel/by_qemu.py`).
 """

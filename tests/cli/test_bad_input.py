@@ -366,6 +366,9 @@ def test_a_report_that_could_not_be_written_is_told_before_the_run(
     option: str, tmp_path: Path
 ) -> None:
     """Not after the minutes that a whole bootstrap takes."""
-    for place, cause in ((tmp_path, "is a directory"), (tmp_path / "no" / "r", "there is no folder")):
+    for place, cause in (
+        (tmp_path, "is a directory"),
+        (tmp_path / "no" / "r", "there is no folder"),
+    ):
         with pytest.raises(BadInput, match=cause):
             run_verify(parser().parse_args(["verify", option, str(place)]))
