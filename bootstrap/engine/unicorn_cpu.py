@@ -122,7 +122,6 @@ class UnicornCpu:
         elif instruction is not None:
             self._hook(UC_HOOK_INSN, libunicorn.INSTRUCTION(self._instruction), None, instruction)
         install_refusals(self.abi.name, self._hook, self._end, self.memory.read_upto)
-        self._hook(UC_HOOK_MEM_UNMAPPED, libunicorn.UNMAPPED(self._unmapped))
         if self._limit:
             self._hook(UC_HOOK_CODE, libunicorn.CODE(self._count))
 
@@ -325,6 +324,8 @@ class UnicornCpu:
         self._exact_addr, self._nowhere = None, nowhere
         if self._hot is not None:
             self._hot.send_bad_pages_to(nowhere)
+        # Not before: with a memory hook of any kind, every access takes Unicorn's slow path.
+        self._hook(UC_HOOK_MEM_UNMAPPED, libunicorn.UNMAPPED(self._unmapped))
         self.pages_changed()
         uclib.uc_emu_start(self._handle, self.pc, 0, 0, 1)
         if self._exact_addr is None:
