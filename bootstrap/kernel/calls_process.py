@@ -118,8 +118,7 @@ def sys_wait4(proc: Process, pid: int, status: int, options: int, rusage: int) -
         raise LinuxError(Errno.ECHILD)
     if pid < -1:
         raise GuestFailed(f"wait for process group {-pid}: process groups are not supported")
-    if rusage:
-        raise GuestFailed("wait4 with rusage: the guest has no clock to account by")
+    _check_rusage(proc, "wait4", rusage)
     # All processes are in one group, so 0 (any child in the group) means any child, as -1 does.
     chosen = pid if pid > 0 else next(iter(proc.zombies), 0)
     if chosen not in proc.zombies:
@@ -127,7 +126,19 @@ def sys_wait4(proc: Process, pid: int, status: int, options: int, rusage: int) -
     wait_status = proc.zombies.pop(chosen)
     if status:
         proc.memory.write(status, wait_status.to_bytes(4, "little"))
+    if rusage:
+        raise LinuxError(Errno.EFAULT)
     return chosen
+
+
+def _check_rusage(proc: Process, call: str, rusage: int) -> None:
+    """A null rusage is not told anything, and one that cannot be stored to gives EFAULT.
+
+    That comes when the child is reaped already: so Linux does it (kernel/exit.c), and M2libc's
+    waitpid for AArch64, which gives -1, lives by it.
+    """
+    if rusage and proc.memory.reachable(rusage, 1, WRITE):
+        raise GuestFailed(f"{call} with rusage: the guest has no clock to account by")
 
 
 def sys_waitpid(proc: Process, pid: int, status: int, options: int) -> int:
@@ -144,8 +155,7 @@ def waitid_for(word: Word) -> Handler:
     def sys_waitid(
         proc: Process, kind: int, wanted: int, infop: int, options: int, rusage: int
     ) -> int:
-        if rusage:
-            raise GuestFailed("waitid with rusage: the guest has no clock to account by")
+        _check_rusage(proc, "waitid", rusage)
         told, error = (0,) * 6, None
         try:
             pid = _waitid_chosen(proc, kind, wanted, options & 0xFFFFFFFF)
@@ -156,6 +166,8 @@ def waitid_for(word: Word) -> Handler:
             signal = status & 0x7F
             code, value = (CLD_KILLED, signal) if signal else (CLD_EXITED, status >> 8 & 0xFF)
             told = (SIGCHLD, 0, code, pid, 0, value)
+            if rusage:
+                raise LinuxError(Errno.EFAULT)
         # Linux stores what it found, or zeros, whether it found anything or not (kernel/exit.c).
         if infop:
             _store_siginfo(proc, word, infop, told)

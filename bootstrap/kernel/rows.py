@@ -73,7 +73,7 @@ COMMON = by_name(
         "wait4",
         "int pid, status_out wstatus, wait_options options, ptr rusage",
         process.sys_wait4,
-        f"{WAIT}, as does a non-null rusage: the guest has no clock.",
+        f"{WAIT}, as does an rusage that could be stored: the guest has no clock.",
     ),
     full("getpid", "", process.sys_getpid),
     full("gettid", "", process.sys_getpid),
@@ -194,6 +194,6 @@ def word_rows(word: Word) -> dict[str, Row]:
             "waitid",
             "wait_id_type idtype, int id, siginfo_out infop, wait_options options, ptr rusage",
             process.waitid_for(word),
-            f"{WAIT}, as does a non-null rusage: the guest has no clock. P_PIDFD gives EBADF.",
+            f"{WAIT}, as does an rusage that could be stored: the guest has no clock. P_PIDFD gives EBADF.",
         ),
     )

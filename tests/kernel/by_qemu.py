@@ -55,6 +55,8 @@ _OTHER = (
     "fcntl(55, 9999, 0)",
     # All of siginfo_t is stored, not only the fields that waitid has.
     "untouched",
+    # And it is stored whether the usage can be stored or not.
+    "nothing told",
 )
 _MEMORY = (
     # A heap that shrinks keeps its pages.

@@ -103,6 +103,18 @@ static void forks(void)
 	if (!pid) CALL(exit, 8);
 	status = 0;
 	ended("all kinds", pid, CALL(wait4, -1, &status, 0x40000000 | 2 | 8, 0));
+#if __riscv_xlen != 32
+	pid = CALL(fork);
+	if (!pid) CALL(exit, 12);
+	status = 0;
+	RUN(wait4, -1, &status, 0, -1);
+	said("status", status);
+	RUN(wait4, -1, &status, 0, -1);
+	pid = CALL(fork);
+	if (!pid) CALL(exit, 13);
+	RUN(wait4, -1, &status, 0, BAD);
+	said("status", status);
+#endif
 #ifdef NR_waitpid
 	pid = CALL(fork);
 	if (!pid) CALL(exit, 9);
@@ -191,6 +203,11 @@ static void waitids(void)
 	pid = CALL(fork);
 	if (!pid) CALL(exit, 3);
 	said("nowhere good", CALL(waitid, 0, 0, BAD, 4, 0));
+	pid = CALL(fork);
+	if (!pid) CALL(exit, 3);
+	fill((char *)info, 0x55, sizeof info);
+	said("no place for the usage", CALL(waitid, 0, 0, info, 4, -1));
+	said("nothing told", info[0]);
 	RUN(waitid, 0, 0, 0, 4, 0);
 }
 
