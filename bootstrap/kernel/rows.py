@@ -46,6 +46,7 @@ WAIT = (
     "Children have ended before their parent runs on, so it never blocks and WNOHANG changes "
     "nothing. Process groups (pid below -1) stop the run"
 )
+RUSAGE = "an rusage that could be stored: the guest has no clock."
 SYNC = "Files live in memory and no power can fail: there is nothing to wait for."
 MKNOD = "Regular files only; any other type stops the run."
 ROOT = "The guest is root: 0 changes nothing and succeeds, any other id stops the run."
@@ -73,7 +74,7 @@ COMMON = by_name(
         "wait4",
         "int pid, status_out wstatus, wait_options options, ptr rusage",
         process.sys_wait4,
-        f"{WAIT}, as does an rusage that could be stored: the guest has no clock.",
+        f"{WAIT}, as does {RUSAGE}",
     ),
     full("getpid", "", process.sys_getpid),
     full("gettid", "", process.sys_getpid),
@@ -194,6 +195,6 @@ def word_rows(word: Word) -> dict[str, Row]:
             "waitid",
             "wait_id_type idtype, int id, siginfo_out infop, wait_options options, ptr rusage",
             process.waitid_for(word),
-            f"{WAIT}, as does an rusage that could be stored: the guest has no clock. P_PIDFD gives EBADF.",
+            f"{WAIT}, as does {RUSAGE} P_PIDFD gives EBADF.",
         ),
     )
