@@ -8,7 +8,7 @@ the same on every host.
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from bootstrap.abi.arch import ABIS
 from bootstrap.abi.errno import Errno, LinuxError
@@ -19,9 +19,10 @@ from bootstrap.kernel import loader
 from bootstrap.kernel.events import ExecEvent, Fault, Observer
 from bootstrap.kernel.limits import Limits, MemoryMeter
 from bootstrap.kernel.memory import AddressSpace
-from bootstrap.kernel.process import Control, Exec, Exit, FdTable, Fork, Process
+from bootstrap.kernel.process import Exec, Exit, FdTable, Fork, Process
 from bootstrap.kernel.row import Row
 from bootstrap.kernel.table import number_names, table_for
+from bootstrap.kernel.tasks import Ended, Task, no_image
 from bootstrap.kernel.ticking import ticking
 from bootstrap.vfs.filesystem import At, FileSystem
 from bootstrap.vfs.inode import Directory, RegularFile, Stream
@@ -33,30 +34,6 @@ _SIGSEGV = 11
 _NUMBER = 0xFFFFFFFF
 """x86-64 takes the call's number from eax (arch/x86/entry/common.c, do_syscall_64)."""
 _ANY_X = S_IXUSR | S_IXGRP | S_IXOTH
-
-
-@dataclass(slots=True)
-class Task:
-    """A process and the CPU that runs its present image."""
-
-    process: Process
-    cpu: Cpu
-    rows: dict[int, Row]
-    pending: Control | None = None
-    entered: list[tuple[Observer, Row, str]] = field(default_factory=list)
-    used: float = 0.0
-    """Host CPU seconds that the process took so far, for the limit only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a run's first process ended."""
-
-    status: int
-    """Wait status: exit code * 256, or a signal number (wait(2))."""
-    fault: Fault | None
-    """The last fault of any process, if there was one."""
-    fault_pid: int | None = None
 
 
 class Machine:
@@ -134,7 +111,7 @@ class Machine:
                 try:
                     self._tasks.append(self._execute(empty, start))
                 except loader.BadImage as error:
-                    fault = _no_image(start, str(error))
+                    fault = no_image(start, str(error))
                     return Ended(_SIGSEGV, fault, empty.pid)
                 return self._loop()
         finally:
@@ -147,8 +124,14 @@ class Machine:
             task = self._tasks[-1]
             self.current_pid = task.process.pid
             stop = task.cpu.run()
+            now = time.process_time()
+            seconds, self._since = now - self._since, now
             if self._failure is not None:
                 raise self._failure
+            if self._interrupted:
+                raise KeyboardInterrupt
+            # Before execve makes a new task of it, which goes on counting where this one is.
+            self._charge(task, seconds)
             if stop.fault is not None:
                 self._note_fault(task, stop.fault)
                 ended = self._end(task, stop.fault.signal)
@@ -156,18 +139,10 @@ class Machine:
                 ended = self._control(task)
             else:
                 ended = None
-                self._slice(task)
-            if self._interrupted:
-                raise KeyboardInterrupt
+                for observer in self.observers:
+                    observer.on_tick()
             if ended is not None:
                 return ended
-            now = time.process_time()
-            self._charge(task, now - self._since)
-            self._since = now
-
-    def _slice(self, task: Task) -> None:
-        for observer in self.observers:
-            observer.on_tick()
 
     def _charge(self, task: Task, seconds: float) -> None:
         task.used += seconds
@@ -265,7 +240,7 @@ class Machine:
             return None
         except loader.BadImage as error:
             self._leave(task, None)
-            self._note_fault(task, _no_image(control, str(error), task.cpu))
+            self._note_fault(task, no_image(control, str(error), task.cpu))
             return self._end(task, _SIGSEGV)
         for observer, row, text in task.entered:
             observer.on_syscall_exit(task.process.pid, row, text, 0)
@@ -407,13 +382,6 @@ class Machine:
     def _interrupt(self) -> None:
         self._interrupted = True
         self._nudge()
-
-
-def _no_image(control: Exec, reason: str, cpu: Cpu | None = None) -> Fault:
-    """The fault of a program that cannot be made; `cpu` is of the one that called execve(2)."""
-    name = control.path.decode("utf-8", "backslashreplace")
-    pc, registers = (cpu.pc, cpu.registers()) if cpu is not None else (0, ())
-    return Fault(_SIGSEGV, f"{name}: {reason}", pc, None, registers, b"", program=name)
 
 
 __all__ = ["Ended", "Machine"]
