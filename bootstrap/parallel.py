@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import ForkingPickler
 from types import MappingProxyType
@@ -167,6 +167,8 @@ def _no_interrupts() -> Iterator[None]:
     The blocked set is inherited (signal(7)). So one process, ours, decides and ends the others;
     our own interrupt waits until the block is over, none is lost.
     """
+    # Whoever starts first starts this too, and it would unblock the signal again.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
