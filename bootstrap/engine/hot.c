@@ -80,7 +80,6 @@ typedef struct {
     int64_t file_count;
     /* what happened */
     uint64_t served;
-    uint64_t fills;
     uint64_t fault_addr;
     int64_t fault_type;
     uint64_t nowhere; /* where bad pages are led, if it is set: see unicorn_cpu.py, _exact */
@@ -112,7 +111,6 @@ static const hot_extent *find(hot_state *s, uint64_t addr)
 EXPORT bool hot_tlb_fill(void *uc, uint64_t addr, int type, tlb_entry *out, hot_state *s)
 {
     (void)uc;
-    s->fills++;
     const hot_extent *e = find(s, addr);
     if (e) {
         uint8_t *flags = e->pages + ((addr - e->start) >> PAGE_SHIFT);

@@ -89,7 +89,6 @@ class _State(ctypes.Structure):
         ("files", ctypes.c_void_p),
         ("file_count", ctypes.c_int64),
         ("served", ctypes.c_uint64),
-        ("fills", ctypes.c_uint64),
         ("fault_addr", ctypes.c_uint64),
         ("fault_type", ctypes.c_int64),
         ("nowhere", ctypes.c_uint64),
@@ -135,7 +134,7 @@ class HotPath:
 class _Lent:
     """One open file description in C's hands."""
 
-    __slots__ = ("data", "file", "inode", "inode_state", "keep", "state")
+    __slots__ = ("file", "inode", "inode_state", "state")
 
     def __init__(self, file: OpenFile, inode: RegularFile, inode_state: _Inode) -> None:
         self.file = file

@@ -22,7 +22,7 @@ from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.process import Exec, Exit, FdTable, Fork, Process
 from bootstrap.kernel.row import Row
 from bootstrap.kernel.table import number_names, table_for
-from bootstrap.kernel.tasks import Ended, Task, no_image
+from bootstrap.kernel.tasks import SIGSEGV, Ended, Task, no_image
 from bootstrap.kernel.ticking import ticking
 from bootstrap.vfs.filesystem import At, FileSystem
 from bootstrap.vfs.inode import Directory, RegularFile, Stream
@@ -30,7 +30,6 @@ from bootstrap.vfs.openfile import OpenFile
 
 TICK = 0.2
 """Seconds of host time between time slices, which only let observers and Ctrl-C have their turn."""
-_SIGSEGV = 11
 _NUMBER = 0xFFFFFFFF
 """x86-64 takes the call's number from eax (arch/x86/entry/common.c, do_syscall_64)."""
 _ANY_X = S_IXUSR | S_IXGRP | S_IXOTH
@@ -112,7 +111,7 @@ class Machine:
                     self._tasks.append(self._execute(empty, start))
                 except loader.BadImage as error:
                     fault = no_image(start, str(error))
-                    return Ended(_SIGSEGV, fault, empty.pid)
+                    return Ended(SIGSEGV, fault, empty.pid)
                 return self._loop()
         finally:
             while self._tasks:
@@ -241,7 +240,7 @@ class Machine:
         except loader.BadImage as error:
             self._leave(task, None)
             self._note_fault(task, no_image(control, str(error), task.cpu))
-            return self._end(task, _SIGSEGV)
+            return self._end(task, SIGSEGV)
         for observer, row, text in task.entered:
             observer.on_syscall_exit(task.process.pid, row, text, 0)
         # A program that only ever executes the next one must come to its limits too.

@@ -7,7 +7,7 @@ from bootstrap.kernel.events import Fault, Observer
 from bootstrap.kernel.process import Control, Exec, Process
 from bootstrap.kernel.row import Row
 
-_SIGSEGV = 11
+SIGSEGV = 11
 
 
 @dataclass(slots=True)
@@ -38,4 +38,4 @@ def no_image(control: Exec, reason: str, cpu: Cpu | None = None) -> Fault:
     """The fault of a program that cannot be made; `cpu` is of the one that called execve(2)."""
     name = control.path.decode("utf-8", "backslashreplace")
     pc, registers = (cpu.pc, cpu.registers()) if cpu is not None else (0, ())
-    return Fault(_SIGSEGV, f"{name}: {reason}", pc, None, registers, b"", program=name)
+    return Fault(SIGSEGV, f"{name}: {reason}", pc, None, registers, b"", program=name)
