@@ -1,4 +1,4 @@
-"""Runs a tool of seeds/x86 on given files: emulated on either hot path, and on the host's kernel."""
+"""Runs a tool of seeds/x86 on given files: emulated on either hot path, and on the host."""
 
 from __future__ import annotations
 
