@@ -21,10 +21,15 @@ from tests.bench import qemu, single
 from tests.bench.tables import HEAD, Pairs, Row, ratio_row, table
 from tests.bench.timing import Cost, Failed, timed
 from tests.bench.tree import RELEASE, release
-from tests.bench.whole import NATIVE, OURS, PEER, PYTHON, Ledger, Way
+from tests.bench.whole import ALL, NATIVE, ONE_JOB, OURS, PEER, PYTHON, TWO_JOBS, Ledger, Way
 
-TARGETS = {"x86": (0.8, 0.65), "AMD64": (1.0, 0.8)}
-"""Ours / qemu for a whole bootstrap: at most, and the aim."""
+TARGETS: dict[str, tuple[float, float | None]] = {
+    "x86": (0.8, 0.65), "AMD64": (1.0, 0.8),
+    "AArch64": (1.0, None), "riscv64": (1.0, None), "riscv32": (1.0, None),
+}  # fmt: skip
+"""Ours / qemu for a whole bootstrap: at most, and the aim where there is one."""
+JOBS_TARGET = 0.6
+"""All five architectures: --jobs 2 / --jobs 1."""
 PYTHON_TARGET = 3.0
 PEAK_TARGET = 600.0
 HELP_TARGET = 0.25
@@ -36,6 +41,10 @@ BUSY = 0.5
 WHOLE_SECONDS = {
     ("x86", OURS): 170, ("x86", PEER): 330, ("x86", PYTHON): 400, ("x86", NATIVE): 330,
     ("AMD64", OURS): 170, ("AMD64", PEER): 330, ("AMD64", NATIVE): 25,
+    ("AArch64", OURS): 340, ("AArch64", PEER): 400,
+    ("riscv64", OURS): 190, ("riscv64", PEER): 300,
+    ("riscv32", OURS): 190, ("riscv32", PEER): 300,
+    (ALL, ONE_JOB): 1100, (ALL, TWO_JOBS): 650,
 }  # fmt: skip
 SINGLE_SECONDS = 200
 
@@ -45,6 +54,10 @@ CONTESTS = {
     "native-x86": (Way("x86", OURS), Way("x86", NATIVE)),
     "whole-AMD64": (Way("AMD64", OURS), Way("AMD64", PEER)),
     "native-AMD64": (Way("AMD64", OURS), Way("AMD64", NATIVE)),
+    "whole-AArch64": (Way("AArch64", OURS), Way("AArch64", PEER)),
+    "whole-riscv64": (Way("riscv64", OURS), Way("riscv64", PEER)),
+    "whole-riscv32": (Way("riscv32", OURS), Way("riscv32", PEER)),
+    "jobs": (Way(ALL, TWO_JOBS), Way(ALL, ONE_JOB)),
 }
 SINGLE = {"single-x86": "x86", "single-AMD64": "AMD64"}
 QUICK = ("help", *SINGLE)
@@ -118,6 +131,8 @@ class Bench:
             return ratio_row(
                 f"{ours.arch}, whole, Python path", pairs, "native path", PYTHON_TARGET
             )
+        if name == "jobs":
+            return ratio_row("all five, --jobs 2", pairs, "--jobs 1", JOBS_TARGET)
         if peer.how == NATIVE:
             return ratio_row(f"{ours.arch}, whole, the host itself", pairs, "native")
         label = qemu.find(ours.arch).name
@@ -153,7 +168,7 @@ def estimate(name: str, ledger: Ledger) -> int:
     if name in SINGLE:
         return SINGLE_SECONDS
     ours, peer = (WHOLE_SECONDS[way.arch, way.how] for way in CONTESTS[name])
-    if ledger.together:
+    if ledger.together and name != "jobs":
         return ledger.rounds * max(ours, peer)
     shared = {"python-x86": peer, "native-x86": ours, "native-AMD64": ours}.get(name, 0)
     return ledger.rounds * (ours + peer - shared)

@@ -24,7 +24,13 @@ from pathlib import Path
 
 from tests.bench.timing import Failed
 
-_NAMES = {"x86": "qemu-i386", "AMD64": "qemu-x86_64"}
+_NAMES = {
+    "x86": "qemu-i386",
+    "AMD64": "qemu-x86_64",
+    "AArch64": "qemu-aarch64",
+    "riscv64": "qemu-riscv64",
+    "riscv32": "qemu-riscv32",
+}
 _SECONDS = 20
 
 # ELF header of what stage0 makes: class, little-endian, version 1, ELFOSABI_GNU, ET_EXEC, machine,
@@ -34,6 +40,9 @@ _IDENT = b"\x7fELF%c\x01\x01\x03" + bytes(8)
 _MAGIC = {
     "x86": _IDENT % 1 + b"\x02\0\x03\0\x01\0\0\0" + b"\x00\x80\x04\x08",
     "AMD64": _IDENT % 2 + b"\x02\0\x3e\0\x01\0\0\0" + b"\x00\x00\x60\0\0\0\0\0",
+    "AArch64": _IDENT % 2 + b"\x02\0\xb7\0\x01\0\0\0" + b"\x00\x00\x60\0\0\0\0\0",
+    "riscv64": _IDENT % 2 + b"\x02\0\xf3\0\x01\0\0\0" + b"\x00\x00\x60\0\0\0\0\0",
+    "riscv32": _IDENT % 1 + b"\x02\0\xf3\0\x01\0\0\0" + b"\x00\x00\x60\0",
 }
 # The last byte of the entry point differs: more or fewer headers.
 _FREE = 24

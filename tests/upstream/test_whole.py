@@ -1,4 +1,4 @@
-"""The main job: the whole bootstrap of the release, on each architecture, through each way in.
+"""The main job: the whole bootstrap of the release, on each architecture.
 
 Each run takes minutes; conftest.py puts them first, so that pytest-xdist starts them early.
 """
@@ -20,7 +20,10 @@ from tests.upstream.runs import ARCHES, ENTRIES, RELEASE, FilesRead, engine_for,
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 
 ANSWERS = 19
-NATIVE_VALUES = 73
+NATIVE_VALUES = {"x86": 73, "AMD64": 73, "AArch64": 0, "riscv64": 0, "riscv32": 0}
+RUNS = [(arch, entry) for arch in ARCHES for entry in ENTRIES]
+# One way in for the others, to keep the time down; both end in the same kaem.
+RUNS += [(arch, ENTRIES[0]) for arch in ("AArch64", "riscv64", "riscv32")]
 
 
 def only_with(arch: str, entry: str) -> set[str]:
@@ -34,13 +37,12 @@ def only_with(arch: str, entry: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
-@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize(("arch", "entry"), RUNS, ids="-".join)
 def test_every_product_is_the_known_good_one(
     tree: SourceTree, tmp_path: Path, arch: str, entry: str
 ) -> None:
     step = find("stage0-posix", RELEASE, arch)
-    assert (len(step.answers), len(step.native)) == (ANSWERS, NATIVE_VALUES)
+    assert (len(step.answers), len(step.native)) == (ANSWERS, NATIVE_VALUES[arch])
     given = resolved(tree, step)
     read = FilesRead()
 
