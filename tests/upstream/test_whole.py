@@ -37,7 +37,7 @@ def only_with(arch: str, entry: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(("arch", "entry"), RUNS, ids="-".join)
+@pytest.mark.parametrize(("arch", "entry"), RUNS, ids=["-".join(run) for run in RUNS])
 def test_every_product_is_the_known_good_one(
     tree: SourceTree, tmp_path: Path, arch: str, entry: str
 ) -> None:
