@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from bootstrap.abi.flags import ARM_SWAPPED
 from bootstrap.abi.structs import STAT_GENERIC, WORD_32, WORD_64
 from bootstrap.kernel import calls_io as io
-from bootstrap.kernel import calls_memory as mem
 from bootstrap.kernel import calls_path as path
 from bootstrap.kernel import calls_process as process
 from bootstrap.kernel import calls_stat as stat
@@ -20,7 +19,6 @@ from bootstrap.kernel.rows import (
     CLOCK,
     CLONE,
     COMMON,
-    MMAP,
     OPEN,
     ROOT,
     UNAME,
@@ -30,6 +28,7 @@ from bootstrap.kernel.rows import (
     refused,
     word_rows,
 )
+from bootstrap.kernel.rows_offsets import SPLIT_OFFSETS, WHOLE_OFFSETS
 
 _GENERIC: Mapping[str, Row] = {
     **COMMON,
@@ -56,24 +55,13 @@ _GENERIC: Mapping[str, Row] = {
 _GENERIC_64: Mapping[str, Row] = {
     **_GENERIC,
     **word_rows(WORD_64),
+    **WHOLE_OFFSETS,
     **by_name(
-        full("lseek", "fd fd, off64 offset, whence whence", io.sys_lseek),
-        full("pread64", "fd fd, buffer_out buf, size count, off64 offset", io.sys_pread64),
-        full("pwrite64", "fd fd, buffer_in buf, size count, off64 offset", io.sys_pwrite64),
-        full("truncate", "path path, off64 length", path.sys_truncate),
-        full("ftruncate", "fd fd, off64 length", io.sys_ftruncate),
         full("fstat", "fd fd, stat_generic_out statbuf", stat.fstat_for(STAT_GENERIC)),
         full(
             "newfstatat",
             "dirfd dirfd, path pathname, stat_generic_out statbuf, at_flags flags",
             stat.fstatat_for(STAT_GENERIC),
-        ),
-        partial(
-            "mmap",
-            "ptr addr, size length, prot prot, map_flags flags, fd fd, map_offset offset",
-            mem.sys_mmap,
-            MMAP,
-            Result.HEX,
         ),
     ),
 }
@@ -102,40 +90,8 @@ RISCV64_ROWS: Mapping[str, Row] = _GENERIC_64
 RISCV32_ROWS: Mapping[str, Row] = {
     **_GENERIC,
     **word_rows(WORD_32),
+    **SPLIT_OFFSETS,
     **by_name(
-        full(
-            "_llseek",
-            "fd fd, seek_high offset_high, seek_low offset_low, offset_out result, whence whence",
-            io.sys_llseek,
-        ),
-        full(
-            "pread64",
-            "fd fd, buffer_out buf, size count, off_low offset, off_high offset_high",
-            io.sys_pread64_32,
-        ),
-        full(
-            "pwrite64",
-            "fd fd, buffer_in buf, size count, off_low offset, off_high offset_high",
-            io.sys_pwrite64_32,
-        ),
-        full(
-            "truncate64", "path path, off_low length, off_high length_high", path.sys_truncate64_32
-        ),
-        full("ftruncate64", "fd fd, off_low length, off_high length_high", io.sys_ftruncate64_32),
-        partial(
-            "mmap2",
-            "ptr addr, size length, prot prot, map_flags flags, fd fd, page_offset offset",
-            mem.sys_mmap2,
-            MMAP,
-            Result.HEX,
-        ),
-        partial(
-            "fcntl64",
-            "fd fd, fcntl_cmd cmd, fcntl_arg arg",
-            io.sys_fcntl,
-            COMMON["fcntl"].note,
-            Result.FCNTL,
-        ),
         refused("clock_gettime64", "int clockid, ptr tp", CLOCK),
         refused("utimensat_time64", "dirfd dirfd, path pathname, ptr times, at_flags flags", CLOCK),
     ),

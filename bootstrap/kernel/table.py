@@ -32,10 +32,12 @@ from bootstrap.kernel.rows import (
     word_rows,
 )
 from bootstrap.kernel.rows_generic import AARCH64_ROWS, RISCV32_ROWS, RISCV64_ROWS
+from bootstrap.kernel.rows_offsets import SPLIT_OFFSETS, WHOLE_OFFSETS
 
 I386_ROWS: Mapping[str, Row] = {
     **COMMON,
     **word_rows(WORD_32),
+    **SPLIT_OFFSETS,
     **by_name(
         partial(
             "clone",
@@ -58,27 +60,8 @@ I386_ROWS: Mapping[str, Row] = {
         ),
         full("creat", "path pathname, mode mode", path.sys_creat),
         full("lseek", "fd fd, off32 offset, whence whence", io.sys_lseek_32),
-        full(
-            "_llseek",
-            "fd fd, seek_high offset_high, seek_low offset_low, offset_out result, whence whence",
-            io.sys_llseek,
-        ),
-        full(
-            "pread64",
-            "fd fd, buffer_out buf, size count, off_low offset, off_high offset_high",
-            io.sys_pread64_32,
-        ),
-        full(
-            "pwrite64",
-            "fd fd, buffer_in buf, size count, off_low offset, off_high offset_high",
-            io.sys_pwrite64_32,
-        ),
         full("truncate", "path path, off32 length", path.sys_truncate),
         full("ftruncate", "fd fd, off32 length", io.sys_ftruncate),
-        full(
-            "truncate64", "path path, off_low length, off_high length_high", path.sys_truncate64_32
-        ),
-        full("ftruncate64", "fd fd, off_low length, off_high length_high", io.sys_ftruncate64_32),
         full("stat", "path pathname, stat_i386_out statbuf", stat.stat_for(STAT_I386)),
         full("lstat", "path pathname, stat_i386_out statbuf", stat.lstat_for(STAT_I386)),
         full("fstat", "fd fd, stat_i386_out statbuf", stat.fstat_for(STAT_I386)),
@@ -91,20 +74,6 @@ I386_ROWS: Mapping[str, Row] = {
             stat.fstatat_for(STAT64_I386),
         ),
         partial("mmap", "mmap_arguments arguments", mem.sys_old_mmap, MMAP, Result.HEX),
-        partial(
-            "mmap2",
-            "ptr addr, size length, prot prot, map_flags flags, fd fd, page_offset offset",
-            mem.sys_mmap2,
-            MMAP,
-            Result.HEX,
-        ),
-        partial(
-            "fcntl64",
-            "fd fd, fcntl_cmd cmd, fcntl_arg arg",
-            io.sys_fcntl,
-            COMMON["fcntl"].note,
-            Result.FCNTL,
-        ),
         full("uname", "utsname_out buf", process.sys_uname, note=UNAME),
         full("olduname", "ptr buf", process.sys_olduname, note=UNAME),
         full("getuid32", "", process.sys_get_id),
@@ -124,6 +93,7 @@ I386_ROWS: Mapping[str, Row] = {
 X86_64_ROWS: Mapping[str, Row] = {
     **COMMON,
     **word_rows(WORD_64),
+    **WHOLE_OFFSETS,
     **by_name(
         partial(
             "clone",
@@ -139,11 +109,6 @@ X86_64_ROWS: Mapping[str, Row] = {
             OPEN,
         ),
         full("creat", "path pathname, mode mode", path.sys_creat_64),
-        full("lseek", "fd fd, off64 offset, whence whence", io.sys_lseek),
-        full("pread64", "fd fd, buffer_out buf, size count, off64 offset", io.sys_pread64),
-        full("pwrite64", "fd fd, buffer_in buf, size count, off64 offset", io.sys_pwrite64),
-        full("truncate", "path path, off64 length", path.sys_truncate),
-        full("ftruncate", "fd fd, off64 length", io.sys_ftruncate),
         full("stat", "path pathname, stat_x86_64_out statbuf", stat.stat_for(STAT_X86_64)),
         full("lstat", "path pathname, stat_x86_64_out statbuf", stat.lstat_for(STAT_X86_64)),
         full("fstat", "fd fd, stat_x86_64_out statbuf", stat.fstat_for(STAT_X86_64)),
@@ -151,13 +116,6 @@ X86_64_ROWS: Mapping[str, Row] = {
             "newfstatat",
             "dirfd dirfd, path pathname, stat_x86_64_out statbuf, at_flags flags",
             stat.fstatat_for(STAT_X86_64),
-        ),
-        partial(
-            "mmap",
-            "ptr addr, size length, prot prot, map_flags flags, fd fd, map_offset offset",
-            mem.sys_mmap,
-            MMAP,
-            Result.HEX,
         ),
         full("uname", "utsname_out buf", process.sys_uname, note=UNAME),
         partial("setuid", "uid uid", process.set_id_for(0xFFFFFFFF), ROOT),
