@@ -5,5 +5,7 @@ nor kernel nor vfs.
 """
 
 from bootstrap.languages.assembly import Assembly, Oddity, Origin, Position
+from bootstrap.languages.fault import Kind, LanguageError
+from bootstrap.languages.source import Source
 
-__all__ = ["Assembly", "Oddity", "Origin", "Position"]
+__all__ = ["Assembly", "Kind", "LanguageError", "Oddity", "Origin", "Position", "Source"]

@@ -18,14 +18,24 @@ class Origin:
     """Where one output byte was written in the source.
 
     ``digits`` are the places of the character pair that made it, most significant first; they
-    need not stand on one line.  ``comment`` is the text after the comment sign on the line of the
-    second one, without the sign and the blanks around it; empty where there is none.  It is
-    decoded as UTF-8, with bytes that are not UTF-8 shown as ``\\xNN``.
+    need not stand on one line.  For a byte that a label's address made they are the first and the
+    last character of the reference, and ``label`` is the reference as written (``%name>base``).
+    For a byte that comes from a macro assembler's source they are the first and the last character
+    of the token, and ``macro`` is the token, if it is a macro's name.  Both are empty otherwise.
+
+    Where several files are read as one, ``file`` is the one in which the byte begins; what it
+    spans may end in the next.
+
+    ``comment`` is the text after the comment sign on the line of the second place, without the
+    sign and the blanks around it; empty where there is none.  It is decoded as UTF-8, with bytes
+    that are not UTF-8 shown as ``\\xNN``.
     """
 
     file: str
     digits: tuple[Position, Position]
     comment: str
+    label: str = ""
+    macro: str = ""
 
     @property
     def line(self) -> int:
@@ -34,7 +44,7 @@ class Origin:
 
     @property
     def columns(self) -> tuple[int, int]:
-        """The columns of the two digits."""
+        """The columns of the two digits, or of the first and the last character."""
         return self.digits[0].column, self.digits[1].column
 
 

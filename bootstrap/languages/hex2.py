@@ -1,0 +1,123 @@
+"""hex2, the third language of the bootstrap: labels with names, and fields of several sizes.
+
+Pairs of hexadecimal digits, blanks and comments are as in hex1.  A name is one or more bytes from
+``!`` to ``~`` except ``>``; it ends at a blank, at the end of the input, or at ``>``.  ``#`` and
+``;`` within a name belong to it.
+
+- ``:name`` makes the label name stand for the address of the next output byte: the base address
+  plus its offset.
+- ``!name`` (1 byte), ``@name`` (2), ``~name`` (3) and ``%name`` (4) put out, little-endian, the
+  label's address less the address just behind the field, or, as ``%name>base``, less the address
+  of the label base.
+- ``$name`` (2 bytes) and ``&name`` (4) put out the address itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from bootstrap.languages.assembly import Assembly
+from bootstrap.languages.draft import Draft, Reference
+from bootstrap.languages.fault import Kind, shown
+from bootstrap.languages.source import Source, Text
+
+BASE_ADDRESS = 0x08048000
+"""Where x86 programs of the bootstrap are loaded."""
+
+MOST_LABELS = 65536
+
+_WIDTHS = {ord("!"): 1, ord("@"): 2, ord("~"): 3, ord("%"): 4, ord("$"): 2, ord("&"): 4}
+_ABSOLUTE = frozenset(b"$&")
+_BLANKS = frozenset(b" \t\r\n")
+
+_ITEM = re.compile(
+    rb"(?P<blanks>[ \t\r\n]+)"
+    rb"|(?P<digits>[0-9A-Fa-f]+)"
+    rb"|(?P<comment>[#;][^\n]*)"
+    rb"|(?P<sign>[:!@~%$&])(?P<name>[!-=?-~]*)"
+    rb"|(?P<other>.)",
+    re.DOTALL,
+)
+_NAME = re.compile(rb"[!-=?-~]*")
+
+
+def assemble(sources: Sequence[Source], base_address: int = BASE_ADDRESS) -> Assembly:
+    """Assemble hex2 ``sources``, read as one text; ``base_address`` is that of the first byte.
+
+    Raises LanguageError for the first thing outside the language, in the order of the source;
+    what only the second pass can see, labels that nothing defines and values that do not fit
+    their field, comes after all others.
+    """
+    text = Text(sources)
+    content = text.content
+    draft = Draft(text, MOST_LABELS)
+    at = 0
+    while at < len(content):
+        item = _ITEM.match(content, at)
+        assert item is not None
+        start, at = item.span()
+        kind = item.lastgroup
+        if kind == "blanks":
+            continue
+        elif kind == "digits":
+            draft.add_digits(start, at)
+        elif kind == "name":
+            draft.require_whole("a label or a reference")
+            sign = content[start]
+            if sign == ord(":"):
+                _end_name(text, start + 1, at)
+                draft.define(item["name"], start)
+                continue
+            base = None
+            if sign not in _ABSOLUTE and content[at : at + 1] == b">" and item["name"]:
+                found = _NAME.match(content, at + 1)
+                assert found is not None
+                base = found[0]
+                at = found.end()
+                _end_name(text, found.start(), at)
+            else:
+                _end_name(text, start + 1, at)
+            draft.refer(start, at, _WIDTHS[sign], item["name"], base)
+        elif kind == "comment":
+            text.remember_comment(start, at)
+        else:
+            raise text.fault(
+                start,
+                Kind.BAD_CHARACTER,
+                f"{shown(content[start])} is no digit, blank, label, reference or comment",
+            )
+    draft.require_whole("the end")
+    for reference in draft.references:
+        _resolve(draft, reference, base_address)
+    return draft.assembly()
+
+
+def _end_name(text: Text, start: int, end: int) -> None:
+    """Raise unless ``content[start:end]`` is a whole name."""
+    if end == len(text.content):
+        if start == end:
+            raise text.fault(end, Kind.UNFINISHED, "the input ends where a name should be")
+        return
+    following = text.content[end]
+    if following not in _BLANKS:
+        raise text.fault(end, Kind.BAD_CHARACTER, f"{shown(following)} cannot stand in a name here")
+    if start == end:
+        raise text.fault(end, Kind.BAD_CHARACTER, f"{shown(following)} where a name should be")
+
+
+def _resolve(draft: Draft, reference: Reference, base_address: int) -> None:
+    """Fill the field of ``reference``."""
+    bits = 8 * reference.width
+    target = draft.offset_of(reference.name, reference)
+    if reference.sign in _ABSOLUTE:
+        address = base_address + target
+        if reference.width == 4:
+            address %= 2**32
+        draft.fill(reference, address, 0, (1 << bits) - 1)
+        return
+    if reference.base is None:
+        origin = reference.output + reference.width
+    else:
+        origin = draft.offset_of(reference.base, reference)
+    draft.fill(reference, target - origin, -(1 << bits - 1), (1 << bits - 1) - 1)
