@@ -16,7 +16,8 @@ from bootstrap.kernel import faults
 from bootstrap.kernel.events import Observer
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Ended, Machine
-from bootstrap.sources import MaterialsReport, Resolved, guest_view
+from bootstrap.modelled import opinions
+from bootstrap.sources import MaterialsReport, Resolved, SourceTree, guest_view
 from bootstrap.trace.provenance import Provenance
 from bootstrap.verify import (
     Expected,
@@ -79,6 +80,7 @@ def rebuild(
     limits = limits or Limits()
     step, tree = resolved.step, resolved.tree
     entry = step.entry(entry_name)
+    modelled = opinions(step, tree)
     view = guest_view(tree, step, entry, resolved.materials)
     fs = FileSystem(view.as_lower(), FsLimits(limits.file, limits.files_total, limits.inodes))
     tail = _Tail()
@@ -122,7 +124,7 @@ def rebuild(
         failure,
     )
     report = judge(
-        expectations(step),
+        [*expectations(step), *modelled],
         {path: Product(path, file.size, file.sha256()) for path, file in products.items()},
         provenance.records,
         facts=facts,
@@ -166,26 +168,32 @@ def _facts(
 ) -> RunFacts:
     step, tree = resolved.step, resolved.tree
     return RunFacts(
-        tool=ToolInfo(
-            "bootstrap",
-            bootstrap.__version__,
-            engine["name"],
-            engine["version"],
-            engine["hot_path"],
-        ),
-        source=SourceInfo(
-            kind=tree.kind,
-            release=step.release,
-            sha256=tree.archive_sha256,
-            tree_digest=tree.digest,
-            label=tree.label,
-        ),
+        tool=tool_info(engine),
+        source=source_info(tree, step),
         arch=step.arch,
         entry=entry_name,
         totals=totals,
         name=step.name,
         exit_status=exit_status,
         failure=failure,
+    )
+
+
+def tool_info(engine: Mapping[str, str]) -> ToolInfo:
+    """This program and its engine (`Engine.describe`), in the judge's terms."""
+    return ToolInfo(
+        "bootstrap", bootstrap.__version__, engine["name"], engine["version"], engine["hot_path"]
+    )
+
+
+def source_info(tree: SourceTree, step: StepFile) -> SourceInfo:
+    """Where a tree came from, in the judge's terms."""
+    return SourceInfo(
+        kind=tree.kind,
+        release=step.release,
+        sha256=tree.archive_sha256,
+        tree_digest=tree.digest,
+        label=tree.label,
     )
 
 
@@ -219,4 +227,12 @@ def _last_lines(log: bytes) -> tuple[str, ...]:
     return ("the guest's last words:", *(f"  {line}" for line in lines)) if lines else ()
 
 
-__all__ = ["Rebuilt", "expectations", "materials", "rebuild", "unfinished"]
+__all__ = [
+    "Rebuilt",
+    "expectations",
+    "materials",
+    "rebuild",
+    "source_info",
+    "tool_info",
+    "unfinished",
+]

@@ -18,6 +18,8 @@ from bootstrap.catalogue.reading import Table
 from bootstrap.errors import BadInput
 
 SCHEMA = 1
+MODELLED = ("hex0", "hex1", "hex2", "M0", "catm")
+"""The languages whose models make a product."""
 
 _CHECKED = re.compile(r"(\d{4}-\d{2}-\d{2}), all ([1-9]\d*) answers")
 
@@ -80,6 +82,18 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class Modelled:
+    """What a language model makes of sources, for a product: a second opinion on its content.
+
+    In a step file: ``catm = {language = "hex2", sources = ["catm.hex2"]}`` in ``[models]``; the
+    sources are materials, or products that stand before it in the table.
+    """
+
+    language: str
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class StepFile:
     """One step file: all that is known of one release (or the embedded sources) on one arch.
 
@@ -88,6 +102,7 @@ class StepFile:
     how the list came about.  ``tree_files`` names the list of all paths of the release's tree (a
     file beside the step file), or is None.  ``checked`` is None until a run confirmed the file.
     ``notes`` are sentences for a reader: what is peculiar to this release, with the evidence.
+    ``models`` says which products the models of bootstrap.languages can make, in that order.
 
     A path may be both an answer and a material: upstream lists ``bin/placeholder``, a file of the
     tree, among the answers of its older releases.  The two values are then the same.
@@ -112,6 +127,7 @@ class StepFile:
     materials_from: str = ""
     checked: Checked | None = None
     notes: tuple[str, ...] = ()
+    models: Mapping[str, Modelled] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -178,6 +194,7 @@ def parse(text: str, file: str) -> StepFile:
         materials_from=top.text("materials_from", ""),
         checked=_checked(top),
         notes=top.texts("notes"),
+        models=_models(top.optional_table("models")),
     )
     top.done()
     _check_whole(step, top)
@@ -248,6 +265,21 @@ def _hashes(table: Table | None) -> Mapping[str, str]:
     return MappingProxyType(values)
 
 
+def _models(table: Table | None) -> Mapping[str, Modelled]:
+    if table is None:
+        return MappingProxyType({})
+    models = {}
+    for path in table:
+        table.check_path(path, path)
+        row = table.table(path)
+        language = row.word("language")
+        if language not in MODELLED:
+            raise row.error("language", f"is {language!r}; known are {', '.join(MODELLED)}")
+        models[path] = Modelled(language, row.paths("sources"))
+        row.done()
+    return MappingProxyType(models)
+
+
 def _check_whole(step: StepFile, top: Table) -> None:
     """What no single key can tell: that the parts of a step file agree with one another."""
     for table, from_ in (
@@ -268,6 +300,14 @@ def _check_whole(step: StepFile, top: Table) -> None:
     for path, sha256 in step.answers.items():
         if step.materials.get(path, sha256) != sha256:
             raise top.error("materials", f"has another sha256 for {path} than answers")
+    made: set[str] = set()
+    for path, model in step.models.items():
+        for source in model.sources:
+            if source not in step.materials and source not in made:
+                raise top.error(
+                    "models", f"makes {path} from {source}, which is no material, nor made before"
+                )
+        made.add(path)
     if step.checked is not None and step.checked.answers != len(step.answers):
         raise top.error(
             "checked", f"says {step.checked.answers} answers, but there are {len(step.answers)}"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import bootstrap
-from bootstrap.cli import doctor, fetch, releases, run, seeds, verify
+from bootstrap.cli import ddc, doctor, fetch, releases, run, seeds, verify
 from bootstrap.errors import BootstrapError
 
 INTERRUPTED = 130
@@ -26,6 +26,7 @@ examples:
   bootstrap verify --arch all --jobs 2      every architecture, two at a time, one report
   bootstrap verify --source ~/stage0-posix  a checkout of yours
   bootstrap fetch stage0-posix --from ~/stage0-posix-1.9.1.tar.gz
+  bootstrap ddc                             three unrelated paths to one compiler
   bootstrap run --strace -- ./hex0 in.hex0 out
   bootstrap seeds identify FILE             is this a known seed, and whose?
   bootstrap doctor                          what is there, and what is missing
@@ -44,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"bootstrap {bootstrap.__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (verify, seeds, fetch, releases, run, doctor):
+    for module in (verify, ddc, seeds, fetch, releases, run, doctor):
         module.add_parser(commands)
     return top
 

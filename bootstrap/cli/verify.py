@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Rebuild a release of stage0-posix from its seed in the emulator, and compare "
         "every product with its known-good hash. The source is, in this order: --source, the "
         "release in the cache, the release from its published address, and, unless --release "
-        "names one, the sources that this program carries (phase 0 only). The report says which.",
+        "names one, the sources that this program carries (hex0 to M0). The report says which.",
         epilog="Exit status: 0 verified, 1 mismatch, 2 usage or bad input, 3 the guest failed, "
         "130 interrupted.",
     )

@@ -25,7 +25,7 @@ def claim(
     embedded = facts.source.kind == "embedded"
     what = f"{facts.title} for {facts.arch}"
     if embedded:
-        what = f"phase 0 for {facts.arch}, from the embedded sources,"
+        what = f"the embedded path for {facts.arch}"
     if result != "verified":
         good = sum(a.status == "match" for a in answers)
         why = f"; {reasons[0]}" if reasons else ""
@@ -42,11 +42,13 @@ def claim(
             f"{'matches' if good == 1 else 'match'}{why}{tail}."
         )
     if embedded:
+        modelled = sum(any(e.kind == "model" for e in a.expectations) for a in answers)
+        also = " and the language models" if modelled == len(answers) else ""
         return (
-            f"Phase 0 only: {count(len(answers), 'artifact')} for {facts.arch} "
+            f"Our own path only: {count(len(answers), 'artifact')} for {facts.arch} "
             f"{'matches its' if len(answers) == 1 else 'match their'} known-good "
-            f"{'value' if len(answers) == 1 else 'values'}, built by the seed from the embedded "
-            f"sources; {_EMBEDDED_TAIL}."
+            f"{'value' if len(answers) == 1 else 'values'}{also}, built from the seed on the "
+            f"embedded sources; {_EMBEDDED_TAIL}."
         )
     number = "The 1 answer" if len(answers) == 1 else f"All {len(answers)} answers"
     also = f" and {count(len(others), 'intermediate artifact')}" if others else ""

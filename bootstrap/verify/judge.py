@@ -87,14 +87,14 @@ def judge(
 
 
 def _by_path(expected: Sequence[Expected]) -> dict[str, tuple[Expected, ...]]:
-    """Expectations by tree path in the order given, the answers' values before native runs'."""
+    """Expectations by tree path in the order given, the answers' values before all others."""
     grouped: dict[str, list[Expected]] = {}
     for value in expected:
         values = grouped.setdefault(tree_path(value.path), [])
         if value not in values:
             values.append(value)
     return {
-        path: tuple(sorted(values, key=lambda e: e.kind == "native-run"))
+        path: tuple(sorted(values, key=lambda e: e.kind in ("native-run", "model")))
         for path, values in grouped.items()
     }
 

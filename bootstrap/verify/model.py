@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-ExpectedKind = Literal["answers", "native-run", "catalogue"]
+ExpectedKind = Literal["answers", "native-run", "catalogue", "model"]
 Status = Literal["match", "mismatch", "missing", "unknown"]
 Result = Literal["verified", "mismatch", "incomplete", "error"]
 
@@ -22,7 +22,8 @@ class Expected:
     from_: str
     """Shown to the user: `x86.answers`, `native run of 2026-11-22`, `seed catalogue`."""
     kind: ExpectedKind = "answers"
-    """`answers` and `catalogue`: one of the answers; `native-run`: an intermediate."""
+    """`answers` and `catalogue`: one of the answers; `native-run` and `model`: an intermediate,
+    unless another value makes it an answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,8 @@ class Artifact:
 
     @property
     def is_answer(self) -> bool:
-        """Whether the release promises this artifact (and not only a native run had it)."""
-        return any(e.kind != "native-run" for e in self.expectations)
+        """Whether the release promises this artifact (not only a native run or a model)."""
+        return any(e.kind in ("answers", "catalogue") for e in self.expectations)
 
     @property
     def expected(self) -> str | None:

@@ -51,7 +51,7 @@ class ReportSet:
         facts = self.reports[0].facts
         arches = listed(r.facts.arch for r in self.reports)
         if facts.source.kind == "embedded":
-            return f"phase 0, on the embedded sources, for {arches}"
+            return f"our own path, on the embedded sources, for {arches}"
         return f"{facts.title} for {arches}"
 
     @property

@@ -63,7 +63,7 @@ def _header(page: Page, report: Report) -> None:
     facts, source = report.facts, report.facts.source
     what = facts.title
     if source.kind == "embedded":
-        what = "phase 0, on the embedded sources,"
+        what = "our own path, on the embedded sources,"
     page.heading(f"{what} for {facts.arch}, entry {facts.entry}")
     source_lines(page, report)
     materials = report.materials

@@ -1,0 +1,138 @@
+"""`bootstrap ddc`: build the first programs along three paths, and compare bit for bit."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from bootstrap.errors import BadInput, GuestFailed
+
+if TYPE_CHECKING:
+    from bootstrap.ddc import Step
+    from bootstrap.engine import Engine
+    from bootstrap.kernel.limits import Limits
+
+_EXIT = {"agree": 0, "differ": 1, "incomplete": 1}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's options; imports nothing heavy."""
+    from bootstrap.cli.verify import add_limits
+
+    parser = subparsers.add_parser(
+        "ddc",
+        help="build upstream's first programs along three unrelated paths and compare them",
+        description="Diverse double-compiling: assemble upstream's own sources of hex1, hex2-0, "
+        "catm, M0 and the C compiler cc_x86 along three paths, and with each path's compiler "
+        "M2-Planet. The paths are: upstream's own tools; ours, built from the same seed on sources "
+        "that we wrote apart from upstream's; and the language models, which are Python functions. "
+        "What a tool hid in what it assembles would show as a difference. docs/ddc.md says what "
+        "agreement proves, and what it does not.",
+        epilog="Exit status: 0 all paths agree, and with the known-good values; 1 they differ, or "
+        "something was not made; 2 usage or bad input; 3 our own tools could not be built; "
+        "130 interrupted.",
+    )
+    parser.add_argument(
+        "--source",
+        metavar="PATH",
+        help="a checkout, or a .tar.gz of a release (default: the release in the cache)",
+    )
+    parser.add_argument("--release", metavar="R", help="the release (default: the newest known)")
+    parser.add_argument("--json", metavar="FILE", help="write the comparison as JSON ('-': stdout)")
+    parser.add_argument(
+        "--quiet", action="store_true", help="no progress, and one line if they agree"
+    )
+    add_limits(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it. Raises BootstrapError; returns the exit status."""
+    from bootstrap import ddc
+    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.verify import check_report_places, print_view
+    from bootstrap.ddc.telling import claim
+    from bootstrap.engine import default_engine
+    from bootstrap.kernel.limits import Limits
+    from bootstrap.rebuild import source_info, tool_info
+    from bootstrap.sources import Cache, resolve
+
+    limits = Limits().with_options(args.limit)
+    engine = default_engine()
+    check_report_places(args.json)
+    resolved = resolve(args.source, args.release, "x86", Cache())
+    if resolved.step.release is None:
+        raise BadInput(
+            "there is no tree of upstream's to build: name one with --source, or put a release "
+            "into the cache with: bootstrap fetch stage0-posix --from PATH"
+        )
+    notes = (*resolved.tree.notes, *resolved.materials.lines())
+    steps = ddc.plan(resolved.tree, resolved.step)
+    tools = _our_tools(engine, limits)
+    paths = [
+        ddc.upstream(engine, limits),
+        ddc.ours(tools, engine, limits),
+        ddc.models(engine, limits),
+    ]
+    found = []
+    for path in paths:
+        progress = _Progress(path.name, len(steps), args.quiet)
+        found.append(ddc.along(path, steps, resolved.tree, progress.tell))
+        progress.close()
+    comparison = ddc.compare(steps, found, resolved.step, notes)
+    source = source_info(resolved.tree, resolved.step)
+    tool = tool_info(engine.describe())
+    if args.json is not None:
+        write_text(args.json, ddc.to_json_text(comparison, paths, source, tool))
+    good = args.quiet and comparison.result == "agree"
+    print_view(
+        lambda verbose, **how: ddc.to_text(comparison, paths, source, tool, **how),
+        False,
+        args.json == STDOUT,
+        claim(comparison, paths) if good else None,
+    )
+    return _EXIT[comparison.result]
+
+
+def _our_tools(engine: Engine, limits: Limits) -> dict[str, bytes]:
+    """Build and verify the embedded path. Raises GuestFailed when it is not what it should be."""
+    from bootstrap.catalogue import EMBEDDED, all_steps
+    from bootstrap.cli.verify import default_entry
+    from bootstrap.rebuild import rebuild
+    from bootstrap.sources import Resolved, check_materials, embedded_source
+
+    (step,) = (s for s in all_steps() if (s.name, s.arch) == (EMBEDDED, "x86"))
+    tree = embedded_source(step)
+    resolved = Resolved(tree, step, check_materials(tree, step))
+    rebuilt = rebuild(resolved, default_entry(resolved), engine, limits)
+    if rebuilt.report.result != "verified":
+        raise GuestFailed(
+            f"our own tools were not verified, so they cannot be compared with: "
+            f"{rebuilt.report.claim} (bootstrap verify without a source tells more)"
+        )
+    return {path: content for path, (content, _mode) in rebuilt.products.items()}
+
+
+class _Progress:
+    """One line on a terminal that is written over, a line for each path elsewhere."""
+
+    def __init__(self, name: str, total: int, quiet: bool) -> None:
+        self._name, self._total, self._done = name, total, 0
+        self._quiet = quiet
+        self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        if not quiet and not self._live:
+            print(f"path {name}: {total} steps", file=sys.stderr, flush=True)
+
+    def tell(self, step: Step) -> None:
+        """A step begins."""
+        self._done += 1
+        if self._live and not self._quiet:
+            line = f"path {self._name}: {self._done} of {self._total}, {step.output}"
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """The path was followed to its end."""
+        if self._live and not self._quiet:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

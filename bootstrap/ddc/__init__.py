@@ -1,0 +1,26 @@
+"""Diverse double-compiling: one source tree, built along paths that share as little as can be.
+
+David A. Wheeler, "Fully Countering Trusting Trust through Diverse Double-Compiling" (2009).
+"""
+
+from bootstrap.ddc.comparing import Comparison, Row, compare
+from bootstrap.ddc.paths import NAMES, Along, Path, along, models, ours, upstream
+from bootstrap.ddc.plan import Step, plan
+from bootstrap.ddc.telling import to_json_text, to_text
+
+__all__ = [
+    "NAMES",
+    "Along",
+    "Comparison",
+    "Path",
+    "Row",
+    "Step",
+    "along",
+    "compare",
+    "models",
+    "ours",
+    "plan",
+    "to_json_text",
+    "to_text",
+    "upstream",
+]

@@ -1,0 +1,144 @@
+"""The paths along which the plan is followed, each with its own tools and files of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bootstrap.abi.errno import LinuxError
+from bootstrap.ddc.plan import Step
+from bootstrap.engine import Engine
+from bootstrap.errors import GuestFailed
+from bootstrap.kernel import faults
+from bootstrap.kernel.limits import Limits
+from bootstrap.kernel.machine import Machine
+from bootstrap.languages.fault import LanguageError
+from bootstrap.languages.source import Source
+from bootstrap.modelled import MODELS
+from bootstrap.sources import SourceTree
+from bootstrap.vfs import At, FileSystem, RegularFile
+from bootstrap.vfs.lower import LowerFile, LowerFolder, LowerLink, MemoryLower
+
+NAMES = ("upstream", "ours", "models")
+
+OURS = {"hex0": "hex0", "hex1": "hex1", "hex2": "hex2", "catm": "catm", "M0": "M0"}
+"""Language -> the product of the embedded path that assembles it."""
+
+Files = Mapping[str, bytes]
+Run = Callable[[Step, Files], bytes]
+
+
+class StepFailed(Exception):
+    """A step that gave no output; the text says why."""
+
+
+@dataclass(frozen=True)
+class Path:
+    """One way to follow the plan: a name, what it uses in words, and how it runs a step."""
+
+    name: str
+    title: str
+    run: Run
+
+
+@dataclass
+class Along:
+    """What following the plan along one path gave: the outputs by tree path, and what failed."""
+
+    path: Path
+    made: dict[str, bytes] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def upstream(engine: Engine, limits: Limits) -> Path:
+    """Every step by the program that upstream's earlier steps built."""
+
+    def run(step: Step, files: Files) -> bytes:
+        return emulate(files[step.program], step, files, engine, limits)
+
+    return Path("upstream", "upstream's hex0 to M0, each built by the one before", run)
+
+
+def ours(tools: Files, engine: Engine, limits: Limits) -> Path:
+    """Every assembling step by our tool for the language; the compiler is the one it built.
+
+    ``tools`` are the verified products of the embedded path, by name.
+    """
+
+    def run(step: Step, files: Files) -> bytes:
+        tool = OURS.get(step.language)
+        program = files[step.program] if tool is None else tools[tool]
+        return emulate(program, step, files, engine, limits)
+
+    return Path("ours", "our own hex0 to M0, built from the same seed on our own sources", run)
+
+
+def models(engine: Engine, limits: Limits) -> Path:
+    """Every assembling step by a Python function; only the compiler it gives is emulated."""
+
+    def run(step: Step, files: Files) -> bytes:
+        model = MODELS.get(step.language)
+        if model is None:
+            return emulate(files[step.program], step, files, engine, limits)
+        try:
+            return model([Source(name, files[name]) for name in step.inputs])
+        except LanguageError as error:
+            raise StepFailed(f"the {step.language} model refuses it: {error}") from error
+
+    return Path("models", "the language models in Python; no seed and no assembler is run", run)
+
+
+def along(
+    path: Path, steps: Sequence[Step], tree: SourceTree, tell: Callable[[Step], None]
+) -> Along:
+    """Follow the plan; a step that fails, or lacks an input, is a finding and not an error.
+
+    A file that the path made hides one of the tree; nothing that another path made is seen.
+    """
+    found = Along(path)
+    given = {name: file.data for name, file in tree.files.items()}
+    for step in steps:
+        tell(step)
+        files = {**given, **found.made}
+        try:
+            for name in (step.program, *step.inputs):
+                if name not in files and not (name == step.program and path.name != "upstream"):
+                    raise StepFailed(f"{name} is not there")
+            found.made[step.output] = path.run(step, files)
+        except StepFailed as error:
+            found.failed[step.output] = f"{step.where}: {error}"
+    return found
+
+
+def emulate(program: bytes, step: Step, files: Files, engine: Engine, limits: Limits) -> bytes:
+    """Run ``program`` as the step says, in a file system with nothing but what the step names.
+
+    Raises StepFailed when there is no output to be had.
+    """
+    rows: dict[bytes, LowerFile | LowerLink | LowerFolder] = {
+        b"/" + name.encode(): LowerFile(0o644, files[name]) for name in step.inputs
+    }
+    place = b"/" + step.program.encode()
+    rows[place] = LowerFile(0o755, program)
+    folder = b"/" + step.output.rpartition("/")[0].encode()
+    if not any(row.startswith(folder + b"/") for row in rows):
+        rows[folder] = LowerFolder()
+    fs = FileSystem(MemoryLower(rows))
+    machine = Machine(fs, engine, limits)
+    try:
+        ended = machine.run(place, [argument.encode() for argument in step.argv])
+    except GuestFailed as error:
+        raise StepFailed(str(error)) from error
+    except LinuxError as error:
+        raise StepFailed(f"it cannot be executed: {error}") from error
+    if ended.fault is not None:
+        raise StepFailed(faults.describe(ended.fault)[0])
+    if ended.status:
+        raise StepFailed(f"exit status {ended.status >> 8}")
+    try:
+        inode = fs.resolve(At(fs.root, fs.root), b"/" + step.output.encode())
+    except LinuxError as error:
+        raise StepFailed(f"it wrote no {step.output}") from error
+    if not isinstance(inode, RegularFile):
+        raise StepFailed(f"{step.output} is no regular file")
+    return inode.contents()
