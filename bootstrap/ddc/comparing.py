@@ -92,7 +92,7 @@ def compare(
 
 
 def _status(kind: str, digests: Sequence[str | None], expected: str | None) -> Status:
-    if None in digests:
+    if None in digests or not digests:
         return "missing"
     if len(set(digests)) > 1:
         return "text differs" if kind == "text" else "differ"

@@ -1,0 +1,145 @@
+"""Agreement is never claimed where something differs, is missing, or is not what is known good."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path as HostPath
+
+import jsonschema
+import pytest
+
+from bootstrap.catalogue import StepFile
+from bootstrap.ddc import Along, Comparison, Path, compare, plan, to_json_text, to_text
+from bootstrap.ddc.plan import WANTED, Step
+from bootstrap.verify import SourceInfo, ToolInfo
+from tests.ddc import sample
+
+PROGRAM = b"\x7fELF program"
+STEPS = [
+    *(Step((f"./{path}",), "hex0", path, ("in",), path, "t:1") for path in WANTED[:4]),
+    Step(("./M0", "a", "b"), "M0", "M0", ("a.M1",), "a.hex2", "t:2"),
+    Step(("./catm",), "catm", "catm", ("elf.hex2", "a.hex2"), "whole.hex2", "t:3"),
+    Step(("./hex2",), "hex2", "hex2", ("whole.hex2",), WANTED[4], "t:4"),
+    Step((f"./{WANTED[5]}",), "C", WANTED[4], ("in",), WANTED[5], "t:5"),
+]
+GOOD = {step.output: PROGRAM + step.output.encode() for step in STEPS}
+GOOD |= {"a.hex2": b"41\n", "whole.hex2": b"7F\n41\n"}
+
+
+def known(**others: bytes) -> StepFile:
+    contents = {**{path: GOOD[path] for path in WANTED}, **others}
+    values = {path: hashlib.sha256(data).hexdigest() for path, data in contents.items()}
+    return replace(sample.step(), answers={}, native=values, native_from="a native run")
+
+
+def along(name: str, made: Mapping[str, bytes], **failed: str) -> Along:
+    return Along(Path(name, f"the path {name}", lambda _step, _files: b""), dict(made), failed)
+
+
+def judged(*others: Mapping[str, bytes]) -> Comparison:
+    found = [along("one", GOOD), *(along(f"path{i}", made) for i, made in enumerate(others))]
+    return compare(STEPS, found, known())
+
+
+def test_three_that_agree() -> None:
+    comparison = judged(GOOD, GOOD)
+    assert (comparison.result, comparison.reasons, comparison.remarks) == ("agree", (), ())
+    assert {row.status for row in comparison.rows} == {"agree"}
+
+
+@pytest.mark.parametrize("path", WANTED)
+def test_one_byte_in_one_program_of_one_path(path: str) -> None:
+    changed = bytearray(GOOD[path])
+    changed[-1] ^= 1
+    comparison = judged(GOOD, {**GOOD, path: bytes(changed)})
+    assert comparison.result == "differ"
+    assert comparison.reasons == (f"{path} differs between the paths",)
+
+
+def test_all_agree_on_what_is_not_the_known_good_value() -> None:
+    bad = {**GOOD, WANTED[4]: b"\x7fELF other"}
+    comparison = compare(STEPS, [along("a", bad), along("b", bad)], known())
+    assert comparison.result == "differ"
+    assert comparison.reasons == (
+        "x86/artifact/cc_x86: the paths agree, but not with a native run",
+    )
+
+
+def test_a_text_may_differ_when_what_it_assembles_to_agrees() -> None:
+    other = {**GOOD, "a.hex2": b"4 1\n", "whole.hex2": b"7F 4 1\n"}
+    comparison = judged(other)
+    assert comparison.result == "agree"
+    assert [r.status for r in comparison.rows].count("text differs") == 2
+    assert comparison.remarks == (
+        "a.hex2 differs as a text between the paths; what it assembles to, x86/artifact/cc_x86, "
+        "is one and the same",
+        "whole.hex2 differs as a text between the paths; what it assembles to, "
+        "x86/artifact/cc_x86, is one and the same",
+    )
+
+
+def test_a_text_that_differs_and_so_does_what_it_assembles_to() -> None:
+    other = {**GOOD, "a.hex2": b"42\n", WANTED[4]: b"\x7fELF other"}
+    comparison = judged(other)
+    assert comparison.result == "differ"
+    assert comparison.reasons[0] == ("a.hex2 differs as a text, and so may what is made from it")
+
+
+def test_what_one_path_did_not_make() -> None:
+    less = {path: data for path, data in GOOD.items() if path != WANTED[5]}
+    found = [
+        along("a", GOOD),
+        Along(Path("b", "b", lambda _s, _f: b""), less, {WANTED[5]: "t:5: fell"}),
+    ]
+    comparison = compare(STEPS, found, known())
+    assert comparison.result == "incomplete"
+    assert comparison.reasons == ("x86/artifact/M2 was not made on every path (b: t:5: fell)",)
+
+
+def test_one_path_alone_proves_nothing() -> None:
+    comparison = compare(STEPS, [along("a", GOOD)], known())
+    assert comparison.result == "incomplete"
+    assert comparison.reasons == ("there is only one path; two at least can agree",)
+
+
+def test_without_a_known_good_value_there_is_no_agreement() -> None:
+    step = known()
+    native = {path: value for path, value in step.native.items() if path != WANTED[3]}
+    comparison = compare(STEPS, [along("a", GOOD), along("b", GOOD)], replace(step, native=native))
+    assert comparison.result == "incomplete"
+    assert comparison.reasons[0].startswith("x86/artifact/M0: there is nothing to compare, or no")
+
+
+def test_a_plan_that_ends_early_does_not_agree() -> None:
+    comparison = compare(plan(sample.tree(), sample.step()), [], sample.step())
+    assert comparison.result == "incomplete"
+
+
+def told(comparison: Comparison) -> tuple[str, str]:
+    paths = [Path(name, f"the path {name}", lambda _s, _f: b"") for name in ("one", "path0")]
+    source = SourceInfo("folder", "1.9.1", None, "d" * 64, "a\x1bplace")
+    tool = ToolInfo("bootstrap", "1", "unicorn", "2", "native")
+    return (
+        to_text(comparison, paths, source, tool, width=80),
+        to_json_text(comparison, paths, source, tool),
+    )
+
+
+def test_the_json_keeps_to_its_schema(checkout: HostPath) -> None:
+    schema = json.loads((checkout / "docs" / "ddc.schema.json").read_text("utf-8"))
+    less = {path: data for path, data in GOOD.items() if path != WANTED[5]}
+    for other in (GOOD, {**GOOD, "a.hex2": b"4 1\n"}, less, {**GOOD, WANTED[0]: b"\x7fELF"}):
+        jsonschema.validate(json.loads(told(judged(other))[1]), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"schema": "bootstrap-ddc/1"}, schema)
+
+
+def test_the_text_ends_with_the_verdict_and_says_what_it_does_not_prove() -> None:
+    good, bad = told(judged(GOOD))[0], told(judged({**GOOD, WANTED[0]: b"\x7fELF"}))[0]
+    assert "What it does not show" in good
+    assert good.splitlines()[-2].startswith("AGREE: 6 programs and 2 of 2 texts are the same")
+    assert "DIFFER: 7 of 8 artifacts agree along 2 paths; x86/artifact/hex1 differs" in bad
+    assert "\x1b" not in good

@@ -1,0 +1,105 @@
+"""The paths run, on upstream's real tree where it is at hand; and a trap in one tool is caught."""
+
+from __future__ import annotations
+
+import pytest
+
+from bootstrap.ddc import Along, Path, along, compare, models, plan, upstream
+from bootstrap.ddc.paths import emulate
+from bootstrap.ddc.plan import WANTED, Step
+from bootstrap.engine import default_engine
+from bootstrap.kernel.limits import Limits
+from bootstrap.sources import Cache, SourceTree
+from tests.ddc import sample
+
+RELEASE = "1.9.1"
+LIMITS = Limits()
+
+
+def follow(path: Path, tree: SourceTree) -> Along:
+    return along(path, plan(tree, sample.step()), tree, lambda _step: None)
+
+
+def test_a_step_that_fails_is_told_and_the_rest_goes_on() -> None:
+    found = follow(upstream(default_engine(), LIMITS), sample.tree())
+    assert found.made["x86/artifact/hex0"] == sample.SEED.read_bytes()
+    assert found.made["x86/artifact/M2"] == sample.SEED.read_bytes()
+    assert found.failed == {
+        "x86/artifact/both.c": "x86/mescc-tools-mini-kaem.kaem:3: x86/artifact/catm is not there"
+    }
+
+
+def test_the_models_need_no_tool() -> None:
+    found = follow(models(default_engine(), LIMITS), sample.tree())
+    assert found.made["x86/artifact/both.c"] == b"one\ntwo\n"
+    assert found.failed == {}
+
+
+def test_what_a_model_refuses_is_a_failed_step() -> None:
+    whole = sample.tree(b"./x86/artifact/hex1 ./one.c ./x86/artifact/M2\n")
+    found = follow(models(default_engine(), LIMITS), whole)
+    assert found.failed["x86/artifact/M2"] == (
+        "x86/mescc-tools-mini-kaem.kaem:1: the hex1 model refuses it: one.c:1:1: "
+        + found.failed["x86/artifact/M2"].rpartition("1:1: ")[2]
+    )
+
+
+def test_a_program_that_fails_makes_nothing() -> None:
+    engine = default_engine()
+    step = Step(("./p", "in", "out"), "hex0", "p", ("in",), "out", "t:1")
+    for program, says in ((b"no program", "cannot be executed"), (b"", "cannot be executed")):
+        with pytest.raises(Exception, match=says):
+            emulate(program, step, {"in": b""}, engine, LIMITS)
+    other = Step(("./p", "in", "out"), "hex0", "p", ("in",), "elsewhere", "t:1")
+    with pytest.raises(Exception, match="it wrote no elsewhere"):
+        emulate(sample.SEED.read_bytes(), other, {"in": b"41"}, engine, LIMITS)
+
+
+@pytest.fixture(scope="module")
+def release() -> SourceTree:
+    found = Cache().load(RELEASE)
+    if found is None:
+        pytest.skip(
+            f"stage0-posix {RELEASE} is not in the cache; provide it with: "
+            "bootstrap fetch stage0-posix --from PATH"
+        )
+    return found
+
+
+@pytest.mark.upstream
+def test_a_trap_in_one_tool_is_seen_in_what_it_assembles(release: SourceTree) -> None:
+    """hex2-0 of the first path gives every program it assembles another entry point."""
+    engine = default_engine()
+    honest = upstream(engine, LIMITS)
+
+    def trapped(step: Step, files: dict[str, bytes]) -> bytes:
+        made = honest.run(step, files)
+        if step.language == "hex2":
+            return made[:0x18] + bytes([made[0x18] ^ 4]) + made[0x19:]
+        return made
+
+    steps = plan(release, sample.step())
+    steps = steps[: [step.output for step in steps].index("x86/artifact/M0") + 1]
+    found = [
+        along(path, steps, release, lambda _step: None)
+        for path in (Path("trapped", "", trapped), models(engine, LIMITS))  # type: ignore[arg-type]
+    ]
+    comparison = compare(steps, found, sample.step())
+    status = {row.path: row.status for row in comparison.rows}
+    assert comparison.result == "differ"
+    assert status["x86/artifact/hex2-0"] == "agree"
+    assert status["x86/artifact/catm"] == "differ"
+    assert comparison.reasons[0] == "x86/artifact/catm differs between the paths"
+
+
+@pytest.mark.upstream
+def test_upstream_and_the_models_agree_up_to_m2_planet(release: SourceTree) -> None:
+    engine = default_engine()
+    steps = plan(release, sample.step())
+    found = [
+        along(path, steps, release, lambda _step: None)
+        for path in (upstream(engine, LIMITS), models(engine, LIMITS))
+    ]
+    comparison = compare(steps, found, sample.step())
+    assert (comparison.result, comparison.reasons, comparison.remarks) == ("agree", (), ())
+    assert {row.path for row in comparison.rows} > set(WANTED)
