@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bootstrap.languages.assembly import Assembly, Origin
-from bootstrap.languages.fault import Kind
+from bootstrap.languages.assembly import Assembly, Oddity, Origin
+from bootstrap.languages.fault import Kind, shown
 from bootstrap.languages.source import Text
 
 _VALUES = {digit: int(chr(digit), 16) for digit in b"0123456789ABCDEFabcdef"}
@@ -31,13 +31,20 @@ class Reference:
 class Draft:
     """The output as the first pass leaves it: fields are zero until ``fill`` is called."""
 
-    def __init__(self, text: Text, most_labels: int | None) -> None:
+    def __init__(self, text: Text, most_labels: int | None, last_counts: bool = False) -> None:
+        """Begin a draft of ``text``.
+
+        ``most_labels`` is the size of the table, None for no limit; ``last_counts``: a label may
+        be defined again, which is an Oddity and no error.
+        """
         self.text = text
         self.output = bytearray()
         self.references: list[Reference] = []
         self.labels: dict[bytes, int] = {}
         """Name to offset in the output."""
         self._most_labels = most_labels
+        self._last_counts = last_counts
+        self._oddities: list[Oddity] = []
         self._defined: dict[bytes, int] = {}  # name to the place of its definition
         self._pending: int | None = None  # where the digit stands that waits for its second
         # Of each byte: the offsets of the first and the last character that made it, and the
@@ -77,12 +84,13 @@ class Draft:
         """Let ``name``, whose definition begins at ``start``, stand for the next output byte."""
         if name in self._defined:
             file, earlier = self.text.place(self._defined[name])
-            raise self.text.fault(
-                start,
-                Kind.DUPLICATE,
+            reason = (
                 f"label {name.decode('latin-1')!r} is defined a second time;"
-                f" the first is at {file}:{earlier.line}:{earlier.column}",
+                f" the first is at {file}:{earlier.line}:{earlier.column}"
             )
+            if not self._last_counts:
+                raise self.text.fault(start, Kind.DUPLICATE, reason)
+            self._oddities.append(Oddity(*self.text.place(start), f"{reason}; the last counts"))
         if self._most_labels is not None and len(self.labels) >= self._most_labels:
             raise self.text.fault(start, Kind.TOO_LARGE, f"more than {self._most_labels} labels")
         self._defined[name] = start
@@ -106,6 +114,19 @@ class Draft:
                 f"label {name.decode('latin-1')!r} is not defined",
             )
         return found
+
+    def flip(self, start: int, bits: int) -> None:
+        """Exclusive-or the word of four bytes, little-endian, at ``start`` of the output."""
+        word = int.from_bytes(self.output[start : start + 4], "little") ^ bits
+        self.output[start : start + 4] = word.to_bytes(4, "little")
+
+    def change_word(self, reference: Reference, bits: int) -> None:
+        """Flip ``bits`` in the word of ``reference``, whose bytes the digits after it made."""
+        written = self.text.content[reference.start : reference.end].decode("latin-1")
+        self.flip(reference.output, bits)
+        for index in range(reference.output, reference.output + 4):
+            first, last, _ = self._spans[index]
+            self._spans[index] = first, last, written
 
     def fill(self, reference: Reference, value: int, lowest: int, highest: int) -> None:
         """Write ``value``, little-endian, in the field of ``reference``, if it is in range."""
@@ -131,4 +152,17 @@ class Draft:
                 _, end = self.text.place(last)
                 origin = Origin(file, (begin, end), self.text.comment(last), label)
             origins.append(origin)
-        return Assembly(bytes(self.output), tuple(origins), ())
+        return Assembly(bytes(self.output), tuple(origins), tuple(self._oddities))
+
+
+def require_name(text: Text, start: int, end: int) -> None:
+    """Raise unless ``content[start:end]`` is a whole name: not empty, and a blank follows."""
+    if end == len(text.content):
+        if start == end:
+            raise text.fault(end, Kind.UNFINISHED, "the input ends where a name should be")
+        return
+    following = text.content[end]
+    if following not in b" \t\r\n":
+        raise text.fault(end, Kind.BAD_CHARACTER, f"{shown(following)} cannot stand in a name here")
+    if start == end:
+        raise text.fault(end, Kind.BAD_CHARACTER, f"{shown(following)} where a name should be")

@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 
 from bootstrap.languages.assembly import Assembly
-from bootstrap.languages.draft import Draft, Reference
+from bootstrap.languages.draft import Draft, Reference, require_name
 from bootstrap.languages.fault import Kind, shown
 from bootstrap.languages.source import Source, Text
 
@@ -29,7 +29,6 @@ MOST_LABELS = 65536
 
 _WIDTHS = {ord("!"): 1, ord("@"): 2, ord("~"): 3, ord("%"): 4, ord("$"): 2, ord("&"): 4}
 _ABSOLUTE = frozenset(b"$&")
-_BLANKS = frozenset(b" \t\r\n")
 
 _ITEM = re.compile(
     rb"(?P<blanks>[ \t\r\n]+)"
@@ -66,7 +65,7 @@ def assemble(sources: Sequence[Source], base_address: int = BASE_ADDRESS) -> Ass
             draft.require_whole("a label or a reference")
             sign = content[start]
             if sign == ord(":"):
-                _end_name(text, start + 1, at)
+                require_name(text, start + 1, at)
                 draft.define(item["name"], start)
                 continue
             base = None
@@ -75,9 +74,9 @@ def assemble(sources: Sequence[Source], base_address: int = BASE_ADDRESS) -> Ass
                 assert found is not None
                 base = found[0]
                 at = found.end()
-                _end_name(text, found.start(), at)
+                require_name(text, found.start(), at)
             else:
-                _end_name(text, start + 1, at)
+                require_name(text, start + 1, at)
             draft.refer(start, at, _WIDTHS[sign], item["name"], base)
         elif kind == "comment":
             text.remember_comment(start, at)
@@ -91,19 +90,6 @@ def assemble(sources: Sequence[Source], base_address: int = BASE_ADDRESS) -> Ass
     for reference in draft.references:
         _resolve(draft, reference, base_address)
     return draft.assembly()
-
-
-def _end_name(text: Text, start: int, end: int) -> None:
-    """Raise unless ``content[start:end]`` is a whole name."""
-    if end == len(text.content):
-        if start == end:
-            raise text.fault(end, Kind.UNFINISHED, "the input ends where a name should be")
-        return
-    following = text.content[end]
-    if following not in _BLANKS:
-        raise text.fault(end, Kind.BAD_CHARACTER, f"{shown(following)} cannot stand in a name here")
-    if start == end:
-        raise text.fault(end, Kind.BAD_CHARACTER, f"{shown(following)} where a name should be")
 
 
 def _resolve(draft: Draft, reference: Reference, base_address: int) -> None:

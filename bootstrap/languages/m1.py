@@ -1,15 +1,16 @@
-"""M1, the macro assembler, in its dialects: sources with macros to hex2 text and its map."""
+"""M1, the macro assembler, in its two dialects: sources with macros to hex2 text and its map."""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
 
-from bootstrap.languages import m0
+from bootstrap.languages import m0, mescc
+from bootstrap.languages.architecture import Architecture
 from bootstrap.languages.macros import Expansion, Span
 from bootstrap.languages.source import Source
 
-__all__ = ["Dialect", "Expansion", "Span", "expand"]
+__all__ = ["Architecture", "Dialect", "Expansion", "Span", "expand"]
 
 
 class Dialect(enum.Enum):
@@ -17,11 +18,19 @@ class Dialect(enum.Enum):
 
     M0 = "M0"
     """That of M0_x86 (bootstrap.languages.m0)."""
+    M1 = "M1"
+    """That of M1 of mescc-tools (bootstrap.languages.mescc)."""
 
 
-def expand(sources: Sequence[Source], dialect: Dialect) -> Expansion:
-    """Expand the macros of ``sources``.
+def expand(
+    sources: Sequence[Source],
+    dialect: Dialect = Dialect.M0,
+    architecture: Architecture = Architecture.X86,
+) -> Expansion:
+    """Expand the macros of ``sources``; ``architecture`` counts for the dialect M1 only.
 
     Raises LanguageError for the first thing outside the language.
     """
-    return m0.expand(sources)
+    if dialect is Dialect.M0:
+        return m0.expand(sources)
+    return mescc.expand(sources, architecture)

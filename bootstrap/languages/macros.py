@@ -65,31 +65,33 @@ class Builder:
 
     def __init__(self) -> None:
         self.output = bytearray()
-        self._spans: list[tuple[int, int, Text, Token, bool]] = []
+        self._spans: list[tuple[int, int, Text, Token, str, str]] = []
 
     def add(self, content: bytes, text: Text, token: Token, macro: bool) -> None:
         """Put out ``content``, made by ``token``; ``macro``: because the token is one's name."""
         start = len(self.output)
         self.output += content
-        self._spans.append((start, len(self.output), text, token, macro))
+        label = written = token.content.decode("latin-1")
+        if macro or token.kind == "string" or content != token.content:
+            label = ""
+        name = written if macro else ""
+        self._spans.append((start, len(self.output), text, token, label, name))
 
     def expansion(self) -> Expansion:
         """All that was put out, with its map."""
         return Expansion(
             bytes(self.output),
             tuple(
-                Span(start, end, _origin(text, token, macro))
-                for start, end, text, token, macro in self._spans
+                Span(start, end, _origin(text, token, label, macro))
+                for start, end, text, token, label, macro in self._spans
             ),
         )
 
 
-def _origin(text: Text, token: Token, macro: bool) -> Origin:
+def _origin(text: Text, token: Token, label: str, macro: str) -> Origin:
     file, begin = text.place(token.start)
     _, end = text.place(token.end - 1)
-    written = token.content.decode("latin-1")
-    label = written if not macro and token.kind == "atom" else ""
-    return Origin(file, (begin, end), text.comment(token.end - 1), label, written if macro else "")
+    return Origin(file, (begin, end), text.comment(token.end - 1), label, macro)
 
 
 def tokens(text: Text) -> Iterator[Token]:

@@ -28,9 +28,11 @@ class Text:
     file and end in the next.
     """
 
-    def __init__(self, sources: Sequence[Source], largest: int | None = LARGEST) -> None:
-        """Join ``sources``; more than ``largest`` bytes in all are TOO_LARGE."""
-        self.content = b"".join(source.text for source in sources)
+    def __init__(
+        self, sources: Sequence[Source], largest: int | None = LARGEST, between: bytes = b""
+    ) -> None:
+        """Join ``sources``, with ``between`` between them; above ``largest`` bytes is TOO_LARGE."""
+        self.content = between.join(source.text for source in sources)
         # Where each line of each file begins, ascending, and which file and line that is.
         self._begins: list[int] = []
         self._lines: list[tuple[str, int]] = []
@@ -45,7 +47,7 @@ class Text:
                 if begin == 0:
                     break
                 number += 1
-            base += len(source.text)
+            base += len(source.text) + len(between)
         self._ends = _newlines(self.content)
         self._comments: dict[int, str] = {}
         if largest is not None and len(self.content) > largest:
