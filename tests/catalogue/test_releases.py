@@ -47,7 +47,7 @@ ANSWERS = {
 }
 ALL_FIVE = ("x86", "AMD64", "AArch64", "riscv64", "riscv32")
 # The step files of 1.9.1 have tests of their own.
-ARCHES = {"1.3": ALL_FIVE[:3], "1.4": ALL_FIVE[:4], "1.9.1": architectures(NAME, "1.9.1")}
+ARCHES = {"1.3": ALL_FIVE[:3], "1.4": ALL_FIVE[:4]}
 PUBLISHED = {
     "1.6.0": "9260ff69278366e5c056af7b8c436b74773eaa1330a0c6a6b8ab1b5f92e5065c",
     "1.9.1": "f4fdda675de90ab034fd3467ef43cddff61b3d372f8e0e5c2d25d145f224226f",
