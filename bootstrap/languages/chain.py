@@ -42,11 +42,10 @@ class _Finder:
 
     def trace(self, origin: Origin) -> Origin:
         first, last = (self._span(place) for place in origin.digits)
-        if first is last:
-            return replace(first.origin, label=origin.label)
-        # A pair of digits of which each is a token of its own.
-        digits = (first.origin.digits[0], last.origin.digits[1])
-        return replace(first.origin, digits=digits, comment=last.origin.comment)
+        # They differ where each digit of a pair is a token of its own.
+        begin, end = first.origin, last.origin
+        digits = begin.digits[0], end.digits[1]
+        return Origin(begin.file, digits, end.comment, origin.label, begin.macro)
 
     def _span(self, place: Position) -> Span:
         offset = self._lines[place.line - 1] + place.column - 1

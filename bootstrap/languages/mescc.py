@@ -11,8 +11,9 @@ It differs from M0 (bootstrap.languages.m0) in this:
 - Numbers are decimal, ``0x``, ``0b`` or octal (a ``0`` first); ``_`` may stand between digits.
 - ``!`` and ``@`` with a number have to fit as signed, and ``!`` also as unsigned.
 - For RISC-V, a number becomes the bits of an instruction that its immediate sets, as eight digits
-  with a ``.`` before them: ``!`` an I-type's, ``@`` an S-type's, ``~`` a U-type's (rounded, for a
-  signed 12-bit part to be added to it).  ``$`` and ``%`` are fields of 2 and 4 bytes.
+  with a ``.`` before them: ``!`` an I-type's and ``@`` an S-type's, of which only the low 12 bits
+  count, ``~`` a U-type's (rounded, for the signed low 12 bits to be added to it).  ``$`` and ``%``
+  are fields of 2 and 4 bytes.
 
 What mescc-tools leaves undefined, or lets through for hex2 to make something of, is an error here.
 """
@@ -45,8 +46,9 @@ _RANGES = {
     ord("&"): (-(2**31), 2**32 - 1),
 }
 _WORD_RANGES = {
-    ord("!"): (-(2**11), 2**12 - 1),
-    ord("@"): (-(2**11), 2**12 - 1),
+    # Of these only the low 12 bits count: M2-Planet writes ~N lui, and !N addi after it.
+    ord("!"): (-(2**31), 2**32 - 1),
+    ord("@"): (-(2**31), 2**32 - 1),
     ord("~"): (-(2**31), 2**32 - 1),
     ord("$"): (-(2**15), 2**16 - 1),
     ord("%"): (-(2**31), 2**32 - 1),
