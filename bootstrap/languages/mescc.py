@@ -5,7 +5,7 @@ It differs from M0 (bootstrap.languages.m0) in this:
 - A macro holds in the whole of all sources, also before its DEFINE; of several values the last
   one counts.  Its value may be a string, which is put out without its quotes, not as digits.
 - Tokens of one line are put out on one line, with a blank between them; empty lines are dropped.
-- ``"text"`` is put out as ``61 62 00 ``, with a blank after each byte.
+- ``"text"`` is put out as ``61 62 00 ``, with a blank after each byte; it has no byte above 0x7f.
 - ``<`` and a number N becomes N zero bytes; ``<`` alone, and what begins with ``^``, is put out
   as it is.
 - Numbers are decimal, ``0x``, ``0b`` or octal (a ``0`` first); ``_`` may stand between digits.
@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bootstrap.languages.architecture import Architecture
-from bootstrap.languages.fault import Kind, LanguageError
+from bootstrap.languages.fault import Kind, LanguageError, shown
 from bootstrap.languages.macros import WIDTHS, Builder, Expansion, Token, tokens
 from bootstrap.languages.source import LARGEST, Source, Text
 
@@ -140,6 +140,13 @@ def _expand_token(text: Text, token: Token, architecture: Architecture) -> bytes
     if token.kind == "string":
         if content[0] == ord("'"):
             return content[1:-1]
+        beyond = next((at for at, byte in enumerate(content) if byte >= 0x80), None)
+        if beyond is not None:
+            raise text.fault(
+                token.start + beyond,
+                Kind.BAD_CHARACTER,
+                f"{shown(content[beyond])} cannot stand in a string that becomes digits",
+            )
         return b"".join(b"%02X " % byte for byte in content[1:-1] + b"\0")
     sign = content[0]
     if sign == ord("<"):
