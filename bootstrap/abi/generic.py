@@ -103,7 +103,12 @@ _RENAMED_ON_32_BITS = {
 }
 _RISCV = {"riscv_hwprobe": 258, "riscv_flush_icache": 259}
 
-AARCH64: dict[str, int] = GENERIC
+NEVER_ON_ARM64 = {"syscall_0x402": 1026, "syscall_0x403": 1027, "syscall_0x406": 1030}
+"""What asm-generic calls unlink, mknod and mkdir on architectures that kept the old calls
+(__ARCH_WANT_SYSCALL_NO_AT). arm64 never did: Linux answers ENOSYS. M2libc used them there until
+stage0-posix 1.7.0. The names are strace's for a call without one."""
+
+AARCH64: dict[str, int] = GENERIC | NEVER_ON_ARM64
 RISCV64: dict[str, int] = {
     name: number for name, number in GENERIC.items() if name != "renameat"
 } | _RISCV

@@ -224,6 +224,11 @@ def sys_getppid(proc: Process) -> int:
     return proc.ppid
 
 
+def sys_no_such_call(proc: Process) -> int:
+    """A number that no call has: Linux answers ENOSYS (kernel/sys_ni.c, sys_ni_syscall)."""
+    raise LinuxError(Errno.ENOSYS)
+
+
 def sys_get_id(proc: Process) -> int:
     """getuid(2), geteuid(2), getgid(2), getegid(2): the guest is root."""
     return 0

@@ -9,6 +9,7 @@ differs between ABIs: arch/arm64/include/uapi/asm/fcntl.h, arch/arm64/Kconfig an
 from collections.abc import Mapping
 
 from bootstrap.abi.flags import ARM_SWAPPED
+from bootstrap.abi.generic import NEVER_ON_ARM64
 from bootstrap.abi.structs import STAT_GENERIC, WORD_32, WORD_64
 from bootstrap.kernel import calls_io as io
 from bootstrap.kernel import calls_path as path
@@ -29,6 +30,11 @@ from bootstrap.kernel.rows import (
     word_rows,
 )
 from bootstrap.kernel.rows_offsets import SPLIT_OFFSETS, WHOLE_OFFSETS
+
+NO_CALL = (
+    "No call of arm64: ENOSYS, as on Linux. M2libc took it for unlink, mknod or mkdir until "
+    "stage0-posix 1.7.0, and goes on."
+)
 
 _GENERIC: Mapping[str, Row] = {
     **COMMON,
@@ -82,6 +88,7 @@ AARCH64_ROWS: Mapping[str, Row] = {
             COMMON["fcntl"].note,
             Result.FCNTL_ARM,
         ),
+        *(full(name, "", process.sys_no_such_call, note=NO_CALL) for name in NEVER_ON_ARM64),
     ),
 }
 

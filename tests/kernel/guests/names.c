@@ -363,6 +363,27 @@ static void roots(void)
 	cwd("inside");
 }
 
+#ifdef __aarch64__
+/* Numbers that other architectures have for unlink, mknod and mkdir, and arm64 for nothing. */
+#define NR_syscall_0x402 1026
+#define NR_syscall_0x403 1027
+#define NR_syscall_0x406 1030
+
+static void numbers_without_a_call(void)
+{
+	make("kept", "text");
+	RUN(syscall_0x402, "kept");
+	RUN(syscall_0x403, "node", 0100640, 0);
+	RUN(syscall_0x406, "folder", 0755);
+	RUN(access, "kept", 0);
+	RUN(access, "folder", 0);
+}
+#else
+static void numbers_without_a_call(void)
+{
+}
+#endif
+
 static int guest(int argc, char **argv, char **envp)
 {
 	directories();
@@ -370,6 +391,7 @@ static int guest(int argc, char **argv, char **envp)
 	links();
 	renames();
 	modes();
+	numbers_without_a_call();
 	roots();
 	return 255;
 }
