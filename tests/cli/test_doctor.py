@@ -37,7 +37,7 @@ def test_a_sound_installation(capsys: pytest.CaptureFixture[str], empty_cache: P
     assert "hot path" in out
     assert str(empty_cache) in out
     assert "bootstrap fetch stage0-posix" in out
-    assert "x86 (2 files, verified)" in out
+    assert "x86 (10 files, verified)" in out
     assert "problem" not in out
     assert not empty_cache.exists()
 

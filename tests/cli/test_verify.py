@@ -34,9 +34,12 @@ def test_json_on_standard_output_is_json_and_nothing_else() -> None:
     report = report_of(done.stdout)
     assert (report["result"], report["arch"], report["entry"]) == ("verified", "x86", "hex0-seed")
     assert report["source"]["kind"] == "embedded"
-    assert report["totals"]["processes"] == 1
-    (artifact,) = (a for a in report["artifacts"] if a["expected"])
-    assert (artifact["status"], artifact["sha256"]) == ("match", SEED_SHA256)
+    assert report["totals"]["processes"] == 12
+    artifacts = {a["path"]: a for a in report["artifacts"]}
+    assert {"hex0", "kaem", "hex1", "hex2", "catm", "M0"} < set(artifacts)
+    assert {a["status"] for a in artifacts.values()} == {"match"}
+    assert artifacts["hex0"]["sha256"] == SEED_SHA256
+    assert [e["kind"] for e in artifacts["M0"]["expectations"]] == ["catalogue", "model"]
     # The report for people is there too, on the other stream, and does not claim too much.
     assert "stage0-posix 1.9.1 was not verified" in done.stderr
 
