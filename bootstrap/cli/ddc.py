@@ -7,12 +7,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput, GuestFailed
+from bootstrap.errors import BadInput
 
 if TYPE_CHECKING:
     from bootstrap.ddc import Step
-    from bootstrap.engine import Engine
-    from bootstrap.kernel.limits import Limits
 
 _EXIT = {"agree": 0, "differ": 1, "incomplete": 1}
 
@@ -53,7 +51,6 @@ def run(args: argparse.Namespace) -> int:
     from bootstrap import ddc
     from bootstrap.cli.output import STDOUT, write_text
     from bootstrap.cli.verify import check_report_places, print_view
-    from bootstrap.ddc.telling import claim
     from bootstrap.engine import default_engine
     from bootstrap.kernel.limits import Limits
     from bootstrap.rebuild import source_info, tool_info
@@ -70,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         )
     notes = (*resolved.tree.notes, *resolved.materials.lines())
     steps = ddc.plan(resolved.tree, resolved.step)
-    tools = _our_tools(engine, limits)
+    tools = ddc.our_tools(engine, limits)
     paths = [
         ddc.upstream(engine, limits),
         ddc.ours(tools, engine, limits),
@@ -91,28 +88,9 @@ def run(args: argparse.Namespace) -> int:
         lambda verbose, **how: ddc.to_text(comparison, paths, source, tool, **how),
         False,
         args.json == STDOUT,
-        claim(comparison, paths) if good else None,
+        ddc.claim(comparison, paths) if good else None,
     )
     return _EXIT[comparison.result]
-
-
-def _our_tools(engine: Engine, limits: Limits) -> dict[str, bytes]:
-    """Build and verify the embedded path. Raises GuestFailed when it is not what it should be."""
-    from bootstrap.catalogue import EMBEDDED, all_steps
-    from bootstrap.cli.verify import default_entry
-    from bootstrap.rebuild import rebuild
-    from bootstrap.sources import Resolved, check_materials, embedded_source
-
-    (step,) = (s for s in all_steps() if (s.name, s.arch) == (EMBEDDED, "x86"))
-    tree = embedded_source(step)
-    resolved = Resolved(tree, step, check_materials(tree, step))
-    rebuilt = rebuild(resolved, default_entry(resolved), engine, limits)
-    if rebuilt.report.result != "verified":
-        raise GuestFailed(
-            f"our own tools were not verified, so they cannot be compared with: "
-            f"{rebuilt.report.claim} (bootstrap verify without a source tells more)"
-        )
-    return {path: content for path, (content, _mode) in rebuilt.products.items()}
 
 
 class _Progress:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from bootstrap.ddc import Along, Path, along, compare, models, plan, upstream
+from bootstrap.catalogue import find
+from bootstrap.ddc import Along, Path, along, compare, models, our_tools, ours, plan, upstream
 from bootstrap.ddc.paths import emulate
 from bootstrap.ddc.plan import WANTED, Step
 from bootstrap.engine import default_engine
+from bootstrap.errors import GuestFailed
 from bootstrap.kernel.limits import Limits
 from bootstrap.sources import Cache, SourceTree
 from tests.ddc import sample
@@ -93,13 +97,24 @@ def test_a_trap_in_one_tool_is_seen_in_what_it_assembles(release: SourceTree) ->
 
 
 @pytest.mark.upstream
-def test_upstream_and_the_models_agree_up_to_m2_planet(release: SourceTree) -> None:
+def test_all_three_agree_up_to_m2_planet(release: SourceTree) -> None:
     engine = default_engine()
     steps = plan(release, sample.step())
-    found = [
-        along(path, steps, release, lambda _step: None)
-        for path in (upstream(engine, LIMITS), models(engine, LIMITS))
-    ]
+    paths = (
+        upstream(engine, LIMITS),
+        ours(our_tools(engine, LIMITS), engine, LIMITS),
+        models(engine, LIMITS),
+    )
+    found = [along(path, steps, release, lambda _step: None) for path in paths]
     comparison = compare(steps, found, sample.step())
     assert (comparison.result, comparison.reasons, comparison.remarks) == ("agree", (), ())
     assert {row.path for row in comparison.rows} > set(WANTED)
+    assert {len(row.sha256) for row in comparison.rows} == {3}
+
+
+def test_our_tools_are_only_taken_when_they_are_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = find("embedded", None, "x86")
+    spoilt = replace(step, catalogue={**step.catalogue, "hex1": "0" * 64})
+    monkeypatch.setattr("bootstrap.ddc.tools.find", lambda *_names: spoilt)
+    with pytest.raises(GuestFailed, match=r"our own tools were not verified.*hex1"):
+        our_tools(default_engine(), LIMITS)
