@@ -2,7 +2,8 @@
 
     python -m tests.mutants [--every N] [hex1|hex2|M0 ...]
 
-Prints each survivor with its byte, and how many were caught. docs/mutants.md explains the survivors.
+Prints each survivor with its byte, and how many were caught. docs/mutants.md explains the
+survivors.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ import sys
 from collections.abc import Sequence
 
 from bootstrap.engine import default_engine
-from tests.mutants.cases import LANGUAGES, cases, program
+from tests.mutants.cases import TOOLS, cases, program
 from tests.mutants.running import MODES, answers, mutant, survives
 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth byte")
-    parser.add_argument("tool", nargs="*", choices=[*LANGUAGES, []], help="default: all three")
+    parser.add_argument("tool", nargs="*", choices=[*TOOLS, []], help="default: all three")
     args = parser.parse_args(argv)
     engine = default_engine()
-    for tool in args.tool or LANGUAGES:
+    for tool in args.tool or TOOLS:
         whole = program(tool)
         wrong = [c for c in cases(tool) if not answers(whole, MODES[tool], c, engine)]
         if wrong:

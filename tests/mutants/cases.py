@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
+from bootstrap.abi.errno import Errno
 from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.source import Source
 from bootstrap.modelled import MODELS
-from tests.seeds.tools import SOURCES
+from tests.mutants.large import LARGE
+from tests.mutants.programs import PROGRAMS, read
 
-LANGUAGES = {"hex1": "hex1", "hex2": "hex2", "M0": "M0"}
-"""Tool -> the language it assembles."""
+TOOLS = ("hex1", "hex2", "M0")
+
+Results = tuple[int | Errno, ...]
+"""What read(2) or write(2) do in turn: so many bytes at most, or an error; the last for ever."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +27,18 @@ class Case:
     source: bytes | None
     status: int
     output: bytes | None
+    old: bytes | None = None
+    """What the output held before, if it was there."""
+    reads: Results = ()
+    writes: Results = ()
+    slow: bool = False
+    """Takes about a second."""
 
-
-def read(name: str) -> bytes:
-    return (SOURCES / name).read_bytes()
+    def __str__(self) -> str:
+        calls = {"read": self.reads, "write": self.writes}
+        meddled = "".join(f", {name} {results}" for name, results in calls.items() if results)
+        source = self.source if self.source is None else self.source[:60]
+        return f"{' '.join(self.arguments)}: {source!r}{meddled}; status {self.status}"
 
 
 @cache
@@ -39,88 +51,57 @@ def program(tool: str) -> bytes:
     return MODELS["hex2"]([Source(name, read(name)) for name in ("elf.hex2", "M0.hex2")])
 
 
-ALL_DIGITS = b"0123456789abcdef ABCDEF 00 ff Ff fF 09 90 aF 5A\r\n\t7 f # 12\n;34 #;\n56"
+def _assembled(tool: str, source: bytes) -> Case:
+    """What the model says of a program."""
+    try:
+        answer, status = MODELS[tool]([Source("in", source)]), 0
+    except LanguageError as error:
+        answer, status = None, int(error.kind)
+    return Case(("in", "out"), source, status, answer)
 
-_HEX1_GOOD = [
-    ALL_DIGITS,
-    b"",
-    b"# only a comment",
-    b":a 00 %a %b :b %a%b 41 # :a %z\n:! %! :~ %~ :0%0",
-    b"%z" + b" 90" * 300 + b":z" + b"%z",
-]
-_HEX1_BAD = [
-    *(bytes([c]) for c in b"gG/:@`\x00\x1f\x7f\x80\xff!$&~%<>"),
-    b"4", b"4 :a 1", b"4%a1", b":a :a", b"%a", b":", b"%", b": 41", b"%\n", b"% ", b":\x7f", b"%\x20",
-    b":\x1f", b"%\x80", b"41 4", b"41 # 4\n 5 6 7",
-]  # fmt: skip
-_HEX2_GOOD = [
-    ALL_DIGITS,
-    b"",
-    b":start 90 !start @start ~start %start &start %end>start !end>start @end>start ~end>start\n:end",
-    b":a :aa :ab &a &aa &ab :b#;x 41 !b#;x %a>b#;x",
-    b"!far " + b"90" * 127 + b":far " + b"%far",
-    b":back " + b"90" * 127 + b"!back",
-    b"@far " + b"90" * 32767 + b":far ",
-    b":back " + b"90" * 32766 + b"@back",
-    b"&e :e",
-    b"\n".join(b":l%d 41 &l%d" % (i, 999 - i) for i in range(1000)),
-]
-_HEX2_BAD = [
-    *(bytes([c]) for c in b"gG/@`\x00\x1f\x7f\x80\xff<>^.?"),
-    b"4", b"4 :a 1", b"4%a", b"4!a", b":a :a", b"%a", b"&a", b"!a>b :a", b"!b>a :a", b":", b"%", b"&",
-    b": 41", b"% 41", b"%>a", b"%a>", b"%a> b", b":a &a>a", b":a $a>a", b":a> ", b":\x7f", b"%\x80 ",
-    b":a $a", b"!a" + b"90" * 5 + b" " + b"90" * 128 + b":a", b":a " + b"90" * 128 + b"!a",
-    b"@a " + b"90" * 32768 + b":a", b":a " + b"90" * 32767 + b"@a", b"%a>a>b :a :b", b":a\x01",
-]  # fmt: skip
-_M0_GOOD = [
-    b"",
-    b"# comment\n; and another",
-    b"DEFINE a 00 DEFINE bb 1122\n a bb\ta\r\nbb a",
-    b":l !l @l ~l $l %l &l %a>b :x;y #z\n:l#m",
-    b"!0 !255 !-128 !0xff !0xFf @0 @65535 @-32768 $1 $0x1234 ~16777215 ~-8388608 ~0xabcdef",
-    b"%0 %1 %-1 %4294967295 %-2147483648 %0x12345678 &0xDEADBEEF &10 !-0 %0x0",
-    b'"text" \'raw 41\' "" \'\' "it\'s" \'say "x"\' "a\nb #;" :end',
-    b'"\x01\x7f\x80\xff "',
-    b"DEFINE !x 41 DEFINE :y 42 DEFINE a 1 DEFINE a 1 !x :y a",
-    b"\n".join(b"DEFINE m%d %04X" % (i, i) for i in range(1000)) + b" m0 m999 m500 m77",
-]
-_M0_BAD = [
-    b"a", b"00", b"DEFINE", b"DEFINE a", b"DEFINE a 1 DEFINE a 2", b'DEFINE "a" b', b"DEFINE a 'b'",
-    b"DEFINE DEFINE a", b"DEFINE a DEFINE", b'"open', b"'open", b'"a\x00b"', b"a\x01", b":a\x7f", b"%\x80",
-    b"!256", b"!-129", b"@65536", b"@-32769", b"$65536", b"~16777216", b"~-8388609", b"%4294967296",
-    b"%-2147483649", b"&99999999999", b"%0x123456789", b"!1x", b"%0x", b"%0xg", b"@-1a", b"!", b":", b"! a",
-    b": ", b"<1", b"^a", b".00", b"%12a", b"&-5-", b"a DEFINE a 1", b"%0X1", b"%0x1G", b"@1/", b"@1:",
-]  # fmt: skip
 
-_SOURCES = {
-    "hex1": [read("hex2.hex1"), *_HEX1_GOOD, *_HEX1_BAD],
-    "hex2": [
-        read("elf.hex2") + read("M0.hex2"),
-        read("catm.hex2"),
-        *_HEX2_GOOD,
-        *_HEX2_BAD,
-    ],
-    "M0": [read("hello.M1"), *_M0_GOOD, *_M0_BAD],
+GOOD = {  # of each tool, short, but of more than nine bytes
+    "hex1": b":a 00 %a %b :b %a%b 41 # :a %z\n",
+    "hex2": b":a 00 %a &b :b %a %b 41 # :a %z\n",
+    "M0": b"DEFINE a 00 DEFINE bb 1122\n a bb\ta\r\nbb a",
 }
 
 
-@cache
-def cases(tool: str) -> Sequence[Case]:
-    """Every case of a tool; those that show most mutants come first."""
-    model = MODELS[LANGUAGES[tool]]
-    found = []
-    for source in _SOURCES[tool]:
-        try:
-            answer, status = model([Source("in", source)]), 0
-        except LanguageError as error:
-            answer, status = None, int(error.kind)
-        found.append(Case(("in", "out"), source, status, answer))
-    found += [
+def _meddled(tool: str) -> list[Case]:
+    """Files that are not there, calls that fail or do less than they are asked for."""
+    good = GOOD[tool]
+    output = _assembled(tool, good).output
+    assert output is not None and len(output) > 9
+    two = ("in", "out")
+    return [
         Case(("in",), b"", 1, None),
         Case((), b"", 1, None),
         Case(("in", "out", "more"), b"", 1, None),
         Case(("nowhere", "out"), b"", 2, None),
         Case(("folder", "out"), b"", 2, None),
         Case(("in", "folder"), b"", 3, None),
+        Case(two, good, 0, output, old=b"what was there before " * 90),
+        replace(_assembled(tool, b"g"), old=b"old"),
+        Case(two, good, 0, output, reads=(1,), writes=(1,)),
+        Case(two, good, 0, output, reads=(1, 3, 7), writes=(2, 4, 5, 1, 3)),
+        Case(two, good, 2, None, reads=(Errno.EIO,)),
+        Case(two, good, 2, None, reads=(9, Errno.EIO)),
+        Case(two, good, 3, b"", writes=(Errno.ENOSPC,)),
+        Case(two, good, 3, b"", writes=(Errno.EIO,)),
+        Case(two, good, 3, output[:9], writes=(9, Errno.ENOSPC)),
+        Case(two, good, 3, b"", writes=(0,)),
+        Case(two, good, 3, output[:9], writes=(9, 0)),
     ]
-    return tuple(found)
+
+
+@cache
+def cases(tool: str) -> Sequence[Case]:
+    """Every case of a tool; those that show most mutants come first, the slow ones last."""
+    return (
+        *(_assembled(tool, source) for source in PROGRAMS[tool]),
+        *_meddled(tool),
+        *(
+            Case(("in", "out"), large.source, int(large.status), large.output, slow=large.slow)
+            for large in LARGE[tool]
+        ),
+    )
