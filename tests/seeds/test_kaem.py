@@ -1,0 +1,372 @@
+"""Our kaem for x86 runs what its model reads, natively and emulated, and notices all failures."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bootstrap.abi.errno import Errno, LinuxError
+from bootstrap.engine import default_engine
+from bootstrap.kernel import machine
+from bootstrap.kernel.process import Process
+from bootstrap.kernel.row import Row
+from bootstrap.kernel.table import table_for as real_table_for
+from bootstrap.languages import hex0, kaem
+from bootstrap.languages.fault import Kind, LanguageError
+from bootstrap.languages.kaem import MOST_ARGUMENTS
+from bootstrap.languages.source import LARGEST
+from bootstrap.sources import Cache
+from tests.seeds import calls, scripts, tools
+from tests.seeds.scripts import Case, Ended
+
+RELEASE = "1.9.1"
+SOURCE = (tools.SOURCES / "kaem.hex0").read_bytes()
+KAEM = hex0.assemble(SOURCE, "kaem.hex0").output
+UPSTREAMS_SIZE = 632
+
+FAILED = b"kaem: command failed\n"
+
+ENVIRONMENT = {"PATH": "/bin", "EMPTY": "", "A": "b c"}
+
+SETTINGS = settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+def expected(script: bytes, environment: Mapping[str, str] | None = None) -> Ended:
+    """How kaem ends with a script of the commands ./show, ./good and failing ones."""
+    try:
+        commands = kaem.parse(script, "script")
+    except LanguageError as error:
+        return Ended(int(error.kind), b"")
+    output = b""
+    for command in commands:
+        output += command.announcement
+        # There is no search path: without "./" it is the same file.
+        program = command.arguments[0].removeprefix(b"./")
+        if program == b"show":
+            shown = [*command.arguments]
+            shown += [f"{k}={v}".encode() for k, v in (environment or {}).items()]
+            output += b"".join(text + b"\0" for text in shown)
+        elif program != b"good":
+            return Ended(1, output + FAILED)
+    return Ended(0, output)
+
+
+def case(script: bytes, environment: Mapping[str, str] | None = None) -> Case:
+    return Case(["script"], {"script": script}, environment or {})
+
+
+def test_the_source_says_its_size() -> None:
+    found = re.search(rb", (\d+) bytes", SOURCE)
+    assert found is not None
+    assert int(found[1]) == len(KAEM) <= 2 * UPSTREAMS_SIZE
+
+
+GOOD = [
+    b"",
+    b"\n \t\n# only a comment",
+    b"./show",
+    b"./show\n",
+    b"./show one two\n\t ./show  three\tfour \n./good\n",
+    b"./show a#comment\n./show#",
+    b"./show # comment \\\n./good # \r\x7f\x80 \" '",
+    b"./show a \\\n b\\\nc\\\n\\\n\n./good",
+    b"\\\n\\\n./show \\\n",
+    b'./show "a b" "" "#\\\n\t\r\x01\x7f"#\n"./show" ""',
+    b'"./show"\n"./show" \n"./show"\t""\n"./show"#"',
+    b"./show \x80\xff' $HOME ~ * | > & ; !",
+    b"./show " + b"x" * 5000 + b' "' + b"y " * 5000 + b'"',
+    b"./show" + b" a" * (MOST_ARGUMENTS - 1) + b"\n./show",
+    b"./good\n" * 20,
+]
+
+
+@scripts.EACH
+def test_good_scripts(run: scripts.Runner) -> None:
+    for script in GOOD:
+        wanted = expected(script, ENVIRONMENT)
+        assert wanted.status == 0
+        assert run(KAEM, case(script, ENVIRONMENT)) == wanted, script
+
+
+BAD: dict[Kind, list[bytes]] = {
+    Kind.BAD_CHARACTER: [
+        *(b"x" + bytes([byte]) for byte in range(128) if byte < 32 and byte not in b"\t\n"),
+        *(bytes([byte]) for byte in (0, 1, 13, 31, 127)),
+        *(b"x \\" + bytes([byte]) for byte in b' \t\r"#x\\\0'),
+        *(b'"x"' + bytes([byte]) for byte in b"\\\"\rx'\x00\x7f\x80"),
+        b"x\x7f",
+        b'"x"\\\n',
+        b'x"',
+        b'x"y"',
+        b"# \0",
+        b'"\0',
+        b'"\0"',
+        b"x\\y",
+    ],
+    Kind.UNFINISHED: [b'"', b'x "y\n', b"\\", b"x \\", b"x\\", b'x\n"a" "'],
+    Kind.TOO_LARGE: [b"x " * (MOST_ARGUMENTS + 1), b"x" + b' ""' * MOST_ARGUMENTS + b"\0"],
+}
+
+
+@scripts.EACH
+@pytest.mark.parametrize("kind", BAD, ids=lambda kind: kind.name)
+def test_a_bad_script_runs_no_command(run: scripts.Runner, kind: Kind) -> None:
+    for wrong in BAD[kind]:
+        script = b"./show\n./one\n" + wrong
+        assert expected(script) == Ended(kind, b""), wrong
+        assert run(KAEM, case(script)) == Ended(kind, b""), wrong
+
+
+@scripts.EACH
+def test_the_first_error_counts(run: scripts.Runner) -> None:
+    firsts = {kind: wrong[0] for kind, wrong in BAD.items() if kind != Kind.UNFINISHED}
+    for first, one in firsts.items():
+        for other in (b"\0", b'"', b"\\", b"x " * (MOST_ARGUMENTS + 1)):
+            script = one + b"\n" + other
+            assert run(KAEM, case(script)) == expected(script) == Ended(first, b"")
+
+
+@scripts.EACH
+@pytest.mark.parametrize(
+    "command",
+    [
+        "./one",
+        "./seven x",
+        "./killed",
+        "./missing",
+        "./text",
+        "./empty",
+        "./unexecutable",
+        "./folder",
+        "folder/good",
+        "./good/x",
+        '""',
+        "missing/",
+    ],
+)
+def test_it_stops_at_the_first_command_that_fails(run: scripts.Runner, command: str) -> None:
+    script = f"./show before\n{command} # fails\n./show behind\n".encode()
+    wanted = expected(script)
+    assert wanted.status == 1
+    assert run(KAEM, case(script)) == wanted
+
+
+@scripts.EACH
+def test_a_command_that_is_a_kaem_itself(run: scripts.Runner) -> None:
+    files = {"script": b"./kaem inner\n./show 3", "inner": b"./show 1\n./kaem deep\n", "deep": b""}
+    ended = run(KAEM, Case(["script"], files))
+    assert ended.status == 0
+    first, inner, deep, last = (
+        f" +> ./{x} \n" for x in ("kaem inner", "show 1", "kaem deep", "show 3")
+    )
+    wanted = f"{first}{inner}./show\x001\0{deep}{last}./show\x003\0"
+    assert ended.stdout == wanted.encode()
+    ended = run(KAEM, Case(["script"], {**files, "deep": b"./seven"}))
+    assert ended.status == 1
+    assert ended.stdout.endswith(b" +> ./seven \n" + FAILED * 3)
+
+
+@scripts.EACH
+def test_without_an_argument_it_reads_kaem_x86(run: scripts.Runner) -> None:
+    script = b"./show x"
+    assert run(KAEM, Case([], {"kaem.x86": script})) == expected(script)
+
+
+@scripts.EACH
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["script", "more"], 1),
+        (["missing"], 2),
+        (["folder"], 2),
+        ([""], 2),
+        (["script/x"], 2),
+        ([], 2),
+    ],
+    ids=str,
+)
+def test_what_is_not_there(run: scripts.Runner, arguments: list[str], status: int) -> None:
+    assert run(KAEM, Case(arguments, {"script": b"./good"})) == Ended(status, b"")
+
+
+@scripts.EACH
+def test_a_script_of_16_mib_and_no_more(run: scripts.Runner) -> None:
+    script = b"#" * (LARGEST - 8) + b"\n./show\n"
+    assert len(script) == LARGEST
+    assert run(KAEM, case(script)) == expected(script) == Ended(0, b" +> ./show \n./show\0")
+    last = script[1:-1] + b" z"
+    assert len(last) == LARGEST
+    assert run(KAEM, case(last)) == Ended(0, b" +> ./show z \n./show\0z\0")
+    # A bad byte comes first, but the size counts before all that the script holds.
+    assert run(KAEM, case(b"\0" + script)) == Ended(Kind.TOO_LARGE, b"")
+    assert expected(b"\0" + script) == Ended(Kind.TOO_LARGE, b"")
+
+
+@scripts.EACH
+def test_as_many_commands_as_there_is_room_for(run: scripts.Runner) -> None:
+    # The list gets its most words for each byte of script; the first command fails, or this would
+    # never end. (The model agrees, but takes half a minute for each.)
+    script = b"x\n" * (LARGEST // 2)
+    assert run(KAEM, case(script)) == Ended(1, b" +> x \n" + FAILED)
+    command = b"x " * (MOST_ARGUMENTS - 1) + b"x\n"
+    script = command * (LARGEST // len(command))
+    assert run(KAEM, case(script)) == expected(command)
+
+
+# System calls that fail.
+
+
+def test_short_reads_and_writes_are_gone_on_with() -> None:
+    for script in (b"# a comment\n\n", b"./missing x y"):
+        files = {"script": script}
+        for call in ("read", "write"):
+            ended = calls.with_failing(call, [1, 3, 7], KAEM, ["script"], files)
+            assert (ended.status, ended.stdout) == dataclasses.astuple(expected(script))
+
+
+@pytest.mark.parametrize(
+    ("call", "results", "status"),
+    [
+        ("read", [Errno.EIO], 2),
+        ("read", [9, Errno.EIO], 2),
+        ("write", [Errno.ENOSPC], 3),
+        ("write", [2, Errno.EPIPE], 3),
+        ("write", [2, 0], 3),
+    ],
+    ids=str,
+)
+def test_reads_and_writes_that_fail(call: str, results: list[int | Errno], status: int) -> None:
+    ended = calls.with_failing(call, results, KAEM, ["script"], {"script": b"./missing x"})
+    assert ended.status == status
+
+
+@pytest.mark.parametrize("name", ["fork", "waitpid"])
+def test_a_fork_or_wait_that_fails(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def fails(process: Process, *arguments: int) -> NoReturn:
+        raise LinuxError(Errno.EAGAIN)
+
+    def table_for(abi: str) -> Mapping[int, Row]:
+        return {
+            number: dataclasses.replace(row, handler=fails) if row.name == name else row
+            for number, row in real_table_for(abi).items()
+        }
+
+    monkeypatch.setattr(machine, "table_for", table_for)
+    ended = scripts.emulated(default_engine(), KAEM, case(b"./good x\n./good y"))
+    assert ended == Ended(12, b" +> ./good x \n")
+
+
+@scripts.ON_THE_HOST
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this host has no /dev/full")
+def test_a_full_standard_output(tmp_path: Path) -> None:
+    for name, data in {"kaem": KAEM, "script": b"./missing"}.items():
+        (tmp_path / name).write_bytes(data)
+        (tmp_path / name).chmod(0o755)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            ["./kaem", "script"],
+            cwd=tmp_path,
+            env={},
+            stdout=full,
+            timeout=tools.SECONDS,
+            check=False,
+        )
+    assert done.returncode == 3
+
+
+# Random scripts.
+
+BLANKS = st.sampled_from([b" ", b"\t", b"  ", b" \t ", b"\\\n", b" \\\n", b"\\\n\\\n"])
+WORDS = st.lists(
+    st.sampled_from([*(bytes([byte]) for byte in b"ab!'$;~.\x80\xff")]), min_size=1, max_size=5
+).map(b"".join)
+STRINGS = st.lists(st.sampled_from(b"a #\\\n\t'"), min_size=1, max_size=6).map(
+    lambda text: b'"%b"' % bytes(text)
+)
+COMMENTS = st.lists(st.sampled_from(b"a #\\\t\"'\x01\r"), max_size=6).map(lambda c: b"#" + bytes(c))
+PROGRAMS = st.sampled_from([b"./show"] * 6 + [b"./good", b'"./show"', b"./one", b"./missing"])
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> bytes:
+    """A line, or several by continuation, with its newline."""
+    parts = [b"", draw(PROGRAMS)] if draw(st.integers(0, 4)) else [b""]
+    if len(parts) == 2:
+        parts += draw(st.lists(WORDS | STRINGS, max_size=4))
+    line = parts[0]
+    for part in parts[1:]:
+        blank = draw(BLANKS)
+        # Only what follows a string needs a blank and not a continuation.
+        line += (b" " if line.endswith(b'"') else b"") + blank + part
+    end = draw(st.sampled_from([b"", b" ", b"\t"]))
+    return line + end + draw(st.just(b"") | COMMENTS) + b"\n"
+
+
+SCRIPTS = st.lists(lines(), max_size=6).map(b"".join)
+
+
+@st.composite
+def spoilt(draw: st.DrawFn) -> bytes:
+    script = draw(SCRIPTS)
+    odd = st.lists(st.sampled_from(b'\x00\x01\x7f\r\n "\\#ax'), max_size=3).map(bytes)
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(script)))
+        script = script[:at] + draw(odd) + script[at + draw(st.integers(0, 2)) :]
+    return script
+
+
+@scripts.EACH
+@SETTINGS
+@given(script=SCRIPTS)
+def test_random_scripts(run: scripts.Runner, script: bytes) -> None:
+    wanted = expected(script, ENVIRONMENT)
+    assert wanted.status in (0, 1)
+    assert run(KAEM, case(script, ENVIRONMENT)) == wanted
+
+
+@scripts.EACH
+@SETTINGS
+@given(script=spoilt())
+def test_random_scripts_with_something_wrong(run: scripts.Runner, script: bytes) -> None:
+    assert run(KAEM, case(script)) == expected(script)
+
+
+@pytest.fixture(scope="module")
+def upstreams_kaem() -> bytes:
+    tree = Cache().load(RELEASE)
+    if tree is None:
+        pytest.skip(f"release {RELEASE} is not in the cache: bootstrap fetch stage0-posix")
+    output = hex0.assemble(tree.files["x86/kaem-minimal.hex0"].data, "kaem-minimal.hex0").output
+    assert len(output) == UPSTREAMS_SIZE
+    return output
+
+
+def commands_only(ended: Ended) -> Sequence[bytes]:
+    """What was written, without what is said about a failure, which each says in its own words."""
+    return ended.stdout.replace(FAILED, b"").split(b"Subprocess error\n")[:1]
+
+
+@pytest.mark.upstream
+@scripts.EACH
+@SETTINGS
+@given(script=SCRIPTS)
+def test_random_scripts_as_upstream(
+    run: scripts.Runner, upstreams_kaem: bytes, script: bytes
+) -> None:
+    ours = run(KAEM, case(script, ENVIRONMENT))
+    theirs = run(upstreams_kaem, case(script, ENVIRONMENT))
+    assert ours.status == theirs.status
+    assert commands_only(ours) == commands_only(theirs)
