@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -269,22 +270,42 @@ def test_a_fork_or_wait_that_fails(monkeypatch: pytest.MonkeyPatch, name: str) -
     assert ended == Ended(12, b" +> ./good x \n")
 
 
+def on_the_host(tmp_path: Path, stdout: IO[bytes], ignored: signal.Signals | None = None) -> int:
+    """The exit status of a run on the host's kernel that ignores a signal."""
+    programs = {"kaem": KAEM, "good": scripts.PROGRAMS["good"], "script": b"./good"}
+    for name, data in programs.items():
+        (tmp_path / name).write_bytes(data)
+        (tmp_path / name).chmod(0o755)
+
+    def ignore() -> None:
+        # In the child: a parent that ignores SIGCHLD does not learn its children's statuses.
+        if ignored is not None:
+            signal.signal(ignored, signal.SIG_IGN)
+
+    return subprocess.run(
+        ["./kaem", "script"],
+        cwd=tmp_path,
+        env={},
+        stdout=stdout,
+        preexec_fn=ignore,
+        timeout=tools.SECONDS,
+        check=False,
+    ).returncode
+
+
+@scripts.ON_THE_HOST
+def test_a_child_that_nobody_can_wait_for(tmp_path: Path) -> None:
+    with open(tmp_path / "stdout", "wb") as stdout:
+        assert on_the_host(tmp_path, stdout) == 0
+        assert on_the_host(tmp_path, stdout, signal.SIGCHLD) == 12
+    assert (tmp_path / "stdout").read_bytes() == b" +> ./good \n" * 2
+
+
 @scripts.ON_THE_HOST
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this host has no /dev/full")
 def test_a_full_standard_output(tmp_path: Path) -> None:
-    for name, data in {"kaem": KAEM, "script": b"./missing"}.items():
-        (tmp_path / name).write_bytes(data)
-        (tmp_path / name).chmod(0o755)
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            ["./kaem", "script"],
-            cwd=tmp_path,
-            env={},
-            stdout=full,
-            timeout=tools.SECONDS,
-            check=False,
-        )
-    assert done.returncode == 3
+        assert on_the_host(tmp_path, full) == 3
 
 
 # Random scripts.
