@@ -19,6 +19,8 @@ from bootstrap.sources.tree import SourceFile
 from tests.seeds import host, pin
 
 ENTRY = "hex0-seed"
+UPSTREAM = {"hex0": 181, "kaem": 632, "hex1": 689, "hex2": 1405, "catm": 183, "M0": 1613}
+"""Bytes of upstream's x86 tool for the same job, in release 1.9.1."""
 TOOLS = ("hex0", "kaem", "hex1", "hex2", "catm", "M0")
 
 SPOILT = {
@@ -64,6 +66,12 @@ def test_every_product_is_verified(step: StepFile, tree: SourceTree, hot_path: s
         assert [e.kind for e in artifact.expectations] == ["catalogue", "model"]
     assert rebuilt.log.endswith(b"hello from hex0, hex1, hex2 and M0\n")
     assert "and the language models" in report.claim
+
+
+def test_no_tool_is_twice_as_large_as_upstreams(step: StepFile, tree: SourceTree) -> None:
+    products = run(tree, step).products
+    sizes = {name: len(products[name][0]) for name in UPSTREAM}
+    assert {name: size for name, size in sizes.items() if size > 2 * UPSTREAM[name]} == {}
 
 
 def test_the_step_file_is_what_the_models_make_of_the_sources() -> None:

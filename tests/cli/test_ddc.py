@@ -1,0 +1,72 @@
+"""`bootstrap ddc` from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from bootstrap.sources import Cache, SourceTree
+from tests.cli.command import bootstrap
+
+RELEASE = "1.9.1"
+
+
+@pytest.fixture(scope="module")
+def release() -> SourceTree:
+    found = Cache().load(RELEASE)
+    if found is None:
+        pytest.skip(
+            f"stage0-posix {RELEASE} is not in the cache; provide it with: "
+            "bootstrap fetch stage0-posix --from PATH"
+        )
+    return found
+
+
+def lay_out(tree: SourceTree, folder: Path) -> Path:
+    for name, file in tree.files.items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file.data)
+    return folder
+
+
+def test_without_a_tree_of_upstream_there_is_nothing_to_compare() -> None:
+    done = bootstrap("ddc")
+    assert done.status == 2
+    assert "there is no tree of upstream's to build" in done.one_line()
+    assert "bootstrap fetch stage0-posix" in done.stderr
+
+
+def test_a_folder_that_is_no_tree() -> None:
+    done = bootstrap("ddc", "--source", "/nonexistent")
+    assert done.status == 2
+    assert "/nonexistent" in done.one_line()
+
+
+@pytest.mark.upstream
+def test_the_release_agrees(release: SourceTree, checkout: Path) -> None:
+    done = bootstrap("ddc", "--quiet", "--json", "-", env={"BOOTSTRAP_CACHE": str(Cache().root)})
+    assert done.status == 0, done.stderr
+    report = json.loads(done.stdout)
+    schema = json.loads((checkout / "docs" / "ddc.schema.json").read_text("utf-8"))
+    jsonschema.validate(report, schema)
+    assert [path["name"] for path in report["paths"]] == ["upstream", "ours", "models"]
+    assert (report["result"], report["reasons"], report["remarks"]) == ("agree", [], [])
+    assert {a["status"] for a in report["artifacts"]} == {"agree"}
+    assert done.stderr.splitlines() == [report["claim"]]
+
+
+@pytest.mark.upstream
+def test_a_changed_source_is_no_agreement(release: SourceTree, tmp_path: Path) -> None:
+    """All paths agree on what the changed source gives, and that it is not the known-good value."""
+    tree = lay_out(release, tmp_path)
+    catm = tree / "x86" / "catm_x86.hex2"
+    catm.write_bytes(catm.read_bytes().replace(b"6A 2D ", b"6A 2E ", 1))
+    done = bootstrap("ddc", "--source", tree, "--release", RELEASE, "--quiet")
+    assert done.status == 1, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "x86/artifact/catm: the paths agree, but not with native run" in said
+    assert "x86/catm_x86.hex2" in said
