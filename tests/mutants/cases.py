@@ -31,8 +31,10 @@ class Case:
     """What the output held before, if it was there."""
     reads: Results = ()
     writes: Results = ()
+    large: bool = False
+    """Comes to a limit: a mutant may be right and take many times as long as the tool."""
     slow: bool = False
-    """Takes about a second."""
+    """Takes half a second or more."""
 
     def __str__(self) -> str:
         calls = {"read": self.reads, "write": self.writes}
@@ -101,7 +103,7 @@ def cases(tool: str) -> Sequence[Case]:
         *(_assembled(tool, source) for source in PROGRAMS[tool]),
         *_meddled(tool),
         *(
-            Case(("in", "out"), large.source, int(large.status), large.output, slow=large.slow)
-            for large in LARGE[tool]
+            Case(("in", "out"), x.source, int(x.status), x.output, large=True, slow=x.slow)
+            for x in LARGE[tool]
         ),
     )

@@ -39,7 +39,7 @@ def _labels(count: int) -> bytes:
 
 
 def _crossed(count: int) -> Large:
-    """Each label is the address of the byte before its reference's mirror image."""
+    """Labels, and in the opposite order references to them."""
     source = b"".join(b":L%d 41 &L%d\n" % (i, count - 1 - i) for i in range(count))
     output = b"".join(
         b"\x41" + (_BASE + 5 * (count - 1 - i)).to_bytes(4, "little") for i in range(count)

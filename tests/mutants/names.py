@@ -54,3 +54,14 @@ def crowd(hashed: Hash, slot: int) -> list[bytes]:
         meeting(hashed, (slot + 1) & LAST_SLOT, 2),
     )
     return [name for row in itertools.zip_longest(*groups) for name in row if name is not None]
+
+
+def within(hashed: Hash) -> tuple[bytes, bytes]:
+    """A name and a longer one that begins with it, which begin their search at the same slot."""
+    for prefix in itertools.product(LETTERS, repeat=4):
+        name = bytes(prefix)
+        for last in LETTERS:
+            longer = name + bytes([last])
+            if not (hashed(name) ^ hashed(longer)) & LAST_SLOT:
+                return name, longer
+    raise AssertionError("there is such a pair for both hashes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.names import LAST_SLOT, crowd, hash_of_hex2, hash_of_m0
+from tests.mutants.names import LAST_SLOT, crowd, hash_of_hex2, hash_of_m0, within
 from tests.seeds.tools import SOURCES
 
 PRINTABLE = bytes(range(0x21, 0x7F))
@@ -36,6 +36,7 @@ HEX1 = [
     *(b":", b"%", b": 41", b"%\n", b"% ", b":\x7f", b"%\x20", b":\x1f", b"%\x80", b"%\xff"),
 ]
 
+_HEX2_WITHIN = within(hash_of_hex2)
 _HEX2_CROWDS = [crowd(hash_of_hex2, 0x12345), crowd(hash_of_hex2, LAST_SLOT)]
 
 HEX2 = [
@@ -69,6 +70,10 @@ HEX2 = [
         for names in _HEX2_CROWDS
     ),
     *(b"".join(b":%b 41 " % name for name in [*names, names[-2]]) for names in _HEX2_CROWDS),
+    b":%b 41 &%b" % _HEX2_WITHIN,
+    b":%b 41 &%b" % _HEX2_WITHIN[::-1],
+    b":%b 41 :%b 42" % _HEX2_WITHIN + b" &%b &%b" % _HEX2_WITHIN,
+    b":%b 41 :%b 42" % _HEX2_WITHIN[::-1] + b" &%b &%b" % _HEX2_WITHIN,
     *(bytes([c]) for c in b"gGzZ/@`\x00\x1f\x7f\x80\xff<>^.?"),
     *(bytes([c]) for c in b"\x01\x08\x0b\x0c\x0e\x10\x19\x1a\x29\x2a"),
     *ODD,
@@ -86,6 +91,7 @@ HEX2 = [
     ),
 ]  # fmt: skip
 
+_M0_WITHIN = within(hash_of_m0)
 _M0_CROWDS = [crowd(hash_of_m0, 0x12345), crowd(hash_of_m0, LAST_SLOT)]
 _SIGNS = (b":", b"!", b"@", b"~", b"$", b"%", b"&")
 
@@ -125,6 +131,10 @@ M0 = [
     ),
     *(_defined(names[:-1]) + names[-1] for names in _M0_CROWDS),
     *(_defined([*names, names[-2]]) for names in _M0_CROWDS),
+    b"DEFINE %b 41 %b" % _M0_WITHIN,
+    b"DEFINE %b 41 %b" % _M0_WITHIN[::-1],
+    b"DEFINE %b 41 DEFINE %b 42" % _M0_WITHIN + b" %b %b" % _M0_WITHIN,
+    b"DEFINE %b 41 DEFINE %b 42" % _M0_WITHIN[::-1] + b" %b %b" % _M0_WITHIN,
     *(b"a", b"00", b"DEFI", b"DEFIN a 1", b"DEFINED a 1", b"aEFINE", b"-1", b'a"b"', b"DEFINEx"),
     *(b"DEFINE", b"DEFINE a", b"DEFINE #", b"DEFINE a # 1", b"DEFINE 'a"),
     *(b"DEFINE a 1 DEFINE a 2", b"DEFINE a 1 DEFINE a 11 a", b"DEFINE a 11 DEFINE a 1"),
