@@ -33,8 +33,6 @@ class Case:
     writes: Results = ()
     large: bool = False
     """Comes to a limit: a mutant may be right and take many times as long as the tool."""
-    slow: bool = False
-    """Takes half a second or more."""
 
     def __str__(self) -> str:
         calls = {"read": self.reads, "write": self.writes}
@@ -102,8 +100,5 @@ def cases(tool: str) -> Sequence[Case]:
     return (
         *(_assembled(tool, source) for source in PROGRAMS[tool]),
         *_meddled(tool),
-        *(
-            Case(("in", "out"), x.source, int(x.status), x.output, large=True, slow=x.slow)
-            for x in LARGE[tool]
-        ),
+        *(Case(("in", "out"), x.source, int(x.status), x.output, large=True) for x in LARGE[tool]),
     )
