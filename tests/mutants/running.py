@@ -16,8 +16,8 @@ from bootstrap.vfs.lower import LowerFile, LowerFolder, LowerLink, MemoryLower
 from tests.mutants.cases import Case, Results, cases, program
 
 SECONDS, LARGE_SECONDS = 2, 20
-"""Of CPU time: a hundred times what most cases take. A mutant that loops is caught, one that is only
-slow is not."""
+"""Of CPU time: a hundred times what most cases take. A mutant that loops is caught, one that is
+only slow is not."""
 
 MODES = {"hex1": 0o700, "hex2": 0o700, "M0": 0o600}
 

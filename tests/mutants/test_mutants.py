@@ -31,7 +31,7 @@ def test_every_41st_mutant_survives_or_not_as_listed(tool: str) -> None:
     whole = program(tool)
     for offset in range(0, len(whole), EVERY):
         listed = offset in SURVIVORS[tool]
-        # What survives is asked everything, which takes long: the large cases only in the whole run.
+        # What survives is asked everything, but the large cases: they are for the whole run.
         lives = survives(tool, offset, engine, large=not listed)
         assert lives == listed, (
             f"the mutant of {tool} at {offset:#x} {'survives' if lives else 'is caught'} and "
