@@ -127,6 +127,7 @@ def _load(memory: AddressSpace, segment: Segment, image: bytes) -> None:
     if end == start:
         return
     memory.map(start, end, flags)
+    past_end = end
     if segment.file_size:
         offset = page_down(segment.offset)
         memory.poke(start, image[offset : offset + (file_end - start)])
@@ -136,6 +137,8 @@ def _load(memory: AddressSpace, segment: Segment, image: bytes) -> None:
             memory.map(past_end, file_end, MAPPED)
     if segment.memory_size > segment.file_size and flags & WRITE:
         bss = segment.vaddr + segment.file_size
+        if bss & PAGE_MASK and segment.file_size and page_down(bss) >= past_end:
+            raise BadImage("zeroes are to fill a page that lies beyond the end of the file")
         memory.poke(bss, bytes(page_up(bss) - bss))
 
 

@@ -256,6 +256,22 @@ def test_unusual_segments(abi: str, segments: Callable[[str, bytes], list[Load]]
 
 
 @EACH_ABI
+@pytest.mark.parametrize("more", [0, 100, 4096, 0x2000, 0x2001, 0x400000])
+@pytest.mark.parametrize("bss", [0, 1, 8192])
+def test_a_segment_longer_than_its_file(abi: str, more: int, bss: int) -> None:
+    """p_filesz beyond the end of the file: zeroes behind it would fill a page that is not there."""
+    runs.need_native(abi)
+    code = bytes(Program(abi).exit(RUNS).code)
+    image = bytearray(elf(abi, CODE, [Load(CODE, code, R | W | X)]))
+    header, word, at = (52, "<I", 16) if abi == "i386" else (64, "<Q", 32)
+    size = struct.calcsize(word)
+    (length,) = struct.unpack_from(word, image, header + at)
+    struct.pack_into(word, image, header + at, length + more)
+    struct.pack_into(word, image, header + at + size, length + more + bss)
+    assert here(bytes(image)) == there(bytes(image))
+
+
+@EACH_ABI
 def test_what_this_kernel_does_not_do_is_said(abi: str) -> None:
     code = bytes(Program(abi).exit(RUNS).code)
     dynamic = elf(

@@ -52,7 +52,6 @@ _WRITTEN = {
         "Another way to the same place": "13f 266",
         "The tables: another hash, another place": "293 320",
         "Only an input made for the purpose shows it": "2f5",
-        "Only Linux shows it": "045-046",
     },
 }
 """Tool -> group, which is a headline there -> offsets."""

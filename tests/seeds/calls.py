@@ -50,4 +50,4 @@ def mode_of(made: str, program: bytes, arguments: Sequence[str], files: Mapping[
     fs = FileSystem(MemoryLower({**lower, b"/tool": LowerFile(0o755, program)}))
     argv = [b"./tool", *(argument.encode() for argument in arguments)]
     assert Machine(fs, default_engine()).run(b"/tool", argv).status == 0
-    return fs.resolve(At(fs.root, fs.root), b"/" + made.encode()).mode & 0o777
+    return fs.resolve(At(fs.root, fs.root), b"/" + made.encode()).mode & 0o7777

@@ -21,5 +21,5 @@ def run(source: bytes, engine: Engine) -> bytes:
     assert (ended.status, ended.fault) == (0, None)
     output = fs.resolve(At(fs.root, fs.root), b"/out")
     assert isinstance(output, RegularFile)
-    assert output.mode & 0o777 == 0o700
+    assert output.mode & 0o7777 == 0o700
     return output.contents()

@@ -140,7 +140,7 @@ def test_the_output_is_for_its_owner_to_read_and_write() -> None:
     lower = {b"/M0": LowerFile(0o755, M0), b"/in": LowerFile(0o644, b"!1")}
     fs = FileSystem(MemoryLower(lower))
     Machine(fs, default_engine()).run(b"/M0", [b"M0", b"in", b"out"])
-    assert [(path, file.mode & 0o777) for path, file in fs.changed()] == [(b"/out", 0o600)]
+    assert [(path, file.mode & 0o7777) for path, file in fs.changed()] == [(b"/out", 0o600)]
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, call: str, results: list[int | Errno]) -> None:
