@@ -19,6 +19,7 @@ from bootstrap.kernel.machine import Ended, Machine
 from bootstrap.modelled import opinions
 from bootstrap.sources import MaterialsReport, Resolved, SourceTree, guest_view
 from bootstrap.trace.provenance import Provenance
+from bootstrap.trace.recorder import Recorder
 from bootstrap.verify import (
     Expected,
     Failure,
@@ -71,8 +72,9 @@ def rebuild(
     limits: Limits | None = None,
     observers: Sequence[Observer] = (),
     clock: Callable[[], float] = time.monotonic,
+    recorder: Recorder | None = None,
 ) -> Rebuilt:
-    """Run every command of the entry, and judge what came of it.
+    """Run every command of the entry, and judge what came of it; `recorder` sees all of it.
 
     A guest that fails is a finding, told in the report. Raises BadInput (entry, tree) and
     KeyboardInterrupt.
@@ -85,8 +87,13 @@ def rebuild(
     fs = FileSystem(view.as_lower(), FsLimits(limits.file, limits.files_total, limits.inodes))
     tail = _Tail()
     provenance = Provenance()
-    machine = Machine(fs, engine, limits, [provenance, *observers])
-    stdin, output = Stream(lambda _count: b""), Stream(None, tail.write)
+    output = Stream(None, tail.write)
+    streams = (Stream(lambda _count: b""), output, output)
+    watching: list[Observer] = [provenance, *observers]
+    if recorder is not None:
+        streams = recorder.attach(fs, streams)
+        watching.append(recorder)
+    machine = Machine(fs, engine, limits, watching)
     environment = [f"{name}={value}".encode() for name, value in entry.environment.items()]
     cwd = b"/" + entry.cwd.encode()
     started = clock()
@@ -96,7 +103,7 @@ def rebuild(
         for command in entry.commands:
             argv = [argument.encode() for argument in command]
             ended = None
-            ended = machine.run(argv[0], argv, environment, cwd, (stdin, output, output))
+            ended = machine.run(argv[0], argv, environment, cwd, streams)
             if ended.status:
                 break
     except GuestFailed as error:
