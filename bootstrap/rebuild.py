@@ -18,8 +18,10 @@ from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Ended, Machine
 from bootstrap.modelled import opinions
 from bootstrap.sources import MaterialsReport, Resolved, SourceTree, guest_view
+from bootstrap.trace.header import header
 from bootstrap.trace.provenance import Provenance
 from bootstrap.trace.recorder import Recorder
+from bootstrap.trace.writer import recording
 from bootstrap.verify import (
     Expected,
     Failure,
@@ -31,6 +33,7 @@ from bootstrap.verify import (
     ToolInfo,
     Totals,
     judge,
+    to_json_text,
 )
 from bootstrap.verify.model import ExpectedKind
 from bootstrap.vfs import At, FileSystem, FsLimits, RegularFile, Stream
@@ -141,6 +144,42 @@ def rebuild(
     return Rebuilt(report, contents, bytes(tail.data))
 
 
+def record_rebuild(
+    name: str,
+    resolved: Resolved,
+    entry_name: str,
+    engine: Engine,
+    limits: Limits | None = None,
+    observers: Sequence[Observer] = (),
+) -> Rebuilt:
+    """`rebuild`, and a trace of it in the file `name`, the report in it.
+
+    Raises what rebuild raises, and BadInput when the file cannot be written.
+    """
+    limits = limits or Limits()
+    with recording(name) as writer:
+        recorder = Recorder(writer)
+        rebuilt = rebuild(resolved, entry_name, engine, limits, observers, recorder=recorder)
+        recorder.finish()
+        report = rebuilt.report
+        source, failure = report.facts.source, report.facts.failure
+        writer.finish(
+            {
+                **header("verify", engine, limits, (0, 1, 1)),
+                "source": " ".join(
+                    filter(None, (resolved.step.name, source.release, f"({source.kind})"))
+                ),
+                "source_digest": source.tree_digest or "",
+                "arch": resolved.step.arch,
+                "entry": entry_name,
+                "result": report.result,
+                "failure": failure.message if failure is not None else "",
+                "report": to_json_text(report),
+            }
+        )
+    return rebuilt
+
+
 def _left_alone(fs: FileSystem, step: StepFile) -> dict[str, RegularFile]:
     """The answers that are files of the tree, which the run had only to leave where they are."""
     at = At(fs.root, fs.root)
@@ -239,6 +278,7 @@ __all__ = [
     "expectations",
     "materials",
     "rebuild",
+    "record_rebuild",
     "source_info",
     "tool_info",
     "unfinished",

@@ -24,7 +24,8 @@ from bootstrap.vfs.lower import LowerEntry
 Streams = tuple[Stream, Stream, Stream]
 OUTPUT_ROW = 1 << 16
 """Bytes of output after which a row of it is made."""
-_WORD = {abi.name: abi.word for abi in ABIS}
+WORD = {abi.name: abi.word for abi in ABIS}
+"""Bytes in a word of each ABI."""
 
 
 class Sink(Protocol):
@@ -79,10 +80,14 @@ class Recorder(BaseObserver):
         self._output: dict[int, tuple[int, bytearray]] = {}
         self.failed = False
 
-    @property
-    def processes(self) -> int:
-        """Programs so far."""
-        return self._ids.get("processes", 0)
+    def count(self, table: str) -> int:
+        """Rows so far."""
+        return self._ids.get(table, 0)
+
+    def catch_up(self) -> None:
+        """Give the calls made so far, where they would be given later."""
+        if self._programs:
+            self._log.hand_over()
 
     @property
     def event(self) -> int:
@@ -200,7 +205,7 @@ class Recorder(BaseObserver):
         self._log.hand_over()
         self._end(self._programs.pop(), status, 0)
         if self._programs:
-            self._log.use_word(_WORD[self._programs[-1].abi])
+            self._log.use_word(WORD[self._programs[-1].abi])
 
     def _begin(
         self,
@@ -215,7 +220,7 @@ class Recorder(BaseObserver):
         place |= {"parent": parent, "abi": abi, **facts, "first_call": first_call}
         row = self._add("processes", {**place, "first_event": self._log.total})
         self._programs.append(_Program(row, pid, ordinal, abi, facts, first_call))
-        self._log.use_word(_WORD[abi])
+        self._log.use_word(WORD[abi])
 
     def _end(self, program: _Program, status: int | None, replaced: int) -> None:
         self._complete(
