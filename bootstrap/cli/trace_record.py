@@ -71,7 +71,7 @@ def _program(args: argparse.Namespace) -> int:
             }
         )
     if not args.quiet:
-        print(f"recorded in {args.trace}: trace digest {digest}", file=sys.stderr)
+        print(f"bootstrap: recorded in {args.trace}: trace digest {digest}", file=sys.stderr)
     if failure is not None:
         raise failure
     return status

@@ -1,6 +1,7 @@
 """Reads a trace. Opening checks every byte of it against its seal; nothing is ever written."""
 
 import contextlib
+import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from bootstrap.trace import schema
 from bootstrap.trace.columns import Calls, decode, unpacked
 from bootstrap.trace.digest import trace_digest
 from bootstrap.trace.text import list_raw
-from bootstrap.trace.writer import file_digest
+from bootstrap.trace.writer import PARTIAL, file_digest
 
 _ABIS = tuple(NUMBERS)
 
@@ -201,12 +202,12 @@ class Trace:
     def content(self, version: int) -> bytes:
         """The content of a version."""
         with self.reading():
-            size, blob = self.database.execute(
-                "SELECT size, content FROM versions WHERE id = ?", (version,)
+            sha256, size, blob = self.database.execute(
+                "SELECT sha256, size, content FROM versions WHERE id = ?", (version,)
             ).fetchone()
             data = unpacked(blob, size)
-            if len(data) != size:
-                raise ValueError("a version is shorter than it should be")
+            if hashlib.sha256(data).hexdigest() != sha256:
+                raise ValueError("a file version is not what its SHA-256 says")
             return data
 
 
@@ -217,6 +218,11 @@ def open_trace(name: str | os.PathLike[str]) -> Trace:
     byte is found here.
     """
     text = os.fspath(name)
+    if text.endswith(PARTIAL):
+        # Also where only the renaming was missing: what counts as a trace is what has its name.
+        raise BadInput(
+            f"{text}: is unfinished: a recording that goes on, or did not come to its end"
+        )
     try:
         fd = os.open(text, os.O_RDONLY | host.CLOEXEC | host.BINARY | host.NONBLOCK)
     except (OSError, ValueError) as error:
@@ -254,7 +260,7 @@ def _check(name: str, fd: int) -> None:
         )
     sealed = head[schema.SEAL_AT :]
     if sealed == schema.NOT_SEALED:
-        raise BadInput(f"{name}: is unfinished: the recording was ended before its end")
+        raise BadInput(f"{name}: is unfinished: the recording did not come to its end")
     if sealed != file_digest(fd):
         raise BadInput(
             f"{name}: is damaged: cut short, or changed after it was recorded; record again"

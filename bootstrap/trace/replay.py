@@ -191,7 +191,7 @@ def _first_difference(there: Calls, now: Calls) -> int:
     for index in range(5):
         a, b = there.values(index), now.values(index)
         found += [i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y][:1]
-    found += [min(row[0] for row in set(there.more) ^ set(now.more))] * (there.more != now.more)
+    found += [index for index, _, _ in set(there.more) ^ set(now.more)]
     return min(found)
 
 
@@ -221,11 +221,15 @@ class _TraceLower:
     def load(self, guest_path: bytes) -> bytes:
         with self._trace.reading():
             found = self._trace.database.execute(
-                "SELECT version FROM tree WHERE path = ?", (as_text(guest_path),)
+                "SELECT version, size FROM tree WHERE path = ?", (as_text(guest_path),)
             ).fetchone()
         if found is None or found[0] is None:
             self._stray("file", guest_path, "reads it")
-        return self._trace.content(found[0])
+        content = self._trace.content(found[0])
+        with self._trace.reading():
+            if len(content) != found[1]:
+                raise ValueError("a file is not of the size that its folder tells")
+        return content
 
     def _stray(self, what: str, guest_path: bytes, now: str) -> NoReturn:
         self._catch_up()

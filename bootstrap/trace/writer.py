@@ -21,6 +21,8 @@ from bootstrap.trace.digest import trace_digest
 from bootstrap.trace.text import Value
 
 _BLOCK = 1 << 20
+PARTIAL = ".partial"
+"""Ends the name of a trace that is being written."""
 
 
 class Writer:
@@ -35,7 +37,7 @@ class Writer:
             self._place = Path(name).resolve()
         except (OSError, RuntimeError, ValueError) as error:
             raise BadInput(f"{name}: cannot be written: {error}") from None
-        self._partial = self._place.with_name(self._place.name + ".partial")
+        self._partial = self._place.with_name(self._place.name + PARTIAL)
         self._versions: dict[str, int] = {}
         self._database: sqlite3.Connection | None = None
         self._check_place()
@@ -225,4 +227,4 @@ def recording(name: str) -> Iterator[Writer]:
         writer.abandon()
 
 
-__all__ = ["Writer", "file_digest", "recording", "seal"]
+__all__ = ["PARTIAL", "Writer", "file_digest", "recording", "seal"]
