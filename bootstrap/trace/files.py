@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.text import shown
-from bootstrap.trace.views import EMPTY, SHORT, command, was_read, was_written
+from bootstrap.trace.views import EMPTY, SHORT, command, was_read, writes
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Version:
 
 def versions(trace: Trace) -> list[Version]:
     """All of them, in order of first use. Empty contents only where a program left one."""
-    hashes = trace.hashes()
+    hashes, written = trace.hashes(), writes(trace)
     found: dict[tuple[str, int], Version] = {}
     uses: list[tuple[int, int, str, int, int]] = []
     for program in trace.programs:
@@ -35,7 +35,7 @@ def versions(trace: Trace) -> list[Version]:
         path = shown(row.path)
         if row.version is not None and was_read(row) and hashes[row.version][0] != EMPTY:
             uses.append((row.event, 1, path, row.version, row.process))
-        if row.last_version is not None and was_written(row):
+        if row.last_version is not None and row.id in written:
             uses.append((row.last_event or row.event, 2, path, row.last_version, row.process))
     for _, kind, path, version, program_row in sorted(uses):
         key = (path, version)

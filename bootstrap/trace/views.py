@@ -47,11 +47,30 @@ def was_read(row: OpenRow) -> bool:
     return row.flags & O_ACCMODE != O_WRONLY and not row.flags & O_TRUNC
 
 
-def was_written(row: OpenRow) -> bool:
-    """Whether the open left the file with a content of its own."""
-    if row.flags & O_ACCMODE == O_RDONLY and not row.flags & O_TRUNC:
-        return False
-    return bool(row.flags & O_TRUNC) or row.last_version != row.version
+def writes(trace: Trace) -> frozenset[int]:
+    """The opens, by id, that left a file with another content than it had before.
+
+    Where several had the same file open, that is the one that was closed first with the content.
+    """
+    empty = {version for version, (sha256, _) in trace.hashes().items() if sha256 == EMPTY}
+    steps: list[tuple[int, int, OpenRow]] = []
+    for row in trace.opens():
+        steps.append((row.event, 1, row))
+        if row.last_event is not None:
+            steps.append((row.last_event, 2, row))
+    # At one event, what was closed before the call is over comes after what was opened by it.
+    latest: dict[int, int | None] = {}
+    found: set[int] = set()
+    for _, step, row in sorted(steps, key=lambda one: (one[0], one[1], one[2].id)):
+        if step == 1:
+            latest[row.file] = row.version
+            continue
+        may_write = row.flags & O_ACCMODE != O_RDONLY or row.flags & O_TRUNC
+        emptied = row.flags & O_TRUNC and row.last_version in empty
+        if may_write and (latest.get(row.file) != row.last_version or emptied):
+            found.add(row.id)
+        latest[row.file] = row.last_version
+    return frozenset(found)
 
 
 def command(program: ProgramRow) -> str:
@@ -74,7 +93,7 @@ def ended(program: ProgramRow) -> str:
 
 def tree(trace: Trace) -> Iterator[str]:
     """Every program below the one that started it, with the files that it opened."""
-    hashes = trace.hashes()
+    hashes, written = trace.hashes(), writes(trace)
     opens: dict[int, list[OpenRow]] = {}
     for row in trace.opens():
         opens.setdefault(row.process, []).append(row)
@@ -84,7 +103,7 @@ def tree(trace: Trace) -> Iterator[str]:
     todo = [(program, 0) for program in reversed(children.get(None, []))]
     while todo:
         program, depth = todo.pop()
-        yield from _program(program, "  " * depth, opens.get(program.id, []), hashes)
+        yield from _program(program, "  " * depth, opens.get(program.id, []), hashes, written)
         todo += [(child, depth + 1) for child in reversed(children.get(program.id, []))]
 
 
@@ -93,6 +112,7 @@ def _program(
     indent: str,
     opens: list[OpenRow],
     hashes: dict[int, tuple[str, int]],
+    written: frozenset[int],
 ) -> Iterator[str]:
     forked = " (forked)" if program.ordinal == 0 else ""
     calls = f"{program.calls:,} call{'' if program.calls == 1 else 's'}"
@@ -101,7 +121,7 @@ def _program(
     for row in opens:
         for mark, version, does in (
             ("<", row.version, was_read(row)),
-            (">", row.last_version, was_written(row)),
+            (">", row.last_version, row.id in written),
         ):
             if not does or version is None:
                 continue
@@ -113,4 +133,4 @@ def _program(
                 told.add(line)
 
 
-__all__ = ["EMPTY", "SHORT", "command", "ended", "info", "tree", "was_read", "was_written"]
+__all__ = ["EMPTY", "SHORT", "command", "ended", "info", "tree", "was_read", "writes"]
