@@ -53,20 +53,23 @@ class CallLog:
             views = [view.cast("I") if word == 4 else view.cast("Q") for view in raw]
             self._a0, self._a1, self._a2, self._results = views
 
-    def append(self, number: int, args: Sequence[int], result: int) -> None:
-        """One call that Python served; `args` are the registers of the arguments it has."""
+    def append(self, registers: Sequence[int], arity: int, result: int) -> None:
+        """One call that Python served: the number's register, then those of its arguments, and
+        how many arguments it has."""
         index = self._count[0]
         if index == CAPACITY:
             self.hand_over()
             index = 0
-        mask, given = self._mask, len(args)
-        self._numbers[index] = number
-        self._a0[index] = args[0] & mask if given else 0
-        self._a1[index] = args[1] & mask if given > 1 else 0
-        self._a2[index] = args[2] & mask if given > 2 else 0
+        mask = self._mask
+        # Every call of a recorded run on the Python path comes through here.
+        self._numbers[index] = registers[0] & 0xFFFFFFFF
+        self._a0[index] = registers[1] & mask if arity else 0
+        self._a1[index] = registers[2] & mask if arity > 1 else 0
+        self._a2[index] = registers[3] & mask if arity > 2 else 0
         self._results[index] = result & mask
-        for which in range(3, given):
-            self.more.append((index, which, args[which] & mask))
+        if arity > 3:
+            for which in range(3, arity):
+                self.more.append((index, which, registers[which + 1] & mask))
         self._count[0] = index + 1
 
     def columns(self) -> tuple[bytes, ...]:

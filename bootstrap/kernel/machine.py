@@ -55,7 +55,7 @@ class Machine:
         self.syscalls = 0
         """System calls of ended processes."""
         self._log = next((o.call_log for o in self.observers if o.call_log is not None), None)
-        self._watched = watched or self._log is not None
+        self._watched, self._noted = watched, watched or self._log is not None
         self._meter = MemoryMeter(self.limits.memory_total)
         self._tasks: list[Task] = []
         self._failure: BaseException | None = None
@@ -173,14 +173,15 @@ class Machine:
             if row is None or row.handler is None:
                 raise self._unknown(task, args, row)
             values = row.arguments(args[1:])
+            task.args, task.arity = args, len(values)
             if self._watched:
-                self._enter(task, row, values, args)
+                self._enter(task, row, values)
             try:
                 result = row.handler(process, *values)
             except LinuxError as error:
                 result = -error.errno
             if result.__class__ is int:
-                if self._watched:
+                if self._noted:
                     self._leave(task, result)
                 return result
             task.pending = result
@@ -190,8 +191,8 @@ class Machine:
             self._failure = error
         return None
 
-    def _enter(self, task: Task, row: Row, values: list[int], args: Sequence[int]) -> None:
-        pid, task.args = task.process.pid, args[: len(values) + 1]
+    def _enter(self, task: Task, row: Row, values: list[int]) -> None:
+        pid = task.process.pid
         task.entered = [
             (o, row, o.on_syscall_enter(pid, row, values))
             for o in self.observers
@@ -199,11 +200,12 @@ class Machine:
         ]
 
     def _leave(self, task: Task, result: int | None) -> None:
-        for observer, row, text in task.entered:
-            observer.on_syscall_exit(task.process.pid, row, text, result)
-        task.entered = []
+        if task.entered:
+            for observer, row, text in task.entered:
+                observer.on_syscall_exit(task.process.pid, row, text, result)
+            task.entered = []
         if self._log is not None:
-            self._log.append(task.args[0] & _NUMBER, task.args[1:], result or 0)
+            self._log.append(task.args, task.arity, result or 0)
 
     def _unknown(self, task: Task, args: Sequence[int], row: Row | None) -> GuestFailed:
         number = args[0] & _NUMBER
@@ -253,7 +255,7 @@ class Machine:
         return None
 
     def _answer(self, task: Task, result: int) -> None:
-        if self._watched:
+        if self._noted:
             self._leave(task, result)
         task.cpu.set_result(result)
 

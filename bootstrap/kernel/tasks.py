@@ -20,7 +20,9 @@ class Task:
     rows: dict[int, Row]
     pending: Control | None = None
     args: Sequence[int] = ()
-    """Number and arguments of the present system call, for who notes calls."""
+    """Number and argument registers of the present system call, for who notes calls."""
+    arity: int = 0
+    """How many arguments it has."""
     entered: list[tuple[Observer, Row, str]] = field(default_factory=list)
     used: float = 0.0
     """Host CPU seconds that the process took so far, for the limit only."""
