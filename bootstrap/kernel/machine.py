@@ -248,6 +248,7 @@ class Machine:
             self._leave(task, None)
             self._note_fault(task, no_image(control, str(error), task.cpu))
             return self._end(task, SIGSEGV)
+        task.process.syscalls += task.cpu.served  # the new image's CPU counts from 0
         # A program that only ever executes the next one must come to its limits too.
         new.used, new.cpu.executed = task.used, task.cpu.executed
         self._tasks[-1] = new

@@ -18,6 +18,9 @@ from bootstrap.trace.reader import Chunk, OpenRow, ProgramRow, Trace
 from bootstrap.trace.recorder import WORD
 from bootstrap.trace.text import as_raw, shown
 
+_FREQUENT = ("read", "write", "brk", "lseek")
+"""Nearly all calls, and nearly all of these are alike: their lines are made once."""
+_KEPT_LINES = 1 << 14
 _FD_CALLS = ("close", "dup", "dup2", "dup3", "fcntl", "fcntl64", "ioctl")
 _FIOCLEX, _FIONCLEX = 0x5451, 0x5450
 
@@ -43,6 +46,8 @@ class _Table:
 
     paths: dict[int, str] = field(default_factory=dict)
     cloexec: set[int] = field(default_factory=set)
+    lines: dict[tuple[int, ...], list[str]] = field(default_factory=dict)
+    """Of frequent calls, by number, arguments and result, while the descriptors stay."""
 
     def copy(self) -> "_Table":
         return _Table(dict(self.paths), set(self.cloexec))
@@ -55,6 +60,7 @@ class _Table:
             self.cloexec.add(fd)
 
     def drop(self, fd: int) -> None:
+        self.lines.clear()
         self.paths.pop(fd, None)
         self.cloexec.discard(fd)
 
@@ -83,6 +89,10 @@ class _Log:
             self._by_start.setdefault(program.first_event, []).append(program)
         self._follows = {
             abi: frozenset(numbers[name] for name in _FD_CALLS if name in numbers)
+            for abi, numbers in NUMBERS.items()
+        }
+        self._frequent_numbers = {
+            abi: frozenset(numbers[name] for name in _FREQUENT if name in numbers)
             for abi, numbers in NUMBERS.items()
         }
         self._shown = {
@@ -141,7 +151,7 @@ class _Log:
         program = trace.program(chunk.process)
         calls = trace.calls(chunk)
         table = self._tables.setdefault(program.id, _Table())
-        follows = self._follows[program.abi]
+        follows, frequent = self._follows[program.abi], self._frequent_numbers[program.abi]
         mine = not wanted.pids or program.pid in wanted.pids
         everything = mine and not wanted.calls
         some = self._shown[program.abi] if mine else frozenset()
@@ -154,6 +164,9 @@ class _Log:
             if not (everything or number in follows or number in some or index in opened):
                 continue
             cells = [column[index] for column in columns]
+            if number in frequent and (everything or number in some):
+                yield from self._frequent(program, table, number, cells)
+                continue
             here = self._opens[first + index] if index in opened else None
             if here is not None:
                 table.put(cells[3], shown(here.path), bool(here.flags & O_CLOEXEC))
@@ -164,6 +177,20 @@ class _Log:
                 yield from self._line(program, first + index, number, args, cells[3], here)
             if number in follows and row is not None and signed(cells[3], calls.word) >= 0:
                 self._follow(table, row.name, cells)
+
+    def _frequent(
+        self, program: ProgramRow, table: _Table, number: int, cells: list[int]
+    ) -> list[str]:
+        key = (number, *cells)
+        found = table.lines.get(key)
+        if found is None:
+            if len(table.lines) >= _KEPT_LINES:
+                table.lines.clear()
+            row = row_of(program.abi, number)
+            given = len(cells) if row is None else arity(row)
+            found = list(self._line(program, 0, number, cells[:given], cells[3], None))
+            table.lines[key] = found
+        return found
 
     def _line(
         self,

@@ -267,3 +267,19 @@ def test_a_child_that_writes_where_its_parent_seeks(tmp_path: Path) -> None:
     assert len(digests(tmp_path, guest)) == 1
     with trace.open(tmp_path / "native.trace") as opened:
         assert opened.programs[0].status == 5 << 8
+
+
+@EACH_ABI
+def test_words_of_another_size_after_an_exec(abi: str, tmp_path: Path) -> None:
+    other = "x86_64" if abi == "i386" else "i386"
+    after = Program(other).call("brk", 0).call("close", -1).exit(0)
+    guest = Program(abi)
+    path = guest.text(b"/next")
+    guest.call("close", -1).call("fork").jump_if_zero("child")
+    guest.call("wait4", -1, 0, 0, 0).call("close", -1).exit(0)
+    guest.label("child").call("execve", path, guest.words(path, 0), guest.words(0)).exit(9)
+    assert len(digests(tmp_path, guest, files={b"/next": after.elf()})) == 1
+    with trace.open(tmp_path / "native.trace") as found:
+        assert [program.abi for program in found.programs] == [abi, abi, other]
+        words = [found.calls(chunk).word for chunk in found.chunks()]
+    assert words == ([4, 4, 8, 4] if abi == "i386" else [8, 8, 4, 8])
