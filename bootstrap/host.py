@@ -31,6 +31,22 @@ def lock(fd: int, shared: bool) -> None:
         fcntl.flock(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
 
 
+def try_lock(fd: int) -> bool:
+    """Lock an open file for oneself, if nobody else has; as `lock`. Raises OSError."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` last, where the host needs to be told. Raises OSError."""
     if sys.platform == "win32":

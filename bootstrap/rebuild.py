@@ -18,7 +18,10 @@ from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Ended, Machine
 from bootstrap.modelled import opinions
 from bootstrap.sources import MaterialsReport, Resolved, SourceTree, guest_view
+from bootstrap.trace.header import header
 from bootstrap.trace.provenance import Provenance
+from bootstrap.trace.recorder import Recorder
+from bootstrap.trace.writer import recording
 from bootstrap.verify import (
     Expected,
     Failure,
@@ -30,6 +33,7 @@ from bootstrap.verify import (
     ToolInfo,
     Totals,
     judge,
+    to_json_text,
 )
 from bootstrap.verify.model import ExpectedKind
 from bootstrap.vfs import At, FileSystem, FsLimits, RegularFile, Stream
@@ -71,8 +75,9 @@ def rebuild(
     limits: Limits | None = None,
     observers: Sequence[Observer] = (),
     clock: Callable[[], float] = time.monotonic,
+    recorder: Recorder | None = None,
 ) -> Rebuilt:
-    """Run every command of the entry, and judge what came of it.
+    """Run every command of the entry, and judge what came of it; `recorder` sees all of it.
 
     A guest that fails is a finding, told in the report. Raises BadInput (entry, tree) and
     KeyboardInterrupt.
@@ -85,8 +90,13 @@ def rebuild(
     fs = FileSystem(view.as_lower(), FsLimits(limits.file, limits.files_total, limits.inodes))
     tail = _Tail()
     provenance = Provenance()
-    machine = Machine(fs, engine, limits, [provenance, *observers])
-    stdin, output = Stream(lambda _count: b""), Stream(None, tail.write)
+    output = Stream(None, tail.write)
+    streams = (Stream(lambda _count: b""), output, output)
+    watching: list[Observer] = [provenance, *observers]
+    if recorder is not None:
+        streams = recorder.attach(fs, streams)
+        watching.append(recorder)
+    machine = Machine(fs, engine, limits, watching)
     environment = [f"{name}={value}".encode() for name, value in entry.environment.items()]
     cwd = b"/" + entry.cwd.encode()
     started = clock()
@@ -96,7 +106,7 @@ def rebuild(
         for command in entry.commands:
             argv = [argument.encode() for argument in command]
             ended = None
-            ended = machine.run(argv[0], argv, environment, cwd, (stdin, output, output))
+            ended = machine.run(argv[0], argv, environment, cwd, streams)
             if ended.status:
                 break
     except GuestFailed as error:
@@ -132,6 +142,42 @@ def rebuild(
     )
     contents = {path: (file.contents(), file.mode & 0o777) for path, file in products.items()}
     return Rebuilt(report, contents, bytes(tail.data))
+
+
+def record_rebuild(
+    name: str,
+    resolved: Resolved,
+    entry_name: str,
+    engine: Engine,
+    limits: Limits | None = None,
+    observers: Sequence[Observer] = (),
+) -> Rebuilt:
+    """`rebuild`, and a trace of it in the file `name`, the report in it.
+
+    Raises what rebuild raises, and BadInput when the file cannot be written.
+    """
+    limits = limits or Limits()
+    with recording(name) as writer:
+        recorder = Recorder(writer)
+        rebuilt = rebuild(resolved, entry_name, engine, limits, observers, recorder=recorder)
+        recorder.finish()
+        report = rebuilt.report
+        source, failure = report.facts.source, report.facts.failure
+        writer.finish(
+            {
+                **header("verify", engine, limits, (0, 1, 1)),
+                "source": " ".join(
+                    filter(None, (resolved.step.name, source.release, f"({source.kind})"))
+                ),
+                "source_digest": source.tree_digest or "",
+                "arch": resolved.step.arch,
+                "entry": entry_name,
+                "result": report.result,
+                "failure": failure.message if failure is not None else "",
+                "report": to_json_text(report),
+            }
+        )
+    return rebuilt
 
 
 def _left_alone(fs: FileSystem, step: StepFile) -> dict[str, RegularFile]:
@@ -232,6 +278,7 @@ __all__ = [
     "expectations",
     "materials",
     "rebuild",
+    "record_rebuild",
     "source_info",
     "tool_info",
     "unfinished",

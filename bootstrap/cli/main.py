@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import bootstrap
-from bootstrap.cli import ddc, doctor, fetch, releases, run, seeds, verify
+from bootstrap.cli import ddc, doctor, fetch, releases, run, seeds, trace, verify
 from bootstrap.errors import BootstrapError
 
 INTERRUPTED = 130
@@ -28,6 +28,7 @@ examples:
   bootstrap fetch stage0-posix --from ~/stage0-posix-1.9.1.tar.gz
   bootstrap ddc                             three unrelated paths to one compiler
   bootstrap run --strace -- ./hex0 in.hex0 out
+  bootstrap trace record -o x86.trace       verify, and record all that happens
   bootstrap seeds identify FILE             is this a known seed, and whose?
   bootstrap doctor                          what is there, and what is missing
 """
@@ -45,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"bootstrap {bootstrap.__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (verify, ddc, seeds, fetch, releases, run, doctor):
+    for module in (verify, ddc, seeds, fetch, releases, run, trace, doctor):
         module.add_parser(commands)
     return top
 

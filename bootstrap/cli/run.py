@@ -15,6 +15,8 @@ from bootstrap.errors import BadInput
 
 if TYPE_CHECKING:
     from bootstrap.abi.errno import LinuxError
+    from bootstrap.kernel.machine import Ended
+    from bootstrap.vfs import Stream
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,12 +50,11 @@ def run(args: argparse.Namespace) -> int:
     from bootstrap.abi.errno import LinuxError
     from bootstrap.cli.output import write_file
     from bootstrap.engine import default_engine
-    from bootstrap.kernel import faults
     from bootstrap.kernel.events import Observer
     from bootstrap.kernel.limits import Limits
     from bootstrap.kernel.machine import Machine
     from bootstrap.kernel.strace import Strace
-    from bootstrap.vfs import FileSystem, FolderLower, FsLimits, Stream
+    from bootstrap.vfs import FileSystem, FolderLower, FsLimits
 
     limits = Limits().with_options(args.limit)
     if not Path(args.root).is_dir():
@@ -69,16 +70,11 @@ def run(args: argparse.Namespace) -> int:
             Strace(lambda line: print(line, file=sys.stderr), lambda pid: machine.memory_of(pid))
         )
     machine = Machine(fs, default_engine(), limits, observers)
-    streams = (
-        Stream(_from_stdin),
-        Stream(None, lambda data: _pass_on(sys.stdout, data)),
-        Stream(None, lambda data: _pass_on(sys.stderr, data)),
-    )
     argv = [os.fsencode(argument) for argument in (args.program, *args.argument)]
     envp = [os.fsencode(variable) for variable in args.env]
     cwd = os.fsencode(args.cwd)
     try:
-        ended = machine.run(argv[0], argv, envp, cwd, streams)
+        ended = machine.run(argv[0], argv, envp, cwd, standard_streams())
     except LinuxError as error:
         raise BadInput(f"{args.program}: cannot be executed in {args.root}: {error}") from None
     finally:
@@ -86,6 +82,24 @@ def run(args: argparse.Namespace) -> int:
             for path, file in fs.changed():
                 name = path.decode("utf-8", "surrogateescape").lstrip("/")
                 write_file(Path(args.output), name, file.contents(), file.mode & 0o777)
+    return exit_status(ended)
+
+
+def standard_streams() -> tuple[Stream, Stream, Stream]:
+    """Our own three, for the guest."""
+    from bootstrap.vfs import Stream
+
+    return (
+        Stream(_from_stdin),
+        Stream(None, lambda data: _pass_on(sys.stdout, data)),
+        Stream(None, lambda data: _pass_on(sys.stderr, data)),
+    )
+
+
+def exit_status(ended: Ended) -> int:
+    """The guest's exit status as a shell would tell it; what ended it is said, if a fault did."""
+    from bootstrap.kernel import faults
+
     if ended.status & 0x7F:
         assert ended.fault is not None
         for line in faults.describe(ended.fault):
@@ -126,4 +140,4 @@ def _for_guest(error: OSError) -> LinuxError:
     return LinuxError(Errno.__members__.get(name, Errno.EIO))
 
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "exit_status", "run", "standard_streams"]

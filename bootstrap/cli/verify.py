@@ -44,6 +44,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog="Exit status: 0 verified, 1 mismatch, 2 usage or bad input, 3 the guest failed, "
         "130 interrupted.",
     )
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `verify`, which `trace record` has too."""
     parser.add_argument("--source", metavar="PATH", help="a checkout, or a .tar.gz of a release")
     parser.add_argument(
         "--release",
@@ -85,17 +91,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--verbose", action="store_true", help="list the intermediate artifacts too"
     )
     add_limits(parser)
-    parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Do it. Raises BootstrapError; returns the exit status of the report."""
+def run(args: argparse.Namespace, record_to: str | None = None) -> int:
+    """Do it. Raises BootstrapError; returns the exit status of the report.
+
+    With `record_to`, the run is recorded into that file.
+    """
     from bootstrap.catalogue import STAGEX
     from bootstrap.cli import several
     from bootstrap.cli.output import STDOUT, write_text
     from bootstrap.engine import default_engine
     from bootstrap.kernel.limits import Limits
-    from bootstrap.rebuild import rebuild
+    from bootstrap.rebuild import rebuild, record_rebuild
     from bootstrap.sources import Cache, resolve, resolve_stagex
     from bootstrap.verify import to_json_text, to_junit, to_text
 
@@ -107,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
     if several.is_several(args.arch):
         if stagex:
             raise BadInput(f"{STAGEX} is for x86 only")
+        if record_to is not None:
+            raise BadInput(f"--arch {args.arch}: a trace is of one architecture; name one")
         return several.run(args)
     limits = Limits().with_options(args.limit)
     engine = default_engine()
@@ -122,7 +132,10 @@ def run(args: argparse.Namespace) -> int:
             print(f"note: {note}", file=sys.stderr)
     progress = _progress(resolved, args.quiet)
     try:
-        rebuilt = rebuild(resolved, entry, engine, limits, [progress])
+        if record_to is None:
+            rebuilt = rebuild(resolved, entry, engine, limits, [progress])
+        else:
+            rebuilt = record_rebuild(record_to, resolved, entry, engine, limits, [progress])
     finally:
         progress.close()
     if args.output is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from bootstrap.abi.arch import Abi
+    from bootstrap.kernel.calllog import CallLog
     from bootstrap.kernel.events import Fault
     from bootstrap.kernel.memory import AddressSpace
     from bootstrap.kernel.process import FdTable
@@ -81,8 +82,9 @@ class Engine(Protocol):
         fds: "FdTable",
         on_trap: OnTrap,
         instruction_limit: int,
+        log: "CallLog | None" = None,
     ) -> Cpu:
-        """A CPU for one process image."""
+        """A CPU for one process image. `log` gets the calls that never come to `on_trap`."""
 
     def in_python(self) -> "Engine":
         """The same engine with every system call serviced in Python."""

@@ -82,6 +82,11 @@ typedef struct {
     uint64_t served;
     uint64_t fault_addr;
     int64_t fault_type;
+    /* the log of served calls, kernel/calllog.py: null when nobody records */
+    uint64_t *log_count;
+    uint64_t log_capacity;
+    uint32_t *log_numbers;
+    void *log_columns[4]; /* three arguments and the result, in words of the guest */
     uint64_t nowhere; /* where bad pages are led, if it is set: see unicorn_cpu.py, _exact */
     int64_t nowhere_is_set;
     /* set by another thread: leave the next system call to Python, which ends the time slice */
@@ -255,13 +260,28 @@ static bool do_lseek(hot_state *s, uint64_t fd, uint64_t offset, uint64_t whence
     return true;
 }
 
+/* As CallLog.append in kernel/calllog.py. There is room: trap has seen to that. */
+static void log_call(hot_state *s, uint64_t nr, uint64_t result)
+{
+    uint64_t i = (*s->log_count)++;
+    bool one = nr == s->nr_brk; /* the one call served here that has a single argument */
+    uint64_t values[4] = {s->args[1], one ? 0 : s->args[2], one ? 0 : s->args[3], result};
+    s->log_numbers[i] = (uint32_t)nr;
+    for (int c = 0; c < 4; c++) {
+        if (s->word_mask == 0xffffffffu)
+            ((uint32_t *)s->log_columns[c])[i] = (uint32_t)values[c];
+        else
+            ((uint64_t *)s->log_columns[c])[i] = values[c];
+    }
+}
+
 static void trap(void *uc, hot_state *s)
 {
     bool done = false;
     s->reg_read_batch(uc, s->arg_regs, s->arg_values, (int)s->arg_count);
     uint64_t nr = s->args[0] & s->word_mask, result = 0;
-    if (s->pause)
-        ;
+    if (s->pause || (s->log_count && *s->log_count == s->log_capacity))
+        ; /* Python ends the time slice, or empties the log */
     else if (nr == s->nr_read)
         done = do_read(uc, s, s->args[1], s->args[2], s->args[3], &result);
     else if (nr == s->nr_write)
@@ -275,6 +295,8 @@ static void trap(void *uc, hot_state *s)
         return;
     }
     s->served++;
+    if (s->log_count)
+        log_call(s, nr, result);
     s->results[0] = result;
     s->results[1] = s->args[7] + s->trap_size;
     s->results[2] = s->args[8];

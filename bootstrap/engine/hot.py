@@ -16,6 +16,7 @@ from bootstrap.abi.numbers import NUMBERS
 from bootstrap.engine.descriptors import CpuDescriptor
 from bootstrap.engine.libunicorn import REMOVE_CACHE
 from bootstrap.errors import BadInput
+from bootstrap.kernel.calllog import CAPACITY, CallLog
 from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.process import FdTable
 from bootstrap.vfs.inode import RegularFile
@@ -91,6 +92,10 @@ class _State(ctypes.Structure):
         ("served", ctypes.c_uint64),
         ("fault_addr", ctypes.c_uint64),
         ("fault_type", ctypes.c_int64),
+        ("log_count", ctypes.c_void_p),
+        ("log_capacity", ctypes.c_uint64),
+        ("log_numbers", ctypes.c_void_p),
+        ("log_columns", ctypes.c_void_p * 4),
         ("nowhere", ctypes.c_uint64),
         ("nowhere_is_set", ctypes.c_int64),
         ("pause", ctypes.c_int64),
@@ -120,15 +125,15 @@ class HotPath:
 
     def attach(
         self,
-        handle: ctypes.c_void_p,
         descriptor: CpuDescriptor,
         abi: Abi,
         memory: AddressSpace,
         fds: FdTable,
         slow: Callable[[int], None],
+        log: CallLog | None,
     ) -> "HotCpu":
         """Serve one CPU. `slow` gets the interrupt number (-1: the trap instruction)."""
-        return HotCpu(self, descriptor, abi, memory, fds, slow)
+        return HotCpu(self, descriptor, abi, memory, fds, slow, log)
 
 
 class _Lent:
@@ -164,6 +169,7 @@ class HotCpu:
         memory: AddressSpace,
         fds: FdTable,
         slow: Callable[[int], None],
+        log: CallLog | None,
     ) -> None:
         self._memory = memory
         self._fds = fds
@@ -207,6 +213,18 @@ class HotCpu:
         state.files = ctypes.addressof(self._table)
         state.file_count = _MAX_FD
         state.fault_type = -1
+        if log is not None:
+            self._lend_log(log)
+
+    def _lend_log(self, log: CallLog) -> None:
+        state = self.state
+        self._log = [
+            (ctypes.c_char * len(buffer)).from_buffer(buffer)
+            for buffer in (log.header, *log.buffers)
+        ]
+        state.log_count, state.log_numbers, *columns = map(ctypes.addressof, self._log)
+        state.log_columns[:] = columns
+        state.log_capacity = CAPACITY
 
     def sync_out(self) -> None:
         """Lend everything: the guest is about to run."""

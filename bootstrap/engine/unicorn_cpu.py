@@ -35,6 +35,7 @@ from bootstrap.engine.exceptions import SIGILL, SIGSEGV, SIGTRAP
 from bootstrap.engine.hot import HotPath
 from bootstrap.engine.refusals import install as install_refusals
 from bootstrap.engine.usermode import enter_user_mode
+from bootstrap.kernel.calllog import CallLog
 from bootstrap.kernel.events import Fault
 from bootstrap.kernel.memory import DIRTY, EXEC, FETCHED, READ, WRITE, AddressSpace, Extent
 from bootstrap.kernel.process import FdTable
@@ -51,6 +52,7 @@ class UnicornCpu:
         on_trap: OnTrap,
         hot: HotPath | None,
         instruction_limit: int = 0,
+        log: CallLog | None = None,
     ) -> None:
         self.abi = abi
         self.memory = memory
@@ -83,7 +85,7 @@ class UnicornCpu:
             self.extent_added(extent)
         self._hot = None
         if hot is not None:
-            self._hot = hot.attach(self._handle, self.descriptor, abi, memory, fds, self._trap)
+            self._hot = hot.attach(self.descriptor, abi, memory, fds, self._trap, log)
         self._add_hooks()
 
     # Set-up.

@@ -9,6 +9,7 @@ from bootstrap.engine import Cpu, Engine, OnTrap
 from bootstrap.engine import hot as native
 from bootstrap.engine.unicorn_cpu import UnicornCpu
 from bootstrap.errors import BadInput
+from bootstrap.kernel.calllog import CallLog
 from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.process import FdTable
 
@@ -41,9 +42,10 @@ class UnicornEngine:
         fds: FdTable,
         on_trap: OnTrap,
         instruction_limit: int,
+        log: CallLog | None = None,
     ) -> Cpu:
         """A CPU for one process image."""
-        return UnicornCpu(abi, memory, fds, on_trap, self.hot, instruction_limit)
+        return UnicornCpu(abi, memory, fds, on_trap, self.hot, instruction_limit, log)
 
     def in_python(self) -> Engine:
         """The same engine with every system call serviced in Python."""

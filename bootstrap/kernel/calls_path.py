@@ -195,8 +195,7 @@ def sys_fchmodat(proc: Process, dirfd: int, path: int, mode: int) -> int:
 
 def sys_fchmod(proc: Process, fd: int, mode: int) -> int:
     """fchmod(2)."""
-    inode = proc.fds.get(fd).inode
-    inode.mode = inode.mode & S_IFMT | mode & PERMISSIONS
+    proc.fs.volume.set_mode(proc.fds.get(fd).inode, mode & PERMISSIONS)
     return 0
 
 

@@ -4,9 +4,11 @@ Events come in the order in which things happen, which is the same on every host
 not change anything it is shown.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from bootstrap.kernel.calllog import CallLog
 from bootstrap.kernel.row import Row
 from bootstrap.vfs.inode import Inode, RegularFile
 
@@ -23,6 +25,8 @@ class ExecEvent:
     envp: tuple[bytes, ...]
     cwd: bytes
     image: RegularFile
+    abi: str = ""
+    """Abi.name."""
 
 
 class Observer(Protocol):
@@ -30,6 +34,14 @@ class Observer(Protocol):
 
     wants_syscalls: bool
     """True makes every system call visible, which turns the native hot path off."""
+
+    call_log: CallLog | None
+    """Gets every system call once it has ended, on either hot path; for one observer of a run."""
+
+    def on_start(
+        self, path: bytes, argv: Sequence[bytes], envp: Sequence[bytes], cwd: bytes
+    ) -> None:
+        """A run begins, with what Machine.run was given; its first process is made next."""
 
     def on_fork(self, parent_pid: int, child_pid: int) -> None:
         """A process forked; the child runs next."""
@@ -84,7 +96,11 @@ class BaseObserver:
     """An Observer that ignores everything."""
 
     wants_syscalls: bool = False
+    call_log: CallLog | None = None
 
+    def on_start(
+        self, path: bytes, argv: Sequence[bytes], envp: Sequence[bytes], cwd: bytes
+    ) -> None: ...
     def on_fork(self, parent_pid: int, child_pid: int) -> None: ...
     def on_exec(self, event: ExecEvent) -> None: ...
     def on_open(self, pid: int, guest_path: bytes, inode: Inode, flags: int, fd: int) -> None: ...

@@ -54,7 +54,8 @@ class Machine:
         """Processes started so far."""
         self.syscalls = 0
         """System calls of ended processes."""
-        self._watched = watched
+        self._log = next((o.call_log for o in self.observers if o.call_log is not None), None)
+        self._watched, self._noted = watched, watched or self._log is not None
         self._meter = MemoryMeter(self.limits.memory_total)
         self._tasks: list[Task] = []
         self._failure: BaseException | None = None
@@ -104,6 +105,8 @@ class Machine:
             fds, self.fs, at, 0o022, self.limits, self.observers,
         )  # fmt: skip
         self._failure = self._fault = None
+        for observer in self.observers:
+            observer.on_start(path, argv, envp, cwd)
         try:
             with ticking(TICK, self._nudge, self._interrupt):
                 start = Exec(path, tuple(argv), tuple(envp))
@@ -170,6 +173,7 @@ class Machine:
             if row is None or row.handler is None:
                 raise self._unknown(task, args, row)
             values = row.arguments(args[1:])
+            task.args, task.arity = args, len(values)
             if self._watched:
                 self._enter(task, row, values)
             try:
@@ -177,7 +181,7 @@ class Machine:
             except LinuxError as error:
                 result = -error.errno
             if result.__class__ is int:
-                if self._watched:
+                if self._noted:
                     self._leave(task, result)
                 return result
             task.pending = result
@@ -196,9 +200,12 @@ class Machine:
         ]
 
     def _leave(self, task: Task, result: int | None) -> None:
-        for observer, row, text in task.entered:
-            observer.on_syscall_exit(task.process.pid, row, text, result)
-        task.entered = []
+        if task.entered:
+            for observer, row, text in task.entered:
+                observer.on_syscall_exit(task.process.pid, row, text, result)
+            task.entered = []
+        if self._log is not None:
+            self._log.append(task.args, task.arity, result or 0)
 
     def _unknown(self, task: Task, args: Sequence[int], row: Row | None) -> GuestFailed:
         number = args[0] & _NUMBER
@@ -233,7 +240,7 @@ class Machine:
             return None
         assert isinstance(control, Exec), control
         try:
-            new = self._execute(task.process, control)
+            new = self._execute(task.process, control, task)
         except LinuxError as error:
             self._answer(task, -error.errno)
             return None
@@ -241,8 +248,7 @@ class Machine:
             self._leave(task, None)
             self._note_fault(task, no_image(control, str(error), task.cpu))
             return self._end(task, SIGSEGV)
-        for observer, row, text in task.entered:
-            observer.on_syscall_exit(task.process.pid, row, text, 0)
+        task.process.syscalls += task.cpu.served  # the new image's CPU counts from 0
         # A program that only ever executes the next one must come to its limits too.
         new.used, new.cpu.executed = task.used, task.cpu.executed
         self._tasks[-1] = new
@@ -250,7 +256,7 @@ class Machine:
         return None
 
     def _answer(self, task: Task, result: int) -> None:
-        if self._watched:
+        if self._noted:
             self._leave(task, result)
         task.cpu.set_result(result)
 
@@ -261,7 +267,7 @@ class Machine:
         holder: list[Task] = []
         trap: Callable[[Sequence[int]], int | None] = lambda args: self._trap(holder[0], args)  # noqa: E731
         cpu = self.engine.cpu(
-            process.abi, process.memory, process.fds, trap, self.limits.instructions
+            process.abi, process.memory, process.fds, trap, self.limits.instructions, self._log
         )
         task = Task(process, cpu, table_for(process.abi.name))
         holder.append(task)
@@ -294,7 +300,7 @@ class Machine:
             observer.on_fork(parent.pid, child.pid)
         self._tasks.append(new)
 
-    def _execute(self, process: Process, control: Exec) -> Task:
+    def _execute(self, process: Process, control: Exec, caller: Task | None = None) -> Task:
         """Make the new image and its CPU; the old image stays until this has succeeded."""
         path, argv = control.path, control.argv
         inode, image = self._image(process, path)
@@ -320,8 +326,10 @@ class Machine:
         task.cpu.start_at(elf.entry, sp)
         event = ExecEvent(
             process.pid, process.ppid, process.exe_path, argv, control.envp,
-            self.fs.path_of(process.at.cwd, process.at.root), inode,
+            self.fs.path_of(process.at.cwd, process.at.root), inode, elf.abi.name,
         )  # fmt: skip
+        if caller is not None:
+            self._leave(caller, 0)
         for observer in self.observers:
             observer.on_exec(event)
         return task

@@ -1,5 +1,6 @@
 """What a machine keeps of each process that runs, and how a run ends."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bootstrap.engine import Cpu
@@ -18,6 +19,10 @@ class Task:
     cpu: Cpu
     rows: dict[int, Row]
     pending: Control | None = None
+    args: Sequence[int] = ()
+    """Number and argument registers of the present system call, for who notes calls."""
+    arity: int = 0
+    """How many arguments it has."""
     entered: list[tuple[Observer, Row, str]] = field(default_factory=list)
     used: float = 0.0
     """Host CPU seconds that the process took so far, for the limit only."""

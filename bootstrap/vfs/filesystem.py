@@ -48,8 +48,8 @@ class FileSystem:
 
     def __init__(self, lower: Lower, limits: FsLimits | None = None) -> None:
         self.usage = Usage(limits or FsLimits())
-        self._volume = Volume(lower, self.usage)
-        self.root = Directory(self._volume, S_IFDIR | 0o755, None, b"/")
+        self.volume = Volume(lower, self.usage)
+        self.root = Directory(self.volume, S_IFDIR | 0o755, None, b"/")
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ class FileSystem:
             self._check_open(inode, flags)
             if flags & O_TRUNC and isinstance(inode, RegularFile):
                 inode.truncate(0)
-        return OpenFile(inode, flags & ~_NOT_KEPT, self._volume)
+        return OpenFile(inode, flags & ~_NOT_KEPT, self.volume)
 
     def _open_last(self, at: At, path: bytes, flags: int, mode: int) -> tuple[Inode, bool]:
         """The file to open, and whether it was made (fs/namei.c, open_last_lookups)."""
@@ -195,7 +195,7 @@ class FileSystem:
     def _make_file(self, last: Last, mode: int) -> RegularFile:
         origin = self._origin(last)
         self.usage.add_inode(origin)
-        file = RegularFile(self._volume, mode, origin)
+        file = RegularFile(self.volume, mode, origin)
         self._enter(last, file)
         return file
 
@@ -204,7 +204,7 @@ class FileSystem:
         last = self._place(at, path, folder=True)
         self.usage.add_inode(self._origin(last))
         bits = mode & 0o1777 | last.directory.mode & S_ISGID
-        self._enter(last, Directory(self._volume, S_IFDIR | bits, last.directory))
+        self._enter(last, Directory(self.volume, S_IFDIR | bits, last.directory))
 
     def mknod(self, at: At, path: bytes, mode: int) -> None:
         """mknod(2), for regular files only: EPERM for all else."""
@@ -217,7 +217,7 @@ class FileSystem:
         check_path(target)
         last = self._place(at, path)
         self.usage.add_inode(self._origin(last))
-        self._enter(last, Symlink(self._volume.next_ino(), target))
+        self._enter(last, Symlink(self.volume.next_ino(), target))
 
     def link(self, old_at: At, old: bytes, new_at: At, new: bytes, follow: bool = False) -> None:
         """linkat(2): `new` becomes another name of `old`; a link at its end is not followed."""
@@ -270,7 +270,7 @@ class FileSystem:
         if isinstance(inode, Directory):
             inode.removed = True
         inode.links -= 1
-        self._volume.drop(inode)
+        self.volume.drop(inode)
 
     def rename(self, old_at: At, old: bytes, new_at: At, new: bytes) -> None:
         """renameat(2) (fs/namei.c, do_renameat2 and vfs_rename)."""
@@ -306,8 +306,7 @@ class FileSystem:
 
     def chmod(self, at: At, path: bytes, mode: int) -> None:
         """chmod(2)."""
-        inode = self.resolve(at, path)
-        inode.mode = inode.mode & S_IFMT | mode & _PERMISSIONS
+        self.volume.set_mode(self.resolve(at, path), mode & _PERMISSIONS)
 
     def truncate(self, at: At, path: bytes, length: int) -> None:
         """truncate(2)."""
@@ -331,7 +330,7 @@ class FileSystem:
         for name in plain_parts(guest_path):
             child = here.lookup(name)
             if child is None:
-                child = Directory(self._volume, S_IFDIR | 0o755, here)
+                child = Directory(self.volume, S_IFDIR | 0o755, here)
                 here.put(name, child)
             if not isinstance(child, Directory):
                 raise ValueError(f"{guest_path!r}: {name!r} is there, and is no directory")
@@ -351,7 +350,7 @@ class FileSystem:
         if there is not None:
             self._take(Last(directory, name, False))
         origin = b"/" + b"/".join((*parents, name))
-        file = RegularFile(self._volume, S_IFREG | mode & _PERMISSIONS, origin, data, prepared=True)
+        file = RegularFile(self.volume, S_IFREG | mode & _PERMISSIONS, origin, data, prepared=True)
         directory.put(name, file)
         return file
 

@@ -5,13 +5,14 @@ looked up, and never twice.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from bootstrap.errors import BadInput
 from bootstrap.vfs.lower import Lower, LowerEntry
 from bootstrap.vfs.usage import Usage
+from bootstrap.vfs.watcher import Watcher
 
 NAME_MAX = 255
 """Bytes in a file's name (include/uapi/linux/limits.h)."""
@@ -46,12 +47,14 @@ class Inode:
 class Volume:
     """What all inodes of one file system share: the lower tree, the numbers, the counts."""
 
-    __slots__ = ("_last_ino", "lower", "usage")
+    __slots__ = ("_last_ino", "lower", "usage", "watcher")
 
     def __init__(self, lower: Lower, usage: Usage) -> None:
         self.lower = lower
         self.usage = usage
         self._last_ino = 0
+        self.watcher: Watcher | None = None
+        """Who records what happens, if anybody does."""
 
     def next_ino(self) -> int:
         """A number no file had before."""
@@ -65,6 +68,26 @@ class Volume:
                 inode.guest_made = False
                 self.usage.inodes -= 1
             inode.forget()
+
+    def list(self, guest_path: bytes) -> Mapping[bytes, LowerEntry]:
+        """What is in a folder of the lower tree. Raises BadInput."""
+        listing = self.lower.list(guest_path)
+        if self.watcher is not None:
+            self.watcher.listed(guest_path, listing)
+        return listing
+
+    def load(self, guest_path: bytes) -> bytes:
+        """The content of a file in the lower tree. Raises BadInput."""
+        content = self.lower.load(guest_path)
+        if self.watcher is not None:
+            self.watcher.loaded(guest_path, content)
+        return content
+
+    def set_mode(self, inode: Inode, mode: int) -> None:
+        """Give a file these permissions."""
+        inode.mode = inode.mode & S_IFMT | mode
+        if self.watcher is not None:
+            self.watcher.mode_set(inode)
 
     def from_lower(self, guest_path: bytes, entry: LowerEntry, parent: "Directory") -> Inode:
         """The inode of a file in the lower tree, which is at `guest_path` there."""
@@ -123,7 +146,7 @@ class RegularFile(Inode):
         Raises BadInput when the lower tree cannot give it, or changed since it was looked at.
         """
         if self._pending:
-            content = self._volume.lower.load(self.origin)
+            content = self._volume.load(self.origin)
             if len(content) != self.size:
                 raise BadInput(
                     f"{self.origin.decode('utf-8', 'backslashreplace')}: had {self.size} bytes and "
@@ -178,6 +201,8 @@ class RegularFile(Inode):
             self.data[size : self.size] = bytes(self.size - size)
         self.size = size
         self.version += 1
+        if self._volume.watcher is not None:
+            self._volume.watcher.truncated(self)
 
     def _drop_data(self) -> None:
         self._pending = False
@@ -297,7 +322,7 @@ class Directory(Inode):
 
     def _fill(self) -> None:
         if self._lower_path is not None:
-            listing = self._volume.lower.list(self._lower_path)
+            listing = self._volume.list(self._lower_path)
             base = self._lower_path.rstrip(b"/") + b"/"
             for name, entry in sorted(listing.items()):
                 self._pending[name] = entry._replace(guest_path=base + name)
@@ -343,6 +368,8 @@ class Directory(Inode):
         if isinstance(inode, Directory):
             inode.parent = self
             self.subdirs += 1
+        if self._volume.watcher is not None:
+            self._volume.watcher.named(self, name, inode)
 
     def take(self, name: bytes) -> Inode:
         """Take out a name that is there. Counting links is the caller's."""
@@ -352,6 +379,8 @@ class Directory(Inode):
         del self._children[name]
         if isinstance(inode, Directory):
             self.subdirs -= 1
+        if self._volume.watcher is not None:
+            self._volume.watcher.unnamed(self, name, inode)
         return inode
 
     def name_of(self, child: "Directory") -> bytes:

@@ -55,6 +55,8 @@ class OpenFile:
         if self._file is not None:
             self._file.load()
         inode.opens += 1
+        if volume is not None and volume.watcher is not None:
+            volume.watcher.opened(self)
 
     def read(self, n: int) -> bytes:
         """read(2): up to n bytes, b"" at the end. Raises LinuxError: EBADF, EISDIR, EIO."""
@@ -202,4 +204,6 @@ class OpenFile:
         if self.refs == 0:
             self.inode.opens -= 1
             if self._volume is not None:
+                if self._volume.watcher is not None:
+                    self._volume.watcher.closed(self)
                 self._volume.drop(self.inode)

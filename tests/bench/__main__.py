@@ -21,7 +21,18 @@ from tests.bench import qemu, single
 from tests.bench.tables import HEAD, Pairs, Row, ratio_row, table
 from tests.bench.timing import Cost, Failed, timed
 from tests.bench.tree import RELEASE, release
-from tests.bench.whole import ALL, NATIVE, ONE_JOB, OURS, PEER, PYTHON, TWO_JOBS, Ledger, Way
+from tests.bench.whole import (
+    ALL,
+    NATIVE,
+    ONE_JOB,
+    OURS,
+    PEER,
+    PYTHON,
+    RECORDED,
+    TWO_JOBS,
+    Ledger,
+    Way,
+)
 
 TARGETS: dict[str, tuple[float, float | None]] = {
     "x86": (0.8, 0.65), "AMD64": (1.0, 0.8),
@@ -32,6 +43,10 @@ JOBS_TARGET = 0.6
 """All five architectures: --jobs 2 / --jobs 1."""
 PYTHON_TARGET = 3.0
 PEAK_TARGET = 600.0
+RECORD_TARGET = 1.15
+"""Recorded / not recorded."""
+TRACE_TARGET = 64.0
+"""Megabytes on disk."""
 HELP_TARGET = 0.25
 HELP_ROUNDS = 15
 BUSY = 0.5
@@ -40,6 +55,7 @@ BUSY = 0.5
 # Seconds on a machine like the one of docs/speed.md, for what is told in advance.
 WHOLE_SECONDS = {
     ("x86", OURS): 170, ("x86", PEER): 330, ("x86", PYTHON): 400, ("x86", NATIVE): 330,
+    ("x86", RECORDED): 180,
     ("AMD64", OURS): 170, ("AMD64", PEER): 330, ("AMD64", NATIVE): 25,
     ("AArch64", OURS): 340, ("AArch64", PEER): 400,
     ("riscv64", OURS): 190, ("riscv64", PEER): 300,
@@ -51,6 +67,7 @@ SINGLE_SECONDS = 200
 CONTESTS = {
     "whole-x86": (Way("x86", OURS), Way("x86", PEER)),
     "python-x86": (Way("x86", PYTHON), Way("x86", OURS)),
+    "record-x86": (Way("x86", RECORDED), Way("x86", OURS)),
     "native-x86": (Way("x86", OURS), Way("x86", NATIVE)),
     "whole-AMD64": (Way("AMD64", OURS), Way("AMD64", PEER)),
     "native-AMD64": (Way("AMD64", OURS), Way("AMD64", NATIVE)),
@@ -111,6 +128,8 @@ class Bench:
         ours, peer = CONTESTS[name]
         pairs = self.ledger.contest(ours, peer)
         self.rows.append(self._verdict(name, ours, peer, pairs))
+        if name == "record-x86":
+            self.rows += record_rows(pairs)
         if name == "whole-x86":
             peak = max(cost.peak for cost in pairs.ours) / 1e6
             theirs = max(cost.peak for cost in pairs.peer) / 1e6
@@ -131,6 +150,8 @@ class Bench:
             return ratio_row(
                 f"{ours.arch}, whole, Python path", pairs, "native path", PYTHON_TARGET
             )
+        if name.startswith("record"):
+            return ratio_row(f"{ours.arch}, whole, recorded", pairs, "not", RECORD_TARGET)
         if name == "jobs":
             return ratio_row("all five, --jobs 2", pairs, "--jobs 1", JOBS_TARGET)
         if peer.how == NATIVE:
@@ -170,8 +191,22 @@ def estimate(name: str, ledger: Ledger) -> int:
     ours, peer = (WHOLE_SECONDS[way.arch, way.how] for way in CONTESTS[name])
     if ledger.together and name != "jobs":
         return ledger.rounds * max(ours, peer)
-    shared = {"python-x86": peer, "native-x86": ours, "native-AMD64": ours}.get(name, 0)
+    shared = {"python-x86": peer, "record-x86": peer, "native-x86": ours, "native-AMD64": ours}.get(
+        name, 0
+    )
     return ledger.rounds * (ours + peer - shared)
+
+
+def record_rows(pairs: Pairs) -> list[Row]:
+    """What a recording needs besides time: memory, and room on the disk."""
+    peak = max(cost.peak for cost in pairs.ours) / 1e6
+    size = max(cost.size for cost in pairs.ours) / 1e6
+    without = f"not recorded {max(cost.peak for cost in pairs.peer) / 1e6:.0f} MB"
+    return [
+        Row("x86, recorded: peak memory", f"{peak:.0f} MB", without, peak, " MB", PEAK_TARGET,
+            strict=True),
+        Row("x86, recorded: the trace", f"{size:.1f} MB", "", size, " MB", TRACE_TARGET),
+    ]  # fmt: skip
 
 
 def help_row() -> Row:

@@ -20,11 +20,15 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command cost: seconds on the clock, seconds of CPU, bytes of its largest process."""
+    """What a command cost: seconds on the clock, seconds of CPU, bytes of its largest process.
+
+    `size`: bytes of what it wrote, where that is measured.
+    """
 
     wall: float
     cpu: float
     peak: int = 0
+    size: int = 0
 
 
 class Running:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.bench import qemu
@@ -18,11 +18,19 @@ from tests.bench.timing import Cost, Failed, Running
 from tests.bench.tree import ENTRY, RELEASE, lay_out, release, view, wrong_products
 
 OURS, PYTHON, PEER, NATIVE = "ours", "ours, Python path", "qemu", "native"
+RECORDED = "ours, recorded"
 ONE_JOB, TWO_JOBS = "ours, --jobs 1", "ours, --jobs 2"
+TRACE = "trace"
 ALL = "all"
 """The architecture of a Way that is all of them in one command."""
 _JOBS = {ONE_JOB: "1", TWO_JOBS: "2"}
-_HOT_PATH = {OURS: "native", PYTHON: "python", ONE_JOB: "native", TWO_JOBS: "native"}
+_HOT_PATH = {
+    OURS: "native",
+    RECORDED: "native",
+    PYTHON: "python",
+    ONE_JOB: "native",
+    TWO_JOBS: "native",
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,8 @@ class Launched:
     def cost(self) -> Cost:
         """Wait for its end, and check every product. Raises Failed."""
         cost = self._running.cost()
+        if self.way.how == RECORDED:
+            cost = replace(cost, size=(self._work / TRACE).stat().st_size)
         if self.way.how in _HOT_PATH:
             report = json.loads((self._work / "report.json").read_text("utf-8"))
             wanted = _HOT_PATH[self.way.how]
@@ -73,6 +83,8 @@ def launch(way: Way, cpu: int | None) -> Iterator[Launched]:
         if way.how in _HOT_PATH:
             env = our_environment(_HOT_PATH[way.how])
             command = [sys.executable, "-m", "bootstrap", "verify", "--release", RELEASE]
+            if way.how == RECORDED:
+                command[3:4] = ["trace", "record", "--trace", str(work / TRACE)]
             command += ["--arch", way.arch, "--entry", ENTRY, "--quiet"]
             command += ["--json", str(work / "report.json")]
             if way.how in _JOBS:
@@ -189,6 +201,7 @@ __all__ = [
     "OURS",
     "PEER",
     "PYTHON",
+    "RECORDED",
     "TWO_JOBS",
     "Ledger",
     "Way",

@@ -200,3 +200,16 @@ def test_an_image_follows_another_in_one_process(abi: str, hot_path: str) -> Non
     assert outcome.counts == (1, 3)
     assert outcome.fault is not None
     assert outcome.fault.program == "/second"
+
+
+@EACH_HOT_PATH
+@EACH_ABI
+def test_calls_before_an_exec_are_counted(abi: str, hot_path: str) -> None:
+    guest = Program(abi)
+    path = guest.text(b"/next")
+    for _ in range(3):
+        guest.call("brk", 0)
+    guest.call("execve", path, guest.words(path, 0), guest.words(0)).exit(9)
+    after = Program(abi).call("brk", 0).exit(0)
+    outcome = emulate(guest, hot_path, files={b"/next": after.elf()})
+    assert (outcome.status, outcome.counts) == (0, (1, 3 + 1 + 2))

@@ -1,0 +1,108 @@
+"""`bootstrap trace`: record a run, check the record, and read what is in it."""
+
+from __future__ import annotations
+
+import argparse
+
+from bootstrap.cli import trace_read, trace_record
+from bootstrap.cli.verify import add_options
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its own commands; imports nothing heavy."""
+    parser = subparsers.add_parser(
+        "trace",
+        help="record a run, check the record, see who read and wrote what",
+        description="Record a run in one file: every system call, every version of every file, "
+        "what each program was started with. Check a record by running it again, from what is in "
+        "the file alone. See its processes, files and system calls. The file is an SQLite "
+        "database: docs/trace.md.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_record(commands)
+    for name, run, what, more in (
+        ("check", trace_read.run_check, "run a trace again, and compare every call and every file",
+         "Run what was recorded again, from the trace's own content: no source tree, no cache. "
+         "Every system call, argument, result and file version is compared; the first that "
+         "differs is told."),
+        ("info", trace_read.run_info, "what a trace is of, and its digest",
+         "What was recorded, by what, how much of it there is, and the trace digest, which is "
+         "equal for two recordings in which the same happened."),
+        ("tree", trace_read.run_tree, "the programs, who started whom, what each read and wrote",
+         "Every program that ran, below the one that started it: pid, arguments, system calls, "
+         "how it ended; what it opened for reading (<) and for writing (>), with size and the "
+         "first digits of the SHA-256. A file that a child writes through a descriptor it "
+         "inherited is told at the one that opened it."),
+    ):  # fmt: skip
+        sub = commands.add_parser(name, help=what, description=more)
+        sub.add_argument("trace", metavar="TRACE")
+        sub.set_defaults(run=run)
+    _add_files(commands)
+    _add_log(commands)
+
+
+def _add_record(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "record",
+        help="run and record: a bootstrap as verify does it, or one program",
+        description="Run and record. Without a PROGRAM: what `bootstrap verify` does with the same "
+        "options, every check of it included. With -- PROGRAM ARG...: that program, as `bootstrap "
+        "run` runs it. The trace is written as FILE.partial, and is FILE once it is whole.",
+        epilog="Exit status: that of verify (0 verified, 1 mismatch, 2 usage or bad input, 3 the "
+        "guest failed, 130 interrupted), or of run: the program's own. A run that fails is "
+        "recorded to where it failed; one that is interrupted leaves no trace.",
+    )
+    parser.add_argument("-o", "--trace", required=True, metavar="FILE", help="the trace to write")
+    one = parser.add_argument_group("with -- PROGRAM")
+    one.add_argument("--root", default=".", metavar="DIR", help="the guest's / (default: .)")
+    one.add_argument("--cwd", default="/", metavar="PATH", help="guest folder to start in")
+    one.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE", help="the guest's environment"
+    )
+    add_options(parser)
+    parser.add_argument("program", nargs="*", metavar="PROGRAM", help="after --, with arguments")
+    parser.set_defaults(run=trace_record.run)
+
+
+def _add_files(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "files",
+        help="every version of every file: who wrote it, who read it",
+        description="Every version of every file that was executed, read or written, in order of "
+        "its first use: SHA-256, size, path, the program that wrote it (or that it was there "
+        "before), and those that read it.",
+    )
+    parser.add_argument("trace", metavar="TRACE")
+    parser.add_argument(
+        "--graph",
+        choices=("dot", "mermaid"),
+        help="as a graph instead: files and programs, in Graphviz's or Mermaid's language",
+    )
+    parser.set_defaults(run=trace_read.run_files)
+
+
+def _add_log(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "log",
+        help="the system calls, as strace writes them",
+        description="The system calls in order, in strace's notation: [pid N] name(arguments) = "
+        "result. A descriptor is followed by the path it was opened with, as by strace -y. A "
+        "trace keeps arguments, not memory: what a call reads or stores there is shown by its "
+        "address, but for the paths of files that were opened (the whole path, however the guest "
+        "wrote it) and of programs that were executed.",
+    )
+    parser.add_argument("trace", metavar="TRACE")
+    parser.add_argument("--pid", type=int, action="append", metavar="N", help="only this process")
+    parser.add_argument(
+        "--path",
+        action="append",
+        metavar="PATH",
+        help="only calls on this file: its path in the guest, or the end of it from a /",
+    )
+    parser.add_argument(
+        "--call", action="append", metavar="NAME", help="only these calls (commas between names)"
+    )
+    parser.set_defaults(run=trace_read.run_log)
+
+
+__all__ = ["add_parser"]

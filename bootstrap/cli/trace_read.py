@@ -1,0 +1,71 @@
+"""`bootstrap trace check`, `info`, `tree`, `files` and `log`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """0: the same happened again; 1: something else did. Raises BootstrapError."""
+    from bootstrap import trace
+    from bootstrap.engine import default_engine
+    from bootstrap.trace.replay import check
+
+    with trace.open(args.trace) as opened:
+        divergence = check(opened, default_engine())
+        if divergence is None:
+            print(
+                f"{args.trace}: the same again: {len(opened.programs)} programs, "
+                f"{opened.events:,} system calls, trace digest {opened.digest}"
+            )
+            return 0
+    for line in divergence.lines():
+        print(line)
+    return 1
+
+
+def run_info(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError."""
+    from bootstrap import trace
+    from bootstrap.trace.views import info
+
+    with trace.open(args.trace) as opened:
+        sys.stdout.writelines(f"{line}\n" for line in info(opened))
+    return 0
+
+
+def run_tree(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError."""
+    from bootstrap import trace
+    from bootstrap.trace.views import tree
+
+    with trace.open(args.trace) as opened:
+        sys.stdout.writelines(f"{line}\n" for line in tree(opened))
+    return 0
+
+
+def run_files(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError."""
+    from bootstrap import trace
+    from bootstrap.trace.files import as_dot, as_mermaid, as_text
+
+    show = {"dot": as_dot, "mermaid": as_mermaid, None: as_text}[args.graph]
+    with trace.open(args.trace) as opened:
+        sys.stdout.writelines(f"{line}\n" for line in show(opened))
+    return 0
+
+
+def run_log(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError."""
+    from bootstrap import trace
+    from bootstrap.trace.log import Wanted, log
+
+    names = [name for names in args.call or () for name in names.split(",")]
+    wanted = Wanted(frozenset(args.pid or ()), tuple(args.path or ()), frozenset(names))
+    with trace.open(args.trace) as opened:
+        sys.stdout.writelines(f"{line}\n" for line in log(opened, wanted))
+    return 0
+
+
+__all__ = ["run_check", "run_files", "run_info", "run_log", "run_tree"]

@@ -1,0 +1,142 @@
+"""How system calls are kept: columns of a chunk, coded and compressed, and back.
+
+The columns are those of kernel.calllog, as little-endian words. In those of brk, the most frequent
+call whose arguments all differ, the first argument is kept as its difference from that of the brk
+before it in the chunk, and the result as its difference from the argument: both modulo the word.
+Then zlib.
+"""
+
+import hashlib
+import json
+import sys
+import zlib
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bootstrap.kernel.calllog import COLUMNS
+
+LEVEL = 6
+_WORDS = {4: "I", 8: "Q"}
+
+More = tuple[int, int, int]
+"""index of the call in its chunk, number of the argument (3, 4, 5), its value"""
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Some successive calls of one process, as bytes: one for each of COLUMNS."""
+
+    word: int
+    columns: tuple[bytes, ...]
+    more: tuple[More, ...] = ()
+
+    @property
+    def count(self) -> int:
+        return len(self.columns[0]) // 4
+
+    def values(self, column: int) -> "array[int]":
+        """A column as numbers."""
+        return words(self.columns[column], self.word if column else 4)
+
+    def arguments(self, index: int, wanted: int) -> list[int]:
+        """The first `wanted` arguments of a call."""
+        found = [self.values(c)[index] for c in range(1, 1 + min(wanted, 3))]
+        found += [0] * (wanted - len(found))
+        for at, which, value in self.more:
+            if at == index and which < wanted:
+                found[which] = value
+        return found
+
+
+class CallsHash:
+    """A digest over the calls of one program: the same whatever chunks they come in.
+
+    SHA-256 of the digests, one after the other, of each of COLUMNS and of the list of `more`, a
+    line of JSON each, whose indexes count from the program's first call.
+    """
+
+    def __init__(self) -> None:
+        self._hashes = [hashlib.sha256() for _ in (*COLUMNS, "more")]
+
+    def update(self, calls: Calls, before: int) -> None:
+        """The next calls; the program made so many before them."""
+        for one, column in zip(self._hashes, calls.columns, strict=False):
+            one.update(column)
+        for index, which, value in calls.more:
+            self._hashes[-1].update(f"[{before + index},{which},{value}]\n".encode())
+
+    def hexdigest(self) -> str:
+        return hashlib.sha256(b"".join(one.digest() for one in self._hashes)).hexdigest()
+
+
+def words(data: bytes, word: int) -> "array[int]":
+    """Little-endian words as an array."""
+    found = array(_WORDS[word])
+    assert found.itemsize == word
+    found.frombytes(data)
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found
+
+
+def as_bytes(values: "array[int]") -> bytes:
+    """The reverse of `words`."""
+    if sys.byteorder == "big":
+        values = values[:]
+        values.byteswap()
+    return values.tobytes()
+
+
+def encode(calls: Calls, brk: int) -> tuple[bytes, ...]:
+    """The blobs of a chunk: COLUMNS, then `more`."""
+    columns = list(calls.columns)
+    where = [i for i, nr in enumerate(calls.values(0)) if nr == brk]
+    if where:
+        mask = (1 << 8 * calls.word) - 1
+        first, result = calls.values(1), calls.values(4)
+        before = 0
+        for i in where:
+            wanted = first[i]
+            result[i] = (result[i] - wanted) & mask
+            first[i] = (wanted - before) & mask
+            before = wanted
+        columns[1], columns[4] = as_bytes(first), as_bytes(result)
+    more = json.dumps(calls.more, separators=(",", ":")).encode() if calls.more else b""
+    return tuple(zlib.compress(column, LEVEL) for column in (*columns, more))
+
+
+def decode(word: int, brk: int, count: int, blobs: Sequence[bytes]) -> Calls:
+    """The reverse. Raises ValueError for what `encode` never makes."""
+    limits = (4 * count, *(4 * [word * count]))
+    columns = [unpacked(blob, size) for blob, size in zip(blobs, limits, strict=False)]
+    if any(len(c) != size for c, size in zip(columns, limits, strict=True)):
+        raise ValueError("a column is shorter than its chunk")
+    more = unpacked(blobs[len(COLUMNS)], 200 * count)
+    where = [i for i, nr in enumerate(words(columns[0], 4)) if nr == brk]
+    if where:
+        mask = (1 << 8 * word) - 1
+        first, result = words(columns[1], word), words(columns[4], word)
+        before = 0
+        for i in where:
+            before = first[i] = (first[i] + before) & mask
+            result[i] = (result[i] + before) & mask
+        columns[1], columns[4] = as_bytes(first), as_bytes(result)
+    rows: Iterable[Sequence[int]] = json.loads(more) if more else ()
+    return Calls(word, tuple(columns), tuple((int(i), int(w), int(v)) for i, w, v in rows))
+
+
+def unpacked(blob: bytes, limit: int) -> bytes:
+    """What zlib made of at most `limit` bytes. Raises ValueError."""
+    try:
+        machine = zlib.decompressobj()
+        data = machine.decompress(blob, limit + 1)
+        whole = machine.eof and not machine.unused_data
+    except zlib.error as error:
+        raise ValueError(f"a blob cannot be decompressed: {error}") from None
+    if len(data) > limit or not whole:
+        raise ValueError("a blob is not of the size it should be")
+    return data
+
+
+__all__ = ["COLUMNS", "LEVEL", "Calls", "CallsHash", "decode", "encode", "unpacked", "words"]

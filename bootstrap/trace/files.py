@@ -1,0 +1,124 @@
+"""The file versions of a trace: who wrote each, who executed or read it; as text and as graphs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from bootstrap.trace.reader import ProgramRow, Trace
+from bootstrap.trace.text import shown
+from bootstrap.trace.views import EMPTY, SHORT, command, was_read, writes
+
+
+@dataclass
+class Version:
+    """One content under one path."""
+
+    number: int
+    path: str
+    sha256: str
+    size: int
+    writers: list[int] = field(default_factory=list)
+    """Programs, by row; none: it was there before."""
+    executed: list[int] = field(default_factory=list)
+    readers: list[int] = field(default_factory=list)
+
+
+def versions(trace: Trace) -> list[Version]:
+    """All of them, in order of first use. Empty contents only where a program left one."""
+    hashes, written = trace.hashes(), writes(trace)
+    found: dict[tuple[str, int], Version] = {}
+    uses: list[tuple[int, int, str, int, int]] = []
+    for program in trace.programs:
+        if program.ordinal:
+            path = shown(program.path)
+            uses.append((program.first_event, 0, path, program.image, program.id))
+    for row in trace.opens():
+        path = shown(row.path)
+        if row.version is not None and was_read(row) and hashes[row.version][0] != EMPTY:
+            uses.append((row.event, 1, path, row.version, row.process))
+        if row.last_version is not None and row.id in written:
+            uses.append((row.last_event or row.event, 2, path, row.last_version, row.process))
+    for _, kind, path, version, program_row in sorted(uses):
+        key = (path, version)
+        if key not in found:
+            found[key] = Version(len(found) + 1, path, *hashes[version])
+        one = found[key]
+        users = (one.executed, one.readers, one.writers)[kind]
+        if program_row not in users:
+            users.append(program_row)
+    return list(found.values())
+
+
+def as_text(trace: Trace) -> Iterator[str]:
+    """A line for each version, and one for each kind of use."""
+    for one in versions(trace):
+        yield f"{one.sha256[:SHORT]}  {one.size:>10,}  {one.path}"
+        before = "" if one.writers else "  there before"
+        for word, users in (
+            ("written by", one.writers),
+            ("executed as", one.executed),
+            ("read by", one.readers),
+        ):
+            if users:
+                names = ", ".join(_who(trace.program(row)) for row in users)
+                yield f"{'':14}{word} {names}"
+        if before:
+            yield f"{'':12}{before}"
+
+
+def _who(program: ProgramRow) -> str:
+    return f"{program.label} ({shown(program.path).rpartition('/')[2]})"
+
+
+def _edges(trace: Trace) -> tuple[list[Version], list[ProgramRow], list[tuple[str, str, bool]]]:
+    found = versions(trace)
+    edges: list[tuple[str, str, bool]] = []
+    for one in found:
+        edges += [(f"p{row}", f"f{one.number}", False) for row in one.writers]
+        edges += [(f"f{one.number}", f"p{row}", True) for row in one.executed]
+        edges += [(f"f{one.number}", f"p{row}", False) for row in one.readers]
+    used = {name for edge in edges for name in edge[:2]}
+    return found, [p for p in trace.programs if f"p{p.id}" in used], edges
+
+
+def as_dot(trace: Trace) -> Iterator[str]:
+    """For Graphviz: boxes are programs, ellipses file versions; dashed: executed."""
+    found, programs, edges = _edges(trace)
+    yield "digraph trace {"
+    yield "  rankdir=LR;"
+    for one in found:
+        yield f"  f{one.number} [label={_dot(f'{one.path}', one.sha256[:SHORT])}];"
+    for program in programs:
+        yield f"  p{program.id} [shape=box, label={_dot(program.label, command(program))}];"
+    for a, b, executed in edges:
+        yield f"  {a} -> {b}{' [style=dashed]' if executed else ''};"
+    yield "}"
+
+
+def _dot(*lines: str) -> str:
+    told = [line.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") for line in lines]
+    return '"' + "\\n".join(told) + '"'
+
+
+def as_mermaid(trace: Trace) -> Iterator[str]:
+    """For Mermaid, as as_dot."""
+    found, programs, edges = _edges(trace)
+    yield "flowchart LR"
+    for one in found:
+        yield f"  f{one.number}([{_mermaid(one.path, one.sha256[:SHORT])}])"
+    for program in programs:
+        yield f"  p{program.id}[{_mermaid(program.label, command(program))}]"
+    for a, b, executed in edges:
+        yield f"  {a} {'-.->' if executed else '-->'} {b}"
+
+
+def _mermaid(*lines: str) -> str:
+    told = []
+    for line in lines:
+        # "#" begins Mermaid's own entities, so it goes first.
+        for raw, entity in (("#", "#35;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;")):
+            line = line.replace(raw, entity)
+        told.append(line.replace("\n", " "))
+    return '"' + "<br/>".join(told) + '"'
+
+
+__all__ = ["Version", "as_dot", "as_mermaid", "as_text", "versions"]

@@ -1,0 +1,45 @@
+"""The header of a trace: who recorded it, how, within which limits."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+
+import bootstrap
+from bootstrap.engine import Engine
+from bootstrap.kernel.limits import Limits
+
+
+def header(kind: str, engine: Engine, limits: Limits, streams: Sequence[int]) -> dict[str, str]:
+    """The rows of `meta` that every trace has. `streams`: the first descriptor of the one that
+    each of the three standard ones is."""
+    told = engine.describe()
+    return {
+        "kind": kind,
+        "tool": f"bootstrap {bootstrap.__version__}",
+        "engine": f"{told['name']} {told['version']}",
+        "hot_path": told["hot_path"],
+        "limits": json.dumps(asdict(limits)),
+        "streams": json.dumps(list(streams)),
+    }
+
+
+def limits_of(meta: Mapping[str, str]) -> Limits:
+    """The limits of a recorded run. Raises ValueError."""
+    told = json.loads(meta["limits"])
+    known = {field.name for field in fields(Limits)}
+    if not isinstance(told, dict) or set(told) != known:
+        raise ValueError("its limits are others than this program has")
+    if not all(isinstance(value, int) and value >= 0 for value in told.values()):
+        raise ValueError("a limit is no number")
+    return Limits(**told)
+
+
+def streams_of(meta: Mapping[str, str]) -> tuple[int, int, int]:
+    """What `header` was given. Raises ValueError."""
+    first, second, third = json.loads(meta["streams"])
+    if (first, second, third) not in ((0, 1, 1), (0, 1, 2)):
+        raise ValueError("its streams are none")
+    return first, second, third
+
+
+__all__ = ["header", "limits_of", "streams_of"]

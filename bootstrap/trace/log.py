@@ -1,0 +1,253 @@
+"""The system calls of a trace in strace's notation, all or some of them.
+
+Descriptors are followed through open, dup, fork, exec and close, so the calls that change them are
+read whatever is asked for; the many others are skipped by their numbers when no line is wanted.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from bootstrap.abi.flags import F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD, O_CLOEXEC
+from bootstrap.abi.numbers import NUMBERS
+from bootstrap.errors import BadInput
+from bootstrap.kernel.row import Kind
+from bootstrap.kernel.strace_values import quote
+from bootstrap.trace.calltext import arity, call_text, row_of, signed
+from bootstrap.trace.reader import Chunk, OpenRow, ProgramRow, Trace
+from bootstrap.trace.recorder import WORD
+from bootstrap.trace.text import as_raw, shown
+
+_FREQUENT = ("read", "write", "brk", "lseek")
+"""Nearly all calls, and nearly all of these are alike: their lines are made once."""
+_KEPT_LINES = 1 << 14
+_FD_CALLS = ("close", "dup", "dup2", "dup3", "fcntl", "fcntl64", "ioctl")
+_FIOCLEX, _FIONCLEX = 0x5451, 0x5450
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to show; an empty set or tuple is everything."""
+
+    pids: frozenset[int] = frozenset()
+    paths: tuple[str, ...] = ()
+    calls: frozenset[str] = frozenset()
+
+    def path(self, path: str | None) -> bool:
+        """Whether a call on this file is wanted."""
+        return path is not None and any(
+            path == one or path.endswith("/" + one.lstrip("/")) for one in self.paths
+        )
+
+
+@dataclass(slots=True)
+class _Table:
+    """The descriptors of a process, by the path each was opened with."""
+
+    paths: dict[int, str] = field(default_factory=dict)
+    cloexec: set[int] = field(default_factory=set)
+    lines: dict[tuple[int, ...], list[str]] = field(default_factory=dict)
+    """Of frequent calls, by number, arguments and result, while the descriptors stay."""
+
+    def copy(self) -> "_Table":
+        return _Table(dict(self.paths), set(self.cloexec))
+
+    def put(self, fd: int, path: str | None, cloexec: bool) -> None:
+        self.drop(fd)
+        if path is not None:
+            self.paths[fd] = path
+        if cloexec:
+            self.cloexec.add(fd)
+
+    def drop(self, fd: int) -> None:
+        self.lines.clear()
+        self.paths.pop(fd, None)
+        self.cloexec.discard(fd)
+
+    def executed(self) -> None:
+        for fd in list(self.cloexec):
+            self.drop(fd)
+
+
+def log(trace: Trace, wanted: Wanted) -> Iterator[str]:
+    """The lines. Raises BadInput for a call that no architecture has."""
+    known = {name for numbers in NUMBERS.values() for name in numbers}
+    for name in sorted(wanted.calls - known):
+        raise BadInput(f"--call {name}: there is no such system call")
+    return _Log(trace, wanted).lines()
+
+
+class _Log:
+    def __init__(self, trace: Trace, wanted: Wanted) -> None:
+        self._trace = trace
+        self._wanted = wanted
+        self._opens = {row.event: row for row in trace.opens()}
+        self._open_events = sorted(self._opens)
+        self._tables: dict[int, _Table] = {}
+        self._by_start: dict[int, list[ProgramRow]] = {}
+        for program in trace.programs:
+            self._by_start.setdefault(program.first_event, []).append(program)
+        self._follows = {
+            abi: frozenset(numbers[name] for name in _FD_CALLS if name in numbers)
+            for abi, numbers in NUMBERS.items()
+        }
+        self._frequent_numbers = {
+            abi: frozenset(numbers[name] for name in _FREQUENT if name in numbers)
+            for abi, numbers in NUMBERS.items()
+        }
+        self._shown = {
+            abi: frozenset(numbers[name] for name in wanted.calls if name in numbers)
+            for abi, numbers in NUMBERS.items()
+        }
+
+    def lines(self) -> Iterator[str]:
+        started = 0
+        programs = self._trace.programs
+        chunks = self._trace.chunks()
+        for chunk in chunks:
+            while started < len(programs) and programs[started].first_event < chunk.first_event:
+                yield from self._start(programs[started])
+                started += 1
+            yield from self._chunk(chunk)
+            yield from self._end(chunk)
+        for program in programs[started:]:
+            yield from self._start(program)
+
+    def _prefix(self, program: ProgramRow) -> str:
+        return f"[pid {program.pid:5}] "
+
+    def _start(self, program: ProgramRow) -> Iterator[str]:
+        before = None if program.parent is None else self._tables.get(program.parent)
+        table = before.copy() if before is not None else _Table()
+        if program.ordinal and program.parent is not None:
+            table.executed()
+        self._tables[program.id] = table
+        first = program.parent is None
+        if first and self._is_wanted(program, "execve", [shown(program.path)]):
+            yield f"{self._prefix(program)}execve({_exec(program)}) = 0"
+
+    def _end(self, chunk: Chunk) -> Iterator[str]:
+        program = self._trace.program(chunk.process)
+        over = chunk.first_event + chunk.count - 1 == program.last_event
+        if not over or program.replaced or self._wanted.paths or self._wanted.calls:
+            return
+        if self._wanted.pids and program.pid not in self._wanted.pids:
+            return
+        if program.status is not None and program.status & 0x7F:
+            yield f"{self._prefix(program)}+++ killed by signal {program.status & 0x7F} +++"
+        elif program.status is not None:
+            yield f"{self._prefix(program)}+++ exited with {program.status >> 8} +++"
+
+    def _is_wanted(self, program: ProgramRow, name: str, paths: list[str]) -> bool:
+        wanted = self._wanted
+        return (
+            (not wanted.pids or program.pid in wanted.pids)
+            and (not wanted.calls or name in wanted.calls)
+            and (not wanted.paths or any(wanted.path(path) for path in paths))
+        )
+
+    def _chunk(self, chunk: Chunk) -> Iterator[str]:
+        trace, wanted = self._trace, self._wanted
+        program = trace.program(chunk.process)
+        calls = trace.calls(chunk)
+        table = self._tables.setdefault(program.id, _Table())
+        follows, frequent = self._follows[program.abi], self._frequent_numbers[program.abi]
+        mine = not wanted.pids or program.pid in wanted.pids
+        everything = mine and not wanted.calls
+        some = self._shown[program.abi] if mine else frozenset()
+        first = chunk.first_event
+        events = self._open_events
+        a, b = bisect_left(events, first), bisect_left(events, first + chunk.count)
+        opened = {event - first for event in events[a:b]}
+        columns = [calls.values(c) for c in range(1, 5)]
+        for index, number in enumerate(calls.values(0)):
+            if not (everything or number in follows or number in some or index in opened):
+                continue
+            cells = [column[index] for column in columns]
+            if number in frequent and (everything or number in some):
+                yield from self._frequent(program, table, number, cells)
+                continue
+            here = self._opens[first + index] if index in opened else None
+            if here is not None:
+                table.put(cells[3], shown(here.path), bool(here.flags & O_CLOEXEC))
+            row = row_of(program.abi, number)
+            if everything or number in some:
+                given = 3 if row is None else arity(row)
+                args = calls.arguments(index, given) if given > 3 else cells[:given]
+                yield from self._line(program, first + index, number, args, cells[3], here)
+            if number in follows and row is not None and signed(cells[3], calls.word) >= 0:
+                self._follow(table, row.name, cells)
+
+    def _frequent(
+        self, program: ProgramRow, table: _Table, number: int, cells: list[int]
+    ) -> list[str]:
+        key = (number, *cells)
+        found = table.lines.get(key)
+        if found is None:
+            if len(table.lines) >= _KEPT_LINES:
+                table.lines.clear()
+            row = row_of(program.abi, number)
+            given = len(cells) if row is None else arity(row)
+            found = list(self._line(program, 0, number, cells[:given], cells[3], None))
+            table.lines[key] = found
+        return found
+
+    def _line(
+        self,
+        program: ProgramRow,
+        event: int,
+        number: int,
+        args: list[int],
+        result: int,
+        here: OpenRow | None,
+    ) -> Iterator[str]:
+        row = row_of(program.abi, number)
+        name = row.name if row is not None else ""
+        table = self._tables[program.id]
+        path: str | None = None
+        paths: list[str] = []
+        if here is not None:
+            path, paths = quote(as_raw(here.path), 4096), [shown(here.path)]
+        new = [p for p in self._by_start.get(event, ()) if p.parent == program.id and p.ordinal]
+        if name == "execve" and new:
+            if self._is_wanted(program, name, [shown(new[0].path)]):
+                yield f"{self._prefix(program)}execve({_exec(new[0])}) = 0"
+            return
+        if row is not None:
+            values = row.arguments(args)
+            paths += [
+                table.paths[value]
+                for value, arg in zip(values, row.args, strict=False)
+                if arg.kind is Kind.FD and value in table.paths
+            ]
+        if self._is_wanted(program, name, paths):
+            yield call_text(
+                program.abi, number, args, result, WORD[program.abi], table.paths, path,
+                self._prefix(program),
+            )  # fmt: skip
+
+    @staticmethod
+    def _follow(table: _Table, name: str, cells: list[int]) -> None:
+        fd, result = cells[0], cells[3]
+        if name == "close":
+            table.drop(fd)
+        elif name in ("dup", "dup2", "dup3"):
+            if result != fd:
+                table.put(result, table.paths.get(fd), name == "dup3" and bool(cells[2]))
+        elif name in ("fcntl", "fcntl64"):
+            if cells[1] in (F_DUPFD, F_DUPFD_CLOEXEC):
+                table.put(result, table.paths.get(fd), cells[1] == F_DUPFD_CLOEXEC)
+            elif cells[1] == F_SETFD:
+                (table.cloexec.add if cells[2] & 1 else table.cloexec.discard)(fd)
+        elif name == "ioctl" and cells[1] in (_FIOCLEX, _FIONCLEX):
+            (table.cloexec.add if cells[1] == _FIOCLEX else table.cloexec.discard)(fd)
+
+
+def _exec(program: ProgramRow) -> str:
+    argv = ", ".join(quote(argument) for argument in program.argv)
+    count = len(program.environment)
+    variables = f"/* {count} {'var' if count == 1 else 'vars'} */"
+    return f"{quote(as_raw(program.path), 4096)}, [{argv}], [{variables}]"
+
+
+__all__ = ["Wanted", "log"]

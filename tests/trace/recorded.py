@@ -1,0 +1,140 @@
+"""Records guests, and the embedded path, into traces; and changes what is in one."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bootstrap.catalogue import all_steps
+from bootstrap.errors import GuestFailed
+from bootstrap.kernel.limits import Limits
+from bootstrap.kernel.machine import Machine
+from bootstrap.rebuild import Rebuilt, record_rebuild
+from bootstrap.sources import Resolved, check_materials
+from bootstrap.sources.embedded import embedded_source
+from bootstrap.trace import schema
+from bootstrap.trace.digest import trace_digest
+from bootstrap.trace.header import header
+from bootstrap.trace.recorder import Recorder
+from bootstrap.trace.writer import Writer, recording, seal
+from bootstrap.vfs import FileSystem, FsLimits, LowerFile, MemoryLower, Stream
+from tests.engine.guest import Program
+from tests.engine.runs import engine_for
+
+O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND = 0, 1, 2, 0o100, 0o1000, 0o2000
+
+
+def record(
+    guest: Program,
+    place: Path,
+    hot_path: str = "native",
+    files: Mapping[bytes, bytes] | None = None,
+    argv: Sequence[bytes] = (b"/guest", b"an argument", b"\xff"),
+    stdin: Sequence[bytes] = (),
+    limits: Limits | None = None,
+    recorder_of: type[Recorder] = Recorder,
+) -> str:
+    """Record a guest, which may fail; the trace digest."""
+    with recording(str(place)) as writer:
+        recorder = recorder_of(writer)
+        return finish(guest, writer, recorder, hot_path, files, argv, stdin, limits)
+
+
+def finish(
+    guest: Program,
+    writer: Writer,
+    recorder: Recorder,
+    hot_path: str = "native",
+    files: Mapping[bytes, bytes] | None = None,
+    argv: Sequence[bytes] = (b"/guest",),
+    stdin: Sequence[bytes] = (),
+    limits: Limits | None = None,
+) -> str:
+    """Run a guest to its end and finish its trace."""
+    limits, engine = limits or Limits(), engine_for(hot_path)
+    lower = {path: LowerFile(0o755, data) for path, data in (files or {}).items()}
+    lower[b"/guest"] = LowerFile(0o755, guest.elf())
+    fs = FileSystem(MemoryLower(lower), FsLimits(limits.file, limits.files_total, limits.inodes))
+    rest = list(stdin)
+    streams = recorder.attach(
+        fs, (Stream(lambda _n: rest.pop(0) if rest else b""), Stream(None, len), Stream(None, len))
+    )
+    machine = Machine(fs, engine, limits, [recorder])
+    failure = ""
+    try:
+        machine.run(b"/guest", argv, (b"NAME=value",), streams=streams)
+    except GuestFailed as error:
+        failure = str(error)
+    recorder.finish()
+    return writer.finish({**header("run", engine, limits, (0, 1, 2)), "failure": failure})
+
+
+def embedded() -> Resolved:
+    """The sources that the program carries."""
+    step = next(s for s in all_steps() if (s.name, s.arch) == ("embedded", "x86"))
+    tree = embedded_source(step)
+    return Resolved(tree, step, check_materials(tree, step))
+
+
+def record_embedded(place: Path, hot_path: str) -> Rebuilt:
+    """Record the embedded path."""
+    resolved = embedded()
+    return record_rebuild(
+        str(place), resolved, next(iter(resolved.step.entries)), engine_for(hot_path)
+    )
+
+
+def busy(abi: str) -> Program:
+    """Forks, executes, reads, writes, renames, removes: all that a trace tells of."""
+    guest = Program(abi)
+    name, other, link = guest.text(b"/made"), guest.text(b"/moved"), guest.text(b"/link")
+    folder, source = guest.text(b"/folder"), guest.text(b"/source")
+    space, status = guest.space(64), guest.space(8)
+    guest.call("mkdir", folder, 0o755)
+    guest.call("open", source, O_RDONLY, 0)
+    for _ in range(3):
+        guest.call("read", 3, space, 1)
+    guest.call("lseek", 3, 0, 0).call("read", 3, space, 40)
+    guest.call("open", name, O_RDWR | O_CREAT | O_TRUNC, 0o644)
+    guest.call("write", 4, space, 5).call("brk", 0)
+    guest.call("fork").jump_if_zero("child")
+    guest.call("wait4", -1, status, 0, 0).call("write", 1, status, 4)
+    guest.call("chmod", name, 0o600).call("rename", name, other)
+    guest.call("symlink", other, link).call("unlink", other).call("close", 4)
+    guest.call("read", 0, space, 8).call("write", 1, space, 8)
+    guest.call("getpid").call("dup2", 3, 9).call("open", guest.text(b"/none"), 0, 0)
+    guest.exit(0)
+    guest.label("child")
+    guest.call("write", 4, space, 3).call("close", 4)
+    path = guest.text(b"/second")
+    guest.call("execve", path, guest.words(path, 0), guest.words(0)).exit(9)
+    return guest
+
+
+def second(abi: str) -> Program:
+    """What `busy` executes."""
+    guest = Program(abi)
+    return guest.call("write", 1, guest.data(b"second\n"), 7).exit(4)
+
+
+def busy_files(abi: str) -> dict[bytes, bytes]:
+    return {b"/second": second(abi).elf(), b"/source": b"the source of it all\n" * 2}
+
+
+def change(place: Path, *statements: str, digest: bool = True) -> None:
+    """Change a trace and make it look whole again; with `digest`, the trace digest too."""
+    with place.open("r+b") as file:
+        file.seek(schema.SEAL_AT)
+        file.write(schema.NOT_SEALED)
+    database = sqlite3.connect(place, isolation_level=None)
+    for statement in statements:
+        assert database.execute(statement).rowcount == 1
+    if digest:
+        told = (trace_digest(database),)
+        database.execute("UPDATE meta SET value = ? WHERE name = 'digest'", told)
+    database.close()
+    fd = os.open(place, os.O_RDWR)
+    seal(fd)
+    os.close(fd)

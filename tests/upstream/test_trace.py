@@ -1,0 +1,48 @@
+"""The first phases of the real bootstrap: recorded on both hot paths, run again from the record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bootstrap import trace
+from bootstrap.rebuild import record_rebuild
+from bootstrap.sources import SourceTree
+from bootstrap.trace.files import versions
+from bootstrap.trace.replay import check
+from tests.upstream.runs import ARCHES, early_step, engine_for, resolved
+
+pytestmark = pytest.mark.upstream
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_both_hot_paths_record_the_same(arch: str, tree: SourceTree, tmp_path: Path) -> None:
+    step = early_step(tree, arch, "M0")
+    (entry,) = step.entries
+    digests = []
+    for hot_path in ("native", "python"):
+        place = tmp_path / hot_path
+        rebuilt = record_rebuild(str(place), resolved(tree, step), entry, engine_for(hot_path))
+        assert rebuilt.report.exit_code == 0
+        with trace.open(place) as opened:
+            digests.append(opened.digest)
+            written = {v.path: v.sha256 for v in versions(opened) if v.writers}
+            told = {"/" + a.path: a.sha256 for a in rebuilt.report.artifacts if a.sha256}
+            assert told.items() <= written.items()
+            if hot_path == "native":
+                divergence = check(opened, engine_for("native"))
+                assert divergence is None, divergence.lines()
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ARCHES)
+def test_the_first_five_phases_again(arch: str, tree: SourceTree, tmp_path: Path) -> None:
+    step = early_step(tree, arch, "M2")
+    (entry,) = step.entries
+    record_rebuild(str(tmp_path / "t"), resolved(tree, step), entry, engine_for("native"))
+    with trace.open(tmp_path / "t") as opened:
+        assert opened.meta["result"] == "verified"
+        divergence = check(opened, engine_for("native"))
+        assert divergence is None, divergence.lines()
