@@ -39,6 +39,24 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         sub.set_defaults(run=run)
     _add_files(commands)
     _add_log(commands)
+    _add_why(commands)
+
+
+def _add_why(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "why",
+        help="where a byte of a file comes from, through every file in between",
+        description="Who wrote a byte of a file, in which system call, and from which place of "
+        "which source: through every file in between, until a file of the source tree. What a "
+        "program made of its input is told by the language models, where one of them makes the "
+        "whole file byte for byte; at a program that has no model (a compiler) the way ends, and "
+        "the answer says so, with the label that the byte lies behind.",
+    )
+    parser.add_argument("trace", metavar="TRACE")
+    parser.add_argument(
+        "byte", metavar="FILE:OFFSET", help="a path in the tree, and an offset: x86/bin/M1:0x200"
+    )
+    parser.set_defaults(run=trace_read.run_why)
 
 
 def _add_record(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

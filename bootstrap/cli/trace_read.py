@@ -68,4 +68,23 @@ def run_log(args: argparse.Namespace) -> int:
     return 0
 
 
-__all__ = ["run_check", "run_files", "run_info", "run_log", "run_tree"]
+def run_why(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError."""
+    from bootstrap import trace
+    from bootstrap.errors import BadInput
+    from bootstrap.trace.why import Why, lines
+
+    path, colon, number = args.byte.rpartition(":")
+    try:
+        offset = int(number, 0)
+    except ValueError:
+        offset = -1
+    if not path or not colon or offset < 0:
+        raise BadInput(f"{args.byte}: name a file and an offset in it, like x86/bin/M1:0x200")
+    with trace.open(args.trace) as opened:
+        for line in lines(Why(opened).why(path, offset)):
+            print(line)
+    return 0
+
+
+__all__ = ["run_check", "run_files", "run_info", "run_log", "run_tree", "run_why"]

@@ -1,0 +1,181 @@
+"""Which language model makes a file that a program of the bootstrap wrote, byte for byte.
+
+A program's name only suggests a model; the model's output then has to equal the file, or nothing is
+said of where its bytes come from.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bootstrap.languages import catm, hex0, hex1, hex2, hex2_linker, m1
+from bootstrap.languages.assembly import Assembly, Origin, Position
+from bootstrap.languages.fault import LanguageError
+from bootstrap.languages.macros import Expansion
+from bootstrap.languages.source import Source
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a byte comes from: a file that the program read, and what stands there."""
+
+    file: str
+    line: int
+    column: int
+    label: str = ""
+    macro: str = ""
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a model made: its name, its output, and of each byte of it the place, if any."""
+
+    model: str
+    output: bytes
+    place: Callable[[int], Place | None]
+
+
+Model = Callable[[Sequence[Source], Sequence[str]], Made]
+"""From a program's inputs, in the order in which it opened them, and its arguments."""
+
+
+def _of(origin: Origin) -> Place:
+    first: Position = origin.digits[0]
+    return Place(origin.file, first.line, first.column, origin.label, origin.macro, origin.comment)
+
+
+def _assembled(model: str, assembly: Assembly) -> Made:
+    return Made(model, assembly.output, lambda offset: _of(assembly.map[offset]))
+
+
+def _expanded(model: str, expansion: Expansion) -> Made:
+    starts = [span.start for span in expansion.spans]
+
+    def place(offset: int) -> Place | None:
+        at = bisect_right(starts, offset) - 1
+        if at < 0 or offset >= expansion.spans[at].end:
+            return None  # a blank between two tokens
+        return _of(expansion.spans[at].origin)
+
+    return Made(model, expansion.output, place)
+
+
+def _hex0(sources: Sequence[Source], _argv: Sequence[str]) -> Made:
+    return _assembled("hex0", hex0.assemble(sources[0].text, sources[0].name))
+
+
+def _hex1(sources: Sequence[Source], _argv: Sequence[str]) -> Made:
+    return _assembled("hex1", hex1.assemble(sources[0].text, sources[0].name))
+
+
+def _hex2(sources: Sequence[Source], _argv: Sequence[str]) -> Made:
+    try:
+        return _assembled("hex2", hex2.assemble(sources))
+    except LanguageError:
+        # Upstream's hex2-0 lets the last of two labels count, as the full hex2 does.
+        found = hex2_linker.assemble(sources, m1.Architecture.X86, hex2.BASE_ADDRESS)
+        return _assembled("hex2", found)
+
+
+def _linker(sources: Sequence[Source], argv: Sequence[str]) -> Made:
+    base = int(_option(argv, "--base-address", "0x08048000"), 0)
+    return _assembled("hex2", hex2_linker.assemble(sources, _architecture(argv), base))
+
+
+def _m0(sources: Sequence[Source], _argv: Sequence[str]) -> Made:
+    return _expanded("M0", m1.expand(sources, m1.Dialect.M0))
+
+
+def _m1(sources: Sequence[Source], argv: Sequence[str]) -> Made:
+    return _expanded("M1", m1.expand(sources, m1.Dialect.M1, _architecture(argv)))
+
+
+def _joined(sources: Sequence[Source], _argv: Sequence[str]) -> Made:
+    found = catm.join(sources)
+
+    def place(offset: int) -> Place | None:
+        file, position = found.place(offset)
+        return Place(file, position.line, position.column)
+
+    return Made("catm", found.output, place)
+
+
+def _option(argv: Sequence[str], name: str, otherwise: str) -> str:
+    at = argv.index(name) + 1 if name in argv else len(argv)
+    return argv[at] if at < len(argv) else otherwise
+
+
+def _architecture(argv: Sequence[str]) -> m1.Architecture:
+    return m1.Architecture(_option(argv, "--architecture", "x86"))
+
+
+MODELS: dict[str, tuple[Model, ...]] = {
+    "hex0": (_hex0,),
+    "hex0-seed": (_hex0,),
+    "hex1": (_hex1,),
+    "hex2-0": (_hex2,),
+    "hex2-1": (_linker,),
+    "hex2": (_linker, _hex2),
+    "catm": (_joined,),
+    "cp": (_joined,),
+    "M0": (_m0,),
+    "M1-0": (_m1,),
+    "M1": (_m1,),
+}
+"""Name of a program -> models to try."""
+
+
+def maker(
+    program: str, argv: Sequence[str], sources: Sequence[Source], content: bytes
+) -> Made | str:
+    """The model that makes ``content`` of ``sources``, or why there is none."""
+    models = MODELS.get(program.rpartition("/")[2], ())
+    if not models:
+        return f"there is no model of {program}"
+    if not sources:
+        return f"{program} read no file"
+    why = ""
+    for model in models:
+        try:
+            made = model(sources, argv)
+        except (LanguageError, ValueError) as error:
+            why = f"the model of {program} refuses what it read: {error}"
+            continue
+        if made.output == content:
+            return made
+        why = f"the model of {program} makes another file of what it read"
+    return why
+
+
+def offset_of(text: bytes, line: int, column: int) -> int:
+    """The offset of a position; lines end with a newline, both count from 1."""
+    at = 0
+    for _ in range(line - 1):
+        at = text.index(b"\n", at) + 1
+    return at + column - 1
+
+
+def line_at(text: bytes, offset: int) -> tuple[int, int, str]:
+    """Line and column (from 1) of an offset, and the text of that line."""
+    begin = text.rfind(b"\n", 0, offset) + 1
+    end = text.find(b"\n", offset)
+    whole = text[begin : end if end >= 0 else len(text)]
+    number = text.count(b"\n", 0, begin) + 1
+    return number, offset - begin + 1, whole.decode("utf-8", "backslashreplace")
+
+
+def label_before(text: bytes, offset: int) -> str:
+    """The label of M1 or hex2 that stands last before an offset, or nothing."""
+    end = text.find(b"\n", offset)
+    lines = text[: end if end >= 0 else len(text)].split(b"\n")
+    for line in reversed(lines):
+        words = line.split()
+        if words and words[0].startswith(b":"):
+            return words[0][1:].decode("latin-1")
+    return ""
+
+
+__all__ = ["MODELS", "Made", "Place", "label_before", "line_at", "maker", "offset_of"]
