@@ -167,13 +167,14 @@ def line_at(text: bytes, offset: int) -> tuple[int, int, str]:
     return number, offset - begin + 1, whole.decode("utf-8", "backslashreplace")
 
 
-def label_before(text: bytes, offset: int) -> str:
-    """The label of M1 or hex2 that stands last before an offset, or nothing."""
+def label_before(text: bytes, offset: int, prefix: str = "") -> str:
+    """The label of M1 or hex2, beginning with ``prefix``, that stands last before an offset."""
+    sign = b":" + prefix.encode()
     end = text.find(b"\n", offset)
     lines = text[: end if end >= 0 else len(text)].split(b"\n")
     for line in reversed(lines):
         words = line.split()
-        if words and words[0].startswith(b":"):
+        if words and words[0].startswith(sign):
             return words[0][1:].decode("latin-1")
     return ""
 

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from bootstrap.abi.numbers import NUMBERS
 from bootstrap.errors import BadInput
 from bootstrap.languages.source import Source
-from bootstrap.trace.makers import Place, label_before, line_at, maker, offset_of
+from bootstrap.trace.makers import Made, Place, label_before, line_at, maker, offset_of
 from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
 from bootstrap.trace.text import shown
 from bootstrap.trace.views import was_read, writes
 
+FUNCTION = "FUNCTION_"
+"""How cc_x86 and M2-Planet begin the label of a C function."""
 MOST_LINKS = 64
 """Files on one way: a chain is never that long; a net for a trace that anybody made up."""
 
@@ -73,6 +75,7 @@ class Why:
         self._hashes = trace.hashes()
         self._opens = list(trace.opens())
         written = writes(trace)
+        self._known: dict[int, tuple[Made | str, dict[str, OpenRow]]] = {}
         self._writers = [row for row in self._opens if row.id in written]
 
     def why(self, path: str, offset: int) -> list[Link]:
@@ -157,23 +160,19 @@ class Why:
         line, column, text = line_at(content, offset) if is_text else (0, 0, "")
         program = None if writer is None else self._trace.program(writer.process)
         call = None if writer is None else self._write_call(writer, offset)
-        inputs = {} if writer is None else self._inputs(writer)
+        inputs: dict[str, OpenRow] = {}
         model, place, ends, label = "", None, "", ""
         defined = None
         if writer is None or program is None:
             ends = "a file of the source tree"
         else:
-            sources = [
-                Source(name, self._trace.content(row.version))
-                for name, row in inputs.items()
-                if row.version is not None
-            ]
-            argv = [raw.decode("utf-8", "backslashreplace") for raw in program.argv]
-            made = maker(shown(program.path), argv, sources, content)
+            made, inputs = self._made(writer, content)
             if isinstance(made, str):
                 ends = made
                 label = label_before(content, offset) if is_text else ""
-                defined = _definition(label, sources)
+                if is_text:
+                    function = label_before(content, offset, FUNCTION)
+                    defined = self._definition(function.removeprefix(FUNCTION), inputs)
             else:
                 model, place = made.model, made.place(offset)
                 if place is None:
@@ -185,6 +184,46 @@ class Why:
             ),
             inputs,
         )  # fmt: skip
+
+    def _made(self, writer: OpenRow, content: bytes) -> tuple[Made | str, dict[str, OpenRow]]:
+        """What a model makes of the writing program's inputs, or why there is none; the inputs."""
+        if writer.id in self._known:
+            return self._known[writer.id]
+        program, inputs = self._trace.program(writer.process), self._inputs(writer)
+        sources = [
+            Source(name, self._trace.content(row.version))
+            for name, row in inputs.items()
+            if row.version is not None
+        ]
+        argv = [raw.decode("utf-8", "backslashreplace") for raw in program.argv]
+        self._known[writer.id] = maker(shown(program.path), argv, sources, content), inputs
+        return self._known[writer.id]
+
+    def _definition(self, function: str, inputs: dict[str, OpenRow]) -> tuple[str, int, str] | None:
+        """Where a C function is defined, by its name alone; None where no input has such a line.
+
+        Where that input was itself put together from others, the one it comes from.
+        """
+        if not function:
+            return None
+        pattern = re.compile(
+            rb"^[A-Za-z_][\w \t*]*\b" + re.escape(function.encode()) + rb"[ \t]*\([^;]*?\)\s*\{",
+            re.MULTILINE,
+        )
+        for name, row in inputs.items():
+            content = self._trace.content(row.version or 0)
+            match = pattern.search(content)
+            if match is None:
+                continue
+            line, _, text = line_at(content, match.start())
+            writer = self._writer_of(row)
+            made = None if writer is None else self._made(writer, content)[0]
+            if isinstance(made, Made):
+                place = made.place(match.start())
+                if place is not None:
+                    name, line = place.file, place.line
+            return name.lstrip("/"), line, text
+        return None
 
     def _write_call(self, writer: OpenRow, offset: int) -> WriteCall | None:
         """The last write(2) or the like that put the byte there, by the descriptor's own offset.
@@ -217,20 +256,6 @@ class Why:
                     found = WriteCall(ordinal, event, fd, addr + offset - at, result)
                 at += result
         return found
-
-
-def _definition(label: str, sources: list[Source]) -> tuple[str, int, str] | None:
-    """Where a C function is defined whose label M2-Planet's way of naming gives: FUNCTION_name."""
-    if not label.startswith("FUNCTION_"):
-        return None
-    name = re.escape(label.removeprefix("FUNCTION_").encode())
-    pattern = re.compile(rb"^[A-Za-z_][\w \t*]*\b" + name + rb"[ \t]*\([^;]*?\)\s*\{", re.MULTILINE)
-    for source in sources:
-        match = pattern.search(source.text)
-        if match is not None:
-            line, _, text = line_at(source.text, match.start())
-            return source.name.lstrip("/"), line, text
-    return None
 
 
 def lines(links: list[Link]) -> Iterator[str]:

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from bootstrap import trace
+from bootstrap.languages import hex0, hex2
+from bootstrap.languages.source import Source
 from bootstrap.rebuild import record_rebuild
 from bootstrap.sources import SourceTree
 from bootstrap.trace.files import versions
 from bootstrap.trace.replay import check
+from bootstrap.trace.why import Why
 from tests.upstream.runs import ARCHES, early_step, engine_for, resolved
 
 pytestmark = pytest.mark.upstream
@@ -34,6 +37,27 @@ def test_both_hot_paths_record_the_same(arch: str, tree: SourceTree, tmp_path: P
                 divergence = check(opened, engine_for("native"))
                 assert divergence is None, divergence.lines()
     assert digests[0] == digests[1]
+
+
+def test_why_for_every_byte_of_hex1_and_catm(tree: SourceTree, tmp_path: Path) -> None:
+    step = early_step(tree, "x86", "M0")
+    (entry,) = step.entries
+    record_rebuild(str(tmp_path / "t"), resolved(tree, step), entry, engine_for("native"))
+    hex1_source, catm_source = "x86/hex1_x86.hex0", "x86/catm_x86.hex2"
+    text = tree.files[catm_source].data
+    maps = {
+        "hex1": (hex1_source, hex0.assemble(tree.files[hex1_source].data, hex1_source).map),
+        "catm": (catm_source, hex2.assemble([Source(catm_source, text)]).map),
+    }
+    with trace.open(tmp_path / "t") as opened:
+        why = Why(opened)
+        for product, (source, origins) in maps.items():
+            for offset, origin in enumerate(origins):
+                made, given = why.why(f"x86/artifact/{product}", offset)
+                assert made.call is not None
+                assert made.ends == ""
+                assert (given.path, given.line) == (source, origin.line)
+                assert given.column == origin.columns[0]
 
 
 @pytest.mark.slow
