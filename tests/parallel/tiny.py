@@ -17,7 +17,7 @@ def step_for(arch: str) -> StepFile:
     """The seed turns its source into itself at `<arch>/hex0`, but under a fake name."""
     step = find(EMBEDDED, None, "x86")
     entry = step.entry(ENTRY)
-    (command,) = entry.commands
+    command = entry.commands[0]
     return replace(
         step,
         name="tiny",
@@ -25,6 +25,7 @@ def step_for(arch: str) -> StepFile:
         directories=(arch,),
         entries={ENTRY: replace(entry, commands=((*command[:-1], f"{arch}/hex0"),))},
         catalogue={f"{arch}/hex0": step.catalogue["hex0"]},
+        models={},
     )
 
 
