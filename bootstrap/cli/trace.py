@@ -57,6 +57,16 @@ def _add_why(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "byte", metavar="FILE:OFFSET", help="a path in the tree, and an offset: x86/bin/M1:0x200"
     )
     parser.set_defaults(run=trace_read.run_why)
+    reverse = commands.add_parser(
+        "where",
+        help="what a line of a source became: the bytes of every file that come from it",
+        description="The reverse of why: the bytes of every file that come from a line of a "
+        "source, through every program that has a language model, and the programs without one at "
+        "which the way ends. A macro's bytes come from the line that uses it, not from its DEFINE.",
+    )
+    reverse.add_argument("trace", metavar="TRACE")
+    reverse.add_argument("line", metavar="SOURCE:LINE", help="such as x86/cc_x86.M1:1623")
+    reverse.set_defaults(run=trace_read.run_where)
 
 
 def _add_record(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -87,4 +87,20 @@ def run_why(args: argparse.Namespace) -> int:
     return 0
 
 
-__all__ = ["run_check", "run_files", "run_info", "run_log", "run_tree", "run_why"]
+def run_where(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError."""
+    from bootstrap import trace
+    from bootstrap.errors import BadInput
+    from bootstrap.trace.where import lines, where
+
+    path, _colon, number = args.line.rpartition(":")
+    if not path or not number.isdecimal() or int(number) < 1:
+        raise BadInput(f"{args.line}: name a source and a line of it, like x86/cc_x86.M1:1623")
+    with trace.open(args.trace) as opened:
+        found, stopped = where(opened, path, int(number))
+        for line in lines(path, int(number), found, stopped):
+            print(line)
+    return 0
+
+
+__all__ = ["run_check", "run_files", "run_info", "run_log", "run_tree", "run_where", "run_why"]

@@ -167,6 +167,15 @@ def line_at(text: bytes, offset: int) -> tuple[int, int, str]:
     return number, offset - begin + 1, whole.decode("utf-8", "backslashreplace")
 
 
+def line_span(text: bytes, line: int) -> tuple[int, int] | None:
+    """The offsets of a line, its newline not counted; None where there is no such line."""
+    rows = text.split(b"\n")
+    if not 1 <= line <= len(rows) or (line == len(rows) and not rows[-1]):
+        return None
+    begin = sum(len(row) + 1 for row in rows[: line - 1])
+    return begin, begin + len(rows[line - 1])
+
+
 def label_before(text: bytes, offset: int, prefix: str = "") -> str:
     """The label of M1 or hex2, beginning with ``prefix``, that stands last before an offset."""
     sign = b":" + prefix.encode()
@@ -179,4 +188,4 @@ def label_before(text: bytes, offset: int, prefix: str = "") -> str:
     return ""
 
 
-__all__ = ["MODELS", "Made", "Place", "label_before", "line_at", "maker", "offset_of"]
+__all__ = ["MODELS", "Made", "Place", "label_before", "line_at", "line_span", "maker", "offset_of"]

@@ -101,6 +101,19 @@ class Why:
             writer = self._writer_of(reading)
             found = (writer, shown(reading.path), reading.version)
 
+    def written_by(self, reading: OpenRow) -> list[OpenRow]:
+        """What the program that read this wrote, once it had begun to read."""
+        return [
+            row
+            for row in self._writers
+            if row.process == reading.process and (row.last_event or reading.event) >= reading.event
+        ]
+
+    def made(self, writer: OpenRow) -> Made | str:
+        """What a model makes of a writing program's inputs, if it makes the file; or why not."""
+        assert writer.last_version is not None
+        return self._made(writer, self._trace.content(writer.last_version))[0]
+
     # -- files ----------------------------------------------------------------------------------
 
     def _last_write(self, path: str) -> OpenRow | None:
