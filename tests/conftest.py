@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.sources import SourceTree
+from tests.upstream.release import from_cache
+
 ROOT = Path(__file__).resolve().parent.parent
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -19,3 +22,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def checkout() -> Path:
     """The checkout's top folder."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def release() -> SourceTree:
+    """Upstream's release that most tests look at; without it in the cache, they are skipped."""
+    return from_cache()

@@ -10,19 +10,7 @@ import pytest
 
 from bootstrap.sources import Cache, SourceTree
 from tests.cli.command import bootstrap
-
-RELEASE = "1.9.1"
-
-
-@pytest.fixture(scope="module")
-def release() -> SourceTree:
-    found = Cache().load(RELEASE)
-    if found is None:
-        pytest.skip(
-            f"stage0-posix {RELEASE} is not in the cache; provide it with: "
-            "bootstrap fetch stage0-posix --from PATH"
-        )
-    return found
+from tests.upstream.release import RELEASE
 
 
 def lay_out(tree: SourceTree, folder: Path) -> Path:

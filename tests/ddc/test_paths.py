@@ -13,10 +13,9 @@ from bootstrap.ddc.plan import WANTED, Step
 from bootstrap.engine import default_engine
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.limits import Limits
-from bootstrap.sources import Cache, SourceTree
+from bootstrap.sources import SourceTree
 from tests.ddc import sample
 
-RELEASE = "1.9.1"
 LIMITS = Limits()
 
 
@@ -57,17 +56,6 @@ def test_a_program_that_fails_makes_nothing() -> None:
     other = Step(("./p", "in", "out"), "hex0", "p", ("in",), "elsewhere", "t:1")
     with pytest.raises(Exception, match="it wrote no elsewhere"):
         emulate(sample.SEED.read_bytes(), other, {"in": b"41"}, engine, LIMITS)
-
-
-@pytest.fixture(scope="module")
-def release() -> SourceTree:
-    found = Cache().load(RELEASE)
-    if found is None:
-        pytest.skip(
-            f"stage0-posix {RELEASE} is not in the cache; provide it with: "
-            "bootstrap fetch stage0-posix --from PATH"
-        )
-    return found
 
 
 @pytest.mark.upstream
