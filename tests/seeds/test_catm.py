@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.abi.errno import Errno
-from bootstrap.languages import catm, hex2
+from bootstrap.languages import catm
 from bootstrap.languages.fault import Kind, LanguageError
 from bootstrap.languages.source import LARGEST, Source
-from bootstrap.sources import Cache
-from tests.seeds import calls, tools
+from tests.seeds import randomly, tools
+from tests.seeds.ours import CATM
 
-RELEASE = "1.9.1"
-SOURCE = (tools.SOURCES / "catm.hex2").read_bytes()
-CATM = hex2.assemble([Source("catm.hex2", SOURCE)]).output
-
-SETTINGS = settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+SETTINGS = settings(randomly.SETTINGS, max_examples=40)
 
 
 def expected(texts: Sequence[bytes]) -> tuple[int, bytes | None]:
@@ -44,12 +33,6 @@ def joined(
     ended = run(tool, ["out", *files], files)
     assert {name: ended.files[name] for name in files} == files
     return ended.status, ended.files.get("out")
-
-
-def test_the_source_says_its_size() -> None:
-    found = re.search(rb", (\d+) bytes", SOURCE)
-    assert found is not None
-    assert int(found[1]) == len(CATM) <= 366
 
 
 @tools.EACH
@@ -112,85 +95,18 @@ def test_a_longer_old_output_is_cut(run: tools.Runner) -> None:
     assert run(CATM, ["out", "a"], {"a": b"1", "out": b"old" * 9}).files["out"] == b"1"
 
 
-@tools.EACH
-@pytest.mark.parametrize(
-    ("arguments", "status"),
-    [
-        ([], 1),
-        (["out"], 1),
-        (["out", "missing"], 2),
-        (["out", "a", "missing", "a"], 2),
-        (["out", "a", "."], 2),
-        (["out", "", "a"], 2),
-        (["out", "a/a"], 2),
-        ([".", "a"], 3),
-        (["missing/out", "a"], 3),
-        (["", "a"], 3),
-        (["missing/out", "missing"], 2),  # the inputs come first
-    ],
-    ids=str,
-)
-def test_what_is_not_there(run: tools.Runner, arguments: list[str], status: int) -> None:
-    for files in ({"a": b"1"}, {"a": b"1", "out": b"old"}):
-        ended = run(CATM, arguments, files)
-        assert (ended.status, ended.files) == (status, files)
-
-
-@tools.EACH
-def test_a_full_disk(run: tools.Runner) -> None:
-    # Where there is no such device, as in the emulator, the output cannot be created.
-    assert run(CATM, ["/dev/full", "a"], {"a": b"1"}).status == 3
-
-
-def test_short_reads_and_writes_are_gone_on_with() -> None:
-    files = {"a": b"0123456789" * 3, "b": b"9876543210"}
-    for call in ("read", "write"):
-        ended = calls.with_failing(call, [1, 3, 7], CATM, ["out", "a", "b"], files)
-        assert (ended.status, ended.files["out"]) == (0, files["a"] + files["b"])
-
-
-@pytest.mark.parametrize(
-    ("call", "results", "status"),
-    [
-        ("read", [Errno.EIO], 2),
-        ("read", [9, Errno.EIO], 2),
-        ("write", [Errno.ENOSPC], 3),
-        ("write", [9, Errno.ENOSPC], 3),
-        ("write", [9, 0], 3),
-    ],
-    ids=str,
-)
-def test_reads_and_writes_that_fail(call: str, results: list[int | Errno], status: int) -> None:
-    ended = calls.with_failing(call, results, CATM, ["out", "a"], {"a": b"0123456789" * 3})
-    assert ended.status == status
-    assert ("out" in ended.files) == (status == 3)
-
-
-def test_only_the_owner_may_read_and_write_the_output() -> None:
-    assert calls.mode_of("out", CATM, ["out", "a"], {"a": b"1"}) == 0o600
-
-
-@pytest.fixture(scope="module")
-def upstreams_catm() -> bytes:
-    tree = Cache().load(RELEASE)
-    if tree is None:
-        pytest.skip(f"release {RELEASE} is not in the cache: bootstrap fetch stage0-posix")
-    path = "x86/catm_x86.hex2"
-    return hex2.assemble([Source(path, tree.files[path].data)]).output
-
-
 @pytest.mark.upstream
 @tools.EACH
 @SETTINGS
 @given(texts=st.lists(st.binary(max_size=40), min_size=1, max_size=8))
 def test_random_inputs_as_upstream(
-    run: tools.Runner, upstreams_catm: bytes, texts: list[bytes]
+    run: tools.Runner, upstreams: dict[str, bytes], texts: list[bytes]
 ) -> None:
-    assert joined(run, texts, upstreams_catm) == joined(run, texts)
+    assert joined(run, texts, upstreams["catm"]) == joined(run, texts)
 
 
 @pytest.mark.upstream
 @tools.EACH
-def test_megabytes_as_upstream(run: tools.Runner, upstreams_catm: bytes) -> None:
+def test_megabytes_as_upstream(run: tools.Runner, upstreams: dict[str, bytes]) -> None:
     texts = [b"a" * 2**20, b"b" * (2**21 + 1), b"", b"c" * (2**20 - 1)]
-    assert joined(run, texts, upstreams_catm) == joined(run, texts)
+    assert joined(run, texts, upstreams["catm"]) == joined(run, texts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.abi.errno import Errno, LinuxError
@@ -20,29 +19,19 @@ from bootstrap.kernel import machine
 from bootstrap.kernel.process import Process
 from bootstrap.kernel.row import Row
 from bootstrap.kernel.table import table_for as real_table_for
-from bootstrap.languages import hex0, kaem
+from bootstrap.languages import kaem
 from bootstrap.languages.fault import Kind, LanguageError
 from bootstrap.languages.kaem import MOST_ARGUMENTS
 from bootstrap.languages.source import LARGEST
-from bootstrap.sources import Cache
-from tests.seeds import calls, scripts, tools
+from tests.seeds import randomly, scripts, tools
+from tests.seeds.ours import KAEM
 from tests.seeds.scripts import Case, Ended
-
-RELEASE = "1.9.1"
-SOURCE = (tools.SOURCES / "kaem.hex0").read_bytes()
-KAEM = hex0.assemble(SOURCE, "kaem.hex0").output
-UPSTREAMS_SIZE = 632
 
 FAILED = b"kaem: command failed\n"
 
 ENVIRONMENT = {"PATH": "/bin", "EMPTY": "", "A": "b c"}
 
-SETTINGS = settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+SETTINGS = settings(randomly.SETTINGS, max_examples=40)
 
 
 def expected(script: bytes, environment: Mapping[str, str] | None = None) -> Ended:
@@ -67,12 +56,6 @@ def expected(script: bytes, environment: Mapping[str, str] | None = None) -> End
 
 def case(script: bytes, environment: Mapping[str, str] | None = None) -> Case:
     return Case(["script"], {"script": script}, environment or {})
-
-
-def test_the_source_says_its_size() -> None:
-    found = re.search(rb", (\d+) bytes", SOURCE)
-    assert found is not None
-    assert int(found[1]) == len(KAEM) <= 2 * UPSTREAMS_SIZE
 
 
 GOOD = [
@@ -187,23 +170,6 @@ def test_without_an_argument_it_reads_kaem_x86(run: scripts.Runner) -> None:
 
 
 @scripts.EACH
-@pytest.mark.parametrize(
-    ("arguments", "status"),
-    [
-        (["script", "more"], 1),
-        (["missing"], 2),
-        (["folder"], 2),
-        ([""], 2),
-        (["script/x"], 2),
-        ([], 2),
-    ],
-    ids=str,
-)
-def test_what_is_not_there(run: scripts.Runner, arguments: list[str], status: int) -> None:
-    assert run(KAEM, Case(arguments, {"script": b"./good"})) == Ended(status, b"")
-
-
-@scripts.EACH
 def test_a_script_of_16_mib_and_no_more(run: scripts.Runner) -> None:
     script = b"#" * (LARGEST - 8) + b"\n./show\n"
     assert len(script) == LARGEST
@@ -228,30 +194,6 @@ def test_as_many_commands_as_there_is_room_for(run: scripts.Runner) -> None:
 
 
 # System calls that fail.
-
-
-def test_short_reads_and_writes_are_gone_on_with() -> None:
-    for script in (b"# a comment\n\n", b"./missing x y"):
-        files = {"script": script}
-        for call in ("read", "write"):
-            ended = calls.with_failing(call, [1, 3, 7], KAEM, ["script"], files)
-            assert (ended.status, ended.stdout) == dataclasses.astuple(expected(script))
-
-
-@pytest.mark.parametrize(
-    ("call", "results", "status"),
-    [
-        ("read", [Errno.EIO], 2),
-        ("read", [9, Errno.EIO], 2),
-        ("write", [Errno.ENOSPC], 3),
-        ("write", [2, Errno.EPIPE], 3),
-        ("write", [2, 0], 3),
-    ],
-    ids=str,
-)
-def test_reads_and_writes_that_fail(call: str, results: list[int | Errno], status: int) -> None:
-    ended = calls.with_failing(call, results, KAEM, ["script"], {"script": b"./missing x"})
-    assert ended.status == status
 
 
 @pytest.mark.parametrize("name", ["fork", "waitpid"])
@@ -337,16 +279,7 @@ def lines(draw: st.DrawFn) -> bytes:
 
 
 SCRIPTS = st.lists(lines(), max_size=6).map(b"".join)
-
-
-@st.composite
-def spoilt(draw: st.DrawFn) -> bytes:
-    script = draw(SCRIPTS)
-    odd = st.lists(st.sampled_from(b'\x00\x01\x7f\r\n "\\#ax'), max_size=3).map(bytes)
-    for _ in range(draw(st.integers(1, 3))):
-        at = draw(st.integers(0, len(script)))
-        script = script[:at] + draw(odd) + script[at + draw(st.integers(0, 2)) :]
-    return script
+SPOILT = randomly.spoilt(SCRIPTS, randomly.some(b'\x00\x01\x7f\r\n "\\#ax'))
 
 
 @scripts.EACH
@@ -360,19 +293,9 @@ def test_random_scripts(run: scripts.Runner, script: bytes) -> None:
 
 @scripts.EACH
 @SETTINGS
-@given(script=spoilt())
+@given(script=SPOILT)
 def test_random_scripts_with_something_wrong(run: scripts.Runner, script: bytes) -> None:
     assert run(KAEM, case(script)) == expected(script)
-
-
-@pytest.fixture(scope="module")
-def upstreams_kaem() -> bytes:
-    tree = Cache().load(RELEASE)
-    if tree is None:
-        pytest.skip(f"release {RELEASE} is not in the cache: bootstrap fetch stage0-posix")
-    output = hex0.assemble(tree.files["x86/kaem-minimal.hex0"].data, "kaem-minimal.hex0").output
-    assert len(output) == UPSTREAMS_SIZE
-    return output
 
 
 def commands_only(ended: Ended) -> Sequence[bytes]:
@@ -385,9 +308,9 @@ def commands_only(ended: Ended) -> Sequence[bytes]:
 @SETTINGS
 @given(script=SCRIPTS)
 def test_random_scripts_as_upstream(
-    run: scripts.Runner, upstreams_kaem: bytes, script: bytes
+    run: scripts.Runner, upstreams: dict[str, bytes], script: bytes
 ) -> None:
     ours = run(KAEM, case(script, ENVIRONMENT))
-    theirs = run(upstreams_kaem, case(script, ENVIRONMENT))
+    theirs = run(upstreams["kaem"], case(script, ENVIRONMENT))
     assert ours.status == theirs.status
     assert commands_only(ours) == commands_only(theirs)

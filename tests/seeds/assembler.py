@@ -1,0 +1,59 @@
+"""Our hex1, hex2 and M0, each of which makes one output of one input, as the tests see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+from bootstrap.languages.fault import Kind, LanguageError
+from bootstrap.languages.source import Source
+from bootstrap.modelled import MODELS
+from tests.seeds import tools
+
+
+@dataclass(frozen=True, eq=False)
+class Assembler:
+    """A tool that reads the file of its first argument and makes that of its second."""
+
+    name: str
+    """Of the tool, and of its language in MODELS."""
+
+    tool: bytes
+
+    good: Mapping[str, tuple[bytes, bytes]]
+    """Why, a program, and its output."""
+
+    bad: Mapping[Kind, Sequence[bytes]]
+    """Programs by what is wrong with them."""
+
+    programs: st.SearchStrategy[bytes]
+    """Random programs without an error."""
+
+    common: st.SearchStrategy[bytes]
+    """The same, without what upstream's tool reads in a way of its own."""
+
+    spoilt: st.SearchStrategy[bytes]
+    """Random programs with something wrong, mostly."""
+
+    noise: st.SearchStrategy[bytes]
+    """Random bytes."""
+
+    statuses: frozenset[int] = frozenset({0})
+    """What ``programs`` may end with all the same."""
+
+    def expected(self, program: bytes) -> tuple[int, bytes | None]:
+        """The exit status and the output, if there is one, as the model says."""
+        try:
+            return 0, MODELS[self.name]([Source("in", program)])
+        except LanguageError as error:
+            return int(error.kind), None
+
+    def made(
+        self, run: tools.Runner, program: bytes, tool: bytes | None = None
+    ) -> tuple[int, bytes | None]:
+        """The same, as the tool does it, or another ``tool``."""
+        ended = run(tool or self.tool, ["in", "out"], {"in": program})
+        assert ended.files["in"] == program
+        return ended.status, ended.files.get("out")
