@@ -7,20 +7,14 @@ for another seed (kaem-optional-seed, one for firmware) a hex0 seed assembles it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bootstrap.abi.arch import ABIS, Abi
-from bootstrap.abi.errno import LinuxError
+from bootstrap.alone import NoOutput, run_alone
 from bootstrap.engine import Engine
-from bootstrap.errors import GuestFailed
-from bootstrap.kernel import faults
 from bootstrap.kernel.limits import Limits
-from bootstrap.kernel.machine import Machine
 from bootstrap.languages import hex0
 from bootstrap.languages.assembly import Oddity, Origin
-from bootstrap.vfs import FileSystem, MemoryLower
-from bootstrap.vfs.filesystem import At
-from bootstrap.vfs.inode import RegularFile
 from bootstrap.vfs.lower import LowerFile
 
 LIMITS = Limits(memory=64 << 20, memory_total=64 << 20, file=16 << 20, files_total=16 << 20,
@@ -118,22 +112,11 @@ def _difference(seed: bytes, other: bytes, origins: tuple[Origin, ...]) -> Diffe
 
 def _run(program: bytes, source: bytes, words: str, engine: Engine) -> Run:
     files = {b"/seed": LowerFile(0o755, program), b"/source.hex0": LowerFile(0o644, source)}
-    fs = FileSystem(MemoryLower(files))
-    machine = Machine(fs, engine, replace(LIMITS))
+    argv = [b"seed", b"source.hex0", b"out"]
     try:
-        ended = machine.run(b"/seed", [b"seed", b"source.hex0", b"out"])
-    except GuestFailed as error:
-        return Run(words, None, (str(error),))
-    except LinuxError as error:
-        return Run(words, None, (f"it cannot be executed: {error}",))
-    if ended.fault is not None:
-        return Run(words, None, tuple(faults.describe(ended.fault)))
-    if ended.status:
-        return Run(words, None, (f"it ended with exit status {ended.status >> 8}",))
-    try:
-        out = fs.resolve(At(fs.root, fs.root), b"/out")
-    except LinuxError:
+        output = run_alone(files, b"/seed", argv, b"/out", engine, LIMITS)
+    except NoOutput as error:
+        return Run(words, None, error.lines)
+    if output is None:
         return Run(words, None, ("it ended without writing its output",))
-    if not isinstance(out, RegularFile):
-        return Run(words, None, ("its output is no regular file",))
-    return Run(words, out.contents())
+    return Run(words, output)

@@ -4,13 +4,12 @@ David A. Wheeler, "Fully Countering Trusting Trust through Diverse Double-Compil
 """
 
 from bootstrap.ddc.comparing import Comparison, Row, compare
-from bootstrap.ddc.paths import NAMES, Along, Path, along, models, ours, upstream
+from bootstrap.ddc.paths import Along, Path, along, models, ours, upstream
 from bootstrap.ddc.plan import Step, plan
 from bootstrap.ddc.telling import claim, to_json_text, to_text
 from bootstrap.ddc.tools import our_tools
 
 __all__ = [
-    "NAMES",
     "Along",
     "Comparison",
     "Path",

@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bootstrap.abi.errno import LinuxError
+from bootstrap.alone import NoOutput, run_alone
 from bootstrap.ddc.plan import Step
 from bootstrap.engine import Engine
-from bootstrap.errors import GuestFailed
-from bootstrap.kernel import faults
 from bootstrap.kernel.limits import Limits
-from bootstrap.kernel.machine import Machine
 from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.source import Source
 from bootstrap.modelled import MODELS
 from bootstrap.sources import SourceTree
-from bootstrap.vfs import At, FileSystem, RegularFile
-from bootstrap.vfs.lower import LowerFile, LowerFolder, LowerLink, MemoryLower
-
-NAMES = ("upstream", "ours", "models")
+from bootstrap.vfs.lower import LowerFile, LowerFolder, LowerLink
 
 OURS = {"hex0": "hex0", "hex1": "hex1", "hex2": "hex2", "catm": "catm", "M0": "M0"}
 """Language -> the product of the embedded path that assembles it."""
@@ -123,22 +117,11 @@ def emulate(program: bytes, step: Step, files: Files, engine: Engine, limits: Li
     folder = b"/" + step.output.rpartition("/")[0].encode()
     if not any(row.startswith(folder + b"/") for row in rows):
         rows[folder] = LowerFolder()
-    fs = FileSystem(MemoryLower(rows))
-    machine = Machine(fs, engine, limits)
+    argv = [argument.encode() for argument in step.argv]
     try:
-        ended = machine.run(place, [argument.encode() for argument in step.argv])
-    except GuestFailed as error:
+        output = run_alone(rows, place, argv, b"/" + step.output.encode(), engine, limits)
+    except NoOutput as error:
         raise StepFailed(str(error)) from error
-    except LinuxError as error:
-        raise StepFailed(f"it cannot be executed: {error}") from error
-    if ended.fault is not None:
-        raise StepFailed(faults.describe(ended.fault)[0])
-    if ended.status:
-        raise StepFailed(f"exit status {ended.status >> 8}")
-    try:
-        inode = fs.resolve(At(fs.root, fs.root), b"/" + step.output.encode())
-    except LinuxError as error:
-        raise StepFailed(f"it wrote no {step.output}") from error
-    if not isinstance(inode, RegularFile):
-        raise StepFailed(f"{step.output} is no regular file")
-    return inode.contents()
+    if output is None:
+        raise StepFailed(f"it wrote no {step.output}")
+    return output

@@ -1,0 +1,55 @@
+"""Runs one program by itself, on files that it is given, for the one file that it has to make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bootstrap.abi.errno import LinuxError
+from bootstrap.engine import Engine
+from bootstrap.errors import GuestFailed
+from bootstrap.kernel import faults
+from bootstrap.kernel.limits import Limits
+from bootstrap.kernel.machine import Machine
+from bootstrap.vfs import At, FileSystem, MemoryLower, RegularFile
+from bootstrap.vfs.lower import LowerFile, LowerFolder, LowerLink
+
+
+class NoOutput(Exception):
+    """The program did not make the file; ``lines`` say why, the first one in short."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(lines[0])
+        self.lines = lines
+
+
+def run_alone(
+    files: Mapping[bytes, LowerFile | LowerLink | LowerFolder],
+    program: bytes,
+    argv: Sequence[bytes],
+    output: bytes,
+    engine: Engine,
+    limits: Limits,
+) -> bytes | None:
+    """The content of the guest file ``output`` after ``program``, a path in ``files``, was run.
+
+    Nothing but ``files`` is there for it.  None where it ended well without making the file.
+    Raises NoOutput for a guest that fails in any other way.
+    """
+    fs = FileSystem(MemoryLower(files))
+    try:
+        ended = Machine(fs, engine, limits).run(program, argv)
+    except GuestFailed as error:
+        raise NoOutput(str(error)) from error
+    except LinuxError as error:
+        raise NoOutput(f"it cannot be executed: {error}") from error
+    if ended.fault is not None:
+        raise NoOutput(*faults.describe(ended.fault))
+    if ended.status:
+        raise NoOutput(f"it ended with exit status {ended.status >> 8}")
+    try:
+        inode = fs.resolve(At(fs.root, fs.root), output)
+    except LinuxError:
+        return None
+    if not isinstance(inode, RegularFile):
+        raise NoOutput("its output is no regular file")
+    return inode.contents()
