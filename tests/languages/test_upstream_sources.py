@@ -10,10 +10,10 @@ from bootstrap.catalogue import find
 from bootstrap.languages import Source, catm, hex0, hex1, hex2, hex2_linker, kaem
 from bootstrap.languages.chain import compose
 from bootstrap.languages.m1 import Architecture, Dialect, expand
-from bootstrap.sources import Cache, SourceTree
+from bootstrap.sources import SourceTree
+from tests.upstream.release import RELEASE
 
 pytestmark = pytest.mark.upstream
-RELEASE = "1.9.1"
 
 MADE_BY_UPSTREAM = {
     # What upstream's M1 and hex2 of the release, built for x86, make of each cc_*.M1: the hex2
@@ -43,11 +43,8 @@ FOLDERS = {Architecture.AARCH64: "AArch64", Architecture.AMD64: "AMD64"}
 
 
 @pytest.fixture(scope="module")
-def tree() -> SourceTree:
-    found = Cache().load(RELEASE)
-    if found is None:
-        pytest.skip(f"release {RELEASE} is not in the cache: bootstrap fetch stage0-posix")
-    return found
+def tree(release: SourceTree) -> SourceTree:
+    return release
 
 
 def source(tree: SourceTree, path: str) -> Source:

@@ -9,20 +9,17 @@ import pytest
 
 from bootstrap.catalogue import find, steps_of
 from bootstrap.errors import BadInput
-from bootstrap.sources import Cache, SourceTree, check_materials, guest_view
+from bootstrap.sources import SourceTree, check_materials, guest_view
 from bootstrap.sources.fetching import check_release
 from bootstrap.sources.tree import SourceFile, open_source, to_tar
+from tests.upstream.release import RELEASE
 
 pytestmark = pytest.mark.upstream
-RELEASE = "1.9.1"
 
 
 @pytest.fixture(scope="module")
-def tree() -> SourceTree:
-    found = Cache().load(RELEASE)
-    if found is None:
-        pytest.skip(f"release {RELEASE} is not in the cache: bootstrap fetch stage0-posix")
-    return found
+def tree(release: SourceTree) -> SourceTree:
+    return release
 
 
 @pytest.mark.parametrize("arch", ["x86", "AMD64"])

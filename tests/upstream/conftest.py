@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bootstrap.sources import Cache, SourceTree
-from tests.upstream.runs import RELEASE
+from bootstrap.sources import SourceTree
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -15,12 +14,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def tree() -> SourceTree:
+def tree(release: SourceTree) -> SourceTree:
     """The release, from the cache."""
-    found = Cache().load(RELEASE)
-    if found is None:
-        pytest.skip(
-            f"stage0-posix {RELEASE} is not in the cache; provide it with: "
-            "bootstrap fetch stage0-posix --from PATH"
-        )
-    return found
+    return release

@@ -17,8 +17,8 @@ from bootstrap.rebuild import Rebuilt, rebuild
 from bootstrap.sources import Resolved, SourceTree, check_materials
 from bootstrap.sources.tree import SourceFile
 from bootstrap.vfs.inode import Inode, RegularFile
+from tests.upstream.release import RELEASE
 
-RELEASE = "1.9.1"
 ARCHES = ("x86", "AMD64")
 ENTRIES = ("kaem-optional-seed", "hex0-seed")
 

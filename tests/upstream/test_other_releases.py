@@ -14,7 +14,8 @@ import pytest
 from bootstrap.catalogue import architectures, find, releases
 from bootstrap.rebuild import rebuild
 from bootstrap.sources import Cache
-from tests.upstream.runs import ARCHES, RELEASE, FilesRead, engine_for, resolved, statuses
+from tests.upstream.release import RELEASE
+from tests.upstream.runs import ARCHES, FilesRead, engine_for, resolved, statuses
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 

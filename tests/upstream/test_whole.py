@@ -15,7 +15,8 @@ from bootstrap.catalogue import find
 from bootstrap.cli.verify import write_products
 from bootstrap.rebuild import rebuild
 from bootstrap.sources import SourceTree
-from tests.upstream.runs import ARCHES, ENTRIES, RELEASE, FilesRead, engine_for, resolved, statuses
+from tests.upstream.release import RELEASE
+from tests.upstream.runs import ARCHES, ENTRIES, FilesRead, engine_for, resolved, statuses
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 
