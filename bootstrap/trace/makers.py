@@ -150,12 +150,17 @@ def maker(
     return why
 
 
+def line_starts(text: bytes) -> list[int]:
+    """The offset at which each line begins; lines end with a newline.  One more: the end's."""
+    starts = [0]
+    for line in text.split(b"\n"):
+        starts.append(starts[-1] + len(line) + 1)
+    return starts
+
+
 def offset_of(text: bytes, line: int, column: int) -> int:
-    """The offset of a position; lines end with a newline, both count from 1."""
-    at = 0
-    for _ in range(line - 1):
-        at = text.index(b"\n", at) + 1
-    return at + column - 1
+    """The offset of a position; both count from 1."""
+    return line_starts(text)[line - 1] + column - 1
 
 
 def line_at(text: bytes, offset: int) -> tuple[int, int, str]:
@@ -169,11 +174,10 @@ def line_at(text: bytes, offset: int) -> tuple[int, int, str]:
 
 def line_span(text: bytes, line: int) -> tuple[int, int] | None:
     """The offsets of a line, its newline not counted; None where there is no such line."""
-    rows = text.split(b"\n")
-    if not 1 <= line <= len(rows) or (line == len(rows) and not rows[-1]):
-        return None
-    begin = sum(len(row) + 1 for row in rows[: line - 1])
-    return begin, begin + len(rows[line - 1])
+    starts = line_starts(text)
+    if not 1 <= line < len(starts) or starts[line - 1] == len(text):
+        return None  # what follows the last newline is no line, if it is empty
+    return starts[line - 1], starts[line] - 1
 
 
 def label_before(text: bytes, offset: int, prefix: str = "") -> str:
@@ -188,4 +192,14 @@ def label_before(text: bytes, offset: int, prefix: str = "") -> str:
     return ""
 
 
-__all__ = ["MODELS", "Made", "Place", "label_before", "line_at", "line_span", "maker", "offset_of"]
+__all__ = [
+    "MODELS",
+    "Made",
+    "Place",
+    "label_before",
+    "line_at",
+    "line_span",
+    "line_starts",
+    "maker",
+    "offset_of",
+]

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bootstrap.errors import BadInput
-from bootstrap.trace.makers import Made, line_span
+from bootstrap.trace.makers import Made, line_span, line_starts
 from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
 from bootstrap.trace.text import shown
 from bootstrap.trace.views import was_read
-from bootstrap.trace.why import Why
+from bootstrap.trace.why import Why, is_at
 
 
 @dataclass(frozen=True)
@@ -51,19 +51,18 @@ def where(trace: Trace, path: str, line: int) -> tuple[list[Found], list[Stopped
     Raises BadInput for a file that no program read, or a line that it does not have.
     """
     why = Why(trace)
-    start = _first_reading(trace, path)
+    start = _first_reading(trace.name, why.opens, path)
     assert start.version is not None
     span = line_span(trace.content(start.version), line)
     if span is None:
         raise BadInput(f"{shown(start.path)} has no line {line}")
-    hashes = trace.hashes()
     found: list[Found] = []
     stopped: list[Stopped] = []
     todo = [(shown(start.path), start.version, frozenset(range(*span)))]
     seen: set[tuple[int, int]] = set()
     while todo:
         name, version, offsets = todo.pop(0)
-        for reading in trace.opens():
+        for reading in why.opens:
             if reading.version != version or not was_read(reading):
                 continue
             program = trace.program(reading.process)
@@ -79,30 +78,25 @@ def where(trace: Trace, path: str, line: int) -> tuple[list[Found], list[Stopped
                 if not spans:
                     continue
                 target = shown(writer.path)
-                sha256 = hashes[writer.last_version][0]
+                sha256 = why.hashes[writer.last_version][0]
                 found.append(Found(target.lstrip("/"), sha256, spans, program, made.model))
                 inside = frozenset(o for begin, end in spans for o in range(begin, end))
                 todo.append((target, writer.last_version, inside))
     return found, stopped
 
 
-def _first_reading(trace: Trace, path: str) -> OpenRow:
-    wanted = path.lstrip("/")
-    for row in trace.opens():
-        if shown(row.path).lstrip("/") == wanted and row.version is not None and was_read(row):
+def _first_reading(name: str, opens: list[OpenRow], path: str) -> OpenRow:
+    for row in opens:
+        if is_at(row, path) and row.version is not None and was_read(row):
             return row
-    raise BadInput(
-        f"{trace.name}: no program read {path}; `bootstrap trace files` lists what there is"
-    )
+    raise BadInput(f"{name}: no program read {path}; `bootstrap trace files` lists what there is")
 
 
 def _images(
     made: Made, name: str, text: bytes, offsets: frozenset[int]
 ) -> tuple[tuple[int, int], ...]:
     """The stretches of the output whose bytes come from these offsets of one input."""
-    starts = [0]
-    for row in text.split(b"\n"):
-        starts.append(starts[-1] + len(row) + 1)
+    starts = line_starts(text)
     spans: list[list[int]] = []
     for offset in range(len(made.output)):
         place = made.place(offset)

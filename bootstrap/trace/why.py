@@ -67,16 +67,21 @@ class Link:
     """Where it ends at a compiler: file, line and text of the function's definition, by name."""
 
 
+def is_at(row: OpenRow, path: str) -> bool:
+    """Whether that is the path of the file, with or without the first slash."""
+    return shown(row.path).lstrip("/") == path.lstrip("/")
+
+
 class Why:
     """Answers from one trace; what it has read of it is kept for the next question."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
-        self._hashes = trace.hashes()
-        self._opens = list(trace.opens())
+        self.hashes = trace.hashes()
+        self.opens = list(trace.opens())
         written = writes(trace)
         self._known: dict[int, tuple[Made | str, dict[str, OpenRow]]] = {}
-        self._writers = [row for row in self._opens if row.id in written]
+        self._writers = [row for row in self.opens if row.id in written]
 
     def why(self, path: str, offset: int) -> list[Link]:
         """The way back from a byte of the last version of a file.
@@ -117,14 +122,12 @@ class Why:
     # -- files ----------------------------------------------------------------------------------
 
     def _last_write(self, path: str) -> OpenRow | None:
-        wanted = path.lstrip("/")
-        rows = [row for row in self._writers if shown(row.path).lstrip("/") == wanted]
+        rows = [row for row in self._writers if is_at(row, path)]
         return max(rows, key=lambda row: row.last_event or 0, default=None)
 
     def _given(self, path: str) -> tuple[int, str]:
-        wanted = path.lstrip("/")
-        for row in self._opens:
-            if shown(row.path).lstrip("/") == wanted and row.version is not None:
+        for row in self.opens:
+            if is_at(row, path) and row.version is not None:
                 return row.version, shown(row.path)
         raise BadInput(
             f"{self._trace.name}: no program wrote or read {path}; "
@@ -149,7 +152,7 @@ class Why:
     def _inputs(self, writer: OpenRow) -> dict[str, OpenRow]:
         """What the writing program read until it was done, by path, in order of first opening."""
         found: dict[str, OpenRow] = {}
-        for row in self._opens:
+        for row in self.opens:
             if (
                 row.process == writer.process
                 and row.id != writer.id
@@ -166,7 +169,7 @@ class Why:
         self, writer: OpenRow | None, path: str, version: int, offset: int
     ) -> tuple[Link, dict[str, OpenRow]]:
         content = self._trace.content(version)
-        sha256, size = self._hashes[version]
+        sha256, size = self.hashes[version]
         if not 0 <= offset < len(content):
             raise BadInput(f"{path} has {size} bytes; there is no byte at {offset:#x}")
         is_text = b"\0" not in content[:4096]
@@ -306,4 +309,4 @@ def lines(links: list[Link]) -> Iterator[str]:
             yield f"    function  {file}:{line}, found by its name: {text.strip()[:100]}"
 
 
-__all__ = ["Link", "Why", "WriteCall", "lines"]
+__all__ = ["Link", "Why", "WriteCall", "is_at", "lines"]
