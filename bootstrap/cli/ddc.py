@@ -97,9 +97,11 @@ class _Progress:
     """One line on a terminal that is written over, a line for each path elsewhere."""
 
     def __init__(self, name: str, total: int, quiet: bool) -> None:
+        from bootstrap.cli.progress import style_for
+
         self._name, self._total, self._done = name, total, 0
         self._quiet = quiet
-        self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._live = style_for(sys.stderr, os.environ).terminal
         if not quiet and not self._live:
             print(f"path {name}: {total} steps", file=sys.stderr, flush=True)
 

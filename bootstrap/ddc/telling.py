@@ -9,6 +9,7 @@ from bootstrap.ddc.comparing import Comparison, Row
 from bootstrap.ddc.paths import Path
 from bootstrap.verify.model import SourceInfo, ToolInfo
 from bootstrap.verify.page import Page, visible
+from bootstrap.verify.text import source_lines
 from bootstrap.verify.words import count
 
 SCHEMA = "bootstrap-ddc/1"
@@ -73,9 +74,7 @@ def to_text(
     """The comparison, ending in a newline; ``width`` None is a pipe: every hash in full."""
     page = Page(colour, width, unicode)
     page.heading(f"Diverse double-compiling of stage0-posix {source.release or ''} for x86")
-    digest = f"sha256 {source.sha256}" if source.sha256 else f"tree {source.tree_digest}"
-    page.labelled("source", f"{source.kind} {visible(source.label)}, {digest}")
-    page.labelled("engine", f"{tool.engine_name} {tool.engine_version}, {tool.hot_path} hot path")
+    source_lines(page, source, tool)
     for path in paths:
         page.labelled(path.name, path.title)
     page.heading("Artifacts, in build order")
@@ -89,16 +88,12 @@ def to_text(
     page.blank()
     for reason in comparison.reasons[1:]:
         page.wrapped(f"also: {visible(reason)}", indent=0, hanging=6)
-    word, code = _VERDICTS[comparison.result]
-    start = len(page.lines)
-    page.wrapped(f"{word}: {visible(claim(comparison, paths))}", indent=0, hanging=2)
-    page.lines[start] = page.lines[start].replace(word, page.paint(word, code), 1)
+    page.last_word(*_VERDICTS[comparison.result], claim(comparison, paths))
     return page.text()
 
 
 def _row(page: Page, row: Row, name_width: int, paths: int) -> None:
-    symbol, plain, code = _MARKS[row.status]
-    mark = page.paint(symbol if page.unicode else plain, code)
+    mark = page.sign(*_MARKS[row.status])
     full = page.width is None or page.width >= name_width + 64 + 40
     size = "" if row.size is None else f"{row.size:,}"
     digests = set(row.sha256.values())

@@ -85,7 +85,10 @@ class Page:
 
     def verdict(self, result: Result, claim: str) -> None:
         """The last word: what the result is, and the sentence that says what it means."""
-        word, code = _VERDICTS[result]
+        self.last_word(*_VERDICTS[result], claim)
+
+    def last_word(self, word: str, code: str, claim: str) -> None:
+        """`verdict`, for what is judged in other words; `code` is the word's colour."""
         start = len(self.lines)
         self.wrapped(f"{word}: {visible(claim)}", indent=0, hanging=2)
         self.lines[start] = self.lines[start].replace(word, self.paint(word, code), 1)
@@ -97,7 +100,10 @@ class Page:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
 
     def mark(self, status: Status | Goodness) -> str:
-        symbol, plain, code = _MARKS[status]
+        return self.sign(*_MARKS[status])
+
+    def sign(self, symbol: str, plain: str, code: str) -> str:
+        """A mark, or what stands for it where the encoding has only ASCII, in a colour."""
         return self.paint(symbol if self.unicode else plain, code)
 
     @property

@@ -29,7 +29,8 @@ def set_to_text(
     page = Page(colour, width, unicode)
     entries = listed(dict.fromkeys(r.facts.entry for r in reports.reports))
     page.heading(f"{reports.title}, entry {entries}")
-    source_lines(page, reports.reports[0])
+    facts = reports.reports[0].facts
+    source_lines(page, facts.source, facts.tool)
     if verbose:
         for report in reports.reports:
             to_page(page, report, verbose=True)

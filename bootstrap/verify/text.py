@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
+from bootstrap.verify.model import SourceInfo, ToolInfo
 from bootstrap.verify.page import Page, visible
 from bootstrap.verify.reasons import run_reasons
 from bootstrap.verify.report import Artifact, Divergence, Producer, Report, Step
@@ -65,7 +66,7 @@ def _header(page: Page, report: Report) -> None:
     if source.kind == "embedded":
         what = "our own path, on the embedded sources,"
     page.heading(f"{what} for {facts.arch}, entry {facts.entry}")
-    source_lines(page, report)
+    source_lines(page, report.facts.source, report.facts.tool)
     materials = report.materials
     wrong = len(report.changed) + len(materials.missing)
     if materials.known:
@@ -81,9 +82,8 @@ def _header(page: Page, report: Report) -> None:
         )
 
 
-def source_lines(page: Page, report: Report) -> None:
+def source_lines(page: Page, source: SourceInfo, tool: ToolInfo) -> None:
     """Where the tree came from, and what did the emulation."""
-    source, tool = report.facts.source, report.facts.tool
     digest = f"sha256 {source.sha256}" if source.sha256 else f"tree {source.tree_digest}"
     label = f" {visible(source.label)}" if source.label and source.kind != "embedded" else ""
     known = f", {digest}" if source.sha256 or source.tree_digest else ""
