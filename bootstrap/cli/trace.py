@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from bootstrap.cli import trace_read, trace_record
 from bootstrap.cli.verify import add_options
@@ -34,39 +35,51 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
          "first digits of the SHA-256. A file that a child writes through a descriptor it "
          "inherited is told at the one that opened it."),
     ):  # fmt: skip
-        sub = commands.add_parser(name, help=what, description=more)
-        sub.add_argument("trace", metavar="TRACE")
-        sub.set_defaults(run=run)
+        _reader(commands, name, run, what, more)
     _add_files(commands)
     _add_log(commands)
     _add_why(commands)
 
 
+def _reader(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    what: str,
+    more: str,
+) -> argparse.ArgumentParser:
+    """A command that reads a trace, which it takes first."""
+    parser = commands.add_parser(name, help=what, description=more)
+    parser.add_argument("trace", metavar="TRACE")
+    parser.set_defaults(run=run)
+    return parser
+
+
 def _add_why(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
+    parser = _reader(
+        commands,
         "why",
-        help="where a byte of a file comes from, through every file in between",
-        description="Who wrote a byte of a file, in which system call, and from which place of "
+        trace_read.run_why,
+        "where a byte of a file comes from, through every file in between",
+        "Who wrote a byte of a file, in which system call, and from which place of "
         "which source: through every file in between, until a file of the source tree. What a "
         "program made of its input is told by the language models, where one of them makes the "
         "whole file byte for byte; at a program that has no model (a compiler) the way ends, and "
         "the answer says so, with the label that the byte lies behind.",
     )
-    parser.add_argument("trace", metavar="TRACE")
     parser.add_argument(
         "byte", metavar="FILE:OFFSET", help="a path in the tree, and an offset: x86/bin/M1:0x200"
     )
-    parser.set_defaults(run=trace_read.run_why)
-    reverse = commands.add_parser(
+    reverse = _reader(
+        commands,
         "where",
-        help="what a line of a source became: the bytes of every file that come from it",
-        description="The reverse of why: the bytes of every file that come from a line of a "
+        trace_read.run_where,
+        "what a line of a source became: the bytes of every file that come from it",
+        "The reverse of why: the bytes of every file that come from a line of a "
         "source, through every program that has a language model, and the programs without one at "
         "which the way ends. A macro's bytes come from the line that uses it, not from its DEFINE.",
     )
-    reverse.add_argument("trace", metavar="TRACE")
     reverse.add_argument("line", metavar="SOURCE:LINE", help="such as x86/cc_x86.M1:1623")
-    reverse.set_defaults(run=trace_read.run_where)
 
 
 def _add_record(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -93,33 +106,34 @@ def _add_record(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _add_files(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
+    parser = _reader(
+        commands,
         "files",
-        help="every version of every file: who wrote it, who read it",
-        description="Every version of every file that was executed, read or written, in order of "
+        trace_read.run_files,
+        "every version of every file: who wrote it, who read it",
+        "Every version of every file that was executed, read or written, in order of "
         "its first use: SHA-256, size, path, the program that wrote it (or that it was there "
         "before), and those that read it.",
     )
-    parser.add_argument("trace", metavar="TRACE")
     parser.add_argument(
         "--graph",
         choices=("dot", "mermaid"),
         help="as a graph instead: files and programs, in Graphviz's or Mermaid's language",
     )
-    parser.set_defaults(run=trace_read.run_files)
 
 
 def _add_log(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
+    parser = _reader(
+        commands,
         "log",
-        help="the system calls, as strace writes them",
-        description="The system calls in order, in strace's notation: [pid N] name(arguments) = "
+        trace_read.run_log,
+        "the system calls, as strace writes them",
+        "The system calls in order, in strace's notation: [pid N] name(arguments) = "
         "result. A descriptor is followed by the path it was opened with, as by strace -y. A "
         "trace keeps arguments, not memory: what a call reads or stores there is shown by its "
         "address, but for the paths of files that were opened (the whole path, however the guest "
         "wrote it) and of programs that were executed.",
     )
-    parser.add_argument("trace", metavar="TRACE")
     parser.add_argument("--pid", type=int, action="append", metavar="N", help="only this process")
     parser.add_argument(
         "--path",
@@ -130,7 +144,6 @@ def _add_log(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--call", action="append", metavar="NAME", help="only these calls (commas between names)"
     )
-    parser.set_defaults(run=trace_read.run_log)
 
 
 __all__ = ["add_parser"]

@@ -6,6 +6,8 @@ import hashlib
 import re
 
 from bootstrap.catalogue import data_dir, find
+from bootstrap.catalogue.schema import MODELLED
+from bootstrap.modelled import MODELS
 from bootstrap.sources import check_materials, embedded_source
 
 SEED = "f74dcf9cef2aee9eb7723eca755849d474fccd89662947021d1aa08429d23c13"
@@ -32,3 +34,7 @@ def test_the_annotated_source_says_the_bytes_of_the_seed() -> None:
     text = data_dir("seeds").joinpath("x86", "hex0.hex0").read_text(encoding="utf-8")
     digits = "".join(re.findall(r"[0-9A-Fa-f]", re.sub(r"[#;].*", "", text)))
     assert hashlib.sha256(bytes.fromhex(digits)).hexdigest() == SEED
+
+
+def test_every_language_that_a_step_file_may_name_has_a_model() -> None:
+    assert tuple(MODELS) == MODELLED
