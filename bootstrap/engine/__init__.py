@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from bootstrap.abi.arch import Abi
+    from bootstrap.engine.stepping import Stepping
     from bootstrap.kernel.calllog import CallLog
     from bootstrap.kernel.events import Fault
     from bootstrap.kernel.memory import AddressSpace
@@ -23,10 +24,22 @@ Must not raise: it is called from inside the engine.
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Why the CPU stopped: a fault, the kernel's wish (`asked`), or neither: a time slice."""
+    """Why the CPU stopped: a fault, the kernel's wish (`asked`), the place that `Cpu.stepping` was
+    told (`reached`), or none of these: a time slice."""
 
     fault: "Fault | None" = None
     asked: bool = False
+    reached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Travel:
+    """What a CPU is made for that somebody travels with: to count, and perhaps to watch memory.
+
+    Watching sees every load and store, and takes about three times as long.
+    """
+
+    watching: bool = False
 
 
 class Cpu(Protocol):
@@ -35,6 +48,8 @@ class Cpu(Protocol):
     executed: int
     """Instructions so far; counted only under an instruction limit."""
     over_limit: bool
+    stepping: "Stepping | None"
+    """Counts instructions and stops at them, on a CPU that is made for travelling."""
 
     @property
     def pc(self) -> int:
@@ -65,6 +80,12 @@ class Cpu(Protocol):
     def registers(self) -> tuple[tuple[str, int], ...]:
         """The general registers, by name, in the customary order."""
 
+    def save(self) -> dict[str, bytes]:
+        """All registers, by name, as little-endian bytes."""
+
+    def restore(self, saved: dict[str, bytes]) -> None:
+        """What `save` gave. Raises ValueError."""
+
     def copy_state_to(self, child: "Cpu") -> None:
         """Give a forked child all registers."""
 
@@ -88,6 +109,9 @@ class Engine(Protocol):
 
     def in_python(self) -> "Engine":
         """The same engine with every system call serviced in Python."""
+
+    def travelling(self, travel: Travel) -> "Engine":
+        """The same engine with CPUs that count instructions and stop at any of them."""
 
     def describe(self) -> dict[str, str]:
         """name, version, hot_path (native or python), hot_path_reason."""

@@ -83,8 +83,7 @@ typedef struct {
     uint64_t fault_addr;
     int64_t fault_type;
     /* the log of served calls, kernel/calllog.py: null when nobody records */
-    uint64_t *log_count;
-    uint64_t log_capacity;
+    uint64_t *log_count; /* and, after it, at how many calls Python takes the next one */
     uint32_t *log_numbers;
     void *log_columns[4]; /* three arguments and the result, in words of the guest */
     uint64_t nowhere; /* where bad pages are led, if it is set: see unicorn_cpu.py, _exact */
@@ -280,7 +279,7 @@ static void trap(void *uc, hot_state *s)
     bool done = false;
     s->reg_read_batch(uc, s->arg_regs, s->arg_values, (int)s->arg_count);
     uint64_t nr = s->args[0] & s->word_mask, result = 0;
-    if (s->pause || (s->log_count && *s->log_count == s->log_capacity))
+    if (s->pause || (s->log_count && s->log_count[0] >= s->log_count[1]))
         ; /* Python ends the time slice, or empties the log */
     else if (nr == s->nr_read)
         done = do_read(uc, s, s->args[1], s->args[2], s->args[3], &result);
@@ -318,4 +317,101 @@ EXPORT void hot_syscall(void *uc, hot_state *s)
 {
     s->interrupt = -1;
     trap(uc, s);
+}
+
+/* Stepping: bootstrap/engine/stepping.py is the specification of what follows. */
+typedef struct {
+    int (*stop)(void *uc);
+    uint64_t executed; /* instructions so far */
+    uint64_t target;   /* stop before the instruction after so many */
+    uint64_t began;    /* `executed` when the CPU went on: no breakpoint stops it there */
+    uint64_t last_pc;
+    uint64_t repeating; /* the last instruction is a string instruction with a REP prefix */
+    uint64_t is_x86;
+    int64_t reached; /* 1: the target, 2: a breakpoint */
+    const uint64_t *breakpoints;
+    int64_t breakpoint_count;
+    uint64_t hit_at; /* `executed` at the last breakpoint met, where `passing` */
+    int64_t passing; /* note breakpoints instead of stopping at them */
+    int64_t met;
+    /* how often the instruction at each address ran, from `counts_base` on */
+    uint64_t *counts;
+    uint64_t counts_base, counts_size;
+    /* accesses to watched memory */
+    uint64_t watch_start, watch_end;
+    int64_t watch_kinds; /* 1: reads, 2: writes */
+    int64_t watch_stops;
+    int64_t accesses;
+    uint64_t access_at, access_pc, access_addr, access_size;
+    int64_t access_kind;
+    hot_state *memory;
+} step_state;
+
+EXPORT const int64_t step_state_size = sizeof(step_state);
+
+static bool is_repeat(const uint8_t *code, uint32_t size)
+{
+    bool rep = false;
+    for (uint32_t i = 0; i + 1 < size; i++) {
+        uint8_t b = code[i];
+        if (b == 0xf2 || b == 0xf3)
+            rep = true;
+        else if (!(b == 0x66 || b == 0x67 || b == 0x2e || b == 0x36 || b == 0x3e || b == 0x26 ||
+                   b == 0x64 || b == 0x65 || (b & 0xf0) == 0x40))
+            return false;
+    }
+    uint8_t op = code[size - 1];
+    return rep && ((op >= 0x6c && op <= 0x6f) || (op >= 0xa4 && op <= 0xa7) ||
+                   (op >= 0xaa && op <= 0xaf));
+}
+
+/* unicorn.h: uc_cb_hookcode_t */
+EXPORT void step_count(void *uc, uint64_t addr, uint32_t size, step_state *s)
+{
+    if (s->repeating && addr == s->last_pc)
+        return; /* one more round of the same instruction */
+    if (s->executed == s->target) {
+        s->reached = 1;
+        s->stop(uc);
+        return;
+    }
+    for (int64_t i = 0; i < s->breakpoint_count; i++)
+        if (s->breakpoints[i] == addr) {
+            if (s->passing) {
+                s->met++;
+                s->hit_at = s->executed;
+            } else if (s->executed != s->began) {
+                s->reached = 2;
+                s->stop(uc);
+                return;
+            }
+        }
+    s->executed++;
+    s->last_pc = addr;
+    s->repeating = 0;
+    if (s->is_x86 && size >= 2 && size <= 15) {
+        const hot_extent *e = find(s->memory, addr);
+        if (e && e->end - addr >= size)
+            s->repeating = is_repeat(e->host + (addr - e->start), size);
+    }
+    if (addr - s->counts_base < s->counts_size)
+        s->counts[addr - s->counts_base]++;
+}
+
+/* unicorn.h: uc_cb_hookmem_t */
+EXPORT void step_access(void *uc, int type, uint64_t addr, int size, int64_t value, step_state *s)
+{
+    (void)uc;
+    (void)value;
+    int kind = type == MEM_WRITE ? 2 : 1;
+    if (!(s->watch_kinds & kind) || addr >= s->watch_end || addr + (uint64_t)size <= s->watch_start)
+        return;
+    s->accesses++;
+    s->access_at = s->executed - 1;
+    s->access_pc = s->last_pc;
+    s->access_addr = addr;
+    s->access_size = (uint64_t)size;
+    s->access_kind = kind;
+    if (s->watch_stops)
+        s->target = s->executed; /* the next instruction does not begin */
 }

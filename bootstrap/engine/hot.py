@@ -15,8 +15,16 @@ from bootstrap.abi.arch import PAGE, Abi, page_up
 from bootstrap.abi.numbers import NUMBERS
 from bootstrap.engine.descriptors import CpuDescriptor
 from bootstrap.engine.libunicorn import REMOVE_CACHE
+from bootstrap.engine.structures import (
+    SLOW,
+    ExtentRow,
+    FileState,
+    HotState,
+    InodeState,
+    StepState,
+)
 from bootstrap.errors import BadInput
-from bootstrap.kernel.calllog import CAPACITY, CallLog
+from bootstrap.kernel.calllog import CallLog
 from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.process import FdTable
 from bootstrap.vfs.inode import RegularFile
@@ -28,79 +36,6 @@ _MAX_FD = 64
 
 _NO_SUCH_CALL = 0xFFFF_FFFF_FFFF_FFFF
 
-_SLOW = ctypes.CFUNCTYPE(None)
-
-
-class _Extent(ctypes.Structure):
-    _fields_ = (
-        ("start", ctypes.c_uint64),
-        ("end", ctypes.c_uint64),
-        ("host", ctypes.c_void_p),
-        ("pages", ctypes.c_void_p),
-    )
-
-
-class _Inode(ctypes.Structure):
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("size", ctypes.c_uint64),
-        ("capacity", ctypes.c_uint64),
-        ("written", ctypes.c_uint64),
-    )
-
-
-class _File(ctypes.Structure):
-    _fields_ = (
-        ("inode", ctypes.POINTER(_Inode)),
-        ("offset", ctypes.c_uint64),
-        ("flags", ctypes.c_uint64),
-    )
-
-
-class _State(ctypes.Structure):
-    _fields_ = (
-        ("reg_read_batch", ctypes.c_void_p),
-        ("reg_write_batch", ctypes.c_void_p),
-        ("ctl", ctypes.c_void_p),
-        ("remove_cache", ctypes.c_int64),
-        ("slow", _SLOW),
-        ("arg_regs", ctypes.c_void_p),
-        ("result_regs", ctypes.c_void_p),
-        ("arg_values", ctypes.c_void_p * 9),
-        ("result_values", ctypes.c_void_p * 4),
-        ("args", ctypes.c_uint64 * 9),
-        ("results", ctypes.c_uint64 * 4),
-        ("arg_count", ctypes.c_int64),
-        ("result_count", ctypes.c_int64),
-        ("trap_size", ctypes.c_uint64),
-        ("word_mask", ctypes.c_uint64),
-        ("trap_number", ctypes.c_int64),
-        ("interrupt", ctypes.c_int64),
-        ("nr_read", ctypes.c_uint64),
-        ("nr_write", ctypes.c_uint64),
-        ("nr_brk", ctypes.c_uint64),
-        ("nr_lseek", ctypes.c_uint64),
-        ("extents", ctypes.c_void_p),
-        ("extent_count", ctypes.c_int64),
-        ("last_extent", ctypes.c_int64),
-        ("brk_start", ctypes.c_uint64),
-        ("brk_now", ctypes.c_uint64),
-        ("brk_limit", ctypes.c_uint64),
-        ("heap_flags", ctypes.c_uint64),
-        ("files", ctypes.c_void_p),
-        ("file_count", ctypes.c_int64),
-        ("served", ctypes.c_uint64),
-        ("fault_addr", ctypes.c_uint64),
-        ("fault_type", ctypes.c_int64),
-        ("log_count", ctypes.c_void_p),
-        ("log_capacity", ctypes.c_uint64),
-        ("log_numbers", ctypes.c_void_p),
-        ("log_columns", ctypes.c_void_p * 4),
-        ("nowhere", ctypes.c_uint64),
-        ("nowhere_is_set", ctypes.c_int64),
-        ("pause", ctypes.c_int64),
-    )
-
 
 class HotPath:
     """The loaded library. Raises BadInput when `library` cannot be loaded or does not fit."""
@@ -108,19 +43,28 @@ class HotPath:
     def __init__(self, library: Path) -> None:
         try:
             self._library = ctypes.CDLL(os.fspath(library))
-            size = ctypes.c_int64.in_dll(self._library, "hot_state_size").value
+            sizes = [
+                ctypes.c_int64.in_dll(self._library, f"{name}_state_size").value
+                for name in ("hot", "step")
+            ]
         except (OSError, ValueError) as error:
             raise BadInput(
                 f"the native hot path {library.name} cannot be loaded: {error}"
             ) from None
-        if size != ctypes.sizeof(_State):
+        if sizes != [ctypes.sizeof(HotState), ctypes.sizeof(StepState)]:
             raise BadInput(
                 f"the native hot path {library.name} was built from another version; "
                 "build it again with: make clean && make"
             )
         self.functions = {
             name: ctypes.cast(self._library[name], ctypes.c_void_p)
-            for name in ("hot_tlb_fill", "hot_interrupt", "hot_syscall")
+            for name in (
+                "hot_tlb_fill",
+                "hot_interrupt",
+                "hot_syscall",
+                "step_count",
+                "step_access",
+            )
         }
 
     def attach(
@@ -141,11 +85,11 @@ class _Lent:
 
     __slots__ = ("file", "inode", "inode_state", "state")
 
-    def __init__(self, file: OpenFile, inode: RegularFile, inode_state: _Inode) -> None:
+    def __init__(self, file: OpenFile, inode: RegularFile, inode_state: InodeState) -> None:
         self.file = file
         self.inode = inode
         self.inode_state = inode_state
-        self.state = _File(ctypes.pointer(inode_state), 0, 0)
+        self.state = FileState(ctypes.pointer(inode_state), 0, 0)
 
     def sync_out(self) -> None:
         """What Python may have changed: fcntl(F_SETFL) changes O_APPEND."""
@@ -174,14 +118,14 @@ class HotCpu:
         self._memory = memory
         self._fds = fds
         self._lent: dict[OpenFile, _Lent] = {}
-        self._inodes: dict[RegularFile, tuple[_Inode, bytearray, object]] = {}
+        self._inodes: dict[RegularFile, tuple[InodeState, bytearray, object]] = {}
         self._generation = -1
         self._table = (ctypes.c_void_p * _MAX_FD)()
         self.tlb_fill = path.functions["hot_tlb_fill"]
         self.interrupt = path.functions["hot_interrupt"]
         self.syscall = path.functions["hot_syscall"]
 
-        state = self.state = _State()
+        state = self.state = HotState()
         self.user_data = ctypes.addressof(state)
         self.args = state.args
         d = descriptor
@@ -195,7 +139,7 @@ class HotCpu:
         state.reg_write_batch = ctypes.cast(uclib.uc_reg_write_batch, ctypes.c_void_p)
         state.ctl = ctypes.cast(uclib.uc_ctl, ctypes.c_void_p)
         state.remove_cache = REMOVE_CACHE
-        self._slow = _SLOW(lambda: slow(state.interrupt))
+        self._slow = SLOW(lambda: slow(state.interrupt))
         state.slow = self._slow
         state.arg_regs = ctypes.addressof(self._registers[0])
         state.result_regs = ctypes.addressof(self._registers[1])
@@ -224,7 +168,6 @@ class HotCpu:
         ]
         state.log_count, state.log_numbers, *columns = map(ctypes.addressof, self._log)
         state.log_columns[:] = columns
-        state.log_capacity = CAPACITY
 
     def sync_out(self) -> None:
         """Lend everything: the guest is about to run."""
@@ -248,7 +191,7 @@ class HotCpu:
             )
             for e in memory.extents
         ]
-        array = (_Extent * max(1, len(memory.extents)))()
+        array = (ExtentRow * max(1, len(memory.extents)))()
         for row, extent, (host, pages) in zip(array, memory.extents, self._keep, strict=False):
             row.start, row.end = extent.start, extent.end
             row.host, row.pages = ctypes.addressof(host), ctypes.addressof(pages)
@@ -286,7 +229,7 @@ class HotCpu:
         data = inode.data
         known = self._inodes.get(inode)
         if known is None or known[1] is not data:
-            state = known[0] if known is not None else _Inode()
+            state = known[0] if known is not None else InodeState()
             keep = (ctypes.c_char * len(data)).from_buffer(data)
             state.data = ctypes.addressof(keep)
             state.capacity = len(data)

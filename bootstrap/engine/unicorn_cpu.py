@@ -13,6 +13,7 @@ import ctypes
 from collections.abc import Sequence
 
 from unicorn import (
+    UC_ARCH_X86,
     UC_CTL_IO_WRITE,
     UC_CTL_TLB_FLUSH,
     UC_ERR_INSN_INVALID,
@@ -29,11 +30,12 @@ from unicorn import (
 from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
 
 from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_down
-from bootstrap.engine import Cpu, OnTrap, Stop, libunicorn
+from bootstrap.engine import Cpu, OnTrap, Stop, Travel, libunicorn, registers
 from bootstrap.engine.descriptors import DESCRIPTORS, CpuDescriptor
 from bootstrap.engine.exceptions import SIGILL, SIGSEGV, SIGTRAP
 from bootstrap.engine.hot import HotPath
 from bootstrap.engine.refusals import install as install_refusals
+from bootstrap.engine.stepping import Stepping
 from bootstrap.engine.usermode import enter_user_mode
 from bootstrap.kernel.calllog import CallLog
 from bootstrap.kernel.events import Fault
@@ -53,6 +55,7 @@ class UnicornCpu:
         hot: HotPath | None,
         instruction_limit: int = 0,
         log: CallLog | None = None,
+        travel: Travel | None = None,
     ) -> None:
         self.abi = abi
         self.memory = memory
@@ -86,7 +89,12 @@ class UnicornCpu:
         self._hot = None
         if hot is not None:
             self._hot = hot.attach(self.descriptor, abi, memory, fds, self._trap, log)
+        self.stepping: Stepping | None = None
         self._add_hooks()
+        if travel is not None:
+            is_x86 = self.descriptor.arch == UC_ARCH_X86
+            self.stepping = Stepping(memory, is_x86, lambda: uclib.uc_emu_stop(self._handle))
+            self.stepping.install(self._handle, self._hook, hot, self._hot, travel.watching)
 
     # Set-up.
 
@@ -303,6 +311,8 @@ class UnicornCpu:
             return Stop(fault=self._describe(*self._fault))
         if self._asked and not status:
             return Stop(asked=True)
+        if self.stepping is not None and self.stepping.reached:
+            return Stop(reached=True)
         if not status:
             return Stop()
         if self._bad_page is not None:
@@ -375,6 +385,14 @@ class UnicornCpu:
     def registers(self) -> tuple[tuple[str, int], ...]:
         """The general registers, by name."""
         return tuple((name, self._read(number)) for name, number in self.descriptor.named)
+
+    def save(self) -> dict[str, bytes]:
+        """All registers: see registers.py."""
+        return registers.save(self._handle, self.abi.name)
+
+    def restore(self, saved: dict[str, bytes]) -> None:
+        """What `save` gave. Raises ValueError."""
+        registers.restore(self._handle, self.abi.name, saved)
 
     @property
     def served(self) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import unicorn
 
 from bootstrap.abi.arch import Abi
-from bootstrap.engine import Cpu, Engine, OnTrap
+from bootstrap.engine import Cpu, Engine, OnTrap, Travel
 from bootstrap.engine import hot as native
 from bootstrap.engine.unicorn_cpu import UnicornCpu
 from bootstrap.errors import BadInput
@@ -23,6 +23,7 @@ class UnicornEngine:
 
     hot: native.HotPath | None
     reason: str
+    travel: Travel | None = None
 
     @classmethod
     def load(cls) -> "UnicornEngine":
@@ -45,11 +46,15 @@ class UnicornEngine:
         log: CallLog | None = None,
     ) -> Cpu:
         """A CPU for one process image."""
-        return UnicornCpu(abi, memory, fds, on_trap, self.hot, instruction_limit, log)
+        return UnicornCpu(abi, memory, fds, on_trap, self.hot, instruction_limit, log, self.travel)
 
     def in_python(self) -> Engine:
         """The same engine with every system call serviced in Python."""
         return replace(self, hot=None, reason="every system call is observed")
+
+    def travelling(self, travel: Travel) -> Engine:
+        """The same engine with CPUs that count instructions and stop at any of them."""
+        return replace(self, travel=travel)
 
     def describe(self) -> dict[str, str]:
         """name, version, hot_path, hot_path_reason."""

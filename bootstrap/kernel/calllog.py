@@ -23,13 +23,17 @@ class CallLog:
     def __init__(self, take: Callable[[], None]) -> None:
         """`take` is called by `hand_over`, while the columns still hold the calls."""
         self._take = take
-        self.header = bytearray(8)
+        self.header = bytearray(16)
+        """How many calls there are, and at how many hot.c leaves the next one to `append`."""
         self.buffers = (bytearray(4 * CAPACITY), *(bytearray(8 * CAPACITY) for _ in range(4)))
         """One for each of COLUMNS; hot.c writes to them, so they never move."""
         self.more: list[tuple[int, int, int]] = []
         self.handed_over = 0
         """Calls that were taken so far, of all processes."""
         self._count = memoryview(self.header).cast("Q")
+        self._count[1] = CAPACITY
+        self._only_python = False
+        self._stop: tuple[int, Callable[[], None]] | None = None
         self.word = 0
         self.use_word(8)
 
@@ -53,6 +57,21 @@ class CallLog:
             views = [view.cast("I") if word == 4 else view.cast("Q") for view in raw]
             self._a0, self._a1, self._a2, self._results = views
 
+    def stop_at(self, total: int | None, reached: Callable[[], None]) -> None:
+        """Call `reached` once so many calls were made in all; None: no more."""
+        self._stop = None if total is None else (total, reached)
+        self._lower()
+
+    def all_in_python(self) -> None:
+        """From here on hot.c leaves every call to Python; for who watches what calls do."""
+        self._only_python = True
+        self._count[1] = 0
+
+    def _lower(self) -> None:
+        """hot.c must not get past the call that is waited for."""
+        room = CAPACITY if self._stop is None else self._stop[0] - 1 - self.handed_over
+        self._count[1] = 0 if self._only_python else max(0, min(CAPACITY, room))
+
     def append(self, registers: Sequence[int], arity: int, result: int) -> None:
         """One call that Python served: the number's register, then those of its arguments, and
         how many arguments it has."""
@@ -71,6 +90,8 @@ class CallLog:
             for which in range(3, arity):
                 self.more.append((index, which, registers[which + 1] & mask))
         self._count[0] = index + 1
+        if self._stop is not None and self.handed_over + index + 1 >= self._stop[0]:
+            self._stop[1]()
 
     def columns(self) -> tuple[bytes, ...]:
         """The calls in the log: one bytes object for each of COLUMNS, little-endian (on hosts that
@@ -89,6 +110,8 @@ class CallLog:
             self.handed_over += self._count[0]
             self._count[0] = 0
             self.more.clear()
+            if self._stop is not None:
+                self._lower()
 
 
 __all__ = ["CAPACITY", "COLUMNS", "CallLog"]

@@ -6,11 +6,14 @@ not change anything it is shown.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bootstrap.kernel.calllog import CallLog
 from bootstrap.kernel.row import Row
 from bootstrap.vfs.inode import Inode, RegularFile
+
+if TYPE_CHECKING:
+    from bootstrap.kernel.machine import Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,9 @@ class Observer(Protocol):
     def on_fault(self, pid: int, fault: "Fault") -> None:
         """The CPU faulted; the process ends with the fault's signal."""
 
+    def on_ready(self, machine: "Machine", came_back: bool) -> None:
+        """The process that runs next has a new image, or (`came_back`) its child has ended."""
+
     def on_tick(self) -> None:
         """About five times a second of host time; changes nothing in the guest."""
 
@@ -113,4 +119,5 @@ class BaseObserver:
 
     def on_syscall_exit(self, pid: int, row: Row, entered: str, result: int | None) -> None: ...
     def on_fault(self, pid: int, fault: Fault) -> None: ...
+    def on_ready(self, machine: "Machine", came_back: bool) -> None: ...
     def on_tick(self) -> None: ...

@@ -13,7 +13,7 @@ from dataclasses import replace
 from bootstrap.abi.arch import ABIS
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import S_IXGRP, S_IXOTH, S_IXUSR
-from bootstrap.engine import Cpu, Engine
+from bootstrap.engine import Cpu, Engine, Stop
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel import loader
 from bootstrap.kernel.events import ExecEvent, Fault, Observer
@@ -21,8 +21,16 @@ from bootstrap.kernel.limits import Limits, MemoryMeter
 from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.process import Exec, Exit, FdTable, Fork, Process
 from bootstrap.kernel.row import Row
-from bootstrap.kernel.table import number_names, table_for
-from bootstrap.kernel.tasks import SIGSEGV, Ended, Task, no_image
+from bootstrap.kernel.table import table_for
+from bootstrap.kernel.tasks import (
+    NUMBER,
+    SIGSEGV,
+    Ended,
+    Task,
+    no_image,
+    placed,
+    unknown_call,
+)
 from bootstrap.kernel.ticking import ticking
 from bootstrap.vfs.filesystem import At, FileSystem
 from bootstrap.vfs.inode import Directory, RegularFile, Stream
@@ -30,8 +38,6 @@ from bootstrap.vfs.openfile import OpenFile
 
 TICK = 0.2
 """Seconds of host time between time slices, which only let observers and Ctrl-C have their turn."""
-_NUMBER = 0xFFFFFFFF
-"""x86-64 takes the call's number from eax (arch/x86/entry/common.c, do_syscall_64)."""
 _ANY_X = S_IXUSR | S_IXGRP | S_IXOTH
 
 
@@ -56,8 +62,9 @@ class Machine:
         """System calls of ended processes."""
         self._log = next((o.call_log for o in self.observers if o.call_log is not None), None)
         self._watched, self._noted = watched, watched or self._log is not None
-        self._meter = MemoryMeter(self.limits.memory_total)
-        self._tasks: list[Task] = []
+        self.meter = MemoryMeter(self.limits.memory_total)
+        self.tasks: list[Task] = []
+        """Live processes; the last one runs, each other waits for the one after it."""
         self._failure: BaseException | None = None
         self._fault: Fault | None = None
         self._fault_pid: int | None = None
@@ -70,7 +77,7 @@ class Machine:
 
     def memory_of(self, pid: int) -> AddressSpace:
         """The memory of a live process. Raises KeyError."""
-        for task in self._tasks:
+        for task in self.tasks:
             if task.process.pid == pid:
                 return task.process.memory
         raise KeyError(pid)
@@ -90,6 +97,25 @@ class Machine:
         Raises GuestFailed (unknown system call, limit, what this kernel cannot do), LinuxError
         when the program cannot be executed at all, KeyboardInterrupt.
         """
+        try:
+            with ticking(TICK, self._nudge, self._interrupt):
+                ended = self.start(path, argv, envp, cwd, streams)
+                return ended or self._loop()
+        finally:
+            self.discard()
+
+    def start(
+        self,
+        path: bytes,
+        argv: Sequence[bytes],
+        envp: Sequence[bytes] = (),
+        cwd: bytes = b"/",
+        streams: tuple[Stream, Stream, Stream] | None = None,
+    ) -> Ended | None:
+        """Make the first process; `turn` runs it. Answers how it ended if it has no image.
+
+        Raises as `run` does.
+        """
         root = self.fs.root
         at = At(root, root)
         directory = self.fs.resolve(at, cwd)
@@ -101,50 +127,57 @@ class Machine:
             fds.install(OpenFile(stream, flags))
         self.processes += 1
         empty = Process(
-            self.processes, 0, ABIS[0], AddressSpace(ABIS[0], self.limits, self._meter),
+            self.processes, 0, ABIS[0], AddressSpace(ABIS[0], self.limits, self.meter),
             fds, self.fs, at, 0o022, self.limits, self.observers,
         )  # fmt: skip
         self._failure = self._fault = None
         for observer in self.observers:
             observer.on_start(path, argv, envp, cwd)
+        start = Exec(path, tuple(argv), tuple(envp))
         try:
-            with ticking(TICK, self._nudge, self._interrupt):
-                start = Exec(path, tuple(argv), tuple(envp))
-                try:
-                    self._tasks.append(self._execute(empty, start))
-                except loader.BadImage as error:
-                    fault = no_image(start, str(error))
-                    return Ended(SIGSEGV, fault, empty.pid)
-                return self._loop()
-        finally:
-            while self._tasks:
-                self._discard(self._tasks.pop())
+            self.tasks.append(self._execute(empty, start))
+        except loader.BadImage as error:
+            fault = no_image(start, str(error))
+            return Ended(SIGSEGV, fault, empty.pid)
+        self._ready(came_back=False)
+        return None
+
+    def discard(self) -> None:
+        """End all processes without a word."""
+        while self.tasks:
+            self._discard(self.tasks.pop())
 
     def _loop(self) -> Ended:
         self._since = time.process_time()
         while True:
-            task = self._tasks[-1]
-            self.current_pid = task.process.pid
-            stop = task.cpu.run()
-            now = time.process_time()
-            seconds, self._since = now - self._since, now
-            if self._failure is not None:
-                raise self._failure
-            if self._interrupted:
-                raise KeyboardInterrupt
-            # Before execve makes a new task of it, which goes on counting where this one is.
-            self._charge(task, seconds)
-            if stop.fault is not None:
-                self._note_fault(task, stop.fault)
-                ended = self._end(task, stop.fault.signal)
-            elif stop.asked:
-                ended = self._control(task)
-            else:
-                ended = None
-                for observer in self.observers:
-                    observer.on_tick()
+            stop = self.tasks[-1].cpu.run()
+            ended = self.turn_over(stop)
             if ended is not None:
                 return ended
+
+    def turn_over(self, stop: Stop) -> Ended | None:
+        """The CPU of the present process has stopped: do what it stopped for.
+
+        Answers how the run ended, once it has. Raises as `run` does.
+        """
+        task = self.tasks[-1]
+        self.current_pid = task.process.pid
+        now = time.process_time()
+        seconds, self._since = now - self._since, now
+        if self._failure is not None:
+            raise self._failure
+        if self._interrupted:
+            raise KeyboardInterrupt
+        # Before execve makes a new task of it, which goes on counting where this one is.
+        self._charge(task, seconds)
+        if stop.fault is not None:
+            self._note_fault(task, stop.fault)
+            return self._end(task, stop.fault.signal)
+        if stop.asked:
+            return self._control(task)
+        for observer in self.observers:
+            observer.on_tick()
+        return None
 
     def _charge(self, task: Task, seconds: float) -> None:
         task.used += seconds
@@ -154,10 +187,6 @@ class Machine:
                 f"limit: {task.process.program} (pid {task.process.pid}) ran for more than {limit} "
                 "CPU seconds (--limit seconds=N raises it, 0 lifts it)"
             )
-
-    def _out_of_time(self, task: Task) -> bool:
-        limit = self.limits.seconds
-        return bool(limit) and task.used + time.process_time() - self._since > limit
 
     # System calls.
 
@@ -169,9 +198,9 @@ class Machine:
         process = task.process
         process.syscalls += 1
         try:
-            row = task.rows.get(args[0] & _NUMBER)
+            row = task.rows.get(args[0] & NUMBER)
             if row is None or row.handler is None:
-                raise self._unknown(task, args, row)
+                raise unknown_call(task, args, row)
             values = row.arguments(args[1:])
             task.args, task.arity = args, len(values)
             if self._watched:
@@ -186,7 +215,7 @@ class Machine:
                 return result
             task.pending = result
         except GuestFailed as error:
-            self._failure = self._placed(task, args, error)
+            self._failure = placed(task, args, error)
         except BaseException as error:
             self._failure = error
         return None
@@ -206,24 +235,6 @@ class Machine:
             task.entered = []
         if self._log is not None:
             self._log.append(task.args, task.arity, result or 0)
-
-    def _unknown(self, task: Task, args: Sequence[int], row: Row | None) -> GuestFailed:
-        number = args[0] & _NUMBER
-        name = row.name if row else number_names(task.process.abi.name).get(number, "unknown")
-        values = ", ".join(f"{value:#x}" for value in args[1:])
-        why = f": {row.note}" if row is not None and row.note else ""
-        return GuestFailed(
-            f"system call {number} ({name}) is not supported{why}; arguments ({values})"
-        )
-
-    def _placed(self, task: Task, args: Sequence[int], error: GuestFailed) -> GuestFailed:
-        """The same error with program, pid and place."""
-        row = task.rows.get(args[0] & _NUMBER)
-        call = f", in {row.name}" if row is not None and row.handler is not None else ""
-        return GuestFailed(
-            f"{error} [{task.process.program}, pid {task.process.pid}, "
-            f"system call {task.process.syscalls}{call}, pc {task.cpu.pc:#x}]"
-        )
 
     def _control(self, task: Task) -> Ended | None:
         if task.cpu.over_limit:
@@ -251,9 +262,14 @@ class Machine:
         task.process.syscalls += task.cpu.served  # the new image's CPU counts from 0
         # A program that only ever executes the next one must come to its limits too.
         new.used, new.cpu.executed = task.used, task.cpu.executed
-        self._tasks[-1] = new
+        self.tasks[-1] = new
         self._close(task.cpu)
+        self._ready(came_back=False)
         return None
+
+    def _ready(self, came_back: bool) -> None:
+        for observer in self.observers:
+            observer.on_ready(self, came_back)
 
     def _answer(self, task: Task, result: int) -> None:
         if self._noted:
@@ -262,7 +278,8 @@ class Machine:
 
     # Processes.
 
-    def _new_task(self, process: Process) -> Task:
+    def new_task(self, process: Process) -> Task:
+        """A process with a CPU of its own, its registers yet to be set."""
         # The CPU needs the trap function and the trap function needs the task.
         holder: list[Task] = []
         trap: Callable[[Sequence[int]], int | None] = lambda args: self._trap(holder[0], args)  # noqa: E731
@@ -278,7 +295,7 @@ class Machine:
             raise GuestFailed(
                 f"limit: {self.limits.processes} processes (--limit processes=N raises it)"
             )
-        if len(self._tasks) >= self.limits.nesting:
+        if len(self.tasks) >= self.limits.nesting:
             raise GuestFailed(
                 f"limit: {self.limits.nesting} processes alive at once "
                 "(--limit nesting=N raises it)"
@@ -290,7 +307,7 @@ class Machine:
             parent.fs, parent.at, parent.umask, parent.limits, parent.observers,
             parent.exe_path, parent.argv,
         )  # fmt: skip
-        new = self._new_task(child)
+        new = self.new_task(child)
         task.cpu.copy_state_to(new.cpu)
         new.cpu.set_result(0)
         if control.child_stack:
@@ -298,7 +315,7 @@ class Machine:
         self._answer(task, child.pid)
         for observer in self.observers:
             observer.on_fork(parent.pid, child.pid)
-        self._tasks.append(new)
+        self.tasks.append(new)
 
     def _execute(self, process: Process, control: Exec, caller: Task | None = None) -> Task:
         """Make the new image and its CPU; the old image stays until this has succeeded."""
@@ -316,13 +333,13 @@ class Machine:
             if loader.interpreter(image) is not None:
                 raise LinuxError(Errno.ELOOP)
         elf = loader.parse(image)
-        memory, sp = loader.build(elf, image, path, argv, control.envp, self.limits, self._meter)
+        memory, sp = loader.build(elf, image, path, argv, control.envp, self.limits, self.meter)
         process.memory.release()
         process.memory, process.abi = memory, elf.abi
         process.fds.close_on_exec()
-        process.exe_path = self._absolute(process, path)
+        process.exe_path = self.fs.absolute(process.at, path)
         process.argv = argv
-        task = self._new_task(process)
+        task = self.new_task(process)
         task.cpu.start_at(elf.entry, sp)
         event = ExecEvent(
             process.pid, process.ppid, process.exe_path, argv, control.envp,
@@ -340,20 +357,18 @@ class Machine:
             raise LinuxError(Errno.EACCES)
         return inode, inode.contents()
 
-    def _absolute(self, process: Process, path: bytes) -> bytes:
-        return self.fs.absolute(process.at, path)
-
     def _end(self, task: Task, status: int) -> Ended | None:
         process = task.process
-        self._tasks.pop()
+        self.tasks.pop()
         self.syscalls += process.syscalls + task.cpu.served
         calls = process.syscalls + task.cpu.served
         self._discard(task)
         for observer in self.observers:
             observer.on_exit(process.pid, status, calls)
-        if not self._tasks:
+        if not self.tasks:
             return Ended(status, self._fault, self._fault_pid)
-        self._tasks[-1].process.zombies[process.pid] = status
+        self.tasks[-1].process.zombies[process.pid] = status
+        self._ready(came_back=True)
         return None
 
     def _discard(self, task: Task) -> None:
@@ -379,10 +394,12 @@ class Machine:
         """
         if self._lock.acquire(blocking=False):
             try:
-                if self._tasks and (self._interrupted or self._out_of_time(self._tasks[-1])):
-                    self._tasks[-1].cpu.interrupt()
-                elif self._tasks:
-                    self._tasks[-1].cpu.pause()
+                limit = self.limits.seconds
+                used = self.tasks[-1].used + time.process_time() - self._since if self.tasks else 0
+                if self.tasks and (self._interrupted or 0 < limit < used):
+                    self.tasks[-1].cpu.interrupt()
+                elif self.tasks:
+                    self.tasks[-1].cpu.pause()
             finally:
                 self._lock.release()
 

@@ -11,7 +11,7 @@ mm/mprotect.c), for anonymous private memory.
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_up
 from bootstrap.abi.errno import Errno, LinuxError
@@ -38,6 +38,8 @@ class AddressSpace:
         self._starts: list[int] = []
         self._last: Extent | None = None
         self.listener: MemoryListener | None = None
+        self.watcher: Callable[[int, int, bool], None] | None = None
+        """Told of what calls read and write in the guest: address, size, whether written."""
         self.generation = 0
         """Counts changes of `extents`."""
         self.mapped = 0
@@ -82,10 +84,13 @@ class AddressSpace:
         last = self._last
         if last is not None and last.start <= guest_addr and guest_addr + size <= last.end:
             offset = guest_addr - last.start
-            if (offset & PAGE_MASK) + size <= PAGE and last.pages[offset // PAGE] & READ:
+            inside = (offset & PAGE_MASK) + size <= PAGE and self.watcher is None
+            if inside and last.pages[offset // PAGE] & READ:
                 return bytes(last.view[offset : offset + size])
         if self.reachable(guest_addr, size, READ) != size:
             raise LinuxError(Errno.EFAULT)
+        if self.watcher is not None:
+            self.watcher(guest_addr, size, False)
         return self._gather(guest_addr, size)
 
     def read_upto(self, guest_addr: int, size: int) -> bytes:
@@ -113,7 +118,7 @@ class AddressSpace:
             if (offset & PAGE_MASK) + size <= PAGE:
                 index = offset // PAGE
                 flags = last.pages[index]
-                if flags & WRITE and not flags & FETCHED:
+                if flags & WRITE and not flags & FETCHED and self.watcher is None:
                     last.pages[index] = flags | DIRTY
                     last.view[offset : offset + size] = data
                     return
@@ -130,6 +135,8 @@ class AddressSpace:
     def poke(self, guest_addr: int, data: bytes) -> None:
         """Store `data` on mapped pages whatever their protection: the loader's and kernel's way."""
         done = 0
+        if self.watcher is not None:
+            self.watcher(guest_addr, len(data), True)
         while done < len(data):
             extent = self.find(guest_addr + done)
             assert extent is not None, "poke outside any extent"
@@ -174,6 +181,12 @@ class AddressSpace:
         if self.listener is not None:
             self.listener.extent_added(extent)
         return extent
+
+    def adopt(self, extent: Extent) -> None:
+        """Take one that was made elsewhere, above all others."""
+        self.extents.append(extent)
+        self._starts.append(extent.start)
+        self.generation += 1
 
     def _drop_extent(self, extent: Extent) -> None:
         # The listener first: while it lets go, the engine may look the extent up.

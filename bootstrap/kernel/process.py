@@ -84,6 +84,12 @@ class FdTable:
             self.cloexec.add(fd)
         return fd
 
+    def put(self, fd: int, file: OpenFile, cloexec: bool) -> None:
+        """Give `file` this very fd, which is free; its references count it already."""
+        self._files[fd] = file
+        if cloexec:
+            self.cloexec.add(fd)
+
     def close(self, fd: int) -> None:
         """close(2). Raises LinuxError(EBADF)."""
         self.get(fd).close()

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bootstrap.engine import Cpu
+from bootstrap.errors import GuestFailed
 from bootstrap.kernel.events import Fault, Observer
 from bootstrap.kernel.process import Control, Exec, Process
 from bootstrap.kernel.row import Row
+from bootstrap.kernel.table import number_names
 
 SIGSEGV = 11
+NUMBER = 0xFFFFFFFF
+"""x86-64 takes the call's number from eax (arch/x86/entry/common.c, do_syscall_64)."""
 
 
 @dataclass(slots=True)
@@ -44,3 +48,22 @@ def no_image(control: Exec, reason: str, cpu: Cpu | None = None) -> Fault:
     name = control.path.decode("utf-8", "backslashreplace")
     pc, registers = (cpu.pc, cpu.registers()) if cpu is not None else (0, ())
     return Fault(SIGSEGV, f"{name}: {reason}", pc, None, registers, b"", program=name)
+
+
+def unknown_call(task: Task, args: Sequence[int], row: Row | None) -> GuestFailed:
+    """What to raise for a system call that nobody serves."""
+    number = args[0] & NUMBER
+    name = row.name if row else number_names(task.process.abi.name).get(number, "unknown")
+    values = ", ".join(f"{value:#x}" for value in args[1:])
+    why = f": {row.note}" if row is not None and row.note else ""
+    return GuestFailed(f"system call {number} ({name}) is not supported{why}; arguments ({values})")
+
+
+def placed(task: Task, args: Sequence[int], error: GuestFailed) -> GuestFailed:
+    """The same error with program, pid and place."""
+    row = task.rows.get(args[0] & NUMBER)
+    call = f", in {row.name}" if row is not None and row.handler is not None else ""
+    return GuestFailed(
+        f"{error} [{task.process.program}, pid {task.process.pid}, "
+        f"system call {task.process.syscalls}{call}, pc {task.cpu.pc:#x}]"
+    )

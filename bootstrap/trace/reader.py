@@ -12,13 +12,17 @@ from types import TracebackType
 from bootstrap import host
 from bootstrap.abi.numbers import NUMBERS
 from bootstrap.errors import BadInput
+from bootstrap.kernel.snapshot import Snapshot
 from bootstrap.trace import schema
+from bootstrap.trace.checkpoints import decode as decode_state
 from bootstrap.trace.columns import Calls, decode, unpacked
 from bootstrap.trace.digest import trace_digest
 from bootstrap.trace.text import list_raw
 from bootstrap.trace.writer import PARTIAL, file_digest
 
 _ABIS = tuple(NUMBERS)
+MAX_BLOB = 1 << 30
+"""Bytes of one blob that are read at most: a file's content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,18 @@ class Chunk:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class CheckpointRow:
+    """Where a program began, or (`came_back`) went on after a child."""
+
+    id: int
+    process: int
+    event: int
+    programs: int
+    """Programs that had begun by then."""
+    came_back: int
+
+
 class Trace:
     """An open trace. A context manager; every method raises BadInput for a damaged one."""
 
@@ -96,6 +112,7 @@ class Trace:
         self.name = name
         self.database = database
         self._told = ""
+        self._blobs: dict[int, bytes] = {}
         with self.reading():
             self.meta = {str(n): str(v) for n, v in database.execute("SELECT * FROM meta")}
             self.runs = [
@@ -199,6 +216,29 @@ class Trace:
             rows = self.database.execute("SELECT id, sha256, size FROM versions")
             return {i: (sha256, size) for i, sha256, size in rows}
 
+    def checkpoints(self) -> list[CheckpointRow]:
+        """Where the machine was kept whole, in order; `snapshot` brings one."""
+        text = "SELECT id, process, event, programs, came_back FROM checkpoints ORDER BY id"
+        with self.reading():
+            return [CheckpointRow(*row) for row in self.database.execute(text)]
+
+    def snapshot(self, checkpoint: int) -> Snapshot:
+        """The machine at a checkpoint."""
+        with self.reading():
+            (state,) = self.database.execute(
+                "SELECT state FROM checkpoints WHERE id = ?", (checkpoint,)
+            ).fetchone()
+            return decode_state(state, self._blob)
+
+    def _blob(self, number: int) -> bytes:
+        known = self._blobs.get(number)
+        if known is None:
+            (content,) = self.database.execute(
+                "SELECT content FROM blobs WHERE id = ?", (number,)
+            ).fetchone()
+            known = self._blobs[number] = unpacked(content, MAX_BLOB)
+        return known
+
     def content(self, version: int) -> bytes:
         """The content of a version."""
         with self.reading():
@@ -267,4 +307,4 @@ def _check(name: str, fd: int) -> None:
         )
 
 
-__all__ = ["Chunk", "OpenRow", "ProgramRow", "Run", "Trace", "open_trace"]
+__all__ = ["CheckpointRow", "Chunk", "OpenRow", "ProgramRow", "Run", "Trace", "open_trace"]

@@ -16,6 +16,8 @@ from bootstrap.abi.errno import LinuxError
 from bootstrap.abi.numbers import NUMBERS
 from bootstrap.kernel.calllog import CallLog
 from bootstrap.kernel.events import BaseObserver, ExecEvent
+from bootstrap.kernel.machine import Machine
+from bootstrap.kernel.snapshot import Sharing, Snapshot, take
 from bootstrap.trace.columns import Calls, CallsHash
 from bootstrap.trace.text import Value, as_text, list_text
 from bootstrap.vfs import Directory, FileSystem, Inode, OpenFile, RegularFile, Stream, Symlink
@@ -44,6 +46,9 @@ class Sink(Protocol):
         self, process: int, first_call: int, first_event: int, calls: Calls, brk: int
     ) -> None:
         """Successive calls of one program."""
+
+    def checkpoint(self, row: Mapping[str, Value], snapshot: Snapshot) -> None:
+        """The machine where a program begins, or goes on after a child; `row` but for `state`."""
 
 
 @dataclass(slots=True)
@@ -79,6 +84,8 @@ class Recorder(BaseObserver):
         self._open: dict[OpenFile, int] = {}
         self._output: dict[int, tuple[int, bytearray]] = {}
         self.failed = False
+        self._streams: list[Stream] = []
+        self._sharing = Sharing()
 
     def count(self, table: str) -> int:
         """Rows so far."""
@@ -103,6 +110,7 @@ class Recorder(BaseObserver):
             if stream not in wrapped:
                 wrapped[stream] = self._wrap(stream, number)
         first, second, third = (wrapped[stream] for stream in streams)
+        self._streams = [first, second, third]
         return first, second, third
 
     def finish(self) -> None:
@@ -206,6 +214,19 @@ class Recorder(BaseObserver):
         self._end(self._programs.pop(), status, 0)
         if self._programs:
             self._log.use_word(WORD[self._programs[-1].abi])
+
+    def on_ready(self, machine: Machine, came_back: bool) -> None:
+        number = self._ids.get("checkpoints", 0) + 1
+        self._ids["checkpoints"] = number
+        row: dict[str, Value] = {
+            "id": number,
+            "process": self._programs[-1].row,
+            "event": self._log.total,
+            "programs": self.count("processes"),
+            "came_back": int(came_back),
+        }
+        snapshot = take(machine, self._streams, self._sharing)
+        self._give(lambda: self._sink.checkpoint(row, snapshot))
 
     def _begin(
         self,

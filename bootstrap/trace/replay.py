@@ -13,6 +13,7 @@ from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.engine import Engine
 from bootstrap.errors import BadInput, GuestFailed
 from bootstrap.kernel.machine import Machine
+from bootstrap.kernel.snapshot import Snapshot
 from bootstrap.trace.calltext import plain_text
 from bootstrap.trace.columns import Calls, unpacked
 from bootstrap.trace.digest import MAX_INPUT
@@ -174,6 +175,25 @@ class _Comparer:
         ended = "no such call: the program had ended"
         recorded = ended if index >= there.count else plain_text(program.abi, there, index)
         raise Diverged(Divergence(place, recorded, now))
+
+    def checkpoint(self, row: Mapping[str, Value], snapshot: Snapshot) -> None:
+        """The kept states of the machine are what travelling starts from."""
+        number = row["id"]
+        assert isinstance(number, int)
+        cells = tuple(row.values())
+        with self._trace.reading():
+            found = self._trace.database.execute(
+                f"SELECT {', '.join(row)} FROM checkpoints WHERE id = ?", (number,)
+            ).fetchone()
+        if found != cells or self._trace.snapshot(number) != snapshot:
+            self.catch_up()
+            raise Diverged(
+                Divergence(
+                    f"checkpoint {number}, event {row['event']}",
+                    "another state of the machine" if found == cells else repr(tuple(found or ())),
+                    repr(cells),
+                )
+            )
 
 
 _KINDS = {

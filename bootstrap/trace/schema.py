@@ -1,7 +1,7 @@
 """The trace file: its tables, and the numbers by which it is known. In words: docs/trace.md."""
 
-SCHEMA = "bootstrap-trace/1"
-VERSION = 1
+SCHEMA = "bootstrap-trace/2"
+VERSION = 2
 """The number in SCHEMA; user_version of the database."""
 APPLICATION_ID = 0x42547263
 """application_id of the database ("BTrc"): any other is no trace."""
@@ -66,6 +66,12 @@ TABLES: dict[str, str] = {
         "word INTEGER NOT NULL, brk INTEGER NOT NULL, nr BLOB NOT NULL, a0 BLOB NOT NULL, "
         "a1 BLOB NOT NULL, a2 BLOB NOT NULL, result BLOB NOT NULL, more BLOB NOT NULL"
     ),
+    "checkpoints": (
+        "id INTEGER PRIMARY KEY, process INTEGER NOT NULL REFERENCES processes, "
+        "event INTEGER NOT NULL, programs INTEGER NOT NULL, came_back INTEGER NOT NULL, "
+        "state BLOB NOT NULL"
+    ),
+    "blobs": "id INTEGER PRIMARY KEY, content BLOB NOT NULL",
 }
 
 DIGESTED = ("runs", "processes", "opens", "changes", "input", "output")

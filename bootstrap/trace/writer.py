@@ -15,7 +15,9 @@ from pathlib import Path
 
 from bootstrap import host
 from bootstrap.errors import BadInput
+from bootstrap.kernel.snapshot import Snapshot
 from bootstrap.trace import schema
+from bootstrap.trace.checkpoints import encode as encode_state
 from bootstrap.trace.columns import LEVEL, Calls, encode
 from bootstrap.trace.digest import trace_digest
 from bootstrap.trace.text import Value
@@ -39,6 +41,7 @@ class Writer:
             raise BadInput(f"{name}: cannot be written: {error}") from None
         self._partial = self._place.with_name(self._place.name + PARTIAL)
         self._versions: dict[str, int] = {}
+        self._blobs: dict[bytes, int] = {}
         self._database: sqlite3.Connection | None = None
         self._check_place()
         self._fd = self._claim()
@@ -160,6 +163,17 @@ class Writer:
         self._execute(
             f"INSERT INTO calls ({names}) VALUES ({marks})", (*place, *encode(calls, brk))
         )
+
+    def checkpoint(self, row: Mapping[str, Value], snapshot: Snapshot) -> None:
+        """See Sink."""
+        self.add("checkpoints", {**row, "state": encode_state(snapshot, self._blob)})
+
+    def _blob(self, content: bytes) -> int:
+        known = self._blobs.get(content)
+        if known is None:
+            known = self._blobs[content] = len(self._blobs) + 1
+            self._execute("INSERT INTO blobs VALUES (?, ?)", (known, zlib.compress(content, LEVEL)))
+        return known
 
     # -- the end --------------------------------------------------------------------------------
 

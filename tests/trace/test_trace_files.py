@@ -91,12 +91,12 @@ def test_another_database(tmp_path: Path) -> None:
 
 
 def test_a_schema_of_the_future(place: Path) -> None:
-    recorded.change(place, "UPDATE meta SET value = 'bootstrap-trace/2' WHERE name = 'schema'")
+    recorded.change(place, "UPDATE meta SET value = 'bootstrap-trace/3' WHERE name = 'schema'")
     database = sqlite3.connect(place)
-    database.execute("PRAGMA user_version = 2")
+    database.execute("PRAGMA user_version = 3")
     database.close()
     told = refusal(place)
-    assert "bootstrap-trace/2" in told and schema.SCHEMA in told
+    assert "bootstrap-trace/3" in told and schema.SCHEMA in told
 
 
 def test_a_query_changes_nothing(place: Path) -> None:

@@ -1,0 +1,199 @@
+"""A whole machine between two instructions as plain values, and back: what a checkpoint is.
+
+Taken where the CPU of the last process has stopped; every other process waits behind its fork.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bootstrap.abi.arch import ABIS, PAGE
+from bootstrap.kernel.machine import Machine
+from bootstrap.kernel.memory import DIRTY, AddressSpace, Extent
+from bootstrap.kernel.process import FdTable, Process
+from bootstrap.vfs import snapshot as files
+from bootstrap.vfs.filesystem import At
+from bootstrap.vfs.inode import Stream
+from bootstrap.vfs.openfile import OpenFile
+
+_ABIS = {abi.name: abi for abi in ABIS}
+
+
+@dataclass(frozen=True, slots=True)
+class ExtentState:
+    """An extent: its page flags, and the pages that were written, by index."""
+
+    start: int
+    end: int
+    flags: bytes
+    pages: dict[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryState:
+    """An address space."""
+
+    extents: tuple[ExtentState, ...]
+    mapped: int
+    start_brk: int
+    brk_now: int
+    heap_end: int
+    heap_flags: int
+    read_implies_exec: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """A process with its CPU."""
+
+    pid: int
+    ppid: int
+    abi: str
+    exe_path: bytes
+    argv: tuple[bytes, ...]
+    umask: int
+    zombies: tuple[tuple[int, int], ...]
+    syscalls: int
+    """Calls so far, over all its programs."""
+    root: int
+    cwd: int
+    fds: tuple[tuple[int, int, bool], ...]
+    """(fd, which of FsState.files, close-on-exec)."""
+    memory: MemoryState
+    registers: dict[str, bytes]
+    executed: int
+    """Instructions of the present program, where they were counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A machine."""
+
+    processes: int
+    syscalls: int
+    tasks: tuple[TaskState, ...]
+    fs: files.FsState
+
+
+@dataclass(slots=True)
+class Sharing:
+    """What successive snapshots of one machine have in common is kept once."""
+
+    contents: files.Contents = field(default_factory=files.Contents)
+    last: Snapshot | None = None
+
+    def before(self, pid: int, start: int) -> dict[int, bytes]:
+        """The pages of an extent in the last snapshot."""
+        for task in self.last.tasks if self.last is not None else ():
+            if task.pid == pid:
+                for extent in task.memory.extents:
+                    if extent.start == start:
+                        return extent.pages
+        return {}
+
+
+def take(machine: Machine, streams: Sequence[Stream], sharing: Sharing) -> Snapshot:
+    """The machine as it is. `streams` are its standard streams."""
+    opened: list[OpenFile] = []
+    places: dict[OpenFile, int] = {}
+    folders = []
+    tasks = []
+    for task in machine.tasks:
+        process = task.process
+        fds = []
+        for fd, file in process.fds.items():
+            if file not in places:
+                places[file] = len(opened)
+                opened.append(file)
+            fds.append((fd, places[file], fd in process.fds.cloexec))
+        folders += [process.at.root, process.at.cwd]
+        stepping = task.cpu.stepping
+        tasks.append(
+            TaskState(
+                pid=process.pid,
+                ppid=process.ppid,
+                abi=process.abi.name,
+                exe_path=process.exe_path,
+                argv=process.argv,
+                umask=process.umask,
+                zombies=tuple(process.zombies.items()),
+                syscalls=process.syscalls + task.cpu.served,
+                root=process.at.root.ino,
+                cwd=process.at.cwd.ino,
+                fds=tuple(fds),
+                memory=_memory(process.memory, process.pid, sharing),
+                registers=task.cpu.save(),
+                executed=stepping.executed if stepping is not None else 0,
+            )
+        )
+    fs = files.save(machine.fs, opened, folders, streams, sharing.contents)
+    sharing.last = Snapshot(machine.processes, machine.syscalls, tuple(tasks), fs)
+    return sharing.last
+
+
+def _memory(memory: AddressSpace, pid: int, sharing: Sharing) -> MemoryState:
+    extents = []
+    for extent in memory.extents:
+        known = sharing.before(pid, extent.start)
+        pages = {}
+        for index, flags in enumerate(extent.pages):
+            if flags & DIRTY:
+                page = bytes(extent.view[index * PAGE : (index + 1) * PAGE])
+                old = known.get(index)
+                pages[index] = old if old == page else page
+        extents.append(ExtentState(extent.start, extent.end, bytes(extent.pages), pages))
+    return MemoryState(
+        tuple(extents),
+        memory.mapped,
+        memory.start_brk,
+        memory.brk_now,
+        memory.heap_end,
+        memory.heap_flags,
+        memory.read_implies_exec,
+    )
+
+
+def restore(machine: Machine, state: Snapshot, streams: Sequence[Stream]) -> None:
+    """Make a new machine, on a file system nobody has looked into, what it was.
+
+    Raises ValueError or KeyError for a snapshot that is none.
+    """
+    back = files.restore(machine.fs, state.fs, streams)
+    machine.processes, machine.syscalls = state.processes, state.syscalls
+    for told in state.tasks:
+        abi = _ABIS[told.abi]
+        memory = _space(machine, told)
+        fds = FdTable(machine.limits.open_files)
+        for fd, place, cloexec in told.fds:
+            fds.put(fd, back.files[place], cloexec)
+        process = Process(
+            told.pid, told.ppid, abi, memory, fds, machine.fs,
+            At(back.folders(told.root), back.folders(told.cwd)), told.umask, machine.limits,
+            machine.observers, told.exe_path, told.argv, dict(told.zombies), told.syscalls,
+        )  # fmt: skip
+        task = machine.new_task(process)
+        machine.tasks.append(task)
+        task.cpu.restore(told.registers)
+        if task.cpu.stepping is not None:
+            task.cpu.stepping.executed = told.executed
+
+
+def _space(machine: Machine, told: TaskState) -> AddressSpace:
+    state = told.memory
+    memory = AddressSpace(_ABIS[told.abi], machine.limits, machine.meter)
+    for row in state.extents:
+        extent = Extent(row.start, row.end)
+        if len(row.flags) != len(extent.pages):
+            raise ValueError("an extent has too many pages")
+        extent.pages[:] = row.flags
+        for index, page in row.pages.items():
+            extent.view[index * PAGE : (index + 1) * PAGE] = page
+        memory.adopt(extent)
+    memory.mapped = state.mapped
+    machine.meter.add(state.mapped)
+    memory.start_brk, memory.brk_now = state.start_brk, state.brk_now
+    memory.heap_end, memory.heap_flags = state.heap_end, state.heap_flags
+    memory.read_implies_exec = state.read_implies_exec
+    return memory
+
+
+__all__ = ["ExtentState", "MemoryState", "Sharing", "Snapshot", "TaskState", "restore", "take"]
