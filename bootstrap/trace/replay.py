@@ -56,7 +56,7 @@ class Diverged(Exception):
         self.divergence = divergence
 
 
-class _Recorded:
+class Recorded:
     """The calls of one program in the trace, wherever its chunks end."""
 
     def __init__(self, trace: Trace) -> None:
@@ -98,7 +98,7 @@ class _Comparer:
         self._trace = trace
         self._ids = {sha256: i for i, (sha256, _) in trace.hashes().items()}
         self._names = {i: sha256 for sha256, i in self._ids.items()}
-        self._recorded = _Recorded(trace)
+        self._recorded = Recorded(trace)
         self.catch_up: Callable[[], None] = lambda: None
 
     def version(self, sha256: str, size: int, content: Callable[[], bytes | memoryview]) -> int:
@@ -166,7 +166,7 @@ class _Comparer:
         if there == calls:
             return
         program = self._trace.program(process)
-        index = _first_difference(there, calls)
+        index = first_difference(there, calls)
         place = (
             f"{program.label} ({shown(program.path)}), system call {first_call + index}, "
             f"event {first_event + index}"
@@ -189,8 +189,8 @@ class _Comparer:
             self.catch_up()
             raise Diverged(
                 Divergence(
-                    f"checkpoint {number}, event {row['event']}",
-                    "another state of the machine" if found == cells else repr(tuple(found or ())),
+                    f"checkpoint {number}, event {row['event']!r}",
+                    "another state of the machine" if found == cells else repr(found),
                     repr(cells),
                 )
             )
@@ -206,7 +206,8 @@ _KINDS = {
 }
 
 
-def _first_difference(there: Calls, now: Calls) -> int:
+def first_difference(there: Calls, now: Calls) -> int:
+    """The index of the first call in which two differ."""
     found = [there.count] if there.count < now.count else []
     for index in range(5):
         a, b = there.values(index), now.values(index)
@@ -215,7 +216,7 @@ def _first_difference(there: Calls, now: Calls) -> int:
     return min(found)
 
 
-class _TraceLower:
+class TraceLower:
     """The tree below the guest's, as far as the recorded run looked at it."""
 
     def __init__(self, trace: Trace, catch_up: Callable[[], None]) -> None:
@@ -300,7 +301,7 @@ def check(trace: Trace, engine: Engine) -> Divergence | None:
     recorder = Recorder(comparer)
     comparer.catch_up = recorder.catch_up
     fs = FileSystem(
-        _TraceLower(trace, recorder.catch_up),
+        TraceLower(trace, recorder.catch_up),
         FsLimits(limits.file, limits.files_total, limits.inodes),
     )
     player = _Player(trace, recorder)
@@ -335,4 +336,4 @@ def _missing(trace: Trace, recorder: Recorder) -> Divergence | None:
     return None
 
 
-__all__ = ["Diverged", "Divergence", "check"]
+__all__ = ["Diverged", "Divergence", "Recorded", "TraceLower", "check", "first_difference"]
