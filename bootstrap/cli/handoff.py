@@ -1,0 +1,137 @@
+"""`bootstrap handoff`: what live-bootstrap or StageX would do next, and the files it needs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bootstrap.errors import BadInput
+
+if TYPE_CHECKING:
+    from bootstrap.handoff.audit import Audit, Found
+    from bootstrap.handoff.sourcelist import Distfile
+
+_PLAN_MORE = (
+    "Read a checkout of live-bootstrap and tell what it would do in a chroot without network, "
+    "without running any of it: every line of its manifest, the steps in order with their pass "
+    "numbers, the source files of each, what upstream checks and by which line of which file, "
+    "what it does not check, and which stage0-posix it pins."
+)
+_PLAN_END = (
+    "The two marks before a step stand for what goes in and what comes out: checked (✓), partly "
+    "(~), not at all (?). Exit status: 0 the plan was read, and with --distfiles every file that "
+    "its steps need is there; 1 a file is missing or wrong; 2 usage or bad input."
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its own commands; imports nothing heavy."""
+    parser = subparsers.add_parser(
+        "handoff",
+        help="plan the way on to live-bootstrap, and get the sources it needs",
+        description="The way on from stage0 to a C compiler: read what live-bootstrap would do, "
+        "and get, or check, the source files that it needs. docs/handoff.md tells more, and what "
+        "is not there yet.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_plan(commands)
+
+
+def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    plan = commands.add_parser(
+        "plan",
+        help="what a checkout of live-bootstrap would do, step by step, and what it checks",
+        description=_PLAN_MORE,
+        epilog=_PLAN_END,
+    )
+    plan.add_argument(
+        "--live-bootstrap", metavar="DIR", required=True, help="a checkout of live-bootstrap"
+    )
+    plan.add_argument(
+        "--distfiles", metavar="DIR", help="a folder with source files: hash them all"
+    )
+    plan.add_argument("--arch", default="x86", choices=["x86", "amd64", "riscv64"])
+    plan.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change the configuration, as in FINAL_JOBS=4; may be repeated",
+    )
+    plan.add_argument("--json", metavar="FILE", help="write the plan as JSON ('-': stdout)")
+    plan.add_argument(
+        "--graph", choices=["dot", "mermaid"], help="print the plan as a graph in place of text"
+    )
+    plan.add_argument(
+        "--verbose", "-v", action="store_true", help="each step's files and checks too"
+    )
+    plan.set_defaults(run=run_plan)
+
+
+def run_plan(args: argparse.Namespace) -> int:
+    """Read and print.  Raises BootstrapError; returns the exit status."""
+    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.verify import check_report_places, print_view
+    from bootstrap.handoff.graph import plan_graph
+    from bootstrap.handoff.plan import read_plan
+    from bootstrap.handoff.told import plan_document, plan_text
+
+    check_report_places(args.json)
+    if args.graph and args.json == STDOUT:
+        raise BadInput("--graph and --json - both write to standard output; give --json a file")
+    plan = read_plan(Path(args.live_bootstrap), args.arch, args.set)
+    found = _audit(plan.distfiles, args.distfiles) if args.distfiles is not None else None
+    if args.json is not None:
+        write_text(args.json, _json(plan_document(plan, found)))
+    if args.graph:
+        sys.stdout.write(plan_graph(plan, args.graph))
+    else:
+        print_view(lambda **how: plan_text(plan, found, **how), args.verbose, args.json == STDOUT)
+    good = found is None or all(
+        row.state == "present" for row in found.rows if row.file.name in plan.needed
+    )
+    return 0 if good else 1
+
+
+def _json(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _audit(files: tuple[Distfile, ...], folder: str) -> Audit:
+    from bootstrap.handoff.audit import audit
+
+    live = _Live(len(files))
+    try:
+        return audit(files, Path(folder), live.looked_at)
+    finally:
+        live.close()
+
+
+class _Live:
+    """One line on a terminal that is written over; nothing elsewhere."""
+
+    def __init__(self, total: int) -> None:
+        from bootstrap.cli.progress import style_for
+
+        self._total, self._done = total, 0
+        self._style = style_for(sys.stderr, os.environ)
+
+    def looked_at(self, row: Found) -> None:
+        """A file was hashed."""
+        self._done += 1
+        self.show(f"{self._done} of {self._total} files looked at, {row.file.name}")
+
+    def show(self, text: str) -> None:
+        """Put a text in the line's place."""
+        if self._style.terminal:
+            cut = text[: self._style.width() - 1]
+            print(f"\r\x1b[K{cut}", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leave the line empty."""
+        if self._style.terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

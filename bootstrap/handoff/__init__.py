@@ -1,0 +1,1 @@
+"""The way on from stage0: reads live-bootstrap and StageX, and gets what they need."""

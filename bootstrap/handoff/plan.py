@@ -1,0 +1,184 @@
+"""The plan of a hand-off: what a live-bootstrap checkout would do, read and not run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bootstrap.errors import BadInput
+from bootstrap.handoff.checks import MAX_TEXT, Checked, Reader, read_sums, read_text
+from bootstrap.handoff.configuration import ARCHITECTURES, chroot_configuration
+from bootstrap.handoff.manifest import Directive, Step, evaluate, read_manifest, unset_variables
+from bootstrap.handoff.pin import Pin, read_pin
+from bootstrap.handoff.sourcelist import Distfile, SourceLine, distfiles, read_sources
+from bootstrap.sources.tree import read_file
+
+MANIFEST = "steps/manifest"
+_ADDRESS = "https://github.com/fosslinux/live-bootstrap"
+
+
+@dataclass(frozen=True)
+class Before:
+    """A program that ``seed/seed.kaem`` builds before the manifest, and the value it must have."""
+
+    name: str
+    sha256: str | None
+    where: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A step, with the names of the distfiles it needs and what is checked of it."""
+
+    step: Step
+    files: tuple[str, ...]
+    checked: Checked
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that the checkout says.  Places are FILE:LINE, relative to the checkout.
+
+    ``directives`` are all lines of the manifest, ``rows`` the steps of this ``configuration``;
+    ``variables`` are what the defines make of it.  ``distfiles`` are those of every build in the
+    manifest; ``needed`` names those that ``rows`` need.  ``unused`` are packages that have a
+    known-good value although no step makes them.
+    """
+
+    arch: str
+    manifest_sha256: str
+    directives: tuple[Directive, ...]
+    configuration: Mapping[str, str]
+    variables: Mapping[str, str]
+    before: tuple[Before, ...]
+    rows: tuple[Row, ...]
+    distfiles: tuple[Distfile, ...]
+    needed: frozenset[str]
+    unused: tuple[str, ...]
+    pin: Pin
+    notes: tuple[str, ...]
+
+    @property
+    def skipped(self) -> tuple[Directive, ...]:
+        """Lines that this configuration passes over; a define is none."""
+        kept = {row.step.directive.line for row in self.rows}
+        return tuple(d for d in self.directives if d.kind != "define" and d.line not in kept)
+
+
+def read_plan(checkout: Path, arch: str = "x86", changes: Iterable[str] = ()) -> Plan:
+    """Read a checkout.  Raises BadInput, with file and line where there is one."""
+    configuration = chroot_configuration(arch, changes)
+    directives, manifest_sha256 = read_directives(checkout)
+    place = str(checkout / MANIFEST)
+    unset = unset_variables(directives, configuration, place)
+    steps, variables = evaluate(directives, configuration)
+    lines = _all_sources(checkout, directives)
+    reader = Reader(checkout, variables, {name for name, rows in lines.items() if rows})
+    rows = []
+    for step in steps:
+        names = _names(lines, step.directive) if step.directive.kind == "build" else ()
+        rows.append(Row(step, names, reader.read(step)))
+    notes = [
+        f"{MANIFEST}:{line} reads {name}, which nothing sets: it counts as empty"
+        for name, line in unset.items()
+    ]
+    notes += [*reader.notes, *_notes(checkout, directives, rows, variables)]
+    return Plan(
+        arch,
+        manifest_sha256,
+        directives,
+        configuration,
+        variables,
+        _before(checkout, arch),
+        tuple(rows),
+        distfiles(line for rows in lines.values() for line in rows),
+        frozenset(name for row in rows for name in row.files),
+        reader.unused(),
+        read_pin(checkout, ARCHITECTURES[arch]),
+        tuple(notes),
+    )
+
+
+def read_directives(checkout: Path) -> tuple[tuple[Directive, ...], str]:
+    """The manifest's directives and its sha256.  Raises BadInput."""
+    place = checkout / MANIFEST
+    if not place.is_file():
+        raise BadInput(
+            f"{checkout}: no checkout of live-bootstrap, it has no {MANIFEST}"
+            f" (git clone --recursive {_ADDRESS})"
+        )
+    data = read_file(place, MAX_TEXT)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise BadInput(f"{place}:{line}: not UTF-8 at byte {error.start}") from None
+    return read_manifest(text, str(place)), hashlib.sha256(data).hexdigest()
+
+
+def read_distfiles(checkout: Path) -> tuple[Distfile, ...]:
+    """The files that the builds of the manifest need, whatever the configuration."""
+    lines = _all_sources(checkout, read_directives(checkout)[0])
+    return distfiles(line for rows in lines.values() for line in rows)
+
+
+def _all_sources(
+    checkout: Path, directives: tuple[Directive, ...]
+) -> dict[str, tuple[SourceLine, ...]]:
+    """Package -> its source lines, in the manifest's order; a package may have none."""
+    found: dict[str, tuple[SourceLine, ...]] = {}
+    for directive in directives:
+        package = directive.argument
+        if directive.kind != "build" or package in found:
+            continue
+        if not (checkout / "steps" / package).is_dir():
+            where = f"{checkout / MANIFEST}:{directive.line}"
+            raise BadInput(f"{where}: there is no folder steps/{package}")
+        path = f"steps/{package}/sources"
+        found[package] = ()
+        if (checkout / path).exists():
+            rows = read_sources(read_text(checkout, path), str(checkout / path), package)
+            found[package] = tuple(_relative(row, checkout) for row in rows)
+    return found
+
+
+def _relative(row: SourceLine, checkout: Path) -> SourceLine:
+    where = row.where.rpartition(":")[2]
+    return SourceLine(
+        row.name, row.sha256, row.url, row.git, f"steps/{row.package}/sources:{where}", row.package
+    )
+
+
+def _names(lines: Mapping[str, tuple[SourceLine, ...]], directive: Directive) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(line.name for line in lines[directive.argument]))
+
+
+def _before(checkout: Path, arch: str) -> tuple[Before, ...]:
+    found = []
+    for name in ("configurator", "script-generator"):
+        path = f"seed/{name}.{arch}.checksums"
+        if not (checkout / path).is_file():
+            found.append(Before(name, None, path))
+            continue
+        rows = read_sums(read_text(checkout, path), str(checkout / path))
+        sha256, line = rows.get(name, (None, 0))
+        found.append(Before(name, sha256, f"{path}:{line}" if line else path))
+    return tuple(found)
+
+
+def _notes(
+    checkout: Path,
+    directives: tuple[Directive, ...],
+    rows: list[Row],
+    variables: Mapping[str, str],
+) -> list[str]:
+    notes = []
+    if (checkout / "steps/bootstrap.cfg").exists():
+        notes.append("steps/bootstrap.cfg is there, and is not used: the configuration is ours")
+    again = [row for row in rows if row.step.title == "improve reconfigure"]
+    if again and evaluate(directives, variables)[0] != tuple(row.step for row in rows):
+        line = again[0].step.directive.line
+        notes.append(f"{MANIFEST}:{line} writes the scripts anew, and they would differ")
+    return notes

@@ -1,0 +1,105 @@
+"""Reads the ``sources`` file of a step: which files it needs, from where, with which sha256.
+
+The format is that of live-bootstrap's DEVEL.md and of ``source_line_action`` in its
+``steps/helpers.sh``: one line a file, ``f URL SHA256 [NAME]`` (or ``file``), or for a snapshot of a
+git repository ``g GIT-URL URL SHA256 [NAME]`` (or ``git``), where URL may be ``_``.  Without a
+name, the file is called what the address ends with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bootstrap.errors import BadInput
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SCHEMES = ("https://", "http://")
+
+
+@dataclass(frozen=True)
+class SourceLine:
+    """One line: the file's name, its sha256, an address (None: only mirrors have it).
+
+    ``git`` is ``ADDRESS~REFERENCE`` where the file is a snapshot of a repository; ``where`` is
+    ``steps/PACKAGE/sources:LINE``.
+    """
+
+    name: str
+    sha256: str
+    url: str | None
+    git: str | None
+    where: str
+    package: str
+
+
+@dataclass(frozen=True)
+class Distfile:
+    """A file that steps need, whose lines all agree on its sha256."""
+
+    name: str
+    sha256: str
+    lines: tuple[SourceLine, ...]
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The addresses, in the order of the lines, each once."""
+        return tuple(dict.fromkeys(line.url for line in self.lines if line.url is not None))
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The packages whose steps need it."""
+        return tuple(dict.fromkeys(line.package for line in self.lines))
+
+
+def read_sources(text: str, file: str, package: str) -> tuple[SourceLine, ...]:
+    """The lines of one ``sources`` file.  Raises BadInput with ``file`` and line."""
+    *lines, rest = text.split("\n")
+    if rest:
+        # The shell's read gives such a line back as if there were none: upstream would neither
+        # fetch nor check the file.
+        raise BadInput(f"{file}:{len(lines) + 1}: the last line has no line end: upstream skips it")
+    return tuple(_line(line, f"{file}:{number}", package) for number, line in enumerate(lines, 1))
+
+
+def _line(line: str, where: str, package: str) -> SourceLine:
+    words = line.split()
+    kind = words.pop(0) if words else ""
+    git = None
+    if kind in ("g", "git"):
+        git = words.pop(0) if words else ""
+        if "://" not in git or "~" not in git:
+            raise BadInput(f"{where}: {git!r} is no git address with ~ and a reference")
+    elif kind not in ("f", "file"):
+        raise BadInput(f"{where}: a line begins with f or g, not with {kind!r}")
+    if len(words) not in (2, 3):
+        raise BadInput(f"{where}: {len(words)} words where address, sha256 and a name may stand")
+    url, sha256 = words[:2]
+    if url != "_" and (not url.startswith(_SCHEMES) or not url.isprintable()):
+        raise BadInput(f"{where}: {url!r} is neither an https nor an http address")
+    if not _SHA256.fullmatch(sha256):
+        raise BadInput(f"{where}: no sha256 (64 lower-case hexadecimal digits): {sha256!r}")
+    name = words[2] if len(words) == 3 else url.rpartition("/")[2]
+    if name in ("", ".", "..", "_") or "/" in name or name.startswith((".", "-")):
+        raise BadInput(f"{where}: {name!r} is no name for a file; give one as the last word")
+    if not name.isprintable():
+        raise BadInput(f"{where}: {name!r} has a character that cannot be printed")
+    return SourceLine(name, sha256, None if url == "_" else url, git, where, package)
+
+
+def distfiles(lines: Iterable[SourceLine]) -> tuple[Distfile, ...]:
+    """One value for each file name, in the order of first use.
+
+    Raises BadInput when two lines want other content under one name: a folder holds only one.
+    """
+    by_name: dict[str, list[SourceLine]] = {}
+    for line in lines:
+        same = by_name.setdefault(line.name, [])
+        if same and same[0].sha256 != line.sha256:
+            raise BadInput(
+                f"{line.where}: {line.name} has the sha256 {line.sha256} here, and"
+                f" {same[0].sha256} at {same[0].where}: one folder cannot hold both"
+            )
+        same.append(line)
+    return tuple(Distfile(name, same[0].sha256, tuple(same)) for name, same in by_name.items())

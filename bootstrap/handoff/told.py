@@ -1,0 +1,269 @@
+"""The plan in words for people, and as a document for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import bootstrap
+from bootstrap.handoff.audit import Audit, Found
+from bootstrap.handoff.checks import Check, count
+from bootstrap.handoff.pin import PLACE, Pin
+from bootstrap.handoff.plan import MANIFEST, Plan, Row
+from bootstrap.handoff.sourcelist import Distfile
+from bootstrap.verify.page import Page, visible
+
+SCHEMA = 1
+_MARKS = {
+    "checked": ("✓", "ok", "32"),
+    "partly": ("~", "~~", "33"),
+    "unchecked": ("?", "??", "33"),
+    "none": (" ", "  ", "0"),
+}
+_NOWHERE = (
+    "the scripts, patches and files below steps/ themselves: git's commit is all that holds them",
+    "the root file system as it is in the end: upstream compares packages, not what is installed",
+)
+_SHOWN = 10
+
+
+def plan_text(
+    plan: Plan,
+    audit: Audit | None,
+    *,
+    colour: bool,
+    width: int | None,
+    unicode: bool,
+    verbose: bool,
+) -> str:
+    """The plan as text: configuration, steps, files, what is checked, and what is not."""
+    page = Page(colour, width, unicode)
+    builds = sum(d.kind == "build" for d in plan.directives)
+    page.heading("Plan of a hand-off to live-bootstrap")
+    page.labelled("manifest", f"{MANIFEST}, sha256 {plan.manifest_sha256}")
+    page.labelled(
+        "",
+        f"{len(plan.directives)} directives, {builds} of them build; {len(plan.distfiles)} files",
+    )
+    page.labelled("runs", " ".join(f"{name}={value}" for name, value in plan.configuration.items()))
+    changed = {k: v for k, v in plan.variables.items() if plan.configuration.get(k) != v}
+    if changed:
+        page.labelled("defines", " ".join(f"{name}={value}" for name, value in changed.items()))
+    page.labelled("stage0", pin_text(plan.pin))
+    page.heading("Before the manifest")
+    for before in plan.before:
+        value = f"must have the sha256 {before.sha256}" if before.sha256 else "has no known value"
+        page.wrapped(f"{before.name} {value} ({before.where})", hanging=2)
+    _steps(page, plan, audit, verbose)
+    _checks(page, plan)
+    _audited(page, plan, audit)
+    for note in plan.notes:
+        page.wrapped(f"note: {visible(note)}", hanging=2)
+    return page.text()
+
+
+def pin_text(pin: Pin) -> str:
+    """Which stage0-posix it is, in words."""
+    commit = f"commit {pin.commit}" if pin.commit else "no git index here names the commit"
+    release = f", which is release {pin.commit_release}" if pin.commit_release else ""
+    if pin.commit and not pin.commit_release:
+        release = ", which the catalogue does not know"
+    files = pin.files or f"{PLACE} is empty (git submodule update --init --recursive fills it)"
+    ours = {
+        True: f"the one that bootstrap verify takes: {pin.ours}",
+        False: f"NOT the one that bootstrap verify takes: {pin.ours}",
+        None: f"whether it is the one that bootstrap verify takes ({pin.ours}) cannot be said",
+    }[pin.same]
+    return f"{commit}{release}; {files}; {ours}"
+
+
+def _steps(page: Page, plan: Plan, audit: Audit | None, verbose: bool) -> None:
+    page.heading(f"Steps: {len(plan.rows)}, and {len(plan.skipped)} lines passed over")
+    found = {row.file.name: row for row in audit.rows} if audit else {}
+    script = -1
+    for row in plan.rows:
+        step = row.step
+        if step.script != script:
+            script = step.script
+            page.line(f"  /steps/{script}.sh ({step.era})")
+        marks = "".join(
+            page.sign(*_MARKS[check.state]) for check in (row.checked.sources, row.checked.products)
+        )
+        files = f", {_files(len(row.files))}" if row.files else ""
+        files += _bad(row, found)
+        page.line(f"  {step.number:>5} {marks} {step.title} (line {step.directive.line}){files}")
+        if verbose:
+            _details(page, row, found)
+    if verbose:
+        for directive in plan.skipped:
+            what = f"{directive.kind} {directive.argument} {directive.predicate}"
+            page.wrapped(f"passed over: {MANIFEST}:{directive.line} {what}", hanging=2)
+
+
+def _files(number: int) -> str:
+    return "1 file" if number == 1 else f"{number} files"
+
+
+def _bad(row: Row, found: dict[str, Found]) -> str:
+    states = [found[name].state for name in row.files if name in found]
+    parts = [f"{states.count(s)} {s}" for s in ("missing", "wrong") if s in states]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _details(page: Page, row: Row, found: dict[str, Found]) -> None:
+    for name in row.files:
+        state = f": {found[name].state}" if name in found else ""
+        page.wrapped(f"{name}{state}", indent=12, hanging=2)
+    for label, check in (("in", row.checked.sources), ("out", row.checked.products)):
+        if check.state != "none":
+            page.wrapped(f"{label}: {check.state}, {_by(check)}", indent=12, hanging=2)
+
+
+def _by(check: Check) -> str:
+    return f"{check.text} ({check.by})" if check.by else check.text
+
+
+def _checks(page: Page, plan: Plan) -> None:
+    page.heading("What upstream checks, and by which file")
+    for label, checks in (
+        ("in", [row.checked.sources for row in plan.rows]),
+        ("out", [row.checked.products for row in plan.rows]),
+    ):
+        states = count(checks)
+        text = (
+            f"{states['checked']} steps checked, {states['partly']} partly,"
+            f" {states['unchecked']} not at all, {states['none']} have nothing to check"
+        )
+        page.labelled(label, text)
+        for by, number in _most(check.by for check in checks if check.state == "checked"):
+            page.wrapped(f"{number} by {by}", indent=13, hanging=2)
+    page.heading("What is not checked")
+    for check, title in _unchecked(plan.rows):
+        page.wrapped(f"{title}: {_by(check)}", hanging=2)
+    for package in plan.unused:
+        page.wrapped(f"{package} has a known-good value, and no step here makes it", hanging=2)
+    for text in _NOWHERE:
+        page.wrapped(text, hanging=2)
+
+
+def _unchecked(rows: Iterable[Row]) -> Iterable[tuple[Check, str]]:
+    for row in rows:
+        for check in (row.checked.sources, row.checked.products):
+            if check.state in ("partly", "unchecked"):
+                yield check, row.step.title
+
+
+def _most(places: Iterable[str]) -> list[tuple[str, int]]:
+    """Files by how many checks stand in them, the most first."""
+    found: dict[str, int] = {}
+    for place in places:
+        file = place if place.startswith("steps/helpers.sh") else "passN.kaem of each package"
+        found[file] = found.get(file, 0) + 1
+    return sorted(found.items(), key=lambda item: -item[1])
+
+
+def _audited(page: Page, plan: Plan, audit: Audit | None) -> None:
+    needed = len(plan.needed)
+    page.heading(f"Source files: {len(plan.distfiles)} in the manifest, {needed} for these steps")
+    if audit is None:
+        page.wrapped("not looked at: give --distfiles DIR")
+        return
+    audit_lines(page, audit)
+
+
+def audit_lines(page: Page, audit: Audit) -> None:
+    """What a folder has, a line for each state, and each file that is not as it should be."""
+    for state in ("present", "missing", "wrong"):
+        page.labelled(state, str(len(audit.having(state))))
+    for row in audit.having("wrong"):
+        page.wrapped(f"wrong: {row.file.name} {row.detail}, not {row.file.sha256}", hanging=2)
+    missing = audit.having("missing")
+    for row in missing[:_SHOWN]:
+        urls = " or ".join(row.file.urls) or "no address, mirrors only"
+        page.wrapped(f"missing: {row.file.name} ({urls})", hanging=2)
+    if len(missing) > _SHOWN:
+        page.wrapped(f"missing: {len(missing) - _SHOWN} more (--json names all)", hanging=2)
+    if audit.others:
+        names = ", ".join(visible(name) for name in audit.others[:_SHOWN])
+        page.wrapped(f"not in the manifest: {len(audit.others)} ({names})", hanging=2)
+
+
+def plan_document(plan: Plan, audit: Audit | None) -> dict[str, Any]:
+    """The plan for machines; docs/handoff.md says what the keys are."""
+    pin = plan.pin
+    return {
+        "schema": SCHEMA,
+        "tool": {"name": "bootstrap", "version": bootstrap.__version__},
+        "kind": "live-bootstrap",
+        "arch": plan.arch,
+        "manifest": {
+            "path": MANIFEST,
+            "sha256": plan.manifest_sha256,
+            "directives": [
+                {
+                    "line": d.line,
+                    "kind": d.kind,
+                    "names": list(d.names),
+                    "value": str(d.logic or d.value) if d.kind == "define" else None,
+                    "predicate": str(d.predicate) if d.predicate else None,
+                }
+                for d in plan.directives
+            ],
+        },
+        "configuration": dict(plan.configuration),
+        "variables": dict(plan.variables),
+        "stage0_posix": {
+            "commit": pin.commit,
+            "release_of_commit": pin.commit_release,
+            "release_of_files": pin.files_release,
+            "ours": pin.ours,
+            "is_ours": pin.same,
+        },
+        "before": [vars(before) for before in plan.before],
+        "steps": [_row_document(row) for row in plan.rows],
+        "passed_over": [d.line for d in plan.skipped],
+        "distfiles": distfile_documents(plan.distfiles, audit, plan.needed),
+        "others": list(audit.others) if audit else None,
+        "values_without_step": list(plan.unused),
+        "notes": list(plan.notes),
+    }
+
+
+def _row_document(row: Row) -> dict[str, Any]:
+    step, checked = row.step, row.checked
+    return {
+        "number": step.number,
+        "line": step.directive.line,
+        "kind": step.directive.kind,
+        "names": list(step.directive.names),
+        "pass": step.pass_number or None,
+        "script": step.script,
+        "era": step.era,
+        "distfiles": list(row.files),
+        "sources": vars(checked.sources),
+        "products": vars(checked.products),
+        "value": checked.value or None,
+        "sha256": checked.sha256 or None,
+    }
+
+
+def distfile_documents(
+    files: Iterable[Distfile], audit: Audit | None, needed: frozenset[str] | None = None
+) -> list[dict[str, Any]]:
+    """A document for each file, with what the audit found of it."""
+    found = {row.file.name: row for row in audit.rows} if audit else {}
+    rows = []
+    for file in files:
+        row: dict[str, Any] = {
+            "name": file.name,
+            "sha256": file.sha256,
+            "urls": list(file.urls),
+            "where": [line.where for line in file.lines],
+        }
+        if needed is not None:
+            row["needed"] = file.name in needed
+        if audit is not None:
+            row["state"] = found[file.name].state
+            row["detail"] = found[file.name].detail or None
+        rows.append(row)
+    return rows
