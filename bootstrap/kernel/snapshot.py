@@ -3,7 +3,7 @@
 Taken where the CPU of the last process has stopped; every other process waits behind its fork.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bootstrap.abi.arch import ABIS, PAGE
@@ -20,12 +20,20 @@ _ABIS = {abi.name: abi for abi in ABIS}
 
 @dataclass(frozen=True, slots=True)
 class ExtentState:
-    """An extent: its page flags, and the pages that were written, by index."""
+    """An extent: its page flags, and the pages that were written (DIRTY), in order."""
 
     start: int
     end: int
     flags: bytes
-    pages: dict[int, bytes]
+    pages: tuple[bytes, ...]
+
+    def by_index(self) -> dict[int, bytes]:
+        """The pages that were written, by index. Raises ValueError for more or fewer."""
+        return dict(zip(_written(self.flags), self.pages, strict=True))
+
+
+def _written(flags: bytes | bytearray) -> Iterator[int]:
+    return (index for index, flag in enumerate(flags) if flag & DIRTY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,7 @@ class Sharing:
             if task.pid == pid:
                 for extent in task.memory.extents:
                     if extent.start == start:
-                        return extent.pages
+                        return extent.by_index()
         return {}
 
 
@@ -134,13 +142,12 @@ def _memory(memory: AddressSpace, pid: int, sharing: Sharing) -> MemoryState:
     extents = []
     for extent in memory.extents:
         known = sharing.before(pid, extent.start)
-        pages = {}
-        for index, flags in enumerate(extent.pages):
-            if flags & DIRTY:
-                page = bytes(extent.view[index * PAGE : (index + 1) * PAGE])
-                old = known.get(index)
-                pages[index] = old if old == page else page
-        extents.append(ExtentState(extent.start, extent.end, bytes(extent.pages), pages))
+        pages = []
+        for index in _written(extent.pages):
+            page = bytes(extent.view[index * PAGE : (index + 1) * PAGE])
+            old = known.get(index)
+            pages.append(old if old == page else page)
+        extents.append(ExtentState(extent.start, extent.end, bytes(extent.pages), tuple(pages)))
     return MemoryState(
         tuple(extents),
         memory.mapped,
@@ -185,7 +192,7 @@ def _space(machine: Machine, told: TaskState) -> AddressSpace:
         if len(row.flags) != len(extent.pages):
             raise ValueError("an extent has too many pages")
         extent.pages[:] = row.flags
-        for index, page in row.pages.items():
+        for index, page in row.by_index().items():
             extent.view[index * PAGE : (index + 1) * PAGE] = page
         memory.adopt(extent)
     memory.mapped = state.mapped

@@ -47,8 +47,7 @@ def _task(task: TaskState, put: Put) -> dict[str, object]:
     }
     memory = task.memory
     extents = [
-        [e.start, e.end, _flags(e.flags), {i: put(page) for i, page in e.pages.items()}]
-        for e in memory.extents
+        [e.start, e.end, _flags(e.flags), [put(page) for page in e.pages]] for e in memory.extents
     ]
     brk = [memory.mapped, memory.start_brk, memory.brk_now, memory.heap_end, memory.heap_flags]
     return {
@@ -122,7 +121,7 @@ def _task_back(told: dict[str, Any], get: Get) -> TaskState:
                 int(first),
                 int(last),
                 unpacked(bytes.fromhex(bits), (int(last) - int(first)) >> 12),
-                {int(index): get(blob) for index, blob in pages.items()},
+                tuple(get(blob) for blob in pages),
             )
             for first, last, bits, pages in extents
         ),

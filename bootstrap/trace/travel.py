@@ -251,7 +251,7 @@ class Traveller:
         """Let go of every second one where there are most."""
         while sum(map(len, self.points.values())) > KEPT:
             row = max(self.points, key=lambda r: len(self.points[r]))
-            self.points[row][1::2] = []
+            del self.points[row][1::2]
 
     def _resume(self, point: Point) -> None:
         self._restore(point.snapshot, list(point.stack), point.event)
