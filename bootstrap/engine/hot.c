@@ -337,6 +337,9 @@ typedef struct {
     /* how often the instruction at each address ran, from `counts_base` on */
     uint64_t *counts;
     uint64_t counts_base, counts_size;
+    /* the addresses of the instructions from number `trail_base` on */
+    uint64_t *trail;
+    uint64_t trail_base, trail_size;
     /* accesses to watched memory */
     uint64_t watch_start, watch_end;
     int64_t watch_kinds; /* 1: reads, 2: writes */
@@ -386,6 +389,8 @@ EXPORT void step_count(void *uc, uint64_t addr, uint32_t size, step_state *s)
                 return;
             }
         }
+    if (s->executed - s->trail_base < s->trail_size)
+        s->trail[s->executed - s->trail_base] = addr;
     s->executed++;
     s->last_pc = addr;
     s->repeating = 0;

@@ -62,6 +62,7 @@ class Stepping:
         self._array: ctypes.Array[ctypes.c_uint64] | None = None
         self._breakpoints: frozenset[int] = frozenset()
         self.counts: ctypes.Array[ctypes.c_uint64] | None = None
+        self.trail: ctypes.Array[ctypes.c_uint64] | None = None
 
     def install(
         self, handle: ctypes.c_void_p, hook: Callable[..., None], hot: HotPath | None,
@@ -96,9 +97,12 @@ class Stepping:
         """Why the CPU stopped: 0 (not for us), TARGET or BREAKPOINT."""
         return int(self.state.reached)
 
-    def run_to(self, target: int = NEVER) -> None:
-        """From here on, until so many instructions were executed."""
-        self.state.target, self.state.began = target, self.state.executed
+    def run_to(self, target: int = NEVER, began: int = NEVER) -> None:
+        """From here on, until so many instructions were executed.
+
+        `began`: the count at which no breakpoint stops, for who goes on from one.
+        """
+        self.state.target, self.state.began = target, began
         self.state.reached = 0
 
     def set_breakpoints(self, addresses: Sequence[int], passing: bool = False) -> None:
@@ -143,6 +147,12 @@ class Stepping:
         self.state.counts = ctypes.addressof(counts)
         self.state.counts_base, self.state.counts_size = start, len(counts)
 
+    def lend_trail(self, base: int, trail: "ctypes.Array[ctypes.c_uint64]") -> None:
+        """Note the address of instruction number `base` (from 0) and of those that follow."""
+        self.trail = trail
+        self.state.trail = ctypes.addressof(trail)
+        self.state.trail_base, self.state.trail_size = base, len(trail)
+
     # In Python: the specification of hot.c.
 
     def _count(self, _uc: int, addr: int, size: int, _user: int) -> None:
@@ -161,6 +171,8 @@ class Stepping:
                 s.reached = BREAKPOINT
                 self._stop()
                 return
+        if self.trail is not None and 0 <= s.executed - s.trail_base < s.trail_size:
+            self.trail[s.executed - s.trail_base] = addr
         s.executed += 1
         s.last_pc = addr
         whole = s.is_x86 and 2 <= size <= 15

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from bootstrap.engine import Engine, Travel
-from bootstrap.engine.stepping import Stepping
+from bootstrap.engine.stepping import BREAKPOINT, Stepping
 from bootstrap.errors import BadInput
 from bootstrap.kernel.machine import Machine
 from bootstrap.kernel.process import Process
@@ -88,6 +88,9 @@ class Traveller:
         self._streams: list[Stream] = []
         self._sharing = Sharing()
         self._last_executed = 0
+        self._look: Callable[[], None] = lambda: None
+        self.on_restore: Callable[[], None] = lambda: None
+        """Called whenever the machine was made anew, its CPUs with it; for who set them up."""
 
     def _after_children(self, rows: list[CheckpointRow]) -> dict[int, CheckpointRow]:
         """By the first program of a child: the state in which its parent goes on after it."""
@@ -121,7 +124,7 @@ class Traveller:
     @property
     def executed(self) -> int:
         """Instructions that it has executed."""
-        return self._stepping().executed
+        return self.stepping.executed
 
     @property
     def calls(self) -> int:
@@ -280,6 +283,7 @@ class Traveller:
         self._sharing = Sharing(last=snapshot)
         if self._watching:
             follower.log.all_in_python()
+        self.on_restore()
 
     def _enter(self, row: int) -> None:
         """Go to where a program begins, from the last kept state before it."""
@@ -294,10 +298,13 @@ class Traveller:
             self._turn(None)
             if self.machine is None:
                 raise BadInput(f"program {row} does not begin where the trace says")
-        self._stepping().executed = 0
+        self.stepping.executed = 0
         self._keep()
+        self.on_restore()
 
-    def _stepping(self) -> Stepping:
+    @property
+    def stepping(self) -> Stepping:
+        """The counter of the CPU: breakpoints, watchpoints, counts (engine/stepping.py)."""
         stepping = self.live.tasks[-1].cpu.stepping
         assert stepping is not None
         return stepping
@@ -316,13 +323,36 @@ class Traveller:
         while executed is None or self.executed < executed:
             self._run(executed)
 
-    def _run(self, executed: int | None) -> None:
+    def go_on(
+        self,
+        began: int | None,
+        executed: int | None = None,
+        look: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """One stretch on, no further than `executed`; for who has armed the CPU.
+
+        Answers whether it stopped at a breakpoint; the one at `began` does not count. `look` is
+        called while the CPU that stopped is still there: another may go on. Raises PastEnd.
+        """
+        self._look = look
+        try:
+            self._run(executed, began)
+        finally:
+            self._look = lambda: None
+        return self.stepping.reached == BREAKPOINT
+
+    def seek_from(self, row: int, executed: int) -> None:
+        """Seek by making the machine anew, so that `on_restore` hears of it."""
+        self.close()
+        self.seek(row, executed)
+
+    def _run(self, executed: int | None, began: int | None = None) -> None:
         """One stretch of it: to the place, the next state to keep, or a system call that stops."""
         here = self.executed
         border = (here // SPACING + 1) * SPACING
         target = min(border, here + SLICE, border if executed is None else executed)
         row, program = self.row, self.program
-        self._stepping().run_to(target)
+        self.stepping.run_to(target, here if began is None else began)
         self._turn(row)
         if self.machine is None or self.row != row:
             total = self._last_executed
@@ -345,6 +375,7 @@ class Traveller:
             # Nothing happened in the machine; but a failure inside the last call counts.
             self._follower.catch_up()
             return
+        self._look()
         try:
             ended = machine.turn_over(stop)
         except BaseException:
@@ -366,7 +397,7 @@ class Traveller:
             while self.machine is not None and self.row != home:
                 self._turn(None)
         if self.machine is not None:
-            self._stepping().executed = executed
+            self.stepping.executed = executed
             self._keep()
 
 
