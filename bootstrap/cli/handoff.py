@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from bootstrap.errors import BadInput
 
 if TYPE_CHECKING:
     from bootstrap.handoff.audit import Audit, Found
+    from bootstrap.handoff.fetching import Flight
     from bootstrap.handoff.sourcelist import Distfile
 
 _PLAN_MORE = (
@@ -39,6 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_plan(commands)
+    _add_sources(commands)
 
 
 def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -70,6 +73,114 @@ def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--verbose", "-v", action="store_true", help="each step's files and checks too"
     )
     plan.set_defaults(run=run_plan)
+
+
+def _add_sources(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sources = commands.add_parser(
+        "sources",
+        help="get the source files that a checkout of live-bootstrap lists, or check a folder",
+        description="Hash every source file in a folder, and get those that are missing from the "
+        "mirrors given and the addresses that the checkout lists: several at once, going on where "
+        "an earlier run stopped. A file gets its name only when it has the sha256 that the "
+        "checkout lists; a file with its name and another sha256 is told, and left as it is.",
+        epilog="Exit status: 0 every file is there with its sha256; 1 some are missing or wrong; "
+        "2 usage or bad input, a folder that cannot be written; 130 interrupted: what came is "
+        "kept, and the next run goes on from there.",
+    )
+    sources.add_argument(
+        "--live-bootstrap", metavar="DIR", required=True, help="a checkout of live-bootstrap"
+    )
+    sources.add_argument(
+        "--distfiles", metavar="DIR", required=True, help="the folder of source files"
+    )
+    sources.add_argument(
+        "--audit", "--offline", action="store_true", help="only look; never use the network"
+    )
+    sources.add_argument(
+        "--mirror",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="ask for URL/NAME before the listed addresses; may be repeated",
+    )
+    sources.add_argument("--jobs", type=int, default=4, metavar="N", help="files at once (4)")
+    sources.add_argument(
+        "--needed",
+        action="store_true",
+        help="only files that the steps of `handoff plan` need, not all of the manifest",
+    )
+    sources.add_argument("--replace", action="store_true", help="get wrong files again too")
+    sources.add_argument("--json", metavar="FILE", help="write the result as JSON ('-': stdout)")
+    sources.set_defaults(run=run_sources)
+
+
+def run_sources(args: argparse.Namespace) -> int:
+    """Look, fetch what is missing, and tell.  Raises BootstrapError; returns the exit status."""
+    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.verify import check_report_places, print_view
+    from bootstrap.handoff.plan import read_distfiles, read_plan
+    from bootstrap.handoff.told import sources_document, sources_text
+    from bootstrap.sources.download import is_url
+
+    check_report_places(args.json)
+    if args.jobs < 1:
+        raise BadInput(f"--jobs {args.jobs}: give a number from 1")
+    for mirror in args.mirror:
+        if not is_url(mirror):
+            raise BadInput(f"--mirror {mirror}: is no address; give https://... or http://...")
+    checkout = Path(args.live_bootstrap)
+    if args.needed:
+        plan = read_plan(checkout)
+        files = tuple(file for file in plan.distfiles if file.name in plan.needed)
+    else:
+        files = read_distfiles(checkout)
+    folder = Path(args.distfiles)
+    if args.audit or folder.exists():
+        found = _audit(files, args.distfiles)
+    else:
+        found = _nothing(files)
+    if not args.audit:
+        found = _fetched(found, folder, args)
+    if args.json is not None:
+        write_text(args.json, _json(sources_document(files, found)))
+    print_view(lambda **how: sources_text(found, **how), False, args.json == STDOUT)
+    return 0 if found.whole else 1
+
+
+def _nothing(files: tuple[Distfile, ...]) -> Audit:
+    from bootstrap.handoff.audit import Audit, Found
+
+    return Audit(tuple(Found(file, "missing") for file in files), ())
+
+
+def _fetched(found: Audit, folder: Path, args: argparse.Namespace) -> Audit:
+    """The audit as it is after fetching what is missing (and, with --replace, what is wrong)."""
+    from bootstrap.handoff.audit import Audit, look
+    from bootstrap.handoff.fetching import fetch
+
+    wanted = [
+        row.file
+        for row in found.rows
+        if row.state == "missing" or (args.replace and row.state == "wrong")
+    ]
+    if not wanted:
+        return found
+    live = _Live(len(wanted))
+    try:
+        outcomes = fetch(wanted, folder, args.mirror, args.jobs, live.in_flight)
+    finally:
+        live.close()
+    by_name = {outcome.file.name: outcome for outcome in outcomes}
+    rows = []
+    for row in found.rows:
+        outcome = by_name.get(row.file.name)
+        if outcome is None:
+            rows.append(row)
+        elif outcome.url is None:
+            rows.append(replace(row, detail="; ".join(filter(None, (row.detail, outcome.detail)))))
+        else:
+            rows.append(look(row.file, folder))
+    return Audit(tuple(rows), found.others)
 
 
 def run_plan(args: argparse.Namespace) -> int:
@@ -112,7 +223,7 @@ def _audit(files: tuple[Distfile, ...], folder: str) -> Audit:
 
 
 class _Live:
-    """One line on a terminal that is written over; nothing elsewhere."""
+    """One line on a terminal that is written over; elsewhere a line for each file that came."""
 
     def __init__(self, total: int) -> None:
         from bootstrap.cli.progress import style_for
@@ -124,6 +235,20 @@ class _Live:
         """A file was hashed."""
         self._done += 1
         self.show(f"{self._done} of {self._total} files looked at, {row.file.name}")
+
+    def in_flight(self, flight: Flight) -> None:
+        """Files are on their way, or came."""
+        for outcome in flight.done[self._done :]:
+            self._done += 1
+            if not self._style.terminal:
+                what = "not to be had" if outcome.url is None else "came"
+                line = f"{self._done} of {self._total}: {outcome.file.name} {what}"
+                print(line, file=sys.stderr, flush=True)
+        coming = ", ".join(
+            f"{name} {done / 1e6:.1f}" + (f" of {total / 1e6:.1f} MB" if total else " MB")
+            for name, (done, total) in list(flight.coming.items())
+        )
+        self.show(f"{self._done} of {self._total} files; {coming}")
 
     def show(self, text: str) -> None:
         """Put a text in the line's place."""

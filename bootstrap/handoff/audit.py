@@ -30,7 +30,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Audit:
-    """The rows in the plan's order, and names in the folder that no row is about."""
+    """The rows in the plan's order, and names in the folder that no row is about.
+
+    Names that begin with a dot do not count: no distfile has such, and our own parts do.
+    """
 
     rows: tuple[Found, ...]
     others: tuple[str, ...]
@@ -57,7 +60,7 @@ def audit(
         if tell is not None:
             tell(row)
     wanted = {row.file.name for row in rows}
-    return Audit(tuple(rows), tuple(sorted(names - wanted)))
+    return Audit(tuple(rows), tuple(sorted(n for n in names - wanted if not n.startswith("."))))
 
 
 def _names(folder: Path) -> set[str]:

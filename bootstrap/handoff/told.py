@@ -138,19 +138,25 @@ def _checks(page: Page, plan: Plan) -> None:
         for by, number in _most(check.by for check in checks if check.state == "checked"):
             page.wrapped(f"{number} by {by}", indent=13, hanging=2)
     page.heading("What is not checked")
-    for check, title in _unchecked(plan.rows):
-        page.wrapped(f"{title}: {_by(check)}", hanging=2)
+    for text, titles in _unchecked(plan.rows).items():
+        page.wrapped(f"{', '.join(titles)}: {text}", hanging=2)
     for package in plan.unused:
         page.wrapped(f"{package} has a known-good value, and no step here makes it", hanging=2)
     for text in _NOWHERE:
         page.wrapped(text, hanging=2)
 
 
-def _unchecked(rows: Iterable[Row]) -> Iterable[tuple[Check, str]]:
+def _unchecked(rows: Iterable[Row]) -> dict[str, list[str]]:
+    """What to say of steps that are not wholly checked -> the steps that it is said of."""
+    found: dict[str, list[str]] = {}
     for row in rows:
         for check in (row.checked.sources, row.checked.products):
             if check.state in ("partly", "unchecked"):
-                yield check, row.step.title
+                kind = row.step.directive.kind
+                # What runs a script of its own is known by its name; a build's place is told.
+                text = _by(check) if kind == "build" else check.text
+                found.setdefault(text, []).append(row.step.title)
+    return found
 
 
 def _most(places: Iterable[str]) -> list[tuple[str, int]]:
@@ -171,16 +177,42 @@ def _audited(page: Page, plan: Plan, audit: Audit | None) -> None:
     audit_lines(page, audit)
 
 
+def sources_text(audit: Audit, *, colour: bool, width: int | None, unicode: bool, **_: bool) -> str:
+    """What a folder of distfiles has, with the last word on whether it is whole."""
+    page = Page(colour, width, unicode)
+    page.heading(f"Source files: {len(audit.rows)}")
+    audit_lines(page, audit)
+    if audit.whole:
+        page.last_word("WHOLE", "1;32", "every file is there, with the sha256 that upstream lists")
+    else:
+        bad = len(audit.rows) - len(audit.having("present"))
+        page.last_word("INCOMPLETE", "1;33", f"{_files(bad)} missing or wrong")
+    return page.text()
+
+
+def sources_document(files: tuple[Distfile, ...], audit: Audit) -> dict[str, Any]:
+    """The same for machines."""
+    return {
+        "schema": SCHEMA,
+        "tool": {"name": "bootstrap", "version": bootstrap.__version__},
+        "kind": "distfiles",
+        "whole": audit.whole,
+        "distfiles": distfile_documents(files, audit),
+        "others": list(audit.others),
+    }
+
+
 def audit_lines(page: Page, audit: Audit) -> None:
     """What a folder has, a line for each state, and each file that is not as it should be."""
     for state in ("present", "missing", "wrong"):
         page.labelled(state, str(len(audit.having(state))))
     for row in audit.having("wrong"):
-        page.wrapped(f"wrong: {row.file.name} {row.detail}, not {row.file.sha256}", hanging=2)
+        wrong = f"{row.detail}; it should have the sha256 {row.file.sha256}"
+        page.wrapped(f"wrong: {row.file.name} {visible(wrong)}", hanging=2)
     missing = audit.having("missing")
     for row in missing[:_SHOWN]:
         urls = " or ".join(row.file.urls) or "no address, mirrors only"
-        page.wrapped(f"missing: {row.file.name} ({urls})", hanging=2)
+        page.wrapped(f"missing: {row.file.name} ({visible(row.detail or urls)})", hanging=2)
     if len(missing) > _SHOWN:
         page.wrapped(f"missing: {len(missing) - _SHOWN} more (--json names all)", hanging=2)
     if audit.others:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.message
 import http.client
+import os
+import re
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import IO
 
 import bootstrap
+from bootstrap import host
 from bootstrap.errors import BadInput
 
 Progress = Callable[[int, int | None], None]
@@ -21,11 +26,18 @@ _CHUNK = 1 << 16
 
 
 class DownloadFailed(BadInput):
-    """An address that could not be reached, or that did not give the whole file."""
+    """An address that could not be reached, or that did not give the whole file.
+
+    ``code`` is the server's status where it gave one that says no.
+    """
+
+    code: int | None = None
 
 
 class _OnlyHttps(urllib.request.HTTPRedirectHandler):
     """Follows a redirect to https only: none may lead to a file or to an open connection."""
+
+    schemes: tuple[str, ...] = ("https",)
 
     def redirect_request(
         self,
@@ -36,9 +48,15 @@ class _OnlyHttps(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        if _scheme(newurl) != "https":
+        if _scheme(newurl) not in self.schemes:
             raise DownloadFailed(f"{req.full_url}: redirects to {newurl!r}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _HttpToo(_OnlyHttps):
+    """Also from http to http: for what is pinned by its hash, nothing is lost by it."""
+
+    schemes = ("https", "http")
 
 
 def is_url(text: str) -> bool:
@@ -56,18 +74,96 @@ def download(
     reached, answers with an error, ends too early or gives too much; BadInput for an address that
     is neither https nor http.
     """
+    with _asked(url, {}, _OnlyHttps, timeout) as answer:
+        return _read(answer, url, _length(answer.headers), limit, progress)
+
+
+def download_to(
+    url: str, part: Path, limit: int, progress: Progress | None = None, timeout: float = TIMEOUT
+) -> None:
+    """Put the file at ``url`` into ``part``, going on after the bytes that are there already.
+
+    The rest is asked for by a Range (RFC 9110, 14.2); a server that gives the whole file instead
+    is taken at that.  Whether the file is the right one is not looked at: check its hash before
+    it gets its name.  Raises as :func:`download` does, and BadInput when ``part`` cannot be
+    written; what came stays in ``part``.
+    """
+    with _part(part) as file:
+        have = file.seek(0, os.SEEK_END)
+        try:
+            _go_on(url, file, have, limit, progress, timeout)
+        except DownloadFailed as error:
+            if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not have:
+                raise
+            _go_on(url, file, 0, limit, progress, timeout)
+
+
+@contextlib.contextmanager
+def _part(part: Path) -> Iterator[IO[bytes]]:
+    flags = os.O_RDWR | os.O_CREAT | host.BINARY | host.NOFOLLOW | host.CLOEXEC
+    try:
+        with os.fdopen(os.open(part, flags, 0o644), "r+b", buffering=0) as file:
+            yield file
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise BadInput(
+            f"{part}: cannot be written: {error.strerror}; make room or take another folder"
+        ) from None
+
+
+def _go_on(
+    url: str, file: IO[bytes], have: int, limit: int, progress: Progress | None, timeout: float
+) -> None:
+    wanted = {"Range": f"bytes={have}-"} if have else {}
+    with _asked(url, wanted, _HttpToo, timeout) as answer:
+        if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
+            have = 0
+        elif _start(answer.headers) != have:
+            raise DownloadFailed(
+                f"{url}: asked for what follows byte {have}, and gave another part"
+            )
+        file.seek(have)
+        file.truncate()
+        rest = _length(answer.headers)
+        total = None if rest is None else have + rest
+        for chunk in _chunks(answer, url, have, total, limit, progress):
+            _write(file, chunk)
+
+
+def _write(file: IO[bytes], chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError as error:
+        raise BadInput(
+            f"{file.name}: cannot be written: {error.strerror}; make room or take another folder"
+        ) from None
+
+
+def _start(headers: email.message.Message) -> int | None:
+    match = re.match(r"bytes ([0-9]+)-", headers.get("Content-Range", ""))
+    return int(match[1]) if match else None
+
+
+@contextlib.contextmanager
+def _asked(
+    url: str, headers: dict[str, str], redirects: type[_OnlyHttps], timeout: float
+) -> Iterator[http.client.HTTPResponse]:
+    """The server's answer; what goes wrong with it until it is let go is a DownloadFailed."""
     if _scheme(url) not in ("https", "http"):
         raise BadInput(f"{url}: only https and http addresses can be fetched; give a path instead")
     agent = {"User-Agent": f"bootstrap-emulator/{bootstrap.__version__}"}
-    opener = urllib.request.build_opener(_OnlyHttps)
+    opener = urllib.request.build_opener(redirects)
     try:
-        request = urllib.request.Request(url, headers=agent)
+        request = urllib.request.Request(url, headers={**agent, **headers})
         with opener.open(request, timeout=timeout) as answer:
-            total = _length(answer.headers)
-            return _read(answer, url, total, limit, progress)
+            yield answer
     except urllib.error.HTTPError as error:
         error.close()
-        raise DownloadFailed(f"{url}: the server says {error.code} {error.reason}") from None
+        failed = DownloadFailed(f"{url}: the server says {error.code} {error.reason}")
+        failed.code = error.code
+        raise failed from None
     except urllib.error.URLError as error:
         raise DownloadFailed(f"{url}: cannot be reached: {_reason(error.reason)}") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -81,17 +177,27 @@ def _scheme(url: str) -> str:
 def _read(
     answer: IO[bytes], url: str, total: int | None, limit: int, progress: Progress | None
 ) -> bytes:
-    data = bytearray()
+    return b"".join(_chunks(answer, url, 0, total, limit, progress))
+
+
+def _chunks(
+    answer: IO[bytes],
+    url: str,
+    have: int,
+    total: int | None,
+    limit: int,
+    progress: Progress | None,
+) -> Iterator[bytes]:
     while chunk := answer.read(_CHUNK):
-        data += chunk
-        if len(data) > limit:
+        have += len(chunk)
+        if have > limit:
             raise DownloadFailed(f"{url}: is larger than {limit} bytes, which no release is")
+        yield chunk
         if progress is not None:
-            progress(len(data), total)
+            progress(have, total)
     # http.client does not complain about a body that ends early when it is read in pieces.
-    if total is not None and len(data) < total:
-        raise DownloadFailed(f"{url}: cut short: {len(data)} of {total} bytes came")
-    return bytes(data)
+    if total is not None and have < total:
+        raise DownloadFailed(f"{url}: cut short: {have} of {total} bytes came")
 
 
 def _length(headers: email.message.Message) -> int | None:

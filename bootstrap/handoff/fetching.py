@@ -1,0 +1,190 @@
+"""Gets distfiles: several at once, each resumed where it stopped, named only when it is right.
+
+A file comes into ``.NAME.part`` beside its place.  It is hashed there as a whole, and renamed
+(rename(2) is atomic) when it has the sha256 that the checkout wants, never before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bootstrap import host
+from bootstrap.errors import BadInput, BootstrapError
+from bootstrap.handoff.sourcelist import Distfile
+from bootstrap.sources.download import DownloadFailed, download_to
+
+MAX_FILE = 1 << 30
+LOCK = ".bootstrap.lock"
+_TICK = 0.2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file: the address that gave it, or (``url`` None) why there is none.
+
+    An empty ``url`` says that it was whole already, and only lacked its name.
+    """
+
+    file: Distfile
+    url: str | None
+    detail: str = ""
+
+
+@dataclass
+class Flight:
+    """How far it is: outcomes so far, and name -> (bytes, bytes in all if known) under way."""
+
+    total: int
+    done: list[Outcome] = field(default_factory=list)
+    coming: dict[str, tuple[int, int | None]] = field(default_factory=dict)
+
+
+class _Stopped(Exception):
+    """Another file's failure, or Ctrl-C, ended the whole."""
+
+
+def addresses(file: Distfile, mirrors: Sequence[str]) -> tuple[str, ...]:
+    """Where to ask for a file, in order: the mirrors, as upstream does, then its own addresses."""
+    return (*(f"{mirror.rstrip('/')}/{file.name}" for mirror in mirrors), *file.urls)
+
+
+def fetch(
+    files: Sequence[Distfile],
+    folder: Path,
+    mirrors: Sequence[str] = (),
+    jobs: int = 4,
+    tell: Callable[[Flight], None] | None = None,
+) -> tuple[Outcome, ...]:
+    """Get each file into ``folder``, which is made if need be, over what has its name there.
+
+    ``tell`` is called from this thread, now and then and after each file.  The outcomes are in the
+    order of ``files``.  Raises BadInput when the folder cannot be written or another run has it;
+    what came until then is kept and is gone on with the next time.
+    """
+    flight = Flight(len(files))
+    with _locked(folder):
+        _Crew(files, folder, mirrors, flight).work(jobs, tell or (lambda flight: None))
+    by_name = {outcome.file.name: outcome for outcome in flight.done}
+    return tuple(by_name[file.name] for file in files)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder; the host lets go of it when the process ends, however it ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | host.CLOEXEC | host.NOFOLLOW
+        fd = os.open(folder / LOCK, flags, 0o644)
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be written: {error.strerror}; name another") from None
+    try:
+        if not host.try_lock(fd):
+            raise BadInput(f"{folder}: another run is fetching into it; wait until it has ended")
+        yield
+    finally:
+        os.close(fd)
+
+
+class _Crew:
+    """The threads; they end when no file is left, or at the next piece once ``stop`` is set."""
+
+    def __init__(
+        self, files: Sequence[Distfile], folder: Path, mirrors: Sequence[str], flight: Flight
+    ) -> None:
+        self.folder, self.mirrors, self.flight = folder, mirrors, flight
+        self.left: queue.SimpleQueue[Distfile] = queue.SimpleQueue()
+        for file in files:
+            self.left.put(file)
+        self.found: queue.SimpleQueue[Outcome | BootstrapError] = queue.SimpleQueue()
+        self.stop = threading.Event()
+
+    def work(self, jobs: int, tell: Callable[[Flight], None]) -> None:
+        threads = [
+            threading.Thread(target=self._thread, daemon=True)
+            for _ in range(min(jobs, self.flight.total))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            while len(self.flight.done) < self.flight.total:
+                with contextlib.suppress(queue.Empty):
+                    self._took(self.found.get(timeout=_TICK))
+                tell(self.flight)
+        finally:
+            self.stop.set()
+            for thread in threads:
+                # One that waits for a server that says nothing ends with the process.
+                thread.join(timeout=1.0)
+
+    def _took(self, found: Outcome | BootstrapError) -> None:
+        if isinstance(found, BootstrapError):
+            raise found
+        self.flight.done.append(found)
+
+    def _thread(self) -> None:
+        with contextlib.suppress(queue.Empty, _Stopped):
+            while not self.stop.is_set():
+                file = self.left.get_nowait()
+                try:
+                    self.found.put(self._file(file))
+                except BootstrapError as error:
+                    self.found.put(error)
+                    return
+                except OSError as error:
+                    place = self.folder / file.name
+                    self.found.put(BadInput(f"{place}: cannot be written: {error.strerror}"))
+                    return
+                finally:
+                    self.flight.coming.pop(file.name, None)
+
+    def _file(self, file: Distfile) -> Outcome:
+        part = self.folder / f".{file.name}.part"
+        if part.exists() and self._name_if_right(part, file, keep=True) is None:
+            return Outcome(file, "")
+        failures = []
+        for url in addresses(file, self.mirrors):
+            try:
+                failure = self._from(url, part, file)
+            except DownloadFailed as error:
+                failure = str(error)
+            if failure is None:
+                return Outcome(file, url)
+            failures.append(failure)
+        nowhere = "no address is listed; give --mirror URL, or put the file there yourself"
+        return Outcome(file, None, "; ".join(failures) or nowhere)
+
+    def _from(self, url: str, part: Path, file: Distfile) -> str | None:
+        """Why this address did not give the file; None when it did."""
+
+        def progress(done: int, total: int | None) -> None:
+            self.flight.coming[file.name] = (done, total)
+            if self.stop.is_set():
+                raise _Stopped
+
+        resumed = part.exists()
+        download_to(url, part, MAX_FILE, progress)
+        sha256 = self._name_if_right(part, file)
+        if sha256 is not None and resumed:
+            # The beginning may have come from elsewhere: ask for the whole before blaming it.
+            download_to(url, part, MAX_FILE, progress)
+            sha256 = self._name_if_right(part, file)
+        return None if sha256 is None else f"{url}: gave the sha256 {sha256}, not {file.sha256}"
+
+    def _name_if_right(self, part: Path, file: Distfile, keep: bool = False) -> str | None:
+        """Give a whole file its name; else remove it, unless it is to be kept: then its sha256."""
+        with open(part, "rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        if sha256 == file.sha256:
+            os.replace(part, self.folder / file.name)
+            host.sync_folder(self.folder)
+            return None
+        if not keep:
+            part.unlink()
+        return sha256
