@@ -21,7 +21,8 @@ _PLAN_MORE = (
     "Read a checkout of live-bootstrap and tell what it would do in a chroot without network, "
     "without running any of it: every line of its manifest, the steps in order with their pass "
     "numbers, the source files of each, what upstream checks and by which line of which file, "
-    "what it does not check, and which stage0-posix it pins."
+    "what it does not check, and which stage0-posix it pins. Of a checkout of StageX: its stages, "
+    "what each is built from, and which checks are off in it."
 )
 _PLAN_END = (
     "The two marks before a step stand for what goes in and what comes out: checked (✓), partly "
@@ -51,9 +52,9 @@ def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         description=_PLAN_MORE,
         epilog=_PLAN_END,
     )
-    plan.add_argument(
-        "--live-bootstrap", metavar="DIR", required=True, help="a checkout of live-bootstrap"
-    )
+    of = plan.add_mutually_exclusive_group(required=True)
+    of.add_argument("--live-bootstrap", metavar="DIR", help="a checkout of live-bootstrap")
+    of.add_argument("--stagex", metavar="DIR", help="a checkout of StageX: its own stages")
     plan.add_argument(
         "--distfiles", metavar="DIR", help="a folder with source files: hash them all"
     )
@@ -194,6 +195,8 @@ def run_plan(args: argparse.Namespace) -> int:
     check_report_places(args.json)
     if args.graph and args.json == STDOUT:
         raise BadInput("--graph and --json - both write to standard output; give --json a file")
+    if args.stagex is not None:
+        return _run_stagex(args)
     plan = read_plan(Path(args.live_bootstrap), args.arch, args.set)
     found = _audit(plan.distfiles, args.distfiles) if args.distfiles is not None else None
     if args.json is not None:
@@ -206,6 +209,24 @@ def run_plan(args: argparse.Namespace) -> int:
         row.state == "present" for row in found.rows if row.file.name in plan.needed
     )
     return 0 if good else 1
+
+
+def _run_stagex(args: argparse.Namespace) -> int:
+    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.verify import print_view
+    from bootstrap.handoff.stagex import read_stagex
+    from bootstrap.handoff.stagextold import stagex_document, stagex_graph, stagex_text
+
+    if args.distfiles is not None or args.set or args.arch != "x86":
+        raise BadInput("--distfiles, --set and --arch are for --live-bootstrap, not for --stagex")
+    plan = read_stagex(Path(args.stagex))
+    if args.json is not None:
+        write_text(args.json, _json(stagex_document(plan)))
+    if args.graph:
+        sys.stdout.write(stagex_graph(plan, args.graph))
+    else:
+        print_view(lambda **how: stagex_text(plan, **how), args.verbose, args.json == STDOUT)
+    return 0
 
 
 def _json(document: dict[str, Any]) -> str:

@@ -41,13 +41,13 @@ def _dot(plan: Plan) -> str:
         for row in rows:
             title, state = _label(row)
             style = "" if state == "checked" else ", style=dashed"
-            text = f"{_quoted(title)}\\n{state}"
+            text = f"{quoted(title)}\\n{state}"
             lines.append(f'    s{row.step.number} [label="{text}"{style}];')
         lines.append("  }")
     lines += [f"  s{a.step.number} -> s{b.step.number};" for a, b in pairwise(plan.rows)]
     numbers = {name: number for number, name in enumerate(_files(plan), 1)}
     for name, number in numbers.items():
-        lines.append(f'  f{number} [shape=ellipse, label="{_quoted(name)}"];')
+        lines.append(f'  f{number} [shape=ellipse, label="{quoted(name)}"];')
     for row in plan.rows:
         lines += [f"  f{numbers[name]} -> s{row.step.number};" for name in row.files]
     return "\n".join([*lines, "}"]) + "\n"
@@ -59,20 +59,21 @@ def _mermaid(plan: Plan) -> str:
         lines.append(f'  subgraph g{script}["/steps/{script}.sh"]')
         for row in rows:
             title, state = _label(row)
-            lines.append(f'    s{row.step.number}["{_entity(title)}<br>{state}"]')
+            lines.append(f'    s{row.step.number}["{entity(title)}<br>{state}"]')
         lines.append("  end")
     lines += [f"  s{a.step.number} --> s{b.step.number}" for a, b in pairwise(plan.rows)]
     numbers = {name: number for number, name in enumerate(_files(plan), 1)}
-    lines += [f'  f{number}(["{_entity(name)}"])' for name, number in numbers.items()]
+    lines += [f'  f{number}(["{entity(name)}"])' for name, number in numbers.items()]
     for row in plan.rows:
         lines += [f"  f{numbers[name]} --> s{row.step.number}" for name in row.files]
     return "\n".join(lines) + "\n"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text for between the quotes of a dot label."""
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _entity(text: str) -> str:
+def entity(text: str) -> str:
     """Mermaid's escapes are ``#`` and a code; names of files are kept from being read as markup."""
     return "".join(c if c.isalnum() or c in " ./_+-()" else f"#{ord(c)};" for c in text)

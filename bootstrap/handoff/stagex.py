@@ -1,0 +1,227 @@
+"""StageX's own way on from stage0: its stages, what each is built from, and what it does not check.
+
+Read from a checkout of StageX: ``packages/bootstrap/stageN``, ``digests/bootstrap.txt`` and
+``MAINTAINERS``.
+"""
+
+from __future__ import annotations
+
+import graphlib
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bootstrap.catalogue import STAGEX, find
+from bootstrap.catalogue.reading import Table, line_of
+from bootstrap.errors import BadInput
+from bootstrap.handoff.checks import read_text
+from bootstrap.handoff.outline import Stage, images, read_outline
+from bootstrap.sources.stagex import is_known, read_recipe
+
+FOLDER = "packages/bootstrap"
+DIGESTS = "digests/bootstrap.txt"
+MAINTAINERS = "MAINTAINERS"
+CONTEXT = "fetch"
+"""The build context with the fetched sources, which StageX's Makefile gives to every build."""
+
+_DIGEST = re.compile(r"([0-9a-f]{64}) ([a-z0-9.-]+)")
+_KEY = re.compile(r"[0-9A-F]{40}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source as package.toml pins it; ``where`` is FILE:LINE."""
+
+    name: str
+    file: str
+    sha256: str
+    version: str
+    mirrors: tuple[str, ...]
+    where: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not checked, or open, and the FILE:LINE that makes it so."""
+
+    where: str
+    text: str
+
+
+@dataclass(frozen=True)
+class StagexStage:
+    """One package of packages/bootstrap, in the order of building.
+
+    ``images`` are what it takes from elsewhere -> FILE:LINE; ``digest`` is the sha256 of the image
+    that StageX published, None where digests/bootstrap.txt has none.
+    """
+
+    name: str
+    images: dict[str, str]
+    sources: tuple[Source, ...]
+    stages: tuple[Stage, ...]
+    digest: str | None
+    digest_where: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A maintainer's OpenPGP key: whose, fingerprint, algorithm, FILE:LINE."""
+
+    person: str
+    name: str
+    fingerprint: str
+    algorithm: str
+    where: str
+
+
+@dataclass(frozen=True)
+class StagexPlan:
+    """All that the checkout says; ``stage0_known``: its stage0 is the one we have values for."""
+
+    stages: tuple[StagexStage, ...]
+    keys: tuple[Key, ...]
+    stage0_known: bool
+    notes: tuple[str, ...]
+
+
+def read_stagex(checkout: Path) -> StagexPlan:
+    """Read a checkout.  Raises BadInput, with file and line where there is one."""
+    folder = checkout / FOLDER
+    if not (folder / "stage0" / "Containerfile").is_file():
+        raise BadInput(f"{checkout}: no checkout of StageX, it has no {FOLDER}/stage0")
+    notes = []
+    digests: dict[str, tuple[str, int]] = {}
+    if (checkout / DIGESTS).is_file():
+        digests = _digests(checkout)
+    else:
+        notes.append(f"there is no {DIGESTS}: what StageX published is not known")
+    names = sorted(p.name for p in folder.iterdir() if (p / "Containerfile").is_file())
+    for name in ("stage1", "stage2", "stage3"):
+        if name not in names:
+            notes.append(f"there is no {FOLDER}/{name}: the checkout is not whole")
+    keys: tuple[Key, ...] = ()
+    if (checkout / MAINTAINERS).is_file():
+        keys = _keys(checkout)
+    else:
+        notes.append(f"there is no {MAINTAINERS}: whose keys count is not known")
+    stages = [_stage(checkout, name, digests) for name in names]
+    known = False
+    try:
+        known = is_known(read_recipe(str(checkout)), find(STAGEX, None, "x86"))
+    except BadInput as error:
+        notes.append(f"its stage0 could not be run by bootstrap verify: {error}")
+    return StagexPlan(_ordered(stages, checkout), keys, known, tuple(notes))
+
+
+def _digests(checkout: Path) -> dict[str, tuple[str, int]]:
+    rows: dict[str, tuple[str, int]] = {}
+    for number, line in enumerate(read_text(checkout, DIGESTS).splitlines(), 1):
+        match = _DIGEST.fullmatch(line.strip())
+        if match is None or match[2] in rows:
+            raise BadInput(f"{checkout / DIGESTS}:{number}: no SHA256 NAME, or a name again")
+        rows[match[2]] = (match[1], number)
+    return rows
+
+
+def _stage(checkout: Path, name: str, digests: dict[str, tuple[str, int]]) -> StagexStage:
+    path = f"{FOLDER}/{name}/Containerfile"
+    stages = read_outline(read_text(checkout, path), str(checkout / path))
+    outside = {image: f"{path}:{line}" for image, line in images(stages).items()}
+    digest, line = digests.get(f"bootstrap-{name}", (None, 0))
+    return StagexStage(
+        name,
+        outside,
+        _sources(checkout, f"{FOLDER}/{name}/package.toml"),
+        tuple(stages.values()),
+        digest,
+        f"{DIGESTS}:{line}" if line else DIGESTS,
+        tuple(_findings(stages, outside, path)),
+    )
+
+
+def _sources(checkout: Path, path: str) -> tuple[Source, ...]:
+    text = read_text(checkout, path)
+    top = Table(_toml(text, checkout / path), str(checkout / path), text)
+    rows = []
+    for name in top.table("sources"):
+        row = top.table("sources").table(name)
+        version, form = row.text("version", ""), row.text("format", "")
+        file = row.text("file").replace("{version}", version).replace("{format}", form)
+        mirrors = tuple(
+            mirror.replace("{file}", file).replace("{version}", version).replace("{format}", form)
+            for mirror in row.texts("mirrors")
+        )
+        where = f"{path}:{line_of(text, f'sources.{name}', 'hash')}"
+        rows.append(Source(name, file, row.sha256("hash"), version, mirrors, where))
+    return tuple(rows)
+
+
+def _toml(text: str, file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{file}: not valid TOML: {error}") from None
+
+
+def _keys(checkout: Path) -> tuple[Key, ...]:
+    text = read_text(checkout, MAINTAINERS)
+    top = Table(_toml(text, checkout / MAINTAINERS), str(checkout / MAINTAINERS), text)
+    keys = []
+    for person in top.table("keys"):
+        people = top.table("keys").table(person)
+        for name in people:
+            row = people.table(name)
+            fingerprint = row.text("id")
+            if not _KEY.fullmatch(fingerprint):
+                raise row.error("id", f"is no OpenPGP fingerprint: {fingerprint!r}")
+            where = f"{MAINTAINERS}:{line_of(text, f'keys.{person}.{name}', 'id')}"
+            keys.append(Key(person, name, fingerprint, row.text("algorithm", ""), where))
+    return tuple(keys)
+
+
+def _findings(stages: dict[str, Stage], outside: dict[str, str], path: str) -> list[Finding]:
+    found = []
+    for stage in stages.values():
+        value, line = stage.environment.get("UPDATE_CHECKSUMS", ("", 0))
+        if value == "True":
+            text = (
+                "UPDATE_CHECKSUMS=True: live-bootstrap compares nothing that it builds with its"
+                " own values, it writes them anew"
+            )
+            found.append(Finding(f"{path}:{line}", text))
+    runs = [run for stage in stages.values() for run in stage.runs]
+    open_ = [run for run in runs if run.network != "none"]
+    if open_:
+        lines = ", ".join(str(run.line) for run in open_[:5])
+        more = f" and {len(open_) - 5} more" if len(open_) > 5 else ""
+        text = (
+            f"the network is on, unless the builder is told otherwise, in {len(open_)} of"
+            f" {len(runs)} RUN, which have no --network=none (lines {lines}{more})"
+        )
+        found.append(Finding(f"{path}:{open_[0].line}", text))
+    for image, where in outside.items():
+        if image != CONTEXT and "@sha256:" not in image:
+            text = f"{image} is named without a digest: whoever builds decides which image it is"
+            found.append(Finding(where, text))
+    return found
+
+
+def _ordered(stages: list[StagexStage], checkout: Path) -> tuple[StagexStage, ...]:
+    by_image = {f"stagex/bootstrap-{stage.name}": stage for stage in stages}
+    needs: dict[str, list[str]] = {
+        stage.name: [by_image[image].name for image in stage.images if image in by_image]
+        for stage in stages
+    }
+    try:
+        order = tuple(graphlib.TopologicalSorter(needs).static_order())
+    except graphlib.CycleError as error:
+        ring = list(reversed(error.args[1]))
+        first = next(stage for stage in stages if stage.name == ring[0])
+        where = first.images[f"stagex/bootstrap-{ring[1]}"]
+        raise BadInput(f"{checkout / where}: a cycle of images: {' <- '.join(ring)}") from None
+    names = [stage.name for stage in stages]
+    return tuple(stages[names.index(name)] for name in order)
