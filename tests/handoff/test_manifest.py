@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bootstrap.errors import BadInput
 from bootstrap.handoff.manifest import (
+    KINDS,
     Directive,
     Predicate,
     Term,
@@ -158,7 +159,7 @@ maybe = st.none() | predicates
 
 @st.composite
 def directives(draw: st.DrawFn) -> Directive:
-    kind = draw(st.sampled_from(["build", "improve", "jump", "define", "uninstall"]))
+    kind = draw(st.sampled_from(KINDS))
     predicate = draw(maybe)
     if kind == "define":
         logic = draw(maybe)

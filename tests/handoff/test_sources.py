@@ -1,0 +1,336 @@
+"""Distfiles: the audit of a folder, and fetching from a server on the loopback interface."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootstrap import host
+from bootstrap.cli.main import main
+from bootstrap.errors import BadInput
+from bootstrap.handoff import fetching
+from bootstrap.handoff.audit import audit, look
+from bootstrap.handoff.fetching import LOCK, Flight, addresses, fetch
+from bootstrap.handoff.plan import read_distfiles
+from bootstrap.handoff.sourcelist import Distfile
+from tests.cli.command import bootstrap
+from tests.handoff import tree
+from tests.sources.conftest import Server
+
+
+class Wire:
+    """Serves the small tree's files with Range, and writes down which was asked for."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.ranges: list[str] = []
+        self.give("/one-1.0.tar.gz", tree.ONE)
+        self.give("/dl/2", tree.TWO)
+        self.give("/mirror/snap-abc.tar.gz", tree.GIT)
+
+    def give(
+        self, path: str, data: bytes, stop: int | None = None, shift: int = 0, ranges: bool = True
+    ) -> None:
+        """``stop``: end the connection there; ``shift``: give another range than was asked for."""
+
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            asked = handler.headers.get("Range", "")
+            self.ranges.append(asked)
+            start = int(asked[6:-1]) if asked and ranges else 0
+            if start and start >= len(data):
+                handler.send_response(416)
+                handler.send_header("Content-Length", "0")
+                handler.end_headers()
+                return
+            handler.send_response(206 if start else 200)
+            if start:
+                last = len(data) - 1
+                handler.send_header("Content-Range", f"bytes {start + shift}-{last}/{len(data)}")
+            handler.send_header("Content-Length", str(len(data) - start))
+            handler.end_headers()
+            handler.wfile.write(data[start:stop])
+
+        self.server.answers[path] = answer
+
+
+@pytest.fixture
+def wire(server: Server) -> Wire:
+    return Wire(server)
+
+
+@pytest.fixture
+def files(tmp_path: Path, wire: Wire) -> dict[str, Distfile]:
+    checkout = tree.make(tmp_path / "lb", wire.server.url)
+    return {file.name: file for file in read_distfiles(checkout)}
+
+
+def part(folder: Path, name: str) -> Path:
+    return folder / f".{name}.part"
+
+
+def get(file: Distfile, folder: Path, *mirrors: str) -> str:
+    """Fetch one; gives why not, or an empty text."""
+    (outcome,) = fetch([file], folder, mirrors)
+    assert (outcome.url is None) == bool(outcome.detail)
+    assert (folder / file.name).exists() == (outcome.url is not None)
+    return outcome.detail
+
+
+def test_all_come_and_are_right(tmp_path: Path, wire: Wire, files: dict[str, Distfile]) -> None:
+    folder = tmp_path / "d"
+    flights: list[int] = []
+
+    def tell(flight: Flight) -> None:
+        flights.append(len(flight.done))
+
+    outcomes = fetch(list(files.values()), folder, [f"{wire.server.url}/mirror/"], 3, tell)
+    assert {o.file.name: (folder / o.file.name).read_bytes() for o in outcomes} == tree.FILES
+    assert flights[-1] == 3 and flights == sorted(flights)
+    assert {p.name for p in folder.iterdir()} == {*tree.FILES, LOCK}
+
+
+def test_mirrors_are_asked_first(files: dict[str, Distfile]) -> None:
+    file = files["two.tar.xz"]
+    assert addresses(file, ["http://m/x/", "http://n"]) == (
+        "http://m/x/two.tar.xz",
+        "http://n/two.tar.xz",
+        *file.urls,
+    )
+
+
+def test_a_part_is_gone_on_with(tmp_path: Path, wire: Wire, files: dict[str, Distfile]) -> None:
+    part(tmp_path, "two.tar.xz").write_bytes(tree.TWO[:1000])
+    assert get(files["two.tar.xz"], tmp_path) == ""
+    assert (tmp_path / "two.tar.xz").read_bytes() == tree.TWO
+    assert wire.ranges == ["bytes=1000-"]
+    assert not part(tmp_path, "two.tar.xz").exists()
+
+
+def test_a_connection_that_ends_is_gone_on_with_the_next_time(
+    tmp_path: Path, wire: Wire, files: dict[str, Distfile]
+) -> None:
+    wire.give("/dl/2", tree.TWO, stop=5000)
+    why = get(files["two.tar.xz"], tmp_path)
+    assert f"cut short: 5000 of {len(tree.TWO)} bytes came" in why
+    assert part(tmp_path, "two.tar.xz").read_bytes() == tree.TWO[:5000]
+    wire.give("/dl/2", tree.TWO)
+    assert get(files["two.tar.xz"], tmp_path) == ""
+    assert wire.ranges == ["", "bytes=5000-"]
+
+
+def test_a_server_without_ranges(tmp_path: Path, wire: Wire, files: dict[str, Distfile]) -> None:
+    wire.give("/dl/2", tree.TWO, ranges=False)
+    part(tmp_path, "two.tar.xz").write_bytes(b"x" * 99)
+    assert get(files["two.tar.xz"], tmp_path) == ""
+    assert (tmp_path / "two.tar.xz").read_bytes() == tree.TWO
+
+
+def test_a_part_of_something_else_is_replaced(
+    tmp_path: Path, wire: Wire, files: dict[str, Distfile]
+) -> None:
+    part(tmp_path, "two.tar.xz").write_bytes(b"x" * 99)
+    assert get(files["two.tar.xz"], tmp_path) == ""
+    assert wire.ranges == ["bytes=99-", ""]
+
+
+def test_a_part_longer_than_the_file(
+    tmp_path: Path, wire: Wire, files: dict[str, Distfile]
+) -> None:
+    part(tmp_path, "two.tar.xz").write_bytes(tree.TWO + b"more")
+    assert get(files["two.tar.xz"], tmp_path) == ""
+    assert wire.ranges[-1] == "" and (tmp_path / "two.tar.xz").read_bytes() == tree.TWO
+
+
+def test_a_part_that_is_whole_needs_no_server(tmp_path: Path, files: dict[str, Distfile]) -> None:
+    part(tmp_path, "snap-abc.tar.gz").write_bytes(tree.GIT)
+    (outcome,) = fetch([files["snap-abc.tar.gz"]], tmp_path)
+    assert outcome.url == "" and (tmp_path / "snap-abc.tar.gz").read_bytes() == tree.GIT
+
+
+def test_another_range_than_was_asked_for(
+    tmp_path: Path, wire: Wire, files: dict[str, Distfile]
+) -> None:
+    wire.give("/dl/2", tree.TWO, shift=1)
+    part(tmp_path, "two.tar.xz").write_bytes(tree.TWO[:10])
+    assert "asked for what follows byte 10, and gave another part" in get(
+        files["two.tar.xz"], tmp_path
+    )
+
+
+def test_a_wrong_file_never_gets_its_name(
+    tmp_path: Path, wire: Wire, files: dict[str, Distfile]
+) -> None:
+    wrong = bytearray(tree.TWO)
+    wrong[7] ^= 1
+    wire.give("/dl/2", bytes(wrong))
+    why = get(files["two.tar.xz"], tmp_path)
+    assert f"gave the sha256 {tree.sha256(bytes(wrong))}, not {tree.sha256(tree.TWO)}" in why
+    assert not part(tmp_path, "two.tar.xz").exists()
+
+
+def test_the_next_address_is_asked(tmp_path: Path, wire: Wire, files: dict[str, Distfile]) -> None:
+    wire.give("/m/two.tar.xz", b"an error page with status 200")
+    wire.server.fail("/n/two.tar.xz", 404)
+    url = wire.server.url
+    assert get(files["two.tar.xz"], tmp_path, f"{url}/m", f"{url}/n") == ""
+    assert wire.server.asked == ["/m/two.tar.xz", "/n/two.tar.xz", "/dl/2"]
+
+
+def test_a_redirect_from_http_to_http(
+    tmp_path: Path, wire: Wire, files: dict[str, Distfile]
+) -> None:
+    wire.give("/moved", tree.TWO)
+    wire.server.fail("/dl/2", 302, wire.server.url + "/moved")
+    assert get(files["two.tar.xz"], tmp_path) == ""
+    wire.server.fail("/one-1.0.tar.gz", 302, "file:///etc/passwd")
+    assert "'file:///etc/passwd' is not allowed" in get(files["one-1.0.tar.gz"], tmp_path)
+
+
+def test_no_address_at_all(tmp_path: Path, files: dict[str, Distfile]) -> None:
+    assert "no address is listed; give --mirror" in get(files["snap-abc.tar.gz"], tmp_path)
+
+
+def test_a_file_larger_than_any_source(
+    tmp_path: Path, files: dict[str, Distfile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "MAX_FILE", 100)
+    assert "is larger than 100 bytes" in get(files["two.tar.xz"], tmp_path)
+
+
+def test_two_runs_exclude_each_other(tmp_path: Path, files: dict[str, Distfile]) -> None:
+    fd = os.open(tmp_path / LOCK, os.O_RDWR | os.O_CREAT)
+    try:
+        assert host.try_lock(fd)
+        with pytest.raises(BadInput, match="another run is fetching into it"):
+            fetch(list(files.values()), tmp_path)
+    finally:
+        os.close(fd)
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path, files: dict[str, Distfile]) -> None:
+    (tmp_path / "f").write_text("")
+    with pytest.raises(BadInput, match="f: cannot be written: "):
+        fetch(list(files.values()), tmp_path / "f")
+
+
+def test_a_full_disk_ends_the_run(
+    tmp_path: Path, files: dict[str, Distfile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Callable[..., Any] = os.fdopen
+
+    class Full:
+        def __init__(self, file: Any) -> None:
+            self.file, self.name = file, file.name
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+        def write(self, data: bytes) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fdopen", lambda *a, **k: Full(real(*a, **k)))
+    with pytest.raises(BadInput, match="No space left on device; make room"):
+        fetch([files["two.tar.xz"]], tmp_path)
+
+
+def test_the_audit(tmp_path: Path, files: dict[str, Distfile]) -> None:
+    folder = tree.fill(tmp_path / "d")
+    (folder / "other").write_text("")
+    (folder / ".hidden").write_text("")
+    found = audit(files.values(), folder)
+    assert found.whole and found.others == ("other",)
+    data = bytearray(tree.ONE)
+    data[3] ^= 0x10
+    (folder / "one-1.0.tar.gz").write_bytes(data)
+    (folder / "two.tar.xz").unlink()
+    (folder / "snap-abc.tar.gz").write_bytes(b"")
+    found = audit(files.values(), folder)
+    assert not found.whole
+    assert [(row.state, row.detail) for row in found.rows] == [
+        ("wrong", f"has the sha256 {tree.sha256(bytes(data))}"),
+        ("missing", ""),
+        ("wrong", "is empty"),
+    ]
+
+
+def test_what_is_no_file_is_wrong(tmp_path: Path, files: dict[str, Distfile]) -> None:
+    file = files["one-1.0.tar.gz"]
+    (tmp_path / file.name).mkdir()
+    assert look(file, tmp_path).state == "wrong"
+    (tmp_path / file.name).rmdir()
+    os.mkfifo(tmp_path / file.name)
+    assert look(file, tmp_path).detail == "is no regular file"
+
+
+def run(*args: str | Path) -> int:
+    return main(["handoff", "sources", *map(str, args)])
+
+
+def test_the_command_fetches_and_tells(
+    tmp_path: Path, wire: Wire, files: dict[str, Distfile], capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ("--live-bootstrap", tmp_path / "lb", "--distfiles", tmp_path / "d")
+    assert run(*args) == 1
+    out, err = capsys.readouterr()
+    assert "INCOMPLETE: 1 file missing or wrong" in out and "give --mirror URL" in out
+    assert sorted(line.split(" ", 3)[3] for line in err.splitlines()) == [
+        "one-1.0.tar.gz came",
+        "snap-abc.tar.gz not to be had",
+        "two.tar.xz came",
+    ]
+    assert run(*args, "--mirror", f"{wire.server.url}/mirror") == 0
+    assert "WHOLE: every file is there" in capsys.readouterr().out
+    wire.server.asked.clear()
+    assert run(*args) == 0 and wire.server.asked == []
+
+
+def test_a_wrong_file_is_left_unless_it_is_to_be_replaced(
+    tmp_path: Path, files: dict[str, Distfile], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tree.fill(tmp_path / "d")
+    (folder / "two.tar.xz").write_text("mine")
+    args = ("--live-bootstrap", tmp_path / "lb", "--distfiles", folder)
+    assert run(*args) == 1 and (folder / "two.tar.xz").read_text() == "mine"
+    assert run(*args, "--replace") == 0
+    assert (folder / "two.tar.xz").read_bytes() == tree.TWO
+    capsys.readouterr()
+
+
+def test_an_audit_never_asks_anybody(
+    tmp_path: Path, wire: Wire, files: dict[str, Distfile], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "d").mkdir()
+    args = ("--live-bootstrap", tmp_path / "lb", "--distfiles", tmp_path / "d", "--json", "-")
+    for option in ("--audit", "--offline"):
+        assert run(*args, option) == 1
+        document = json.loads(capsys.readouterr().out)
+        assert document["whole"] is False
+        assert [row["state"] for row in document["distfiles"]] == ["missing"] * 3
+    assert wire.server.asked == [] and list((tmp_path / "d").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "fault"),
+    [
+        (["--jobs", "0"], "--jobs 0: give a number from 1"),
+        (["--mirror", "m"], "--mirror m: is no address"),
+        (["--audit"], "cannot be read as a folder"),
+    ],
+)
+def test_bad_input(small: Path, tmp_path: Path, args: list[str], fault: str) -> None:
+    base = ["handoff", "sources", "--live-bootstrap", str(small), "--distfiles"]
+    done = bootstrap(*base, str(tmp_path / "none"), *args)
+    assert done.status == 2 and fault in done.one_line()
