@@ -242,17 +242,20 @@ def evaluate(
     """
     variables = dict(configuration)
     first = next(iter(variables), None)
+    late: dict[str, str] = {}
     kept: list[Directive] = []
     for directive in directives:
         if directive.predicate and directive.predicate.value(variables) != "True":
             continue
         if directive.kind != "define":
             kept.append(directive)
-        elif directive.names[0] != first:
-            # Upstream's loop never looks at the first variable: a define of it is not heard.
-            logic = directive.logic
-            variables[directive.names[0]] = logic.value(variables) if logic else directive.value
-    return _numbered(kept), variables
+            continue
+        name, logic = directive.names[0], directive.logic
+        value = logic.value(variables) if logic else directive.value
+        # Upstream's loop never looks at the first variable: a define of it becomes another line at
+        # the end. Predicates go on reading the first; who reads the file has the last.
+        (late if name == first else variables)[name] = value
+    return _numbered(kept), variables | late
 
 
 def _numbered(directives: list[Directive]) -> tuple[Step, ...]:

@@ -51,9 +51,10 @@ def test_a_line_of_any_kind_with_the_same_argument_counts_as_a_pass() -> None:
     assert titles(text, {}) == ["a-1 pass 1", "uninstall a-1", "a-1 pass 3"]
 
 
-def test_a_define_of_the_first_variable_is_not_heard() -> None:
+def test_a_define_of_the_first_variable_is_not_heard_by_predicates() -> None:
     text = "define: ARCH = amd64\nbuild: a-1 ( ARCH == amd64 )\nbuild: b-1\n"
     assert titles(text, {"ARCH": "x86"}) == ["b-1 pass 1"]
+    assert evaluate(read_manifest(text, "m"), {"ARCH": "x86"})[1] == {"ARCH": "amd64"}
     assert titles(text, {"X": "", "ARCH": "x86"}) == ["a-1 pass 1", "b-1 pass 1"]
 
 
@@ -142,31 +143,43 @@ def test_a_variable_that_nothing_sets_is_found() -> None:
     assert check("build: a-1\nbuild: b-1 ( TYPO == 1 )\n") == {"TYPO": 2}
 
 
-words = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,20}", fullmatch=True)
-names = st.from_regex(r"[A-Z_][A-Z0-9_]{0,10}", fullmatch=True)
-terms = st.builds(Term, names, st.sampled_from(["==", "!="]), words)
-predicates = st.lists(terms, min_size=1, max_size=4).flatmap(
-    lambda row: st.builds(
-        Predicate,
-        st.just(tuple(row)),
-        st.lists(st.sampled_from(["||", "&&"]), min_size=len(row) - 1, max_size=len(row) - 1).map(
-            tuple
-        ),
+any_word = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,20}", fullmatch=True)
+any_name = st.from_regex(r"[A-Z_][A-Z0-9_]{0,10}", fullmatch=True)
+
+
+def predicates(
+    words: st.SearchStrategy[str], names: st.SearchStrategy[str]
+) -> st.SearchStrategy[Predicate]:
+    """One to four terms; the last may be a constant."""
+    term = st.builds(Term, names, st.sampled_from(["==", "!="]), words)
+    constant = st.builds(Term, st.sampled_from(["True", "False"]), st.just(""))
+    return st.lists(term, max_size=3).flatmap(
+        lambda row: st.builds(
+            Predicate,
+            st.builds(lambda last: (*row, last), term | constant),
+            st.lists(st.sampled_from(["||", "&&"]), min_size=len(row), max_size=len(row)).map(
+                tuple
+            ),
+        )
     )
-)
-maybe = st.none() | predicates
 
 
 @st.composite
-def directives(draw: st.DrawFn) -> Directive:
+def directives(
+    draw: st.DrawFn, words: list[str] | None = None, names: list[str] | None = None
+) -> Directive:
+    """Any directive, of any words or of those given."""
+    word = st.sampled_from(words) if words else any_word
+    name = st.sampled_from(names) if names else any_name
+    maybe = st.none() | predicates(word, name)
     kind = draw(st.sampled_from(KINDS))
     predicate = draw(maybe)
     if kind == "define":
         logic = draw(maybe)
-        value = "" if logic else draw(words)
-        return Directive("define", (draw(names),), 0, predicate, value, logic)
+        value = "" if logic else draw(word)
+        return Directive("define", (draw(name),), 0, predicate, value, logic)
     count = 3 if kind == "uninstall" else 1
-    return Directive(kind, tuple(draw(st.lists(words, min_size=1, max_size=count))), 0, predicate)
+    return Directive(kind, tuple(draw(st.lists(word, min_size=1, max_size=count))), 0, predicate)
 
 
 def written(directive: Directive) -> str:

@@ -14,10 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bootstrap.handoff.configuration import chroot_configuration
-from bootstrap.handoff.manifest import Step, evaluate
+from bootstrap.handoff.manifest import Directive, Step, evaluate, read_manifest
 from bootstrap.handoff.plan import MANIFEST, read_directives, read_distfiles, read_plan
+from tests.handoff.test_manifest import directives, written
 
 pytestmark = pytest.mark.upstream
 
@@ -86,12 +89,13 @@ def generator(upstream: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def generated(
-    program: Path, checkout: Path, folder: Path, configuration: Mapping[str, str]
+    program: Path, manifest: str, folder: Path, configuration: Mapping[str, str]
 ) -> tuple[list[str], dict[str, str]]:
     """What upstream's generator makes: one word list for each step, and the variables."""
+    shutil.rmtree(folder / "steps", ignore_errors=True)
     (folder / "steps").mkdir()
-    for name in ("manifest", "env"):
-        shutil.copy(checkout / "steps" / name, folder / "steps" / name)
+    (folder / "steps/env").write_text("")
+    (folder / "steps/manifest").write_text(manifest)
     text = "".join(f"{name}={value}\n" for name, value in configuration.items())
     (folder / "steps/bootstrap.cfg").write_text(text)
     subprocess.run([str(program), "steps/manifest"], cwd=folder, check=True)
@@ -138,9 +142,27 @@ def test_upstreams_generator_writes_the_same_steps(
     upstream: Path, generator: Path, tmp_path: Path, changes: tuple[str, ...]
 ) -> None:
     configuration = chroot_configuration("x86", changes)
-    directives, _ = read_directives(upstream)
-    steps, variables = evaluate(directives, configuration)
-    theirs, their_variables = generated(generator, upstream, tmp_path, configuration)
+    manifest = (upstream / MANIFEST).read_text()
+    steps, variables = evaluate(read_directives(upstream)[0], configuration)
+    theirs, their_variables = generated(generator, manifest, tmp_path, configuration)
     assert [ours(step) for step in steps] == theirs
     assert variables == their_variables
-    assert (upstream / MANIFEST).is_file() and len(steps) > 150
+    assert len(steps) > 150
+
+
+@given(
+    st.lists(directives(words=["a-1", "b-2", "bash-3"], names=["A", "B", "C"]), min_size=1),
+    st.sampled_from(["a-1", "b-2", "True"]),
+)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_the_generator_and_we_agree_on_any_manifest(
+    generator: Path, tmp_path: Path, rows: list[Directive], value: str
+) -> None:
+    manifest = "".join(f"{written(row)}\n" for row in rows)
+    configuration = {"A": "True", "B": value}
+    steps, variables = evaluate(read_manifest(manifest, "m"), configuration)
+    theirs, their_variables = generated(generator, manifest, tmp_path, configuration)
+    assert [ours(step) for step in steps] == theirs
+    assert variables == their_variables
