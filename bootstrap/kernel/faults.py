@@ -5,7 +5,7 @@ import capstone
 from bootstrap.kernel.events import Fault
 
 _NAMES = {4: "SIGILL", 5: "SIGTRAP", 7: "SIGBUS", 8: "SIGFPE", 11: "SIGSEGV"}
-_MODES = {
+MODES = {
     "i386": (capstone.CS_ARCH_X86, capstone.CS_MODE_32),
     "x86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
     "aarch64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM),
@@ -25,8 +25,8 @@ def instruction(fault: Fault) -> str:
     """The faulting instruction: its bytes and, where they are one, its assembly text."""
     if not fault.code:
         return f"{fault.pc:#x}: nothing can be read there"
-    if fault.abi in _MODES:
-        for found in capstone.Cs(*_MODES[fault.abi]).disasm(fault.code, fault.pc, 1):
+    if fault.abi in MODES:
+        for found in capstone.Cs(*MODES[fault.abi]).disasm(fault.code, fault.pc, 1):
             text = f"{found.mnemonic} {found.op_str}".strip()
             return f"{fault.pc:#x}: {bytes(found.bytes).hex(' ')}  {text}"
     return f"{fault.pc:#x}: {fault.code.hex(' ')}  (no instruction)"

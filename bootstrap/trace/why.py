@@ -92,6 +92,10 @@ class Why:
         if row is None:
             version, name = self._given(path)
             return [self._given_link(name, version, offset)]
+        return self.chain(row, offset)
+
+    def chain(self, row: OpenRow, offset: int) -> list[Link]:
+        """The way back from a byte of what a writer left. BadInput for one beyond its end."""
         links: list[Link] = []
         found: tuple[OpenRow | None, str, int] = (row, shown(row.path), row.last_version or 0)
         while True:
@@ -113,6 +117,10 @@ class Why:
             for row in self._writers
             if row.process == reading.process and (row.last_event or reading.event) >= reading.event
         ]
+
+    def writers_of(self, version: int) -> list[OpenRow]:
+        """Who wrote that content, in order."""
+        return [row for row in self._writers if row.last_version == version]
 
     def made(self, writer: OpenRow) -> Made | str:
         """What a model makes of a writing program's inputs, if it makes the file; or why not."""
