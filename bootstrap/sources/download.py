@@ -175,20 +175,25 @@ def _scheme(url: str) -> str:
 
 
 def _read(
-    answer: IO[bytes], url: str, total: int | None, limit: int, progress: Progress | None
+    answer: http.client.HTTPResponse,
+    url: str,
+    total: int | None,
+    limit: int,
+    progress: Progress | None,
 ) -> bytes:
     return b"".join(_chunks(answer, url, 0, total, limit, progress))
 
 
 def _chunks(
-    answer: IO[bytes],
+    answer: http.client.HTTPResponse,
     url: str,
     have: int,
     total: int | None,
     limit: int,
     progress: Progress | None,
 ) -> Iterator[bytes]:
-    while chunk := answer.read(_CHUNK):
+    # read1 gives what has come: a server that stops does not take with it what it gave.
+    while chunk := answer.read1(_CHUNK):
         have += len(chunk)
         if have > limit:
             raise DownloadFailed(f"{url}: is larger than {limit} bytes, which no release is")

@@ -17,6 +17,7 @@ from bootstrap.handoff.graph import plan_graph
 from bootstrap.handoff.pin import read_pin
 from bootstrap.handoff.plan import Plan, Row, read_plan
 from bootstrap.handoff.told import plan_document, plan_text
+from bootstrap.sources import SourceTree
 from tests.cli.command import bootstrap
 from tests.handoff import tree
 
@@ -226,6 +227,21 @@ def test_files_that_are_no_release(small: Path) -> None:
     tree.put(small, "seed/stage0-posix/README", "nothing of it\n")
     pin = read_pin(small, "x86")
     assert pin.files_release is None and pin.same is False and "nearest is" in pin.files
+
+
+@pytest.mark.upstream
+def test_files_that_are_a_release(small: Path, release: SourceTree) -> None:
+    for path, file in release.files.items():
+        place = small / "seed/stage0-posix" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file.data)
+    pin = read_pin(small, "x86")
+    assert pin.files_release == release.release and pin.same is True
+    changed = small / "seed/stage0-posix/x86/hex0_x86.hex0"
+    changed.write_bytes(changed.read_bytes() + b"\n")
+    pin = read_pin(small, "x86")
+    assert pin.files_release is None and pin.same is False
+    assert "from which 1 of " in pin.files
 
 
 def test_a_damaged_index_is_told(small: Path) -> None:

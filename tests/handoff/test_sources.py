@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -212,6 +213,33 @@ def test_two_runs_exclude_each_other(tmp_path: Path, files: dict[str, Distfile])
             fetch(list(files.values()), tmp_path)
     finally:
         os.close(fd)
+
+
+def test_what_came_until_ctrl_c_is_kept(
+    tmp_path: Path, wire: Wire, files: dict[str, Distfile]
+) -> None:
+    ended = threading.Event()
+
+    def stall(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(tree.TWO)))
+        handler.end_headers()
+        handler.wfile.write(tree.TWO[:1000])
+        handler.wfile.flush()
+        ended.wait(60)
+
+    def tell(flight: Flight) -> None:
+        if flight.coming.get("two.tar.xz") == (1000, len(tree.TWO)):
+            ended.set()
+            raise KeyboardInterrupt
+
+    wire.server.answers["/dl/2"] = stall
+    with pytest.raises(KeyboardInterrupt):
+        fetch([files["two.tar.xz"]], tmp_path, tell=tell)
+    assert part(tmp_path, "two.tar.xz").read_bytes() == tree.TWO[:1000]
+    wire.give("/dl/2", tree.TWO)
+    assert get(files["two.tar.xz"], tmp_path) == ""
+    assert wire.ranges == ["bytes=1000-"]
 
 
 def test_a_folder_that_is_a_file(tmp_path: Path, files: dict[str, Distfile]) -> None:
