@@ -5,6 +5,7 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -32,15 +33,34 @@ def write_text(dest: str, text: str, *, stdout: TextIO | None = None) -> None:
         except OSError as error:
             raise BadInput(f"standard output: cannot be written: {error.strerror}") from error
         return
+    _write(dest, (text.encode("utf-8"),))
+
+
+def write_pieces(dest: str, pieces: Iterable[bytes]) -> None:
+    """Write bytes as they come, without holding them all; otherwise as `write_text`."""
+    if dest != STDOUT:
+        _write(dest, pieces)
+        return
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.writelines(pieces)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise BadInput(f"standard output: cannot be written: {error.strerror}") from error
+
+
+def _write(dest: str, pieces: Iterable[bytes]) -> None:
     try:
         place = Path(dest).resolve()
         if place.is_dir():
             raise BadInput(f"{dest}: is a directory; name a file, or - for standard output")
         if place.exists() and not place.is_file():
-            with place.open("w", encoding="utf-8", newline="") as stream:
-                stream.write(text)
+            with place.open("wb") as stream:
+                stream.writelines(pieces)
         else:
-            _replace(place, text.encode("utf-8"))
+            _replace(place, pieces)
     except (OSError, RuntimeError, ValueError) as error:
         # RuntimeError: a loop of symlinks (Python 3.11, 3.12); ValueError: a NUL in the name.
         cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -50,13 +70,13 @@ def write_text(dest: str, text: str, *, stdout: TextIO | None = None) -> None:
         ) from error
 
 
-def _replace(place: Path, content: bytes) -> None:
+def _replace(place: Path, pieces: Iterable[bytes]) -> None:
     handle, beside = tempfile.mkstemp(
         prefix=f".{place.name[:50]}.", suffix=".new", dir=place.parent
     )
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
+            stream.writelines(pieces)
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(beside, _mode(place))
@@ -90,7 +110,7 @@ def write_file(folder: Path, tree_path: str, content: bytes, mode: int) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         if not place.parent.resolve().is_relative_to(folder.resolve()):
             raise BadInput(f"{place}: leads out of {folder}")
-        _replace(place, content)
+        _replace(place, (content,))
         os.chmod(place, mode)
     except OSError as error:
         raise BadInput(f"{place}: cannot be written: {error.strerror}") from error
