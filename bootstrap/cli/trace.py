@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable
 
-from bootstrap.cli import trace_read, trace_record
+from bootstrap.cli import trace_read, trace_record, trace_travel
 from bootstrap.cli.verify import add_options
 
 
@@ -29,16 +30,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         ("info", trace_read.run_info, "what a trace is of, and its digest",
          "What was recorded, by what, how much of it there is, and the trace digest, which is "
          "equal for two recordings in which the same happened."),
-        ("tree", trace_read.run_tree, "the programs, who started whom, what each read and wrote",
-         "Every program that ran, below the one that started it: pid, arguments, system calls, "
-         "how it ended; what it opened for reading (<) and for writing (>), with size and the "
-         "first digits of the SHA-256. A file that a child writes through a descriptor it "
-         "inherited is told at the one that opened it."),
     ):  # fmt: skip
         _reader(commands, name, run, what, more)
+    _add_tree(commands)
     _add_files(commands)
     _add_log(commands)
     _add_why(commands)
+    trace_travel.add_parsers(functools.partial(_reader, commands))
 
 
 def _reader(
@@ -53,6 +51,24 @@ def _reader(
     parser.add_argument("trace", metavar="TRACE")
     parser.set_defaults(run=run)
     return parser
+
+
+def _add_tree(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _reader(
+        commands,
+        "tree",
+        trace_read.run_tree,
+        "the programs, who started whom, what each read and wrote",
+        "Every program that ran, below the one that started it: pid, arguments, system calls, how "
+        "it ended; what it opened for reading (<) and for writing (>), with size and the first "
+        "digits of the SHA-256. A file that a child writes through a descriptor it inherited is "
+        "told at the one that opened it.",
+    )
+    parser.add_argument(
+        "--instructions",
+        action="store_true",
+        help="tell how many instructions each executed, too: runs all of them again",
+    )
 
 
 def _add_why(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -38,10 +38,12 @@ def run_info(args: argparse.Namespace) -> int:
 def run_tree(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     from bootstrap import trace
+    from bootstrap.cli.trace_travel import instructions
     from bootstrap.trace.views import tree
 
+    counted = instructions(args.trace) if args.instructions else None
     with trace.open(args.trace) as opened:
-        sys.stdout.writelines(f"{line}\n" for line in tree(opened))
+        sys.stdout.writelines(f"{line}\n" for line in tree(opened, counted))
     return 0
 
 

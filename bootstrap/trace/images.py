@@ -127,6 +127,12 @@ class Image:
         return (min(starts), max(ends) - min(starts)) if starts else (0, 0)
 
     @property
+    def memory_end(self) -> int:
+        """Where the program's own memory ends, what is zeroed at its start included."""
+        loads = (s for s in self.elf.segments if s.kind == _PT_LOAD)
+        return max((page_up(s.vaddr + s.memory_size) for s in loads), default=0)
+
+    @property
     def headers_end(self) -> int:
         """Where the ELF header and the program headers end, which nobody has to run."""
         size = 52 if self.elf.abi.elf_class == 1 else 64

@@ -1,7 +1,7 @@
 """What is in a trace, for people: its header, and the tree of its programs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from bootstrap.abi.flags import O_ACCMODE, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.kernel.strace_values import SIGNALS
@@ -91,8 +91,11 @@ def ended(program: ProgramRow) -> str:
     return f"exit {program.status >> 8}"
 
 
-def tree(trace: Trace) -> Iterator[str]:
-    """Every program below the one that started it, with the files that it opened."""
+def tree(trace: Trace, instructions: Mapping[int, int] | None = None) -> Iterator[str]:
+    """Every program below the one that started it, with the files that it opened.
+
+    `instructions`: how many each executed, by its row, where somebody counted.
+    """
     hashes, written = trace.hashes(), writes(trace)
     opens: dict[int, list[OpenRow]] = {}
     for row in trace.opens():
@@ -103,7 +106,9 @@ def tree(trace: Trace) -> Iterator[str]:
     todo = [(program, 0) for program in reversed(children.get(None, []))]
     while todo:
         program, depth = todo.pop()
-        yield from _program(program, "  " * depth, opens.get(program.id, []), hashes, written)
+        count = None if instructions is None else instructions[program.id]
+        mine = opens.get(program.id, [])
+        yield from _program(program, "  " * depth, mine, hashes, written, count)
         todo += [(child, depth + 1) for child in reversed(children.get(program.id, []))]
 
 
@@ -113,9 +118,12 @@ def _program(
     opens: list[OpenRow],
     hashes: dict[int, tuple[str, int]],
     written: frozenset[int],
+    count: int | None,
 ) -> Iterator[str]:
     forked = " (forked)" if program.ordinal == 0 else ""
     calls = f"{program.calls:,} call{'' if program.calls == 1 else 's'}"
+    if count is not None:
+        calls = f"{count:,} instruction{'' if count == 1 else 's'}, {calls}"
     yield f"{indent}{program.pid} {command(program)}{forked}  [{calls}, {ended(program)}]"
     told: set[str] = set()
     for row in opens:

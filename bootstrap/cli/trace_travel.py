@@ -1,0 +1,208 @@
+"""`bootstrap trace show`, `hot` and `coverage`, and the instructions in `tree`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bootstrap.trace.reader import Trace
+    from bootstrap.trace.travel import Traveller
+
+SCHEMA = 1
+
+
+def add_parsers(reader: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the commands; `reader(name, run, help, description)` makes one that reads a trace."""
+    from_ = "the same as JSON ('-': standard output)"
+    show = reader(
+        "show",
+        run_show,
+        "a process at any instruction: registers, code, stack, memory, files",
+        "Go to a place and show the process as it was there: registers, the instructions that ran "
+        "last and those that come next, with labels and source lines where a language model can "
+        "tell them, stack, mapped memory, open files with their offsets, the system call before "
+        "and the one after. A place is PID@N (after N instructions of the last program of that "
+        "process), PID.EXEC@N (of a certain one: 0 as forked, 1 its first execve), PID#K (just "
+        "after its K-th system call), PID#K+N, or eEVENT (after that system call of the run).",
+    )
+    show.add_argument("place", metavar="COORD", help="such as 17@5000, 17#12, 17#12+3 or e4711")
+    show.add_argument(
+        "--memory", metavar="ADDR[:LEN]", help="show so many bytes there too (default: 64)"
+    )
+    show.add_argument("--json", metavar="FILE", help=from_)
+    hot = reader(
+        "hot",
+        run_hot,
+        "which functions or labels the instructions went to",
+        "Run every program of the trace again, count its instructions, and tell the hottest "
+        "functions, or labels, or addresses where no language model knows the image. An "
+        "instruction counts once, one with a REP prefix too.",
+    )
+    hot.add_argument("--pid", type=int, action="append", metavar="N", help="only this process")
+    hot.add_argument(
+        "--top", type=int, default=20, metavar="N", help="how many to tell (default: 20)"
+    )
+    hot.add_argument("--json", metavar="FILE", help=from_)
+    coverage = reader(
+        "coverage",
+        run_coverage,
+        "which bytes of a program ever ran, and what never did",
+        "Run every program of the trace that ran this image again, and tell which bytes of the "
+        "file were ever executed. What never was is listed, with labels and source lines where a "
+        "language model can tell them. Data that a program only reads counts as not run.",
+    )
+    coverage.add_argument(
+        "binary", metavar="BINARY", help="its path, or 8 or more digits of its SHA-256"
+    )
+    coverage.add_argument(
+        "--all", action="store_true", help="list all of what never ran, however long"
+    )
+    coverage.add_argument("--json", metavar="FILE", help=from_)
+
+
+class _Line:
+    """A line on a terminal that is written over; nothing elsewhere."""
+
+    def __init__(self, trace: Trace) -> None:
+        from bootstrap.cli.progress import style_for
+
+        self._trace = trace
+        self._live = style_for(sys.stderr, os.environ).terminal
+        self.doing = ""
+
+    def tell(self, row: int, executed: int) -> None:
+        """A traveller is on its way."""
+        if self._live:
+            self._write(f"\r\x1b[K{self.doing}{self._trace.program(row).label}: {executed:,} "
+                        "instructions")  # fmt: skip
+
+    def close(self) -> None:
+        """Nobody is, any more."""
+        if self._live:
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        try:
+            print(text, end="", file=sys.stderr, flush=True)
+        except (OSError, ValueError):
+            self._live = False
+
+
+@contextlib.contextmanager
+def _travelling(name: str) -> Iterator[tuple[Trace, Traveller, _Line]]:
+    """An open trace, and who travels in it. Ctrl-C is heard where the engine stops."""
+    from bootstrap import trace
+    from bootstrap.engine import default_engine
+    from bootstrap.kernel.ticking import ticking
+    from bootstrap.trace.travel import Traveller
+
+    asked: list[bool] = []
+
+    def progress(row: int, executed: int) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        line.tell(row, executed)
+
+    with trace.open(name) as opened:
+        line = _Line(opened)
+        traveller = Traveller(opened, default_engine(), progress)
+        try:
+            with ticking(1, lambda: None, lambda: asked.append(True)):
+                yield opened, traveller, line
+                line.close()
+                if asked:
+                    raise KeyboardInterrupt
+        finally:
+            line.close()
+            traveller.close()
+
+
+def _put(dest: str | None, value: object, lines: Iterable[str]) -> None:
+    """JSON where it is wanted; lines on standard output unless the JSON goes there."""
+    from bootstrap.cli.output import STDOUT, write_text
+
+    if dest is not None:
+        write_text(dest, json.dumps(value, indent=2) + "\n")
+    if dest != STDOUT:
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError, KeyboardInterrupt."""
+    from bootstrap.trace.coordinates import go, parse
+    from bootstrap.trace.images import Images
+    from bootstrap.trace.showing import memory_wanted, show
+    from bootstrap.trace.telling import show_json, show_lines
+
+    place = parse(args.place)
+    memory = None if args.memory is None else memory_wanted(args.memory)
+    with _travelling(args.trace) as (opened, traveller, _line):
+        go(traveller, place)
+        found = show(traveller, Images(opened), memory)
+    _put(args.json, show_json(found), show_lines(found))
+    return 0
+
+
+def run_hot(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError, KeyboardInterrupt."""
+    from bootstrap.errors import BadInput
+    from bootstrap.trace.coordinates import programs_of
+    from bootstrap.trace.heat import count, hot
+    from bootstrap.trace.images import Images
+    from bootstrap.trace.telling import hot_json, hot_lines
+
+    if args.top < 1:
+        raise BadInput(f"--top {args.top}: at least 1")
+    with _travelling(args.trace) as (opened, traveller, line):
+        programs = opened.programs
+        if args.pid:
+            programs = [p for pid in dict.fromkeys(args.pid) for p in programs_of(opened, pid)]
+        line.doing = f"counting {len(programs)} programs: "
+        found = list(count(traveller, Images(opened), programs).values())
+        rows = hot(found)
+        hashes = opened.hashes()
+    _put(
+        args.json, hot_json(found, rows, args.top, hashes), hot_lines(found, rows, args.top)
+    )  # fmt: skip
+    return 0
+
+
+def run_coverage(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError, KeyboardInterrupt."""
+    from bootstrap.trace.heat import count, coverage
+    from bootstrap.trace.images import Images
+    from bootstrap.trace.telling import coverage_json, coverage_lines
+
+    with _travelling(args.trace) as (opened, traveller, line):
+        images = Images(opened)
+        versions = images.find(args.binary)
+        programs = [p for p in opened.programs if p.image in versions]
+        line.doing = f"counting {len(programs)} programs: "
+        found = [coverage(one) for one in count(traveller, images, programs).values()]
+        hashes = opened.hashes()
+    told = [(one, hashes[one.counted.version][0]) for one in found]
+    value = {"schema": SCHEMA, "images": [coverage_json(*one) for one in told]}
+    _put(args.json, value, (text for one in told for text in coverage_lines(*one, args.all)))
+    return 0
+
+
+def instructions(name: str) -> dict[int, int]:
+    """Of every program of a trace, how many instructions it executes: runs all of them again.
+
+    Raises BootstrapError, KeyboardInterrupt.
+    """
+    with _travelling(name) as (opened, traveller, line):
+        found = {}
+        for program in opened.programs:
+            line.doing = f"counting program {program.id} of {len(opened.programs)}: "
+            found[program.id] = traveller.total(program.id)
+        return found
+
+
+__all__ = ["add_parsers", "instructions", "run_coverage", "run_hot", "run_show"]
