@@ -63,6 +63,9 @@ class Stepping:
         self._breakpoints: frozenset[int] = frozenset()
         self.counts: ctypes.Array[ctypes.c_uint64] | None = None
         self.trail: ctypes.Array[ctypes.c_uint64] | None = None
+        self.hear: Callable[[int, int, bool], None] | None = None
+        """Told of every access before it is made, where these methods count and not hot.c: address,
+        size, whether it writes."""
 
     def install(
         self, handle: ctypes.c_void_p, hook: Callable[..., None], hot: HotPath | None,
@@ -185,6 +188,8 @@ class Stepping:
     ) -> None:  # fmt: skip
         s = self.state
         which = WRITES if kind == UC_MEM_WRITE else READS
+        if self.hear is not None:
+            self.hear(addr, size, which == WRITES)
         if not s.watch_kinds & which or addr >= s.watch_end or addr + size <= s.watch_start:
             return
         s.accesses += 1
