@@ -1,0 +1,149 @@
+"""A window of one program's time as a text trace for Tenet, the trace explorer.
+
+The first line is all registers before the first instruction of the window. Then a line for each
+instruction, with what is so after it: the registers that changed, always the program counter, and
+every byte of memory that it read (`mr`) or wrote (`mw`). What a system call reads and writes in the
+program's memory stands on the line of its instruction. The last instruction of a program, which
+exits or executes another, has no line: there is nothing after it.
+
+Source of the format: tracers/README.md of Tenet; its trace/arch folder for the registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bootstrap.engine import Engine
+from bootstrap.errors import BadInput
+from bootstrap.trace.travel import PastEnd, Traveller
+
+MOST = 100_000
+"""Instructions of a window, unless somebody asks for more; some 5 MB of text."""
+REGISTERS = {
+    "i386": ("eax", "ebx", "ecx", "edx", "ebp", "esp", "esi", "edi", "eip"),
+    "x86_64": (
+        "rax", "rbx", "rcx", "rdx", "rbp", "rsp", "rsi", "rdi",
+        "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip",
+    ),
+}  # fmt: skip
+"""By Abi.name, the ones that Tenet knows; the program counter is the last."""
+
+
+class _Ear:
+    """What the present instruction reads and writes."""
+
+    def __init__(self, traveller: Traveller) -> None:
+        self._traveller = traveller
+        self.reads: dict[int, int] = {}
+        """Each byte by address, as it was when it was first read."""
+        self.writes: set[int] = set()
+        self.deaf = False
+
+    def listen(self) -> None:
+        """To the CPU and the process that are there now."""
+        self._traveller.stepping.hear = self.hear
+        self._traveller.process.memory.watcher = self.hear
+
+    def hear(self, guest_addr: int, size: int, writes: bool) -> None:
+        """An instruction, or a system call, is about to read or write there."""
+        if self.deaf:
+            return
+        if writes:
+            self.writes.update(range(guest_addr, guest_addr + size))
+            return
+        found = self._traveller.process.memory.read_upto(guest_addr, size)
+        for index, byte in enumerate(found):
+            if guest_addr + index not in self.writes:
+                self.reads.setdefault(guest_addr + index, byte)
+
+    def told(self) -> list[str]:
+        """The entries of the instruction that has run; then there are none."""
+        memory = self._traveller.process.memory
+        written: dict[int, int] = {}
+        for start, end in _runs(sorted(self.writes)):
+            written.update(
+                zip(range(start, end), memory.read_upto(start, end - start), strict=True)
+            )
+        entries = [*_entries("mr", self.reads), *_entries("mw", written)]
+        self.reads, self.writes = {}, set()
+        return entries
+
+
+def _runs(addresses: list[int]) -> Iterator[tuple[int, int]]:
+    """Stretches of addresses without a gap: first, and behind the last."""
+    start = end = None
+    for address in addresses:
+        if start is None or address != end:
+            if start is not None and end is not None:
+                yield start, end
+            start = address
+        end = address + 1
+    if start is not None and end is not None:
+        yield start, end
+
+
+def _entries(name: str, found: dict[int, int]) -> Iterator[str]:
+    for start, end in _runs(sorted(found)):
+        yield f"{name}={start:#x}:{bytes(found[a] for a in range(start, end)).hex()}"
+
+
+def window(traveller: Traveller, row: int, start: int, end: int | None, most: int) -> int:
+    """The end of a window of instructions: `end`, or the last that a line can tell of.
+
+    Raises BadInput: the window is empty, too long, or not in the program (PastEnd).
+    """
+    program = traveller.trace.program(row)
+    if program.abi not in REGISTERS:
+        raise BadInput(
+            f"{program.label} is of {program.abi}: Tenet reads traces of x86 and AMD64 only"
+        )
+    last = traveller.total(row) - 1
+    if start > last or (end is not None and end > last + 1):
+        raise PastEnd(program, last + 1)
+    end = last if end is None else min(end, last)
+    if end <= start:
+        raise BadInput(f"{program.label}: the window from {start:,} to {end:,} has no instruction")
+    if end - start > most:
+        raise BadInput(
+            f"the window of {end - start:,} instructions is longer than {most:,}: take a smaller "
+            f"--count, or allow it with --most {end - start}"
+        )
+    return end
+
+
+def tenet(traveller: Traveller, engine: Engine, row: int, start: int, end: int) -> Iterator[bytes]:
+    """The lines of a window that `window` agreed to.
+
+    Loads and stores are heard where Python counts, which is slow: the traveller, which need not,
+    goes to the start.
+    """
+    traveller.seek(row, start)
+    point = traveller.point()
+    listener = Traveller(traveller.trace, engine.in_python(), watching=True, facts=traveller.facts)
+    try:
+        listener.resume(point)
+        yield from _lines(listener, end)
+    finally:
+        listener.close()
+
+
+def _lines(at: Traveller, end: int) -> Iterator[bytes]:
+    names = REGISTERS[at.program.abi]
+    ear = _Ear(at)
+    at.on_restore = ear.listen
+    ear.listen()
+    before: dict[str, int] = {}
+    while True:
+        now = dict(at.registers())
+        entries = [f"{n}={now[n]:#x}" for n in names[:-1] if before.get(n) != now[n]]
+        entries.append(f"{names[-1]}={at.pc:#x}")
+        yield (",".join([*entries, *ear.told()]) + "\n").encode()
+        if at.executed >= end:
+            return
+        before = now
+        here = at.executed
+        while at.executed == here:
+            at.go_on(None, here + 1)
+
+
+__all__ = ["MOST", "REGISTERS", "tenet", "window"]
