@@ -6,7 +6,7 @@ import argparse
 import functools
 from collections.abc import Callable
 
-from bootstrap.cli import trace_read, trace_record, trace_travel
+from bootstrap.cli import trace_export, trace_read, trace_record, trace_travel
 from bootstrap.cli.verify import add_options
 
 
@@ -37,6 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_log(commands)
     _add_why(commands)
     trace_travel.add_parsers(functools.partial(_reader, commands))
+    trace_export.add_parser(functools.partial(_reader, commands))
 
 
 def _reader(

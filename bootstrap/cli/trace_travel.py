@@ -95,7 +95,7 @@ class _Line:
 
 
 @contextlib.contextmanager
-def _travelling(name: str) -> Iterator[tuple[Trace, Traveller, _Line]]:
+def travelling(name: str) -> Iterator[tuple[Trace, Traveller, _Line]]:
     """An open trace, and who travels in it. Ctrl-C is heard where the engine stops."""
     from bootstrap import trace
     from bootstrap.engine import default_engine
@@ -142,7 +142,7 @@ def run_show(args: argparse.Namespace) -> int:
 
     place = parse(args.place)
     memory = None if args.memory is None else memory_wanted(args.memory)
-    with _travelling(args.trace) as (opened, traveller, _line):
+    with travelling(args.trace) as (opened, traveller, _line):
         go(traveller, place)
         found = show(traveller, Images(opened), memory)
     _put(args.json, show_json(found), show_lines(found))
@@ -159,7 +159,7 @@ def run_hot(args: argparse.Namespace) -> int:
 
     if args.top < 1:
         raise BadInput(f"--top {args.top}: at least 1")
-    with _travelling(args.trace) as (opened, traveller, line):
+    with travelling(args.trace) as (opened, traveller, line):
         programs = opened.programs
         if args.pid:
             programs = [p for pid in dict.fromkeys(args.pid) for p in programs_of(opened, pid)]
@@ -179,7 +179,7 @@ def run_coverage(args: argparse.Namespace) -> int:
     from bootstrap.trace.images import Images
     from bootstrap.trace.telling import coverage_json, coverage_lines
 
-    with _travelling(args.trace) as (opened, traveller, line):
+    with travelling(args.trace) as (opened, traveller, line):
         images = Images(opened)
         versions = images.find(args.binary)
         programs = [p for p in opened.programs if p.image in versions]
@@ -197,7 +197,7 @@ def instructions(name: str) -> dict[int, int]:
 
     Raises BootstrapError, KeyboardInterrupt.
     """
-    with _travelling(name) as (opened, traveller, line):
+    with travelling(name) as (opened, traveller, line):
         found = {}
         for program in opened.programs:
             line.doing = f"counting program {program.id} of {len(opened.programs)}: "
