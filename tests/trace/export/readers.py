@@ -112,7 +112,7 @@ def read_drcov(content: bytes) -> Drcov:
         cells = line.decode().split(", ")
         if len(cells) != 5 or int(cells[0]) != number:
             raise ValueError(f"no line of a module: {line!r}")
-        modules.append(Module(*(int(cell, 16) for cell in cells[1:4]), cells[4]))
+        modules.append(Module(int(cells[1], 16), int(cells[2], 16), int(cells[3], 16), cells[4]))
     line, _, rest = rest.partition(b"\n")
     head = re.fullmatch(rb"BB Table: (\d+) bbs", line)
     if head is None or len(rest) != 8 * int(head[1]):

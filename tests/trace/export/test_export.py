@@ -160,7 +160,7 @@ def test_a_wrong_chart_is_refused(
 
 
 def test_blocks_are_the_instructions_that_ran(traveller: Traveller) -> None:
-    """Against a list of every address that the programs ran, single-stepped by their trail."""
+    """Each byte of them in one block, and no other."""
     opened = traveller.trace
     counted = counts(traveller, opened.programs)
     found = read_drcov(b"".join(drcov(counted)))
