@@ -37,7 +37,6 @@ class _Ear:
         self.reads: dict[int, int] = {}
         """Each byte by address, as it was when it was first read."""
         self.writes: set[int] = set()
-        self.deaf = False
 
     def listen(self) -> None:
         """To the CPU and the process that are there now."""
@@ -46,8 +45,6 @@ class _Ear:
 
     def hear(self, guest_addr: int, size: int, writes: bool) -> None:
         """An instruction, or a system call, is about to read or write there."""
-        if self.deaf:
-            return
         if writes:
             self.writes.update(range(guest_addr, guest_addr + size))
             return
@@ -97,18 +94,28 @@ def window(traveller: Traveller, row: int, start: int, end: int | None, most: in
         raise BadInput(
             f"{program.label} is of {program.abi}: Tenet reads traces of x86 and AMD64 only"
         )
-    last = traveller.total(row) - 1
-    if start > last or (end is not None and end > last + 1):
-        raise PastEnd(program, last + 1)
-    end = last if end is None else min(end, last)
-    if end <= start:
-        raise BadInput(f"{program.label}: the window from {start:,} to {end:,} has no instruction")
-    if end - start > most:
+    # Not by the program's total: it may be far away.
+    wanted = start + most + 1 if end is None else end
+    if wanted <= start:
+        raise BadInput(f"{program.label}: the window from {start:,} to {wanted:,} is empty")
+    try:
+        if wanted - start <= most or end is None:
+            traveller.seek(row, wanted)
+    except PastEnd as past:
+        if start >= past.total or (end is not None and end > past.total):
+            raise
+        wanted = past.total - 1
+        if wanted == start:
+            raise BadInput(
+                f"{program.label}: its last instruction, {start:,}, has no line: there is nothing "
+                "after it; begin earlier"
+            ) from None
+    if wanted - start > most:
         raise BadInput(
-            f"the window of {end - start:,} instructions is longer than {most:,}: take a smaller "
-            f"--count, or allow it with --most {end - start}"
+            f"the window is longer than {most:,} instructions: take a smaller --count, or allow "
+            "more with --most"
         )
-    return end
+    return wanted
 
 
 def tenet(traveller: Traveller, engine: Engine, row: int, start: int, end: int) -> Iterator[bytes]:
@@ -119,7 +126,10 @@ def tenet(traveller: Traveller, engine: Engine, row: int, start: int, end: int) 
     """
     traveller.seek(row, start)
     point = traveller.point()
-    listener = Traveller(traveller.trace, engine.in_python(), watching=True, facts=traveller.facts)
+    # Who follows the way of one, and may end it, follows the other's.
+    listener = Traveller(
+        traveller.trace, engine.in_python(), traveller._progress, True, traveller.facts
+    )
     try:
         listener.resume(point)
         yield from _lines(listener, end)

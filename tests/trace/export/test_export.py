@@ -253,9 +253,9 @@ def test_the_command_writes_the_same_to_a_file_and_to_stdout(
         (("--format", "strace", "--count", "1"), "--count goes with --format tenet only"),
         (("--format", "tenet"), "name a program with --pid N, or a place with --from COORD"),
         (("--format", "tenet", "--pid", "1", "--count", "0"), "--count 0: at least 1"),
-        (("--format", "tenet", "--pid", "1"), "allow it with --most"),
+        (("--format", "tenet", "--pid", "1"), "allow more with --most"),
         (("--format", "tenet", "--from", "3@99999"), "there is no such place"),
-        (("--format", "tenet", "--from", "3@11468"), "has no instruction"),
+        (("--format", "tenet", "--from", "3@11468"), "its last instruction, 11,468, has no line"),
     ],
 )
 def test_wrong_options(embedded: Path, tmp_path: Path, args: tuple[str, ...], told: str) -> None:

@@ -180,10 +180,14 @@ def test_windows_that_are_refused(traveller: Traveller) -> None:
         window(traveller, row, 0, total + 1, MOST)
     with pytest.raises(PastEnd):
         window(traveller, row, total, None, MOST)
-    with pytest.raises(BadInput, match="has no instruction"):
+    with pytest.raises(BadInput, match="is empty"):
         window(traveller, row, 7, 7, MOST)
-    with pytest.raises(BadInput, match=r"longer than 10: take a smaller --count.* --most 11$"):
-        window(traveller, row, 7, 18, 10)
+    with pytest.raises(BadInput, match="has no line: there is nothing after it"):
+        window(traveller, row, total - 1, None, MOST)
+    for end in (18, None):
+        with pytest.raises(BadInput, match=r"longer than 10 .* --count, or allow more with --most"):
+            window(traveller, row, 7, end, 10)
+    assert window(traveller, row, total - 11, None, 10) == total - 1
     assert window(traveller, row, 7, 17, 10) == 17
     programs = traveller.trace.programs
     programs[row - 1] = dataclasses.replace(programs[row - 1], abi="aarch64")
