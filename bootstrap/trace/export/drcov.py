@@ -24,6 +24,7 @@ from bootstrap.trace.flow import disassembler
 from bootstrap.trace.heat import Counted, count
 from bootstrap.trace.images import Images
 from bootstrap.trace.reader import ProgramRow
+from bootstrap.trace.text import shown
 from bootstrap.trace.travel import Traveller
 
 _RECORD = struct.Struct("<IHH")
@@ -91,12 +92,12 @@ def drcov(modules: Sequence[Counted]) -> Iterator[bytes]:
     records: list[bytes] = []
     for number, counted in enumerate(modules):
         image = counted.image
-        if ", " in image.name or "\n" in image.name:
-            raise BadInput(f"{image.name}: drcov cannot tell a path with a comma or a line's end")
+        # Of several paths of the same content, the first that ran.
+        path = shown(counted.programs[0][0].path)
+        if ", " in path or "\n" in path:
+            raise BadInput(f"{path}: drcov cannot tell a path with a comma or a line's end")
         base, end = counted.start, max(image.memory_end, counted.start + len(counted.counts))
-        table.append(
-            f"{number:3}, {base:#018x}, {end:#018x}, {image.elf.entry:#018x}, {image.name}"
-        )
+        table.append(f"{number:3}, {base:#018x}, {end:#018x}, {image.elf.entry:#018x}, {path}")
         records += [_RECORD.pack(b.guest_addr - base, b.size, number) for b in blocks(counted)]
     head = [
         "DRCOV VERSION: 2",
