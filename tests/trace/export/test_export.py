@@ -246,6 +246,19 @@ def test_the_command_writes_the_same_to_a_file_and_to_stdout(
         assert len(read_drcov(dest.read_bytes()).blocks) > 100
 
 
+@pytest.mark.parametrize("name", ["perfetto", "drcov"])
+def test_both_hot_paths_export_the_same(embedded: Path, tmp_path: Path, name: str) -> None:
+    written = []
+    for hot_path in ("auto", "python"):
+        done = bootstrap(
+            "trace", "export", embedded, "--format", name, "-o", tmp_path / "out",
+            env={"BOOTSTRAP_HOT_PATH": hot_path},
+        )  # fmt: skip
+        assert (done.status, done.stderr) == (0, "")
+        written.append((tmp_path / "out").read_bytes())
+    assert written[0] == written[1]
+
+
 @pytest.mark.parametrize(
     "args, told",
     [
