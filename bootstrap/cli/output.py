@@ -54,20 +54,29 @@ def write_pieces(dest: str, pieces: Iterable[bytes]) -> None:
 def _write(dest: str, pieces: Iterable[bytes]) -> None:
     try:
         place = Path(dest).resolve()
+        is_other = place.exists() and not place.is_file()
         if place.is_dir():
             raise BadInput(f"{dest}: is a directory; name a file, or - for standard output")
-        if place.exists() and not place.is_file():
+    except (OSError, RuntimeError, ValueError) as error:
+        # RuntimeError: a loop of symlinks (Python 3.11, 3.12); ValueError: a NUL in the name.
+        raise _unwritable(dest, error) from error
+    # Here the pieces are made, too: what is wrong with them is not about the file.
+    try:
+        if is_other:
             with place.open("wb") as stream:
                 stream.writelines(pieces)
         else:
             _replace(place, pieces)
-    except (OSError, RuntimeError, ValueError) as error:
-        # RuntimeError: a loop of symlinks (Python 3.11, 3.12); ValueError: a NUL in the name.
-        cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise BadInput(
-            f"{dest}: cannot be written: {cause}; a file that was there is unchanged. "
-            "Name another place, or - for standard output"
-        ) from error
+    except OSError as error:
+        raise _unwritable(dest, error) from error
+
+
+def _unwritable(dest: str, error: Exception) -> BadInput:
+    cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return BadInput(
+        f"{dest}: cannot be written: {cause}; a file that was there is unchanged. "
+        "Name another place, or - for standard output"
+    )
 
 
 def _replace(place: Path, pieces: Iterable[bytes]) -> None:
