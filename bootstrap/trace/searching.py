@@ -100,9 +100,13 @@ class Explorer:
     @staticmethod
     def _walk(at: Traveller, end: int, look: Callable[[], None]) -> None:
         """On to `end`, looking after each stretch: CPUs are made anew where a child is passed."""
-        while at.executed < end:
-            at.go_on(None, end, look)
-        look()
+        at.on_stop = look
+        try:
+            while at.executed < end:
+                at.go_on(None, end)
+            look()
+        finally:
+            at.on_stop = lambda: None
 
     @staticmethod
     def _windows(at: Traveller, row: int, began: int) -> Iterator[tuple[int, int]]:

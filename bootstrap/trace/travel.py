@@ -67,11 +67,16 @@ class Traveller:
         progress: Callable[[int, int], None] = lambda _row, _executed: None,
         watching: bool = False,
         facts: Facts | None = None,
+        counting: bool = True,
     ) -> None:
-        """`progress` hears of long ways, about ten times a second, and may raise to end them."""
+        """`progress` hears of long ways, about ten times a second, and may raise to end them.
+
+        `counting` False runs several times as fast, knows no instructions and only seeks calls.
+        """
         self.trace = trace
         self.facts = facts or Facts(trace)
-        self._engine = engine.travelling(Travel(watching))
+        self._engine = engine.travelling(Travel(watching)) if counting else engine
+        self._counting = counting
         self._watching = watching
         self._progress = progress
         with trace.reading():
@@ -88,7 +93,8 @@ class Traveller:
         self._streams: list[Stream] = []
         self._sharing = Sharing()
         self._last_executed = 0
-        self._look: Callable[[], None] = lambda: None
+        self.on_stop: Callable[[], None] = lambda: None
+        """Called while a CPU that stopped is still there: another one may go on."""
         self.on_restore: Callable[[], None] = lambda: None
         """Called whenever the machine was made anew, its CPUs with it; for who set them up."""
 
@@ -124,7 +130,7 @@ class Traveller:
     @property
     def executed(self) -> int:
         """Instructions that it has executed."""
-        return self.stepping.executed
+        return self.stepping.executed if self._counting else 0
 
     @property
     def calls(self) -> int:
@@ -174,7 +180,7 @@ class Traveller:
             if point is None:
                 self._enter(row)
             else:
-                self._resume(point)
+                self.resume(point)
         for before in FINE:
             if self.executed + before < executed:
                 self._advance(executed - before)
@@ -189,11 +195,11 @@ class Traveller:
         known = [p for p in self.points.get(row, ()) if p.calls <= calls]
         if self.machine is None or self.row != row or self.calls > calls:
             if known:
-                self._resume(known[-1])
+                self.resume(known[-1])
             else:
                 self._enter(row)
         elif known and known[-1].calls > self.calls:
-            self._resume(known[-1])
+            self.resume(known[-1])
         while self.calls < calls:
             self._follower.log.stop_at(self.event + calls - self.calls, self._pause)
             try:
@@ -224,7 +230,7 @@ class Traveller:
                     if point is None:
                         self._enter(row)
                     else:
-                        self._resume(point)
+                        self.resume(point)
                 self._advance(None)
             except PastEnd as end:
                 return end.total
@@ -237,18 +243,19 @@ class Traveller:
         index = bisect_right(points, executed, key=lambda point: point.executed)
         return points[index - 1] if index else None
 
-    def _keep(self) -> Point:
+    def _keep(self) -> None:
         """Keep the state here."""
-        self._follower.catch_up()
-        points = self.points.setdefault(self.row, [])
         here = self._nearest(self.row, self.executed)
-        if here is not None and here.executed == self.executed:
-            return here
+        if self._counting and (here is None or here.executed != self.executed):
+            insort(self.points.setdefault(self.row, []), self.point())
+            self._thin()
+
+    def point(self) -> Point:
+        """The state here, to `resume` from."""
+        self._follower.catch_up()
         snapshot = take(self.live, self._streams, self._sharing)
-        point = Point(self.executed, self.calls, self.event, tuple(self._follower.stack), snapshot)
-        insort(points, point)
-        self._thin()
-        return point
+        stack = tuple(self._follower.stack)
+        return Point(self.executed, self.calls, self.event, stack, snapshot)
 
     def _thin(self) -> None:
         """Let go of every second one where there are most."""
@@ -256,7 +263,8 @@ class Traveller:
             row = max(self.points, key=lambda r: len(self.points[r]))
             del self.points[row][1::2]
 
-    def _resume(self, point: Point) -> None:
+    def resume(self, point: Point) -> None:
+        """Go to a state that any traveller of this trace gave."""
         self._restore(point.snapshot, list(point.stack), point.event)
 
     def _restore(self, snapshot: Snapshot, stack: list[int], event: int) -> None:
@@ -298,7 +306,8 @@ class Traveller:
             self._turn(None)
             if self.machine is None:
                 raise BadInput(f"program {row} does not begin where the trace says")
-        self.stepping.executed = 0
+        if self._counting:
+            self.stepping.executed = 0
         self._keep()
         self.on_restore()
 
@@ -306,7 +315,7 @@ class Traveller:
     def stepping(self) -> Stepping:
         """The counter of the CPU: breakpoints, watchpoints, counts (engine/stepping.py)."""
         stepping = self.live.tasks[-1].cpu.stepping
-        assert stepping is not None
+        assert stepping is not None, "a traveller that does not count"
         return stepping
 
     def close(self) -> None:
@@ -327,18 +336,13 @@ class Traveller:
         self,
         began: int | None,
         executed: int | None = None,
-        look: Callable[[], None] = lambda: None,
     ) -> bool:
         """One stretch on, no further than `executed`; for who has armed the CPU.
 
-        Answers whether it stopped at a breakpoint; the one at `began` does not count. `look` is
-        called while the CPU that stopped is still there: another may go on. Raises PastEnd.
+        Answers whether it stopped at a breakpoint; the one at `began` does not count.
+        Raises PastEnd.
         """
-        self._look = look
-        try:
-            self._run(executed, began)
-        finally:
-            self._look = lambda: None
+        self._run(executed, began)
         return self.stepping.reached == BREAKPOINT
 
     def seek_from(self, row: int, executed: int) -> None:
@@ -348,20 +352,27 @@ class Traveller:
 
     def _run(self, executed: int | None, began: int | None = None) -> None:
         """One stretch of it: to the place, the next state to keep, or a system call that stops."""
+        row, program = self.row, self.program
+        if not self._counting:
+            self._stretch(row, program)
+            return
         here = self.executed
         border = (here // SPACING + 1) * SPACING
         target = min(border, here + SLICE, border if executed is None else executed)
-        row, program = self.row, self.program
         self.stepping.run_to(target, here if began is None else began)
-        self._turn(row)
-        if self.machine is None or self.row != row:
-            total = self._last_executed
-            self.totals[row] = total
-            self.close()
-            raise PastEnd(program, total)
+        self._stretch(row, program)
         self._progress(row, self.executed)
         if self.executed == border:
             self._keep()
+
+    def _stretch(self, row: int, program: ProgramRow) -> None:
+        self._turn(row)
+        if self.machine is None or self.row != row:
+            total = self._last_executed
+            if self._counting:
+                self.totals[row] = total
+            self.close()
+            raise PastEnd(program, total)
 
     def _turn(self, home: int | None) -> None:
         """Run until the CPU stops, and do what it stopped for.
@@ -375,7 +386,7 @@ class Traveller:
             # Nothing happened in the machine; but a failure inside the last call counts.
             self._follower.catch_up()
             return
-        self._look()
+        self.on_stop()
         try:
             ended = machine.turn_over(stop)
         except BaseException:
@@ -396,7 +407,7 @@ class Traveller:
         else:
             while self.machine is not None and self.row != home:
                 self._turn(None)
-        if self.machine is not None:
+        if self.machine is not None and self._counting:
             self.stepping.executed = executed
             self._keep()
 

@@ -276,7 +276,7 @@ class Why:
                     at = result
                     continue
                 if at <= offset < at + result:
-                    ordinal = chunk.first_call + index + 1
+                    ordinal = chunk.first_call + index
                     found = WriteCall(ordinal, event, fd, addr + offset - at, result)
                 at += result
         return found
