@@ -321,6 +321,14 @@ EXPORT void hot_syscall(void *uc, hot_state *s)
 
 /* Stepping: bootstrap/engine/stepping.py is the specification of what follows. */
 typedef struct {
+    uint64_t addr; /* all ones: a free place in the table */
+    uint64_t size;
+    uint64_t count;  /* instructions; 0: not known any more */
+    uint64_t repeat; /* the address of the last one, where it has a REP prefix; else all ones */
+    uint64_t entered;
+} step_block;
+
+typedef struct {
     int (*stop)(void *uc);
     uint64_t executed; /* instructions so far */
     uint64_t target;   /* stop before the instruction after so many */
@@ -348,6 +356,13 @@ typedef struct {
     uint64_t access_at, access_pc, access_addr, access_size;
     int64_t access_kind;
     hot_state *memory;
+    /* counting by blocks: a hash table of the blocks met, and who fills it in */
+    step_block *blocks;
+    uint64_t block_mask;
+    void (*unknown)(void); /* Python: what is in the block at block_addr */
+    uint64_t block_addr, block_size;
+    uint64_t last_addr, last_size; /* the block before */
+    uint64_t last_repeat; /* its last instruction, where that has a REP prefix; else none */
 } step_state;
 
 EXPORT const int64_t step_state_size = sizeof(step_state);
@@ -419,4 +434,46 @@ EXPORT void step_access(void *uc, int type, uint64_t addr, int size, int64_t val
     s->access_kind = kind;
     if (s->watch_stops)
         s->target = s->executed; /* the next instruction does not begin */
+}
+
+static step_block *block_at(step_state *s, uint64_t addr)
+{
+    uint64_t i = (addr ^ addr >> 13) & s->block_mask;
+    while (s->blocks[i].addr != addr && s->blocks[i].addr != UINT64_MAX)
+        i = (i + 1) & s->block_mask;
+    return s->blocks + i;
+}
+
+/* unicorn.h: uc_cb_hookcode_t, for blocks. The table is never full: see blocks.py. */
+EXPORT void step_block_count(void *uc, uint64_t addr, uint32_t size, step_state *s)
+{
+    if (addr == s->last_repeat)
+        return; /* one more round of the instruction that the block before ended with */
+    if (s->executed >= s->target) {
+        s->reached = 1;
+        s->stop(uc);
+        return;
+    }
+    step_block *block = block_at(s, addr);
+    if (block->addr != addr || block->size != size || !block->count) {
+        s->block_addr = addr;
+        s->block_size = size;
+        s->unknown();
+        block = block_at(s, addr);
+    }
+    s->executed += block->count;
+    block->entered++;
+    s->last_addr = addr;
+    s->last_size = size;
+    s->last_repeat = block->repeat;
+}
+
+/* unicorn.h: uc_hook_edge_gen_t. What is translated anew may be other code than before. */
+EXPORT void step_translated(void *uc, const uint64_t *now, const uint64_t *before, step_state *s)
+{
+    (void)uc;
+    (void)before;
+    step_block *block = block_at(s, now[0]);
+    if (block->addr == now[0])
+        block->count = 0;
 }

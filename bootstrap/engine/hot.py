@@ -64,6 +64,8 @@ class HotPath:
                 "hot_syscall",
                 "step_count",
                 "step_access",
+                "step_block_count",
+                "step_translated",
             )
         }
 

@@ -39,6 +39,14 @@ ACCESS = ctypes.CFUNCTYPE(
 )
 CODE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
 
+TRANSLATED = ctypes.CFUNCTYPE(
+    None,
+    ctypes.c_void_p,
+    ctypes.POINTER(ctypes.c_uint64),
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+)
+
 REMOVE_CACHE = UC_CTL_IO_WRITE << 30 | 2 << 26 | UC_CTL_TB_REMOVE_CACHE
 """uc_ctl's word for dropping the translations of [start, end): UC_CTL_WRITE(type, 2 arguments)."""
 

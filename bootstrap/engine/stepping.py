@@ -58,7 +58,7 @@ class Stepping:
         self._stop = stop
         state = self.state = StepState()
         state.is_x86 = x86
-        state.target = NEVER
+        state.target = state.last_repeat = NEVER
         self._array: ctypes.Array[ctypes.c_uint64] | None = None
         self._breakpoints: frozenset[int] = frozenset()
         self.counts: ctypes.Array[ctypes.c_uint64] | None = None
@@ -94,6 +94,7 @@ class Stepping:
     def executed(self, count: int) -> None:
         self.state.executed = count
         self.state.repeating = 0
+        self.state.last_repeat = NEVER
 
     @property
     def reached(self) -> int:

@@ -83,8 +83,20 @@ class HotState(ctypes.Structure):
     )
 
 
+class Block(ctypes.Structure):
+    """step_block."""
+
+    _fields_ = (
+        ("addr", ctypes.c_uint64),
+        ("size", ctypes.c_uint64),
+        ("count", ctypes.c_uint64),
+        ("repeat", ctypes.c_uint64),
+        ("entered", ctypes.c_uint64),
+    )
+
+
 class StepState(ctypes.Structure):
-    """What step_count and step_access work on: see stepping.py and hot.c."""
+    """step_state, what counting works on: see stepping.py and blocks.py."""
 
     _fields_ = (
         ("stop", ctypes.c_void_p),
@@ -117,7 +129,15 @@ class StepState(ctypes.Structure):
         ("access_size", ctypes.c_uint64),
         ("access_kind", ctypes.c_int64),
         ("memory", ctypes.c_void_p),
+        ("blocks", ctypes.c_void_p),
+        ("block_mask", ctypes.c_uint64),
+        ("unknown", SLOW),
+        ("block_addr", ctypes.c_uint64),
+        ("block_size", ctypes.c_uint64),
+        ("last_addr", ctypes.c_uint64),
+        ("last_size", ctypes.c_uint64),
+        ("last_repeat", ctypes.c_uint64),
     )
 
 
-__all__ = ["SLOW", "ExtentRow", "FileState", "HotState", "InodeState", "StepState"]
+__all__ = ["SLOW", "Block", "ExtentRow", "FileState", "HotState", "InodeState", "StepState"]

@@ -11,6 +11,7 @@ the plain cases itself and hands everything else to the same Python function.
 
 import ctypes
 from collections.abc import Sequence
+from functools import partial
 
 from unicorn import (
     UC_ARCH_X86,
@@ -31,6 +32,7 @@ from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
 
 from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_down
 from bootstrap.engine import Cpu, OnTrap, Stop, Travel, libunicorn, registers
+from bootstrap.engine.blocks import Blocks
 from bootstrap.engine.descriptors import DESCRIPTORS, CpuDescriptor
 from bootstrap.engine.exceptions import SIGILL, SIGSEGV, SIGTRAP
 from bootstrap.engine.hot import HotPath
@@ -93,7 +95,8 @@ class UnicornCpu:
         self._add_hooks()
         if travel is not None:
             is_x86 = self.descriptor.arch == UC_ARCH_X86
-            self.stepping = Stepping(memory, is_x86, lambda: uclib.uc_emu_stop(self._handle))
+            make = partial(Blocks, abi) if travel.blocks else Stepping
+            self.stepping = make(memory, is_x86, lambda: uclib.uc_emu_stop(self._handle))
             self.stepping.install(self._handle, self._hook, hot, self._hot, travel.watching)
 
     # Set-up.

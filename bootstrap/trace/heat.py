@@ -10,12 +10,13 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from bootstrap.engine.blocks import Blocks
 from bootstrap.errors import BadInput
 from bootstrap.trace.images import Decoded, Image, Images
 from bootstrap.trace.makers import Place
 from bootstrap.trace.reader import ProgramRow
 from bootstrap.trace.text import shown
-from bootstrap.trace.travel import Traveller
+from bootstrap.trace.travel import Traveller, Unsure
 
 MAX_WINDOW = 1 << 27
 """Addresses that one image may span; each costs 8 bytes while it is counted."""
@@ -70,11 +71,49 @@ def count(
 
 def _count(traveller: Traveller, program: ProgramRow, into: Counted) -> int:
     """Count one program; the number of its instructions."""
+    try:
+        total, ran = _by_blocks(traveller.by_blocks(), program)
+    except Unsure:
+        total, ran = _one_by_one(traveller, program, into)
+    for guest_addr, times in ran:
+        if 0 <= guest_addr - into.start < len(into.counts):
+            into.counts[guest_addr - into.start] += times
+    return total
+
+
+def _by_blocks(traveller: Traveller, program: ProgramRow) -> tuple[int, Iterable[tuple[int, int]]]:
+    row = program.id
+    if traveller.faulted(row):
+        raise Unsure
+    traveller.seek_from(row, 0)
+    counting = [_blocks(traveller)]
+
+    def take_over() -> None:
+        if traveller.row == row:
+            now = _blocks(traveller)
+            now.go_on_counting(counting[0])
+            counting[0] = now
+
+    traveller.on_restore = take_over
+    try:
+        total = traveller.run_out(row)
+    finally:
+        traveller.on_restore = lambda: None
+        traveller.close()
+    return total, counting[0].ran().items()
+
+
+def _blocks(traveller: Traveller) -> Blocks:
+    stepping = traveller.stepping
+    assert isinstance(stepping, Blocks)
+    return stepping
+
+
+def _one_by_one(
+    traveller: Traveller, program: ProgramRow, into: Counted
+) -> tuple[int, Iterable[tuple[int, int]]]:
     row = program.id
     traveller.seek(row, 0)
-    if program.ordinal == 0:
-        # Forked, and here before the first instruction of its own: the image is its parent's.
-        assert traveller.program.image == into.version
     counts = traveller.stepping.count_each(into.start, len(into.counts))
 
     def lend() -> None:
@@ -82,14 +121,11 @@ def _count(traveller: Traveller, program: ProgramRow, into: Counted) -> int:
             traveller.stepping.lend_counts(into.start, counts)
 
     traveller.on_restore = lend
-    # Its end may be known already; it is to be run all the same.
-    traveller.totals.pop(row, None)
     try:
-        total = traveller.total(row)
+        total = traveller.run_out(row)
     finally:
         traveller.on_restore = lambda: None
-    into.counts = array("Q", map(int.__add__, into.counts, counts))
-    return total
+    return total, ((into.start + index, n) for index, n in enumerate(counts) if n)
 
 
 # Coverage.

@@ -43,9 +43,10 @@ class Explorer:
         progress: Callable[[int, int], None] = lambda _row, _executed: None,
     ) -> None:
         self.at = Traveller(trace, engine, progress)
-        self._watcher = Traveller(trace, engine, progress, watching=True, facts=self.at.facts)
         # What one keeps serves the other too.
-        self._watcher.points, self._watcher.totals = self.at.points, self.at.totals
+        self._watcher = Traveller(
+            trace, engine, progress, watching=True, facts=self.at.facts, points=self.at.points
+        )
 
     def close(self) -> None:
         """Let go of the machines."""
@@ -100,20 +101,20 @@ class Explorer:
     @staticmethod
     def _walk(at: Traveller, end: int, look: Callable[[], None]) -> None:
         """On to `end`, looking after each stretch: CPUs are made anew where a child is passed."""
-        at.on_stop = look
+        at.on_stop = lambda _: look()
         try:
             while at.executed < end:
                 at.go_on(None, end)
             look()
         finally:
-            at.on_stop = lambda: None
+            at.on_stop = lambda _: None
 
     @staticmethod
     def _windows(at: Traveller, row: int, began: int) -> Iterator[tuple[int, int]]:
         """From kept state to kept state, backwards from a place: (from, to) in instructions."""
         end = began
         while end > 0:
-            start = max((p.executed for p in at.points.get(row, ()) if p.executed < end), default=0)
+            start = at.points.before(row, end)
             yield start, end
             end = start
 

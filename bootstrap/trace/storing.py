@@ -11,7 +11,7 @@ from bootstrap.engine.stepping import WRITES
 from bootstrap.trace.flow import LONGEST
 from bootstrap.trace.follower import Facts
 from bootstrap.trace.reader import Trace
-from bootstrap.trace.travel import Traveller
+from bootstrap.trace.travel import Counting, Traveller
 
 BACK = (2, 200, 20_000)
 """Calls before the one in question from which stores are watched; then from the first on."""
@@ -41,7 +41,7 @@ def store_before(
     None: the program never stored there; the byte is of its image. Raises BadInput, Diverged.
     """
     facts = Facts(trace)
-    plain = Traveller(trace, engine, facts=facts, counting=False)
+    plain = Traveller(trace, engine, facts=facts, counting=Counting.NOTHING)
     watcher = Traveller(trace, engine, watching=True, facts=facts)
     try:
         for back in (*BACK, call):
@@ -78,7 +78,7 @@ def _last_store(
             seen.append((last.executed, last.pc, False))
 
     point = plain.point()
-    watcher.on_restore, watcher.on_stop = arm, look
+    watcher.on_restore, watcher.on_stop = arm, lambda _: look()
     watcher.resume(point)
     began = [(0, first)]
     for ordinal in range(first + 1, call + 1):

@@ -7,11 +7,12 @@ one goes on after a child, so a program's own time never runs its children; more
 memory, while travelling.
 """
 
-from bisect import bisect_right, insort
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from enum import Enum
 
 from bootstrap.engine import Engine, Travel
+from bootstrap.engine.blocks import UNSURE
 from bootstrap.engine.stepping import BREAKPOINT, Stepping
 from bootstrap.errors import BadInput
 from bootstrap.kernel.machine import Machine
@@ -19,6 +20,7 @@ from bootstrap.kernel.process import Process
 from bootstrap.kernel.snapshot import Sharing, Snapshot, restore, take
 from bootstrap.trace.follower import Facts, Follower
 from bootstrap.trace.header import limits_of, streams_of
+from bootstrap.trace.points import Point, Points
 from bootstrap.trace.reader import CheckpointRow, ProgramRow, Trace
 from bootstrap.trace.replay import TraceLower
 from bootstrap.vfs import FileSystem, FsLimits, Stream
@@ -27,10 +29,25 @@ SPACING = 20_000_000
 """Instructions between two states that are kept on the way; about 0.4 s of running."""
 FINE = (1_000_000, 30_000)
 """How far before a place states are kept too, so that the step back from there is quick."""
-KEPT = 400
-"""States that are kept at most."""
+FAR = 3_000_000
+"""From so many instructions on it is worth while to count by blocks first."""
 SLICE = 5_000_000
 """Instructions after which `progress` is asked whether to go on; about 0.1 s."""
+
+
+class Counting(Enum):
+    """How a traveller counts instructions."""
+
+    EACH = "each"
+    """One by one; goes to every place."""
+    BLOCKS = "blocks"
+    """By blocks, four times as fast; stops at the first one from the place on."""
+    NOTHING = "nothing"
+    """Not at all, faster still; only seeks calls."""
+
+
+class Unsure(Exception):
+    """Counting by blocks would be wrong here."""
 
 
 class PastEnd(BadInput):
@@ -42,17 +59,6 @@ class PastEnd(BadInput):
             f"(the last is before instruction {total - 1:,})"
         )
         self.total = total
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Point:
-    """A kept state of the machine, in one program's time."""
-
-    executed: int
-    calls: int = field(compare=False)
-    event: int = field(compare=False)
-    stack: tuple[int, ...] = field(compare=False)
-    snapshot: Snapshot = field(compare=False)
 
 
 class Traveller:
@@ -67,34 +73,40 @@ class Traveller:
         progress: Callable[[int, int], None] = lambda _row, _executed: None,
         watching: bool = False,
         facts: Facts | None = None,
-        counting: bool = True,
+        counting: Counting = Counting.EACH,
+        points: Points | None = None,
     ) -> None:
         """`progress` hears of long ways, about ten times a second, and may raise to end them.
 
-        `counting` False runs several times as fast, knows no instructions and only seeks calls.
+        `facts` and `points` may be those of another traveller in the same trace.
         """
         self.trace = trace
         self.facts = facts or Facts(trace)
-        self._engine = engine.travelling(Travel(watching)) if counting else engine
+        self.points = points or Points()
+        self._plain = engine
+        self._engine = engine
+        if counting is not Counting.NOTHING:
+            self._engine = engine.travelling(Travel(watching, counting is Counting.BLOCKS))
         self._counting = counting
         self._watching = watching
-        self._progress = progress
+        self._far: Traveller | None = None
+        self._one_by_one: set[int] = set()
+        """Programs in which blocks do not count right."""
+        self.progress = progress
         with trace.reading():
             self._limits = replace(limits_of(trace.meta), seconds=0, instructions=0)
             self._wanted = streams_of(trace.meta)
         self._checkpoints = trace.checkpoints()
         self._begun = {c.process: c for c in self._checkpoints if not c.came_back}
         self._back = self._after_children(self._checkpoints)
-        self.points: dict[int, list[Point]] = {}
-        self.totals: dict[int, int] = {}
-        """Instructions of the programs whose end was seen."""
         self.machine: Machine | None = None
         self._follower = Follower(self.facts, [], [], 0)
         self._streams: list[Stream] = []
         self._sharing = Sharing()
         self._last_executed = 0
-        self.on_stop: Callable[[], None] = lambda: None
-        """Called while a CPU that stopped is still there: another one may go on."""
+        self.on_stop: Callable[[Traveller], None] = lambda _: None
+        """Called while a CPU that stopped is still there: another one may go on. With whom it is
+        of: with one that counts by blocks, on long ways."""
         self.on_restore: Callable[[], None] = lambda: None
         """Called whenever the machine was made anew, its CPUs with it; for who set them up."""
 
@@ -130,7 +142,7 @@ class Traveller:
     @property
     def executed(self) -> int:
         """Instructions that it has executed."""
-        return self.stepping.executed if self._counting else 0
+        return 0 if self._counting is Counting.NOTHING else self.stepping.executed
 
     @property
     def calls(self) -> int:
@@ -171,16 +183,18 @@ class Traveller:
             raise BadInput(f"there is no program {row}: 1 to {len(self.trace.programs)}")
         if executed < 0:
             raise BadInput("before its first instruction a program has executed 0: none is before")
-        total = self.totals.get(row)
+        total = self.points.totals.get(row)
         if total is not None and executed >= total:
             raise PastEnd(self.trace.program(row), total)
         here = self.machine is not None and self.row == row and self.executed <= executed
-        point = self._nearest(row, executed)
+        point = self.points.nearest(row, executed)
         if not here or (point is not None and point.executed > self.executed):
             if point is None:
                 self._enter(row)
             else:
                 self.resume(point)
+        if executed - self.executed > FAR:
+            self._advance_by_blocks(executed - FINE[0])
         for before in FINE:
             if self.executed + before < executed:
                 self._advance(executed - before)
@@ -192,14 +206,14 @@ class Traveller:
         program = self.trace.program(row)
         if not 0 <= calls <= program.calls:
             raise BadInput(f"{program.label} makes {program.calls:,} system calls, not {calls:,}")
-        known = [p for p in self.points.get(row, ()) if p.calls <= calls]
+        known = self.points.nearest_call(row, calls)
         if self.machine is None or self.row != row or self.calls > calls:
-            if known:
-                self.resume(known[-1])
+            if known is not None:
+                self.resume(known)
             else:
                 self._enter(row)
-        elif known and known[-1].calls > self.calls:
-            self.resume(known[-1])
+        elif known is not None and known.calls > self.calls:
+            self.resume(known)
         while self.calls < calls:
             self._follower.log.stop_at(self.event + calls - self.calls, self._pause)
             try:
@@ -223,32 +237,33 @@ class Traveller:
 
     def total(self, row: int) -> int:
         """How many instructions a program executes: goes to its end, once."""
-        if row not in self.totals:
+        totals = self.points.totals
+        if row not in totals:
             try:
-                point = self._nearest(row, 1 << 62)
+                point = self.points.nearest(row, 1 << 62)
                 if self.machine is None or self.row != row:
                     if point is None:
                         self._enter(row)
                     else:
                         self.resume(point)
+                if not self.faulted(row):
+                    self._advance_by_blocks(1 << 62)
                 self._advance(None)
             except PastEnd as end:
                 return end.total
-        return self.totals[row]
+        return totals[row]
+
+    def faulted(self, row: int) -> bool:
+        """Whether the program did not end in a system call: its last block was not run whole."""
+        program = self.trace.program(row)
+        return not program.replaced and (program.status is None or program.status & 0x7F != 0)
 
     # Kept states.
 
-    def _nearest(self, row: int, executed: int) -> Point | None:
-        points = self.points.get(row, [])
-        index = bisect_right(points, executed, key=lambda point: point.executed)
-        return points[index - 1] if index else None
-
     def _keep(self) -> None:
         """Keep the state here."""
-        here = self._nearest(self.row, self.executed)
-        if self._counting and (here is None or here.executed != self.executed):
-            insort(self.points.setdefault(self.row, []), self.point())
-            self._thin()
+        if self._counting is not Counting.NOTHING and not self.points.has(self.row, self.executed):
+            self.points.add(self.row, self.point())
 
     def point(self) -> Point:
         """The state here, to `resume` from."""
@@ -256,12 +271,6 @@ class Traveller:
         snapshot = take(self.live, self._streams, self._sharing)
         stack = tuple(self._follower.stack)
         return Point(self.executed, self.calls, self.event, stack, snapshot)
-
-    def _thin(self) -> None:
-        """Let go of every second one where there are most."""
-        while sum(map(len, self.points.values())) > KEPT:
-            row = max(self.points, key=lambda r: len(self.points[r]))
-            del self.points[row][1::2]
 
     def resume(self, point: Point) -> None:
         """Go to a state that any traveller of this trace gave."""
@@ -306,7 +315,7 @@ class Traveller:
             self._turn(None)
             if self.machine is None:
                 raise BadInput(f"program {row} does not begin where the trace says")
-        if self._counting:
+        if self._counting is not Counting.NOTHING:
             self.stepping.executed = 0
         self._keep()
         self.on_restore()
@@ -320,6 +329,8 @@ class Traveller:
 
     def close(self) -> None:
         """Let go of the machine."""
+        if self._far is not None:
+            self._far.close()
         if self.machine is not None:
             self.machine.fs.volume.watcher = None
             self.machine.discard()
@@ -331,6 +342,40 @@ class Traveller:
         """On to that place of the present program. Raises PastEnd."""
         while executed is None or self.executed < executed:
             self._run(executed)
+
+    def by_blocks(self) -> "Traveller":
+        """One that counts by blocks, with the same kept states; raises Unsure where that fails."""
+        if self._far is None:
+            self._far = Traveller(
+                self.trace, self._plain, self.progress, False, self.facts, Counting.BLOCKS,
+                self.points,
+            )  # fmt: skip
+        return self._far
+
+    def run_out(self, row: int) -> int:
+        """Go on from a place in a program to its end, in its own way of counting; the total."""
+        assert self.row == row
+        try:
+            self._advance(None)
+        except PastEnd as end:
+            return end.total
+        raise AssertionError("a program without an end")
+
+    def _advance_by_blocks(self, executed: int) -> None:
+        """On to shortly behind that place, or less far where blocks cannot be relied on."""
+        row = self.row
+        if self._counting is not Counting.EACH or self._watching or row in self._one_by_one:
+            return
+        far = self.by_blocks()
+        try:
+            far.on_stop = self.on_stop
+            far.resume(self.point())
+            far._advance(executed)
+            self.resume(far.point())
+        except Unsure:
+            self._one_by_one.add(row)
+        finally:
+            far.close()
 
     def go_on(
         self,
@@ -353,24 +398,27 @@ class Traveller:
     def _run(self, executed: int | None, began: int | None = None) -> None:
         """One stretch of it: to the place, the next state to keep, or a system call that stops."""
         row, program = self.row, self.program
-        if not self._counting:
+        if self._counting is Counting.NOTHING:
             self._stretch(row, program)
             return
-        here = self.executed
+        here, blocks = self.executed, self._counting is Counting.BLOCKS
         border = (here // SPACING + 1) * SPACING
-        target = min(border, here + SLICE, border if executed is None else executed)
+        wide = 5 * SLICE if blocks else SLICE
+        target = min(border, here + wide, border if executed is None else executed)
         self.stepping.run_to(target, here if began is None else began)
         self._stretch(row, program)
-        self._progress(row, self.executed)
-        if self.executed == border:
+        if blocks and self.stepping.reached == UNSURE:
+            raise Unsure
+        self.progress(row, self.executed)
+        if self.executed >= border:
             self._keep()
 
     def _stretch(self, row: int, program: ProgramRow) -> None:
         self._turn(row)
         if self.machine is None or self.row != row:
             total = self._last_executed
-            if self._counting:
-                self.totals[row] = total
+            if self._counting is not Counting.NOTHING:
+                self.points.totals[row] = total
             self.close()
             raise PastEnd(program, total)
 
@@ -386,7 +434,7 @@ class Traveller:
             # Nothing happened in the machine; but a failure inside the last call counts.
             self._follower.catch_up()
             return
-        self.on_stop()
+        self.on_stop(self)
         try:
             ended = machine.turn_over(stop)
         except BaseException:
@@ -407,9 +455,9 @@ class Traveller:
         else:
             while self.machine is not None and self.row != home:
                 self._turn(None)
-        if self.machine is not None and self._counting:
+        if self.machine is not None and self._counting is not Counting.NOTHING:
             self.stepping.executed = executed
             self._keep()
 
 
-__all__ = ["PastEnd", "Point", "Traveller"]
+__all__ = ["Counting", "PastEnd", "Point", "Traveller", "Unsure"]

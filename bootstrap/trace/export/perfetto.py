@@ -54,18 +54,18 @@ def measure(traveller: Traveller, program: ProgramRow, children: list[ProgramRow
     stops: list[tuple[int, int]] = []
     wanted = len(children)
 
-    def note() -> None:
+    def note(at: Traveller) -> None:
         # The call that the CPU stopped in is not among the events yet.
-        if wanted and traveller.row == row:
-            stops.append((traveller.event, traveller.executed))
+        if wanted and at.row == row:
+            stops.append((at.event, at.executed))
 
     traveller.seek(row, 0)
     traveller.on_stop = note
-    traveller.totals.pop(row, None)
+    traveller.points.totals.pop(row, None)
     try:
         found = Slice(program, traveller.total(row))
     finally:
-        traveller.on_stop = lambda: None
+        traveller.on_stop = lambda _: None
     events = [event for event, _ in stops]
     for child in children:
         index = bisect_right(events, child.first_event - 1) - 1

@@ -128,7 +128,7 @@ def tenet(traveller: Traveller, engine: Engine, row: int, start: int, end: int) 
     point = traveller.point()
     # Who follows the way of one, and may end it, follows the other's.
     listener = Traveller(
-        traveller.trace, engine.in_python(), traveller._progress, True, traveller.facts
+        traveller.trace, engine.in_python(), traveller.progress, True, traveller.facts
     )
     try:
         listener.resume(point)
