@@ -367,26 +367,56 @@ typedef struct {
 
 EXPORT const int64_t step_state_size = sizeof(step_state);
 
+static bool is_prefix(uint8_t b)
+{
+    return b == 0xf2 || b == 0xf3 || b == 0x66 || b == 0x67 || b == 0x2e || b == 0x36 ||
+           b == 0x3e || b == 0x26 || b == 0x64 || b == 0x65 || (b & 0xf0) == 0x40;
+}
+
 static bool is_repeat(const uint8_t *code, uint32_t size)
 {
     bool rep = false;
     for (uint32_t i = 0; i + 1 < size; i++) {
-        uint8_t b = code[i];
-        if (b == 0xf2 || b == 0xf3)
-            rep = true;
-        else if (!(b == 0x66 || b == 0x67 || b == 0x2e || b == 0x36 || b == 0x3e || b == 0x26 ||
-                   b == 0x64 || b == 0x65 || (b & 0xf0) == 0x40))
+        if (!is_prefix(code[i]))
             return false;
+        rep |= code[i] == 0xf2 || code[i] == 0xf3;
     }
     uint8_t op = code[size - 1];
     return rep && ((op >= 0x6c && op <= 0x6f) || (op >= 0xa4 && op <= 0xa7) ||
                    (op >= 0xaa && op <= 0xaf));
 }
 
+static const uint8_t *code_at(step_state *s, uint64_t addr, uint32_t size)
+{
+    const hot_extent *e = find(s->memory, addr);
+    return e && e->end - addr >= size ? e->host + (addr - e->start) : NULL;
+}
+
+static bool jumps(const uint8_t *code, uint32_t size)
+{
+    uint32_t at = 0;
+    while (at < size && is_prefix(code[at]))
+        at++;
+    uint8_t first = at < size ? code[at] : 0, second = at + 1 < size ? code[at + 1] : 0;
+    if (first == 0x0f)
+        return (second & 0xf0) == 0x80;
+    if (first == 0xff)
+        return (second >> 3 & 7) >= 2 && (second >> 3 & 7) <= 5;
+    return (first & 0xf0) == 0x70 || (first >= 0xe0 && first <= 0xe3) ||
+           (first >= 0xe8 && first <= 0xeb) || first == 0x9a || first == 0xc2 || first == 0xc3 ||
+           first == 0xca || first == 0xcb || first == 0xcf;
+}
+
+static bool begins_again(step_state *s, uint64_t addr, uint32_t size)
+{
+    const uint8_t *code = s->is_x86 ? code_at(s, addr, size) : NULL;
+    return code && !jumps(code, size);
+}
+
 /* unicorn.h: uc_cb_hookcode_t */
 EXPORT void step_count(void *uc, uint64_t addr, uint32_t size, step_state *s)
 {
-    if (s->repeating && addr == s->last_pc)
+    if (addr == s->last_pc && (s->repeating || begins_again(s, addr, size)))
         return; /* one more round of the same instruction */
     if (s->executed == s->target) {
         s->reached = 1;
@@ -410,9 +440,8 @@ EXPORT void step_count(void *uc, uint64_t addr, uint32_t size, step_state *s)
     s->last_pc = addr;
     s->repeating = 0;
     if (s->is_x86 && size >= 2 && size <= 15) {
-        const hot_extent *e = find(s->memory, addr);
-        if (e && e->end - addr >= size)
-            s->repeating = is_repeat(e->host + (addr - e->start), size);
+        const uint8_t *code = code_at(s, addr, size);
+        s->repeating = code && is_repeat(code, size);
     }
     if (addr - s->counts_base < s->counts_size)
         s->counts[addr - s->counts_base]++;

@@ -1,7 +1,8 @@
 """Counts the instructions of one CPU, and stops it before any of them: what travelling is made of.
 
 An instruction counts once, when it begins; one with a REP prefix counts once however many rounds it
-makes (Unicorn, like the hardware, begins it anew for each). Installed only where somebody travels:
+makes (Unicorn, like the hardware, begins it anew for each), and one that changed code in its own
+translation, which Unicorn then begins again. Installed only where somebody travels:
 a hook on every instruction takes about as long as the instruction.
 
 `_count` and `_access` in Python are the specification of step_count and step_access in hot.c.
@@ -25,6 +26,7 @@ TARGET, BREAKPOINT = 1, 2
 _STRING = frozenset((*range(0x6C, 0x70), *range(0xA4, 0xA8), *range(0xAA, 0xB0)))
 _PREFIXES = frozenset((0x66, 0x67, 0x2E, 0x36, 0x3E, 0x26, 0x64, 0x65, 0xF2, 0xF3))
 _REX = range(0x40, 0x50)
+_JUMPS = frozenset((*range(0xE0, 0xE4), *range(0xE8, 0xEC), 0x9A, 0xC2, 0xC3, 0xCA, 0xCB, 0xCF))
 
 
 def is_repeat(code: bytes) -> bool:
@@ -36,6 +38,19 @@ def is_repeat(code: bytes) -> bool:
     if not all(byte in _PREFIXES or byte in _REX for byte in prefixes):
         return False
     return opcode[0] in _STRING and (0xF2 in prefixes or 0xF3 in prefixes)
+
+
+def jumps(code: bytes) -> bool:
+    """Whether this one x86 instruction may go to itself: jumps, calls, returns (Intel SDM, A.3)."""
+    at = 0
+    while at < len(code) and (code[at] in _PREFIXES or code[at] in _REX):
+        at += 1
+    first, second = (code[at:] + bytes(2))[:2]
+    if first == 0x0F:
+        return second & 0xF0 == 0x80
+    if first == 0xFF:
+        return second >> 3 & 7 in range(2, 6)
+    return first & 0xF0 == 0x70 or first in _JUMPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +110,11 @@ class Stepping:
         self.state.executed = count
         self.state.repeating = 0
         self.state.last_repeat = NEVER
+
+    def again(self, pc: int) -> None:
+        """The instruction there, which has begun, runs once more: that does not count."""
+        state = self.state
+        state.repeating, state.last_pc, state.last_repeat = 1, pc, pc
 
     @property
     def reached(self) -> int:
@@ -161,7 +181,7 @@ class Stepping:
 
     def _count(self, _uc: int, addr: int, size: int, _user: int) -> None:
         s = self.state
-        if s.repeating and addr == s.last_pc:
+        if addr == s.last_pc and (s.repeating or self._begins_again(addr, size)):
             return
         if s.executed == s.target:
             s.reached = TARGET
@@ -183,6 +203,11 @@ class Stepping:
         s.repeating = whole and is_repeat(self._memory.read_upto(addr, size))
         if self.counts is not None and 0 <= addr - s.counts_base < s.counts_size:
             self.counts[addr - s.counts_base] += 1
+
+    def _begins_again(self, addr: int, size: int) -> bool:
+        """Whether an instruction that follows itself is the same one, begun again: Unicorn does so
+        on x86 with one that changed code in its own translation."""
+        return bool(self.state.is_x86) and not jumps(self._memory.read_upto(addr, size))
 
     def _access(
         self, _uc: int, kind: int, addr: int, size: int, _value: int, _user: int

@@ -342,6 +342,8 @@ class UnicornCpu:
         # Not before: with a memory hook of any kind, every access takes Unicorn's slow path.
         self._hook(UC_HOOK_MEM_UNMAPPED, libunicorn.UNMAPPED(self._unmapped))
         self.pages_changed()
+        if self.stepping is not None:
+            self.stepping.again(self.pc)
         uclib.uc_emu_start(self._handle, self.pc, 0, 0, 1)
         if self._exact_addr is None:
             return page_addr
