@@ -58,6 +58,25 @@ def _riscv(code: bytes) -> tuple[str, int]:
     return (RETURN if opcode == 0x67 and rs1 == 1 else OTHER), 4
 
 
+def target(abi: str, code: bytes, guest_addr: int) -> int | None:
+    """Where the jump or call that `code` begins with leads; None: nowhere that its bytes tell."""
+    found = next(disassembler(abi).disasm(code, guest_addr, 1), None)
+    if found is None:
+        return None
+    riscv = abi.startswith("riscv")
+    jumps = (capstone.CS_GRP_BRANCH_RELATIVE, capstone.CS_GRP_CALL, capstone.CS_GRP_JUMP)
+    # Capstone 5 gives c.j, c.beqz and their like no group.
+    if not any(found.group(group) for group in jumps) and not (
+        riscv and found.mnemonic in ("c.j", "c.jal", "c.beqz", "c.bnez", "j")
+    ):
+        return None
+    values = [operand.imm for operand in found.operands if operand.type == capstone.CS_OP_IMM]
+    if not values or (riscv and found.mnemonic in ("jalr", "jr", "c.jr", "c.jalr")):
+        return None
+    mask = (1 << (32 if abi in ("i386", "riscv32") else 64)) - 1
+    return int(values[-1] + guest_addr if riscv else values[-1]) & mask
+
+
 def leaves(kinds: Callable[[int], str], trail: list[int], depth: int = 0) -> int | None:
     """Where a trail of addresses first returns from `depth` calls deep to its caller: the index
     after the return. None: it does not."""
@@ -86,4 +105,14 @@ def entered(kinds: Callable[[int], str], trail: list[int], depth: int = 0) -> in
     return None
 
 
-__all__ = ["CALL", "LONGEST", "OTHER", "RETURN", "disassembler", "entered", "kind", "leaves"]
+__all__ = [
+    "CALL",
+    "LONGEST",
+    "OTHER",
+    "RETURN",
+    "disassembler",
+    "entered",
+    "kind",
+    "leaves",
+    "target",
+]

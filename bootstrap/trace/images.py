@@ -151,6 +151,36 @@ class Image:
         raw = lines[place.line - 1] if place.line <= len(lines) else b""
         return raw.decode("utf-8", "backslashreplace").strip()
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The files that the source lines are of, as the maker of the image read them."""
+        return () if self.made is None else tuple(self._sources)
+
+    def source_lines(self, file: str) -> list[str]:
+        """All lines of a source."""
+        raw = self._sources.get(file, b"").split(b"\n")
+        return [line.decode("utf-8", "backslashreplace") for line in raw]
+
+    def labelled(self, name: str) -> list[int]:
+        """The offsets at which the bytes behind a label begin; `name` may be that of a function."""
+        if self._starts is None:
+            self._starts = self._find(functions=False)
+        wanted = (name, FUNCTION + name)
+        return [at for at, label in zip(*self._starts, strict=True) if label in wanted]
+
+    def on_line(self, file: str, line: int) -> list[int]:
+        """The offsets at which the bytes of a source line begin, each stretch of them once."""
+        key = file.lstrip("/"), line
+        found: list[int] = []
+        before = False
+        for offset in range(len(self.content) if self.made is not None else 0):
+            place = self.place(offset)
+            now = place is not None and (place.file.lstrip("/"), place.line) == key
+            if now and not before:
+                found.append(offset)
+            before = now
+        return found
+
     def label(self, offset: int) -> tuple[str, int] | None:
         """The last label before a byte of the file, and how far behind it the byte is."""
         if self._starts is None:

@@ -61,28 +61,40 @@ class Explorer:
 
     def run_to(self, addresses: Sequence[int]) -> bool:
         """On to the next time that an instruction at one of the addresses is about to run."""
+        row, began = self.at.row, self.at.executed
+        try:
+            return self.run_within(addresses, began, None)
+        except PastEnd:
+            return self._back_to(row, began, False)
+
+    def run_within(self, addresses: Sequence[int], began: int | None, limit: int | None) -> bool:
+        """The same, but no further than `limit`, where it then is; at `began` nothing counts.
+
+        Raises PastEnd where the program ends before.
+        """
         at = self.at
-        row, began = at.row, at.executed
         at.on_restore = lambda: at.stepping.set_breakpoints(addresses)
         at.on_restore()
         try:
-            while not at.go_on(began):
-                pass
-        except PastEnd:
-            return self._back_to(row, began, False)
+            while limit is None or at.executed < limit:
+                if at.go_on(began, limit):
+                    return True
         finally:
             self._disarm(at)
-        return True
+        return False
 
-    def run_back_to(self, addresses: Sequence[int]) -> bool:
-        """Back to the last time before that such an instruction was about to run."""
+    def run_back_to(self, addresses: Sequence[int], since: int = 0) -> bool:
+        """Back to the last time before that such an instruction was about to run.
+
+        `since`: no further back than that place.
+        """
         at = self.at
         row, began = at.row, at.executed
         at.on_restore = lambda: at.stepping.set_breakpoints(addresses, passing=True)
         met: list[int | None] = [None]
         found = None
         try:
-            for start, end in self._windows(at, row, began):
+            for start, end in self._windows(at, row, began, since):
                 at.seek_from(row, start)
                 self._walk(at, end, lambda: _note(met, at.stepping.last_met))
                 found = met[0]
@@ -110,11 +122,11 @@ class Explorer:
             at.on_stop = lambda _: None
 
     @staticmethod
-    def _windows(at: Traveller, row: int, began: int) -> Iterator[tuple[int, int]]:
+    def _windows(at: Traveller, row: int, began: int, since: int = 0) -> Iterator[tuple[int, int]]:
         """From kept state to kept state, backwards from a place: (from, to) in instructions."""
         end = began
-        while end > 0:
-            start = at.points.before(row, end)
+        while end > since:
+            start = max(since, at.points.before(row, end))
             yield start, end
             end = start
 
@@ -138,32 +150,43 @@ class Explorer:
 
         `kinds`: READS, WRITES or both, of addresses from `start` up to `end`.
         """
-        at, here = self._watcher, self.at
-        row, began = here.row, here.executed
+        here = self.at
+        first = self.first_access(start, end, kinds, here.row, here.executed)
+        if first is not None:
+            here.seek(here.row, first.executed + 1)
+        return first
+
+    def first_access(
+        self, start: int, end: int, kinds: int, row: int, begin: int, limit: int | None = None
+    ) -> Access | None:
+        """The first access there by an instruction of the program from `begin` on, before `limit`;
+        goes nowhere."""
+        at = self._watcher
         seen: list[Access] = []
-        at.seek(row, began)
+        at.seek(row, begin)
         at.on_restore = lambda: self._watch(start, end, kinds, True, seen)
         at.on_restore()
         try:
-            while not seen:
-                at.go_on(None)
+            while not seen and (limit is None or at.executed < limit):
+                at.go_on(None, limit)
                 last = at.stepping.last_access
                 if last is not None:
                     seen.append(last)
         except PastEnd:
-            return None
+            pass
         finally:
             at.close()
             at.on_restore = lambda: None
-        first = min(seen, key=lambda access: access.executed)
-        here.seek(row, first.executed + 1)
-        return first
+        return min(seen, key=lambda access: access.executed, default=None)
 
-    def last_access(self, start: int, end: int, kinds: int, row: int, before: int) -> Access | None:
-        """The last access there by an instruction of the program before a place; goes nowhere."""
+    def last_access(
+        self, start: int, end: int, kinds: int, row: int, before: int, since: int = 0
+    ) -> Access | None:
+        """The last access there by an instruction of the program before a place, and not before
+        `since`; goes nowhere."""
         at = self._watcher
         try:
-            for first, last in self._windows(at, row, before):
+            for first, last in self._windows(at, row, before, since):
                 seen: list[Access] = []
                 at.close()
                 at.on_restore = lambda: self._watch(start, end, kinds, False, seen)  # noqa: B023

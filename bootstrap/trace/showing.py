@@ -132,7 +132,7 @@ def show(traveller: Traveller, images: Images, memory: tuple[int, int] | None = 
     way = _way(traveller, image)
     process, program = traveller.process, traveller.program
     registers, pc = traveller.registers(), traveller.pc
-    paths = {fd: _path(file) for fd, file in process.fds.items()}
+    paths = open_paths(traveller)
     offset = image.offset(pc)
     chain: tuple[Link, ...] = ()
     if image.same is not None and offset is not None:
@@ -163,11 +163,11 @@ def show(traveller: Traveller, images: Images, memory: tuple[int, int] | None = 
         way=tuple(way),
         code=tuple(_code(image, one, None) for one in code),
         chain=chain,
-        stack=tuple(_stack(traveller, dict(registers)[_SP[program.abi]])),
-        areas=tuple(_areas(traveller, image)),
-        files=tuple(_file(fd, file) for fd, file in process.fds.items()),
-        last_call=_call(traveller, traveller.calls, paths) if traveller.calls else "",
-        next_call=_call(traveller, traveller.calls + 1, paths),
+        stack=tuple(stack_words(traveller, STACK_WORDS)),
+        areas=tuple(areas(traveller, image)),
+        files=tuple(open_file(fd, file) for fd, file in process.fds.items()),
+        last_call=told_call(traveller, traveller.calls, paths) if traveller.calls else "",
+        next_call=told_call(traveller, traveller.calls + 1, paths),
         memory=found,
     )
 
@@ -195,16 +195,19 @@ def _way(traveller: Traveller, image: Image) -> list[Code]:
     return found
 
 
-def _stack(traveller: Traveller, sp: int) -> list[tuple[int, int]]:
-    word = WORD[traveller.program.abi]
-    data = traveller.process.memory.read_upto(sp, word * STACK_WORDS)
+def stack_words(traveller: Traveller, count: int) -> list[tuple[int, int]]:
+    """The words from the stack pointer on, fewer where the stack ends: (address, value)."""
+    abi = traveller.program.abi
+    word, sp = WORD[abi], dict(traveller.registers())[_SP[abi]]
+    data = traveller.process.memory.read_upto(sp, word * count)
     return [
         (sp + at, int.from_bytes(data[at : at + word], "little"))
         for at in range(0, len(data) - word + 1, word)
     ]
 
 
-def _areas(traveller: Traveller, image: Image) -> list[Area]:
+def areas(traveller: Traveller, image: Image) -> list[Area]:
+    """What is mapped, in order."""
     memory = traveller.process.memory
     heap = range(memory.start_brk, max(memory.brk_now, memory.start_brk + 1))
     top = memory.abi.stack_top
@@ -242,7 +245,8 @@ def _path(file: OpenFile) -> str:
     return "(a directory)" if isinstance(inode, Directory) else "(a standard stream)"
 
 
-def _file(fd: int, file: OpenFile) -> File:
+def open_file(fd: int, file: OpenFile) -> File:
+    """A descriptor, for people."""
     access = {(True, False): "read", (False, True): "write"}.get(
         (file.readable, file.writable), "read and write"
     )
@@ -250,7 +254,12 @@ def _file(fd: int, file: OpenFile) -> File:
     return File(fd, _path(file), file.offset, size, access)
 
 
-def _call(traveller: Traveller, ordinal: int, paths: dict[int, str]) -> str:
+def open_paths(traveller: Traveller) -> dict[int, str]:
+    """What each open descriptor is of."""
+    return {fd: _path(file) for fd, file in traveller.process.fds.items()}
+
+
+def told_call(traveller: Traveller, ordinal: int, paths: dict[int, str]) -> str:
     """The program's call of that ordinal, as far as a trace knows it; empty where there is none."""
     program = traveller.program
     if not 1 <= ordinal <= program.calls:
@@ -263,4 +272,17 @@ def _call(traveller: Traveller, ordinal: int, paths: dict[int, str]) -> str:
     return call_text(program.abi, number, args, result, word, paths)
 
 
-__all__ = ["Area", "Code", "File", "Shown", "flags_of", "memory_wanted", "show"]
+__all__ = [
+    "Area",
+    "Code",
+    "File",
+    "Shown",
+    "areas",
+    "flags_of",
+    "memory_wanted",
+    "open_file",
+    "open_paths",
+    "show",
+    "stack_words",
+    "told_call",
+]

@@ -94,6 +94,18 @@ class Why:
             return [self._given_link(name, version, offset)]
         return self.chain(row, offset)
 
+    def writing(self, path: str, offset: int) -> tuple[OpenRow, WriteCall | None] | None:
+        """Who wrote a byte of the last version of a file, in which call; None where it was there
+        before the run. Raises as `why` does."""
+        row = self._last_write(path)
+        if row is None:
+            self._given(path)
+            return None
+        size = self.hashes[row.last_version or 0][1]
+        if not 0 <= offset < size:
+            raise BadInput(f"{path} has {size} bytes; there is no byte at {offset:#x}")
+        return row, self.write_call(row, offset)
+
     def chain(self, row: OpenRow, offset: int) -> list[Link]:
         """The way back from a byte of what a writer left. BadInput for one beyond its end."""
         links: list[Link] = []
@@ -183,7 +195,7 @@ class Why:
         is_text = b"\0" not in content[:4096]
         line, column, text = line_at(content, offset) if is_text else (0, 0, "")
         program = None if writer is None else self._trace.program(writer.process)
-        call = None if writer is None else self._write_call(writer, offset)
+        call = None if writer is None else self.write_call(writer, offset)
         inputs: dict[str, OpenRow] = {}
         model, place, ends, label = "", None, "", ""
         defined = None
@@ -249,7 +261,7 @@ class Why:
             return name.lstrip("/"), line, text
         return None
 
-    def _write_call(self, writer: OpenRow, offset: int) -> WriteCall | None:
+    def write_call(self, writer: OpenRow, offset: int) -> WriteCall | None:
         """The last write(2) or the like that put the byte there, by the descriptor's own offset.
 
         Followed from the open to the last close, in the process that opened the file.
