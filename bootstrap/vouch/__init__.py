@@ -1,0 +1,1 @@
+"""Signed statements of what was verified, and a policy that counts who vouches for it."""
