@@ -1,0 +1,7 @@
+"""A stepping session in a recorded run, and what stands on it: the terminal interface, gdb."""
+
+from bootstrap.debugger.looking import Line, SourceView
+from bootstrap.debugger.session import Produced, Session
+from bootstrap.debugger.stops import Breakpoint, Stop, Watchpoint
+
+__all__ = ["Breakpoint", "Line", "Produced", "Session", "SourceView", "Stop", "Watchpoint"]

@@ -1,0 +1,153 @@
+"""Where and why a session stopped, and what it stops at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from bootstrap.engine.stepping import READS, WRITES
+from bootstrap.errors import BadInput
+from bootstrap.trace.coordinates import Instruction
+
+REASONS = {
+    "step": "it went where it was told",
+    "jump": "the same, from anywhere to anywhere",
+    "breakpoint": "an instruction with a breakpoint comes next",
+    "watchpoint": "watched memory was accessed; going back, that instruction comes next",
+    "call": "a system call was made; going back, it comes next",
+    "output": "a byte was written to a file",
+    "exec": "the process executed another program",
+    "child": "in a child, at its begin",
+    "parent": "in the parent, before it forks",
+    "begin": "there is nothing before this place",
+    "end": "the instruction that comes next ends the process",
+    "nowhere": "there is no such place: it did not move",
+    "unknown": "nobody can tell: it did not move",
+}
+"""Every reason of a Stop."""
+
+KINDS = {"r": READS, "w": WRITES, "a": READS | WRITES}
+"""Of watchpoints: reads, writes, all accesses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watchpoint:
+    """Memory to stop at: `size` bytes from `guest_addr` on."""
+
+    number: int
+    guest_addr: int
+    size: int
+    kinds: str
+    """A key of KINDS."""
+
+    def __str__(self) -> str:
+        return f"{self.guest_addr:#x}:{self.size} {self.kinds}"
+
+
+@dataclass(frozen=True, slots=True)
+class Breakpoint:
+    """A place in programs to stop at: an address, a label, or FILE:LINE."""
+
+    number: int
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Where a move came to its end, and why."""
+
+    reason: str
+    """A key of REASONS."""
+    place: Instruction
+    detail: str = ""
+    """More of it, for people: how the program ended, which call, who wrote the byte."""
+    breakpoint: Breakpoint | None = None
+    watchpoint: Watchpoint | None = None
+    guest_addr: int | None = None
+    """Of the access, at a watchpoint."""
+
+    def __str__(self) -> str:
+        return f"{self.reason} at {self.place}{': ' if self.detail else ''}{self.detail}"
+
+
+@dataclass
+class Breakpoints:
+    """Breakpoints; `resolve` gives the addresses of one in an image, by the image's version."""
+
+    resolve: Callable[[str, int], tuple[int, ...]]
+    known: Callable[[str], bool]
+    """Whether any program has such a place."""
+    _found: dict[int, Breakpoint] = field(default_factory=dict)
+    _last: int = 0
+
+    def __iter__(self) -> Iterator[Breakpoint]:
+        return iter(self._found.values())
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, text: str) -> Breakpoint:
+        """`0x8048054`, a label or FILE:LINE. Raises BadInput where no program has it."""
+        for one in self:
+            if one.text == text:
+                return one
+        if not self.known(text):
+            raise BadInput(f"{text}: no program of this run has such an address, label or line")
+        self._last += 1
+        self._found[self._last] = Breakpoint(self._last, text)
+        return self._found[self._last]
+
+    def remove(self, which: int | str) -> Breakpoint:
+        """By number or text. Raises BadInput where there is none."""
+        for one in self:
+            if which in (one.number, one.text):
+                return self._found.pop(one.number)
+        raise BadInput(f"there is no breakpoint {which}")
+
+    def clear(self) -> None:
+        """Remove all."""
+        self._found.clear()
+
+    def addresses(self, version: int) -> dict[int, Breakpoint]:
+        """Where programs of that image stop."""
+        return {addr: one for one in self for addr in self.resolve(one.text, version)}
+
+
+@dataclass
+class Watchpoints:
+    """Watchpoints; they are at the same addresses in every program."""
+
+    _found: dict[int, Watchpoint] = field(default_factory=dict)
+    _last: int = 0
+
+    def __iter__(self) -> Iterator[Watchpoint]:
+        return iter(self._found.values())
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, guest_addr: int, size: int = 1, kinds: str = "w") -> Watchpoint:
+        """`kinds`: r, w or a (both). Raises BadInput."""
+        if kinds not in KINDS:
+            raise BadInput(f"a watchpoint is of kind r, w or a (all), not {kinds}")
+        if size < 1 or guest_addr < 0 or guest_addr + size > 1 << 64:
+            raise BadInput(f"{guest_addr:#x}:{size}: there is no such memory")
+        self._last += 1
+        self._found[self._last] = Watchpoint(self._last, guest_addr, size, kinds)
+        return self._found[self._last]
+
+    def remove(self, number: int) -> Watchpoint:
+        """Raises BadInput where there is none."""
+        if number not in self._found:
+            raise BadInput(f"there is no watchpoint {number}")
+        return self._found.pop(number)
+
+    def clear(self) -> None:
+        """Remove all."""
+        self._found.clear()
+
+
+__all__ = ["KINDS", "REASONS", "Breakpoint", "Breakpoints", "Stop", "Watchpoint", "Watchpoints"]
