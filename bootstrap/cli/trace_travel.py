@@ -100,6 +100,7 @@ def travelling(name: str) -> Iterator[tuple[Trace, Traveller, _Line]]:
     from bootstrap import trace
     from bootstrap.engine import default_engine
     from bootstrap.kernel.ticking import ticking
+    from bootstrap.trace.indexing import beside, is_stale, points_of
     from bootstrap.trace.travel import Traveller
 
     asked: list[bool] = []
@@ -111,7 +112,13 @@ def travelling(name: str) -> Iterator[tuple[Trace, Traveller, _Line]]:
 
     with trace.open(name) as opened:
         line = _Line(opened)
-        traveller = Traveller(opened, default_engine(), progress)
+        if is_stale(opened):
+            print(
+                f"{beside(opened)}: is not of this trace, and is not used; `bootstrap trace index` "
+                "makes it anew",
+                file=sys.stderr,
+            )
+        traveller = Traveller(opened, default_engine(), progress, points=points_of(opened))
         try:
             with ticking(1, lambda: None, lambda: asked.append(True)):
                 yield opened, traveller, line

@@ -6,10 +6,8 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 
-from bootstrap import host
 from bootstrap.abi.numbers import NUMBERS
 from bootstrap.errors import BadInput
 from bootstrap.kernel.snapshot import Snapshot
@@ -17,8 +15,8 @@ from bootstrap.trace import schema
 from bootstrap.trace.checkpoints import decode as decode_state
 from bootstrap.trace.columns import Calls, decode, unpacked
 from bootstrap.trace.digest import trace_digest
+from bootstrap.trace.sealed import open_sealed
 from bootstrap.trace.text import list_raw
-from bootstrap.trace.writer import PARTIAL, file_digest
 
 _ABIS = tuple(NUMBERS)
 MAX_BLOB = 1 << 30
@@ -169,6 +167,13 @@ class Trace:
         """The trace digest, as it is told in the header; `computed_digest` computes it."""
         return self.meta.get("digest", "")
 
+    @property
+    def seal(self) -> str:
+        """The SHA-256 of the file."""
+        with self.reading():
+            (seal,) = self.database.execute("SELECT sha256 FROM seal").fetchone()
+            return str(seal)
+
     def computed_digest(self) -> str:
         """The trace digest, computed from the rows."""
         with self.reading():
@@ -257,54 +262,12 @@ def open_trace(name: str | os.PathLike[str]) -> Trace:
     Raises BadInput: not there, no trace, of another schema, unfinished, or damaged: any changed
     byte is found here.
     """
-    text = os.fspath(name)
-    if text.endswith(PARTIAL):
-        # Also where only the renaming was missing: what counts as a trace is what has its name.
-        raise BadInput(
-            f"{text}: is unfinished: a recording that goes on, or did not come to its end"
-        )
+    database = open_sealed(name, schema.FORMAT)
     try:
-        fd = os.open(text, os.O_RDONLY | host.CLOEXEC | host.BINARY | host.NONBLOCK)
-    except (OSError, ValueError) as error:
-        cause = error.strerror if isinstance(error, OSError) else str(error)
-        raise BadInput(f"{text}: cannot be read: {cause}") from None
-    try:
-        _check(text, fd)
-        place = Path(text).resolve().as_uri()
-        database = sqlite3.connect(f"{place}?mode=ro&immutable=1", uri=True, isolation_level=None)
-    except OSError as error:
-        raise BadInput(f"{text}: cannot be read: {error.strerror}") from None
-    except sqlite3.Error as error:
-        raise BadInput(f"{text}: cannot be read: {error}") from None
-    finally:
-        os.close(fd)
-    try:
-        return Trace(text, database)
+        return Trace(os.fspath(name), database)
     except BaseException:
         database.close()
         raise
-
-
-def _check(name: str, fd: int) -> None:
-    head = os.read(fd, schema.SEAL_AT + schema.SEAL_SIZE)
-    if not head.startswith(schema.MAGIC):
-        raise BadInput(f"{name}: is no trace (it does not begin as one)")
-    application = int.from_bytes(head[schema.APPLICATION_AT :][:4], "big")
-    version = int.from_bytes(head[schema.VERSION_AT :][:4], "big")
-    if application != schema.APPLICATION_ID:
-        raise BadInput(f"{name}: is an SQLite database, but no trace")
-    if version != schema.VERSION:
-        raise BadInput(
-            f"{name}: is of schema bootstrap-trace/{version}; this version of the program reads "
-            f"{schema.SCHEMA}: use the one that wrote it"
-        )
-    sealed = head[schema.SEAL_AT :]
-    if sealed == schema.NOT_SEALED:
-        raise BadInput(f"{name}: is unfinished: the recording did not come to its end")
-    if sealed != file_digest(fd):
-        raise BadInput(
-            f"{name}: is damaged: cut short, or changed after it was recorded; record again"
-        )
 
 
 __all__ = ["CheckpointRow", "Chunk", "OpenRow", "ProgramRow", "Run", "Trace", "open_trace"]

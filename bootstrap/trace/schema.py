@@ -1,22 +1,8 @@
 """The trace file: its tables, and the numbers by which it is known. In words: docs/trace.md."""
 
-SCHEMA = "bootstrap-trace/2"
-VERSION = 2
-"""The number in SCHEMA; user_version of the database."""
-APPLICATION_ID = 0x42547263
-"""application_id of the database ("BTrc"): any other is no trace."""
-MAGIC = b"SQLite format 3\0"
-PAGE_SIZE = 4096
-SEAL_SIZE = 64
-"""The one row of the first table ends the second page with a SHA-256 in hexadecimal: of the whole
-file, with zeros in the place of these digits. All zeros: the recording did not come to its end."""
-SEAL_AT = 2 * PAGE_SIZE - SEAL_SIZE
-NOT_SEALED = b"0" * SEAL_SIZE
-VERSION_AT, APPLICATION_AT = 60, 68
-"""Where user_version and application_id are in the file, four bytes each, big-endian."""
+from bootstrap.trace.sealed import Format
 
-SEAL_TABLE = "CREATE TABLE seal (sha256 TEXT NOT NULL)"
-"""Made before all else: it must have the second page."""
+SCHEMA = "bootstrap-trace/2"
 
 TABLES: dict[str, str] = {
     "meta": "name TEXT PRIMARY KEY, value TEXT NOT NULL",
@@ -76,3 +62,13 @@ TABLES: dict[str, str] = {
 
 DIGESTED = ("runs", "processes", "opens", "changes", "input", "output")
 """The tables that tell what happened; the digest is over them (digest.py)."""
+
+FORMAT = Format(
+    noun="trace",
+    article="a trace",
+    making="recording",
+    again="record again",
+    application_id=0x42547263,  # "BTrc"
+    schema=SCHEMA,
+    tables=TABLES,
+)

@@ -13,6 +13,7 @@ from bootstrap.engine import Engine
 from bootstrap.engine.stepping import NEVER, READS, WRITES, Access
 from bootstrap.errors import BadInput
 from bootstrap.trace import flow
+from bootstrap.trace.indexing import points_of
 from bootstrap.trace.reader import Trace
 from bootstrap.trace.travel import PastEnd, Traveller
 
@@ -42,7 +43,7 @@ class Explorer:
         engine: Engine,
         progress: Callable[[int, int], None] = lambda _row, _executed: None,
     ) -> None:
-        self.at = Traveller(trace, engine, progress)
+        self.at = Traveller(trace, engine, progress, points=points_of(trace))
         # What one keeps serves the other too.
         self._watcher = Traveller(
             trace, engine, progress, watching=True, facts=self.at.facts, points=self.at.points

@@ -10,6 +10,7 @@ from bootstrap.engine import Engine
 from bootstrap.engine.stepping import WRITES
 from bootstrap.trace.flow import LONGEST
 from bootstrap.trace.follower import Facts
+from bootstrap.trace.indexing import points_of
 from bootstrap.trace.reader import Trace
 from bootstrap.trace.travel import Counting, Traveller
 
@@ -40,8 +41,8 @@ def store_before(
 
     None: the program never stored there; the byte is of its image. Raises BadInput, Diverged.
     """
-    facts = Facts(trace)
-    plain = Traveller(trace, engine, facts=facts, counting=Counting.NOTHING)
+    facts, points = Facts(trace), points_of(trace)
+    plain = Traveller(trace, engine, facts=facts, counting=Counting.NOTHING, points=points)
     watcher = Traveller(trace, engine, watching=True, facts=facts)
     try:
         for back in (*BACK, call):

@@ -75,11 +75,14 @@ class Traveller:
         facts: Facts | None = None,
         counting: Counting = Counting.EACH,
         points: Points | None = None,
+        spacing: int = SPACING,
     ) -> None:
         """`progress` hears of long ways, about ten times a second, and may raise to end them.
 
-        `facts` and `points` may be those of another traveller in the same trace.
+        `facts` and `points` may be those of another traveller in the same trace. `spacing` is how
+        many instructions apart states are kept.
         """
+        self._spacing = spacing
         self.trace = trace
         self.facts = facts or Facts(trace)
         self.points = points or Points()
@@ -402,7 +405,7 @@ class Traveller:
             self._stretch(row, program)
             return
         here, blocks = self.executed, self._counting is Counting.BLOCKS
-        border = (here // SPACING + 1) * SPACING
+        border = (here // self._spacing + 1) * self._spacing
         wide = 5 * SLICE if blocks else SLICE
         target = min(border, here + wide, border if executed is None else executed)
         self.stepping.run_to(target, here if began is None else began)

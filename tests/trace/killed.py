@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bootstrap.trace import writer as writing
+from bootstrap.trace import sealed as writing
 from bootstrap.trace.columns import Calls
 from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.text import Value

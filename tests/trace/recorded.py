@@ -14,11 +14,12 @@ from bootstrap.kernel.machine import Machine
 from bootstrap.rebuild import Rebuilt, record_rebuild
 from bootstrap.sources import Resolved, check_materials
 from bootstrap.sources.embedded import embedded_source
-from bootstrap.trace import schema
+from bootstrap.trace import sealed
 from bootstrap.trace.digest import trace_digest
 from bootstrap.trace.header import header
 from bootstrap.trace.recorder import Recorder
-from bootstrap.trace.writer import Writer, recording, seal
+from bootstrap.trace.sealed import seal
+from bootstrap.trace.writer import Writer, recording
 from bootstrap.vfs import FileSystem, FsLimits, LowerFile, MemoryLower, Stream
 from tests.engine.guest import Program
 from tests.engine.runs import engine_for
@@ -126,8 +127,8 @@ def busy_files(abi: str) -> dict[bytes, bytes]:
 def change(place: Path, *statements: str, digest: bool = True) -> None:
     """Change a trace and make it look whole again; with `digest`, the trace digest too."""
     with place.open("r+b") as file:
-        file.seek(schema.SEAL_AT)
-        file.write(schema.NOT_SEALED)
+        file.seek(sealed.SEAL_AT)
+        file.write(sealed.NOT_SEALED)
     database = sqlite3.connect(place, isolation_level=None)
     for statement in statements:
         assert database.execute(statement).rowcount == 1

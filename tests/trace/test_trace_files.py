@@ -13,7 +13,7 @@ import pytest
 
 from bootstrap import trace
 from bootstrap.errors import BadInput
-from bootstrap.trace import schema
+from bootstrap.trace import schema, sealed
 from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.writer import Writer, recording
 from tests.cli.command import ROOT, environment
@@ -49,7 +49,7 @@ def refusal(place: Path) -> str:
 
 def test_any_changed_byte_is_found(place: Path) -> None:
     size = place.stat().st_size
-    header = [*range(100), *range(schema.SEAL_AT - 8, schema.SEAL_AT + schema.SEAL_SIZE)]
+    header = [*range(100), *range(sealed.SEAL_AT - 8, sealed.SEAL_AT + sealed.SEAL_SIZE)]
     with place.open("r+b", buffering=0) as file:
         for at in sorted({*header, *range(0, size, EVERY), size - 1}):
             file.seek(at)

@@ -1,0 +1,241 @@
+"""An index beside a trace: kept states throughout it, so that every place is near one.
+
+It tells nothing that the trace does not: it is made by running the trace again (`build`), can be
+deleted, and is not looked at when it is of another trace. Sealed like a trace (sealed.py).
+"""
+
+import contextlib
+import json
+import os
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bootstrap.engine import Engine
+from bootstrap.errors import BadInput
+from bootstrap.trace.checkpoints import decode, encode
+from bootstrap.trace.columns import LEVEL, unpacked
+from bootstrap.trace.points import Point, Points
+from bootstrap.trace.reader import MAX_BLOB, Trace
+from bootstrap.trace.sealed import Format, SealedWriter, open_sealed
+from bootstrap.trace.travel import Counting, Traveller, Unsure
+
+SUFFIX = ".index"
+_IN_MEMORY = 1 << 15
+"""Blobs that are kept in memory at most; nearly all are pages."""
+SPACING = 50_000_000
+"""Instructions between two states; a tenth to a third of a second of running."""
+
+FORMAT = Format(
+    noun="index of a trace",
+    article="an index",
+    making="indexing",
+    again="make it again with `bootstrap trace index`, or delete it",
+    application_id=0x42544978,  # "BTIx"
+    schema="bootstrap-trace-index/1",
+    tables={
+        "meta": "name TEXT PRIMARY KEY, value TEXT NOT NULL",
+        "totals": "process INTEGER PRIMARY KEY, executed INTEGER NOT NULL",
+        "points": (
+            "id INTEGER PRIMARY KEY, process INTEGER NOT NULL, executed INTEGER NOT NULL, "
+            "calls INTEGER NOT NULL, event INTEGER NOT NULL, stack TEXT NOT NULL, "
+            "state BLOB NOT NULL"
+        ),
+        "blobs": "id INTEGER PRIMARY KEY, content BLOB NOT NULL",
+    },
+)
+
+
+def beside(trace: Trace) -> str:
+    """Where the index of a trace is, or would be."""
+    return trace.name + SUFFIX
+
+
+class IndexWriter(SealedWriter):
+    """Writes one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, FORMAT)
+        self._blobs: dict[bytes, int] = {}
+
+    def _insert(self, table: str, *cells: object) -> None:
+        assert self._database is not None
+        marks = ", ".join("?" * len(cells))
+        with self.told():
+            self._database.execute(f"INSERT INTO {table} VALUES ({marks})", cells)
+
+    def _blob(self, content: bytes) -> int:
+        known = self._blobs.get(content)
+        if known is None:
+            known = self._blobs[content] = len(self._blobs) + 1
+            self._insert("blobs", known, zlib.compress(content, LEVEL))
+        return known
+
+    def point(self, row: int, point: Point) -> None:
+        """Keep a state."""
+        state = encode(point.snapshot, self._blob)
+        stack = json.dumps(point.stack)
+        self._insert(
+            "points", None, row, point.executed, point.calls, point.event, stack, state
+        )  # fmt: skip
+
+    def finish(self, trace: Trace, totals: dict[int, int]) -> None:
+        """Seal it and put it into its place."""
+        for row, executed in totals.items():
+            self._insert("totals", row, executed)
+        self._insert("meta", "schema", FORMAT.schema)
+        self._insert("meta", "trace", trace.seal)
+        self.put_in_place()
+
+
+class _Writing(Points):
+    """Keeps states in the file, not in memory."""
+
+    def __init__(self, writer: IndexWriter) -> None:
+        super().__init__()
+        self._writer = writer
+        self.pending: list[tuple[int, Point]] = []
+
+    def add(self, row: int, point: Point) -> None:
+        """Where a program begins, the trace has the state itself."""
+        if point.executed:
+            self.pending.append((row, point))
+
+    def has(self, row: int, executed: int) -> bool:
+        """Whether it is the last one."""
+        return bool(self.pending) and self.pending[-1][1].executed == executed
+
+    def flush(self) -> None:
+        """Write what was kept."""
+        for row, point in self.pending:
+            self._writer.point(row, point)
+        self.pending.clear()
+
+
+def build(
+    trace: Trace,
+    engine: Engine,
+    name: str,
+    progress: Callable[[int, int], None] = lambda _row, _executed: None,
+) -> int:
+    """Run every program of the trace, and write the index; how many instructions there are.
+
+    Raises BadInput, Diverged (trace/replay.py), and what `progress` raises; then nothing is left.
+    """
+    writer = IndexWriter(name)
+    try:
+        points = _Writing(writer)
+        for counting in (Counting.BLOCKS, Counting.EACH):
+            traveller = Traveller(
+                trace, engine, progress, counting=counting, points=points, spacing=SPACING
+            )
+            try:
+                _run(traveller, points, counting is Counting.BLOCKS)
+            finally:
+                traveller.close()
+        writer.finish(trace, points.totals)
+        return sum(points.totals.values())
+    finally:
+        writer.abandon()
+
+
+def _run(traveller: Traveller, points: _Writing, by_blocks: bool) -> None:
+    """Every program whose end is not known yet, and that can be counted so."""
+    for program in traveller.trace.programs:
+        row = program.id
+        if row in points.totals or (by_blocks and traveller.faulted(row)):
+            continue
+        traveller.close()
+        traveller.seek(row, 0)
+        with contextlib.suppress(Unsure):
+            traveller.run_out(row)
+            points.flush()
+        points.pending.clear()
+
+
+class StoredIndex:
+    """An index that was made before: see Index in points.py."""
+
+    def __init__(self, name: str, database: sqlite3.Connection) -> None:
+        self.name = name
+        self._database = database
+        self._blobs: dict[int, bytes] = {}
+        self._places: dict[int, list[tuple[int, int, int]]] = {}
+        with self._reading():
+            self.meta = {str(n): str(v) for n, v in database.execute("SELECT * FROM meta")}
+            self.totals = dict(database.execute("SELECT process, executed FROM totals"))
+            for row, *cells in database.execute(
+                "SELECT process, executed, calls, id FROM points ORDER BY process, executed"
+            ):
+                executed, calls, number = cells
+                self._places.setdefault(row, []).append((executed, calls, number))
+        self._executed = {row: [p[0] for p in places] for row, places in self._places.items()}
+        self._calls = {row: [p[1] for p in places] for row, places in self._places.items()}
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+            raise BadInput(
+                f"{self.name}: is no index that this program wrote: {error}; {FORMAT.again}"
+            ) from None
+
+    def executed(self, row: int) -> list[int]:
+        """See Index."""
+        return self._executed.get(row, [])
+
+    def calls(self, row: int) -> list[int]:
+        """See Index."""
+        return self._calls.get(row, [])
+
+    def point(self, row: int, number: int) -> Point:
+        """See Index."""
+        with self._reading():
+            executed, calls, place = self._places[row][number]
+            event, stack, state = self._database.execute(
+                "SELECT event, stack, state FROM points WHERE id = ?", (place,)
+            ).fetchone()
+            return Point(
+                executed, calls, event, tuple(json.loads(stack)), decode(state, self._blob)
+            )  # fmt: skip
+
+    def _blob(self, number: int) -> bytes:
+        known = self._blobs.get(number)
+        if known is None:
+            if len(self._blobs) >= _IN_MEMORY:
+                self._blobs.clear()
+            (content,) = self._database.execute(
+                "SELECT content FROM blobs WHERE id = ?", (number,)
+            ).fetchone()
+            known = self._blobs[number] = unpacked(content, MAX_BLOB)
+        return known
+
+
+def open_index(trace: Trace) -> StoredIndex | None:
+    """The index beside a trace; None where there is none, or one of another recording.
+
+    Raises BadInput for a damaged one.
+    """
+    name = beside(trace)
+    if not Path(name).exists():
+        return None
+    index = StoredIndex(name, open_sealed(name, FORMAT))
+    return index if index.meta.get("trace") == trace.seal else None
+
+
+def points_of(trace: Trace) -> Points:
+    """For a new traveller: no states, but those of the index where there is one.
+
+    Raises BadInput for a damaged one.
+    """
+    return Points(open_index(trace))
+
+
+def is_stale(trace: Trace) -> bool:
+    """Whether there is an index beside the trace that is not of it."""
+    return os.path.exists(beside(trace)) and open_index(trace) is None
+
+
+__all__ = ["SUFFIX", "StoredIndex", "beside", "build", "is_stale", "open_index", "points_of"]
