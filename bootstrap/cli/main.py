@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import bootstrap
-from bootstrap.cli import ddc, doctor, fetch, handoff, releases, run, seeds, trace, verify
+from bootstrap.cli import ddc, doctor, fetch, handoff, oci, releases, run, seeds, trace, verify
 from bootstrap.errors import BootstrapError
 
 INTERRUPTED = 130
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"bootstrap {bootstrap.__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (verify, ddc, seeds, fetch, releases, run, trace, handoff, doctor):
+    for module in (verify, ddc, seeds, fetch, releases, run, trace, handoff, oci, doctor):
         module.add_parser(commands)
     return top
 

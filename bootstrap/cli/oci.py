@@ -1,0 +1,211 @@
+"""`bootstrap oci export`: the verified stage0 as an image that containers can be started from."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bootstrap.errors import BadInput
+
+if TYPE_CHECKING:
+    from bootstrap.oci.image import Image
+    from bootstrap.oci.products import Differs
+    from bootstrap.vouch.evidence import Evidence
+
+SCHEMA = "bootstrap-oci-export/1"
+
+_EXPORT_MORE = (
+    "Verify a release, as bootstrap verify does and with its options, and write the verified "
+    "products as an OCI image layout: from scratch, one layer, without a clock, a host or a user "
+    "in it, so that two people who verify the same release get the same manifest digest. Or take "
+    "the report and the products of an earlier verify (--report, --products): every product is "
+    "hashed again, and the report is held against the catalogue. Nothing is written unless all "
+    "is verified."
+)
+_EXPORT_END = (
+    "Try it: skopeo inspect oci:DIR, podman run --rm --network=none oci:DIR. Exit status: 0 "
+    "written, 1 something differs (nothing is written), 2 usage or bad input, 3 the guest failed, "
+    "130 interrupted."
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its own commands; imports nothing heavy."""
+    from bootstrap.cli.verify import add_options
+
+    parser = subparsers.add_parser(
+        "oci",
+        help="write the verified stage0 as a container image",
+        description="The verified stage0 as a container image. docs/oci.md tells more.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    export = commands.add_parser(
+        "export",
+        help="write the verified products as an OCI image layout",
+        description=_EXPORT_MORE,
+        epilog=_EXPORT_END,
+        # --output and --json mean the image here.
+        conflict_handler="resolve",
+    )
+    add_options(export)
+    export.add_argument(
+        "-o", "--output", metavar="DIR", required=True, help="the layout: a new or an empty folder"
+    )
+    export.add_argument(
+        "--json", metavar="FILE", help="write what was exported as JSON ('-': standard output)"
+    )
+    export.add_argument(
+        "--report-to", metavar="FILE", help="write the report of the verify too, as JSON"
+    )
+    export.add_argument(
+        "--report", metavar="FILE", help="do not verify, take this report (verify --json FILE)"
+    )
+    export.add_argument(
+        "--products", metavar="DIR", help="and these products (verify --output DIR)"
+    )
+    export.set_defaults(run=run_export)
+
+
+_VERIFY_ONLY = ("source", "release", "fetched", "entry", "junit", "limit", "report_to", "verbose")
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Do it.  Raises BootstrapError; returns the exit status."""
+    from bootstrap.cli.verify import check_output_folder, check_report_places
+
+    if (args.report is None) != (args.products is None):
+        raise BadInput("--report and --products go together: the report, and what it is about")
+    check_report_places(args.json, args.report_to)
+    check_output_folder(args.output)
+    if args.report is not None:
+        for name in _VERIFY_ONLY:
+            if getattr(args, name):
+                option = name.replace("_", "-")
+                raise BadInput(f"--{option} goes with a verify, not with --report and --products")
+        return _export(args, Path(args.report), Path(args.products))
+    with tempfile.TemporaryDirectory(prefix="bootstrap-oci-") as folder:
+        report, products = Path(folder, "report.json"), Path(folder, "products")
+        status = _verify(args, report, products)
+        if status != 0:
+            print("bootstrap: not verified; no image was written", file=sys.stderr)
+            return status
+        return _export(args, report, products)
+
+
+def _verify(args: argparse.Namespace, report: Path, products: Path) -> int:
+    """`bootstrap verify` itself, with its report and products in a folder of ours."""
+    from bootstrap.catalogue import STAGEX
+    from bootstrap.cli import several, verify
+    from bootstrap.cli.output import STDOUT, write_text
+
+    if several.is_several(args.arch):
+        raise BadInput(f"--arch {args.arch}: an image is for one architecture; name one")
+    if args.release == STAGEX:
+        raise BadInput(
+            f"{STAGEX} has no known-good value of its own that could be met, so nothing of it can"
+            " be exported as verified"
+        )
+    if STDOUT in (args.junit, args.report_to) and args.json == STDOUT:
+        raise BadInput("only one of --json, --junit and --report-to can have standard output")
+    given = argparse.Namespace(**{**vars(args), "json": str(report), "output": str(products)})
+    with contextlib.ExitStack() as stack:
+        if STDOUT in (args.json, args.report_to):
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        status = verify.run(given)
+    if args.report_to is not None and report.exists():
+        write_text(args.report_to, report.read_text("utf-8"))
+    return status
+
+
+def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
+    from bootstrap.cli.output import STDOUT, write_file, write_text
+    from bootstrap.cli.verify import print_view
+    from bootstrap.oci.image import make_image
+    from bootstrap.oci.layout import files_of
+    from bootstrap.oci.products import read_products
+    from bootstrap.vouch.evidence import read_report
+
+    evidence = read_report(report)
+    contents, wrong = read_products(products, evidence)
+    image = None if wrong else make_image(evidence, contents)
+    if image is not None:
+        for path, data in files_of(image).items():
+            write_file(Path(args.output), path, data, 0o644)
+    if args.json is not None:
+        write_text(args.json, json.dumps(_document(evidence, image, wrong), indent=2) + "\n")
+    print_view(
+        lambda **how: _text(evidence, image, wrong, args.output, **how),
+        False,
+        STDOUT in (args.json, args.report_to),
+    )
+    return 1 if wrong else 0
+
+
+def _text(
+    evidence: Evidence,
+    image: Image | None,
+    wrong: list[Differs],
+    output: str,
+    *,
+    colour: bool,
+    width: int | None,
+    unicode: bool,
+    verbose: bool,
+) -> str:
+    from bootstrap.verify.page import Page, visible
+
+    page = Page(colour, width, unicode)
+    page.heading(f"Image of {evidence.title}")
+    page.labelled("source", f"sha256 {evidence.source_digest} (of {len(evidence.materials)} files)")
+    page.labelled("findings", f"sha256 {evidence.findings_digest}")
+    if image is None:
+        for difference in wrong:
+            page.wrapped(f"{page.mark('mismatch')} {visible(str(difference))}", hanging=2)
+        page.blank()
+        page.last_word("NOT WRITTEN", "1;31", "what is at hand is not what was verified.")
+        return page.text()
+    page.labelled("layer", f"sha256 {image.layer}, {len(image.files)} files, not compressed")
+    page.labelled("config", f"sha256 {image.config}")
+    page.labelled("platform", f"linux/{image.architecture}")
+    page.labelled("runs", " ".join(image.command) or "nothing by itself")
+    page.labelled("manifest", f"sha256:{image.manifest}")
+    page.blank()
+    page.last_word(
+        "WRITTEN",
+        "1;32",
+        f"{len(evidence.products)} verified products in the OCI image layout {output}.",
+    )
+    return page.text()
+
+
+def _document(evidence: Evidence, image: Image | None, wrong: list[Differs]) -> dict[str, Any]:
+    written: dict[str, Any] | None = None
+    if image is not None:
+        written = {
+            "manifest": f"sha256:{image.manifest}",
+            "config": f"sha256:{image.config}",
+            "layer": f"sha256:{image.layer}",
+            "architecture": image.architecture,
+            "reference": image.reference,
+            "files": list(image.files),
+            "command": list(image.command),
+            "annotations": dict(image.annotations),
+        }
+    return {
+        "schema": SCHEMA,
+        "name": evidence.name,
+        "release": evidence.release,
+        "arch": evidence.arch,
+        "entry": evidence.entry,
+        "source_digest": evidence.source_digest,
+        "findings_digest": evidence.findings_digest,
+        "image": written,
+        "differs": [
+            {"path": row.path, "expected": row.expected, "sha256": row.found} for row in wrong
+        ],
+    }

@@ -1,0 +1,170 @@
+"""Makes an image of verified products: layer, configuration, manifest, index.
+
+OCI image specification 1.0.  All of it follows from the products and from what the report finds:
+no clock, no host, no user, no name of a machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bootstrap.errors import BadInput
+from bootstrap.oci.tarball import Entry, pack
+from bootstrap.vouch.evidence import Evidence
+
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+
+SUMS = "SHA256SUMS"
+EPOCH = "1970-01-01T00:00:00Z"
+TITLE = "org.opencontainers.image.title"
+VERSION = "org.opencontainers.image.version"
+REF_NAME = "org.opencontainers.image.ref.name"
+SOURCE_DIGEST = "bootstrap-emulator.source.sha256"
+REPORT_DIGEST = "bootstrap-emulator.findings.sha256"
+ENTRY = "bootstrap-emulator.entry"
+
+# Go's GOARCH, as the specification asks for.
+PLATFORMS = {
+    "x86": "386",
+    "AMD64": "amd64",
+    "AArch64": "arm64",
+    "riscv64": "riscv64",
+    "riscv32": "riscv",
+}
+_ELF = b"\x7fELF"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image, ready to be written.
+
+    ``blobs`` are all blobs by their SHA-256; ``index`` is the text of index.json; ``files`` are the
+    paths in the image.  ``manifest``, ``config`` and ``layer`` are SHA-256 values.
+    """
+
+    blobs: Mapping[str, bytes]
+    index: bytes
+    manifest: str
+    config: str
+    layer: str
+    files: tuple[str, ...]
+    reference: str
+    architecture: str
+    annotations: Mapping[str, str]
+    command: tuple[str, ...]
+
+
+def make_image(evidence: Evidence, products: Mapping[str, bytes]) -> Image:
+    """The image of these products, which must be exactly the evidence's.
+
+    Each is hashed here once more, whoever hashed it before.  Raises BadInput when one is missing,
+    too many, or not the verified one.
+    """
+    if products.keys() != evidence.products.keys():
+        odd = sorted(products.keys() ^ evidence.products.keys())
+        raise BadInput(f"{odd[0]}: is not both verified and at hand; nothing was packed")
+    for path, data in products.items():
+        if hashlib.sha256(data).hexdigest() != evidence.products[path].sha256:
+            raise BadInput(f"{path}: is not the verified file; nothing was packed")
+    if evidence.arch not in PLATFORMS:
+        raise BadInput(f"{evidence.arch}: an image can be for {', '.join(PLATFORMS)} only")
+    sums = listing(evidence)
+    files = {SUMS: Entry(sums, 0o644)}
+    for path, data in products.items():
+        if path == SUMS:
+            raise BadInput(f"{path}: the image's own list has that name")
+        files[path] = Entry(data, 0o755 if data.startswith(_ELF) else 0o644)
+    layer = pack(files)
+    annotations = _annotations(evidence)
+    programs = sorted(path for path, entry in files.items() if entry.mode & 0o111)
+    config = _json(_config(evidence, layer, programs))
+    manifest = _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": _descriptor(CONFIG, config),
+            "layers": [_descriptor(LAYER, layer)],
+            "annotations": annotations,
+        }
+    )
+    reference = f"{evidence.name}-{evidence.arch}:{evidence.release or 'embedded'}".lower()
+    entry = {
+        **_descriptor(MANIFEST, manifest),
+        "platform": {"architecture": PLATFORMS[evidence.arch], "os": "linux"},
+        "annotations": {REF_NAME: reference.partition(":")[2]},
+    }
+    index = _json({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]})
+    return Image(
+        blobs={sha256(blob): blob for blob in (layer, config, manifest)},
+        index=index,
+        manifest=sha256(manifest),
+        config=sha256(config),
+        layer=sha256(layer),
+        files=tuple(sorted(files)),
+        reference=reference,
+        architecture=PLATFORMS[evidence.arch],
+        annotations=annotations,
+        command=_command(programs),
+    )
+
+
+def listing(evidence: Evidence) -> bytes:
+    """The list of all products and their hashes, which goes into the image as SHA256SUMS."""
+    rows = sorted(evidence.products.items(), key=lambda item: item[0].encode())
+    return "".join(f"{product.sha256}  {path}\n" for path, product in rows).encode()
+
+
+def sha256(data: bytes) -> str:
+    """In hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _annotations(evidence: Evidence) -> dict[str, str]:
+    return {
+        TITLE: f"{evidence.title}, rebuilt from its seed and verified",
+        VERSION: evidence.release or "embedded",
+        ENTRY: evidence.entry,
+        SOURCE_DIGEST: evidence.source_digest,
+        REPORT_DIGEST: evidence.findings_digest,
+    }
+
+
+def _config(evidence: Evidence, layer: bytes, programs: list[str]) -> dict[str, Any]:
+    folders = sorted({f"/{path.rpartition('/')[0]}" for path in programs})
+    command = _command(programs)
+    return {
+        "created": EPOCH,
+        "architecture": PLATFORMS[evidence.arch],
+        "os": "linux",
+        "config": {
+            "Env": [f"PATH={':'.join(folders)}"],
+            **({"Cmd": list(command)} if command else {}),
+            "WorkingDir": "/",
+        },
+        # The layer is not compressed, so this is its digest too.
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(layer)}"]},
+        "history": [{"created": EPOCH, "created_by": "bootstrap oci export"}],
+    }
+
+
+def _command(programs: list[str]) -> tuple[str, ...]:
+    """What the image runs by itself: the check of its own files, if it has what that takes."""
+    for path in programs:
+        if path.rpartition("/")[2] == "sha256sum":
+            return (f"/{path}", "-c", f"/{SUMS}")
+    return ("/hello",) if "hello" in programs else ()
+
+
+def _descriptor(media_type: str, blob: bytes) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": f"sha256:{sha256(blob)}", "size": len(blob)}
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=True).encode()

@@ -1,0 +1,160 @@
+"""An OCI image layout on disk: what to write, and reading one with every digest checked.
+
+Reading takes what others write too: an index in an index (as BuildKit does), gzip'ed layers.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import re
+import tarfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bootstrap.errors import BadInput
+from bootstrap.oci.image import INDEX, LAYER, MANIFEST, REF_NAME, SUMS, Image
+from bootstrap.sources.tree import read_file
+from bootstrap.vouch.documents import NotUnderstood, Part, parse
+from bootstrap.vouch.evidence import Evidence
+
+MARKER = b'{"imageLayoutVersion":"1.0.0"}'
+MAX_BLOB = 1 << 30
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+_DOCKER = {
+    "application/vnd.docker.distribution.manifest.list.v2+json": INDEX,
+    "application/vnd.docker.distribution.manifest.v2+json": MANIFEST,
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": f"{LAYER}+gzip",
+}
+
+
+def files_of(image: Image) -> dict[str, bytes]:
+    """The layout's files in the order in which they are to be written: index.json comes last.
+
+    So a folder that was not written to its end is no layout.
+    """
+    blobs = {f"blobs/sha256/{digest}": blob for digest, blob in image.blobs.items()}
+    return {**blobs, "oci-layout": MARKER, "index.json": image.index}
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image in a layout: its manifest's SHA-256, its tag if it has one, its files."""
+
+    manifest: str
+    tag: str | None
+    files: Mapping[str, bytes]
+
+
+def read_layout(folder: Path) -> Found:
+    """The one image of a layout.  Raises BadInput: a digest that is wrong, more than one image."""
+    try:
+        version = Part(parse(read_file(folder / "oci-layout", 4096))).text("imageLayoutVersion")
+        if version != "1.0.0":
+            raise NotUnderstood(f"imageLayoutVersion is {version!r}, not 1.0.0")
+        return _read(folder)
+    except NotUnderstood as error:
+        raise BadInput(f"{folder}: no OCI image layout that is understood: {error}") from None
+
+
+def require_products(found: Found, evidence: Evidence, place: str) -> None:
+    """Raise BadInput unless the image holds every verified product, and nothing else.
+
+    Its own list SHA256SUMS may be there.  Paths may be others than in the tree (StageX has /bin).
+    """
+    known = {product.sha256: path for path, product in evidence.products.items()}
+    at_hand = set()
+    for path, data in found.files.items():
+        digest = hashlib.sha256(data).hexdigest()
+        if digest in known:
+            at_hand.add(digest)
+        elif path != SUMS:
+            raise BadInput(
+                f"{place}: {path} in the image is no verified product of {evidence.title}"
+                f" (its sha256 is {digest})"
+            )
+    for digest, path in known.items():
+        if digest not in at_hand:
+            raise BadInput(f"{place}: {path} of {evidence.title} is not in the image")
+
+
+def _read(folder: Path) -> Found:
+    index = Part(parse(read_file(folder / "index.json", 1 << 20)))
+    tag: str | None = None
+    for _ in range(3):
+        rows = index.parts("manifests")
+        if len(rows) != 1:
+            raise NotUnderstood(f"has {len(rows)} images; one is wanted")
+        row = rows[0]
+        if "annotations" in row.data:
+            tag = row.part("annotations").optional_text(REF_NAME) or tag
+        kind = row.text("mediaType")
+        document = Part(parse(_blob(folder, row)), "the manifest")
+        if _DOCKER.get(kind, kind) == MANIFEST:
+            return Found(_digest(row), tag, _files(folder, document))
+        if _DOCKER.get(kind, kind) != INDEX:
+            raise NotUnderstood(f"has a {kind}, which is no image")
+        index = document
+    raise NotUnderstood("has an index in an index in an index")
+
+
+def _files(folder: Path, manifest: Part) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    _blob(folder, manifest.part("config"))
+    for row in manifest.parts("layers"):
+        kind = row.text("mediaType")
+        layer = _blob(folder, row)
+        if _DOCKER.get(kind, kind) == f"{LAYER}+gzip":
+            layer = _unzip(layer, kind)
+        elif kind != LAYER:
+            raise NotUnderstood(f"has a layer of the type {kind}, which is not read here")
+        files.update(_unpack(layer))
+    return files
+
+
+def _unzip(layer: bytes, kind: str) -> bytes:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(layer)) as stream:
+            data = stream.read(MAX_BLOB + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise NotUnderstood(f"has a layer ({kind}) that does not unpack: {error}") from None
+    if len(data) > MAX_BLOB:
+        raise NotUnderstood(f"has a layer of more than {MAX_BLOB} bytes")
+    return data
+
+
+def _unpack(layer: bytes) -> dict[str, bytes]:
+    """Regular files by path; anything but these and folders is refused."""
+    files: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(layer), mode="r:") as archive:
+            for member in archive:
+                path = member.name.removeprefix("./").strip("/")
+                if member.isdir():
+                    continue
+                stream = archive.extractfile(member) if member.isreg() else None
+                if stream is None or path in files or "/.wh." in f"/{path}":
+                    raise NotUnderstood(f"has {path!r}, which is no plain file, or there twice")
+                files[path] = stream.read()
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise NotUnderstood(f"has a layer that is no tar file: {error}") from None
+    return files
+
+
+def _digest(row: Part) -> str:
+    match = _DIGEST.fullmatch(row.text("digest"))
+    if match is None:
+        raise row.fault("digest", "is no sha256:HEX")
+    return match[1]
+
+
+def _blob(folder: Path, row: Part) -> bytes:
+    digest = _digest(row)
+    data = read_file(folder / "blobs" / "sha256" / digest, MAX_BLOB)
+    found = hashlib.sha256(data).hexdigest()
+    if found != digest or len(data) != row.number("size"):
+        raise BadInput(f"{folder}: blob {digest} has {len(data)} bytes and sha256 {found}")
+    return data
