@@ -78,7 +78,8 @@ def _add_why(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "why",
         trace_read.run_why,
         "where a byte of a file comes from, through every file in between",
-        "Who wrote a byte of a file, in which system call, and from which place of "
+        "Who wrote a byte of a file, in which system call, which instruction had "
+        "stored the byte there, and from which place of "
         "which source: through every file in between, until a file of the source tree. What a "
         "program made of its input is told by the language models, where one of them makes the "
         "whole file byte for byte; at a program that has no model (a compiler) the way ends, and "
@@ -86,6 +87,16 @@ def _add_why(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument(
         "byte", metavar="FILE:OFFSET", help="a path in the tree, and an offset: x86/bin/M1:0x200"
+    )
+    parser.add_argument(
+        "--stores",
+        choices=("first", "all", "none"),
+        default="first",
+        help="find the instruction that stored the byte, by running the program again: of the "
+        "file asked for (the default), of every file on the way, or not at all",
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the answer as JSON ('-': standard output)"
     )
     reverse = _reader(
         commands,

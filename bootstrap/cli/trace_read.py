@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bootstrap.trace.reader import Trace
+    from bootstrap.trace.storing import Told
+    from bootstrap.trace.why import Link, Why
 
 
 def run_check(args: argparse.Namespace) -> int:
@@ -73,7 +81,10 @@ def run_log(args: argparse.Namespace) -> int:
 def run_why(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     from bootstrap import trace
+    from bootstrap.cli.output import STDOUT, write_text
     from bootstrap.errors import BadInput
+    from bootstrap.trace.storing import line
+    from bootstrap.trace.telling import why_json
     from bootstrap.trace.why import Why, lines
 
     path, colon, number = args.byte.rpartition(":")
@@ -84,9 +95,31 @@ def run_why(args: argparse.Namespace) -> int:
     if not path or not colon or offset < 0:
         raise BadInput(f"{args.byte}: name a file and an offset in it, like x86/bin/M1:0x200")
     with trace.open(args.trace) as opened:
-        for line in lines(Why(opened).why(path, offset)):
-            print(line)
+        why = Why(opened)
+        links = why.why(path, offset)
+        find = _stores(opened, why)
+        told = {
+            link: find(link)
+            for number, link in enumerate(links)
+            if link.call is not None and args.stores != "none"
+            and (number == 0 or args.stores == "all")
+        }  # fmt: skip
+        if args.json is not None:
+            value = {"schema": 1, "links": [why_json(link, told) for link in links]}
+            write_text(args.json, json.dumps(value, indent=2) + "\n")
+        if args.json != STDOUT:
+            for text in lines(links, lambda link: line(told[link]) if link in told else ""):
+                print(text)
     return 0
+
+
+def _stores(opened: Trace, why: Why) -> Callable[[Link], Told | None]:
+    from bootstrap.engine import default_engine
+    from bootstrap.trace.images import Images
+    from bootstrap.trace.storing import stored
+
+    images = Images(opened, why)
+    return lambda link: stored(opened, default_engine(), images, link)
 
 
 def run_where(args: argparse.Namespace) -> int:

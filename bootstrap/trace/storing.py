@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 from bootstrap.engine import Engine
 from bootstrap.engine.stepping import WRITES
+from bootstrap.trace.coordinates import AfterCall
 from bootstrap.trace.flow import LONGEST
 from bootstrap.trace.follower import Facts
+from bootstrap.trace.images import Images
 from bootstrap.trace.indexing import points_of
 from bootstrap.trace.reader import Trace
 from bootstrap.trace.travel import Counting, Traveller
+from bootstrap.trace.why import Link
 
 BACK = (2, 200, 20_000)
 """Calls before the one in question from which stores are watched; then from the first on."""
@@ -94,4 +97,55 @@ def _last_store(
     return Store(row, calls, executed - since, pc, code, by_call)
 
 
-__all__ = ["Store", "store_before"]
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A store, as it is told."""
+
+    coordinate: str
+    guest_addr: int
+    instruction: str
+    label: str
+    source: str
+    """File and line, where they are known."""
+    by_call: bool
+
+
+def stored(trace: Trace, engine: Engine, images: Images, link: Link) -> Told | None:
+    """What stored the byte of a link before its write call; None: it was there from the start.
+
+    Raises as store_before does, and ValueError for a link without a call.
+    """
+    if link.program is None or link.call is None:
+        raise ValueError("no program wrote it")
+    program, call = link.program, link.call
+    ordinal = call.ordinal - program.first_call
+    found = store_before(trace, engine, program.id, ordinal, call.guest_addr)
+    if found is None:
+        return None
+    several = any(p.pid == program.pid and p.run != program.run for p in trace.programs)
+    place = AfterCall(
+        program.pid, program.first_call + found.calls, found.after,
+        program.run if several else None,
+    )  # fmt: skip
+    image = images.image(program.image)
+    offset = image.offset(found.pc)
+    label = source = ""
+    if offset is not None:
+        label = image.shown_label(offset)
+        where = image.place(offset)
+        source = "" if where is None else f"{where.file.lstrip('/')}:{where.line}"
+    text = image.decoder.one(found.code, found.pc).text
+    return Told(str(place), found.pc, text, label, source, found.by_call)
+
+
+def line(told: Told | None) -> str:
+    """For people."""
+    if told is None:
+        return "by no instruction: it was in memory when the program began"
+    what = "the system call of " if told.by_call else ""
+    label = f" <{told.label}>" if told.label else ""
+    source = f", {told.source}" if told.source else ""
+    return f"by {what}{told.instruction}, at {told.guest_addr:#x}{label}{source}; {told.coordinate}"
+
+
+__all__ = ["Store", "Told", "line", "store_before", "stored"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bootstrap.trace.heat import Counted, Coverage, Hot, Line, listing, place_text, who
 from bootstrap.trace.images import Image
 from bootstrap.trace.showing import Code, Shown
+from bootstrap.trace.storing import Told
+from bootstrap.trace.text import shown
+from bootstrap.trace.why import Link
 
 _PER_LINE = 4
 _ROW = 16
@@ -90,6 +93,36 @@ def show_lines(found: Shown) -> Iterator[str]:
         address, data = found.memory
         yield f"{len(data):,} bytes at {address:#x}"
         yield from dump(address, data)
+
+
+def why_json(link: Link, told: Mapping[Link, Told | None]) -> dict[str, object]:
+    """One file on the way of `why`, for machines."""
+    call, place, store, program = link.call, link.place, told.get(link), link.program
+    value: dict[str, object] = {
+        "path": link.path, "offset": link.offset, "byte": link.byte, "size": link.size,
+        "sha256": link.sha256, "line": link.line or None, "column": link.column or None,
+        "text": link.text or None, "model": link.model or None, "ends": link.ends or None,
+    }  # fmt: skip
+    value["program"] = None if program is None else {
+        "run": program.run, "pid": program.pid, "ordinal": program.ordinal,
+        "argv": [shown(argument) for argument in program.argv],
+    }  # fmt: skip
+    value["call"] = None if call is None else {
+        "ordinal": call.ordinal, "event": call.event, "fd": call.fd, "size": call.size,
+        "address": call.guest_addr,
+    }  # fmt: skip
+    value["from"] = None if place is None else {
+        "file": place.file, "line": place.line, "column": place.column,
+        "label": place.label or None, "macro": place.macro or None,
+        "comment": place.comment or None,
+    }  # fmt: skip
+    if link in told:
+        value["stored"] = None if store is None else {
+            "coordinate": store.coordinate, "address": store.guest_addr,
+            "instruction": store.instruction, "label": store.label or None,
+            "source": store.source or None, "by_system_call": store.by_call,
+        }  # fmt: skip
+    return value
 
 
 def show_json(found: Shown) -> dict[str, object]:

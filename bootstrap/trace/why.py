@@ -9,7 +9,7 @@ said.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bootstrap.abi.numbers import NUMBERS
@@ -294,8 +294,8 @@ class Why:
         return found
 
 
-def lines(links: list[Link]) -> Iterator[str]:
-    """The answer for people."""
+def lines(links: list[Link], stored: Callable[[Link], str] = lambda _: "") -> Iterator[str]:
+    """The answer for people; `stored` tells of each link what stored the byte before its call."""
     for number, link in enumerate(links):
         if number:
             yield ""
@@ -313,6 +313,9 @@ def lines(links: list[Link]) -> Iterator[str]:
                 f"    call      {call.ordinal:,} of the process: write({call.fd}, ...) of "
                 f"{call.size:,} bytes; the byte was at {call.guest_addr:#x}"
             )
+            store = stored(link)
+            if store:
+                yield f"    stored    {store}"
         if link.model and link.place is not None:
             what = f" by {link.place.label or link.place.macro}" if (
                 link.place.label or link.place.macro) else ""  # fmt: skip
