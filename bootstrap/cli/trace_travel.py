@@ -126,8 +126,8 @@ def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Travell
         line = _Line(opened)
         if indexed and is_stale(opened):
             print(
-                f"bootstrap: {beside(opened)}: is not of this trace, and is not used; `bootstrap trace index` "
-                "makes it anew",
+                f"bootstrap: {beside(opened)}: is not of this trace, and is not used; "
+                "`bootstrap trace index` makes it anew",
                 file=sys.stderr,
             )
         points = points_of(opened) if indexed else None
