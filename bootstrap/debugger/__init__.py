@@ -2,6 +2,15 @@
 
 from bootstrap.debugger.looking import Line, SourceView
 from bootstrap.debugger.session import Produced, Session
-from bootstrap.debugger.stops import Breakpoint, Stop, Watchpoint
+from bootstrap.debugger.stops import Breakpoint, Interrupted, Stop, Watchpoint
 
-__all__ = ["Breakpoint", "Line", "Produced", "Session", "SourceView", "Stop", "Watchpoint"]
+__all__ = [
+    "Breakpoint",
+    "Interrupted",
+    "Line",
+    "Produced",
+    "Session",
+    "SourceView",
+    "Stop",
+    "Watchpoint",
+]

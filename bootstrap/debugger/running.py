@@ -23,18 +23,25 @@ class Met:
 
 
 def forward(
-    explorer: Explorer, addresses: Sequence[int], watchpoints: Sequence[Watchpoint]
+    explorer: Explorer,
+    addresses: Sequence[int],
+    watchpoints: Sequence[Watchpoint],
+    bound: int | None = None,
 ) -> Met | None:
-    """On to the first. Raises PastEnd where the program ends before; then it is somewhere in it."""
+    """On to the first; no further than `bound`, where it then is (None).
+
+    Raises PastEnd where the program ends before; then it is somewhere in it.
+    """
     at = explorer.at
     began = at.executed
     if not watchpoints:
-        return Met() if explorer.run_within(addresses, began, None) else None
+        return Met() if explorer.run_within(addresses, began, bound) else None
     size = STRETCH
-    while True:
+    while bound is None or at.executed < bound:
         row, start = at.row, at.executed
         found: tuple[Watchpoint, Access] | None = None
-        limit, end = start + size, None
+        end: PastEnd | None = None
+        limit = start + size if bound is None else min(bound, start + size)
         try:
             met = explorer.run_within(addresses, began, limit)
             limit = at.executed
@@ -56,6 +63,7 @@ def forward(
         if met:
             return Met()
         size = min(size * 8, LONGEST)
+    return None
 
 
 def backward(

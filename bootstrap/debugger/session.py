@@ -7,14 +7,14 @@ along one process at a time, across its execve calls; children are entered and l
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from types import TracebackType
 from typing import NamedTuple
 
 from bootstrap import trace as traces
 from bootstrap.debugger import looking, opening, origins, places, running
 from bootstrap.debugger.looking import NEARBY, Line, SourceView
-from bootstrap.debugger.stops import Breakpoints, Stop, Watchpoints
+from bootstrap.debugger.stops import Breakpoints, Interrupted, Stop, Watchpoints
 from bootstrap.debugger.syscalls import Call, Wish, calls, outputs
 from bootstrap.engine import Engine, default_engine
 from bootstrap.errors import BadInput
@@ -446,32 +446,55 @@ class Session:
 
     # -- moving: breakpoints and watchpoints -----------------------------------------------------
 
-    def cont(self) -> Stop:
-        """On to the next breakpoint, watchpoint, or the end of the process."""
+    def cont(self, pause_at: Collection[str] = ()) -> Stop:
+        """On to the next breakpoint, watchpoint, or the end of the process.
+
+        `pause_at`: "fork", "exec" or both, to stop there too. Where `progress` raises Interrupted
+        it stops at the place that it has come to; with watchpoints, where it began.
+        """
         with self.moving():
-            first = True
             while True:
                 row, addresses = self.row, self._addresses()
-                if not first and self.pc in addresses:
-                    return self._at_breakpoint()
+                fork = self._next_fork() if "fork" in pause_at else None
                 try:
-                    met = running.forward(self.explorer, list(addresses), list(self.watchpoints))
+                    bound = None if fork is None else self._where_call(row, fork)
+                    met = running.forward(self.explorer, addresses, list(self.watchpoints), bound)
                 except PastEnd:
                     following = self._next_program(row)
                     if following is None:
                         return self._to_end(row)
-                    self.at.seek(following.id, 0)
-                    first = False
+                    stop = self._entered(following)
+                    if "exec" in pause_at:
+                        return stop
+                    if self.pc in self._addresses():
+                        return self._at_breakpoint()
                     continue
-                assert met is not None
-                return self._met(met)
+                except Interrupted:
+                    if self.watchpoints or self.at.machine is None:
+                        raise
+                    return self.stop("interrupted")
+                return (
+                    self._met(met) if met is not None else self.stop("fork", self.call(fork or 0))
+                )
+
+    def _next_fork(self) -> int | None:
+        made = places.children(self.trace, self.program)
+        return next((ordinal for ordinal, _ in made if ordinal > self.calls), None)
+
+    def _where_call(self, row: int, ordinal: int) -> int:
+        """How many instructions the program had executed just after a call; goes nowhere."""
+        executed = self.executed
+        self.at.seek_call(row, ordinal)
+        found = self.executed
+        self.at.seek(row, executed)
+        return found
 
     def reverse_cont(self) -> Stop:
         """Back to the last breakpoint or watchpoint before, or the begin of the process."""
         with self.moving():
             while True:
                 row, addresses = self.row, self._addresses()
-                met = running.backward(self.explorer, list(addresses), list(self.watchpoints))
+                met = running.backward(self.explorer, addresses, list(self.watchpoints))
                 if met is not None:
                     return self._met(met)
                 before = self._previous_program(row)
@@ -481,8 +504,8 @@ class Session:
                 if self.pc in self._addresses():
                     return self._at_breakpoint()
 
-    def _addresses(self) -> dict[int, object]:
-        return dict(self.breakpoints.addresses(self.program.image))
+    def _addresses(self) -> list[int]:
+        return list(self.breakpoints.addresses(self.program.image))
 
     def _at_breakpoint(self) -> Stop:
         one = self.breakpoints.addresses(self.program.image).get(self.pc)

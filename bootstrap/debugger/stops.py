@@ -16,7 +16,9 @@ REASONS = {
     "watchpoint": "watched memory was accessed; going back, that instruction comes next",
     "call": "a system call was made; going back, it comes next",
     "output": "a byte was written to a file",
+    "fork": "the system call just before this place made a child",
     "exec": "the process executed another program",
+    "interrupted": "`progress` ended the way here",
     "child": "in a child, at its begin",
     "parent": "in the parent, before it forks",
     "begin": "there is nothing before this place",
@@ -28,6 +30,10 @@ REASONS = {
 
 KINDS = {"r": READS, "w": WRITES, "a": READS | WRITES}
 """Of watchpoints: reads, writes, all accesses."""
+
+
+class Interrupted(Exception):
+    """For a session's `progress` to raise: end this move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,4 +156,13 @@ class Watchpoints:
         self._found.clear()
 
 
-__all__ = ["KINDS", "REASONS", "Breakpoint", "Breakpoints", "Stop", "Watchpoint", "Watchpoints"]
+__all__ = [
+    "KINDS",
+    "REASONS",
+    "Breakpoint",
+    "Breakpoints",
+    "Interrupted",
+    "Stop",
+    "Watchpoint",
+    "Watchpoints",
+]
