@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from tests.bench import qemu, single
+from tests.bench import qemu, single, travelling
 from tests.bench.tables import HEAD, Pairs, Row, ratio_row, table
 from tests.bench.timing import Cost, Failed, timed
 from tests.bench.tree import RELEASE, release
@@ -77,8 +77,9 @@ CONTESTS = {
     "jobs": (Way(ALL, TWO_JOBS), Way(ALL, ONE_JOB)),
 }
 SINGLE = {"single-x86": "x86", "single-AMD64": "AMD64"}
+TRAVEL = "travel-x86"
 QUICK = ("help", *SINGLE)
-NAMES = (*QUICK, *CONTESTS)
+NAMES = (*QUICK, *CONTESTS, TRAVEL)
 LEFT_OUT = ("native-x86",)
 """Not in the default run: 330 s that say how slow a system call of the host is."""
 
@@ -91,6 +92,8 @@ class Bench:
     ledger: Ledger
     started: float
     load: float
+    trace: Path | None = None
+    """A trace of the whole x86 bootstrap to travel in, instead of a new one."""
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     tables: dict[str, str] = field(default_factory=dict)
@@ -121,6 +124,8 @@ class Bench:
             whole = f"whole-{arch}" in self.names and binfmt_works(arch) is None
             target, aim = (None, None) if whole else TARGETS[arch]
             self.rows += single.rows(arch, found, target, aim)
+        elif name == TRAVEL:
+            self.rows += travelling.measure(lambda line: self.say(f"  {line}"), self.trace)
         else:
             self._whole(name)
 
@@ -188,6 +193,8 @@ def estimate(name: str, ledger: Ledger) -> int:
         return 5
     if name in SINGLE:
         return SINGLE_SECONDS
+    if name == TRAVEL:
+        return travelling.SECONDS
     ours, peer = (WHOLE_SECONDS[way.arch, way.how] for way in CONTESTS[name])
     if ledger.together and name != "jobs":
         return ledger.rounds * max(ours, peer)
@@ -270,6 +277,12 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
         help="the two bootstraps of a pair at the same time, on a CPU each: half the time, and the "
         "better way on a machine that does other work too",
     )
+    parser.add_argument(
+        "--trace",
+        type=Path,
+        metavar="FILE",
+        help=f"{TRAVEL}: travel in this trace of the whole x86 bootstrap; none is recorded",
+    )
     args = parser.parse_args(argv)
     if args.rounds < 1:
         parser.error("--rounds: at least 1")
@@ -297,7 +310,7 @@ def main(argv: Sequence[str], out: Callable[[str], None] = print) -> int:
         signal.signal(number, _stop)
     names = plan(args)
     ledger = Ledger(args.rounds, args.together)
-    bench = Bench(names, ledger, time.monotonic(), os.getloadavg()[0])
+    bench = Bench(names, ledger, time.monotonic(), os.getloadavg()[0], args.trace)
     try:
         release("x86")
     except Failed as error:
