@@ -42,13 +42,14 @@ class Checked:
     """What is checked of a step: the files that go in, and what it made.
 
     ``value`` is FILE:LINE of the known-good value (or FILE, of a list); ``sha256`` that of the
-    package, where there is one.
+    package, where there is one; ``package`` its file name, in the era of bash.
     """
 
     sources: Check
     products: Check
     value: str = ""
     sha256: str = ""
+    package: str = ""
 
 
 def read_text(checkout: Path, path: str) -> str:
@@ -158,17 +159,17 @@ class Reader:
             )
         if self.off:
             text = "UPDATE_CHECKSUMS is True: the values are not looked at"
-            return Checked(sources, Check("unchecked", HELPERS, text))
+            return Checked(sources, Check("unchecked", HELPERS, text), package=name)
         if not self.checks_package:
             text = "has no sha256sum -c of packages that is understood"
-            return Checked(sources, Check("unchecked", HELPERS, text))
+            return Checked(sources, Check("unchecked", HELPERS, text), package=name)
         if name not in self.sums:
             text = f"the build will stop here: {PACKAGES} has no {name}"
-            return Checked(sources, Check("unchecked", PACKAGES, text))
+            return Checked(sources, Check("unchecked", PACKAGES, text), package=name)
         sha256, line = self.sums[name]
         by = f"{HELPERS}:{self.checks_package}"
         text = f"the whole package {name}"
-        return Checked(sources, Check("checked", by, text), f"{PACKAGES}:{line}", sha256)
+        return Checked(sources, Check("checked", by, text), f"{PACKAGES}:{line}", sha256, name)
 
     def _bash_sources(self, package: str, script: str) -> Check:
         own = 0

@@ -1,0 +1,116 @@
+"""Holds what a step made against known-good values: we hash, whatever upstream's scripts said."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from bootstrap.errors import BadInput
+from bootstrap.handoff.checks import PACKAGES, read_sums, read_text
+from bootstrap.handoff.plan import Before, Row
+from bootstrap.handoff.running.state import CheckedFile
+
+REPOSITORY = "external/repo"
+_PACKAGE = ".tar.bz2"
+
+
+def sha256_in(root: Path, path: str) -> str | None:
+    """Of a file of the root; None when there is none.  No link leads out of the root.
+
+    Raises BadInput when it is there and cannot be read.
+    """
+    place = inside(root, path)
+    if place is None:
+        return None
+    try:
+        with open(place, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise BadInput(f"{place}: cannot be read: {error.strerror}") from None
+
+
+def inside(root: Path, path: str) -> Path | None:
+    """The regular file that a program in the root would find at ``path``; None if there is none."""
+    left = [part for part in path.split("/") if part not in ("", ".")][::-1]
+    at: list[str] = []
+    for _ in range(1000):
+        if not left:
+            place = root.joinpath(*at)
+            return place if place.is_file() else None
+        part = left.pop()
+        if part == "..":
+            at = at[:-1]
+            continue
+        place = root.joinpath(*at, part)
+        try:
+            mode = os.lstat(place).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if not stat.S_ISLNK(mode):
+            at.append(part)
+            continue
+        target = os.readlink(place)
+        if target.startswith("/"):
+            at = []
+        left += [part for part in target.split("/") if part not in ("", ".")][::-1]
+    return None
+
+
+def check_stage0(root: Path, known: Iterable[tuple[str, str, str]]) -> list[CheckedFile]:
+    """Products of stage0: (path, sha256, where the value comes from), each held against the root.
+
+    Values of several origins for one path are told apart only where they differ.
+    """
+    rows: dict[tuple[str, str], CheckedFile] = {}
+    for path, sha256, by in known:
+        before = rows.get((path, sha256))
+        if before is not None:
+            by = f"{before.by}, {by}"
+        rows[path, sha256] = CheckedFile(path, sha256_in(root, path), sha256, by)
+    return list(rows.values())
+
+
+def check_before(root: Path, before: Iterable[Before]) -> list[CheckedFile]:
+    """The programs that are built before the manifest."""
+    return [CheckedFile(b.name, sha256_in(root, b.name), b.sha256, b.where) for b in before]
+
+
+def check_step(root: Path, checkout: Path, row: Row) -> list[CheckedFile]:
+    """What the checkout has values for, of this step: its package, or the files it installed."""
+    checked = row.checked
+    if row.step.era == "bash" and row.step.directive.kind == "build":
+        name = checked.package
+        found = sha256_in(root, f"{REPOSITORY}/{name}")
+        return [CheckedFile(name, found, checked.sha256 or None, checked.value or PACKAGES)]
+    if not checked.value:
+        return []
+    listed = read_sums(read_text(checkout, checked.value), str(checkout / checked.value))
+    folder = f"steps/{row.step.directive.argument}"
+    return [
+        CheckedFile(
+            path.lstrip("/"),
+            sha256_in(root, path if path.startswith("/") else f"{folder}/{path}"),
+            sha256,
+            f"{checked.value}:{line}",
+        )
+        for path, (sha256, line) in listed.items()
+    ]
+
+
+def check_packages(root: Path, sums: Mapping[str, tuple[str, int]]) -> list[CheckedFile]:
+    """Every package in the repository, hashed again, whoever made it and whatever was said of it.
+
+    A package without a known-good value is there too: it is unchecked.
+    """
+    folder = root / REPOSITORY
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    rows = []
+    for name in names:
+        if name.endswith(_PACKAGE):
+            sha256, line = sums.get(name, (None, 0))
+            by = f"{PACKAGES}:{line}" if line else PACKAGES
+            rows.append(CheckedFile(name, sha256_in(root, f"{REPOSITORY}/{name}"), sha256, by))
+    return rows

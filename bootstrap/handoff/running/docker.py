@@ -1,0 +1,135 @@
+"""docker by its command line.  It takes no folder for a root file system, so it gets one in parts.
+
+Every folder at the top of the root is bind-mounted into its place; files and symlinks at the top
+go into an image made from nothing (``docker import``), and come back by ``docker export``.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path, PurePosixPath
+
+from bootstrap.errors import BadInput
+from bootstrap.handoff.running.box import MOUNTED, Box
+from bootstrap.handoff.running.engines import ask, common_options, explained, last_line, version_of
+from bootstrap.handoff.running.limits import Limits
+
+_OWN = (".dockerenv", *MOUNTED)
+
+
+class Docker:
+    """docker, where its root is this user: the files of a run must be this user's."""
+
+    name = "docker"
+    leaves = True
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+        self.version = version_of(program, (20, 10))
+        self.notes: tuple[str, ...] = ()
+        status, text = ask([program, "info", "--format", "{{.SecurityOptions}}"])
+        if status:
+            raise BadInput(explained("docker", text))
+        if os.geteuid() != 0 and "rootless" not in text:
+            raise BadInput(
+                "docker: its root is the machine's root, and you are not: the files of the run"
+                " would not be yours (set up rootless docker, or take podman or bubblewrap)"
+            )
+
+    def prepare(self, box: Box) -> list[str]:
+        return [*self._command(box), *box.argv]
+
+    def enter(self, box: Box) -> list[str]:
+        return self._command(box, "--rm", "--interactive")
+
+    def _command(self, box: Box, *more: str) -> list[str]:
+        self.kill(box)
+        folders, packed = _parts(box.root)
+        status, text = ask([self.program, "import", "-", self._image(box)], packed)
+        if status:
+            raise BadInput(f"docker import: {last_line(text)}")
+        return [
+            self.program,
+            "run",
+            *more,
+            *common_options(box),
+            *(f"--volume={box.root / name}:/{name}" for name in folders),
+            self._image(box),
+        ]
+
+    def limits_of_child(self, box: Box) -> Limits | None:
+        return None
+
+    def kill(self, box: Box) -> None:
+        ask([self.program, "rm", "--force", box.name])
+
+    def finish(self, box: Box) -> None:
+        folders, _ = _parts(box.root)
+        command = [self.program, "export", box.name]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
+            assert run.stdout is not None
+            try:
+                _take_back(run.stdout, box.root, frozenset(folders))
+            except tarfile.TarError as error:
+                raise BadInput(f"docker export {box.name}: {error}") from None
+        self.kill(box)
+        ask([self.program, "rmi", self._image(box)])
+
+    def _image(self, box: Box) -> str:
+        return f"{box.name}:root"
+
+
+def _parts(root: Path) -> tuple[list[str], bytes]:
+    """The folders at the top, but for those that an engine fills, and the rest as a tar."""
+    folders = []
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name in sorted(os.listdir(root)):
+            place = root / name
+            if place.is_dir() and not place.is_symlink():
+                if name not in MOUNTED:
+                    folders.append(name)
+                archive.addfile(_owned(archive.gettarinfo(place, name)))
+            elif place.is_symlink():
+                archive.addfile(_owned(archive.gettarinfo(place, name)))
+            else:
+                with place.open("rb") as stream:
+                    archive.addfile(_owned(archive.gettarinfo(place, name)), stream)
+    return folders, packed.getvalue()
+
+
+def _owned(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member
+
+
+def _take_back(stream: io.BufferedIOBase | object, root: Path, mounted: frozenset[str]) -> None:
+    """Make the top of ``root`` as the export has it; what was mounted is there already."""
+    found: set[str] = set()
+    with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]
+        for member in archive:
+            parts = PurePosixPath(member.name).parts
+            if not parts or parts[0] in _OWN or parts[0] in mounted:
+                continue
+            if ".." in parts or parts[0] == "/":
+                raise BadInput(f"docker export: {member.name!r} leads out of the root")
+            found.add(parts[0])
+            place = root.joinpath(*parts)
+            if place.is_symlink() or (place.exists() and not place.is_dir()):
+                place.unlink()
+            archive.extract(member, root, filter="tar")
+    if not found:
+        return
+    for name in os.listdir(root):
+        place = root / name
+        if name in found or name in mounted or name in _OWN:
+            continue
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink()

@@ -1,0 +1,238 @@
+"""podman and bubblewrap by their command lines; docker is in :mod:`.docker`.
+
+In each the container has no network, no host environment, no capabilities, cannot gain any, and
+sees of the host only the usual harmless devices and a /proc of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+from pathlib import Path
+
+from bootstrap.errors import BadInput
+from bootstrap.handoff.running.box import HOSTNAME, Box
+from bootstrap.handoff.running.limits import Limits, never_raised
+
+_TIMEOUT = 60.0
+_OPEN_FILES = 1024
+_PROCESSES = 4096
+
+# Words in what an engine says -> the permission that is missing, and how to get it.
+_WAYS_OUT = (
+    (
+        "setrlimit",
+        "CAP_SYS_RESOURCE is missing here, so limits cannot be raised: lower --limit open_files",
+    ),
+    (
+        "newuidmap",
+        "a range of user ids is missing: usermod --add-subuids 100000-165535 --add-subgids"
+        " 100000-165535 USER, then podman system migrate",
+    ),
+    ("subuid", "a range of user ids is missing: usermod --add-subuids 100000-165535 USER"),
+    (
+        "uid map",
+        "user namespaces are not permitted: sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+        " (Ubuntu), or run as root",
+    ),
+    (
+        "new namespace",
+        "user namespaces are not permitted: sysctl kernel.unprivileged_userns_clone=1 and"
+        " user.max_user_namespaces=15000, or run as root; in a container, that needs CAP_SYS_ADMIN",
+    ),
+    ("docker.sock", "the daemon does not answer: systemctl start docker, and be in its group"),
+    ("docker daemon", "the daemon does not answer: systemctl start docker, and be in its group"),
+    (
+        "cgroups in hybrid mode",
+        "this OCI runtime cannot use the host's control groups: apt-get install runc",
+    ),
+    ("cgroup", "control groups cannot be used: give no --limit memory and no --limit processes"),
+    (
+        "exec format error",
+        "the kernel does not run programs of this architecture (CONFIG_IA32_EMULATION for x86)",
+    ),
+    ("permission denied", "not permitted: run as root, or take another --engine"),
+    ("not permitted", "not permitted: run as root, or take another --engine"),
+)
+
+
+def ask(command: list[str], data: bytes | None = None) -> tuple[int, str]:
+    """Run a short command: its exit status, and what it wrote, the errors last."""
+    try:
+        done = subprocess.run(
+            command, input=data, capture_output=True, timeout=_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return 124, f"{command[0]} said nothing for {_TIMEOUT:.0f} s"
+    except OSError as error:
+        return 127, f"{command[0]}: {error.strerror}"
+    return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace").strip()
+
+
+def version_of(program: str, least: tuple[int, int]) -> str:
+    """Its version.  Raises BadInput when it cannot be run, or is older than ``least``."""
+    status, text = ask([program, "--version"])
+    match = re.search(r"(\d+)\.(\d+)(\.\d+)?", text)
+    if status or match is None:
+        raise BadInput(f"{program}: cannot be run: {last_line(text)}")
+    if (int(match[1]), int(match[2])) < least:
+        raise BadInput(f"{program} {match[0]} is too old: {least[0]}.{least[1]} or newer is needed")
+    return match[0]
+
+
+def last_line(text: str) -> str:
+    """The last line that is not empty."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no output")
+
+
+def explained(name: str, text: str) -> str:
+    """An engine's last words, with the permission that is missing when they are known."""
+    lowered = text.lower()
+    for words, way in _WAYS_OUT:
+        if words in lowered:
+            return f"{name}: {last_line(text)}: {way}"
+    return f"{name}: {last_line(text)}"
+
+
+def common_options(box: Box) -> list[str]:
+    """What podman and docker both understand."""
+    limits = box.limits
+    files = never_raised(resource.RLIMIT_NOFILE, limits.open_files or _OPEN_FILES)
+    # Given always, and never above what is allowed: the engines would try to raise them.
+    processes = never_raised(resource.RLIMIT_NPROC, _PROCESSES)
+    options = [
+        f"--name={box.name}",
+        "--network=none",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+        "--security-opt=label=disable",
+        f"--hostname={HOSTNAME}",
+        "--workdir=/",
+        f"--ulimit=nofile={files}:{files}",
+        f"--ulimit=nproc={processes}:{processes}",
+        "--ulimit=core=0:0",
+    ]
+    if limits.file is not None:
+        size = never_raised(resource.RLIMIT_FSIZE, limits.file)
+        options.append(f"--ulimit=fsize={size}:{size}")
+    if limits.memory is not None:
+        options.append(f"--memory={limits.memory}")
+    if limits.processes is not None:
+        options.append(f"--pids-limit={limits.processes}")
+    environment = {"HOME": "/", "HOSTNAME": HOSTNAME, "TERM": "dumb", **box.environment}
+    options += [f"--env={name}={value}" for name, value in environment.items()]
+    return options
+
+
+class Podman:
+    """podman on a folder as root file system (``--rootfs``): no image is made or fetched."""
+
+    name = "podman"
+    leaves = True
+
+    def __init__(self, program: str, runtime: str | None = None) -> None:
+        self.program = program
+        self.version = version_of(program, (4, 0))
+        self.start = [program, *(["--runtime", runtime] if runtime else [])]
+        self.notes: tuple[str, ...] = (f"with the OCI runtime {runtime}",) if runtime else ()
+
+    def prepare(self, box: Box) -> list[str]:
+        self.kill(box)
+        return [*self._command(box), *box.argv]
+
+    def enter(self, box: Box) -> list[str]:
+        return self._command(box, "--interactive")
+
+    def _command(self, box: Box, *more: str) -> list[str]:
+        tmp = box.root / "tmp"
+        return [
+            *self.start,
+            "run",
+            "--rm",
+            *more,
+            "--unsetenv-all",
+            "--no-hosts",
+            "--systemd=false",
+            "--log-driver=none",
+            *common_options(box),
+            # Steps ask whether /tmp is a mount; it is one of the root's own folder.
+            *([f"--volume={tmp}:/tmp"] if _is_folder(tmp) else []),
+            "--rootfs",
+            str(box.root),
+        ]
+
+    def limits_of_child(self, box: Box) -> Limits | None:
+        return None
+
+    def kill(self, box: Box) -> None:
+        ask([*self.start, "rm", "--force", "--time=0", "--ignore", box.name])
+
+    def finish(self, box: Box) -> None:
+        """The root is the folder itself."""
+
+
+class Bubblewrap:
+    """bubblewrap: a user namespace of its own, in which the user is 0."""
+
+    name = "bwrap"
+    leaves = False
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+        self.version = version_of(program, (0, 5))
+        self.notes: tuple[str, ...] = ()
+
+    def prepare(self, box: Box) -> list[str]:
+        return [*self.enter(box), *box.argv]
+
+    def enter(self, box: Box) -> list[str]:
+        tmp = box.root / "tmp"
+        environment = {"HOME": "/", "HOSTNAME": HOSTNAME, "TERM": "dumb", **box.environment}
+        return [
+            self.program,
+            "--unshare-all",
+            "--unshare-user",
+            "--uid",
+            "0",
+            "--gid",
+            "0",
+            "--die-with-parent",
+            "--new-session",
+            "--cap-drop",
+            "ALL",
+            "--hostname",
+            HOSTNAME,
+            "--clearenv",
+            *(word for item in environment.items() for word in ("--setenv", *item)),
+            "--bind",
+            str(box.root),
+            "/",
+            "--dev",
+            "/dev",
+            "--tmpfs",
+            "/dev/shm",
+            "--proc",
+            "/proc",
+            # Steps ask whether /sys is a mount, and look at nothing in it.
+            "--tmpfs",
+            "/sys",
+            *(["--bind", str(tmp), "/tmp"] if _is_folder(tmp) else []),
+            "--chdir",
+            "/",
+            "--",
+        ]
+
+    def limits_of_child(self, box: Box) -> Limits | None:
+        return box.limits
+
+    def kill(self, box: Box) -> None:
+        """It dies with the process that started it, and with it all that is inside."""
+
+    def finish(self, box: Box) -> None:
+        """The root is the folder itself."""
+
+
+def _is_folder(place: Path) -> bool:
+    return place.is_dir() and not os.path.islink(place)

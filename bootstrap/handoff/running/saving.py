@@ -1,0 +1,253 @@
+"""Keeps a second copy of a root as it was after the last finished step, and brings it back.
+
+A file counts as unchanged while inode, change time, size and mode are the same: the change time
+cannot be set by a program.  Copies share their blocks where the file system can do that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bootstrap.errors import BadInput
+from bootstrap.handoff.running.box import MOUNTED
+
+_FICLONE = 0x40049409
+"""linux/fs.h: let a file share another's blocks."""
+
+Stamp = tuple[int, int, int, int]
+"""Inode, change time in ns, size, mode."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is at a path of the root: its stamp, its modification time in ns, its links."""
+
+    stamp: Stamp
+    mtime: int
+    links: int
+
+    @property
+    def mode(self) -> int:
+        return self.stamp[3]
+
+
+class Saved:
+    """The copy in ``folder/tree``, and in ``folder/index`` the stamps that the root then had.
+
+    ``left_out`` are paths relative to the root that are not kept, but for the folder itself.
+    Methods raise BadInput when the host cannot read or write.
+    """
+
+    def __init__(self, root: Path, folder: Path, left_out: tuple[str, ...] = ()) -> None:
+        self.root, self.folder = root, folder
+        self.tree = folder / "tree"
+        self.index = folder / "index"
+        self.left_out = frozenset((*MOUNTED, *left_out))
+
+    def save(self) -> None:
+        """Make the copy like the root.  A save that was cut off is made good by another."""
+        with _told(self.folder):
+            self.tree.mkdir(parents=True, exist_ok=True)
+            known = self._read_index()
+            entries = self._walk()
+            _Mirror(self.root, self.tree).make(entries, {p: e.stamp for p, e in known.items()})
+            self._write_index(entries)
+
+    def restore(self) -> int:
+        """Make the root like the copy; how many paths differed."""
+        with _told(self.root):
+            known = self._read_index()
+            now = self._walk()
+            same = {path: entry.stamp for path, entry in known.items()}
+            changed = _Mirror(self.tree, self.root).bring_back(known, now, same)
+            self._write_index(self._walk())
+        return changed
+
+    def new_files(self) -> list[str]:
+        """Regular files of the root that are not as they were when the copy was made."""
+        with _told(self.root):
+            known = self._read_index()
+            return [
+                path
+                for path, entry in self._walk().items()
+                if stat.S_ISREG(entry.mode)
+                and (path not in known or known[path].stamp != entry.stamp)
+            ]
+
+    def _walk(self) -> dict[str, Entry]:
+        """Everything in the root, folders before what is in them."""
+        found: dict[str, Entry] = {}
+        left = [""]
+        while left:
+            folder = left.pop()
+            with os.scandir(self.root / folder) as rows:
+                for row in sorted(rows, key=lambda row: row.name):
+                    path = f"{folder}/{row.name}" if folder else row.name
+                    is_folder = row.is_dir(follow_symlinks=False)
+                    found[path] = _entry(row.stat(follow_symlinks=False))
+                    if is_folder and path not in self.left_out:
+                        left.append(path)
+        return found
+
+    def _read_index(self) -> dict[str, Entry]:
+        if not self.index.exists():
+            return {}
+        rows = json.loads(self.index.read_bytes())
+        return {
+            path: Entry((row[0], row[1], row[2], row[3]), row[4], row[5])
+            for path, row in rows.items()
+        }
+
+    def _write_index(self, entries: dict[str, Entry]) -> None:
+        rows = {path: [*e.stamp, e.mtime, e.links] for path, e in entries.items()}
+        beside = self.index.with_suffix(".new")
+        # Names that are no UTF-8 are kept by surrogates, which JSON writes as escapes.
+        beside.write_text(json.dumps(rows), encoding="ascii")
+        os.replace(beside, self.index)
+
+
+def _entry(found: os.stat_result) -> Entry:
+    # A folder's size and change time change with what is in it, which is compared by itself.
+    folder = stat.S_ISDIR(found.st_mode)
+    stamp = (
+        found.st_ino,
+        0 if folder else found.st_ctime_ns,
+        0 if folder else found.st_size,
+        found.st_mode,
+    )
+    return Entry(stamp, found.st_mtime_ns, 1 if folder else found.st_nlink)
+
+
+class _Mirror:
+    """Copies from one tree into another."""
+
+    def __init__(self, source: Path, target: Path) -> None:
+        self.source, self.target = source, target
+        self.linked: dict[int, str] = {}
+
+    def make(self, entries: dict[str, Entry], known: dict[str, Stamp]) -> None:
+        """The target becomes like the source, whose entries are given."""
+        for path in _below(self.target):
+            if path not in entries:
+                _remove(self.target / path)
+        for path, entry in entries.items():
+            self._one(path, entry, known.get(path) == entry.stamp)
+        self._folder_times(entries)
+
+    def bring_back(
+        self, known: dict[str, Entry], now: dict[str, Entry], same: dict[str, Stamp]
+    ) -> int:
+        """The target (whose entries are ``now``) becomes as ``known`` says; how many differed."""
+        changed = 0
+        for path in reversed(now):
+            if path not in known:
+                _remove(self.target / path)
+                changed += 1
+        # Where one of several names of a file changed, all are made anew.
+        broken = {
+            entry.stamp[0]
+            for path, entry in known.items()
+            if entry.links > 1 and (path not in now or now[path].stamp != entry.stamp)
+        }
+        for path, entry in known.items():
+            fresh = path in now and now[path].stamp == same[path]
+            fresh = fresh and entry.stamp[0] not in broken
+            changed += not fresh
+            self._one(path, entry, fresh)
+        self._folder_times(known)
+        return changed
+
+    def _one(self, path: str, entry: Entry, fresh: bool) -> None:
+        place = self.target / path
+        mode = entry.mode
+        if stat.S_ISDIR(mode):
+            if place.is_symlink() or not place.is_dir():
+                _remove(place)
+                place.mkdir()
+            place.chmod(stat.S_IMODE(mode) | 0o700)
+            return
+        if stat.S_ISREG(mode) and entry.links > 1:
+            first = self.linked.setdefault(entry.stamp[0], path)
+            if first != path:
+                if not (place.exists() and place.samefile(self.target / first)):
+                    _remove(place)
+                    os.link(self.target / first, place)
+                return
+        if fresh and os.path.lexists(place):
+            return
+        _remove(place)
+        if stat.S_ISLNK(mode):
+            os.symlink(os.readlink(self.source / path), place)
+            os.utime(place, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
+        elif stat.S_ISREG(mode):
+            copy_file(self.source / path, place)
+            place.chmod(stat.S_IMODE(mode))
+            os.utime(place, ns=(entry.mtime, entry.mtime))
+        elif stat.S_ISFIFO(mode):
+            os.mkfifo(place, stat.S_IMODE(mode))
+        # Sockets and devices are not kept: without capabilities a step makes no device, and a
+        # socket is of no use to the next.
+
+    def _folder_times(self, entries: dict[str, Entry]) -> None:
+        for path, entry in reversed(entries.items()):
+            if stat.S_ISDIR(entry.mode):
+                place = self.target / path
+                place.chmod(stat.S_IMODE(entry.mode))
+                os.utime(place, ns=(entry.mtime, entry.mtime))
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """The content only, sharing blocks where the file system can.  Raises OSError."""
+    with source.open("rb") as reading, target.open("xb") as writing:
+        try:
+            fcntl.ioctl(writing.fileno(), _FICLONE, reading.fileno())
+        except OSError:
+            shutil.copyfileobj(reading, writing, 1 << 20)
+
+
+def _below(folder: Path) -> list[str]:
+    """Paths in a tree, what is in a folder before the folder."""
+    found = []
+    for at, folders, files in os.walk(folder, topdown=False):
+        for name in (*files, *folders):
+            found.append(os.path.relpath(os.path.join(at, name), folder))
+    return found
+
+
+def _remove(place: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if place.is_dir() and not place.is_symlink():
+            _open_folders(place)
+            shutil.rmtree(place)
+        else:
+            place.unlink()
+
+
+def _open_folders(place: Path) -> None:
+    """Let the owner into folders that a step closed to it."""
+    for at, folders, _ in os.walk(place):
+        for name in folders:
+            inner = Path(at, name)
+            if not inner.is_symlink():
+                inner.chmod(0o700)
+
+
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        name = error.filename or folder
+        raise BadInput(
+            f"{os.fsdecode(name)}: cannot be kept for --resume: {error.strerror}"
+        ) from None
+    except ValueError as error:
+        raise BadInput(f"{folder}: the copy cannot be read: {error}; start anew") from None

@@ -1,0 +1,147 @@
+"""Which stage0 a run begins with, and what is known of its products, and from whom."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bootstrap.catalogue import RELEASES, StepFile, find
+from bootstrap.errors import BadInput
+from bootstrap.handoff.pin import PLACE, Pin
+from bootstrap.rebuild import expectations
+from bootstrap.sources import Cache, Resolved, SourceTree, resolve
+from bootstrap.sources.tree import read_file
+
+_MAX_REPORT = 64 << 20
+
+Value = tuple[str, str, str]
+"""Path, sha256, and where that value comes from."""
+
+
+@dataclass(frozen=True)
+class Stage0:
+    """The tree to begin with.
+
+    ``seeds`` are the paths of the binaries in it; ``known`` what its products must be, ``answers``
+    those of them that upstream publishes; ``opinion`` says in a sentence where the values come
+    from.  ``products`` (path -> content and mode) are what emulation made, where a run begins
+    after stage0.
+    """
+
+    title: str
+    tree: SourceTree
+    seeds: tuple[str, ...]
+    known: tuple[Value, ...]
+    answers: frozenset[str]
+    opinion: str
+    products: Mapping[str, tuple[bytes, int]] | None = None
+
+
+def pinned(pin: Pin, arch_dir: str, given: str | None, checkout: Path) -> Resolved:
+    """The tree that the checkout pins, from ``given``, the checkout itself, or our cache.
+
+    Raises BadInput, with the way out, when it is not to be had, or is another.
+    """
+    release = pin.commit_release
+    if release is None and pin.commit is not None:
+        raise BadInput(
+            f"{checkout}: pins stage0-posix {pin.commit}, which the catalogue does not know, so"
+            " nothing is known of its products; take a commit of live-bootstrap that pins a known"
+            " one (bootstrap releases), or add it to steps/"
+        )
+    if release is None:
+        release = pin.files_release
+    if release is None:
+        raise BadInput(
+            f"{checkout}: nothing says which stage0-posix it pins: clone it with git, or lay out"
+            f" {PLACE} in it (git submodule update --init --recursive)"
+        )
+    place = given or (str(checkout / PLACE) if pin.files else None)
+    step = find(RELEASES, release, arch_dir)
+    if place is None:
+        try:
+            resolved = resolve(None, release, arch_dir, Cache(), None, online=False)
+        except BadInput as error:
+            raise BadInput(
+                f"{checkout}: pins stage0-posix {release}, and {PLACE} in it is empty: give"
+                f" --stage0 DIR, or fill it (git submodule update --init --recursive), or get it"
+                f" with bootstrap fetch --release {release} ({error})"
+            ) from None
+    else:
+        resolved = resolve(place, release, arch_dir, Cache(), None)
+    materials = resolved.materials
+    if not materials.whole:
+        wrong = len(materials.changed) + len(materials.missing)
+        raise BadInput(
+            f"{place or 'the cache'}: is not stage0-posix {release}, which {checkout} pins:"
+            f" {wrong} of {len(step.materials)} files differ ({'; '.join(materials.lines())})"
+        )
+    return resolved
+
+
+def of_catalogue(resolved: Resolved) -> Stage0:
+    """What the catalogue knows: values that ``bootstrap verify`` holds emulation against."""
+    step = resolved.step
+    checked = f"a run of bootstrap verify met them ({step.checked})" if step.checked else ""
+    files = dict(resolved.tree.files)
+    for path in (*resolved.materials.stale,):
+        files.pop(path, None)
+    return Stage0(
+        step.title,
+        replace(resolved.tree, files=files),
+        tuple(seed.path for seed in step.seeds.values()),
+        tuple((e.path, e.sha256, e.from_) for e in expectations(step)),
+        frozenset(step.answers),
+        f"the known-good values of {step.file}; "
+        + (checked or "no run of bootstrap verify is on record that met them"),
+    )
+
+
+def with_report(stage0: Stage0, file: Path, step: StepFile) -> Stage0:
+    """With what emulation gave, as a report of ``bootstrap verify --json`` has it too.
+
+    Raises BadInput when it is none, is about another release, or was not verified.
+    """
+    try:
+        document = json.loads(read_file(file, _MAX_REPORT))
+        about = (document["source"]["release"], document["arch"], document["result"])
+        rows = [(row["path"], row["sha256"]) for row in document["artifacts"] if row["sha256"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{file}: is no report of bootstrap verify --json: {error}") from None
+    if about != (step.release, step.arch, "verified"):
+        raise BadInput(
+            f"{file}: is about {about[0]} on {about[1]}, and says {about[2]}; it should be about"
+            f" {step.release} on {step.arch}, and say verified"
+        )
+    return emulated(stage0, rows, f"emulation, by {file.name}")
+
+
+def emulated(stage0: Stage0, rows: list[tuple[str, str]], by: str) -> Stage0:
+    """With the sha256 of all that emulation made, besides the known-good values."""
+    values = tuple((path, sha256, by) for path, sha256 in rows)
+    return replace(
+        stage0,
+        known=(*stage0.known, *values),
+        opinion=f"{stage0.opinion}; and {len(rows)} products of {by}",
+    )
+
+
+def with_products(stage0: Stage0, products: Mapping[str, tuple[bytes, int]], by: str) -> Stage0:
+    """To begin after stage0, with what emulation made."""
+    return replace(stage0, products=products, opinion=f"{stage0.opinion}; the binaries are {by}")
+
+
+def read_products(folder: Path, stage0: Stage0) -> dict[str, tuple[bytes, int]]:
+    """What ``bootstrap verify --output`` wrote.  Raises BadInput when a product is not there."""
+    found: dict[str, tuple[bytes, int]] = {}
+    for path in dict.fromkeys(path for path, _, _ in stage0.known):
+        place = folder / path
+        if not place.is_file():
+            raise BadInput(
+                f"--products {folder}: has no {path}; it should be what bootstrap verify --output"
+                f" wrote of {stage0.title}"
+            )
+        found[path] = (read_file(place, 1 << 30), place.stat().st_mode & 0o777)
+    return found
