@@ -7,7 +7,19 @@ import sys
 from collections.abc import Sequence
 
 import bootstrap
-from bootstrap.cli import ddc, doctor, fetch, handoff, oci, releases, run, seeds, trace, verify
+from bootstrap.cli import (
+    ddc,
+    doctor,
+    fetch,
+    handoff,
+    oci,
+    releases,
+    run,
+    seeds,
+    step,
+    trace,
+    verify,
+)
 from bootstrap.errors import BootstrapError
 
 INTERRUPTED = 130
@@ -29,6 +41,8 @@ examples:
   bootstrap ddc                             three unrelated paths to one compiler
   bootstrap run --strace -- ./hex0 in.hex0 out
   bootstrap trace record -o x86.trace       verify, and record all that happens
+  bootstrap step                            step through hex0, forwards and backwards
+  bootstrap diff good.trace bad.trace       where two runs part first, and what followed
   bootstrap seeds identify FILE             is this a known seed, and whose?
   bootstrap doctor                          what is there, and what is missing
 """
@@ -46,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"bootstrap {bootstrap.__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (verify, ddc, seeds, fetch, releases, run, trace, handoff, oci, doctor):
+    for module in (verify, ddc, seeds, fetch, releases, run, trace, step, handoff, oci, doctor):
         module.add_parser(commands)
     return top
 
@@ -55,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     _open_missing_streams()
     args = parser().parse_args(argv)
+    # What came behind a -- cannot be told from what came before it otherwise.
+    args.given = list(sys.argv[1:] if argv is None else argv)
     try:
         status = args.run(args)
         sys.stdout.flush()

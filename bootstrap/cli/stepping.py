@@ -1,0 +1,177 @@
+"""What `bootstrap step` steps through: a trace, or a run that is recorded for it first."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from bootstrap.errors import BadInput
+
+if TYPE_CHECKING:
+    from bootstrap.cli.progress import Progress
+    from bootstrap.sources import Resolved
+
+ONLY_PROGRAM = ("root", "cwd", "env")
+ONLY_SOURCE = ("source", "release", "entry")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """TRACE, --source TREE, or -- PROGRAM ARG..."""
+    from bootstrap.cli.verify import ENTRIES, add_limits
+
+    parser.add_argument(
+        "words", nargs="*", metavar="TRACE | -- PROGRAM ARG...",
+        help="a trace (`bootstrap trace record`); or, behind --, a program and its arguments, "
+        "recorded as `bootstrap run` runs it. Without either: the sources that this program "
+        "carries, from the hex0 seed to a hello, world",
+    )  # fmt: skip
+    tree = parser.add_argument_group("a bootstrap, recorded first")
+    tree.add_argument("--source", metavar="TREE", help="a checkout, or a .tar.gz of a release")
+    tree.add_argument("--release", metavar="R", help="that release of stage0-posix")
+    tree.add_argument(
+        "--arch", default="x86", help="x86 (default), AMD64, AArch64, riscv64, riscv32"
+    )
+    tree.add_argument("--entry", choices=ENTRIES, help="the way in, as for verify")
+    one = parser.add_argument_group("with -- PROGRAM")
+    one.add_argument("--root", metavar="DIR", help="the guest's / (default: .)")
+    one.add_argument("--cwd", metavar="PATH", help="guest folder to start in (default: /)")
+    one.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE", help="the guest's environment"
+    )
+    add_limits(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress while recording")
+
+
+def behind_dashes(args: argparse.Namespace) -> tuple[str | None, list[str]]:
+    """The trace, and the program with its arguments; at most one of the two. Raises BadInput."""
+    given: Sequence[str] = args.given
+    words: list[str] = args.words
+    count = len(given) - given.index("--") - 1 if "--" in given else 0
+    before, program = words[: len(words) - count], words[len(words) - count :]
+    if "--" in given and not program:
+        raise BadInput("no program behind --: name one, as in -- ./hex0 in.hex0 out")
+    if len(before) > 1:
+        raise BadInput(f"{' '.join(before)}: one trace, please; a program to run goes behind --")
+    if before and program:
+        raise BadInput(f"{before[0]} and a program behind --: either of them")
+    return (before[0] if before else None), program
+
+
+@contextlib.contextmanager
+def trace_of(args: argparse.Namespace) -> Iterator[str]:
+    """The name of the trace: the given one, or a new one that is gone afterwards.
+
+    Raises BootstrapError, KeyboardInterrupt.
+    """
+    trace, program = behind_dashes(args)
+    for names, wanted, what in (
+        (ONLY_PROGRAM, bool(program), "with -- PROGRAM"),
+        (ONLY_SOURCE, trace is None and not program, "without a trace or a program"),
+    ):
+        for name in names:
+            if getattr(args, name) and not wanted:
+                raise BadInput(f"--{name} goes {what} only")
+    if trace is not None:
+        if args.limit:
+            raise BadInput("--limit goes with a run to record: a trace has its limits")
+        yield trace
+        return
+    from bootstrap.debugger.opening import temporary
+
+    with temporary() as name:
+        if program:
+            _record_program(args, name, program)
+        else:
+            _record_sources(args, name)
+        yield name
+
+
+def _record_program(args: argparse.Namespace, name: str, program: list[str]) -> None:
+    from bootstrap.cli.run import standard_streams
+    from bootstrap.debugger.opening import record_program
+    from bootstrap.engine import default_engine
+    from bootstrap.kernel.limits import Limits
+
+    limits = Limits().with_options(args.limit)
+    record_program(
+        name, program, default_engine(), args.root or ".", args.cwd or "/", args.env, limits,
+        standard_streams(),
+    )  # fmt: skip
+
+
+def _record_sources(args: argparse.Namespace, name: str) -> None:
+    from bootstrap.cli.verify import default_entry
+    from bootstrap.debugger.opening import record_sources
+    from bootstrap.engine import default_engine
+    from bootstrap.kernel.limits import Limits
+
+    limits = Limits().with_options(args.limit)
+    resolved = _resolved(args)
+    progress = _progress(resolved, args.quiet)
+    told: list[str] = []
+    try:
+        record_sources(
+            name, resolved, default_engine(), args.entry or default_entry(resolved), limits,
+            [progress], told.append,
+        )  # fmt: skip
+    finally:
+        progress.close()
+    if not args.quiet:
+        for line in told:
+            print(f"recorded: {line}", file=sys.stderr)
+
+
+def _resolved(args: argparse.Namespace) -> Resolved:
+    from bootstrap.catalogue import all_steps
+    from bootstrap.sources import Cache, check_materials, resolve
+    from bootstrap.sources import Resolved as Found
+    from bootstrap.sources.embedded import embedded_source
+
+    if args.source or args.release:
+        return resolve(args.source, args.release, args.arch, Cache(), args.entry)
+    arch = args.arch.lower()
+    for step in all_steps():
+        if step.name == "embedded" and step.arch.lower() == arch:
+            if args.entry and args.entry not in step.entries:
+                raise BadInput(f"--entry {args.entry}: the embedded sources have no such entry")
+            tree = embedded_source(step)
+            return Found(tree, step, check_materials(tree, step))
+    raise BadInput(f"--arch {args.arch}: there are no embedded sources for it; --source TREE")
+
+
+def _progress(resolved: Resolved, quiet: bool) -> Progress:
+    from bootstrap.cli.phases import plan
+    from bootstrap.cli.progress import Progress, style_for
+
+    style = style_for(sys.stderr, os.environ)
+    # On a pipe nobody asked for a line per artifact: what is wanted is what comes after.
+    return Progress(
+        sys.stderr, plan(resolved.step), clock=time.monotonic, style=style,
+        quiet=quiet or not style.terminal,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def interruptible(tell: Callable[[int, int], None]) -> Iterator[Callable[[int, int], None]]:
+    """What a session tells its progress to: on Ctrl-C it raises KeyboardInterrupt."""
+    from bootstrap.kernel.ticking import ticking
+
+    asked: list[bool] = []
+
+    def progress(row: int, executed: int) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        tell(row, executed)
+
+    with ticking(1, lambda: None, lambda: asked.append(True)):
+        yield progress
+        if asked:
+            raise KeyboardInterrupt
+
+
+__all__ = ["add_options", "behind_dashes", "interruptible", "trace_of"]

@@ -1,0 +1,26 @@
+"""The embedded path, recorded once, and a session in it for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bootstrap.debugger.commands import Interpreter
+from bootstrap.debugger.session import Session
+from tests.trace.recorded import record_embedded
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("recorded") / "embedded.trace"
+    record_embedded(place, "native")
+    return place
+
+
+@pytest.fixture
+def run(recorded: Path) -> Iterator[Interpreter]:
+    saved: dict[str, str] = {}
+    with Session.open(str(recorded)) as session:
+        yield Interpreter(session, saved.__setitem__)
