@@ -1,4 +1,4 @@
-"""`bootstrap handoff`: what live-bootstrap or StageX would do next, and the files it needs."""
+"""`bootstrap handoff`: what live-bootstrap or StageX would do next, its files, and its run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bootstrap.cli import handoff_run
 from bootstrap.errors import BadInput
 
 if TYPE_CHECKING:
@@ -35,14 +36,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command and its own commands; imports nothing heavy."""
     parser = subparsers.add_parser(
         "handoff",
-        help="plan the way on to live-bootstrap, and get the sources it needs",
+        help="plan the way on to live-bootstrap, get the sources it needs, and run it",
         description="The way on from stage0 to a C compiler: read what live-bootstrap would do, "
-        "and get, or check, the source files that it needs. docs/handoff.md tells more, and what "
-        "is not there yet.",
+        "get, or check, the source files that it needs, and run it in a container. "
+        "docs/handoff.md tells more.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_plan(commands)
     _add_sources(commands)
+    handoff_run.add_parser(commands)
 
 
 def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
