@@ -64,3 +64,15 @@ def sign_gpg(data: bytes, key: str | None, detached: bool = True) -> Signature:
         why = said[-1] if said else f"it ended with status {done.status}"
         raise BadInput(f"--key {key or '(gpg chooses)'}: gpg did not sign: {why}")
     return Signature(made[0][-1], done.stdout)
+
+
+def signers_of(message: Path) -> set[str]:
+    """The fingerprints of keys that a message says it is signed by; nothing of it is verified."""
+    done = run(GPG, ["--status-fd", "1", "--verify", str(message)])
+    rows = [
+        line.removeprefix(_STATUS).split()
+        for line in done.stdout.decode("utf-8", "replace").splitlines()
+        if line.startswith(_STATUS)
+    ]
+    found = {row[1] for row in rows if row[0] == "VALIDSIG"}
+    return found | {row[7] for row in rows if row[0] == "ERRSIG" and len(row) > 7}

@@ -1,0 +1,191 @@
+"""`bootstrap attest`: a signed statement of what a verified run made from what."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bootstrap.errors import BadInput
+
+if TYPE_CHECKING:
+    from bootstrap.vouch.evidence import Evidence
+    from bootstrap.vouch.hosts import Host
+
+_MORE = (
+    "Say, and sign, that a release came out as it should on this machine: an in-toto statement "
+    "with SLSA provenance (products, seed and sources with their hashes, tool, engine, CPU vendor "
+    "and system) in a DSSE envelope, made from the report of a verified run. Sign on the machine "
+    "that ran it, or say with --cpu-vendor and --host-os what that was. With --stagex: the "
+    "container signature of an image (bootstrap oci export) in the layout of StageX's signatures."
+)
+_END = (
+    "A report that is not verified, contradicts itself, or is not what the catalogue knows is "
+    "refused. Exit status: 0 written, 1 --products differ, 2 usage or bad input."
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's options; imports nothing heavy."""
+    parser = subparsers.add_parser(
+        "attest",
+        help="sign a statement of what a verified run made",
+        description=_MORE,
+        epilog=_END,
+    )
+    parser.add_argument(
+        "--report", metavar="FILE", required=True, help="what bootstrap verify --json FILE wrote"
+    )
+    parser.add_argument(
+        "--products", metavar="DIR", help="hash these products again (verify --output DIR)"
+    )
+    parser.add_argument(
+        "--sign",
+        choices=["ssh", "gpg", "none"],
+        default="none",
+        help="with what to sign; none (the default): only the statement, for somebody to sign",
+    )
+    parser.add_argument(
+        "--key",
+        metavar="KEY",
+        help="ssh: a key's file, private, on a card, or public with the private half in the agent; "
+        "gpg: a fingerprint or user id (default: gpg's own choice)",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="where to write the attestation ('-': stdout)"
+    )
+    parser.add_argument(
+        "--cpu-vendor", metavar="NAME", help="who made the CPU of the machine that ran it"
+    )
+    parser.add_argument("--host-os", metavar="NAME", help="and its system")
+    parser.add_argument(
+        "--stagex", metavar="DIR", help="put a container signature into this signatures checkout"
+    )
+    parser.add_argument("--image", metavar="DIR", help="with --stagex: the image's OCI layout")
+    parser.add_argument(
+        "--reference",
+        metavar="REGISTRY/NAME:TAG",
+        help="with --stagex: what the image is called, as in stagex/bootstrap-stage0:1.9.1",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it.  Raises BootstrapError; returns the exit status."""
+    from bootstrap.cli.verify import check_report_places
+    from bootstrap.vouch.evidence import read_report
+
+    _check_options(args)
+    check_report_places(args.output)
+    evidence = read_report(Path(args.report))
+    if args.products is not None and not _same(evidence, Path(args.products)):
+        print("bootstrap: not what was verified; nothing was signed", file=sys.stderr)
+        return 1
+    if args.image is not None:
+        return _container(args, evidence)
+    return _statement(args, evidence)
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    for_image = args.image is not None
+    if args.stagex is not None and not for_image:
+        raise BadInput("--stagex needs --image, the OCI layout of the image that is signed")
+    if for_image and args.reference is None:
+        raise BadInput("--image needs --reference, what the image is called: REGISTRY/NAME:TAG")
+    if args.reference is not None and not for_image:
+        raise BadInput("--reference goes with --stagex and --image")
+    if for_image and args.sign == "ssh":
+        raise BadInput("StageX's signatures are OpenPGP: --sign gpg")
+    if for_image and (args.stagex is None) == (args.sign == "gpg"):
+        raise BadInput("--image goes with --stagex DIR and --sign gpg, or with -o FILE unsigned")
+    if (args.stagex is None) == (args.output is None):
+        raise BadInput("say where to: -o FILE for an attestation, --stagex DIR for its layout")
+    if args.sign == "none" and args.key is not None:
+        raise BadInput("--key goes with --sign ssh or --sign gpg")
+    if args.sign == "ssh" and args.key is None:
+        raise BadInput("--sign ssh needs --key, the file of a key")
+    if for_image and (args.cpu_vendor or args.host_os):
+        raise BadInput(
+            "a container signature says nothing of a machine: no --cpu-vendor, --host-os"
+        )
+
+
+def _same(evidence: Evidence, products: Path) -> bool:
+    from bootstrap.oci.products import read_products
+    from bootstrap.verify.page import visible
+
+    _, wrong = read_products(products, evidence)
+    for difference in wrong:
+        print(f"bootstrap: {visible(str(difference))}", file=sys.stderr)
+    return not wrong
+
+
+def _statement(args: argparse.Namespace, evidence: Evidence) -> int:
+    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.vouch.envelope import PAYLOAD_TYPE, Envelope
+    from bootstrap.vouch.signing import sign_gpg, sign_ssh
+    from bootstrap.vouch.statement import make_statement, payload
+
+    host = _host(args)
+    content = payload(make_statement(evidence, host))
+    by = "nobody yet"
+    if args.sign == "none":
+        text = content.decode("ascii") + "\n"
+    else:
+        signed = Envelope(content, PAYLOAD_TYPE, ()).signed_bytes()
+        sign = sign_ssh if args.sign == "ssh" else sign_gpg
+        signature = sign(signed, args.key)
+        by = signature.keyid
+        text = Envelope(content, PAYLOAD_TYPE, (signature,)).to_json()
+    write_text(args.output, text)
+    print(
+        f"{evidence.title}: {len(evidence.products)} products, {len(evidence.materials)} sources "
+        f"(digest {evidence.source_digest}), on {host.cpu_vendor}, {host.os}; signed by {by}",
+        file=sys.stderr if args.output == STDOUT else sys.stdout,
+    )
+    return 0
+
+
+def _host(args: argparse.Namespace) -> Host:
+    from bootstrap.vouch.hosts import Host, this_host
+
+    if (args.cpu_vendor is None) != (args.host_os is None):
+        raise BadInput("--cpu-vendor and --host-os go together: another machine than this ran it")
+    if args.cpu_vendor is not None:
+        return Host(args.cpu_vendor, "unknown", args.host_os, "given")
+    return replace(this_host(), said_by="observed")
+
+
+def _container(args: argparse.Namespace, evidence: Evidence) -> int:
+    from bootstrap.cli.output import STDOUT, write_pieces
+    from bootstrap.oci.layout import read_layout, require_products
+    from bootstrap.vouch.signing import sign_gpg, signers_of
+    from bootstrap.vouch.simplesigning import document, folder_of, next_file, read_reference
+
+    reference = read_reference(args.reference)
+    image = read_layout(Path(args.image))
+    require_products(image, evidence, args.image)
+    content = document(reference, image.manifest)
+    if args.stagex is None:
+        write_pieces(args.output, (content,))
+        out = sys.stderr if args.output == STDOUT else sys.stdout
+        print(f"{reference} sha256:{image.manifest}: signed by nobody yet", file=out)
+        return 0
+    root = Path(args.stagex)
+    if not root.is_dir():
+        raise BadInput(f"--stagex {root}: is no folder; name a checkout of StageX's signatures")
+    signature = sign_gpg(content, args.key, detached=False)
+    folder = folder_of(root, reference, image.manifest)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be made: {error.strerror}") from None
+    for before in sorted(folder.iterdir()):
+        if signature.keyid in signers_of(before):
+            raise BadInput(f"{before}: is a signature by {signature.keyid} already; one is enough")
+    place = next_file(folder)
+    write_pieces(str(place), (signature.data,))
+    print(f"{reference} sha256:{image.manifest}: signed by {signature.keyid}, in {place}")
+    return 0

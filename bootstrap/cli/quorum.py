@@ -1,0 +1,108 @@
+"""`bootstrap quorum`: who vouches for a release, counted by a policy."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bootstrap.errors import BadInput
+
+if TYPE_CHECKING:
+    from bootstrap.vouch.envelope import Envelope
+
+_MORE = (
+    "Verify signed attestations (bootstrap attest) and count by a policy, a TOML file: persons "
+    "with their ssh and gpg keys, and how many distinct persons, engines and CPU vendors it takes. "
+    "Two keys of one person count once; expired and revoked keys do not count; all who count are "
+    "about the same sources and products. Every signature is checked by ssh-keygen or gpg, which "
+    "see no key but the policy's. docs/vouching.md has a policy to begin with."
+)
+_END = (
+    "Exit status: 0 the policy is met, 1 it is not, 2 usage or bad input, also a policy that "
+    "nobody can meet."
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's options; imports nothing heavy."""
+    parser = subparsers.add_parser(
+        "quorum",
+        help="count who vouches for a release, by a policy",
+        description=_MORE,
+        epilog=_END,
+    )
+    parser.add_argument("attestations", nargs="*", metavar="ATTESTATION", help="DSSE envelopes")
+    parser.add_argument("--policy", metavar="FILE", required=True, help="the policy, TOML")
+    parser.add_argument(
+        "--stagex",
+        metavar="DIR",
+        help="a checkout of StageX's signatures: count distinct signers of each image in [stagex]",
+    )
+    parser.add_argument(
+        "--at",
+        metavar="DATE",
+        type=_day,
+        help="judge as of that day (2026-11-23), not of today: which keys count, UTC",
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the outcome as JSON ('-': stdout)")
+    parser.add_argument("--verbose", "-v", action="store_true", help="list the products too")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it.  Raises BootstrapError; returns the exit status."""
+    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.verify import check_report_places, print_view
+    from bootstrap.vouch.policy import read_policy
+    from bootstrap.vouch.quorum import judge, known_of
+    from bootstrap.vouch.simplesigning import judge_checkout
+    from bootstrap.vouch.told import quorum_document, quorum_text
+    from bootstrap.vouch.verifying import open_ring
+
+    check_report_places(args.json)
+    policy = read_policy(Path(args.policy))
+    if policy.stagex is None and args.stagex is not None:
+        raise BadInput(f"--stagex {args.stagex}: {args.policy} has no [stagex] to judge it by")
+    if policy.stagex is not None and args.stagex is None:
+        raise BadInput(f"{args.policy}: has [stagex]; give --stagex, a checkout of its signatures")
+    if policy.about is None and args.attestations:
+        raise BadInput(f"{args.policy}: has no [about] and [need] to judge attestations by")
+    envelopes = [(name, _envelope(name)) for name in args.attestations]
+    day = args.at or datetime.datetime.now(datetime.UTC).date()
+    at = (day, args.at is not None)
+    verdicts = stagex = None
+    with open_ring(policy.keys, day) as ring:
+        if policy.about is not None:
+            verdicts = judge(policy, envelopes, ring, *at, known_of(policy.about))
+        if args.stagex is not None:
+            stagex = judge_checkout(policy, Path(args.stagex), ring)
+    if args.json is not None:
+        document = quorum_document(policy, at, verdicts, stagex)
+        write_text(args.json, json.dumps(document, indent=2) + "\n")
+    print_view(
+        lambda **how: quorum_text(policy, at, verdicts, stagex, **how),
+        args.verbose,
+        args.json == STDOUT,
+    )
+    met = (verdicts is None or verdicts.met) and (stagex is None or stagex.met)
+    return 0 if met else 1
+
+
+def _envelope(name: str) -> Envelope:
+    from bootstrap.vouch.documents import NotUnderstood, read
+    from bootstrap.vouch.envelope import read_envelope
+
+    try:
+        return read_envelope(read(Path(name)))
+    except NotUnderstood as error:
+        raise BadInput(f"{name}: no attestation: {error}") from None
+
+
+def _day(text: str) -> datetime.date:
+    return datetime.date.fromisoformat(text)
+
+
+_day.__name__ = "day, as in 2026-11-23"  # what argparse calls it when it is none
