@@ -8,11 +8,13 @@ from collections.abc import Sequence
 
 import bootstrap
 from bootstrap.cli import (
+    attest,
     ddc,
     doctor,
     fetch,
     handoff,
     oci,
+    quorum,
     releases,
     run,
     seeds,
@@ -60,7 +62,21 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"bootstrap {bootstrap.__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (verify, ddc, seeds, fetch, releases, run, trace, step, handoff, oci, doctor):
+    for module in (
+        verify,
+        ddc,
+        seeds,
+        fetch,
+        releases,
+        run,
+        trace,
+        step,
+        handoff,
+        oci,
+        attest,
+        quorum,
+        doctor,
+    ):
         module.add_parser(commands)
     return top
 
