@@ -1,0 +1,169 @@
+"""The first system call in which a program of one trace and one of the other differ.
+
+Most programs have the same digest of their calls in both; of the others most chunks are the same
+bytes as they stand in the file. Only the first chunk that is not is decoded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bootstrap.diff.aligning import Pair
+from bootstrap.diff.model import Both
+from bootstrap.kernel.strace_values import quote
+from bootstrap.trace.calltext import arity, call_text, row_of
+from bootstrap.trace.columns import Calls
+from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
+from bootstrap.trace.recorder import WORD
+from bootstrap.trace.replay import Recorded, first_difference
+from bootstrap.trace.text import as_raw, shown
+
+_BLOBS = "first_call - ?, count, word, brk, nr, a0, a1, a2, result, more"
+AT_ONCE = 1 << 16
+"""Calls that are decoded together, as many as a chunk has at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A system call as people read it, or that there is none."""
+
+    ordinal: int
+    """In its process, from 1, across execve(2)."""
+    event: int
+    text: str
+    missing: bool = False
+    """The program had ended, or the run: `text` says so."""
+
+
+class CallsOf:
+    """The calls of one trace, by program; and what is needed to write one down."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.recorded = Recorded(trace)
+        self._opens: dict[int, list[OpenRow]] = {}
+        for row in trace.opens():
+            self._opens.setdefault(row.process, []).append(row)
+        self._executed = {p.first_event: p for p in trace.programs if p.ordinal}
+
+    def rows(self, program: ProgramRow) -> list[tuple[object, ...]]:
+        """The chunks of a program as they stand in the file, wherever in its process it begins."""
+        with self.trace.reading():
+            return self.trace.database.execute(
+                f"SELECT {_BLOBS} FROM calls WHERE process = ? ORDER BY id",
+                (program.first_call, program.id),
+            ).fetchall()
+
+    def part(self, program: ProgramRow, index: int, count: int) -> Calls:
+        """Calls of a program from its call of that index (from 0) on."""
+        first = program.first_call + index + 1
+        return self.recorded.part(program.id, first, count, WORD[program.abi])
+
+    def opens(self, program: ProgramRow) -> list[OpenRow]:
+        """What the program opened, in order."""
+        return self._opens.get(program.id, [])
+
+    def event(self, program: ProgramRow, index: int) -> int:
+        """The event of a program's call of that index; of one past its last, its last event."""
+        first = program.first_call + index + 1
+        for chunk in self.trace.chunks(program.id):
+            if chunk.first_call <= first < chunk.first_call + chunk.count:
+                return chunk.first_event + first - chunk.first_call
+        return program.last_event or program.first_event
+
+    def call(self, program: ProgramRow, index: int) -> Call:
+        """The program's call of that index, in words."""
+        ordinal, event = program.first_call + index + 1, self.event(program, index)
+        if index >= program.calls:
+            failure = self.trace.meta.get("failure") or "it was stopped"
+            ended = program.replaced or program.status is not None
+            how = "it had ended" if ended else f"the run had ended: {failure}"
+            return Call(ordinal, event, f"no such call: {how}", True)
+        calls = self.part(program, index, 1)
+        number, result = calls.values(0)[0], calls.values(4)[0]
+        row = row_of(program.abi, number)
+        arguments = calls.arguments(0, 3 if row is None else arity(row))
+        name = "" if row is None else row.name
+        executed = self._executed.get(event)
+        if name == "execve" and executed is not None and executed.parent == program.id:
+            words = ", ".join(quote(argument) for argument in executed.argv)
+            path = quote(as_raw(executed.path), 4096)
+            count = len(executed.environment)
+            variables = f"/* {count} {'var' if count == 1 else 'vars'} */"
+            return Call(ordinal, event, f"execve({path}, [{words}], [{variables}]) = 0")
+        opened = next((o for o in self.opens(program) if o.event == event), None)
+        path_text = None if opened is None else quote(as_raw(opened.path), 4096)
+        names = self.descriptors(program, event)
+        if opened is not None:
+            names[opened.fd] = shown(opened.path)
+        word = WORD[program.abi]
+        text = call_text(program.abi, number, arguments, result, word, names, path_text)
+        head, _, told = text.rpartition(" = ")  # they stand in a column of their own
+        return Call(ordinal, event, f"{head.rstrip()} = {told}")
+
+    def descriptors(self, program: ProgramRow, event: int) -> dict[int, str]:
+        """The descriptors that were open just before an event, by the path each was opened with;
+        without those that dup(2) made."""
+        line: list[ProgramRow] = [program]
+        while line[-1].parent is not None:
+            line.append(self.trace.program(line[-1].parent))
+        found: dict[int, str] = {}
+        for one in reversed(line):
+            for row in self.opens(one):
+                if row.event < event and (row.last_event is None or row.last_event >= event):
+                    found[row.fd] = shown(row.path)
+        return found
+
+
+def differ(a: CallsOf, b: CallsOf, pair: Pair) -> int | None:
+    """The index (from 0) of the first call in which two programs differ; None where none does."""
+    one, other = pair.a, pair.b
+    assert one is not None and other is not None
+    if one.abi == other.abi and one.calls_sha256 == other.calls_sha256:
+        return None
+    if one.abi != other.abi:
+        return 0
+    index = 0
+    for mine, theirs in zip(a.rows(one), b.rows(other), strict=False):
+        if mine != theirs:
+            break
+        assert isinstance(mine[1], int)
+        index += mine[1]
+    while index < max(one.calls, other.calls):
+        here, there = a.part(one, index, AT_ONCE), b.part(other, index, AT_ONCE)
+        if here != there:
+            return index + _first(here, there)
+        index += here.count
+    return None
+
+
+def _first(a: Calls, b: Calls) -> int:
+    if a.count == b.count:
+        return first_difference(a, b)
+    most = min(a.count, b.count)
+    a, b = _cut(a, most), _cut(b, most)
+    return most if a == b else first_difference(a, b)
+
+
+def _cut(calls: Calls, count: int) -> Calls:
+    columns = tuple(c[: count * (calls.word if i else 4)] for i, c in enumerate(calls.columns))
+    return Calls(calls.word, columns, tuple(row for row in calls.more if row[0] < count))
+
+
+def answered_otherwise(a: CallsOf, b: CallsOf, pair: Pair, index: int) -> bool:
+    """Whether the call of that index is the same on both sides but for its result."""
+    assert pair.a is not None and pair.b is not None
+    one, other = a.part(pair.a, index, 1), b.part(pair.b, index, 1)
+    asked = one.columns[:4] == other.columns[:4] and one.more == other.more
+    return asked and one.count == other.count == 1
+
+
+def both(a: CallsOf, b: CallsOf, pair: Pair, index: int) -> Both[Call]:
+    """The call of that index on both sides."""
+    return Both(
+        None if pair.a is None else a.call(pair.a, index),
+        None if pair.b is None else b.call(pair.b, index),
+    )
+
+
+__all__ = ["Call", "CallsOf", "answered_otherwise", "both", "differ"]

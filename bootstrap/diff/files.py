@@ -1,0 +1,230 @@
+"""What each program read and left behind in two runs: what differs, and what it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from bootstrap.diff.aligning import Pair
+from bootstrap.diff.model import Both
+from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
+from bootstrap.trace.text import shown
+from bootstrap.trace.views import command, was_read, writes
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A content that a file had in one trace."""
+
+    path: str
+    """Without the first slash."""
+    sha256: str
+    size: int
+    id: int
+    """In its trace."""
+    given: bool = False
+    """It was there before the run: no program had written it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A content that a program left in a file, and what differs of what it was made from."""
+
+    path: str
+    versions: Both[Version]
+    writers: Both[ProgramRow]
+    because: tuple[str, ...]
+    """What differs for its program: files by path, `its arguments` and the like; empty where
+    nothing does that a trace tells of."""
+    only: str = ""
+    """`a` or `b` where the other run has no such program."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A file that was there before the run, that differs, and the first that met it."""
+
+    versions: Both[Version]
+    programs: Both[ProgramRow]
+    executed: bool
+
+
+@dataclass
+class Flow:
+    """All of it."""
+
+    given: list[Given] = field(default_factory=list)
+    """Each once, in order of first use."""
+    left: list[Left] = field(default_factory=list)
+    """In the order in which the programs began."""
+    same: int = 0
+    """Contents that programs left, and that are the same."""
+    differing: list[tuple[Pair, tuple[str, ...]]] = field(default_factory=list)
+    """Programs of both for which something differs, and what."""
+    alike: int = 0
+    """Programs of both that began and read and left the same."""
+    lonely: list[Pair] = field(default_factory=list)
+
+
+class FilesOf:
+    """The files of one trace: what each program read and left, in order."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self._hashes = trace.hashes()
+        written = writes(trace)
+        self._first_written: dict[int, int] = {}
+        self._reads: dict[int, list[OpenRow]] = {}
+        self._writes: dict[int, list[OpenRow]] = {}
+        for row in trace.opens():
+            if row.version is not None and was_read(row):
+                self._reads.setdefault(row.process, []).append(row)
+            if row.id in written and row.last_version is not None:
+                self._writes.setdefault(row.process, []).append(row)
+                event = row.last_event or row.event
+                known = self._first_written.get(row.last_version, event)
+                self._first_written[row.last_version] = min(known, event)
+
+    def image(self, program: ProgramRow) -> Version:
+        """What the program executes."""
+        return self._version(shown(program.path), program.image, program.first_event)
+
+    def reads(self, program: ProgramRow) -> list[tuple[OpenRow, Version]]:
+        """What it opened for reading."""
+        rows = self._reads.get(program.id, ())
+        return [
+            (row, self._version(shown(row.path), row.version, row.event))
+            for row in rows
+            if row.version is not None
+        ]
+
+    def leaves(self, program: ProgramRow) -> list[Version]:
+        """What it wrote, as it was when the file was closed."""
+        rows = sorted(self._writes.get(program.id, ()), key=lambda r: (r.last_event or 0, r.id))
+        return [
+            self._version(shown(row.path), row.last_version, row.last_event or row.event)
+            for row in rows
+            if row.last_version is not None
+        ]
+
+    def _version(self, path: str, version: int, event: int) -> Version:
+        sha256, size = self._hashes[version]
+        first = self._first_written.get(version)
+        given = first is None or first > event
+        return Version(path.lstrip("/"), sha256, size, version, given)
+
+
+def by_path(versions: Iterable[Version]) -> dict[str, list[Version]]:
+    """In order of first appearance."""
+    found: dict[str, list[Version]] = {}
+    for version in versions:
+        found.setdefault(version.path, []).append(version)
+    return found
+
+
+def _couples(a: list[Version], b: list[Version]) -> list[Both[Version]]:
+    """Versions under the same path, one after the other; those of `a` first."""
+    mine, theirs = by_path(a), by_path(b)
+    found: list[Both[Version]] = []
+    for path in dict.fromkeys((*mine, *theirs)):
+        one, other = mine.get(path, []), theirs.get(path, [])
+        for index in range(max(len(one), len(other))):
+            found.append(
+                Both(
+                    one[index] if index < len(one) else None,
+                    other[index] if index < len(other) else None,
+                )
+            )
+    return found
+
+
+def differs(couple: Both[Version]) -> bool:
+    """Whether two versions are not the same content."""
+    a, b = couple.a, couple.b
+    return a is None or b is None or a.sha256 != b.sha256
+
+
+def path_of(couple: Both[Version]) -> str:
+    """The path, which both have."""
+    found = couple.a or couple.b
+    assert found is not None
+    return found.path
+
+
+def start_differs(pair: Pair) -> tuple[str, ...]:
+    """What of its start differs, but for its image."""
+    a, b = pair.a, pair.b
+    assert a is not None and b is not None
+    told = (
+        ("its path", a.path, b.path),
+        ("its arguments", a.argv, b.argv),
+        ("its environment", a.environment, b.environment),
+        ("its folder", a.cwd, b.cwd),
+        ("its architecture", a.abi, b.abi),
+    )
+    return tuple(name for name, x, y in told if x != y)
+
+
+def compare(a: FilesOf, b: FilesOf, pairs: Iterable[Pair]) -> Flow:
+    """Follow the files through both runs."""
+    flow = Flow()
+    met: set[tuple[str, str | None, str | None]] = set()
+    for pair in pairs:
+        one, other = pair.a, pair.b
+        if one is None or other is None:
+            flow.lonely.append(pair)
+            _alone(a, b, pair, flow)
+            continue
+        images: Both[Version] = Both(a.image(one), b.image(other))
+        reads = _couples([v for _, v in a.reads(one)], [v for _, v in b.reads(other)])
+        because = list(start_differs(pair))
+        for couple, executed in ((images, True), *((couple, False) for couple in reads)):
+            if not differs(couple):
+                continue
+            path = path_of(couple)
+            if path not in because:
+                because.append(path)
+            a_sha, b_sha = (None if v is None else v.sha256 for v in (couple.a, couple.b))
+            key = path, a_sha, b_sha
+            if _is_given(couple) and key not in met:
+                met.add(key)
+                flow.given.append(Given(couple, Both(one, other), executed))
+        left = _couples(a.leaves(one), b.leaves(other))
+        changed = [couple for couple in left if differs(couple)]
+        flow.same += len(left) - len(changed)
+        writers: Both[ProgramRow] = Both(one, other)
+        for couple in changed:
+            flow.left.append(Left(path_of(couple), couple, writers, tuple(because)))
+        if because or changed:
+            flow.differing.append((pair, tuple(because)))
+        else:
+            flow.alike += 1
+    return flow
+
+
+def _is_given(couple: Both[Version]) -> bool:
+    return all(v is None or v.given for v in (couple.a, couple.b))
+
+
+def _alone(a: FilesOf, b: FilesOf, pair: Pair, flow: Flow) -> None:
+    one, other = pair.a, pair.b
+    for version in () if one is None else a.leaves(one):
+        flow.left.append(Left(version.path, Both(version, None), pair, (), "a"))
+    for version in () if other is None else b.leaves(other):
+        flow.left.append(Left(version.path, Both(None, version), pair, (), "b"))
+
+
+def last_versions(left: Iterable[Version]) -> dict[str, Version]:
+    """Of every path the content that it had at the end of the run."""
+    return {version.path: version for version in left}
+
+
+def title(program: ProgramRow) -> str:
+    """pid and command."""
+    return f"{program.label}: {command(program)}"
+
+
+__all__ = [
+    "FilesOf", "Flow", "Given", "Left", "Version", "compare", "differs", "last_versions",
+    "path_of", "start_differs", "title",
+]  # fmt: skip

@@ -1,0 +1,448 @@
+"""The first instruction after which two runs of a program differ in a register.
+
+Both programs are run again from the last place where they are known to be the same. There the two
+memories are compared; from there on one machine is watched until it reads a byte that differs, or
+executes one. What it does before is the same in the other. Nothing has to be compared one by one,
+and the answer is exact: registers are compared before and after that instruction.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from bootstrap.abi.arch import PAGE
+from bootstrap.diff.model import Both
+from bootstrap.engine import Engine
+from bootstrap.engine.stepping import NEVER, READS
+from bootstrap.kernel.snapshot import MemoryState
+from bootstrap.trace.coordinates import here
+from bootstrap.trace.heat import place_text
+from bootstrap.trace.images import Decoder, Image, Images
+from bootstrap.trace.reader import Trace
+from bootstrap.trace.replay import Diverged
+from bootstrap.trace.travel import PastEnd, Traveller, Unsure
+from bootstrap.trace.why import Link
+
+WINDOW = 1 << 18
+"""Instructions that are run together."""
+MOST = 1 << 30
+"""Instructions that are looked at at most."""
+TOUCHES = 64
+"""Instructions that work on what differs and give the same, before this is given up."""
+LONGEST = 15
+"""Bytes of the longest instruction."""
+
+Progress = Callable[[int, int], None]
+Ranges = list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """An instruction of one side."""
+
+    coordinate: str
+    pid: int
+    program: str
+    pc: int
+    code: bytes
+    text: str
+    label: str
+    place: str
+    """File, line and comment of the source; empty where none is known."""
+    line: str
+    unknown: str
+    """Why there is no source line."""
+    origin: Link | None = None
+    """Where that line comes from, where it is made of another file: the end of the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A register that differs."""
+
+    name: str
+    values: Both[int]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The instruction after which registers differ."""
+
+    instructions: Both[Instruction]
+    registers: tuple[Register, ...]
+    """As they are after it; of a start that differs, as they are there."""
+    read: tuple[int, Both[bytes]] | None
+    """What it read that differs: the address, and the bytes on both sides."""
+    starts: bool = False
+    """The registers differ before the first instruction: it is that one."""
+    ends: str = ""
+    """`a` or `b`: there the program ends in it."""
+
+
+class NotFound(Exception):
+    """There is none, or it was not found: the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where to look: two programs, by their rows."""
+
+    rows: tuple[int, int]
+    start: int
+    """System calls after which they are still the same but for what the last one gave them."""
+    end: int | None
+    """The first system call that differs, counted in the program; None where none does."""
+
+
+class Machines:
+    """Travellers in both traces. Methods raise BadInput and KeyboardInterrupt as travellers do."""
+
+    def __init__(
+        self,
+        a: Trace,
+        b: Trace,
+        engine: Engine,
+        progress: Progress = lambda _row, _executed: None,
+        images: tuple[Images, Images] | None = None,
+    ) -> None:
+        self._at = Traveller(a, engine, progress), Traveller(b, engine, progress)
+        first = self._at[0]
+        self._watcher = Traveller(
+            a, engine, progress, watching=True, facts=first.facts, points=first.points
+        )
+        self._images = images or (Images(a), Images(b))
+        self._passed = ""
+        """That a system call took what differs from memory, where no instruction had."""
+
+    def close(self) -> None:
+        """Let go of the machines."""
+        for traveller in (*self._at, self._watcher):
+            traveller.close()
+
+    def first(self, way: Way) -> Found:
+        """The first instruction after which a register differs. Raises NotFound."""
+        try:
+            return self._first(way)
+        except Diverged as error:
+            told = error.divergence
+            raise NotFound(
+                f"one of the traces does not happen again here: {told.place}: recorded "
+                f"{told.recorded}, now {told.now}"
+            ) from None
+
+    # Going.
+
+    def _go(self, side: int, row: int, calls: int) -> None:
+        """To just after a program's call of that ordinal; 0 is before its first instruction."""
+        at = self._at[side]
+        if not calls:
+            at.seek(row, 0)
+            return
+        far = at.by_blocks()
+        try:
+            far.seek_call(row, calls)
+            at.resume(far.point())
+        except Unsure:
+            at.seek_call(row, calls)
+        finally:
+            far.close()
+
+    def _both(self, way: Way, calls: int) -> None:
+        for side, row in enumerate(way.rows):
+            self._go(side, row, calls)
+
+    def _seek(self, way: Way, executed: int) -> str:
+        """Both to that place; which of them ends before it, `a`, `b` or none. Both: NotFound."""
+        ended = []
+        for side, row in enumerate(way.rows):
+            try:
+                self._at[side].seek(row, executed)
+            except PastEnd:
+                ended.append("ab"[side])
+        if len(ended) == 2:
+            raise NotFound("both end in it")
+        return "".join(ended)
+
+    # Comparing.
+
+    def _registers(self) -> tuple[Register, ...]:
+        a, b = (dict(at.registers()) for at in self._at)
+        return tuple(
+            Register(name, Both(a[name], b.get(name))) for name in a if a[name] != b.get(name)
+        )
+
+    def _ranges(self) -> Ranges:
+        """Where the two memories differ."""
+        a, b = (at.point().snapshot.tasks[-1].memory for at in self._at)
+        return differing(a, b)
+
+    def _first(self, way: Way) -> Found:
+        self._both(way, way.start)
+        registers, ranges = self._registers(), self._ranges()
+        if not registers and not ranges:
+            self._narrow(way)
+            registers, ranges = self._registers(), self._ranges()
+        executed = self._at[0].executed
+        if self._at[1].executed != executed:
+            raise NotFound(
+                f"the two have executed {executed:,} and {self._at[1].executed:,} instructions "
+                "where they should be the same"
+            )
+        if registers:
+            return self._told(way, max(0, executed - 1), registers, None, not executed)
+        limit = self._limit(way)
+        looked = MOST
+        for _ in range(TOUCHES):
+            if not ranges:
+                break
+            before = executed
+            touched, address = self._touch(way, ranges, min(limit, executed + looked))
+            if touched is None:
+                break
+            ends = self._seek(way, touched + 1)
+            registers = () if ends else self._registers()
+            if ends or registers:
+                return self._told(way, touched, registers, address, False, ends)
+            executed, ranges = touched + 1, self._ranges()
+            looked -= executed - before
+        else:
+            raise NotFound(
+                f"its first {TOUCHES} instructions that work on what differs give the same: no "
+                f"register differs until {self._place(way, executed)}"
+            )
+        if limit != NEVER and limit > executed:
+            ends = self._seek(way, limit)
+            registers = () if ends else self._registers()
+            if ends or registers:
+                return self._told(way, limit - 1, registers, None, False, ends)
+        raise NotFound(self._passed or "no instruction of it works on what differs")
+
+    def _place(self, way: Way, executed: int) -> str:
+        self._at[0].seek(way.rows[0], executed)
+        return str(here(self._at[0]))
+
+    def _narrow(self, way: Way) -> None:
+        """Where nothing differs yet: go to the call after which something does."""
+        if way.end is None:
+            raise NotFound("no register and no byte of memory differs in it")
+        low, high = way.start, way.end
+        if not self._differ_after(way, high):
+            raise NotFound(
+                "registers and memory are the same after the system call that differs"
+            )  # fmt: skip
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._differ_after(way, middle):
+                high = middle
+            else:
+                low = middle
+        self._differ_after(way, high)
+
+    def _differ_after(self, way: Way, calls: int) -> bool:
+        """Go there, and tell whether anything differs. Raises NotFound where a program ends."""
+        try:
+            self._both(way, calls)
+        except PastEnd as end:
+            raise NotFound(f"{end}; until then no register and no byte of memory differs") from None
+        return bool(self._registers() or self._ranges())
+
+    def _limit(self, way: Way) -> int:
+        """Instructions after which the system call that differs is over."""
+        if way.end is None:
+            return NEVER
+        at, row = self._at[0], way.rows[0]
+        if way.end > at.trace.program(row).calls:
+            return NEVER
+        place = at.point()
+        try:
+            self._go(0, row, way.end)
+            return at.executed
+        except PastEnd as end:
+            return end.total - 1
+        finally:
+            at.resume(place)
+
+    # Watching.
+
+    def _touch(self, way: Way, ranges: Ranges, limit: int) -> tuple[int | None, int | None]:
+        """The first instruction from here on that reads or is one of these bytes, and the address
+        that it read; None where there is none up to `limit`."""
+        at, watcher = self._at[0], self._watcher
+        starts = [start for start, _ in ranges]
+        lowest, highest = ranges[0][0], ranges[-1][1]
+        base = at.executed
+        trail = (ctypes.c_uint64 * WINDOW)()
+        code = [self._code(side, ranges) for side in (0, 1)]
+        self._passed = ""
+
+        def kernel(guest_addr: int, size: int, writes: bool) -> None:
+            if not writes and not self._passed and touches(starts, ranges, guest_addr, size):
+                self._passed = (
+                    "no instruction of it works on what differs: system call "
+                    f"{watcher.program.pid}#{watcher.program.first_call + watcher.calls + 1:,} "
+                    "takes it from memory as it is"
+                )
+
+        def arm() -> None:
+            watcher.stepping.watch(lowest, highest, READS, True)
+            watcher.stepping.lend_trail(base, trail)
+            watcher.process.memory.watcher = kernel
+
+        watcher.on_restore = arm
+        try:
+            watcher.resume(at.point())
+            while base < limit:
+                end = min(limit, base + WINDOW)
+                arm()
+                access = None
+                try:
+                    while watcher.executed < end:
+                        watcher.go_on(None, end)
+                        access = watcher.stepping.last_access
+                        if access is not None:
+                            break
+                    now = watcher.executed
+                except PastEnd as past:
+                    now, limit = past.total, 0
+                touched = code[0].first(code[1], base, trail[: now - base])
+                if (
+                    access is not None
+                    and touches(starts, ranges, access.guest_addr, access.size)
+                    and (touched is None or access.executed < touched)
+                ):
+                    return access.executed, access.guest_addr
+                if touched is not None:
+                    return touched, None
+                base = now
+            return None, None
+        finally:
+            watcher.on_restore = lambda: None
+            watcher.close()
+
+    def _code(self, side: int, ranges: Ranges) -> _Code:
+        memory = self._at[side].process.memory
+        return _Code(ranges, memory.read_upto, self._image(side).decoder)
+
+    def _image(self, side: int) -> Image:
+        return self._images[side].image(self._at[side].program.image)
+
+    # Telling.
+
+    def _told(
+        self, way: Way, executed: int, registers: tuple[Register, ...], address: int | None,
+        starts: bool, ends: str = "",
+    ) -> Found:  # fmt: skip
+        made: list[Instruction] = []
+        for side, row in enumerate(way.rows):
+            self._at[side].seek(row, executed)
+            made.append(self._instruction(side))
+        read = None
+        if address is not None:
+            cells = [at.process.memory.read_upto(address, 4) for at in self._at]
+            size = next((i + 1 for i, (x, y) in enumerate(zip(*cells, strict=False)) if x != y), 4)
+            read = address, Both(cells[0][:size], cells[1][:size])
+        return Found(Both(*made), registers, read, starts, ends)
+
+    def _instruction(self, side: int) -> Instruction:
+        at = self._at[side]
+        image = self._image(side)
+        raw = at.process.memory.read_upto(at.pc, LONGEST)
+        coordinate = str(here(at))
+        told = coordinate, at.program.pid, image.name.lstrip("/"), at.pc
+        if not raw:
+            return Instruction(*told, b"", "nothing can be read there", "", "", "", "")
+        decoded = image.decoder.one(raw, at.pc)
+        offset = image.offset(at.pc)
+        label = place = line = ""
+        unknown, origin = image.unknown, None
+        if offset is None or image.content[offset : offset + len(decoded.code)] != decoded.code:
+            unknown = "this code was made in memory"
+        else:
+            found = image.place(offset)
+            label, place = image.shown_label(offset), place_text(found)
+            line = "" if found is None else image.source_text(found)
+            if image.same is not None:
+                chain = self._images[side].why.chain(image.same, offset)
+                origin = chain[-1] if len(chain) > 2 else None
+        return Instruction(*told, decoded.code, decoded.text, label, place, line, unknown, origin)
+
+
+class _Code:
+    """Which instructions of a program are other bytes in the other one."""
+
+    def __init__(self, ranges: Ranges, read: Callable[[int, int], bytes], decoder: Decoder) -> None:
+        self._ranges = ranges
+        self._starts = [start for start, _ in ranges]
+        self._read, self._decoder = read, decoder
+        self._known: dict[int, bool] = {}
+
+    def bytes_at(self, pc: int) -> bytes:
+        """The instruction there."""
+        raw = self._read(pc, LONGEST)
+        return self._decoder.one(raw, pc).code if raw else b""
+
+    def first(self, other: _Code, base: int, trail: list[int]) -> int | None:
+        """Of the instructions that ran, the first that is another in the other one."""
+        wanted = set()
+        for pc in set(trail):
+            if pc not in self._known:
+                near = touches(self._starts, self._ranges, pc, LONGEST)
+                self._known[pc] = near and self.bytes_at(pc) != other.bytes_at(pc)
+            if self._known[pc]:
+                wanted.add(pc)
+        if not wanted:
+            return None
+        return base + next(index for index, pc in enumerate(trail) if pc in wanted)
+
+
+def touches(starts: list[int], ranges: Ranges, guest_addr: int, size: int) -> bool:
+    """Whether some of these addresses are in one of the ranges."""
+    index = bisect_right(starts, guest_addr + size - 1) - 1
+    return index >= 0 and ranges[index][1] > guest_addr
+
+
+def differing(a: MemoryState, b: MemoryState) -> Ranges:
+    """Where two memories are not the same, as ranges of addresses in order."""
+    one, other = _pages(a), _pages(b)
+    found: Ranges = []
+    for at in sorted({*one, *other}):
+        x, y = one.get(at, _ZERO), other.get(at, _ZERO)
+        if x == y:
+            continue
+        for start, end in _runs(x, y):
+            if found and found[-1][1] == at + start:
+                found[-1] = found[-1][0], at + end
+            else:
+                found.append((at + start, at + end))
+    return found
+
+
+_ZERO = bytes(PAGE)
+
+
+def _pages(memory: MemoryState) -> dict[int, bytes]:
+    return {
+        extent.start + index * PAGE: page
+        for extent in memory.extents
+        for index, page in extent.by_index().items()
+    }
+
+
+def _runs(a: bytes, b: bytes) -> Iterator[tuple[int, int]]:
+    start = None
+    for index, (x, y) in enumerate(zip(a, b, strict=True)):
+        if x != y and start is None:
+            start = index
+        elif x == y and start is not None:
+            yield start, index
+            start = None
+    if start is not None:
+        yield start, len(a)
+
+
+__all__ = [
+    "Found", "Instruction", "Machines", "NotFound", "Progress", "Register", "Way", "differing",
+]  # fmt: skip

@@ -1,0 +1,375 @@
+"""Two reports of `bootstrap verify`, or two sets of them: artifacts that differ, in build order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bootstrap.diff.comparison import Comparison
+from bootstrap.diff.kinds import read_json
+from bootstrap.diff.model import Both
+from bootstrap.errors import BadInput
+from bootstrap.verify.page import Page, visible
+from bootstrap.verify.report import SCHEMA
+from bootstrap.verify.reportset import SET_SCHEMA
+from bootstrap.verify.words import count, listed, some
+
+MOST = 20
+"""Artifacts that are shown with all that is known of them, unless all are asked for."""
+Json = Mapping[str, Any]
+
+_SAID = (
+    ("engine", ("tool", "engine", "name"), ("tool", "engine", "version")),
+    ("hot path", ("tool", "hot_path")),
+    ("tool", ("tool", "name"), ("tool", "version")),
+    ("source", ("source", "kind")),
+    ("archive", ("source", "sha256")),
+    ("tree digest", ("source", "tree_digest")),
+    ("release", ("source", "release")),
+    ("entry", ("entry",)),
+    ("processes", ("totals", "processes")),
+    ("system calls", ("totals", "syscalls")),
+    ("result", ("result",)),
+)
+"""What the reports say of the run."""
+_COUNTS = ("release", "entry", "processes", "system calls", "result")
+"""Of these, what is a difference of the run, and not of who ran it, how or from where."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What the reports say of one artifact that is not the same in both."""
+
+    path: str
+    sides: Both[Json]
+    differs: tuple[str, ...]
+    """`sha256`, `status`, `expected`, `note`; or `only`, where one report does not have it."""
+    answer: bool
+    """One that the release promises, in either report."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source file that one report says differs from the release, and the other otherwise."""
+
+    path: str
+    sides: Both[str]
+    """Its SHA-256, `missing` or `extra`; None where the report says nothing of it."""
+
+
+@dataclass(frozen=True)
+class ReportDiff:
+    """All that is said of two reports of one architecture."""
+
+    arch: str
+    reports: Both[Json]
+    said: tuple[tuple[str, Both[str]], ...]
+    """What they say of the run, where that is not the same."""
+    sources: tuple[Source, ...]
+    artifacts: tuple[Artifact, ...]
+    """In build order."""
+    same: int
+    failure: Both[str] | None
+    """Where the guest failed, if that is not the same."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing that counts differs."""
+        counted = any(name in _COUNTS for name, _ in self.said)
+        return not (counted or self.sources or self.artifacts or self.failure)
+
+
+def load(name: str) -> dict[str, Json]:
+    """The reports in a file, by architecture. Raises BadInput for any other JSON."""
+    value = read_json(name)
+    schema = value.get("schema")
+    try:
+        if schema == SCHEMA:
+            found = [value]
+        elif schema == SET_SCHEMA:
+            found = list(value["reports"])
+        else:
+            told = f"of the schema {schema!r}" if isinstance(schema, str) else "of no schema"
+            raise BadInput(
+                f"{name}: is JSON {told[:80]}; this version compares {SCHEMA} and {SET_SCHEMA}"
+            )
+        by_arch: dict[str, Json] = {}
+        for report in found:
+            _check(report)
+            if report["arch"] in by_arch:
+                raise ValueError(f"{report['arch']} is there twice")
+            by_arch[report["arch"]] = report
+        if not by_arch:
+            raise ValueError("it has no report")
+        return by_arch
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        told = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise BadInput(f"{name}: is no whole report of `bootstrap verify`: {told}") from None
+
+
+def _check(report: Json) -> None:
+    """Raise KeyError, TypeError or ValueError for what the schema does not allow and is used."""
+    if report["schema"] != SCHEMA or not isinstance(report["arch"], str):
+        raise ValueError(f"a report in it is not of {SCHEMA}")
+    for name, *ways in _SAID:
+        for way in ways:
+            if not isinstance(_at(report, way), str | int | None):
+                raise ValueError(f"{name} is no value")
+    materials = report["source"]["materials"]
+    for path in (*materials["missing"], *materials["extra"]):
+        _text(path)
+    for changed in materials["changed"]:
+        _text(changed["path"], changed["sha256"] or "")
+    seen = set()
+    for artifact in report["artifacts"]:
+        _text(artifact["path"], artifact["status"], artifact["sha256"] or "")
+        _text(artifact["expected"] or "", artifact["note"] or "")
+        if not isinstance(artifact["size"], int | None):
+            raise ValueError("a size is no number")
+        for expectation in artifact["expectations"]:
+            _text(expectation["kind"], expectation["from"], expectation["sha256"])
+        producer = artifact["producer"]
+        if producer is not None:
+            _text(*producer["argv"])
+            if not isinstance(producer["pid"], int):
+                raise ValueError("a pid is no number")
+        if artifact["path"] in seen:
+            raise ValueError(f"{artifact['path']} is there twice")
+        seen.add(artifact["path"])
+    if report["failure"] is not None:
+        _text(report["failure"]["message"])
+    divergence = report["first_divergence"]
+    if divergence is not None:
+        _text(divergence["path"], divergence["verdict"])
+
+
+def _text(*cells: object) -> None:
+    if not all(isinstance(cell, str) for cell in cells):
+        raise ValueError("a text in it is none")
+
+
+def _at(report: Json, way: Iterable[str]) -> Any:
+    found: Any = report
+    for key in way:
+        found = found[key]
+    return found
+
+
+def diff(a: Json, b: Json) -> ReportDiff:
+    """Compare two reports that `load` gave."""
+    said = []
+    for name, *ways in _SAID:
+        one, other = (
+            " ".join(str(cell) for cell in (_at(r, way) for way in ways) if cell is not None)
+            for r in (a, b)
+        )
+        if one != other:
+            said.append((name, Both(one, other)))
+    artifacts, same = _artifacts(a, b)
+    failures: Both[str] = Both(_failure(a), _failure(b))
+    return ReportDiff(
+        a["arch"], Both(a, b), tuple(said), _sources(a, b), artifacts, same,
+        None if failures.same else failures,
+    )  # fmt: skip
+
+
+def _failure(report: Json) -> str | None:
+    failure = report["failure"]
+    return None if failure is None else str(failure["message"])
+
+
+def _sources(a: Json, b: Json) -> tuple[Source, ...]:
+    def told(report: Json) -> dict[str, str]:
+        materials = report["source"]["materials"]
+        found = {row["path"]: row["sha256"] or "never read" for row in materials["changed"]}
+        found |= dict.fromkeys(materials["missing"], "missing")
+        return found | dict.fromkeys(materials["extra"], "extra")
+
+    one, other = told(a), told(b)
+    return tuple(
+        Source(path, Both(one.get(path), other.get(path)))
+        for path in sorted({*one, *other})
+        if one.get(path) != other.get(path)
+    )
+
+
+def _artifacts(a: Json, b: Json) -> tuple[tuple[Artifact, ...], int]:
+    one = {row["path"]: (index, row) for index, row in enumerate(a["artifacts"])}
+    other = {row["path"]: (index, row) for index, row in enumerate(b["artifacts"])}
+    last = max(len(one), len(other))
+
+    def order(path: str) -> tuple[int, int, str]:
+        places = [side[path][0] if path in side else last for side in (one, other)]
+        return min(places), max(places), path
+
+    found, same = [], 0
+    for path in sorted({*one, *other}, key=order):
+        mine, theirs = one.get(path), other.get(path)
+        rows: Both[Json] = Both(mine and mine[1], theirs and theirs[1])
+        differs = _differs(rows)
+        if not differs:
+            same += 1
+            continue
+        answer = any(
+            expectation["kind"] in ("answers", "catalogue")
+            for row in (rows.a, rows.b) if row is not None for expectation in row["expectations"]
+        )  # fmt: skip
+        found.append(Artifact(path, rows, differs, answer))
+    return tuple(found), same
+
+
+def _differs(rows: Both[Json]) -> tuple[str, ...]:
+    a, b = rows.a, rows.b
+    if a is None or b is None:
+        return ("only",)
+    return tuple(key for key in ("sha256", "status", "expected", "note") if a[key] != b[key])
+
+
+# Telling.
+
+
+def claim(found: list[ReportDiff], only: Both[tuple[str, ...]]) -> str:
+    """One sentence."""
+    artifacts = [(one.arch, artifact) for one in found for artifact in one.artifacts]
+    if not artifacts:
+        if all(one.equal for one in found) and not only.a and not only.b:
+            same = sum(one.same for one in found)
+            return f"both reports say the same of {count(same, 'artifact')}"
+        if found:
+            return "all artifacts are the same, but the reports do not say the same of the runs"
+        return "they have no architecture in common"
+    arch, first = artifacts[0]
+    where = f" of {arch}" if len(found) > 1 else ""
+    verb = "differs" if len(artifacts) == 1 else "differ"
+    return f"{count(len(artifacts), 'artifact')} {verb}; first in build order {first.path}{where}"
+
+
+def report_text(
+    found: list[ReportDiff], only: Both[tuple[str, ...]], page: Page, every: bool
+) -> None:
+    """All of it but the last word."""
+    for one in found:
+        _one(one, page, every)
+    for side, arches in (("A", only.a), ("B", only.b)):
+        if arches:
+            page.blank()
+            page.line(f"in {side} only: {listed(arches)}")
+
+
+def _one(one: ReportDiff, page: Page, every: bool) -> None:
+    page.heading(one.arch)
+    for side, report in (("A", one.reports.a), ("B", one.reports.b)):
+        assert report is not None
+        page.wrapped(f"{side}  {visible(report['claim'])}", 2, 3)
+    for name, both in one.said:
+        if name != "result":
+            page.wrapped(f"{name}: {visible(both.a or 'none')} / {visible(both.b or 'none')}", 5, 2)
+    if one.failure is not None:
+        page.line("  the guest failed")
+        for side, told in (("A", one.failure.a), ("B", one.failure.b)):
+            page.wrapped(f"{side}  {visible(told or 'no')}", 4, 3)
+    if one.sources:
+        page.line("  source files that differ from the release, by one report or the other")
+        for source in one.sources:
+            page.wrapped(visible(source.path), 4, 2)
+            for side, told in (("A", source.sides.a), ("B", source.sides.b)):
+                page.line(f"      {side}  {visible(told or 'as in the release')}")
+    if not one.artifacts:
+        page.line(f"  {count(one.same, 'artifact')} the same")
+        return
+    page.heading(f"First in build order: {visible(one.artifacts[0].path)}")
+    _artifact(one.artifacts[0], page)
+    for side, report in (("A", one.reports.a), ("B", one.reports.b)):
+        divergence = report["first_divergence"] if report is not None else None
+        if divergence is not None:
+            told = f"{divergence['path']} differs from what it should be: {divergence['verdict']}"
+            page.wrapped(f"{side} says that {visible(told)}", 2, 2)
+    rest = one.artifacts[1:]
+    if rest:
+        page.heading(f"Then {count(len(rest), 'artifact')}; {one.same} are the same")
+        for artifact in rest if every else rest[:MOST]:
+            _artifact(artifact, page)
+        if len(rest) > MOST and not every:
+            names = some(visible(artifact.path) for artifact in rest[MOST:])
+            page.wrapped(f"and {names} (--all shows them)", 2, 2)
+
+
+def _artifact(one: Artifact, page: Page) -> None:
+    a, b = one.sides.a, one.sides.b
+    if a is None or b is None:
+        only = f", in {'B' if a is None else 'A'} only"
+    else:
+        only = ""
+    kind = "" if one.answer else ", intermediate"
+    page.wrapped(f"{visible(one.path)}{kind}{only}", 2, 4)
+    for side, row in (("A", a), ("B", b)):
+        if row is None:
+            continue
+        size = "" if row["size"] is None else f"{row['size']:,} bytes  "
+        page.line(f"    {side}  {row['status']:8}  {size}{row['sha256'] or ''}")
+        if "expected" in one.differs and row["expected"] is not None:
+            page.line(f"       expected  {row['expected']}")
+        if row["note"] and "note" in one.differs:
+            page.wrapped(visible(row["note"]), 7)
+    makers = [_maker(row) for row in (a, b) if row is not None and row["producer"] is not None]
+    for maker in dict.fromkeys(makers):
+        page.wrapped(f"written by {visible(maker)}", 7, 2)
+
+
+def _maker(row: Json) -> str:
+    producer = row["producer"]
+    return f"pid {producer['pid']}: {' '.join(producer['argv'])}"
+
+
+def report_value(found: list[ReportDiff], only: Both[tuple[str, ...]]) -> dict[str, Any]:
+    """The same for machines."""
+    return {
+        "reports": [
+            {
+                "arch": one.arch,
+                "equal": one.equal,
+                "said": [
+                    {"name": n, "a": v.a, "b": v.b, "counts": n in _COUNTS} for n, v in one.said
+                ],
+                "failure": None
+                if one.failure is None
+                else {"a": one.failure.a, "b": one.failure.b},
+                "sources": [{"path": s.path, "a": s.sides.a, "b": s.sides.b} for s in one.sources],
+                "artifacts": [
+                    {
+                        "path": artifact.path,
+                        "differs": list(artifact.differs),
+                        "answer": artifact.answer,
+                        "a": artifact.sides.a,
+                        "b": artifact.sides.b,
+                    }
+                    for artifact in one.artifacts
+                ],
+                "totals": {"same": one.same, "different": len(one.artifacts)},
+            }
+            for one in found
+        ],
+        "only": {"a": list(only.a or ()), "b": list(only.b or ())},
+    }
+
+
+def compare_reports(a: str, b: str) -> Comparison:
+    """Compare two files. Raises BadInput."""
+    one, other = load(a), load(b)
+    common = [arch for arch in one if arch in other]
+    found = [diff(one[arch], other[arch]) for arch in common]
+    only = Both(
+        tuple(arch for arch in one if arch not in other),
+        tuple(arch for arch in other if arch not in one),
+    )
+    equal = all(report.equal for report in found) and not only.a and not only.b
+    return Comparison(
+        "report", equal, claim(found, only),
+        lambda page, every: report_text(found, only, page, every), report_value(found, only),
+    )  # fmt: skip
+
+
+__all__ = [
+    "Artifact", "ReportDiff", "Source", "claim", "compare_reports", "diff", "load", "report_text",
+]  # fmt: skip

@@ -1,0 +1,281 @@
+"""What two traces differ in, as text for people."""
+
+from __future__ import annotations
+
+from bootstrap.diff.calls import Call
+from bootstrap.diff.files import Left, Version, path_of, title
+from bootstrap.diff.machine import Found, Instruction
+from bootstrap.diff.model import Both, short
+from bootstrap.diff.tell import at_text, spot_text
+from bootstrap.diff.traces import Changed, TraceDiff
+from bootstrap.trace.reader import ProgramRow, Trace
+from bootstrap.trace.views import SHORT, command
+from bootstrap.trace.why import Link
+from bootstrap.verify.page import Page, visible
+from bootstrap.verify.words import count, some
+
+MOST = 20
+"""Rows of a list that are shown, unless all are asked for."""
+_STREAMS = {0: "standard input", 1: "standard output", 2: "standard error"}
+
+
+def trace_text(found: TraceDiff, page: Page, every: bool) -> None:
+    """All of it but the last word."""
+    for side, trace in zip("AB", (found.traces.a, found.traces.b), strict=True):
+        assert trace is not None
+        _head(page, side, trace)
+    if found.equal:
+        return
+    for name, both in found.header:
+        if name in ("source", "source_digest", "result", "arch"):
+            continue
+        page.wrapped(f"{name.replace('_', ' ')}: {both.a or 'none'} / {both.b or 'none'}", 3, 3)
+    _first(page, found)
+    _call(page, found)
+    _instruction(page, found)
+    _followed(page, found, every)
+
+
+def _head(page: Page, side: str, trace: Trace) -> None:
+    meta = trace.meta
+    parts = [meta.get("source", ""), meta.get("arch", ""), meta.get("result", "")]
+    if not any(parts):
+        parts = [command(p) for p in trace.programs if p.parent is None][:1]
+    page.wrapped(f"{side}  {visible(', '.join(p for p in parts if p))}", 0, 3)
+    page.line(f"   trace digest {trace.digest}")
+    page.line(f"   {len(trace.programs):,} programs, {trace.events:,} system calls")
+
+
+def _sides(page: Page, both: Both[str], indent: int = 2) -> None:
+    """One line where both are the same, else one for each."""
+    if both.same and both.a is not None:
+        page.wrapped(f"A B  {visible(both.a)}", indent, 5)
+        return
+    for side, text in (("A", both.a), ("B", both.b)):
+        page.wrapped(f"{side}    {visible(text if text is not None else '(none)')}", indent, 5)
+
+
+def _first(page: Page, found: TraceDiff) -> None:
+    first = found.first
+    if first is None:
+        page.heading("The runs do the same, but something else came out")
+        return
+    page.heading(f"The runs part at event {first.event:,}: {visible(first.what)}")
+    if first.programs.a is not None or first.programs.b is not None:
+        _sides(page, first.programs.map(title))
+        for name in ("argv", "environment"):
+            a, b = first.programs.a, first.programs.b
+            if a is not None and b is not None and _words(a, name) != _words(b, name):
+                page.line(f"  {name}")
+                _sides(page, Both(_words(a, name), _words(b, name)), 4)
+    if first.file is not None:
+        _changed(page, first.file)
+    others = [one for one in found.given if _key(one) != _key(first.file)]
+    if others:
+        page.heading("Other files that differ and were there before the run, in order of first use")
+        for one in others[:MOST]:
+            _changed(page, one)
+        if len(others) > MOST:
+            page.line(f"  and {len(others) - MOST} more")
+
+
+def _key(one: Changed | None) -> tuple[str | None, ...]:
+    """What makes two of them the same."""
+    versions = () if one is None else (one.versions.a, one.versions.b)
+    return (one.path if one else None, *(None if v is None else v.sha256 for v in versions))
+
+
+def _words(program: ProgramRow, name: str) -> str:
+    cells = program.argv if name == "argv" else program.environment
+    return " ".join(raw.decode("utf-8", "backslashreplace") for raw in cells)
+
+
+def _changed(page: Page, one: Changed) -> None:
+    page.wrapped(f"file  {visible(one.path)}{spot_text(one.spot)}", 2, 6)
+    for side, version, at, link in (
+        ("A", one.versions.a, None if one.spot is None else one.spot.sides.a, one.source.a),
+        ("B", one.versions.b, None if one.spot is None else one.spot.sides.b, one.source.b),
+    ):
+        if version is None:
+            page.line(f"    {side}  (none)")
+            continue
+        page.line(f"    {side}  {version.size:,} bytes, sha256 {version.sha256}")
+        if at is not None:
+            page.wrapped(f"       {visible(at_text(at))}", 0, 9)
+        if link is not None:
+            page.wrapped(f"       from {visible(link_text(link))}", 0, 9)
+
+
+def link_text(link: Link) -> str:
+    """The end of a way back."""
+    where = f":{link.line}:{link.column}" if link.text else f"+{link.offset:#x}"
+    text = f"  {short(link.text)}" if link.text else ""
+    if link.defined is not None:
+        file, line, function = link.defined
+        text += f" (in the function at {file}:{line}, found by its name: {short(function)})"
+    return f"{link.path}{where}{text}"
+
+
+def _call(page: Page, found: TraceDiff) -> None:
+    if found.call is None:
+        same = found.traces.a.events if found.traces.a is not None else 0
+        page.heading(f"No system call differs: all {same:,} are the same, with their results")
+        return
+    calls = found.call.calls
+    page.heading("The first system call that differs")
+    _sides(page, found.call.programs.map(title))
+    for side, call, program in (
+        ("A", calls.a, found.call.programs.a),
+        ("B", calls.b, found.call.programs.b),
+    ):
+        assert call is not None and program is not None
+        page.wrapped(f"{side}    {_call_text(program, call)}", 2, 7)
+
+
+def _call_text(program: ProgramRow, call: Call) -> str:
+    return f"{program.pid}#{call.ordinal}, event {call.event:,}: {visible(call.text)}"
+
+
+def _instruction(page: Page, found: TraceDiff) -> None:
+    one = found.instruction
+    if one is None:
+        page.heading(f"No instruction is told: {found.no_instruction or 'none was found'}")
+    else:
+        page.heading(
+            "The registers differ before the first instruction"
+            if one.starts
+            else "The first instruction after which a register differs"
+        )
+        assert found.instruction_in is not None
+        _sides(page, found.instruction_in.map(title))
+        _found(page, one)
+    for pair, why in found.looked:
+        told = pair.a or pair.b
+        assert told is not None
+        page.wrapped(f"{told.label} ({_name(told)}): {visible(why)}", 2, 4)
+
+
+def _name(program: ProgramRow) -> str:
+    return visible(command(program).split(" ")[0].rpartition("/")[2])
+
+
+def _found(page: Page, one: Found) -> None:
+    if one.instructions.same:
+        told = [("A B", one.instructions.a)]
+    else:
+        told = [("A  ", one.instructions.a), ("B  ", one.instructions.b)]
+    for side, step in told:
+        if step is not None:
+            _step(page, side, step)
+    if one.read is not None:
+        address, cells = one.read
+        values = [cell.hex(" ") if cell else "nothing" for cell in (cells.a, cells.b)]
+        page.line(f"  it reads    {address:#x}: {values[0]} / {values[1]}")
+    for register in one.registers:
+        a, b = (f"{v:#x}" if v is not None else "none" for v in (
+            register.values.a, register.values.b))  # fmt: skip
+        page.line(f"  {'there' if one.starts else 'after it'}  {register.name:>8}: {a} / {b}")
+    if one.ends:
+        page.line(f"  {one.ends.upper()} ends in it")
+
+
+def _step(page: Page, side: str, step: Instruction) -> None:
+    label = f"  <{step.label}>" if step.label else ""
+    raw = step.code.hex(" ")
+    page.line(f"  {side}  {step.coordinate}  {step.pc:x}  {raw}  {step.text}{visible(label)}")
+    if step.place:
+        page.wrapped(f"       {visible(step.place)}", 0, 9)
+        page.wrapped(f"       {visible(short(step.line))}", 0, 9)
+    else:
+        page.wrapped(f"       no source line: {visible(step.unknown)}", 0, 9)
+    if step.origin is not None:
+        page.wrapped(f"       from {visible(link_text(step.origin))}", 0, 9)
+
+
+# What followed.
+
+
+def _followed(page: Page, found: TraceDiff, every: bool) -> None:
+    flow, given = found.flow, sum(bool(because) for _, because in found.flow.differing)
+    both = flow.alike + len(flow.differing)
+    page.heading("What followed")
+    page.wrapped(
+        f"{given:,} of the {both:,} programs that both ran met something that differs; of the "
+        f"contents that programs left {len(found.left):,} differ and {flow.same:,} are the same."
+    )
+    rows = found.left if every else found.left[:MOST]
+    for left, offset in rows:
+        _left(page, left, offset)
+    if len(found.left) > len(rows):
+        page.line(f"  and {len(found.left) - len(rows):,} more (--all shows them)")
+    if found.first_left is not None:
+        page.line("  of the first of them")
+        _changed(page, found.first_left)
+    other, paths = found.at_end
+    page.wrapped(f"At the end {other:,} of {paths:,} paths that programs wrote differ.")
+    for stream, spot in found.printed:
+        page.wrapped(
+            f"{_STREAMS.get(stream, f'stream {stream}')}: the first byte that differs is at "
+            f"{spot.offset:#x}"
+        )
+        _sides(page, spot.sides.map(at_text), 4)
+    for pair, how in found.ends[: None if every else MOST]:
+        assert pair.a is not None
+        page.wrapped(f"{title(pair.a)[:100]}: {how.a} / {how.b}")
+    for side, programs in (
+        ("A", [pair.a for pair in flow.lonely if pair.a is not None]),
+        ("B", [pair.b for pair in flow.lonely if pair.b is not None]),
+    ):
+        if programs:
+            page.line(f"  {count(len(programs), 'program')} in {side} only")
+            for program in programs[: None if every else MOST]:
+                page.wrapped(visible(title(program)), 4, 2)
+            if not every and len(programs) > MOST:
+                page.line(f"    and {len(programs) - MOST:,} more (--all shows them)")
+
+
+def _left(page: Page, left: Left, offset: int | None) -> None:
+    sizes = [_size(version) for version in (left.versions.a, left.versions.b)]
+    size = sizes[0] if sizes[0] == sizes[1] else f"{sizes[0]} / {sizes[1]}"
+    writer = left.writers.a or left.writers.b
+    assert writer is not None
+    hashes = " / ".join(
+        "none" if version is None else version.sha256[:SHORT]
+        for version in (left.versions.a, left.versions.b)
+    )
+    where = "" if offset is None else f", from {offset:#x}"
+    page.wrapped(f"{visible(path_of(left.versions))}  {size}{where}  {hashes}", 2, 4)
+    if left.only:
+        because = f"only {left.only.upper()} runs it"
+    elif left.because:
+        because = f"because of {some(visible(one) for one in left.because)}"
+    else:
+        because = "though nothing that it was given differs"
+    page.wrapped(f"{writer.label} ({_name(writer)}), {because}", 6, 2)
+
+
+def _size(version: Version | None) -> str:
+    return "none" if version is None else f"{version.size:,} bytes"
+
+
+def claim(found: TraceDiff) -> str:
+    """One sentence."""
+    if found.equal:
+        a = found.traces.a
+        assert a is not None
+        return (
+            f"the same happened in both: {len(a.programs):,} programs, {a.events:,} system calls, "
+            f"trace digest {a.digest}"
+        )
+    first = found.first
+    if first is None:
+        return "the runs do the same, but something else came out"
+    program = first.programs.a or first.programs.b
+    who = "" if program is None else f" in {program.label}"
+    return (
+        f"{first.what}{who}; {count(len(found.left), 'content')} that programs left "
+        f"{'differs' if len(found.left) == 1 else 'differ'}"
+    )
+
+
+__all__ = ["claim", "trace_text"]
