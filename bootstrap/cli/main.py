@@ -10,6 +10,7 @@ import bootstrap
 from bootstrap.cli import (
     attest,
     ddc,
+    diff,
     doctor,
     fetch,
     handoff,
@@ -71,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
         run,
         trace,
         step,
+        diff,
         handoff,
         oci,
         attest,
