@@ -13,6 +13,7 @@ from bootstrap.cli import (
     diff,
     doctor,
     fetch,
+    gdb,
     handoff,
     oci,
     quorum,
@@ -45,6 +46,7 @@ examples:
   bootstrap run --strace -- ./hex0 in.hex0 out
   bootstrap trace record -o x86.trace       verify, and record all that happens
   bootstrap step                            step through hex0, forwards and backwards
+  bootstrap gdb --launch -- ./hex0 in.hex0 out
   bootstrap diff good.trace bad.trace       where two runs part first, and what followed
   bootstrap seeds identify FILE             is this a known seed, and whose?
   bootstrap doctor                          what is there, and what is missing
@@ -72,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
         run,
         trace,
         step,
+        gdb,
         diff,
         handoff,
         oci,

@@ -1,0 +1,143 @@
+"""`bootstrap gdb`: a server for gdb in a recorded run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+
+from bootstrap.cli import stepping
+from bootstrap.errors import BadInput
+
+DEFAULT = "127.0.0.1:1234"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's options; imports nothing heavy."""
+    parser = subparsers.add_parser(
+        "gdb",
+        help="let gdb travel in a recorded run: breakpoints, watchpoints, also backwards",
+        usage="%(prog)s [TRACE | --source TREE | -- PROGRAM ARG...] "
+        "[--listen ADDR:PORT | --stdio | --launch] [options]",
+        description="Serve gdb's remote protocol in a recorded run: `stepi`, `continue`, "
+        "`reverse-stepi`, `reverse-continue`, breakpoints, watchpoints, memory, registers, for "
+        "x86, AMD64, AArch64, riscv64 and riscv32. A program or a source tree is recorded first. "
+        "The recording cannot be changed. `monitor help` in gdb tells what else there is: where a "
+        "byte comes from, going to any place, other processes.",
+        epilog=f"In gdb: target remote {DEFAULT}, or: target remote | bootstrap gdb --stdio "
+        "TRACE. Exit status: 0 done (with --launch: gdb's own); 1 the run is not the recorded one; "
+        "2 usage or bad input; 130 interrupted. A walk through hex0: docs/gdb.md.",
+    )
+    stepping.add_options(parser)
+    parser.add_argument("--at", metavar="PLACE", default="", help="begin there: 5@0, say")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--listen", metavar="ADDR:PORT", help=f"wait there for gdb (default: {DEFAULT}); port 0: "
+        "any free one",
+    )  # fmt: skip
+    how.add_argument(
+        "--stdio", action="store_true", help="speak on standard input and output, for gdb's "
+        "`target remote | COMMAND`",
+    )  # fmt: skip
+    how.add_argument(
+        "--launch", action="store_true", help="start the installed gdb-multiarch or gdb, connected"
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="with --listen: end when the first client has gone"
+    )
+    parser.set_defaults(run=run)
+
+
+def _say(text: str) -> None:
+    print(f"bootstrap: {text}", file=sys.stderr, flush=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it. Raises BootstrapError, KeyboardInterrupt."""
+    from bootstrap.debugger.gdb.launch import find_gdb, launch
+    from bootstrap.debugger.gdb.wire import address_of
+
+    if args.once and (args.stdio or args.launch):
+        raise BadInput("--once goes with --listen")
+    address = address_of(args.listen or DEFAULT)
+    if args.stdio:
+        in_fd, out_fd = _take_stdio()
+    if args.launch:
+        find_gdb()
+    with stepping.trace_of(args) as name:
+        if args.launch:
+            _try(name, args.at)
+            return launch(name, args.at)
+        if args.stdio:
+            return _serve(args, name, (in_fd, out_fd))
+        return _listen(args, name, *address)
+
+
+def _try(name: str, place: str) -> None:
+    """What the server will do first: its errors are better told before gdb is there."""
+    from bootstrap.debugger.session import Session
+
+    with Session.open(name) as session:
+        if place:
+            session.go(place)
+
+
+def _take_stdio() -> tuple[int, int]:
+    """The protocol's descriptors; nothing else can read or write there from now on."""
+    in_fd, out_fd = os.dup(0), os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    os.close(nowhere)
+    os.dup2(2, 1)
+    # On a terminal Ctrl-C goes to gdb and to us; gdb tells us in its own words.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return in_fd, out_fd
+
+
+def _serve(args: argparse.Namespace, name: str, descriptors: tuple[int, int]) -> int:
+    from bootstrap.debugger.gdb.serving import on_descriptors
+    from bootstrap.debugger.session import Session
+    from bootstrap.trace.replay import Diverged
+
+    with Session.open(name) as session:
+        if args.at:
+            session.go(args.at)
+        try:
+            on_descriptors(session, *descriptors, _say)
+        except Diverged as error:
+            return _diverged(error)
+    return 0
+
+
+def _listen(args: argparse.Namespace, name: str, host: str, port: int) -> int:
+    from bootstrap.debugger.gdb.serving import at_port
+    from bootstrap.debugger.gdb.wire import is_loopback, listen
+    from bootstrap.debugger.session import Session
+    from bootstrap.trace.replay import Diverged
+
+    with Session.open(name) as session, listen(host, port) as listener:
+        if args.at:
+            session.go(args.at)
+        if not is_loopback(host):
+            _say(f"warning: {host} is not this machine alone: whoever comes to the port can read "
+                 "all of the recorded run")  # fmt: skip
+        told = f"[{host}]" if ":" in host else host
+        _say(f"waiting for gdb: target remote {told}:{listener.getsockname()[1]}")
+        try:
+            at_port(session, listener, _say, args.once)
+        except Diverged as error:
+            return _diverged(error)
+    return 0
+
+
+def _diverged(error: Exception) -> int:
+    from bootstrap.trace.replay import Diverged
+
+    assert isinstance(error, Diverged)
+    for line in error.divergence.lines():
+        print(line, file=sys.stderr)
+    return 1
+
+
+__all__ = ["add_parser", "run"]

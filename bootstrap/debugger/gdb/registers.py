@@ -1,0 +1,300 @@
+"""The registers of each architecture as gdb wants them: order, sizes, target descriptions.
+
+After gdb's documentation, "Standard Target Features": i386, AArch64, RISC-V. What a recording does
+not know (segment registers, where the x87's last instruction was) is told as unavailable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+Saved = Mapping[str, bytes]
+"""Cpu.save(): by name, little-endian, without the zeros at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A register of a target description; `value` takes it out of what a CPU saved."""
+
+    name: str
+    bits: int
+    type: str
+    value: Callable[[Saved], bytes | None]
+    """None: unavailable."""
+    group: str = ""
+
+    def content(self, saved: Saved) -> str:
+        """In hex, in target byte order; `xx` for each byte of what is unavailable."""
+        raw = self.value(saved)
+        size = self.bits // 8
+        return "xx" * size if raw is None else raw[:size].ljust(size, b"\0").hex()
+
+    @property
+    def xml(self) -> str:
+        """Its line."""
+        group = f' group="{self.group}"' if self.group else ""
+        return f'    <reg name="{self.name}" bitsize="{self.bits}" type="{self.type}"{group}/>'
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """All registers of an architecture, in gdb's order."""
+
+    architecture: str
+    features: tuple[tuple[str, str, tuple[Register, ...]], ...]
+    """(name, types that it needs as XML, registers)"""
+    pc: str
+    sp: str
+
+    @property
+    def registers(self) -> tuple[Register, ...]:
+        """In the order of the `g` packet."""
+        return tuple(register for _, _, group in self.features for register in group)
+
+    def number(self, name: str) -> int:
+        """A register's number."""
+        return next(n for n, register in enumerate(self.registers) if register.name == name)
+
+    @property
+    def xml(self) -> str:
+        """target.xml."""
+        lines = [
+            '<?xml version="1.0"?>',
+            '<!DOCTYPE target SYSTEM "gdb-target.dtd">',
+            '<target version="1.0">',
+            f"  <architecture>{self.architecture}</architecture>",
+            "  <osabi>GNU/Linux</osabi>",
+        ]
+        for name, types, registers in self.features:
+            lines += [f'  <feature name="{name}">', *types.splitlines()]
+            lines += [register.xml for register in registers]
+            lines.append("  </feature>")
+        return "\n".join([*lines, "</target>", ""])
+
+
+def _plain(name: str, bits: int, type_: str, saved_as: str = "", group: str = "") -> Register:
+    key = saved_as or name
+    return Register(name, bits, type_, lambda saved: saved[key], group)
+
+
+def _unknown(name: str, bits: int, type_: str, group: str = "") -> Register:
+    return Register(name, bits, type_, lambda _: None, group)
+
+
+def _number(saved: Saved, name: str) -> int:
+    return int.from_bytes(saved[name], "little")
+
+
+# -- x86 ------------------------------------------------------------------------------------------
+
+_EFLAGS = """\
+    <flags id="i386_eflags" size="4">
+      <field name="CF" start="0" end="0"/>
+      <field name="" start="1" end="1"/>
+      <field name="PF" start="2" end="2"/>
+      <field name="AF" start="4" end="4"/>
+      <field name="ZF" start="6" end="6"/>
+      <field name="SF" start="7" end="7"/>
+      <field name="TF" start="8" end="8"/>
+      <field name="IF" start="9" end="9"/>
+      <field name="DF" start="10" end="10"/>
+      <field name="OF" start="11" end="11"/>
+    </flags>"""
+_VECTORS = """\
+    <vector id="v4f" type="ieee_single" count="4"/>
+    <vector id="v2d" type="ieee_double" count="2"/>
+    <vector id="v16i8" type="int8" count="16"/>
+    <vector id="v8i16" type="int16" count="8"/>
+    <vector id="v4i32" type="int32" count="4"/>
+    <vector id="v2i64" type="int64" count="2"/>
+    <union id="vec128">
+      <field name="v4_float" type="v4f"/>
+      <field name="v2_double" type="v2d"/>
+      <field name="v16_int8" type="v16i8"/>
+      <field name="v8_int16" type="v8i16"/>
+      <field name="v4_int32" type="v4i32"/>
+      <field name="v2_int64" type="v2i64"/>
+      <field name="uint128" type="uint128"/>
+    </union>
+    <flags id="i386_mxcsr" size="4">
+      <field name="IE" start="0" end="0"/>
+      <field name="DE" start="1" end="1"/>
+      <field name="ZE" start="2" end="2"/>
+      <field name="OE" start="3" end="3"/>
+      <field name="UE" start="4" end="4"/>
+      <field name="PE" start="5" end="5"/>
+      <field name="DAZ" start="6" end="6"/>
+      <field name="IM" start="7" end="7"/>
+      <field name="DM" start="8" end="8"/>
+      <field name="ZM" start="9" end="9"/>
+      <field name="OM" start="10" end="10"/>
+      <field name="UM" start="11" end="11"/>
+      <field name="PM" start="12" end="12"/>
+      <field name="FZ" start="15" end="15"/>
+    </flags>"""
+
+
+def _st(index: int) -> Register:
+    def value(saved: Saved) -> bytes:
+        # The engine numbers them as the hardware does, gdb from the top of the stack.
+        top = _number(saved, "fpsw") >> 11 & 7
+        return saved[f"fp{(top + index) & 7}"]
+
+    return Register(f"st{index}", 80, "i387_ext", value)
+
+
+def _x86(architecture: str, general: tuple[Register, ...], word: int, xmm: int) -> Description:
+    pc, sp = ("rip", "rsp") if word == 64 else ("eip", "esp")
+    core = (
+        *general,
+        _plain("eflags", 32, "i386_eflags"),
+        *(_unknown(name, 32, "int32") for name in ("cs", "ss", "ds", "es", "fs", "gs")),
+        *(_st(index) for index in range(8)),
+        _plain("fctrl", 32, "int", "fpcw", "float"),
+        _plain("fstat", 32, "int", "fpsw", "float"),
+        _plain("ftag", 32, "int", "fptag", "float"),
+        *(
+            _unknown(name, 32, "int", "float")
+            for name in ("fiseg", "fioff", "foseg", "fooff", "fop")
+        ),
+    )
+    sse = (
+        *(_plain(f"xmm{n}", 128, "vec128") for n in range(xmm)),
+        _plain("mxcsr", 32, "i386_mxcsr", group="vector"),
+    )
+    # No system call is under way at any place.
+    orig = Register("orig_" + general[0].name, word, "int",
+                    lambda _: b"\xff" * 8, "system")  # fmt: skip
+    features = [
+        ("org.gnu.gdb.i386.core", _EFLAGS, core),
+        ("org.gnu.gdb.i386.sse", _VECTORS, sse),
+        ("org.gnu.gdb.i386.linux", "", (orig,)),
+    ]
+    if word == 64:
+        bases = tuple(_unknown(name, 64, "int") for name in ("fs_base", "gs_base"))
+        features.append(("org.gnu.gdb.i386.segments", "", bases))
+    return Description(architecture, tuple(features), pc, sp)
+
+
+_I386 = tuple(
+    _plain(name, 32, {"esp": "data_ptr", "ebp": "data_ptr", "eip": "code_ptr"}.get(name, "int32"))
+    for name in ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "eip")
+)
+_X86_64 = tuple(
+    _plain(name, 64, {"rsp": "data_ptr", "rbp": "data_ptr", "rip": "code_ptr"}.get(name, "int64"))
+    for name in ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp",
+                 *(f"r{n}" for n in range(8, 16)), "rip")
+)  # fmt: skip
+
+# -- AArch64 --------------------------------------------------------------------------------------
+
+_CPSR = """\
+    <flags id="cpsr_flags" size="4">
+      <field name="V" start="28" end="28"/>
+      <field name="C" start="29" end="29"/>
+      <field name="Z" start="30" end="30"/>
+      <field name="N" start="31" end="31"/>
+    </flags>"""
+_AARCH64_VECTORS = """\
+    <vector id="v2d" type="ieee_double" count="2"/>
+    <vector id="v2u" type="uint64" count="2"/>
+    <vector id="v4f" type="ieee_single" count="4"/>
+    <vector id="v4u" type="uint32" count="4"/>
+    <vector id="v8u" type="uint16" count="8"/>
+    <vector id="v16u" type="uint8" count="16"/>
+    <vector id="v1u" type="uint128" count="1"/>
+    <union id="vnd">
+      <field name="f" type="v2d"/>
+      <field name="u" type="v2u"/>
+    </union>
+    <union id="vns">
+      <field name="f" type="v4f"/>
+      <field name="u" type="v4u"/>
+    </union>
+    <union id="aarch64v">
+      <field name="d" type="vnd"/>
+      <field name="s" type="vns"/>
+      <field name="h" type="v8u"/>
+      <field name="b" type="v16u"/>
+      <field name="q" type="v1u"/>
+    </union>"""
+_AARCH64 = Description(
+    "aarch64",
+    (
+        (
+            "org.gnu.gdb.aarch64.core",
+            _CPSR,
+            (
+                *(_plain(f"x{n}", 64, "int") for n in range(31)),
+                _plain("sp", 64, "data_ptr"),
+                _plain("pc", 64, "code_ptr"),
+                _plain("cpsr", 32, "cpsr_flags", "nzcv"),
+            ),
+        ),
+        (
+            "org.gnu.gdb.aarch64.fpu",
+            _AARCH64_VECTORS,
+            (
+                *(_plain(f"v{n}", 128, "aarch64v") for n in range(32)),
+                _plain("fpsr", 32, "int"),
+                _plain("fpcr", 32, "int"),
+            ),
+        ),
+    ),
+    "pc",
+    "sp",
+)
+
+# -- RISC-V ---------------------------------------------------------------------------------------
+
+_RISCV_X = (
+    "zero ra sp gp tp t0 t1 t2 fp s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 "
+    "t3 t4 t5 t6"
+).split()
+_RISCV_F = (
+    "ft0 ft1 ft2 ft3 ft4 ft5 ft6 ft7 fs0 fs1 fa0 fa1 fa2 fa3 fa4 fa5 fa6 fa7 fs2 fs3 fs4 fs5 fs6 "
+    "fs7 fs8 fs9 fs10 fs11 ft8 ft9 ft10 ft11"
+).split()
+
+
+def _riscv_x(name: str, word: int) -> Register:
+    type_ = {"ra": "code_ptr", "sp": "data_ptr", "gp": "data_ptr", "tp": "data_ptr",
+             "fp": "data_ptr"}.get(name, "int")  # fmt: skip
+    if name == "zero":
+        return Register(name, word, type_, lambda _: b"")
+    return _plain(name, word, type_, "s0" if name == "fp" else name)
+
+
+def _of_fcsr(name: str, shift: int, mask: int) -> Register:
+    return Register(
+        name, 32, "int", lambda saved: bytes((_number(saved, "fcsr") >> shift & mask,)), "float"
+    )
+
+
+def _riscv(word: int) -> Description:
+    core = (*(_riscv_x(name, word) for name in _RISCV_X), _plain("pc", word, "code_ptr"))
+    fpu = (
+        *(_plain(name, 64, "ieee_double", f"f{n}") for n, name in enumerate(_RISCV_F)),
+        _of_fcsr("fflags", 0, 0x1F),
+        _of_fcsr("frm", 5, 7),
+        _of_fcsr("fcsr", 0, 0xFF),
+    )
+    return Description(
+        f"riscv:rv{word}",
+        (("org.gnu.gdb.riscv.cpu", "", core), ("org.gnu.gdb.riscv.fpu", "", fpu)),
+        "pc",
+        "sp",
+    )
+
+
+DESCRIPTIONS: dict[str, Description] = {
+    "i386": _x86("i386", _I386, 32, 8),
+    "x86_64": _x86("i386:x86-64", _X86_64, 64, 16),
+    "aarch64": _AARCH64,
+    "riscv64": _riscv(64),
+    "riscv32": _riscv(32),
+}
+"""By Abi.name."""
+
+__all__ = ["DESCRIPTIONS", "Description", "Register", "Saved"]

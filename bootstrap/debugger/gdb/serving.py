@@ -1,0 +1,52 @@
+"""Waits for gdb, at a port or on a pair of descriptors, and serves one client after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+
+from bootstrap.debugger.gdb.server import Server
+from bootstrap.debugger.gdb.wire import Bell, Connection, Descriptors, Line, Wire
+from bootstrap.debugger.session import Session
+from bootstrap.kernel.ticking import ticking
+
+Log = Callable[[str], None]
+
+
+def serve(session: Session, wire: Wire, log: Log) -> None:
+    """One client, until it goes. Raises as Server.serve does."""
+    server = Server(session, Line(wire), log)
+    session.progress = server.progress
+    try:
+        server.serve()
+    finally:
+        session.progress = lambda _row, _executed: None
+
+
+def at_port(session: Session, listener: socket.socket, log: Log, once: bool = False) -> None:
+    """Clients, each after the other, until Ctrl-C (KeyboardInterrupt); `once`: the first only."""
+    with contextlib.ExitStack() as stack:
+        bell = Bell()
+        stack.callback(bell.close)
+        stack.enter_context(ticking(1, lambda: None, bell.ring))
+        while True:
+            bell.wait(listener)
+            try:
+                client, address = listener.accept()
+            except OSError:
+                continue  # it has gone again
+            with client:
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                log(f"a client has come from {address[0]}:{address[1]}")
+                serve(session, Connection(client, listener, bell), log)
+            if once:
+                return
+
+
+def on_descriptors(session: Session, in_fd: int, out_fd: int, log: Log) -> None:
+    """The one client of a pair of descriptors."""
+    serve(session, Descriptors(in_fd, out_fd), log)
+
+
+__all__ = ["at_port", "on_descriptors", "serve"]
