@@ -1,0 +1,238 @@
+"""The place where a session is, and all that it shows of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from bootstrap.debugger import looking
+from bootstrap.debugger.looking import NEARBY, Line, SourceView
+from bootstrap.debugger.syscalls import calls, outputs
+from bootstrap.engine import Engine
+from bootstrap.errors import BadInput
+from bootstrap.trace.coordinates import Instruction
+from bootstrap.trace.coordinates import here as coordinate_here
+from bootstrap.trace.images import Image, Images
+from bootstrap.trace.reader import ProgramRow, Trace
+from bootstrap.trace.searching import Explorer
+from bootstrap.trace.showing import (
+    Area,
+    File,
+    areas,
+    flags_of,
+    open_file,
+    open_paths,
+    stack_words,
+    told_call,
+)
+from bootstrap.trace.travel import Traveller
+from bootstrap.trace.where import Found, Stopped, where
+from bootstrap.trace.why import Link
+
+Progress = Callable[[int, int], None]
+"""Hears of long ways: program row, instructions. May raise to end them."""
+
+
+class Produced(NamedTuple):
+    """Bytes that a write call has just put into a file."""
+
+    path: str
+    offset: int
+    size: int
+
+
+class Here:
+    """One place of a trace. Session goes to others."""
+
+    def __init__(self, trace: Trace, engine: Engine, progress: Progress) -> None:
+        self.trace = trace
+        self.progress = progress
+        self._muted = False
+        self.explorer = Explorer(trace, engine, self._tell)
+        self.images = Images(trace)
+
+    def _tell(self, row: int, executed: int) -> None:
+        if not self._muted:
+            self.progress(row, executed)
+
+    @contextlib.contextmanager
+    def _steady(self) -> Iterator[None]:
+        """Whatever is raised inside, we are where we were."""
+        place = self.row, self.executed
+        try:
+            yield
+        except BaseException:
+            self._muted = True
+            try:
+                self.at.seek(*place)
+            finally:
+                self._muted = False
+            raise
+
+    # -- where we are ----------------------------------------------------------------------------
+
+    @property
+    def at(self) -> Traveller:
+        """The traveller: the machine as it is here."""
+        return self.explorer.at
+
+    @property
+    def row(self) -> int:
+        """The program that we are in, by its number in the trace."""
+        return self.at.row
+
+    @property
+    def program(self) -> ProgramRow:
+        """The program that we are in."""
+        return self.at.program
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self.program.pid
+
+    @property
+    def executed(self) -> int:
+        """Instructions that it has executed."""
+        return self.at.executed
+
+    @property
+    def calls(self) -> int:
+        """System calls that it has made."""
+        return self.at.calls
+
+    @property
+    def pc(self) -> int:
+        """Address of the instruction that comes next."""
+        return self.at.pc
+
+    @property
+    def here(self) -> Instruction:
+        """The coordinate of this place."""
+        return coordinate_here(self.at)
+
+    @property
+    def image(self) -> Image:
+        """What is known of the program's image."""
+        return self.images.image(self.program.image)
+
+    @property
+    def failure(self) -> str:
+        """Why the recorded run failed; empty where it did not."""
+        return self.trace.meta.get("failure", "")
+
+    @property
+    def total(self) -> int:
+        """Instructions of this program. Goes to its end and back, once: may take long."""
+        return self.total_of(self.row)
+
+    def total_of(self, row: int) -> int:
+        """The same of any program."""
+        if row not in self.at.points.totals:
+            with self._steady():
+                here = self.row, self.executed
+                self.at.total(row)
+                self.at.seek(*here)
+        return self.at.points.totals[row]
+
+    def registers(self) -> tuple[tuple[str, int], ...]:
+        """The general registers, by name, in the customary order."""
+        return self.at.registers()
+
+    def flags(self) -> str:
+        """The flags that are set, by name; empty where the architecture has none."""
+        return flags_of(self.registers())
+
+    def read(self, guest_addr: int, size: int) -> bytes:
+        """The readable bytes from an address on: `size`, or fewer before the first bad page."""
+        return self.at.process.memory.read_upto(guest_addr, size)
+
+    def maps(self) -> tuple[Area, ...]:
+        """Mapped memory, in order."""
+        return tuple(areas(self.at, self.image))
+
+    def stack(self, count: int = 12) -> tuple[tuple[int, int], ...]:
+        """So many words from the stack pointer on: (address, value)."""
+        return tuple(stack_words(self.at, count))
+
+    def open_files(self) -> tuple[File, ...]:
+        """Descriptors: fd, path, offset, size, access."""
+        return tuple(open_file(fd, file) for fd, file in self.at.process.fds.items())
+
+    def file(self, name: int | str) -> bytes:
+        """A file's content as the guest sees it now, by descriptor or path. Raises BadInput."""
+        return looking.content_of(self.at, name)
+
+    def call(self, ordinal: int) -> str:
+        """The program's system call of that number, from 1, as strace writes it; empty: none."""
+        return told_call(self.at, ordinal, open_paths(self.at))
+
+    # -- code and sources ------------------------------------------------------------------------
+
+    def disassemble(self, guest_addr: int | None = None, count: int = 10) -> tuple[Line, ...]:
+        """Instructions from an address (pc) on, with labels, source lines and jump targets."""
+        start = self.pc if guest_addr is None else guest_addr
+        return tuple(looking.disassemble(self.at, self.image, start, count))
+
+    def source(self, guest_addr: int | None = None, nearby: int = NEARBY) -> SourceView | None:
+        """Where the code at an address (pc) stands in its source. None: nobody knows; see
+        `unknown`."""
+        image = self.image
+        addr = self.pc if guest_addr is None else guest_addr
+        offset = looking.known_offset(image, self.at.process.memory, addr, 1)
+        place = None if offset is None else image.place(offset)
+        return None if place is None else looking.source_view(image, place, nearby)
+
+    @property
+    def unknown(self) -> str:
+        """Why the program has no source lines; empty where it has."""
+        return self.image.unknown
+
+    def label(self, guest_addr: int) -> str:
+        """The label before an address: `name+0x12`; empty where none is known."""
+        offset = self.image.offset(guest_addr)
+        return "" if offset is None else self.image.shown_label(offset)
+
+    def why(self, artifact: str, offset: int) -> list[Link]:
+        """Where a byte of a file comes from. Raises BadInput."""
+        return self.images.why.why(artifact, offset)
+
+    def where(self, file: str, line: int) -> tuple[list[Found], list[Stopped]]:
+        """What a line of a source became. Raises BadInput."""
+        return where(self.trace, file, line)
+
+    def find_memory(self, wanted: bytes | str) -> list[int]:
+        """The addresses at which these bytes stand now."""
+        raw = wanted.encode() if isinstance(wanted, str) else wanted
+        return looking.in_memory(self.at.process.memory, raw)
+
+    def find_source(self, wanted: str) -> list[tuple[str, int, str]]:
+        """The lines of this program's sources with that text: (file, line, text)."""
+        return looking.in_sources(self.image, wanted)
+
+    def find(
+        self, wanted: str | bytes, in_: str = "memory"
+    ) -> list[int] | list[tuple[str, int, str]]:
+        """`find_memory` or (`in_="source"`) `find_source`."""
+        if in_ == "memory":
+            return self.find_memory(wanted)
+        if in_ == "source":
+            return self.find_source(wanted if isinstance(wanted, str) else wanted.decode())
+        raise BadInput(f"find looks in memory or in source, not in {in_}")
+
+    def produced(self) -> Produced | None:
+        """What the system call just before this place wrote to a file, if it did that."""
+        ordinal, program = self.calls, self.program
+        if not ordinal:
+            return None
+        call = next(calls(self.trace, program, ordinal, backwards=True))
+        if call.ordinal != ordinal or call.number not in outputs(program) or call.result <= 0:
+            return None
+        for file in self.open_files():
+            if file.fd == call.first and file.size is not None:
+                return Produced(file.path, file.offset - call.result, call.result)
+        return None
+
+
+__all__ = ["Here", "Produced", "Progress"]

@@ -1,0 +1,252 @@
+"""Moves along one process, by instructions, to breakpoints and to watchpoints."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+
+from bootstrap.debugger import places, running
+from bootstrap.debugger.here import Here, Progress
+from bootstrap.debugger.stops import Breakpoints, Interrupted, Stop, Watchpoints
+from bootstrap.engine import Engine
+from bootstrap.trace.reader import ProgramRow, Trace
+from bootstrap.trace.travel import PastEnd
+from bootstrap.trace.views import command, ended
+
+MOST_UNDO = 1000
+"""Moves that can be undone."""
+Place = tuple[int, int]
+"""A program's row, and how many of its instructions were executed."""
+
+
+class Moves(Here):
+    """What Session has of them; see there for what they answer and raise."""
+
+    def __init__(self, trace: Trace, engine: Engine, progress: Progress) -> None:
+        super().__init__(trace, engine, progress)
+        self.breakpoints = Breakpoints(self._resolve, self._known)
+        self.watchpoints = Watchpoints()
+        self._undo: list[Place] = []
+        self._before: tuple[tuple[str, int], ...] = ()
+        self._resolved: dict[tuple[str, int], tuple[int, ...]] = {}
+
+    # -- helpers -------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def moving(self) -> Iterator[None]:
+        """A move, to be undone as one; what is raised inside leaves us where we were."""
+        place, registers = (self.row, self.executed), self.registers()
+        with self._steady():
+            yield
+        if (self.row, self.executed) != place:
+            self._undo.append(place)
+            del self._undo[:-MOST_UNDO]
+            self._before = registers
+
+    def stop(self, reason: str, detail: str = "") -> Stop:
+        """What a move that ends here answers."""
+        return Stop(reason, self.here, detail)
+
+    def changed(self) -> frozenset[str]:
+        """The registers that the last move changed."""
+        before = dict(self._before)
+        return frozenset(n for n, value in self.registers() if before.get(n, value) != value)
+
+    def _next_program(self, row: int) -> ProgramRow | None:
+        """What the process executed after that program."""
+        return places.neighbour(self.trace, self.trace.program(row), 1)
+
+    def _previous_program(self, row: int) -> ProgramRow | None:
+        return places.neighbour(self.trace, self.trace.program(row), -1)
+
+    def _to_end(self, row: int, reason: str = "end") -> Stop:
+        """Before the instruction that ends the process."""
+        self.at.seek(row, max(0, self.at.total(row) - 1))
+        return self.stop(reason, f"{self.program.label}: {ended(self.program)}")
+
+    def _to_begin(self, row: int) -> Stop:
+        self.at.seek(row, 0)
+        program = self.program
+        if program.ordinal:
+            return self.stop("begin", f"{program.label} begins: {command(program)}")
+        return self.stop("begin", f"{program.label} begins, forked by its parent")
+
+    def _entered(self, program: ProgramRow) -> Stop:
+        self.at.seek(program.id, 0)
+        return self.stop("exec", f"{program.label} executes {command(program)}")
+
+    # -- instructions ----------------------------------------------------------------------------
+
+    def step(self, count: int = 1) -> Stop:
+        """So many instructions on, into what the process executes, too."""
+        with self.moving():
+            left, crossed = count, False
+            while True:
+                row, executed = self.row, self.executed
+                try:
+                    self.at.seek(row, executed + left)
+                except PastEnd as end:
+                    following = self._next_program(row)
+                    if following is None:
+                        return self._to_end(row)
+                    left -= end.total - executed
+                    crossed = True
+                    stop = self._entered(following)
+                    continue
+                return stop if crossed else self.stop("step")
+
+    def back(self, count: int = 1) -> Stop:
+        """So many instructions back, out of what the process executed, too."""
+        with self.moving():
+            left = count
+            while left > self.executed:
+                row = self.row
+                before = self._previous_program(row)
+                if before is None:
+                    return self._to_begin(row)
+                left -= self.executed
+                total = self.at.total(before.id)
+                self.at.seek(before.id, total - 1)
+                left -= 1
+            self.at.seek(self.row, self.executed - left)
+            return self.stop("step")
+
+    def step_over(self) -> Stop:
+        """One instruction on; a call with all that it does counts as one."""
+        with self.moving():
+            row = self.row
+            if self.explorer.step_over():
+                return self.stop("step")
+            following = self._next_program(row)
+            return self._to_end(row) if following is None else self._entered(following)
+
+    def back_over(self) -> Stop:
+        """One instruction back; a call that has returned is gone back over as one."""
+        if not self.executed:
+            return self.back()
+        with self.moving():
+            self.explorer.step_back_over()
+            return self.stop("step")
+
+    def out(self) -> Stop:
+        """On to where the present function has returned."""
+        with self.moving():
+            if self.explorer.step_out():
+                return self.stop("step")
+            return self.stop("nowhere", "this function never returns")
+
+    def back_out(self) -> Stop:
+        """Back to the call of the present function: its instruction comes next."""
+        with self.moving():
+            if self.explorer.step_back_out():
+                return self.stop("step")
+            return self.stop("nowhere", "no call led here")
+
+    # -- breakpoints and watchpoints -------------------------------------------------------------
+
+    def cont(self, pause_at: Collection[str] = ()) -> Stop:
+        """On to the next breakpoint, watchpoint, or the end of the process.
+
+        `pause_at`: "fork", "exec" or both, to stop there too. Where `progress` raises Interrupted
+        it stops at the place that it has come to; with watchpoints, where it began.
+        """
+        with self.moving():
+            while True:
+                row, addresses = self.row, self._addresses()
+                fork = self._next_fork() if "fork" in pause_at else None
+                try:
+                    bound = None if fork is None else self._where_call(row, fork)
+                    met = running.forward(self.explorer, addresses, list(self.watchpoints), bound)
+                except PastEnd:
+                    following = self._next_program(row)
+                    if following is None:
+                        return self._to_end(row)
+                    stop = self._entered(following)
+                    if "exec" in pause_at:
+                        return stop
+                    if self.pc in self._addresses():
+                        return self._at_breakpoint()
+                    continue
+                except Interrupted:
+                    if self.watchpoints or self.at.machine is None:
+                        raise
+                    return self.stop("interrupted")
+                return (
+                    self._met(met) if met is not None else self.stop("fork", self.call(fork or 0))
+                )
+
+    def _next_fork(self) -> int | None:
+        made = places.children(self.trace, self.program)
+        return next((ordinal for ordinal, _ in made if ordinal > self.calls), None)
+
+    def _where_call(self, row: int, ordinal: int) -> int:
+        """How many instructions the program had executed just after a call; goes nowhere."""
+        executed = self.executed
+        self.at.seek_call(row, ordinal)
+        found = self.executed
+        self.at.seek(row, executed)
+        return found
+
+    def reverse_cont(self) -> Stop:
+        """Back to the last breakpoint or watchpoint before, or the begin of the process."""
+        with self.moving():
+            while True:
+                row, addresses = self.row, self._addresses()
+                met = running.backward(self.explorer, addresses, list(self.watchpoints))
+                if met is not None:
+                    return self._met(met)
+                before = self._previous_program(row)
+                if before is None:
+                    return self._to_begin(row)
+                self.at.seek(before.id, self.at.total(before.id) - 1)
+                if self.pc in self._addresses():
+                    return self._at_breakpoint()
+
+    def _addresses(self) -> list[int]:
+        return list(self.breakpoints.addresses(self.program.image))
+
+    def _at_breakpoint(self) -> Stop:
+        one = self.breakpoints.addresses(self.program.image).get(self.pc)
+        return Stop("breakpoint", self.here, "" if one is None else f"at {one}", one)
+
+    def _met(self, met: running.Met) -> Stop:
+        if met.watchpoint is None or met.access is None:
+            return self._at_breakpoint()
+        also = self.breakpoints.addresses(self.program.image).get(self.pc)
+        access = met.access
+        does = "writes" if access.writes else "reads"
+        detail = f"{access.pc:#x} {does} {access.size} bytes at {access.guest_addr:#x}"
+        return Stop("watchpoint", self.here, detail, also, met.watchpoint, access.guest_addr)
+
+    def next_execution(self) -> Stop:
+        """On to the next time that this instruction comes next."""
+        return self.run_to_addresses([self.pc], f"{self.pc:#x}")
+
+    def previous_execution(self) -> Stop:
+        """Back to the last time before that this instruction came next."""
+        pc = self.pc
+        with self.moving():
+            if self.explorer.run_back_to([pc]):
+                return self.stop("step")
+            return self.stop("nowhere", f"{pc:#x} did not run before in this program")
+
+    def run_to_addresses(self, addresses: Sequence[int], name: str) -> Stop:
+        """On to the next time that an instruction at any of them comes next."""
+        with self.moving():
+            if self.explorer.run_to(addresses):
+                return self.stop("jump")
+            return self.stop("nowhere", f"{name} does not run again in {self.program.label}")
+
+    # -- places by name --------------------------------------------------------------------------
+
+    def _resolve(self, text: str, version: int) -> tuple[int, ...]:
+        key = text, version
+        if key not in self._resolved:
+            self._resolved[key] = places.addresses(self.trace, self.images, text, version)
+        return self._resolved[key]
+
+    def _known(self, text: str) -> bool:
+        return any(self._resolve(text, v) for v in {p.image for p in self.trace.programs})
+
+
+__all__ = ["Moves", "Place"]
