@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from bootstrap.diff.calls import Call
+from bootstrap.diff.comparing import Changed
 from bootstrap.diff.files import Left, Version
 from bootstrap.diff.machine import Found, Instruction
 from bootstrap.diff.model import Both
 from bootstrap.diff.tell import spot_value
-from bootstrap.diff.traces import Changed, TraceDiff
+from bootstrap.diff.traces import TraceDiff
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.text import shown
 from bootstrap.trace.why import Link

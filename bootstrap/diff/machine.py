@@ -9,18 +9,16 @@ and the answer is exact: registers are compared before and after that instructio
 from __future__ import annotations
 
 import ctypes
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from bootstrap.abi.arch import PAGE
+from bootstrap.diff.memory import LONGEST, Code, Ranges, differing, touches
 from bootstrap.diff.model import Both
 from bootstrap.engine import Engine
 from bootstrap.engine.stepping import NEVER, READS
-from bootstrap.kernel.snapshot import MemoryState
 from bootstrap.trace.coordinates import here
 from bootstrap.trace.heat import place_text
-from bootstrap.trace.images import Decoder, Image, Images
+from bootstrap.trace.images import Image, Images
 from bootstrap.trace.reader import Trace
 from bootstrap.trace.replay import Diverged
 from bootstrap.trace.travel import PastEnd, Traveller, Unsure
@@ -32,11 +30,8 @@ MOST = 1 << 30
 """Instructions that are looked at at most."""
 TOUCHES = 64
 """Instructions that work on what differs and give the same, before this is given up."""
-LONGEST = 15
-"""Bytes of the longest instruction."""
 
 Progress = Callable[[int, int], None]
-Ranges = list[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,9 +317,9 @@ class Machines:
             watcher.on_restore = lambda: None
             watcher.close()
 
-    def _code(self, side: int, ranges: Ranges) -> _Code:
+    def _code(self, side: int, ranges: Ranges) -> Code:
         memory = self._at[side].process.memory
-        return _Code(ranges, memory.read_upto, self._image(side).decoder)
+        return Code(ranges, memory.read_upto, self._image(side).decoder)
 
     def _image(self, side: int) -> Image:
         return self._images[side].image(self._at[side].program.image)
@@ -370,79 +365,6 @@ class Machines:
         return Instruction(*told, decoded.code, decoded.text, label, place, line, unknown, origin)
 
 
-class _Code:
-    """Which instructions of a program are other bytes in the other one."""
-
-    def __init__(self, ranges: Ranges, read: Callable[[int, int], bytes], decoder: Decoder) -> None:
-        self._ranges = ranges
-        self._starts = [start for start, _ in ranges]
-        self._read, self._decoder = read, decoder
-        self._known: dict[int, bool] = {}
-
-    def bytes_at(self, pc: int) -> bytes:
-        """The instruction there."""
-        raw = self._read(pc, LONGEST)
-        return self._decoder.one(raw, pc).code if raw else b""
-
-    def first(self, other: _Code, base: int, trail: list[int]) -> int | None:
-        """Of the instructions that ran, the first that is another in the other one."""
-        wanted = set()
-        for pc in set(trail):
-            if pc not in self._known:
-                near = touches(self._starts, self._ranges, pc, LONGEST)
-                self._known[pc] = near and self.bytes_at(pc) != other.bytes_at(pc)
-            if self._known[pc]:
-                wanted.add(pc)
-        if not wanted:
-            return None
-        return base + next(index for index, pc in enumerate(trail) if pc in wanted)
-
-
-def touches(starts: list[int], ranges: Ranges, guest_addr: int, size: int) -> bool:
-    """Whether some of these addresses are in one of the ranges."""
-    index = bisect_right(starts, guest_addr + size - 1) - 1
-    return index >= 0 and ranges[index][1] > guest_addr
-
-
-def differing(a: MemoryState, b: MemoryState) -> Ranges:
-    """Where two memories are not the same, as ranges of addresses in order."""
-    one, other = _pages(a), _pages(b)
-    found: Ranges = []
-    for at in sorted({*one, *other}):
-        x, y = one.get(at, _ZERO), other.get(at, _ZERO)
-        if x == y:
-            continue
-        for start, end in _runs(x, y):
-            if found and found[-1][1] == at + start:
-                found[-1] = found[-1][0], at + end
-            else:
-                found.append((at + start, at + end))
-    return found
-
-
-_ZERO = bytes(PAGE)
-
-
-def _pages(memory: MemoryState) -> dict[int, bytes]:
-    return {
-        extent.start + index * PAGE: page
-        for extent in memory.extents
-        for index, page in extent.by_index().items()
-    }
-
-
-def _runs(a: bytes, b: bytes) -> Iterator[tuple[int, int]]:
-    start = None
-    for index, (x, y) in enumerate(zip(a, b, strict=True)):
-        if x != y and start is None:
-            start = index
-        elif x == y and start is not None:
-            yield start, index
-            start = None
-    if start is not None:
-        yield start, len(a)
-
-
 __all__ = [
-    "Found", "Instruction", "Machines", "NotFound", "Progress", "Register", "Way", "differing",
+    "Found", "Instruction", "Machines", "NotFound", "Progress", "Register", "Way",
 ]  # fmt: skip

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bootstrap.diff.calls import Call
+from bootstrap.diff.comparing import Changed
 from bootstrap.diff.files import Left, Version, path_of, title
 from bootstrap.diff.machine import Found, Instruction
 from bootstrap.diff.model import Both, short
 from bootstrap.diff.tell import at_text, spot_text
-from bootstrap.diff.traces import Changed, TraceDiff
+from bootstrap.diff.traces import TraceDiff
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.views import SHORT, command
 from bootstrap.trace.why import Link

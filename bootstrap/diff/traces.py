@@ -6,50 +6,35 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from bootstrap.abi.numbers import NUMBERS
 from bootstrap.diff import calls as calling
 from bootstrap.diff import facts as happened
-from bootstrap.diff.aligning import Pair, pairs
-from bootstrap.diff.calls import Call, CallsOf
+from bootstrap.diff.aligning import Pair
+from bootstrap.diff.calls import Call
+from bootstrap.diff.comparing import Changed, Comparing
 from bootstrap.diff.facts import Fact
 from bootstrap.diff.files import (
-    FilesOf,
     Flow,
     Left,
     Version,
     compare,
     differs,
     last_versions,
-    path_of,
     start_differs,
 )
-from bootstrap.diff.machine import Found, Machines, NotFound, Progress, Way
+from bootstrap.diff.machine import Found, Machines, NotFound, Progress
 from bootstrap.diff.model import Both, Spot, first_difference, spot
+from bootstrap.diff.ways import candidates, way_of
 from bootstrap.engine import Engine
 from bootstrap.trace.columns import unpacked
 from bootstrap.trace.digest import MAX_INPUT
-from bootstrap.trace.images import Images
-from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
+from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.views import ended
-from bootstrap.trace.why import Link, Why
 
 TOLD = ("source", "source_digest", "arch", "entry", "tool", "engine", "hot_path", "result",
         "failure", "limits")  # fmt: skip
 """What of the header is told where it differs."""
 TRIED = 6
 """Programs that are run again at most to find the first instruction that differs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A file that differs."""
-
-    path: str
-    versions: Both[Version]
-    spot: Spot | None
-    """None where one side has no such file."""
-    source: Both[Link]
-    """Where the byte comes from, where that is another file: the end of the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,71 +87,6 @@ class TraceDiff:
     """Programs that ended in another way."""
 
 
-class _Comparing:
-    def __init__(self, a: Trace, b: Trace) -> None:
-        self.a, self.b = a, b
-        self.sides = (a, b)
-        self.calls = CallsOf(a), CallsOf(b)
-        self.files = FilesOf(a), FilesOf(b)
-        self.pairs = list(pairs(a, b))
-        self.of_a = {pair.a.id: pair for pair in self.pairs if pair.a is not None}
-        self.of_b = {pair.b.id: pair for pair in self.pairs if pair.b is not None}
-        self.images = Images(a), Images(b)
-        self._indexes: dict[Pair, int | None] = {}
-
-    def index(self, pair: Pair) -> int | None:
-        """The first call in which two programs differ."""
-        if pair not in self._indexes:
-            self._indexes[pair] = calling.differ(*self.calls, pair)
-        return self._indexes[pair]
-
-    def pair(self, a: Fact | None, b: Fact | None) -> Pair:
-        """The programs that a fact of either side is of."""
-        for fact, known, side in ((a, self.of_a, 0), (b, self.of_b, 1)):
-            if fact is None:
-                continue
-            row = fact.process
-            if row is None and fact.order == happened.INPUT:
-                row = self.program_at(side, fact.event)
-            if row is None and fact.order == happened.RUN:
-                row = next(
-                    (p.id for p in self.sides[side].programs
-                     if p.first_event == fact.event and p.parent is None), None,
-                )  # fmt: skip
-            if row is not None:
-                return known[row]
-        return Both(None, None)
-
-    def program_at(self, side: int, event: int) -> int | None:
-        """The program that made the system call of an event."""
-        for chunk in self.sides[side].chunks():
-            if chunk.first_event <= event < chunk.first_event + chunk.count:
-                return chunk.process
-        return None
-
-    def changed(self, couple: Both[Version]) -> Changed:
-        """What differs in a file."""
-        path, a, b = path_of(couple), couple.a, couple.b
-        if a is None or b is None:
-            return Changed(path, couple, None, Both(None, None))
-        found = spot(self.a.content(a.id), self.b.content(b.id))
-        if found is None:
-            return Changed(path, couple, None, Both(None, None))
-        ends = [self._source(side, version, found.offset) for side, version in enumerate((a, b))]
-        return Changed(path, couple, found, Both(*ends))
-
-    def _source(self, side: int, version: Version, offset: int) -> Link | None:
-        """The end of the way back from a byte of what some program wrote."""
-        why: Why = self.images[side].why
-        writers = why.writers_of(version.id)
-        if not writers or offset >= version.size:
-            return None
-        # A file that was there before may be known too: some program made the same bytes.
-        rows = [row for row in writers if row.path in ("/" + version.path, version.path)]
-        chain = why.chain((rows or writers)[0], offset)
-        return chain[-1] if len(chain) > 1 else None
-
-
 def diff(
     a: Trace,
     b: Trace,
@@ -187,7 +107,7 @@ def diff(
     if a.computed_digest() == b.computed_digest():
         return found
     found.equal = False
-    work = _Comparing(a, b)
+    work = Comparing(a, b)
     found.call = _first_call(work)
     parting = happened.parting(happened.facts(a), happened.facts(b))
     found.first = _first(work, parting, found.call)
@@ -202,7 +122,7 @@ def diff(
     return found
 
 
-def _first_call(work: _Comparing) -> DifferentCall | None:
+def _first_call(work: Comparing) -> DifferentCall | None:
     best: tuple[int, DifferentCall] | None = None
     for pair in work.pairs:
         a, b = pair.a, pair.b
@@ -228,7 +148,7 @@ def _event_of(call: DifferentCall) -> int:
 
 
 def _first(
-    work: _Comparing,
+    work: Comparing,
     parting: tuple[Fact | None, Fact | None] | None,
     call: DifferentCall | None,
 ) -> First | None:
@@ -256,7 +176,7 @@ def _call_sentence(call: DifferentCall) -> str:
     return "a program makes another system call, and nothing that it was given before differs"
 
 
-def _version(work: _Comparing, a: Fact | None, b: Fact | None) -> Changed | None:
+def _version(work: Comparing, a: Fact | None, b: Fact | None) -> Changed | None:
     """The two contents that a fact is about."""
     if a is None or b is None or a.version is None or b.version is None or a.path != b.path:
         return None
@@ -267,7 +187,7 @@ def _version(work: _Comparing, a: Fact | None, b: Fact | None) -> Changed | None
     return work.changed(couple) if differs(couple) else None
 
 
-def _sentence(work: _Comparing, fact: Fact, a: Fact | None, b: Fact | None, pair: Pair) -> str:
+def _sentence(work: Comparing, fact: Fact, a: Fact | None, b: Fact | None, pair: Pair) -> str:
     side = "" if a is not None and b is not None else f" in {'A' if a is not None else 'B'} only"
     if side:
         return {
@@ -304,7 +224,7 @@ def _and(words: list[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def _followed(work: _Comparing, found: TraceDiff) -> None:
+def _followed(work: Comparing, found: TraceDiff) -> None:
     for left in found.flow.left:
         a, b = left.versions.a, left.versions.b
         offset = None
@@ -345,18 +265,22 @@ def _printed(trace: Trace) -> dict[int, bytes]:
 
 
 def _instruction(
-    work: _Comparing,
+    work: Comparing,
     found: TraceDiff,
     engine: Engine,
     progress: Progress,
 ) -> None:
+    first = None if found.first is None else found.first.programs
+    met = [pair for pair, because in found.flow.differing if because]
+    if found.call is not None:
+        met.append(found.call.programs)
     machines = Machines(work.a, work.b, engine, progress, work.images)
     try:
-        for pair in _candidates(work, found):
+        for pair in candidates(work, first, met):
             if len(found.looked) == TRIED:
                 found.no_instruction = f"it was looked for in {TRIED} programs"
                 return
-            way = _way(work, pair)
+            way = way_of(work, pair)
             if isinstance(way, str):
                 found.looked.append((pair, way))
                 continue
@@ -369,96 +293,6 @@ def _instruction(
     finally:
         machines.close()
     found.no_instruction = "no program that both ran meets what differs"
-
-
-def _candidates(work: _Comparing, found: TraceDiff) -> list[Pair]:
-    """Programs of both in which something differs, the first of all before the others."""
-    first = None if found.first is None else found.first.programs
-    met = [pair for pair, because in found.flow.differing if because]
-    if found.call is not None:
-        met.append(found.call.programs)
-    order = [] if first is None or first.a is None or first.b is None else [first]
-    order += [pair for pair in work.pairs if pair in met]
-    return list(dict.fromkeys(order))
-
-
-def _way(work: _Comparing, pair: Pair) -> Way | str:
-    """From where to where to look, or why not."""
-    a, b = pair.a, pair.b
-    assert a is not None and b is not None
-    if a.abi != b.abi:
-        return "they are of two architectures"
-    index = work.index(pair)
-    end = None if index is None else index + 1
-    images = [files.image(p) for files, p in zip(work.files, (a, b), strict=True)]
-    if start_differs(pair) or images[0].sha256 != images[1].sha256:
-        return Way((a.id, b.id), 0, end)
-    starts = [end] if end is not None else []
-    starts += _came_in(work, pair)
-    for opened, its in _differing_reads(work, pair):
-        call = _read_at(work, a, opened, its)
-        if call is not None:
-            starts.append(call)
-    start = min(starts, default=0)
-    if start == end and not calling.answered_otherwise(*work.calls, pair, end - 1):
-        start = 0  # what it was given differs already: the way there is the question
-    return Way((a.id, b.id), start, end)
-
-
-def _came_in(work: _Comparing, pair: Pair) -> list[int]:
-    """The call of the program in which the first standard input came that differs."""
-    a, b = ([f for f in happened.facts(t) if f.order == happened.INPUT] for t in work.sides)
-    parting = happened.parting(a, b)
-    fact = None if parting is None else parting[0]
-    if fact is None or pair.a is None or work.program_at(0, fact.event) != pair.a.id:
-        return []
-    for chunk in work.a.chunks(pair.a.id):
-        if chunk.first_event <= fact.event < chunk.first_event + chunk.count:
-            ordinal = chunk.first_call + fact.event - chunk.first_event
-            return [ordinal - pair.a.first_call]
-    return []
-
-
-def _differing_reads(work: _Comparing, pair: Pair) -> list[tuple[OpenRow, int]]:
-    """What the program opened in A that is another content in B, and its first other byte."""
-    assert pair.a is not None and pair.b is not None
-    found = []
-    reads = (files.reads(p) for files, p in zip(work.files, (pair.a, pair.b), strict=True))
-    for (row, mine), (_, theirs) in zip(*reads, strict=False):
-        if mine.path != theirs.path:
-            break
-        if mine.sha256 != theirs.sha256:
-            where = first_difference(work.a.content(mine.id), work.b.content(theirs.id))
-            assert where is not None
-            found.append((row, where))
-    return found
-
-
-def _read_at(work: _Comparing, program: ProgramRow, opened: OpenRow, offset: int) -> int | None:
-    """The program's call, counted in it, that first read that byte of a file, or the end of it."""
-    numbers = NUMBERS[program.abi]
-    read, lseek, close = numbers["read"], numbers.get("lseek", -1), numbers["close"]
-    at_now = 0
-    for chunk in work.a.chunks(program.id):
-        if chunk.first_event + chunk.count <= opened.event:
-            continue
-        calls = work.a.calls(chunk)
-        top = 1 << 8 * calls.word - 1
-        rows = zip(*(calls.values(c) for c in (0, 1, 4)), strict=True)
-        for index, (number, fd, result) in enumerate(rows):
-            if fd != opened.fd or number not in (read, lseek, close) or result >= top:
-                continue
-            if chunk.first_event + index <= opened.event:
-                continue
-            if number == close:
-                return None
-            if number == lseek:
-                at_now = result
-                continue
-            if at_now <= offset < at_now + result or (not result and at_now <= offset):
-                return chunk.first_call + index - program.first_call
-            at_now += result
-    return None
 
 
 __all__ = ["Changed", "DifferentCall", "First", "TraceDiff", "diff"]
