@@ -91,6 +91,6 @@ def _tried(engine: Engine, arch: str, limits: Limits, folder: Path) -> Engine:
 
 def kill_leftovers(name: str) -> None:
     """End a container that a run left behind which was itself killed, whatever its engine was."""
-    for program in ("podman", "docker"):
-        if shutil.which(program) is not None:
-            ask([program, "rm", "--force", name])
+    for command in (["podman", "rm", "--force", "--time=0"], ["docker", "rm", "--force"]):
+        if shutil.which(command[0]) is not None:
+            ask([*command, name])

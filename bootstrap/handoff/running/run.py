@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shlex
@@ -12,7 +13,7 @@ from dataclasses import replace
 
 from bootstrap.errors import BadInput
 from bootstrap.handoff.audit import Found
-from bootstrap.handoff.checks import PACKAGES, read_sums, read_text
+from bootstrap.handoff.checks import MAX_TEXT, PACKAGES, read_sums, read_text
 from bootstrap.handoff.configuration import ARCHITECTURES
 from bootstrap.handoff.plan import Plan
 from bootstrap.handoff.running import checking, layout, scripts
@@ -34,6 +35,7 @@ from bootstrap.handoff.running.order import (
 from bootstrap.handoff.running.saving import Saved
 from bootstrap.handoff.running.stage0 import Stage0
 from bootstrap.handoff.running.state import CheckedFile, Finished, State, WorkFolder
+from bootstrap.sources.tree import read_file
 
 BASH = "/usr/bin/bash"
 
@@ -329,8 +331,8 @@ class _Run:
         if task.row.step.title == "improve reconfigure":
             self.read = None
         if task.row.step.era == "bash":
-            text = read_text(self.root, scripts.EXPORTED)
-            self.state.exported = scripts.read_exported(text)
+            data = read_file(self.root / scripts.EXPORTED, MAX_TEXT)
+            self.state.exported = scripts.read_exported(data)
         return checking.check_step(self.root, self.order.checkout, task.row)
 
     # -- when it fails --------------------------------------------------------------------------
@@ -374,11 +376,9 @@ def _why(ended: Ended, limits: Limits) -> str:
     if ended.over_time:
         return f"was ended after {limits.seconds} s, the --limit seconds"
     if ended.status > 128:
-        try:
+        with contextlib.suppress(ValueError):
             name = signal.Signals(ended.status - 128).name
-        except ValueError:
-            name = f"signal {ended.status - 128}"
-        return f"was killed ({name})"
+            return f"ended with status {ended.status}, which says killed by {name}"
     return f"ended with status {ended.status}"
 
 

@@ -7,6 +7,7 @@ assignments of the scripts above it, in the era of bash what those before it exp
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,9 +26,7 @@ LAST = "kaem --file /steps/0.sh"
 """What ``seed.kaem`` ends with: it starts the first step."""
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*")
-_EXPORT = re.compile(r'(?:declare -x|export) ([A-Za-z_][A-Za-z0-9_]*)(?:="((?:[^"\\]|\\.)*)")?')
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-_OF_THE_SHELL = frozenset({"_", "PWD", "OLDPWD", "SHLVL", "BASH_ENV"})
+_OF_THE_SHELL = frozenset({"_", "PWD", "OLDPWD", "SHLVL"})
 
 
 @dataclass(frozen=True)
@@ -141,23 +140,24 @@ def first_bash_step(root: Path, arch_dir: str, scripts: Scripts) -> str:
 
 def bash_step(scripts: Scripts, step: Step) -> str:
     """A bash script of one step, which at its end tells what it exports."""
-    lines = [*scripts.heads[step.script], *lines_of(step), f"export -p > /{EXPORTED}"]
+    lines = [*scripts.heads[step.script], *lines_of(step), f"cat /proc/self/environ > /{EXPORTED}"]
     return "\n".join(lines) + "\n"
 
 
-def read_exported(text: str) -> dict[str, str]:
-    """What ``export -p`` of bash printed: names and values.  Raises BadInput."""
+def read_exported(data: bytes) -> dict[str, str]:
+    """What a program that bash started had in its environment (proc(5), ``/proc/PID/environ``).
+
+    Raises BadInput for what is no environment.
+    """
     found: dict[str, str] = {}
-    at = 0
-    while at < len(text):
-        match = _EXPORT.match(text, at)
-        if match is None or text[match.end() : match.end() + 1] not in ("\n", ""):
-            line = text[at:].split("\n", 1)[0]
-            raise BadInput(f"/{EXPORTED}: bash exports what cannot be read: {line[:80]!r}")
-        name, value = match[1], match[2]
-        if value is not None and name not in _OF_THE_SHELL:
-            found[name] = _ESCAPE.sub(r"\1", value)
-        at = match.end() + 1
+    for item in data.split(b"\0")[:-1]:
+        name, equals, value = item.partition(b"=")
+        if not equals or not name:
+            raise BadInput(f"/{EXPORTED}: is no environment: {item[:80]!r}")
+        if os.fsdecode(name) not in _OF_THE_SHELL:
+            found[os.fsdecode(name)] = os.fsdecode(value)
+    if not found or not data.endswith(b"\0"):
+        raise BadInput(f"/{EXPORTED}: is no environment: it is cut off, or empty")
     return found
 
 

@@ -1,0 +1,97 @@
+"""Engines that work here, or one line why not; and a run of the small tree."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bootstrap.errors import BadInput
+from bootstrap.handoff.audit import Found
+from bootstrap.handoff.running.box import Engine
+from bootstrap.handoff.running.choosing import choose
+from bootstrap.handoff.running.limits import Limits
+from bootstrap.handoff.running.order import Order, Outcome, Task
+from bootstrap.handoff.running.run import run
+from bootstrap.handoff.running.state import Finished
+from tests.handoff.running.small import ARCH, Small, make
+
+
+@functools.cache
+def working(name: str) -> Engine | str:
+    """The engine, or why it cannot be used."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return choose(name, ARCH, Limits(), Path(folder)).engine
+        except BadInput as error:
+            return str(error)
+
+
+def require(name: str) -> str:
+    """Skip where an engine does not work."""
+    if platform.machine() != "x86_64":
+        pytest.skip(f"this machine is {platform.machine()}: the small tree is for x86_64")
+    found = working(name)
+    if isinstance(found, str):
+        pytest.skip(found)
+    return name
+
+
+@pytest.fixture(params=["podman", "bwrap"])
+def each_engine(request: pytest.FixtureRequest) -> str:
+    """podman, then bubblewrap."""
+    return require(request.param)
+
+
+@pytest.fixture
+def engine() -> str:
+    """The quicker one that works: for what does not depend on it."""
+    if not isinstance(working("bwrap"), str):
+        return require("bwrap")
+    return require("podman")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Small:
+    """The small tree, in a folder of its own."""
+    return make(tmp_path)
+
+
+class Heard:
+    """What a run told; ``on_line`` is called with the last line of the step that is running."""
+
+    def __init__(self, on_line: Callable[[str], None] | None = None) -> None:
+        self.texts: list[str] = []
+        self.done: list[str] = []
+        self.files: list[str] = []
+        self.on_line = on_line
+
+    def said(self, text: str) -> None:
+        self.texts.append(text)
+
+    def began(self, task: Task, number: int, total: int) -> None:
+        self.texts.append(f"{number} of {total}: {task.title}")
+
+    def tick(self, seconds: float, line: str) -> None:
+        if self.on_line is not None:
+            self.on_line(line)
+
+    def ended(self, finished: Finished) -> None:
+        self.done.append(finished.title)
+
+    def looked_at(self, row: Found) -> None:
+        self.files.append(f"{row.file.name} {row.state}")
+
+
+def go(
+    small: Small, work: Path, engine: str, heard: Heard | None = None, **order: object
+) -> Outcome:
+    """Run the small tree."""
+    first = Order(small.checkout, small.distfiles, work, engine)
+    changed = replace(first, **order)  # type: ignore[arg-type]
+    return run(changed, small.plan, small.stage0, heard or Heard())

@@ -1,0 +1,209 @@
+"""Runs that are stopped from outside: by Ctrl-C, by a kill, by a full disk, by one another."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bootstrap.errors import BadInput
+from bootstrap.handoff.running.limits import Limits
+from bootstrap.handoff.running.state import WorkFolder
+from tests.handoff.running.conftest import Heard, go
+from tests.handoff.running.small import Small
+from tests.handoff.running.test_run import TITLES
+
+ROOT = Path(__file__).resolve().parents[3]
+SLEEPS = """\
+echo half of a step >> /steps/lines
+echo it sleeps
+[ -e /external/distfiles/awake ] || sleep 100000
+echo what lib makes of it > "/external/repo/${pkg}_0.tar.bz2"
+"""
+
+
+@pytest.fixture
+def sleeper(small: Small) -> Small:
+    """The small tree, with a step that sleeps until it is ended."""
+    (small.checkout / "steps/lib-3.0/pass1.sh").write_text(SLEEPS)
+    return small
+
+
+def awake(work: Path) -> None:
+    """Let the step not sleep again: this folder is not brought back."""
+    (work / "root/external/distfiles/awake").touch()
+
+
+def goes_on(small: Small, work: Path, engine: str, before: int = 5) -> None:
+    """The rest of the run, from the last finished step; nothing of the half step is there."""
+    awake(work)
+    heard = Heard()
+    done = go(small, work, engine, heard, resume=True, until="lib-3.0 pass 1")
+    assert (done.exit_code, done.before, heard.done) == (0, before, TITLES[before:6])
+    assert (work / "root/steps/lines").read_text() == "half of a step\n"
+
+
+def sleepers() -> list[int]:
+    """Processes anywhere on this machine that sleep as the step does."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                words = Path("/proc", name, "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if words[1:2] == [b"100000"]:
+                found.append(int(name))
+    return found
+
+
+def test_ctrl_c_ends_the_container(sleeper: Small, tmp_path: Path, each_engine: str) -> None:
+    work = tmp_path / "work"
+
+    def stop(line: str) -> None:
+        if line == "it sleeps":
+            raise KeyboardInterrupt
+
+    heard = Heard(stop)
+    with pytest.raises(KeyboardInterrupt):
+        go(sleeper, work, each_engine, heard)
+    assert heard.done == TITLES[:5] and not sleepers()
+    goes_on(sleeper, work, each_engine)
+
+
+def test_a_container_killed_from_outside(sleeper: Small, tmp_path: Path, each_engine: str) -> None:
+    work = tmp_path / "work"
+
+    def kill(line: str) -> None:
+        if line == "it sleeps":
+            for pid in sleepers():
+                os.kill(pid, signal.SIGKILL)
+
+    done = go(sleeper, work, each_engine, Heard(kill))
+    assert (done.result, done.exit_code) == ("failed", 3)
+    assert done.failure is not None and "status 137, which says killed by SIGKILL" in (
+        done.failure.message
+    )
+    goes_on(sleeper, work, each_engine)
+
+
+_ALONE = """\
+import sys
+from pathlib import Path
+from tests.handoff.running.conftest import Heard, go
+from tests.handoff.running.small import Small, stage0
+def say(line):
+    if line == "it sleeps":
+        print(line, flush=True)
+folder = Path(sys.argv[1])
+go(Small(folder / "lb", folder / "distfiles", stage0()), folder / "work", sys.argv[2], Heard(say))
+"""
+
+
+def test_we_are_killed_ourselves(sleeper: Small, tmp_path: Path, each_engine: str) -> None:
+    """Then podman's container lives on; the next run ends it before it touches the root."""
+    command = [sys.executable, "-c", _ALONE, str(tmp_path), each_engine]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"it sleeps\n"
+        with pytest.raises(BadInput, match="another run has it; wait until it has ended"):
+            go(sleeper, tmp_path / "work", each_engine, resume=True)
+        process.kill()
+    state = WorkFolder(tmp_path / "work").read()
+    assert state is not None and state.running == "4"
+    goes_on(sleeper, tmp_path / "work", each_engine)
+    assert not sleepers()
+
+
+def test_a_step_that_takes_too_long(sleeper: Small, tmp_path: Path, engine: str) -> None:
+    work = tmp_path / "work"
+    go(sleeper, work, engine, until="improve paths")
+    done = go(sleeper, work, engine, resume=True, limits=Limits(seconds=1))
+    assert done.result == "failed" and not sleepers()
+    assert done.failure is not None and "was ended after 1 s" in done.failure.message
+    goes_on(sleeper, work, engine)
+
+
+def test_a_copy_cut_off_is_made_good(
+    small: Small, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while the copy of a good root is made: the step counts, and the copy is made again."""
+    work = tmp_path / "work"
+    go(small, work, engine, until="seed")
+    place = WorkFolder(work)
+    state = place.read()
+    assert state is not None
+    state.saving = True
+    place.write(state)
+    (work / "saved/tree/steps/0.sh").write_text("half")
+    (work / "saved/tree/seed-full.kaem").unlink()
+    (work / "saved/index").unlink()
+    assert go(small, work, engine, resume=True, until="1").before == 2
+    assert (work / "saved/tree/steps/0.sh").read_text().startswith("set -ex\n")
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk(small: Small, tmp_path: Path, engine: str, tiny_disk: Path) -> None:
+    last = small.checkout / "steps/last-1.0/pass1.sh"
+    fill = "while :; do cat /AMD64/bin/bash; done > /steps/fill\n"
+    last.write_text(last.read_text() + fill)
+    work = tiny_disk / "work"
+    done = go(small, work, engine)
+    assert done.result == "failed" and done.failure is not None
+    assert "is full (0 MB left)" in done.failure.message
+    assert "No space left on device" in " ".join(done.failure.lines)
+    last.write_text(last.read_text().removesuffix(fill))
+
+
+def test_a_disk_that_is_full_before_anything(
+    small: Small, tmp_path: Path, engine: str, tiny_disk: Path
+) -> None:
+    (tiny_disk / "fill").write_bytes(bytes(22 << 20))
+    with pytest.raises(BadInput, match="cannot be laid out: No space left on device"):
+        go(small, tiny_disk / "work", engine)
+    (tiny_disk / "fill").unlink()
+    assert go(small, tiny_disk / "work", engine, until="stage0").exit_code == 0
+
+
+def test_folders_that_cannot_be_gone_on_with(small: Small, tmp_path: Path, engine: str) -> None:
+    work = tmp_path / "work"
+    with pytest.raises(BadInput, match="has no run to --resume"):
+        go(small, work, engine, resume=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/letter").touch()
+    with pytest.raises(BadInput, match=r"is not empty \(letter\)"):
+        go(small, tmp_path / "other", engine)
+    go(small, work, engine, until="stage0")
+    with pytest.raises(BadInput, match="has a run with 1 of 8 steps finished: give --resume"):
+        go(small, work, engine)
+    (small.checkout / "steps/env").write_text("X=1\n")
+    with pytest.raises(BadInput, match="was begun with another checkout"):
+        go(small, work, engine, resume=True)
+    (work / "state.json").write_text("{")
+    with pytest.raises(BadInput, match=r"state.json: cannot be read"):
+        go(small, work, engine, resume=True)
