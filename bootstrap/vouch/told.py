@@ -82,9 +82,10 @@ def _voice(page: Page, policy: Policy, voice: Voice) -> None:
     if voice.person is not None:
         who = f"{policy.persons[voice.person].name} ({voice.person}, key {voice.label})"
     said = voice.vouched
-    where = (
-        f", on {said.engine} {said.engine_version}, {said.cpu_vendor}, {said.os}" if said else ""
-    )
+    where = ""
+    if said is not None:
+        where = f", on {said.engine} {said.engine_version}, {said.cpu_vendor}, {said.os}"
+        where += " (as given)" if said.said_by == "given" else ""
     page.wrapped(
         f"{mark} {visible(voice.file)}, signature {voice.number}: {visible(who + where)}",
         hanging=2,
@@ -98,7 +99,7 @@ def _threshold(page: Page, threshold: Threshold) -> None:
         return
     mark = page.mark("match" if threshold.met else "missing")
     found = ", ".join(visible(name) for name in threshold.have) or "none"
-    page.wrapped(f"{mark} {threshold.what}: {threshold.need} wanted: {found}", hanging=2)
+    page.wrapped(f"{mark} {threshold.need} {threshold.what} wanted: {found}", hanging=2)
 
 
 def _images(page: Page, policy: Policy, stagex: StagexVerdicts) -> None:
@@ -107,8 +108,8 @@ def _images(page: Page, policy: Policy, stagex: StagexVerdicts) -> None:
         mark = page.mark("match" if image.threshold.met else "missing")
         found = ", ".join(image.threshold.have) or "none"
         page.wrapped(f"{mark} {image.name} sha256 {image.sha256}", hanging=2)
-        count = f"{len(image.voices)} files, " if image.here else "no folder; "
-        page.wrapped(f"{count}{image.threshold.need} persons wanted: {found}", indent=6)
+        count = f"{len(image.voices)} file(s), " if image.here else "no folder; "
+        page.wrapped(f"{count}{image.threshold.need} person(s) wanted: {found}", indent=6)
         for voice in image.voices:
             _voice(page, policy, voice)
     if stagex.others:

@@ -140,7 +140,8 @@ class Ring:
 
     def _import(self, key: Key) -> None:
         place = self._file("key", key.data)
-        done, rows = self._run_gpg(["--import", str(place)])
+        # Of today, whatever the day judged: a key is not taken before the day it was made.
+        done, rows = self._run_gpg(["--import", str(place)], dated=False)
         found = sorted({row[-1] for row in rows if row[0] == "IMPORT_OK"})
         whose = f"{key.person}'s key {key.label}"
         if not found:
@@ -152,14 +153,14 @@ class Ring:
             )
 
     def _run_gpg(
-        self, arguments: Sequence[str], stdin: bytes = b""
+        self, arguments: Sequence[str], stdin: bytes = b"", dated: bool = True
     ) -> tuple[Ended, list[list[str]]]:
         """Run gpg as of the end of the day; what it did, and its status lines as words."""
         status = self._file("status", b"")
-        moment = self.at.strftime("%Y%m%dT235959")
+        moment = ["--faked-system-time", self.at.strftime("%Y%m%dT235959")] if dated else []
         closed = ["--no-options", "--batch", "--no-tty", "--no-autostart", "--disable-dirmngr"]
         closed += ["--no-auto-key-retrieve", "--no-auto-key-locate", "--no-auto-key-import"]
-        how = ["--trust-model", "always", "--weak-digest", "SHA1", "--faked-system-time", moment]
+        how = ["--trust-model", "always", "--weak-digest", "SHA1", *moment]
         done = run(
             GPG,
             ["--homedir", str(self._home), *closed, *how, "--status-file", str(status), *arguments],
