@@ -1,0 +1,48 @@
+"""A verified run of the embedded sources, and its image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bootstrap.oci.image import Image, make_image
+from bootstrap.oci.layout import files_of
+from bootstrap.oci.products import read_products
+from bootstrap.vouch.evidence import Evidence, read_report
+from tests.vouch.runs import Run, embedded_run
+
+
+@pytest.fixture(scope="session")
+def verified(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Report and products of a run of the embedded sources."""
+    return embedded_run(tmp_path_factory.mktemp("verified"))
+
+
+@pytest.fixture(scope="session")
+def evidence(verified: Run) -> Evidence:
+    return read_report(verified.report)
+
+
+@pytest.fixture(scope="session")
+def contents(verified: Run, evidence: Evidence) -> dict[str, bytes]:
+    """The products by tree path."""
+    products, wrong = read_products(verified.products, evidence)
+    assert not wrong
+    return products
+
+
+@pytest.fixture(scope="session")
+def image(evidence: Evidence, contents: dict[str, bytes]) -> Image:
+    return make_image(evidence, contents)
+
+
+@pytest.fixture(scope="session")
+def layout(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image's layout on disk."""
+    folder = tmp_path_factory.mktemp("layout")
+    for path, data in files_of(image).items():
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    return folder

@@ -1,0 +1,134 @@
+"""`bootstrap oci export` as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from bootstrap.oci.image import Image
+from tests.cli.command import bootstrap
+from tests.vouch.runs import Run
+
+
+def manifest(layout: Path) -> str:
+    index = json.loads((layout / "index.json").read_text())
+    return str(index["manifests"][0]["digest"])
+
+
+def everything(layout: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(layout)): p.read_bytes() for p in layout.rglob("*") if p.is_file()}
+
+
+def test_verify_and_export(tmp_path: Path, image: Image) -> None:
+    out, report = tmp_path / "layout", tmp_path / "report.json"
+    done = bootstrap("oci", "export", "-o", out, "--json", "-", "--report-to", report)
+    assert done.status == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["schema"] == "bootstrap-oci-export/1"
+    assert told["image"]["manifest"] == manifest(out) == f"sha256:{image.manifest}"
+    assert json.loads(report.read_text())["result"] == "verified"
+    assert "VERIFIED" in done.stderr and "WRITTEN" in done.stderr
+
+
+def test_two_exports_differ_in_nothing(verified: Run, tmp_path: Path) -> None:
+    """Other umask, locale, time zone, home and hash seed; and a whole verify against a report."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    shell = ["sh", "-c", 'umask 077; exec "$@"', "sh"]
+    there: list[str | Path] = ["--report", verified.report, "--products", verified.products]
+    one = {"LC_ALL": "C", "TZ": "UTC", "HOME": "/nonexistent", "PYTHONHASHSEED": "1"}
+    two = {"LC_ALL": "C.UTF-8", "TZ": "Asia/Kathmandu", "SOURCE_DATE_EPOCH": "77"}
+    done = bootstrap("oci", "export", "-o", first, *there, env=one, prefix=shell)
+    assert done.status == 0, done.stderr
+    done = bootstrap("oci", "export", "-o", second, env={**two, "BOOTSTRAP_HOT_PATH": "python"})
+    assert done.status == 0, done.stderr
+    assert everything(first) == everything(second)
+
+
+def test_another_user_gets_the_same(verified: Run, image: Image) -> None:
+    if not hasattr(os, "getuid") or os.getuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can be another user, with setpriv of util-linux")
+    # Below /tmp itself, since pytest's own folders are for one user only.
+    with tempfile.TemporaryDirectory(prefix="export-") as folder:
+        here = Path(folder)
+        shutil.copy(verified.report, here / "report.json")
+        shutil.copytree(verified.products, here / "products")
+        for place in (here, *here.rglob("*")):
+            os.chown(place, 65534, 65534)
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        probe = [sys.executable, "-c", "import bootstrap, securesystemslib"]
+        if os.spawnvp(os.P_WAIT, nobody[0], [*nobody, *probe]) != 0:
+            pytest.skip("the checkout cannot be read by other users here")
+        there: list[str | Path] = [
+            "--report",
+            here / "report.json",
+            "--products",
+            here / "products",
+        ]
+        done = bootstrap("oci", "export", "-o", here / "layout", *there, prefix=nobody)
+        assert done.status == 0, done.stderr
+        assert manifest(here / "layout") == f"sha256:{image.manifest}"
+
+
+@pytest.mark.parametrize("what", ["changed", "missing"])
+def test_a_product_that_is_not_the_verified_one(what: str, verified: Run, tmp_path: Path) -> None:
+    products, out = tmp_path / "products", tmp_path / "layout"
+    shutil.copytree(verified.products, products)
+    if what == "changed":
+        (products / "hello").write_bytes(b"\x7fELF something else")
+    else:
+        (products / "hello").unlink()
+    given: list[str | Path] = ["--report", verified.report, "--products", products]
+    done = bootstrap("oci", "export", "-o", out, *given, "--json", tmp_path / "told.json")
+    assert done.status == 1
+    assert "NOT WRITTEN" in done.stdout and "hello: " in done.stdout
+    assert not any(out.iterdir())
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["image"] is None and [row["path"] for row in told["differs"]] == ["hello"]
+
+
+def test_a_run_that_is_not_verified_is_not_exported(tmp_path: Path) -> None:
+    out = tmp_path / "layout"
+    done = bootstrap("oci", "export", "-o", out, "--limit", "instructions=1000")
+    assert done.status == 3
+    assert "not verified; no image was written" in done.stderr
+    assert not any(out.iterdir())
+
+
+def test_a_report_that_is_not_verified_is_refused(verified: Run, tmp_path: Path) -> None:
+    report = json.loads(verified.report.read_text())
+    (tmp_path / "r.json").write_text(json.dumps({**report, "result": "incomplete"}))
+    given: list[str | Path] = ["--report", tmp_path / "r.json", "--products", verified.products]
+    done = bootstrap("oci", "export", "-o", tmp_path / "layout", *given)
+    assert done.status == 2
+    assert "its result is incomplete, not verified" in done.one_line()
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--report", "r.json"], "--report and --products go together"),
+        (["--report", "r", "--products", "p", "--source", "s"], "--source goes with a verify"),
+        (["--report", "nothing.json", "--products", "p"], "nothing.json: cannot be read"),
+        (["--arch", "all"], "one architecture"),
+        (["--release", "stagex-stage0", "--source", "."], "has no known-good value"),
+        (["--json", "-", "--junit", "-"], "only one of"),
+        (["--json", "no/such/folder"], "there is no folder no/such"),
+    ],
+)
+def test_bad_input(args: list[str], says: str, tmp_path: Path) -> None:
+    done = bootstrap("oci", "export", "-o", "layout", *args, cwd=tmp_path)
+    assert done.status == 2
+    assert says in done.one_line()
+
+
+def test_a_folder_that_is_not_empty(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = bootstrap("oci", "export", "-o", tmp_path)
+    assert done.status == 2
+    assert "is not empty" in done.one_line()

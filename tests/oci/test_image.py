@@ -1,0 +1,216 @@
+"""The image: what is in it, read by skopeo, umoci and podman, and by our own reader."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootstrap.errors import BadInput
+from bootstrap.oci.image import EPOCH, SUMS, Image, make_image, sha256
+from bootstrap.oci.layout import read_layout, require_products
+from bootstrap.vouch.evidence import Evidence, Product
+
+LONGEST = 120
+
+
+def tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """One of the tools for images, or a skip in words."""
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed: the layout is not read by it")
+    return subprocess.run(
+        [name, *arguments], capture_output=True, text=True, check=False, timeout=LONGEST
+    )
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_skopeo_reads_the_layout(layout: Path, image: Image, evidence: Evidence) -> None:
+    found = json.loads(said(tool("skopeo", "inspect", f"oci:{layout}")))
+    assert found["Digest"] == f"sha256:{image.manifest}"
+    assert found["Layers"] == [f"sha256:{image.layer}"]
+    assert (found["Architecture"], found["Os"], found["Created"]) == ("386", "linux", EPOCH)
+    raw = json.loads(said(tool("skopeo", "inspect", "--raw", f"oci:{layout}:embedded")))
+    assert raw["annotations"] == image.annotations
+    assert raw["annotations"]["bootstrap-emulator.source.sha256"] == evidence.source_digest
+
+
+def test_skopeo_copies_it_without_a_change(layout: Path, image: Image, tmp_path: Path) -> None:
+    """To a folder of single blobs: each is hashed on the way, and the manifest stays itself."""
+    options = ["--insecure-policy", "copy", "--preserve-digests", "--quiet"]
+    said(tool("skopeo", *options, f"oci:{layout}", f"dir:{tmp_path}/copy"))
+    manifest = (tmp_path / "copy" / "manifest.json").read_bytes()
+    assert sha256(manifest) == image.manifest
+    assert (tmp_path / "copy" / image.layer).read_bytes() == image.blobs[image.layer]
+
+
+def test_umoci_unpacks_it(layout: Path, image: Image, evidence: Evidence, tmp_path: Path) -> None:
+    where = str(tmp_path / "bundle")
+    done = tool("umoci", "unpack", "--rootless", "--image", f"{layout}:embedded", where)
+    assert done.returncode == 0, done.stderr
+    root = tmp_path / "bundle" / "rootfs"
+    files = {str(p.relative_to(root)): p for p in root.rglob("*") if p.is_file()}
+    assert sorted(files) == sorted(image.files)
+    for path, product in evidence.products.items():
+        assert hashlib.sha256(files[path].read_bytes()).hexdigest() == product.sha256
+    assert files["hello"].stat().st_mode & 0o777 == 0o755
+    assert files["hello.hex2"].stat().st_mode & 0o777 == 0o644
+
+
+@pytest.fixture
+def store() -> Iterator[Path]:
+    """A short path: podman refuses a runroot of more than 50 characters."""
+    with tempfile.TemporaryDirectory(prefix="oci-") as folder:
+        yield Path(folder)
+
+
+def test_podman_loads_and_runs_it(layout: Path, image: Image, store: Path) -> None:
+    own = ["--root", str(store / "root"), "--runroot", str(store / "run")]
+    own += ["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]
+    pulled = tool("podman", *own, "pull", "--quiet", f"oci:{layout}")
+    if pulled.returncode != 0 and "permitted" in pulled.stderr + pulled.stdout:
+        pytest.skip(f"podman may not keep images here: {pulled.stderr.splitlines()[-1]}")
+    assert said(pulled).strip() == image.config
+    if shutil.which("runc") is not None:
+        own += ["--runtime", "runc"]
+    limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
+    done = tool("podman", *own, "run", "--rm", "--network=none", *limits, image.config)
+    if done.returncode in (125, 126, 127):
+        # podman's own failures; what the image's program does has other statuses.
+        pytest.skip(f"podman cannot start a container here: {done.stderr.splitlines()[-1]}")
+    assert said(done) == "hello from hex0, hex1, hex2 and M0\n"
+
+
+def test_what_is_in_the_image(layout: Path, image: Image, contents: dict[str, bytes]) -> None:
+    found = read_layout(layout)
+    assert (found.manifest, found.tag) == (image.manifest, "embedded")
+    sums = b"".join(
+        f"{hashlib.sha256(contents[path]).hexdigest()}  {path}\n".encode()
+        for path in sorted(contents)
+    )
+    assert found.files == {**contents, SUMS: sums}
+
+
+def test_nothing_but_the_verified_products_is_packed(
+    evidence: Evidence, contents: dict[str, bytes]
+) -> None:
+    with pytest.raises(BadInput, match="hello: is not the verified file"):
+        make_image(evidence, {**contents, "hello": contents["hello"] + b"\0"})
+    with pytest.raises(BadInput, match="extra: is not both verified and at hand"):
+        make_image(evidence, {**contents, "extra": b""})
+    with pytest.raises(BadInput, match="hello: is not both verified and at hand"):
+        make_image(evidence, {k: v for k, v in contents.items() if k != "hello"})
+
+
+def test_the_digest_follows_what_was_found_and_nothing_else(
+    evidence: Evidence, contents: dict[str, bytes], image: Image
+) -> None:
+    same = dataclasses.replace(
+        evidence,
+        hot_path="python",
+        tool=("bootstrap", "99"),
+        engine=("unicorn", "99"),
+        source={"kind": "folder", "sha256": None, "treeDigest": None},
+        report_sha256="0" * 64,
+    )
+    assert make_image(same, dict(reversed(contents.items()))).manifest == image.manifest
+    for other in (
+        dataclasses.replace(evidence, release="1.9.1"),
+        dataclasses.replace(evidence, entry="another"),
+        dataclasses.replace(evidence, arch="AMD64"),
+        dataclasses.replace(evidence, materials={**evidence.materials, "hex0.hex0": "0" * 64}),
+        dataclasses.replace(evidence, artifacts={**evidence.artifacts, "hello": "0" * 64}),
+    ):
+        assert make_image(other, contents).manifest != image.manifest
+
+
+def test_an_image_with_sha256sum_checks_itself(
+    evidence: Evidence, contents: dict[str, bytes]
+) -> None:
+    """As every release of stage0-posix has it; here a file of that name stands for it."""
+    data = contents["hello"]
+    product = Product(len(data), hashlib.sha256(data).hexdigest())
+    with_it = dataclasses.replace(
+        evidence, products={**evidence.products, "x86/bin/sha256sum": product}
+    )
+    image = make_image(with_it, {**contents, "x86/bin/sha256sum": data})
+    assert image.command == ("/x86/bin/sha256sum", "-c", "/SHA256SUMS")
+    config = json.loads(image.blobs[image.config])
+    assert config["config"]["Env"] == ["PATH=/:/x86/bin"]
+
+
+def test_gzip_and_an_index_in_an_index_are_read(
+    layout: Path, image: Image, tmp_path: Path, contents: dict[str, bytes]
+) -> None:
+    """As BuildKit writes them, and so StageX."""
+    other = tmp_path / "layout"
+    shutil.copytree(layout, other)
+    layer = gzip.compress(image.blobs[image.layer], mtime=0)
+    manifest = json.loads(image.blobs[image.manifest])
+    manifest["layers"] = [blob(other, layer, manifest["layers"][0]["mediaType"] + "+gzip")]
+    inner = json.loads(image.index)
+    inner["manifests"] = [
+        blob(other, json.dumps(manifest).encode(), inner["manifests"][0]["mediaType"])
+    ]
+    outer = {**inner, "manifests": [blob(other, json.dumps(inner).encode(), inner["mediaType"])]}
+    (other / "index.json").write_text(json.dumps(outer))
+    found = read_layout(other)
+    assert found.manifest == inner["manifests"][0]["digest"].removeprefix("sha256:")
+    assert {k: v for k, v in found.files.items() if k != SUMS} == contents
+
+
+def blob(layout: Path, data: bytes, kind: str) -> dict[str, Any]:
+    (layout / "blobs" / "sha256" / sha256(data)).write_bytes(data)
+    return {"mediaType": kind, "digest": f"sha256:{sha256(data)}", "size": len(data)}
+
+
+@pytest.mark.parametrize("which", ["manifest", "config", "layer"])
+def test_a_changed_blob_is_seen(layout: Path, image: Image, which: str, tmp_path: Path) -> None:
+    other = tmp_path / "layout"
+    shutil.copytree(layout, other)
+    place = other / "blobs" / "sha256" / getattr(image, which)
+    place.write_bytes(place.read_bytes().replace(b"x", b"y", 1).replace(b"\0", b"\1", 1))
+    with pytest.raises(BadInput, match=f"blob {place.name} has .* and sha256"):
+        read_layout(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("oci-layout", '{"imageLayoutVersion":"2.0.0"}', "not 1.0.0"),
+        ("index.json", "{", "not JSON"),
+        ("index.json", '{"manifests":[]}', "has 0 images"),
+        ("index.json", '{"manifests":[{"mediaType":"a","digest":"md5:0","size":1}]}', "sha256:HEX"),
+    ],
+)
+def test_layouts_that_are_none(
+    layout: Path, name: str, text: str, says: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "layout"
+    shutil.copytree(layout, other)
+    (other / name).write_text(text)
+    with pytest.raises(BadInput, match=says):
+        read_layout(other)
+
+
+def test_only_the_verified_products_are_signed_for(layout: Path, evidence: Evidence) -> None:
+    found = read_layout(layout)
+    require_products(found, evidence, "L")
+    more = dataclasses.replace(found, files={**found.files, "etc/evil": b"x"})
+    with pytest.raises(BadInput, match="L: etc/evil in the image is no verified product"):
+        require_products(more, evidence, "L")
+    less = dataclasses.replace(found, files={k: v for k, v in found.files.items() if k != "hello"})
+    with pytest.raises(BadInput, match="L: hello of embedded x86 is not in the image"):
+        require_products(less, evidence, "L")

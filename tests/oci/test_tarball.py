@@ -1,0 +1,100 @@
+"""Our tar files, read by Python's tarfile and by the host's tar."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bootstrap.errors import BadInput
+from bootstrap.oci.tarball import BLOCK, Entry, pack
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=20)
+PATHS = st.lists(NAMES.filter(lambda n: n not in (".", "..")), min_size=1, max_size=4)
+FILES = st.dictionaries(
+    PATHS.map("/".join), st.tuples(st.binary(max_size=1200), st.sampled_from([0o644, 0o755]))
+)
+
+
+def members(data: bytes) -> list[tarfile.TarInfo]:
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:", encoding="utf-8") as archive:
+        return archive.getmembers()
+
+
+@given(FILES)
+def test_tarfile_reads_what_was_packed(files: dict[str, tuple[bytes, int]]) -> None:
+    entries = {path: Entry(*row) for path, row in files.items()}
+    try:
+        data = pack(entries)
+    except BadInput:
+        # A file where another's folder is to be, or a path too long for the format.
+        folders = {path[:at] for path in files for at, c in enumerate(path) if c == "/"}
+        assert folders & files.keys() or any(len(path.encode()) > 100 for path in files)
+        return
+    assert len(data) % BLOCK == 0
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:", encoding="utf-8") as archive:
+        for member in archive:
+            assert (member.mtime, member.uid, member.gid) == (0, 0, 0)
+            assert (member.uname, member.gname, member.linkname) == ("", "", "")
+            if member.isreg():
+                stream = archive.extractfile(member)
+                assert stream is not None
+                found[member.name] = (stream.read(), member.mode)
+            else:
+                assert member.isdir() and member.mode == 0o755
+    assert found == files
+
+
+@given(FILES, st.randoms())
+def test_the_order_of_files_does_not_matter(files: dict[str, tuple[bytes, int]], r: object) -> None:
+    rows = list(files.items())
+    r.shuffle(rows)  # type: ignore[attr-defined]
+    try:
+        first = pack({path: Entry(*row) for path, row in files.items()})
+    except BadInput:
+        return
+    assert pack({path: Entry(*row) for path, row in rows}) == first
+
+
+def test_folders_come_before_what_is_in_them_and_once() -> None:
+    data = pack({"b/c/d": Entry(b"", 0o644), "b/a": Entry(b"", 0o644), "a": Entry(b"x", 0o755)})
+    assert [m.name for m in members(data)] == ["a", "b", "b/a", "b/c", "b/c/d"]
+
+
+def test_long_paths_are_split_and_longer_ones_refused() -> None:
+    path = "/".join(["x" * 49] * 4)
+    assert members(pack({path: Entry(b"y", 0o644)}))[-1].name == path
+    with pytest.raises(BadInput, match="too long a path"):
+        pack({"x" * 101: Entry(b"", 0o644)})
+    with pytest.raises(BadInput, match="too long a path"):
+        pack({"/".join(["x" * 49] * 6): Entry(b"", 0o644)})
+
+
+def test_a_file_and_a_folder_of_one_name_are_refused() -> None:
+    with pytest.raises(BadInput, match="is a file, and a folder"):
+        pack({"a": Entry(b"", 0o644), "a/b": Entry(b"", 0o644)})
+
+
+def test_the_hosts_tar_reads_it() -> None:
+    if shutil.which("tar") is None:
+        pytest.skip("tar is not installed")
+    data = pack({"bin/tool": Entry(b"12345", 0o755)})
+    listed = subprocess.run(
+        ["tar", "--numeric-owner", "--utc", "-tvf", "-"],
+        input=data,
+        capture_output=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+    )
+    assert listed.stderr == b""
+    rows = [line.split() for line in listed.stdout.decode().splitlines()]
+    assert [(row[0], row[1], row[2], row[3], row[-1]) for row in rows] == [
+        ("drwxr-xr-x", "0/0", "0", "1970-01-01", "bin/"),
+        ("-rwxr-xr-x", "0/0", "5", "1970-01-01", "bin/tool"),
+    ]
