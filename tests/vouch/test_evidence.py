@@ -1,0 +1,154 @@
+"""Reports that are not what they say: every one of them is refused."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootstrap.catalogue import find
+from bootstrap.errors import BadInput
+from bootstrap.sources.embedded import embedded_source
+from bootstrap.vouch.evidence import Evidence, materials_of, read_report, source_digest
+from tests.vouch.runs import Run
+
+Report = dict[str, Any]
+Change = Callable[[Report], object]
+ZERO = "0" * 64
+
+
+def forged_product(report: Report) -> None:
+    """Consistent in itself: the value and what it is compared with are both changed."""
+    row = report["artifacts"][0]
+    row["sha256"] = row["expected"] = ZERO
+    row["expectations"] = [{"sha256": ZERO, "from": "x", "kind": "catalogue"}]
+
+
+def one_more(report: Report) -> None:
+    row = copy.deepcopy(report["artifacts"][0])
+    report["artifacts"].append({**row, "path": "more"})
+
+
+CHANGES: dict[str, tuple[Change, str]] = {
+    "a mismatch": (lambda r: r.update(result="mismatch"), "its result is mismatch, not verified"),
+    "an error": (lambda r: r.update(result="error"), "its result is error, not verified"),
+    "a reason": (lambda r: r.update(reasons=["because"]), "reasons is not empty"),
+    "a failure": (lambda r: r.update(failure={"message": "x"}), "failure is not empty"),
+    "a divergence": (lambda r: r.update(first_divergence={"path": "x"}), "first_divergence is not"),
+    "a changed source": (
+        lambda r: r["source"]["materials"].update(changed=[{"path": "x"}]),
+        "source.materials.changed is not empty",
+    ),
+    "a missing source": (
+        lambda r: r["source"]["materials"].update(missing=["x"]),
+        "source.materials.missing is not empty",
+    ),
+    "a product that differs": (
+        lambda r: r["artifacts"][0].update(sha256=ZERO),
+        "does not equal all its known-good values",
+    ),
+    "a product said to be missing": (
+        lambda r: r["artifacts"][0].update(status="missing"),
+        "does not equal all its known-good values",
+    ),
+    "a product without a value": (
+        lambda r: r["artifacts"][0].update(expectations=[]),
+        "does not equal all its known-good values",
+    ),
+    "a forged product": (forged_product, "but the catalogue has"),
+    "a product too few": (lambda r: r["artifacts"].pop(), "lacks hello, which embedded x86 has"),
+    "a product too many": (one_more, "has a product more, which embedded x86 does not have"),
+    "a product twice": (
+        lambda r: r["artifacts"].append(r["artifacts"][0]),
+        "is there twice",
+    ),
+    "a path that leads out": (lambda r: r["artifacts"][0].update(path="../x"), "'..'"),
+    "other sources counted": (
+        lambda r: r["source"]["materials"].update(known=9),
+        "counts 9 source files, but embedded x86 has 10",
+    ),
+    "an entry that is none": (lambda r: r.update(entry="x"), "has no entry 'x'"),
+    "an architecture that is none": (lambda r: r.update(arch="x"), "unknown architecture"),
+    "a release nobody knows": (
+        lambda r: r["source"].update(kind="folder", release="0.0"),
+        "stage0-posix 0.0 is not in the catalogue",
+    ),
+    "another release's report": (
+        lambda r: r["source"].update(kind="folder", release="1.9.1"),
+        "lacks x86/bin/blood-elf",
+    ),
+    "a set of reports": (
+        lambda r: r.update(schema="bootstrap-report-set/1"),
+        "is a report of several architectures",
+    ),
+    "another document": (lambda r: r.update(schema="x"), "schema is 'x'"),
+    "no tool": (lambda r: r.pop("tool"), "tool is missing"),
+    "no schema": (lambda r: r.pop("schema"), "schema is missing"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_refused(name: str, verified: Run, tmp_path: Path) -> None:
+    change, says = CHANGES[name]
+    report = json.loads(verified.report.read_text())
+    change(report)
+    place = tmp_path / "report.json"
+    place.write_text(json.dumps(report))
+    with pytest.raises(BadInput) as caught:
+        read_report(place)
+    assert says in str(caught.value)
+    assert str(caught.value).startswith(f"{place}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not JSON"),
+        ("[]", "is no JSON object"),
+        ('{"schema": "a", "schema": "b"}', "has the key 'schema' twice"),
+        ('{"schema": NaN}', "has NaN"),
+        ("[" * 100_000, "not JSON"),
+        ("\xff", "not UTF-8"),
+    ],
+)
+def test_no_report_at_all(text: str, says: str, tmp_path: Path) -> None:
+    place = tmp_path / "report.json"
+    place.write_bytes(text.encode("latin-1"))
+    with pytest.raises(BadInput) as caught:
+        read_report(place)
+    assert says in str(caught.value)
+
+
+def test_what_a_good_report_is_good_for(verified: Run, evidence: Evidence) -> None:
+    assert evidence.title == "embedded x86"
+    assert len(evidence.products) == len(evidence.materials) == 10
+    assert evidence.seeds == ("hex0-seed",)
+    assert evidence.report_sha256 == hashlib.sha256(verified.report.read_bytes()).hexdigest()
+    for path, product in evidence.products.items():
+        data = (verified.products / path).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (product.size, product.sha256)
+
+
+def test_the_source_digest_is_what_sha256sum_prints(evidence: Evidence, tmp_path: Path) -> None:
+    """By the host's own tools, on the embedded sources themselves."""
+    tree = embedded_source(find("embedded", None, "x86"))
+    for path in evidence.materials:
+        (tmp_path / path).write_bytes(tree.files[path].data)
+    command = "sha256sum * | LC_ALL=C sort -k 2 | sha256sum"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+    if done.returncode != 0 or b"  -" not in done.stdout:
+        pytest.skip("there is no sha256sum here")
+    assert done.stdout.split()[0].decode() == evidence.source_digest
+
+
+def test_what_an_entry_hides_is_no_source() -> None:
+    step = find("stage0-posix", "1.9.1", "x86")
+    direct, optional = (materials_of(step, e) for e in ("hex0-seed", "kaem-optional-seed"))
+    assert optional.keys() - direct.keys() == {"bootstrap-seeds/POSIX/x86/kaem-optional-seed"}
+    assert source_digest(direct) != source_digest(optional)
