@@ -51,7 +51,13 @@ def run(args: argparse.Namespace) -> int:
         lines = _read(args.script)
         with stepping.trace_of(args) as name:
             return _script(args, name, lines)
-    raise BadInput("there is no screen yet; --script FILE needs none")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise BadInput("standard input and output are no terminal; --script FILE needs none")
+    with stepping.trace_of(args) as name:
+        from bootstrap.cli.output import write_text
+        from bootstrap.debugger.tui import run_app
+
+        return run_app(name, write_text)
 
 
 def _read(name: str) -> list[tuple[int, str, Command]]:
