@@ -80,7 +80,7 @@ class Moves(Here):
     def step(self, count: int = 1) -> Stop:
         """So many instructions on, into what the process executes, too."""
         with self.moving():
-            left, crossed = count, False
+            left, entered = count, ""
             while True:
                 row, executed = self.row, self.executed
                 try:
@@ -90,10 +90,9 @@ class Moves(Here):
                     if following is None:
                         return self._to_end(row)
                     left -= end.total - executed
-                    crossed = True
-                    stop = self._entered(following)
+                    entered = self._entered(following).detail
                     continue
-                return stop if crossed else self.stop("step")
+                return self.stop("exec" if entered else "step", entered)
 
     def back(self, count: int = 1) -> Stop:
         """So many instructions back, out of what the process executed, too."""

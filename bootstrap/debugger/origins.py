@@ -18,6 +18,7 @@ from bootstrap.trace.searching import Access
 from bootstrap.trace.text import shown
 
 if TYPE_CHECKING:
+    from bootstrap.debugger.moves import Place
     from bootstrap.debugger.session import Session
 
 
@@ -55,7 +56,16 @@ def previous_access(session: Session, guest_addr: int, size: int, kinds: str) ->
     bits = _check(size, kinds)
     if session.explorer.run_back_to_access(guest_addr, guest_addr + size, bits) is not None:
         return session.stop("watchpoint", f"the next instruction is at {session.pc:#x}")
-    return _before_the_program(session, guest_addr, size, bits)
+    place = session.row, session.executed
+    return _stay(session, place, _before_the_program(session, guest_addr, size, bits))
+
+
+def _stay(session: Session, place: Place, stop: Stop) -> Stop:
+    """Where nobody can tell, it did not move."""
+    if stop.reason != "unknown":
+        return stop
+    session.at.seek(*place)
+    return session.stop("unknown", stop.detail)
 
 
 def _before_the_program(session: Session, guest_addr: int, size: int, bits: int) -> Stop:
@@ -102,6 +112,10 @@ def _to_writer(session: Session, writers: list[OpenRow], path: str, offset: int)
 
 def origin(session: Session, guest_addr: int) -> Stop:
     """See Session.origin."""
+    return _stay(session, (session.row, session.executed), _origin(session, guest_addr))
+
+
+def _origin(session: Session, guest_addr: int) -> Stop:
     row, began = session.row, session.executed
     found = session.explorer.last_access(
         guest_addr, guest_addr + 1, KINDS["w"], row, began

@@ -9,7 +9,7 @@ from bootstrap.debugger.stops import KINDS, Watchpoint
 from bootstrap.trace.searching import Access, Explorer
 from bootstrap.trace.travel import PastEnd
 
-STRETCH = 1 << 18
+STRETCH = 1 << 12
 """Instructions that are searched for each thing in turn; then eight times as many."""
 LONGEST = 1 << 27
 
@@ -72,7 +72,7 @@ def backward(
     """Back to the last before. None: there is none in this program, and it did not move."""
     at = explorer.at
     if not watchpoints:
-        return Met() if explorer.run_back_to(addresses) else None
+        return Met() if addresses and explorer.run_back_to(addresses) else None
     row, began, size = at.row, at.executed, STRETCH
     end = began
     while end > 0:

@@ -110,10 +110,6 @@ class Session(Moves):
         self.explorer.close()
         self._closing.close()
 
-    def _tell(self, row: int, executed: int) -> None:
-        if not self._muted:
-            self.progress(row, executed)
-
     # -- moving: memory --------------------------------------------------------------------------
 
     def next_access(self, guest_addr: int, size: int = 1, kinds: str = "a") -> Stop:
