@@ -13,7 +13,7 @@ import pytest
 
 from bootstrap.oci.image import Image
 from tests.cli.command import bootstrap
-from tests.vouch.runs import Run
+from tests.vouch.runs import Run, inside
 
 
 def manifest(layout: Path) -> str:
@@ -84,7 +84,7 @@ def test_a_product_that_is_not_the_verified_one(what: str, verified: Run, tmp_pa
     else:
         (products / "hello").unlink()
     given: list[str | Path] = ["--report", verified.report, "--products", products]
-    done = bootstrap("oci", "export", "-o", out, *given, "--json", tmp_path / "told.json")
+    done = inside("oci", "export", "-o", out, *given, "--json", tmp_path / "told.json")
     assert done.status == 1
     assert "NOT WRITTEN" in done.stdout and "hello: " in done.stdout
     assert not any(out.iterdir())
@@ -104,7 +104,7 @@ def test_a_report_that_is_not_verified_is_refused(verified: Run, tmp_path: Path)
     report = json.loads(verified.report.read_text())
     (tmp_path / "r.json").write_text(json.dumps({**report, "result": "incomplete"}))
     given: list[str | Path] = ["--report", tmp_path / "r.json", "--products", verified.products]
-    done = bootstrap("oci", "export", "-o", tmp_path / "layout", *given)
+    done = inside("oci", "export", "-o", tmp_path / "layout", *given)
     assert done.status == 2
     assert "its result is incomplete, not verified" in done.one_line()
 
@@ -122,13 +122,13 @@ def test_a_report_that_is_not_verified_is_refused(verified: Run, tmp_path: Path)
     ],
 )
 def test_bad_input(args: list[str], says: str, tmp_path: Path) -> None:
-    done = bootstrap("oci", "export", "-o", "layout", *args, cwd=tmp_path)
+    done = inside("oci", "export", "-o", "layout", *args, cwd=tmp_path)
     assert done.status == 2
     assert says in done.one_line()
 
 
 def test_a_folder_that_is_not_empty(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    done = bootstrap("oci", "export", "-o", tmp_path)
+    done = inside("oci", "export", "-o", tmp_path)
     assert done.status == 2
     assert "is not empty" in done.one_line()
