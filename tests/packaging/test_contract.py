@@ -25,6 +25,8 @@ BREACHES = {
     "trace": "import bootstrap.cli",
     "catalogue": "import bootstrap.trace",
     "cli": "import textual, lief",
+    "oci": "import bootstrap.kernel",
+    "vouch": "import bootstrap.rebuild, subprocess",
 }
 
 
