@@ -110,7 +110,7 @@ def _verify(args: argparse.Namespace, report: Path, products: Path) -> int:
             f"{STAGEX} has no known-good value of its own that could be met, so nothing of it can"
             " be exported as verified"
         )
-    if STDOUT in (args.junit, args.report_to) and args.json == STDOUT:
+    if [args.json, args.junit, args.report_to].count(STDOUT) > 1:
         raise BadInput("only one of --json, --junit and --report-to can have standard output")
     given = argparse.Namespace(**{**vars(args), "json": str(report), "output": str(products)})
     with contextlib.ExitStack() as stack:
@@ -141,7 +141,7 @@ def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
     print_view(
         lambda **how: _text(evidence, image, wrong, args.output, **how),
         False,
-        STDOUT in (args.json, args.report_to),
+        STDOUT in (args.json, args.junit, args.report_to),
     )
     return 1 if wrong else 0
 

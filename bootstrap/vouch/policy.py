@@ -20,6 +20,7 @@ from bootstrap.catalogue import arch_name
 from bootstrap.catalogue.reading import Table
 from bootstrap.errors import BadInput
 from bootstrap.sources.tree import read_file
+from bootstrap.verify.words import count
 
 SCHEMA = 1
 MAX_FILE = 4 << 20
@@ -296,12 +297,12 @@ def _check_whole(policy: Policy, top: _Table) -> None:
             )
     with_gpg = sum(any(k.kind == "gpg" for k in p.keys) for p in policy.persons.values())
     for table, wanted, there, whose in (
-        ("need", policy.need, len(policy.persons), "person"),
-        ("stagex", policy.stagex, with_gpg, "person with a gpg key"),
+        ("need", policy.need, len(policy.persons), ""),
+        ("stagex", policy.stagex, with_gpg, " with a gpg key"),
     ):
         if wanted is not None and wanted.persons > there:
             raise top.table(table).error(
                 "persons",
-                f"is {wanted.persons}, but the policy lists {there} {whose}(s):"
+                f"is {wanted.persons}, but the policy lists {count(there, 'person')}{whose}:"
                 " nobody can meet that",
             )

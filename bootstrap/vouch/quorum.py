@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from bootstrap.catalogue import find
 from bootstrap.errors import BadInput
+from bootstrap.verify.words import count
 from bootstrap.vouch.documents import NotUnderstood
 from bootstrap.vouch.envelope import PAYLOAD_TYPE, Envelope
 from bootstrap.vouch.evidence import materials_of, source_digest
@@ -103,7 +104,7 @@ def impossible(table: str, persons: int, able: Sequence[str], at: datetime.date)
         return None
     return (
         f"nobody can meet this policy on {at}: {table}.persons is {persons}, but the keys of only"
-        f" {len(able)} person(s) count on that day"
+        f" {count(len(able), 'person')} count on that day"
     )
 
 

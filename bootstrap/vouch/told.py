@@ -8,6 +8,7 @@ from typing import Any
 
 import bootstrap
 from bootstrap.verify.page import Page, visible
+from bootstrap.verify.words import count
 from bootstrap.vouch.policy import Policy
 from bootstrap.vouch.simplesigning import StagexVerdicts
 from bootstrap.vouch.verdicts import Threshold, Verdicts, Voice
@@ -108,8 +109,8 @@ def _images(page: Page, policy: Policy, stagex: StagexVerdicts) -> None:
         mark = page.mark("match" if image.threshold.met else "missing")
         found = ", ".join(image.threshold.have) or "none"
         page.wrapped(f"{mark} {image.name} sha256 {image.sha256}", hanging=2)
-        count = f"{len(image.voices)} file(s), " if image.here else "no folder; "
-        page.wrapped(f"{count}{image.threshold.need} person(s) wanted: {found}", indent=6)
+        files = f"{count(len(image.voices), 'file')}, " if image.here else "no folder, "
+        page.wrapped(f"{files}{count(image.threshold.need, 'person')} wanted: {found}", indent=6)
         for voice in image.voices:
             _voice(page, policy, voice)
     if stagex.others:

@@ -168,7 +168,7 @@ def test_a_policy_nobody_can_meet(policy: Path) -> None:
     policy.write_text(policy.read_text().replace("persons = 2", "persons = 3"))
     done = inside("quorum", "--policy", policy)
     assert done.status == 2
-    assert "lists 2 person(s): nobody can meet that" in done.one_line()
+    assert "lists 2 persons: nobody can meet that" in done.one_line()
 
 
 def test_without_the_programs(verified: Run, people: People, policy: Path, tmp_path: Path) -> None:

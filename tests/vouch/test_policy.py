@@ -53,7 +53,11 @@ def test_a_good_one(tmp_path: Path) -> None:
         ("schema = 1", "schema = 1\nmore = 1", "2: more is not a key that is known here"),
         ("persons = 1", "persons = 0", "5: need.persons is 0: that would be met by nobody's word"),
         ("persons = 1", "persons = -1", "5: need.persons must not be negative"),
-        ("persons = 1", "persons = 2", "5: need.persons is 2, but the policy lists 1 person(s)"),
+        (
+            "persons = 1",
+            "persons = 2",
+            "5: need.persons is 2, but the policy lists 1 person: nobody",
+        ),
         ("persons = 1", "persons = 1\nengine = 1", "6: need.engine is not a key that is known"),
         ("persons = 1", 'persons = 1\ndisagreement = "x"', "it must be refuse or tell"),
         ("[need]\npersons = 1\n", "", "must have both [about] and [need], or neither"),
@@ -74,7 +78,7 @@ def test_a_good_one(tmp_path: Path) -> None:
         (f'ssh = "{KEY} alice@laptop"', f'gpg = "{"A" * 40}"\nfile = "x"', "x: cannot be read"),
         (f'ssh = "{KEY} alice@laptop"', f'ssh = "{KEY}"\ngpg = "A"', "must have either ssh"),
         ("[persons.alice]", f"{BOB}\n[persons.alice]", "is listed twice, as bob's laptop and alic"),
-        ('name = "of the tests"', "[stagex]\npersons = 1", "lists 0 person with a gpg key(s)"),
+        ('name = "of the tests"', "[stagex]\npersons = 1", "lists 0 persons with a gpg key"),
         ('name = "of the tests"', "[stagex]\npersons = 0", "met by nobody's word"),
         (
             'name = "of the tests"',
