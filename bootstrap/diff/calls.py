@@ -158,6 +158,11 @@ def answered_otherwise(a: CallsOf, b: CallsOf, pair: Pair, index: int) -> bool:
     return asked and one.count == other.count == 1
 
 
+def event_of(calls: Both[Call]) -> int:
+    """The event of the earlier of the two; of one that is missing there is none."""
+    return min(c.event for c in (calls.a, calls.b) if c is not None and not c.missing)
+
+
 def both(a: CallsOf, b: CallsOf, pair: Pair, index: int) -> Both[Call]:
     """The call of that index on both sides."""
     return Both(
@@ -166,4 +171,4 @@ def both(a: CallsOf, b: CallsOf, pair: Pair, index: int) -> Both[Call]:
     )
 
 
-__all__ = ["Call", "CallsOf", "answered_otherwise", "both", "differ"]
+__all__ = ["Call", "CallsOf", "answered_otherwise", "both", "differ", "event_of"]

@@ -72,6 +72,14 @@ class Comparing:
                 return chunk.process
         return None
 
+    def met_input(self) -> tuple[Pair, int] | None:
+        """The program that met the first standard input that differs, and the event, in A."""
+        a, b = ([f for f in happened.facts(t) if f.order == happened.INPUT] for t in self.sides)
+        parting = happened.parting(a, b)
+        fact = None if parting is None else parting[0]
+        row = None if fact is None else self.program_at(0, fact.event)
+        return None if fact is None or row is None else (self.of_a[row], fact.event)
+
     def changed(self, couple: Both[Version]) -> Changed:
         """What differs in a file."""
         path, a, b = path_of(couple), couple.a, couple.b

@@ -15,10 +15,10 @@ from bootstrap.trace.digest import MAX_INPUT
 from bootstrap.trace.reader import Trace
 from bootstrap.trace.text import shown
 
-CALL, INPUT, OPENED, CHANGED, CLOSED, ENDED, RUN, BEGAN = range(8)
-"""The order of what has the same event: it happened in that call, or after it."""
+CALL, INPUT, OPENED, CHANGED, CLOSED, RUN, BEGAN, ENDED = range(8)
+"""The order of what has the same event: it happened in that call, or after it. A program that was
+killed before its first call ends at the event at which it began."""
 NEVER = 1 << 62
-_SIGNS = {"image", "version", "last_version"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,9 @@ from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
 from bootstrap.trace.text import shown
 from bootstrap.trace.views import command, was_read, writes
 
+HANDED_ON = "what its parent handed on"
+"""Why a forked child differs: it has the memory and the open files of its parent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -165,9 +168,11 @@ def start_differs(pair: Pair) -> tuple[str, ...]:
     return tuple(name for name, x, y in told if x != y)
 
 
-def compare(a: FilesOf, b: FilesOf, pairs: Iterable[Pair]) -> Flow:
-    """Follow the files through both runs."""
+def compare(a: FilesOf, b: FilesOf, pairs: Iterable[Pair], met_input: Pair | None = None) -> Flow:
+    """Follow the files through both runs. `met_input`: who met standard input that differs."""
     flow = Flow()
+    inherited: set[int] = set()
+    """Programs of A for which something differs: what they hand on to a child differs too."""
     met: set[tuple[str, str | None, str | None]] = set()
     for pair in pairs:
         one, other = pair.a, pair.b
@@ -178,6 +183,10 @@ def compare(a: FilesOf, b: FilesOf, pairs: Iterable[Pair]) -> Flow:
         images: Both[Version] = Both(a.image(one), b.image(other))
         reads = _couples([v for _, v in a.reads(one)], [v for _, v in b.reads(other)])
         because = list(start_differs(pair))
+        if one.ordinal == 0 and one.parent in inherited:
+            because.append(HANDED_ON)
+        if pair == met_input:
+            because.append("standard input")
         for couple, executed in ((images, True), *((couple, False) for couple in reads)):
             if not differs(couple):
                 continue
@@ -189,6 +198,8 @@ def compare(a: FilesOf, b: FilesOf, pairs: Iterable[Pair]) -> Flow:
             if _is_given(couple) and key not in met:
                 met.add(key)
                 flow.given.append(Given(couple, Both(one, other), executed))
+        if because:
+            inherited.add(one.id)
         left = _couples(a.leaves(one), b.leaves(other))
         changed = [couple for couple in left if differs(couple)]
         flow.same += len(left) - len(changed)

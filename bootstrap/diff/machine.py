@@ -223,11 +223,17 @@ class Machines:
         """Where nothing differs yet: go to the call after which something does."""
         if way.end is None:
             raise NotFound("no register and no byte of memory differs in it")
-        low, high = way.start, way.end
+        most = min(
+            at.trace.program(row).calls for at, row in zip(self._at, way.rows, strict=True)
+        )  # fmt: skip
+        low, high = way.start, min(way.end, most)
         if not self._differ_after(way, high):
-            raise NotFound(
-                "registers and memory are the same after the system call that differs"
-            )  # fmt: skip
+            when = (
+                "after the system call that differs"
+                if high == way.end
+                else "until one of them ends"
+            )
+            raise NotFound(f"registers and memory are the same {when}")
         while high - low > 1:
             middle = (low + high) // 2
             if self._differ_after(way, middle):

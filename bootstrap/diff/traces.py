@@ -111,7 +111,8 @@ def diff(
     found.call = _first_call(work)
     parting = happened.parting(happened.facts(a), happened.facts(b))
     found.first = _first(work, parting, found.call)
-    found.flow = compare(*work.files, work.pairs)
+    met = work.met_input()
+    found.flow = compare(*work.files, work.pairs, None if met is None else met[0])
     found.given = [work.changed(one.versions) for one in found.flow.given]
     _followed(work, found)
     if engine is None:
@@ -135,16 +136,10 @@ def _first_call(work: Comparing) -> DifferentCall | None:
         if index is None:
             continue
         told = calling.both(*work.calls, pair, index)
-        assert told.a is not None and told.b is not None
-        event = min(told.a.event, told.b.event)
+        event = calling.event_of(told)
         if best is None or event < best[0]:
             best = event, DifferentCall(pair, told)
     return None if best is None else best[1]
-
-
-def _event_of(call: DifferentCall) -> int:
-    assert call.calls.a is not None and call.calls.b is not None
-    return min(call.calls.a.event, call.calls.b.event)
 
 
 def _first(
@@ -155,8 +150,13 @@ def _first(
     fact = None if parting is None else min(
         (one for one in parting if one is not None), key=lambda one: one.key
     )  # fmt: skip
-    if call is not None and (fact is None or (_event_of(call), happened.CALL) < fact.key):
-        return First(_event_of(call), _call_sentence(call), call.programs, None)
+    if call is not None:
+        event = calling.event_of(call.calls)
+        # Where a run is stopped, its files are closed: that is no divergence of its own.
+        missing = [c.event for c in (call.calls.a, call.calls.b) if c is not None and c.missing]
+        stopped = fact is not None and fact.order == happened.CLOSED and fact.event in missing
+        if fact is None or stopped or (event, happened.CALL) < fact.key:
+            return First(event, _call_sentence(call), call.programs, None)
     if fact is None or parting is None:
         return None  # only what came out differs
     a, b = parting
@@ -169,8 +169,9 @@ def _first(
 def _call_sentence(call: DifferentCall) -> str:
     a, b = call.calls.a, call.calls.b
     assert a is not None and b is not None
-    if a.missing or b.missing:
-        return "a program makes a system call that the other does not make"
+    for side, one in (("A", a), ("B", b)):
+        if one.missing:
+            return f"a program makes a system call that it does not make in {side}"
     if a.text.rpartition(" = ")[0] == b.text.rpartition(" = ")[0]:
         return "a system call is answered otherwise"
     return "a program makes another system call, and nothing that it was given before differs"
@@ -207,7 +208,8 @@ def _sentence(work: Comparing, fact: Fact, a: Fact | None, b: Fact | None, pair:
             if images[0].sha256 != images[1].sha256:
                 told.append("the program itself")
             if told:
-                return f"a program is started, and {_and(told)} differ{'s' * (len(told) == 1)}"
+                one = len(told) == 1 and told != ["its arguments"]
+                return f"a program is started, and {_and(told)} {'differs' if one else 'differ'}"
         return "another program is started"
     return {
         happened.INPUT: "something else comes in on standard input",

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from bootstrap.abi.numbers import NUMBERS
 from bootstrap.diff import calls as calling
-from bootstrap.diff import facts as happened
 from bootstrap.diff.aligning import Pair
 from bootstrap.diff.comparing import Comparing
 from bootstrap.diff.files import start_differs
@@ -48,14 +47,13 @@ def way_of(work: Comparing, pair: Pair) -> Way | str:
 
 def _came_in(work: Comparing, pair: Pair) -> list[int]:
     """The call of the program in which the first standard input came that differs."""
-    a, b = ([f for f in happened.facts(t) if f.order == happened.INPUT] for t in work.sides)
-    parting = happened.parting(a, b)
-    fact = None if parting is None else parting[0]
-    if fact is None or pair.a is None or work.program_at(0, fact.event) != pair.a.id:
+    met = work.met_input()
+    if met is None or met[0] != pair or pair.a is None:
         return []
+    event = met[1]
     for chunk in work.a.chunks(pair.a.id):
-        if chunk.first_event <= fact.event < chunk.first_event + chunk.count:
-            ordinal = chunk.first_call + fact.event - chunk.first_event
+        if chunk.first_event <= event < chunk.first_event + chunk.count:
+            ordinal = chunk.first_call + event - chunk.first_event
             return [ordinal - pair.a.first_call]
     return []
 

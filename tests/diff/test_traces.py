@@ -1,0 +1,403 @@
+"""`bootstrap diff` of two traces: one thing is changed, and has to be found exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bootstrap import trace
+from bootstrap.diff.machine import Machines, NotFound, Way
+from bootstrap.diff.traces import TraceDiff
+from bootstrap.kernel.limits import Limits
+from bootstrap.languages import hex0
+from bootstrap.trace.makers import offset_of
+from bootstrap.trace.reader import Trace
+from tests.diff.pairs import (
+    Run,
+    compared,
+    embedded_with,
+    executed_of,
+    flipped,
+    one_by_one,
+    source,
+    swapped,
+)
+from tests.engine.guest import Program
+from tests.engine.runs import engine_for
+from tests.trace import recorded
+
+O_RDONLY = 0
+O_NEW = 0o1101  # O_WRONLY | O_CREAT | O_TRUNC
+SOURCE = b"the source of it all\n" * 2
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("diff") / "embedded.trace"
+    recorded.record_embedded(place, "native")
+    return place
+
+
+def copier(last: int = 3) -> Program:
+    """Copies /source to /out byte by byte, and adds three to each; writes `last` bytes besides.
+
+    /source must be there."""
+    guest = Program("i386")
+    name, out, space = guest.text(b"/source"), guest.text(b"/out"), guest.space(16)
+    guest.call("open", name, O_RDONLY, 0).call("open", out, O_NEW, 0o644)
+    guest.label("again").call("read", 3, space, 1).jump_if_zero("done")
+    guest.raw(b"\xa0" + space.to_bytes(4, "little"))  # mov al, [space]
+    guest.raw("0403").raw(b"\xa2" + space.to_bytes(4, "little"))  # add al, 3; mov [space], al
+    guest.call("write", 4, space, 1).jmp("again")
+    guest.label("done").call("write", 1, space, last).exit(0)
+    return guest
+
+
+def first_of(found: TraceDiff) -> str:
+    assert found.first is not None and found.first.file is not None
+    return found.first.file.path
+
+
+def at(found: TraceDiff) -> int:
+    assert found.instruction is not None and found.instruction.instructions.a is not None
+    return executed_of(found.instruction.instructions.a.coordinate)
+
+
+# Files.
+
+
+def test_one_byte_of_a_source_file(tmp_path: Path) -> None:
+    a = Run(copier(), {b"/source": SOURCE}).record(tmp_path / "a")
+    b = Run(copier(), {b"/source": flipped(SOURCE, 25)}).record(tmp_path / "b")
+    with compared(a, b) as found:
+        assert not found.equal
+        assert first_of(found) == "source"
+        first = found.first
+        assert first is not None and first.file is not None and first.file.spot is not None
+        assert (first.what, first.event) == ("source is opened, and is not the same file", 1)
+        assert first.file.spot.offset == 25
+        sides = first.file.spot.sides
+        assert sides.a is not None and sides.b is not None
+        assert (sides.a.line, sides.a.column, sides.a.text) == (2, 5, "the source of it all")
+        assert sides.b.text == "the rource of it all"
+        # The same calls were made, only with other bytes.
+        assert found.call is None
+        # The byte comes in by the 25th read, and is loaded into al after it.
+        one = found.instruction
+        assert one is not None and one.instructions.a is not None
+        assert one.instructions.a.text == "mov al, byte ptr [0x800020]"
+        assert [(r.name, r.values.a, r.values.b) for r in one.registers] == [
+            ("eax", ord("s"), ord("r"))
+        ]
+        assert one.read is not None and one.read[1].a == b"s" and one.read[1].b == b"r"
+        oracle = one_by_one(*_open(found), 1, 1)
+        assert at(found) == oracle
+        # And what followed.
+        assert [(left.path, left.because, offset) for left, offset in found.left] == [
+            ("out", ("source",), 25)
+        ]
+        assert found.at_end == (1, 1)
+
+
+def _open(found: TraceDiff) -> tuple[Trace, Trace]:
+    assert found.traces.a is not None and found.traces.b is not None
+    return found.traces.a, found.traces.b
+
+
+def test_a_source_file_that_is_longer(tmp_path: Path) -> None:
+    a = Run(copier(), {b"/source": SOURCE}).record(tmp_path / "a")
+    b = Run(copier(), {b"/source": SOURCE + b"x"}).record(tmp_path / "b")
+    with compared(a, b) as found:
+        first, call = found.first, found.call
+        assert first is not None and first.file is not None and first.file.spot is not None
+        sides = first.file.spot.sides
+        assert sides.a is not None and sides.b is not None
+        assert (sides.a.byte, sides.b.byte) == (None, ord("x"))
+        assert call is not None and call.calls.a is not None and call.calls.b is not None
+        # open, open, 42 times read and write, and the read that is answered otherwise.
+        assert call.calls.a.ordinal == call.calls.b.ordinal == 2 + 2 * len(SOURCE) + 1
+        assert call.calls.a.text == "read(3</source>, 0x800020, 1) = 0"
+        assert call.calls.b.text == "read(3</source>, 0x800020, 1) = 1"
+        one = found.instruction
+        assert one is not None and one.instructions.a is not None
+        assert one.instructions.a.text == "int 0x80"
+        assert [r.name for r in one.registers] == ["eax"]
+        assert at(found) == one_by_one(*_open(found), 1, 1)
+
+
+def test_a_file_in_one_only(tmp_path: Path) -> None:
+    guest = Program("i386")
+    guest.call("getpid").call("open", guest.text(b"/source"), O_RDONLY, 0).exit(0)
+    a = Run(guest, {b"/source": SOURCE}).record(tmp_path / "a")
+    b = Run(guest).record(tmp_path / "b")
+    with compared(a, b) as found:
+        assert found.first is not None and found.call is not None
+        assert found.first.event == 2
+        calls = found.call.calls
+        assert calls.a is not None and calls.b is not None
+        assert calls.a.text == 'open("/source", O_RDONLY, 000) = 3</source>'
+        assert "ENOENT" in calls.b.text
+        assert at(found) == one_by_one(*_open(found), 1, 1)
+
+
+# Programs.
+
+
+def test_a_program_that_makes_one_different_system_call(tmp_path: Path) -> None:
+    files = {b"/source": SOURCE}
+    a = Run(copier(3), files).record(tmp_path / "a")
+    b = Run(copier(4), files).record(tmp_path / "b")
+    with compared(a, b) as found:
+        assert first_of(found) == "guest"
+        assert found.first is not None
+        assert found.first.what == "a program is started, and the program itself differs"
+        assert found.call is not None and found.call.calls.a is not None
+        assert found.call.calls.a.text.startswith("write(1, 0x800020, 3)")
+        one = found.instruction
+        assert one is not None and one.instructions.a is not None
+        assert one.instructions.b is not None
+        assert (one.instructions.a.text, one.instructions.b.text) == ("mov edx, 3", "mov edx, 4")
+        assert at(found) == one_by_one(*_open(found), 1, 1)
+        assert found.left == []
+        assert [(stream, spot.offset) for stream, spot in found.printed] == [(1, 3)]
+
+
+def test_another_encoding_of_the_same_instruction(tmp_path: Path) -> None:
+    """No register ever differs; nothing followed."""
+    one, other = Program("i386"), Program("i386")
+    one.raw("89c1").exit(0)
+    other.raw("8bc8").exit(0)
+    a, b = Run(one).record(tmp_path / "a"), Run(other).record(tmp_path / "b")
+    with compared(a, b) as found:
+        assert first_of(found) == "guest"
+        assert found.call is None and found.instruction is None
+        assert "no instruction" in found.looked[0][1]
+        assert one_by_one(*_open(found), 1, 1) is None
+
+
+def test_other_arguments_and_another_environment(tmp_path: Path) -> None:
+    guest = Program("i386")
+    # The second argument's first byte, then the environment's: pop argc, argv0, argv1, 0, env0.
+    guest.raw("5858588a1858588a18").exit(0)
+    same = Run(guest, argv=(b"/guest", b"one")).record(tmp_path / "a")
+    other = Run(guest, argv=(b"/guest", b"two")).record(tmp_path / "b")
+    with compared(same, other) as found:
+        assert found.first is not None
+        assert found.first.what == "a program is started, and its arguments differ"
+        assert at(found) == one_by_one(*_open(found), 1, 1) == 3
+    other = Run(guest, argv=(b"/guest", b"one"), environment=(b"MANE=value",)).record(
+        tmp_path / "c"
+    )
+    with compared(same, other) as found:
+        assert found.first is not None
+        assert found.first.what == "a program is started, and its environment differs"
+        assert at(found) == one_by_one(*_open(found), 1, 1) == 6
+        one = found.instruction
+        assert one is not None and one.read is not None
+        assert (one.read[1].a, one.read[1].b) == (b"N", b"M")
+    other = Run(guest, argv=(b"/guest", b"a longer one of them")).record(tmp_path / "d")
+    with compared(same, other) as found:
+        assert found.instruction is not None and found.instruction.starts
+        assert {register.name for register in found.instruction.registers} == {"esp"}
+    other = Run(guest, argv=(b"/guest", b"one"), cwd=b"/folder").record(tmp_path / "e")
+    with compared(same, other) as found:
+        assert found.first is not None
+        assert found.first.what == "a program is started, and its folder differs"
+        assert found.instruction is None  # the program cannot see it but by system calls
+
+
+def test_something_else_on_standard_input(tmp_path: Path) -> None:
+    guest = Program("i386")
+    space = guest.space(8)
+    guest.call("getpid").call("read", 0, space, 8).raw(
+        b"\x8a\x1d" + (space + 2).to_bytes(4, "little")
+    )
+    guest.exit(0)
+    a = Run(guest, stdin=(b"12345678",)).record(tmp_path / "a")
+    b = Run(guest, stdin=(b"12x45678",)).record(tmp_path / "b")
+    with compared(a, b) as found:
+        assert found.first is not None
+        assert (found.first.what, found.first.event) == (
+            "something else comes in on standard input", 2,
+        )  # fmt: skip
+        assert at(found) == one_by_one(*_open(found), 1, 1)
+
+
+def test_a_run_that_was_stopped(tmp_path: Path) -> None:
+    files = {b"/source": SOURCE}
+    a = Run(copier(), files).record(tmp_path / "a")
+    b = Run(copier(), files, limits=Limits(instructions=100)).record(tmp_path / "b")
+    with compared(a, b) as found:
+        assert found.first is not None and found.call is not None
+        assert found.call.calls.b is not None and found.call.calls.b.missing
+        assert "the run had ended" in found.call.calls.b.text
+        assert found.call.calls.b.ordinal == found.first.event
+        assert found.instruction is None
+        ((_pair, how),) = found.ends
+        assert (how.a, how.b) == ("exit 0", "did not end")
+
+
+# What is handed on.
+
+
+def test_what_a_child_inherits(tmp_path: Path) -> None:
+    """The byte comes in by the parent; the child writes what it has from it."""
+    guest = Program("i386")
+    name, out, space = guest.text(b"/source"), guest.text(b"/out"), guest.space(16)
+    status = guest.space(4)
+    guest.call("open", name, O_RDONLY, 0).call("read", 3, space, 4)
+    guest.call("fork").jump_if_zero("child")
+    guest.call("wait4", -1, status, 0, 0).exit(0)
+    guest.label("child").call("open", out, O_NEW, 0o644).call("write", 4, space, 4).exit(0)
+    a = Run(guest, {b"/source": b"1234"}).record(tmp_path / "a")
+    b = Run(guest, {b"/source": b"1294"}).record(tmp_path / "b")
+    with compared(a, b) as found:
+        assert [(left.path, left.because) for left, _ in found.left] == [
+            ("out", ("what its parent handed on",))
+        ]
+        assert found.instruction is None
+        told = [why for _, why in found.looked]
+        assert "system call 2#2 takes it from memory" in told[-1]
+
+
+def test_a_program_in_one_trace_only(tmp_path: Path) -> None:
+    def forks(children: int) -> Program:
+        guest = Program("i386")
+        status = guest.space(8)
+        for number in range(children):
+            guest.call("fork").jump_if_zero(f"child{number}")
+            guest.call("wait4", -1, status, 0, 0)
+        guest.exit(0)
+        for number in range(children):
+            guest.label(f"child{number}")
+            path = guest.text(b"/second%d" % number)
+            guest.call("execve", path, guest.words(path, 0), guest.words(0)).exit(9)
+        return guest
+
+    files = {b"/second%d" % n: recorded.second("i386").elf() for n in range(3)}
+    a = Run(forks(2), files).record(tmp_path / "a")
+    b = Run(forks(3), files).record(tmp_path / "b")
+    with compared(a, b) as found:
+        lonely = [pair.b.path for pair in found.flow.lonely if pair.b is not None]
+        assert lonely == ["/guest", "/second2"]
+        assert all(pair.a is None for pair in found.flow.lonely)
+
+
+# The embedded path.
+
+
+def test_a_comment_of_a_source(embedded: Path, tmp_path: Path) -> None:
+    """It is read by every program that reads the file, and changes nothing that is made."""
+    text = source("hex2.hex1")
+    offset = text.index(b"#") + 2
+    other = embedded_with(tmp_path / "b", hex2_hex1=flipped(text, offset))
+    with compared(embedded, other) as found:
+        assert first_of(found) == "hex2.hex1"
+        first = found.first
+        assert first is not None and first.file is not None and first.file.spot is not None
+        assert first.file.spot.offset == offset
+        assert found.call is None and found.left == []
+        one = found.instruction
+        assert one is not None and one.instructions.a is not None
+        assert one.instructions.a.program == "hex1"
+        assert one.instructions.a.place.startswith("hex1.hex0:")
+        assert one.instructions.a.line in source("hex1.hex0").decode()
+        assert one.read is not None and one.read[1].a == text[offset : offset + 1]
+
+
+def test_a_byte_of_a_source(embedded: Path, tmp_path: Path) -> None:
+    """hex1 is another program, and so is what it makes of its source."""
+    text = source("hex1.hex0")
+    digit = hex0.assemble(text, "hex1.hex0").map[-1]
+    offset = offset_of(text, digit.line, digit.columns[1])
+    other = embedded_with(tmp_path / "b", hex1_hex0=flipped(text, offset))
+    with compared(embedded, other) as found:
+        assert first_of(found) == "hex1.hex0"
+        assert [one.path for one in found.given] == ["hex1.hex0"]
+        assert found.left[0][0].path == "hex1"
+        assert found.left[0][0].because == ("hex1.hex0",)
+        first_left = found.first_left
+        assert first_left is not None and first_left.source.a is not None
+        # The way back from the product's byte ends where the source was changed.
+        assert first_left.source.a.path == "hex1.hex0"
+        assert first_left.source.a.line == text.count(b"\n", 0, offset) + 1
+
+
+def test_a_byte_of_the_seed(embedded: Path, tmp_path: Path) -> None:
+    seed = source("hex0-seed")
+    place = seed.index(b"\xcd\x80")  # the first system call
+    other = embedded_with(tmp_path / "b", hex0__seed=flipped(seed, place + 1, 0x10))
+    with compared(embedded, other) as found:
+        assert first_of(found) == "hex0-seed"
+        first, one = found.first, found.instruction
+        assert first is not None and first.file is not None and first.file.spot is not None
+        assert first.file.spot.offset == place + 1
+        # hex0 of the good run is the same bytes as the seed: so their source is known.
+        assert first.file.source.a is not None and first.file.source.a.path == "hex0.hex0"
+        assert one is not None and one.instructions.a is not None
+        assert one.instructions.a.text == "int 0x80"
+        assert one.instructions.b is not None and one.instructions.b.text == "int 0x90"
+        lonely = [pair.a for pair in found.flow.lonely if pair.a is not None]
+        assert {"/kaem", "/hex1"} <= {str(program.path) for program in lonely}
+        assert (one.ends, found.ends[0][1].b) == ("b", "killed by SIGSEGV")
+
+
+# Equal.
+
+
+@pytest.mark.parametrize("hot_path", ["native", "python"])
+def test_the_same_by_both_hot_paths(hot_path: str, embedded: Path, tmp_path: Path) -> None:
+    files = recorded.busy_files("i386")
+    busy = recorded.busy("i386")
+    a = Run(busy, files, stdin=(b"12345678",)).record(tmp_path / "a")
+    b = Run(busy, files, stdin=(b"12345678",), hot_path=hot_path).record(tmp_path / "b")
+    with compared(a, b) as found:
+        assert found.equal
+        assert {name for name, _ in found.header} <= {"hot_path"}
+
+
+def _mirrored(a: Path, b: Path) -> Iterator[tuple[object, ...]]:
+    for one, other in ((a, b), (b, a)):
+        with compared(one, other) as found:
+            yield swapped(found)
+
+
+def test_what_no_other_answer_explains(tmp_path: Path) -> None:
+    """Where neither registers nor memory differ, that is said; nothing is made up."""
+    guest = Program("i386").call("getpid").exit(0)
+    a, b = Run(guest).record(tmp_path / "a"), Run(guest).record(tmp_path / "b")
+    with trace.open(a) as one, trace.open(b) as other:
+        machines = Machines(one, other, engine_for("native"))
+        try:
+            with pytest.raises(NotFound, match="no register and no byte of memory differs"):
+                machines.first(Way((1, 1), 0, None))
+            with pytest.raises(NotFound, match="are the same after the system call that differs"):
+                machines.first(Way((1, 1), 0, 1))
+        finally:
+            machines.close()
+
+
+def test_a_trace_that_does_not_happen_again(tmp_path: Path) -> None:
+    """A result was changed in the record of one: the replay finds that out, and says so."""
+    files = {b"/source": SOURCE}
+    a = Run(copier(), files).record(tmp_path / "a")
+    b = Run(copier(), files).record(tmp_path / "b")
+    with trace.open(b) as opened:
+        (chunk,) = opened.chunks()
+        calls = opened.calls(chunk)
+    results = calls.values(4)
+    results[6] = 0  # a read: it had 1
+    import zlib
+
+    blob = zlib.compress(results.tobytes()).hex()
+    recorded.change(b, f"UPDATE calls SET result = x'{blob}'", digest=False)
+    recorded.change(
+        b, "UPDATE processes SET calls_sha256 = 'another'",
+    )  # fmt: skip
+    with compared(a, b) as found:
+        assert found.call is not None and found.call.calls.b is not None
+        assert (found.call.calls.b.ordinal, found.call.calls.b.text[-3:]) == (7, "= 0")
+        assert found.instruction is None
+        assert "does not happen again" in found.looked[0][1]
