@@ -48,6 +48,8 @@ class Docker:
 
     def _command(self, box: Box, *more: str) -> list[str]:
         self.kill(box)
+        # After a failure it is kept, for going in.
+        ask([self.program, "rmi", self._image(box)])
         folders, packed = _parts(box.root)
         status, text = ask([self.program, "import", "-", self._image(box)], packed)
         if status:
@@ -88,6 +90,10 @@ def _parts(root: Path) -> tuple[list[str], bytes]:
     folders = []
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
+        # Without it, the top may come out closed to writing, which no capability overrides here.
+        top = _owned(archive.gettarinfo(root, "./"))
+        top.mode = 0o755
+        archive.addfile(top)
         for name in sorted(os.listdir(root)):
             place = root / name
             if place.is_dir() and not place.is_symlink():

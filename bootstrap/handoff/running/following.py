@@ -116,9 +116,15 @@ def _follow(
 
 
 def _end(engine: Engine, box: Box, process: subprocess.Popen[bytes]) -> None:
-    """Kill the container, then what stands for it here."""
+    """Kill the container, then what stands for it here; come back when nobody in it can write."""
     engine.kill(box)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_PATIENCE)
+    assert process.stdout is not None
+    # A namespace dies a little after its first process: the output ends when all are gone.
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while selector.select(_PATIENCE) and os.read(process.stdout.fileno(), _CHUNK):
+            pass

@@ -112,7 +112,9 @@ class _Run:
                 result = bad
                 break
         sums = read_sums(read_text(self.order.checkout, PACKAGES), PACKAGES)
-        packages = tuple(checking.check_packages(self.root, sums))
+        # What a step left half done is not there in the copy, from which a next run goes on.
+        good = self.saved.tree if self.state.running is not None else self.root
+        packages = tuple(checking.check_packages(good, sums))
         finished = tuple(self.state.finished)
         return Outcome(result, self.tasks, finished, before, packages, failure, self.choice)
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import platform
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from bootstrap.errors import BadInput
 from bootstrap.handoff.audit import Found
+from bootstrap.handoff.running import run as running
 from bootstrap.handoff.running.box import Engine
-from bootstrap.handoff.running.choosing import choose
+from bootstrap.handoff.running.choosing import Choice, choose
 from bootstrap.handoff.running.limits import Limits
 from bootstrap.handoff.running.order import Order, Outcome, Task
-from bootstrap.handoff.running.run import run
 from bootstrap.handoff.running.state import Finished
 from tests.handoff.running.small import ARCH, Small, make
 
@@ -91,7 +93,12 @@ class Heard:
 def go(
     small: Small, work: Path, engine: str, heard: Heard | None = None, **order: object
 ) -> Outcome:
-    """Run the small tree."""
+    """Run the small tree; an engine that was tried once is not tried again."""
     first = Order(small.checkout, small.distfiles, work, engine)
     changed = replace(first, **order)  # type: ignore[arg-type]
-    return run(changed, small.plan, small.stage0, heard or Heard())
+    tried = working(engine) if engine != "docker" else ""
+    with contextlib.ExitStack() as stack:
+        if not isinstance(tried, str):
+            choice = Choice(tried, ())
+            stack.enter_context(mock.patch.object(running, "choose", lambda *_: choice))
+        return running.run(changed, small.plan, small.stage0, heard or Heard())

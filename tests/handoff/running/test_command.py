@@ -1,0 +1,165 @@
+"""The command line of `bootstrap handoff run`, and a run of the real checkout where it is named."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bootstrap.cli import handoff_run
+from bootstrap.cli.main import main
+from bootstrap.sources import SourceTree, cache_root
+from tests.cli.command import ROOT, bootstrap, environment
+from tests.handoff import tree
+from tests.handoff.conftest import upstream
+from tests.handoff.running.conftest import require, working
+from tests.handoff.running.small import ARCH, Small
+
+__all__ = ["upstream"]
+
+CACHE = {"BOOTSTRAP_CACHE": str(cache_root())}
+
+
+def command(checkout: Path, work: Path, *more: str) -> list[str]:
+    """The words of the command line."""
+    folder = work.parent / "d"
+    folder.mkdir(exist_ok=True)
+    return [
+        *("handoff", "run", "--live-bootstrap", str(checkout), "--distfiles", str(folder)),
+        *("--work", str(work), *more),
+    ]
+
+
+def test_help_teaches() -> None:
+    done = bootstrap("handoff", "run", "--help")
+    assert done.status == 0
+    for words in ("--from {seed,stage0}", "--resume", "Exit status: 0 all steps", "auto takes the"):
+        assert words in " ".join(done.stdout.split())
+
+
+def test_no_checkout(tmp_path: Path) -> None:
+    done = bootstrap(*command(tmp_path / "none", tmp_path / "work"))
+    assert done.status == 2 and "no checkout of live-bootstrap" in done.one_line()
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("rebuild: tool-1.0", "manifest:1: unknown directive 'rebuild:'"),
+        ("define: A = ( B == 1 )\ndefine: B = ( A == 1 )\nbuild: tool-1.0", "a cycle: A <- B <- A"),
+    ],
+)
+def test_a_manifest_that_cannot_be_run(tmp_path: Path, line: str, says: str) -> None:
+    checkout = tree.make(tmp_path / "lb")
+    tree.put(checkout, "steps/manifest", line + "\n")
+    done = bootstrap(*command(checkout, tmp_path / "work"))
+    assert done.status == 2 and says in done.one_line()
+
+
+def test_a_checkout_that_pins_nothing(tmp_path: Path) -> None:
+    done = bootstrap(*command(tree.make(tmp_path / "lb"), tmp_path / "work"))
+    assert done.status == 2
+    assert "nothing says which stage0-posix it pins: clone it with git" in done.one_line()
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--limit", "speed=1"), "--limit speed=1: give NAME=N"),
+        (("--products", "x"), "--products goes with --from stage0"),
+        (("--json", "/nowhere/x.json"), "there is no folder /nowhere"),
+        (("--set", "MIRRORS=x"), "--set MIRRORS=x: give NAME=VALUE"),
+    ],
+)
+def test_options_that_make_no_sense(tmp_path: Path, more: tuple[str, ...], says: str) -> None:
+    done = bootstrap(*command(tree.make(tmp_path / "lb"), tmp_path / "work", *more))
+    assert done.status == 2 and says in done.one_line()
+
+
+def first_engine() -> str:
+    """The quicker that works; skips without one."""
+    return require("bwrap" if not isinstance(working("bwrap"), str) else "podman")
+
+
+def test_a_run_as_a_user_sees_it(
+    small: Small,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handoff_run, "_stage0", lambda args, plan, work: small.stage0)
+    words = ["handoff", "run", "--live-bootstrap", str(small.checkout), "--arch", ARCH]
+    words += ["--distfiles", str(small.distfiles), "--work", str(tmp_path / "work")]
+    words += ["--engine", first_engine()]
+    assert main([*words, "--limit", "file=4M"]) == 3
+    said, live = capsys.readouterr()
+    assert "[2 of 7] tool-1.0 pass 1: " in live and "1 verified" in live
+    assert "Where it stopped: last-1.0 pass 1" in said and "it was given:" in said
+    assert f"to enter the container as it is now: sh {tmp_path}/work/enter.sh" in " ".join(
+        said.split()
+    )
+    assert "last-1.0_0.tar.bz2: " not in said and "verified   1\n" in said
+    assert said.endswith("STEP FAILED: what was finished before is kept, for --resume\n")
+    assert main([*words, "--resume", "--quiet", "--json", "-"]) == 0
+    said, live = capsys.readouterr()
+    document = json.loads(said)
+    assert (document["result"], document["finished_before"]) == ("done", 7)
+    assert {row["state"] for row in document["packages"]} == {"verified"}
+    assert "FINISHED: all 6 steps" in live and "[7 of 7]" not in live
+    assert main(words) == 2
+    assert "has a run with 8 of 8 steps finished: give --resume" in capsys.readouterr().err
+    monkeypatch.setattr("bootstrap.handoff.running.run.run_box", _interrupted)
+    assert main([*words[:-3], str(tmp_path / "other"), *words[-2:]]) == 130
+    assert "goes on after the last finished step\nbootstrap: int" in capsys.readouterr().err
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.upstream
+def test_values_are_never_written_anew(upstream: Path, tmp_path: Path, release: SourceTree) -> None:
+    more = ("--set", "UPDATE_CHECKSUMS=True")
+    done = bootstrap(*command(upstream, tmp_path / "work", *more), env=CACHE)
+    assert done.status == 2 and "never lets upstream write values anew" in done.one_line()
+
+
+@pytest.mark.slow
+@pytest.mark.upstream
+def test_the_real_checkout_to_its_first_source_file(
+    upstream: Path, tmp_path: Path, release: SourceTree
+) -> None:
+    """From the seed, natively, through stage0 and script-generator; amd64 is the quick one."""
+    work = tmp_path / "work"
+    more = ("--arch", "amd64", "--engine", first_engine(), "--json", str(tmp_path / "run.json"))
+    done = bootstrap(*command(upstream, work, *more), env=CACHE)
+    assert done.status == 2, done.stderr
+    document = json.loads((tmp_path / "run.json").read_text())
+    said = " ".join(done.stdout.split())
+    assert "19 of 19 answers and 73 of 73 products that the container made agree" in said
+    assert "mes-0.27.1 pass 1 needs mes-0.27.1.tar.gz (steps/mes-0.27.1/sources:1)" in said
+    assert document["result"] == "missing" and document["failure"]["step"] == "3"
+    assert [row["state"] for row in document["steps"][:5]] == [*["finished"] * 4, "stopped"]
+    # Ctrl-C, as a terminal sends it, while stage0 is being built anew.
+    words = command(upstream, tmp_path / "other", *more[:4])
+    with subprocess.Popen(
+        [sys.executable, "-m", "bootstrap", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(CACHE),
+        cwd=ROOT,
+    ) as process:
+        assert process.stderr is not None
+        assert any(line.startswith("laying out") for line in process.stderr)
+        log = tmp_path / "other/logs/000-stage0.log"
+        while not (log.exists() and log.stat().st_size):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert "--resume goes on after the last finished step\nbootstrap: interrupted\n" in rest

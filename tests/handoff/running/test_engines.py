@@ -1,0 +1,242 @@
+"""Engines: which one is taken, what is said of the others, and docker by a stand-in."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bootstrap.errors import BadInput
+from bootstrap.handoff.running import choosing
+from bootstrap.handoff.running.box import Box, Leftovers
+from bootstrap.handoff.running.choosing import choose
+from bootstrap.handoff.running.engines import Podman, explained
+from bootstrap.handoff.running.limits import Limits, never_raised
+from bootstrap.handoff.running.probe import STATUS, lay_out_probe, probe_program
+from bootstrap.handoff.running.state import WorkFolder
+from tests.handoff.running.conftest import Heard, go, require, working
+from tests.handoff.running.small import ARCH, Small
+from tests.handoff.running.test_run import TITLES
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    """A program of that name that comes first in PATH."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{text}")
+    (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is all of PATH."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(choosing, "_RUNTIMES", ())
+    return folder
+
+
+def test_no_engine_at_all(programs: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as found:
+        choose("auto", ARCH, Limits(), tmp_path)
+    text = str(found.value)
+    assert text.startswith("no engine can be used here: podman: is not installed (apt-get install")
+    assert "docker: is not" in text and "bwrap: is not installed (apt-get" in text
+    with pytest.raises(BadInput, match="bwrap: is not installed"):
+        choose("bwrap", ARCH, Limits(), tmp_path)
+
+
+def test_engines_that_are_too_old(programs: Path, tmp_path: Path) -> None:
+    program(programs, "podman", "echo podman version 3.4.4\n")
+    program(programs, "docker", "echo Docker version 19.03.8, build x\n")
+    program(programs, "bwrap", "echo bubblewrap 0.4.1\n")
+    with pytest.raises(BadInput) as found:
+        choose("auto", ARCH, Limits(), tmp_path)
+    for words in ("podman 3.4.4 is too old: 4.0", "docker 19.03.8 is too", "bwrap 0.4.1 is too"):
+        assert words in str(found.value)
+
+
+def test_an_engine_that_says_no_version(programs: Path, tmp_path: Path) -> None:
+    program(programs, "bwrap", "echo damaged >&2; exit 3\n")
+    with pytest.raises(BadInput, match="bwrap: cannot be run: damaged"):
+        choose("bwrap", ARCH, Limits(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "way"),
+    [
+        ("bwrap: setting up uid map: Permission denied", "apparmor_restrict_unprivileged_userns=0"),
+        ("bwrap: No permissions to create new namespace, likely", "unprivileged_userns_clone=1"),
+        ("bwrap: Creating new namespace failed: Operation not permitted", "max_user_namespaces"),
+        ("crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted", "CAP_SYS_RESOURCE"),
+        ("Error: could not find exec newuidmap", "usermod --add-subuids"),
+        ("permission denied while trying to connect to docker.sock", "be in its group"),
+        ("Cannot connect to the Docker daemon at unix:///x", "systemctl start docker"),
+        ("crun: cgroups in hybrid mode not supported", "apt-get install runc"),
+        ("execvp /probe: Exec format error", "CONFIG_IA32_EMULATION"),
+        ("something else: Operation not permitted", "run as root"),
+    ],
+)
+def test_the_permission_that_is_missing(
+    programs: Path, tmp_path: Path, said: str, way: str
+) -> None:
+    text = f"case $1 in --version) echo bubblewrap 0.8.0 ;; *) echo '{said}' >&2; exit 1 ;; esac\n"
+    program(programs, "bwrap", text)
+    with pytest.raises(BadInput) as found:
+        choose("bwrap", ARCH, Limits(), tmp_path)
+    assert said in str(found.value) and way in str(found.value)
+    assert "\n" not in str(found.value)
+    assert not list(tmp_path.glob(".probe*"))
+
+
+def test_nothing_is_invented_of_unknown_words() -> None:
+    assert explained("podman", "one\nError: two\n\n") == "podman: Error: two"
+
+
+def test_auto_goes_on_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require("bwrap")
+    folder = tmp_path / "programs"
+    program(folder, "podman", "echo podman version 3.0.1\n")
+    program(folder, "docker", "echo Docker version 19.03.8, build x\n")
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    choice = choose("auto", ARCH, Limits(), tmp_path)
+    assert choice.engine.name == "bwrap"
+    assert [name for name, _ in choice.others] == ["podman", "docker"]
+
+
+DOCKER = """\
+case "$1" in
+--version) echo "Docker version 24.0.5, build 0" ;;
+info) echo "[name=rootless]" ;;
+# podman makes the top of an image closed to writing (0555), docker does not.
+run) shift; exec PODMAN run --cap-add=DAC_OVERRIDE "$@" ;;
+rm) shift; exec PODMAN rm "$@" --time=0 --ignore ;;
+*) exec PODMAN "$@" ;;
+esac
+"""
+
+
+def test_docker_by_a_stand_in(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """podman knows docker's commands: it stands in for the daemon that is not here."""
+    require("podman")
+    podman = working("podman")
+    assert isinstance(podman, Podman)
+    folder = tmp_path / "programs"
+    program(folder, "docker", DOCKER.replace("PODMAN", " ".join(podman.start)))
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    tool = small.checkout / "steps/tool-1.0/pass1.kaem"
+    tool.write_text(tool.read_text() + "[ -e /external/distfiles/go ]\n")
+    work, heard = tmp_path / "work", Heard()
+    failed = go(small, work, "docker", heard)
+    assert failed.result == "failed" and heard.done == TITLES[:2]
+    (work / "root/external/distfiles/go").touch()
+    done = go(small, work, "docker", heard, resume=True, until="1")
+    assert (done.exit_code, heard.done) == (0, TITLES[:3])
+    # What is at the top of the root came back out of the container.
+    assert (work / "root/configurator").read_text() == "configured\n"
+    assert stat.S_IMODE((work / "root/script-generator").stat().st_mode) == 0o755
+    assert not (work / "root/handoff.step.kaem").exists()
+    name = WorkFolder(work).box_name
+    for command in ("ps --all --format={{.Names}}", "images --format={{.Repository}}"):
+        listed = subprocess.run([*podman.start, *command.split()], capture_output=True, text=True)
+        assert listed.returncode == 0 and name not in listed.stdout
+
+
+def test_docker_needs_to_be_ours(
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(programs, "docker", 'case $1 in info) echo "[]" ;; *) echo 24.0.5 ;; esac\n')
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(BadInput, match="its root is the machine's root, and you are not"):
+        choose("docker", ARCH, Limits(), tmp_path)
+
+
+@pytest.mark.parametrize("arch", ["x86", "amd64"])
+def test_the_probe_is_a_program(tmp_path: Path, arch: str) -> None:
+    require(working_engine())
+    lay_out_probe(tmp_path / "root", arch)
+    try:
+        done = subprocess.run([tmp_path / "root/probe"], check=False)
+    except OSError as error:
+        pytest.skip(f"the kernel runs no programs for {arch}: {error}")
+    assert done.returncode == STATUS
+
+
+def working_engine() -> str:
+    """The first that works."""
+    return next((n for n in ("bwrap", "podman") if not isinstance(working(n), str)), "bwrap")
+
+
+@pytest.mark.parametrize("arch", ["x86", "amd64", "riscv64"])
+def test_the_probe_is_elf(tmp_path: Path, arch: str) -> None:
+    if shutil.which("readelf") is None:
+        pytest.skip("no readelf here: apt-get install binutils")
+    (tmp_path / "probe").write_bytes(probe_program(arch))
+    done = subprocess.run(
+        ["readelf", "-hlW", tmp_path / "probe"], capture_output=True, text=True, check=True
+    )
+    machine = {"x86": "Intel 80386", "amd64": "X86-64", "riscv64": "RISC-V"}[arch]
+    assert machine in done.stdout and "EXEC" in done.stdout and not done.stderr
+
+
+def test_limits_of_the_command_line() -> None:
+    limits = Limits().with_options(["memory=2G", "file=1K", "open_files=100", "seconds=7"])
+    assert limits == Limits(2 << 30, None, 100, 1024, 7)
+    for wrong in ("memory", "memory=", "memory=0", "memory=-1", "memory=1T", "speed=3", "=3"):
+        with pytest.raises(BadInput, match="give NAME=N, with NAME one of memory, processes"):
+            Limits().with_options([wrong])
+
+
+def test_no_limit_is_ever_raised() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert never_raised(resource.RLIMIT_NOFILE, hard + 1) == hard
+    assert never_raised(resource.RLIMIT_NOFILE, 10) == 10
+
+
+def test_limits_reach_the_step(small: Small, tmp_path: Path, each_engine: str) -> None:
+    (small.checkout / "steps/tool-1.0/pass1.kaem").write_text(
+        "echo limits $(ulimit -n) $(ulimit -c)\nfalse\n"
+    )
+    done = go(small, tmp_path / "work", each_engine, limits=Limits(open_files=200))
+    assert done.failure is not None and "limits 200 0" in done.failure.lines
+
+
+def test_only_what_an_engine_leaves_is_taken_away(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/hosts").touch()
+    left = Leftovers(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/.containerenv").touch()
+    (tmp_path / "etc/hostname").touch()
+    (tmp_path / "etc/resolv.conf").write_text("by a step")
+    (tmp_path / "etc/mtab").symlink_to("/proc/mounts")
+    left.clear()
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == [
+        "etc",
+        "etc/hosts",
+        "etc/resolv.conf",
+    ]
+
+
+def test_one_can_go_in_after_a_failure(small: Small, tmp_path: Path, each_engine: str) -> None:
+    work = tmp_path / "work"
+    (small.checkout / "steps/tool-1.0/pass1.kaem").write_text("echo seen > /tmp/mark\nfalse\n")
+    done = go(small, work, each_engine)
+    assert done.failure is not None
+    enter = ["sh", str(work / "enter.sh")]
+    looked = subprocess.run([*enter, "/AMD64/bin/cat", "/tmp/mark"], capture_output=True)
+    assert looked.stdout == b"seen\n", looked.stderr
+    again = subprocess.run(enter, capture_output=True)
+    assert again.returncode == 1
+
+
+def test_a_box_has_what_it_is_given() -> None:
+    box = Box("name", Path("/root"), ("/probe",))
+    assert (box.environment, box.limits) == ({}, Limits())

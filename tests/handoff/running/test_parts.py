@@ -1,0 +1,229 @@
+"""Scripts, environments, layout and pins: what is read, and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bootstrap.catalogue import RELEASES, default_release, find
+from bootstrap.errors import BadInput
+from bootstrap.handoff.manifest import Directive, Step
+from bootstrap.handoff.pin import Pin
+from bootstrap.handoff.running import layout, scripts
+from bootstrap.handoff.running.checking import inside
+from bootstrap.handoff.running.stage0 import of_catalogue, pinned, read_products, with_report
+from bootstrap.sources import SourceTree
+from tests.handoff.running.small import MANIFEST, SEED_KAEM, Small
+from tests.handoff.tree import put
+
+NAME = st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True).filter(
+    lambda name: (
+        name not in {"_", "PWD", "OLDPWD", "SHLVL", "PATH", "BASH", "UID", "EUID", "PPID"}
+        and not name.startswith(("BASH", "IFS", "LC_", "LANG"))
+    )
+)
+
+
+@given(st.dictionaries(NAME, st.text(st.characters(exclude_characters="\0\ud800")), min_size=1))
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_what_bash_exports_is_read(values: dict[str, str]) -> None:
+    try:
+        values = {n: v.encode().decode() for n, v in values.items()}
+    except UnicodeEncodeError:
+        return
+    done = subprocess.run(
+        ["bash", "--norc", "-c", "/bin/cat /proc/self/environ"],
+        env=values,
+        capture_output=True,
+        check=True,
+    )
+    assert scripts.read_exported(done.stdout) == values
+
+
+@pytest.mark.parametrize("data", [b"", b"A=1", b"A=1\0B", b"A\0", b"=1\0"])
+def test_no_environment(data: bytes) -> None:
+    with pytest.raises(BadInput, match="is no environment"):
+        scripts.read_exported(data)
+
+
+def test_the_last_line_of_the_seed() -> None:
+    text = scripts.without_last(SEED_KAEM, "seed.kaem")
+    assert text.rstrip().endswith("\n./script-generator /steps/manifest")
+    assert SEED_KAEM.startswith(text.rstrip())
+    with pytest.raises(BadInput, match="starts its steps in a way that is not known"):
+        scripts.without_last("kaem --file /steps/first.sh\n", "seed.kaem")
+
+
+def test_a_jump_is_refused() -> None:
+    step = Step(1, Directive("jump", ("fiwix",), 7), 0, 0, "kaem")
+    with pytest.raises(BadInput, match=r"line 7 .* starts another kernel"):
+        scripts.lines_of(step)
+
+
+def write_scripts(root: Path, zero: str, one: str) -> None:
+    put(root, "steps/0.sh", zero)
+    put(root, "steps/1.sh", one)
+
+
+ZERO = "set -ex\ncd /steps\nA=1\npkg=tool-1.0\ncd ${pkg}\nkaem --file pass1.kaem\ncd ..\n" + (
+    "pkg=bash-0.1\ncd ${pkg}\nkaem --file pass1.kaem\ncd ..\nbash /steps/1.sh\n"
+)
+FIRST = "#!/bin/bash\nset -e\n. ./env\n"
+ONE = FIRST + (
+    ". /steps/improve/paths.sh\nbuild lib-3.0 pass1.sh\nuninstall tool-1.0 /usr/bin/old\n"
+    "build last-1.0 pass1.sh\n"
+)
+
+
+def test_the_scripts_as_planned(small: Small, tmp_path: Path) -> None:
+    steps = [row.step for row in small.plan.rows]
+    write_scripts(tmp_path, ZERO, ONE)
+    read = scripts.read_scripts(tmp_path, steps)
+    assert read.heads == {
+        0: ("set -ex", "cd /steps", "A=1"),
+        1: ("#!/bin/bash", "set -e", ". ./env"),
+    }
+    assert scripts.bash_step(read, steps[3]).split("\n")[-3] == "build lib-3.0 pass1.sh"
+
+
+@pytest.mark.parametrize(
+    ("zero", "one"),
+    [
+        (ZERO, ONE.replace("lib-3.0", "lib-3.1")),
+        (ZERO, ONE + "build more-1.0 pass1.sh\n"),
+        (ZERO, ONE.replace("build lib-3.0 pass1.sh\n", "")),
+        (ZERO, ONE.replace(FIRST, "build hidden-1.0 pass1.sh\n")),
+        (ZERO, "build lib-3.0 pass1.sh\n" + ONE),
+        (ZERO.replace("pass1", "pass2"), ONE),
+        (ZERO.replace("bash /steps/1.sh\n", ""), ONE),
+        (ZERO, ""),
+    ],
+)
+def test_scripts_that_are_not_the_plan(small: Small, tmp_path: Path, zero: str, one: str) -> None:
+    write_scripts(tmp_path, zero, one)
+    with pytest.raises(BadInput, match=r"^/steps/[01].sh(, as upstream|: has a step that)"):
+        scripts.read_scripts(tmp_path, [row.step for row in small.plan.rows])
+
+
+def test_no_link_leads_out_of_the_root(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    put(root, "usr/bin/tool", "x")
+    (tmp_path / "secret").write_text("the host's")
+    (root / "bin").symlink_to("usr/bin")
+    (root / "out").symlink_to("../secret")
+    (root / "absolute").symlink_to("/usr/bin/tool")
+    (root / "loop").symlink_to("loop")
+    assert inside(root, "/bin/tool") == root / "usr/bin/tool"
+    assert inside(root, "absolute") == root / "usr/bin/tool"
+    assert inside(root, "../../usr/./bin/../bin/tool") == root / "usr/bin/tool"
+    for path in ("out", "loop", "bin", "none", "usr/bin/tool/more", "../secret"):
+        assert inside(root, path) is None
+
+
+def test_the_digest_of_a_checkout_sees_all_that_is_laid_out(small: Small) -> None:
+    seen = {layout.checkout_digest(small.checkout)}
+    (small.checkout / "README").write_text("not laid out")
+    (small.checkout / "steps/bootstrap.cfg").write_text("UPDATE_CHECKSUMS=True\n")
+    (small.checkout / "seed/stage0-posix").mkdir()
+    assert layout.checkout_digest(small.checkout) in seen
+    for change in ("text", "mode", "link", "new"):
+        place = small.checkout / "steps/env"
+        if change == "text":
+            place.write_text("B=2\n")
+        elif change == "mode":
+            place.chmod(0o755)
+        elif change == "link":
+            (small.checkout / "steps/link").symlink_to("env")
+        else:
+            put(small.checkout, "seed/new.kaem", "true\n")
+        assert layout.checkout_digest(small.checkout) not in seen
+        seen.add(layout.checkout_digest(small.checkout))
+
+
+def test_the_layout(small: Small, tmp_path: Path) -> None:
+    put(small.checkout, "steps/bootstrap.cfg", "UPDATE_CHECKSUMS=True\nMIRRORS=x\n")
+    root = tmp_path / "root"
+    layout.lay_out(root, small.checkout, small.plan, small.stage0)
+    text = (root / "steps/bootstrap.cfg").read_text()
+    assert text.startswith("ARCH=amd64\nARCH_DIR=AMD64\n") and "CHROOT=True\n" in text
+    assert "UPDATE_CHECKSUMS=False\n" in text and "MIRROR" not in text
+    assert (root / "steps/manifest").read_text() == MANIFEST
+    assert (root / "init").stat().st_mode & 0o777 == 0o755
+    # Until stage0 is through, what comes after it is stage0's own.
+    assert (root / "after.kaem").read_text() == "echo Replace me\n"
+    layout.put_hook(root, small.checkout)
+    assert "seed-full.kaem" in (root / "after.kaem").read_text()
+    layout.require_enforced(root, small.plan.variables)
+    with pytest.raises(BadInput, match="checks nothing that it builds"):
+        layout.require_enforced(root, {"UPDATE_CHECKSUMS": "True"})
+
+
+OURS = default_release(RELEASES)
+
+
+def test_a_pin_that_nobody_knows(tmp_path: Path) -> None:
+    pin = Pin("ab" * 20, None, None, "", OURS)
+    with pytest.raises(BadInput, match="which the catalogue does not know"):
+        pinned(pin, "AMD64", None, tmp_path)
+    with pytest.raises(BadInput, match="nothing says which stage0-posix it pins"):
+        pinned(replace(pin, commit=None), "AMD64", None, tmp_path)
+
+
+def test_a_pin_whose_tree_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOOTSTRAP_CACHE", str(tmp_path / "cache"))
+    pin = Pin("ab" * 20, OURS, None, "", OURS)
+    with pytest.raises(BadInput) as found:
+        pinned(pin, "AMD64", None, tmp_path)
+    for way in ("give --stage0 DIR", "git submodule update", f"bootstrap fetch --release {OURS}"):
+        assert way in str(found.value)
+
+
+@pytest.mark.upstream
+def test_a_tree_that_is_not_the_pinned_one(tmp_path: Path, release: SourceTree) -> None:
+    for path, file in release.files.items():
+        place = tmp_path / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file.data)
+    pin = Pin("ab" * 20, release.release, None, "", OURS)
+    good = of_catalogue(pinned(pin, "AMD64", str(tmp_path), tmp_path))
+    assert len(good.answers) == 19 and "bootstrap verify met them" in good.opinion
+    with pytest.raises(BadInput, match="--products"):
+        read_products(tmp_path, good)
+    changed = tmp_path / "AMD64/hex0_AMD64.hex0"
+    changed.write_bytes(changed.read_bytes() + b"\n")
+    with pytest.raises(BadInput, match=r"is not stage0-posix .*: 1 of "):
+        pinned(pin, "AMD64", str(tmp_path), tmp_path)
+
+
+@pytest.mark.upstream
+def test_a_report_about_something_else(tmp_path: Path, release: SourceTree) -> None:
+    pin = Pin("ab" * 20, release.release, None, "", OURS)
+    stage0 = of_catalogue(pinned(pin, "AMD64", None, tmp_path))
+    step = find(RELEASES, release.release or "", "AMD64")
+    report = tmp_path / "report.json"
+    row = '{"path": "AMD64/bin/M1", "sha256": "' + "ab" * 32 + '"}'
+    for arch, result, good in (
+        ("AMD64", "verified", True),
+        ("x86", "verified", False),
+        ("AMD64", "mismatch", False),
+    ):
+        report.write_text(
+            f'{{"source": {{"release": "{release.release}"}}, "arch": "{arch}",'
+            f' "result": "{result}", "artifacts": [{row}]}}'
+        )
+        if good:
+            found = with_report(stage0, report, step)
+            assert ("AMD64/bin/M1", "ab" * 32, "emulation, by report.json") in found.known
+        else:
+            with pytest.raises(BadInput, match=f"is about {release.release} on {arch}"):
+                with_report(stage0, report, step)
+    report.write_text("[]")
+    with pytest.raises(BadInput, match="is no report of bootstrap verify"):
+        with_report(stage0, report, step)
