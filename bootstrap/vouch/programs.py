@@ -13,7 +13,7 @@ from bootstrap.errors import BadInput
 
 SSH_KEYGEN = "ssh-keygen"
 GPG = "gpg"
-_PACKAGES = {SSH_KEYGEN: "OpenSSH (openssh-client), 8.1 or later", GPG: "GnuPG (gnupg), 2.2"}
+_PACKAGES = {SSH_KEYGEN: "OpenSSH (openssh-client), 8.2 or later", GPG: "GnuPG (gnupg), 2.2"}
 # Windows programs do not start without these.
 _NEEDED = ("PATH", "SYSTEMROOT", "TEMP", "TMP")
 

@@ -115,6 +115,11 @@ class Ring:
             if row[0] in ("ERRSIG", "NO_PUBKEY") and "NO_PUBKEY" in words:
                 signer = row[7] if len(row) > 7 and row[7] != "-" else row[1]
                 return Signed(None, signer, "unknown-key", f"by {signer}, a key not in the policy")
+        errors = [row for row in rows if row[0] == "ERRSIG" and len(row) > 7]
+        if errors and _day(errors[0][5]) > self.at:
+            # gpg does not look at a signature by a key that, on the day judged, is not yet made.
+            why = f"it says that it is of {_day(errors[0][5])}"
+            return Signed(None, errors[0][7], "not-yet-valid", why)
         # The last field is the primary key's fingerprint, the first may be a subkey's.
         key = self._gpg.get(valid[0][-1]) if valid else None
         fingerprint = valid[0][1] if valid else ""
@@ -127,7 +132,7 @@ class Ring:
             said = " ".join(dict.fromkeys(bad)) or "no good signature"
             why = f"gpg does not verify it: {said}, {done.last_words}"
             return Signed(key, fingerprint, "bad-signature", why)
-        made = datetime.datetime.fromtimestamp(int(valid[0][3]), datetime.UTC).date()
+        made = _day(valid[0][3])
         if made > self.at:
             return Signed(key, fingerprint, "not-yet-valid", f"it says that it is of {made}")
         return self._on_the_day(key)
@@ -178,6 +183,13 @@ class Ring:
         place = self._home / f"{name}.bin"
         place.write_bytes(data)
         return place
+
+
+def _day(seconds: str) -> datetime.date:
+    """Of seconds since 1970, or of a time in ISO form, as gpg's status lines have one or other."""
+    if "T" in seconds:
+        return datetime.datetime.strptime(seconds, "%Y%m%dT%H%M%S").date()
+    return datetime.datetime.fromtimestamp(int(seconds), datetime.UTC).date()
 
 
 @contextlib.contextmanager

@@ -99,6 +99,13 @@ def test_a_signature_of_tomorrow(tmp_path: Path, gpg: People, evidence: Evidence
     assert found.fault == "not-yet-valid" and str(TODAY) in found.why
 
 
+def test_a_key_that_was_not_made_yet(tmp_path: Path, gpg: People, evidence: Evidence) -> None:
+    envelope = gpg.attest(evidence, "gpg-dan")
+    before = TODAY - datetime.timedelta(days=10)
+    (found,) = checked(tmp_path, gpg.key("dan", "gpg-dan"), envelope, before)
+    assert found.fault == "not-yet-valid" and str(TODAY) in found.why
+
+
 def test_a_key_revoked_by_itself(tmp_path: Path, gpg: People, evidence: Evidence) -> None:
     fingerprint = gpg.gpg("gpg-gone")
     envelope = gpg.attest(evidence, "gpg-gone")
