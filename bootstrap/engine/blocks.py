@@ -1,4 +1,4 @@
-"""Counts the instructions of one CPU by blocks, four to eight times as fast as one by one (stepping.py).
+"""Counts the instructions of one CPU by blocks, four times as fast as one by one (stepping.py).
 
 Unicorn translates code in blocks, which end with a jump or a trap, and tells of each before it
 runs. How many instructions are in one is found out when it is met first, and again when it was

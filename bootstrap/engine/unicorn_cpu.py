@@ -41,7 +41,16 @@ from bootstrap.engine.stepping import Stepping
 from bootstrap.engine.usermode import enter_user_mode
 from bootstrap.kernel.calllog import CallLog
 from bootstrap.kernel.events import Fault
-from bootstrap.kernel.memory import DIRTY, EXEC, FETCHED, READ, WRITE, AddressSpace, Extent
+from bootstrap.kernel.memory import (
+    DIRTY,
+    EXEC,
+    FETCHED,
+    KEPT,
+    READ,
+    WRITE,
+    AddressSpace,
+    Extent,
+)
 from bootstrap.kernel.process import FdTable
 
 
@@ -189,7 +198,7 @@ class UnicornCpu:
             need = WRITE if kind == UC_MEM_WRITE else EXEC if kind == UC_MEM_FETCH else READ
             if flags & need:
                 if kind == UC_MEM_WRITE:
-                    flags |= DIRTY
+                    flags = (flags | DIRTY) & ~KEPT
                 elif kind == UC_MEM_FETCH:
                     flags |= FETCHED
                 extent.pages[index] = flags
@@ -197,7 +206,7 @@ class UnicornCpu:
                 entry.paddr = addr
                 entry.perms = (
                     (1 if flags & READ else 0)
-                    | (2 if flags & WRITE and flags & DIRTY else 0)
+                    | (2 if flags & WRITE and flags & (DIRTY | KEPT) == DIRTY else 0)
                     | (4 if flags & EXEC and flags & FETCHED else 0)
                 )
                 return True

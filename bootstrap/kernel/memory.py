@@ -18,12 +18,23 @@ from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import MAP_FIXED, MAP_FIXED_NOREPLACE, PROT_EXEC, PROT_READ, PROT_WRITE
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.limits import Limits, MemoryMeter
-from bootstrap.kernel.pages import DIRTY, EXEC, FETCHED, MAPPED, READ, WRITE, Extent, MemoryListener
+from bootstrap.kernel.pages import (
+    DIRTY,
+    EXEC,
+    FETCHED,
+    KEPT,
+    MAPPED,
+    READ,
+    WRITE,
+    Extent,
+    MemoryListener,
+)
 
 HEAP_STEP = 16 << 20
 """The heap's extents grow by this many bytes: mapping into the engine is slow, so it is rare."""
 
 _ZERO_PAGE = bytes(PAGE)
+_KEPT = bytes(flags | KEPT if flags & DIRTY else flags for flags in range(256))
 _USED = re.compile(rb"[^\0]+")
 
 
@@ -119,7 +130,7 @@ class AddressSpace:
                 index = offset // PAGE
                 flags = last.pages[index]
                 if flags & WRITE and not flags & FETCHED and self.watcher is None:
-                    last.pages[index] = flags | DIRTY
+                    last.pages[index] = (flags | DIRTY) & ~KEPT
                     last.view[offset : offset + size] = data
                     return
         if self.reachable(guest_addr, size, WRITE) != size:
@@ -143,7 +154,7 @@ class AddressSpace:
             offset = guest_addr + done - extent.start
             part = data[done : done + (PAGE - (offset & PAGE_MASK))]
             index = offset // PAGE
-            extent.pages[index] |= DIRTY
+            extent.pages[index] = (extent.pages[index] | DIRTY) & ~KEPT
             extent.view[offset : offset + len(part)] = part
             if extent.pages[index] & FETCHED and self.listener is not None:
                 self.listener.code_written(guest_addr + done, len(part))
@@ -377,11 +388,18 @@ class AddressSpace:
                 index = (at - extent.start) // PAGE if extent is not None else 0
                 if extent is None or not extent.pages[index]:
                     raise LinuxError(Errno.ENOMEM)
-                kept = extent.pages[index] & (DIRTY | FETCHED)
+                kept = extent.pages[index] & (DIRTY | FETCHED | KEPT)
                 extent.pages[index] = wanted | kept
         finally:
             if self.listener is not None:
                 self.listener.pages_changed()
+
+    def mark(self) -> None:
+        """From here on, pages that are written lose KEPT: all others are as they are now."""
+        for extent in self.extents:
+            extent.pages[:] = extent.pages.translate(_KEPT)
+        if self.listener is not None:
+            self.listener.pages_changed()
 
     def fork(self) -> "AddressSpace":
         """A copy for a child process (fork(2))."""
@@ -404,4 +422,4 @@ class AddressSpace:
         self._last = None
 
 
-__all__ = ["DIRTY", "EXEC", "FETCHED", "MAPPED", "READ", "WRITE", "AddressSpace", "Extent"]
+__all__ = ["DIRTY", "EXEC", "FETCHED", "KEPT", "MAPPED", "READ", "WRITE", "AddressSpace", "Extent"]

@@ -2,7 +2,8 @@
 
 DIRTY is set at the first write to a page, by the TLB hook or by the kernel, and lets fork copy only
 what was written. FETCHED is set when the CPU fetched an instruction from the page. MAPPED tells a
-page without any right (PROT_NONE) from one that is not there.
+page without any right (PROT_NONE) from one that is not there. KEPT is set on pages whose content is
+kept elsewhere as it is now; the next write takes it away (AddressSpace.mark).
 """
 
 import mmap
@@ -11,7 +12,7 @@ from typing import Protocol
 
 from bootstrap.abi.arch import PAGE
 
-READ, WRITE, EXEC, DIRTY, FETCHED, MAPPED = 1, 2, 4, 8, 16, 32
+READ, WRITE, EXEC, DIRTY, FETCHED, MAPPED, KEPT = 1, 2, 4, 8, 16, 32, 64
 
 
 def host_memory(size: int) -> mmap.mmap:

@@ -3,12 +3,14 @@
 Taken where the CPU of the last process has stopped; every other process waits behind its fork.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from bootstrap.abi.arch import ABIS, PAGE
 from bootstrap.kernel.machine import Machine
-from bootstrap.kernel.memory import DIRTY, AddressSpace, Extent
+from bootstrap.kernel.memory import DIRTY, KEPT, AddressSpace, Extent
 from bootstrap.kernel.process import FdTable, Process
 from bootstrap.vfs import snapshot as files
 from bootstrap.vfs.filesystem import At
@@ -16,6 +18,10 @@ from bootstrap.vfs.inode import Stream
 from bootstrap.vfs.openfile import OpenFile
 
 _ABIS = {abi.name: abi for abi in ABIS}
+_NOT_KEPT = bytes(flags & ~KEPT for flags in range(256))
+_IS_NEW = bytes(flags & (DIRTY | KEPT) == DIRTY for flags in range(256))
+_IS_KEPT = bytes(flags & KEPT != 0 for flags in range(256))
+_WAS_WRITTEN = bytes(flags & DIRTY != 0 for flags in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,13 @@ class ExtentState:
     def by_index(self) -> dict[int, bytes]:
         """The pages that were written, by index. Raises ValueError for more or fewer."""
         return dict(zip(_written(self.flags), self.pages, strict=True))
+
+    def page(self, index: int) -> bytes:
+        """One of them; zeros for one that was not written."""
+        if not self.flags[index] & DIRTY:
+            return bytes(PAGE)
+        before = self.flags[:index]
+        return self.pages[sum(before.count(flags) for flags in set(before) if flags & DIRTY)]
 
 
 def _written(flags: bytes | bytearray) -> Iterator[int]:
@@ -147,7 +160,8 @@ def _memory(memory: AddressSpace, pid: int, sharing: Sharing) -> MemoryState:
             page = bytes(extent.view[index * PAGE : (index + 1) * PAGE])
             old = known.get(index)
             pages.append(old if old == page else page)
-        extents.append(ExtentState(extent.start, extent.end, bytes(extent.pages), tuple(pages)))
+        flags = bytes(extent.pages.translate(_NOT_KEPT))
+        extents.append(ExtentState(extent.start, extent.end, flags, tuple(pages)))
     return MemoryState(
         tuple(extents),
         memory.mapped,
@@ -159,16 +173,26 @@ def _memory(memory: AddressSpace, pid: int, sharing: Sharing) -> MemoryState:
     )
 
 
-def restore(machine: Machine, state: Snapshot, streams: Sequence[Stream]) -> None:
+def restore(
+    machine: Machine,
+    state: Snapshot,
+    streams: Sequence[Stream],
+    spaces: Mapping[int, AddressSpace] = MappingProxyType({}),
+) -> None:
     """Make a new machine, on a file system nobody has looked into, what it was.
 
+    `spaces`: by pid, memory that was marked when the snapshot was taken, to be used again.
     Raises ValueError or KeyError for a snapshot that is none.
     """
     back = files.restore(machine.fs, state.fs, streams)
     machine.processes, machine.syscalls = state.processes, state.syscalls
     for told in state.tasks:
         abi = _ABIS[told.abi]
-        memory = _space(machine, told)
+        old = spaces.get(told.pid)
+        memory = _space(machine, told) if old is None else old
+        if old is not None and not _rewind(old, machine, told):
+            old.release()
+            memory = _space(machine, told)
         fds = FdTable(machine.limits.open_files)
         for fd, place, cloexec in told.fds:
             fds.put(fd, back.files[place], cloexec)
@@ -184,6 +208,38 @@ def restore(machine: Machine, state: Snapshot, streams: Sequence[Stream]) -> Non
             task.cpu.stepping.executed = told.executed
 
 
+def _rewind(memory: AddressSpace, machine: Machine, told: TaskState) -> bool:
+    """Undo what was written since the memory was marked; False where that is not enough."""
+    state = told.memory
+    if [(e.start, e.end) for e in memory.extents] != [(e.start, e.end) for e in state.extents]:
+        return False
+    for extent, row in zip(memory.extents, state.extents, strict=True):
+        for index in _changed(extent.pages, row.flags):
+            extent.view[index * PAGE : (index + 1) * PAGE] = row.page(index)
+        extent.pages[:] = row.flags
+    memory.meter, memory.watcher = machine.meter, None
+    _complete(memory, machine, state)
+    return True
+
+
+def _changed(pages: bytearray, flags: bytes) -> Iterator[int]:
+    """Which pages are not as they were when AddressSpace.mark was called and flags were `flags`:
+    those written since, and those that were there and are not, or are new."""
+    new = int.from_bytes(pages.translate(_IS_NEW), "big")
+    kept = int.from_bytes(pages.translate(_IS_KEPT), "big")
+    written = int.from_bytes(flags.translate(_WAS_WRITTEN), "big")
+    changed = (new | written & ~kept).to_bytes(len(pages), "big")
+    return (match.start() for match in re.finditer(b"\1", changed))
+
+
+def _complete(memory: AddressSpace, machine: Machine, state: MemoryState) -> None:
+    memory.mapped = state.mapped
+    machine.meter.add(state.mapped)
+    memory.start_brk, memory.brk_now = state.start_brk, state.brk_now
+    memory.heap_end, memory.heap_flags = state.heap_end, state.heap_flags
+    memory.read_implies_exec = state.read_implies_exec
+
+
 def _space(machine: Machine, told: TaskState) -> AddressSpace:
     state = told.memory
     memory = AddressSpace(_ABIS[told.abi], machine.limits, machine.meter)
@@ -195,11 +251,7 @@ def _space(machine: Machine, told: TaskState) -> AddressSpace:
         for index, page in row.by_index().items():
             extent.view[index * PAGE : (index + 1) * PAGE] = page
         memory.adopt(extent)
-    memory.mapped = state.mapped
-    machine.meter.add(state.mapped)
-    memory.start_brk, memory.brk_now = state.start_brk, state.brk_now
-    memory.heap_end, memory.heap_flags = state.heap_end, state.heap_flags
-    memory.read_implies_exec = state.read_implies_exec
+    _complete(memory, machine, state)
     return memory
 
 

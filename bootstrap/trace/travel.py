@@ -16,6 +16,7 @@ from bootstrap.engine.blocks import UNSURE
 from bootstrap.engine.stepping import BREAKPOINT, Stepping
 from bootstrap.errors import BadInput
 from bootstrap.kernel.machine import Machine
+from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.process import Process
 from bootstrap.kernel.snapshot import Sharing, Snapshot, restore, take
 from bootstrap.trace.follower import Facts, Follower
@@ -106,6 +107,7 @@ class Traveller:
         self._follower = Follower(self.facts, [], [], 0)
         self._streams: list[Stream] = []
         self._sharing = Sharing()
+        self._marked: tuple[Snapshot | None, dict[int, AddressSpace]] = (None, {})
         self._last_executed = 0
         self.on_stop: Callable[[Traveller], None] = lambda _: None
         """Called while a CPU that stopped is still there: another one may go on. With whom it is
@@ -266,7 +268,9 @@ class Traveller:
     def _keep(self) -> None:
         """Keep the state here."""
         if self._counting is not Counting.NOTHING and not self.points.has(self.row, self.executed):
-            self.points.add(self.row, self.point())
+            point = self.point()
+            self.points.add(self.row, point)
+            self._mark(point.snapshot)
 
     def point(self) -> Point:
         """The state here, to `resume` from."""
@@ -279,7 +283,26 @@ class Traveller:
         """Go to a state that any traveller of this trace gave."""
         self._restore(point.snapshot, list(point.stack), point.event)
 
+    def _mark(self, snapshot: Snapshot) -> None:
+        """The memory is as it is in the snapshot: what is written from here on can be undone."""
+        if self._counting is Counting.EACH:
+            spaces = {task.process.pid: task.process.memory for task in self.live.tasks}
+            for memory in spaces.values():
+                memory.mark()
+            self._marked = snapshot, spaces
+
+    def _to_undo(self, snapshot: Snapshot) -> dict[int, AddressSpace]:
+        """Memory that only has to be undone to be that of the snapshot; ends the machine."""
+        marked, spaces = self._marked
+        if self.machine is None or marked is not snapshot:
+            return {}
+        self.machine.fs.volume.watcher = None
+        found = self.machine.hand_over()
+        self.machine = None
+        return {pid: memory for pid, memory in found.items() if spaces.get(pid) is memory}
+
     def _restore(self, snapshot: Snapshot, stack: list[int], event: int) -> None:
+        spaces = self._to_undo(snapshot)
         self.close()
         with self.trace.reading():
             made = [
@@ -297,10 +320,11 @@ class Traveller:
             }  # fmt: skip
             self._streams = [made_streams[n] for n in self._wanted]
             machine = Machine(fs, self._engine, limits, [follower])
-            restore(machine, snapshot, self._streams)
+            restore(machine, snapshot, self._streams, spaces)
         fs.volume.watcher = follower
         self._follower, self.machine = follower, machine
         self._sharing = Sharing(last=snapshot)
+        self._mark(snapshot)
         if self._watching:
             follower.log.all_in_python()
         self.on_restore()
