@@ -19,6 +19,7 @@ from bootstrap.trace.replay import Diverged, TraceLower
 from bootstrap.trace.text import shown
 from bootstrap.trace.travel import Traveller
 from bootstrap.vfs import Directory, RegularFile
+from bootstrap.vfs.lower import LowerEntry
 
 NEARBY = 8
 """Lines of the source that are shown before and after the present one."""
@@ -181,8 +182,8 @@ def _by_path(traveller: Traveller, process: Process, name: str) -> bytes:
         last = index == len(parts) - 1
         if where.lower_path is not None:
             return _untouched(traveller, name, path)
-        child = dict(where.children()).get(part)
-        if child is None and where.waiting(part) is not None:
+        child = where.peek(part)
+        if isinstance(child, LowerEntry):
             return _untouched(traveller, name, path)
         if last and isinstance(child, RegularFile):
             return child.contents()

@@ -344,9 +344,9 @@ class Directory(Inode):
                 self._children[name] = child
         return child
 
-    def waiting(self, name: bytes) -> LowerEntry | None:
-        """The entry of the lower tree under a name that nobody has looked up yet; looks up none."""
-        return self._pending.get(name)
+    def peek(self, name: bytes) -> "Inode | LowerEntry | None":
+        """What `lookup` would find, without a number for a file that nobody has looked up yet."""
+        return self._children.get(name) or self._pending.get(name)
 
     def names(self) -> list[bytes]:
         """All names, sorted by their bytes, without '.' and '..'."""

@@ -592,6 +592,16 @@ def test_files_maps_and_searches(hex0: Session) -> None:
     assert hex0.cont().reason == "end"
 
 
+def test_a_look_at_a_file_gives_it_no_number(embedded: Session) -> None:
+    """Files are numbered when the guest looks them up; the run would not be the recorded one."""
+    embedded.go("3@0")  # kaem, which opens tools.kaem only later
+    assert embedded.file("/tools.kaem") == (SOURCES / "tools.kaem").read_bytes()
+    for wrong in ("/hex2.hex1/x", "/nothing", "/tools"):
+        with pytest.raises(BadInput):
+            embedded.file(wrong)
+    assert embedded.cont().reason == "end"
+
+
 def test_why_and_where_are_the_traces(hex0: Session) -> None:
     line = hex0.why("out", 0)[0]
     assert line.place is not None
