@@ -152,9 +152,14 @@ class Explorer:
         `kinds`: READS, WRITES or both, of addresses from `start` up to `end`.
         """
         here = self.at
-        first = self.first_access(start, end, kinds, here.row, here.executed)
+        row, began = here.row, here.executed
+        first = self.first_access(start, end, kinds, row, began)
         if first is not None:
-            here.seek(here.row, first.executed + 1)
+            try:
+                here.seek(row, first.executed + 1)
+            except PastEnd:  # the program's last instruction, an execve(2): nothing is after it
+                self._back_to(row, began, False)
+                return None
         return first
 
     def first_access(

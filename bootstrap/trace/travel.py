@@ -211,8 +211,9 @@ class Traveller:
         program = self.trace.program(row)
         if not 0 <= calls <= program.calls:
             raise BadInput(f"{program.label} makes {program.calls:,} system calls, not {calls:,}")
-        known = self.points.nearest_call(row, calls)
-        if self.machine is None or self.row != row or self.calls > calls:
+        # A state with as many calls may be anywhere between that call and the next.
+        known = self.points.nearest_call(row, calls - 1) if calls else self.points.nearest(row, 0)
+        if self.machine is None or self.row != row or self.calls >= calls:
             if known is not None:
                 self.resume(known)
             else:
