@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import shlex
 import shutil
-import signal
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,11 +14,10 @@ from bootstrap.handoff.audit import Found
 from bootstrap.handoff.checks import MAX_TEXT, PACKAGES, read_sums, read_text
 from bootstrap.handoff.configuration import ARCHITECTURES
 from bootstrap.handoff.plan import Plan
-from bootstrap.handoff.running import checking, layout, scripts
+from bootstrap.handoff.running import checking, explaining, layout, scripts
 from bootstrap.handoff.running.box import Box
 from bootstrap.handoff.running.choosing import choose, kill_leftovers
 from bootstrap.handoff.running.following import Ended, run_box
-from bootstrap.handoff.running.limits import Limits
 from bootstrap.handoff.running.order import (
     STAGE0,
     Failure,
@@ -42,7 +39,6 @@ BASH = "/usr/bin/bash"
 _MACHINES = {"x86": ("x86_64", "i686", "i586", "i386"), "amd64": ("x86_64",)}
 _TAIL = 1 << 16
 _LINES = 15
-_FULL = 32 << 20
 
 
 def run(order: Order, plan: Plan, stage0: Stage0, tell: Tell) -> Outcome:
@@ -171,8 +167,23 @@ class _Run:
         self._keep(state)
         return state
 
+    def _compared_again(self, state: State) -> None:
+        """What is known of stage0 now is held against what was found of it then."""
+        done = next((done for done in state.finished if done.key == STAGE0), None)
+        if done is None:
+            return
+        found = {row.path: row.found for row in done.checked}
+        before = {(row.path, row.expected) for row in done.checked}
+        for path, sha256, by in self.stage0.known:
+            row = CheckedFile(path, found.get(path), sha256, by)
+            if row.state == "mismatch":
+                raise BadInput(f"{self.work.folder}: in its stage0, {path} {explaining.found(row)}")
+            if (path, sha256) not in before:
+                done.checked.append(row)
+
     def _gone_back(self, state: State) -> State:
         """Throw away what a step did that was not finished."""
+        self._compared_again(state)
         if state.saving:
             self._keep(state)
         elif state.running is not None:
@@ -211,7 +222,8 @@ class _Run:
         box = self._box(task)
         log, tail, ended = self._run(task, box)
         if ended.status != 0 or ended.over_time:
-            message = f"{task.title}: {_why(ended, self.order.limits)}{self._full()}"
+            why = explaining.why(ended, self.order.limits)
+            message = f"{task.title}: {why}{explaining.full(self.work.folder)}"
             return self._failure(task, box, message, tail, given), "failed"
         rows = self._checked(task)
         if any(row.state == "mismatch" for row in rows):
@@ -219,7 +231,7 @@ class _Run:
             first = wrong[0]
             message = (
                 f"{task.title}: {len(wrong)} of {len(rows)} files are not what they should be;"
-                f" {first.path} {_is(first)}"
+                f" {first.path} {explaining.found(first)}"
             )
             failure = self._failure(task, box, message, b"", given)
             return replace(failure, checked=tuple(rows)), "mismatch"
@@ -307,7 +319,7 @@ class _Run:
                     self.choice.engine,
                     box,
                     hear,
-                    lambda seconds: self.tell.tick(seconds, _last(bytes(tail))),
+                    lambda seconds: self.tell.tick(seconds, explaining.last_line(bytes(tail))),
                     self.order.limits.seconds,
                 )
         except OSError as error:
@@ -365,31 +377,3 @@ class _Run:
         except OSError as error:
             return f"(no script for it: {self.work.enter} cannot be written: {error.strerror})"
         return shlex.join(["sh", str(self.work.enter)])
-
-    def _full(self) -> str:
-        found = os.statvfs(self.work.folder)
-        free = found.f_bavail * found.f_frsize
-        if free >= _FULL:
-            return ""
-        return f"; the disk of {self.work.folder} is full ({free >> 20} MB left)"
-
-
-def _why(ended: Ended, limits: Limits) -> str:
-    if ended.over_time:
-        return f"was ended after {limits.seconds} s, the --limit seconds"
-    if ended.status > 128:
-        with contextlib.suppress(ValueError):
-            name = signal.Signals(ended.status - 128).name
-            return f"ended with status {ended.status}, which says killed by {name}"
-    return f"ended with status {ended.status}"
-
-
-def _is(row: CheckedFile) -> str:
-    if row.found is None:
-        return f"is not there; {row.by} wants the sha256 {row.expected}"
-    return f"has the sha256 {row.found}; {row.by} wants {row.expected}"
-
-
-def _last(tail: bytes) -> str:
-    line = tail[-400:].rstrip().rpartition(b"\n")[2]
-    return line.decode("utf-8", "replace")

@@ -26,8 +26,8 @@ class Stage0:
 
     ``seeds`` are the paths of the binaries in it; ``known`` what its products must be, ``answers``
     those of them that upstream publishes; ``opinion`` says in a sentence where the values come
-    from.  ``products`` (path -> content and mode) are what emulation made, where a run begins
-    after stage0.
+    from, ``emulated`` whether some are of a run in the emulator.  ``products`` (path -> content and
+    mode) are what emulation made, where a run begins after stage0.
     """
 
     title: str
@@ -37,6 +37,7 @@ class Stage0:
     answers: frozenset[str]
     opinion: str
     products: Mapping[str, tuple[bytes, int]] | None = None
+    emulated: bool = False
 
 
 def pinned(pin: Pin, arch_dir: str, given: str | None, checkout: Path) -> Resolved:
@@ -125,6 +126,7 @@ def emulated(stage0: Stage0, rows: list[tuple[str, str]], by: str) -> Stage0:
         stage0,
         known=(*stage0.known, *values),
         opinion=f"{stage0.opinion}; and {len(rows)} products of {by}",
+        emulated=True,
     )
 
 

@@ -99,15 +99,20 @@ def _steps_with(outcome: Outcome, state: str) -> int:
 
 
 def agreement(done: Finished, stage0: Stage0) -> str:
-    """How many answers and products of stage0 are what they should be."""
-    good = {row.path for row in done.checked if row.state == "verified"}
-    good -= {row.path for row in done.checked if row.state == "mismatch"}
+    """How many answers and products of stage0 are what they should be, by every value known."""
+    held = {(row.path, row.expected) for row in done.checked if row.state == "verified"}
     known = {path for path, _, _ in stage0.known}
+    good = known - {path for path, sha256, _ in stage0.known if (path, sha256) not in held}
     answers = stage0.answers
-    whose = "emulation" if stage0.products is not None else "the container"
+    if stage0.products is not None:
+        between = "emulation and the known-good values"
+    elif stage0.emulated:
+        between = "the container and emulation, and with the known-good values"
+    else:
+        between = "the container and the known-good values"
     return (
-        f"{len(good & answers)} of {len(answers)} answers and {len(good & known)} of {len(known)}"
-        f" products that {whose} made agree with these values"
+        f"{len(good & answers)} of {len(answers)} answers and {len(good)} of {len(known)} products"
+        f" agree between {between}"
     )
 
 
@@ -180,6 +185,7 @@ def run_document(outcome: Outcome, plan: Plan, stage0: Stage0) -> dict[str, Any]
             "tree_digest": stage0.tree.digest,
             "from": "seed" if stage0.products is None else "stage0",
             "opinion": stage0.opinion,
+            "compared_with_emulation": stage0.emulated,
             "answers": sorted(stage0.answers),
         },
         "finished_before": outcome.before,

@@ -141,7 +141,7 @@ def test_the_real_checkout_to_its_first_source_file(
     assert done.status == 2, done.stderr
     document = json.loads((tmp_path / "run.json").read_text())
     said = " ".join(done.stdout.split())
-    assert "19 of 19 answers and 73 of 73 products that the container made agree" in said
+    assert "19 of 19 answers and 73 of 73 products agree between the container and the" in said
     assert "mes-0.27.1 pass 1 needs mes-0.27.1.tar.gz (steps/mes-0.27.1/sources:1)" in said
     assert document["result"] == "missing" and document["failure"]["step"] == "3"
     assert [row["state"] for row in document["steps"][:5]] == [*["finished"] * 4, "stopped"]

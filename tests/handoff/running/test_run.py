@@ -13,6 +13,7 @@ import pytest
 from bootstrap.errors import BadInput
 from bootstrap.handoff.running.limits import Limits
 from bootstrap.handoff.running.order import Outcome
+from bootstrap.handoff.running.stage0 import emulated
 from bootstrap.handoff.running.state import WorkFolder
 from bootstrap.handoff.running.told import run_document, run_text
 from tests.handoff.running.conftest import Heard, go
@@ -90,7 +91,9 @@ def test_what_was_checked_is_said(small: Small, tmp_path: Path, engine: str) -> 
     assert "verified   7 files of 5 steps" in text
     assert "unchecked  0 files without a value, 3 steps" in text
     assert "bash-0.1 pass 1, improve paths, uninstall tool-1.0 /usr/bin/old" in text
-    assert "1 of 1 answers and 2 of 2 products that the container made" in text
+    assert (
+        "1 of 1 answers and 2 of 2 products agree between the container and the known-good" in text
+    )
     assert text.endswith("FINISHED: all 6 steps; what is not checked is said above\n")
     document = json.loads(json.dumps(run_document(done, small.plan, small.stage0)))
     assert [row["state"] for row in document["steps"]] == ["finished"] * 8
@@ -149,6 +152,20 @@ def test_a_product_of_stage0_differs(small: Small, tmp_path: Path, engine: str) 
         done.failure.message
     )
     assert go(small, tmp_path / "work", engine, resume=True, until="stage0").exit_code == 0
+
+
+def test_what_is_known_later_is_compared_too(small: Small, tmp_path: Path, engine: str) -> None:
+    work = tmp_path / "work"
+    go(small, work, engine, until="stage0")
+    path, sha, _ = small.stage0.known[0]
+    other = emulated(small.stage0, [(path, "ab" * 32)], "emulation")
+    with pytest.raises(BadInput, match=f"in its stage0, {path} has the sha256 {sha}; emulation"):
+        go(replace(small, stage0=other), work, engine, resume=True, until="stage0")
+    same = replace(small, stage0=emulated(small.stage0, [(path, sha)], "emulation"))
+    done = go(same, work, engine, resume=True, until="stage0")
+    assert "1 of 1 answers and 2 of 2 products agree between the container and emulation" in said(
+        same, done
+    )
 
 
 def test_a_product_without_a_value_is_unchecked(small: Small, tmp_path: Path, engine: str) -> None:
