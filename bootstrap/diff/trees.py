@@ -150,10 +150,10 @@ def _needs(a: SourceTree, b: SourceTree, steps: Sequence[StepFile]) -> dict[str,
     for tree in (a, b):
         made: dict[str, list[str]] = {}
         for step in steps:
-            for path, model in step.models.items():
-                made.setdefault(path, []).extend(model.sources)
             for entry in step.entries.values():
                 _commands(tree, list(entry.commands), step, made, set())
+            for path, model in step.models.items():
+                made.setdefault(path, []).extend(model.sources)
         for path, sources in made.items():
             found.setdefault(path, []).extend(sources)
     return {path: list(dict.fromkeys(sources)) for path, sources in found.items()}

@@ -1,0 +1,187 @@
+"""`bootstrap diff` of two reports: artifacts in build order, and what each says of the run."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bootstrap.diff.reports import compare_reports, diff, load
+from bootstrap.errors import BadInput
+from bootstrap.verify import to_json
+from bootstrap.verify.page import Page
+from bootstrap.verify.reportset import ReportSet, set_to_json
+from tests.verify.scenario import Scenario, sha
+from tests.verify.test_json import scenarios
+
+GOOD = to_json(Scenario().report())
+
+
+def write(place: Path, value: object) -> str:
+    place.write_text(json.dumps(value), encoding="utf-8")
+    return str(place)
+
+
+def changed(**facts: Any) -> dict[str, Any]:
+    value = copy.deepcopy(GOOD)
+    for way, cell in facts.items():
+        *keys, last = way.split("__")
+        at: Any = value
+        for key in keys:
+            at = at[int(key) if key.isdecimal() else key]
+        at[last] = cell
+    return value
+
+
+@pytest.mark.parametrize("name", scenarios())
+def test_every_report_is_itself(name: str) -> None:
+    value = to_json(scenarios()[name].report())
+    assert diff(value, copy.deepcopy(value)).equal
+
+
+def test_a_wrong_step() -> None:
+    bad = to_json(Scenario(wrong_steps=("bin/a",)).report())
+    found = diff(GOOD, bad)
+    assert not found.equal
+    differing = [row["path"] for row in bad["artifacts"] if row["status"] == "mismatch"]
+    assert [one.path for one in found.artifacts] == differing
+    assert differing[0] == "bin/a" and found.artifacts[0].differs == ("sha256", "status")
+    assert found.same == len(GOOD["artifacts"]) - len(differing)
+    page = Page(False, None, True)
+    from bootstrap.diff.model import Both
+    from bootstrap.diff.reports import report_text
+
+    report_text([found], Both((), ()), page, False)
+    text = page.text()
+    assert "First in build order: bin/a" in text
+    assert bad["first_divergence"]["verdict"][:20] in text
+    for row in (GOOD["artifacts"], bad["artifacts"]):
+        assert next(one["sha256"] for one in row if one["path"] == "bin/a") in text
+
+
+def test_an_artifact_in_one_only() -> None:
+    fewer = changed(artifacts=GOOD["artifacts"][1:])
+    for a, b in ((GOOD, fewer), (fewer, GOOD)):
+        found = diff(a, b)
+        assert [(one.path, one.differs) for one in found.artifacts] == [
+            (GOOD["artifacts"][0]["path"], ("only",))
+        ]
+        assert not found.equal
+
+
+@pytest.mark.parametrize(
+    ("facts", "counts"),
+    [
+        ({"tool__hot_path": "python"}, False),
+        ({"tool__engine__version": "9"}, False),
+        ({"tool__version": "9"}, False),
+        ({"totals__wall_seconds": 99.0}, False),
+        ({"source__kind": "archive"}, False),
+        ({"source__tree_digest": sha("other")}, False),
+        ({"entry": "other"}, True),
+        ({"result": "incomplete"}, True),
+        ({"totals__syscalls": 1}, True),
+        ({"source__release": "0.0"}, True),
+        ({"source__materials__missing": ["a"]}, True),
+        ({"artifacts__0__sha256": sha("other")}, True),
+        ({"artifacts__0__status": "unknown"}, True),
+        ({"artifacts__0__expected": sha("other")}, True),
+        ({"artifacts__0__note": "torn"}, True),
+        ({"artifacts__0__path": "another"}, True),
+        ({"failure": {"message": "a limit"}}, True),
+    ],
+)
+def test_what_counts(facts: dict[str, Any], counts: bool) -> None:
+    assert diff(GOOD, changed(**facts)).equal is not counts
+    assert diff(changed(**facts), GOOD).equal is not counts
+
+
+def test_sources_that_differ() -> None:
+    other = Scenario()
+    other.sources["b.src"] = sha("flipped")
+    found = diff(GOOD, to_json(other.report()))
+    (source,) = found.sources
+    assert (source.path, source.sides.a, source.sides.b) == ("b.src", None, sha("flipped"))
+
+
+def test_sets(tmp_path: Path) -> None:
+    scenario = Scenario()
+    one = scenario.report()
+    other = scenario.with_facts(arch="AMD64").report()
+    both = write(tmp_path / "both", set_to_json(ReportSet((one, other), 1.0)))
+    single = write(tmp_path / "single", to_json(one))
+    assert compare_reports(both, both).equal
+    found = compare_reports(single, both)
+    assert not found.equal
+    assert found.details["only"] == {"a": [], "b": ["AMD64"]}
+    assert [report["equal"] for report in found.details["reports"]] == [True]
+    text = found.text(False, colour=False, width=None, unicode=True)
+    assert "in B only: AMD64" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ({}, "of no schema"),
+        ({"schema": "bootstrap-report/2"}, "schema 'bootstrap-report/2'"),
+        ({"schema": "bootstrap-report/1"}, "lacks 'arch'"),
+        ({"schema": "bootstrap-report-set/1"}, "lacks 'reports'"),
+        ({"schema": "bootstrap-report-set/1", "reports": []}, "it has no report"),
+        ({"schema": "bootstrap-report-set/1", "reports": [GOOD, GOOD]}, "is there twice"),
+        ({"schema": "bootstrap-report-set/1", "reports": 3}, "is no whole report"),
+        (changed(artifacts=[*GOOD["artifacts"], GOOD["artifacts"][0]]), "is there twice"),
+        (changed(artifacts__0__size="large"), "a size is no number"),
+        ([], "no report"),
+    ],
+)
+def test_bad_reports(value: object, says: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=says):
+        load(write(tmp_path / "r", value))
+
+
+def _ways(value: object, before: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    found = [before] if before else []
+    if isinstance(value, dict):
+        for key, cell in value.items():
+            found += _ways(cell, (*before, key))
+    elif isinstance(value, list):
+        for index, cell in enumerate(value):
+            found += _ways(cell, (*before, index))
+    return found
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    way=st.sampled_from(_ways(GOOD)),
+    cell=st.sampled_from([None, 3, "x", [], {}, [3], ["x"], {"path": 3}, True]),
+)
+def test_a_report_with_anything_in_it(tmp_path: Path, way: tuple[Any, ...], cell: object) -> None:
+    """It is refused in a line, or compared and shown; nothing else comes out."""
+    value: Any = copy.deepcopy(GOOD)
+    at = value
+    for key in way[:-1]:
+        at = at[key]
+    at[way[-1]] = cell
+    good, other = write(tmp_path / "good", GOOD), write(tmp_path / "other", value)
+    try:
+        found = compare_reports(good, other)
+    except BadInput as error:
+        assert "\n" not in str(error)
+        return
+    assert found.text(True, colour=False, width=None, unicode=True).endswith("\n")
+    json.dumps(found.value())
+    assert compare_reports(other, good).equal is found.equal
+    assert compare_reports(other, other).equal
+
+
+def test_expectations_of_another_kind() -> None:
+    scenario = Scenario()
+    scenario.expected[0] = replace(scenario.expected[0], sha256=sha("another"))
+    found = diff(GOOD, to_json(scenario.report()))
+    assert "expected" in found.artifacts[0].differs
