@@ -77,7 +77,7 @@ def of_source(session: Session, file: str, line: int) -> Links:
             if (place := image.place(o)) is not None and place.line == line
         )  # fmt: skip
     if guest_addr is not None:
-        lines.append((CONTROL, f"it runs here as {_instruction(session, guest_addr)}"))
+        lines.append((CONTROL, _stands(session, guest_addr)))
     return Links(tuple(lines), (file, line, 0), guest_addr, size, written, moment)
 
 
@@ -181,7 +181,7 @@ def _of_written(session: Session, writer: OpenRow, name: str, offset: int) -> Li
     if session.image.same is not None and session.image.same.last_version == writer.last_version:
         guest_addr = session.image.address(offset)
         if guest_addr is not None:
-            lines.append((CONTROL, f"it runs here as {_instruction(session, guest_addr)}"))
+            lines.append((CONTROL, _stands(session, guest_addr)))
     return Links(
         tuple(lines), source, guest_addr, 1, (name, offset), "" if told is None else told[1]
     )
@@ -212,9 +212,14 @@ def _after(session: Session, program: ProgramRow, ordinal: int) -> AfterCall:
     return AfterCall(program.pid, ordinal, 0, program.run if several else None)
 
 
-def _instruction(session: Session, guest_addr: int) -> str:
+def _stands(session: Session, guest_addr: int) -> str:
+    """What a byte of the program's image is in its memory."""
+    offset = session.image.offset(guest_addr) or 0
+    if offset < session.image.headers_end:
+        return f"it stands at {guest_addr:#x} here, in the ELF header: it is not run"
     lines = session.disassemble(guest_addr, 1)
-    return f"{guest_addr:#x}  {lines[0].text}" if lines else f"{guest_addr:#x}"
+    text = f", as an instruction {lines[0].text}" if lines else ""
+    return f"it stands at {guest_addr:#x} here{text}"
 
 
 def _reading(session: Session, name: str) -> OpenRow | None:

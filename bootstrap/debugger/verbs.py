@@ -94,11 +94,10 @@ CHOICES: dict[str, dict[str, str]] = {
             "regs": ("regs", "registers"),
             "memory": ("memory", "mem"),
             "stack": ("stack",),
-            "files": ("files", "file"),
+            "input": ("input",),
+            "output": ("output",),
             "calls": ("calls", "strace"),
             "tree": ("tree", "processes"),
-            "time": ("time", "timeline"),
-            "told": ("told", "answers", "log"),
         }.items()
         for name in names
     },
@@ -204,7 +203,7 @@ VERBS: tuple[Verb, ...] = (
          (Param("command", "text"),), ("h", "?")),
     Verb("quit", "quit", "end", "other", (), ("q", "exit")),
     Verb("pane", "pane NAME",
-         "go to source, code, regs, memory, stack, files, calls, tree, time or told", "screen",
+         "go to source, code, regs, memory, stack, input, output, calls or tree", "screen",
          (Param("pane", "choice", optional=False),), screen=True),
     Verb("zoom", "zoom", "the present pane alone, and all again", "screen", screen=True),
     Verb("theme", "theme", "dark, light", "screen", screen=True),

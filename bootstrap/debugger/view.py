@@ -40,6 +40,8 @@ class Wish:
     """None: around pc."""
     memory_at: int | None = None
     """None: what was accessed last, else the stack."""
+    memory_byte: int | None = None
+    """What has to be seen there, where what is before it cannot be read."""
     input_fd: int | None = None
     output_fd: int | None = None
 
@@ -152,6 +154,8 @@ class Viewer:
         registers = dict(session.registers())
         sp = next((registers[n] for n in ("esp", "rsp", "sp") if n in registers), 0)
         start = wish.memory_at if wish.memory_at is not None else sp & ~15
+        if wish.memory_byte is not None and not session.read(start, 1):
+            start = wish.memory_byte & ~15
         produced = session.produced()
         files = session.open_files()
         input_, output = self._files(files, wish, produced)

@@ -23,7 +23,7 @@ from bootstrap.debugger.tui.arrangement import (
     time_height,
 )
 from bootstrap.debugger.tui.bytesdrawn import Cursor, Row, per_row
-from bootstrap.debugger.tui.worker import Failed, Idle, Linked, Shown, Worker, Working
+from bootstrap.debugger.tui.worker import Failed, Linked, Rested, Shown, Worker, Working
 from bootstrap.debugger.view import View, Wish
 from bootstrap.debugger.words import parse
 from bootstrap.errors import BadInput
@@ -59,6 +59,9 @@ class StepApp(App[int], inherit_bindings=False):
         self._pending = ""
         self._pulled: float | None = None
         self._asked = 0
+        self._links_wanted = True
+        self._busy = ""
+        """What works for so long that it is shown."""
         self._moved_by_hand = False
         self._worker = Worker(trace, save, self.post_message)
         self._panes: dict[str, widgets.Pane] = {}
@@ -200,9 +203,12 @@ class StepApp(App[int], inherit_bindings=False):
             if not at <= self.cursor.memory < at + size:
                 at = max(0, self.cursor.memory - size // 2) // each * each
         code_at = self.cursor.code if self.cursor.focus == "code" and self.cursor.code else None
+        if self.cursor.by_hand:
+            code_at = self.cursor.links.guest_addr
         return Wish(
             code=max(12, rows("code")), memory=rows("memory") * each, stack=rows("stack"),
             calls=max(20, rows("calls")), code_at=code_at, memory_at=at,
+            memory_byte=self.cursor.memory or None,
         )  # fmt: skip
 
     def do(self, line: str) -> None:
@@ -232,6 +238,7 @@ class StepApp(App[int], inherit_bindings=False):
     def _ask(self, line: str) -> None:
         wish = self.wish()
         self.still.clear()
+        self._links_wanted = True
         if not self._worker.do(line, wish):
             self.tell("! too many keys wait; Esc forgets them", "error")
             return
@@ -241,10 +248,12 @@ class StepApp(App[int], inherit_bindings=False):
 
     def _working(self, asked: int, line: str) -> None:
         if asked == self._asked and not self.still.is_set():
+            self._busy = line
             self.tell(f"{line} ... (Esc stops)")
 
-    def _look(self) -> None:
+    def _look(self, link: bool = True) -> None:
         if self.view is not None:
+            self._links_wanted = link
             self.still.clear()
             self._worker.look(self.wish())
 
@@ -258,8 +267,9 @@ class StepApp(App[int], inherit_bindings=False):
 
     def on_working(self, message: Working) -> None:
         """A long way."""
-        if not self.still.is_set() and self._asked:
-            self.tell(f"program {message.row}: {message.executed:,} instructions ... (Esc stops)")
+        if self._busy:
+            program = f"program {message.row}: {message.executed:,} instructions"
+            self.tell(f"{self._busy} ... {program} (Esc stops)")
 
     def on_shown(self, message: Shown) -> None:
         """A new view."""
@@ -273,16 +283,17 @@ class StepApp(App[int], inherit_bindings=False):
                              "byte", "")]  # fmt: skip
         moved = first or (old is not None and old.here != message.view.here)
         if moved or (message.result is not None and message.result.stop is not None):
-            moving.reset(self.cursor, message.view)
+            moving.reset(self.cursor)
             self.cursor.links = Links()
         if message.result is not None:
             self._told(message.result)
         self.redraw()
-        if message.view.settled:
+        if message.view.settled and self._links_wanted:
             self._link()
 
     def _told(self, result: Result) -> None:
         self._asked += 1
+        self._busy = ""
         if result.focus is not None:
             if result.focus.guest_addr is not None:
                 self.cursor.memory = result.focus.guest_addr
@@ -305,19 +316,28 @@ class StepApp(App[int], inherit_bindings=False):
     def on_linked(self, message: Linked) -> None:
         """What belongs to the cursor."""
         self.cursor.links = message.links
+        addr = message.links.guest_addr
+        shown = () if self.view is None else (line.guest_addr for line in self.view.code)
+        if self.cursor.by_hand and addr is not None and addr not in shown:
+            self._look(link=False)
         self.redraw()
 
     def on_failed(self, message: Failed) -> None:
         """It could not be done."""
         self._asked += 1
+        self._busy = ""
         if message.over:
             self.failure = message.error
             self.exit(2)
         self.tell(f"! {message.text}", "error")
 
-    def on_idle(self, _message: Idle) -> None:
-        """Nothing more to do."""
-        self.still.set()
+    def on_rested(self, message: Rested) -> None:
+        """Nothing more to do, unless something was asked for meanwhile."""
+        if message.requests == self._worker.requests:
+            self.still.set()
+            if self._busy:
+                self._busy = ""
+                self.tell("")
 
     # -- keys ------------------------------------------------------------------------------------
 
@@ -353,6 +373,9 @@ class StepApp(App[int], inherit_bindings=False):
         if key.does.endswith(" "):
             self._prompt(key.does)
             return
+        if "{byte}" in key.does:
+            # Stay with this byte, also where another was accessed last.
+            self.cursor.memory = moving.byte(self.cursor, self.view)
         line = key.does.format(
             here=f"{moving.address(self.cursor, self.view):#x}",
             byte=f"{moving.byte(self.cursor, self.view):#x}",
@@ -374,8 +397,6 @@ class StepApp(App[int], inherit_bindings=False):
             self.tell(f"! {pending} wants a letter", "error")
 
     def _focus(self, name: str) -> None:
-        if name == "told" or name == "time":
-            return
         self.cursor.focus = name
         self._arrange()
         self._look()
@@ -557,6 +578,7 @@ class StepApp(App[int], inherit_bindings=False):
         """All instructions of the program."""
         self.still.clear()
         self._worker.count()
+        self._busy = "counting"
         self.tell("counting ... (Esc stops)")
 
     def key_does_prompt(self, _times: int) -> None:
@@ -578,7 +600,8 @@ class StepApp(App[int], inherit_bindings=False):
         """The same, and the cursor back."""
         self.key_does_interrupt(times)
         if self.view is not None:
-            moving.reset(self.cursor, self.view)
+            moving.reset(self.cursor)
+            self.cursor.memory = 0
             for pane in self._panes.values():
                 pane.shift = 0
             self.tell("")

@@ -58,7 +58,7 @@ def arrange(width: int, height: int, focus: str, zoomed: bool = False) -> dict[s
             "code": Rect(0, 1 + top, left, rows - top),
         }
         bands = [("regs",), ("memory",), ("stack", "tree"), ("input",), ("output",), ("calls",)]
-        return found | _bands(bands, focus, left, 1, width - left, rows)
+        return found | _bands(bands, focus, left + 1, 1, width - left - 1, rows)
     source = max(4, rows * 7 // 20)
     code = max(4, rows * 7 // 20)
     found = {

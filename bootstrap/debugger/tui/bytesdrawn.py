@@ -21,14 +21,20 @@ class Cursor:
     code: int = 0
     """Address."""
     memory: int = 0
-    input: int = 0
-    """Offset."""
-    output: int = 0
+    input: int = -1
+    """Offset; -1: where the program is."""
+    output: int = -1
     calls: int = 0
     """Rows above the last one."""
     tree: int = 0
     """Row of the trace."""
     links: Links = field(default_factory=Links)
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether it was moved since the program moved: then the other panes follow it."""
+        moved = {"source": self.source > 0, "input": self.input >= 0, "output": self.output >= 0}
+        return moved.get(self.focus, False)
 
 
 def scroll(count: int, height: int, at: int) -> int:
@@ -44,19 +50,20 @@ def per_row(width: int) -> int:
 def dump(
     name: str, data: bytes, at: int, each: int, cursor: int | None,
     read: tuple[int, int] | None, wrote: tuple[int, int] | None, linked: int | None,
+    focused: bool = True,
 ) -> Row:  # fmt: skip
     row: Row = [(f" {name} ", "dim")]
     text: Row = []
     for index, byte in enumerate(data):
         addr = at + index
         mark, style = " ", ""
+        if linked == addr:
+            mark, style = "=", "linked"
         if inside(read, addr):
             mark, style = "~", "read"
         if inside(wrote, addr):
             mark, style = "*", "written"
-        if linked == addr:
-            mark, style = "=", "linked"
-        if cursor == addr:
+        if cursor == addr and (focused or mark == " "):
             mark, style = "|", "cursor"
         row.append((f"{mark}{byte:02x}", style))
         text.append((chr(byte) if 0x20 <= byte < 0x7F else ".", style or "dim"))
@@ -82,6 +89,7 @@ def file(view: View, cursor: Cursor, width: int, height: int, which: str) -> lis
         what = "read" if which == "input" else "written"
         return [[(f" no file is open to be {what} here", "unknown")]]
     mine = (cursor.input if which == "input" else cursor.output) if cursor.focus == which else None
+    mine = None if mine is None or mine < 0 else mine
     linked = _linked(found, cursor, which)
     if is_text(found.content):
         return _text_file(found, mine, linked, width, height)

@@ -35,9 +35,10 @@ def source(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
     found = view.source
     if not found.lines:
         return _wrapped(f"no source line is known: {found.unknown}", "unknown", width, height)
-    at = cursor.source or found.line
-    first = scroll(len(found.lines), height, at - 1)
     linked = cursor.links.source
+    follows = linked is not None and cursor.by_hand and linked[0] == found.file
+    at = cursor.source or (linked[1] if linked is not None and follows else found.line)
+    first = scroll(len(found.lines), height, at - 1)
     rows: list[Row] = []
     for number in range(first + 1, min(first + height, len(found.lines)) + 1):
         text = found.lines[number - 1].expandtabs(8)
@@ -78,6 +79,8 @@ def _wrapped(text: str, style: str, width: int, height: int) -> list[Row]:
 def code(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
     """Instructions around pc or the cursor: labels, arrows of jumps, what ran at all."""
     at = cursor.code if cursor.code and cursor.focus == "code" else view.pc
+    if cursor.by_hand and cursor.links.guest_addr is not None:
+        at = cursor.links.guest_addr
     lines = view.code
     index = next((i for i, line in enumerate(lines) if line.guest_addr >= at), 0)
     rows: list[tuple[Line | None, Row]] = []
@@ -163,11 +166,11 @@ def memory(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
     rows: list[Row] = []
     at = view.memory_at
     data = view.memory[: each * height]
-    mine = cursor.memory if cursor.focus == "memory" else None
+    mine, focused = cursor.memory or None, cursor.focus == "memory"
     for begin in range(0, len(data), each):
         rows.append(
             dump(f"{at + begin:08x}", data[begin : begin + each], at + begin, each, mine,
-                  view.read, view.wrote, None)
+                  view.read, view.wrote, None, focused)
         )  # fmt: skip
     return rows
 
@@ -249,9 +252,9 @@ def title(name: str, view: View, cursor: Cursor, plain: str) -> str:
         found = view.input if name == "input" else view.output
         if found is None:
             return plain
-        at = (
-            f"at {found.offset:,} of {found.size:,}" if name == "input" else f"{found.size:,} bytes"
-        )
+        at = "1 byte" if found.size == 1 else f"{found.size:,} bytes"
+        if name == "input":
+            at = f"at {found.offset:,} of {found.size:,}"
         new = "" if found.written is None else ", * just written"
         return f"{plain} {found.fd} {found.path}  ({at}{new})"
     if name == "calls":

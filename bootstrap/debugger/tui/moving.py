@@ -6,9 +6,9 @@ from bootstrap.debugger.tui.bytesdrawn import Cursor, is_text, per_row
 from bootstrap.debugger.view import FileView, View
 
 
-def reset(cursor: Cursor, view: View) -> None:
-    """After a move of the program: what is shown follows it again."""
-    cursor.source = cursor.code = cursor.memory = cursor.calls = cursor.tree = 0
+def reset(cursor: Cursor) -> None:
+    """After a move of the program: what is shown follows it again, but for a byte of memory."""
+    cursor.source = cursor.code = cursor.calls = cursor.tree = 0
     cursor.input = -1
     cursor.output = -1
 

@@ -62,8 +62,12 @@ class Working(Message):
         self.row, self.executed = row, executed
 
 
-class Idle(Message):
-    """There is nothing to do."""
+class Rested(Message):
+    """There is nothing to do; `requests`: how many there had been by then."""
+
+    def __init__(self, requests: int) -> None:
+        super().__init__()
+        self.requests = requests
 
 
 class Worker(threading.Thread):
@@ -84,6 +88,8 @@ class Worker(threading.Thread):
         self._asked_to_stop = threading.Event()
         self._condition = threading.Condition()
         self._settling = False
+        self.requests = 0
+        """How often something was asked for."""
 
     # Asked by the screen.
 
@@ -95,6 +101,7 @@ class Worker(threading.Thread):
             self._asked_to_stop.clear()
             self._lines.append(line)
             self._wish = wish
+            self.requests += 1
             self._condition.notify()
             return True
 
@@ -102,12 +109,14 @@ class Worker(threading.Thread):
         """A new view of the same place."""
         with self._condition:
             self._look = self._wish = wish
+            self.requests += 1
             self._condition.notify()
 
     def link(self, what: str, name: str, number: int) -> None:
         """What belongs to a thing; only the last one that was asked for counts."""
         with self._condition:
             self._link = what, name, number
+            self.requests += 1
             self._condition.notify()
 
     def count(self) -> None:
@@ -115,6 +124,7 @@ class Worker(threading.Thread):
         with self._condition:
             self._asked_to_stop.clear()
             self._count = True
+            self.requests += 1
             self._condition.notify()
 
     def interrupt(self) -> None:
@@ -162,7 +172,7 @@ class Worker(threading.Thread):
         while True:
             with self._condition:
                 if not self._some():
-                    self._tell(Idle())
+                    self._tell(Rested(self.requests))
                     while not self._some():
                         self._condition.wait()
                 if self._over:
@@ -220,4 +230,4 @@ class Worker(threading.Thread):
             self._settling = False
 
 
-__all__ = ["Failed", "Idle", "Interrupted", "Linked", "Shown", "Worker", "Working"]
+__all__ = ["Failed", "Interrupted", "Linked", "Rested", "Shown", "Worker", "Working"]

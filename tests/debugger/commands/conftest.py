@@ -9,14 +9,11 @@ import pytest
 
 from bootstrap.debugger.commands import Interpreter
 from bootstrap.debugger.session import Session
-from tests.trace.recorded import record_embedded
 
 
 @pytest.fixture(scope="session")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("recorded") / "embedded.trace"
-    record_embedded(place, "native")
-    return place
+def recorded(embedded_trace: Path) -> Path:
+    return embedded_trace
 
 
 @pytest.fixture

@@ -1,0 +1,248 @@
+"""Every key once, each with its reverse; the command line; what is said when it cannot be done."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from bootstrap.debugger.tui.app import StepApp
+from bootstrap.debugger.tui.keys import KEYS
+from bootstrap.errors import BadInput
+from tests.debugger.tui.screen import Screen, on_screen
+
+THERE_AND_BACK = [
+    # begin, key, where to, key back
+    ("1@0", "s", "1@1", "S"),
+    ("1@0", "space", "1@1", "backspace"),
+    ("1@0", "n", "1@1", "N"),
+    ("1@25", "y", "1@26", "Y"),
+    ("1@5000", "x", "1@5013", "X"),
+    ("3@8864", "d", "4.0@0", "D"),
+    ("1@0", "c", "1@201820", "C"),
+    ("1@201820", "home", "1@0", "end"),
+    ("1@100910", "]", "1@102928", "["),
+    ("1@0", "s", "1@1", "u"),
+]
+
+
+def test_keys_lead_there_and_their_reverse_back(recorded: Path) -> None:
+    async def walk(screen: Screen) -> None:
+        for begin, key, there, back in THERE_AND_BACK:
+            await screen.type(f"go {begin}")
+            await screen.press(key)
+            assert screen.here == there, key
+            await screen.press(back)
+            assert screen.here == begin, back
+
+    on_screen(recorded, walk)
+
+
+def test_a_function_is_left_and_entered_again(recorded: Path) -> None:
+    async def walk(screen: Screen) -> None:
+        await screen.type("go 6@0")
+        await screen.type("break c")
+        await screen.press("c")
+        call = screen.here
+        assert "@" in "".join(screen.pane("code"))
+        await screen.press("s", "f")
+        behind = screen.here
+        await screen.press("S", "F")
+        assert screen.here == call
+        await screen.press("n")
+        assert screen.here == behind
+
+    on_screen(recorded, walk)
+
+
+def test_bytes_of_memory_and_of_the_output(recorded: Path) -> None:
+    async def walk(screen: Screen) -> None:
+        await screen.press("o")
+        assert screen.here == "1@48011"
+        assert any("*7f" in row for row in screen.pane("output"))
+        await screen.press("o", "O")
+        assert screen.here == "1@48011"
+        await screen.type("go 1@5006")
+        assert any("*20" in row for row in screen.pane("memory"))
+        await screen.press("W")
+        assert screen.here == "1@5005"
+        await screen.press("w")
+        assert screen.here == "1@5006"
+        await screen.press("r")
+        assert screen.here == "1@5010" and any("~20" in row for row in screen.pane("memory"))
+        await screen.press("R")
+        assert screen.here == "1@5009"
+        await screen.press("a")
+        assert screen.here == "1@5005"
+
+    on_screen(recorded, walk)
+
+
+def test_marks_breakpoints_watchpoints_and_finding(recorded: Path) -> None:
+    async def walk(screen: Screen) -> None:
+        await screen.press("1", "0", "s", "m", "k")
+        assert screen.here == "1@10" and screen.status == "mark k: 1@10"
+        await screen.press("home", "'", "k")
+        assert screen.here == "1@10"
+        await screen.press("'", "'")
+        assert screen.here == "1@0"
+        await screen.press("b")
+        assert screen.status == "breakpoint 1: 0x804804c"
+        await screen.press("b")
+        assert screen.status == "breakpoint 1 is gone: 0x804804c"
+        await screen.press("v")
+        assert screen.status.startswith("watchpoint 1: 0xffff")
+        await screen.press("v")
+        assert screen.status.startswith("watchpoint 1 is gone")
+        await screen.press("slash", *"new_byte", "enter")
+        assert screen.app.cursor.focus == "source" and "places" in screen.status
+        first = screen.app.cursor.source
+        await screen.press(".")
+        assert screen.app.cursor.source != first
+        await screen.press(",")
+        assert screen.app.cursor.source == first
+        await screen.type("find memory ELF")
+        assert screen.app.cursor.memory == 0x8048001
+        assert any("|45" in row for row in screen.pane("memory"))
+
+    on_screen(recorded, walk)
+
+
+def test_panes_cursors_and_what_belongs_together(recorded: Path) -> None:
+    async def walk(screen: Screen) -> None:
+        await screen.press("K", "tab")
+        assert screen.app.cursor.focus == "code"
+        await screen.press("down", "j", "up", "k", "pagedown", "pageup")
+        await screen.press("shift+tab", "down")
+        assert screen.app.cursor.source == 140
+        links = "\n".join(screen.pane("links"))
+        assert "data    -> hex0.hex0:140 became 1 byte of hex0 from 0x4d" in links
+        assert "control => written by pid 1 in its system call" in links
+        assert any(row.startswith(" =") for row in screen.pane("code"))
+        await screen.press("enter")
+        await screen.type("expect written = hex0+0x4d")
+        assert screen.status.startswith("as expected")
+        await screen.type("pane output")
+        await screen.press("left", "h", "l", "right", "left")
+        assert "|5b" not in screen.pane("output")[-1] or screen.app.cursor.output >= 0
+        links = "\n".join(screen.pane("links"))
+        assert "comes from hex0.hex0:" in links
+        assert any("=" in row[:2] for row in screen.pane("source"))
+        await screen.type("pane input")
+        await screen.press("up", "right")
+        assert "hex0.hex0 + " in "\n".join(screen.pane("links"))
+        await screen.press("p")
+        assert screen.told()
+        await screen.press("escape")
+        await screen.type("pane tree")
+        await screen.press("down", "enter")
+        assert screen.here == "2@0"
+        await screen.type("pane calls")
+        await screen.press("up", "enter", "escape", "escape")
+        await screen.type("pane memory")
+        await screen.press("left", "right", "up", "down", "enter")
+        assert screen.app.cursor.focus == "memory"
+
+    on_screen(recorded, walk)
+
+
+def test_the_screen_itself(recorded: Path) -> None:
+    async def walk(screen: Screen) -> None:
+        await screen.press("question_mark")
+        assert any("one instruction back" in line for line in screen.told())
+        await screen.press("j", "k", "pagedown", "escape")
+        assert not screen.told()
+        await screen.press("z")
+        assert not screen.app.query_one("#code").display
+        await screen.press("z")
+        assert screen.app.query_one("#code").display
+        dark = screen.app.theme
+        await screen.press("t")
+        assert screen.app.theme != dark
+        await screen.press("i")
+        assert "1@0: pid 1" in screen.told()[0]
+        await screen.press("escape", "ctrl+c")
+        assert screen.status == "nothing is working; q quits"
+        await screen.press("f12")
+        assert screen.status == "! f12 is no key; ? shows them"
+        await screen.press("m", "escape", "m", "f12")
+        assert screen.status.startswith("! m wants a letter")
+        await screen.press("q")
+
+    assert on_screen(recorded, walk).return_value == 0
+
+
+def test_the_command_line(recorded: Path) -> None:
+    saved: dict[str, str] = {}
+
+    async def walk(screen: Screen) -> None:
+        await screen.press("colon", *"und", "tab")
+        assert screen.app.prompt.value == "undo "
+        await screen.press("escape", "colon", *"b", "tab")
+        assert "back-output" in "".join(screen.pane("links"))
+        await screen.press("escape")
+        await screen.type("step 3")
+        assert screen.here == "1@3"
+        await screen.type("stpe")
+        assert (
+            screen.status == "! column 1: there is no command stpe; did you mean step? "
+            "(`help` lists them)"
+        )
+        await screen.press("colon", "up", "up", "down", "up", "enter")
+        assert screen.here == "1@6"
+        await screen.press("colon", "ctrl+c", "g")
+        assert screen.app.prompt.value == "go "
+        await screen.press(*"50%", "enter")
+        assert screen.here == "1@100910"
+        await screen.type("go nowhere")
+        assert screen.status.startswith("! nowhere: is no place")
+        await screen.type("save here.step")
+        await screen.type("help step")
+        assert screen.told()[0] == "step [N]"
+        await screen.press("enter")
+        await screen.type("zoom")
+        await screen.type("theme")
+        await screen.type("quit")
+
+    on_screen(recorded, walk, save=saved.__setitem__)
+    assert saved["here.step"].splitlines()[2:] == [
+        "step 6", "expect at 1@6", "go 50%", "expect at 1@100910",
+    ]  # fmt: skip
+
+
+def test_the_time_line_is_dragged(recorded: Path) -> None:
+    async def walk(screen: Screen) -> None:
+        await screen.pilot.mouse_down("#time", offset=(14, 0))
+        await screen.pilot.hover("#time", offset=(70, 0))
+        assert "to " in screen.pane("time")[0]
+        await screen.pilot.mouse_up("#time", offset=(70, 0))
+        await screen.still()
+        assert screen.here not in ("1@0", "1@201820")
+        await screen.pilot.click("#calls", offset=(5, 2))
+        await screen.still()
+        assert screen.app.cursor.focus == "calls"
+
+    on_screen(recorded, walk)
+
+
+def test_every_key_is_pressed_by_a_test() -> None:
+    text = Path(__file__).read_text()
+    names = {"?": "question_mark", ":": "colon", "/": "slash"}
+    missing = [key for key in KEYS if f'"{names.get(key, key)}"' not in text]
+    assert not missing
+
+
+def test_every_forward_key_has_its_reverse() -> None:
+    for key in KEYS.values():
+        if key.reverse:
+            assert key.reverse in KEYS
+
+
+@pytest.mark.parametrize("content", [b"", b"no trace"])
+def test_what_is_no_trace_ends_it_with_its_error(tmp_path: Path, content: bytes) -> None:
+    bad = tmp_path / "bad.trace"
+    bad.write_bytes(content)
+    app = StepApp(str(bad), lambda _dest, _text: None)
+    asyncio.run(app.run_async(headless=True, size=(80, 24)))
+    assert isinstance(app.failure, BadInput) and "is no trace" in str(app.failure)
