@@ -15,7 +15,7 @@ from bootstrap.errors import BadInput
 GDBS = ("gdb-multiarch", "gdb")
 COMMANDS = """\
 define bgo
-  monitor go $arg0
+  monitor bgo $arg0
   maintenance flush register-cache
   maintenance flush dcache
   x/i $pc

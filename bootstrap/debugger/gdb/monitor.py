@@ -46,11 +46,14 @@ def do(server: Server, line: str) -> str:
     if words[:1] == ["process"]:
         return _choose(server, words[1:])
     server.processes.select(server.moved)
-    told, moved = _told(server, _ALIASES.get(line.strip(), line))
+    flushes = words[:1] == ["bgo"]  # the user's command of `--launch` does it by itself
+    line = line.replace("bgo", "go", 1) if flushes else _ALIASES.get(line.strip(), line)
+    told, moved = _told(server, line)
     if len(server.processes.places) > 1 and told:
         told.insert(0, f"process {server.moved}:")
     if moved is not None:
-        told.append(_after(server, moved))
+        after = _after(server, moved)
+        told += [] if flushes and after == FLUSH else [after]
     return "\n".join(told)
 
 

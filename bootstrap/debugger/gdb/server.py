@@ -210,6 +210,8 @@ class Server:
             return b"OK"
         if kind not in _WATCHES:
             return b""
+        if guest_addr + size > 1 << 64:
+            return b"E.there is no such memory"
         watch = guest_addr, max(1, size), _WATCHES[kind]
         (points.watches.add if insert else points.watches.discard)(watch)
         return b"OK"

@@ -94,11 +94,11 @@ class Connection:
         """See Wire."""
         while True:
             ready = self._bell.wait(self._client, self._listener, wait=wait)
+            if self._client in ready:  # first: who has gone sends nobody else away
+                break
             if self._listener in ready:
                 with contextlib.suppress(OSError):
                     self._listener.accept()[0].close()
-            if self._client in ready:
-                break
             if not wait:
                 return None
         try:

@@ -43,7 +43,8 @@ def run_gdb(gdb: str, tmp_path: Path, commands: Sequence[str], *more: str | Path
     done = subprocess.run(
         [gdb, "-nx", "-q", "-batch", "-x", str(script), *map(str, more)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env={**environment({"HOME": str(tmp_path)}), "PYTHONWARNINGS": ""}, timeout=SECONDS, check=False,
+        env={**environment({"HOME": str(tmp_path)}), "PYTHONWARNINGS": ""}, timeout=SECONDS,
+        check=False,
     )  # fmt: skip
     return done.stdout.decode("utf-8", "replace")
 

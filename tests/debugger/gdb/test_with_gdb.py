@@ -167,8 +167,8 @@ def test_children(embedded_trace: Path, tmp_path: Path) -> None:
     told = connected(
         embedded_trace, tmp_path,
         ["catch fork", "catch exec", "set detach-on-fork off", "continue", PC, "stepi", PC,
-         "info inferiors", "inferior 2", PC, "continue", *TELL, "continue", PC, "reverse-continue", PC,
-         "inferior 1", PC, "reverse-continue", PC],
+         "info inferiors", "inferior 2", PC, "continue", *TELL, "continue", PC,
+         "reverse-continue", PC, "inferior 1", PC, "reverse-continue", PC],
         at="3@0",
     )  # fmt: skip
     with Session.open(str(embedded_trace)) as session:
