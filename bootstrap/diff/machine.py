@@ -16,6 +16,7 @@ from bootstrap.diff.memory import LONGEST, Code, Ranges, differing, touches
 from bootstrap.diff.model import Both
 from bootstrap.engine import Engine
 from bootstrap.engine.stepping import NEVER, READS
+from bootstrap.errors import GuestFailed
 from bootstrap.trace.coordinates import here
 from bootstrap.trace.heat import place_text
 from bootstrap.trace.images import Image, Images
@@ -74,7 +75,7 @@ class Found:
     starts: bool = False
     """The registers differ before the first instruction: it is that one."""
     ends: str = ""
-    """`a` or `b`: there the program ends in it."""
+    """`a`, `b` or `both`: there the program ends in it, or the run is stopped."""
 
 
 class NotFound(Exception):
@@ -150,16 +151,19 @@ class Machines:
             self._go(side, row, calls)
 
     def _seek(self, way: Way, executed: int) -> str:
-        """Both to that place; which of them ends before it, `a`, `b` or none. Both: NotFound."""
+        """Both to that place; which of them end before it: `a`, `b`, `both` or none."""
         ended = []
         for side, row in enumerate(way.rows):
             try:
                 self._at[side].seek(row, executed)
-            except PastEnd:
+            except (PastEnd, GuestFailed):
                 ended.append("ab"[side])
-        if len(ended) == 2:
-            raise NotFound("both end in it")
-        return "".join(ended)
+        return "both" if len(ended) == 2 else "".join(ended)
+
+    def _end_alike(self, way: Way) -> bool:
+        """Whether both programs end in the same way."""
+        a, b = (at.trace.program(row) for at, row in zip(self._at, way.rows, strict=True))
+        return (a.status, a.replaced, a.status is None) == (b.status, b.replaced, b.status is None)
 
     # Comparing.
 
@@ -198,6 +202,8 @@ class Machines:
             if touched is None:
                 break
             ends = self._seek(way, touched + 1)
+            if ends == "both" and self._end_alike(way):
+                raise NotFound("both end alike in the instruction that works on what differs")
             registers = () if ends else self._registers()
             if ends or registers:
                 return self._told(way, touched, registers, address, False, ends)
@@ -211,7 +217,7 @@ class Machines:
         if limit != NEVER and limit > executed:
             ends = self._seek(way, limit)
             registers = () if ends else self._registers()
-            if ends or registers:
+            if registers or (ends and ends != "both"):
                 return self._told(way, limit - 1, registers, None, False, ends)
         raise NotFound(self._passed or "no instruction of it works on what differs")
 
@@ -262,7 +268,9 @@ class Machines:
             self._go(0, row, way.end)
             return at.executed
         except PastEnd as end:
-            return end.total - 1
+            return end.total
+        except GuestFailed:
+            return NEVER
         finally:
             at.resume(place)
 
@@ -299,6 +307,7 @@ class Machines:
                 end = min(limit, base + WINDOW)
                 arm()
                 access = None
+                ctypes.memset(trail, 0, ctypes.sizeof(trail))
                 try:
                     while watcher.executed < end:
                         watcher.go_on(None, end)
@@ -306,8 +315,8 @@ class Machines:
                         if access is not None:
                             break
                     now = watcher.executed
-                except PastEnd as past:
-                    now, limit = past.total, 0
+                except (PastEnd, GuestFailed):
+                    now, limit = base + _noted(trail), 0
                 touched = code[0].first(code[1], base, trail[: now - base])
                 if (
                     access is not None
@@ -369,6 +378,11 @@ class Machines:
                 chain = self._images[side].why.chain(image.same, offset)
                 origin = chain[-1] if len(chain) > 2 else None
         return Instruction(*told, decoded.code, decoded.text, label, place, line, unknown, origin)
+
+
+def _noted(trail: ctypes.Array[ctypes.c_uint64]) -> int:
+    """How many addresses there are in a trail: 0 is none."""
+    return next((index for index, pc in enumerate(trail) if not pc), len(trail))
 
 
 __all__ = [

@@ -177,7 +177,8 @@ def _found(page: Page, one: Found) -> None:
             register.values.a, register.values.b))  # fmt: skip
         page.line(f"  {'there' if one.starts else 'after it'}  {register.name:>8}: {a} / {b}")
     if one.ends:
-        page.line(f"  {one.ends.upper()} ends in it")
+        ends = "both end" if one.ends == "both" else f"{one.ends.upper()} ends"
+        page.line(f"  {ends} in it")
 
 
 def _step(page: Page, side: str, step: Instruction) -> None:

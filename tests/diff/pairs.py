@@ -128,10 +128,13 @@ def one_by_one(a: Trace, b: Trace, row_a: int, row_b: int, start: int = 0) -> in
             for traveller in at:
                 try:
                     traveller.step()
-                except PastEnd:
+                except (PastEnd, GuestFailed):
                     ended += 1
             if ended:
-                return executed if ended == 1 else None
+                statuses = [
+                    t.trace.program(r).status for t, r in zip(at, (row_a, row_b), strict=True)
+                ]
+                return executed if ended == 1 or statuses[0] != statuses[1] else None
         raise AssertionError("the oracle went too far")
     finally:
         for traveller in at:
