@@ -52,7 +52,7 @@ def _attestations(page: Page, policy: Policy, verdicts: Verdicts, verbose: bool)
     assert policy.about is not None
     page.heading(f"Signatures for {policy.about.title}")
     for voice in verdicts.voices:
-        _voice(page, policy, voice)
+        _voice(page, policy, voice, f"{voice.file}, signature {voice.number}")
     if not verdicts.voices:
         page.wrapped("none was given")
     agreed = verdicts.agreed
@@ -75,7 +75,7 @@ def _attestations(page: Page, policy: Policy, verdicts: Verdicts, verbose: bool)
         _threshold(page, threshold)
 
 
-def _voice(page: Page, policy: Policy, voice: Voice) -> None:
+def _voice(page: Page, policy: Policy, voice: Voice, what: str) -> None:
     mark = page.mark("match" if voice.verdict == "counts" else "unknown")
     if voice.verdict not in ("counts", "again", "unknown-key"):
         mark = page.mark("mismatch")
@@ -88,7 +88,7 @@ def _voice(page: Page, policy: Policy, voice: Voice) -> None:
         where = f", on {said.engine} {said.engine_version}, {said.cpu_vendor}, {said.os}"
         where += " (as given)" if said.said_by == "given" else ""
     page.wrapped(
-        f"{mark} {visible(voice.file)}, signature {voice.number}: {visible(who + where)}",
+        f"{mark} {visible(what)}: {visible(who + where)}",
         hanging=2,
     )
     if voice.why:
@@ -112,7 +112,7 @@ def _images(page: Page, policy: Policy, stagex: StagexVerdicts) -> None:
         files = f"{count(len(image.voices), 'file')}, " if image.here else "no folder, "
         page.wrapped(f"{files}{count(image.threshold.need, 'person')} wanted: {found}", indent=6)
         for voice in image.voices:
-            _voice(page, policy, voice)
+            _voice(page, policy, voice, voice.file)
     if stagex.others:
         page.wrapped(f"{stagex.others} images more, which the policy does not ask for: not read")
     for note in stagex.notes:
