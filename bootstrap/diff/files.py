@@ -187,9 +187,12 @@ def compare(a: FilesOf, b: FilesOf, pairs: Iterable[Pair], met_input: Pair | Non
             because.append(HANDED_ON)
         if pair == met_input:
             because.append("standard input")
-        for couple, executed in ((images, True), *((couple, False) for couple in reads)):
-            if not differs(couple):
-                continue
+        met_here = [(images, True), *((couple, False) for couple in reads)]
+        changed_here = [one for one in met_here if differs(one[0])]
+        # What only one of them opens is most often what followed; if nothing else differs, it is
+        # the cause: the file is not there in the other.
+        shared = [one for one in changed_here if one[0].a is not None and one[0].b is not None]
+        for couple, executed in shared or ([] if because else changed_here):
             path = path_of(couple)
             if path not in because:
                 because.append(path)
@@ -232,7 +235,8 @@ def last_versions(left: Iterable[Version]) -> dict[str, Version]:
 
 def title(program: ProgramRow) -> str:
     """pid and command."""
-    return f"{program.label}: {command(program)}"
+    forked = "" if program.ordinal else " (forked)"
+    return f"{program.label}: {command(program)}{forked}"
 
 
 __all__ = [

@@ -18,7 +18,6 @@ from bootstrap.engine import Engine
 from bootstrap.engine.stepping import NEVER, READS
 from bootstrap.errors import GuestFailed
 from bootstrap.trace.coordinates import here
-from bootstrap.trace.heat import place_text
 from bootstrap.trace.images import Image, Images
 from bootstrap.trace.reader import Trace
 from bootstrap.trace.replay import Diverged
@@ -47,7 +46,7 @@ class Instruction:
     text: str
     label: str
     place: str
-    """File, line and comment of the source; empty where none is known."""
+    """File and line of the source; empty where none is known."""
     line: str
     unknown: str
     """Why there is no source line."""
@@ -372,7 +371,8 @@ class Machines:
             unknown = "this code was made in memory"
         else:
             found = image.place(offset)
-            label, place = image.shown_label(offset), place_text(found)
+            label = image.shown_label(offset)
+            place = "" if found is None else f"{found.file.lstrip('/')}:{found.line}"
             line = "" if found is None else image.source_text(found)
             if image.same is not None:
                 chain = self._images[side].why.chain(image.same, offset)

@@ -44,7 +44,8 @@ def _head(page: Page, side: str, trace: Trace) -> None:
         parts = [command(p) for p in trace.programs if p.parent is None][:1]
     page.wrapped(f"{side}  {visible(', '.join(p for p in parts if p))}", 0, 3)
     page.line(f"   trace digest {trace.digest}")
-    page.line(f"   {len(trace.programs):,} programs, {trace.events:,} system calls")
+    calls = f"{trace.events:,} system call{'' if trace.events == 1 else 's'}"
+    page.line(f"   {count(len(trace.programs), 'program')}, {calls}")
 
 
 def _sides(page: Page, both: Both[str], indent: int = 2) -> None:
@@ -134,7 +135,8 @@ def _call(page: Page, found: TraceDiff) -> None:
 
 
 def _call_text(program: ProgramRow, call: Call) -> str:
-    return f"{program.pid}#{call.ordinal}, event {call.event:,}: {visible(call.text)}"
+    event = "" if call.missing else f", event {call.event:,}"
+    return f"{program.pid}#{call.ordinal}{event}: {visible(call.text)}"
 
 
 def _instruction(page: Page, found: TraceDiff) -> None:
@@ -142,11 +144,12 @@ def _instruction(page: Page, found: TraceDiff) -> None:
     if one is None:
         page.heading(f"No instruction is told: {found.no_instruction or 'none was found'}")
     else:
-        page.heading(
-            "The registers differ before the first instruction"
-            if one.starts
-            else "The first instruction after which a register differs"
-        )
+        heading = "The first instruction after which a register differs"
+        if one.starts:
+            heading = "The registers differ before the first instruction"
+        elif one.ends:
+            heading = "The first instruction that does something else"
+        page.heading(heading)
         assert found.instruction_in is not None
         _sides(page, found.instruction_in.map(title))
         _found(page, one)
@@ -186,8 +189,7 @@ def _step(page: Page, side: str, step: Instruction) -> None:
     raw = step.code.hex(" ")
     page.line(f"  {side}  {step.coordinate}  {step.pc:x}  {raw}  {step.text}{visible(label)}")
     if step.place:
-        page.wrapped(f"       {visible(step.place)}", 0, 9)
-        page.wrapped(f"       {visible(short(step.line))}", 0, 9)
+        page.wrapped(f"       {visible(step.place)}  {visible(short(step.line))}", 0, 9)
     else:
         page.wrapped(f"       no source line: {visible(step.unknown)}", 0, 9)
     if step.origin is not None:
