@@ -30,7 +30,7 @@ _ALIASES = {
     "coordinates": "show here",
     "": "help",
 }
-FLUSH = "gdb does not know that it moved: `maintenance flush register-cache`, then `stepi 0`"
+FLUSH = "gdb does not know that it moved: `maintenance flush register-cache`"
 _HELP = (
     "monitor COMMAND: the commands of `bootstrap step`, at the place where gdb is. After one that "
     "moves,\n`maintenance flush register-cache` makes gdb look again (`bootstrap gdb --launch` "
