@@ -129,6 +129,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_run(args: argparse.Namespace) -> int:
     """Do it and tell.  Raises BootstrapError; returns the exit status."""
+    if not sys.platform.startswith("linux"):
+        raise BadInput(
+            "handoff run: containers for these steps need Linux; plan and sources do not"
+        )
     from bootstrap.cli.output import STDOUT, write_text
     from bootstrap.cli.verify import check_report_places, print_view
     from bootstrap.handoff.plan import read_plan

@@ -70,7 +70,7 @@ def _one(name: str, arch: str, limits: Limits, folder: Path) -> Engine:
                     engine = _tried(Podman(program, runtime), arch, limits, folder)
                 except BadInput:
                     continue
-                engine.notes = (*engine.notes, f"because without: {error}")
+                engine.notes = (*engine.notes, f"since its own choice fails ({error})")
                 return engine
         raise
 

@@ -121,7 +121,7 @@ def common_options(box: Box) -> list[str]:
         options.append(f"--memory={limits.memory}")
     if limits.processes is not None:
         options.append(f"--pids-limit={limits.processes}")
-    environment = {"HOME": "/", "HOSTNAME": HOSTNAME, "TERM": "dumb", **box.environment}
+    environment = {"HOME": "/", "HOSTNAME": HOSTNAME, **box.environment}
     options += [f"--env={name}={value}" for name, value in environment.items()]
     return options
 
@@ -189,7 +189,7 @@ class Bubblewrap:
 
     def enter(self, box: Box) -> list[str]:
         tmp = box.root / "tmp"
-        environment = {"HOME": "/", "HOSTNAME": HOSTNAME, "TERM": "dumb", **box.environment}
+        environment = {"HOME": "/", "HOSTNAME": HOSTNAME, **box.environment}
         return [
             self.program,
             "--unshare-all",

@@ -357,7 +357,7 @@ class _Run:
         lines = tail.decode("utf-8", "replace").splitlines()[-_LINES:]
         given = [
             shlex.join(box.argv),
-            *(f"{name}={value}" for name, value in box.environment.items()),
+            " ".join(f"{name}={value}" for name, value in sorted(box.environment.items())),
             *files,
         ]
         return Failure(task, message, tuple(lines), tuple(given), self._write_enter(box))

@@ -139,7 +139,7 @@ def _failure(page: Page, failure: Failure) -> None:
     if failure.lines:
         page.wrapped("its last lines:")
         for line in failure.lines:
-            page.line(f"    {visible(line)}")
+            page.line(f"    {visible(line.expandtabs())}")
     if failure.enter:
         page.wrapped(f"to enter the container as it is now: {failure.enter}", hanging=2)
 

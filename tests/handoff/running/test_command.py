@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from bootstrap.cli import handoff_run
 from bootstrap.cli.main import main
-from bootstrap.sources import SourceTree, cache_root
+from bootstrap.errors import BadInput
+from bootstrap.sources import Cache, SourceTree, cache_root, resolve
 from tests.cli.command import ROOT, bootstrap, environment
 from tests.handoff import tree
 from tests.handoff.conftest import upstream
@@ -127,6 +129,17 @@ def test_values_are_never_written_anew(upstream: Path, tmp_path: Path, release: 
     more = ("--set", "UPDATE_CHECKSUMS=True")
     done = bootstrap(*command(upstream, tmp_path / "work", *more), env=CACHE)
     assert done.status == 2 and "never lets upstream write values anew" in done.one_line()
+
+
+@pytest.mark.upstream
+def test_emulation_that_was_not_verified_is_no_beginning(
+    tmp_path: Path, release: SourceTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved = resolve(None, release.release, "AMD64", Cache(), online=False)
+    result = SimpleNamespace(report=SimpleNamespace(result="mismatch"))
+    monkeypatch.setattr("bootstrap.rebuild.rebuild", lambda *_: result)
+    with pytest.raises(BadInput, match="emulation gave mismatch, so there is nothing to begin"):
+        handoff_run._emulated(resolved, quiet=True)
 
 
 @pytest.mark.slow
