@@ -133,6 +133,15 @@ def test_a_message_is_no_detached_signature(
     assert [f.fault for f in found] == ["bad-signature", "bad-signature"]
 
 
+def test_sha1_is_not_accepted(tmp_path: Path, gpg: People, evidence: Evidence) -> None:
+    envelope = gpg.attest(evidence)
+    command = ["gpg", "--batch", "-u", gpg.gpg("gpg-dan"), "--digest-algo", "SHA1", "--detach-sign"]
+    weak = gpg_programs(*command, stdin=envelope.signed_bytes())
+    envelope = dataclasses.replace(envelope, signatures=(Signature("", weak),))
+    (found,) = checked(tmp_path, gpg.key("dan", "gpg-dan"), envelope)
+    assert found.fault == "bad-signature"
+
+
 def test_two_signatures_in_one_are_not_told_apart(
     tmp_path: Path, gpg: People, evidence: Evidence
 ) -> None:
