@@ -48,8 +48,12 @@ def run(order: Order, plan: Plan, stage0: Stage0, tell: Tell) -> Outcome:
     """
     _require_sense(order, plan)
     work = WorkFolder(order.work)
-    with work.locked():
-        return _Run(order, plan, stage0, tell, work).do()
+    try:
+        with work.locked():
+            return _Run(order, plan, stage0, tell, work).do()
+    except OSError as error:
+        name = os.fsdecode(error.filename or work.folder)
+        raise BadInput(f"{name}: {error.strerror}; what was finished is kept") from None
 
 
 def _require_sense(order: Order, plan: Plan) -> None:
@@ -131,7 +135,8 @@ class _Run:
             if self.order.resume:
                 raise BadInput(f"--work {folder}: has no run to --resume")
             ours = {"lock", "root", "saved", "logs", "state.new", "enter.sh"}
-            if others := sorted(set(os.listdir(folder)) - ours):
+            names = {name for name in os.listdir(folder) if not name.startswith(".probe.")}
+            if others := sorted(names - ours):
                 raise BadInput(
                     f"--work {folder}: is not empty ({others[0]}); name a new or an empty folder"
                 )

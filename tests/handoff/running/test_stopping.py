@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from bootstrap.errors import BadInput
+from bootstrap.handoff.running import saving
 from bootstrap.handoff.running.limits import Limits
+from bootstrap.handoff.running.saving import copy_file
 from bootstrap.handoff.running.state import WorkFolder
 from tests.handoff.running.conftest import Heard, go
 from tests.handoff.running.small import Small
@@ -188,6 +191,46 @@ def test_a_disk_that_is_full_before_anything(
         go(small, tiny_disk / "work", engine)
     (tiny_disk / "fill").unlink()
     assert go(small, tiny_disk / "work", engine, until="stage0").exit_code == 0
+
+
+def test_a_layout_that_was_cut_off_is_begun_anew(small: Small, tmp_path: Path, engine: str) -> None:
+    work = tmp_path / "work"
+    for place in ("root/steps", "saved/tree", "logs", ".probe.x"):
+        (work / place).mkdir(parents=True)
+    (work / "root/steps/stale").write_text("half")
+    assert go(small, work, engine, until="seed").exit_code == 0
+    assert not (work / "root/steps/stale").exists()
+
+
+def test_what_the_host_refuses_is_one_line(
+    small: Small, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(5, "Input/output error", "/there/x")
+
+    monkeypatch.setattr("bootstrap.handoff.running.checking.check_packages", refuse)
+    with pytest.raises(BadInput, match=r"^/there/x: Input/output error; what was finished is"):
+        go(small, tmp_path / "work", engine, until="stage0")
+
+
+def test_a_disk_that_fills_while_a_step_is_kept(
+    small: Small, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, heard = tmp_path / "work", Heard()
+
+    def full(source: Path, target: Path) -> None:
+        if source.name == "seed-full.kaem":
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        copy_file(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(saving, "copy_file", full)
+        with pytest.raises(BadInput, match=r"seed-full.kaem: cannot be kept .*: No space left"):
+            go(small, work, engine, heard)
+    # The step itself was finished, and is not run again.
+    done = go(small, work, engine, heard, resume=True, until="1")
+    assert (done.exit_code, done.before) == (0, 2)
+    assert (work / "saved/tree/seed-full.kaem").exists()
 
 
 def test_folders_that_cannot_be_gone_on_with(small: Small, tmp_path: Path, engine: str) -> None:
