@@ -1,4 +1,4 @@
-"""A live program for a session: run once, recorded into a file of its own, and opened."""
+"""Records a program or a source tree, for `trace record` and for sessions of live programs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.abi.errno import LinuxError
@@ -13,7 +14,7 @@ from bootstrap.engine import Engine
 from bootstrap.errors import BadInput, GuestFailed
 from bootstrap.kernel.events import Observer
 from bootstrap.kernel.limits import Limits
-from bootstrap.kernel.machine import Machine
+from bootstrap.kernel.machine import Ended, Machine
 from bootstrap.rebuild import record_rebuild
 from bootstrap.sources import Resolved
 from bootstrap.trace.header import header
@@ -42,6 +43,16 @@ def temporary() -> Iterator[str]:
         yield str(Path(folder) / "live.trace")
 
 
+@dataclass(frozen=True)
+class Recording:
+    """What came of a program that was recorded."""
+
+    digest: str
+    ended: Ended | None
+    """None where it failed."""
+    failure: GuestFailed | None = None
+
+
 def record_program(
     name: str,
     argv: Sequence[str],
@@ -51,34 +62,37 @@ def record_program(
     env: Sequence[str] = (),
     limits: Limits | None = None,
     streams: Streams | None = None,
-) -> None:
+) -> Recording:
     """Run a program of the folder `root`, and record it; a guest that fails is recorded to there.
 
     Raises BadInput: no such folder or program.
     """
     if not Path(root).is_dir():
-        raise BadInput(f"{root}: is not a folder")
+        raise BadInput(f"--root {root}: is not a folder")
     if not argv:
         raise BadInput("no program: name one, as in -- ./hex0 in.hex0 out")
     limits = limits or Limits()
     with recording(name) as writer:
         recorder = Recorder(writer)
         fs = FileSystem(FolderLower(root), FsLimits(limits.file, limits.files_total, limits.inodes))
+        attached = recorder.attach(fs, streams or quiet_streams())
         machine = Machine(fs, engine, limits, [recorder])
         words = [os.fsencode(word) for word in argv]
         variables = [os.fsencode(variable) for variable in env]
-        failure = ""
+        ended: Ended | None = None
+        failure: GuestFailed | None = None
         try:
-            machine.run(
-                words[0], words, variables, os.fsencode(cwd),
-                recorder.attach(fs, streams or quiet_streams()),
-            )  # fmt: skip
+            ended = machine.run(words[0], words, variables, os.fsencode(cwd), attached)
         except LinuxError as error:
             raise BadInput(f"{argv[0]}: cannot be executed in {root}: {error}") from None
         except GuestFailed as error:
-            failure = str(error)
+            failure = error
         recorder.finish()
-        writer.finish({**header("run", engine, limits, (0, 1, 2)), "arch": "", "failure": failure})
+        told = str(failure) if failure is not None else ""
+        digest = writer.finish(
+            {**header("run", engine, limits, (0, 1, 2)), "arch": "", "failure": told}
+        )
+    return Recording(digest, ended, failure)
 
 
 def record_sources(
@@ -95,4 +109,4 @@ def record_sources(
     tell(record_rebuild(name, resolved, found, engine, limits, observers).report.claim)
 
 
-__all__ = ["Streams", "quiet_streams", "record_program", "record_sources", "temporary"]
+__all__ = ["Recording", "Streams", "quiet_streams", "record_program", "record_sources", "temporary"]

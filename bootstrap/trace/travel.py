@@ -57,7 +57,7 @@ class PastEnd(BadInput):
     def __init__(self, program: ProgramRow, total: int) -> None:
         super().__init__(
             f"{program.label} executes {total:,} instructions: there is no such place in it "
-            f"(the last is before instruction {total - 1:,})"
+            f"(the last is {max(0, total - 1):,} instructions after its begin)"
         )
         self.total = total
 
@@ -189,7 +189,8 @@ class Traveller:
         if executed < 0:
             raise BadInput("before its first instruction a program has executed 0: none is before")
         total = self.points.totals.get(row)
-        if total is not None and executed >= total:
+        # One whose first instruction cannot even be fetched has its begin, and nothing else.
+        if total is not None and executed >= max(total, 1):
             raise PastEnd(self.trace.program(row), total)
         here = self.machine is not None and self.row == row and self.executed <= executed
         point = self.points.nearest(row, executed)

@@ -17,7 +17,7 @@ from bootstrap.languages import hex0 as model
 from bootstrap.trace import flow
 from bootstrap.trace.coordinates import Instruction, parse
 from tests.debugger.material import record_image
-from tests.engine.guest import Program
+from tests.engine.guest import Load, Program, R, X, elf
 from tests.engine.runs import engine_for
 from tests.seeds.tools import SOURCES
 
@@ -671,6 +671,17 @@ def test_a_guest_that_fails_is_there_up_to_its_failure(tmp_path: Path) -> None:
         stop = session.cont()
         assert (stop.reason, stop.detail) == ("end", "pid 1: killed by SIGILL")
         assert session.read(session.pc, 2) == b"\x0f\x0b"
+
+
+def test_a_program_without_an_instruction(tmp_path: Path) -> None:
+    image = elf("i386", 0x70_0000, [Load(0x40_0000, b"\x90", R | X)])  # its entry is not mapped
+    with Session.open(str(record_image(tmp_path, image))) as session:
+        assert (session.pc, session.total) == (0x70_0000, 0)
+        for stop in (session.step(), session.cont(), session.step(5)):
+            assert (stop.reason, stop.detail) == ("end", "pid 1: killed by SIGSEGV")
+        for move in (session.back, session.reverse_cont):
+            assert move().reason == "begin"
+        assert session.go("50%").place.executed == 0
 
 
 def test_every_reason_is_told() -> None:
