@@ -78,6 +78,8 @@ def of_source(session: Session, file: str, line: int) -> Links:
         )  # fmt: skip
     if guest_addr is not None:
         lines.append((CONTROL, _stands(session, guest_addr)))
+        if offsets[0] < image.headers_end:
+            guest_addr = None  # no instruction
     return Links(tuple(lines), (file, line, 0), guest_addr, size, written, moment)
 
 
@@ -182,6 +184,8 @@ def _of_written(session: Session, writer: OpenRow, name: str, offset: int) -> Li
         guest_addr = session.image.address(offset)
         if guest_addr is not None:
             lines.append((CONTROL, _stands(session, guest_addr)))
+        if offset < session.image.headers_end:
+            guest_addr = None  # no instruction
     return Links(
         tuple(lines), source, guest_addr, 1, (name, offset), "" if told is None else told[1]
     )

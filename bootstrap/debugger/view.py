@@ -202,7 +202,9 @@ class Viewer:
             self.count()
         accessed = wrote or read
         if wish.memory_at is None and accessed is not None:
-            start = max(0, (accessed[0] & ~15) - 32)
+            # In a small window what was accessed is in its first rows.
+            align = 16 if wish.memory >= 64 else 4
+            start = max(0, accessed[0] // align * align - (2 * align if align == 16 else 0))
             size = max(wish.memory, 16)
             data = session.read(start, size) or session.read(accessed[0] & ~15, size)
             if session.read(start, 1):

@@ -23,11 +23,14 @@ from bootstrap.debugger.tui.arrangement import (
     time_height,
 )
 from bootstrap.debugger.tui.bytesdrawn import Cursor, Row, per_row
+from bootstrap.debugger.tui.line import LineEditor
 from bootstrap.debugger.tui.worker import Failed, Linked, Rested, Shown, Worker, Working
 from bootstrap.debugger.view import View, Wish
 from bootstrap.debugger.words import parse
 from bootstrap.errors import BadInput
 
+MOST_OFFERED = 12
+"""Completions that are shown."""
 SLOW = 0.04
 """Seconds after which it is shown that a key works."""
 
@@ -50,6 +53,7 @@ class StepApp(App[int], inherit_bindings=False):
         self.title = "bootstrap step"
         self.view: View | None = None
         self.cursor = Cursor()
+        self.line = LineEditor()
         self.message: list[tuple[str, str]] = [("opening the trace ...", "")]
         self.failure: BaseException | None = None
         self.still = asyncio.Event()
@@ -81,9 +85,6 @@ class StepApp(App[int], inherit_bindings=False):
         yield widgets.TimeLine(self._time, "time")
         yield widgets.Cells(self._links, "links")
         yield widgets.Cells(self._status, "status")
-        prompt = widgets.Prompt()
-        prompt.can_focus = False  # only while it is shown
-        yield prompt
 
     def on_mount(self) -> None:
         """Begin."""
@@ -92,17 +93,13 @@ class StepApp(App[int], inherit_bindings=False):
 
     def on_resize(self, _event: events.Resize) -> None:
         """More or less room."""
-        self._arrange()
-        self._look()
+        # App.size is set after this.
+        self.call_next(self._arrange)
+        self.call_next(self._look)
 
     def on_unmount(self) -> None:
         """The session is closed before the terminal is given back."""
         self._worker.end()
-
-    @property
-    def prompt(self) -> widgets.Prompt:
-        """The command line."""
-        return self.query_one(widgets.Prompt)
 
     def _arrange(self) -> None:
         width, height = self.size
@@ -127,8 +124,6 @@ class StepApp(App[int], inherit_bindings=False):
             part.display = not too_small or name == "status"
         if too_small:
             self.query_one("#status").styles.offset = (0, 0)
-        self.prompt.styles.offset = (1, height - 1)
-        self.prompt.styles.width = max(1, width - 1)
         self.redraw()
 
     def redraw(self) -> None:
@@ -167,8 +162,13 @@ class StepApp(App[int], inherit_bindings=False):
     def _status(self, width: int, _height: int) -> list[Row]:
         if self.size.width < LEAST[0] or self.size.height < LEAST[1]:
             return [[(f"at least {LEAST[0]} columns, {LEAST[1]} rows", "error")]]
-        if self.prompt.display:
-            return [[(":", "key")]]
+        if self.line.open:
+            first = max(0, self.line.at - width + 3)
+            text, at = self.line.text[first:], self.line.at - first
+            rest = text[at + 1 :]
+            return [
+                [(":", "key"), (text[:at], ""), (text[at : at + 1] or " ", "cursor"), (rest, "")]
+            ]
         hints = "? help  : command  q quit "
         before = f" {self._number or self._pending}" if self._number or self._pending else ""
         row = [*self.message]
@@ -277,7 +277,7 @@ class StepApp(App[int], inherit_bindings=False):
         old = self.view
         self.view = message.view
         if message.names is not None:
-            self.prompt.names = message.names
+            self.line.names = message.names
         if first:
             self.message = [("? shows the keys; s steps, S steps back, o goes to the next output "
                              "byte", "")]  # fmt: skip
@@ -343,10 +343,13 @@ class StepApp(App[int], inherit_bindings=False):
 
     def on_key(self, event: events.Key) -> None:
         """Every key that the command line or a box does not take."""
-        if self.prompt.display or len(self.screen_stack) > 1:
+        if len(self.screen_stack) > 1:
             return
         event.stop()
         character = event.character or ""
+        if self.line.open:
+            self._type(event.key, character)
+            return
         if self._pending:
             pending, self._pending = self._pending, ""
             self._with_letter(pending, event.key, character)
@@ -402,29 +405,28 @@ class StepApp(App[int], inherit_bindings=False):
         self._look()
         self._link()
 
+    def on_paste(self, event: events.Paste) -> None:
+        """Into the command line."""
+        if self.line.open:
+            self.line.insert(event.text)
+            self.query_one("#status").refresh()
+
     def _prompt(self, text: str) -> None:
-        prompt = self.prompt
-        prompt.display = prompt.can_focus = True
-        prompt.start(text)
-        prompt.focus()
+        self.line.start(text)
         self.query_one("#status").refresh()
 
-    def on_entered(self, message: widgets.Entered) -> None:
-        """The command line was left."""
-        self.screen.set_focus(None)
-        self.prompt.display = self.prompt.can_focus = False
-        self.redraw()
-        if message.line:
-            self.do(message.line)
-
-    def on_offered(self, message: widgets.Offered) -> None:
-        """What the command line could go on as: in the row above it."""
-        words = [line.rpartition(" ")[2] for line in message.lines[: widgets.MOST_SHOWN]]
-        more = len(message.lines) - len(words)
-        text = "  ".join(words) + (f"  and {more} more" if more > 0 else "")
-        if len(message.lines) != 1:
-            self.cursor.links = Links((("data", text or "nothing goes on like this"),))
-            self.query_one("#links").refresh()
+    def _type(self, key: str, character: str) -> None:
+        line = self.line.press(key, character)
+        if self.line.offered is not None:
+            words = [found.rpartition(" ")[2] for found in self.line.offered[:MOST_OFFERED]]
+            more = len(self.line.offered) - len(words)
+            text = "  ".join(words) + (f"  and {more} more" if more > 0 else "")
+            if len(self.line.offered) != 1:
+                self.cursor.links = Links((("data", text or "nothing goes on like this"),))
+                self.query_one("#links").refresh()
+        self.query_one("#status").refresh()
+        if line:
+            self.do(line)
 
     def on_clicked(self, message: widgets.Clicked) -> None:
         """A click in a pane: it has the focus; in what has rows, the cursor is there."""

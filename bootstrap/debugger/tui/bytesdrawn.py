@@ -44,7 +44,7 @@ def scroll(count: int, height: int, at: int) -> int:
 
 def per_row(width: int) -> int:
     """Bytes in a row of a dump."""
-    return 16 if width >= 16 * 4 + 12 else 8 if width >= 8 * 4 + 12 else 4
+    return 16 if width >= 16 * 4 + 11 else 8 if width >= 8 * 4 + 11 else 4
 
 
 def dump(
@@ -67,7 +67,7 @@ def dump(
             mark, style = "|", "cursor"
         row.append((f"{mark}{byte:02x}", style))
         text.append((chr(byte) if 0x20 <= byte < 0x7F else ".", style or "dim"))
-    row.append(("   " * (each - len(data)) + "  ", ""))
+    row.append(("   " * (each - len(data)) + " ", ""))
     return row + text
 
 

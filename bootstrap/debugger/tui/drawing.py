@@ -151,8 +151,8 @@ def regs(view: View, _cursor: Cursor, width: int, height: int) -> list[Row]:
     flags = [f"{flag} {_FLAGS.get(flag, '')}".strip() for flag in view.flags.split()
              if flag in _FLAGS]  # fmt: skip
     if any(name in ("eflags", "nzcv") for name, _ in view.registers):
-        rows.append([(" flags: " + (", ".join(flags) or "none set"), "label")])
-    return rows[:height] if len(rows) <= height else [*rows[: height - 1], rows[-1]]
+        rows += _wrapped("flags: " + (", ".join(flags) or "none set"), "label", width, height)
+    return rows[:height]
 
 
 # Memory, stack.

@@ -13,9 +13,8 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
-from bootstrap.debugger.completing import Names, common, complete
 from bootstrap.debugger.tui.bytesdrawn import Row
 from bootstrap.debugger.view import View
 
@@ -153,85 +152,6 @@ def time_rows(view: View, width: int, height: int, pulled: float | None) -> list
     return rows[:height]
 
 
-class Entered(Message):
-    """A line of the command line; None: it was left."""
-
-    def __init__(self, line: str | None) -> None:
-        super().__init__()
-        self.line = line
-
-
-class Offered(Message):
-    """What the line could go on as."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__()
-        self.lines = lines
-
-
-class Prompt(Input):
-    """The command line: history with up and down, completion with Tab."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "complete_line", show=False, priority=True),
-        Binding("up", "older", show=False, priority=True),
-        Binding("down", "newer", show=False, priority=True),
-        Binding("escape", "leave", show=False, priority=True),
-        Binding("ctrl+c", "leave", show=False, priority=True),
-    ]
-
-    def __init__(self) -> None:
-        super().__init__(id="prompt", compact=True, select_on_focus=False)
-        self.names = Names()
-        self.history: list[str] = []
-        self._at = 0
-        self._kept = ""
-
-    def start(self, text: str) -> None:
-        """Begin a line."""
-        self.value = text
-        self.cursor_position = len(text)
-        self._at = len(self.history)
-
-    def action_complete_line(self) -> None:
-        """As far as it is certain; then what there is to choose from."""
-        found = complete(self.value, self.names)
-        if len(found) == 1:
-            self.value = found[0] + ("" if found[0].endswith((":", "=")) else " ")
-        elif found:
-            self.value = common(found)
-        self.cursor_position = len(self.value)
-        self.post_message(Offered(found))
-
-    def _recall(self, way: int) -> None:
-        if self._at == len(self.history):
-            self._kept = self.value
-        self._at = max(0, min(len(self.history), self._at + way))
-        now = self.history[self._at] if self._at < len(self.history) else self._kept
-        self.value = now
-        self.cursor_position = len(now)
-
-    def action_older(self) -> None:
-        """The line before."""
-        self._recall(-1)
-
-    def action_newer(self) -> None:
-        """The line after."""
-        self._recall(1)
-
-    def action_leave(self) -> None:
-        """Never mind."""
-        self.post_message(Entered(None))
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """A line."""
-        event.stop()
-        line = self.value.strip()
-        if line and self.history[-1:] != [line]:
-            self.history.append(line)
-        self.post_message(Entered(line))
-
-
 class Told(ModalScreen[None]):
     """An answer of several lines."""
 
@@ -269,7 +189,4 @@ class Told(ModalScreen[None]):
         box.scroll_relative(y=way * max(1, box.size.height - 1), animate=False)
 
 
-__all__ = [
-    "Cells", "Clicked", "Dragged", "Entered", "Offered", "Pane", "Prompt", "TimeLine", "Told",
-    "time_rows",
-]  # fmt: skip
+__all__ = ["Cells", "Clicked", "Dragged", "Pane", "TimeLine", "Told", "time_rows"]

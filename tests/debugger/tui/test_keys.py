@@ -178,7 +178,7 @@ def test_the_command_line(recorded: Path) -> None:
 
     async def walk(screen: Screen) -> None:
         await screen.press("colon", *"und", "tab")
-        assert screen.app.prompt.value == "undo "
+        assert screen.app.line.text == "undo "
         await screen.press("escape", "colon", *"b", "tab")
         assert "back-output" in "".join(screen.pane("links"))
         await screen.press("escape")
@@ -192,7 +192,7 @@ def test_the_command_line(recorded: Path) -> None:
         await screen.press("colon", "up", "up", "down", "up", "enter")
         assert screen.here == "1@6"
         await screen.press("colon", "ctrl+c", "g")
-        assert screen.app.prompt.value == "go "
+        assert screen.app.line.text == "go "
         await screen.press(*"50%", "enter")
         assert screen.here == "1@100910"
         await screen.type("go nowhere")
