@@ -78,7 +78,8 @@ class Leftovers:
         """After the container's end."""
         for name in _LEFT:
             place = self.root / name
-            if name in self.before:
+            # A step may have made a link of the folder, to files that are the host's.
+            if name in self.before or place.parent.is_symlink():
                 continue
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 found = os.lstat(place)
@@ -86,6 +87,6 @@ class Leftovers:
                 if is_link or (stat.S_ISREG(found.st_mode) and found.st_size == 0):
                     place.unlink()
         for name in _LEFT_FOLDERS:
-            if name not in self.before:
+            if name not in self.before and not (self.root / name).is_symlink():
                 with contextlib.suppress(OSError):
                     (self.root / name).rmdir()

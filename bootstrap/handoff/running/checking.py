@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from bootstrap.errors import BadInput
 from bootstrap.handoff.checks import PACKAGES, read_sums, read_text
 from bootstrap.handoff.plan import Before, Row
 from bootstrap.handoff.running.state import CheckedFile
+from bootstrap.handoff.running.within import inside, require_folder
 
 REPOSITORY = "external/repo"
 _PACKAGE = ".tar.bz2"
@@ -30,33 +30,6 @@ def sha256_in(root: Path, path: str) -> str | None:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise BadInput(f"{place}: cannot be read: {error.strerror}") from None
-
-
-def inside(root: Path, path: str) -> Path | None:
-    """The regular file that a program in the root would find at ``path``; None if there is none."""
-    left = [part for part in path.split("/") if part not in ("", ".")][::-1]
-    at: list[str] = []
-    for _ in range(1000):
-        if not left:
-            place = root.joinpath(*at)
-            return place if place.is_file() else None
-        part = left.pop()
-        if part == "..":
-            at = at[:-1]
-            continue
-        place = root.joinpath(*at, part)
-        try:
-            mode = os.lstat(place).st_mode
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        if not stat.S_ISLNK(mode):
-            at.append(part)
-            continue
-        target = os.readlink(place)
-        if target.startswith("/"):
-            at = []
-        left += [part for part in target.split("/") if part not in ("", ".")][::-1]
-    return None
 
 
 def check_stage0(root: Path, known: Iterable[tuple[str, str, str]]) -> list[CheckedFile]:
@@ -105,8 +78,8 @@ def check_packages(root: Path, sums: Mapping[str, tuple[str, int]]) -> list[Chec
 
     A package without a known-good value is there too: it is unchecked.
     """
-    folder = root / REPOSITORY
-    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    there = os.path.lexists(root / REPOSITORY)
+    names = sorted(os.listdir(require_folder(root, REPOSITORY))) if there else []
     rows = []
     for name in names:
         if name.endswith(_PACKAGE):

@@ -22,6 +22,7 @@ from bootstrap.handoff.running.box import MOUNTED
 from bootstrap.handoff.running.saving import copy_file
 from bootstrap.handoff.running.scripts import SEED, without_last
 from bootstrap.handoff.running.stage0 import Stage0
+from bootstrap.handoff.running.within import require_folder, text_inside
 from bootstrap.handoff.sourcelist import Distfile
 
 CONFIGURATION = "steps/bootstrap.cfg"
@@ -141,7 +142,7 @@ def bring_distfiles(
     in the root.
     """
     found: dict[str, Found] = {}
-    target = root / DISTFILES
+    target = require_folder(root, DISTFILES)
     for file in files:
         row = look(file, target)
         if row.state != "present":
@@ -174,7 +175,7 @@ def _bring(file: Distfile, folder: Path, target: Path) -> Found:
 
 def require_enforced(root: Path, variables: Mapping[str, str]) -> None:
     """Raise BadInput unless the configuration in the root still says what the plan says."""
-    lines = read_text(root, CONFIGURATION).split("\n")
+    lines = text_inside(root, CONFIGURATION).split("\n")
     pairs = dict(line.partition("=")[::2] for line in lines if "=" in line)
     if pairs.get("UPDATE_CHECKSUMS") != "False" or variables.get("UPDATE_CHECKSUMS") != "False":
         raise BadInput(

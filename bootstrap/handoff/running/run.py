@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from bootstrap.errors import BadInput
 from bootstrap.handoff.audit import Found
-from bootstrap.handoff.checks import MAX_TEXT, PACKAGES, read_sums, read_text
+from bootstrap.handoff.checks import PACKAGES, read_sums, read_text
 from bootstrap.handoff.configuration import ARCHITECTURES
 from bootstrap.handoff.plan import Plan
 from bootstrap.handoff.running import checking, explaining, layout, scripts
@@ -32,7 +32,7 @@ from bootstrap.handoff.running.order import (
 from bootstrap.handoff.running.saving import Saved
 from bootstrap.handoff.running.stage0 import Stage0
 from bootstrap.handoff.running.state import CheckedFile, Finished, State, WorkFolder
-from bootstrap.sources.tree import read_file
+from bootstrap.handoff.running.within import read_inside
 
 BASH = "/usr/bin/bash"
 
@@ -350,7 +350,7 @@ class _Run:
         if task.row.step.title == "improve reconfigure":
             self.read = None
         if task.row.step.era == "bash":
-            data = read_file(self.root / scripts.EXPORTED, MAX_TEXT)
+            data = read_inside(self.root, scripts.EXPORTED)
             self.state.exported = scripts.read_exported(data)
         return checking.check_step(self.root, self.order.checkout, task.row)
 

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.errors import BadInput
-from bootstrap.handoff.checks import MAX_TEXT
 from bootstrap.handoff.manifest import Step
-from bootstrap.sources.tree import read_file
+from bootstrap.handoff.running.within import text_inside
 
 STEP = "handoff.step"
 EXPORTED = "handoff.exported"
@@ -85,7 +84,7 @@ def read_scripts(root: Path, steps: Sequence[Step]) -> Scripts:
 
 def _head(root: Path, number: int, body: Sequence[str], steps: Sequence[Step]) -> tuple[str, ...]:
     name = f"/steps/{number}.sh"
-    lines = _text(root / name.lstrip("/"), name).split("\n")
+    lines = text_inside(root, name.lstrip("/")).split("\n")
     while lines and not lines[-1]:
         lines.pop()
     # A new script after the last step of all: it has a head only.
@@ -115,7 +114,7 @@ def assignments(root: Path, names: Iterable[str]) -> list[str]:
     return [
         line
         for name in names
-        for line in _text(root / name, f"/{name}").split("\n")
+        for line in text_inside(root, name).split("\n")
         if _ASSIGNMENT.fullmatch(line)
     ]
 
@@ -159,10 +158,3 @@ def read_exported(data: bytes) -> dict[str, str]:
     if not found or not data.endswith(b"\0"):
         raise BadInput(f"/{EXPORTED}: is no environment: it is cut off, or empty")
     return found
-
-
-def _text(place: Path, name: str) -> str:
-    try:
-        return read_file(place, MAX_TEXT).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{name} in the root: not UTF-8 at byte {error.start}") from None

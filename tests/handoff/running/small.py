@@ -20,7 +20,7 @@ from bootstrap.sources import SourceFile, SourceTree
 from tests.handoff.tree import put, sha256
 
 ARCH, DIR = "amd64", "AMD64"
-PROGRAMS = "bash cat chmod cp mkdir rm sha256sum ls wc sleep env".split()
+PROGRAMS = "bash cat chmod cp mkdir rm ln sha256sum ls wc sleep env".split()
 ONE = b"the only source file\n" * 100
 PACKAGE = b"what lib makes of it\n"
 BIG = 6 << 20

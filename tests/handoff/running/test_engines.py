@@ -225,6 +225,18 @@ def test_only_what_an_engine_leaves_is_taken_away(tmp_path: Path) -> None:
     ]
 
 
+def test_nothing_is_taken_away_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    root = tmp_path / "root"
+    root.mkdir()
+    left = Leftovers(root)
+    (tmp_path / "host/hosts").touch()
+    (tmp_path / "host/mtab").symlink_to("/proc/mounts")
+    (root / "etc").symlink_to(tmp_path / "host")
+    left.clear()
+    assert sorted(place.name for place in (tmp_path / "host").iterdir()) == ["hosts", "mtab"]
+
+
 def test_one_can_go_in_after_a_failure(small: Small, tmp_path: Path, each_engine: str) -> None:
     work = tmp_path / "work"
     (small.checkout / "steps/tool-1.0/pass1.kaem").write_text("echo seen > /tmp/mark\nfalse\n")

@@ -15,8 +15,8 @@ from bootstrap.errors import BadInput
 from bootstrap.handoff.manifest import Directive, Step
 from bootstrap.handoff.pin import Pin
 from bootstrap.handoff.running import layout, scripts
-from bootstrap.handoff.running.checking import inside
 from bootstrap.handoff.running.stage0 import of_catalogue, pinned, read_products, with_report
+from bootstrap.handoff.running.within import inside, read_inside, require_folder
 from bootstrap.sources import SourceTree
 from tests.handoff.running.small import MANIFEST, SEED_KAEM, Small
 from tests.handoff.tree import put
@@ -125,6 +125,13 @@ def test_no_link_leads_out_of_the_root(tmp_path: Path) -> None:
     assert inside(root, "../../usr/./bin/../bin/tool") == root / "usr/bin/tool"
     for path in ("out", "loop", "bin", "none", "usr/bin/tool/more", "../secret"):
         assert inside(root, path) is None
+        with pytest.raises(BadInput, match="there is no such file"):
+            read_inside(root, path)
+    (root / "etc").symlink_to(tmp_path)
+    for path in ("etc", "bin", "usr/bin/tool", "etc/more", "none"):
+        with pytest.raises(BadInput, match="a step made something else of this folder"):
+            require_folder(root, path)
+    assert require_folder(root, "usr/bin") == root / "usr/bin"
 
 
 def test_the_digest_of_a_checkout_sees_all_that_is_laid_out(small: Small) -> None:

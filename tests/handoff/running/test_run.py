@@ -215,6 +215,18 @@ def test_values_written_anew_are_refused(small: Small, tmp_path: Path, engine: s
     assert work is not None and [row.title for row in work.finished] == TITLES[:3]
 
 
+def test_a_step_that_leads_us_to_the_host(small: Small, tmp_path: Path, engine: str) -> None:
+    """Its links are not followed, when source files are brought or its exports are read."""
+    (tmp_path / "host").mkdir()
+    paths = small.checkout / "steps/improve/paths.sh"
+    paths.write_text(
+        f"rm -r /external/distfiles\n/AMD64/bin/ln -s {tmp_path}/host /external/distfiles\n"
+    )
+    with pytest.raises(BadInput, match="a step made something else of this folder"):
+        go(small, tmp_path / "work", engine)
+    assert not list((tmp_path / "host").iterdir())
+
+
 def test_other_scripts_than_planned(small: Small, tmp_path: Path, engine: str) -> None:
     generator = small.checkout / "seed/generator.src"
     text = generator.read_text().replace("build lib-3.0 pass1.sh", "build lib-3.0 pass2.sh")
