@@ -151,11 +151,11 @@ class Moves(Here):
         """
         with self.moving():
             while True:
-                row, addresses = self.row, self._addresses()
+                row = self.row
                 fork = self._next_fork() if "fork" in pause_at else None
+                bound = None if fork is None else self._where_call(row, fork)
                 try:
-                    bound = None if fork is None else self._where_call(row, fork)
-                    met = running.forward(self.explorer, addresses, list(self.watchpoints), bound)
+                    met = self._forward(bound)
                 except PastEnd:
                     following = self._next_program(row)
                     if following is None:
@@ -170,9 +170,17 @@ class Moves(Here):
                     if self.watchpoints or self.at.machine is None:
                         raise
                     return self.stop("interrupted")
-                return (
-                    self._met(met) if met is not None else self.stop("fork", self.call(fork or 0))
-                )
+                if met is not None:
+                    return self._met(met)
+                return self.stop("fork", self.call(fork or 0))
+
+    def _forward(self, bound: int | None) -> running.Met | None:
+        """See running.forward; where there is nothing to meet, a known end is not run to."""
+        addresses, row = self._addresses(), self.row
+        total = self.at.points.totals.get(row)
+        if total is not None and bound is None and not addresses and not self.watchpoints:
+            raise PastEnd(self.program, total)
+        return running.forward(self.explorer, addresses, list(self.watchpoints), bound)
 
     def _next_fork(self) -> int | None:
         made = places.children(self.trace, self.program)

@@ -20,6 +20,7 @@ from tests.debugger.material import record_image
 from tests.engine.guest import Load, Program, R, X, elf
 from tests.engine.runs import engine_for
 from tests.seeds.tools import SOURCES
+from tests.trace.recorded import embedded as embedded_source
 
 SOURCE = (SOURCES / "hex0.hex0").read_bytes()
 SEED = (SOURCES / "hex0-seed").read_bytes()
@@ -661,6 +662,13 @@ def test_a_live_program_is_recorded_and_gone_afterwards(tmp_path: Path) -> None:
             Session.record(argv, root=str(tmp_path))
     with pytest.raises(BadInput, match="is not a folder"):
         Session.record(["./guest"], root=str(tmp_path / "guest"))
+
+
+def test_a_source_tree_is_recorded_too() -> None:
+    with Session.record(source=embedded_source()) as session:
+        assert len({program.pid for program in session.trace.programs}) == 12
+        assert session.trace.meta["result"] == "verified"
+        assert session.cont().reason == "end"
 
 
 def test_a_guest_that_fails_is_there_up_to_its_failure(tmp_path: Path) -> None:
