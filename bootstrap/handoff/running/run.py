@@ -37,6 +37,12 @@ from bootstrap.handoff.running.within import read_inside
 BASH = "/usr/bin/bash"
 
 _MACHINES = {"x86": ("x86_64", "i686", "i586", "i386"), "amd64": ("x86_64",)}
+_IDENTITY = {
+    "checkout": "checkout, by a sha256 over its steps and seed",
+    "configuration": "configuration",
+    "stage0": "stage0-posix, by its tree digest",
+    "from": "--from",
+}
 _TAIL = 1 << 16
 _LINES = 15
 
@@ -150,8 +156,8 @@ class _Run:
         for name, value in state.identity.items():
             if now.get(name) != value:
                 raise BadInput(
-                    f"--work {folder}: was begun with another {name} ({value[:200]}); give the"
-                    " same as then, or begin in a new folder"
+                    f"--work {folder}: was begun with another {_IDENTITY.get(name, name)} ({value[:300]});"
+                    " give the same as then, or begin in a new folder"
                 )
 
     def _laid_out(self) -> State:
