@@ -171,8 +171,9 @@ def start_differs(pair: Pair) -> tuple[str, ...]:
 def compare(a: FilesOf, b: FilesOf, pairs: Iterable[Pair], met_input: Pair | None = None) -> Flow:
     """Follow the files through both runs. `met_input`: who met standard input that differs."""
     flow = Flow()
-    inherited: set[int] = set()
-    """Programs of A for which something differs: what they hand on to a child differs too."""
+    since: dict[int, int] = {}
+    """Programs of A for which something differs, and from which event on: what they hand on to a
+    child then differs too."""
     met: set[tuple[str, str | None, str | None]] = set()
     for pair in pairs:
         one, other = pair.a, pair.b
@@ -183,7 +184,9 @@ def compare(a: FilesOf, b: FilesOf, pairs: Iterable[Pair], met_input: Pair | Non
         images: Both[Version] = Both(a.image(one), b.image(other))
         reads = _couples([v for _, v in a.reads(one)], [v for _, v in b.reads(other)])
         because = list(start_differs(pair))
-        if one.ordinal == 0 and one.parent in inherited:
+        only_executes = one.replaced and one.calls == 1
+        parents = since.get(one.parent or 0, one.first_event)
+        if one.ordinal == 0 and not only_executes and parents < one.first_event:
             because.append(HANDED_ON)
         if pair == met_input:
             because.append("standard input")
@@ -202,7 +205,7 @@ def compare(a: FilesOf, b: FilesOf, pairs: Iterable[Pair], met_input: Pair | Non
                 met.add(key)
                 flow.given.append(Given(couple, Both(one, other), executed))
         if because:
-            inherited.add(one.id)
+            since[one.id] = _since(a, one, because)
         left = _couples(a.leaves(one), b.leaves(other))
         changed = [couple for couple in left if differs(couple)]
         flow.same += len(left) - len(changed)
@@ -214,6 +217,14 @@ def compare(a: FilesOf, b: FilesOf, pairs: Iterable[Pair], met_input: Pair | Non
         else:
             flow.alike += 1
     return flow
+
+
+def _since(a: FilesOf, program: ProgramRow, because: list[str]) -> int:
+    """The event from which on something differs for a program."""
+    read = {version.path for _, version in a.reads(program)}
+    if not read.issuperset(because):
+        return program.first_event
+    return min(row.event for row, version in a.reads(program) if version.path in because)
 
 
 def _is_given(couple: Both[Version]) -> bool:

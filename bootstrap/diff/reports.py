@@ -116,22 +116,23 @@ def _check(report: Json) -> None:
         for way in ways:
             if not isinstance(_at(report, way), str | int | None):
                 raise ValueError(f"{name} is no value")
+    _text(report["claim"])
     materials = report["source"]["materials"]
-    for path in (*materials["missing"], *materials["extra"]):
+    for path in (*_list(materials["missing"]), *_list(materials["extra"])):
         _text(path)
-    for changed in materials["changed"]:
+    for changed in _list(materials["changed"]):
         _text(changed["path"], changed["sha256"] or "")
     seen = set()
-    for artifact in report["artifacts"]:
+    for artifact in _list(report["artifacts"]):
         _text(artifact["path"], artifact["status"], artifact["sha256"] or "")
         _text(artifact["expected"] or "", artifact["note"] or "")
         if not isinstance(artifact["size"], int | None):
             raise ValueError("a size is no number")
-        for expectation in artifact["expectations"]:
+        for expectation in _list(artifact["expectations"]):
             _text(expectation["kind"], expectation["from"], expectation["sha256"])
         producer = artifact["producer"]
         if producer is not None:
-            _text(*producer["argv"])
+            _text(*_list(producer["argv"]))
             if not isinstance(producer["pid"], int):
                 raise ValueError("a pid is no number")
         if artifact["path"] in seen:
@@ -142,6 +143,12 @@ def _check(report: Json) -> None:
     divergence = report["first_divergence"]
     if divergence is not None:
         _text(divergence["path"], divergence["verdict"])
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError("a list in it is none")
+    return value
 
 
 def _text(*cells: object) -> None:

@@ -275,10 +275,11 @@ def claim(found: TraceDiff) -> str:
     if first is None:
         return "the runs do the same, but something else came out"
     program = first.programs.a or first.programs.b
-    who = "" if program is None else f" in {program.label}"
+    who = "" if program is None else f", in {program.label}"
+    left = count(len(found.left), "content")
+    verb = "differs" if len(found.left) == 1 else "differ"
     return (
-        f"{first.what}{who}; {count(len(found.left), 'content')} that programs left "
-        f"{'differs' if len(found.left) == 1 else 'differ'}"
+        f"the runs part at event {first.event:,}{who}: {first.what}; {left} left by programs {verb}"
     )
 
 

@@ -156,7 +156,9 @@ def _ways(value: object, before: tuple[object, ...] = ()) -> list[tuple[object, 
     return found
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     way=st.sampled_from(_ways(GOOD)),
     cell=st.sampled_from([None, 3, "x", [], {}, [3], ["x"], {"path": 3}, True]),

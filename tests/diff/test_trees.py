@@ -122,6 +122,7 @@ def test_itself_and_the_other_way_round(a: dict[str, bytes], b: dict[str, bytes]
         assert (one.spot and one.spot.offset) == (other.spot and other.spot.offset)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40), st.binary(max_size=40), st.binary(max_size=40))
 def test_the_first_byte_that_differs(head: bytes, a: bytes, b: bytes) -> None:
     one, other = head + a, head + b
