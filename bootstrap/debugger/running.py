@@ -12,6 +12,8 @@ from bootstrap.trace.travel import PastEnd
 STRETCH = 1 << 12
 """Instructions that are searched for each thing in turn; then eight times as many."""
 LONGEST = 1 << 27
+APART = 1 << 11
+"""Instructions between states that are kept where memory is watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ def forward(
     size = STRETCH
     while bound is None or at.executed < bound:
         row, start = at.row, at.executed
+        at.keep(APART)  # for those who watch: they begin here, too
         found: tuple[Watchpoint, Access] | None = None
         end: PastEnd | None = None
         limit = start + size if bound is None else min(bound, start + size)

@@ -274,6 +274,11 @@ class Traveller:
             self.points.add(self.row, point)
             self._mark(point.snapshot)
 
+    def keep(self, apart: int) -> None:
+        """Keep the state here, unless one is kept less than so many instructions before."""
+        if self.executed - self.points.before(self.row, self.executed + 1) >= apart:
+            self._keep()
+
     def point(self) -> Point:
         """The state here, to `resume` from."""
         self._follower.catch_up()
