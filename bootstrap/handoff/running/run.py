@@ -155,9 +155,10 @@ class _Run:
         now = self._identity()
         for name, value in state.identity.items():
             if now.get(name) != value:
+                what = _IDENTITY.get(name, name)
                 raise BadInput(
-                    f"--work {folder}: was begun with another {_IDENTITY.get(name, name)} ({value[:300]});"
-                    " give the same as then, or begin in a new folder"
+                    f"--work {folder}: was begun with another {what} ({value[:300]}); give the same"
+                    " as then, or begin in a new folder"
                 )
 
     def _laid_out(self) -> State:
