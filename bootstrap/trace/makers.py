@@ -10,11 +10,15 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bootstrap.abi.errno import LinuxError
+from bootstrap.kernel.loader import parse
 from bootstrap.languages import catm, hex0, hex1, hex2, hex2_linker, m1
 from bootstrap.languages.assembly import Assembly, Origin, Position
 from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.macros import Expansion
 from bootstrap.languages.source import Source
+
+_PT_LOAD = 1
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,29 @@ class Made:
     place: Callable[[int], Place | None]
 
 
-Model = Callable[[Sequence[Source], Sequence[str]], Made]
-"""From a program's inputs, in the order in which it opened them, and its arguments."""
+@dataclass(frozen=True)
+class Target:
+    """What an image is made for; the early assemblers have it built in, and are not told."""
+
+    architecture: m1.Architecture = m1.Architecture.X86
+    base_address: int = hex2.BASE_ADDRESS
+
+
+def target_of(content: bytes) -> Target:
+    """What a file is for, by its ELF headers; x86 where it is no program."""
+    try:
+        elf = parse(content)
+    except LinuxError:
+        return Target()
+    first = next((s for s in elf.segments if s.kind == _PT_LOAD), None)
+    if first is None:
+        return Target()
+    return Target(m1.Architecture(elf.abi.upstream.lower()), first.vaddr - first.offset)
+
+
+Model = Callable[[Sequence[Source], Sequence[str], Target], Made]
+"""From a program's inputs, in the order in which it opened them, its arguments, and what the file
+that it wrote is for."""
 
 
 def _of(origin: Origin) -> Place:
@@ -63,37 +88,38 @@ def _expanded(model: str, expansion: Expansion) -> Made:
     return Made(model, expansion.output, place)
 
 
-def _hex0(sources: Sequence[Source], _argv: Sequence[str]) -> Made:
+def _hex0(sources: Sequence[Source], _argv: Sequence[str], _target: Target) -> Made:
     return _assembled("hex0", hex0.assemble(sources[0].text, sources[0].name))
 
 
-def _hex1(sources: Sequence[Source], _argv: Sequence[str]) -> Made:
+def _hex1(sources: Sequence[Source], _argv: Sequence[str], _target: Target) -> Made:
     return _assembled("hex1", hex1.assemble(sources[0].text, sources[0].name))
 
 
-def _hex2(sources: Sequence[Source], _argv: Sequence[str]) -> Made:
+def _hex2(sources: Sequence[Source], _argv: Sequence[str], target: Target) -> Made:
     try:
-        return _assembled("hex2", hex2.assemble(sources))
+        return _assembled("hex2", hex2.assemble(sources, target.base_address))
     except LanguageError:
-        # Upstream's hex2-0 lets the last of two labels count, as the full hex2 does.
-        found = hex2_linker.assemble(sources, m1.Architecture.X86, hex2.BASE_ADDRESS)
+        # Upstream's hex2-0 lets the last of two labels count, as the full hex2 does. Those of
+        # AArch64 and RISC-V have the fields of their instructions, and so has hex1 there.
+        found = hex2_linker.assemble(sources, target.architecture, target.base_address)
         return _assembled("hex2", found)
 
 
-def _linker(sources: Sequence[Source], argv: Sequence[str]) -> Made:
+def _linker(sources: Sequence[Source], argv: Sequence[str], _target: Target) -> Made:
     base = int(_option(argv, "--base-address", "0x08048000"), 0)
     return _assembled("hex2", hex2_linker.assemble(sources, _architecture(argv), base))
 
 
-def _m0(sources: Sequence[Source], _argv: Sequence[str]) -> Made:
+def _m0(sources: Sequence[Source], _argv: Sequence[str], _target: Target) -> Made:
     return _expanded("M0", m1.expand(sources, m1.Dialect.M0))
 
 
-def _m1(sources: Sequence[Source], argv: Sequence[str]) -> Made:
+def _m1(sources: Sequence[Source], argv: Sequence[str], _target: Target) -> Made:
     return _expanded("M1", m1.expand(sources, m1.Dialect.M1, _architecture(argv)))
 
 
-def _joined(sources: Sequence[Source], _argv: Sequence[str]) -> Made:
+def _joined(sources: Sequence[Source], _argv: Sequence[str], _target: Target) -> Made:
     found = catm.join(sources)
 
     def place(offset: int) -> Place | None:
@@ -115,7 +141,7 @@ def _architecture(argv: Sequence[str]) -> m1.Architecture:
 MODELS: dict[str, tuple[Model, ...]] = {
     "hex0": (_hex0,),
     "hex0-seed": (_hex0,),
-    "hex1": (_hex1,),
+    "hex1": (_hex1, _hex2),
     "hex2-0": (_hex2,),
     "hex2-1": (_linker,),
     "hex2": (_linker, _hex2),
@@ -137,10 +163,10 @@ def maker(
         return f"there is no model of {program}"
     if not sources:
         return f"{program} read no file"
-    why = ""
+    why, target = "", target_of(content)
     for model in models:
         try:
-            made = model(sources, argv)
+            made = model(sources, argv, target)
         except (LanguageError, ValueError) as error:
             why = f"the model of {program} refuses what it read: {error}"
             continue
