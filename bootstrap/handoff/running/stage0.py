@@ -68,7 +68,7 @@ def pinned(pin: Pin, arch_dir: str, given: str | None, checkout: Path) -> Resolv
             raise BadInput(
                 f"{checkout}: pins stage0-posix {release}, and {PLACE} in it is empty: give"
                 f" --stage0 DIR, or fill it (git submodule update --init --recursive), or get it"
-                f" with bootstrap fetch --release {release} ({error})"
+                f" with bootstrap fetch stage0-posix --release {release} ({error})"
             ) from None
     else:
         resolved = resolve(place, release, arch_dir, Cache(), None)

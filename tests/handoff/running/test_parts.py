@@ -188,7 +188,11 @@ def test_a_pin_whose_tree_is_not_there(tmp_path: Path, monkeypatch: pytest.Monke
     pin = Pin("ab" * 20, OURS, None, "", OURS)
     with pytest.raises(BadInput) as found:
         pinned(pin, "AMD64", None, tmp_path)
-    for way in ("give --stage0 DIR", "git submodule update", f"bootstrap fetch --release {OURS}"):
+    for way in (
+        "give --stage0 DIR",
+        "git submodule update",
+        f"bootstrap fetch stage0-posix --release {OURS}",
+    ):
         assert way in str(found.value)
 
 
