@@ -12,6 +12,9 @@ from bootstrap.kernel.snapshot import Snapshot
 
 KEPT = 400
 """States that are kept in memory at most."""
+PROGRAMS = 4
+"""Programs of which states are kept in memory: those of one share most of their pages, those of
+two share none, and a program may have a hundred megabytes."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -89,8 +92,12 @@ class Points:
         return point
 
     def add(self, row: int, point: Point) -> None:
-        """Keep one; where there are most, every second is let go of."""
-        insort(self._rows.setdefault(row, []), point)
+        """Keep one. Where there are most, every second is let go of; and all of old programs."""
+        mine = self._rows.pop(row, [])
+        insort(mine, point)
+        self._rows[row] = mine  # the last one that something was added to
+        while len(self._rows) > PROGRAMS:
+            del self._rows[next(iter(self._rows))]
         while sum(map(len, self._rows.values())) > KEPT:
             most = max(self._rows, key=lambda r: len(self._rows[r]))
             del self._rows[most][1::2]
