@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from pathlib import Path
 
 import pytest
 
 from bootstrap import trace
+from bootstrap.diff.json_traces import trace_value
 from bootstrap.diff.machine import Machines, NotFound, Way
+from bootstrap.diff.tell_traces import trace_text
 from bootstrap.diff.traces import TraceDiff
 from bootstrap.kernel.limits import Limits
-from bootstrap.languages import hex0
-from bootstrap.trace.makers import offset_of
 from bootstrap.trace.reader import Trace
+from bootstrap.verify.page import Page
 from tests.diff.pairs import (
     Run,
     compared,
-    embedded_with,
     executed_of,
     flipped,
     one_by_one,
-    source,
-    swapped,
 )
 from tests.engine.guest import Program
 from tests.engine.runs import engine_for
@@ -31,13 +29,6 @@ from tests.trace import recorded
 O_RDONLY = 0
 O_NEW = 0o1101  # O_WRONLY | O_CREAT | O_TRUNC
 SOURCE = b"the source of it all\n" * 2
-
-
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("diff") / "embedded.trace"
-    recorded.record_embedded(place, "native")
-    return place
 
 
 def copier(last: int = 3) -> Program:
@@ -285,70 +276,11 @@ def test_a_program_in_one_trace_only(tmp_path: Path) -> None:
         assert all(pair.a is None for pair in found.flow.lonely)
 
 
-# The embedded path.
-
-
-def test_a_comment_of_a_source(embedded: Path, tmp_path: Path) -> None:
-    """It is read by every program that reads the file, and changes nothing that is made."""
-    text = source("hex2.hex1")
-    offset = text.index(b"#") + 2
-    other = embedded_with(tmp_path / "b", hex2_hex1=flipped(text, offset))
-    with compared(embedded, other) as found:
-        assert first_of(found) == "hex2.hex1"
-        first = found.first
-        assert first is not None and first.file is not None and first.file.spot is not None
-        assert first.file.spot.offset == offset
-        assert found.call is None and found.left == []
-        one = found.instruction
-        assert one is not None and one.instructions.a is not None
-        assert one.instructions.a.program == "hex1"
-        assert one.instructions.a.place.startswith("hex1.hex0:")
-        assert one.instructions.a.line in source("hex1.hex0").decode()
-        assert one.read is not None and one.read[1].a == text[offset : offset + 1]
-
-
-def test_a_byte_of_a_source(embedded: Path, tmp_path: Path) -> None:
-    """hex1 is another program, and so is what it makes of its source."""
-    text = source("hex1.hex0")
-    digit = hex0.assemble(text, "hex1.hex0").map[-1]
-    offset = offset_of(text, digit.line, digit.columns[1])
-    other = embedded_with(tmp_path / "b", hex1_hex0=flipped(text, offset))
-    with compared(embedded, other) as found:
-        assert first_of(found) == "hex1.hex0"
-        assert [one.path for one in found.given] == ["hex1.hex0"]
-        assert found.left[0][0].path == "hex1"
-        assert found.left[0][0].because == ("hex1.hex0",)
-        first_left = found.first_left
-        assert first_left is not None and first_left.source.a is not None
-        # The way back from the product's byte ends where the source was changed.
-        assert first_left.source.a.path == "hex1.hex0"
-        assert first_left.source.a.line == text.count(b"\n", 0, offset) + 1
-
-
-def test_a_byte_of_the_seed(embedded: Path, tmp_path: Path) -> None:
-    seed = source("hex0-seed")
-    place = seed.index(b"\xcd\x80")  # the first system call
-    other = embedded_with(tmp_path / "b", hex0__seed=flipped(seed, place + 1, 0x10))
-    with compared(embedded, other) as found:
-        assert first_of(found) == "hex0-seed"
-        first, one = found.first, found.instruction
-        assert first is not None and first.file is not None and first.file.spot is not None
-        assert first.file.spot.offset == place + 1
-        # hex0 of the good run is the same bytes as the seed: so their source is known.
-        assert first.file.source.a is not None and first.file.source.a.path == "hex0.hex0"
-        assert one is not None and one.instructions.a is not None
-        assert one.instructions.a.text == "int 0x80"
-        assert one.instructions.b is not None and one.instructions.b.text == "int 0x90"
-        lonely = [pair.a for pair in found.flow.lonely if pair.a is not None]
-        assert {"/kaem", "/hex1"} <= {str(program.path) for program in lonely}
-        assert (one.ends, found.ends[0][1].b) == ("b", "killed by SIGSEGV")
-
-
 # Equal.
 
 
 @pytest.mark.parametrize("hot_path", ["native", "python"])
-def test_the_same_by_both_hot_paths(hot_path: str, embedded: Path, tmp_path: Path) -> None:
+def test_the_same_by_both_hot_paths(hot_path: str, tmp_path: Path) -> None:
     files = recorded.busy_files("i386")
     busy = recorded.busy("i386")
     a = Run(busy, files, stdin=(b"12345678",)).record(tmp_path / "a")
@@ -358,10 +290,34 @@ def test_the_same_by_both_hot_paths(hot_path: str, embedded: Path, tmp_path: Pat
         assert {name for name, _ in found.header} <= {"hot_path"}
 
 
-def _mirrored(a: Path, b: Path) -> Iterator[tuple[object, ...]]:
-    for one, other in ((a, b), (b, a)):
-        with compared(one, other) as found:
-            yield swapped(found)
+def test_two_architectures(tmp_path: Path) -> None:
+    a = Run(Program("i386").call("getpid").exit(0)).record(tmp_path / "a")
+    b = Run(Program("x86_64").call("getpid").exit(0)).record(tmp_path / "b")
+    with compared(a, b) as found:
+        assert found.first is not None and found.call is not None
+        assert "its architecture and the program itself differ" in found.first.what
+        assert found.instruction is None
+        assert found.looked[0][1] == "they are of two architectures"
+
+
+def test_names_that_are_no_text_renames_and_children(tmp_path: Path) -> None:
+    """All that a trace can tell of, with another byte in what is read first."""
+    files = recorded.busy_files("i386")
+    other = {**files, b"/source": flipped(files[b"/source"], 1)}
+    argv = (b"/guest", b"\xff")
+    a = Run(recorded.busy("i386"), files, argv).record(tmp_path / "a")
+    b = Run(recorded.busy("i386"), other, argv).record(tmp_path / "b")
+    with compared(a, b) as found:
+        assert first_of(found) == "source"
+        assert {left.path for left, _ in found.left} == {"made"}
+        assert found.given[0].path == "source"
+        # Its bytes go from file to file through the kernel: no instruction ever looks at one.
+        assert found.instruction is None
+        assert "takes it from memory as it is" in found.looked[0][1]
+        page = Page(False, 80, False)
+        trace_text(found, page, True)
+        assert "made" in page.text()
+        json.dumps(trace_value(found))
 
 
 def test_what_no_other_answer_explains(tmp_path: Path) -> None:
