@@ -133,6 +133,20 @@ def test_a_message_is_no_detached_signature(
     assert [f.fault for f in found] == ["bad-signature", "bad-signature"]
 
 
+def test_a_signature_that_expired_by_itself(
+    tmp_path: Path, gpg: People, evidence: Evidence
+) -> None:
+    envelope = gpg.attest(evidence)
+    command = ["gpg", "--batch", "-u", gpg.gpg("gpg-dan"), "--default-sig-expire", "2d"]
+    brief = gpg_programs(*command, "--detach-sign", stdin=envelope.signed_bytes())
+    envelope = dataclasses.replace(envelope, signatures=(Signature("", brief),))
+    keys = gpg.key("dan", "gpg-dan")
+    (today,) = checked(tmp_path, keys, envelope)
+    (later,) = checked(tmp_path, keys, envelope, TODAY + datetime.timedelta(days=9))
+    assert (today.fault, later.fault) == (None, "bad-signature")
+    assert "EXPSIG" in later.why
+
+
 def test_sha1_is_not_accepted(tmp_path: Path, gpg: People, evidence: Evidence) -> None:
     envelope = gpg.attest(evidence)
     command = ["gpg", "--batch", "-u", gpg.gpg("gpg-dan"), "--digest-algo", "SHA1", "--detach-sign"]

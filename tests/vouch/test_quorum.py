@@ -423,3 +423,10 @@ def test_whose_sources_differ_is_told_with_the_file(
 ) -> None:
     found = judged(tmp_path, people, evidence, TABLE["other sources than most have"])
     assert found.voices[1].why == "it is about other sources: hex0.hex0"
+
+
+def test_sources_that_the_policy_does_not_want_are_told_with_the_digest(
+    tmp_path: Path, people: People, evidence: Evidence
+) -> None:
+    found = judged(tmp_path, people, evidence, TABLE["other sources than the policy's"])
+    assert found.voices[1].why.endswith(f"the policy's {evidence.source_digest}")
