@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import events
@@ -236,7 +237,7 @@ class StepApp(App[int], inherit_bindings=False):
             self.tell(f"! {error}", "error")
 
     def _ask(self, line: str) -> None:
-        wish = self.wish()
+        wish = replace(self.wish(), code_at=None)  # where it comes to, code follows pc
         self.still.clear()
         self._links_wanted = True
         if not self._worker.do(line, wish):
@@ -285,6 +286,8 @@ class StepApp(App[int], inherit_bindings=False):
         if moved or (message.result is not None and message.result.stop is not None):
             moving.reset(self.cursor)
             self.cursor.links = Links()
+        elif message.result is not None and (self.cursor.code or self.cursor.by_hand):
+            self._look()
         if message.result is not None:
             self._told(message.result)
         self.redraw()
@@ -316,10 +319,11 @@ class StepApp(App[int], inherit_bindings=False):
     def on_linked(self, message: Linked) -> None:
         """What belongs to the cursor."""
         self.cursor.links = message.links
-        addr = message.links.guest_addr
-        shown = () if self.view is None else (line.guest_addr for line in self.view.code)
-        if self.cursor.by_hand and addr is not None and addr not in shown:
-            self._look(link=False)
+        if self.cursor.by_hand and self.view is not None:
+            addr = message.links.guest_addr
+            wanted = self.view.pc if addr is None else addr
+            if all(line.guest_addr != wanted for line in self.view.code):
+                self._look(link=False)
         self.redraw()
 
     def on_failed(self, message: Failed) -> None:

@@ -137,7 +137,7 @@ def regs(view: View, _cursor: Cursor, width: int, height: int) -> list[Row]:
     """In columns; `*` what the last move changed; the flags in words."""
     digits = 2 * view.word
     cell = digits + 10
-    columns = max(1, (width - 1) // cell)
+    columns = max(1, (width + 2) // cell)  # the last one's blanks may be cut
     rows: list[Row] = []
     for begin in range(0, len(view.registers), columns):
         row: Row = []
