@@ -31,7 +31,7 @@ def trace_text(found: TraceDiff, page: Page, every: bool) -> None:
         if name in ("source", "source_digest", "result", "arch"):
             continue
         page.wrapped(f"{name.replace('_', ' ')}: {both.a or 'none'} / {both.b or 'none'}", 3, 3)
-    _first(page, found)
+    _first(page, found, every)
     _call(page, found)
     _instruction(page, found)
     _followed(page, found, every)
@@ -57,7 +57,7 @@ def _sides(page: Page, both: Both[str], indent: int = 2) -> None:
         page.wrapped(f"{side}    {visible(text if text is not None else '(none)')}", indent, 5)
 
 
-def _first(page: Page, found: TraceDiff) -> None:
+def _first(page: Page, found: TraceDiff, every: bool) -> None:
     first = found.first
     if first is None:
         page.heading("The runs do the same, but something else came out")
@@ -75,10 +75,10 @@ def _first(page: Page, found: TraceDiff) -> None:
     others = [one for one in found.given if _key(one) != _key(first.file)]
     if others:
         page.heading("Other files that differ and were there before the run, in order of first use")
-        for one in others[:MOST]:
+        for one in others if every else others[:MOST]:
             _changed(page, one)
-        if len(others) > MOST:
-            page.line(f"  and {len(others) - MOST} more")
+        if len(others) > MOST and not every:
+            page.line(f"  and {len(others) - MOST:,} more (--all shows them)")
 
 
 def _key(one: Changed | None) -> tuple[str | None, ...]:
