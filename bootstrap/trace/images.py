@@ -43,18 +43,33 @@ class Decoded:
         return not self.text.startswith(".byte")
 
 
+def _is_relative(code: bytes, abi: str) -> bool:
+    """Whether an instruction of RISC-V jumps or branches by a distance (unprivileged ISA, 34)."""
+    if code[0] & 3 == 3:
+        return code[0] & 0x7F in (0x63, 0x6F)  # BRANCH, JAL
+    # c.j, c.beqz, c.bnez; and c.jal, where RV64 has c.addiw
+    kinds = (1, 5, 6, 7) if abi == "riscv32" else (5, 6, 7)
+    return code[0] & 3 == 1 and code[1] >> 5 in kinds
+
+
 class Decoder:
     """Capstone, for one ABI."""
 
     def __init__(self, abi: str) -> None:
         self._capstone = capstone.Cs(*MODES[abi])
+        self._abi = abi
+        self._mask = (1 << 32) - 1 if abi in ("i386", "riscv32") else (1 << 64) - 1
         self._smallest = {"aarch64": 4, "riscv64": 2, "riscv32": 2}.get(abi, 1)
 
     def one(self, code: bytes, guest_addr: int) -> Decoded:
         """The instruction at the begin of `code`, which is not empty."""
         for found in self._capstone.disasm(code[:16], guest_addr, 1):
-            text = f"{found.mnemonic} {found.op_str}".strip()
-            return Decoded(guest_addr, bytes(found.bytes), text)
+            raw, operands = bytes(found.bytes), found.op_str
+            if self._abi.startswith("riscv") and _is_relative(raw, self._abi):
+                # Capstone tells the distance; of other architectures, the address.
+                rest, comma, distance = operands.rpartition(", ")
+                operands = f"{rest}{comma}{guest_addr + int(distance, 0) & self._mask:#x}"
+            return Decoded(guest_addr, raw, f"{found.mnemonic} {operands}".strip())
         raw = code[: self._smallest]
         return Decoded(guest_addr, raw, f".byte {', '.join(f'{byte:#04x}' for byte in raw)}")
 

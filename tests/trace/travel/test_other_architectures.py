@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +17,12 @@ from bootstrap.languages.architecture import Architecture
 from bootstrap.languages.source import Source
 from bootstrap.rebuild import record_rebuild
 from bootstrap.sources import SourceTree
+from bootstrap.trace.images import Decoder, Images
 from bootstrap.trace.makers import Made, Target, maker, target_of
 from bootstrap.trace.reader import OpenRow, Trace
 from bootstrap.trace.replay import check
+from bootstrap.trace.showing import show
+from bootstrap.trace.telling import show_lines
 from bootstrap.trace.text import shown
 from bootstrap.trace.travel import Counting, Traveller
 from bootstrap.trace.why import Why
@@ -155,3 +160,51 @@ def test_counted_one_by_one_by_blocks_and_by_steps(seed: World) -> None:
             one = Traveller(seed.trace, engine_for(hot_path), counting=counting)
             assert one.total(1) == steps
             one.close()
+
+
+def test_jumps_are_told_with_the_address_they_go_to(arch: str, seed: World) -> None:
+    """All that the seed took: what came next is in the text of the instruction."""
+    known = seed.way(1)
+    image = Images(seed.trace).image(seed.trace.programs[0].image)
+    seen = set()
+    for pc, after in itertools.pairwise(known.pcs):
+        offset = image.offset(pc)
+        assert offset is not None
+        one = image.decoder.one(image.content[offset : offset + 16], pc)
+        assert one.is_instruction
+        if after != pc + len(one.code) and not one.text.startswith(("ret", "br ", "jr ", "jalr")):
+            assert int(re.split("[ #]", one.text)[-1], 16) == after, one.text
+            seen.add(pc)
+    assert len(seen) > 5
+
+
+@pytest.mark.parametrize(
+    ("abi", "code", "text"),
+    [
+        ("riscv32", "0120", "c.jal 0x10000"),
+        ("riscv32", "01a0", "c.j 0x10000"),
+        ("riscv64", "fdfd", "c.bnez a1, 0xfffe"),
+        ("riscv64", "6ff09fff", "j 0xfff8"),
+        ("riscv64", "0d25", "c.addiw a0, 3"),
+        ("riscv64", "13018100", "addi sp, sp, 8"),
+    ],
+)
+def test_distances_of_risc_v(abi: str, code: str, text: str) -> None:
+    assert Decoder(abi).one(bytes.fromhex(code), 0x10000).text == text
+
+
+def test_show_tells_where_we_are(arch: str, opened: Trace) -> None:
+    row = next(p.id for p in opened.programs if shown(p.path).endswith("/catm"))
+    traveller = Traveller(opened, engine_for("native"))
+    traveller.seek_call(row, 3)
+    found = show(traveller, Images(opened))
+    assert found.pc == traveller.pc == found.code[0].decoded.guest_addr
+    assert (found.last_call.partition("(")[0], found.next_call.partition("(")[0]) == (
+        ("brk", "open") if arch == "AMD64" else ("brk", "openat")
+    )
+    assert len(found.way) == 6
+    assert all(code.place.startswith(f"{arch}/catm_{arch}.hex") for code in found.code)
+    assert found.stack[0][0] == dict(found.registers)["rsp" if arch == "AMD64" else "sp"]
+    assert {file.fd: file.path for file in found.files}[3] == f"/{arch}/artifact/M0.hex2"
+    assert list(show_lines(found))
+    traveller.close()
