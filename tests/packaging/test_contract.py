@@ -25,6 +25,7 @@ BREACHES = {
     "trace": "import bootstrap.cli",
     "catalogue": "import bootstrap.trace",
     "cli": "import textual, lief",
+    "debugger": "import bootstrap.cli, subprocess",
     "oci": "import bootstrap.kernel",
     "vouch": "import bootstrap.rebuild, subprocess",
 }
