@@ -362,6 +362,11 @@ TABLE: dict[str, Case] = {
     "a statement without subjects": Case(
         lambda p, e: another_kind(p, e, subject=[]), ("not-understood",), False
     ),
+    "a subject twice": Case(
+        lambda p, e: another_kind(p, e, subject=make_statement(e, AMD)["subject"] * 2),
+        ("not-understood",),
+        False,
+    ),
     "a digest of other sources": Case(lying_digest, ("not-understood",), False),
     "signed, and no JSON": Case(
         lambda p, e: [p.envelope(b"{", "alice")], ("not-understood",), False
