@@ -43,7 +43,7 @@ def arguments(gdb: str, trace: str, place: str, script: str, more: Sequence[str]
     server = [sys.executable, "-m", "bootstrap", "gdb", "--stdio", trace]
     if place:
         server += ["--at", place]
-    target = "target extended-remote | " + shlex.join(server)
+    target = "target remote | " + shlex.join(server)
     return [gdb, "-q", "-iex", "set remotetimeout 60", "-x", script, "-ex", target, *more]
 
 

@@ -45,7 +45,7 @@ def answer(server: Server, rest: bytes) -> bytes:
         return b"QC" + server.thread(server.general)
     if rest == b"fThreadInfo":
         known = server.processes.places if server.multiprocess else (server.general,)
-        return b"m" + b",".join(server.thread(pid) for pid in sorted(known))
+        return b"m" + b",".join(server.thread(pid) for pid in sorted(known)) if known else b"l"
     if rest == b"sThreadInfo":
         return b"l"
     if rest.partition(b":")[0] == b"Attached":

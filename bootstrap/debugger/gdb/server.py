@@ -50,6 +50,8 @@ class Server:
         """The process that `monitor` is about: the one that moved last, or was chosen."""
         self.commands: Interpreter | None = None
         """What does `monitor` commands, once there was one."""
+        self.extended = False
+        """Whether the client stays when it has let go of all processes, to attach to others."""
         self.may_stop = False
         """Whether what goes on is a move, which Ctrl-C may end; other ways are gone to the end."""
         self._over = False
@@ -57,7 +59,7 @@ class Server:
         """Where it stopped for a fork or an exec, and not for a breakpoint that is there too."""
         self._handlers: dict[bytes, Callable[[bytes], bytes | None]] = {
             b"?": lambda _: self._question(),
-            b"!": lambda _: b"OK",
+            b"!": lambda _: self._extend(),
             b"g": self._registers,
             b"p": self._register,
             b"m": self._memory,
@@ -355,12 +357,16 @@ class Server:
             return b"E.no such process"
         self.processes.leave(pid)
         if not self.processes.places:
-            self._over = True
+            self._over = not self.extended
         else:
             left = next(iter(self.processes.places))
             self.general = left if self.general == pid else self.general
             self.continued = left if self.continued == pid else self.continued
             self.moved = left if self.moved == pid else self.moved
+        return b"OK"
+
+    def _extend(self) -> bytes:
+        self.extended = True
         return b"OK"
 
     def _detach(self, rest: bytes) -> bytes:

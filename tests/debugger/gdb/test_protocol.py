@@ -454,6 +454,15 @@ def test_attaching(embedded: Session) -> None:
     assert told(extra) == "./kaem tools.kaem, at 5.0@0"
 
 
+def test_an_extended_client_stays_without_processes(embedded: Session) -> None:
+    *_, killed, threads, nothing, attached, left = talk(
+        embedded, b"!", HELLO, b"vKill;1", b"qfThreadInfo", b"s", b"vAttach;3", b"qfThreadInfo"
+    )
+    assert (killed, threads, left) == (b"OK", b"l", b"mp3.3")
+    assert nothing.startswith(b"E")
+    assert attached.endswith(b"thread:p3.3;")
+
+
 # -- the end, and anything at all -----------------------------------------------------------------
 
 
