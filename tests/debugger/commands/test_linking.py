@@ -1,0 +1,91 @@
+"""What belongs together: source, output, instruction, moment, all ways round; what is unknown."""
+
+from __future__ import annotations
+
+import pytest
+
+from bootstrap.debugger.commands import Interpreter
+from bootstrap.debugger.linking import CONTROL, DATA, UNKNOWN, Links, of
+from bootstrap.debugger.view import Viewer, Wish
+
+
+def kinds(links: Links) -> set[str]:
+    return {kind for kind, _ in links.lines}
+
+
+def test_all_ways_round_lead_to_the_same(run: Interpreter) -> None:
+    run.run("go hex0:0x89")
+    session = run.session
+    source = of(session, "source", "hex0.hex0", 212)
+    code = of(session, "code", "", 0x8048088)
+    output = of(session, "output", "/hex0", 0x88)
+    for links in (source, code, output):
+        assert links.source is not None and links.source[:2] == ("hex0.hex0", 212)
+        assert links.guest_addr == 0x8048088 and links.file == ("hex0", 0x88)
+        assert {DATA, CONTROL} <= kinds(links) and UNKNOWN not in kinds(links)
+    assert source.moment == code.moment == output.moment
+    assert source.size == 2
+    run.run(f"go {output.moment}")
+    run.run("expect written = hex0+0x88")
+    text = session.file("hex0.hex0")
+    at = text.index(b"75 E4        # 08048088")
+    read = of(session, "input", "/hex0.hex0", at)
+    assert read.file == ("hex0", 0x88) and read.source == ("hex0.hex0", 212, 1)
+    run.run(f"go {read.moment}")
+    run.run("expect mem ecx = 37")  # '7'
+    second = of(session, "input", "/hex0.hex0", at + 1)
+    assert second.file == ("hex0", 0x88) and second.moment != read.moment
+    assert of(session, "input", "/hex0.hex0", at + 3).file == ("hex0", 0x89)
+    assert of(session, "input", "/hex0.hex0", at + 2).file is None
+
+
+def test_what_is_in_the_header_is_no_instruction(run: Interpreter) -> None:
+    run.run("end")
+    links = of(run.session, "output", "/hex0", 1)
+    assert links.guest_addr is None
+    assert any("in the ELF header: it is not run" in text for _, text in links.lines)
+
+
+@pytest.mark.parametrize(
+    ("what", "name", "number", "told"),
+    [
+        ("source", "none.hex0", 1, "no program read"),
+        ("source", "hex0.hex0", 9999, "has no line"),
+        ("code", "", 0xFFFFDF00, "is not in the image"),
+        ("output", "/hex0.hex0", 0, "no program wrote it"),
+        ("output", "/hex0", 181, "there is no byte at 0xb5"),
+        ("input", "/hex0.hex0", 1 << 20, "ends before"),
+        ("input", "/kaem.hex0", 0, "did not open it for reading"),
+    ],
+)
+def test_what_is_unknown_is_said_to_be(
+    run: Interpreter, what: str, name: str, number: int, told: str
+) -> None:
+    run.run("end")
+    links = of(run.session, what, name, number)
+    assert kinds(links) == {UNKNOWN} and told in links.lines[0][1] and links.source is None
+
+
+def test_a_program_without_a_model_has_no_source(run: Interpreter) -> None:
+    """Nobody made hello's source lines but M0, whose output hello-whole.hex2 leads on from."""
+    run.run("go 12@0")
+    view = Viewer(run.session).view(Wish())
+    assert view.source.lines or view.source.unknown
+
+
+def test_code_before_the_present_place_is_aligned_with_it(run: Interpreter) -> None:
+    """Against the source map: each line of the source begins an instruction."""
+    session, viewer = run.session, Viewer(run.session)
+    for place in ("1@26", "1@5000", "2@1000", "6@5000", "5@17"):
+        run.run(f"go {place}")
+        view = viewer.view(Wish(code=24))
+        assert sum(line.here for line in view.code) == 1
+        addresses = [line.guest_addr for line in view.code]
+        index = addresses.index(session.pc)
+        assert index >= 5
+        for line in view.code[:index]:
+            offset = session.image.offset(line.guest_addr)
+            place_ = None if offset is None else session.image.place(offset)
+            before = None if not offset else session.image.place(offset - 1)
+            assert place_ is not None
+            assert before is None or (place_.file, place_.line) != (before.file, before.line)

@@ -1,0 +1,118 @@
+"""The thread behind the screen: answers in order, can be interrupted, and ends."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from textual.message import Message
+
+from bootstrap.debugger.tui.worker import (
+    MOST_WAITING,
+    Failed,
+    Linked,
+    Rested,
+    Shown,
+    Worker,
+    Working,
+)
+from bootstrap.debugger.view import Wish
+
+LONGEST = 120
+
+
+class Asked:
+    """A worker, and what it tells."""
+
+    def __init__(self, trace: Path) -> None:
+        self.told: queue.Queue[Message] = queue.Queue()
+        self.stop_at_first = False
+        self.worker = Worker(str(trace), lambda _dest, _text: None, self.hear)
+
+    def hear(self, message: Message) -> None:
+        """As the screen does; interrupts a long way as soon as it is told of one."""
+        if isinstance(message, Working) and self.stop_at_first:
+            self.stop_at_first = False
+            self.worker.interrupt()
+        self.told.put(message)
+
+    def until_rested(self) -> list[Message]:
+        """All that it tells until there is nothing to do."""
+        found: list[Message] = []
+        while True:
+            message = self.told.get(timeout=LONGEST)
+            if isinstance(message, Rested) and message.requests == self.worker.requests:
+                return found
+            found.append(message)
+
+
+@pytest.fixture
+def asked(recorded: Path) -> Iterator[Asked]:
+    found = Asked(recorded)
+    found.worker.start()
+    found.until_rested()
+    yield found
+    found.worker.end()
+    assert not found.worker.is_alive()
+
+
+def test_commands_are_done_in_order_and_the_view_settles(asked: Asked) -> None:
+    for line in ("step", "step 2", "back"):
+        assert asked.worker.do(line, Wish())
+    shown = [message for message in asked.until_rested() if isinstance(message, Shown)]
+    assert [one.view.here for one in shown if one.result] == ["1@1", "1@3", "1@2"]
+    last = shown[-1].view
+    assert last.settled and last.here == "1@2"
+    assert last.read == (0xFFFFDF04, 4) and last.wrote is None
+    assert last.ran is not None and last.ran[0x804804C] == 1 and last.total == 201821
+
+
+def test_a_long_way_is_interrupted_and_it_is_still_where_it_was(asked: Asked) -> None:
+    asked.worker.do("step 5", Wish())
+    asked.until_rested()
+    asked.stop_at_first = True
+    asked.worker.do("go 1@100910", Wish())
+    told = asked.until_rested()
+    assert [m.text for m in told if isinstance(m, Failed)] == ["interrupted: still where it was"]
+    asked.worker.do("print at", Wish())
+    shown = [m for m in asked.until_rested() if isinstance(m, Shown) and m.result is not None]
+    assert shown[0].result is not None and shown[0].result.lines == ("at = 1@5",)
+
+
+def test_what_waits_is_forgotten_and_too_much_is_refused(asked: Asked) -> None:
+    with asked.worker._condition:
+        asked.worker._lines.extend(["step"] * MOST_WAITING)
+        assert not asked.worker.do("step", Wish())
+        asked.worker.interrupt()
+        assert not asked.worker._lines
+    asked.worker.do("print at", Wish())
+    shown = [m for m in asked.until_rested() if isinstance(m, Shown) and m.result is not None]
+    assert shown[-1].view.here == "1@0"
+
+
+def test_what_cannot_be_done_is_told(asked: Asked) -> None:
+    asked.worker.do("go nowhere", Wish())
+    failed = [m for m in asked.until_rested() if isinstance(m, Failed)]
+    assert len(failed) == 1 and not failed[0].over and "is no place" in failed[0].text
+
+
+def test_links_and_counts(asked: Asked) -> None:
+    asked.worker.link("code", "", 0x804804C)
+    linked = [m for m in asked.until_rested() if isinstance(m, Linked)]
+    assert linked[-1].links.source == ("hex0.hex0", 139, 1)
+    asked.worker.count()
+    asked.worker.look(Wish(code=12))
+    shown = [m for m in asked.until_rested() if isinstance(m, Shown)]
+    assert shown[-1].view.ran and len(shown[-1].view.code) == 12
+
+
+def test_no_trace_is_told_as_the_end(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.trace"
+    bad.write_bytes(b"x")
+    asked = Asked(bad)
+    asked.worker.start()
+    message = asked.told.get(timeout=LONGEST)
+    assert isinstance(message, Failed) and message.over and "is no trace" in message.text
+    asked.worker.end()
