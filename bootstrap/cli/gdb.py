@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from bootstrap.cli import stepping
 from bootstrap.errors import BadInput
+
+if TYPE_CHECKING:
+    from bootstrap.debugger.session import Session
 
 DEFAULT = "127.0.0.1:1234"
 
@@ -55,6 +61,17 @@ def _say(text: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError, KeyboardInterrupt."""
+    from bootstrap.trace.replay import Diverged
+
+    try:
+        return _run(args)
+    except Diverged as error:
+        for line in error.divergence.lines():
+            _say(line)
+        return 1
+
+
+def _run(args: argparse.Namespace) -> int:
     from bootstrap.debugger.gdb.launch import find_gdb, launch
     from bootstrap.debugger.gdb.wire import address_of
 
@@ -67,20 +84,13 @@ def run(args: argparse.Namespace) -> int:
         find_gdb()
     with stepping.trace_of(args) as name:
         if args.launch:
-            _try(name, args.at)
+            # What the server will do first: its errors are better told before gdb is there.
+            with _opened(name, args.at):
+                pass
             return launch(name, args.at)
         if args.stdio:
             return _serve(args, name, (in_fd, out_fd))
         return _listen(args, name, *address)
-
-
-def _try(name: str, place: str) -> None:
-    """What the server will do first: its errors are better told before gdb is there."""
-    from bootstrap.debugger.session import Session
-
-    with Session.open(name) as session:
-        if place:
-            session.go(place)
 
 
 def _take_stdio() -> tuple[int, int]:
@@ -95,49 +105,35 @@ def _take_stdio() -> tuple[int, int]:
     return in_fd, out_fd
 
 
-def _serve(args: argparse.Namespace, name: str, descriptors: tuple[int, int]) -> int:
-    from bootstrap.debugger.gdb.serving import on_descriptors
+@contextlib.contextmanager
+def _opened(name: str, place: str) -> Iterator[Session]:
+    """A session at a place. Raises BootstrapError."""
     from bootstrap.debugger.session import Session
-    from bootstrap.trace.replay import Diverged
 
     with Session.open(name) as session:
-        if args.at:
-            session.go(args.at)
-        try:
-            on_descriptors(session, *descriptors, _say)
-        except Diverged as error:
-            return _diverged(error)
-    return 0
+        if place:
+            session.go(place)
+        yield session
+
+
+def _serve(args: argparse.Namespace, name: str, descriptors: tuple[int, int]) -> int:
+    from bootstrap.debugger.gdb.serving import on_descriptors
+
+    with _opened(name, args.at) as session:
+        return 0 if on_descriptors(session, *descriptors, _say) else 1
 
 
 def _listen(args: argparse.Namespace, name: str, host: str, port: int) -> int:
     from bootstrap.debugger.gdb.serving import at_port
     from bootstrap.debugger.gdb.wire import is_loopback, listen
-    from bootstrap.debugger.session import Session
-    from bootstrap.trace.replay import Diverged
 
-    with Session.open(name) as session, listen(host, port) as listener:
-        if args.at:
-            session.go(args.at)
+    with _opened(name, args.at) as session, listen(host, port) as listener:
         if not is_loopback(host):
             _say(f"warning: {host} is not this machine alone: whoever comes to the port can read "
                  "all of the recorded run")  # fmt: skip
         told = f"[{host}]" if ":" in host else host
         _say(f"waiting for gdb: target remote {told}:{listener.getsockname()[1]}")
-        try:
-            at_port(session, listener, _say, args.once)
-        except Diverged as error:
-            return _diverged(error)
-    return 0
-
-
-def _diverged(error: Exception) -> int:
-    from bootstrap.trace.replay import Diverged
-
-    assert isinstance(error, Diverged)
-    for line in error.divergence.lines():
-        print(line, file=sys.stderr)
-    return 1
+        return 0 if at_port(session, listener, _say, args.once) else 1
 
 
 __all__ = ["add_parser", "run"]

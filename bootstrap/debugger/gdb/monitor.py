@@ -9,6 +9,7 @@ from bootstrap.debugger.session import Place
 from bootstrap.debugger.stops import Interrupted
 from bootstrap.debugger.words import parse
 from bootstrap.errors import BootstrapError
+from bootstrap.trace.replay import Diverged
 
 if TYPE_CHECKING:
     from bootstrap.debugger.gdb.server import Server
@@ -83,6 +84,8 @@ def _told(server: Server, line: str) -> tuple[list[str], Place | None]:
         return [str(error)], None
     except Interrupted:
         return ["interrupted"], None
+    except Diverged as error:
+        return [server.note(error)], None
     finally:
         server.may_stop = False
     if name == "help":

@@ -21,6 +21,7 @@ from bootstrap.debugger.gdb.wire import Gone, Line
 from bootstrap.debugger.session import Session
 from bootstrap.debugger.stops import Interrupted, Stop
 from bootstrap.errors import BootstrapError
+from bootstrap.trace.replay import Diverged
 from bootstrap.trace.text import shown
 
 RECORDING = b"E.this is a recording: nothing can be written to it"
@@ -50,6 +51,8 @@ class Server:
         """The process that `monitor` is about: the one that moved last, or was chosen."""
         self.commands: Interpreter | None = None
         """What does `monitor` commands, once there was one."""
+        self.diverged = False
+        """Whether the run was found not to be the recorded one."""
         self.extended = False
         """Whether the client stays when it has let go of all processes, to attach to others."""
         self.may_stop = False
@@ -87,7 +90,7 @@ class Server:
     # -- the loop --------------------------------------------------------------------------------
 
     def serve(self) -> None:
-        """Until the client goes. Raises KeyboardInterrupt, and Diverged as a session does."""
+        """Until the client goes. Raises KeyboardInterrupt."""
         try:
             while not self._over:
                 packet = self.line.packet()
@@ -111,6 +114,16 @@ class Server:
             return _BAD
         except BootstrapError as error:
             return b"E." + _plain(str(error))
+        except Diverged as error:
+            return b"E." + _plain(self.note(error))
+
+    def note(self, error: Diverged) -> str:
+        """Tell, in the log too, that the run is not the recorded one; its first line."""
+        lines = error.divergence.lines()
+        for line in lines:
+            self.log(line)
+        self.diverged = True
+        return lines[0]
 
     def progress(self, _row: int, _executed: int) -> None:
         """A session's: ends a move when gdb wants it. Raises Interrupted, Gone."""

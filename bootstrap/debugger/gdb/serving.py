@@ -14,18 +14,22 @@ from bootstrap.kernel.ticking import ticking
 Log = Callable[[str], None]
 
 
-def serve(session: Session, wire: Wire, log: Log) -> None:
-    """One client, until it goes. Raises as Server.serve does."""
+def serve(session: Session, wire: Wire, log: Log) -> bool:
+    """One client, until it goes; whether the run always was the recorded one."""
     server = Server(session, Line(wire), log)
     session.progress = server.progress
     try:
         server.serve()
     finally:
         session.progress = lambda _row, _executed: None
+    return not server.diverged
 
 
-def at_port(session: Session, listener: socket.socket, log: Log, once: bool = False) -> None:
-    """Clients, each after the other, until Ctrl-C (KeyboardInterrupt); `once`: the first only."""
+def at_port(session: Session, listener: socket.socket, log: Log, once: bool = False) -> bool:
+    """Clients, each after the other, until Ctrl-C (KeyboardInterrupt); `once`: the first only.
+
+    Answers as `serve` does.
+    """
     with contextlib.ExitStack() as stack:
         bell = Bell()
         stack.callback(bell.close)
@@ -39,14 +43,14 @@ def at_port(session: Session, listener: socket.socket, log: Log, once: bool = Fa
             with client:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 log(f"a client has come from {address[0]}:{address[1]}")
-                serve(session, Connection(client, listener, bell), log)
+                same = serve(session, Connection(client, listener, bell), log)
             if once:
-                return
+                return same
 
 
-def on_descriptors(session: Session, in_fd: int, out_fd: int, log: Log) -> None:
-    """The one client of a pair of descriptors."""
-    serve(session, Descriptors(in_fd, out_fd), log)
+def on_descriptors(session: Session, in_fd: int, out_fd: int, log: Log) -> bool:
+    """The one client of a pair of descriptors. Answers as `serve` does."""
+    return serve(session, Descriptors(in_fd, out_fd), log)
 
 
 __all__ = ["at_port", "on_descriptors", "serve"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from itertools import pairwise
@@ -25,9 +26,11 @@ from bootstrap.debugger.gdb.packets import (
 from bootstrap.debugger.gdb.registers import DESCRIPTIONS
 from bootstrap.debugger.gdb.wire import address_of, is_loopback
 from bootstrap.errors import BadInput
+from tests.cli.command import arguments, environment
 from tests.debugger.gdb.clients import Script, serve, talk
 from tests.debugger.material import record_image, record_loop
 from tests.engine.guest import Program
+from tests.trace.recorded import change
 
 HELLO = (
     b"qSupported:multiprocess+;fork-events+;exec-events+;swbreak+;hwbreak+;vContSupported+;"
@@ -461,6 +464,30 @@ def test_an_extended_client_stays_without_processes(embedded: Session) -> None:
     assert (killed, threads, left) == (b"OK", b"l", b"mp3.3")
     assert nothing.startswith(b"E")
     assert attached.endswith(b"thread:p3.3;")
+
+
+def test_a_run_that_is_not_the_recorded_one_is_told(tmp_path: Path) -> None:
+    trace = record_loop(tmp_path, "aarch64")
+    change(trace, "UPDATE processes SET status = 256 WHERE id = 1")
+    with Session.open(str(trace)) as session:
+        said: list[str] = []
+        wire = Script(frame(b"s"), frame(b"c"), frame(monitor("end")), frame(b"?"))
+        server = serve(session, wire, said.append)
+        step, cont, end, after = wire.replies
+        assert step.startswith(b"T05")
+        assert cont.startswith(b"E.diverged: pid 1 (/loop)")
+        assert told(end).startswith("diverged: pid 1 (/loop)")
+        assert after.startswith(b"T05")
+        assert server.diverged
+        assert said[1:3] == ["  recorded: status 256", "  now:      status 1792"]
+    for more in ([], ["--at", "50%"]):
+        done = subprocess.run(
+            arguments("gdb", "--stdio", trace, *more), input=frame(b"c"), env=environment(),
+            capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert b"bootstrap: diverged: pid 1" in done.stderr
+        assert b"Traceback" not in done.stderr
 
 
 # -- the end, and anything at all -----------------------------------------------------------------
