@@ -94,7 +94,10 @@ def of_address(session: Session, guest_addr: int) -> Links:
         text = f"byte {offset:#x} of {image.name.lstrip('/')}: {image.unknown}"
         return Links(((UNKNOWN, text),), None, guest_addr)
     path = shown(image.same.path).lstrip("/")
-    found = _of_written(session, image.same, path, offset)
+    running = image.name.lstrip("/")
+    # A seed was there before the run: what is told is of a file with the same bytes.
+    told = path if path == running else f"{path} (the same bytes as {running})"
+    found = _of_written(session, image.same, path, offset, told)
     return Links(found.lines, found.source, guest_addr, 1, found.file, found.moment)
 
 
@@ -156,7 +159,9 @@ def _became(made: Made, name: str, content: bytes, line: int, column: int) -> in
     return None
 
 
-def _of_written(session: Session, writer: OpenRow, name: str, offset: int) -> Links:
+def _of_written(
+    session: Session, writer: OpenRow, name: str, offset: int, told_as: str = ""
+) -> Links:
     chain = session.images.why.chain(writer, offset)
     link = chain[0]
     lines: list[tuple[str, str]] = []
@@ -166,7 +171,7 @@ def _of_written(session: Session, writer: OpenRow, name: str, offset: int) -> Li
         source = file, link.place.line, link.place.column
         text = chain[1].text.strip()[:60] if len(chain) > 1 else ""
         lines.append(
-            (DATA, f"{name} + {offset:#x} (byte {link.byte:02x}) comes from {file}:"
+            (DATA, f"{told_as or name} + {offset:#x} (byte {link.byte:02x}) comes from {file}:"
                    f"{link.place.line}:{link.place.column}  {text}")
         )  # fmt: skip
         last = chain[-1]
