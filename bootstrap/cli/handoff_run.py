@@ -138,7 +138,7 @@ def run_run(args: argparse.Namespace) -> int:
     from bootstrap.handoff.plan import read_plan
     from bootstrap.handoff.running.limits import Limits
     from bootstrap.handoff.running.order import Order
-    from bootstrap.handoff.running.run import run
+    from bootstrap.handoff.running.run import require_sense, run
     from bootstrap.handoff.running.told import run_document, run_text
 
     check_report_places(args.json)
@@ -155,6 +155,7 @@ def run_run(args: argparse.Namespace) -> int:
         Limits().with_options(args.limit),
     )
     plan = read_plan(checkout, args.arch, args.set)
+    require_sense(order, plan)
     stage0 = _stage0(args, plan, order.work)
     live = _Live(args.quiet)
     try:
@@ -192,6 +193,7 @@ def _stage0(args: argparse.Namespace, plan: Plan, work: Path) -> Stage0:
     goes_on = args.resume and WorkFolder(work).read() is not None
     if args.begin == "seed":
         if args.emulate and not goes_on:
+            _try_engine(args, plan)
             rebuilt = _emulated(resolved, args.quiet)
             by = f"emulation now ({rebuilt.report.facts.tool.engine_name})"
             rows = [(path, _sha256(data)) for path, (data, _) in rebuilt.products.items()]
@@ -202,7 +204,19 @@ def _stage0(args: argparse.Namespace, plan: Plan, work: Path) -> Stage0:
     if args.products is not None:
         products = known.read_products(Path(args.products), stage0)
         return known.with_products(stage0, products, f"those of {args.products}")
+    _try_engine(args, plan)
     return known.with_products(stage0, _emulated(resolved, args.quiet).products, "emulated now")
+
+
+def _try_engine(args: argparse.Namespace, plan: Plan) -> None:
+    """Raise BadInput where there is none, before minutes of emulation for nothing."""
+    import tempfile
+
+    from bootstrap.handoff.running.choosing import choose
+    from bootstrap.handoff.running.limits import Limits
+
+    with tempfile.TemporaryDirectory() as folder:
+        choose(args.engine, plan.arch, Limits().with_options(args.limit), Path(folder))
 
 
 def _sha256(data: bytes) -> str:

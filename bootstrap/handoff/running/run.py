@@ -52,7 +52,7 @@ def run(order: Order, plan: Plan, stage0: Stage0, tell: Tell) -> Outcome:
 
     Whatever happens, steps that were finished stay finished.
     """
-    _require_sense(order, plan)
+    require_sense(order, plan)
     work = WorkFolder(order.work)
     try:
         with work.locked():
@@ -62,7 +62,9 @@ def run(order: Order, plan: Plan, stage0: Stage0, tell: Tell) -> Outcome:
         raise BadInput(f"{name}: {error.strerror}; what was finished is kept") from None
 
 
-def _require_sense(order: Order, plan: Plan) -> None:
+def require_sense(order: Order, plan: Plan) -> None:
+    """Raise BadInput where no run can come of it: cheap, for before what takes long."""
+    last_task(tasks_of(plan), order.until)
     if plan.variables.get("UPDATE_CHECKSUMS") != "False":
         raise BadInput("--set UPDATE_CHECKSUMS: a run never lets upstream write values anew")
     machine = platform.machine()

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from bootstrap.cli import handoff_run
-from bootstrap.cli.main import main
+from bootstrap.cli.main import main, parser
 from bootstrap.errors import BadInput
 from bootstrap.sources import Cache, SourceTree, cache_root, resolve
 from tests.cli.command import ROOT, bootstrap, environment
@@ -129,6 +129,22 @@ def test_values_are_never_written_anew(upstream: Path, tmp_path: Path, release: 
     more = ("--set", "UPDATE_CHECKSUMS=True")
     done = bootstrap(*command(upstream, tmp_path / "work", *more), env=CACHE)
     assert done.status == 2 and "never lets upstream write values anew" in done.one_line()
+
+
+@pytest.mark.upstream
+def test_no_emulation_without_an_engine(
+    small: Small, tmp_path: Path, release: SourceTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved = resolve(None, release.release, "AMD64", Cache(), online=False)
+    monkeypatch.setattr("bootstrap.handoff.running.stage0.pinned", lambda *_: resolved)
+    monkeypatch.setattr("bootstrap.rebuild.rebuild", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    words = ["handoff", "run", "--live-bootstrap", str(small.checkout), "--arch", ARCH]
+    words += ["--distfiles", str(small.distfiles), "--work", str(tmp_path / "work")]
+    for begin in (["--from", "stage0"], ["--emulate"]):
+        args = parser().parse_args([*words, *begin])
+        with pytest.raises(BadInput, match="no engine can be used here: podman: is not installed"):
+            args.run(args)
 
 
 @pytest.mark.upstream
