@@ -12,8 +12,8 @@ from bootstrap.diff.facts import Fact
 from bootstrap.diff.files import FilesOf, Version, path_of
 from bootstrap.diff.model import Both, Spot, spot
 from bootstrap.trace.images import Images
-from bootstrap.trace.reader import Trace
-from bootstrap.trace.why import Link, Why
+from bootstrap.trace.reader import OpenRow, Trace
+from bootstrap.trace.why import Link, Why, WriteCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,14 @@ class Changed:
     """Where the byte comes from, where that is another file: the end of the way."""
 
 
+class _Sources(Why):
+    """Ways back without the system calls on them: those are not told here, and take long."""
+
+    def write_call(self, writer: OpenRow, offset: int) -> WriteCall | None:
+        """None is looked for."""
+        return None
+
+
 class Comparing:
     """Two traces, and which program of one is which of the other."""
 
@@ -39,7 +47,7 @@ class Comparing:
         self.pairs = list(pairs(a, b))
         self.of_a = {pair.a.id: pair for pair in self.pairs if pair.a is not None}
         self.of_b = {pair.b.id: pair for pair in self.pairs if pair.b is not None}
-        self.images = Images(a), Images(b)
+        self.images = Images(a, _Sources(a)), Images(b, _Sources(b))
         self._indexes: dict[Pair, int | None] = {}
 
     def index(self, pair: Pair) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from bootstrap.diff.aligning import Pair
 from bootstrap.diff.calls import Call
 from bootstrap.diff.comparing import Changed
 from bootstrap.diff.files import Left, Version
@@ -43,8 +44,9 @@ def trace_value(found: TraceDiff) -> Json:
         "call": None if found.call is None else {
             "process": sides(found.call.programs, _program),
             **sides(found.call.calls, _call),
+            "instruction": _found(found.before_call, found.call.programs),
         },
-        "instruction": None if found.instruction is None else _found(found),
+        "instruction": _found(found.instruction, found.instruction_in),
         "no_instruction": [
             {"process": sides(pair, _program), "why": why} for pair, why in found.looked
         ] + ([{"process": None, "why": found.no_instruction}] if found.no_instruction else []),
@@ -130,9 +132,9 @@ def _instruction(one: Instruction) -> Json:
     }  # fmt: skip
 
 
-def _found(found: TraceDiff) -> Json:
-    one, pair = found.instruction, found.instruction_in
-    assert isinstance(one, Found) and pair is not None
+def _found(one: Found | None, pair: Pair | None) -> Json | None:
+    if one is None or pair is None:
+        return None
     read = None
     if one.read is not None:
         address, cells = one.read

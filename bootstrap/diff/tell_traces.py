@@ -121,7 +121,10 @@ def link_text(link: Link) -> str:
 def _call(page: Page, found: TraceDiff) -> None:
     if found.call is None:
         same = found.traces.a.events if found.traces.a is not None else 0
-        page.heading(f"No system call differs: all {same:,} are the same, with their results")
+        if found.flow.lonely:
+            page.heading("No system call differs of the programs that both ran")
+        else:
+            page.heading(f"No system call differs: all {same:,} are the same, with their results")
         return
     calls = found.call.calls
     page.heading("The first system call that differs")
@@ -157,6 +160,10 @@ def _instruction(page: Page, found: TraceDiff) -> None:
         told = pair.a or pair.b
         assert told is not None
         page.wrapped(f"{told.label} ({_name(told)}): {visible(why)}", 2, 4)
+    if found.before_call is not None and found.call is not None:
+        page.heading("The first in the program of that system call")
+        _sides(page, found.call.programs.map(title))
+        _found(page, found.before_call)
 
 
 def _name(program: ProgramRow) -> str:

@@ -68,6 +68,8 @@ class TraceDiff:
     call: DifferentCall | None = None
     instruction: Found | None = None
     instruction_in: Pair | None = None
+    before_call: Found | None = None
+    """The same in the program of that system call, where that is another one."""
     looked: list[tuple[Pair, str]] = field(default_factory=list)
     """Programs in which no such instruction was found, and why."""
     no_instruction: str = ""
@@ -281,20 +283,32 @@ def _instruction(
         for pair in candidates(work, first, met):
             if len(found.looked) == TRIED:
                 found.no_instruction = f"it was looked for in {TRIED} programs"
-                return
-            way = way_of(work, pair)
-            if isinstance(way, str):
-                found.looked.append((pair, way))
-                continue
-            try:
-                found.instruction = machines.first(way)
-                found.instruction_in = pair
-                return
-            except NotFound as error:
-                found.looked.append((pair, str(error)))
+                break
+            one = _in_program(work, machines, pair)
+            if isinstance(one, Found):
+                found.instruction, found.instruction_in = one, pair
+                break
+            found.looked.append((pair, one))
+        else:
+            found.no_instruction = "no program that both ran meets what differs"
+        call = found.call
+        looked = [pair for pair, _ in found.looked]
+        if call is not None and call.programs not in (found.instruction_in, *looked):
+            one = _in_program(work, machines, call.programs)
+            found.before_call = one if isinstance(one, Found) else None
     finally:
         machines.close()
-    found.no_instruction = "no program that both ran meets what differs"
+
+
+def _in_program(work: Comparing, machines: Machines, pair: Pair) -> Found | str:
+    """The first instruction after which a register differs in two programs, or why none is."""
+    way = way_of(work, pair)
+    if isinstance(way, str):
+        return way
+    try:
+        return machines.first(way)
+    except NotFound as error:
+        return str(error)
 
 
 __all__ = ["Changed", "DifferentCall", "First", "TraceDiff", "diff"]

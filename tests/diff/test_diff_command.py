@@ -35,12 +35,12 @@ def valid(text: str) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The embedded path, and the same with another digit in the source of hello."""
+    """The embedded path, and the same with the number of another system call in hello."""
     folder = tmp_path_factory.mktemp("traces")
     recorded.record_embedded(folder / "a", "native")
     text = source("hello.M1")
-    offset = text.index(b'"') + 1
-    return folder / "a", embedded_with(folder / "b", hello_M1=flipped(text, offset))
+    offset = text.index(b"push_byte, !4") + len(b"push_byte, !")
+    return folder / "a", embedded_with(folder / "b", hello_M1=flipped(text, offset, 7))
 
 
 def test_two_traces(traces: tuple[Path, Path], tmp_path: Path) -> None:
@@ -50,6 +50,10 @@ def test_two_traces(traces: tuple[Path, Path], tmp_path: Path) -> None:
     assert "file  hello.M1: the first byte that differs is at " in done.stdout
     assert "The first instruction after which a register differs" in done.stdout
     assert "M0.hex2:" in done.stdout  # the source line of M0 that works on it
+    assert "A    12#2, event 67,436: write(1, 0x8048077, 35) = 35" in done.stdout
+    assert "B    12#2, event 67,436: read(1, 0x8048077, 35) = -1 EBADF" in done.stdout
+    there = done.stdout.partition("The first in the program of that system call")[2]
+    assert "from hello.M1:48:1  pop_eax" in there and "eax: 0x4 / 0x3" in there
     assert "hello.hex2" in done.stdout and "because of hello.M1" in done.stdout
     last = " ".join(line.strip() for line in done.stdout.splitlines()[-2:])
     assert last.startswith("DIFFERENT: the runs part at event ")
