@@ -77,6 +77,8 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.once and (args.stdio or args.launch):
         raise BadInput("--once goes with --listen")
+    if os.name == "nt" and (args.stdio or args.launch):
+        raise BadInput("on Windows gdb comes to a port: --listen")
     address = address_of(args.listen or DEFAULT)
     if args.stdio:
         in_fd, out_fd = _take_stdio()

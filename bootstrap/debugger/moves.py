@@ -253,7 +253,9 @@ class Moves(Here):
         return self._resolved[key]
 
     def _known(self, text: str) -> bool:
-        return any(self._resolve(text, v) for v in {p.image for p in self.trace.programs})
+        # The present image first: to know of all of them can take minutes.
+        images = dict.fromkeys(p.image for p in (self.program, *self.trace.programs))
+        return any(self._resolve(text, version) for version in images)
 
 
 __all__ = ["Moves", "Place"]

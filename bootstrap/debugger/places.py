@@ -72,9 +72,9 @@ def forked_by(trace: Trace, program: ProgramRow) -> tuple[ProgramRow, int] | Non
 
 def addresses(trace: Trace, images: Images, text: str, version: int) -> tuple[int, ...]:
     """Where an image has a place that is named by address, label or FILE:LINE."""
-    image = images.image(version)
     if _ADDRESS.fullmatch(text):
         return (int(text, 16),)
+    image = images.image(version)
     match = _IN_FILE.fullmatch(text)
     if match is not None and not match[2].lower().startswith("0x"):
         offsets = _on_line(trace, image, match[1], int(match[2]), version)

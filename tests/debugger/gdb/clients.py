@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ QUIET = (
     "set startup-with-shell off", "set print address on",
 )  # fmt: skip
 SECONDS = 120
+NO_MORE = "No more reverse-execution history."
 NATIVE = ("i386", "x86_64")
 
 
@@ -46,7 +48,11 @@ def run_gdb(gdb: str, tmp_path: Path, commands: Sequence[str], *more: str | Path
         env={**environment({"HOME": str(tmp_path)}), "PYTHONWARNINGS": ""}, timeout=SECONDS,
         check=False,
     )  # fmt: skip
-    return done.stdout.decode("utf-8", "replace")
+    # As gdb says it before version 16.
+    return re.sub(
+        r"Reached end of recorded history; stopping\.\n[^\n]*", NO_MORE,
+        done.stdout.decode("utf-8", "replace"),
+    )  # fmt: skip
 
 
 def connected(

@@ -11,6 +11,7 @@ import pytest
 from bootstrap.debugger import Session
 from bootstrap.sources import SourceTree
 from tests.debugger.gdb.clients import (
+    NO_MORE,
     TELL,
     connected,
     gdb_for,
@@ -30,7 +31,6 @@ from tests.debugger.material import (
 )
 from tests.engine.guest import Program
 
-NO_MORE = "No more reverse-execution history."
 READ = 0x804806E
 """hex0's `pop ebx` before it reads a byte."""
 STEPS = 40
@@ -214,7 +214,7 @@ def test_what_the_kernel_tells(hex0_trace: Path, tmp_path: Path) -> None:
     assert "cmdline = './hex0-seed hex0.hex0 out'" in told
     assert "exe = '/hex0-seed'" in told
     assert "cwd = '/'" in told
-    assert re.search(r"0x8048000 +0x8049000 +0x1000 .*/hex0-seed", told)
+    assert re.search(r"0x0*8048000 +0x0*8049000 +0x1000 .*/hex0-seed", told)
     assert re.search(r"AT_ENTRY +Entry point of program +0x804804c", told)
     assert re.search(r"AT_PAGESZ +System page size +4096", told)
     assert "process 1 " in told
