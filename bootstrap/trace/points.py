@@ -10,9 +10,9 @@ from typing import Protocol
 
 from bootstrap.kernel.snapshot import Snapshot
 
-KEPT = 400
+KEPT = 128
 """States that are kept in memory at most."""
-PROGRAMS = 4
+PROGRAMS = 3
 """Programs of which states are kept in memory: those of one share most of their pages, those of
 two share none, and a program may have a hundred megabytes."""
 

@@ -19,6 +19,8 @@ from bootstrap.trace.sealed import open_sealed
 from bootstrap.trace.text import list_raw
 
 _ABIS = tuple(NUMBERS)
+_BLOBS = 1 << 15
+"""Blobs that are kept in memory at most; nearly all are pages."""
 MAX_BLOB = 1 << 30
 """Bytes of one blob that are read at most: a file's content."""
 
@@ -238,6 +240,8 @@ class Trace:
     def _blob(self, number: int) -> bytes:
         known = self._blobs.get(number)
         if known is None:
+            if len(self._blobs) >= _BLOBS:
+                self._blobs.clear()
             (content,) = self.database.execute(
                 "SELECT content FROM blobs WHERE id = ?", (number,)
             ).fetchone()
