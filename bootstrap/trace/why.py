@@ -82,6 +82,8 @@ class Why:
         written = writes(trace)
         self._known: dict[int, tuple[Made | str, dict[str, OpenRow]]] = {}
         self._writers = [row for row in self.opens if row.id in written]
+        self._spans: dict[int, list[tuple[int, int, int, int, int]]] = {}
+        """By writer: where its writes went."""
 
     def why(self, path: str, offset: int) -> list[Link]:
         """The way back from a byte of the last version of a file.
@@ -262,7 +264,16 @@ class Why:
         return None
 
     def write_call(self, writer: OpenRow, offset: int) -> WriteCall | None:
-        """The last write(2) or the like that put the byte there, by the descriptor's own offset.
+        """The last write(2) or the like that put the byte there, by the descriptor's own offset."""
+        if writer.id not in self._spans:
+            self._spans[writer.id] = list(self._written(writer))
+        for at, ordinal, event, guest_addr, size in reversed(self._spans[writer.id]):
+            if at <= offset < at + size:
+                return WriteCall(ordinal, event, writer.fd, guest_addr + offset - at, size)
+        return None
+
+    def _written(self, writer: OpenRow) -> Iterator[tuple[int, int, int, int, int]]:
+        """Each write: where in the file, ordinal, event, address, size.
 
         Followed from the open to the last close, in the process that opened the file.
         """
@@ -270,7 +281,6 @@ class Why:
         numbers = NUMBERS[program.abi]
         write, lseek = numbers["write"], numbers.get("lseek", -1)
         first, last = writer.event, writer.last_event or program.last_event
-        found: WriteCall | None = None
         at = 0
         for chunk in self._trace.chunks(program.id):
             if chunk.first_event + chunk.count <= first or chunk.first_event > last:
@@ -287,11 +297,8 @@ class Why:
                 if number == lseek:
                     at = result
                     continue
-                if at <= offset < at + result:
-                    ordinal = chunk.first_call + index
-                    found = WriteCall(ordinal, event, fd, addr + offset - at, result)
+                yield at, chunk.first_call + index, event, addr, result
                 at += result
-        return found
 
 
 def lines(links: list[Link], stored: Callable[[Link], str] = lambda _: "") -> Iterator[str]:
