@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from bootstrap.debugger import Session
 from bootstrap.debugger.opening import record_program
 from bootstrap.sources import SourceTree
 from tests.engine.runs import engine_for
@@ -23,6 +24,22 @@ LOOP["riscv32"] = LOOP["riscv64"]
 STORE = {"aarch64": 0x10108, "riscv64": 0x1010C, "riscv32": 0x1010C}
 """Where the loop's store is; it stores 5, 4, 3, 2, 1."""
 STORED = 0x10808
+
+
+SOURCE = (SOURCES / "hex0.hex0").read_bytes()
+SEED = (SOURCES / "hex0-seed").read_bytes()
+READ = 0x804806E
+"""hex0's `pop ebx` before it reads a byte."""
+
+
+def state(session: Session) -> tuple[object, ...]:
+    """A place and what is there."""
+    return session.here, session.registers(), session.calls, session.read(session.pc, 16)
+
+
+def stack(session: Session) -> list[int]:
+    """The values on the stack."""
+    return [value for _, value in session.stack(8)]
 
 
 def record_hex0(folder: Path, hot_path: str = "native") -> Path:

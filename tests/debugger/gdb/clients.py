@@ -25,6 +25,11 @@ QUIET = (
 )  # fmt: skip
 SECONDS = 120
 NO_MORE = "No more reverse-execution history."
+HELLO = (
+    b"qSupported:multiprocess+;fork-events+;exec-events+;swbreak+;hwbreak+;vContSupported+;"
+    b"xmlRegisters=i386;qRelocInsn+"
+)
+"""What gdb says first."""
 NATIVE = ("i386", "x86_64")
 
 

@@ -23,6 +23,7 @@ from tests.debugger.gdb.clients import (
 from tests.debugger.material import (
     FOLDERS,
     LOOP,
+    READ,
     STORE,
     STORED,
     record_image,
@@ -31,8 +32,6 @@ from tests.debugger.material import (
 )
 from tests.engine.guest import Program
 
-READ = 0x804806E
-"""hex0's `pop ebx` before it reads a byte."""
 STEPS = 40
 
 
