@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,6 +152,18 @@ def test_any_walk(seed: World, hot_path: str, moves: Any, start: float) -> None:
         walk(seed, x, 1, moves)
     finally:
         x.close()
+
+
+def test_both_hot_paths_record_the_same_and_run_it_again(seed: World, tmp_path: Path) -> None:
+    image = seed.trace.content(seed.trace.programs[0].image)
+    program = Seed(seed.trace.programs[0].abi, image=image)
+    for hot_path in HOT_PATHS:
+        digest = recorded.record(
+            program, tmp_path / hot_path, hot_path, {b"/in": SOURCE}, (b"/guest", b"/in", b"/out")
+        )
+        assert digest == seed.trace.digest
+        divergence = check(seed.trace, engine_for(hot_path))
+        assert divergence is None, divergence.lines()
 
 
 def test_counted_one_by_one_by_blocks_and_by_steps(seed: World) -> None:

@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given
 
 from bootstrap import trace
+from bootstrap.abi.arch import PAGE
 from bootstrap.engine.stepping import READS
-from tests.engine.runs import HOT_PATHS
+from bootstrap.kernel.pages import DIRTY
+from bootstrap.trace.storing import store_before
+from bootstrap.trace.travel import Traveller
+from tests.engine.runs import HOT_PATHS, engine_for
 from tests.trace import recorded
 from tests.trace.travel.walking import SETTINGS, SHARE, WALK, World, explorer, pick, walk
 
@@ -77,3 +81,36 @@ def test_an_access_of_the_last_instruction_has_no_place_behind_it(world: World) 
     assert x.run_to_access(*watched) is None
     assert (x.at.row, x.at.executed) == (row, 4)
     x.close()
+
+
+def test_what_was_not_written_is_zero(world: World) -> None:
+    """A kept state has the pages that are marked as written, and no other."""
+    for program in (KAEM, HEX1, M0):
+        row = world.row(*program)
+        at = Traveller(world.trace, engine_for("native"))
+        at.seek(row, at.total(row) - 1)
+        for extent in at.process.memory.extents:
+            for index, flags in enumerate(extent.pages):
+                if not flags & DIRTY:
+                    page = extent.view[index * PAGE : (index + 1) * PAGE]
+                    assert page == bytes(PAGE), hex(extent.start + index * PAGE)
+        at.close()
+
+
+def test_the_last_store_before_a_call(world: World) -> None:
+    """What `why` asks for, against the way as it was walked."""
+    row = world.row(*M0)
+    known = world.way(row)
+    stores = [a for some in known.accesses for a in some if a.writes]
+    ordinals = {at: ordinal for ordinal, (at, _, _) in enumerate(known.calls, 1)}
+    for at, ordinal in [*ordinals.items()][:-1]:  # but for the exit, which does not come back
+        before = [a for a in stores if a.executed < at]
+        some = {a.guest_addr + n for a in before[:: len(before) // 4 + 1] for n in (0, a.size - 1)}
+        for address in (*sorted(some), 0x8048000):
+            found = store_before(world.trace, engine_for("native"), row, ordinal, address)
+            last = [a for a in before if a.guest_addr <= address < a.guest_addr + a.size]
+            assert (found is None) == (not last)
+            if found is not None:
+                began = [0, *(n + 1 for n in ordinals)][found.calls]
+                assert (began + found.after, found.pc) == (last[-1].executed, last[-1].pc)
+                assert found.by_call == (last[-1].executed in ordinals)
