@@ -22,8 +22,8 @@ SETTINGS = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-FORK = NUMBERS["i386"]["fork"]
-"""It has no argument, and ebx is of no interest to the record."""
+FORKS = {NUMBERS[abi]["fork"] for abi in ("i386", "x86_64")}
+"""It has no argument: what is in ebx is of no interest to the record."""
 
 
 class World:
@@ -180,7 +180,7 @@ def _wanted(way: Way, a: float, b: float) -> tuple[Wanted, int | None, int | Non
     _, number, fd = way.calls[pick(a, len(way.calls) - 1)]
     if b < 0.2:
         return Wanted(), None, None
-    if b < 0.6 or number == FORK:
+    if b < 0.6 or number in FORKS:
         return Wanted(number=number), number, None
     return Wanted(number=number, fd=fd), number, fd
 
