@@ -29,6 +29,10 @@ _OSFXSR_OSXMMEXCPT = 1 << 9 | 1 << 10
 _TSD = 1 << 2
 """CR4: RDTSC and RDTSCP fault in user mode, as after prctl(PR_SET_TSC, PR_TSC_SIGSEGV)."""
 
+_FPU_CONTROL, _FPU_EMPTY, _MXCSR = 0x37F, 0xFFFF, 0x1F80
+"""What a program finds after execve(2) (arch/x86/kernel/fpu/core.c, fpstate_init_user; Intel SDM
+volume 1, 8.1.5 and 10.2.3): all exceptions masked, all registers empty."""
+
 _MSR_ELR_X0, _MSR_SPSR_XZR, _ERET = 0xD5184020, 0xD518401F, 0xD69F03E0
 _MRS_X1_SCTLR, _ORR_X1_X1_X2, _MSR_SCTLR_X1 = 0xD5381001, 0xAA020021, 0xD5181001
 _UCI_UCT_DZE = 1 << 26 | 1 << 15 | 1 << 14
@@ -71,6 +75,9 @@ def _x86(uc: Uc, is64: bool) -> None:
             uc.reg_write(segment, _DATA)
     uc.reg_write(x86.UC_X86_REG_GDTR, (0, 0, 0, 0))
     uc.reg_write(sp, 0)
+    uc.reg_write(x86.UC_X86_REG_FPCW, _FPU_CONTROL)
+    uc.reg_write(x86.UC_X86_REG_FPTAG, _FPU_EMPTY)
+    uc.reg_write(x86.UC_X86_REG_MXCSR, _MXCSR)
 
 
 def _i386(uc: Uc) -> None:

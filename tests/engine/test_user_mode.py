@@ -206,3 +206,28 @@ def test_a_fault_is_told_with_address_instruction_and_registers(abi: str, hot_pa
     assert fault.code[:2] == b"\x8b\x00"
     assert dict(fault.registers)["eax" if abi == "i386" else "rax"] == 0x12345678
     assert fault.program == "/guest"
+
+
+@EACH_HOT_PATH
+@EACH_ABI
+def test_floating_point_is_as_linux_starts_it(abi: str, hot_path: str) -> None:
+    guest = Program(abi)
+    cell = guest.space(32)
+    at = cell.to_bytes(4, "little")
+    # fnstenv [cell]; stmxcsr [cell + 28]
+    if abi == "i386":
+        guest.raw(b"\xd9\x35" + at).raw(b"\x0f\xae\x1d" + (cell + 28).to_bytes(4, "little"))
+    else:
+        guest.raw(b"\xd9\x34\x25" + at)
+        guest.raw(b"\x0f\xae\x1c\x25" + (cell + 28).to_bytes(4, "little"))
+    image = guest.call("write", 1, cell, 32).exit(0).elf()
+    found = emulate(image, hot_path).output
+    control, status, tag = (found[at] | found[at + 1] << 8 for at in (0, 4, 8))
+    assert (control, status, tag) == (0x37F, 0, 0xFFFF)
+    assert found[28:] == bytes.fromhex("801f0000")
+    if runs.why_not_native(abi) is None:
+        # The upper halves of the words are reserved, and the addresses that follow those of the
+        # last instruction, which not every CPU tells.
+        theirs = native(image).output
+        assert [theirs[at : at + 2] for at in (0, 4, 8)] == [found[at : at + 2] for at in (0, 4, 8)]
+        assert theirs[28:] == found[28:]
