@@ -93,7 +93,10 @@ def _bands(
     spare = rows - sum(wanted)
     heights = list(wanted)
     while spare:
-        index = max(range(len(heights)), key=lambda i: heights[i]) if spare < 0 else None
+        index = None
+        if spare < 0:  # the registers keep their rows as long as others have some
+            least = [HEIGHTS["regs"] if "regs" in band else 4 for band in shown]
+            index = max(range(len(heights)), key=lambda i: (heights[i] > least[i], heights[i]))
         if index is None:
             # More room goes to what scrolls, the last first.
             index = min(range(len(heights)), key=lambda i: (shown[i] == ("regs",), heights[i]))

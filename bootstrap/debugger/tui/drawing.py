@@ -21,6 +21,9 @@ _FLAGS = {
     "N": "negative", "Z": "zero", "C": "carry", "V": "overflow",
 }  # fmt: skip
 
+_FLAG_REGISTERS = ("eflags", "nzcv")
+_FIRST = ("eip", "rip", "pc", "esp", "rsp", "sp", *_FLAG_REGISTERS)
+
 
 def text_of(row: Row) -> str:
     """The row without its styles."""
@@ -134,25 +137,39 @@ def _ran(view: View, addr: int) -> str:
 
 
 def regs(view: View, _cursor: Cursor, width: int, height: int) -> list[Row]:
-    """In columns; `*` what the last move changed; the flags in words."""
+    """In columns; `*` what the last move changed; the flags in words.
+
+    Where there is no room for all: pc, stack pointer, flags and what changed come first.
+    """
+    flags = [f"{flag} {_FLAGS.get(flag, '')}".strip() for flag in view.flags.split()
+             if flag in _FLAGS]  # fmt: skip
+    last: list[Row] = []
+    if any(name in _FLAG_REGISTERS for name, _ in view.registers):
+        last = _wrapped("flags: " + (", ".join(flags) or "none set"), "label", width, height)
     digits = 2 * view.word
-    cell = digits + 10
-    columns = max(1, (width + 2) // cell)  # the last one's blanks may be cut
+    columns = max(1, (width + 2) // (digits + 10))  # the last one's blanks may be cut
+    registers = list(view.registers)
+    needed = -(-len(registers) // columns)
+    last = last[: max(0, height - needed)] if height >= needed else last[:1]
+    if needed > height:
+        room = max(columns, (height - len(last) - 1) * columns)
+        first = [r for r in registers if r[0] in _FIRST or r[0] in view.changed]
+        first.sort(key=lambda r: r[0] not in _FIRST)
+        chosen = dict((first + [r for r in registers if r not in first])[:room])
+        left = len(registers) - len(chosen)
+        last.append([(f" and {left} more: z gives this pane all the room", "dim")])
+        registers = [r for r in registers if r[0] in chosen]
     rows: list[Row] = []
-    for begin in range(0, len(view.registers), columns):
+    for begin in range(0, len(registers), columns):
         row: Row = []
-        for name, value in view.registers[begin : begin + columns]:
+        for name, value in registers[begin : begin + columns]:
             changed = name in view.changed
             row.append(
                 (f"{'*' if changed else ' '}{name:>6} {value:0{digits}x}  ",
                  "changed" if changed else "")
             )  # fmt: skip
         rows.append(row)
-    flags = [f"{flag} {_FLAGS.get(flag, '')}".strip() for flag in view.flags.split()
-             if flag in _FLAGS]  # fmt: skip
-    if any(name in ("eflags", "nzcv") for name, _ in view.registers):
-        rows += _wrapped("flags: " + (", ".join(flags) or "none set"), "label", width, height)
-    return rows[:height]
+    return [*rows, *last][:height]
 
 
 # Memory, stack.
@@ -255,7 +272,7 @@ def title(name: str, view: View, cursor: Cursor, plain: str) -> str:
         at = "1 byte" if found.size == 1 else f"{found.size:,} bytes"
         if name == "input":
             at = f"at {found.offset:,} of {found.size:,}"
-        new = "" if found.written is None else ", * just written"
+        new = "" if found.written is None else ", * written last"
         return f"{plain} {found.fd} {found.path}  ({at}{new})"
     if name == "calls":
         return f"{plain} {view.calls_made:,} of {view.calls_total:,}"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bootstrap.debugger.commands import Interpreter
 from bootstrap.debugger.linking import CONTROL, DATA, UNKNOWN, Links, of
+from bootstrap.debugger.tui.bytesdrawn import Cursor
+from bootstrap.debugger.tui.drawing import regs
 from bootstrap.debugger.view import Viewer, Wish
 
 
@@ -89,3 +93,19 @@ def test_code_before_the_present_place_is_aligned_with_it(run: Interpreter) -> N
             before = None if not offset else session.image.place(offset - 1)
             assert place_ is not None
             assert before is None or (place_.file, place_.line) != (before.file, before.line)
+
+
+def test_where_registers_have_no_room_the_telling_ones_stay(run: Interpreter) -> None:
+    view = Viewer(run.session).view(Wish())
+    low = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp")
+    names = (*low, *(f"r{number}" for number in range(8, 16)), "rip", "eflags")
+    wide = replace(
+        view, word=8, registers=tuple((name, 1) for name in names), changed=frozenset(("r9",))
+    )
+    rows = ["".join(text for text, _ in row) for row in regs(wide, Cursor(), 36, 6)]
+    assert len(rows) == 6 and "and 14 more" in rows[-1]
+    text = "\n".join(rows)
+    assert all(f"{name} 0000" in text for name in ("rip", "rsp", "eflags"))
+    assert "*    r9 0000" in text and "flags: " in text
+    all_rows = ["".join(text for text, _ in row) for row in regs(wide, Cursor(), 120, 6)]
+    assert all(f"{name} 0000" in "\n".join(all_rows) for name in names)
