@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 
 from bootstrap import trace
 from bootstrap.trace.replay import check
-from tests.engine.guest import Program
-from tests.engine.runs import EACH_ABI, HOT_PATHS, engine_for
+from tests.engine.guest import ABIS, Program, R, W, X
+from tests.engine.runs import EACH_ABI, EACH_HOT_PATH, HOT_PATHS, engine_for
 from tests.kernel.test_snapshot import GUEST, program
 from tests.trace import recorded
 from tests.trace.travel.walking import SETTINGS, SHARE, WALK, World, explorer, walk
@@ -55,3 +56,48 @@ def test_any_walk_in_any_guest(abi: str, ops: Any, walks: Any) -> None:
                     walk(world, x, row, moves)
                 finally:
                     x.close()
+
+
+def changing(abi: str) -> bytes:
+    """A loop whose code changes: far off, just ahead in the same block, and by a REP."""
+    guest = Program(abi)
+    counter, source = guest.words(150), guest.data(b"\x01\x02\x03\x04")
+    guest.label("again")
+    guest.raw("bf" + "00000000").raw("be" + source.to_bytes(4, "little").hex())  # edi, esi
+    edi = len(guest.code) - 9
+    guest.raw("b904000000f3a4")  # mov ecx, 4; rep movsb: into the mov of f
+    size = 7 if abi == "i386" else 8
+    guest.poke(guest.here + size + 1, 0x33)  # the byte that comes next
+    guest.raw("b011").raw("00c3")  # mov al, 0x11; add bl, al
+    guest.call_near("f")
+    guest.decrement(counter).jump_if_not_zero("again")
+    guest.call("write", 1, source, 4).exit(3)
+    guest.label("f")
+    guest.code[edi : edi + 4] = (guest.here + 1).to_bytes(4, "little")
+    guest.raw("b800000000" + "01c2" + "c3")  # mov eax, ...; add edx, eax; ret
+    return guest.elf(code_flags=R | W | X)
+
+
+@pytest.fixture(scope="module", params=ABIS)
+def changed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    abi = str(request.param)
+    place = tmp_path_factory.mktemp("changing") / "t"
+    recorded.record(Drawn(abi, image=changing(abi)), place)
+    with trace.open(place) as opened:
+        assert opened.programs[0].status == 3 << 8
+        yield World(opened)
+
+
+@EACH_HOT_PATH
+@settings(SETTINGS, max_examples=6)
+@given(st.lists(st.tuples(SHARE, WALK), min_size=1, max_size=2))
+def test_any_walk_where_code_changes(changed: World, hot_path: str, walks: Any) -> None:
+    for start, moves in walks:
+        x = explorer(changed, hot_path)
+        try:
+            x.at.seek(1, int(start * (len(changed.way(1)) - 1)))
+            walk(changed, x, 1, moves)
+        finally:
+            x.close()
