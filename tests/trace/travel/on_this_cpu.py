@@ -89,9 +89,9 @@ def _built(folder: Path, name: str, *flags: str) -> Path:
 
 def on_this_cpu(
     folder: Path, tree: Path, argv: Sequence[bytes], envp: Sequence[bytes], stack: bytes, sp: int,
-    pids: Sequence[int],
+    pids: Sequence[int], status: int = 0,
 ) -> tuple[dict[str, int], Rows]:  # fmt: skip
-    """What the kernel began with, and the rows of a run in `tree`, which ends with status 0.
+    """What the kernel began with, and the rows of a run in `tree`, which ends with `status`.
 
     `folder`: for what is made on the way. Skips, in words, where the host does not let us.
     """
@@ -110,7 +110,7 @@ def on_this_cpu(
     )
     if done.returncode == CANNOT:
         pytest.skip(f"this host does not let a program be stepped: {done.stderr.decode().strip()}")
-    assert done.returncode == 0, (done.returncode, done.stderr)
+    assert done.returncode == status, (done.returncode, done.stderr)
     first, rest = (raw := (folder / "rows").read_bytes())[:ROW], raw[ROW:]
     (folder / "rows").unlink()
     return Rows(first)[0], Rows(rest)

@@ -17,7 +17,8 @@ from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.text import shown
 from bootstrap.trace.travel import Traveller
 from bootstrap.trace.views import writes
-from tests.engine.runs import EACH_HOT_PATH, engine_for
+from tests.engine.guest import CODE
+from tests.engine.runs import EACH_HOT_PATH, HOT_PATHS, engine_for
 from tests.trace import recorded
 from tests.trace.travel.on_this_cpu import (
     NAMES,
@@ -27,6 +28,7 @@ from tests.trace.travel.on_this_cpu import (
     need_ptrace,
     on_this_cpu,
 )
+from tests.trace.travel.test_drawn_guests import Drawn, changing
 
 BASE = 0x8048000
 STACK_END = 0xFFFFE000
@@ -65,7 +67,7 @@ def program_of(opened: Trace, pid: int) -> ProgramRow:
     return max((p for p in opened.programs if p.pid == pid), key=lambda p: p.id)
 
 
-def real(folder: Path, tree: Path, opened: Trace, pid: int) -> Rows:
+def real(folder: Path, tree: Path, opened: Trace, pid: int, status: int = 0) -> Rows:
     """The rows on this CPU."""
     program = program_of(opened, pid)
     traveller = Traveller(opened, engine_for("native"))
@@ -75,7 +77,7 @@ def real(folder: Path, tree: Path, opened: Trace, pid: int) -> Rows:
     traveller.close()
     children = [p.pid for p in opened.programs if p.parent == program.id and p.ordinal == 0]
     began, rows = on_this_cpu(
-        folder, tree, program.argv, program.environment, stack, first["esp"], children
+        folder, tree, program.argv, program.environment, stack, first["esp"], children, status
     )
     # The kernel of this machine starts a program as ours does.
     assert {name: began[name] for name in (*ZERO, "eip")} == {**ZERO, "eip": first["eip"]}
@@ -153,3 +155,19 @@ def test_a_difference_is_noticed(opened: Trace, tree: Path, tmp_path: Path) -> N
     # The byte was just loaded.
     assert ours[index]["eax"] & 0xFF == content[20]
     assert on_cpu[index]["eax"] & 0xFF == content[20] ^ 1
+
+
+def test_code_that_changes_and_rep(tmp_path: Path) -> None:
+    """Each instruction is one, however often the emulator begins it."""
+    need_ptrace()
+    image = changing("i386")
+    recorded.record(Drawn("i386", image=image), tmp_path / "t", argv=(b"./guest",))
+    (tmp_path / "guest").write_bytes(image)
+    (tmp_path / "guest").chmod(0o755)
+    with trace.open(tmp_path / "t") as opened:
+        on_cpu = real(tmp_path, tmp_path, opened, 1, 3)
+        base = CODE - image.index(bytes.fromhex("bf"), 0x1000)
+        for hot_path in HOT_PATHS:
+            ours = in_a_replay(tmp_path, opened, engine_for(hot_path), 1)
+            assert first_difference(on_cpu, ours, image, base) == ""
+        assert len(on_cpu) > 2_000
