@@ -53,6 +53,14 @@ from bootstrap.kernel.memory import (
 )
 from bootstrap.kernel.process import FdTable
 
+TRANSLATED = 32 << 20
+"""Bytes for translated code; when they are full, Unicorn drops all translations and begins anew.
+
+By default it takes 1 GiB for each CPU. The code of a process that is nested three deep is then more
+than 2 GiB away from libunicorn, out of reach of a direct call; every block begins with a call into
+it, and these calls alone cost a quarter of the time of a whole bootstrap (docs/speed.md).
+"""
+
 
 class UnicornCpu:
     """Runs one process image. `close` it when the process is gone or runs another program."""
@@ -89,6 +97,7 @@ class UnicornCpu:
             self._uc.ctl_set_cpu_model(self.descriptor.model)
         if self.descriptor.page_size is not None:
             self._uc.ctl_set_page_size(self.descriptor.page_size)
+        self._uc.ctl_set_tcg_buffer_size(TRANSLATED)
         enter_user_mode(self._uc, abi.name)
         # No address ends the run: not even the one that emu_start insists on being told.
         self._uc.ctl_exits_enabled(True)

@@ -14,6 +14,7 @@ from bootstrap.abi.flags import (
     PROT_READ,
     PROT_WRITE,
 )
+from bootstrap.engine import unicorn_cpu
 from tests.engine import runs
 from tests.engine.guest import CODE, Cell, Program, R, W, X
 from tests.engine.runs import EACH_ABI, EACH_HOT_PATH, Outcome, emulate, native, signalled
@@ -173,3 +174,18 @@ def test_where_code_may_run(abi: str, hot_path: str, stack: int | None, where: s
     outcome = emulate(image, hot_path)
     assert outcome.status in (2, signalled(signal.SIGSEGV))
     assert outcome.status == native(image).status
+
+
+@EACH_HOT_PATH
+@EACH_ABI
+def test_more_code_than_there_is_room_for(
+    abi: str, hot_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """8,000 blocks, three times: 1 MiB, the least that Unicorn takes, holds about 3,000."""
+    monkeypatch.setattr(unicorn_cpu, "TRANSLATED", 1 << 20)
+    guest = Program(abi)
+    rounds, blocks = guest.data(answer(3) + bytes(4)), guest.space(8)
+    guest.label("again").load(blocks)
+    guest.raw(bytes.fromhex("40eb00" if abi == "i386" else "48ffc0eb00") * 8000).store(blocks)
+    guest.decrement(rounds).jump_if_not_zero("again").call("write", 1, blocks, 4)
+    check(guest.exit(0), hot_path, 3 * 8000)
