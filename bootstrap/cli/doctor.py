@@ -97,6 +97,7 @@ class Findings:
             rows.append(("engine", f"{self.engine['name']} {self.engine['version']}"))
             hot, reason = self.engine["hot_path"], self.engine["hot_path_reason"]
             rows.append(("hot path", f"{hot} ({reason})"))
+            rows.append(("", f"looks for a request to stop {self.engine['exit_checks']}"))
         rows.append(("cache", self.cache))
         for item in self.cached:
             state = "cannot be used (see below)"

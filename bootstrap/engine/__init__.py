@@ -116,7 +116,7 @@ class Engine(Protocol):
         """The same engine with CPUs that count instructions and stop at any of them."""
 
     def describe(self) -> dict[str, str]:
-        """name, version, hot_path (native or python), hot_path_reason."""
+        """name, version, hot_path (native or python), hot_path_reason, exit_checks."""
 
 
 def default_engine() -> Engine:
@@ -127,5 +127,5 @@ def default_engine() -> Engine:
 
 
 def describe() -> dict[str, str]:
-    """name, version, hot_path (native or python), hot_path_reason of the default engine."""
+    """What Engine.describe tells, of the default engine."""
     return default_engine().describe()

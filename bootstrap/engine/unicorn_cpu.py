@@ -31,7 +31,7 @@ from unicorn import (
 from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
 
 from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_down
-from bootstrap.engine import Cpu, OnTrap, Stop, Travel, libunicorn, registers
+from bootstrap.engine import Cpu, OnTrap, Stop, Travel, exit_checks, libunicorn, registers
 from bootstrap.engine.blocks import Blocks
 from bootstrap.engine.descriptors import DESCRIPTORS, CpuDescriptor
 from bootstrap.engine.exceptions import SIGILL, SIGSEGV, SIGTRAP
@@ -80,8 +80,8 @@ class UnicornCpu:
         self.memory = memory
         self.descriptor: CpuDescriptor = DESCRIPTORS[abi.name]
         self._on_trap = on_trap
-        self._asked = self._paused = False
-        self._fault: tuple[int, str, int | None] | None = None
+        self._asked = self._paused = self._over = False
+        self._fault: Fault | None = None
         self._bad_page: tuple[int, int] | None = None
         self._nowhere: int | None = None
         self._exact_addr: int | None = None
@@ -102,6 +102,8 @@ class UnicornCpu:
         # No address ends the run: not even the one that emu_start insists on being told.
         self._uc.ctl_exits_enabled(True)
         self._handle = self._uc._uch
+        # Hooks on instructions and memory have to end a run within a block; no other does.
+        exit_checks.leave_out(self._handle, travel is None and not instruction_limit)
         self._prepare_registers()
         memory.listener = self
         for extent in memory.extents:
@@ -239,6 +241,9 @@ class UnicornCpu:
         self._serve(self.args[:7])
 
     def _serve(self, args: Sequence[int]) -> None:
+        if self._over:
+            self.stop()
+            return
         result = self._on_trap(args)
         if result is None:
             self.stop()
@@ -281,8 +286,19 @@ class UnicornCpu:
             self.executed += 1
 
     def _end(self, signal: int, reason: str) -> None:
-        self._fault = (signal, reason, None)
+        """From inside a hook: a fault of the present instruction.
+
+        What is left of its block may still run, but changes nothing that outlives the process.
+        """
+        self._fault = self._describe(signal, reason, None)
+        self._serve_no_more()
         self.stop()
+
+    def _serve_no_more(self) -> None:
+        """The process has ended, whatever of its code still runs."""
+        self._over = True
+        if self._hot is not None:
+            self._hot.pause(True)
 
     # Running.
 
@@ -319,7 +335,7 @@ class UnicornCpu:
 
     def run(self) -> Stop:
         """Go on until a fault, a trap that must stop, a `pause` or an `interrupt`."""
-        self._asked = self._paused = False
+        self._asked = self._paused = self._over = False
         self._fault = self._bad_page = None
         if self._hot is not None:
             self._hot.pause(False)
@@ -329,7 +345,7 @@ class UnicornCpu:
             self._hot.sync_in()
             self._bad_page = self._hot.bad_page()
         if self._fault is not None:
-            return Stop(fault=self._describe(*self._fault))
+            return Stop(fault=self._fault)
         if self._asked and not status:
             return Stop(asked=True)
         if self.stepping is not None and self.stepping.reached:
@@ -359,6 +375,10 @@ class UnicornCpu:
             self._hot.send_bad_pages_to(nowhere)
         # Not before: with a memory hook of any kind, every access takes Unicorn's slow path.
         self._hook(UC_HOOK_MEM_UNMAPPED, libunicorn.UNMAPPED(self._unmapped))
+        # And a store to nowhere ends the block by the check after it.
+        exit_checks.leave_out(self._handle, False)
+        self._uc.ctl_flush_tb()
+        self._serve_no_more()
         self.pages_changed()
         if self.stepping is not None:
             self.stepping.again(self.pc)

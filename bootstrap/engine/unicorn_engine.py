@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import unicorn
 
 from bootstrap.abi.arch import Abi
-from bootstrap.engine import Cpu, Engine, OnTrap, Travel
+from bootstrap.engine import Cpu, Engine, OnTrap, Travel, exit_checks
 from bootstrap.engine import hot as native
 from bootstrap.engine.unicorn_cpu import UnicornCpu
 from bootstrap.errors import BadInput
@@ -57,10 +57,11 @@ class UnicornEngine:
         return replace(self, travel=travel)
 
     def describe(self) -> dict[str, str]:
-        """name, version, hot_path, hot_path_reason."""
+        """name, version, hot_path, hot_path_reason, exit_checks."""
         return {
             "name": "unicorn",
             "version": unicorn.__version__,
             "hot_path": "python" if self.hot is None else "native",
             "hot_path_reason": self.reason,
+            "exit_checks": exit_checks.describe(),
         }
