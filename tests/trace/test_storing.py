@@ -72,10 +72,9 @@ def test_no_later_instruction_stores_to_the_byte_before_the_call(
             assert traveller.executed <= before_the_call
             assert traveller.process.memory.read_upto(at, 1)[0] == link.byte or not behind
             traveller.process.memory.write(at, other)
-            made_anew: list[bool] = []
-            traveller.on_restore = lambda: made_anew.append(True)
+            machine = traveller.machine
             traveller.seek(row, before_the_call)
-            assert not made_anew
+            assert traveller.machine is machine
             assert traveller.process.memory.read_upto(at, 1)[0] == expected
     traveller.close()
 
