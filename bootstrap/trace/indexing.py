@@ -5,6 +5,7 @@ deleted, and is not looked at when it is of another trace. Sealed like a trace (
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import sqlite3
@@ -58,6 +59,7 @@ class IndexWriter(SealedWriter):
     def __init__(self, name: str) -> None:
         super().__init__(name, FORMAT)
         self._blobs: dict[bytes, int] = {}
+        """By SHA-256: the contents together are more than a gigabyte for a whole architecture."""
 
     def _insert(self, table: str, *cells: object) -> None:
         assert self._database is not None
@@ -66,9 +68,10 @@ class IndexWriter(SealedWriter):
             self._database.execute(f"INSERT INTO {table} VALUES ({marks})", cells)
 
     def _blob(self, content: bytes) -> int:
-        known = self._blobs.get(content)
+        digest = hashlib.sha256(content).digest()
+        known = self._blobs.get(digest)
         if known is None:
-            known = self._blobs[content] = len(self._blobs) + 1
+            known = self._blobs[digest] = len(self._blobs) + 1
             self._insert("blobs", known, zlib.compress(content, LEVEL))
         return known
 
