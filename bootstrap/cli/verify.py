@@ -55,8 +55,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--release",
         metavar="R",
-        help="the release (default: the newest known); stagex-stage0 is StageX's stage0, with "
-        "--source a StageX checkout",
+        help="the release (default: the newest known); embedded is what this "
+        "program carries (x86); stagex-stage0 is StageX's stage0, with --source a StageX checkout",
     )
     parser.add_argument(
         "--fetched",
