@@ -117,7 +117,10 @@ def test_the_embedded_path(tmp_path: Path) -> None:
         assert rebuilt.report.exit_code == 0
         with trace.open(place) as opened:
             found.append(opened.digest)
-            assert check(opened, engine_for(hot_path)) is None
+            reached: list[int] = []
+            assert check(opened, engine_for(hot_path), reached.append) is None
+            assert len(reached) > 20 and reached == sorted(reached)
+            assert reached[-1] <= opened.events
             assert json.loads(opened.meta["report"])["result"] == "verified"
             written = {v.path: v.sha256 for v in versions(opened) if v.writers}
             told = {"/" + a.path: a.sha256 for a in rebuilt.report.artifacts if a.sha256}
