@@ -83,6 +83,12 @@ class IndexWriter(SealedWriter):
             "points", None, row, point.executed, point.calls, point.event, stack, state
         )  # fmt: skip
 
+    def forget(self, row: int) -> None:
+        """Drop the states of a program; what only they had stays in the file, and is no harm."""
+        assert self._database is not None
+        with self.told():
+            self._database.execute("DELETE FROM points WHERE process = ?", (row,))
+
     def finish(self, trace: Trace, totals: dict[int, int]) -> None:
         """Seal it and put it into its place."""
         for row, executed in totals.items():
@@ -98,22 +104,22 @@ class _Writing(Points):
     def __init__(self, writer: IndexWriter) -> None:
         super().__init__()
         self._writer = writer
-        self.pending: list[tuple[int, Point]] = []
+        self._last = 0, 0
 
     def add(self, row: int, point: Point) -> None:
         """Where a program begins, the trace has the state itself."""
         if point.executed:
-            self.pending.append((row, point))
+            self._writer.point(row, point)
+            self._last = row, point.executed
 
     def has(self, row: int, executed: int) -> bool:
         """Whether it is the last one."""
-        return bool(self.pending) and self.pending[-1][1].executed == executed
+        return self._last == (row, executed)
 
-    def flush(self) -> None:
-        """Write what was kept."""
-        for row, point in self.pending:
-            self._writer.point(row, point)
-        self.pending.clear()
+    def forget(self, row: int) -> None:
+        """Those of the program were not counted right."""
+        self._writer.forget(row)
+        self._last = 0, 0
 
 
 def build(
@@ -151,10 +157,10 @@ def _run(traveller: Traveller, points: _Writing, by_blocks: bool) -> None:
             continue
         traveller.close()
         traveller.seek(row, 0)
-        with contextlib.suppress(Unsure):
+        try:
             traveller.run_out(row)
-            points.flush()
-        points.pending.clear()
+        except Unsure:
+            points.forget(row)
 
 
 class StoredIndex:
