@@ -7,6 +7,7 @@ for another seed (kaem-optional-seed, one for firmware) a hex0 seed assembles it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bootstrap.abi.arch import ABIS, Abi
@@ -97,7 +98,7 @@ def check(
     )
 
 
-def _difference(seed: bytes, other: bytes, origins: tuple[Origin, ...]) -> Difference | None:
+def _difference(seed: bytes, other: bytes, origins: Sequence[Origin]) -> Difference | None:
     if seed == other:
         return None
     shorter = min(len(seed), len(other))

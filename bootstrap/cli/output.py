@@ -57,6 +57,7 @@ def _write(dest: str, pieces: Iterable[bytes]) -> None:
         is_other = place.exists() and not place.is_file()
         if place.is_dir():
             raise BadInput(f"{dest}: is a directory; name a file, or - for standard output")
+        spare_trace(dest)
     except (OSError, RuntimeError, ValueError) as error:
         # RuntimeError: a loop of symlinks (Python 3.11, 3.12); ValueError: a NUL in the name.
         raise _unwritable(dest, error) from error
@@ -69,6 +70,19 @@ def _write(dest: str, pieces: Iterable[bytes]) -> None:
             _replace(place, pieces)
     except OSError as error:
         raise _unwritable(dest, error) from error
+
+
+def spare_trace(dest: str) -> None:
+    """Raise BadInput where `dest` is a trace: a slip in a command line must not cost a recording.
+
+    Raises OSError where it is a file that cannot be read.
+    """
+    if not Path(dest).is_file():
+        return
+    from bootstrap.trace.schema import is_trace
+
+    if is_trace(dest):
+        raise BadInput(f"{dest}: is a trace, and stays one; name another file")
 
 
 def _unwritable(dest: str, error: Exception) -> BadInput:

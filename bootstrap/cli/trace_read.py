@@ -17,11 +17,17 @@ if TYPE_CHECKING:
 def run_check(args: argparse.Namespace) -> int:
     """0: the same happened again; 1: something else did. Raises BootstrapError."""
     from bootstrap import trace
+    from bootstrap.cli.trace_travel import Line
     from bootstrap.engine import default_engine
     from bootstrap.trace.replay import check
 
     with trace.open(args.trace) as opened:
-        divergence = check(opened, default_engine())
+        live = Line(opened)
+        live.doing = "running it again: "
+        try:
+            divergence = check(opened, default_engine(), live.tell_event)
+        finally:
+            live.close()
         if divergence is None:
             print(
                 f"{args.trace}: the same again: {len(opened.programs)} programs, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from bootstrap.errors import BadInput
 
@@ -16,6 +17,9 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput("--root, --cwd and --env go with -- PROGRAM only")
     from bootstrap.cli import verify
 
+    for name, option in ((args.json, "--json"), (args.junit, "--junit")):
+        if name is not None and Path(name).resolve() == Path(args.trace).resolve():
+            raise BadInput(f"{option} {name}: is where the trace goes; name another file")
     return verify.run(args, record_to=args.trace)
 
 
@@ -30,6 +34,10 @@ def _program(args: argparse.Namespace) -> int:
 
     for name in _VERIFY_ONLY:
         if getattr(args, name):
+            raise BadInput(f"--{name} goes with a bootstrap only, not with -- PROGRAM")
+    # The image tells its architecture, and there is one.
+    for name, usual in (("arch", "x86"), ("jobs", 1)):
+        if getattr(args, name) != usual:
             raise BadInput(f"--{name} goes with a bootstrap only, not with -- PROGRAM")
     done = record_program(
         args.trace, args.program, default_engine(), args.root, args.cwd, args.env,

@@ -75,7 +75,7 @@ def add_parsers(reader: Callable[..., argparse.ArgumentParser]) -> None:
     coverage.add_argument("--json", metavar="FILE", help=from_)
 
 
-class _Line:
+class Line:
     """A line on a terminal that is written over; nothing elsewhere."""
 
     def __init__(self, trace: Trace) -> None:
@@ -91,6 +91,11 @@ class _Line:
             self._write(f"\r\x1b[K{self.doing}{self._trace.program(row).label}: {executed:,} "
                         "instructions")  # fmt: skip
 
+    def tell_event(self, event: int) -> None:
+        """A run of all of it has come to that system call."""
+        if self._live:
+            self._write(f"\r\x1b[K{self.doing}{event:,} of {self._trace.events:,} system calls")
+
     def close(self) -> None:
         """Nobody is, any more."""
         if self._live:
@@ -104,7 +109,7 @@ class _Line:
 
 
 @contextlib.contextmanager
-def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Traveller, _Line]]:
+def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Traveller, Line]]:
     """An open trace, and who travels in it. Ctrl-C is heard where the engine stops.
 
     `indexed` False does without the index beside the trace.
@@ -123,7 +128,7 @@ def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Travell
         line.tell(row, executed)
 
     with trace.open(name) as opened:
-        line = _Line(opened)
+        line = Line(opened)
         if indexed and is_stale(opened):
             print(
                 f"bootstrap: {beside(opened)}: is not of this trace, and is not used; "
@@ -244,4 +249,12 @@ def instructions(name: str) -> dict[int, int]:
         return found
 
 
-__all__ = ["add_parsers", "instructions", "run_coverage", "run_hot", "run_index", "run_show"]
+__all__ = [
+    "Line",
+    "add_parsers",
+    "instructions",
+    "run_coverage",
+    "run_hot",
+    "run_index",
+    "run_show",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -54,8 +55,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--release",
         metavar="R",
-        help="the release (default: the newest known); stagex-stage0 is StageX's stage0, with "
-        "--source a StageX checkout",
+        help="the release (default: the newest known); embedded is what this "
+        "program carries (x86); stagex-stage0 is StageX's stage0, with --source a StageX checkout",
     )
     parser.add_argument(
         "--fetched",
@@ -204,6 +205,8 @@ def print_view(
 
 def check_report_places(*names: str | None) -> None:
     """Raise BadInput, before any work is done, where a report could not be written after it."""
+    from bootstrap.cli.output import spare_trace
+
     for name in names:
         if name is None or name == "-":
             continue
@@ -212,6 +215,8 @@ def check_report_places(*names: str | None) -> None:
             raise BadInput(f"{name}: is a directory; name a file, or - for standard output")
         if not place.parent.is_dir():
             raise BadInput(f"{name}: there is no folder {place.parent}; make it, or name another")
+        with contextlib.suppress(OSError):
+            spare_trace(name)
 
 
 def check_output_folder(name: str | None) -> None:

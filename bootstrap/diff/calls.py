@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bootstrap.diff.aligning import Pair
 from bootstrap.diff.model import Both
 from bootstrap.kernel.strace_values import quote
-from bootstrap.trace.calltext import arity, call_text, row_of
+from bootstrap.trace.calltext import arity, call_text, plain_text, row_of
 from bootstrap.trace.columns import Calls
 from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
 from bootstrap.trace.recorder import WORD
@@ -71,8 +71,8 @@ class CallsOf:
                 return chunk.first_event + first - chunk.first_call
         return program.last_event or program.first_event
 
-    def call(self, program: ProgramRow, index: int) -> Call:
-        """The program's call of that index, in words."""
+    def call(self, program: ProgramRow, index: int, plain: bool = False) -> Call:
+        """The program's call of that index, in words; with `plain`, its registers alone."""
         ordinal, event = program.first_call + index + 1, self.event(program, index)
         if index >= program.calls:
             failure = self.trace.meta.get("failure") or "it was stopped"
@@ -80,6 +80,8 @@ class CallsOf:
             how = "it had ended" if ended else f"the run had ended: {failure}"
             return Call(ordinal, event, f"no such call: {how}", True)
         calls = self.part(program, index, 1)
+        if plain:
+            return Call(ordinal, event, plain_text(program.abi, calls, 0))
         number, result = calls.values(0)[0], calls.values(4)[0]
         row = row_of(program.abi, number)
         arguments = calls.arguments(0, 3 if row is None else arity(row))
@@ -164,11 +166,16 @@ def event_of(calls: Both[Call]) -> int:
 
 
 def both(a: CallsOf, b: CallsOf, pair: Pair, index: int) -> Both[Call]:
-    """The call of that index on both sides."""
-    return Both(
-        None if pair.a is None else a.call(pair.a, index),
-        None if pair.b is None else b.call(pair.b, index),
-    )
+    """The call of that index on both sides; by the registers where the words are the same.
+
+    The same path at another address is such a difference, and a mode where none is needed.
+    """
+    one = None if pair.a is None else a.call(pair.a, index)
+    other = None if pair.b is None else b.call(pair.b, index)
+    if one is not None and other is not None and one.text == other.text and not one.missing:
+        assert pair.a is not None and pair.b is not None
+        return Both(a.call(pair.a, index, plain=True), b.call(pair.b, index, plain=True))
+    return Both(one, other)
 
 
 __all__ = ["Call", "CallsOf", "answered_otherwise", "both", "differ", "event_of"]

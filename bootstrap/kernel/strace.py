@@ -60,13 +60,13 @@ def call_text(entered: Entered, result: int | None, memory: AddressSpace) -> str
                 text = failed(memory, args, index) if failed else values.address(args[index])
             else:
                 text = stored.AFTER[arg.kind](memory, args, index, result)
-        if _left_out(row, args, index):
+        if left_out(row, args, index):
             continue
         texts.append(text)
     return f"{row.name}({', '.join(texts)})"
 
 
-def _left_out(row: Row, args: list[int], index: int) -> bool:
+def left_out(row: Row, args: list[int], index: int) -> bool:
     """Arguments that strace leaves out where they mean nothing."""
     kind, name = row.args[index]
     if kind in (Kind.OFF_HIGH, Kind.SEEK_HIGH):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -66,5 +67,5 @@ class Assembly:
     """
 
     output: bytes
-    map: tuple[Origin, ...]
+    map: Sequence[Origin]
     oddities: tuple[Oddity, ...]

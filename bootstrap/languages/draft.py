@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 from bootstrap.languages.assembly import Assembly, Oddity, Origin
 from bootstrap.languages.fault import Kind, shown
@@ -143,16 +145,38 @@ class Draft:
 
     def assembly(self) -> Assembly:
         """The output as it stands, with the origin of each byte."""
-        origins: list[Origin] = []
-        previous: tuple[int, int, str] | None = None
-        for span in self._spans:
-            if span is not previous:
-                first, last, label = previous = span
-                file, begin = self.text.place(first)
-                _, end = self.text.place(last)
-                origin = Origin(file, (begin, end), self.text.comment(last), label)
-            origins.append(origin)
-        return Assembly(bytes(self.output), tuple(origins), tuple(self._oddities))
+        origins = _Origins(self.text, tuple(self._spans))
+        return Assembly(bytes(self.output), origins, tuple(self._oddities))
+
+
+class _Origins(Sequence[Origin]):
+    """The origin of each byte, made when it is asked for: of a whole program few are."""
+
+    def __init__(self, text: Text, spans: tuple[tuple[int, int, str], ...]) -> None:
+        self._text = text
+        self._spans = spans
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    @overload
+    def __getitem__(self, index: int) -> Origin: ...
+    @overload
+    def __getitem__(self, index: slice) -> _Origins: ...
+
+    def __getitem__(self, index: int | slice) -> Origin | _Origins:
+        if isinstance(index, slice):
+            return _Origins(self._text, self._spans[index])
+        first, last, label = self._spans[index]
+        file, begin = self._text.place(first)
+        _, end = self._text.place(last)
+        return Origin(file, (begin, end), self._text.comment(last), label)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
 
 
 def require_name(text: Text, start: int, end: int) -> None:

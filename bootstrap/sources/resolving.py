@@ -61,12 +61,18 @@ def resolve(
     3. The release from its published address, which is then cached.
     4. The embedded sources; only where no ``release`` was asked for by name.
 
+    ``release`` "embedded" asks for those, and nothing else is looked for.
+
     Raises BadInput when there is none, when materials are missing, when the cache is damaged, or
     when what the published address gives is not the release.
     """
     arch = arch_name(arch)
     if source is not None:
         return _given(source, release, arch, entry)
+    if release == EMBEDDED:
+        return _embedded(
+            arch, entry, f"no release of {RELEASES} was verified", f"--release {EMBEDDED}"
+        )
     step = find(RELEASES, release or default_release(), arch)
     assert step.release is not None
     tree = cache.load(step.release)
@@ -82,13 +88,17 @@ def resolve(
     missing = failure or f"{title} is not in the cache ({cache.root}); {how_to_get(step)}"
     if release is not None:
         raise BadInput(missing)
-    embedded = [other for other in all_steps() if (other.name, other.arch) == (EMBEDDED, arch)]
-    if not embedded:
-        raise BadInput(f"{missing}; there are no embedded sources for {arch}")
-    if entry is not None and entry not in embedded[0].entries:
-        raise BadInput(f"{missing}; the embedded sources have no entry {entry}")
-    note = f"{title} was not verified, only the embedded sources were: {missing}"
-    return _compare(replace(embedded_source(embedded[0]), notes=(note,)), embedded[0], entry)
+    return _embedded(arch, entry, f"{title} was not verified", missing)
+
+
+def _embedded(arch: str, entry: str | None, instead: str, why: str) -> Resolved:
+    found = [other for other in all_steps() if (other.name, other.arch) == (EMBEDDED, arch)]
+    if not found:
+        raise BadInput(f"{why}; there are no embedded sources for {arch}")
+    if entry is not None and entry not in found[0].entries:
+        raise BadInput(f"{why}; the embedded sources have no entry {entry}")
+    note = f"{instead}, only the embedded sources were: {why}"
+    return _compare(replace(embedded_source(found[0]), notes=(note,)), found[0], entry)
 
 
 def against(resolved: Resolved, arch: str, entry: str | None = None) -> Resolved:

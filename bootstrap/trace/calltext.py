@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from bootstrap.kernel import strace_memory as stored
 from bootstrap.kernel import strace_values as values
 from bootstrap.kernel.row import Kind, Row
-from bootstrap.kernel.strace import line, result_text
+from bootstrap.kernel.strace import left_out, line, result_text
 from bootstrap.kernel.table import table_for
 from bootstrap.trace.columns import Calls
 
@@ -49,6 +49,8 @@ def call_text(
     paths = [index for index, arg in enumerate(row.args) if arg.kind is Kind.PATH]
     for index, arg in enumerate(row.args):
         value = args[index]
+        if left_out(row, args, index):
+            continue
         if path is not None and paths and index == paths[-1]:
             texts.append(path)
         elif arg.kind in _IN_MEMORY:

@@ -95,6 +95,17 @@ def programs_of(trace: Trace, pid: int, run: int | None = None) -> list[ProgramR
 
     Raises BadInput where there is no such process, or one in each of several runs.
     """
+    found = have_pid(trace, pid, run)
+    runs = sorted({p.run for p in found})
+    if len(runs) > 1:
+        raise BadInput(
+            f"{trace.name}: {len(runs)} runs have a pid {pid}: say which, as in {runs[0]}:{pid}@0"
+        )
+    return found
+
+
+def have_pid(trace: Trace, pid: int, run: int | None = None) -> list[ProgramRow]:
+    """The programs of the processes of that number, of any run. Raises BadInput: there is none."""
     found = [p for p in trace.programs if p.pid == pid and run in (None, p.run)]
     if not found:
         where = "" if run is None else f" in run {run}"
@@ -103,11 +114,6 @@ def programs_of(trace: Trace, pid: int, run: int | None = None) -> list[ProgramR
             f"there are {pids[0]} to {pids[-1]}" if pids else "`bootstrap trace info` tells runs"
         )
         raise BadInput(f"{trace.name}: has no pid {pid}{where}; {there}")
-    runs = sorted({p.run for p in found})
-    if len(runs) > 1:
-        raise BadInput(
-            f"{trace.name}: {len(runs)} runs have a pid {pid}: say which, as in {runs[0]}:{pid}@0"
-        )
     return found
 
 

@@ -5,6 +5,7 @@ deleted, and is not looked at when it is of another trace. Sealed like a trace (
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import sqlite3
@@ -58,6 +59,7 @@ class IndexWriter(SealedWriter):
     def __init__(self, name: str) -> None:
         super().__init__(name, FORMAT)
         self._blobs: dict[bytes, int] = {}
+        """By SHA-256: the contents together are more than a gigabyte for a whole architecture."""
 
     def _insert(self, table: str, *cells: object) -> None:
         assert self._database is not None
@@ -66,9 +68,10 @@ class IndexWriter(SealedWriter):
             self._database.execute(f"INSERT INTO {table} VALUES ({marks})", cells)
 
     def _blob(self, content: bytes) -> int:
-        known = self._blobs.get(content)
+        digest = hashlib.sha256(content).digest()
+        known = self._blobs.get(digest)
         if known is None:
-            known = self._blobs[content] = len(self._blobs) + 1
+            known = self._blobs[digest] = len(self._blobs) + 1
             self._insert("blobs", known, zlib.compress(content, LEVEL))
         return known
 
@@ -79,6 +82,12 @@ class IndexWriter(SealedWriter):
         self._insert(
             "points", None, row, point.executed, point.calls, point.event, stack, state
         )  # fmt: skip
+
+    def forget(self, row: int) -> None:
+        """Drop the states of a program; what only they had stays in the file, and is no harm."""
+        assert self._database is not None
+        with self.told():
+            self._database.execute("DELETE FROM points WHERE process = ?", (row,))
 
     def finish(self, trace: Trace, totals: dict[int, int]) -> None:
         """Seal it and put it into its place."""
@@ -95,22 +104,22 @@ class _Writing(Points):
     def __init__(self, writer: IndexWriter) -> None:
         super().__init__()
         self._writer = writer
-        self.pending: list[tuple[int, Point]] = []
+        self._last = 0, 0
 
     def add(self, row: int, point: Point) -> None:
         """Where a program begins, the trace has the state itself."""
         if point.executed:
-            self.pending.append((row, point))
+            self._writer.point(row, point)
+            self._last = row, point.executed
 
     def has(self, row: int, executed: int) -> bool:
         """Whether it is the last one."""
-        return bool(self.pending) and self.pending[-1][1].executed == executed
+        return self._last == (row, executed)
 
-    def flush(self) -> None:
-        """Write what was kept."""
-        for row, point in self.pending:
-            self._writer.point(row, point)
-        self.pending.clear()
+    def forget(self, row: int) -> None:
+        """Those of the program were not counted right."""
+        self._writer.forget(row)
+        self._last = 0, 0
 
 
 def build(
@@ -148,10 +157,10 @@ def _run(traveller: Traveller, points: _Writing, by_blocks: bool) -> None:
             continue
         traveller.close()
         traveller.seek(row, 0)
-        with contextlib.suppress(Unsure):
+        try:
             traveller.run_out(row)
-            points.flush()
-        points.pending.clear()
+        except Unsure:
+            points.forget(row)
 
 
 class StoredIndex:

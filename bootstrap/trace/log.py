@@ -14,6 +14,7 @@ from bootstrap.errors import BadInput
 from bootstrap.kernel.row import Kind
 from bootstrap.kernel.strace_values import quote
 from bootstrap.trace.calltext import arity, call_text, row_of, signed
+from bootstrap.trace.coordinates import have_pid
 from bootstrap.trace.reader import Chunk, OpenRow, ProgramRow, Trace
 from bootstrap.trace.recorder import WORD
 from bootstrap.trace.text import as_raw, shown
@@ -70,10 +71,21 @@ class _Table:
 
 
 def log(trace: Trace, wanted: Wanted) -> Iterator[str]:
-    """The lines. Raises BadInput for a call that no architecture has."""
+    """The lines. Raises BadInput for a call that no architecture has, a process or a file that is
+    not in the trace."""
     known = {name for numbers in NUMBERS.values() for name in numbers}
     for name in sorted(wanted.calls - known):
         raise BadInput(f"--call {name}: there is no such system call")
+    for pid in sorted(wanted.pids):
+        have_pid(trace, pid)
+    named = {shown(row.path) for row in trace.opens()}
+    named |= {shown(program.path) for program in trace.programs}
+    for one in wanted.paths:
+        if not any(Wanted(paths=(one,)).path(path) for path in named):
+            raise BadInput(
+                f"--path {one}: no file of that name was opened or executed; "
+                "`bootstrap trace files` lists what there is"
+            )
     return _Log(trace, wanted).lines()
 
 

@@ -94,8 +94,9 @@ class Recorded:
 class _Comparer:
     """The Sink of a replay."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, progress: Callable[[int], None]) -> None:
         self._trace = trace
+        self._progress = progress
         self._ids = {sha256: i for i, (sha256, _) in trace.hashes().items()}
         self._names = {i: sha256 for sha256, i in self._ids.items()}
         self._recorded = Recorded(trace)
@@ -162,6 +163,7 @@ class _Comparer:
     def calls(
         self, process: int, first_call: int, first_event: int, calls: Calls, brk: int
     ) -> None:
+        self._progress(first_event)
         there = self._recorded.part(process, first_call, calls.count, calls.word)
         if there == calls:
             return
@@ -291,13 +293,18 @@ class _Player:
         return int(result)
 
 
-def check(trace: Trace, engine: Engine) -> Divergence | None:
-    """Run it again. None when all is the same; raises BadInput for a trace that cannot be."""
+def check(
+    trace: Trace, engine: Engine, progress: Callable[[int], None] = lambda _event: None
+) -> Divergence | None:
+    """Run it again. None when all is the same; raises BadInput for a trace that cannot be.
+
+    `progress` hears of events (system calls of the run) that are reached.
+    """
     if trace.computed_digest() != trace.digest:
         raise BadInput(f"{trace.name}: its rows do not have its trace digest; record again")
     with trace.reading():
         limits, wanted = limits_of(trace.meta), streams_of(trace.meta)
-    comparer = _Comparer(trace)
+    comparer = _Comparer(trace, progress)
     recorder = Recorder(comparer)
     comparer.catch_up = recorder.catch_up
     fs = FileSystem(

@@ -1,6 +1,8 @@
 """The trace file: its tables, and the numbers by which it is known. In words: docs/trace.md."""
 
-from bootstrap.trace.sealed import Format
+import os
+
+from bootstrap.trace.sealed import APPLICATION_AT, MAGIC, Format
 
 SCHEMA = "bootstrap-trace/2"
 
@@ -72,3 +74,14 @@ FORMAT = Format(
     schema=SCHEMA,
     tables=TABLES,
 )
+
+
+def is_trace(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file that begins as a trace, whole or not. Raises OSError."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(APPLICATION_AT + 4)
+    except FileNotFoundError:
+        return False
+    ours = FORMAT.application_id.to_bytes(4, "big")
+    return head.startswith(MAGIC) and head[APPLICATION_AT:] == ours

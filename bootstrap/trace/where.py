@@ -45,12 +45,15 @@ class Stopped:
     why: str
 
 
-def where(trace: Trace, path: str, line: int) -> tuple[list[Found], list[Stopped]]:
+def where(
+    trace: Trace, path: str, line: int, why: Why | None = None
+) -> tuple[list[Found], list[Stopped]]:
     """Every file with bytes from a line of a source, and where the way ended.
 
+    `why`: one of this trace that was asked before, and knows what models make.
     Raises BadInput for a file that no program read, or a line that it does not have.
     """
-    why = Why(trace)
+    why = why or Why(trace)
     start = _first_reading(trace.name, why.opens, path)
     assert start.version is not None
     span = line_span(trace.content(start.version), line)

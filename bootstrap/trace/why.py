@@ -266,13 +266,13 @@ class Why:
     def write_call(self, writer: OpenRow, offset: int) -> WriteCall | None:
         """The last write(2) or the like that put the byte there, by the descriptor's own offset."""
         if writer.id not in self._spans:
-            self._spans[writer.id] = list(self._written(writer))
+            self._spans[writer.id] = self._written(writer)
         for at, ordinal, event, guest_addr, size in reversed(self._spans[writer.id]):
             if at <= offset < at + size:
                 return WriteCall(ordinal, event, writer.fd, guest_addr + offset - at, size)
         return None
 
-    def _written(self, writer: OpenRow) -> Iterator[tuple[int, int, int, int, int]]:
+    def _written(self, writer: OpenRow) -> list[tuple[int, int, int, int, int]]:
         """Each write: where in the file, ordinal, event, address, size.
 
         Followed from the open to the last close, in the process that opened the file.
@@ -281,24 +281,26 @@ class Why:
         numbers = NUMBERS[program.abi]
         write, lseek = numbers["write"], numbers.get("lseek", -1)
         first, last = writer.event, writer.last_event or program.last_event
-        at = 0
+        mine, at = writer.fd, 0
+        found = []
         for chunk in self._trace.chunks(program.id):
             if chunk.first_event + chunk.count <= first or chunk.first_event > last:
                 continue
             calls = self._trace.calls(chunk)
             sign = 1 << 8 * calls.word - 1
-            rows = zip(*(calls.values(c) for c in (0, 1, 2, 4)), strict=True)
-            for index, (number, fd, addr, result) in enumerate(rows):
-                if number not in (write, lseek) or fd != writer.fd or result >= sign:
+            begin, end = (max(0, event + 1 - chunk.first_event) for event in (first, last))
+            columns = (calls.values(c)[begin:end] for c in (0, 1, 2, 4))
+            ordinal, event = chunk.first_call, chunk.first_event
+            for index, (number, fd, addr, result) in enumerate(zip(*columns, strict=True), begin):
+                # One of a million calls may be wanted, or nearly each of them.
+                if fd != mine or result >= sign:
                     continue
-                event = chunk.first_event + index
-                if not first < event <= last:
-                    continue
-                if number == lseek:
+                if number == write:
+                    found.append((at, ordinal + index, event + index, addr, result))
+                    at += result
+                elif number == lseek:
                     at = result
-                    continue
-                yield at, chunk.first_call + index, event, addr, result
-                at += result
+        return found
 
 
 def lines(links: list[Link], stored: Callable[[Link], str] = lambda _: "") -> Iterator[str]:

@@ -128,9 +128,26 @@ def test_a_file_in_one_only(tmp_path: Path) -> None:
         assert found.first.event == 2
         calls = found.call.calls
         assert calls.a is not None and calls.b is not None
-        assert calls.a.text == 'open("/source", O_RDONLY, 000) = 3</source>'
+        assert calls.a.text == 'open("/source", O_RDONLY) = 3</source>'
         assert "ENOENT" in calls.b.text
         assert at(found) == one_by_one(*_open(found), 1, 1)
+
+
+def test_a_call_that_reads_the_same_is_told_by_its_registers(tmp_path: Path) -> None:
+    """The same file, at another address of the same name: in words there would be no difference."""
+
+    def record(name: str, before: bytes) -> Path:
+        guest = Program("i386")
+        guest.data(before)
+        guest.call("open", guest.text(b"/source"), O_RDONLY, 0).exit(0)
+        return Run(guest, {b"/source": SOURCE}).record(tmp_path / name)
+
+    with compared(record("a", b""), record("b", b"before it")) as found:
+        assert found.call is not None
+        calls = found.call.calls
+        assert calls.a is not None and calls.b is not None
+        assert calls.a.text == "open(0x800000, 0, 0) = 3"
+        assert calls.b.text == "open(0x800010, 0, 0) = 3"
 
 
 # Programs.

@@ -248,6 +248,18 @@ def test_the_embedded_sources_come_last_and_say_so(
     assert "bootstrap fetch stage0-posix --release 1.0 --from PATH" in note
 
 
+def test_the_embedded_sources_asked_for_by_name(cache: Cache) -> None:
+    """Neither the cache nor the network is looked at."""
+    found = resolve(None, "embedded", "x86", cache)
+    assert (found.tree.kind, found.tree.release, found.step.name) == ("embedded", None, "embedded")
+    assert found.tree.notes == (
+        "no release of stage0-posix was verified, only the embedded sources were: "
+        "--release embedded",
+    )
+    with pytest.raises(BadInput, match="no embedded sources for AMD64"):
+        resolve(None, "embedded", "AMD64", cache)
+
+
 def test_a_release_asked_for_by_name_is_never_replaced(cache: Cache, offline: None) -> None:
     with pytest.raises(BadInput, match="cannot be reached"):
         resolve(None, "1.0", "x86", cache)

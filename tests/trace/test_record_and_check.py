@@ -117,7 +117,10 @@ def test_the_embedded_path(tmp_path: Path) -> None:
         assert rebuilt.report.exit_code == 0
         with trace.open(place) as opened:
             found.append(opened.digest)
-            assert check(opened, engine_for(hot_path)) is None
+            reached: list[int] = []
+            assert check(opened, engine_for(hot_path), reached.append) is None
+            assert len(reached) > 20 and reached == sorted(reached)
+            assert reached[-1] <= opened.events
             assert json.loads(opened.meta["report"])["result"] == "verified"
             written = {v.path: v.sha256 for v in versions(opened) if v.writers}
             told = {"/" + a.path: a.sha256 for a in rebuilt.report.artifacts if a.sha256}
@@ -224,7 +227,7 @@ class TestViews:
         lines = list(log(opened, Wanted()))
         text = "\n".join(lines)
         assert lines[0].startswith('[pid     1] execve("/guest", ["/guest", "an argument"')
-        assert 'open("/source", O_RDONLY, 000) = 3</source>' in " ".join(text.split())
+        assert 'open("/source", O_RDONLY) = 3</source>' in " ".join(text.split())
         assert "[pid     1] read(3</source>, " in text
         assert "[pid     2] write(4</made>, " in text
         assert '[pid     2] execve("/second", ["/second"], [/* 0 vars */]) = 0' in text
@@ -243,6 +246,20 @@ class TestViews:
         made = list(log(opened, Wanted(paths=("/made",))))
         assert made and all("/made>" in line for line in made)
         assert list(log(opened, Wanted(paths=("made",)))) == made
+
+    @pytest.mark.parametrize(
+        ("wanted", "told"),
+        [
+            (Wanted(pids=frozenset([1, 3])), "has no pid 3; there are 1 to 2"),
+            (Wanted(paths=("/made", "ade")), "--path ade: no file of that name was opened"),
+            (Wanted(calls=frozenset(["reed"])), "--call reed: there is no such system call"),
+        ],
+    )
+    def test_what_cannot_be_in_it_is_no_empty_answer(
+        self, opened: Trace, wanted: Wanted, told: str
+    ) -> None:
+        with pytest.raises(BadInput, match=told):
+            log(opened, wanted)
 
     def test_files(self, opened: Trace) -> None:
         found = {(v.path, v.size): v for v in versions(opened)}

@@ -35,14 +35,24 @@ def opened(place: Path) -> Iterator[Trace]:
         yield found
 
 
-@EACH_HOT_PATH
 @pytest.mark.parametrize(
-    ("product", "offsets"), [("hex0", (0, 180)), ("hex1", (3, 440)), ("M0", (0, 500))]
+    ("hot_path", "product", "offsets"),
+    [
+        ("native", "hex0", (0, 180)),
+        ("native", "hex1", (3, 440)),
+        ("native", "M0", (0, 500)),
+        # Where instructions are counted in Python, only what is soon reached.
+        ("python", "hex0", (0,)),
+        ("python", "hex1", (3,)),
+    ],
 )
-def test_the_byte_is_there_after_the_instruction_and_until_the_call(
-    opened: Trace, product: str, offsets: tuple[int, ...], hot_path: str
+def test_no_later_instruction_stores_to_the_byte_before_the_call(
+    opened: Trace, hot_path: str, product: str, offsets: tuple[int, ...]
 ) -> None:
+    """Another byte put there just before the instruction is written over; just behind it, it stays
+    until the call."""
     engine, why, images = engine_for(hot_path), Why(opened), Images(opened)
+    traveller = Traveller(opened, engine)
     for offset in offsets:
         link = why.why(product, offset)[0]
         assert link.program is not None
@@ -50,19 +60,23 @@ def test_the_byte_is_there_after_the_instruction_and_until_the_call(
         told = stored(opened, engine, images, link)
         assert told is not None
         assert not told.by_call
-        at, last = link.call.guest_addr, link.call.ordinal - link.program.first_call
-        traveller = Traveller(opened, engine)
-        try:
+        row, at, other = link.program.id, link.call.guest_addr, bytes((link.byte ^ 0xFF,))
+        traveller.seek_call(row, link.call.ordinal - link.program.first_call)
+        before_the_call = traveller.executed - 1
+        for behind, expected in ((0, link.byte), (1, other[0])):
+            # From a state of its own: a kept one would come without what we write.
+            traveller = Traveller(opened, engine)
             coordinates.go(traveller, coordinates.parse(told.coordinate))
             assert traveller.pc == told.guest_addr
-            traveller.step()
-            assert traveller.process.memory.read_upto(at, 1)[0] == link.byte
-            traveller.process.memory.write(at, bytes((link.byte ^ 0xFF,)))
-            traveller.seek_call(link.program.id, last - 1)
-            # Nothing stores there any more: what we put there instead is still there.
-            assert traveller.process.memory.read_upto(at, 1)[0] == link.byte ^ 0xFF
-        finally:
-            traveller.close()
+            traveller.step(behind)
+            assert traveller.executed <= before_the_call
+            assert traveller.process.memory.read_upto(at, 1)[0] == link.byte or not behind
+            traveller.process.memory.write(at, other)
+            machine = traveller.machine
+            traveller.seek(row, before_the_call)
+            assert traveller.machine is machine
+            assert traveller.process.memory.read_upto(at, 1)[0] == expected
+    traveller.close()
 
 
 def test_the_call_is_the_one_that_the_log_has(opened: Trace) -> None:

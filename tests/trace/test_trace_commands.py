@@ -92,6 +92,9 @@ def test_no_trace(command: str, tmp_path: Path) -> None:
         (("--arch", "all"), "a trace is of one architecture"),
         (("--cwd", "/x"), "go with -- PROGRAM only"),
         (("--json", "-", "--", "/guest"), "--json goes with a bootstrap only"),
+        (("--arch", "AMD64", "--", "/guest"), "--arch goes with a bootstrap only"),
+        (("--jobs", "2", "--", "/guest"), "--jobs goes with a bootstrap only"),
+        (("--json", "./t"), "is where the trace goes"),
         (("--root", "/nonexistent", "--", "/guest"), "is not a folder"),
         (("--", "/nonexistent"), "cannot be executed"),
     ],
@@ -101,6 +104,26 @@ def test_options_that_do_not_go_together(args: tuple[str, ...], told: str, tmp_p
     assert done.status == 2
     assert told in done.one_line()
     assert not list(tmp_path.iterdir())
+
+
+def test_no_answer_is_written_over_a_trace(tmp_path: Path) -> None:
+    """Neither over the one that is read, nor over another."""
+    place, other = tmp_path / "t", tmp_path / "other"
+    for one in (place, other):
+        recorded.record(Program("i386").exit(0), one)
+    before = {path: path.read_bytes() for path in (place, other)}
+    link = tmp_path / "link"
+    link.symlink_to(place)
+    for command, option, dest in (
+        (("trace", "export", place, "--format", "strace"), "-o", place),
+        (("trace", "show", place, "1@0"), "--json", other),
+        (("trace", "export", place, "--format", "dot"), "-o", link),
+        (("diff", place, other), "--json", other),
+    ):
+        done = bootstrap(*command, option, dest)
+        assert done.status == 2
+        assert done.one_line() == f"bootstrap: {dest}: is a trace, and stays one; name another file"
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_disk_full(tmp_path: Path) -> None:
