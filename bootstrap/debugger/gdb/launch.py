@@ -38,23 +38,35 @@ def find_gdb() -> str:
     )
 
 
-def arguments(gdb: str, trace: str, place: str, script: str, more: Sequence[str] = ()) -> list[str]:
+def arguments(
+    gdb: str,
+    trace: str,
+    place: str,
+    script: str,
+    more: Sequence[str] = (),
+    root: str | None = None,
+) -> list[str]:
     """How to start it: what it connects to is this program with --stdio."""
     server = [sys.executable, "-m", "bootstrap", "gdb", "--stdio", trace]
     if place:
         server += ["--at", place]
+    if root is not None:
+        server += ["--root", root]
     target = "target remote | " + shlex.join(server)
     return [gdb, "-q", "-iex", "set remotetimeout 60", "-x", script, "-ex", target, *more]
 
 
-def launch(trace: str, place: str = "", more: Sequence[str] = ()) -> int:
-    """Start it, and wait for its end: its exit status. Raises BadInput."""
+def launch(trace: str, place: str = "", root: str | None = None, more: Sequence[str] = ()) -> int:
+    """Start it, and wait for its end: its exit status. Raises BadInput.
+
+    `root`: where the program can be run again, if it can.
+    """
     gdb = find_gdb()
     with tempfile.TemporaryDirectory(prefix="bootstrap-") as folder:
         script = Path(folder) / "commands.gdb"
         script.write_text(COMMANDS, encoding="utf-8")
         return subprocess.run(
-            arguments(gdb, trace, place, str(script), more), check=False
+            arguments(gdb, trace, place, str(script), more, root), check=False
         ).returncode
 
 
