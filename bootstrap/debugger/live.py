@@ -16,7 +16,7 @@ from bootstrap.errors import BadInput, GuestFailed
 from bootstrap.kernel.machine import Machine
 from bootstrap.trace.columns import unpacked
 from bootstrap.trace.digest import MAX_INPUT
-from bootstrap.trace.edits import META, Edits
+from bootstrap.trace.edits import META, Edit, Edits
 from bootstrap.trace.header import INTERRUPTED, header, limits_of
 from bootstrap.trace.reader import Trace
 from bootstrap.trace.recorder import Recorder
@@ -45,6 +45,14 @@ class Live:
         if not Path(root).is_dir():
             raise BadInput(f"--root {root}: is not a folder")
         self.root = root
+
+    @property
+    def otherwise(self) -> str:
+        """What is told where it is not the same program any more."""
+        return (
+            f"the program does not come there as it did: has something in {self.root} changed "
+            "since? Nothing was written"
+        )
 
     def again(
         self,
@@ -83,20 +91,36 @@ class Live:
             except GuestFailed as error:
                 failure = str(error)
             except _Otherwise:
-                raise BadInput(_OTHERWISE.format(self.root)) from None
+                raise BadInput(self.otherwise) from None
             except _Ended as error:
                 ended, failure = error.cause, INTERRUPTED
             finally:
                 machine.discard()
             if ended is None and way.left:
-                raise BadInput(_OTHERWISE.format(self.root))
+                raise BadInput(self.otherwise)
             recorder.finish()
             meta = {**header("run", engine, limits, (0, 1, 2)), "arch": "", "failure": failure}
             writer.finish({**meta, META: edits.text})
         return ended
 
 
-_OTHERWISE = "the program does not come there as it did: has something in {} changed since?"
+def same_until(old: Trace, new: Trace, edit: Edit) -> bool:
+    """Whether two runs started the same programs and opened the same files before an edit."""
+
+    def facts(trace: Trace) -> list[object]:
+        known = trace.hashes()
+        programs = [
+            (p.path, p.argv, p.environment, p.cwd, known[p.image])
+            for p in trace.programs[: edit.row]
+        ]
+        opened = [
+            (o.process, o.event, o.path, o.flags, None if o.version is None else known[o.version])
+            for o in trace.opens()
+            if o.event <= edit.event
+        ]
+        return [programs, opened]
+
+    return facts(old) == facts(new)
 
 
 class _Otherwise(Exception):
@@ -188,4 +212,4 @@ class _Input:
 
 _ERRNO = {int(errno): errno for errno in Errno}
 
-__all__ = ["NOT_LIVE", "Arrivals", "Live", "When"]
+__all__ = ["NOT_LIVE", "Arrivals", "Live", "When", "same_until"]

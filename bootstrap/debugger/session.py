@@ -297,6 +297,7 @@ class Session(Writing):
 
     def undo(self) -> Stop:
         """Back to where the last move began; again, to where the one before it began."""
+        self.settle()
         if not self._undo:
             return self.stop("nowhere", "no move is left to undo")
         registers = self.registers()

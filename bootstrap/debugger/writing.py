@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from bootstrap import trace as traces
 from bootstrap.debugger import opening
 from bootstrap.debugger.here import Progress
-from bootstrap.debugger.live import NOT_LIVE, Live, When
+from bootstrap.debugger.live import NOT_LIVE, Live, When, same_until
 from bootstrap.debugger.moves import Moves
 from bootstrap.engine import Engine
 from bootstrap.errors import BadInput
@@ -104,6 +104,10 @@ class Writing(Moves):
             finally:
                 self.settling = False
             trace = traces.open(name)
+            if not same_until(self._trace, trace, edit):
+                trace.close()
+                self.at.seek_from(edit.row, edit.executed)
+                raise BadInput(self._live.otherwise)
             self._explorer.close()
             self._trace.close()
             self._closing.push(stack.pop_all())

@@ -202,6 +202,7 @@ class Traveller:
             raise BadInput(f"there is no program {row}: 1 to {len(self.trace.programs)}")
         if executed < 0:
             raise BadInput("before its first instruction a program has executed 0: none is before")
+        self._find_cut(row)
         total = self.points.totals.get(row)
         # One whose first instruction cannot even be fetched has its begin, and nothing else.
         if total is not None and executed >= max(total, 1):
@@ -226,6 +227,7 @@ class Traveller:
         program = self.trace.program(row)
         if not 0 <= calls <= program.calls:
             raise BadInput(f"{program.label} makes {program.calls:,} system calls, not {calls:,}")
+        self._find_cut(row)
         # A state with as many calls may be anywhere between that call and the next.
         known = self.points.nearest_call(row, calls - 1) if calls else self.points.nearest(row, 0)
         if self.machine is None or self.row != row or self.calls >= calls:
@@ -259,6 +261,7 @@ class Traveller:
     def total(self, row: int) -> int:
         """How many instructions a program executes: goes to its end, once."""
         totals = self.points.totals
+        self._find_cut(row)
         if row not in totals:
             try:
                 point = self.points.nearest(row, 1 << 62)
@@ -442,6 +445,7 @@ class Traveller:
         Answers whether it stopped at a breakpoint; the one at `began` does not count.
         Raises PastEnd.
         """
+        self._find_cut(self.row)
         self._run(executed, began)
         return self.stepping.reached == BREAKPOINT
 
@@ -456,8 +460,6 @@ class Traveller:
         if self._counting is Counting.NOTHING:
             self._stretch(row, program)
             return
-        if row == self._cut and row not in self.points.totals:
-            self._find_cut(row)
         here, blocks = self.executed, self._counting is Counting.BLOCKS
         border = (here // self._spacing + 1) * self._spacing
         wide = 5 * SLICE if blocks else SLICE
@@ -485,14 +487,17 @@ class Traveller:
             edit.do(self.live.tasks[-1])
 
     def _find_cut(self, row: int) -> None:
-        """How far a program is gone on with that a limit ended."""
-        here, self._cut = self.point(), None
+        """Know how far a program is gone on with, if a limit ended it."""
+        if row != self._cut or row in self.points.totals or self._counting is Counting.NOTHING:
+            return
+        here, self._cut = self.machine and self.point(), None
         try:
-            self.seek_call(row, self.program.calls)
+            self.seek_call(row, self.trace.program(row).calls)
             self.points.totals[row] = self.executed + BEYOND
         finally:
             self._cut = row
-        self.resume(here)
+        if here is not None:
+            self.resume(here)
 
     def _stretch(self, row: int, program: ProgramRow) -> None:
         try:
