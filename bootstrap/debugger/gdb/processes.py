@@ -41,7 +41,7 @@ class Processes:
         }  # runs that each have a pid 1
         self._first = {self._numbers[key]: program for key, program in first.items()}
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """What was written has its consequences; then the run is another one."""
         self._session.settle()
         if self._version == self._session.versions:
@@ -54,14 +54,14 @@ class Processes:
                 self.leave(pid)
 
     def _number(self, program: ProgramRow) -> int:
-        self._settle()
+        self.settle()
         return self._numbers[program.run, program.pid]
 
     def select(self, pid: int) -> None:
         """Go where a process stands. Raises KeyError for one that gdb has not met."""
         if pid == self.current:
             return
-        self._settle()
+        self.settle()
         place = self.places[pid]
         if self.current in self.places:
             self.places[self.current] = self._session.row, self._session.executed
@@ -82,7 +82,7 @@ class Processes:
 
     def attach(self, pid: int) -> bool:
         """Meet a process, at its begin. Answers whether there is one."""
-        self._settle()
+        self.settle()
         program = self._first.get(pid)
         if program is None:
             return False
@@ -98,7 +98,7 @@ class Processes:
 
     def fork(self, parent: int, child: int) -> None:
         """gdb meets a child, which has what was put into its parent's memory."""
-        self._settle()
+        self.settle()
         self._meet(child, (self._first[child].id, 0))
         mine = self.points[parent]
         self.points[child] = Points(set(mine.breakpoints), set(mine.watches))
@@ -119,7 +119,7 @@ class Processes:
 
     def all(self) -> list[tuple[int, ProgramRow]]:
         """Every process of the trace with its first program, met or not."""
-        self._settle()
+        self.settle()
         return sorted(self._first.items())
 
 

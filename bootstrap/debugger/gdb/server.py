@@ -252,6 +252,7 @@ class Server:
 
     def _go(self, how: str, pid: int) -> bytes:
         session = self.session
+        self.processes.settle()
         program, calls = session.row, session.calls
         stop: Stop
         if how == "s":
