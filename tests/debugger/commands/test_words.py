@@ -120,7 +120,7 @@ def test_every_name_is_of_one_command_and_every_reverse_is_there() -> None:
 
 
 _unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
-"""The first draw of a text makes hypothesis' table of all characters: seconds, on a busy machine."""
+"""The first draw of a text makes hypothesis' table of all characters: seconds, if it is busy."""
 _texts = st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), min_size=1, max_size=12)
 _names = st.text("abcXYZ_.-059", min_size=1, max_size=8)
 _addresses = st.builds(
