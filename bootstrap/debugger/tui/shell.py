@@ -129,9 +129,9 @@ class Shell(App[int], inherit_bindings=False):
         self.redraw()
 
     def redraw(self) -> None:
-        """Draw all of it again."""
+        """Draw again what is otherwise."""
         for part in self.query(widgets.Cells):
-            part.refresh()
+            part.redraw()
 
     # -- drawing ---------------------------------------------------------------------------------
 
