@@ -214,6 +214,17 @@ def test_the_command_line(recorded: Path) -> None:
     ]  # fmt: skip
 
 
+def test_who_stops_it_is_told_so(recorded: Path) -> None:
+    async def walk(screen: Screen) -> None:
+        screen.app.still.clear()  # as while something works
+        screen.app.key_does_escape(1)
+        assert screen.status == "stopping ..."
+        await screen.still()
+        assert screen.status == ""
+
+    on_screen(recorded, walk, SMALL)
+
+
 def test_the_time_line_is_dragged(recorded: Path) -> None:
     async def walk(screen: Screen) -> None:
         await screen.pilot.mouse_down("#time", offset=(14, 0))
