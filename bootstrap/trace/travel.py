@@ -490,7 +490,8 @@ class Traveller:
         """Know how far a program is gone on with, if a limit ended it."""
         if row != self._cut or row in self.points.totals or self._counting is Counting.NOTHING:
             return
-        here, self._cut = self.machine and self.point(), None
+        here = None if self.machine is None else self.point()
+        self._cut = None
         try:
             self.seek_call(row, self.trace.program(row).calls)
             self.points.totals[row] = self.executed + BEYOND
