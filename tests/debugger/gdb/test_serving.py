@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.cli.main import main
 from bootstrap.debugger.gdb import launch
 from bootstrap.debugger.gdb.packets import Kind, Reader, frame
 from bootstrap.errors import BadInput
@@ -125,13 +126,28 @@ def test_a_port_of_others_is_warned_of(hex0_trace: Path) -> None:
     [
         (["--listen", "nowhere"], "name an address and a port"),
         (["--listen", "192.0.2.1:0"], "cannot be listened at"),
-        (["--stdio", "--once"], "--once goes with --listen"),
         (["--at", "9@0", "--listen", "127.0.0.1:0"], "has no pid 9"),
+        (["--root", "/nonexistent"], "--root /nonexistent: is not a folder"),
+        (["--root", ".", "--cwd", "/"], "--cwd goes with -- PROGRAM only"),
+    ],
+)
+def test_options_that_do_not_go(
+    hex0_trace: Path, options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["gdb", str(hex0_trace), *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("bootstrap: ") and told in line
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--stdio", "--once"], "--once goes with --listen"),
         (["--at", "9@0", "--stdio"], "has no pid 9"),
         (["--stdio", "--env", "A=b"], "--env goes with -- PROGRAM only"),
     ],
 )
-def test_options_that_do_not_go(hex0_trace: Path, options: list[str], told: str) -> None:
+def test_options_that_do_not_go_on_a_pipe(hex0_trace: Path, options: list[str], told: str) -> None:
     done = bootstrap("gdb", hex0_trace, *options)
     assert done.status == 2
     assert told in done.one_line()
