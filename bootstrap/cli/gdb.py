@@ -92,7 +92,7 @@ def _run(args: argparse.Namespace) -> int:
             # What the server will do first: its errors are better told before gdb is there.
             with _opened(args, name):
                 pass
-            return launch(name, args.at, _root(args))
+            return launch(name, args.at, root=_root(args))
         if args.stdio:
             return _serve(args, name, (in_fd, out_fd))
         return _listen(args, name, *address)

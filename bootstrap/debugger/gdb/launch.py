@@ -56,7 +56,7 @@ def arguments(
     return [gdb, "-q", "-iex", "set remotetimeout 60", "-x", script, "-ex", target, *more]
 
 
-def launch(trace: str, place: str = "", root: str | None = None, more: Sequence[str] = ()) -> int:
+def launch(trace: str, place: str = "", more: Sequence[str] = (), root: str | None = None) -> int:
     """Start it, and wait for its end: its exit status. Raises BadInput.
 
     `root`: where the program can be run again, if it can.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def one_register(server: Server, rest: bytes) -> bytes:
     """`P NUMBER=VALUE`, in target byte order. Raises BadInput, ValueError."""
+    server.here().check_live()
     which, raw = rest.split(b"=")
     found = server.description().registers
     if number(which) >= len(found):
@@ -26,9 +27,9 @@ def one_register(server: Server, rest: bytes) -> bytes:
 
 def all_registers(server: Server, rest: bytes) -> bytes:
     """`G VALUES`: those that are not as they were are set. Raises BadInput, ValueError."""
+    server.here().check_live()
     raw, at = rest.decode("ascii").lower(), 0
     found = server.description().registers
-    server.here().check_live()
     if len(raw) != sum(register.bits // 4 for register in found):
         raise ValueError(raw)
     saved = server.saved()
@@ -41,7 +42,6 @@ def all_registers(server: Server, rest: bytes) -> bytes:
 
 def _store(server: Server, register: Register, raw: bytes) -> None:
     session = server.here()
-    session.check_live()
     if register.store is None:
         raise BadInput(f"register {register.name} cannot be set")
     if len(raw) != register.bits // 8:
@@ -51,6 +51,7 @@ def _store(server: Server, register: Register, raw: bytes) -> None:
 
 def memory(server: Server, rest: bytes) -> bytes:
     """`M ADDR,LENGTH:HEX`. Raises BadInput, ValueError."""
+    server.here().check_live()
     where, raw = rest.split(b":")
     return _write(server, where, bytes.fromhex(raw.decode("ascii")))
 
