@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,12 @@ define bgo
 end
 document bgo
 Go to a place of the recorded run: bgo PLACE, as `monitor go PLACE`, and look again.
+end
+define bsource
+  monitor show source
+end
+document bsource
+The annotated source that the present instruction was assembled from, and the lines around it.
 end
 """
 
@@ -65,9 +72,13 @@ def launch(trace: str, place: str = "", more: Sequence[str] = (), root: str | No
     with tempfile.TemporaryDirectory(prefix="bootstrap-") as folder:
         script = Path(folder) / "commands.gdb"
         script.write_text(COMMANDS, encoding="utf-8")
-        return subprocess.run(
-            arguments(gdb, trace, place, str(script), more, root), check=False
-        ).returncode
+        command = arguments(gdb, trace, place, str(script), more, root)
+        # On a terminal Ctrl-C comes to us too; it is gdb's. Not SIG_IGN, which gdb would inherit.
+        before = signal.signal(signal.SIGINT, lambda _signal, _frame: None)
+        try:
+            return subprocess.run(command, check=False).returncode
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 __all__ = ["COMMANDS", "arguments", "find_gdb", "launch"]

@@ -179,7 +179,7 @@ def test_a_live_program_keeps_off_the_line(tmp_path: Path) -> None:
 def test_the_gdb_that_is_started(hex0_trace: Path, tmp_path: Path) -> None:
     gdb_for("i386")
     script = tmp_path / "more.gdb"
-    script.write_text("bgo out:0x10\nstepi\ninfo registers eip\nquit\n")
+    script.write_text("bgo out:0x10\nbsource\nstepi\ninfo registers eip\nquit\n")
     program = (
         "import sys\nfrom bootstrap.debugger.gdb import launch\n"
         "sys.exit(launch.launch(sys.argv[1], '1@0', ['-nx', '-batch', '-x', sys.argv[2]]))"
@@ -193,7 +193,20 @@ def test_the_gdb_that_is_started(hex0_trace: Path, tmp_path: Path) -> None:
     assert "gdb does not know" not in done.stdout
     assert "byte at 0x10 of /out" in done.stdout
     assert "=> 0x80480b3:" in done.stdout
+    assert re.search(r"^> hex0\.hex0:251  EB B4 ", done.stdout, re.MULTILINE)
     assert re.search(r"eip +0x8048069", done.stdout)
+
+
+def test_ctrl_c_on_its_terminal_is_gdbs(tmp_path: Path) -> None:
+    stub = tmp_path / "gdb"
+    stub.write_text("#!/bin/sh\nkill -INT $PPID\nexit 7\n")
+    stub.chmod(0o755)
+    program = "import sys\nfrom bootstrap.debugger.gdb import launch\nsys.exit(launch.launch('x'))"
+    done = subprocess.run(
+        [arguments()[0], "-c", program], stdin=subprocess.DEVNULL, check=False,
+        env=environment({"PATH": str(tmp_path)}), capture_output=True, timeout=SECONDS,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (7, b"")
 
 
 def test_without_a_gdb_it_says_so(monkeypatch: pytest.MonkeyPatch, hex0_trace: Path) -> None:
