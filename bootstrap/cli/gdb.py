@@ -29,13 +29,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Serve gdb's remote protocol in a recorded run: `stepi`, `continue`, "
         "`reverse-stepi`, `reverse-continue`, breakpoints, watchpoints, memory, registers, for "
         "x86, AMD64, AArch64, riscv64 and riscv32. A program or a source tree is recorded first. "
-        "The recording cannot be changed. `monitor help` in gdb tells what else there is: where a "
-        "byte comes from, going to any place, other processes.",
+        "A recording cannot be changed; a program behind -- can be written to and is recorded anew "
+        "from there on. `monitor help` in gdb tells what else there is: where a byte comes from, "
+        "going to any place, other processes.",
         epilog=f"In gdb: target remote {DEFAULT}, or: target remote | bootstrap gdb --stdio "
         "TRACE. Exit status: 0 done (with --launch: gdb's own); 1 the run is not the recorded one; "
         "2 usage or bad input; 130 interrupted. A walk through hex0: docs/gdb.md.",
     )
-    stepping.add_options(parser)
+    stepping.add_options(
+        parser, "; with a TRACE of one program: where to run it again when something is written"
+    )
     parser.add_argument("--at", metavar="PLACE", default="", help="begin there: 5@0, say")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
@@ -84,12 +87,12 @@ def _run(args: argparse.Namespace) -> int:
         in_fd, out_fd = _take_stdio()
     if args.launch:
         find_gdb()
-    with stepping.trace_of(args) as name:
+    with stepping.trace_of(args, writes=True) as name:
         if args.launch:
             # What the server will do first: its errors are better told before gdb is there.
-            with _opened(name, args.at):
+            with _opened(args, name):
                 pass
-            return launch(name, args.at)
+            return launch(name, args.at, root=_root(args))
         if args.stdio:
             return _serve(args, name, (in_fd, out_fd))
         return _listen(args, name, *address)
@@ -107,21 +110,31 @@ def _take_stdio() -> tuple[int, int]:
     return in_fd, out_fd
 
 
+def _root(args: argparse.Namespace) -> str | None:
+    """Where the program can be run again; None: it cannot."""
+    root: str | None = args.root
+    _, program = stepping.behind_dashes(args)
+    return (root or ".") if program else root
+
+
 @contextlib.contextmanager
-def _opened(name: str, place: str) -> Iterator[Session]:
+def _opened(args: argparse.Namespace, name: str) -> Iterator[Session]:
     """A session at a place. Raises BootstrapError."""
     from bootstrap.debugger.session import Session
 
     with Session.open(name) as session:
-        if place:
-            session.go(place)
+        root = _root(args)
+        if root is not None:
+            session.make_live(root)
+        if args.at:
+            session.go(args.at)
         yield session
 
 
 def _serve(args: argparse.Namespace, name: str, descriptors: tuple[int, int]) -> int:
     from bootstrap.debugger.gdb.serving import on_descriptors
 
-    with _opened(name, args.at) as session:
+    with _opened(args, name) as session:
         return 0 if on_descriptors(session, *descriptors, _say) else 1
 
 
@@ -129,7 +142,7 @@ def _listen(args: argparse.Namespace, name: str, host: str, port: int) -> int:
     from bootstrap.debugger.gdb.serving import at_port
     from bootstrap.debugger.gdb.wire import is_loopback, listen
 
-    with _opened(name, args.at) as session, listen(host, port) as listener:
+    with _opened(args, name) as session, listen(host, port) as listener:
         if not is_loopback(host):
             _say(f"warning: {host} is not this machine alone: whoever comes to the port can read "
                  "all of the recorded run")  # fmt: skip

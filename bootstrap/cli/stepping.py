@@ -20,8 +20,8 @@ ONLY_PROGRAM = ("root", "cwd", "env")
 ONLY_SOURCE = ("source", "release", "entry")
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """TRACE, --source TREE, or -- PROGRAM ARG..."""
+def add_options(parser: argparse.ArgumentParser, root: str = "") -> None:
+    """TRACE, --source TREE, or -- PROGRAM ARG...; `root`: what else --root is for."""
     from bootstrap.cli.verify import ENTRIES, add_limits
 
     parser.add_argument(
@@ -38,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     tree.add_argument("--entry", choices=ENTRIES, help="the way in, as for verify")
     one = parser.add_argument_group("with -- PROGRAM")
-    one.add_argument("--root", metavar="DIR", help="the guest's / (default: .)")
+    one.add_argument("--root", metavar="DIR", help=f"the guest's / (default: .){root}")
     one.add_argument("--cwd", metavar="PATH", help="guest folder to start in (default: /)")
     one.add_argument(
         "--env", action="append", default=[], metavar="NAME=VALUE", help="the guest's environment"
@@ -63,14 +63,16 @@ def behind_dashes(args: argparse.Namespace) -> tuple[str | None, list[str]]:
 
 
 @contextlib.contextmanager
-def trace_of(args: argparse.Namespace) -> Iterator[str]:
+def trace_of(args: argparse.Namespace, writes: bool = False) -> Iterator[str]:
     """The name of the trace: the given one, or a new one that is gone afterwards.
 
+    `writes`: a trace may have --root too, where its program can be run again.
     Raises BootstrapError, KeyboardInterrupt.
     """
     trace, program = behind_dashes(args)
+    again = writes and trace is not None
     for names, wanted, what in (
-        (ONLY_PROGRAM, bool(program), "with -- PROGRAM"),
+        (ONLY_PROGRAM[1:] if again else ONLY_PROGRAM, bool(program), "with -- PROGRAM"),
         (ONLY_SOURCE, trace is None and not program, "without a trace or a program"),
     ):
         for name in names:

@@ -46,11 +46,36 @@ class Here:
     """One place of a trace. Session goes to others."""
 
     def __init__(self, trace: Trace, engine: Engine, progress: Progress) -> None:
-        self.trace = trace
         self.progress = progress
         self._muted = False
-        self.explorer = Explorer(trace, engine, self._tell)
-        self.images = Images(trace)
+        self._engine = engine
+        self._look_at(trace)
+
+    def _look_at(self, trace: Trace) -> None:
+        self._trace = trace
+        self._explorer = Explorer(trace, self._engine, self._tell)
+        self._images = Images(trace)
+
+    def settle(self) -> None:
+        """What was written into a live program has its consequences; see Session."""
+
+    @property
+    def trace(self) -> Trace:
+        """The recording; another one after something was written."""
+        self.settle()
+        return self._trace
+
+    @property
+    def explorer(self) -> Explorer:
+        """What finds places in it."""
+        self.settle()
+        return self._explorer
+
+    @property
+    def images(self) -> Images:
+        """What is known of its programs."""
+        self.settle()
+        return self._images
 
     def _tell(self, row: int, executed: int) -> None:
         if not self._muted:
@@ -59,6 +84,7 @@ class Here:
     @contextlib.contextmanager
     def _steady(self) -> Iterator[None]:
         """Whatever is raised inside, we are where we were."""
+        self.settle()
         place = self.row, self.executed
         try:
             yield
@@ -75,7 +101,7 @@ class Here:
     @property
     def at(self) -> Traveller:
         """The traveller: the machine as it is here."""
-        return self.explorer.at
+        return self._explorer.at
 
     @property
     def row(self) -> int:
@@ -115,12 +141,12 @@ class Here:
     @property
     def image(self) -> Image:
         """What is known of the program's image."""
-        return self.images.image(self.program.image)
+        return self._images.image(self.program.image)
 
     @property
     def failure(self) -> str:
         """Why the recorded run failed; empty where it did not."""
-        return self.trace.meta.get("failure", "")
+        return self._trace.meta.get("failure", "")
 
     @property
     def total(self) -> int:
@@ -129,6 +155,7 @@ class Here:
 
     def total_of(self, row: int) -> int:
         """The same of any program."""
+        self.settle()
         if row not in self.at.points.totals:
             with self._steady():
                 here = self.row, self.executed
@@ -166,6 +193,7 @@ class Here:
 
     def call(self, ordinal: int) -> str:
         """The program's system call of that number, from 1, as strace writes it; empty: none."""
+        self.settle()
         return told_call(self.at, ordinal, open_paths(self.at))
 
     # -- code and sources ------------------------------------------------------------------------

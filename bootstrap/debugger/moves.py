@@ -62,7 +62,10 @@ class Moves(Here):
     def _to_end(self, row: int, reason: str = "end") -> Stop:
         """Before the instruction that ends the process."""
         self.at.seek(row, max(0, self.at.total(row) - 1))
-        return self.stop(reason, f"{self.program.label}: {ended(self.program)}")
+        program = self.program
+        failed = self.failure if program.unfinished else ""
+        told = f"the run failed: {failed}" if failed else ended(program)
+        return self.stop(reason, f"{program.label}: {told}")
 
     def _to_begin(self, row: int) -> Stop:
         self.at.seek(row, 0)
@@ -251,6 +254,11 @@ class Moves(Here):
         if key not in self._resolved:
             self._resolved[key] = places.addresses(self.trace, self.images, text, version)
         return self._resolved[key]
+
+    def _forget(self) -> None:
+        """The run is another one: no move can be undone."""
+        self._resolved.clear()
+        self._undo.clear()
 
     def _known(self, text: str) -> bool:
         # The present image first: to know of all of them can take minutes.

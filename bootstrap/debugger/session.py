@@ -13,9 +13,10 @@ from types import TracebackType
 from bootstrap import trace as traces
 from bootstrap.debugger import opening, origins, places
 from bootstrap.debugger.here import Produced, Progress
-from bootstrap.debugger.moves import Moves, Place
+from bootstrap.debugger.moves import Place
 from bootstrap.debugger.stops import Stop
 from bootstrap.debugger.syscalls import Call, Wish, calls, outputs
+from bootstrap.debugger.writing import Writing
 from bootstrap.engine import Engine, default_engine
 from bootstrap.errors import BadInput
 from bootstrap.kernel.limits import Limits
@@ -26,7 +27,7 @@ from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.travel import PastEnd
 
 
-class Session(Moves):
+class Session(Writing):
     """At a place of a trace. A context manager.
 
     Moves answer with a Stop and never raise for reaching an end. They raise BadInput for what does
@@ -36,9 +37,6 @@ class Session(Moves):
 
     def __init__(self, trace: Trace, engine: Engine, progress: Progress) -> None:
         super().__init__(trace, engine, progress)
-        self._closing = contextlib.ExitStack()
-        self._closing.callback(trace.close)
-        self._closing.callback(self.explorer.close)
         self.marks: dict[str, Instruction] = {}
         if not trace.programs:
             raise BadInput(f"{trace.name}: no program ran in it")
@@ -91,7 +89,9 @@ class Session(Moves):
             session = cls.open(name, progress, engine)
             session._closing.push(stack.pop_all())
             # The trace is closed before its file is removed: what was pushed last goes first.
-            session._closing.callback(session.trace.close)
+            session._closing.callback(lambda: session._trace.close())
+            if source is None:
+                session.make_live(root)
             return session
 
     def __enter__(self) -> Session:
@@ -107,7 +107,7 @@ class Session(Moves):
 
     def close(self) -> None:
         """Let go of the machines and the trace; a recording of its own is removed."""
-        self.explorer.close()
+        self._explorer.close()
         self._closing.close()
 
     # -- moving: memory --------------------------------------------------------------------------
@@ -203,7 +203,10 @@ class Session(Moves):
         if ordinal == program.calls and self._never_returns(program):
             following = self._next_program(program.id)
             return self._to_end(program.id) if following is None else self._entered(following)
-        self.at.seek_call(program.id, ordinal)
+        try:
+            self.at.seek_call(program.id, ordinal)
+        except PastEnd:  # a fork, and the run failed in the child
+            return self._to_end(program.id)
         if reason == "output":
             return self.stop(reason, self._told_output())
         return self.stop(reason, self.call(ordinal))
@@ -294,6 +297,7 @@ class Session(Moves):
 
     def undo(self) -> Stop:
         """Back to where the last move began; again, to where the one before it began."""
+        self.settle()
         if not self._undo:
             return self.stop("nowhere", "no move is left to undo")
         registers = self.registers()

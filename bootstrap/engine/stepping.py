@@ -116,6 +116,11 @@ class Stepping:
         state = self.state
         state.repeating, state.last_pc, state.last_repeat = 1, pc, pc
 
+    def elsewhere(self) -> None:
+        """Somebody set the registers: what comes next is no instruction begun again."""
+        state = self.state
+        state.repeating, state.last_pc, state.last_repeat = 0, NEVER, NEVER
+
     @property
     def reached(self) -> int:
         """Why the CPU stopped: 0 (not for us), TARGET or BREAKPOINT."""

@@ -1,12 +1,20 @@
 """The header of a trace: who recorded it, how, within which limits."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 
 import bootstrap
 from bootstrap.engine import Engine
 from bootstrap.kernel.limits import Limits
+
+INTERRUPTED = "interrupted while it ran"
+"""The failure of a run that somebody ended."""
+_CUT = re.compile(
+    rf"limit: .* \(pid \d+\) (ran for more than|executed \d+ instructions)|{INTERRUPTED}", re.DOTALL
+)
+"""As kernel/machine.py tells it."""
 
 
 def header(kind: str, engine: Engine, limits: Limits, streams: Sequence[int]) -> dict[str, str]:
@@ -42,4 +50,9 @@ def streams_of(meta: Mapping[str, str]) -> tuple[int, int, int]:
     return first, second, third
 
 
-__all__ = ["header", "limits_of", "streams_of"]
+def was_cut(meta: Mapping[str, str]) -> bool:
+    """Whether a limit of time or of instructions, or somebody, ended the run between two calls."""
+    return _CUT.match(meta.get("failure", "")) is not None
+
+
+__all__ = ["INTERRUPTED", "header", "limits_of", "streams_of", "was_cut"]

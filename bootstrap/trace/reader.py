@@ -65,6 +65,11 @@ class ProgramRow:
         """Coordinates for people: pid, and the exec it is where that is not its first."""
         return f"pid {self.pid}" if self.ordinal < 2 else f"pid {self.pid}, exec {self.ordinal}"
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether it still was there when the run failed."""
+        return self.status is None and not self.replaced
+
 
 @dataclass(frozen=True, slots=True)
 class OpenRow:

@@ -91,6 +91,16 @@ class Recorder(BaseObserver):
         """Rows so far."""
         return self._ids.get(table, 0)
 
+    @property
+    def row(self) -> int:
+        """The program that runs: a row of `processes`."""
+        return self._programs[-1].row
+
+    @property
+    def ordinal(self) -> int:
+        """Which program of its process it is; 0 as forked."""
+        return self._programs[-1].ordinal
+
     def catch_up(self) -> None:
         """Give the calls made so far, where they would be given later."""
         if self._programs:

@@ -84,7 +84,7 @@ def _last_store(
     point = plain.point()
     watcher.on_restore, watcher.on_stop = arm, lambda _: look()
     watcher.resume(point)
-    began = [(0, first)]
+    began = [(plain.executed, first)]  # 0 where `plain` does not count
     for ordinal in range(first + 1, call + 1):
         watcher.seek_call(row, ordinal)
         began.append((watcher.executed, ordinal))

@@ -13,14 +13,15 @@ from enum import Enum
 
 from bootstrap.engine import Engine, Travel
 from bootstrap.engine.blocks import UNSURE
-from bootstrap.engine.stepping import BREAKPOINT, Stepping
-from bootstrap.errors import BadInput
+from bootstrap.engine.stepping import BREAKPOINT, NEVER, Stepping
+from bootstrap.errors import BadInput, GuestFailed
 from bootstrap.kernel.machine import Machine
 from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.process import Process
 from bootstrap.kernel.snapshot import Sharing, Snapshot, restore, take
+from bootstrap.trace.edits import edits_of
 from bootstrap.trace.follower import Facts, Follower
-from bootstrap.trace.header import limits_of, streams_of
+from bootstrap.trace.header import limits_of, streams_of, was_cut
 from bootstrap.trace.points import Point, Points
 from bootstrap.trace.reader import CheckpointRow, ProgramRow, Trace
 from bootstrap.trace.replay import TraceLower
@@ -34,6 +35,9 @@ FAR = 3_000_000
 """From so many instructions on it is worth while to count by blocks first."""
 SLICE = 5_000_000
 """Instructions after which `progress` is asked whether to go on; about 0.1 s."""
+BEYOND = 1_000_000
+"""How far a program that a limit of time ended is gone on with after its last call. How far it came
+is not recorded; it made no call there, so what it does is known."""
 
 
 class Counting(Enum):
@@ -89,6 +93,8 @@ class Traveller:
         self.points = points or Points()
         self._plain = engine
         self._engine = engine
+        if counting is Counting.NOTHING and edits_of(trace.meta):
+            counting = Counting.EACH  # what was written is at counted places
         if counting is not Counting.NOTHING:
             self._engine = engine.travelling(Travel(watching, counting is Counting.BLOCKS))
         self._counting = counting
@@ -98,10 +104,12 @@ class Traveller:
         """Programs in which blocks do not count right."""
         self.progress = progress
         with trace.reading():
+            self._edits = edits_of(trace.meta)
             self._limits = replace(limits_of(trace.meta), seconds=0, instructions=0)
             self._wanted = streams_of(trace.meta)
         self._checkpoints = trace.checkpoints()
         self._begun = {c.process: c for c in self._checkpoints if not c.came_back}
+        self._cut = self._cut_short()
         self._back = self._after_children(self._checkpoints)
         self.machine: Machine | None = None
         self._follower = Follower(self.facts, [], [], 0)
@@ -131,6 +139,12 @@ class Traveller:
             for child, back in zip(mine, backs.get(parent, ()), strict=False):
                 found[child.id] = back
         return found
+
+    def _cut_short(self) -> int | None:
+        """The program that ran when a limit ended the run between two calls."""
+        if not was_cut(self.trace.meta):
+            return None
+        return max((p.id for p in self.trace.programs if p.unfinished), default=None)
 
     # Where we are.
 
@@ -188,6 +202,7 @@ class Traveller:
             raise BadInput(f"there is no program {row}: 1 to {len(self.trace.programs)}")
         if executed < 0:
             raise BadInput("before its first instruction a program has executed 0: none is before")
+        self._find_cut(row)
         total = self.points.totals.get(row)
         # One whose first instruction cannot even be fetched has its begin, and nothing else.
         if total is not None and executed >= max(total, 1):
@@ -212,6 +227,7 @@ class Traveller:
         program = self.trace.program(row)
         if not 0 <= calls <= program.calls:
             raise BadInput(f"{program.label} makes {program.calls:,} system calls, not {calls:,}")
+        self._find_cut(row)
         # A state with as many calls may be anywhere between that call and the next.
         known = self.points.nearest_call(row, calls - 1) if calls else self.points.nearest(row, 0)
         if self.machine is None or self.row != row or self.calls >= calls:
@@ -245,6 +261,7 @@ class Traveller:
     def total(self, row: int) -> int:
         """How many instructions a program executes: goes to its end, once."""
         totals = self.points.totals
+        self._find_cut(row)
         if row not in totals:
             try:
                 point = self.points.nearest(row, 1 << 62)
@@ -351,6 +368,7 @@ class Traveller:
                 raise BadInput(f"program {row} does not begin where the trace says")
         if self._counting is not Counting.NOTHING:
             self.stepping.executed = 0
+            self._edit()
         self._keep()
         self.on_restore()
 
@@ -379,6 +397,8 @@ class Traveller:
 
     def by_blocks(self) -> "Traveller":
         """One that counts by blocks, with the same kept states; raises Unsure where that fails."""
+        if self._edits:
+            raise Unsure  # it would not stop at their places
         if self._far is None:
             self._far = Traveller(
                 self.trace, self._plain, self.progress, False, self.facts, Counting.BLOCKS,
@@ -400,7 +420,11 @@ class Traveller:
         row = self.row
         if self._counting is not Counting.EACH or self._watching or row in self._one_by_one:
             return
-        far = self.by_blocks()
+        try:
+            far = self.by_blocks()
+        except Unsure:
+            self._one_by_one.add(row)
+            return
         try:
             far.on_stop = self.on_stop
             far.resume(self.point())
@@ -421,6 +445,7 @@ class Traveller:
         Answers whether it stopped at a breakpoint; the one at `began` does not count.
         Raises PastEnd.
         """
+        self._find_cut(self.row)
         self._run(executed, began)
         return self.stepping.reached == BREAKPOINT
 
@@ -439,16 +464,49 @@ class Traveller:
         border = (here // self._spacing + 1) * self._spacing
         wide = 5 * SLICE if blocks else SLICE
         target = min(border, here + wide, border if executed is None else executed)
+        edit = self._edits.after(row, here)
+        target = target if edit is None else min(target, edit)
+        if row == self._cut:
+            target = min(target, self.points.totals.get(row, target))
         self.stepping.run_to(target, here if began is None else began)
         self._stretch(row, program)
         if blocks and self.stepping.reached == UNSURE:
             raise Unsure
+        self._edit()
+        if row == self._cut and self.executed >= self.points.totals.get(row, NEVER):
+            self.close()
+            raise PastEnd(program, self.points.totals[row])
         self.progress(row, self.executed)
         if self.executed >= border:
             self._keep()
 
+    def _edit(self) -> None:
+        """Write what was written into the program at this place."""
+        edit = self._edits.at(self.row, self.executed) if self._edits else None
+        if edit is not None:
+            edit.do(self.live.tasks[-1])
+
+    def _find_cut(self, row: int) -> None:
+        """Know how far a program is gone on with, if a limit ended it."""
+        if row != self._cut or row in self.points.totals or self._counting is Counting.NOTHING:
+            return
+        here = None if self.machine is None else self.point()
+        self._cut = None
+        try:
+            self.seek_call(row, self.trace.program(row).calls)
+            self.points.totals[row] = self.executed + BEYOND
+        finally:
+            self._cut = row
+        if here is not None:
+            self.resume(here)
+
     def _stretch(self, row: int, program: ProgramRow) -> None:
-        self._turn(row)
+        try:
+            self._turn(row)
+        except GuestFailed:
+            if not program.unfinished:
+                raise
+            # So did the recorded run: it is there up to its failure.
         if self.machine is None or self.row != row:
             total = self._last_executed
             if self._counting is not Counting.NOTHING:
@@ -484,6 +542,10 @@ class Traveller:
     def _pass_child(self, home: int) -> None:
         child, executed = self.row, self._last_executed
         back = self._back.get(child)
+        if back is None and self.trace.program(home).unfinished:
+            self.close()  # the run ended in the child
+            self._last_executed = executed
+            return
         if back is not None:
             self._restore(self.trace.snapshot(back.id), self.facts.stack(back.process), back.event)
         else:
@@ -491,6 +553,7 @@ class Traveller:
                 self._turn(None)
         if self.machine is not None and self._counting is not Counting.NOTHING:
             self.stepping.executed = executed
+            self._edit()
             self._keep()
 
 

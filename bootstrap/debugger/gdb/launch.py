@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,12 @@ end
 document bgo
 Go to a place of the recorded run: bgo PLACE, as `monitor go PLACE`, and look again.
 end
+define bsource
+  monitor show source
+end
+document bsource
+The annotated source that the present instruction was assembled from, and the lines around it.
+end
 """
 
 
@@ -38,24 +45,40 @@ def find_gdb() -> str:
     )
 
 
-def arguments(gdb: str, trace: str, place: str, script: str, more: Sequence[str] = ()) -> list[str]:
+def arguments(
+    gdb: str,
+    trace: str,
+    place: str,
+    script: str,
+    more: Sequence[str] = (),
+    root: str | None = None,
+) -> list[str]:
     """How to start it: what it connects to is this program with --stdio."""
     server = [sys.executable, "-m", "bootstrap", "gdb", "--stdio", trace]
     if place:
         server += ["--at", place]
+    if root is not None:
+        server += ["--root", root]
     target = "target remote | " + shlex.join(server)
     return [gdb, "-q", "-iex", "set remotetimeout 60", "-x", script, "-ex", target, *more]
 
 
-def launch(trace: str, place: str = "", more: Sequence[str] = ()) -> int:
-    """Start it, and wait for its end: its exit status. Raises BadInput."""
+def launch(trace: str, place: str = "", more: Sequence[str] = (), root: str | None = None) -> int:
+    """Start it, and wait for its end: its exit status. Raises BadInput.
+
+    `root`: where the program can be run again, if it can.
+    """
     gdb = find_gdb()
     with tempfile.TemporaryDirectory(prefix="bootstrap-") as folder:
         script = Path(folder) / "commands.gdb"
         script.write_text(COMMANDS, encoding="utf-8")
-        return subprocess.run(
-            arguments(gdb, trace, place, str(script), more), check=False
-        ).returncode
+        command = arguments(gdb, trace, place, str(script), more, root)
+        # On a terminal Ctrl-C comes to us too; it is gdb's. Not SIG_IGN, which gdb would inherit.
+        before = signal.signal(signal.SIGINT, lambda _signal, _frame: None)
+        try:
+            return subprocess.run(command, check=False).returncode
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 __all__ = ["COMMANDS", "arguments", "find_gdb", "launch"]

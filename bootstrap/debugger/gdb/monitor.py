@@ -79,6 +79,7 @@ def _told(server: Server, line: str) -> tuple[list[str], Place | None]:
             return [f"{name}: not here; use {_GDBS_OWN[name]}"], None
         before = session.row, session.executed
         server.may_stop = True
+        session.settle()
         told = list(interpreter(server).do(command).lines)
     except BootstrapError as error:
         return [str(error)], None

@@ -23,6 +23,16 @@ class Processes:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._read()
+        self.current = self._number(session.program)
+        """The process that the session is at."""
+        self.places: dict[int, Place] = {self.current: (session.row, session.executed)}
+        """Of each that gdb has met; of the current one where it was when it was selected."""
+        self.points: dict[int, Points] = {self.current: Points()}
+
+    def _read(self) -> None:
+        session = self._session
+        self._version = session.versions
         first = {(p.run, p.pid): p for p in reversed(session.trace.programs)}
         pids = [pid for _, pid in first]
         shared = len(set(pids)) < len(pids)
@@ -30,19 +40,28 @@ class Processes:
             key: key[1] + (key[0] << 20 if shared else 0) for key in sorted(first)
         }  # runs that each have a pid 1
         self._first = {self._numbers[key]: program for key, program in first.items()}
-        self.current = self._number(session.program)
-        """The process that the session is at."""
-        self.places: dict[int, Place] = {self.current: (session.row, session.executed)}
-        """Of each that gdb has met; of the current one where it was when it was selected."""
-        self.points: dict[int, Points] = {self.current: Points()}
+
+    def settle(self) -> None:
+        """What was written has its consequences; then the run is another one."""
+        self._session.settle()
+        if self._version == self._session.versions:
+            return
+        self._read()
+        for pid in [pid for pid in self.places if pid != self.current]:
+            if pid in self._first:
+                self.places[pid] = self._first[pid].id, 0
+            else:
+                self.leave(pid)
 
     def _number(self, program: ProgramRow) -> int:
+        self.settle()
         return self._numbers[program.run, program.pid]
 
     def select(self, pid: int) -> None:
         """Go where a process stands. Raises KeyError for one that gdb has not met."""
         if pid == self.current:
             return
+        self.settle()
         place = self.places[pid]
         if self.current in self.places:
             self.places[self.current] = self._session.row, self._session.executed
@@ -63,6 +82,7 @@ class Processes:
 
     def attach(self, pid: int) -> bool:
         """Meet a process, at its begin. Answers whether there is one."""
+        self.settle()
         program = self._first.get(pid)
         if program is None:
             return False
@@ -78,6 +98,7 @@ class Processes:
 
     def fork(self, parent: int, child: int) -> None:
         """gdb meets a child, which has what was put into its parent's memory."""
+        self.settle()
         self._meet(child, (self._first[child].id, 0))
         mine = self.points[parent]
         self.points[child] = Points(set(mine.breakpoints), set(mine.watches))
@@ -98,6 +119,7 @@ class Processes:
 
     def all(self) -> list[tuple[int, ProgramRow]]:
         """Every process of the trace with its first program, met or not."""
+        self.settle()
         return sorted(self._first.items())
 
 

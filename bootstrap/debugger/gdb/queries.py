@@ -86,6 +86,7 @@ def _features(server: Server, annex: bytes) -> bytes | None:
 def _auxv(server: Server, _annex: bytes) -> bytes | None:
     """The vector as it stands above the environment where the program begins."""
     session = server.here()
+    session.settle()
     place = session.row, session.executed
     row = session.program
     while row.ordinal == 0 and row.parent is not None:

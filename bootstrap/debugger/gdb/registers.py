@@ -23,6 +23,9 @@ class Register:
     value: Callable[[Saved], bytes | None]
     """None: unavailable."""
     group: str = ""
+    store: Callable[[Saved, bytes], tuple[str, bytes]] | None = None
+    """What a CPU is to save for this value (little-endian): its name there, and its bytes; where
+    it can be set."""
 
     def content(self, saved: Saved) -> str:
         """In hex, in target byte order; `xx` for each byte of what is unavailable."""
@@ -75,7 +78,7 @@ class Description:
 
 def _plain(name: str, bits: int, type_: str, saved_as: str = "", group: str = "") -> Register:
     key = saved_as or name
-    return Register(name, bits, type_, lambda saved: saved[key], group)
+    return Register(name, bits, type_, lambda saved: saved[key], group, lambda _, raw: (key, raw))
 
 
 def _unknown(name: str, bits: int, type_: str, group: str = "") -> Register:
@@ -136,12 +139,13 @@ _VECTORS = """\
 
 
 def _st(index: int) -> Register:
-    def value(saved: Saved) -> bytes:
+    def key(saved: Saved) -> str:
         # The engine numbers them as the hardware does, gdb from the top of the stack.
         top = _number(saved, "fpsw") >> 11 & 7
-        return saved[f"fp{(top + index) & 7}"]
+        return f"fp{(top + index) & 7}"
 
-    return Register(f"st{index}", 80, "i387_ext", value)
+    return Register(f"st{index}", 80, "i387_ext", lambda saved: saved[key(saved)],
+                    store=lambda saved, raw: (key(saved), raw))  # fmt: skip
 
 
 def _x86(architecture: str, general: tuple[Register, ...], word: int, xmm: int) -> Description:
@@ -267,9 +271,15 @@ def _riscv_x(name: str, word: int) -> Register:
 
 
 def _of_fcsr(name: str, shift: int, mask: int) -> Register:
+    def store(saved: Saved, raw: bytes) -> tuple[str, bytes]:
+        kept = _number(saved, "fcsr") & ~(mask << shift)
+        value = kept | (int.from_bytes(raw, "little") & mask) << shift
+        return "fcsr", value.to_bytes(4, "little")
+
     return Register(
-        name, 32, "int", lambda saved: bytes((_number(saved, "fcsr") >> shift & mask,)), "float"
-    )
+        name, 32, "int", lambda saved: bytes((_number(saved, "fcsr") >> shift & mask,)), "float",
+        store,
+    )  # fmt: skip
 
 
 def _riscv(word: int) -> Description:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bootstrap.debugger.commands import Interpreter
-from bootstrap.debugger.gdb import queries
+from bootstrap.debugger.gdb import queries, writes
 from bootstrap.debugger.gdb.files import Files
 from bootstrap.debugger.gdb.packets import PACKET_SIZE, escape, number, span
 from bootstrap.debugger.gdb.processes import Processes
@@ -24,8 +24,7 @@ from bootstrap.errors import BootstrapError
 from bootstrap.trace.replay import Diverged
 from bootstrap.trace.text import shown
 
-RECORDING = b"E.this is a recording: nothing can be written to it"
-_BAD = b"E.malformed packet"
+BAD = b"E.malformed packet"
 _FAULT = b"E14"
 """EFAULT, as gdb expects of memory that is not there."""
 _WATCHES = {2: "w", 3: "r", 4: "a"}
@@ -67,18 +66,18 @@ class Server:
             b"p": self._register,
             b"m": self._memory,
             b"x": self._binary,
-            b"G": lambda _: RECORDING,
-            b"P": lambda _: RECORDING,
-            b"M": lambda _: RECORDING,
-            b"X": lambda rest: b"OK" if rest.split(b":")[0].endswith(b",0") else RECORDING,
+            b"G": lambda rest: writes.all_registers(self, rest),
+            b"P": lambda rest: writes.one_register(self, rest),
+            b"M": lambda rest: writes.memory(self, rest),
+            b"X": lambda rest: writes.binary(self, rest),
             b"H": self._select,
             b"T": self._alive,
             b"Z": lambda rest: self._point(rest, True),
             b"z": lambda rest: self._point(rest, False),
             b"c": lambda rest: self._move("c", rest),
             b"s": lambda rest: self._move("s", rest),
-            b"C": lambda _: b"E.no signal can be sent to a recording",
-            b"S": lambda _: b"E.no signal can be sent to a recording",
+            b"C": lambda _: b"E.no signal can be sent: there are none in this kernel",
+            b"S": lambda _: b"E.no signal can be sent: there are none in this kernel",
             b"b": self._backwards,
             b"D": self._detach,
             b"k": lambda _: self._end(),
@@ -111,11 +110,13 @@ class Server:
         try:
             return handler(packet[1:])
         except (ValueError, IndexError, KeyError):
-            return _BAD
+            return BAD
         except BootstrapError as error:
             return b"E." + _plain(str(error))
         except Diverged as error:
             return b"E." + _plain(self.note(error))
+        except Interrupted:
+            return b"E.interrupted"
 
     def note(self, error: Diverged) -> str:
         """Tell, in the log too, that the run is not the recorded one; its first line."""
@@ -127,7 +128,7 @@ class Server:
 
     def progress(self, _row: int, _executed: int) -> None:
         """A session's: ends a move when gdb wants it. Raises Interrupted, Gone."""
-        if self.line.interrupted() and self.may_stop:
+        if self.line.interrupted() and (self.may_stop or self.session.settling):
             raise Interrupted
 
     # -- processes -------------------------------------------------------------------------------
@@ -165,7 +166,7 @@ class Server:
         elif which == b"c":
             self.continued = self.general if pid is None else pid
         else:
-            return _BAD
+            return BAD
         return b"OK"
 
     def _alive(self, rest: bytes) -> bytes:
@@ -186,11 +187,12 @@ class Server:
 
     # -- registers and memory --------------------------------------------------------------------
 
-    def _saved(self) -> dict[str, bytes]:
+    def saved(self) -> dict[str, bytes]:
+        """What the CPU has in all registers there."""
         return self.here().at.live.tasks[-1].cpu.save()
 
     def _registers(self, _rest: bytes) -> bytes:
-        saved = self._saved()
+        saved = self.saved()
         found = self.description().registers
         return "".join(register.content(saved) for register in found).encode()
 
@@ -198,7 +200,7 @@ class Server:
         which, found = number(rest), self.description().registers
         if which >= len(found):
             return b"E.no such register"
-        return found[which].content(self._saved()).encode()
+        return found[which].content(self.saved()).encode()
 
     def _read(self, rest: bytes, most: int) -> bytes:
         guest_addr, size = span(rest)
@@ -235,7 +237,7 @@ class Server:
 
     def _move(self, how: str, rest: bytes = b"") -> bytes:
         if rest:
-            return b"E.this is a recording: it cannot go on from another address"
+            return b"E.it cannot go on from another address: set the pc first"
         pid = self.continued
         self.processes.select(pid)
         self.general = self.moved = pid
@@ -250,6 +252,7 @@ class Server:
 
     def _go(self, how: str, pid: int) -> bytes:
         session = self.session
+        self.processes.settle()
         program, calls = session.row, session.calls
         stop: Stop
         if how == "s":
@@ -309,7 +312,7 @@ class Server:
 
     def _reply(self, signal: bytes, *reasons: bytes) -> bytes:
         """A stop reply, with pc and stack pointer so that gdb need not ask."""
-        described, saved = self.description(), self._saved()
+        described, saved = self.description(), self.saved()
         cells = [
             b"%x:%b" % (n, described.registers[n].content(saved).encode())
             for n in (described.number(described.pc), described.number(described.sp))
@@ -345,14 +348,14 @@ class Server:
         for action in rest.split(b";"):
             what, _, thread = action.partition(b":")
             if what[:1] in (b"C", b"S"):
-                return b"E.no signal can be sent to a recording"
+                return b"E.no signal can be sent: there are none in this kernel"
             if what not in (b"c", b"s"):
-                return _BAD
+                return BAD
             pid = self.pid_of(thread) if thread else None
             self.continued = self.general if pid is None else pid
             # The first that goes on is the one that runs: one process runs at a time.
             return self._move(what.decode("ascii"))
-        return _BAD
+        return BAD
 
     # -- the rest --------------------------------------------------------------------------------
 
@@ -397,4 +400,4 @@ def _plain(text: str) -> bytes:
     return escape(text.replace("\n", " ").encode("ascii", "backslashreplace"))[:1000]
 
 
-__all__ = ["RECORDING", "Server"]
+__all__ = ["BAD", "Server"]

@@ -269,16 +269,21 @@ class StepApp(Shell, inherit_bindings=False):
             self.tell("nothing is working; q quits")
         else:
             self._worker.interrupt()
+            self._asked += 1  # whoever wanted to say that it works need not any more
+            self._busy, self._stopping = "", True
+            self.tell("stopping ...")
 
     def key_does_escape(self, times: int) -> None:
         """The same, and the cursor back."""
+        works = not self.still.is_set()
         self.key_does_interrupt(times)
         if self.view is not None:
             moving.reset(self.cursor)
             self.cursor.memory = 0
             for pane in self._panes.values():
                 pane.shift = 0
-            self.tell("")
+            if not works:
+                self.tell("")
             self.redraw()
             self._link()
 

@@ -68,6 +68,8 @@ class Shell(App[int], inherit_bindings=False):
         self._links_wanted = True
         self._busy = ""
         """What works for so long that it is shown."""
+        self._stopping = False
+        """Whether it was asked to stop."""
         self._moved_by_hand = False
         self._worker = Worker(trace, save, self.post_message)
         self._panes: dict[str, widgets.Pane] = {}
@@ -129,9 +131,9 @@ class Shell(App[int], inherit_bindings=False):
         self.redraw()
 
     def redraw(self) -> None:
-        """Draw all of it again."""
+        """Draw again what is otherwise."""
         for part in self.query(widgets.Cells):
-            part.refresh()
+            part.redraw()
 
     # -- drawing ---------------------------------------------------------------------------------
 
@@ -297,7 +299,7 @@ class Shell(App[int], inherit_bindings=False):
 
     def _told(self, result: Result) -> None:
         self._asked += 1
-        self._busy = ""
+        self._busy, self._stopping = "", False
         if result.focus is not None:
             if result.focus.guest_addr is not None:
                 self.cursor.memory = result.focus.guest_addr
@@ -330,7 +332,7 @@ class Shell(App[int], inherit_bindings=False):
     def on_failed(self, message: Failed) -> None:
         """It could not be done."""
         self._asked += 1
-        self._busy = ""
+        self._busy, self._stopping = "", False
         if message.over:
             self.failure = message.error
             self.exit(2)
@@ -340,8 +342,8 @@ class Shell(App[int], inherit_bindings=False):
         """Nothing more to do, unless something was asked for meanwhile."""
         if message.requests == self._worker.requests:
             self.still.set()
-            if self._busy:
-                self._busy = ""
+            if self._busy or self._stopping:
+                self._busy, self._stopping = "", False
                 self.tell("")
 
     def _focus(self, name: str) -> None:

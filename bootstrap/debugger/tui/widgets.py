@@ -37,6 +37,12 @@ class Cells(Widget):
         self._draw = draw
         self.shift = 0
         """Columns that are scrolled out on the left, but for titles."""
+        self._shown: tuple[list[Row], int] | None = None
+
+    def redraw(self) -> None:
+        """Draw it again, if anything is otherwise: drawing is what takes the time of a key."""
+        if not (self.display and self.size) or (self.rows(), self.shift) != self._shown:
+            self.refresh()
 
     def rows(self) -> list[Row]:
         """What is there now."""
@@ -45,7 +51,9 @@ class Cells(Widget):
     def render(self) -> Text:
         """The rows, each cut to the width."""
         width, found = self.size.width, Text(no_wrap=True, end="")
-        for number, row in enumerate(self.rows()[: self.size.height]):
+        rows = self.rows()
+        self._shown = rows, self.shift
+        for number, row in enumerate(rows[: self.size.height]):
             if number:
                 found.append("\n")
             left, skip = width, self.shift if number else 0

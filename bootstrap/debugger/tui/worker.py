@@ -88,6 +88,7 @@ class Worker(threading.Thread):
         self._asked_to_stop = threading.Event()
         self._condition = threading.Condition()
         self._settling = False
+        self._arrived = False
         self.requests = 0
         """How often something was asked for."""
 
@@ -147,7 +148,8 @@ class Worker(threading.Thread):
     # The thread.
 
     def _progress(self, row: int, executed: int) -> None:
-        if self._asked_to_stop.is_set() or self._over or (self._settling and self._lines):
+        stopped = self._asked_to_stop.is_set() and not self._arrived
+        if stopped or self._over or (self._settling and self._lines):
             raise Interrupted
         self._tell(Working(row, executed))
 
@@ -187,11 +189,14 @@ class Worker(threading.Thread):
             try:
                 if line is not None:
                     result = run.run(line)
+                    # It is there now: who asks to stop comes too late, and has to see where.
+                    self._arrived = True
                     fresh = None
                     if names[0] != session.row or line.startswith("mark"):
                         names = session.row, names_of(session)
                         fresh = names[1]
                     shown = viewer.view(wish)
+                    self._asked_to_stop.clear()
                     self._settled = False
                     self._tell(Shown(shown, result, fresh))
                 elif counts:
@@ -212,6 +217,8 @@ class Worker(threading.Thread):
                 self._tell(Failed("interrupted: still where it was"))
             except BootstrapError as error:
                 self._tell(Failed(str(error), error=error))
+            finally:
+                self._arrived = False
 
     def _some(self) -> bool:
         asked = self._lines or self._look or self._link or self._count or self._over

@@ -1,7 +1,7 @@
 """The grammar: what is a command, what is none, and where in the line it goes wrong."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bootstrap.debugger.verbs import CHOICES, GROUPS, VERBS, Param, Verb
@@ -119,6 +119,8 @@ def test_every_name_is_of_one_command_and_every_reverse_is_there() -> None:
             assert NAMES[verb.reverse].reverse == verb.name
 
 
+_unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
+"""The first draw of a text makes hypothesis' table of all characters: seconds, if it is busy."""
 _texts = st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), min_size=1, max_size=12)
 _names = st.text("abcXYZ_.-059", min_size=1, max_size=8)
 _addresses = st.builds(
@@ -181,6 +183,7 @@ def _ambiguous(command: Command) -> bool:
     return any(text.startswith(f"{key}=") for text in texts for key in keys)
 
 
+@_unhurried
 @given(commands())
 def test_a_command_that_is_written_down_is_read_as_the_same(command: Command) -> None:
     if _ambiguous(command):
@@ -190,6 +193,7 @@ def test_a_command_that_is_written_down_is_read_as_the_same(command: Command) ->
     assert again.values == command.values or str(command) == "next"
 
 
+@_unhurried
 @given(st.text(max_size=60))
 def test_any_line_is_a_command_or_told_in_one_line(line: str) -> None:
     try:
@@ -202,6 +206,7 @@ def test_any_line_is_a_command_or_told_in_one_line(line: str) -> None:
         assert read(str(found)).values == found.values
 
 
+@_unhurried
 @given(st.lists(_texts, min_size=1, max_size=5))
 def test_quoted_words_are_what_they_were(texts: list[str]) -> None:
     quoted = ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts]

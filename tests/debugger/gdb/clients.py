@@ -61,10 +61,16 @@ def run_gdb(gdb: str, tmp_path: Path, commands: Sequence[str], *more: str | Path
 
 
 def connected(
-    trace: Path, tmp_path: Path, commands: Sequence[str], abi: str = "i386", at: str = ""
+    trace: Path,
+    tmp_path: Path,
+    commands: Sequence[str],
+    abi: str = "i386",
+    at: str = "",
+    root: Path | None = None,
 ) -> str:
-    """The same for a gdb that has connected to a server of ours."""
-    server = shlex.join(arguments("gdb", "--stdio", trace, *(["--at", at] if at else [])))
+    """The same for a gdb that has connected to a server of ours; `root`: of a live program."""
+    options = [*(["--at", at] if at else []), *(["--root", str(root)] if root else [])]
+    server = shlex.join(arguments("gdb", "--stdio", trace, *options))
     told = run_gdb(gdb_for(abi), tmp_path, [f"target remote | {server}", "echo \\n", *commands])
     for wrong in ("Error in sourced", "Traceback", "warning: while parsing", "Ignoring packet",
                   "Truncated register", "Protocol error", "internal-error"):  # fmt: skip
@@ -144,3 +150,39 @@ def serve(session: Session, wire: Script, log: Callable[[str], None] = lambda _:
 def may_trace() -> bool:
     """Whether a debugger may look at its child here (containers often forbid it)."""
     return os.name == "posix" and os.uname().machine == "x86_64"
+
+
+def repeated(count: int, *commands: str) -> list[str]:
+    """These commands so many times."""
+    return [command for _ in range(count) for command in commands]
+
+
+# -- the same program on this machine ----------------------------------------------------------
+
+_SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs", "fs_base", "gs_base", "k0", "k1", "k2", "k3",
+             "k4", "k5", "k6", "k7")  # fmt: skip
+
+
+def natively(program: Path, tmp_path: Path, commands: list[str], *argv: str) -> str:
+    """What gdb prints for them in a program that runs on this machine; skips where none can."""
+    if not may_trace():
+        pytest.skip("programs of x86 run natively on x86-64 Linux only")
+    told = run_gdb(
+        gdb_for("i386"), tmp_path, [f"cd {program.parent}", "starti", *commands, "kill"],
+        "--args", program, *argv,
+    )  # fmt: skip
+    if "Program stopped" not in told:
+        pytest.skip(f"gdb cannot run a program here: {told.strip().splitlines()[-1][:200]}")
+    return told
+
+
+def same(ours: dict[str, int], theirs: dict[str, int], sps: tuple[int, int]) -> bool:
+    """Equal, but for addresses in the stack, which Linux puts elsewhere."""
+    for name, value in ours.items():
+        other = theirs[name]
+        if name == "r11":
+            other &= ~0x100  # TF of a debugger's step, in what syscall keeps of the flags
+        stack = all(abs(v - sp) < 1 << 17 for v, sp in zip((value, other), sps, strict=True))
+        if name not in _SEGMENTS and value != other and not stack:
+            return False
+    return True

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.cli.main import main
 from bootstrap.debugger.gdb import launch
 from bootstrap.debugger.gdb.packets import Kind, Reader, frame
 from bootstrap.errors import BadInput
@@ -125,13 +126,28 @@ def test_a_port_of_others_is_warned_of(hex0_trace: Path) -> None:
     [
         (["--listen", "nowhere"], "name an address and a port"),
         (["--listen", "192.0.2.1:0"], "cannot be listened at"),
-        (["--stdio", "--once"], "--once goes with --listen"),
         (["--at", "9@0", "--listen", "127.0.0.1:0"], "has no pid 9"),
+        (["--root", "/nonexistent"], "--root /nonexistent: is not a folder"),
+        (["--root", ".", "--cwd", "/"], "--cwd goes with -- PROGRAM only"),
+    ],
+)
+def test_options_that_do_not_go(
+    hex0_trace: Path, options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["gdb", str(hex0_trace), *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("bootstrap: ") and told in line
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--stdio", "--once"], "--once goes with --listen"),
         (["--at", "9@0", "--stdio"], "has no pid 9"),
         (["--stdio", "--env", "A=b"], "--env goes with -- PROGRAM only"),
     ],
 )
-def test_options_that_do_not_go(hex0_trace: Path, options: list[str], told: str) -> None:
+def test_options_that_do_not_go_on_a_pipe(hex0_trace: Path, options: list[str], told: str) -> None:
     done = bootstrap("gdb", hex0_trace, *options)
     assert done.status == 2
     assert told in done.one_line()
@@ -163,7 +179,7 @@ def test_a_live_program_keeps_off_the_line(tmp_path: Path) -> None:
 def test_the_gdb_that_is_started(hex0_trace: Path, tmp_path: Path) -> None:
     gdb_for("i386")
     script = tmp_path / "more.gdb"
-    script.write_text("bgo out:0x10\nstepi\ninfo registers eip\nquit\n")
+    script.write_text("bgo out:0x10\nbsource\nstepi\ninfo registers eip\nquit\n")
     program = (
         "import sys\nfrom bootstrap.debugger.gdb import launch\n"
         "sys.exit(launch.launch(sys.argv[1], '1@0', ['-nx', '-batch', '-x', sys.argv[2]]))"
@@ -177,7 +193,20 @@ def test_the_gdb_that_is_started(hex0_trace: Path, tmp_path: Path) -> None:
     assert "gdb does not know" not in done.stdout
     assert "byte at 0x10 of /out" in done.stdout
     assert "=> 0x80480b3:" in done.stdout
+    assert re.search(r"^> hex0\.hex0:251  EB B4 ", done.stdout, re.MULTILINE)
     assert re.search(r"eip +0x8048069", done.stdout)
+
+
+def test_ctrl_c_on_its_terminal_is_gdbs(tmp_path: Path) -> None:
+    stub = tmp_path / "gdb"
+    stub.write_text("#!/bin/sh\nkill -INT $PPID\nexit 7\n")
+    stub.chmod(0o755)
+    program = "import sys\nfrom bootstrap.debugger.gdb import launch\nsys.exit(launch.launch('x'))"
+    done = subprocess.run(
+        [arguments()[0], "-c", program], stdin=subprocess.DEVNULL, check=False,
+        env=environment({"PATH": str(tmp_path)}), capture_output=True, timeout=SECONDS,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (7, b"")
 
 
 def test_without_a_gdb_it_says_so(monkeypatch: pytest.MonkeyPatch, hex0_trace: Path) -> None:

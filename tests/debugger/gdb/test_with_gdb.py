@@ -15,10 +15,12 @@ from tests.debugger.gdb.clients import (
     TELL,
     connected,
     gdb_for,
-    may_trace,
+    natively,
     registers_here,
     registers_of,
+    repeated,
     run_gdb,
+    same,
 )
 from tests.debugger.material import (
     FOLDERS,
@@ -41,10 +43,6 @@ def pcs(told: str) -> list[int]:
 
 
 PC = 'printf "pc 0x%lx\\n", (long)$pc'
-
-
-def repeated(count: int, *commands: str) -> list[str]:
-    return [command for _ in range(count) for command in commands]
 
 
 def walk(trace: Path, tmp_path: Path, abi: str, steps: int = STEPS) -> None:
@@ -258,33 +256,6 @@ def test_monitor(hex0_trace: Path, tmp_path: Path) -> None:
 
 # -- against the same program on this machine ----------------------------------------------------
 
-_SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs", "fs_base", "gs_base", "k0", "k1", "k2", "k3",
-             "k4", "k5", "k6", "k7")  # fmt: skip
-
-
-def _natively(program: Path, tmp_path: Path, commands: list[str], *argv: str) -> str:
-    if not may_trace():
-        pytest.skip("programs of x86 run natively on x86-64 Linux only")
-    told = run_gdb(
-        gdb_for("i386"), tmp_path, [f"cd {program.parent}", "starti", *commands, "kill"],
-        "--args", program, *argv,
-    )  # fmt: skip
-    if "Program stopped" not in told:
-        pytest.skip(f"gdb cannot run a program here: {told.strip().splitlines()[-1][:200]}")
-    return told
-
-
-def _same(ours: dict[str, int], theirs: dict[str, int], sps: tuple[int, int]) -> bool:
-    """Equal, but for addresses in the stack, which Linux puts elsewhere."""
-    for name, value in ours.items():
-        other = theirs[name]
-        if name == "r11":
-            other &= ~0x100  # TF of a debugger's step, in what syscall keeps of the flags
-        stack = all(abs(v - sp) < 1 << 17 for v, sp in zip((value, other), sps, strict=True))
-        if name not in _SEGMENTS and value != other and not stack:
-            return False
-    return True
-
 
 def _compare(trace: Path, program: Path, tmp_path: Path, abi: str, argv: list[str]) -> None:
     # Where calls are is the same in both, so the same commands lead to the same places.
@@ -294,17 +265,17 @@ def _compare(trace: Path, program: Path, tmp_path: Path, abi: str, argv: list[st
         for call in ("write", "read") * 4:
             session.next_call(call)
             commands += [f"tbreak *{session.pc:#x}", "continue", *TELL]
-    theirs = registers_of(_natively(program, tmp_path, commands, *argv))
+    theirs = registers_of(natively(program, tmp_path, commands, *argv))
     ours = registers_of(connected(trace, tmp_path, commands, abi))
     assert len(theirs) == len(ours) == STEPS + 1 + 8
     sp = "esp" if abi == "i386" else "rsp"
     sps = ours[0][sp], theirs[0][sp]
     for index, (mine, native) in enumerate(zip(ours, theirs, strict=True)):
-        assert _same(mine, native, sps), (
+        assert same(mine, native, sps), (
             index,
             {name: (v, native[name]) for name, v in mine.items() if v != native[name]},
         )
-    assert not _same(ours[0], theirs[-1], sps)
+    assert not same(ours[0], theirs[-1], sps)
 
 
 def test_hex0_is_as_on_this_machine(hex0_trace: Path, tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ THERE_AND_BACK = [
     ("1@0", "s", "1@1", "u"),
 ]
 
+SMALL = (80, 24)
+"""Of a screen, for who looks at nothing that has no room there: drawing is what takes the time."""
+
 
 def test_keys_lead_there_and_their_reverse_back(recorded: Path) -> None:
     async def walk(screen: Screen) -> None:
@@ -36,7 +39,7 @@ def test_keys_lead_there_and_their_reverse_back(recorded: Path) -> None:
             await screen.press(back)
             assert screen.here == begin, back
 
-    on_screen(recorded, walk)
+    on_screen(recorded, walk, SMALL)
 
 
 def test_a_function_is_left_and_entered_again(recorded: Path) -> None:
@@ -53,7 +56,7 @@ def test_a_function_is_left_and_entered_again(recorded: Path) -> None:
         await screen.press("n")
         assert screen.here == behind
 
-    on_screen(recorded, walk)
+    on_screen(recorded, walk, SMALL)
 
 
 def test_bytes_of_memory_and_of_the_output(recorded: Path) -> None:
@@ -209,6 +212,17 @@ def test_the_command_line(recorded: Path) -> None:
     assert saved["here.step"].splitlines()[2:] == [
         "step 6", "expect at 1@6", "go 50%", "expect at 1@100910",
     ]  # fmt: skip
+
+
+def test_who_stops_it_is_told_so(recorded: Path) -> None:
+    async def walk(screen: Screen) -> None:
+        screen.app.still.clear()  # as while something works
+        screen.app.key_does_escape(1)
+        assert screen.status == "stopping ..."
+        await screen.still()
+        assert screen.status == ""
+
+    on_screen(recorded, walk, SMALL)
 
 
 def test_the_time_line_is_dragged(recorded: Path) -> None:

@@ -18,7 +18,7 @@ from bootstrap.debugger.tui.worker import (
     Worker,
     Working,
 )
-from bootstrap.debugger.view import Wish
+from bootstrap.debugger.view import View, Viewer, Wish
 
 LONGEST = 120
 
@@ -79,6 +79,23 @@ def test_a_long_way_is_interrupted_and_it_is_still_where_it_was(asked: Asked) ->
     asked.worker.do("print at", Wish())
     shown = [m for m in asked.until_rested() if isinstance(m, Shown) and m.result is not None]
     assert shown[0].result is not None and shown[0].result.lines == ("at = 1@5",)
+
+
+def test_who_stops_it_too_late_sees_where_it_is(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = Viewer.view
+
+    def late(viewer: Viewer, wish: Wish) -> View:
+        asked.worker.interrupt()
+        viewer.session.progress(1, 0)
+        return view(viewer, wish)
+
+    monkeypatch.setattr(Viewer, "view", late)
+    asked.worker.do("step 5", Wish())
+    told = asked.until_rested()
+    assert not [m for m in told if isinstance(m, Failed)]
+    assert [m.view.here for m in told if isinstance(m, Shown)][-1] == "1@5"
 
 
 def test_what_waits_is_forgotten_and_too_much_is_refused(asked: Asked) -> None:
