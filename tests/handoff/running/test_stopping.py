@@ -22,11 +22,13 @@ from tests.handoff.running.small import Small
 from tests.handoff.running.test_run import TITLES
 
 ROOT = Path(__file__).resolve().parents[3]
-SLEEPS = """\
+SECONDS = f"{100000 + os.getpid()}"
+"""How long a step sleeps: a number of this process's own, for other tests run at the same time."""
+SLEEPS = f"""\
 echo half of a step >> /steps/lines
 echo it sleeps
-[ -e /external/distfiles/awake ] || sleep 100000
-echo what lib makes of it > "/external/repo/${pkg}_0.tar.bz2"
+[ -e /external/distfiles/awake ] || sleep {SECONDS}
+echo what lib makes of it > "/external/repo/${{pkg}}_0.tar.bz2"
 """
 
 
@@ -52,7 +54,7 @@ def goes_on(small: Small, work: Path, engine: str, before: int = 5) -> None:
 
 
 def sleepers() -> list[int]:
-    """Processes anywhere on this machine that sleep as the step does."""
+    """Processes anywhere on this machine that sleep as the steps of these tests do."""
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -60,7 +62,7 @@ def sleepers() -> list[int]:
                 words = Path("/proc", name, "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if words[1:2] == [b"100000"]:
+            if words[1:2] == [SECONDS.encode()]:
                 found.append(int(name))
     return found
 
