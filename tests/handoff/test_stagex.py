@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from bootstrap.handoff.stagextold import stagex_document, stagex_graph, stagex_t
 from tests.cli.command import bootstrap
 from tests.handoff.tree import put
 
-VARIABLE = "BOOTSTRAP_STAGEX"
 PLACE = "packages/bootstrap"
 FILE = f"{PLACE}/stage1/Containerfile"
 PINS = f"{PLACE}/stage1/package.toml"
@@ -178,14 +176,9 @@ def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
         assert str(error).startswith("f:") and len(str(error).splitlines()) == 1
 
 
-def test_the_real_stagex() -> None:
-    place = os.environ.get(VARIABLE)
-    if not place:
-        pytest.skip(
-            "no StageX here: git clone -b 2026.03.0 https://codeberg.org/stagex/stagex, and set"
-            f" {VARIABLE} to the folder"
-        )
-    plan = read_stagex(Path(place))
+@pytest.mark.upstream
+def test_the_real_stagex(stagex: Path) -> None:
+    plan = read_stagex(stagex)
     assert [stage.name for stage in plan.stages] == ["stage0", "stage1", "stage2", "stage3"]
     assert plan.stage0_known and len(plan.keys) == 8
     place1 = f"{PLACE}/stage1/Containerfile"

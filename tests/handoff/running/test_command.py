@@ -94,7 +94,7 @@ def test_a_run_as_a_user_sees_it(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(handoff_run, "_stage0", lambda args, plan, work: small.stage0)
+    monkeypatch.setattr(handoff_run, "_stage0", lambda args, plan, order: small.stage0)
     words = ["handoff", "run", "--live-bootstrap", str(small.checkout), "--arch", ARCH]
     words += ["--distfiles", str(small.distfiles), "--work", str(tmp_path / "work")]
     words += ["--engine", first_engine()]
@@ -166,8 +166,11 @@ def test_the_real_checkout_to_its_first_source_file(
     """From the seed, natively, through stage0 and script-generator; amd64 is the quick one."""
     work = tmp_path / "work"
     more = ("--arch", "amd64", "--engine", first_engine(), "--json", str(tmp_path / "run.json"))
-    done = bootstrap(*command(upstream, work, *more), env=CACHE)
+    # By its commit, as it is in the cache.
+    commit = Path((upstream / ".git/HEAD").read_text().strip())
+    done = bootstrap(*command(commit, work, *more), env=CACHE)
     assert done.status == 2, done.stderr
+    assert done.stderr.startswith(f"live-bootstrap {commit}, from the cache\n")
     document = json.loads((tmp_path / "run.json").read_text())
     said = " ".join(done.stdout.split())
     assert "19 of 19 answers and 73 of 73 products agree between the container and the" in said
