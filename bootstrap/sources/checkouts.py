@@ -42,6 +42,13 @@ ADDRESSES = MappingProxyType(
 )
 # What the product reads of a checkout: of StageX, which has a thousand packages, these.
 _KEPT = MappingProxyType({STAGEX_TREE: ("packages/bootstrap/", "digests/", "MAINTAINERS")})
+# What tells that a checkout is of what it is said to be.
+_MARKS = MappingProxyType(
+    {
+        LIVE_BOOTSTRAP: "steps/manifest",
+        STAGEX_TREE: "packages/bootstrap/stage0/Containerfile",
+    }
+)
 # Commit -> digest of the tree that is kept of it.  Taken on 2026-11-28 from clones in which git
 # itself found nothing changed (git status, git fsck).
 KNOWN = MappingProxyType(
@@ -121,8 +128,10 @@ def read_checkout(name: str, folder: Path, commit: str) -> SourceTree:
             f"{folder}: is changed since commit {commit}: {named(wrong)}; take it back (git stash)"
             " or give another checkout"
         )
-    if not files:
-        raise BadInput(f"{folder}: is no checkout of {name} ({ADDRESSES[name]})")
+    if _MARKS[name] not in files:
+        raise BadInput(
+            f"{folder}: is no checkout of {name} ({ADDRESSES[name]}): git has no {_MARKS[name]} in it"
+        )
     files[".git/HEAD"] = SourceFile(f"{commit}\n".encode())
     files[".git/index"] = SourceFile(write_index(pins))
     return SourceTree("folder", str(folder), files, symlinks, release=commit)

@@ -189,9 +189,16 @@ def test_what_cannot_be_taken(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("BOOTSTRAP_CACHE", str(tmp_path / "cache"))
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q")
+    (other / "README").touch()
+    git(other, "add", ".")
+    git(other, "commit", "-q", "-m", "one")
     for words, says in (
         (["fetch", "live-bootstrap"], "is taken from a checkout: git clone https://github.com/f"),
         (["fetch", "stagex", "--from", str(clone)], "is no checkout of stagex"),
+        (["fetch", "live-bootstrap", "--from", str(other)], "git has no steps/manifest in it"),
         (["fetch", "stagex", "--from", str(tmp_path)], "is no git checkout"),
         (["handoff", "plan"], "live-bootstrap is not in the cache: git clone https://github.com/"),
         (["handoff", "plan", "--stagex"], "stagex is not in the cache: git clone https://codeb"),
