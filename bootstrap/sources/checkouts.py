@@ -130,7 +130,8 @@ def read_checkout(name: str, folder: Path, commit: str) -> SourceTree:
         )
     if _MARKS[name] not in files:
         raise BadInput(
-            f"{folder}: is no checkout of {name} ({ADDRESSES[name]}): git has no {_MARKS[name]} in it"
+            f"{folder}: is no checkout of {name} ({ADDRESSES[name]}): git has no {_MARKS[name]}"
+            " in it"
         )
     files[".git/HEAD"] = SourceFile(f"{commit}\n".encode())
     files[".git/index"] = SourceFile(write_index(pins))
