@@ -18,11 +18,11 @@ from bootstrap.handoff.running.box import MOUNTED, Box, Started
 from bootstrap.handoff.running.engines import (
     ask,
     common_options,
+    end_container,
     explained,
     last_line,
     mount_of_starter,
     popen,
-    require_ended,
     version_of,
 )
 from bootstrap.handoff.running.starter import PLACE, put_starter
@@ -74,7 +74,8 @@ class Docker:
         ]
 
     def kill(self, box: Box) -> None:
-        require_ended(box, *ask([self.program, "rm", "--force", box.name]))
+        remove = [self.program, "rm", "--force", box.name]
+        end_container(box, remove, [self.program, "container", "inspect", box.name])
 
     def finish(self, box: Box) -> None:
         folders, _ = _parts(box.root)

@@ -21,6 +21,7 @@ from bootstrap.handoff.running.starter import PLACE, put_starter
 _TIMEOUT = 60.0
 _OPEN_FILES = 1024
 _PROCESSES = 4096
+_ATTEMPTS = 3
 
 # Words in what an engine says -> the permission that is missing, and how to get it.
 _WAYS_OUT = (
@@ -149,13 +150,21 @@ def popen(command: list[str], **more: Any) -> subprocess.Popen[bytes]:
         raise BadInput(f"{command[0]}: cannot be started: {error}") from None
 
 
-def require_ended(box: Box, status: int, text: str) -> None:
-    """Raise BadInput unless an engine that was told to end a container did so, or knows none."""
-    if status and "no such container" not in text.lower():
-        raise BadInput(
-            f"the container {box.name} could not be ended: {last_line(text)}; when it has ended,"
-            " --resume goes on"
-        )
+def end_container(box: Box, remove: list[str], look: list[str]) -> None:
+    """End a container and take it away, if it is there; ``look`` succeeds while it is.
+
+    The client that runs it may take it away at the same time, and one of the two is then told that
+    it cannot.  Raises BadInput when it is still there after all.
+    """
+    text = ""
+    for _ in range(_ATTEMPTS):
+        status, text = ask(remove)
+        if status == 0 or ask(look)[0] == 1:
+            return
+    raise BadInput(
+        f"the container {box.name} could not be ended: {last_line(text)}; when it has ended,"
+        " --resume goes on"
+    )
 
 
 class Podman:
@@ -197,8 +206,8 @@ class Podman:
         ]
 
     def kill(self, box: Box) -> None:
-        command = [*self.words, "rm", "--force", "--time=0", "--ignore", box.name]
-        require_ended(box, *ask(command))
+        remove = [*self.words, "rm", "--force", "--time=0", "--ignore", box.name]
+        end_container(box, remove, [*self.words, "container", "exists", box.name])
 
     def finish(self, box: Box) -> None:
         """The root is the folder itself."""
