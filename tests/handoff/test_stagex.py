@@ -13,8 +13,8 @@ from bootstrap.errors import BadInput
 from bootstrap.handoff.outline import images, read_outline
 from bootstrap.handoff.stagex import read_stagex
 from bootstrap.handoff.stagextold import stagex_document, stagex_graph, stagex_text
-from tests.cli.command import bootstrap
 from tests.handoff.tree import put
+from tests.vouch.runs import inside
 
 PLACE = "packages/bootstrap"
 FILE = f"{PLACE}/stage1/Containerfile"
@@ -159,12 +159,12 @@ def test_text_document_and_graph(checkout: Path) -> None:
 
 
 def test_the_command(checkout: Path, tmp_path: Path) -> None:
-    done = bootstrap("handoff", "plan", "--stagex", str(checkout))
+    done = inside("handoff", "plan", "--stagex", str(checkout))
     assert done.status == 0 and "UPDATE_CHECKSUMS=True" in done.stdout
-    done = bootstrap("handoff", "plan", "--stagex", str(checkout), "--distfiles", "d")
+    done = inside("handoff", "plan", "--stagex", str(checkout), "--distfiles", "d")
     assert done.status == 2 and "--distfiles" in done.one_line()
     (tmp_path / "empty").mkdir()
-    done = bootstrap("handoff", "plan", "--stagex", str(tmp_path / "empty"))
+    done = inside("handoff", "plan", "--stagex", str(tmp_path / "empty"))
     assert done.status == 2 and "no checkout of StageX" in done.one_line()
 
 

@@ -20,6 +20,7 @@ from tests.handoff import tree
 from tests.handoff.conftest import upstream
 from tests.handoff.running.conftest import require, working
 from tests.handoff.running.small import ARCH, Small
+from tests.vouch.runs import inside
 
 __all__ = ["upstream"]
 
@@ -44,7 +45,7 @@ def test_help_teaches() -> None:
 
 
 def test_no_checkout(tmp_path: Path) -> None:
-    done = bootstrap(*command(tmp_path / "none", tmp_path / "work"))
+    done = inside(*command(tmp_path / "none", tmp_path / "work"))
     assert done.status == 2 and "no checkout of live-bootstrap" in done.one_line()
     assert not (tmp_path / "work").exists()
 
@@ -59,12 +60,12 @@ def test_no_checkout(tmp_path: Path) -> None:
 def test_a_manifest_that_cannot_be_run(tmp_path: Path, line: str, says: str) -> None:
     checkout = tree.make(tmp_path / "lb")
     tree.put(checkout, "steps/manifest", line + "\n")
-    done = bootstrap(*command(checkout, tmp_path / "work"))
+    done = inside(*command(checkout, tmp_path / "work"))
     assert done.status == 2 and says in done.one_line()
 
 
 def test_a_checkout_that_pins_nothing(tmp_path: Path) -> None:
-    done = bootstrap(*command(tree.make(tmp_path / "lb"), tmp_path / "work"))
+    done = inside(*command(tree.make(tmp_path / "lb"), tmp_path / "work"))
     assert done.status == 2
     assert "nothing says which stage0-posix it pins: clone it with git" in done.one_line()
 
@@ -79,7 +80,7 @@ def test_a_checkout_that_pins_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_options_that_make_no_sense(tmp_path: Path, more: tuple[str, ...], says: str) -> None:
-    done = bootstrap(*command(tree.make(tmp_path / "lb"), tmp_path / "work", *more))
+    done = inside(*command(tree.make(tmp_path / "lb"), tmp_path / "work", *more))
     assert done.status == 2 and says in done.one_line()
 
 
