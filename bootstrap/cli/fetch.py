@@ -78,6 +78,8 @@ def _lines(fetched: Fetched, name: str, release: str, folder: Path) -> list[str]
     if tree.archive_sha256 is not None:
         lines.append(f"archive sha256 {tree.archive_sha256}")
     lines.append(f"tree digest    {tree.digest} ({len(tree.files)} files)")
+    if tree.notes:
+        return [*lines, *tree.notes, f"put into {folder}"]
     lines.append(f"verified and put into {folder}")
     return lines
 

@@ -93,6 +93,13 @@ def fetch_checkout(
             f" (tree digest {tree.digest}, not {known}): git reset --hard {commit}"
         )
     cache.store(tree, commit, name)
+    if known is None:
+        tree = tree.but(
+            notes=(
+                "the files are as git's index has them, and the commit is the one that .git names:"
+                " no value of that commit is known here to hold them against",
+            )
+        )
     return Fetched(tree, fresh=True)
 
 

@@ -64,6 +64,7 @@ def test_in_and_out_again(clone: Path, cache: Cache) -> None:
     (clone / "untracked").write_text("not git's")
     fetched = fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache)
     assert fetched.fresh and fetched.tree.release == head(clone)
+    assert "no value of that commit is known here" in fetched.tree.notes[0]
     assert not fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache).fresh
     told: list[str] = []
     with checkout_at(None, LIVE_BOOTSTRAP, cache, told.append) as folder:
@@ -134,6 +135,7 @@ def test_a_known_commit_has_known_files(
     commit = head(clone)
     tree = fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache).tree
     monkeypatch.setattr(checkouts, "KNOWN", {commit: tree.digest})
+    assert not fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache, force=True).tree.notes
     assert load_checkout(LIVE_BOOTSTRAP, commit, cache) is not None
     monkeypatch.setattr(checkouts, "KNOWN", {commit: "ab" * 32})
     with pytest.raises(BadInput, match="has other files than that commit"):
