@@ -202,6 +202,7 @@ class _Run:
             self._keep(state)
         elif state.running is not None:
             kill_leftovers(self.work.box_name)
+            self.choice.engine.kill(self._boxed((), {}))
             changed = self.saved.restore()
             self.tell.said(
                 f"went back to the end of {self._title(len(state.finished) - 1)}:"
