@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 
 from bootstrap.errors import BadInput
 from bootstrap.handoff.running.box import HOSTNAME, Box, Started
@@ -36,15 +37,17 @@ class Bubblewrap:
             )
             os.close(tells)
             tells = -1
-            first = _first_process(told)
-            # Without one it failed, and says why; what waits is let go in any case.
-            if first is None:
-                return Started(process)
             try:
-                return Started(process, os.pidfd_open(first))
-            except OSError as error:
-                process.kill()
+                first = _first_process(told)
+                # Without one it failed, and says why; what waits is let go in any case.
+                return Started(process, -1 if first is None else os.pidfd_open(first))
+            except BaseException as error:
+                # Ctrl-C too: nobody but us knows of the process yet.  What waits inside is of its
+                # group still, and would not die with it.
+                os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
+                if not isinstance(error, OSError):
+                    raise
                 raise BadInput(
                     f"bwrap: nobody could wait for its container's end: {error.strerror}"
                     " (pidfd_open needs Linux 5.3)"

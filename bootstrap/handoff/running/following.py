@@ -132,6 +132,10 @@ def _end(engine: Engine, box: Box, started: Started) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+    if started.first != -1:
+        # With it goes all that a step left in the container.
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(started.first, signal.SIGKILL)
     _require_gone(started, box)
 
 

@@ -14,6 +14,8 @@ from bootstrap.handoff.running import following
 from bootstrap.handoff.running.box import Box, Started
 from bootstrap.handoff.running.engines import end_container, popen
 from bootstrap.handoff.running.following import run_box
+from bootstrap.handoff.running.probe import lay_out_probe
+from tests.handoff.running.conftest import require, working
 from tests.handoff.running.small import ARCH
 
 
@@ -48,7 +50,12 @@ def box(tmp_path: Path) -> Box:
 
 
 def test_a_container_that_outlives_its_client(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as first:
+        assert run_box(Stand(["true"], first.pid), box, print).status == 0
+        assert first.wait() == -signal.SIGKILL
+    # One that does not die of it: a process that cannot be killed is only waited for.
     monkeypatch.setattr(following, "_PATIENCE", 0.01)
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_: None)
     with (
         subprocess.Popen(["cat"], stdin=subprocess.PIPE) as first,
         pytest.raises(BadInput, match=r"the container name was ended, and 0 s later has not; when"),
@@ -80,3 +87,31 @@ def test_an_engine_that_cannot_end_a_container(box: Box, tmp_path: Path) -> None
     for there in (["true"], ["sh", "-c", "exit 125"]):
         with pytest.raises(BadInput, match="container name could not be ended: it is stuck; when"):
             end_container(box, fails, there)
+
+
+@pytest.mark.parametrize(
+    ("raised", "seen", "says"),
+    [
+        (OSError(38, "Function not implemented"), BadInput, "implemented .pidfd_open needs Linux"),
+        (KeyboardInterrupt("pressed"), KeyboardInterrupt, "pressed"),
+    ],
+)
+def test_a_container_that_nobody_could_wait_for(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    raised: BaseException,
+    seen: type[BaseException],
+    says: str,
+) -> None:
+    """Then it is ended at once, before it did anything."""
+    require("bwrap")
+
+    def fails(_: int) -> int:
+        raise raised
+
+    monkeypatch.setattr(os, "pidfd_open", fails)
+    engine = working("bwrap")
+    assert not isinstance(engine, str)
+    lay_out_probe(tmp_path / "root", ARCH)
+    with pytest.raises(seen, match=says):
+        run_box(engine, Box("name", tmp_path / "root", ARCH, ("/probe",)), print)
