@@ -24,6 +24,8 @@ from tests.vouch.runs import inside
 
 __all__ = ["upstream"]
 
+HANGS = 1500.0
+"""Seconds after which a run of half a minute, on however busy a machine, will never end."""
 CACHE = {"BOOTSTRAP_CACHE": str(cache_root())}
 
 
@@ -169,7 +171,7 @@ def test_the_real_checkout_to_its_first_source_file(
     more = ("--arch", "amd64", "--engine", first_engine(), "--json", str(tmp_path / "run.json"))
     # By its commit, as it is in the cache.
     commit = Path((upstream / ".git/HEAD").read_text().strip())
-    done = bootstrap(*command(commit, work, *more), env=CACHE)
+    done = bootstrap(*command(commit, work, *more), env=CACHE, timeout=HANGS)
     assert done.status == 2, done.stderr
     assert done.stderr.startswith(f"live-bootstrap {commit}, from the cache\n")
     document = json.loads((tmp_path / "run.json").read_text())
