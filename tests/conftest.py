@@ -6,11 +6,17 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from bootstrap.sources import SourceTree
 from tests.upstream.release import from_cache
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# How long an example, or the making of it, takes says nothing about what is tested, and on a busy
+# machine it fails what is right.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts something in the background makes it deaf to Ctrl-C, and with it what it

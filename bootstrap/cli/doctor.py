@@ -47,7 +47,10 @@ def run(args: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Cached:
-    """A release in the cache; ``digest`` is its tree digest, None when it cannot be used."""
+    """A release, or a checkout with its commit, in the cache.
+
+    ``digest`` is its tree digest, None when it cannot be used.
+    """
 
     release: str
     digest: str | None
@@ -172,6 +175,7 @@ def _cache_place() -> str:
 
 def _cached(problems: list[str]) -> tuple[Cached, ...]:
     from bootstrap.sources.cache import Cache
+    from bootstrap.sources.checkouts import NAMES, load_checkout
 
     try:
         cache = Cache()
@@ -187,6 +191,15 @@ def _cached(problems: list[str]) -> tuple[Cached, ...]:
         else:
             if tree is not None:
                 found.append(Cached(release, tree.digest, len(tree.files)))
+    for name in NAMES:
+        for commit in cache.releases(name):
+            try:
+                tree = load_checkout(name, commit, cache)
+            except BootstrapError as error:
+                problems.append(str(error))
+                tree = None
+            digest, files = (None, 0) if tree is None else (tree.digest, len(tree.files))
+            found.append(Cached(f"{name} {commit}", digest, files))
     return tuple(found)
 
 

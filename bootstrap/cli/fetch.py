@@ -1,4 +1,4 @@
-"""``bootstrap fetch``: put a release into the cache."""
+"""``bootstrap fetch``: put a release, or a checkout, into the cache."""
 
 from __future__ import annotations
 
@@ -19,13 +19,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command's options; imports nothing heavy."""
     parser = subparsers.add_parser(
         "fetch",
-        help="put a release into the cache",
+        help="put a release, or a checkout, into the cache",
         description="Put a release into the cache: from its published address, a mirror, a local"
         " archive or a local checkout. An archive is checked against the published sha256, every"
-        " tree file by file against what the catalogue knows of the release.",
+        " tree file by file against what the catalogue knows of the release. Of live-bootstrap and"
+        " StageX, a local checkout goes into the cache under its commit, each file with the content"
+        " that git's index has; of StageX only what is read of it.",
     )
-    parser.add_argument("name", choices=["stage0-posix"], help="what to fetch")
-    parser.add_argument("--release", metavar="R", help="the release (default: the newest)")
+    parser.add_argument(
+        "name", choices=["stage0-posix", "live-bootstrap", "stagex"], help="what to fetch"
+    )
+    parser.add_argument(
+        "--release",
+        metavar="R",
+        help="the release (default: the newest); the commit that a checkout should be at",
+    )
     parser.add_argument(
         "--from", dest="from_", metavar="PATH-OR-URL", help="an archive, a checkout or an address"
     )
@@ -42,11 +50,15 @@ def run(args: argparse.Namespace) -> int:
     """Do it; 0 when the release is in the cache.  Raises BootstrapError otherwise."""
     from bootstrap.catalogue import default_release
     from bootstrap.cli.output import write_text
-    from bootstrap.sources import Cache, fetch
+    from bootstrap.sources import Cache, fetch, fetch_checkout
 
-    release = args.release or default_release(args.name)
     cache = Cache()
-    fetched = fetch(release, cache, args.from_, args.force, _progress(), args.name)
+    if args.name == "stage0-posix":
+        release = args.release or default_release(args.name)
+        fetched = fetch(release, cache, args.from_, args.force, _progress(), args.name)
+    else:
+        fetched = fetch_checkout(args.name, args.from_, cache, args.release, args.force)
+        release = fetched.tree.release or ""
     folder = cache.folder(release, args.name)
     out = sys.stderr if args.json == "-" else sys.stdout
     for line in _lines(fetched, args.name, release, folder):
@@ -66,6 +78,8 @@ def _lines(fetched: Fetched, name: str, release: str, folder: Path) -> list[str]
     if tree.archive_sha256 is not None:
         lines.append(f"archive sha256 {tree.archive_sha256}")
     lines.append(f"tree digest    {tree.digest} ({len(tree.files)} files)")
+    if tree.notes:
+        return [*lines, *tree.notes, f"put into {folder}"]
     lines.append(f"verified and put into {folder}")
     return lines
 

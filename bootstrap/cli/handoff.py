@@ -54,9 +54,16 @@ def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         description=_PLAN_MORE,
         epilog=_PLAN_END,
     )
-    of = plan.add_mutually_exclusive_group(required=True)
-    of.add_argument("--live-bootstrap", metavar="DIR", help="a checkout of live-bootstrap")
-    of.add_argument("--stagex", metavar="DIR", help="a checkout of StageX: its own stages")
+    of = plan.add_mutually_exclusive_group()
+    of.add_argument("--live-bootstrap", metavar="DIR", help=handoff_run.CHECKOUT)
+    of.add_argument(
+        "--stagex",
+        metavar="DIR",
+        nargs="?",
+        const="",
+        help="in its place a checkout of StageX, with its own stages (without DIR: the one in our "
+        "cache)",
+    )
     plan.add_argument(
         "--distfiles", metavar="DIR", help="a folder with source files: hash them all"
     )
@@ -90,9 +97,7 @@ def _add_sources(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "2 usage or bad input, a folder that cannot be written; 130 interrupted: what came is "
         "kept, and the next run goes on from there.",
     )
-    sources.add_argument(
-        "--live-bootstrap", metavar="DIR", required=True, help="a checkout of live-bootstrap"
-    )
+    sources.add_argument("--live-bootstrap", metavar="DIR", help=handoff_run.CHECKOUT)
     sources.add_argument(
         "--distfiles", metavar="DIR", required=True, help="the folder of source files"
     )
@@ -123,6 +128,8 @@ def run_sources(args: argparse.Namespace) -> int:
     from bootstrap.cli.verify import check_report_places, print_view
     from bootstrap.handoff.plan import read_distfiles, read_plan
     from bootstrap.handoff.told import sources_document, sources_text
+    from bootstrap.sources import Cache, checkout_at
+    from bootstrap.sources.checkouts import LIVE_BOOTSTRAP
     from bootstrap.sources.download import is_url
 
     check_report_places(args.json)
@@ -131,12 +138,12 @@ def run_sources(args: argparse.Namespace) -> int:
     for mirror in args.mirror:
         if not is_url(mirror):
             raise BadInput(f"--mirror {mirror}: is no address; give https://... or http://...")
-    checkout = Path(args.live_bootstrap)
-    if args.needed:
-        plan = read_plan(checkout)
-        files = tuple(file for file in plan.distfiles if file.name in plan.needed)
-    else:
-        files = read_distfiles(checkout)
+    with checkout_at(args.live_bootstrap, LIVE_BOOTSTRAP, Cache(), handoff_run.say) as checkout:
+        if args.needed:
+            plan = read_plan(checkout)
+            files = tuple(file for file in plan.distfiles if file.name in plan.needed)
+        else:
+            files = read_distfiles(checkout)
     folder = Path(args.distfiles)
     if args.audit or folder.exists():
         found = _audit(files, args.distfiles)
@@ -193,13 +200,16 @@ def run_plan(args: argparse.Namespace) -> int:
     from bootstrap.handoff.graph import plan_graph
     from bootstrap.handoff.plan import read_plan
     from bootstrap.handoff.told import plan_document, plan_text
+    from bootstrap.sources import Cache, checkout_at
+    from bootstrap.sources.checkouts import LIVE_BOOTSTRAP
 
     check_report_places(args.json)
     if args.graph and args.json == STDOUT:
         raise BadInput("--graph and --json - both write to standard output; give --json a file")
     if args.stagex is not None:
         return _run_stagex(args)
-    plan = read_plan(Path(args.live_bootstrap), args.arch, args.set)
+    with checkout_at(args.live_bootstrap, LIVE_BOOTSTRAP, Cache(), handoff_run.say) as checkout:
+        plan = read_plan(checkout, args.arch, args.set)
     found = _audit(plan.distfiles, args.distfiles) if args.distfiles is not None else None
     if args.json is not None:
         write_text(args.json, _json(plan_document(plan, found)))
@@ -218,10 +228,13 @@ def _run_stagex(args: argparse.Namespace) -> int:
     from bootstrap.cli.verify import print_view
     from bootstrap.handoff.stagex import read_stagex
     from bootstrap.handoff.stagextold import stagex_document, stagex_graph, stagex_text
+    from bootstrap.sources import Cache, checkout_at
+    from bootstrap.sources.checkouts import STAGEX_TREE
 
     if args.distfiles is not None or args.set or args.arch != "x86":
         raise BadInput("--distfiles, --set and --arch are for --live-bootstrap, not for --stagex")
-    plan = read_stagex(Path(args.stagex))
+    with checkout_at(args.stagex or None, STAGEX_TREE, Cache(), handoff_run.say) as checkout:
+        plan = read_stagex(checkout)
     if args.json is not None:
         write_text(args.json, _json(stagex_document(plan)))
     if args.graph:

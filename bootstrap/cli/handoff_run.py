@@ -15,7 +15,7 @@ from bootstrap.errors import BadInput
 if TYPE_CHECKING:
     from bootstrap.handoff.audit import Found
     from bootstrap.handoff.plan import Plan
-    from bootstrap.handoff.running.order import Task
+    from bootstrap.handoff.running.order import Order, Task
     from bootstrap.handoff.running.stage0 import Stage0
     from bootstrap.handoff.running.state import Finished
     from bootstrap.rebuild import Rebuilt
@@ -33,6 +33,11 @@ _END = (
     "usage or bad input, or a source file is missing; 3 a step failed; 130 interrupted."
 )
 
+CHECKOUT = (
+    "a checkout of live-bootstrap, or a commit in our cache (default: the one there; bootstrap "
+    "fetch live-bootstrap --from DIR puts it there)"
+)
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command; imports nothing heavy."""
@@ -42,9 +47,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description=_MORE,
         epilog=_END,
     )
-    run.add_argument(
-        "--live-bootstrap", metavar="DIR", required=True, help="a checkout of live-bootstrap"
-    )
+    run.add_argument("--live-bootstrap", metavar="DIR", help=CHECKOUT)
     run.add_argument(
         "--distfiles",
         metavar="DIR",
@@ -127,24 +130,38 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     run.set_defaults(run=run_run)
 
 
+def say(text: str) -> None:
+    """A line for people, beside the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def run_run(args: argparse.Namespace) -> int:
     """Do it and tell.  Raises BootstrapError; returns the exit status."""
     if not sys.platform.startswith("linux"):
         raise BadInput(
             "handoff run: containers for these steps need Linux; plan and sources do not"
         )
+    from bootstrap.cli.verify import check_report_places
+    from bootstrap.sources import Cache, checkout_at
+    from bootstrap.sources.checkouts import LIVE_BOOTSTRAP
+
+    check_report_places(args.json)
+    if args.products is not None and args.begin != "stage0":
+        raise BadInput("--products goes with --from stage0")
+    tell = None if args.quiet else say
+    with checkout_at(args.live_bootstrap, LIVE_BOOTSTRAP, Cache(), tell) as checkout:
+        return _run(args, checkout)
+
+
+def _run(args: argparse.Namespace, checkout: Path) -> int:
     from bootstrap.cli.output import STDOUT, write_text
-    from bootstrap.cli.verify import check_report_places, print_view
+    from bootstrap.cli.verify import print_view
     from bootstrap.handoff.plan import read_plan
     from bootstrap.handoff.running.limits import Limits
     from bootstrap.handoff.running.order import Order
     from bootstrap.handoff.running.run import require_sense, run
     from bootstrap.handoff.running.told import run_document, run_text
 
-    check_report_places(args.json)
-    if args.products is not None and args.begin != "stage0":
-        raise BadInput("--products goes with --from stage0")
-    checkout = Path(args.live_bootstrap)
     order = Order(
         checkout,
         Path(args.distfiles).absolute(),
@@ -156,7 +173,7 @@ def run_run(args: argparse.Namespace) -> int:
     )
     plan = read_plan(checkout, args.arch, args.set)
     require_sense(order, plan)
-    stage0 = _stage0(args, plan, order.work)
+    stage0 = _stage0(args, plan, order)
     live = _Live(args.quiet)
     try:
         outcome = run(order, plan, stage0, live)
@@ -178,19 +195,19 @@ def run_run(args: argparse.Namespace) -> int:
     return outcome.exit_code
 
 
-def _stage0(args: argparse.Namespace, plan: Plan, work: Path) -> Stage0:
+def _stage0(args: argparse.Namespace, plan: Plan, order: Order) -> Stage0:
     """What to begin with, and what to compare with."""
     from bootstrap.handoff.configuration import ARCHITECTURES
     from bootstrap.handoff.running import stage0 as known
     from bootstrap.handoff.running.state import WorkFolder
 
     arch_dir = ARCHITECTURES[plan.arch]
-    resolved = known.pinned(plan.pin, arch_dir, args.stage0, Path(args.live_bootstrap))
+    resolved = known.pinned(plan.pin, arch_dir, args.stage0, order.checkout)
     stage0 = known.of_catalogue(resolved)
     if args.report is not None:
         stage0 = known.with_report(stage0, Path(args.report), resolved.step)
     # What was compared once, or laid out, is not made again to go on.
-    goes_on = args.resume and WorkFolder(work).read() is not None
+    goes_on = args.resume and WorkFolder(order.work).read() is not None
     if args.begin == "seed":
         if args.emulate and not goes_on:
             _try_engine(args, plan)

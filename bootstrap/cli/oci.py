@@ -68,6 +68,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     export.add_argument(
         "--products", metavar="DIR", help="and these products (verify --output DIR)"
     )
+    export.add_argument(
+        "--gzip",
+        action="store_true",
+        help="make the layer a gzip file, for tools that take no other; the same bytes everywhere, "
+        "so not made smaller; the manifest's digest is another one",
+    )
     export.set_defaults(run=run_export)
 
 
@@ -132,14 +138,14 @@ def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
 
     evidence = read_report(report)
     contents, wrong = read_products(products, evidence)
-    image = None if wrong else make_image(evidence, contents)
+    image = None if wrong else make_image(evidence, contents, args.gzip)
     if image is not None:
         for path, data in files_of(image).items():
             write_file(Path(args.output), path, data, 0o644)
     if args.json is not None:
         write_text(args.json, json.dumps(_document(evidence, image, wrong), indent=2) + "\n")
     print_view(
-        lambda **how: _text(evidence, image, wrong, args.output, **how),
+        lambda **how: _text(evidence, image, wrong, args, **how),
         False,
         STDOUT in (args.json, args.junit, args.report_to),
     )
@@ -150,7 +156,7 @@ def _text(
     evidence: Evidence,
     image: Image | None,
     wrong: list[Differs],
-    output: str,
+    args: argparse.Namespace,
     *,
     colour: bool,
     width: int | None,
@@ -169,7 +175,8 @@ def _text(
         page.blank()
         page.last_word("NOT WRITTEN", "1;31", "what is at hand is not what was verified.")
         return page.text()
-    page.labelled("layer", f"sha256 {image.layer}, {len(image.files)} files, not compressed")
+    kind = "a gzip file" if args.gzip else "not compressed"
+    page.labelled("layer", f"sha256 {image.layer}, {len(image.files)} files, {kind}")
     page.labelled("config", f"sha256 {image.config}")
     page.labelled("platform", f"linux/{image.architecture}")
     page.labelled("runs", " ".join(image.command) or "nothing by itself")
@@ -178,7 +185,7 @@ def _text(
     page.last_word(
         "WRITTEN",
         "1;32",
-        f"{len(evidence.products)} verified products in the OCI image layout {output}.",
+        f"{len(evidence.products)} verified products in the OCI image layout {args.output}.",
     )
     return page.text()
 

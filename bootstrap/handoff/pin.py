@@ -1,25 +1,20 @@
 """Which stage0-posix a live-bootstrap checkout pins, and whether the catalogue knows it.
 
-The commit is read from git's index, as the format is given in git's
-``Documentation/gitformat-index.txt`` (versions 2 and 3): starting git in a folder of somebody
-else's would run what that folder's configuration names.  The files below ``seed/stage0-posix`` are
-compared, where the submodule is there, with what the catalogue has of each release.
+The commit is read from git's index.  The files below ``seed/stage0-posix`` are compared, where the
+submodule is there, with what the catalogue has of each release.
 """
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.catalogue import RELEASES, StepFile, all_steps, default_release
-from bootstrap.errors import BadInput
+from bootstrap.sources.gitfiles import GITLINK, read_index
 from bootstrap.sources.materials import check_materials, identify
-from bootstrap.sources.tree import read_file, read_folder
+from bootstrap.sources.tree import read_folder
 
 PLACE = "seed/stage0-posix"
-_MAX_INDEX = 64 << 20
-_GITLINK = 0o160000
 
 
 @dataclass(frozen=True)
@@ -74,38 +69,7 @@ def _files(folder: Path, steps: list[StepFile]) -> tuple[str | None, str]:
 
 
 def _gitlink(checkout: Path) -> str | None:
-    index = _git_folder(checkout) / "index"
-    if not index.is_file():
-        return None
-    data = read_file(index, _MAX_INDEX)
-    try:
-        return _entry(data, PLACE.encode())
-    except (struct.error, ValueError) as error:
-        raise BadInput(f"{index}: not understood: {error}; run git read-tree HEAD there") from None
-
-
-def _git_folder(checkout: Path) -> Path:
-    """``.git``, or the folder that it names where it is a file (a worktree, a submodule)."""
-    git = checkout / ".git"
-    if git.is_file():
-        text = read_file(git, 4096).decode("utf-8", "surrogateescape")
-        return checkout / text.removeprefix("gitdir:").strip()
-    return git
-
-
-def _entry(data: bytes, path: bytes) -> str | None:
-    """The commit of a gitlink in an index.  Raises ValueError or struct.error."""
-    magic, version, count = struct.unpack_from(">4sII", data)
-    if magic != b"DIRC" or version not in (2, 3):
-        raise ValueError(f"no index of version 2 or 3 (it begins {data[:8].hex()})")
-    at = 12
-    for _ in range(count):
-        (mode,) = struct.unpack_from(">I", data, at + 24)
-        (flags,) = struct.unpack_from(">H", data, at + 60)
-        name = at + (64 if flags & 0x4000 else 62)
-        end = data.index(b"\0", name)
-        if data[name:end] == path:
-            return data[at + 40 : at + 60].hex() if mode == _GITLINK else None
-        # Entries are padded with 1 to 8 NUL bytes to a multiple of eight.
-        at += (end - at) // 8 * 8 + 8
+    for entry in read_index(checkout) or ():
+        if entry.path == PLACE:
+            return entry.sha1 if entry.mode == GITLINK else None
     return None

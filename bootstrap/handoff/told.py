@@ -68,7 +68,7 @@ def pin_text(pin: Pin) -> str:
     release = f", which is release {pin.commit_release}" if pin.commit_release else ""
     if pin.commit and not pin.commit_release:
         release = ", which the catalogue does not know"
-    files = pin.files or f"{PLACE} is empty (git submodule update --init --recursive fills it)"
+    files = pin.files or f"{PLACE} is empty (a run then takes it from our cache)"
     ours = {
         True: f"the one that bootstrap verify takes: {pin.ours}",
         False: f"NOT the one that bootstrap verify takes: {pin.ours}",

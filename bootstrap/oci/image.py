@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.errors import BadInput
+from bootstrap.oci.gzipped import gzip_stored
 from bootstrap.oci.tarball import Entry, pack
 from bootstrap.vouch.evidence import Evidence
 
@@ -61,8 +62,8 @@ class Image:
     command: tuple[str, ...]
 
 
-def make_image(evidence: Evidence, products: Mapping[str, bytes]) -> Image:
-    """The image of these products, which must be exactly the evidence's.
+def make_image(evidence: Evidence, products: Mapping[str, bytes], gzipped: bool = False) -> Image:
+    """The image of these products, which must be exactly the evidence's; ``gzipped`` is its layer.
 
     Each is hashed here once more, whoever hashed it before.  Raises BadInput when one is missing,
     too many, or not the verified one.
@@ -81,16 +82,17 @@ def make_image(evidence: Evidence, products: Mapping[str, bytes]) -> Image:
         if path == SUMS:
             raise BadInput(f"{path}: the image's own list has that name")
         files[path] = Entry(data, 0o755 if data.startswith(_ELF) else 0o644)
-    layer = pack(files)
+    packed = pack(files)
+    layer = gzip_stored(packed) if gzipped else packed
     annotations = _annotations(evidence)
     programs = sorted(path for path, entry in files.items() if entry.mode & 0o111)
-    config = _json(_config(evidence, layer, programs))
+    config = _json(_config(evidence, packed, programs))
     manifest = _json(
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "config": _descriptor(CONFIG, config),
-            "layers": [_descriptor(LAYER, layer)],
+            "layers": [_descriptor(f"{LAYER}+gzip" if gzipped else LAYER, layer)],
             "annotations": annotations,
         }
     )
@@ -136,7 +138,7 @@ def _annotations(evidence: Evidence) -> dict[str, str]:
     }
 
 
-def _config(evidence: Evidence, layer: bytes, programs: list[str]) -> dict[str, Any]:
+def _config(evidence: Evidence, packed: bytes, programs: list[str]) -> dict[str, Any]:
     folders = sorted({f"/{path.rpartition('/')[0]}" for path in programs})
     command = _command(programs)
     return {
@@ -148,8 +150,8 @@ def _config(evidence: Evidence, layer: bytes, programs: list[str]) -> dict[str, 
             **({"Cmd": list(command)} if command else {}),
             "WorkingDir": "/",
         },
-        # The layer is not compressed, so this is its digest too.
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(layer)}"]},
+        # Of the tar file: the layer's digest too, unless that is gzip'ed.
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(packed)}"]},
         "history": [{"created": EPOCH, "created_by": "bootstrap oci export"}],
     }
 

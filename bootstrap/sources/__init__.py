@@ -1,6 +1,7 @@
 """Where a source tree comes from: a folder, an archive, the cache, the network, or this package."""
 
 from bootstrap.sources.cache import Cache, cache_root
+from bootstrap.sources.checkouts import checkout_at, fetch_checkout
 from bootstrap.sources.embedded import embedded_source
 from bootstrap.sources.fetching import Fetched, fetch
 from bootstrap.sources.materials import (
@@ -25,8 +26,10 @@ __all__ = [
     "against",
     "cache_root",
     "check_materials",
+    "checkout_at",
     "embedded_source",
     "fetch",
+    "fetch_checkout",
     "guest_view",
     "open_source",
     "require_materials",

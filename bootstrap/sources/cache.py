@@ -1,8 +1,10 @@
-"""The cache: whole release trees, each verified every time it is used.
+"""The cache: whole source trees, each verified every time it is used.
 
-    <root>/stage0-posix/<release>/manifest.json    what is there; written last
-    <root>/stage0-posix/<release>/<sha256>.tar     the tree, named after its own content
-    <root>/stage0-posix/<release>/lock             held by whoever writes
+    <root>/<name>/<release>/manifest.json    what is there; written last
+    <root>/<name>/<release>/<sha256>.tar     the tree, named after its own content
+    <root>/<name>/<release>/lock             held by whoever writes
+
+The name is stage0-posix; or live-bootstrap or stagex, with a commit in place of the release.
 
 A tree is there when its manifest is.  Both files are written beside and renamed into place
 (rename(2) is atomic), the tar first: a reader sees the old tree or the new one, never a part of
@@ -145,8 +147,8 @@ class Cache:
     def _tampered(self, folder: Path, release: str, fault: str) -> NoReturn:
         raise BadInput(
             f"the cache of release {release} in {folder} was changed or damaged: {fault};"
-            f" replace it with: bootstrap fetch {RELEASES} --release {release} --force"
-            " [--from PATH-OR-URL]"
+            f" replace it with: bootstrap fetch {folder.parent.name} --release {release} --force"
+            f" {'[--from PATH-OR-URL]' if folder.parent.name == RELEASES else '--from DIR'}"
         )
 
     def store(self, tree: SourceTree, release: str, name: str = RELEASES) -> Manifest:

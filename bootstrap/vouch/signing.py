@@ -29,6 +29,8 @@ def sign_ssh(data: bytes, key: str) -> Signature:
     )
     if done.status != 0 or not done.stdout:
         why = "see above" if visible else done.last_words
+        if "passphrase" in why:
+            why += f"; start this in a terminal, or ssh-add {key}, and give --key {key}.pub"
         raise BadInput(f"--key {key}: ssh-keygen did not sign: {why}")
     with tempfile.TemporaryDirectory(prefix="bootstrap-attest-") as folder:
         place = Path(folder, "signature")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.errors import BadInput
@@ -191,7 +191,8 @@ def written(directive: Directive) -> str:
     return " ".join(parts)
 
 
-@given(st.lists(directives(), min_size=1, max_size=8))
+@given(st.lists(directives(), min_size=1, max_size=6))
+@settings(max_examples=40)
 def test_what_is_written_is_read(rows: list[Directive]) -> None:
     read = read_manifest("".join(f"{written(row)}\n" for row in rows), "m")
     assert [written(row) for row in read] == [written(row) for row in rows]
@@ -206,7 +207,8 @@ def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
         assert str(error).startswith("m:") and len(str(error).splitlines()) == 1
 
 
-@given(st.lists(directives(), min_size=1, max_size=8))
+@given(st.lists(directives(words=["a-1", "b-2", "bash-3"], names=["A", "B"]), min_size=1))
+@settings(max_examples=50)
 def test_each_pass_number_is_one_more_than_what_stands_above(rows: list[Directive]) -> None:
     text = "".join(f"{written(row)}\n" for row in rows)
     steps, _ = evaluate(read_manifest(text, "m"), {"A": "1"})

@@ -20,6 +20,7 @@ from bootstrap.handoff.told import plan_document, plan_text
 from bootstrap.sources import SourceTree
 from tests.cli.command import bootstrap
 from tests.handoff import tree
+from tests.vouch.runs import inside
 
 
 def row(plan: Plan, title: str) -> Row:
@@ -139,7 +140,7 @@ def test_a_manifest_that_is_no_text(small: Path) -> None:
 
 
 def test_a_folder_that_is_no_checkout(tmp_path: Path) -> None:
-    done = bootstrap("handoff", "plan", "--live-bootstrap", str(tmp_path))
+    done = inside("handoff", "plan", "--live-bootstrap", str(tmp_path))
     assert done.status == 2 and "no checkout of live-bootstrap" in done.one_line()
 
 
@@ -267,10 +268,10 @@ def test_the_pin_as_git_itself_writes_it(small: Path) -> None:
 def test_the_command(small: Path, tmp_path: Path) -> None:
     folder = tree.fill(tmp_path / "d")
     args = ["handoff", "plan", "--live-bootstrap", str(small), "--distfiles", str(folder)]
-    assert bootstrap(*args).status == 0
+    assert inside(*args).status == 0
     (folder / "two.tar.xz").write_bytes(tree.TWO[:-1])
     (folder / "one-1.0.tar.gz").unlink()
-    done = bootstrap(*args, "--json", str(tmp_path / "plan.json"))
+    done = inside(*args, "--json", str(tmp_path / "plan.json"))
     assert done.status == 1 and "(1 missing)" in done.stdout and "(1 wrong)" in done.stdout
     assert f"sha256 {tree.sha256(tree.TWO[:-1])}" in done.stdout
     states = {
@@ -281,8 +282,8 @@ def test_the_command(small: Path, tmp_path: Path) -> None:
         "two.tar.xz": "wrong",
         "snap-abc.tar.gz": "present",
     }
-    assert bootstrap(*args, "--graph", "dot").stdout.startswith("digraph handoff {")
-    assert bootstrap(*args, "--graph", "dot", "--json", "-").status == 2
+    assert inside(*args, "--graph", "dot").stdout.startswith("digraph handoff {")
+    assert inside(*args, "--graph", "dot", "--json", "-").status == 2
 
 
 def test_two_runs_say_the_same(small: Path) -> None:

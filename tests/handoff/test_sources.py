@@ -21,9 +21,9 @@ from bootstrap.handoff.audit import audit, look
 from bootstrap.handoff.fetching import LOCK, Flight, addresses, fetch
 from bootstrap.handoff.plan import read_distfiles
 from bootstrap.handoff.sourcelist import Distfile
-from tests.cli.command import bootstrap
 from tests.handoff import tree
 from tests.sources.conftest import Server
+from tests.vouch.runs import inside
 
 
 class Wire:
@@ -360,5 +360,5 @@ def test_an_audit_never_asks_anybody(
 )
 def test_bad_input(small: Path, tmp_path: Path, args: list[str], fault: str) -> None:
     base = ["handoff", "sources", "--live-bootstrap", str(small), "--distfiles"]
-    done = bootstrap(*base, str(tmp_path / "none"), *args)
+    done = inside(*base, str(tmp_path / "none"), *args)
     assert done.status == 2 and fault in done.one_line()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,9 @@ from bootstrap.errors import BadInput
 from bootstrap.handoff.outline import images, read_outline
 from bootstrap.handoff.stagex import read_stagex
 from bootstrap.handoff.stagextold import stagex_document, stagex_graph, stagex_text
-from tests.cli.command import bootstrap
 from tests.handoff.tree import put
+from tests.vouch.runs import inside
 
-VARIABLE = "BOOTSTRAP_STAGEX"
 PLACE = "packages/bootstrap"
 FILE = f"{PLACE}/stage1/Containerfile"
 PINS = f"{PLACE}/stage1/package.toml"
@@ -161,12 +159,12 @@ def test_text_document_and_graph(checkout: Path) -> None:
 
 
 def test_the_command(checkout: Path, tmp_path: Path) -> None:
-    done = bootstrap("handoff", "plan", "--stagex", str(checkout))
+    done = inside("handoff", "plan", "--stagex", str(checkout))
     assert done.status == 0 and "UPDATE_CHECKSUMS=True" in done.stdout
-    done = bootstrap("handoff", "plan", "--stagex", str(checkout), "--distfiles", "d")
+    done = inside("handoff", "plan", "--stagex", str(checkout), "--distfiles", "d")
     assert done.status == 2 and "--distfiles" in done.one_line()
     (tmp_path / "empty").mkdir()
-    done = bootstrap("handoff", "plan", "--stagex", str(tmp_path / "empty"))
+    done = inside("handoff", "plan", "--stagex", str(tmp_path / "empty"))
     assert done.status == 2 and "no checkout of StageX" in done.one_line()
 
 
@@ -178,14 +176,9 @@ def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
         assert str(error).startswith("f:") and len(str(error).splitlines()) == 1
 
 
-def test_the_real_stagex() -> None:
-    place = os.environ.get(VARIABLE)
-    if not place:
-        pytest.skip(
-            "no StageX here: git clone -b 2026.03.0 https://codeberg.org/stagex/stagex, and set"
-            f" {VARIABLE} to the folder"
-        )
-    plan = read_stagex(Path(place))
+@pytest.mark.upstream
+def test_the_real_stagex(stagex: Path) -> None:
+    plan = read_stagex(stagex)
     assert [stage.name for stage in plan.stages] == ["stage0", "stage1", "stage2", "stage3"]
     assert plan.stage0_known and len(plan.keys) == 8
     place1 = f"{PLACE}/stage1/Containerfile"

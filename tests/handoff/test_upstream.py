@@ -155,7 +155,8 @@ def test_upstreams_generator_writes_the_same_steps(
     st.sampled_from(["a-1", "b-2", "True"]),
 )
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_the_generator_and_we_agree_on_any_manifest(
     generator: Path, tmp_path: Path, rows: list[Directive], value: str

@@ -17,7 +17,7 @@ import pytest
 
 from bootstrap.errors import BadInput
 from bootstrap.oci.image import EPOCH, SUMS, Image, make_image, sha256
-from bootstrap.oci.layout import read_layout, require_products
+from bootstrap.oci.layout import files_of, read_layout, require_products
 from bootstrap.vouch.evidence import Evidence, Product
 
 LONGEST = 120
@@ -67,6 +67,25 @@ def test_umoci_unpacks_it(layout: Path, image: Image, evidence: Evidence, tmp_pa
         assert hashlib.sha256(files[path].read_bytes()).hexdigest() == product.sha256
     assert files["hello"].stat().st_mode & 0o777 == 0o755
     assert files["hello.hex2"].stat().st_mode & 0o777 == 0o644
+
+
+def test_a_gzip_layer_is_read_by_others(
+    evidence: Evidence, contents: dict[str, bytes], image: Image, tmp_path: Path
+) -> None:
+    zipped = make_image(evidence, contents, gzipped=True)
+    assert zipped.config == image.config and zipped.manifest != image.manifest
+    for path, data in files_of(zipped).items():
+        (tmp_path / "layout" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "layout" / path).write_bytes(data)
+    assert {
+        k: v for k, v in read_layout(tmp_path / "layout").files.items() if k != SUMS
+    } == contents
+    where = f"oci:{tmp_path}/layout"
+    assert json.loads(said(tool("skopeo", "inspect", where)))["Digest"][7:] == zipped.manifest
+    options = ["unpack", "--rootless", "--image", f"{tmp_path}/layout:embedded"]
+    said(tool("umoci", *options, str(tmp_path / "bundle")))
+    for path, data in contents.items():
+        assert (tmp_path / "bundle/rootfs" / path).read_bytes() == data
 
 
 @pytest.fixture

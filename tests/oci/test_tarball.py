@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import shutil
 import subprocess
 import tarfile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.errors import BadInput
+from bootstrap.oci.gzipped import gzip_stored
 from bootstrap.oci.tarball import BLOCK, Entry, pack
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=20)
@@ -52,6 +54,7 @@ def test_tarfile_reads_what_was_packed(files: dict[str, tuple[bytes, int]]) -> N
 
 
 @given(FILES, st.randoms())
+@settings(max_examples=30)
 def test_the_order_of_files_does_not_matter(files: dict[str, tuple[bytes, int]], r: object) -> None:
     rows = list(files.items())
     r.shuffle(rows)  # type: ignore[attr-defined]
@@ -98,3 +101,14 @@ def test_the_hosts_tar_reads_it() -> None:
         ("drwxr-xr-x", "0/0", "0", "1970-01-01", "bin/"),
         ("-rwxr-xr-x", "0/0", "5", "1970-01-01", "bin/tool"),
     ]
+
+
+@pytest.mark.parametrize("size", [0, 1, 65535, 65536, 131070, 200000])
+def test_what_is_stored_in_a_gzip_file_comes_out(size: int) -> None:
+    data = bytes(range(251)) * (size // 251 + 1)
+    stored = gzip_stored(data[:size])
+    assert gzip.decompress(stored) == data[:size]
+    assert len(stored) == size + 18 + 5 * max(1, -(-size // 65535))
+    if shutil.which("gzip") is not None:
+        done = subprocess.run(["gzip", "-dc"], input=stored, capture_output=True, check=True)
+        assert done.stdout == data[:size] and not done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +23,35 @@ _LEFT_FOLDERS = ("run", "etc")
 
 @dataclass(frozen=True)
 class Box:
-    """One program in a root: ``name`` is what the engine calls the container."""
+    """One program in a root: ``name`` is what the engine calls the container.
+
+    ``arch`` is upstream's name of the program's architecture.  Beside the root an engine may put
+    a file of its own, :attr:`starter`.
+    """
 
     name: str
     root: Path
+    arch: str
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def starter(self) -> Path:
+        """Where :mod:`.starter` is on the host, for engines that need it."""
+        return self.root.with_name("start")
+
+
+@dataclass(frozen=True)
+class Started:
+    """A box that was started: what stands for it here, whose output is the box's.
+
+    ``first`` is a descriptor (pidfd_open(2)) of the container's first process, where the engine's
+    client may end before all in the container did; -1 elsewhere.
+    """
+
+    process: subprocess.Popen[bytes]
+    first: int = -1
 
 
 class Engine(Protocol):
@@ -42,16 +65,12 @@ class Engine(Protocol):
     leaves: bool
     """Whether it puts files of its own into a root (:class:`Leftovers`)."""
 
-    def prepare(self, box: Box) -> list[str]:
-        """Make ready; the command line that runs the box in the foreground, to its end."""
+    def start(self, box: Box) -> Started:
+        """Start the box, without input and in a session of its own, its output in one pipe."""
         ...
 
     def enter(self, box: Box) -> list[str]:
         """The command line for a user to go in with, without the program to start there."""
-        ...
-
-    def limits_of_child(self, box: Box) -> Limits | None:
-        """Limits that the command has to be started with, where the engine has none itself."""
         ...
 
     def kill(self, box: Box) -> None:

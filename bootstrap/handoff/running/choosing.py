@@ -10,8 +10,9 @@ from pathlib import Path
 
 from bootstrap.errors import BadInput
 from bootstrap.handoff.running.box import Box, Engine
+from bootstrap.handoff.running.bubblewrap import Bubblewrap
 from bootstrap.handoff.running.docker import Docker
-from bootstrap.handoff.running.engines import Bubblewrap, Podman, ask, explained
+from bootstrap.handoff.running.engines import Podman, ask, explained
 from bootstrap.handoff.running.following import run_box
 from bootstrap.handoff.running.limits import Limits
 from bootstrap.handoff.running.probe import NAME, STATUS, lay_out_probe
@@ -81,7 +82,7 @@ def _tried(engine: Engine, arch: str, limits: Limits, folder: Path) -> Engine:
         root = Path(place) / "root"
         lay_out_probe(root, arch)
         (root / "tmp").mkdir()
-        box = Box(f"bootstrap-probe-{os.getpid()}", root, (f"/{NAME}",), {}, limits)
+        box = Box(f"bootstrap-probe-{os.getpid()}", root, arch, (f"/{NAME}",), {}, limits)
         said: list[bytes] = []
         ended = run_box(engine, box, said.append, None, _PROBE_SECONDS)
     if ended.status == STATUS:

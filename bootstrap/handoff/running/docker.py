@@ -14,9 +14,18 @@ import tarfile
 from pathlib import Path, PurePosixPath
 
 from bootstrap.errors import BadInput
-from bootstrap.handoff.running.box import MOUNTED, Box
-from bootstrap.handoff.running.engines import ask, common_options, explained, last_line, version_of
-from bootstrap.handoff.running.limits import Limits
+from bootstrap.handoff.running.box import MOUNTED, Box, Started
+from bootstrap.handoff.running.engines import (
+    ask,
+    common_options,
+    end_container,
+    explained,
+    last_line,
+    mount_of_starter,
+    popen,
+    version_of,
+)
+from bootstrap.handoff.running.starter import PLACE, put_starter
 
 _OWN = (".dockerenv", *MOUNTED)
 
@@ -40,8 +49,9 @@ class Docker:
                 " would not be yours (set up rootless docker, or take podman or bubblewrap)"
             )
 
-    def prepare(self, box: Box) -> list[str]:
-        return [*self._command(box), *box.argv]
+    def start(self, box: Box) -> Started:
+        put_starter(box.starter, box.arch)
+        return Started(popen([*self._command(box, mount_of_starter(box)), PLACE, *box.argv]))
 
     def enter(self, box: Box) -> list[str]:
         return self._command(box, "--rm", "--interactive")
@@ -63,11 +73,9 @@ class Docker:
             self._image(box),
         ]
 
-    def limits_of_child(self, box: Box) -> Limits | None:
-        return None
-
     def kill(self, box: Box) -> None:
-        ask([self.program, "rm", "--force", box.name])
+        remove = [self.program, "rm", "--force", box.name]
+        end_container(box, remove, [self.program, "container", "inspect", box.name])
 
     def finish(self, box: Box) -> None:
         folders, _ = _parts(box.root)

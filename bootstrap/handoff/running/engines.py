@@ -1,7 +1,7 @@
-"""podman and bubblewrap by their command lines; docker is in :mod:`.docker`.
+"""podman by its command line, and what it shares with docker, which is in :mod:`.docker`.
 
-In each the container has no network, no host environment, no capabilities, cannot gain any, and
-sees of the host only the usual harmless devices and a /proc of its own.
+In each engine the container has no network, no host environment, no capabilities, cannot gain any,
+and sees of the host only the usual harmless devices and a /proc of its own.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ import re
 import resource
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from bootstrap.errors import BadInput
-from bootstrap.handoff.running.box import HOSTNAME, Box
-from bootstrap.handoff.running.limits import Limits, never_raised
+from bootstrap.handoff.running.box import HOSTNAME, Box, Started
+from bootstrap.handoff.running.limits import never_raised
+from bootstrap.handoff.running.starter import PLACE, put_starter
 
 _TIMEOUT = 60.0
 _OPEN_FILES = 1024
 _PROCESSES = 4096
+_ATTEMPTS = 3
 
 # Words in what an engine says -> the permission that is missing, and how to get it.
 _WAYS_OUT = (
@@ -126,6 +129,44 @@ def common_options(box: Box) -> list[str]:
     return options
 
 
+def mount_of_starter(box: Box) -> str:
+    """The option that puts it into the container."""
+    return f"--volume={box.starter}:{PLACE}:ro"
+
+
+def popen(command: list[str], **more: Any) -> subprocess.Popen[bytes]:
+    """Start an engine's command as :class:`.box.Started` has it.  Raises BadInput."""
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C is for us: a client that also got it might leave its container behind.
+            start_new_session=True,
+            **more,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BadInput(f"{command[0]}: cannot be started: {error}") from None
+
+
+def end_container(box: Box, remove: list[str], look: list[str]) -> None:
+    """End a container and take it away, if it is there; ``look`` succeeds while it is.
+
+    The client that runs it may take it away at the same time, and one of the two is then told that
+    it cannot.  Raises BadInput when it is still there after all.
+    """
+    text = ""
+    for _ in range(_ATTEMPTS):
+        status, text = ask(remove)
+        if status == 0 or ask(look)[0] == 1:
+            return
+    raise BadInput(
+        f"the container {box.name} could not be ended: {last_line(text)}; when it has ended,"
+        " --resume goes on"
+    )
+
+
 class Podman:
     """podman on a folder as root file system (``--rootfs``): no image is made or fetched."""
 
@@ -135,12 +176,13 @@ class Podman:
     def __init__(self, program: str, runtime: str | None = None) -> None:
         self.program = program
         self.version = version_of(program, (4, 0))
-        self.start = [program, *(["--runtime", runtime] if runtime else [])]
+        self.words = [program, *(["--runtime", runtime] if runtime else [])]
         self.notes: tuple[str, ...] = (f"with the OCI runtime {runtime}",) if runtime else ()
 
-    def prepare(self, box: Box) -> list[str]:
+    def start(self, box: Box) -> Started:
         self.kill(box)
-        return [*self._command(box), *box.argv]
+        put_starter(box.starter, box.arch)
+        return Started(popen([*self._command(box, mount_of_starter(box)), PLACE, *box.argv]))
 
     def enter(self, box: Box) -> list[str]:
         return self._command(box, "--interactive")
@@ -148,7 +190,7 @@ class Podman:
     def _command(self, box: Box, *more: str) -> list[str]:
         tmp = box.root / "tmp"
         return [
-            *self.start,
+            *self.words,
             "run",
             "--rm",
             *more,
@@ -158,81 +200,19 @@ class Podman:
             "--log-driver=none",
             *common_options(box),
             # Steps ask whether /tmp is a mount; it is one of the root's own folder.
-            *([f"--volume={tmp}:/tmp"] if _is_folder(tmp) else []),
+            *([f"--volume={tmp}:/tmp"] if is_folder(tmp) else []),
             "--rootfs",
             str(box.root),
         ]
 
-    def limits_of_child(self, box: Box) -> Limits | None:
-        return None
-
     def kill(self, box: Box) -> None:
-        ask([*self.start, "rm", "--force", "--time=0", "--ignore", box.name])
+        remove = [*self.words, "rm", "--force", "--time=0", "--ignore", box.name]
+        end_container(box, remove, [*self.words, "container", "exists", box.name])
 
     def finish(self, box: Box) -> None:
         """The root is the folder itself."""
 
 
-class Bubblewrap:
-    """bubblewrap: a user namespace of its own, in which the user is 0."""
-
-    name = "bwrap"
-    leaves = False
-
-    def __init__(self, program: str) -> None:
-        self.program = program
-        self.version = version_of(program, (0, 5))
-        self.notes: tuple[str, ...] = ()
-
-    def prepare(self, box: Box) -> list[str]:
-        return [*self.enter(box), *box.argv]
-
-    def enter(self, box: Box) -> list[str]:
-        tmp = box.root / "tmp"
-        environment = {"HOME": "/", "HOSTNAME": HOSTNAME, **box.environment}
-        return [
-            self.program,
-            "--unshare-all",
-            "--unshare-user",
-            "--uid",
-            "0",
-            "--gid",
-            "0",
-            "--die-with-parent",
-            "--new-session",
-            "--cap-drop",
-            "ALL",
-            "--hostname",
-            HOSTNAME,
-            "--clearenv",
-            *(word for item in environment.items() for word in ("--setenv", *item)),
-            "--bind",
-            str(box.root),
-            "/",
-            "--dev",
-            "/dev",
-            "--tmpfs",
-            "/dev/shm",
-            "--proc",
-            "/proc",
-            # Steps ask whether /sys is a mount, and look at nothing in it.
-            "--tmpfs",
-            "/sys",
-            *(["--bind", str(tmp), "/tmp"] if _is_folder(tmp) else []),
-            "--chdir",
-            "/",
-            "--",
-        ]
-
-    def limits_of_child(self, box: Box) -> Limits | None:
-        return box.limits
-
-    def kill(self, box: Box) -> None:
-        """It dies with the process that started it, and with it all that is inside."""
-
-    def finish(self, box: Box) -> None:
-        """The root is the folder itself."""
-
-
-def _is_folder(place: Path) -> bool:
+def is_folder(place: Path) -> bool:
+    """Whether it is one itself, and no link to one."""
     return place.is_dir() and not os.path.islink(place)

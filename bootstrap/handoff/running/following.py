@@ -12,12 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bootstrap.errors import BadInput
-from bootstrap.handoff.running.box import Box, Engine, Leftovers
-from bootstrap.handoff.running.limits import apply_to_this_process
+from bootstrap.handoff.running.box import Box, Engine, Leftovers, Started
 
 _CHUNK = 1 << 16
 _TICK = 0.2
-_PATIENCE = 5.0
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -43,37 +42,29 @@ def run_box(
     """Run it, in the foreground and without input; ``hear`` gets what it writes, as it comes.
 
     Ctrl-C, and whatever ``hear`` raises, ends the container at once and goes on from here.
-    Raises BadInput when the engine cannot be started.
+    Raises BadInput when the engine cannot be started, or the container cannot be ended.
     """
     leftovers = Leftovers(box.root) if engine.leaves else None
     try:
-        command = engine.prepare(box)
-        started = time.monotonic()
-        limits = engine.limits_of_child(box)
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C is for us: a client that also got it might leave its container behind.
-                start_new_session=True,
-                preexec_fn=None if limits is None else lambda: apply_to_this_process(limits),
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise BadInput(f"{command[0]}: cannot be started: {error}") from None
+        begun = time.monotonic()
+        started = engine.start(box)
+        process = started.process
         over_time = False
         try:
-            over_time = _follow(process, hear, tick, started, seconds)
+            over_time = _follow(process, hear, tick, begun, seconds)
+            if over_time:
+                _end(engine, box, started)
+                _hear_rest(process, hear)
         finally:
-            if process.poll() is None:
-                _end(engine, box, process)
-            if process.stdout is not None:
-                process.stdout.close()
+            try:
+                _end(engine, box, started)
+            finally:
+                if process.stdout is not None:
+                    process.stdout.close()
+                if started.first != -1:
+                    os.close(started.first)
         status = process.returncode
-        ended = Ended(
-            status if status >= 0 else 128 - status, time.monotonic() - started, over_time
-        )
+        ended = Ended(status if status >= 0 else 128 - status, time.monotonic() - begun, over_time)
         engine.finish(box)
         return ended
     finally:
@@ -115,16 +106,51 @@ def _follow(
     return False
 
 
-def _end(engine: Engine, box: Box, process: subprocess.Popen[bytes]) -> None:
-    """Kill the container, then what stands for it here; come back when nobody in it can write."""
-    engine.kill(box)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_PATIENCE)
+def _hear_rest(process: subprocess.Popen[bytes], hear: Callable[[bytes], object]) -> None:
+    """What is in the pipe of a process that has ended."""
     assert process.stdout is not None
-    # A namespace dies a little after its first process: the output ends when all are gone.
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        while selector.select(_PATIENCE) and os.read(process.stdout.fileno(), _CHUNK):
-            pass
+        while selector.select(0) and (data := os.read(process.stdout.fileno(), _CHUNK)):
+            hear(data)
+
+
+def _end(engine: Engine, box: Box, started: Started) -> None:
+    """Kill the container if need be, and what stands for it here; come back when all are gone.
+
+    Raises BadInput when they are not.
+    """
+    process = started.process
+    if process.poll() is None:
+        try:
+            engine.kill(box)
+            if started.first == -1:
+                # It ends by itself now, when it has passed on what the container wrote.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_PATIENCE)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    if started.first != -1:
+        # With it goes all that a step left in the container.
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(started.first, signal.SIGKILL)
+    _require_gone(started, box)
+
+
+def _require_gone(started: Started, box: Box) -> None:
+    """Come back when nobody in the container can write any more.  Raises BadInput when some can.
+
+    bubblewrap's client ends a little before its namespace, whose first process ends last of all
+    (pid_namespaces(7)); a program that a step left behind may well have closed the output.
+    """
+    if started.first == -1:
+        return
+    with selectors.DefaultSelector() as selector:
+        selector.register(started.first, selectors.EVENT_READ)
+        if not selector.select(_PATIENCE):
+            raise BadInput(
+                f"the container {box.name} was ended, and {_PATIENCE:.0f} s later has not; when it"
+                " has, --resume goes on"
+            )

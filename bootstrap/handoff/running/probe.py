@@ -10,18 +10,25 @@ NAME = "probe"
 
 _CODE = {
     # mov ebx, 42; mov eax, 1 (exit); int 0x80
-    "x86": (1, 3, bytes.fromhex("bb2a000000 b801000000 cd80")),
+    "x86": bytes.fromhex("bb2a000000 b801000000 cd80"),
     # mov edi, 42; mov eax, 60 (exit); syscall
-    "amd64": (2, 62, bytes.fromhex("bf2a000000 b83c000000 0f05")),
+    "amd64": bytes.fromhex("bf2a000000 b83c000000 0f05"),
     # li a0, 42; li a7, 93 (exit); ecall
-    "riscv64": (2, 243, bytes.fromhex("1305a002 9308d005 73000000")),
+    "riscv64": bytes.fromhex("1305a002 9308d005 73000000"),
 }
+# ELF class (1: 32 bits, 2: 64), and e_machine.
+_KINDS = {"x86": (1, 3), "amd64": (2, 62), "riscv64": (2, 243)}
 _ADDRESS = 0x10000
 
 
 def probe_program(arch: str) -> bytes:
-    """An ELF file (System V gABI, chapters 4 and 5) for upstream's name of an architecture."""
-    wide, machine, code = _CODE[arch]
+    """It, for upstream's name of an architecture."""
+    return elf(arch, _CODE[arch])
+
+
+def elf(arch: str, code: bytes) -> bytes:
+    """A static ELF file (System V gABI, chapters 4 and 5) that is ``code``, begun at its start."""
+    wide, machine = _KINDS[arch]
     ident = struct.pack("<4sBBBB8x", b"\x7fELF", wide, 1, 1, 0)
     if wide == 1:
         start = 52 + 32

@@ -142,7 +142,7 @@ class _Run:
         if state is None:
             if self.order.resume:
                 raise BadInput(f"--work {folder}: has no run to --resume")
-            ours = {"lock", "root", "saved", "logs", "state.new", "enter.sh"}
+            ours = {"lock", "root", "saved", "logs", "state.new", "enter.sh", "start"}
             names = {name for name in os.listdir(folder) if not name.startswith(".probe.")}
             if others := sorted(names - ours):
                 raise BadInput(
@@ -202,6 +202,7 @@ class _Run:
             self._keep(state)
         elif state.running is not None:
             kill_leftovers(self.work.box_name)
+            self.choice.engine.kill(self._boxed((), {}))
             changed = self.saved.restore()
             self.tell.said(
                 f"went back to the end of {self._title(len(state.finished) - 1)}:"
@@ -301,7 +302,8 @@ class _Run:
         return self._boxed((BASH, f"/{scripts.STEP}.sh"), self.state.exported)
 
     def _boxed(self, argv: tuple[str, ...], environment: dict[str, str]) -> Box:
-        return Box(self.work.box_name, self.root, argv, environment, self.order.limits)
+        arch, limits = self.plan.arch, self.order.limits
+        return Box(self.work.box_name, self.root, arch, argv, environment, limits)
 
     def _script(self, name: str, text: str) -> None:
         place = self.root / name

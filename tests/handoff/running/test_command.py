@@ -20,9 +20,12 @@ from tests.handoff import tree
 from tests.handoff.conftest import upstream
 from tests.handoff.running.conftest import require, working
 from tests.handoff.running.small import ARCH, Small
+from tests.vouch.runs import inside
 
 __all__ = ["upstream"]
 
+HANGS = 1500.0
+"""Seconds after which a run of half a minute, on however busy a machine, will never end."""
 CACHE = {"BOOTSTRAP_CACHE": str(cache_root())}
 
 
@@ -44,7 +47,7 @@ def test_help_teaches() -> None:
 
 
 def test_no_checkout(tmp_path: Path) -> None:
-    done = bootstrap(*command(tmp_path / "none", tmp_path / "work"))
+    done = inside(*command(tmp_path / "none", tmp_path / "work"))
     assert done.status == 2 and "no checkout of live-bootstrap" in done.one_line()
     assert not (tmp_path / "work").exists()
 
@@ -59,12 +62,12 @@ def test_no_checkout(tmp_path: Path) -> None:
 def test_a_manifest_that_cannot_be_run(tmp_path: Path, line: str, says: str) -> None:
     checkout = tree.make(tmp_path / "lb")
     tree.put(checkout, "steps/manifest", line + "\n")
-    done = bootstrap(*command(checkout, tmp_path / "work"))
+    done = inside(*command(checkout, tmp_path / "work"))
     assert done.status == 2 and says in done.one_line()
 
 
 def test_a_checkout_that_pins_nothing(tmp_path: Path) -> None:
-    done = bootstrap(*command(tree.make(tmp_path / "lb"), tmp_path / "work"))
+    done = inside(*command(tree.make(tmp_path / "lb"), tmp_path / "work"))
     assert done.status == 2
     assert "nothing says which stage0-posix it pins: clone it with git" in done.one_line()
 
@@ -79,7 +82,7 @@ def test_a_checkout_that_pins_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_options_that_make_no_sense(tmp_path: Path, more: tuple[str, ...], says: str) -> None:
-    done = bootstrap(*command(tree.make(tmp_path / "lb"), tmp_path / "work", *more))
+    done = inside(*command(tree.make(tmp_path / "lb"), tmp_path / "work", *more))
     assert done.status == 2 and says in done.one_line()
 
 
@@ -94,7 +97,7 @@ def test_a_run_as_a_user_sees_it(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(handoff_run, "_stage0", lambda args, plan, work: small.stage0)
+    monkeypatch.setattr(handoff_run, "_stage0", lambda args, plan, order: small.stage0)
     words = ["handoff", "run", "--live-bootstrap", str(small.checkout), "--arch", ARCH]
     words += ["--distfiles", str(small.distfiles), "--work", str(tmp_path / "work")]
     words += ["--engine", first_engine()]
@@ -166,8 +169,11 @@ def test_the_real_checkout_to_its_first_source_file(
     """From the seed, natively, through stage0 and script-generator; amd64 is the quick one."""
     work = tmp_path / "work"
     more = ("--arch", "amd64", "--engine", first_engine(), "--json", str(tmp_path / "run.json"))
-    done = bootstrap(*command(upstream, work, *more), env=CACHE)
+    # By its commit, as it is in the cache.
+    commit = Path((upstream / ".git/HEAD").read_text().strip())
+    done = bootstrap(*command(commit, work, *more), env=CACHE, timeout=HANGS)
     assert done.status == 2, done.stderr
+    assert done.stderr.startswith(f"live-bootstrap {commit}, from the cache\n")
     document = json.loads((tmp_path / "run.json").read_text())
     said = " ".join(done.stdout.split())
     assert "19 of 19 answers and 73 of 73 products agree between the container and the" in said

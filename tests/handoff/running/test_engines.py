@@ -129,7 +129,7 @@ def test_docker_by_a_stand_in(
     podman = working("podman")
     assert isinstance(podman, Podman)
     folder = tmp_path / "programs"
-    program(folder, "docker", DOCKER.replace("PODMAN", " ".join(podman.start)))
+    program(folder, "docker", DOCKER.replace("PODMAN", " ".join(podman.words)))
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     tool = small.checkout / "steps/tool-1.0/pass1.kaem"
     tool.write_text(tool.read_text() + "[ -e /external/distfiles/go ]\n")
@@ -145,7 +145,7 @@ def test_docker_by_a_stand_in(
     assert not (work / "root/handoff.step.kaem").exists()
     name = WorkFolder(work).box_name
     for command in ("ps --all --format={{.Names}}", "images --format={{.Repository}}"):
-        listed = subprocess.run([*podman.start, *command.split()], capture_output=True, text=True)
+        listed = subprocess.run([*podman.words, *command.split()], capture_output=True, text=True)
         assert listed.returncode == 0 and name not in listed.stdout
 
 
@@ -200,12 +200,19 @@ def test_no_limit_is_ever_raised() -> None:
     assert never_raised(resource.RLIMIT_NOFILE, 10) == 10
 
 
-def test_limits_reach_the_step(small: Small, tmp_path: Path, each_engine: str) -> None:
+def test_limits_reach_the_step_and_its_last_lines_are_last(
+    small: Small, tmp_path: Path, each_engine: str
+) -> None:
+    """What it writes to two streams comes in the order in which it was written."""
+    spoken = "set +x\nfor n in 1 2 3 4 5 6; do\necho out $n\necho err $n >&2\ndone\n"
     (small.checkout / "steps/tool-1.0/pass1.kaem").write_text(
-        "echo limits $(ulimit -n) $(ulimit -c)\nfalse\n"
+        spoken + "echo limits $(ulimit -n) $(ulimit -c)\nfalse\n"
     )
     done = go(small, tmp_path / "work", each_engine, limits=Limits(open_files=200))
-    assert done.failure is not None and "limits 200 0" in done.failure.lines
+    assert done.failure is not None and done.failure.lines[-13:] == (
+        *(f"{stream} {n}" for n in range(1, 7) for stream in ("out", "err")),
+        "limits 200 0",
+    )
 
 
 def test_only_what_an_engine_leaves_is_taken_away(tmp_path: Path) -> None:
@@ -250,5 +257,5 @@ def test_one_can_go_in_after_a_failure(small: Small, tmp_path: Path, each_engine
 
 
 def test_a_box_has_what_it_is_given() -> None:
-    box = Box("name", Path("/root"), ("/probe",))
+    box = Box("name", Path("/root"), ARCH, ("/probe",))
     assert (box.environment, box.limits) == ({}, Limits())

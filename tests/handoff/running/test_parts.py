@@ -31,7 +31,8 @@ NAME = st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True).filter(
 
 @given(st.dictionaries(NAME, st.text(st.characters(exclude_characters="\0\ud800")), min_size=1))
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_what_bash_exports_is_read(values: dict[str, str]) -> None:
     try:

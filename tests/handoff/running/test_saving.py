@@ -71,7 +71,8 @@ def look(root: Path) -> dict[str, tuple[object, ...]]:
 
 @given(first=DEEDS, second=DEEDS, third=DEEDS)
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_the_root_comes_back(
     tmp_path: Path,

@@ -22,11 +22,13 @@ from tests.handoff.running.small import Small
 from tests.handoff.running.test_run import TITLES
 
 ROOT = Path(__file__).resolve().parents[3]
-SLEEPS = """\
+SECONDS = f"{100000 + os.getpid()}"
+"""How long a step sleeps: a number of this process's own, for other tests run at the same time."""
+SLEEPS = f"""\
 echo half of a step >> /steps/lines
 echo it sleeps
-[ -e /external/distfiles/awake ] || sleep 100000
-echo what lib makes of it > "/external/repo/${pkg}_0.tar.bz2"
+[ -e /external/distfiles/awake ] || sleep {SECONDS}
+echo what lib makes of it > "/external/repo/${{pkg}}_0.tar.bz2"
 """
 
 
@@ -52,7 +54,7 @@ def goes_on(small: Small, work: Path, engine: str, before: int = 5) -> None:
 
 
 def sleepers() -> list[int]:
-    """Processes anywhere on this machine that sleep as the step does."""
+    """Processes anywhere on this machine that sleep as the steps of these tests do."""
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -60,7 +62,7 @@ def sleepers() -> list[int]:
                 words = Path("/proc", name, "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if words[1:2] == [b"100000"]:
+            if words[1:2] == [SECONDS.encode()]:
                 found.append(int(name))
     return found
 
@@ -132,6 +134,14 @@ def test_a_step_that_takes_too_long(sleeper: Small, tmp_path: Path, engine: str)
     assert done.result == "failed" and not sleepers()
     assert done.failure is not None and "was ended after 1 s" in done.failure.message
     goes_on(sleeper, work, engine)
+
+
+def test_what_a_step_leaves_running_is_gone(small: Small, tmp_path: Path, each_engine: str) -> None:
+    """Nobody in the container can write any more when the step is looked at and kept."""
+    lib = small.checkout / "steps/lib-3.0/pass1.sh"
+    lib.write_text(f"sleep {SECONDS} < /dev/null > /dev/null 2>&1 &\n{lib.read_text()}")
+    done = go(small, tmp_path / "work", each_engine, until="lib-3.0 pass 1")
+    assert done.exit_code == 0 and not sleepers()
 
 
 def test_a_copy_cut_off_is_made_good(

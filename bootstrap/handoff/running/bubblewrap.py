@@ -1,0 +1,113 @@
+"""bubblewrap by its command line: where neither podman nor docker is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+from bootstrap.errors import BadInput
+from bootstrap.handoff.running.box import HOSTNAME, Box, Started
+from bootstrap.handoff.running.engines import is_folder, popen, version_of
+from bootstrap.handoff.running.limits import apply_to_this_process
+
+
+class Bubblewrap:
+    """bubblewrap: a user namespace of its own, in which the user is 0."""
+
+    name = "bwrap"
+    leaves = False
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+        self.version = version_of(program, (0, 5))
+        self.notes: tuple[str, ...] = ()
+
+    def start(self, box: Box) -> Started:
+        told, tells = os.pipe()
+        waits, go = os.pipe()
+        try:
+            # It writes the id of the first process inside, which waits until that is read: so the
+            # descriptor is that process's, however short it lives.
+            command = [*self.enter(box)[:-1], "--info-fd", str(tells), "--block-fd", str(waits)]
+            process = popen(
+                [*command, "--", *box.argv],
+                pass_fds=(tells, waits),
+                preexec_fn=lambda: apply_to_this_process(box.limits),
+            )
+            os.close(tells)
+            tells = -1
+            try:
+                first = _first_process(told)
+                # Without one it failed, and says why; what waits is let go in any case.
+                return Started(process, -1 if first is None else os.pidfd_open(first))
+            except BaseException as error:
+                # Ctrl-C too: nobody but us knows of the process yet.  What waits inside is of its
+                # group still, and would not die with it.
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                if not isinstance(error, OSError):
+                    raise
+                raise BadInput(
+                    f"bwrap: nobody could wait for its container's end: {error.strerror}"
+                    " (pidfd_open needs Linux 5.3)"
+                ) from None
+        finally:
+            for fd in (told, tells, waits, go):
+                if fd != -1:
+                    os.close(fd)
+
+    def enter(self, box: Box) -> list[str]:
+        tmp = box.root / "tmp"
+        environment = {"HOME": "/", "HOSTNAME": HOSTNAME, **box.environment}
+        return [
+            self.program,
+            "--unshare-all",
+            "--unshare-user",
+            "--uid",
+            "0",
+            "--gid",
+            "0",
+            "--die-with-parent",
+            "--new-session",
+            "--cap-drop",
+            "ALL",
+            "--hostname",
+            HOSTNAME,
+            "--clearenv",
+            *(word for item in environment.items() for word in ("--setenv", *item)),
+            "--bind",
+            str(box.root),
+            "/",
+            "--dev",
+            "/dev",
+            "--tmpfs",
+            "/dev/shm",
+            "--proc",
+            "/proc",
+            # Steps ask whether /sys is a mount, and look at nothing in it.
+            "--tmpfs",
+            "/sys",
+            *(["--bind", str(tmp), "/tmp"] if is_folder(tmp) else []),
+            "--chdir",
+            "/",
+            "--",
+        ]
+
+    def kill(self, box: Box) -> None:
+        """It dies with the process that started it, and with it all that is inside."""
+
+    def finish(self, box: Box) -> None:
+        """The root is the folder itself."""
+
+
+def _first_process(told: int) -> int | None:
+    """What ``--info-fd`` says of the container's first process; None when nothing is said."""
+    text = b""
+    while b"}" not in text:
+        data = os.read(told, 1 << 12)
+        if not data:
+            return None
+        text += data
+    match = re.search(rb'"child-pid": *([0-9]+)', text)
+    return None if match is None else int(match[1])

@@ -1,0 +1,71 @@
+"""A program of our own that makes two streams one, and becomes the program that it is given.
+
+podman and docker read what a program writes to its output and to its errors from two pipes, each
+by itself: lines would come in another order than they were written in, the last ones not last.
+So in the container stands first what a shell calls ``2>&1``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bootstrap.errors import BadInput
+from bootstrap.handoff.running.probe import elf
+
+PLACE = "/dev/handoff.start"
+"""Where it is in the container: /dev is the engine's own, so nothing of it is in the root."""
+STATUS = 127
+"""What it ends with when it cannot become the program, as a shell does."""
+MESSAGE = b"the program of this step cannot be started\n"
+
+_LENGTH = len(MESSAGE)
+_CODE = {
+    # pop esi (argc); pop eax (its own name); ebx = 1; ecx = 2; eax = 63 (dup2); int 0x80
+    # ebx = [esp]; ecx = esp; edx = esp + 4 * esi (the environment); eax = 11 (execve); int 0x80
+    # call over the message, so that it lies on the stack's top; pop ecx
+    # ebx = 2; edx = its length; eax = 4 (write); int 0x80; ebx = 127; eax = 1 (exit); int 0x80
+    "x86": bytes.fromhex("5e 58 bb01000000 b902000000 b83f000000 cd80")
+    + bytes.fromhex("8b1c24 89e1 8d14b4 b80b000000 cd80 e8")
+    + _LENGTH.to_bytes(4, "little")
+    + MESSAGE
+    + bytes.fromhex("59 bb02000000 ba")
+    + _LENGTH.to_bytes(4, "little")
+    + bytes.fromhex("b804000000 cd80 bb7f000000 b801000000 cd80"),
+    # The same: rbp is argc; 33 dup2; 59 execve; 1 write; 60 exit; registers of the System V ABI.
+    "amd64": bytes.fromhex("5d 58 bf01000000 be02000000 b821000000 0f05")
+    + bytes.fromhex("488b3c24 4889e6 488d14ec b83b000000 0f05 e8")
+    + _LENGTH.to_bytes(4, "little")
+    + MESSAGE
+    + bytes.fromhex("5e bf02000000 ba")
+    + _LENGTH.to_bytes(4, "little")
+    + bytes.fromhex("b801000000 0f05 bf7f000000 b83c000000 0f05"),
+    # ld s0, 0(sp) (argc); sp += 16; a0 = 1; a1 = 2; a2 = 0; a7 = 24 (dup3); ecall
+    # ld a0, 0(sp); a1 = sp; s0 <<= 3; a2 = sp + s0 (the environment); a7 = 221 (execve); ecall
+    # a0 = 2; a1 = here + 32, which is after the last; a2 = length; a7 = 64 (write); ecall
+    # a0 = 127; a7 = 93 (exit); ecall
+    "riscv64": b"".join(
+        word.to_bytes(4, "little")
+        for word in (
+            *(0x00013403, 0x01010113, 0x00100513, 0x00200593, 0x00000613, 0x01800893, 0x73),
+            *(0x00013503, 0x00010593, 0x00341413, 0x00810633, 0x0DD00893, 0x73),
+            *(0x00200513, 0x00000597, 0x02058593, 0x00000613 | _LENGTH << 20, 0x04000893, 0x73),
+            *(0x07F00513, 0x05D00893, 0x73),
+        )
+    )
+    + MESSAGE,
+}
+
+
+def starter_program(arch: str) -> bytes:
+    """An ELF file; its arguments are the path and the arguments of the program to become."""
+    return elf(arch, _CODE[arch])
+
+
+def put_starter(place: Path, arch: str) -> None:
+    """Write it, whatever was there.  Raises BadInput."""
+    try:
+        place.unlink(missing_ok=True)
+        place.write_bytes(starter_program(arch))
+        place.chmod(0o755)
+    except OSError as error:
+        raise BadInput(f"{place}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,117 @@
+"""A box is over when nobody in its container is left; an engine that cannot end it is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bootstrap.errors import BadInput
+from bootstrap.handoff.running import following
+from bootstrap.handoff.running.box import Box, Started
+from bootstrap.handoff.running.engines import end_container, popen
+from bootstrap.handoff.running.following import run_box
+from bootstrap.handoff.running.probe import lay_out_probe
+from tests.handoff.running.conftest import require, working
+from tests.handoff.running.small import ARCH
+
+
+class Stand:
+    """An engine whose client is one program of the host's, and whose container is another."""
+
+    name, version, leaves = "stand-in", "1.0", False
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, client: list[str], first: int = -1, fifo: Path | None = None) -> None:
+        self.client, self.first, self.fifo = client, first, fifo
+
+    def start(self, box: Box) -> Started:
+        return Started(popen(self.client), -1 if self.first == -1 else os.pidfd_open(self.first))
+
+    def enter(self, box: Box) -> list[str]:
+        return []
+
+    def kill(self, box: Box) -> None:
+        if self.fifo is not None:
+            self.fifo.write_text("end\n")
+        if self.first != -1:
+            os.kill(self.first, signal.SIGKILL)
+
+    def finish(self, box: Box) -> None:
+        """Nothing is to be brought back."""
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box("name", tmp_path / "root", ARCH, ())
+
+
+def test_a_container_that_outlives_its_client(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as first:
+        assert run_box(Stand(["true"], first.pid), box, print).status == 0
+        assert first.wait() == -signal.SIGKILL
+    # One that does not die of it: a process that cannot be killed is only waited for.
+    monkeypatch.setattr(following, "_PATIENCE", 0.01)
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_: None)
+    with (
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE) as first,
+        pytest.raises(BadInput, match=r"the container name was ended, and 0 s later has not; when"),
+    ):
+        run_box(Stand(["true"], first.pid), box, print)
+
+
+def test_a_container_whose_time_is_up(box: Box, tmp_path: Path) -> None:
+    """It is gone when we come back, and what it said at the last is heard."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as first:
+        assert run_box(Stand(["sleep", "100000"], first.pid), box, print, seconds=0).over_time
+        assert first.wait() == -signal.SIGKILL
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    heard: list[bytes] = []
+    client = ["sh", "-c", f"read line < {fifo}; echo last words: $line"]
+    ended = run_box(Stand(client, fifo=fifo), box, heard.append, seconds=0)
+    assert ended.over_time and b"".join(heard) == b"last words: end\n"
+
+
+def test_an_engine_that_cannot_end_a_container(box: Box, tmp_path: Path) -> None:
+    fails = ["sh", "-c", "echo Error >&2; echo it is stuck >&2; exit 125"]
+    end_container(box, ["true"], ["true"])
+    # Somebody else took it away at the same time.
+    end_container(box, fails, ["sh", "-c", "exit 1"])
+    once = ["sh", "-c", f"rmdir {tmp_path}/busy && exit 125 || exit 0"]
+    (tmp_path / "busy").mkdir()
+    end_container(box, once, ["true"])
+    for there in (["true"], ["sh", "-c", "exit 125"]):
+        with pytest.raises(BadInput, match="container name could not be ended: it is stuck; when"):
+            end_container(box, fails, there)
+
+
+@pytest.mark.parametrize(
+    ("raised", "seen", "says"),
+    [
+        (OSError(38, "Function not implemented"), BadInput, "implemented .pidfd_open needs Linux"),
+        (KeyboardInterrupt("pressed"), KeyboardInterrupt, "pressed"),
+    ],
+)
+def test_a_container_that_nobody_could_wait_for(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    raised: BaseException,
+    seen: type[BaseException],
+    says: str,
+) -> None:
+    """Then it is ended at once, before it did anything."""
+    require("bwrap")
+
+    def fails(_: int) -> int:
+        raise raised
+
+    monkeypatch.setattr(os, "pidfd_open", fails)
+    engine = working("bwrap")
+    assert not isinstance(engine, str)
+    lay_out_probe(tmp_path / "root", ARCH)
+    with pytest.raises(seen, match=says):
+        run_box(engine, Box("name", tmp_path / "root", ARCH, ("/probe",)), print)

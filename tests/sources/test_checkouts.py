@@ -1,0 +1,215 @@
+"""Checkouts in the cache: what git itself makes of a repository of ours is what is kept of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bootstrap.cli.main import main
+from bootstrap.errors import BadInput
+from bootstrap.handoff.pin import read_pin
+from bootstrap.sources import Cache, checkout_at, checkouts, fetch_checkout
+from bootstrap.sources.checkouts import LIVE_BOOTSTRAP, STAGEX_TREE, load_checkout
+from bootstrap.sources.gitfiles import GITLINK, IndexEntry, read_head, read_index, write_index
+
+GIT = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_SYSTEM": os.devnull,
+    "PATH": os.environ.get("PATH", ""),
+    **{f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+}
+PIN = "ab" * 20
+
+
+def git(folder: Path, *words: str, **more: str) -> str:
+    """What a git command says."""
+    done = subprocess.run(
+        ["git", *words], cwd=folder, env={**GIT, **more}, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A repository with a file, a program, a link and a submodule."""
+    if shutil.which("git") is None:
+        pytest.skip("no git here: apt-get install git")
+    folder = tmp_path / "clone"
+    (folder / "steps").mkdir(parents=True)
+    (folder / "steps/manifest").write_text("build: a-1.0\n")
+    (folder / "steps/do").write_text("#!/bin/sh\n")
+    (folder / "steps/do").chmod(0o755)
+    (folder / "steps/link").symlink_to("do")
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", ".")
+    git(folder, "update-index", "--add", "--cacheinfo", f"160000,{PIN},seed/stage0-posix")
+    git(folder, "commit", "-q", "-m", "one")
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+def head(folder: Path) -> str:
+    return git(folder, "rev-parse", "HEAD").strip()
+
+
+def test_in_and_out_again(clone: Path, cache: Cache) -> None:
+    (clone / "untracked").write_text("not git's")
+    fetched = fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache)
+    assert fetched.fresh and fetched.tree.release == head(clone)
+    assert "no value of that commit is known here" in fetched.tree.notes[0]
+    assert not fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache).fresh
+    told: list[str] = []
+    with checkout_at(None, LIVE_BOOTSTRAP, cache, told.append) as folder:
+        names = git(clone, "ls-files", "steps").split()
+        assert {str(p.relative_to(folder)) for p in (folder / "steps").rglob("*")} == set(names)
+        assert (folder / "steps/manifest").read_text() == "build: a-1.0\n"
+        assert os.access(folder / "steps/do", os.X_OK)
+        assert not os.access(folder / "steps/manifest", os.X_OK)
+        assert os.readlink(folder / "steps/link") == "do"
+        assert not (folder / "untracked").exists()
+        # What the plan asks of git's files.
+        assert read_head(folder) == head(clone) and read_pin(folder, "x86").commit == PIN
+    assert not folder.exists() and told == [f"live-bootstrap {head(clone)}, from the cache"]
+
+
+def test_a_checkout_is_taken_where_it_is(clone: Path, cache: Cache) -> None:
+    with checkout_at(str(clone), LIVE_BOOTSTRAP, cache) as folder:
+        assert folder == clone
+    with checkout_at("nowhere", LIVE_BOOTSTRAP, cache) as folder:
+        assert folder == Path("nowhere")
+
+
+def test_several_commits(clone: Path, cache: Cache) -> None:
+    first = fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache).tree.release
+    (clone / "steps/manifest").write_text("build: b-1.0\n")
+    git(clone, "commit", "-qam", "two")
+    fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache)
+    with (
+        pytest.raises(BadInput, match="has several commits of live-bootstrap: give --live-boot"),
+        checkout_at(None, LIVE_BOOTSTRAP, cache),
+    ):
+        pass
+    with checkout_at(first, LIVE_BOOTSTRAP, cache) as folder:
+        assert (folder / "steps/manifest").read_text() == "build: a-1.0\n"
+
+
+def test_only_what_is_read_of_stagex(clone: Path, cache: Cache) -> None:
+    for name in ("packages/bootstrap/stage0/Containerfile", "packages/core/a", "MAINTAINERS"):
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone / name).write_text(name)
+    git(clone, "add", ".")
+    git(clone, "commit", "-qm", "two")
+    tree = fetch_checkout(STAGEX_TREE, str(clone), cache).tree
+    kept = {path for path in tree.files if not path.startswith(".git/")}
+    assert kept == {"packages/bootstrap/stage0/Containerfile", "MAINTAINERS"}
+
+
+@pytest.mark.parametrize("change", ["text", "gone", "link", "kind"])
+def test_a_changed_checkout_is_refused(clone: Path, cache: Cache, change: str) -> None:
+    place = clone / ("steps/link" if change == "link" else "steps/manifest")
+    if change == "text":
+        place.write_text("build: b-1.0\n")
+    else:
+        place.unlink()
+    if change == "link":
+        place.symlink_to("manifest")
+    elif change == "kind":
+        place.symlink_to("do")
+    match = f"is changed since commit {head(clone)}: steps/{place.name}; take it back"
+    with pytest.raises(BadInput, match=match):
+        fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache)
+    assert not cache.releases(LIVE_BOOTSTRAP)
+
+
+def test_a_known_commit_has_known_files(
+    clone: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = head(clone)
+    tree = fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache).tree
+    monkeypatch.setattr(checkouts, "KNOWN", {commit: tree.digest})
+    assert not fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache, force=True).tree.notes
+    assert load_checkout(LIVE_BOOTSTRAP, commit, cache) is not None
+    monkeypatch.setattr(checkouts, "KNOWN", {commit: "ab" * 32})
+    with pytest.raises(BadInput, match="has other files than that commit"):
+        fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache, force=True)
+    with pytest.raises(BadInput, match="was changed: it is another tree; replace it with: boot"):
+        load_checkout(LIVE_BOOTSTRAP, commit, cache)
+
+
+def test_a_damaged_cache_is_told(clone: Path, cache: Cache) -> None:
+    commit = fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache).tree.release or ""
+    tar = next(cache.folder(commit, LIVE_BOOTSTRAP).glob("*.tar"))
+    tar.write_bytes(tar.read_bytes().replace(b"a-1.0", b"b-1.0"))
+    match = f"replace it with: bootstrap fetch live-bootstrap --release {commit} --force --from DIR"
+    with pytest.raises(BadInput, match=match), checkout_at(None, LIVE_BOOTSTRAP, cache):
+        pass
+    assert fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache, force=True).fresh
+
+
+def test_the_commit_wherever_git_keeps_it(clone: Path, tmp_path: Path) -> None:
+    commit = head(clone)
+    assert read_head(clone) == commit
+    git(clone, "pack-refs", "--all")
+    assert not (clone / ".git/refs/heads/main").exists() and read_head(clone) == commit
+    git(clone, "worktree", "add", "-q", "-b", "other", str(tmp_path / "tree"))
+    assert read_head(tmp_path / "tree") == commit
+    git(clone, "checkout", "-q", "--detach")
+    assert read_head(clone) == commit
+    for text in ("ref: refs/heads/none\n", "ref: ../../x\n", "what\n"):
+        (clone / ".git/HEAD").write_text(text)
+        with pytest.raises(BadInput, match=r"HEAD: (leads to no commit|names no branch): "):
+            read_head(clone)
+    with pytest.raises(BadInput, match="is no git checkout, so nothing says which commit it is"):
+        read_head(tmp_path)
+
+
+def test_git_reads_the_index_that_we_write(clone: Path, tmp_path: Path) -> None:
+    entries = read_index(clone)
+    assert entries is not None
+    listed = git(clone, "ls-files", "-s")
+    assert [f"{e.mode:o} {e.sha1} 0\t{e.path}" for e in entries] == listed.splitlines()
+    more = [*entries, *(IndexEntry("a" * n, GITLINK, PIN) for n in range(1, 10))]
+    (tmp_path / "index").write_bytes(write_index(more))
+    said = git(clone, "ls-files", "-s", GIT_INDEX_FILE=str(tmp_path / "index"))
+    assert {tuple(line.split()[::3]) for line in said.splitlines()} == {
+        (f"{e.mode:o}", e.path) for e in more
+    }
+
+
+def test_what_cannot_be_taken(
+    clone: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("BOOTSTRAP_CACHE", str(tmp_path / "cache"))
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q")
+    (other / "README").touch()
+    git(other, "add", ".")
+    git(other, "commit", "-q", "-m", "one")
+    for words, says in (
+        (["fetch", "live-bootstrap"], "is taken from a checkout: git clone https://github.com/f"),
+        (["fetch", "stagex", "--from", str(clone)], "is no checkout of stagex"),
+        (["fetch", "live-bootstrap", "--from", str(other)], "git has no steps/manifest in it"),
+        (["fetch", "stagex", "--from", str(tmp_path)], "is no git checkout"),
+        (["handoff", "plan"], "live-bootstrap is not in the cache: git clone https://github.com/"),
+        (["handoff", "plan", "--stagex"], "stagex is not in the cache: git clone https://codeb"),
+        (["handoff", "plan", "--live-bootstrap", PIN], f"live-bootstrap {PIN} is not in the cache"),
+        (
+            ["fetch", "live-bootstrap", "--release", PIN, "--from", str(clone)],
+            f"is at commit {head(clone)}, not at {PIN}: git checkout {PIN}",
+        ),
+    ):
+        assert main(words) == 2
+        said, error = capsys.readouterr()
+        assert not said and len(error.splitlines()) == 1 and says in error
