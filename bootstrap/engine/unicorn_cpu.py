@@ -25,10 +25,9 @@ from unicorn import (
     UC_HOOK_TLB_FILL,
     UC_MEM_FETCH,
     UC_MEM_WRITE,
-    UC_PROT_ALL,
     Uc,
 )
-from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
+from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_down
 from bootstrap.engine import Cpu, OnTrap, Stop, Travel, exit_checks, libunicorn, registers
@@ -38,19 +37,11 @@ from bootstrap.engine.exceptions import SIGILL, SIGSEGV, SIGTRAP
 from bootstrap.engine.hot import HotPath
 from bootstrap.engine.refusals import install as install_refusals
 from bootstrap.engine.stepping import Stepping
+from bootstrap.engine.tlb import PageRights
 from bootstrap.engine.usermode import enter_user_mode
 from bootstrap.kernel.calllog import CallLog
 from bootstrap.kernel.events import Fault
-from bootstrap.kernel.memory import (
-    DIRTY,
-    EXEC,
-    FETCHED,
-    KEPT,
-    READ,
-    WRITE,
-    AddressSpace,
-    Extent,
-)
+from bootstrap.kernel.memory import EXEC, FETCHED, READ, AddressSpace, Extent
 from bootstrap.kernel.process import FdTable
 
 TRANSLATED = 32 << 20
@@ -82,8 +73,7 @@ class UnicornCpu:
         self._on_trap = on_trap
         self._asked = self._paused = self._over = False
         self._fault: Fault | None = None
-        self._bad_page: tuple[int, int] | None = None
-        self._nowhere: int | None = None
+        self._rights = PageRights(memory)
         self._exact_addr: int | None = None
         self._hooks: list[object] = []
         self._hosts: dict[int, object] = {}
@@ -144,7 +134,7 @@ class UnicornCpu:
             self._hook(UC_HOOK_TLB_FILL, hot.tlb_fill, hot.user_data)
             self._hook(UC_HOOK_INTR, hot.interrupt, hot.user_data)
         else:
-            self._hook(UC_HOOK_TLB_FILL, libunicorn.TLB_FILL(self._fill))
+            self._hook(UC_HOOK_TLB_FILL, libunicorn.TLB_FILL(self._rights.fill))
             self._hook(UC_HOOK_INTR, libunicorn.INTERRUPT(self._interrupt))
         # The trap comes first among the instruction hooks: once a stop is asked for from another
         # thread, Unicorn calls the first of them only, and a later one would lose a system call
@@ -198,34 +188,6 @@ class UnicornCpu:
             self.pages_changed()
 
     # Hooks in Python: the specification of hot.c.
-
-    def _fill(
-        self, _uc: int, addr: int, kind: int, out: "ctypes._Pointer[uc_tlb_entry]", _u: int
-    ) -> bool:
-        extent = self.memory.find(addr)
-        if extent is not None:
-            index = (addr - extent.start) // PAGE
-            flags = extent.pages[index]
-            need = WRITE if kind == UC_MEM_WRITE else EXEC if kind == UC_MEM_FETCH else READ
-            if flags & need:
-                if kind == UC_MEM_WRITE:
-                    flags = (flags | DIRTY) & ~KEPT
-                elif kind == UC_MEM_FETCH:
-                    flags |= FETCHED
-                extent.pages[index] = flags
-                entry = out.contents
-                entry.paddr = addr
-                entry.perms = (
-                    (1 if flags & READ else 0)
-                    | (2 if flags & WRITE and flags & (DIRTY | KEPT) == DIRTY else 0)
-                    | (4 if flags & EXEC and flags & FETCHED else 0)
-                )
-                return True
-        self._bad_page = (addr, kind)
-        if self._nowhere is not None:
-            out.contents.paddr = self._nowhere
-            out.contents.perms = UC_PROT_ALL
-        return self._nowhere is not None
 
     def _interrupt(self, _uc: int, number: int, _user: int) -> None:
         if number == self.descriptor.trap_interrupt:
@@ -336,14 +298,14 @@ class UnicornCpu:
     def run(self) -> Stop:
         """Go on until a fault, a trap that must stop, a `pause` or an `interrupt`."""
         self._asked = self._paused = self._over = False
-        self._fault = self._bad_page = None
+        self._fault = self._rights.bad_page = None
         if self._hot is not None:
             self._hot.pause(False)
             self._hot.sync_out()
         status = uclib.uc_emu_start(self._handle, self.pc, 0, 0, 0)
         if self._hot is not None:
             self._hot.sync_in()
-            self._bad_page = self._hot.bad_page()
+            self._rights.bad_page = self._hot.bad_page()
         if self._fault is not None:
             return Stop(fault=self._fault)
         if self._asked and not status:
@@ -352,8 +314,8 @@ class UnicornCpu:
             return Stop(reached=True)
         if not status:
             return Stop()
-        if self._bad_page is not None:
-            addr, kind = self._bad_page
+        if self._rights.bad_page is not None:
+            addr, kind = self._rights.bad_page
             addr = self.pc if kind == UC_MEM_FETCH else self._exact(addr)
             verb = {UC_MEM_WRITE: "write to", UC_MEM_FETCH: "fetch from"}.get(kind, "read from")
             return Stop(fault=self._describe(SIGSEGV, f"cannot {verb} {addr:#x}", addr))
@@ -370,7 +332,7 @@ class UnicornCpu:
         where nothing is, Unicorn names the address.
         """
         nowhere = next(page for page in range(0, 1 << 31, PAGE) if self.memory.find(page) is None)
-        self._exact_addr, self._nowhere = None, nowhere
+        self._exact_addr, self._rights.nowhere = None, nowhere
         if self._hot is not None:
             self._hot.send_bad_pages_to(nowhere)
         # Not before: with a memory hook of any kind, every access takes Unicorn's slow path.

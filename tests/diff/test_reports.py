@@ -157,7 +157,9 @@ def _ways(value: object, before: tuple[object, ...] = ()) -> list[tuple[object, 
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     way=st.sampled_from(_ways(GOOD)),
