@@ -24,9 +24,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "run",
         help="run one guest program in a folder, and leave the folder as it is",
-        description="Run one static Linux program (x86 or AMD64) under the same kernel as verify. "
-        "It sees the folder --root as / and nothing else of the host; what it writes stays in "
-        "memory, and is written out only to --output.",
+        description="Run one static Linux program (x86, AMD64, AArch64, riscv64 or riscv32) under "
+        "the same kernel as verify. It sees the folder --root as / and nothing else of the host; "
+        "what it writes stays in memory, and is written out only to --output.",
         epilog="Exit status: that of the program; 128 and the signal's number when a signal ended "
         "it; 2 usage or bad input; 3 an unknown system call or a limit.",
     )
