@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap.cli import stepping
 from bootstrap.errors import BadInput
 
 if TYPE_CHECKING:
+    from bootstrap.debugger.gdb.symbols import SymbolFiles
     from bootstrap.debugger.session import Session
 
 DEFAULT = "127.0.0.1:1234"
@@ -40,6 +42,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         parser, "; with a TRACE of one program: where to run it again when something is written"
     )
     parser.add_argument("--at", metavar="PLACE", default="", help="begin there: 5@0, say")
+    parser.add_argument(
+        "--symbols", metavar="DIR", help="write the annotated sources and gdb's symbol files into "
+        "that empty folder; in gdb, when connected: source DIR/symbols.gdb (--launch does it all)",
+    )  # fmt: skip
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--listen", metavar="ADDR:PORT", help=f"wait there for gdb (default: {DEFAULT}); port 0: "
@@ -80,6 +86,8 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.once and (args.stdio or args.launch):
         raise BadInput("--once goes with --listen")
+    if args.symbols is not None and args.launch:
+        raise BadInput("--symbols goes with --listen or --stdio: --launch has a folder of its own")
     if os.name == "nt" and (args.stdio or args.launch):
         raise BadInput("on Windows gdb comes to a port: --listen")
     address = address_of(args.listen or DEFAULT)
@@ -131,11 +139,23 @@ def _opened(args: argparse.Namespace, name: str) -> Iterator[Session]:
         yield session
 
 
+def _symbols(args: argparse.Namespace, session: Session) -> SymbolFiles | None:
+    """Where symbol files go, with the script that takes that of the program here."""
+    from bootstrap.debugger.gdb.symbols import SymbolFiles
+
+    if args.symbols is None:
+        return None
+    symbols = SymbolFiles(Path(args.symbols))
+    symbols.write_script(symbols.of(session.trace, session.images, session.program.image))
+    return symbols
+
+
 def _serve(args: argparse.Namespace, name: str, descriptors: tuple[int, int]) -> int:
     from bootstrap.debugger.gdb.serving import on_descriptors
 
     with _opened(args, name) as session:
-        return 0 if on_descriptors(session, *descriptors, _say) else 1
+        symbols = _symbols(args, session)
+        return 0 if on_descriptors(session, *descriptors, _say, symbols) else 1
 
 
 def _listen(args: argparse.Namespace, name: str, host: str, port: int) -> int:
@@ -143,12 +163,13 @@ def _listen(args: argparse.Namespace, name: str, host: str, port: int) -> int:
     from bootstrap.debugger.gdb.wire import is_loopback, listen
 
     with _opened(args, name) as session, listen(host, port) as listener:
+        symbols = _symbols(args, session)
         if not is_loopback(host):
             _say(f"warning: {host} is not this machine alone: whoever comes to the port can read "
                  "all of the recorded run")  # fmt: skip
         told = f"[{host}]" if ":" in host else host
         _say(f"waiting for gdb: target remote {told}:{listener.getsockname()[1]}")
-        return 0 if at_port(session, listener, _say, args.once) else 1
+        return 0 if at_port(session, listener, _say, args.once, symbols) else 1
 
 
 __all__ = ["add_parser", "run"]
