@@ -7,6 +7,7 @@ compiler put out. The sources are those of the trace; no file of the host is rea
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,29 +164,20 @@ class SymbolFiles:
         return target
 
     def write_script(self, first: Path | str) -> None:
-        """What gdb has to read when it is connected: `source DIR/symbols.gdb`."""
+        """What gdb has to read when it is connected: `source DIR/symbols.gdb`.
+
+        `first`: as `of` answered for the program where it will be.
+        """
         begin = f"symbol-file {_quoted(first)}\nframe\n" if isinstance(first, Path) else ""
-        script = self._folder / "symbols.py"
-        script.write_text(_PYTHON, encoding="utf-8")
-        (self._folder / SCRIPT).write_text(
-            f"{begin}source {script}\n", encoding="utf-8", errors="surrogateescape"
-        )
+        text = f"{begin}python\nOURS = {str(self._folder) + os.sep!a}\n{_PYTHON}end\n"
+        (self._folder / SCRIPT).write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
 def _quoted(path: Path) -> str:
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-_PYTHON = '''\
-"""For gdb: the sources of the program that it is at, of each that it comes to."""
-
-import os
-
-import gdb
-
-OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
-
-
+_PYTHON = r'''
 class Symbols(gdb.Command):
     """Take the symbols and the annotated sources of the program where gdb is."""
 
@@ -196,11 +188,11 @@ class Symbols(gdb.Command):
         process = gdb.selected_inferior()
         if not process.pid:
             return
-        told = gdb.execute(f"monitor symbols {process.pid}", False, True).rstrip("\\n")
+        told = gdb.execute(f"monitor symbols {process.pid}", False, True).rstrip("\n")
         now = gdb.current_progspace().filename or ""
         if told.startswith(OURS):
             if now != told:
-                quoted = told.replace("\\\\", "\\\\\\\\").replace('"', '\\\\"')
+                quoted = told.replace("\\", "\\\\").replace('"', '\\"')
                 gdb.execute(f'symbol-file "{quoted}"', False, True)
         else:
             if now.startswith(OURS):
@@ -210,8 +202,8 @@ class Symbols(gdb.Command):
 
 
 Symbols()
-# Before a stop is shown; a hook of the user's own stays.
-gdb.execute("define hook-stop\\nbsymbols\\nend", False, True)
+# gdb does this before it shows a stop.
+gdb.execute("define hook-stop\nbsymbols\nend", False, True)
 '''
 
 
