@@ -103,7 +103,7 @@ def labels(image: Image) -> list[tuple[str, int]]:
     return found
 
 
-def _below(path: str) -> str:
+def below(path: str) -> str:
     """A guest path as the name of a file below a folder, and never outside of it."""
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     return "/".join("".join(c if c >= " " else "_" for c in part) for part in parts) or "_"
@@ -138,14 +138,14 @@ class SymbolFiles:
         return self._known[sha256]
 
     def _write(self, trace: Trace, images: Images, image: Image, sha256: str) -> Path:
-        folder = self._folder / f"{_below(image.name).rpartition('/')[2]}-{sha256[:12]}"
+        folder = self._folder / f"{below(image.name).rpartition('/')[2]}-{sha256[:12]}"
         found = list(stretches(image, Ways(trace, images)))
         sources: dict[tuple[str, int], int] = {}
         for _, _, (path, version, _) in found:
             sources.setdefault((path, version), len(sources))
         names: list[str] = []
         for path, version in sources:
-            name = _below(path)
+            name = below(path)
             while name in names:  # two versions of one file, in one program
                 name += "'"
             names.append(name)
@@ -207,4 +207,4 @@ gdb.execute("define hook-stop\nbsymbols\nend", False, True)
 '''
 
 
-__all__ = ["SCRIPT", "SymbolFiles", "Ways", "labels", "loaded", "stretches"]
+__all__ = ["SCRIPT", "SymbolFiles", "Ways", "below", "labels", "loaded", "stretches"]
