@@ -82,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from bootstrap.debugger.gdb.launch import find_gdb, launch
+    from bootstrap.debugger.gdb.symbols import SymbolFiles
     from bootstrap.debugger.gdb.wire import address_of
 
     if args.once and (args.stdio or args.launch):
@@ -95,6 +96,7 @@ def _run(args: argparse.Namespace) -> int:
         in_fd, out_fd = _take_stdio()
     if args.launch:
         find_gdb()
+    symbols = None if args.symbols is None else SymbolFiles(Path(args.symbols))
     with stepping.trace_of(args, writes=True) as name:
         if args.launch:
             # What the server will do first: its errors are better told before gdb is there.
@@ -102,8 +104,8 @@ def _run(args: argparse.Namespace) -> int:
                 pass
             return launch(name, args.at, root=_root(args))
         if args.stdio:
-            return _serve(args, name, (in_fd, out_fd))
-        return _listen(args, name, *address)
+            return _serve(args, name, (in_fd, out_fd), symbols)
+        return _listen(args, name, *address, symbols)
 
 
 def _take_stdio() -> tuple[int, int]:
@@ -126,8 +128,10 @@ def _root(args: argparse.Namespace) -> str | None:
 
 
 @contextlib.contextmanager
-def _opened(args: argparse.Namespace, name: str) -> Iterator[Session]:
-    """A session at a place. Raises BootstrapError."""
+def _opened(
+    args: argparse.Namespace, name: str, symbols: SymbolFiles | None = None
+) -> Iterator[Session]:
+    """A session at a place, and gdb's script for the program there. Raises BootstrapError."""
     from bootstrap.debugger.session import Session
 
     with Session.open(name) as session:
@@ -136,6 +140,9 @@ def _opened(args: argparse.Namespace, name: str) -> Iterator[Session]:
             session.make_live(root)
         if args.at:
             session.go(args.at)
+        if symbols is not None:
+            image = session.program.image
+            symbols.write_script(symbols.of(session.trace, session.images, image))
         yield session
 
 
@@ -150,20 +157,22 @@ def _symbols(args: argparse.Namespace, session: Session) -> SymbolFiles | None:
     return symbols
 
 
-def _serve(args: argparse.Namespace, name: str, descriptors: tuple[int, int]) -> int:
+def _serve(
+    args: argparse.Namespace, name: str, descriptors: tuple[int, int], symbols: SymbolFiles | None
+) -> int:
     from bootstrap.debugger.gdb.serving import on_descriptors
 
-    with _opened(args, name) as session:
-        symbols = _symbols(args, session)
+    with _opened(args, name, symbols) as session:
         return 0 if on_descriptors(session, *descriptors, _say, symbols) else 1
 
 
-def _listen(args: argparse.Namespace, name: str, host: str, port: int) -> int:
+def _listen(
+    args: argparse.Namespace, name: str, host: str, port: int, symbols: SymbolFiles | None
+) -> int:
     from bootstrap.debugger.gdb.serving import at_port
     from bootstrap.debugger.gdb.wire import is_loopback, listen
 
-    with _opened(args, name) as session, listen(host, port) as listener:
-        symbols = _symbols(args, session)
+    with _opened(args, name, symbols) as session, listen(host, port) as listener:
         if not is_loopback(host):
             _say(f"warning: {host} is not this machine alone: whoever comes to the port can read "
                  "all of the recorded run")  # fmt: skip

@@ -146,7 +146,8 @@ class SymbolFiles:
         names: list[str] = []
         for path, version in sources:
             name = below(path)
-            while name in names:  # two versions of one file, in one program
+            # Two versions of one file in one program; or A and a, which some hosts take for one.
+            while name.casefold() in map(str.casefold, names):
                 name += "'"
             names.append(name)
             # Before the symbols: gdb warns of a source that is newer than they are.
@@ -202,8 +203,12 @@ class Symbols(gdb.Command):
 
 
 Symbols()
-# gdb does this before it shows a stop.
-gdb.execute("define hook-stop\nbsymbols\nend", False, True)
+try:
+    gdb.execute("show user hook-stop", False, True)
+    # The user's own stays; ours is done later, when the stop has been shown.
+    gdb.events.stop.connect(lambda event: gdb.execute("bsymbols", False, True))
+except gdb.error:
+    gdb.execute("define hook-stop\nbsymbols\nend", False, True)
 '''
 
 

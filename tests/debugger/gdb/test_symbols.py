@@ -203,8 +203,11 @@ def test_a_folder_with_something_in_it_is_refused(
 # -- gdb ------------------------------------------------------------------------------------------
 
 
-def launched(trace: Path, place: str, tmp_path: Path, commands: list[str]) -> str:
-    """What gdb prints that `launch` has started in an own folder below, where others lie too."""
+def launched(trace: Path, place: str, tmp_path: Path, commands: list[str], begin: str = "") -> str:
+    """What gdb prints that `launch` has started in a folder of a host, with other files in it.
+
+    `begin`: what it does before all that.
+    """
     gdb_for("i386")
     folder = tmp_path / "host"
     folder.mkdir()
@@ -214,10 +217,11 @@ def launched(trace: Path, place: str, tmp_path: Path, commands: list[str]) -> st
     script.write_text("".join(f"{command}\n" for command in (*QUIET, *commands)))
     program = (
         "import sys\nfrom bootstrap.debugger.gdb import launch\nsys.exit(launch.launch("
-        "sys.argv[1], sys.argv[2], ['-nx', '-batch', '-x', sys.argv[3]]))"
+        "sys.argv[1], sys.argv[2], ['-nx', '-batch', '-iex', sys.argv[4], '-x', sys.argv[3]]))"
     )
     done = subprocess.run(
-        [arguments()[0], "-c", program, trace, place, script], stdin=subprocess.DEVNULL, cwd=folder,
+        [arguments()[0], "-c", program, trace, place, script, begin],
+        stdin=subprocess.DEVNULL, cwd=folder,
         env={**environment({"HOME": str(tmp_path), "TMPDIR": str(tmp_path / "temporary")}),
              "PYTHONWARNINGS": ""},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS, check=False,
@@ -236,12 +240,15 @@ def shown(line: int) -> str:
 def test_the_source_is_shown_at_each_stop(hex0_trace: Path, tmp_path: Path) -> None:
     begin, write, jump = (line_with(f"# {at} ") for at in ("0804804c", "080480b1", "080480b3"))
     bit = line_with("# 08048069 ")
+    mine = tmp_path / "mine.gdb"
+    mine.write_text("set $stops = 0\ndefine hook-stop\nset $stops = $stops + 1\nend\n")
     told = launched(
         hex0_trace, "", tmp_path,
         ["info source", f"list {begin},{begin + 1}", "info line *0x80480b1",
          f"break hex0.hex0:{write}", "continue", "info breakpoints", "step", "next",
          "reverse-step", "echo back\\n", "reverse-step", "backtrace", "delete", "reverse-continue",
-         "bgo out:0x20", "frame", "info symbol $pc"],
+         "bgo out:0x20", "frame", "info symbol $pc", 'printf "stops %d\\n", $stops'],
+        f"source {mine}",
     )  # fmt: skip
     assert re.search(r"^Located in /\S+/sources/hex0\.hex0$", told, re.MULTILINE)
     assert "Source language is asm." in told
@@ -258,6 +265,7 @@ def test_the_source_is_shown_at_each_stop(hex0_trace: Path, tmp_path: Path) -> N
     end = told.partition(NO_MORE)[2]
     assert f"?? () at hex0.hex0:{begin}{shown(begin)}" in end
     assert "No symbol matches $pc." in end
+    assert re.search(r"^stops [6-9]$", end, re.MULTILINE), "a hook of the user's own stays"
 
 
 def test_the_program_is_followed_across_an_exec_and_back(
