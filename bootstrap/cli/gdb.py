@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap.cli import stepping
 from bootstrap.errors import BadInput
 
 if TYPE_CHECKING:
+    from bootstrap.debugger.gdb.symbols import SymbolFiles
     from bootstrap.debugger.session import Session
 
 DEFAULT = "127.0.0.1:1234"
@@ -40,6 +42,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         parser, "; with a TRACE of one program: where to run it again when something is written"
     )
     parser.add_argument("--at", metavar="PLACE", default="", help="begin there: 5@0, say")
+    parser.add_argument(
+        "--symbols", metavar="DIR", help="write the annotated sources and gdb's symbol files into "
+        "that empty folder; in gdb, when connected: source DIR/symbols.gdb (--launch does it all)",
+    )  # fmt: skip
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--listen", metavar="ADDR:PORT", help=f"wait there for gdb (default: {DEFAULT}); port 0: "
@@ -76,10 +82,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from bootstrap.debugger.gdb.launch import find_gdb, launch
+    from bootstrap.debugger.gdb.symbols import SymbolFiles
     from bootstrap.debugger.gdb.wire import address_of
 
     if args.once and (args.stdio or args.launch):
         raise BadInput("--once goes with --listen")
+    if args.symbols is not None and args.launch:
+        raise BadInput("--symbols goes with --listen or --stdio: --launch has a folder of its own")
     if os.name == "nt" and (args.stdio or args.launch):
         raise BadInput("on Windows gdb comes to a port: --listen")
     address = address_of(args.listen or DEFAULT)
@@ -87,6 +96,7 @@ def _run(args: argparse.Namespace) -> int:
         in_fd, out_fd = _take_stdio()
     if args.launch:
         find_gdb()
+    symbols = None if args.symbols is None else SymbolFiles(Path(args.symbols))
     with stepping.trace_of(args, writes=True) as name:
         if args.launch:
             # What the server will do first: its errors are better told before gdb is there.
@@ -94,8 +104,8 @@ def _run(args: argparse.Namespace) -> int:
                 pass
             return launch(name, args.at, root=_root(args))
         if args.stdio:
-            return _serve(args, name, (in_fd, out_fd))
-        return _listen(args, name, *address)
+            return _serve(args, name, (in_fd, out_fd), symbols)
+        return _listen(args, name, *address, symbols)
 
 
 def _take_stdio() -> tuple[int, int]:
@@ -118,8 +128,10 @@ def _root(args: argparse.Namespace) -> str | None:
 
 
 @contextlib.contextmanager
-def _opened(args: argparse.Namespace, name: str) -> Iterator[Session]:
-    """A session at a place. Raises BootstrapError."""
+def _opened(
+    args: argparse.Namespace, name: str, symbols: SymbolFiles | None = None
+) -> Iterator[Session]:
+    """A session at a place, and gdb's script for the program there. Raises BootstrapError."""
     from bootstrap.debugger.session import Session
 
     with Session.open(name) as session:
@@ -128,27 +140,45 @@ def _opened(args: argparse.Namespace, name: str) -> Iterator[Session]:
             session.make_live(root)
         if args.at:
             session.go(args.at)
+        if symbols is not None:
+            image = session.program.image
+            symbols.write_script(symbols.of(session.trace, session.images, image))
         yield session
 
 
-def _serve(args: argparse.Namespace, name: str, descriptors: tuple[int, int]) -> int:
+def _symbols(args: argparse.Namespace, session: Session) -> SymbolFiles | None:
+    """Where symbol files go, with the script that takes that of the program here."""
+    from bootstrap.debugger.gdb.symbols import SymbolFiles
+
+    if args.symbols is None:
+        return None
+    symbols = SymbolFiles(Path(args.symbols))
+    symbols.write_script(symbols.of(session.trace, session.images, session.program.image))
+    return symbols
+
+
+def _serve(
+    args: argparse.Namespace, name: str, descriptors: tuple[int, int], symbols: SymbolFiles | None
+) -> int:
     from bootstrap.debugger.gdb.serving import on_descriptors
 
-    with _opened(args, name) as session:
-        return 0 if on_descriptors(session, *descriptors, _say) else 1
+    with _opened(args, name, symbols) as session:
+        return 0 if on_descriptors(session, *descriptors, _say, symbols) else 1
 
 
-def _listen(args: argparse.Namespace, name: str, host: str, port: int) -> int:
+def _listen(
+    args: argparse.Namespace, name: str, host: str, port: int, symbols: SymbolFiles | None
+) -> int:
     from bootstrap.debugger.gdb.serving import at_port
     from bootstrap.debugger.gdb.wire import is_loopback, listen
 
-    with _opened(args, name) as session, listen(host, port) as listener:
+    with _opened(args, name, symbols) as session, listen(host, port) as listener:
         if not is_loopback(host):
             _say(f"warning: {host} is not this machine alone: whoever comes to the port can read "
                  "all of the recorded run")  # fmt: skip
         told = f"[{host}]" if ":" in host else host
         _say(f"waiting for gdb: target remote {told}:{listener.getsockname()[1]}")
-        return 0 if at_port(session, listener, _say, args.once) else 1
+        return 0 if at_port(session, listener, _say, args.once, symbols) else 1
 
 
 __all__ = ["add_parser", "run"]

@@ -121,7 +121,7 @@ class Why:
             assert reading.version is not None
             text = self._trace.content(reading.version)
             offset = offset_of(text, link.place.line, link.place.column)
-            writer = self._writer_of(reading)
+            writer = self.writer_of(reading)
             found = (writer, shown(reading.path), reading.version)
 
     def written_by(self, reading: OpenRow) -> list[OpenRow]:
@@ -160,7 +160,7 @@ class Why:
         link, _ = self._link(None, path, version, offset)
         return link
 
-    def _writer_of(self, reading: OpenRow) -> OpenRow | None:
+    def writer_of(self, reading: OpenRow) -> OpenRow | None:
         """Who wrote the version that was read: the last one before that, under the same inode."""
         rows = [
             row
@@ -171,7 +171,7 @@ class Why:
         ]
         return max(rows, key=lambda row: row.last_event or 0, default=None)
 
-    def _inputs(self, writer: OpenRow) -> dict[str, OpenRow]:
+    def inputs(self, writer: OpenRow) -> dict[str, OpenRow]:
         """What the writing program read until it was done, by path, in order of first opening."""
         found: dict[str, OpenRow] = {}
         for row in self.opens:
@@ -227,7 +227,7 @@ class Why:
         """What a model makes of the writing program's inputs, or why there is none; the inputs."""
         if writer.id in self._known:
             return self._known[writer.id]
-        program, inputs = self._trace.program(writer.process), self._inputs(writer)
+        program, inputs = self._trace.program(writer.process), self.inputs(writer)
         sources = [
             Source(name, self._trace.content(row.version))
             for name, row in inputs.items()
@@ -254,7 +254,7 @@ class Why:
             if match is None:
                 continue
             line, _, text = line_at(content, match.start())
-            writer = self._writer_of(row)
+            writer = self.writer_of(row)
             made = None if writer is None else self._made(writer, content)[0]
             if isinstance(made, Made):
                 place = made.place(match.start())

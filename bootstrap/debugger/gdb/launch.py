@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import signal
@@ -11,14 +12,21 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from bootstrap.debugger.gdb.symbols import SCRIPT
 from bootstrap.errors import BadInput
 
 GDBS = ("gdb-multiarch", "gdb")
 COMMANDS = """\
+define bsymbols
+end
+document bsymbols
+Take the symbols and the sources of the program where gdb is: a gdb without Python does not.
+end
 define bgo
   monitor bgo $arg0
   maintenance flush register-cache
   maintenance flush dcache
+  bsymbols
   x/i $pc
 end
 document bgo
@@ -52,6 +60,7 @@ def arguments(
     script: str,
     more: Sequence[str] = (),
     root: str | None = None,
+    symbols: str | None = None,
 ) -> list[str]:
     """How to start it: what it connects to is this program with --stdio."""
     server = [sys.executable, "-m", "bootstrap", "gdb", "--stdio", trace]
@@ -59,6 +68,9 @@ def arguments(
         server += ["--at", place]
     if root is not None:
         server += ["--root", root]
+    if symbols is not None:
+        server += ["--symbols", symbols]
+        more = ("-x", os.path.join(symbols, SCRIPT), *more)
     target = "target remote | " + shlex.join(server)
     return [gdb, "-q", "-iex", "set remotetimeout 60", "-x", script, "-ex", target, *more]
 
@@ -72,7 +84,8 @@ def launch(trace: str, place: str = "", more: Sequence[str] = (), root: str | No
     with tempfile.TemporaryDirectory(prefix="bootstrap-") as folder:
         script = Path(folder) / "commands.gdb"
         script.write_text(COMMANDS, encoding="utf-8")
-        command = arguments(gdb, trace, place, str(script), more, root)
+        symbols = str(Path(folder) / "programs")
+        command = arguments(gdb, trace, place, str(script), more, root, symbols)
         # On a terminal Ctrl-C comes to us too; it is gdb's. Not SIG_IGN, which gdb would inherit.
         before = signal.signal(signal.SIGINT, lambda _signal, _frame: None)
         try:

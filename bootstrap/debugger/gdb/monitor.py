@@ -36,8 +36,8 @@ _HELP = (
     "monitor COMMAND: the commands of `bootstrap step`, at the place where gdb is. After one that "
     "moves,\n`maintenance flush register-cache` makes gdb look again (`bootstrap gdb --launch` "
     "defines `bgo`,\nwhich does both). Also: monitor processes, marks, coordinates, and process N: "
-    "they are about the\nprocess that moved last, or that one. Breakpoints and watchpoints are "
-    "gdb's.\n"
+    "they are about the\nprocess that moved last, or that one; monitor symbols: the symbol file of "
+    "its program. Breakpoints\nand watchpoints are gdb's.\n"
 )
 
 
@@ -46,6 +46,8 @@ def do(server: Server, line: str) -> str:
     words = line.split()
     if words[:1] == ["process"]:
         return _choose(server, words[1:])
+    if words[:1] == ["symbols"]:
+        return _symbols(server, words[1:])
     server.processes.select(server.moved)
     flushes = words[:1] == ["bgo"]  # the user's command of `--launch` does it by itself
     line = line.replace("bgo", "go", 1) if flushes else _ALIASES.get(line.strip(), line)
@@ -65,6 +67,22 @@ def _choose(server: Server, words: list[str]) -> str:
     elif words:
         return f"process {' '.join(words)}: gdb knows of {', '.join(map(str, sorted(known)))}"
     return f"`monitor` is about process {server.moved}"
+
+
+def _symbols(server: Server, words: list[str]) -> str:
+    """The path of the symbol file of the program that a process is in, or why there is none."""
+    if server.symbols is None:
+        return "no symbol files are written: start `bootstrap gdb` with --symbols DIR, or --launch"
+    pid = server.moved
+    if words:
+        known = server.processes.places
+        pid = int(words[0]) if words[0].isascii() and words[0].isdigit() else -1
+        if len(words) > 1 or pid not in known:
+            return f"symbols {' '.join(words)}: gdb knows of {', '.join(map(str, sorted(known)))}"
+    server.processes.select(pid)
+    session = server.session
+    session.settle()
+    return str(server.symbols.of(session.trace, session.images, session.program.image))
 
 
 def _told(server: Server, line: str) -> tuple[list[str], Place | None]:

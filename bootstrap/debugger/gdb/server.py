@@ -17,6 +17,7 @@ from bootstrap.debugger.gdb.files import Files
 from bootstrap.debugger.gdb.packets import PACKET_SIZE, escape, number, span
 from bootstrap.debugger.gdb.processes import Processes
 from bootstrap.debugger.gdb.registers import DESCRIPTIONS, Description
+from bootstrap.debugger.gdb.symbols import SymbolFiles
 from bootstrap.debugger.gdb.wire import Gone, Line
 from bootstrap.debugger.session import Session
 from bootstrap.debugger.stops import Interrupted, Stop
@@ -35,8 +36,13 @@ _WATCHED = {"w": b"watch", "r": b"rwatch", "a": b"awatch"}
 class Server:
     """One client's session. `serve` returns when the client has gone."""
 
-    def __init__(self, session: Session, line: Line, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, session: Session, line: Line, log: Callable[[str], None],
+        symbols: SymbolFiles | None = None,
+    ) -> None:  # fmt: skip
         self.session = session
+        self.symbols = symbols
+        """Where symbol files go, if they are wanted."""
         self.line = line
         self.log = log
         self.processes = Processes(session)

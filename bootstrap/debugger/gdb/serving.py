@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 
 from bootstrap.debugger.gdb.server import Server
+from bootstrap.debugger.gdb.symbols import SymbolFiles
 from bootstrap.debugger.gdb.wire import Bell, Connection, Descriptors, Line, Wire
 from bootstrap.debugger.session import Session
 from bootstrap.kernel.ticking import ticking
@@ -14,9 +15,9 @@ from bootstrap.kernel.ticking import ticking
 Log = Callable[[str], None]
 
 
-def serve(session: Session, wire: Wire, log: Log) -> bool:
+def serve(session: Session, wire: Wire, log: Log, symbols: SymbolFiles | None = None) -> bool:
     """One client, until it goes; whether the run always was the recorded one."""
-    server = Server(session, Line(wire), log)
+    server = Server(session, Line(wire), log, symbols)
     session.progress = server.progress
     try:
         server.serve()
@@ -25,7 +26,10 @@ def serve(session: Session, wire: Wire, log: Log) -> bool:
     return not server.diverged
 
 
-def at_port(session: Session, listener: socket.socket, log: Log, once: bool = False) -> bool:
+def at_port(
+    session: Session, listener: socket.socket, log: Log, once: bool = False,
+    symbols: SymbolFiles | None = None,
+) -> bool:  # fmt: skip
     """Clients, each after the other, until Ctrl-C (KeyboardInterrupt); `once`: the first only.
 
     Answers as `serve` does.
@@ -43,14 +47,16 @@ def at_port(session: Session, listener: socket.socket, log: Log, once: bool = Fa
             with client:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 log(f"a client has come from {address[0]}:{address[1]}")
-                same = serve(session, Connection(client, listener, bell), log)
+                same = serve(session, Connection(client, listener, bell), log, symbols)
             if once:
                 return same
 
 
-def on_descriptors(session: Session, in_fd: int, out_fd: int, log: Log) -> bool:
+def on_descriptors(
+    session: Session, in_fd: int, out_fd: int, log: Log, symbols: SymbolFiles | None = None
+) -> bool:
     """The one client of a pair of descriptors. Answers as `serve` does."""
-    return serve(session, Descriptors(in_fd, out_fd), log)
+    return serve(session, Descriptors(in_fd, out_fd), log, symbols)
 
 
 __all__ = ["at_port", "on_descriptors", "serve"]

@@ -16,6 +16,7 @@ import pytest
 from bootstrap.debugger import Session
 from bootstrap.debugger.gdb.packets import Event, Kind, Reader, frame
 from bootstrap.debugger.gdb.server import Server
+from bootstrap.debugger.gdb.symbols import SCRIPT
 from bootstrap.debugger.gdb.wire import Gone, Line
 from tests.cli.command import arguments, environment
 
@@ -67,11 +68,19 @@ def connected(
     abi: str = "i386",
     at: str = "",
     root: Path | None = None,
+    symbols: Path | None = None,
 ) -> str:
-    """The same for a gdb that has connected to a server of ours; `root`: of a live program."""
+    """The same for a gdb that has connected to a server of ours.
+
+    `root`: of a live program; `symbols`: a new folder for the sources, which gdb then shows.
+    """
     options = [*(["--at", at] if at else []), *(["--root", str(root)] if root else [])]
+    begin = ["echo \\n"]
+    if symbols is not None:
+        options += ["--symbols", str(symbols)]
+        begin = [f"source {symbols / SCRIPT}", *begin]
     server = shlex.join(arguments("gdb", "--stdio", trace, *options))
-    told = run_gdb(gdb_for(abi), tmp_path, [f"target remote | {server}", "echo \\n", *commands])
+    told = run_gdb(gdb_for(abi), tmp_path, [f"target remote | {server}", *begin, *commands])
     for wrong in ("Error in sourced", "Traceback", "warning: while parsing", "Ignoring packet",
                   "Truncated register", "Protocol error", "internal-error"):  # fmt: skip
         assert wrong not in told, told

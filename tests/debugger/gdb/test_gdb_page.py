@@ -14,6 +14,7 @@ def follow(page: str, hex0_trace: Path, tmp_path: Path, root: Path | None = None
     told = connected(
         hex0_trace, tmp_path,
         [line for c in commands for line in (f"echo (gdb) {c}\\n", c)], root=root,
+        symbols=tmp_path / "symbols",
     )  # fmt: skip
     begin = told.index(f"(gdb) {commands[0]}\n")
     assert told[begin:].startswith(page)

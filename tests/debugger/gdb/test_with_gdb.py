@@ -101,15 +101,21 @@ def test_upstreams_hex0_on_and_back(abi: str, release: SourceTree, tmp_path: Pat
     with Session.open(str(trace)) as session:
         session.go("out:0x20")
         pc, executed = session.pc, session.executed
+        source = session.source()
+        assert source is not None
         session.breakpoints.add(f"{pc:#x}")
         session.cont()
         after = registers_here(session)
     told = connected(
         trace, tmp_path,
         ["monitor go out:0x20", "maintenance flush register-cache", PC, f"break *{pc:#x}",
-         "continue", *TELL, "reverse-continue", PC],
-        abi,
+         "continue", *TELL, "reverse-continue", PC, "info line *$pc", "step", "reverse-step"],
+        abi, symbols=tmp_path / "symbols",
     )  # fmt: skip
+    line, nearby = source.line, dict(source.nearby)
+    assert f'Line {line} of "hex0.hex0" starts at address {pc:#x} ' in told
+    # Back where the step began: gdb shows that line of the source, and no other.
+    assert f"\n{line}\t{nearby[line]}\n[Inferior 1 " in told
     assert f"output at 1@{executed}: byte at 0x20 of /out" in told
     assert pcs(told)[0] == pc == pcs(told)[-1]
     assert {name: registers_of(told)[0][name] for name in after} == after
