@@ -33,6 +33,8 @@ FINE = (1_000_000, 30_000)
 """How far before a place states are kept too, so that the step back from there is quick."""
 FAR = 3_000_000
 """From so many instructions on it is worth while to count by blocks first."""
+BLOCK = 512
+"""Instructions in a block at most (QEMU, TCG_MAX_INSNS): who counts by blocks goes so far beyond."""
 SLICE = 5_000_000
 """Instructions after which `progress` is asked whether to go on; about 0.1 s."""
 BEYOND = 1_000_000
@@ -208,18 +210,21 @@ class Traveller:
         if total is not None and executed >= max(total, 1):
             raise PastEnd(self.trace.program(row), total)
         here = self.machine is not None and self.row == row and self.executed <= executed
-        point = self.points.nearest(row, executed)
-        if not here or (point is not None and point.executed > self.executed):
-            if point is None:
-                self._enter(row)
-            else:
-                self.resume(point)
-        if executed - self.executed > FAR:
-            self._advance_by_blocks(executed - FINE[0])
-        for before in FINE:
-            if self.executed + before < executed:
-                self._advance(executed - before)
-                self._keep()
+        start = self.points.nearest(row, executed)
+        if here and (start is None or start.executed <= self.executed):
+            start = None
+        elif start is None:
+            self._enter(row)
+        began = self.executed if start is None else start.executed
+        if executed - began > FAR and self._by_blocks_to(executed - FINE[-1] - BLOCK, start):
+            self._keep()
+        else:
+            if start is not None:
+                self.resume(start)
+            for before in FINE:
+                if executed - self.executed > before + BLOCK:
+                    self._advance(executed - before)
+                    self._keep()
         self._advance(executed)
 
     def seek_call(self, row: int, calls: int) -> None:
@@ -271,7 +276,7 @@ class Traveller:
                     else:
                         self.resume(point)
                 if not self.faulted(row):
-                    self._advance_by_blocks(1 << 62)
+                    self._by_blocks_to(1 << 62)
                 self._advance(None)
             except PastEnd as end:
                 return end.total
@@ -310,10 +315,13 @@ class Traveller:
     def _mark(self, snapshot: Snapshot) -> None:
         """The memory is as it is in the snapshot: what is written from here on can be undone."""
         if self._counting is Counting.EACH:
-            spaces = {task.process.pid: task.process.memory for task in self.live.tasks}
-            for memory in spaces.values():
-                memory.mark()
-            self._marked = snapshot, spaces
+            self._mark_in(self.live, snapshot)
+
+    def _mark_in(self, machine: Machine, snapshot: Snapshot) -> None:
+        spaces = {task.process.pid: task.process.memory for task in machine.tasks}
+        for memory in spaces.values():
+            memory.mark()
+        self._marked = snapshot, spaces
 
     def _to_undo(self, snapshot: Snapshot) -> dict[int, AddressSpace]:
         """Memory that only has to be undone to be that of the snapshot; ends the machine."""
@@ -347,7 +355,7 @@ class Traveller:
             restore(machine, snapshot, self._streams, spaces)
         fs.volume.watcher = follower
         self._follower, self.machine = follower, machine
-        self._sharing = Sharing(last=snapshot)
+        self._sharing = Sharing.restored(snapshot)
         self._mark(snapshot)
         if self._watching:
             follower.log.all_in_python()
@@ -383,6 +391,9 @@ class Traveller:
         """Let go of the machine."""
         if self._far is not None:
             self._far.close()
+        self._close_own()
+
+    def _close_own(self) -> None:
         if self.machine is not None:
             self.machine.fs.volume.watcher = None
             self.machine.discard()
@@ -415,25 +426,35 @@ class Traveller:
             return end.total
         raise AssertionError("a program without an end")
 
-    def _advance_by_blocks(self, executed: int) -> None:
-        """On to shortly behind that place, or less far where blocks cannot be relied on."""
-        row = self.row
+    def _by_blocks_to(self, executed: int, start: Point | None = None) -> bool:
+        """On from a state of the present program, or from here, to shortly behind that place.
+
+        False, and nothing is done, where blocks cannot be relied on. Raises PastEnd.
+        """
+        row = self.row if start is None else start.stack[-1]
         if self._counting is not Counting.EACH or self._watching or row in self._one_by_one:
-            return
+            return False
         try:
             far = self.by_blocks()
-        except Unsure:
-            self._one_by_one.add(row)
-            return
-        try:
             far.on_stop = self.on_stop
-            far.resume(self.point())
+            far.resume(start or self.point())
             far._advance(executed)
-            self.resume(far.point())
+            self._take_over(far)
         except Unsure:
             self._one_by_one.add(row)
+            return False
         finally:
-            far.close()
+            if self._far is not None:
+                self._far.close()
+        return True
+
+    def _take_over(self, other: "Traveller") -> None:
+        """Go to where another one is, with its memory."""
+        point = other.point()
+        self._close_own()
+        self._mark_in(other.live, point.snapshot)
+        self.machine, other.machine = other.machine, None
+        self.resume(point)
 
     def go_on(
         self,
