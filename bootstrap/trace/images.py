@@ -51,6 +51,7 @@ def _is_relative(code: bytes, abi: str) -> bool:
     kinds = (1, 5, 6, 7) if abi == "riscv32" else (5, 6, 7)
     return code[0] & 3 == 1 and code[1] >> 5 in kinds
 
+
 FEW = 32
 """Places whose labels are looked for one by one, before all of a file are found at once."""
 

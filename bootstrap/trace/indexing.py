@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bootstrap.engine import Engine
 from bootstrap.errors import BadInput
-from bootstrap.trace.checkpoints import decode, encode
 from bootstrap.trace.blobs import Blobs
+from bootstrap.trace.checkpoints import decode, encode
 from bootstrap.trace.columns import LEVEL
 from bootstrap.trace.points import Point, Points
 from bootstrap.trace.reader import Trace
