@@ -1,4 +1,4 @@
-"""Reads the blobs of a trace or of its index: many at once, for a kept state has thousands of pages."""
+"""Reads the blobs of a trace or of its index, many at once: a kept state has thousands of pages."""
 
 import sqlite3
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """A snapshot of the machine as JSON, its pages and file contents in blobs beside it.
 
 Bytes that are text of the guest (paths, arguments) are written as Latin-1, one character for a
-byte. What a blob is, its owner knows: `put` takes content and gives a number; `get` takes numbers and
-gives the contents in their order.
+byte. What a blob is, its owner knows: `put` takes content and gives a number; `get` takes numbers
+and gives the contents in their order.
 """
 
 import dataclasses
