@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from bootstrap.debugger import looking
 from bootstrap.debugger.looking import NEARBY, Line, SourceView
-from bootstrap.debugger.syscalls import calls, outputs
 from bootstrap.engine import Engine
 from bootstrap.errors import BadInput
 from bootstrap.trace.coordinates import Instruction
@@ -26,6 +25,7 @@ from bootstrap.trace.showing import (
     stack_words,
     told_call,
 )
+from bootstrap.trace.syscalls import calls, outputs
 from bootstrap.trace.travel import Traveller
 from bootstrap.trace.where import Found, Stopped, where
 from bootstrap.trace.why import Link

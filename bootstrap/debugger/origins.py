@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from bootstrap.abi.numbers import NUMBERS
 from bootstrap.debugger import places
 from bootstrap.debugger.stops import KINDS, Stop
-from bootstrap.debugger.syscalls import calls
 from bootstrap.errors import BadInput
 from bootstrap.trace.reader import OpenRow
 from bootstrap.trace.searching import Access
+from bootstrap.trace.syscalls import calls
 from bootstrap.trace.text import shown
 
 if TYPE_CHECKING:

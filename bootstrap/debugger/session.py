@@ -15,7 +15,6 @@ from bootstrap.debugger import opening, origins, places
 from bootstrap.debugger.here import Produced, Progress
 from bootstrap.debugger.moves import Place
 from bootstrap.debugger.stops import Stop
-from bootstrap.debugger.syscalls import Call, Wish, calls, outputs
 from bootstrap.debugger.writing import Writing
 from bootstrap.engine import Engine, default_engine
 from bootstrap.errors import BadInput
@@ -24,6 +23,7 @@ from bootstrap.sources import Resolved
 from bootstrap.trace.coordinates import Coordinate, Instruction
 from bootstrap.trace.coordinates import at as coordinate
 from bootstrap.trace.reader import ProgramRow, Trace
+from bootstrap.trace.syscalls import Call, Wish, calls, outputs
 from bootstrap.trace.travel import PastEnd
 
 

@@ -113,24 +113,28 @@ class Blocks(Stepping):
             return tuple(range(begin, begin + size, 4))
         if self._capstone is None:
             return tuple(begin + at for at in _riscv(code))
-        found = list(self._capstone.disasm(code, begin))
-        last = found[-1] if found else None
-        if last is not None and is_repeat(bytes(last.bytes)):
-            block.repeat = last.address
+        found = [(at, length) for at, length, _, _ in self._capstone.disasm_lite(code, begin)]
+        last, length = found[-1] if found else (begin, 0)
+        if length and is_repeat(code[last - begin :][:length]):
+            block.repeat = last
         s = self.state
         cut = (
             len(found) == 1
             and block.repeat == NEVER
-            and not (jumps(code) or found[0].group(capstone.CS_GRP_INT))
+            and not (jumps(code) or self._traps(code))
             and s.last_addr <= begin < s.last_addr + s.last_size
         )
-        if cut or last is None or last.address + last.size != begin + block.size:
+        if cut or last + length != begin + block.size:
             # Unicorn left the block before this one in the middle, to run one instruction alone
             # after code was changed (QEMU, accel/tcg/translate-all.c: precise self-modifying code);
             # or capstone reads it otherwise than Unicorn.
             s.reached = UNSURE
             self._stop()
-        return tuple(one.address for one in found) or (begin,)
+        return tuple(at for at, _ in found) or (begin,)
+
+    def _traps(self, code: bytes) -> bool:
+        assert self._capstone is not None
+        return any(one.group(capstone.CS_GRP_INT) for one in self._capstone.disasm(code, 0))
 
     def _flush(self, block: Block) -> None:
         if block.entered:

@@ -6,7 +6,7 @@ cost about 1. Prototypes after unicorn.h of 2.1.4.
 
 import ctypes
 
-from unicorn import UC_CTL_IO_WRITE, UC_CTL_TB_REMOVE_CACHE, UC_PROT_ALL
+from unicorn import UC_CTL_IO_WRITE, UC_CTL_TB_FLUSH, UC_CTL_TB_REMOVE_CACHE, UC_PROT_ALL
 from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
 
 INTERRUPT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
@@ -50,6 +50,9 @@ TRANSLATED = ctypes.CFUNCTYPE(
 REMOVE_CACHE = UC_CTL_IO_WRITE << 30 | 2 << 26 | UC_CTL_TB_REMOVE_CACHE
 """uc_ctl's word for dropping the translations of [start, end): UC_CTL_WRITE(type, 2 arguments)."""
 
+FLUSH = UC_CTL_IO_WRITE << 30 | UC_CTL_TB_FLUSH
+"""The same for all translations."""
+
 
 def check(status: int, what: str) -> None:
     """Raise RuntimeError for an error status: nothing here can fail but by a mistake of ours."""
@@ -68,6 +71,24 @@ def add_hook(
         handle, ctypes.byref(hook), kind, pointer, user_data, 1, 0, *arguments
     )
     check(status, "a hook")
+
+
+def watch(
+    handle: ctypes.c_void_p, kind: int, function: ctypes.c_void_p, user_data: int,
+    first: int, last: int, before: int | None,
+) -> int:  # fmt: skip
+    """A hook on accesses that begin at these addresses, instead of the one `before`; its number.
+
+    What was translated without a hook would not look for it, so all translations are dropped.
+    """
+    if before is not None:
+        check(uclib.uc_hook_del(handle, ctypes.c_size_t(before)), "to remove a hook")
+    hook = ctypes.c_size_t()
+    bounds = ctypes.c_uint64(first), ctypes.c_uint64(last)
+    status = uclib.uc_hook_add(handle, ctypes.byref(hook), kind, function, user_data, *bounds)
+    check(status, "a watchpoint")
+    check(uclib.uc_ctl(handle, FLUSH), "to drop translations")
+    return hook.value
 
 
 def map_host(handle: ctypes.c_void_p, guest_addr: int, size: int, host_addr: int) -> None:

@@ -23,6 +23,8 @@ from bootstrap.kernel.memory import AddressSpace
 READS, WRITES = 1, 2
 NEVER = 0xFFFF_FFFF_FFFF_FFFF
 TARGET, BREAKPOINT = 1, 2
+WIDEST = 64
+"""Bytes of one access at most."""
 _STRING = frozenset((*range(0x6C, 0x70), *range(0xA4, 0xA8), *range(0xAA, 0xB0)))
 _PREFIXES = frozenset((0x66, 0x67, 0x2E, 0x36, 0x3E, 0x26, 0x64, 0x65, 0xF2, 0xF3))
 _REX = range(0x40, 0x50)
@@ -78,6 +80,8 @@ class Stepping:
         self._breakpoints: frozenset[int] = frozenset()
         self.counts: ctypes.Array[ctypes.c_uint64] | None = None
         self.trail: ctypes.Array[ctypes.c_uint64] | None = None
+        self._on_access: tuple[ctypes.c_void_p, ctypes.c_void_p] | None = None
+        self._watched: int | None = None
         self.hear: Callable[[int, int, bool], None] | None = None
         """Told of every access before it is made, where these methods count and not hot.c: address,
         size, whether it writes."""
@@ -87,17 +91,17 @@ class Stepping:
         hot_cpu: HotCpu | None, watching: bool,
     ) -> None:  # fmt: skip
         """Add the hooks; in C where there is a hot path, else these methods."""
-        kinds = UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE
         if hot is not None and hot_cpu is not None:
             self.state.stop = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p)
             self.state.memory = hot_cpu.user_data
             place = ctypes.addressof(self.state)
             hook(UC_HOOK_CODE, hot.functions["step_count"], place)
             if watching:
-                hook(kinds, hot.functions["step_access"], place)
+                self._on_access = handle, hot.functions["step_access"]
         else:
             hook(UC_HOOK_CODE, libunicorn.CODE(self._count))
             if watching:
+                kinds = UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE
                 hook(kinds, libunicorn.ACCESS(self._access))
 
     @property
@@ -155,6 +159,14 @@ class Stepping:
         state = self.state
         state.watch_start, state.watch_end, state.watch_kinds = start, end, kinds
         state.watch_stops, state.accesses = stops, 0
+        if self._on_access is not None and start < end:
+            # A hook that is not called costs less: hot.c looks only at what begins near.
+            handle, function = self._on_access
+            kind = UC_HOOK_MEM_READ * bool(kinds & READS) | UC_HOOK_MEM_WRITE * bool(kinds & WRITES)
+            first = max(0, start - WIDEST + 1)
+            self._watched = libunicorn.watch(
+                handle, kind, function, ctypes.addressof(state), first, end - 1, self._watched
+            )
 
     @property
     def last_access(self) -> Access | None:

@@ -93,7 +93,8 @@ class UnicornCpu:
         self._uc.ctl_exits_enabled(True)
         self._handle = self._uc._uch
         # Hooks on instructions and memory have to end a run within a block; no other does.
-        exit_checks.leave_out(self._handle, travel is None and not instruction_limit)
+        by_blocks = travel is None or travel.blocks
+        exit_checks.leave_out(self._handle, by_blocks and not instruction_limit)
         self._prepare_registers()
         memory.listener = self
         for extent in memory.extents:

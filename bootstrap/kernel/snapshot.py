@@ -46,7 +46,7 @@ class ExtentState:
 
 
 def _written(flags: bytes | bytearray) -> Iterator[int]:
-    return (index for index, flag in enumerate(flags) if flag & DIRTY)
+    return (match.start() for match in re.finditer(b"\1", flags.translate(_WAS_WRITTEN)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,11 @@ class Sharing:
 
     contents: files.Contents = field(default_factory=files.Contents)
     last: Snapshot | None = None
+
+    @classmethod
+    def restored(cls, state: Snapshot) -> "Sharing":
+        """For a machine that `restore` has just made."""
+        return cls(files.Contents.restored(state.fs), state)
 
     def before(self, pid: int, start: int) -> dict[int, bytes]:
         """The pages of an extent in the last snapshot."""

@@ -1,13 +1,14 @@
 """A snapshot of the machine as JSON, its pages and file contents in blobs beside it.
 
 Bytes that are text of the guest (paths, arguments) are written as Latin-1, one character for a
-byte. What a blob is, its owner knows: `put` takes content and gives a number, `get` the reverse.
+byte. What a blob is, its owner knows: `put` takes content and gives a number; `get` takes numbers
+and gives the contents in their order.
 """
 
 import dataclasses
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bootstrap.kernel.snapshot import ExtentState, MemoryState, Snapshot, TaskState
@@ -16,7 +17,7 @@ from bootstrap.vfs.lower import LowerEntry
 from bootstrap.vfs.snapshot import FsState, InodeState, OpenState
 
 Put = Callable[[bytes], int]
-Get = Callable[[int], bytes]
+Get = Callable[[Sequence[int]], Sequence[bytes]]
 _ALWAYS = ("kind", "ino", "mode", "links", "guest_made")
 MAX_STATE = 256 << 20
 """Bytes of JSON that are read at most."""
@@ -121,7 +122,7 @@ def _task_back(told: dict[str, Any], get: Get) -> TaskState:
                 int(first),
                 int(last),
                 unpacked(bytes.fromhex(bits), (int(last) - int(first)) >> 12),
-                tuple(get(blob) for blob in pages),
+                tuple(get(pages)),
             )
             for first, last, bits, pages in extents
         ),
@@ -147,7 +148,7 @@ def _inode_back(told: dict[str, Any], get: Get) -> InodeState:
         if name in cells:
             cells[name] = _raw(str(cells[name]))
     if "content" in cells:
-        cells["content"] = get(int(str(cells["content"])))
+        (cells["content"],) = get([int(str(cells["content"]))])
     if "children" in cells:
         cells["children"] = tuple((_raw(n), ino) for n, ino in told["children"])
     if "pending" in cells:

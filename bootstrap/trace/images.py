@@ -52,6 +52,10 @@ def _is_relative(code: bytes, abi: str) -> bool:
     return code[0] & 3 == 1 and code[1] >> 5 in kinds
 
 
+FEW = 32
+"""Places whose labels are looked for one by one, before all of a file are found at once."""
+
+
 class Decoder:
     """Capstone, for one ABI."""
 
@@ -106,6 +110,7 @@ class Image:
         self._loads = [s for s in self.elf.segments if s.kind == _PT_LOAD and s.file_size]
         self._sources = sources
         self._lines: dict[str, tuple[list[int], list[str], list[int], list[str]]] = {}
+        self._asked = 0
         self._starts: tuple[list[int], list[str]] | None = None
         self._functions: tuple[list[int], list[str]] | None = None
 
@@ -198,6 +203,9 @@ class Image:
 
     def label(self, offset: int) -> tuple[str, int] | None:
         """The last label before a byte of the file, and how far behind it the byte is."""
+        if self._starts is None and self._asked < FEW:
+            self._asked += 1
+            return self._look_back(offset)
         if self._starts is None:
             self._starts = self._find(functions=False)
         return _last(self._starts, offset)
@@ -224,13 +232,28 @@ class Image:
             return starts, names
         before: str | None = None
         for offset in range(len(self.content)):
-            place = self.made.place(offset)
-            name = "" if place is None else self._label_at(place, functions)
+            name = self._name(self.made, offset, functions)
             if name != before:
                 starts.append(offset)
                 names.append(name)
                 before = name
         return starts, names
+
+    def _look_back(self, offset: int) -> tuple[str, int] | None:
+        """What `_find` would tell of one place, without a look at all the others."""
+        if self.made is None or self.made.model not in _LABELLED:
+            return None
+        start = min(offset, len(self.content) - 1)
+        name = self._name(self.made, start, False) if start >= 0 else ""
+        if not name:
+            return None
+        while start and self._name(self.made, start - 1, False) == name:
+            start -= 1
+        return name, offset - start
+
+    def _name(self, made: Made, offset: int, functions: bool) -> str:
+        place = made.place(offset)
+        return "" if place is None else self._label_at(place, functions)
 
     def _label_at(self, place: Place, functions: bool) -> str:
         if place.file not in self._lines:

@@ -15,16 +15,15 @@ from pathlib import Path
 
 from bootstrap.engine import Engine
 from bootstrap.errors import BadInput
+from bootstrap.trace.blobs import Blobs
 from bootstrap.trace.checkpoints import decode, encode
-from bootstrap.trace.columns import LEVEL, unpacked
+from bootstrap.trace.columns import LEVEL
 from bootstrap.trace.points import Point, Points
-from bootstrap.trace.reader import MAX_BLOB, Trace
+from bootstrap.trace.reader import Trace
 from bootstrap.trace.sealed import Format, SealedWriter, open_sealed
 from bootstrap.trace.travel import Counting, Traveller, Unsure
 
 SUFFIX = ".index"
-_IN_MEMORY = 1 << 15
-"""Blobs that are kept in memory at most; nearly all are pages."""
 SPACING = 50_000_000
 """Instructions between two states; a tenth to a third of a second of running."""
 
@@ -169,7 +168,7 @@ class StoredIndex:
     def __init__(self, name: str, database: sqlite3.Connection) -> None:
         self.name = name
         self._database = database
-        self._blobs: dict[int, bytes] = {}
+        self._blobs = Blobs(database)
         self._places: dict[int, list[tuple[int, int, int]]] = {}
         with self._reading():
             self.meta = {str(n): str(v) for n, v in database.execute("SELECT * FROM meta")}
@@ -207,19 +206,8 @@ class StoredIndex:
                 "SELECT event, stack, state FROM points WHERE id = ?", (place,)
             ).fetchone()
             return Point(
-                executed, calls, event, tuple(json.loads(stack)), decode(state, self._blob)
+                executed, calls, event, tuple(json.loads(stack)), decode(state, self._blobs.get)
             )  # fmt: skip
-
-    def _blob(self, number: int) -> bytes:
-        known = self._blobs.get(number)
-        if known is None:
-            if len(self._blobs) >= _IN_MEMORY:
-                self._blobs.clear()
-            (content,) = self._database.execute(
-                "SELECT content FROM blobs WHERE id = ?", (number,)
-            ).fetchone()
-            known = self._blobs[number] = unpacked(content, MAX_BLOB)
-        return known
 
 
 def open_index(trace: Trace) -> StoredIndex | None:

@@ -12,6 +12,7 @@ from bootstrap.abi.numbers import NUMBERS
 from bootstrap.errors import BadInput
 from bootstrap.kernel.snapshot import Snapshot
 from bootstrap.trace import schema
+from bootstrap.trace.blobs import Blobs
 from bootstrap.trace.checkpoints import decode as decode_state
 from bootstrap.trace.columns import Calls, decode, unpacked
 from bootstrap.trace.digest import trace_digest
@@ -19,10 +20,6 @@ from bootstrap.trace.sealed import open_sealed
 from bootstrap.trace.text import list_raw
 
 _ABIS = tuple(NUMBERS)
-_BLOBS = 1 << 15
-"""Blobs that are kept in memory at most; nearly all are pages."""
-MAX_BLOB = 1 << 30
-"""Bytes of one blob that are read at most: a file's content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ class Trace:
         self.name = name
         self.database = database
         self._told = ""
-        self._blobs: dict[int, bytes] = {}
+        self._blobs = Blobs(database)
         with self.reading():
             self.meta = {str(n): str(v) for n, v in database.execute("SELECT * FROM meta")}
             self.runs = [
@@ -240,18 +237,7 @@ class Trace:
             (state,) = self.database.execute(
                 "SELECT state FROM checkpoints WHERE id = ?", (checkpoint,)
             ).fetchone()
-            return decode_state(state, self._blob)
-
-    def _blob(self, number: int) -> bytes:
-        known = self._blobs.get(number)
-        if known is None:
-            if len(self._blobs) >= _BLOBS:
-                self._blobs.clear()
-            (content,) = self.database.execute(
-                "SELECT content FROM blobs WHERE id = ?", (number,)
-            ).fetchone()
-            known = self._blobs[number] = unpacked(content, MAX_BLOB)
-        return known
+            return decode_state(state, self._blobs.get)
 
     def content(self, version: int) -> bytes:
         """The content of a version."""

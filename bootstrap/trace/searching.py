@@ -15,6 +15,7 @@ from bootstrap.errors import BadInput
 from bootstrap.trace import flow
 from bootstrap.trace.indexing import points_of
 from bootstrap.trace.reader import Trace
+from bootstrap.trace.syscalls import Call, Wish
 from bootstrap.trace.travel import PastEnd, Traveller
 
 TRAIL = 1 << 16
@@ -31,6 +32,9 @@ class Wanted:
     fd: int | None = None
     """The first argument."""
     name: str = ""
+    path: str = ""
+    """Of a file: calls that open it, or are on a descriptor that it was opened as, before the call
+    that closes it for the last time."""
 
 
 class Explorer:
@@ -222,7 +226,10 @@ class Explorer:
     # System calls: the record knows them all.
 
     def calls(self, row: int, wanted: Wanted, backwards: bool = False) -> Iterator[int]:
-        """The ordinals, in the program, from 1, of its calls that are wanted."""
+        """The ordinals, in the program, from 1, of its calls that are wanted.
+
+        Raises BadInput for a name or path that there is none of.
+        """
         trace = self.at.trace
         program = trace.program(row)
         number = wanted.number
@@ -230,6 +237,7 @@ class Explorer:
             number = NUMBERS[program.abi].get(wanted.name)
             if number is None:
                 raise BadInput(f"{program.abi} has no system call {wanted.name}")
+        on_path = Wish(trace, path=wanted.path) if wanted.path else None
         chunks = trace.chunks(row)
         for chunk in reversed(chunks) if backwards else chunks:
             found = trace.calls(chunk)
@@ -241,7 +249,10 @@ class Explorer:
                     continue
                 if wanted.fd is not None and first[index] != wanted.fd:
                     continue
-                yield base + index
+                event = chunk.first_event + index
+                call = Call(base + index, event, numbers[index], first[index], 0)
+                if on_path is None or on_path.fits(program, call):
+                    yield base + index
 
     def run_to_call(self, wanted: Wanted = Wanted()) -> bool:
         """On to just after the next system call that is wanted."""

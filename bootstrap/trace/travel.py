@@ -8,24 +8,16 @@ memory, while travelling.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
-from enum import Enum
 
-from bootstrap.engine import Engine, Travel
+from bootstrap.engine import Engine
 from bootstrap.engine.blocks import UNSURE
-from bootstrap.engine.stepping import BREAKPOINT, NEVER, Stepping
+from bootstrap.engine.stepping import BREAKPOINT, NEVER
 from bootstrap.errors import BadInput, GuestFailed
-from bootstrap.kernel.machine import Machine
-from bootstrap.kernel.memory import AddressSpace
-from bootstrap.kernel.process import Process
-from bootstrap.kernel.snapshot import Sharing, Snapshot, restore, take
-from bootstrap.trace.edits import edits_of
-from bootstrap.trace.follower import Facts, Follower
-from bootstrap.trace.header import limits_of, streams_of, was_cut
+from bootstrap.trace.follower import Facts
+from bootstrap.trace.header import was_cut
 from bootstrap.trace.points import Point, Points
 from bootstrap.trace.reader import CheckpointRow, ProgramRow, Trace
-from bootstrap.trace.replay import TraceLower
-from bootstrap.vfs import FileSystem, FsLimits, Stream
+from bootstrap.trace.standing import Counting, Standing
 
 SPACING = 20_000_000
 """Instructions between two states that are kept on the way; about 0.4 s of running."""
@@ -33,22 +25,13 @@ FINE = (1_000_000, 30_000)
 """How far before a place states are kept too, so that the step back from there is quick."""
 FAR = 3_000_000
 """From so many instructions on it is worth while to count by blocks first."""
+BLOCK = 512
+"""Instructions in a block at most (QEMU, TCG_MAX_INSNS): so far beyond a place blocks may go."""
 SLICE = 5_000_000
 """Instructions after which `progress` is asked whether to go on; about 0.1 s."""
 BEYOND = 1_000_000
 """How far a program that a limit of time ended is gone on with after its last call. How far it came
 is not recorded; it made no call there, so what it does is known."""
-
-
-class Counting(Enum):
-    """How a traveller counts instructions."""
-
-    EACH = "each"
-    """One by one; goes to every place."""
-    BLOCKS = "blocks"
-    """By blocks, four times as fast; stops at the first one from the place on."""
-    NOTHING = "nothing"
-    """Not at all, faster still; only seeks calls."""
 
 
 class Unsure(Exception):
@@ -66,7 +49,7 @@ class PastEnd(BadInput):
         self.total = total
 
 
-class Traveller:
+class Traveller(Standing):
     """At a place in a trace, with the machine as it was there. Methods raise BadInput for a place
     that does not exist, and Diverged (trace/replay.py) where the run is not the recorded one.
     """
@@ -87,41 +70,20 @@ class Traveller:
         `facts` and `points` may be those of another traveller in the same trace. `spacing` is how
         many instructions apart states are kept.
         """
+        super().__init__(trace, engine, watching, facts, counting, points)
         self._spacing = spacing
-        self.trace = trace
-        self.facts = facts or Facts(trace)
-        self.points = points or Points()
-        self._plain = engine
-        self._engine = engine
-        if counting is Counting.NOTHING and edits_of(trace.meta):
-            counting = Counting.EACH  # what was written is at counted places
-        if counting is not Counting.NOTHING:
-            self._engine = engine.travelling(Travel(watching, counting is Counting.BLOCKS))
-        self._counting = counting
-        self._watching = watching
         self._far: Traveller | None = None
         self._one_by_one: set[int] = set()
         """Programs in which blocks do not count right."""
         self.progress = progress
-        with trace.reading():
-            self._edits = edits_of(trace.meta)
-            self._limits = replace(limits_of(trace.meta), seconds=0, instructions=0)
-            self._wanted = streams_of(trace.meta)
         self._checkpoints = trace.checkpoints()
         self._begun = {c.process: c for c in self._checkpoints if not c.came_back}
         self._cut = self._cut_short()
         self._back = self._after_children(self._checkpoints)
-        self.machine: Machine | None = None
-        self._follower = Follower(self.facts, [], [], 0)
-        self._streams: list[Stream] = []
-        self._sharing = Sharing()
-        self._marked: tuple[Snapshot | None, dict[int, AddressSpace]] = (None, {})
         self._last_executed = 0
         self.on_stop: Callable[[Traveller], None] = lambda _: None
         """Called while a CPU that stopped is still there: another one may go on. With whom it is
         of: with one that counts by blocks, on long ways."""
-        self.on_restore: Callable[[], None] = lambda: None
-        """Called whenever the machine was made anew, its CPUs with it; for who set them up."""
 
     def _after_children(self, rows: list[CheckpointRow]) -> dict[int, CheckpointRow]:
         """By the first program of a child: the state in which its parent goes on after it."""
@@ -146,54 +108,6 @@ class Traveller:
             return None
         return max((p.id for p in self.trace.programs if p.unfinished), default=None)
 
-    # Where we are.
-
-    @property
-    def row(self) -> int:
-        """The program we are in."""
-        return self._follower.row
-
-    @property
-    def program(self) -> ProgramRow:
-        """The program we are in."""
-        return self._follower.program
-
-    @property
-    def executed(self) -> int:
-        """Instructions that it has executed."""
-        return 0 if self._counting is Counting.NOTHING else self.stepping.executed
-
-    @property
-    def calls(self) -> int:
-        """System calls that it has made."""
-        return self._follower.calls
-
-    @property
-    def event(self) -> int:
-        """System calls of all the run so far."""
-        return self._follower.log.total
-
-    @property
-    def live(self) -> Machine:
-        """The machine as it is here. Raises BadInput before the first seek."""
-        if self.machine is None:
-            raise BadInput("nowhere yet: seek first")
-        return self.machine
-
-    @property
-    def process(self) -> Process:
-        """The process as it is here: memory, descriptors, current directory."""
-        return self.live.tasks[-1].process
-
-    def registers(self) -> tuple[tuple[str, int], ...]:
-        """The general registers, by name."""
-        return self.live.tasks[-1].cpu.registers()
-
-    @property
-    def pc(self) -> int:
-        """Address of the instruction that comes next."""
-        return self.live.tasks[-1].cpu.pc
-
     # Going.
 
     def seek(self, row: int, executed: int) -> None:
@@ -208,18 +122,21 @@ class Traveller:
         if total is not None and executed >= max(total, 1):
             raise PastEnd(self.trace.program(row), total)
         here = self.machine is not None and self.row == row and self.executed <= executed
-        point = self.points.nearest(row, executed)
-        if not here or (point is not None and point.executed > self.executed):
-            if point is None:
-                self._enter(row)
-            else:
-                self.resume(point)
-        if executed - self.executed > FAR:
-            self._advance_by_blocks(executed - FINE[0])
-        for before in FINE:
-            if self.executed + before < executed:
-                self._advance(executed - before)
-                self._keep()
+        start = self.points.nearest(row, executed)
+        if here and (start is None or start.executed <= self.executed):
+            start = None
+        elif start is None:
+            self._enter(row)
+        began = self.executed if start is None else start.executed
+        if executed - began > FAR and self._by_blocks_to(executed - FINE[-1] - BLOCK, start):
+            self._keep()
+        else:
+            if start is not None:
+                self.resume(start)
+            for before in FINE:
+                if executed - self.executed > before + BLOCK:
+                    self._advance(executed - before)
+                    self._keep()
         self._advance(executed)
 
     def seek_call(self, row: int, calls: int) -> None:
@@ -271,7 +188,7 @@ class Traveller:
                     else:
                         self.resume(point)
                 if not self.faulted(row):
-                    self._advance_by_blocks(1 << 62)
+                    self._by_blocks_to(1 << 62)
                 self._advance(None)
             except PastEnd as end:
                 return end.total
@@ -282,76 +199,13 @@ class Traveller:
         program = self.trace.program(row)
         return not program.replaced and (program.status is None or program.status & 0x7F != 0)
 
-    # Kept states.
+    def close(self) -> None:
+        """Let go of the machines."""
+        if self._far is not None:
+            self._far.close()
+        super().close()
 
-    def _keep(self) -> None:
-        """Keep the state here."""
-        if self._counting is not Counting.NOTHING and not self.points.has(self.row, self.executed):
-            point = self.point()
-            self.points.add(self.row, point)
-            self._mark(point.snapshot)
-
-    def keep(self, apart: int) -> None:
-        """Keep the state here, unless one is kept less than so many instructions before."""
-        if self.executed - self.points.before(self.row, self.executed + 1) >= apart:
-            self._keep()
-
-    def point(self) -> Point:
-        """The state here, to `resume` from."""
-        self._follower.catch_up()
-        snapshot = take(self.live, self._streams, self._sharing)
-        stack = tuple(self._follower.stack)
-        return Point(self.executed, self.calls, self.event, stack, snapshot)
-
-    def resume(self, point: Point) -> None:
-        """Go to a state that any traveller of this trace gave."""
-        self._restore(point.snapshot, list(point.stack), point.event)
-
-    def _mark(self, snapshot: Snapshot) -> None:
-        """The memory is as it is in the snapshot: what is written from here on can be undone."""
-        if self._counting is Counting.EACH:
-            spaces = {task.process.pid: task.process.memory for task in self.live.tasks}
-            for memory in spaces.values():
-                memory.mark()
-            self._marked = snapshot, spaces
-
-    def _to_undo(self, snapshot: Snapshot) -> dict[int, AddressSpace]:
-        """Memory that only has to be undone to be that of the snapshot; ends the machine."""
-        marked, spaces = self._marked
-        if self.machine is None or marked is not snapshot:
-            return {}
-        self.machine.fs.volume.watcher = None
-        found = self.machine.hand_over()
-        self.machine = None
-        return {pid: memory for pid, memory in found.items() if spaces.get(pid) is memory}
-
-    def _restore(self, snapshot: Snapshot, stack: list[int], event: int) -> None:
-        spaces = self._to_undo(snapshot)
-        self.close()
-        with self.trace.reading():
-            made = [
-                task.syscalls - self.trace.program(row).first_call
-                for task, row in zip(snapshot.tasks, stack, strict=True)
-            ]
-            follower = Follower(self.facts, stack, made, event)
-            limits = self._limits
-            fs = FileSystem(
-                TraceLower(self.trace, follower.catch_up),
-                FsLimits(limits.file, limits.files_total, limits.inodes),
-            )
-            made_streams = {
-                0: Stream(follower.read), **{n: Stream(None, follower.write) for n in (1, 2)}
-            }  # fmt: skip
-            self._streams = [made_streams[n] for n in self._wanted]
-            machine = Machine(fs, self._engine, limits, [follower])
-            restore(machine, snapshot, self._streams, spaces)
-        fs.volume.watcher = follower
-        self._follower, self.machine = follower, machine
-        self._sharing = Sharing(last=snapshot)
-        self._mark(snapshot)
-        if self._watching:
-            follower.log.all_in_python()
-        self.on_restore()
+    # Running.
 
     def _enter(self, row: int) -> None:
         """Go to where a program begins, from the last kept state before it."""
@@ -371,24 +225,6 @@ class Traveller:
             self._edit()
         self._keep()
         self.on_restore()
-
-    @property
-    def stepping(self) -> Stepping:
-        """The counter of the CPU: breakpoints, watchpoints, counts (engine/stepping.py)."""
-        stepping = self.live.tasks[-1].cpu.stepping
-        assert stepping is not None, "a traveller that does not count"
-        return stepping
-
-    def close(self) -> None:
-        """Let go of the machine."""
-        if self._far is not None:
-            self._far.close()
-        if self.machine is not None:
-            self.machine.fs.volume.watcher = None
-            self.machine.discard()
-            self.machine = None
-
-    # Running.
 
     def _advance(self, executed: int | None) -> None:
         """On to that place of the present program. Raises PastEnd."""
@@ -415,25 +251,35 @@ class Traveller:
             return end.total
         raise AssertionError("a program without an end")
 
-    def _advance_by_blocks(self, executed: int) -> None:
-        """On to shortly behind that place, or less far where blocks cannot be relied on."""
-        row = self.row
+    def _by_blocks_to(self, executed: int, start: Point | None = None) -> bool:
+        """On from a state of the present program, or from here, to shortly behind that place.
+
+        False, and nothing is done, where blocks cannot be relied on. Raises PastEnd.
+        """
+        row = self.row if start is None else start.stack[-1]
         if self._counting is not Counting.EACH or self._watching or row in self._one_by_one:
-            return
+            return False
         try:
             far = self.by_blocks()
-        except Unsure:
-            self._one_by_one.add(row)
-            return
-        try:
             far.on_stop = self.on_stop
-            far.resume(self.point())
+            far.resume(start or self.point())
             far._advance(executed)
-            self.resume(far.point())
+            self._take_over(far)
         except Unsure:
             self._one_by_one.add(row)
+            return False
         finally:
-            far.close()
+            if self._far is not None:
+                self._far.close()
+        return True
+
+    def _take_over(self, other: "Traveller") -> None:
+        """Go to where another one is, with its memory."""
+        point = other.point()
+        super().close()
+        self._mark_in(other.live, point.snapshot)
+        self.machine, other.machine = other.machine, None
+        self.resume(point)
 
     def go_on(
         self,

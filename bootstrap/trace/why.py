@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import compress
 
 from bootstrap.abi.numbers import NUMBERS
 from bootstrap.errors import BadInput
@@ -289,14 +290,15 @@ class Why:
             calls = self._trace.calls(chunk)
             sign = 1 << 8 * calls.word - 1
             begin, end = (max(0, event + 1 - chunk.first_event) for event in (first, last))
-            columns = (calls.values(c)[begin:end] for c in (0, 1, 2, 4))
+            numbers_of, fds, addresses, results = (calls.values(c) for c in (0, 1, 2, 4))
             ordinal, event = chunk.first_call, chunk.first_event
-            for index, (number, fd, addr, result) in enumerate(zip(*columns, strict=True), begin):
-                # One of a million calls may be wanted, or nearly each of them.
-                if fd != mine or result >= sign:
+            # One of a million calls may be of the file, or nearly each of them.
+            for index in compress(range(begin, end), map(mine.__eq__, fds[begin:end])):
+                number, result = numbers_of[index], results[index]
+                if result >= sign:
                     continue
                 if number == write:
-                    found.append((at, ordinal + index, event + index, addr, result))
+                    found.append((at, ordinal + index, event + index, addresses[index], result))
                     at += result
                 elif number == lseek:
                     at = result

@@ -8,6 +8,9 @@ from bootstrap.vfs.inode import Directory, Inode, RegularFile, Special, Stream, 
 from bootstrap.vfs.lower import LowerEntry
 from bootstrap.vfs.openfile import OpenFile
 
+_RESTORED = 1
+"""RegularFile.version of a file that was made from its content."""
+
 
 @dataclass(frozen=True, slots=True)
 class InodeState:
@@ -67,6 +70,11 @@ class Contents:
     """Remembers the content of files that did not change since; for one machine."""
 
     known: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+
+    @classmethod
+    def restored(cls, state: FsState) -> "Contents":
+        """For a machine whose files `restore` has just made."""
+        return cls({i.ino: (_RESTORED, i.content) for i in state.inodes if i.content is not None})
 
     def of(self, file: RegularFile) -> bytes:
         """The content of a file, the same object as long as it does not change."""
@@ -201,7 +209,7 @@ def _file(fs: FileSystem, told: InodeState) -> RegularFile:
     else:
         file.data = bytearray(max(told.capacity, len(told.content)))
         file.data[: len(told.content)] = told.content
-        file.size, file.version, file._charged = told.size, 1, told.charged
+        file.size, file.version, file._charged = told.size, _RESTORED, told.charged
     return file
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.engine import Cpu, Travel
+from bootstrap.engine import Cpu, Travel, exit_checks
 from bootstrap.engine.blocks import UNSURE, Blocks
 from bootstrap.engine.stepping import NEVER, TARGET
 from bootstrap.kernel.machine import Machine
@@ -142,6 +142,47 @@ def test_the_other_architectures(abi: str, hot_path: str) -> None:
         code = words(0x00900593) + bytes.fromhex("fd15") + words(0xFE059FE3)
     image = program(abi, code + exit_with(abi, 0))
     assert total(image, hot_path, blocks=False) == total(image, hot_path, blocks=True)
+
+
+STORING = {  # nine rounds of a block that stores first: to the stack, whatever is there
+    "i386": bytes.fromhex("b909000000" + "515883e901" + "75f9"),  # push, pop, sub, jnz
+    "x86_64": bytes.fromhex("b909000000" + "515883e901" + "75f9"),
+    "aarch64": words(0xD2800121, 0xF81F03E1, 0xD1000421, 0xB5FFFFC1),  # stur x1, [sp, #-16]
+    "riscv64": words(0x00900593, 0xFEB12823) + bytes.fromhex("fd15") + words(0xFE059DE3),
+    "riscv32": words(0x00900593, 0xFEB12823) + bytes.fromhex("fd15") + words(0xFE059DE3),
+}  # sw a1, -16(sp)
+
+
+@EACH_HOT_PATH
+@pytest.mark.parametrize("left_out", [True, False], ids=["left out", "there"])
+@pytest.mark.parametrize("abi", STORING)
+def test_nothing_of_the_next_block_runs(
+    abi: str, left_out: bool, hot_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether or not Unicorn looks for a stop after each access: see engine/exit_checks.py."""
+    if not left_out:
+        monkeypatch.setattr(exit_checks, "offset", lambda: None)
+    if abi in ("i386", "x86_64"):
+        image = Program(abi).raw(STORING[abi].hex()).exit(0).elf()
+    else:
+        image = program(abi, STORING[abi] + exit_with(abi, 0))
+    places = []
+    for target in range(0, 28, 3):
+        fast = run(image, hot_path, BLOCKS)
+        assert fast.to(target)
+        assert fast.cpu.stepping is not None
+        places.append(fast.cpu.stepping.executed)
+        slow = run(image, hot_path, EACH)
+        assert slow.to(places[-1])
+        assert seen(fast) == seen(slow)
+    assert len(set(places)) >= 8
+
+
+def seen(one: Run) -> tuple[object, ...]:
+    """Registers, and the stack around its pointer."""
+    registers = one.cpu.registers()
+    sp = next(value for name, value in registers if name in ("esp", "rsp", "sp"))
+    return one.cpu.pc, registers, one.machine.tasks[-1].process.memory.read_upto(sp - 64, 128)
 
 
 PIECES = st.sampled_from(

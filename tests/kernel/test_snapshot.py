@@ -192,7 +192,7 @@ def through_json(snapshot: Snapshot) -> Snapshot:
         blobs.append(blob)
         return len(blobs) - 1
 
-    return decode(encode(snapshot, put), blobs.__getitem__)
+    return decode(encode(snapshot, put), lambda numbers: [blobs[n] for n in numbers])
 
 
 @EACH_HOT_PATH

@@ -1,0 +1,59 @@
+"""Calls of a recorded program that are on a file, as `Explorer` finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bootstrap import trace
+from bootstrap.errors import BadInput
+from bootstrap.trace.searching import Explorer, Wanted
+from tests.engine.runs import engine_for
+from tests.trace import recorded
+
+PARENT, CHILD = 1, 2
+MADE, SOURCE = (8, 9), (2, 3, 4, 5, 6, 7, 22)
+"""As `recorded.busy` makes them: open, write; and open, three that read, lseek, read, dup2."""
+
+
+@pytest.fixture
+def explorer(tmp_path: Path) -> Iterator[Explorer]:
+    files = recorded.busy_files("i386")
+    recorded.record(recorded.busy("i386"), tmp_path / "t", files=files, stdin=[b"12345678"])
+    with trace.open(tmp_path / "t") as opened:
+        found = Explorer(opened, engine_for("native"))
+        yield found
+        found.close()
+
+
+def test_all_of_them(explorer: Explorer) -> None:
+    def on(path: str, row: int = PARENT, name: str = "") -> tuple[int, ...]:
+        return tuple(explorer.calls(row, Wanted(path=path, name=name)))
+
+    assert (on("/made"), on("made"), on("source")) == (MADE, MADE, SOURCE)
+    assert tuple(explorer.calls(PARENT, Wanted(path="/source"), backwards=True)) == SOURCE[::-1]
+    # A write and a close, by the descriptor that it inherited.
+    assert on("/made", CHILD) == (1, 2)
+    assert on("/source", CHILD) == ()
+    assert on("/made", name="write") == (9,)
+    assert on("/made", name="read") == ()
+    with pytest.raises(BadInput, match="no program of this run opened it"):
+        on("/another")
+
+
+def test_going_to_them(explorer: Explorer) -> None:
+    at = explorer.at
+    at.seek(PARENT, 0)
+    there = []
+    while explorer.run_to_call(Wanted(path="/made")):
+        there.append(at.calls)
+    assert tuple(there) == MADE
+    back = []
+    while explorer.run_back_to_call(Wanted(path="/made")):
+        back.append(at.calls + 1)  # its instruction comes next
+    assert tuple(back) == MADE[::-1]
+    here = at.executed
+    assert not explorer.run_to_call(Wanted(path="/made", name="read"))
+    assert (at.row, at.executed) == (PARENT, here)
