@@ -63,5 +63,5 @@ def leave_out(handle: ctypes.c_void_p, wanted: bool = True) -> None:
 
 
 def describe() -> str:
-    """What CPUs do for which nobody counts instructions."""
+    """What CPUs do for which nobody counts instructions one by one."""
     return "at the start of each block" if offset() is not None else "after each access too"

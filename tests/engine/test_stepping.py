@@ -274,7 +274,8 @@ def test_accesses(abi: str, hot_path: str) -> None:
                 if at < end and start < at + size and kinds & (WRITES if writes else READS)
             ]
             guest = Guest(case, hot_path, watching=True)
-            guest.stepping.watch(start, end, kinds, stops=False)
+            guest.stepping.watch(start + 1, end + 3, READS | WRITES, stops=True)
+            guest.stepping.watch(start, end, kinds, stops=False)  # instead of that
             assert guest.to() == 0
             assert guest.stepping.state.accesses == len(wanted)
             assert guest.stepping.last_access == (wanted[-1] if wanted else None)

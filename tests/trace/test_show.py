@@ -13,7 +13,7 @@ from bootstrap import trace
 from bootstrap.errors import BadInput
 from bootstrap.languages import hex0
 from bootstrap.trace.coordinates import go, parse
-from bootstrap.trace.images import Images
+from bootstrap.trace.images import FEW, Images
 from bootstrap.trace.log import Wanted, log
 from bootstrap.trace.reader import Trace
 from bootstrap.trace.showing import Shown, flags_of, memory_wanted, show
@@ -49,6 +49,16 @@ def traveller(opened: Trace) -> Iterator[Traveller]:
 def shown(traveller: Traveller, text: str, memory: tuple[int, int] | None = None) -> Shown:
     go(traveller, parse(text))
     return show(traveller, Images(traveller.trace), memory)
+
+
+def test_a_label_that_is_looked_for_alone_is_that_of_the_table(opened: Trace) -> None:
+    for name in ("hex1", "catm", "M0"):
+        images = Images(opened)
+        image = images.image(images.find(name)[0])
+        alone = [image._look_back(offset) for offset in range(-1, len(image.content) + 2)]
+        image._asked = FEW
+        assert alone == [image.label(offset) for offset in range(-1, len(image.content) + 2)]
+    assert any(alone)
 
 
 def test_a_program_begins_at_its_entry(opened: Trace, traveller: Traveller) -> None:

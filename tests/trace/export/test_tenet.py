@@ -166,7 +166,7 @@ def test_a_wrong_line_is_noticed(traveller: Traveller) -> None:
         dataclasses.replace(right, reads={address: 0xEE}),
         dataclasses.replace(right, registers={**right.registers, "eip": 1}),
     ):
-        wrong = [*deltas]
+        wrong = deltas[: at + 2]
         wrong[at] = delta
         with pytest.raises(AssertionError):
             replay(traveller, row, 0, wrong, every=1)
