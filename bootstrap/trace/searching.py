@@ -33,7 +33,7 @@ class Wanted:
     """The first argument."""
     name: str = ""
     path: str = ""
-    """Of a file: calls that open it, or are on a descriptor that it was opened as, before the call
+    """Of a file: calls that open it, or are on a descriptor that it was opened as, up to the one
     that closes it for the last time."""
 
 

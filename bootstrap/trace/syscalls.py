@@ -79,6 +79,7 @@ class Wish:
         if name is not None and all(name not in NUMBERS[p.abi] for p in trace.programs):
             raise BadInput(f"there is no system call {name} on any architecture of this run")
         self._opens: list[OpenRow] | None = None
+        self._ends = {program.last_event for program in trace.programs}
         if path is not None:
             self._opens = [row for row in trace.opens() if is_at(row, path)]
             if not self._opens:
@@ -102,6 +103,8 @@ class Wish:
         if call.event == row.event:
             return row.process == program.id
         last = row.last_event
+        if last is not None and last not in self._ends:
+            last += 1  # until the call before the close(2) that closed it
         during = row.event < call.event and (last is None or call.event <= last)
         return of_fd and during and call.first == row.fd and self._has(program, row.process)
 

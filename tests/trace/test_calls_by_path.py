@@ -10,12 +10,13 @@ import pytest
 from bootstrap import trace
 from bootstrap.errors import BadInput
 from bootstrap.trace.searching import Explorer, Wanted
+from tests.engine.guest import Program
 from tests.engine.runs import engine_for
 from tests.trace import recorded
 
 PARENT, CHILD = 1, 2
-MADE, SOURCE = (8, 9), (2, 3, 4, 5, 6, 7, 22)
-"""As `recorded.busy` makes them: open, write; and open, three that read, lseek, read, dup2."""
+MADE, SOURCE = (8, 9, 18), (2, 3, 4, 5, 6, 7, 22)
+"""As `recorded.busy` makes them: open, write, close; open, three that read, lseek, read, dup2."""
 
 
 @pytest.fixture
@@ -57,3 +58,17 @@ def test_going_to_them(explorer: Explorer) -> None:
     here = at.executed
     assert not explorer.run_to_call(Wanted(path="/made", name="read"))
     assert (at.row, at.executed) == (PARENT, here)
+
+
+def test_the_call_that_closes_it_is_one_of_them(tmp_path: Path) -> None:
+    """And the next one on the same descriptor is not; it is another file's."""
+    guest = Program("i386")
+    one, two = guest.text(b"/one"), guest.text(b"/two")
+    guest.call("open", one, 0o101, 0o644).call("write", 3, one, 4).call("close", 3)
+    guest.call("open", two, 0o101, 0o644).call("close", 3).call("close", 3).exit(0)
+    recorded.record(guest, tmp_path / "t")
+    with trace.open(tmp_path / "t") as opened:
+        explorer = Explorer(opened, engine_for("native"))
+        for path, wanted in (("/one", (1, 2, 3)), ("/two", (4, 5))):
+            assert tuple(explorer.calls(PARENT, Wanted(path=path))) == wanted
+        explorer.close()
