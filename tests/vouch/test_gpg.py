@@ -16,14 +16,20 @@ from bootstrap.vouch.signing import sign_gpg
 from bootstrap.vouch.verifying import Signed, open_ring
 from tests.vouch.people import People, gpg_programs
 
-TODAY = datetime.datetime.now(datetime.UTC).date()
 NEED = 'schema = 1\n[need]\npersons = 1\n[about]\nname = "embedded"\narch = "x86"\n'
 
 
-def checked(folder: Path, keys: str, envelope: Envelope, at: datetime.date = TODAY) -> list[Signed]:
+def today() -> datetime.date:
+    """Asked for each time: signatures are made meanwhile, and midnight may be."""
+    return datetime.datetime.now(datetime.UTC).date()
+
+
+def checked(
+    folder: Path, keys: str, envelope: Envelope, at: datetime.date | None = None
+) -> list[Signed]:
     place = folder / "policy.toml"
     place.write_text(NEED + keys)
-    with open_ring(read_policy(place).keys, at) as ring:
+    with open_ring(read_policy(place).keys, at or today()) as ring:
         data = envelope.signed_bytes()
         return [ring.check(data, signature.data) for signature in envelope.signatures]
 
@@ -80,9 +86,9 @@ def test_a_key_that_expired_by_itself(tmp_path: Path, gpg: People, evidence: Evi
     signed = gpg.attest(evidence)
     signature = sign_gpg(signed.signed_bytes(), fingerprint)
     envelope = dataclasses.replace(signed, signatures=(signature,))
-    (today,) = checked(tmp_path, keys, envelope)
-    assert today.fault is None
-    (later,) = checked(tmp_path, keys, envelope, TODAY + datetime.timedelta(days=365))
+    (now,) = checked(tmp_path, keys, envelope)
+    assert now.fault is None
+    (later,) = checked(tmp_path, keys, envelope, today() + datetime.timedelta(days=365))
     assert later.fault == "expired"
 
 
@@ -95,15 +101,15 @@ def test_a_signature_of_tomorrow(tmp_path: Path, gpg: People, evidence: Evidence
     signature = sign_gpg(envelope.signed_bytes(), fingerprint)
     envelope = dataclasses.replace(envelope, signatures=(signature,))
     keys = f'[persons.dan.keys.old]\ngpg = "{fingerprint}"\nfile = "{gpg.folder}/gpg-old.asc"\n'
-    (found,) = checked(tmp_path, keys, envelope, TODAY - datetime.timedelta(days=10))
-    assert found.fault == "not-yet-valid" and str(TODAY) in found.why
+    (found,) = checked(tmp_path, keys, envelope, today() - datetime.timedelta(days=10))
+    assert found.fault == "not-yet-valid" and str(today()) in found.why
 
 
 def test_a_key_that_was_not_made_yet(tmp_path: Path, gpg: People, evidence: Evidence) -> None:
     envelope = gpg.attest(evidence, "gpg-dan")
-    before = TODAY - datetime.timedelta(days=10)
+    before = today() - datetime.timedelta(days=10)
     (found,) = checked(tmp_path, gpg.key("dan", "gpg-dan"), envelope, before)
-    assert found.fault == "not-yet-valid" and str(TODAY) in found.why
+    assert found.fault == "not-yet-valid" and str(today()) in found.why
 
 
 def test_a_key_revoked_by_itself(tmp_path: Path, gpg: People, evidence: Evidence) -> None:
@@ -141,9 +147,9 @@ def test_a_signature_that_expired_by_itself(
     brief = gpg_programs(*command, "--detach-sign", stdin=envelope.signed_bytes())
     envelope = dataclasses.replace(envelope, signatures=(Signature("", brief),))
     keys = gpg.key("dan", "gpg-dan")
-    (today,) = checked(tmp_path, keys, envelope)
-    (later,) = checked(tmp_path, keys, envelope, TODAY + datetime.timedelta(days=9))
-    assert (today.fault, later.fault) == (None, "bad-signature")
+    (now,) = checked(tmp_path, keys, envelope)
+    (later,) = checked(tmp_path, keys, envelope, today() + datetime.timedelta(days=9))
+    assert (now.fault, later.fault) == (None, "bad-signature")
     assert "EXPSIG" in later.why
 
 
