@@ -146,17 +146,6 @@ def _opened(
         yield session
 
 
-def _symbols(args: argparse.Namespace, session: Session) -> SymbolFiles | None:
-    """Where symbol files go, with the script that takes that of the program here."""
-    from bootstrap.debugger.gdb.symbols import SymbolFiles
-
-    if args.symbols is None:
-        return None
-    symbols = SymbolFiles(Path(args.symbols))
-    symbols.write_script(symbols.of(session.trace, session.images, session.program.image))
-    return symbols
-
-
 def _serve(
     args: argparse.Namespace, name: str, descriptors: tuple[int, int], symbols: SymbolFiles | None
 ) -> int:
