@@ -85,13 +85,14 @@ class HotPath:
 class _Lent:
     """One open file description in C's hands."""
 
-    __slots__ = ("file", "inode", "inode_state", "state")
+    __slots__ = ("address", "file", "inode", "inode_state", "state")
 
     def __init__(self, file: OpenFile, inode: RegularFile, inode_state: InodeState) -> None:
         self.file = file
         self.inode = inode
         self.inode_state = inode_state
         self.state = FileState(ctypes.pointer(inode_state), 0, 0)
+        self.address = ctypes.addressof(self.state)
 
     def sync_out(self) -> None:
         """What Python may have changed: fcntl(F_SETFL) changes O_APPEND."""
@@ -209,20 +210,21 @@ class HotCpu:
         lent: dict[OpenFile, _Lent] = {}
         seen: set[RegularFile] = set()
         for fd, file in self._fds.items():
-            inode = file.inode
-            if fd >= _MAX_FD or not isinstance(inode, RegularFile):
+            if fd >= _MAX_FD:
                 continue
             # Two descriptors of one description (dup, fork) are lent as one.
-            entry = lent.get(file) or self._lent.get(file)
-            if inode not in seen:
-                seen.add(inode)
-                self._lend_inode(inode)
-            inode_state = self._inodes[inode][0]
+            entry = lent.get(file)
             if entry is None:
-                entry = _Lent(file, inode, inode_state)
-            entry.sync_out()
-            lent[file] = entry
-            table[fd] = ctypes.addressof(entry.state)
+                inode = file.inode
+                if not isinstance(inode, RegularFile):
+                    continue
+                if inode not in seen:
+                    seen.add(inode)
+                    self._lend_inode(inode)
+                entry = self._lent.get(file) or _Lent(file, inode, self._inodes[inode][0])
+                entry.sync_out()
+                lent[file] = entry
+            table[fd] = entry.address
         self._lent = lent
         if len(self._inodes) > len(seen):
             self._inodes = {i: state for i, state in self._inodes.items() if i in seen}

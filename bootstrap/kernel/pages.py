@@ -13,6 +13,7 @@ from typing import Protocol
 from bootstrap.abi.arch import PAGE
 
 READ, WRITE, EXEC, DIRTY, FETCHED, MAPPED, KEPT = 1, 2, 4, 8, 16, 32, 64
+_IS_DIRTY = bytes(bool(flags & DIRTY) for flags in range(256))
 
 
 def host_memory(size: int) -> mmap.mmap:
@@ -38,10 +39,13 @@ class Extent:
         """A copy for a forked child. Pages never written are zero on both sides."""
         new = Extent(self.start, self.end)
         new.pages[:] = self.pages
-        dirty = [index for index, flags in enumerate(self.pages) if flags & DIRTY]
-        for index in dirty:
-            at = index * PAGE
-            new.view[at : at + PAGE] = self.view[at : at + PAGE]
+        dirty = self.pages.translate(_IS_DIRTY)
+        first = dirty.find(1)
+        while first >= 0:
+            after = dirty.find(0, first)
+            after = len(dirty) if after < 0 else after
+            new.view[first * PAGE : after * PAGE] = self.view[first * PAGE : after * PAGE]
+            first = dirty.find(1, after)
         return new
 
 
