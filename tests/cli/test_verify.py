@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from bootstrap.engine.hot import find_library
 from tests.cli.command import ROOT, bootstrap
 from tests.engine.guest import Program
 
@@ -89,9 +90,9 @@ def test_names_of_the_other_architecture(alias: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hot_path", ["native", "python", "auto"])
 def test_the_hot_path_is_told(hot_path: str) -> None:
+    if hot_path == "native" and find_library() is None:
+        pytest.skip("no native hot path was built here (no C compiler at install time)")
     done = bootstrap("verify", "--json", "-", env={"BOOTSTRAP_HOT_PATH": hot_path})
-    if hot_path == "native" and done.status == 2:
-        pytest.skip(done.stderr)
     told = report_of(done.stdout)["tool"]["hot_path"]
     assert told in ("native", "python") if hot_path == "auto" else told == hot_path
 

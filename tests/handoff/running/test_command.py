@@ -105,9 +105,8 @@ def test_a_run_as_a_user_sees_it(
     said, live = capsys.readouterr()
     assert "[2 of 7] tool-1.0 pass 1: " in live and "1 verified" in live
     assert "Where it stopped: last-1.0 pass 1" in said and "it was given:" in said
-    assert f"to enter the container as it is now: sh {tmp_path}/work/enter.sh" in " ".join(
-        said.split()
-    )
+    enter = tmp_path / "work" / "enter.sh"
+    assert f"to enter the container as it is now: sh {enter}" in " ".join(said.split())
     assert "last-1.0_0.tar.bz2: " not in said and "verified   1\n" in said
     assert said.endswith("STEP FAILED: what was finished before is kept, for --resume\n")
     assert main([*words, "--resume", "--quiet", "--json", "-"]) == 0
