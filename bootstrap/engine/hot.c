@@ -277,8 +277,9 @@ static void log_call(hot_state *s, uint64_t nr, uint64_t result)
 static void trap(void *uc, hot_state *s)
 {
     bool done = false;
-    /* What is served here has three arguments at most; Python gets the others, too. */
-    int first = s->result_count > 1 ? (int)s->arg_count : 4, rest = (int)s->arg_count - first;
+    /* What is served here has three arguments at most. Python gets the others, too, and so does
+     * a trap that writes back the registers saved behind them. */
+    int count = (int)s->arg_count, first = s->result_count > 1 ? count : 4;
     s->reg_read_batch(uc, s->arg_regs, s->arg_values, first);
     uint64_t nr = s->args[0] & s->word_mask, result = 0;
     if (s->pause || (s->log_count && s->log_count[0] >= s->log_count[1]))
@@ -292,8 +293,7 @@ static void trap(void *uc, hot_state *s)
     else if (nr == s->nr_lseek)
         done = do_lseek(s, s->args[1], s->args[2], s->args[3], &result);
     if (!done) {
-        if (rest)
-            s->reg_read_batch(uc, s->arg_regs + first, s->arg_values + first, rest);
+        s->reg_read_batch(uc, s->arg_regs + first, s->arg_values + first, count - first);
         s->slow();
         return;
     }

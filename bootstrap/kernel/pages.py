@@ -7,13 +7,15 @@ kept elsewhere as it is now; the next write takes it away (AddressSpace.mark).
 """
 
 import mmap
+import re
 import sys
 from typing import Protocol
 
 from bootstrap.abi.arch import PAGE
 
 READ, WRITE, EXEC, DIRTY, FETCHED, MAPPED, KEPT = 1, 2, 4, 8, 16, 32, 64
-_IS_DIRTY = bytes(bool(flags & DIRTY) for flags in range(256))
+WAS_WRITTEN = bytes(flags & DIRTY != 0 for flags in range(256))
+"""For bytes.translate: flags become 1 where the page was written, else 0."""
 
 
 def host_memory(size: int) -> mmap.mmap:
@@ -39,13 +41,9 @@ class Extent:
         """A copy for a forked child. Pages never written are zero on both sides."""
         new = Extent(self.start, self.end)
         new.pages[:] = self.pages
-        dirty = self.pages.translate(_IS_DIRTY)
-        first = dirty.find(1)
-        while first >= 0:
-            after = dirty.find(0, first)
-            after = len(dirty) if after < 0 else after
-            new.view[first * PAGE : after * PAGE] = self.view[first * PAGE : after * PAGE]
-            first = dirty.find(1, after)
+        for run in re.finditer(b"\1+", self.pages.translate(WAS_WRITTEN)):
+            part = slice(run.start() * PAGE, run.end() * PAGE)
+            new.view[part] = self.view[part]
         return new
 
 

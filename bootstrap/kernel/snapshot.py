@@ -11,6 +11,7 @@ from types import MappingProxyType
 from bootstrap.abi.arch import ABIS, PAGE
 from bootstrap.kernel.machine import Machine
 from bootstrap.kernel.memory import DIRTY, KEPT, AddressSpace, Extent
+from bootstrap.kernel.pages import WAS_WRITTEN
 from bootstrap.kernel.process import FdTable, Process
 from bootstrap.vfs import snapshot as files
 from bootstrap.vfs.filesystem import At
@@ -21,7 +22,6 @@ _ABIS = {abi.name: abi for abi in ABIS}
 _NOT_KEPT = bytes(flags & ~KEPT for flags in range(256))
 _IS_NEW = bytes(flags & (DIRTY | KEPT) == DIRTY for flags in range(256))
 _IS_KEPT = bytes(flags & KEPT != 0 for flags in range(256))
-_WAS_WRITTEN = bytes(flags & DIRTY != 0 for flags in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class ExtentState:
 
 
 def _written(flags: bytes | bytearray) -> Iterator[int]:
-    return (match.start() for match in re.finditer(b"\1", flags.translate(_WAS_WRITTEN)))
+    return (match.start() for match in re.finditer(b"\1", flags.translate(WAS_WRITTEN)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ def _changed(pages: bytearray, flags: bytes) -> Iterator[int]:
     those written since, and those that were there and are not, or are new."""
     new = int.from_bytes(pages.translate(_IS_NEW), "big")
     kept = int.from_bytes(pages.translate(_IS_KEPT), "big")
-    written = int.from_bytes(flags.translate(_WAS_WRITTEN), "big")
+    written = int.from_bytes(flags.translate(WAS_WRITTEN), "big")
     changed = (new | written & ~kept).to_bytes(len(pages), "big")
     return (match.start() for match in re.finditer(b"\1", changed))
 
