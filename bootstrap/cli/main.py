@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -24,18 +25,17 @@ from bootstrap.cli import (
     trace,
     verify,
 )
-from bootstrap.errors import BootstrapError
+from bootstrap.errors import (
+    EXIT_STATUS_HELP,
+    BootstrapError,
+    ExitStatus,
+    Terminated,
+    printable,
+    raise_terminated,
+)
 
-INTERRUPTED = 130
-
-_EPILOG = """\
-exit status:
-  0  verified, or done
-  1  a product differs from its known-good value, or is missing
-  2  usage or bad input
-  3  the guest failed: a fault, an unknown system call, a limit
-  130  interrupted
-
+_EPILOG = f"""\
+{EXIT_STATUS_HELP}
 examples:
   bootstrap verify                          rebuild stage0 for x86 and check every product
   bootstrap verify --arch amd64 --json -    the same for AMD64, report as JSON
@@ -89,31 +89,51 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     _open_missing_streams()
-    args = parser().parse_args(argv)
-    # What came behind a -- cannot be told from what came before it otherwise.
-    args.given = list(sys.argv[1:] if argv is None else argv)
+    _end_politely()
     try:
-        status = args.run(args)
-        sys.stdout.flush()
-        return int(status)
+        return _run(argv)
     except BootstrapError as error:
-        print(f"bootstrap: {error}", file=sys.stderr)
-        return error.exit_code
+        return _failed(str(error), error.exit_code)
+    except Terminated as signalled:
+        return _failed(f"ended by {signalled}", signalled.exit_code)
     except KeyboardInterrupt:
-        print("bootstrap: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _failed("interrupted", ExitStatus.INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output went away; say nothing more into the broken pipe.
         _give_up_stdout()
-        return 1
+        return ExitStatus.CLOSED_PIPE
     except OSError as error:
-        # Commands tell what happens to their files; what is left is their output.
+        # Commands say what happens to their files; what is left is their output.
         _give_up_stdout()
-        print(f"bootstrap: standard output: cannot be written: {error.strerror}", file=sys.stderr)
-        return 2
+        cause = error.strerror or error
+        return _failed(f"standard output: cannot be written: {cause}", ExitStatus.BAD_INPUT)
     except MemoryError:
-        print("bootstrap: the host has no memory left; try a lower --limit memory", file=sys.stderr)
-        return 2
+        message = "the host has no memory left; try a lower --limit memory"
+        return _failed(message, ExitStatus.BAD_INPUT)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    args = parser().parse_args(argv)
+    # What came after a -- cannot be told from what came before it otherwise.
+    args.given = list(sys.argv[1:] if argv is None else argv)
+    status = args.run(args)
+    sys.stdout.flush()
+    return int(status)
+
+
+def _failed(message: str, status: int) -> int:
+    """Say it in one line, whatever names stand in it; returns the status."""
+    with contextlib.suppress(OSError):
+        print(f"bootstrap: {printable(message)}", file=sys.stderr)
+    return status
+
+
+def _end_politely() -> None:
+    """SIGTERM and SIGHUP undo what Ctrl-C undoes (unless whoever started us ignores them)."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, raise_terminated)
 
 
 def _open_missing_streams() -> None:
