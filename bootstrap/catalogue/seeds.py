@@ -28,6 +28,9 @@ KINDS = (
     "kaem-optional-seed",
     "kaem-optional-seed-source",
     "builder-hex0-stage1",
+    "builder-hex0-stage2",
+    "builder-hex0",
+    "builder-hex0-mini",
     "stage0-monitor",
 )
 Sure = Literal["content", "commit", "version"]
@@ -39,7 +42,7 @@ _HEADER = re.compile(r"\s*\[\[?\s*([A-Za-z.]+)\s*\]\]?\s*(?:#.*)?")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a seed stood in bootstrap-seeds.  Dates are ISO 8601 with their offset from UTC."""
+    """Where a seed stood in a repository.  Dates are ISO 8601 with their offset from UTC."""
 
     path: str
     first_commit: str
@@ -48,6 +51,9 @@ class Place:
     tags: tuple[str, ...]
     releases: tuple[str, ...]
     """Releases of stage0-posix, oldest first."""
+    repository: str = "bootstrap-seeds"
+    assembled: bool = False
+    """What stood there is hex0 source; the seed is what it assembles to."""
 
     @property
     def day(self) -> str:
@@ -111,7 +117,7 @@ class SeedCatalogue:
         return max((seed.size for seed in self.seeds), default=0)
 
     def rows(self) -> Iterator[tuple[KnownSeed, Place]]:
-        """Every seed at every place where it stood: 68 rows in the catalogue that is shipped."""
+        """Every seed at every place where it stood."""
         for seed in self.seeds:
             for place in seed.places:
                 yield seed, place
@@ -196,10 +202,10 @@ def _seed(row: _Row, releases: Mapping[str, str]) -> KnownSeed:
     row.done()
     if not seed.places:
         raise row.error("at", "is missing: a seed stood in at least one place")
-    paths = [place.path for place in seed.places]
-    for number, path in enumerate(paths):
-        if path in paths[:number]:
-            raise list(row.rows("at"))[number].error("path", f"is there twice: {path}")
+    places = [(place.repository, place.path) for place in seed.places]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise list(row.rows("at"))[number].error("path", f"is there twice: {place[1]}")
     return seed
 
 
@@ -211,6 +217,8 @@ def _place(row: _Row, releases: Mapping[str, str]) -> Place:
         at_head=row.truth("at_head"),
         tags=row.texts("tags"),
         releases=row.texts("releases"),
+        repository=row.word("repository") if "repository" in row else "bootstrap-seeds",
+        assembled=row.truth("assembled") if "assembled" in row else False,
     )
     row.done()
     for release in place.releases:

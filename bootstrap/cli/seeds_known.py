@@ -195,7 +195,9 @@ def about(catalogue: SeedCatalogue, seed: KnownSeed) -> Iterator[str]:
     """What is known of a seed, in lines."""
     yield f"{seed.size} bytes, sha256 {seed.sha256}"
     for place in sorted(seed.places, key=lambda place: place.first_date):
-        yield f"{place.path} since {place.day}, commit {place.first_commit[:12]} of bootstrap-seeds"
+        what = "assembled from " if place.assembled else ""
+        commit = f"commit {place.first_commit[:12]} of {place.repository}"
+        yield f"{what}{place.path} since {place.day}, {commit}"
     releases = ranges(seed.releases, tuple(catalogue.releases))
     yield f"in stage0-posix {releases}" if releases else "in no release of stage0-posix"
     pins = {pin.by: pin for pin in seed.pins}
