@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from bootstrap.oci.products import Differs
     from bootstrap.vouch.evidence import Evidence
 
-SCHEMA = "bootstrap-oci-export/1"
+SCHEMA = "bootstrap-oci-export/2"
+FINDINGS_FILE = "findings.json"
 
 _EXPORT_MORE = (
     "Verify a release, as bootstrap verify does and with its options, and write the verified "
-    "products as an OCI image layout: from scratch, one layer, without a clock, a host or a user "
-    "in it, so that two people who verify the same release get the same manifest digest. Or take "
+    "products as an OCI image layout: from scratch, one layer, nothing in it but the products, so "
+    "that two people who verify the same release get the same manifest digest, by whatever version "
+    "of this program. What was found goes beside it, into findings.json. Or take "
     "the report and the products of an earlier verify (--report, --products): every product is "
     "hashed again, and the report is held against the catalogue. Nothing is written unless all "
     "is verified."
@@ -70,11 +72,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     export.add_argument(
         "--gzip",
-        action="store_true",
-        help="make the layer a gzip file, for tools that take no other; the same bytes everywhere, "
-        "so not made smaller; the manifest's digest is another one",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether the layer is a gzip file (the default: clients pass it on as it is, where "
+        "they compress a plain one), of the same bytes everywhere, so not made smaller",
     )
     export.set_defaults(run=run_export)
+    compare = commands.add_parser(
+        "compare",
+        help="say whether two layouts hold the same image",
+        description="Say whether two OCI image layouts hold the same image. A client that "
+        "compresses layers again changes the manifest; what stays is the configuration and the "
+        "layers' diff_ids, and by these the images are compared. Every digest is checked.",
+        epilog="Exit status: 0 the same image, 1 another, 2 usage or bad input.",
+    )
+    compare.add_argument("layouts", nargs=2, metavar="LAYOUT", help="the folder of a layout")
+    compare.set_defaults(run=run_compare)
 
 
 _VERIFY_ONLY = ("source", "release", "fetched", "entry", "junit", "limit", "report_to", "verbose")
@@ -131,7 +144,7 @@ def _verify(args: argparse.Namespace, report: Path, products: Path) -> int:
 def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
     from bootstrap.cli.output import STDOUT, write_file, write_text
     from bootstrap.cli.verify import print_view
-    from bootstrap.oci.image import make_image
+    from bootstrap.oci.image import findings, make_image
     from bootstrap.oci.layout import files_of
     from bootstrap.oci.products import read_products
     from bootstrap.vouch.evidence import read_report
@@ -140,7 +153,8 @@ def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
     contents, wrong = read_products(products, evidence)
     image = None if wrong else make_image(evidence, contents, args.gzip)
     if image is not None:
-        for path, data in files_of(image).items():
+        found = json.dumps(findings(evidence, image), indent=2) + "\n"
+        for path, data in {FINDINGS_FILE: found.encode(), **files_of(image)}.items():
             write_file(Path(args.output), path, data, 0o644)
     if args.json is not None:
         write_text(args.json, json.dumps(_document(evidence, image, wrong), indent=2) + "\n")
@@ -150,6 +164,28 @@ def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
         STDOUT in (args.json, args.junit, args.report_to),
     )
     return 1 if wrong else 0
+
+
+def run_compare(args: argparse.Namespace) -> int:
+    """Do it.  Raises BootstrapError; returns the exit status."""
+    from bootstrap.errors import ExitStatus
+    from bootstrap.oci.layout import read_layout
+
+    mine, yours = (read_layout(Path(name)) for name in args.layouts)
+    for what, here, there in (
+        ("manifest", [mine.manifest], [yours.manifest]),
+        ("config", [mine.config], [yours.config]),
+        ("diff_ids", mine.diff_ids, yours.diff_ids),
+    ):
+        words = [" ".join(f"sha256:{value}" for value in row) for row in (here, there)]
+        print(f"{what}: {words[0]}" + ("" if here == there else f" and {words[1]}, which differ"))
+    if mine.config != yours.config:
+        same = mine.diff_ids == yours.diff_ids
+        print("ANOTHER IMAGE" + (": the same files, another configuration" if same else ""))
+        return ExitStatus.DIFFERS
+    packed = "" if mine.manifest == yours.manifest else ", packed or described in another way"
+    print(f"THE SAME IMAGE{packed}")
+    return ExitStatus.DONE
 
 
 def _text(
@@ -177,6 +213,7 @@ def _text(
         return page.text()
     kind = "a gzip file" if args.gzip else "not compressed"
     page.labelled("layer", f"sha256 {image.layer}, {len(image.files)} files, {kind}")
+    page.labelled("diff_id", f"sha256 {image.diff_id}")
     page.labelled("config", f"sha256 {image.config}")
     page.labelled("platform", f"linux/{image.architecture}")
     page.labelled("runs", " ".join(image.command) or "nothing by itself")
@@ -197,11 +234,11 @@ def _document(evidence: Evidence, image: Image | None, wrong: list[Differs]) -> 
             "manifest": f"sha256:{image.manifest}",
             "config": f"sha256:{image.config}",
             "layer": f"sha256:{image.layer}",
+            "diff_id": f"sha256:{image.diff_id}",
             "architecture": image.architecture,
             "reference": image.reference,
             "files": list(image.files),
             "command": list(image.command),
-            "annotations": dict(image.annotations),
         }
     return {
         "schema": SCHEMA,

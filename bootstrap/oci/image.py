@@ -1,7 +1,9 @@
 """Makes an image of verified products: layer, configuration, manifest, index.
 
-OCI image specification 1.0.  All of it follows from the products and from what the report finds:
-no clock, no host, no user, no name of a machine.
+OCI image specification 1.0.  Manifest, configuration and layer follow from the products and their
+architecture alone: no clock, host, user or version, nothing of what else was found, and nothing of
+ours that may be renamed.  So whoever verifies the same products has the same digests, with whatever
+version and catalogue.  What was found is a document about the digest (`findings`).
 """
 
 from __future__ import annotations
@@ -24,12 +26,8 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 
 SUMS = "SHA256SUMS"
 EPOCH = "1970-01-01T00:00:00Z"
-TITLE = "org.opencontainers.image.title"
-VERSION = "org.opencontainers.image.version"
 REF_NAME = "org.opencontainers.image.ref.name"
-SOURCE_DIGEST = "bootstrap-emulator.source.sha256"
-REPORT_DIGEST = "bootstrap-emulator.findings.sha256"
-ENTRY = "bootstrap-emulator.entry"
+FINDINGS = "bootstrap-findings/1"
 
 # Go's GOARCH, as the specification asks for.
 PLATFORMS = {
@@ -47,7 +45,8 @@ class Image:
     """An image, ready to be written.
 
     ``blobs`` are all blobs by their SHA-256; ``index`` is the text of index.json; ``files`` are the
-    paths in the image.  ``manifest``, ``config`` and ``layer`` are SHA-256 values.
+    paths in the image.  ``manifest``, ``config``, ``layer`` and ``diff_id`` (the layer, not
+    compressed) are SHA-256 values.
     """
 
     blobs: Mapping[str, bytes]
@@ -55,15 +54,17 @@ class Image:
     manifest: str
     config: str
     layer: str
+    diff_id: str
     files: tuple[str, ...]
     reference: str
     architecture: str
-    annotations: Mapping[str, str]
     command: tuple[str, ...]
 
 
-def make_image(evidence: Evidence, products: Mapping[str, bytes], gzipped: bool = False) -> Image:
+def make_image(evidence: Evidence, products: Mapping[str, bytes], gzipped: bool = True) -> Image:
     """The image of these products, which must be exactly the evidence's; ``gzipped`` is its layer.
+
+    The default, because clients pass a gzip layer on as it is, and compress a plain one.
 
     Each is hashed here once more, whoever hashed it before.  Raises BadInput when one is missing,
     too many, or not the verified one.
@@ -84,7 +85,6 @@ def make_image(evidence: Evidence, products: Mapping[str, bytes], gzipped: bool 
         files[path] = Entry(data, 0o755 if data.startswith(_ELF) else 0o644)
     packed = pack(files)
     layer = gzip_stored(packed) if gzipped else packed
-    annotations = _annotations(evidence)
     programs = sorted(path for path, entry in files.items() if entry.mode & 0o111)
     config = _json(_config(evidence, packed, programs))
     manifest = _json(
@@ -93,7 +93,6 @@ def make_image(evidence: Evidence, products: Mapping[str, bytes], gzipped: bool 
             "mediaType": MANIFEST,
             "config": _descriptor(CONFIG, config),
             "layers": [_descriptor(f"{LAYER}+gzip" if gzipped else LAYER, layer)],
-            "annotations": annotations,
         }
     )
     reference = f"{evidence.name}-{evidence.arch}:{evidence.release or 'embedded'}".lower()
@@ -109,10 +108,10 @@ def make_image(evidence: Evidence, products: Mapping[str, bytes], gzipped: bool 
         manifest=sha256(manifest),
         config=sha256(config),
         layer=sha256(layer),
+        diff_id=sha256(packed),
         files=tuple(sorted(files)),
         reference=reference,
         architecture=PLATFORMS[evidence.arch],
-        annotations=annotations,
         command=_command(programs),
     )
 
@@ -128,13 +127,22 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _annotations(evidence: Evidence) -> dict[str, str]:
+def findings(evidence: Evidence, image: Image) -> dict[str, Any]:
+    """What was found of the image, as a document to go beside it, by which nothing is counted."""
     return {
-        TITLE: f"{evidence.title}, rebuilt from its seed and verified",
-        VERSION: evidence.release or "embedded",
-        ENTRY: evidence.entry,
-        SOURCE_DIGEST: evidence.source_digest,
-        REPORT_DIGEST: evidence.findings_digest,
+        "schema": FINDINGS,
+        "manifest": f"sha256:{image.manifest}",
+        "config": f"sha256:{image.config}",
+        "diff_ids": [f"sha256:{image.diff_id}"],
+        "name": evidence.name,
+        "release": evidence.release,
+        "arch": evidence.arch,
+        "entry": evidence.entry,
+        "source_digest": evidence.source_digest,
+        "findings_digest": evidence.findings_digest,
+        "artifacts": dict(evidence.artifacts),
+        "tool": dict(zip(("name", "version"), evidence.tool, strict=True)),
+        "engine": dict(zip(("name", "version"), evidence.engine, strict=True)),
     }
 
 
@@ -152,7 +160,6 @@ def _config(evidence: Evidence, packed: bytes, programs: list[str]) -> dict[str,
         },
         # Of the tar file: the layer's digest too, unless that is gzip'ed.
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(packed)}"]},
-        "history": [{"created": EPOCH, "created_by": "bootstrap oci export"}],
     }
 
 

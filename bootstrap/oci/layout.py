@@ -42,10 +42,16 @@ def files_of(image: Image) -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class Found:
-    """An image in a layout: its manifest's SHA-256, its tag if it has one, its files."""
+    """An image in a layout: its manifest's SHA-256, its tag if it has one, its files.
+
+    ``config`` and ``diff_ids`` (the layers, not compressed) are SHA-256 values too; these are what
+    a client that compresses layers again leaves as they are.
+    """
 
     manifest: str
     tag: str | None
+    config: str
+    diff_ids: tuple[str, ...]
     files: Mapping[str, bytes]
 
 
@@ -68,7 +74,7 @@ def require_products(found: Found, evidence: Evidence, place: str) -> None:
     known = {product.sha256: path for path, product in evidence.products.items()}
     at_hand = set()
     for path, data in found.files.items():
-        digest = hashlib.sha256(data).hexdigest()
+        digest = _sha256(data)
         if digest in known:
             at_hand.add(digest)
         elif path != SUMS:
@@ -94,16 +100,22 @@ def _read(folder: Path) -> Found:
         kind = row.text("mediaType")
         document = Part(parse(_blob(folder, row)), "the manifest")
         if _DOCKER.get(kind, kind) == MANIFEST:
-            return Found(_digest(row), tag, _files(folder, document))
+            config, layers = _digest(document.part("config")), _layers(folder, document)
+            diff_ids = tuple(_sha256(layer) for layer in layers)
+            files: dict[str, bytes] = {}
+            for layer in layers:
+                files.update(_unpack(layer))
+            return Found(_digest(row), tag, config, diff_ids, files)
         if _DOCKER.get(kind, kind) != INDEX:
             raise NotUnderstood(f"has a {kind}, which is no image")
         index = document
     raise NotUnderstood("has an index in an index in an index")
 
 
-def _files(folder: Path, manifest: Part) -> dict[str, bytes]:
-    files: dict[str, bytes] = {}
-    _blob(folder, manifest.part("config"))
+def _layers(folder: Path, manifest: Part) -> list[bytes]:
+    """The layers as tar files, each held against its diff_id in the configuration."""
+    layers = []
+    config = Part(parse(_blob(folder, manifest.part("config"))), "the configuration")
     for row in manifest.parts("layers"):
         kind = row.text("mediaType")
         layer = _blob(folder, row)
@@ -111,8 +123,14 @@ def _files(folder: Path, manifest: Part) -> dict[str, bytes]:
             layer = _unzip(layer, kind)
         elif kind != LAYER:
             raise NotUnderstood(f"has a layer of the type {kind}, which is not read here")
-        files.update(_unpack(layer))
-    return files
+        layers.append(layer)
+    if config.part("rootfs").items("diff_ids") != [f"sha256:{_sha256(tar)}" for tar in layers]:
+        raise NotUnderstood("has layers that are not those of its configuration's diff_ids")
+    return layers
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _unzip(layer: bytes, kind: str) -> bytes:
@@ -154,7 +172,7 @@ def _digest(row: Part) -> str:
 def _blob(folder: Path, row: Part) -> bytes:
     digest = _digest(row)
     data = read_file(folder / "blobs" / "sha256" / digest, MAX_BLOB)
-    found = hashlib.sha256(data).hexdigest()
+    found = _sha256(data)
     if found != digest or len(data) != row.number("size"):
         raise BadInput(f"{folder}: blob {digest} has {len(data)} bytes and sha256 {found}")
     return data

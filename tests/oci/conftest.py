@@ -40,7 +40,11 @@ def image(evidence: Evidence, contents: dict[str, bytes]) -> Image:
 @pytest.fixture(scope="session")
 def layout(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The image's layout on disk."""
-    folder = tmp_path_factory.mktemp("layout")
+    return write(tmp_path_factory.mktemp("layout"), image)
+
+
+def write(folder: Path, image: Image) -> Path:
+    """Lay an image out."""
     for path, data in files_of(image).items():
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)

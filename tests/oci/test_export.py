@@ -30,9 +30,12 @@ def test_verify_and_export(tmp_path: Path, image: Image) -> None:
     done = bootstrap("oci", "export", "-o", out, "--json", "-", "--report-to", report)
     assert done.status == 0, done.stderr
     told = json.loads(done.stdout)
-    assert told["schema"] == "bootstrap-oci-export/1"
+    assert told["schema"] == "bootstrap-oci-export/2"
     assert told["image"]["manifest"] == manifest(out) == f"sha256:{image.manifest}"
     assert json.loads(report.read_text())["result"] == "verified"
+    found = json.loads((out / "findings.json").read_text())
+    assert found["manifest"] == told["image"]["manifest"]
+    assert found["source_digest"] == told["source_digest"]
     assert "VERIFIED" in done.stderr and "WRITTEN" in done.stderr
 
 

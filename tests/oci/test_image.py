@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -15,10 +16,13 @@ from typing import Any
 
 import pytest
 
+from bootstrap.cli.main import main
 from bootstrap.errors import BadInput
-from bootstrap.oci.image import EPOCH, SUMS, Image, make_image, sha256
-from bootstrap.oci.layout import files_of, read_layout, require_products
+from bootstrap.oci.image import EPOCH, SUMS, Image, findings, make_image, sha256
+from bootstrap.oci.layout import read_layout, require_products
+from bootstrap.oci.tarball import Entry, pack
 from bootstrap.vouch.evidence import Evidence, Product
+from tests.oci.conftest import write
 
 LONGEST = 120
 
@@ -37,14 +41,13 @@ def said(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout
 
 
-def test_skopeo_reads_the_layout(layout: Path, image: Image, evidence: Evidence) -> None:
+def test_skopeo_reads_the_layout(layout: Path, image: Image) -> None:
     found = json.loads(said(tool("skopeo", "inspect", f"oci:{layout}")))
     assert found["Digest"] == f"sha256:{image.manifest}"
     assert found["Layers"] == [f"sha256:{image.layer}"]
     assert (found["Architecture"], found["Os"], found["Created"]) == ("386", "linux", EPOCH)
     raw = json.loads(said(tool("skopeo", "inspect", "--raw", f"oci:{layout}:embedded")))
-    assert raw["annotations"] == image.annotations
-    assert raw["annotations"]["bootstrap-emulator.source.sha256"] == evidence.source_digest
+    assert raw == json.loads(image.blobs[image.manifest])
 
 
 def test_skopeo_copies_it_without_a_change(layout: Path, image: Image, tmp_path: Path) -> None:
@@ -54,6 +57,95 @@ def test_skopeo_copies_it_without_a_change(layout: Path, image: Image, tmp_path:
     manifest = (tmp_path / "copy" / "manifest.json").read_bytes()
     assert sha256(manifest) == image.manifest
     assert (tmp_path / "copy" / image.layer).read_bytes() == image.blobs[image.layer]
+
+
+SKOPEO = ("--insecure-policy", "copy", "--quiet")
+KEEPING = ("--preserve-digests",)
+
+
+@pytest.mark.parametrize("how", [(), KEEPING])
+def test_the_digest_survives_a_copy(
+    layout: Path, image: Image, how: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The default layer is passed on as it is, even by a client that is not asked to."""
+    said(tool("skopeo", *SKOPEO, *how, f"oci:{layout}", f"oci:{tmp_path}/copied"))
+    assert read_layout(tmp_path / "copied").manifest == image.manifest
+    assert main(["oci", "compare", str(layout), f"{tmp_path}/copied"]) == 0
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """Debian's docker-registry on a port of loopback that the kernel chooses: its address."""
+    if shutil.which("docker-registry") is None:
+        pytest.skip("docker-registry is not installed: no image is pushed to a real registry")
+    settings = {
+        "version": 0.1,
+        "log": {"level": "info", "formatter": "json"},
+        "storage": {"filesystem": {"rootdirectory": f"{tmp_path}/registry"}},
+        "http": {"addr": "127.0.0.1:0"},
+    }
+    (tmp_path / "registry.yml").write_text(json.dumps(settings))  # JSON is YAML
+    command = ["docker-registry", "serve", f"{tmp_path}/registry.yml"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as serving:
+        assert serving.stderr is not None
+        try:
+            yield next(
+                match[1]
+                for line in serving.stderr
+                if (match := re.search(r"listening on ([0-9.]+:[0-9]+)", line))
+            )
+        finally:
+            serving.kill()
+
+
+def test_the_digest_survives_a_registry(
+    layout: Path, image: Image, registry: str, tmp_path: Path
+) -> None:
+    there, back = f"docker://{registry}/lab/stage0:embedded", tmp_path / "back"
+    said(tool("skopeo", *SKOPEO, *KEEPING, "--dest-tls-verify=false", f"oci:{layout}", there))
+    inspected = json.loads(said(tool("skopeo", "inspect", "--tls-verify=false", there)))
+    assert inspected["Digest"] == f"sha256:{image.manifest}"
+    by_digest = f"docker://{registry}/lab/stage0@sha256:{image.manifest}"
+    said(tool("skopeo", *SKOPEO, *KEEPING, "--src-tls-verify=false", by_digest, f"oci:{back}:it"))
+    found = read_layout(back)
+    assert (found.manifest, found.config) == (image.manifest, image.config)
+    assert found.files == read_layout(layout).files
+
+
+def test_a_client_that_compresses_again_is_seen_through(
+    evidence: Evidence,
+    contents: dict[str, bytes],
+    image: Image,
+    layout: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain = write(tmp_path / "plain", make_image(evidence, contents, gzipped=False))
+    said(tool("skopeo", *SKOPEO, f"oci:{plain}", f"oci:{tmp_path}/copied"))
+    found = read_layout(tmp_path / "copied")
+    assert found.manifest not in (image.manifest, read_layout(plain).manifest)
+    assert (found.config, found.diff_ids) == (image.config, (image.diff_id,))
+    assert main(["oci", "compare", str(layout), f"{tmp_path}/copied"]) == 0
+    assert "THE SAME IMAGE, packed or described in another way" in capsys.readouterr().out
+
+
+def test_another_image_is_another(
+    evidence: Evidence,
+    contents: dict[str, bytes],
+    layout: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    odd = b"\x7fELF of another"
+    product = Product(len(odd), hashlib.sha256(odd).hexdigest())
+    changed = dataclasses.replace(evidence, products={**evidence.products, "hello": product})
+    other = write(tmp_path / "other", make_image(changed, {**contents, "hello": odd}))
+    assert main(["oci", "compare", str(layout), str(other)]) == 1
+    assert capsys.readouterr().out.endswith("ANOTHER IMAGE\n")
+    amd = write(tmp_path / "amd", make_image(dataclasses.replace(evidence, arch="AMD64"), contents))
+    assert main(["oci", "compare", str(layout), str(amd)]) == 1
+    said_of_it = capsys.readouterr().out
+    assert said_of_it.endswith("ANOTHER IMAGE: the same files, another configuration\n")
 
 
 def test_umoci_unpacks_it(layout: Path, image: Image, evidence: Evidence, tmp_path: Path) -> None:
@@ -69,19 +161,18 @@ def test_umoci_unpacks_it(layout: Path, image: Image, evidence: Evidence, tmp_pa
     assert files["hello.hex2"].stat().st_mode & 0o777 == 0o644
 
 
-def test_a_gzip_layer_is_read_by_others(
+def test_a_plain_layer_is_read_by_others(
     evidence: Evidence, contents: dict[str, bytes], image: Image, tmp_path: Path
 ) -> None:
-    zipped = make_image(evidence, contents, gzipped=True)
-    assert zipped.config == image.config and zipped.manifest != image.manifest
-    for path, data in files_of(zipped).items():
-        (tmp_path / "layout" / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "layout" / path).write_bytes(data)
+    plain = make_image(evidence, contents, gzipped=False)
+    assert plain.config == image.config and plain.manifest != image.manifest
+    assert plain.layer == plain.diff_id == image.diff_id != image.layer
+    write(tmp_path / "layout", plain)
     assert {
         k: v for k, v in read_layout(tmp_path / "layout").files.items() if k != SUMS
     } == contents
     where = f"oci:{tmp_path}/layout"
-    assert json.loads(said(tool("skopeo", "inspect", where)))["Digest"][7:] == zipped.manifest
+    assert json.loads(said(tool("skopeo", "inspect", where)))["Digest"][7:] == plain.manifest
     options = ["unpack", "--rootless", "--image", f"{tmp_path}/layout:embedded"]
     said(tool("umoci", *options, str(tmp_path / "bundle")))
     for path, data in contents.items():
@@ -133,7 +224,7 @@ def test_nothing_but_the_verified_products_is_packed(
         make_image(evidence, {k: v for k, v in contents.items() if k != "hello"})
 
 
-def test_the_digest_follows_what_was_found_and_nothing_else(
+def test_the_digest_follows_the_products_and_nothing_else(
     evidence: Evidence, contents: dict[str, bytes], image: Image
 ) -> None:
     same = dataclasses.replace(
@@ -143,16 +234,16 @@ def test_the_digest_follows_what_was_found_and_nothing_else(
         engine=("unicorn", "99"),
         source={"kind": "folder", "sha256": None, "treeDigest": None},
         report_sha256="0" * 64,
+        release="1.9.1",
+        entry="another",
+        materials={**evidence.materials, "hex0.hex0": "0" * 64},
+        artifacts={**evidence.artifacts, "more": "0" * 64},
     )
-    assert make_image(same, dict(reversed(contents.items()))).manifest == image.manifest
-    for other in (
-        dataclasses.replace(evidence, release="1.9.1"),
-        dataclasses.replace(evidence, entry="another"),
-        dataclasses.replace(evidence, arch="AMD64"),
-        dataclasses.replace(evidence, materials={**evidence.materials, "hex0.hex0": "0" * 64}),
-        dataclasses.replace(evidence, artifacts={**evidence.artifacts, "hello": "0" * 64}),
-    ):
-        assert make_image(other, contents).manifest != image.manifest
+    other = make_image(same, dict(reversed(contents.items())))
+    assert other.blobs == image.blobs and other.manifest == image.manifest
+    assert findings(same, other) != findings(evidence, image)
+    machine = make_image(dataclasses.replace(evidence, arch="AMD64"), contents)
+    assert machine.manifest != image.manifest and machine.layer == image.layer
 
 
 def test_an_image_with_sha256sum_checks_itself(
@@ -176,9 +267,9 @@ def test_gzip_and_an_index_in_an_index_are_read(
     """As BuildKit writes them, and so StageX."""
     other = tmp_path / "layout"
     shutil.copytree(layout, other)
-    layer = gzip.compress(image.blobs[image.layer], mtime=0)
+    layer = gzip.compress(gzip.decompress(image.blobs[image.layer]), mtime=0)
     manifest = json.loads(image.blobs[image.manifest])
-    manifest["layers"] = [blob(other, layer, manifest["layers"][0]["mediaType"] + "+gzip")]
+    manifest["layers"] = [blob(other, layer, manifest["layers"][0]["mediaType"])]
     inner = json.loads(image.index)
     inner["manifests"] = [
         blob(other, json.dumps(manifest).encode(), inner["manifests"][0]["mediaType"])
@@ -200,8 +291,24 @@ def test_a_changed_blob_is_seen(layout: Path, image: Image, which: str, tmp_path
     other = tmp_path / "layout"
     shutil.copytree(layout, other)
     place = other / "blobs" / "sha256" / getattr(image, which)
-    place.write_bytes(place.read_bytes().replace(b"x", b"y", 1).replace(b"\0", b"\1", 1))
+    place.write_bytes(place.read_bytes().replace(b"a", b"b", 1))
     with pytest.raises(BadInput, match=f"blob {place.name} has .* and sha256"):
+        read_layout(other)
+
+
+def test_a_layer_that_is_not_the_configurations_is_seen(layout: Path, tmp_path: Path) -> None:
+    """Every blob has its digest, and still the image is not the one that its config is of."""
+    other = tmp_path / "layout"
+    shutil.copytree(layout, other)
+    index = json.loads((layout / "index.json").read_text())
+    place = layout / "blobs" / "sha256" / index["manifests"][0]["digest"].removeprefix("sha256:")
+    manifest = json.loads(place.read_text())
+    layer = gzip.compress(pack({"hello": Entry(b"another", 0o755)}), mtime=0)
+    manifest["layers"] = [blob(other, layer, manifest["layers"][0]["mediaType"])]
+    kind = index["manifests"][0]["mediaType"]
+    index["manifests"] = [blob(other, json.dumps(manifest).encode(), kind)]
+    (other / "index.json").write_text(json.dumps(index))
+    with pytest.raises(BadInput, match="not those of its configuration's diff_ids"):
         read_layout(other)
 
 
