@@ -277,6 +277,7 @@ class HotCpu:
         self._lent.clear()
         self._inodes.clear()
         self._keep = []
+        self._slow = self.state.slow = SLOW()
 
 
 def find_library() -> Path | None:

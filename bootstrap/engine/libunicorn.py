@@ -63,12 +63,14 @@ def check(status: int, what: str) -> None:
 def add_hook(
     handle: ctypes.c_void_p, kind: int, callback: object, user_data: int | None, *more: int
 ) -> None:
-    """uc_hook_add for all addresses. The caller keeps `callback` alive."""
+    """uc_hook_add for all addresses. The caller keeps `callback` alive.
+
+    It goes as it is: what ctypes.cast gives would refer to itself, and keep the callback with it.
+    """
     hook = ctypes.c_size_t()
-    pointer = ctypes.cast(callback, ctypes.c_void_p)  # type: ignore[arg-type]
     arguments = (ctypes.c_int(number) for number in more)
     status = uclib.uc_hook_add(
-        handle, ctypes.byref(hook), kind, pointer, user_data, 1, 0, *arguments
+        handle, ctypes.byref(hook), kind, callback, user_data, 1, 0, *arguments
     )
     check(status, "a hook")
 

@@ -53,6 +53,10 @@ it, and these calls alone cost a quarter of the time of a whole bootstrap (docs/
 """
 
 
+def _closed(_args: Sequence[int]) -> None:
+    raise AssertionError("a closed CPU made a system call")
+
+
 class UnicornCpu:
     """Runs one process image. `close` it when the process is gone or runs another program."""
 
@@ -418,6 +422,8 @@ class UnicornCpu:
         self.memory.listener = None
         if self._hot is not None:
             self._hot.detach()
+        # No cycles stay: Python looks for them seldom, 3.13 more so than its elders.
+        self._on_trap = _closed
         self._hooks.clear()
         del self._uc
         self._hosts.clear()

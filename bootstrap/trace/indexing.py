@@ -213,13 +213,20 @@ class StoredIndex:
 def open_index(trace: Trace) -> StoredIndex | None:
     """The index beside a trace; None where there is none, or one of another recording.
 
+    It is closed with the trace.
+
     Raises BadInput for a damaged one.
     """
     name = beside(trace)
     if not Path(name).exists():
         return None
-    index = StoredIndex(name, open_sealed(name, FORMAT))
-    return index if index.meta.get("trace") == trace.seal else None
+    with contextlib.ExitStack() as unused:
+        database = unused.enter_context(contextlib.closing(open_sealed(name, FORMAT)))
+        index = StoredIndex(name, database)
+        if index.meta.get("trace") != trace.seal:
+            return None
+        trace.closing.push(unused.pop_all())
+        return index
 
 
 def points_of(trace: Trace) -> Points:

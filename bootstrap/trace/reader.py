@@ -113,6 +113,9 @@ class Trace:
     def __init__(self, name: str, database: sqlite3.Connection) -> None:
         self.name = name
         self.database = database
+        self.closing = contextlib.ExitStack()
+        """Ended with the trace: its database, and that of an index."""
+        self.closing.callback(database.close)
         self._told = ""
         self._blobs = Blobs(database)
         with self.reading():
@@ -152,7 +155,7 @@ class Trace:
 
     def close(self) -> None:
         """Let go of the file."""
-        self.database.close()
+        self.closing.close()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

@@ -132,6 +132,14 @@ class SealedWriter:
     def _begin(self) -> sqlite3.Connection:
         os.ftruncate(self._fd, 0)
         database = sqlite3.connect(self._partial, isolation_level=None, check_same_thread=False)
+        try:
+            self._make_tables(database)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _make_tables(self, database: sqlite3.Connection) -> None:
         for pragma in (
             f"page_size = {PAGE_SIZE}",
             "journal_mode = OFF",
@@ -146,7 +154,6 @@ class SealedWriter:
         for name, columns in self.format.tables.items():
             database.execute(f"CREATE TABLE {name} ({columns})")
         database.execute("BEGIN")
-        return database
 
     @contextlib.contextmanager
     def told(self) -> Iterator[None]:

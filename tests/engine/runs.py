@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import resource
@@ -178,6 +179,33 @@ def why_not_native(abi: str) -> str | None:
     except (OSError, subprocess.SubprocessError) as error:
         return f"this host does not run {abi} programs: {error}"
     return None if outcome.status == 7 else f"this host runs {abi} programs, but not rightly"
+
+
+def cpu_maker() -> str | None:
+    """The host's `vendor_id` (proc(5), /proc/cpuinfo); None where the host does not say."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "vendor_id":
+                return value.strip()
+    return None
+
+
+def handled_by_binfmt(image: bytes) -> bool:
+    """Whether the host starts an interpreter of its own for such a file (proc(5), binfmt_misc)."""
+    registered = Path("/proc/sys/fs/binfmt_misc")
+    with contextlib.suppress(OSError):
+        for entry in registered.iterdir():
+            lines = entry.read_text("ascii", "replace").splitlines()
+            fields = dict(line.split(" ", 1) for line in lines if " " in line)
+            magic = bytes.fromhex(fields.get("magic", ""))
+            mask = bytes.fromhex(fields.get("mask", "ff" * len(magic)))
+            start = int(fields.get("offset", "0").strip() or 0)
+            part = image[start : start + len(magic)]
+            masked = bytes(a & b for a, b in zip(part, mask, strict=False))
+            if magic and lines[0] == "enabled" and masked == magic:
+                return True
+    return False
 
 
 def need_native(abi: str) -> None:

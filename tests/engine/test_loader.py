@@ -154,7 +154,8 @@ def test_bad_files_end_as_on_the_host(abi: str) -> None:
     runs.need_native(abi)
     differing = {}
     for name, image in bad_files(abi):
-        ours, theirs = here(image), there(image)
+        # Where the host has an emulator registered for a machine, its answer is not the kernel's.
+        ours, theirs = here(image), "ENOEXEC" if runs.handled_by_binfmt(image) else there(image)
         if ours != theirs:
             differing[name] = ours
     assert differing == DIFFERENT[abi]
