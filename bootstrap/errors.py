@@ -2,7 +2,6 @@
 
 import signal
 from enum import IntEnum
-from types import FrameType
 
 
 class ExitStatus(IntEnum):
@@ -68,11 +67,6 @@ class Terminated(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.exit_code = 128 + number
-
-
-def raise_terminated(number: int, frame: FrameType | None) -> None:
-    """A signal handler (signal(7)). Raises Terminated."""
-    raise Terminated(number)
 
 
 def printable(text: str | bytes) -> str:

@@ -74,25 +74,18 @@ def run(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _replaying() -> Iterator[Callable[[int, int], None]]:
-    """A line on a terminal that is written over; Ctrl-C is heard where the engine stops."""
+    """A line on a terminal that is written over."""
     from bootstrap.cli.progress import style_for
-    from bootstrap.kernel.ticking import ticking
 
     live = style_for(sys.stderr, os.environ).terminal
-    asked: list[bool] = []
 
     def tell(row: int, executed: int) -> None:
-        if asked:
-            raise KeyboardInterrupt
         if live:
             line = f"running program {row} again: {executed:,} instructions"
             print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
 
     try:
-        with ticking(1, lambda: None, lambda: asked.append(True)):
-            yield tell
-            if asked:
-                raise KeyboardInterrupt
+        yield tell
     finally:
         if live:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -3,11 +3,11 @@
 import argparse
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
 import bootstrap
+from bootstrap import signals
 from bootstrap.cli import (
     attest,
     ddc,
@@ -31,7 +31,6 @@ from bootstrap.errors import (
     ExitStatus,
     Terminated,
     printable,
-    raise_terminated,
 )
 
 _EPILOG = f"""\
@@ -89,9 +88,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     _open_missing_streams()
-    _end_politely()
     try:
-        return _run(argv)
+        with signals.polite():
+            return _run(argv)
     except BootstrapError as error:
         return _failed(str(error), error.exit_code)
     except Terminated as signalled:
@@ -126,14 +125,6 @@ def _failed(message: str, status: int) -> int:
     with contextlib.suppress(OSError):
         print(f"bootstrap: {printable(message)}", file=sys.stderr)
     return status
-
-
-def _end_politely() -> None:
-    """SIGTERM and SIGHUP undo what Ctrl-C undoes (unless whoever started us ignores them)."""
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, raise_terminated)
 
 
 def _open_missing_streams() -> None:

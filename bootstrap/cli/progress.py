@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from bootstrap import signals
 from bootstrap.abi.flags import O_ACCMODE, O_RDONLY
 from bootstrap.kernel.events import BaseObserver, ExecEvent
 from bootstrap.trace.model import guest_text, normal_path, tree_path
@@ -241,8 +242,9 @@ class Progress(BaseObserver):
         if self._silent:
             return
         try:
-            self._stream.write(text)
-            self._stream.flush()
+            with signals.let_in():
+                self._stream.write(text)
+                self._stream.flush()
         except (OSError, ValueError):
             self._silent = True
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from bootstrap import signals
 from bootstrap.cli.verify import add_limits, check_output_folder
 from bootstrap.errors import BadInput
 
@@ -66,9 +66,7 @@ def run(args: argparse.Namespace) -> int:
     observers: list[Observer] = []
     machine: Machine
     if args.strace:
-        observers.append(
-            Strace(lambda line: print(line, file=sys.stderr), lambda pid: machine.memory_of(pid))
-        )
+        observers.append(Strace(_print_call, lambda pid: machine.memory_of(pid)))
     machine = Machine(fs, default_engine(), limits, observers)
     argv = [os.fsencode(argument) for argument in (args.program, *args.argument)]
     envp = [os.fsencode(variable) for variable in args.env]
@@ -83,6 +81,11 @@ def run(args: argparse.Namespace) -> int:
                 name = path.decode("utf-8", "surrogateescape").lstrip("/")
                 write_file(Path(args.output), name, file.contents(), file.mode & 0o777)
     return exit_status(ended)
+
+
+def _print_call(line: str) -> None:
+    with signals.let_in():
+        print(line, file=sys.stderr)
 
 
 def standard_streams() -> tuple[Stream, Stream, Stream]:
@@ -113,19 +116,21 @@ def _from_stdin(count: int) -> bytes:
 
     Raises LinuxError with the host's errno, KeyboardInterrupt.
     """
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return os.read(0, count)
+        with signals.let_in():
+            return os.read(0, count)
     except OSError as error:
         raise _for_guest(error) from None
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def _pass_on(stream: TextIO, data: bytes) -> int:
-    """What write(2) to one of our own streams gives. Raises LinuxError, BrokenPipeError."""
+    """What write(2) to one of our own streams gives. A signal ends it, though nobody may ever read.
+
+    Raises LinuxError, BrokenPipeError, KeyboardInterrupt.
+    """
     try:
-        return os.write(stream.fileno(), data)
+        with signals.let_in():
+            return os.write(stream.fileno(), data)
     except BrokenPipeError:
         raise
     except OSError as error:

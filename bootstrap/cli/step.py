@@ -93,10 +93,7 @@ def _script(args: argparse.Namespace, name: str, lines: list[tuple[int, str, Com
 
     told: list[dict[str, object]] = []
     failed: BootstrapError | None = None
-    with (
-        stepping.interruptible(lambda _row, _executed: None) as progress,
-        Session.open(name, progress) as session,
-    ):
+    with Session.open(name) as session:
         interpreter = Interpreter(session, write_text)
         for number, text, command in lines:
             entry: dict[str, object] = {"line": number, "command": text}

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import BadInput
@@ -158,22 +158,4 @@ def _progress(resolved: Resolved, quiet: bool) -> Progress:
     )  # fmt: skip
 
 
-@contextlib.contextmanager
-def interruptible(tell: Callable[[int, int], None]) -> Iterator[Callable[[int, int], None]]:
-    """What a session tells its progress to: on Ctrl-C it raises KeyboardInterrupt."""
-    from bootstrap.kernel.ticking import ticking
-
-    asked: list[bool] = []
-
-    def progress(row: int, executed: int) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        tell(row, executed)
-
-    with ticking(1, lambda: None, lambda: asked.append(True)):
-        yield progress
-        if asked:
-            raise KeyboardInterrupt
-
-
-__all__ = ["add_options", "behind_dashes", "interruptible", "trace_of"]
+__all__ = ["add_options", "behind_dashes", "trace_of"]

@@ -110,22 +110,14 @@ class Line:
 
 @contextlib.contextmanager
 def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Traveller, Line]]:
-    """An open trace, and who travels in it. Ctrl-C is heard where the engine stops.
+    """An open trace, and who travels in it.
 
     `indexed` False does without the index beside the trace.
     """
     from bootstrap import trace
     from bootstrap.engine import default_engine
-    from bootstrap.kernel.ticking import ticking
     from bootstrap.trace.indexing import beside, is_stale, points_of
     from bootstrap.trace.travel import Traveller
-
-    asked: list[bool] = []
-
-    def progress(row: int, executed: int) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        line.tell(row, executed)
 
     with trace.open(name) as opened:
         line = Line(opened)
@@ -136,13 +128,9 @@ def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Travell
                 file=sys.stderr,
             )
         points = points_of(opened) if indexed else None
-        traveller = Traveller(opened, default_engine(), progress, points=points)
+        traveller = Traveller(opened, default_engine(), line.tell, points=points)
         try:
-            with ticking(1, lambda: None, lambda: asked.append(True)):
-                yield opened, traveller, line
-                line.close()
-                if asked:
-                    raise KeyboardInterrupt
+            yield opened, traveller, line
         finally:
             line.close()
             traveller.close()

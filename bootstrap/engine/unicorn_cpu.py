@@ -29,6 +29,7 @@ from unicorn import (
 )
 from unicorn.unicorn_py3.unicorn import uclib
 
+from bootstrap import signals
 from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_down
 from bootstrap.engine import Cpu, OnTrap, Stop, Travel, exit_checks, libunicorn, registers
 from bootstrap.engine.blocks import Blocks
@@ -186,11 +187,12 @@ class UnicornCpu:
         assert extent is not None
         index = (guest_addr - extent.start) // PAGE
         flags = extent.pages[index]
-        extent.pages[index] = flags | READ | EXEC | FETCHED
-        libunicorn.drop_translations(self._handle, guest_addr, size)
-        extent.pages[index] = flags
-        if not flags & EXEC:
-            self.pages_changed()
+        with signals.held:
+            extent.pages[index] = flags | READ | EXEC | FETCHED
+            libunicorn.drop_translations(self._handle, guest_addr, size)
+            extent.pages[index] = flags
+            if not flags & EXEC:
+                self.pages_changed()
 
     # Hooks in Python: the specification of hot.c.
 
@@ -301,13 +303,17 @@ class UnicornCpu:
         uclib.uc_emu_stop(self._handle)
 
     def run(self) -> Stop:
-        """Go on until a fault, a trap that must stop, a `pause` or an `interrupt`."""
+        """Go on until a fault, a trap that must stop, a `pause` or an `interrupt`.
+
+        Raises KeyboardInterrupt; nobody knows then what the guest has done.
+        """
         self._asked = self._paused = self._over = False
         self._fault = self._rights.bad_page = None
         if self._hot is not None:
             self._hot.pause(False)
             self._hot.sync_out()
-        status = uclib.uc_emu_start(self._handle, self.pc, 0, 0, 0)
+        with signals.held:
+            status = uclib.uc_emu_start(self._handle, self.pc, 0, 0, 0)
         if self._hot is not None:
             self._hot.sync_in()
             self._rights.bad_page = self._hot.bad_page()
@@ -349,7 +355,8 @@ class UnicornCpu:
         self.pages_changed()
         if self.stepping is not None:
             self.stepping.again(self.pc)
-        uclib.uc_emu_start(self._handle, self.pc, 0, 0, 1)
+        with signals.held:
+            uclib.uc_emu_start(self._handle, self.pc, 0, 0, 1)
         if self._exact_addr is None:
             return page_addr
         # What Unicorn names lies in the page `nowhere`.
@@ -412,8 +419,10 @@ class UnicornCpu:
     def copy_state_to(self, child: Cpu) -> None:
         """Give a forked child all registers."""
         assert isinstance(child, UnicornCpu)
-        context = self._uc.context_save()
-        child._uc.context_restore(context)
+        with signals.held:  # what a finaliser raises is lost: unicorn's have some
+            context = self._uc.context_save()
+            child._uc.context_restore(context)
+            del context
         child.pages_changed()
         ctypes.memmove(child.args, self.args, ctypes.sizeof(self.args))
 
@@ -425,5 +434,6 @@ class UnicornCpu:
         # No cycles stay: Python looks for them seldom, 3.13 more so than its elders.
         self._on_trap = _closed
         self._hooks.clear()
-        del self._uc
+        with signals.held:
+            del self._uc
         self._hosts.clear()

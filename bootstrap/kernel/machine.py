@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from bootstrap import signals
 from bootstrap.abi.arch import ABIS
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import S_IXGRP, S_IXOTH, S_IXUSR
@@ -177,6 +178,7 @@ class Machine:
         if self._failure is not None:
             raise self._failure
         if self._interrupted:
+            signals.check()
             raise KeyboardInterrupt
         # Before execve makes a new task of it, which goes on counting where this one is.
         self._charge(task, seconds)

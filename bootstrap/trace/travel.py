@@ -366,7 +366,11 @@ class Traveller(Standing):
         `home`: the program whose time we are in; a child of it is passed over.
         """
         machine = self.live
-        stop = machine.tasks[-1].cpu.run()
+        try:
+            stop = machine.tasks[-1].cpu.run()
+        except KeyboardInterrupt:
+            self.close()
+            raise
         self._last_executed = self.executed
         if stop.reached:
             # Nothing happened in the machine; but a failure inside the last call counts.

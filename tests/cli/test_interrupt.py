@@ -1,14 +1,22 @@
-"""Ctrl-C ends a run at once, wherever the guest is: exit status 130 and one line."""
+"""A polite signal ends a run at once, wherever the guest is: an exit status and one line.
+
+It is never lost, and never taken for a failure of the guest.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
+from bootstrap import signals
+from bootstrap.errors import Terminated
 from bootstrap.kernel.machine import Machine
 from bootstrap.vfs import FileSystem, LowerFile, MemoryLower, Stream
 from tests.cli.command import arguments, environment
@@ -43,6 +51,12 @@ def forking(abi: str) -> Program:
     return guest.call("wait4", -1, 0, 0, 0).jmp("again").label("child").exit(0)
 
 
+def filling(abi: str) -> Program:
+    """Fills a pipe that nobody reads."""
+    guest = ready(abi).label("again")
+    return guest.call("write", 1, guest.space(65536), 65536).jmp("again")
+
+
 def executing(abi: str) -> Program:
     """Says that it is ready, and executes itself, for ever."""
     guest = ready(abi)
@@ -58,11 +72,26 @@ def executing(abi: str) -> Program:
         (calling, "i386"),
         (calling, "x86_64"),
         (reading, "i386"),
+        (filling, "i386"),
         (forking, "x86_64"),
         (executing, "i386"),
     ],
 )
-def test_ctrl_c(tmp_path: Path, program: object, abi: str, hot_path: str) -> None:
+def test_every_way_to_wait(tmp_path: Path, program: object, abi: str, hot_path: str) -> None:
+    end(tmp_path, program, abi, hot_path, signal.SIGINT, 130, b"bootstrap: interrupted\n")
+
+
+@pytest.mark.parametrize("program", [looping, reading])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_and_sighup(tmp_path: Path, program: object, number: signal.Signals) -> None:
+    said = f"bootstrap: ended by {number.name}\n".encode()
+    end(tmp_path, program, "i386", "python", number, 128 + number, said)
+
+
+def end(
+    tmp_path: Path, program: object, abi: str, hot_path: str,
+    number: signal.Signals, status: int, said: bytes,
+) -> None:  # fmt: skip
     engine_for(hot_path)
     assert callable(program)
     guest = tmp_path / "guest"
@@ -79,12 +108,11 @@ def test_ctrl_c(tmp_path: Path, program: object, abi: str, hot_path: str) -> Non
         assert process.stdout is not None and process.stderr is not None
         # The guest runs once it has said so.
         assert os.read(process.stdout.fileno(), len(READY)) == READY
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == status
+        assert process.stderr.read() == said
         drained = process.stdout.read()
-        said = process.stderr.read()
-        assert process.wait(timeout=60) == 130
-        assert said == b"bootstrap: interrupted\n"
-        assert drained.replace(READY, b"") == b""
+        assert drained.replace(READY, b"").strip(b"\0") == b""
     finally:
         process.kill()
         process.wait()
@@ -111,3 +139,53 @@ def test_inside_a_system_call_that_python_serves(abi: str, hot_path: str, real: 
         machine.run(b"/guest", [b"guest"], streams=(Stream(lambda _: b""), output, output))
     # The handler that was there before is there again.
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def busy(abi: str) -> Program:
+    """Starts children for ever, each of which calls the kernel, computes and executes itself."""
+    guest = Program(abi).label("again").call("fork").jump_if_zero("child")
+    guest.call("wait4", -1, 0, 0, 0).jmp("again").label("child")
+    for _ in range(200):
+        guest.call("getpid").call("brk", 0)
+    return guest.call("execve", guest.text(b"/guest"), 0, 0).exit(1)
+
+
+@EACH_HOT_PATH
+@pytest.mark.parametrize("number", signals.POLITE)
+def test_at_any_moment(number: int, hot_path: str) -> None:
+    fs = FileSystem(MemoryLower({b"/guest": LowerFile(0o755, busy("i386").elf())}))
+    moments = random.Random(14)
+    for _ in range(40):
+        sender = threading.Timer(moments.uniform(0, 0.03), os.kill, (os.getpid(), number))
+        with pytest.raises(KeyboardInterrupt) as caught, signals.polite():
+            sender.start()
+            Machine(fs, engine_for(hot_path)).run(b"/guest", [b"guest"])
+        sender.join()
+        kind = KeyboardInterrupt if number == signal.SIGINT else Terminated
+        assert caught.type is kind and str(caught.value) in ("", signal.Signals(number).name)
+
+
+def test_an_exception_that_is_lost_on_its_way_is_raised_at_the_end() -> None:
+    with pytest.raises(Terminated), signals.polite():
+        with contextlib.suppress(Terminated):
+            signal.raise_signal(signal.SIGTERM)
+        raise ValueError("a failure that must not hide the signal")
+
+
+def test_what_is_held_is_whole() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        with signals.held:
+            signal.raise_signal(signal.SIGINT)
+            done.append("all of it")
+        done.append("no more")
+    assert done == ["all of it"]
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with signals.polite():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Callable
 
 from bootstrap.debugger.gdb.server import Server
 from bootstrap.debugger.gdb.symbols import SymbolFiles
-from bootstrap.debugger.gdb.wire import Bell, Connection, Descriptors, Line, Wire
+from bootstrap.debugger.gdb.wire import Connection, Descriptors, Line, Wire
 from bootstrap.debugger.session import Session
-from bootstrap.kernel.ticking import ticking
 
 Log = Callable[[str], None]
 
@@ -34,22 +32,17 @@ def at_port(
 
     Answers as `serve` does.
     """
-    with contextlib.ExitStack() as stack:
-        bell = Bell()
-        stack.callback(bell.close)
-        stack.enter_context(ticking(1, lambda: None, bell.ring))
-        while True:
-            bell.wait(listener)
-            try:
-                client, address = listener.accept()
-            except OSError:
-                continue  # it has gone again
-            with client:
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                log(f"a client has come from {address[0]}:{address[1]}")
-                same = serve(session, Connection(client, listener, bell), log, symbols)
-            if once:
-                return same
+    while True:
+        try:
+            client, address = listener.accept()
+        except OSError:
+            continue  # it has gone again
+        with client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            log(f"a client has come from {address[0]}:{address[1]}")
+            same = serve(session, Connection(client, listener), log, symbols)
+        if once:
+            return same
 
 
 def on_descriptors(

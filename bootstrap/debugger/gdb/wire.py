@@ -57,43 +57,16 @@ class Descriptors:
             raise Gone from None
 
 
-class Bell:
-    """Rung from a signal handler or another thread; whoever waits raises KeyboardInterrupt."""
-
-    def __init__(self) -> None:
-        self._waits, self._rings = socket.socketpair()
-        self._rings.setblocking(False)
-        self.rung = False
-
-    def ring(self) -> None:
-        """It stays rung."""
-        self.rung = True
-        with contextlib.suppress(OSError):
-            self._rings.send(b"!")
-
-    def wait(self, *for_: socket.socket, wait: bool = True) -> list[socket.socket]:
-        """Which of them have something to read. Raises KeyboardInterrupt."""
-        ready = select.select([*for_, self._waits], [], [], None if wait else 0)[0]
-        if self.rung:
-            raise KeyboardInterrupt
-        return ready
-
-    def close(self) -> None:
-        """Let go of its sockets."""
-        self._waits.close()
-        self._rings.close()
-
-
 class Connection:
     """A connection; who else comes meanwhile is sent away."""
 
-    def __init__(self, client: socket.socket, listener: socket.socket, bell: Bell) -> None:
-        self._client, self._listener, self._bell = client, listener, bell
+    def __init__(self, client: socket.socket, listener: socket.socket) -> None:
+        self._client, self._listener = client, listener
 
     def receive(self, wait: bool) -> bytes | None:
         """See Wire."""
         while True:
-            ready = self._bell.wait(self._client, self._listener, wait=wait)
+            ready, _, _ = select.select([self._client, self._listener], [], [], None if wait else 0)
             if self._client in ready:  # first: who has gone sends nobody else away
                 break
             if self._listener in ready:
@@ -187,7 +160,6 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 __all__ = [
-    "Bell",
     "Connection",
     "Descriptors",
     "Gone",
