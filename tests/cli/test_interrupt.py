@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from bootstrap import signals
-from bootstrap.errors import Terminated
+from bootstrap.errors import GuestFailed, Terminated
+from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Machine
 from bootstrap.vfs import FileSystem, LowerFile, MemoryLower, Stream
 from tests.cli.command import arguments, environment
@@ -154,12 +155,16 @@ def busy(abi: str) -> Program:
 @pytest.mark.parametrize("number", signals.POLITE)
 def test_at_any_moment(number: int, hot_path: str) -> None:
     fs = FileSystem(MemoryLower({b"/guest": LowerFile(0o755, busy("i386").elf())}))
+    engine = engine_for(hot_path)
+    with pytest.raises(GuestFailed):
+        # All that is imported late is there: an import that ends in the middle is not what this is.
+        Machine(fs, engine, Limits(processes=3)).run(b"/guest", [b"guest"])
     moments = random.Random(14)
     for _ in range(40):
         sender = threading.Timer(moments.uniform(0, 0.03), os.kill, (os.getpid(), number))
         with pytest.raises(KeyboardInterrupt) as caught, signals.polite():
             sender.start()
-            Machine(fs, engine_for(hot_path)).run(b"/guest", [b"guest"])
+            Machine(fs, engine).run(b"/guest", [b"guest"])
         sender.join()
         kind = KeyboardInterrupt if number == signal.SIGINT else Terminated
         assert caught.type is kind and str(caught.value) in ("", signal.Signals(number).name)
