@@ -14,7 +14,7 @@ SAY_HOT_PATH := $(BIN)/python -c 'from glob import glob; \
 
 .DEFAULT_GOAL := verify
 .DELETE_ON_ERROR:
-.PHONY: verify setup test check lint unit bench wheel clean
+.PHONY: verify setup test test-root test-all check lint unit bench wheel clean
 
 verify: setup
 	@$(BIN)/bootstrap verify
@@ -60,6 +60,20 @@ lint: $(VENV)/installed-test
 unit: $(VENV)/installed-test
 	@$(BIN)/python -m pytest -q -n 2 --maxschedchunk 1
 
+# What only root can do: mount a full disk, run guests in a root directory of their own.
+test-root: $(VENV)/installed-test
+	@$(BIN)/python -m pytest -q -m root
+
+# The suite on each Python that is installed, each in an environment of its own.
+PYTHONS ?= python3.11 python3.12 python3.13
+test-all:
+	@for python in $(PYTHONS); do \
+	  if command -v "$$python" >/dev/null; then \
+	    echo "== $$python: $$("$$python" --version)"; \
+	    $(MAKE) --no-print-directory test PYTHON="$$python" VENV=".venv-$$(basename "$$python")" || exit 1; \
+	  else echo "== $$python: not installed"; fi; \
+	done
+
 bench: $(VENV)/installed-test
 	@$(BIN)/python -m tests.bench
 
@@ -68,6 +82,6 @@ wheel: setup
 	@ls dist/*.whl
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	rm -f $(LIBRARY)
 	find bootstrap tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,21 @@ def checkout() -> Path:
 def release() -> SourceTree:
     """Upstream's release that most tests look at; without it in the cache, they are skipped."""
     return from_cache()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test that is marked `root` needs root."""
+    if item.get_closest_marker("root") and getattr(os, "geteuid", lambda: 1)() != 0:
+        pytest.skip("needs root: sudo make test-root")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Before the closing line: what was not tested, and for want of what."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else "?"
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    if reasons:
+        terminalreporter.section("skipped")
+    for reason, count in sorted(reasons.items(), key=lambda row: (-row[1], row[0])):
+        terminalreporter.write_line(f"{count:5} {reason}")

@@ -127,8 +127,6 @@ def build(program: str, abi: str, folder: Path) -> bytes:
 
 def real_reason(elf: bytes, abi: str) -> str | None:
     """Why this host cannot run a guest program as the tests do; None where it can."""
-    if os.geteuid() != 0:
-        return "the guests run as root in a root directory of their own, and this user is not root"
     if abi in BY_QEMU and shutil.which(_QEMU[abi]) is None:
         return f"no {_QEMU[abi]} on this host (Debian: apt-get install qemu-user-static)"
     try:

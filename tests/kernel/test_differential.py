@@ -77,12 +77,14 @@ def test_pages_are_those_of_the_hosts_kernel(built: Built, engine: Engine, abi: 
     )
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("abi", NATIVE)
 @pytest.mark.parametrize("program", differential.PROGRAMS)
 def test_native_is_as_recorded(built: Built, program: str, abi: str) -> None:
     assert_recorded(built, program, abi)
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("abi", BY_QEMU)
 @pytest.mark.parametrize("program", PROGRAMS_BY_QEMU)
 def test_qemu_is_as_recorded(built: Built, program: str, abi: str) -> None:

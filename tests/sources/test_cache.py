@@ -275,7 +275,7 @@ def test_a_write_that_the_host_cuts_short_is_no_tree(cache: Cache) -> None:
     assert _digest(cache.load("1.0")) == OLD.digest
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a full disk")
+@pytest.mark.root
 def test_a_disk_that_is_really_full(tmp_path: Path, catalogue: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
