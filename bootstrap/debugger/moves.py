@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from bootstrap.debugger import places, running
 from bootstrap.debugger.here import Here, Progress
 from bootstrap.debugger.stops import Breakpoints, Interrupted, Stop, Watchpoints
 from bootstrap.engine import Engine
 from bootstrap.trace.reader import ProgramRow, Trace
+from bootstrap.trace.syscalls import calls
 from bootstrap.trace.travel import PastEnd
 from bootstrap.trace.views import command, ended
 
@@ -17,6 +19,18 @@ MOST_UNDO = 1000
 """Moves that can be undone."""
 Place = tuple[int, int]
 """A program's row, and how many of its instructions were executed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """Where a move stops for what is neither breakpoint nor watchpoint."""
+
+    reason: str
+    executed: int
+    ordinal: int
+    """Of the system call."""
+    call: tuple[str, int] | None = None
+    """See Stop."""
 
 
 class Moves(Here):
@@ -77,6 +91,10 @@ class Moves(Here):
     def _entered(self, program: ProgramRow) -> Stop:
         self.at.seek(program.id, 0)
         return self.stop("exec", f"{program.label} executes {command(program)}")
+
+    def left(self, program: ProgramRow) -> Stop:
+        """Back before what the process executed."""
+        return self.stop("exec", f"back before {program.label} executes {command(program)}")
 
     # -- instructions ----------------------------------------------------------------------------
 
@@ -146,19 +164,19 @@ class Moves(Here):
 
     # -- breakpoints and watchpoints -------------------------------------------------------------
 
-    def cont(self, pause_at: Collection[str] = ()) -> Stop:
+    def cont(self, pause_at: Collection[str] = (), caught: Collection[int] | None = None) -> Stop:
         """On to the next breakpoint, watchpoint, or the end of the process.
 
-        `pause_at`: "fork", "exec" or both, to stop there too. Where `progress` raises Interrupted
-        it stops at the place that it has come to; with watchpoints, where it began.
+        `pause_at`: "fork", "exec" or both, to stop there too; `caught`: numbers of system calls,
+        to stop before and after them, none for all. Where `progress` raises Interrupted it stops
+        at the place that it has come to; with watchpoints, where it began.
         """
         with self.moving():
             while True:
                 row = self.row
-                fork = self._next_fork() if "fork" in pause_at else None
-                bound = None if fork is None else self._where_call(row, fork)
+                pause = self._pause_after("fork" in pause_at, caught)
                 try:
-                    met = self._forward(bound)
+                    met = self._forward(None if pause is None else pause.executed)
                 except PastEnd:
                     following = self._next_program(row)
                     if following is None:
@@ -173,9 +191,9 @@ class Moves(Here):
                     if self.watchpoints or self.at.machine is None:
                         raise
                     return self.stop("interrupted")
-                if met is not None:
-                    return self._met(met)
-                return self.stop("fork", self.call(fork or 0))
+                if met is not None or pause is None:
+                    return self._with_call(self._met(met or running.Met()), pause)
+                return self._paused(pause)
 
     def _forward(self, bound: int | None) -> running.Met | None:
         """See running.forward; where there is nothing to meet, a known end is not run to."""
@@ -185,30 +203,96 @@ class Moves(Here):
             raise PastEnd(self.program, total)
         return running.forward(self.explorer, addresses, list(self.watchpoints), bound)
 
-    def _next_fork(self) -> int | None:
-        made = places.children(self.trace, self.program)
-        return next((ordinal for ordinal, _ in made if ordinal > self.calls), None)
+    def _pause_after(self, forks: bool, caught: Collection[int] | None) -> _Pause | None:
+        """The next fork, if those count, or the next place of a caught system call."""
+        program, fork, number = self.program, None, None
+        if forks:
+            made = places.children(self.trace, program)
+            fork = next((ordinal for ordinal, _ in made if ordinal > self.calls), None)
+        ordinal = fork
+        if caught is not None:
+            for call in calls(self.trace, program, self.calls + 1, backwards=False):
+                if fork is not None and call.ordinal > fork:
+                    break
+                if not caught or call.number in caught:
+                    ordinal, number = call.ordinal, call.number
+                    break
+        if ordinal is None:
+            return None
+        after, returns = self._where_call(program, ordinal)
+        if number is not None and self.executed < after - 1:
+            return _Pause("entry", after - 1, ordinal, ("entry", number))
+        if not returns:
+            return None
+        return _Pause("fork" if ordinal == fork else "return", after, ordinal,
+                      None if number is None else ("return", number))  # fmt: skip
 
-    def _where_call(self, row: int, ordinal: int) -> int:
-        """How many instructions the program had executed just after a call; goes nowhere."""
+    def _pause_before(self, caught: Collection[int] | None) -> _Pause | None:
+        """The last place before of a caught system call."""
+        if caught is None:
+            return None
+        for call in calls(self.trace, self.program, self.calls, backwards=True):
+            if not caught or call.number in caught:
+                after, _ = self._where_call(self.program, call.ordinal)
+                way = "return" if after < self.executed else "entry"
+                at = after if way == "return" else after - 1
+                return _Pause(way, at, call.ordinal, (way, call.number))
+        return None
+
+    def _where_call(self, program: ProgramRow, ordinal: int) -> tuple[int, bool]:
+        """How many instructions the program had executed just after a call, and whether it goes on
+        there; goes nowhere."""
+        if ordinal == program.calls and places.never_returns(program):
+            return self.total_of(program.id), False
         executed = self.executed
-        self.at.seek_call(row, ordinal)
-        found = self.executed
-        self.at.seek(row, executed)
+        try:
+            self.at.seek_call(program.id, ordinal)
+            found = self.executed, True
+        except PastEnd as end:  # a fork, and the run failed in the child
+            found = end.total, False
+        self.at.seek(program.id, executed)
         return found
 
-    def reverse_cont(self) -> Stop:
-        """Back to the last breakpoint or watchpoint before, or the begin of the process."""
+    def _paused(self, pause: _Pause) -> Stop:
+        return replace(self.stop(pause.reason, self.call(pause.ordinal)), call=pause.call)
+
+    def _with_call(self, stop: Stop, pause: _Pause | None) -> Stop:
+        """What is at one place with a caught call tells that, too."""
+        same = pause is not None and pause.executed == self.executed
+        return replace(stop, call=pause.call) if pause is not None and same else stop
+
+    def reverse_cont(
+        self, pause_at: Collection[str] = (), caught: Collection[int] | None = None
+    ) -> Stop:
+        """Back to the last breakpoint or watchpoint before, or the begin of the process.
+
+        `caught`: as for `cont`. `pause_at`: "exec", to stop before an execve(2) of a program for
+        another architecture.
+        """
         with self.moving():
             while True:
-                row, addresses = self.row, self._addresses()
-                met = running.backward(self.explorer, addresses, list(self.watchpoints))
+                program, addresses = self.program, self._addresses()
+                pause = self._pause_before(caught)
+                met = running.backward(
+                    self.explorer, addresses, list(self.watchpoints),
+                    0 if pause is None else pause.executed,
+                )  # fmt: skip
                 if met is not None:
-                    return self._met(met)
-                before = self._previous_program(row)
+                    return self._with_call(self._met(met), pause)
+                if pause is not None:
+                    self.at.seek(program.id, pause.executed)
+                    return self._paused(pause)
+                before = self._previous_program(program.id)
                 if before is None:
-                    return self._to_begin(row)
+                    return self._to_begin(program.id)
                 self.at.seek(before.id, self.at.total(before.id) - 1)
+                last = next(calls(self.trace, before, before.calls, backwards=True)).number
+                if caught is not None and (not caught or last in caught):
+                    pause = _Pause("entry", self.executed, before.calls, ("entry", last))
+                if "exec" in pause_at and before.abi != program.abi:
+                    return self._with_call(self.left(program), pause)
+                if pause is not None:
+                    return self._paused(pause)
                 if self.pc in self._addresses():
                     return self._at_breakpoint()
 

@@ -32,6 +32,12 @@ def neighbour(trace: Trace, program: ProgramRow, by: int) -> ProgramRow | None:
     return next((p for p in trace.programs if (p.run, p.pid, p.ordinal) == wanted), None)
 
 
+def never_returns(program: ProgramRow) -> bool:
+    """Whether its last system call ends it: exit(2), or an execve(2) that succeeds."""
+    exited = program.status is not None and program.status & 0x7F == 0
+    return program.replaced or exited
+
+
 def children(trace: Trace, program: ProgramRow) -> list[tuple[int, ProgramRow]]:
     """(ordinal of the call that forked, first program of the child), in order."""
     found = []

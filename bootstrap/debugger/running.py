@@ -70,16 +70,19 @@ def forward(
 
 
 def backward(
-    explorer: Explorer, addresses: Sequence[int], watchpoints: Sequence[Watchpoint]
+    explorer: Explorer,
+    addresses: Sequence[int],
+    watchpoints: Sequence[Watchpoint],
+    bound: int = 0,
 ) -> Met | None:
-    """Back to the last before. None: there is none in this program, and it did not move."""
+    """Back to the last before, not beyond `bound`. None: there is none, and it did not move."""
     at = explorer.at
     if not watchpoints:
-        return Met() if addresses and explorer.run_back_to(addresses) else None
+        return Met() if addresses and explorer.run_back_to(addresses, bound) else None
     row, began, size = at.row, at.executed, STRETCH
     end = began
-    while end > 0:
-        since = max(0, end - size)
+    while end > bound:
+        since = max(bound, end - size)
         found: tuple[Watchpoint, Access] | None = None
         met = bool(addresses) and explorer.run_back_to(addresses, since)
         if met:

@@ -200,7 +200,7 @@ class Session(Writing):
             return self.stop("nowhere", none)
 
     def _after_call(self, program: ProgramRow, ordinal: int, reason: str) -> Stop:
-        if ordinal == program.calls and self._never_returns(program):
+        if ordinal == program.calls and places.never_returns(program):
             following = self._next_program(program.id)
             return self._to_end(program.id) if following is None else self._entered(following)
         try:
@@ -218,17 +218,12 @@ class Session(Writing):
 
     def before_call(self, program: ProgramRow, ordinal: int) -> Stop:
         """To where a program's call of that number comes next; part of a move."""
-        if ordinal == program.calls and self._never_returns(program):
+        if ordinal == program.calls and places.never_returns(program):
             self.at.seek(program.id, self.at.total(program.id) - 1)
         else:
             self.at.seek_call(program.id, ordinal)
             self.at.back()
         return self.stop("call", self.call(ordinal))
-
-    @staticmethod
-    def _never_returns(program: ProgramRow) -> bool:
-        exited = program.status is not None and program.status & 0x7F == 0
-        return program.replaced or exited
 
     def _told_output(self) -> str:
         made = self.produced()

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from bootstrap.debugger.gdb.packets import PACKET_SIZE, escape, number
 from bootstrap.debugger.session import Session
 from bootstrap.errors import BadInput
-from bootstrap.trace.text import shown
+from bootstrap.trace.recorder import WORD
+from bootstrap.trace.showing import Area, stack_words
+from bootstrap.trace.text import as_raw, shown
 
 ENOENT, EBADF, EACCES, EINVAL, EROFS, ENFILE = 2, 9, 13, 22, 30, 23
 """gdb's own numbers ("Errno Values"), which are Linux's here."""
@@ -111,6 +113,8 @@ class Files:
         if match[2] == "cwd":
             process = session.at.process
             return _attached(process.fs.getcwd(process.at))
+        if match[2] == "root":
+            return _attached(b"/")
         raise FileError(EINVAL)
 
     def _to(self, pid: int) -> None:
@@ -137,29 +141,60 @@ class Files:
     def _proc(self, name: str) -> bytes:
         session = self._session
         program = session.program
+        name_of = as_raw(program.path).rpartition(b"/")[2][:15]  # TASK_COMM_LEN, with its zero
         if name == "cmdline":
             return b"".join(word + b"\0" for word in program.argv)
+        if name == "environ":
+            return b"".join(word + b"\0" for word in program.environment)
+        if name == "auxv":
+            return auxv(session)
+        if name == "comm":
+            return name_of + b"\n"
         if name == "exe":
             return session.trace.content(program.image)
         if name == "maps":
-            lines = (
-                f"{a.start:08x}-{a.end:08x} {a.rights}p 00000000 00:00 0 {_named(a.what)}".rstrip()
-                for a in session.maps()
-            )
-            return "".join(f"{line}\n" for line in lines).encode()
+            return "".join(_map_line(session, area) for area in session.maps()).encode()
         if name == "status":
             parent = session.trace.program(program.parent).pid if program.parent else 0
-            told = (
-                f"Name:\t{shown(program.path).rpartition('/')[2][:15]}\n"
+            rest = (
                 f"State:\tt (tracing stop)\nTgid:\t{program.pid}\nPid:\t{program.pid}\n"
                 f"PPid:\t{parent}\nThreads:\t1\n"
             )
-            return told.encode()
+            return b"Name:\t%b\n%b" % (name_of, rest.encode())
         raise FileError(ENOENT)
 
 
-def _named(what: str) -> str:
-    return f"[{what}]" if what in ("stack", "heap") else what
+def _map_line(session: Session, area: Area) -> str:
+    """As Linux writes it (fs/proc/task_mmu.c): the name is in column 73. No inode is known."""
+    name, offset = f"[{area.what}]" if area.what in ("stack", "heap") else "", 0
+    if area.what == session.image.name:
+        name, offset = area.what.replace("\n", "\\012"), session.image.offset(area.start) or 0
+    line = f"{area.start:08x}-{area.end:08x} {area.rights}p {offset:08x} 00:00 0 "
+    return f"{line:73}{name}\n" if name else f"{line}\n"
+
+
+def auxv(session: Session) -> bytes:
+    """The auxiliary vector, as it stands above the environment where the program begins."""
+    session.settle()
+    place = session.row, session.executed
+    row = session.program
+    while row.ordinal == 0 and row.parent is not None:
+        row = session.trace.program(row.parent)  # a child has its parent's
+    try:
+        session.at.seek(row.id, 0)
+        word = WORD[row.abi]
+        ((sp, argc),) = stack_words(session.at, 1)
+        at = sp + word * (argc + 2)
+        memory = session.at.process.memory
+        while any(memory.read_upto(at, word)):
+            at += word
+        at += word
+        end = at
+        while any(memory.read_upto(end, word)):
+            end += 2 * word
+        return memory.read_upto(at, end + 2 * word - at)
+    finally:
+        session.at.seek(*place)
 
 
 def _attached(content: bytes) -> bytes:
@@ -172,4 +207,4 @@ def _attached(content: bytes) -> bytes:
     return b"F%x;" % len(content[:room]) + raw
 
 
-__all__ = ["Files"]
+__all__ = ["Files", "auxv"]

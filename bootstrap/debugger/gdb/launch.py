@@ -24,7 +24,7 @@ Take the symbols and the sources of the program where gdb is: a gdb without Pyth
 end
 define bgo
   monitor bgo $arg0
-  maintenance flush register-cache
+  unset tdesc filename
   maintenance flush dcache
   bsymbols
   x/i $pc

@@ -32,6 +32,9 @@ _ALIASES = {
     "": "help",
 }
 FLUSH = "gdb does not know that it moved: `maintenance flush register-cache`"
+DESCRIBE = (
+    "gdb does not know that it is in a program for another architecture: `unset tdesc filename`"
+)
 _HELP = (
     "monitor COMMAND: the commands of `bootstrap step`, at the place where gdb is. After one that "
     "moves,\n`maintenance flush register-cache` makes gdb look again (`bootstrap gdb --launch` "
@@ -56,7 +59,7 @@ def do(server: Server, line: str) -> str:
         told.insert(0, f"process {server.moved}:")
     if moved is not None:
         after = _after(server, moved)
-        told += [] if flushes and after == FLUSH else [after]
+        told += [] if flushes and after in (FLUSH, DESCRIBE) else [after]
     return "\n".join(told)
 
 
@@ -117,7 +120,8 @@ def _after(server: Server, before: Place) -> str:
     processes, was = server.processes, server.moved
     now = processes.here()
     if now == was:
-        return FLUSH
+        known = processes.points[now].described
+        return FLUSH if known in (None, server.session.program.abi) else DESCRIBE
     processes.places[was] = before
     processes.select(was)
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bootstrap.debugger import places
 from bootstrap.debugger.session import Place, Session
@@ -11,11 +11,15 @@ from bootstrap.trace.reader import ProgramRow
 
 @dataclass
 class Points:
-    """Breakpoints and watchpoints of one process."""
+    """What gdb wants of one process, and has of it."""
 
     breakpoints: set[int] = field(default_factory=set)
     watches: set[tuple[int, int, str]] = field(default_factory=set)
     """(address, size, kind of stops.KINDS)"""
+    caught: frozenset[int] | None = None
+    """System calls, by number; empty: all; None: none."""
+    described: str | None = None
+    """The ABI whose target description gdb has for it; None: none."""
 
 
 class Processes:
@@ -101,7 +105,9 @@ class Processes:
         self.settle()
         self._meet(child, (self._first[child].id, 0))
         mine = self.points[parent]
-        self.points[child] = Points(set(mine.breakpoints), set(mine.watches))
+        self.points[child] = replace(
+            mine, breakpoints=set(mine.breakpoints), watches=set(mine.watches)
+        )
 
     def leave(self, pid: int) -> None:
         """gdb wants to hear no more of it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bootstrap.debugger.gdb import monitor
+from bootstrap.debugger.gdb.files import auxv
 from bootstrap.debugger.gdb.packets import PACKET_SIZE, escape, span
-from bootstrap.trace.showing import stack_words
 from bootstrap.trace.text import shown
 from bootstrap.trace.views import command
 
@@ -25,6 +25,7 @@ ALWAYS = (
     b"qXfer:exec-file:read+",
     b"qXfer:libraries-svr4:read+",
     b"qXfer:osdata:read+",
+    b"QCatchSyscalls+",
 )
 IF_WANTED = (b"multiprocess+", b"swbreak+", b"hwbreak+")
 EVENTS = (b"fork-events+", b"exec-events+")
@@ -80,32 +81,10 @@ def _transfer(server: Server, rest: bytes) -> bytes:
 
 
 def _features(server: Server, annex: bytes) -> bytes | None:
-    return server.description().xml.encode() if annex == b"target.xml" else None
-
-
-def _auxv(server: Server, _annex: bytes) -> bytes | None:
-    """The vector as it stands above the environment where the program begins."""
-    session = server.here()
-    session.settle()
-    place = session.row, session.executed
-    row = session.program
-    while row.ordinal == 0 and row.parent is not None:
-        row = session.trace.program(row.parent)  # a child has its parent's
-    try:
-        session.at.seek(row.id, 0)
-        word = 4 if row.abi in ("i386", "riscv32") else 8
-        ((sp, argc),) = stack_words(session.at, 1)
-        at = sp + word * (argc + 2)
-        memory = session.at.process.memory
-        while any(memory.read_upto(at, word)):
-            at += word
-        at += word
-        end = at
-        while any(memory.read_upto(end, word)):
-            end += 2 * word
-        return memory.read_upto(at, end + 2 * word - at)
-    finally:
-        session.at.seek(*place)
+    if annex != b"target.xml":
+        return None
+    server.processes.points[server.general].described = server.here().program.abi
+    return server.description().xml.encode()
 
 
 def _exec_file(server: Server, annex: bytes) -> bytes | None:
@@ -153,7 +132,7 @@ def _xml(text: str) -> str:
 
 _OBJECTS = {
     b"features": _features,
-    b"auxv": _auxv,
+    b"auxv": lambda server, _annex: auxv(server.here()),
     b"exec-file": _exec_file,
     b"libraries-svr4": _libraries,
     b"osdata": _osdata,

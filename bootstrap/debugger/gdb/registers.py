@@ -55,6 +55,13 @@ class Description:
         """In the order of the `g` packet."""
         return tuple(register for _, _, group in self.features for register in group)
 
+    @property
+    def promised(self) -> tuple[Register, ...]:
+        """What gdb expects of a program that it knows by its ELF header alone: of RISC-V, which
+        has its floating point registers by choice, the general ones."""
+        named = self.features[:1] if self.architecture.startswith("riscv") else self.features
+        return tuple(register for _, _, group in named for register in group)
+
     def number(self, name: str) -> int:
         """A register's number."""
         return next(n for n, register in enumerate(self.registers) if register.name == name)

@@ -16,12 +16,12 @@ from bootstrap.debugger.gdb import queries, writes
 from bootstrap.debugger.gdb.files import Files
 from bootstrap.debugger.gdb.packets import PACKET_SIZE, escape, number, span
 from bootstrap.debugger.gdb.processes import Processes
-from bootstrap.debugger.gdb.registers import DESCRIPTIONS, Description
+from bootstrap.debugger.gdb.registers import DESCRIPTIONS, Description, Register
 from bootstrap.debugger.gdb.symbols import SymbolFiles
 from bootstrap.debugger.gdb.wire import Gone, Line
 from bootstrap.debugger.session import Session
 from bootstrap.debugger.stops import Interrupted, Stop
-from bootstrap.errors import BootstrapError
+from bootstrap.errors import BadInput, BootstrapError
 from bootstrap.trace.replay import Diverged
 from bootstrap.trace.text import shown
 
@@ -63,8 +63,8 @@ class Server:
         self.may_stop = False
         """Whether what goes on is a move, which Ctrl-C may end; other ways are gone to the end."""
         self._over = False
-        self._event_at: tuple[int, int, int] | None = None
-        """Where it stopped for a fork or an exec, and not for a breakpoint that is there too."""
+        self._due: tuple[object, tuple[str, int] | None, bool] | None = None
+        """Where and which way it stopped, and what else is there: a caught call, a breakpoint."""
         self._handlers: dict[bytes, Callable[[bytes], bytes | None]] = {
             b"?": lambda _: self._question(),
             b"!": lambda _: self._extend(),
@@ -191,6 +191,24 @@ class Server:
         """The registers of that process."""
         return DESCRIPTIONS[self.here().program.abi]
 
+    def agreed(self) -> Description:
+        """The same, for registers that gdb takes to be so. Raises BadInput where it takes them for
+        those of another architecture, that of a program that the process executed elsewhere."""
+        known, is_ = self.processes.points[self.general].described, self.here().program.abi
+        if known not in (None, is_):
+            raise BadInput(f"this is a program for {is_}, and gdb has the registers of {known}: "
+                           "`unset tdesc filename` reads them anew")  # fmt: skip
+        return self.description()
+
+    def expected(self) -> tuple[Register, ...]:
+        """What gdb expects in all registers of the process. Raises as `agreed`.
+
+        It never asks for the description of a process that it finds in the list of threads.
+        """
+        found = self.agreed()
+        known = self.processes.points[self.general].described
+        return found.promised if known is None else found.registers
+
     # -- registers and memory --------------------------------------------------------------------
 
     def saved(self) -> dict[str, bytes]:
@@ -199,11 +217,10 @@ class Server:
 
     def _registers(self, _rest: bytes) -> bytes:
         saved = self.saved()
-        found = self.description().registers
-        return "".join(register.content(saved) for register in found).encode()
+        return "".join(register.content(saved) for register in self.expected()).encode()
 
     def _register(self, rest: bytes) -> bytes:
-        which, found = number(rest), self.description().registers
+        which, found = number(rest), self.agreed().registers
         if which >= len(found):
             return b"E.no such register"
         return found[which].content(self.saved()).encode()
@@ -257,31 +274,32 @@ class Server:
             self.may_stop = False
 
     def _go(self, how: str, pid: int) -> bytes:
-        session = self.session
+        session, points = self.session, self.processes.points[pid]
         self.processes.settle()
-        program, calls = session.row, session.calls
-        stop: Stop
+        due, self._due = self._due, None
+        if due is not None and due[0] == (how, pid, session.row, session.executed):
+            _, call, breakpoint_ = due
+            if call is not None:
+                self._due = due[0], None, breakpoint_
+                return self._stopped(Stop(call[0], session.here, call=call))
+            if breakpoint_ and session.pc in points.breakpoints:
+                return self._stopped(Stop("breakpoint", session.here))
+        before, calls = session.program, session.calls
         if how == "s":
             stop = session.step()
         elif how == "c":
-            here = self._here()
-            if self._event_at == here and session.pc in self.processes.points[pid].breakpoints:
-                self._event_at = None
-                return self._stopped(Stop("breakpoint", session.here))
-            stop = session.cont(self._pauses())
+            stop = session.cont(self._pauses(), points.caught)
         elif how == "bs":
             stop = session.back()
+            if session.program.abi != before.abi:
+                stop = session.left(before)
         else:
-            stop = session.reverse_cont()
-        self._event_at = None
-        if how in "sc":
-            event = self._event(stop, program, calls)
-            if event is not None:
-                return event
-        return self._stopped(stop)
-
-    def _here(self) -> tuple[int, int, int]:
-        return self.continued, self.session.row, self.session.executed
+            stop = session.reverse_cont(self._pauses(), points.caught)
+        event = self._event(stop, before.id, calls)
+        call = stop.call if event is not None or stop.reason not in ("entry", "return") else None
+        here = how.replace("s", "c"), pid, session.row, session.executed
+        self._due = here, call, event is not None or stop.reason in ("entry", "return")
+        return self._stopped(stop) if event is None else event
 
     def _pauses(self) -> list[str]:
         return [name for name in ("fork", "exec") if f"{name}-events+".encode() in self.features]
@@ -290,13 +308,11 @@ class Server:
         """The stop for a fork or an exec that was just passed, if gdb wants to hear of it."""
         session, pauses = self.session, self._pauses()
         if stop.reason == "exec" and "exec" in pauses:
-            self._event_at = self._here()
             path = shown(session.program.path).encode().hex().encode()
             return self._reply(b"T05", b"exec:" + path)
         if "fork" in pauses and session.row == program and session.calls > calls:
             child = self.processes.child_of(program, session.calls)
             if child is not None:
-                self._event_at = self._here()
                 self.processes.fork(self.continued, child)
                 return self._reply(b"T05", b"fork:" + self.thread(child))
         return None
@@ -306,6 +322,8 @@ class Server:
             return self._interrupted()
         if stop.reason in ("begin", "end"):
             return self._reply(b"T05", b"replaylog:" + stop.reason.encode())
+        if stop.reason in ("entry", "return") and stop.call is not None:
+            return self._reply(b"T05", b"syscall_%b:%x" % (stop.reason.encode(), stop.call[1]))
         if stop.watchpoint is not None:
             kind = _WATCHED[stop.watchpoint.kinds]
             return self._reply(b"T05", b"%b:%x" % (kind, stop.watchpoint.guest_addr))
@@ -317,13 +335,18 @@ class Server:
         return self._reply(b"T02")
 
     def _reply(self, signal: bytes, *reasons: bytes) -> bytes:
-        """A stop reply, with pc and stack pointer so that gdb need not ask."""
+        """A stop reply, with pc and stack pointer so that gdb need not ask.
+
+        The registers stand last: gdb has to know of which process they are, and of an `exec:` that
+        they are none of the program before. It is to have the description of these.
+        """
         described, saved = self.description(), self.saved()
         cells = [
             b"%x:%b" % (n, described.registers[n].content(saved).encode())
             for n in (described.number(described.pc), described.number(described.sp))
+            if self.processes.points[self.general].described == self.session.program.abi
         ]
-        parts = [*cells, b"thread:" + self.thread(self.general), *reasons]
+        parts = [b"thread:" + self.thread(self.general), *reasons, *cells]
         return signal + b"".join(part + b";" for part in parts)
 
     def _question(self) -> bytes:
@@ -371,6 +394,13 @@ class Server:
             self.line.acknowledges = False
             return None
         if rest == b"NonStop:0":
+            return b"OK"
+        if rest.startswith(b"CatchSyscalls:"):
+            catches, *numbers = rest[14:].split(b";")
+            if catches not in (b"0", b"1"):
+                return BAD
+            caught = frozenset(map(number, numbers)) if catches == b"1" else None
+            self.processes.points[self.general].caught = caught
             return b"OK"
         return b""
 

@@ -110,6 +110,9 @@ class Line:
                 elif event.kind is Kind.BAD and self.acknowledges:
                     self._wire.send(b"-")
                 elif event.kind in (Kind.PACKET, Kind.LONG):
+                    # The same once more: gdb did not wait for a slow start, but wants one answer.
+                    while self._events and self._events[0] == event and self.acknowledges:
+                        self._events.popleft()
                     if self.acknowledges:
                         self._wire.send(b"+")
                     return event.content if event.kind is Kind.PACKET else None

@@ -18,7 +18,7 @@ def one_register(server: Server, rest: bytes) -> bytes:
     """`P NUMBER=VALUE`, in target byte order. Raises BadInput, ValueError."""
     server.here().check_live()
     which, raw = rest.split(b"=")
-    found = server.description().registers
+    found = server.agreed().registers
     if number(which) >= len(found):
         raise BadInput("no such register")
     _store(server, found[number(which)], bytes.fromhex(raw.decode("ascii")))
@@ -29,7 +29,7 @@ def all_registers(server: Server, rest: bytes) -> bytes:
     """`G VALUES`: those that are not as they were are set. Raises BadInput, ValueError."""
     server.here().check_live()
     raw, at = rest.decode("ascii").lower(), 0
-    found = server.description().registers
+    found = server.expected()
     if len(raw) != sum(register.bits // 4 for register in found):
         raise ValueError(raw)
     saved = server.saved()

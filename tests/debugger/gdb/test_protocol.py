@@ -97,6 +97,13 @@ def test_packets_are_acknowledged_until_both_agree(loop: Session) -> None:
     )  # fmt: skip
 
 
+def test_a_packet_that_came_again_meanwhile_is_answered_once(loop: Session) -> None:
+    """gdb sends it again when it waits for a slow start, and takes each answer for the next."""
+    wire = Script(frame(b"qC") * 3, frame(b"?") + frame(b"qC"), frame(b"qC"))
+    serve(loop, wire)
+    assert [reply[:3] for reply in wire.replies] == [b"QC1", b"T05", b"QC1", b"QC1"]
+
+
 def test_a_packet_that_is_too_long_is_refused(loop: Session) -> None:
     replies = talk(loop, b"m" + b"0" * (2 * PACKET_SIZE), b"qC")
     assert replies == [b"E.packet of more than 16384 bytes", b"QC1"]
@@ -121,6 +128,7 @@ def test_what_is_advertised_is_done(loop: Session) -> None:
         b"qXfer:libraries-svr4:read+": b"qXfer:libraries-svr4:read::0,100",
         b"qXfer:osdata:read+": b"qXfer:osdata:read:processes:0,100",
         b"multiprocess+": b"Hgp1.1",
+        b"QCatchSyscalls+": b"QCatchSyscalls:1;4",
         b"swbreak+": b"Z0,10000,4",
         b"hwbreak+": b"Z1,10000,4",
     }
@@ -186,15 +194,18 @@ def test_descriptions(abi: str) -> None:
 
 def test_registers_are_those_of_the_session(loop: Session) -> None:
     described = DESCRIPTIONS["riscv64"]
-    whole, pc, sp, zero = talk(
-        loop, b"g", b"p%x" % described.number("pc"), b"p%x" % described.number("sp"), b"p0"
-    )
+    promised, _, whole, pc, sp, zero = talk(
+        loop, b"g", b"qXfer:features:read:target.xml:0,4000", b"g",
+        b"p%x" % described.number("pc"), b"p%x" % described.number("sp"), b"p0",
+    )  # fmt: skip
     values = dict(loop.registers())
     assert int.from_bytes(bytes.fromhex(pc.decode()), "little") == values["pc"]
     assert int.from_bytes(bytes.fromhex(sp.decode()), "little") == values["sp"]
     assert zero == b"00" * 8
     assert len(whole) == sum(2 * r.bits // 8 for r in described.registers)
     assert whole.startswith(zero) and pc in whole
+    # Who has not read which registers there are gets those that every RISC-V has.
+    assert promised == whole[: 2 * 33 * 8]
 
 
 def test_memory(loop: Session) -> None:

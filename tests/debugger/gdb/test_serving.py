@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -220,4 +221,4 @@ def test_without_a_gdb_it_says_so(monkeypatch: pytest.MonkeyPatch, hex0_trace: P
 def test_what_is_started_is_quoted() -> None:
     found = launch.arguments("gdb", "a b.trace", "", "s", [])
     assert found[-1].endswith("gdb --stdio 'a b.trace'")
-    assert os.path.isabs(found[-1].split("| ")[1].split()[0])
+    assert os.path.isabs(shlex.split(found[-1].partition("| ")[2])[0])
