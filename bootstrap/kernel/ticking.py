@@ -24,25 +24,26 @@ def ticking(
 
     Signals are held: whoever has the engine stopped asks `signals.check`. Raises KeyboardInterrupt.
     """
-    over = threading.Event()
-    ours, wakeup = socket.socketpair()
-    wakeup.setblocking(False)
-
-    def tick() -> None:
-        while not over.is_set():
-            ready, _, _ = select.select([ours], [], [], seconds)
-            if not ready:
-                nudge()
-            elif not over.is_set() and set(signals.POLITE) & set(ours.recv(64)):
-                interrupt()
-
-    in_main = threading.current_thread() is threading.main_thread()
-    ticker = threading.Thread(target=tick, name="tick", daemon=True)
     with signals.held:
+        over = threading.Event()
+        ours, wakeup = socket.socketpair()
+        wakeup.setblocking(False)
+
+        def tick() -> None:
+            while not over.is_set():
+                ready, _, _ = select.select([ours], [], [], seconds)
+                if not ready:
+                    nudge()
+                elif not over.is_set() and set(signals.POLITE) & set(ours.recv(64)):
+                    interrupt()
+
+        in_main = threading.current_thread() is threading.main_thread()
+        ticker = threading.Thread(target=tick, name="tick", daemon=True)
         if in_main:
             previous_fd = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
         ticker.start()
         try:
+            signals.check()  # the thread did not hear of what came before
             yield
         finally:
             if in_main:
