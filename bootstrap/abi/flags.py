@@ -4,6 +4,9 @@ Each block names its kernel header. The tables at the end of a block are for pri
 value and name, in the order in which strace prints them.
 """
 
+from functools import reduce
+from operator import or_
+
 Flags = tuple[tuple[int, str], ...]
 
 # include/uapi/asm-generic/fcntl.h
@@ -53,6 +56,9 @@ OPEN_FLAGS: Flags = (
     (O_DIRECTORY, "O_DIRECTORY"),
 )
 """The flags beside O_ACCMODE. One that holds another's bits stands before it: take its bits off."""
+
+VALID_OPEN_FLAGS = reduce(or_, (flag for flag, _ in OPEN_FLAGS), O_ACCMODE)
+"""What open(2) knows (include/linux/fcntl.h)."""
 
 ARM_SWAPPED: tuple[tuple[int, int], ...] = (
     (O_DIRECTORY, O_DIRECT),

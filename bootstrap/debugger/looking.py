@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bootstrap.abi.errno import LinuxError
 from bootstrap.errors import BadInput
 from bootstrap.kernel.memory import AddressSpace
-from bootstrap.kernel.pages import READ
+from bootstrap.kernel.pages import BEYOND, READ
 from bootstrap.kernel.process import Process
 from bootstrap.trace import flow
 from bootstrap.trace.images import Image
@@ -133,9 +133,10 @@ def _readable(memory: AddressSpace) -> Iterator[tuple[int, int]]:
         page = (extent.end - extent.start) // len(extent.pages)
         for index, flags in enumerate(extent.pages):
             at = extent.start + index * page
-            if flags & READ and at == end:
+            readable = flags & (READ | BEYOND) == READ
+            if readable and at == end:
                 end = at + page
-            elif flags & READ:
+            elif readable:
                 if start >= 0:
                     yield start, end
                 start, end = at, at + page

@@ -21,7 +21,7 @@
 
 enum { PAGE_SHIFT = 12, PAGE_SIZE = 1 << PAGE_SHIFT };
 /* Page flags, as in bootstrap/kernel/memory.py. */
-enum { P_READ = 1, P_WRITE = 2, P_EXEC = 4, P_DIRTY = 8, P_FETCHED = 16, P_KEPT = 64 };
+enum { P_READ = 1, P_WRITE = 2, P_EXEC = 4, P_DIRTY = 8, P_FETCHED = 16, P_KEPT = 64, P_BEYOND = 128 };
 /* File flags, as in bootstrap/engine/hot.py. */
 enum { F_READ = 1, F_WRITE = 2, F_APPEND = 4 };
 /* uc_mem_type and uc_prot of unicorn.h. */
@@ -75,6 +75,7 @@ typedef struct {
     const hot_extent *extents;
     int64_t extent_count, last_extent;
     uint64_t brk_start, brk_now, brk_limit, heap_flags;
+    uint64_t access_end; /* the first address that calls refuse unseen */
     /* descriptors: null where only Python may serve */
     hot_file *const *files;
     int64_t file_count;
@@ -119,7 +120,7 @@ EXPORT bool hot_tlb_fill(void *uc, uint64_t addr, int type, tlb_entry *out, hot_
     if (e) {
         uint8_t *flags = e->pages + ((addr - e->start) >> PAGE_SHIFT);
         int need = type == MEM_WRITE ? P_WRITE : type == MEM_FETCH ? P_EXEC : P_READ;
-        if (*flags & need) {
+        if ((*flags & (need | P_BEYOND)) == need) {
             if (type == MEM_WRITE)
                 *flags = (*flags | P_DIRTY) & ~P_KEPT;
             else if (type == MEM_FETCH)
@@ -150,7 +151,7 @@ static uint8_t *span(hot_state *s, uint64_t addr, uint64_t size, int need, int *
     uint64_t first = (addr - e->start) >> PAGE_SHIFT;
     uint64_t last = (addr + size - 1 - e->start) >> PAGE_SHIFT;
     for (uint64_t i = first; i <= last; i++) {
-        if (!(e->pages[i] & need))
+        if ((e->pages[i] & (need | P_BEYOND)) != need)
             return NULL;
         *fetched |= e->pages[i] & P_FETCHED;
     }
@@ -173,10 +174,21 @@ static hot_file *file_of(hot_state *s, uint64_t fd, uint64_t need)
     return f && (f->flags & need) ? f : NULL;
 }
 
+/* The lent file behind `fd`, if `need` of it and all of [buf, buf+count) may be asked for at all: what
+ * vfs_read and vfs_write of fs/read_write.c refuse before they look at the file is left to Python. */
+static hot_file *file_for(hot_state *s, uint64_t fd, uint64_t need, uint64_t buf, uint64_t count)
+{
+    hot_file *f = file_of(s, fd, need);
+    if (!f || count == 0 || count > MAX_RW || buf > s->access_end - count ||
+        f->offset > (uint64_t)INT64_MAX - count)
+        return NULL;
+    return f;
+}
+
 static bool do_read(void *uc, hot_state *s, uint64_t fd, uint64_t buf, uint64_t count, uint64_t *result)
 {
-    hot_file *f = file_of(s, fd, F_READ);
-    if (!f || count == 0 || count > MAX_RW)
+    hot_file *f = file_for(s, fd, F_READ, buf, count);
+    if (!f)
         return false;
     hot_inode *n = f->inode;
     uint64_t left = f->offset < n->size ? n->size - f->offset : 0;
@@ -198,8 +210,8 @@ static bool do_read(void *uc, hot_state *s, uint64_t fd, uint64_t buf, uint64_t 
 
 static bool do_write(hot_state *s, uint64_t fd, uint64_t buf, uint64_t count, uint64_t *result)
 {
-    hot_file *f = file_of(s, fd, F_WRITE);
-    if (!f || count == 0 || count > MAX_RW)
+    hot_file *f = file_for(s, fd, F_WRITE, buf, count);
+    if (!f)
         return false;
     hot_inode *n = f->inode;
     uint64_t at = (f->flags & F_APPEND) ? n->size : f->offset;
@@ -218,6 +230,12 @@ static bool do_write(hot_state *s, uint64_t fd, uint64_t buf, uint64_t count, ui
     return true;
 }
 
+static uint8_t *page_flags(hot_state *s, uint64_t page)
+{
+    const hot_extent *e = find(s, page << PAGE_SHIFT);
+    return e ? e->pages + (page - (e->start >> PAGE_SHIFT)) : NULL;
+}
+
 static bool do_brk(hot_state *s, uint64_t wanted, uint64_t *result)
 {
     if (wanted >= s->brk_start) {
@@ -225,13 +243,14 @@ static bool do_brk(hot_state *s, uint64_t wanted, uint64_t *result)
         uint64_t new_page = (wanted + PAGE_SIZE - 1) >> PAGE_SHIFT;
         if (wanted > s->brk_limit || new_page < old_page)
             return false;
-        for (uint64_t page = old_page; page < new_page; page++) {
-            const hot_extent *e = find(s, page << PAGE_SHIFT);
-            if (!e || e->pages[page - (e->start >> PAGE_SHIFT)])
+        /* All of them, and the one that stays free after them, before the first is changed. */
+        for (uint64_t page = old_page; new_page > old_page && page <= new_page; page++) {
+            const uint8_t *flags = page_flags(s, page);
+            if (!flags || *flags)
                 return false;
-            e->pages[page - (e->start >> PAGE_SHIFT)] = (uint8_t)s->heap_flags;
-            s->brk_now = (page + 1) << PAGE_SHIFT;
         }
+        for (uint64_t page = old_page; page < new_page; page++)
+            *page_flags(s, page) = (uint8_t)s->heap_flags;
         s->brk_now = wanted;
     }
     *result = s->brk_now;

@@ -153,6 +153,7 @@ class HotCpu:
         state.arg_count, state.result_count = len(read), len(wrote)
         state.trap_size = d.trap_size
         state.word_mask = abi.word_mask
+        state.access_end = abi.access_end
         state.trap_number = -1 if d.trap_interrupt is None else d.trap_interrupt
         numbers = NUMBERS[abi.name]
         state.nr_read, state.nr_write = numbers["read"], numbers["write"]

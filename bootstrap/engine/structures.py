@@ -69,6 +69,7 @@ class HotState(ctypes.Structure):
         ("brk_now", ctypes.c_uint64),
         ("brk_limit", ctypes.c_uint64),
         ("heap_flags", ctypes.c_uint64),
+        ("access_end", ctypes.c_uint64),
         ("files", ctypes.c_void_p),
         ("file_count", ctypes.c_int64),
         ("served", ctypes.c_uint64),

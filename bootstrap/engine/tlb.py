@@ -12,7 +12,10 @@ from unicorn import UC_MEM_FETCH, UC_MEM_WRITE, UC_PROT_ALL
 from unicorn.unicorn_py3.unicorn import uc_tlb_entry
 
 from bootstrap.abi.arch import PAGE
-from bootstrap.kernel.memory import DIRTY, EXEC, FETCHED, KEPT, READ, WRITE, AddressSpace
+from bootstrap.kernel.memory import BEYOND, DIRTY, EXEC, FETCHED, KEPT, READ, WRITE, AddressSpace
+
+NEEDED = {UC_MEM_WRITE: WRITE, UC_MEM_FETCH: EXEC}
+"""The right that an access needs; a load needs READ."""
 
 
 class PageRights:
@@ -33,8 +36,8 @@ class PageRights:
         if extent is not None:
             index = (addr - extent.start) // PAGE
             flags = extent.pages[index]
-            need = WRITE if kind == UC_MEM_WRITE else EXEC if kind == UC_MEM_FETCH else READ
-            if flags & need:
+            need = NEEDED.get(kind, READ)
+            if flags & (need | BEYOND) == need:
                 if kind == UC_MEM_WRITE:
                     flags = (flags | DIRTY) & ~KEPT
                 elif kind == UC_MEM_FETCH:

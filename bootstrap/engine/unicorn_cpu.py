@@ -34,11 +34,11 @@ from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_down
 from bootstrap.engine import Cpu, OnTrap, Stop, Travel, exit_checks, libunicorn, registers
 from bootstrap.engine.blocks import Blocks
 from bootstrap.engine.descriptors import DESCRIPTORS, CpuDescriptor
-from bootstrap.engine.exceptions import SIGILL, SIGSEGV, SIGTRAP
+from bootstrap.engine.exceptions import SIGBUS, SIGILL, SIGSEGV, SIGTRAP
 from bootstrap.engine.hot import HotPath
 from bootstrap.engine.refusals import install as install_refusals
 from bootstrap.engine.stepping import Stepping
-from bootstrap.engine.tlb import PageRights
+from bootstrap.engine.tlb import NEEDED, PageRights
 from bootstrap.engine.usermode import enter_user_mode
 from bootstrap.kernel.calllog import CallLog
 from bootstrap.kernel.events import Fault
@@ -170,7 +170,7 @@ class UnicornCpu:
     def extent_removed(self, extent: Extent) -> None:
         """Take it away again. Its flags mean nothing any more."""
         # Unicorn drops translations by fetching from the first page: see `code_written`.
-        extent.pages[0] |= READ | EXEC | FETCHED
+        extent.pages[0] = READ | EXEC | FETCHED
         libunicorn.unmap(self._handle, extent.start, extent.end - extent.start)
         del self._hosts[extent.start]
         self.pages_changed()
@@ -329,7 +329,10 @@ class UnicornCpu:
             addr, kind = self._rights.bad_page
             addr = self.pc if kind == UC_MEM_FETCH else self._exact(addr)
             verb = {UC_MEM_WRITE: "write to", UC_MEM_FETCH: "fetch from"}.get(kind, "read from")
-            return Stop(fault=self._describe(SIGSEGV, f"cannot {verb} {addr:#x}", addr))
+            signal, why = SIGSEGV, ""
+            if self.memory.is_beyond(addr, NEEDED.get(kind, READ)):
+                signal, why = SIGBUS, ", which is beyond the end of the file that is mapped there"
+            return Stop(fault=self._describe(signal, f"cannot {verb} {addr:#x}{why}", addr))
         if status == UC_ERR_INSN_INVALID:
             if self.memory.read_upto(self.pc, 4).startswith(self.descriptor.breakpoints):
                 return Stop(fault=self._describe(SIGTRAP, "breakpoint", None))

@@ -32,7 +32,7 @@ from bootstrap.abi.structs import MAX_NON_LFS, Word
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.memory import WRITE
 from bootstrap.vfs.inode import RegularFile, Stream
-from bootstrap.vfs.openfile import OpenFile
+from bootstrap.vfs.openfile import MAX_OFFSET, OpenFile
 
 if TYPE_CHECKING:
     from bootstrap.kernel.process import Process
@@ -45,12 +45,17 @@ UIO_MAXIOV = 1024
 """Most buffers in one readv or writev (include/uapi/linux/uio.h)."""
 
 
-def checked_count(proc: Process, buf: int, count: int) -> int:
-    """`count` as read and write use it. Raises LinuxError: EFAULT, EINVAL."""
+def checked_count(proc: Process, buf: int, count: int, offset: int) -> int:
+    """`count` as read and write use it at `offset`. Raises LinuxError: EFAULT, EINVAL.
+
+    The whole range is looked at before the first byte (fs/read_write.c, vfs_read, rw_verify_area).
+    """
     if buf + count > proc.abi.access_end:
         raise LinuxError(Errno.EFAULT)
     if count >> 31 and proc.abi.access_end < 1 << 32:
         raise LinuxError(Errno.EINVAL)  # a kernel of 32 bits takes it for negative
+    if offset + count > MAX_OFFSET:
+        raise LinuxError(Errno.EINVAL)
     return min(count, MAX_RW_COUNT)
 
 
@@ -59,8 +64,8 @@ def sys_read(proc: Process, fd: int, buf: int, count: int) -> int:
     file = proc.fds.get(fd)
     if not file.readable:
         raise LinuxError(Errno.EBADF)
-    if count > MAX_RW_COUNT or buf >= proc.abi.access_end:
-        count = checked_count(proc, buf, count)
+    if buf + count > proc.abi.access_end or file.offset + count > MAX_RW_COUNT:
+        count = checked_count(proc, buf, count, file.offset)
     memory = proc.memory
     if file.inode.__class__ is Stream:
         count = _room(proc, buf, count)
@@ -90,8 +95,8 @@ def sys_write(proc: Process, fd: int, buf: int, count: int) -> int:
     file = proc.fds.get(fd)
     if not file.writable:
         raise LinuxError(Errno.EBADF)
-    if count > MAX_RW_COUNT or buf >= proc.abi.access_end:
-        count = checked_count(proc, buf, count)
+    if buf + count > proc.abi.access_end or file.offset + count > MAX_RW_COUNT:
+        count = checked_count(proc, buf, count, file.offset)
     if not count:
         return 0
     try:
@@ -117,7 +122,7 @@ def sys_pread64(proc: Process, fd: int, buf: int, count: int, offset: int) -> in
     file = _positioned(proc, fd, offset)
     if not file.readable:
         raise LinuxError(Errno.EBADF)
-    count = checked_count(proc, buf, count)
+    count = checked_count(proc, buf, count, offset)
     if not isinstance(file.inode, RegularFile):
         raise LinuxError(Errno.EISDIR)
     data = file.inode.read_at(offset, count)
@@ -132,7 +137,7 @@ def sys_pwrite64(proc: Process, fd: int, buf: int, count: int, offset: int) -> i
     file = _positioned(proc, fd, offset)
     if not file.writable:
         raise LinuxError(Errno.EBADF)
-    count = checked_count(proc, buf, count)
+    count = checked_count(proc, buf, count, offset)
     if not count:
         return 0
     data = proc.memory.read_upto(buf, count)
@@ -162,16 +167,23 @@ def sys_pwrite64_32(proc: Process, fd: int, buf: int, count: int, low: int, high
 def _vector(proc: Process, word: Word, iov: int, count: int) -> list[tuple[int, int]]:
     """The (address, length) pairs of an array of struct iovec, MAX_RW_COUNT bytes in all.
 
-    Raises LinuxError: EINVAL, EFAULT (Linux, lib/iov_iter.c, import_iovec).
+    Raises LinuxError: EINVAL, EFAULT. Each length is looked at as it is copied, all of them before
+    the first buffer; a single buffer is cut before it is looked at (lib/iov_iter.c, import_iovec).
     """
     if count > UIO_MAXIOV:
         raise LinuxError(Errno.EINVAL)
-    raw = proc.memory.read(iov, count * word.iovec.size)
+    raw = proc.memory.read_upto(iov, count * word.iovec.size)
+    whole = len(raw) - len(raw) % word.iovec.size
+    pairs = list(word.iovec.iter_unpack(raw[:whole]))
+    if any(length > word.max_signed for _, length in pairs):
+        raise LinuxError(Errno.EINVAL)
+    if len(pairs) < count:
+        raise LinuxError(Errno.EFAULT)
+    if count == 1:
+        pairs = [(pairs[0][0], min(pairs[0][1], MAX_RW_COUNT))]
     left = MAX_RW_COUNT
     vector: list[tuple[int, int]] = []
-    for base, length in word.iovec.iter_unpack(raw):
-        if length > word.max_signed:
-            raise LinuxError(Errno.EINVAL)
+    for base, length in pairs:
         if base + length > proc.abi.access_end:
             raise LinuxError(Errno.EFAULT)
         taken = min(length, left)
@@ -191,6 +203,8 @@ def readv_for(word: Word) -> Handler:
         total = sum(length for _, length in vector)
         if not total:
             return 0
+        if file.offset + total > MAX_OFFSET:
+            raise LinuxError(Errno.EINVAL)  # rw_verify_area
         if file.inode.__class__ is Stream:
             total = _room_vector(proc, vector)
         data = file.read(total)
@@ -230,6 +244,8 @@ def writev_for(word: Word) -> Handler:
         vector = _vector(proc, word, iov, count)
         if not file.writable:
             raise LinuxError(Errno.EBADF)
+        if file.offset + sum(length for _, length in vector) > MAX_OFFSET:
+            raise LinuxError(Errno.EINVAL)  # rw_verify_area
         parts: list[bytes] = []
         for base, length in vector:
             part = proc.memory.read_upto(base, length)
@@ -301,8 +317,11 @@ def sys_dup3(proc: Process, old: int, new: int, flags: int) -> int:
     return proc.fds.dup_to(old, new, bool(flags & O_CLOEXEC))
 
 
-KNOWN_FCNTL = (*range(5, 17), *range(36, 39), *range(1024, 1045))
+F_GETOWNER_UIDS = 17
+KNOWN_FCNTL = frozenset((*range(5, 12), 15, 16, *range(36, 39), *range(1024, 1045))) - {1029}
 """Commands Linux has beyond those below: locks, owners, leases, pipes, seals, hints."""
+LOCKS_64 = frozenset(range(12, 15))
+"""F_GETLK64 to F_SETLKW64, which only fcntl64(2) has (include/uapi/asm-generic/fcntl.h)."""
 
 SETTABLE = O_APPEND | O_NONBLOCK | O_NOATIME
 """Status flags that F_SETFL changes and that this kernel's files can have."""
@@ -348,12 +367,32 @@ def sys_fcntl(proc: Process, fd: int, command: int, argument: int) -> int:
             raise GuestFailed(
                 f"fcntl F_SETFL {argument:#x}: O_ASYNC and O_DIRECT are not supported"
             )
-        file.flags = file.flags & ~SETTABLE | argument & SETTABLE
+        file.flags = file.flags & ~(SETTABLE | O_DIRECT) | argument & SETTABLE
         file.append = bool(file.flags & O_APPEND)
+        return 0
+    if command == F_GETOWNER_UIDS:
+        # Nobody was made the owner, so both ids are 0; two put_user (fs/fcntl.c, f_getowner_uids).
+        if proc.memory.write_upto(argument, bytes(8)) < 8:
+            raise LinuxError(Errno.EFAULT)
         return 0
     if command in KNOWN_FCNTL:
         raise GuestFailed(f"fcntl command {command} is not supported")
     raise LinuxError(Errno.EINVAL)
+
+
+def sys_fcntl64(proc: Process, fd: int, command: int, argument: int) -> int:
+    """fcntl64(2): the commands of fcntl(2), and the locks of 64 bits, which stop the run."""
+    if command in LOCKS_64:
+        proc.fds.get(fd)
+        raise GuestFailed(f"fcntl command {command} is not supported")
+    return sys_fcntl(proc, fd, command, argument)
+
+
+def sys_fcntl_32(proc: Process, fd: int, command: int, argument: int) -> int:
+    """fcntl(2) of i386, which knows no lock of 64 bits (fs/fcntl.c, compat_sys_fcntl)."""
+    if command in LOCKS_64 or command in range(36, 39):
+        raise LinuxError(Errno.EINVAL)
+    return sys_fcntl(proc, fd, command, argument)
 
 
 FIOCLEX, FIONCLEX, FIONBIO, FIOASYNC, FIOQSIZE = 0x5451, 0x5450, 0x5421, 0x5452, 0x5460

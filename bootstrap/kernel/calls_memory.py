@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from bootstrap.abi.arch import PAGE, PAGE_MASK
+from bootstrap.abi.arch import PAGE_MASK, page_up
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import (
     MAP_ANONYMOUS,
@@ -59,10 +59,9 @@ def sys_brk(proc: Process, end: int) -> int:
 def _mmap(proc: Process, hint: int, length: int, prot: int, flags: int, fd: int) -> int:
     anonymous = flags & MAP_ANONYMOUS
     file = None if anonymous else proc.fds.get(fd)
-    if not length:
-        raise LinuxError(Errno.EINVAL)
+    start, end = proc.memory.place(hint, length, flags)
     kind = flags & MAP_TYPE
-    if kind not in (MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE):
+    if kind not in (MAP_SHARED, MAP_PRIVATE) and (anonymous or kind != MAP_SHARED_VALIDATE):
         raise LinuxError(Errno.EINVAL)
     if file is not None:
         if not file.readable:
@@ -74,7 +73,8 @@ def _mmap(proc: Process, hint: int, length: int, prot: int, flags: int, fd: int)
         raise GuestFailed("mmap of shared anonymous memory is not supported")
     if flags & ~SUPPORTED:
         raise GuestFailed(f"mmap flags {flags & ~SUPPORTED:#x} are not supported")
-    return proc.memory.mmap(hint, length, prot, flags)
+    proc.memory.map(start, end, proc.memory.flags_for(prot))
+    return start
 
 
 def sys_mmap(
@@ -117,7 +117,9 @@ def sys_mprotect(proc: Process, guest_addr: int, length: int, prot: int) -> int:
         raise LinuxError(Errno.EINVAL)
     if not length:
         return 0
-    if guest_addr + length > (1 << 64) - PAGE:
+    # Up to the end of what the kernel itself can address: a process may have less.
+    whole = 1 << (32 if proc.abi.access_end < 1 << 32 else 64)
+    if guest_addr + page_up(length) >= whole:
         raise LinuxError(Errno.ENOMEM)
     if prot & ~grows & ~(PROT_KNOWN | PROT_SEM):
         raise LinuxError(Errno.EINVAL)

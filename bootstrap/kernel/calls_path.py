@@ -15,11 +15,15 @@ from bootstrap.abi.flags import (
     AT_FDCWD,
     AT_REMOVEDIR,
     AT_SYMLINK_FOLLOW,
+    O_ACCMODE,
     O_CLOEXEC,
     O_CREAT,
     O_DIRECTORY,
+    O_DSYNC,
     O_LARGEFILE,
     O_PATH,
+    O_RDONLY,
+    O_SYNC,
     O_TMPFILE,
     O_TRUNC,
     O_WRONLY,
@@ -28,6 +32,7 @@ from bootstrap.abi.flags import (
     RENAME_WHITEOUT,
     S_IFMT,
     S_IFREG,
+    VALID_OPEN_FLAGS,
 )
 from bootstrap.errors import GuestFailed
 from bootstrap.vfs.inode import Directory, Inode, Symlink
@@ -59,12 +64,18 @@ def at_dirfd(proc: Process, dirfd: int, path: bytes) -> At:
 
 
 def _open(proc: Process, dirfd: int, path_addr: int, flags: int, mode: int) -> int:
+    # The old calls drop what they do not know (fs/open.c, build_open_how, build_open_flags).
+    flags &= VALID_OPEN_FLAGS
     if flags & O_PATH:
         raise GuestFailed("open with O_PATH is not supported")
-    if flags & O_TMPFILE & ~O_DIRECTORY:
-        raise LinuxError(Errno.EOPNOTSUPP)
     if flags & O_CREAT and flags & O_DIRECTORY:
         raise LinuxError(Errno.EINVAL)
+    if flags & O_TMPFILE & ~O_DIRECTORY:
+        if not flags & O_DIRECTORY or flags & O_ACCMODE == O_RDONLY:
+            raise LinuxError(Errno.EINVAL)
+        raise LinuxError(Errno.EOPNOTSUPP)
+    if flags & O_SYNC:
+        flags |= O_DSYNC
     path = user_path(proc, path_addr)
     # Linux takes the descriptor before it looks at the path: EMFILE wins, and nothing is made.
     fd = proc.fds.lowest_free()
@@ -108,11 +119,6 @@ def sys_openat(proc: Process, dirfd: int, path: int, flags: int, mode: int) -> i
     return _open(proc, dirfd, path, flags, mode)
 
 
-def sys_creat(proc: Process, path: int, mode: int) -> int:
-    """creat(2) of a 32-bit process."""
-    return _open(proc, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode)
-
-
 def sys_open_64(proc: Process, path: int, flags: int, mode: int) -> int:
     """open(2) where O_LARGEFILE is implied (Linux, force_o_largefile)."""
     return _open(proc, AT_FDCWD, path, flags | O_LARGEFILE, mode)
@@ -123,8 +129,8 @@ def sys_openat_64(proc: Process, dirfd: int, path: int, flags: int, mode: int) -
     return _open(proc, dirfd, path, flags | O_LARGEFILE, mode)
 
 
-def sys_creat_64(proc: Process, path: int, mode: int) -> int:
-    """creat(2) where O_LARGEFILE is implied."""
+def sys_creat(proc: Process, path: int, mode: int) -> int:
+    """creat(2): O_LARGEFILE is implied, for there is no compat_sys_creat (fs/open.c)."""
     return _open(proc, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC | O_LARGEFILE, mode)
 
 
@@ -259,11 +265,13 @@ def sys_rename(proc: Process, old: int, new: int) -> int:
 
 def sys_renameat(proc: Process, old_dirfd: int, old: int, new_dirfd: int, new: int) -> int:
     """renameat(2)."""
+    # What is wrong with the new path is found after the old one's folder (fs/namei.c).
     old_name = user_path(proc, old)
-    new_name = user_path(proc, new)
     old_at = at_dirfd(proc, old_dirfd, old_name)
+    source = proc.fs.parent(old_at, old_name)
+    new_name = user_path(proc, new)
     new_at = at_dirfd(proc, new_dirfd, new_name)
-    proc.fs.rename(old_at, old_name, new_at, new_name)
+    proc.fs.rename(source, proc.fs.parent(new_at, new_name))
     if proc.observers:
         before, after = _where(proc, old_at, old_name), _where(proc, new_at, new_name)
         for observer in proc.observers:
@@ -296,11 +304,12 @@ def sys_linkat(
         raise LinuxError(Errno.EINVAL)
     if flags & AT_EMPTY_PATH:
         raise GuestFailed("linkat with AT_EMPTY_PATH is not supported")
+    # What is wrong with the new path is found after the old file (fs/namei.c, do_linkat).
     old_name = user_path(proc, old)
-    new_name = user_path(proc, new)
     old_at = at_dirfd(proc, old_dirfd, old_name)
-    new_at = at_dirfd(proc, new_dirfd, new_name)
-    proc.fs.link(old_at, old_name, new_at, new_name, follow=bool(flags & AT_SYMLINK_FOLLOW))
+    inode = proc.fs.resolve(old_at, old_name, follow=bool(flags & AT_SYMLINK_FOLLOW))
+    new_name = user_path(proc, new)
+    proc.fs.link(inode, at_dirfd(proc, new_dirfd, new_name), new_name)
     return 0
 
 

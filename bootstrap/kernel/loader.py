@@ -5,6 +5,7 @@ it finds later kills the process: here a BadImage. What Linux can do and this ke
 GuestFailed that says so.
 """
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import PROT_EXEC, PROT_READ, PROT_WRITE
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.limits import Limits, MemoryMeter
-from bootstrap.kernel.memory import EXEC, MAPPED, READ, WRITE, AddressSpace
+from bootstrap.kernel.memory import BEYOND, EXEC, MAPPED, READ, WRITE, AddressSpace
 
 STACK_SIZE = 8 << 20
 """RLIMIT_STACK's usual value."""
@@ -25,6 +26,11 @@ _ET_EXEC, _ET_DYN = 2, 3
 _PF_X, _PF_W, _PF_R = 1, 2, 4
 _EHDR = {1: struct.Struct("<16sHHIIIIIHHHHHH"), 2: struct.Struct("<16sHHIQQQIHHHHHH")}
 _PHDR = {1: struct.Struct("<IIIIIIII"), 2: struct.Struct("<IIQQQQQQ")}
+
+_SAME_MACHINE = {6: 3}
+"""EM_486 is as good as EM_386 (arch/x86/include/asm/elf.h, elf_check_arch_ia32)."""
+BINPRM_BUF_SIZE = 256
+"""How much of a file says what it is (include/uapi/linux/binfmts.h)."""
 
 _AT = {
     "HWCAP": 16, "PAGESZ": 6, "CLKTCK": 17, "PHDR": 3, "PHENT": 4, "PHNUM": 5, "BASE": 7,
@@ -74,18 +80,20 @@ def parse(image: bytes) -> ElfFile:
     Raises LinuxError(ENOEXEC) for whatever Linux does not take for an executable of a known
     machine, and GuestFailed for executables that this kernel cannot run.
     """
-    if len(image) < 52 or image[:4] != b"\x7fELF" or image[4] not in _EHDR:
+    # Linux looks at a buffer of zeros, into which the file's beginning was read, and in it at no
+    # more than this; EI_CLASS counts on RISC-V alone (elf_check_arch of each architecture).
+    head = image[:BINPRM_BUF_SIZE].ljust(BINPRM_BUF_SIZE, b"\0")
+    _, kind, machine = _EHDR[1].unpack_from(head)[:3]
+    known = [a for a in ABIS if a.elf_machine == _SAME_MACHINE.get(machine, machine)]
+    if len(known) > 1:
+        known = [a for a in known if a.elf_class == head[4]]
+    if head[:4] != b"\x7fELF" or kind not in (_ET_EXEC, _ET_DYN) or not known:
         raise LinuxError(Errno.ENOEXEC)
-    ehdr = _EHDR[image[4]]
-    if len(image) < ehdr.size:
-        raise LinuxError(Errno.ENOEXEC)
-    (_, kind, machine, _, entry, phoff, _, _, _, phentsize, phnum, _, _, _) = ehdr.unpack_from(
-        image
-    )
-    abi = next((a for a in ABIS if (a.elf_machine, a.elf_class) == (machine, image[4])), None)
-    if kind not in (_ET_EXEC, _ET_DYN) or abi is None:
-        raise LinuxError(Errno.ENOEXEC)
-    phdr = _PHDR[image[4]]
+    abi = known[0]
+    (_, _, _, _, entry, phoff, _, _, _, phentsize, phnum, _, _, _) = _EHDR[
+        abi.elf_class
+    ].unpack_from(head)
+    phdr = _PHDR[abi.elf_class]
     if phentsize != phdr.size or not 1 <= phnum <= 65536 // phdr.size:
         raise LinuxError(Errno.ENOEXEC)
     if phoff + phnum * phdr.size > len(image):
@@ -114,7 +122,7 @@ def _prot(flags: int) -> int:
 
 
 def _load(memory: AddressSpace, segment: Segment, image: bytes) -> None:
-    """Map one PT_LOAD segment: whole pages of the file, then zeroes (elf_map, set_brk, padzero)."""
+    """Map one PT_LOAD segment: whole pages of the file, then zeroes (elf_load, padzero)."""
     task = memory.abi.task_size
     if segment.file_size > segment.memory_size or segment.vaddr + segment.memory_size > task:
         raise BadImage("a segment lies outside the address space or is larger in the file")
@@ -124,22 +132,24 @@ def _load(memory: AddressSpace, segment: Segment, image: bytes) -> None:
     start = page_down(segment.vaddr)
     file_end = page_up(segment.vaddr + segment.file_size) if segment.file_size else start
     end = page_up(segment.vaddr + segment.memory_size)
-    if end == start:
-        return
-    memory.map(start, end, flags)
-    past_end = end
     if segment.file_size:
         offset = page_down(segment.offset)
+        memory.map(start, file_end, flags)
         memory.poke(start, image[offset : offset + (file_end - start)])
-        # Pages beyond the end of the file are there, but nothing can be done with them.
         past_end = start + max(0, page_up(len(image)) - offset)
         if past_end < file_end:
-            memory.map(past_end, file_end, MAPPED)
-    if segment.memory_size > segment.file_size and flags & WRITE:
-        bss = segment.vaddr + segment.file_size
-        if bss & PAGE_MASK and segment.file_size and page_down(bss) >= past_end:
-            raise BadImage("zeroes are to fill a page that lies beyond the end of the file")
-        memory.poke(bss, bytes(page_up(bss) - bss))
+            memory.map(past_end, file_end, flags | BEYOND)
+        if segment.memory_size > segment.file_size and flags & WRITE:
+            bss = segment.vaddr + segment.file_size
+            if bss & PAGE_MASK and page_down(bss) >= past_end:
+                raise BadImage("zeroes are to fill a page that lies beyond the end of the file")
+            memory.poke(bss, bytes(page_up(bss) - bss))
+    if end > file_end:
+        # Readable and writable, whatever the segment is (vm_brk_flags).
+        executable = segment.flags & _PF_X
+        memory.map(
+            file_end, end, memory.flags_for(PROT_READ | PROT_WRITE) | (EXEC if executable else 0)
+        )
 
 
 def build(
@@ -216,12 +226,28 @@ def _fill_stack(
     return at
 
 
+_WHOLE_NAME = re.compile(rb"#![ \t]*+[^ \t\0]*+[ \t\0]")
+_LINE = re.compile(rb"([^ \t\0]*)(?:[ \t]+([^\0]*))?", re.DOTALL)
+
+
 def interpreter(image: bytes) -> tuple[bytes, bytes | None] | None:
-    """The interpreter and its one argument of a `#!` script (fs/binfmt_script.c), or None."""
+    """The interpreter and its one argument of a `#!` script (fs/binfmt_script.c), or None.
+
+    Raises LinuxError: ENOEXEC where there is no name, or one that may have been cut (of a line
+    without a newline the 255 bytes count that the buffer has room for); EACCES for an empty one.
+    """
     if image[:2] != b"#!":
         return None
-    line = image[2:256].split(b"\n", 1)[0].strip(b" \t")
-    if not line:
+    text = image[:BINPRM_BUF_SIZE].ljust(BINPRM_BUF_SIZE, b"\0")
+    end = text.partition(b"\0")[0].find(b"\n")
+    if end < 0:
+        if not _WHOLE_NAME.match(text):
+            raise LinuxError(Errno.ENOEXEC)
+        end = BINPRM_BUF_SIZE - 1
+    line = text[2:end].strip(b" \t")
+    found = _LINE.match(line)
+    if not line or found is None:
         raise LinuxError(Errno.ENOEXEC)
-    name, _, rest = line.replace(b"\t", b" ").partition(b" ")
-    return name, rest.strip(b" ") or None
+    if not found[1]:
+        raise LinuxError(Errno.EACCES)  # a NUL: to open_exec the empty name is the current folder
+    return found[1], found[2]

@@ -319,6 +319,7 @@ class Machine:
             parent.fs, parent.at, parent.umask, parent.limits, parent.observers,
             parent.exe_path, parent.argv,
         )  # fmt: skip
+        child.run_file(parent.exe)
         new = self.new_task(child)
         task.cpu.copy_state_to(new.cpu)
         new.cpu.set_result(0)
@@ -338,17 +339,20 @@ class Machine:
             if script is None:
                 break
             name, argument = script
-            argv = (name, *((argument,) if argument else ()), path, *argv[1:])
+            argv = (name, *(() if argument is None else (argument,)), path, *argv[1:])
             path = name
             inode, image = self._image(process, path)
         else:
             if loader.interpreter(image) is not None:
                 raise LinuxError(Errno.ELOOP)
         elf = loader.parse(image)
-        memory, sp = loader.build(elf, image, path, argv, control.envp, self.limits, self.meter)
+        memory, sp = loader.build(
+            elf, image, control.path, argv, control.envp, self.limits, self.meter
+        )
         process.memory.release()
         process.memory, process.abi = memory, elf.abi
         process.fds.close_on_exec()
+        process.run_file(inode)
         process.exe_path = self.fs.absolute(process.at, path)
         process.argv = argv
         task = self.new_task(process)
@@ -367,6 +371,8 @@ class Machine:
         inode = self.fs.resolve(process.at, path)
         if not isinstance(inode, RegularFile) or not inode.mode & _ANY_X:
             raise LinuxError(Errno.EACCES)
+        if inode.writers:
+            raise LinuxError(Errno.ETXTBSY)  # execve(2); fs/exec.c, do_open_execat
         return inode, inode.contents()
 
     def _end(self, task: Task, status: int) -> Ended | None:
@@ -386,6 +392,7 @@ class Machine:
     def _discard(self, task: Task) -> None:
         self._close(task.cpu)
         task.process.fds.close_all()
+        task.process.run_file(None)
         task.process.memory.release()
 
     def _close(self, cpu: Cpu) -> None:

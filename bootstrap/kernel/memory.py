@@ -11,14 +11,15 @@ mm/mprotect.c), for anonymous private memory.
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_up
+from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_down, page_up
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import MAP_FIXED, MAP_FIXED_NOREPLACE, PROT_EXEC, PROT_READ, PROT_WRITE
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.limits import Limits, MemoryMeter
 from bootstrap.kernel.pages import (
+    BEYOND,
     DIRTY,
     EXEC,
     FETCHED,
@@ -36,6 +37,7 @@ HEAP_STEP = 16 << 20
 _ZERO_PAGE = bytes(PAGE)
 _KEPT = bytes(flags | KEPT if flags & DIRTY else flags for flags in range(256))
 _USED = re.compile(rb"[^\0]+")
+_ONE_USED = re.compile(rb"[^\0]")
 
 
 class AddressSpace:
@@ -85,10 +87,16 @@ class AddressSpace:
             if extent is None:
                 return done
             offset = guest_addr + done - extent.start
-            if extent.pages[offset // PAGE] & need != need:
+            if extent.pages[offset // PAGE] & (need | BEYOND) != need:
                 return done
             done += PAGE - (offset & PAGE_MASK)
         return size
+
+    def is_beyond(self, guest_addr: int, right: int) -> bool:
+        """Whether only the end of a file keeps `right` from being used there: SIGBUS."""
+        extent = self.find(guest_addr)
+        flags = extent.pages[(guest_addr - extent.start) // PAGE] if extent is not None else 0
+        return flags & (right | BEYOND) == right | BEYOND
 
     def read(self, guest_addr: int, size: int) -> bytes:
         """`size` bytes at `guest_addr`. Raises LinuxError(EFAULT) if any cannot be read."""
@@ -96,7 +104,7 @@ class AddressSpace:
         if last is not None and last.start <= guest_addr and guest_addr + size <= last.end:
             offset = guest_addr - last.start
             inside = (offset & PAGE_MASK) + size <= PAGE and self.watcher is None
-            if inside and last.pages[offset // PAGE] & READ:
+            if inside and last.pages[offset // PAGE] & (READ | BEYOND) == READ:
                 return bytes(last.view[offset : offset + size])
         if self.reachable(guest_addr, size, READ) != size:
             raise LinuxError(Errno.EFAULT)
@@ -129,7 +137,7 @@ class AddressSpace:
             if (offset & PAGE_MASK) + size <= PAGE:
                 index = offset // PAGE
                 flags = last.pages[index]
-                if flags & WRITE and not flags & FETCHED and self.watcher is None:
+                if flags & (WRITE | FETCHED | BEYOND) == WRITE and self.watcher is None:
                     last.pages[index] = (flags | DIRTY) & ~KEPT
                     last.view[offset : offset + size] = data
                     return
@@ -231,18 +239,26 @@ class AddressSpace:
     def map(self, start: int, end: int, flags: int) -> None:
         """Map the pages from `start` up to `end` (page addresses) with `flags`, zeroed."""
         self._clear(start, end)
+        self._grant(start, end, flags, 0)
+
+    def _grant(self, start: int, end: int, flags: int, ahead: int) -> int:
+        """Give unmapped pages these flags; a new extent reaches `ahead` bytes, where it has room.
+
+        Gives back where the last extent ends.
+        """
         self._count(end - start)
         at = start
         while at < end:
             extent = self.find(at)
             if extent is None:
                 index = bisect_right(self._starts, at)
-                stop = min(end, self._starts[index]) if index < len(self._starts) else end
-                extent = self._add_extent(at, stop)
+                wall = self._starts[index] if index < len(self._starts) else self.abi.task_size
+                extent = self._add_extent(at, min(max(end, at + ahead), wall))
             stop = min(end, extent.end)
             first, last = (at - extent.start) // PAGE, (stop - extent.start) // PAGE
             extent.pages[first:last] = bytes([flags]) * (last - first)
-            at = stop
+            at = extent.end
+        return at
 
     def _clear(self, start: int, end: int) -> None:
         """Unmap whatever is mapped from `start` up to `end`; the bytes become zero."""
@@ -293,45 +309,32 @@ class AddressSpace:
             return self.brk_now
         old_page, new_page = page_up(self.brk_now), page_up(new)
         if new_page > old_page:
-            if not self._heap_room(old_page, new_page):
+            # One page stays free below the next mapping (mm/mmap.c, brk).
+            after = self._next_mapped(old_page)
+            if new_page > self.abi.task_size or (after is not None and new_page + PAGE > after):
                 return self.brk_now
-            self._count(new_page - old_page)
-            for extent, first, last in self._heap_pages(old_page, new_page):
-                extent.pages[first:last] = bytes([self.heap_flags]) * (last - first)
+            end = self._grant(old_page, new_page, self.heap_flags, HEAP_STEP)
+            self.heap_end = max(self.heap_end, end)
         elif new_page < old_page:
+            after = self._next_mapped(new_page)
+            if after is None or after >= old_page:
+                return self.brk_now  # there is nothing to give back (the same place)
             self._clear(new_page, old_page)
         self.brk_now = new
         return new
 
-    def _heap_pages(self, start: int, end: int) -> Iterator[tuple[Extent, int, int]]:
-        """The extents from `start` up to `end`, each with the page indexes inside the range."""
-        while start < end:
-            extent = self.find(start)
-            assert extent is not None
-            stop = min(end, extent.end)
-            yield extent, (start - extent.start) // PAGE, (stop - extent.start) // PAGE
-            start = stop
+    def _next_mapped(self, guest_addr: int) -> int | None:
+        """The first page from `guest_addr` on, a page's address, that is mapped."""
+        first = max(0, bisect_right(self._starts, guest_addr) - 1)
+        for extent in self.extents[first:]:
+            index = max(0, guest_addr - extent.start) // PAGE
+            found = _ONE_USED.search(extent.pages, index)
+            if found is not None:
+                return extent.start + found.start() * PAGE
+        return None
 
-    def _heap_room(self, start: int, end: int) -> bool:
-        """Whether nothing is in the heap's way from `start` up to `end`; makes the extents."""
-        if end > self.heap_end:
-            index = bisect_right(self._starts, self.heap_end - 1)
-            wall = self._starts[index] if index < len(self._starts) else self.abi.task_size
-            if end > wall:
-                return False
-            if self.mapped + end - start <= self.limits.memory:
-                stop = min(max(end, self.heap_end + HEAP_STEP), wall)
-                self._add_extent(self.heap_end, stop)
-                self.heap_end = stop
-            else:
-                return True
-        return not any(any(e.pages[i:j]) for e, i, j in self._heap_pages(start, end))
-
-    def _free(self, start: int, end: int) -> bool:
-        return all(e <= start or end <= s for s, e in self.areas())
-
-    def mmap(self, hint: int, length: int, prot: int, flags: int) -> int:
-        """Map anonymous private memory; the arguments and errors of mmap(2).
+    def place(self, hint: int, length: int, flags: int) -> tuple[int, int]:
+        """Where mmap(2) puts `length` bytes: first and end address (do_mmap, get_unmapped_area).
 
         Raises LinuxError: EINVAL (length 0, unaligned fixed address), ENOMEM (no room),
         EEXIST (MAP_FIXED_NOREPLACE over something).
@@ -342,20 +345,21 @@ class AddressSpace:
         if size == 0 or size > self.abi.task_size:
             raise LinuxError(Errno.ENOMEM)
         if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE):
-            if hint & PAGE_MASK:
-                raise LinuxError(Errno.EINVAL)
             if hint + size > self.abi.task_size:
                 raise LinuxError(Errno.ENOMEM)
-            if not flags & MAP_FIXED and not self._free(hint, hint + size):
+            if hint & PAGE_MASK:
+                raise LinuxError(Errno.EINVAL)
+            if flags & MAP_FIXED_NOREPLACE and not self._free(hint, hint + size):
                 raise LinuxError(Errno.EEXIST)
-            start = hint
-        else:
-            start = page_up(hint)
-            inside = 0 < start <= self.abi.task_size - size
-            if not (inside and self._free(start, start + size)):
-                start = self._gap_below(size)
-        self.map(start, start + size, self.flags_for(prot))
-        return start
+            return hint, hint + size
+        start = page_down(hint)  # round_hint_to_min
+        if not 0 < start <= self.abi.task_size - size or not self._free(start, start + size):
+            start = self._gap_below(size)
+        return start, start + size
+
+    def _free(self, start: int, end: int) -> bool:
+        after = self._next_mapped(start)
+        return after is None or after >= end
 
     def _gap_below(self, size: int) -> int:
         top = self.abi.mmap_base
@@ -375,20 +379,21 @@ class AddressSpace:
         self._clear(guest_addr, end)
 
     def mprotect(self, guest_addr: int, length: int, prot: int) -> None:
-        """mprotect(2). Raises LinuxError: EINVAL (unaligned), ENOMEM (a page is not mapped)."""
+        """mprotect(2). Raises LinuxError: EINVAL (unaligned), ENOMEM.
+
+        That is at the first page that is not mapped, and those before it have changed by then
+        (mm/mprotect.c, do_mprotect_pkey).
+        """
         if guest_addr & PAGE_MASK:
             raise LinuxError(Errno.EINVAL)
-        end = guest_addr + page_up(length)
-        if end > self.abi.task_size and length:
-            raise LinuxError(Errno.ENOMEM)
         wanted = self.flags_for(prot)
         try:
-            for at in range(guest_addr, end, PAGE):
+            for at in range(guest_addr, guest_addr + page_up(length), PAGE):
                 extent = self.find(at)
                 index = (at - extent.start) // PAGE if extent is not None else 0
                 if extent is None or not extent.pages[index]:
                     raise LinuxError(Errno.ENOMEM)
-                kept = extent.pages[index] & (DIRTY | FETCHED | KEPT)
+                kept = extent.pages[index] & (DIRTY | FETCHED | KEPT | BEYOND)
                 extent.pages[index] = wanted | kept
         finally:
             if self.listener is not None:
@@ -422,4 +427,7 @@ class AddressSpace:
         self._last = None
 
 
-__all__ = ["DIRTY", "EXEC", "FETCHED", "KEPT", "MAPPED", "READ", "WRITE", "AddressSpace", "Extent"]
+__all__ = [
+    "BEYOND", "DIRTY", "EXEC", "FETCHED", "KEPT", "MAPPED", "READ", "WRITE",
+    "AddressSpace", "Extent",
+]  # fmt: skip

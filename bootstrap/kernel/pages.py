@@ -3,7 +3,9 @@
 DIRTY is set at the first write to a page, by the TLB hook or by the kernel, and lets fork copy only
 what was written. FETCHED is set when the CPU fetched an instruction from the page. MAPPED tells a
 page without any right (PROT_NONE) from one that is not there. KEPT is set on pages whose content is
-kept elsewhere as it is now; the next write takes it away (AddressSpace.mark).
+kept elsewhere as it is now; the next write takes it away (AddressSpace.mark). BEYOND is set on
+pages that are mapped from a file and lie wholly beyond its end: to use a right there is SIGBUS
+(mmap(2)), and EFAULT of a system call.
 """
 
 import mmap
@@ -13,7 +15,7 @@ from typing import Protocol
 
 from bootstrap.abi.arch import PAGE
 
-READ, WRITE, EXEC, DIRTY, FETCHED, MAPPED, KEPT = 1, 2, 4, 8, 16, 32, 64
+READ, WRITE, EXEC, DIRTY, FETCHED, MAPPED, KEPT, BEYOND = 1, 2, 4, 8, 16, 32, 64, 128
 WAS_WRITTEN = bytes(flags & DIRTY != 0 for flags in range(256))
 """For bytes.translate: flags become 1 where the page was written, else 0."""
 

@@ -12,6 +12,7 @@ from bootstrap.kernel.events import Observer
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.memory import AddressSpace
 from bootstrap.vfs.filesystem import At, FileSystem
+from bootstrap.vfs.inode import RegularFile
 from bootstrap.vfs.openfile import OpenFile
 
 
@@ -148,6 +149,16 @@ class Process:
     zombies: dict[int, int] = field(default_factory=dict)
     """Ended children nobody waited for: pid -> wait status, in the order in which they ended."""
     syscalls: int = 0
+    exe: RegularFile | None = None
+    """The running image, which nobody may write to (fs/exec.c, exe_file_deny_write_access)."""
+
+    def run_file(self, inode: RegularFile | None) -> None:
+        """From here on the image is of this file; None: the process is gone."""
+        if inode is not None:
+            inode.runners += 1
+        if self.exe is not None:
+            self.exe.runners -= 1
+        self.exe = inode
 
     @property
     def program(self) -> str:

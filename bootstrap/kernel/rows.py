@@ -103,8 +103,8 @@ COMMON = by_name(
         "fcntl",
         "fd fd, fcntl_cmd cmd, fcntl_arg arg",
         io.sys_fcntl,
-        "F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL; other commands that Linux "
-        "has stop the run.",
+        "F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETOWNER_UIDS; other "
+        "commands that Linux has stop the run.",
         Result.FCNTL,
     ),
     partial(
@@ -188,8 +188,8 @@ def word_rows(word: Word) -> dict[str, Row]:
     """Rows whose arrays and structures are made of longs and pointers."""
     return by_name(
         full("execve", "path pathname, strings argv, environment envp", process.execve_for(word)),
-        full("readv", "fd fd, iov_out iov, size iovcnt", io.readv_for(word)),
-        full("writev", "fd fd, iov_in iov, size iovcnt", io.writev_for(word)),
+        full("readv", "fd fd, iov_out iov, uint iovcnt", io.readv_for(word)),
+        full("writev", "fd fd, iov_in iov, uint iovcnt", io.writev_for(word)),
         full("getdents", "fd fd, dirents_out dirp, uint count", stat.getdents_for(word)),
         partial(
             "waitid",

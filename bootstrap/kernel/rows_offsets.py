@@ -55,7 +55,7 @@ SPLIT_OFFSETS: Mapping[str, Row] = by_name(
     partial(
         "fcntl64",
         "fd fd, fcntl_cmd cmd, fcntl_arg arg",
-        io.sys_fcntl,
+        io.sys_fcntl64,
         COMMON["fcntl"].note,
         Result.FCNTL,
     ),

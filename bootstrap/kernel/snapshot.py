@@ -15,7 +15,7 @@ from bootstrap.kernel.pages import WAS_WRITTEN
 from bootstrap.kernel.process import FdTable, Process
 from bootstrap.vfs import snapshot as files
 from bootstrap.vfs.filesystem import At
-from bootstrap.vfs.inode import Stream
+from bootstrap.vfs.inode import RegularFile, Stream
 from bootstrap.vfs.openfile import OpenFile
 
 _ABIS = {abi.name: abi for abi in ABIS}
@@ -83,6 +83,8 @@ class TaskState:
     registers: dict[str, bytes]
     executed: int
     """Instructions of the present program, where they were counted."""
+    exe: int = 0
+    """Number of the running image's file; 0 in snapshots of before it was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ def take(machine: Machine, streams: Sequence[Stream], sharing: Sharing) -> Snaps
                 memory=_memory(process.memory, process.pid, sharing),
                 registers=task.cpu.save(),
                 executed=stepping.executed if stepping is not None else 0,
+                exe=process.exe.ino if process.exe is not None else 0,
             )
         )
     fs = files.save(machine.fs, opened, folders, streams, sharing.contents)
@@ -206,6 +209,8 @@ def restore(
             At(back.folders(told.root), back.folders(told.cwd)), told.umask, machine.limits,
             machine.observers, told.exe_path, told.argv, dict(told.zombies), told.syscalls,
         )  # fmt: skip
+        image = back.inodes.get(told.exe)  # no longer there: nobody can reach it to write to it
+        process.run_file(image if isinstance(image, RegularFile) else None)
         task = machine.new_task(process)
         machine.tasks.append(task)
         task.cpu.restore(told.registers)

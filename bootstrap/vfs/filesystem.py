@@ -15,10 +15,13 @@ from bootstrap.abi.flags import (
     O_CREAT,
     O_DIRECTORY,
     O_EXCL,
+    O_LARGEFILE,
     O_NOCTTY,
     O_NOFOLLOW,
     O_RDONLY,
+    O_RDWR,
     O_TRUNC,
+    O_WRONLY,
     S_IFDIR,
     S_IFMT,
     S_IFREG,
@@ -27,7 +30,7 @@ from bootstrap.abi.flags import (
 )
 from bootstrap.vfs.inode import Directory, Inode, RegularFile, Special, Symlink, Volume
 from bootstrap.vfs.lower import Lower, plain_parts
-from bootstrap.vfs.openfile import OpenFile
+from bootstrap.vfs.openfile import MAX_NON_LFS, OpenFile
 from bootstrap.vfs.paths import At, Last, Walk, check_path
 from bootstrap.vfs.usage import FsLimits, Usage
 
@@ -121,8 +124,14 @@ class FileSystem:
         inode, created = self._open_last(at, path, flags, mode)
         if not created:
             self._check_open(inode, flags)
-            if flags & O_TRUNC and isinstance(inode, RegularFile):
-                inode.truncate(0)
+            if isinstance(inode, RegularFile):
+                if flags & O_TRUNC or flags & O_ACCMODE in (O_WRONLY, O_RDWR):
+                    inode.check_not_running()
+                # fs/open.c, generic_file_open
+                if inode.size > MAX_NON_LFS and not flags & O_LARGEFILE:
+                    raise LinuxError(Errno.EOVERFLOW)
+                if flags & O_TRUNC:
+                    inode.truncate(0)
         return OpenFile(inode, flags & ~_NOT_KEPT, self.volume)
 
     def _open_last(self, at: At, path: bytes, flags: int, mode: int) -> tuple[Inode, bool]:
@@ -171,8 +180,7 @@ class FileSystem:
 
     def _place(self, at: At, path: bytes, folder: bool = False) -> Last:
         """Where something new may be made (fs/namei.c, filename_create)."""
-        check_path(path)
-        last = Walk(at).last(at.cwd, path)
+        last = self.parent(at, path)
         if not last.is_name or last.directory.lookup(last.name) is not None:
             raise LinuxError(Errno.EEXIST)
         if last.slash and not folder:
@@ -219,16 +227,20 @@ class FileSystem:
         self.usage.add_inode(self._origin(last))
         self._enter(last, Symlink(self.volume.next_ino(), target))
 
-    def link(self, old_at: At, old: bytes, new_at: At, new: bytes, follow: bool = False) -> None:
-        """linkat(2): `new` becomes another name of `old`; a link at its end is not followed."""
-        inode = self.resolve(old_at, old, follow)
-        last = self._place(new_at, new)
+    def link(self, inode: Inode, at: At, path: bytes) -> None:
+        """linkat(2): `path` becomes another name of `inode`."""
+        last = self._place(at, path)
         if isinstance(inode, Directory):
             raise LinuxError(Errno.EPERM)
         inode.links += 1
         last.directory.put(last.name, inode)
 
     # -- removing and renaming -----------------------------------------------------------------
+
+    def parent(self, at: At, path: bytes) -> Last:
+        """The directory of `path`, and its name there (filename_parentat); raises as `resolve`."""
+        check_path(path)
+        return Walk(at).last(at.cwd, path)
 
     def _existing(self, last: Last) -> Inode:
         inode = last.directory.lookup(last.name)
@@ -238,8 +250,7 @@ class FileSystem:
 
     def unlink(self, at: At, path: bytes) -> None:
         """unlink(2): EISDIR for a directory. What is open stays usable."""
-        check_path(path)
-        last = Walk(at).last(at.cwd, path)
+        last = self.parent(at, path)
         if not last.is_name:
             raise LinuxError(Errno.EISDIR)
         inode = self._existing(last)
@@ -251,8 +262,7 @@ class FileSystem:
 
     def rmdir(self, at: At, path: bytes) -> None:
         """rmdir(2)."""
-        check_path(path)
-        last = Walk(at).last(at.cwd, path)
+        last = self.parent(at, path)
         if not last.is_name:
             raise LinuxError(
                 {b"..": Errno.ENOTEMPTY, b".": Errno.EINVAL, b"": Errno.EBUSY}[last.name]
@@ -272,12 +282,8 @@ class FileSystem:
         inode.links -= 1
         self.volume.drop(inode)
 
-    def rename(self, old_at: At, old: bytes, new_at: At, new: bytes) -> None:
-        """renameat(2) (fs/namei.c, do_renameat2 and vfs_rename)."""
-        check_path(old)
-        source = Walk(old_at).last(old_at.cwd, old)
-        check_path(new)
-        target = Walk(new_at).last(new_at.cwd, new)
+    def rename(self, source: Last, target: Last) -> None:
+        """renameat(2), of what `parent` found (fs/namei.c, do_renameat2 and vfs_rename)."""
         if not source.is_name or not target.is_name:
             raise LinuxError(Errno.EBUSY)
         inode = self._existing(source)
@@ -317,6 +323,7 @@ class FileSystem:
             raise LinuxError(Errno.EISDIR)
         if not isinstance(inode, RegularFile):
             raise LinuxError(Errno.EINVAL)
+        inode.check_not_running()
         inode.truncate(length)
 
     # -- for the harness -----------------------------------------------------------------------

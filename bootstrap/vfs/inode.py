@@ -110,8 +110,8 @@ class RegularFile(Inode):
     by a larger one: native code may hold a pointer into it.
     """
 
-    __slots__ = ("_charged", "_hash", "_pending", "_volume", "data", "origin", "prepared", "size",
-                 "version")  # fmt: skip
+    __slots__ = ("_charged", "_hash", "_pending", "_volume", "data", "origin", "prepared",
+                 "runners", "size", "version", "writers")  # fmt: skip
 
     def __init__(
         self,
@@ -130,10 +130,19 @@ class RegularFile(Inode):
         """The guest path at which the file was found or made."""
         self.prepared = prepared
         """Found in the lower tree or laid out before the guest ran, rather than made by it."""
+        self.writers = 0
+        """Open file descriptions for writing."""
+        self.runners = 0
+        """Processes whose image is of this file: Linux counts both in i_writecount."""
         self._volume = volume
         self._pending = False
         self._charged = 0
         self._hash: tuple[int, str] | None = None
+
+    def check_not_running(self) -> None:
+        """What writing and emptying ask first. Raises LinuxError(ETXTBSY): open(2), truncate(2)."""
+        if self.runners:
+            raise LinuxError(Errno.ETXTBSY)
 
     def load_later(self, size: int) -> None:
         """The content, of `size` bytes, stays in the lower tree until it is needed."""

@@ -54,6 +54,7 @@ class OpenFile:
         self._names: list[bytes] | None = None
         if self._file is not None:
             self._file.load()
+            self._file.writers += self.writable
         inode.opens += 1
         if volume is not None and volume.watcher is not None:
             volume.watcher.opened(self)
@@ -203,6 +204,8 @@ class OpenFile:
         self.refs -= 1
         if self.refs == 0:
             self.inode.opens -= 1
+            if self._file is not None:
+                self._file.writers -= self.writable
             if self._volume is not None:
                 if self._volume.watcher is not None:
                     self._volume.watcher.closed(self)

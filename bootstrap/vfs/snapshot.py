@@ -1,6 +1,6 @@
 """A file system with its open files as plain values, and back: what a checkpoint holds of it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bootstrap.vfs.filesystem import FileSystem
@@ -150,6 +150,7 @@ def _saved(inode: Inode, contents: Contents) -> InodeState:
 class Restored:
     """A file system come back: its directories by number, its open files in their order."""
 
+    inodes: Mapping[int, Inode]
     folders: Callable[[int], Directory]
     files: list[OpenFile]
 
@@ -199,7 +200,7 @@ def restore(fs: FileSystem, state: FsState, streams: Sequence[Stream]) -> Restor
             raise ValueError("a process is in a file")
         return found
 
-    return Restored(folder_of, files)
+    return Restored(inodes, folder_of, files)
 
 
 def _file(fs: FileSystem, told: InodeState) -> RegularFile:

@@ -71,7 +71,7 @@ class Guest:
         self.seen.on_unlink(pid, path)
 
     def rename(self, pid: int, old: bytes, new: bytes) -> None:
-        self.fs.rename(self.at, old, self.at, new)
+        self.fs.rename(self.fs.parent(self.at, old), self.fs.parent(self.at, new))
         self.seen.on_rename(pid, old, new)
 
 

@@ -100,10 +100,10 @@ class Guest:
         self.fs.unlink(self.at, path)
 
     def rename(self, old: bytes, new: bytes) -> None:
-        self.fs.rename(self.at, old, self.at, new)
+        self.fs.rename(self.fs.parent(self.at, old), self.fs.parent(self.at, new))
 
     def link(self, old: bytes, new: bytes, follow: bool) -> None:
-        self.fs.link(self.at, old, self.at, new, follow)
+        self.fs.link(self.fs.resolve(self.at, old, follow), self.at, new)
 
     def symlink(self, target: bytes, path: bytes) -> None:
         self.fs.symlink(self.at, path, target)
