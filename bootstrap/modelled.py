@@ -60,16 +60,24 @@ def opinions(step: StepFile, tree: SourceTree) -> list[Expected]:
     A source that its model refuses gives no value: there is then nothing that can be known good,
     and BadInput says so, with the place.
     """
-    files = {path: file.data for path, file in tree.files.items()}
     found = []
+    for path, data in models(step, tree).items():
+        how = step.models[path]
+        what = f"{how.language} model on {' + '.join(how.sources)}"
+        found.append(Expected(path, hashlib.sha256(data).hexdigest(), what, "model"))
+    return found
+
+
+def models(step: StepFile, tree: SourceTree) -> dict[str, bytes]:
+    """The products that the models make, by path.  Raises BadInput, as `opinions` does."""
+    files = {path: file.data for path, file in tree.files.items()}
+    made = {}
     for path, how in step.models.items():
         sources = [Source(name, files[name]) for name in how.sources if name in files]
         if len(sources) != len(how.sources):
             continue  # a file of the tree is missing, which the report tells
         try:
-            files[path] = MODELS[how.language](sources)
+            files[path] = made[path] = MODELS[how.language](sources)
         except LanguageError as error:
             raise BadInput(f"the {how.language} model refuses a source: {error}") from error
-        what = f"{how.language} model on {' + '.join(how.sources)}"
-        found.append(Expected(path, hashlib.sha256(files[path]).hexdigest(), what, "model"))
-    return found
+    return made

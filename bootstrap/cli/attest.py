@@ -4,40 +4,50 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput
+from bootstrap.errors import BadInput, ExitStatus
 
 if TYPE_CHECKING:
     from bootstrap.vouch.evidence import Evidence
     from bootstrap.vouch.hosts import Host
 
 _MORE = (
-    "Say, and sign, that a release came out as it should on this machine: an in-toto statement "
-    "with SLSA provenance (products, seed and sources with their hashes, tool, engine, CPU vendor "
-    "and system) in a DSSE envelope, made from the report of a verified run. Sign on the machine "
-    "that ran it, or say with --cpu-vendor and --host-os what that was. With --stagex: the "
+    "Say, and sign, that a release came out as it should: an in-toto statement with SLSA "
+    "provenance (products, seed and sources with their hashes, tool, engine, CPU vendor and "
+    "system) in a DSSE envelope. With --run this command verifies the release first, with the "
+    "options of bootstrap verify, and the statement says so; with --report it says that a report "
+    "says so, and with --products that the products were hashed again. Read a report on the "
+    "machine that ran it, or say with --cpu-vendor and --host-os what that was. With --stagex: the "
     "container signature of an image (bootstrap oci export) in the layout of StageX's signatures."
 )
 _END = (
     "A report that is not verified, contradicts itself, or is not what the catalogue knows is "
-    "refused. Exit status: 0 written, 1 --products differ, 2 usage or bad input."
+    "refused. Exit status: 0 written, 1 something differs (nothing is signed), 2 usage or bad "
+    "input, 3 the guest failed."
 )
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's options; imports nothing heavy."""
+    from bootstrap.cli.verify import add_options
+
     parser = subparsers.add_parser(
         "attest",
         help="sign a statement of what a verified run made",
         description=_MORE,
         epilog=_END,
+        conflict_handler="resolve",  # --output is the attestation's here
     )
-    parser.add_argument(
-        "--report", metavar="FILE", required=True, help="what bootstrap verify --json FILE wrote"
+    add_options(parser)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--run", dest="here", action="store_true", help="verify here and now (--json: the report)"
     )
+    which.add_argument("--report", metavar="FILE", help="what bootstrap verify --json FILE wrote")
     parser.add_argument(
         "--products", metavar="DIR", help="hash these products again (verify --output DIR)"
     )
@@ -74,15 +84,30 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do it.  Raises BootstrapError; returns the exit status."""
+    from bootstrap.cli.oci import no_verify, verify_here
     from bootstrap.cli.verify import check_report_places
-    from bootstrap.vouch.evidence import read_report
 
     _check_options(args)
-    check_report_places(args.output)
-    evidence = read_report(Path(args.report))
-    if args.products is not None and not _same(evidence, Path(args.products)):
+    check_report_places(args.output, args.json)
+    if not args.here:
+        no_verify(args, "json")
+        return _attest(args, args.report, args.products)
+    with tempfile.TemporaryDirectory(prefix="bootstrap-attest-") as folder:
+        report, products = Path(folder, "report.json"), Path(folder, "products")
+        status = verify_here(args, report, products, args.json, args.output)
+        if status != 0:
+            print("bootstrap: not verified; nothing was signed", file=sys.stderr)
+            return status
+        return _attest(args, report, products)
+
+
+def _attest(args: argparse.Namespace, report: Path | str, products: Path | str | None) -> int:
+    from bootstrap.vouch.evidence import read_report
+
+    evidence = read_report(Path(report))
+    if products is not None and not _same(evidence, Path(products)):
         print("bootstrap: not what was verified; nothing was signed", file=sys.stderr)
-        return 1
+        return ExitStatus.DIFFERS
     if args.image is not None:
         return _container(args, evidence)
     return _statement(args, evidence)
@@ -104,6 +129,10 @@ def _check_options(args: argparse.Namespace) -> None:
         raise BadInput("say where to: -o FILE for an attestation, --stagex DIR for its layout")
     if args.sign == "none" and args.key is not None:
         raise BadInput("--key goes with --sign ssh or --sign gpg")
+    if args.here and args.products is not None:
+        raise BadInput("--products goes with --report; --run has the products itself")
+    if args.here and (args.cpu_vendor or args.host_os):
+        raise BadInput("--cpu-vendor and --host-os go with --report; --run sees its machine")
     if args.sign == "ssh" and args.key is None:
         raise BadInput("--sign ssh needs --key, the file of a key")
     if for_image and (args.cpu_vendor or args.host_os):
@@ -126,10 +155,12 @@ def _statement(args: argparse.Namespace, evidence: Evidence) -> int:
     from bootstrap.cli.output import STDOUT, write_text
     from bootstrap.vouch.envelope import PAYLOAD_TYPE, Envelope
     from bootstrap.vouch.signing import sign_gpg, sign_ssh
-    from bootstrap.vouch.statement import make_statement, payload
+    from bootstrap.vouch.statement import HASHED, MADE, READ, REPORTED, make_statement, payload
 
     host = _host(args)
-    content = payload(make_statement(evidence, host))
+    hashed = args.here or args.products is not None
+    run, products = MADE if args.here else READ, HASHED if hashed else REPORTED
+    content = payload(make_statement(evidence, host, run, products))
     by = "nobody yet"
     if args.sign == "none":
         text = content.decode("ascii") + "\n"
@@ -142,20 +173,40 @@ def _statement(args: argparse.Namespace, evidence: Evidence) -> int:
     write_text(args.output, text)
     print(
         f"{evidence.title}: {len(evidence.products)} products, {len(evidence.materials)} sources "
-        f"(digest {evidence.source_digest}), on {host.cpu_vendor}, {host.os}; signed by {by}",
+        f"(digest {evidence.source_digest}), {_seen(args, host)}; signed by {by}",
         file=sys.stderr if args.output == STDOUT else sys.stdout,
     )
     return 0
 
 
+def _seen(args: argparse.Namespace, host: Host) -> str:
+    """What of it this command saw itself, and what it only read."""
+    if args.here:
+        return f"made here and now, on {host.cpu_vendor}, {host.os}"
+    again = f" (products hashed again in {args.products})" if args.products is not None else ""
+    where = "as given" if args.cpu_vendor is not None else "which is this machine"
+    return (
+        f"as {args.report} says{again}, not run here; stated to be of {host.cpu_vendor},"
+        f" {host.os}, {where}"
+    )
+
+
 def _host(args: argparse.Namespace) -> Host:
-    from bootstrap.vouch.hosts import Host, this_host
+    from bootstrap.vouch.hosts import UNKNOWN, Host, known_system, known_vendor, this_host
 
     if (args.cpu_vendor is None) != (args.host_os is None):
         raise BadInput("--cpu-vendor and --host-os go together: another machine than this ran it")
     if args.cpu_vendor is not None:
-        return Host(args.cpu_vendor, "unknown", args.host_os, "given")
-    return replace(this_host(), said_by="observed")
+        host = Host(known_vendor(args.cpu_vendor), UNKNOWN, args.host_os, "given")
+        if host.cpu_vendor == UNKNOWN or known_system(host.os) == UNKNOWN:
+            print(
+                "note: --cpu-vendor should be as CPUID has it (GenuineIntel, AuthenticAMD...) or a"
+                " known maker, --host-os begin with Linux, Darwin or the like; others count for"
+                " none",
+                file=sys.stderr,
+            )
+        return host
+    return this_host() if args.here else replace(this_host(), said_by="observed-at-signing")
 
 
 def _container(args: argparse.Namespace, evidence: Evidence) -> int:

@@ -90,7 +90,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     compare.set_defaults(run=run_compare)
 
 
-_VERIFY_ONLY = ("source", "release", "fetched", "entry", "junit", "limit", "report_to", "verbose")
+_VERIFY_ONLY = ("source", "release", "fetched", "entry", "junit", "limit", "verbose")
+
+
+def no_verify(args: argparse.Namespace, *more: str) -> None:
+    """Raise BadInput for an option that decides nothing when a report is taken as it is."""
+    for name in (*_VERIFY_ONLY, *more):
+        if getattr(args, name):
+            raise BadInput(f"--{name.replace('_', '-')} goes with a verify, not with --report")
+    if (args.arch, args.jobs) != ("x86", 1):
+        raise BadInput("--arch and --jobs go with a verify, not with --report, which has its own")
 
 
 def run_export(args: argparse.Namespace) -> int:
@@ -102,42 +111,45 @@ def run_export(args: argparse.Namespace) -> int:
     check_report_places(args.json, args.report_to)
     check_output_folder(args.output)
     if args.report is not None:
-        for name in _VERIFY_ONLY:
-            if getattr(args, name):
-                option = name.replace("_", "-")
-                raise BadInput(f"--{option} goes with a verify, not with --report and --products")
+        no_verify(args, "report_to")
         return _export(args, Path(args.report), Path(args.products))
     with tempfile.TemporaryDirectory(prefix="bootstrap-oci-") as folder:
         report, products = Path(folder, "report.json"), Path(folder, "products")
-        status = _verify(args, report, products)
+        status = verify_here(args, report, products, args.report_to, args.json)
         if status != 0:
             print("bootstrap: not verified; no image was written", file=sys.stderr)
             return status
         return _export(args, report, products)
 
 
-def _verify(args: argparse.Namespace, report: Path, products: Path) -> int:
-    """`bootstrap verify` itself, with its report and products in a folder of ours."""
+def verify_here(
+    args: argparse.Namespace, report: Path, products: Path, report_to: str | None, other: str | None
+) -> int:
+    """`bootstrap verify` itself, with its report and products in a folder of ours.
+
+    The report is copied to ``report_to``; ``other`` is where the command's own output goes.
+    Returns the exit status.  Raises BootstrapError.
+    """
     from bootstrap.catalogue import STAGEX
     from bootstrap.cli import several, verify
     from bootstrap.cli.output import STDOUT, write_text
 
     if several.is_several(args.arch):
-        raise BadInput(f"--arch {args.arch}: an image is for one architecture; name one")
+        raise BadInput(f"--arch {args.arch}: this is for one architecture; name one")
     if args.release == STAGEX:
         raise BadInput(
             f"{STAGEX} has no known-good value of its own that could be met, so nothing of it can"
-            " be exported as verified"
+            " be called verified"
         )
-    if [args.json, args.junit, args.report_to].count(STDOUT) > 1:
-        raise BadInput("only one of --json, --junit and --report-to can have standard output")
+    if [args.junit, report_to, other].count(STDOUT) > 1:
+        raise BadInput("only one output can have standard output")
     given = argparse.Namespace(**{**vars(args), "json": str(report), "output": str(products)})
     with contextlib.ExitStack() as stack:
-        if STDOUT in (args.json, args.report_to):
+        if STDOUT in (report_to, other):
             stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         status = verify.run(given)
-    if args.report_to is not None and report.exists():
-        write_text(args.report_to, report.read_text("utf-8"))
+    if report_to is not None and report.exists():
+        write_text(report_to, report.read_text("utf-8"))
     return status
 
 

@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING
 from bootstrap.errors import BadInput
 
 if TYPE_CHECKING:
+    from bootstrap.vouch.documents import NotUnderstood
     from bootstrap.vouch.envelope import Envelope
 
 _MORE = (
     "Verify signed attestations (bootstrap attest) and count by a policy, a TOML file: persons "
-    "with their ssh and gpg keys, and how many distinct persons, engines and CPU vendors it takes. "
-    "Two keys of one person count once; expired and revoked keys do not count; all who count are "
-    "about the same sources and products. Every signature is checked by ssh-keygen or gpg, which "
-    "see no key but the policy's. docs/vouching.md has a policy to begin with."
+    "with their ssh and gpg keys, and how many distinct persons, runs, engines, CPU vendors and "
+    "systems it takes. Two keys of one person count once, one report is one run; expired and "
+    "revoked keys do not count; all who count are about the same sources and products. A file that "
+    "is no attestation is named, and does not count. Every signature is checked by ssh-keygen or "
+    "gpg, which see no key but the policy's. --init writes a policy to begin with."
 )
 _END = (
     "Exit status: 0 the policy is met, 1 it is not, 2 usage or bad input, also a policy that "
     "nobody can meet."
 )
+POLICY = "policy.toml"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,7 +38,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_END,
     )
     parser.add_argument("attestations", nargs="*", metavar="ATTESTATION", help="DSSE envelopes")
-    parser.add_argument("--policy", metavar="FILE", required=True, help="the policy, TOML")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--policy", metavar="FILE", help="the policy, TOML")
+    which.add_argument(
+        "--init",
+        metavar="FILE",
+        nargs="?",
+        const=POLICY,
+        help=f"write a commented policy to fill in (default: {POLICY}), and do nothing else; a "
+        "file that is there stays as it is",
+    )
     parser.add_argument(
         "--stagex",
         metavar="DIR",
@@ -62,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     from bootstrap.vouch.told import quorum_document, quorum_text
     from bootstrap.vouch.verifying import open_ring
 
+    if args.init is not None:
+        return _init(args)
     check_report_places(args.json)
     policy = read_policy(Path(args.policy))
     if policy.stagex is None and args.stagex is not None:
@@ -91,14 +105,39 @@ def run(args: argparse.Namespace) -> int:
     return 0 if met else 1
 
 
-def _envelope(name: str) -> Envelope:
+def _init(args: argparse.Namespace) -> int:
+    """Write the sample policy, where nothing is."""
+    import importlib.resources
+
+    from bootstrap.errors import ExitStatus
+
+    if args.attestations or args.stagex or args.json or args.at:
+        raise BadInput("--init only writes a policy; judge by it with --policy afterwards")
+    sample = importlib.resources.files("bootstrap.vouch").joinpath("sample-policy.toml")
+    try:
+        with Path(args.init).open("x", encoding="utf-8") as file:
+            file.write(sample.read_text("utf-8"))
+    except FileExistsError:
+        raise BadInput(f"{args.init}: is there already, and stays; name another file") from None
+    except OSError as error:
+        raise BadInput(f"{args.init}: cannot be written: {error.strerror}") from None
+    print(f"{args.init}: written; put in the keys of the persons whose word counts for you")
+    return ExitStatus.DONE
+
+
+def _envelope(name: str) -> Envelope | NotUnderstood:
+    """An envelope, or why the file is none. Raises BadInput only where there is no such file."""
     from bootstrap.vouch.documents import NotUnderstood, read
     from bootstrap.vouch.envelope import read_envelope
 
     try:
         return read_envelope(read(Path(name)))
     except NotUnderstood as error:
-        raise BadInput(f"{name}: no attestation: {error}") from None
+        return error
+    except BadInput as error:
+        if not Path(name).exists():
+            raise
+        return NotUnderstood(str(error))
 
 
 def _day(text: str) -> datetime.date:

@@ -29,7 +29,8 @@ class Differs:
 def read_products(folder: Path, evidence: Evidence) -> tuple[dict[str, bytes], list[Differs]]:
     """The products below ``folder`` by tree path, and what is wrong with them.
 
-    Other files there do not matter.  Raises BadInput when a file cannot be read.
+    Other files there do not matter.  Raises BadInput when a file cannot be read, or has another
+    size than the report says.
     """
     if not folder.is_dir():
         raise BadInput(f"{folder}: is no folder; name the one that verify --output wrote")
@@ -42,6 +43,11 @@ def read_products(folder: Path, evidence: Evidence) -> tuple[dict[str, bytes], l
             continue
         data = read_file(place, MAX_BLOB)
         digest = hashlib.sha256(data).hexdigest()
+        if digest == product.sha256 and len(data) != product.size:
+            raise BadInput(
+                f"{place}: has {len(data)} bytes, where the report says {product.size}, with the"
+                " sha256 of these"
+            )
         if digest == product.sha256:
             products[path] = data
         else:

@@ -58,6 +58,10 @@ def read_envelope(data: bytes) -> Envelope:
     top = Part(parse(data))
     if "_type" in top.data and "payload" not in top.data:
         raise NotUnderstood("is a statement that nobody signed (bootstrap attest --sign none)")
+    if str(top.data.get("schema")).startswith("bootstrap-report"):
+        raise NotUnderstood(
+            "is a report, which nobody signed (bootstrap attest does, with --report)"
+        )
     rows: Sequence[Part] = top.parts("signatures")
     if not rows:
         raise NotUnderstood("has no signature")

@@ -1,8 +1,9 @@
 """What a report of `bootstrap verify` is good for: products, sources and tool, all checked.
 
 A report is a file that anybody can write.  So nothing in it is taken for granted: it must say
-``verified``, its own values must bear that out, and every known-good value of the catalogue must be
-met by it.
+``verified``, its own values must bear that out, it must be of this program's catalogue and meet
+every known-good value there, and what a run leaves behind must be in it.  That makes it hard to
+contradict, and not true: whether there was a run, only who made it knows.
 """
 
 from __future__ import annotations
@@ -12,11 +13,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from bootstrap.catalogue import EMBEDDED, RELEASES, StepFile, find
 from bootstrap.catalogue.reading import path_fault
+from bootstrap.catalogue.seeds import load as seed_catalogue
 from bootstrap.errors import BadInput
+from bootstrap.modelled import models
+from bootstrap.sources.embedded import embedded_source
+from bootstrap.sources.tree import Kind
 from bootstrap.vouch.documents import NotUnderstood, Part, parse, read
+from bootstrap.vouch.hosts import ENGINES
 
 REPORT = "bootstrap-report/1"
 REPORT_SET = "bootstrap-report-set/1"
@@ -37,8 +44,9 @@ class Evidence:
     """A verified run, apart from when and where it was made.
 
     ``products`` are the artifacts that the release promises, ``artifacts`` the SHA-256 of all that
-    have a known-good value, ``materials`` that of every source file and seed that the bootstrap
-    reads; all by tree path.  ``report_sha256`` is that of the report's file.
+    have a known-good value here, ``others`` of those that only the report speaks of, ``materials``
+    that of every source file and seed that the bootstrap reads; all by tree path.
+    ``report_sha256`` is that of the report's file.
     """
 
     name: str
@@ -49,6 +57,7 @@ class Evidence:
     seeds: tuple[str, ...]
     products: Mapping[str, Product]
     artifacts: Mapping[str, str]
+    others: Mapping[str, str]
     source: Mapping[str, str | None]
     tool: tuple[str, str]
     engine: tuple[str, str]
@@ -123,11 +132,15 @@ def evidence(data: bytes) -> Evidence:
     _require_verified(top)
     source, tool = top.part("source"), top.part("tool")
     kind, release = source.text("kind"), source.optional_text("release")
+    if kind not in get_args(Kind):
+        raise source.fault("kind", f"is {kind!r}; it must be one of {', '.join(get_args(Kind))}")
     name = EMBEDDED if kind == "embedded" else RELEASES
     step = find(name, release, top.text("arch"))
-    artifacts = _artifacts(top)
-    products = {path: product for path, (product, promised) in artifacts.items() if promised}
-    _require_catalogue(step, artifacts)
+    rows = _artifacts(top)
+    _require_catalogue(step, rows)
+    _require_run(step, top, rows)
+    artifacts = {known.path: rows[known.path].product for known in step.known()}
+    promised = {**step.answers, **step.catalogue}
     materials = materials_of(step, top.text("entry"))
     known = source.part("materials").number("known")
     if known != len(materials):
@@ -135,7 +148,13 @@ def evidence(data: bytes) -> Evidence:
             f"counts {known} source files, but {step.title} has {len(materials)} through"
             f" {top.text('entry')}: it is not of that release"
         )
+    tree = _tree(step, source)
     engine = tool.part("engine")
+    if engine.text("name") not in ENGINES:
+        raise BadInput(
+            f"says that the engine was {engine.text('name')!r}; this program has only"
+            f" {', '.join(ENGINES)}"
+        )
     return Evidence(
         name=name,
         release=release,
@@ -143,13 +162,14 @@ def evidence(data: bytes) -> Evidence:
         entry=top.text("entry"),
         materials=materials,
         seeds=tuple(s.path for s in step.seeds.values() if s.path in materials),
-        products=products,
-        artifacts={path: product.sha256 for path, (product, _) in artifacts.items()},
-        source={
-            "kind": kind,
-            "sha256": source.optional_text("sha256"),
-            "treeDigest": source.optional_text("tree_digest"),
+        products={path: product for path, product in artifacts.items() if path in promised},
+        artifacts={path: product.sha256 for path, product in artifacts.items()},
+        others={
+            path: row.product.sha256
+            for path, row in rows.items()
+            if row.product is not None and path not in artifacts
         },
+        source={"kind": kind, "sha256": source.optional_text("sha256"), "treeDigest": tree},
         tool=(tool.text("name"), tool.text("version")),
         engine=(engine.text("name"), engine.text("version")),
         hot_path=tool.text("hot_path"),
@@ -176,43 +196,95 @@ def _require_verified(top: Part) -> None:
             raise BadInput(f"says verified, but {key} is not empty: it contradicts itself")
 
 
-def _artifacts(top: Part) -> dict[str, tuple[Product, bool]]:
-    """Each artifact with a known-good value, and whether the release promises it."""
-    found: dict[str, tuple[Product, bool]] = {}
-    seen: set[str] = set()
+@dataclass(frozen=True)
+class _Row:
+    """An artifact; ``process`` is the id of the process that wrote it, if the report knows one."""
+
+    product: Product
+    promised: bool
+    process: int | None
+
+
+def _artifacts(top: Part) -> dict[str, _Row]:
+    """Each artifact that was made."""
+    found: dict[str, _Row] = {}
     for row in top.parts("artifacts"):
         path, status = row.text("path"), row.text("status")
         fault = path_fault(path)
-        if fault is not None or path in seen:
+        if fault is not None or path in found:
             raise row.fault("path", f"{path!r} {fault or 'is there twice'}")
-        seen.add(path)
-        values = row.parts("expectations")
-        if status == "unknown" and not values:
-            continue
         product = Product(row.number("size"), row.sha256("sha256"))
-        if status != "match" or {value.sha256("sha256") for value in values} != {product.sha256}:
+        values = row.parts("expectations")
+        wanted = "match" if values else "unknown"
+        if status != wanted or any(v.sha256("sha256") != product.sha256 for v in values):
             raise BadInput(
                 f"says verified, but {path} does not equal all its known-good values:"
                 " it contradicts itself"
             )
-        found[path] = (product, any(value.text("kind") in PROMISED for value in values))
+        process = None
+        if row.data.get("producer") is not None:
+            producer = row.part("producer")
+            process = producer.number("pid")
+            for key in ("program", "cwd"):
+                producer.text(key)
+            if not producer.items("argv"):
+                raise producer.fault("argv", "is empty")
+        promised = any(value.text("kind") in PROMISED for value in values)
+        found[path] = _Row(product, promised, process)
     return found
 
 
-def _require_catalogue(step: StepFile, artifacts: Mapping[str, tuple[Product, bool]]) -> None:
+def _require_catalogue(step: StepFile, rows: Mapping[str, _Row]) -> None:
     """Every known-good value that we have is met, and there is no product that we do not know."""
     promised = {**step.answers, **step.catalogue}
     if not promised:
         raise BadInput(f"{step.title} has no answer in the catalogue: nothing can be vouched for")
     for known in step.known():
-        at_hand = artifacts.get(known.path)
-        if at_hand is None:
+        row = rows.get(known.path)
+        if row is None:
             raise BadInput(f"lacks {known.path}, which {step.title} has in the catalogue")
-        if at_hand[0].sha256 != known.sha256:
+        if row.product.sha256 != known.sha256:
             raise BadInput(
-                f"{known.path} has sha256 {at_hand[0].sha256}, but the catalogue has"
+                f"{known.path} has sha256 {row.product.sha256}, but the catalogue has"
                 f" {known.sha256} for {step.title} ({known.from_})"
             )
-    for path, (_, is_promised) in artifacts.items():
-        if is_promised and path not in promised:
+    for path, row in rows.items():
+        if row.promised and path not in promised:
             raise BadInput(f"has a product {path}, which {step.title} does not have")
+
+
+def _require_run(step: StepFile, top: Part, rows: Mapping[str, _Row]) -> None:
+    """What a run leaves behind: sizes that fit the hashes, writers, processes, system calls."""
+    sizes = {seed.sha256: seed.size for seed in seed_catalogue().seeds}
+    if step.name == EMBEDDED:
+        made = models(step, embedded_source(step)).values()
+        sizes |= {hashlib.sha256(data).hexdigest(): len(data) for data in made}
+    for path, row in rows.items():
+        size = sizes.setdefault(row.product.sha256, row.product.size)
+        if row.product.size != size:
+            raise BadInput(
+                f"{path} has {row.product.size} bytes, but the file with its sha256 has {size}"
+            )
+        # Some old releases have answers that are files of the tree, which nobody writes.
+        if row.process is None and path not in step.materials:
+            raise BadInput(f"does not say which process wrote {path}: no run leaves that open")
+    totals = top.part("totals")
+    writers = {row.process for row in rows.values() if row.process is not None}
+    if totals.number("processes") < len(writers) or totals.number("syscalls") < len(rows):
+        raise BadInput(
+            f"counts {totals.number('processes')} processes and {totals.number('syscalls')} system"
+            f" calls, but {len(writers)} processes wrote {len(rows)} files: it contradicts itself"
+        )
+
+
+def _tree(step: StepFile, source: Part) -> str:
+    """The tree's digest, which has to be the known one where one is known."""
+    digest = source.sha256("tree_digest")
+    if step.name == EMBEDDED and digest != (ours := embedded_source(step).digest):
+        raise BadInput(f"its tree digest is {digest}, but that of {step.title} is {ours}")
+    published, archive = step.source.sha256, source.optional_text("sha256")
+    if source.text("kind") == "download" and published not in (None, archive):
+        raise BadInput(
+            f"its archive has sha256 {archive}, but {step.title} was published as {published}"
+        )
+    return digest

@@ -92,12 +92,27 @@ class About:
 
 @dataclass(frozen=True)
 class Need:
-    """How many distinct persons, engines and processor vendors it takes; 0: not asked for."""
+    """How many distinct persons, runs and so on it takes; 0: not asked for.
+
+    ``stated`` is whether that counts which the signer only states, and the command that signed did
+    not see.
+    """
 
     persons: int
+    runs: int = 0
     engines: int = 0
     cpu_vendors: int = 0
+    systems: int = 0
+    stated: Literal["count", "refuse"] = "count"
     disagreement: Literal["refuse", "tell"] = "refuse"
+
+
+@dataclass(frozen=True)
+class Allow:
+    """SLSA builder ids, and names of external parameters, that count besides our own."""
+
+    builders: tuple[str, ...] = ()
+    external_parameters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +137,7 @@ class Policy:
     about: About | None
     need: Need | None
     stagex: Stagex | None
+    allow: Allow = Allow()
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -177,7 +193,8 @@ def read_policy(path: Path) -> Policy:
     about = _about(top.table("about")) if "about" in top else None
     need = _need(top.table("need")) if "need" in top else None
     stagex = _stagex(top.table("stagex")) if "stagex" in top else None
-    policy = Policy(str(path), top.text("name", ""), persons, about, need, stagex)
+    allow = _allow(top.table("allow")) if "allow" in top else Allow()
+    policy = Policy(str(path), top.text("name", ""), persons, about, need, stagex, allow)
     top.done()
     _check_whole(policy, top)
     return policy
@@ -253,19 +270,30 @@ def _about(table: _Table) -> About:
 
 
 def _need(table: _Table) -> Need:
-    disagreement = table.text("disagreement", "refuse")
+    disagreement, stated = table.text("disagreement", "refuse"), table.text("stated", "count")
     if disagreement not in ("refuse", "tell"):
         raise table.error("disagreement", f"is {disagreement!r}; it must be refuse or tell")
+    if stated not in ("count", "refuse"):
+        raise table.error("stated", f"is {stated!r}; it must be count or refuse")
     need = Need(
         persons=table.integer("persons"),
+        runs=table.integer("runs") if "runs" in table else 0,
         engines=table.integer("engines") if "engines" in table else 0,
         cpu_vendors=table.integer("cpu_vendors") if "cpu_vendors" in table else 0,
+        systems=table.integer("systems") if "systems" in table else 0,
+        stated="refuse" if stated == "refuse" else "count",
         disagreement="tell" if disagreement == "tell" else "refuse",
     )
     if need.persons < 1:
         raise table.error("persons", "is 0: that would be met by nobody's word")
     table.done()
     return need
+
+
+def _allow(table: _Table) -> Allow:
+    allow = Allow(table.texts("builders"), table.texts("external_parameters"))
+    table.done()
+    return allow
 
 
 def _stagex(table: _Table) -> Stagex:

@@ -2,7 +2,8 @@
 
 A person counts once, and only by a good signature of a key of the policy's that counts on the day.
 All who count are about the same sources and the same products; who vouches for other products of
-the same sources disagrees, and by default that alone refuses.
+the same sources disagrees, and by default that alone refuses.  One report is one run, whoever
+signs it; engines, vendors and systems are counted by known names.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from bootstrap.vouch.envelope import PAYLOAD_TYPE, Envelope
 from bootstrap.vouch.evidence import materials_of, source_digest
 from bootstrap.vouch.hosts import UNKNOWN
 from bootstrap.vouch.policy import About, Policy
-from bootstrap.vouch.statement import Vouched, read_statement
+from bootstrap.vouch.statement import BUILDER, Vouched, read_statement
 from bootstrap.vouch.verdicts import (
     ALL_SOURCES,
     CATALOGUE,
@@ -50,17 +51,17 @@ def known_of(about: About) -> Known | None:
 
 def judge(
     policy: Policy,
-    envelopes: Sequence[tuple[str, Envelope]],
+    envelopes: Sequence[tuple[str, Envelope | NotUnderstood]],
     ring: Ring,
     at: datetime.date,
     at_given: bool,
     known: Known | None,
 ) -> Verdicts:
-    """Judge all signatures of all envelopes (file name, envelope) by the policy."""
+    """Judge all signatures of all envelopes (file name, envelope or why it is none)."""
     assert policy.about is not None and policy.need is not None
     about, need = policy.about, policy.need
     voices = [
-        _about_it(voice, about)
+        _about_it(_allowed(voice, policy), about)
         for file, envelope in envelopes
         for voice in _heard(file, envelope, ring)
     ]
@@ -78,7 +79,7 @@ def judge(
     voices = _once([_same_products(voice, products) for voice in voices])
     counting = [v for v in voices if v.verdict in ("counts", "again")]
     agreed = counting[0].vouched if counting else None
-    words = ""
+    words = "" if known is not None else f"nothing: {CATALOGUE} does not have {about.title}"
     if known is not None and agreed is not None:
         more, words = _with_catalogue(agreed, known)
         disagreements += more
@@ -108,8 +109,10 @@ def impossible(table: str, persons: int, able: Sequence[str], at: datetime.date)
     )
 
 
-def _heard(file: str, envelope: Envelope, ring: Ring) -> list[Voice]:
+def _heard(file: str, envelope: Envelope | NotUnderstood, ring: Ring) -> list[Voice]:
     """A voice for each signature; what is signed is read only when a signature over it is good."""
+    if isinstance(envelope, NotUnderstood):
+        return [Voice(file, 0, "no-attestation", str(envelope))]
     voices = []
     if envelope.payload_type != PAYLOAD_TYPE:
         why = f"its payloadType is {envelope.payload_type!r}, not {PAYLOAD_TYPE!r}"
@@ -137,6 +140,21 @@ def _heard(file: str, envelope: Envelope, ring: Ring) -> list[Voice]:
                 voice = replace(voice, verdict="not-understood", why=str(error))
         voices.append(voice)
     return voices
+
+
+def _allowed(voice: Voice, policy: Policy) -> Voice:
+    """Whether nothing decided how it was built that we do not know (SLSA, verifying artifacts)."""
+    said = voice.vouched
+    if said is None:
+        return voice
+    if said.builder not in (BUILDER, *policy.allow.builders):
+        why = f"its builder is {said.builder}, which the policy does not allow"
+        return replace(voice, verdict="not-allowed", why=why)
+    odd = [name for name in said.parameters if name not in policy.allow.external_parameters]
+    if odd:
+        why = f"it has external parameters that the policy does not allow: {_named(odd)}"
+        return replace(voice, verdict="not-allowed", why=why)
+    return voice
 
 
 def _about_it(voice: Voice, about: About) -> Voice:
@@ -283,15 +301,17 @@ def _once(voices: Sequence[Voice]) -> list[Voice]:
 def _with_catalogue(agreed: Vouched, known: Known) -> tuple[list[Disagreement], str]:
     """Where the catalogue has other values than those vouched for, and a sentence."""
     found = [
-        Disagreement(path, agreed.products.get(path), sha256, CATALOGUE)
-        for path, sha256 in known.products.items()
-        if agreed.products.get(path) != sha256
+        Disagreement(path, agreed.products.get(path), known.products.get(path), CATALOGUE)
+        for path in sorted({*known.products, *agreed.products})
+        if agreed.products.get(path) != known.products.get(path)
     ]
+    what = "products" if found else "sources"
     sources = known.sources.get(agreed.entry)
-    if sources is not None and sources != agreed.source_digest:
+    if sources != agreed.source_digest:
         found.append(Disagreement(ALL_SOURCES, agreed.source_digest, sources, CATALOGUE))
     if found:
-        return found, f"not what {CATALOGUE} has for {agreed.title}"
+        named = _named([row.path for row in found])
+        return found, f"not the same {what} as {CATALOGUE} has for {agreed.title}: {named}"
     return [], f"{CATALOGUE} has the same {len(known.products)} products and the same sources"
 
 
@@ -299,13 +319,21 @@ def _thresholds(policy: Policy, counting: Sequence[Voice]) -> tuple[Threshold, .
     need = policy.need
     assert need is not None
     said = [voice.vouched for voice in counting if voice.vouched is not None]
+
+    def row(what: str, wanted: int, of: Callable[[Vouched], str]) -> Threshold:
+        seen = {of(vouched) for vouched in said if not vouched.stated} - {UNKNOWN}
+        stated = {of(vouched) for vouched in said if vouched.stated} - {UNKNOWN} - seen
+        have = seen if need.stated == "refuse" else seen | stated
+        return Threshold(what, wanted, tuple(sorted(have)), tuple(sorted(stated)))
+
     persons = sorted({voice.person for voice in counting if voice.person is not None})
-    engines = sorted({vouched.engine for vouched in said})
-    vendors = sorted({vouched.cpu_vendor for vouched in said} - {UNKNOWN})
-    rows = [Threshold("persons", need.persons, tuple(persons))]
-    rows += [Threshold("engines", need.engines, tuple(engines))]
-    rows += [Threshold("cpu vendors", need.cpu_vendors, tuple(vendors))]
-    return tuple(rows)
+    return (
+        Threshold("persons", need.persons, tuple(persons)),
+        row("runs", need.runs, lambda vouched: vouched.report),
+        row("engines", need.engines, lambda vouched: vouched.engine),
+        row("cpu vendors", need.cpu_vendors, lambda vouched: vouched.cpu_vendor),
+        row("systems", need.systems, lambda vouched: vouched.os),
+    )
 
 
 def _named(paths: Sequence[str]) -> str:

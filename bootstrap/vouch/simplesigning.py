@@ -115,7 +115,7 @@ def next_file(folder: Path) -> Path:
 def judge_checkout(policy: Policy, root: Path, ring: Ring) -> StagexVerdicts:
     """Count valid, distinct signers of every image that the policy asks for.
 
-    Raises BadInput when there is no such checkout, or a file in it cannot be read.
+    Raises BadInput when there is no such checkout.
     """
     wanted = policy.stagex
     assert wanted is not None
@@ -162,7 +162,12 @@ def _voices(
         if match is None:
             notes.append(f"{inside}: is no signature-N; not read")
             continue
-        content, signed = ring.check_message(read_file(place, MAX_SIGNATURE))
+        try:
+            message = read_file(place, MAX_SIGNATURE)
+        except BadInput as error:
+            notes.append(f"{inside}: does not count: {error}")
+            continue
+        content, signed = ring.check_message(message)
         key = signed.key
         voice = Voice(
             place.name,

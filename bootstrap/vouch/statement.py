@@ -13,20 +13,29 @@ from typing import Any
 
 from bootstrap.vouch.documents import NotUnderstood, Part, parse
 from bootstrap.vouch.evidence import Evidence, source_digest
-from bootstrap.vouch.hosts import UNKNOWN, Host
+from bootstrap.vouch.hosts import ENGINES, UNKNOWN, Host, known_system, known_vendor
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:x-bootstrap-emulator:verify:1"
 BUILDER = "urn:x-bootstrap-emulator:own-machine:1"
 """The signer's own machine: there is no build service whose word counts for more."""
+PARAMETERS = ("name", "release", "arch", "entry")
+"""All external parameters that a run of ours has."""
+MADE, READ = "made-here", "read-from-report"
+"""Whether the command that signs made the run itself, then and there."""
+HASHED, REPORTED = "hashed-here", "read-from-report"
+"""Whether it had the products, and hashed them."""
 
 
 @dataclass(frozen=True)
 class Vouched:
     """What a statement says: these products came of these sources, on such a machine.
 
-    ``products`` and ``materials`` are SHA-256 values by tree path.
+    ``products`` and ``materials`` are SHA-256 values by tree path, ``report`` is that of the
+    report: the run.  ``engine``, ``cpu_vendor`` and ``os`` are known names, or ``unknown``;
+    ``stated`` is whether the command that signed did not see them itself.  ``builder`` and
+    ``parameters`` are SLSA's builder id, and external parameters that no run of ours has.
     """
 
     name: str
@@ -39,7 +48,10 @@ class Vouched:
     engine_version: str
     cpu_vendor: str
     os: str
-    said_by: str
+    report: str
+    stated: bool
+    builder: str
+    parameters: tuple[str, ...]
 
     @property
     def title(self) -> str:
@@ -52,8 +64,14 @@ class Vouched:
         return source_digest(self.materials)
 
 
-def make_statement(evidence: Evidence, host: Host) -> dict[str, Any]:
-    """The statement as JSON-able data; deterministic, and without a clock."""
+def make_statement(
+    evidence: Evidence, host: Host, run: str = READ, products: str = REPORTED
+) -> dict[str, Any]:
+    """The statement as JSON-able data; deterministic, and without a clock.
+
+    ``run`` and ``products`` say what whoever signs this saw: `MADE` or `READ`, `HASHED` or
+    `REPORTED`.
+    """
     tool, engine = evidence.tool, evidence.engine
     return {
         "_type": STATEMENT,
@@ -72,6 +90,8 @@ def make_statement(evidence: Evidence, host: Host) -> dict[str, Any]:
                     "entry": evidence.entry,
                 },
                 "internalParameters": {
+                    "run": run,
+                    "products": products,
                     "tool": {"name": tool[0], "version": tool[1]},
                     "engine": {
                         "name": engine[0],
@@ -123,10 +143,15 @@ def read_statement(data: bytes) -> Vouched:
         if top.text(key) != wanted:
             raise NotUnderstood(f"{key} is {top.text(key)!r}, not {wanted!r}")
     definition = top.part("predicate").part("buildDefinition")
+    details = top.part("predicate").part("runDetails")
     if definition.text("buildType") != BUILD_TYPE:
         raise NotUnderstood(f"is about a build of the type {definition.text('buildType')!r}")
     outer, inner = definition.part("externalParameters"), definition.part("internalParameters")
     engine, host = inner.part("engine"), inner.part("host")
+    report = _digests(details, "byproducts").get("report")
+    if report is None:
+        raise details.fault("byproducts", "has no report")
+    made_here = inner.optional_text("run") == MADE and host.text("saidBy") == "observed"
     vouched = Vouched(
         name=outer.text("name"),
         release=outer.optional_text("release"),
@@ -134,11 +159,14 @@ def read_statement(data: bytes) -> Vouched:
         entry=outer.text("entry"),
         products=_digests(top, "subject"),
         materials=_digests(definition, "resolvedDependencies"),
-        engine=engine.text("name"),
+        engine=engine.text("name") if engine.text("name") in ENGINES else UNKNOWN,
         engine_version=engine.text("version"),
-        cpu_vendor=host.text("cpuVendor") or UNKNOWN,
-        os=host.text("os"),
-        said_by=host.text("saidBy"),
+        cpu_vendor=known_vendor(host.text("cpuVendor")),
+        os=known_system(host.text("os")),
+        report=report,
+        stated=not made_here,
+        builder=details.part("builder").text("id"),
+        parameters=tuple(sorted(outer.data.keys() - {*PARAMETERS})),
     )
     if inner.text("sourceDigest") != vouched.source_digest:
         raise NotUnderstood("sourceDigest is not that of its resolvedDependencies")

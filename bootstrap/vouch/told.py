@@ -8,7 +8,7 @@ from typing import Any
 
 import bootstrap
 from bootstrap.verify.page import Page, visible
-from bootstrap.verify.words import count
+from bootstrap.verify.words import count, listed
 from bootstrap.vouch.policy import Policy
 from bootstrap.vouch.simplesigning import StagexVerdicts
 from bootstrap.vouch.verdicts import Threshold, Verdicts, Voice
@@ -38,7 +38,8 @@ def quorum_text(
     page.blank()
     met = (verdicts is None or verdicts.met) and (stagex is None or stagex.met)
     if met:
-        page.last_word("MET", "1;32", "the policy is met.")
+        words = "; ".join(["the policy is met", *_one_run(verdicts)])
+        page.last_word("MET", "1;32", f"{visible(words)}.")
     else:
         page.last_word("NOT MET", "1;31", "; ".join(_why_not(verdicts, stagex)) + ".")
     return page.text()
@@ -52,7 +53,8 @@ def _attestations(page: Page, policy: Policy, verdicts: Verdicts, verbose: bool)
     assert policy.about is not None
     page.heading(f"Signatures for {policy.about.title}")
     for voice in verdicts.voices:
-        _voice(page, policy, voice, f"{voice.file}, signature {voice.number}")
+        number = f", signature {voice.number}" if voice.number else ""
+        _voice(page, policy, voice, f"{voice.file}{number}")
     if not verdicts.voices:
         page.wrapped("none was given")
     agreed = verdicts.agreed
@@ -60,8 +62,11 @@ def _attestations(page: Page, policy: Policy, verdicts: Verdicts, verbose: bool)
         page.heading("What they vouch for")
         page.labelled("sources", f"{len(agreed.materials)} files, digest {agreed.source_digest}")
         page.labelled("products", f"{len(agreed.products)}, entered through {agreed.entry}")
-        if verdicts.known:
-            page.labelled("known", verdicts.known)
+        runs = next(
+            len({*row.have, *row.stated}) for row in verdicts.thresholds if row.what == "runs"
+        )
+        page.labelled("runs", visible("; ".join([count(runs, "report"), *_one_run(verdicts)])))
+        page.labelled("known", visible(verdicts.known))
         for path, sha256 in sorted(agreed.products.items()) if verbose else ():
             page.wrapped(f"{sha256} {visible(path)}", indent=4)
     if verdicts.disagreements:
@@ -75,10 +80,26 @@ def _attestations(page: Page, policy: Policy, verdicts: Verdicts, verbose: bool)
         _threshold(page, threshold)
 
 
+def _one_run(verdicts: Verdicts | None) -> list[str]:
+    """Sentences on persons who signed one and the same report: which of them ran it, if any?"""
+    signers: dict[str, dict[str, None]] = {}
+    for voice in verdicts.voices if verdicts is not None else ():
+        if voice.verdict in ("counts", "again") and voice.vouched is not None:
+            signers.setdefault(voice.vouched.report, {})[voice.person or ""] = None
+    return [
+        f"{listed(who)} signed one and the same report, so one run"
+        for who in signers.values()
+        if len(who) > 1
+    ]
+
+
 def _voice(page: Page, policy: Policy, voice: Voice, what: str) -> None:
     mark = page.mark("match" if voice.verdict == "counts" else "unknown")
     if voice.verdict not in ("counts", "again", "unknown-key"):
         mark = page.mark("mismatch")
+    if voice.verdict == "no-attestation":
+        page.wrapped(f"{mark} {visible(what)}: no attestation: {visible(voice.why)}", hanging=2)
+        return
     who = "somebody"
     if voice.person is not None:
         who = f"{policy.persons[voice.person].name} ({voice.person}, key {voice.label})"
@@ -86,7 +107,7 @@ def _voice(page: Page, policy: Policy, voice: Voice, what: str) -> None:
     where = ""
     if said is not None:
         where = f", on {said.engine} {said.engine_version}, {said.cpu_vendor}, {said.os}"
-        where += " (as given)" if said.said_by == "given" else ""
+        where += " (stated)" if said.stated else ""
     page.wrapped(
         f"{mark} {visible(what)}: {visible(who + where)}",
         hanging=2,
@@ -99,8 +120,16 @@ def _threshold(page: Page, threshold: Threshold) -> None:
     if threshold.need == 0:
         return
     mark = page.mark("match" if threshold.met else "missing")
-    found = ", ".join(visible(name) for name in threshold.have) or "none"
+    mine = [_short(name) + " (stated)" * (name in threshold.stated) for name in threshold.have]
+    found = ", ".join(mine) or "none"
+    refused = [_short(name) for name in threshold.stated if name not in threshold.have]
+    found += f"; refused, being only stated: {', '.join(refused)}" if refused else ""
     page.wrapped(f"{mark} {threshold.need} {threshold.what} wanted: {found}", hanging=2)
+
+
+def _short(name: str) -> str:
+    """A name, or the beginning of a SHA-256."""
+    return f"{name[:12]}..." if len(name) == 64 else visible(name)
 
 
 def _images(page: Page, policy: Policy, stagex: StagexVerdicts) -> None:
@@ -199,12 +228,21 @@ def _signature(voice: Voice) -> dict[str, Any]:
         "engine": None if said is None else said.engine,
         "cpu_vendor": None if said is None else said.cpu_vendor,
         "os": None if said is None else said.os,
+        "report": None if said is None else said.report,
+        "stated": None if said is None else said.stated,
     }
 
 
 def _thresholds(rows: Sequence[Threshold]) -> list[dict[str, Any]]:
     return [
-        {"what": row.what, "need": row.need, "have": list(row.have), "met": row.met} for row in rows
+        {
+            "what": row.what,
+            "need": row.need,
+            "have": list(row.have),
+            "stated": list(row.stated),
+            "met": row.met,
+        }
+        for row in rows
     ]
 
 

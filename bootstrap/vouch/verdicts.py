@@ -14,8 +14,10 @@ Verdict = (
     Literal[
         "counts",
         "again",
+        "no-attestation",
         "wrong-type",
         "not-understood",
+        "not-allowed",
         "other-release",
         "other-entry",
         "other-sources",
@@ -30,7 +32,10 @@ ALL_SOURCES = "(all sources)"
 
 @dataclass(frozen=True)
 class Voice:
-    """One signature of one file: whose it is, what it vouches for, and whether it counts."""
+    """One signature of one file: whose it is, what it vouches for, and whether it counts.
+
+    A file that is no attestation has one voice, with the number 0.
+    """
 
     file: str
     number: int
@@ -44,11 +49,16 @@ class Voice:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Something that the policy asks for: how many, and which were found."""
+    """Something that the policy asks for: how many, and which were found.
+
+    ``stated`` are those that nobody saw who signed; they are among ``have``, or the policy refuses
+    them.
+    """
 
     what: str
     need: int
     have: tuple[str, ...]
+    stated: tuple[str, ...] = ()
 
     @property
     def met(self) -> bool:

@@ -121,7 +121,7 @@ def test_a_report_that_is_not_verified_is_refused(verified: Run, tmp_path: Path)
         (["--report", "nothing.json", "--products", "p"], "nothing.json: cannot be read"),
         (["--arch", "all"], "one architecture"),
         (["--release", "stagex-stage0", "--source", "."], "has no known-good value"),
-        (["--json", "-", "--junit", "-"], "only one of"),
+        (["--json", "-", "--junit", "-"], "only one output can"),
         (["--json", "no/such/folder"], "there is no folder no/such"),
     ],
 )

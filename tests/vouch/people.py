@@ -12,7 +12,7 @@ from bootstrap.vouch.envelope import PAYLOAD_TYPE, SSH_NAMESPACE, Envelope, Sign
 from bootstrap.vouch.evidence import Evidence
 from bootstrap.vouch.hosts import Host
 from bootstrap.vouch.signing import sign_gpg
-from bootstrap.vouch.statement import make_statement, payload
+from bootstrap.vouch.statement import READ, make_statement, payload
 
 GPG_HOME = "GNUPGHOME"
 AMD = Host("AuthenticAMD", "x86_64", "Linux 6.1")
@@ -87,7 +87,9 @@ class People:
         data = Envelope(content, kind, ()).signed_bytes()
         return Envelope(content, kind, tuple(self.sign(data, name) for name in names))
 
-    def attest(self, evidence: Evidence, *names: str, host: Host = AMD, **changes: Any) -> Envelope:
+    def attest(
+        self, evidence: Evidence, *names: str, host: Host = AMD, run: str = READ, **changes: Any
+    ) -> Envelope:
         """A statement of this evidence with `changes`, signed by each of the keys."""
         changed = dataclasses.replace(evidence, **changes)
-        return self.envelope(payload(make_statement(changed, host)), *names)
+        return self.envelope(payload(make_statement(changed, host, run)), *names)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from bootstrap.errors import BadInput
+from bootstrap.oci.products import read_products
 from bootstrap.vouch.envelope import read_envelope
+from bootstrap.vouch.evidence import Product
+from bootstrap.vouch.policy import read_policy
 from bootstrap.vouch.statement import read_statement
 from tests.cli.command import Done, bootstrap
 from tests.vouch.people import People
@@ -48,7 +57,7 @@ def test_from_a_report_to_a_quorum(
     assert told["at_given"] is False and told["why_not"] == []
     signatures = told["attestations"]["signatures"]
     assert [row["person"] for row in signatures] == ["alice", "bob"]
-    assert "today, UTC" in both.stderr and "MET: the policy is met." in both.stderr
+    assert "today, UTC" in both.stderr and "MET: the policy is met" in both.stderr
     dated = inside("quorum", "--policy", policy, *ours, "--at", "2031-01-02")
     assert dated.status == 0
     assert "of 2031-01-02 (the day given by --at)" in dated.stdout
@@ -81,9 +90,66 @@ def test_unsigned_it_is_the_statement(verified: Run, tmp_path: Path, policy: Pat
     given = ["--cpu-vendor", "GenuineIntel", "--host-os", "Debian 12"]
     assert attest(verified, out, *given).status == 0
     said = read_statement(out.read_bytes())
-    assert (said.cpu_vendor, said.os, said.said_by) == ("GenuineIntel", "Debian 12", "given")
+    assert (said.cpu_vendor, said.os, said.stated) == ("GenuineIntel", "unknown", True)
     done = inside("quorum", "--policy", policy, out)
-    assert done.status == 2 and "a statement that nobody signed" in done.one_line()
+    assert done.status == 1 and "a statement that nobody signed" in " ".join(done.stdout.split())
+
+
+def parameters(place: Path) -> dict[str, Any]:
+    """What a statement says of how it came about."""
+    content = json.loads(place.read_text())
+    if "payload" in content:
+        content = json.loads(base64.b64decode(content["payload"]))
+    found: dict[str, Any] = content["predicate"]["buildDefinition"]["internalParameters"]
+    return found
+
+
+def test_a_statement_says_what_was_seen_and_what_only_read(
+    verified: Run, people: People, tmp_path: Path
+) -> None:
+    read, hashed, made = (tmp_path / f"{name}.json" for name in ("read", "hashed", "made"))
+    done = attest(verified, read)
+    assert "report.json says, not run here; stated to be of" in done.stdout
+    done = attest(verified, hashed, "--products", verified.products)
+    assert f"says (products hashed again in {verified.products}), not run here" in done.stdout
+    given: list[str | Path] = ["--release", "embedded", "--json", tmp_path / "report.json"]
+    key = people.ssh("alice")
+    done = inside("attest", "--run", *given, "--sign", "ssh", "--key", key, "-o", made)
+    assert done.status == 0, done.stderr
+    assert "VERIFIED" in done.stdout and "made here and now, on" in done.stdout
+    for place, run, products, by in (
+        (read, "read-from-report", "read-from-report", "observed-at-signing"),
+        (hashed, "read-from-report", "hashed-here", "observed-at-signing"),
+        (made, "made-here", "hashed-here", "observed"),
+    ):
+        said = parameters(place)
+        assert (said["run"], said["products"], said["host"]["saidBy"]) == (run, products, by)
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        NEED.replace("persons = 2", 'persons = 1\nruns = 1\nengines = 1\nstated = "refuse"')
+        + people.key("alice", "alice")
+    )
+    assert inside("quorum", "--policy", policy, made).status == 0
+    assert json.loads((tmp_path / "report.json").read_text())["result"] == "verified"
+    done = attest(verified, read, "--sign", "ssh", "--key", key)
+    assert inside("quorum", "--policy", policy, read).status == 1
+
+
+def test_a_run_that_fails_here_is_not_signed(tmp_path: Path) -> None:
+    given = ["--release", "embedded", "--limit", "instructions=1000", "-o", "out.json"]
+    done = inside("attest", "--run", *given, cwd=tmp_path)
+    assert done.status == 3 and "not verified; nothing was signed" in done.stderr
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_a_size_that_the_products_contradict(people: People, tmp_path: Path) -> None:
+    """Of a release the catalogue has no sizes: only who has the products can know."""
+    data = b"content"
+    (tmp_path / "M1").write_bytes(data)
+    products = {"M1": Product(1, hashlib.sha256(data).hexdigest())}
+    found = SimpleNamespace(products=products)
+    with pytest.raises(BadInput, match="M1: has 7 bytes, where the report says 1"):
+        read_products(tmp_path, found)  # type: ignore[arg-type]
 
 
 def test_products_that_differ_are_not_signed_for(
@@ -116,6 +182,9 @@ def test_only_what_is_verified(result: str, verified: Run, people: People, tmp_p
     ("args", "says"),
     [
         ([], "say where to"),
+        (["-o", "x", "--release", "embedded"], "--release goes with a verify, not with --report"),
+        (["-o", "x", "--arch", "AMD64"], "--arch and --jobs go with a verify, not with --report"),
+        (["-o", "x", "--json", "y"], "--json goes with a verify, not with --report"),
         (["-o", "x", "--sign", "ssh"], "--sign ssh needs --key"),
         (["-o", "x", "--sign", "ssh", "--key", "no-file"], "there is no such file"),
         (["-o", "x", "--key", "k"], "--key goes with"),
@@ -148,12 +217,91 @@ def test_bad_usage_of_attest(args: list[str], says: str, verified: Run, tmp_path
     ("args", "says"),
     [
         (["nothing.json"], "nothing.json: cannot be read"),
-        (["policy.toml"], "policy.toml: no attestation: not JSON"),
         (["--stagex", "."], "has no [stagex] to judge it by"),
     ],
 )
 def test_bad_usage_of_quorum(args: list[str], says: str, policy: Path, tmp_path: Path) -> None:
     done = inside("quorum", "--policy", "policy.toml", *args, cwd=tmp_path)
+    assert done.status == 2
+    assert says in done.one_line()
+
+
+def test_what_is_no_attestation_is_named_and_does_not_count(
+    verified: Run, people: People, policy: Path, tmp_path: Path
+) -> None:
+    """README's lines, in a folder where report.json lies beside: `*.json` has that too."""
+    shutil.copy(verified.report, tmp_path / "report.json")
+    for name in ("alice", "bob"):
+        key = people.ssh(name)
+        done = attest(verified, tmp_path / f"{name}.json", "--sign", "ssh", "--key", key)
+        assert done.status == 0
+    (tmp_path / "other.json").write_text("{}")
+    (tmp_path / "folder.json").mkdir()
+    everything = sorted(tmp_path.glob("*.json"))
+    done = inside("quorum", "--policy", policy, *everything, "--json", tmp_path / "out.txt")
+    assert done.status == 0, done.stdout
+    rows = json.loads((tmp_path / "out.txt").read_text())["attestations"]["signatures"]
+    assert {Path(row["file"]).name: row["verdict"] for row in rows} == {
+        "alice.json": "counts",
+        "bob.json": "counts",
+        "folder.json": "no-attestation",
+        "other.json": "no-attestation",
+        "report.json": "no-attestation",
+    }
+    text = " ".join(done.stdout.split())
+    assert "other.json: no attestation: signatures is missing" in text
+    assert "report.json: no attestation: is a report, which nobody signed" in text
+    assert "runs 1 report; alice and bob signed one and the same report, so one run" in text
+    assert "MET: the policy is met; alice and bob signed one and the same report, so" in text
+    (tmp_path / "bob.json").write_text("{}")
+    done = inside("quorum", "--policy", policy, *everything)
+    assert done.status == 1 and "NOT MET: persons: 2 wanted, 1 found." in done.stdout
+
+
+def test_a_policy_to_begin_with(people: People, tmp_path: Path) -> None:
+    done = inside("quorum", "--init", cwd=tmp_path)
+    assert done.status == 0, done.stderr
+    place = tmp_path / "policy.toml"
+    policy = read_policy(place)
+    assert sorted(policy.persons) == ["alice", "bob"]
+    for key in policy.keys:
+        # Nobody chose these keys, so nobody can sign by them.
+        told = f"bootstrap-emulator: {key.person} of the sample policy"
+        assert base64.b64decode(key.data.split()[1])[-32:] == hashlib.sha256(told.encode()).digest()
+    place.write_text("mine")
+    again = inside("quorum", "--init", cwd=tmp_path)
+    assert again.status == 2 and "is there already, and stays" in again.one_line()
+    assert place.read_text() == "mine"
+    other = inside("quorum", "--init", "other.toml", "x.json", cwd=tmp_path)
+    assert other.status == 2 and "--init only writes a policy" in other.one_line()
+    assert not (tmp_path / "other.toml").exists()
+
+
+def test_every_key_of_the_sample_policy_is_one(tmp_path: Path) -> None:
+    """What is commented out is read, too."""
+    assert inside("quorum", "--init", cwd=tmp_path).status == 0
+    place = tmp_path / "policy.toml"
+    lines = [re.sub(r"^# (?=[\w.]+ = |\[)", "", line) for line in place.read_text().splitlines()]
+    text = "\n".join(lines).replace('source_digest = "..."', f'source_digest = "{"0" * 64}"')
+    place.write_text(text.replace("[persons.carol.keys.pgp]", "[persons.alice.keys.pgp]"))
+    (tmp_path / "carol.asc").touch()
+    policy = read_policy(place)
+    assert policy.need is not None and policy.about is not None
+    assert (policy.need.runs, policy.need.stated, policy.about.entry) == (2, "refuse", "hex0-seed")
+    assert policy.allow.builders and policy.allow.external_parameters == ("mirror",)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--products", "."], "--products goes with --report"),
+        (["--cpu-vendor", "Intel", "--host-os", "Linux"], "--cpu-vendor and --host-os go with"),
+        (["--arch", "all"], "one architecture"),
+        (["--json", "-"], "only one output can have standard output"),
+    ],
+)
+def test_bad_usage_of_attest_run(args: list[str], says: str, tmp_path: Path) -> None:
+    done = inside("attest", "--run", "--release", "embedded", "-o", "-", *args, cwd=tmp_path)
     assert done.status == 2
     assert says in done.one_line()
 

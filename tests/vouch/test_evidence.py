@@ -16,7 +16,7 @@ from bootstrap.catalogue import find
 from bootstrap.errors import BadInput
 from bootstrap.sources.embedded import embedded_source
 from bootstrap.vouch.evidence import Evidence, materials_of, read_report, source_digest
-from tests.vouch.runs import Run
+from tests.vouch.runs import Run, forged
 
 Report = dict[str, Any]
 Change = Callable[[Report], object]
@@ -87,6 +87,43 @@ CHANGES: dict[str, tuple[Change, str]] = {
         lambda r: r.update(schema="bootstrap-report-set/1"),
         "is a report of several architectures",
     ),
+    "no totals": (lambda r: r.pop("totals"), "totals is missing"),
+    "too few processes": (lambda r: r["totals"].update(processes=1), "it contradicts itself"),
+    "too few system calls": (lambda r: r["totals"].update(syscalls=9), "it contradicts itself"),
+    "a product that nobody wrote": (
+        lambda r: r["artifacts"][0].update(producer=None),
+        "does not say which process wrote hex0",
+    ),
+    "a writer without arguments": (
+        lambda r: r["artifacts"][0]["producer"].update(argv=[]),
+        "artifacts[0].producer.argv is empty",
+    ),
+    "a size that is the seed's no more": (
+        lambda r: r["artifacts"][0].update(size=1),
+        "hex0 has 1 bytes, but the file with its sha256 has 181",
+    ),
+    "a size that the models contradict": (
+        lambda r: r["artifacts"][-1].update(size=1),
+        "hello has 1 bytes, but the file with its sha256 has",
+    ),
+    "two sizes of one content": (
+        lambda r: r["artifacts"].extend(
+            {**r["artifacts"][0], "path": path, "size": n, "sha256": ZERO, "status": "unknown"}
+            | {"expectations": []}
+            for n, path in enumerate("ab")
+        ),
+        "b has 1 bytes, but the file with its sha256 has 0",
+    ),
+    "no tree digest": (lambda r: r["source"].pop("tree_digest"), "tree_digest is missing"),
+    "another tree": (
+        lambda r: r["source"].update(tree_digest=ZERO),
+        f"its tree digest is {ZERO}, but that of embedded x86 is",
+    ),
+    "a kind of source that is none": (lambda r: r["source"].update(kind="x"), "source.kind is 'x'"),
+    "an engine that is none": (
+        lambda r: r["tool"]["engine"].update(name="unicorn-2"),
+        "says that the engine was 'unicorn-2'; this program has only unicorn",
+    ),
     "another document": (lambda r: r.update(schema="x"), "schema is 'x'"),
     "no tool": (lambda r: r.pop("tool"), "tool is missing"),
     "no schema": (lambda r: r.pop("schema"), "schema is missing"),
@@ -104,6 +141,34 @@ def test_refused(name: str, verified: Run, tmp_path: Path) -> None:
         read_report(place)
     assert says in str(caught.value)
     assert str(caught.value).startswith(f"{place}: ")
+
+
+def test_a_forgery_with_everything_is_no_contradiction(tmp_path: Path) -> None:
+    """That is all that can be known of a file, and why a statement says what was only read."""
+    place = tmp_path / "report.json"
+    step = find("stage0-posix", "1.9.1", "x86")
+    report = forged(step)
+    place.write_text(json.dumps(report))
+    assert read_report(place).products.keys() == step.answers.keys()
+    report["source"].update(kind="download", sha256=ZERO)
+    place.write_text(json.dumps(report))
+    with pytest.raises(BadInput, match=f"its archive has sha256 {ZERO}, but stage0-posix 1.9.1"):
+        read_report(place)
+
+
+def test_what_the_catalogue_does_not_have_is_not_vouched_for(
+    verified: Run, evidence: Evidence, tmp_path: Path
+) -> None:
+    """Some later catalogue may have a value for it; this one has not."""
+    report = json.loads(verified.report.read_text())
+    value = [{"sha256": ZERO, "from": "a later catalogue", "kind": "native-run"}]
+    row = {**report["artifacts"][0], "path": "more", "sha256": ZERO, "expectations": value}
+    report["artifacts"].append(row)
+    place = tmp_path / "report.json"
+    place.write_text(json.dumps(report))
+    found = read_report(place)
+    assert (found.products, found.artifacts) == (evidence.products, evidence.artifacts)
+    assert found.findings_digest == evidence.findings_digest and found.others == {"more": ZERO}
 
 
 @pytest.mark.parametrize(

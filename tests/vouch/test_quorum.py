@@ -8,26 +8,27 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from bootstrap.vouch.documents import NotUnderstood
 from bootstrap.vouch.envelope import PAYLOAD_TYPE, Envelope, Signature
 from bootstrap.vouch.evidence import Evidence, Product
 from bootstrap.vouch.hosts import Host
 from bootstrap.vouch.policy import read_policy
 from bootstrap.vouch.quorum import judge, known_of
-from bootstrap.vouch.statement import make_statement, payload
-from bootstrap.vouch.verdicts import Verdicts
+from bootstrap.vouch.statement import MADE, READ, make_statement, payload
+from bootstrap.vouch.verdicts import CATALOGUE, Verdicts
 from bootstrap.vouch.verifying import open_ring
 from tests.vouch.people import AMD, INTEL, People
 
 TODAY = datetime.datetime.now(datetime.UTC).date()
 WRONG = "0" * 64
 
-Make = Callable[[People, Evidence], list[Envelope]]
+Make = Callable[[People, Evidence], Sequence[Envelope | NotUnderstood]]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Case:
     )
     need: str = "persons = 2"
     about: str = ""
+    allow: str = ""
     says: str = ""
 
 
@@ -94,6 +96,38 @@ def other_build(p: People, e: Evidence) -> list[Envelope]:
     statement = make_statement(e, AMD)
     statement["predicate"]["buildDefinition"]["buildType"] = "https://example.org/make"
     return [p.envelope(json.dumps(statement).encode(), "alice")]
+
+
+def odd_builder(p: People, e: Evidence) -> list[Envelope]:
+    statement = make_statement(e, AMD)
+    statement["predicate"]["runDetails"]["builder"]["id"] = "https://example.org/builder"
+    return [p.envelope(json.dumps(statement).encode(), "alice"), p.attest(e, "bob")]
+
+
+def odd_parameter(p: People, e: Evidence) -> list[Envelope]:
+    statement = make_statement(e, AMD)
+    statement["predicate"]["buildDefinition"]["externalParameters"]["mirror"] = "x"
+    return [p.envelope(json.dumps(statement).encode(), "alice"), p.attest(e, "bob")]
+
+
+def without_a_report(p: People, e: Evidence) -> list[Envelope]:
+    statement = make_statement(e, AMD)
+    statement["predicate"]["runDetails"]["byproducts"][0]["name"] = "log"
+    return [p.envelope(json.dumps(statement).encode(), "alice")]
+
+
+def one_each(p: People, e: Evidence, host: Host = INTEL, run: str = MADE) -> list[Envelope]:
+    """Alice's made here on an AMD; bob's of another report."""
+    other = p.attest(e, "bob", host=host, run=run, report_sha256=WRONG)
+    return [p.attest(e, "alice", run=MADE), other]
+
+
+def superset(e: Evidence) -> dict[str, Product]:
+    return {**e.products, "other-product": Product(1, WRONG)}
+
+
+def subset(e: Evidence) -> dict[str, Product]:
+    return {path: product for path, product in e.products.items() if path != "hello"}
 
 
 def lying_digest(p: People, e: Evidence) -> list[Envelope]:
@@ -342,12 +376,119 @@ TABLE: dict[str, Case] = {
         need="persons = 2\nengines = 2",
         says="engines: 2 wanted, 1 found",
     ),
-    "two engines": Case(
-        lambda p, e: [p.attest(e, "alice"), p.attest(e, "bob", engine=("another", "1"))],
+    "an engine of another name": Case(
+        lambda p, e: [p.attest(e, "alice"), p.attest(e, "bob", engine=("unicorn-2", "1"))],
+        ("counts", "counts"),
+        False,
+        need="persons = 2\nengines = 2",
+        says="engines: 2 wanted, 1 found",
+    ),
+    "a vendor by two names": Case(
+        lambda p, e: [
+            p.attest(e, "alice", host=INTEL),
+            p.attest(e, "bob", host=Host("Intel", "?", "?")),
+        ],
+        ("counts", "counts"),
+        False,
+        need="persons = 2\ncpu_vendors = 2",
+        says="cpu vendors: 2 wanted, 1 found",
+    ),
+    "a vendor that is none": Case(
+        lambda p, e: [p.attest(e, "alice"), p.attest(e, "bob", host=Host("Acme", "?", "?"))],
+        ("counts", "counts"),
+        False,
+        need="persons = 2\ncpu_vendors = 2",
+        says="cpu vendors: 2 wanted, 1 found",
+    ),
+    "two systems": Case(
+        lambda p, e: one_each(p, e, Host("AuthenticAMD", "?", "OpenBSD 7.5")),
         ("counts", "counts"),
         True,
-        need="persons = 2\nengines = 2",
+        need="persons = 2\nsystems = 2",
     ),
+    "two versions of one system": Case(
+        lambda p, e: one_each(p, e, Host("AuthenticAMD", "?", "Linux 5.10 (debian 11)")),
+        ("counts", "counts"),
+        False,
+        need="persons = 2\nsystems = 2",
+        says="systems: 2 wanted, 1 found",
+    ),
+    "a system that is none": Case(
+        lambda p, e: one_each(p, e, Host("AuthenticAMD", "?", "TempleOS 5")),
+        ("counts", "counts"),
+        False,
+        need="persons = 2\nsystems = 2",
+        says="systems: 2 wanted, 1 found",
+    ),
+    "two runs": Case(one_each, ("counts", "counts"), True, need="persons = 2\nruns = 2"),
+    "two signatures of one run": Case(
+        both,
+        ("counts", "counts"),
+        False,
+        need="persons = 2\nruns = 2",
+        says="runs: 2 wanted, 1 found",
+    ),
+    "what was seen, by a policy that wants no other": Case(
+        one_each,
+        ("counts", "counts"),
+        True,
+        need='persons = 2\nruns = 2\nengines = 1\ncpu_vendors = 2\nsystems = 1\nstated = "refuse"',
+    ),
+    "what was read from a report": Case(
+        lambda p, e: one_each(p, e, run=READ),
+        ("counts", "counts"),
+        False,
+        need='persons = 2\nruns = 2\ncpu_vendors = 2\nstated = "refuse"',
+        says="runs: 2 wanted, 1 found; cpu vendors: 2 wanted, 1 found",
+    ),
+    "what was given by hand": Case(
+        lambda p, e: one_each(p, e, Host("GenuineIntel", "?", "Linux", "given")),
+        ("counts", "counts"),
+        False,
+        need='persons = 2\ncpu_vendors = 2\nstated = "refuse"',
+        says="cpu vendors: 2 wanted, 1 found",
+    ),
+    "a product more than the catalogue has": Case(
+        lambda p, e: [p.attest(e, name, products=superset(e)) for name in ("alice", "bob")],
+        ("counts", "counts"),
+        False,
+        says="not all agree on the products",
+    ),
+    "a product less than the catalogue has": Case(
+        lambda p, e: [p.attest(e, name, products=subset(e)) for name in ("alice", "bob")],
+        ("counts", "counts"),
+        False,
+        says="not all agree on the products",
+    ),
+    "a way in that the catalogue does not have": Case(
+        lambda p, e: [p.attest(e, name, entry="window") for name in ("alice", "bob")],
+        ("counts", "counts"),
+        False,
+        says="not all agree on the products",
+    ),
+    "a file that is no attestation": Case(
+        lambda p, e: [NotUnderstood("signatures is missing"), *both(p, e)],
+        ("no-attestation", "counts", "counts"),
+        True,
+    ),
+    "a file that is no attestation, and one that is": Case(
+        lambda p, e: [p.attest(e, "alice"), NotUnderstood("signatures is missing")],
+        ("counts", "no-attestation"),
+        False,
+        says="persons: 2 wanted, 1 found",
+    ),
+    "a builder nobody knows": Case(odd_builder, ("not-allowed", "counts"), False),
+    "a builder that the policy allows": Case(
+        odd_builder,
+        ("counts", "counts"),
+        True,
+        allow='builders = ["https://example.org/builder"]',
+    ),
+    "a parameter nobody knows": Case(odd_parameter, ("not-allowed", "counts"), False),
+    "a parameter that the policy allows": Case(
+        odd_parameter, ("counts", "counts"), True, allow='external_parameters = ["mirror"]'
+    ),
+    "a statement of no report": Case(without_a_report, ("not-understood",), False),
     "a statement of another type": Case(
         lambda p, e: another_kind(p, e, _type="https://in-toto.io/Statement/v0.1"),
         ("not-understood",),
@@ -382,7 +523,7 @@ def judged(
     )
     text = (
         f'schema = 1\n[need]\n{case.need}\n[about]\nname = "embedded"\narch = "x86"\n{about}\n'
-        + "".join(people.key(*key) for key in case.keys)
+        f"[allow]\n{case.allow}\n" + "".join(people.key(*key) for key in case.keys)
     )
     place = folder / "policy.toml"
     place.write_text(text)
@@ -421,6 +562,72 @@ def test_the_catalogue_disagrees_with_all_signers(
     assert (row.path, row.ours) == ("hello", WRONG)
     assert row.theirs == evidence.products["hello"].sha256
     assert row.by == "this program's catalogue"
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "ours", "theirs", "known"),
+    [
+        (
+            "a product more than the catalogue has",
+            "other-product",
+            True,
+            False,
+            "not the same products as this program's catalogue has for embedded x86: other-product",
+        ),
+        (
+            "a product less than the catalogue has",
+            "hello",
+            False,
+            True,
+            "not the same products as this program's catalogue has for embedded x86: hello",
+        ),
+        (
+            "a way in that the catalogue does not have",
+            "(all sources)",
+            True,
+            False,
+            "not the same sources as this program's catalogue has for embedded x86: (all sources)",
+        ),
+    ],
+)
+def test_the_same_means_equal_sets(
+    name: str,
+    path: str,
+    ours: bool,
+    theirs: bool,
+    known: str,
+    tmp_path: Path,
+    people: People,
+    evidence: Evidence,
+) -> None:
+    found = judged(tmp_path, people, evidence, TABLE[name])
+    (row,) = found.disagreements
+    assert (row.path, row.ours is not None, row.theirs is not None) == (path, ours, theirs)
+    assert row.by == CATALOGUE and found.known == known
+
+
+def test_a_release_that_the_catalogue_does_not_have(
+    tmp_path: Path, people: People, evidence: Evidence
+) -> None:
+    place = tmp_path / "policy.toml"
+    place.write_text(
+        'schema = 1\n[need]\npersons = 1\n[about]\nname = "stage0-posix"\nrelease = "9.9"\n'
+        f'arch = "x86"\n{people.key("alice", "alice")}'
+    )
+    policy = read_policy(place)
+    assert policy.about is not None
+    made = people.attest(evidence, "alice", name="stage0-posix", release="9.9")
+    with open_ring(policy.keys, TODAY) as ring:
+        known = known_of(policy.about)
+        found = judge(policy, [("alice.json", made)], ring, TODAY, False, known)
+    assert found.met
+    assert found.known == "nothing: this program's catalogue does not have stage0-posix 9.9 x86"
+
+
+def test_what_is_only_stated_is_marked(tmp_path: Path, people: People, evidence: Evidence) -> None:
+    found = judged(tmp_path, people, evidence, TABLE["what was given by hand"])
+    (vendors,) = (row for row in found.thresholds if row.what == "cpu vendors")
+    assert (vendors.have, vendors.stated) == (("AuthenticAMD",), ("GenuineIntel",))
 
 
 def test_whose_sources_differ_is_told_with_the_file(

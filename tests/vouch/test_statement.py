@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import platform
 from typing import Any
 
 import jsonschema
@@ -16,11 +17,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bootstrap.engine import describe
 from bootstrap.vouch.documents import NotUnderstood
 from bootstrap.vouch.envelope import PAYLOAD_TYPE, Envelope, Signature, read_envelope
 from bootstrap.vouch.evidence import Evidence
-from bootstrap.vouch.hosts import cpu_vendor
-from bootstrap.vouch.statement import make_statement, payload, read_statement
+from bootstrap.vouch.hosts import (
+    ENGINES,
+    Host,
+    cpu_vendor,
+    known_system,
+    known_vendor,
+    this_host,
+)
+from bootstrap.vouch.statement import MADE, READ, make_statement, payload, read_statement
 from tests.vouch.people import AMD
 
 DESCRIPTOR = {
@@ -140,8 +149,25 @@ def test_what_was_written_is_read_again(evidence: Evidence) -> None:
     assert (said.title, said.entry) == ("embedded x86", "hex0-seed")
     assert said.materials == dict(evidence.materials)
     assert said.products == {p: product.sha256 for p, product in evidence.products.items()}
-    assert (said.engine, said.cpu_vendor, said.os) == ("unicorn", "AuthenticAMD", "Linux 6.1")
+    assert (said.engine, said.cpu_vendor, said.os) == ("unicorn", "AuthenticAMD", "Linux")
+    assert said.report == evidence.report_sha256 and said.stated
     assert said.source_digest == evidence.source_digest
+
+
+def test_only_what_the_signing_command_saw_is_not_stated(evidence: Evidence) -> None:
+    here, given = AMD, Host("AuthenticAMD", "?", "Linux", "given")
+    for host, run, stated in ((here, MADE, False), (here, READ, True), (given, MADE, True)):
+        assert read_statement(payload(make_statement(evidence, host, run))).stated is stated
+
+
+def test_the_engines_are_those_of_this_program() -> None:
+    assert describe()["name"] in ENGINES
+
+
+def test_this_machines_vendor_and_system_are_known_names() -> None:
+    host = this_host()
+    assert host.cpu_vendor in (known_vendor(host.cpu_vendor), "unknown")
+    assert known_system(host.os) == platform.system()
 
 
 def test_the_example_of_dsse() -> None:
@@ -241,12 +267,14 @@ def test_envelopes_that_are_none(document: dict[str, Any], says: str) -> None:
             "AuthenticAMD",
         ),
         ("CPU implementer\t: 0x41\n", "Linux", "aarch64", "ARM"),
-        ("CPU implementer\t: 0x99\n", "Linux", "aarch64", "ARM implementer 0x99"),
+        ("CPU implementer\t: 0x99\n", "Linux", "aarch64", "unknown"),
+        ("vendor_id\t: Acme\n", "Linux", "x86_64", "unknown"),
+        ("vendor_id\t:   Shanghai  \n", "Linux", "x86_64", "Shanghai"),
         ("CPU implementer\t: ?\n", "Linux", "aarch64", "unknown"),
-        ("mvendorid\t: 0x489\n", "Linux", "riscv64", "0x489"),
+        ("mvendorid\t: 0x489\n", "Linux", "riscv64", "SiFive"),
         ("", "Darwin", "arm64", "Apple"),
         ("", "Darwin", "x86_64", "unknown"),
-        ("CPU implementer: 0x41\nCPU implementer: 0x51\n", "Linux", "aarch64", "ARM+Qualcomm"),
+        ("CPU implementer: 0x41\nCPU implementer: 0x51\n", "Linux", "aarch64", "unknown"),
     ],
 )
 def test_cpu_vendors(cpuinfo: str, system: str, machine: str, vendor: str) -> None:

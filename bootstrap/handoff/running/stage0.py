@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +12,7 @@ from bootstrap.handoff.pin import PLACE, Pin
 from bootstrap.rebuild import expectations
 from bootstrap.sources import Cache, Resolved, SourceTree, resolve
 from bootstrap.sources.tree import read_file
-
-_MAX_REPORT = 64 << 20
+from bootstrap.vouch.evidence import read_report
 
 Value = tuple[str, str, str]
 """Path, sha256, and where that value comes from."""
@@ -101,22 +99,16 @@ def of_catalogue(resolved: Resolved) -> Stage0:
 
 
 def with_report(stage0: Stage0, file: Path, step: StepFile) -> Stage0:
-    """With what emulation gave, as a report of ``bootstrap verify --json`` has it too.
+    """With what emulation gave, as a report of ``bootstrap verify --json`` says.
 
-    Raises BadInput when it is none, is about another release, or was not verified.
+    Raises BadInput when it is none, is about another release, was not verified, or is contradicted
+    by the catalogue or by itself.
     """
-    try:
-        document = json.loads(read_file(file, _MAX_REPORT))
-        about = (document["source"]["release"], document["arch"], document["result"])
-        rows = [(row["path"], row["sha256"]) for row in document["artifacts"] if row["sha256"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{file}: is no report of bootstrap verify --json: {error}") from None
-    if about != (step.release, step.arch, "verified"):
-        raise BadInput(
-            f"{file}: is about {about[0]} on {about[1]}, and says {about[2]}; it should be about"
-            f" {step.release} on {step.arch}, and say verified"
-        )
-    return emulated(stage0, rows, f"emulation, by {file.name}")
+    said = read_report(file)
+    if said.title != step.title:
+        raise BadInput(f"{file}: is about {said.title}; it should be about {step.title}")
+    rows = [*said.artifacts.items(), *said.others.items()]
+    return emulated(stage0, rows, f"emulation, as {file.name} says")
 
 
 def emulated(stage0: Stage0, rows: list[tuple[str, str]], by: str) -> Stage0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from bootstrap.handoff.running.within import inside, read_inside, require_folder
 from bootstrap.sources import SourceTree
 from tests.handoff.running.small import MANIFEST, SEED_KAEM, Small
 from tests.handoff.tree import put
+from tests.vouch.runs import forged
 
 NAME = st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True).filter(
     lambda name: (
@@ -220,22 +223,20 @@ def test_a_report_about_something_else(tmp_path: Path, release: SourceTree) -> N
     stage0 = of_catalogue(pinned(pin, "AMD64", None, tmp_path))
     step = find(RELEASES, release.release or "", "AMD64")
     report = tmp_path / "report.json"
-    row = '{"path": "AMD64/bin/M1", "sha256": "' + "ab" * 32 + '"}'
-    for arch, result, good in (
-        ("AMD64", "verified", True),
-        ("x86", "verified", False),
-        ("AMD64", "mismatch", False),
+    good = forged(step)
+    report.write_text(json.dumps(good))
+    sha256 = step.answers["AMD64/bin/M1"]
+    found = with_report(stage0, report, step)
+    assert ("AMD64/bin/M1", sha256, "emulation, as report.json says") in found.known
+    other = copy.deepcopy(good)
+    other["artifacts"][0]["sha256"] = "ab" * 32
+    for bad, says in (
+        (forged(find(RELEASES, release.release or "", "x86")), f"is about {step.name} .* x86"),
+        ({**good, "result": "mismatch"}, "its result is mismatch"),
+        (other, "does not equal all its known-good values"),
+        ({**good, "totals": {"processes": 0, "syscalls": 0}}, "it contradicts itself"),
+        ([], "is no report|no report of bootstrap verify"),
     ):
-        report.write_text(
-            f'{{"source": {{"release": "{release.release}"}}, "arch": "{arch}",'
-            f' "result": "{result}", "artifacts": [{row}]}}'
-        )
-        if good:
-            found = with_report(stage0, report, step)
-            assert ("AMD64/bin/M1", "ab" * 32, "emulation, by report.json") in found.known
-        else:
-            with pytest.raises(BadInput, match=f"is about {release.release} on {arch}"):
-                with_report(stage0, report, step)
-    report.write_text("[]")
-    with pytest.raises(BadInput, match="is no report of bootstrap verify"):
-        with_report(stage0, report, step)
+        report.write_text(json.dumps(bad))
+        with pytest.raises(BadInput, match=says):
+            with_report(stage0, report, step)
