@@ -60,7 +60,7 @@ def test_the_wheel_carries_the_whole_package_and_its_licence(wheel: Path, checko
     inside = set(zipfile.ZipFile(wheel).namelist())
     for file in (checkout / "bootstrap").rglob("*.py"):
         assert file.relative_to(checkout).as_posix() in inside
-    assert "bootstrap/py.typed" in inside
+    assert {"bootstrap/py.typed", "bootstrap/vouch/sample-policy.toml"} <= inside
     assert any(name.endswith("/licenses/LICENSE") for name in inside)
 
 
