@@ -5,7 +5,7 @@ The one way of the data: source tree -> guest file system -> machine -> products
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import bootstrap
 from bootstrap.abi.errno import LinuxError
@@ -23,6 +23,7 @@ from bootstrap.trace.provenance import Provenance
 from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.writer import recording
 from bootstrap.verify import (
+    Catalogue,
     Expected,
     Failure,
     Materials,
@@ -215,13 +216,14 @@ def _facts(
     step, tree = resolved.step, resolved.tree
     return RunFacts(
         tool=tool_info(engine),
-        source=source_info(tree, step),
+        source=replace(source_info(tree, step), in_place_of=resolved.in_place_of),
         arch=step.arch,
         entry=entry_name,
         totals=totals,
         name=step.name,
         exit_status=exit_status,
         failure=failure,
+        catalogue=Catalogue(step.file.rpartition("/")[2], step.sha256) if step.sha256 else None,
     )
 
 

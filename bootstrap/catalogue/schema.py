@@ -103,6 +103,7 @@ class StepFile:
     file beside the step file), or is None.  ``checked`` is None until a run confirmed the file.
     ``notes`` are sentences for a reader: what is peculiar to this release, with the evidence.
     ``models`` says which products the models of bootstrap.languages can make, in that order.
+    ``sha256`` is that of the file's bytes; empty for what was not read from a file that we ship.
 
     A path may be both an answer and a material: upstream lists ``bin/placeholder``, a file of the
     tree, among the answers of its older releases.  The two values are then the same.
@@ -127,6 +128,7 @@ class StepFile:
     materials_from: str = ""
     checked: Checked | None = None
     notes: tuple[str, ...] = ()
+    sha256: str = ""
     models: Mapping[str, Modelled] = field(default_factory=dict)
 
     @property

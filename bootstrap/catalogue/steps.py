@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib.resources.abc import Traversable
 
 from bootstrap.catalogue.data import data_dir
@@ -54,12 +56,13 @@ def read_all(folder: Traversable) -> tuple[StepFile, ...]:
 
 def _read(entry: Traversable) -> StepFile:
     try:
-        text = entry.read_bytes().decode("utf-8")
+        data = entry.read_bytes()
+        text = data.decode("utf-8")
     except OSError as error:
         raise BadInput(f"steps/{entry.name}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise BadInput(f"steps/{entry.name}: not UTF-8 at byte {error.start}") from None
-    step = parse(text, f"steps/{entry.name}")
+    step = replace(parse(text, f"steps/{entry.name}"), sha256=hashlib.sha256(data).hexdigest())
     if step.arch not in _ALIASES:
         raise BadInput(f"{step.file}: arch is {step.arch!r}; known: {', '.join(_ALIASES)}")
     called = step.title.replace(" ", "-") + ".toml"

@@ -11,8 +11,8 @@ from bootstrap.diff.kinds import read_json
 from bootstrap.diff.model import Both
 from bootstrap.errors import BadInput
 from bootstrap.verify.page import Page, visible
-from bootstrap.verify.report import SCHEMA
-from bootstrap.verify.reportset import SET_SCHEMA
+from bootstrap.verify.report import SCHEMA, SCHEMAS
+from bootstrap.verify.reportset import SET_SCHEMA, SET_SCHEMAS
 from bootstrap.verify.words import count, listed, some
 
 MOST = 20
@@ -85,9 +85,9 @@ def load(name: str) -> dict[str, Json]:
     value = read_json(name)
     schema = value.get("schema")
     try:
-        if schema == SCHEMA:
+        if schema in SCHEMAS:
             found = [value]
-        elif schema == SET_SCHEMA:
+        elif schema in SET_SCHEMAS:
             found = list(value["reports"])
         else:
             told = f"of the schema {schema!r}" if isinstance(schema, str) else "of no schema"
@@ -110,7 +110,7 @@ def load(name: str) -> dict[str, Json]:
 
 def _check(report: Json) -> None:
     """Raise KeyError, TypeError or ValueError for what the schema does not allow and is used."""
-    if report["schema"] != SCHEMA or not isinstance(report["arch"], str):
+    if report["schema"] not in SCHEMAS or not isinstance(report["arch"], str):
         raise ValueError(f"a report in it is not of {SCHEMA}")
     for name, *ways in _SAID:
         for way in ways:

@@ -42,6 +42,8 @@ class Resolved:
     materials: MaterialsReport
     image: Mapping[str, str] = field(default_factory=dict)
     """Products that make up a container image: tree path -> path in the image."""
+    in_place_of: str | None = None
+    """What was asked for, where this tree was taken because that could not be had."""
 
 
 def resolve(

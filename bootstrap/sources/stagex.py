@@ -100,6 +100,7 @@ def unknown_step(known: StepFile, recipe: Recipe, tree: SourceTree) -> StepFile:
     return replace(
         known,
         file="(made from the Containerfile)",
+        sha256="",
         seeds={ENTRY: Seed(recipe.seed, len(seed.data), seed.sha256)},
         entries={ENTRY: recipe.entry},
         materials={path: file.sha256 for path, file in tree.files.items()},

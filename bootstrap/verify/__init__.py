@@ -4,6 +4,7 @@ from bootstrap.verify.jsonform import to_json, to_json_text
 from bootstrap.verify.judge import judge
 from bootstrap.verify.junit import set_to_junit, to_junit
 from bootstrap.verify.model import (
+    Catalogue,
     Expected,
     Failure,
     Materials,
@@ -20,6 +21,7 @@ from bootstrap.verify.settext import set_to_text
 from bootstrap.verify.text import to_text
 
 __all__ = [
+    "Catalogue",
     "Expected",
     "Failure",
     "Materials",

@@ -6,10 +6,8 @@ from bootstrap.verify.model import Materials, Result, RunFacts
 from bootstrap.verify.report import Artifact
 from bootstrap.verify.words import count
 
-_EMBEDDED_TAIL = (
-    "upstream's tree was not verified (to do that: bootstrap fetch stage0-posix --from PATH, "
-    "then bootstrap verify)"
-)
+_HOW = "(to verify it: bootstrap fetch stage0-posix --from PATH, then bootstrap verify)"
+_EMBEDDED_TAIL = f"upstream's tree was not verified {_HOW}"
 
 
 def claim(
@@ -26,7 +24,7 @@ def claim(
     what = f"{facts.title} for {facts.arch}"
     if embedded:
         what = f"the embedded path for {facts.arch}"
-    if result != "verified":
+    if result not in ("verified", "embedded-only"):
         good = sum(a.status == "match" for a in answers)
         why = f"; {reasons[0]}" if reasons else ""
         tail = f"; {_EMBEDDED_TAIL}" if embedded else ""
@@ -44,11 +42,15 @@ def claim(
     if embedded:
         modelled = sum(any(e.kind == "model" for e in a.expectations) for a in answers)
         also = " and the language models" if modelled == len(answers) else ""
+        only, tail = "Our own path only", _EMBEDDED_TAIL
+        if result == "embedded-only":
+            only = "Embedded only, upstream not verified"
+            tail = f"{facts.source.in_place_of} could not be had {_HOW}"
         return (
-            f"Our own path only: {count(len(answers), 'artifact')} for {facts.arch} "
+            f"{only}: {count(len(answers), 'artifact')} for {facts.arch} "
             f"{'matches its' if len(answers) == 1 else 'match their'} known-good "
             f"{'value' if len(answers) == 1 else 'values'}{also}, built from the seed on the "
-            f"embedded sources; {_EMBEDDED_TAIL}."
+            f"embedded sources; {tail}."
         )
     number = "The 1 answer" if len(answers) == 1 else f"All {len(answers)} answers"
     also = f" and {count(len(others), 'intermediate artifact')}" if others else ""

@@ -1,4 +1,4 @@
-"""The report as JSON, schema `bootstrap-report/1` (docs/report.md, docs/report.schema.json).
+"""The report as JSON, schema `bootstrap-report/2` (docs/report.md, docs/report.schema.json).
 
 Deterministic: keys in a fixed order, no host paths, no clock but `totals.wall_seconds`.
 """
@@ -6,7 +6,7 @@ Deterministic: keys in a fixed order, no host paths, no clock but `totals.wall_s
 import json
 from typing import Any
 
-from bootstrap.verify.model import SourceInfo
+from bootstrap.verify.model import Catalogue, SourceInfo
 from bootstrap.verify.reasons import run_reasons
 from bootstrap.verify.report import (
     SCHEMA,
@@ -34,6 +34,7 @@ def to_json(report: Report) -> Json:
             "hot_path": tool.hot_path,
         },
         "source": _source(facts.source, report),
+        "catalogue": None if facts.catalogue is None else _catalogue(facts.catalogue),
         "arch": facts.arch,
         "entry": facts.entry,
         "result": report.result,
@@ -57,6 +58,10 @@ def to_json_text(report: Report) -> str:
     return json.dumps(to_json(report), indent=2, ensure_ascii=True) + "\n"
 
 
+def _catalogue(catalogue: Catalogue) -> Json:
+    return {"steps": catalogue.steps, "sha256": catalogue.sha256}
+
+
 def _source(source: SourceInfo, report: Report) -> Json:
     materials = report.materials
     return {
@@ -64,6 +69,7 @@ def _source(source: SourceInfo, report: Report) -> Json:
         "release": source.release,
         "sha256": source.sha256,
         "tree_digest": source.tree_digest,
+        "in_place_of": source.in_place_of,
         "materials": {
             "known": len(materials.known),
             "missing": sorted(materials.missing),

@@ -41,7 +41,8 @@ def judge(
     `products` is keyed by tree path (`x86/bin/M1`); `records` is the list of `Provenance`. The
     result is `verified` only when there is at least one answer, every expected artifact matches
     every value known for it, the release's files are all there and unchanged, the run came to its
-    end with status 0, and the record accounts for every artifact and every input.
+    end with status 0, and the record accounts for every artifact and every input. Where the tree
+    stands in for another, a run that meets all of this is `embedded-only`.
     """
     expectations = _by_path(expected)
     lineage = Lineage(records, materials, expectations)
@@ -72,6 +73,11 @@ def judge(
         *record_reasons(artifacts, found, facts, lineage),
     ]
     result = result_of(artifacts, facts, reasons)
+    if facts.source.in_place_of is not None:
+        reasons.append(
+            f"embedded only, upstream not verified: {facts.source.in_place_of} could not be had"
+        )
+        result = "embedded-only" if result == "verified" else result
     return Report(
         facts=facts,
         materials=materials,

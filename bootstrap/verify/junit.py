@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from bootstrap.verify.report import Artifact, Report
+from bootstrap.verify.report import LESSER, Artifact, Report
 from bootstrap.verify.reportset import ReportSet
 
 # What XML 1.0 allows (section 2.2, production 2); everything else cannot even be escaped.
@@ -45,7 +45,7 @@ def _suite(suites: ET.Element, report: Report) -> ET.Element:
     statuses = [a.status for a in report.artifacts]
     failures = sum(s in ("mismatch", "missing") for s in statuses)
     problems = _run_problems(report, failures)
-    run_good = not problems
+    lesser = report.result in LESSER
     seconds = f"{facts.totals.wall_seconds:.3f}"
     suite = ET.SubElement(
         suites,
@@ -53,17 +53,18 @@ def _suite(suites: ET.Element, report: Report) -> ET.Element:
         {
             "name": _xml(f"{facts.title} {facts.arch}"),
             "tests": str(len(statuses) + 1),
-            "failures": str(failures),
-            "errors": str(0 if run_good else 1),
+            "failures": str(failures + lesser),
+            "errors": str(1 if problems and not lesser else 0),
             "skipped": str(statuses.count("unknown")),
             "time": seconds,
         },
     )
     group = _xml(f"{facts.name}.{facts.arch}.{facts.entry}")
     run = ET.SubElement(suite, "testcase", {"name": "run", "classname": group, "time": seconds})
-    if not run_good:
+    if problems:
         details = facts.failure.details if facts.failure else ()
-        _outcome(run, "error", report.result, problems[0], "\n".join([*problems, *details]))
+        tag = "failure" if lesser else "error"
+        _outcome(run, tag, report.result, problems[0], "\n".join([*problems, *details]))
     for artifact in report.artifacts:
         case = ET.SubElement(
             suite, "testcase", {"name": _xml(artifact.path), "classname": group, "time": "0"}

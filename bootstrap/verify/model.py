@@ -10,7 +10,9 @@ from typing import Literal
 
 ExpectedKind = Literal["answers", "native-run", "catalogue", "model"]
 Status = Literal["match", "mismatch", "missing", "unknown"]
-Result = Literal["verified", "mismatch", "incomplete", "error"]
+Lesser = Literal["embedded-only", "answers-only", "as-pinned", "with-memo"]
+"""Nothing differed, but less than asked was shown."""
+Result = Literal["verified", "mismatch", "incomplete", "error"] | Lesser
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,20 @@ class SourceInfo:
     sha256: str | None = None
     """SHA-256 of the archive, when there was one."""
     tree_digest: str | None = None
-    """Digest over the tree (bootstrap.sources says how), when there was no archive."""
+    """Digest over the tree (bootstrap.sources says how)."""
     label: str = ""
     """For people only (it may hold a host path): never in JSON or JUnit."""
+    in_place_of: str | None = None
+    """What was asked for, where this tree was taken because that could not be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The step file that a run is judged by, as it is shipped."""
+
+    steps: str
+    """Its name, as `stage0-posix-1.9.1-x86.toml`."""
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +124,8 @@ class RunFacts:
     exit_status: int | None = 0
     """Wait status of the first process (of the last command started); None when it never ended."""
     failure: Failure | None = None
+    catalogue: Catalogue | None = None
+    """None where it is judged by no step file that is shipped."""
 
     @property
     def title(self) -> str:

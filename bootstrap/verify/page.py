@@ -8,7 +8,7 @@ import textwrap
 from dataclasses import dataclass
 
 from bootstrap.verify.model import Result, Status
-from bootstrap.verify.report import Goodness
+from bootstrap.verify.report import LESSER, Goodness
 
 _MARKS: dict[Status | Goodness, tuple[str, str, str]] = {
     # status: (mark, mark where the encoding has only ASCII, colour)
@@ -24,6 +24,7 @@ _VERDICTS: dict[Result, tuple[str, str]] = {
     "mismatch": ("MISMATCH", "1;31"),
     "incomplete": ("INCOMPLETE", "1;33"),
     "error": ("GUEST FAILED", "1;31"),
+    **dict.fromkeys(LESSER, ("LESS THAN ASKED", "1;33")),
 }
 _ASCII = str.maketrans({"…": "...", "–": "-", "−": "-", "→": "->"})
 

@@ -1,17 +1,27 @@
 """The judgement of one run, as data. `judge` makes it; text, JSON and JUnit are views of it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from bootstrap.verify.model import Expected, Materials, Result, RunFacts, Status
+from bootstrap.errors import ExitStatus
+from bootstrap.verify.model import Expected, Lesser, Materials, Result, RunFacts, Status
 
-SCHEMA = "bootstrap-report/1"
+SCHEMA = "bootstrap-report/2"
+SCHEMAS = ("bootstrap-report/1", SCHEMA)
+"""Those that are read: /1 has no `catalogue` and no `source.in_place_of`."""
 
 Goodness = Literal["good", "bad", "unknown"]
 Origin = Literal["release", "run", "foreign"]
 Suspect = Literal["input", "commands", "step", "expected-value", "unknown"]
 
-EXIT_CODES: dict[Result, int] = {"verified": 0, "mismatch": 1, "incomplete": 1, "error": 3}
+LESSER: tuple[Lesser, ...] = get_args(Lesser)
+EXIT_CODES: dict[Result, ExitStatus] = {
+    "verified": ExitStatus.DONE,
+    "mismatch": ExitStatus.DIFFERS,
+    "incomplete": ExitStatus.DIFFERS,
+    "error": ExitStatus.GUEST_FAILED,
+    **dict.fromkeys(LESSER, ExitStatus.LESS_THAN_ASKED),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +149,8 @@ class Report:
     """Where the guest failed: by a limit, a system call, or a process that ended badly."""
 
     @property
-    def exit_code(self) -> int:
-        """The exit status of the command line: 0, 1 or 3."""
+    def exit_code(self) -> ExitStatus:
+        """The exit status of the command line."""
         return EXIT_CODES[self.result]
 
     @property

@@ -1,20 +1,23 @@
 """The reports of one release on several architectures, as one: data, and its JSON form.
 
-JSON schema `bootstrap-report-set/1` (docs/report.md, docs/report-set.schema.json).
+JSON schema `bootstrap-report-set/2` (docs/report.md, docs/report-set.schema.json).
 """
 
 import json
 from dataclasses import dataclass
 
+from bootstrap.errors import ExitStatus
 from bootstrap.verify.jsonform import Json, to_json
 from bootstrap.verify.model import Result
-from bootstrap.verify.report import EXIT_CODES, Report
+from bootstrap.verify.report import EXIT_CODES, LESSER, Report
 from bootstrap.verify.words import count, listed
 
-SET_SCHEMA = "bootstrap-report-set/1"
+SET_SCHEMA = "bootstrap-report-set/2"
+SET_SCHEMAS = ("bootstrap-report-set/1", SET_SCHEMA)
+"""Those that are read."""
 
 # As in a single report: what differs weighs more than a guest that failed.
-_WORST_FIRST: tuple[Result, ...] = ("mismatch", "error", "incomplete", "verified")
+_WORST_FIRST: tuple[Result, ...] = ("mismatch", "error", "incomplete", *LESSER, "verified")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,8 @@ class ReportSet:
         return min((r.result for r in self.reports), key=_WORST_FIRST.index)
 
     @property
-    def exit_code(self) -> int:
-        """The exit status of the command line: 0, 1 or 3."""
+    def exit_code(self) -> ExitStatus:
+        """The exit status of the command line."""
         return EXIT_CODES[self.result]
 
     @property

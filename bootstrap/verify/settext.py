@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bootstrap.verify.model import Result, Status
 from bootstrap.verify.page import Page, visible
-from bootstrap.verify.report import Artifact, Report
+from bootstrap.verify.report import LESSER, Artifact, Report
 from bootstrap.verify.reportset import ReportSet
 from bootstrap.verify.text import findings, source_lines, to_page
 from bootstrap.verify.words import listed
@@ -14,6 +14,7 @@ _MARKS: dict[Result, Status] = {
     "mismatch": "mismatch",
     "error": "mismatch",
     "incomplete": "unknown",
+    **dict.fromkeys(LESSER, "unknown"),
 }
 
 

@@ -22,11 +22,11 @@ from bootstrap.errors import BadInput
 from bootstrap.modelled import models
 from bootstrap.sources.embedded import embedded_source
 from bootstrap.sources.tree import Kind
+from bootstrap.verify.report import SCHEMAS
+from bootstrap.verify.reportset import SET_SCHEMAS
 from bootstrap.vouch.documents import NotUnderstood, Part, parse, read
 from bootstrap.vouch.hosts import ENGINES
 
-REPORT = "bootstrap-report/1"
-REPORT_SET = "bootstrap-report-set/1"
 PROMISED = ("answers", "catalogue")
 """Kinds of known-good values that make an artifact one of the products."""
 
@@ -123,12 +123,12 @@ def evidence(data: bytes) -> Evidence:
     """What a report's bytes are good for.  Raises NotUnderstood and BadInput."""
     top = Part(parse(data))
     schema = top.text("schema")
-    if schema == REPORT_SET:
+    if schema in SET_SCHEMAS:
         raise BadInput(
             "is a report of several architectures; verify one (bootstrap verify --arch A --json F)"
         )
-    if schema != REPORT:
-        raise NotUnderstood(f"schema is {schema!r}, not {REPORT!r}")
+    if schema not in SCHEMAS:
+        raise NotUnderstood(f"schema is {schema!r}, not {SCHEMAS[-1]!r}")
     _require_verified(top)
     source, tool = top.part("source"), top.part("tool")
     kind, release = source.text("kind"), source.optional_text("release")

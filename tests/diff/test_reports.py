@@ -129,8 +129,9 @@ def test_sets(tmp_path: Path) -> None:
     ("value", "says"),
     [
         ({}, "of no schema"),
-        ({"schema": "bootstrap-report/2"}, "schema 'bootstrap-report/2'"),
+        ({"schema": "bootstrap-report/3"}, "schema 'bootstrap-report/3'"),
         ({"schema": "bootstrap-report/1"}, "lacks 'arch'"),
+        ({"schema": "bootstrap-report/2"}, "lacks 'arch'"),
         ({"schema": "bootstrap-report-set/1"}, "lacks 'reports'"),
         ({"schema": "bootstrap-report-set/1", "reports": []}, "it has no report"),
         ({"schema": "bootstrap-report-set/1", "reports": [GOOD, GOOD]}, "is there twice"),

@@ -161,7 +161,7 @@ def test_the_command(tiny: None, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert run(*options) == 0
     said = capsys.readouterr()
     data = json.loads(said.out)
-    assert data["schema"] == "bootstrap-report-set/1"
+    assert data["schema"] == "bootstrap-report-set/2"
     assert [r["arch"] for r in data["reports"]] == ["x86", "AMD64"]
     assert "VERIFIED: All 2 answers of tiny" in said.err
     assert junit.read_text().count("<testsuite ") == 2

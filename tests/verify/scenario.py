@@ -72,7 +72,9 @@ class Scenario:
     facts: RunFacts = field(
         default_factory=lambda: RunFacts(
             tool=ToolInfo("bootstrap", "0.1.0", "unicorn", "2.1.4", "native"),
-            source=SourceInfo("archive", "1.9.1", sha256=sha("archive"), label="/home/me/x.tar.gz"),
+            source=SourceInfo(
+                "archive", "1.9.1", sha("archive"), sha("tree"), label="/home/me/x.tar.gz"
+            ),
             arch="x86",
             entry="kaem-optional-seed",
             totals=Totals(5, 1234567, 12.5),

@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from bootstrap.verify import Failure, to_json, to_json_text
+from bootstrap.verify import Catalogue, Failure, to_json, to_json_text
 from tests.verify.scenario import Scenario, sha
 
 SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "report.schema.json"
@@ -39,9 +39,17 @@ def scenarios() -> dict[str, Scenario]:
     )
     embedded = Scenario()
     embedded.with_facts(
-        source=replace(embedded.facts.source, kind="embedded", sha256=None, tree_digest="t1:00")
+        source=replace(embedded.facts.source, kind="embedded", sha256=None, tree_digest="0" * 64)
     )
+    instead = Scenario()
+    instead.with_facts(
+        source=replace(embedded.facts.source, in_place_of="stage0-posix 1.9.1 for x86")
+    )
+    wrong_instead = Scenario(wrong_steps=("bin/a",)).with_facts(source=instead.facts.source)
     return {
+        "embedded only": instead,
+        "embedded only, and wrong": wrong_instead,
+        "shipped": Scenario().with_facts(catalogue=Catalogue("t-1.9.1-x86.toml", sha("steps"))),
         "good": Scenario(),
         "wrong step": Scenario(wrong_steps=("bin/a",)),
         "flipped source": flipped_source,
@@ -66,7 +74,7 @@ def test_every_report_is_valid_by_the_schema(name: str) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("schema",), "bootstrap-report/2"),
+        (("schema",), "bootstrap-report/1"),
         (("result",), "fine"),
         (("reasons",), ["verified, and yet a reason"]),
         (("tool", "hot_path"), "rust"),
@@ -76,6 +84,11 @@ def test_every_report_is_valid_by_the_schema(name: str) -> None:
         (("artifacts", 0, "expected"), None),
         (("totals", "wall_seconds"), -1),
         (("artifacts",), []),
+        (("source", "tree_digest"), None),
+        (("catalogue",), {"steps": "t-1.9.1-x86.toml"}),
+        (("catalogue",), {"steps": "t-1.9.1-x86.toml", "sha256": "ABC"}),
+        # Only the embedded sources stand in for others, and only for others.
+        (("result",), "embedded-only"),
     ],
 )
 def test_the_schema_refuses_what_is_wrong(path: tuple[Any, ...], value: object) -> None:
@@ -106,7 +119,7 @@ def test_the_keys_that_users_were_promised() -> None:
         "artifacts",
         "totals",
     } <= set(data)
-    assert data["schema"] == "bootstrap-report/1"
+    assert data["schema"] == "bootstrap-report/2"
     assert {"name", "version", "engine", "hot_path"} == set(data["tool"])
     assert {"kind", "release", "sha256"} <= set(data["source"])
     assert {
@@ -145,3 +158,14 @@ def test_equal_runs_give_equal_bytes_but_for_the_time() -> None:
     first["reasons"], second["reasons"] = [], []
     first["claim"] = second["claim"] = ""
     assert json.dumps(first) == json.dumps(second)
+
+
+def test_a_report_of_what_stands_in_for_another_tree_says_so() -> None:
+    report = scenarios()["embedded only"].report()
+    assert (report.result, report.exit_code) == ("embedded-only", 4)
+    assert report.claim.startswith("Embedded only, upstream not verified: ")
+    assert "stage0-posix 1.9.1 for x86 could not be had" in report.claim
+    assert to_json(report)["source"]["in_place_of"] == "stage0-posix 1.9.1 for x86"
+    wrong = scenarios()["embedded only, and wrong"].report()
+    assert (wrong.result, wrong.exit_code) == ("mismatch", 1)
+    assert wrong.reasons[-1].startswith("embedded only, upstream not verified: ")

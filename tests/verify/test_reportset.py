@@ -88,7 +88,7 @@ def test_json_holds_each_report_as_it_is_alone() -> None:
     data = set_to_json(reports)
     assert data["reports"] == [to_json(r) for r in reports.reports]
     assert list(data) == ["schema", "result", "claim", "reasons", "reports", "totals"]
-    assert data["schema"] == "bootstrap-report-set/1"
+    assert data["schema"] == "bootstrap-report-set/2"
     assert data["totals"] == {
         "reports": 2,
         "verified": 1,
@@ -108,7 +108,7 @@ def test_json_holds_each_report_as_it_is_alone() -> None:
         (("schema",), "bootstrap-report/1"),
         (("result",), "verified"),
         (("reports",), []),
-        (("reports", 0, "schema"), "bootstrap-report-set/1"),
+        (("reports", 0, "schema"), "bootstrap-report-set/2"),
         (("reports", 0, "artifacts", 0, "sha256"), "ABC"),
         (("reasons",), []),
         (("totals", "answers"), "many"),
