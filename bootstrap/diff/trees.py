@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bootstrap.catalogue import EMBEDDED, RELEASES, StepFile, all_steps, releases, steps_of
+from bootstrap.catalogue import EMBEDDED, StepFile, all_steps
 from bootstrap.diff.comparison import Comparison
 from bootstrap.diff.model import Both, Spot, spot
 from bootstrap.diff.tell import at_text, spot_text, spot_value
 from bootstrap.errors import BadInput
 from bootstrap.languages import kaem
 from bootstrap.languages.fault import LanguageError
-from bootstrap.sources.materials import check_materials
+from bootstrap.sources import identity
 from bootstrap.sources.tree import SourceTree, open_source
 from bootstrap.verify.page import Page, visible
 from bootstrap.verify.words import count, some
@@ -58,6 +58,8 @@ class TreeDiff:
     trees: Both[SourceTree]
     steps: tuple[StepFile, ...]
     """The release that both are nearest to, a step file for each architecture; perhaps none."""
+    why: Both[tuple[str, ...]]
+    """Why each is not quite that release."""
     same: int
     """Paths that are the same."""
     different: tuple[Different, ...]
@@ -67,7 +69,7 @@ class TreeDiff:
 def diff(a: SourceTree, b: SourceTree) -> TreeDiff:
     """Compare two trees."""
     one, other = _entries(a), _entries(b)
-    steps = nearest(a, b)
+    steps = _nearest(a, b)
     paths = sorted({*one, *other})
     differing = [path for path in paths if one.get(path) != other.get(path)]
     needs = _needs(a, b, steps)
@@ -75,7 +77,11 @@ def diff(a: SourceTree, b: SourceTree) -> TreeDiff:
     order = {path: index for index, path in enumerate(_order(steps, needs))}
     last = len(order)
     found.sort(key=lambda d: (not d.read_by, order.get(d.path, last), d.path))
-    return TreeDiff(Both(a, b), steps, len(paths) - len(differing), tuple(found))
+    why: Both[tuple[str, ...]] = Both((), ())
+    if steps:
+        release, among = identity.Release.of(steps), identity.candidates()
+        why = Both(*(identity.why(tree, release, among) for tree in (a, b)))
+    return TreeDiff(Both(a, b), steps, why, len(paths) - len(differing), tuple(found))
 
 
 def _entries(tree: SourceTree) -> dict[str, Entry]:
@@ -116,28 +122,11 @@ def _different(
 # What is known of the release.
 
 
-def nearest(a: SourceTree, b: SourceTree) -> tuple[StepFile, ...]:
-    """The step files of the release of whose materials both trees together have most.
-
-    Where neither has any, none. Of releases that are even, the newest.
-    """
-    best: tuple[int, tuple[StepFile, ...]] = (0, ())
-    newest = releases()[::-1]
-    numbered = sorted(newest, key=lambda release: not release[0].isdigit())
-    candidates = [steps_of(RELEASES, release) for release in numbered]
-    candidates.append(tuple(step for step in all_steps() if step.name == EMBEDDED))
-    for steps in candidates:
-        hits = 0
-        for step in steps:
-            for tree in (a, b):
-                report = check_materials(tree, step)
-                hits += len(step.materials) - len(report.missing) - len(report.changed)
-                hits -= len(report.changed) + len(report.missing)
-        known = {path for step in steps for path in step.materials}
-        has = any(path in tree.files for tree in (a, b) for path in known)
-        if has and (not best[1] or hits > best[0]):
-            best = hits, steps
-    return best[1]
+def _nearest(a: SourceTree, b: SourceTree) -> tuple[StepFile, ...]:
+    """The step files of the release that both trees together are nearest to; perhaps none."""
+    embedded = [step for step in all_steps() if step.name == EMBEDDED]
+    found = identity.nearest([a, b], [*identity.candidates(), identity.Release.of(embedded)])
+    return () if found is None else found.steps
 
 
 def _needs(a: SourceTree, b: SourceTree, steps: Sequence[StepFile]) -> dict[str, list[str]]:
@@ -241,8 +230,10 @@ def tree_text(found: TreeDiff, page: Page, every: bool) -> None:
         page.wrapped(f"{side}  {tree.kind} {visible(tree.label)}", 0, 3)
         page.line(f"   {count(len(tree.files), 'file')}, tree digest {tree.digest}")
     if found.steps:
-        title = " ".join(p for p in (found.steps[0].name, found.steps[0].release) if p)
-        page.wrapped(f"nearest to {title}", 3)
+        page.wrapped(f"nearest to {identity.Release.of(found.steps).title}", 3)
+        for side, reasons in (("A", found.why.a), ("B", found.why.b)):
+            for reason in reasons or ():
+                page.wrapped(f"{side}: {visible(reason)}", 3, 3)
     read = [one for one in found.different if one.read_by]
     if read:
         page.heading(f"{count(len(read), 'path')} that the bootstrap reads")
@@ -308,13 +299,14 @@ def tree_value(found: TreeDiff) -> dict[str, Any]:
             return None
         return {"kind": one.kind, "sha256": one.sha256, "size": one.size, "target": one.target}
 
-    def tree(one: SourceTree | None) -> dict[str, Any]:
-        assert one is not None
-        return {"kind": one.kind, "digest": one.digest, "files": len(one.files)}
+    def tree(one: SourceTree | None, why: tuple[str, ...] | None) -> dict[str, Any]:
+        assert one is not None and why is not None
+        facts = {"kind": one.kind, "digest": one.digest, "files": len(one.files)}
+        return {**facts, "why": list(why)}
 
     steps = found.steps
     return {
-        "trees": {"a": tree(found.trees.a), "b": tree(found.trees.b)},
+        "trees": {"a": tree(found.trees.a, found.why.a), "b": tree(found.trees.b, found.why.b)},
         "nearest": {"name": steps[0].name, "release": steps[0].release} if steps else None,
         "different": [
             {
@@ -347,5 +339,5 @@ def compare_trees(a: str, b: str) -> Comparison:
 
 
 __all__ = [
-    "Different", "Entry", "TreeDiff", "claim", "compare_trees", "diff", "nearest", "tree_text",
+    "Different", "Entry", "TreeDiff", "claim", "compare_trees", "diff", "tree_text",
 ]  # fmt: skip

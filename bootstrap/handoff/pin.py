@@ -11,7 +11,8 @@ from pathlib import Path
 
 from bootstrap.catalogue import RELEASES, StepFile, all_steps, default_release
 from bootstrap.sources.gitfiles import GITLINK, read_index
-from bootstrap.sources.materials import check_materials, identify
+from bootstrap.sources.identity import Likeness, Release, nearest, no_release
+from bootstrap.sources.materials import check_materials
 from bootstrap.sources.tree import read_folder
 
 PLACE = "seed/stage0-posix"
@@ -59,7 +60,11 @@ def _files(folder: Path, steps: list[StepFile]) -> tuple[str | None, str]:
     tree = read_folder(folder)
     if not steps:
         return None, "the catalogue knows no release for this architecture"
-    step = identify(tree, steps)
+    among = [Release.of([step]) for step in steps]
+    found = nearest([tree], among)
+    if found is None:
+        return None, f"{PLACE} {no_release(Likeness(tree, among))}"
+    step = found.steps[0]
     report = check_materials(tree, step)
     total = len(step.materials)
     if report.whole:

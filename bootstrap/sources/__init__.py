@@ -4,12 +4,12 @@ from bootstrap.sources.cache import Cache, cache_root
 from bootstrap.sources.checkouts import checkout_at, fetch_checkout
 from bootstrap.sources.embedded import embedded_source
 from bootstrap.sources.fetching import Fetched, fetch
+from bootstrap.sources.identity import require_materials
 from bootstrap.sources.materials import (
     Change,
     MaterialsReport,
     check_materials,
     guest_view,
-    require_materials,
 )
 from bootstrap.sources.resolving import Resolved, against, resolve
 from bootstrap.sources.stagex import resolve_stagex

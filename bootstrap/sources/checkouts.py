@@ -69,6 +69,8 @@ def fetch_checkout(
 ) -> Fetched:
     """Put a checkout into the cache, unless its commit is there and ``force`` is not given.
 
+    The checkout that ``from_`` names is looked at whatever the cache has.
+
     ``wanted`` is the commit that it should be at, if that matters.  Raises BadInput: no checkout,
     or one that was changed, or is at another commit; a cache that cannot be written, or is damaged.
     """
@@ -83,8 +85,6 @@ def fetch_checkout(
     commit = read_head(folder)
     if wanted is not None and wanted != commit:
         raise BadInput(f"{from_}: is at commit {commit}, not at {wanted}: git checkout {wanted}")
-    if not force and (tree := load_checkout(name, commit, cache)):
-        return Fetched(tree, fresh=False)
     tree = read_checkout(name, folder, commit)
     known = KNOWN.get(commit)
     if known is not None and tree.digest != known:
@@ -92,6 +92,8 @@ def fetch_checkout(
             f"{from_}: says that it is at commit {commit}, and has other files than that commit"
             f" (tree digest {tree.digest}, not {known}): git reset --hard {commit}"
         )
+    if not force and (present := load_checkout(name, commit, cache)):
+        return Fetched(present, fresh=False, seen=from_)
     cache.store(tree, commit, name)
     if known is None:
         tree = tree.but(

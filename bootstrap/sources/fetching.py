@@ -6,19 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bootstrap.catalogue import RELEASES, StepFile, steps_of, tree_files
+from bootstrap.catalogue.lookup import KnownFiles
 from bootstrap.errors import BadInput
 from bootstrap.sources.cache import Cache
 from bootstrap.sources.download import DownloadFailed, Progress, download, is_url
-from bootstrap.sources.materials import require_release
+from bootstrap.sources.identity import require_release
 from bootstrap.sources.tree import MAX_ARCHIVE, SourceTree, open_source, read_archive
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A release in the cache; ``fresh`` says whether it was put there just now."""
+    """A release in the cache.
+
+    ``fresh`` says whether it was put there just now; ``seen`` is what was looked at, and found to
+    be the same release, when it was there already.
+    """
 
     tree: SourceTree
     fresh: bool
+    seen: str | None = None
 
 
 def fetch(
@@ -31,16 +37,16 @@ def fetch(
 ) -> Fetched:
     """Put a release into the cache, unless it is there and ``force`` is not given.
 
-    ``from_`` is an address or a path; without it the published address is used.  Raises BadInput
+    ``from_`` is an address or a path, and looked at whatever the cache has; without it the
+    published address is used, if the release is not in the cache.  Raises BadInput
     when the release is not known, when what was found is not that release, when the cache cannot
     be written, or when it holds the release but damaged and ``force`` is not given.
     """
     steps = steps_of(name, release)
-    if not force:
-        present = cache.load(release, name)
-        if present is not None:
-            return Fetched(present, fresh=False)
-    tree = obtain(steps, from_, progress)
+    given = None if from_ is None else obtain(steps, from_, progress)
+    if not force and (present := cache.load(release, name)) is not None:
+        return Fetched(present, fresh=False, seen=from_)
+    tree = given or obtain(steps, None, progress)
     cache.store(tree, release, name)
     return Fetched(tree, fresh=True)
 
@@ -98,26 +104,23 @@ def check_release(tree: SourceTree, steps: Sequence[StepFile]) -> SourceTree:
     published = published_sha256(steps)
     if tree.archive_sha256 is not None and published is not None:
         if tree.archive_sha256 != published:
+            known = KnownFiles().text(tree.archive_sha256)
             raise BadInput(
-                f"{tree.label}: its sha256 is {tree.archive_sha256}, but {title} was published as"
-                f" {published}; to have another packing of the release checked file by file,"
-                " unpack it and give the folder"
+                f"{tree.label}: its sha256 is {tree.archive_sha256}"
+                + (f" ({known})" if known else "")
+                + f", but {title} was published as {published}; to have another packing of the"
+                " release checked file by file, unpack it and give the folder"
             )
-        return _require_all(tree, steps)
+        require_release(tree, steps)
+        return tree
     listed = tree_files(steps[0])
-    _require_all(tree, steps)
+    require_release(tree, steps)
     if listed is None:
         return tree
     keep = listed.union(*(step.materials for step in steps))
     files = {path: file for path, file in tree.files.items() if path in keep}
     symlinks = {path: target for path, target in tree.symlinks.items() if path in keep}
     return replace(tree, files=files, symlinks=symlinks, folders=_folders({*files, *symlinks}))
-
-
-def _require_all(tree: SourceTree, steps: Sequence[StepFile]) -> SourceTree:
-    for step in steps:
-        require_release(tree, step)
-    return tree
 
 
 def _folders(paths: set[str]) -> frozenset[str]:

@@ -105,45 +105,6 @@ def _is_product(path: str, step: StepFile) -> bool:
     return False
 
 
-def require_materials(tree: SourceTree, step: StepFile, report: MaterialsReport) -> None:
-    """Raise BadInput when a material is not there at all: the bootstrap could not run."""
-    if report.missing:
-        raise BadInput(
-            f"{tree.label}: not a whole {step.title} tree: {len(report.missing)} of"
-            f" {len(step.materials)} files that the bootstrap reads are missing:"
-            f" {named(report.missing)}; a git checkout needs its submodules"
-            " (git submodule update --init --recursive)"
-        )
-
-
-def require_release(tree: SourceTree, step: StepFile) -> None:
-    """Raise BadInput unless every material is there with the content the catalogue has for it."""
-    report = check_materials(tree, step)
-    require_materials(tree, step, report)
-    if report.changed:
-        changes = [f"{c.path} ({c.found}, not {c.expected})" for c in report.changed]
-        raise BadInput(
-            f"{tree.label}: not {step.title}: {len(changes)} of {len(step.materials)} files that"
-            f" the bootstrap reads differ from the release: {named(changes)}"
-        )
-
-
-def identify(tree: SourceTree, candidates: Sequence[StepFile]) -> StepFile:
-    """The step file among ``candidates`` whose materials the tree has most of.
-
-    If even, the one whose release lists more of the tree's files, then the first: two releases may
-    be the same for the bootstrap.  Raises BadInput when there are no candidates.
-    """
-    if not candidates:
-        raise BadInput("the catalogue has no step file to compare the tree with")
-
-    def misses(step: StepFile) -> tuple[int, int]:
-        report = check_materials(tree, step)
-        return len(report.missing) + len(report.changed), len(report.extra)
-
-    return min(candidates, key=misses)
-
-
 def guest_view(
     tree: SourceTree, step: StepFile, entry: Entry, report: MaterialsReport
 ) -> SourceTree:

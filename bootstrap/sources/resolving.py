@@ -13,7 +13,6 @@ from bootstrap.catalogue import (
     arch_name,
     default_release,
     find,
-    releases,
     steps_of,
 )
 from bootstrap.errors import BadInput
@@ -21,12 +20,14 @@ from bootstrap.sources.cache import Cache
 from bootstrap.sources.download import DownloadFailed, Progress
 from bootstrap.sources.embedded import embedded_source
 from bootstrap.sources.fetching import how_to_get, obtain, published_sha256
-from bootstrap.sources.materials import (
-    MaterialsReport,
-    check_materials,
-    identify,
+from bootstrap.sources.identity import (
+    Release,
+    candidates,
     require_materials,
+    require_nearest,
+    why,
 )
+from bootstrap.sources.materials import MaterialsReport, check_materials
 from bootstrap.sources.tree import SourceTree, open_source
 
 
@@ -117,23 +118,17 @@ def _given(source: str, release: str | None, arch: str, entry: str | None) -> Re
     if release is not None:
         step = find(RELEASES, release, arch)
     else:
-        step = identify(tree, _candidates(arch))
+        step = require_nearest(tree, arch)
     notes = tree.notes
     published = published_sha256([step])
     if tree.archive_sha256 is not None and published is not None:
         same = tree.archive_sha256 == published
         says = "has the published sha256" if same else f"has not the published sha256 {published}"
         notes = (*notes, f"the archive {says} of {step.name} {step.release}")
-    return _compare(replace(tree, release=step.release, notes=notes), step, entry)
-
-
-def _candidates(arch: str) -> list[StepFile]:
-    """What a tree of unknown release is compared with: numbered releases first, newest first."""
-    newest = releases()[::-1]
-    ordered = sorted(newest, key=lambda release: not release[0].isdigit())
-    return [
-        step for release in ordered for step in steps_of(RELEASES, release) if step.arch == arch
-    ]
+    found = _compare(replace(tree, release=step.release, notes=notes), step, entry)
+    # A changed tree may be a mixture of releases, which is not to be seen in hashes.
+    reasons = why(tree, Release.of([step]), candidates(step.arch))
+    return replace(found, tree=replace(found.tree, notes=(*notes, *reasons)))
 
 
 def _download(step: StepFile, cache: Cache, progress: Progress | None) -> SourceTree:

@@ -18,7 +18,8 @@ from bootstrap.catalogue import STAGEX, Entry, Seed, StepFile, arch_name, find
 from bootstrap.catalogue.reading import Table, path_fault
 from bootstrap.errors import BadInput
 from bootstrap.sources.containerfile import Copy, Stage, read_containerfile
-from bootstrap.sources.materials import check_materials, require_materials
+from bootstrap.sources.identity import require_materials
+from bootstrap.sources.materials import check_materials
 from bootstrap.sources.resolving import Resolved
 from bootstrap.sources.tree import MAX_ARCHIVE, SourceFile, SourceTree, open_source, read_file
 

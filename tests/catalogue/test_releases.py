@@ -26,8 +26,7 @@ from bootstrap.errors import BadInput
 from bootstrap.rebuild import rebuild
 from bootstrap.sources import Resolved, SourceTree, check_materials
 from bootstrap.sources.embedded import embedded_source
-from bootstrap.sources.materials import identify
-from bootstrap.sources.resolving import _candidates
+from bootstrap.sources.identity import candidates, nearest
 from bootstrap.sources.tree import SourceFile
 from tests.catalogue.sample import GOOD, A, B
 
@@ -112,18 +111,20 @@ def test_main_is_1_9_1_as_far_as_the_bootstrap_goes() -> None:
 
 
 def test_a_tree_of_unknown_release_is_held_against_numbered_releases_first() -> None:
-    candidates = _candidates("x86")
-    assert [step.release for step in candidates] == [
+    known = candidates("x86")
+    assert [release.name for release in known] == [
         *[r for r in reversed(ANSWERS) if r[0].isdigit()],
         MAIN,
     ]
     # A tree that has every file of 1.9.1 and of main is 1.9.1; one more file of main's makes main.
-    numbered, main = (tree_files(s) or frozenset() for s in (candidates[0], candidates[-1]))
+    numbered, main = (tree_files(one.steps[0]) or frozenset() for one in (known[0], known[-1]))
     more = {path: SourceFile(b"", False) for path in main - numbered}
     assert more
-    empty = SourceTree("folder", "t", {})
-    assert identify(empty, [candidates[0], candidates[-1]]).release == "1.9.1"
-    assert identify(empty.but(files=more), [candidates[0], candidates[-1]]).release == MAIN
+    like = [replace(one, known={}) for one in (known[0], known[-1])]
+    for files, name in (({}, "1.9.1"), (more, MAIN)):
+        tree = SourceTree("folder", "t", files)
+        found = nearest([tree], like)
+        assert found is not None and found.name == name
 
 
 @pytest.mark.parametrize(("alias", "arch"), [("i686", "x86"), ("arm64", "AArch64")])

@@ -183,7 +183,7 @@ def test_a_source_without_the_materials(tmp_path: Path) -> None:
     (tmp_path / "README").write_text("nothing else")
     done = bootstrap("verify", "--source", tmp_path)
     assert done.status == 2
-    assert "not a whole stage0-posix" in done.one_line()
+    assert "is no stage0-posix that is known" in done.one_line()
 
 
 def test_an_archive_that_is_none(tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ def test_one_byte_of_one_source() -> None:
     assert one.spot.sides.a.line == text.count(b"\n", 0, offset) + 1
     assert one.spot.sides.a.text != one.spot.sides.b.text
     assert (one.released.a, one.released.b) == (True, False)
+    assert found.why.a == () and found.why.b is not None
+    assert found.why.b[0].startswith("1 file has a content that no release has: M0.hex2 (")
     # The step file of the embedded sources knows what is made of what.
     made = {"M0-whole.hex2", "M0", "hello.hex2", "hello-whole.hex2", "hello"}
     assert set(one.products) == made

@@ -66,13 +66,50 @@ def test_a_checkout_is_checked_and_cached(cache: Cache, tmp_path: Path) -> None:
     assert loaded.folders == {"seeds", "x86"}
 
 
-def test_what_is_cached_is_not_fetched_again_unless_forced(cache: Cache, tmp_path: Path) -> None:
-    fetch("1.0", cache, str(make_folder(tmp_path / "t")))
-    assert not fetch("1.0", cache, "/nowhere").fresh
-    with pytest.raises(BadInput, match="/nowhere: cannot be read"):
-        fetch("1.0", cache, "/nowhere", force=True)
-    assert cache.load("1.0") is not None
-    assert fetch("1.0", cache, str(tmp_path / "t"), force=True).fresh
+def test_what_is_cached_is_not_fetched_again_unless_forced(
+    cache: Cache, tmp_path: Path, offline: None
+) -> None:
+    folder = str(make_folder(tmp_path / "t"))
+    fetch("1.0", cache, folder)
+    assert not fetch("1.0", cache).fresh
+    assert fetch("1.0", cache, folder, force=True).fresh
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_what_is_named_is_looked_at_whatever_is_cached(
+    cache: Cache, tmp_path: Path, offline: None, force: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_folder(tmp_path / "t")
+    fetch("1.0", cache, str(folder))
+    other = make_folder(tmp_path / "other", CHANGED)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.tar").write_bytes(b"no archive")
+    for name, says in (
+        ("/nowhere", "/nowhere: cannot be read"),
+        (str(other), "1 of 3 files that its bootstraps read are not as in the release"),
+        (str(tmp_path / "empty"), "there is no file in it"),
+        (str(tmp_path / "bad.tar"), "neither a gzip'ed nor a plain tar archive"),
+        ("https://release.invalid/x", "cannot be reached"),
+    ):
+        with pytest.raises(BadInput, match=says):
+            fetch("1.0", cache, name, force=force)
+    found = fetch("1.0", cache, str(folder))
+    assert (found.fresh, found.seen) == (False, str(folder))
+    args = _command("--from", str(folder))
+    assert args.run(args) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{folder} is stage0-posix 1.0, verified",
+        f"it is in the cache already, so nothing new was put into {cache.folder('1.0')}",
+    ]
+
+
+def test_fetching_again_checks_the_cache_too(cache: Cache, tmp_path: Path) -> None:
+    folder = str(make_folder(tmp_path / "t"))
+    fetch("1.0", cache, folder)
+    tar = next(cache.folder("1.0").glob("*.tar"))
+    tar.write_bytes(b"")
+    with pytest.raises(BadInput, match="changed or damaged"):
+        fetch("1.0", cache, folder)
 
 
 def test_force_heals_a_damaged_cache(cache: Cache, tmp_path: Path) -> None:
@@ -88,9 +125,9 @@ def test_force_heals_a_damaged_cache(cache: Cache, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        (CHANGED, "1 of 3 files that the bootstrap reads differ from the release: kaem.x86 ("),
-        ({p: d for p, d in FILES.items() if p != "kaem.x86"}, "are missing: kaem.x86;"),
-        ({}, "3 of 3 files that the bootstrap reads are missing"),
+        (CHANGED, "1 file has a content that no release has: kaem.x86 ("),
+        ({p: d for p, d in FILES.items() if p != "kaem.x86"}, "as in the release; missing: kaem"),
+        ({}, "there is no file in it"),
     ],
 )
 def test_a_tree_that_is_not_the_release_is_not_cached(
@@ -108,7 +145,7 @@ def test_every_architecture_of_the_release_counts(
 ) -> None:
     other = sample.step_text("AMD64").replace(sample.sha256(FILES["kaem.x86"]), "0" * 64)
     (catalogue / "stage0-posix-1.0-AMD64.toml").write_text(other)
-    with pytest.raises(BadInput, match=r"not stage0-posix 1\.0 AMD64: 1 of 3 files"):
+    with pytest.raises(BadInput, match=r"not stage0-posix 1\.0: 1 of 3 files"):
         fetch("1.0", cache, str(make_folder(tmp_path / "t")))
 
 
@@ -117,7 +154,7 @@ def test_an_archive_without_published_hash_is_checked_file_by_file(
 ) -> None:
     file = tmp_path / "a.tar.gz"
     file.write_bytes(make_archive(CHANGED))
-    with pytest.raises(BadInput, match=r"differ from the release: kaem\.x86"):
+    with pytest.raises(BadInput, match=r"no release has: kaem\.x86"):
         fetch("1.0", cache, str(file))
     file.write_bytes(make_archive())
     assert fetch("1.0", cache, str(file)).tree.archive_sha256 == sample.sha256(make_archive())
@@ -142,7 +179,7 @@ def test_the_right_archive_of_a_wrong_catalogue_is_refused(
 ) -> None:
     _publish(catalogue, make_archive(CHANGED))
     (tmp_path / "a.tar.gz").write_bytes(make_archive(CHANGED))
-    with pytest.raises(BadInput, match="1 of 3 files that the bootstrap reads differ"):
+    with pytest.raises(BadInput, match="1 of 3 files that its bootstraps read are not as"):
         fetch("1.0", cache, str(tmp_path / "a.tar.gz"))
 
 
@@ -184,7 +221,7 @@ def test_a_given_source_comes_first(cache: Cache, tmp_path: Path, offline: None)
     found = resolve(str(make_folder(tmp_path / "t", CHANGED)), None, "x86", cache)
     assert (found.tree.kind, found.tree.release, found.step.release) == ("folder", "1.0", "1.0")
     assert [change.path for change in found.materials.changed] == ["kaem.x86"]
-    with pytest.raises(BadInput, match="are missing"):
+    with pytest.raises(BadInput, match="has none of the files that a bootstrap reads"):
         resolve(str(tmp_path / "data"), None, "x86", cache)
 
 
@@ -221,7 +258,7 @@ def test_the_network_comes_third_and_fills_the_cache(cache: Cache, published: Se
 
 def test_a_wrong_download_is_not_passed_over(cache: Cache, published: Server) -> None:
     published.serve("/stage0-posix-1.0.tar.gz", make_archive(CHANGED))
-    with pytest.raises(BadInput, match="differ from the release"):
+    with pytest.raises(BadInput, match="are not as in the release"):
         resolve(None, None, "x86", cache)
 
 

@@ -10,7 +10,7 @@ import pytest
 from bootstrap.catalogue import StepFile, find
 from bootstrap.errors import BadInput
 from bootstrap.sources import check_materials, guest_view, require_materials
-from bootstrap.sources.materials import Change, identify, named
+from bootstrap.sources.materials import Change, named
 from tests.sources import sample
 from tests.sources.sample import FILES, SEED, make_tree
 
@@ -41,12 +41,8 @@ def test_a_missing_material_ends_it_with_a_way_out(step: StepFile) -> None:
     tree = make_tree({SEED: FILES[SEED]})
     report = check_materials(tree, step)
     assert report.missing == ("kaem.x86", "x86/a.hex0")
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(BadInput, match=r"2 of 3 files that .* missing: kaem\.x86, x86/a"):
         require_materials(tree, step, report)
-    assert "2 of 3 files that the bootstrap reads are missing: kaem.x86, x86/a.hex0;" in str(
-        caught.value
-    )
-    assert "git submodule update --init --recursive" in str(caught.value)
 
 
 def test_what_an_entry_hides_need_not_be_there(step: StepFile) -> None:
@@ -126,14 +122,6 @@ def test_a_seed_is_executable_whatever_became_of_its_mode(step: StepFile) -> Non
     tree = replace(tree, files=bare)
     view = guest_view(tree, step, step.entry("script"), check_materials(tree, step))
     assert [path for path, file in view.files.items() if file.executable] == [SEED]
-
-
-def test_a_tree_is_taken_for_the_release_it_is_nearest_to(step: StepFile) -> None:
-    other = replace(step, release="0.9", materials={**step.materials, "x86/a.hex0": "0" * 64})
-    assert identify(make_tree(), [other, step]) is step
-    assert identify(make_tree({**FILES, "x86/a.hex0": b"?"}), [other, step]) is other
-    with pytest.raises(BadInput, match="no step file"):
-        identify(make_tree(), [])
 
 
 def test_long_lists_are_cut_with_a_count() -> None:

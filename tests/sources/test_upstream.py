@@ -40,12 +40,14 @@ def test_the_release_is_whole(tree: SourceTree, arch: str) -> None:
 @pytest.mark.parametrize("arch", ["x86", "AMD64"])
 def test_one_flipped_byte_of_any_material_is_named(tree: SourceTree, arch: str) -> None:
     step = find("stage0-posix", RELEASE, arch)
-    for path in step.materials:
+    for number, path in enumerate(step.materials):
         data = bytearray(tree.files[path].data)
         data[len(data) // 2] ^= 1
         bad = replace(tree, files={**tree.files, path: SourceFile(bytes(data))})
         assert [change.path for change in check_materials(bad, step).changed] == [path]
-        with pytest.raises(BadInput, match="1 of 112 files that the bootstrap reads differ"):
+        if number % 8:
+            continue
+        with pytest.raises(BadInput, match=f"1 of 208 files .* {path} "):
             check_release(bad, steps_of("stage0-posix", RELEASE))
 
 

@@ -1,0 +1,407 @@
+"""Which release a tree is, and why it is not quite that release.
+
+Trees are compared by the files whose content the catalogue knows: those that a bootstrap reads. A
+release is not nearer because it has fewer of them: what counts is what the tree has, and which
+share of that is the release's. A cause is only named when it was looked for and found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from bootstrap.catalogue import RELEASES, StepFile, releases, steps_of, tree_files
+from bootstrap.catalogue.lookup import KnownFiles, ranges
+from bootstrap.errors import BadInput
+from bootstrap.sources.materials import MaterialsReport, check_materials, named
+from bootstrap.sources.tree import SourceTree
+
+UPDATE = "git submodule update --init --recursive"
+LINE_ENDS = "clone it again: git clone --recursive -c core.autocrlf=false"
+COPY = "cp -rL FOLDER COPY, and give COPY"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release as trees are compared with it: the files that the bootstraps of ``steps`` read."""
+
+    steps: tuple[StepFile, ...]
+    known: Mapping[str, str]
+
+    @classmethod
+    def of(cls, steps: Sequence[StepFile]) -> Release:
+        """The release that ``steps`` are about, one or more architectures of it."""
+        known = {path: sha256 for step in steps for path, sha256 in step.materials.items()}
+        return cls(tuple(steps), MappingProxyType(known))
+
+    @property
+    def name(self) -> str:
+        """``1.9.1``; of sources that have no release what they are called."""
+        return self.steps[0].release or self.steps[0].name
+
+    @property
+    def title(self) -> str:
+        """``stage0-posix 1.9.1``."""
+        return " ".join(part for part in (self.steps[0].name, self.steps[0].release) if part)
+
+    def part(self, path: str) -> str:
+        """The submodule that a path is in; ``""`` for what is the repository's own."""
+        top = path.partition("/")[0]
+        return top if top in self.steps[0].source.submodules else ""
+
+    def parts(self) -> Mapping[str, Sequence[str]]:
+        """Submodule -> those of its files that are known; ``""`` -> the repository's own."""
+        found: dict[str, list[str]] = {}
+        for path in sorted(self.known):
+            found.setdefault(self.part(path), []).append(path)
+        return found
+
+
+def candidates(arch: str | None = None) -> tuple[Release, ...]:
+    """The releases of stage0-posix that a tree can be, numbered ones first, newest first.
+
+    With ``arch``, only what that architecture's bootstrap reads counts.
+    """
+    newest = releases()[::-1]
+    found = []
+    for release in sorted(newest, key=lambda release: not release[0].isdigit()):
+        steps = [step for step in steps_of(RELEASES, release) if arch in (None, step.arch)]
+        if steps:
+            found.append(Release.of(steps))
+    return tuple(found)
+
+
+class Likeness:
+    """A tree beside the releases that it may be."""
+
+    def __init__(self, tree: SourceTree, among: Sequence[Release]) -> None:
+        self.tree = tree
+        self.among = among
+        self._hashes: dict[str, str] = {}
+        self._unixed: dict[str, str] = {}
+        self.names = sorted({path for release in among for path in release.known})
+        """Paths of all releases."""
+        self.present = [p for p in self.names if p in tree.files and tree.files[p].data]
+        """Those at which the tree has a file that is not empty."""
+
+    def has(self, path: str, sha256: str | None) -> bool:
+        """Whether the tree has this content there, line ends aside."""
+        return path in self.tree.files and sha256 in (self._hash(path), self.unixed(path))
+
+    def _hash(self, path: str) -> str:
+        if path not in self._hashes:
+            self._hashes[path] = self.tree.files[path].sha256
+        return self._hashes[path]
+
+    def unixed(self, path: str) -> str:
+        """The SHA-256 that the file has with LF in place of CR LF (git's core.autocrlf)."""
+        if path not in self._unixed:
+            data = self.tree.files[path].data
+            if b"\r" in data:
+                data = data.replace(b"\r\n", b"\n").removesuffix(b"\r")
+            self._unixed[path] = hashlib.sha256(data).hexdigest()
+        return self._unixed[path]
+
+    def equal(self, release: Release) -> list[str]:
+        """The release's files that the tree has, line ends aside."""
+        return [path for path, sha256 in release.known.items() if self.has(path, sha256)]
+
+    def differing(self, release: Release) -> list[str]:
+        """The release's files that the tree does not have byte for byte, sorted."""
+        return [
+            path
+            for path, sha256 in sorted(release.known.items())
+            if path not in self.tree.files or self._hash(path) != sha256
+        ]
+
+    def fits(self, release: Release) -> bool:
+        """Whether the tree can be called this release at all.
+
+        At least half of what it has under names of known files must be the release's; and it must
+        have a quarter of the release's files, or half of those that are the repository's own.
+        """
+        equal = set(self.equal(release))
+        own = release.parts().get("", ())
+        enough = 4 * len(equal) >= len(release.known) or (
+            bool(own) and 2 * len(equal.intersection(own)) >= len(own)
+        )
+        return enough and 2 * len(equal) >= len(self.present)
+
+
+def nearest(trees: Sequence[SourceTree], among: Sequence[Release]) -> Release | None:
+    """The release of which ``trees`` together have most files; None where none fits any.
+
+    Of releases that are even, the one of which least is missing, then the one that lists more of
+    the trees' files, then the first.
+    """
+    sides = [Likeness(tree, among) for tree in trees]
+
+    def rank(release: Release) -> tuple[int, int, int]:
+        equal = sum(len(side.equal(release)) for side in sides)
+        listed = tree_files(release.steps[0]) or frozenset()
+        strange = sum(len(tree.files.keys() - listed) for tree in trees) if listed else 0
+        return -equal, len(release.known), strange
+
+    best = min(among, key=rank, default=None)
+    if best is None or not any(side.fits(best) for side in sides):
+        return None
+    return best
+
+
+def require_nearest(tree: SourceTree, arch: str) -> StepFile:
+    """The step file for ``arch`` of the release that the tree is nearest to.
+
+    Raises BadInput, saying what there is instead, when the tree is none.
+    """
+    among = candidates(arch)
+    found = nearest([tree], among)
+    if found is None:
+        raise BadInput(f"{tree.label}: {no_release(Likeness(tree, among))}")
+    return found.steps[0]
+
+
+def no_release(side: Likeness) -> str:
+    """What a tree is that no release fits."""
+    tree, best = side.tree, max(side.among, key=lambda one: len(side.equal(one)), default=None)
+    title = f"is no {RELEASES} that is known"
+    if not tree.files and not tree.symlinks and not tree.special:
+        return f"{title}: there is no file in it"
+    if best is None:
+        return f"{title}: the catalogue knows no release to compare it with"
+    causes = [*_links(side, side.names), *_empty(side, side.names)]
+    if not side.present and causes:
+        return f"cannot be compared with a release: {'; '.join(causes)}"
+    if not side.present:
+        return f"{title}: it has none of the files that a bootstrap reads"
+    equal = len(side.equal(best))
+    return "; ".join(
+        [
+            f"{title}: of its {_count(len(side.present))} with the name of a known one {equal}"
+            f" {'is' if equal == 1 else 'are'} as in {best.name}, the nearest",
+            *causes,
+            f"--release {best.name} compares it all the same",
+        ]
+    )
+
+
+def why(tree: SourceTree, release: Release, among: Sequence[Release]) -> tuple[str, ...]:
+    """Why a tree is not quite ``release``: a sentence for each cause, with what helps.
+
+    Nothing when every known file is as in the release. ``among`` are the releases that files can
+    be from; files that the release does not have are no cause, and are not looked at.
+    """
+    side = Likeness(tree, among)
+    differing = side.differing(release)
+    if not differing:
+        return ()
+    whole = [other.title for other in among if not side.differing(other)]
+    if whole:
+        return (f"it is {whole[0]}, whole",)
+    ends = _crlf(side, release, differing)
+    accounted = {*_linked(side, differing), *_empties(side, differing), *ends}
+    rest = [path for path in differing if path not in accounted]
+    causes = [*_links(side, differing), *_empty(side, differing)]
+    if ends:
+        verb = "differs" if len(ends) == 1 else "differ"
+        causes.append(
+            f"{_count(len(ends))} {verb} by line ends only, CR LF in place of LF"
+            f" ({_some(ends)}): {LINE_ENDS}"
+        )
+    absent, left = _submodules(side, release, rest)
+    if absent:
+        are = "is" if len(absent) == 1 else "are"
+        causes.append(f"the submodule{_s(absent)} {', '.join(absent)} {are} not there: {UPDATE}")
+    mixed, left = _mixed(side, release, left, absent)
+    return (*causes, *mixed, *_others(side, release, left))
+
+
+def _crlf(side: Likeness, release: Release, differing: Sequence[str]) -> list[str]:
+    there = [path for path in differing if path in side.tree.files]
+    return [path for path in there if side.unixed(path) == release.known[path]]
+
+
+def _links(side: Likeness, paths: Sequence[str]) -> list[str]:
+    linked = _linked(side, paths)
+    if not linked:
+        return []
+    are = "is" if len(linked) == 1 else "are"
+    return [
+        f"{_count(len(linked))} {are} symbolic links or below one ({_some(linked)}), and links are"
+        f" not followed: {COPY}"
+    ]
+
+
+def _linked(side: Likeness, paths: Sequence[str]) -> list[str]:
+    links = side.tree.symlinks
+    below = tuple(f"{link}/" for link in links)
+    return [path for path in paths if path in links or path.startswith(below)]
+
+
+def _empty(side: Likeness, paths: Sequence[str]) -> list[str]:
+    empty = _empties(side, paths)
+    if not empty:
+        return []
+    are = "is" if len(empty) == 1 else "are"
+    return [f"{_count(len(empty))} {are} empty ({_some(empty)}): get the tree again"]
+
+
+def _empties(side: Likeness, paths: Sequence[str]) -> list[str]:
+    return [path for path in paths if path in side.tree.files and not side.tree.files[path].data]
+
+
+def _some(paths: Sequence[str]) -> str:
+    return named(paths) if len(paths) <= 4 else f"{named(paths[:3])} and {len(paths) - 3} more"
+
+
+def _submodules(
+    side: Likeness, release: Release, differing: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Submodules of which no known file is there, and what differs besides."""
+    gone = {path for path in differing if path not in side.tree.files}
+    absent = [part for part, paths in release.parts().items() if part and gone.issuperset(paths)]
+    return absent, [path for path in differing if release.part(path) not in absent]
+
+
+def _mixed(
+    side: Likeness, release: Release, differing: Sequence[str], absent: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Parts that are wholly those of another release, said in a sentence; and what is left."""
+    parts = dict.fromkeys(release.part(path) for path in differing)
+    of = {part: found for part in parts if (found := _whole_part_of(side, release, part))}
+    if not of:
+        return [], list(differing)
+    votes = Counter(other.name for found in of.values() for other in found)
+    groups: dict[str, list[str]] = {}
+    for part, found in of.items():
+        # Of releases that have the same part, those that have most of the other parts too.
+        most = max(votes[other.name] for other in found)
+        theirs = ranges([other.name for other in found if votes[other.name] == most], releases())
+        groups.setdefault(theirs, []).append(part)
+    says = []
+    for theirs, some in groups.items():
+        files = [path for path in differing if not release.part(path)] if "" in some else []
+        modules = [part for part in some if part]
+        if files:
+            says.append(f"{named(files)} {_those(files)} of {theirs}")
+        if modules:
+            says.append(
+                f"the submodule{_s(modules)} {', '.join(modules)} {_those(modules)} of {theirs}"
+            )
+    left = [path for path in differing if release.part(path) not in of]
+    if not left and not absent:
+        says.append(f"the rest is {release.name}")
+    # The repository's own files are all of one release: its submodules can follow.
+    own = "" in of or all(release.part(path) for path in differing)
+    modules = [part for part in of if part] if "" not in of else [*release.parts()]
+    if own and modules != [""]:
+        were = "was" if len(modules) == 1 else "were"
+        says[-1] += f": the submodule{_s(modules)} {were} left behind; {UPDATE}"
+    return ["; ".join(says)], left
+
+
+def _whole_part_of(side: Likeness, release: Release, part: str) -> list[Release]:
+    """The other releases whose files in a part are all there."""
+    return [
+        other
+        for other in side.among
+        if other.name != release.name
+        and (paths := other.parts().get(part, ()))
+        and all(side.has(path, other.known[path]) for path in paths)
+    ]
+
+
+def _others(side: Likeness, release: Release, differing: Sequence[str]) -> list[str]:
+    """Files for which nothing but their own content, or absence, says what they are."""
+    files = KnownFiles()
+    theirs: dict[str, list[str]] = {}
+    says, unknown = [], []
+    gone: list[str] = []
+    other: list[str] = []
+    for path in differing:
+        if path not in side.tree.files:
+            is_other = path in side.tree.special or path in side.tree.folders
+            (other if is_other else gone).append(path)
+            continue
+        has = [other.name for other in side.among if side.has(path, other.known.get(path))]
+        if names := ranges(has, releases()):
+            theirs.setdefault(names, []).append(path)
+        elif text := files.text(side.tree.files[path].sha256):
+            says.append(f"{path} is {text}")
+        else:
+            unknown.append(f"{path} ({side.tree.files[path].sha256}, not {release.known[path]})")
+    for names, paths in theirs.items():
+        says.append(f"{named(paths)} {_those(paths)} of {names}")
+    if unknown:
+        verb = "has a content" if len(unknown) == 1 else "have contents"
+        says.append(f"{_count(len(unknown))} {verb} that no release has: {named(unknown)}")
+    if other:
+        says.append(f"no regular {'file' if len(other) == 1 else 'files'}: {named(other)}")
+    if gone:
+        says.append(f"missing: {named(gone)}")
+    return says
+
+
+def _count(number: int) -> str:
+    return f"{number} file" if number == 1 else f"{number} files"
+
+
+def _s(names: Sequence[str]) -> str:
+    return "" if len(names) == 1 else "s"
+
+
+def _those(names: Sequence[str]) -> str:
+    return "is that" if len(names) == 1 else "are those"
+
+
+def require_materials(tree: SourceTree, step: StepFile, report: MaterialsReport) -> None:
+    """Raise BadInput, with the cause, when the bootstrap could not run on this tree.
+
+    A material is not there, or is a link out of the tree, or at least half of them have other line
+    ends.
+    """
+    among = candidates(step.arch)
+    side, release = Likeness(tree, among), Release.of([step])
+    out = [c.path for c in report.changed if c.path in tree.symlinks and _leaves(tree, c.path)]
+    ends = _crlf(side, release, [change.path for change in report.changed])
+    if not report.missing and not out and 2 * len(ends) < len(step.materials):
+        return
+    wrong = {*report.missing, *out, *ends}
+    of = f"{len(wrong)} of {len(step.materials)} files that the bootstrap reads"
+    what = "are not there as they are in the release" if out or ends else "are missing"
+    causes = "; ".join(why(tree, release, among))
+    raise BadInput(f"{tree.label}: not a whole {step.title} tree: {of} {what}; {causes}")
+
+
+def _leaves(tree: SourceTree, path: str) -> bool:
+    target = tree.symlinks[path]
+    landing = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    return target.startswith("/") or landing == ".." or landing.startswith("../")
+
+
+def require_release(tree: SourceTree, steps: Sequence[StepFile]) -> None:
+    """Raise BadInput, with the cause, unless each material of ``steps`` is as in the release."""
+    wrong: set[str] = set()
+    for step in steps:
+        report = check_materials(tree, step)
+        wrong.update(report.missing, (change.path for change in report.changed))
+    if not wrong:
+        return
+    release, among = Release.of(steps), candidates()
+    side = Likeness(tree, among)
+    found = nearest([tree], among)
+    if found is None:
+        raise BadInput(f"{tree.label}: {no_release(side)}")
+    if found.name != release.name and not side.differing(found):
+        raise BadInput(
+            f"{tree.label}: not {release.title} but {found.title}: bootstrap fetch"
+            f" {found.steps[0].name} --release {found.name} --from {tree.label}"
+        )
+    causes = why(tree, release, among) or (named(sorted(wrong)),)
+    raise BadInput(
+        f"{tree.label}: not {release.title}: {len(wrong)} of {len(release.known)} files that its"
+        f" bootstraps read are not as in the release; {'; '.join(causes)}"
+    )
