@@ -228,7 +228,9 @@ def test_files_that_are_no_release(small: Path) -> None:
     tree.put(small, "seed/stage0-posix/README", "nothing of it\n")
     pin = read_pin(small, "x86")
     assert pin.files_release is None and pin.same is False
-    assert pin.files.startswith("seed/stage0-posix is no stage0-posix that is known: it has none of the files")
+    assert pin.files.startswith(
+        "seed/stage0-posix is no stage0-posix that is known: it has none of the files"
+    )
 
 
 @pytest.mark.upstream
