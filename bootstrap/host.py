@@ -1,8 +1,20 @@
-"""The few things that hosts do differently: Linux and macOS here, Windows there."""
+"""What touches the host: the few things that Linux, macOS and Windows do differently, and the start
+of an interpreter of our own."""
 
+from __future__ import annotations
+
+import importlib.util
+import json
 import os
+import site
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bootstrap.errors import BadInput
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -56,3 +68,72 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+DEPENDENCIES = ("unicorn", "capstone", "platformdirs")
+"""What an interpreter of ours imports beside the standard library and this package."""
+_HANDED_OVER = ("LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT")
+
+
+def own_command(module: str, function: str, *arguments: str) -> list[str]:
+    """The command that calls a function of ours, with `sys.argv`, in an interpreter of its own.
+
+    Every interpreter that we start is started by this command, in `own_environment`. It is isolated
+    (`bootstrap.isolated` says how): what lies in the current folder or in a tree, or where
+    PYTHONPATH leads, is not imported. Raises BadInput where a dependency of ours is from there.
+    """
+    package = os.path.dirname(os.path.abspath(__file__))
+    folders = {"bootstrap": os.path.dirname(package), **_dependencies()}
+    what = json.dumps([folders, module, function, arguments])
+    utf8 = f"utf8={sys.flags.utf8_mode}"
+    return [sys.executable, "-I", "-S", "-X", utf8, os.path.join(package, "isolated.py"), what]
+
+
+def own_environment() -> dict[str, str]:
+    """The whole environment of an interpreter of ours.
+
+    What our own code reads (BOOTSTRAP_*); how names are encoded, as here (LANG, LC_*); where
+    temporary files go; what Windows cannot do without (SYSTEMROOT); and where a Python that is a
+    shared library finds itself (LD_LIBRARY_PATH, ld.so(8), of which an empty or relative folder
+    would be the current one). Nothing else: PYTHON* never.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _HANDED_OVER or name.startswith("BOOTSTRAP_")
+    }
+    libraries = os.environ.get("LD_LIBRARY_PATH", "").replace(";", ":").split(":")
+    libraries = [folder for folder in libraries if os.path.isabs(folder)]
+    return kept | ({"LD_LIBRARY_PATH": ":".join(libraries)} if libraries else {})
+
+
+def start(module: str, function: str, *arguments: str) -> Popen[bytes]:
+    """Start `own_command`, its standard input and output on pipes. Raises BadInput, OSError."""
+    from subprocess import PIPE, Popen
+
+    command = own_command(module, function, *arguments)
+    return Popen(command, stdin=PIPE, stdout=PIPE, env=own_environment())
+
+
+def _dependencies() -> dict[str, str]:
+    """The folder that each dependency is loaded from here: of a venv, of the user, of the system."""
+    sites = [*site.getsitepackages()]
+    if site.ENABLE_USER_SITE:
+        sites.append(site.getusersitepackages())
+    named = "" if sys.flags.ignore_environment else os.environ.get("PYTHONPATH", "")
+    foreign = {os.path.realpath(folder) for folder in ("", *named.split(os.pathsep))}
+    foreign -= {os.path.realpath(folder) for folder in sites}
+    found: dict[str, str] = {}
+    for name in DEPENDENCIES:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            continue  # whoever imports it says so
+        file = Path(os.path.abspath(spec.origin))
+        folder = file.parent.parent if spec.submodule_search_locations else file.parent
+        if os.path.realpath(folder) in foreign:
+            raise BadInput(
+                f"{name} is loaded from {folder}, the current folder or one that PYTHONPATH names, "
+                "from where no process of ours imports anything; install it with pip"
+            )
+        found[name] = str(folder)
+    return found
