@@ -245,7 +245,7 @@ def _decoder(hint: Any, lenient: bool) -> _Decode:
         return functools.partial(_either, [_decoder(arg, lenient) for arg in args])
     if origin is tuple and args[-1] is not ...:
         return functools.partial(_fixed, [_decoder(arg, lenient) for arg in args])
-    if origin in (tuple, frozenset):
+    if origin in (tuple, frozenset, list):
         return functools.partial(_many, origin, _decoder(args[0], lenient))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return functools.partial(_table, _decoder(args[1], lenient))

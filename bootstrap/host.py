@@ -116,7 +116,7 @@ def start(module: str, function: str, *arguments: str) -> Popen[bytes]:
 
 
 def _dependencies() -> dict[str, str]:
-    """The folder that each dependency is loaded from here: of a venv, of the user, of the system."""
+    """The folder that each dependency is loaded from here: a venv's, the user's, the system's."""
     sites = [*site.getsitepackages()]
     if site.ENABLE_USER_SITE:
         sites.append(site.getusersitepackages())

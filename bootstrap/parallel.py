@@ -1,35 +1,76 @@
 """Several runs of this program's own work at once, each in a process of its own.
 
-The one module that imports multiprocessing. It starts no host program, only this one again: always
-by the `spawn` method, so that a worker begins with nothing but what it was given.
-
 A process per run rather than a thread: the Python hot path scales with the CPUs, memory goes back
 to the host when a run ends, and a crash of the engine ends one run and is seen.
+
+Both sides speak in frames over pipes: a kind, a length with a maximum, and that many bytes. A frame
+is JSON (a `_Message`) or a blob; a message says how many blobs follow it. Nothing that comes from a
+worker is ever executed (no pickles), and it is decoded strictly: what is no answer ends the run.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import hashlib
+import json
 import os
-import pickle
+import queue
 import signal
+import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import connection, resource_tracker
-from multiprocessing.context import SpawnProcess
-from multiprocessing.reduction import ForkingPickler
-from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
-from bootstrap.errors import BadInput, BootstrapError
+from bootstrap.documents import MAX_DOCUMENT, Fault, encode, from_json, typed
+from bootstrap.errors import BadInput, BootstrapError, GuestFailed
 
-_Task = TypeVar("_Task")
-_R = TypeVar("_R")
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+MAX_BLOB = 2 << 30
+"""Bytes; twice what a guest's file may have by default (bootstrap.kernel.limits)."""
+MAX_BLOBS = 200_000
+"""In one message; twice as many files as a guest may make by default."""
+BEAT = 1.0
+"""Seconds from one sign of life to the next."""
+SILENCE = 8
+"""After so many of our own beats without a sign of it a worker is given up: a thread of its own
+gives the sign, so only a process that does not run at all is that silent."""
+
+_HEADER = struct.Struct(">cQ")
+_JSON, _BLOB = b"J", b"B"
+_CHUNK = 1 << 20
 
 Tell = Callable[[object], None]
-"""Sends a note (anything that can be pickled) to the process that started the worker."""
+"""Sends a note, anything that `bootstrap.documents.encode` knows, to whoever started the worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Bytes from a worker, hashed here. `data` is empty unless they were to be kept."""
+
+    size: int
+    sha256: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker is given: a name for messages, plain values (`encode`), and bytes."""
+
+    name: str
+    value: object
+    blobs: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What it gives back: plain values that nobody has looked at yet, and bytes."""
+
+    value: object
+    blobs: tuple[Blob, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,157 +92,306 @@ class Died:
 
 
 class Watcher(Protocol):
-    """Is told, in the process that called `run_each`, how the tasks go; they go by number."""
+    """Is told, in the process that called `run_each`, how the tasks go; they go by number.
+
+    Raises documents.Fault for what a worker cannot have meant.
+    """
 
     def on_start(self, number: int) -> None:
         """A worker was started for the task."""
 
     def on_note(self, number: int, note: Any) -> None:
-        """What the worker told."""
+        """What the worker told, in plain values."""
 
-    def on_end(self, number: int, result: Any) -> None:
-        """Its result, or `Died`."""
+    def on_end(self, number: int, result: Result | Died) -> None:
+        """What came of it; a worker that died at its work gives `Died`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Raised:
-    """A worker's last message: the error that it ended with."""
+    """A BootstrapError that ended a worker."""
 
-    error: BootstrapError
+    message: str
+    guest: bool
+    """Whether it is GuestFailed; else BadInput."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Result:
-    """A worker's last message: what came of its work."""
-
-    value: object
+class _Message:
+    kind: Literal["task", "beat", "note", "raised", "result"]
+    value: object = None
+    blobs: int = 0
 
 
 @dataclass(slots=True)
 class _Worker:
     number: int
-    process: SpawnProcess
-    messages: connection.Connection
-    last: _Result | _Raised | None = None
+    task: Task
+    process: Popen[bytes]
+    thread: threading.Thread | None = None
+    heard: bool = False
+    """Since our last beat."""
+    begun: bool = False
+    """It has said something."""
+    silent: int = 0
+    """For so many of our beats."""
+
+
+_Said = _Message | Result | Fault | None
+"""A message, the last one with its blobs, what is no message; None: the worker has ended."""
 
 
 def run_each(
-    work: Callable[[_Task, Tell], _R], tasks: Sequence[_Task], jobs: int, watcher: Watcher
-) -> list[_R | Died]:
-    """Do `work(task, tell)` for each task, at most `jobs` (at least 1) at once, in order of start.
+    start: Callable[[], Popen[bytes]],
+    tasks: Sequence[Task],
+    jobs: int,
+    watcher: Watcher,
+    keep_blobs: bool = False,
+) -> None:
+    """Have each task done by a worker, at most `jobs` (at least 1) at once, in order of start.
 
-    `work` is a function of a module; tasks, notes and results can be pickled. Gives the results in
-    the order of the tasks; a worker that died gives `Died`. Raises the first BootstrapError that a
-    worker raised, and BadInput when no process can be started. Whatever it raises, be it
-    KeyboardInterrupt, no worker outlives the call.
+    `start` starts a worker, which calls `serve`; `watcher` gets the results. Raises the
+    BootstrapError of a worker; BadInput for one that cannot be started or dies before its first
+    word; GuestFailed for one that falls silent or says what is no answer. Whatever it raises,
+    KeyboardInterrupt too, no worker outlives it.
     """
-    results: dict[int, _R | Died] = {}
     waiting = list(enumerate(tasks))
     running: list[_Worker] = []
+    inbox: queue.SimpleQueue[tuple[_Worker, _Said]] = queue.SimpleQueue()
+    beat = time.monotonic() + BEAT
     try:
         while waiting or running:
             while waiting and len(running) < max(jobs, 1):
                 number, task = waiting.pop(0)
-                running.append(_start(number, work, task))
+                with _no_signals():
+                    worker = _Worker(number, task, _started(start))
+                    running.append(worker)
+                worker.thread = threading.Thread(
+                    target=_converse, args=(worker, inbox, keep_blobs), daemon=True
+                )
+                worker.thread.start()
                 watcher.on_start(number)
-            connection.wait([worker.messages for worker in running])
-            for worker in [w for w in running if not _listen(w, watcher)]:
-                running.remove(worker)
-                worker.messages.close()
-                worker.process.join()
-                results[worker.number] = _outcome(worker)
-                watcher.on_end(worker.number, results[worker.number])
+            with suppress(queue.Empty):
+                worker, said = inbox.get(timeout=max(beat - time.monotonic(), 0))
+                if said is None or isinstance(said, Result):
+                    running.remove(worker)
+                    _end(worker)
+                _hear(worker, said, watcher)
+            if time.monotonic() >= beat:
+                # One beat, however long we did not run ourselves (Ctrl-Z): then nobody did.
+                beat = time.monotonic() + BEAT
+                for worker in running:
+                    _check_alive(worker)
     finally:
         for worker in running:
             worker.process.kill()
         for worker in running:
-            worker.process.join()
-            worker.messages.close()
-    return [results[number] for number in range(len(tasks))]
+            _end(worker)
 
 
-def _start(number: int, work: Callable[..., Any], task: object) -> _Worker:
-    context = multiprocessing.get_context("spawn")
-    messages, theirs = context.Pipe(duplex=False)
-    name = f"bootstrap-worker-{number}"
-    process = context.Process(target=_main, args=(work, task, theirs), name=name, daemon=True)
+def _started(start: Callable[[], Popen[bytes]]) -> Popen[bytes]:
     try:
-        with _no_interrupts():
-            process.start()
+        return start()
     except OSError as error:
         raise BadInput(
             f"cannot start a process for another run: {error.strerror or error}; try fewer --jobs"
         ) from error
-    # Only the worker holds the sending end now: when the worker ends, however, reading ends.
-    theirs.close()
-    return _Worker(number, process, messages)
 
 
-def _listen(worker: _Worker, watcher: Watcher) -> bool:
-    """Read what is there; whether there may be more."""
+def _end(worker: _Worker) -> None:
+    """Wait for the end of a worker that has given its result, or was killed."""
+    process = worker.process
+    process.kill()
+    if worker.thread is not None:
+        worker.thread.join()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with suppress(OSError):  # what a dead worker did not take
+                stream.close()
+    process.wait()
+
+
+def _hear(worker: _Worker, said: _Said, watcher: Watcher) -> None:
+    """Hand on what a worker said. Raises as `run_each` does."""
+    name, number = worker.task.name, worker.number
+    if said is None:
+        died = Died(worker.process.returncode)
+        if not worker.begun:
+            raise BadInput(
+                f"{name}: the process that should emulate it {died}, before its first word; "
+                "nothing was run; bootstrap doctor says whether the installation is whole"
+            )
+        watcher.on_end(number, died)
+        return
+    worker.begun = True
     try:
-        while worker.messages.poll():
-            message = worker.messages.recv()
-            if isinstance(message, (_Result, _Raised)):
-                worker.last = message
-            else:
-                watcher.on_note(worker.number, message)
-    except (EOFError, OSError, pickle.UnpicklingError):
-        # A worker that died while it wrote leaves a part of a message.
-        return False
-    return True
+        if isinstance(said, Fault):
+            raise said
+        if isinstance(said, Result):
+            watcher.on_end(number, said)
+        elif said.kind == "note":
+            watcher.on_note(number, said.value)
+        elif said.kind == "raised":
+            raised = typed(_Raised, said.value)
+            raise (GuestFailed if raised.guest else BadInput)(raised.message)
+    except Fault as fault:
+        raise GuestFailed(
+            f"{name}: the process that emulates it gave no answer that can be one ({fault}); "
+            "nothing that it said is believed"
+        ) from None
 
 
-def _outcome(worker: _Worker) -> Any:
-    if isinstance(worker.last, _Raised):
-        raise worker.last.error
-    if worker.last is None:
-        return Died(worker.process.exitcode or 0)
-    return worker.last.value
+def _check_alive(worker: _Worker) -> None:
+    worker.silent = 0 if worker.heard else worker.silent + 1
+    worker.heard = False
+    if worker.silent >= SILENCE:
+        raise GuestFailed(
+            f"{worker.task.name}: the process that emulates it has given no sign of life for "
+            f"{SILENCE * BEAT:.0f} seconds; nothing that it made is known"
+        )
 
 
 @contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """What is started here never gets Ctrl-C, which a terminal sends to all processes at once.
+def _no_signals() -> Iterator[None]:
+    """What is started here never gets what a terminal or a supervisor sends to all processes.
 
     The blocked set is inherited (signal(7)). So one process, ours, decides and ends the others;
-    our own interrupt waits until the block is over, none is lost.
+    our own signals wait until the block is over, none is lost.
     """
-    # Whoever starts first starts this too, and it would unblock the signal again.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    polite = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, polite)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _converse(worker: _Worker, inbox: queue.SimpleQueue[tuple[_Worker, _Said]], keep: bool) -> None:
+    """In a thread: give a worker its task, and hand on what it says until its last word."""
+    theirs, ours = worker.process.stdin, worker.process.stdout
+    assert theirs is not None and ours is not None
+    with suppress(OSError):  # it has died, which reading from it tells
+        _send(theirs, _Message("task", worker.task.value), worker.task.blobs)
+    said: _Said = None
+    try:
+        while True:
+            message = _read_message(ours, lambda: setattr(worker, "heard", True))
+            if message.kind == "result":
+                blobs = tuple(_read_blob(ours, worker, keep) for _ in range(message.blobs))
+                said = Result(message.value, blobs)
+                break
+            inbox.put((worker, message))
+    except EOFError:
+        worker.process.wait()
+    except Fault as fault:
+        said = fault
+    inbox.put((worker, said))
+
+
+def _read_blob(stream: IO[bytes], worker: _Worker, keep: bool) -> Blob:
+    size = _read_header(stream, _BLOB)
+    sha256 = hashlib.sha256()
+    kept: list[bytes] = []
+    for chunk in _chunks(stream, size):
+        worker.heard = True
+        sha256.update(chunk)
+        if keep:
+            kept.append(chunk)
+    return Blob(size, sha256.hexdigest(), b"".join(kept))
+
+
+# -- frames -------------------------------------------------------------------------------------
+
+
+def _send(stream: IO[bytes], message: _Message, blobs: Sequence[bytes] = ()) -> None:
+    """Raises BadInput for what is over a maximum, OSError."""
+    text = json.dumps(encode(_Message(message.kind, message.value, len(blobs)))).encode("ascii")
+    for kind, data in ((_JSON, text), *((_BLOB, blob) for blob in blobs)):
+        if len(data) > _MOST[kind] or len(blobs) > MAX_BLOBS:
+            raise GuestFailed(
+                f"a run's {_NAMES[kind]} of {len(data)} bytes does not go from one process to "
+                f"another (at most {_MOST[kind]}, and {MAX_BLOBS} files); verify one architecture"
+            )
+        stream.write(_HEADER.pack(kind, len(data)))
+        stream.write(data)
+    stream.flush()
+
+
+_MOST = {_JSON: MAX_DOCUMENT, _BLOB: MAX_BLOB}
+_NAMES = {_JSON: "record", _BLOB: "file"}
+
+
+def _read_message(stream: IO[bytes], heard: Callable[[], None] = lambda: None) -> _Message:
+    """Raises EOFError where the stream ends, Fault for what is no message."""
+    size = _read_header(stream, _JSON)
+    heard()
+    try:
+        message = from_json(_Message, b"".join(_chunks(stream, size)), "frame")
+    except BadInput as error:
+        raise Fault(f"is no message: {error}") from None
+    if not 0 <= message.blobs <= MAX_BLOBS:
+        raise Fault(f"is a message with {message.blobs} files")
+    return message
+
+
+def _read_header(stream: IO[bytes], wanted: bytes) -> int:
+    kind, size = _HEADER.unpack(b"".join(_chunks(stream, _HEADER.size)))
+    if kind != wanted or size > _MOST[wanted]:
+        raise Fault(f"is a frame of kind {kind!r} and {size} bytes")
+    assert isinstance(size, int)
+    return size
+
+
+def _chunks(stream: IO[bytes], size: int) -> Iterator[bytes]:
+    while size:
+        chunk = stream.read(min(size, _CHUNK))
+        if not chunk:
+            raise EOFError
+        size -= len(chunk)
+        yield chunk
+
+
 # -- in the worker ------------------------------------------------------------------------------
 
 
-def _main(work: Callable[..., Any], task: object, messages: connection.Connection) -> None:
-    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+def serve(work: Callable[[object, list[bytes], Tell], tuple[object, list[bytes]]]) -> None:
+    """Do the one task that comes on standard input, and give its result on standard output.
+
+    Whatever else is printed goes to standard error. Ends the process when its parent is gone.
+    """
+    stdin = os.fdopen(os.dup(0), "rb", buffering=0)
+    stdout = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    os.close(nowhere)
+    os.dup2(2, 1)
+    lock = threading.Lock()
+
+    def say(message: _Message, blobs: Sequence[bytes] = ()) -> None:
+        with lock:
+            _send(stdout, message, blobs)
+
+    def beat() -> None:
+        with suppress(OSError):  # nobody hears it any more
+            while True:
+                say(_Message("beat"))
+                time.sleep(BEAT)
+
+    def end_with_parent() -> None:
+        stdin.read(1)
+        os._exit(1)
+
+    threading.Thread(target=beat, daemon=True).start()
     try:
-        last: _Result | _Raised = _Result(work(task, messages.send))
+        message = _read_message(stdin)
+        given = [b"".join(_chunks(stdin, _read_header(stdin, _BLOB))) for _ in range(message.blobs)]
+    except EOFError:
+        os._exit(1)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    try:
+        value, blobs = work(message.value, given, lambda note: say(_Message("note", note)))
+        say(_Message("result", value), blobs)
     except BootstrapError as error:
-        last = _Raised(error)
-    messages.send(last)
-    messages.close()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent is gone has nobody to work for."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
-
-
-# -- values of ours that pickle does not know ---------------------------------------------------
-
-
-def _read_only(values: dict[Any, Any]) -> Mapping[Any, Any]:
-    return MappingProxyType(values)
-
-
-ForkingPickler.register(MappingProxyType, lambda values: (_read_only, (dict(values),)))
+        say(_Message("raised", _Raised(str(error), isinstance(error, GuestFailed))))
+    # Not by the interpreter's own end, which would wait for a thread that holds a stream.
+    os._exit(0)

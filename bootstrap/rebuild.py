@@ -3,13 +3,14 @@
 The one way of the data: source tree -> guest file system -> machine -> products -> judge.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import bootstrap
 from bootstrap.abi.errno import LinuxError
-from bootstrap.catalogue import StepFile
+from bootstrap.catalogue import Entry, StepFile
 from bootstrap.engine import Engine, describe
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel import faults
@@ -19,6 +20,7 @@ from bootstrap.kernel.machine import Ended, Machine
 from bootstrap.modelled import opinions
 from bootstrap.sources import MaterialsReport, Resolved, SourceTree, guest_view
 from bootstrap.trace.header import header
+from bootstrap.trace.model import ProcessRecord
 from bootstrap.trace.provenance import Provenance
 from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.writer import recording
@@ -43,6 +45,20 @@ TAIL = 64 << 10
 """Bytes of the guest's output that are kept, from its end."""
 _LINES = 6
 """Lines of it that a failure shows."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a run did, but for its products: plain data that nobody has judged yet."""
+
+    engine: Mapping[str, str]
+    """As `Engine.describe` has it."""
+    totals: Totals
+    exit_status: int | None
+    failure: Failure | None
+    records: tuple[ProcessRecord, ...]
+    log: bytes
+    """The end of what the guest printed."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +99,40 @@ def rebuild(
     A guest that fails is a finding, told in the report. Raises BadInput (entry, tree) and
     KeyboardInterrupt.
     """
-    limits = limits or Limits()
-    step, tree = resolved.step, resolved.tree
+    modelled = opinions(resolved.step, resolved.tree)
+    view, entry, kept = visible(resolved, entry_name)
+    observed, products = observe(view, entry, kept, engine, limits, observers, clock, recorder)
+    found = {
+        path: Product(path, len(content), hashlib.sha256(content).hexdigest())
+        for path, (content, _) in products.items()
+    }
+    return Rebuilt(judged(resolved, entry_name, modelled, observed, found), products, observed.log)
+
+
+def visible(resolved: Resolved, entry_name: str) -> tuple[SourceTree, Entry, tuple[str, ...]]:
+    """What a run is given: the files that the guest sees, the entry, and the answers among the
+    files, which the run has only to leave where they are. Raises BadInput."""
+    step = resolved.step
     entry = step.entry(entry_name)
-    modelled = opinions(step, tree)
-    view = guest_view(tree, step, entry, resolved.materials)
+    view = guest_view(resolved.tree, step, entry, resolved.materials)
+    return view, entry, tuple(path for path in step.answers if path in step.materials)
+
+
+def observe(
+    view: SourceTree,
+    entry: Entry,
+    kept: Sequence[str],
+    engine: Engine,
+    limits: Limits | None = None,
+    observers: Sequence[Observer] = (),
+    clock: Callable[[], float] = time.monotonic,
+    recorder: Recorder | None = None,
+) -> tuple[Observed, dict[str, tuple[bytes, int]]]:
+    """Run every command of the entry on what `visible` gave: what happened, and the products.
+
+    It knows nothing of what should come of it. Raises KeyboardInterrupt.
+    """
+    limits = limits or Limits()
     fs = FileSystem(view.as_lower(), FsLimits(limits.file, limits.files_total, limits.inodes))
     tail = _Tail()
     provenance = Provenance()
@@ -122,27 +167,45 @@ def rebuild(
         failure = Failure(
             f"{where}{lines[0]}", ended.fault_pid, (*lines[1:], *_last_lines(bytes(tail.data)))
         )
-    products = {
+    files = {
         path.decode("utf-8", "surrogateescape").lstrip("/"): file for path, file in fs.changed()
     }
-    products.update(_left_alone(fs, step))
-    facts = _facts(
-        resolved,
-        entry_name,
+    files.update(_left_alone(fs, kept))
+    observed = Observed(
         engine.describe(),
         Totals(machine.processes, machine.syscalls, round(clock() - started, 3)),
         None if ended is None else ended.status,
         failure,
+        tuple(provenance.records),
+        bytes(tail.data),
     )
-    report = judge(
+    return observed, {path: (f.contents(), f.mode & 0o777) for path, f in files.items()}
+
+
+def judged(
+    resolved: Resolved,
+    entry_name: str,
+    modelled: Sequence[Expected],
+    observed: Observed,
+    products: Mapping[str, Product],
+) -> Report:
+    """What is to be said of a run on `resolved`; `modelled` as `opinions` has it."""
+    step = resolved.step
+    facts = _facts(
+        resolved,
+        entry_name,
+        observed.engine,
+        observed.totals,
+        observed.exit_status,
+        observed.failure,
+    )
+    return judge(
         [*expectations(step), *modelled],
-        {path: Product(path, file.size, file.sha256()) for path, file in products.items()},
-        provenance.records,
+        products,
+        observed.records,
         facts=facts,
-        materials=materials(step, resolved.materials, entry.hidden),
+        materials=materials(step, resolved.materials, step.entry(entry_name).hidden),
     )
-    contents = {path: (file.contents(), file.mode & 0o777) for path, file in products.items()}
-    return Rebuilt(report, contents, bytes(tail.data))
 
 
 def record_rebuild(
@@ -181,28 +244,23 @@ def record_rebuild(
     return rebuilt
 
 
-def _left_alone(fs: FileSystem, step: StepFile) -> dict[str, RegularFile]:
-    """The answers that are files of the tree, which the run had only to leave where they are."""
+def _left_alone(fs: FileSystem, kept: Sequence[str]) -> dict[str, RegularFile]:
     at = At(fs.root, fs.root)
     found = {}
-    for path in step.answers:
-        if path in step.materials:
-            try:
-                inode = fs.resolve(at, b"/" + path.encode(), follow=False)
-            except LinuxError:
-                continue
-            if isinstance(inode, RegularFile):
-                inode.load()
-                found[path] = inode
+    for path in kept:
+        try:
+            inode = fs.resolve(at, b"/" + path.encode(), follow=False)
+        except LinuxError:
+            continue
+        if isinstance(inode, RegularFile):
+            inode.load()
+            found[path] = inode
     return found
 
 
-def unfinished(resolved: Resolved, entry_name: str, failure: Failure, seconds: float) -> Report:
-    """The report of a run of which nothing is known but that it failed after so many seconds."""
-    step = resolved.step
-    facts = _facts(resolved, entry_name, describe(), Totals(0, 0, seconds), None, failure)
-    known = materials(step, resolved.materials, step.entry(entry_name).hidden)
-    return judge(expectations(step), {}, [], facts=facts, materials=known)
+def unfinished(failure: Failure, seconds: float) -> Observed:
+    """A run of which nothing is known but that it failed after so many seconds."""
+    return Observed(describe(), Totals(0, 0, seconds), None, failure, (), b"")
 
 
 def _facts(
@@ -276,12 +334,16 @@ def _last_lines(log: bytes) -> tuple[str, ...]:
 
 
 __all__ = [
+    "Observed",
     "Rebuilt",
     "expectations",
+    "judged",
     "materials",
+    "observe",
     "rebuild",
     "record_rebuild",
     "source_info",
     "tool_info",
     "unfinished",
+    "visible",
 ]

@@ -40,7 +40,7 @@ _PHASES: tuple[tuple[str, tuple[str, ...], float], ...] = (
 
 def plan(step: StepFile) -> Plan:
     """What a run of `step` makes, in which phases, with which shares of the work."""
-    products = [value.path for value in step.expected()]
+    products = tuple(value.path for value in step.expected())
     phases: dict[str, str] = {}
     for product in products:
         name = "/".join(product.split("/")[1:])

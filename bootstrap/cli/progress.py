@@ -6,7 +6,7 @@ one it was given, and starts no thread.
 
 import os
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -30,7 +30,7 @@ _BAR = 16
 class Plan:
     """What a run is going to make, as far as the catalogue knows."""
 
-    products: Sequence[str]
+    products: tuple[str, ...]
     """Tree paths (`x86/bin/M1`)."""
     weights: Mapping[str, float]
     """Share of the work per product (any unit, at least 0); empty: all alike. Products without an

@@ -1,7 +1,9 @@
 """`bootstrap verify` for several architectures: one run each, at most --jobs at once, one report.
 
-Each run has a process of its own (bootstrap.parallel) that begins with nothing but the tree and the
-step file, and gives back values. Only this process writes: the report, the products, the terminal.
+Each run has a process of its own (bootstrap.parallel), which is given the files that the guest sees
+and the commands, and gives back what happened and what was made. It knows nothing of what should
+come of it: the products are hashed and judged here. Only this process writes: the report, the
+products, the terminal.
 """
 
 from __future__ import annotations
@@ -10,32 +12,65 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bootstrap import host, parallel
+from bootstrap.catalogue import Entry
+from bootstrap.cli.combined import Combined, Note, Telling
+from bootstrap.cli.phases import plan
+from bootstrap.cli.progress import Plan, style_for
+from bootstrap.documents import Fault, typed
+from bootstrap.engine import default_engine, describe
 from bootstrap.errors import BadInput
+from bootstrap.kernel.limits import Limits
+from bootstrap.modelled import opinions
+from bootstrap.rebuild import Observed, Rebuilt, judged, observe, unfinished, visible
+from bootstrap.sources import Cache, Resolved, SourceFile, SourceTree
+from bootstrap.verify import Failure, Product, Report, ReportSet
 
 if TYPE_CHECKING:
-    from bootstrap.cli.combined import Combined
-    from bootstrap.kernel.limits import Limits
-    from bootstrap.parallel import Tell
-    from bootstrap.rebuild import Rebuilt
-    from bootstrap.sources import Cache, Resolved
-    from bootstrap.verify import Report, ReportSet
+    from subprocess import Popen
 
 ALL = "all"
 
 
 @dataclass(frozen=True)
 class Task:
-    """One run. The products come back only if they are to be kept: they are megabytes."""
+    """One run. The contents of the products are kept only if they are asked for: megabytes."""
 
     resolved: Resolved
     entry: str
     limits: Limits
     keep_products: bool = False
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker is given, with the contents of the files; as plain values in between."""
+
+    files: tuple[tuple[str, bool], ...]
+    """Path, and whether it is executable."""
+    symlinks: Mapping[str, str]
+    folders: frozenset[str]
+    digest: str
+    """The tree's, to be found again by the worker."""
+    entry: Entry
+    kept: tuple[str, ...]
+    """As `bootstrap.rebuild.visible` has it."""
+    limits: Limits
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What it gives back, with the contents of the products."""
+
+    observed: Observed
+    products: tuple[tuple[str, int], ...]
+    """Tree path, permission bits."""
 
 
 def is_several(arch: str) -> bool:
@@ -52,9 +87,6 @@ def run(args: argparse.Namespace) -> int:
         default_entry,
         print_view,
     )
-    from bootstrap.engine import describe
-    from bootstrap.kernel.limits import Limits
-    from bootstrap.sources import Cache
     from bootstrap.verify import set_to_json_text, set_to_junit, set_to_text
 
     limits = Limits().with_options(args.limit)
@@ -125,71 +157,100 @@ def _named(arch: str) -> list[str]:
 def rebuild_each(
     tasks: Sequence[Task], jobs: int, progress: Combined
 ) -> tuple[ReportSet, list[Rebuilt | None]]:
-    """All reports, and what was rebuilt; None for a run whose process died, which is an error."""
-    from bootstrap.parallel import Died, run_each
-    from bootstrap.verify import ReportSet
+    """All reports, and what was rebuilt; None for a run whose process died, which is an error.
 
+    Raises as `bootstrap.parallel.run_each` does, and GuestFailed for a result that is none.
+    """
     started = time.monotonic()
-    watcher = _Watcher([task.resolved.step.arch for task in tasks], progress)
-    results = run_each(work, tasks, jobs, watcher)
-    reports: list[Report] = []
-    rebuilt: list[Rebuilt | None] = []
-    for number, (task, result) in enumerate(zip(tasks, results, strict=True)):
-        if isinstance(result, Died):
-            reports.append(died_report(task, result, watcher.seconds[number]))
-            rebuilt.append(None)
-        else:
-            reports.append(result.report)
-            rebuilt.append(result)
-    return ReportSet(tuple(reports), round(time.monotonic() - started, 3)), rebuilt
+    runs = _Runs(tasks, progress)
+    keep = any(task.keep_products for task in tasks)
+    parallel.run_each(_start, [_given(task) for task in tasks], jobs, runs, keep)
+    reports = tuple(runs.reports[number] for number in range(len(tasks)))
+    seconds = round(time.monotonic() - started, 3)
+    return ReportSet(reports, seconds), [runs.rebuilt.get(n) for n in range(len(tasks))]
 
 
-def work(task: Task, tell: Tell) -> Rebuilt:
+def _start() -> Popen[bytes]:
+    return host.start("bootstrap.cli.several", "worker")
+
+
+def _given(task: Task) -> parallel.Task:
+    """Just what `bootstrap.rebuild.rebuild` would run, in plain values and bytes."""
+    view, entry, kept = visible(task.resolved, task.entry)
+    job = _Job(
+        tuple((path, file.executable) for path, file in view.files.items()),
+        view.symlinks,
+        view.folders,
+        view.digest,
+        entry,
+        kept,
+        task.limits,
+        plan(task.resolved.step),
+    )
+    blobs = [file.data for file in view.files.values()]
+    return parallel.Task(task.resolved.step.arch, job, blobs)
+
+
+def worker() -> None:
     """One run, in its worker."""
-    from bootstrap.cli.combined import Telling
-    from bootstrap.cli.phases import plan
-    from bootstrap.engine import default_engine
-    from bootstrap.rebuild import rebuild
-
-    telling = Telling(plan(task.resolved.step), tell, clock=time.monotonic)
-    rebuilt = rebuild(task.resolved, task.entry, default_engine(), task.limits, [telling])
-    return rebuilt if task.keep_products else replace(rebuilt, products={})
+    parallel.serve(_work)
 
 
-class _Watcher:
-    """Hands what the workers tell to the progress, by name, and takes the times."""
+def _work(given: object, blobs: list[bytes], tell: parallel.Tell) -> tuple[object, list[bytes]]:
+    job = typed(_Job, given)
+    files = {
+        path: SourceFile(data, executable)
+        for (path, executable), data in zip(job.files, blobs, strict=True)
+    }
+    view = SourceTree("folder", "", files, job.symlinks, job.folders)
+    if view.digest != job.digest:
+        raise BadInput(f"a process was given the tree {view.digest}, not {job.digest}")
+    telling = Telling(job.plan, tell, clock=time.monotonic)
+    observed, products = observe(view, job.entry, job.kept, default_engine(), job.limits, [telling])
+    names = tuple((path, mode) for path, (_, mode) in products.items())
+    return _Done(observed, names), [content for content, _ in products.values()]
 
-    def __init__(self, names: Sequence[str], progress: Combined) -> None:
-        self._names = names
+
+class _Runs:
+    """Hands on what the workers tell to the progress, by name, and judges what they give back."""
+
+    def __init__(self, tasks: Sequence[Task], progress: Combined) -> None:
+        self._tasks = tasks
         self._progress = progress
+        self._modelled = [opinions(task.resolved.step, task.resolved.tree) for task in tasks]
         self._started: dict[int, float] = {}
-        self.seconds: dict[int, float] = {}
+        self.reports: dict[int, Report] = {}
+        self.rebuilt: dict[int, Rebuilt] = {}
 
     def on_start(self, number: int) -> None:
         self._started[number] = time.monotonic()
-        self._progress.begin(self._names[number])
+        self._progress.begin(self._tasks[number].resolved.step.arch)
 
     def on_note(self, number: int, note: object) -> None:
-        from bootstrap.cli.combined import Note
+        self._progress.note(self._tasks[number].resolved.step.arch, typed(Note, note))
 
-        assert isinstance(note, Note)
-        self._progress.note(self._names[number], note)
-
-    def on_end(self, number: int, result: object) -> None:
-        from bootstrap.rebuild import Rebuilt
-
-        self.seconds[number] = round(time.monotonic() - self._started[number], 3)
-        outcome = result.report.result if isinstance(result, Rebuilt) else "error"
-        self._progress.end(self._names[number], outcome)
-
-
-def died_report(task: Task, died: object, seconds: float) -> Report:
-    """The report of a run that has no result: nothing was made, so nothing is claimed."""
-    from bootstrap.rebuild import unfinished
-    from bootstrap.verify import Failure
-
-    message = f"the process that emulated it {died}; nothing that it made is known"
-    return unfinished(task.resolved, task.entry, Failure(message), seconds)
+    def on_end(self, number: int, result: parallel.Result | parallel.Died) -> None:
+        """Raises Fault for a result that cannot be one."""
+        task = self._tasks[number]
+        made: list[tuple[str, int, parallel.Blob]] = []
+        if isinstance(result, parallel.Died):
+            seconds = round(time.monotonic() - self._started[number], 3)
+            message = f"the process that emulated it {result}; nothing that it made is known"
+            observed = unfinished(Failure(message), seconds)
+        else:
+            done = typed(_Done, result.value)
+            if not len(result.blobs) == len(done.products) == len(dict(done.products)):
+                raise Fault(f"has {len(done.products)} names for {len(result.blobs)} files")
+            observed = done.observed
+            made = [(*name, blob) for name, blob in zip(done.products, result.blobs, strict=True)]
+        found = {path: Product(path, blob.size, blob.sha256) for path, _, blob in made}
+        modelled = self._modelled[number]
+        report = judged(task.resolved, task.entry, modelled, observed, found)
+        self.reports[number] = report
+        if not isinstance(result, parallel.Died):
+            kept = {path: (blob.data, mode) for path, mode, blob in made if task.keep_products}
+            self.rebuilt[number] = Rebuilt(report, kept, observed.log)
+        self._progress.end(task.resolved.step.arch, report.result)
 
 
 def write_all(folder: Path, rebuilt: Sequence[Rebuilt | None], each: Sequence[Resolved]) -> None:
@@ -211,9 +272,6 @@ def write_all(folder: Path, rebuilt: Sequence[Rebuilt | None], each: Sequence[Re
 
 
 def _progress(each: Sequence[Resolved], quiet: bool) -> Combined:
-    from bootstrap.cli.combined import Combined
-    from bootstrap.cli.progress import style_for
-
     names = [resolved.step.arch for resolved in each]
     style = style_for(sys.stderr, os.environ)
     return Combined(sys.stderr, names, clock=time.monotonic, style=style, quiet=quiet)
