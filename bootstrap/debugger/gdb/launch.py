@@ -7,11 +7,11 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from bootstrap import host
 from bootstrap.debugger.gdb.symbols import SCRIPT
 from bootstrap.errors import BadInput
 
@@ -41,6 +41,15 @@ end
 """
 
 
+_NOT_CONNECTED = 119
+"""Status of a gdb that has no process when it has been sent to its server; gdb itself goes on."""
+_CONNECTED = f"""\
+if $_thread == 0
+  quit {_NOT_CONNECTED}
+end
+"""
+
+
 def find_gdb() -> str:
     """The path of one that is installed; one for all architectures first. Raises BadInput."""
     for name in GDBS:
@@ -57,41 +66,55 @@ def arguments(
     gdb: str,
     trace: str,
     place: str,
-    script: str,
+    folder: Path,
     more: Sequence[str] = (),
     root: str | None = None,
-    symbols: str | None = None,
 ) -> list[str]:
-    """How to start it: what it connects to is this program with --stdio."""
-    server = [sys.executable, "-m", "bootstrap", "gdb", "--stdio", trace]
+    """How to start it; what it connects to is this program with --stdio. Writes into `folder`.
+
+    Nothing of the current folder is loaded: no .gdbinit there and nothing else that gdb finds by
+    itself (`set auto-load off`; the user's own ~/.gdbinit is read). Raises BadInput.
+    """
+    server = ["gdb", "--stdio", trace]
     if place:
         server += ["--at", place]
     if root is not None:
         server += ["--root", root]
-    if symbols is not None:
-        server += ["--symbols", symbols]
-        more = ("-x", os.path.join(symbols, SCRIPT), *more)
-    target = "target remote | " + shlex.join(server)
-    return [gdb, "-q", "-iex", "set remotetimeout 60", "-x", script, "-ex", target, *more]
+    symbols = str(folder / "programs")
+    command = host.own_command("bootstrap.cli.main", "main", *server, "--symbols", symbols)
+    environment = [f"{name}={value}" for name, value in host.own_environment().items()]
+    start = f"exec {shlex.join(['env', '-i', *environment, *command])}\n"
+    for name, text in (
+        ("commands.gdb", COMMANDS), ("connected.gdb", _CONNECTED), ("server.sh", start)
+    ):  # fmt: skip
+        (folder / name).write_bytes(os.fsencode(text))
+    target = f"target remote | sh {shlex.quote(str(folder / 'server.sh'))}"
+    return [
+        gdb, "-q", "-iex", "set auto-load off", "-iex", "set remotetimeout 60",
+        "-x", str(folder / "commands.gdb"), "-ex", target, "-x", str(folder / "connected.gdb"),
+        "-x", os.path.join(symbols, SCRIPT), *more,
+    ]  # fmt: skip
 
 
 def launch(trace: str, place: str = "", more: Sequence[str] = (), root: str | None = None) -> int:
-    """Start it, and wait for its end: its exit status. Raises BadInput.
+    """Start it, and wait for its end: its exit status. Raises BadInput, as when it cannot connect.
 
     `root`: where the program can be run again, if it can.
     """
     gdb = find_gdb()
+    # gdb has a Python of its own, which would import from where these lead.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     with tempfile.TemporaryDirectory(prefix="bootstrap-") as folder:
-        script = Path(folder) / "commands.gdb"
-        script.write_text(COMMANDS, encoding="utf-8")
-        symbols = str(Path(folder) / "programs")
-        command = arguments(gdb, trace, place, str(script), more, root, symbols)
+        command = arguments(gdb, trace, place, Path(folder), more, root)
         # On a terminal Ctrl-C comes to us too; it is gdb's. Not SIG_IGN, which gdb would inherit.
         before = signal.signal(signal.SIGINT, lambda _signal, _frame: None)
         try:
-            return subprocess.run(command, check=False).returncode
+            status = subprocess.run(command, check=False, env=environment).returncode
         finally:
             signal.signal(signal.SIGINT, before)
+    if status == _NOT_CONNECTED:
+        raise BadInput("gdb could not connect to its server: what went wrong stands above")
+    return status
 
 
 __all__ = ["COMMANDS", "arguments", "find_gdb", "launch"]

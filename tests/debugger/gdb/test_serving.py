@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
 import shlex
 import signal
@@ -18,7 +18,7 @@ from bootstrap.cli.main import main
 from bootstrap.debugger.gdb import launch
 from bootstrap.debugger.gdb.packets import Kind, Reader, frame
 from bootstrap.errors import BadInput
-from tests.cli.command import arguments, bootstrap, environment
+from tests.cli.command import ROOT, arguments, bootstrap, environment
 from tests.debugger.gdb.clients import TELL, gdb_for, registers_of, run_gdb
 
 SECONDS = 60
@@ -218,7 +218,59 @@ def test_without_a_gdb_it_says_so(monkeypatch: pytest.MonkeyPatch, hex0_trace: P
     assert (done.status, "no gdb is installed" in done.one_line()) == (2, True)
 
 
-def test_what_is_started_is_quoted() -> None:
-    found = launch.arguments("gdb", "a b.trace", "", "s", [])
-    assert found[-1].endswith("gdb --stdio 'a b.trace'")
-    assert os.path.isabs(shlex.split(found[-1].partition("| ")[2])[0])
+def test_a_gdb_that_cannot_connect_is_an_error(tmp_path: Path) -> None:
+    gdb_for("i386")
+    program = (
+        "import sys\nfrom bootstrap.cli import main\nfrom bootstrap.debugger.gdb import launch\n"
+        "from bootstrap.cli import gdb\n"
+        "gdb.run = lambda _: launch.launch('/nonexistent/trace', more=['-nx'])\n"
+        "sys.exit(main.main(['gdb', 'x', '--launch']))"
+    )
+    done = subprocess.run(
+        [arguments()[0], "-c", program], stdin=subprocess.DEVNULL, check=False, timeout=SECONDS,
+        env=environment({"HOME": str(tmp_path)}), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    first, *_, last = [line for line in done.stderr.splitlines() if line.startswith("bootstrap: ")]
+    assert first.startswith("bootstrap: /nonexistent/trace: ")
+    assert "gdb could not connect" in last
+
+
+def test_what_is_started_is_quoted(tmp_path: Path) -> None:
+    found = launch.arguments("gdb", "a 'b.trace", "", tmp_path)
+    assert found[found.index("-ex") + 1] == (
+        f"target remote | sh {shlex.quote(str(tmp_path / 'server.sh'))}"
+    )
+    called = json.loads(shlex.split((tmp_path / "server.sh").read_text())[-1])
+    assert called[1:4] == ["bootstrap.cli.main", "main", called[3]]
+    assert called[3][:3] == ["gdb", "--stdio", "a 'b.trace"]
+
+
+def test_nothing_of_the_current_folder_is_loaded(hex0_trace: Path, tmp_path: Path) -> None:
+    """Neither gdb's own files and Python modules nor, in the server, ours."""
+    gdb = gdb_for("i386")
+    here, home = tmp_path / "here", tmp_path / "home"
+    here.mkdir()
+    home.mkdir()
+    (home / ".gdbinit").write_text("echo the user's own\\n\nset auto-load safe-path /\n")
+    (here / ".gdbinit").write_text("echo PLANTED\\n\n")
+    for name in ("bootstrap", "json", "struct", "sqlite3", "encodings"):
+        (here / f"{name}.py").write_text("import os\nos.write(2, b'PLANTED\\n')\n")
+    program = "import sys\nsys.path.append(sys.argv.pop(1))\nfrom bootstrap.cli.main import main"
+    done = subprocess.run(
+        [arguments()[0], "-I", "-c", f"{program}\nsys.exit(main())", str(ROOT), "gdb", hex0_trace,
+         "--launch"],
+        stdin=subprocess.DEVNULL, check=False, timeout=SECONDS, cwd=here, text=True,
+        env=environment({"HOME": str(home), "PYTHONPATH": str(here), "PYTHONHOME": str(here)}),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert (done.returncode, "the user's own" in done.stdout) == (0, True), done.stdout
+    assert "PLANTED" not in done.stdout
+    assert "hex0.hex0:139" in done.stdout
+    # The traps do work.
+    for command in ([gdb, "-q", "-batch"], [arguments()[0], "-c", "import json"]):
+        trapped = subprocess.run(
+            command, cwd=here, env=environment({"HOME": str(home)}), capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert "PLANTED" in trapped.stdout + trapped.stderr
