@@ -16,6 +16,8 @@ from bootstrap.errors import BadInput
 if TYPE_CHECKING:
     from subprocess import Popen
 
+    Process = Popen[bytes]
+
 CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 NONBLOCK = getattr(os, "O_NONBLOCK", 0)
@@ -107,7 +109,7 @@ def own_environment() -> dict[str, str]:
     return kept | ({"LD_LIBRARY_PATH": ":".join(libraries)} if libraries else {})
 
 
-def start(module: str, function: str, *arguments: str) -> Popen[bytes]:
+def start(module: str, function: str, *arguments: str) -> Process:
     """Start `own_command`, its standard input and output on pipes. Raises BadInput, OSError."""
     from subprocess import PIPE, Popen
 

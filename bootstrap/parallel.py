@@ -27,7 +27,7 @@ from bootstrap.documents import MAX_DOCUMENT, Fault, encode, from_json, typed
 from bootstrap.errors import BadInput, BootstrapError, GuestFailed
 
 if TYPE_CHECKING:
-    from subprocess import Popen
+    from bootstrap.host import Process
 
 MAX_BLOB = 2 << 30
 """Bytes; twice what a guest's file may have by default (bootstrap.kernel.limits)."""
@@ -127,7 +127,7 @@ class _Message:
 class _Worker:
     number: int
     task: Task
-    process: Popen[bytes]
+    process: Process
     thread: threading.Thread | None = None
     heard: bool = False
     """Since our last beat."""
@@ -142,7 +142,7 @@ _Said = _Message | Result | Fault | None
 
 
 def run_each(
-    start: Callable[[], Popen[bytes]],
+    start: Callable[[], Process],
     tasks: Sequence[Task],
     jobs: int,
     watcher: Watcher,
@@ -189,7 +189,7 @@ def run_each(
             _end(worker)
 
 
-def _started(start: Callable[[], Popen[bytes]]) -> Popen[bytes]:
+def _started(start: Callable[[], Process]) -> Process:
     try:
         return start()
     except OSError as error:

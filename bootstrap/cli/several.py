@@ -32,7 +32,7 @@ from bootstrap.sources import Cache, Resolved, SourceFile, SourceTree
 from bootstrap.verify import Failure, Product, Report, ReportSet
 
 if TYPE_CHECKING:
-    from subprocess import Popen
+    from bootstrap.host import Process
 
 ALL = "all"
 
@@ -170,7 +170,7 @@ def rebuild_each(
     return ReportSet(reports, seconds), [runs.rebuilt.get(n) for n in range(len(tasks))]
 
 
-def _start() -> Popen[bytes]:
+def _start() -> Process:
     return host.start("bootstrap.cli.several", "worker")
 
 

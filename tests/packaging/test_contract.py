@@ -24,7 +24,7 @@ BREACHES = {
     "sources": "import bootstrap.verify, subprocess",
     "trace": "import bootstrap.cli",
     "catalogue": "import bootstrap.trace",
-    "cli": "import textual, lief",
+    "cli": "import textual, lief, pickle",
     "debugger": "import bootstrap.cli, subprocess",
     "oci": "import bootstrap.kernel",
     "vouch": "import bootstrap.rebuild, subprocess",

@@ -1,29 +1,39 @@
-"""Workers: their results in order, their deaths named, and none that outlives its work."""
+"""Workers: their results, their deaths, what cannot be believed, and none that outlives us."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import pickle
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 
-from bootstrap.errors import BadInput, GuestFailed
-from bootstrap.parallel import Died, run_each
-from tests.parallel import works
-from tests.parallel.works import Numbers, Quiet
+from bootstrap import parallel
+from bootstrap.documents import typed
+from bootstrap.errors import BadInput, BootstrapError, GuestFailed
+from bootstrap.parallel import Blob, Died, Result, Task, run_each
+from tests.parallel.works import RAW, Quiet, worker
 
 
-def test_results_come_in_the_order_of_the_tasks() -> None:
-    watcher = Quiet()
-    assert run_each(works.doubled, [3, 1, 2], 2, watcher) == [6, 2, 4]
-    assert {told[:2] for told in watcher.told} == {
-        (what, number) for what in ("start", "note", "end") for number in range(3)
-    }
+def run(
+    names: list[str], tasks: Sequence[object], jobs: int = 1, watcher: Quiet | None = None
+) -> Quiet:
+    watcher = watcher or Quiet()
+    run_each(worker(*names), [Task("x86", task) for task in tasks], jobs, watcher)
+    return watcher
+
+
+def values(watcher: Quiet) -> list[object]:
+    return [result.value for result in watcher.results if isinstance(result, Result)]
+
+
+def test_each_task_has_its_result() -> None:
+    watcher = run(["doubled"], [3, 1, 2], 2)
+    assert values(watcher) == [6, 2, 4]
     assert ("note", 0, "about to double 3") in watcher.told
     for number in range(3):
         mine = [told[0] for told in watcher.told if told[1] == number]
@@ -31,8 +41,7 @@ def test_results_come_in_the_order_of_the_tasks() -> None:
 
 
 def test_one_job_is_one_after_the_other() -> None:
-    watcher = Quiet()
-    assert run_each(works.doubled, [1, 2], 1, watcher) == [2, 4]
+    watcher = run(["doubled"], [1, 2])
     assert [told[:2] for told in watcher.told if told[0] != "note"] == [
         ("start", 0),
         ("end", 0),
@@ -42,28 +51,30 @@ def test_one_job_is_one_after_the_other() -> None:
 
 
 def test_nothing_to_do() -> None:
-    assert run_each(works.doubled, [], 3, Quiet()) == []
+    assert run(["doubled"], []).told == []
 
 
-def test_each_has_a_process_that_ctrl_c_does_not_reach() -> None:
-    results = run_each(works.where, [None, None], 2, Quiet())
+@pytest.mark.parametrize("keep", [True, False])
+def test_bytes_are_hashed_here_and_kept_if_asked_for(keep: bool) -> None:
+    given = [b"", b"ab", bytes(3 << 20)]
+    watcher = Quiet()
+    run_each(worker("doubled"), [Task("x86", 1, given)], 1, watcher, keep)
+    (result,) = watcher.results
+    assert isinstance(result, Result)
+    for blob, data in zip(result.blobs, given, strict=True):
+        twice = 2 * data
+        sha256 = hashlib.sha256(twice).hexdigest()
+        assert blob == Blob(len(twice), sha256, twice if keep else b"")
+
+
+def test_each_has_a_process_that_no_polite_signal_reaches() -> None:
     pids = set()
-    for result in results:
-        assert not isinstance(result, Died)
-        pid, reachable = result
-        assert not reachable
+    for value in values(run(["where"], [None, None], 2)):
+        pid, blocked = typed(tuple[int, tuple[int, ...]], value)
+        assert {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} <= set(blocked)
         pids.add(pid)
     assert len(pids) == 2 and os.getpid() not in pids
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
-
-
-def test_read_only_mappings_pass_both_ways_and_large_values_too() -> None:
-    numbers = Numbers(MappingProxyType({"a": 1}))
-    with pytest.raises((TypeError, pickle.PicklingError)):
-        pickle.dumps(numbers)
-    task = (numbers, bytes(3 << 20))
-    (result,) = run_each(works.same, [task], 1, Quiet())
-    assert result == task
 
 
 @pytest.mark.parametrize(
@@ -71,17 +82,19 @@ def test_read_only_mappings_pass_both_ways_and_large_values_too() -> None:
     [
         ("signal", -11, "was ended by signal 11 (SIGSEGV)"),
         ("exit", 0, "ended with exit status 0 and without a result"),
-        ("half", 7, "ended with exit status 7 and without a result"),
         ("bug", 1, "ended with exit status 1 and without a result"),
     ],
 )
 def test_a_death_is_a_result_of_its_own_and_the_others_go_on(
     how: str, exit_code: int, words: str
 ) -> None:
-    died, well = run_each(works.end_badly, [how, "well"], 1, Quiet())
-    assert died == Died(exit_code)
-    assert str(died) == words
-    assert well == "well"
+    died, well = run(["dies"], [how, "well"]).results
+    assert died == Died(exit_code) and str(died) == words
+    assert well == Result("well", ())
+
+
+def test_a_death_in_the_middle_of_a_word() -> None:
+    assert run(["half"], [0]).results == [Died(7)]
 
 
 def test_words_for_other_deaths() -> None:
@@ -90,9 +103,50 @@ def test_words_for_other_deaths() -> None:
 
 
 @pytest.mark.parametrize(("how", "kind"), [("input", BadInput), ("guest", GuestFailed)])
-def test_an_error_of_a_worker_is_ours(how: str, kind: type[Exception]) -> None:
+def test_an_error_of_a_worker_is_ours(how: str, kind: type[BootstrapError]) -> None:
     with pytest.raises(kind, match=r"own words|a limit"):
-        run_each(works.end_badly, [how], 1, Quiet())
+        run(["dies"], [how])
+
+
+class Strict(Quiet):
+    def on_note(self, number: int, note: object) -> None:
+        typed(str, note)
+
+    def on_end(self, number: int, result: object) -> None:
+        if isinstance(result, Result):
+            typed(str, result.value)
+
+
+@pytest.mark.parametrize("name", sorted(set(RAW) - {"half"}))
+def test_nonsense_ends_the_run(name: str) -> None:
+    with pytest.raises(GuestFailed, match=r"^x86: .* no answer that can be one .* is believed$"):
+        run([name], [0], 1, Strict())
+
+
+def test_a_worker_that_dies_before_its_first_word_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"^x86: .* ended with exit status 9 .*first word"):
+        run(["waits", "leaves"], [str(tmp_path / "pids")] * 2, 2)
+
+
+@pytest.mark.parametrize(
+    "names", [["mute"], ["waits", "mute"], ["dies"]], ids=["mute", "beside a good one", "stopped"]
+)
+def test_silence_ends_the_run(
+    names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = ["stopped"] if names == ["dies"] else [str(tmp_path / "pids")] * len(names)
+    # Beats are as they are; a healthy worker's reach us well within so many of them.
+    monkeypatch.setattr(parallel, "SILENCE", 4)
+    with pytest.raises(GuestFailed, match=r"^x86: .* no sign of life for 4 seconds"):
+        run(names, tasks, 2)
+
+
+def test_no_interpreter_no_run() -> None:
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(["/nonexistent/python"])
+
+    with pytest.raises(BadInput, match="No such file or directory; try fewer --jobs"):
+        run_each(start, [Task("x86", 0)], 1, Quiet())
 
 
 def test_an_error_ends_the_other_workers(tmp_path: Path) -> None:
@@ -103,16 +157,16 @@ def test_an_error_ends_the_other_workers(tmp_path: Path) -> None:
             raise BadInput("enough")
 
     with pytest.raises(BadInput, match="enough"):
-        run_each(works.wait_for_ever, [str(pids)] * 2, 2, Breaking())
+        run(["waits"], [str(pids)] * 2, 2, Breaking())
     for pid in pids.read_text().split():
         assert not alive(int(pid))
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_outlives_this_program(sent: int, tmp_path: Path, checkout: Path) -> None:
     pids = tmp_path / "pids"
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.parallel.works", str(pids)],
+        [sys.executable, "-m", "tests.parallel.works", "pool", str(pids)],
         cwd=checkout,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -121,10 +175,10 @@ def test_no_worker_outlives_this_program(sent: int, tmp_path: Path, checkout: Pa
         assert process.stdout is not None and process.stderr is not None
         assert [process.stdout.readline() for _ in range(2)] == ["waiting\n"] * 2
         process.send_signal(sent)
-        # The workers hold the other end of our pipes: reading ends when the last one has ended.
+        # The workers hold the other end of stderr: reading ends when the last one has ended.
         assert process.stdout.read() == ""
         assert process.stderr.read() == ""
-        assert process.wait() == (130 if sent == signal.SIGINT else -sent)
+        assert process.wait() == (-sent if sent == signal.SIGKILL else 128 + sent)
     for pid in pids.read_text().split():
         assert not alive(int(pid))
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
-import os
-import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,15 @@ from bootstrap.cli import several, verify
 from bootstrap.cli.combined import Combined
 from bootstrap.cli.main import parser
 from bootstrap.cli.progress import Style
-from bootstrap.cli.several import is_several, rebuild_each, resolve_each, work, write_all
-from bootstrap.errors import BadInput
-from bootstrap.parallel import Tell
-from bootstrap.rebuild import Rebuilt, rebuild
+from bootstrap.cli.several import is_several, rebuild_each, resolve_each, write_all
+from bootstrap.documents import Fault, encode
+from bootstrap.errors import BadInput, GuestFailed
+from bootstrap.parallel import Blob, Result
+from bootstrap.rebuild import Rebuilt, observe, rebuild, visible
 from bootstrap.sources import Cache, Resolved
 from bootstrap.verify import set_to_json, set_to_text
 from tests.parallel.tiny import ENTRY, resolved_for, tasks_for
+from tests.parallel.works import worker
 
 PLAIN = Style(terminal=False, colour=False, unicode=True, width=lambda: 80)
 
@@ -72,16 +74,19 @@ def test_products_stay_with_the_worker_unless_they_are_asked_for() -> None:
     assert rebuilt is not None and rebuilt.products == {}
 
 
-def dies_on_amd64(task: several.Task, tell: Tell) -> Rebuilt:
-    if task.resolved.step.arch == "AMD64":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return work(task, tell)
+@pytest.fixture
+def second(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Has the second worker that is started be another one, by its name in `works`."""
+
+    def put(name: str) -> None:
+        starts = iter([several._start, worker(name), several._start])
+        monkeypatch.setattr(several, "_start", lambda: next(starts)())
+
+    return put
 
 
-def test_a_run_whose_process_dies_is_an_error_with_a_report(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(several, "work", dies_on_amd64)
+def test_a_run_whose_process_dies_is_an_error_with_a_report(second: Callable[[str], None]) -> None:
+    second("half")
     stream = io.StringIO()
     tasks = tasks_for(["x86", "AMD64", "riscv32"])
     reports, rebuilt = rebuild_each(tasks, 1, shown(stream, "x86", "AMD64", "riscv32"))
@@ -89,9 +94,40 @@ def test_a_run_whose_process_dies_is_an_error_with_a_report(
     assert (reports.result, reports.exit_code) == ("error", 3)
     assert rebuilt[1] is None and rebuilt[2] is not None
     assert [a.status for a in reports.reports[1].artifacts] == ["missing"]
-    assert "SIGSEGV" in reports.claim and "SIGSEGV" in set_to_text(reports)
+    assert "exit status 7" in reports.claim and "exit status 7" in set_to_text(reports)
     assert set_to_json(reports)["reports"][1]["failure"]["process"] is None
     assert "AMD64    error" in stream.getvalue()
+
+
+def test_what_a_run_cannot_give_back_is_not_believed(second: Callable[[str], None]) -> None:
+    second("odd result")
+    with pytest.raises(GuestFailed, match=r"^AMD64: .*must be a table"):
+        rebuild_each(tasks_for(["x86", "AMD64"]), 1, shown(io.StringIO(), "x86", "AMD64"))
+
+
+def test_a_lie_about_the_products_is_seen() -> None:
+    """Whatever a worker says of hashes, its bytes are what is judged."""
+    (task,) = tasks_for(["x86"])
+    runs = several._Runs([task], shown(io.StringIO(), "x86"))
+    runs.on_start(0)
+    view, entry, kept = visible(task.resolved, ENTRY)
+    observed, products = observe(view, entry, kept, engine())
+    (good,) = [content for content, _ in products.values()]
+    names = several._Done(observed, (("x86/hex0", 0o755),))
+    for data, result in ((good, "verified"), (good + b"!", "mismatch")):
+        blob = Blob(len(data), hashlib.sha256(data).hexdigest(), b"")
+        runs.on_end(0, Result(encode(names), (blob,)))
+        assert runs.reports[0].result == result
+    for blobs in ((), (blob, blob)):
+        with pytest.raises(Fault, match="1 names for"):
+            runs.on_end(0, Result(encode(names), blobs))
+
+
+def test_a_worker_runs_the_tree_that_was_resolved_or_none() -> None:
+    given = several._given(tasks_for(["x86"])[0])
+    blobs = [*given.blobs[:-1], given.blobs[-1] + b"\n"]
+    with pytest.raises(BadInput, match="was given the tree"):
+        several._work(encode(given.value), blobs, lambda _: None)
 
 
 @pytest.mark.parametrize(
