@@ -25,6 +25,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 from bootstrap.documents import MAX_DOCUMENT, Fault, encode, from_json, typed
 from bootstrap.errors import BadInput, BootstrapError, GuestFailed
+from bootstrap.signals import POLITE, held
 
 if TYPE_CHECKING:
     from bootstrap.host import Process
@@ -163,7 +164,7 @@ def run_each(
         while waiting or running:
             while waiting and len(running) < max(jobs, 1):
                 number, task = waiting.pop(0)
-                with _no_signals():
+                with held, _blocked():
                     worker = _Worker(number, task, _started(start))
                     running.append(worker)
                 worker.thread = threading.Thread(
@@ -183,10 +184,11 @@ def run_each(
                 for worker in running:
                     _check_alive(worker)
     finally:
-        for worker in running:
-            worker.process.kill()
-        for worker in running:
-            _end(worker)
+        with held:
+            for worker in running:
+                worker.process.kill()
+            for worker in running:
+                _end(worker)
 
 
 def _started(start: Callable[[], Process]) -> Process:
@@ -252,14 +254,12 @@ def _check_alive(worker: _Worker) -> None:
 
 
 @contextmanager
-def _no_signals() -> Iterator[None]:
+def _blocked() -> Iterator[None]:
     """What is started here never gets what a terminal or a supervisor sends to all processes.
 
-    The blocked set is inherited (signal(7)). So one process, ours, decides and ends the others;
-    our own signals wait until the block is over, none is lost.
+    The blocked set is inherited (signal(7)). So one process, ours, decides and ends the others.
     """
-    polite = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, polite)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)
     try:
         yield
     finally:

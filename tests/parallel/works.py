@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from bootstrap.errors import BadInput, GuestFailed
-from bootstrap.parallel import Tell, serve
+from bootstrap.parallel import Task, Tell, run_each, serve
+from bootstrap.signals import polite
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -132,12 +133,9 @@ class Announcing(Quiet):
 
 def pool(pids: str) -> int:
     """Two workers that never end, for the tests that end this process."""
-    from bootstrap.errors import raise_terminated
-    from bootstrap.parallel import Task, run_each
-
-    signal.signal(signal.SIGTERM, raise_terminated)
     try:
-        run_each(worker("waits"), [Task("x86", pids)] * 2, 2, Announcing())
+        with polite():
+            run_each(worker("waits"), [Task("x86", pids)] * 2, 2, Announcing())
     except KeyboardInterrupt as ended:
         return int(getattr(ended, "exit_code", 130))
     return 0

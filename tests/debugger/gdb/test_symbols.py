@@ -292,8 +292,8 @@ def test_without_python_the_first_program_has_its_source(hex0: Session, tmp_path
     files.write_script(files.of(hex0.trace, hex0.images, hex0.program.image))
     before, python, _ = (tmp_path / "new" / SCRIPT).read_text().partition("python\n")
     assert python
-    found = launch.arguments("gdb", "x.trace", "", "s", [], symbols=str(tmp_path / "new"))
-    assert found[-2:] == ["-x", str(tmp_path / "new" / SCRIPT)]
+    found = launch.arguments("gdb", "x.trace", "", tmp_path)
+    assert found[-2:] == ["-x", str(tmp_path / "programs" / SCRIPT)]
     commands = [before.splitlines()[0], f"list {line_with('# 0804804c ')},+0", "info line 139"]
     told = run_gdb(gdb_for("i386"), tmp_path, commands)
     assert shown(line_with("# 0804804c "))[1:] in told
