@@ -114,6 +114,10 @@ def _attest(args: argparse.Namespace, report: Path | str, products: Path | str |
 
 
 def _check_options(args: argparse.Namespace) -> None:
+    """Raise BadInput, before a run, for what cannot work after it."""
+    from bootstrap.vouch.programs import GPG, SSH_KEYGEN, find
+    from bootstrap.vouch.simplesigning import read_reference
+
     for_image = args.image is not None
     if args.stagex is not None and not for_image:
         raise BadInput("--stagex needs --image, the OCI layout of the image that is signed")
@@ -135,10 +139,22 @@ def _check_options(args: argparse.Namespace) -> None:
         raise BadInput("--cpu-vendor and --host-os go with --report; --run sees its machine")
     if args.sign == "ssh" and args.key is None:
         raise BadInput("--sign ssh needs --key, the file of a key")
+    if args.sign == "ssh" and not Path(args.key).is_file():
+        raise BadInput(
+            f"--key {args.key}: there is no such file; name an ssh key, private or public"
+        )
+    if args.sign != "none":
+        find(SSH_KEYGEN if args.sign == "ssh" else GPG)
     if for_image and (args.cpu_vendor or args.host_os):
         raise BadInput(
             "a container signature says nothing of a machine: no --cpu-vendor, --host-os"
         )
+    if args.stagex is not None and not Path(args.stagex).is_dir():
+        raise BadInput(
+            f"--stagex {args.stagex}: is no folder; name a checkout of StageX's signatures"
+        )
+    if for_image:
+        read_reference(args.reference)
 
 
 def _same(evidence: Evidence, products: Path) -> bool:
@@ -224,11 +240,8 @@ def _container(args: argparse.Namespace, evidence: Evidence) -> int:
         out = sys.stderr if args.output == STDOUT else sys.stdout
         print(f"{reference} sha256:{image.manifest}: signed by nobody yet", file=out)
         return 0
-    root = Path(args.stagex)
-    if not root.is_dir():
-        raise BadInput(f"--stagex {root}: is no folder; name a checkout of StageX's signatures")
     signature = sign_gpg(content, args.key, detached=False)
-    folder = folder_of(root, reference, image.manifest)
+    folder = folder_of(Path(args.stagex), reference, image.manifest)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

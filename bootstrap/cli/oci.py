@@ -168,13 +168,13 @@ def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
         found = json.dumps(findings(evidence, image), indent=2) + "\n"
         for path, data in {FINDINGS_FILE: found.encode(), **files_of(image)}.items():
             write_file(Path(args.output), path, data, 0o644)
-    if args.json is not None:
-        write_text(args.json, json.dumps(_document(evidence, image, wrong), indent=2) + "\n")
     print_view(
         lambda **how: _text(evidence, image, wrong, args, **how),
         False,
         STDOUT in (args.json, args.junit, args.report_to),
     )
+    if args.json is not None:
+        write_text(args.json, json.dumps(_document(evidence, image, wrong), indent=2) + "\n")
     return 1 if wrong else 0
 
 

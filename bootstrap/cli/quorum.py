@@ -93,14 +93,14 @@ def run(args: argparse.Namespace) -> int:
             verdicts = judge(policy, envelopes, ring, *at, known_of(policy.about))
         if args.stagex is not None:
             stagex = judge_checkout(policy, Path(args.stagex), ring)
-    if args.json is not None:
-        document = quorum_document(policy, at, verdicts, stagex)
-        write_text(args.json, json.dumps(document, indent=2) + "\n")
     print_view(
         lambda **how: quorum_text(policy, at, verdicts, stagex, **how),
         args.verbose,
         args.json == STDOUT,
     )
+    if args.json is not None:
+        document = quorum_document(policy, at, verdicts, stagex)
+        write_text(args.json, json.dumps(document, indent=2) + "\n")
     met = (verdicts is None or verdicts.met) and (stagex is None or stagex.met)
     return 0 if met else 1
 

@@ -71,6 +71,10 @@ class Part:
         value = self.data.get(key)
         if not isinstance(value, str):
             raise self.fault(key, "is no string" if key in self.data else "is missing")
+        try:
+            value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise self.fault(key, f"is no text: {value!r}") from None
         return value
 
     def optional_text(self, key: str) -> str | None:

@@ -33,6 +33,14 @@ class Ended:
         return lines[-1] if lines else f"it ended with status {self.status}"
 
 
+def find(program: str) -> str:
+    """Where a program is.  Raises BadInput when it is not installed."""
+    place = shutil.which(program)
+    if place is None:
+        raise BadInput(f"{program} is not installed; it comes with {_PACKAGES[program]}")
+    return place
+
+
 def run(
     program: str,
     arguments: Sequence[str],
@@ -44,9 +52,7 @@ def run(
 
     With `show_stderr` it speaks to the user itself (`touch the key`); else what it says is kept.
     """
-    place = shutil.which(program)
-    if place is None:
-        raise BadInput(f"{program} is not installed; it comes with {_PACKAGES[program]}")
+    place = find(program)
     try:
         done = subprocess.run(
             [place, *arguments],

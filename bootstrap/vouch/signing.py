@@ -21,8 +21,6 @@ def sign_ssh(data: bytes, key: str) -> Signature:
     ``key`` is the file of a private key, of a key on a card, or of a public key whose private half
     an ssh agent has.  Raises BadInput when no signature came of it.
     """
-    if not Path(key).is_file():
-        raise BadInput(f"--key {key}: there is no such file; name an ssh key, private or public")
     visible = sys.stderr.isatty()  # "Confirm user presence for key ..." must be seen
     done = run(
         SSH_KEYGEN, ["-Y", "sign", "-n", SSH_NAMESPACE, "-f", key], data, show_stderr=visible

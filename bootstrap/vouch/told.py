@@ -61,7 +61,9 @@ def _attestations(page: Page, policy: Policy, verdicts: Verdicts, verbose: bool)
     if agreed is not None:
         page.heading("What they vouch for")
         page.labelled("sources", f"{len(agreed.materials)} files, digest {agreed.source_digest}")
-        page.labelled("products", f"{len(agreed.products)}, entered through {agreed.entry}")
+        page.labelled(
+            "products", f"{len(agreed.products)}, entered through {visible(agreed.entry)}"
+        )
         runs = next(
             len({*row.have, *row.stated}) for row in verdicts.thresholds if row.what == "runs"
         )

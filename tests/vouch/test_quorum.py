@@ -488,6 +488,11 @@ TABLE: dict[str, Case] = {
     "a parameter that the policy allows": Case(
         odd_parameter, ("counts", "counts"), True, allow='external_parameters = ["mirror"]'
     ),
+    "a name that is no text": Case(
+        lambda p, e: another_kind(p, e, subject=[{"name": "\ud800", "digest": {"sha256": WRONG}}]),
+        ("not-understood",),
+        False,
+    ),
     "a statement of no report": Case(without_a_report, ("not-understood",), False),
     "a statement of another type": Case(
         lambda p, e: another_kind(p, e, _type="https://in-toto.io/Statement/v0.1"),

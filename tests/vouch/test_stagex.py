@@ -198,6 +198,14 @@ def test_references_that_are_none(text: str) -> None:
         read_reference(text)
 
 
+def test_a_signature_that_cannot_be_read_ends_nothing(root: Path, gpg: People) -> None:
+    place = folder_of(root, STAGE0, OTHER) / "signature-1"
+    place.mkdir(parents=True)
+    found = counted(root, gpg, {STAGE0.name: OTHER}, persons=1)
+    assert not found.met and verdicts(found) == []
+    assert any("signature-1: does not count" in note for note in found.notes)
+
+
 def skopeo(*arguments: str) -> subprocess.CompletedProcess[str]:
     if shutil.which("skopeo") is None:
         pytest.skip("skopeo is not installed: no second opinion on container signatures")
