@@ -22,7 +22,7 @@ from bootstrap.errors import BadInput
 from bootstrap.modelled import models
 from bootstrap.sources.embedded import embedded_source
 from bootstrap.sources.tree import Kind
-from bootstrap.verify.report import SCHEMAS
+from bootstrap.verify.report import SCHEMA, SCHEMAS
 from bootstrap.verify.reportset import SET_SCHEMAS
 from bootstrap.vouch.documents import NotUnderstood, Part, parse, read
 from bootstrap.vouch.hosts import ENGINES
@@ -130,6 +130,8 @@ def evidence(data: bytes) -> Evidence:
     if schema not in SCHEMAS:
         raise NotUnderstood(f"schema is {schema!r}, not {SCHEMAS[-1]!r}")
     _require_verified(top)
+    if schema != SCHEMA:
+        raise BadInput(f"is a {schema}, which does not say what it was judged by; verify again")
     source, tool = top.part("source"), top.part("tool")
     kind, release = source.text("kind"), source.optional_text("release")
     if kind not in get_args(Kind):
@@ -139,6 +141,12 @@ def evidence(data: bytes) -> Evidence:
     rows = _artifacts(top)
     _require_catalogue(step, rows)
     _require_run(step, top, rows)
+    judged_by = top.part("catalogue").sha256("sha256")
+    if judged_by != step.sha256:
+        raise BadInput(
+            f"was judged by another catalogue: {step.file} has sha256 {step.sha256} here, and had"
+            f" {judged_by} there; verify again"
+        )
     artifacts = {known.path: rows[known.path].product for known in step.known()}
     promised = {**step.answers, **step.catalogue}
     materials = materials_of(step, top.text("entry"))
@@ -164,11 +172,7 @@ def evidence(data: bytes) -> Evidence:
         seeds=tuple(s.path for s in step.seeds.values() if s.path in materials),
         products={path: product for path, product in artifacts.items() if path in promised},
         artifacts={path: product.sha256 for path, product in artifacts.items()},
-        others={
-            path: row.product.sha256
-            for path, row in rows.items()
-            if row.product is not None and path not in artifacts
-        },
+        others={p: row.product.sha256 for p, row in rows.items() if p not in artifacts},
         source={"kind": kind, "sha256": source.optional_text("sha256"), "treeDigest": tree},
         tool=(tool.text("name"), tool.text("version")),
         engine=(engine.text("name"), engine.text("version")),
@@ -189,6 +193,7 @@ def _require_verified(top: Part) -> None:
         ("reasons", top.items("reasons")),
         ("first_divergence", top.data.get("first_divergence")),
         ("failure", top.data.get("failure")),
+        ("source.in_place_of", top.part("source").data.get("in_place_of")),
         ("source.materials.missing", materials.items("missing")),
         ("source.materials.changed", materials.items("changed")),
     ):

@@ -41,7 +41,7 @@ def forged(step: StepFile) -> dict[str, Any]:
     entry = next(iter(step.entries))
     known = len(step.materials) - len(step.entries[entry].hidden)
     return {
-        "schema": "bootstrap-report/1",
+        "schema": "bootstrap-report/2",
         "tool": {
             "name": "bootstrap",
             "version": "0.1.0",
@@ -55,6 +55,7 @@ def forged(step: StepFile) -> dict[str, Any]:
             "tree_digest": "0" * 64,
             "materials": {"known": known, "missing": [], "changed": [], "extra": []},
         },
+        "catalogue": {"steps": step.file, "sha256": step.sha256},
         "arch": step.arch,
         "entry": entry,
         "result": "verified",

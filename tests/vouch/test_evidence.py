@@ -87,6 +87,19 @@ CHANGES: dict[str, tuple[Change, str]] = {
         lambda r: r.update(schema="bootstrap-report-set/1"),
         "is a report of several architectures",
     ),
+    "another catalogue": (
+        lambda r: r["catalogue"].update(sha256=ZERO),
+        f"here, and had {ZERO} there; verify again",
+    ),
+    "no catalogue": (lambda r: r.update(catalogue=None), "catalogue is no JSON object"),
+    "a report of before": (
+        lambda r: r.update(schema="bootstrap-report/1"),
+        "is a bootstrap-report/1, which does not say what it was judged by; verify again",
+    ),
+    "another tree in its place": (
+        lambda r: r["source"].update(in_place_of="x"),
+        "source.in_place_of is not empty",
+    ),
     "no totals": (lambda r: r.pop("totals"), "totals is missing"),
     "too few processes": (lambda r: r["totals"].update(processes=1), "it contradicts itself"),
     "too few system calls": (lambda r: r["totals"].update(syscalls=9), "it contradicts itself"),

@@ -199,11 +199,11 @@ def test_references_that_are_none(text: str) -> None:
 
 
 def test_a_signature_that_cannot_be_read_ends_nothing(root: Path, gpg: People) -> None:
-    place = folder_of(root, STAGE0, OTHER) / "signature-1"
-    place.mkdir(parents=True)
-    found = counted(root, gpg, {STAGE0.name: OTHER}, persons=1)
-    assert not found.met and verdicts(found) == []
-    assert any("signature-1: does not count" in note for note in found.notes)
+    put(root, gpg, "gpg-dan")
+    (folder_of(root, STAGE0, HASH) / "signature-2").mkdir()
+    found = counted(root, gpg, TWO, persons=1)
+    assert found.met and verdicts(found) == ["counts"]
+    assert any("signature-2: does not count" in note for note in found.notes)
 
 
 def skopeo(*arguments: str) -> subprocess.CompletedProcess[str]:
