@@ -16,6 +16,7 @@ from bootstrap.cli import (
     fetch,
     gdb,
     handoff,
+    identify,
     oci,
     quorum,
     releases,
@@ -47,7 +48,7 @@ examples:
   bootstrap step                            step through hex0, forwards and backwards
   bootstrap gdb --launch -- ./hex0 in.hex0 out
   bootstrap diff good.trace bad.trace       where two runs part first, and what followed
-  bootstrap seeds identify FILE             is this a known seed, and whose?
+  bootstrap identify FILE                   whose is it: a seed, source or product of a release
   bootstrap doctor                          what is there, and what is missing
 """
 
@@ -68,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         verify,
         ddc,
         seeds,
+        identify,
         fetch,
         releases,
         run,

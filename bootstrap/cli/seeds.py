@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from bootstrap.cli.seeds_known import run_identify, run_list
+from bootstrap.cli import identify
+from bootstrap.cli.seeds_known import run_list
 from bootstrap.cli.seeds_read import run_check, run_show
 
 
@@ -18,7 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_list(commands)
-    _add_identify(commands)
+    identify.add_parser(commands)
     _add_show(commands)
     _add_check(commands)
 
@@ -33,19 +34,6 @@ def _add_list(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--release", metavar="R", help="only what this release of stage0-posix has")
     _add_json(parser)
     parser.set_defaults(run=run_list)
-
-
-def _add_identify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "identify",
-        help="say which known seed a file is",
-        description="Say of each file which known seed it is. Of an unknown file: the nearest"
-        " known seed that is at hand, and the bytes in which they differ.",
-        epilog="Exit status: 0 all are known, 1 one is not, 2 one cannot be read.",
-    )
-    parser.add_argument("file", nargs="+", metavar="FILE", help="a file, a folder, or - for stdin")
-    _add_json(parser)
-    parser.set_defaults(run=run_identify)
 
 
 def _add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

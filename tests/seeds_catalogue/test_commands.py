@@ -155,9 +155,9 @@ def test_a_folder_with_bad_files_in_it_is_gone_through(tmp_path: Path, output: O
 def test_an_endless_standard_input_is_not_read_to_its_end(
     stdin: Callable[[bytes], None], output: Output
 ) -> None:
-    stdin(bytes(3 << 20))
+    stdin(bytes((64 << 20) + 1))
     assert main(["seeds", "identify", "-"]) == 2
-    assert "standard input: has more than 1474560 bytes" in output()[1]
+    assert "standard input: has more than 67108864 bytes" in output()[1]
 
 
 def test_show(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
