@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput, ExitStatus
+from bootstrap.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
     from bootstrap.vouch.evidence import Evidence
@@ -198,10 +198,10 @@ def _statement(args: argparse.Namespace, evidence: Evidence) -> int:
 def _seen(args: argparse.Namespace, host: Host) -> str:
     """What of it this command saw itself, and what it only read."""
     if args.here:
-        return f"made here and now, on {host.cpu_vendor}, {host.os}"
+        return printable(f"made here and now, on {host.cpu_vendor}, {host.os}")
     again = f" (products hashed again in {args.products})" if args.products is not None else ""
     where = "as given" if args.cpu_vendor is not None else "which is this machine"
-    return (
+    return printable(
         f"as {args.report} says{again}, not run here; stated to be of {host.cpu_vendor},"
         f" {host.os}, {where}"
     )
@@ -251,5 +251,6 @@ def _container(args: argparse.Namespace, evidence: Evidence) -> int:
             raise BadInput(f"{before}: is a signature by {signature.keyid} already; one is enough")
     place = next_file(folder)
     write_pieces(str(place), (signature.data,))
-    print(f"{reference} sha256:{image.manifest}: signed by {signature.keyid}, in {place}")
+    by = f"signed by {signature.keyid}, in {printable(str(place))}"
+    print(f"{reference} sha256:{image.manifest}: {by}")
     return 0

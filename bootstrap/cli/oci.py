@@ -234,7 +234,7 @@ def _text(
     page.last_word(
         "WRITTEN",
         "1;32",
-        f"{len(evidence.products)} verified products in the OCI image layout {args.output}.",
+        f"{len(evidence.products)} verified products in the OCI layout {visible(args.output)}.",
     )
     return page.text()
 

@@ -109,7 +109,7 @@ def _init(args: argparse.Namespace) -> int:
     """Write the sample policy, where nothing is."""
     import importlib.resources
 
-    from bootstrap.errors import ExitStatus
+    from bootstrap.errors import ExitStatus, printable
 
     if args.attestations or args.stagex or args.json or args.at:
         raise BadInput("--init only writes a policy; judge by it with --policy afterwards")
@@ -121,7 +121,8 @@ def _init(args: argparse.Namespace) -> int:
         raise BadInput(f"{args.init}: is there already, and stays; name another file") from None
     except OSError as error:
         raise BadInput(f"{args.init}: cannot be written: {error.strerror}") from None
-    print(f"{args.init}: written; put in the keys of the persons whose word counts for you")
+    name = printable(args.init)
+    print(f"{name}: written; put in the keys of the persons whose word counts for you")
     return ExitStatus.DONE
 
 

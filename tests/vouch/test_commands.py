@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -133,6 +134,16 @@ def test_a_statement_says_what_was_seen_and_what_only_read(
     assert json.loads((tmp_path / "report.json").read_text())["result"] == "verified"
     done = attest(verified, read, "--sign", "ssh", "--key", key)
     assert inside("quorum", "--policy", policy, read).status == 1
+
+
+def test_names_that_no_terminal_should_see(verified: Run, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"r\xff\x1b[31m.json")
+    shutil.copy(verified.report, odd)
+    done = bootstrap("attest", "--report", odd, "-o", tmp_path / os.fsdecode(b"o\xff.json"))
+    assert done.status == 0, done.stderr
+    assert r"r\xff\x1b[31m.json says, not run here" in done.stdout
+    done = bootstrap("quorum", "--init", tmp_path / os.fsdecode(b"p\xff.toml"))
+    assert done.status == 0 and r"p\xff.toml: written" in done.stdout
 
 
 def test_a_run_that_fails_here_is_not_signed(tmp_path: Path) -> None:
