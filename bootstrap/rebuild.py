@@ -3,14 +3,17 @@
 The one way of the data: source tree -> guest file system -> machine -> products -> judge.
 """
 
+import functools
 import hashlib
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import bootstrap
 from bootstrap.abi.errno import LinuxError
 from bootstrap.catalogue import Entry, StepFile
+from bootstrap.catalogue.lookup import known_files
 from bootstrap.engine import Engine, describe
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel import faults
@@ -205,7 +208,24 @@ def judged(
         observed.records,
         facts=facts,
         materials=materials(step, resolved.materials, step.entry(entry_name).hidden),
+        about=functools.partial(_about, resolved),
     )
+
+
+def _about(resolved: Resolved, path: str, sha256: str) -> Iterator[str]:
+    """Whose a wrong product is, and whether a changed answers file of the tree asks for it."""
+    if text := known_files().text(sha256):
+        yield f"this is {text}"
+    name = resolved.step.answers_from
+    own = resolved.tree.files.get(name)
+    if own is None or name not in {change.path for change in resolved.materials.changed}:
+        return
+    row = re.search(rb"^([0-9a-f]{64}) [ *]%s$" % re.escape(path.encode()), own.data, re.MULTILINE)
+    if row is None:
+        yield f"the tree's own {name} does not name it"
+    else:
+        asks = "asks for this" if row[1].decode() == sha256 else "asks for another"
+        yield f"the tree's own {name} {asks}"
 
 
 def record_rebuild(

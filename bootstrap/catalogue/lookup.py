@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -43,9 +44,9 @@ class Use:
 class KnownFiles:
     """Every file with a known content: all materials, products and archives of ``steps``."""
 
-    def __init__(self, steps: Sequence[StepFile] | None = None) -> None:
+    def __init__(self, steps: Sequence[StepFile]) -> None:
         self._found: dict[str, dict[tuple[Role, str, str], list[tuple[str | None, str]]]] = {}
-        for step in all_steps() if steps is None else steps:
+        for step in steps:
             for role, path, sha256 in _contents(step):
                 files = self._found.setdefault(sha256, {})
                 files.setdefault((role, path, step.name), []).append((step.release, step.arch))
@@ -70,6 +71,12 @@ class KnownFiles:
             texts = [f"the seed {seed.name} of {seed.first.day}"]
         more = len(texts) - _SHOWN
         return "; ".join(texts[:_SHOWN]) + (f"; and {more} more files" if more > 0 else "")
+
+
+@functools.cache
+def known_files() -> KnownFiles:
+    """All that the step files of this installation know."""
+    return KnownFiles(all_steps())
 
 
 def _contents(step: StepFile) -> Iterator[tuple[Role, str, str]]:

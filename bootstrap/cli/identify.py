@@ -96,11 +96,11 @@ class _Known:
     """All that contents are compared with."""
 
     def __init__(self) -> None:
-        from bootstrap.catalogue.lookup import KnownFiles
+        from bootstrap.catalogue.lookup import known_files
         from bootstrap.catalogue.seeds import load
 
         self.seeds = load()
-        self.files = KnownFiles()
+        self.files = known_files()
         self.at_hand: Mapping[str, bytes] | None = None
         """Bytes of known seeds, looked for once and only when an unknown file asks for them."""
 

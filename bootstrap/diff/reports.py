@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bootstrap.catalogue.lookup import known_files
 from bootstrap.diff.comparison import Comparison
 from bootstrap.diff.kinds import read_json
 from bootstrap.diff.model import Both
@@ -317,8 +318,12 @@ def _artifact(one: Artifact, page: Page) -> None:
         page.line(f"    {side}  {row['status']:8}  {size}{row['sha256'] or ''}")
         if "expected" in one.differs and row["expected"] is not None:
             page.line(f"       expected  {row['expected']}")
-        if row["note"] and "note" in one.differs:
-            page.wrapped(visible(row["note"]), 7)
+        note = row["note"] if "note" in one.differs else None
+        if note:
+            page.wrapped(visible(note), 7)
+        text = known_files().text(row["sha256"] or "")
+        if text and f"this is {text}" not in (note or ""):
+            page.wrapped(f"this is {text}", 7)
     makers = [_maker(row) for row in (a, b) if row is not None and row["producer"] is not None]
     for maker in dict.fromkeys(makers):
         page.wrapped(f"written by {visible(maker)}", 7, 2)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bootstrap.catalogue import RELEASES, StepFile, steps_of, tree_files
-from bootstrap.catalogue.lookup import KnownFiles
+from bootstrap.catalogue.lookup import known_files
 from bootstrap.errors import BadInput
 from bootstrap.sources.cache import Cache
 from bootstrap.sources.download import DownloadFailed, Progress, download, is_url
@@ -104,7 +104,7 @@ def check_release(tree: SourceTree, steps: Sequence[StepFile]) -> SourceTree:
     published = published_sha256(steps)
     if tree.archive_sha256 is not None and published is not None:
         if tree.archive_sha256 != published:
-            known = KnownFiles().text(tree.archive_sha256)
+            known = known_files().text(tree.archive_sha256)
             raise BadInput(
                 f"{tree.label}: its sha256 is {tree.archive_sha256}"
                 + (f" ({known})" if known else "")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from bootstrap.catalogue import RELEASES, StepFile, releases, steps_of, tree_files
-from bootstrap.catalogue.lookup import KnownFiles, ranges
+from bootstrap.catalogue.lookup import known_files, ranges
 from bootstrap.errors import BadInput
 from bootstrap.sources.materials import MaterialsReport, check_materials, named
 from bootstrap.sources.tree import SourceTree
@@ -316,7 +316,7 @@ def _whole_part_of(side: Likeness, release: Release, part: str) -> list[Release]
 
 def _others(side: Likeness, release: Release, differing: Sequence[str]) -> list[str]:
     """Files for which nothing but their own content, or absence, says what they are."""
-    files = KnownFiles()
+    files = known_files()
     theirs: dict[str, list[str]] = {}
     says, unknown = [], []
     gone: list[str] = []

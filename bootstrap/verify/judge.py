@@ -1,6 +1,6 @@
 """Compares what a run made with what it should have made. Pure: data in, a `Report` out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bootstrap.trace.model import ProcessRecord, tree_path
@@ -35,6 +35,7 @@ def judge(
     *,
     facts: RunFacts,
     materials: Materials,
+    about: Callable[[str, str], Iterable[str]] = lambda path, sha256: (),
 ) -> Report:
     """Judge every expected artifact and every product.
 
@@ -48,7 +49,7 @@ def judge(
     lineage = Lineage(records, materials, expectations)
     found = {tree_path(path): product for path, product in products.items()}
     placed = [
-        _place(path, product, expectations.get(path, ()), lineage)
+        _place(path, product, expectations.get(path, ()), lineage, about)
         for path, product in found.items()
     ]
     # What no process accounts for comes last: nobody knows when it was made.
@@ -106,7 +107,11 @@ def _by_path(expected: Sequence[Expected]) -> dict[str, tuple[Expected, ...]]:
 
 
 def _place(
-    path: str, product: Product, expectations: tuple[Expected, ...], lineage: Lineage
+    path: str,
+    product: Product,
+    expectations: tuple[Expected, ...],
+    lineage: Lineage,
+    about: Callable[[str, str], Iterable[str]],
 ) -> _Placed:
     written: Written | None = lineage.writer(path, product.sha256)
     record = lineage.records[written.index] if written else None
@@ -126,6 +131,8 @@ def _place(
         if status == "mismatch":
             # A file that was never finished is not a wrong product; it is none.
             status = "missing"
+    if status == "mismatch":
+        notes.extend(about(path, product.sha256))
     artifact = Artifact(
         path=path,
         status=status,

@@ -35,7 +35,7 @@ def test_help(command: str) -> None:
 def test_help_names_every_command_and_the_exit_statuses() -> None:
     text = bootstrap("--help").stdout
     assert all(f"\n    {name}" in text for name in commands())
-    assert all(f"\n  {status}  " in text for status in (0, 1, 2, 3, 130))
+    assert all(f"\n{status:5}  " in text for status in (0, 1, 2, 3, 130))
 
 
 def test_version() -> None:

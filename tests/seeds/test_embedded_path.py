@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.catalogue import StepFile, find
+from bootstrap.catalogue import RELEASES, StepFile, find
 from bootstrap.catalogue.schema import Modelled
 from bootstrap.engine import Engine, default_engine
 from bootstrap.errors import BadInput
-from bootstrap.rebuild import Rebuilt, rebuild
+from bootstrap.rebuild import Rebuilt, _about, rebuild
 from bootstrap.sources import Resolved, SourceTree, check_materials, embedded_source
 from bootstrap.sources.tree import SourceFile
 from tests.seeds import host, pin
@@ -144,3 +144,26 @@ def test_the_host_builds_the_same(step: StepFile, tree: SourceTree, tmp_path: Pa
     assert {path: (tmp_path / path).stat().st_mode & 0o777 for path in products} == {
         path: mode for path, (_content, mode) in products.items()
     }
+
+
+def test_whose_a_wrong_product_is(tree: SourceTree, step: StepFile) -> None:
+    """Looked up in all releases, and in the answers file of the tree, where that was changed."""
+    nobody = "0" * 64
+    wrong = replace(step, catalogue={**step.catalogue, "hex1": nobody, "hex2": nobody})
+    (hex1,) = (a for a in run(tree, wrong).report.artifacts if a.path == "hex1")
+    assert (hex1.status, hex1.sha256) == ("mismatch", step.catalogue["hex1"])
+    assert hex1.note is not None and hex1.note.endswith("this is hex1 of our embedded path x86")
+    # Of a release whose answers file was changed.
+    old = find(RELEASES, "1.7.0", "x86")
+    path, theirs = next(iter(old.answers.items()))
+    for line, says in (
+        (f"{theirs}  {path}\n", "the tree's own x86.answers asks for this"),
+        (f"{nobody}  {path}\n", "the tree's own x86.answers asks for another"),
+        ("", "the tree's own x86.answers does not name it"),
+        (None, None),
+    ):
+        files = {} if line is None else {"x86.answers": SourceFile(line.encode())}
+        given = SourceTree("folder", "t", files)
+        new = find(RELEASES, "1.9.1", "x86")
+        about = [*_about(Resolved(given, new, check_materials(given, new)), path, theirs)]
+        assert about == [f"this is {path} of stage0-posix 1.7.0", *([says] if says else [])]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.catalogue import RELEASES, all_steps, find, releases
-from bootstrap.catalogue.lookup import KnownFiles, Use, ranges
+from bootstrap.catalogue.lookup import Use, known_files, ranges
 from bootstrap.catalogue.seeds import load
 from bootstrap.cli.main import main
 from bootstrap.sources import Cache
@@ -24,7 +24,7 @@ NOBODY = "0" * 64
 
 
 def test_every_known_hash_of_every_release_is_found() -> None:
-    files = KnownFiles()
+    files = known_files()
     for step in all_steps():
         kinds = {"material": step.materials, "product": {k.path: k.sha256 for k in step.expected()}}
         for role, known in kinds.items():
@@ -43,7 +43,7 @@ def test_every_known_hash_of_every_release_is_found() -> None:
 
 
 def test_a_use_in_words() -> None:
-    files = KnownFiles()
+    files = known_files()
     assert files.text(M1) == "x86/bin/M1 of stage0-posix 1.7.0"
     assert files.text(find(RELEASES, "1.4", "x86").answers["bin/M1"]) == (
         "bin/M1 of stage0-posix 1.4 x86"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.catalogue import steps
+from bootstrap.catalogue import lookup, steps
 from tests.sources import sample
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -18,6 +18,7 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 def _forget() -> None:
     steps.all_steps.cache_clear()
     steps._tree_files.cache_clear()
+    lookup.known_files.cache_clear()
 
 
 @pytest.fixture
