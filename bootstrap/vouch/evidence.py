@@ -158,11 +158,13 @@ def evidence(data: bytes) -> Evidence:
         )
     tree = _tree(step, source)
     engine = tool.part("engine")
-    if engine.text("name") not in ENGINES:
-        raise BadInput(
-            f"says that the engine was {engine.text('name')!r}; this program has only"
-            f" {', '.join(ENGINES)}"
-        )
+    for part, key, known_names in (
+        (tool, "name", ("bootstrap",)),
+        (tool, "hot_path", ("native", "python")),
+        (engine, "name", ENGINES),
+    ):
+        if part.text(key) not in known_names:
+            raise part.fault(key, f"is {part.text(key)!r}; known: {', '.join(known_names)}")
     return Evidence(
         name=name,
         release=release,
@@ -287,7 +289,8 @@ def _tree(step: StepFile, source: Part) -> str:
     digest = source.sha256("tree_digest")
     if step.name == EMBEDDED and digest != (ours := embedded_source(step).digest):
         raise BadInput(f"its tree digest is {digest}, but that of {step.title} is {ours}")
-    published, archive = step.source.sha256, source.optional_text("sha256")
+    published = step.source.sha256
+    archive = None if source.data.get("sha256") is None else source.sha256("sha256")
     if source.text("kind") == "download" and published not in (None, archive):
         raise BadInput(
             f"its archive has sha256 {archive}, but {step.title} was published as {published}"

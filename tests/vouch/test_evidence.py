@@ -135,7 +135,13 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "a kind of source that is none": (lambda r: r["source"].update(kind="x"), "source.kind is 'x'"),
     "an engine that is none": (
         lambda r: r["tool"]["engine"].update(name="unicorn-2"),
-        "says that the engine was 'unicorn-2'; this program has only unicorn",
+        "tool.engine.name is 'unicorn-2'; known: unicorn",
+    ),
+    "another program": (lambda r: r["tool"].update(name="x"), "tool.name is 'x'; known: bootstrap"),
+    "a hot path that is none": (lambda r: r["tool"].update(hot_path="x"), "known: native, python"),
+    "an archive's digest that is none": (
+        lambda r: r["source"].update(sha256="x"),
+        "source.sha256 is no sha256",
     ),
     "another document": (lambda r: r.update(schema="x"), "schema is 'x'"),
     "no tool": (lambda r: r.pop("tool"), "tool is missing"),
