@@ -21,7 +21,8 @@ from bootstrap.sources.materials import MaterialsReport, check_materials, named
 from bootstrap.sources.tree import SourceTree
 
 UPDATE = "git submodule update --init --recursive"
-LINE_ENDS = "clone it again: git clone --recursive -c core.autocrlf=false"
+# Submodules do not inherit what a clone is configured with (git clone -c).
+LINE_ENDS = "git config --global core.autocrlf false, and clone it again"
 COPY = "cp -rL FOLDER COPY, and give COPY"
 
 
@@ -176,16 +177,31 @@ def no_release(side: Likeness) -> str:
     if not side.present and causes:
         return f"cannot be compared with a release: {'; '.join(causes)}"
     if not side.present:
-        return f"{title}: it has none of the files that a bootstrap reads"
+        none = "it has none of the files that a bootstrap reads"
+        return f"{title}: {'; '.join([none, *_below(side)])}"
     equal = len(side.equal(best))
     return "; ".join(
         [
             f"{title}: of its {_count(len(side.present))} with the name of a known one {equal}"
             f" {'is' if equal == 1 else 'are'} as in {best.name}, the nearest",
             *causes,
+            *_below(side),
             f"--release {best.name} compares it all the same",
         ]
     )
+
+
+def _below(side: Likeness) -> list[str]:
+    """The folder in a tree that is one, as in a checkout of live-bootstrap."""
+    marks = {path for one in side.among for path in one.parts().get("", ()) if "/" not in path}
+    places = (path.rpartition("/") for path in sorted(side.tree.files))
+    for folder in dict.fromkeys(folder for folder, _, name in places if name in marks):
+        top = f"{folder}/"
+        files = {p[len(top) :]: f for p, f in side.tree.files.items() if p.startswith(top)}
+        found = nearest([SourceTree("folder", folder, files)], side.among)
+        if found is not None:
+            return [f"{folder} in it is near to {found.title}: give that folder"]
+    return []
 
 
 def why(tree: SourceTree, release: Release, among: Sequence[Release]) -> tuple[str, ...]:
@@ -214,7 +230,10 @@ def why(tree: SourceTree, release: Release, among: Sequence[Release]) -> tuple[s
     absent, left = _submodules(side, release, rest)
     if absent:
         are = "is" if len(absent) == 1 else "are"
-        causes.append(f"the submodule{_s(absent)} {', '.join(absent)} {are} not there: {UPDATE}")
+        causes.append(
+            f"the submodule{_s(absent)} {', '.join(absent)} {are} not there: {UPDATE}"
+            + ' (GitHub\'s "Source code" archives have none)'
+        )
     mixed, left = _mixed(side, release, left, absent)
     return (*causes, *mixed, *_others(side, release, left))
 

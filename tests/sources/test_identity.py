@@ -88,10 +88,13 @@ def test_a_release_is_itself() -> None:
         assert said(files) == one.name
 
 
+NONE_THERE = f'{UPDATE} (GitHub\'s "Source code" archives have none)'
+
+
 def test_without_submodules_it_is_known_by_its_own_files() -> None:
-    assert said(own(NEW)) == f"1.9.1; the submodules libc, planet, x86 are not there: {UPDATE}"
+    assert said(own(NEW)) == f"1.9.1; the submodules libc, planet, x86 are not there: {NONE_THERE}"
     one = {path: data for path, data in NEW.items() if not path.startswith("libc/")}
-    assert said(one) == f"1.9.1; the submodule libc is not there: {UPDATE}"
+    assert said(one) == f"1.9.1; the submodule libc is not there: {NONE_THERE}"
 
 
 def test_a_file_that_is_missing_is_no_missing_submodule() -> None:
@@ -124,6 +127,11 @@ def test_nothing_and_nothing_like_it() -> None:
     none = "is no stage0-posix that is known: it has none of the files that a bootstrap reads"
     assert said({"README": b"hello\n"}) == none
     assert said({"f": b""}) == none
+    # A tree around it: a checkout of live-bootstrap, or the folder that it was unpacked in.
+    around = {"README": b"", **{f"seed/stage0-posix/{path}": NEW[path] for path in NEW}}
+    hint = "seed/stage0-posix in it is near to stage0-posix 1.9.1: give that folder"
+    assert said(around) == f"{none}; {hint}"
+    assert said({"seed/kaem.x86": b"run\n"}) == none
     other = dict.fromkeys(NEW, b"something else\n")
     text = said({**other, "kaem.x86": NEW["kaem.x86"]})
     assert text.startswith("is no stage0-posix that is known: of its 10 files with the name of a ")
