@@ -14,7 +14,7 @@ SAY_HOT_PATH := $(BIN)/python -c 'from glob import glob; \
 
 .DEFAULT_GOAL := verify
 .DELETE_ON_ERROR:
-.PHONY: verify setup test test-root test-all check lint unit bench wheel clean
+.PHONY: verify setup test test-root test-all check lint unit fuzz bench wheel clean
 
 verify: setup
 	@$(BIN)/bootstrap verify
@@ -73,6 +73,11 @@ test-all:
 	    $(MAKE) --no-print-directory test PYTHON="$$python" VENV=".venv-$$(basename "$$python")" || exit 1; \
 	  else echo "== $$python: not installed"; fi; \
 	done
+
+# So many random programs of system calls for each ABI, on this machine's kernel and emulated.
+N ?= 5000
+fuzz: $(VENV)/installed-test
+	@$(BIN)/python -m tests.fuzz $(N) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/installed-test
 	@$(BIN)/python -m tests.bench

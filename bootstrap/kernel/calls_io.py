@@ -197,9 +197,9 @@ def readv_for(word: Word) -> Handler:
 
     def sys_readv(proc: Process, fd: int, iov: int, count: int) -> int:
         file = proc.fds.get(fd)
-        vector = _vector(proc, word, iov, count)
         if not file.readable:
-            raise LinuxError(Errno.EBADF)
+            raise LinuxError(Errno.EBADF)  # before the vector since Linux 6.8 (vfs_readv)
+        vector = _vector(proc, word, iov, count)
         total = sum(length for _, length in vector)
         if not total:
             return 0
@@ -241,9 +241,9 @@ def writev_for(word: Word) -> Handler:
 
     def sys_writev(proc: Process, fd: int, iov: int, count: int) -> int:
         file = proc.fds.get(fd)
-        vector = _vector(proc, word, iov, count)
         if not file.writable:
             raise LinuxError(Errno.EBADF)
+        vector = _vector(proc, word, iov, count)
         if file.offset + sum(length for _, length in vector) > MAX_OFFSET:
             raise LinuxError(Errno.EINVAL)  # rw_verify_area
         parts: list[bytes] = []
@@ -321,7 +321,7 @@ F_GETOWNER_UIDS = 17
 KNOWN_FCNTL = frozenset((*range(5, 12), 15, 16, *range(36, 39), *range(1024, 1045))) - {1029}
 """Commands Linux has beyond those below: locks, owners, leases, pipes, seals, hints."""
 LOCKS_64 = frozenset(range(12, 15))
-"""F_GETLK64 to F_SETLKW64, which only fcntl64(2) has (include/uapi/asm-generic/fcntl.h)."""
+"""F_GETLK64 to F_SETLKW64, of ABIs of 32 bits (include/uapi/asm-generic/fcntl.h)."""
 
 SETTABLE = O_APPEND | O_NONBLOCK | O_NOATIME
 """Status flags that F_SETFL changes and that this kernel's files can have."""
@@ -371,8 +371,12 @@ def sys_fcntl(proc: Process, fd: int, command: int, argument: int) -> int:
         file.append = bool(file.flags & O_APPEND)
         return 0
     if command == F_GETOWNER_UIDS:
-        # Nobody was made the owner, so both ids are 0; two put_user (fs/fcntl.c, f_getowner_uids).
-        if proc.memory.write_upto(argument, bytes(8)) < 8:
+        # Nobody was made the owner, so both ids are 0; either is stored that can be
+        # (fs/fcntl.c, f_getowner_uids).
+        fits = [at for at in (argument, argument + 4) if proc.memory.reachable(at, 4, WRITE) == 4]
+        for at in fits:
+            proc.memory.put(at, bytes(4))
+        if len(fits) < 2:
             raise LinuxError(Errno.EFAULT)
         return 0
     if command in KNOWN_FCNTL:
@@ -381,17 +385,10 @@ def sys_fcntl(proc: Process, fd: int, command: int, argument: int) -> int:
 
 
 def sys_fcntl64(proc: Process, fd: int, command: int, argument: int) -> int:
-    """fcntl64(2): the commands of fcntl(2), and the locks of 64 bits, which stop the run."""
+    """fcntl(2) and fcntl64(2) of 32 bits: they have locks of 64 bits, which stop the run."""
     if command in LOCKS_64:
         proc.fds.get(fd)
         raise GuestFailed(f"fcntl command {command} is not supported")
-    return sys_fcntl(proc, fd, command, argument)
-
-
-def sys_fcntl_32(proc: Process, fd: int, command: int, argument: int) -> int:
-    """fcntl(2) of i386, which knows no lock of 64 bits (fs/fcntl.c, compat_sys_fcntl)."""
-    if command in LOCKS_64 or command in range(36, 39):
-        raise LinuxError(Errno.EINVAL)
     return sys_fcntl(proc, fd, command, argument)
 
 

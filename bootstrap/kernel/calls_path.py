@@ -335,7 +335,11 @@ def sys_readlinkat(proc: Process, dirfd: int, path: int, buf: int, size: int) ->
     """readlinkat(2)."""
     if size <= 0:
         raise LinuxError(Errno.EINVAL)
-    name = user_path(proc, path)
+    name = proc.memory.read_cstring(path, PATH_MAX)
+    if not name:  # the file of the descriptor, which no call here can have opened as a link
+        if dirfd != AT_FDCWD:
+            proc.fds.get(dirfd)
+        raise LinuxError(Errno.ENOENT)
     target = proc.fs.readlink(at_dirfd(proc, dirfd, name), name)[:size]
     proc.memory.write(buf, target)
     return len(target)

@@ -125,7 +125,7 @@ def sys_wait4(proc: Process, pid: int, status: int, options: int, rusage: int) -
         raise LinuxError(Errno.ECHILD)
     wait_status = proc.zombies.pop(chosen)
     if status:
-        proc.memory.write(status, wait_status.to_bytes(4, "little"))
+        proc.memory.put(status, wait_status.to_bytes(4, "little"))
     if rusage:
         raise LinuxError(Errno.EFAULT)
     return chosen

@@ -114,7 +114,6 @@ def getdents_for(word: Word | None) -> Handler:
         file = proc.fds.get(fd)
         if not isinstance(file.inode, Directory):
             raise LinuxError(Errno.ENOTDIR)
-        records: list[bytes] = []
         room = size
         cookie = file.offset
         for ino, after, name, kind in file.entries():
@@ -122,14 +121,16 @@ def getdents_for(word: Word | None) -> Handler:
                 record = pack_dirent64(ino, after, name, kind)
             else:
                 record = pack_dirent(word, ino, after, name, kind)
-            if len(record) > room:
-                if not records:
-                    raise LinuxError(Errno.EINVAL)
+            # What the room or the memory is too small for comes with the next call (filldir64).
+            failed = Errno.EINVAL if len(record) > room else None
+            if failed is None and proc.memory.write_upto(buf + size - room, record) < len(record):
+                failed = Errno.EFAULT
+            if failed is not None:
+                if room == size:
+                    raise LinuxError(failed)
                 break
-            records.append(record)
             room -= len(record)
             cookie = after
-        proc.memory.write(buf, b"".join(records))
         file.offset = cookie
         return size - room
 

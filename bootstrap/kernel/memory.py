@@ -129,7 +129,9 @@ class AddressSpace:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def write(self, guest_addr: int, data: bytes) -> None:
-        """Store `data`. Raises LinuxError(EFAULT), having stored nothing, if any byte cannot be."""
+        """Store `data`, as copy_to_user does. Raises LinuxError(EFAULT) if any byte cannot be
+        stored; those before it are by then.
+        """
         size = len(data)
         last = self._last
         if last is not None and last.start <= guest_addr and guest_addr + size <= last.end:
@@ -141,7 +143,12 @@ class AddressSpace:
                     last.pages[index] = (flags | DIRTY) & ~KEPT
                     last.view[offset : offset + size] = data
                     return
-        if self.reachable(guest_addr, size, WRITE) != size:
+        if self.write_upto(guest_addr, data) != size:
+            raise LinuxError(Errno.EFAULT)
+
+    def put(self, guest_addr: int, data: bytes) -> None:
+        """Store a number, as put_user does: all of it, or nothing and LinuxError(EFAULT)."""
+        if self.reachable(guest_addr, len(data), WRITE) != len(data):
             raise LinuxError(Errno.EFAULT)
         self.poke(guest_addr, data)
 

@@ -33,6 +33,11 @@ Every call that is not refused is held against a real kernel by the guest progra
 `tests/kernel/guests`, error cases included: of i386 and x86_64 against the host's own, of the rest
 against qemu-user, and where that is not Linux, against the host's own again
 (`tests/kernel/by_qemu.py`).
+
+`make fuzz` runs random programs of these calls, with descriptors, mappings and paths in common, on
+the host's kernel (Linux on x86_64, as root) and emulated, on both hot paths, and prints each
+difference once, with the fewest calls that show it. `make test` runs 200 of them. What such
+programs leave out, and why, is the table KNOWN in `tests/fuzz/programs.py`.
 """
 
 

@@ -76,7 +76,7 @@ I386_ROWS: Mapping[str, Row] = {
         partial(
             "fcntl",
             "fd fd, fcntl_cmd cmd, fcntl_arg arg",
-            io.sys_fcntl_32,
+            io.sys_fcntl64,
             COMMON["fcntl"].note,
             Result.FCNTL,
         ),

@@ -150,9 +150,20 @@ class Memory(RuleBasedStateMachine):
             self.space.write(at, data)
             self.model.put(at, data)
         else:
-            # Nothing is written when not everything can be.
             with pytest.raises(LinuxError) as caught:
                 self.space.write(at, data)
+            assert caught.value.errno is Errno.EFAULT
+            self.model.put(at, data[:can])
+
+    @rule(at=places, data=st.binary(min_size=1, max_size=8))
+    def put(self, at: int, data: bytes) -> None:
+        """A number is stored whole, or not at all."""
+        if self.model.reach(at, len(data), WRITE) == len(data):
+            self.space.put(at, data)
+            self.model.put(at, data)
+        else:
+            with pytest.raises(LinuxError) as caught:
+                self.space.put(at, data)
             assert caught.value.errno is Errno.EFAULT
 
     @rule(at=places, data=contents)

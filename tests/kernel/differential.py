@@ -176,7 +176,7 @@ def _run_in(elf: bytes, abi: str, timeout: float) -> Outcome:
             check=False,
         )
         status = done.returncode if done.returncode >= 0 else 128 - done.returncode
-        return Outcome(status, _lines(done.stdout), _native_tree(Path(root)))
+        return Outcome(status, _lines(done.stdout), native_tree(Path(root)))
 
 
 _QEMU = {abi: f"qemu-{abi}-static" for abi in BY_QEMU}
@@ -210,19 +210,24 @@ def _file(mode: int, content: bytes) -> str:
     return f"{mode:06o} {len(content)} {hashlib.sha256(content).hexdigest()[:16]}"
 
 
-def _native_tree(root: Path) -> dict[str, str]:
+def _latin1(path: str) -> str:
+    return os.fsencode(path).decode("latin-1")
+
+
+def native_tree(root: Path) -> dict[str, str]:
+    """What lies in a folder but for the guest program: path -> what `Outcome.tree` has."""
     tree: dict[str, str] = {}
     for folder, folders, files in os.walk(root):
         for name in folders + files:
             path = Path(folder, name)
             mode = path.lstat().st_mode
             if stat.S_ISLNK(mode):
-                text = f"link {os.readlink(path)}"
+                text = f"link {_latin1(os.readlink(path))}"
             elif stat.S_ISDIR(mode):
                 text = f"{mode:06o}"
             else:
                 text = _file(mode, path.read_bytes())
-            tree[path.relative_to(root).as_posix()] = text
+            tree[_latin1(path.relative_to(root).as_posix())] = text
     del tree["guest"]
     return dict(sorted(tree.items()))
 
@@ -243,10 +248,15 @@ def run_emulated(elf: bytes, engine: Engine, observers: Sequence[Observer] = ())
     ended = machine.run(b"/guest", argv, envp, streams=streams)
     signal = ended.status & 0x7F
     status = 128 + signal if signal else ended.status >> 8
+    return Outcome(status, _lines(bytes(stdout)), emulated_tree(fs))
+
+
+def emulated_tree(fs: FileSystem) -> dict[str, str]:
+    """The same of a guest's file system."""
     tree: dict[str, str] = {}
     _walk(fs.root, "", tree)
     del tree["guest"]
-    return Outcome(status, _lines(bytes(stdout)), dict(sorted(tree.items())))
+    return dict(sorted(tree.items()))
 
 
 def _walk(directory: Directory, prefix: str, tree: dict[str, str]) -> None:
