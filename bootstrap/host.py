@@ -8,6 +8,7 @@ import json
 import os
 import site
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,7 +124,10 @@ def _dependencies() -> dict[str, str]:
     if site.ENABLE_USER_SITE:
         sites.append(site.getusersitepackages())
     named = "" if sys.flags.ignore_environment else os.environ.get("PYTHONPATH", "")
-    foreign = {os.path.realpath(folder) for folder in ("", *named.split(os.pathsep))}
+    foreign: set[str] = set()
+    for folder in ("", *named.split(os.pathsep)):
+        with suppress(FileNotFoundError):  # the current folder was removed
+            foreign.add(os.path.realpath(folder))
     foreign -= {os.path.realpath(folder) for folder in sites}
     found: dict[str, str] = {}
     for name in DEPENDENCIES:
@@ -131,11 +135,11 @@ def _dependencies() -> dict[str, str]:
         if spec is None or spec.origin is None:
             continue  # whoever imports it says so
         file = Path(os.path.abspath(spec.origin))
-        folder = file.parent.parent if spec.submodule_search_locations else file.parent
-        if os.path.realpath(folder) in foreign:
+        place = file.parent.parent if spec.submodule_search_locations else file.parent
+        if os.path.realpath(place) in foreign:
             raise BadInput(
-                f"{name} is loaded from {folder}, the current folder or one that PYTHONPATH names, "
+                f"{name} is loaded from {place}, the current folder or one that PYTHONPATH names, "
                 "from where no process of ours imports anything; install it with pip"
             )
-        found[name] = str(folder)
+        found[name] = str(place)
     return found

@@ -5,7 +5,7 @@ to the host when a run ends, and a crash of the engine ends one run and is seen.
 
 Both sides speak in frames over pipes: a kind, a length with a maximum, and that many bytes. A frame
 is JSON (a `_Message`) or a blob; a message says how many blobs follow it. Nothing that comes from a
-worker is ever executed (no pickles), and it is decoded strictly: what is no answer ends the run.
+worker is ever executed (no pickles), and what cannot be decoded ends the run.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Died:
 
 
 class Watcher(Protocol):
-    """Is told, in the process that called `run_each`, how the tasks go; they go by number.
+    """Hears, in the process that called `run_each`, how the tasks go; they go by number.
 
     Raises documents.Fault for what a worker cannot have meant.
     """
@@ -102,7 +102,7 @@ class Watcher(Protocol):
         """A worker was started for the task."""
 
     def on_note(self, number: int, note: Any) -> None:
-        """What the worker told, in plain values."""
+        """A note of the worker, in plain values."""
 
     def on_end(self, number: int, result: Result | Died) -> None:
         """What came of it; a worker that died at its work gives `Died`."""
@@ -153,7 +153,7 @@ def run_each(
 
     `start` starts a worker, which calls `serve`; `watcher` gets the results. Raises the
     BootstrapError of a worker; BadInput for one that cannot be started or dies before its first
-    word; GuestFailed for one that falls silent or says what is no answer. Whatever it raises,
+    word; GuestFailed for one that falls silent or says what cannot be decoded. Whatever it raises,
     KeyboardInterrupt too, no worker outlives it.
     """
     waiting = list(enumerate(tasks))
@@ -238,8 +238,8 @@ def _hear(worker: _Worker, said: _Said, watcher: Watcher) -> None:
             raise (GuestFailed if raised.guest else BadInput)(raised.message)
     except Fault as fault:
         raise GuestFailed(
-            f"{name}: the process that emulates it gave no answer that can be one ({fault}); "
-            "nothing that it said is believed"
+            f"{name}: what the process that emulates it says is no result ({fault}); nothing of it "
+            "is believed"
         ) from None
 
 
@@ -270,7 +270,7 @@ def _converse(worker: _Worker, inbox: queue.SimpleQueue[tuple[_Worker, _Said]], 
     """In a thread: give a worker its task, and hand on what it says until its last word."""
     theirs, ours = worker.process.stdin, worker.process.stdout
     assert theirs is not None and ours is not None
-    with suppress(OSError):  # it has died, which reading from it tells
+    with suppress(OSError):  # it has died, which reading shows
         _send(theirs, _Message("task", worker.task.value), worker.task.blobs)
     said: _Said = None
     try:

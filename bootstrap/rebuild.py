@@ -14,6 +14,7 @@ import bootstrap
 from bootstrap.abi.errno import LinuxError
 from bootstrap.catalogue import Entry, StepFile
 from bootstrap.catalogue.lookup import known_files
+from bootstrap.documents import Fault
 from bootstrap.engine import Engine, describe
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel import faults
@@ -62,6 +63,11 @@ class Observed:
     records: tuple[ProcessRecord, ...]
     log: bytes
     """The end of what the guest printed."""
+
+    def __post_init__(self) -> None:
+        for index, record in enumerate(self.records):
+            if record.started_by is not None and not 0 <= record.started_by < index:
+                raise Fault("is no earlier process", "records", index, "started_by")
 
 
 @dataclass(frozen=True)

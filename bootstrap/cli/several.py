@@ -248,7 +248,9 @@ class _Runs:
         report = judged(task.resolved, task.entry, modelled, observed, found)
         self.reports[number] = report
         if not isinstance(result, parallel.Died):
-            kept = {path: (blob.data, mode) for path, mode, blob in made if task.keep_products}
+            kept = {
+                path: (blob.data, mode & 0o777) for path, mode, blob in made if task.keep_products
+            }
             self.rebuilt[number] = Rebuilt(report, kept, observed.log)
         self._progress.end(task.resolved.step.arch, report.result)
 

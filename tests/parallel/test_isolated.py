@@ -180,6 +180,11 @@ def test_a_dependency_that_only_pythonpath_has_is_refused(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput, match="the current folder"):
         host.own_command("bootstrap.cli.main", "main")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert host.own_command("bootstrap.cli.main", "main")
 
 
 def test_the_environment_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,6 +121,9 @@ def test_a_lie_about_the_products_is_seen() -> None:
     for blobs in ((), (blob, blob)):
         with pytest.raises(Fault, match="1 names for"):
             runs.on_end(0, Result(encode(names), blobs))
+    text = json.dumps(encode(names)).replace('"started_by": null', '"started_by": 0')
+    with pytest.raises(Fault, match=r"observed\.records\[0\]\.started_by is no earlier process"):
+        runs.on_end(0, Result(json.loads(text), (blob,)))
 
 
 def test_a_worker_runs_the_tree_that_was_resolved_or_none() -> None:
