@@ -162,8 +162,8 @@ def _tree(session: Session, _of: str) -> Iterator[str]:
         yield f"{mark} {indent}{program.pid} {command(program)[:120]}{forked}  [{ended(program)}]"
 
 
-def _source(session: Session, _of: str) -> Iterator[str]:
-    view = session.source()
+def _source(session: Session, generated: bool) -> Iterator[str]:
+    view = session.source(generated=generated)
     if view is None:
         yield f"no source line is known here: {session.unknown or 'pc is not in the image'}"
         return
@@ -200,7 +200,8 @@ _SHOW: dict[str, Callable[[Session, str], Iterator[str]]] = {
     "file": _file,
     "calls": _calls,
     "tree": _tree,
-    "source": _source,
+    "source": lambda session, _: _source(session, generated=False),
+    "generated": lambda session, _: _source(session, generated=True),
     "disassembly": _disassembly,
     "produced": _produced,
     "marks": lambda session, _: marks(session),
@@ -240,18 +241,10 @@ def _strings(session: Session, text: str) -> Iterator[int]:
     return iter(begins)
 
 
-def source_lines(session: Session, file: str) -> list[str]:
-    """All lines of a source of this program; none where it is not one."""
-    for name in session.image.sources:
-        if name.lstrip("/") == file.lstrip("/"):
-            return session.image.source_lines(name)
-    return []
-
-
 def told_focus(session: Session, guest_addr: int | None, file: str, line: int) -> str:
     """A found place, for people."""
     if guest_addr is None:
-        lines = source_lines(session, file)
+        lines = session.sources().get(file, ())
         text = lines[line - 1] if 0 < line <= len(lines) else ""
         return f"{file}:{line}  {text}".rstrip()
     data = session.read(guest_addr, 24)
@@ -292,6 +285,5 @@ __all__ = [
     "next_line",
     "registers",
     "show",
-    "source_lines",
     "told_focus",
 ]

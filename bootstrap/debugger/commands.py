@@ -9,7 +9,7 @@ from bootstrap.debugger import asking, values
 from bootstrap.debugger.session import Session
 from bootstrap.debugger.stops import Breakpoint, Stop, Watchpoint
 from bootstrap.debugger.values import address
-from bootstrap.debugger.verbs import GROUPS, VERBS
+from bootstrap.debugger.verbs import COUNTED, GROUPS, VERBS
 from bootstrap.debugger.words import NAMES, Command, number_of, parse
 from bootstrap.errors import BadInput, BootstrapError
 from bootstrap.trace import where as forwards
@@ -148,6 +148,11 @@ class Interpreter:
         span = command.span("of")
         if span is None:
             return Result(tuple(asking.breaks(self.session)))
+        base, register = span.address.base, dict(self.session.registers()).get(span.address.base)
+        if register is not None and not span.sized and not span.address.plus:
+            raise BadInput(f"{command.name} {base}: registers cannot be watched, only memory: "
+                           f"{command.name} {register:#x}, or {command.name} {base}:4, watches "
+                           "that to which it points here")  # fmt: skip
         one = self.session.watchpoints.add(address(self.session, span.address), span.size, kind)
         return Result((f"watchpoint {one.number}: {one}",))
 
@@ -201,8 +206,6 @@ class Interpreter:
 _USAGE = 34
 _NO_FURTHER = frozenset(("nowhere", "unknown", "begin", "end"))
 _NOT_SAVED = frozenset(("save", "help", "quit"))
-_SAME_AGAIN = frozenset(("step", "back", "over", "back-over", "output", "back-output"))
-"""Commands that are saved as one with a number, where they came after one another."""
 
 
 def _mark(run: Interpreter, name: str) -> Result:
@@ -276,13 +279,9 @@ def _script(session: Session, done: list[tuple[Command, Instruction]]) -> Iterat
     index = 0
     while index < len(done):
         command, place = done[index]
-        times = command.number("n") if command.name in _SAME_AGAIN else 1
+        times = command.number("n") if command.name in COUNTED else 1
         index += 1
-        while (
-            command.name in _SAME_AGAIN
-            and index < len(done)
-            and done[index][0].name == command.name
-        ):
+        while command.name in COUNTED and index < len(done) and done[index][0].name == command.name:
             times += done[index][0].number("n")
             place = done[index][1]
             index += 1

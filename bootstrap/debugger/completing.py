@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bootstrap.abi.numbers import NUMBERS
-from bootstrap.debugger.asking import source_lines
 from bootstrap.debugger.session import Session
 from bootstrap.debugger.values import SUBJECTS
 from bootstrap.debugger.verbs import CHOICES, VERBS
@@ -30,11 +29,10 @@ class Names:
 
 def names_of(session: Session) -> Names:
     """All names that a command here may have."""
-    image = session.image
     labels: dict[str, None] = {}
-    sources = tuple(name.lstrip("/") for name in image.sources)
-    for source in sources:
-        for line in source_lines(session, source):
+    sources = session.sources()
+    for lines in sources.values():
+        for line in lines:
             if line.startswith(":") and len(line) > 1 and not line[1].isspace():
                 labels[line[1:].split()[0]] = None
     files = dict.fromkeys(shown(row.path).lstrip("/") for row in session.images.why.opens)
@@ -42,7 +40,7 @@ def names_of(session: Session) -> Names:
         tuple(name for name, _ in session.registers()),
         tuple(labels),
         tuple(files),
-        sources,
+        tuple(sources),
         tuple(session.marks),
         tuple(NUMBERS[session.program.abi]),
     )

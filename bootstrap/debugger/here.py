@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from bootstrap.debugger import looking
 from bootstrap.debugger.looking import NEARBY, Line, SourceView
+from bootstrap.debugger.ways import Ways
 from bootstrap.engine import Engine
 from bootstrap.errors import BadInput
 from bootstrap.trace.coordinates import Instruction
 from bootstrap.trace.coordinates import here as coordinate_here
 from bootstrap.trace.images import Image, Images
+from bootstrap.trace.makers import Place
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.searching import Explorer
 from bootstrap.trace.showing import (
@@ -55,6 +57,7 @@ class Here:
         self._trace = trace
         self._explorer = Explorer(trace, self._engine, self._tell)
         self._images = Images(trace)
+        self._ways: Ways | None = None
 
     def settle(self) -> None:
         """What was written into a live program has its consequences; see Session."""
@@ -201,16 +204,45 @@ class Here:
     def disassemble(self, guest_addr: int | None = None, count: int = 10) -> tuple[Line, ...]:
         """Instructions from an address (pc) on, with labels, source lines and jump targets."""
         start = self.pc if guest_addr is None else guest_addr
-        return tuple(looking.disassemble(self.at, self.image, start, count))
+        return tuple(looking.disassemble(self.at, self.image, self.written, start, count))
 
-    def source(self, guest_addr: int | None = None, nearby: int = NEARBY) -> SourceView | None:
-        """Where the code at an address (pc) stands in its source. None: nobody knows; see
-        `unknown`."""
+    def source(
+        self, guest_addr: int | None = None, nearby: int = NEARBY, generated: bool = False
+    ) -> SourceView | None:
+        """Where the code at an address (pc) stands in the source that a person wrote, or a compiler
+        put out; `generated`: in the text that the image was made of at last, by M0 say. None:
+        nobody knows; see `unknown`."""
         image = self.image
         addr = self.pc if guest_addr is None else guest_addr
         offset = looking.known_offset(image, self.at.process.memory, addr, 1)
-        place = None if offset is None else image.place(offset)
-        return None if place is None else looking.source_view(image, place, nearby)
+        if offset is None:
+            return None
+        if not generated:
+            found = self.written(offset)
+            return None if found is None else looking.source_view(*found, nearby)
+        place = image.place(offset)
+        lines = () if place is None else image.source_lines(place.file)
+        return None if place is None else looking.source_view(place, lines, nearby)
+
+    def written(self, offset: int) -> tuple[Place, tuple[str, ...]] | None:
+        """Where a byte of the program's image stands in the source that a person wrote, and all
+        lines of that."""
+        writer = self.image.same
+        if writer is None:
+            return None
+        if self._ways is None:
+            self._ways = Ways(self._trace, self._images)
+        found = self._ways.source(writer, offset)
+        return None if found is None else (found.place, self._ways.lines(found.version))
+
+    def sources(self) -> dict[str, Sequence[str]]:
+        """The lines of the sources of this program, by file: that of what comes next, and those
+        that the image was made of at last."""
+        image, here = self.image, self.source(None, 0)
+        found: dict[str, Sequence[str]] = {} if here is None else {here.file: here.lines}
+        for file in image.sources:
+            found.setdefault(file.lstrip("/"), image.source_lines(file))
+        return found
 
     @property
     def unknown(self) -> str:
@@ -237,7 +269,7 @@ class Here:
 
     def find_source(self, wanted: str) -> list[tuple[str, int, str]]:
         """The lines of this program's sources with that text: (file, line, text)."""
-        return looking.in_sources(self.image, wanted)
+        return looking.in_sources(self.sources(), wanted)
 
     def find(
         self, wanted: str | bytes, in_: str = "memory"

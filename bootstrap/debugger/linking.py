@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bootstrap.abi.numbers import NUMBERS
-from bootstrap.debugger.places import neighbour
+from bootstrap.debugger.places import neighbour, on_line
 from bootstrap.debugger.session import Session
 from bootstrap.errors import BadInput
 from bootstrap.trace.coordinates import AfterCall
@@ -31,8 +31,8 @@ class Links:
 
     lines: tuple[tuple[str, str], ...] = ()
     """(DATA, CONTROL or UNKNOWN, text)."""
-    source: tuple[str, int, int] | None = None
-    """File, line, column."""
+    sources: tuple[tuple[str, int, int], ...] = ()
+    """File, line, column: in the text that it was made of at last, and so on to the first."""
     guest_addr: int | None = None
     """Where it is an instruction, of the program that runs here."""
     size: int = 1
@@ -41,6 +41,10 @@ class Links:
     """A byte of a file that was written: path, offset."""
     moment: str = ""
     """A coordinate to go to."""
+
+    def line_in(self, file: str) -> int | None:
+        """Its line in one of the sources."""
+        return next((line for name, line, _ in self.sources if name == file), None)
 
 
 def of_source(session: Session, file: str, line: int) -> Links:
@@ -68,19 +72,17 @@ def of_source(session: Session, file: str, line: int) -> Links:
         lines.append((DATA, f"{file}:{line} became no byte of any file"))
     guest_addr = None
     image = session.image
-    offsets = image.on_line(file, line)
+    offsets = on_line(session.trace, image, file, line, session.program.image)
     size = 1
     if offsets:
         guest_addr = image.address(offsets[0])
-        size = sum(
-            1 for o in range(offsets[0], min(offsets[0] + 16, len(image.content)))
-            if (place := image.place(o)) is not None and place.line == line
-        )  # fmt: skip
+        places = map(session.written, range(offsets[0], min(offsets[0] + 16, len(image.content))))
+        size = max(1, sum(1 for found in places if found is not None and found[0].line == line))
     if guest_addr is not None:
         lines.append((CONTROL, _stands(session, guest_addr)))
         if offsets[0] < image.headers_end:
             guest_addr = None  # no instruction
-    return Links(tuple(lines), (file, line, 0), guest_addr, size, written, moment)
+    return Links(tuple(lines), ((file, line, 0),), guest_addr, size, written, moment)
 
 
 def of_address(session: Session, guest_addr: int) -> Links:
@@ -89,16 +91,16 @@ def of_address(session: Session, guest_addr: int) -> Links:
     offset = image.offset(guest_addr)
     if offset is None:
         text = f"{guest_addr:#x} is not in the image of {session.program.label}: made in memory"
-        return Links(((UNKNOWN, text),), None, guest_addr)
+        return Links(((UNKNOWN, text),), (), guest_addr)
     if image.same is None or image.made is None:
         text = f"byte {offset:#x} of {image.name.lstrip('/')}: {image.unknown}"
-        return Links(((UNKNOWN, text),), None, guest_addr)
+        return Links(((UNKNOWN, text),), (), guest_addr)
     path = shown(image.same.path).lstrip("/")
     running = image.name.lstrip("/")
     # A seed was there before the run: what is told is of a file with the same bytes.
     told = path if path == running else f"{path} (the same bytes as {running})"
     found = _of_written(session, image.same, path, offset, told)
-    return Links(found.lines, found.source, guest_addr, 1, found.file, found.moment)
+    return Links(found.lines, found.sources, guest_addr, 1, found.file, found.moment)
 
 
 def of_output(session: Session, path: str, offset: int) -> Links:
@@ -141,7 +143,7 @@ def of_input(session: Session, path: str, offset: int) -> Links:
             told = _written(session, target, byte)
             when = "" if told is None else f", {told[0]}"
             lines.append((DATA, f"it became byte {byte:#x} of {target}{when}"))
-    return Links(tuple(lines), (name, line, column), None, 1, written, read or "")
+    return Links(tuple(lines), ((name, line, column),), None, 1, written, read or "")
 
 
 def _became(made: Made, name: str, content: bytes, line: int, column: int) -> int | None:
@@ -165,10 +167,12 @@ def _of_written(
     chain = session.images.why.chain(writer, offset)
     link = chain[0]
     lines: list[tuple[str, str]] = []
-    source = None
+    sources = tuple(
+        (one.place.file.lstrip("/"), one.place.line, one.place.column)
+        for one in chain if one.place is not None
+    )  # fmt: skip
     if link.place is not None:
         file = link.place.file.lstrip("/")
-        source = file, link.place.line, link.place.column
         text = chain[1].text.strip()[:60] if len(chain) > 1 else ""
         lines.append(
             (DATA, f"{told_as or name} + {offset:#x} (byte {link.byte:02x}) comes from {file}:"
@@ -177,6 +181,9 @@ def _of_written(
         last = chain[-1]
         if len(chain) > 2 and last.text:
             lines.append((DATA, f"and that from {last.path}:{last.line}  {last.text.strip()[:60]}"))
+        if last.defined is not None:
+            where, number, text = last.defined
+            lines.append((DATA, f"in a function that by its name is {where}:{number}  {text[:60]}"))
     if link.ends and link.place is None:
         lines.append((UNKNOWN, f"what {name} + {offset:#x} comes from: {link.ends}"))
     told = _written(session, name, offset, writer)
@@ -192,7 +199,7 @@ def _of_written(
         if offset < session.image.headers_end:
             guest_addr = None  # no instruction
     return Links(
-        tuple(lines), source, guest_addr, 1, (name, offset), "" if told is None else told[1]
+        tuple(lines), sources, guest_addr, 1, (name, offset), "" if told is None else told[1]
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bootstrap.abi.errno import LinuxError
@@ -62,6 +62,8 @@ class SourceView:
     comment: str
     nearby: tuple[tuple[int, str], ...]
     """Lines around it, and it: (number, text)."""
+    lines: tuple[str, ...]
+    """All of the file."""
 
 
 def known_offset(image: Image, memory: AddressSpace, guest_addr: int, size: int) -> int | None:
@@ -73,13 +75,19 @@ def known_offset(image: Image, memory: AddressSpace, guest_addr: int, size: int)
     return offset if now and image.content[offset : offset + len(now)] == now else None
 
 
-def disassemble(traveller: Traveller, image: Image, guest_addr: int, count: int) -> Iterator[Line]:
+At = Callable[[int], tuple[Place, Sequence[str]] | None]
+"""Of a byte of an image: where it stands in its source, and all lines of that."""
+
+
+def disassemble(
+    traveller: Traveller, image: Image, at: At, guest_addr: int, count: int
+) -> Iterator[Line]:
     """`count` instructions from an address on; fewer where the memory ends."""
     memory, abi = traveller.process.memory, traveller.program.abi
     code = memory.read_upto(guest_addr, 15 * max(0, count))
     for one in image.decoder.several(code, guest_addr, count):
         offset = known_offset(image, memory, one.guest_addr, len(one.code))
-        place = None if offset is None else image.place(offset)
+        place, lines = (None if offset is None else at(offset)) or (None, ())
         target = flow.target(abi, one.code, one.guest_addr) if one.is_instruction else None
         leads = None if target is None else image.offset(target)
         yield Line(
@@ -88,7 +96,7 @@ def disassemble(traveller: Traveller, image: Image, guest_addr: int, count: int)
             one.text,
             "" if offset is None else image.shown_label(offset),
             "" if place is None else f"{place.file.lstrip('/')}:{place.line}",
-            "" if place is None else image.source_text(place),
+            "" if place is None else lines[place.line - 1].strip(),
             "" if place is None else place.comment,
             target,
             "" if leads is None else image.shown_label(leads),
@@ -96,19 +104,19 @@ def disassemble(traveller: Traveller, image: Image, guest_addr: int, count: int)
         )
 
 
-def source_view(image: Image, place: Place, nearby: int) -> SourceView:
+def source_view(place: Place, lines: Sequence[str], nearby: int) -> SourceView:
     """The line of a place, with those around it."""
-    lines = image.source_lines(place.file)
     first = max(0, place.line - 1 - nearby)
     return SourceView(
         place.file.lstrip("/"),
         place.line,
         place.column,
-        image.source_text(place),
+        lines[place.line - 1].strip(),
         place.label,
         place.macro,
         place.comment,
         tuple(enumerate(lines[first : place.line + nearby], first + 1)),
+        tuple(lines),
     )
 
 
@@ -144,14 +152,14 @@ def _readable(memory: AddressSpace) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-def in_sources(image: Image, wanted: str) -> list[tuple[str, int, str]]:
-    """Every line of the image's sources with that text in it: (file, line, text)."""
+def in_sources(sources: Mapping[str, Sequence[str]], wanted: str) -> list[tuple[str, int, str]]:
+    """Every line of sources (by file) with that text in it: (file, line, text)."""
     if not wanted:
         raise BadInput("nothing to find: name a text")
     found = [
-        (file.lstrip("/"), number, text)
-        for file in image.sources
-        for number, text in enumerate(image.source_lines(file), 1)
+        (file, number, text)
+        for file, lines in sources.items()
+        for number, text in enumerate(lines, 1)
         if wanted in text
     ]
     return found[:MOST_FOUND]

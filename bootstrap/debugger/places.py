@@ -83,13 +83,13 @@ def addresses(trace: Trace, images: Images, text: str, version: int) -> tuple[in
     image = images.image(version)
     match = _IN_FILE.fullmatch(text)
     if match is not None and not match[2].lower().startswith("0x"):
-        offsets = _on_line(trace, image, match[1], int(match[2]), version)
+        offsets = on_line(trace, image, match[1], int(match[2]), version)
         if offsets:
             return _loaded(image, offsets)
     return _loaded(image, image.labelled(text))
 
 
-def _on_line(trace: Trace, image: Image, file: str, line: int, version: int) -> list[int]:
+def on_line(trace: Trace, image: Image, file: str, line: int, version: int) -> list[int]:
     """The bytes that come from a line, of a source of the image or of one before that."""
     direct = image.on_line(file, line)
     if direct or image.made is None or file.lstrip("/") in {s.lstrip("/") for s in image.sources}:

@@ -88,8 +88,8 @@ def _instruction(session: Session, of: str) -> str:
     return lines[0].text if lines else ""
 
 
-def _source_place(session: Session, of: str) -> str:
-    view = session.source(address_in(session, of) if of else None, 0)
+def _source_place(session: Session, of: str, generated: bool = False) -> str:
+    view = session.source(address_in(session, of) if of else None, 0, generated)
     return "" if view is None else f"{view.file}:{view.line}"
 
 
@@ -107,6 +107,7 @@ SUBJECTS: dict[str, Callable[[Session, str], str]] = {
     "pc": lambda s, _: f"{s.pc:#x}",
     "label": lambda s, of: s.label(address_in(s, of) if of else s.pc),
     "source": _source_place,
+    "generated": lambda s, of: _source_place(s, of, generated=True),
     "line": _line_text,
     "instruction": _instruction,
     "mem": _bytes,

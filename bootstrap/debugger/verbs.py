@@ -62,6 +62,7 @@ CHOICES: dict[str, dict[str, str]] = {
             "calls": ("calls", "syscalls", "strace"),
             "tree": ("tree", "processes", "inferiors"),
             "source": ("source", "list", "line"),
+            "generated": ("generated",),
             "disassembly": ("disassembly", "code", "disas", "disassemble"),
             "produced": ("produced", "output"),
             "marks": ("marks",),
@@ -180,8 +181,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("delete", "delete [break|watch] N | all", "let go of one, or of all", "stop",
          (Param("point", "choice", skips=True), Param("which", "text")), ("d",)),
     Verb("show", "show WHAT [ADDR[:LEN] | N | FILE]",
-         "here, regs, flags, mem, stack, maps, files, file, calls, tree, source, disassembly, "
-         "produced, marks, breaks", "look",
+         "here, regs, flags, mem, stack, maps, files, file, calls, tree, source, generated, "
+         "disassembly, produced, marks, breaks", "look",
          (Param("what", "choice", optional=False), Param("of", "text")),
          ("info", "i")),
     Verb("print", "print SUBJECT",
@@ -205,9 +206,14 @@ VERBS: tuple[Verb, ...] = (
     Verb("pane", "pane NAME",
          "go to source, code, regs, memory, stack, input, output, calls or tree", "screen",
          (Param("pane", "choice", optional=False),), screen=True),
+    Verb("generated", "generated", "the text that the image was made of at last, and the source "
+         "again that a person wrote", "screen", screen=True),
     Verb("zoom", "zoom", "the present pane alone, and all again", "screen", screen=True),
     Verb("theme", "theme", "dark, light", "screen", screen=True),
 )  # fmt: skip
 
+COUNTED = frozenset(verb.name for verb in VERBS if any(p.kind == "count" for p in verb.params))
+"""Commands that take how often: of one after the other, so many make one."""
 
-__all__ = ["CHOICES", "GROUPS", "VERBS", "Param", "Verb"]
+
+__all__ = ["CHOICES", "COUNTED", "GROUPS", "VERBS", "Param", "Verb"]

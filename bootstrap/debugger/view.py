@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from bootstrap.debugger.asking import source_lines
 from bootstrap.debugger.looking import Line
 from bootstrap.debugger.session import Produced, Session
 from bootstrap.engine.stepping import READS, WRITES
@@ -44,6 +43,8 @@ class Wish:
     """What has to be seen there, where what is before it cannot be read."""
     input_fd: int | None = None
     output_fd: int | None = None
+    generated: bool = False
+    """Which source: see Session.source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,6 @@ class Viewer:
         self._tree: tuple[Branch, ...] = ()
         self._shown: tuple[int, tuple[int, ...]] = 0, ()
         self._ran: dict[int, dict[int, int]] = {}
-        self._sources: dict[tuple[int, str], tuple[str, ...]] = {}
 
     def view(self, wish: Wish) -> View:
         """What there is here. Raises as the session does."""
@@ -167,8 +167,9 @@ class Viewer:
             executed=session.executed, total=session.at.points.totals.get(session.row),
             calls_made=made, calls_total=program.calls, event=session.at.event,
             events=session.trace.events, word=WORD[program.abi], pc=session.pc, sp=sp,
-            source=self._source(), code=self._code(wish), registers=session.registers(),
-            changed=session.changed(), flags=session.flags().partition(": ")[2],
+            source=self._source(wish.generated), code=self._code(wish),
+            registers=session.registers(), changed=session.changed(),
+            flags=session.flags().partition(": ")[2],
             memory_at=start, memory=session.read(start, wish.memory),
             stack=tuple((a, v, session.label(v)) for a, v in session.stack(wish.stack)),
             input=input_, output=output, files=files,
@@ -234,15 +235,12 @@ class Viewer:
 
     # Parts.
 
-    def _source(self) -> Source:
+    def _source(self, generated: bool) -> Source:
         session = self.session
-        found = session.source(None, 0)
+        found = session.source(None, 0, generated)
         if found is None:
             return Source(unknown=session.unknown or "what comes next is not in the image")
-        key = session.program.image, found.file
-        if key not in self._sources:
-            self._sources[key] = tuple(source_lines(session, found.file))
-        return Source(found.file, self._sources[key], found.line, found.column)
+        return Source(found.file, found.lines, found.line, found.column)
 
     def _line(self, guest_addr: int, raw: bytes, image: Image) -> Line | None:
         one = image.decoder.one(raw, guest_addr)

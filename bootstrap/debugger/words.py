@@ -59,6 +59,8 @@ class Span:
 
     address: Address
     size: int
+    sized: bool = field(default=True, compare=False)
+    """Whether somebody said how many."""
 
     def __str__(self) -> str:
         return f"{self.address}:{self.size}"
@@ -351,7 +353,7 @@ def _span(param: Param, word: Word) -> Span:
             word.column + len(text) + 1,
             f"{length or 'nothing'} is no number of bytes (1 to 1048576)",
         )
-    return Span(address, size)
+    return Span(address, size, bool(colon))
 
 
 def check_of(words: Sequence[Word], end: int) -> Check:

@@ -1,8 +1,7 @@
 """The annotated sources of a program as gdb reads them: files in a folder, and a symbol file.
 
-What a line became is what the language models know (trace/images.py), followed through all that was
-joined and expanded, to the last text that is known: the listing that a person wrote, or what a
-compiler put out. The sources are those of the trace; no file of the host is read.
+What a line became is what the language models know, followed to the last text that is known
+(debugger/ways.py). The sources are those of the trace; no file of the host is read.
 """
 
 from __future__ import annotations
@@ -12,12 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bootstrap.debugger.gdb.dwarf import Stretch, Symbols, joined, symbol_file
+from bootstrap.debugger.ways import Ways
 from bootstrap.errors import BadInput
 from bootstrap.trace.images import Image, Images
-from bootstrap.trace.makers import Made, line_starts
-from bootstrap.trace.reader import OpenRow, Trace
-from bootstrap.trace.text import shown
-from bootstrap.trace.why import MOST_LINKS
+from bootstrap.trace.reader import Trace
 
 SYMBOLS = "symbols.elf"
 SCRIPT = "symbols.gdb"
@@ -25,46 +22,6 @@ SOURCES = "sources"
 
 Found = tuple[str, int, int]
 """A place in a source: path, version, line."""
-
-
-class Ways:
-    """From a byte that a program wrote to the last source that is known of it."""
-
-    def __init__(self, trace: Trace, images: Images) -> None:
-        self._trace = trace
-        self._why = images.why
-        # Kept here, by writer: the trace unpacks a file each time that it is asked for.
-        self._made: dict[int, Made | str] = {}
-        self._before: dict[tuple[int, str], tuple[OpenRow, OpenRow | None]] = {}
-        self._starts: dict[int, list[int]] = {}
-
-    def source(self, writer: OpenRow, offset: int) -> Found | None:
-        """Where the byte comes from; None where no model says it."""
-        found: Found | None = None
-        current: OpenRow | None = writer
-        for _ in range(MOST_LINKS):
-            if current is None:
-                break
-            if current.id not in self._made:
-                self._made[current.id] = self._why.made(current)
-            made = self._made[current.id]
-            place = made.place(offset) if isinstance(made, Made) else None
-            if place is None:
-                break
-            reading, current = self._reading(current, place.file)
-            version = reading.version or 0
-            found = shown(reading.path), version, place.line
-            if version not in self._starts:
-                self._starts[version] = line_starts(self._trace.content(version))
-            offset = self._starts[version][place.line - 1] + place.column - 1
-        return found
-
-    def _reading(self, writer: OpenRow, file: str) -> tuple[OpenRow, OpenRow | None]:
-        key = writer.id, file
-        if key not in self._before:
-            reading = self._why.inputs(writer)[file]
-            self._before[key] = reading, self._why.writer_of(reading)
-        return self._before[key]
 
 
 def stretches(image: Image, ways: Ways) -> Iterator[tuple[int, int, Found]]:
@@ -75,7 +32,8 @@ def stretches(image: Image, ways: Ways) -> Iterator[tuple[int, int, Found]]:
     for start, end in loaded(image):
         for guest_addr in range(start, end):
             offset = image.offset(guest_addr)
-            found = None if offset is None else ways.source(image.same, offset)
+            way = None if offset is None else ways.source(image.same, offset)
+            found = None if way is None else (way.place.file, way.version, way.place.line)
             if begin is not None and begin[1] == guest_addr and begin[2] == found:
                 begin = begin[0], guest_addr + 1, found
                 continue
@@ -212,4 +170,4 @@ except gdb.error:
 '''
 
 
-__all__ = ["SCRIPT", "SymbolFiles", "Ways", "below", "labels", "loaded", "stretches"]
+__all__ = ["SCRIPT", "SymbolFiles", "below", "labels", "loaded", "stretches"]

@@ -8,10 +8,17 @@ from bootstrap.debugger.linking import Links
 from bootstrap.debugger.tui import keys, moving, widgets
 from bootstrap.debugger.tui.arrangement import PANES
 from bootstrap.debugger.tui.shell import Shell
+from bootstrap.debugger.verbs import COUNTED
 
 MOST_OFFERED = 12
 """Completions that are shown."""
-_COUNTED = frozenset(("step", "back", "over", "back-over", "output", "back-output"))
+MOST_TIMES = 1000
+"""A number before a key that has to be done once after the other."""
+_AT_ONCE = frozenset(("!prompt", "!help", "!mark", "!jump", "!find"))
+"""What keys do that needs no view: the rest of it comes after them."""
+_STOPS = frozenset(("!escape", "!interrupt"))
+_OF_LINKS = frozenset(("!follow", "!why", "!break"))
+"""What is done with what belongs to the cursor."""
 
 
 class StepApp(Shell, inherit_bindings=False):
@@ -20,10 +27,57 @@ class StepApp(Shell, inherit_bindings=False):
     # -- keys ------------------------------------------------------------------------------------
 
     def on_key(self, event: events.Key) -> None:
-        """Every key that the command line or a box does not take."""
+        """Every key that a box does not take: in order, each when all before it is done."""
         if len(self.screen_stack) > 1:
             return
         event.stop()
+        if event.key in ("escape", "ctrl+c") and self._keys:
+            forgotten = len(self._keys)
+            self._keys.clear()
+            self._number = self._pending = ""
+            self.key_does_interrupt(1)
+            self.tell(f"stopping ...; {forgotten} keys that waited are forgotten")
+            return
+        self._keys.append(event)
+        self.pump()
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Into the command line."""
+        self._keys.append(event)
+        self.pump()
+
+    def pump(self) -> None:
+        """Take the keys that wait, as far as that goes."""
+        while self._keys and len(self.screen_stack) == 1 and self._can_take(self._keys[0]):
+            event = self._keys.popleft()
+            if isinstance(event, events.Key):
+                self._take(event)
+            elif self.line.open:
+                self.line.insert(event.text)
+            else:
+                self.tell("! what is pasted goes into the command line: press : first", "error")
+        self.query_one("#status").refresh()
+
+    def _key(self, event: events.Key) -> keys.Key | None:
+        name = event.character if event.character in keys.KEYS else event.key
+        return keys.KEYS.get(keys.SAME.get(name, name))
+
+    def _can_take(self, event: events.Key | events.Paste) -> bool:
+        """Whether all is there that a key goes by."""
+        key = self._key(event) if isinstance(event, events.Key) else None
+        if self.view is None:
+            return key is not None and key.does in _STOPS | {"quit"}
+        if key is None or self.line.open or self._pending or key.does in _AT_ONCE | _STOPS:
+            return True
+        if key.does in _OF_LINKS:
+            return self.still.is_set()
+        if key.does == "quit":
+            return self._worker.idle
+        if "{" not in key.does and not key.does.startswith("!"):
+            return True
+        return self.still.is_set() or (self._worker.idle and self.view.settled)
+
+    def _take(self, event: events.Key) -> None:
         character = event.character or ""
         if self.line.open:
             self._type(event.key, character)
@@ -33,39 +87,48 @@ class StepApp(Shell, inherit_bindings=False):
             self._with_letter(pending, event.key, character)
             return
         if character.isdigit() and (character != "0" or self._number):
-            self._number = (self._number + character)[:9]
-            self.query_one("#status").refresh()
+            self._number += character
             return
-        name = character if character in keys.KEYS else event.key
-        name = keys.SAME.get(name, name)
-        times, self._number = int(self._number or 1), ""
-        key = keys.KEYS.get(name)
-        if key is not None:
-            self._press(key, times)
-        else:
+        number, self._number = self._number, ""
+        key = self._key(event)
+        if key is None:
             self.tell(f"! {event.key} is no key; ? shows them", "error")
+        elif len(number) > 9:
+            self.tell(f"! {number}: a number of at most 9 digits", "error")
+        else:
+            self._press(key, int(number or 1))
 
     def _press(self, key: keys.Key, times: int) -> None:
         if key.does.startswith("!"):
             getattr(self, f"key_does_{key.does[1:]}")(times)
             return
-        if self.view is None:
-            return
         if key.does.endswith(" "):
             self._prompt(key.does)
             return
+        if self.view is None or key.does in COUNTED or times == 1:
+            self.do(self._line(key) + (f" {times}" if times > 1 else ""))
+        elif times > MOST_TIMES:
+            self.tell(f"! {times} times: {key.key} at most {MOST_TIMES} times", "error")
+        else:
+            for _ in range(times):
+                self.do(self._line(key))
+
+    def _line(self, key: keys.Key) -> str:
+        if self.view is None or "{" not in key.does:
+            return key.does
+        byte = moving.byte(self.cursor, self.view)
         if "{byte}" in key.does:
-            # Stay with this byte, also where another was accessed last.
-            self.cursor.memory = moving.byte(self.cursor, self.view)
-        line = key.does.format(
-            here=f"{moving.address(self.cursor, self.view):#x}",
-            byte=f"{moving.byte(self.cursor, self.view):#x}",
+            self.cursor.memory = byte  # stay with it, also where another was accessed last
+        return key.does.format(
+            here=f"{moving.address(self.cursor, self.view):#x}", byte=f"{byte:#x}"
         )
-        if times > 1 and key.does in _COUNTED:
-            self.do(f"{line} {times}")
-            return
-        for _ in range(min(times, 30)):
-            self.do(line)
+
+    def _leave(self) -> None:
+        """The end, when all that was typed before is done."""
+        if self._worker.idle:
+            self.exit(0)
+        else:
+            self._keys.appendleft(events.Key("q", "q"))
 
     def _with_letter(self, pending: str, key: str, character: str) -> None:
         if key in ("escape", "ctrl+c"):
@@ -76,12 +139,6 @@ class StepApp(Shell, inherit_bindings=False):
             self.do(f"{'mark' if pending == 'm' else 'jump'} {character}")
         else:
             self.tell(f"! {pending} wants a letter", "error")
-
-    def on_paste(self, event: events.Paste) -> None:
-        """Into the command line."""
-        if self.line.open:
-            self.line.insert(event.text)
-            self.query_one("#status").refresh()
 
     def _prompt(self, text: str) -> None:
         self.line.start(text)

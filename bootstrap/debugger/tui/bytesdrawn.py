@@ -28,6 +28,8 @@ class Cursor:
     """Rows above the last one."""
     tree: int = 0
     """Row of the trace."""
+    generated: bool = False
+    """Whether the source shown is that which the image was made of at last."""
     links: Links = field(default_factory=Links)
 
     @property
@@ -111,8 +113,9 @@ def _linked(found: FileView, cursor: Cursor, which: str) -> int | None:
     name, links = found.path.lstrip("/"), cursor.links
     if cursor.focus != which and links.file is not None and links.file[0] == name:
         return links.file[1]
-    if cursor.focus != which and links.source is not None and links.source[0] == name:
-        return offset_at(found, links.source[1], max(1, links.source[2]))
+    here = next((one for one in links.sources if one[0] == name), None)
+    if cursor.focus != which and here is not None:
+        return offset_at(found, here[1], max(1, here[2]))
     return None
 
 

@@ -38,15 +38,14 @@ def source(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
     found = view.source
     if not found.lines:
         return _wrapped(f"no source line is known: {found.unknown}", "unknown", width, height)
-    linked = cursor.links.source
-    follows = linked is not None and cursor.by_hand and linked[0] == found.file
-    at = cursor.source or (linked[1] if linked is not None and follows else found.line)
+    linked = cursor.links.line_in(found.file)
+    at = cursor.source or (linked if linked is not None and cursor.by_hand else found.line)
     first = scroll(len(found.lines), height, at - 1)
     rows: list[Row] = []
     for number in range(first + 1, min(first + height, len(found.lines)) + 1):
         text = found.lines[number - 1].expandtabs(8)
         here, mine = number == found.line, number == at and cursor.focus == "source"
-        belongs = linked is not None and linked[:2] == (found.file, number) and not mine
+        belongs = linked == number and not mine
         mark = (">" if here else " ") + ("|" if mine else "=" if belongs else " ")
         style = "here" if here else "cursor" if mine else "linked" if belongs else ""
         row: Row = [(mark, style or "dim"), (f"{number:5} ", "dim")]
@@ -259,7 +258,8 @@ def pane(name: str, view: View, cursor: Cursor, width: int, height: int) -> list
 def title(name: str, view: View, cursor: Cursor, plain: str) -> str:
     """What stands above a pane."""
     if name == "source" and view.source.file:
-        return f"{plain} {view.source.file}:{cursor.source or view.source.line}"
+        made = " (generated)" if cursor.generated else ""
+        return f"{plain} {view.source.file}:{cursor.source or view.source.line}{made}"
     if name == "code":
         counted = "+ ran, . never" if view.ran is not None else "K counts what ran"
         return f"{plain} {view.program.split()[0].lstrip('./')}  ({counted})"

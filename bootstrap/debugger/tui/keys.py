@@ -70,6 +70,7 @@ GROUPS: tuple[tuple[str, tuple[Key, ...]], ...] = (
         Key("right", "!right", "right (l)", "left"),
         Key("pageup", "!page_up", "a page up", "pagedown"),
         Key("pagedown", "!page_down", "a page down", "pageup"),
+        Key("G", "generated", "the generated source, and the one that a person wrote again"),
         Key("z", "zoom", "this pane alone, and all again"),
         Key("t", "theme", "dark, light"),
         Key("p", "!why", "why: the whole way of the byte at the cursor"),
@@ -85,7 +86,7 @@ GROUPS: tuple[tuple[str, tuple[Key, ...]], ...] = (
 SAME = {"k": "up", "j": "down", "h": "left", "l": "right", "space": "s", "backspace": "S",
         "question_mark": "?", "colon": ":", "slash": "/", "full_stop": ".", "comma": ",",
         "left_square_bracket": "[", "right_square_bracket": "]", "apostrophe": "'",
-        "quit": "q"}  # fmt: skip
+        "quit": "q", "ctrl+j": "enter"}  # fmt: skip
 """Other keys for the same."""
 
 KEYS = {key.key: key for _, keys in GROUPS for key in keys}

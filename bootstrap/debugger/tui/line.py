@@ -46,7 +46,7 @@ class LineEditor:
         if key in ("escape", "ctrl+c", "ctrl+g") or (key == "backspace" and not self.text):
             self.open = False
             return ""
-        if key == "enter":
+        if key in ("enter", "ctrl+j"):  # ctrl+j: typed before the screen was there
             self.open = False
             line = self.text.strip()
             if line and self.history[-1:] != [line]:

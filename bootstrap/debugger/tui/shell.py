@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
@@ -27,7 +28,7 @@ from bootstrap.debugger.tui.bytesdrawn import Cursor, Row, per_row
 from bootstrap.debugger.tui.line import LineEditor
 from bootstrap.debugger.tui.worker import Failed, Linked, Rested, Shown, Worker, Working
 from bootstrap.debugger.view import View, Wish
-from bootstrap.debugger.words import parse
+from bootstrap.debugger.words import Command, parse
 from bootstrap.errors import BadInput
 
 SLOW = 0.04
@@ -61,6 +62,8 @@ class Shell(App[int], inherit_bindings=False):
         self.still = asyncio.Event()
         """Set while the session has nothing to do."""
         self._zoomed = False
+        self._keys: deque[events.Key | events.Paste] = deque()
+        """What was typed and is to be taken when all before it is done."""
         self._number = ""
         self._pending = ""
         self._pulled: float | None = None
@@ -175,6 +178,8 @@ class Shell(App[int], inherit_bindings=False):
             ]
         hints = "? help  : command  q quit "
         before = f" {self._number or self._pending}" if self._number or self._pending else ""
+        if self._keys:
+            before += f" {len(self._keys)} waiting"
         row = [*self.message]
         room = width - len(hints) - len(before) - 2
         text = "".join(part for part, _ in row)
@@ -212,7 +217,7 @@ class Shell(App[int], inherit_bindings=False):
         return Wish(
             code=max(12, rows("code")), memory=rows("memory") * each, stack=rows("stack"),
             calls=max(20, rows("calls")), code_at=code_at, memory_at=at,
-            memory_byte=self.cursor.memory or None,
+            memory_byte=self.cursor.memory or None, generated=self.cursor.generated,
         )  # fmt: skip
 
     def do(self, line: str) -> None:
@@ -222,7 +227,7 @@ class Shell(App[int], inherit_bindings=False):
             if command is None:
                 return
             if command.name == "quit":
-                self.exit(0)
+                self._leave()
             elif command.name == "help":
                 self._answer("help", list(help_lines(command.text("command"))))
             elif command.name == "zoom":
@@ -232,20 +237,30 @@ class Shell(App[int], inherit_bindings=False):
             elif command.name == "theme":
                 light = self.theme == "textual-light"
                 self.theme = "textual-dark" if light else "textual-light"
+            elif command.name == "generated":
+                self.cursor.generated = not self.cursor.generated
+                self.cursor.source = 0
+                self._look()
             elif command.name == "pane":
                 self._focus(command.text("pane"))
             else:
-                self._ask(line)
+                self._ask(command, line)
         except BadInput as error:
             self.tell(f"! {error}", "error")
 
-    def _ask(self, line: str) -> None:
+    def _leave(self) -> None:
+        """The end, when all that was typed before is done; StepApp's, as the next."""
+        raise NotImplementedError
+
+    def pump(self) -> None:
+        """Take the keys that wait, as far as that goes."""
+        raise NotImplementedError
+
+    def _ask(self, command: Command, line: str) -> None:
         wish = replace(self.wish(), code_at=None)  # where it comes to, code follows pc
         self.still.clear()
         self._links_wanted = True
-        if not self._worker.do(line, wish):
-            self.tell("! too many keys wait; Esc forgets them", "error")
-            return
+        self._worker.do(command, wish)
         self._asked += 1
         asked = self._asked
         self.set_timer(SLOW, lambda: self._working(asked, line))
@@ -296,6 +311,7 @@ class Shell(App[int], inherit_bindings=False):
         self.redraw()
         if message.view.settled and self._links_wanted:
             self._link()
+        self.pump()
 
     def _told(self, result: Result) -> None:
         self._asked += 1
@@ -317,7 +333,7 @@ class Shell(App[int], inherit_bindings=False):
             self.tell(result.lines[0])
 
     def _answer(self, title: str, lines: list[str]) -> None:
-        self.push_screen(widgets.Told(title, lines))
+        self.push_screen(widgets.Told(title, lines), lambda _: self.pump())
 
     def on_linked(self, message: Linked) -> None:
         """What belongs to the cursor."""
@@ -337,6 +353,7 @@ class Shell(App[int], inherit_bindings=False):
             self.failure = message.error
             self.exit(2)
         self.tell(f"! {message.text}", "error")
+        self.pump()
 
     def on_rested(self, message: Rested) -> None:
         """Nothing more to do, unless something was asked for meanwhile."""
@@ -345,6 +362,7 @@ class Shell(App[int], inherit_bindings=False):
             if self._busy or self._stopping:
                 self._busy, self._stopping = "", False
                 self.tell("")
+            self.pump()
 
     def _focus(self, name: str) -> None:
         self.cursor.focus = name

@@ -17,11 +17,10 @@ from bootstrap.debugger.commands import Interpreter, Result
 from bootstrap.debugger.completing import Names, names_of
 from bootstrap.debugger.linking import Links
 from bootstrap.debugger.session import Session
+from bootstrap.debugger.verbs import COUNTED
 from bootstrap.debugger.view import View, Viewer, Wish
+from bootstrap.debugger.words import Command
 from bootstrap.errors import BootstrapError
-
-MOST_WAITING = 30
-"""Commands that wait at most: more keys than that are not heard."""
 
 
 class Interrupted(Exception):
@@ -78,7 +77,7 @@ class Worker(threading.Thread):
     ) -> None:
         super().__init__(name="session", daemon=True)
         self._trace, self._save, self._tell = name, save, tell
-        self._lines: deque[str] = deque()
+        self._commands: deque[Command] = deque()
         self._link: tuple[str, str, int] | None = None
         self._look: Wish | None = None
         self._count = False
@@ -89,22 +88,30 @@ class Worker(threading.Thread):
         self._condition = threading.Condition()
         self._settling = False
         self._arrived = False
+        self._doing = False
         self.requests = 0
         """How often something was asked for."""
 
     # Asked by the screen.
 
-    def do(self, line: str, wish: Wish) -> bool:
-        """A command; False where too many wait."""
+    def do(self, command: Command, wish: Wish) -> None:
+        """A command, after those that wait; what comes again and again becomes one."""
         with self._condition:
-            if len(self._lines) >= MOST_WAITING:
-                return False
             self._asked_to_stop.clear()
-            self._lines.append(line)
+            last = self._commands[-1] if self._commands else None
+            if last is not None and last.name == command.name and command.name in COUNTED:
+                times = self._commands.pop().number("n") + command.number("n")
+                command = Command(command.verb, {"n": times})
+            self._commands.append(command)
             self._wish = wish
             self.requests += 1
             self._condition.notify()
-            return True
+
+    @property
+    def idle(self) -> bool:
+        """Whether all commands are done, and their views were told of."""
+        with self._condition:
+            return not self._commands and not self._doing
 
     def look(self, wish: Wish) -> None:
         """A new view of the same place."""
@@ -131,7 +138,7 @@ class Worker(threading.Thread):
     def interrupt(self) -> None:
         """Stop what is being done, and forget what waits."""
         with self._condition:
-            self._lines.clear()
+            self._commands.clear()
             self._count = False
             self._asked_to_stop.set()
 
@@ -140,7 +147,7 @@ class Worker(threading.Thread):
         with self._condition:
             self._over = True
             self._asked_to_stop.set()
-            self._lines.clear()
+            self._commands.clear()
             self._condition.notify()
         if self.ident is not None:
             self.join()
@@ -149,7 +156,7 @@ class Worker(threading.Thread):
 
     def _progress(self, row: int, executed: int) -> None:
         stopped = self._asked_to_stop.is_set() and not self._arrived
-        if stopped or self._over or (self._settling and self._lines):
+        if stopped or self._over or (self._settling and self._commands):
             raise Interrupted
         self._tell(Working(row, executed))
 
@@ -179,25 +186,26 @@ class Worker(threading.Thread):
                         self._condition.wait()
                 if self._over:
                     return
-                line = self._lines.popleft() if self._lines else None
+                command = self._commands.popleft() if self._commands else None
+                self._doing = command is not None
                 look, self._look = self._look, None
                 counts, self._count = self._count, False
                 wish = self._wish
                 link = None
-                if line is None and look is None and not counts and self._settled:
+                if command is None and look is None and not counts and self._settled:
                     link, self._link = self._link, None
             try:
-                if line is not None:
-                    result = run.run(line)
+                if command is not None:
+                    result = run.do(command)
                     # It is there now: who asks to stop comes too late, and has to see where.
                     self._arrived = True
                     fresh = None
-                    if names[0] != session.row or line.startswith("mark"):
+                    if names[0] != session.row or command.name == "mark":
                         names = session.row, names_of(session)
                         fresh = names[1]
                     shown = viewer.view(wish)
                     self._asked_to_stop.clear()
-                    self._settled = False
+                    self._settled = self._doing = False
                     self._tell(Shown(shown, result, fresh))
                 elif counts:
                     viewer.count()
@@ -214,14 +222,16 @@ class Worker(threading.Thread):
                     self._tell(Linked(linking.of(session, *link)))
             except Interrupted:
                 self._asked_to_stop.clear()
+                self._doing = False
                 self._tell(Failed("interrupted: still where it was"))
             except BootstrapError as error:
+                self._doing = False
                 self._tell(Failed(str(error), error=error))
             finally:
                 self._arrived = False
 
     def _some(self) -> bool:
-        asked = self._lines or self._look or self._link or self._count or self._over
+        asked = self._commands or self._look or self._link or self._count or self._over
         return bool(asked) or not self._settled
 
     def _settle(self, viewer: Viewer, shown: View, wish: Wish) -> None:

@@ -24,7 +24,7 @@ def test_all_ways_round_lead_to_the_same(run: Interpreter) -> None:
     code = of(session, "code", "", 0x8048088)
     output = of(session, "output", "/hex0", 0x88)
     for links in (source, code, output):
-        assert links.source is not None and links.source[:2] == ("hex0.hex0", 212)
+        assert links.line_in("hex0.hex0") == 212
         assert links.guest_addr == 0x8048088 and links.file == ("hex0", 0x88)
         assert {DATA, CONTROL} <= kinds(links) and UNKNOWN not in kinds(links)
     assert source.moment == code.moment == output.moment
@@ -34,7 +34,7 @@ def test_all_ways_round_lead_to_the_same(run: Interpreter) -> None:
     text = session.file("hex0.hex0")
     at = text.index(b"75 E4        # 08048088")
     read = of(session, "input", "/hex0.hex0", at)
-    assert read.file == ("hex0", 0x88) and read.source == ("hex0.hex0", 212, 1)
+    assert read.file == ("hex0", 0x88) and read.sources == (("hex0.hex0", 212, 1),)
     run.run(f"go {read.moment}")
     run.run("expect mem ecx = 37")  # '7'
     second = of(session, "input", "/hex0.hex0", at + 1)
@@ -67,14 +67,28 @@ def test_what_is_unknown_is_said_to_be(
 ) -> None:
     run.run("end")
     links = of(run.session, what, name, number)
-    assert kinds(links) == {UNKNOWN} and told in links.lines[0][1] and links.source is None
+    assert kinds(links) == {UNKNOWN} and told in links.lines[0][1] and not links.sources
 
 
-def test_a_program_without_a_model_has_no_source(run: Interpreter) -> None:
-    """Nobody made hello's source lines but M0, whose output hello-whole.hex2 leads on from."""
-    run.run("go 12@0")
-    view = Viewer(run.session).view(Wish())
-    assert view.source.lines or view.source.unknown
+def test_the_source_is_the_one_that_a_person_wrote(run: Interpreter) -> None:
+    """hello was assembled from what catm joined of a header and of what M0 made of hello.M1."""
+    for line in ("go 12@0", "expect source = hello.M1:43", "expect line ~ 1st argument",
+                 "expect generated = hello-whole.hex2:73"):  # fmt: skip
+        run.run(line)
+    session, viewer = run.session, Viewer(run.session)
+    written, made = viewer.view(Wish()).source, viewer.view(Wish(generated=True)).source
+    assert (written.file, written.line, made.file, made.line) == (
+        "hello.M1", 43, "hello-whole.hex2", 73)  # fmt: skip
+    assert written.lines[42].startswith("mov_ebx, %1") and made.lines[72] == "BB"
+    assert [one.place for one in session.disassemble(None, 3)] == [
+        "hello.M1:43", "hello.M1:44", "hello.M1:45"]  # fmt: skip
+    code = of(session, "code", "", session.pc)
+    assert (code.line_in("hello.M1"), code.line_in("hello-whole.hex2")) == (43, 73)
+    source = of(session, "source", "hello.M1", 44)
+    assert (source.guest_addr, source.size) == (session.pc + 5, 5)
+    assert run.run('find source "1st argument: descr"').lines[0].startswith("1 place")
+    header = session.source(0x8048000, 0)
+    assert header is not None and header.file.endswith(".hex2") and header.file != made.file
 
 
 def test_code_before_the_present_place_is_aligned_with_it(run: Interpreter) -> None:

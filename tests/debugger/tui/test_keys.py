@@ -6,11 +6,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from textual import events
 
 from bootstrap.debugger.tui.app import StepApp
 from bootstrap.debugger.tui.keys import KEYS
 from bootstrap.errors import BadInput
-from tests.debugger.tui.screen import Screen, on_screen
+from tests.debugger.tui.screen import LONGEST, Screen, on_screen
 
 THERE_AND_BACK = [
     # begin, key, where to, key back
@@ -238,6 +239,95 @@ def test_the_time_line_is_dragged(recorded: Path) -> None:
         assert screen.app.cursor.focus == "calls"
 
     on_screen(recorded, walk)
+
+
+def typed(recorded: Path, *keys: str, saved: dict[str, str] | None = None) -> StepApp:
+    """All at once, before the screen has drawn anything; then until there is nothing to do."""
+    app = StepApp(str(recorded), ({} if saved is None else saved).__setitem__)
+    start = app._worker.start
+    app._worker.start = lambda: None  # type: ignore[method-assign]  # as if opening took long
+
+    async def live() -> None:
+        async with app.run_test(size=SMALL) as pilot:
+            for key in keys:
+                letter = _NAMES.get(key, key if len(key) == 1 else None)
+                app.post_message(events.Key(key, letter))
+            await pilot.pause()
+            assert app.view is None and len(app._keys) == len(keys)
+            start()
+            while not (app._exit or (app.still.is_set() and not app._keys)):
+                await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(live(), LONGEST))
+    return app
+
+
+_NAMES = {"colon": ":", "space": " ", "enter": "\r", "ctrl+j": "\n"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "there"),
+    [
+        ("s" * 90, "1@90"),
+        (["g", *"hex0:0x20", "enter"], "1@65399"),
+        (["colon", *"go", "space", *"1@7", "ctrl+j", *"ss"], "1@9"),
+        ("yyyS", "1@25"),
+        # Each goes by what is there when those before it are done.
+        (["9", "9", "s", *"xxx"], ""),
+        ("oWw", "1@48008"),
+        (["s", "m", "k", *"40s", "'", "k"], "1@1"),
+        ("50y", ""),
+    ],
+)
+def test_keys_that_are_typed_ahead_are_all_done_in_order(
+    recorded: Path, keys: list[str] | str, there: str
+) -> None:
+    async def walk(screen: Screen) -> None:
+        for key in keys:
+            await screen.press(key)
+
+    slowly = on_screen(recorded, walk, SMALL).view
+    at_once = typed(recorded, *keys).view
+    assert slowly is not None and at_once is not None
+    assert at_once.here == slowly.here
+    assert not there or at_once.here == there
+
+
+def test_the_end_waits_for_what_was_typed_before(recorded: Path) -> None:
+    saved: dict[str, str] = {}
+    line = ("colon", *"save", "space", "f", "enter")
+    app = typed(recorded, *"ssy", *line, "q", saved=saved)
+    assert app.return_value == 0
+    assert saved["f"].splitlines()[2:] == ["step 2", "expect at 1@2", "call", "expect at 1@8"]
+
+
+def test_what_is_not_done_is_told(recorded: Path) -> None:
+    async def walk(screen: Screen) -> None:
+        await screen.press(*"1001y")
+        assert screen.status == "! 1001 times: y at most 1000 times"
+        await screen.press(*"1234567890s")
+        assert screen.status == "! 1234567890: a number of at most 9 digits"
+        screen.app.post_message(events.Paste("step 5"))
+        await screen.still()
+        assert screen.status.startswith("! what is pasted goes into the command line")
+        await screen.press("colon")
+        screen.app.post_message(events.Paste("step 5"))
+        await screen.press("enter")
+        assert screen.here == "1@5"
+        # While something works: Esc forgets what waits for it, and says so.
+        screen.app._worker._doing = True
+        screen.app.still.clear()
+        for key in "xxv":
+            screen.app.on_key(events.Key(key, key))
+        assert "3 waiting" in screen.pane("status")[0]
+        screen.app.on_key(events.Key("escape", None))
+        assert "3 keys that waited are forgotten" in screen.status
+        screen.app._worker._doing = False
+        screen.app._look()
+        await screen.still()
+        assert screen.here == "1@5"
+
+    on_screen(recorded, walk, SMALL)
 
 
 def test_every_key_is_pressed_by_a_test() -> None:

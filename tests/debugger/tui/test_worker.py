@@ -10,7 +10,6 @@ import pytest
 from textual.message import Message
 
 from bootstrap.debugger.tui.worker import (
-    MOST_WAITING,
     Failed,
     Linked,
     Rested,
@@ -19,6 +18,7 @@ from bootstrap.debugger.tui.worker import (
     Working,
 )
 from bootstrap.debugger.view import View, Viewer, Wish
+from bootstrap.debugger.words import parse
 
 LONGEST = 120
 
@@ -37,6 +37,12 @@ class Asked:
             self.stop_at_first = False
             self.worker.interrupt()
         self.told.put(message)
+
+    def do(self, line: str) -> None:
+        """A command, as the screen gives it."""
+        command = parse(line)
+        assert command is not None
+        self.worker.do(command, Wish())
 
     def until_rested(self) -> list[Message]:
         """All that it tells until there is nothing to do."""
@@ -59,10 +65,10 @@ def asked(recorded: Path) -> Iterator[Asked]:
 
 
 def test_commands_are_done_in_order_and_the_view_settles(asked: Asked) -> None:
-    for line in ("step", "step 2", "back"):
-        assert asked.worker.do(line, Wish())
+    for line in ("step 3", "back"):
+        asked.do(line)
     shown = [message for message in asked.until_rested() if isinstance(message, Shown)]
-    assert [one.view.here for one in shown if one.result] == ["1@1", "1@3", "1@2"]
+    assert [one.view.here for one in shown if one.result] == ["1@3", "1@2"]
     last = shown[-1].view
     assert last.settled and last.here == "1@2"
     assert last.read == (0xFFFFDF04, 4) and last.wrote is None
@@ -70,13 +76,13 @@ def test_commands_are_done_in_order_and_the_view_settles(asked: Asked) -> None:
 
 
 def test_a_long_way_is_interrupted_and_it_is_still_where_it_was(asked: Asked) -> None:
-    asked.worker.do("step 5", Wish())
+    asked.do("step 5")
     asked.until_rested()
     asked.stop_at_first = True
-    asked.worker.do("go 1@100910", Wish())
+    asked.do("go 1@100910")
     told = asked.until_rested()
     assert [m.text for m in told if isinstance(m, Failed)] == ["interrupted: still where it was"]
-    asked.worker.do("print at", Wish())
+    asked.do("print at")
     shown = [m for m in asked.until_rested() if isinstance(m, Shown) and m.result is not None]
     assert shown[0].result is not None and shown[0].result.lines == ("at = 1@5",)
 
@@ -92,25 +98,38 @@ def test_who_stops_it_too_late_sees_where_it_is(
         return view(viewer, wish)
 
     monkeypatch.setattr(Viewer, "view", late)
-    asked.worker.do("step 5", Wish())
+    asked.do("step 5")
     told = asked.until_rested()
     assert not [m for m in told if isinstance(m, Failed)]
     assert [m.view.here for m in told if isinstance(m, Shown)][-1] == "1@5"
 
 
-def test_what_waits_is_forgotten_and_too_much_is_refused(asked: Asked) -> None:
+def test_what_comes_again_and_again_is_one_move(asked: Asked) -> None:
+    with asked.worker._condition:  # while it is busy
+        for line in [*["step"] * 90, "back 5", "back", *["call"] * 3, "step"]:
+            asked.do(line)
+        assert [str(c) for c in asked.worker._commands] == [
+            "step 90", "back 6", "call", "call", "call", "step",
+        ]  # fmt: skip
+        assert not asked.worker.idle
+    shown = [m for m in asked.until_rested() if isinstance(m, Shown) and m.result is not None]
+    assert [m.view.here for m in shown] == ["1@90", "1@84", "1@94", "1@107", "1@120", "1@121"]
+    assert asked.worker.idle
+
+
+def test_what_waits_is_forgotten(asked: Asked) -> None:
     with asked.worker._condition:
-        asked.worker._lines.extend(["step"] * MOST_WAITING)
-        assert not asked.worker.do("step", Wish())
+        for line in ("call", "output"):
+            asked.do(line)
         asked.worker.interrupt()
-        assert not asked.worker._lines
-    asked.worker.do("print at", Wish())
+        assert not asked.worker._commands
+    asked.do("print at")
     shown = [m for m in asked.until_rested() if isinstance(m, Shown) and m.result is not None]
     assert shown[-1].view.here == "1@0"
 
 
 def test_what_cannot_be_done_is_told(asked: Asked) -> None:
-    asked.worker.do("go nowhere", Wish())
+    asked.do("go nowhere")
     failed = [m for m in asked.until_rested() if isinstance(m, Failed)]
     assert len(failed) == 1 and not failed[0].over and "is no place" in failed[0].text
 
@@ -118,7 +137,7 @@ def test_what_cannot_be_done_is_told(asked: Asked) -> None:
 def test_links_and_counts(asked: Asked) -> None:
     asked.worker.link("code", "", 0x804804C)
     linked = [m for m in asked.until_rested() if isinstance(m, Linked)]
-    assert linked[-1].links.source == ("hex0.hex0", 139, 1)
+    assert linked[-1].links.sources == (("hex0.hex0", 139, 1),)
     asked.worker.count()
     asked.worker.look(Wish(code=12))
     shown = [m for m in asked.until_rested() if isinstance(m, Shown)]
