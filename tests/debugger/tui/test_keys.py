@@ -164,6 +164,13 @@ def test_the_screen_itself(recorded: Path) -> None:
         dark = screen.app.theme
         await screen.press("t")
         assert screen.app.theme != dark
+        await screen.type("go 12@0")
+        assert screen.pane("source")[0].startswith(">> source hello.M1:43 --")
+        await screen.press("G")
+        assert screen.pane("source")[0].startswith(">> source hello-whole.hex2:73 (generated) --")
+        await screen.press("G")
+        assert screen.pane("source")[0].startswith(">> source hello.M1:43 --")
+        await screen.type("go 1@0")
         await screen.press("i")
         assert "1@0: pid 1" in screen.told()[0]
         await screen.press("escape", "ctrl+c")
