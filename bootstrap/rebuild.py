@@ -16,7 +16,7 @@ from bootstrap.catalogue import Entry, StepFile
 from bootstrap.catalogue.lookup import known_files
 from bootstrap.documents import Fault
 from bootstrap.engine import Engine, describe
-from bootstrap.errors import GuestFailed
+from bootstrap.errors import BadInput, GuestFailed
 from bootstrap.kernel import faults
 from bootstrap.kernel.events import Observer
 from bootstrap.kernel.limits import Limits
@@ -79,6 +79,13 @@ class Rebuilt:
     """Tree path -> (content, permission bits)."""
     log: bytes
     """The end of what the guest printed."""
+    unrecorded: BadInput | None = None
+    """Why there is no trace of it, where there should be one."""
+
+    def require_recorded(self) -> None:
+        """Raise BadInput where there should be a trace and is none."""
+        if self.unrecorded is not None:
+            raise self.unrecorded
 
 
 class _Tail:
@@ -244,29 +251,36 @@ def record_rebuild(
 ) -> Rebuilt:
     """`rebuild`, and a trace of it in the file `name`, the report in it.
 
-    Raises what rebuild raises, and BadInput when the file cannot be written.
+    Raises what rebuild raises, and BadInput when the file cannot be written; once the run is over,
+    the result says that (`Rebuilt.unrecorded`): its verdict must not be lost.
     """
     limits = limits or Limits()
-    with recording(name) as writer:
-        recorder = Recorder(writer)
-        rebuilt = rebuild(resolved, entry_name, engine, limits, observers, recorder=recorder)
-        recorder.finish()
-        report = rebuilt.report
-        source, failure = report.facts.source, report.facts.failure
-        writer.finish(
-            {
-                **header("verify", engine, limits, (0, 1, 1)),
-                "source": " ".join(
-                    filter(None, (resolved.step.name, source.release, f"({source.kind})"))
-                ),
-                "source_digest": source.tree_digest or "",
-                "arch": resolved.step.arch,
-                "entry": entry_name,
-                "result": report.result,
-                "failure": failure.message if failure is not None else "",
-                "report": to_json_text(report),
-            }
-        )
+    rebuilt = None
+    try:
+        with recording(name) as writer:
+            recorder = Recorder(writer)
+            rebuilt = rebuild(resolved, entry_name, engine, limits, observers, recorder=recorder)
+            recorder.finish()
+            report = rebuilt.report
+            source, failure = report.facts.source, report.facts.failure
+            writer.finish(
+                {
+                    **header("verify", engine, limits, (0, 1, 1)),
+                    "source": " ".join(
+                        filter(None, (resolved.step.name, source.release, f"({source.kind})"))
+                    ),
+                    "source_digest": source.tree_digest or "",
+                    "arch": resolved.step.arch,
+                    "entry": entry_name,
+                    "result": report.result,
+                    "failure": failure.message if failure is not None else "",
+                    "report": to_json_text(report),
+                }
+            )
+    except BadInput as error:
+        if rebuilt is None:
+            raise
+        return replace(rebuilt, unrecorded=error)
     return rebuilt
 
 

@@ -168,7 +168,7 @@ def _same(evidence: Evidence, products: Path) -> bool:
 
 
 def _statement(args: argparse.Namespace, evidence: Evidence) -> int:
-    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.output import STDOUT, each, write_text
     from bootstrap.vouch.envelope import PAYLOAD_TYPE, Envelope
     from bootstrap.vouch.signing import sign_gpg, sign_ssh
     from bootstrap.vouch.statement import HASHED, MADE, READ, REPORTED, make_statement, payload
@@ -186,12 +186,12 @@ def _statement(args: argparse.Namespace, evidence: Evidence) -> int:
         signature = sign(signed, args.key)
         by = signature.keyid
         text = Envelope(content, PAYLOAD_TYPE, (signature,)).to_json()
-    write_text(args.output, text)
-    print(
+    to = sys.stderr if args.output == STDOUT else sys.stdout
+    said = (
         f"{evidence.title}: {len(evidence.products)} products, {len(evidence.materials)} sources "
-        f"(digest {evidence.source_digest}), {_seen(args, host)}; signed by {by}",
-        file=sys.stderr if args.output == STDOUT else sys.stdout,
+        f"(digest {evidence.source_digest}), {_seen(args, host)}; signed by {by}"
     )
+    each(lambda: print(said, file=to, flush=True), lambda: write_text(args.output, text))
     return 0
 
 

@@ -49,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError; returns the exit status."""
     from bootstrap import ddc
-    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.output import STDOUT, each, write_text
     from bootstrap.cli.verify import check_report_places, print_view
     from bootstrap.engine import default_engine
     from bootstrap.kernel.limits import Limits
@@ -81,14 +81,16 @@ def run(args: argparse.Namespace) -> int:
     comparison = ddc.compare(steps, found, resolved.step, notes)
     source = source_info(resolved.tree, resolved.step)
     tool = tool_info(engine.describe())
-    if args.json is not None:
-        write_text(args.json, ddc.to_json_text(comparison, paths, source, tool))
     good = args.quiet and comparison.result == "agree"
-    print_view(
-        lambda verbose, **how: ddc.to_text(comparison, paths, source, tool, **how),
-        False,
-        args.json == STDOUT,
-        ddc.claim(comparison, paths) if good else None,
+    each(
+        lambda: print_view(
+            lambda verbose, **how: ddc.to_text(comparison, paths, source, tool, **how),
+            False,
+            args.json == STDOUT,
+            ddc.claim(comparison, paths) if good else None,
+        ),
+        args.json
+        and (lambda: write_text(args.json, ddc.to_json_text(comparison, paths, source, tool))),
     )
     return _EXIT[comparison.result]
 

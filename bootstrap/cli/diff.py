@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -60,15 +59,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """0: equal; 1: different. Raises BootstrapError, KeyboardInterrupt."""
-    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.output import STDOUT, view_and_json
     from bootstrap.cli.verify import check_report_places, print_view
     from bootstrap.diff import compare
 
     check_report_places(args.json)
     with compare(args.a, args.b, not args.no_replay, _replaying) as found:
-        if args.json is not None:
-            write_text(args.json, json.dumps(found.value(), indent=2) + "\n")
-        print_view(lambda verbose, **how: found.text(verbose, **how), args.all, args.json == STDOUT)
+        to_stderr = args.json == STDOUT
+        view_and_json(
+            lambda: print_view(
+                lambda verbose, **how: found.text(verbose, **how), args.all, to_stderr
+            ),
+            args.json,
+            found.value,
+        )
         return 0 if found.equal else 1
 
 

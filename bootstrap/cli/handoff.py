@@ -124,7 +124,7 @@ def _add_sources(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_sources(args: argparse.Namespace) -> int:
     """Look, fetch what is missing, and tell.  Raises BootstrapError; returns the exit status."""
-    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.output import STDOUT, view_and_json
     from bootstrap.cli.verify import check_report_places, print_view
     from bootstrap.handoff.plan import read_distfiles, read_plan
     from bootstrap.handoff.told import sources_document, sources_text
@@ -151,9 +151,11 @@ def run_sources(args: argparse.Namespace) -> int:
         found = _nothing(files)
     if not args.audit:
         found = _fetched(found, folder, args)
-    if args.json is not None:
-        write_text(args.json, _json(sources_document(files, found)))
-    print_view(lambda **how: sources_text(found, **how), False, args.json == STDOUT)
+    view_and_json(
+        lambda: print_view(lambda **how: sources_text(found, **how), False, args.json == STDOUT),
+        args.json,
+        lambda: sources_document(files, found),
+    )
     return 0 if found.whole else 1
 
 
@@ -211,12 +213,12 @@ def run_plan(args: argparse.Namespace) -> int:
     with checkout_at(args.live_bootstrap, LIVE_BOOTSTRAP, Cache(), handoff_run.say) as checkout:
         plan = read_plan(checkout, args.arch, args.set)
     found = _audit(plan.distfiles, args.distfiles) if args.distfiles is not None else None
-    if args.json is not None:
-        write_text(args.json, _json(plan_document(plan, found)))
     if args.graph:
         sys.stdout.write(plan_graph(plan, args.graph))
     else:
         print_view(lambda **how: plan_text(plan, found, **how), args.verbose, args.json == STDOUT)
+    if args.json is not None:
+        write_text(args.json, _json(plan_document(plan, found)))
     good = found is None or all(
         row.state == "present" for row in found.rows if row.file.name in plan.needed
     )
@@ -235,12 +237,12 @@ def _run_stagex(args: argparse.Namespace) -> int:
         raise BadInput("--distfiles, --set and --arch are for --live-bootstrap, not for --stagex")
     with checkout_at(args.stagex or None, STAGEX_TREE, Cache(), handoff_run.say) as checkout:
         plan = read_stagex(checkout)
-    if args.json is not None:
-        write_text(args.json, _json(stagex_document(plan)))
     if args.graph:
         sys.stdout.write(stagex_graph(plan, args.graph))
     else:
         print_view(lambda **how: stagex_text(plan, **how), args.verbose, args.json == STDOUT)
+    if args.json is not None:
+        write_text(args.json, _json(stagex_document(plan)))
     return 0
 
 

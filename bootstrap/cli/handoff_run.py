@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -154,7 +153,7 @@ def run_run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, checkout: Path) -> int:
-    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.output import STDOUT, view_and_json
     from bootstrap.cli.verify import print_view
     from bootstrap.handoff.plan import read_plan
     from bootstrap.handoff.running.limits import Limits
@@ -187,10 +186,13 @@ def _run(args: argparse.Namespace, checkout: Path) -> int:
         raise
     finally:
         live.close()
-    if args.json is not None:
-        write_text(args.json, json.dumps(run_document(outcome, plan, stage0), indent=2) + "\n")
-    print_view(
-        lambda **how: run_text(outcome, plan, stage0, **how), args.verbose, args.json == STDOUT
+    to_stderr = args.json == STDOUT
+    view_and_json(
+        lambda: print_view(
+            lambda **how: run_text(outcome, plan, stage0, **how), args.verbose, to_stderr
+        ),
+        args.json,
+        lambda: run_document(outcome, plan, stage0),
     )
     return outcome.exit_code
 

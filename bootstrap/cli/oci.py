@@ -154,7 +154,7 @@ def verify_here(
 
 
 def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
-    from bootstrap.cli.output import STDOUT, write_file, write_text
+    from bootstrap.cli.output import STDOUT, view_and_json, write_file
     from bootstrap.cli.verify import print_view
     from bootstrap.oci.image import findings, make_image
     from bootstrap.oci.layout import files_of
@@ -168,13 +168,14 @@ def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
         found = json.dumps(findings(evidence, image), indent=2) + "\n"
         for path, data in {FINDINGS_FILE: found.encode(), **files_of(image)}.items():
             write_file(Path(args.output), path, data, 0o644)
-    print_view(
-        lambda **how: _text(evidence, image, wrong, args, **how),
-        False,
-        STDOUT in (args.json, args.junit, args.report_to),
+    to_stderr = STDOUT in (args.json, args.junit, args.report_to)
+    view_and_json(
+        lambda: print_view(
+            lambda **how: _text(evidence, image, wrong, args, **how), False, to_stderr
+        ),
+        args.json,
+        lambda: _document(evidence, image, wrong),
     )
-    if args.json is not None:
-        write_text(args.json, json.dumps(_document(evidence, image, wrong), indent=2) + "\n")
     return 1 if wrong else 0
 
 

@@ -1,17 +1,82 @@
-"""Writes what a command made: to standard output, or to a file that is whole or untouched."""
+"""Writes what a command made: to standard output, or to a file that is whole or untouched.
+
+The verdict first: what is known after minutes of work must not be lost because a file cannot be
+written. `check_place` finds out before the work what can be known then, `each` is for the rest.
+"""
 
 import contextlib
+import errno
+import json
 import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from bootstrap.errors import BadInput
+from bootstrap import signals
+from bootstrap.errors import BadInput, printable
 
 STDOUT = "-"
+
+
+def each(*outputs: Callable[[], object] | str | None) -> None:
+    """Do one after the other, also where some cannot be done; the verdict is the first of them.
+
+    None and "" are what was not asked for.
+
+    Raises then, at the end, OSError (from standard output) or BadInput; of several, all but one are
+    printed.
+    """
+    failed: list[BadInput] = []
+    broken: OSError | None = None
+    for output in outputs:
+        try:
+            if callable(output):
+                output()
+        except BadInput as error:
+            failed.append(error)
+        except OSError as error:
+            broken = broken or error
+    for told in failed if broken else failed[:-1]:
+        print(f"bootstrap: {printable(str(told))}", file=sys.stderr)
+    if broken is not None:
+        raise broken
+    if failed:
+        raise failed[-1]
+
+
+def view_and_json(
+    view: Callable[[], object], dest: str | None, value: Callable[[], object]
+) -> None:
+    """What people read, then `value` as JSON where `dest` asks for it; as `each` does."""
+    each(view, dest and (lambda: write_text(dest, json.dumps(value(), indent=2) + "\n")))
+
+
+def check_place(dest: str) -> None:
+    """Raise BadInput where it is known before any work that `write_text` could not write there."""
+    if dest == STDOUT:
+        return
+    try:
+        place = Path(dest).resolve()
+        if not place.is_dir() and not place.parent.is_dir():
+            folder = Path(dest).parent
+            raise BadInput(f"{dest}: there is no folder {folder}; make it, or name another")
+        if _is_other(dest, place):
+            if not os.access(place, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        else:
+            with _beside(place):
+                pass
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _unwritable(dest, error) from None
+
+
+def check_folder(folder: Path) -> None:
+    """Raise OSError where no file can be made in a folder."""
+    with _beside(folder / "file"):
+        pass
 
 
 def write_text(dest: str, text: str, *, stdout: TextIO | None = None) -> None:
@@ -54,10 +119,7 @@ def write_pieces(dest: str, pieces: Iterable[bytes]) -> None:
 def _write(dest: str, pieces: Iterable[bytes]) -> None:
     try:
         place = Path(dest).resolve()
-        is_other = place.exists() and not place.is_file()
-        if place.is_dir():
-            raise BadInput(f"{dest}: is a directory; name a file, or - for standard output")
-        spare_trace(dest)
+        is_other = _is_other(dest, place)
     except (OSError, RuntimeError, ValueError) as error:
         # RuntimeError: a loop of symlinks (Python 3.11, 3.12); ValueError: a NUL in the name.
         raise _unwritable(dest, error) from error
@@ -70,6 +132,14 @@ def _write(dest: str, pieces: Iterable[bytes]) -> None:
             _replace(place, pieces)
     except OSError as error:
         raise _unwritable(dest, error) from error
+
+
+def _is_other(dest: str, place: Path) -> bool:
+    """Whether it is written to as it is. Raises BadInput for what is not written to at all."""
+    if place.is_dir():
+        raise BadInput(f"{dest}: is a directory; name a file, or - for standard output")
+    spare_trace(dest)
+    return place.exists() and not place.is_file()
 
 
 def spare_trace(dest: str) -> None:
@@ -93,21 +163,31 @@ def _unwritable(dest: str, error: Exception) -> BadInput:
     )
 
 
-def _replace(place: Path, pieces: Iterable[bytes]) -> None:
-    handle, beside = tempfile.mkstemp(
-        prefix=f".{place.name[:50]}.", suffix=".new", dir=place.parent
-    )
+@contextlib.contextmanager
+def _beside(place: Path) -> Iterator[Path]:
+    """A new file beside a place, for the block only. Raises OSError."""
+    beside = None
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with signals.held:
+            handle, beside = tempfile.mkstemp(
+                prefix=f".{place.name[:50]}.", suffix=".new", dir=place.parent
+            )
+            os.close(handle)
+        yield Path(beside)
+    finally:
+        if beside is not None:
+            with signals.held, contextlib.suppress(OSError):
+                os.unlink(beside)
+
+
+def _replace(place: Path, pieces: Iterable[bytes]) -> None:
+    with _beside(place) as beside:
+        with beside.open("wb") as stream:
             stream.writelines(pieces)
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(beside, _mode(place))
         os.replace(beside, place)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        raise
 
 
 def _mode(place: Path) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do it.  Raises BootstrapError; returns the exit status."""
-    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.output import STDOUT, view_and_json
     from bootstrap.cli.verify import check_report_places, print_view
     from bootstrap.vouch.policy import read_policy
     from bootstrap.vouch.quorum import judge, known_of
@@ -93,14 +92,15 @@ def run(args: argparse.Namespace) -> int:
             verdicts = judge(policy, envelopes, ring, *at, known_of(policy.about))
         if args.stagex is not None:
             stagex = judge_checkout(policy, Path(args.stagex), ring)
-    print_view(
-        lambda **how: quorum_text(policy, at, verdicts, stagex, **how),
-        args.verbose,
-        args.json == STDOUT,
+    view_and_json(
+        lambda: print_view(
+            lambda **how: quorum_text(policy, at, verdicts, stagex, **how),
+            args.verbose,
+            args.json == STDOUT,
+        ),
+        args.json,
+        lambda: quorum_document(policy, at, verdicts, stagex),
     )
-    if args.json is not None:
-        document = quorum_document(policy, at, verdicts, stagex)
-        write_text(args.json, json.dumps(document, indent=2) + "\n")
     met = (verdicts is None or verdicts.met) and (stagex is None or stagex.met)
     return 0 if met else 1
 

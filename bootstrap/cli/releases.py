@@ -44,12 +44,12 @@ def run(args: argparse.Namespace) -> int:
         (release, [find(RELEASES, release, arch) for arch in architectures(RELEASES, release)])
         for release in releases(RELEASES)
     ]
-    if args.json is not None:
-        document = to_document(known, cached, str(cache.root))
-        write_text(args.json, json.dumps(document, indent=2) + "\n")
     if args.json != STDOUT:
         width = os.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
         sys.stdout.write(to_text(known, cached, max(width, 40)))
+    if args.json is not None:
+        document = to_document(known, cached, str(cache.root))
+        write_text(args.json, json.dumps(document, indent=2) + "\n")
     return 0
 
 

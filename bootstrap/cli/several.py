@@ -80,6 +80,7 @@ def is_several(arch: str) -> bool:
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError and KeyboardInterrupt; returns the reports' exit status."""
+    from bootstrap.cli import output
     from bootstrap.cli.output import STDOUT, write_text
     from bootstrap.cli.verify import (
         check_output_folder,
@@ -106,15 +107,16 @@ def run(args: argparse.Namespace) -> int:
         reports, rebuilt = rebuild_each(tasks, args.jobs, progress)
     finally:
         progress.close()
-    if args.output is not None:
-        write_all(Path(args.output), rebuilt, each)
-    if args.json is not None:
-        write_text(args.json, set_to_json_text(reports))
-    if args.junit is not None:
-        write_text(args.junit, set_to_junit(reports))
     to_stderr = STDOUT in (args.json, args.junit)
     quiet_line = reports.claim if args.quiet and reports.exit_code == 0 else None
-    print_view(lambda **how: set_to_text(reports, **how), args.verbose, to_stderr, quiet_line)
+    output.each(
+        lambda: print_view(
+            lambda **how: set_to_text(reports, **how), args.verbose, to_stderr, quiet_line
+        ),
+        args.output and (lambda: write_all(Path(args.output), rebuilt, each)),
+        args.json and (lambda: write_text(args.json, set_to_json_text(reports))),
+        args.junit and (lambda: write_text(args.junit, set_to_junit(reports))),
+    )
     return reports.exit_code
 
 

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 
 from bootstrap.cli import trace_export, trace_read, trace_record, trace_travel
-from bootstrap.cli.verify import add_options
+from bootstrap.cli.verify import add_fallback, add_options
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -129,6 +129,7 @@ def _add_record(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--env", action="append", default=[], metavar="NAME=VALUE", help="the guest's environment"
     )
     add_options(parser)
+    add_fallback(parser)
     parser.add_argument("program", nargs="*", metavar="PROGRAM", help="after --, with arguments")
     parser.set_defaults(run=trace_record.run)
 

@@ -110,12 +110,12 @@ def run_why(args: argparse.Namespace) -> int:
             if link.call is not None and args.stores != "none"
             and (number == 0 or args.stores == "all")
         }  # fmt: skip
-        if args.json is not None:
-            value = {"schema": 1, "links": [why_json(link, told) for link in links]}
-            write_text(args.json, json.dumps(value, indent=2) + "\n")
         if args.json != STDOUT:
             for text in lines(links, lambda link: line(told[link]) if link in told else ""):
                 print(text)
+        if args.json is not None:
+            value = {"schema": 1, "links": [why_json(link, told) for link in links]}
+            write_text(args.json, json.dumps(value, indent=2) + "\n")
     return 0
 
 

@@ -23,7 +23,9 @@ def run(args: argparse.Namespace) -> int:
     return verify.run(args, record_to=args.trace)
 
 
-_VERIFY_ONLY = ("source", "release", "fetched", "entry", "output", "json", "junit", "verbose")
+_VERIFY_ONLY = (
+    "source", "release", "fetched", "fallback", "entry", "output", "json", "junit", "verbose",
+)  # fmt: skip
 
 
 def _program(args: argparse.Namespace) -> int:

@@ -140,10 +140,10 @@ def _put(dest: str | None, value: object, lines: Iterable[str]) -> None:
     """JSON where it is wanted; lines on standard output unless the JSON goes there."""
     from bootstrap.cli.output import STDOUT, write_text
 
-    if dest is not None:
-        write_text(dest, json.dumps(value, indent=2) + "\n")
     if dest != STDOUT:
         sys.stdout.writelines(f"{line}\n" for line in lines)
+    if dest is not None:
+        write_text(dest, json.dumps(value, indent=2) + "\n")
 
 
 def run_show(args: argparse.Namespace) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 import time
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput
+from bootstrap.errors import BadInput, ExitStatus
 
 if TYPE_CHECKING:
     from bootstrap.cli.progress import Progress
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from bootstrap.sources import Resolved
 
 ENTRIES = ("kaem-optional-seed", "hex0-seed")
+ONE_LINE = (ExitStatus.DONE, ExitStatus.LESS_THAN_ASKED)
+"""The claim says it all; --quiet prints nothing else."""
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
@@ -40,13 +41,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="rebuild a release from its seed and compare every product with its known-good hash",
         description="Rebuild a release of stage0-posix from its seed in the emulator, and compare "
         "every product with its known-good hash. The source is, in this order: --source, the "
-        "release in the cache, the release from its published address, and, unless --release "
-        "names one, the sources that this program carries (hex0 to M0). The report says which.",
-        epilog="Exit status: 0 verified, 1 mismatch, 2 usage or bad input, 3 the guest failed, "
-        "130 interrupted.",
+        "release in the cache, the release from its published address. The report says which.",
     )
     add_options(parser)
+    add_fallback(parser)
     parser.set_defaults(run=run)
+
+
+def add_fallback(parser: argparse.ArgumentParser) -> None:
+    """The option --fallback, which `verify` and `trace record` share."""
+    parser.add_argument(
+        "--fallback",
+        choices=("embedded",),
+        help="where the release can be had from neither cache nor network, take what this program "
+        "carries (x86, hex0 to M0); the report says so, and the exit status is 4 at best",
+    )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +110,7 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
     """
     from bootstrap.catalogue import STAGEX
     from bootstrap.cli import several
-    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.output import STDOUT, each, write_text
     from bootstrap.engine import default_engine
     from bootstrap.kernel.limits import Limits
     from bootstrap.rebuild import rebuild, record_rebuild
@@ -113,6 +122,12 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
     stagex = args.release == STAGEX
     if args.fetched is not None and not stagex:
         raise BadInput(f"--fetched goes with --release {STAGEX} only")
+    fallback = getattr(args, "fallback", None) is not None
+    if fallback and (stagex or args.source or several.is_several(args.arch)):
+        raise BadInput(
+            "--fallback goes with one architecture of a release, and without --source: it stands in"
+            " for what is in neither cache nor network"
+        )
     if several.is_several(args.arch):
         if stagex:
             raise BadInput(f"{STAGEX} is for x86 only")
@@ -126,9 +141,11 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
     if stagex:
         resolved = resolve_stagex(args.source, args.fetched, args.arch, args.entry)
     else:
-        resolved = resolve(args.source, args.release, args.arch, Cache(), args.entry)
+        resolved = resolve(
+            args.source, args.release, args.arch, Cache(), args.entry, fallback=fallback
+        )
     entry = args.entry or default_entry(resolved)
-    if not args.quiet:
+    if not args.quiet or resolved.in_place_of is not None:
         for note in (*resolved.tree.notes, *resolved.materials.lines()):
             print(f"note: {note}", file=sys.stderr)
     progress = _progress(resolved, args.quiet)
@@ -139,17 +156,17 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
             rebuilt = record_rebuild(record_to, resolved, entry, engine, limits, [progress])
     finally:
         progress.close()
-    if args.output is not None:
-        write_products(Path(args.output), rebuilt, resolved)
-    if args.json is not None:
-        write_text(args.json, to_json_text(rebuilt.report))
-    if args.junit is not None:
-        write_text(args.junit, to_junit(rebuilt.report))
     report = rebuilt.report
     to_stderr = STDOUT in (args.json, args.junit)
-    quiet_line = report.claim if args.quiet and report.exit_code == 0 else None
+    quiet_line = report.claim if args.quiet and report.exit_code in ONE_LINE else None
     verbose = args.verbose or bool(resolved.image)
-    print_view(lambda **how: to_text(report, **how), verbose, to_stderr, quiet_line)
+    each(
+        lambda: print_view(lambda **how: to_text(report, **how), verbose, to_stderr, quiet_line),
+        lambda: rebuilt.require_recorded(),
+        args.output and (lambda: write_products(Path(args.output), rebuilt, resolved)),
+        args.json and (lambda: write_text(args.json, to_json_text(report))),
+        args.junit and (lambda: write_text(args.junit, to_junit(report))),
+    )
     return report.exit_code
 
 
@@ -189,7 +206,7 @@ def print_view(
 
     out = sys.stderr if to_stderr else sys.stdout
     if instead is not None:
-        print(instead, file=out)
+        print(instead, file=out, flush=True)
         return
     terminal = out.isatty()
     width = os.get_terminal_size(out.fileno()).columns if terminal else None
@@ -201,26 +218,21 @@ def print_view(
             verbose=verbose,
         )
     )
+    out.flush()
 
 
 def check_report_places(*names: str | None) -> None:
     """Raise BadInput, before any work is done, where a report could not be written after it."""
-    from bootstrap.cli.output import spare_trace
+    from bootstrap.cli.output import check_place
 
-    for name in names:
-        if name is None or name == "-":
-            continue
-        place = Path(name)
-        if place.is_dir():
-            raise BadInput(f"{name}: is a directory; name a file, or - for standard output")
-        if not place.parent.is_dir():
-            raise BadInput(f"{name}: there is no folder {place.parent}; make it, or name another")
-        with contextlib.suppress(OSError):
-            spare_trace(name)
+    for name in filter(None, names):
+        check_place(name)
 
 
 def check_output_folder(name: str | None) -> None:
     """Raise BadInput, before any work is done, unless `name` is a new or an empty folder."""
+    from bootstrap.cli.output import check_folder
+
     if name is None:
         return
     folder = Path(name)
@@ -230,6 +242,7 @@ def check_output_folder(name: str | None) -> None:
         if folder.exists() and not folder.is_dir():
             raise BadInput(f"--output {name}: is a file; name a new or an empty folder")
         folder.mkdir(parents=True, exist_ok=True)
+        check_folder(folder)
     except OSError as error:
         raise BadInput(f"--output {name}: cannot be used: {error.strerror}") from error
 

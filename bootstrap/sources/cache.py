@@ -75,6 +75,18 @@ class Cache:
         """Where a release is or would be."""
         return self.root / name / release
 
+    def require_usable(self) -> None:
+        """Raise BadInput where there is something that is no folder, or one that cannot be read."""
+        try:
+            os.listdir(self.root)
+        except FileNotFoundError:
+            pass  # it is made when something is to be kept
+        except OSError as error:
+            raise BadInput(
+                f"{self.root}: cannot be used as the cache: {error.strerror}; set {VARIABLE} to"
+                " another folder, or name the source with --source PATH"
+            ) from None
+
     def releases(self, name: str = RELEASES) -> tuple[str, ...]:
         """The releases that have a manifest, sorted; what is in them is not looked at."""
         try:

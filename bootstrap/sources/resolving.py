@@ -55,6 +55,7 @@ def resolve(
     entry: str | None = None,
     online: bool = True,
     progress: Progress | None = None,
+    fallback: bool = False,
 ) -> Resolved:
     """Find the source, in this order:
 
@@ -62,12 +63,13 @@ def resolve(
        catalogue that the tree is nearest to.
     2. ``release`` (or the newest) in the cache.
     3. The release from its published address, which is then cached.
-    4. The embedded sources; only where no ``release`` was asked for by name.
+    4. With ``fallback``, the embedded sources in its place; the tree's notes say why.
 
     ``release`` "embedded" asks for those, and nothing else is looked for.
 
-    Raises BadInput when there is none, when materials are missing, when the cache is damaged, or
-    when what the published address gives is not the release.
+    Raises BadInput when there is none, saying where it was looked for; when materials are missing,
+    when the cache is damaged or cannot be used, or when what the published address gives is not
+    the release.
     """
     arch = arch_name(arch)
     if source is not None:
@@ -78,20 +80,31 @@ def resolve(
         )
     step = find(RELEASES, release or default_release(), arch)
     assert step.release is not None
+    cache.require_usable()
     tree = cache.load(step.release)
-    failure = ""
     if tree is None and online:
         try:
             tree = _download(step, cache, progress)
         except DownloadFailed as error:
-            failure = str(error)
+            # The cause first, and the ways out last.
+            cause = str(error).removesuffix(f"; {how_to_get(step)}")
+            missing = f"{cause}; {_not_at_hand(step, cache)}"
+    elif tree is None:
+        missing = _not_at_hand(step, cache)
     if tree is not None:
         return _compare(tree, step, entry)
-    title = f"{RELEASES} {step.release}"
-    missing = failure or f"{title} is not in the cache ({cache.root}); {how_to_get(step)}"
-    if release is not None:
-        raise BadInput(missing)
-    return _embedded(arch, entry, f"{title} was not verified", missing)
+    if not fallback:
+        carried = any((other.name, other.arch) == (EMBEDDED, arch) for other in all_steps())
+        raise BadInput(
+            f"{missing}, or name it with --source PATH"
+            + f"; --release {EMBEDDED} is what this program carries itself" * carried
+        )
+    found = _embedded(arch, entry, f"{step.title} was not verified", missing)
+    return replace(found, in_place_of=f"{RELEASES} {step.release} for {arch}")
+
+
+def _not_at_hand(step: StepFile, cache: Cache) -> str:
+    return f"{step.name} {step.release} is not in the cache ({cache.root}); {how_to_get(step)}"
 
 
 def _embedded(arch: str, entry: str | None, instead: str, why: str) -> Resolved:

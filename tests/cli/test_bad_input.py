@@ -147,7 +147,13 @@ def test_limits_that_are_none(inside: Callable[..., Done], limit: str) -> None:
         (("--output", "/proc/nowhere"), "--output /proc/nowhere: cannot be used"),
         (("--json", "/no/such/folder/file"), "/no/such/folder/file"),
         (("--json", "/"), "is a directory"),
-        (("--arch", "amd64"), "there are no embedded sources for AMD64"),
+        (("--arch", "amd64"), "cannot be reached"),
+        # Several architectures do not hide why, nor does what stands in for nothing.
+        (("--arch", "x86,AMD64"), "cannot be reached"),
+        (("--arch", "all"), "cannot be reached"),
+        (("--arch", "amd64", "--fallback", "embedded"), "cannot be reached"),
+        (("--arch", "all", "--fallback", "embedded"), "--fallback goes with one architecture"),
+        (("--source", ".", "--fallback", "embedded"), "and without --source"),
     ],
 )
 def test_options_of_verify(inside: Callable[..., Done], args: tuple[str, ...], said: str) -> None:
@@ -157,14 +163,14 @@ def test_options_of_verify(inside: Callable[..., Done], args: tuple[str, ...], s
 
 
 def test_an_entry_that_is_none() -> None:
-    done = bootstrap("verify", "--entry", "back-door")
+    done = bootstrap("verify", "--release", "embedded", "--entry", "back-door")
     assert done.status == 2
     assert "invalid choice: 'back-door'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_the_embedded_sources_have_one_entry() -> None:
-    done = bootstrap("verify", "--entry", "kaem-optional-seed")
+    done = bootstrap("verify", "--release", "embedded", "--entry", "kaem-optional-seed")
     assert done.status == 2
     assert "no entry kaem-optional-seed" in done.one_line()
 
@@ -190,7 +196,7 @@ def test_an_archive_that_is_none(tmp_path: Path) -> None:
     archive = tmp_path / "release.tar.gz"
     for data in (b"", b"not an archive", b"\x1f\x8b" + bytes(20)):
         archive.write_bytes(data)
-        done = bootstrap("verify", "--source", archive)
+        done = bootstrap("verify", "--release", "embedded", "--source", archive)
         assert done.status == 2
         assert "release.tar.gz" in done.one_line()
 
@@ -223,14 +229,14 @@ def test_a_damaged_cache_is_named_and_not_used(
 
 
 def test_a_hot_path_that_is_none() -> None:
-    done = bootstrap("verify", env={"BOOTSTRAP_HOT_PATH": "lukewarm"})
+    done = bootstrap("verify", "--release", "embedded", env={"BOOTSTRAP_HOT_PATH": "lukewarm"})
     assert done.status == 2
     assert "choose auto, native or python" in done.one_line()
 
 
 def test_an_output_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("keep me")
-    done = bootstrap("verify", "--output", tmp_path)
+    done = bootstrap("verify", "--release", "embedded", "--output", tmp_path)
     assert done.status == 2
     assert "is not empty" in done.one_line()
     assert os.listdir(tmp_path) == ["precious"]
@@ -281,7 +287,7 @@ def test_a_full_disk(full_disk: Path) -> None:
         ("--junit", report),
         ("--output", full_disk / "out"),
     ):
-        done = bootstrap("verify", "--quiet", *args)
+        done = bootstrap("verify", "--release", "embedded", "--quiet", *args)
         assert done.status == 2
         line = done.one_line()
         assert "cannot be written" in line
@@ -297,7 +303,7 @@ def test_a_read_only_disk(full_disk: Path) -> None:
     report.write_text("what was there before")
     subprocess.run(["mount", "-o", "remount,ro", str(full_disk)], check=True)
     for args in (("--json", report), ("--output", full_disk / "new")):
-        done = bootstrap("verify", "--quiet", *args)
+        done = bootstrap("verify", "--release", "embedded", "--quiet", *args)
         assert done.status == 2
         assert "Read-only file system" in done.one_line()
         assert report.read_text() == "what was there before"
@@ -310,10 +316,11 @@ def full_device() -> Path:
     return device
 
 
-@pytest.mark.parametrize("args", [("verify", "--quiet"), ("verify", "--json", "-"), ("doctor",)])
+@pytest.mark.parametrize("args", [("--quiet",), ("--json", "-")])
 def test_standard_output_that_is_full(args: tuple[str, ...]) -> None:
     shell = f'exec "$@" > {full_device()}'
-    done = bootstrap(*args, prefix=("sh", "-c", shell, "sh"))
+    verify = ("verify", "--release", "embedded")
+    done = bootstrap(*verify, *args, prefix=("sh", "-c", shell, "sh"))
     assert done.status == 2
     said = "bootstrap: standard output: cannot be written: No space left on device"
     assert done.stderr.splitlines()[-1] == said
@@ -324,14 +331,23 @@ def test_standard_output_that_is_full(args: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("closed", [">&-", "<&- >&-", "<&- >&- 2>&-"])
 def test_standard_streams_that_are_closed(tmp_path: Path, closed: str) -> None:
     report = tmp_path / "report.json"
-    done = bootstrap("verify", "--json", report, prefix=("sh", "-c", f'exec "$@" {closed}', "sh"))
+    done = bootstrap(
+        "verify",
+        "--release",
+        "embedded",
+        "--json",
+        report,
+        prefix=("sh", "-c", f'exec "$@" {closed}', "sh"),
+    )
     assert done.status == 0
     assert "Traceback" not in done.stderr
     assert report.read_text().endswith("}\n")
 
 
 def test_a_reader_that_goes_away() -> None:
-    done = bootstrap("verify", "--json", "-", prefix=("sh", "-c", '"$@" | true', "sh"))
+    done = bootstrap(
+        "verify", "--release", "embedded", "--json", "-", prefix=("sh", "-c", '"$@" | true', "sh")
+    )
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
 
@@ -359,7 +375,7 @@ def test_a_guest_sees_what_became_of_its_streams(
 
 
 def test_it_runs_from_any_folder(tmp_path: Path) -> None:
-    assert bootstrap("verify", "--quiet", cwd=tmp_path).status == 0
+    assert bootstrap("verify", "--release", "embedded", "--quiet", cwd=tmp_path).status == 0
 
 
 @pytest.mark.parametrize("option", ["--json", "--junit"])

@@ -27,7 +27,9 @@ def everything(layout: Path) -> dict[str, bytes]:
 
 def test_verify_and_export(tmp_path: Path, image: Image) -> None:
     out, report = tmp_path / "layout", tmp_path / "report.json"
-    done = bootstrap("oci", "export", "-o", out, "--json", "-", "--report-to", report)
+    done = bootstrap(
+        "oci", "export", "--release", "embedded", "-o", out, "--json", "-", "--report-to", report
+    )
     assert done.status == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["schema"] == "bootstrap-oci-export/2"
@@ -48,7 +50,15 @@ def test_two_exports_differ_in_nothing(verified: Run, tmp_path: Path) -> None:
     two = {"LC_ALL": "C.UTF-8", "TZ": "Asia/Kathmandu", "SOURCE_DATE_EPOCH": "77"}
     done = bootstrap("oci", "export", "-o", first, *there, env=one, prefix=shell)
     assert done.status == 0, done.stderr
-    done = bootstrap("oci", "export", "-o", second, env={**two, "BOOTSTRAP_HOT_PATH": "python"})
+    done = bootstrap(
+        "oci",
+        "export",
+        "--release",
+        "embedded",
+        "-o",
+        second,
+        env={**two, "BOOTSTRAP_HOT_PATH": "python"},
+    )
     assert done.status == 0, done.stderr
     assert everything(first) == everything(second)
 
@@ -98,7 +108,9 @@ def test_a_product_that_is_not_the_verified_one(what: str, verified: Run, tmp_pa
 
 def test_a_run_that_is_not_verified_is_not_exported(tmp_path: Path) -> None:
     out = tmp_path / "layout"
-    done = bootstrap("oci", "export", "-o", out, "--limit", "instructions=1000")
+    done = bootstrap(
+        "oci", "export", "--release", "embedded", "-o", out, "--limit", "instructions=1000"
+    )
     assert done.status == 3
     assert "not verified; no image was written" in done.stderr
     assert not any(out.iterdir())

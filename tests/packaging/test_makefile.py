@@ -12,6 +12,10 @@ import pytest
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
 
 
+# A make above this one would lend its own settings.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+
+
 def make_with(python: Path, text: str, checkout: Path) -> subprocess.CompletedProcess[str]:
     """`make` in a folder of its own, with a stand-in for Python."""
     folder = python.parent
@@ -21,12 +25,10 @@ def make_with(python: Path, text: str, checkout: Path) -> subprocess.CompletedPr
     shutil.copy(checkout / "bootstrap" / "__init__.py", folder / "bootstrap")
     python.write_text(f"#!/bin/sh\n{text}\n")
     python.chmod(0o755)
-    # A make above this one would lend its own settings.
-    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     return subprocess.run(
         ["make", f"PYTHON={python}"],
         cwd=folder,
-        env=env,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=False,
@@ -50,3 +52,32 @@ def test_a_python_without_venv_is_named_and_nothing_is_left(tmp_path: Path, chec
     assert done.returncode != 0
     assert "install python3-venv first" in done.stdout
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize(("status", "ends"), [(0, 0), (4, 0), (1, 2), (2, 2), (3, 2)])
+def test_make_is_done_where_only_the_embedded_path_could_be_verified(
+    tmp_path: Path, checkout: Path, status: int, ends: int
+) -> None:
+    """And says last what was not verified, and how to do it. Any other failure is one."""
+    here = tmp_path / "a checkout"
+    (here / ".venv" / "bin").mkdir(parents=True)
+    (here / "bootstrap").mkdir()
+    for name in ("Makefile", "pyproject.toml", "setup.py", "bootstrap/__init__.py"):
+        shutil.copy(checkout / name, here / name)
+    for name, text in (("python", "exit 1"), ("bootstrap", f'echo "$@"; exit {status}')):
+        place = here / ".venv" / "bin" / name
+        place.write_text(f"#!/bin/sh\n{text}\n")
+        place.chmod(0o755)
+    (here / ".venv" / "installed").touch()
+    done = subprocess.run(
+        ["make"], cwd=here, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == ends
+    said = done.stdout.splitlines()
+    assert said[0] == "verify --fallback embedded"
+    if status == 4:
+        assert said[1].startswith("make: verified: the embedded path")
+        assert "NOT verified: stage0-posix" in said[1]
+        assert "bootstrap fetch stage0-posix --from PATH" in said[2]
+    else:
+        assert not any("NOT verified" in line for line in said)

@@ -266,23 +266,60 @@ def test_a_cache_that_cannot_be_written_does_not_stop_the_run(
     tmp_path: Path, catalogue: Path, published: Server
 ) -> None:
     published.serve("/stage0-posix-1.0.tar.gz", make_archive())
-    (tmp_path / "file").write_text("")
-    found = resolve(None, None, "x86", Cache(tmp_path / "file"))
+    (tmp_path / "stage0-posix").write_text("")
+    found = resolve(None, None, "x86", Cache(tmp_path))
     assert found.tree.kind == "download"
     assert "not kept for the next run: cannot write the cache" in found.tree.notes[0]
 
 
-@pytest.mark.parametrize("online", [True, False])
-def test_the_embedded_sources_come_last_and_say_so(
-    cache: Cache, offline: None, online: bool
+def test_a_cache_that_is_no_folder_is_an_error_where_it_is_needed(
+    tmp_path: Path, catalogue: Path, published: Server
 ) -> None:
-    found = resolve(None, None, "x86", cache, online=online)
+    place = tmp_path / "file"
+    place.write_text("")
+    for fallback in (False, True):
+        with pytest.raises(BadInput, match=r"file: cannot be used as the cache: Not a directory"):
+            resolve(None, None, "x86", Cache(place), fallback=fallback)
+    assert published.asked == []
+    assert resolve(None, "embedded", "x86", Cache(place)).tree.kind == "embedded"
+
+
+@pytest.mark.parametrize("online", [True, False])
+@pytest.mark.parametrize("release", [None, "1.0"])
+def test_without_cache_and_network_nothing_stands_in(
+    cache: Cache, offline: None, online: bool, release: str | None
+) -> None:
+    """What was looked for, where, and the ways to provide it; the first cause first."""
+    with pytest.raises(BadInput) as caught:
+        resolve(None, release, "x86", cache, online=online)
+    cause, _, rest = str(caught.value).partition("; stage0-posix 1.0 is not in the cache (")
+    if online:
+        assert cause.startswith(f"{sample.URL}: cannot be reached: ")
+    else:
+        rest = cause.removeprefix("stage0-posix 1.0 is not in the cache (")
+    assert rest.startswith(f"{cache.root}); get the release archive ({sample.URL})")
+    assert "run: bootstrap fetch stage0-posix --release 1.0 --from PATH" in rest
+    assert "--source PATH; --release embedded" in rest
+
+
+def test_the_embedded_sources_stand_in_where_that_was_asked_for(
+    cache: Cache, offline: None
+) -> None:
+    found = resolve(None, None, "x86", cache, fallback=True)
     assert (found.tree.kind, found.tree.release, found.step.name) == ("embedded", None, "embedded")
+    assert found.in_place_of == "stage0-posix 1.0 for x86"
     assert found.materials.whole
     assert found.tree.files["hex0-seed"].executable
     (note,) = found.tree.notes
-    assert note.startswith("stage0-posix 1.0 was not verified, only the embedded sources were:")
+    start = "stage0-posix 1.0 x86 was not verified, only the embedded sources were: "
+    assert note.startswith(f"{start}{sample.URL}: cannot be reached: ")
     assert "bootstrap fetch stage0-posix --release 1.0 --from PATH" in note
+
+
+def test_nothing_stands_in_for_what_can_be_had(cache: Cache, offline: None) -> None:
+    cache.store(make_tree(), "1.0")
+    found = resolve(None, None, "x86", cache, fallback=True)
+    assert (found.tree.kind, found.in_place_of) == ("cache", None)
 
 
 def test_the_embedded_sources_asked_for_by_name(cache: Cache) -> None:
@@ -297,21 +334,17 @@ def test_the_embedded_sources_asked_for_by_name(cache: Cache) -> None:
         resolve(None, "embedded", "AMD64", cache)
 
 
-def test_a_release_asked_for_by_name_is_never_replaced(cache: Cache, offline: None) -> None:
-    with pytest.raises(BadInput, match="cannot be reached"):
-        resolve(None, "1.0", "x86", cache)
-    with pytest.raises(BadInput, match=r"1\.0 is not in the cache .*--from PATH"):
-        resolve(None, "1.0", "x86", cache, online=False)
-
-
 def test_an_architecture_or_entry_without_embedded_sources(
     cache: Cache, catalogue: Path, offline: None
 ) -> None:
     (catalogue / "stage0-posix-1.0-AMD64.toml").write_text(sample.step_text("AMD64"))
-    with pytest.raises(BadInput, match="there are no embedded sources for AMD64"):
+    with pytest.raises(BadInput, match="cannot be reached") as caught:
         resolve(None, None, "x86_64", cache)
+    assert "--release embedded" not in str(caught.value)
+    with pytest.raises(BadInput, match=r"cannot be reached.*there are no embedded .* for AMD64"):
+        resolve(None, None, "x86_64", cache, fallback=True)
     with pytest.raises(BadInput, match=r"cannot be reached.* have no entry script"):
-        resolve(None, None, "x86", cache, entry="script")
+        resolve(None, None, "x86", cache, entry="script", fallback=True)
 
 
 def test_embedded_sources_that_are_gone_are_named(
@@ -319,7 +352,7 @@ def test_embedded_sources_that_are_gone_are_named(
 ) -> None:
     (catalogue.parent / "seeds" / "x86" / "hex0.hex0").unlink()
     with pytest.raises(BadInput, match=r"seeds/x86/hex0\.hex0: cannot be read"):
-        resolve(None, None, "x86", cache)
+        resolve(None, "embedded", "x86", cache)
 
 
 def _command(*argv: str) -> argparse.Namespace:

@@ -58,7 +58,7 @@ def test_a_program_and_everything_about_it(root: Path, tmp_path: Path) -> None:
 
 def test_the_embedded_bootstrap(tmp_path: Path) -> None:
     place = tmp_path / "t"
-    done = bootstrap("trace", "record", "--quiet", "-o", place)
+    done = bootstrap("trace", "record", "--release", "embedded", "--quiet", "-o", place)
     assert (done.status, done.stderr) == (0, "")
     assert "Our own path" in done.stdout
     assert bootstrap("trace", "check", place).status == 0
@@ -131,7 +131,9 @@ def test_disk_full(tmp_path: Path) -> None:
     place.write_text("what was there before")
     # Blocks of 512 bytes: less than the trace needs.
     prefix = ("sh", "-c", 'ulimit -f 100; exec "$@"', "sh")
-    done = bootstrap("trace", "record", "--quiet", "-o", place, prefix=prefix)
+    done = bootstrap(
+        "trace", "record", "--release", "embedded", "--quiet", "-o", place, prefix=prefix
+    )
     assert done.status == 2
     assert "cannot be written" in done.one_line()
     assert place.read_text() == "what was there before"

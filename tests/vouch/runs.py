@@ -25,7 +25,9 @@ class Run:
 
 def embedded_run(folder: Path) -> Run:
     run = Run(folder / "report.json", folder / "products")
-    done = bootstrap("verify", "--quiet", "--json", run.report, "--output", run.products)
+    done = bootstrap(
+        "verify", "--release", "embedded", "--quiet", "--json", run.report, "--output", run.products
+    )
     assert done.status == 0, done.stderr
     return run
 
