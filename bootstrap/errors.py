@@ -35,7 +35,7 @@ exit status:
        an answers file alone, a step file that is not shipped, a memo
   130  interrupted (SIGINT)
   141  the reader of the output went away
-  143  ended by SIGTERM
+  143  ended by SIGTERM (SIGHUP: 129)
 """
 """`ExitStatus` in words, for --help."""
 

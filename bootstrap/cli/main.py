@@ -34,8 +34,7 @@ from bootstrap.errors import (
     printable,
 )
 
-_EPILOG = f"""\
-{EXIT_STATUS_HELP}
+_EPILOG = """\
 examples:
   bootstrap verify                          rebuild stage0 for x86 and check every product
   bootstrap verify --arch amd64 --json -    the same for AMD64, report as JSON
@@ -53,9 +52,16 @@ examples:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Of every command and of its own commands: each --help ends with the one table of statuses."""
+
+    def format_help(self) -> str:
+        return f"{super().format_help()}\n{EXIT_STATUS_HELP}"
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="bootstrap",
         description="Rebuild and verify a full-source bootstrap in an emulator: from a seed of a "
         "few hundred bytes, through every program built from it, each compared with its known-good "
