@@ -234,7 +234,7 @@ def why(tree: SourceTree, release: Release, among: Sequence[Release]) -> tuple[s
             f"the submodule{_s(absent)} {', '.join(absent)} {are} not there: {UPDATE}"
             + ' (GitHub\'s "Source code" archives have none)'
         )
-    mixed, left = _mixed(side, release, left, absent)
+    mixed, left = _mixed(side, release, left, alone=not causes)
     return (*causes, *mixed, *_others(side, release, left))
 
 
@@ -286,50 +286,60 @@ def _submodules(
 
 
 def _mixed(
-    side: Likeness, release: Release, differing: Sequence[str], absent: Sequence[str]
+    side: Likeness, release: Release, differing: Sequence[str], alone: bool
 ) -> tuple[list[str], list[str]]:
-    """Parts that are wholly those of another release, said in a sentence; and what is left."""
+    """Parts that are wholly those of another release, said in a sentence; and what is left.
+
+    ``alone`` says that nothing else differs than ``differing``.
+    """
     parts = dict.fromkeys(release.part(path) for path in differing)
     of = {part: found for part in parts if (found := _whole_part_of(side, release, part))}
     if not of:
         return [], list(differing)
-    votes = Counter(other.name for found in of.values() for other in found)
-    groups: dict[str, list[str]] = {}
-    for part, found in of.items():
-        # Of releases that have the same part, those that have most of the other parts too.
-        most = max(votes[other.name] for other in found)
-        theirs = ranges([other.name for other in found if votes[other.name] == most], releases())
-        groups.setdefault(theirs, []).append(part)
+    votes = Counter(name for found in of.values() for name in found)
+    # Of releases that have the same part, those that have most of the other parts too.
+    best = {
+        part: [name for name in found if votes[name] == max(votes[other] for other in found)]
+        for part, found in of.items()
+    }
     says = []
-    for theirs, some in groups.items():
+    for theirs in dict.fromkeys(ranges(names, releases()) for names in best.values()):
+        some = [part for part, names in best.items() if ranges(names, releases()) == theirs]
         files = [path for path in differing if not release.part(path)] if "" in some else []
         modules = [part for part in some if part]
         if files:
             says.append(f"{named(files)} {_those(files)} of {theirs}")
         if modules:
-            says.append(
-                f"the submodule{_s(modules)} {', '.join(modules)} {_those(modules)} of {theirs}"
-            )
+            names = f"the submodule{_s(modules)} {', '.join(modules)}"
+            says.append(f"{names} {_those(modules)} of {theirs}")
     left = [path for path in differing if release.part(path) not in of]
-    if not left and not absent:
+    if not left and alone:
         says.append(f"the rest is {release.name}")
     # The repository's own files are all of one release: its submodules can follow.
-    own = "" in of or all(release.part(path) for path in differing)
-    modules = [part for part in of if part] if "" not in of else [*release.parts()]
-    if own and modules != [""]:
-        were = "was" if len(modules) == 1 else "were"
-        says[-1] += f": the submodule{_s(modules)} {were} left behind; {UPDATE}"
+    own = best.get("", [] if any(not release.part(path) for path in differing) else [release.name])
+    modules = [part for part in best if part] or [part for part in release.parts() if part]
+    order = releases(release.steps[0].name)
+    at = [best.get(part, [release.name])[0] for part in modules]
+    if own and modules and {*own, *at} <= set(order):
+        behind = all(order.index(name) < order.index(own[0]) for name in at)
+        one = len(modules) == 1
+        state = f"{'was' if one else 'were'} left behind"
+        if not behind:
+            state = f"{'does' if one else 'do'} not fit it"
+        says[-1] += f": the submodule{_s(modules)} {state}; {UPDATE}"
     return ["; ".join(says)], left
 
 
-def _whole_part_of(side: Likeness, release: Release, part: str) -> list[Release]:
-    """The other releases whose files in a part are all there."""
+def _whole_part_of(side: Likeness, release: Release, part: str) -> list[str]:
+    """The other releases whose files in a part are all there, and none that only this one has."""
+    ours = [path for path in release.parts().get(part, ()) if path in side.tree.files]
     return [
-        other
+        other.name
         for other in side.among
         if other.name != release.name
         and (paths := other.parts().get(part, ()))
         and all(side.has(path, other.known[path]) for path in paths)
+        and {*other.known, *(tree_files(other.steps[0]) or ())}.issuperset(ours)
     ]
 
 

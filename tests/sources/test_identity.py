@@ -165,6 +165,24 @@ def test_submodules_of_another_release() -> None:
     )
 
 
+def test_submodules_of_a_newer_release_were_not_left_behind() -> None:
+    one = {**OLD, "libc/a.c": NEW["libc/a.c"]}
+    assert said(one) == (
+        f"1.7.0; the submodule libc is that of 1.9.1; the rest is 1.7.0: the submodule does not fit"
+        f" it; {UPDATE}"
+    )
+
+
+def test_a_submodule_is_another_releases_only_as_a_whole() -> None:
+    """With a file that only the newer one has, it is no longer the older one's."""
+    one = {**NEW, "planet/cc.c": OLD["planet/cc.c"]}
+    assert said(one) == "1.9.1; planet/cc.c is that of 1.7.0"
+    # Where something else differs too, it is not said that the rest is as it should be.
+    text = said({**own(NEW), **modules(OLD), "x86/hex0": b""}, "1.9.1")
+    assert "1 file is empty (x86/hex0)" in text and "the rest" not in text
+    assert "the submodules libc, planet are those of 1.7.0" in text
+
+
 def test_single_files_of_other_releases_and_of_none() -> None:
     text = said({**NEW, "libc/a.c": OLD["libc/a.c"], "libc/b.c": b"mine\n"})
     mine, right = sha256(b"mine\n"), sha256(NEW["libc/b.c"])
