@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bootstrap.catalogue import RELEASES, all_steps, find, releases
 from bootstrap.catalogue.lookup import Use, known_files, ranges
 from bootstrap.catalogue.seeds import load
+from bootstrap.cli.identify import _list_of
 from bootstrap.cli.main import main
 from bootstrap.sources import Cache
 from bootstrap.sources.tree import to_tar
@@ -21,6 +24,16 @@ SEED = Path(__file__).resolve().parents[2] / "seeds" / "x86" / "hex0-seed"
 ANSWERS = {arch: find(RELEASES, "1.7.0", arch).answers for arch in ("x86", "AMD64")}
 M1 = ANSWERS["x86"]["x86/bin/M1"]
 NOBODY = "0" * 64
+
+
+@pytest.fixture(autouse=True)
+def _no_cache(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """What is at hand is what we carry: reading the releases of a cache takes seconds."""
+    if "upstream" not in request.keywords:
+        monkeypatch.setenv("BOOTSTRAP_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 def test_every_known_hash_of_every_release_is_found() -> None:
@@ -184,3 +197,29 @@ def test_a_release_and_what_is_beside_it(
     assert status == 1 and facts["differing"] == 1
     assert path in facts["why"][0] and "no release has" in facts["why"][0]
     assert [one["file"] for one in document["files"]] == [f"{archive}/mine"]
+
+
+@given(st.one_of(st.binary(max_size=300), st.text(max_size=300).map(str.encode)))
+def test_any_bytes_are_a_list_or_none(data: bytes) -> None:
+    for name, sha256 in _list_of(data):
+        assert name and len(bytes.fromhex(sha256)) == 32
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x1f\x8b\x08\x00garbage",
+        bytes(257) + b"ustar" + bytes(2000),
+        b"\xff" * 100,
+        b"\0",
+        f"{NOBODY}\x1b[2J\n".encode(),
+    ],
+)
+def test_hostile_input_is_unknown(
+    data: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "x\n\x1b[2J"
+    place.write_bytes(data)
+    status, text = identify(capsys, place)
+    assert status == 1 and "unknown" in text
+    assert all(line.isprintable() for line in text.splitlines())
