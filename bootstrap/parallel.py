@@ -138,8 +138,8 @@ class _Worker:
     """For so many of our beats."""
 
 
-_Said = _Message | Result | Fault | None
-"""A message, the last one with its blobs, what is no message; None: the worker has ended."""
+_Said = _Message | Result | Exception | None
+"""A message, the last one with its blobs, what is wrong; None: the worker has ended."""
 
 
 def run_each(
@@ -227,7 +227,7 @@ def _hear(worker: _Worker, said: _Said, watcher: Watcher) -> None:
         return
     worker.begun = True
     try:
-        if isinstance(said, Fault):
+        if isinstance(said, Exception):
             raise said
         if isinstance(said, Result):
             watcher.on_end(number, said)
@@ -270,10 +270,10 @@ def _converse(worker: _Worker, inbox: queue.SimpleQueue[tuple[_Worker, _Said]], 
     """In a thread: give a worker its task, and hand on what it says until its last word."""
     theirs, ours = worker.process.stdin, worker.process.stdout
     assert theirs is not None and ours is not None
-    with suppress(OSError):  # it has died, which reading shows
-        _send(theirs, _Message("task", worker.task.value), worker.task.blobs)
     said: _Said = None
     try:
+        with suppress(OSError):  # it has died, which reading shows
+            _send(theirs, _Message("task", worker.task.value), worker.task.blobs)
         while True:
             message = _read_message(ours, lambda: setattr(worker, "heard", True))
             if message.kind == "result":
@@ -283,8 +283,8 @@ def _converse(worker: _Worker, inbox: queue.SimpleQueue[tuple[_Worker, _Said]], 
             inbox.put((worker, message))
     except EOFError:
         worker.process.wait()
-    except Fault as fault:
-        said = fault
+    except (Fault, BootstrapError, MemoryError) as error:
+        said = error
     inbox.put((worker, said))
 
 
@@ -304,7 +304,7 @@ def _read_blob(stream: IO[bytes], worker: _Worker, keep: bool) -> Blob:
 
 
 def _send(stream: IO[bytes], message: _Message, blobs: Sequence[bytes] = ()) -> None:
-    """Raises BadInput for what is over a maximum, OSError."""
+    """Raises GuestFailed for what is over a maximum, OSError."""
     text = json.dumps(encode(_Message(message.kind, message.value, len(blobs)))).encode("ascii")
     for kind, data in ((_JSON, text), *((_BLOB, blob) for blob in blobs)):
         if len(data) > _MOST[kind] or len(blobs) > MAX_BLOBS:

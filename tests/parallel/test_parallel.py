@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap import parallel
-from bootstrap.documents import typed
+from bootstrap.documents import MAX_DOCUMENT, typed
 from bootstrap.errors import BadInput, BootstrapError, GuestFailed
 from bootstrap.parallel import Blob, Died, Result, Task, run_each
 from tests.parallel.works import RAW, Quiet, worker
@@ -139,6 +139,13 @@ def test_silence_ends_the_run(
     monkeypatch.setattr(parallel, "SILENCE", 4)
     with pytest.raises(GuestFailed, match=r"^x86: .* no sign of life for 4 seconds"):
         run(names, tasks, 2)
+
+
+@pytest.mark.parametrize("way", ["there", "back"])
+def test_what_is_over_the_maximum_ends_the_run(way: str) -> None:
+    length = MAX_DOCUMENT if way == "there" else MAX_DOCUMENT // 2
+    with pytest.raises(GuestFailed, match=rf"record of \d+ bytes .*at most {MAX_DOCUMENT}"):
+        run(["pair"], ["x" * length])
 
 
 def test_no_interpreter_no_run() -> None:

@@ -41,6 +41,10 @@ def doubled(number: object, blobs: list[bytes], tell: Tell) -> tuple[object, lis
     return 2 * number, [2 * blob for blob in blobs]
 
 
+def pair(text: object, blobs: list[bytes], tell: Tell) -> tuple[object, list[bytes]]:
+    return [text, text], []
+
+
 def where(_: object, blobs: list[bytes], tell: Tell) -> tuple[object, list[bytes]]:
     """Process id, and the signals that cannot reach it."""
     return (os.getpid(), tuple(signal.pthread_sigmask(signal.SIG_BLOCK, ()))), []
