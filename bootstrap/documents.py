@@ -65,7 +65,7 @@ class Fault(ValueError):
         self.way: Way = way
 
     def __str__(self) -> str:
-        return f"{dotted(self.way) or 'the document'} {self.args[0]}"
+        return f"{dotted(self.way)} {self.args[0]}".lstrip()
 
 
 def dotted(way: Way) -> str:
@@ -152,6 +152,11 @@ def from_json(cls: type[T], data: bytes, place: str, *, lenient: bool = False) -
     return decode(cls, parse_json(data, place), place, lenient=lenient)
 
 
+def typed_json(cls: type[T], data: bytes | str, *, lenient: bool = False) -> T:
+    """The same; raises Fault."""
+    return typed(cls, _json(data), lenient=lenient)
+
+
 def from_toml(cls: type[T], data: bytes | str, place: str) -> T:
     """`decode` a TOML text; the error has the line, where it can be told. Raises BadInput."""
     try:
@@ -172,20 +177,26 @@ def from_toml(cls: type[T], data: bytes | str, place: str) -> T:
 
 def parse_json(data: bytes, place: str) -> Any:
     """A JSON text in UTF-8, no key twice, no NaN. Raises BadInput."""
-    if len(data) > MAX_DOCUMENT:
-        raise BadInput(f"{place}: is larger than {MAX_DOCUMENT} bytes")
     try:
-        return json.loads(
-            data.decode("utf-8"), object_pairs_hook=_no_key_twice, parse_constant=_no_constant
-        )
+        return _json(data)
+    except Fault as fault:
+        raise BadInput(f"{place}: {fault}") from None
+
+
+def _json(data: bytes | str) -> Any:
+    if len(data) > MAX_DOCUMENT:
+        raise Fault(f"is larger than {MAX_DOCUMENT} bytes")
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
-        raise BadInput(f"{place}: not UTF-8 at byte {error.start}") from None
+        raise Fault(f"not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
-        raise BadInput(f"{place}: not JSON: {error.msg} at line {error.lineno}") from None
+        raise Fault(f"not JSON: {error.msg} at line {error.lineno}") from None
     except RecursionError:
-        raise BadInput(f"{place}: not JSON that can be read: nested too deep") from None
+        raise Fault("not JSON that can be read: nested too deep") from None
     except ValueError as error:  # Fault; a number with more digits than Python reads
-        raise BadInput(f"{place}: not JSON that can be read: {error}") from None
+        raise Fault(f"not JSON that can be read: {error}") from None
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -249,6 +260,9 @@ def _decoder(hint: Any, lenient: bool) -> _Decode:
         return functools.partial(_many, origin, _decoder(args[0], lenient))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return functools.partial(_table, _decoder(args[1], lenient))
+    if isinstance(hint, type) and issubclass(hint, tuple):
+        hints = get_type_hints(hint, include_extras=True)
+        return functools.partial(_named, hint, [_decoder(kind, lenient) for kind in hints.values()])
     if hasattr(hint, "from_text"):
         return functools.partial(_from_text, hint)
     if dataclasses.is_dataclass(hint):
@@ -364,6 +378,10 @@ def _fixed(kinds: list[_Decode], value: Any, way: Way) -> tuple[Any, ...]:
     if len(_list(value, way)) != len(kinds):
         raise Fault(f"must have {len(kinds)} values", *way)
     return tuple(kind(value[index], (*way, index)) for index, kind in enumerate(kinds))
+
+
+def _named(made: Callable[..., Any], kinds: list[_Decode], value: Any, way: Way) -> Any:
+    return made(*_fixed(kinds, value, way))
 
 
 def _many(made: Callable[[Any], Any], kind: _Decode, value: Any, way: Way) -> Any:

@@ -70,17 +70,6 @@ def _say(text: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError, KeyboardInterrupt."""
-    from bootstrap.trace.replay import Diverged
-
-    try:
-        return _run(args)
-    except Diverged as error:
-        for line in error.divergence.lines():
-            _say(line)
-        return 1
-
-
-def _run(args: argparse.Namespace) -> int:
     from bootstrap.debugger.gdb.launch import find_gdb, launch
     from bootstrap.debugger.gdb.symbols import SymbolFiles
     from bootstrap.debugger.gdb.wire import address_of

@@ -253,7 +253,11 @@ def _complete(memory: AddressSpace, machine: Machine, state: MemoryState) -> Non
 def _space(machine: Machine, told: TaskState) -> AddressSpace:
     state = told.memory
     memory = AddressSpace(_ABIS[told.abi], machine.limits, machine.meter)
+    before = 0
     for row in state.extents:
+        if not before <= row.start < row.end or (row.start | row.end) % PAGE:
+            raise ValueError(f"memory from 0x{row.start:x} to 0x{row.end:x}")
+        before = row.end
         extent = Extent(row.start, row.end)
         if len(row.flags) != len(extent.pages):
             raise ValueError("an extent has too many pages")

@@ -11,16 +11,18 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bootstrap.kernel.snapshot import ExtentState, MemoryState, Snapshot, TaskState
+from bootstrap.documents import typed
+from bootstrap.kernel.snapshot import Snapshot, TaskState
 from bootstrap.trace.columns import unpacked
-from bootstrap.vfs.lower import LowerEntry
-from bootstrap.vfs.snapshot import FsState, InodeState, OpenState
+from bootstrap.vfs.snapshot import InodeState
 
 Put = Callable[[bytes], int]
 Get = Callable[[Sequence[int]], Sequence[bytes]]
 _ALWAYS = ("kind", "ino", "mode", "links", "guest_made")
 MAX_STATE = 256 << 20
 """Bytes of JSON that are read at most."""
+MAX_EXTENT = 64 << 30
+"""Bytes of one piece of memory at most: its page flags are read before anything is known of it."""
 
 
 def encode(snapshot: Snapshot, put: Put) -> bytes:
@@ -88,82 +90,58 @@ def _text(value: object) -> object:
     return value
 
 
-# -- and back. What is malformed raises ValueError, KeyError, TypeError or IndexError ------------
+# -- and back. What is malformed raises ValueError, KeyError, TypeError, AttributeError or
+# IndexError. Here bytes are only made of what stands for them; types are checked by `typed` ------
 
 
 def decode(raw: bytes, get: Get) -> Snapshot:
     """What `encode` made."""
     told = json.loads(unpacked(raw, MAX_STATE))
     fs = told["fs"]
-    return Snapshot(
-        int(told["processes"]),
-        int(told["syscalls"]),
-        tuple(_task_back(task, get) for task in told["tasks"]),
-        FsState(
-            int(fs["last_ino"]),
-            int(fs["total"]),
-            int(fs["made"]),
-            tuple(_inode_back(inode, get) for inode in fs["inodes"]),
-            tuple(_file_back(file) for file in fs["files"]),
-        ),
-    )
+    tasks = [_task_back(task, get) for task in told["tasks"]]
+    inodes = [_inode_back(inode, get) for inode in fs["inodes"]]
+    files = [
+        {**f, "names": None if f["names"] is None else list(map(_raw, f["names"]))}
+        for f in fs["files"]
+    ]
+    return typed(Snapshot, {**told, "tasks": tasks, "fs": {**fs, "inodes": inodes, "files": files}})
 
 
 def _raw(text: str) -> bytes:
     return text.encode("latin-1")
 
 
-def _task_back(told: dict[str, Any], get: Get) -> TaskState:
-    cells = dict(told)
-    extents, mapped, start, now, end, flags, implies = told["memory"]
-    cells["memory"] = MemoryState(
-        tuple(
-            ExtentState(
-                int(first),
-                int(last),
-                unpacked(bytes.fromhex(bits), (int(last) - int(first)) >> 12),
-                tuple(get(pages)),
-            )
-            for first, last, bits, pages in extents
-        ),
-        int(mapped),
-        int(start),
-        int(now),
-        int(end),
-        int(flags),
-        bool(implies),
-    )
-    registers = told["registers"]
-    cells["registers"] = {name: bytes.fromhex(value) for name, value in registers.items()}
-    cells["exe_path"] = _raw(str(told["exe_path"]))
-    cells["argv"] = tuple(_raw(part) for part in told["argv"])
-    cells["zombies"] = tuple((pid, status) for pid, status in told["zombies"])
-    cells["fds"] = tuple((fd, which, bool(c)) for fd, which, c in told["fds"])
-    return TaskState(**cells)
+def _task_back(told: dict[str, Any], get: Get) -> dict[str, Any]:
+    extents, *brk, implies = told["memory"]
+    rows = [
+        {"start": first, "end": last, "flags": _flags_back(bits, last - first), "pages": get(pages)}
+        for first, last, bits, pages in extents
+    ]
+    names = ("mapped", "start_brk", "brk_now", "heap_end", "heap_flags")
+    memory = {"extents": rows, **dict(zip(names, brk, strict=True)), "read_implies_exec": implies}
+    argv = list(map(_raw, told["argv"]))
+    return {**told, "memory": memory, "exe_path": _raw(told["exe_path"]), "argv": argv}
 
 
-def _inode_back(told: dict[str, Any], get: Get) -> InodeState:
+def _flags_back(bits: str, size: int) -> bytes:
+    if not 0 < size <= MAX_EXTENT:
+        raise ValueError(f"memory of {size} bytes")
+    return unpacked(bytes.fromhex(bits), size >> 12)
+
+
+def _inode_back(told: dict[str, Any], get: Get) -> dict[str, Any]:
     cells = dict(told)
     for name in ("origin", "target", "lower_path"):
         if name in cells:
-            cells[name] = _raw(str(cells[name]))
+            cells[name] = _raw(cells[name])
     if "content" in cells:
-        (cells["content"],) = get([int(str(cells["content"]))])
-    if "children" in cells:
-        cells["children"] = tuple((_raw(n), ino) for n, ino in told["children"])
-    if "pending" in cells:
-        cells["pending"] = tuple(
-            (_raw(name), LowerEntry(mode, size, _raw(target), _raw(path)))
-            for name, (mode, size, target, path) in told["pending"]
-        )
-    return InodeState(**cells)
-
-
-def _file_back(told: dict[str, Any]) -> OpenState:
-    names = told["names"]
-    cells = dict(told)
-    cells["names"] = None if names is None else tuple(_raw(n) for n in names)
-    return OpenState(**cells)
+        (cells["content"],) = get([cells["content"]])
+    cells["children"] = [[_raw(name), ino] for name, ino in told.get("children", ())]
+    cells["pending"] = [
+        [_raw(name), [mode, size, _raw(target), _raw(path)]]
+        for name, (mode, size, target, path) in told.get("pending", ())
+    ]
+    return cells
 
 
 __all__ = ["Get", "Put", "decode", "encode"]

@@ -11,9 +11,10 @@ import json
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bootstrap.documents import typed_json
 from bootstrap.kernel.calllog import COLUMNS
 
 LEVEL = 6
@@ -122,8 +123,10 @@ def decode(word: int, brk: int, count: int, blobs: Sequence[bytes]) -> Calls:
             before = first[i] = (first[i] + before) & mask
             result[i] = (result[i] + before) & mask
         columns[1], columns[4] = as_bytes(first), as_bytes(result)
-    rows: Iterable[Sequence[int]] = json.loads(more) if more else ()
-    return Calls(word, tuple(columns), tuple((int(i), int(w), int(v)) for i, w, v in rows))
+    rows = typed_json(tuple[More, ...], more) if more else ()
+    if not all(0 <= i < count and 3 <= w <= 5 and 0 <= v < 1 << 8 * word for i, w, v in rows):
+        raise ValueError("a fourth or later argument is none")
+    return Calls(word, tuple(columns), rows)
 
 
 def unpacked(blob: bytes, limit: int) -> bytes:

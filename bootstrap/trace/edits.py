@@ -7,14 +7,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from bootstrap.documents import Size, at_least, typed_json
 from bootstrap.kernel.tasks import Task
 
 if TYPE_CHECKING:
     from bootstrap.kernel.memory import AddressSpace
 
 META = "edits"
+Count = Annotated[int, at_least(1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +109,21 @@ class Edits:
 
 def edits_of(meta: Mapping[str, str]) -> Edits:
     """Those of a recorded run. Raises ValueError."""
-    try:
-        return Edits(
-            Edit(
-                int(told["row"]), int(told["executed"]), int(told["event"]),
-                tuple((int(addr), bytes.fromhex(data)) for addr, data in told["memory"]),
-                tuple((name, bytes.fromhex(v)) for name, v in told["registers"].items()),
-            )
-            for told in json.loads(meta.get(META, "[]"))
-        )  # fmt: skip
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"what was written into the run cannot be read: {error}") from None
+    return Edits(
+        Edit(told.row, told.executed, told.event, told.memory, tuple(told.registers.items()))
+        for told in typed_json(tuple[_Told, ...], meta.get(META, "[]"))
+    )
+
+
+@dataclass(frozen=True)
+class _Told:
+    """An edit as `meta` has it."""
+
+    row: Count
+    executed: Size
+    event: Size
+    memory: tuple[tuple[Size, bytes], ...]
+    registers: Mapping[str, bytes]
 
 
 __all__ = ["META", "Edit", "Edits", "edits_of", "put"]

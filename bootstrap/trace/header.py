@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 
 import bootstrap
+from bootstrap.documents import Size, typed_json
 from bootstrap.engine import Engine
 from bootstrap.kernel.limits import Limits
 
@@ -32,22 +33,19 @@ def header(kind: str, engine: Engine, limits: Limits, streams: Sequence[int]) ->
 
 
 def limits_of(meta: Mapping[str, str]) -> Limits:
-    """The limits of a recorded run. Raises ValueError."""
-    told = json.loads(meta["limits"])
-    known = {field.name for field in fields(Limits)}
-    if not isinstance(told, dict) or set(told) != known:
+    """The limits of a recorded run. Raises ValueError, KeyError."""
+    told = typed_json(Mapping[str, Size], meta["limits"])  # type: ignore[type-abstract]
+    if set(told) != {field.name for field in fields(Limits)}:
         raise ValueError("its limits are others than this program has")
-    if not all(isinstance(value, int) and value >= 0 for value in told.values()):
-        raise ValueError("a limit is no number")
     return Limits(**told)
 
 
 def streams_of(meta: Mapping[str, str]) -> tuple[int, int, int]:
-    """What `header` was given. Raises ValueError."""
-    first, second, third = json.loads(meta["streams"])
-    if (first, second, third) not in ((0, 1, 1), (0, 1, 2)):
+    """What `header` was given. Raises ValueError, KeyError."""
+    found = typed_json(tuple[int, int, int], meta["streams"])
+    if found not in ((0, 1, 1), (0, 1, 2)):
         raise ValueError("its streams are none")
-    return first, second, third
+    return found
 
 
 def was_cut(meta: Mapping[str, str]) -> bool:

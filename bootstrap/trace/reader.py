@@ -5,10 +5,8 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import TracebackType
 
-from bootstrap.abi.numbers import NUMBERS
 from bootstrap.errors import BadInput
 from bootstrap.kernel.snapshot import Snapshot
 from bootstrap.trace import schema
@@ -16,95 +14,21 @@ from bootstrap.trace.blobs import Blobs
 from bootstrap.trace.checkpoints import decode as decode_state
 from bootstrap.trace.columns import Calls, decode, unpacked
 from bootstrap.trace.digest import trace_digest
+from bootstrap.trace.rows import (
+    ROWS,
+    CheckpointRow,
+    Chunk,
+    Meta,
+    OpenRow,
+    ProgramRow,
+    Run,
+    Version,
+    check_programs,
+    check_references,
+    check_tables,
+    read,
+)
 from bootstrap.trace.sealed import open_sealed
-from bootstrap.trace.text import list_raw
-
-_ABIS = tuple(NUMBERS)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One start of a first process."""
-
-    id: int
-    path: str | bytes
-    argv: tuple[bytes, ...]
-    environment: tuple[bytes, ...]
-    cwd: str | bytes
-    first_event: int
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramRow:
-    """One program of one process: see docs/trace.md, `processes`."""
-
-    id: int
-    run: int
-    pid: int
-    ordinal: int
-    parent: int | None
-    abi: str
-    path: str | bytes
-    argv: tuple[bytes, ...]
-    environment: tuple[bytes, ...]
-    cwd: str | bytes
-    image: int
-    first_call: int
-    first_event: int
-    calls: int
-    last_event: int
-    status: int | None
-    replaced: bool
-    calls_sha256: str
-
-    @property
-    def label(self) -> str:
-        """Coordinates for people: pid, and the exec it is where that is not its first."""
-        return f"pid {self.pid}" if self.ordinal < 2 else f"pid {self.pid}, exec {self.ordinal}"
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether it still was there when the run failed."""
-        return self.status is None and not self.replaced
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRow:
-    """One open file description, from its making to its last close."""
-
-    id: int
-    process: int
-    event: int
-    fd: int
-    path: str | bytes
-    flags: int
-    file: int
-    version: int | None
-    last_event: int | None
-    last_version: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Where some successive calls of one program are; `Trace.calls` brings them."""
-
-    id: int
-    process: int
-    first_call: int
-    first_event: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointRow:
-    """Where a program began, or (`came_back`) went on after a child."""
-
-    id: int
-    process: int
-    event: int
-    programs: int
-    """Programs that had begun by then."""
-    came_back: int
 
 
 class Trace:
@@ -119,28 +43,17 @@ class Trace:
         self._told = ""
         self._blobs = Blobs(database)
         with self.reading():
-            self.meta = {str(n): str(v) for n, v in database.execute("SELECT * FROM meta")}
-            self.runs = [
-                Run(i, path, list_raw(argv), list_raw(env), cwd, first)
-                for i, path, argv, env, cwd, first in database.execute(
-                    "SELECT * FROM runs ORDER BY id"
-                )
-            ]
-            self.programs = [self._program(row) for row in database.execute(
-                "SELECT * FROM processes ORDER BY id"
-            )]  # fmt: skip
-            if [program.id for program in self.programs] != [*range(1, len(self.programs) + 1)]:
-                raise ValueError("programs are missing")
-
-    @staticmethod
-    def _program(row: tuple[object, ...]) -> ProgramRow:
-        cells = list(row)
-        cells[7], cells[8] = list_raw(cells[7]), list_raw(cells[8])
-        cells[16] = bool(cells[16])
-        program = ProgramRow(*cells)  # type: ignore[arg-type]
-        if program.abi not in _ABIS or not isinstance(program.calls, int):
-            raise ValueError("a program is of no known kind")
-        return program
+            check_tables(database, schema.FORMAT)
+            self.meta = {row.name: row.value for row in read(database, "meta", Meta)}
+            rows = {table: list(read(database, table, cls)) for table, cls in ROWS.items()}
+            check_references(database)
+            self.runs: list[Run] = rows["runs"]
+            self.programs: list[ProgramRow] = rows["processes"]
+            self._chunks: list[Chunk] = rows["calls"]
+            self._opens: list[OpenRow] = rows["opens"]
+            self._checkpoints: list[CheckpointRow] = rows["checkpoints"]
+            self._versions: list[Version] = rows["versions"]
+            check_programs(self.programs, self._chunks)
 
     def __enter__(self) -> "Trace":
         return self
@@ -162,7 +75,9 @@ class Trace:
         """What goes wrong in the block is the trace's fault."""
         try:
             yield
-        except (sqlite3.Error, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+        except (
+            sqlite3.Error, ValueError, TypeError, LookupError, OverflowError, AttributeError,
+        ) as error:  # fmt: skip
             raise BadInput(
                 f"{self.name}: is no trace that this program wrote: {error}; record again"
             ) from None
@@ -197,42 +112,27 @@ class Trace:
 
     def chunks(self, process: int | None = None) -> list[Chunk]:
         """All chunks of calls, or those of one program, in order."""
-        text = "SELECT id, process, first_call, first_event, count FROM calls"
-        with self.reading():
-            if process is None:
-                found = self.database.execute(f"{text} ORDER BY id")
-            else:
-                found = self.database.execute(f"{text} WHERE process = ? ORDER BY id", (process,))
-            return [Chunk(*row) for row in found]
+        return [chunk for chunk in self._chunks if process in (None, chunk.process)]
 
     def calls(self, chunk: Chunk) -> Calls:
         """The calls of a chunk."""
         with self.reading():
-            word, brk, *blobs = self.database.execute(
-                "SELECT word, brk, nr, a0, a1, a2, result, more FROM calls WHERE id = ?",
-                (chunk.id,),
+            blobs = self.database.execute(
+                "SELECT nr, a0, a1, a2, result, more FROM calls WHERE id = ?", (chunk.id,)
             ).fetchone()
-            if word not in (4, 8) or not 0 < chunk.count <= 1 << 16:
-                raise ValueError("a chunk of calls is of no known kind")
-            return decode(word, brk, chunk.count, blobs)
+            return decode(chunk.word, chunk.brk, chunk.count, blobs)
 
-    def opens(self) -> Iterator[OpenRow]:
+    def opens(self) -> list[OpenRow]:
         """Every file that was opened, in order."""
-        with self.reading():
-            for row in self.database.execute("SELECT * FROM opens ORDER BY id"):
-                yield OpenRow(*row)
+        return self._opens
 
     def hashes(self) -> dict[int, tuple[str, int]]:
         """Of every version, its SHA-256 and its size, by id."""
-        with self.reading():
-            rows = self.database.execute("SELECT id, sha256, size FROM versions")
-            return {i: (sha256, size) for i, sha256, size in rows}
+        return {row.id: (row.sha256, row.size) for row in self._versions}
 
     def checkpoints(self) -> list[CheckpointRow]:
         """Where the machine was kept whole, in order; `snapshot` brings one."""
-        text = "SELECT id, process, event, programs, came_back FROM checkpoints ORDER BY id"
-        with self.reading():
-            return [CheckpointRow(*row) for row in self.database.execute(text)]
+        return self._checkpoints
 
     def snapshot(self, checkpoint: int) -> Snapshot:
         """The machine at a checkpoint."""

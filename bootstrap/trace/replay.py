@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.engine import Engine
-from bootstrap.errors import BadInput, GuestFailed
+from bootstrap.errors import BadInput, BootstrapError, ExitStatus, GuestFailed
 from bootstrap.kernel.machine import Machine
 from bootstrap.kernel.snapshot import Snapshot
 from bootstrap.trace.calltext import plain_text
@@ -48,11 +48,17 @@ class Divergence:
         return [*told, f"  {self.cause}"] if self.cause else told
 
 
-class Diverged(Exception):
-    """Ends a replay. The engine's callbacks carry it out, as any error."""
+class Diverged(BootstrapError):
+    """Ends a replay: the run is not the recorded one. The engine's callbacks carry it out."""
+
+    exit_code = ExitStatus.DIFFERS
 
     def __init__(self, divergence: Divergence) -> None:
-        super().__init__(divergence.place)
+        told = divergence
+        super().__init__(
+            f"the run is not the recorded one: {told.place}: recorded {told.recorded}; now "
+            f"{told.now} (`bootstrap trace check` compares all of it)"
+        )
         self.divergence = divergence
 
 

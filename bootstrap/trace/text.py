@@ -3,6 +3,8 @@
 import json
 from collections.abc import Sequence
 
+from bootstrap.documents import typed_json
+
 Value = int | str | bytes | None
 """What a cell of the trace holds."""
 
@@ -31,9 +33,7 @@ def list_text(strings: Sequence[bytes]) -> str:
 
 def list_raw(text: object) -> tuple[bytes, ...]:
     """The reverse. Raises ValueError."""
-    found = json.loads(text) if isinstance(text, str) else None
-    if not isinstance(found, list) or not all(isinstance(s, str) for s in found):
-        raise ValueError("a list of arguments is none")
+    found = typed_json(tuple[str, ...], text if isinstance(text, str | bytes) else b"")
     return tuple(s.encode("utf-8", "surrogateescape") for s in found)
 
 

@@ -102,12 +102,12 @@ def _told(server: Server, line: str) -> tuple[list[str], Place | None]:
         server.may_stop = True
         session.settle()
         told = list(interpreter(server).do(command).lines)
+    except Diverged as error:
+        return [server.note(error)], None
     except BootstrapError as error:
         return [str(error)], None
     except Interrupted:
         return ["interrupted"], None
-    except Diverged as error:
-        return [server.note(error)], None
     finally:
         server.may_stop = False
     if name == "help":

@@ -117,10 +117,10 @@ class Server:
             return handler(packet[1:])
         except (ValueError, IndexError, KeyError):
             return BAD
-        except BootstrapError as error:
-            return b"E." + _plain(str(error))
         except Diverged as error:
             return b"E." + _plain(self.note(error))
+        except BootstrapError as error:
+            return b"E." + _plain(str(error))
         except Interrupted:
             return b"E.interrupted"
 
