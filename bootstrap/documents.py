@@ -260,11 +260,11 @@ def _decoder(hint: Any, lenient: bool) -> _Decode:
         return functools.partial(_many, origin, _decoder(args[0], lenient))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return functools.partial(_table, _decoder(args[1], lenient))
+    if hasattr(hint, "from_text"):
+        return functools.partial(_from_text, hint)
     if isinstance(hint, type) and issubclass(hint, tuple):
         hints = get_type_hints(hint, include_extras=True)
         return functools.partial(_named, hint, [_decoder(kind, lenient) for kind in hints.values()])
-    if hasattr(hint, "from_text"):
-        return functools.partial(_from_text, hint)
     if dataclasses.is_dataclass(hint):
         # Its fields are looked at when it is met first: a class may have itself within it.
         return functools.partial(_object, hint, lenient)

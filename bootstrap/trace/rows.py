@@ -32,6 +32,17 @@ def _abi(value: str) -> None:
         raise Fault(f"is no ABI: {value!r}")
 
 
+class Strings(tuple[bytes, ...]):
+    """Arguments or environment, in JSON."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_text(cls, text: str) -> "Strings":
+        """Raises Fault."""
+        return cls(list_raw(text))
+
+
 Path = str | bytes
 """Text where it is UTF-8."""
 Count = Annotated[int, at_least(1)]
@@ -83,8 +94,8 @@ class Run:
 
     id: int
     path: Path
-    argv: tuple[bytes, ...]
-    environment: tuple[bytes, ...]
+    argv: Strings
+    environment: Strings
     cwd: Path
     first_event: Size
 
@@ -100,8 +111,8 @@ class ProgramRow:
     parent: int | None
     abi: Annotated[str, _abi]
     path: Path
-    argv: tuple[bytes, ...]
-    environment: tuple[bytes, ...]
+    argv: Strings
+    environment: Strings
     cwd: Path
     image: int
     first_call: Size
@@ -216,8 +227,6 @@ def read(database: sqlite3.Connection, table: str, cls: type[T]) -> Iterator[T]:
         cells: dict[str, Any] = dict(zip(names, row, strict=True))
         place = f"{table}[{row[0]}]"
         try:
-            for name in {"argv", "environment"} & cells.keys():
-                cells[name] = list(list_raw(cells[name]))
             if "replaced" in cells:
                 cells["replaced"] = {0: False, 1: True}.get(cells["replaced"])
             found = typed(cls, cells)

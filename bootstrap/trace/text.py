@@ -31,9 +31,9 @@ def list_text(strings: Sequence[bytes]) -> str:
     return json.dumps([s.decode("utf-8", "surrogateescape") for s in strings])
 
 
-def list_raw(text: object) -> tuple[bytes, ...]:
-    """The reverse. Raises ValueError."""
-    found = typed_json(tuple[str, ...], text if isinstance(text, str | bytes) else b"")
+def list_raw(text: str) -> tuple[bytes, ...]:
+    """The reverse. Raises Fault."""
+    found = typed_json(tuple[str, ...], text)
     return tuple(s.encode("utf-8", "surrogateescape") for s in found)
 
 
@@ -42,8 +42,3 @@ def shown(cell: object) -> str:
     if isinstance(cell, bytes):
         return cell.decode("utf-8", "backslashreplace")
     return str(cell).encode("utf-8", "backslashreplace").decode()
-
-
-def shown_list(text: object) -> list[str]:
-    """Arguments for people."""
-    return [raw.decode("utf-8", "backslashreplace") for raw in list_raw(text)]

@@ -173,8 +173,8 @@ class TestDivergence:
             ("UPDATE tree SET version = 1 WHERE path = '/source'", "its folder tells"),
             ("UPDATE versions SET content = (SELECT content FROM versions WHERE id = 1), size ="
              " (SELECT size FROM versions WHERE id = 1) WHERE id = 2", "its SHA-256"),
-            ("UPDATE runs SET argv = '7'", "a list of arguments"),
-            ("UPDATE processes SET abi = 'pdp11' WHERE id = 2", "no known kind"),
+            ("UPDATE runs SET argv = '7'", r"runs\[1\]: argv must be a list"),
+            ("UPDATE processes SET abi = 'pdp11' WHERE id = 2", "abi is no ABI: 'pdp11'"),
             ("UPDATE meta SET value = '{}' WHERE name = 'limits'", "its limits"),
             ("UPDATE calls SET nr = x'00' WHERE id = 1", "a blob"),
         ],

@@ -1,0 +1,132 @@
+"""Edited and resealed traces: one line with the place, whatever command reads them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bootstrap import trace
+from bootstrap.cli.main import main
+from bootstrap.errors import BadInput
+from tests.trace import recorded
+
+Capture = pytest.CaptureFixture[str]
+
+COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("trace", "check"), ("trace", "info"), ("trace", "tree"), ("trace", "files"),
+    ("trace", "log"), ("trace", "hot"), ("trace", "coverage", "/guest"), ("trace", "show", "1@5"),
+    ("trace", "why", "/moved:0"), ("trace", "where", "/source:1"), ("trace", "index"),
+    ("trace", "export", "--format", "perfetto", "-o", "/dev/null"),
+    ("diff", "whole"), ("step", "--script", "script"),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trace of a guest that does everything."""
+    place = tmp_path_factory.mktemp("whole") / "t"
+    recorded.record(recorded.busy("i386"), place, files=recorded.busy_files("i386"), stdin=[b"abc"])
+    return place
+
+
+@pytest.fixture
+def edited(whole: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of it, changed and sealed again."""
+
+    def make(*statements: str, digest: bool = False) -> Path:
+        place = tmp_path / "t"
+        place.write_bytes(whole.read_bytes())
+        recorded.change(place, *statements, digest=digest)
+        return place
+
+    return make
+
+
+def said(command: tuple[str, ...], place: Path, whole: Path, capsys: Capture) -> tuple[int, str]:
+    """Status and stderr of a command on a trace."""
+    script = place.parent / "script"
+    script.write_text("step 3\nback\nrun\n")
+    words = [{"whole": str(whole), "script": str(script)}.get(word, word) for word in command]
+    at = 1 if command[0] in ("diff", "step") else 2
+    status = main([*words[:at], str(place), *words[at:]])
+    return status, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("statement", "fault"),
+    [
+        ("UPDATE processes SET status = 'text' WHERE id = 2", "processes[2]: status must be a wh"),
+        ("UPDATE processes SET status = -1 WHERE id = 2", "processes[2]: status must not be neg"),
+        ("UPDATE processes SET parent = id WHERE id = 2", "processes[2]: began before the prog"),
+        ("UPDATE processes SET parent = 3 WHERE id = 2", "processes[2]: began before the prog"),
+        ("UPDATE processes SET parent = 99 WHERE id = 2", "processes[2] names one of processes"),
+        ("UPDATE processes SET parent = NULL WHERE id = 2", "processes[2]: does not follow"),
+        ("UPDATE processes SET ordinal = 7 WHERE id = 3", "processes[3]: does not follow"),
+        ("UPDATE processes SET pid = x'00' WHERE id = 1", "processes[1]: pid must be a whole"),
+        ("UPDATE processes SET argv = '[1]' WHERE id = 1", "processes[1]: argv[0] must be a st"),
+        (r"""UPDATE processes SET argv = '["\ud800"]' WHERE id = 1""",
+         "processes[1]: argv[0] is no Unicode text"),
+        ("UPDATE processes SET replaced = 2 WHERE id = 1", "processes[1]: replaced must be true"),
+        ("UPDATE processes SET calls = 1 << 60 WHERE id = 1", "processes[1]: has "),
+        ("UPDATE processes SET last_event = 1 << 61 WHERE id = 1", "processes[1]: its events"),
+        ("UPDATE processes SET image = 99 WHERE id = 1", "processes[1] names one of versions"),
+        ("UPDATE calls SET count = 'many' WHERE id = 1", "calls[1]: count must be a whole"),
+        ("UPDATE calls SET count = 0 WHERE id = 1", "calls[1]: count is 0, less than 1"),
+        ("UPDATE calls SET word = 8 WHERE id = 1", "calls[1]: is of no known kind"),
+        ("UPDATE calls SET first_call = 2 WHERE id = 1", "calls[1]: does not follow the calls"),
+        ("UPDATE calls SET process = 99 WHERE id = 1", "calls[1] names one of processes"),
+        ("UPDATE tree SET mode = 'x' WHERE id = 1", "tree[1]: mode must be a whole number"),
+        ("UPDATE opens SET flags = 1.5 WHERE id = 1", "opens[1]: flags must be a whole number"),
+        ("UPDATE opens SET path = x'ff' WHERE id = 1", ""),
+        ("UPDATE changes SET kind = 'x' WHERE id = 1", "changes[1]: kind is 'x'; it must be"),
+        ("UPDATE input SET result = -7777 WHERE id = 1", "input[1]: result is no result"),
+        ("UPDATE output SET stream = 9 WHERE id = 1", "output[1]: stream is 9; it must be"),
+        ("UPDATE checkpoints SET came_back = 'x' WHERE id = 1", "checkpoints[1]: came_back is"),
+        ("UPDATE versions SET sha256 = 'x' WHERE id = 1", "versions[1]: sha256 is no sha256"),
+        ("UPDATE opens SET id = -5 WHERE id = 1", "opens[-5]: its number does not follow"),
+        ("CREATE VIEW more AS SELECT * FROM meta", "its tables are others"),
+    ],
+)  # fmt: skip
+def test_a_row_that_no_recorder_writes(
+    edited: Callable[..., Path], statement: str, fault: str
+) -> None:
+    place = edited(statement)
+    with pytest.raises(BadInput) if fault else contextlib.nullcontext() as caught:
+        trace.open(place).close()
+    begin = f"{place}: is no trace that this program wrote: {fault}"
+    assert caught is None or str(caught.value).startswith(begin)
+
+
+def test_every_command_refuses_it(
+    edited: Callable[..., Path], whole: Path, capsys: Capture
+) -> None:
+    place = edited("UPDATE processes SET parent = id WHERE id = 2")
+    for command in COMMANDS:
+        status, err = said(command, place, whole, capsys)
+        assert status == 2, (command, err)
+        begin = f"bootstrap: {place}: is no trace that this program wrote: processes[2]: began"
+        assert err.startswith(begin) and err.count("\n") == 1, (command, err)
+
+
+@pytest.mark.parametrize(
+    ("statement", "commands"),
+    [
+        ("UPDATE opens SET last_event = last_event + 1 WHERE id = 1", ("hot", "coverage", "index")),
+        ("UPDATE processes SET status = 256 WHERE id = 1", ("hot", "coverage", "index")),
+        ("UPDATE versions SET sha256 = replace(sha256, substr(sha256, 1, 1), 'f') WHERE id = 3",
+         ()),
+    ],
+)  # fmt: skip
+def test_a_run_that_is_not_the_recorded_one(
+    edited: Callable[..., Path], whole: Path, capsys: Capture, statement: str, commands: set[str]
+) -> None:
+    place = edited(statement, digest=True)
+    for command in COMMANDS:
+        status, err = said(command, place, whole, capsys)
+        assert status in (0, 1, 2) and err.count("\n") == (status == 2 or bool(err)), (command, err)
+        if command[1] in commands:
+            assert status == 1, (command, err)
+            assert err.startswith("bootstrap: the run is not the recorded one: pid 1 (/guest)")
