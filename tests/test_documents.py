@@ -7,7 +7,7 @@ from datetime import date
 from typing import Annotated, Any, Literal, Optional
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.documents import (
@@ -237,6 +237,7 @@ _JSON = st.recursive(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(_JSON, st.dictionaries(st.sampled_from([*Whole.__dataclass_fields__]), _JSON))
 def test_any_json_is_a_value_or_one_line(value: object, changes: dict[str, Any]) -> None:
     for document in (value, {"schema": "whole/1"} | changes):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from bootstrap.documents import MAX_DOCUMENT, parse_json
 from bootstrap.errors import BadInput
 from bootstrap.sources.tree import read_file
 
 Kind = Literal["trace", "report", "tree"]
 NAMES: dict[Kind, str] = {"trace": "a trace", "report": "a report", "tree": "a source tree"}
-MAX_REPORT = 64 << 20
 _SQLITE = b"SQLite format 3\0"
 _GZIP = b"\x1f\x8b"
 _HEAD = 512
@@ -64,11 +63,7 @@ def same_kind(a: str, b: str) -> tuple[Given, Given]:
 
 def read_json(name: str) -> dict[str, Any]:
     """A report's JSON. Raises BadInput."""
-    raw = read_file(Path(name), MAX_REPORT)
-    try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{name}: is no JSON: {error}") from None
+    found = parse_json(read_file(Path(name), MAX_DOCUMENT), name)
     if not isinstance(found, dict):
         raise BadInput(f"{name}: is JSON, but no report of `bootstrap verify`")
     return found

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bootstrap.catalogue import arch_name
 from bootstrap.catalogue.lookup import known_files
 from bootstrap.diff.comparison import Comparison
 from bootstrap.diff.kinds import read_json
 from bootstrap.diff.model import Both
+from bootstrap.documents import decode
 from bootstrap.errors import BadInput
+from bootstrap.verify.document import Report, ReportSet
 from bootstrap.verify.page import Page, visible
 from bootstrap.verify.report import SCHEMA, SCHEMAS
 from bootstrap.verify.reportset import SET_SCHEMA, SET_SCHEMAS
@@ -85,76 +88,35 @@ def load(name: str) -> dict[str, Json]:
     """The reports in a file, by architecture. Raises BadInput for any other JSON."""
     value = read_json(name)
     schema = value.get("schema")
-    try:
-        if schema in SCHEMAS:
-            found = [value]
-        elif schema in SET_SCHEMAS:
-            found = list(value["reports"])
-        else:
-            told = f"of the schema {schema!r}" if isinstance(schema, str) else "of no schema"
+    found: list[Json]
+    if schema in SCHEMAS:
+        decode(Report, value, name, lenient=True)
+        found = [value]
+    elif schema in SET_SCHEMAS:
+        decode(ReportSet, value, name, lenient=True)
+        found = value["reports"]
+    else:
+        told = f"of the schema {schema!r}" if isinstance(schema, str) else "of no schema"
+        raise BadInput(
+            f"{name}: is JSON {told[:80]}; this version compares {SCHEMA} and {SET_SCHEMA}"
+        )
+    by_arch: dict[str, Json] = {}
+    for report in found:
+        if report["schema"] not in SCHEMAS:
+            raise BadInput(f"{name}: a report in it is not of {SCHEMA}")
+        arch = report["arch"]
+        try:
+            known = arch_name(arch)
+        except BadInput as error:
+            raise BadInput(f"{name}: arch: {error}") from None
+        if arch != known or arch in by_arch:
             raise BadInput(
-                f"{name}: is JSON {told[:80]}; this version compares {SCHEMA} and {SET_SCHEMA}"
+                f"{name}: arch is {arch!r}, {'not ' + known if arch != known else 'twice'}"
             )
-        by_arch: dict[str, Json] = {}
-        for report in found:
-            _check(report)
-            if report["arch"] in by_arch:
-                raise ValueError(f"{report['arch']} is there twice")
-            by_arch[report["arch"]] = report
-        if not by_arch:
-            raise ValueError("it has no report")
-        return by_arch
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        told = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise BadInput(f"{name}: is no whole report of `bootstrap verify`: {told}") from None
-
-
-def _check(report: Json) -> None:
-    """Raise KeyError, TypeError or ValueError for what the schema does not allow and is used."""
-    if report["schema"] not in SCHEMAS or not isinstance(report["arch"], str):
-        raise ValueError(f"a report in it is not of {SCHEMA}")
-    for name, *ways in _SAID:
-        for way in ways:
-            if not isinstance(_at(report, way), str | int | None):
-                raise ValueError(f"{name} is no value")
-    _text(report["claim"])
-    materials = report["source"]["materials"]
-    for path in (*_list(materials["missing"]), *_list(materials["extra"])):
-        _text(path)
-    for changed in _list(materials["changed"]):
-        _text(changed["path"], changed["sha256"] or "")
-    seen = set()
-    for artifact in _list(report["artifacts"]):
-        _text(artifact["path"], artifact["status"], artifact["sha256"] or "")
-        _text(artifact["expected"] or "", artifact["note"] or "")
-        if not isinstance(artifact["size"], int | None):
-            raise ValueError("a size is no number")
-        for expectation in _list(artifact["expectations"]):
-            _text(expectation["kind"], expectation["from"], expectation["sha256"])
-        producer = artifact["producer"]
-        if producer is not None:
-            _text(*_list(producer["argv"]))
-            if not isinstance(producer["pid"], int):
-                raise ValueError("a pid is no number")
-        if artifact["path"] in seen:
-            raise ValueError(f"{artifact['path']} is there twice")
-        seen.add(artifact["path"])
-    if report["failure"] is not None:
-        _text(report["failure"]["message"])
-    divergence = report["first_divergence"]
-    if divergence is not None:
-        _text(divergence["path"], divergence["verdict"])
-
-
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise ValueError("a list in it is none")
-    return value
-
-
-def _text(*cells: object) -> None:
-    if not all(isinstance(cell, str) for cell in cells):
-        raise ValueError("a text in it is none")
+        by_arch[arch] = report
+    if not by_arch:
+        raise BadInput(f"{name}: has no report")
+    return by_arch
 
 
 def _at(report: Json, way: Iterable[str]) -> Any:
