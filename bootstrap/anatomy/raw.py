@@ -13,6 +13,7 @@ from bootstrap.anatomy.flat import instruction_claims, leftovers
 from bootstrap.anatomy.flow import Image, Mapping, follow
 from bootstrap.anatomy.machines import X86_16
 from bootstrap.anatomy.model import Claim
+from bootstrap.errors import printable
 from bootstrap.languages import hex0
 
 _SECTOR = 512
@@ -74,18 +75,14 @@ def source(data: bytes) -> Reading:
         if end > at:
             count = counts.get(number, 0)
             made_of = f"makes {count} byte{'s' if count > 1 else ''}" if count else ""
-            text = line.decode("utf-8", "backslashreplace").rstrip()
-            made.append(Claim(at, end, "source", f"line {number}", _printable(text), made_of))
+            text = printable(line.rstrip())
+            made.append(Claim(at, end, "source", f"line {number}", text, made_of))
         at = end
     facts = [
         f"hex0 source: {len(made)} lines, which assemble to {len(assembly.output)} bytes",
         "no binary: nothing in it runs",
     ]
     return made, facts, []
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def knight(data: bytes) -> Reading:

@@ -34,13 +34,12 @@ def run(args: argparse.Namespace) -> int:
 
     Raises BadInput when the JSON cannot be written.
     """
+    from bootstrap.cli.output import say, write_text
+
     found = examine()
     out = sys.stderr if args.json == "-" else sys.stdout
-    for line in found.lines():
-        print(line, file=out)
+    say(found.lines(), out)
     if args.json is not None:
-        from bootstrap.cli.output import write_text
-
         write_text(args.json, json.dumps(found.to_json(), indent=2) + "\n")
     return 2 if found.problems else 0
 

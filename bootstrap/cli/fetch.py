@@ -49,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Do it; 0 when the release is in the cache.  Raises BootstrapError otherwise."""
     from bootstrap.catalogue import default_release
-    from bootstrap.cli.output import write_text
+    from bootstrap.cli.output import say, write_text
     from bootstrap.sources import Cache, fetch, fetch_checkout
 
     cache = Cache()
@@ -61,9 +61,7 @@ def run(args: argparse.Namespace) -> int:
         release = fetched.tree.release or ""
     folder = cache.folder(release, args.name)
     out = sys.stderr if args.json == "-" else sys.stdout
-    for line in _lines(fetched, args.name, release, folder):
-        # A path of the host may hold bytes that are no text.
-        print(line.encode("utf-8", "backslashreplace").decode(), file=out)
+    say(_lines(fetched, args.name, release, folder), out)
     if args.json is not None:
         document = _document(fetched, args.name, release, folder)
         write_text(args.json, json.dumps(document, indent=2) + "\n")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap.cli import stepping
-from bootstrap.errors import BadInput
+from bootstrap.errors import BadInput, printable
 
 if TYPE_CHECKING:
     from bootstrap.debugger.gdb.symbols import SymbolFiles
@@ -65,7 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _say(text: str) -> None:
-    print(f"bootstrap: {text}", file=sys.stderr, flush=True)
+    print(f"bootstrap: {printable(text)}", file=sys.stderr, flush=True)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.cli import handoff_run
-from bootstrap.errors import BadInput
+from bootstrap.errors import BadInput, printable
 
 if TYPE_CHECKING:
     from bootstrap.handoff.audit import Audit, Found
@@ -281,7 +281,7 @@ class _Live:
             if not self._style.terminal:
                 what = "not to be had" if outcome.url is None else "came"
                 line = f"{self._done} of {self._total}: {outcome.file.name} {what}"
-                print(line, file=sys.stderr, flush=True)
+                print(printable(line), file=sys.stderr, flush=True)
         coming = ", ".join(
             f"{name} {done / 1e6:.1f}" + (f" of {total / 1e6:.1f} MB" if total else " MB")
             for name, (done, total) in list(flight.coming.items())
@@ -291,7 +291,7 @@ class _Live:
     def show(self, text: str) -> None:
         """Put a text in the line's place."""
         if self._style.terminal:
-            cut = text[: self._style.width() - 1]
+            cut = printable(text)[: self._style.width() - 1]
             print(f"\r\x1b[K{cut}", end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:

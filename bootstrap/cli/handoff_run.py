@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput
+from bootstrap.errors import BadInput, printable
 
 if TYPE_CHECKING:
     from bootstrap.handoff.audit import Found
@@ -131,7 +131,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def say(text: str) -> None:
     """A line for people, beside the result."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def run_run(args: argparse.Namespace) -> int:
@@ -290,12 +290,10 @@ class _Live:
 
     def tick(self, seconds: float, line: str) -> None:
         """How long, and its last line."""
-        from bootstrap.verify.page import visible
-
         now = time.monotonic()
         if self._style.terminal and not self._quiet and (now - self._shown > 0.2 or not line):
             self._shown = now
-            text = f"{self._at} {self._task}, {seconds:.0f} s: {visible(line)}"
+            text = f"{self._at} {self._task}, {seconds:.0f} s: {printable(line)}"
             cut = text[: self._style.width() - 1]
             print(f"\r\x1b[K{cut}", end="", file=sys.stderr, flush=True)
 
@@ -317,7 +315,7 @@ class _Live:
     def _line(self, text: str) -> None:
         self.close()
         if not self._quiet:
-            print(text, file=sys.stderr, flush=True)
+            print(printable(text), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Leave the live line empty."""

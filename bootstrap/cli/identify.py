@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.cli.seed_files import STDIN, files_below, read_file, shown
+from bootstrap.cli.seed_files import STDIN, files_below, read_file
 from bootstrap.cli.seeds_known import about, place_facts, seed_facts, write_json
-from bootstrap.errors import BadInput, ExitStatus
+from bootstrap.errors import BadInput, printable, ExitStatus
 
 if TYPE_CHECKING:
     from bootstrap.catalogue.lookup import Use
@@ -139,11 +139,11 @@ def run(args: argparse.Namespace) -> int:
         write_json(args.json, document)
     if args.json != "-":
         for line in _said(answers, trees, known):
-            print(line)
+            print(printable(line))
     sys.stdout.flush()
     for answer in answers:
         if answer.status == "unreadable":
-            print(f"bootstrap: {answer.fault}", file=sys.stderr)
+            print(f"bootstrap: {printable(answer.fault)}", file=sys.stderr)
     found = {answer.status for answer in answers}
     if "unreadable" in found:
         return ExitStatus.BAD_INPUT
@@ -177,7 +177,7 @@ def _look(known: _Known, name: str, answers: list[_Answer], trees: list[_Tree]) 
             answers.extend(known.hash(word, sha256, True, name) for word, sha256 in listed)
             return
         try:
-            tree = read_archive(data, shown(name))
+            tree = read_archive(data, printable(name))
         except BadInput:
             tree = None
         if tree is not None and _look_at_tree(known, name, tree, answers, trees):
@@ -246,11 +246,11 @@ def _said(answers: Sequence[_Answer], trees: Sequence[_Tree], known: _Known) -> 
 
     for tree in trees:
         if tree.release is None:
-            yield f"{shown(tree.name)}: {tree.why[0]}"
+            yield f"{printable(tree.name)}: {tree.why[0]}"
             continue
         total = len(tree.release.known)
         same = f"{total - tree.wrong} of {total}"
-        yield f"{shown(tree.name)}: {tree.release.title}"
+        yield f"{printable(tree.name)}: {tree.release.title}"
         yield f"  tree digest {tree.digest}"
         yield f"  {same} files that its bootstraps read are as in the release"
         if tree.alike:
@@ -296,7 +296,7 @@ def _together(answers: Sequence[_Answer]) -> Iterator[str]:
 
 
 def _lines(answer: _Answer, known: _Known) -> Iterator[str]:
-    path = "standard input" if answer.name == STDIN else shown(answer.name)
+    path = "standard input" if answer.name == STDIN else printable(answer.name)
     if answer.seed is not None:
         yield f"{path}: {answer.seed.name}"
         yield from (f"  {line}" for line in about(known.seeds, answer.seed))
@@ -343,7 +343,7 @@ def _hex(data: bytes) -> str:
 
 def _tree_facts(tree: _Tree) -> dict[str, object]:
     return {
-        "tree": shown(tree.name),
+        "tree": printable(tree.name),
         "tree_digest": tree.digest,
         "release": tree.release and tree.release.name,
         "alike": list(tree.alike),
@@ -355,9 +355,9 @@ def _tree_facts(tree: _Tree) -> dict[str, object]:
 
 
 def _facts(answer: _Answer) -> dict[str, object]:
-    facts: dict[str, object] = {"file": shown(answer.name), "status": answer.status}
+    facts: dict[str, object] = {"file": printable(answer.name), "status": answer.status}
     if answer.listed_in:
-        facts["listed_in"] = shown(answer.listed_in)
+        facts["listed_in"] = printable(answer.listed_in)
     if answer.fault:
         facts["fault"] = answer.fault
     else:

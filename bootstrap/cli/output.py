@@ -21,6 +21,11 @@ from bootstrap.errors import BadInput, printable
 STDOUT = "-"
 
 
+def say(lines: Iterable[str], stream: TextIO | None = None) -> None:
+    """Lines for people, on standard output; foreign text in them does nothing to a terminal."""
+    (stream or sys.stdout).writelines(f"{printable(line)}\n" for line in lines)
+
+
 def each(*outputs: Callable[[], object] | str | None) -> None:
     """Do one after the other, also where some cannot be done; the verdict is the first of them.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from bootstrap import signals
 from bootstrap.cli.verify import add_limits, check_output_folder
-from bootstrap.errors import BadInput
+from bootstrap.errors import BadInput, printable
 
 if TYPE_CHECKING:
     from bootstrap.abi.errno import LinuxError
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _print_call(line: str) -> None:
     with signals.let_in():
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
 
 
 def standard_streams() -> tuple[Stream, Stream, Stream]:
@@ -106,7 +106,7 @@ def exit_status(ended: Ended) -> int:
     if ended.status & 0x7F:
         assert ended.fault is not None
         for line in faults.describe(ended.fault):
-            print(f"bootstrap: {line}", file=sys.stderr)
+            print(f"bootstrap: {printable(line)}", file=sys.stderr)
         return 128 + (ended.status & 0x7F)
     return ended.status >> 8
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bootstrap.errors import BadInput
+from bootstrap.errors import BadInput, printable
 
 STDIN = "-"
 MAX_FILES = 100_000
@@ -22,14 +22,6 @@ _KINDS = (
 )
 
 
-def shown(text: str) -> str:
-    """A name as it can be printed: no control characters, no bytes that are no text."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape", "replace").decode()
-        for letter in text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    )
-
-
 def read_file(name: str, limit: int, why: str) -> bytes:
     """The content of a regular file of 1 to ``limit`` bytes, or of standard input for ``-``.
 
@@ -38,7 +30,7 @@ def read_file(name: str, limit: int, why: str) -> bytes:
     """
     if name == STDIN:
         return _whole(sys.stdin.buffer.read(limit + 1), "standard input", limit, why)
-    path = shown(name)
+    path = printable(name)
     try:
         # First without opening: to open a device or a pipe can do things, or wait.
         _refuse(os.stat(name), path, limit, why)
@@ -78,14 +70,14 @@ def files_below(folder: str) -> Iterator[str]:
     count = 0
 
     def refuse(error: OSError) -> None:
-        raise BadInput(f"{shown(str(error.filename))}: cannot be read: {error.strerror}")
+        raise BadInput(f"{printable(str(error.filename))}: cannot be read: {error.strerror}")
 
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if name != ".git")
         for name in sorted(names):
             count += 1
             if count > MAX_FILES:
-                raise BadInput(f"{shown(folder)}: has more than {MAX_FILES} files")
+                raise BadInput(f"{printable(folder)}: has more than {MAX_FILES} files")
             path = Path(place, name)
             if not path.is_symlink():
                 yield str(path)

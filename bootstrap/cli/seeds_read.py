@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.cli.seed_files import STDIN, read_file, shown
+from bootstrap.cli.output import say
+from bootstrap.cli.seed_files import STDIN, read_file
 from bootstrap.cli.seeds_known import about, write_json
-from bootstrap.errors import BadInput
+from bootstrap.errors import BadInput, printable
 
 if TYPE_CHECKING:
     from bootstrap.seed_check import Checked, Difference
@@ -41,12 +42,12 @@ def run_show(args: argparse.Namespace) -> int:
     anatomy = dissect(data, knight=seed is not None and seed.arch == "knight")
     if args.json is not None:
         name = None if seed is None else seed.name
-        write_json(args.json, {"file": shown(args.file), "seed": name, **document(anatomy)})
+        write_json(args.json, {"file": printable(args.file), "seed": name, **document(anatomy)})
         if args.json == "-":
             return 0
     terminal = sys.stdout.isatty()
     lines = _lines(render(anatomy, terminal and not os.environ.get("NO_COLOR")), args.lines)
-    path = "standard input" if args.file == STDIN else shown(args.file)
+    path = "standard input" if args.file == STDIN else printable(args.file)
     print(f"{path}: {'no known seed' if seed is None else seed.name}")
     if seed is not None:
         for line in list(about(catalogue, seed))[1:]:
@@ -80,14 +81,13 @@ def run_check(args: argparse.Namespace) -> int:
     source = read_file(args.source, _SOURCE, "no hex0 source of a seed has that many")
     known = load().by_sha256.get(hashlib.sha256(seed).hexdigest())
     assembler, words, note = _assembler(seed, None if known is None else known.kind, args.by)
-    checked = check(seed, source, shown(args.source), assembler, words, default_engine())
+    checked = check(seed, source, printable(args.source), assembler, words, default_engine())
     if args.json is not None:
         write_json(args.json, _document(args, seed, checked, note))
     if args.json != "-":
         name = "no known seed" if known is None else known.name
-        print(f"{shown(args.file)}: {name}, {len(seed)} bytes, sha256 {_sha(seed)}")
-        for line in _told(args, checked, note):
-            print(line)
+        print(f"{printable(args.file)}: {name}, {len(seed)} bytes, sha256 {_sha(seed)}")
+        say(_told(args, checked, note))
     if checked.same:
         return 0
     return 1 if checked.model_differs or checked.run.output is not None else 3
@@ -101,12 +101,12 @@ def _assembler(seed: bytes, kind: str | None, by: str | None) -> tuple[bytes, st
     program, words, note = seed, "the file itself", ""
     if by is not None:
         program = read_file(by, _LARGEST, "no seed has that many")
-        words = shown(by)
+        words = printable(by)
     abi = abi_of(program)
     runs = abi is not None and can_run(abi)
     if by is not None:
         if not runs:
-            raise BadInput(f"--by {shown(by)}: no program of an architecture that is emulated here")
+            raise BadInput(f"--by {by}: no program of an architecture that is emulated here")
         return program, words, "--by names another"
     if kind in (None, "hex0-seed") and runs:
         return program, words, note
@@ -123,7 +123,7 @@ def _assembler(seed: bytes, kind: str | None, by: str | None) -> tuple[bytes, st
 
 def _told(args: argparse.Namespace, checked: Checked, note: str) -> Iterator[str]:
     run = checked.run
-    yield f"  source          {shown(args.source)}"
+    yield f"  source          {printable(args.source)}"
     yield f"  pure model      {_verdict(checked.model_differs)}, sha256 {_sha(checked.model)}"
     ran = f"{run.assembler}, emulated" + (f" ({note})" if note else "")
     if run.output is None:
@@ -166,8 +166,8 @@ def _document(
 ) -> dict[str, object]:
     run = checked.run
     return {
-        "file": shown(args.file),
-        "source": shown(args.source),
+        "file": printable(args.file),
+        "source": printable(args.source),
         "same": checked.same,
         "sha256": _sha(seed),
         "model": {"sha256": _sha(checked.model), "differs": _facts(checked.model_differs)},

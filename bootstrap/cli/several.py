@@ -24,7 +24,7 @@ from bootstrap.cli.phases import plan
 from bootstrap.cli.progress import Plan, style_for
 from bootstrap.documents import Fault, typed
 from bootstrap.engine import default_engine, describe
-from bootstrap.errors import BadInput
+from bootstrap.errors import BadInput, printable
 from bootstrap.kernel.limits import Limits
 from bootstrap.modelled import opinions
 from bootstrap.rebuild import Observed, Rebuilt, judged, observe, unfinished, visible
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         notes = [*each[0].tree.notes]
         notes += [f"{r.step.arch}: {line}" for r in each for line in r.materials.lines()]
         for note in notes:
-            print(f"note: {note}", file=sys.stderr)
+            print(f"note: {printable(note)}", file=sys.stderr)
     keep = args.output is not None
     tasks = [Task(r, args.entry or default_entry(r), limits, keep) for r in each]
     progress = _progress(each, args.quiet)

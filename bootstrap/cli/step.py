@@ -87,7 +87,7 @@ def _read(name: str) -> list[tuple[int, str, Command]]:
 
 
 def _script(args: argparse.Namespace, name: str, lines: list[tuple[int, str, Command]]) -> int:
-    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.output import STDOUT, say, write_text
     from bootstrap.debugger.commands import Interpreter
     from bootstrap.debugger.session import Session
 
@@ -105,7 +105,7 @@ def _script(args: argparse.Namespace, name: str, lines: list[tuple[int, str, Com
                 break
             told.append(entry | {"answer": list(result.lines), "at": str(session.here)})
             if args.json != STDOUT:
-                sys.stdout.writelines(f"{line}\n" for line in (f"> {text}", *result.lines))
+                say((f"> {text}", *result.lines))
                 sys.stdout.flush()
             if result.ends:
                 break

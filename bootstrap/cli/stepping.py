@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput
+from bootstrap.errors import BadInput, printable
 
 if TYPE_CHECKING:
     from bootstrap.cli.progress import Progress
@@ -125,7 +125,7 @@ def _record_sources(args: argparse.Namespace, name: str) -> None:
         progress.close()
     if not args.quiet:
         for line in told:
-            print(f"recorded: {line}", file=sys.stderr)
+            print(f"recorded: {printable(line)}", file=sys.stderr)
 
 
 def _resolved(args: argparse.Namespace) -> Resolved:

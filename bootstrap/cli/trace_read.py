@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 def run_check(args: argparse.Namespace) -> int:
     """0: the same happened again; 1: something else did. Raises BootstrapError."""
     from bootstrap import trace
+    from bootstrap.cli.output import say
     from bootstrap.cli.trace_travel import Line
     from bootstrap.engine import default_engine
     from bootstrap.trace.replay import check
@@ -29,65 +29,66 @@ def run_check(args: argparse.Namespace) -> int:
         finally:
             live.close()
         if divergence is None:
-            print(
-                f"{args.trace}: the same again: {len(opened.programs)} programs, "
-                f"{opened.events:,} system calls, trace digest {opened.digest}"
-            )
+            programs = f"{len(opened.programs)} programs, {opened.events:,} system calls"
+            say([f"{args.trace}: the same again: {programs}, trace digest {opened.digest}"])
             return 0
-    for line in divergence.lines():
-        print(line)
+    say(divergence.lines())
     return 1
 
 
 def run_info(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     from bootstrap import trace
+    from bootstrap.cli.output import say
     from bootstrap.trace.views import info
 
     with trace.open(args.trace) as opened:
-        sys.stdout.writelines(f"{line}\n" for line in info(opened))
+        say(info(opened))
     return 0
 
 
 def run_tree(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     from bootstrap import trace
+    from bootstrap.cli.output import say
     from bootstrap.cli.trace_travel import instructions
     from bootstrap.trace.views import tree
 
     counted = instructions(args.trace) if args.instructions else None
     with trace.open(args.trace) as opened:
-        sys.stdout.writelines(f"{line}\n" for line in tree(opened, counted))
+        say(tree(opened, counted))
     return 0
 
 
 def run_files(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     from bootstrap import trace
+    from bootstrap.cli.output import say
     from bootstrap.trace.files import as_dot, as_mermaid, as_text
 
     show = {"dot": as_dot, "mermaid": as_mermaid, None: as_text}[args.graph]
     with trace.open(args.trace) as opened:
-        sys.stdout.writelines(f"{line}\n" for line in show(opened))
+        say(show(opened))
     return 0
 
 
 def run_log(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     from bootstrap import trace
+    from bootstrap.cli.output import say
     from bootstrap.trace.log import Wanted, log
 
     names = [name for names in args.call or () for name in names.split(",")]
     wanted = Wanted(frozenset(args.pid or ()), tuple(args.path or ()), frozenset(names))
     with trace.open(args.trace) as opened:
-        sys.stdout.writelines(f"{line}\n" for line in log(opened, wanted))
+        say(log(opened, wanted))
     return 0
 
 
 def run_why(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     from bootstrap import trace
-    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.output import STDOUT, say, write_text
     from bootstrap.errors import BadInput
     from bootstrap.trace.storing import line
     from bootstrap.trace.telling import why_json
@@ -111,8 +112,7 @@ def run_why(args: argparse.Namespace) -> int:
             and (number == 0 or args.stores == "all")
         }  # fmt: skip
         if args.json != STDOUT:
-            for text in lines(links, lambda link: line(told[link]) if link in told else ""):
-                print(text)
+            say(lines(links, lambda link: line(told[link]) if link in told else ""))
         if args.json is not None:
             value = {"schema": 1, "links": [why_json(link, told) for link in links]}
             write_text(args.json, json.dumps(value, indent=2) + "\n")
@@ -131,6 +131,7 @@ def _stores(opened: Trace, why: Why) -> Callable[[Link], Told | None]:
 def run_where(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     from bootstrap import trace
+    from bootstrap.cli.output import say
     from bootstrap.errors import BadInput
     from bootstrap.trace.where import lines, where
 
@@ -139,8 +140,7 @@ def run_where(args: argparse.Namespace) -> int:
         raise BadInput(f"{args.line}: name a source and a line of it, like x86/cc_x86.M1:1623")
     with trace.open(args.trace) as opened:
         found, stopped = where(opened, path, int(number))
-        for line in lines(path, int(number), found, stopped):
-            print(line)
+        say(lines(path, int(number), found, stopped))
     return 0
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bootstrap.errors import BadInput
+from bootstrap.errors import BadInput, printable
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,7 +47,8 @@ def _program(args: argparse.Namespace) -> int:
     )  # fmt: skip
     status = 3 if done.ended is None else exit_status(done.ended)
     if not args.quiet:
-        print(f"bootstrap: recorded in {args.trace}: trace digest {done.digest}", file=sys.stderr)
+        told = f"bootstrap: recorded in {args.trace}: trace digest {done.digest}"
+        print(printable(told), file=sys.stderr)
     if done.failure is not None:
         raise done.failure
     return status

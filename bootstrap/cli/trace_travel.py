@@ -115,6 +115,7 @@ def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Travell
     `indexed` False does without the index beside the trace.
     """
     from bootstrap import trace
+    from bootstrap.cli.output import say
     from bootstrap.engine import default_engine
     from bootstrap.trace.indexing import beside, is_stale, points_of
     from bootstrap.trace.travel import Traveller
@@ -122,11 +123,8 @@ def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Travell
     with trace.open(name) as opened:
         line = Line(opened)
         if indexed and is_stale(opened):
-            print(
-                f"bootstrap: {beside(opened)}: is not of this trace, and is not used; "
-                "`bootstrap trace index` makes it anew",
-                file=sys.stderr,
-            )
+            told = f"bootstrap: {beside(opened)}: is not of this trace, and is not used; "
+            say([f"{told}`bootstrap trace index` makes it anew"], sys.stderr)
         points = points_of(opened) if indexed else None
         traveller = Traveller(opened, default_engine(), line.tell, points=points)
         try:
@@ -138,10 +136,10 @@ def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Travell
 
 def _put(dest: str | None, value: object, lines: Iterable[str]) -> None:
     """JSON where it is wanted; lines on standard output unless the JSON goes there."""
-    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.output import STDOUT, say, write_text
 
     if dest != STDOUT:
-        sys.stdout.writelines(f"{line}\n" for line in lines)
+        say(lines)
     if dest is not None:
         write_text(dest, json.dumps(value, indent=2) + "\n")
 
@@ -164,6 +162,7 @@ def run_show(args: argparse.Namespace) -> int:
 
 def run_index(args: argparse.Namespace) -> int:
     """Make it. Raises BootstrapError, KeyboardInterrupt."""
+    from bootstrap.cli.output import say
     from bootstrap.engine import default_engine
     from bootstrap.trace.indexing import beside, build
 
@@ -177,7 +176,7 @@ def run_index(args: argparse.Namespace) -> int:
         total = build(opened, default_engine(), name, progress)
         programs = len(opened.programs)
     size = os.stat(name).st_size
-    print(f"{name}: {total:,} instructions in {programs} programs; {size:,} bytes")
+    say([f"{name}: {total:,} instructions in {programs} programs; {size:,} bytes"])
     return 0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput, ExitStatus
+from bootstrap.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
     from bootstrap.cli.progress import Progress
@@ -147,7 +147,7 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
     entry = args.entry or default_entry(resolved)
     if not args.quiet or resolved.in_place_of is not None:
         for note in (*resolved.tree.notes, *resolved.materials.lines()):
-            print(f"note: {note}", file=sys.stderr)
+            print(f"note: {printable(note)}", file=sys.stderr)
     progress = _progress(resolved, args.quiet)
     try:
         if record_to is None:

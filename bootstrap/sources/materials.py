@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bootstrap.catalogue import Entry, StepFile, steps_of, tree_files
-from bootstrap.errors import BadInput
+from bootstrap.errors import BadInput, printable
 from bootstrap.sources.tree import SourceTree
 
 _NAMED = 10
@@ -61,7 +61,7 @@ def named(paths: Sequence[str]) -> str:
     A name that a terminal could take for more than a name is shown with escapes.
     """
     more = len(paths) - _NAMED
-    shown = [path if path.isprintable() else repr(path) for path in paths[:_NAMED]]
+    shown = [printable(path) for path in paths[:_NAMED]]
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 

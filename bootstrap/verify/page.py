@@ -7,6 +7,7 @@ characters escaped, so that a hostile file name cannot drive the terminal.
 import textwrap
 from dataclasses import dataclass
 
+from bootstrap.errors import printable
 from bootstrap.verify.model import Result, Status
 from bootstrap.verify.report import LESSER, Goodness
 
@@ -38,12 +39,8 @@ def speaks_unicode(encoding: str | None) -> bool:
     return True
 
 
-def visible(text: str) -> str:
-    """Text with everything that is not printable written as an escape."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
-        for c in text
-    )
+visible = printable
+"""For names and texts that others made: it belongs around each of them on a page."""
 
 
 @dataclass(slots=True)
