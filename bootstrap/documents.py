@@ -154,23 +154,30 @@ def from_json(cls: type[T], data: bytes, place: str, *, lenient: bool = False) -
 
 def typed_json(cls: type[T], data: bytes | str, *, lenient: bool = False) -> T:
     """The same; raises Fault."""
-    return typed(cls, _json(data), lenient=lenient)
+    return typed(cls, json_value(data), lenient=lenient)
 
 
 def from_toml(cls: type[T], data: bytes | str, place: str) -> T:
     """`decode` a TOML text; the error has the line, where it can be told. Raises BadInput."""
+    value, text = parse_toml(data, place)
+    try:
+        return typed(cls, value)
+    except Fault as fault:
+        line = _line_of(text, fault.way)
+        raise BadInput(f"{place}{'' if line is None else f':{line}'}: {fault}") from None
+
+
+def parse_toml(data: bytes | str, place: str) -> tuple[dict[str, Any], str]:
+    """The value of a TOML text in UTF-8, and the text. Raises BadInput."""
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
         if _LONG_KEY.search(text):
             raise BadInput(f"{place}: has a key of more than 64 parts")
-        return typed(cls, tomllib.loads(text))
+        return tomllib.loads(text), text
     except UnicodeDecodeError as error:
         raise BadInput(f"{place}: not UTF-8 at byte {error.start}") from None
     except RecursionError:
         raise BadInput(f"{place}: not valid TOML: nested too deep") from None
-    except Fault as fault:
-        line = _line_of(text, fault.way)
-        raise BadInput(f"{place}{'' if line is None else f':{line}'}: {fault}") from None
     except ValueError as error:  # TOMLDecodeError; a number with more digits than Python reads
         raise BadInput(f"{place}: not valid TOML: {error}") from None
 
@@ -178,12 +185,13 @@ def from_toml(cls: type[T], data: bytes | str, place: str) -> T:
 def parse_json(data: bytes, place: str) -> Any:
     """A JSON text in UTF-8, no key twice, no NaN. Raises BadInput."""
     try:
-        return _json(data)
+        return json_value(data)
     except Fault as fault:
         raise BadInput(f"{place}: {fault}") from None
 
 
-def _json(data: bytes | str) -> Any:
+def json_value(data: bytes | str) -> Any:
+    """The same; raises Fault."""
     if len(data) > MAX_DOCUMENT:
         raise Fault(f"is larger than {MAX_DOCUMENT} bytes")
     try:

@@ -22,15 +22,16 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Literal, NoReturn
 
 from bootstrap import host
 from bootstrap.catalogue import RELEASES, all_steps
+from bootstrap.documents import Fault, Sha256, Size, typed_json
 from bootstrap.errors import BadInput
 from bootstrap.sources.materials import check_materials, named
 from bootstrap.sources.tree import MAX_BYTES, SourceTree, read_archive, read_file, to_tar
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 VARIABLE = "BOOTSTRAP_CACHE"
 _MANIFEST = "manifest.json"
 _MAX_MANIFEST = 1 << 20
@@ -51,18 +52,24 @@ def cache_root() -> Path:
 class Manifest:
     """What ``manifest.json`` says; ``origin`` is the archive or checkout the tree came from."""
 
+    schema: Literal[1]
     name: str
     release: str
     tar: str
-    size: int
-    sha256: str
+    size: Size
+    sha256: Sha256
     digest: str
-    files: int
+    files: Size
     origin: str
-    archive_sha256: str | None
+    archive_sha256: Sha256 | None
+
+    def __post_init__(self) -> None:
+        # The name of the tar leads to a file: it can only be the one form that store() writes.
+        if self.tar != f"{self.sha256}.tar":
+            raise Fault("is not called after its sha256", "tar")
 
     def to_json(self) -> str:
-        return json.dumps({"schema": SCHEMA, **vars(self)}, indent=2, sort_keys=True) + "\n"
+        return json.dumps(vars(self), indent=2, sort_keys=True) + "\n"
 
 
 class Cache:
@@ -149,8 +156,8 @@ class Cache:
             return None
         text = read_file(file, _MAX_MANIFEST)
         try:
-            manifest = _parse(text)
-        except (ValueError, TypeError, KeyError, RecursionError):
+            manifest = typed_json(Manifest, text)
+        except Fault:
             self._tampered(folder, release, f"{_MANIFEST} is damaged")
         if (manifest.name, manifest.release) != (name, release):
             self._tampered(folder, release, f"{_MANIFEST} is of {manifest.name} {manifest.release}")
@@ -173,6 +180,7 @@ class Cache:
         data = to_tar(tree, f"{name}-{release}")
         sha256 = hashlib.sha256(data).hexdigest()
         manifest = Manifest(
+            schema=SCHEMA,
             name=name,
             release=release,
             tar=f"{sha256}.tar",
@@ -195,24 +203,6 @@ class Cache:
                 f" {VARIABLE} to a folder that can be written"
             ) from None
         return manifest
-
-
-def _parse(text: bytes) -> Manifest:
-    data: Any = json.loads(text)
-    if data.pop("schema") != SCHEMA:
-        raise ValueError("schema")
-    manifest = Manifest(**data)
-    texts = (manifest.name, manifest.release, manifest.tar, manifest.sha256, manifest.digest)
-    if not all(isinstance(text, str) for text in (*texts, manifest.origin)):
-        raise ValueError("not text")
-    # The name of the tar leads to a file: it can only be the one form that store() writes.
-    if len(manifest.sha256) != 64 or not manifest.sha256.isalnum():
-        raise ValueError("sha256")
-    if manifest.tar != f"{manifest.sha256}.tar":
-        raise ValueError("tar")
-    if not isinstance(manifest.archive_sha256, str | None):
-        raise ValueError("archive_sha256")
-    return manifest
 
 
 class _Gone(Exception):

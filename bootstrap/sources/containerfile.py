@@ -7,11 +7,11 @@ understood is never skipped: it could be what matters.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bootstrap.documents import Fault, typed_json
 from bootstrap.errors import BadInput
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -164,12 +164,12 @@ class _Reader:
 
     def _run(self, stage: Stage, rest: str) -> None:
         try:
-            argv = json.loads(rest)
-        except ValueError:
-            argv = None
-        if not isinstance(argv, list) or not argv or not all(isinstance(a, str) for a in argv):
+            argv = typed_json(tuple[str, ...], rest)
+        except Fault:
+            argv = ()
+        if not argv:
             raise self.error('only RUN ["PROGRAM", "ARGUMENT", ...] is understood: no shell')
-        stage.runs.append(Run(tuple(argv), stage.cwd, dict(stage.environment), self.at))
+        stage.runs.append(Run(argv, stage.cwd, dict(stage.environment), self.at))
 
     def _filled(self, stage: Stage, text: str) -> str:
         def value(match: re.Match[str]) -> str:

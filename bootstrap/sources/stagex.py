@@ -9,13 +9,13 @@ report says so.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bootstrap.catalogue import STAGEX, Entry, Seed, StepFile, arch_name, find
 from bootstrap.catalogue.reading import Table, path_fault
+from bootstrap.documents import parse_toml
 from bootstrap.errors import BadInput
 from bootstrap.sources.containerfile import Copy, Stage, read_containerfile
 from bootstrap.sources.identity import require_materials
@@ -132,10 +132,7 @@ def read_recipe(checkout: str) -> Recipe:
 
 def read_package(text: str, file: str) -> dict[str, Pinned]:
     """The sources of a package.toml by name; keys of it that do not matter here are not read."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{file}: not valid TOML: {error}") from None
+    data, _ = parse_toml(text, file)
     top = Table(data, file, text)
     pins = {}
     for name in top.table("sources"):

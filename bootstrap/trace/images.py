@@ -169,7 +169,7 @@ class Image:
         """The line of the source."""
         lines = self._sources.get(place.file, b"").split(b"\n")
         raw = lines[place.line - 1] if place.line <= len(lines) else b""
-        return raw.decode("utf-8", "backslashreplace").strip()
+        return raw.decode("utf-8", "backslashreplace").strip().expandtabs()
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -195,7 +195,7 @@ def line_at(text: bytes, offset: int) -> tuple[int, int, str]:
     end = text.find(b"\n", offset)
     whole = text[begin : end if end >= 0 else len(text)]
     number = text.count(b"\n", 0, begin) + 1
-    return number, offset - begin + 1, whole.decode("utf-8", "backslashreplace")
+    return number, offset - begin + 1, whole.decode("utf-8", "backslashreplace").expandtabs()
 
 
 def line_span(text: bytes, line: int) -> tuple[int, int] | None:

@@ -10,7 +10,6 @@ import binascii
 import datetime
 import hashlib
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Literal
 
 from bootstrap.catalogue import arch_name
 from bootstrap.catalogue.reading import Table
+from bootstrap.documents import parse_toml
 from bootstrap.errors import BadInput
 from bootstrap.sources.tree import read_file
 from bootstrap.verify.words import count
@@ -177,13 +177,7 @@ def read_policy(path: Path) -> Policy:
 
     Raises BadInput, with file and line, also for a policy that nobody could ever meet.
     """
-    try:
-        text = read_file(path, MAX_FILE).decode("utf-8")
-        data = tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: not UTF-8 at byte {error.start}") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise BadInput(f"{path}: not valid TOML: {error}") from None
+    data, text = parse_toml(read_file(path, MAX_FILE), str(path))
     top = _Table(data, str(path), text)
     schema = top.integer("schema")
     if schema != SCHEMA:

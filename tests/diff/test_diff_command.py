@@ -125,7 +125,7 @@ def test_what_cannot_be_compared(traces: tuple[Path, Path], tmp_path: Path) -> N
         (tmp_path / "fifo", folder, "is neither a folder nor a regular file"),
         (traces[0], tmp_path / "cut", "is damaged"),
         (tmp_path / "changed", traces[0], "is damaged"),
-        (tmp_path / "list", report, "is no JSON"),
+        (tmp_path / "list", report, "list: not JSON"),
         (folder, folder, "has no files"),
     ):
         with pytest.raises(BadInput, match=says) as error, compare(str(a), str(b)):

@@ -245,7 +245,7 @@ def test_what_is_no_statement_is_said_so(data: bytes) -> None:
         ({"payload": "", "payloadType": "t", "signatures": [{}]}, "signatures[0].sig is missing"),
         (
             {"payload": "", "payloadType": 1, "signatures": [{"sig": ""}]},
-            "payloadType is no string",
+            "payloadType must be a string",
         ),
         ({"payload": "", "payloadType": "t", "signatures": [{"sig": ""}] * 65}, "65 signatures"),
         ({"_type": "x"}, "nobody signed"),

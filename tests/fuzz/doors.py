@@ -1,0 +1,306 @@
+"""Every door through which foreign files come: a good file, and one try of a changed one."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import os
+import random
+import signal
+import sqlite3
+import tomllib
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from unittest import mock
+
+from bootstrap.anatomy import dissect
+from bootstrap.anatomy.text import render
+from bootstrap.catalogue import schema as stepfile
+from bootstrap.catalogue import seeds as catalogue
+from bootstrap.catalogue.data import data_dir
+from bootstrap.cli import main as command
+from bootstrap.documents import Fault
+from bootstrap.errors import BadInput, printable
+from bootstrap.languages import hex0, kaem
+from bootstrap.languages.fault import LanguageError
+from bootstrap.oci.layout import read_layout
+from bootstrap.sources.tree import SourceFile, SourceTree, read_archive, to_tar
+from bootstrap.trace import sealed
+from bootstrap.trace.digest import trace_digest
+from bootstrap.trace.schema import TABLES
+from bootstrap.verify import to_json
+from bootstrap.vouch.envelope import read_envelope
+from bootstrap.vouch.policy import read_policy
+from bootstrap.vouch.statement import read_statement
+from tests.fuzz.mutation import ODD, as_json, as_toml, bent, changed, either
+from tests.trace import recorded
+from tests.verify.scenario import Scenario
+
+STATUSES = frozenset(range(5))
+SECONDS = 60
+"""No try takes a hundredth of that; what takes all of it has no end."""
+
+POLICY = f"""\
+schema = 1
+name = "of the tests"
+[about]
+name = "stage0-posix"
+release = "1.9.1"
+arch = "x86"
+products = {{"x86/bin/M1" = "{"ab" * 32}"}}
+[need]
+persons = 1
+[persons.alice]
+name = "Alice"
+[persons.alice.keys.laptop]
+ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{"A" * 43} alice@laptop"
+valid_from = 2026-01-01
+[stagex]
+persons = 0
+"""
+_TRACE_COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("trace", "info", "T"), ("trace", "tree", "T"), ("trace", "files", "T"),
+    ("trace", "files", "--graph", "dot", "T"), ("trace", "log", "T"),
+    ("trace", "why", "T", "/moved:0"), ("trace", "where", "T", "/source:1"),
+    ("trace", "check", "T"), ("trace", "hot", "T"), ("trace", "coverage", "T", "/guest"),
+    ("trace", "show", "T", "2@3"), ("trace", "tree", "--instructions", "T"),
+    ("trace", "export", "T", "--format", "perfetto", "-o", os.devnull), ("trace", "index", "T"),
+    ("diff", "T", "GOOD"), ("diff", "GOOD", "T"), ("step", "--script", "SCRIPT", "T"),
+)  # fmt: skip
+
+
+class Endless(Exception):
+    """A try had no end."""
+
+
+@contextlib.contextmanager
+def _limited() -> Iterator[None]:
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        raise Endless
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class Doors:
+    """All of them; good files are made once, in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.good = folder / "good.trace"
+        recorded.record(
+            recorded.busy("i386"), self.good, files=recorded.busy_files("i386"), stdin=[b"abc"]
+        )
+        self.place = folder / "changed"
+        (folder / "script").write_text("step 3\nback\nrun\ninfo\n")
+        self.report = to_json(Scenario().report())
+        (folder / "report").write_bytes(as_json(self.report))
+        self.policy = tomllib.loads(POLICY)
+        self.step = tomllib.loads((data_dir("steps") / "embedded-x86.toml").read_text())
+        self.catalogue = tomllib.loads((data_dir("seeds") / catalogue.FILE).read_text())
+        self.catalogue["seed"] = self.catalogue["seed"][:3]
+        self.seed = (data_dir("seeds") / "x86" / "hex0-seed").read_bytes()
+        files = {"a/b": SourceFile(b"text\n"), "\udcff": SourceFile(b"", True)}
+        tree = SourceTree("folder", "tree", files, {"a/link": "b"}, frozenset({"a"}))
+        self.tar = to_tar(tree, "top")
+        self._parser = functools.cache(command.parser)
+        self.doors: Mapping[str, Callable[[random.Random], int]] = {
+            "trace": self._trace, "trace's bytes": self._trace_bytes, "report": self._report,
+            "policy": self._policy, "envelope": self._envelope, "statement": self._statement,
+            "step file": self._step, "catalogue": self._catalogue, "oci layout": self._oci,
+            "tar": self._tar, "elf": self._elf, "sources": self._sources,
+        }  # fmt: skip
+
+    def one(self, number: int) -> tuple[str, int]:
+        """The try of that number: which door, and the status it ended with.
+
+        Raises AssertionError, and whatever should not have come out of the program.
+        """
+        dice = random.Random(number)
+        names = list(self.doors)
+        # Traces have the most tables, and the most commands.
+        name = "trace" if not dice.randrange(4) else names[number % len(names)]
+        with _limited():
+            return name, self.doors[name](dice)
+
+    # -- how a try ends ---------------------------------------------------------------------------
+
+    def run(self, *argv: str) -> int:
+        """Run a command here; the status."""
+        words = {"T": self.place, "GOOD": self.good, "SCRIPT": self.folder / "script"}
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+        with (
+            contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
+            mock.patch.object(command, "parser", self._parser),
+        ):  # fmt: skip
+            status = command.main([str(words.get(word, word)) for word in argv])
+        said = []
+        for stream in (out, err):
+            stream.flush()
+            said.append(stream.buffer.getvalue().decode())
+        assert status in STATUSES, (argv, status)
+        for text in said:
+            for line in text.split("\n"):
+                assert line == printable(line), (argv, line)
+        lines = said[1].splitlines()
+        assert len(lines) == (1 if status == 2 else len(lines[:1])), (argv, lines)
+        assert not lines or lines[0].startswith("bootstrap: "), (argv, lines)
+        return status
+
+    def read(self, read: Callable[[], object]) -> int:
+        """Read something; 0, or 2 where it is refused in a line."""
+        try:
+            read()
+        except (BadInput, Fault, LanguageError) as error:
+            assert str(error)
+            return 2
+        return 0
+
+    # -- doors ------------------------------------------------------------------------------------
+
+    def _trace(self, dice: random.Random) -> int:
+        self.place.write_bytes(self.good.read_bytes())
+        (self.folder / "changed.index").unlink(missing_ok=True)
+        database = sqlite3.connect(self.place, isolation_level=None)
+        with contextlib.closing(database), contextlib.suppress(sqlite3.Error):
+            database.execute("UPDATE seal SET sha256 = ?", (sealed.NOT_SEALED.decode(),))
+            for _ in range(dice.choice((1, 1, 2))):
+                _change(database, dice)
+            if dice.randrange(2):
+                with contextlib.suppress(ValueError, TypeError, KeyError):
+                    told = (trace_digest(database),)
+                    database.execute("UPDATE meta SET value = ? WHERE name = 'digest'", told)
+        self._seal()
+        return self.run(*dice.choice(_TRACE_COMMANDS))
+
+    def _trace_bytes(self, dice: random.Random) -> int:
+        raw = bent(self.good.read_bytes(), dice)
+        at, size = sealed.SEAL_AT, sealed.SEAL_SIZE
+        self.place.write_bytes(raw[:at] + sealed.NOT_SEALED + raw[at + size :])
+        if dice.randrange(8):
+            self._seal()
+        return self.run(*dice.choice(_TRACE_COMMANDS))
+
+    def _seal(self) -> None:
+        fd = os.open(self.place, os.O_RDWR)
+        with contextlib.suppress(OSError):
+            sealed.seal(fd)
+        os.close(fd)
+
+    def _report(self, dice: random.Random) -> int:
+        self.place.write_bytes(either(self.report, as_json, dice))
+        other = str(self.folder / "report")
+        return self.run(*dice.choice((
+            ("diff", "T", other), ("diff", other, "T"), ("diff", "--json", "-", "T", other),
+            ("attest", "--report", "T", "--sign", "none"),
+        )))  # fmt: skip
+
+    def _policy(self, dice: random.Random) -> int:
+        self.place.write_bytes(either(self.policy, as_toml, dice))
+        if dice.randrange(4):
+            return self.read(lambda: read_policy(self.place))
+        return self.run("quorum", "--policy", "T")
+
+    def _envelope(self, dice: random.Random) -> int:
+        good = {"payload": "e30=", "payloadType": "x", "signatures": [{"keyid": "", "sig": "YQ=="}]}
+        return self.read(lambda: read_envelope(either(good, as_json, dice)))
+
+    def _statement(self, dice: random.Random) -> int:
+        return self.read(lambda: read_statement(either(_STATEMENT, as_json, dice)))
+
+    def _step(self, dice: random.Random) -> int:
+        text = either(self.step, as_toml, dice).decode("utf-8", "replace")
+        return self.read(lambda: stepfile.parse(text, "step.toml"))
+
+    def _catalogue(self, dice: random.Random) -> int:
+        text = either(self.catalogue, as_toml, dice).decode("utf-8", "replace")
+        return self.read(lambda: catalogue.parse(text, "catalogue.toml"))
+
+    def _oci(self, dice: random.Random) -> int:
+        folder = self.folder / "layout"
+        folder.mkdir(exist_ok=True)
+        (folder / "oci-layout").write_bytes(either({"imageLayoutVersion": "1.0.0"}, as_json, dice))
+        row = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 3}
+        index = {"schemaVersion": 2, "manifests": [{**row, "digest": f"sha256:{'0' * 64}"}]}
+        (folder / "index.json").write_bytes(either(index, as_json, dice))
+        return self.read(lambda: read_layout(folder))
+
+    def _tar(self, dice: random.Random) -> int:
+        return self.read(lambda: read_archive(bent(self.tar, dice), "x.tar"))
+
+    def _elf(self, dice: random.Random) -> int:
+        data = bent(self.seed, dice)
+        return self.read(lambda: list(render(dissect(data, knight=False), False)))
+
+    def _sources(self, dice: random.Random) -> int:
+        data = bent(b'# hex0\n7F 45 ; x\n4C\n./x86/hex0 a "b c" > d\nif match a b; then\n', dice)
+        return self.read(lambda: dice.choice((hex0.assemble, kaem.parse))(data, "source"))
+
+
+_STATEMENT: dict[str, Any] = {
+    "_type": "https://in-toto.io/Statement/v1",
+    "subject": [{"name": "a", "digest": {"sha256": "0" * 64}}],
+    "predicateType": "https://slsa.dev/provenance/v1",
+    "predicate": {
+        "buildDefinition": {
+            "buildType": "urn:x-bootstrap-emulator:verify:1",
+            "externalParameters": {"name": "n", "release": None, "arch": "x86", "entry": "e"},
+            "internalParameters": {
+                "engine": {"name": "unicorn", "version": "1"},
+                "host": {"cpuVendor": "", "os": "", "saidBy": ""},
+                "sourceDigest": "0" * 64,
+            },
+            "resolvedDependencies": [{"name": "b", "digest": {"sha256": "1" * 64}}],
+        },
+        "runDetails": {
+            "builder": {"id": "x"},
+            "byproducts": [{"name": "report", "digest": {"sha256": "2" * 64}}],
+        },
+    },
+}
+
+
+def _change(database: sqlite3.Connection, dice: random.Random) -> None:
+    """Change one cell, or one row. Raises sqlite3.Error where the table refuses it."""
+    table = dice.choice([*TABLES])
+    rows = [row for (row,) in database.execute(f"SELECT rowid FROM {table}")]
+    if not rows or not dice.randrange(20):
+        database.execute(f"DELETE FROM {table} WHERE rowid = ?", (dice.choice(rows or [0]),))
+        return
+    row = dice.choice(rows)
+    columns = [column[0] for column in database.execute(f"SELECT * FROM {table}").description]
+    column = dice.choice(columns)
+    (cell,) = database.execute(f"SELECT {column} FROM {table} WHERE rowid = ?", (row,)).fetchone()
+    value = _other(cell, dice)
+    with contextlib.suppress(OverflowError, UnicodeEncodeError, sqlite3.ProgrammingError):
+        database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (value, row))
+
+
+def _other(cell: Any, dice: random.Random) -> Any:
+    if isinstance(cell, bytes) and dice.randrange(4):
+        with contextlib.suppress(zlib.error):
+            plain = zlib.decompress(cell)
+            if plain.startswith(b"{"):
+                return zlib.compress(as_json(changed(json.loads(plain), dice)))
+            return zlib.compress(bent(plain, dice))
+    if isinstance(cell, str) and cell[:1] in ("[", "{") and dice.randrange(4):
+        return as_json(changed(json.loads(cell), dice)).decode()
+    if isinstance(cell, int) and dice.randrange(2):
+        return cell + dice.choice((-2, -1, 1, 2, 100, 1 << 32))
+    if isinstance(cell, str) and dice.randrange(2):
+        return bent(cell.encode(), dice).decode("utf-8", "replace")
+    value = dice.choice(ODD)
+    return value if isinstance(value, int | float | str | None) else b"\xff\0"
+
+
+__all__ = ["Doors"]
