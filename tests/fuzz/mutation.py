@@ -46,7 +46,7 @@ def changed(value: Any, dice: random.Random) -> Any:
         for key in way[:-1]:
             at = at[key]
         act = dice.randrange(8)
-        odd = deep(dice.choice((70, 2000))) if not dice.randrange(40) else dice.choice(ODD)
+        odd = deep(dice.choice((70, 300))) if not dice.randrange(40) else dice.choice(ODD)
         if act < 4:
             at[way[-1]] = odd
         elif act == 4:
