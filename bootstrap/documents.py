@@ -261,6 +261,8 @@ def _decoder(hint: Any, lenient: bool) -> _Decode:
     if origin is Literal:
         return functools.partial(_one_of, args)
     if origin in (Union, types.UnionType):
+        if all(get_origin(arg) is Literal for arg in args):
+            return functools.partial(_one_of, sum(map(get_args, args), ()))
         return functools.partial(_either, [_decoder(arg, lenient) for arg in args])
     if origin is tuple and args[-1] is not ...:
         return functools.partial(_fixed, [_decoder(arg, lenient) for arg in args])
