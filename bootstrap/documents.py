@@ -203,7 +203,9 @@ def json_value(data: bytes | str) -> Any:
         raise Fault(f"not JSON: {error.msg} at line {error.lineno}") from None
     except RecursionError:
         raise Fault("not JSON that can be read: nested too deep") from None
-    except ValueError as error:  # Fault; a number with more digits than Python reads
+    except Fault:
+        raise
+    except ValueError as error:  # a number with more digits than Python reads
         raise Fault(f"not JSON that can be read: {error}") from None
 
 
@@ -211,12 +213,13 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [name for name, _ in pairs]
-        raise Fault("is there twice", next(k for i, k in enumerate(keys) if k in keys[:i]))
+        twice = next(k for i, k in enumerate(keys) if k in keys[:i])
+        raise Fault(f"has the key {twice!r} twice")
     return found
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise Fault(f"has {name}, which is no JSON")
 
 
 def _line_of(text: str, way: Way) -> int | None:
