@@ -19,7 +19,8 @@ import math
 import re
 import tomllib
 import types
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from typing import (
     Annotated,
@@ -107,8 +108,12 @@ def at_least(least: int) -> Callable[[int], None]:
 def unique(values: tuple[object, ...]) -> None:
     """A list that has nothing twice."""
     if len(set(values)) < len(values):
-        twice = next(v for i, v in enumerate(values) if v in values[:i])
-        raise Fault(f"has {twice!r} twice")
+        raise Fault(f"has {_twice(values)!r} twice")
+
+
+def _twice(values: Iterable[object]) -> object:
+    (twice, _), *_ = Counter(values).most_common(1)
+    return twice
 
 
 def filled(values: tuple[object, ...] | Mapping[str, object]) -> None:
@@ -212,9 +217,7 @@ def json_value(data: bytes | str) -> Any:
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [name for name, _ in pairs]
-        twice = next(k for i, k in enumerate(keys) if k in keys[:i])
-        raise Fault(f"has the key {twice!r} twice")
+        raise Fault(f"has the key {_twice([name for name, _ in pairs])!r} twice")
     return found
 
 
