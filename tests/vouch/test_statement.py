@@ -250,7 +250,10 @@ def test_what_is_no_statement_is_said_so(data: bytes) -> None:
         ({"payload": "", "payloadType": "t", "signatures": [{"sig": ""}] * 65}, "65 signatures"),
         ({"_type": "x"}, "nobody signed"),
         ({"schema": "bootstrap-report/9"}, "is a report, which nobody signed"),
-        ({"payload": "", "payloadType": "\ud800", "signatures": [{"sig": ""}]}, "is no Unicode text"),
+        (
+            {"payload": "", "payloadType": "\ud800", "signatures": [{"sig": ""}]},
+            "is no Unicode text",
+        ),
     ],
 )
 def test_envelopes_that_are_none(document: dict[str, Any], says: str) -> None:

@@ -38,7 +38,7 @@ from bootstrap.vouch.envelope import read_envelope
 from bootstrap.vouch.evidence import source_digest
 from bootstrap.vouch.policy import read_policy
 from bootstrap.vouch.statement import read_statement
-from tests.fuzz.mutation import ODD, as_json, as_toml, bent, changed, either
+from tests.hostile.mutation import ODD, as_json, as_toml, bent, changed, either
 from tests.trace import recorded
 from tests.verify.scenario import Scenario
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from bootstrap.errors import ExitStatus
-from tests.fuzz.doors import Doors
+from tests.hostile.doors import Doors
 
 FEW = 500
 MANY = int(os.environ.get("FUZZ", "10000"))
