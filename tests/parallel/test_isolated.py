@@ -60,6 +60,7 @@ def names(trace: Path, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     said = [line for line in place.read_text().splitlines() if line.startswith("import time:")]
     found = {line.rpartition("|")[2].strip().partition(".")[0] for line in said}
     assert {"bootstrap", "unicorn", "capstone", "ctypes", "json", "sqlite3", "threading"} <= found
+    assert "sitecustomize" not in found, "site folders were searched"
     return found
 
 
@@ -97,6 +98,13 @@ def test_gdbs_server_imports_nothing_that_is_planted(tree: Path, trace: Path) ->
     done = own("gdb", trace, "--launch", cwd=tree, python_path=tree)
     assert "PLANTED" not in done.stderr + done.stdout
     assert (done.returncode, "0x0804804c" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+def test_the_command_is_safe_in_any_environment(tree: Path) -> None:
+    command = host.own_command("bootstrap.cli.main", "main", "--version")
+    env = {**os.environ, "PYTHONPATH": str(tree), "PYTHONHOME": str(tree)}
+    done = subprocess.run(command, cwd=tree, env=env, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_the_traps_do_work(tree: Path) -> None:
