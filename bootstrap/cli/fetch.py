@@ -50,8 +50,10 @@ def run(args: argparse.Namespace) -> int:
     """Do it; 0 when the release is in the cache.  Raises BootstrapError otherwise."""
     from bootstrap.catalogue import default_release
     from bootstrap.cli.output import say, write_text
+    from bootstrap.cli.verify import check_report_places
     from bootstrap.sources import Cache, fetch, fetch_checkout
 
+    check_report_places(args.json)
     cache = Cache()
     if args.name == "stage0-posix":
         release = args.release or default_release(args.name)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap.cli.seed_files import STDIN, files_below, read_file
-from bootstrap.cli.seeds_known import about, place_facts, seed_facts, write_json
+from bootstrap.cli.seeds_known import about, place_facts, seed_facts, show
 from bootstrap.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
@@ -129,21 +129,19 @@ class _Known:
 
 def run(args: argparse.Namespace) -> int:
     """Say what each is."""
+    from bootstrap.cli.verify import check_report_places
+
+    check_report_places(args.json)
     known = _Known()
     answers: list[_Answer] = []
     trees: list[_Tree] = []
     for name in dict.fromkeys(args.what):
         _look(known, name, answers, trees)
-    if args.json is not None:
-        document = {"trees": [_tree_facts(t) for t in trees], "files": [_facts(a) for a in answers]}
-        write_json(args.json, document)
-    if args.json != "-":
-        for line in _said(answers, trees, known):
-            print(printable(line))
-    sys.stdout.flush()
     for answer in answers:
         if answer.status == "unreadable":
             print(f"bootstrap: {printable(answer.fault)}", file=sys.stderr)
+    document = {"trees": [_tree_facts(t) for t in trees], "files": [_facts(a) for a in answers]}
+    show(_said(answers, trees, known), args.json, document)
     found = {answer.status for answer in answers}
     if "unreadable" in found:
         return ExitStatus.BAD_INPUT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import BadInput
@@ -19,27 +19,30 @@ _SURE = {"content": "the same content", "commit": "by a commit", "version": "by 
 
 def run_list(args: argparse.Namespace) -> int:
     """Print the catalogue; 0.  Raises BadInput for a filter that names nothing."""
-    from bootstrap.catalogue.lookup import ranges
     from bootstrap.catalogue.seeds import load
+    from bootstrap.cli.verify import check_report_places
 
+    check_report_places(args.json)
     catalogue = load()
     rows = _chosen(catalogue, args)
-    if args.json is not None:
-        listed = [{**seed_facts(seed), "place": place_facts(place)} for seed, place in rows]
-        write_json(args.json, {"source": catalogue.source, "seeds": listed})
-        if args.json == "-":
-            return 0
-    print(f"{'arch':<8} {'kind':<26} {'size':>7}  {'first':<10}  {'sha256':<12}  path, releases")
+    listed = [{**seed_facts(seed), "place": place_facts(place)} for seed, place in rows]
+    show(_table(catalogue, rows), args.json, {"source": catalogue.source, "seeds": listed})
+    return 0
+
+
+def _table(catalogue: SeedCatalogue, rows: list[tuple[KnownSeed, Place]]) -> Iterator[str]:
+    from bootstrap.catalogue.lookup import ranges
+
+    yield f"{'arch':<8} {'kind':<26} {'size':>7}  {'first':<10}  {'sha256':<12}  path, releases"
     for seed, place in rows:
         kind = seed.kind if seed.family == "POSIX" else f"{seed.family} {seed.kind}"
         releases = ranges(place.releases, tuple(catalogue.releases)) or "in no release"
-        print(
+        yield (
             f"{seed.arch:<8} {kind:<26} {seed.size:>7}  {place.day}  {seed.sha256[:12]}"
             f"  {place.path}, {releases}"
         )
     contents = len({seed.sha256 for seed, _ in rows})
-    print(f"{len(rows)} rows, {contents} different contents")
-    return 0
+    yield f"{len(rows)} rows, {contents} different contents"
 
 
 def _chosen(catalogue: SeedCatalogue, args: argparse.Namespace) -> list[tuple[KnownSeed, Place]]:
@@ -103,11 +106,17 @@ def place_facts(place: Place) -> dict[str, object]:
     return {**vars(place), "tags": list(place.tags), "releases": list(place.releases)}
 
 
-def write_json(dest: str, document: Mapping[str, object]) -> None:
-    """Write a document with its schema and tool in front."""
-    import bootstrap
-    from bootstrap.cli.output import write_text
+def show(lines: Iterable[str], dest: str | None, document: Mapping[str, object]) -> None:
+    """Print lines, then write the document, its schema and tool in front, where ``dest`` asks.
 
-    tool = {"name": "bootstrap", "version": bootstrap.__version__}
-    whole = {"schema": SCHEMA, "tool": tool, **document}
-    write_text(dest, json.dumps(whole, indent=2) + "\n")
+    With JSON on standard output nothing else is printed there.
+    """
+    import bootstrap
+    from bootstrap.cli.output import STDOUT, say, write_text
+
+    if dest != STDOUT:
+        say(lines)
+    if dest is not None:
+        tool = {"name": "bootstrap", "version": bootstrap.__version__}
+        whole = {"schema": SCHEMA, "tool": tool, **document}
+        write_text(dest, json.dumps(whole, indent=2) + "\n")

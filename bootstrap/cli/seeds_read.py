@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.cli.output import say
 from bootstrap.cli.seed_files import STDIN, read_file
-from bootstrap.cli.seeds_known import about, write_json
+from bootstrap.cli.seeds_known import about, show
 from bootstrap.errors import BadInput, printable
 
 if TYPE_CHECKING:
+    from bootstrap.anatomy.model import Anatomy
+    from bootstrap.catalogue.seeds import KnownSeed, SeedCatalogue
     from bootstrap.seed_check import Checked, Difference
 
 _LARGEST = 2 << 20
@@ -31,31 +32,39 @@ _SOURCE = 1 << 20
 def run_show(args: argparse.Namespace) -> int:
     """Print the anatomy; 0.  Raises BadInput for a file that cannot be read."""
     from bootstrap.anatomy import dissect
-    from bootstrap.anatomy.text import document, render
+    from bootstrap.anatomy.text import document
     from bootstrap.catalogue.seeds import load
+    from bootstrap.cli.output import STDOUT
+    from bootstrap.cli.verify import check_report_places
 
+    check_report_places(args.json)
     if args.lines < 0:
         raise BadInput(f"--lines {args.lines}: must be 0 (all) or more")
     data = read_file(args.file, _LARGEST, "larger files are not taken apart")
     catalogue = load()
     seed = catalogue.by_sha256.get(hashlib.sha256(data).hexdigest())
     anatomy = dissect(data, knight=seed is not None and seed.arch == "knight")
-    if args.json is not None:
-        name = None if seed is None else seed.name
-        write_json(args.json, {"file": printable(args.file), "seed": name, **document(anatomy)})
-        if args.json == "-":
-            return 0
-    terminal = sys.stdout.isatty()
-    lines = _lines(render(anatomy, terminal and not os.environ.get("NO_COLOR")), args.lines)
-    path = "standard input" if args.file == STDIN else printable(args.file)
-    print(f"{path}: {'no known seed' if seed is None else seed.name}")
-    if seed is not None:
-        for line in list(about(catalogue, seed))[1:]:
-            print(f"  {line}")
-    encoding = sys.stdout.encoding or "utf-8"
-    for line in lines:
-        print(line.encode(encoding, "backslashreplace").decode(encoding))
+    facts = {"file": printable(args.file), "seed": None if seed is None else seed.name}
+    if args.json != STDOUT:
+        # Escaped where it was made; here it may have colours.
+        encoding = sys.stdout.encoding or "utf-8"
+        for line in _anatomy(args, catalogue, seed, anatomy):
+            print(line.encode(encoding, "backslashreplace").decode(encoding))
+    show((), args.json, {**facts, **document(anatomy)})
     return 0
+
+
+def _anatomy(
+    args: argparse.Namespace, catalogue: SeedCatalogue, seed: KnownSeed | None, anatomy: Anatomy
+) -> Iterator[str]:
+    from bootstrap.anatomy.text import render
+
+    path = "standard input" if args.file == STDIN else printable(args.file)
+    yield f"{path}: {'no known seed' if seed is None else seed.name}"
+    if seed is not None:
+        yield from (f"  {line}" for line in list(about(catalogue, seed))[1:])
+    terminal = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    yield from _lines(render(anatomy, terminal), args.lines)
 
 
 def _lines(lines: Iterator[str], most: int) -> Iterator[str]:
@@ -72,9 +81,11 @@ def _lines(lines: Iterator[str], most: int) -> Iterator[str]:
 def run_check(args: argparse.Namespace) -> int:
     """Hold a seed against its source: 0 three agree, 1 they differ, 3 the seed that ran failed."""
     from bootstrap.catalogue.seeds import load
+    from bootstrap.cli.verify import check_report_places
     from bootstrap.engine import default_engine
     from bootstrap.seed_check import check
 
+    check_report_places(args.json)
     if STDIN == args.file == args.source:
         raise BadInput("the seed and its source cannot both be standard input")
     seed = read_file(args.file, _LARGEST, "no seed has that many")
@@ -82,12 +93,9 @@ def run_check(args: argparse.Namespace) -> int:
     known = load().by_sha256.get(hashlib.sha256(seed).hexdigest())
     assembler, words, note = _assembler(seed, None if known is None else known.kind, args.by)
     checked = check(seed, source, printable(args.source), assembler, words, default_engine())
-    if args.json is not None:
-        write_json(args.json, _document(args, seed, checked, note))
-    if args.json != "-":
-        name = "no known seed" if known is None else known.name
-        print(f"{printable(args.file)}: {name}, {len(seed)} bytes, sha256 {_sha(seed)}")
-        say(_told(args, checked, note))
+    name = "no known seed" if known is None else known.name
+    first = f"{printable(args.file)}: {name}, {len(seed)} bytes, sha256 {_sha(seed)}"
+    show([first, *_told(args, checked, note)], args.json, _document(args, seed, checked, note))
     if checked.same:
         return 0
     return 1 if checked.model_differs or checked.run.output is not None else 3

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli.main import main
+from bootstrap.errors import BadInput
 from tests.anatomy import material
 
 SEED = Path(__file__).resolve().parents[2] / "seeds" / "x86" / "hex0-seed"
@@ -237,3 +238,28 @@ def test_check_a_seed_that_fails_when_it_runs(tmp_path: Path, output: Output) ->
 def test_two_inputs_cannot_both_be_standard_input(output: Output) -> None:
     assert main(["seeds", "check", "-", "--source", "-"]) == 2
     assert "cannot both be" in output()[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["seeds", "list", "--arch", "knight"],
+        ["seeds", "show", str(SEED)],
+        ["seeds", "check", str(SEED), "--source", str(SOURCE)],
+        ["identify", str(SEED)],
+    ],
+)
+def test_a_place_for_json_is_looked_at_first_and_written_last(
+    words: list[str], tmp_path: Path, output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main([*words, "--json", str(tmp_path)]) == 2
+    out, error = output()
+    assert out == "" and "is a directory; name a file" in error
+
+    def full(dest: str, text: str) -> None:
+        raise BadInput(f"{dest}: no space left")
+
+    monkeypatch.setattr("bootstrap.cli.output.write_text", full)
+    assert main([*words, "--json", str(tmp_path / "x")]) == 2
+    out, error = output()
+    assert out != "" and error.endswith("no space left\n")
