@@ -129,6 +129,19 @@ def test_a_changed_checkout_is_refused(clone: Path, cache: Cache, change: str) -
     assert not cache.releases(LIVE_BOOTSTRAP)
 
 
+def test_what_is_named_is_looked_at_whatever_is_cached(
+    clone: Path, cache: Cache, tmp_path: Path
+) -> None:
+    fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache)
+    again = fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache)
+    assert (again.fresh, again.seen) == (False, str(clone))
+    (clone / "steps/manifest").write_text("build: b-1.0\n")
+    with pytest.raises(BadInput, match="is changed since commit"):
+        fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache)
+    with pytest.raises(BadInput):
+        fetch_checkout(LIVE_BOOTSTRAP, str(tmp_path / "nowhere"), cache, head(clone))
+
+
 def test_a_known_commit_has_known_files(
     clone: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
