@@ -1,7 +1,7 @@
 """The registers of each architecture as gdb wants them: order, sizes, target descriptions.
 
 After gdb's documentation, "Standard Target Features": i386, AArch64, RISC-V. What a recording does
-not know (segment registers, where the x87's last instruction was) is told as unavailable.
+not know (where the x87's last instruction was) is told as unavailable.
 """
 
 from __future__ import annotations
@@ -92,6 +92,11 @@ def _unknown(name: str, bits: int, type_: str, group: str = "") -> Register:
     return Register(name, bits, type_, lambda _: None, group)
 
 
+def _fixed(name: str, bits: int, type_: str, value: int) -> Register:
+    """One that is the same for every program, as no call here can change it."""
+    return Register(name, bits, type_, lambda _: value.to_bytes(bits // 8, "little"))
+
+
 def _number(saved: Saved, name: str) -> int:
     return int.from_bytes(saved[name], "little")
 
@@ -145,6 +150,13 @@ _VECTORS = """\
     </flags>"""
 
 
+_SELECTORS = {
+    32: {"cs": 0x23, "ss": 0x2B, "ds": 0x2B, "es": 0x2B, "fs": 0, "gs": 0},
+    64: {"cs": 0x33, "ss": 0x2B, "ds": 0, "es": 0, "fs": 0, "gs": 0},
+}
+"""By word, what a program has on x86-64 (arch/x86/include/asm/segment.h, kernel/process_64.c)."""
+
+
 def _st(index: int) -> Register:
     def key(saved: Saved) -> str:
         # The engine numbers them as the hardware does, gdb from the top of the stack.
@@ -160,7 +172,7 @@ def _x86(architecture: str, general: tuple[Register, ...], word: int, xmm: int) 
     core = (
         *general,
         _plain("eflags", 32, "i386_eflags"),
-        *(_unknown(name, 32, "int32") for name in ("cs", "ss", "ds", "es", "fs", "gs")),
+        *(_fixed(name, 32, "int32", value) for name, value in _SELECTORS[word].items()),
         *(_st(index) for index in range(8)),
         _plain("fctrl", 32, "int", "fpcw", "float"),
         _plain("fstat", 32, "int", "fpsw", "float"),
@@ -183,7 +195,7 @@ def _x86(architecture: str, general: tuple[Register, ...], word: int, xmm: int) 
         ("org.gnu.gdb.i386.linux", "", (orig,)),
     ]
     if word == 64:
-        bases = tuple(_unknown(name, 64, "int") for name in ("fs_base", "gs_base"))
+        bases = tuple(_fixed(name, 64, "int", 0) for name in ("fs_base", "gs_base"))
         features.append(("org.gnu.gdb.i386.segments", "", bases))
     return Description(architecture, tuple(features), pc, sp)
 

@@ -114,6 +114,26 @@ def test_registers_of_another_architecture_are_refused(tmp_path: Path) -> None:
         assert refused[2].startswith(b"E.")
 
 
+@pytest.mark.parametrize("abi", sorted(OTHER))
+def test_selectors_are_those_that_a_program_finds(abi: str, tmp_path: Path) -> None:
+    """And those of this machine are the same: test_with_gdb.py compares all registers."""
+    guest = Program(abi)
+    cells = guest.space(6 * guest.word)
+    for index in (1, 2, 3, 0, 4, 5):  # as gdb has them; mov eax, sreg (Intel SDM, 8C)
+        guest.raw(bytes((0x8C, 0xC0 | index << 3)) if abi == "i386" else
+                  bytes((0x48, 0x8C, 0xC0 | index << 3)))  # fmt: skip
+        guest.store(cells)
+        cells += guest.word
+    guest.exit(0)
+    with Session.open(str(record_image(tmp_path, guest.elf()))) as session:
+        session.cont()
+        raw = session.read(cells - 6 * guest.word, 6 * guest.word)
+        words_ = [raw[at : at + 4] for at in range(0, len(raw), guest.word)]
+        names = ("cs", "ss", "ds", "es", "fs", "gs")
+        given = {r.name: r.value({}) for r in DESCRIPTIONS[abi].registers if r.name in names}
+        assert [given[name] for name in names] == words_
+
+
 # -- system calls ---------------------------------------------------------------------------------
 
 
@@ -211,7 +231,8 @@ def test_calls_are_caught_across_an_exec(tmp_path: Path) -> None:
 def test_proc_is_as_on_this_machine(environment: dict[str, str], tmp_path: Path) -> None:
     """Of a program that waits for input: the same files, byte for byte where they can be."""
     guest = Program("x86_64")
-    guest.call("read", 0, guest.space(16), 1).exit(0)
+    cell = guest.space(16)
+    guest.call("write", 1, cell, 1).call("read", 0, cell, 1).exit(0)
     root = tmp_path / "root"
     root.mkdir()
     name, argv = "a-long-name-of-a-program", ["one", "", "three words"]
@@ -225,11 +246,13 @@ def test_proc_is_as_on_this_machine(environment: dict[str, str], tmp_path: Path)
     assert ours["environ"] == "".join(f"{one}\0" for one in env).encode()
     try:
         here = subprocess.Popen(
-            [f"./{name}", *argv], cwd=root, env=environment, stdin=subprocess.PIPE
-        )
+            [f"./{name}", *argv], cwd=root, env=environment, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
     except OSError as error:
         pytest.skip(f"this machine does not run programs for x86-64: {error}")
     with here:
+        assert here.stdout is not None and here.stdout.read(1) == b"\0"  # its execve(2) is over
         folder = Path("/proc") / str(here.pid)
         theirs = {file: (folder / file).read_bytes() for file in files}
         here.communicate(b"x")
