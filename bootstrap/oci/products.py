@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from bootstrap.catalogue.lookup import known_files
 from bootstrap.errors import BadInput
 from bootstrap.oci.layout import MAX_BLOB
 from bootstrap.sources.tree import read_file
@@ -23,7 +24,9 @@ class Differs:
     def __str__(self) -> str:
         if self.found is None:
             return f"{self.path}: is not there"
-        return f"{self.path}: has sha256 {self.found}, not {self.expected}, which was verified"
+        known = known_files().text(self.found)
+        found = f"{self.found} ({known})" if known else self.found
+        return f"{self.path}: has sha256 {found}, not {self.expected}, which was verified"
 
 
 def read_products(folder: Path, evidence: Evidence) -> tuple[dict[str, bytes], list[Differs]]:

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -17,8 +18,12 @@ from bootstrap.catalogue.lookup import Use, known_files, ranges
 from bootstrap.catalogue.seeds import load
 from bootstrap.cli.identify import _list_of
 from bootstrap.cli.main import main
+from bootstrap.handoff.running.state import CheckedFile
+from bootstrap.handoff.running.told import _checks
+from bootstrap.oci.products import Differs
 from bootstrap.sources import Cache
 from bootstrap.sources.tree import to_tar
+from bootstrap.verify.page import Page
 
 SEED = Path(__file__).resolve().parents[2] / "seeds" / "x86" / "hex0-seed"
 ANSWERS = {arch: find(RELEASES, "1.7.0", arch).answers for arch in ("x86", "AMD64")}
@@ -223,3 +228,16 @@ def test_hostile_input_is_unknown(
     status, text = identify(capsys, place)
     assert status == 1 and "unknown" in text
     assert all(line.isprintable() for line in text.splitlines())
+
+
+def test_other_commands_say_whose_an_unexpected_hash_is() -> None:
+    whose = "x86/bin/M1 of stage0-posix 1.7.0"
+    assert f"has sha256 {M1} ({whose}), not {NOBODY}" in str(Differs("x86/bin/M1", NOBODY, M1))
+    assert f"has sha256 {'f' * 64}, not" in str(Differs("x86/bin/M1", NOBODY, "f" * 64))
+    page = Page(False, None, False)
+    checked = [CheckedFile("x86/bin/M1", found, NOBODY, "answers") for found in (M1, None)]
+    outcome = SimpleNamespace(finished=(), failure=SimpleNamespace(checked=tuple(checked)))
+    _checks(page, outcome, SimpleNamespace())  # type: ignore[arg-type]
+    text = " ".join(page.text().split())
+    assert f"x86/bin/M1: {M1} (this is {whose}), not {NOBODY} (answers)" in text
+    assert f"x86/bin/M1: is not there, not {NOBODY} (answers)" in text

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import bootstrap
+from bootstrap.catalogue.lookup import known_files
 from bootstrap.handoff.plan import Plan
 from bootstrap.handoff.running.order import STAGE0, Failure, Outcome
 from bootstrap.handoff.running.stage0 import Stage0
@@ -75,11 +76,9 @@ def _checks(page: Page, outcome: Outcome, stage0: Stage0) -> None:
     wrong = [row for row in failed if row.state == "mismatch"]
     page.labelled("mismatch", f"{len(wrong)} files")
     for row in wrong:
-        page.wrapped(
-            f"{visible(row.path)}: {row.found or 'is not there'}, not {row.expected} ({row.by})",
-            4,
-            2,
-        )
+        known = known_files().text(row.found or "")
+        found = f"{row.found or 'is not there'}{known and f' (this is {known})'}"
+        page.wrapped(f"{visible(row.path)}: {found}, not {row.expected} ({row.by})", 4, 2)
     unknown = [row for _, row in rows if row.state == "unchecked"]
     none = [done.title for done in outcome.finished if not done.checked]
     page.labelled("unchecked", f"{len(unknown)} files without a value, {len(none)} steps")
