@@ -18,7 +18,8 @@ MOUNTED = ("dev", "proc", "sys")
 """Folders of the root in which an engine shows something of its own."""
 
 _LEFT = ("etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab", "run/.containerenv")
-_LEFT_FOLDERS = ("run", "etc")
+LEFT_FOLDERS = ("run", "etc")
+"""Folders in which podman and docker put files of their own."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Leftovers:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.before = {name for name in (*_LEFT, *_LEFT_FOLDERS) if os.path.lexists(root / name)}
+        self.before = {name for name in (*_LEFT, *LEFT_FOLDERS) if os.path.lexists(root / name)}
 
     def clear(self) -> None:
         """After the container's end."""
@@ -105,7 +106,7 @@ class Leftovers:
                 is_link = stat.S_ISLNK(found.st_mode) and os.readlink(place) == "/proc/mounts"
                 if is_link or (stat.S_ISREG(found.st_mode) and found.st_size == 0):
                     place.unlink()
-        for name in _LEFT_FOLDERS:
+        for name in LEFT_FOLDERS:
             if name not in self.before and not (self.root / name).is_symlink():
                 with contextlib.suppress(OSError):
                     (self.root / name).rmdir()

@@ -1,4 +1,7 @@
-"""bubblewrap by its command line: where neither podman nor docker is there."""
+"""bubblewrap by its command line: where neither podman nor docker is there.
+
+Its /proc is masked as podman masks one (containers/common, pkg/config: masked and read-only paths).
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,24 @@ from bootstrap.errors import BadInput
 from bootstrap.handoff.running.box import HOSTNAME, Box, Started
 from bootstrap.handoff.running.engines import is_folder, popen, version_of
 from bootstrap.handoff.running.limits import apply_to_this_process
+from bootstrap.handoff.running.owner import box_ids, give, in_reach
+
+_HIDDEN = (
+    *("acpi", "asound", "kcore", "keys", "latency_stats", "sched_debug", "scsi"),
+    *("timer_list", "timer_stats"),
+)
+_READ_ONLY = ("bus", "fs", "irq", "pressure", "sys", "sysrq-trigger")
 
 
 class Bubblewrap:
-    """bubblewrap: a user namespace of its own, in which the user is 0."""
+    """bubblewrap: a user namespace of its own, in which the user is 0, and no other can be made."""
 
     name = "bwrap"
     leaves = False
 
     def __init__(self, program: str) -> None:
         self.program = program
-        self.version = version_of(program, (0, 5))
+        self.version = version_of(program, (0, 8))
         self.notes: tuple[str, ...] = ()
 
     def start(self, box: Box) -> Started:
@@ -58,9 +68,14 @@ class Bubblewrap:
                     os.close(fd)
 
     def enter(self, box: Box) -> list[str]:
-        tmp = box.root / "tmp"
+        ids = box_ids()
+        give(box.root, ids)
+        reach, root = in_reach(box.root, ids)
+        if ids is not None:
+            reach += ["setpriv", f"--reuid={ids[0]}", f"--regid={ids[1]}", "--clear-groups", "--"]
         environment = {"HOME": "/", "HOSTNAME": HOSTNAME, **box.environment}
         return [
+            *reach,
             self.program,
             "--unshare-all",
             "--unshare-user",
@@ -68,6 +83,7 @@ class Bubblewrap:
             "0",
             "--gid",
             "0",
+            "--disable-userns",
             "--die-with-parent",
             "--new-session",
             "--cap-drop",
@@ -77,7 +93,7 @@ class Bubblewrap:
             "--clearenv",
             *(word for item in environment.items() for word in ("--setenv", *item)),
             "--bind",
-            str(box.root),
+            str(root),
             "/",
             "--dev",
             "/dev",
@@ -85,10 +101,11 @@ class Bubblewrap:
             "/dev/shm",
             "--proc",
             "/proc",
+            *_masks(),
             # Steps ask whether /sys is a mount, and look at nothing in it.
             "--tmpfs",
             "/sys",
-            *(["--bind", str(tmp), "/tmp"] if is_folder(tmp) else []),
+            *(["--bind", str(root / "tmp"), "/tmp"] if is_folder(box.root / "tmp") else []),
             "--chdir",
             "/",
             "--",
@@ -99,6 +116,20 @@ class Bubblewrap:
 
     def finish(self, box: Box) -> None:
         """The root is the folder itself."""
+
+
+def _masks() -> list[str]:
+    """Options for what of this host's /proc is not a process's own."""
+    words: list[str] = []
+    for place in (f"/proc/{name}" for name in _HIDDEN):
+        if os.path.isdir(place):
+            words += ["--tmpfs", place, "--remount-ro", place]
+        elif os.path.exists(place):
+            words += ["--ro-bind", "/dev/null", place]
+    for place in (f"/proc/{name}" for name in _READ_ONLY):
+        if os.path.exists(place):
+            words += ["--ro-bind", place, place]
+    return words
 
 
 def _first_process(told: int) -> int | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from bootstrap.errors import BadInput
 from bootstrap.handoff.checks import PACKAGES, read_sums, read_text
 from bootstrap.handoff.plan import Before, Row
+from bootstrap.handoff.running.saving import open_anyway
 from bootstrap.handoff.running.state import CheckedFile
 from bootstrap.handoff.running.within import inside, require_folder
 
@@ -26,7 +27,7 @@ def sha256_in(root: Path, path: str) -> str | None:
     if place is None:
         return None
     try:
-        with open(place, "rb") as stream:
+        with open_anyway(place) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise BadInput(f"{place}: cannot be read: {error.strerror}") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import stat
 import subprocess
 import tarfile
 from pathlib import Path, PurePosixPath
@@ -25,13 +26,15 @@ from bootstrap.handoff.running.engines import (
     popen,
     version_of,
 )
+from bootstrap.handoff.running.saving import remove
 from bootstrap.handoff.running.starter import PLACE, put_starter
+from bootstrap.handoff.running.within import inside, require_folder
 
 _OWN = (".dockerenv", *MOUNTED)
 
 
 class Docker:
-    """docker, where its root is this user: the files of a run must be this user's."""
+    """docker, where its root is this user: steps then run as nobody else on the host."""
 
     name = "docker"
     leaves = True
@@ -43,10 +46,10 @@ class Docker:
         status, text = ask([program, "info", "--format", "{{.SecurityOptions}}"])
         if status:
             raise BadInput(explained("docker", text))
-        if os.geteuid() != 0 and "rootless" not in text:
+        if os.geteuid() == 0 or "rootless" not in text:
             raise BadInput(
-                "docker: its root is the machine's root, and you are not: the files of the run"
-                " would not be yours (set up rootless docker, or take podman or bubblewrap)"
+                "docker: steps would run as the machine's root, without user ids of their own: set"
+                " up rootless docker and run as its user, or take podman or bubblewrap"
             )
 
     def start(self, box: Box) -> Started:
@@ -133,17 +136,42 @@ def _take_back(stream: io.BufferedIOBase | object, root: Path, mounted: frozense
             if ".." in parts or parts[0] == "/":
                 raise BadInput(f"docker export: {member.name!r} leads out of the root")
             found.add(parts[0])
-            place = root.joinpath(*parts)
-            if place.is_symlink() or (place.exists() and not place.is_dir()):
-                place.unlink()
-            archive.extract(member, root, filter="tar")
+            _extract(archive, member, root, parts)
     if not found:
         return
     for name in os.listdir(root):
-        place = root / name
-        if name in found or name in mounted or name in _OWN:
-            continue
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
-        else:
-            place.unlink()
+        if name not in found and name not in mounted and name not in _OWN:
+            remove(root / name)
+
+
+def _extract(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path, parts: tuple[str, ...]
+) -> None:
+    """One member, in place of what is there; no link on its way is followed.
+
+    TarFile.extract has a filter for this from Python 3.11.4 on only.
+    """
+    place = root.joinpath(*parts)
+    if len(parts) > 1:
+        require_folder(root, "/".join(parts[:-1]))
+    if not (member.isdir() and place.is_dir() and not place.is_symlink()):
+        remove(place)
+    if member.issym():
+        place.symlink_to(member.linkname)
+        return
+    if member.islnk():
+        first = inside(root, member.linkname)
+        if first is None:
+            raise BadInput(f"docker export: {member.name!r} is a link to {member.linkname!r}")
+        os.link(first, place)
+        return
+    if member.isdir():
+        place.mkdir(exist_ok=True)
+    elif (data := archive.extractfile(member)) is not None:
+        with place.open("xb") as stream:
+            shutil.copyfileobj(data, stream)
+    else:
+        # A device or fifo at the top: no step has a use for it.
+        return
+    place.chmod(member.mode & 0o777 | (stat.S_IRWXU if member.isdir() else 0))
+    os.utime(place, (member.mtime, member.mtime))

@@ -1,7 +1,8 @@
 """podman by its command line, and what it shares with docker, which is in :mod:`.docker`.
 
 In each engine the container has no network, no host environment, no capabilities, cannot gain any,
-and sees of the host only the usual harmless devices and a /proc of its own.
+and sees of the host only the usual harmless devices and a /proc of its own.  Its namespaces are
+its own, and so is the user that it runs as: :mod:`.owner`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.errors import BadInput
-from bootstrap.handoff.running.box import HOSTNAME, Box, Started
+from bootstrap.handoff.running.box import HOSTNAME, LEFT_FOLDERS, Box, Started
 from bootstrap.handoff.running.limits import never_raised
+from bootstrap.handoff.running.owner import Ids, box_ids, give, in_reach
 from bootstrap.handoff.running.starter import PLACE, put_starter
 
 _TIMEOUT = 60.0
@@ -38,12 +40,12 @@ _WAYS_OUT = (
     (
         "uid map",
         "user namespaces are not permitted: sysctl kernel.apparmor_restrict_unprivileged_userns=0"
-        " (Ubuntu), or run as root",
+        " (Ubuntu)",
     ),
     (
         "new namespace",
         "user namespaces are not permitted: sysctl kernel.unprivileged_userns_clone=1 and"
-        " user.max_user_namespaces=15000, or run as root; in a container, that needs CAP_SYS_ADMIN",
+        " user.max_user_namespaces=15000; in a container, that needs CAP_SYS_ADMIN",
     ),
     ("docker.sock", "the daemon does not answer: systemctl start docker, and be in its group"),
     ("docker daemon", "the daemon does not answer: systemctl start docker, and be in its group"),
@@ -56,8 +58,12 @@ _WAYS_OUT = (
         "exec format error",
         "the kernel does not run programs of this architecture (CONFIG_IA32_EMULATION for x86)",
     ),
-    ("permission denied", "not permitted: run as root, or take another --engine"),
-    ("not permitted", "not permitted: run as root, or take another --engine"),
+    (
+        "unshare failed",
+        "this root may not mount: run as an ordinary user; in a container, CAP_SYS_ADMIN is needed",
+    ),
+    ("permission denied", "not permitted: take another --engine, or try it as another user"),
+    ("not permitted", "not permitted: take another --engine, or try it as another user"),
 )
 
 
@@ -111,6 +117,8 @@ def common_options(box: Box) -> list[str]:
         "--cap-drop=ALL",
         "--security-opt=no-new-privileges",
         "--security-opt=label=disable",
+        "--ipc=private",
+        "--cgroupns=private",
         f"--hostname={HOSTNAME}",
         "--workdir=/",
         f"--ulimit=nofile={files}:{files}",
@@ -188,8 +196,11 @@ class Podman:
         return self._command(box, "--interactive")
 
     def _command(self, box: Box, *more: str) -> list[str]:
-        tmp = box.root / "tmp"
+        ids = box_ids()
+        give(_with_mount_points(box.root), ids)
+        reach, root = in_reach(box.root, ids)
         return [
+            *reach,
             *self.words,
             "run",
             "--rm",
@@ -198,11 +209,16 @@ class Podman:
             "--no-hosts",
             "--systemd=false",
             "--log-driver=none",
+            "--pid=private",
+            "--uts=private",
+            # Anybody may write to it, and podman hides it from nobody.
+            "--security-opt=mask=/proc/pressure",
+            *_mapped(ids),
             *common_options(box),
             # Steps ask whether /tmp is a mount; it is one of the root's own folder.
-            *([f"--volume={tmp}:/tmp"] if is_folder(tmp) else []),
+            *([f"--volume={root / 'tmp'}:/tmp"] if is_folder(box.root / "tmp") else []),
             "--rootfs",
-            str(box.root),
+            str(root),
         ]
 
     def kill(self, box: Box) -> None:
@@ -211,6 +227,22 @@ class Podman:
 
     def finish(self, box: Box) -> None:
         """The root is the folder itself."""
+
+
+def _mapped(ids: Ids | None) -> list[str]:
+    """The options that make 0 inside ``ids`` outside; podman's own for a user's boxes."""
+    return [] if ids is None else [f"--uidmap=0:{ids[0]}:1", f"--gidmap=0:{ids[1]}:1"]
+
+
+def _with_mount_points(root: Path) -> Path:
+    """With the folders in which podman mounts files: those it made would be its own, not the box's.
+
+    :class:`.box.Leftovers` takes them away again.
+    """
+    for name in LEFT_FOLDERS:
+        if not os.path.lexists(root / name):
+            (root / name).mkdir(mode=0o755)
+    return root
 
 
 def is_folder(place: Path) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -29,7 +28,8 @@ from bootstrap.handoff.running.order import (
     last_task,
     tasks_of,
 )
-from bootstrap.handoff.running.saving import Saved
+from bootstrap.handoff.running.owner import box_ids
+from bootstrap.handoff.running.saving import Saved, remove
 from bootstrap.handoff.running.stage0 import Stage0
 from bootstrap.handoff.running.state import CheckedFile, Finished, State, WorkFolder
 from bootstrap.handoff.running.within import read_inside
@@ -89,7 +89,7 @@ class _Run:
     ) -> None:
         self.order, self.plan, self.stage0, self.tell, self.work = order, plan, stage0, tell, work
         self.root = work.root
-        self.saved = Saved(work.root, work.saved, (layout.DISTFILES,))
+        self.saved = Saved(work.root, work.saved, (layout.DISTFILES,), box_ids())
         self.arch_dir = ARCHITECTURES[plan.arch]
         self.tasks = tasks_of(plan)
         self.distfiles = {file.name: file for file in plan.distfiles}
@@ -166,8 +166,7 @@ class _Run:
     def _laid_out(self) -> State:
         self.tell.said(f"laying out {self.root}")
         for place in (self.root, self.work.saved, self.work.logs):
-            if place.exists():
-                shutil.rmtree(place)
+            remove(place)
         layout.lay_out(self.root, self.order.checkout, self.plan, self.stage0)
         state = State(self._identity())
         if self.stage0.products is not None:

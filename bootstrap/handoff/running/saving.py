@@ -2,12 +2,15 @@
 
 A file counts as unchanged while inode, change time, size and mode are the same: the change time
 cannot be set by a program.  Copies share their blocks where the file system can do that.
+
+What a step closed to its owner, folders and files, is opened for as long as it is looked at.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import shutil
@@ -18,6 +21,7 @@ from pathlib import Path
 
 from bootstrap.errors import BadInput
 from bootstrap.handoff.running.box import MOUNTED
+from bootstrap.handoff.running.owner import Ids, give
 
 _FICLONE = 0x40049409
 """linux/fs.h: let a file share another's blocks."""
@@ -43,11 +47,15 @@ class Saved:
     """The copy in ``folder/tree``, and in ``folder/index`` the stamps that the root then had.
 
     ``left_out`` are paths relative to the root that are not kept, but for the folder itself.
+    ``ids`` are whose the root is (:mod:`.owner`); the copy is ours, and open to nobody else: a
+    program in it that sets its user's id must not set ours.
     Methods raise BadInput when the host cannot read or write.
     """
 
-    def __init__(self, root: Path, folder: Path, left_out: tuple[str, ...] = ()) -> None:
-        self.root, self.folder = root, folder
+    def __init__(
+        self, root: Path, folder: Path, left_out: tuple[str, ...] = (), ids: Ids | None = None
+    ) -> None:
+        self.root, self.folder, self.ids = root, folder, ids
         self.tree = folder / "tree"
         self.index = folder / "index"
         self.left_out = frozenset((*MOUNTED, *left_out))
@@ -56,45 +64,58 @@ class Saved:
         """Make the copy like the root.  A save that was cut off is made good by another."""
         with _told(self.folder):
             self.tree.mkdir(parents=True, exist_ok=True)
+            give(self.root, self.ids)
             known = self._read_index()
-            entries = self._walk()
-            _Mirror(self.root, self.tree).make(entries, {p: e.stamp for p, e in known.items()})
-            self._write_index(entries)
+            with self._walked() as entries:
+                _Copies(self.root, self.tree).make(entries, {p: e.stamp for p, e in known.items()})
+            self._write_index()
 
     def restore(self) -> int:
         """Make the root like the copy; how many paths differed."""
         with _told(self.root):
             known = self._read_index()
-            now = self._walk()
-            same = {path: entry.stamp for path, entry in known.items()}
-            changed = _Mirror(self.tree, self.root).bring_back(known, now, same)
-            self._write_index(self._walk())
+            now = self._walk([])
+            changed = _Copies(self.tree, self.root).bring_back(known, now)
+            give(self.root, self.ids)
+            self._write_index()
         return changed
 
     def new_files(self) -> list[str]:
         """Regular files of the root that are not as they were when the copy was made."""
-        with _told(self.root):
+        with _told(self.root), self._walked() as entries:
             known = self._read_index()
             return [
                 path
-                for path, entry in self._walk().items()
+                for path, entry in entries.items()
                 if stat.S_ISREG(entry.mode)
                 and (path not in known or known[path].stamp != entry.stamp)
             ]
 
-    def _walk(self) -> dict[str, Entry]:
-        """Everything in the root, folders before what is in them."""
+    @contextlib.contextmanager
+    def _walked(self) -> Iterator[dict[str, Entry]]:
+        """Everything in the root; its folders are open to us meanwhile."""
+        opened: list[tuple[Path, int]] = []
+        try:
+            yield self._walk(opened)
+        finally:
+            for place, mode in reversed(opened):
+                place.chmod(mode)
+
+    def _walk(self, opened: list[tuple[Path, int]]) -> dict[str, Entry]:
+        """Everything in the root, folders before what is in them; those that had to be opened."""
         found: dict[str, Entry] = {}
+        _open_folder(self.root)
         left = [""]
         while left:
             folder = left.pop()
             with os.scandir(self.root / folder) as rows:
                 for row in sorted(rows, key=lambda row: row.name):
                     path = f"{folder}/{row.name}" if folder else row.name
-                    is_folder = row.is_dir(follow_symlinks=False)
-                    found[path] = _entry(row.stat(follow_symlinks=False))
-                    if is_folder and path not in self.left_out:
+                    entry = found[path] = _entry(row.stat(follow_symlinks=False))
+                    if stat.S_ISDIR(entry.mode) and path not in self.left_out:
                         left.append(path)
+                        if _open_folder(self.root / path):
+                            opened.append((self.root / path, stat.S_IMODE(entry.mode)))
         return found
 
     def _read_index(self) -> dict[str, Entry]:
@@ -106,8 +127,9 @@ class Saved:
             for path, row in rows.items()
         }
 
-    def _write_index(self, entries: dict[str, Entry]) -> None:
-        rows = {path: [*e.stamp, e.mtime, e.links] for path, e in entries.items()}
+    def _write_index(self) -> None:
+        with self._walked() as entries:
+            rows = {path: [*e.stamp, e.mtime, e.links] for path, e in entries.items()}
         beside = self.index.with_suffix(".new")
         # Names that are no UTF-8 are kept by surrogates, which JSON writes as escapes.
         beside.write_text(json.dumps(rows), encoding="ascii")
@@ -126,7 +148,7 @@ def _entry(found: os.stat_result) -> Entry:
     return Entry(stamp, found.st_mtime_ns, 1 if folder else found.st_nlink)
 
 
-class _Mirror:
+class _Copies:
     """Copies from one tree into another."""
 
     def __init__(self, source: Path, target: Path) -> None:
@@ -134,22 +156,19 @@ class _Mirror:
         self.linked: dict[int, str] = {}
 
     def make(self, entries: dict[str, Entry], known: dict[str, Stamp]) -> None:
-        """The target becomes like the source, whose entries are given."""
+        """The target becomes like the source, whose entries are given; the index has its modes."""
         for path in _below(self.target):
             if path not in entries:
-                _remove(self.target / path)
+                remove(self.target / path)
         for path, entry in entries.items():
-            self._one(path, entry, known.get(path) == entry.stamp)
-        self._folder_times(entries)
+            self._one(path, entry, known.get(path) == entry.stamp, stat.S_IRUSR | stat.S_IWUSR)
 
-    def bring_back(
-        self, known: dict[str, Entry], now: dict[str, Entry], same: dict[str, Stamp]
-    ) -> int:
+    def bring_back(self, known: dict[str, Entry], now: dict[str, Entry]) -> int:
         """The target (whose entries are ``now``) becomes as ``known`` says; how many differed."""
         changed = 0
         for path in reversed(now):
             if path not in known:
-                _remove(self.target / path)
+                remove(self.target / path)
                 changed += 1
         # Where one of several names of a file changed, all are made anew.
         broken = {
@@ -158,59 +177,71 @@ class _Mirror:
             if entry.links > 1 and (path not in now or now[path].stamp != entry.stamp)
         }
         for path, entry in known.items():
-            fresh = path in now and now[path].stamp == same[path]
+            fresh = path in now and now[path].stamp == entry.stamp
             fresh = fresh and entry.stamp[0] not in broken
             changed += not fresh
-            self._one(path, entry, fresh)
-        self._folder_times(known)
+            self._one(path, entry, fresh, stat.S_IMODE(entry.mode))
+        for path, entry in reversed(known.items()):
+            if stat.S_ISDIR(entry.mode):
+                place = self.target / path
+                os.utime(place, ns=(entry.mtime, entry.mtime))
+                place.chmod(stat.S_IMODE(entry.mode))
         return changed
 
-    def _one(self, path: str, entry: Entry, fresh: bool) -> None:
+    def _one(self, path: str, entry: Entry, fresh: bool, mode: int) -> None:
+        """What is at one path; ``mode`` is for a file.  A folder stays open to its owner."""
         place = self.target / path
-        mode = entry.mode
-        if stat.S_ISDIR(mode):
+        kind = stat.S_IFMT(entry.mode)
+        if kind == stat.S_IFDIR:
             if place.is_symlink() or not place.is_dir():
-                _remove(place)
+                remove(place)
                 place.mkdir()
-            place.chmod(stat.S_IMODE(mode) | 0o700)
+            place.chmod(stat.S_IRWXU)
             return
-        if stat.S_ISREG(mode) and entry.links > 1:
+        if kind == stat.S_IFREG and entry.links > 1:
             first = self.linked.setdefault(entry.stamp[0], path)
             if first != path:
                 if not (place.exists() and place.samefile(self.target / first)):
-                    _remove(place)
+                    remove(place)
                     os.link(self.target / first, place)
                 return
         if fresh and os.path.lexists(place):
             return
-        _remove(place)
-        if stat.S_ISLNK(mode):
+        remove(place)
+        if kind == stat.S_IFLNK:
             os.symlink(os.readlink(self.source / path), place)
             os.utime(place, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
-        elif stat.S_ISREG(mode):
+        elif kind == stat.S_IFREG:
             copy_file(self.source / path, place)
-            place.chmod(stat.S_IMODE(mode))
             os.utime(place, ns=(entry.mtime, entry.mtime))
-        elif stat.S_ISFIFO(mode):
-            os.mkfifo(place, stat.S_IMODE(mode))
+            place.chmod(mode)
+        elif kind == stat.S_IFIFO:
+            os.mkfifo(place)
+            place.chmod(mode)
         # Sockets and devices are not kept: without capabilities a step makes no device, and a
         # socket is of no use to the next.
-
-    def _folder_times(self, entries: dict[str, Entry]) -> None:
-        for path, entry in reversed(entries.items()):
-            if stat.S_ISDIR(entry.mode):
-                place = self.target / path
-                place.chmod(stat.S_IMODE(entry.mode))
-                os.utime(place, ns=(entry.mtime, entry.mtime))
 
 
 def copy_file(source: Path, target: Path) -> None:
     """The content only, sharing blocks where the file system can.  Raises OSError."""
-    with source.open("rb") as reading, target.open("xb") as writing:
+    with open_anyway(source) as reading, target.open("xb") as writing:
         try:
             fcntl.ioctl(writing.fileno(), _FICLONE, reading.fileno())
         except OSError:
             shutil.copyfileobj(reading, writing, 1 << 20)
+
+
+def open_anyway(place: Path) -> io.BufferedReader:
+    """To read, also where a step closed a file to its owner, who we are.  Raises OSError."""
+    try:
+        return place.open("rb")
+    except PermissionError:
+        mode = stat.S_IMODE(os.lstat(place).st_mode)
+        place.chmod(mode | stat.S_IRUSR)
+        try:
+            return place.open("rb")
+        finally:
+            place.chmod(mode)
 
 
 def _below(folder: Path) -> list[str]:
@@ -222,22 +253,25 @@ def _below(folder: Path) -> list[str]:
     return found
 
 
-def _remove(place: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        if place.is_dir() and not place.is_symlink():
-            _open_folders(place)
-            shutil.rmtree(place)
-        else:
-            place.unlink()
+def remove(place: Path) -> None:
+    """Whatever is there, folders that a step closed too.  Raises OSError."""
+    if place.is_dir() and not place.is_symlink():
+        _open_folder(place)
+        for at, folders, _ in os.walk(place):
+            for name in folders:
+                if not Path(at, name).is_symlink():
+                    _open_folder(Path(at, name))
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
 
 
-def _open_folders(place: Path) -> None:
-    """Let the owner into folders that a step closed to it."""
-    for at, folders, _ in os.walk(place):
-        for name in folders:
-            inner = Path(at, name)
-            if not inner.is_symlink():
-                inner.chmod(0o700)
+def _open_folder(place: Path) -> bool:
+    """Let us, whose it is, into a folder; whether it was closed."""
+    closed = not os.access(place, os.R_OK | os.W_OK | os.X_OK)
+    if closed:
+        place.chmod(stat.S_IMODE(place.stat().st_mode) | stat.S_IRWXU)
+    return closed
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.errors import BadInput
-from bootstrap.handoff.running import choosing
+from bootstrap.handoff.running import bubblewrap, choosing
 from bootstrap.handoff.running.box import Box, Leftovers
 from bootstrap.handoff.running.choosing import choose
 from bootstrap.handoff.running.engines import Podman, explained
@@ -79,14 +79,17 @@ def test_an_engine_that_says_no_version(programs: Path, tmp_path: Path) -> None:
         ("Cannot connect to the Docker daemon at unix:///x", "systemctl start docker"),
         ("crun: cgroups in hybrid mode not supported", "apt-get install runc"),
         ("execvp /probe: Exec format error", "CONFIG_IA32_EMULATION"),
-        ("something else: Operation not permitted", "run as root"),
+        ("something else: Operation not permitted", "take another --engine"),
     ],
 )
 def test_the_permission_that_is_missing(
-    programs: Path, tmp_path: Path, said: str, way: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, way: str
 ) -> None:
     text = f"case $1 in --version) echo bubblewrap 0.8.0 ;; *) echo '{said}' >&2; exit 1 ;; esac\n"
-    program(programs, "bwrap", text)
+    program(tmp_path / "programs", "bwrap", text)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'programs'}:{os.environ['PATH']}")
+    # Who boxes are given to cannot get at a program in this folder.
+    monkeypatch.setattr(bubblewrap, "box_ids", lambda: None)
     with pytest.raises(BadInput) as found:
         choose("bwrap", ARCH, Limits(), tmp_path)
     assert said in str(found.value) and way in str(found.value)
@@ -127,6 +130,8 @@ def test_docker_by_a_stand_in(
     """podman knows docker's commands: it stands in for the daemon that is not here."""
     require("podman")
     podman = working("podman")
+    # docker's own root is an ordinary user, or it is not taken.
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert isinstance(podman, Podman)
     folder = tmp_path / "programs"
     program(folder, "docker", DOCKER.replace("PODMAN", " ".join(podman.words)))
@@ -152,10 +157,12 @@ def test_docker_by_a_stand_in(
 def test_docker_needs_to_be_ours(
     programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program(programs, "docker", 'case $1 in info) echo "[]" ;; *) echo 24.0.5 ;; esac\n')
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(BadInput, match="its root is the machine's root, and you are not"):
-        choose("docker", ARCH, Limits(), tmp_path)
+    for uid, kind in ((1000, "[]"), (0, "[name=rootless]")):
+        text = f'case $1 in info) echo "{kind}" ;; *) echo 24.0.5 ;; esac\n'
+        program(programs, "docker", text)
+        monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
+        with pytest.raises(BadInput, match="steps would run as the machine's root"):
+            choose("docker", ARCH, Limits(), tmp_path)
 
 
 @pytest.mark.parametrize("arch", ["x86", "amd64"])
