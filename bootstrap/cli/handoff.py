@@ -6,16 +6,17 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.cli import handoff_run
-from bootstrap.errors import BadInput, printable
+from bootstrap.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
     from bootstrap.handoff.audit import Audit, Found
-    from bootstrap.handoff.fetching import Flight
+    from bootstrap.handoff.fetching import Flight, Mirror
     from bootstrap.handoff.sourcelist import Distfile
 
 _PLAN_MORE = (
@@ -94,8 +95,8 @@ def _add_sources(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "an earlier run stopped. A file gets its name only when it has the sha256 that the "
         "checkout lists; a file with its name and another sha256 is told, and left as it is.",
         epilog="Exit status: 0 every file is there with its sha256; 1 some are missing or wrong; "
-        "2 usage or bad input, a folder that cannot be written; 130 interrupted: what came is "
-        "kept, and the next run goes on from there.",
+        "2 usage or bad input, a folder that cannot be written; 130 interrupted, 143 ended by "
+        "SIGTERM: what came is kept, and the next run goes on from there.",
     )
     sources.add_argument("--live-bootstrap", metavar="DIR", help=handoff_run.CHECKOUT)
     sources.add_argument(
@@ -108,8 +109,9 @@ def _add_sources(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--mirror",
         action="append",
         default=[],
-        metavar="URL",
-        help="ask for URL/NAME before the listed addresses; may be repeated",
+        metavar="URL-OR-DIR",
+        help="a folder, or an address (https, http, file), that has the files under their names: "
+        "looked at before the listed addresses; may be repeated",
     )
     sources.add_argument("--jobs", type=int, default=4, metavar="N", help="files at once (4)")
     sources.add_argument(
@@ -126,37 +128,37 @@ def run_sources(args: argparse.Namespace) -> int:
     """Look, fetch what is missing, and tell.  Raises BootstrapError; returns the exit status."""
     from bootstrap.cli.output import STDOUT, view_and_json
     from bootstrap.cli.verify import check_report_places, print_view
+    from bootstrap.handoff.fetching import mirror_at
     from bootstrap.handoff.plan import read_distfiles, read_plan
     from bootstrap.handoff.told import sources_document, sources_text
     from bootstrap.sources import Cache, checkout_at
-    from bootstrap.sources.checkouts import LIVE_BOOTSTRAP
-    from bootstrap.sources.download import is_url
+    from bootstrap.sources.checkouts import LIVE_BOOTSTRAP, identify_checkout
 
     check_report_places(args.json)
     if args.jobs < 1:
         raise BadInput(f"--jobs {args.jobs}: give a number from 1")
-    for mirror in args.mirror:
-        if not is_url(mirror):
-            raise BadInput(f"--mirror {mirror}: is no address; give https://... or http://...")
-    with checkout_at(args.live_bootstrap, LIVE_BOOTSTRAP, Cache(), handoff_run.say) as checkout:
+    mirrors = [mirror_at(text) for text in args.mirror]
+    with checkout_at(args.live_bootstrap, LIVE_BOOTSTRAP, Cache(), handoff_run.say) as at:
         if args.needed:
-            plan = read_plan(checkout)
+            plan = read_plan(at.folder)
             files = tuple(file for file in plan.distfiles if file.name in plan.needed)
         else:
-            files = read_distfiles(checkout)
+            files = read_distfiles(at.folder)
+        which = identify_checkout(LIVE_BOOTSTRAP, at)
     folder = Path(args.distfiles)
     if args.audit or folder.exists():
         found = _audit(files, args.distfiles)
     else:
         found = _nothing(files)
     if not args.audit:
-        found = _fetched(found, folder, args)
+        found = _fetched(found, folder, mirrors, args)
+    to_stderr = args.json == STDOUT
     view_and_json(
-        lambda: print_view(lambda **how: sources_text(found, **how), False, args.json == STDOUT),
+        lambda: print_view(lambda **how: sources_text(found, which, **how), False, to_stderr),
         args.json,
-        lambda: sources_document(files, found),
+        lambda: sources_document(files, found, which),
     )
-    return 0 if found.whole else 1
+    return ExitStatus.DONE if found.whole else ExitStatus.DIFFERS
 
 
 def _nothing(files: tuple[Distfile, ...]) -> Audit:
@@ -165,7 +167,9 @@ def _nothing(files: tuple[Distfile, ...]) -> Audit:
     return Audit(tuple(Found(file, "missing") for file in files), ())
 
 
-def _fetched(found: Audit, folder: Path, args: argparse.Namespace) -> Audit:
+def _fetched(
+    found: Audit, folder: Path, mirrors: Sequence[Mirror], args: argparse.Namespace
+) -> Audit:
     """The audit as it is after fetching what is missing (and, with --replace, what is wrong)."""
     from bootstrap.handoff.audit import Audit, look
     from bootstrap.handoff.fetching import fetch
@@ -179,7 +183,7 @@ def _fetched(found: Audit, folder: Path, args: argparse.Namespace) -> Audit:
         return found
     live = _Live(len(wanted))
     try:
-        outcomes = fetch(wanted, folder, args.mirror, args.jobs, live.in_flight)
+        outcomes = fetch(wanted, folder, mirrors, args.jobs, live.in_flight)
     finally:
         live.close()
     by_name = {outcome.file.name: outcome for outcome in outcomes}
@@ -210,8 +214,8 @@ def run_plan(args: argparse.Namespace) -> int:
         raise BadInput("--graph and --json - both write to standard output; give --json a file")
     if args.stagex is not None:
         return _run_stagex(args)
-    with checkout_at(args.live_bootstrap, LIVE_BOOTSTRAP, Cache(), handoff_run.say) as checkout:
-        plan = read_plan(checkout, args.arch, args.set)
+    with checkout_at(args.live_bootstrap, LIVE_BOOTSTRAP, Cache(), handoff_run.say) as at:
+        plan = read_plan(at.folder, args.arch, args.set, at.commit)
     found = _audit(plan.distfiles, args.distfiles) if args.distfiles is not None else None
     if args.graph:
         sys.stdout.write(plan_graph(plan, args.graph))
@@ -222,7 +226,7 @@ def run_plan(args: argparse.Namespace) -> int:
     good = found is None or all(
         row.state == "present" for row in found.rows if row.file.name in plan.needed
     )
-    return 0 if good else 1
+    return ExitStatus.DONE if good else ExitStatus.DIFFERS
 
 
 def _run_stagex(args: argparse.Namespace) -> int:
@@ -235,15 +239,15 @@ def _run_stagex(args: argparse.Namespace) -> int:
 
     if args.distfiles is not None or args.set or args.arch != "x86":
         raise BadInput("--distfiles, --set and --arch are for --live-bootstrap, not for --stagex")
-    with checkout_at(args.stagex or None, STAGEX_TREE, Cache(), handoff_run.say) as checkout:
-        plan = read_stagex(checkout)
+    with checkout_at(args.stagex or None, STAGEX_TREE, Cache(), handoff_run.say) as at:
+        plan = read_stagex(*at)
     if args.graph:
         sys.stdout.write(stagex_graph(plan, args.graph))
     else:
         print_view(lambda **how: stagex_text(plan, **how), args.verbose, args.json == STDOUT)
     if args.json is not None:
         write_text(args.json, _json(stagex_document(plan)))
-    return 0
+    return ExitStatus.DONE
 
 
 def _json(document: dict[str, Any]) -> str:

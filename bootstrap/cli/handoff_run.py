@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bootstrap.handoff.running.state import Finished
     from bootstrap.rebuild import Rebuilt
     from bootstrap.sources import Resolved
+    from bootstrap.sources.checkouts import CheckedOut
 
 _MORE = (
     "Lay out live-bootstrap's root file system from a checkout, its source files and stage0, and "
@@ -29,12 +30,13 @@ _MORE = (
 )
 _END = (
     "Exit status: 0 all steps asked for are finished; 1 a product is not what it should be; 2 "
-    "usage or bad input, or a source file is missing; 3 a step failed; 130 interrupted."
+    "usage or bad input, or a source file is missing; 3 a step failed; 130 interrupted; 143 ended "
+    "by SIGTERM."
 )
 
 CHECKOUT = (
-    "a checkout of live-bootstrap, or a commit in our cache (default: the one there; bootstrap "
-    "fetch live-bootstrap --from DIR puts it there)"
+    "a checkout of live-bootstrap, with .git or without, or a commit (or digest) in our cache "
+    "(default: the one there; bootstrap fetch live-bootstrap --from DIR puts it there)"
 )
 
 
@@ -90,6 +92,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--stage0",
         metavar="DIR",
         help="the stage0-posix that the checkout pins (default: its own, else our cache)",
+    )
+    run.add_argument(
+        "--stage0-release",
+        metavar="R",
+        help="the release of stage0-posix, where nothing in the checkout pins one",
     )
     by = run.add_mutually_exclusive_group()
     by.add_argument(
@@ -148,11 +155,11 @@ def run_run(args: argparse.Namespace) -> int:
     if args.products is not None and args.begin != "stage0":
         raise BadInput("--products goes with --from stage0")
     tell = None if args.quiet else say
-    with checkout_at(args.live_bootstrap, LIVE_BOOTSTRAP, Cache(), tell) as checkout:
-        return _run(args, checkout)
+    with checkout_at(args.live_bootstrap, LIVE_BOOTSTRAP, Cache(), tell) as at:
+        return _run(args, at)
 
 
-def _run(args: argparse.Namespace, checkout: Path) -> int:
+def _run(args: argparse.Namespace, at: CheckedOut) -> int:
     from bootstrap.cli.output import STDOUT, view_and_json
     from bootstrap.cli.verify import print_view
     from bootstrap.handoff.plan import read_plan
@@ -162,7 +169,7 @@ def _run(args: argparse.Namespace, checkout: Path) -> int:
     from bootstrap.handoff.running.told import run_document, run_text
 
     order = Order(
-        checkout,
+        at.folder,
         Path(args.distfiles).absolute(),
         Path(args.work).absolute(),
         args.engine,
@@ -170,7 +177,7 @@ def _run(args: argparse.Namespace, checkout: Path) -> int:
         args.resume,
         Limits().with_options(args.limit),
     )
-    plan = read_plan(checkout, args.arch, args.set)
+    plan = read_plan(at.folder, args.arch, args.set, at.commit)
     require_sense(order, plan)
     stage0 = _stage0(args, plan, order)
     live = _Live(args.quiet)
@@ -204,8 +211,8 @@ def _stage0(args: argparse.Namespace, plan: Plan, order: Order) -> Stage0:
     from bootstrap.handoff.running.state import WorkFolder
 
     arch_dir = ARCHITECTURES[plan.arch]
-    resolved = known.pinned(plan.pin, arch_dir, args.stage0, order.checkout)
-    stage0 = known.of_catalogue(resolved)
+    resolved = known.pinned(plan.pin, arch_dir, args.stage0, order.checkout, args.stage0_release)
+    stage0 = known.of_catalogue(resolved, known.pin_words(plan.pin))
     if args.report is not None:
         stage0 = known.with_report(stage0, Path(args.report), resolved.step)
     # What was compared once, or laid out, is not made again to go on.

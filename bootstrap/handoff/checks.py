@@ -54,10 +54,15 @@ class Checked:
 
 def read_text(checkout: Path, path: str) -> str:
     """A text of the checkout, UTF-8.  Raises BadInput with its path."""
+    return decoded(read_file(checkout / path, MAX_TEXT), str(checkout / path))
+
+
+def decoded(data: bytes, where: str) -> str:
+    """UTF-8 as text.  Raises BadInput with ``where``."""
     try:
-        return read_file(checkout / path, MAX_TEXT).decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadInput(f"{checkout / path}: not UTF-8 at byte {error.start}") from None
+        raise BadInput(f"{where}: not UTF-8 at byte {error.start}") from None
 
 
 def read_sums(text: str, file: str) -> dict[str, tuple[str, int]]:

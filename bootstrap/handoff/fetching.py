@@ -10,15 +10,18 @@ import contextlib
 import hashlib
 import os
 import queue
+import shutil
 import threading
+import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bootstrap import host
 from bootstrap.errors import BadInput, BootstrapError
+from bootstrap.handoff.audit import look
 from bootstrap.handoff.sourcelist import Distfile
-from bootstrap.sources.download import DownloadFailed, download_to
+from bootstrap.sources.download import DownloadFailed, download_to, is_url
 
 MAX_FILE = 1 << 30
 LOCK = ".bootstrap.lock"
@@ -50,15 +53,39 @@ class _Stopped(Exception):
     """Another file's failure, or Ctrl-C, ended the whole."""
 
 
-def addresses(file: Distfile, mirrors: Sequence[str]) -> tuple[str, ...]:
-    """Where to ask for a file, in order: the mirrors, as upstream does, then its own addresses."""
-    return (*(f"{mirror.rstrip('/')}/{file.name}" for mirror in mirrors), *file.urls)
+Mirror = str | Path
+"""An address (https or http) or a folder; what it has is called as the distfiles are."""
+
+
+def mirror_at(text: str) -> Mirror:
+    """What ``--mirror`` names.  Raises BadInput for what is neither an address nor a folder."""
+    scheme = text.partition(":")[0].lower()
+    if scheme in ("https", "http") and is_url(text):
+        return text.rstrip("/")
+    place = Path(text)
+    if is_url(text):
+        host, slash, path = text.partition("://")[2].partition("/")
+        if scheme != "file" or not slash or host not in ("", "localhost"):
+            raise BadInput(
+                f"--mirror {text}: give a folder, or an address that begins with https://, http://"
+                " or file:///"
+            )
+        place = Path(os.fsdecode(urllib.parse.unquote_to_bytes(f"/{path}")))
+    if not place.is_dir():
+        raise BadInput(f"--mirror {text}: there is no such folder")
+    return place.absolute()
+
+
+def places(file: Distfile, mirrors: Sequence[Mirror]) -> tuple[Mirror, ...]:
+    """Where to look for a file, in order: the mirrors, as upstream does, then its own addresses."""
+    own = (m / file.name if isinstance(m, Path) else f"{m}/{file.name}" for m in mirrors)
+    return (*own, *file.urls)
 
 
 def fetch(
     files: Sequence[Distfile],
     folder: Path,
-    mirrors: Sequence[str] = (),
+    mirrors: Sequence[Mirror] = (),
     jobs: int = 4,
     tell: Callable[[Flight], None] | None = None,
 ) -> tuple[Outcome, ...]:
@@ -96,7 +123,7 @@ class _Crew:
     """The threads; they end when no file is left, or at the next piece once ``stop`` is set."""
 
     def __init__(
-        self, files: Sequence[Distfile], folder: Path, mirrors: Sequence[str], flight: Flight
+        self, files: Sequence[Distfile], folder: Path, mirrors: Sequence[Mirror], flight: Flight
     ) -> None:
         self.folder, self.mirrors, self.flight = folder, mirrors, flight
         self.left: queue.SimpleQueue[Distfile] = queue.SimpleQueue()
@@ -149,16 +176,29 @@ class _Crew:
         if part.exists() and self._name_if_right(part, file, keep=True) is None:
             return Outcome(file, "")
         failures = []
-        for url in addresses(file, self.mirrors):
+        for place in places(file, self.mirrors):
             try:
-                failure = self._from(url, part, file)
+                if isinstance(place, Path):
+                    failure = self._copied(place, part, file)
+                else:
+                    failure = self._from(place, part, file)
             except DownloadFailed as error:
                 failure = str(error)
             if failure is None:
-                return Outcome(file, url)
+                return Outcome(file, str(place))
             failures.append(failure)
-        nowhere = "no address is listed; give --mirror URL, or put the file there yourself"
+        nowhere = "no address is listed; give --mirror URL-OR-DIR, or put the file there yourself"
         return Outcome(file, None, "; ".join(failures) or nowhere)
+
+    def _copied(self, place: Path, part: Path, file: Distfile) -> str | None:
+        """The same of a file in a folder."""
+        found = look(file, place.parent)
+        if found.state != "present":
+            return f"{place}: {found.detail or 'is not there'}"
+        part.unlink(missing_ok=True)
+        shutil.copyfile(place, part)
+        sha256 = self._name_if_right(part, file)
+        return None if sha256 is None else f"{place}: was changed while it was copied"
 
     def _from(self, url: str, part: Path, file: Distfile) -> str | None:
         """Why this address did not give the file; None when it did."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Literal
 
+from bootstrap.errors import printable
 from bootstrap.handoff.plan import Plan, Row
 
 Form = Literal["dot", "mermaid"]
@@ -15,7 +16,9 @@ _STATES = {"checked": "checked", "partly": "partly checked", "unchecked": "not c
 
 def plan_graph(plan: Plan, form: Form) -> str:
     """Steps as boxes in order, grouped by script; source files as ellipses that lead into them."""
-    return _dot(plan) if form == "dot" else _mermaid(plan)
+    of = f"{plan.checkout.text}; digest {plan.checkout.digest}"
+    mark, text = ("//", _dot(plan)) if form == "dot" else ("%%", _mermaid(plan))
+    return f"{mark} {printable(of)}\n{text}"
 
 
 def _label(row: Row) -> tuple[str, str]:

@@ -23,7 +23,8 @@ class Pin:
     """What is pinned.  ``commit`` is git's, None where there is no index that has it.
 
     ``commit_release`` is the catalogue's release with that commit; ``files_release`` the one whose
-    materials are all below seed/stage0-posix, unchanged.  ``ours`` is the release that
+    materials are all below seed/stage0-posix, unchanged, ``files`` says so in words, and
+    ``files_digest`` is their tree digest.  ``ours`` is the release that
     ``bootstrap verify`` takes by default.  ``text`` says it in a sentence.
     """
 
@@ -32,6 +33,7 @@ class Pin:
     files_release: str | None
     files: str
     ours: str
+    files_digest: str | None = None
 
     @property
     def same(self) -> bool | None:
@@ -49,28 +51,30 @@ def read_pin(checkout: Path, arch: str) -> Pin:
     steps = [step for step in all_steps() if step.name == RELEASES and step.release]
     commit = _gitlink(checkout)
     by_commit = {step.source.commit: step.release for step in steps if step.source.commit}
-    files_release, files = _files(checkout / PLACE, [s for s in steps if s.arch == arch])
+    files_release, files, digest = _files(checkout / PLACE, [s for s in steps if s.arch == arch])
     known = by_commit.get(commit) if commit else None
-    return Pin(commit, known, files_release, files, default_release(RELEASES))
+    return Pin(commit, known, files_release, files, default_release(RELEASES), digest)
 
 
-def _files(folder: Path, steps: list[StepFile]) -> tuple[str | None, str]:
+def _files(folder: Path, steps: list[StepFile]) -> tuple[str | None, str, str | None]:
     if not folder.is_dir() or not any(folder.iterdir()):
-        return None, ""
+        return None, "", None
     tree = read_folder(folder)
     if not steps:
-        return None, "the catalogue knows no release for this architecture"
+        return None, "the catalogue knows no release for this architecture", tree.digest
     among = [Release.of([step]) for step in steps]
     found = nearest([tree], among)
     if found is None:
-        return None, f"{PLACE} {no_release(Likeness(tree, among))}"
+        return None, f"{PLACE} {no_release(Likeness(tree, among))}", tree.digest
     step = found.steps[0]
     report = check_materials(tree, step)
     total = len(step.materials)
     if report.whole:
-        return step.release, f"all {total} files that the bootstrap reads are {step.title}'s"
+        text = f"all {total} files that the bootstrap reads are {step.title}'s"
+        return step.release, text, tree.digest
     wrong = len(report.missing) + len(report.changed)
-    return None, f"nearest is {step.title}, from which {wrong} of {total} files differ"
+    text = f"nearest is {step.title}, from which {wrong} of {total} files differ"
+    return None, text, tree.digest
 
 
 def _gitlink(checkout: Path) -> str | None:

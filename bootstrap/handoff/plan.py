@@ -13,6 +13,12 @@ from bootstrap.handoff.configuration import ARCHITECTURES, chroot_configuration
 from bootstrap.handoff.manifest import Directive, Step, evaluate, read_manifest, unset_variables
 from bootstrap.handoff.pin import Pin, read_pin
 from bootstrap.handoff.sourcelist import Distfile, SourceLine, distfiles, read_sources
+from bootstrap.sources.checkouts import (
+    LIVE_BOOTSTRAP,
+    CheckedOut,
+    Identity,
+    identify_checkout,
+)
 from bootstrap.sources.tree import read_file
 
 MANIFEST = "steps/manifest"
@@ -44,9 +50,10 @@ class Plan:
     ``directives`` are all lines of the manifest, ``rows`` the steps of this ``configuration``;
     ``variables`` are what the defines make of it.  ``distfiles`` are those of every build in the
     manifest; ``needed`` names those that ``rows`` need.  ``unused`` are packages that have a
-    known-good value although no step makes them.
+    known-good value although no step makes them.  ``checkout`` is which one it all was read of.
     """
 
+    checkout: Identity
     arch: str
     manifest_sha256: str
     directives: tuple[Directive, ...]
@@ -67,8 +74,13 @@ class Plan:
         return tuple(d for d in self.directives if d.kind != "define" and d.line not in kept)
 
 
-def read_plan(checkout: Path, arch: str = "x86", changes: Iterable[str] = ()) -> Plan:
-    """Read a checkout.  Raises BadInput, with file and line where there is one."""
+def read_plan(
+    checkout: Path, arch: str = "x86", changes: Iterable[str] = (), commit: str | None = None
+) -> Plan:
+    """Read a checkout; ``commit`` is its, where that is known and it has no store of git's.
+
+    Raises BadInput, with file and line where there is one.
+    """
     configuration = chroot_configuration(arch, changes)
     directives, manifest_sha256 = read_directives(checkout)
     place = str(checkout / MANIFEST)
@@ -86,6 +98,7 @@ def read_plan(checkout: Path, arch: str = "x86", changes: Iterable[str] = ()) ->
     ]
     notes += [*reader.notes, *_notes(checkout, directives, rows, variables)]
     return Plan(
+        identify_checkout(LIVE_BOOTSTRAP, CheckedOut(checkout, commit)),
         arch,
         manifest_sha256,
         directives,

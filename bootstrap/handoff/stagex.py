@@ -18,6 +18,7 @@ from bootstrap.catalogue.reading import Table, line_of
 from bootstrap.errors import BadInput
 from bootstrap.handoff.checks import read_text
 from bootstrap.handoff.outline import Stage, images, read_outline
+from bootstrap.sources.checkouts import STAGEX_TREE, CheckedOut, Identity, identify_checkout
 from bootstrap.sources.stagex import is_known, read_recipe
 
 FOLDER = "packages/bootstrap"
@@ -80,16 +81,20 @@ class Key:
 
 @dataclass(frozen=True)
 class StagexPlan:
-    """All that the checkout says; ``stage0_known``: its stage0 is the one we have values for."""
+    """All that ``checkout`` says; ``stage0_known``: its stage0 is the one we have values for."""
 
+    checkout: Identity
     stages: tuple[StagexStage, ...]
     keys: tuple[Key, ...]
     stage0_known: bool
     notes: tuple[str, ...]
 
 
-def read_stagex(checkout: Path) -> StagexPlan:
-    """Read a checkout.  Raises BadInput, with file and line where there is one."""
+def read_stagex(checkout: Path, commit: str | None = None) -> StagexPlan:
+    """Read a checkout; ``commit`` as :func:`.plan.read_plan` has it.
+
+    Raises BadInput, with file and line where there is one.
+    """
     folder = checkout / FOLDER
     if not (folder / "stage0" / "Containerfile").is_file():
         raise BadInput(f"{checkout}: no checkout of StageX, it has no {FOLDER}/stage0")
@@ -114,7 +119,8 @@ def read_stagex(checkout: Path) -> StagexPlan:
         known = is_known(read_recipe(str(checkout)), find(STAGEX, None, "x86"))
     except BadInput as error:
         notes.append(f"its stage0 could not be run by bootstrap verify: {error}")
-    return StagexPlan(_ordered(stages, checkout), keys, known, tuple(notes))
+    which = identify_checkout(STAGEX_TREE, CheckedOut(checkout, commit))
+    return StagexPlan(which, _ordered(stages, checkout), keys, known, tuple(notes))
 
 
 def _digests(checkout: Path) -> dict[str, tuple[str, int]]:

@@ -7,6 +7,7 @@ from typing import Any
 import bootstrap
 from bootstrap.handoff.graph import Form, entity, quoted
 from bootstrap.handoff.stagex import CONTEXT, StagexPlan, StagexStage
+from bootstrap.handoff.told import checkout_document, checkout_lines
 from bootstrap.verify.page import Page, visible
 
 SCHEMA = 1
@@ -18,6 +19,7 @@ def stagex_text(
     """Each stage: what it is built from, its published digest, and what is not checked in it."""
     page = Page(colour, width, unicode)
     page.heading("StageX: stages, in the order they are built")
+    checkout_lines(page, plan.checkout)
     known = "is" if plan.stage0_known else "is NOT"
     page.wrapped(f"its stage0 {known} the one that bootstrap verify has values for")
     for stage in plan.stages:
@@ -65,6 +67,7 @@ def stagex_document(plan: StagexPlan) -> dict[str, Any]:
         "schema": SCHEMA,
         "tool": {"name": "bootstrap", "version": bootstrap.__version__},
         "kind": "stagex",
+        "checkout": checkout_document(plan.checkout),
         "stage0_known": plan.stage0_known,
         "stages": [_stage_document(stage) for stage in plan.stages],
         "keys": [vars(key) for key in plan.keys],

@@ -11,6 +11,7 @@ from bootstrap.handoff.checks import Check, count
 from bootstrap.handoff.pin import PLACE, Pin
 from bootstrap.handoff.plan import MANIFEST, Plan, Row
 from bootstrap.handoff.sourcelist import Distfile
+from bootstrap.sources.checkouts import Identity
 from bootstrap.verify.page import Page, visible
 
 SCHEMA = 1
@@ -21,7 +22,8 @@ _MARKS = {
     "none": (" ", "  ", "0"),
 }
 _NOWHERE = (
-    "the scripts, patches and files below steps/ themselves: git's commit is all that holds them",
+    "the scripts, patches and files below steps/ themselves: what holds them is the checkout's"
+    " commit, where none is changed, or else its digest",
     "the root file system as it is in the end: upstream compares packages, not what is installed",
 )
 _SHOWN = 10
@@ -40,6 +42,7 @@ def plan_text(
     page = Page(colour, width, unicode)
     builds = sum(d.kind == "build" for d in plan.directives)
     page.heading("Plan of a hand-off to live-bootstrap")
+    checkout_lines(page, plan.checkout)
     page.labelled("manifest", f"{MANIFEST}, sha256 {plan.manifest_sha256}")
     page.labelled(
         "",
@@ -60,6 +63,24 @@ def plan_text(
     for note in plan.notes:
         page.wrapped(f"note: {visible(note)}", hanging=2)
     return page.text()
+
+
+def checkout_lines(page: Page, checkout: Identity) -> None:
+    """Which checkout it is: commit, what was changed, and the digest of all that is used."""
+    page.labelled("checkout", visible(checkout.text))
+    page.labelled("", f"{checkout.files} files are used, their digest is {checkout.digest}")
+
+
+def checkout_document(checkout: Identity) -> dict[str, Any]:
+    """The same for machines."""
+    changed = checkout.changed
+    return {
+        "commit": checkout.commit,
+        "changed": None if changed is None else list(changed),
+        "unknown": checkout.unknown or None,
+        "digest": checkout.digest,
+        "files": checkout.files,
+    }
 
 
 def pin_text(pin: Pin) -> str:
@@ -177,10 +198,19 @@ def _audited(page: Page, plan: Plan, audit: Audit | None) -> None:
     audit_lines(page, audit)
 
 
-def sources_text(audit: Audit, *, colour: bool, width: int | None, unicode: bool, **_: bool) -> str:
+def sources_text(
+    audit: Audit,
+    checkout: Identity,
+    *,
+    colour: bool,
+    width: int | None,
+    unicode: bool,
+    **_: bool,
+) -> str:
     """What a folder of distfiles has, with the last word on whether it is whole."""
     page = Page(colour, width, unicode)
     page.heading(f"Source files: {len(audit.rows)}")
+    checkout_lines(page, checkout)
     audit_lines(page, audit)
     if audit.whole:
         page.last_word("WHOLE", "1;32", "every file is there, with the sha256 that upstream lists")
@@ -190,12 +220,15 @@ def sources_text(audit: Audit, *, colour: bool, width: int | None, unicode: bool
     return page.text()
 
 
-def sources_document(files: tuple[Distfile, ...], audit: Audit) -> dict[str, Any]:
+def sources_document(
+    files: tuple[Distfile, ...], audit: Audit, checkout: Identity
+) -> dict[str, Any]:
     """The same for machines."""
     return {
         "schema": SCHEMA,
         "tool": {"name": "bootstrap", "version": bootstrap.__version__},
         "kind": "distfiles",
+        "checkout": checkout_document(checkout),
         "whole": audit.whole,
         "distfiles": distfile_documents(files, audit),
         "others": list(audit.others),
@@ -227,6 +260,7 @@ def plan_document(plan: Plan, audit: Audit | None) -> dict[str, Any]:
         "schema": SCHEMA,
         "tool": {"name": "bootstrap", "version": bootstrap.__version__},
         "kind": "live-bootstrap",
+        "checkout": checkout_document(plan.checkout),
         "arch": plan.arch,
         "manifest": {
             "path": MANIFEST,
@@ -248,6 +282,8 @@ def plan_document(plan: Plan, audit: Audit | None) -> dict[str, Any]:
             "commit": pin.commit,
             "release_of_commit": pin.commit_release,
             "release_of_files": pin.files_release,
+            "files": pin.files or None,
+            "files_digest": pin.files_digest,
             "ours": pin.ours,
             "is_ours": pin.same,
         },

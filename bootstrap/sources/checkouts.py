@@ -1,19 +1,23 @@
-"""Checkouts of live-bootstrap and StageX in the cache, each under its commit.
+"""Checkouts of live-bootstrap and StageX: which one it is, and the cache's, each under its commit.
 
-What is kept of one are the files that git keeps track of, each with the content that the checkout's
-index has, and of ``.git`` only which commit it is (``HEAD``) and which commits it pins for its
-submodules (an index with nothing else in it).  Laid out again it is a checkout to read, as complete
-as the hand-off needs it.
+What is kept of one are the files of its commit, and of ``.git`` only which commit it is (``HEAD``)
+and which commits it pins for its submodules (an index with nothing else in it).  Laid out again it
+is a checkout to read, as complete as the hand-off needs it.  Where there is no ``.git`` (``git
+archive``, a ZIP of GitHub's) what is used is kept, under its digest.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from bootstrap.errors import BadInput
 from bootstrap.sources.cache import Cache
@@ -25,11 +29,11 @@ from bootstrap.sources.gitfiles import (
     IndexEntry,
     blob_sha1,
     read_head,
-    read_index,
     write_index,
 )
+from bootstrap.sources.gitobjects import commit_files
 from bootstrap.sources.materials import named
-from bootstrap.sources.tree import SourceFile, SourceTree, read_folder
+from bootstrap.sources.tree import SourceFile, SourceTree, read_file, read_folder
 
 LIVE_BOOTSTRAP, STAGEX_TREE = "live-bootstrap", "stagex"
 NAMES = (LIVE_BOOTSTRAP, STAGEX_TREE)
@@ -40,8 +44,15 @@ ADDRESSES = MappingProxyType(
         STAGEX_TREE: "https://codeberg.org/stagex/stagex",
     }
 )
-# What the product reads of a checkout: of StageX, which has a thousand packages, these.
-_KEPT = MappingProxyType({STAGEX_TREE: ("packages/bootstrap/", "digests/", "MAINTAINERS")})
+# What the product uses of a checkout: of StageX, which has a thousand packages, little.  Of seed
+# only the files: stage0-posix below it is told by itself.  The configuration is ours.
+_USED = MappingProxyType(
+    {
+        LIVE_BOOTSTRAP: ("seed", "steps"),
+        STAGEX_TREE: ("packages/bootstrap", "digests", "MAINTAINERS"),
+    }
+)
+_FLAT, CONFIGURATION = "seed", "steps/bootstrap.cfg"
 # What tells that a checkout is of what it is said to be.
 _MARKS = MappingProxyType(
     {
@@ -61,7 +72,120 @@ KNOWN = MappingProxyType(
         ),
     }
 )
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_KEY = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_MAX_FILE = 64 << 20
+
+
+class CheckedOut(NamedTuple):
+    """A checkout to read; ``commit`` where it is of the cache, whose files are that commit's."""
+
+    folder: Path
+    commit: str | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which checkout a result is of: ``digest`` is the tree digest of the ``files`` that are used.
+
+    ``commit`` is the one that git says it is at.  ``changed`` are used files that are not that
+    commit's (other content, added, gone); None where that cannot be said, and ``unknown`` says why.
+    """
+
+    digest: str
+    files: int
+    commit: str | None
+    changed: tuple[str, ...] | None
+    unknown: str = ""
+
+    @property
+    def text(self) -> str:
+        """Commit and changes, in a few words."""
+        if self.commit is None or self.changed is None:
+            at = f"commit {self.commit}; " if self.commit else ""
+            return f"{at}its files cannot be held against a commit: {self.unknown}"
+        if not self.changed:
+            return f"commit {self.commit}, no file changed"
+        files = "1 file" if len(self.changed) == 1 else f"{len(self.changed)} files"
+        return f"commit {self.commit}, and {files} CHANGED: {named(self.changed)}"
+
+
+def identify_checkout(name: str, at: CheckedOut) -> Identity:
+    """Look at what is used, and at git's own files, without git.  Raises BadInput: unreadable."""
+    tree = read_used(name, at.folder)
+    digest, number = tree.digest, len(tree.files) + len(tree.symlinks)
+    if at.commit is not None:
+        return Identity(digest, number, at.commit, ())
+    if not os.path.lexists(at.folder / ".git"):
+        return Identity(digest, number, None, None, "there is no .git")
+    commit = None
+    try:
+        commit = read_head(at.folder)
+        entries = {e.path: e for e in commit_files(at.folder, commit) if _is_used(name, e)}
+    except BadInput as error:
+        return Identity(digest, number, commit, None, str(error))
+    found = {*tree.files, *tree.symlinks, *entries}
+    return Identity(
+        digest,
+        number,
+        commit,
+        tuple(sorted(path for path in found if not _is_as_in(tree, path, entries.get(path)))),
+    )
+
+
+def _is_used(name: str, entry: IndexEntry) -> bool:
+    path = entry.path
+    if entry.mode == GITLINK or path == CONFIGURATION:
+        return False
+    top = next((top for top in _USED[name] if path == top or path.startswith(f"{top}/")), None)
+    return top is not None and not (top == _FLAT and path.count("/") > 1)
+
+
+def _is_as_in(tree: SourceTree, path: str, entry: IndexEntry | None) -> bool:
+    if entry is None:
+        return False
+    if entry.mode == LINK:
+        target = tree.symlinks.get(path)
+        return target is not None and blob_sha1(_bytes(target)) == entry.sha1
+    file = tree.files.get(path)
+    if file is None or file.executable != (entry.mode == PROGRAM):
+        return False
+    return blob_sha1(file.data) == entry.sha1
+
+
+def read_used(name: str, folder: Path) -> SourceTree:
+    """What the product uses of a checkout, whatever git knows of it.  Raises BadInput."""
+    files: dict[str, SourceFile] = {}
+    symlinks: dict[str, str] = {}
+    try:
+        for place in _places(name, folder):
+            path = os.fsencode(place.relative_to(folder)).decode("utf-8", "surrogateescape")
+            mode = place.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                symlinks[path] = os.fsencode(os.readlink(place)).decode("utf-8", "surrogateescape")
+            elif stat.S_ISREG(mode) and path != CONFIGURATION:
+                data = read_file(place, _MAX_FILE, follow=False)
+                files[path] = SourceFile(data, bool(mode & 0o111))
+    except OSError as error:
+        where = os.fsdecode(error.filename or folder)
+        raise BadInput(f"{where}: cannot be read: {error.strerror}") from None
+    return SourceTree("folder", str(folder), files, symlinks)
+
+
+def _places(name: str, folder: Path) -> Iterator[Path]:
+    """All that is no folder, and links to folders too."""
+    for top in _USED[name]:
+        if (folder / top).is_file():
+            yield folder / top
+        for at, folders, names in os.walk(folder / top, onerror=_refuse):
+            links = [name for name in folders if Path(at, name).is_symlink()]
+            if top == _FLAT:
+                folders.clear()
+            yield from (Path(at, name) for name in (*names, *links))
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def fetch_checkout(
@@ -82,6 +206,8 @@ def fetch_checkout(
             f" {name} --from DIR"
         )
     folder = Path(from_)
+    if not os.path.lexists(folder / ".git"):
+        return _fetch_plain(name, folder, cache, wanted, force)
     commit = read_head(folder)
     if wanted is not None and wanted != commit:
         raise BadInput(f"{from_}: is at commit {commit}, not at {wanted}: git checkout {wanted}")
@@ -98,65 +224,81 @@ def fetch_checkout(
     if known is None:
         tree = tree.but(
             notes=(
-                "the files are as git's index has them, and the commit is the one that .git names:"
+                "the files are those of the commit that .git names, by git's own SHA-1:"
                 " no value of that commit is known here to hold them against",
             )
         )
     return Fetched(tree, fresh=True)
 
 
+def _fetch_plain(name: str, folder: Path, cache: Cache, wanted: str | None, force: bool) -> Fetched:
+    """The same of a folder without ``.git``."""
+    tree = read_used(name, folder)
+    _require_mark(name, folder, tree)
+    if wanted is not None and wanted != tree.digest:
+        raise BadInput(f"{folder}: has the digest {tree.digest}, not {wanted}, and no .git")
+    if not force and (there := load_checkout(name, tree.digest, cache)):
+        return Fetched(there, fresh=False)
+    cache.store(tree, tree.digest, name)
+    note = "there is no .git: nothing says which commit it is, and it goes by its digest"
+    return Fetched(tree.but(release=tree.digest, notes=(note,)), fresh=True)
+
+
+def _require_mark(name: str, folder: Path, tree: SourceTree) -> None:
+    if _MARKS[name] not in tree.files:
+        raise BadInput(
+            f"{folder}: is no checkout of {name} ({ADDRESSES[name]}): there is no {_MARKS[name]}"
+            " in it"
+        )
+
+
 def read_checkout(name: str, folder: Path, commit: str) -> SourceTree:
-    """What is kept of a checkout.  Raises BadInput unless each file is as git's index has it."""
-    entries = read_index(folder)
-    if entries is None:
-        raise BadInput(f"{folder}: git has no index in it: git read-tree HEAD")
-    there = read_folder(folder)
-    kept = _KEPT.get(name, ("",))
+    """What is kept of a checkout.  Raises BadInput unless each file is that of the commit."""
+    there = read_folder(folder) if name == LIVE_BOOTSTRAP else read_used(name, folder)
     files: dict[str, SourceFile] = {}
     symlinks: dict[str, str] = {}
     pins: list[IndexEntry] = []
     wrong: list[str] = []
-    for entry in entries:
+    for entry in commit_files(folder, commit):
+        path = entry.path
         if entry.mode == GITLINK:
             pins.append(entry)
-        elif not entry.path.startswith(kept):
-            continue
-        elif entry.mode == LINK and entry.path in there.symlinks:
-            symlinks[entry.path] = there.symlinks[entry.path]
-            if blob_sha1(_bytes(symlinks[entry.path])) != entry.sha1:
-                wrong.append(entry.path)
-        elif entry.mode != LINK and entry.path in there.files:
-            data = there.files[entry.path].data
-            files[entry.path] = SourceFile(data, entry.mode == PROGRAM)
-            if blob_sha1(data) != entry.sha1:
-                wrong.append(entry.path)
-        else:
-            wrong.append(entry.path)
+        elif name == LIVE_BOOTSTRAP or _is_used(name, entry):
+            if not _is_as_in(there, path, entry):
+                wrong.append(path)
+            elif entry.mode == LINK:
+                symlinks[path] = there.symlinks[path]
+            else:
+                files[path] = there.files[path]
     if wrong:
         raise BadInput(
             f"{folder}: is changed since commit {commit}: {named(wrong)}; take it back (git stash)"
             " or give another checkout"
         )
-    if _MARKS[name] not in files:
-        raise BadInput(
-            f"{folder}: is no checkout of {name} ({ADDRESSES[name]}): git has no {_MARKS[name]}"
-            " in it"
-        )
+    tree = SourceTree("folder", str(folder), files, symlinks, release=commit)
+    _require_mark(name, folder, tree)
     files[".git/HEAD"] = SourceFile(f"{commit}\n".encode())
     files[".git/index"] = SourceFile(write_index(pins))
-    return SourceTree("folder", str(folder), files, symlinks, release=commit)
+    return tree
 
 
 def load_checkout(name: str, commit: str, cache: Cache) -> SourceTree | None:
     """The tree in the cache, verified as every tree there; None when it is not there.
+
+    ``commit`` is a digest where there was none.
 
     Raises BadInput when it was changed.
     """
     tree = cache.load(commit, name)
     if tree is None:
         return None
-    known = KNOWN.get(commit, tree.digest)
-    if tree.digest != known or tree.files[".git/HEAD"].data != f"{commit}\n".encode():
+    head = tree.files.get(".git/HEAD", SourceFile(b""))
+    if len(commit) == 64:
+        good = tree.digest == commit
+    else:
+        known = KNOWN.get(commit, tree.digest)
+        good = tree.digest == known and head.data == f"{commit}\n".encode()
+    if not good:
         raise BadInput(
             f"the cache of {name} {commit} in {cache.folder(commit, name)} was changed: it is"
             f" another tree; replace it with: bootstrap fetch {name} --from DIR --force"
@@ -167,14 +309,14 @@ def load_checkout(name: str, commit: str, cache: Cache) -> SourceTree | None:
 @contextlib.contextmanager
 def checkout_at(
     given: str | None, name: str, cache: Cache, tell: Callable[[str], object] | None = None
-) -> Iterator[Path]:
+) -> Iterator[CheckedOut]:
     """The folder that ``given`` names; or a checkout of the cache, laid out for as long as this.
 
-    ``given`` may be a commit; without it the cache must have one commit only.  ``tell`` hears
+    ``given`` may be a commit or a digest; without it the cache must have one only.  ``tell`` hears
     which one was taken of the cache.  Raises BadInput.
     """
-    if given is not None and (Path(given).exists() or not _COMMIT.fullmatch(given)):
-        yield Path(given)
+    if given is not None and (Path(given).exists() or not _KEY.fullmatch(given)):
+        yield CheckedOut(Path(given))
         return
     tree = _cached(given, name, cache)
     with tempfile.TemporaryDirectory(prefix=f"{name}-") as place:
@@ -182,7 +324,7 @@ def checkout_at(
         _lay_out(folder, tree)
         if tell is not None:
             tell(f"{name} {tree.release}, from the cache")
-        yield folder
+        yield CheckedOut(folder, None if len(tree.release or "") == 64 else tree.release)
 
 
 def _cached(commit: str | None, name: str, cache: Cache) -> SourceTree:

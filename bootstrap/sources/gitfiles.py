@@ -42,6 +42,13 @@ def git_folder(checkout: Path) -> Path:
     return git
 
 
+def git_folders(checkout: Path) -> list[Path]:
+    """The same, and for a worktree that of the clone which has its branches and objects."""
+    git = git_folder(checkout)
+    common = git / "commondir"
+    return [git, git / _line(common)] if common.is_file() else [git]
+
+
 def read_index(checkout: Path) -> tuple[IndexEntry, ...] | None:
     """All that git keeps track of; None where there is no index.  Raises BadInput."""
     index = git_folder(checkout) / "index"
@@ -91,12 +98,11 @@ def read_head(checkout: Path) -> str:
     if not git.is_dir():
         raise BadInput(f"{checkout}: is no git checkout, so nothing says which commit it is")
     text = _line(git / "HEAD")
-    common = git / "commondir"
-    places = [git, git / _line(common)] if common.is_file() else [git]
     if text.startswith("ref: "):
         name = text.removeprefix("ref: ")
         if ".." in name.split("/") or not name.startswith("refs/"):
             raise BadInput(f"{git / 'HEAD'}: names no branch: {name[:80]!r}")
+        places = git_folders(checkout)
         text = next((found for at in places if (found := _ref(at, name))), "")
     if not _COMMIT.fullmatch(text):
         raise BadInput(f"{git / 'HEAD'}: leads to no commit: {text[:80]!r}")

@@ -40,5 +40,5 @@ def cached(name: str, commit: str) -> Iterator[Path]:
             f"{name} {commit} is not in the cache; provide it with: git clone {ADDRESSES[name]},"
             f" git checkout {commit}, bootstrap fetch {name} --from DIR"
         )
-    with checkout_at(commit, name, Cache()) as folder:
+    with checkout_at(commit, name, Cache()) as (folder, _):
         yield folder

@@ -285,8 +285,26 @@ def test_the_command(small: Path, tmp_path: Path) -> None:
         "two.tar.xz": "wrong",
         "snap-abc.tar.gz": "present",
     }
-    assert inside(*args, "--graph", "dot").stdout.startswith("digraph handoff {")
+    lines = inside(*args, "--graph", "dot").stdout.splitlines()
+    assert "there is no .git; digest " in lines[0] and lines[1] == "digraph handoff {"
     assert inside(*args, "--graph", "dot", "--json", "-").status == 2
+
+
+def test_the_plan_says_which_checkout(small: Path, tmp_path: Path) -> None:
+    """A change of a script is in text and document; what cannot be written is said last."""
+    args = ["handoff", "plan", "--live-bootstrap", str(small)]
+    seen = []
+    for _ in range(2):
+        done = inside(*args, "--json", str(tmp_path / "plan.json"))
+        document = json.loads((tmp_path / "plan.json").read_text())["checkout"]
+        assert document["digest"] in done.stdout and document["commit"] is None
+        assert (document["changed"], document["unknown"]) == (None, "there is no .git")
+        seen.append((done.stdout, document))
+        tree.put(small, "steps/tool-1.0/pass2.sh", "true # a change\n")
+    assert seen[0][0] != seen[1][0] and seen[0][1]["digest"] != seen[1][1]["digest"]
+    done = inside(*args, "--json", "/dev/full")
+    assert done.status == 2 and done.stdout == seen[1][0]
+    assert "/dev/full: cannot be written: No space left on device" in done.one_line()
 
 
 def test_two_runs_say_the_same(small: Path) -> None:

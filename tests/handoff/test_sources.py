@@ -18,7 +18,7 @@ from bootstrap.cli.main import main
 from bootstrap.errors import BadInput
 from bootstrap.handoff import fetching
 from bootstrap.handoff.audit import audit, look
-from bootstrap.handoff.fetching import LOCK, Flight, addresses, fetch
+from bootstrap.handoff.fetching import LOCK, Flight, fetch, mirror_at, places
 from bootstrap.handoff.plan import read_distfiles
 from bootstrap.handoff.sourcelist import Distfile
 from tests.handoff import tree
@@ -91,7 +91,7 @@ def test_all_come_and_are_right(tmp_path: Path, wire: Wire, files: dict[str, Dis
     def tell(flight: Flight) -> None:
         flights.append(len(flight.done))
 
-    outcomes = fetch(list(files.values()), folder, [f"{wire.server.url}/mirror/"], 3, tell)
+    outcomes = fetch(list(files.values()), folder, [f"{wire.server.url}/mirror"], 3, tell)
     assert {o.file.name: (folder / o.file.name).read_bytes() for o in outcomes} == tree.FILES
     assert flights[-1] == 3 and flights == sorted(flights)
     assert {p.name for p in folder.iterdir()} == {*tree.FILES, LOCK}
@@ -99,7 +99,7 @@ def test_all_come_and_are_right(tmp_path: Path, wire: Wire, files: dict[str, Dis
 
 def test_mirrors_are_asked_first(files: dict[str, Distfile]) -> None:
     file = files["two.tar.xz"]
-    assert addresses(file, ["http://m/x/", "http://n"]) == (
+    assert places(file, [mirror_at("http://m/x/"), "http://n"]) == (
         "http://m/x/two.tar.xz",
         "http://n/two.tar.xz",
         *file.urls,
@@ -313,7 +313,7 @@ def test_the_command_fetches_and_tells(
     args = ("--live-bootstrap", tmp_path / "lb", "--distfiles", tmp_path / "d")
     assert run(*args) == 1
     out, err = capsys.readouterr()
-    assert "INCOMPLETE: 1 file missing or wrong" in out and "give --mirror URL" in out
+    assert "INCOMPLETE: 1 file missing or wrong" in out and "give --mirror URL-OR-DIR" in out
     assert sorted(line.split(" ", 3)[3] for line in err.splitlines()) == [
         "one-1.0.tar.gz came",
         "snap-abc.tar.gz not to be had",
@@ -323,6 +323,26 @@ def test_the_command_fetches_and_tells(
     assert "WHOLE: every file is there" in capsys.readouterr().out
     wire.server.asked.clear()
     assert run(*args) == 0 and wire.server.asked == []
+
+
+def test_a_mirror_is_a_folder_or_an_address(
+    tmp_path: Path, wire: Wire, files: dict[str, Distfile], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same files, whichever way it is named; what is wrong in it is said, and not taken."""
+    mirror = tree.fill(tmp_path / "a mirror")
+    args = ("--live-bootstrap", tmp_path / "lb")
+    for number, text in enumerate((str(mirror), mirror.as_uri(), f"file://localhost{mirror}")):
+        assert run(*args, "--distfiles", tmp_path / f"{number}", "--mirror", text) == 0
+        assert {p.name for p in (tmp_path / f"{number}").iterdir()} == {LOCK, *tree.FILES}
+    assert wire.server.asked == []
+    (mirror / "snap-abc.tar.gz").write_text("other")
+    (mirror / "two.tar.xz").unlink()
+    capsys.readouterr()
+    assert run(*args, "--distfiles", tmp_path / "d", "--mirror", mirror) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"{mirror}/snap-abc.tar.gz: has the sha256 {tree.sha256(b'other')}" in out
+    assert (tmp_path / "d/two.tar.xz").read_bytes() == tree.TWO
+    assert not (tmp_path / "d/snap-abc.tar.gz").exists()
 
 
 def test_a_wrong_file_is_left_unless_it_is_to_be_replaced(
@@ -354,7 +374,10 @@ def test_an_audit_never_asks_anybody(
     ("args", "fault"),
     [
         (["--jobs", "0"], "--jobs 0: give a number from 1"),
-        (["--mirror", "m"], "--mirror m: is no address"),
+        (["--mirror", "m"], "--mirror m: there is no such folder"),
+        (["--mirror", "file:///nowhere"], "--mirror file:///nowhere: there is no such folder"),
+        (["--mirror", "file://there/x"], "begins with https://, http:// or file:///"),
+        (["--mirror", "ftp://x/y"], "--mirror ftp://x/y: give a folder, or an address that"),
         (["--audit"], "cannot be read as a folder"),
     ],
 )

@@ -67,7 +67,8 @@ def test_in_and_out_again(clone: Path, cache: Cache) -> None:
     assert "no value of that commit is known here" in fetched.tree.notes[0]
     assert not fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache).fresh
     told: list[str] = []
-    with checkout_at(None, LIVE_BOOTSTRAP, cache, told.append) as folder:
+    with checkout_at(None, LIVE_BOOTSTRAP, cache, told.append) as (folder, commit):
+        assert commit == head(clone)
         names = git(clone, "ls-files", "steps").split()
         assert {str(p.relative_to(folder)) for p in (folder / "steps").rglob("*")} == set(names)
         assert (folder / "steps/manifest").read_text() == "build: a-1.0\n"
@@ -81,10 +82,10 @@ def test_in_and_out_again(clone: Path, cache: Cache) -> None:
 
 
 def test_a_checkout_is_taken_where_it_is(clone: Path, cache: Cache) -> None:
-    with checkout_at(str(clone), LIVE_BOOTSTRAP, cache) as folder:
-        assert folder == clone
-    with checkout_at("nowhere", LIVE_BOOTSTRAP, cache) as folder:
-        assert folder == Path("nowhere")
+    with checkout_at(str(clone), LIVE_BOOTSTRAP, cache) as at:
+        assert at == (clone, None)
+    with checkout_at("nowhere", LIVE_BOOTSTRAP, cache) as at:
+        assert at == (Path("nowhere"), None)
 
 
 def test_several_commits(clone: Path, cache: Cache) -> None:
@@ -97,7 +98,7 @@ def test_several_commits(clone: Path, cache: Cache) -> None:
         checkout_at(None, LIVE_BOOTSTRAP, cache),
     ):
         pass
-    with checkout_at(first, LIVE_BOOTSTRAP, cache) as folder:
+    with checkout_at(first, LIVE_BOOTSTRAP, cache) as (folder, _):
         assert (folder / "steps/manifest").read_text() == "build: a-1.0\n"
 
 
@@ -213,8 +214,8 @@ def test_what_cannot_be_taken(
     for words, says in (
         (["fetch", "live-bootstrap"], "is taken from a checkout: git clone https://github.com/f"),
         (["fetch", "stagex", "--from", str(clone)], "is no checkout of stagex"),
-        (["fetch", "live-bootstrap", "--from", str(other)], "git has no steps/manifest in it"),
-        (["fetch", "stagex", "--from", str(tmp_path)], "is no git checkout"),
+        (["fetch", "live-bootstrap", "--from", str(other)], "there is no steps/manifest in it"),
+        (["fetch", "stagex", "--from", str(tmp_path)], "is no checkout of stagex"),
         (["handoff", "plan"], "live-bootstrap is not in the cache: git clone https://github.com/"),
         (["handoff", "plan", "--stagex"], "stagex is not in the cache: git clone https://codeb"),
         (["handoff", "plan", "--live-bootstrap", PIN], f"live-bootstrap {PIN} is not in the cache"),

@@ -66,8 +66,15 @@ class Engine(Protocol):
     leaves: bool
     """Whether it puts files of its own into a root (:class:`Leftovers`)."""
 
-    def start(self, box: Box) -> Started:
-        """Start the box, without input and in a session of its own, its output in one pipe."""
+    def prepare(self, box: Box) -> list[str]:
+        """The command line that starts the box, with all that may take long done for it."""
+        ...
+
+    def start(self, box: Box, command: list[str]) -> Started:
+        """Start it, without input and in a session of its own, its output in one pipe.
+
+        This takes no time: Ctrl-C waits for it.
+        """
         ...
 
     def enter(self, box: Box) -> list[str]:
@@ -81,6 +88,11 @@ class Engine(Protocol):
     def finish(self, box: Box) -> None:
         """After the end: bring back into the root what the box changed, and clear away."""
         ...
+
+
+def engine_text(engine: Engine) -> str:
+    """Its name, its version, and what to know of it."""
+    return ", ".join((f"{engine.name} {engine.version}", *engine.notes))
 
 
 class Leftovers:

@@ -33,15 +33,17 @@ class Bubblewrap:
         self.version = version_of(program, (0, 8))
         self.notes: tuple[str, ...] = ()
 
-    def start(self, box: Box) -> Started:
+    def prepare(self, box: Box) -> list[str]:
+        return self.enter(box)[:-1]
+
+    def start(self, box: Box, command: list[str]) -> Started:
         told, tells = os.pipe()
         waits, go = os.pipe()
         try:
             # It writes the id of the first process inside, which waits until that is read: so the
             # descriptor is that process's, however short it lives.
-            command = [*self.enter(box)[:-1], "--info-fd", str(tells), "--block-fd", str(waits)]
             process = popen(
-                [*command, "--", *box.argv],
+                [*command, "--info-fd", str(tells), "--block-fd", str(waits), "--", *box.argv],
                 pass_fds=(tells, waits),
                 preexec_fn=lambda: apply_to_this_process(box.limits),
             )
@@ -51,13 +53,10 @@ class Bubblewrap:
                 first = _first_process(told)
                 # Without one it failed, and says why; what waits is let go in any case.
                 return Started(process, -1 if first is None else os.pidfd_open(first))
-            except BaseException as error:
-                # Ctrl-C too: nobody but us knows of the process yet.  What waits inside is of its
-                # group still, and would not die with it.
+            except OSError as error:
+                # What waits inside is of its group still, and would not die with it.
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
-                if not isinstance(error, OSError):
-                    raise
                 raise BadInput(
                     f"bwrap: nobody could wait for its container's end: {error.strerror}"
                     " (pidfd_open needs Linux 5.3)"

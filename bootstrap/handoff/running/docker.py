@@ -52,9 +52,12 @@ class Docker:
                 " up rootless docker and run as its user, or take podman or bubblewrap"
             )
 
-    def start(self, box: Box) -> Started:
+    def prepare(self, box: Box) -> list[str]:
         put_starter(box.starter, box.arch)
-        return Started(popen([*self._command(box, mount_of_starter(box)), PLACE, *box.argv]))
+        return [*self._command(box, mount_of_starter(box)), PLACE, *box.argv]
+
+    def start(self, box: Box, command: list[str]) -> Started:
+        return Started(popen(command))
 
     def enter(self, box: Box) -> list[str]:
         return self._command(box, "--rm", "--interactive")

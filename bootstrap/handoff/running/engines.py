@@ -187,10 +187,13 @@ class Podman:
         self.words = [program, *(["--runtime", runtime] if runtime else [])]
         self.notes: tuple[str, ...] = (f"with the OCI runtime {runtime}",) if runtime else ()
 
-    def start(self, box: Box) -> Started:
+    def prepare(self, box: Box) -> list[str]:
         self.kill(box)
         put_starter(box.starter, box.arch)
-        return Started(popen([*self._command(box, mount_of_starter(box)), PLACE, *box.argv]))
+        return [*self._command(box, mount_of_starter(box)), PLACE, *box.argv]
+
+    def start(self, box: Box, command: list[str]) -> Started:
+        return Started(popen(command))
 
     def enter(self, box: Box) -> list[str]:
         return self._command(box, "--interactive")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from bootstrap.errors import BadInput
 from bootstrap.handoff.running.box import Box, Engine, Leftovers, Started
+from bootstrap.signals import held
 
 _CHUNK = 1 << 16
 _TICK = 0.2
@@ -46,23 +47,22 @@ def run_box(
     """
     leftovers = Leftovers(box.root) if engine.leaves else None
     try:
+        command = engine.prepare(box)
         begun = time.monotonic()
-        started = engine.start(box)
-        process = started.process
+        started = None
         over_time = False
         try:
+            with held:
+                started = engine.start(box, command)
+            process = started.process
             over_time = _follow(process, hear, tick, begun, seconds)
             if over_time:
                 _end(engine, box, started)
                 _hear_rest(process, hear)
         finally:
-            try:
-                _end(engine, box, started)
-            finally:
-                if process.stdout is not None:
-                    process.stdout.close()
-                if started.first != -1:
-                    os.close(started.first)
+            if started is not None:
+                with held:
+                    _end_and_close(engine, box, started)
         status = process.returncode
         ended = Ended(status if status >= 0 else 128 - status, time.monotonic() - begun, over_time)
         engine.finish(box)
@@ -70,6 +70,16 @@ def run_box(
     finally:
         if leftovers is not None:
             leftovers.clear()
+
+
+def _end_and_close(engine: Engine, box: Box, started: Started) -> None:
+    try:
+        _end(engine, box, started)
+    finally:
+        if started.process.stdout is not None:
+            started.process.stdout.close()
+        if started.first != -1:
+            os.close(started.first)
 
 
 def _follow(

@@ -7,7 +7,6 @@ of stage0-posix and the files of ``seed/`` at the top, ``steps/``, ``external/di
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from bootstrap.errors import BadInput
 from bootstrap.handoff.audit import Found, look
-from bootstrap.handoff.checks import read_text
+from bootstrap.handoff.checks import decoded
 from bootstrap.handoff.configuration import ARCHITECTURES
 from bootstrap.handoff.plan import Plan
 from bootstrap.handoff.running.box import MOUNTED
@@ -24,38 +23,12 @@ from bootstrap.handoff.running.scripts import SEED, without_last
 from bootstrap.handoff.running.stage0 import Stage0
 from bootstrap.handoff.running.within import require_folder, text_inside
 from bootstrap.handoff.sourcelist import Distfile
+from bootstrap.sources import SourceTree
+from bootstrap.sources.checkouts import CONFIGURATION, LIVE_BOOTSTRAP, read_used
 
-CONFIGURATION = "steps/bootstrap.cfg"
 DISTFILES = "external/distfiles"
 HOOK = "after.kaem"
 """What stage0 ends with: its own says so, that of live-bootstrap goes on."""
-
-
-def checkout_digest(checkout: Path) -> str:
-    """A sha256 over the paths, modes and contents of ``steps/`` and ``seed/``: what is laid out."""
-    digest = hashlib.sha256()
-    for path in _of_checkout(checkout):
-        place = checkout / path
-        kind = "l" if place.is_symlink() else "x" if os.access(place, os.X_OK) else "f"
-        data = os.readlink(place).encode() if kind == "l" else place.read_bytes()
-        digest.update(f"{kind} {path}\0{hashlib.sha256(data).hexdigest()}\n".encode())
-    return digest.hexdigest()
-
-
-def _of_checkout(checkout: Path) -> list[str]:
-    """The files and links that go into the root, sorted."""
-    found = []
-    seed = checkout / "seed"
-    if not seed.is_dir():
-        raise BadInput(f"{checkout}: has no folder seed: it is no checkout of live-bootstrap")
-    for place in seed.iterdir():
-        if place.is_file():
-            found.append(f"seed/{place.name}")
-    for at, folders, files in os.walk(checkout / "steps"):
-        links = [name for name in folders if Path(at, name).is_symlink()]
-        for name in (*files, *links):
-            found.append(os.path.relpath(os.path.join(at, name), checkout))
-    return sorted(set(found) - {CONFIGURATION})
 
 
 def lay_out(root: Path, checkout: Path, plan: Plan, stage0: Stage0) -> None:
@@ -63,11 +36,12 @@ def lay_out(root: Path, checkout: Path, plan: Plan, stage0: Stage0) -> None:
     try:
         root.mkdir(parents=True)
         _tree(root, stage0)
+        of_checkout = read_same(checkout, plan)
         seed = f"bootstrap-seeds/POSIX/{ARCHITECTURES[plan.arch]}/kaem-optional-seed"
         if not (root / seed).is_file():
             raise BadInput(f"{stage0.title}: has no {seed}")
         shutil.copy(root / seed, root / "init")
-        _checkout(root, checkout)
+        _checkout(root, of_checkout)
         text = "".join(f"{name}={value}\n" for name, value in plan.configuration.items())
         (root / CONFIGURATION).write_text(text, encoding="ascii")
         for folder in (*MOUNTED, DISTFILES):
@@ -98,36 +72,48 @@ def _write(root: Path, path: str, data: bytes, mode: int) -> None:
     place.chmod(mode)
 
 
-def _checkout(root: Path, checkout: Path) -> None:
-    for path in _of_checkout(checkout):
-        source = checkout / path
-        top, _, name = path.partition("/")
-        target = root / (name if top == "seed" else path)
+def read_same(checkout: Path, plan: Plan) -> SourceTree:
+    """What is used of the checkout.  Raises BadInput when it is not what the plan was read of."""
+    tree = read_used(LIVE_BOOTSTRAP, checkout)
+    if tree.digest != plan.checkout.digest:
+        raise BadInput(
+            f"{checkout}: was changed while it was being run: the digest of its files was"
+            f" {plan.checkout.digest}, and is {tree.digest} now; the last step does not count"
+        )
+    return tree
+
+
+def _checkout(root: Path, tree: SourceTree) -> None:
+    for path, file in tree.files.items():
         if path == f"seed/{HOOK}":
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_symlink():
-            target.symlink_to(os.readlink(source))
-        elif path == f"seed/{SEED}":
-            text = without_last(read_text(checkout, path), str(source))
-            target.write_text(text, encoding="utf-8")
-        else:
-            _copy(source, target)
+        data = file.data
+        if path == f"seed/{SEED}":
+            where = f"{tree.label}/{path}"
+            data = without_last(decoded(data, where), where).encode("utf-8")
+        _write(root, _place(path), data, 0o755 if file.executable else 0o644)
+    for path, target in tree.symlinks.items():
+        place = root / _place(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        place.symlink_to(target)
 
 
-def put_hook(root: Path, checkout: Path) -> None:
+def _place(path: str) -> str:
+    """Where in the root a file of the checkout goes."""
+    return path.removeprefix("seed/")
+
+
+def put_hook(root: Path, tree: SourceTree) -> None:
     """Let what comes after stage0 be live-bootstrap's.  Raises BadInput."""
-    source = checkout / "seed" / HOOK
+    file = tree.files.get(f"seed/{HOOK}")
+    if file is None:
+        raise BadInput(f"{tree.label}: has no seed/{HOOK}")
     try:
         (root / HOOK).unlink(missing_ok=True)
-        _copy(source, root / HOOK)
+        _write(root, HOOK, file.data, 0o755 if file.executable else 0o644)
     except OSError as error:
-        raise BadInput(f"{source}: cannot be laid out: {error.strerror}") from None
-
-
-def _copy(source: Path, target: Path) -> None:
-    copy_file(source, target)
-    target.chmod(0o755 if os.access(source, os.X_OK) else 0o644)
+        raise BadInput(f"{root / HOOK}: cannot be laid out: {error.strerror}") from None
 
 
 def bring_distfiles(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from bootstrap.errors import BadInput
+from bootstrap.errors import BadInput, ExitStatus
 from bootstrap.handoff.audit import Found
 from bootstrap.handoff.plan import Plan, Row
 from bootstrap.handoff.running.choosing import Choice
@@ -56,6 +56,7 @@ class Failure:
 class Outcome:
     """What came of a run: all that was ever finished in the work folder, and how it ended now."""
 
+    order: Order
     result: Result
     tasks: tuple[Task, ...]
     finished: tuple[Finished, ...]
@@ -66,10 +67,12 @@ class Outcome:
     choice: Choice
 
     @property
-    def exit_code(self) -> int:
-        bad = any(row.state == "mismatch" for row in self.packages)
-        codes = {"done": 0, "until": 0, "missing": 2, "failed": 3, "mismatch": 1}
-        return codes[self.result] or int(bad)
+    def exit_code(self) -> ExitStatus:
+        if self.result == "failed":
+            return ExitStatus.GUEST_FAILED
+        if self.result == "mismatch" or any(row.state == "mismatch" for row in self.packages):
+            return ExitStatus.DIFFERS
+        return ExitStatus.BAD_INPUT if self.result == "missing" else ExitStatus.DONE
 
 
 class Tell(Protocol):

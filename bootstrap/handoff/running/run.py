@@ -14,7 +14,7 @@ from bootstrap.handoff.checks import PACKAGES, read_sums, read_text
 from bootstrap.handoff.configuration import ARCHITECTURES
 from bootstrap.handoff.plan import Plan
 from bootstrap.handoff.running import checking, explaining, layout, scripts
-from bootstrap.handoff.running.box import Box
+from bootstrap.handoff.running.box import Box, engine_text
 from bootstrap.handoff.running.choosing import choose, kill_leftovers
 from bootstrap.handoff.running.following import Ended, run_box
 from bootstrap.handoff.running.order import (
@@ -38,7 +38,7 @@ BASH = "/usr/bin/bash"
 
 _MACHINES = {"x86": ("x86_64", "i686", "i586", "i386"), "amd64": ("x86_64",)}
 _IDENTITY = {
-    "checkout": "checkout, by a sha256 over its steps and seed",
+    "checkout": "checkout, by the digest of what is used of it",
     "configuration": "configuration",
     "stage0": "stage0-posix, by its tree digest",
     "from": "--from",
@@ -103,7 +103,7 @@ class _Run:
         engine = self.choice.engine
         for name, reason in self.choice.others:
             self.tell.said(f"not {name}: {reason}")
-        self.tell.said(", ".join((f"engine: {engine.name} {engine.version}", *engine.notes)))
+        self.tell.said(f"engine: {engine_text(engine)}")
         self.state = self._laid_out() if state is None else self._gone_back(state)
         self._distfiles(self.plan.needed)
         before = len(self.state.finished)
@@ -120,18 +120,21 @@ class _Run:
                 result = bad
                 break
         sums = read_sums(read_text(self.order.checkout, PACKAGES), PACKAGES)
+        layout.read_same(self.order.checkout, self.plan)
         # What a step left half done is not there in the copy, from which a next run goes on.
         good = self.saved.tree if self.state.running is not None else self.root
         packages = tuple(checking.check_packages(good, sums))
         finished = tuple(self.state.finished)
-        return Outcome(result, self.tasks, finished, before, packages, failure, self.choice)
+        return Outcome(
+            self.order, result, self.tasks, finished, before, packages, failure, self.choice
+        )
 
     # -- the work folder ------------------------------------------------------------------------
 
     def _identity(self) -> dict[str, str]:
         products = self.stage0.products
         return {
-            "checkout": layout.checkout_digest(self.order.checkout),
+            "checkout": self.plan.checkout.digest,
             "configuration": " ".join(f"{k}={v}" for k, v in self.plan.configuration.items()),
             "stage0": self.stage0.tree.digest,
             "from": "seed" if products is None else "stage0",
@@ -240,6 +243,8 @@ class _Run:
             message = f"{task.title}: {why}{explaining.full(self.work.folder)}"
             return self._failure(task, box, message, tail, given), "failed"
         rows = self._checked(task)
+        # Values of the checkout were read anew.
+        layout.read_same(self.order.checkout, self.plan)
         if any(row.state == "mismatch" for row in rows):
             wrong = [row for row in rows if row.state == "mismatch"]
             first = wrong[0]
@@ -250,7 +255,8 @@ class _Run:
             failure = self._failure(task, box, message, b"", given)
             return replace(failure, checked=tuple(rows)), "mismatch"
         self._clear()
-        finished = Finished(task.key, task.title, round(ended.seconds, 3), log, rows)
+        engine = engine_text(self.choice.engine)
+        finished = Finished(task.key, task.title, round(ended.seconds, 3), log, rows, engine)
         self.state.finished.append(finished)
         self._keep(self.state)
         self.tell.ended(finished)
@@ -282,7 +288,7 @@ class _Run:
         name = f"{scripts.STEP}.kaem"
         argv = (kaem, "--verbose", "--strict", "--file", f"/{name}")
         if task.row is None:
-            layout.put_hook(self.root, self.order.checkout)
+            layout.put_hook(self.root, layout.read_same(self.order.checkout, self.plan))
             lines = scripts.assignments(self.root, [f"{self.arch_dir}/kaem.run"])
             text = "\n".join([*lines, f"{kaem} --verbose --strict --file ./{layout.HOOK}"]) + "\n"
             self._script(name, text)

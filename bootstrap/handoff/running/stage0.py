@@ -25,7 +25,8 @@ class Stage0:
     ``seeds`` are the paths of the binaries in it; ``known`` what its products must be, ``answers``
     those of them that upstream publishes; ``opinion`` says in a sentence where the values come
     from, ``emulated`` whether some are of a run in the emulator.  ``products`` (path -> content and
-    mode) are what emulation made, where a run begins after stage0.
+    mode) are what emulation made, where a run begins after stage0.  ``pinned`` says what made it
+    this release.
     """
 
     title: str
@@ -36,12 +37,16 @@ class Stage0:
     opinion: str
     products: Mapping[str, tuple[bytes, int]] | None = None
     emulated: bool = False
+    pinned: str = ""
 
 
-def pinned(pin: Pin, arch_dir: str, given: str | None, checkout: Path) -> Resolved:
+def pinned(
+    pin: Pin, arch_dir: str, given: str | None, checkout: Path, named: str | None = None
+) -> Resolved:
     """The tree that the checkout pins, from ``given``, the checkout itself, or our cache.
 
-    Raises BadInput, with the way out, when it is not to be had, or is another.
+    ``named`` is the release where nothing in the checkout pins one.  Raises BadInput, with the way
+    out, when it is not to be had, or is another.
     """
     release = pin.commit_release
     if release is None and pin.commit is not None:
@@ -52,9 +57,13 @@ def pinned(pin: Pin, arch_dir: str, given: str | None, checkout: Path) -> Resolv
         )
     if release is None:
         release = pin.files_release
+    if None not in (release, named) and release != named:
+        raise BadInput(f"--stage0-release {named}: {checkout} pins {release}")
+    release = release or named
     if release is None:
         raise BadInput(
-            f"{checkout}: nothing says which stage0-posix it pins: clone it with git, or lay out"
+            f"{checkout}: nothing says which stage0-posix it pins: name the release with"
+            " --stage0-release (bootstrap releases lists them), or clone it with git, or lay out"
             f" {PLACE} in it (git submodule update --init --recursive)"
         )
     place = given or (str(checkout / PLACE) if pin.files else None)
@@ -63,8 +72,9 @@ def pinned(pin: Pin, arch_dir: str, given: str | None, checkout: Path) -> Resolv
         try:
             resolved = resolve(None, release, arch_dir, Cache(), None, online=False)
         except BadInput as error:
+            what = "pins" if named is None else "is to be run with"
             raise BadInput(
-                f"{checkout}: pins stage0-posix {release}, and {PLACE} in it is empty: give"
+                f"{checkout}: {what} stage0-posix {release}, and {PLACE} in it is empty: give"
                 f" --stage0 DIR, or fill it (git submodule update --init --recursive), or get it"
                 f" with bootstrap fetch stage0-posix --release {release} ({error})"
             ) from None
@@ -74,13 +84,22 @@ def pinned(pin: Pin, arch_dir: str, given: str | None, checkout: Path) -> Resolv
     if not materials.whole:
         wrong = len(materials.changed) + len(materials.missing)
         raise BadInput(
-            f"{place or 'the cache'}: is not stage0-posix {release}, which {checkout} pins:"
+            f"{place or 'the cache'}: is not stage0-posix {release}, which {checkout} needs:"
             f" {wrong} of {len(step.materials)} files differ ({'; '.join(materials.lines())})"
         )
     return resolved
 
 
-def of_catalogue(resolved: Resolved) -> Stage0:
+def pin_words(pin: Pin) -> str:
+    """What makes it this release, in words."""
+    if pin.commit is not None:
+        return f"pinned by the checkout: commit {pin.commit}"
+    if pin.files_release is not None:
+        return f"by the files in {PLACE} of the checkout, which names no commit"
+    return "named by --stage0-release: nothing in the checkout pins one"
+
+
+def of_catalogue(resolved: Resolved, pin_text: str = "") -> Stage0:
     """What the catalogue knows: values that ``bootstrap verify`` holds emulation against."""
     step = resolved.step
     checked = f"a run of bootstrap verify met them ({step.checked})" if step.checked else ""
@@ -95,6 +114,7 @@ def of_catalogue(resolved: Resolved) -> Stage0:
         frozenset(step.answers),
         f"the known-good values of {step.file}; "
         + (checked or "no run of bootstrap verify is on record that met them"),
+        pinned=pin_text,
     )
 
 

@@ -16,7 +16,7 @@ from bootstrap.errors import BadInput
 
 LOCK = "lock"
 STATE = "state.json"
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,17 @@ class CheckedFile:
 
 @dataclass
 class Finished:
-    """A step that came to its end: its key, how long it took, what was checked of it."""
+    """A step that came to its end: its key, how long it took, what was checked of it.
+
+    ``engine`` is what ran it, in words; a run may be gone on with by another.
+    """
 
     key: str
     title: str
     seconds: float
     log: str
     checked: list[CheckedFile] = field(default_factory=list)
+    engine: str = ""
 
 
 @dataclass

@@ -9,9 +9,11 @@ from typing import Any
 import bootstrap
 from bootstrap.catalogue.lookup import known_files
 from bootstrap.handoff.plan import Plan
+from bootstrap.handoff.running.box import engine_text
 from bootstrap.handoff.running.order import STAGE0, Failure, Outcome
 from bootstrap.handoff.running.stage0 import Stage0
 from bootstrap.handoff.running.state import CheckedFile, Finished
+from bootstrap.handoff.told import checkout_document, checkout_lines
 from bootstrap.verify.page import Page, visible
 
 SCHEMA = 1
@@ -31,11 +33,15 @@ def run_text(
     """Engine, stage0, steps; what was verified, mismatched, not checked, apart; the last word."""
     page = Page(colour, width, unicode)
     page.heading("Run of a hand-off to live-bootstrap")
-    engine = outcome.choice.engine
-    page.labelled("engine", ", ".join((f"{engine.name} {engine.version}", *engine.notes)))
+    checkout_lines(page, plan.checkout)
+    page.labelled("engine", engine_text(outcome.choice.engine))
+    now = engine_text(outcome.choice.engine)
+    for text in sorted({row.engine for row in outcome.finished if row.engine} - {now}):
+        page.labelled("", f"and, for steps finished before, {text} (--json says which)")
     for name, reason in outcome.choice.others:
         page.labelled("", f"not {name}: {reason}")
-    page.labelled("stage0", f"{stage0.title}; {stage0.opinion}")
+    title = f"{stage0.title} ({stage0.pinned})" if stage0.pinned else stage0.title
+    page.labelled("stage0", f"{title}; {stage0.opinion}")
     total = len(outcome.tasks)
     page.labelled(
         "steps", f"{len(outcome.finished)} of {total} finished, {outcome.before} of them before"
@@ -164,11 +170,15 @@ def run_document(outcome: Outcome, plan: Plan, stage0: Stage0) -> dict[str, Any]
     engine = outcome.choice.engine
     done = {row.key: row for row in outcome.finished}
     failure = outcome.failure
+    sha256 = {file.name: file.sha256 for file in plan.distfiles}
     return {
         "schema": SCHEMA,
         "tool": {"name": "bootstrap", "version": bootstrap.__version__},
         "kind": "handoff-run",
+        "checkout": checkout_document(plan.checkout),
         "arch": plan.arch,
+        "until": outcome.order.until,
+        "limits": asdict(outcome.order.limits),
         "result": outcome.result,
         "exit_code": outcome.exit_code,
         "manifest_sha256": plan.manifest_sha256,
@@ -182,6 +192,7 @@ def run_document(outcome: Outcome, plan: Plan, stage0: Stage0) -> dict[str, Any]
         "stage0": {
             "title": stage0.title,
             "tree_digest": stage0.tree.digest,
+            "pinned": stage0.pinned,
             "from": "seed" if stage0.products is None else "stage0",
             "opinion": stage0.opinion,
             "compared_with_emulation": stage0.emulated,
@@ -194,6 +205,11 @@ def run_document(outcome: Outcome, plan: Plan, stage0: Stage0) -> dict[str, Any]
                 "title": task.title,
                 "state": _state(task.key, done, failure),
                 "seconds": done[task.key].seconds if task.key in done else None,
+                "engine": (done[task.key].engine or None) if task.key in done else None,
+                "distfiles": [
+                    {"name": name, "sha256": sha256[name]}
+                    for name in (task.row.files if task.row else ())
+                ],
                 "log": (done[task.key].log or None) if task.key in done else None,
                 "checked": _files(_rows(task.key, done, failure)),
             }

@@ -69,7 +69,10 @@ def test_a_manifest_that_cannot_be_run(tmp_path: Path, line: str, says: str) -> 
 def test_a_checkout_that_pins_nothing(tmp_path: Path) -> None:
     done = inside(*command(tree.make(tmp_path / "lb"), tmp_path / "work"))
     assert done.status == 2
-    assert "nothing says which stage0-posix it pins: clone it with git" in done.one_line()
+    assert (
+        "nothing says which stage0-posix it pins: name the release with --stage0-release"
+        in done.one_line()
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,8 +116,13 @@ def test_a_run_as_a_user_sees_it(
     said, live = capsys.readouterr()
     document = json.loads(said)
     assert (document["result"], document["finished_before"]) == ("done", 7)
+    assert document["checkout"]["digest"] == small.plan.checkout.digest
     assert {row["state"] for row in document["packages"]} == {"verified"}
     assert "FINISHED: all 6 steps" in live and "[7 of 7]" not in live
+    assert main([*words, "--resume", "--quiet", "--json", "/dev/full"]) == 2
+    said, live = capsys.readouterr()
+    assert "FINISHED: all 6 steps" in said and "/dev/full: cannot be written" in live
+    assert small.plan.checkout.digest in said
     assert main(words) == 2
     assert "has a run with 8 of 8 steps finished: give --resume" in capsys.readouterr().err
     monkeypatch.setattr("bootstrap.handoff.running.run.run_box", _interrupted)

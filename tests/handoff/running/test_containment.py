@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -94,6 +96,10 @@ def folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         yield place
     finally:
         monkeypatch.undo()
+        # podman leaves one behind for each user, which keeps the user's namespace.
+        for pause in place.rglob("pause.pid"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pause.read_text()), signal.SIGKILL)
         shutil.rmtree(place)
 
 

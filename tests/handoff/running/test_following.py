@@ -15,6 +15,7 @@ from bootstrap.handoff.running.box import Box, Started
 from bootstrap.handoff.running.engines import end_container, popen
 from bootstrap.handoff.running.following import run_box
 from bootstrap.handoff.running.probe import lay_out_probe
+from bootstrap.signals import polite
 from tests.handoff.running.conftest import require, working
 from tests.handoff.running.small import ARCH
 
@@ -28,8 +29,11 @@ class Stand:
     def __init__(self, client: list[str], first: int = -1, fifo: Path | None = None) -> None:
         self.client, self.first, self.fifo = client, first, fifo
 
-    def start(self, box: Box) -> Started:
-        return Started(popen(self.client), -1 if self.first == -1 else os.pidfd_open(self.first))
+    def prepare(self, box: Box) -> list[str]:
+        return self.client
+
+    def start(self, box: Box, command: list[str]) -> Started:
+        return Started(popen(command), -1 if self.first == -1 else os.pidfd_open(self.first))
 
     def enter(self, box: Box) -> list[str]:
         return []
@@ -89,29 +93,37 @@ def test_an_engine_that_cannot_end_a_container(box: Box, tmp_path: Path) -> None
             end_container(box, fails, there)
 
 
-@pytest.mark.parametrize(
-    ("raised", "seen", "says"),
-    [
-        (OSError(38, "Function not implemented"), BadInput, "implemented .pidfd_open needs Linux"),
-        (KeyboardInterrupt("pressed"), KeyboardInterrupt, "pressed"),
-    ],
-)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_the_engine_is_being_started(
+    box: Box, tmp_path: Path, number: signal.Signals
+) -> None:
+    """It waits until there is something to end, and ends that."""
+
+    class Pressed(Stand):
+        def start(self, box: Box, command: list[str]) -> Started:
+            self.started = super().start(box, command)
+            signal.raise_signal(number)
+            return self.started
+
+    engine = Pressed(["sleep", "100000"], fifo=None)
+    engine.kill = lambda box: engine.started.process.kill()  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt), polite():
+        run_box(engine, box, print)
+    assert engine.started.process.returncode == -signal.SIGKILL
+
+
 def test_a_container_that_nobody_could_wait_for(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    raised: BaseException,
-    seen: type[BaseException],
-    says: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then it is ended at once, before it did anything."""
     require("bwrap")
 
     def fails(_: int) -> int:
-        raise raised
+        raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr(os, "pidfd_open", fails)
     engine = working("bwrap")
     assert not isinstance(engine, str)
     lay_out_probe(tmp_path / "root", ARCH)
-    with pytest.raises(seen, match=says):
+    with pytest.raises(BadInput, match=r"implemented .pidfd_open needs Linux"):
         run_box(engine, Box("name", tmp_path / "root", ARCH, ("/probe",)), print)

@@ -17,9 +17,16 @@ from bootstrap.errors import BadInput
 from bootstrap.handoff.manifest import Directive, Step
 from bootstrap.handoff.pin import Pin
 from bootstrap.handoff.running import layout, scripts
-from bootstrap.handoff.running.stage0 import of_catalogue, pinned, read_products, with_report
+from bootstrap.handoff.running.stage0 import (
+    of_catalogue,
+    pin_words,
+    pinned,
+    read_products,
+    with_report,
+)
 from bootstrap.handoff.running.within import inside, read_inside, require_folder
 from bootstrap.sources import SourceTree
+from bootstrap.sources.checkouts import LIVE_BOOTSTRAP, CheckedOut, identify_checkout
 from tests.handoff.running.small import MANIFEST, SEED_KAEM, Small
 from tests.handoff.tree import put
 from tests.vouch.runs import forged
@@ -139,11 +146,15 @@ def test_no_link_leads_out_of_the_root(tmp_path: Path) -> None:
 
 
 def test_the_digest_of_a_checkout_sees_all_that_is_laid_out(small: Small) -> None:
-    seen = {layout.checkout_digest(small.checkout)}
+
+    def digest() -> str:
+        return identify_checkout(LIVE_BOOTSTRAP, CheckedOut(small.checkout)).digest
+
+    seen = {digest()}
     (small.checkout / "README").write_text("not laid out")
     (small.checkout / "steps/bootstrap.cfg").write_text("UPDATE_CHECKSUMS=True\n")
     (small.checkout / "seed/stage0-posix").mkdir()
-    assert layout.checkout_digest(small.checkout) in seen
+    assert digest() in seen
     for change in ("text", "mode", "link", "new"):
         place = small.checkout / "steps/env"
         if change == "text":
@@ -154,8 +165,8 @@ def test_the_digest_of_a_checkout_sees_all_that_is_laid_out(small: Small) -> Non
             (small.checkout / "steps/link").symlink_to("env")
         else:
             put(small.checkout, "seed/new.kaem", "true\n")
-        assert layout.checkout_digest(small.checkout) not in seen
-        seen.add(layout.checkout_digest(small.checkout))
+        assert digest() not in seen
+        seen.add(digest())
 
 
 def test_the_layout(small: Small, tmp_path: Path) -> None:
@@ -169,7 +180,7 @@ def test_the_layout(small: Small, tmp_path: Path) -> None:
     assert (root / "init").stat().st_mode & 0o777 == 0o755
     # Until stage0 is through, what comes after it is stage0's own.
     assert (root / "after.kaem").read_text() == "echo Replace me\n"
-    layout.put_hook(root, small.checkout)
+    layout.put_hook(root, layout.read_same(small.checkout, small.plan))
     assert "seed-full.kaem" in (root / "after.kaem").read_text()
     layout.require_enforced(root, small.plan.variables)
     with pytest.raises(BadInput, match="checks nothing that it builds"):
@@ -185,6 +196,23 @@ def test_a_pin_that_nobody_knows(tmp_path: Path) -> None:
         pinned(pin, "AMD64", None, tmp_path)
     with pytest.raises(BadInput, match="nothing says which stage0-posix it pins"):
         pinned(replace(pin, commit=None), "AMD64", None, tmp_path)
+
+
+def test_a_release_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing pins one; where something does, it has to be that."""
+    monkeypatch.setenv("BOOTSTRAP_CACHE", str(tmp_path / "cache"))
+    nothing = Pin(None, None, None, "", OURS)
+    with pytest.raises(
+        BadInput, match=rf"is to be run with stage0-posix {OURS}, and .* is empty: give --stage0"
+    ):
+        pinned(nothing, "AMD64", None, tmp_path, OURS)
+    for pin in (
+        replace(nothing, commit="ab" * 20, commit_release=OURS),
+        replace(nothing, files_release=OURS),
+    ):
+        with pytest.raises(BadInput, match=rf"--stage0-release 1\.3: .* pins {OURS}"):
+            pinned(pin, "AMD64", None, tmp_path, "1.3")
+    assert "named by --stage0-release: nothing" in pin_words(nothing)
 
 
 def test_a_pin_whose_tree_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from bootstrap.errors import BadInput
+from bootstrap.handoff.running.box import engine_text
 from bootstrap.handoff.running.limits import Limits
-from bootstrap.handoff.running.order import Outcome
+from bootstrap.handoff.running.order import Outcome, Task
 from bootstrap.handoff.running.stage0 import emulated
 from bootstrap.handoff.running.state import WorkFolder
 from bootstrap.handoff.running.told import run_document, run_text
@@ -98,6 +99,28 @@ def test_what_was_checked_is_said(small: Small, tmp_path: Path, engine: str) -> 
     document = json.loads(json.dumps(run_document(done, small.plan, small.stage0)))
     assert [row["state"] for row in document["steps"]] == ["finished"] * 8
     assert document["steps"][0]["checked"][0]["by"] == "amd64.answers"
+    # What it is a result of.
+    assert document["checkout"]["digest"] == small.plan.checkout.digest
+    assert {row["engine"] for row in document["steps"]} == {engine_text(done.choice.engine)}
+    assert document["steps"][2]["distfiles"] == [{"name": "one-1.0.tar.gz", "sha256": sha256(ONE)}]
+    assert (document["until"], document["limits"]["memory"]) == (None, None)
+
+
+def test_a_checkout_that_changes_under_the_run(small: Small, tmp_path: Path, engine: str) -> None:
+    """Values are read of it after each step: a step judged by others is not finished."""
+    sums = small.checkout / "steps/SHA256SUMS.pkgs"
+
+    class Editor(Heard):
+        def began(self, task: Task, number: int, total: int) -> None:
+            if task.title == "lib-3.0 pass 1":
+                sums.write_text(sums.read_text() + f"{'0' * 64}  more_0.tar.bz2\n")
+
+    heard = Editor()
+    with pytest.raises(BadInput, match=r"was changed while it was being run: the digest of its"):
+        go(small, tmp_path / "work", engine, heard)
+    assert heard.done == TITLES[:5]
+    with pytest.raises(BadInput, match="was begun with another checkout"):
+        go(small, tmp_path / "work", engine, resume=True)
 
 
 def test_until_and_on(small: Small, tmp_path: Path, engine: str) -> None:

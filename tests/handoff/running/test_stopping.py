@@ -81,6 +81,54 @@ def test_ctrl_c_ends_the_container(sleeper: Small, tmp_path: Path, each_engine: 
     goes_on(sleeper, work, each_engine)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_polite_signals(
+    sleeper: Small, tmp_path: Path, each_engine: str, number: signal.Signals
+) -> None:
+    """To the command itself: its container is gone when it is, and its status says which it was."""
+    command = [sys.executable, "-c", _COMMAND, str(tmp_path), each_engine]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert any(line == "it sleeps\n" for line in process.stdout)
+        process.send_signal(number)
+        said = process.stderr.read()
+    assert process.returncode == 128 + number and not sleepers()
+    lines = said.splitlines()[-2:]
+    assert "the container was ended; --work" in lines[0] and len(lines) == 2
+    assert lines[1] == (
+        "bootstrap: interrupted"
+        if number == signal.SIGINT
+        else f"bootstrap: ended by {number.name}"
+    )
+    goes_on(sleeper, tmp_path / "work", each_engine)
+
+
+_COMMAND = """\
+import sys
+from pathlib import Path
+from bootstrap.cli import handoff_run
+from bootstrap.cli.main import main
+from tests.handoff.running.small import ARCH, stage0
+class Live(handoff_run._Live):
+    def tick(self, seconds, line):
+        if line == "it sleeps":
+            print(line, flush=True)
+handoff_run._Live = Live
+handoff_run._stage0 = lambda args, plan, order: stage0()
+folder, engine = Path(sys.argv[1]), sys.argv[2]
+words = ["handoff", "run", "--live-bootstrap", str(folder / "lb"), "--arch", ARCH]
+words += ["--distfiles", str(folder / "distfiles"), "--work", str(folder / "work")]
+sys.exit(main([*words, "--engine", engine]))
+"""
+
+
 def test_a_container_killed_from_outside(sleeper: Small, tmp_path: Path, each_engine: str) -> None:
     work = tmp_path / "work"
 

@@ -1,0 +1,153 @@
+"""What a commit's files are, read without git: held against git itself, however it keeps them."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bootstrap.errors import BadInput
+from bootstrap.sources.checkouts import (
+    LIVE_BOOTSTRAP,
+    CheckedOut,
+    Identity,
+    identify_checkout,
+)
+from bootstrap.sources.gitfiles import read_head
+from bootstrap.sources.gitobjects import _inflate, commit_files
+from tests.sources.test_checkouts import PIN, clone, git, head
+
+__all__ = ["clone"]
+
+
+def listed(folder: Path) -> list[tuple[int, str, str]]:
+    """The same by git: mode, object and path."""
+    rows = []
+    for row in git(folder, "ls-tree", "-rz", "HEAD").split("\0")[:-1]:
+        facts, path = row.split("\t")
+        mode, _, sha1 = facts.split()
+        rows.append((int(mode, 8), sha1, path))
+    return sorted(rows)
+
+
+def ours(folder: Path) -> list[tuple[int, str, str]]:
+    return sorted((e.mode, e.sha1, e.path) for e in commit_files(folder, read_head(folder)))
+
+
+@pytest.mark.parametrize("offsets", ["true", "false"])
+def test_loose_packed_and_borrowed(clone: Path, tmp_path: Path, offsets: str) -> None:
+    assert ours(clone) == listed(clone)
+    for number in range(60):
+        place = clone / f"steps/many/{number % 7}/file-{number}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(f"{number}\n" * 50)
+        if number % 6 == 0:
+            git(clone, "add", "steps/many")
+            git(clone, "commit", "-qm", "more")
+    git(clone, "-c", f"repack.useDeltaBaseOffset={offsets}", "repack", "-adfq", "--window=50")
+    (index,) = (clone / ".git/objects/pack").glob("*.idx")
+    kinds = [row.split()[1:] for row in git(clone, "verify-pack", "-v", str(index)).splitlines()]
+    # There are folders kept as what differs from another, or this would test little.
+    assert any(row[0] == "tree" and len(row) == 6 for row in kinds)
+    assert not list((clone / ".git/objects").glob("??/*")) and ours(clone) == listed(clone)
+    (clone / "steps/last").write_text("loose again\n")
+    git(clone, "add", "steps/last")
+    git(clone, "commit", "-qm", "last")
+    assert ours(clone) == listed(clone)
+    git(tmp_path, "clone", "-q", "--shared", str(clone), "borrower")
+    git(clone, "worktree", "add", "-q", "-b", "other", str(tmp_path / "tree"))
+    for folder in (tmp_path / "borrower", tmp_path / "tree"):
+        assert ours(folder) == listed(clone)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_damage_is_seen(clone: Path, packed: bool) -> None:
+    """One byte of an object is another: it is said, or it makes no difference."""
+    if packed:
+        git(clone, "repack", "-adq")
+        (place,) = (clone / ".git/objects/pack").glob("*.pack")
+    else:
+        tree = git(clone, "rev-parse", "HEAD^{tree}").strip()
+        place = clone / ".git/objects" / tree[:2] / tree[2:]
+    good, data = listed(clone), place.read_bytes()
+    place.chmod(0o644)
+    places = range(12 if packed else 0, len(data), 7 if packed else 1)
+    said = 0
+    for at in places:
+        place.write_bytes(data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :])
+        try:
+            assert ours(clone) == good
+        except BadInput as error:
+            said += 1
+            assert "damaged" in str(error) or "is not there" in str(error)
+    assert said > len(places) // 4
+    place.unlink()
+    with pytest.raises(BadInput, match=r"cannot be read|is not there \(a partial clone\?\)"):
+        commit_files(clone, read_head(clone))
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_inflate_without_end(data: bytes) -> None:
+    with contextlib.suppress(ValueError, zlib.error):
+        assert zlib.decompress(data[: len(data)]) == _inflate(data)
+
+
+def which(folder: Path, commit: str | None = None) -> Identity:
+    return identify_checkout(LIVE_BOOTSTRAP, CheckedOut(folder, commit))
+
+
+def test_which_checkout_it_is(clone: Path) -> None:
+    """Commit and changes, whether or not git was told of them; and a digest that sees each."""
+    first = which(clone)
+    assert (first.commit, first.changed, first.files) == (head(clone), (), 3)
+    assert first.text == f"commit {head(clone)}, no file changed"
+    (clone / "README").write_text("nothing uses it\n")
+    (clone / "steps/bootstrap.cfg").write_text("ours is used\n")
+    assert which(clone) == first
+    digests = {first.digest}
+    for path, change in (
+        ("steps/manifest", lambda place: place.write_text("build: b-1.0\n")),
+        ("steps/do", lambda place: place.chmod(0o644)),
+        ("steps/link", lambda place: (place.unlink(), place.symlink_to("manifest"))),
+        ("steps/new", lambda place: place.write_text("added\n")),
+        ("seed/new.kaem", lambda place: (place.parent.mkdir(), place.write_text("added\n"))),
+        ("steps/do", lambda place: place.unlink()),
+    ):
+        change(clone / path)
+        found = which(clone)
+        assert found.commit == head(clone) and path in (found.changed or ())
+        git(clone, "add", "-A", path)
+        assert which(clone) == found
+        assert found.digest not in digests
+        digests.add(found.digest)
+    assert "and 5 files CHANGED: " in found.text and len(found.changed or ()) == 5
+    git(clone, "commit", "-qm", "two")
+    last = which(clone)
+    assert (last.commit, last.changed, last.digest) == (head(clone), (), found.digest)
+
+
+def test_what_cannot_be_said_of_a_checkout(clone: Path, tmp_path: Path) -> None:
+    good = which(clone)
+    plain = tmp_path / "plain"
+    shutil.copytree(clone, plain, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+    found = which(plain)
+    assert (found.digest, found.commit, found.changed) == (good.digest, None, None)
+    assert found.text == "its files cannot be held against a commit: there is no .git"
+    # Of the cache's: there it was held against the commit when it came.
+    assert which(plain, PIN) == Identity(good.digest, 3, PIN, ())
+    shutil.rmtree(clone / ".git/objects")
+    found = which(clone)
+    assert (found.commit, found.changed) == (head_of(clone), None)
+    assert f"commit {head_of(clone)}; its files cannot be held against" in found.text
+    (clone / ".git/HEAD").write_text("what\n")
+    assert which(clone).commit is None and "leads to no commit" in which(clone).text
+
+
+def head_of(folder: Path) -> str:
+    """Without git, for which a store without objects is none."""
+    return (folder / ".git/refs/heads/main").read_text().strip()
