@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from bootstrap.catalogue import RELEASES, StepFile, find
 from bootstrap.errors import BadInput
@@ -14,6 +15,7 @@ from bootstrap.sources import Cache, Resolved, SourceTree, resolve
 from bootstrap.sources.tree import read_file
 from bootstrap.vouch.evidence import read_report
 
+Compared = Literal["now", "report"]
 Value = tuple[str, str, str]
 """Path, sha256, and where that value comes from."""
 
@@ -24,7 +26,8 @@ class Stage0:
 
     ``seeds`` are the paths of the binaries in it; ``known`` what its products must be, ``answers``
     those of them that upstream publishes; ``opinion`` says in a sentence where the values come
-    from, ``emulated`` whether some are of a run in the emulator.  ``products`` (path -> content and
+    from, ``emulated`` whether some are of a run in the emulator: one made now, or one that a report
+    only speaks of.  ``products`` (path -> content and
     mode) are what emulation made, where a run begins after stage0.  ``pinned`` says what made it
     this release.
     """
@@ -36,7 +39,7 @@ class Stage0:
     answers: frozenset[str]
     opinion: str
     products: Mapping[str, tuple[bytes, int]] | None = None
-    emulated: bool = False
+    emulated: Compared | None = None
     pinned: str = ""
 
 
@@ -128,17 +131,20 @@ def with_report(stage0: Stage0, file: Path, step: StepFile) -> Stage0:
     if said.title != step.title:
         raise BadInput(f"{file}: is about {said.title}; it should be about {step.title}")
     rows = [*said.artifacts.items(), *said.others.items()]
-    return emulated(stage0, rows, f"emulation, as {file.name} says")
+    by = f"emulation, as {file.name} says (sha256 {said.report_sha256})"
+    return emulated(stage0, rows, by, "report")
 
 
-def emulated(stage0: Stage0, rows: list[tuple[str, str]], by: str) -> Stage0:
+def emulated(
+    stage0: Stage0, rows: list[tuple[str, str]], by: str, compared: Compared = "now"
+) -> Stage0:
     """With the sha256 of all that emulation made, besides the known-good values."""
     values = tuple((path, sha256, by) for path, sha256 in rows)
     return replace(
         stage0,
         known=(*stage0.known, *values),
         opinion=f"{stage0.opinion}; and {len(rows)} products of {by}",
-        emulated=True,
+        emulated=compared,
     )
 
 

@@ -112,7 +112,8 @@ def agreement(done: Finished, stage0: Stage0) -> str:
     if stage0.products is not None:
         between = "emulation and the known-good values"
     elif stage0.emulated:
-        between = "the container and emulation, and with the known-good values"
+        what = "emulation" if stage0.emulated == "now" else "what the report says of emulation"
+        between = f"the container and {what}, and with the known-good values"
     else:
         between = "the container and the known-good values"
     return (

@@ -29,6 +29,7 @@ from bootstrap.sources import SourceTree
 from bootstrap.sources.checkouts import LIVE_BOOTSTRAP, CheckedOut, identify_checkout
 from tests.handoff.running.small import MANIFEST, SEED_KAEM, Small
 from tests.handoff.tree import put
+from tests.handoff.tree import sha256 as of_bytes
 from tests.vouch.runs import forged
 
 NAME = st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True).filter(
@@ -255,7 +256,8 @@ def test_a_report_about_something_else(tmp_path: Path, release: SourceTree) -> N
     report.write_text(json.dumps(good))
     sha256 = step.answers["AMD64/bin/M1"]
     found = with_report(stage0, report, step)
-    assert ("AMD64/bin/M1", sha256, "emulation, as report.json says") in found.known
+    by = f"emulation, as report.json says (sha256 {of_bytes(report.read_bytes())})"
+    assert ("AMD64/bin/M1", sha256, by) in found.known and found.emulated == "report"
     other = copy.deepcopy(good)
     other["artifacts"][0]["sha256"] = "ab" * 32
     for bad, says in (
