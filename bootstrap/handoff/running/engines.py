@@ -196,7 +196,7 @@ class Podman:
         return Started(popen(command))
 
     def enter(self, box: Box) -> list[str]:
-        return self._command(box, "--interactive")
+        return self._command(box)
 
     def _command(self, box: Box, *more: str) -> list[str]:
         ids = box_ids()
@@ -208,6 +208,9 @@ class Podman:
             "run",
             "--rm",
             *more,
+            # A pipe as input. Without it that is the host's /dev/null, which crun gives to the
+            # user of the box (1.8.1 does, for descriptors 0 to 2): a step could then close it.
+            "--interactive",
             "--unsetenv-all",
             "--no-hosts",
             "--systemd=false",

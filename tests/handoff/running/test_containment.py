@@ -48,6 +48,9 @@ for name in /proc/[a-z]*/**; do
     if [ ! -d "$name" ] && opened "$name"; then echo "open $name"; fi
 done
 if opened /work; then echo "probe works"; fi
+for name in null zero full random urandom tty; do
+    if [ -e /dev/$name ] && chmod 666 /dev/$name 2> /dev/null; then echo "open /dev/$name"; fi
+done
 echo made > /made
 chmod 4755 /made
 while read line; do echo "status $line"; done < /proc/self/status
@@ -103,6 +106,15 @@ def folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         shutil.rmtree(place)
 
 
+DEVICES = [f"/dev/{name}" for name in "null zero full random urandom tty".split()]
+
+
+def owned(device: str) -> tuple[int, int, int]:
+    """Whose it is, and its mode."""
+    found = os.stat(device)
+    return found.st_uid, found.st_gid, found.st_mode
+
+
 def lay_out(root: Path) -> None:
     """bash and a little more, with the probe."""
     for path, file in stage0().tree.files.items():
@@ -132,7 +144,9 @@ def probed(name: str, folder: Path) -> list[str]:
 def test_nothing_of_the_host_can_be_written(name: str, folder: Path) -> None:
     require(name)
     uid = folder.stat().st_uid
+    before = [owned(device) for device in DEVICES]
     said = as_user(uid, lambda: probed(name, folder))
+    assert [owned(device) for device in DEVICES] == before
     if isinstance(said, dict):
         pytest.skip(f"{name} does not work for user {uid}: {said['error']}")
     assert isinstance(said, list)
