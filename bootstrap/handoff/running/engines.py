@@ -31,6 +31,7 @@ _WAYS_OUT = (
         "setrlimit",
         "CAP_SYS_RESOURCE is missing here, so limits cannot be raised: lower --limit open_files",
     ),
+    ('"newuidmap": executable file not found', "apt-get install uidmap"),
     (
         "newuidmap",
         "a range of user ids is missing: usermod --add-subuids 100000-165535 --add-subgids"
@@ -99,10 +100,8 @@ def last_line(text: str) -> str:
 def explained(name: str, text: str) -> str:
     """An engine's last words, with the permission that is missing when they are known."""
     lowered = text.lower()
-    for words, way in _WAYS_OUT:
-        if words in lowered:
-            return f"{name}: {last_line(text)}: {way}"
-    return f"{name}: {last_line(text)}"
+    ways = (f": {way}" for words, way in _WAYS_OUT if words in lowered)
+    return f"{name}: {last_line(text)}{next(ways, '')}"
 
 
 def common_options(box: Box) -> list[str]:
@@ -170,7 +169,7 @@ def end_container(box: Box, remove: list[str], look: list[str]) -> None:
         if status == 0 or ask(look)[0] == 1:
             return
     raise BadInput(
-        f"the container {box.name} could not be ended: {last_line(text)}; when it has ended,"
+        f"{explained(f'the container {box.name} could not be ended', text)}; when it has ended,"
         " --resume goes on"
     )
 

@@ -75,6 +75,7 @@ def test_an_engine_that_says_no_version(programs: Path, tmp_path: Path) -> None:
         ("bwrap: Creating new namespace failed: Operation not permitted", "max_user_namespaces"),
         ("crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted", "CAP_SYS_RESOURCE"),
         ("Error: could not find exec newuidmap", "usermod --add-subuids"),
+        ('Error: exec: "newuidmap": executable file not found in $PATH', "apt-get install uidmap"),
         ("permission denied while trying to connect to docker.sock", "be in its group"),
         ("Cannot connect to the Docker daemon at unix:///x", "systemctl start docker"),
         ("crun: cgroups in hybrid mode not supported", "apt-get install runc"),
