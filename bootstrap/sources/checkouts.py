@@ -238,7 +238,7 @@ def _fetch_plain(name: str, folder: Path, cache: Cache, wanted: str | None, forc
     if wanted is not None and wanted != tree.digest:
         raise BadInput(f"{folder}: has the digest {tree.digest}, not {wanted}, and no .git")
     if not force and (there := load_checkout(name, tree.digest, cache)):
-        return Fetched(there, fresh=False)
+        return Fetched(there, fresh=False, seen=str(folder))
     cache.store(tree, tree.digest, name)
     note = "there is no .git: nothing says which commit it is, and it goes by its digest"
     return Fetched(tree.but(release=tree.digest, notes=(note,)), fresh=True)

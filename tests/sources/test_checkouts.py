@@ -13,7 +13,13 @@ from bootstrap.cli.main import main
 from bootstrap.errors import BadInput
 from bootstrap.handoff.pin import read_pin
 from bootstrap.sources import Cache, checkout_at, checkouts, fetch_checkout
-from bootstrap.sources.checkouts import LIVE_BOOTSTRAP, STAGEX_TREE, load_checkout
+from bootstrap.sources.checkouts import (
+    LIVE_BOOTSTRAP,
+    STAGEX_TREE,
+    CheckedOut,
+    identify_checkout,
+    load_checkout,
+)
 from bootstrap.sources.gitfiles import GITLINK, IndexEntry, read_head, read_index, write_index
 
 GIT = {
@@ -100,6 +106,39 @@ def test_several_commits(clone: Path, cache: Cache) -> None:
         pass
     with checkout_at(first, LIVE_BOOTSTRAP, cache) as (folder, _):
         assert (folder / "steps/manifest").read_text() == "build: a-1.0\n"
+
+
+def test_a_checkout_without_git_goes_by_its_digest(
+    clone: Path, tmp_path: Path, cache: Cache
+) -> None:
+    """As git archive gives it: the same digest as the clone's, in the cache and out again."""
+    with_git = identify_checkout(LIVE_BOOTSTRAP, CheckedOut(clone))
+    plain = tmp_path / "plain"
+    shutil.copytree(clone, plain, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+    (plain / "README").write_text("not used\n")
+    fetched = fetch_checkout(LIVE_BOOTSTRAP, str(plain), cache)
+    assert fetched.fresh and fetched.tree.release == with_git.digest
+    assert "nothing says which commit it is" in fetched.tree.notes[0]
+    assert fetch_checkout(LIVE_BOOTSTRAP, str(plain), cache).seen == str(plain)
+    with checkout_at(with_git.digest, LIVE_BOOTSTRAP, cache) as at:
+        assert at.commit is None and not (at.folder / "README").exists()
+        found = identify_checkout(LIVE_BOOTSTRAP, at)
+        assert (found.digest, found.commit, found.files) == (with_git.digest, None, with_git.files)
+    with pytest.raises(
+        BadInput, match=rf"has the digest {with_git.digest}, not {PIN}, and no .git"
+    ):
+        fetch_checkout(LIVE_BOOTSTRAP, str(plain), cache, PIN)
+    (plain / "steps/do").write_text("changed\n")
+    other = fetch_checkout(LIVE_BOOTSTRAP, str(plain), cache).tree.release
+    assert other != with_git.digest and len(cache.releases(LIVE_BOOTSTRAP)) == 2
+
+
+def test_a_change_that_git_was_told_of_is_one(clone: Path, cache: Cache) -> None:
+    """The index is not the commit: what is only staged must not be cached under its name."""
+    (clone / "steps/manifest").write_text("build: b-1.0\n")
+    git(clone, "add", "steps/manifest")
+    with pytest.raises(BadInput, match=f"is changed since commit {head(clone)}: steps/manifest"):
+        fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache)
 
 
 def test_only_what_is_read_of_stagex(clone: Path, cache: Cache) -> None:
