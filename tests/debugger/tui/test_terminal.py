@@ -31,6 +31,7 @@ class Terminal:
         self.environment = {
             "HOME": str(folder), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT),
             "LANG": "C.UTF-8", "TERM": "xterm-256color", "PYTHONWARNINGS": "error",
+            "SHELL": "/bin/sh",  # the one that tmux starts it by: that of the user may be nologin
         }  # fmt: skip
         self.run("new-session", "-d", "-x", str(columns), "-y", str(rows), "sh")
 
