@@ -131,4 +131,4 @@ def test_long_lists_are_cut_with_a_count() -> None:
 
 
 def test_names_cannot_play_with_the_terminal() -> None:
-    assert named(["a b", "\x1b[2Jc", "d\n", "\udcff"]) == r"a b, '\x1b[2Jc', 'd\n', '\udcff'"
+    assert named(["a b", "\x1b[2Jc", "d\n", "\udcff"]) == r"a b, \x1b[2Jc, d\n, \xff"
