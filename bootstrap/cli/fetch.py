@@ -73,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
 def _lines(fetched: Fetched, name: str, release: str, folder: Path) -> list[str]:
     tree = fetched.tree
     if fetched.seen is not None:
-        same = f"{fetched.seen} is {name} {release}, verified"
+        # A checkout is held against a known value only where its commit is known.
+        sure = ", verified" if name == "stage0-posix" else ""
+        same = f"{fetched.seen} is {name} {release}{sure}"
         return [same, f"it is in the cache already, so nothing new was put into {folder}"]
     if not fetched.fresh:
         return [f"{name} {release} is in the cache already, verified: {folder}"]

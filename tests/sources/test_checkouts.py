@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.cli.fetch import _lines
 from bootstrap.cli.main import main
 from bootstrap.errors import BadInput
 from bootstrap.handoff.pin import read_pin
@@ -175,6 +176,9 @@ def test_what_is_named_is_looked_at_whatever_is_cached(
     fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache)
     again = fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache)
     assert (again.fresh, again.seen) == (False, str(clone))
+    # Nothing of ours was there to verify it by.
+    lines = _lines(again, LIVE_BOOTSTRAP, head(clone), tmp_path)
+    assert lines[0] == f"{clone} is live-bootstrap {head(clone)}"
     (clone / "steps/manifest").write_text("build: b-1.0\n")
     with pytest.raises(BadInput, match="is changed since commit"):
         fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache)
