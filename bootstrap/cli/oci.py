@@ -154,7 +154,7 @@ def verify_here(
 
 
 def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
-    from bootstrap.cli.output import STDOUT, view_and_json, write_file
+    from bootstrap.cli.output import STDOUT, view_and_json, write_files
     from bootstrap.cli.verify import print_view
     from bootstrap.oci.image import findings, make_image
     from bootstrap.oci.layout import files_of
@@ -166,8 +166,8 @@ def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
     image = None if wrong else make_image(evidence, contents, args.gzip)
     if image is not None:
         found = json.dumps(findings(evidence, image), indent=2) + "\n"
-        for path, data in {FINDINGS_FILE: found.encode(), **files_of(image)}.items():
-            write_file(Path(args.output), path, data, 0o644)
+        files = {FINDINGS_FILE: found.encode(), **files_of(image)}
+        write_files(Path(args.output), ((path, data, 0o644) for path, data in files.items()))
     to_stderr = STDOUT in (args.json, args.junit, args.report_to)
     view_and_json(
         lambda: print_view(

@@ -79,9 +79,16 @@ def check_place(dest: str) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise OSError where no file can be made in a folder."""
-    with _beside(folder / "file"):
-        pass
+    """Raise OSError where a folder cannot be made, or no file in it; nothing of it stays."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _beside(folder / "file"):
+            pass
+    finally:
+        with signals.held, contextlib.suppress(OSError):
+            for place in new:
+                place.rmdir()
 
 
 def write_text(dest: str, text: str, *, stdout: TextIO | None = None) -> None:
@@ -203,6 +210,26 @@ def _mode(place: Path) -> int:
         umask = os.umask(0)
         os.umask(umask)
         return 0o666 & ~umask
+
+
+def write_files(folder: Path, files: Iterable[tuple[str, bytes, int]]) -> None:
+    """Write all of them (path, content, mode) below a new or an empty folder, or none of them.
+
+    Otherwise as `write_file`.
+    """
+    begun: list[Path] = []
+    try:
+        for tree_path, content, mode in files:
+            begun.append(folder / tree_path)
+            write_file(folder, tree_path, content, mode)
+    except BaseException:
+        with signals.held:
+            for place in reversed(begun):
+                inside = [up for up in place.parents if folder in up.parents]
+                for gone in (place.unlink, *(up.rmdir for up in inside)):
+                    with contextlib.suppress(OSError):  # not there, or not empty
+                        gone()
+        raise
 
 
 def write_file(folder: Path, tree_path: str, content: bytes, mode: int) -> None:

@@ -9,6 +9,7 @@ products, the terminal.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import time
@@ -259,7 +260,8 @@ class _Runs:
 
 def write_all(folder: Path, rebuilt: Sequence[Rebuilt | None], each: Sequence[Resolved]) -> None:
     """Lay all products out below one folder. Raises BadInput when two runs claim one path."""
-    from bootstrap.cli.verify import write_products
+    from bootstrap.cli.output import write_files
+    from bootstrap.cli.verify import product_files
 
     owners: dict[str, str] = {}
     for one, resolved in zip(rebuilt, each, strict=True):
@@ -270,9 +272,9 @@ def write_all(folder: Path, rebuilt: Sequence[Rebuilt | None], each: Sequence[Re
                     f"--output {folder}: {path} was made for {owners[path]} and for {arch}; "
                     "nothing was written; verify one architecture at a time"
                 )
-    for one, resolved in zip(rebuilt, each, strict=True):
-        if one is not None:
-            write_products(folder, one, resolved)
+    pairs = zip(rebuilt, each, strict=True)
+    files = (product_files(one, resolved) for one, resolved in pairs if one is not None)
+    write_files(folder, itertools.chain.from_iterable(files))
 
 
 def _progress(each: Sequence[Resolved], quiet: bool) -> Combined:

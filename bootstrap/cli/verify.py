@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -241,7 +241,6 @@ def check_output_folder(name: str | None) -> None:
             raise BadInput(f"--output {name}: is not empty; name a new or an empty folder")
         if folder.exists() and not folder.is_dir():
             raise BadInput(f"--output {name}: is a file; name a new or an empty folder")
-        folder.mkdir(parents=True, exist_ok=True)
         check_folder(folder)
     except OSError as error:
         raise BadInput(f"--output {name}: cannot be used: {error.strerror}") from error
@@ -252,12 +251,17 @@ def write_products(folder: Path, rebuilt: Rebuilt, resolved: Resolved) -> None:
 
     What goes into an image is there a second time, under its path in the image.
     """
-    from bootstrap.cli.output import write_file
+    from bootstrap.cli.output import write_files
 
+    write_files(folder, product_files(rebuilt, resolved))
+
+
+def product_files(rebuilt: Rebuilt, resolved: Resolved) -> Iterator[tuple[str, bytes, int]]:
+    """What `write_products` writes: path, content, mode."""
     answers = resolved.step.answers_from
     if answers in resolved.tree.files:
-        write_file(folder, answers, resolved.tree.files[answers].data, 0o644)
+        yield answers, resolved.tree.files[answers].data, 0o644
     for path, (content, mode) in rebuilt.products.items():
-        write_file(folder, path, content, mode)
+        yield path, content, mode
         if path in resolved.image:
-            write_file(folder, resolved.image[path], content, mode)
+            yield resolved.image[path], content, mode

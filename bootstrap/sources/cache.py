@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from bootstrap import host
+from bootstrap import host, signals
 from bootstrap.catalogue import RELEASES, all_steps
 from bootstrap.documents import Fault, Sha256, Size, typed_json
 from bootstrap.errors import BadInput
@@ -237,8 +237,8 @@ def _put(file: Path, data: bytes) -> None:
             out.flush()
             os.fsync(out.fileno())
         os.replace(part, file)
-    except OSError:
-        with contextlib.suppress(OSError):
+    except BaseException:
+        with signals.held, contextlib.suppress(OSError):
             part.unlink()
         raise
     host.sync_folder(file.parent)

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bootstrap import signals
 from bootstrap.engine import Engine
 from bootstrap.errors import BadInput
 from bootstrap.trace.blobs import Blobs
@@ -131,8 +132,10 @@ def build(
 
     Raises BadInput, Diverged (trace/replay.py), and what `progress` raises; then nothing is left.
     """
-    writer = IndexWriter(name)
+    writer = None
     try:
+        with signals.held:
+            writer = IndexWriter(name)
         points = _Writing(writer)
         for counting in (Counting.BLOCKS, Counting.EACH):
             traveller = Traveller(
@@ -145,7 +148,8 @@ def build(
         writer.finish(trace, points.totals)
         return sum(points.totals.values())
     finally:
-        writer.abandon()
+        if writer is not None:
+            writer.abandon()
 
 
 def _run(traveller: Traveller, points: _Writing, by_blocks: bool) -> None:

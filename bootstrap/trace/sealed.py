@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap import host
+from bootstrap import host, signals
 from bootstrap.errors import BadInput
 
 _BLOCK = 1 << 20
@@ -73,8 +73,10 @@ class SealedWriter:
         self._partial = self._place.with_name(self._place.name + PARTIAL)
         self._database: sqlite3.Connection | None = None
         self._check_place()
-        self._fd = self._claim()
+        self._fd = -1
         try:
+            with signals.held:
+                self._fd = self._claim()
             with self.told():
                 self._database = self._begin()
         except BaseException:
@@ -184,15 +186,16 @@ class SealedWriter:
 
     def abandon(self) -> None:
         """Leave nothing behind; after `put_in_place`, nothing happens."""
-        if self._database is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.close()
-            self._database = None
-        if self._fd >= 0:
-            with contextlib.suppress(OSError):
-                os.unlink(self._partial)
-            os.close(self._fd)
-            self._fd = -1
+        with signals.held:
+            if self._database is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    self._database.close()
+                self._database = None
+            if self._fd >= 0:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._partial)
+                os.close(self._fd)
+                self._fd = -1
 
 
 def file_digest(fd: int) -> bytes:

@@ -4,6 +4,7 @@ import contextlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 
+from bootstrap import signals
 from bootstrap.kernel.snapshot import Snapshot
 from bootstrap.trace import schema
 from bootstrap.trace.checkpoints import encode as encode_state
@@ -89,11 +90,14 @@ class Writer(SealedWriter):
 @contextlib.contextmanager
 def recording(name: str) -> Iterator[Writer]:
     """A Writer that leaves either a whole trace or none."""
-    writer = Writer(name)
+    writer = None
     try:
+        with signals.held:
+            writer = Writer(name)
         yield writer
     finally:
-        writer.abandon()
+        if writer is not None:
+            writer.abandon()
 
 
 __all__ = ["Writer", "recording"]
