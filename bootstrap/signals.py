@@ -8,6 +8,7 @@ raised where the holding ends.
 """
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,7 +70,7 @@ def polite() -> Iterator[None]:
     """Let the polite signals end the block. Raises KeyboardInterrupt, Terminated.
 
     A signal that somebody ignores, or hears himself, stays his. An exception that was lost on its
-    way out (in a finaliser, say) is raised at the end of the block.
+    way out (in a finaliser, say) is raised at the next check, or at the end of the block.
     """
     before = {
         number: handler
@@ -80,6 +81,15 @@ def polite() -> Iterator[None]:
         yield
         return
     _state.polite, _state.raised = True, None
+    hook = sys.unraisablehook
+
+    def lost(what: "sys.UnraisableHookArgs") -> None:
+        if issubclass(what.exc_type, KeyboardInterrupt) and _state.raised is not None:
+            _state.noted = _state.raised
+        else:
+            hook(what)
+
+    sys.unraisablehook = lost
     for number in before:
         signal.signal(number, _handle)
     try:
@@ -90,7 +100,8 @@ def polite() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _state.polite = False
+        sys.unraisablehook = hook
+        _state.polite, _state.noted = False, None
         if _state.raised is not None:
             raise _exception(_state.raised)
 

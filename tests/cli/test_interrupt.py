@@ -177,6 +177,21 @@ def test_an_exception_that_is_lost_on_its_way_is_raised_at_the_end() -> None:
         raise ValueError("a failure that must not hide the signal")
 
 
+def test_what_a_finaliser_loses_is_raised_at_the_next_check(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    class Loses:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Terminated), signals.polite():
+        Loses()
+        with signals.held:
+            pass
+        raise AssertionError("it was not raised")
+    assert capfd.readouterr().err == ""
+
+
 def test_what_is_held_is_whole() -> None:
     done = []
     with pytest.raises(KeyboardInterrupt):
