@@ -21,8 +21,8 @@ from bootstrap.handoff.running.following import run_box
 from bootstrap.handoff.running.limits import Limits
 from bootstrap.handoff.running.owner import UNUSED, box_ids, give
 from bootstrap.handoff.running.saving import Saved
-from tests.handoff.running.conftest import require
-from tests.handoff.running.small import ARCH, stage0
+from tests.handoff.running.conftest import go, require
+from tests.handoff.running.small import ARCH, make, stage0
 
 USER = 12345
 """An ordinary user's id, for tests that root runs; it needs no account."""
@@ -164,6 +164,26 @@ def test_nothing_of_the_host_can_be_written(name: str, folder: Path) -> None:
     for kind in ("user", "pid", "net", "ipc", "uts", "mnt", "cgroup"):
         if (place := Path("/proc/self/ns", kind)).exists():
             assert links[kind] != os.readlink(place), kind
+
+
+@pytest.mark.parametrize("folder", ["user"], indirect=True)
+def test_root_goes_on_with_the_run_of_a_user(folder: Path) -> None:
+    """Then the root file system is the user's no more, as docs/handoff.md says."""
+    name = require("bwrap")
+    if os.geteuid() != 0:
+        pytest.skip("only root can go on with a run of somebody else's")
+    small, work = make(folder), folder / "work"
+    for place in (folder, *folder.rglob("*")):
+        os.chown(place, USER, USER, follow_symlinks=False)
+
+    def begun() -> object:
+        return go(small, work, name, until="seed").exit_code
+
+    assert as_user(USER, begun) == 0
+    assert (work / "root/init").stat().st_uid == USER
+    done = go(small, work, name, resume=True)
+    assert (done.exit_code, done.before, done.result) == (0, 2, "done")
+    assert (work / "root/init").stat().st_uid == UNUSED
 
 
 def test_the_probe_can_succeed_on_a_host_file(tmp_path: Path) -> None:
