@@ -19,6 +19,9 @@ MAGIC = b"\x7fELF"
 _LOADER = "Linux"
 _PAGE = 4096
 _PT_LOAD = 1
+_EM_386, _EM_486 = 3, 6
+_WORDS = {_EM_386: 4, _EM_486: 4, 62: 8, 183: 8}
+"""Bytes in a word of x86, x86_64 and aarch64, by e_machine."""
 _SYMTAB, _STRTAB = 2, 3
 _MAX_NAMES = 10_000
 """Names, and symbols, of one section that are told apart; the largest known seed has 174."""
@@ -47,13 +50,29 @@ def read(data: bytes) -> Elf | str:
     """Read the headers; for a file whose class or byte order is none, why it cannot be read."""
     if len(data) < 6:
         return f"it ends after {len(data)} bytes, before the ELF header says how to read it"
+    # Linux goes by the machine, and looks at neither of the two (elf_check_arch); only of RISC-V,
+    # which has both, at the class.
+    machine = int.from_bytes(data[18:20], "little")
+    word = _WORDS.get(machine)
+    if word is not None and (data[4], data[5]) != (word // 4, 1):
+        fact = f"EI_CLASS is {data[4]} and EI_DATA {data[5]}: read as e_machine {machine} asks for"
+        return _read(data, Elf(word, "little", _header(data, word, "little"), facts=[fact]))
     if data[4] not in (1, 2):
         return f"EI_CLASS is {data[4]}, neither 1 (32-bit) nor 2 (64-bit)"
     if data[5] not in (1, 2):
         return f"EI_DATA is {data[5]}, neither 1 (little-endian) nor 2 (big-endian)"
-    word: int = 4 * data[4]
+    word = 4 * data[4]
     order: ByteOrder = "little" if data[5] == 1 else "big"
-    elf = Elf(word, order, read_record(data, 0, elf_layout.header(word), "ELF", order, _LOADER))
+    return _read(data, Elf(word, order, _header(data, word, order)))
+
+
+def _header(data: bytes, word: int, order: ByteOrder) -> Record:
+    return read_record(data, 0, elf_layout.header(word), "ELF", order, _LOADER)
+
+
+def _read(data: bytes, elf: Elf) -> Elf:
+    """Read the other headers."""
+    word = elf.word
     if not elf.header.whole:
         elf.facts.append(f"the file ends inside the ELF header, which has {40 + 3 * word} bytes")
         return elf
@@ -110,11 +129,12 @@ def image(elf: Elf, size: int) -> Image:
     return Image((*exact, *pages), absolute)
 
 
-def machine_of(elf: Elf, data: bytes) -> Machine | None:
+def machine_of(elf: Elf) -> Machine | None:
     """Whose instructions these are, or None when it is no architecture of the bootstrap's."""
     if elf.order != "little":
         return None
-    return BY_ELF.get((elf.header.get("e_machine"), data[4]))
+    number = elf.header.get("e_machine")
+    return BY_ELF.get((_EM_386 if number == _EM_486 else number, elf.word // 4))
 
 
 def claims(data: bytes, elf: Elf) -> tuple[list[Claim], list[str], list[str]]:
@@ -122,7 +142,7 @@ def claims(data: bytes, elf: Elf) -> tuple[list[Claim], list[str], list[str]]:
     made = [claim for record in elf.records() for claim in record.claims]
     made += _tables_of_names(data, elf)
     facts, limits = list(elf.facts), []
-    view, machine = image(elf, len(data)), machine_of(elf, data)
+    view, machine = image(elf, len(data)), machine_of(elf)
     flow: Flow | None = None
     entry = elf.header.get("e_entry")
     place = view.offset(entry)

@@ -8,6 +8,7 @@ import pytest
 
 from bootstrap.anatomy import Anatomy, dissect
 from bootstrap.anatomy.text import render
+from tests.engine.guest import tiny
 
 BASE = 0x10000
 
@@ -117,6 +118,22 @@ def test_what_is_broken_is_told(data: bytes, fact: str) -> None:
     anatomy = read(data)
     text = "\n".join((*anatomy.facts, *anatomy.limits))
     assert fact in text
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (tiny(52), "EI_CLASS is 1 and EI_DATA 0: read as e_machine 3 asks for"),
+        (b"\x7fELF\0" + elf32(3, b"\xcd\x80")[5:], "EI_CLASS is 0 and EI_DATA 1"),
+        (elf32(6, b"\xcd\x80"), "ELF, 32-bit little-endian; x86, 32-bit"),
+        (b"\x7fELF\1\2" + elf64(62, b"\x0f\x05")[6:], "EI_CLASS is 1 and EI_DATA 2"),
+    ],
+)
+def test_what_linux_does_not_look_at_does_not_hide_the_code(data: bytes, told: str) -> None:
+    anatomy = read(data)
+    assert anatomy.format == "ELF"
+    assert told in "\n".join(anatomy.facts)
+    assert "system call" in "\n".join(render(anatomy))
 
 
 def test_absurd_headers_are_bounded() -> None:

@@ -28,6 +28,7 @@ from tests.engine.guest import (
     W,
     X,
     elf,
+    tiny,
 )
 from tests.engine.runs import EACH_ABI, emulate, native, signalled
 
@@ -138,14 +139,6 @@ def bad_files(abi: str) -> Iterator[tuple[str, bytes]]:
     if abi == "i386":
         yield from ((f"a program of {size} bytes", tiny(size)) for size in (44, 45, 46, 51, 52))
     yield from second_segments(abi)
-
-
-def tiny(size: int) -> bytes:
-    """A program header from byte 4 on, within the ELF header; what is cut off is zero."""
-    base = 0x10000
-    text = b"\x7fELF" + struct.pack("<IIIHHIII", 1, 0, base, 2, 3, base + 32, base + 32, 4)
-    text += bytes.fromhex("b32a 31c0 40 cd80 909090") + struct.pack("<HH", 32, 1)  # exit(42)
-    return text.ljust(64, b"\0")[:size]
 
 
 def second_segments(abi: str) -> Iterator[tuple[str, bytes]]:

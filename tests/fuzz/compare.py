@@ -155,8 +155,9 @@ def without_failed_writes(abi: str, steps: Sequence[Step], outcome: Outcome) -> 
         if not again:
             results = [-Errno.EFAULT if at in failed else r for at, r in enumerate(outcome.results)]
             return replace(outcome, results=tuple(results))
-        failed.add(again[0])
-        left[again[0]] = ("getuid",)
+        failed.update(again)
+        for at in again:
+            left[at] = ("getuid",)
         outcome = natively(abi, left)
 
 
