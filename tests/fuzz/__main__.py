@@ -11,7 +11,7 @@ import ast
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.fuzz import compare
@@ -56,16 +56,16 @@ def smallest(abi: str, steps: Sequence[Step], ways: Ways, name: str) -> str:
     return show(abi, least, f"{compare.difference(abi, least, ways)} ({name})")
 
 
-def explore(abi: str, seed: str, first: int, count: int) -> list[str]:
+def explore(abi: str, seed: str, first: int, count: int) -> Iterator[str]:
     """Each difference once, as `smallest` gives it."""
     ways = [compare.natively, *compare.emulations()]
-    found: dict[str, str] = {}
+    found: set[str] = set()
     for number in range(first, first + count):
         steps = Program(abi, f"{seed} {number}").steps(CALLS)
         sort = sort_of(compare.difference(abi, steps, ways))
         if sort and sort not in found:
-            found[sort] = smallest(abi, steps, ways, f"seed {seed}, program {number}")
-    return list(found.values())
+            found.add(sort)
+            yield smallest(abi, steps, ways, f"seed {seed}, program {number}")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -88,12 +88,13 @@ def main(argv: Sequence[str]) -> int:
             print(f"{abi}: not compared: {reason}")
             return 4
         began = time.monotonic()
-        found = explore(abi, options.seed, options.first, options.count)
-        for text in found:
-            print(text)
-        differ += len(found)
+        found = 0
+        for text in explore(abi, options.seed, options.first, options.count):
+            print(text, flush=True)
+            found += 1
+        differ += found
         seconds = time.monotonic() - began
-        print(f"{abi}: {options.count} programs, {len(found)} differences, {seconds:.0f} s")
+        print(f"{abi}: {options.count} programs, {found} differences, {seconds:.0f} s")
     return 1 if differ else 0
 
 

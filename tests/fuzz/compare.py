@@ -124,6 +124,14 @@ def _lay_out(root: Path, image: bytes) -> None:
         file.chmod(0o755)
 
 
+_CHANGED: tuple[tuple[Step, int, str], ...] = (
+    (("open", b"guest", 1, 0), -Errno.ETXTBSY, "a running program can be written to (6.11)"),
+    (("open", b"empty", 1, 0), 0, "it opens nothing"),
+    (("readv", 0, 16, 1), -Errno.EBADF, "readv looks at the vector first (before 6.8)"),
+)
+"""What Linux has not always answered: calls that are made first, and what else was said when."""
+
+
 @functools.cache
 def why_not_natively(abi: str) -> str | None:
     """Why this host's kernel cannot be asked; None where it can."""
@@ -131,10 +139,14 @@ def why_not_natively(abi: str) -> str | None:
         return f"{sys.platform} runs no {abi} programs"
     if os.geteuid() != 0:
         return "a program is run in a root directory of its own, and this user is not root"
+    probes = [*BEGIN, *(probe for probe, *_ in _CHANGED)]
     try:
-        outcome = natively(abi, BEGIN)
+        outcome = natively(abi, probes)
     except (OSError, subprocess.SubprocessError) as error:
         return f"this host does not run {abi} programs: {error}"
+    for (_, wanted, what), result in zip(_CHANGED, outcome.results[len(BEGIN) :], strict=False):
+        if result != wanted:
+            return f"the Linux of this host is of another time: {what}"
     return outcome.ending or None
 
 

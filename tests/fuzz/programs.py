@@ -30,7 +30,6 @@ KNOWN: dict[str, str] = {
     "O_CREAT with O_DIRECTORY": "an error only since Linux 6.4",
     "fcntl: locks, leases, owners, pipes": "stop the run (docs/syscalls.md)",
     "gigabytes": "a limit ends the run; Linux has the memory, or has not",
-    "O_ACCMODE of 3 on readv, writev": "the order of EBADF and EFAULT changed with Linux 6.9",
 }
 """What the programs leave out -> why."""
 

@@ -201,8 +201,7 @@ def test_a_difference_is_found_and_made_small(monkeypatch: pytest.MonkeyPatch) -
     )
     monkeypatch.setattr(compare, "without_failed_writes", lambda abi, steps, outcome: outcome)
     monkeypatch.setattr(compare, "emulations", lambda: [wrong])
-    found = command.explore("x86_64", "umask", 0, 40)
-    (text,) = found
+    (text,) = command.explore("x86_64", "umask", 0, 40)
     abi, steps = command.read(text)
     assert (abi, [step[0] for step in steps]) == (
         "x86_64",
