@@ -11,9 +11,11 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap import signals
+from bootstrap.documents import Size, typed_json
 from bootstrap.engine import Engine
 from bootstrap.errors import BadInput
 from bootstrap.trace.blobs import Blobs
@@ -21,6 +23,7 @@ from bootstrap.trace.checkpoints import decode, encode
 from bootstrap.trace.columns import LEVEL
 from bootstrap.trace.points import Point, Points
 from bootstrap.trace.reader import Trace
+from bootstrap.trace.rows import Count, Meta, check_tables, read
 from bootstrap.trace.sealed import Format, SealedWriter, open_sealed
 from bootstrap.trace.travel import Counting, Traveller, Unsure
 
@@ -166,6 +169,33 @@ def _run(traveller: Traveller, points: _Writing, by_blocks: bool) -> None:
             points.forget(row)
 
 
+class _Stack(tuple[int, ...]):
+    """Rows of programs, in JSON."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_text(cls, text: str) -> "_Stack":
+        """Raises Fault."""
+        return cls(typed_json(tuple[Count, ...], text))
+
+
+@dataclass(frozen=True, slots=True)
+class _PointRow:
+    id: int
+    process: Count
+    executed: Size
+    calls: Size
+    event: Size
+    stack: _Stack
+
+
+@dataclass(frozen=True, slots=True)
+class _Total:
+    process: Count
+    executed: Size
+
+
 class StoredIndex:
     """An index that was made before: see Index in points.py."""
 
@@ -173,23 +203,24 @@ class StoredIndex:
         self.name = name
         self._database = database
         self._blobs = Blobs(database)
-        self._places: dict[int, list[tuple[int, int, int]]] = {}
+        self._points: dict[int, list[_PointRow]] = {}
         with self._reading():
-            self.meta = {str(n): str(v) for n, v in database.execute("SELECT * FROM meta")}
-            self.totals = dict(database.execute("SELECT process, executed FROM totals"))
-            for row, *cells in database.execute(
-                "SELECT process, executed, calls, id FROM points ORDER BY process, executed"
-            ):
-                executed, calls, number = cells
-                self._places.setdefault(row, []).append((executed, calls, number))
-        self._executed = {row: [p[0] for p in places] for row, places in self._places.items()}
-        self._calls = {row: [p[1] for p in places] for row, places in self._places.items()}
+            check_tables(database, FORMAT)
+            self.meta = {row.name: row.value for row in read(database, "meta", Meta)}
+            self.totals = {t.process: t.executed for t in read(database, "totals", _Total)}
+            points = read(database, "points", _PointRow)
+            for row in sorted(points, key=lambda row: (row.process, row.executed)):
+                self._points.setdefault(row.process, []).append(row)
+        self._executed = {row: [p.executed for p in found] for row, found in self._points.items()}
+        self._calls = {row: [p.calls for p in found] for row, found in self._points.items()}
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+        except (
+            sqlite3.Error, ValueError, TypeError, LookupError, OverflowError, AttributeError,
+        ) as error:  # fmt: skip
             raise BadInput(
                 f"{self.name}: is no index that this program wrote: {error}; {FORMAT.again}"
             ) from None
@@ -205,13 +236,12 @@ class StoredIndex:
     def point(self, row: int, number: int) -> Point:
         """See Index."""
         with self._reading():
-            executed, calls, place = self._places[row][number]
-            event, stack, state = self._database.execute(
-                "SELECT event, stack, state FROM points WHERE id = ?", (place,)
+            told = self._points[row][number]
+            (state,) = self._database.execute(
+                "SELECT state FROM points WHERE id = ?", (told.id,)
             ).fetchone()
-            return Point(
-                executed, calls, event, tuple(json.loads(stack)), decode(state, self._blobs.get)
-            )  # fmt: skip
+            snapshot = decode(state, self._blobs.get)
+            return Point(told.executed, told.calls, told.event, told.stack, snapshot)
 
 
 def open_index(trace: Trace) -> StoredIndex | None:

@@ -1,9 +1,9 @@
 """What is in a trace, for people: its header, and the tree of its programs."""
 
-import json
 from collections.abc import Iterator, Mapping
 
 from bootstrap.abi.flags import O_ACCMODE, O_RDONLY, O_TRUNC, O_WRONLY
+from bootstrap.documents import typed_json
 from bootstrap.kernel.strace_values import SIGNALS
 from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
 from bootstrap.trace.text import shown
@@ -39,7 +39,8 @@ def info(trace: Trace) -> Iterator[str]:
         yield f"{'run:':15} {words}"
     if "report" in meta:
         with trace.reading():
-            yield f"{'claim:':15} {json.loads(meta['report'])['claim']}"
+            report = typed_json(Mapping[str, object], meta["report"])  # type: ignore[type-abstract]
+            yield f"{'claim:':15} {report['claim']}"
 
 
 def was_read(row: OpenRow) -> bool:

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 from unittest import mock
 
+from bootstrap import trace
 from bootstrap.anatomy import dissect
 from bootstrap.anatomy.text import render
 from bootstrap.catalogue import schema as stepfile
@@ -25,12 +26,13 @@ from bootstrap.catalogue import seeds as catalogue
 from bootstrap.catalogue.data import data_dir
 from bootstrap.cli import main as command
 from bootstrap.documents import Fault
+from bootstrap.engine import default_engine
 from bootstrap.errors import BadInput, ExitStatus, printable
 from bootstrap.languages import hex0, kaem
 from bootstrap.languages.fault import LanguageError
 from bootstrap.oci.layout import read_layout
 from bootstrap.sources.tree import SourceFile, SourceTree, read_archive, to_tar
-from bootstrap.trace import sealed
+from bootstrap.trace import indexing, sealed
 from bootstrap.trace.digest import trace_digest
 from bootstrap.trace.schema import TABLES
 from bootstrap.verify import to_json
@@ -72,6 +74,12 @@ _TRACE_COMMANDS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 
 
+_INDEX_COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("trace", "show", "T", "1@35"), ("trace", "show", "T", "2@3"), ("trace", "hot", "T"),
+    ("trace", "tree", "--instructions", "T"), ("step", "--script", "SCRIPT", "T"),
+)  # fmt: skip
+
+
 class Endless(Exception):
     """A try had no end."""
 
@@ -100,6 +108,8 @@ class Doors:
             recorded.busy("i386"), self.good, files=recorded.busy_files("i386"), stdin=[b"abc"]
         )
         self.place = folder / "changed"
+        with mock.patch.object(indexing, "SPACING", 20), trace.open(self.good) as opened:
+            indexing.build(opened, default_engine(), str(folder / "good.index"))
         (folder / "script").write_text("step 3\nback\nrun\ninfo\n")
         self.report = to_json(Scenario().report())
         (folder / "report").write_bytes(as_json(self.report))
@@ -114,7 +124,8 @@ class Doors:
         self.check_good()
         self._parser = functools.cache(command.parser)
         self.doors: Mapping[str, Callable[[random.Random], int]] = {
-            "trace": self._trace, "trace's bytes": self._trace_bytes, "report": self._report,
+            "trace": self._trace, "trace's bytes": self._trace_bytes, "index": self._index,
+            "report": self._report,
             "policy": self._policy, "envelope": self._envelope, "statement": self._statement,
             "step file": self._step, "catalogue": self._catalogue, "oci layout": self._oci,
             "tar": self._tar, "elf": self._elf, "sources": self._sources,
@@ -179,16 +190,14 @@ class Doors:
     def _trace(self, dice: random.Random) -> int:
         self.place.write_bytes(self.good.read_bytes())
         (self.folder / "changed.index").unlink(missing_ok=True)
-        database = sqlite3.connect(self.place, isolation_level=None)
-        with contextlib.closing(database), contextlib.suppress(sqlite3.Error):
-            database.execute("UPDATE seal SET sha256 = ?", (sealed.NOT_SEALED.decode(),))
+        with _editing(self.place) as database:
             for _ in range(dice.choice((1, 1, 2))):
-                _change(database, dice)
+                _change(database, dice, [*TABLES])
             if dice.randrange(2):
                 with contextlib.suppress(ValueError, TypeError, KeyError):
                     told = (trace_digest(database),)
                     database.execute("UPDATE meta SET value = ? WHERE name = 'digest'", told)
-        self._seal()
+        _seal(self.place)
         return self.run(*dice.choice(_TRACE_COMMANDS))
 
     def _trace_bytes(self, dice: random.Random) -> int:
@@ -196,14 +205,17 @@ class Doors:
         at, size = sealed.SEAL_AT, sealed.SEAL_SIZE
         self.place.write_bytes(raw[:at] + sealed.NOT_SEALED + raw[at + size :])
         if dice.randrange(8):
-            self._seal()
+            _seal(self.place)
         return self.run(*dice.choice(_TRACE_COMMANDS))
 
-    def _seal(self) -> None:
-        fd = os.open(self.place, os.O_RDWR)
-        with contextlib.suppress(OSError):
-            sealed.seal(fd)
-        os.close(fd)
+    def _index(self, dice: random.Random) -> int:
+        self.place.write_bytes(self.good.read_bytes())
+        beside = self.folder / "changed.index"
+        beside.write_bytes((self.folder / "good.index").read_bytes())
+        with _editing(beside) as database:
+            _change(database, dice, [*indexing.FORMAT.tables])
+        _seal(beside)
+        return self.run(*dice.choice(_INDEX_COMMANDS))
 
     def _report(self, dice: random.Random) -> int:
         self.place.write_bytes(either(self.report, as_json, dice))
@@ -282,9 +294,26 @@ _STATEMENT: dict[str, Any] = {
 }
 
 
-def _change(database: sqlite3.Connection, dice: random.Random) -> None:
+@contextlib.contextmanager
+def _editing(place: Path) -> Iterator[sqlite3.Connection]:
+    """A sealed file as a database; what a table refuses is left as it is."""
+    database = sqlite3.connect(place, isolation_level=None)
+    with contextlib.closing(database), contextlib.suppress(sqlite3.Error):
+        database.execute("UPDATE seal SET sha256 = ?", (sealed.NOT_SEALED.decode(),))
+        yield database
+
+
+def _seal(place: Path) -> None:
+    """Seal what can be."""
+    fd = os.open(place, os.O_RDWR)
+    with contextlib.suppress(OSError):
+        sealed.seal(fd)
+    os.close(fd)
+
+
+def _change(database: sqlite3.Connection, dice: random.Random, tables: list[str]) -> None:
     """Change one cell, or one row. Raises sqlite3.Error where the table refuses it."""
-    table = dice.choice([*TABLES])
+    table = dice.choice(tables)
     rows = [row for (row,) in database.execute(f"SELECT rowid FROM {table}")]
     if not rows or not dice.randrange(20):
         database.execute(f"DELETE FROM {table} WHERE rowid = ?", (dice.choice(rows or [0]),))
