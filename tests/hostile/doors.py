@@ -188,8 +188,7 @@ class Doors:
     # -- doors ------------------------------------------------------------------------------------
 
     def _trace(self, dice: random.Random) -> int:
-        self.place.write_bytes(self.good.read_bytes())
-        (self.folder / "changed.index").unlink(missing_ok=True)
+        self._fresh()
         with _editing(self.place) as database:
             for _ in range(dice.choice((1, 1, 2))):
                 _change(database, dice, [*TABLES])
@@ -201,6 +200,7 @@ class Doors:
         return self.run(*dice.choice(_TRACE_COMMANDS))
 
     def _trace_bytes(self, dice: random.Random) -> int:
+        self._fresh()
         raw = bent(self.good.read_bytes(), dice)
         at, size = sealed.SEAL_AT, sealed.SEAL_SIZE
         self.place.write_bytes(raw[:at] + sealed.NOT_SEALED + raw[at + size :])
@@ -208,9 +208,15 @@ class Doors:
             _seal(self.place)
         return self.run(*dice.choice(_TRACE_COMMANDS))
 
-    def _index(self, dice: random.Random) -> int:
+    def _fresh(self) -> Path:
+        """A good trace in place; where its index would be."""
         self.place.write_bytes(self.good.read_bytes())
         beside = self.folder / "changed.index"
+        beside.unlink(missing_ok=True)
+        return beside
+
+    def _index(self, dice: random.Random) -> int:
+        beside = self._fresh()
         beside.write_bytes((self.folder / "good.index").read_bytes())
         with _editing(beside) as database:
             _change(database, dice, [*indexing.FORMAT.tables])
