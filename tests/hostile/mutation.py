@@ -40,13 +40,17 @@ def changed(value: Any, dice: random.Random) -> Any:
     for _ in range(dice.randint(1, 3)):
         places = ways(value)
         if not places:
-            return dice.choice(ODD)
+            return copy.deepcopy(dice.choice(ODD))
         way = dice.choice(places)
         at = value
         for key in way[:-1]:
             at = at[key]
         act = dice.randrange(8)
-        odd = deep(dice.choice((70, 300))) if not dice.randrange(40) else dice.choice(ODD)
+        odd = (
+            deep(dice.choice((70, 300)))
+            if not dice.randrange(40)
+            else copy.deepcopy(dice.choice(ODD))
+        )
         if act < 4:
             at[way[-1]] = odd
         elif act == 4:
