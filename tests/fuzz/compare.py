@@ -83,12 +83,8 @@ def natively(abi: str, steps: Sequence[Step]) -> Outcome:
         def enter() -> None:
             os.chroot(root)
             os.chdir("/")
-            os.umask(0o022)
             libc.personality(_ADDR_NO_RANDOMIZE)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
-            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
-            resource.setrlimit(resource.RLIMIT_STACK, (_STACK, _STACK))
+            _limit()
 
         done = subprocess.run(
             ["/guest"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={},
@@ -112,9 +108,17 @@ def by_qemu(abi: str, steps: Sequence[Step]) -> Outcome:
         _lay_out(Path(root), build(abi, steps))
         done = subprocess.run(
             [program, "./guest"], cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, umask=0o022, timeout=60, check=False,
+            stderr=subprocess.DEVNULL, preexec_fn=_limit, timeout=60, check=False,
         )  # fmt: skip
         return _outcome(abi, steps, done.returncode, done.stdout, native_tree(Path(root)))
+
+
+def _limit() -> None:
+    os.umask(0o022)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
+    resource.setrlimit(resource.RLIMIT_STACK, (_STACK, _STACK))
 
 
 def _lay_out(root: Path, image: bytes) -> None:
