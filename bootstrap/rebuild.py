@@ -371,19 +371,3 @@ def materials(step: StepFile, report: MaterialsReport, hidden: Sequence[str] = (
 def _last_lines(log: bytes) -> tuple[str, ...]:
     lines = log.decode("utf-8", "replace").splitlines()[-_LINES:]
     return ("the guest's last words:", *(f"  {line}" for line in lines)) if lines else ()
-
-
-__all__ = [
-    "Observed",
-    "Rebuilt",
-    "expectations",
-    "judged",
-    "materials",
-    "observe",
-    "rebuild",
-    "record_rebuild",
-    "source_info",
-    "tool_info",
-    "unfinished",
-    "visible",
-]

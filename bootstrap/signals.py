@@ -150,6 +150,3 @@ def let_in() -> Iterator[None]:
         yield
     finally:
         _state.holding = holding
-
-
-__all__ = ["POLITE", "check", "held", "let_in", "polite"]

@@ -93,6 +93,3 @@ def _replaying() -> Iterator[Callable[[int, int], None]]:
     finally:
         if live:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-__all__ = ["add_parser", "run"]

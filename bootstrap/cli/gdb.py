@@ -157,6 +157,3 @@ def _listen(
         told = f"[{host}]" if ":" in host else host
         _say(f"waiting for gdb: target remote {told}:{listener.getsockname()[1]}")
         return 0 if at_port(session, listener, _say, args.once, symbols) else 1
-
-
-__all__ = ["add_parser", "run"]

@@ -143,6 +143,3 @@ def _for_guest(error: OSError) -> LinuxError:
     # By name: other systems number their errors in other ways.
     name = errno.errorcode.get(error.errno or 0, "EIO")
     return LinuxError(Errno.__members__.get(name, Errno.EIO))
-
-
-__all__ = ["add_parser", "exit_status", "run", "standard_streams"]

@@ -70,6 +70,3 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write it as JSON ('-': standard output)")
-
-
-__all__ = ["add_parser"]

@@ -123,6 +123,3 @@ def _placed(script: str, number: int, text: str, error: BootstrapError) -> Boots
     found = BootstrapError(f"{script}:{number}: {text}: {error}")
     found.exit_code = error.exit_code
     return found
-
-
-__all__ = ["add_parser", "run"]

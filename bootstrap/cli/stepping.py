@@ -156,6 +156,3 @@ def _progress(resolved: Resolved, quiet: bool) -> Progress:
         sys.stderr, plan(resolved.step), clock=time.monotonic, style=style,
         quiet=quiet or not style.terminal,
     )  # fmt: skip
-
-
-__all__ = ["add_options", "behind_dashes", "trace_of"]

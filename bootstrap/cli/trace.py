@@ -173,6 +173,3 @@ def _add_log(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--call", action="append", metavar="NAME", help="only these calls (commas between names)"
     )
-
-
-__all__ = ["add_parser"]

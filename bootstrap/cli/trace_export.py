@@ -113,6 +113,3 @@ def _travelled(
     wanted = None if args.count is None else start + args.count
     end = window(traveller, row, start, wanted, args.most or MOST)
     yield from tenet(traveller, default_engine(), row, start, end)
-
-
-__all__ = ["add_parser", "run"]

@@ -142,6 +142,3 @@ def run_where(args: argparse.Namespace) -> int:
         found, stopped = where(opened, path, int(number))
         say(lines(path, int(number), found, stopped))
     return 0
-
-
-__all__ = ["run_check", "run_files", "run_info", "run_log", "run_tree", "run_where", "run_why"]

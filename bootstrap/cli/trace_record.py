@@ -52,6 +52,3 @@ def _program(args: argparse.Namespace) -> int:
     if done.failure is not None:
         raise done.failure
     return status
-
-
-__all__ = ["run"]

@@ -234,14 +234,3 @@ def instructions(name: str) -> dict[int, int]:
             line.doing = f"counting program {program.id} of {len(opened.programs)}: "
             found[program.id] = traveller.total(program.id)
         return found
-
-
-__all__ = [
-    "Line",
-    "add_parsers",
-    "instructions",
-    "run_coverage",
-    "run_hot",
-    "run_index",
-    "run_show",
-]

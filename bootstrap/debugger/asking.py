@@ -272,18 +272,3 @@ def chain(session: Session, text: str) -> list[Link]:
     if image.same is None:
         raise BadInput(f"{text}: unknown: {image.unknown}")
     return session.images.why.chain(image.same, offset)
-
-
-__all__ = [
-    "MOST_SHOWN",
-    "breaks",
-    "chain",
-    "code_line",
-    "find",
-    "here",
-    "marks",
-    "next_line",
-    "registers",
-    "show",
-    "told_focus",
-]

@@ -354,6 +354,3 @@ _DO: dict[str, Callable[[Interpreter, Command], Result]] = {
     "help": lambda run, c: _help(run, c.text("command")),
     "quit": lambda _run, _c: Result(ends=True),
 }
-
-
-__all__ = ["Focus", "Interpreter", "Result", "Unmet", "help_lines"]

@@ -100,6 +100,3 @@ def _arguments(words: Sequence[str], names: Names) -> Iterable[str]:
     }
     by_verb["back-call"] = by_verb["call"]
     return by_verb.get(verb.name, addresses)
-
-
-__all__ = ["Names", "common", "complete", "names_of"]

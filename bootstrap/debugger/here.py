@@ -293,6 +293,3 @@ class Here:
             if file.fd == call.first and file.size is not None:
                 return Produced(file.path, file.offset - call.result, call.result)
         return None
-
-
-__all__ = ["Here", "Produced", "Progress"]

@@ -298,6 +298,3 @@ def of(session: Session, what: str, name: str, number: int) -> Links:
         return of_output(session, name, number)
     except BadInput as error:
         return Links(((UNKNOWN, str(error)),))
-
-
-__all__ = ["CONTROL", "DATA", "UNKNOWN", "Links", "of"]

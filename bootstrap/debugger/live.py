@@ -211,5 +211,3 @@ class _Input:
 
 
 _ERRNO = {int(errno): errno for errno in Errno}
-
-__all__ = ["NOT_LIVE", "Arrivals", "Live", "When", "same_until"]

@@ -209,16 +209,3 @@ def _untouched(traveller: Traveller, name: str, path: bytes) -> bytes:
         raise BadInput(
             f"{shown(name)}: the run never looked into it, so the trace does not have it"
         ) from None
-
-
-__all__ = [
-    "NEARBY",
-    "Line",
-    "SourceView",
-    "content_of",
-    "disassemble",
-    "in_memory",
-    "in_sources",
-    "known_offset",
-    "source_view",
-]

@@ -348,6 +348,3 @@ class Moves(Here):
         # The present image first: to know of all of them can take minutes.
         images = dict.fromkeys(p.image for p in (self.program, *self.trace.programs))
         return any(self._resolve(text, version) for version in images)
-
-
-__all__ = ["Moves", "Place"]

@@ -107,6 +107,3 @@ def record_sources(
     """Rebuild a source tree, as verify does, and record it; `tell` hears what verify says of it."""
     found = entry or next(iter(resolved.step.entries))
     tell(record_rebuild(name, resolved, found, engine, limits, observers).report.claim)
-
-
-__all__ = ["Recording", "Streams", "quiet_streams", "record_program", "record_sources", "temporary"]

@@ -152,6 +152,3 @@ def _origin(session: Session, guest_addr: int) -> Stop:
             "watchpoint", f"read from byte {offset:#x} of {file.path}, a file of the source tree"
         )
     return _to_writer(session, writers, file.path, offset)
-
-
-__all__ = ["next_access", "origin", "previous_access"]

@@ -165,6 +165,3 @@ def _named(session: Session, text: str) -> Stop:
 def _is_file(session: Session, name: str) -> bool:
     wanted = name.lstrip("/")
     return any(shown(row.path).lstrip("/") == wanted for row in session.images.why.opens)
-
-
-__all__ = ["addresses", "child_here", "children", "forked_by", "go", "neighbour"]

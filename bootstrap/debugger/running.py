@@ -102,6 +102,3 @@ def backward(
         at.seek(row, end)
     at.seek(row, began)
     return None
-
-
-__all__ = ["Met", "backward", "forward"]

@@ -158,15 +158,3 @@ class Watchpoints:
     def clear(self) -> None:
         """Remove all."""
         self._found.clear()
-
-
-__all__ = [
-    "KINDS",
-    "REASONS",
-    "Breakpoint",
-    "Breakpoints",
-    "Interrupted",
-    "Stop",
-    "Watchpoint",
-    "Watchpoints",
-]

@@ -171,14 +171,3 @@ def holds(session: Session, check: Check, last: Stop | None) -> tuple[bool, str]
 
 def _quoted(text: str) -> str:
     return text or '"" (nothing: unknown, or not there)'
-
-
-__all__ = [
-    "SUBJECTS",
-    "address",
-    "address_in",
-    "holds",
-    "is_at",
-    "told",
-    "value",
-]

@@ -214,6 +214,3 @@ VERBS: tuple[Verb, ...] = (
 
 COUNTED = frozenset(verb.name for verb in VERBS if any(p.kind == "count" for p in verb.params))
 """Commands that take how often: of one after the other, so many make one."""
-
-
-__all__ = ["CHOICES", "COUNTED", "GROUPS", "VERBS", "Param", "Verb"]

@@ -386,6 +386,3 @@ def _last(files: list[File]) -> File | None:
 
 def _chosen(files: list[File], fd: int | None) -> File | None:
     return next((f for f in files if f.fd == fd), None) if fd is not None else None
-
-
-__all__ = ["Branch", "FileView", "Source", "View", "Viewer", "Wish"]

@@ -69,6 +69,3 @@ class Ways:
             reading = self._why.inputs(writer)[file]
             self._before[key] = reading, self._why.writer_of(reading)
         return self._before[key]
-
-
-__all__ = ["Ways", "Written"]

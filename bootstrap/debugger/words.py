@@ -394,21 +394,3 @@ _READERS: dict[str, Callable[[Param, Word], Value]] = {
     "address": _address,
     "span": _span,
 }
-
-
-__all__ = [
-    "NAMES",
-    "Address",
-    "BadCommand",
-    "Check",
-    "Command",
-    "Span",
-    "Value",
-    "Word",
-    "address_of",
-    "check_of",
-    "number_of",
-    "parse",
-    "span_of",
-    "split",
-]

@@ -119,6 +119,3 @@ class Writing(Moves):
         self.at.seek(edit.row, edit.executed)
         if ended is not None:
             raise ended
-
-
-__all__ = ["Writing"]

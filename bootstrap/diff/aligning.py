@@ -87,6 +87,3 @@ def _aligned(
         else:
             found += _aligned(part_a, part_b, keys[1:])
     return found + [Both(x, y) for x, y in zip(a[last_a:], b[last_b:], strict=True)]
-
-
-__all__ = ["Pair", "pairs"]

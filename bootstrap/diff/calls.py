@@ -176,6 +176,3 @@ def both(a: CallsOf, b: CallsOf, pair: Pair, index: int) -> Both[Call]:
         assert pair.a is not None and pair.b is not None
         return Both(a.call(pair.a, index, plain=True), b.call(pair.b, index, plain=True))
     return Both(one, other)
-
-
-__all__ = ["Call", "CallsOf", "answered_otherwise", "both", "differ", "event_of"]

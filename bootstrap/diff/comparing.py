@@ -109,6 +109,3 @@ class Comparing:
         rows = [row for row in writers if row.path in ("/" + version.path, version.path)]
         chain = why.chain((rows or writers)[0], offset)
         return chain[-1] if len(chain) > 1 else None
-
-
-__all__ = ["Changed", "Comparing"]

@@ -36,6 +36,3 @@ class Comparison:
             "schema": SCHEMA, "kind": self.kind, "equal": self.equal, "claim": self.claim,
             **self.details,
         }  # fmt: skip
-
-
-__all__ = ["SCHEMA", "Comparison"]

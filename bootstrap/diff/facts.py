@@ -88,9 +88,3 @@ def parting(a: list[Fact], b: list[Fact]) -> tuple[Fact | None, Fact | None] | N
     if not rest:
         return None
     return (rest[0], None) if len(a) > len(b) else (None, rest[0])
-
-
-__all__ = [
-    "BEGAN", "CALL", "CHANGED", "CLOSED", "ENDED", "INPUT", "NEVER", "OPENED", "RUN", "Fact",
-    "facts", "parting",
-]  # fmt: skip

@@ -248,9 +248,3 @@ def title(program: ProgramRow) -> str:
     """pid and command."""
     forked = "" if program.ordinal else " (forked)"
     return f"{program.label}: {command(program)}{forked}"
-
-
-__all__ = [
-    "FilesOf", "Flow", "Given", "Left", "Version", "compare", "differs", "last_versions",
-    "path_of", "start_differs", "title",
-]  # fmt: skip

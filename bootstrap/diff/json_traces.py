@@ -158,6 +158,3 @@ def _left(left: Left, offset: int | None) -> Json:
         "because": list(left.because),
         "only": left.only or None,
     }
-
-
-__all__ = ["changed_value", "sides", "trace_value"]

@@ -67,6 +67,3 @@ def read_json(name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BadInput(f"{name}: is JSON, but no report of `bootstrap verify`")
     return found
-
-
-__all__ = ["NAMES", "Given", "Kind", "read_json", "recognise", "same_kind"]

@@ -383,8 +383,3 @@ class Machines:
 def _noted(trail: ctypes.Array[ctypes.c_uint64]) -> int:
     """How many addresses there are in a trail: 0 is none."""
     return next((index for index, pc in enumerate(trail) if not pc), len(trail))
-
-
-__all__ = [
-    "Found", "Instruction", "Machines", "NotFound", "Progress", "Register", "Way",
-]  # fmt: skip

@@ -86,6 +86,3 @@ def _runs(a: bytes, b: bytes) -> Iterator[tuple[int, int]]:
             start = None
     if start is not None:
         yield start, len(a)
-
-
-__all__ = ["LONGEST", "Code", "Ranges", "differing", "touches"]

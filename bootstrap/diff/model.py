@@ -104,6 +104,3 @@ def short(text: str, most: int = LINE_SHOWN) -> str:
     """A line, cut where it is long."""
     text = text.strip()
     return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-__all__ = ["LINE_SHOWN", "At", "Both", "Spot", "at", "first_difference", "is_text", "short", "spot"]

@@ -342,8 +342,3 @@ def compare_reports(a: str, b: str) -> Comparison:
         "report", equal, claim(found, only),
         lambda page, every: report_text(found, only, page, every), report_value(found, only),
     )  # fmt: skip
-
-
-__all__ = [
-    "Artifact", "ReportDiff", "Source", "claim", "compare_reports", "diff", "load", "report_text",
-]  # fmt: skip

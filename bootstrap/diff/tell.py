@@ -30,6 +30,3 @@ def _at(at: At | None) -> dict[str, Any] | None:
     if at is None:
         return None
     return {"byte": at.byte, "line": at.line, "column": at.column, "text": at.text}
-
-
-__all__ = ["at_text", "spot_text", "spot_value"]

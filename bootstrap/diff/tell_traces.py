@@ -288,6 +288,3 @@ def claim(found: TraceDiff) -> str:
     return (
         f"the runs part at event {first.event:,}{who}: {first.what}; {left} left by programs {verb}"
     )
-
-
-__all__ = ["claim", "trace_text"]

@@ -336,8 +336,3 @@ def compare_trees(a: str, b: str) -> Comparison:
         "tree", not found.different, claim(found),
         lambda page, every: tree_text(found, page, every), tree_value(found),
     )  # fmt: skip
-
-
-__all__ = [
-    "Different", "Entry", "TreeDiff", "claim", "compare_trees", "diff", "tree_text",
-]  # fmt: skip

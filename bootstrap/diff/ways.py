@@ -98,6 +98,3 @@ def _read_at(work: Comparing, program: ProgramRow, opened: OpenRow, offset: int)
                 return chunk.first_call + index - program.first_call
             at_now += result
     return None
-
-
-__all__ = ["candidates", "way_of"]

@@ -35,6 +35,3 @@ class Blobs:
             ):
                 self._known[number] = unpacked(content, MAX_BLOB)
         return [self._known[number] for number in numbers]
-
-
-__all__ = ["MAX_BLOB", "Blobs"]

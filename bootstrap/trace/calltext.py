@@ -77,6 +77,3 @@ def plain_text(abi: str, calls: Calls, index: int) -> str:
     shown = ", ".join(f"{v:#x}" if v > 9 else str(v) for v in registers)
     told = "?" if name in NO_RETURN else signed(result, calls.word)
     return f"{name}({shown}) = {told}"
-
-
-__all__ = ["NO_RETURN", "arity", "call_text", "plain_text", "row_of", "signed"]

@@ -142,6 +142,3 @@ def _inode_back(told: dict[str, Any], get: Get) -> dict[str, Any]:
         for name, (mode, size, target, path) in told.get("pending", ())
     ]
     return cells
-
-
-__all__ = ["Get", "Put", "decode", "encode"]

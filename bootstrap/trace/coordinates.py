@@ -197,17 +197,3 @@ def at(trace: Trace, program: ProgramRow, executed: int) -> Instruction:
 def here(traveller: Traveller) -> Instruction:
     """Where a traveller is."""
     return at(traveller.trace, traveller.program, traveller.executed)
-
-
-__all__ = [
-    "FORMS",
-    "AfterCall",
-    "AfterEvent",
-    "Coordinate",
-    "Instruction",
-    "at",
-    "go",
-    "here",
-    "parse",
-    "programs_of",
-]

@@ -42,6 +42,3 @@ def trace_digest(database: sqlite3.Connection) -> str:
                     cells.append(cell)
             whole.update((json.dumps(cells, separators=(",", ":")) + "\n").encode())
     return whole.hexdigest()
-
-
-__all__ = ["trace_digest"]

@@ -124,6 +124,3 @@ class _Told:
     event: Size
     memory: tuple[tuple[Size, bytes], ...]
     registers: Mapping[str, bytes]
-
-
-__all__ = ["META", "Edit", "Edits", "edits_of", "put"]

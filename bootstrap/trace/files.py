@@ -119,6 +119,3 @@ def _mermaid(*lines: str) -> str:
             line = line.replace(raw, entity)
         told.append(line.replace("\n", " "))
     return '"' + "<br/>".join(told) + '"'
-
-
-__all__ = ["Version", "as_dot", "as_mermaid", "as_text", "versions"]

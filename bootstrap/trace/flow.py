@@ -103,16 +103,3 @@ def entered(kinds: Callable[[int], str], trail: list[int], depth: int = 0) -> in
                 return index
             depth -= 1
     return None
-
-
-__all__ = [
-    "CALL",
-    "LONGEST",
-    "OTHER",
-    "RETURN",
-    "disassembler",
-    "entered",
-    "kind",
-    "leaves",
-    "target",
-]

@@ -200,6 +200,3 @@ class Follower(BaseObserver):
         if answer < 0:
             raise LinuxError(_ERRNO[-answer])
         return answer
-
-
-__all__ = ["Facts", "Follower"]

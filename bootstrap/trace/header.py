@@ -51,6 +51,3 @@ def streams_of(meta: Mapping[str, str]) -> tuple[int, int, int]:
 def was_cut(meta: Mapping[str, str]) -> bool:
     """Whether a limit of time or of instructions, or somebody, ended the run between two calls."""
     return _CUT.match(meta.get("failure", "")) is not None
-
-
-__all__ = ["INTERRUPTED", "header", "limits_of", "streams_of", "was_cut"]

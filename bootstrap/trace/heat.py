@@ -254,18 +254,3 @@ def place_text(place: Place | None) -> str:
 def who(program: ProgramRow) -> str:
     """pid and name of a program."""
     return f"{program.label} ({shown(program.path).rpartition('/')[2]})"
-
-
-__all__ = [
-    "Counted",
-    "Coverage",
-    "Hot",
-    "Line",
-    "Stretch",
-    "count",
-    "coverage",
-    "hot",
-    "listing",
-    "place_text",
-    "who",
-]

@@ -352,6 +352,3 @@ class Images:
                 f"SHA-256, as `bootstrap trace tree` tells them: {paths[index]}, say"
             )
         return found
-
-
-__all__ = ["Decoded", "Decoder", "Image", "Images"]

@@ -274,6 +274,3 @@ def points_of(trace: Trace) -> Points:
 def is_stale(trace: Trace) -> bool:
     """Whether there is an index beside the trace that is not of it."""
     return os.path.exists(beside(trace)) and open_index(trace) is None
-
-
-__all__ = ["SUFFIX", "StoredIndex", "beside", "build", "is_stale", "open_index", "points_of"]

@@ -260,6 +260,3 @@ def _exec(program: ProgramRow) -> str:
     count = len(program.environment)
     variables = f"/* {count} {'var' if count == 1 else 'vars'} */"
     return f"{quote(as_raw(program.path), 4096)}, [{argv}], [{variables}]"
-
-
-__all__ = ["Wanted", "log"]

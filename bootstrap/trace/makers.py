@@ -216,16 +216,3 @@ def label_before(text: bytes, offset: int, prefix: str = "") -> str:
         if words and words[0].startswith(sign):
             return words[0][1:].decode("latin-1")
     return ""
-
-
-__all__ = [
-    "MODELS",
-    "Made",
-    "Place",
-    "label_before",
-    "line_at",
-    "line_span",
-    "line_starts",
-    "maker",
-    "offset_of",
-]

@@ -110,6 +110,3 @@ class Points:
 
     def __iter__(self) -> Iterator[tuple[int, Point]]:
         return ((row, point) for row, points in self._rows.items() for point in points)
-
-
-__all__ = ["KEPT", "Index", "Point", "Points"]

@@ -391,6 +391,3 @@ class Recorder(BaseObserver):
         sha256, content = hashlib.sha256(data).hexdigest(), zlib.compress(data)
         row: dict[str, Value] = {"event": event, "stream": stream, "result": result}
         self._add("output", {**row, "sha256": sha256, "content": content})
-
-
-__all__ = ["OUTPUT_ROW", "Recorder", "Sink", "Streams"]

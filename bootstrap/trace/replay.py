@@ -347,6 +347,3 @@ def _missing(trace: Trace, recorder: Recorder) -> Divergence | None:
                 f"{_KINDS[table]} {recorder.count(table) + 1}", "there is one", "no more of them"
             )
     return None
-
-
-__all__ = ["Diverged", "Divergence", "Recorded", "TraceLower", "check", "first_difference"]

@@ -294,10 +294,3 @@ def check_programs(programs: list[ProgramRow], chunks: list[Chunk]) -> None:
     for program in programs:
         if made[program.id] != program.calls:
             raise ValueError(f"processes[{program.id}]: has {made[program.id]} calls, not as told")
-
-
-__all__ = [
-    "ROWS", "Change", "CheckpointRow", "Chunk", "Folder", "Input", "Meta", "Name", "OpenRow",
-    "Output", "ProgramRow", "Run", "Version", "check_programs", "check_references",
-    "check_tables", "read",
-]  # fmt: skip

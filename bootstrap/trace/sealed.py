@@ -269,6 +269,3 @@ def _check(name: str, fd: int, form: Format) -> None:
         raise BadInput(
             f"{name}: is damaged: cut short, or changed after it was written; {form.again}"
         )
-
-
-__all__ = ["PARTIAL", "Format", "SealedWriter", "file_digest", "open_sealed", "seal"]

@@ -270,19 +270,3 @@ def told_call(traveller: Traveller, ordinal: int, paths: dict[int, str]) -> str:
     row = row_of(program.abi, number)
     args = calls.arguments(0, 3 if row is None else arity(row))
     return call_text(program.abi, number, args, result, word, paths)
-
-
-__all__ = [
-    "Area",
-    "Code",
-    "File",
-    "Shown",
-    "areas",
-    "flags_of",
-    "memory_wanted",
-    "open_file",
-    "open_paths",
-    "show",
-    "stack_words",
-    "told_call",
-]

@@ -200,6 +200,3 @@ class Standing:
             self.machine.fs.volume.watcher = None
             self.machine.discard()
             self.machine = None
-
-
-__all__ = ["Counting", "Standing"]

@@ -146,6 +146,3 @@ def line(told: Told | None) -> str:
     label = f" <{told.label}>" if told.label else ""
     source = f", {told.source}" if told.source else ""
     return f"by {what}{told.instruction}, at {told.guest_addr:#x}{label}{source}; {told.coordinate}"
-
-
-__all__ = ["Store", "Told", "line", "store_before", "stored"]

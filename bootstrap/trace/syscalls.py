@@ -122,6 +122,3 @@ def outputs(program: ProgramRow) -> frozenset[int]:
     """The numbers of the calls that write."""
     numbers = NUMBERS[program.abi]
     return frozenset(numbers[name] for name in OUTPUTS if name in numbers)
-
-
-__all__ = ["Call", "Wish", "calls", "outputs"]

@@ -300,14 +300,3 @@ def hot_json(
             for row in rows[:most]
         ],
     }  # fmt: skip
-
-
-__all__ = [
-    "coverage_json",
-    "coverage_lines",
-    "dump",
-    "hot_json",
-    "hot_lines",
-    "show_json",
-    "show_lines",
-]

@@ -140,6 +140,3 @@ def _program(
                 if line not in told:
                     yield line
                 told.add(line)
-
-
-__all__ = ["EMPTY", "SHORT", "command", "ended", "info", "tree", "was_read", "writes"]

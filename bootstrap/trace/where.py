@@ -136,6 +136,3 @@ def lines(path: str, line: int, found: list[Found], stopped: list[Stopped]) -> I
         if (end.path, end.why) not in told:
             told.add((end.path, end.why))
             yield f"{end.path.lstrip('/')}: read by {end.program.label}; {end.why}"
-
-
-__all__ = ["Found", "Stopped", "lines", "where"]

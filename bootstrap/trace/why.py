@@ -341,6 +341,3 @@ def lines(links: list[Link], stored: Callable[[Link], str] = lambda _: "") -> It
         if link.defined is not None:
             file, line, text = link.defined
             yield f"    function  {file}:{line}, found by its name: {text.strip()[:100]}"
-
-
-__all__ = ["Link", "Why", "WriteCall", "is_at", "lines"]

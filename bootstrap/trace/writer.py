@@ -98,6 +98,3 @@ def recording(name: str) -> Iterator[Writer]:
     finally:
         if writer is not None:
             writer.abandon()
-
-
-__all__ = ["Writer", "recording"]

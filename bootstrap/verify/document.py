@@ -141,6 +141,3 @@ class ReportSet:
 
     schema: str
     reports: tuple[Report, ...]
-
-
-__all__ = ["Artifact", "Report", "ReportSet"]

@@ -269,6 +269,3 @@ class _Elf:
             _ET_EXEC, self._machine, 1, symbols.entry, 0, sections_at, flags, 64 if wide else 52,
             0, 0, 64 if wide else 40, sections, sections - 1,
         )  # fmt: skip
-
-
-__all__ = ["Stretch", "Symbols", "joined", "signed", "symbol_file", "unsigned"]

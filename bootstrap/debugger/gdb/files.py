@@ -205,6 +205,3 @@ def _attached(content: bytes) -> bytes:
         content = content[: len(content) // 2]
         raw = escape(content)
     return b"F%x;" % len(content[:room]) + raw
-
-
-__all__ = ["Files", "auxv"]

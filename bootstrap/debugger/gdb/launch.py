@@ -115,6 +115,3 @@ def launch(trace: str, place: str = "", more: Sequence[str] = (), root: str | No
     if status == _NOT_CONNECTED:
         raise BadInput("gdb could not connect to its server: what went wrong stands above")
     return status
-
-
-__all__ = ["COMMANDS", "arguments", "find_gdb", "launch"]

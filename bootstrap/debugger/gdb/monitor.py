@@ -135,6 +135,3 @@ def interpreter(server: Server) -> Interpreter:
     if server.commands is None:
         server.commands = Interpreter(server.session)
     return server.commands
-
-
-__all__ = ["FLUSH", "do"]

@@ -126,17 +126,3 @@ def span(raw: bytes) -> tuple[int, int]:
     """`ADDR,LENGTH` or `OFFSET,LENGTH`. Raises ValueError."""
     first, second = raw.split(b",")
     return number(first), number(second)
-
-
-__all__ = [
-    "PACKET_SIZE",
-    "Event",
-    "Kind",
-    "Reader",
-    "checksum",
-    "escape",
-    "frame",
-    "number",
-    "span",
-    "unescape",
-]

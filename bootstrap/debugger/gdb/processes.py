@@ -127,6 +127,3 @@ class Processes:
         """Every process of the trace with its first program, met or not."""
         self.settle()
         return sorted(self._first.items())
-
-
-__all__ = ["Points", "Processes"]

@@ -152,6 +152,3 @@ def _extra(server: Server, raw: bytes) -> bytes:
 def _monitor(server: Server, line: bytes) -> bytes:
     told = monitor.do(server, line.decode("utf-8", "backslashreplace"))
     return (told + "\n").encode("utf-8", "backslashreplace").hex().encode() if told else b"OK"
-
-
-__all__ = ["answer"]

@@ -325,5 +325,3 @@ DESCRIPTIONS: dict[str, Description] = {
     "riscv32": _riscv(32),
 }
 """By Abi.name."""
-
-__all__ = ["DESCRIPTIONS", "Description", "Register", "Saved"]

@@ -434,6 +434,3 @@ class Server:
 def _plain(text: str) -> bytes:
     """A message as it may stand in a packet."""
     return escape(text.replace("\n", " ").encode("ascii", "backslashreplace"))[:1000]
-
-
-__all__ = ["BAD", "Server"]

@@ -50,6 +50,3 @@ def on_descriptors(
 ) -> bool:
     """The one client of a pair of descriptors. Answers as `serve` does."""
     return serve(session, Descriptors(in_fd, out_fd), log, symbols)
-
-
-__all__ = ["at_port", "on_descriptors", "serve"]

@@ -168,6 +168,3 @@ try:
 except gdb.error:
     gdb.execute("define hook-stop\nbsymbols\nend", False, True)
 '''
-
-
-__all__ = ["SCRIPT", "SymbolFiles", "below", "labels", "loaded", "stretches"]

@@ -160,15 +160,3 @@ def listen(host: str, port: int) -> socket.socket:
             f"--listen {host}:{port}: cannot be listened at: {error.strerror}; "
             "port 0 takes any free one"
         ) from None
-
-
-__all__ = [
-    "Connection",
-    "Descriptors",
-    "Gone",
-    "Line",
-    "Wire",
-    "address_of",
-    "is_loopback",
-    "listen",
-]

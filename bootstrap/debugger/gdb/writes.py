@@ -69,6 +69,3 @@ def _write(server: Server, where: bytes, data: bytes) -> bytes:
     if data:
         server.here().write(guest_addr, data)
     return b"OK"
-
-
-__all__ = ["all_registers", "binary", "memory", "one_register"]

@@ -343,6 +343,3 @@ class StepApp(Shell, inherit_bindings=False):
                 self.tell("")
             self.redraw()
             self._link()
-
-
-__all__ = ["StepApp"]

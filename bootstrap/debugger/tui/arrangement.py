@@ -110,8 +110,3 @@ def _bands(
             found[name] = Rect(x + index * each, y, width - index * each if last else each, height)
         y += height
     return found
-
-
-__all__ = [
-    "LEAST", "PANES", "TITLES", "Rect", "arrange", "body_height", "links_height", "time_height",
-]  # fmt: skip

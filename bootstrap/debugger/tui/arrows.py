@@ -47,6 +47,3 @@ def arrows(lines: Sequence[tuple[int, int | None]], pc: int) -> list[str]:
         if cells[source][LANES] == " ":
             cells[source][LANES] = "-"
     return ["".join(row) for row in cells]
-
-
-__all__ = ["LANES", "arrows"]

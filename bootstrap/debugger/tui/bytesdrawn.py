@@ -170,8 +170,3 @@ def _joined(row: Row) -> Row:
         else:
             found.append((text, style))
     return found
-
-
-__all__ = [
-    "Cursor", "Row", "dump", "file", "inside", "is_text", "offset_at", "per_row", "scroll",
-]  # fmt: skip

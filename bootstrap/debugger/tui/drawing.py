@@ -293,6 +293,3 @@ def links(found: Links, width: int, height: int) -> list[Row]:
         for kind, text in found.lines[:height]
     ]
     return rows
-
-
-__all__ = ["head", "links", "pane", "text_of", "title"]

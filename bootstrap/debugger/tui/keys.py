@@ -101,6 +101,3 @@ def help_lines() -> Iterator[str]:
         yield ""
     yield "10s: a number before a key does it so many times."
     yield "> comes next, * changed or written, ~ read, @ breakpoint, | cursor, = belongs to it."
-
-
-__all__ = ["GROUPS", "KEYS", "SAME", "Key", "help_lines"]

@@ -108,6 +108,3 @@ _EDITS = {
     "backspace": "rub", "ctrl+h": "rub", "delete": "delete", "ctrl+d": "delete",
     "ctrl+k": "kill", "ctrl+u": "clear", "ctrl+w": "word",
 }  # fmt: skip
-
-
-__all__ = ["LineEditor"]

@@ -121,6 +121,3 @@ def _line_by(found: FileView, at: int, by: int, width: int) -> int:
             before = content.rfind(b"\n", 0, begin - 1) + 1
             offset = min(before + offset - begin, begin - 1)
     return found.first + offset
-
-
-__all__ = ["address", "byte", "file_at", "horizontally", "reset", "target", "vertically"]

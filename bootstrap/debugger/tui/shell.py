@@ -369,6 +369,3 @@ class Shell(App[int], inherit_bindings=False):
         self._arrange()
         self._look()
         self._link()
-
-
-__all__ = ["Main", "Shell"]

@@ -195,6 +195,3 @@ class Told(ModalScreen[None]):
         """A page."""
         box = self.query_one(VerticalScroll)
         box.scroll_relative(y=way * max(1, box.size.height - 1), animate=False)
-
-
-__all__ = ["Cells", "Clicked", "Dragged", "Pane", "TimeLine", "Told", "time_rows"]

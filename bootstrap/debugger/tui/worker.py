@@ -245,6 +245,3 @@ class Worker(threading.Thread):
                 raise
         finally:
             self._settling = False
-
-
-__all__ = ["Failed", "Interrupted", "Linked", "Rested", "Shown", "Worker", "Working"]

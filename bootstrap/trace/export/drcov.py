@@ -114,6 +114,3 @@ def drcov(modules: Sequence[Counted]) -> Iterator[bytes]:
 def counts(traveller: Traveller, programs: Sequence[ProgramRow]) -> list[Counted]:
     """What `drcov` takes: runs the programs to their ends. Raises as Traveller does."""
     return list(count(traveller, Images(traveller.trace), programs).values())
-
-
-__all__ = ["Block", "blocks", "counts", "drcov"]

@@ -221,6 +221,3 @@ def perfetto(traveller: Traveller) -> Iterator[bytes]:
     for index, event in enumerate(events):
         yield f"{json.dumps(event)}{',' if index + 1 < len(events) else ''}\n".encode()
     yield b"]}\n"
-
-
-__all__ = ["Slice", "axis", "measure", "perfetto"]

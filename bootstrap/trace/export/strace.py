@@ -20,6 +20,3 @@ def strace(trace: Trace, pid: int | None = None) -> Iterator[bytes]:
 def dot(trace: Trace) -> Iterator[bytes]:
     """The lines of the graph."""
     return (f"{line}\n".encode() for line in as_dot(trace))
-
-
-__all__ = ["dot", "strace"]

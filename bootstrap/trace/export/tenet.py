@@ -154,6 +154,3 @@ def _lines(at: Traveller, end: int) -> Iterator[bytes]:
         here = at.executed
         while at.executed == here:
             at.go_on(None, here + 1)
-
-
-__all__ = ["MOST", "REGISTERS", "tenet", "window"]
