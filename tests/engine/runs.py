@@ -181,14 +181,24 @@ def why_not_native(abi: str) -> str | None:
     return None if outcome.status == 7 else f"this host runs {abi} programs, but not rightly"
 
 
-def cpu_maker() -> str | None:
-    """The host's `vendor_id` (proc(5), /proc/cpuinfo); None where the host does not say."""
+def _cpu_says(wanted: str) -> str:
+    """A line of the first CPU in /proc/cpuinfo (proc(5)); "" where the host does not say."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
             name, _, value = line.partition(":")
-            if name.strip() == "vendor_id":
+            if name.strip() == wanted:
                 return value.strip()
-    return None
+    return ""
+
+
+def cpu_maker() -> str:
+    """The host's `vendor_id`."""
+    return _cpu_says("vendor_id")
+
+
+def cpu_flags() -> list[str]:
+    """What the host's CPU can, on x86."""
+    return _cpu_says("flags").split()
 
 
 def handled_by_binfmt(image: bytes) -> bool:
