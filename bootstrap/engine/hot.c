@@ -100,14 +100,18 @@ static const hot_extent *find(hot_state *s, uint64_t addr)
     const hot_extent *e = s->extents + s->last_extent;
     if (s->last_extent < s->extent_count && e->start <= addr && addr < e->end)
         return e;
-    for (int64_t i = 0; i < s->extent_count; i++) {
-        e = s->extents + i;
-        if (e->start <= addr && addr < e->end) {
-            s->last_extent = i;
-            return e;
-        }
+    int64_t low = 0, high = s->extent_count; /* they are in order: how many begin at addr or below */
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (s->extents[middle].start <= addr)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return NULL;
+    if (!low || addr >= s->extents[low - 1].end)
+        return NULL;
+    s->last_extent = low - 1;
+    return s->extents + low - 1;
 }
 
 /* unicorn.h: uc_cb_tlbevent_t. Guest-physical is guest-virtual; see kernel/memory.py for the flags.

@@ -210,9 +210,7 @@ class HotCpu:
         ctypes.memset(table, 0, ctypes.sizeof(table))
         lent: dict[OpenFile, _Lent] = {}
         seen: set[RegularFile] = set()
-        for fd, file in self._fds.items():
-            if fd >= _MAX_FD:
-                continue
+        for fd, file in self._fds.below(_MAX_FD):
             # Two descriptors of one description (dup, fork) are lent as one.
             entry = lent.get(file)
             if entry is None:

@@ -10,7 +10,7 @@ mm/mprotect.c), for anonymous private memory.
 """
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 
 from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_down, page_up
@@ -26,18 +26,23 @@ from bootstrap.kernel.pages import (
     KEPT,
     MAPPED,
     READ,
+    WAS_WRITTEN,
     WRITE,
     Extent,
     MemoryListener,
 )
 
-HEAP_STEP = 16 << 20
-"""The heap's extents grow by this many bytes: mapping into the engine is slow, so it is rare."""
+WINDOW = 16 << 20
+"""An extent reaches to multiples of this many bytes, where there is room: with each one more, the
+engine takes longer for the next (for 2,000 of them 10 seconds), so mappings and heap share them."""
+LARGEST = 64 << 20
+"""Bytes in one extent, about: what is done with one takes time by its pages."""
 
-_ZERO_PAGE = bytes(PAGE)
+_WAS_FETCHED = bytes(flags & FETCHED != 0 for flags in range(256))
 _KEPT = bytes(flags | KEPT if flags & DIRTY else flags for flags in range(256))
 _USED = re.compile(rb"[^\0]+")
 _ONE_USED = re.compile(rb"[^\0]")
+_WRITTEN, _FETCHED = re.compile(b"\1+"), re.compile(b"\1")
 
 
 class AddressSpace:
@@ -61,6 +66,8 @@ class AddressSpace:
         self.brk_now = 0
         self.heap_end = 0
         """End of the extent the heap may grow into without a new one."""
+        self.searched = (abi.mmap_base, 0)
+        """An address, and a size: no gap from there up to mmap_base has more bytes (see `place`)."""
         self.heap_flags = READ | WRITE | MAPPED
         self.read_implies_exec = False
 
@@ -246,47 +253,59 @@ class AddressSpace:
     def map(self, start: int, end: int, flags: int) -> None:
         """Map the pages from `start` up to `end` (page addresses) with `flags`, zeroed."""
         self._clear(start, end)
-        self._grant(start, end, flags, 0)
+        self._grant(start, end, flags)
 
-    def _grant(self, start: int, end: int, flags: int, ahead: int) -> int:
-        """Give unmapped pages these flags; a new extent reaches `ahead` bytes, where it has room.
-
-        Gives back where the last extent ends.
-        """
+    def _grant(self, start: int, end: int, flags: int) -> int:
+        """Give unmapped pages these flags. Gives back where the last extent ends."""
         self._count(end - start)
         at = start
         while at < end:
-            extent = self.find(at)
-            if extent is None:
-                index = bisect_right(self._starts, at)
-                wall = self._starts[index] if index < len(self._starts) else self.abi.task_size
-                extent = self._add_extent(at, min(max(end, at + ahead), wall))
+            extent = self.find(at) or self._add_extent(*self._window(at, end))
             stop = min(end, extent.end)
             first, last = (at - extent.start) // PAGE, (stop - extent.start) // PAGE
             extent.pages[first:last] = bytes([flags]) * (last - first)
             at = extent.end
         return at
 
+    def _window(self, start: int, end: int) -> tuple[int, int]:
+        """Where a new extent for what begins at `start` begins and ends."""
+        index = bisect_right(self._starts, start)
+        floor = self.extents[index - 1].end if index else 0
+        wall = self._starts[index] if index < len(self._starts) else self.abi.task_size
+        low = start // WINDOW * WINDOW
+        high = -(-min(end, low + LARGEST) // WINDOW) * WINDOW
+        return max(low, floor), min(high, wall)
+
     def _clear(self, start: int, end: int) -> None:
         """Unmap whatever is mapped from `start` up to `end`; the bytes become zero."""
         gone = 0
-        for extent in [e for e in self.extents if e.start < end and start < e.end]:
-            first = (max(start, extent.start) - extent.start) // PAGE
+        first_extent = max(0, bisect_right(self._starts, start) - 1)
+        for extent in self.extents[first_extent : bisect_left(self._starts, end)]:
+            if extent.end <= start:
+                continue
+            first = max(0, start - extent.start) // PAGE
             last = (min(end, extent.end) - extent.start) // PAGE
-            for index in range(first, last):
-                flags = extent.pages[index]
-                if flags:
-                    gone += PAGE
-                    extent.pages[index] = 0
-                    if flags & DIRTY:
-                        extent.view[index * PAGE : (index + 1) * PAGE] = _ZERO_PAGE
-                    if flags & FETCHED and self.listener is not None:
-                        self.listener.code_written(extent.start + index * PAGE, PAGE)
-            if not any(extent.pages) and not self._in_heap(extent):
+            pages = bytes(extent.pages[first:last])
+            used = last - first - pages.count(0)
+            if used:
+                gone += used * PAGE
+                extent.pages[first:last] = bytes(last - first)
+                for run in _WRITTEN.finditer(pages.translate(WAS_WRITTEN)):
+                    extent.wipe(first + run.start(), first + run.end())
+                if self.listener is not None:
+                    for page in _FETCHED.finditer(pages.translate(_WAS_FETCHED)):
+                        at = extent.start + (first + page.start()) * PAGE
+                        self.listener.code_written(at, PAGE)
+            if not (_ONE_USED.search(extent.pages) or self._in_heap(extent)):
                 self._drop_extent(extent)
         if gone:
             self.meter.add(-gone)
             self.mapped -= gone
+            top, widest = self.searched
+            if end >= top:
+                above = self._next_mapped(end)
+                top = self.abi.mmap_base if above is None else min(above, self.abi.mmap_base)
+                self.searched = top, widest
             if self.listener is not None:
                 self.listener.pages_changed()
 
@@ -320,7 +339,7 @@ class AddressSpace:
             after = self._next_mapped(old_page)
             if new_page > self.abi.task_size or (after is not None and new_page + PAGE > after):
                 return self.brk_now
-            end = self._grant(old_page, new_page, self.heap_flags, HEAP_STEP)
+            end = self._grant(old_page, new_page, self.heap_flags)
             self.heap_end = max(self.heap_end, end)
         elif new_page < old_page:
             after = self._next_mapped(new_page)
@@ -333,7 +352,8 @@ class AddressSpace:
     def _next_mapped(self, guest_addr: int) -> int | None:
         """The first page from `guest_addr` on, a page's address, that is mapped."""
         first = max(0, bisect_right(self._starts, guest_addr) - 1)
-        for extent in self.extents[first:]:
+        for number in range(first, len(self.extents)):
+            extent = self.extents[number]
             index = max(0, guest_addr - extent.start) // PAGE
             found = _ONE_USED.search(extent.pages, index)
             if found is not None:
@@ -369,14 +389,35 @@ class AddressSpace:
         return after is None or after >= end
 
     def _gap_below(self, size: int) -> int:
-        top = self.abi.mmap_base
-        for start, end in reversed(self.areas()):
-            if end <= top and top - end >= size:
-                break
-            top = min(top, start)
-        if top < size + PAGE:
-            raise LinuxError(Errno.ENOMEM)
-        return top - size
+        """The highest gap below mmap_base that is wide enough (vm_unmapped_area, top-down).
+
+        What was searched before is not searched again, as Linux had it before it kept its areas in
+        a tree (free_area_cache and cached_hole_size, mm/mmap.c of 3.6).
+        """
+        top, widest = self.searched
+        if size <= widest:
+            top, widest = self.abi.mmap_base, 0
+        while True:
+            start, end = self._mapped_below(top)
+            if top - end >= size:
+                self.searched = top, widest
+                return top - size
+            widest = max(widest, top - end)
+            if not start:
+                self.searched = top, widest
+                raise LinuxError(Errno.ENOMEM)
+            top = start
+
+    def _mapped_below(self, guest_addr: int) -> tuple[int, int]:
+        """The highest run of mapped pages below an address; the first page counts as the lowest."""
+        for number in range(bisect_left(self._starts, guest_addr) - 1, -1, -1):
+            extent = self.extents[number]
+            pages = extent.pages[: (min(guest_addr, extent.end) - extent.start) // PAGE]
+            last = len(pages.rstrip(b"\0"))
+            if last:
+                first = pages.rfind(0, 0, last) + 1
+                return extent.start + first * PAGE, extent.start + last * PAGE
+        return 0, PAGE
 
     def munmap(self, guest_addr: int, length: int) -> None:
         """munmap(2). Raises LinuxError(EINVAL) for an unaligned, empty or impossible range."""

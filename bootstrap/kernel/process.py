@@ -46,10 +46,12 @@ Control = Exit | Fork | Exec
 class FdTable:
     """The descriptors of one process: fd -> open file description, with close-on-exec flags."""
 
-    __slots__ = ("_files", "cloexec", "limit")
+    __slots__ = ("_files", "_full", "cloexec", "limit")
 
     def __init__(self, limit: int) -> None:
         self._files: dict[int, OpenFile] = {}
+        self._full = 0
+        """Every descriptor below is in use (files_struct.next_fd, fs/file.c)."""
         self.cloexec: set[int] = set()
         self.limit = limit
         """Most descriptors; EMFILE beyond (RLIMIT_NOFILE)."""
@@ -65,14 +67,21 @@ class FdTable:
         """All (fd, open file description), lowest first."""
         return sorted(self._files.items())
 
+    def below(self, end: int) -> list[tuple[int, OpenFile]]:
+        """Those with an fd below `end`, lowest first."""
+        files = self._files
+        return [(fd, files[fd]) for fd in range(min(end, self.limit)) if fd in files]
+
     def __len__(self) -> int:
         return len(self._files)
 
     def lowest_free(self, lowest: int = 0) -> int:
         """The smallest unused fd not below `lowest`. Raises LinuxError(EMFILE)."""
-        fd = lowest
+        fd = max(lowest, self._full)
         while fd in self._files:
             fd += 1
+        if lowest <= self._full:
+            self._full = fd
         if fd >= self.limit:
             raise LinuxError(Errno.EMFILE)
         return fd
@@ -95,6 +104,7 @@ class FdTable:
         """close(2). Raises LinuxError(EBADF)."""
         self.get(fd).close()
         del self._files[fd]
+        self._full = min(self._full, fd)
         self.cloexec.discard(fd)
 
     def dup_to(self, old: int, new: int, cloexec: bool = False) -> int:
@@ -114,6 +124,7 @@ class FdTable:
         """What fork(2) gives the child: the same open file descriptions."""
         child = FdTable(self.limit)
         child._files = dict(self._files)
+        child._full = self._full
         child.cloexec = set(self.cloexec)
         for file in self._files.values():
             file.incref()

@@ -248,6 +248,7 @@ def _complete(memory: AddressSpace, machine: Machine, state: MemoryState) -> Non
     memory.start_brk, memory.brk_now = state.start_brk, state.brk_now
     memory.heap_end, memory.heap_flags = state.heap_end, state.heap_flags
     memory.read_implies_exec = state.read_implies_exec
+    memory.searched = (memory.abi.mmap_base, 0)
 
 
 def _space(machine: Machine, told: TaskState) -> AddressSpace:
