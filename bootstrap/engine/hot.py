@@ -29,6 +29,7 @@ from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.process import FdTable
 from bootstrap.vfs.inode import RegularFile
 from bootstrap.vfs.openfile import OpenFile
+from bootstrap.vfs.room import Room
 
 _READ, _WRITE, _APPEND = 1, 2, 4
 _MAX_FD = 64
@@ -121,7 +122,7 @@ class HotCpu:
         self._memory = memory
         self._fds = fds
         self._lent: dict[OpenFile, _Lent] = {}
-        self._inodes: dict[RegularFile, tuple[InodeState, bytearray, object]] = {}
+        self._inodes: dict[RegularFile, tuple[InodeState, Room, object]] = {}
         self._generation = -1
         self._table = (ctypes.c_void_p * _MAX_FD)()
         self.tlb_fill = path.functions["hot_tlb_fill"]
@@ -215,7 +216,7 @@ class HotCpu:
             entry = lent.get(file)
             if entry is None:
                 inode = file.inode
-                if not isinstance(inode, RegularFile):
+                if not isinstance(inode, RegularFile) or inode.pending:
                     continue
                 if inode not in seen:
                     seen.add(inode)

@@ -6,6 +6,7 @@ read and write run tens of millions of times in one bootstrap, so they take the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bootstrap.abi.errno import Errno, LinuxError
@@ -30,7 +31,7 @@ from bootstrap.abi.flags import (
 )
 from bootstrap.abi.structs import MAX_NON_LFS, Word
 from bootstrap.errors import GuestFailed
-from bootstrap.kernel.memory import WRITE
+from bootstrap.kernel.memory import READ, WRITE
 from bootstrap.vfs.inode import RegularFile, Stream
 from bootstrap.vfs.openfile import MAX_OFFSET, OpenFile
 
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
 
 MAX_RW_COUNT = 0x7FFFF000
 """Bytes one read or write moves at most: INT_MAX rounded down to a page (include/linux/fs.h)."""
+
+PIECE = 4 << 20
+"""Bytes that are in the host's memory at once between guest and file. More than a pipe or terminal
+ever has at once: a stream that fills it is a file or endless, and is read on."""
 
 UIO_MAXIOV = 1024
 """Most buffers in one readv or writev (include/uapi/linux/uio.h)."""
@@ -67,8 +72,10 @@ def sys_read(proc: Process, fd: int, buf: int, count: int) -> int:
     if buf + count > proc.abi.access_end or file.offset + count > MAX_RW_COUNT:
         count = checked_count(proc, buf, count, file.offset)
     memory = proc.memory
+    if count > PIECE:
+        return _scatter(proc, file, [(buf, count)])
     if file.inode.__class__ is Stream:
-        count = _room(proc, buf, count)
+        count = _room(proc, [(buf, count)])
     data = file.read(count)
     if data:
         try:
@@ -82,12 +89,72 @@ def sys_read(proc: Process, fd: int, buf: int, count: int) -> int:
     return len(data)
 
 
-def _room(proc: Process, buf: int, count: int) -> int:
-    """How much a stream may deliver to `buf`: what it gave cannot be put back."""
-    room = proc.memory.reachable(buf, count, WRITE)
-    if count and not room:
+def _room(proc: Process, vector: list[tuple[int, int]], need: int = WRITE) -> int:
+    """How many bytes from the first buffer on have the right `need`. Raises LinuxError(EFAULT).
+
+    That is what a stream may deliver: what it gave cannot be put back.
+    """
+    total = 0
+    for base, length in vector:
+        room = proc.memory.reachable(base, length, need)
+        total += room
+        if room < length:
+            break
+    if not total and any(length for _, length in vector):
         raise LinuxError(Errno.EFAULT)
-    return room
+    return total
+
+
+def _pieces(vector: list[tuple[int, int]], total: int) -> Iterator[tuple[int, int]]:
+    """The first `total` bytes of the buffers, none of the pieces larger than PIECE."""
+    for base, length in vector:
+        for at in range(0, min(length, total), PIECE):
+            yield base + at, min(PIECE, length - at, total - at)
+        total -= min(length, total)
+
+
+def _scatter(proc: Process, file: OpenFile, vector: list[tuple[int, int]]) -> int:
+    """Read into the buffers, until one cannot be stored to or there is no more."""
+    if file.inode.__class__ is Stream:
+        total = _room(proc, vector)
+    else:
+        total = sum(length for _, length in vector)
+    done = 0
+    for base, size in _pieces(vector, total):
+        data = file.read(size)
+        stored = proc.memory.write_upto(base, data)
+        done += stored
+        if stored < len(data):
+            file.seek(stored - len(data), SEEK_CUR)
+            if not done:
+                raise LinuxError(Errno.EFAULT)
+        if stored < size:
+            break
+    return done
+
+
+def _gather(proc: Process, file: OpenFile, vector: list[tuple[int, int]]) -> int:
+    """Write the buffers, up to what cannot be read; the limits are looked at before the first byte.
+
+    What a stream does not take whole ends it (do_loop_readv_writev, fs/read_write.c).
+    """
+    total = file.room(_room(proc, vector, READ))
+    done = 0
+    for base, size in _pieces(vector, total):
+        written = _stored(file, proc.memory.read(base, size), done)
+        done += written
+        if written < size:
+            break
+    return done
+
+
+def _stored(file: OpenFile, data: bytes, done: int) -> int:
+    try:
+        return file.write(data)
+    except LinuxError:
+        if not done:
+            raise
+        return 0
 
 
 def sys_write(proc: Process, fd: int, buf: int, count: int) -> int:
@@ -99,6 +166,8 @@ def sys_write(proc: Process, fd: int, buf: int, count: int) -> int:
         count = checked_count(proc, buf, count, file.offset)
     if not count:
         return 0
+    if count > PIECE:
+        return _gather(proc, file, [(buf, count)])
     try:
         data = proc.memory.read(buf, count)
     except LinuxError:
@@ -125,11 +194,16 @@ def sys_pread64(proc: Process, fd: int, buf: int, count: int, offset: int) -> in
     count = checked_count(proc, buf, count, offset)
     if not isinstance(file.inode, RegularFile):
         raise LinuxError(Errno.EISDIR)
-    data = file.inode.read_at(offset, count)
-    stored = proc.memory.write_upto(buf, data)
-    if data and not stored:
-        raise LinuxError(Errno.EFAULT)
-    return stored
+    inode, done = file.inode, 0
+    for base, size in _pieces([(buf, count)], count):
+        data = inode.read_at(offset + done, size)
+        stored = proc.memory.write_upto(base, data)
+        done += stored
+        if data and not done:
+            raise LinuxError(Errno.EFAULT)
+        if stored < size:
+            break
+    return done
 
 
 def sys_pwrite64(proc: Process, fd: int, buf: int, count: int, offset: int) -> int:
@@ -140,13 +214,16 @@ def sys_pwrite64(proc: Process, fd: int, buf: int, count: int, offset: int) -> i
     count = checked_count(proc, buf, count, offset)
     if not count:
         return 0
-    data = proc.memory.read_upto(buf, count)
-    if not data:
-        raise LinuxError(Errno.EFAULT)
-    assert isinstance(file.inode, RegularFile)
-    if not file.flags & O_LARGEFILE and offset + len(data) > MAX_NON_LFS:
+    total = _room(proc, [(buf, count)], READ)
+    inode = file.inode
+    assert isinstance(inode, RegularFile)
+    if not file.flags & O_LARGEFILE and offset + total > MAX_NON_LFS:
         raise LinuxError(Errno.EFBIG)
-    return file.inode.write_at(file.inode.size if file.append else offset, data)
+    at = inode.size if file.append else offset
+    inode.reserve(at + total)
+    for base, size in _pieces([(buf, count)], total):
+        at += inode.write_at(at, proc.memory.read(base, size))
+    return total
 
 
 def join_offset(low: int, high: int) -> int:
@@ -205,35 +282,9 @@ def readv_for(word: Word) -> Handler:
             return 0
         if file.offset + total > MAX_OFFSET:
             raise LinuxError(Errno.EINVAL)  # rw_verify_area
-        if file.inode.__class__ is Stream:
-            total = _room_vector(proc, vector)
-        data = file.read(total)
-        done = 0
-        for base, length in vector:
-            part = data[done : done + length]
-            stored = proc.memory.write_upto(base, part)
-            done += stored
-            if stored < len(part):
-                break
-        if done < len(data):
-            file.seek(done - len(data), SEEK_CUR)
-            if not done:
-                raise LinuxError(Errno.EFAULT)
-        return done
+        return _scatter(proc, file, vector)
 
     return sys_readv
-
-
-def _room_vector(proc: Process, vector: list[tuple[int, int]]) -> int:
-    total = 0
-    for base, length in vector:
-        room = proc.memory.reachable(base, length, WRITE)
-        total += room
-        if room < length:
-            break
-    if not total:
-        raise LinuxError(Errno.EFAULT)
-    return total
 
 
 def writev_for(word: Word) -> Handler:
@@ -246,18 +297,7 @@ def writev_for(word: Word) -> Handler:
         vector = _vector(proc, word, iov, count)
         if file.offset + sum(length for _, length in vector) > MAX_OFFSET:
             raise LinuxError(Errno.EINVAL)  # rw_verify_area
-        parts: list[bytes] = []
-        for base, length in vector:
-            part = proc.memory.read_upto(base, length)
-            parts.append(part)
-            if len(part) < length:
-                break
-        data = b"".join(parts)
-        if not data:
-            if any(length for _, length in vector):
-                raise LinuxError(Errno.EFAULT)
-            return 0
-        return file.write(data)
+        return _gather(proc, file, vector)
 
     return sys_writev
 

@@ -8,6 +8,7 @@ GuestFailed that says so.
 import re
 import struct
 from dataclasses import dataclass
+from typing import Protocol
 
 from bootstrap.abi.arch import ABIS, PAGE, PAGE_MASK, Abi, page_down, page_up
 from bootstrap.abi.errno import Errno, LinuxError
@@ -15,6 +16,7 @@ from bootstrap.abi.flags import PROT_EXEC, PROT_READ, PROT_WRITE
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.limits import Limits, MemoryMeter
 from bootstrap.kernel.memory import BEYOND, EXEC, MAPPED, READ, WRITE, AddressSpace
+from bootstrap.vfs.inode import RegularFile
 
 STACK_SIZE = 8 << 20
 """RLIMIT_STACK's usual value."""
@@ -38,6 +40,31 @@ _AT = {
     "RANDOM": 25, "HWCAP2": 26, "EXECFN": 31, "PLATFORM": 15, "NULL": 0,
 }  # fmt: skip
 """Auxiliary vector types (include/uapi/linux/auxvec.h), in the order Linux writes them."""
+
+
+_PIECE = 1 << 20
+"""Bytes of a file that are in the host's memory at once on their way to the guest's."""
+
+
+class Image(Protocol):
+    """The bytes of an executable: of what is not looked at, none is read."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice) -> bytes: ...
+
+
+class FileImage:
+    """The content of a regular file as one."""
+
+    def __init__(self, file: RegularFile) -> None:
+        self._file = file
+
+    def __len__(self) -> int:
+        return self._file.size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, end, _ = part.indices(self._file.size)
+        return self._file.read_at(start, max(0, end - start))
 
 
 class BadImage(Exception):
@@ -74,7 +101,7 @@ class ElfFile:
         return 0
 
 
-def parse(image: bytes) -> ElfFile:
+def parse(image: Image) -> ElfFile:
     """Read the headers of an executable.
 
     Raises LinuxError(ENOEXEC) for whatever Linux does not take for an executable of a known
@@ -99,8 +126,7 @@ def parse(image: bytes) -> ElfFile:
     if phoff + phnum * phdr.size > len(image):
         raise LinuxError(Errno.ENOEXEC)
     segments: list[Segment] = []
-    for index in range(phnum):
-        row = phdr.unpack_from(image, phoff + index * phdr.size)
+    for row in phdr.iter_unpack(image[phoff : phoff + phnum * phdr.size]):
         if abi.elf_class == 1:
             p_type, offset, vaddr, _, filesz, memsz, flags, _ = row
         else:
@@ -121,7 +147,7 @@ def _prot(flags: int) -> int:
     )
 
 
-def _load(memory: AddressSpace, segment: Segment, image: bytes) -> None:
+def _load(memory: AddressSpace, segment: Segment, image: Image) -> None:
     """Map one PT_LOAD segment: whole pages of the file, then zeroes (elf_load, padzero)."""
     task = memory.abi.task_size
     if segment.file_size > segment.memory_size or segment.vaddr + segment.memory_size > task:
@@ -135,7 +161,9 @@ def _load(memory: AddressSpace, segment: Segment, image: bytes) -> None:
     if segment.file_size:
         offset = page_down(segment.offset)
         memory.map(start, file_end, flags)
-        memory.poke(start, image[offset : offset + (file_end - start)])
+        for at in range(0, file_end - start, _PIECE):
+            end_of_piece = offset + min(at + _PIECE, file_end - start)
+            memory.poke(start + at, image[offset + at : end_of_piece])
         past_end = start + max(0, page_up(len(image)) - offset)
         if past_end < file_end:
             memory.map(past_end, file_end, flags | BEYOND)
@@ -154,7 +182,7 @@ def _load(memory: AddressSpace, segment: Segment, image: bytes) -> None:
 
 def build(
     elf: ElfFile,
-    image: bytes,
+    image: Image,
     path: bytes,
     argv: tuple[bytes, ...],
     envp: tuple[bytes, ...],
@@ -230,7 +258,7 @@ _WHOLE_NAME = re.compile(rb"#![ \t]*+[^ \t\0]*+[ \t\0]")
 _LINE = re.compile(rb"([^ \t\0]*)(?:[ \t]+([^\0]*))?", re.DOTALL)
 
 
-def interpreter(image: bytes) -> tuple[bytes, bytes | None] | None:
+def interpreter(image: Image) -> tuple[bytes, bytes | None] | None:
     """The interpreter and its one argument of a `#!` script (fs/binfmt_script.c), or None.
 
     Raises LinuxError: ENOEXEC where there is no name, or one that may have been cut (of a line

@@ -367,13 +367,14 @@ class Machine:
             observer.on_exec(event)
         return task
 
-    def _image(self, process: Process, path: bytes) -> tuple[RegularFile, bytes]:
+    def _image(self, process: Process, path: bytes) -> tuple[RegularFile, loader.Image]:
         inode = self.fs.resolve(process.at, path)
         if not isinstance(inode, RegularFile) or not inode.mode & _ANY_X:
             raise LinuxError(Errno.EACCES)
         if inode.writers:
             raise LinuxError(Errno.ETXTBSY)  # execve(2); fs/exec.c, do_open_execat
-        return inode, inode.contents()
+        inode.prepare()
+        return inode, loader.FileImage(inode)
 
     def _end(self, task: Task, status: int) -> Ended | None:
         process = task.process

@@ -227,6 +227,8 @@ def first_difference(there: Calls, now: Calls) -> int:
 class TraceLower:
     """The tree below the guest's, as far as the recorded run looked at it."""
 
+    lazy = False
+
     def __init__(self, trace: Trace, catch_up: Callable[[], None]) -> None:
         self._trace = trace
         self._catch_up = catch_up
@@ -259,6 +261,9 @@ class TraceLower:
             if len(content) != found[1]:
                 raise ValueError("a file is not of the size that its folder tells")
         return content
+
+    def read(self, guest_path: bytes, offset: int, count: int) -> bytes:
+        return self.load(guest_path)[offset : offset + count]
 
     def _stray(self, what: str, guest_path: bytes, now: str) -> NoReturn:
         self._catch_up()

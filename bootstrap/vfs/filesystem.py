@@ -91,7 +91,7 @@ class FileSystem:
         names: list[bytes] = []
         here = directory
         while here is not top and here.parent is not here:
-            names.append(here.parent.name_of(here))
+            names.append(here.name)
             here = here.parent
         path = b"/" + b"/".join(reversed(names))
         return path if here is top else b"(unreachable)" + path
@@ -192,7 +192,7 @@ class FileSystem:
         names = [last.name]
         here = last.directory
         while here.parent is not here and len(names) < _DEEP:
-            names.append(here.parent.name_of(here))
+            names.append(here.name)
             here = here.parent
         return (b"/" if here.parent is here else b".../") + b"/".join(reversed(names))
 
@@ -386,19 +386,63 @@ class FileSystem:
 
         Every name of a regular file that the guest made, wrote to, emptied, or put there.
         """
-        return iter(sorted(_changed(self.root), key=lambda item: item[0]))
+        tree = self.changes()
+        todo = [(b"/", self.root)]
+        found: list[tuple[bytes, RegularFile]] = []
+        while todo:
+            path, directory = todo.pop()
+            for name, inode in tree[directory]:
+                where = posixpath.join(path, name)
+                if isinstance(inode, Directory):
+                    todo.append((where, inode))
+                elif isinstance(inode, RegularFile):
+                    found.append((where, inode))
+        return iter(sorted(found, key=lambda item: item[0]))
 
+    def changes(self) -> dict[Directory, list[tuple[bytes, Inode]]]:
+        """The products as a tree, from the root down: of each directory, what to make in it.
 
-def _changed(root: Directory) -> Iterator[tuple[bytes, RegularFile]]:
-    # No recursion: a hostile guest's directories may be deeper than Python's stack.
-    todo = [(b"/", root)]
-    while todo:
-        path, directory = todo.pop()
-        if directory.lower_path == path:
-            continue  # nobody ever looked into it
-        for name, inode in directory.children():
-            where = posixpath.join(path, name)
-            if isinstance(inode, Directory):
-                todo.append((where, inode))
-            elif isinstance(inode, RegularFile) and not inode.is_as_prepared(where):
-                yield where, inode
+        Beside those of `changed`, the links and directories that the guest made. No paths, which
+        would take the square of the depth.
+        """
+        tree: dict[Directory, list[tuple[bytes, Inode]]] = {self.root: []}
+        # No recursion: a hostile guest's directories may be deeper than Python's stack.
+        todo = [(0, self.root)]
+        while todo:
+            length, directory = todo.pop()
+            if directory.lower_path and self._is_path(directory.lower_path, length, directory):
+                continue  # nobody ever looked into it
+            for name, inode in directory.children():
+                if isinstance(inode, Directory):
+                    todo.append((length + 1 + len(name), inode))
+                    is_new = inode.guest_made
+                elif isinstance(inode, RegularFile):
+                    is_new = inode.is_changed or not self._is_path(
+                        inode.origin, length + 1 + len(name), directory, name
+                    )
+                else:
+                    is_new = inode.guest_made
+                if is_new:
+                    self._enter_change(tree, directory)
+                    if isinstance(inode, Directory):
+                        self._enter_change(tree, inode)
+                    else:
+                        tree[directory].append((name, inode))
+        return tree
+
+    @staticmethod
+    def _enter_change(tree: dict[Directory, list[tuple[bytes, Inode]]], new: Directory) -> None:
+        """Have a list for a directory, and its name in its parent's."""
+        missing = []
+        while new not in tree:
+            tree[new] = []
+            missing.append(new)
+            new = new.parent
+        for directory in missing:
+            tree[directory.parent].append((directory.name, directory))
+
+    def _is_path(self, path: bytes, length: int, directory: Directory, *name: bytes) -> bool:
+        """Whether `path` is the one, of `length` bytes, of a directory or of a name in it."""
+        if len(path) != max(1, length):
+            return False
+        return path == posixpath.join(self.path_of(directory), *name)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from bootstrap.errors import BadInput
-from bootstrap.vfs.lower import Lower, LowerEntry
+from bootstrap.vfs.lower import LARGE, Lower, LowerEntry
+from bootstrap.vfs.room import Room, moved, room, wipe
 from bootstrap.vfs.usage import Usage
 from bootstrap.vfs.watcher import Watcher
 
@@ -47,12 +48,13 @@ class Inode:
 class Volume:
     """What all inodes of one file system share: the lower tree, the numbers, the counts."""
 
-    __slots__ = ("_last_ino", "lower", "usage", "watcher")
+    __slots__ = ("_last_ino", "_room", "lower", "usage", "watcher")
 
     def __init__(self, lower: Lower, usage: Usage) -> None:
         self.lower = lower
         self.usage = usage
         self._last_ino = 0
+        self._room = 64 * LARGE
         self.watcher: Watcher | None = None
         """Who records what happens, if anybody does."""
 
@@ -75,6 +77,22 @@ class Volume:
         if self.watcher is not None:
             self.watcher.listed(guest_path, listing)
         return listing
+
+    @property
+    def leaves_below(self) -> bool:
+        """Whether files that are only read may be left in the lower tree.
+
+        Not where it is itself in memory, nor where somebody records what is in it.
+        """
+        return self.lower.lazy and self.watcher is None
+
+    def may_hold(self, size: int) -> bool:
+        """Whether so many bytes more of the lower tree may be held in memory, uncounted."""
+        if self.leaves_below:
+            if size >= LARGE or size > self._room:
+                return False
+            self._room -= size
+        return True
 
     def load(self, guest_path: bytes) -> bytes:
         """The content of a file in the lower tree. Raises BadInput."""
@@ -104,13 +122,13 @@ class Volume:
 
 
 class RegularFile(Inode):
-    """A regular file, its content in memory.
+    """A regular file, its content in memory, or still in the lower tree.
 
     `data` has room for more than `size` bytes, zero beyond it. It is never resized, only replaced
     by a larger one: native code may hold a pointer into it.
     """
 
-    __slots__ = ("_charged", "_hash", "_pending", "_volume", "data", "origin", "prepared",
+    __slots__ = ("_charged", "_hash", "_volume", "data", "origin", "pending", "prepared",
                  "runners", "size", "version", "writers")  # fmt: skip
 
     def __init__(
@@ -122,7 +140,7 @@ class RegularFile(Inode):
         prepared: bool = False,
     ) -> None:
         super().__init__(volume.next_ino(), mode)
-        self.data = bytearray(content)
+        self.data: Room = bytearray(content)
         self.size = len(content)
         self.version = 0
         """Grows with each change of the content."""
@@ -135,7 +153,8 @@ class RegularFile(Inode):
         self.runners = 0
         """Processes whose image is of this file: Linux counts both in i_writecount."""
         self._volume = volume
-        self._pending = False
+        self.pending = False
+        """The content is in the lower tree, and `data` empty."""
         self._charged = 0
         self._hash: tuple[int, str] | None = None
 
@@ -146,34 +165,64 @@ class RegularFile(Inode):
 
     def load_later(self, size: int) -> None:
         """The content, of `size` bytes, stays in the lower tree until it is needed."""
-        self._pending = True
+        self.pending = True
         self.size = size
 
-    def load(self) -> None:
-        """Bring the content into `data`, if it is not there yet.
+    def prepare(self) -> None:
+        """The file is opened: bring the content into `data`, unless it is better left below."""
+        if self.pending and self._volume.may_hold(self.size):
+            self._bring(0)
 
-        Raises BadInput when the lower tree cannot give it, or changed since it was looked at.
+    def load(self) -> None:
+        """Bring the content into `data`, if it is not there yet. What was left below counts.
+
+        Raises BadInput when the lower tree cannot give it, or changed since it was looked at;
+        GuestFailed over a limit.
         """
-        if self._pending:
-            content = self._volume.load(self.origin)
-            if len(content) != self.size:
-                raise BadInput(
-                    f"{self.origin.decode('utf-8', 'backslashreplace')}: had {self.size} bytes and "
-                    f"now has {len(content)}: the source changed during the run; start again"
-                )
-            self.data = bytearray(content)
-            self._pending = False
+        if self.pending and self._volume.leaves_below:
+            usage = self._volume.usage
+            self._bring(usage.room_for(self.origin, self.size, 0, self.size))
+        elif self.pending:
+            self._bring(0)
+
+    def _bring(self, charged: int) -> None:
+        if self.size >= LARGE and self._volume.leaves_below:
+            data = room(self.size)
+            for at in range(0, self.size, LARGE):
+                piece = self.read_at(at, LARGE)
+                data[at : at + len(piece)] = piece
+            self.data = data
+        else:
+            self.data = bytearray(self._whole(self._volume.load(self.origin), self.size))
+        self.pending, self._charged = False, charged
+
+    def _whole(self, part: bytes, size: int) -> bytes:
+        if len(part) != size:
+            raise BadInput(
+                f"{self.origin.decode('utf-8', 'backslashreplace')}: had {size} bytes and now has "
+                f"{len(part)}: the source changed during the run; start again"
+            )
+        return part
 
     def read_at(self, offset: int, count: int) -> bytes:
-        """What pread(2) gives: up to `count` bytes from `offset`, less at the end of the file."""
-        self.load()
-        return bytes(self.data[offset : min(offset + count, self.size)])
+        """What pread(2) gives: up to `count` bytes from `offset`, less at the end of the file.
+
+        Raises BadInput, as `load`.
+        """
+        count = max(0, min(count, self.size - offset))
+        if self.pending:
+            return self._whole(self._volume.lower.read(self.origin, offset, count), count)
+        return bytes(memoryview(self.data)[offset : offset + count])
+
+    def pieces(self) -> Iterator[bytes]:
+        """The whole content, LARGE bytes at a time. Raises BadInput, as `load`."""
+        for at in range(0, self.size, LARGE):
+            yield self.read_at(at, LARGE)
 
     def write_at(self, offset: int, content: bytes) -> int:
         """What pwrite(2) does; answers how many bytes were written: all. Raises GuestFailed."""
         if not content:
             return 0
-        self.load()
         end = offset + len(content)
         if end > len(self.data):
             self.reserve(end)
@@ -189,32 +238,32 @@ class RegularFile(Inode):
         self.version += 1
 
     def reserve(self, needed: int) -> None:
-        """Replace `data` by one with room for `needed` bytes. Raises GuestFailed over a limit."""
+        """Have room for `needed` bytes in `data`. Raises GuestFailed over a limit, BadInput."""
         self.load()
+        if needed <= len(self.data):
+            return
         wanted = max(needed, 2 * len(self.data), _MIN_CAPACITY)
         usage = self._volume.usage
         self._charged = usage.room_for(self.origin, needed, self._charged, wanted)
-        larger = bytearray(self._charged)
-        larger[: self.size] = memoryview(self.data)[: self.size]
-        self.data = larger
+        self.data = moved(self.data, self.size, self._charged)
 
     def truncate(self, size: int) -> None:
         """What ftruncate(2) does with a length that is not negative. Raises GuestFailed."""
+        if self.pending and self.size >= LARGE and self._volume.leaves_below:
+            self.size = min(size, self.size)  # no more than that is brought up
         if size == 0:
             self._drop_data()
         else:
-            self.load()
-        if size > len(self.data):
             self.reserve(size)
-        elif size < self.size:
-            self.data[size : self.size] = bytes(self.size - size)
+        if size < self.size:
+            wipe(self.data, size, self.size)
         self.size = size
         self.version += 1
         if self._volume.watcher is not None:
             self._volume.watcher.truncated(self)
 
     def _drop_data(self) -> None:
-        self._pending = False
+        self.pending = False
         self.data = bytearray()
         self.size = 0
         self._volume.usage.total -= self._charged
@@ -228,18 +277,20 @@ class RegularFile(Inode):
         """SHA-256 of the content, lower-case hexadecimal; computed once for each version."""
         known = self._hash
         if known is None or known[0] != self.version:
-            self.load()
-            digest = hashlib.sha256(memoryview(self.data)[: self.size]).hexdigest()
-            self._hash = known = (self.version, digest)
+            digest = hashlib.sha256()
+            for piece in self.pieces():
+                digest.update(piece)
+            self._hash = known = (self.version, digest.hexdigest())
         return known[1]
 
-    def is_as_prepared(self, guest_path: bytes) -> bool:
-        """Whether the guest found the file at `guest_path` and left its content alone."""
-        return self.prepared and self.version == 0 and self.origin == guest_path
+    @property
+    def is_changed(self) -> bool:
+        """Whether the guest made it, or changed its content."""
+        return not self.prepared or self.version != 0
 
     def forget(self) -> None:
         """Free the content. The size and the hash stay, for who records the run."""
-        if not self._pending:
+        if not self.pending:
             self.sha256()
             size = self.size
             self._drop_data()
@@ -296,7 +347,8 @@ def _no_write(data: bytes) -> int:
 class Directory(Inode):
     """A directory, filled from the lower tree when it is first looked into."""
 
-    __slots__ = ("_children", "_lower_path", "_pending", "_volume", "parent", "removed", "subdirs")
+    __slots__ = ("_children", "_lower_path", "_pending", "_volume", "name", "parent", "removed",
+                 "subdirs")  # fmt: skip
 
     def __init__(
         self,
@@ -308,6 +360,8 @@ class Directory(Inode):
         super().__init__(volume.next_ino(), mode)
         self.parent: Directory = self if parent is None else parent
         """The directory above; the root's is the root."""
+        self.name = b""
+        """Its name there."""
         self.removed = False
         """rmdir(2) has taken its name away; nothing can be made in it any more."""
         self.subdirs = 0
@@ -350,6 +404,8 @@ class Directory(Inode):
             entry = self._pending.pop(name, None)
             if entry is not None:
                 child = self._volume.from_lower(entry.guest_path, entry, self)
+                if isinstance(child, Directory):
+                    child.name = name
                 self._children[name] = child
         return child
 
@@ -379,7 +435,7 @@ class Directory(Inode):
         self._fill()
         self._children[name] = inode
         if isinstance(inode, Directory):
-            inode.parent = self
+            inode.parent, inode.name = self, name
             self.subdirs += 1
         if self._volume.watcher is not None:
             self._volume.watcher.named(self, name, inode)
@@ -395,10 +451,6 @@ class Directory(Inode):
         if self._volume.watcher is not None:
             self._volume.watcher.unnamed(self, name, inode)
         return inode
-
-    def name_of(self, child: "Directory") -> bytes:
-        """The name of a subdirectory."""
-        return next(name for name, inode in self._children.items() if inode is child)
 
     def is_within(self, ancestor: "Directory") -> bool:
         """Whether this is `ancestor` or lies below it."""

@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple, NoReturn, Protocol
 
 from bootstrap import host
@@ -48,11 +49,17 @@ class LowerEntry(NamedTuple):
 class Lower(Protocol):
     """A read-only tree of files."""
 
+    lazy: bool
+    """Whether files are read where they are: nobody holds the content of all of them."""
+
     def list(self, guest_path: bytes) -> Mapping[bytes, LowerEntry]:
         """What is in the directory at `guest_path`, without '.' and '..'. Raises BadInput."""
 
     def load(self, guest_path: bytes) -> bytes:
         """The content of the regular file at `guest_path`. Raises BadInput."""
+
+    def read(self, guest_path: bytes, offset: int, count: int) -> bytes:
+        """A part of it, as pread(2) gives it. Raises BadInput."""
 
 
 def plain_parts(guest_path: bytes) -> tuple[bytes, ...]:
@@ -77,6 +84,8 @@ class MemoryLower:
 
     Raises ValueError for a path that is not plain, is there twice, or lies below a file or link.
     """
+
+    lazy = False
 
     def __init__(self, files: Mapping[bytes, LowerFile | LowerLink | LowerFolder]) -> None:
         self._listing: dict[tuple[bytes, ...], dict[bytes, LowerEntry]] = {(): {}}
@@ -117,7 +126,15 @@ class MemoryLower:
         """See Lower."""
         return self._data[plain_parts(guest_path)]
 
+    def read(self, guest_path: bytes, offset: int, count: int) -> bytes:
+        """See Lower."""
+        return self.load(guest_path)[offset : offset + count]
 
+
+LARGE = 1 << 20
+"""From so many bytes on, a file is not held in memory to be read."""
+_BLOCK, _BLOCKS = 1 << 16, 64
+"""Bytes that are read at once for one that is wanted, and how many such are kept."""
 _NEVER_FOLLOW = (
     os.O_RDONLY | host.BINARY | host.NOFOLLOW | host.CLOEXEC | host.NONBLOCK | host.NOCTTY
 )
@@ -128,14 +145,20 @@ class FolderLower:
 
     No symbolic link in it is ever followed by the host: the guest sees the link itself, and its
     own root. Fifos, sockets and devices are told by type and never opened. Hard links are files
-    of their own. Raises BadInput when `host_root` is no folder that can be read.
+    of their own. Raises BadInput when `host_root` is no folder that can be read; and for a file
+    that is read more than once, or in parts, and changed meanwhile.
     """
+
+    lazy = True
 
     def __init__(self, host_root: str | os.PathLike[str]) -> None:
         self.label = os.fspath(host_root)
         # Absolute, so that the host process may change its directory; the folder itself may be
         # reached through a link.
         self._host_root = os.path.realpath(os.fsencode(host_root))
+        self._stamps: dict[bytes, tuple[int, ...]] = {}
+        """What says whether a file is still the one that was read before or, if large, listed."""
+        self._block = lru_cache(_BLOCKS)(self._read_block)
         self.list(b"/")
 
     def _open(self, guest_path: bytes, flags: int) -> int:
@@ -174,16 +197,18 @@ class FolderLower:
     def list(self, guest_path: bytes) -> Mapping[bytes, LowerEntry]:
         """See Lower."""
         entries: dict[bytes, LowerEntry] = {}
+        base = guest_path.rstrip(b"/") + b"/"
         try:
             if not host.HAS_DIR_FD:
                 folder_path = self._host_path(guest_path)
-                with os.scandir(folder_path) as scan:
-                    return {e.name: _entry(os.path.join(folder_path, e.name)) for e in scan}
+                for name in os.listdir(folder_path):
+                    entries[name] = self._entry(base + name, os.path.join(folder_path, name))
+                return entries
             folder = self._open(guest_path, host.DIRECTORY)
             try:
                 for text in os.listdir(folder):
                     name = os.fsencode(text)
-                    entries[name] = _entry(name, folder)
+                    entries[name] = self._entry(base + name, name, folder)
             finally:
                 os.close(folder)
         except OSError as error:
@@ -192,17 +217,52 @@ class FolderLower:
 
     def load(self, guest_path: bytes) -> bytes:
         """See Lower."""
+        return self._read(guest_path, 0, -1)
+
+    def read(self, guest_path: bytes, offset: int, count: int) -> bytes:
+        """See Lower."""
+        first, last = offset // _BLOCK, (offset + count - 1) // _BLOCK
+        if last - first > 1:
+            return self._read(guest_path, offset, count)
+        content = b"".join(self._block(guest_path, index) for index in range(first, last + 1))
+        return content[offset - first * _BLOCK :][:count]
+
+    def _read_block(self, guest_path: bytes, index: int) -> bytes:
+        return self._read(guest_path, index * _BLOCK, _BLOCK)
+
+    def _read(self, guest_path: bytes, offset: int, count: int) -> bytes:
         try:
             if host.HAS_DIR_FD:
                 fd = self._open(guest_path, 0)
             else:
                 fd = os.open(self._host_path(guest_path), _NEVER_FOLLOW)
             with os.fdopen(fd, "rb") as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                there = os.fstat(file.fileno())
+                if not stat.S_ISREG(there.st_mode):
                     raise OSError("is no regular file any more")
-                return file.read()
+                file.seek(offset)
+                content = file.read(count)
         except OSError as error:
             self._fail("the file", guest_path, error)
+        if self._stamps.setdefault(guest_path, _stamp(there)) != _stamp(there):
+            inside = guest_path.decode("utf-8", "backslashreplace").lstrip("/")
+            raise BadInput(
+                f"{self.label}: {inside}: the source changed during the run; start again"
+            )
+        return content
+
+    def _entry(self, guest_path: bytes, name: bytes, folder: int | None = None) -> LowerEntry:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        kind = stat.S_IFMT(found.st_mode)
+        if kind == S_IFDIR:
+            return _FOLDER
+        if kind == S_IFLNK:
+            return LowerEntry(S_IFLNK | 0o777, target=os.readlink(name, dir_fd=folder))
+        if kind == S_IFREG:
+            if found.st_size >= LARGE:
+                self._stamps[guest_path] = _stamp(found)
+            return LowerEntry(_file_mode(found.st_mode), found.st_size)
+        return LowerEntry(kind | 0o644)
 
     def _fail(self, what: str, guest_path: bytes, error: OSError) -> NoReturn:
         inside = guest_path.decode("utf-8", "backslashreplace").lstrip("/") or "."
@@ -212,13 +272,5 @@ class FolderLower:
         ) from None
 
 
-def _entry(name: bytes, folder: int | None = None) -> LowerEntry:
-    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    kind = stat.S_IFMT(found.st_mode)
-    if kind == S_IFDIR:
-        return _FOLDER
-    if kind == S_IFLNK:
-        return LowerEntry(S_IFLNK | 0o777, target=os.readlink(name, dir_fd=folder))
-    if kind == S_IFREG:
-        return LowerEntry(_file_mode(found.st_mode), found.st_size)
-    return LowerEntry(kind | 0o644)
+def _stamp(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

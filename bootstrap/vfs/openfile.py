@@ -40,7 +40,8 @@ class OpenFile:
                  "refs", "writable")  # fmt: skip
 
     def __init__(self, inode: Inode, flags: int, volume: Volume | None = None) -> None:
-        """`flags` as F_GETFL tells them. A regular file's content is loaded: BadInput."""
+        """`flags` as F_GETFL tells them. A regular file's content is loaded, unless it is large:
+        BadInput."""
         access = flags & 3
         self.inode = inode
         self.flags = flags
@@ -53,7 +54,7 @@ class OpenFile:
         self._file = inode if isinstance(inode, RegularFile) else None
         self._names: list[bytes] | None = None
         if self._file is not None:
-            self._file.load()
+            self._file.prepare()
             self._file.writers += self.writable
         inode.opens += 1
         if volume is not None and volume.watcher is not None:
@@ -70,7 +71,7 @@ class OpenFile:
         if n == 1:
             if start < file.size:
                 self.offset = start + 1
-                return _BYTES[file.data[start]]
+                return file.read_at(start, 1) if file.pending else _BYTES[file.data[start]]
             return b""
         end = start + n
         if end > file.size:
@@ -78,7 +79,7 @@ class OpenFile:
             if end <= start:
                 return b""
         self.offset = end
-        return bytes(file.data[start:end])
+        return file.read_at(start, n)
 
     def write(self, data: bytes) -> int:
         """write(2): how many bytes were written.
@@ -92,8 +93,8 @@ class OpenFile:
         count = len(data)
         end = start + count
         if end > len(file.data):
-            data = self._make_room(file, start, data)
-            count = len(data)
+            count = self._make_room(file, start, count)
+            data = data[:count]
             end = start + count
         if count == 1:
             file.data[start] = data[0]
@@ -107,16 +108,28 @@ class OpenFile:
         self.offset = end
         return count
 
-    def _make_room(self, file: RegularFile, start: int, data: bytes) -> bytes:
-        """What of `data` can be written at `start` (mm/filemap.c, generic_write_checks)."""
-        if not data:
-            return data
-        if not self.flags & O_LARGEFILE and start + len(data) > MAX_NON_LFS:
-            data = data[: max(0, MAX_NON_LFS - start)]
-            if not data:
+    def room(self, count: int) -> int:
+        """How many of `count` bytes the next write takes; raises what it raises before the first.
+
+        So a limit is looked at before the bytes are gathered.
+        """
+        file = self._file
+        if file is None:
+            return count
+        start = file.size if self.append else self.offset
+        return self._make_room(file, start, count) if start + count > len(file.data) else count
+
+    def _make_room(self, file: RegularFile, start: int, count: int) -> int:
+        """How much of `count` bytes can be written at `start` (mm/filemap.c,
+        generic_write_checks)."""
+        if not count:
+            return count
+        if not self.flags & O_LARGEFILE and start + count > MAX_NON_LFS:
+            count = max(0, MAX_NON_LFS - start)
+            if not count:
                 raise LinuxError(Errno.EFBIG)
-        file.reserve(start + len(data))
-        return data
+        file.reserve(start + count)
+        return count
 
     def _read_other(self, n: int) -> bytes:
         inode = self.inode
@@ -135,7 +148,7 @@ class OpenFile:
         if not data:
             return 0
         if file.size + len(data) > len(file.data):
-            data = self._make_room(file, file.size, data)
+            data = data[: self._make_room(file, file.size, len(data))]
         written = file.write_at(file.size, data)
         self.offset = file.size
         return written

@@ -7,6 +7,7 @@ from bootstrap.vfs.filesystem import FileSystem
 from bootstrap.vfs.inode import Directory, Inode, RegularFile, Special, Stream, Symlink
 from bootstrap.vfs.lower import LowerEntry
 from bootstrap.vfs.openfile import OpenFile
+from bootstrap.vfs.room import room
 
 _RESTORED = 1
 """RegularFile.version of a file that was made from its content."""
@@ -130,7 +131,7 @@ def _saved(inode: Inode, contents: Contents) -> InodeState:
             pending=tuple(inode._pending.items()),
         )
     if isinstance(inode, RegularFile):
-        as_below = inode._pending or (inode.prepared and inode.version == 0)
+        as_below = inode.pending or (inode.prepared and inode.version == 0)
         return InodeState(
             "file",
             *common,
@@ -183,6 +184,9 @@ def restore(fs: FileSystem, state: FsState, streams: Sequence[Stream]) -> Restor
             folder.parent, folder.removed, folder.subdirs = parent, told.removed, told.subdirs
             folder._lower_path = told.lower_path
             folder._children = {name: inodes[ino] for name, ino in told.children}
+            for name, child in folder._children.items():
+                if isinstance(child, Directory):
+                    child.name = name
             folder._pending = dict(told.pending)
     files = []
     for opened in state.files:
@@ -208,7 +212,7 @@ def _file(fs: FileSystem, told: InodeState) -> RegularFile:
     if told.content is None:
         file.load_later(told.size)
     else:
-        file.data = bytearray(max(told.capacity, len(told.content)))
+        file.data = room(max(told.capacity, len(told.content)))
         file.data[: len(told.content)] = told.content
         file.size, file.version, file._charged = told.size, _RESTORED, told.charged
     return file

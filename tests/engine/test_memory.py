@@ -11,6 +11,7 @@ from bootstrap.abi.arch import I386, PAGE, X86_64
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE
 from bootstrap.errors import GuestFailed
+from bootstrap.kernel import memory
 from bootstrap.kernel.limits import Limits, MemoryMeter
 from bootstrap.kernel.memory import AddressSpace
 
@@ -74,9 +75,15 @@ contents = st.binary(min_size=1, max_size=3 * PAGE) | st.binary(min_size=1, max_
 class Memory(RuleBasedStateMachine):
     """Does the same to the address space and to the model."""
 
+    window = memory.WINDOW // PAGE
+    """Pages, to multiples of which extents reach."""
+
     def __init__(self) -> None:
         super().__init__()
         self.space = new_space()
+        self.windows = pytest.MonkeyPatch()
+        self.windows.setattr(memory, "WINDOW", self.window * PAGE)
+        self.windows.setattr(memory, "LARGEST", 2 * self.window * PAGE)
         self.space.set_brk_start(HEAP)
         self.model = Model()
         self.brk = HEAP
@@ -100,10 +107,19 @@ class Memory(RuleBasedStateMachine):
     def mmap_anywhere(self, count: int, prot: int) -> None:
         at = mmap(self.space, 0, count * PAGE - 7, prot, ANON)
         pages = range(at // PAGE, at // PAGE + count)
-        assert at % PAGE == 0
-        assert not any(p in self.model.pages for p in pages)
+        highest = X86_64.mmap_base // PAGE - count
+        while any(p in self.model.pages for p in range(highest, highest + count)):
+            highest -= 1
+        assert at == highest * PAGE
         for p in pages:
             self.model.pages[p] = (prot, bytearray(PAGE))
+
+    @rule(below=page_numbers, count=counts)
+    def munmap_of_what_was_placed(self, below: int, count: int) -> None:
+        last = X86_64.mmap_base // PAGE + 2 - below
+        self.space.munmap((last - count) * PAGE, count * PAGE)
+        for p in range(last - count, last):
+            self.model.pages.pop(p, None)
 
     @rule(page=page_numbers, count=counts, extra=st.integers(-100, 0))
     def munmap(self, page: int, count: int, extra: int) -> None:
@@ -227,6 +243,7 @@ class Memory(RuleBasedStateMachine):
         assert self.space.meter.used == total
 
     def teardown(self) -> None:
+        self.windows.undo()
         for space, model in ((self.space, self.model), *((s, m) for s, m, _ in self.relatives)):
             for page, (prot, data) in model.pages.items():
                 if prot:
@@ -237,6 +254,43 @@ class Memory(RuleBasedStateMachine):
 
 Memory.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestMemory = Memory.TestCase
+
+
+class MemoryInSmallWindows(Memory):
+    """The same where nearly each range lies in several extents."""
+
+    window = 2
+
+
+MemoryInSmallWindows.TestCase.settings = Memory.TestCase.settings
+TestMemoryInSmallWindows = MemoryInSmallWindows.TestCase
+
+
+def test_mappings_share_extents_and_the_search_goes_on() -> None:
+    """Two pages at a time, of which one is given back: a gap after each mapping."""
+    space = new_space()
+    for number in range(2000):
+        at = mmap(space, 0, 2 * PAGE, READ | WRITE, ANON)
+        assert at == X86_64.mmap_base - (2 * number + 2) * PAGE
+        space.munmap(at + PAGE, PAGE)
+        # Nothing above is looked at again: it is the page below the last one that was free.
+        assert space.searched[0] == at + 2 * PAGE
+    assert len(space.areas()) == 2000
+    assert len(space.extents) <= 2
+    # One page fits into the first gap that there is, and what is given back is found again.
+    assert mmap(space, 0, PAGE, READ, ANON) == X86_64.mmap_base - PAGE
+    space.munmap(X86_64.mmap_base - 8 * PAGE, 8 * PAGE)
+    assert mmap(space, 0, 8 * PAGE, READ, ANON) == X86_64.mmap_base - 8 * PAGE
+
+
+def test_large_mappings_are_in_several_extents() -> None:
+    space = new_space()
+    at = mmap(space, 0, 1 << 29, READ | WRITE, ANON)
+    assert max(e.end - e.start for e in space.extents) <= memory.LARGEST
+    space.write(at + memory.LARGEST - 5, b"0123456789")
+    assert space.read(at + memory.LARGEST - 5, 10) == b"0123456789"
+    space.munmap(at, 1 << 29)
+    assert space.extents == []
 
 
 @pytest.mark.parametrize(
