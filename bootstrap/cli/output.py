@@ -238,7 +238,8 @@ def write_file(folder: Path, tree_path: str, content: bytes, mode: int) -> None:
     `tree_path` is relative, `/`-separated and without `..`; anything else is refused.
     """
     parts = tree_path.split("/")
-    if not all(part and part not in (".", "..") and "\\" not in part for part in parts):
+    apart = (os.sep, os.altsep) if os.altsep else ()  # on Windows; elsewhere \ is like any other
+    if not all(part not in ("", ".", "..") and not any(s in part for s in apart) for part in parts):
         raise BadInput(f"{tree_path}: not a path that can be written below a folder")
     place = folder.joinpath(*parts)
     try:

@@ -28,7 +28,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "the same kernel as verify. It sees the folder --root as / and nothing else of the host; "
         "what it writes stays in memory, and is written out only to --output.",
         epilog="Exit status: that of the program; 128 and the signal's number when a signal ended "
-        "it; 2 usage or bad input; 3 an unknown system call or a limit.",
+        "it; 2 usage or bad input, or a name that --output could not write; 3 an unknown system "
+        "call or a limit.",
     )
     parser.add_argument("--root", default=".", metavar="DIR", help="the guest's / (default: .)")
     parser.add_argument("--cwd", default="/", metavar="PATH", help="guest folder to start in")
@@ -48,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError; returns the guest's exit status as a shell would tell it."""
     from bootstrap.abi.errno import LinuxError
-    from bootstrap.cli.output import write_file
+    from bootstrap.cli.output_tree import write_tree
     from bootstrap.engine import default_engine
     from bootstrap.kernel.events import Observer
     from bootstrap.kernel.limits import Limits
@@ -76,11 +77,16 @@ def run(args: argparse.Namespace) -> int:
     except LinuxError as error:
         raise BadInput(f"{args.program}: cannot be executed in {args.root}: {error}") from None
     finally:
-        if args.output is not None:
-            for path, file in fs.changed():
-                name = path.decode("utf-8", "surrogateescape").lstrip("/")
-                write_file(Path(args.output), name, file.contents(), file.mode & 0o777)
-    return exit_status(ended)
+        unwritten = [] if args.output is None else write_tree(Path(args.output), fs)
+        for line in unwritten:
+            print(f"bootstrap: {printable(line)}", file=sys.stderr)
+    status = exit_status(ended)
+    if unwritten and not status:
+        raise BadInput(
+            f"--output {args.output}: the names above could not be written, all others are there; "
+            "remove what is in their way, or name another folder"
+        )
+    return status
 
 
 def _print_call(line: str) -> None:

@@ -67,7 +67,7 @@ class AddressSpace:
         self.heap_end = 0
         """End of the extent the heap may grow into without a new one."""
         self.searched = (abi.mmap_base, 0)
-        """An address, and a size: no gap from there up to mmap_base has more bytes (see `place`)."""
+        """An address, and a size: no gap from there up to mmap_base has more bytes."""
         self.heap_flags = READ | WRITE | MAPPED
         self.read_implies_exec = False
 
@@ -296,7 +296,7 @@ class AddressSpace:
                     for page in _FETCHED.finditer(pages.translate(_WAS_FETCHED)):
                         at = extent.start + (first + page.start()) * PAGE
                         self.listener.code_written(at, PAGE)
-            if not (_ONE_USED.search(extent.pages) or self._in_heap(extent)):
+            if extent.pages.count(0) == len(extent.pages) and not self._in_heap(extent):
                 self._drop_extent(extent)
         if gone:
             self.meter.add(-gone)

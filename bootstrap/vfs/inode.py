@@ -179,22 +179,29 @@ class RegularFile(Inode):
         Raises BadInput when the lower tree cannot give it, or changed since it was looked at;
         GuestFailed over a limit.
         """
-        if self.pending and self._volume.leaves_below:
-            usage = self._volume.usage
-            self._bring(usage.room_for(self.origin, self.size, 0, self.size))
-        elif self.pending:
-            self._bring(0)
+        if self.pending:
+            self._bring(self._count(self.size) if self._volume.leaves_below else 0)
+
+    def _count(self, size: int) -> int:
+        return self._volume.usage.room_for(self.origin, size, 0, size)
 
     def _bring(self, charged: int) -> None:
-        if self.size >= LARGE and self._volume.leaves_below:
-            data = room(self.size)
-            for at in range(0, self.size, LARGE):
-                piece = self.read_at(at, LARGE)
-                data[at : at + len(piece)] = piece
-            self.data = data
-        else:
-            self.data = bytearray(self._whole(self._volume.load(self.origin), self.size))
+        if self._is_left_below:
+            self._bring_parts(charged)
+            return
+        self.data = bytearray(self._whole(self._volume.load(self.origin), self.size))
         self.pending, self._charged = False, charged
+
+    @property
+    def _is_left_below(self) -> bool:
+        return self.pending and self.size >= LARGE and self._volume.leaves_below
+
+    def _bring_parts(self, charged: int) -> None:
+        data = room(self.size)
+        for at in range(0, self.size, LARGE):
+            piece = self.read_at(at, LARGE)
+            data[at : at + len(piece)] = piece
+        self.data, self.pending, self._charged = data, False, charged
 
     def _whole(self, part: bytes, size: int) -> bytes:
         if len(part) != size:
@@ -249,10 +256,12 @@ class RegularFile(Inode):
 
     def truncate(self, size: int) -> None:
         """What ftruncate(2) does with a length that is not negative. Raises GuestFailed."""
-        if self.pending and self.size >= LARGE and self._volume.leaves_below:
-            self.size = min(size, self.size)  # no more than that is brought up
         if size == 0:
             self._drop_data()
+        elif size < self.size and self._is_left_below:
+            charged = self._count(size)
+            self.size = size  # no more than that is brought up
+            self._bring_parts(charged)
         else:
             self.reserve(size)
         if size < self.size:

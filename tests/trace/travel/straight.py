@@ -91,7 +91,7 @@ def _add(tree: hashlib._Hash, folder: Directory, where: bytes) -> None:
         tree.update(b"%s %d %o " % (path, inode.ino, inode.mode))
         if isinstance(inode, Directory):
             _add(tree, inode, path)
-        elif isinstance(inode, RegularFile) and not inode.is_as_prepared(path):
+        elif isinstance(inode, RegularFile) and (inode.is_changed or inode.origin != path):
             tree.update(inode.contents())
 
 
