@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from tests.bench import qemu, single, travelling
+from tests.bench import hostile, qemu, single, travelling
 from tests.bench.tables import HEAD, Pairs, Row, ratio_row, table
 from tests.bench.timing import Cost, Failed, timed
 from tests.bench.tree import RELEASE, release
@@ -78,8 +78,9 @@ CONTESTS = {
 }
 SINGLE = {"single-x86": "x86", "single-AMD64": "AMD64"}
 TRAVEL = "travel-x86"
+HOSTILE = {"hostile": "native", "hostile-python": "python"}
 QUICK = ("help", *SINGLE)
-NAMES = (*QUICK, *CONTESTS, TRAVEL)
+NAMES = (*QUICK, *HOSTILE, *CONTESTS, TRAVEL)
 LEFT_OUT = ("native-x86",)
 """Not in the default run: 330 s that say how slow a system call of the host is."""
 
@@ -124,6 +125,10 @@ class Bench:
             whole = f"whole-{arch}" in self.names and binfmt_works(arch) is None
             target, aim = (None, None) if whole else TARGETS[arch]
             self.rows += single.rows(arch, found, target, aim)
+        elif name in HOSTILE:
+            content, rows = hostile.measure(lambda line: self.say(f"  {line}"), HOSTILE[name])
+            self.tables[f"Hostile guests, {HOSTILE[name]} path"] = content
+            self.rows += rows
         elif name == TRAVEL:
             self.rows += travelling.measure(lambda line: self.say(f"  {line}"), self.trace)
         else:
@@ -191,6 +196,8 @@ def estimate(name: str, ledger: Ledger) -> int:
     """Seconds that a measurement takes, more or less; a run that two share is counted once."""
     if name == "help":
         return 5
+    if name in HOSTILE:
+        return hostile.SECONDS
     if name in SINGLE:
         return SINGLE_SECONDS
     if name == TRAVEL:
@@ -315,7 +322,7 @@ def main(argv: Sequence[str], out: Callable[[str], None] = print) -> int:
         release("x86")
     except Failed as error:
         bench.notes.append(f"No bootstraps: {error}")
-        bench.names = [name for name in names if name == "help"]
+        bench.names = [name for name in names if name == "help" or name in HOSTILE]
     total = sum(estimate(name, ledger) for name in bench.names)
     bench.say(f"{len(bench.names)} measurements, about {max(1, round(total / 60))} minutes in all")
     try:
