@@ -24,7 +24,7 @@ def lay_out(tree: SourceTree, folder: Path) -> Path:
 def test_without_a_tree_of_upstream_there_is_nothing_to_compare() -> None:
     done = bootstrap("ddc")
     assert done.status == 2
-    assert "there is no tree of upstream's to build" in done.one_line()
+    assert "is not in the cache" in done.one_line()
     assert "bootstrap fetch stage0-posix" in done.stderr
 
 
