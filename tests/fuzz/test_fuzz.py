@@ -69,6 +69,7 @@ def by_qemu_and_here(abi: str) -> list[Callable[..., compare.Outcome]]:
     return [compare.by_qemu, *compare.emulations()]
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("call", [call for call in HOT if call != "brk"])
 @pytest.mark.parametrize("abi", BY_QEMU)
 def test_calls_that_qemu_passes_through(abi: str, call: str) -> None:
@@ -76,6 +77,7 @@ def test_calls_that_qemu_passes_through(abi: str, call: str) -> None:
     check(abi, call, 300, by_qemu_and_here(abi))
 
 
+@pytest.mark.root
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("call", [call for call in HOT if call != "brk"])
 @pytest.mark.parametrize("abi", BY_QEMU)
