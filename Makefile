@@ -64,7 +64,7 @@ unit: $(VENV)/installed-test
 
 # What only root can do: mount a full disk, run guests in a root directory of their own.
 test-root: $(VENV)/installed-test
-	@$(BIN)/python -m pytest -q -m root
+	@$(BIN)/python -m pytest -q -n 2 --maxschedchunk 1 -m 'root and not exhaustive and not fuzz'
 
 # The suite on each Python that is installed, each in an environment of its own.
 PYTHONS ?= python3.11 python3.12 python3.13
