@@ -12,6 +12,7 @@ reports have it; no other lone surrogate may. `bootstrap.errors.printable` print
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -20,7 +21,7 @@ import re
 import tomllib
 import types
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from typing import (
     Annotated,
@@ -95,6 +96,11 @@ def matching(pattern: str, what: str) -> Callable[[str], None]:
     return check
 
 
+def one_of(*words: str) -> Callable[[str], None]:
+    """One of these."""
+    return lambda value: _one_of(words, value, ())
+
+
 def at_least(least: int) -> Callable[[int], None]:
     """A number that is not below ``least``."""
 
@@ -122,8 +128,34 @@ def filled(values: tuple[object, ...] | Mapping[str, object]) -> None:
         raise Fault("is empty")
 
 
-_HEX64 = matching("[0-9a-f]{64}", "sha256 (64 lower-case hexadecimal digits)")
-Sha256 = Annotated[str, _HEX64]
+def path_fault(path: str) -> str | None:
+    """Why ``path`` is no plain path in a tree, or None if it is one."""
+    if not path:
+        return "is empty"
+    if path.startswith("/"):
+        return "is absolute"
+    if "\0" in path:
+        return "holds a NUL byte"
+    for part in path.split("/"):
+        if part in ("", ".", ".."):
+            return f"has a component {part!r}"
+    return None
+
+
+def _in_a_tree(path: str) -> None:
+    if fault := path_fault(path):
+        raise Fault(f"is no plain path in the tree: {path!r} {fault}")
+
+
+_HEX = "lower-case hexadecimal digits"
+Sha256 = Annotated[str, matching("[0-9a-f]{64}", f"sha256 (64 {_HEX})")]
+Commit = Annotated[str, matching("[0-9a-f]{40}", f"commit (40 {_HEX})")]
+Word = Annotated[
+    str, matching("[A-Za-z0-9][A-Za-z0-9._-]*", "name of letters, digits, '.', '_' and '-'")
+]
+TreePath = Annotated[str, _in_a_tree]
+"""Relative, ``/``-separated, without ``.``, ``..`` or empty components."""
+Texts = Annotated[tuple[str, ...], unique]
 Size = Annotated[int, at_least(0)]
 """A size or count: not negative."""
 
@@ -136,74 +168,77 @@ def key(name: str | None, **default: Any) -> Any:
 # -- plain values to typed ones ------------------------------------------------------------------
 
 
-def typed(cls: type[T], value: object, *, lenient: bool = False) -> T:
-    """``value`` as a ``cls`` (any hint). ``lenient``: unknown keys are passed over.
+def typed(cls: type[T], value: object, *way: str | int, lenient: bool = False) -> T:
+    """``value``, which stands at ``way``, as a ``cls`` (any hint). Raises Fault.
 
-    Raises Fault.
+    ``lenient``: unknown keys are passed over.
     """
-    return cast(T, _decoder(cast(Any, cls), lenient)(value, ()))
+    return cast(T, _decoder(cast(Any, cls), lenient)(value, way))
 
 
 def decode(cls: type[T], value: object, place: str, *, lenient: bool = False) -> T:
     """As `typed`; raises BadInput that begins with ``place``, the document's name."""
-    try:
+    with named(place):
         return typed(cls, value, lenient=lenient)
-    except Fault as fault:
-        raise BadInput(f"{place}: {fault}") from None
 
 
-def from_json(cls: type[T], data: bytes, place: str, *, lenient: bool = False) -> T:
-    """`decode` a JSON text. Raises BadInput."""
-    return decode(cls, parse_json(data, place), place, lenient=lenient)
+def from_json(cls: type[T], data: bytes, place: str, *, limit: int = MAX_DOCUMENT) -> T:
+    """`typed_json`; raises BadInput that begins with ``place``."""
+    with named(place):
+        return typed_json(cls, data, limit=limit)
 
 
-def typed_json(cls: type[T], data: bytes | str, *, lenient: bool = False) -> T:
-    """The same; raises Fault."""
-    return typed(cls, json_value(data), lenient=lenient)
+def typed_json(cls: type[T], data: bytes | str, *, limit: int = MAX_DOCUMENT) -> T:
+    """A JSON text as a ``cls``; raises Fault."""
+    return typed(cls, json_value(data, limit))
 
 
-def from_toml(cls: type[T], data: bytes | str, place: str) -> T:
-    """`decode` a TOML text; the error has the line, where it can be told. Raises BadInput."""
-    value, text = parse_toml(data, place)
+def from_toml(
+    cls: type[T], data: bytes | str, place: str, *checks: Callable[[T], None], lenient: bool = False
+) -> T:
+    """A TOML text as a ``cls`` that ``checks`` find good (else they raise Fault).
+
+    Raises BadInput that begins with ``place`` and the line, where it can be told.
+    """
+    text = ""
     try:
-        return typed(cls, value)
+        text = utf8(data)
+        found = typed(cls, _toml_value(text), lenient=lenient)
+        for check in checks:
+            check(found)
+        return found
     except Fault as fault:
-        line = _line_of(text, fault.way)
+        line = line_of(text, fault.way)
         raise BadInput(f"{place}{'' if line is None else f':{line}'}: {fault}") from None
 
 
-def parse_toml(data: bytes | str, place: str) -> tuple[dict[str, Any], str]:
-    """The value of a TOML text in UTF-8, and the text. Raises BadInput."""
+def _toml_value(text: str) -> dict[str, Any]:
+    if _LONG_KEY.search(text):
+        raise Fault("has a key of more than 64 parts")
     try:
-        text = data if isinstance(data, str) else data.decode("utf-8")
-        if _LONG_KEY.search(text):
-            raise BadInput(f"{place}: has a key of more than 64 parts")
-        return tomllib.loads(text), text
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{place}: not UTF-8 at byte {error.start}") from None
+        return tomllib.loads(text)
     except RecursionError:
-        raise BadInput(f"{place}: not valid TOML: nested too deep") from None
+        raise Fault("not valid TOML: nested too deep") from None
     except ValueError as error:  # TOMLDecodeError; a number with more digits than Python reads
-        raise BadInput(f"{place}: not valid TOML: {error}") from None
+        raise Fault(f"not valid TOML: {error}") from None
 
 
-def parse_json(data: bytes, place: str) -> Any:
-    """A JSON text in UTF-8, no key twice, no NaN. Raises BadInput."""
+@contextlib.contextmanager
+def named(place: str) -> Iterator[None]:
+    """A Fault within it becomes BadInput that begins with ``place``."""
     try:
-        return json_value(data)
+        yield
     except Fault as fault:
         raise BadInput(f"{place}: {fault}") from None
 
 
-def json_value(data: bytes | str) -> Any:
-    """The same; raises Fault."""
-    if len(data) > MAX_DOCUMENT:
-        raise Fault(f"is larger than {MAX_DOCUMENT} bytes")
+def json_value(data: bytes | str, limit: int = MAX_DOCUMENT) -> Any:
+    """A JSON text in UTF-8 of at most ``limit`` bytes, no key twice, no NaN. Raises Fault."""
+    if len(data) > limit:
+        raise Fault(f"is larger than {limit} bytes")
+    text = utf8(data)
     try:
-        text = data if isinstance(data, str) else data.decode("utf-8")
         return json.loads(text, object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
-    except UnicodeDecodeError as error:
-        raise Fault(f"not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
         raise Fault(f"not JSON: {error.msg} at line {error.lineno}") from None
     except RecursionError:
@@ -212,6 +247,14 @@ def json_value(data: bytes | str) -> Any:
         raise
     except ValueError as error:  # a number with more digits than Python reads
         raise Fault(f"not JSON that can be read: {error}") from None
+
+
+def utf8(data: bytes | str) -> str:
+    """The text of a document.  Raises Fault."""
+    try:
+        return data if isinstance(data, str) else data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Fault(f"not UTF-8 at byte {error.start}") from None
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -225,7 +268,7 @@ def _no_constant(name: str) -> NoReturn:
     raise Fault(f"has {name}, which is no JSON")
 
 
-def _line_of(text: str, way: Way) -> int | None:
+def line_of(text: str, way: Way) -> int | None:
     """The line (from 1) of a place in TOML, or of the nearest table around it.
 
     Reads lines only: good enough to point a reader to the place, not a second TOML parser.
@@ -275,7 +318,7 @@ def _decoder(hint: Any, lenient: bool) -> _Decode:
     if origin in (tuple, frozenset, list):
         return functools.partial(_many, origin, _decoder(args[0], lenient))
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return functools.partial(_table, _decoder(args[1], lenient))
+        return functools.partial(_table, _decoder(args[0], lenient), _decoder(args[1], lenient))
     if hasattr(hint, "from_text"):
         return functools.partial(_from_text, hint)
     if isinstance(hint, type) and issubclass(hint, tuple):
@@ -404,11 +447,15 @@ def _many(made: Callable[[Any], Any], kind: _Decode, value: Any, way: Way) -> An
     return made([kind(inner, (*way, index)) for index, inner in enumerate(_list(value, way))])
 
 
-def _table(kind: _Decode, value: Any, way: Way) -> Mapping[str, Any]:
+def _dict(value: Any, way: Way) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Fault("must be a table", *way)
+    return value
+
+
+def _table(keys: _Decode, kind: _Decode, value: Any, way: Way) -> Mapping[str, Any]:
     return types.MappingProxyType(
-        {_text(k, way): kind(inner, (*way, k)) for k, inner in value.items()}
+        {keys(k, (*way, k)): kind(inner, (*way, k)) for k, inner in _dict(value, way).items()}
     )
 
 
@@ -434,14 +481,8 @@ def _key_of(field: dataclasses.Field[Any]) -> str | None:
 
 
 def _object(cls: Any, lenient: bool, value: Any, way: Way) -> Any:
-    if not isinstance(value, dict):
-        raise Fault("must be a table", *way)
     fields = _fields(cls, lenient)
-    for name in value:
-        if not lenient and (name not in fields or name == THE_KEY):
-            known = ", ".join(sorted(set(fields) - {THE_KEY}))
-            raise Fault(f"is not a key that is known here; known: {known}", *way, name)
-    cells = {}
+    cells, value = {}, _dict(value, way)
     for name, (field, kind) in fields.items():
         if name == THE_KEY:
             if way and isinstance(way[-1], str):
@@ -450,6 +491,11 @@ def _object(cls: Any, lenient: bool, value: Any, way: Way) -> Any:
             cells[field.name] = kind(value[name], (*way, name))
         elif field.default is field.default_factory is dataclasses.MISSING:
             raise Fault("is missing", *way, name)
+    # Only now: a document of another version says first that it is one.
+    for name in value:
+        if not lenient and (name not in fields or name == THE_KEY):
+            known = ", ".join(sorted(set(fields) - {THE_KEY}))
+            raise Fault(f"is not a key that is known here; known: {known}", *way, name)
     return _placed(cls, way, **cells)
 
 

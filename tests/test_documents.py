@@ -106,7 +106,7 @@ def test_what_goes_in_comes_out() -> None:
         ({"items": {"x": {"size": 1, THE_KEY: "y"}}}, 'items.x."<key>" is not a key'),
         ({"items": {"x": {"size": 1, "sha256": "AB"}}}, "items.x.sha256 is no sha256"),
         ({"items": []}, "items must be a table"),
-        ({"items": {"\ud800": {"size": 1}}}, "items is no Unicode text"),
+        ({"items": {"\ud800": {"size": 1}}}, 'items."\ud800" is no Unicode text'),
         ({"words": ["a", "b", "a"]}, "words has 'a' twice"),
         ({"words": []}, "words is empty"),
         ({"words": ["a", 3]}, "words[1] must be a string"),

@@ -27,3 +27,11 @@ def data_dir(kind: Literal["steps", "seeds"]) -> Traversable:
         f"the folder {kind}/ is neither in the installed package ({installed}) nor in a checkout"
         f" ({checkout}); install the package again"
     )
+
+
+def read_data(place: Traversable) -> bytes:
+    """A file of such a folder.  Raises BadInput."""
+    try:
+        return place.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{place}: cannot be read: {error.strerror}") from None

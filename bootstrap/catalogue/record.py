@@ -27,9 +27,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bootstrap.catalogue.reading import path_fault
 from bootstrap.catalogue.schema import StepFile, parse
 from bootstrap.catalogue.steps import RELEASES, arch_name
+from bootstrap.documents import path_fault
 from bootstrap.errors import BadInput, BootstrapError
 
 _CALL = re.compile(r"(open|openat|execve|chdir)\((?:AT_FDCWD, )?\"((?:[^\"\\]|\\.)*)\"(.*)")

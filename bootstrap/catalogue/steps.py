@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from importlib.resources.abc import Traversable
 
-from bootstrap.catalogue.data import data_dir
-from bootstrap.catalogue.reading import path_fault
+from bootstrap.catalogue.data import data_dir, read_data
 from bootstrap.catalogue.schema import StepFile, parse
+from bootstrap.documents import named, path_fault, utf8
 from bootstrap.errors import BadInput
 
 RELEASES = "stage0-posix"
@@ -55,14 +55,8 @@ def read_all(folder: Traversable) -> tuple[StepFile, ...]:
 
 
 def _read(entry: Traversable) -> StepFile:
-    try:
-        data = entry.read_bytes()
-        text = data.decode("utf-8")
-    except OSError as error:
-        raise BadInput(f"steps/{entry.name}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"steps/{entry.name}: not UTF-8 at byte {error.start}") from None
-    step = replace(parse(text, f"steps/{entry.name}"), sha256=hashlib.sha256(data).hexdigest())
+    data = read_data(entry)
+    step = replace(parse(data, f"steps/{entry.name}"), sha256=hashlib.sha256(data).hexdigest())
     if step.arch not in _ALIASES:
         raise BadInput(f"{step.file}: arch is {step.arch!r}; known: {', '.join(_ALIASES)}")
     called = step.title.replace(" ", "-") + ".toml"
@@ -145,12 +139,8 @@ def tree_files(step: StepFile) -> frozenset[str] | None:
 
 @functools.cache
 def _tree_files(file: str) -> frozenset[str]:
-    try:
-        lines = (data_dir("steps") / file).read_bytes().decode("utf-8").splitlines()
-    except OSError as error:
-        raise BadInput(f"steps/{file}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"steps/{file}: not UTF-8 at byte {error.start}") from None
+    with named(f"steps/{file}"):
+        lines = utf8(read_data(data_dir("steps") / file)).splitlines()
     return parse_tree_files(lines, f"steps/{file}")
 
 

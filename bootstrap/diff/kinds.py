@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bootstrap.documents import MAX_DOCUMENT, parse_json
+from bootstrap.documents import MAX_DOCUMENT, json_value, named
 from bootstrap.errors import BadInput
 from bootstrap.sources.tree import read_file
 
@@ -63,7 +63,8 @@ def same_kind(a: str, b: str) -> tuple[Given, Given]:
 
 def read_json(name: str) -> dict[str, Any]:
     """A report's JSON. Raises BadInput."""
-    found = parse_json(read_file(Path(name), MAX_DOCUMENT), name)
+    with named(name):
+        found = json_value(read_file(Path(name), MAX_DOCUMENT))
     if not isinstance(found, dict):
         raise BadInput(f"{name}: is JSON, but no report of `bootstrap verify`")
     return found

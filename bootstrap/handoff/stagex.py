@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import graphlib
 import re
-import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 from bootstrap.catalogue import STAGEX, find
-from bootstrap.catalogue.reading import Table, line_of
+from bootstrap.documents import from_toml, line_of, matching
 from bootstrap.errors import BadInput
 from bootstrap.handoff.checks import read_text
 from bootstrap.handoff.outline import Stage, images, read_outline
 from bootstrap.sources.checkouts import STAGEX_TREE, CheckedOut, Identity, identify_checkout
-from bootstrap.sources.stagex import is_known, read_recipe
+from bootstrap.sources.stagex import is_known, read_package, read_recipe
 
 FOLDER = "packages/bootstrap"
 DIGESTS = "digests/bootstrap.txt"
@@ -28,7 +28,6 @@ CONTEXT = "fetch"
 """The build context with the fetched sources, which StageX's Makefile gives to every build."""
 
 _DIGEST = re.compile(r"([0-9a-f]{64}) ([a-z0-9.-]+)")
-_KEY = re.compile(r"[0-9A-F]{40}")
 
 
 @dataclass(frozen=True)
@@ -151,42 +150,33 @@ def _stage(checkout: Path, name: str, digests: dict[str, tuple[str, int]]) -> St
 
 def _sources(checkout: Path, path: str) -> tuple[Source, ...]:
     text = read_text(checkout, path)
-    top = Table(_toml(text, checkout / path), str(checkout / path), text)
     rows = []
-    for name in top.table("sources"):
-        row = top.table("sources").table(name)
-        version, form = row.text("version", ""), row.text("format", "")
-        file = row.text("file").replace("{version}", version).replace("{format}", form)
-        mirrors = tuple(
-            mirror.replace("{file}", file).replace("{version}", version).replace("{format}", form)
-            for mirror in row.texts("mirrors")
-        )
-        where = f"{path}:{line_of(text, f'sources.{name}', 'hash')}"
-        rows.append(Source(name, file, row.sha256("hash"), version, mirrors, where))
+    for name, pin in read_package(text, str(checkout / path)).items():
+        where = f"{path}:{line_of(text, ('sources', name, 'hash'))}"
+        rows.append(Source(name, pin.file, pin.sha256, pin.version, pin.mirrors, where))
     return tuple(rows)
 
 
-def _toml(text: str, file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{file}: not valid TOML: {error}") from None
+@dataclass(frozen=True)
+class _Key:
+    id: Annotated[str, matching("[0-9A-F]{40}", "OpenPGP fingerprint")]
+    algorithm: str = ""
+
+
+@dataclass(frozen=True)
+class _Maintainers:
+    keys: Mapping[str, Mapping[str, _Key]]
 
 
 def _keys(checkout: Path) -> tuple[Key, ...]:
     text = read_text(checkout, MAINTAINERS)
-    top = Table(_toml(text, checkout / MAINTAINERS), str(checkout / MAINTAINERS), text)
-    keys = []
-    for person in top.table("keys"):
-        people = top.table("keys").table(person)
-        for name in people:
-            row = people.table(name)
-            fingerprint = row.text("id")
-            if not _KEY.fullmatch(fingerprint):
-                raise row.error("id", f"is no OpenPGP fingerprint: {fingerprint!r}")
-            where = f"{MAINTAINERS}:{line_of(text, f'keys.{person}.{name}', 'id')}"
-            keys.append(Key(person, name, fingerprint, row.text("algorithm", ""), where))
-    return tuple(keys)
+    said = from_toml(_Maintainers, text, str(checkout / MAINTAINERS), lenient=True)
+    found = []
+    for person, rows in said.keys.items():
+        for name, row in rows.items():
+            where = f"{MAINTAINERS}:{line_of(text, ('keys', person, name, 'id'))}"
+            found.append(Key(person, name, row.id, row.algorithm, where))
+    return tuple(found)
 
 
 def _findings(stages: dict[str, Stage], outside: dict[str, str], path: str) -> list[Finding]:

@@ -9,13 +9,22 @@ report says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bootstrap.catalogue import STAGEX, Entry, Seed, StepFile, arch_name, find
-from bootstrap.catalogue.reading import Table, path_fault
-from bootstrap.documents import parse_toml
+from bootstrap.documents import (
+    Commit,
+    Fault,
+    Sha256,
+    Texts,
+    from_toml,
+    named,
+    path_fault,
+    typed,
+    utf8,
+)
 from bootstrap.errors import BadInput
 from bootstrap.sources.containerfile import Copy, Stage, read_containerfile
 from bootstrap.sources.identity import require_materials
@@ -31,12 +40,39 @@ _ADDRESS = "https://codeberg.org/stagex/stagex"
 
 @dataclass(frozen=True)
 class Pinned:
-    """A source as package.toml pins it: the archive's file name, its sha256, its commit."""
+    """A source as a package.toml pins it: the archive's file name, its sha256, its addresses."""
 
     file: str
-    sha256: str
-    version: str
-    mirrors: tuple[str, ...]
+    sha256: Sha256 = field(metadata={"key": "hash"})
+    version: str = ""
+    mirrors: Texts = ()
+    format: str = ""
+
+    def filled_in(self) -> Pinned:
+        """With names and addresses whole: they are written with {file}, {version}, {format}."""
+
+        def whole(text: str) -> str:
+            return text.replace("{version}", self.version).replace("{format}", self.format)
+
+        file = whole(self.file)
+        mirrors = tuple(whole(mirror.replace("{file}", file)) for mirror in self.mirrors)
+        return replace(self, file=file, mirrors=mirrors)
+
+
+@dataclass(frozen=True)
+class Package:
+    """What matters of a package.toml."""
+
+    sources: Mapping[str, Pinned]
+
+
+def _of_stage0(package: Package) -> None:
+    """Each source is a commit, in a file of a plain name."""
+    for name, pinned in package.sources.items():
+        typed(Commit, pinned.version, "sources", name, "version")
+        file = pinned.filled_in().file
+        if path_fault(file) or "/" in file:
+            raise Fault(f"is no plain file name: {file!r}", "sources", name, "file")
 
 
 @dataclass(frozen=True)
@@ -120,30 +156,25 @@ def read_recipe(checkout: str) -> Recipe:
         raise BadInput(
             f"--source {checkout}: no checkout of StageX, it has no {PLACE} (git clone {_ADDRESS})"
         )
-    pins = read_package(_text(folder / "package.toml"), str(folder / "package.toml"))
+    package = folder / "package.toml"
+    pins = read_package(read_file(package, _MAX_TEXT), str(package), _of_stage0)
     arguments: dict[str, str] = {}
     for name, pinned in pins.items():
         arguments[f"{name.upper()}_SOURCE"] = pinned.file
         arguments[f"{name.upper()}_VERSION"] = pinned.version
     where = str(folder / "Containerfile")
-    stages = read_containerfile(_text(folder / "Containerfile"), where, arguments)
+    with named(where):
+        text = utf8(read_file(folder / "Containerfile", _MAX_TEXT))
+    stages = read_containerfile(text, where, arguments)
     return _Interpreter(stages, pins, folder, where).recipe()
 
 
-def read_package(text: str, file: str) -> dict[str, Pinned]:
+def read_package(
+    data: bytes | str, file: str, *checks: Callable[[Package], None]
+) -> dict[str, Pinned]:
     """The sources of a package.toml by name; keys of it that do not matter here are not read."""
-    data, _ = parse_toml(text, file)
-    top = Table(data, file, text)
-    pins = {}
-    for name in top.table("sources"):
-        row = top.table("sources").table(name)
-        version = row.commit("version")
-        archive = row.text("file").replace("{version}", version)
-        mirrors = tuple(m.replace("{version}", version) for m in row.texts("mirrors"))
-        if path_fault(archive) or "/" in archive:
-            raise row.error("file", f"is no plain file name: {archive!r}")
-        pins[name] = Pinned(archive, row.sha256("hash"), version, mirrors)
-    return pins
+    package = from_toml(Package, data, file, *checks, lenient=True)
+    return {name: pinned.filled_in() for name, pinned in package.sources.items()}
 
 
 class _Interpreter:
@@ -266,10 +297,3 @@ def _source(fetched: Path, pinned: Pinned) -> SourceTree | None:
     except OSError as error:
         raise BadInput(f"--fetched {fetched}: cannot be read: {error.strerror}") from None
     return open_source(found[0]) if found else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_file(path, _MAX_TEXT).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: not UTF-8 at byte {error.start}") from None

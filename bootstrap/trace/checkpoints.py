@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bootstrap.documents import typed
+from bootstrap.documents import json_value, typed
 from bootstrap.kernel.snapshot import Snapshot, TaskState
 from bootstrap.trace.columns import unpacked
 from bootstrap.vfs.snapshot import InodeState
@@ -96,7 +96,7 @@ def _text(value: object) -> object:
 
 def decode(raw: bytes, get: Get) -> Snapshot:
     """What `encode` made."""
-    told = json.loads(unpacked(raw, MAX_STATE))
+    told = json_value(unpacked(raw, MAX_STATE), MAX_STATE)
     fs = told["fs"]
     tasks = [_task_back(task, get) for task in told["tasks"]]
     inodes = [_inode_back(inode, get) for inode in fs["inodes"]]

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import get_args
 
 from bootstrap.catalogue import EMBEDDED, RELEASES, StepFile, find
-from bootstrap.catalogue.reading import path_fault
 from bootstrap.catalogue.seeds import load as seed_catalogue
+from bootstrap.documents import path_fault
 from bootstrap.errors import BadInput
 from bootstrap.modelled import models
 from bootstrap.sources.embedded import embedded_source

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bootstrap.errors import BadInput
@@ -171,7 +171,7 @@ class _Run:
         for place in (self.root, self.work.saved, self.work.logs):
             remove(place)
         layout.lay_out(self.root, self.order.checkout, self.plan, self.stage0)
-        state = State(self._identity())
+        state = State(2, self._identity())
         if self.stage0.products is not None:
             rows = checking.check_stage0(self.root, self.stage0.known)
             if wrong := [row for row in rows if row.state == "mismatch"]:
@@ -306,7 +306,7 @@ class _Run:
             return self._boxed(argv, environment)
         return self._boxed((BASH, f"/{scripts.STEP}.sh"), self.state.exported)
 
-    def _boxed(self, argv: tuple[str, ...], environment: dict[str, str]) -> Box:
+    def _boxed(self, argv: tuple[str, ...], environment: Mapping[str, str]) -> Box:
         arch, limits = self.plan.arch, self.order.limits
         return Box(self.work.box_name, self.root, arch, argv, environment, limits)
 

@@ -15,10 +15,11 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bootstrap.documents import Size, TreePath, typed_json
 from bootstrap.errors import BadInput
 from bootstrap.handoff.running.box import MOUNTED
 from bootstrap.handoff.running.owner import Ids, give
@@ -28,6 +29,10 @@ _FICLONE = 0x40049409
 
 Stamp = tuple[int, int, int, int]
 """Inode, change time in ns, size, mode."""
+MAX_INDEX = 256 << 20
+"""Bytes; a path has some hundred of them."""
+_Index = Mapping[TreePath, tuple[Size, int, Size, Size, int, Size]]
+"""Of each path its stamp, modification time and links, as the index has them."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +126,8 @@ class Saved:
     def _read_index(self) -> dict[str, Entry]:
         if not self.index.exists():
             return {}
-        rows = json.loads(self.index.read_bytes())
-        return {
-            path: Entry((row[0], row[1], row[2], row[3]), row[4], row[5])
-            for path, row in rows.items()
-        }
+        rows = typed_json(_Index, self.index.read_bytes(), limit=MAX_INDEX)  # type: ignore[type-abstract]
+        return {path: Entry(row[:4], row[4], row[5]) for path, row in rows.items()}
 
     def _write_index(self) -> None:
         with self._walked() as entries:

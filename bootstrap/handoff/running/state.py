@@ -6,17 +6,17 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from bootstrap import host
+from bootstrap.documents import Fault, Sha256, encode, typed_json
 from bootstrap.errors import BadInput
 
 LOCK = "lock"
 STATE = "state.json"
-SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class CheckedFile:
     """
 
     path: str
-    found: str | None
-    expected: str | None
+    found: Sha256 | None
+    expected: Sha256 | None
     by: str
 
     @property
@@ -64,11 +64,12 @@ class State:
     is good and its copy may be half made.
     """
 
-    identity: dict[str, str]
+    schema: Literal[2]
+    identity: Mapping[str, str]
     finished: list[Finished] = field(default_factory=list)
     running: str | None = None
     saving: bool = False
-    exported: dict[str, str] | None = None
+    exported: Mapping[str, str] | None = None
 
 
 class WorkFolder:
@@ -111,25 +112,17 @@ class WorkFolder:
         if not place.exists():
             return None
         try:
-            document = json.loads(place.read_bytes())
-            if document.pop("schema") != SCHEMA:
-                raise ValueError("written by another version")
-            rows = [
-                Finished(**{**row, "checked": [CheckedFile(**c) for c in row["checked"]]})
-                for row in document.pop("finished")
-            ]
-            return State(finished=rows, **document)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return typed_json(State, place.read_bytes())
+        except (OSError, Fault) as error:
             raise BadInput(f"{place}: cannot be read: {error}; begin in a new folder") from None
 
     def write(self, state: State) -> None:
         """Keep it, whole or not at all."""
-        document: dict[str, Any] = {"schema": SCHEMA, **asdict(state)}
         place = self.folder / STATE
         beside = place.with_suffix(".new")
         try:
             with beside.open("w", encoding="utf-8") as stream:
-                json.dump(document, stream, indent=1)
+                json.dump(encode(state), stream, indent=1)
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(beside, place)
