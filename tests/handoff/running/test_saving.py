@@ -126,11 +126,20 @@ def test_a_changed_file_with_its_old_time_is_found(tmp_path: Path) -> None:
     assert (root / "file").read_text() == "old"
 
 
-def test_an_index_that_cannot_be_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("{", "not JSON"),
+        ('{"../x": [1, 0, 0, 33188, 0, 1]}', "no plain path in the tree: '../x'"),
+        ('{"x": [1, 0, 0, 33188, 0]}', "x must have 6 values"),
+        ('{"x": [1, 0, 0, "33188", 0, 1]}', r"x\[3\] must be a whole number"),
+    ],
+)
+def test_an_index_that_cannot_be_read(tmp_path: Path, text: str, fault: str) -> None:
     root = tmp_path / "root"
     root.mkdir()
     saved = Saved(root, tmp_path / "saved")
     saved.save()
-    saved.index.write_text("{")
-    with pytest.raises(BadInput, match="the copy cannot be read"):
+    saved.index.write_text(text)
+    with pytest.raises(BadInput, match=f"the copy cannot be read: .*{fault}"):
         saved.restore()

@@ -305,6 +305,12 @@ def test_folders_that_cannot_be_gone_on_with(small: Small, tmp_path: Path, engin
     (small.checkout / "steps/env").write_text("X=1\n")
     with pytest.raises(BadInput, match="was begun with another checkout"):
         go(small, work, engine, resume=True)
-    (work / "state.json").write_text("{")
-    with pytest.raises(BadInput, match=r"state.json: cannot be read"):
-        go(small, work, engine, resume=True)
+    state = (work / "state.json").read_text()
+    for text, fault in (
+        ("{", "not JSON"),
+        (state.replace('"schema": 2', '"schema": 1'), "schema is 1"),
+        (state.replace('"schema": 2', '"schema": 2, "more": 1'), "more is not a key"),
+    ):
+        (work / "state.json").write_text(text)
+        with pytest.raises(BadInput, match=f"state.json: cannot be read: .*{fault}"):
+            go(small, work, engine, resume=True)
