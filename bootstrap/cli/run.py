@@ -6,6 +6,7 @@ import argparse
 import errno
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     machine: Machine
     if args.strace:
         observers.append(Strace(_print_call, lambda pid: machine.memory_of(pid)))
-    machine = Machine(fs, default_engine(), limits, observers)
+    machine = Machine(fs, default_engine(), limits, observers, probing=True)
     argv = [os.fsencode(argument) for argument in (args.program, *args.argument)]
     envp = [os.fsencode(variable) for variable in args.env]
     cwd = os.fsencode(args.cwd)
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     except LinuxError as error:
         raise BadInput(f"{args.program}: cannot be executed in {args.root}: {error}") from None
     finally:
+        tell_probes(machine.probes or {})
         unwritten = [] if args.output is None else write_tree(Path(args.output), fs)
         for line in unwritten:
             print(f"bootstrap: {printable(line)}", file=sys.stderr)
@@ -103,6 +105,13 @@ def standard_streams() -> tuple[Stream, Stream, Stream]:
         Stream(None, lambda data: _pass_on(sys.stdout, data)),
         Stream(None, lambda data: _pass_on(sys.stderr, data)),
     )
+
+
+def tell_probes(probes: Mapping[str, int]) -> None:
+    """Say which calls failed as they would not on Linux, and how often, if any did."""
+    if probes:
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(probes.items()))
+        print(f"bootstrap: failed with ENOSYS, as in an older kernel: {counts}", file=sys.stderr)
 
 
 def exit_status(ended: Ended) -> int:

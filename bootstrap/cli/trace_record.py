@@ -29,7 +29,7 @@ _VERIFY_ONLY = (
 
 
 def _program(args: argparse.Namespace) -> int:
-    from bootstrap.cli.run import exit_status, standard_streams
+    from bootstrap.cli.run import exit_status, standard_streams, tell_probes
     from bootstrap.debugger.opening import record_program
     from bootstrap.engine import default_engine
     from bootstrap.kernel.limits import Limits
@@ -45,6 +45,7 @@ def _program(args: argparse.Namespace) -> int:
         args.trace, args.program, default_engine(), args.root, args.cwd, args.env,
         Limits().with_options(args.limit), standard_streams(),
     )  # fmt: skip
+    tell_probes(done.probes)
     status = 3 if done.ended is None else exit_status(done.ended)
     if not args.quiet:
         told = f"bootstrap: recorded in {args.trace}: trace digest {done.digest}"

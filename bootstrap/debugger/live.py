@@ -80,7 +80,7 @@ class Live:
             )
             given = Stream(_Input(trace).read), Stream(None, len), Stream(None, len)
             streams = recorder.attach(fs, given)
-            machine = Machine(fs, engine.travelling(Travel()), limits, [recorder])
+            machine = Machine(fs, engine.travelling(Travel()), limits, [recorder], probing=True)
             way = _Way(machine, recorder, edits, arrivals, progress)
             try:
                 start = as_raw(run.path), run.argv, run.environment, as_raw(run.cwd), streams

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from bootstrap.abi.errno import LinuxError
 from bootstrap.engine import Engine
@@ -51,6 +52,8 @@ class Recording:
     ended: Ended | None
     """None where it failed."""
     failure: GuestFailed | None = None
+    probes: Mapping[str, int] = MappingProxyType({})
+    """By name, calls that failed with ENOSYS though Linux has them."""
 
 
 def record_program(
@@ -76,7 +79,7 @@ def record_program(
         recorder = Recorder(writer)
         fs = FileSystem(FolderLower(root), FsLimits(limits.file, limits.files_total, limits.inodes))
         attached = recorder.attach(fs, streams or quiet_streams())
-        machine = Machine(fs, engine, limits, [recorder])
+        machine = Machine(fs, engine, limits, [recorder], probing=True)
         words = [os.fsencode(word) for word in argv]
         variables = [os.fsencode(variable) for variable in env]
         ended: Ended | None = None
@@ -92,7 +95,7 @@ def record_program(
         digest = writer.finish(
             {**header("run", engine, limits, (0, 1, 2)), "arch": "", "failure": told}
         )
-    return Recording(digest, ended, failure)
+    return Recording(digest, ended, failure, machine.probes or {})
 
 
 def record_sources(

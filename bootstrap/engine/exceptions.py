@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 
 SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV = 4, 5, 7, 8, 11
+REFUSED = 13
+"""x86: general protection."""
+
 X86: Mapping[int, tuple[int, str]] = {
     0: (SIGFPE, "divide error"),
     1: (SIGTRAP, "debug exception"),
@@ -10,8 +13,9 @@ X86: Mapping[int, tuple[int, str]] = {
     4: (SIGSEGV, "overflow"),
     5: (SIGSEGV, "bound range exceeded"),
     6: (SIGILL, "invalid instruction"),
+    11: (SIGBUS, "segment not present"),
     12: (SIGBUS, "stack segment fault"),
-    13: (SIGSEGV, "general protection: privileged or refused instruction"),
+    REFUSED: (SIGSEGV, "general protection: privileged or refused instruction"),
     16: (SIGFPE, "floating point exception"),
     17: (SIGBUS, "alignment check"),
     19: (SIGFPE, "SIMD floating point exception"),

@@ -264,9 +264,9 @@ class HotCpu:
             return None
         return self.state.fault_addr, self.state.fault_type
 
-    def send_bad_pages_to(self, guest_addr: int) -> None:
-        """From now on an access that is refused goes to this page, where nothing is."""
-        self.state.nowhere, self.state.nowhere_is_set = guest_addr, 1
+    def send_bad_pages_to(self, guest_addr: int | None) -> None:
+        """From now on an access that is refused goes to this page; None: it is refused."""
+        self.state.nowhere, self.state.nowhere_is_set = guest_addr or 0, guest_addr is not None
 
     def pause(self, wanted: bool) -> None:
         """Whether the next system call is left to Python, whatever it is. From any thread."""

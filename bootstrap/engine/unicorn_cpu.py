@@ -10,8 +10,9 @@ the plain cases itself and hands everything else to the same Python function.
 """
 
 import ctypes
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
 
 from unicorn import (
     UC_ARCH_X86,
@@ -27,16 +28,18 @@ from unicorn import (
     UC_MEM_WRITE,
     Uc,
 )
+from unicorn import x86_const as x86
 from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap import signals
 from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_down
 from bootstrap.engine import Cpu, OnTrap, Stop, Travel, exit_checks, libunicorn, registers
-from bootstrap.engine.blocks import Blocks
+from bootstrap.engine.blocks import UNSURE, Blocks
 from bootstrap.engine.descriptors import DESCRIPTORS, CpuDescriptor
-from bootstrap.engine.exceptions import SIGBUS, SIGILL, SIGSEGV, SIGTRAP
+from bootstrap.engine.exceptions import REFUSED, SIGBUS, SIGILL, SIGSEGV, SIGTRAP
 from bootstrap.engine.hot import HotPath
 from bootstrap.engine.refusals import install as install_refusals
+from bootstrap.engine.segments import LIMIT, TABLE, Descriptors
 from bootstrap.engine.stepping import Stepping
 from bootstrap.engine.tlb import NEEDED, PageRights
 from bootstrap.engine.usermode import enter_user_mode
@@ -56,6 +59,24 @@ it, and these calls alone cost a quarter of the time of a whole bootstrap (docs/
 
 def _closed(_args: Sequence[int]) -> None:
     raise AssertionError("a closed CPU made a system call")
+
+
+def _in_user_mode(abi: str) -> Uc:
+    descriptor = DESCRIPTORS[abi]
+    uc = Uc(descriptor.arch, descriptor.mode)
+    if descriptor.model is not None:
+        uc.ctl_set_cpu_model(descriptor.model)
+    if descriptor.page_size is not None:
+        uc.ctl_set_page_size(descriptor.page_size)
+    uc.ctl_set_tcg_buffer_size(TRANSLATED)
+    enter_user_mode(uc, abi)
+    return uc
+
+
+@cache
+def _fresh(abi: str) -> object:
+    """The state of a CPU that has not run yet."""
+    return _in_user_mode(abi).context_save()
 
 
 class UnicornCpu:
@@ -87,23 +108,22 @@ class UnicornCpu:
         """Instructions so far; counted only under an instruction limit."""
         self.over_limit = False
 
-        self._uc = Uc(self.descriptor.arch, self.descriptor.mode)
-        if self.descriptor.model is not None:
-            self._uc.ctl_set_cpu_model(self.descriptor.model)
-        if self.descriptor.page_size is not None:
-            self._uc.ctl_set_page_size(self.descriptor.page_size)
-        self._uc.ctl_set_tcg_buffer_size(TRANSLATED)
-        enter_user_mode(self._uc, abi.name)
+        self._uc = _in_user_mode(abi.name)
         # No address ends the run: not even the one that emu_start insists on being told.
         self._uc.ctl_exits_enabled(True)
         self._handle = self._uc._uch
         # Hooks on instructions and memory have to end a run within a block; no other does.
         by_blocks = travel is None or travel.blocks
-        exit_checks.leave_out(self._handle, by_blocks and not instruction_limit)
+        self._no_exit_checks = by_blocks and not instruction_limit
+        exit_checks.leave_out(self._handle, self._no_exit_checks)
         self._prepare_registers()
         memory.listener = self
         for extent in memory.extents:
             self.extent_added(extent)
+        self._table = Descriptors() if abi.name == "i386" else None
+        self._refused = self._again = False
+        if self._table is not None:
+            self.extent_added(self._table.extent)
         self._hot = None
         if hot is not None:
             self._hot = hot.attach(self.descriptor, abi, memory, fds, self._trap, log)
@@ -234,6 +254,10 @@ class UnicornCpu:
             self._exception(interrupt)
 
     def _exception(self, number: int) -> None:
+        if number == REFUSED and self._table is not None and not self._again:
+            self._refused = True
+            self.stop()
+            return
         known = self.descriptor.exceptions
         signal, reason = known.get(number, (SIGSEGV, f"interrupt {number:#x}"))
         if self.descriptor.pc_after_exception:
@@ -307,6 +331,12 @@ class UnicornCpu:
 
         Raises KeyboardInterrupt; nobody knows then what the guest has done.
         """
+        stop = self._run()
+        while self._refused:
+            stop = self._with_table() or self._run()
+        return stop
+
+    def _run(self) -> Stop:
         self._asked = self._paused = self._over = False
         self._fault = self._rights.bad_page = None
         if self._hot is not None:
@@ -339,6 +369,57 @@ class UnicornCpu:
             return Stop(fault=self._describe(SIGILL, "invalid instruction", None))
         return Stop(fault=self._describe(SIGSEGV, f"CPU exception (Unicorn error {status})", None))
 
+    def _with_table(self) -> Stop | None:
+        """Run the present instruction once more, with the descriptor table: see segments.py."""
+        table, self._refused = self._table, False
+        assert table is not None
+        before = bytes(table.extent.view)
+        if isinstance(self.stepping, Blocks):
+            # What was counted is the whole block.
+            self.stepping.state.reached = UNSURE
+            return Stop(reached=True)
+        self._asked = False
+        self._again = True
+        # Of the exception it is only the registers that must not be forgotten: one that follows it
+        # would be a double fault.
+        state = self.save()
+        self._uc.context_restore(_fresh(self.abi.name))
+        self.restore(state)
+        exit_checks.leave_out(self._handle, False)
+        if self.stepping is not None:
+            self.stepping.again(self.pc)
+        with self._descriptors(), signals.held:
+            self._uc.ctl_flush_tb()
+            uclib.uc_emu_start(self._handle, self.pc, 0, 0, 1)
+        exit_checks.leave_out(self._handle, self._no_exit_checks)
+        self._uc.ctl_flush_tb()
+        self._again = False
+        if self._fault is None and bytes(table.extent.view) != before:
+            # A far call that has no stack: what it stored was led to the table.
+            table.extent.view[:] = before
+            self.restore(state)
+            stack = self._read(self.descriptor.sp)
+            self._fault = self._describe(SIGSEGV, "no stack for a far call", stack)
+        return None if self._fault is None else Stop(fault=self._fault)
+
+    @contextmanager
+    def _descriptors(self) -> Iterator[None]:
+        """Where a program can load segment registers, the table is there."""
+        if self._table is None:
+            yield
+            return
+        self._uc.reg_write(x86.UC_X86_REG_GDTR, (0, TABLE, LIMIT, 0))
+        self._send_bad_pages_to(TABLE)
+        yield
+        self._send_bad_pages_to(None)
+        self._uc.reg_write(x86.UC_X86_REG_GDTR, (0, 0, 0, 0))
+        self.pages_changed()
+
+    def _send_bad_pages_to(self, guest_addr: int | None) -> None:
+        self._rights.nowhere = guest_addr
+        if self._hot is not None:
+            self._hot.send_bad_pages_to(guest_addr)
+
     def _exact(self, page_addr: int) -> int:
         """The address that the present instruction cannot reach, of which the TLB told the page.
 
@@ -346,9 +427,8 @@ class UnicornCpu:
         where nothing is, Unicorn names the address.
         """
         nowhere = next(page for page in range(0, 1 << 31, PAGE) if self.memory.find(page) is None)
-        self._exact_addr, self._rights.nowhere = None, nowhere
-        if self._hot is not None:
-            self._hot.send_bad_pages_to(nowhere)
+        self._exact_addr = None
+        self._send_bad_pages_to(nowhere)
         # Not before: with a memory hook of any kind, every access takes Unicorn's slow path.
         self._hook(UC_HOOK_MEM_UNMAPPED, libunicorn.UNMAPPED(self._unmapped))
         # And a store to nowhere ends the block by the check after it.
@@ -408,11 +488,14 @@ class UnicornCpu:
 
     def save(self) -> dict[str, bytes]:
         """All registers: see registers.py."""
-        return registers.save(self._handle, self.abi.name)
+        table = {} if self._table is None else self._table.save()
+        return {**registers.save(self._handle, self.abi.name), **table}
 
     def restore(self, saved: dict[str, bytes]) -> None:
         """What `save` gave. Raises ValueError."""
-        registers.restore(self._handle, self.abi.name, saved)
+        rest = saved if self._table is None else self._table.take(saved)
+        with self._descriptors():
+            registers.restore(self._handle, self.abi.name, rest)
 
     @property
     def served(self) -> int:
@@ -427,6 +510,8 @@ class UnicornCpu:
             child._uc.context_restore(context)
             del context
         child.pages_changed()
+        if self._table is not None and child._table is not None:
+            child._table.take(self._table.save())
         ctypes.memmove(child.args, self.args, ctypes.sizeof(self.args))
 
     def close(self) -> None:

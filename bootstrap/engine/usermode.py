@@ -15,11 +15,11 @@ from unicorn import arm64_const as arm64
 from unicorn import riscv_const as riscv
 from unicorn import x86_const as x86
 
+from bootstrap.engine.segments import CS32, CS64, DATA, FLAT
+
 _PAGE = 0x1000
 _GDT, _CODE, _LANDING, _FRAME, _STACK = 0x000, 0x300, 0x400, 0x800, 0xC00
 
-_CS32, _DATA, _CS64 = 0x23, 0x2B, 0x33
-"""Linux's user selectors (arch/x86/include/asm/segment.h)."""
 _FLAGS = 0x202
 """Initial EFLAGS: interrupts on, and the bit that is always set."""
 _MP_NE = 1 << 1 | 1 << 5
@@ -45,19 +45,13 @@ _FS_INITIAL = 1 << 13
 """mstatus.FS: floating point is on."""
 
 
-def _flat_segment(access: int, flags: int) -> bytes:
-    """A segment descriptor over all memory (Intel SDM volume 3, figure 3-8)."""
-    return struct.pack("<HHBBBB", 0xFFFF, 0, 0, access, 0xF | flags << 4, 0)
-
-
 def _x86(uc: Uc, is64: bool) -> None:
     """By IRET to ring 3 with flat segments (Intel SDM volume 3, 5.3, 5.9, 6.12.1)."""
     gdt = bytearray(0x40)
-    gdt[0x20:0x28] = _flat_segment(0xFB, 0xC)
-    gdt[0x28:0x30] = _flat_segment(0xF3, 0xC)
-    gdt[0x30:0x38] = _flat_segment(0xFB, 0xA)
-    code_selector = _CS64 if is64 else _CS32
-    frame = (_PAGE + _LANDING, code_selector, _FLAGS, _PAGE + _STACK, _DATA)
+    for selector, descriptor in FLAT.items():
+        gdt[selector & ~7 : (selector & ~7) + 8] = descriptor
+    code_selector = CS64 if is64 else CS32
+    frame = (_PAGE + _LANDING, code_selector, _FLAGS, _PAGE + _STACK, DATA)
     sp = x86.UC_X86_REG_RSP if is64 else x86.UC_X86_REG_ESP
     uc.mem_write(_PAGE + _GDT, bytes(gdt))
     uc.mem_write(_PAGE + _CODE, b"\x48\xcf" if is64 else b"\xcf")
@@ -72,7 +66,7 @@ def _x86(uc: Uc, is64: bool) -> None:
         raise RuntimeError("the CPU did not enter ring 3")
     if not is64:
         for segment in (x86.UC_X86_REG_DS, x86.UC_X86_REG_ES):
-            uc.reg_write(segment, _DATA)
+            uc.reg_write(segment, DATA)
     uc.reg_write(x86.UC_X86_REG_GDTR, (0, 0, 0, 0))
     uc.reg_write(sp, 0)
     uc.reg_write(x86.UC_X86_REG_FPCW, _FPU_CONTROL)

@@ -7,6 +7,7 @@ the same on every host.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -20,9 +21,9 @@ from bootstrap.kernel import loader
 from bootstrap.kernel.events import ExecEvent, Fault, Observer
 from bootstrap.kernel.limits import Limits, MemoryMeter
 from bootstrap.kernel.memory import AddressSpace
-from bootstrap.kernel.process import Exec, Exit, FdTable, Fork, Process
+from bootstrap.kernel.process import Exec, Exit, FdTable, Fork, OnRegisters, Process
 from bootstrap.kernel.row import Row
-from bootstrap.kernel.table import table_for
+from bootstrap.kernel.table import answering, table_for
 from bootstrap.kernel.tasks import (
     NUMBER,
     SIGSEGV,
@@ -51,7 +52,10 @@ class Machine:
         engine: Engine,
         limits: Limits | None = None,
         observers: Sequence[Observer] = (),
+        probing: bool = False,
     ) -> None:
+        """`probing`: calls that are only PROBED fail with ENOSYS instead of stopping the run. For
+        runs of which nobody says that they are what Linux would do."""
         self.fs = fs
         self.limits = limits or Limits()
         self.observers = tuple(observers)
@@ -63,6 +67,8 @@ class Machine:
         """System calls of ended processes."""
         self._log = next((o.call_log for o in self.observers if o.call_log is not None), None)
         self._watched, self._noted = watched, watched or self._log is not None
+        self.probes: Counter[str] | None = Counter() if probing else None
+        """By name, calls that failed with ENOSYS though Linux has them."""
         self.meter = MemoryMeter(self.limits.memory_total)
         self.tasks: list[Task] = []
         """Live processes; the last one runs, each other waits for the one after it."""
@@ -261,6 +267,9 @@ class Machine:
         if isinstance(control, Fork):
             self._fork(task, control)
             return None
+        if isinstance(control, OnRegisters):
+            self._answer(task, self._on_registers(task.cpu, control))
+            return None
         assert isinstance(control, Exec), control
         try:
             new = self._execute(task.process, control, task)
@@ -278,6 +287,16 @@ class Machine:
         self._close(task.cpu)
         self._ready(came_back=False)
         return None
+
+    @staticmethod
+    def _on_registers(cpu: Cpu, control: OnRegisters) -> int:
+        saved = cpu.save()
+        try:
+            result = control.change(saved)
+        except LinuxError as error:
+            return -error.errno
+        cpu.restore(saved)
+        return result
 
     def _ready(self, came_back: bool) -> None:
         for observer in self.observers:
@@ -298,7 +317,10 @@ class Machine:
         cpu = self.engine.cpu(
             process.abi, process.memory, process.fds, trap, self.limits.instructions, self._log
         )
-        task = Task(process, cpu, table_for(process.abi.name))
+        rows = table_for(process.abi.name)
+        if self.probes is not None:
+            rows = answering(rows, self.probes)
+        task = Task(process, cpu, rows)
         holder.append(task)
         return task
 

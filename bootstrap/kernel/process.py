@@ -3,7 +3,7 @@
 Linux's task_struct, cut down to what a single-threaded world without signals needs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bootstrap.abi.arch import Abi
@@ -40,7 +40,16 @@ class Exec:
     envp: tuple[bytes, ...]
 
 
-Control = Exit | Fork | Exec
+@dataclass(frozen=True, slots=True)
+class OnRegisters:
+    """Returned by a handler: something that is done where the CPU stands still."""
+
+    change: Callable[[dict[str, bytes]], int]
+    """Receives all registers as Cpu.save names them, and may set some; returns the call's result,
+    or raises LinuxError."""
+
+
+Control = Exit | Fork | Exec | OnRegisters
 
 
 class FdTable:

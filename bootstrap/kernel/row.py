@@ -20,6 +20,9 @@ class Support(Enum):
     """As Linux, for everything a guest of this kernel can ask."""
     PARTIAL = "partial"
     """As Linux for the cases the note gives; any other case stops the run or fails as noted."""
+    PROBED = "probed"
+    """C libraries ask for it and can do without: it fails with ENOSYS, as in an older kernel, and
+    is counted; it stops a run that somebody judges."""
     REFUSED = "refused"
     """Known by name only: calling it stops the run."""
 
@@ -186,7 +189,7 @@ class Row:
     _conversions: tuple[tuple[int, int, Callable[[int], int]], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if (self.handler is None) != (self.level is Support.REFUSED):
+        if (self.handler is None) != (self.level in (Support.REFUSED, Support.PROBED)):
             raise ValueError(f"{self.name}: refused and without a handler are the same thing")
         if self.level is not Support.FULL and not self.note:
             raise ValueError(f"{self.name}: a row that is not fully supported says why")

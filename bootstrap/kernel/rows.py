@@ -34,12 +34,22 @@ def refused(name: str, spec: str, note: str) -> Row:
     return Row(name, args(spec), None, Support.REFUSED, note)
 
 
+def probed(name: str, spec: str, note: str) -> Row:
+    """A row that fails with ENOSYS where nobody judges the run, and says why that is enough."""
+    return Row(name, args(spec), None, Support.PROBED, note)
+
+
 def by_name(*rows: Row) -> dict[str, Row]:
     """Rows keyed by their names."""
     return {row.name: row for row in rows}
 
 
 CLOCK = "The guest has no clock, so that every run is the same."
+NO_THREADS = "A process has one thread."
+RANDOM = "Every run is the same; nothing random comes from outside."
+LIMITS = "The guest's limits are not Linux's (docs/guest.md)."
+ADVICE = "Nobody takes advice on memory here."
+REMAP = "C libraries copy instead."
 SIGNALS = "The guest has no signals; a fault ends the process as its default signal would."
 MOUNTS = "The guest has one file system and no namespaces."
 WAIT = (
@@ -172,7 +182,13 @@ COMMON = by_name(
     refused("unshare", "clone_flags flags", MOUNTS),
     refused("time", "ptr tloc", CLOCK),
     refused("gettimeofday", "ptr tv, ptr tz", CLOCK),
-    refused("clock_gettime", "int clockid, ptr tp", CLOCK),
+    probed("clock_gettime", "int clockid, ptr tp", CLOCK),
+    probed("set_robust_list", "ptr head, size len", NO_THREADS),
+    probed("rseq", "ptr rseq, uint rseq_len, int flags, uint sig", NO_THREADS),
+    probed("getrandom", "ptr buf, size buflen, uint flags", RANDOM),
+    probed("prlimit64", "int pid, uint resource, ptr new_limit, ptr old_limit", LIMITS),
+    probed("madvise", "ptr addr, size length, int advice", ADVICE),
+    probed("mremap", "ptr old, size old_size, size new_size, int flags, ptr new", REMAP),
     refused("nanosleep", "ptr req, ptr rem", CLOCK),
     refused("alarm", "uint seconds", CLOCK),
     refused("utime", "path filename, ptr times", CLOCK),

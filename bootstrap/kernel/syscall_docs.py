@@ -25,6 +25,9 @@ Linux of 32 bits does. Support is one of:
 
 - **full**: as Linux, for everything a guest of this kernel can ask.
 - **partial**: as Linux, but for what the note says.
+- **probed**: C libraries ask for it, and can do without, as on an older kernel. For `run` and
+  `trace record -- PROGRAM` it fails with ENOSYS, and they say how often it did; every run that is
+  judged (`verify`, `ddc`, `seeds check` and all that is made of them) it stops, as refused.
 - **refused**: stops the run. So does every call that is not listed. The run says the call's number,
   name and arguments, the program and the place; nothing is ever answered with a success that did
   not happen.
@@ -74,6 +77,7 @@ def render() -> str:
         lines.append(f"- {abi} ({trap}): {counts}, of {len(number_names(abi))} that Linux has.")
     for title, wanted in (
         ("Supported", (Support.FULL, Support.PARTIAL)),
+        ("Probed: ENOSYS, and why that is enough", (Support.PROBED,)),
         ("Refused, and why", (Support.REFUSED,)),
     ):
         lines += ["", f"## {title}", ""]

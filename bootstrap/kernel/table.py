@@ -5,9 +5,12 @@ share, those that follow the size of a long, and the ABI's own. A new ABI is a n
 A number without a row stops the run, as does a row that is REFUSED; that one says why.
 """
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
+from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.numbers import NUMBERS
 from bootstrap.abi.structs import STAT64_I386, STAT_I386, STAT_X86_64, WORD_32, WORD_64
 from bootstrap.kernel import calls_io as io
@@ -15,11 +18,14 @@ from bootstrap.kernel import calls_memory as mem
 from bootstrap.kernel import calls_path as path
 from bootstrap.kernel import calls_process as process
 from bootstrap.kernel import calls_stat as stat
-from bootstrap.kernel.row import Result, Row
+from bootstrap.kernel import calls_thread as thread
+from bootstrap.kernel.process import Process
+from bootstrap.kernel.row import Result, Row, Support
 from bootstrap.kernel.rows import (
     CLOCK,
     CLONE,
     COMMON,
+    LIMITS,
     MMAP,
     OPEN,
     ROOT,
@@ -28,11 +34,14 @@ from bootstrap.kernel.rows import (
     by_name,
     full,
     partial,
+    probed,
     refused,
     word_rows,
 )
 from bootstrap.kernel.rows_generic import AARCH64_ROWS, RISCV32_ROWS, RISCV64_ROWS
 from bootstrap.kernel.rows_offsets import SPLIT_OFFSETS, WHOLE_OFFSETS
+
+ARCH = "ARCH_GET_XCOMP_SUPP and its kind, and ARCH_MAP_VDSO_64 and its, stop the run."
 
 I386_ROWS: Mapping[str, Row] = {
     **COMMON,
@@ -91,6 +100,10 @@ I386_ROWS: Mapping[str, Row] = {
         partial("setgid", "uid gid", process.set_id_for(0xFFFF), ROOT),
         partial("setuid32", "uid uid", process.set_id_for(0xFFFFFFFF), ROOT),
         partial("setgid32", "uid gid", process.set_id_for(0xFFFFFFFF), ROOT),
+        full("set_thread_area", "ptr u_info", thread.sys_set_thread_area),
+        partial("arch_prctl", "int option, ptr addr", thread.arch_prctl_for(4), ARCH),
+        probed("ugetrlimit", "uint resource, ptr rlim", LIMITS),
+        probed("clock_gettime64", "int clockid, ptr tp", CLOCK),
         refused("stime", "ptr t", CLOCK),
         refused("signal", "int signum, ptr handler", SIGNALS),
         refused("sigaction", "int signum, ptr act, ptr oldact", SIGNALS),
@@ -125,6 +138,7 @@ X86_64_ROWS: Mapping[str, Row] = {
             stat.fstatat_for(STAT_X86_64),
         ),
         full("uname", "utsname_out buf", process.sys_uname, note=UNAME),
+        partial("arch_prctl", "int option, ptr addr", thread.arch_prctl_for(8), ARCH),
         partial("setuid", "uid uid", process.set_id_for(0xFFFFFFFF), ROOT),
         partial("setgid", "uid gid", process.set_id_for(0xFFFFFFFF), ROOT),
     ),
@@ -148,6 +162,19 @@ def table_for(abi_name: str) -> dict[int, Row]:
     rows = _ROWS[abi_name]
     found = {number: rows[name] for name, number in NUMBERS[abi_name].items() if name in rows}
     return dict(sorted(found.items()))
+
+
+def answering(rows: dict[int, Row], probes: Counter[str]) -> dict[int, Row]:
+    """The same table, but that calls that are PROBED fail with ENOSYS, and are counted by name."""
+
+    def served(row: Row) -> Row:
+        def sys_probed(proc: Process, *_: int) -> int:
+            probes[row.name] += 1
+            raise LinuxError(Errno.ENOSYS)
+
+        return replace(row, handler=sys_probed, level=Support.PARTIAL)
+
+    return {n: served(row) if row.level is Support.PROBED else row for n, row in rows.items()}
 
 
 def number_names(abi_name: str) -> dict[int, str]:

@@ -7,7 +7,7 @@ from bootstrap.engine import Cpu
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.events import Fault, Observer
 from bootstrap.kernel.process import Control, Exec, Process
-from bootstrap.kernel.row import Row
+from bootstrap.kernel.row import Row, Support
 from bootstrap.kernel.table import number_names
 
 SIGSEGV = 11
@@ -56,6 +56,8 @@ def unknown_call(task: Task, args: Sequence[int], row: Row | None) -> GuestFaile
     name = row.name if row else number_names(task.process.abi.name).get(number, "unknown")
     values = ", ".join(f"{value:#x}" for value in args[1:])
     why = f": {row.note}" if row is not None and row.note else ""
+    if row is not None and row.level is Support.PROBED:
+        why += " (`bootstrap run` lets it fail with ENOSYS; a run that is judged does not)"
     return GuestFailed(f"system call {number} ({name}) is not supported{why}; arguments ({values})")
 
 

@@ -48,6 +48,12 @@ def streams_of(meta: Mapping[str, str]) -> tuple[int, int, int]:
     return found
 
 
+def probing_in(meta: Mapping[str, str]) -> bool:
+    """Whether calls that C libraries only probe failed with ENOSYS: in a program's run, but never
+    in a bootstrap's. Raises KeyError."""
+    return meta["kind"] == "run"
+
+
 def was_cut(meta: Mapping[str, str]) -> bool:
     """Whether a limit of time or of instructions, or somebody, ended the run between two calls."""
     return _CUT.match(meta.get("failure", "")) is not None

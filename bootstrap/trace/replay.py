@@ -17,7 +17,7 @@ from bootstrap.kernel.snapshot import Snapshot
 from bootstrap.trace.calltext import plain_text
 from bootstrap.trace.columns import Calls, unpacked
 from bootstrap.trace.digest import MAX_INPUT
-from bootstrap.trace.header import limits_of, streams_of
+from bootstrap.trace.header import limits_of, probing_in, streams_of
 from bootstrap.trace.reader import Chunk, Trace
 from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.schema import DIGESTED
@@ -315,6 +315,7 @@ def check(
         raise BadInput(f"{trace.name}: its rows do not have its trace digest; record again")
     with trace.reading():
         limits, wanted = limits_of(trace.meta), streams_of(trace.meta)
+        probing = probing_in(trace.meta)
     comparer = _Comparer(trace, progress)
     recorder = Recorder(comparer)
     comparer.catch_up = recorder.catch_up
@@ -326,7 +327,7 @@ def check(
     made = {0: Stream(player.read), **{n: Stream(None, player.write) for n in wanted[1:]}}
     first, second, third = (made[n] for n in wanted)
     streams = recorder.attach(fs, (first, second, third))
-    machine = Machine(fs, engine, limits, [recorder])
+    machine = Machine(fs, engine, limits, [recorder], probing)
     cause = ""
     try:
         for run in trace.runs:

@@ -17,7 +17,7 @@ from bootstrap.kernel.process import Process
 from bootstrap.kernel.snapshot import Sharing, Snapshot, restore, take
 from bootstrap.trace.edits import edits_of
 from bootstrap.trace.follower import Facts, Follower
-from bootstrap.trace.header import limits_of, streams_of
+from bootstrap.trace.header import limits_of, probing_in, streams_of
 from bootstrap.trace.points import Point, Points
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.replay import TraceLower
@@ -57,6 +57,7 @@ class Standing:
             self._edits = edits_of(trace.meta)
             self._limits = replace(limits_of(trace.meta), seconds=0, instructions=0)
             self._wanted = streams_of(trace.meta)
+            self._probing = probing_in(trace.meta)
         self.machine: Machine | None = None
         self._follower = Follower(self.facts, [], [], 0)
         self._streams: list[Stream] = []
@@ -177,7 +178,7 @@ class Standing:
                 0: Stream(follower.read), **{n: Stream(None, follower.write) for n in (1, 2)}
             }  # fmt: skip
             self._streams = [made_streams[n] for n in self._wanted]
-            machine = Machine(fs, self._engine, limits, [follower])
+            machine = Machine(fs, self._engine, limits, [follower], self._probing)
             restore(machine, snapshot, self._streams, spaces)
         fs.volume.watcher = follower
         self._follower, self.machine = follower, machine

@@ -217,6 +217,20 @@ class Program:
         cell = self.space(8)
         return self.call(name, *args).store(cell).call("write", 1, cell, self.word)
 
+    def thread_pointer(self, guest_addr: int) -> Program:
+        """What lies there is at gs:0 from here on, or on x86-64 at fs:0."""
+        if self.abi == "x86_64":
+            return self.call("arch_prctl", 0x1002, guest_addr)
+        # struct user_desc: entry 12, all memory, 32-bit, limit in pages, useable
+        area = self.data(struct.pack("<4I", 12, guest_addr, 0xFFFFF, 0x51))
+        return self.call("set_thread_area", area).raw("b863000000" + "8ee8")  # mov gs, 0x63
+
+    def load_from_thread(self, offset: int) -> Program:
+        """A word from there into the result register."""
+        if self.abi == "i386":
+            return self.raw(b"\x65\xa1" + struct.pack("<I", offset))
+        return self.raw(b"\x64\x48\x8b\x04\x25" + struct.pack("<I", offset))
+
     def exit(self, code: int | Cell = 0) -> Program:
         return self.call("exit", code)
 

@@ -114,6 +114,15 @@ def test_an_instruction_that_jumps_to_itself_counts_each_time(abi: str, hot_path
 
 
 @EACH_HOT_PATH
+def test_an_instruction_that_loads_a_segment_counts_once(hot_path: str) -> None:
+    guest = Program("i386")
+    guest.thread_pointer(guest.space(8)).raw("1e07" * 3)  # push ds; pop es
+    image = guest.exit(0).elf()
+    assert total(image, hot_path, blocks=False) == 3 + 2 + 6 + 3
+    assert total(image, hot_path, blocks=True) is None
+
+
+@EACH_HOT_PATH
 def test_an_instruction_that_faults_has_begun_once(hot_path: str) -> None:
     image = Program("i386").raw("90" + "a100000000").exit(0).elf()  # nop; mov eax, [0]
     assert total(image, hot_path, blocks=False) == 2

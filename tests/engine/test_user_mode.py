@@ -73,6 +73,11 @@ REFUSED_32 = {
     "bound": "680000000068000000006a056204 24".replace(" ", ""),
     "aam 0": "d400",
     "far jump to a kernel selector": "ea000000000800",
+    "far call without a stack": "bc000000009a000040002300",
+    "the table of segments is out of reach": "a160f0ffff",
+    "a selector from beyond all memory": "8e2d60f0ffff",
+    "an entry that is empty": "b8630000008ee8",
+    "a load after loads, and of nothing": "1e071e07b8730000008ee8",
     "sysexit": "0f35",
 }
 REFUSED_64 = {
@@ -183,6 +188,23 @@ ALLOWED = {
     "pause": "f390",
     "interrupts off by popf, which changes nothing": "9c812424fffdffff9d",
 }
+
+
+ALLOWED_32 = {
+    "push ds, pop es": "1e07",
+    "push ss, pop ss": "1617",
+    "mov fs, 0x2b": "b82b0000008ee0",
+    "far jump to the next instruction": "ea0700400023 00".replace(" ", ""),
+    "thirty loads": "1e07" * 30,
+}
+
+
+@EACH_HOT_PATH
+@pytest.mark.parametrize("code", [pytest.param(c, id=name) for name, c in ALLOWED_32.items()])
+def test_segments_that_every_program_has_can_be_loaded(code: str, hot_path: str) -> None:
+    runs.need_native("i386")
+    assert on_the_host("i386", code) == RAN_ON
+    assert emulate(program("i386", code), hot_path).status == RAN_ON
 
 
 @EACH_ABI

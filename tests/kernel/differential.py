@@ -54,9 +54,10 @@ PROGRAMS = (
     "code-no-stack-header",
     "random",
     "pages",
+    "thread",
 )
-NOT_BY_QEMU = ("pages",)
-"""Of no use there: qemu-user's mappings are not Linux's (tests/kernel/by_qemu.py)."""
+NOT_BY_QEMU = ("pages", "thread")
+"""Of no use there: qemu-user's mappings are not Linux's (tests/kernel/by_qemu.py); calls of x86."""
 ARGV = ("/guest", "one", "two")
 ENVIRONMENT = {"A": "1"}
 STDIN = b"standard input text\n"

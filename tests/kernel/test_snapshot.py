@@ -231,6 +231,45 @@ def test_any_machine_goes_on(abi: str, hot_path: str, ops: Any, share: float, fu
     assert last.to_the_end() == expected
 
 
+@EACH_HOT_PATH
+@EACH_ABI
+def test_what_a_thread_has_of_its_own_is_in_a_snapshot(abi: str, hot_path: str) -> None:
+    guest = Program(abi)
+    cell, own = guest.space(8), guest.words(11, 22, 33)
+    guest.thread_pointer(own).load_from_thread(guest.word).store(cell)
+    guest.call("fork").jump_if_zero("child").call("wait4", -1, 0, 0, 0)
+    guest.load_from_thread(2 * guest.word).store(cell)
+    guest.label("child").call("write", 1, cell, 1).exit(0)
+    image = guest.elf()
+    straight = begun(image, hot_path)
+    expected = straight.to_the_end()
+    assert expected[1] == bytes((22, 33))
+    for after in range(200):
+        run = begun(image, hot_path)
+        if run.stops(after) is not None:
+            break
+        again = new(image, hot_path, bytes(run.output))
+        restore(again.machine, through_json(run.take()), again.streams)
+        assert again.to_the_end() == expected
+    else:
+        raise AssertionError("a guest without an end")
+
+
+@EACH_ABI
+def test_a_snapshot_of_before_threads_had_something_of_their_own(abi: str) -> None:
+    image = Program(abi).exit(5).elf()
+    snapshot = begun(image, "native").take()
+    (task,) = snapshot.tasks
+    new_names = {"ds", "es", "ss", "fs", "gs", "fs_base", "gs_base", "tls12", "tls13", "tls14"}
+    before = {name: raw for name, raw in task.registers.items() if name not in new_names}
+    assert before != task.registers
+    again = new(image, "native")
+    old = dataclasses.replace(snapshot, tasks=(dataclasses.replace(task, registers=before),))
+    restore(again.machine, old, again.streams)
+    assert again.take() == snapshot
+    assert again.to_the_end()[0] == 5 << 8
+
+
 def test_what_a_snapshot_shares() -> None:
     """One description for two processes and two descriptors; a file without a name."""
     guest = Program("i386")
