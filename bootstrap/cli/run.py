@@ -27,7 +27,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="run one guest program in a folder, and leave the folder as it is",
         description="Run one static Linux program (x86, AMD64, AArch64, riscv64 or riscv32) under "
         "the same kernel as verify. It sees the folder --root as / and nothing else of the host; "
-        "what it writes stays in memory, and is written out only to --output.",
+        "what it writes stays in memory, and is written out only to --output. It may use a "
+        "C library (glibc, musl, dietlibc), memory, files, folders, and fork as the bare system "
+        "call; there are no threads, signals, sockets or clock, and a call for one stops it. What "
+        "libraries only probe fails with ENOSYS, and is counted at the end: docs/syscalls.md.",
         epilog="Exit status: that of the program; 128 and the signal's number when a signal ended "
         "it; 2 usage or bad input, or a name that --output could not write; 3 an unknown system "
         "call or a limit.",

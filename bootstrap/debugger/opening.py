@@ -6,9 +6,8 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 from bootstrap.abi.errno import LinuxError
 from bootstrap.engine import Engine
@@ -52,7 +51,7 @@ class Recording:
     ended: Ended | None
     """None where it failed."""
     failure: GuestFailed | None = None
-    probes: Mapping[str, int] = MappingProxyType({})
+    probes: Mapping[str, int] = field(default_factory=dict)
     """By name, calls that failed with ENOSYS though Linux has them."""
 
 

@@ -41,6 +41,7 @@ from bootstrap.kernel.rows import (
 from bootstrap.kernel.rows_generic import AARCH64_ROWS, RISCV32_ROWS, RISCV64_ROWS
 from bootstrap.kernel.rows_offsets import SPLIT_OFFSETS, WHOLE_OFFSETS
 
+SEGMENTS = "The CPU does not enforce a segment's limit, nor that it is read only."
 ARCH = "ARCH_GET_XCOMP_SUPP and its kind, and ARCH_MAP_VDSO_64 and its, stop the run."
 
 I386_ROWS: Mapping[str, Row] = {
@@ -100,7 +101,7 @@ I386_ROWS: Mapping[str, Row] = {
         partial("setgid", "uid gid", process.set_id_for(0xFFFF), ROOT),
         partial("setuid32", "uid uid", process.set_id_for(0xFFFFFFFF), ROOT),
         partial("setgid32", "uid gid", process.set_id_for(0xFFFFFFFF), ROOT),
-        full("set_thread_area", "ptr u_info", thread.sys_set_thread_area),
+        partial("set_thread_area", "ptr u_info", thread.sys_set_thread_area, SEGMENTS),
         partial("arch_prctl", "int option, ptr addr", thread.arch_prctl_for(4), ARCH),
         probed("ugetrlimit", "uint resource, ptr rlim", LIMITS),
         probed("clock_gettime64", "int clockid, ptr tp", CLOCK),

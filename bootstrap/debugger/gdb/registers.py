@@ -151,10 +151,17 @@ _VECTORS = """\
 
 
 _SELECTORS = {
-    32: {"cs": 0x23, "ss": 0x2B, "ds": 0x2B, "es": 0x2B, "fs": 0, "gs": 0},
+    32: {"cs": 0x23},
     64: {"cs": 0x33, "ss": 0x2B, "ds": 0, "es": 0, "fs": 0, "gs": 0},
 }
-"""By word, what a program has on x86-64 (arch/x86/include/asm/segment.h, kernel/process_64.c)."""
+"""By word, what every program has (arch/x86/include/asm/segment.h, kernel/process_64.c)."""
+
+
+def _selector(name: str, word: int) -> Register:
+    value = _SELECTORS[word].get(name)
+    if value is None:
+        return _plain(name, 32, "int32")
+    return _fixed(name, 32, "int32", value)
 
 
 def _st(index: int) -> Register:
@@ -172,7 +179,7 @@ def _x86(architecture: str, general: tuple[Register, ...], word: int, xmm: int) 
     core = (
         *general,
         _plain("eflags", 32, "i386_eflags"),
-        *(_fixed(name, 32, "int32", value) for name, value in _SELECTORS[word].items()),
+        *(_selector(name, word) for name in ("cs", "ss", "ds", "es", "fs", "gs")),
         *(_st(index) for index in range(8)),
         _plain("fctrl", 32, "int", "fpcw", "float"),
         _plain("fstat", 32, "int", "fpsw", "float"),
@@ -195,7 +202,7 @@ def _x86(architecture: str, general: tuple[Register, ...], word: int, xmm: int) 
         ("org.gnu.gdb.i386.linux", "", (orig,)),
     ]
     if word == 64:
-        bases = tuple(_fixed(name, 64, "int", 0) for name in ("fs_base", "gs_base"))
+        bases = tuple(_plain(name, 64, "int") for name in ("fs_base", "gs_base"))
         features.append(("org.gnu.gdb.i386.segments", "", bases))
     return Description(architecture, tuple(features), pc, sp)
 
