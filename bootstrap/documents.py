@@ -202,7 +202,7 @@ def from_toml(
     """
     text = ""
     try:
-        text = utf8(data)
+        text = _utf8(data)
         found = typed(cls, _toml_value(text), lenient=lenient)
         for check in checks:
             check(found)
@@ -236,7 +236,7 @@ def json_value(data: bytes | str, limit: int = MAX_DOCUMENT) -> Any:
     """A JSON text in UTF-8 of at most ``limit`` bytes, no key twice, no NaN. Raises Fault."""
     if len(data) > limit:
         raise Fault(f"is larger than {limit} bytes")
-    text = utf8(data)
+    text = _utf8(data)
     try:
         return json.loads(text, object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
@@ -249,8 +249,13 @@ def json_value(data: bytes | str, limit: int = MAX_DOCUMENT) -> Any:
         raise Fault(f"not JSON that can be read: {error}") from None
 
 
-def utf8(data: bytes | str) -> str:
-    """The text of a document.  Raises Fault."""
+def decoded(data: bytes, place: str) -> str:
+    """UTF-8 as text. Raises BadInput that begins with ``place``."""
+    with named(place):
+        return _utf8(data)
+
+
+def _utf8(data: bytes | str) -> str:
     try:
         return data if isinstance(data, str) else data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -314,7 +319,7 @@ def _decoder(hint: Any, lenient: bool) -> _Decode:
             return functools.partial(_one_of, sum(map(get_args, args), ()))
         return functools.partial(_either, [_decoder(arg, lenient) for arg in args])
     if origin is tuple and args[-1] is not ...:
-        return functools.partial(_fixed, [_decoder(arg, lenient) for arg in args])
+        return functools.partial(_fixed, None, [_decoder(arg, lenient) for arg in args])
     if origin in (tuple, frozenset, list):
         return functools.partial(_many, origin, _decoder(args[0], lenient))
     if isinstance(origin, type) and issubclass(origin, Mapping):
@@ -323,7 +328,7 @@ def _decoder(hint: Any, lenient: bool) -> _Decode:
         return functools.partial(_from_text, hint)
     if isinstance(hint, type) and issubclass(hint, tuple):
         hints = get_type_hints(hint, include_extras=True)
-        return functools.partial(_named, hint, [_decoder(kind, lenient) for kind in hints.values()])
+        return functools.partial(_fixed, hint, [_decoder(kind, lenient) for kind in hints.values()])
     if dataclasses.is_dataclass(hint):
         # Its fields are looked at when it is met first: a class may have itself within it.
         return functools.partial(_object, hint, lenient)
@@ -433,14 +438,12 @@ def _list(value: Any, way: Way) -> list[Any]:
     return value
 
 
-def _fixed(kinds: list[_Decode], value: Any, way: Way) -> tuple[Any, ...]:
+def _fixed(made: Any, kinds: list[_Decode], value: Any, way: Way) -> tuple[Any, ...]:
+    """A tuple, or a named one that is ``made`` of it."""
     if len(_list(value, way)) != len(kinds):
         raise Fault(f"must have {len(kinds)} values", *way)
-    return tuple(kind(value[index], (*way, index)) for index, kind in enumerate(kinds))
-
-
-def _named(made: Callable[..., Any], kinds: list[_Decode], value: Any, way: Way) -> Any:
-    return made(*_fixed(kinds, value, way))
+    cells = tuple(kind(value[index], (*way, index)) for index, kind in enumerate(kinds))
+    return made(*cells) if made else cells
 
 
 def _many(made: Callable[[Any], Any], kind: _Decode, value: Any, way: Way) -> Any:

@@ -15,6 +15,7 @@ from bootstrap.documents import (
     Fault,
     Sha256,
     Size,
+    TreePath,
     at_least,
     decode,
     encode,
@@ -217,6 +218,26 @@ def test_toml_faults_have_their_line(old: str, new: str, fault: str) -> None:
     with pytest.raises(BadInput) as caught:
         from_toml(File, _TOML.replace(old, new), "f.toml")
     assert str(caught.value).startswith(f"f.toml{fault}")
+
+
+def test_keys_of_a_table_are_checked_too() -> None:
+    hint = Mapping[TreePath, int]
+    assert decode(hint, {"a/b": 1}, "x") == {"a/b": 1}  # type: ignore[type-abstract]
+    with pytest.raises(BadInput, match=r'^x: "\.\./b" is no plain path in the tree: .* \'\.\.\''):
+        decode(hint, {"../b": 1}, "x")  # type: ignore[type-abstract]
+
+
+def test_a_document_of_another_version_says_so_before_its_new_keys() -> None:
+    with pytest.raises(BadInput, match="schema is 'whole/2'"):
+        decode(Whole, {"more": 1, "schema": "whole/2"}, "x")
+
+
+def test_a_check_of_the_whole_has_its_line() -> None:
+    def few(file: File) -> None:
+        raise Fault("is one too many", "row", len(file.rows) - 1)
+
+    with pytest.raises(BadInput, match=r"^f.toml:11: row\[1\] is one too many$"):
+        from_toml(File, _TOML, "f.toml", few)
 
 
 def test_unknown_keys_are_passed_over_only_where_a_format_says_so() -> None:

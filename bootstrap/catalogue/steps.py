@@ -11,7 +11,7 @@ from importlib.resources.abc import Traversable
 
 from bootstrap.catalogue.data import data_dir, read_data
 from bootstrap.catalogue.schema import StepFile, parse
-from bootstrap.documents import named, path_fault, utf8
+from bootstrap.documents import decoded, path_fault
 from bootstrap.errors import BadInput
 
 RELEASES = "stage0-posix"
@@ -139,9 +139,8 @@ def tree_files(step: StepFile) -> frozenset[str] | None:
 
 @functools.cache
 def _tree_files(file: str) -> frozenset[str]:
-    with named(f"steps/{file}"):
-        lines = utf8(read_data(data_dir("steps") / file)).splitlines()
-    return parse_tree_files(lines, f"steps/{file}")
+    text = decoded(read_data(data_dir("steps") / file), f"steps/{file}")
+    return parse_tree_files(text.splitlines(), f"steps/{file}")
 
 
 def parse_tree_files(lines: list[str], file: str) -> frozenset[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bootstrap.documents import decoded
 from bootstrap.errors import BadInput
 from bootstrap.handoff.manifest import Step
 from bootstrap.sources.tree import read_file
@@ -55,14 +56,6 @@ class Checked:
 def read_text(checkout: Path, path: str) -> str:
     """A text of the checkout, UTF-8.  Raises BadInput with its path."""
     return decoded(read_file(checkout / path, MAX_TEXT), str(checkout / path))
-
-
-def decoded(data: bytes, where: str) -> str:
-    """UTF-8 as text.  Raises BadInput with ``where``."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{where}: not UTF-8 at byte {error.start}") from None
 
 
 def read_sums(text: str, file: str) -> dict[str, tuple[str, int]]:

@@ -19,11 +19,10 @@ from bootstrap.documents import (
     Fault,
     Sha256,
     Texts,
+    decoded,
     from_toml,
-    named,
     path_fault,
     typed,
-    utf8,
 )
 from bootstrap.errors import BadInput
 from bootstrap.sources.containerfile import Copy, Stage, read_containerfile
@@ -163,8 +162,7 @@ def read_recipe(checkout: str) -> Recipe:
         arguments[f"{name.upper()}_SOURCE"] = pinned.file
         arguments[f"{name.upper()}_VERSION"] = pinned.version
     where = str(folder / "Containerfile")
-    with named(where):
-        text = utf8(read_file(folder / "Containerfile", _MAX_TEXT))
+    text = decoded(read_file(folder / "Containerfile", _MAX_TEXT), where)
     stages = read_containerfile(text, where, arguments)
     return _Interpreter(stages, pins, folder, where).recipe()
 

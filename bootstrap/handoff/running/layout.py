@@ -12,9 +12,9 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from bootstrap.documents import decoded
 from bootstrap.errors import BadInput
 from bootstrap.handoff.audit import Found, look
-from bootstrap.handoff.checks import decoded
 from bootstrap.handoff.configuration import ARCHITECTURES
 from bootstrap.handoff.plan import Plan
 from bootstrap.handoff.running.box import MOUNTED

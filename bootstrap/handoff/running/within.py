@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from bootstrap.documents import decoded
 from bootstrap.errors import BadInput
 from bootstrap.handoff.checks import MAX_TEXT
 from bootstrap.sources.tree import read_file
@@ -48,10 +49,7 @@ def read_inside(root: Path, path: str) -> bytes:
 
 def text_inside(root: Path, path: str) -> str:
     """The same as text, UTF-8.  Raises BadInput."""
-    try:
-        return read_inside(root, path).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"/{path} in the root: not UTF-8 at byte {error.start}") from None
+    return decoded(read_inside(root, path), f"/{path} in the root")
 
 
 def require_folder(root: Path, path: str) -> Path:
