@@ -374,10 +374,6 @@ class UnicornCpu:
         table, self._refused = self._table, False
         assert table is not None
         before = bytes(table.extent.view)
-        if isinstance(self.stepping, Blocks):
-            # What was counted is the whole block.
-            self.stepping.state.reached = UNSURE
-            return Stop(reached=True)
         self._asked = False
         self._again = True
         # Of the exception it is only the registers that must not be forgotten: one that follows it
@@ -400,7 +396,13 @@ class UnicornCpu:
             self.restore(state)
             stack = self._read(self.descriptor.sp)
             self._fault = self._describe(SIGSEGV, "no stack for a far call", stack)
-        return None if self._fault is None else Stop(fault=self._fault)
+        if self._fault is not None:
+            return Stop(fault=self._fault)
+        if isinstance(self.stepping, Blocks):
+            # What was counted is the whole block. Who only passes here goes on all the same.
+            self.stepping.state.reached = UNSURE
+            return Stop(reached=True)
+        return None
 
     @contextmanager
     def _descriptors(self) -> Iterator[None]:

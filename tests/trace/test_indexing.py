@@ -94,6 +94,29 @@ def test_a_program_that_a_fault_ends_is_counted_one_by_one(tmp_path: Path) -> No
         assert index.totals == {1: 1 + 2 * 1000 + 2}
 
 
+@EACH_HOT_PATH
+def test_segments_that_a_program_loads_are_there_at_every_place(
+    tmp_path: Path, hot_path: str
+) -> None:
+    guest = Program("i386")
+    cell = guest.space(8)
+    guest.thread_pointer(guest.words(0, 22)).raw("1e07" * 3)  # push ds; pop es
+    guest.call("fork").jump_if_zero("child").call("wait4", -1, 0, 0, 0).exit(0)
+    guest.label("child").load_from_thread(4).store(cell).call("write", 1, cell, 4).exit(0)
+    recorded.record(guest, tmp_path / "t.trace", hot_path)
+    with trace.open(tmp_path / "t.trace") as opened:
+        engine = engine_for(hot_path)
+        indexing.build(opened, engine, indexing.beside(opened))
+        index = indexing.open_index(opened)
+        assert index is not None
+        assert index.totals == {1: 3 + 2 + 6 + 2 + 2 + 6 + 3, 2: 2 + 2 + 5 + 3}
+        traveller = Traveller(opened, engine)
+        for row, total in index.totals.items():
+            for executed in range(total):
+                traveller.seek(row, executed)
+        traveller.close()
+
+
 def test_an_index_of_another_trace_is_told_and_not_used(place: Path, tmp_path: Path) -> None:
     here = tmp_path / "t.trace"
     shutil.copy(place, here)
