@@ -11,10 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.alone import NoOutput, run_alone
+from bootstrap.catalogue import Entry
 from bootstrap.engine import Engine, default_engine
 from bootstrap.errors import GuestFailed
+from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Machine
+from bootstrap.rebuild import observe
+from bootstrap.sources import SourceTree
+from bootstrap.sources.tree import SourceFile
+from bootstrap.trace.header import probing_in
 from bootstrap.vfs import FileSystem, LowerFile, MemoryLower, Stream
+from tests.cli.command import bootstrap
 from tests.engine.guest import Program
 from tests.engine.runs import EACH_ABI, EACH_HOT_PATH, engine_for
 from tests.kernel.differential import NATIVE
@@ -142,3 +150,28 @@ def test_a_run_that_is_judged_stops_there(abi: str, hot_path: str, name: str) ->
     guest = Program(abi).call(name, 0, 0, 0).exit(0)
     with pytest.raises(GuestFailed, match=rf"{name}\) is not supported.*ENOSYS"):
         emulated(guest.elf(), "", engine_for(hot_path), probing=False)
+
+
+def test_what_verdicts_are_made_of_is_run_so() -> None:
+    image = Program("i386").call("getrandom", 0, 0, 0).exit(0).elf()
+    files = {b"/guest": LowerFile(0o755, image)}
+    with pytest.raises(NoOutput, match=r"\(getrandom\) is not supported"):
+        run_alone(files, b"/guest", [b"/guest"], b"/out", default_engine(), Limits())
+    tree = SourceTree("folder", "guests", {"guest": SourceFile(image, True)})
+    entry = Entry("only", (("/guest",),))
+    observed, _ = observe(tree, entry, (), default_engine())
+    assert observed.failure is not None
+    assert "(getrandom) is not supported" in observed.failure.message
+    assert not probing_in({"kind": "verify"})
+
+
+@EACH_HOT_PATH
+def test_run_says_what_failed_so(hot_path: str, tmp_path: Path) -> None:
+    guest = Program("i386").call("rseq").call("getrandom").call("rseq").exit(5)
+    (tmp_path / "guest").write_bytes(guest.elf())
+    (tmp_path / "guest").chmod(0o755)
+    environment = {"BOOTSTRAP_HOT_PATH": hot_path}
+    done = bootstrap("run", "--", "./guest", cwd=tmp_path, env=environment)
+    assert done.status == 5
+    told = "bootstrap: failed with ENOSYS, as in an older kernel: getrandom 1, rseq 2"
+    assert done.one_line() == told
