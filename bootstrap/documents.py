@@ -213,7 +213,7 @@ def from_toml(
 
 
 def _toml_value(text: str) -> dict[str, Any]:
-    if _LONG_KEY.search(text):
+    if any(line.count(".") > 63 and _LONG_KEY.search(line) for line in text.splitlines()):
         raise Fault("has a key of more than 64 parts")
     try:
         return tomllib.loads(text)
@@ -402,8 +402,11 @@ _SCALARS: Mapping[Any, _Decode] = {
 
 def _checked(inner: _Decode, checks: tuple[Any, ...], value: Any, way: Way) -> Any:
     found = inner(value, way)
-    for check in checks:
-        _placed(check, way, found)
+    try:
+        for check in checks:
+            check(found)
+    except Fault as fault:
+        raise Fault(fault.args[0], *way, *fault.way) from None
     return found
 
 
@@ -457,9 +460,12 @@ def _dict(value: Any, way: Way) -> dict[str, Any]:
 
 
 def _table(keys: _Decode, kind: _Decode, value: Any, way: Way) -> Mapping[str, Any]:
-    return types.MappingProxyType(
-        {keys(k, (*way, k)): kind(inner, (*way, k)) for k, inner in _dict(value, way).items()}
-    )
+    found = {}
+    for name, inner in _dict(value, way).items():
+        here = (*way, name)
+        name = keys(name, here)
+        found[name] = kind(inner, here)
+    return types.MappingProxyType(found)
 
 
 def _from_text(cls: Any, value: Any, way: Way) -> Any:
