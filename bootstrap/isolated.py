@@ -32,7 +32,7 @@ def main() -> object:
     """Call the function that is asked for; what it returns is the exit status."""
     folders, module, function, arguments = json.loads(sys.argv[1])
     sys.meta_path.append(_Finder(folders))
-    sys.argv = [module, *arguments]
+    sys.argv = [module, *arguments, *sys.argv[2:]]
     called: object = getattr(importlib.import_module(module), function)()
     return called
 

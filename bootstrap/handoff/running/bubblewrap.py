@@ -12,8 +12,10 @@ import signal
 from bootstrap.errors import BadInput
 from bootstrap.handoff.running.box import HOSTNAME, Box, Started
 from bootstrap.handoff.running.engines import is_folder, popen, version_of
-from bootstrap.handoff.running.limits import apply_to_this_process
+from bootstrap.handoff.running.keyring import leave_session_keyring
+from bootstrap.handoff.running.limits import Limits, apply_to_this_process
 from bootstrap.handoff.running.owner import box_ids, give, in_reach
+from bootstrap.host import own_command
 
 _HIDDEN = (
     *("acpi", "asound", "kcore", "keys", "latency_stats", "sched_debug", "scsi"),
@@ -34,7 +36,7 @@ class Bubblewrap:
         self.notes: tuple[str, ...] = ()
 
     def prepare(self, box: Box) -> list[str]:
-        return self.enter(box)[:-1]
+        return self._command(box)[:-1]
 
     def start(self, box: Box, command: list[str]) -> Started:
         told, tells = os.pipe()
@@ -45,7 +47,7 @@ class Bubblewrap:
             process = popen(
                 [*command, "--info-fd", str(tells), "--block-fd", str(waits), "--", *box.argv],
                 pass_fds=(tells, waits),
-                preexec_fn=lambda: apply_to_this_process(box.limits),
+                preexec_fn=lambda: _before(box.limits),
             )
             os.close(tells)
             tells = -1
@@ -67,6 +69,10 @@ class Bubblewrap:
                     os.close(fd)
 
     def enter(self, box: Box) -> list[str]:
+        without = own_command("bootstrap.handoff.running.keyring", "run_without")
+        return [*without, *self._command(box)]
+
+    def _command(self, box: Box) -> list[str]:
         ids = box_ids()
         give(box.root, ids)
         reach, root = in_reach(box.root, ids)
@@ -115,6 +121,11 @@ class Bubblewrap:
 
     def finish(self, box: Box) -> None:
         """The root is the folder itself."""
+
+
+def _before(limits: Limits) -> None:
+    leave_session_keyring()
+    apply_to_this_process(limits)
 
 
 def _masks() -> list[str]:
