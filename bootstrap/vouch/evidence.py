@@ -17,11 +17,12 @@ from typing import get_args
 
 from bootstrap.catalogue import EMBEDDED, RELEASES, StepFile, find
 from bootstrap.catalogue.seeds import load as seed_catalogue
-from bootstrap.documents import path_fault
+from bootstrap.documents import path_fault, typed
 from bootstrap.errors import BadInput
 from bootstrap.modelled import models
 from bootstrap.sources.embedded import embedded_source
 from bootstrap.sources.tree import Kind
+from bootstrap.verify.document import Report
 from bootstrap.verify.report import SCHEMA, SCHEMAS
 from bootstrap.verify.reportset import SET_SCHEMAS
 from bootstrap.vouch.documents import NotUnderstood, Part, parse, read
@@ -132,6 +133,7 @@ def evidence(data: bytes) -> Evidence:
     _require_verified(top)
     if schema != SCHEMA:
         raise BadInput(f"is a {schema}, which does not say what it was judged by; verify again")
+    typed(Report, top.data, lenient=True)
     source, tool = top.part("source"), top.part("tool")
     kind, release = source.text("kind"), source.optional_text("release")
     if kind not in get_args(Kind):
@@ -222,8 +224,10 @@ def _artifacts(top: Part) -> dict[str, _Row]:
             raise row.fault("path", f"{path!r} {fault or 'is there twice'}")
         product = Product(row.number("size"), row.sha256("sha256"))
         values = row.parts("expectations")
-        wanted = "match" if values else "unknown"
-        if status != wanted or any(v.sha256("sha256") != product.sha256 for v in values):
+        wanted = ("match", product.sha256) if values else ("unknown", None)
+        if (status, row.data.get("expected")) != wanted or any(
+            value.sha256("sha256") != product.sha256 for value in values
+        ):
             raise BadInput(
                 f"says verified, but {path} does not equal all its known-good values:"
                 " it contradicts itself"

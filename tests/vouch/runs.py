@@ -61,18 +61,23 @@ def forged(step: StepFile) -> dict[str, Any]:
         "arch": step.arch,
         "entry": entry,
         "result": "verified",
+        "claim": "",
         "reasons": [],
         "artifacts": [
             {
                 "path": path,
                 "size": sizes.get(rows[0]["sha256"], 1),
                 "sha256": rows[0]["sha256"],
+                "expected": rows[0]["sha256"],
                 "status": "match",
+                "note": None,
                 "producer": process,
                 "expectations": rows,
             }
             for path, rows in values.items()
         ],
+        "first_divergence": None,
+        "failure": None,
         "totals": {"processes": 1, "syscalls": 1000, "wall_seconds": 1.0},
     }
 

@@ -57,6 +57,18 @@ CHANGES: dict[str, tuple[Change, str]] = {
         lambda r: r["artifacts"][0].update(status="missing"),
         "does not equal all its known-good values",
     ),
+    "a product with another value expected": (
+        lambda r: r["artifacts"][0].update(expected=ZERO),
+        "does not equal all its known-good values",
+    ),
+    "a value of a kind that is none": (
+        lambda r: r["artifacts"][0]["expectations"][0].update(kind="x"),
+        "artifacts[0].expectations[0].kind is 'x'",
+    ),
+    "a note that is no text": (
+        lambda r: r["artifacts"][0].update(note=1),
+        "artifacts[0].note must be a string",
+    ),
     "a product without a value": (
         lambda r: r["artifacts"][0].update(expectations=[]),
         "does not equal all its known-good values",
@@ -122,7 +134,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "two sizes of one content": (
         lambda r: r["artifacts"].extend(
             {**r["artifacts"][0], "path": path, "size": n, "sha256": ZERO, "status": "unknown"}
-            | {"expectations": []}
+            | {"expected": None, "expectations": []}
             for n, path in enumerate("ab")
         ),
         "b has 1 bytes, but the file with its sha256 has 0",
@@ -181,7 +193,8 @@ def test_what_the_catalogue_does_not_have_is_not_vouched_for(
     """Some later catalogue may have a value for it; this one has not."""
     report = json.loads(verified.report.read_text())
     value = [{"sha256": ZERO, "from": "a later catalogue", "kind": "native-run"}]
-    row = {**report["artifacts"][0], "path": "more", "sha256": ZERO, "expectations": value}
+    row = {**report["artifacts"][0], "path": "more", "sha256": ZERO, "expected": ZERO}
+    row["expectations"] = value
     report["artifacts"].append(row)
     place = tmp_path / "report.json"
     place.write_text(json.dumps(report))
