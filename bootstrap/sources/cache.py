@@ -89,18 +89,21 @@ class Cache:
         except FileNotFoundError:
             pass  # it is made when something is to be kept
         except OSError as error:
-            raise BadInput(
-                f"{self.root}: cannot be used as the cache: {error.strerror}; set {VARIABLE} to"
-                " another folder, or name the source with --source PATH"
-            ) from None
+            raise _unusable(self.root, error) from None
 
     def releases(self, name: str = RELEASES) -> tuple[str, ...]:
         """The releases that have a manifest, sorted; what is in them is not looked at."""
         try:
-            found = sorted(path.parent.name for path in (self.root / name).glob(f"*/{_MANIFEST}"))
+            found = sorted(os.listdir(self.root / name))
         except OSError:
             return ()
-        return tuple(found)
+        return tuple(one for one in found if self._has(one, name))
+
+    def _has(self, release: str, name: str) -> bool:
+        try:
+            return _is_there(self.folder(release, name) / _MANIFEST)
+        except BadInput:
+            return True  # whoever loads it says why it cannot be used
 
     def load(self, release: str, name: str = RELEASES) -> SourceTree | None:
         """The tree of a release, or None when the cache does not have it.
@@ -152,7 +155,7 @@ class Cache:
 
     def _manifest(self, folder: Path, release: str, name: str) -> Manifest | None:
         file = folder / _MANIFEST
-        if not os.path.lexists(file):
+        if not _is_there(file):
             return None
         text = read_file(file, _MAX_MANIFEST)
         try:
@@ -203,6 +206,24 @@ class Cache:
                 f" {VARIABLE} to a folder that can be written"
             ) from None
         return manifest
+
+
+def _is_there(file: Path) -> bool:
+    """Whether the cache has a file.  Raises BadInput where nobody can know: a closed folder."""
+    try:
+        os.lstat(file)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _unusable(file, error) from None
+    return True
+
+
+def _unusable(place: Path, error: OSError) -> BadInput:
+    return BadInput(
+        f"{place}: cannot be used as the cache: {error.strerror}; set {VARIABLE} to another folder,"
+        " or name the source with --source PATH"
+    )
 
 
 class _Gone(Exception):

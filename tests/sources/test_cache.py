@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -295,9 +296,43 @@ def test_a_disk_that_is_really_full(tmp_path: Path, catalogue: Path) -> None:
 def test_a_cache_that_cannot_be_is_one_line(tmp_path: Path, catalogue: Path) -> None:
     (tmp_path / "file").write_text("")
     cache = Cache(tmp_path / "file" / "cache")
-    assert cache.load("1.0") is None
+    with pytest.raises(BadInput, match=r"cannot be used as the cache: Not a directory"):
+        cache.load("1.0")
     with pytest.raises(BadInput, match=r"cannot write the cache in .*: Not a directory"):
         cache.store(OLD, "1.0")
+
+
+def _closed(folder: Path) -> None:
+    folder.chmod(0)
+
+
+def _loop(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.symlink_to(folder.name)
+
+
+def _no_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.touch()
+
+
+@pytest.mark.parametrize("spoil", [_closed, _loop, _no_folder])
+@pytest.mark.parametrize("place", [("stage0-posix",), ("stage0-posix", "1.0")])
+def test_what_cannot_be_entered_is_not_missing(
+    cache: Cache, spoil: Callable[[Path], None], place: tuple[str, ...]
+) -> None:
+    cache.store(OLD, "1.0")
+    folder = cache.root.joinpath(*place)
+    spoil(folder)
+    try:
+        if spoil is _closed and os.access(folder, os.X_OK):
+            pytest.skip("no folder is closed to root")
+        with pytest.raises(BadInput, match=r"manifest.json: cannot be used as the cache: "):
+            cache.load("1.0")
+        assert len(place) == 1 or cache.releases() == ("1.0",)
+    finally:
+        if spoil is _closed:
+            folder.chmod(0o700)
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

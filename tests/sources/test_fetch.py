@@ -266,7 +266,7 @@ def test_a_cache_that_cannot_be_written_does_not_stop_the_run(
     tmp_path: Path, catalogue: Path, published: Server
 ) -> None:
     published.serve("/stage0-posix-1.0.tar.gz", make_archive())
-    (tmp_path / "stage0-posix").write_text("")
+    (tmp_path / "stage0-posix/1.0/lock").mkdir(parents=True)
     found = resolve(None, None, "x86", Cache(tmp_path))
     assert found.tree.kind == "download"
     assert "not kept for the next run: cannot write the cache" in found.tree.notes[0]
