@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     from bootstrap.cli.verify import check_report_places
 
     _check_options(args)
-    check_report_places(args.output, args.json)
+    check_report_places(args.output, args.json, args.junit)
     if not args.here:
         no_verify(args, "json")
         return _attest(args, args.report, args.products)

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     check_report_places(args.json)
     cache = Cache()
     if args.name == "stage0-posix":
-        release = args.release or default_release(args.name)
+        release = default_release(args.name) if args.release is None else args.release
         fetched = fetch(release, cache, args.from_, args.force, _progress(), args.name)
     else:
         fetched = fetch_checkout(args.name, args.from_, cache, args.release, args.force)

@@ -108,8 +108,8 @@ def run_export(args: argparse.Namespace) -> int:
 
     if (args.report is None) != (args.products is None):
         raise BadInput("--report and --products go together: the report, and what it is about")
-    check_report_places(args.json, args.report_to)
     check_output_folder(args.output)
+    check_report_places(args.json, args.report_to, args.junit, folder=args.output)
     if args.report is not None:
         no_verify(args, "report_to")
         return _export(args, Path(args.report), Path(args.products))

@@ -56,13 +56,18 @@ def view_and_json(
     view: Callable[[], object], dest: str | None, value: Callable[[], object]
 ) -> None:
     """What people read, then `value` as JSON where `dest` asks for it; as `each` does."""
-    each(view, dest and (lambda: write_text(dest, json.dumps(value(), indent=2) + "\n")))
+    if dest is None:
+        view()
+    else:
+        each(view, lambda: write_text(dest, json.dumps(value(), indent=2) + "\n"))
 
 
 def check_place(dest: str) -> None:
     """Raise BadInput where it is known before any work that `write_text` could not write there."""
     if dest == STDOUT:
         return
+    if not dest:
+        raise BadInput("'' names no file: name one, or - for standard output")
     try:
         place = Path(dest).resolve()
         if not place.is_dir() and not place.parent.is_dir():
@@ -76,6 +81,18 @@ def check_place(dest: str) -> None:
                 pass
     except (OSError, RuntimeError, ValueError) as error:
         raise _unwritable(dest, error) from None
+
+
+def check_apart(*dests: str | None) -> None:
+    """Raise BadInput where one of them would take another's place; each passed `check_place`."""
+    taken: set[Path] = set()
+    for dest in dests:
+        place = Path(dest or STDOUT).resolve()
+        if dest in (None, STDOUT) or (place.exists() and not (place.is_file() or place.is_dir())):
+            continue  # streams and devices take what comes
+        if place in taken:
+            raise BadInput(f"{dest}: is named for two outputs; name another place for one of them")
+        taken.add(place)
 
 
 def check_folder(folder: Path) -> None:

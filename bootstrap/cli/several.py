@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     limits = Limits().with_options(args.limit)
     describe()  # says now, and once, if there is no engine
     check_output_folder(args.output)
-    check_report_places(args.json, args.junit)
+    check_report_places(args.json, args.junit, folder=args.output)
     each = resolve_each(args.source, args.release, args.arch, Cache(), args.entry)
     if not args.quiet:
         notes = [*each[0].tree.notes]
@@ -133,7 +133,8 @@ def resolve_each(
     from bootstrap.sources import against, resolve
 
     arches = _named(arch)
-    first = arches[0] if arches else steps_of(RELEASES, release or default_release())[0].arch
+    newest = default_release() if release is None else release
+    first = arches[0] if arches else steps_of(RELEASES, newest)[0].arch
     found = resolve(source, release, first, cache, entry)
     if not arches:
         arches = list(architectures(found.step.name, found.step.release))

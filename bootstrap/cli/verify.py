@@ -137,7 +137,7 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
     limits = Limits().with_options(args.limit)
     engine = default_engine()
     check_output_folder(args.output)
-    check_report_places(args.json, args.junit)
+    check_report_places(args.json, args.junit, folder=args.output)
     if stagex:
         resolved = resolve_stagex(args.source, args.fetched, args.arch, args.entry)
     else:
@@ -221,12 +221,17 @@ def print_view(
     out.flush()
 
 
-def check_report_places(*names: str | None) -> None:
-    """Raise BadInput, before any work is done, where a report could not be written after it."""
-    from bootstrap.cli.output import check_place
+def check_report_places(*names: str | None, folder: str | None = None) -> None:
+    """Raise BadInput, before any work is done, where a report could not be written after it.
 
-    for name in filter(None, names):
-        check_place(name)
+    `folder` is where other things are written.
+    """
+    from bootstrap.cli.output import check_apart, check_place
+
+    for name in names:
+        if name is not None:
+            check_place(name)
+    check_apart(folder, *names)
 
 
 def check_output_folder(name: str | None) -> None:

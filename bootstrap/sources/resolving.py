@@ -78,7 +78,7 @@ def resolve(
         return _embedded(
             arch, entry, f"no release of {RELEASES} was verified", f"--release {EMBEDDED}"
         )
-    step = find(RELEASES, release or default_release(), arch)
+    step = find(RELEASES, default_release() if release is None else release, arch)
     assert step.release is not None
     cache.require_usable()
     tree = cache.load(step.release)

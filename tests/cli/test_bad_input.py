@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli.main import main, parser
+from bootstrap.cli.output import check_apart
 from bootstrap.cli.verify import run as run_verify
 from bootstrap.errors import BadInput
 from tests.cli.command import Done, bootstrap, environment
@@ -385,6 +386,41 @@ def test_a_report_that_could_not_be_written_is_told_before_the_run(
     for place, cause in (
         (tmp_path, "is a directory"),
         (tmp_path / "no" / "r", "there is no folder"),
+        ("", "'' names no file"),
     ):
         with pytest.raises(BadInput, match=cause):
             run_verify(parser().parse_args(["verify", option, str(place)]))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("verify", "--json", "x", "--junit", "./x"),
+        ("verify", "--json", "x", "--output", "x"),
+        ("verify", "--arch", "x86,AMD64", "--json", "x", "--junit", "x"),
+        ("attest", "--run", "--json", "x", "-o", "x"),
+        ("attest", "--run", "--junit", "x", "-o", "x"),
+        ("oci", "export", "-o", "image", "--json", "x", "--report-to", "x"),
+        ("oci", "export", "-o", "image", "--junit", "image"),
+    ],
+)
+def test_no_output_takes_the_place_of_another(
+    inside: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "is named for two outputs" in inside(*words).one_line()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "words", [("verify",), ("verify", "--arch", "all"), ("fetch", "stage0-posix")]
+)
+def test_no_release_is_not_the_newest(inside: Callable[..., Done], words: list[str]) -> None:
+    """A variable that is unset in a script."""
+    done = inside(*words, "--release", "")
+    assert done.status == 2
+    assert "stage0-posix  is not in the catalogue" in done.one_line()
+
+
+def test_devices_take_two_outputs() -> None:
+    check_apart("/dev/null", "/dev/null", "-", "-", None, None)
