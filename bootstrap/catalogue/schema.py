@@ -71,7 +71,7 @@ class Entry:
     name: str = field(metadata={"key": THE_KEY})
     commands: Annotated[tuple[_Command, ...], filled]
     hidden: _Paths = ()
-    cwd: TreePath = ""
+    cwd: Literal[""] | TreePath = ""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 

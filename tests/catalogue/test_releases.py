@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from bootstrap.catalogue import (
     steps_of,
     tree_files,
 )
-from bootstrap.catalogue.schema import Checked, parse
+from bootstrap.catalogue.schema import Checked, Entry, parse
 from bootstrap.cli import releases as command
+from bootstrap.documents import encode, typed
 from bootstrap.engine import default_engine
 from bootstrap.errors import BadInput
 from bootstrap.rebuild import rebuild
@@ -247,3 +249,11 @@ def test_what_all_architectures_have_in_common_is_said_once() -> None:
     assert "; met natively, not run here yet" in command.to_text([("1.0", [met])], [])
     assert max(len(line) for line in text.splitlines() if "word" in line) <= 60
     assert isinstance(step.checked, Checked)
+
+
+def test_an_entry_goes_to_another_process_and_is_the_same() -> None:
+    """Its defaults, too, pass the checks of their fields."""
+    for step in all_steps():
+        for name, entry in step.entries.items():
+            (given,) = typed(Mapping[str, Entry], {name: encode(entry)}).values()  # type: ignore[type-abstract]
+            assert given == entry
