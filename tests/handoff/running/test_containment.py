@@ -90,12 +90,10 @@ def as_user(uid: int, do: Callable[[], object]) -> object:
     return json.loads(text)
 
 
-@pytest.fixture(params=["root", "user"])
+@pytest.fixture(params=[pytest.param("root", marks=pytest.mark.root), "user"])
 def folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Of root or of an ordinary user, with a space in its name, closed to everybody else."""
     uid = os.geteuid()
-    if request.param == "root" and uid != 0:
-        pytest.skip("root's boxes are tried where root runs the tests")
     if request.param == "user" and uid == 0:
         uid = USER
     place = Path(tempfile.mkdtemp(prefix="a box of "))
@@ -214,12 +212,11 @@ def test_no_key_of_the_host_is_found(name: str, folder: Path) -> None:
     assert said in ([1, 0, 0], [1, 0])
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("folder", ["user"], indirect=True)
 def test_root_goes_on_with_the_run_of_a_user(folder: Path) -> None:
     """Then the root file system is the user's no more, as docs/handoff.md says."""
     name = require("bwrap")
-    if os.geteuid() != 0:
-        pytest.skip("only root can go on with a run of somebody else's")
     small, work = make(folder), folder / "work"
     for place in (folder, *folder.rglob("*")):
         os.chown(place, USER, USER, follow_symlinks=False)
@@ -234,10 +231,9 @@ def test_root_goes_on_with_the_run_of_a_user(folder: Path) -> None:
     assert (work / "root/init").stat().st_uid == UNUSED
 
 
+@pytest.mark.root
 def test_the_probe_can_succeed_on_a_host_file(tmp_path: Path) -> None:
     """Opened for writing, not written: what root may do, and what the box keeps from it."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may write these files")
     there = [name for name in HOST_FILES[:10] if os.path.exists(name)]
     for name in there:
         os.close(os.open(name, os.O_WRONLY | os.O_APPEND))
@@ -265,9 +261,8 @@ def test_roots_of_user_namespaces(
         assert box_ids() == (last, last)
 
 
+@pytest.mark.root
 def test_what_is_given_away_keeps_its_mode(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root gives files away")
     (tmp_path / "root/folder").mkdir(parents=True)
     (tmp_path / "root/folder/program").touch(mode=0o755)
     (tmp_path / "root/folder/program").chmod(0o4755)

@@ -212,7 +212,7 @@ def test_a_copy_cut_off_is_made_good(
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MB."""
+    """A file system of 24 MB: its tests are marked `root`, who can mount it."""
     place = tmp_path / "disk"
     place.mkdir()
     done = subprocess.run(
@@ -229,6 +229,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+@pytest.mark.root
 def test_a_full_disk(small: Small, tmp_path: Path, engine: str, tiny_disk: Path) -> None:
     last = small.checkout / "steps/last-1.0/pass1.sh"
     fill = "while :; do cat /AMD64/bin/bash; done > /steps/fill\n"
@@ -241,6 +242,7 @@ def test_a_full_disk(small: Small, tmp_path: Path, engine: str, tiny_disk: Path)
     last.write_text(last.read_text().removesuffix(fill))
 
 
+@pytest.mark.root
 def test_a_disk_that_is_full_before_anything(
     small: Small, tmp_path: Path, engine: str, tiny_disk: Path
 ) -> None:
