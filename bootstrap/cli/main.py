@@ -19,6 +19,7 @@ from bootstrap.cli import (
     handoff,
     identify,
     oci,
+    prove,
     quorum,
     releases,
     run,
@@ -43,6 +44,7 @@ examples:
   bootstrap verify --source ~/stage0-posix  a checkout of yours
   bootstrap fetch stage0-posix --from ~/stage0-posix-1.9.1.tar.gz
   bootstrap ddc                             three unrelated paths to one compiler
+  bootstrap prove seeds/x86/hex0-seed       what the seed does, for every input
   bootstrap run --strace -- ./hex0 in.hex0 out
   bootstrap trace record -o x86.trace       verify, and record all that happens
   bootstrap step                            step through hex0, forwards and backwards
@@ -75,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     for module in (
         verify,
         ddc,
+        prove,
         seeds,
         identify,
         fetch,

@@ -1,0 +1,54 @@
+"""Writes what was walked as a certificate for `check` (docs/proof.md has the format)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+
+from bootstrap.abi.arch import Abi
+from bootstrap.prove.check.proof import FORMAT
+from bootstrap.prove.relation import Relation
+from bootstrap.prove.values import place_text
+from bootstrap.prove.walk import Automaton, Step
+
+
+def ranges(steps: dict[int, Step]) -> Iterator[list[int]]:
+    """[first byte, last byte, target] for bytes that lead to the same state."""
+    first = 0
+    for byte in range(1, 257):
+        if byte == 256 or steps[byte].target != steps[first].target:
+            yield [first, byte - 1, steps[first].target or 0]
+            first = byte
+
+
+def to_json(found: Automaton, relation: Relation, seed: bytes, abi: Abi) -> str:
+    """One state a line. ``found`` has only bytes and the end as inputs, and always ends well."""
+    head = {
+        "format": FORMAT,
+        "arch": abi.upstream,
+        "sha256": hashlib.sha256(seed).hexdigest(),
+        "language": dict(zip(("G", "CR"), relation.dialect, strict=True)),
+        "zero": sorted(found.zero),
+    }
+    rows = []
+    for state, steps, (comment, held) in zip(
+        found.states, found.steps, relation.classes, strict=True
+    ):
+        values = {
+            place_text(place): value.text(abi.word_mask)
+            for place, value, _ in state.values
+            if value.known
+        }
+        rows.append(
+            {
+                "at": hex(state.at),
+                "comment": comment,
+                "held": held,
+                "buffer": state.arguments[1].text(abi.word_mask),
+                "values": values,
+                "next": list(ranges(steps)),
+            }
+        )
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    return f'{json.dumps(head)[:-1]}, "states": [\n{lines}\n]}}\n'

@@ -1,0 +1,1 @@
+"""Checks a certificate with the standard library alone: docs/proof.md."""

@@ -1,0 +1,118 @@
+"""What a seed does where something goes wrong: each walked as far as it goes, and stated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from bootstrap.abi.arch import Abi
+from bootstrap.prove.check.language import START, Class, step
+from bootstrap.prove.relation import Dialect, compare, moves, relate
+from bootstrap.prove.walk import (
+    ANY,
+    END,
+    FAILING,
+    FAILS,
+    GOOD,
+    NO_OUTPUT,
+    OUTPUT_IS_0,
+    Automaton,
+    NotProven,
+    Opens,
+    Walker,
+)  # fmt: skip
+
+_DOES_NOT_LOOK = "it does not look: as if all were well"
+
+
+class Finding(NamedTuple):
+    """What goes wrong, and what the seed does then."""
+
+    what: str
+    then: str
+
+
+def explore(seed: bytes, abi: Abi, most: int) -> tuple[Automaton, tuple[Finding, ...]]:
+    """The walk where all goes well, and what is found where not. Raises NotProven."""
+    opens, walker = ANY, Walker(seed, abi, ANY, most)
+    try:
+        try:
+            found = walker.walk()
+        except NotProven:
+            walker.close()
+            opens, walker = GOOD, Walker(seed, abi, GOOD, most)
+            found = walker.walk()
+        if not found.states or (relation := relate(found)).difference is not None:
+            return found, ()
+        failing = _stated(lambda: _reads(walker.walk(found), relation.dialect))
+    finally:
+        walker.close()
+    rows = [
+        Finding("INPUT cannot be opened", _DOES_NOT_LOOK + ", and reads fail"),
+        Finding("a read fails or is interrupted", failing),
+        Finding("a write fails, is short, or finds no room", _DOES_NOT_LOOK),
+    ]
+    if opens is ANY:
+        rows.append(Finding("OUTPUT cannot be opened", _DOES_NOT_LOOK + ", and writes fail"))
+    else:
+        for name, other in (
+            ("OUTPUT cannot be opened", NO_OUTPUT),
+            ("INPUT cannot be opened, and OUTPUT becomes descriptor 0", OUTPUT_IS_0),
+        ):
+            rows.append(Finding(name, _stated(partial(_other, seed, abi, other, most, found))))
+    rows.append(
+        Finding("arguments are missing or too many",
+                "the second and third word above argc are opened, whatever they are")
+    )  # fmt: skip
+    return found, tuple(rows)
+
+
+def _stated(what: Callable[[], str]) -> str:
+    try:
+        return what()
+    except NotProven as error:
+        return f"not closed, so not proven: {error}"
+
+
+def _reads(failing: Automaton, dialect: Dialect) -> str:
+    """What a read that fails is taken for, with each byte that the buffer may hold."""
+    classes: dict[int, Class] = {0: START}
+    waiting = [0]
+    lost = False
+    for number in waiting:
+        for item in (*range(256), *FAILING):
+            taken = failing.steps[number][item]
+            to, due = step(classes[number], item % FAILS, *dialect)
+            if taken.written != due:
+                lost = lost or (item >= FAILS and not taken.written)
+                if item < FAILS or taken.written:
+                    return "what it does then is no hex0"
+            if taken.target is None or classes.setdefault(taken.target, to) != to:
+                return "it goes on otherwise than after a read"
+            if taken.target not in waiting:
+                waiting.append(taken.target)
+    return "it does not look: the byte that the buffer holds counts once more" + (
+        ", but what it completes as a second digit is not written: Linux has no such call" * lost
+    )
+
+
+def _other(seed: bytes, abi: Abi, opens: Opens, most: int, found: Automaton) -> str:
+    walker = Walker(seed, abi, opens, most)
+    try:
+        other = walker.walk()
+    finally:
+        walker.close()
+    if not other.states:
+        return other.started
+    if not other.states[0].arguments[2].number:
+        return f"it reads 0 bytes; where that gives 0, {other.steps[0][END].ended}, nothing written"
+    difference, _ = compare(moves(other), 0, moves(found), 0)
+    if difference is None:
+        return _DOES_NOT_LOOK
+    errno = any(call.name == "write" and call.arguments[0] == "-out" for call in other.calls)
+    where = ", to the descriptor that has the errno as its number" if errno else ""
+    return (
+        f"it does otherwise, first with {difference.word.decode('latin-1')!r}: it writes "
+        f"{difference.one}{where}; in a good environment {difference.other}"
+    )

@@ -1,0 +1,131 @@
+"""Holds a walked seed against the language: from related states, the same output and end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bootstrap.languages import hex0
+from bootstrap.prove.check.language import START, Class, step
+from bootstrap.prove.walk import END, INPUTS, Automaton
+
+Dialect = tuple[bool, bool]
+"""Whether G is a digit of value 16, and whether a carriage return ends a comment."""
+DIALECTS: tuple[Dialect, ...] = ((False, False), (True, False), (False, True), (True, True))
+WORDS = ("G and g count as a digit of value 16", "a carriage return ends a comment")
+
+S = TypeVar("S", bound=Hashable)
+T = TypeVar("T", bound=Hashable)
+Moves = Callable[[S, int], tuple[bytes, S | None, str]]
+"""What is written, the next state, or how it ends."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An input for which two programs do not the same, and what each writes, or how it ends."""
+
+    word: bytes
+    at_end: bool
+    """Whether it shows at the end of the file only."""
+    one: str
+    other: str
+
+
+@dataclass(frozen=True)
+class Relation:
+    """The dialect that a seed is, and the class of each state; or the shortest difference."""
+
+    dialect: Dialect
+    classes: tuple[Class, ...]
+    difference: Difference | None
+
+
+def moves(found: Automaton) -> Moves[int]:
+    """Of a walked seed."""
+
+    def move(state: int, item: int) -> tuple[bytes, int | None, str]:
+        taken = found.steps[state].get(item)
+        return (b"", None, "no byte is asked for") if taken is None else (
+            taken.written, taken.target, taken.ended)  # fmt: skip
+
+    return move
+
+
+def language(dialect: Dialect) -> Moves[Class]:
+    """Of hex0 itself."""
+
+    def move(now: Class, item: int) -> tuple[bytes, Class | None, str]:
+        if item == END:
+            return b"", None, "exit 0"
+        to, written = step(now, item, *dialect)
+        return written, to, ""
+
+    return move
+
+
+def compare(
+    one: Moves[S], first: S, other: Moves[T], second: T
+) -> tuple[Difference | None, dict[S, T]]:
+    """The shortest input that tells two programs apart, and which states meet."""
+    met: dict[S, T] = {first: second}
+    seen = {(first, second)}
+    waiting: deque[tuple[S, T, bytes]] = deque([(first, second, b"")])
+    while waiting:
+        a, b, word = waiting.popleft()
+        for item in INPUTS:
+            (wrote, to, end), (due, there, ends) = one(a, item), other(b, item)
+            longer = word + (bytes((item,)) if item != END else b"")
+            if (wrote, end) != (due, ends):
+                texts = [out.hex() + (f" {how}" if how else "") or "nothing"
+                         for out, how in ((wrote, end), (due, ends))]  # fmt: skip
+                return Difference(longer, item == END, *texts), met
+            if to is not None and there is not None and (to, there) not in seen:
+                seen.add((to, there))
+                met.setdefault(to, there)
+                waiting.append((to, there, longer))
+    return None, met
+
+
+def relate(found: Automaton) -> Relation:
+    """Which dialect a seed is; where it is none, the shortest difference from the nearest one."""
+    rows: list[Relation] = []
+    for dialect in DIALECTS:
+        difference, met = compare(moves(found), 0, language(dialect), START)
+        if difference is None:
+            return Relation(dialect, tuple(met[n] for n in range(len(found.states))), None)
+        rows.append(Relation(dialect, (), difference))
+    return max(rows, key=lambda row: len(row.difference.word) if row.difference else 0)
+
+
+def witness(which: int) -> Difference:
+    """The shortest input that shows a peculiarity of `WORDS`."""
+    dialect = (which == 0, which == 1)
+    difference, _ = compare(language(dialect), START, language(DIALECTS[0]), START)
+    assert difference is not None
+    return difference
+
+
+def model_differs(found: Automaton, dialect: Dialect) -> bytes | None:
+    """An input for which the model of bootstrap.languages writes something else.
+
+    The model is that of the x86 seed; what another dialect reads otherwise is replaced before.
+    """
+    table = bytes.maketrans(b"" if dialect[0] else b"Gg", b"" if dialect[0] else b"  ")
+    if dialect[1]:
+        table = bytes(0x0A if byte == 0x0D else there for byte, there in enumerate(table))
+    for number, word in enumerate(found.words):
+        before = b""
+        at = 0
+        for byte in word:
+            before += found.steps[at][byte].written
+            at = found.steps[at][byte].target or 0
+        if at != number:
+            return word
+        for byte in range(256):
+            longer = word + bytes((byte,))
+            due = hex0.assemble(longer.translate(table), "").output
+            if before + found.steps[number][byte].written != due:
+                return longer
+    return None

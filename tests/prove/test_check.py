@@ -1,0 +1,202 @@
+"""The checker by itself: what it accepts, and that it accepts nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bootstrap.languages import hex0
+from bootstrap.prove.check.language import START, step
+from bootstrap.prove.check.proof import MAX_FILE, decide
+from bootstrap.sources import SourceTree
+from tests.prove.material import CERTIFICATES, OTHERS, X86, certificate, document, program, seed
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-I", "-m", "bootstrap.prove.check", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def of_another(seed: bytes, arch: str = "x86") -> bytes:
+    """The certificate as if it were of that seed."""
+    return json.dumps(document(arch) | {"sha256": hashlib.sha256(seed).hexdigest()}).encode()
+
+
+def test_the_seed_that_is_carried_is_proven(checkout: Path) -> None:
+    done = run(CERTIFICATES / "x86.json", checkout / "seeds" / "x86" / "hex0-seed")
+    assert (done.returncode, done.stderr) == (0, "")
+    digest = hashlib.sha256(X86).hexdigest()
+    assert done.stdout.startswith(f"proven for all inputs: the 181 bytes {digest} are hex0 for x86")
+    assert "G is a digit of value 16: 36 states, 9252 transitions" in done.stdout
+
+
+@pytest.mark.upstream
+@pytest.mark.parametrize("arch", OTHERS)
+def test_upstreams_seeds_are_proven(arch: str, release: SourceTree) -> None:
+    status, line = decide(certificate(arch), seed(release, arch))
+    assert status == 0, line
+    assert ("G is a digit" in line) == (arch == "AMD64")
+    assert ("carriage return ends" in line) == arch.startswith("riscv")
+    assert ("rbx 0 at the start" in line) == (arch == "AMD64")
+
+
+def test_it_imports_the_standard_library_and_itself_only() -> None:
+    code = (
+        "import sys; import bootstrap.prove.check.proof; "
+        "print(*sorted(n for n in sys.modules if not n.startswith('_') "
+        "and n.partition('.')[0] not in sys.stdlib_module_names))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
+    )
+    names = done.stdout.split()
+    assert [n for n in names if not n.startswith("bootstrap.prove.check")] == [
+        "bootstrap", "bootstrap.prove"]  # fmt: skip
+    assert not {"unicorn", "capstone", "bootstrap.languages"} & set(names)
+
+
+# What a flipped bit leaves as it was: (offset, bit).
+EQUIVALENT = {
+    # argc and argv[0] are popped into another register, which is written before it is read.
+    *((0x4C, bit) for bit in (0, 1)),
+    *((0x4D, bit) for bit in (0, 1, 2)),
+    # Of a mode, open(2) takes 12 bits.
+    *((0x60, bit) for bit in (4, 5, 6, 7)),
+    # shl takes its count modulo 32.
+    *((0xA2, bit) for bit in (5, 6, 7)),
+    # After a first digit, `jl` leads to a test for ';' and on: what stands in al passes all tests.
+    (0xAA, 5),
+}
+
+
+@pytest.mark.exhaustive
+def test_of_all_flips_of_a_bit_of_code_it_accepts_those_that_change_nothing() -> None:
+    assert {
+        (at, bit) for at in range(0x4C, len(X86)) for bit in range(8) if flipped_is_proven(at, bit)
+    } == EQUIVALENT
+
+
+@pytest.mark.parametrize(
+    "at, bit", [*sorted(EQUIVALENT)[:1], (0x9D, 0), (0x8D, 3), (0xB0, 1), (0x60, 0)]
+)
+def test_a_seed_with_a_bit_flipped(at: int, bit: int) -> None:
+    assert flipped_is_proven(at, bit) == ((at, bit) in EQUIVALENT)
+
+
+def flipped_is_proven(at: int, bit: int) -> bool:
+    other = bytearray(X86)
+    other[at] ^= 1 << bit
+    return decide(of_another(bytes(other)), bytes(other))[0] == 0
+
+
+EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a target": lambda d: d["states"][0]["next"][0].__setitem__(2, 1),
+    "a class": lambda d: d["states"][1].update(comment=False),
+    "a digit that waits": lambda d: d["states"][2].update(held=7),
+    "the language": lambda d: d.update(language={"G": False, "CR": False}),
+    "another language": lambda d: d.update(language={"G": True, "CR": True}),
+    "a place": lambda d: d["states"][0].update(at="0x8048080"),
+    "the buffer": lambda d: d["states"][0].update(buffer="sp+20"),
+    "a value that is less than is needed": lambda d: d["states"][0]["values"].pop("esi"),
+    "a value that is not so": lambda d: d["states"][0]["values"].update(esi="0x1"),
+    "a value that nobody gave": lambda d: d["states"][0]["values"].update(eax="0x4"),
+    "a descriptor": lambda d: d["states"][0]["values"].update(edi="in"),
+    "the start": lambda d: d["states"].insert(0, d["states"][1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_certificate_proves_nothing(edit: str) -> None:
+    edited = document("x86")
+    EDITS[edit](edited)
+    status, line = decide(json.dumps(edited).encode(), X86)
+    assert status == 1 and line.startswith("NOT proven: ") and "\n" not in line
+
+
+BROKEN: dict[str, bytes] = {
+    "nothing": b"",
+    "no JSON": b"hex0 is proven",
+    "cut off": certificate("x86")[:-5],
+    "no text": b"\xff\xfe",
+    "another document": b"{}",
+    "a list": b"[]",
+    "a key twice": certificate("x86").replace(b'"arch": "x86"', b'"arch": "x86", "arch": "x86"', 1),
+    "deep nesting": b"[" * 200_000,
+    "huge": b" " * (MAX_FILE + 1),
+    "a huge number": b'{"format": ' + b"9" * 10_000 + b"}",
+    "another architecture": certificate("x86").replace(b'"x86"', b'"knight"', 1),
+    "no states": json.dumps(document("x86") | {"states": []}).encode(),
+    "values of another kind": json.dumps(document("x86") | {"states": [{"at": 7}]}).encode(),
+    "a state that is not there": re.sub(
+        rb"\[0, \d+, 0\]", b"[0, 9, 99]", certificate("x86"), count=1
+    ),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_what_is_no_certificate_is_bad_input(broken: str) -> None:
+    status, line = decide(BROKEN[broken], X86)
+    assert status == 2 and line.startswith("no certificate of this kind: ") and "\n" not in line
+
+
+def test_a_certificate_of_another_seed_is_named() -> None:
+    assert decide(certificate("x86"), X86 + b"\0") == (
+        1, "NOT proven: the certificate is of another seed")  # fmt: skip
+
+
+def test_an_instruction_that_it_does_not_know_is_refused() -> None:
+    other = bytearray(X86)
+    other[0x4C] = 0xF4  # hlt
+    status, line = decide(of_another(bytes(other)), bytes(other))
+    assert (status, line) == (
+        1, "NOT proven: the checker does not know the instruction f4 at 0x804804c")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x7fELF", b"#!/bin/sh\n", program(b""), program(b"\x90", 4), X86[:100]]
+)
+def test_what_is_no_seed_is_refused(data: bytes) -> None:
+    assert decide(of_another(data), data)[0] == 1
+
+
+def test_files_that_cannot_be_read_and_usage() -> None:
+    assert run("missing", "missing").returncode == 2
+    assert (
+        run("missing", "missing").stderr == "'missing': cannot be read: No such file or directory\n"
+    )
+    assert run().returncode == 2
+    assert run().stderr.startswith("usage: ")
+
+
+@given(st.binary() | st.text("0123456789abcdefgG#;\r\n hH").map(str.encode))
+def test_its_hex0_is_the_models(source: bytes) -> None:
+    now, output = START, b""
+    for byte in source:
+        now, written = step(now, byte, True, False)
+        output += written
+    assert output == hex0.assemble(source, "").output
+
+
+@given(st.data())
+def test_no_edit_makes_it_fail_otherwise(data: st.DataObject) -> None:
+    text = bytearray(certificate("x86"))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, 2000))
+        text[at] = data.draw(st.integers(0, 255))
+    status, line = decide(bytes(text), X86)
+    assert status in (0, 1, 2) and "\n" not in line
+    assert (status == 0) == line.startswith("proven")
