@@ -15,7 +15,6 @@ from bootstrap.prove.report import against, picture, to_text
 from bootstrap.prove.walk import GOOD, NotProven, Walker
 from bootstrap.sources import SourceTree
 from tests.prove.material import OTHERS, X86, certificate, program, seed
-from tests.seeds import host
 
 
 @pytest.fixture(scope="module")
@@ -62,39 +61,6 @@ def test_all_bytes_and_calls_are_accounted_for(x86: Proof) -> None:
         ("exit", ("0x0",)),
         ("write", ("out", "a byte", "0x1")),
     ]
-
-
-@pytest.mark.skipif(host.why_not() is not None, reason=host.why_not() or "")
-def test_every_transition_is_the_hosts_own_cpus(x86: Proof) -> None:
-    source, due = taking_every_transition(x86)
-    assert host.run(source) == due
-
-
-def taking_every_transition(proof: Proof) -> tuple[bytes, bytes]:
-    """One source that takes every transition of the walk, and what it has to give."""
-    assert proof.found is not None
-    source = output = b""
-    back = {0: b""}  # from each state, a way back to the first
-    while len(back) < len(proof.found.states):
-        for number, steps in enumerate(proof.found.steps):
-            ways = [bytes((b,)) + back[t] for b in range(256) if (t := steps[b].target) in back]
-            if ways:
-                back.setdefault(number, min(ways, key=len))
-    for word in proof.found.words:
-        for byte in range(256):
-            at = 0
-            piece = word + bytes((byte,))
-            for one in (*piece, None):
-                if one is None:
-                    piece += back[at]
-                    for more in back[at]:
-                        output += proof.found.steps[at][more].written
-                        at = proof.found.steps[at][more].target or 0
-                else:
-                    output += proof.found.steps[at][one].written
-                    at = proof.found.steps[at][one].target or 0
-            source += piece
-    return source, output
 
 
 @pytest.mark.exhaustive
