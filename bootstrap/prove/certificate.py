@@ -32,13 +32,15 @@ def to_json(found: Automaton, relation: Relation, seed: bytes, abi: Abi) -> str:
         "zero": sorted(found.zero),
     }
     rows = []
+    whole = (abi.word_mask, 0xFFFFFFFF)
     for state, steps, (comment, held) in zip(
         found.states, found.steps, relation.classes, strict=True
     ):
         values = {
-            place_text(place): value.text(abi.word_mask)
-            for place, value, _ in state.values
-            if value.known
+            # What has 32 of 64 bits is most often zero-extended: the checker finds out.
+            place_text(place): value._replace(known=abi.word_mask).text(abi.word_mask)
+            for place, value, has in state.values
+            if value.known in (has, abi.word_mask) and (value.base or has in whole)
         }
         rows.append(
             {

@@ -180,6 +180,8 @@ class Walker:
         ]
         self.initial: set[str] = set()
         """Registers that are read, perhaps only to be moved, as the program found them."""
+        self._first: Mapping[Place, int] = {}
+        """What is written before the first read."""
         self.zero: frozenset[str] = frozenset()
         """Those that have to be 0 then, as Linux leaves them (ELF_PLAT_INIT, start_thread)."""
         self._world = 0
@@ -394,10 +396,11 @@ class Walker:
             except _Grow:
                 known = None  # its states lack what has turned out to be live
             except NotProven:
-                first = self.initial - {self._sp, self._pc}
-                if self.zero or not first:
+                live = {p for places in self._live.values() for p in places if isinstance(p, str)}
+                found = self.initial | live - self._first.keys()
+                if found <= self.zero | {self._sp, self._pc}:
                     raise
-                self.zero, known = frozenset(first), None
+                self.zero, known = frozenset(found - {self._sp, self._pc}), None
 
     def close(self) -> None:
         """Let go of CPU and memory."""
@@ -440,6 +443,8 @@ class Walker:
         full = self.abi.word_mask
         path = self._go(number, state, item)
         effects = path.effects
+        if item is None:
+            self._first = effects.written
         if id(effects) not in self._accounted:
             self._account(found, effects)
             self._accounted.add(id(effects))

@@ -1,7 +1,17 @@
 """The instructions of the seed for AArch64 (Arm ARM, C6.2)."""
 
 from bootstrap.prove.check.machine import Machine
-from bootstrap.prove.check.values import LOW, Refused, Value, add, const, is_zero, left, widened
+from bootstrap.prove.check.values import (
+    LOW,
+    Refused,
+    Value,
+    add,
+    const,
+    is_zero,
+    left,
+    number,
+    widened,
+)
 
 
 def _signed(number: int, bits: int) -> int:
@@ -33,10 +43,9 @@ class AArch64:
 
     def _compare(self, a: Value, b: int) -> None:
         """Flags of a - b, as the conditions ask for them."""
-        mask = self.m.mask
-        known = not a[0] and a[2] == mask
-        less = _signed(a[1], 64) < b if known else None
-        self.m.flags = {"eq": is_zero(add(a, const(b, mask), mask, -1), mask), "lt": less}
+        less = _signed(a[1], 64) < b if a and not a[0] else None
+        equal = is_zero(add(a, const(b, self.m.mask), self.m.mask, -1))
+        self.m.flags = {"eq": equal, "lt": less}
 
     def step(self) -> None:
         """One instruction. Raises Refused."""
@@ -61,7 +70,7 @@ class AArch64:
         elif word >> 22 == 0x3E5:  # ldr x, [.., #n]
             self._set(to, m.load(add(self._get(one, "sp"), const(8 * short, m.mask), m.mask), 8))
         elif word >> 10 == 0xE5000:  # ldrb, no offset
-            self._set(to, widened(m.load(self._get(one, "sp"), 1), 0xFF, m.mask))
+            self._set(to, m.load(self._get(one, "sp"), 1))
         elif word >> 10 == 0xE4000:  # strb, no offset
             m.store(self._get(one, "sp"), self._get(to), 1)
         elif word >> 21 in (0x7C0, 0x7C2) and one == 31 and word >> 10 & 3 in (1, 3):
@@ -74,7 +83,7 @@ class AArch64:
             m.registers["sp"] = moved
         elif word >> 24 in (0x18, 0x98):  # ldr w and ldrsw from a place near by
             value = m.load(const(at + 4 * _signed(word >> 5 & 0x7FFFF, 19), m.mask), 4)
-            self._set(to, widened(value, LOW, m.mask, signed=word >> 24 == 0x98))
+            self._set(to, widened(value, LOW, m.mask) if word >> 24 == 0x98 else value)
         elif word >> 26 in (0x05, 0x25):  # b, bl
             if word >> 26 == 0x25:
                 self._set(30, const(at + 4, m.mask))
@@ -84,13 +93,11 @@ class AArch64:
             taken = None if flag is None else flag == (word & 31 in (0, 11))
             m.jump_if(taken, at + 4 * _signed(word >> 5 & 0x7FFFF, 19))
         elif word == 0xD65F03C0:  # ret
-            value = m.get("x30")
-            if value[0] or value[2] != m.mask:
-                raise Refused(f"the return at {at:#x} hangs on what has no value")
-            m.pc = value[1]
+            m.pc = number(m.get("x30"), f"the return at {at:#x}")
         elif word == 0xD4000001:  # svc #0
             m.pc = at
-            if (result := m.call(*map(m.get, ("x8", "x0", "x1", "x2", "x3")))) is not None:
+            result = m.call(*map(m.get, ("x8", "x0", "x1", "x2", "x3")))
+            if not m.ended:
                 m.pc = at + 4
                 self.result(result)
         else:

@@ -1,6 +1,6 @@
 """A seed in memory, and the four system calls that hex0 makes."""
 
-from bootstrap.prove.check.values import LOW, NOTHING, Refused, Value, const, low, number
+from bootstrap.prove.check.values import LOW, Refused, Value, low, number
 
 REACH = 256
 """Bytes on either side of the first stack pointer: Linux maps more than that there."""
@@ -58,7 +58,7 @@ class Image:
 
 
 class Machine:
-    """Registers and memory at one moment. Memory is by bytes: (base, address) -> value, index."""
+    """Registers and memory at one moment."""
 
     def __init__(self, image: Image, arch: str) -> None:
         self.image, self.arch = image, arch
@@ -66,12 +66,13 @@ class Machine:
         self.calls = _CALLS.get(arch, _GENERIC)
         self.pc = image.entry
         self.registers: dict[str, Value] = {}
-        self.memory: dict[tuple[str, int], tuple[Value, int]] = {}
+        self.memory: dict[tuple[str, int], int | tuple[Value, int] | None] = {}
+        """(base, address) -> a byte; which byte of a symbol; or nothing."""
         self.flags: dict[str, bool | None] = {}
-        self.opened: list[tuple[tuple[str, int], int, int]] = []
+        self.opened: list[tuple[Value, int, int]] = []
         self.written = b""
         self.ended = ""
-        self.buffer = NOTHING
+        self.buffer: Value = None
 
     def copy(self) -> "Machine":
         """The same once more, with no calls made."""
@@ -80,58 +81,53 @@ class Machine:
         other.registers, other.memory = dict(self.registers), dict(self.memory)
         return other
 
-    def byte(self, place: tuple[str, int]) -> Value:
-        """Of memory; a byte of a symbol is that symbol with the byte's index."""
-        value, n = self.memory.get(place, (NOTHING, 0))
-        return (f"{value[0]}.{n}", *value[1:]) if value[0] else (
-            "", value[1] >> 8 * n & 0xFF, value[2] >> 8 * n & 0xFF)  # fmt: skip
-
     def get(self, name: str) -> Value:
         """A register."""
-        return self.registers.get(name, NOTHING)
+        return self.registers.get(name)
 
     def _place(self, address: Value) -> tuple[str, int]:
-        if address[0] == "sp":
+        if address and address[0] == "sp":
             offset = address[1] - (self.mask + 1 if address[1] > self.mask >> 1 else 0)
             if abs(offset) > REACH - 8:
                 raise Refused(f"the stack is used {offset} bytes from its start, at {self.pc:#x}")
             return "sp", offset
-        return "", number(address, self.mask, f"an address, at {self.pc:#x},")
+        return "", number(address, f"an address, at {self.pc:#x},")
 
     def load(self, address: Value, size: int) -> Value:
         """Little-endian. Raises Refused."""
         base, at = self._place(address)
-        parts: list[tuple[Value, int]] = []
+        if not base and not self.image.readable:
+            raise Refused(f"a load from memory that may not be read, at {self.pc:#x}")
+        parts: list[int | tuple[Value, int] | None] = []
         for place in ((base, at + n) for n in range(size)):
-            if not base and not self.image.readable:
-                raise Refused(f"a load from memory that may not be read, at {self.pc:#x}")
             if not base and place not in self.memory:
                 self.image.constant.add(place[1])
-                parts.append((const(self.image.byte(place[1]), 0xFF), 0))
+                parts.append(self.image.byte(place[1]))
             else:
-                parts.append(self.memory.get(place, (NOTHING, 0)))
-        first = parts[0][0]
-        if first[0]:  # a symbol is whole, or nothing
-            whole = size >= 4 and parts == [(first, n) for n in range(size)]
-            return low(first, (1 << 8 * size) - 1) if whole else NOTHING
-        found = known = 0
-        for n, (value, index) in enumerate(parts):
-            if not value[0]:
-                found |= (value[1] >> 8 * index & 0xFF) << 8 * n
-                known |= (value[2] >> 8 * index & 0xFF) << 8 * n
-        return "", found, known
+                parts.append(self.memory.get(place))
+        numbers = [part for part in parts if isinstance(part, int)]
+        if len(numbers) == size:
+            return "", int.from_bytes(bytes(numbers), "little")
+        whole = parts[0][0] if isinstance(parts[0], tuple) else None
+        same = size >= 4 and parts == [(whole, n) for n in range(size)]
+        return low(whole, (1 << 8 * size) - 1, self.mask) if same else None
 
     def store(self, address: Value, value: Value, size: int) -> None:
         """Little-endian. Raises Refused."""
         base, at = self._place(address)
-        value = low(value, (1 << 8 * size) - 1)
+        if not base and not self.image.writable:
+            raise Refused(f"a store to memory that may not be written, at {self.pc:#x}")
         for n in range(size):
             if not base:
                 self.image.byte(at + n)
                 self.image.stored.add(at + n)
-                if not self.image.writable:
-                    raise Refused(f"a store to memory that may not be written, at {self.pc:#x}")
-            self.memory[base, at + n] = value, n
+        self.put((base, at), low(value, (1 << 8 * size) - 1, self.mask), size)
+
+    def put(self, place: tuple[str, int], value: Value, size: int) -> None:
+        """Byte by byte."""
+        for n in range(size):
+            byte = value and ((value, n) if value[0] else value[1] >> 8 * n & 0xFF)
+            self.memory[place[0], place[1] + n] = byte
 
     def jump_if(self, taken: bool | None, target: int) -> None:
         """Raises Refused where nobody knows whether."""
@@ -140,30 +136,30 @@ class Machine:
         if taken:
             self.pc = target & self.mask
 
-    def call(self, call: Value, *given: Value) -> Value | None:
-        """A system call: its result, or None where the path ends. Raises Refused."""
+    def call(self, call: Value, *given: Value) -> Value:
+        """A system call: its result; with `ended`, the path ends. Raises Refused."""
         where = f"of the system call at {self.pc:#x}"
-        which = number(call, self.mask, f"the number {where}")
+        which = number(call, f"the number {where}")
         name, arguments = self.calls.get(which), list(given)
-        at_fdcwd = const(-100, LOW)[1]
-        if name == "openat" and number(arguments.pop(0), LOW, f"a folder {where}") != at_fdcwd:
+        at_fdcwd = -100 & self.mask
+        if name == "openat" and number(arguments.pop(0), f"the folder {where}") != at_fdcwd:
             raise Refused(f"the folder {where} is not the current one")
         if name in ("open", "openat"):
-            flags = number(arguments[1], LOW, f"a flag {where}")
-            mode = number(arguments[2], 0o7777, f"the mode {where}") if flags & 0o100 else 0
-            self.opened.append((arguments[0][:2], flags, mode))
-            return ("in" if len(self.opened) == 1 else "out"), 0, self.mask
+            flags = number(arguments[1], f"a flag {where}") & LOW
+            mode = number(arguments[2], f"the mode {where}") & 0o7777 if flags & 0o100 else 0
+            self.opened.append((arguments[0], flags, mode))
+            return ("in" if len(self.opened) == 1 else "out"), 0
         if name == "exit":
-            self.ended = f"exit {number(arguments[0], 0xFF, f'the status {where}')}"
+            self.ended = f"exit {number(arguments[0], f'the status {where}') & 0xFF}"
             return None
         if name not in ("read", "write"):
             raise Refused(f"the number {where} is {which}, which hex0 does not need")
-        if arguments[0][:2] != ("in" if name == "read" else "out", 0):
+        if arguments[0] != ("in" if name == "read" else "out", 0):
             raise Refused(f"the descriptor {where} is another than hex0 means")
-        if number(arguments[2], self.mask, f"the size {where}") != 1:
+        if number(arguments[2], f"the size {where}") != 1:
             raise Refused(f"the size {where} is not 1")
         if name == "read":
             self.ended, self.buffer = "read", arguments[1]
             return None
-        self.written += bytes((number(self.load(arguments[1], 1), 0xFF, f"the byte {where}"),))
-        return NOTHING  # whatever write gives
+        self.written += bytes((number(self.load(arguments[1], 1), f"the byte {where}"),))
+        return None  # whatever write gives

@@ -9,7 +9,7 @@ from bootstrap.prove.check.aarch64 import AArch64
 from bootstrap.prove.check.language import START, Class, step
 from bootstrap.prove.check.machine import Image, Machine
 from bootstrap.prove.check.riscv import RiscV
-from bootstrap.prove.check.values import Refused, Value, const, within
+from bootstrap.prove.check.values import Refused, Value, const
 from bootstrap.prove.check.x86 import X86
 
 FORMAT = "bootstrap-hex0-proof/1"
@@ -17,7 +17,7 @@ _CORES: dict[str, Any] = {
     "x86": X86, "AMD64": X86, "riscv32": RiscV, "riscv64": RiscV, "AArch64": AArch64,
 }  # fmt: skip
 _NUMBER = "0x[0-9a-f]{1,16}"
-_VALUE = re.compile(rf"(sp|in|out|-out|word [0-3])([+-]\d{{1,4}})?|({_NUMBER})(?:/({_NUMBER}))?")
+_VALUE = re.compile(rf"(sp|in|out|-out|word [0-3])([+-]\d{{1,4}})?|({_NUMBER})")
 _MEMORY = re.compile(rf"\[(?:(sp)([+-]\d{{1,4}})?|({_NUMBER}))\]")
 _WRONG = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 MAX_FILE = (1 << 22) - 1
@@ -45,10 +45,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _value(text: str, mask: int) -> Value:
     if not (found := _VALUE.fullmatch(text)):
         raise ValueError(f"no value: {text}")
-    if found[1]:
-        return found[1], int(found[2] or 0) & mask, mask
-    known = int(found[4], 16) & mask if found[4] else mask
-    return "", int(found[3], 16) & known, known
+    return found[1] or "", int(found[3] or found[2] or "0", 16 if found[3] else 10) & mask
 
 
 class _Proof:
@@ -67,7 +64,7 @@ class _Proof:
             value = _value(text, m.mask)
             if place := _MEMORY.fullmatch(name):
                 base, at = place[1] or "", int(place[2] or 0) if place[1] else int(place[3], 16)
-                m.memory |= {(base, at + n): (value, n) for n in range(m.word)}
+                m.put((base, at), value, m.word)
             else:
                 m.registers[name] = value
         return m
@@ -85,9 +82,9 @@ class _Proof:
         holds = (m.ended, m.pc, m.buffer) == ("read", wide.pc, wide.buffer)
         holds = holds and self.classes[target] == now
         for name, value in wide.registers.items():
-            holds = holds and within(m.get(name), value)
-        for place in wide.memory:
-            holds = holds and within(m.byte(place), wide.byte(place))
+            holds = holds and m.get(name) == value
+        for place, byte in wide.memory.items():
+            holds = holds and m.memory.get(place) == byte
         if not holds:
             raise Refused(f"what is reached at {m.pc:#x} is no state {target} of the certificate")
 
@@ -95,9 +92,9 @@ class _Proof:
         """From the first instruction to the first read."""
         m = Machine(self.image, self.arch)
         core = self.core(m)
-        m.registers = {name: const(0, m.mask) for name in zero} | {core.sp: ("sp", 0, m.mask)}
-        for n in range(4 * m.word):
-            m.memory["sp", n] = (f"word {n // m.word}", 0, m.mask), n % m.word
+        m.registers = {name: const(0, m.mask) for name in zero} | {core.sp: ("sp", 0)}
+        for n in range(4):
+            m.put(("sp", n * m.word), (f"word {n}", 0), m.word)
         self._run(core)
         self._arrive(m, 0, START)
         if m.opened != [(("word 2", 0), 0, 0), (("word 3", 0), 0x241, 0o700)]:

@@ -34,11 +34,11 @@ class RiscV:
 
     def _taken(self, kind: int, a: Value, b: Value) -> bool | None:
         """beq, bne, blt, bge."""
-        mask, sign = self.m.mask, 1 << 8 * self.m.word - 1
-        equal = is_zero(add(a, b, mask, -1), mask)
+        sign = 1 << 8 * self.m.word - 1
+        equal = is_zero(add(a, b, self.m.mask, -1))
         if kind < 2:
             return None if equal is None else equal != bool(kind)
-        if kind > 5 or a[0] or b[0] or a[2] & b[2] & mask != mask:
+        if kind not in (4, 5) or not a or not b or a[0] or b[0]:
             return None
         return ((a[1] ^ sign) < (b[1] ^ sign)) == (kind == 4)
 
@@ -50,21 +50,20 @@ class RiscV:
         one, two, upper = word >> 15 & 31, word >> 20 & 31, word >> 25
         immediate = _signed(word >> 20, 12)
         m.pc = at + 4
+        wide = m.word == 8
         if op == 0x13 and kind == 0:  # addi
             self._set(to, add(self._get(one), const(immediate, m.mask), m.mask)
                       if immediate else self._get(one))  # fmt: skip
-        elif op == 0x13 and kind == 1 and not upper >> 1:  # slli
-            self._set(to, left(self._get(one), word >> 20 & 63, m.mask))
+        elif op == 0x13 and kind == 1 and word >> 20 < 8 * m.word:  # slli
+            self._set(to, left(self._get(one), word >> 20, m.mask))
         elif op == 0x33 and kind == 0 and upper in (0, 0x20):  # add, sub
             self._set(to, add(self._get(one), self._get(two), m.mask, -1 if upper else 1))
-        elif op == 0x03 and kind & 3 <= (3 if m.word == 8 else 2):  # loads
+        elif op == 0x03 and kind in ((0, 1, 2, 3, 4, 5, 6) if wide else (0, 1, 2, 4, 5)):  # loads
             bits = _BITS[kind & 3]
             place = add(self._get(one), const(immediate, m.mask), m.mask)
             value, part = m.load(place, bits // 8), (1 << bits) - 1
-            self._set(
-                to, widened(value, part, m.mask, signed=kind < 4) if part != m.mask else value
-            )
-        elif op == 0x23 and kind <= (3 if m.word == 8 else 2):  # stores
+            self._set(to, widened(value, part, m.mask) if kind < 4 and part < m.mask else value)
+        elif op == 0x23 and kind <= (3 if wide else 2):  # stores
             place = add(self._get(one), const(_signed(upper << 5 | to, 12), m.mask), m.mask)
             m.store(place, self._get(two), _BITS[kind] // 8)
         elif op == 0x63:  # branches
@@ -75,7 +74,8 @@ class RiscV:
             m.jump_if(True, at + _signed(far, 21))
         elif word == 0x73:  # ecall
             m.pc = at
-            if (result := m.call(*map(m.get, ("a7", "a0", "a1", "a2", "a3")))) is not None:
+            result = m.call(*map(m.get, ("a7", "a0", "a1", "a2", "a3")))
+            if not m.ended:
                 m.pc = at + 4
                 self.result(result)
         else:

@@ -3,7 +3,6 @@
 from bootstrap.prove.check.machine import Machine
 from bootstrap.prove.check.values import (
     LOW,
-    NOTHING,
     Refused,
     Value,
     add,
@@ -12,8 +11,7 @@ from bootstrap.prove.check.values import (
     left,
     low,
     sign_of,
-    widened,
-)  # fmt: skip
+)
 
 _NAMES = "ax cx dx bx sp bp si di".split()
 
@@ -32,20 +30,19 @@ class X86:
         """After a system call, of which `syscall` overwrites rcx and r11 too."""
         self.m.registers[self.names[0]] = value
         if self.wide:
-            self.m.registers["rcx"] = NOTHING
+            self.m.registers["rcx"] = None
 
     def _set(self, register: int, value: Value, mask: int) -> None:
         """Of 64 bits, 32 clear the rest; fewer leave it."""
+        name = self.names[register]
         if mask < LOW:
-            sym, old, known = self.m.get(self.names[register])
-            known = 0 if sym else known & ~mask
-            value = "", old & known | value[1] & mask, known | value[2] & mask
-        elif mask == LOW:
-            value = widened(low(value, LOW), LOW, self.m.mask)
-        self.m.registers[self.names[register]] = value
+            old = self.m.get(name)
+            known = old and value and not old[0] and not value[0]
+            value = ("", old[1] & ~mask | value[1] & mask) if known and old and value else None
+        self.m.registers[name] = value
 
     def _get(self, register: int, mask: int = LOW) -> Value:
-        return low(self.m.get(self.names[register]), mask)
+        return low(self.m.get(self.names[register]), mask, self.m.mask)
 
     def _signed(self, size: int) -> int:
         self.m.pc += size
@@ -53,19 +50,14 @@ class X86:
 
     def _sum(self, a: Value, b: Value, mask: int, sign: int) -> Value:
         """a + b or a - b, and the flags."""
-        value = add(a, b, mask, sign)
-        carry = over = None
-        if not a[0] and not b[0] and a[2] & b[2] & mask == mask:
+        value, carry = add(a, b, mask, sign), None
+        if a and b and not a[0] and not b[0]:
             carry = not 0 <= a[1] + sign * b[1] <= mask
-            signs = [bool(v & (mask ^ mask >> 1)) for v in (a[1], b[1], value[1])]
-            over = (signs[0] == signs[1]) == (sign > 0) and signs[0] != signs[2]
-        self._flag(value, mask, carry, over)
+        self._flag(value, mask, carry, None)
         return value
 
     def _flag(self, value: Value, mask: int, carry: bool | None, over: bool | None) -> None:
-        self.m.flags = {
-            "z": is_zero(value, mask), "s": sign_of(value, mask), "c": carry, "o": over,
-        }  # fmt: skip
+        self.m.flags = {"z": is_zero(value), "s": sign_of(value, mask), "c": carry, "o": over}
 
     def _taken(self, code: int) -> bool | None:
         """Of the conditions 2 b, 3 ae, 4 e, 5 ne, 12 l, 13 ge."""
@@ -99,13 +91,13 @@ class X86:
         elif op >> 4 == 7 or op == 0xEB:
             distance = self._signed(1)
             m.jump_if(op == 0xEB or self._taken(op & 15), m.pc + distance)
-        elif op >> 3 == 18:  # xchg with eax
+        elif 0x90 < op < 0x98:  # xchg with eax
             old = self._get(0)
             self._set(0, self._get(reg), LOW)
             self._set(reg, old, LOW)
         elif op == 0x99:  # cdq
             sign = sign_of(self._get(0), LOW)
-            self._set(2, NOTHING if sign is None else const(-sign, LOW), LOW)
+            self._set(2, None if sign is None else const(-sign, LOW), LOW)
         elif 0xB0 <= op < 0xB4:
             self._set(reg, const(self._signed(1), 0xFF), 0xFF)
         elif op == 0x66 and more >> 3 == 23:
@@ -115,12 +107,11 @@ class X86:
                              1 if op == 0x04 else -1)  # fmt: skip
             if op != 0x3C:
                 self._set(0, sum_, 0xFF)
-        elif op == 0x24:  # and al: what is 0 on either side is 0
-            _, low_bits, known = self._get(0, 0xFF)
-            kept = self._signed(1) & 0xFF
-            value = "", low_bits & kept, known | 0xFF & ~kept
-            self._flag(value, 0xFF, False, False)
-            self._set(0, value, 0xFF)
+        elif op == 0x24:  # and al
+            mask, al = self._signed(1) & 0xFF, self._get(0, 0xFF)
+            al = al and ("", al[1] & mask)
+            self._flag(al, 0xFF, False, False)
+            self._set(0, al, 0xFF)
         elif op == 0x31 and both and second == first:  # xor with itself
             self._flag(const(0, LOW), LOW, False, False)
             self._set(first, const(0, LOW), LOW)
@@ -143,8 +134,8 @@ class X86:
             m.flags = {}
         elif op == 0xF7 and both and second == 3:  # neg; of 1 to 2**31 - 1 and back, for open's
             value = self._get(first)
-            if value[0] in ("out", "-out"):
-                value = "-out" if value[0] == "out" else "out", 0, LOW
+            if value in (("out", 0), ("-out", 0)):
+                value = ("-out" if value == ("out", 0) else "out"), 0
                 self._flag(value, LOW, True, False)
             else:
                 value = self._sum(const(0, LOW), value, LOW, -1)
@@ -152,7 +143,8 @@ class X86:
         elif (op, more) == ((0x0F, 0x05) if self.wide else (0xCD, 0x80)):
             m.pc = at
             names = ("rdi", "rsi", "rdx") if self.wide else ("ebx", "ecx", "edx")
-            if (result := m.call(m.get(self.names[0]), *map(m.get, names))) is not None:
+            result = m.call(m.get(self.names[0]), *map(m.get, names))
+            if not m.ended:
                 m.pc = at + 2
                 self.result(result)
         else:
