@@ -313,8 +313,15 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 def main(argv: Sequence[str], out: Callable[[str], None] = print) -> int:
     """Measure and print; 0 when all that was to be measured was, whatever the verdicts."""
     args = arguments(argv)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+    before = {n: signal.signal(n, _stop) for n in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        return _measure(args, out)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _measure(args: argparse.Namespace, out: Callable[[str], None]) -> int:
     names = plan(args)
     ledger = Ledger(args.rounds, args.together)
     bench = Bench(names, ledger, time.monotonic(), os.getloadavg()[0], args.trace)

@@ -160,7 +160,8 @@ _SELECTORS = {
 def _selector(name: str, word: int) -> Register:
     value = _SELECTORS[word].get(name)
     if value is None:
-        return _plain(name, 32, "int32")
+        # Not to be set: a selector that the descriptor table refuses would be dropped in silence.
+        return Register(name, 32, "int32", lambda saved: saved[name])
     return _fixed(name, 32, "int32", value)
 
 

@@ -75,7 +75,7 @@ def as_user(uid: int, do: Callable[[], object]) -> object:
                 os.setgroups([])
                 os.setresgid(uid, uid, uid)
                 os.setresuid(uid, uid, uid)
-            os.environ.update(HOME="/tmp", XDG_RUNTIME_DIR=os.getcwd())
+            os.environ.update(HOME=os.getcwd(), XDG_RUNTIME_DIR=os.getcwd())
             os.write(writing, json.dumps(do()).encode())
             status = 0
         except BadInput as error:
