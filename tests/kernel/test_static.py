@@ -167,6 +167,7 @@ def test_what_verdicts_are_made_of_is_run_so() -> None:
 
 @EACH_HOT_PATH
 def test_run_says_what_failed_so(hot_path: str, tmp_path: Path) -> None:
+    engine_for(hot_path)
     guest = Program("i386").call("rseq").call("getrandom").call("rseq").exit(5)
     (tmp_path / "guest").write_bytes(guest.elf())
     (tmp_path / "guest").chmod(0o755)
