@@ -18,6 +18,7 @@ from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.writer import Writer, recording
 from tests.cli.command import ROOT, environment
 from tests.engine.guest import Program
+from tests.engine.runs import engine_for
 from tests.trace import recorded
 from tests.trace.killed import MOMENTS
 
@@ -166,6 +167,7 @@ def test_places_where_nothing_can_be_written(tmp_path: Path) -> None:
 
 
 def test_killed_recorders_leave_nothing_that_opens(tmp_path: Path) -> None:
+    engine_for("native")
     done = subprocess.run(
         [sys.executable, "-m", "tests.trace.killed", tmp_path],
         env=environment(),
