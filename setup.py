@@ -19,7 +19,7 @@ HOT_PATH = "bootstrap/engine/hot.c"
 class BuildWithData(build_py):  # type: ignore[misc, unused-ignore]
     """Carries the top-level folders seeds/ and steps/ inside the package, as bootstrap/_data/*.
 
-    An editable install does not need the copy: bootstrap/catalogue/data.py finds the checkout's
+    An editable install does not need the copy: bootstrap/known/data.py finds the checkout's
     own folders.
     """
 

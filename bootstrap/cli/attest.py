@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from bootstrap.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
-    from bootstrap.vouch.evidence import Evidence
-    from bootstrap.vouch.hosts import Host
+    from bootstrap.attest.evidence import Evidence
+    from bootstrap.attest.hosts import Host
 
 _MORE = (
     "Say, and sign, that a release came out as it should: an in-toto statement with SLSA "
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _attest(args: argparse.Namespace, report: Path | str, products: Path | str | None) -> int:
-    from bootstrap.vouch.evidence import read_report
+    from bootstrap.attest.evidence import read_report
 
     evidence = read_report(Path(report))
     if products is not None and not _same(evidence, Path(products)):
@@ -115,8 +115,8 @@ def _attest(args: argparse.Namespace, report: Path | str, products: Path | str |
 
 def _check_options(args: argparse.Namespace) -> None:
     """Raise BadInput, before a run, for what cannot work after it."""
-    from bootstrap.vouch.programs import GPG, SSH_KEYGEN, find
-    from bootstrap.vouch.simplesigning import read_reference
+    from bootstrap.attest.programs import GPG, SSH_KEYGEN, find
+    from bootstrap.attest.simplesigning import read_reference
 
     for_image = args.image is not None
     if args.stagex is not None and not for_image:
@@ -159,7 +159,7 @@ def _check_options(args: argparse.Namespace) -> None:
 
 def _same(evidence: Evidence, products: Path) -> bool:
     from bootstrap.oci.products import read_products
-    from bootstrap.verify.page import visible
+    from bootstrap.report.page import visible
 
     _, wrong = read_products(products, evidence)
     for difference in wrong:
@@ -168,10 +168,10 @@ def _same(evidence: Evidence, products: Path) -> bool:
 
 
 def _statement(args: argparse.Namespace, evidence: Evidence) -> int:
+    from bootstrap.attest.envelope import PAYLOAD_TYPE, Envelope
+    from bootstrap.attest.signing import sign_gpg, sign_ssh
+    from bootstrap.attest.statement import HASHED, MADE, READ, REPORTED, make_statement, payload
     from bootstrap.cli.output import STDOUT, each, write_text
-    from bootstrap.vouch.envelope import PAYLOAD_TYPE, Envelope
-    from bootstrap.vouch.signing import sign_gpg, sign_ssh
-    from bootstrap.vouch.statement import HASHED, MADE, READ, REPORTED, make_statement, payload
 
     host = _host(args)
     hashed = args.here or args.products is not None
@@ -208,7 +208,7 @@ def _seen(args: argparse.Namespace, host: Host) -> str:
 
 
 def _host(args: argparse.Namespace) -> Host:
-    from bootstrap.vouch.hosts import UNKNOWN, Host, known_system, known_vendor, this_host
+    from bootstrap.attest.hosts import UNKNOWN, Host, known_system, known_vendor, this_host
 
     if (args.cpu_vendor is None) != (args.host_os is None):
         raise BadInput("--cpu-vendor and --host-os go together: another machine than this ran it")
@@ -226,10 +226,10 @@ def _host(args: argparse.Namespace) -> Host:
 
 
 def _container(args: argparse.Namespace, evidence: Evidence) -> int:
+    from bootstrap.attest.signing import sign_gpg, signers_of
+    from bootstrap.attest.simplesigning import document, folder_of, next_file, read_reference
     from bootstrap.cli.output import STDOUT, write_pieces
     from bootstrap.oci.layout import read_layout, require_products
-    from bootstrap.vouch.signing import sign_gpg, signers_of
-    from bootstrap.vouch.simplesigning import document, folder_of, next_file, read_reference
 
     reference = read_reference(args.reference)
     image = read_layout(Path(args.image))

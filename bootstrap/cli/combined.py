@@ -17,7 +17,7 @@ from bootstrap.cli.progress import (
     bar_of,
     minutes,
 )
-from bootstrap.verify.page import visible
+from bootstrap.report.page import visible
 
 _PLAIN = Style(terminal=False, colour=False, unicode=True, width=lambda: 0)
 

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from bootstrap.cli.verify import check_report_places, print_view
     from bootstrap.engine import default_engine
     from bootstrap.kernel.limits import Limits
-    from bootstrap.rebuild import source_info, tool_info
+    from bootstrap.runs.rebuild import source_info, tool_info
     from bootstrap.sources import Cache, resolve
 
     limits = Limits().with_options(args.limit)

@@ -203,7 +203,7 @@ def _cached(problems: list[str]) -> tuple[Cached, ...]:
 
 
 def _known(problems: list[str]) -> tuple[str, ...]:
-    from bootstrap.catalogue import RELEASES, architectures, releases
+    from bootstrap.known import RELEASES, architectures, releases
 
     try:
         return tuple(
@@ -217,7 +217,7 @@ def _known(problems: list[str]) -> tuple[str, ...]:
 
 def _embedded(problems: list[str]) -> tuple[str, ...]:
     """The embedded sources that are whole, each with how many files it has."""
-    from bootstrap.catalogue import EMBEDDED, all_steps
+    from bootstrap.known import EMBEDDED, all_steps
     from bootstrap.sources import check_materials, embedded_source
 
     whole = []

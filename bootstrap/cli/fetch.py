@@ -48,9 +48,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; 0 when the release is in the cache.  Raises BootstrapError otherwise."""
-    from bootstrap.catalogue import default_release
     from bootstrap.cli.output import say, write_text
     from bootstrap.cli.verify import check_report_places
+    from bootstrap.known import default_release
     from bootstrap.sources import Cache, fetch, fetch_checkout
 
     check_report_places(args.json)

@@ -15,8 +15,8 @@ from bootstrap.cli import stepping
 from bootstrap.errors import BadInput, printable
 
 if TYPE_CHECKING:
-    from bootstrap.debugger.gdb.symbols import SymbolFiles
-    from bootstrap.debugger.session import Session
+    from bootstrap.debug.gdb.symbols import SymbolFiles
+    from bootstrap.debug.session import Session
 
 DEFAULT = "127.0.0.1:1234"
 
@@ -70,9 +70,9 @@ def _say(text: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError, KeyboardInterrupt."""
-    from bootstrap.debugger.gdb.launch import find_gdb, launch
-    from bootstrap.debugger.gdb.symbols import SymbolFiles
-    from bootstrap.debugger.gdb.wire import address_of
+    from bootstrap.debug.gdb.launch import find_gdb, launch
+    from bootstrap.debug.gdb.symbols import SymbolFiles
+    from bootstrap.debug.gdb.wire import address_of
 
     if args.once and (args.stdio or args.launch):
         raise BadInput("--once goes with --listen")
@@ -121,7 +121,7 @@ def _opened(
     args: argparse.Namespace, name: str, symbols: SymbolFiles | None = None
 ) -> Iterator[Session]:
     """A session at a place, and gdb's script for the program there. Raises BootstrapError."""
-    from bootstrap.debugger.session import Session
+    from bootstrap.debug.session import Session
 
     with Session.open(name) as session:
         root = _root(args)
@@ -138,7 +138,7 @@ def _opened(
 def _serve(
     args: argparse.Namespace, name: str, descriptors: tuple[int, int], symbols: SymbolFiles | None
 ) -> int:
-    from bootstrap.debugger.gdb.serving import on_descriptors
+    from bootstrap.debug.gdb.serving import on_descriptors
 
     with _opened(args, name, symbols) as session:
         return 0 if on_descriptors(session, *descriptors, _say, symbols) else 1
@@ -147,8 +147,8 @@ def _serve(
 def _listen(
     args: argparse.Namespace, name: str, host: str, port: int, symbols: SymbolFiles | None
 ) -> int:
-    from bootstrap.debugger.gdb.serving import at_port
-    from bootstrap.debugger.gdb.wire import is_loopback, listen
+    from bootstrap.debug.gdb.serving import at_port
+    from bootstrap.debug.gdb.wire import is_loopback, listen
 
     with _opened(args, name, symbols) as session, listen(host, port) as listener:
         if not is_loopback(host):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bootstrap.handoff.running.order import Order, Task
     from bootstrap.handoff.running.stage0 import Stage0
     from bootstrap.handoff.running.state import Finished
-    from bootstrap.rebuild import Rebuilt
+    from bootstrap.runs.rebuild import Rebuilt
     from bootstrap.sources import Resolved
     from bootstrap.sources.checkouts import CheckedOut
 
@@ -257,7 +257,7 @@ def _emulated(resolved: Resolved, quiet: bool) -> Rebuilt:
     from bootstrap.cli.progress import Progress, style_for
     from bootstrap.cli.verify import default_entry
     from bootstrap.engine import default_engine
-    from bootstrap.rebuild import rebuild
+    from bootstrap.runs.rebuild import rebuild
 
     style = style_for(sys.stderr, os.environ)
     progress = Progress(

@@ -17,9 +17,9 @@ from bootstrap.cli.seeds_known import about, place_facts, seed_facts, show
 from bootstrap.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
-    from bootstrap.catalogue.lookup import Use
-    from bootstrap.catalogue.nearest import Nearest
-    from bootstrap.catalogue.seeds import KnownSeed
+    from bootstrap.known.lookup import Use
+    from bootstrap.known.nearest import Nearest
+    from bootstrap.known.seeds import KnownSeed
     from bootstrap.sources import SourceTree
     from bootstrap.sources.identity import Release
 
@@ -96,8 +96,8 @@ class _Known:
     """All that contents are compared with."""
 
     def __init__(self) -> None:
-        from bootstrap.catalogue.lookup import known_files
-        from bootstrap.catalogue.seeds import load
+        from bootstrap.known.lookup import known_files
+        from bootstrap.known.seeds import load
 
         self.seeds = load()
         self.files = known_files()
@@ -117,7 +117,7 @@ class _Known:
         return _Answer(name, named, "", None, sha256, seed, uses, None, listed_in)
 
     def _nearest(self, data: bytes) -> Nearest | None:
-        from bootstrap.catalogue.nearest import nearest
+        from bootstrap.known.nearest import nearest
         from bootstrap.sources.seeds_at_hand import at_hand
 
         if not 0 < len(data) <= 2 * self.seeds.largest:
@@ -210,7 +210,7 @@ def _look_at_tree(
     known: _Known, name: str, tree: SourceTree, answers: list[_Answer], trees: list[_Tree]
 ) -> bool:
     """Whether the tree is some release. Then what is not accounted for by that is answered."""
-    from bootstrap.catalogue import tree_files
+    from bootstrap.known import tree_files
     from bootstrap.sources.identity import Likeness, candidates, nearest, no_release, why
 
     among = candidates()
@@ -279,8 +279,8 @@ def _said(answers: Sequence[_Answer], trees: Sequence[_Tree], known: _Known) -> 
 
 def _together(answers: Sequence[_Answer]) -> Iterator[str]:
     """The releases that have most of the contents: together they say more than each."""
-    from bootstrap.catalogue import releases
-    from bootstrap.catalogue.lookup import ranges
+    from bootstrap.known import releases
+    from bootstrap.known.lookup import ranges
 
     counts: dict[tuple[str, str], int] = {}
     for answer in answers:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from bootstrap.errors import BadInput
 
 if TYPE_CHECKING:
+    from bootstrap.attest.evidence import Evidence
     from bootstrap.oci.image import Image
     from bootstrap.oci.products import Differs
-    from bootstrap.vouch.evidence import Evidence
 
 SCHEMA = "bootstrap-oci-export/2"
 FINDINGS_FILE = "findings.json"
@@ -130,9 +130,9 @@ def verify_here(
     The report is copied to ``report_to``; ``other`` is where the command's own output goes.
     Returns the exit status.  Raises BootstrapError.
     """
-    from bootstrap.catalogue import STAGEX
     from bootstrap.cli import several, verify
     from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.known import STAGEX
 
     if several.is_several(args.arch):
         raise BadInput(f"--arch {args.arch}: this is for one architecture; name one")
@@ -154,12 +154,12 @@ def verify_here(
 
 
 def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
+    from bootstrap.attest.evidence import read_report
     from bootstrap.cli.output import STDOUT, view_and_json, write_files
     from bootstrap.cli.verify import print_view
     from bootstrap.oci.image import findings, make_image
     from bootstrap.oci.layout import files_of
     from bootstrap.oci.products import read_products
-    from bootstrap.vouch.evidence import read_report
 
     evidence = read_report(report)
     contents, wrong = read_products(products, evidence)
@@ -212,7 +212,7 @@ def _text(
     unicode: bool,
     verbose: bool,
 ) -> str:
-    from bootstrap.verify.page import Page, visible
+    from bootstrap.report.page import Page, visible
 
     page = Page(colour, width, unicode)
     page.heading(f"Image of {evidence.title}")

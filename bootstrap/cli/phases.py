@@ -4,8 +4,8 @@ The names are those of upstream's kaem scripts; the shares were measured on the 
 1.9.1 and hold well enough elsewhere: they only move a progress bar.
 """
 
-from bootstrap.catalogue import StepFile
 from bootstrap.cli.progress import Plan
+from bootstrap.known import StepFile
 
 _PHASES: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("phase 0: hex0", ("hex0",), 0.1),

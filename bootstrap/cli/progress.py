@@ -13,8 +13,8 @@ from typing import TextIO
 from bootstrap import signals
 from bootstrap.abi.flags import O_ACCMODE, O_RDONLY
 from bootstrap.kernel.events import BaseObserver, ExecEvent
+from bootstrap.report.page import speaks_unicode, visible
 from bootstrap.trace.model import guest_text, normal_path, tree_path
-from bootstrap.verify.page import speaks_unicode, visible
 from bootstrap.vfs.inode import Inode
 
 DEFAULT_WIDTH = 80

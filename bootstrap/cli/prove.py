@@ -77,7 +77,7 @@ def _proof(name: str, args: argparse.Namespace) -> Proof:
     from bootstrap.errors import GuestFailed
     from bootstrap.kernel.loader import BadImage
     from bootstrap.prove import prove
-    from bootstrap.seed_check import abi_of, can_run
+    from bootstrap.runs.seed_check import abi_of, can_run
 
     data, shown = read_file(name, _LARGEST, "no hex0 seed has that many"), printable(name)
     abi = abi_of(data)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from bootstrap.errors import BadInput
 
 if TYPE_CHECKING:
-    from bootstrap.vouch.documents import NotUnderstood
-    from bootstrap.vouch.envelope import Envelope
+    from bootstrap.attest.documents import NotUnderstood
+    from bootstrap.attest.envelope import Envelope
 
 _MORE = (
     "Verify signed attestations (bootstrap attest) and count by a policy, a TOML file: persons "
@@ -65,13 +65,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do it.  Raises BootstrapError; returns the exit status."""
+    from bootstrap.attest.policy import read_policy
+    from bootstrap.attest.quorum import judge, known_of
+    from bootstrap.attest.simplesigning import judge_checkout
+    from bootstrap.attest.told import quorum_document, quorum_text
+    from bootstrap.attest.verifying import open_ring
     from bootstrap.cli.output import STDOUT, view_and_json
     from bootstrap.cli.verify import check_report_places, print_view
-    from bootstrap.vouch.policy import read_policy
-    from bootstrap.vouch.quorum import judge, known_of
-    from bootstrap.vouch.simplesigning import judge_checkout
-    from bootstrap.vouch.told import quorum_document, quorum_text
-    from bootstrap.vouch.verifying import open_ring
 
     if args.init is not None:
         return _init(args)
@@ -113,7 +113,7 @@ def _init(args: argparse.Namespace) -> int:
 
     if args.attestations or args.stagex or args.json or args.at:
         raise BadInput("--init only writes a policy; judge by it with --policy afterwards")
-    sample = importlib.resources.files("bootstrap.vouch").joinpath("sample-policy.toml")
+    sample = importlib.resources.files("bootstrap.attest").joinpath("sample-policy.toml")
     try:
         with Path(args.init).open("x", encoding="utf-8") as file:
             file.write(sample.read_text("utf-8"))
@@ -128,8 +128,8 @@ def _init(args: argparse.Namespace) -> int:
 
 def _envelope(name: str) -> Envelope | NotUnderstood:
     """An envelope, or why the file is none. Raises BadInput only where there is no such file."""
-    from bootstrap.vouch.documents import NotUnderstood, read
-    from bootstrap.vouch.envelope import read_envelope
+    from bootstrap.attest.documents import NotUnderstood, read
+    from bootstrap.attest.envelope import read_envelope
 
     try:
         return read_envelope(read(Path(name)))

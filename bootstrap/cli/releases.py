@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bootstrap.catalogue import StepFile
+    from bootstrap.known import StepFile
 
 SCHEMA = 1
 _WIDTH = 100
@@ -34,8 +34,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; always 0.  Raises BadInput when a step file is not right or FILE cannot be written."""
-    from bootstrap.catalogue import RELEASES, architectures, find, releases
     from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.known import RELEASES, architectures, find, releases
     from bootstrap.sources import Cache
 
     cache = Cache()
@@ -57,7 +57,7 @@ def to_text(
     known: Sequence[tuple[str, Sequence[StepFile]]], cached: Sequence[str], width: int = _WIDTH
 ) -> str:
     """The list for people; ``known`` has each release with its step files."""
-    from bootstrap.catalogue import RELEASES
+    from bootstrap.known import RELEASES
 
     lines = []
     for release, steps in known:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bootstrap.errors import BadInput
 
 if TYPE_CHECKING:
-    from bootstrap.catalogue.seeds import KnownSeed, Place, SeedCatalogue
+    from bootstrap.known.seeds import KnownSeed, Place, SeedCatalogue
 
 SCHEMA = 1
 DOWNSTREAMS = ("Guix", "nixpkgs", "StageX", "live-bootstrap")
@@ -19,8 +19,8 @@ _SURE = {"content": "the same content", "commit": "by a commit", "version": "by 
 
 def run_list(args: argparse.Namespace) -> int:
     """Print the catalogue; 0.  Raises BadInput for a filter that names nothing."""
-    from bootstrap.catalogue.seeds import load
     from bootstrap.cli.verify import check_report_places
+    from bootstrap.known.seeds import load
 
     check_report_places(args.json)
     catalogue = load()
@@ -31,7 +31,7 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def _table(catalogue: SeedCatalogue, rows: list[tuple[KnownSeed, Place]]) -> Iterator[str]:
-    from bootstrap.catalogue.lookup import ranges
+    from bootstrap.known.lookup import ranges
 
     yield f"{'arch':<8} {'kind':<26} {'size':>7}  {'first':<10}  {'sha256':<12}  path, releases"
     for seed, place in rows:
@@ -46,8 +46,8 @@ def _table(catalogue: SeedCatalogue, rows: list[tuple[KnownSeed, Place]]) -> Ite
 
 
 def _chosen(catalogue: SeedCatalogue, args: argparse.Namespace) -> list[tuple[KnownSeed, Place]]:
-    from bootstrap.catalogue import arch_name
-    from bootstrap.catalogue.seeds import FAMILIES, KINDS
+    from bootstrap.known import arch_name
+    from bootstrap.known.seeds import FAMILIES, KINDS
 
     rows = list(catalogue.rows())
     if args.arch is not None:
@@ -70,7 +70,7 @@ def _chosen(catalogue: SeedCatalogue, args: argparse.Namespace) -> list[tuple[Kn
 
 def about(catalogue: SeedCatalogue, seed: KnownSeed) -> Iterator[str]:
     """What is known of a seed, in lines."""
-    from bootstrap.catalogue.lookup import ranges
+    from bootstrap.known.lookup import ranges
 
     yield f"{seed.size} bytes, sha256 {seed.sha256}"
     for place in sorted(seed.places, key=lambda place: place.first_date):

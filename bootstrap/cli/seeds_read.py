@@ -20,8 +20,8 @@ from bootstrap.errors import BadInput, printable
 
 if TYPE_CHECKING:
     from bootstrap.anatomy.model import Anatomy
-    from bootstrap.catalogue.seeds import KnownSeed, SeedCatalogue
-    from bootstrap.seed_check import Checked, Difference
+    from bootstrap.known.seeds import KnownSeed, SeedCatalogue
+    from bootstrap.runs.seed_check import Checked, Difference
 
 _LARGEST = 2 << 20
 """Bytes of a file that is taken apart; the largest known seed has 1.4 MiB."""
@@ -33,9 +33,9 @@ def run_show(args: argparse.Namespace) -> int:
     """Print the anatomy; 0.  Raises BadInput for a file that cannot be read."""
     from bootstrap.anatomy import dissect
     from bootstrap.anatomy.text import document
-    from bootstrap.catalogue.seeds import load
     from bootstrap.cli.output import STDOUT
     from bootstrap.cli.verify import check_report_places
+    from bootstrap.known.seeds import load
 
     check_report_places(args.json)
     if args.lines < 0:
@@ -80,10 +80,10 @@ def _lines(lines: Iterator[str], most: int) -> Iterator[str]:
 
 def run_check(args: argparse.Namespace) -> int:
     """Hold a seed against its source: 0 three agree, 1 they differ, 3 the seed that ran failed."""
-    from bootstrap.catalogue.seeds import load
     from bootstrap.cli.verify import check_report_places
     from bootstrap.engine import default_engine
-    from bootstrap.seed_check import check
+    from bootstrap.known.seeds import load
+    from bootstrap.runs.seed_check import check
 
     check_report_places(args.json)
     if STDIN == args.file == args.source:
@@ -103,8 +103,8 @@ def run_check(args: argparse.Namespace) -> int:
 
 def _assembler(seed: bytes, kind: str | None, by: str | None) -> tuple[bytes, str, str]:
     """The hex0 seed to run, its name, and why it is not the file itself ("" if it is)."""
-    from bootstrap.catalogue.data import data_dir
-    from bootstrap.seed_check import abi_of, can_run
+    from bootstrap.known.data import data_dir
+    from bootstrap.runs.seed_check import abi_of, can_run
 
     program, words, note = seed, "the file itself", ""
     if by is not None:

@@ -1,6 +1,6 @@
 """`bootstrap verify` for several architectures: one run each, at most --jobs at once, one report.
 
-Each run has a process of its own (bootstrap.parallel), which is given the files that the guest sees
+Each run has a process of its own (runs.pool), which is given the files that the guest sees
 and the commands, and gives back what happened and what was made. It knows nothing of what should
 come of it: the products are hashed and judged here. Only this process writes: the report, the
 products, the terminal.
@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap import host, parallel
-from bootstrap.catalogue import Entry
+from bootstrap import host
 from bootstrap.cli.combined import Combined, Note, Telling
 from bootstrap.cli.phases import plan
 from bootstrap.cli.progress import Plan, style_for
@@ -27,10 +26,12 @@ from bootstrap.documents import Fault, typed
 from bootstrap.engine import default_engine, describe
 from bootstrap.errors import BadInput, printable
 from bootstrap.kernel.limits import Limits
-from bootstrap.modelled import opinions
-from bootstrap.rebuild import Observed, Rebuilt, judged, observe, unfinished, visible
+from bootstrap.known import Entry
+from bootstrap.report import Failure, Product, Report, ReportSet
+from bootstrap.runs import pool
+from bootstrap.runs.modelled import opinions
+from bootstrap.runs.rebuild import Observed, Rebuilt, judged, observe, unfinished, visible
 from bootstrap.sources import Cache, Resolved, SourceFile, SourceTree
-from bootstrap.verify import Failure, Product, Report, ReportSet
 
 if TYPE_CHECKING:
     from bootstrap.host import Process
@@ -60,7 +61,7 @@ class _Job:
     """The tree's, to be found again by the worker."""
     entry: Entry
     kept: tuple[str, ...]
-    """As `bootstrap.rebuild.visible` has it."""
+    """As `bootstrap.runs.rebuild.visible` has it."""
     limits: Limits
     plan: Plan
 
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         default_entry,
         print_view,
     )
-    from bootstrap.verify import set_to_json_text, set_to_junit, set_to_text
+    from bootstrap.report import set_to_json_text, set_to_junit, set_to_text
 
     limits = Limits().with_options(args.limit)
     describe()  # says now, and once, if there is no engine
@@ -129,7 +130,7 @@ def resolve_each(
     Raises BadInput: an architecture that is not known, not in the release, or named twice; and
     as `bootstrap.sources.resolve` does.
     """
-    from bootstrap.catalogue import RELEASES, architectures, default_release, steps_of
+    from bootstrap.known import RELEASES, architectures, default_release, steps_of
     from bootstrap.sources import against, resolve
 
     arches = _named(arch)
@@ -143,7 +144,7 @@ def resolve_each(
 
 def _named(arch: str) -> list[str]:
     """The architectures of a list; none for `all`."""
-    from bootstrap.catalogue import arch_name
+    from bootstrap.known import arch_name
 
     if arch.strip().lower() == ALL:
         return []
@@ -163,12 +164,12 @@ def rebuild_each(
 ) -> tuple[ReportSet, list[Rebuilt | None]]:
     """All reports, and what was rebuilt; None for a run whose process died, which is an error.
 
-    Raises as `bootstrap.parallel.run_each` does, and GuestFailed for a result that is none.
+    Raises as `bootstrap.runs.pool.run_each` does, and GuestFailed for a result that is none.
     """
     started = time.monotonic()
     runs = _Runs(tasks, progress)
     keep = any(task.keep_products for task in tasks)
-    parallel.run_each(_start, [_given(task) for task in tasks], jobs, runs, keep)
+    pool.run_each(_start, [_given(task) for task in tasks], jobs, runs, keep)
     reports = tuple(runs.reports[number] for number in range(len(tasks)))
     seconds = round(time.monotonic() - started, 3)
     return ReportSet(reports, seconds), [runs.rebuilt.get(n) for n in range(len(tasks))]
@@ -178,8 +179,8 @@ def _start() -> Process:
     return host.start("bootstrap.cli.several", "worker")
 
 
-def _given(task: Task) -> parallel.Task:
-    """Just what `bootstrap.rebuild.rebuild` would run, in plain values and bytes."""
+def _given(task: Task) -> pool.Task:
+    """Just what `bootstrap.runs.rebuild.rebuild` would run, in plain values and bytes."""
     view, entry, kept = visible(task.resolved, task.entry)
     job = _Job(
         tuple((path, file.executable) for path, file in view.files.items()),
@@ -192,15 +193,15 @@ def _given(task: Task) -> parallel.Task:
         plan(task.resolved.step),
     )
     blobs = [file.data for file in view.files.values()]
-    return parallel.Task(task.resolved.step.arch, job, blobs)
+    return pool.Task(task.resolved.step.arch, job, blobs)
 
 
 def worker() -> None:
     """One run, in its worker."""
-    parallel.serve(_work)
+    pool.serve(_work)
 
 
-def _work(given: object, blobs: list[bytes], tell: parallel.Tell) -> tuple[object, list[bytes]]:
+def _work(given: object, blobs: list[bytes], tell: pool.Tell) -> tuple[object, list[bytes]]:
     job = typed(_Job, given)
     files = {
         path: SourceFile(data, executable)
@@ -233,11 +234,11 @@ class _Runs:
     def on_note(self, number: int, note: object) -> None:
         self._progress.note(self._tasks[number].resolved.step.arch, typed(Note, note))
 
-    def on_end(self, number: int, result: parallel.Result | parallel.Died) -> None:
+    def on_end(self, number: int, result: pool.Result | pool.Died) -> None:
         """Raises Fault for a result that cannot be one."""
         task = self._tasks[number]
-        made: list[tuple[str, int, parallel.Blob]] = []
-        if isinstance(result, parallel.Died):
+        made: list[tuple[str, int, pool.Blob]] = []
+        if isinstance(result, pool.Died):
             seconds = round(time.monotonic() - self._started[number], 3)
             message = f"the process that emulated it {result}; nothing that it made is known"
             observed = unfinished(Failure(message), seconds)
@@ -251,7 +252,7 @@ class _Runs:
         modelled = self._modelled[number]
         report = judged(task.resolved, task.entry, modelled, observed, found)
         self.reports[number] = report
-        if not isinstance(result, parallel.Died):
+        if not isinstance(result, pool.Died):
             kept = {
                 path: (blob.data, mode & 0o777) for path, mode, blob in made if task.keep_products
             }

@@ -12,7 +12,7 @@ from bootstrap.cli import stepping
 from bootstrap.errors import BadInput, BootstrapError
 
 if TYPE_CHECKING:
-    from bootstrap.debugger.words import Command
+    from bootstrap.debug.words import Command
 
 SCHEMA = 1
 MAX_SCRIPT = 1 << 24
@@ -55,14 +55,14 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput("standard input and output are no terminal; --script FILE needs none")
     with stepping.trace_of(args) as name:
         from bootstrap.cli.output import write_text
-        from bootstrap.debugger.tui import run_app
+        from bootstrap.debug.tui import run_app
 
         return run_app(name, write_text)
 
 
 def _read(name: str) -> list[tuple[int, str, Command]]:
     """The commands of a script, with line number and text. Raises BadInput naming the line."""
-    from bootstrap.debugger.words import parse
+    from bootstrap.debug.words import parse
 
     try:
         raw = sys.stdin.buffer.read(MAX_SCRIPT) if name == "-" else Path(name).read_bytes()
@@ -88,8 +88,8 @@ def _read(name: str) -> list[tuple[int, str, Command]]:
 
 def _script(args: argparse.Namespace, name: str, lines: list[tuple[int, str, Command]]) -> int:
     from bootstrap.cli.output import STDOUT, say, write_text
-    from bootstrap.debugger.commands import Interpreter
-    from bootstrap.debugger.session import Session
+    from bootstrap.debug.commands import Interpreter
+    from bootstrap.debug.session import Session
 
     told: list[dict[str, object]] = []
     failed: BootstrapError | None = None

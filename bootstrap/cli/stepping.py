@@ -83,7 +83,7 @@ def trace_of(args: argparse.Namespace, writes: bool = False) -> Iterator[str]:
             raise BadInput("--limit goes with a run to record: a trace has its limits")
         yield trace
         return
-    from bootstrap.debugger.opening import temporary
+    from bootstrap.debug.opening import temporary
 
     with temporary() as name:
         if program:
@@ -95,7 +95,7 @@ def trace_of(args: argparse.Namespace, writes: bool = False) -> Iterator[str]:
 
 def _record_program(args: argparse.Namespace, name: str, program: list[str]) -> None:
     from bootstrap.cli.run import standard_streams
-    from bootstrap.debugger.opening import record_program
+    from bootstrap.debug.opening import record_program
     from bootstrap.engine import default_engine
     from bootstrap.kernel.limits import Limits
 
@@ -108,7 +108,7 @@ def _record_program(args: argparse.Namespace, name: str, program: list[str]) -> 
 
 def _record_sources(args: argparse.Namespace, name: str) -> None:
     from bootstrap.cli.verify import default_entry
-    from bootstrap.debugger.opening import record_sources
+    from bootstrap.debug.opening import record_sources
     from bootstrap.engine import default_engine
     from bootstrap.kernel.limits import Limits
 
@@ -129,7 +129,7 @@ def _record_sources(args: argparse.Namespace, name: str) -> None:
 
 
 def _resolved(args: argparse.Namespace) -> Resolved:
-    from bootstrap.catalogue import all_steps
+    from bootstrap.known import all_steps
     from bootstrap.sources import Cache, check_materials, resolve
     from bootstrap.sources import Resolved as Found
     from bootstrap.sources.embedded import embedded_source

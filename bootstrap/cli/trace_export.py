@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from bootstrap.errors import BadInput
 
 if TYPE_CHECKING:
+    from bootstrap.timeline.travel import Traveller
     from bootstrap.trace.reader import ProgramRow, Trace
-    from bootstrap.trace.travel import Traveller
 
 FORMATS = ("strace", "drcov", "perfetto", "tenet", "dot")
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bootstrap.timeline.origins import Link, Why
+    from bootstrap.timeline.stores import Told
     from bootstrap.trace.reader import Trace
-    from bootstrap.trace.storing import Told
-    from bootstrap.trace.why import Link, Why
 
 
 def run_check(args: argparse.Namespace) -> int:
@@ -90,9 +90,9 @@ def run_why(args: argparse.Namespace) -> int:
     from bootstrap import trace
     from bootstrap.cli.output import STDOUT, say, write_text
     from bootstrap.errors import BadInput
-    from bootstrap.trace.storing import line
-    from bootstrap.trace.telling import why_json
-    from bootstrap.trace.why import Why, lines
+    from bootstrap.timeline.origins import Why, lines
+    from bootstrap.timeline.render import why_json
+    from bootstrap.timeline.stores import line
 
     path, colon, number = args.byte.rpartition(":")
     try:
@@ -121,8 +121,8 @@ def run_why(args: argparse.Namespace) -> int:
 
 def _stores(opened: Trace, why: Why) -> Callable[[Link], Told | None]:
     from bootstrap.engine import default_engine
-    from bootstrap.trace.images import Images
-    from bootstrap.trace.storing import stored
+    from bootstrap.timeline.images import Images
+    from bootstrap.timeline.stores import stored
 
     images = Images(opened, why)
     return lambda link: stored(opened, default_engine(), images, link)
@@ -133,7 +133,7 @@ def run_where(args: argparse.Namespace) -> int:
     from bootstrap import trace
     from bootstrap.cli.output import say
     from bootstrap.errors import BadInput
-    from bootstrap.trace.where import lines, where
+    from bootstrap.timeline.line_outputs import lines, where
 
     path, _colon, number = args.line.rpartition(":")
     if not path or not number.isdecimal() or int(number) < 1:

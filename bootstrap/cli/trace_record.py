@@ -30,7 +30,7 @@ _VERIFY_ONLY = (
 
 def _program(args: argparse.Namespace) -> int:
     from bootstrap.cli.run import exit_status, standard_streams, tell_probes
-    from bootstrap.debugger.opening import record_program
+    from bootstrap.debug.opening import record_program
     from bootstrap.engine import default_engine
     from bootstrap.kernel.limits import Limits
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bootstrap.timeline.travel import Traveller
     from bootstrap.trace.reader import Trace
-    from bootstrap.trace.travel import Traveller
 
 SCHEMA = 1
 
@@ -117,8 +117,8 @@ def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Travell
     from bootstrap import trace
     from bootstrap.cli.output import say
     from bootstrap.engine import default_engine
-    from bootstrap.trace.indexing import beside, is_stale, points_of
-    from bootstrap.trace.travel import Traveller
+    from bootstrap.timeline.indexing import beside, is_stale, points_of
+    from bootstrap.timeline.travel import Traveller
 
     with trace.open(name) as opened:
         line = Line(opened)
@@ -146,10 +146,10 @@ def _put(dest: str | None, value: object, lines: Iterable[str]) -> None:
 
 def run_show(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError, KeyboardInterrupt."""
+    from bootstrap.timeline.images import Images
+    from bootstrap.timeline.render import show_json, show_lines
+    from bootstrap.timeline.state import memory_wanted, show
     from bootstrap.trace.coordinates import go, parse
-    from bootstrap.trace.images import Images
-    from bootstrap.trace.showing import memory_wanted, show
-    from bootstrap.trace.telling import show_json, show_lines
 
     place = parse(args.place)
     memory = None if args.memory is None else memory_wanted(args.memory)
@@ -164,7 +164,7 @@ def run_index(args: argparse.Namespace) -> int:
     """Make it. Raises BootstrapError, KeyboardInterrupt."""
     from bootstrap.cli.output import say
     from bootstrap.engine import default_engine
-    from bootstrap.trace.indexing import beside, build
+    from bootstrap.timeline.indexing import beside, build
 
     with travelling(args.trace, indexed=False) as (opened, traveller, line):
 
@@ -183,10 +183,10 @@ def run_index(args: argparse.Namespace) -> int:
 def run_hot(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError, KeyboardInterrupt."""
     from bootstrap.errors import BadInput
+    from bootstrap.timeline.images import Images
+    from bootstrap.timeline.profile import count, hot
+    from bootstrap.timeline.render import hot_json, hot_lines
     from bootstrap.trace.coordinates import programs_of
-    from bootstrap.trace.heat import count, hot
-    from bootstrap.trace.images import Images
-    from bootstrap.trace.telling import hot_json, hot_lines
 
     if args.top < 1:
         raise BadInput(f"--top {args.top}: at least 1")
@@ -206,9 +206,9 @@ def run_hot(args: argparse.Namespace) -> int:
 
 def run_coverage(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError, KeyboardInterrupt."""
-    from bootstrap.trace.heat import count, coverage
-    from bootstrap.trace.images import Images
-    from bootstrap.trace.telling import coverage_json, coverage_lines
+    from bootstrap.timeline.images import Images
+    from bootstrap.timeline.profile import count, coverage
+    from bootstrap.timeline.render import coverage_json, coverage_lines
 
     with travelling(args.trace) as (opened, traveller, line):
         images = Images(opened)

@@ -14,7 +14,7 @@ from bootstrap.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
     from bootstrap.cli.progress import Progress
-    from bootstrap.rebuild import Rebuilt
+    from bootstrap.runs.rebuild import Rebuilt
     from bootstrap.sources import Resolved
 
 ENTRIES = ("kaem-optional-seed", "hex0-seed")
@@ -108,14 +108,14 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
 
     With `record_to`, the run is recorded into that file.
     """
-    from bootstrap.catalogue import STAGEX
     from bootstrap.cli import several
     from bootstrap.cli.output import STDOUT, each, write_text
     from bootstrap.engine import default_engine
     from bootstrap.kernel.limits import Limits
-    from bootstrap.rebuild import rebuild, record_rebuild
+    from bootstrap.known import STAGEX
+    from bootstrap.report import to_json_text, to_junit, to_text
+    from bootstrap.runs.rebuild import rebuild, record_rebuild
     from bootstrap.sources import Cache, resolve, resolve_stagex
-    from bootstrap.verify import to_json_text, to_junit, to_text
 
     if args.json == STDOUT and args.junit == STDOUT:
         raise BadInput("--json - and --junit - cannot both have standard output")
@@ -198,11 +198,11 @@ def _progress(resolved: Resolved, quiet: bool) -> Progress:
 def print_view(
     view: Callable[..., str], verbose: bool, to_stderr: bool, instead: str | None = None
 ) -> None:
-    """Print a report as suits the stream: `view` has the options of `bootstrap.verify.to_text`.
+    """Print a report as suits the stream: `view` has the options of `bootstrap.report.to_text`.
 
     `instead` is a line to print in the report's place.
     """
-    from bootstrap.verify import speaks_unicode
+    from bootstrap.report import speaks_unicode
 
     out = sys.stderr if to_stderr else sys.stdout
     if instead is not None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bootstrap.catalogue import StepFile
 from bootstrap.ddc.paths import Along
 from bootstrap.ddc.plan import WANTED, Step
+from bootstrap.known import StepFile
 
 Status = Literal["agree", "differ", "text differs", "missing", "not the known-good value"]
 Result = Literal["agree", "differ", "incomplete"]

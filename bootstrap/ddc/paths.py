@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bootstrap.alone import NoOutput, run_alone
 from bootstrap.ddc.plan import Step
 from bootstrap.engine import Engine
 from bootstrap.kernel.limits import Limits
 from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.source import Source
-from bootstrap.modelled import MODELS
+from bootstrap.runs.modelled import MODELS
+from bootstrap.runs.program import NoOutput, run_alone
 from bootstrap.sources import SourceTree
 from bootstrap.vfs.lower import LowerFile, LowerFolder, LowerLink
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bootstrap.catalogue import StepFile
 from bootstrap.errors import BadInput
+from bootstrap.known import StepFile
 from bootstrap.languages import kaem
 from bootstrap.languages.fault import LanguageError
 from bootstrap.sources import SourceTree

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from bootstrap.ddc.comparing import Comparison, Row
 from bootstrap.ddc.paths import Path
-from bootstrap.verify.model import SourceInfo, ToolInfo
-from bootstrap.verify.page import Page, visible
-from bootstrap.verify.text import source_lines
-from bootstrap.verify.words import count
+from bootstrap.report.model import SourceInfo, ToolInfo
+from bootstrap.report.page import Page, visible
+from bootstrap.report.text import source_lines
+from bootstrap.report.words import count
 
 SCHEMA = "bootstrap-ddc/1"
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bootstrap.catalogue import EMBEDDED, find
 from bootstrap.ddc.plan import ENTRY
 from bootstrap.engine import Engine
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.limits import Limits
-from bootstrap.rebuild import rebuild
+from bootstrap.known import EMBEDDED, find
+from bootstrap.runs.rebuild import rebuild
 from bootstrap.sources import Resolved, check_materials, embedded_source
 
 

@@ -11,9 +11,9 @@ from bootstrap.diff.calls import CallsOf
 from bootstrap.diff.facts import Fact
 from bootstrap.diff.files import FilesOf, Version, path_of
 from bootstrap.diff.model import Both, Spot, spot
-from bootstrap.trace.images import Images
+from bootstrap.timeline.images import Images
+from bootstrap.timeline.origins import Link, Why, WriteCall
 from bootstrap.trace.reader import OpenRow, Trace
-from bootstrap.trace.why import Link, Why, WriteCall
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bootstrap.verify.page import Page
+from bootstrap.report.page import Page
 
 SCHEMA = "bootstrap-diff/1"
 

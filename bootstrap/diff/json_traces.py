@@ -13,9 +13,9 @@ from bootstrap.diff.machine import Found, Instruction
 from bootstrap.diff.model import Both
 from bootstrap.diff.tell import spot_value
 from bootstrap.diff.traces import TraceDiff
+from bootstrap.timeline.origins import Link
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.text import shown
-from bootstrap.trace.why import Link
 
 Json = dict[str, Any]
 T = TypeVar("T")

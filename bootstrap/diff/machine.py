@@ -17,12 +17,12 @@ from bootstrap.diff.model import Both
 from bootstrap.engine import Engine
 from bootstrap.engine.stepping import NEVER, READS
 from bootstrap.errors import GuestFailed
+from bootstrap.timeline.images import Image, Images
+from bootstrap.timeline.origins import Link
+from bootstrap.timeline.travel import PastEnd, Traveller, Unsure
 from bootstrap.trace.coordinates import here
-from bootstrap.trace.images import Image, Images
 from bootstrap.trace.reader import Trace
 from bootstrap.trace.replay import Diverged
-from bootstrap.trace.travel import PastEnd, Traveller, Unsure
-from bootstrap.trace.why import Link
 
 WINDOW = 1 << 18
 """Instructions that are run together."""

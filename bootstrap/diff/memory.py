@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from bootstrap.abi.arch import PAGE
 from bootstrap.kernel.snapshot import MemoryState
-from bootstrap.trace.images import Decoder
+from bootstrap.timeline.images import Decoder
 
 LONGEST = 15
 """Bytes of the longest instruction."""

@@ -6,18 +6,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bootstrap.catalogue import arch_name
-from bootstrap.catalogue.lookup import known_files
 from bootstrap.diff.comparison import Comparison
 from bootstrap.diff.kinds import read_json
 from bootstrap.diff.model import Both
 from bootstrap.documents import decode
 from bootstrap.errors import BadInput
-from bootstrap.verify.document import Report, ReportSet
-from bootstrap.verify.page import Page, visible
-from bootstrap.verify.report import SCHEMA, SCHEMAS
-from bootstrap.verify.reportset import SET_SCHEMA, SET_SCHEMAS
-from bootstrap.verify.words import count, listed, some
+from bootstrap.known import arch_name
+from bootstrap.known.lookup import known_files
+from bootstrap.report.document import Report, ReportSet
+from bootstrap.report.page import Page, visible
+from bootstrap.report.report import SCHEMA, SCHEMAS
+from bootstrap.report.reportset import SET_SCHEMA, SET_SCHEMAS
+from bootstrap.report.words import count, listed, some
 
 MOST = 20
 """Artifacts that are shown with all that is known of them, unless all are asked for."""

@@ -9,11 +9,11 @@ from bootstrap.diff.machine import Found, Instruction
 from bootstrap.diff.model import Both, short
 from bootstrap.diff.tell import at_text, spot_text
 from bootstrap.diff.traces import TraceDiff
+from bootstrap.report.page import Page, visible
+from bootstrap.report.words import count, some
+from bootstrap.timeline.origins import Link
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.views import SHORT, command
-from bootstrap.trace.why import Link
-from bootstrap.verify.page import Page, visible
-from bootstrap.verify.words import count, some
 
 MOST = 20
 """Rows of a list that are shown, unless all are asked for."""

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bootstrap.catalogue import EMBEDDED, StepFile, all_steps
 from bootstrap.diff.comparison import Comparison
 from bootstrap.diff.model import Both, Spot, spot
 from bootstrap.diff.tell import at_text, spot_text, spot_value
 from bootstrap.errors import BadInput
+from bootstrap.known import EMBEDDED, StepFile, all_steps
 from bootstrap.languages import kaem
 from bootstrap.languages.fault import LanguageError
+from bootstrap.report.page import Page, visible
+from bootstrap.report.words import count, some
 from bootstrap.sources import identity
 from bootstrap.sources.tree import SourceTree, open_source
-from bootstrap.verify.page import Page, visible
-from bootstrap.verify.words import count, some
 
 MOST = 20
 """Rows that are shown of what the bootstrap does not read, unless all are asked for."""

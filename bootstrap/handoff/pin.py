@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap.catalogue import RELEASES, StepFile, all_steps, default_release
+from bootstrap.known import RELEASES, StepFile, all_steps, default_release
 from bootstrap.sources.gitfiles import GITLINK, read_index
 from bootstrap.sources.identity import Likeness, Release, nearest, no_release
 from bootstrap.sources.materials import check_materials

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from bootstrap.catalogue import STAGEX, find
 from bootstrap.documents import from_toml, line_of, matching
 from bootstrap.errors import BadInput
 from bootstrap.handoff.checks import read_text
 from bootstrap.handoff.outline import Stage, images, read_outline
+from bootstrap.known import STAGEX, find
 from bootstrap.sources.checkouts import STAGEX_TREE, CheckedOut, Identity, identify_checkout
 from bootstrap.sources.stagex import is_known, read_package, read_recipe
 

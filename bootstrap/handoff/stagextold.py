@@ -8,7 +8,7 @@ import bootstrap
 from bootstrap.handoff.graph import Form, entity, quoted
 from bootstrap.handoff.stagex import CONTEXT, StagexPlan, StagexStage
 from bootstrap.handoff.told import checkout_document, checkout_lines
-from bootstrap.verify.page import Page, visible
+from bootstrap.report.page import Page, visible
 
 SCHEMA = 1
 

@@ -11,8 +11,8 @@ from bootstrap.handoff.checks import Check, count
 from bootstrap.handoff.pin import PLACE, Pin
 from bootstrap.handoff.plan import MANIFEST, Plan, Row
 from bootstrap.handoff.sourcelist import Distfile
+from bootstrap.report.page import Page, visible
 from bootstrap.sources.checkouts import Identity
-from bootstrap.verify.page import Page, visible
 
 SCHEMA = 1
 _MARKS = {

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bootstrap.attest.evidence import Evidence
 from bootstrap.errors import BadInput
 from bootstrap.oci.gzipped import gzip_stored
 from bootstrap.oci.tarball import Entry, pack
-from bootstrap.vouch.evidence import Evidence
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 CONFIG = "application/vnd.oci.image.config.v1+json"

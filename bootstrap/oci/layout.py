@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bootstrap.attest.documents import NotUnderstood, Part, parse
+from bootstrap.attest.evidence import Evidence
 from bootstrap.errors import BadInput
 from bootstrap.oci.image import INDEX, LAYER, MANIFEST, REF_NAME, SUMS, Image
 from bootstrap.sources.tree import read_file
-from bootstrap.vouch.documents import NotUnderstood, Part, parse
-from bootstrap.vouch.evidence import Evidence
 
 MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 MAX_BLOB = 1 << 30

@@ -6,11 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap.catalogue.lookup import known_files
+from bootstrap.attest.evidence import Evidence
 from bootstrap.errors import BadInput
+from bootstrap.known.lookup import known_files
 from bootstrap.oci.layout import MAX_BLOB
 from bootstrap.sources.tree import read_file
-from bootstrap.vouch.evidence import Evidence
 
 
 @dataclass(frozen=True)

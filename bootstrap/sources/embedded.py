@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bootstrap.catalogue import StepFile, data_dir
 from bootstrap.errors import BadInput
+from bootstrap.known import StepFile, data_dir
 from bootstrap.sources.tree import SourceFile, SourceTree
 
 

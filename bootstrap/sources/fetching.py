@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bootstrap.catalogue import RELEASES, StepFile, steps_of, tree_files
-from bootstrap.catalogue.lookup import known_files
 from bootstrap.errors import BadInput
+from bootstrap.known import RELEASES, StepFile, steps_of, tree_files
+from bootstrap.known.lookup import known_files
 from bootstrap.sources.cache import Cache
 from bootstrap.sources.download import DownloadFailed, Progress, download, is_url
 from bootstrap.sources.identity import require_release

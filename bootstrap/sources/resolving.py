@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from bootstrap.catalogue import (
+from bootstrap.errors import BadInput
+from bootstrap.known import (
     EMBEDDED,
     RELEASES,
     StepFile,
@@ -15,7 +16,6 @@ from bootstrap.catalogue import (
     find,
     steps_of,
 )
-from bootstrap.errors import BadInput
 from bootstrap.sources.cache import Cache
 from bootstrap.sources.download import DownloadFailed, Progress
 from bootstrap.sources.embedded import embedded_source

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from bootstrap.catalogue.data import data_dir
-from bootstrap.catalogue.seeds import SeedCatalogue
 from bootstrap.errors import BadInput
+from bootstrap.known.data import data_dir
+from bootstrap.known.seeds import SeedCatalogue
 from bootstrap.sources.cache import Cache
 
 VARIABLE = "BOOTSTRAP_SEEDS"

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bootstrap.catalogue import STAGEX, Entry, Seed, StepFile, arch_name, find
 from bootstrap.documents import (
     Commit,
     Fault,
@@ -25,6 +24,7 @@ from bootstrap.documents import (
     typed,
 )
 from bootstrap.errors import BadInput
+from bootstrap.known import STAGEX, Entry, Seed, StepFile, arch_name, find
 from bootstrap.sources.containerfile import Copy, Stage, read_containerfile
 from bootstrap.sources.identity import require_materials
 from bootstrap.sources.materials import check_materials

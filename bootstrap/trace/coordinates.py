@@ -14,8 +14,8 @@ import re
 from dataclasses import dataclass
 
 from bootstrap.errors import BadInput
+from bootstrap.timeline.travel import PastEnd, Traveller
 from bootstrap.trace.reader import ProgramRow, Trace
-from bootstrap.trace.travel import PastEnd, Traveller
 
 _NUMBER = r"(\d{1,3}(?:,\d{3})+|\d{1,19})"
 _FORM = re.compile(

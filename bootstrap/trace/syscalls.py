@@ -9,9 +9,9 @@ from functools import cache
 from bootstrap.abi.numbers import NUMBERS
 from bootstrap.errors import BadInput
 from bootstrap.kernel.row import Kind
+from bootstrap.timeline.origins import is_at
 from bootstrap.trace.calltext import row_of, signed
 from bootstrap.trace.reader import Chunk, OpenRow, ProgramRow, Trace
-from bootstrap.trace.why import is_at
 
 OUTPUTS = ("write", "writev")
 

@@ -12,7 +12,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 
-from bootstrap.catalogue.seeds import KnownSeed, load
+from bootstrap.known.seeds import KnownSeed, load
 from bootstrap.sources.seeds_at_hand import VARIABLE, at_hand
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bootstrap.anatomy import KINDS, Anatomy, dissect
 from bootstrap.anatomy.text import document, render
-from bootstrap.catalogue.seeds import load
+from bootstrap.known.seeds import load
 from tests.anatomy import material
 
 OURS = "f74dcf9cef2aee9eb7723eca755849d474fccd89662947021d1aa08429d23c13"

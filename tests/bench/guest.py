@@ -18,7 +18,7 @@ from typing import Any
 
 from bootstrap.engine import Engine, default_engine
 from bootstrap.kernel.machine import Machine
-from bootstrap.rebuild import expectations
+from bootstrap.runs.rebuild import expectations
 from bootstrap.sources import open_source
 from bootstrap.trace.model import ProcessRecord
 from bootstrap.trace.provenance import Provenance

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.catalogue import find
+from bootstrap.known import find
 from bootstrap.sources import SourceFile, SourceTree
 from bootstrap.trace.model import FileVersion, ProcessRecord
 from tests.bench import __main__ as bench

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bootstrap import trace
 from bootstrap.engine import default_engine
-from bootstrap.trace.indexing import open_index, points_of
-from bootstrap.trace.travel import Traveller
+from bootstrap.timeline.indexing import open_index, points_of
+from bootstrap.timeline.travel import Traveller
 from tests.bench.single import our_environment
 from tests.bench.tables import Row, megabytes, seconds
 from tests.bench.timing import Failed, timed

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from bootstrap.catalogue import StepFile
 from bootstrap.errors import BootstrapError
-from bootstrap.rebuild import expectations
+from bootstrap.known import StepFile
+from bootstrap.runs.rebuild import expectations
 from bootstrap.sources import Cache, Resolved, SourceTree, guest_view, resolve
 from tests.bench.timing import Failed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bootstrap.catalogue import StepFile, find
+from bootstrap.known import StepFile, find
 from bootstrap.sources import SourceFile, SourceTree
 
 SEED = Path(__file__).resolve().parents[2] / "seeds" / "x86" / "hex0-seed"

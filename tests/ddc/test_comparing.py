@@ -11,10 +11,10 @@ from pathlib import Path as HostPath
 import jsonschema
 import pytest
 
-from bootstrap.catalogue import StepFile
 from bootstrap.ddc import Along, Comparison, Path, compare, plan, to_json_text, to_text
 from bootstrap.ddc.plan import WANTED, Step
-from bootstrap.verify import SourceInfo, ToolInfo
+from bootstrap.known import StepFile
+from bootstrap.report import SourceInfo, ToolInfo
 from tests.ddc import sample
 
 PROGRAM = b"\x7fELF program"

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from bootstrap.catalogue import find
 from bootstrap.ddc import Along, Path, along, compare, models, our_tools, ours, plan, upstream
 from bootstrap.ddc.paths import emulate
 from bootstrap.ddc.plan import WANTED, Step
 from bootstrap.engine import default_engine
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.limits import Limits
+from bootstrap.known import find
 from bootstrap.sources import SourceTree
 from tests.ddc import sample
 

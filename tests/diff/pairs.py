@@ -12,12 +12,12 @@ from bootstrap.diff.traces import TraceDiff, diff
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Machine
-from bootstrap.rebuild import record_rebuild
+from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import Resolved, SourceFile, check_materials
+from bootstrap.timeline.travel import PastEnd, Traveller
 from bootstrap.trace.header import header
 from bootstrap.trace.reader import Trace
 from bootstrap.trace.recorder import Recorder
-from bootstrap.trace.travel import PastEnd, Traveller
 from bootstrap.trace.writer import recording
 from bootstrap.vfs import FileSystem, FsLimits, LowerFile, MemoryLower, Stream
 from tests.engine.guest import Program

@@ -14,12 +14,12 @@ import pytest
 
 from bootstrap.diff import compare
 from bootstrap.errors import BadInput
-from bootstrap.verify import to_json_text
+from bootstrap.report import to_json_text
 from tests.cli.command import arguments, bootstrap, environment
 from tests.diff.pairs import Run, embedded_with, flipped, source
 from tests.engine.guest import Program
+from tests.report.scenario import Scenario
 from tests.trace import recorded
-from tests.verify.scenario import Scenario
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "diff.schema.json"
 

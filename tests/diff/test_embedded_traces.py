@@ -8,7 +8,7 @@ import pytest
 
 from bootstrap.diff.traces import TraceDiff
 from bootstrap.languages import hex0
-from bootstrap.trace.makers import offset_of
+from bootstrap.timeline.source_maps import offset_of
 from tests.diff.pairs import compared, embedded_with, flipped, source
 from tests.trace import recorded
 

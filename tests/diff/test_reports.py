@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from bootstrap.diff.reports import compare_reports, diff, load
 from bootstrap.errors import BadInput
-from bootstrap.verify import to_json
-from bootstrap.verify.page import Page
-from bootstrap.verify.reportset import ReportSet, set_to_json
-from tests.verify.scenario import Scenario, sha
-from tests.verify.test_json import scenarios
+from bootstrap.report import to_json
+from bootstrap.report.page import Page
+from bootstrap.report.reportset import ReportSet, set_to_json
+from tests.report.scenario import Scenario, sha
+from tests.report.test_json import scenarios
 
 GOOD = to_json(Scenario().report())
 

@@ -13,8 +13,8 @@ from bootstrap.diff.machine import Machines, NotFound, Way
 from bootstrap.diff.tell_traces import trace_text
 from bootstrap.diff.traces import TraceDiff
 from bootstrap.kernel.limits import Limits
+from bootstrap.report.page import Page
 from bootstrap.trace.reader import Trace
-from bootstrap.verify.page import Page
 from tests.diff.pairs import (
     Run,
     compared,

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.catalogue import RELEASES, default_release, find
 from bootstrap.errors import BadInput
 from bootstrap.handoff.audit import audit
 from bootstrap.handoff.graph import plan_graph
 from bootstrap.handoff.pin import read_pin
 from bootstrap.handoff.plan import Plan, Row, read_plan
 from bootstrap.handoff.told import plan_document, plan_text
+from bootstrap.known import RELEASES, default_release, find
 from bootstrap.sources import SourceTree
+from tests.attest.runs import inside
 from tests.cli.command import bootstrap
 from tests.handoff import tree
-from tests.vouch.runs import inside
 
 
 def row(plan: Plan, title: str) -> Row:

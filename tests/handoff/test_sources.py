@@ -21,9 +21,9 @@ from bootstrap.handoff.audit import audit, look
 from bootstrap.handoff.fetching import LOCK, Flight, fetch, mirror_at, places
 from bootstrap.handoff.plan import read_distfiles
 from bootstrap.handoff.sourcelist import Distfile
+from tests.attest.runs import inside
 from tests.handoff import tree
 from tests.sources.conftest import Server
-from tests.vouch.runs import inside
 
 
 class Wire:

@@ -13,8 +13,8 @@ from bootstrap.errors import BadInput
 from bootstrap.handoff.outline import images, read_outline
 from bootstrap.handoff.stagex import read_stagex
 from bootstrap.handoff.stagextold import stagex_document, stagex_graph, stagex_text
+from tests.attest.runs import inside
 from tests.handoff.tree import put
-from tests.vouch.runs import inside
 
 PLACE = "packages/bootstrap"
 FILE = f"{PLACE}/stage1/Containerfile"

@@ -21,28 +21,29 @@ from unittest import mock
 from bootstrap import trace
 from bootstrap.anatomy import dissect
 from bootstrap.anatomy.text import render
-from bootstrap.catalogue import schema as stepfile
-from bootstrap.catalogue import seeds as catalogue
-from bootstrap.catalogue.data import data_dir
+from bootstrap.attest.envelope import read_envelope
+from bootstrap.attest.evidence import source_digest
+from bootstrap.attest.policy import read_policy
+from bootstrap.attest.statement import read_statement
 from bootstrap.cli import main as command
 from bootstrap.documents import Fault
 from bootstrap.engine import default_engine
 from bootstrap.errors import BadInput, ExitStatus, printable
+from bootstrap.known import schema as stepfile
+from bootstrap.known import seeds as catalogue
+from bootstrap.known.data import data_dir
 from bootstrap.languages import hex0, kaem
 from bootstrap.languages.fault import LanguageError
 from bootstrap.oci.layout import read_layout
+from bootstrap.report import to_json
 from bootstrap.sources.tree import SourceFile, SourceTree, read_archive, to_tar
-from bootstrap.trace import indexing, sealed
+from bootstrap.timeline import indexing
+from bootstrap.trace import sealed
 from bootstrap.trace.digest import trace_digest
 from bootstrap.trace.schema import TABLES
-from bootstrap.verify import to_json
-from bootstrap.vouch.envelope import read_envelope
-from bootstrap.vouch.evidence import source_digest
-from bootstrap.vouch.policy import read_policy
-from bootstrap.vouch.statement import read_statement
 from tests.hostile.mutation import ODD, as_json, as_toml, bent, changed, either
+from tests.report.scenario import Scenario
 from tests.trace import recorded
-from tests.verify.scenario import Scenario
 
 SECONDS = 60
 """No try takes a hundredth of that; what takes all of it has no end."""

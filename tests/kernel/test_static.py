@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.alone import NoOutput, run_alone
-from bootstrap.catalogue import Entry
 from bootstrap.engine import Engine, default_engine
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Machine
-from bootstrap.rebuild import observe
+from bootstrap.known import Entry
+from bootstrap.runs.program import NoOutput, run_alone
+from bootstrap.runs.rebuild import observe
 from bootstrap.sources import SourceTree
 from bootstrap.sources.tree import SourceFile
 from bootstrap.trace.header import probing_in

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from bootstrap.catalogue import find
+from bootstrap.known import find
 from bootstrap.languages import Source, catm, hex0, hex1, hex2, hex2_linker, kaem
 from bootstrap.languages.chain import compose
 from bootstrap.languages.m1 import Architecture, Dialect, expand

@@ -9,7 +9,7 @@ from functools import cache
 from bootstrap.abi.errno import Errno
 from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.source import Source
-from bootstrap.modelled import MODELS
+from bootstrap.runs.modelled import MODELS
 from tests.mutants.large import LARGE
 from tests.mutants.programs import PROGRAMS, read
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.attest.evidence import Evidence, read_report
 from bootstrap.oci.image import Image, make_image
 from bootstrap.oci.layout import files_of
 from bootstrap.oci.products import read_products
-from bootstrap.vouch.evidence import Evidence, read_report
-from tests.vouch.runs import Run, embedded_run
+from tests.attest.runs import Run, embedded_run
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bootstrap.oci.image import Image
+from tests.attest.runs import Run, inside
 from tests.cli.command import bootstrap
-from tests.vouch.runs import Run, inside
 
 
 def manifest(layout: Path) -> str:

@@ -15,21 +15,22 @@ import pytest
 
 BREACHES = {
     "languages": "import bootstrap.vfs",
-    "verify": "import bootstrap.kernel",
+    "report": "import bootstrap.kernel",
     "abi": "import bootstrap.kernel, bootstrap.anatomy",
     "anatomy": "import bootstrap.engine",
     "vfs": "import bootstrap.engine",
     "kernel": "import bootstrap.sources, unicorn",
-    "engine": "import bootstrap.verify",
-    "sources": "import bootstrap.verify, subprocess",
+    "engine": "import bootstrap.report",
+    "sources": "import bootstrap.report, subprocess",
     "trace": "import bootstrap.cli",
-    "catalogue": "import bootstrap.trace",
+    "timeline": "import bootstrap.cli",
+    "known": "import bootstrap.trace",
     "cli": "import textual, lief, pickle",
-    "debugger": "import bootstrap.cli, subprocess",
-    "prove": "import bootstrap.verify",
+    "debug": "import bootstrap.cli, subprocess",
+    "prove": "import bootstrap.report",
     "prove/check": "import unicorn, bootstrap.engine",
     "oci": "import bootstrap.kernel",
-    "vouch": "import bootstrap.rebuild, subprocess",
+    "attest": "import bootstrap.runs.rebuild, subprocess",
 }
 
 

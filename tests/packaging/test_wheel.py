@@ -15,7 +15,7 @@ SOURCES = ("bootstrap", "seeds", "steps", "pyproject.toml", "setup.py", "LICENSE
 PROBE = """
 import hashlib, os, sys
 import bootstrap
-from bootstrap.catalogue import all_steps, data_dir, find
+from bootstrap.known import all_steps, data_dir, find
 from bootstrap.sources import check_materials, embedded_source
 assert bootstrap.__file__.startswith(sys.argv[1]), bootstrap.__file__
 assert str(data_dir("steps")).startswith(sys.argv[1]), data_dir("steps")
@@ -60,7 +60,7 @@ def test_the_wheel_carries_the_whole_package_and_its_licence(wheel: Path, checko
     inside = set(zipfile.ZipFile(wheel).namelist())
     for file in (checkout / "bootstrap").rglob("*.py"):
         assert file.relative_to(checkout).as_posix() in inside
-    assert {"bootstrap/py.typed", "bootstrap/vouch/sample-policy.toml"} <= inside
+    assert {"bootstrap/py.typed", "bootstrap/attest/sample-policy.toml"} <= inside
     assert any(name.endswith("/licenses/LICENSE") for name in inside)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bootstrap.languages.fault import Kind, LanguageError
 from bootstrap.languages.source import Source
-from bootstrap.modelled import MODELS
+from bootstrap.runs.modelled import MODELS
 from tests.seeds import tools
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bootstrap.languages.source import Source
-from bootstrap.modelled import MODELS
+from bootstrap.runs.modelled import MODELS
 from bootstrap.sources import SourceTree
 from tests.seeds import ours
 

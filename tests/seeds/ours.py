@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bootstrap.languages.source import Source
-from bootstrap.modelled import MODELS
+from bootstrap.runs.modelled import MODELS
 from tests.seeds import tools
 
 

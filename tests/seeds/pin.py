@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 
 from bootstrap.languages.source import Source
-from bootstrap.modelled import MODELS
+from bootstrap.runs.modelled import MODELS
 from tests.seeds.tools import SOURCES
 
 STEP = Path(__file__).resolve().parents[2] / "steps" / "embedded-x86.toml"

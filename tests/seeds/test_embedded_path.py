@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.catalogue import RELEASES, StepFile, find
-from bootstrap.catalogue.schema import Modelled
 from bootstrap.engine import Engine, default_engine
 from bootstrap.errors import BadInput
-from bootstrap.rebuild import Rebuilt, _about, rebuild
+from bootstrap.known import RELEASES, StepFile, find
+from bootstrap.known.schema import Modelled
+from bootstrap.runs.rebuild import Rebuilt, _about, rebuild
 from bootstrap.sources import Resolved, SourceTree, check_materials, embedded_source
 from bootstrap.sources.tree import SourceFile
 from tests.seeds import host, pin

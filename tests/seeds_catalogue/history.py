@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bootstrap.catalogue.seeds import KnownSeed, Place, SeedCatalogue, load
+from bootstrap.known.seeds import KnownSeed, Place, SeedCatalogue, load
 from bootstrap.languages import hex0
 
 CATALOGUE = Path(__file__).resolve().parents[2] / "seeds" / "catalogue.toml"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.catalogue.seeds import KnownSeed, load, parse
 from bootstrap.errors import BadInput
+from bootstrap.known.seeds import KnownSeed, load, parse
 from tests.anatomy import material
 from tests.seeds_catalogue.history import BUILDER, SEEDS, git, merged, seeds_of, written
 
@@ -94,7 +94,7 @@ def nar_sha256(data: bytes) -> str:
 
 
 def test_step_files_and_catalogue_agree_on_seeds() -> None:
-    from bootstrap.catalogue import all_steps
+    from bootstrap.known import all_steps
 
     for step in all_steps():
         for seed in step.seeds.values():

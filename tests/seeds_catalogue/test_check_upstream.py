@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from bootstrap.catalogue.seeds import KnownSeed, load
 from bootstrap.cli.seeds_read import _assembler
 from bootstrap.engine import default_engine
-from bootstrap.seed_check import check
+from bootstrap.known.seeds import KnownSeed, load
+from bootstrap.runs.seed_check import check
 from bootstrap.sources import Cache, SourceTree
 
 SOURCES = {

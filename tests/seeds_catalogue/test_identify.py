@@ -13,17 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootstrap.catalogue import RELEASES, all_steps, find, releases
-from bootstrap.catalogue.lookup import Use, known_files, ranges
-from bootstrap.catalogue.seeds import load
 from bootstrap.cli.identify import _list_of
 from bootstrap.cli.main import main
 from bootstrap.handoff.running.state import CheckedFile
 from bootstrap.handoff.running.told import _checks
+from bootstrap.known import RELEASES, all_steps, find, releases
+from bootstrap.known.lookup import Use, known_files, ranges
+from bootstrap.known.seeds import load
 from bootstrap.oci.products import Differs
+from bootstrap.report.page import Page
 from bootstrap.sources import Cache
 from bootstrap.sources.tree import to_tar
-from bootstrap.verify.page import Page
 
 SEED = Path(__file__).resolve().parents[2] / "seeds" / "x86" / "hex0-seed"
 ANSWERS = {arch: find(RELEASES, "1.7.0", arch).answers for arch in ("x86", "AMD64")}

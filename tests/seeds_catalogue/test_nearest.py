@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootstrap.catalogue.nearest import Change, nearest
+from bootstrap.known.nearest import Change, nearest
 
 KNOWN = {"a": bytes(range(100)), "b": b"x" * 40}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.catalogue import lookup, steps
+from bootstrap.known import lookup, steps
 from tests.sources import sample
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -37,7 +37,7 @@ def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     seeds.mkdir(parents=True)
     (seeds / "hex0-seed").write_bytes(sample.FILES[sample.SEED])
     (seeds / "hex0.hex0").write_bytes(b"7f")
-    monkeypatch.setattr("bootstrap.catalogue.steps.data_dir", lambda kind: data / kind)
+    monkeypatch.setattr("bootstrap.known.steps.data_dir", lambda kind: data / kind)
     monkeypatch.setattr("bootstrap.sources.embedded.data_dir", lambda kind: data / kind)
     _forget()
     yield folder

@@ -401,7 +401,7 @@ def test_the_command_line_costs_nothing_until_it_is_used() -> None:
         [sys.executable, "-c", script], cwd=top, capture_output=True, text=True, check=True
     ).stdout.split()
     assert "bootstrap.cli.fetch" in loaded
-    assert not {"bootstrap.sources", "bootstrap.catalogue", "urllib.request"} & set(loaded)
+    assert not {"bootstrap.sources", "bootstrap.known", "urllib.request"} & set(loaded)
 
 
 def test_a_json_file_that_cannot_be_written_is_named(cache: Cache, tmp_path: Path) -> None:

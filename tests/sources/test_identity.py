@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootstrap.catalogue import StepFile, releases
-from bootstrap.catalogue.schema import Source, parse
 from bootstrap.errors import BadInput
+from bootstrap.known import StepFile, releases
+from bootstrap.known.schema import Source, parse
 from bootstrap.sources import Cache, SourceTree, check_materials, open_source
 from bootstrap.sources.identity import (
     COPY,
@@ -28,7 +28,7 @@ from bootstrap.sources.identity import (
     why,
 )
 from bootstrap.sources.tree import SourceFile
-from tests.catalogue.sample import GOOD
+from tests.known.sample import GOOD
 from tests.sources.sample import make_folder, sha256
 
 MODULES = ("libc", "planet", "x86")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.catalogue import STAGEX, data_dir, find
 from bootstrap.cli.main import main
 from bootstrap.errors import BadInput
+from bootstrap.known import STAGEX, data_dir, find
 from bootstrap.sources import resolve_stagex
 from bootstrap.sources.stagex import PLACE, is_known, read_recipe
 from bootstrap.sources.tree import SourceFile, SourceTree, to_tar

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.catalogue import find, steps_of
 from bootstrap.errors import BadInput
+from bootstrap.known import find, steps_of
 from bootstrap.sources import SourceTree, check_materials, guest_view
 from bootstrap.sources.fetching import check_release
 from bootstrap.sources.tree import SourceFile, open_source, to_tar

@@ -7,11 +7,11 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bootstrap.catalogue import all_steps
 from bootstrap.errors import GuestFailed
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Machine
-from bootstrap.rebuild import Rebuilt, record_rebuild
+from bootstrap.known import all_steps
+from bootstrap.runs.rebuild import Rebuilt, record_rebuild
 from bootstrap.sources import Resolved, check_materials
 from bootstrap.sources.embedded import embedded_source
 from bootstrap.trace import sealed

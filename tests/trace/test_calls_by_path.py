@@ -9,7 +9,7 @@ import pytest
 
 from bootstrap import trace
 from bootstrap.errors import BadInput
-from bootstrap.trace.searching import Explorer, Wanted
+from bootstrap.timeline.search import Explorer, Wanted
 from tests.engine.guest import Program
 from tests.engine.runs import engine_for
 from tests.trace import recorded

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bootstrap import trace
 from bootstrap.errors import BadInput
+from bootstrap.timeline.travel import Traveller
 from bootstrap.trace.coordinates import (
     AfterCall,
     AfterEvent,
@@ -21,7 +22,6 @@ from bootstrap.trace.coordinates import (
     parse,
 )
 from bootstrap.trace.reader import Trace
-from bootstrap.trace.travel import Traveller
 from tests.engine.runs import engine_for
 from tests.trace import recorded
 

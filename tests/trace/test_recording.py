@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bootstrap.recording import reads
+from bootstrap.runs.reading import reads
 from bootstrap.trace.model import FileVersion, ProcessRecord
 
 

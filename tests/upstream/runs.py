@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from bootstrap.abi.flags import O_ACCMODE, O_WRONLY
-from bootstrap.catalogue import Entry, StepFile, find
 from bootstrap.engine import Engine, default_engine
 from bootstrap.kernel.events import BaseObserver, ExecEvent
-from bootstrap.rebuild import Rebuilt, rebuild
+from bootstrap.known import Entry, StepFile, find
+from bootstrap.runs.rebuild import Rebuilt, rebuild
 from bootstrap.sources import Resolved, SourceTree, check_materials
 from bootstrap.sources.tree import SourceFile
 from bootstrap.vfs.inode import Inode, RegularFile

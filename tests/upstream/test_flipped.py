@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from bootstrap.catalogue import StepFile
 from bootstrap.engine import default_engine
 from bootstrap.kernel.limits import Limits
-from bootstrap.rebuild import rebuild
+from bootstrap.known import StepFile
+from bootstrap.report import Report
+from bootstrap.runs.rebuild import rebuild
 from bootstrap.sources import SourceTree
-from bootstrap.verify import Report
 from tests.upstream.runs import ARCHES, early_step, flipped, resolved, run, statuses, with_file
 
 pytestmark = pytest.mark.upstream

@@ -11,8 +11,8 @@ import os
 
 import pytest
 
-from bootstrap.catalogue import architectures, find, releases
-from bootstrap.rebuild import rebuild
+from bootstrap.known import architectures, find, releases
+from bootstrap.runs.rebuild import rebuild
 from bootstrap.sources import Cache
 from tests.upstream.release import RELEASE
 from tests.upstream.runs import ARCHES, FilesRead, engine_for, resolved, statuses

@@ -9,11 +9,11 @@ import pytest
 from bootstrap import trace
 from bootstrap.languages import hex0, hex2
 from bootstrap.languages.source import Source
-from bootstrap.rebuild import record_rebuild
+from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import SourceTree
+from bootstrap.timeline.origins import Why
 from bootstrap.trace.files import versions
 from bootstrap.trace.replay import check
-from bootstrap.trace.why import Why
 from tests.upstream.runs import ARCHES, early_step, engine_for, resolved
 
 pytestmark = pytest.mark.upstream

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.catalogue import find
 from bootstrap.cli.verify import write_products
-from bootstrap.rebuild import rebuild
+from bootstrap.known import find
+from bootstrap.runs.rebuild import rebuild
 from bootstrap.sources import SourceTree
 from tests.upstream.release import RELEASE
 from tests.upstream.runs import ARCHES, ENTRIES, FilesRead, engine_for, resolved, statuses

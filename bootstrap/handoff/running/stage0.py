@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bootstrap.catalogue import RELEASES, StepFile, find
+from bootstrap.attest.evidence import read_report
 from bootstrap.errors import BadInput
 from bootstrap.handoff.pin import PLACE, Pin
-from bootstrap.rebuild import expectations
+from bootstrap.known import RELEASES, StepFile, find
+from bootstrap.runs.rebuild import expectations
 from bootstrap.sources import Cache, Resolved, SourceTree, resolve
 from bootstrap.sources.tree import read_file
-from bootstrap.vouch.evidence import read_report
 
 Compared = Literal["now", "report"]
 Value = tuple[str, str, str]

@@ -7,14 +7,14 @@ from dataclasses import asdict
 from typing import Any
 
 import bootstrap
-from bootstrap.catalogue.lookup import known_files
 from bootstrap.handoff.plan import Plan
 from bootstrap.handoff.running.box import engine_text
 from bootstrap.handoff.running.order import STAGE0, Failure, Outcome
 from bootstrap.handoff.running.stage0 import Stage0
 from bootstrap.handoff.running.state import CheckedFile, Finished
 from bootstrap.handoff.told import checkout_document, checkout_lines
-from bootstrap.verify.page import Page, visible
+from bootstrap.known.lookup import known_files
+from bootstrap.report.page import Page, visible
 
 SCHEMA = 1
 _SHOWN = 10

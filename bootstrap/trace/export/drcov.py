@@ -20,12 +20,12 @@ from dataclasses import dataclass
 import capstone
 
 from bootstrap.errors import BadInput
-from bootstrap.trace.flow import disassembler
-from bootstrap.trace.heat import Counted, count
-from bootstrap.trace.images import Images
+from bootstrap.timeline.calls_and_returns import disassembler
+from bootstrap.timeline.images import Images
+from bootstrap.timeline.profile import Counted, count
+from bootstrap.timeline.travel import Traveller
 from bootstrap.trace.reader import ProgramRow
 from bootstrap.trace.text import shown
-from bootstrap.trace.travel import Traveller
 
 _RECORD = struct.Struct("<IHH")
 _MOST_SIZE = 0xFFFF

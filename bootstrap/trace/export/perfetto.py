@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bootstrap.errors import BadInput
+from bootstrap.timeline.travel import Traveller
 from bootstrap.trace.files import versions
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.text import shown
-from bootstrap.trace.travel import Traveller
 from bootstrap.trace.views import EMPTY, command, ended, was_read, writes
 
 TRACK = 1

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from bootstrap.engine import Engine
 from bootstrap.errors import BadInput
-from bootstrap.trace.travel import PastEnd, Traveller
+from bootstrap.timeline.travel import PastEnd, Traveller
 
 MOST = 100_000
 """Instructions of a window, unless somebody asks for more; some 5 MB of text."""

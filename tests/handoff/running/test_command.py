@@ -15,12 +15,12 @@ from bootstrap.cli import handoff_run
 from bootstrap.cli.main import main, parser
 from bootstrap.errors import BadInput
 from bootstrap.sources import Cache, SourceTree, cache_root, resolve
+from tests.attest.runs import inside
 from tests.cli.command import ROOT, bootstrap, environment
 from tests.handoff import tree
 from tests.handoff.conftest import upstream
 from tests.handoff.running.conftest import require, working
 from tests.handoff.running.small import ARCH, Small
-from tests.vouch.runs import inside
 
 __all__ = ["upstream"]
 
@@ -147,7 +147,7 @@ def test_no_emulation_without_an_engine(
 ) -> None:
     resolved = resolve(None, release.release, "AMD64", Cache(), online=False)
     monkeypatch.setattr("bootstrap.handoff.running.stage0.pinned", lambda *_: resolved)
-    monkeypatch.setattr("bootstrap.rebuild.rebuild", None)
+    monkeypatch.setattr("bootstrap.runs.rebuild.rebuild", None)
     monkeypatch.setenv("PATH", str(tmp_path))
     words = ["handoff", "run", "--live-bootstrap", str(small.checkout), "--arch", ARCH]
     words += ["--distfiles", str(small.distfiles), "--work", str(tmp_path / "work")]
@@ -163,7 +163,7 @@ def test_emulation_that_was_not_verified_is_no_beginning(
 ) -> None:
     resolved = resolve(None, release.release, "AMD64", Cache(), online=False)
     result = SimpleNamespace(report=SimpleNamespace(result="mismatch"))
-    monkeypatch.setattr("bootstrap.rebuild.rebuild", lambda *_: result)
+    monkeypatch.setattr("bootstrap.runs.rebuild.rebuild", lambda *_: result)
     with pytest.raises(BadInput, match="emulation gave mismatch, so there is nothing to begin"):
         handoff_run._emulated(resolved, quiet=True)
 

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bootstrap.catalogue import RELEASES, default_release, find
 from bootstrap.errors import BadInput
 from bootstrap.handoff.manifest import Directive, Step
 from bootstrap.handoff.pin import Pin
@@ -25,12 +24,13 @@ from bootstrap.handoff.running.stage0 import (
     with_report,
 )
 from bootstrap.handoff.running.within import inside, read_inside, require_folder
+from bootstrap.known import RELEASES, default_release, find
 from bootstrap.sources import SourceTree
 from bootstrap.sources.checkouts import LIVE_BOOTSTRAP, CheckedOut, identify_checkout
+from tests.attest.runs import forged
 from tests.handoff.running.small import MANIFEST, SEED_KAEM, Small
 from tests.handoff.tree import put
 from tests.handoff.tree import sha256 as of_bytes
-from tests.vouch.runs import forged
 
 NAME = st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True).filter(
     lambda name: (

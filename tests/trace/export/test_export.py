@@ -12,12 +12,12 @@ import pytest
 from bootstrap import trace
 from bootstrap.engine import default_engine
 from bootstrap.errors import BadInput
+from bootstrap.timeline.travel import Traveller
 from bootstrap.trace.export import chosen
 from bootstrap.trace.export.drcov import counts, drcov
 from bootstrap.trace.export.perfetto import axis, perfetto
 from bootstrap.trace.export.strace import dot, strace
 from bootstrap.trace.reader import Trace
-from bootstrap.trace.travel import Traveller
 from tests.cli.command import bootstrap
 from tests.engine.guest import CODE, Program
 from tests.trace import recorded

@@ -12,9 +12,9 @@ import pytest
 from bootstrap import trace
 from bootstrap.engine import default_engine
 from bootstrap.errors import BadInput
+from bootstrap.timeline.travel import PastEnd, Traveller
 from bootstrap.trace.export.drcov import counts, drcov
 from bootstrap.trace.export.tenet import MOST, tenet, window
-from bootstrap.trace.travel import PastEnd, Traveller
 from tests.engine.guest import Program
 from tests.trace import recorded
 from tests.trace.export.readers import (

@@ -1,0 +1,302 @@
+"""What a report of `bootstrap verify` is good for: products, sources and tool, all checked.
+
+A report is a file that anybody can write.  So nothing in it is taken for granted: it must say
+``verified``, its own values must bear that out, it must be of this program's catalogue and meet
+every known-good value there, and what a run leaves behind must be in it.  That makes it hard to
+contradict, and not true: whether there was a run, only who made it knows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from bootstrap.attest.documents import NotUnderstood, Part, parse, read
+from bootstrap.attest.hosts import ENGINES
+from bootstrap.documents import path_fault, typed
+from bootstrap.errors import BadInput
+from bootstrap.known import EMBEDDED, RELEASES, StepFile, find
+from bootstrap.known.seeds import load as seed_catalogue
+from bootstrap.report.document import Report
+from bootstrap.report.report import SCHEMA, SCHEMAS
+from bootstrap.report.reportset import SET_SCHEMAS
+from bootstrap.runs.modelled import models
+from bootstrap.sources.embedded import embedded_source
+from bootstrap.sources.tree import Kind
+
+PROMISED = ("answers", "catalogue")
+"""Kinds of known-good values that make an artifact one of the products."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A verified file: its size in bytes and its SHA-256."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A verified run, apart from when and where it was made.
+
+    ``products`` are the artifacts that the release promises, ``artifacts`` the SHA-256 of all that
+    have a known-good value here, ``others`` of those that only the report speaks of, ``materials``
+    that of every source file and seed that the bootstrap reads; all by tree path.
+    ``report_sha256`` is that of the report's file.
+    """
+
+    name: str
+    release: str | None
+    arch: str
+    entry: str
+    materials: Mapping[str, str]
+    seeds: tuple[str, ...]
+    products: Mapping[str, Product]
+    artifacts: Mapping[str, str]
+    others: Mapping[str, str]
+    source: Mapping[str, str | None]
+    tool: tuple[str, str]
+    engine: tuple[str, str]
+    hot_path: str
+    report_sha256: str
+
+    @property
+    def title(self) -> str:
+        """``stage0-posix 1.9.1 x86``."""
+        return " ".join(filter(None, (self.name, self.release, self.arch)))
+
+    @property
+    def source_digest(self) -> str:
+        """Digest of the sources and seeds: see `source_digest`."""
+        return source_digest(self.materials)
+
+    @property
+    def findings_digest(self) -> str:
+        """Digest of what the report finds, without who found it, when, how fast and with what.
+
+        SHA-256 of the JSON text, with sorted keys and no spaces, of name, release, arch, entry,
+        sources (source_digest) and artifacts (path: sha256).
+        """
+        found = {
+            "arch": self.arch,
+            "artifacts": dict(self.artifacts),
+            "entry": self.entry,
+            "name": self.name,
+            "release": self.release,
+            "sources": self.source_digest,
+        }
+        text = json.dumps(found, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def source_digest(materials: Mapping[str, str]) -> str:
+    """SHA-256 of what ``sha256sum`` prints for these files, sorted by the bytes of their paths."""
+    listing = hashlib.sha256()
+    for path in sorted(materials, key=lambda path: path.encode("utf-8", "surrogateescape")):
+        name = path.encode("utf-8", "surrogateescape")
+        listing.update(b"%s  %s\n" % (materials[path].encode(), name))
+    return listing.hexdigest()
+
+
+def materials_of(step: StepFile, entry: str) -> dict[str, str]:
+    """The files that the bootstrap reads when it is entered there.  Raises BadInput: no entry."""
+    hidden = step.entry(entry).hidden
+    return {path: sha256 for path, sha256 in step.materials.items() if path not in hidden}
+
+
+def read_report(path: Path) -> Evidence:
+    """Read the report in a file.  Raises BadInput when it is not one, or not good."""
+    data = read(path)
+    try:
+        return evidence(data)
+    except NotUnderstood as error:
+        raise BadInput(f"{path}: no report of bootstrap verify --json: {error}") from None
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
+
+
+def evidence(data: bytes) -> Evidence:
+    """What a report's bytes are good for.  Raises NotUnderstood and BadInput."""
+    top = Part(parse(data))
+    schema = top.text("schema")
+    if schema in SET_SCHEMAS:
+        raise BadInput(
+            "is a report of several architectures; verify one (bootstrap verify --arch A --json F)"
+        )
+    if schema not in SCHEMAS:
+        raise NotUnderstood(f"schema is {schema!r}, not {SCHEMAS[-1]!r}")
+    _require_verified(top)
+    if schema != SCHEMA:
+        raise BadInput(f"is a {schema}, which does not say what it was judged by; verify again")
+    typed(Report, top.data, lenient=True)
+    source, tool = top.part("source"), top.part("tool")
+    kind, release = source.text("kind"), source.optional_text("release")
+    if kind not in get_args(Kind):
+        raise source.fault("kind", f"is {kind!r}; it must be one of {', '.join(get_args(Kind))}")
+    name = EMBEDDED if kind == "embedded" else RELEASES
+    step = find(name, release, top.text("arch"))
+    rows = _artifacts(top)
+    _require_catalogue(step, rows)
+    _require_run(step, top, rows)
+    judged_by = top.part("catalogue").sha256("sha256")
+    if judged_by != step.sha256:
+        raise BadInput(
+            f"was judged by another catalogue: {step.file} has sha256 {step.sha256} here, and had"
+            f" {judged_by} there; verify again"
+        )
+    artifacts = {known.path: rows[known.path].product for known in step.known()}
+    promised = {**step.answers, **step.catalogue}
+    materials = materials_of(step, top.text("entry"))
+    known = source.part("materials").number("known")
+    if known != len(materials):
+        raise BadInput(
+            f"counts {known} source files, but {step.title} has {len(materials)} through"
+            f" {top.text('entry')}: it is not of that release"
+        )
+    tree = _tree(step, source)
+    engine = tool.part("engine")
+    for part, key, known_names in (
+        (tool, "name", ("bootstrap",)),
+        (tool, "hot_path", ("native", "python")),
+        (engine, "name", ENGINES),
+    ):
+        if part.text(key) not in known_names:
+            raise part.fault(key, f"is {part.text(key)!r}; known: {', '.join(known_names)}")
+    return Evidence(
+        name=name,
+        release=release,
+        arch=step.arch,
+        entry=top.text("entry"),
+        materials=materials,
+        seeds=tuple(s.path for s in step.seeds.values() if s.path in materials),
+        products={path: product for path, product in artifacts.items() if path in promised},
+        artifacts={path: product.sha256 for path, product in artifacts.items()},
+        others={p: row.product.sha256 for p, row in rows.items() if p not in artifacts},
+        source={"kind": kind, "sha256": source.optional_text("sha256"), "treeDigest": tree},
+        tool=(tool.text("name"), tool.text("version")),
+        engine=(engine.text("name"), engine.text("version")),
+        hot_path=tool.text("hot_path"),
+        report_sha256=hashlib.sha256(data).hexdigest(),
+    )
+
+
+def _require_verified(top: Part) -> None:
+    """The result, and everything in the report that it follows from."""
+    result = top.text("result")
+    if result != "verified":
+        reasons = [reason for reason in top.items("reasons") if isinstance(reason, str)]
+        why = f": {reasons[0]}" if reasons else ""
+        raise BadInput(f"its result is {result}, not verified{why}; nothing can be vouched for")
+    materials = top.part("source").part("materials")
+    for key, value in (
+        ("reasons", top.items("reasons")),
+        ("first_divergence", top.data.get("first_divergence")),
+        ("failure", top.data.get("failure")),
+        ("source.in_place_of", top.part("source").data.get("in_place_of")),
+        ("source.materials.missing", materials.items("missing")),
+        ("source.materials.changed", materials.items("changed")),
+    ):
+        if value:
+            raise BadInput(f"says verified, but {key} is not empty: it contradicts itself")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """An artifact; ``process`` is the id of the process that wrote it, if the report knows one."""
+
+    product: Product
+    promised: bool
+    process: int | None
+
+
+def _artifacts(top: Part) -> dict[str, _Row]:
+    """Each artifact that was made."""
+    found: dict[str, _Row] = {}
+    for row in top.parts("artifacts"):
+        path, status = row.text("path"), row.text("status")
+        fault = path_fault(path)
+        if fault is not None or path in found:
+            raise row.fault("path", f"{path!r} {fault or 'is there twice'}")
+        product = Product(row.number("size"), row.sha256("sha256"))
+        values = row.parts("expectations")
+        wanted = ("match", product.sha256) if values else ("unknown", None)
+        if (status, row.data.get("expected")) != wanted or any(
+            value.sha256("sha256") != product.sha256 for value in values
+        ):
+            raise BadInput(
+                f"says verified, but {path} does not equal all its known-good values:"
+                " it contradicts itself"
+            )
+        process = None
+        if row.data.get("producer") is not None:
+            producer = row.part("producer")
+            process = producer.number("pid")
+            for key in ("program", "cwd"):
+                producer.text(key)
+            if not producer.items("argv"):
+                raise producer.fault("argv", "is empty")
+        promised = any(value.text("kind") in PROMISED for value in values)
+        found[path] = _Row(product, promised, process)
+    return found
+
+
+def _require_catalogue(step: StepFile, rows: Mapping[str, _Row]) -> None:
+    """Every known-good value that we have is met, and there is no product that we do not know."""
+    promised = {**step.answers, **step.catalogue}
+    if not promised:
+        raise BadInput(f"{step.title} has no answer in the catalogue: nothing can be vouched for")
+    for known in step.known():
+        row = rows.get(known.path)
+        if row is None:
+            raise BadInput(f"lacks {known.path}, which {step.title} has in the catalogue")
+        if row.product.sha256 != known.sha256:
+            raise BadInput(
+                f"{known.path} has sha256 {row.product.sha256}, but the catalogue has"
+                f" {known.sha256} for {step.title} ({known.from_})"
+            )
+    for path, row in rows.items():
+        if row.promised and path not in promised:
+            raise BadInput(f"has a product {path}, which {step.title} does not have")
+
+
+def _require_run(step: StepFile, top: Part, rows: Mapping[str, _Row]) -> None:
+    """What a run leaves behind: sizes that fit the hashes, writers, processes, system calls."""
+    sizes = {seed.sha256: seed.size for seed in seed_catalogue().seeds}
+    if step.name == EMBEDDED:
+        made = models(step, embedded_source(step)).values()
+        sizes |= {hashlib.sha256(data).hexdigest(): len(data) for data in made}
+    for path, row in rows.items():
+        size = sizes.setdefault(row.product.sha256, row.product.size)
+        if row.product.size != size:
+            raise BadInput(
+                f"{path} has {row.product.size} bytes, but the file with its sha256 has {size}"
+            )
+        # Some old releases have answers that are files of the tree, which nobody writes.
+        if row.process is None and path not in step.materials:
+            raise BadInput(f"does not say which process wrote {path}: no run leaves that open")
+    totals = top.part("totals")
+    writers = {row.process for row in rows.values() if row.process is not None}
+    if totals.number("processes") < len(writers) or totals.number("syscalls") < len(rows):
+        raise BadInput(
+            f"counts {totals.number('processes')} processes and {totals.number('syscalls')} system"
+            f" calls, but {len(writers)} processes wrote {len(rows)} files: it contradicts itself"
+        )
+
+
+def _tree(step: StepFile, source: Part) -> str:
+    """The tree's digest, which has to be the known one where one is known."""
+    digest = source.sha256("tree_digest")
+    if step.name == EMBEDDED and digest != (ours := embedded_source(step).digest):
+        raise BadInput(f"its tree digest is {digest}, but that of {step.title} is {ours}")
+    published = step.source.sha256
+    archive = None if source.data.get("sha256") is None else source.sha256("sha256")
+    if source.text("kind") == "download" and published not in (None, archive):
+        raise BadInput(
+            f"its archive has sha256 {archive}, but {step.title} was published as {published}"
+        )
+    return digest

@@ -1,0 +1,286 @@
+"""The policy of a quorum: whose word counts, by which keys, how many it takes, and about what.
+
+TOML 1.0, every key checked by `bootstrap.documents`; docs/vouching.md tells all of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from bootstrap.documents import (
+    Fault,
+    Sha256,
+    Size,
+    Texts,
+    TreePath,
+    Word,
+    at_least,
+    filled,
+    from_toml,
+    matching,
+)
+from bootstrap.errors import BadInput
+from bootstrap.known import arch_name
+from bootstrap.report.words import count
+from bootstrap.sources.tree import read_file
+
+MAX_FILE = 4 << 20
+
+State = Literal["not-yet-valid", "expired", "revoked"]
+Kind = Literal["ssh", "gpg"]
+
+_SSH_TYPE = re.compile(r"[a-z0-9@.-]+")
+_FINGERPRINT = matching("(?:[0-9A-F] *){40}(?:(?:[0-9A-F] *){24})?", "OpenPGP fingerprint")
+_Persons = Annotated[int, at_least(1)]
+"""Not 0: that would be met by nobody's word."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of one person.
+
+    ``fingerprint`` is as ssh-keygen and gpg print it.  ``data`` is the public key: type and base64
+    of an ssh key, the content of the key's file for gpg.  Days are UTC and count as a whole.
+    """
+
+    person: str
+    label: str
+    kind: Kind
+    fingerprint: str
+    data: bytes
+    valid_from: datetime.date | None = None
+    valid_until: datetime.date | None = None
+    revoked: datetime.date | None = None
+
+    def state(self, at: datetime.date) -> tuple[State, str] | None:
+        """Why the key does not count on that day, as a word and a sentence; None if it does.
+
+        A revoked key's signatures count no more, whenever they say they were made: whoever has the
+        key can write any date into one.
+        """
+        if self.revoked is not None and at >= self.revoked:
+            return "revoked", f"its key was revoked on {self.revoked}"
+        if self.valid_from is not None and at < self.valid_from:
+            return "not-yet-valid", f"its key counts only from {self.valid_from} on"
+        if self.valid_until is not None and at > self.valid_until:
+            return "expired", f"its key counted only until {self.valid_until}"
+        return None
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody whose word counts once, however many keys there are."""
+
+    id: str
+    name: str
+    keys: tuple[Key, ...]
+
+
+def _known_arch(text: str) -> None:
+    try:
+        arch_name(text)
+    except BadInput as error:
+        raise Fault(f"is not known: {error}") from None
+
+
+@dataclass(frozen=True)
+class About:
+    """What has to be vouched for; an empty or absent value is not asked for."""
+
+    name: Word
+    arch: Annotated[str, _known_arch]
+    release: Word | None = None
+    entry: Word | None = None
+    source_digest: Sha256 | None = None
+    products: Mapping[TreePath, Sha256] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """``stage0-posix 1.9.1 x86``."""
+        return " ".join(filter(None, (self.name, self.release, self.arch)))
+
+
+@dataclass(frozen=True)
+class Need:
+    """How many distinct persons, runs and so on it takes; 0: not asked for.
+
+    ``stated`` is whether that counts which the signer only states, and the command that signed did
+    not see.
+    """
+
+    persons: _Persons
+    runs: Size = 0
+    engines: Size = 0
+    cpu_vendors: Size = 0
+    systems: Size = 0
+    stated: Literal["count", "refuse"] = "count"
+    disagreement: Literal["refuse", "tell"] = "refuse"
+
+
+@dataclass(frozen=True)
+class Allow:
+    """SLSA builder ids, and names of external parameters, that count besides our own."""
+
+    builders: Texts = ()
+    external_parameters: Texts = ()
+
+
+@dataclass(frozen=True)
+class Stagex:
+    """What StageX's signatures must have: so many persons for each image (name -> SHA-256).
+
+    Without ``images``, for each image that there is a folder for.
+    """
+
+    persons: _Persons
+    registry: Word = "stagex"
+    images: Mapping[str, Sha256] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """All of it.  ``about`` and ``need`` go together; one of them or ``stagex`` is there."""
+
+    file: str
+    name: str
+    persons: Mapping[str, Person]
+    about: About | None
+    need: Need | None
+    stagex: Stagex | None
+    allow: Allow = Allow()
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Every key of every person."""
+        return tuple(key for person in self.persons.values() for key in person.keys)
+
+    def able(self, at: datetime.date, kind: Kind | None = None) -> list[str]:
+        """The persons who have a key (of that kind) that counts on that day."""
+        return [
+            person.id
+            for person in self.persons.values()
+            if any(k.state(at) is None and kind in (None, k.kind) for k in person.keys)
+        ]
+
+
+@dataclass(frozen=True)
+class _Ssh:
+    """Type and base64 of a line as in authorized_keys or .pub, and the key's fingerprint."""
+
+    data: bytes
+    fingerprint: str
+
+    @classmethod
+    def from_text(cls, text: str) -> _Ssh:
+        """Raises Fault."""
+        parts = text.split()
+        fault = Fault('is no public key of OpenSSH, as in "ssh-ed25519 AAAA..."')
+        if len(parts) < 2 or not _SSH_TYPE.fullmatch(parts[0]):
+            raise fault
+        try:
+            blob = base64.b64decode(parts[1].encode("ascii"), validate=True)
+        except (binascii.Error, UnicodeEncodeError):
+            raise fault from None
+        kind = parts[0].encode()
+        if blob[: 4 + len(kind)] != len(kind).to_bytes(4, "big") + kind or b"-cert-" in kind:
+            raise fault
+        digest = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+        return cls(f"{parts[0]} {parts[1]}".encode(), f"SHA256:{digest}")
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A key as the policy has it."""
+
+    ssh: _Ssh | None = None
+    gpg: Annotated[str, _FINGERPRINT] | None = None
+    file: str = ""
+    valid_from: datetime.date | None = None
+    valid_until: datetime.date | None = None
+    revoked: datetime.date | None = None
+
+    def __post_init__(self) -> None:
+        if (self.ssh is None) == (self.gpg is None) or (self.gpg is None) != (not self.file):
+            raise Fault('must have either ssh = "TYPE BASE64", or gpg = "FINGERPRINT" and file')
+        if self.valid_from and self.valid_until and self.valid_from > self.valid_until:
+            raise Fault("is before valid_from: the key never counts", "valid_until")
+
+    @property
+    def fingerprint(self) -> str:
+        return self.ssh.fingerprint if self.ssh else str(self.gpg).replace(" ", "")
+
+    def key(self, person: str, label: str, folder: Path) -> Key:
+        """Raises BadInput when its file cannot be read."""
+        data = self.ssh.data if self.ssh else read_file(folder / self.file, MAX_FILE)
+        days = self.valid_from, self.valid_until, self.revoked
+        kind: Kind = "ssh" if self.ssh else "gpg"
+        return Key(person, label, kind, self.fingerprint, data, *days)
+
+
+@dataclass(frozen=True)
+class _Person:
+    """A person counts by a key."""
+
+    keys: Annotated[Mapping[str, _Key], filled]
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class _File:
+    schema: Literal[1]
+    persons: Mapping[str, _Person]
+    name: str = ""
+    about: About | None = None
+    need: Need | None = None
+    stagex: Stagex | None = None
+    allow: Allow = Allow()
+
+    def __post_init__(self) -> None:
+        """That the parts fit, and that it can be met at all."""
+        if (self.about is None) != (self.need is None):
+            raise Fault("must have both [about] and [need], or neither")
+        if self.about is None and self.stagex is None:
+            raise Fault("asks for nothing: it needs [about] and [need], or [stagex]")
+        owners: dict[str, str] = {}
+        for person, row in self.persons.items():
+            for label, key in row.keys.items():
+                here = f"{person}'s {label}"
+                if (other := owners.setdefault(key.fingerprint, here)) != here:
+                    fault = f"{key.fingerprint} is listed twice, as {other} and {here}"
+                    raise Fault(fault, "persons", person, "keys", label)
+        with_gpg = sum(any(key.gpg for key in row.keys.values()) for row in self.persons.values())
+        for table, wanted, there, whose in (
+            ("need", self.need, len(self.persons), ""),
+            ("stagex", self.stagex, with_gpg, " with a gpg key"),
+        ):
+            if wanted is not None and wanted.persons > there:
+                raise Fault(
+                    f"is {wanted.persons}, but the policy lists {count(there, 'person')}{whose}:"
+                    " nobody can meet that", table, "persons",
+                )  # fmt: skip
+
+
+def read_policy(path: Path) -> Policy:
+    """Read and check a policy and its key files.
+
+    Raises BadInput, with file and line, also for a policy that nobody could ever meet.
+    """
+    said = from_toml(_File, read_file(path, MAX_FILE), str(path))
+    persons = {
+        person: Person(
+            person,
+            person if row.name is None else row.name,
+            tuple(key.key(person, label, path.parent) for label, key in row.keys.items()),
+        )
+        for person, row in said.persons.items()
+    }
+    about = said.about and replace(said.about, arch=arch_name(said.about.arch))
+    return Policy(str(path), said.name, persons, about, said.need, said.stagex, said.allow)

@@ -1,0 +1,218 @@
+"""Container signatures as StageX has them: a JSON document in an OpenPGP message, one file each.
+
+The document: containers-signature(5), github.com/containers/image.  The folders, as StageX's
+src/sign.sh makes them and src/targets.py counts them: REGISTRY/NAME@sha256=HEX/signature-N.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from bootstrap.attest.documents import NotUnderstood, Part, parse
+from bootstrap.attest.policy import Policy
+from bootstrap.attest.quorum import impossible
+from bootstrap.attest.verdicts import Threshold, Voice
+from bootstrap.attest.verifying import Ring
+from bootstrap.errors import BadInput
+from bootstrap.sources.tree import read_file
+
+TYPE = "atomic container signature"
+MAX_SIGNATURE = 1 << 20
+
+_FOLDER = re.compile(r"([a-z0-9][a-z0-9._-]*)@sha256=([0-9a-f]{64})")
+_FILE = re.compile(r"signature-([1-9][0-9]*)")
+_REFERENCE = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)+:[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Whose image, which, and what it is called: ``stagex/bootstrap-stage0:1.9.1``."""
+
+    registry: str
+    name: str
+    tag: str
+
+    def __str__(self) -> str:
+        return f"{self.registry}/{self.name}:{self.tag}"
+
+
+@dataclass(frozen=True)
+class ImageVoices:
+    """Who signed one image, and who does not count.
+
+    ``sha256`` is the manifest's; ``here`` is whether there is a folder for it at all.
+    """
+
+    name: str
+    sha256: str
+    here: bool
+    voices: tuple[Voice, ...]
+    threshold: Threshold
+
+
+@dataclass(frozen=True)
+class StagexVerdicts:
+    """All images looked at; ``others`` are folders that the policy does not ask for."""
+
+    images: tuple[ImageVoices, ...]
+    others: int
+    notes: tuple[str, ...]
+    impossible: str | None
+
+    @property
+    def met(self) -> bool:
+        """Whether every image has enough distinct signers, and there is an image."""
+        enough = all(image.threshold.met for image in self.images)
+        return bool(self.images) and enough and self.impossible is None
+
+
+def read_reference(text: str) -> Reference:
+    """A reference as it stands in a signature.  Raises BadInput."""
+    if not _REFERENCE.fullmatch(text):
+        raise BadInput(f"{text}: is no REGISTRY/NAME:TAG, as in stagex/bootstrap-stage0:1.9.1")
+    path, _, tag = text.rpartition(":")
+    registry, _, name = path.partition("/")
+    if "/" in name:
+        raise BadInput(f"{text}: StageX's layout has one folder for REGISTRY and one for NAME")
+    return Reference(registry, name, tag)
+
+
+def document(reference: Reference, sha256: str) -> bytes:
+    """What is signed, in the order and without spaces, as StageX writes it."""
+    return json.dumps(
+        {
+            "critical": {
+                "identity": {"docker-reference": str(reference)},
+                "image": {"docker-manifest-digest": f"sha256:{sha256}"},
+                "type": TYPE,
+            },
+            "optional": {},
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+def folder_of(root: Path, reference: Reference, sha256: str) -> Path:
+    """Where the signatures of an image are."""
+    return root / reference.registry / f"{reference.name}@sha256={sha256}"
+
+
+def next_file(folder: Path) -> Path:
+    """The file for one signature more: signature-N, N one more than the highest there is."""
+    numbers = [0]
+    with contextlib.suppress(FileNotFoundError):
+        for place in folder.iterdir():
+            match = _FILE.fullmatch(place.name)
+            numbers += [int(match[1])] if match else []
+    return folder / f"signature-{max(numbers) + 1}"
+
+
+def judge_checkout(policy: Policy, root: Path, ring: Ring) -> StagexVerdicts:
+    """Count valid, distinct signers of every image that the policy asks for.
+
+    Raises BadInput when there is no such checkout.
+    """
+    wanted = policy.stagex
+    assert wanted is not None
+    top = root / wanted.registry
+    if not top.is_dir():
+        raise BadInput(
+            f"{root}: no checkout of StageX's signatures, it has no folder {wanted.registry}"
+        )
+    notes = []
+    at_hand: dict[tuple[str, str], Path] = {}
+    for place in sorted(top.iterdir()):
+        match = _FOLDER.fullmatch(place.name)
+        if match is None or not place.is_dir():
+            notes.append(f"{wanted.registry}/{place.name}: is no folder NAME@sha256=HEX; not read")
+            continue
+        at_hand[match[1], match[2]] = place
+    asked = set(wanted.images.items()) or set(at_hand)
+    images = []
+    for name, sha256 in sorted(asked):
+        folder = at_hand.get((name, sha256))
+        voices, more = _voices(folder, wanted.registry, name, sha256, ring)
+        notes += more
+        persons = tuple(sorted({v.person for v in voices if v.verdict == "counts" and v.person}))
+        threshold = Threshold("persons", wanted.persons, persons)
+        images.append(ImageVoices(name, sha256, folder is not None, tuple(voices), threshold))
+    able = policy.able(ring.at, "gpg")
+    return StagexVerdicts(
+        tuple(images),
+        len(set(at_hand) - asked),
+        tuple(notes),
+        impossible("stagex", wanted.persons, able, ring.at),
+    )
+
+
+def _voices(
+    folder: Path | None, registry: str, name: str, sha256: str, ring: Ring
+) -> tuple[list[Voice], list[str]]:
+    voices: list[Voice] = []
+    notes: list[str] = []
+    seen: dict[str, str] = {}
+    for place in sorted(folder.iterdir(), key=_order) if folder is not None else ():
+        match = _FILE.fullmatch(place.name)
+        inside = f"{registry}/{name}@sha256={sha256}/{place.name}"
+        if match is None:
+            notes.append(f"{inside}: is no signature-N; not read")
+            continue
+        try:
+            message = read_file(place, MAX_SIGNATURE)
+        except BadInput as error:
+            notes.append(f"{inside}: does not count: {error}")
+            continue
+        content, signed = ring.check_message(message)
+        key = signed.key
+        voice = Voice(
+            place.name,
+            int(match[1]),
+            signed.fault or "counts",
+            signed.why,
+            key.person if key else None,
+            key.label if key else None,
+            signed.fingerprint,
+        )
+        if signed.fault is None and key is not None:
+            fault = _fault(content, registry, name, sha256)
+            before = seen.get(key.person)
+            if fault is not None:
+                voice = replace(voice, verdict=fault[0], why=fault[1])
+            elif before is not None:
+                why = f"{key.person} counts already, by {before}"
+                voice = replace(voice, verdict="again", why=why)
+            else:
+                seen[key.person] = place.name
+        voices.append(voice)
+    return voices, notes
+
+
+def _order(place: Path) -> tuple[int, str]:
+    match = _FILE.fullmatch(place.name)
+    return (int(match[1]) if match else 0, place.name)
+
+
+def _fault(
+    content: bytes, registry: str, name: str, sha256: str
+) -> tuple[Literal["not-understood", "other-release"], str] | None:
+    """Why a signed document is not about this image, and None if it is."""
+    try:
+        critical = Part(parse(content)).part("critical")
+        if critical.data.keys() != {"identity", "image", "type"}:
+            raise NotUnderstood("critical has not just identity, image and type")
+        if critical.text("type") != TYPE:
+            raise critical.fault("type", f"is {critical.text('type')!r}, not {TYPE!r}")
+        digest = critical.part("image").text("docker-manifest-digest")
+        reference = read_reference(critical.part("identity").text("docker-reference"))
+    except (NotUnderstood, BadInput) as error:
+        return "not-understood", str(error)
+    if digest != f"sha256:{sha256}":
+        return "other-release", f"it is about the image {digest}"
+    if (reference.registry, reference.name) != (registry, name):
+        return "other-release", f"it is about the image {reference}"
+    return None

@@ -1,0 +1,267 @@
+"""The outcome of a quorum in words, and as a document (docs/vouching.md has its keys)."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+import bootstrap
+from bootstrap.attest.policy import Policy
+from bootstrap.attest.simplesigning import StagexVerdicts
+from bootstrap.attest.verdicts import Threshold, Verdicts, Voice
+from bootstrap.report.page import Page, visible
+from bootstrap.report.words import count, listed
+
+SCHEMA = "bootstrap-quorum/1"
+
+
+def quorum_text(
+    policy: Policy,
+    at: tuple[datetime.date, bool],
+    verdicts: Verdicts | None,
+    stagex: StagexVerdicts | None,
+    *,
+    colour: bool,
+    width: int | None,
+    unicode: bool,
+    verbose: bool,
+) -> str:
+    """Who vouches for what, who does not count and why, what is missing, who disagrees."""
+    page = Page(colour, width, unicode)
+    page.heading(f"Quorum by {visible(policy.file)}: {visible(policy.name) or 'a policy'}")
+    page.labelled("judged as", f"of {at[0]} ({_which_day(at[1])})")
+    if verdicts is not None:
+        _attestations(page, policy, verdicts, verbose)
+    if stagex is not None:
+        _images(page, policy, stagex)
+    page.blank()
+    met = (verdicts is None or verdicts.met) and (stagex is None or stagex.met)
+    if met:
+        words = "; ".join(["the policy is met", *_one_run(verdicts)])
+        page.last_word("MET", "1;32", f"{visible(words)}.")
+    else:
+        page.last_word("NOT MET", "1;31", "; ".join(_why_not(verdicts, stagex)) + ".")
+    return page.text()
+
+
+def _which_day(given: bool) -> str:
+    return "the day given by --at" if given else "today, UTC"
+
+
+def _attestations(page: Page, policy: Policy, verdicts: Verdicts, verbose: bool) -> None:
+    assert policy.about is not None
+    page.heading(f"Signatures for {policy.about.title}")
+    for voice in verdicts.voices:
+        number = f", signature {voice.number}" if voice.number else ""
+        _voice(page, policy, voice, f"{voice.file}{number}")
+    if not verdicts.voices:
+        page.wrapped("none was given")
+    agreed = verdicts.agreed
+    if agreed is not None:
+        page.heading("What they vouch for")
+        page.labelled("sources", f"{len(agreed.materials)} files, digest {agreed.source_digest}")
+        page.labelled(
+            "products", f"{len(agreed.products)}, entered through {visible(agreed.entry)}"
+        )
+        runs = next(
+            len({*row.have, *row.stated}) for row in verdicts.thresholds if row.what == "runs"
+        )
+        page.labelled("runs", visible("; ".join([count(runs, "report"), *_one_run(verdicts)])))
+        page.labelled("known", visible(verdicts.known))
+        for path, sha256 in sorted(agreed.products.items()) if verbose else ():
+            page.wrapped(f"{sha256} {visible(path)}", indent=4)
+    if verdicts.disagreements:
+        page.heading("Who disagrees")
+        for row in verdicts.disagreements:
+            page.wrapped(f"{page.mark('mismatch')} {visible(row.path)}")
+            page.wrapped(f"{row.ours or 'not there'}", indent=6)
+            page.wrapped(f"{row.theirs or 'not there'} says {visible(row.by)}", indent=6)
+    page.heading("What the policy asks for")
+    for threshold in verdicts.thresholds:
+        _threshold(page, threshold)
+
+
+def _one_run(verdicts: Verdicts | None) -> list[str]:
+    """Sentences on persons who signed one and the same report: which of them ran it, if any?"""
+    signers: dict[str, dict[str, None]] = {}
+    for voice in verdicts.voices if verdicts is not None else ():
+        if voice.verdict in ("counts", "again") and voice.vouched is not None:
+            signers.setdefault(voice.vouched.report, {})[voice.person or ""] = None
+    return [
+        f"{listed(who)} signed one and the same report, so one run"
+        for who in signers.values()
+        if len(who) > 1
+    ]
+
+
+def _voice(page: Page, policy: Policy, voice: Voice, what: str) -> None:
+    mark = page.mark("match" if voice.verdict == "counts" else "unknown")
+    if voice.verdict not in ("counts", "again", "unknown-key"):
+        mark = page.mark("mismatch")
+    if voice.verdict == "no-attestation":
+        page.wrapped(f"{mark} {visible(what)}: no attestation: {visible(voice.why)}", hanging=2)
+        return
+    who = "somebody"
+    if voice.person is not None:
+        who = f"{policy.persons[voice.person].name} ({voice.person}, key {voice.label})"
+    said = voice.vouched
+    where = ""
+    if said is not None:
+        where = f", on {said.engine} {said.engine_version}, {said.cpu_vendor}, {said.os}"
+        where += " (stated)" if said.stated else ""
+    page.wrapped(
+        f"{mark} {visible(what)}: {visible(who + where)}",
+        hanging=2,
+    )
+    if voice.why:
+        page.wrapped(f"{voice.verdict}: {visible(voice.why)}", indent=6)
+
+
+def _threshold(page: Page, threshold: Threshold) -> None:
+    if threshold.need == 0:
+        return
+    mark = page.mark("match" if threshold.met else "missing")
+    mine = [_short(name) + " (stated)" * (name in threshold.stated) for name in threshold.have]
+    found = ", ".join(mine) or "none"
+    refused = [_short(name) for name in threshold.stated if name not in threshold.have]
+    found += f"; refused, being only stated: {', '.join(refused)}" if refused else ""
+    page.wrapped(f"{mark} {threshold.need} {threshold.what} wanted: {found}", hanging=2)
+
+
+def _short(name: str) -> str:
+    """A name, or the beginning of a SHA-256."""
+    return f"{name[:12]}..." if len(name) == 64 else visible(name)
+
+
+def _images(page: Page, policy: Policy, stagex: StagexVerdicts) -> None:
+    page.heading("StageX's signatures")
+    for image in stagex.images:
+        mark = page.mark("match" if image.threshold.met else "missing")
+        found = ", ".join(image.threshold.have) or "none"
+        page.wrapped(f"{mark} {image.name} sha256 {image.sha256}", hanging=2)
+        files = f"{count(len(image.voices), 'file')}, " if image.here else "no folder, "
+        page.wrapped(f"{files}{count(image.threshold.need, 'person')} wanted: {found}", indent=6)
+        for voice in image.voices:
+            _voice(page, policy, voice, voice.file)
+    if stagex.others:
+        page.wrapped(f"{stagex.others} images more, which the policy does not ask for: not read")
+    for note in stagex.notes:
+        page.wrapped(f"note: {visible(note)}", hanging=2)
+
+
+def _why_not(verdicts: Verdicts | None, stagex: StagexVerdicts | None) -> list[str]:
+    why: list[str] = []
+    if verdicts is not None:
+        why += [verdicts.impossible] if verdicts.impossible else []
+        why += [*verdicts.missing, *verdicts.refused]
+    if stagex is not None:
+        why += [stagex.impossible] if stagex.impossible else []
+        why += ["no image is there"] if not stagex.images else []
+        for image in stagex.images:
+            if not image.threshold.met:
+                here = "" if image.here else " (no folder)"
+                why.append(
+                    f"{image.name}: {image.threshold.need} persons wanted,"
+                    f" {len(image.threshold.have)} found{here}"
+                )
+    return why
+
+
+def quorum_document(
+    policy: Policy,
+    at: tuple[datetime.date, bool],
+    verdicts: Verdicts | None,
+    stagex: StagexVerdicts | None,
+) -> dict[str, Any]:
+    """The same for machines; equal inputs on equal days give equal bytes."""
+    met = (verdicts is None or verdicts.met) and (stagex is None or stagex.met)
+    return {
+        "schema": SCHEMA,
+        "tool": {"name": "bootstrap", "version": bootstrap.__version__},
+        "policy": policy.name,
+        "at": at[0].isoformat(),
+        "at_given": at[1],
+        "met": met,
+        "why_not": _why_not(verdicts, stagex),
+        "attestations": None if verdicts is None else _verdicts(verdicts),
+        "stagex": None if stagex is None else _stagex(stagex),
+    }
+
+
+def _verdicts(verdicts: Verdicts) -> dict[str, Any]:
+    agreed = verdicts.agreed
+    return {
+        "met": verdicts.met,
+        "impossible": verdicts.impossible,
+        "signatures": [_signature(voice) for voice in verdicts.voices],
+        "thresholds": _thresholds(verdicts.thresholds),
+        "agreed": None
+        if agreed is None
+        else {
+            "name": agreed.name,
+            "release": agreed.release,
+            "arch": agreed.arch,
+            "entry": agreed.entry,
+            "source_digest": agreed.source_digest,
+            "products": dict(sorted(agreed.products.items())),
+        },
+        "disagreements": [_fields(row) for row in verdicts.disagreements],
+        "refused": list(verdicts.refused),
+        "known": verdicts.known,
+    }
+
+
+def _fields(row: Any) -> dict[str, Any]:
+    """A frozen row's fields by name."""
+    return {name: getattr(row, name) for name in row.__dataclass_fields__}
+
+
+def _signature(voice: Voice) -> dict[str, Any]:
+    said = voice.vouched
+    return {
+        "file": voice.file,
+        "number": voice.number,
+        "verdict": voice.verdict,
+        "why": voice.why,
+        "person": voice.person,
+        "key": voice.label,
+        "fingerprint": voice.fingerprint,
+        "engine": None if said is None else said.engine,
+        "cpu_vendor": None if said is None else said.cpu_vendor,
+        "os": None if said is None else said.os,
+        "report": None if said is None else said.report,
+        "stated": None if said is None else said.stated,
+    }
+
+
+def _thresholds(rows: Sequence[Threshold]) -> list[dict[str, Any]]:
+    return [
+        {
+            "what": row.what,
+            "need": row.need,
+            "have": list(row.have),
+            "stated": list(row.stated),
+            "met": row.met,
+        }
+        for row in rows
+    ]
+
+
+def _stagex(stagex: StagexVerdicts) -> dict[str, Any]:
+    return {
+        "met": stagex.met,
+        "impossible": stagex.impossible,
+        "images": [
+            {
+                "name": image.name,
+                "sha256": image.sha256,
+                "here": image.here,
+                "thresholds": _thresholds([image.threshold]),
+                "signatures": [_signature(voice) for voice in image.voices],
+            }
+            for image in stagex.images
+        ],
+        "others": stagex.others,
+        "notes": list(stagex.notes),
+    }

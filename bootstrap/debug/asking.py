@@ -1,0 +1,274 @@
+"""What a session is asked in words, and what it answers, as lines."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from bootstrap.debug.looking import Line
+from bootstrap.debug.session import Session
+from bootstrap.debug.values import address, address_in
+from bootstrap.debug.words import number_of, span_of
+from bootstrap.errors import BadInput
+from bootstrap.timeline.origins import Link
+from bootstrap.timeline.render import dump
+from bootstrap.trace.recorder import WORD
+from bootstrap.trace.views import command, ended
+
+MOST_SHOWN = 12
+"""Found places, system calls and the like that one answer shows."""
+SHORTEST = 4
+"""Printable bytes that make a string."""
+_STRING = re.compile(rb"[\t\x20-\x7e]{%d,}" % SHORTEST)
+
+Found = tuple[int | None, str, int]
+"""An address, or else a file and a line."""
+
+
+# Lines.
+
+
+def code_line(line: Line) -> str:
+    """An instruction with what is known of it."""
+    arrow = f"-> {line.target_label}" if line.target_label else ""
+    label = f"<{line.label}>" if line.label else ""
+    place = f"{line.place}  {line.source}" if line.place else ""
+    parts = "  ".join(part for part in (label, arrow, place) if part)
+    mark = ">" if line.here else " "
+    return f"{mark} {line.guest_addr:8x}  {line.code.hex(' '):24} {line.text:34} {parts}".rstrip()
+
+
+def next_line(session: Session) -> Iterator[str]:
+    """The instruction that comes next."""
+    for line in session.disassemble(None, 1):
+        yield code_line(line)
+    if not session.disassemble(None, 1):
+        yield f"> {session.pc:8x}  nothing can be read there"
+
+
+def here(session: Session) -> Iterator[str]:
+    """Where the session is."""
+    program = session.program
+    yield f"{session.here}: {program.label}, {command(program)}"
+    yield (
+        f"  {session.executed:,} instructions, {session.calls:,} of {program.calls:,} system calls "
+        f"of the program; event {session.at.event:,} of {session.trace.events:,}"
+    )
+    if session.unknown:
+        yield f"  no source lines: {session.unknown}"
+    yield from next_line(session)
+
+
+def registers(session: Session) -> Iterator[str]:
+    """Four in a line; `*` marks what the last move changed."""
+    changed, word = session.changed(), WORD[session.program.abi]
+    cells = [
+        f"{'*' if name in changed else ' '}{name:>6} {value:0{2 * word}x}"
+        for name, value in session.registers()
+    ]
+    for at in range(0, len(cells), 4):
+        yield "  ".join(cells[at : at + 4])
+    if session.flags():
+        yield f"  {session.flags()}"
+
+
+def breaks(session: Session) -> Iterator[str]:
+    """What stops."""
+    for one in session.breakpoints:
+        yield f"breakpoint {one.number}: {one}"
+    for watched in session.watchpoints:
+        yield f"watchpoint {watched.number}: {watched}"
+    if not len(session.breakpoints) and not len(session.watchpoints):
+        yield "no breakpoints and no watchpoints"
+
+
+def marks(session: Session) -> Iterator[str]:
+    """The marks."""
+    for name, place in session.marks.items():
+        yield f"mark {name}: {place}"
+    if not session.marks:
+        yield "no marks"
+
+
+def _memory(session: Session, of: str) -> Iterator[str]:
+    span = span_of(of or "pc", 64)
+    start = address(session, span.address)
+    data = session.read(start, span.size)
+    if not data:
+        raise BadInput(f"{of}: nothing can be read at {start:#x} here")
+    yield from dump(start, data)
+    if len(data) < span.size:
+        yield f"    the rest, from {start + len(data):#x}, cannot be read"
+
+
+def _count(of: str, otherwise: int) -> int:
+    number = number_of(of) if of else otherwise
+    if not number or number > 1 << 16:
+        raise BadInput(f"{of}: is no number of lines (1 to 65,536)")
+    return number
+
+
+def _stack(session: Session, of: str) -> Iterator[str]:
+    width = 2 * WORD[session.program.abi]
+    for guest_addr, value in session.stack(_count(of, MOST_SHOWN)):
+        label = session.label(value)
+        yield f"    {guest_addr:0{width}x}  {value:0{width}x}  {label}".rstrip()
+
+
+def _maps(session: Session, _of: str) -> Iterator[str]:
+    width = 2 * WORD[session.program.abi]
+    for area in session.maps():
+        span = f"{area.start:0{width}x}-{area.end:0{width}x}"
+        yield f"    {span}  {area.rights}  {area.what}".rstrip()
+
+
+def _files(session: Session, _of: str) -> Iterator[str]:
+    for file in session.open_files():
+        size = "" if file.size is None else f", at {file.offset:,} of {file.size:,}"
+        yield f"    {file.fd:3}  {file.path}, for {file.access}{size}"
+
+
+def _file(session: Session, of: str) -> Iterator[str]:
+    if not of:
+        raise BadInput("show file: which? A descriptor (3) or a path (hex0)")
+    fd = number_of(of)
+    content = session.file(of if fd is None else fd)
+    yield f"{of}: {len(content):,} bytes, sha256 {hashlib.sha256(content).hexdigest()}"
+    yield from dump(0, content[:512])
+    if len(content) > 512:
+        yield f"    and {len(content) - 512:,} bytes more"
+
+
+def _calls(session: Session, of: str) -> Iterator[str]:
+    last = session.calls
+    first = max(1, last - _count(of, MOST_SHOWN) + 1)
+    if first > 1:
+        yield f"    {first - 1:,} before"
+    for ordinal in range(first, last + 1):
+        yield f"    {ordinal:6,}  {session.call(ordinal)}"
+    following = session.call(last + 1)
+    yield f"  > {last + 1:6,}  {following}" if following else "  > none follows"
+
+
+def _tree(session: Session, _of: str) -> Iterator[str]:
+    depth: dict[int, int] = {}
+    for program in session.trace.programs:
+        level = 0 if program.parent is None else depth[program.parent] + 1
+        depth[program.id] = level
+        mark = ">" if program.id == session.row else " "
+        forked = " (forked)" if program.ordinal == 0 else ""
+        indent = "  " * level
+        yield f"{mark} {indent}{program.pid} {command(program)[:120]}{forked}  [{ended(program)}]"
+
+
+def _source(session: Session, generated: bool) -> Iterator[str]:
+    view = session.source(generated=generated)
+    if view is None:
+        yield f"no source line is known here: {session.unknown or 'pc is not in the image'}"
+        return
+    for number, text in view.nearby:
+        mark = ">" if number == view.line else " "
+        yield f"{mark} {view.file}:{number}  {text}"
+
+
+def _disassembly(session: Session, of: str) -> Iterator[str]:
+    start, count = session.pc, 10
+    if of:
+        span = span_of(of, 10)
+        start, count = address(session, span.address), span.size
+    yield from map(code_line, session.disassemble(start, count))
+
+
+def _produced(session: Session, _of: str) -> Iterator[str]:
+    made = session.produced()
+    if made is None:
+        yield "the instruction before this place wrote no file"
+        return
+    data = session.file(made.path)[made.offset : made.offset + made.size]
+    yield f"{made.path} + {made.offset:#x}: {data.hex(' ')}"
+
+
+_SHOW: dict[str, Callable[[Session, str], Iterator[str]]] = {
+    "here": lambda session, _: here(session),
+    "regs": lambda session, _: registers(session),
+    "flags": lambda session, _: iter((session.flags() or "this architecture has no flags",)),
+    "mem": _memory,
+    "stack": _stack,
+    "maps": _maps,
+    "files": _files,
+    "file": _file,
+    "calls": _calls,
+    "tree": _tree,
+    "source": lambda session, _: _source(session, generated=False),
+    "generated": lambda session, _: _source(session, generated=True),
+    "disassembly": _disassembly,
+    "produced": _produced,
+    "marks": lambda session, _: marks(session),
+    "breaks": lambda session, _: breaks(session),
+}
+
+
+def show(session: Session, what: str, of: str) -> Iterator[str]:
+    """What is there. Raises BadInput."""
+    return _SHOW[what](session, of)
+
+
+# Finding.
+
+
+def find(session: Session, where: str, text: str) -> Sequence[Found]:
+    """Where a text or bytes (0x...) are: in the sources, the memory, the strings in it."""
+    if where == "source":
+        return [(None, file, line) for file, line, _ in session.find_source(text)]
+    if where == "strings":
+        return [(addr, "", 0) for addr in _strings(session, text)]
+    wanted: str | bytes = text
+    if re.fullmatch(r"0[xX](?:[0-9a-fA-F]{2})+", text):
+        wanted = bytes.fromhex(text[2:])
+    return [(addr, "", 0) for addr in session.find_memory(wanted)]
+
+
+def _strings(session: Session, text: str) -> Iterator[int]:
+    """The begins of the strings in memory with that text in them."""
+    begins: dict[int, None] = {}
+    for found in session.find_memory(text):
+        before = session.read(max(0, found - 256), min(256, found))
+        run = re.search(rb"[\t\x20-\x7e]*\Z", before)
+        begin = found - (len(run.group()) if run else 0)
+        if _STRING.match(session.read(begin, 256)):
+            begins[begin] = None
+    return iter(begins)
+
+
+def told_focus(session: Session, guest_addr: int | None, file: str, line: int) -> str:
+    """A found place, for people."""
+    if guest_addr is None:
+        lines = session.sources().get(file, ())
+        text = lines[line - 1] if 0 < line <= len(lines) else ""
+        return f"{file}:{line}  {text}".rstrip()
+    data = session.read(guest_addr, 24)
+    text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in data)
+    label = session.label(guest_addr)
+    return f"{guest_addr:#x}  {text}  {f'<{label}>' if label else ''}".rstrip()
+
+
+def chain(session: Session, text: str) -> list[Link]:
+    """The way of a byte: of a file (FILE:OFFSET), or of this program's image at an address."""
+    file, colon, digits = text.rpartition(":")
+    if colon:
+        offset = number_of(digits)
+        if not file or offset is None:
+            raise BadInput(f"{text}: name a byte of a file, like hex0:0x54, or an address")
+        return session.why(file, offset)
+    guest_addr = address_in(session, text)
+    image = session.image
+    offset = image.offset(guest_addr)
+    if offset is None:
+        raise BadInput(
+            f"{text}: is not in the image of {session.program.label}; `origin {text}` goes to who "
+            "made the byte that is in memory there"
+        )
+    if image.same is None:
+        raise BadInput(f"{text}: unknown: {image.unknown}")
+    return session.images.why.chain(image.same, offset)

@@ -1,0 +1,213 @@
+"""What a session shows of the place where it is: code with arrows, source lines, what was found."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bootstrap.abi.errno import LinuxError
+from bootstrap.errors import BadInput
+from bootstrap.kernel.memory import AddressSpace
+from bootstrap.kernel.pages import BEYOND, READ
+from bootstrap.kernel.process import Process
+from bootstrap.timeline import calls_and_returns
+from bootstrap.timeline.images import Image
+from bootstrap.timeline.source_maps import Place
+from bootstrap.timeline.travel import Traveller
+from bootstrap.trace.replay import Diverged, TraceLower
+from bootstrap.trace.text import shown
+from bootstrap.vfs import Directory, RegularFile
+from bootstrap.vfs.lower import LowerEntry
+
+NEARBY = 8
+"""Lines of the source that are shown before and after the present one."""
+MOST_FOUND = 10_000
+"""Places that a search gives at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A disassembled instruction, with all that is known of it."""
+
+    guest_addr: int
+    code: bytes
+    text: str
+    label: str
+    """`name` or `name+0x12`; empty where none is known."""
+    place: str
+    """FILE:LINE; empty where none is known."""
+    source: str
+    """That line."""
+    comment: str
+    target: int | None
+    """Where it jumps or calls to, if its bytes tell."""
+    target_label: str
+    here: bool
+    """Whether it comes next."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceView:
+    """Where an instruction stands in the source that its image was made of."""
+
+    file: str
+    line: int
+    column: int
+    text: str
+    """The line."""
+    label: str
+    macro: str
+    comment: str
+    nearby: tuple[tuple[int, str], ...]
+    """Lines around it, and it: (number, text)."""
+    lines: tuple[str, ...]
+    """All of the file."""
+
+
+def known_offset(image: Image, memory: AddressSpace, guest_addr: int, size: int) -> int | None:
+    """The byte of the image that is at an address now; None where other bytes stand there."""
+    offset = image.offset(guest_addr)
+    if offset is None:
+        return None
+    now = memory.read_upto(guest_addr, size)
+    return offset if now and image.content[offset : offset + len(now)] == now else None
+
+
+At = Callable[[int], tuple[Place, Sequence[str]] | None]
+"""Of a byte of an image: where it stands in its source, and all lines of that."""
+
+
+def disassemble(
+    traveller: Traveller, image: Image, at: At, guest_addr: int, count: int
+) -> Iterator[Line]:
+    """`count` instructions from an address on; fewer where the memory ends."""
+    memory, abi = traveller.process.memory, traveller.program.abi
+    code = memory.read_upto(guest_addr, 15 * max(0, count))
+    for one in image.decoder.several(code, guest_addr, count):
+        offset = known_offset(image, memory, one.guest_addr, len(one.code))
+        place, lines = (None if offset is None else at(offset)) or (None, ())
+        target = (
+            calls_and_returns.target(abi, one.code, one.guest_addr) if one.is_instruction else None
+        )
+        leads = None if target is None else image.offset(target)
+        yield Line(
+            one.guest_addr,
+            one.code,
+            one.text,
+            "" if offset is None else image.shown_label(offset),
+            "" if place is None else f"{place.file.lstrip('/')}:{place.line}",
+            "" if place is None else lines[place.line - 1].strip(),
+            "" if place is None else place.comment,
+            target,
+            "" if leads is None else image.shown_label(leads),
+            one.guest_addr == traveller.pc,
+        )
+
+
+def source_view(place: Place, lines: Sequence[str], nearby: int) -> SourceView:
+    """The line of a place, with those around it."""
+    first = max(0, place.line - 1 - nearby)
+    return SourceView(
+        place.file.lstrip("/"),
+        place.line,
+        place.column,
+        lines[place.line - 1].strip(),
+        place.label,
+        place.macro,
+        place.comment,
+        tuple(enumerate(lines[first : place.line + nearby], first + 1)),
+        tuple(lines),
+    )
+
+
+def in_memory(memory: AddressSpace, wanted: bytes) -> list[int]:
+    """Every address at which these bytes can be read now."""
+    if not wanted:
+        raise BadInput("nothing to find: name a text or bytes")
+    found: list[int] = []
+    for start, end in _readable(memory):
+        data = memory.read_upto(start, end - start)
+        for match in re.finditer(b"(?=" + re.escape(wanted) + b")", data):
+            found.append(start + match.start())
+            if len(found) >= MOST_FOUND:
+                return found
+    return found
+
+
+def _readable(memory: AddressSpace) -> Iterator[tuple[int, int]]:
+    """Stretches of pages that can be read: (from, to)."""
+    start = end = -1
+    for extent in memory.extents:
+        page = (extent.end - extent.start) // len(extent.pages)
+        for index, flags in enumerate(extent.pages):
+            at = extent.start + index * page
+            readable = flags & (READ | BEYOND) == READ
+            if readable and at == end:
+                end = at + page
+            elif readable:
+                if start >= 0:
+                    yield start, end
+                start, end = at, at + page
+    if start >= 0:
+        yield start, end
+
+
+def in_sources(sources: Mapping[str, Sequence[str]], wanted: str) -> list[tuple[str, int, str]]:
+    """Every line of sources (by file) with that text in it: (file, line, text)."""
+    if not wanted:
+        raise BadInput("nothing to find: name a text")
+    found = [
+        (file, number, text)
+        for file, lines in sources.items()
+        for number, text in enumerate(lines, 1)
+        if wanted in text
+    ]
+    return found[:MOST_FOUND]
+
+
+def content_of(traveller: Traveller, name: int | str) -> bytes:
+    """A file as the guest sees it now, by descriptor or path. Raises BadInput.
+
+    Looks up nothing in the guest's own tree: that would change the numbers of its files.
+    """
+    process = traveller.process
+    if isinstance(name, int):
+        try:
+            inode = process.fds.get(name).inode
+        except LinuxError:
+            raise BadInput(f"descriptor {name} is not open here") from None
+        if not isinstance(inode, RegularFile):
+            raise BadInput(f"descriptor {name} is of no regular file")
+        return inode.contents()
+    return _by_path(traveller, process, name)
+
+
+def _by_path(traveller: Traveller, process: Process, name: str) -> bytes:
+    cwd = process.fs.getcwd(process.at)
+    path = posixpath.normpath(posixpath.join(cwd, name.encode("utf-8", "surrogateescape")))
+    parts = [part for part in path.split(b"/") if part]
+    where = process.fs.root
+    for index, part in enumerate(parts):
+        last = index == len(parts) - 1
+        if where.lower_path is not None:
+            return _untouched(traveller, name, path)
+        child = where.peek(part)
+        if isinstance(child, LowerEntry):
+            return _untouched(traveller, name, path)
+        if last and isinstance(child, RegularFile):
+            return child.contents()
+        if last or not isinstance(child, Directory):
+            break
+        where = child
+    raise BadInput(f"{name}: is no regular file here" if parts else f"{name}: is a folder")
+
+
+def _untouched(traveller: Traveller, name: str, path: bytes) -> bytes:
+    try:
+        return TraceLower(traveller.trace, lambda: None).load(path)
+    except Diverged:
+        raise BadInput(
+            f"{shown(name)}: the run never looked into it, so the trace does not have it"
+        ) from None

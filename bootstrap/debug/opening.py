@@ -1,0 +1,111 @@
+"""Records a program or a source tree, for `trace record` and for sessions of live programs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bootstrap.abi.errno import LinuxError
+from bootstrap.engine import Engine
+from bootstrap.errors import BadInput, GuestFailed
+from bootstrap.kernel.events import Observer
+from bootstrap.kernel.limits import Limits
+from bootstrap.kernel.machine import Ended, Machine
+from bootstrap.runs.rebuild import record_rebuild
+from bootstrap.sources import Resolved
+from bootstrap.trace.header import header
+from bootstrap.trace.recorder import Recorder
+from bootstrap.trace.writer import recording
+from bootstrap.vfs import FileSystem, FolderLower, FsLimits, Stream
+
+Streams = tuple[Stream, Stream, Stream]
+
+
+def quiet_streams(stdin: bytes = b"") -> Streams:
+    """Standard streams of a program that nobody sits before; what it prints is in the trace."""
+    rest = [stdin]
+
+    def read(count: int) -> bytes:
+        data, rest[0] = rest[0][:count], rest[0][count:]
+        return data
+
+    return Stream(read), Stream(None, len), Stream(None, len)
+
+
+@contextlib.contextmanager
+def temporary() -> Iterator[str]:
+    """The name of a trace that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="bootstrap-") as folder:
+        yield str(Path(folder) / "live.trace")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What came of a program that was recorded."""
+
+    digest: str
+    ended: Ended | None
+    """None where it failed."""
+    failure: GuestFailed | None = None
+    probes: Mapping[str, int] = field(default_factory=dict)
+    """By name, calls that failed with ENOSYS though Linux has them."""
+
+
+def record_program(
+    name: str,
+    argv: Sequence[str],
+    engine: Engine,
+    root: str = ".",
+    cwd: str = "/",
+    env: Sequence[str] = (),
+    limits: Limits | None = None,
+    streams: Streams | None = None,
+) -> Recording:
+    """Run a program of the folder `root`, and record it; a guest that fails is recorded to there.
+
+    Raises BadInput: no such folder or program.
+    """
+    if not Path(root).is_dir():
+        raise BadInput(f"--root {root}: is not a folder")
+    if not argv:
+        raise BadInput("no program: name one, as in -- ./hex0 in.hex0 out")
+    limits = limits or Limits()
+    with recording(name) as writer:
+        recorder = Recorder(writer)
+        fs = FileSystem(FolderLower(root), FsLimits(limits.file, limits.files_total, limits.inodes))
+        attached = recorder.attach(fs, streams or quiet_streams())
+        machine = Machine(fs, engine, limits, [recorder], probing=True)
+        words = [os.fsencode(word) for word in argv]
+        variables = [os.fsencode(variable) for variable in env]
+        ended: Ended | None = None
+        failure: GuestFailed | None = None
+        try:
+            ended = machine.run(words[0], words, variables, os.fsencode(cwd), attached)
+        except LinuxError as error:
+            raise BadInput(f"{argv[0]}: cannot be executed in {root}: {error}") from None
+        except GuestFailed as error:
+            failure = error
+        recorder.finish()
+        told = str(failure) if failure is not None else ""
+        digest = writer.finish(
+            {**header("run", engine, limits, (0, 1, 2)), "arch": "", "failure": told}
+        )
+    return Recording(digest, ended, failure, machine.probes or {})
+
+
+def record_sources(
+    name: str,
+    resolved: Resolved,
+    engine: Engine,
+    entry: str = "",
+    limits: Limits | None = None,
+    observers: Sequence[Observer] = (),
+    tell: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Rebuild a source tree, as verify does, and record it; `tell` hears what verify says of it."""
+    found = entry or next(iter(resolved.step.entries))
+    tell(record_rebuild(name, resolved, found, engine, limits, observers).report.claim)

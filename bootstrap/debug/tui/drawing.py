@@ -1,0 +1,295 @@
+"""Draws panes as rows of cells, from a view: pure functions, no terminal.
+
+A row is a list of (text, style); a style is a name that the screen gives a look (app.tcss). What a
+style says stands in the text too: `>` what comes next, `*` changed or written, `~` read, `@` a
+breakpoint, `|` the cursor, `=` what belongs to the cursor.
+"""
+
+from __future__ import annotations
+
+import re
+
+from bootstrap.debug.linking import Links
+from bootstrap.debug.looking import Line
+from bootstrap.debug.tui.arrows import arrows
+from bootstrap.debug.tui.bytesdrawn import Cursor, Row, dump, file, per_row, scroll
+from bootstrap.debug.view import View
+
+_FLAGS = {
+    "CF": "carry", "PF": "parity even", "AF": "adjust", "ZF": "zero", "SF": "negative",
+    "TF": "trap", "IF": "interrupts on", "DF": "backwards", "OF": "overflow",
+    "N": "negative", "Z": "zero", "C": "carry", "V": "overflow",
+}  # fmt: skip
+
+_FLAG_REGISTERS = ("eflags", "nzcv")
+_FIRST = ("eip", "rip", "pc", "esp", "rsp", "sp", *_FLAG_REGISTERS)
+
+
+def text_of(row: Row) -> str:
+    """The row without its styles."""
+    return "".join(text for text, _ in row)
+
+
+# Source.
+
+
+def source(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
+    """The source around the cursor."""
+    found = view.source
+    if not found.lines:
+        return _wrapped(f"no source line is known: {found.unknown}", "unknown", width, height)
+    linked = cursor.links.line_in(found.file)
+    at = cursor.source or (linked if linked is not None and cursor.by_hand else found.line)
+    first = scroll(len(found.lines), height, at - 1)
+    rows: list[Row] = []
+    for number in range(first + 1, min(first + height, len(found.lines)) + 1):
+        text = found.lines[number - 1].expandtabs(8)
+        here, mine = number == found.line, number == at and cursor.focus == "source"
+        belongs = linked == number and not mine
+        mark = (">" if here else " ") + ("|" if mine else "=" if belongs else " ")
+        style = "here" if here else "cursor" if mine else "linked" if belongs else ""
+        row: Row = [(mark, style or "dim"), (f"{number:5} ", "dim")]
+        code, comment = _comment(text)
+        row += [(code, style), (comment, style or "comment")]
+        rows.append(row)
+    return rows
+
+
+def _comment(text: str) -> tuple[str, str]:
+    for index, letter in enumerate(text):
+        if letter in "#;":
+            return text[:index], text[index:]
+    return text, ""
+
+
+def _wrapped(text: str, style: str, width: int, height: int) -> list[Row]:
+    rows: list[Row] = []
+    line = ""
+    for word in text.split():
+        if line and len(line) + 1 + len(word) > width - 2:
+            rows.append([(" " + line, style)])
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    rows.append([(" " + line, style)])
+    return rows[:height]
+
+
+# Code.
+
+
+def code(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
+    """Instructions around pc or the cursor: labels, arrows of jumps, what ran at all."""
+    at = cursor.code if cursor.code and cursor.focus == "code" else view.pc
+    if cursor.by_hand and cursor.links.guest_addr is not None:
+        at = cursor.links.guest_addr
+    lines = view.code
+    index = next((i for i, line in enumerate(lines) if line.guest_addr >= at), 0)
+    rows: list[tuple[Line | None, Row]] = []
+    gutters = arrows([(line.guest_addr, line.target) for line in lines], view.pc)
+    wide = width >= 80
+    for number, line in enumerate(lines):
+        if line.label and "+" not in line.label:
+            rows.append((None, [("   ", ""), (f"{line.label}:", "label")]))
+        rows.append((line, _instruction(view, cursor, line, gutters[number], wide)))
+    middle = next((i for i, (line, _) in enumerate(rows) if line is lines[index]), 0) if rows else 0
+    first = scroll(len(rows), height, middle)
+    shown = [row for _, row in rows[first : first + height]]
+    return shown or [[(f" {view.pc:#x}: nothing can be read there", "unknown")]]
+
+
+def _instruction(view: View, cursor: Cursor, line: Line, gutter: str, wide: bool) -> Row:
+    addr = line.guest_addr
+    mine = addr == cursor.code and cursor.focus == "code"
+    links = cursor.links
+    belongs = links.guest_addr is not None and links.guest_addr <= addr < (
+        links.guest_addr + links.size
+    )
+    mark = ">" if line.here else " "
+    mark += "|" if mine else "=" if belongs and cursor.focus != "code" else " "
+    mark += "@" if addr in view.breaks else _ran(view, addr)
+    style = "here" if line.here else "cursor" if mine else "linked" if belongs else ""
+    times = None if view.ran is None else view.ran.get(addr, 0)
+    row: Row = [(mark, style or ("break" if addr in view.breaks else "dim")), (gutter, "control")]
+    row.append((f"{addr:8x} ", style or "dim"))
+    if wide:
+        row.append((f"{line.code.hex(' ')[:17]:18}", style or "dim"))
+    row.append((f"{line.text:28} ", style or ("" if times != 0 else "never")))
+    if line.target_label:
+        row.append((f"{line.target_label} ", "label"))
+    if line.place:
+        note = line.comment or _comment(line.source)[1].lstrip("#; ")
+        # Comments of ours begin with the address and the instruction, which stand here already.
+        note = re.split(r"\s{2,}", note)[-1] if note[:1].isdigit() else note
+        row.append((f"{line.place.rpartition(':')[2]:>4}: {note}", "comment"))
+    return row
+
+
+def _ran(view: View, addr: int) -> str:
+    """`.` never ran in this program, `+` did; blank: not counted."""
+    if view.ran is None:
+        return " "
+    return "+" if view.ran.get(addr) else "."
+
+
+# Registers.
+
+
+def regs(view: View, _cursor: Cursor, width: int, height: int) -> list[Row]:
+    """In columns; `*` what the last move changed; the flags in words.
+
+    Where there is no room for all: pc, stack pointer, flags and what changed come first.
+    """
+    flags = [f"{flag} {_FLAGS.get(flag, '')}".strip() for flag in view.flags.split()
+             if flag in _FLAGS]  # fmt: skip
+    last: list[Row] = []
+    if any(name in _FLAG_REGISTERS for name, _ in view.registers):
+        last = _wrapped("flags: " + (", ".join(flags) or "none set"), "label", width, height)
+    digits = 2 * view.word
+    columns = max(1, (width + 2) // (digits + 10))  # the last one's blanks may be cut
+    registers = list(view.registers)
+    needed = -(-len(registers) // columns)
+    last = last[: max(0, height - needed)] if height >= needed else last[:1]
+    if needed > height:
+        room = max(columns, (height - len(last) - 1) * columns)
+        first = [r for r in registers if r[0] in _FIRST or r[0] in view.changed]
+        first.sort(key=lambda r: r[0] not in _FIRST)
+        chosen = dict((first + [r for r in registers if r not in first])[:room])
+        left = len(registers) - len(chosen)
+        last.append([(f" and {left} more: z gives this pane all the room", "dim")])
+        registers = [r for r in registers if r[0] in chosen]
+    rows: list[Row] = []
+    for begin in range(0, len(registers), columns):
+        row: Row = []
+        for name, value in registers[begin : begin + columns]:
+            changed = name in view.changed
+            row.append(
+                (f"{'*' if changed else ' '}{name:>6} {value:0{digits}x}  ",
+                 "changed" if changed else "")
+            )  # fmt: skip
+        rows.append(row)
+    return [*rows, *last][:height]
+
+
+# Memory, stack.
+
+
+def memory(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
+    """Bytes, with what was just read (~) and written (*)."""
+    each = per_row(width)
+    if not view.memory:
+        return [[(f" {view.memory_at:#x}: nothing can be read there", "unknown")]]
+    rows: list[Row] = []
+    at = view.memory_at
+    data = view.memory[: each * height]
+    mine, focused = cursor.memory or None, cursor.focus == "memory"
+    for begin in range(0, len(data), each):
+        rows.append(
+            dump(f"{at + begin:08x}", data[begin : begin + each], at + begin, each, mine,
+                  view.read, view.wrote, None, focused)
+        )  # fmt: skip
+    return rows
+
+
+def stack(view: View, _cursor: Cursor, width: int, height: int) -> list[Row]:
+    """Words from the stack pointer on."""
+    digits = 2 * view.word
+    rows: list[Row] = []
+    for addr, value, label in view.stack[:height]:
+        touched = [(view.read, "~", "read"), (view.wrote, "*", "written")]
+        mark, style = (">", "") if addr == view.sp else (" ", "")
+        mark += " "
+        for span, sign, name in touched:
+            if span is not None and span[0] < addr + view.word and addr < span[0] + span[1]:
+                mark, style = mark[0] + sign, name
+        rows.append(
+            [(mark, style or "dim"), (f"{addr:0{digits}x} ", "dim"), (f"{value:0{digits}x}", style),
+             (f"  {label}" if label else "", "label")]
+        )  # fmt: skip
+    return rows
+
+
+# Calls, processes.
+
+
+def calls(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
+    """System calls so far, and the next."""
+    rows: list[Row] = [
+        [(" " * 2, ""), (f"{number:7,} ", "dim"), (text, "")] for number, text in view.calls
+    ]
+    if rows:
+        rows[-1][0] = ("* ", "changed") if view.produced is not None else ("  ", "")
+    following = view.next_call or "none follows"
+    rows.append([("> ", "here"), (f"{view.calls_made + 1:7,} ", "dim"), (following, "here")])
+    back = cursor.calls if cursor.focus == "calls" else 0
+    end = max(min(height, len(rows)), len(rows) - back)
+    if back and end <= len(rows):
+        rows[end - 1][0] = ("| ", "cursor")
+    return rows[max(0, end - height) : end]
+
+
+def tree(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
+    """All programs of the run, below those that started them."""
+    at = cursor.tree if cursor.focus == "tree" and cursor.tree else view.row
+    index = next((i for i, one in enumerate(view.tree) if one.row == at), 0)
+    first = scroll(len(view.tree), height, index)
+    rows: list[Row] = []
+    for one in view.tree[first : first + height]:
+        here, mine = one.row == view.row, one.row == at and cursor.focus == "tree"
+        mark = (">" if here else " ") + ("|" if mine else " ")
+        style = "here" if here else "cursor" if mine else ""
+        end = "" if one.end == "exit 0" else f"  [{one.end}]"
+        rows.append(
+            [(mark, style), (f"{'  ' * one.depth}{one.pid} ", "label"), (one.text, style),
+             (end, "dim")]
+        )  # fmt: skip
+    return rows
+
+
+def pane(name: str, view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
+    """One pane, by its name."""
+    if name in ("input", "output"):
+        return file(view, cursor, width, height, name)
+    drawers = {"source": source, "code": code, "regs": regs, "memory": memory, "stack": stack,
+               "calls": calls, "tree": tree}  # fmt: skip
+    return drawers[name](view, cursor, width, height)
+
+
+def title(name: str, view: View, cursor: Cursor, plain: str) -> str:
+    """What stands above a pane."""
+    if name == "source" and view.source.file:
+        made = " (generated)" if cursor.generated else ""
+        return f"{plain} {view.source.file}:{cursor.source or view.source.line}{made}"
+    if name == "code":
+        counted = "+ ran, . never" if view.ran is not None else "K counts what ran"
+        return f"{plain} {view.program.split()[0].lstrip('./')}  ({counted})"
+    if name == "memory":
+        return f"{plain} {view.memory_at:#x}  (~ read, * written)"
+    if name in ("input", "output"):
+        found = view.input if name == "input" else view.output
+        if found is None:
+            return plain
+        at = "1 byte" if found.size == 1 else f"{found.size:,} bytes"
+        if name == "input":
+            at = f"at {found.offset:,} of {found.size:,}"
+        new = "" if found.written is None else ", * written last"
+        return f"{plain} {found.fd} {found.path}  ({at}{new})"
+    if name == "calls":
+        return f"{plain} {view.calls_made:,} of {view.calls_total:,}"
+    return plain
+
+
+def head(view: View, width: int) -> Row:
+    """The first row of the screen."""
+    failed = "  RUN FAILED: " + view.failure if view.failure else ""
+    return [(f" {view.here}", "here"), (f"  pid {view.pid}  {view.program}{failed}"[:width], "")]
+
+
+def links(found: Links, width: int, height: int) -> list[Row]:
+    """What belongs to the cursor: data with ->, control with =>, what nobody knows with ??."""
+    signs = {"data": " data    -> ", "control": " control => ", "unknown": " unknown ?? "}
+    rows: list[Row] = [
+        [(signs[kind], kind), (text[: width - 12], "unknown" if kind == "unknown" else "")]
+        for kind, text in found.lines[:height]
+    ]
+    return rows

@@ -1,0 +1,388 @@
+"""All that a screen shows of a place, taken out of a session at once: plain values, no machine.
+
+Whoever draws can then be another thread than the one that the session belongs to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from bootstrap.debug.looking import Line
+from bootstrap.debug.session import Produced, Session
+from bootstrap.engine.stepping import READS, WRITES
+from bootstrap.errors import BadInput
+from bootstrap.timeline.images import Image
+from bootstrap.timeline.profile import count
+from bootstrap.timeline.state import File
+from bootstrap.trace.recorder import WORD
+from bootstrap.trace.views import command, ended
+
+MOST_BYTES = 1 << 20
+"""Bytes of one file that are shown; of a longer one, those around the place in it."""
+COUNTED_AT_ONCE = 3_000_000
+"""Instructions of a program that are counted without being asked for: some tenths of a second."""
+LONGEST = 15
+"""Bytes of the longest instruction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the screen has room for, and where it looks."""
+
+    code: int = 20
+    """Instructions."""
+    memory: int = 256
+    """Bytes."""
+    stack: int = 16
+    calls: int = 20
+    code_at: int | None = None
+    """None: around pc."""
+    memory_at: int | None = None
+    """None: what was accessed last, else the stack."""
+    memory_byte: int | None = None
+    """What has to be seen there, where what is before it cannot be read."""
+    input_fd: int | None = None
+    output_fd: int | None = None
+    generated: bool = False
+    """Which source: see Session.source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The source that the instruction was assembled from; `unknown` says why there is none."""
+
+    file: str = ""
+    lines: tuple[str, ...] = ()
+    line: int = 0
+    column: int = 0
+    unknown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """An open file as the guest sees it now."""
+
+    fd: int
+    path: str
+    offset: int
+    size: int
+    first: int
+    """Offset of the first byte of `content`."""
+    content: bytes
+    written: tuple[int, int] | None = None
+    """What was just written: (offset, size)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A line of the process tree."""
+
+    row: int
+    depth: int
+    pid: int
+    text: str
+    end: str
+    begin: str
+    """Its first instruction, as a coordinate."""
+
+
+@dataclass(frozen=True)
+class View:
+    """See above."""
+
+    here: str
+    row: int
+    pid: int
+    program: str
+    executed: int
+    total: int | None
+    """Instructions of the program; None: not counted yet."""
+    calls_made: int
+    calls_total: int
+    event: int
+    events: int
+    word: int
+    pc: int
+    sp: int
+    source: Source
+    code: tuple[Line, ...]
+    registers: tuple[tuple[str, int], ...]
+    changed: frozenset[str]
+    flags: str
+    memory_at: int
+    memory: bytes
+    stack: tuple[tuple[int, int, str], ...]
+    input: FileView | None
+    output: FileView | None
+    files: tuple[File, ...]
+    calls: tuple[tuple[int, str], ...]
+    """Those that were made, the last ones: (ordinal, text)."""
+    next_call: str
+    tree: tuple[Branch, ...]
+    marks: tuple[tuple[str, str], ...]
+    breaks: frozenset[int]
+    """Addresses with a breakpoint."""
+    watched: tuple[tuple[int, int, int], ...]
+    """Watchpoints: (number, address, size)."""
+    produced: Produced | None
+    failure: str
+    read: tuple[int, int] | None = None
+    """What the last instruction read: (address, size); see `settled`."""
+    wrote: tuple[int, int] | None = None
+    settled: bool = False
+    """Whether `read` and `wrote` were looked for."""
+    ran: dict[int, int] | None = field(default=None)
+    """How often each instruction of this program ran in all; None: not counted."""
+    marked: tuple[tuple[str, int], ...] = ()
+    """Marks in this program: (name, instructions)."""
+
+
+class Viewer:
+    """Makes views of one session; keeps what is expensive to make again."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._lines: dict[tuple[int, int, bytes], Line] = {}
+        self._tree: tuple[Branch, ...] = ()
+        self._shown: tuple[int, tuple[int, ...]] = 0, ()
+        self._ran: dict[int, dict[int, int]] = {}
+
+    def view(self, wish: Wish) -> View:
+        """What there is here. Raises as the session does."""
+        session = self.session
+        program = session.program
+        registers = dict(session.registers())
+        sp = next((registers[n] for n in ("esp", "rsp", "sp") if n in registers), 0)
+        start = wish.memory_at if wish.memory_at is not None else sp & ~15
+        if wish.memory_byte is not None and not session.read(start, 1):
+            start = wish.memory_byte & ~15
+        produced = session.produced()
+        files = session.open_files()
+        input_, output = self._files(files, wish, produced)
+        made = session.calls
+        first = max(1, made - wish.calls + 1)
+        here = session.here
+        return View(
+            here=str(here), row=session.row, pid=session.pid, program=command(program),
+            executed=session.executed, total=session.at.points.totals.get(session.row),
+            calls_made=made, calls_total=program.calls, event=session.at.event,
+            events=session.trace.events, word=WORD[program.abi], pc=session.pc, sp=sp,
+            source=self._source(wish.generated), code=self._code(wish),
+            registers=session.registers(), changed=session.changed(),
+            flags=session.flags().partition(": ")[2],
+            memory_at=start, memory=session.read(start, wish.memory),
+            stack=tuple((a, v, session.label(v)) for a, v in session.stack(wish.stack)),
+            input=input_, output=output, files=files,
+            calls=tuple((n, session.call(n)) for n in range(first, made + 1)),
+            next_call=session.call(made + 1), tree=self._branches(),
+            marks=tuple((name, str(place)) for name, place in session.marks.items()),
+            breaks=frozenset(session.breakpoints.addresses(program.image)),
+            watched=tuple((w.number, w.guest_addr, w.size) for w in session.watchpoints),
+            produced=produced, failure=session.failure, ran=self._ran.get(session.row),
+            marked=tuple(
+                (name, place.executed) for name, place in session.marks.items()
+                if (place.pid, place.ordinal, place.run) == (here.pid, here.ordinal, here.run)
+            ),
+        )  # fmt: skip
+
+    def settle(self, view: View, wish: Wish) -> View:
+        """The same place, with what takes longer: accesses, and how often each instruction ran."""
+        session, row, at = self.session, self.session.row, self.session.executed
+        read = wrote = None
+        end = (1 << 8 * WORD[session.program.abi]) - 1
+        if at:
+            for kinds in (READS, WRITES):
+                access = session.explorer.first_access(0, end, kinds, row, at - 1, at)
+                if access is not None and kinds == READS:
+                    read = access.guest_addr, access.size
+                elif access is not None:
+                    wrote = access.guest_addr, access.size
+        known = session.at.points.totals.get(row)
+        short = session.program.calls <= COUNTED_AT_ONCE // 20
+        if row not in self._ran and short and (known is None or known <= COUNTED_AT_ONCE):
+            self.count()
+        accessed = wrote or read
+        if wish.memory_at is None and accessed is not None:
+            # In a small window what was accessed is in its first rows.
+            align = 16 if wish.memory >= 64 else 4
+            start = max(0, accessed[0] // align * align - (2 * align if align == 16 else 0))
+            size = max(wish.memory, 16)
+            data = session.read(start, size) or session.read(accessed[0] & ~15, size)
+            if session.read(start, 1):
+                view = replace(view, memory_at=start, memory=data)
+            else:
+                view = replace(view, memory_at=accessed[0] & ~15, memory=data)
+        total = session.at.points.totals.get(row)
+        return replace(
+            view, read=read, wrote=wrote, settled=True, ran=self._ran.get(row), total=total
+        )
+
+    def count(self) -> None:
+        """Count how often each instruction of this program runs: runs all of it again."""
+        session = self.session
+        program = session.program
+        place = session.row, session.executed
+        try:
+            found = count(session.at, session.images, [program])
+            counted = found[program.image]
+            self._ran[program.id] = dict(counted.ran())
+            session.at.points.totals.setdefault(program.id, counted.total)
+        except BadInput:
+            self._ran[program.id] = {}
+        finally:
+            if session.at.machine is None or (session.row, session.executed) != place:
+                session.at.seek(*place)
+
+    # Parts.
+
+    def _source(self, generated: bool) -> Source:
+        session = self.session
+        found = session.source(None, 0, generated)
+        if found is None:
+            return Source(unknown=session.unknown or "what comes next is not in the image")
+        return Source(found.file, found.lines, found.line, found.column)
+
+    def _line(self, guest_addr: int, raw: bytes, image: Image) -> Line | None:
+        one = image.decoder.one(raw, guest_addr)
+        key = self.session.program.image, guest_addr, one.code
+        if key not in self._lines:
+            found = self.session.disassemble(guest_addr, 1)
+            if not found:
+                return None
+            self._lines[key] = found[0]
+        line = self._lines[key]
+        here = guest_addr == self.session.pc
+        return line if line.here == here else replace(line, here=here)
+
+    def _code(self, wish: Wish) -> tuple[Line, ...]:
+        session = self.session
+        image = session.image
+        centre = session.pc if wish.code_at is None else wish.code_at
+        before = wish.code // 3
+        start = self._begin(centre, before, wish)
+        found = self._from(start, wish.code, image, centre)
+        if len(found) < wish.code:
+            # The program ends here: more of what is before it.
+            more = self.before(found[0].guest_addr if found else centre, wish.code - len(found))
+            found = self._from(more, wish.code, image, centre)
+        self._shown = session.program.image, tuple(line.guest_addr for line in found)
+        return tuple(found)
+
+    def _from(self, start: int, count: int, image: Image, centre: int) -> list[Line]:
+        """Instructions from an address on, up to the end of the image that the centre is in."""
+        raw = self.session.read(start, LONGEST * count)
+        inside = image.offset(centre) is not None
+        found: list[Line] = []
+        at = 0
+        while at < len(raw) and len(found) < count:
+            if inside and image.offset(start + at) is None:
+                break
+            line = self._line(start + at, raw[at : at + LONGEST], image)
+            if line is None:
+                break
+            found.append(line)
+            at += len(line.code)
+        return found
+
+    def _begin(self, centre: int, before: int, wish: Wish) -> int:
+        """The same begin as before, as long as what is looked at is well inside: nothing jumps."""
+        image, shown = self._shown
+        if image == self.session.program.image and len(shown) == wish.code and centre in shown:
+            index = shown.index(centre)
+            if min(2, before) <= index < len(shown) - min(3, before):
+                return shown[0]
+        return self.before(centre, before)
+
+    def before(self, guest_addr: int, wanted: int) -> int:
+        """Where to begin to disassemble, so that about so many instructions come before that one.
+
+        Instructions have no begin that can be seen from behind: of all begins that lead exactly to
+        the address, one from which no byte is left over. Where the source is known, its lines help.
+        """
+        image = self.session.image
+        low = max(0, guest_addr - LONGEST * wanted)
+        raw = self.session.read(low, guest_addr - low)
+        if len(raw) < guest_addr - low:
+            low = guest_addr
+            for size in range(1, min(LONGEST * wanted, guest_addr) + 1):
+                if not self.session.read(guest_addr - size, 1):
+                    break
+                low = guest_addr - size
+            raw = self.session.read(low, guest_addr - low)
+        floor = image.window[0] + image.headers_end
+        if low < floor <= guest_addr:
+            raw, low = raw[floor - low :], floor
+        begin = guest_addr
+        for skip in range(len(raw)):
+            starts = self._walk(image, raw, low, skip)
+            if starts is not None:
+                begin = starts[-wanted] if len(starts) >= wanted else starts[0]
+                break
+        return begin
+
+    @staticmethod
+    def _walk(image: Image, raw: bytes, low: int, skip: int) -> list[int] | None:
+        """The instructions from there, if they lead exactly to the end and all are known."""
+        starts: list[int] = []
+        at = skip
+        while at < len(raw):
+            one = image.decoder.one(raw[at : at + LONGEST], low + at)
+            if not one.is_instruction:
+                return None
+            starts.append(low + at)
+            at += len(one.code)
+        return starts if at == len(raw) and starts else None
+
+    def _files(
+        self, files: tuple[File, ...], wish: Wish, produced: Produced | None
+    ) -> tuple[FileView | None, FileView | None]:
+        readable = [f for f in files if f.size is not None and f.access != "write"]
+        writable = [f for f in files if f.size is not None and f.access != "read"]
+        used = [f for f in readable if f.offset]
+        input_ = _chosen(readable, wish.input_fd) or _last(used) or _last(readable)
+        made = [f for f in writable if produced is not None and f.path == produced.path]
+        output = _chosen(writable, wish.output_fd) or _last(made) or _last(writable)
+        return self._file(input_, None), self._file(output, produced)
+
+    def _file(self, file: File | None, produced: Produced | None) -> FileView | None:
+        if file is None or file.size is None:
+            return None
+        try:
+            content = self.session.file(file.fd)
+        except BadInput:
+            return None
+        first = max(0, min(file.offset - MOST_BYTES // 2, len(content) - MOST_BYTES)) & ~15
+        written = None
+        if produced is not None and produced.path == file.path:
+            written = produced.offset, produced.size
+        return FileView(
+            file.fd, file.path, file.offset, len(content), first,
+            content[first : first + MOST_BYTES], written,
+        )  # fmt: skip
+
+    def _branches(self) -> tuple[Branch, ...]:
+        if not self._tree:
+            depth: dict[int, int] = {}
+            found = []
+            programs = self.session.trace.programs
+            last = {(p.run, p.pid): p.ordinal for p in programs}
+            several = len(self.session.trace.runs) > 1
+            for p in programs:
+                depth[p.id] = 0 if p.parent is None else depth[p.parent] + 1
+                ordinal = "" if last[p.run, p.pid] == p.ordinal else f".{p.ordinal}"
+                same = sum(other.pid == p.pid and other.run != p.run for other in programs)
+                run = f"{p.run}:" if several and same else ""
+                text = command(p) + (" (forked)" if p.ordinal == 0 else "")
+                found.append(
+                    Branch(p.id, depth[p.id], p.pid, text, ended(p), f"{run}{p.pid}{ordinal}@0")
+                )
+            self._tree = tuple(found)
+        return self._tree
+
+
+def _last(files: list[File]) -> File | None:
+    return files[-1] if files else None
+
+
+def _chosen(files: list[File], fd: int | None) -> File | None:
+    return next((f for f in files if f.fd == fd), None) if fd is not None else None

@@ -1,0 +1,396 @@
+"""The words of the debugger: one line is one command. Reads lines; does nothing.
+
+Keys of the screen, lines of a script and gdb's `monitor` all become these commands. A `#` after a
+blank or at the begin starts a comment; "..." keeps blanks together, with \\" and \\\\ inside.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bootstrap.debug.verbs import CHOICES, VERBS, Param, Verb
+from bootstrap.errors import BadInput
+
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|\d{1,3}(?:,\d{3})+|\d{1,20}", re.ASCII)
+_ADDRESS = re.compile(
+    rf"(?P<base>{_NUMBER.pattern}|[A-Za-z_.$][\w.$]*)(?P<plus>[+-](?:0[xX][0-9a-fA-F]{{1,16}}|\d{{1,20}}))?",
+    re.ASCII,
+)
+_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
+
+
+class BadCommand(BadInput):
+    """A line that is no command; `column` is where, from 1."""
+
+    def __init__(self, column: int, message: str) -> None:
+        super().__init__(f"column {column}: {message}")
+        self.column = column
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A piece of a line."""
+
+    text: str
+    column: int
+    """From 1."""
+    quoted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A number, a register or a label, and what is added to it."""
+
+    base: str
+    plus: int = 0
+
+    def __str__(self) -> str:
+        return self.base + (
+            f"{'+' if self.plus > 0 else '-'}{abs(self.plus):#x}" if self.plus else ""
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Memory: an address, and how many bytes."""
+
+    address: Address
+    size: int
+    sized: bool = field(default=True, compare=False)
+    """Whether somebody said how many."""
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.size}"
+
+
+OPERATORS = ("=", "!=", "~")
+"""Of a check: equal, not equal, contains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What `expect` wants: `subject` (of something) `operator` `value`."""
+
+    subject: str
+    operator: str
+    value: str
+    of: str = ""
+
+    def __str__(self) -> str:
+        if self.subject == "at":
+            return f"at {_quoted(self.value)}"
+        of = f" {_quoted(self.of)}" if self.of else ""
+        return f"{self.subject}{of} {self.operator} {_quoted(self.value)}"
+
+
+Value = int | str | Address | Span | Check
+"""What an argument can be."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that was read. `values`: its arguments by name, those that were given."""
+
+    verb: Verb
+    values: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The verb's own name, whichever the line had."""
+        return self.verb.name
+
+    def number(self, name: str, otherwise: int = 1) -> int:
+        """A number."""
+        value = self.values.get(name, otherwise)
+        assert isinstance(value, int)
+        return value
+
+    def text(self, name: str) -> str:
+        """A text; empty where none was given."""
+        value = self.values.get(name, "")
+        assert isinstance(value, str)
+        return value
+
+    def address(self, name: str) -> Address | None:
+        """An address."""
+        value = self.values.get(name)
+        assert value is None or isinstance(value, Address)
+        return value
+
+    def span(self, name: str) -> Span | None:
+        """Memory."""
+        value = self.values.get(name)
+        assert value is None or isinstance(value, Span)
+        return value
+
+    def check(self) -> Check:
+        """What is expected."""
+        value = self.values["check"]
+        assert isinstance(value, Check)
+        return value
+
+    def __str__(self) -> str:
+        """The line, as it is saved in a script; reading it gives this command again."""
+        parts = [self.name]
+        for param in self.verb.params:
+            if param.name in self.values:
+                text = str(self.values[param.name])
+                if param.kind == "check":
+                    parts.append(text)
+                elif param.key:
+                    parts.append(f"{param.name}={_quoted(text)}" if text else f'{param.name}=""')
+                else:
+                    parts.append(_quoted(text))
+        return " ".join(parts)
+
+
+def _quoted(text: str) -> str:
+    if (
+        text not in OPERATORS
+        and text
+        and not re.search(r'[\s"]', text)
+        and not text.startswith("#")
+    ):
+        return text
+    inner = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{inner}"'
+
+
+def split(line: str) -> list[Word]:
+    """The words of a line, without its comment. Raises BadCommand."""
+    found: list[Word] = []
+    at = 0
+    while at < len(line):
+        if line[at].isspace():
+            at += 1
+            continue
+        if line[at] == "#":
+            break
+        begin = at
+        text: list[str] = []
+        quoted = False
+        while at < len(line) and not line[at].isspace():
+            if line[at] == '"':
+                quoted = True
+                at = _quotation(line, at, text)
+            else:
+                text.append(line[at])
+                at += 1
+        found.append(Word("".join(text), begin + 1, quoted))
+    return found
+
+
+def _quotation(line: str, begin: int, text: list[str]) -> int:
+    """Add what is in the quotes that begin there; where it goes on behind them."""
+    at = begin + 1
+    while at < len(line):
+        if line[at] == '"':
+            return at + 1
+        if line[at] == "\\" and line[at + 1 : at + 2] in ('"', "\\"):
+            at += 1
+        text.append(line[at])
+        at += 1
+    raise BadCommand(begin + 1, 'a " without its second one')
+
+
+def _verb(word: Word) -> Verb:
+    found = NAMES.get(word.text)
+    if found is None:
+        near = difflib.get_close_matches(word.text, NAMES, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise BadCommand(word.column, f"there is no command {word.text}{hint} (`help` lists them)")
+    return found
+
+
+NAMES: dict[str, Verb] = {name: verb for verb in VERBS for name in (verb.name, *verb.aliases)}
+"""Every word that begins a command."""
+
+
+def parse(line: str) -> Command | None:
+    """Read a line; None for one without a command. Raises BadCommand."""
+    words = split(line)
+    if not words:
+        return None
+    verb = _verb(words[0])
+    if words[0].text == "next" and len(words) == 1:
+        verb = NAMES["over"]  # as gdb has it
+    return Command(verb, _arguments(verb, line, words))
+
+
+def _arguments(verb: Verb, line: str, words: Sequence[Word]) -> dict[str, Value]:
+    values: dict[str, Value] = {}
+    rest = list(words[1:])
+    keys = {param.name: param for param in verb.params if param.key}
+    for param in verb.params:
+        if param.key:
+            continue
+        plain = [word for word in rest if _key(word, keys) is None]
+        if not plain:
+            if not param.optional:
+                raise BadCommand(_end(words), f"{param.name.upper()} is missing: {verb.usage}")
+            continue
+        if param.kind == "check":
+            values[param.name] = check_of(plain, _end(words))
+            return values
+        word = plain[0]
+        later = verb.params[verb.params.index(param) + 1 :]
+        if param.optional and len(plain) <= sum(not one.optional for one in later):
+            continue
+        if param.skips and not _fits(param, word):
+            continue
+        values[param.name] = _READERS[param.kind](param, word)
+        rest.remove(word)
+    for word in rest:
+        key = _key(word, keys)
+        if key is None:
+            raise BadCommand(word.column, f"{word.text} is too much: {verb.usage}")
+        if key in values:
+            raise BadCommand(word.column, f"{key}= a second time")
+        begin = len(key) + 1
+        values[key] = _READERS[keys[key].kind](
+            keys[key], Word(word.text[begin:], word.column + begin, word.quoted)
+        )
+    return values
+
+
+def _end(words: Sequence[Word]) -> int:
+    """The column behind the last word."""
+    return words[-1].column + len(words[-1].text) + 2 * words[-1].quoted
+
+
+def _key(word: Word, keys: Mapping[str, Param]) -> str | None:
+    name, sign, _ = word.text.partition("=")
+    return name if sign and name in keys else None
+
+
+def _fits(param: Param, word: Word) -> bool:
+    try:
+        _READERS[param.kind](param, word)
+    except BadCommand:
+        return False
+    return True
+
+
+# What arguments look like.
+
+
+def number_of(text: str) -> int | None:
+    """A number, in decimal (with commas or without) or with 0x; None for what is none."""
+    if _NUMBER.fullmatch(text) is None:
+        return None
+    return int(text, 16) if text[:2] in ("0x", "0X") else int(text.replace(",", ""))
+
+
+def _count(param: Param, word: Word) -> int:
+    found = number_of(word.text)
+    if found is None or not found or word.quoted:
+        raise BadCommand(word.column, f"{_shown(word)} is no number of times (1 or more)")
+    return found
+
+
+def _number(param: Param, word: Word) -> int:
+    found = number_of(word.text)
+    if found is None or word.quoted:
+        raise BadCommand(word.column, f"{_shown(word)} is no number")
+    return found
+
+
+def _text(param: Param, word: Word) -> str:
+    if not word.text:
+        raise BadCommand(word.column, f"{param.name.upper()} is empty")
+    return word.text
+
+
+def _name(param: Param, word: Word) -> str:
+    if _NAME.fullmatch(word.text) is None:
+        raise BadCommand(
+            word.column, f"{_shown(word)} is no name: letters, digits, _, . and - (at most 64)"
+        )
+    return word.text
+
+
+def _choice(param: Param, word: Word) -> str:
+    choices = CHOICES[param.name]
+    found = choices.get(word.text)
+    if found is None:
+        near = difflib.get_close_matches(word.text, choices, 1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        names = ", ".join(dict.fromkeys(choices.values()))
+        raise BadCommand(word.column, f"{_shown(word)}: {hint}One of {names}")
+    return found
+
+
+def address_of(word: Word) -> Address:
+    """`0x8048054`, `esp`, `loop`, `esp+4`. Raises BadCommand."""
+    match = _ADDRESS.fullmatch(word.text)
+    if match is None:
+        raise BadCommand(
+            word.column,
+            f"{_shown(word)} is no address: a number, a register or a label, and +N or -N",
+        )
+    return Address(match["base"], int(match["plus"] or "0", 0) if match["plus"] else 0)
+
+
+def _address(param: Param, word: Word) -> Address:
+    return address_of(word)
+
+
+def span_of(text: str, size: int = 1) -> Span:
+    """`ADDR` (then of that size) or `ADDR:LEN`. Raises BadCommand."""
+    found = _span(Param("of", "span", size=size), Word(text, 1))
+    return found
+
+
+def _span(param: Param, word: Word) -> Span:
+    text, colon, length = word.text.partition(":")
+    address = address_of(Word(text, word.column))
+    size = number_of(length) if colon else param.size
+    if size is None or not 0 < size <= 1 << 20:
+        raise BadCommand(
+            word.column + len(text) + 1,
+            f"{length or 'nothing'} is no number of bytes (1 to 1048576)",
+        )
+    return Span(address, size, bool(colon))
+
+
+def check_of(words: Sequence[Word], end: int) -> Check:
+    """`at PLACE`, `pc = 0x8048054`, `mem esp:4 = 03000000`. Raises BadCommand."""
+    subject = _name(Param("subject", "name"), words[0])
+    if subject == "at":
+        if len(words) == 1:
+            raise BadCommand(end, "PLACE is missing: expect at PLACE")
+        if len(words) > 2:
+            raise BadCommand(words[2].column, f"{_shown(words[2])} is too much: expect at PLACE")
+        return Check("at", "=", _text(Param("place", "text"), words[1]))
+    of = ""
+    rest = list(words[1:])
+    if len(rest) > 1 and not _operator(rest[0]):
+        of = _text(Param("of", "text"), rest.pop(0))
+    if not rest or not _operator(rest[0]):
+        column = rest[0].column if rest else end
+        raise BadCommand(column, "here comes =, != or ~ (contains), between blanks")
+    if len(rest) == 1:
+        raise BadCommand(end, f"a value is missing behind {rest[0].text}")
+    return Check(subject, rest[0].text, " ".join(word.text for word in rest[1:]), of)
+
+
+def _operator(word: Word) -> bool:
+    return not word.quoted and word.text in OPERATORS
+
+
+def _shown(word: Word) -> str:
+    return word.text if word.text else '""'
+
+
+_READERS: dict[str, Callable[[Param, Word], Value]] = {
+    "count": _count,
+    "number": _number,
+    "text": _text,
+    "name": _name,
+    "choice": _choice,
+    "address": _address,
+    "span": _span,
+}

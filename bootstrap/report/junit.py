@@ -1,0 +1,105 @@
+"""The report as JUnit XML: one suite, one testcase per artifact, and one for the run itself.
+
+Several reports are several suites in one document.
+
+Follows the schema that CI systems agree on (testsuites/testsuite/testcase with failure, error and
+skipped; github.com/jenkinsci/xunit-plugin, junit-10.xsd).
+"""
+
+import re
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET
+
+from bootstrap.report.report import LESSER, Artifact, Report
+from bootstrap.report.reportset import ReportSet
+
+# What XML 1.0 allows (section 2.2, production 2); everything else cannot even be escaped.
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+_COUNTS = ("tests", "failures", "errors")
+
+
+def to_junit(report: Report) -> str:
+    """The report as an XML document. An artifact that nobody can judge is a skipped case."""
+    return _document([report], report.facts.totals.wall_seconds)
+
+
+def set_to_junit(reports: ReportSet) -> str:
+    """All reports as one XML document, a suite each."""
+    return _document(reports.reports, reports.wall_seconds)
+
+
+def _document(reports: Sequence[Report], seconds: float) -> str:
+    suites = ET.Element("testsuites", {"name": "bootstrap verify"})
+    each = [_suite(suites, report) for report in reports]
+    for key in _COUNTS:
+        suites.set(key, str(sum(int(suite.attrib[key]) for suite in each)))
+    suites.set("time", f"{seconds:.3f}")
+    ET.indent(suites)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suites, "unicode") + "\n"
+
+
+def _suite(suites: ET.Element, report: Report) -> ET.Element:
+    facts = report.facts
+    statuses = [a.status for a in report.artifacts]
+    failures = sum(s in ("mismatch", "missing") for s in statuses)
+    problems = _run_problems(report, failures)
+    lesser = report.result in LESSER
+    seconds = f"{facts.totals.wall_seconds:.3f}"
+    suite = ET.SubElement(
+        suites,
+        "testsuite",
+        {
+            "name": _xml(f"{facts.title} {facts.arch}"),
+            "tests": str(len(statuses) + 1),
+            "failures": str(failures + lesser),
+            "errors": str(1 if problems and not lesser else 0),
+            "skipped": str(statuses.count("unknown")),
+            "time": seconds,
+        },
+    )
+    group = _xml(f"{facts.name}.{facts.arch}.{facts.entry}")
+    run = ET.SubElement(suite, "testcase", {"name": "run", "classname": group, "time": seconds})
+    if problems:
+        details = facts.failure.details if facts.failure else ()
+        tag = "failure" if lesser else "error"
+        _outcome(run, tag, report.result, problems[0], "\n".join([*problems, *details]))
+    for artifact in report.artifacts:
+        case = ET.SubElement(
+            suite, "testcase", {"name": _xml(artifact.path), "classname": group, "time": "0"}
+        )
+        _judged(case, artifact, report)
+    return suite
+
+
+def _run_problems(report: Report, failures: int) -> list[str]:
+    """What is wrong with the run beside its artifacts; never nothing in a document that fails."""
+    beside = [r for r in report.reasons if r not in report.artifact_reasons]
+    return beside if beside or failures else list(report.reasons)
+
+
+def _judged(case: ET.Element, artifact: Artifact, report: Report) -> None:
+    expected = f"expected {artifact.expected} ({artifact.expected_from})"
+    note = f"\n{artifact.note}" if artifact.note else ""
+    divergence = report.first_divergence
+    if artifact.status == "mismatch":
+        body = f"{expected}\ngot      {artifact.sha256}{note}"
+        if divergence is not None and divergence.artifact.path == artifact.path:
+            body += f"\nfirst divergence in build order\n{divergence.verdict}"
+        elif divergence is not None:
+            body += f"\nthe first divergence was {divergence.artifact.path}"
+        _outcome(case, "failure", "mismatch", f"{artifact.path} differs", body)
+    elif artifact.status == "missing":
+        _outcome(case, "failure", "missing", f"{artifact.path} is missing", expected + note)
+    elif artifact.status == "unknown":
+        ET.SubElement(case, "skipped", {"message": "no known-good value to compare with"})
+
+
+def _outcome(case: ET.Element, tag: str, kind: str, message: str, body: str) -> None:
+    element = ET.SubElement(case, tag, {"message": _xml(message), "type": kind})
+    element.text = _xml(body)
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub(lambda m: f"\\x{ord(m[0]):02x}", text)

@@ -1,0 +1,253 @@
+"""The report for people: what was run, what matches, and first of all what went wrong first."""
+
+import shlex
+from collections.abc import Sequence
+
+from bootstrap.report.model import SourceInfo, ToolInfo
+from bootstrap.report.page import Page, visible
+from bootstrap.report.reasons import run_reasons
+from bootstrap.report.report import Artifact, Divergence, Producer, Report, Step
+from bootstrap.report.words import count, some
+
+SHORT_HASH = 12
+# More good inputs than this are summed up on a terminal; a pipe and the JSON get them all.
+MANY_INPUTS = 12
+
+
+def to_text(
+    report: Report,
+    *,
+    colour: bool = False,
+    width: int | None = None,
+    unicode: bool = True,
+    verbose: bool = False,
+) -> str:
+    """The report, ending in a newline.
+
+    `width` is the number of columns of the terminal; None (a pipe, a file) shows every hash in
+    full. `verbose` lists the intermediate artifacts also when all of them match.
+    """
+    page = Page(colour, width, unicode)
+    to_page(page, report, verbose=verbose)
+    return page.text()
+
+
+def to_page(page: Page, report: Report, *, verbose: bool) -> None:
+    """Write the report on a page."""
+    _header(page, report)
+    matching = sum(a.status == "match" for a in report.answers)
+    _table(page, f"Answers: {matching} of {len(report.answers)} match", report.answers)
+    _intermediates(page, report.intermediates, verbose)
+    findings(page, report)
+    totals = report.facts.totals
+    page.blank()
+    page.wrapped(
+        f"{count(totals.processes, 'process')}, {totals.syscalls:,} system calls, "
+        f"{totals.wall_seconds:.1f} s",
+        indent=0,
+    )
+    page.blank()
+    for reason in report.reasons[1:]:
+        page.wrapped(f"also: {visible(reason)}", indent=0, hanging=6)
+    page.verdict(report.result, report.claim)
+
+
+def findings(page: Page, report: Report) -> None:
+    """What went wrong, and first of all what went wrong first; nothing if all is well."""
+    _changed(page, report)
+    if report.first_divergence is not None:
+        _first_divergence(page, report.first_divergence)
+    _failure(page, report)
+
+
+def _header(page: Page, report: Report) -> None:
+    facts, source = report.facts, report.facts.source
+    what = facts.title
+    if source.kind == "embedded":
+        what = "our own path, on the embedded sources,"
+    page.heading(f"{what} for {facts.arch}, entry {facts.entry}")
+    source_lines(page, report.facts.source, report.facts.tool)
+    materials = report.materials
+    wrong = len(report.changed) + len(materials.missing)
+    if materials.known:
+        files = count(len(materials.known), "file")
+        state = "all as in the release"
+        if wrong:
+            state = f"{len(report.changed)} changed, {len(materials.missing)} missing"
+        page.labelled("materials", f"{files}, {state}")
+    if materials.extra:
+        shown = some(visible(p) for p in sorted(materials.extra))
+        page.labelled(
+            "hidden", f"{count(len(materials.extra), 'file')} not of the release: {shown}"
+        )
+
+
+def source_lines(page: Page, source: SourceInfo, tool: ToolInfo) -> None:
+    """Where the tree came from, and what did the emulation."""
+    digest = f"sha256 {source.sha256}" if source.sha256 else f"tree {source.tree_digest}"
+    label = f" {visible(source.label)}" if source.label and source.kind != "embedded" else ""
+    known = f", {digest}" if source.sha256 or source.tree_digest else ""
+    page.labelled("source", f"{source.kind}{label}{known}")
+    page.labelled("engine", f"{tool.engine_name} {tool.engine_version}, {tool.hot_path} hot path")
+
+
+def _table(page: Page, title: str, artifacts: Sequence[Artifact]) -> None:
+    """One row per artifact; hashes in full where all columns have room, else their beginnings."""
+    if not artifacts:
+        return
+    origins = {a.expected_from for a in artifacts}
+    shared = len(origins) == 1 and len(artifacts) > 1
+    page.heading(f"{title} ({origins.pop()})" if shared and None not in origins else title)
+    name_width = max(len(visible(a.path)) for a in artifacts)
+    sizes = ["" if a.size is None else f"{a.size:,}" for a in artifacts]
+    size_width = max(len(s) for s in sizes)
+    from_width = 0 if shared else max(len(a.expected_from or "") for a in artifacts)
+    room = None if page.width is None else page.width - 5 - page.mark_width - name_width
+    with_size = room is None or room >= size_width + 2 + SHORT_HASH + 1
+    full = room is None or room >= size_width + 2 + 64 + 2 + from_width
+    for artifact, size in zip(artifacts, sizes, strict=True):
+        row = f"  {page.mark(artifact.status)} {visible(artifact.path):<{name_width}}"
+        row += f"  {size:>{size_width}}" if with_size else ""
+        row += f"  {_hash(artifact.sha256, full)}"
+        if artifact.status == "match" and not shared:
+            used = size_width + 2 + SHORT_HASH + 1 + 2
+            for came in (artifact.expected_from, artifact.expectations[0].from_):
+                if came and (full or room is None or used + len(came) <= room):
+                    row += f"  {came}"
+                    break
+        page.line(row)
+        if artifact.status == "missing":
+            origin = "" if shared else f"  {artifact.expected_from}"
+            for detail in (
+                f", expected {_hash(artifact.expected, full)}{origin}",
+                f", expected {_hash(artifact.expected, False)}",
+            ):
+                if room is None or size_width + 2 + len("missing") + len(detail) <= room:
+                    page.lines[-1] += detail
+                    break
+        elif artifact.status == "mismatch":
+            torn = len({e.sha256 for e in artifact.expectations}) > 1
+            for value in artifact.expectations if torn else artifact.expectations[:1]:
+                origin = value.from_ if torn else "" if shared else f"{artifact.expected_from}"
+                told = f"expected  {_hash(value.sha256, full)}  {origin}"
+                page.wrapped(told, indent=6, hanging=10)
+        if artifact.note:
+            page.wrapped(visible(artifact.note), indent=6)
+
+
+def _hash(sha256: str | None, full: bool) -> str:
+    if sha256 is None:
+        return "missing"
+    return sha256 if full else sha256[:SHORT_HASH] + "…"
+
+
+def _intermediates(page: Page, artifacts: Sequence[Artifact], verbose: bool) -> None:
+    judged = [a for a in artifacts if a.status != "unknown"]
+    unknown = [a for a in artifacts if a.status == "unknown"]
+    wrong = [a for a in judged if a.status != "match"]
+    if verbose:
+        _table(page, "Intermediate artifacts", judged)
+        _table(page, "Products without a known-good value", unknown)
+        return
+    if judged:
+        page.blank()
+        origin = some(dict.fromkeys(a.expected_from or "" for a in judged))
+        state = "all match" if not wrong else f"{len(judged) - len(wrong)} match"
+        mark = page.mark("mismatch" if wrong else "match")
+        page.wrapped(f"{mark} {count(len(judged), 'intermediate artifact')}: {state} ({origin})")
+        differing = [a for a in wrong if a.status == "mismatch"]
+        missing = [a for a in wrong if a.status == "missing"]
+        if differing:
+            _table(page, "Intermediate artifacts that differ", differing)
+        if missing:
+            page.wrapped(f"missing: {some(visible(a.path) for a in missing)}", hanging=2)
+    if unknown:
+        page.wrapped(
+            f"{page.mark('unknown')} {count(len(unknown), 'product')} without a known-good value: "
+            + some(visible(a.path) for a in unknown)
+        )
+
+
+def _changed(page: Page, report: Report) -> None:
+    if not report.changed and not report.materials.missing:
+        return
+    page.heading("The source differs from the release")
+    for path in sorted(report.materials.missing):
+        page.line(f"  {page.mark('missing')} {visible(path)} is missing")
+    for changed in report.changed:
+        seed = " (a seed)" if changed.seed else ""
+        page.line(f"  {page.mark('bad')} {visible(changed.path)}{seed}")
+        page.line(f"      got      {changed.sha256 or 'not read by this run'}")
+        page.line(f"      expected {changed.expected or 'unknown'}")
+        if changed.first_artifact:
+            page.line(f"      first artifact made from it: {visible(changed.first_artifact)}")
+
+
+def _first_divergence(page: Page, divergence: Divergence) -> None:
+    artifact = divergence.artifact
+    page.heading(f"First divergence: {visible(artifact.path)}")
+    page.labelled("got", f"{artifact.sha256}")
+    for sha256 in dict.fromkeys(e.sha256 for e in artifact.expectations):
+        origin = " and ".join(e.from_ for e in artifact.expectations if e.sha256 == sha256)
+        page.labelled("expected", f"{sha256} ({origin})")
+    if divergence.step is not None:
+        _step(page, "written by", divergence.step, everything=True)
+    for step in divergence.drivers:
+        _step(page, "driven by", step, everything=False)
+    for step in divergence.trail:
+        _step(page, "earlier", step, everything=False)
+    page.blank()
+    page.wrapped(page.paint(visible(divergence.verdict), "1"))
+
+
+def _step(page: Page, label: str, step: Step, *, everything: bool) -> None:
+    _process(page, label, step.producer)
+    inputs = [i for i in step.inputs if everything or i.state != "good"]
+    good = [i for i in inputs if i.state == "good" and i.role == "file"]
+    many = page.width is not None and len(good) > MANY_INPUTS
+    if many:
+        inputs = [i for i in inputs if i not in good]
+    if not inputs:
+        return
+    name_width = max(len(visible(i.path)) for i in inputs)
+    for judged in inputs:
+        short = page.width is not None and page.width < name_width + 64 + 8
+        shown = judged.sha256[:SHORT_HASH] + "…" if short else judged.sha256
+        row = f"    {page.mark(judged.state)} {visible(judged.path):<{name_width}}  {shown}"
+        why = f"{judged.state}: {judged.why}" if judged.state != "good" else judged.why
+        length = 6 + page.mark_width + name_width + len(shown)
+        if page.width is None or length + len(why) + 2 <= page.width:
+            page.line(f"{row}  {why}")
+        else:
+            page.line(row)
+            if judged.state != "good":
+                page.wrapped(why, indent=8)
+    if many:
+        page.wrapped(f"{page.mark('good')} {len(good)} files, all good (hashes: --json)", indent=4)
+
+
+def _process(page: Page, label: str, producer: Producer) -> None:
+    place = "" if producer.cwd == "/" else f", in {visible(producer.cwd)}"
+    command = visible(shlex.join(producer.argv))
+    page.labelled(label, f"pid {producer.pid}{place}: {command}")
+
+
+def _failure(page: Page, report: Report) -> None:
+    failure, failing = report.facts.failure, report.failing
+    if failure is None and report.facts.exit_status == 0:
+        return
+    page.heading("The guest failed")
+    for reason in run_reasons(report.facts, failing):
+        page.wrapped(visible(reason))
+    if failing is not None:
+        _step(page, "process", failing.step, everything=True)
+    for detail in failure.details if failure else ():
+        page.line(f"    {visible(detail)}")
+    if failing is not None and failing.verdict:
+        page.wrapped(page.paint(visible(failing.verdict), "1"))
+    judged = [a for a in report.artifacts if a.expectations]
+    built = [a for a in judged if a.status != "missing"]
+    good = sum(a.status == "match" for a in built)
+    page.wrapped(
+        f"Until then {len(built)} of {count(len(judged), 'artifact')} were built; {good} match."
+    )

@@ -1,0 +1,1 @@
+"""Runs: a step file rebuilt and judged, several at once, one program alone."""

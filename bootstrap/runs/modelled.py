@@ -1,0 +1,83 @@
+"""What the language models make of sources: a second opinion on what the emulated tools make.
+
+The models (bootstrap/languages) are plain functions and know no machine; here they get the names
+that step files and scripts know them by.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+from bootstrap.errors import BadInput
+from bootstrap.known import StepFile
+from bootstrap.languages import catm, hex0, hex1, hex2, m1
+from bootstrap.languages.fault import LanguageError
+from bootstrap.languages.source import Source
+from bootstrap.report import Expected
+from bootstrap.sources import SourceTree
+
+
+def _hex0(sources: Sequence[Source]) -> bytes:
+    return hex0.assemble(*_alone(sources)).output
+
+
+def _hex1(sources: Sequence[Source]) -> bytes:
+    return hex1.assemble(*_alone(sources)).output
+
+
+def _hex2(sources: Sequence[Source]) -> bytes:
+    return hex2.assemble(sources).output
+
+
+def _m0(sources: Sequence[Source]) -> bytes:
+    return m1.expand(sources, m1.Dialect.M0).output
+
+
+def _catm(sources: Sequence[Source]) -> bytes:
+    return catm.join(sources).output
+
+
+def _alone(sources: Sequence[Source]) -> tuple[bytes, str]:
+    if len(sources) != 1:
+        raise BadInput(f"this language reads one source, not {len(sources)}")
+    return sources[0].text, sources[0].name
+
+
+MODELS: Mapping[str, Callable[[Sequence[Source]], bytes]] = {
+    "hex0": _hex0,
+    "hex1": _hex1,
+    "hex2": _hex2,
+    "M0": _m0,
+    "catm": _catm,
+}
+"""Language -> what its model makes of sources. Each raises LanguageError, with the place."""
+
+
+def opinions(step: StepFile, tree: SourceTree) -> list[Expected]:
+    """What the models say that each product in the step file's ``models`` must be.
+
+    A source that its model refuses gives no value: there is then nothing that can be known good,
+    and BadInput says so, with the place.
+    """
+    found = []
+    for path, data in models(step, tree).items():
+        how = step.models[path]
+        what = f"{how.language} model on {' + '.join(how.sources)}"
+        found.append(Expected(path, hashlib.sha256(data).hexdigest(), what, "model"))
+    return found
+
+
+def models(step: StepFile, tree: SourceTree) -> dict[str, bytes]:
+    """The products that the models make, by path.  Raises BadInput, as `opinions` does."""
+    files = {path: file.data for path, file in tree.files.items()}
+    made = {}
+    for path, how in step.models.items():
+        sources = [Source(name, files[name]) for name in how.sources if name in files]
+        if len(sources) != len(how.sources):
+            continue  # a file of the tree is missing, which the report tells
+        try:
+            files[path] = made[path] = MODELS[how.language](sources)
+        except LanguageError as error:
+            raise BadInput(f"the {how.language} model refuses a source: {error}") from error
+    return made

@@ -1,0 +1,75 @@
+"""Which files of a source tree a bootstrap reads, found out by running it in the emulator.
+
+    python -m bootstrap.runs.reading --tree TREE --arch ARCH [--products LIST] > READS
+
+For those who keep steps/: READS, one tree path a line, is what `bootstrap.known.record` takes
+as --read-list where no native run was traced. The run enters through kaem-optional-seed, which also
+reads all that the way without it does. Products of the run are left out: what counts is a file of
+the tree, read with the content that it has there. LIST gets the SHA-256 of every file that the run
+made, in sha256sum's format, to hold against upstream's answers before the step file exists.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bootstrap.engine import default_engine
+from bootstrap.errors import BootstrapError, GuestFailed
+from bootstrap.kernel.machine import Machine
+from bootstrap.known.steps import arch_name
+from bootstrap.sources import open_source
+from bootstrap.trace.model import ProcessRecord, tree_path
+from bootstrap.trace.provenance import Provenance
+from bootstrap.vfs import FileSystem, Stream
+
+
+def run(tree: Path, command: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """What a run read of the tree, sorted, and the SHA-256 of what it made, by tree path.
+
+    Raises BadInput (tree) and GuestFailed, also when the run ends with an error.
+    """
+    source = open_source(tree)
+    fs = FileSystem(source.as_lower())
+    provenance = Provenance()
+    machine = Machine(fs, default_engine(), observers=[provenance])
+    nowhere = Stream(lambda _count: b"", len)
+    argv = [argument.encode() for argument in command]
+    ended = machine.run(argv[0], argv, streams=(nowhere, nowhere, nowhere))
+    provenance.finish()
+    if ended.status:
+        raise GuestFailed(f"{' '.join(command)}: wait status {ended.status}")
+    hashes = {path: file.sha256 for path, file in source.files.items()}
+    made = {path.decode().lstrip("/"): file.sha256() for path, file in fs.changed()}
+    return reads(provenance.records, hashes), made
+
+
+def reads(records: Sequence[ProcessRecord], hashes: Mapping[str, str]) -> list[str]:
+    """The paths of `hashes` (tree path -> SHA-256) that were read or executed as they are there."""
+    versions = {(tree_path(v.path), v.sha256) for record in records for v in record.inputs}
+    return sorted(path for path, sha256 in versions if hashes.get(path) == sha256)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="bootstrap.runs.reading")
+    parser.add_argument("--tree", required=True, help="a clean tree of the release")
+    parser.add_argument("--arch", required=True)
+    parser.add_argument("--products", help="where the hashes of what was made go")
+    args = parser.parse_args(argv)
+    try:
+        arch = arch_name(args.arch)
+        seed = f"./bootstrap-seeds/POSIX/{arch}/kaem-optional-seed"
+        found, made = run(Path(args.tree), (seed, f"./kaem.{arch.lower()}"))
+    except BootstrapError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print("\n".join(found))
+    if args.products:
+        lines = (f"{sha256}  {path}\n" for path, sha256 in sorted(made.items()))
+        Path(args.products).write_text("".join(lines), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

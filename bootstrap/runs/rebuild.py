@@ -1,0 +1,373 @@
+"""Rebuilds what a step file describes from its seed, in the emulator, and has it judged.
+
+The one way of the data: source tree -> guest file system -> machine -> products -> judge.
+"""
+
+import functools
+import hashlib
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import bootstrap
+from bootstrap.abi.errno import LinuxError
+from bootstrap.documents import Fault
+from bootstrap.engine import Engine, describe
+from bootstrap.errors import BadInput, GuestFailed
+from bootstrap.kernel import faults
+from bootstrap.kernel.events import Observer
+from bootstrap.kernel.limits import Limits
+from bootstrap.kernel.machine import Ended, Machine
+from bootstrap.known import Entry, StepFile
+from bootstrap.known.lookup import known_files
+from bootstrap.report import (
+    Catalogue,
+    Expected,
+    Failure,
+    Materials,
+    Product,
+    Report,
+    RunFacts,
+    SourceInfo,
+    ToolInfo,
+    Totals,
+    judge,
+    to_json_text,
+)
+from bootstrap.report.model import ExpectedKind
+from bootstrap.runs.modelled import opinions
+from bootstrap.sources import MaterialsReport, Resolved, SourceTree, guest_view
+from bootstrap.trace.header import header
+from bootstrap.trace.model import ProcessRecord
+from bootstrap.trace.provenance import Provenance
+from bootstrap.trace.recorder import Recorder
+from bootstrap.trace.writer import recording
+from bootstrap.vfs import At, FileSystem, FsLimits, RegularFile, Stream
+
+TAIL = 64 << 10
+"""Bytes of the guest's output that are kept, from its end."""
+_LINES = 6
+"""Lines of it that a failure shows."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a run did, but for its products: plain data that nobody has judged yet."""
+
+    engine: Mapping[str, str]
+    """As `Engine.describe` has it."""
+    totals: Totals
+    exit_status: int | None
+    failure: Failure | None
+    records: tuple[ProcessRecord, ...]
+    log: bytes
+    """The end of what the guest printed."""
+
+    def __post_init__(self) -> None:
+        for index, record in enumerate(self.records):
+            if record.started_by is not None and not 0 <= record.started_by < index:
+                raise Fault("is no earlier process", "records", index, "started_by")
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A finished run: the judgement, and the content of every product by tree path."""
+
+    report: Report
+    products: dict[str, tuple[bytes, int]]
+    """Tree path -> (content, permission bits)."""
+    log: bytes
+    """The end of what the guest printed."""
+    unrecorded: BadInput | None = None
+    """Why there is no trace of it, where there should be one."""
+
+    def require_recorded(self) -> None:
+        """Raise BadInput where there should be a trace and is none."""
+        if self.unrecorded is not None:
+            raise self.unrecorded
+
+
+class _Tail:
+    """Keeps the end of what the guest prints."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self.data += data
+        if len(self.data) > 2 * TAIL:
+            del self.data[:-TAIL]
+        return len(data)
+
+
+def rebuild(
+    resolved: Resolved,
+    entry_name: str,
+    engine: Engine,
+    limits: Limits | None = None,
+    observers: Sequence[Observer] = (),
+    clock: Callable[[], float] = time.monotonic,
+    recorder: Recorder | None = None,
+) -> Rebuilt:
+    """Run every command of the entry, and judge what came of it; `recorder` sees all of it.
+
+    A guest that fails is a finding, told in the report. Raises BadInput (entry, tree) and
+    KeyboardInterrupt.
+    """
+    modelled = opinions(resolved.step, resolved.tree)
+    view, entry, kept = visible(resolved, entry_name)
+    observed, products = observe(view, entry, kept, engine, limits, observers, clock, recorder)
+    found = {
+        path: Product(path, len(content), hashlib.sha256(content).hexdigest())
+        for path, (content, _) in products.items()
+    }
+    return Rebuilt(judged(resolved, entry_name, modelled, observed, found), products, observed.log)
+
+
+def visible(resolved: Resolved, entry_name: str) -> tuple[SourceTree, Entry, tuple[str, ...]]:
+    """What a run is given: the files that the guest sees, the entry, and the answers among the
+    files, which the run has only to leave where they are. Raises BadInput."""
+    step = resolved.step
+    entry = step.entry(entry_name)
+    view = guest_view(resolved.tree, step, entry, resolved.materials)
+    return view, entry, tuple(path for path in step.answers if path in step.materials)
+
+
+def observe(
+    view: SourceTree,
+    entry: Entry,
+    kept: Sequence[str],
+    engine: Engine,
+    limits: Limits | None = None,
+    observers: Sequence[Observer] = (),
+    clock: Callable[[], float] = time.monotonic,
+    recorder: Recorder | None = None,
+) -> tuple[Observed, dict[str, tuple[bytes, int]]]:
+    """Run every command of the entry on what `visible` gave: what happened, and the products.
+
+    It knows nothing of what should come of it. Raises KeyboardInterrupt.
+    """
+    limits = limits or Limits()
+    fs = FileSystem(view.as_lower(), FsLimits(limits.file, limits.files_total, limits.inodes))
+    tail = _Tail()
+    provenance = Provenance()
+    output = Stream(None, tail.write)
+    streams = (Stream(lambda _count: b""), output, output)
+    watching: list[Observer] = [provenance, *observers]
+    if recorder is not None:
+        streams = recorder.attach(fs, streams)
+        watching.append(recorder)
+    machine = Machine(fs, engine, limits, watching)
+    environment = [f"{name}={value}".encode() for name, value in entry.environment.items()]
+    cwd = b"/" + entry.cwd.encode()
+    started = clock()
+    ended: Ended | None = None
+    failure: Failure | None = None
+    try:
+        for command in entry.commands:
+            argv = [argument.encode() for argument in command]
+            ended = None
+            ended = machine.run(argv[0], argv, environment, cwd, streams)
+            if ended.status:
+                break
+    except GuestFailed as error:
+        failure = Failure(str(error), machine.current_pid, _last_lines(bytes(tail.data)))
+    except LinuxError as error:
+        failure = Failure(f"{command[0]} cannot be executed: {error}")
+    finally:
+        provenance.finish()
+    if failure is None and ended is not None and ended.status and ended.fault is not None:
+        lines = faults.describe(ended.fault)
+        where = f"{ended.fault.program} " if ended.fault.program else ""
+        failure = Failure(
+            f"{where}{lines[0]}", ended.fault_pid, (*lines[1:], *_last_lines(bytes(tail.data)))
+        )
+    files = {
+        path.decode("utf-8", "surrogateescape").lstrip("/"): file for path, file in fs.changed()
+    }
+    files.update(_left_alone(fs, kept))
+    observed = Observed(
+        engine.describe(),
+        Totals(machine.processes, machine.syscalls, round(clock() - started, 3)),
+        None if ended is None else ended.status,
+        failure,
+        tuple(provenance.records),
+        bytes(tail.data),
+    )
+    return observed, {path: (f.contents(), f.mode & 0o777) for path, f in files.items()}
+
+
+def judged(
+    resolved: Resolved,
+    entry_name: str,
+    modelled: Sequence[Expected],
+    observed: Observed,
+    products: Mapping[str, Product],
+) -> Report:
+    """What is to be said of a run on `resolved`; `modelled` as `opinions` has it."""
+    step = resolved.step
+    facts = _facts(
+        resolved,
+        entry_name,
+        observed.engine,
+        observed.totals,
+        observed.exit_status,
+        observed.failure,
+    )
+    return judge(
+        [*expectations(step), *modelled],
+        products,
+        observed.records,
+        facts=facts,
+        materials=materials(step, resolved.materials, step.entry(entry_name).hidden),
+        about=functools.partial(_about, resolved),
+    )
+
+
+def _about(resolved: Resolved, path: str, sha256: str) -> Iterator[str]:
+    """Whose a wrong product is, and whether a changed answers file of the tree asks for it."""
+    if text := known_files().text(sha256):
+        yield f"this is {text}"
+    name = resolved.step.answers_from
+    own = resolved.tree.files.get(name)
+    if own is None or name not in {change.path for change in resolved.materials.changed}:
+        return
+    row = re.search(rb"^([0-9a-f]{64}) [ *]%s$" % re.escape(path.encode()), own.data, re.MULTILINE)
+    if row is None:
+        yield f"the tree's own {name} does not name it"
+    else:
+        asks = "asks for this" if row[1].decode() == sha256 else "asks for another"
+        yield f"the tree's own {name} {asks}"
+
+
+def record_rebuild(
+    name: str,
+    resolved: Resolved,
+    entry_name: str,
+    engine: Engine,
+    limits: Limits | None = None,
+    observers: Sequence[Observer] = (),
+) -> Rebuilt:
+    """`rebuild`, and a trace of it in the file `name`, the report in it.
+
+    Raises what rebuild raises, and BadInput when the file cannot be written; once the run is over,
+    the result says that (`Rebuilt.unrecorded`): its verdict must not be lost.
+    """
+    limits = limits or Limits()
+    rebuilt = None
+    try:
+        with recording(name) as writer:
+            recorder = Recorder(writer)
+            rebuilt = rebuild(resolved, entry_name, engine, limits, observers, recorder=recorder)
+            recorder.finish()
+            report = rebuilt.report
+            source, failure = report.facts.source, report.facts.failure
+            writer.finish(
+                {
+                    **header("verify", engine, limits, (0, 1, 1)),
+                    "source": " ".join(
+                        filter(None, (resolved.step.name, source.release, f"({source.kind})"))
+                    ),
+                    "source_digest": source.tree_digest or "",
+                    "arch": resolved.step.arch,
+                    "entry": entry_name,
+                    "result": report.result,
+                    "failure": failure.message if failure is not None else "",
+                    "report": to_json_text(report),
+                }
+            )
+    except BadInput as error:
+        if rebuilt is None:
+            raise
+        return replace(rebuilt, unrecorded=error)
+    return rebuilt
+
+
+def _left_alone(fs: FileSystem, kept: Sequence[str]) -> dict[str, RegularFile]:
+    at = At(fs.root, fs.root)
+    found = {}
+    for path in kept:
+        try:
+            inode = fs.resolve(at, b"/" + path.encode(), follow=False)
+        except LinuxError:
+            continue
+        if isinstance(inode, RegularFile):
+            inode.load()
+            found[path] = inode
+    return found
+
+
+def unfinished(failure: Failure, seconds: float) -> Observed:
+    """A run of which nothing is known but that it failed after so many seconds."""
+    return Observed(describe(), Totals(0, 0, seconds), None, failure, (), b"")
+
+
+def _facts(
+    resolved: Resolved,
+    entry_name: str,
+    engine: Mapping[str, str],
+    totals: Totals,
+    exit_status: int | None,
+    failure: Failure | None,
+) -> RunFacts:
+    step, tree = resolved.step, resolved.tree
+    return RunFacts(
+        tool=tool_info(engine),
+        source=replace(source_info(tree, step), in_place_of=resolved.in_place_of),
+        arch=step.arch,
+        entry=entry_name,
+        totals=totals,
+        name=step.name,
+        exit_status=exit_status,
+        failure=failure,
+        catalogue=Catalogue(step.file.rpartition("/")[2], step.sha256) if step.sha256 else None,
+    )
+
+
+def tool_info(engine: Mapping[str, str]) -> ToolInfo:
+    """This program and its engine (`Engine.describe`), in the judge's terms."""
+    return ToolInfo(
+        "bootstrap", bootstrap.__version__, engine["name"], engine["version"], engine["hot_path"]
+    )
+
+
+def source_info(tree: SourceTree, step: StepFile) -> SourceInfo:
+    """Where a tree came from, in the judge's terms."""
+    return SourceInfo(
+        kind=tree.kind,
+        release=step.release,
+        sha256=tree.archive_sha256,
+        tree_digest=tree.digest,
+        label=tree.label,
+    )
+
+
+def expectations(step: StepFile) -> list[Expected]:
+    """Every known-good value of the step file, the answers first."""
+    kinds: tuple[tuple[dict[str, str], str, ExpectedKind], ...] = (
+        (dict(step.answers), step.answers_from, "answers"),
+        (dict(step.catalogue), step.catalogue_from, "catalogue"),
+        (dict(step.native), step.native_from, "native-run"),
+    )
+    return [
+        Expected(path, sha256, from_, kind)
+        for table, from_, kind in kinds
+        for path, sha256 in table.items()
+    ]
+
+
+def materials(step: StepFile, report: MaterialsReport, hidden: Sequence[str] = ()) -> Materials:
+    """The release's files, and how the tree differs from them, in the judge's terms."""
+    return Materials(
+        known={path: sha for path, sha in step.materials.items() if path not in hidden},
+        missing=report.missing,
+        changed=tuple(change.path for change in report.changed),
+        extra=(*report.stale, *report.extra),
+        seeds=tuple(seed.path for seed in step.seeds.values() if seed.path not in hidden),
+    )
+
+
+def _last_lines(log: bytes) -> tuple[str, ...]:
+    lines = log.decode("utf-8", "replace").splitlines()[-_LINES:]
+    return ("the guest's last words:", *(f"  {line}" for line in lines)) if lines else ()

@@ -1,0 +1,138 @@
+"""What a line of a source became: the bytes of every file that come from it. The reverse of `why`.
+
+Followed forward through every program that read the file and has a model which makes what it
+wrote, byte for byte (makers.py). What went into a program without a model is told, and followed no
+further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bootstrap.errors import BadInput
+from bootstrap.timeline.origins import Why, is_at
+from bootstrap.timeline.source_maps import Made, line_span, line_starts
+from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
+from bootstrap.trace.text import shown
+from bootstrap.trace.views import was_read
+
+
+@dataclass(frozen=True)
+class Found:
+    """Bytes of one file that come from the line."""
+
+    path: str
+    sha256: str
+    spans: tuple[tuple[int, int], ...]
+    """Offsets, (from, to), in order; `to` is behind the last byte."""
+    program: ProgramRow
+    model: str
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return sum(end - start for start, end in self.spans)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A program that read bytes that come from the line, and of which nobody can say more."""
+
+    path: str
+    """What it read."""
+    program: ProgramRow
+    why: str
+
+
+def where(
+    trace: Trace, path: str, line: int, why: Why | None = None
+) -> tuple[list[Found], list[Stopped]]:
+    """Every file with bytes from a line of a source, and where the way ended.
+
+    `why`: one of this trace that was asked before, and knows what models make.
+    Raises BadInput for a file that no program read, or a line that it does not have.
+    """
+    why = why or Why(trace)
+    start = _first_reading(trace.name, why.opens, path)
+    assert start.version is not None
+    span = line_span(trace.content(start.version), line)
+    if span is None:
+        raise BadInput(f"{shown(start.path)} has no line {line}")
+    found: list[Found] = []
+    stopped: list[Stopped] = []
+    todo = [(shown(start.path), start.version, frozenset(range(*span)))]
+    seen: set[tuple[int, int]] = set()
+    while todo:
+        name, version, offsets = todo.pop(0)
+        for reading in why.opens:
+            if reading.version != version or not was_read(reading):
+                continue
+            program = trace.program(reading.process)
+            for writer in why.written_by(reading):
+                if (writer.id, version) in seen or writer.last_version is None:
+                    continue
+                seen.add((writer.id, version))
+                made = why.made(writer)
+                if not isinstance(made, Made):
+                    stopped.append(Stopped(name, program, made))
+                    continue
+                spans = _images(made, shown(reading.path), trace.content(version), offsets)
+                if not spans:
+                    continue
+                target = shown(writer.path)
+                sha256 = why.hashes[writer.last_version][0]
+                found.append(Found(target.lstrip("/"), sha256, spans, program, made.model))
+                inside = frozenset(o for begin, end in spans for o in range(begin, end))
+                todo.append((target, writer.last_version, inside))
+    return found, stopped
+
+
+def _first_reading(name: str, opens: list[OpenRow], path: str) -> OpenRow:
+    for row in opens:
+        if is_at(row, path) and row.version is not None and was_read(row):
+            return row
+    raise BadInput(f"{name}: no program read {path}; `bootstrap trace files` lists what there is")
+
+
+def _images(
+    made: Made, name: str, text: bytes, offsets: frozenset[int]
+) -> tuple[tuple[int, int], ...]:
+    """The stretches of the output whose bytes come from these offsets of one input."""
+    starts = line_starts(text)
+    spans: list[list[int]] = []
+    for offset in range(len(made.output)):
+        place = made.place(offset)
+        if place is None or place.file != name:
+            continue
+        if starts[place.line - 1] + place.column - 1 not in offsets:
+            continue
+        if spans and spans[-1][1] == offset:
+            spans[-1][1] = offset + 1
+        else:
+            spans.append([offset, offset + 1])
+    return tuple((begin, end) for begin, end in spans)
+
+
+MOST_SPANS = 8
+"""Stretches of one file that a line of the answer shows."""
+
+
+def lines(path: str, line: int, found: list[Found], stopped: list[Stopped]) -> Iterator[str]:
+    """The answer for people."""
+    if not found and not stopped:
+        yield f"{path.lstrip('/')}:{line} became no byte of any file"
+    for one in found:
+        shown_spans = ", ".join(
+            f"{begin:#x}" if end == begin + 1 else f"{begin:#x}-{end - 1:#x}"
+            for begin, end in one.spans[:MOST_SPANS]
+        )
+        more = len(one.spans) - MOST_SPANS
+        rest = f" and {more} more places" if more > 0 else ""
+        count = "1 byte" if one.size == 1 else f"{one.size:,} bytes"
+        yield f"{one.path}: {count} at {shown_spans}{rest}  ({one.model}, {one.program.label})"
+    told: set[tuple[str, str]] = set()
+    for end in stopped:
+        if (end.path, end.why) not in told:
+            told.add((end.path, end.why))
+            yield f"{end.path.lstrip('/')}: read by {end.program.label}; {end.why}"

@@ -1,0 +1,343 @@
+"""Where a byte of a file comes from: who wrote it, in which call, from which place of which source.
+
+The trace says who wrote a file and what that program had read. Which byte of what it read became
+this byte, the language models say (makers.py), and only where they make the whole file, byte for
+byte. The way ends at a file of the source tree, or at a program that there is no model of, which is
+said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import compress
+
+from bootstrap.abi.numbers import NUMBERS
+from bootstrap.errors import BadInput
+from bootstrap.languages.source import Source
+from bootstrap.timeline.source_maps import Made, Place, label_before, line_at, maker, offset_of
+from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
+from bootstrap.trace.text import shown
+from bootstrap.trace.views import was_read, writes
+
+FUNCTION = "FUNCTION_"
+"""How cc_x86 and M2-Planet begin the label of a C function."""
+MOST_LINKS = 64
+"""Files on one way: a chain is never that long; a net for a trace that anybody made up."""
+
+
+@dataclass(frozen=True)
+class WriteCall:
+    """The write(2) that put a byte into a file."""
+
+    ordinal: int
+    """Of the system call, in its process, from 1."""
+    event: int
+    fd: int
+    guest_addr: int
+    """Where the byte was in the process's memory."""
+    size: int
+    """Bytes that the call wrote."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A byte of a file on the way, and what made it."""
+
+    path: str
+    offset: int
+    size: int
+    sha256: str
+    line: int
+    column: int
+    text: str
+    """The line that the byte stands in, for a text; empty for a program."""
+    byte: int
+    program: ProgramRow | None
+    """Who wrote the file; None where it was there before the run."""
+    call: WriteCall | None
+    model: str
+    """The model that makes the file, byte for byte; empty where the way ends."""
+    place: Place | None
+    ends: str
+    """Why the way ends here; empty where it goes on."""
+    label: str = ""
+    """Where it ends in a text of M1 or hex2: the label that stands last before the byte."""
+    defined: tuple[str, int, str] | None = None
+    """Where it ends at a compiler: file, line and text of the function's definition, by name."""
+
+
+def is_at(row: OpenRow, path: str) -> bool:
+    """Whether that is the path of the file, with or without the first slash."""
+    return shown(row.path).lstrip("/") == path.lstrip("/")
+
+
+class Why:
+    """Answers from one trace; what it has read of it is kept for the next question."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self.hashes = trace.hashes()
+        self.opens = list(trace.opens())
+        written = writes(trace)
+        self._known: dict[int, tuple[Made | str, dict[str, OpenRow]]] = {}
+        self._writers = [row for row in self.opens if row.id in written]
+        self._spans: dict[int, list[tuple[int, int, int, int, int]]] = {}
+        """By writer: where its writes went."""
+
+    def why(self, path: str, offset: int) -> list[Link]:
+        """The way back from a byte of the last version of a file.
+
+        Raises BadInput for a file that no program wrote or read, or an offset beyond its end.
+        """
+        row = self._last_write(path)
+        if row is None:
+            version, name = self._given(path)
+            return [self._given_link(name, version, offset)]
+        return self.chain(row, offset)
+
+    def writing(self, path: str, offset: int) -> tuple[OpenRow, WriteCall | None] | None:
+        """Who wrote a byte of the last version of a file, in which call; None where it was there
+        before the run. Raises as `why` does."""
+        row = self._last_write(path)
+        if row is None:
+            self._given(path)
+            return None
+        size = self.hashes[row.last_version or 0][1]
+        if not 0 <= offset < size:
+            raise BadInput(f"{path} has {size} bytes; there is no byte at {offset:#x}")
+        return row, self.write_call(row, offset)
+
+    def chain(self, row: OpenRow, offset: int) -> list[Link]:
+        """The way back from a byte of what a writer left. BadInput for one beyond its end."""
+        links: list[Link] = []
+        found: tuple[OpenRow | None, str, int] = (row, shown(row.path), row.last_version or 0)
+        while True:
+            link, inputs = self._link(*found, offset)
+            links.append(link)
+            if link.place is None or len(links) >= MOST_LINKS:
+                return links
+            reading = inputs[link.place.file]
+            assert reading.version is not None
+            text = self._trace.content(reading.version)
+            offset = offset_of(text, link.place.line, link.place.column)
+            writer = self.writer_of(reading)
+            found = (writer, shown(reading.path), reading.version)
+
+    def written_by(self, reading: OpenRow) -> list[OpenRow]:
+        """What the program that read this wrote, once it had begun to read."""
+        return [
+            row
+            for row in self._writers
+            if row.process == reading.process and (row.last_event or reading.event) >= reading.event
+        ]
+
+    def writers_of(self, version: int) -> list[OpenRow]:
+        """Who wrote that content, in order."""
+        return [row for row in self._writers if row.last_version == version]
+
+    def made(self, writer: OpenRow) -> Made | str:
+        """What a model makes of a writing program's inputs, if it makes the file; or why not."""
+        assert writer.last_version is not None
+        return self._made(writer, self._trace.content(writer.last_version))[0]
+
+    # -- files ----------------------------------------------------------------------------------
+
+    def _last_write(self, path: str) -> OpenRow | None:
+        rows = [row for row in self._writers if is_at(row, path)]
+        return max(rows, key=lambda row: row.last_event or 0, default=None)
+
+    def _given(self, path: str) -> tuple[int, str]:
+        for row in self.opens:
+            if is_at(row, path) and row.version is not None:
+                return row.version, shown(row.path)
+        raise BadInput(
+            f"{self._trace.name}: no program wrote or read {path}; "
+            "`bootstrap trace files` lists what there is"
+        )
+
+    def _given_link(self, path: str, version: int, offset: int) -> Link:
+        link, _ = self._link(None, path, version, offset)
+        return link
+
+    def writer_of(self, reading: OpenRow) -> OpenRow | None:
+        """Who wrote the version that was read: the last one before that, under the same inode."""
+        rows = [
+            row
+            for row in self._writers
+            if row.file == reading.file
+            and row.last_version == reading.version
+            and (row.last_event or 0) <= reading.event
+        ]
+        return max(rows, key=lambda row: row.last_event or 0, default=None)
+
+    def inputs(self, writer: OpenRow) -> dict[str, OpenRow]:
+        """What the writing program read until it was done, by path, in order of first opening."""
+        found: dict[str, OpenRow] = {}
+        for row in self.opens:
+            if (
+                row.process == writer.process
+                and row.id != writer.id
+                and was_read(row)
+                and row.version is not None
+                and row.event <= (writer.last_event or row.event)
+            ):
+                found.setdefault(shown(row.path), row)
+        return found
+
+    # -- one step -------------------------------------------------------------------------------
+
+    def _link(
+        self, writer: OpenRow | None, path: str, version: int, offset: int
+    ) -> tuple[Link, dict[str, OpenRow]]:
+        content = self._trace.content(version)
+        sha256, size = self.hashes[version]
+        if not 0 <= offset < len(content):
+            raise BadInput(f"{path} has {size} bytes; there is no byte at {offset:#x}")
+        is_text = b"\0" not in content[:4096]
+        line, column, text = line_at(content, offset) if is_text else (0, 0, "")
+        program = None if writer is None else self._trace.program(writer.process)
+        call = None if writer is None else self.write_call(writer, offset)
+        inputs: dict[str, OpenRow] = {}
+        model, place, ends, label = "", None, "", ""
+        defined = None
+        if writer is None or program is None:
+            ends = "a file of the source tree"
+        else:
+            made, inputs = self._made(writer, content)
+            if isinstance(made, str):
+                ends = made
+                label = label_before(content, offset) if is_text else ""
+                if is_text:
+                    function = label_before(content, offset, FUNCTION)
+                    defined = self._definition(function.removeprefix(FUNCTION), inputs)
+            else:
+                model, place = made.model, made.place(offset)
+                if place is None:
+                    ends = "this byte separates two words; it comes from no place of a source"
+        return (
+            Link(
+                path.lstrip("/"), offset, size, sha256, line, column, text, content[offset],
+                program, call, model, place, ends, label, defined,
+            ),
+            inputs,
+        )  # fmt: skip
+
+    def _made(self, writer: OpenRow, content: bytes) -> tuple[Made | str, dict[str, OpenRow]]:
+        """What a model makes of the writing program's inputs, or why there is none; the inputs."""
+        if writer.id in self._known:
+            return self._known[writer.id]
+        program, inputs = self._trace.program(writer.process), self.inputs(writer)
+        sources = [
+            Source(name, self._trace.content(row.version))
+            for name, row in inputs.items()
+            if row.version is not None
+        ]
+        argv = [raw.decode("utf-8", "backslashreplace") for raw in program.argv]
+        self._known[writer.id] = maker(shown(program.path), argv, sources, content), inputs
+        return self._known[writer.id]
+
+    def _definition(self, function: str, inputs: dict[str, OpenRow]) -> tuple[str, int, str] | None:
+        """Where a C function is defined, by its name alone; None where no input has such a line.
+
+        Where that input was itself put together from others, the one it comes from.
+        """
+        if not function:
+            return None
+        pattern = re.compile(
+            rb"^[A-Za-z_][\w \t*]*\b" + re.escape(function.encode()) + rb"[ \t]*\([^;]*?\)\s*\{",
+            re.MULTILINE,
+        )
+        for name, row in inputs.items():
+            content = self._trace.content(row.version or 0)
+            match = pattern.search(content)
+            if match is None:
+                continue
+            line, _, text = line_at(content, match.start())
+            writer = self.writer_of(row)
+            made = None if writer is None else self._made(writer, content)[0]
+            if isinstance(made, Made):
+                place = made.place(match.start())
+                if place is not None:
+                    name, line = place.file, place.line
+            return name.lstrip("/"), line, text
+        return None
+
+    def write_call(self, writer: OpenRow, offset: int) -> WriteCall | None:
+        """The last write(2) or the like that put the byte there, by the descriptor's own offset."""
+        if writer.id not in self._spans:
+            self._spans[writer.id] = self._written(writer)
+        for at, ordinal, event, guest_addr, size in reversed(self._spans[writer.id]):
+            if at <= offset < at + size:
+                return WriteCall(ordinal, event, writer.fd, guest_addr + offset - at, size)
+        return None
+
+    def _written(self, writer: OpenRow) -> list[tuple[int, int, int, int, int]]:
+        """Each write: where in the file, ordinal, event, address, size.
+
+        Followed from the open to the last close, in the process that opened the file.
+        """
+        program = self._trace.program(writer.process)
+        numbers = NUMBERS[program.abi]
+        write, lseek = numbers["write"], numbers.get("lseek", -1)
+        first, last = writer.event, writer.last_event or program.last_event
+        mine, at = writer.fd, 0
+        found = []
+        for chunk in self._trace.chunks(program.id):
+            if chunk.first_event + chunk.count <= first or chunk.first_event > last:
+                continue
+            calls = self._trace.calls(chunk)
+            sign = 1 << 8 * calls.word - 1
+            begin, end = (max(0, event + 1 - chunk.first_event) for event in (first, last))
+            numbers_of, fds, addresses, results = (calls.values(c) for c in (0, 1, 2, 4))
+            ordinal, event = chunk.first_call, chunk.first_event
+            # One of a million calls may be of the file, or nearly each of them.
+            for index in compress(range(begin, end), map(mine.__eq__, fds[begin:end])):
+                number, result = numbers_of[index], results[index]
+                if result >= sign:
+                    continue
+                if number == write:
+                    found.append((at, ordinal + index, event + index, addresses[index], result))
+                    at += result
+                elif number == lseek:
+                    at = result
+        return found
+
+
+def lines(links: list[Link], stored: Callable[[Link], str] = lambda _: "") -> Iterator[str]:
+    """The answer for people; `stored` tells of each link what stored the byte before its call."""
+    for number, link in enumerate(links):
+        if number:
+            yield ""
+        where = f" (line {link.line}, column {link.column})" if link.text else ""
+        yield f"{link.path} + {link.offset:#x}: byte {link.byte:02x}{where}"
+        yield f"    file      {link.size:,} bytes, sha256 {link.sha256}"
+        if link.text:
+            yield f"    line      {link.text.strip()[:100]}"
+        if link.program is not None:
+            words = " ".join(raw.decode("utf-8", "backslashreplace") for raw in link.program.argv)
+            yield f"    written   by {link.program.label}: {words[:160]}"
+        if link.call is not None:
+            call = link.call
+            yield (
+                f"    call      {call.ordinal:,} of the process: write({call.fd}, ...) of "
+                f"{call.size:,} bytes; the byte was at {call.guest_addr:#x}"
+            )
+            store = stored(link)
+            if store:
+                yield f"    stored    {store}"
+        if link.model and link.place is not None:
+            what = f" by {link.place.label or link.place.macro}" if (
+                link.place.label or link.place.macro) else ""  # fmt: skip
+            yield f"    model     {link.model}, which makes this file byte for byte"
+            note = f"    # {link.place.comment}" if link.place.comment else ""
+            place = f"{link.place.file.lstrip('/')}:{link.place.line}:{link.place.column}"
+            yield f"    from      {place}{what}{note}"
+        if link.ends:
+            yield f"    the way ends here: {link.ends}"
+        if link.label:
+            yield f"    label     :{link.label} stands last before it"
+        if link.defined is not None:
+            file, line, text = link.defined
+            yield f"    function  {file}:{line}, found by its name: {text.strip()[:100]}"

@@ -1,0 +1,256 @@
+"""How often each instruction of a program ran: what is hot, and which bytes of an image never ran.
+
+Every instruction of a program's whole life is counted, by running it again from where it began; its
+children are passed over, and counted when it is their turn.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from bootstrap.engine.blocks import Blocks
+from bootstrap.errors import BadInput
+from bootstrap.timeline.images import Decoded, Image, Images
+from bootstrap.timeline.source_maps import Place
+from bootstrap.timeline.travel import Traveller, Unsure
+from bootstrap.trace.reader import ProgramRow
+from bootstrap.trace.text import shown
+
+MAX_WINDOW = 1 << 27
+"""Addresses that one image may span; each costs 8 bytes while it is counted."""
+
+
+@dataclass
+class Counted:
+    """The instructions of some programs that ran one image, together."""
+
+    image: Image
+    version: int
+    start: int
+    """The address that the first count is of."""
+    counts: array[int]
+    programs: list[tuple[ProgramRow, int]] = field(default_factory=list)
+    """Each with how many instructions it executed."""
+
+    @property
+    def total(self) -> int:
+        """Instructions of all its programs."""
+        return sum(total for _, total in self.programs)
+
+    @property
+    def outside(self) -> int:
+        """Those that were not where the image is: code that was made in memory."""
+        return self.total - sum(self.counts)
+
+    def ran(self) -> Iterator[tuple[int, int]]:
+        """(address, how often), of each instruction that ran, in order."""
+        for index, count in enumerate(self.counts):
+            if count:
+                yield self.start + index, count
+
+
+def count(
+    traveller: Traveller, images: Images, programs: Iterable[ProgramRow]
+) -> dict[int, Counted]:
+    """Run the programs to their ends and count; by image. Raises as Traveller does."""
+    found: dict[int, Counted] = {}
+    for program in programs:
+        known = found.get(program.image)
+        if known is None:
+            image = images.image(program.image)
+            start, size = image.window
+            if size > MAX_WINDOW:
+                raise BadInput(f"{image.name}: spans {size:,} addresses, too many to count each")
+            known = Counted(image, program.image, start, array("Q", bytes(8 * size)))
+            found[program.image] = known
+        known.programs.append((program, _count(traveller, program, known)))
+    return found
+
+
+def _count(traveller: Traveller, program: ProgramRow, into: Counted) -> int:
+    """Count one program; the number of its instructions."""
+    try:
+        total, ran = _by_blocks(traveller.by_blocks(), program)
+    except Unsure:
+        total, ran = _one_by_one(traveller, program, into)
+    for guest_addr, times in ran:
+        if 0 <= guest_addr - into.start < len(into.counts):
+            into.counts[guest_addr - into.start] += times
+    return total
+
+
+def _by_blocks(traveller: Traveller, program: ProgramRow) -> tuple[int, Iterable[tuple[int, int]]]:
+    row = program.id
+    if traveller.faulted(row):
+        raise Unsure
+    traveller.seek_from(row, 0)
+    counting = [_blocks(traveller)]
+
+    def take_over() -> None:
+        if traveller.row == row:
+            now = _blocks(traveller)
+            now.go_on_counting(counting[0])
+            counting[0] = now
+
+    traveller.on_restore = take_over
+    try:
+        total = traveller.run_out(row)
+    finally:
+        traveller.on_restore = lambda: None
+        traveller.close()
+    return total, counting[0].ran().items()
+
+
+def _blocks(traveller: Traveller) -> Blocks:
+    stepping = traveller.stepping
+    assert isinstance(stepping, Blocks)
+    return stepping
+
+
+def _one_by_one(
+    traveller: Traveller, program: ProgramRow, into: Counted
+) -> tuple[int, Iterable[tuple[int, int]]]:
+    row = program.id
+    traveller.seek(row, 0)
+    counts = traveller.stepping.count_each(into.start, len(into.counts))
+
+    def lend() -> None:
+        if traveller.row == row:
+            traveller.stepping.lend_counts(into.start, counts)
+
+    traveller.on_restore = lend
+    try:
+        total = traveller.run_out(row)
+    finally:
+        traveller.on_restore = lambda: None
+    return total, ((into.start + index, n) for index, n in enumerate(counts) if n)
+
+
+# Coverage.
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Bytes of the file, from `start` up to `end`, that all ran or never did."""
+
+    start: int
+    end: int
+    ran: bool
+    header: bool = False
+    """The ELF header and the program headers."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Which bytes of an image ever ran as (part of) an instruction."""
+
+    counted: Counted
+    executed: bytes
+    """One for each byte of the file: 1 where it ran."""
+    strange: tuple[int, ...]
+    """Addresses at which something ran whose length nobody can tell: one byte is counted."""
+
+    @property
+    def stretches(self) -> list[Stretch]:
+        """The whole file."""
+        image = self.counted.image
+        header = image.headers_end
+        found: list[Stretch] = []
+        for offset, ran in enumerate(self.executed):
+            kind = (bool(ran), not ran and offset < header)
+            if found and (found[-1].ran, found[-1].header) == kind:
+                found[-1] = Stretch(found[-1].start, offset + 1, *kind)
+            else:
+                found.append(Stretch(offset, offset + 1, *kind))
+        return found
+
+
+def coverage(counted: Counted) -> Coverage:
+    """From counts of instructions to bytes: an instruction is as long as capstone says."""
+    image = counted.image
+    executed = bytearray(len(image.content))
+    strange: list[int] = []
+    for guest_addr, _ in counted.ran():
+        offset = image.offset(guest_addr)
+        if offset is None:
+            strange.append(guest_addr)
+            continue
+        one = image.decoder.one(image.content[offset : offset + 16], guest_addr)
+        if not one.is_instruction:
+            strange.append(guest_addr)
+        for index in range(offset, min(offset + len(one.code), len(executed))):
+            executed[index] = 1
+    return Coverage(counted, bytes(executed), tuple(strange))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An instruction of the image, with what is known of it."""
+
+    offset: int
+    decoded: Decoded
+    label: str
+    """`name` or `name+0x12`; empty where none is known."""
+    place: Place | None
+
+
+def listing(image: Image, start: int, end: int, most: int) -> list[Line]:
+    """Up to `most` instructions of a stretch of the file."""
+    found: list[Line] = []
+    offset = start
+    while offset < end and len(found) < most:
+        guest_addr = image.address(offset)
+        one = image.decoder.one(image.content[offset:end], guest_addr or 0)
+        found.append(Line(offset, one, image.shown_label(offset), image.place(offset)))
+        offset += len(one.code)
+    return found
+
+
+# Hot.
+
+
+@dataclass(frozen=True, slots=True)
+class Hot:
+    """Instructions under one label, or at one address where no label is known."""
+
+    image: Image
+    version: int
+    guest_addr: int
+    """The first that ran."""
+    label: str
+    instructions: int
+    place: Place | None
+
+
+def hot(found: Sequence[Counted]) -> list[Hot]:
+    """The hottest first."""
+    rows: list[Hot] = []
+    for counted in found:
+        image = counted.image
+        sums: dict[tuple[str, int], list[int]] = {}
+        for guest_addr, times in counted.ran():
+            offset = image.offset(guest_addr)
+            label = None if offset is None else image.function(offset)
+            # One label may stand in two files: the place where it begins tells them apart.
+            key = ("", guest_addr) if label is None else (label[0], guest_addr - label[1])
+            sums.setdefault(key, [0, guest_addr])[0] += times
+        for (label_name, _), (times, guest_addr) in sums.items():
+            offset = image.offset(guest_addr)
+            place = None if offset is None else image.place(offset)
+            rows.append(Hot(image, counted.version, guest_addr, label_name, times, place))
+    return sorted(rows, key=lambda r: (-r.instructions, r.version, r.guest_addr))
+
+
+def place_text(place: Place | None) -> str:
+    """`file:line  # comment`; empty where none is known."""
+    if place is None:
+        return ""
+    note = f"  # {place.comment}" if place.comment else ""
+    return f"{place.file.lstrip('/')}:{place.line}{note}"
+
+
+def who(program: ProgramRow) -> str:
+    """pid and name of a program."""
+    return f"{program.label} ({shown(program.path).rpartition('/')[2]})"

@@ -1,0 +1,272 @@
+"""A process as it is at a place of a trace: registers, code, stack, memory, files, system calls.
+
+Flags are named as in the Intel SDM (volume 1, 3.4.3) and the Arm ARM (A64, NZCV).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bootstrap.errors import BadInput
+from bootstrap.kernel.memory import EXEC, READ, WRITE
+from bootstrap.timeline.images import Decoded, Image, Images
+from bootstrap.timeline.origins import Link
+from bootstrap.timeline.profile import place_text
+from bootstrap.timeline.travel import Traveller
+from bootstrap.trace.calltext import arity, call_text, row_of
+from bootstrap.trace.coordinates import here
+from bootstrap.trace.recorder import WORD
+from bootstrap.trace.text import shown
+from bootstrap.vfs import Directory, OpenFile, RegularFile
+
+BEFORE, AFTER = 6, 10
+"""Instructions that are shown: those that ran last, and those that stand from pc on."""
+STACK_WORDS = 12
+MEMORY = 64
+"""Bytes of memory that are shown where nobody says how many."""
+MAX_MEMORY = 1 << 20
+
+_EFLAGS = ((0, "CF"), (2, "PF"), (4, "AF"), (6, "ZF"), (7, "SF"), (8, "TF"), (9, "IF"),
+           (10, "DF"), (11, "OF"))  # fmt: skip
+_NZCV = ((31, "N"), (30, "Z"), (29, "C"), (28, "V"))
+_SP = {"i386": "esp", "x86_64": "rsp", "aarch64": "sp", "riscv64": "sp", "riscv32": "sp"}
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """An instruction with what is known of it."""
+
+    executed: int | None
+    """Instructions before it, of one that ran; None of one that only stands there."""
+    decoded: Decoded
+    label: str
+    place: str
+    text: str
+    """The line of the source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Mapped memory, from `start` up to `end`."""
+
+    start: int
+    end: int
+    rights: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An open file."""
+
+    fd: int
+    path: str
+    offset: int
+    size: int | None
+    access: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """All of it."""
+
+    coordinate: str
+    program: str
+    argv: tuple[str, ...]
+    pid: int
+    executed: int
+    calls: int
+    event: int
+    abi: str
+    word: int
+    cwd: str
+    pc: int
+    registers: tuple[tuple[str, int], ...]
+    flags: str
+    """Those that are set; empty where the architecture has none."""
+    image: str
+    unknown: str
+    """Why there are no source lines, where there are none."""
+    way: tuple[Code, ...]
+    """What ran last."""
+    code: tuple[Code, ...]
+    """What stands from pc on."""
+    chain: tuple[Link, ...]
+    """Where the byte at pc comes from."""
+    stack: tuple[tuple[int, int], ...]
+    areas: tuple[Area, ...]
+    files: tuple[File, ...]
+    last_call: str
+    next_call: str
+    memory: tuple[int, bytes] | None
+
+
+def flags_of(registers: tuple[tuple[str, int], ...]) -> str:
+    """The flags that are set, by name."""
+    values = dict(registers)
+    for name, bits in (("eflags", _EFLAGS), ("nzcv", _NZCV)):
+        if name in values:
+            found = [flag for bit, flag in bits if values[name] >> bit & 1]
+            return f"{name}: {' '.join(found) or 'none of the named flags'}"
+    return ""
+
+
+def memory_wanted(text: str) -> tuple[int, int]:
+    """`ADDR` or `ADDR:LENGTH`, in decimal or with 0x. Raises BadInput."""
+    address, colon, length = text.partition(":")
+    try:
+        found = int(address, 0), int(length, 0) if colon else MEMORY
+    except ValueError:
+        found = -1, 0
+    if found[0] < 0 or not 0 < found[1] <= MAX_MEMORY:
+        raise BadInput(
+            f"--memory {text}: name an address and how many bytes, like 0x8048000:64 "
+            f"(at most {MAX_MEMORY:#x})"
+        )
+    return found
+
+
+def show(traveller: Traveller, images: Images, memory: tuple[int, int] | None = None) -> Shown:
+    """What there is where the traveller is; it is there again afterwards. Raises as it does."""
+    image = images.image(traveller.program.image)
+    way = _way(traveller, image)
+    process, program = traveller.process, traveller.program
+    registers, pc = traveller.registers(), traveller.pc
+    paths = open_paths(traveller)
+    offset = image.offset(pc)
+    chain: tuple[Link, ...] = ()
+    if image.same is not None and offset is not None:
+        chain = tuple(images.why.chain(image.same, offset))
+    code = image.decoder.several(process.memory.read_upto(pc, 15 * AFTER), pc, AFTER)
+    found = None
+    if memory is not None:
+        data = process.memory.read_upto(*memory)
+        if not data:
+            raise BadInput(f"--memory {memory[0]:#x}: nothing can be read there at this place")
+        found = (memory[0], data)
+    return Shown(
+        coordinate=str(here(traveller)),
+        program=shown(program.path),
+        argv=tuple(raw.decode("utf-8", "backslashreplace") for raw in program.argv),
+        pid=program.pid,
+        executed=traveller.executed,
+        calls=program.first_call + traveller.calls,
+        event=traveller.event,
+        abi=program.abi,
+        word=WORD[program.abi],
+        cwd=process.fs.getcwd(process.at).decode("utf-8", "backslashreplace"),
+        pc=pc,
+        registers=registers,
+        flags=flags_of(registers),
+        image=image.name,
+        unknown=image.unknown,
+        way=tuple(way),
+        code=tuple(_code(image, one, None) for one in code),
+        chain=chain,
+        stack=tuple(stack_words(traveller, STACK_WORDS)),
+        areas=tuple(areas(traveller, image)),
+        files=tuple(open_file(fd, file) for fd, file in process.fds.items()),
+        last_call=told_call(traveller, traveller.calls, paths) if traveller.calls else "",
+        next_call=told_call(traveller, traveller.calls + 1, paths),
+        memory=found,
+    )
+
+
+def _code(image: Image, one: Decoded, executed: int | None) -> Code:
+    offset = image.offset(one.guest_addr)
+    if offset is None or image.content[offset : offset + len(one.code)] != one.code:
+        return Code(executed, one, "", "", "")  # code that was made in memory
+    place = image.place(offset)
+    text = "" if place is None else image.source_text(place)
+    return Code(executed, one, image.shown_label(offset), place_text(place), text)
+
+
+def _way(traveller: Traveller, image: Image) -> list[Code]:
+    """The instructions that ran last: gone back to and stepped through, not guessed."""
+    row, executed = traveller.row, traveller.executed
+    found: list[Code] = []
+    if executed:
+        traveller.seek(row, max(0, executed - BEFORE))
+    while traveller.executed < executed:
+        raw = traveller.process.memory.read_upto(traveller.pc, 15)
+        one = image.decoder.one(raw, traveller.pc)
+        found.append(_code(image, one, traveller.executed))
+        traveller.step()
+    return found
+
+
+def stack_words(traveller: Traveller, count: int) -> list[tuple[int, int]]:
+    """The words from the stack pointer on, fewer where the stack ends: (address, value)."""
+    abi = traveller.program.abi
+    word, sp = WORD[abi], dict(traveller.registers())[_SP[abi]]
+    data = traveller.process.memory.read_upto(sp, word * count)
+    return [
+        (sp + at, int.from_bytes(data[at : at + word], "little"))
+        for at in range(0, len(data) - word + 1, word)
+    ]
+
+
+def areas(traveller: Traveller, image: Image) -> list[Area]:
+    """What is mapped, in order."""
+    memory = traveller.process.memory
+    heap = range(memory.start_brk, max(memory.brk_now, memory.start_brk + 1))
+    top = memory.abi.stack_top
+    start, size = image.window
+    found: list[Area] = []
+    for extent in memory.extents:
+        page = (extent.end - extent.start) // len(extent.pages)
+        for index, flags in enumerate(extent.pages):
+            if not flags:
+                continue
+            at = extent.start + index * page
+            pairs = ((READ, "r"), (WRITE, "w"), (EXEC, "x"))
+            rights = "".join(letter if flags & bit else "-" for bit, letter in pairs)
+            what = ""
+            if start <= at < start + size:
+                what = image.name
+            elif start <= at < image.memory_end:
+                what = f"{image.name}, zeroed at its start"
+            elif at in heap:
+                what = "heap"
+            elif at >= top - (8 << 20):
+                what = "stack"
+            last = found[-1] if found else None
+            if last is not None and (last.end, last.rights, last.what) == (at, rights, what):
+                found[-1] = Area(last.start, at + page, rights, what)
+            else:
+                found.append(Area(at, at + page, rights, what))
+    return found
+
+
+def _path(file: OpenFile) -> str:
+    inode = file.inode
+    if isinstance(inode, RegularFile):
+        return inode.origin.decode("utf-8", "backslashreplace")
+    return "(a directory)" if isinstance(inode, Directory) else "(a standard stream)"
+
+
+def open_file(fd: int, file: OpenFile) -> File:
+    """A descriptor, for people."""
+    access = {(True, False): "read", (False, True): "write"}.get(
+        (file.readable, file.writable), "read and write"
+    )
+    size = file.inode.size if isinstance(file.inode, RegularFile) else None
+    return File(fd, _path(file), file.offset, size, access)
+
+
+def open_paths(traveller: Traveller) -> dict[int, str]:
+    """What each open descriptor is of."""
+    return {fd: _path(file) for fd, file in traveller.process.fds.items()}
+
+
+def told_call(traveller: Traveller, ordinal: int, paths: dict[int, str]) -> str:
+    """The program's call of that ordinal, as far as a trace knows it; empty where there is none."""
+    program = traveller.program
+    if not 1 <= ordinal <= program.calls:
+        return ""
+    word = WORD[program.abi]
+    calls = traveller.facts.recorded.part(program.id, program.first_call + ordinal, 1, word)
+    number, result = calls.values(0)[0], calls.values(4)[0]
+    row = row_of(program.abi, number)
+    args = calls.arguments(0, 3 if row is None else arity(row))
+    return call_text(program.abi, number, args, result, word, paths)

@@ -1,0 +1,148 @@
+"""Which instruction put a byte where a system call then took it from: the last step of `why`.
+
+The program is run up to shortly before the call without counting, which is several times as fast,
+and from there with every store watched; further back where it stored the byte earlier.
+"""
+
+from dataclasses import dataclass
+
+from bootstrap.engine import Engine
+from bootstrap.engine.stepping import WRITES
+from bootstrap.timeline.calls_and_returns import LONGEST
+from bootstrap.timeline.images import Images
+from bootstrap.timeline.indexing import points_of
+from bootstrap.timeline.origins import Link
+from bootstrap.timeline.travel import Counting, Traveller
+from bootstrap.trace.coordinates import AfterCall
+from bootstrap.trace.follower import Facts
+from bootstrap.trace.reader import Trace
+
+BACK = (2, 200, 20_000)
+"""Calls before the one in question from which stores are watched; then from the first on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """An instruction that stored a byte, or a system call that did."""
+
+    row: int
+    calls: int
+    """System calls that the program had made before it."""
+    after: int
+    """Instructions between the last of them, or the program's begin, and this one."""
+    pc: int
+    code: bytes
+    """Bytes from there on, as they were: the instruction, and perhaps more."""
+    by_call: bool
+    """It is a system call, which stored for the program: a read."""
+
+
+def store_before(
+    trace: Trace, engine: Engine, row: int, call: int, guest_addr: int
+) -> Store | None:
+    """The last store to the byte at that address before the program's call of that ordinal.
+
+    None: the program never stored there; the byte is of its image. Raises BadInput, Diverged.
+    """
+    facts, points = Facts(trace), points_of(trace)
+    plain = Traveller(trace, engine, facts=facts, counting=Counting.NOTHING, points=points)
+    watcher = Traveller(trace, engine, watching=True, facts=facts)
+    try:
+        for back in (*BACK, call):
+            first = max(0, call - 1 - back)
+            plain.close()
+            plain.seek_call(row, first)
+            found = _last_store(plain, watcher, row, first, call, guest_addr)
+            if found is not None or not first:
+                return found
+        return None
+    finally:
+        plain.close()
+        watcher.close()
+
+
+def _last_store(
+    plain: Traveller, watcher: Traveller, row: int, first: int, call: int, guest_addr: int
+) -> Store | None:
+    seen: list[tuple[int, int, bool]] = []  # executed, pc, by a call
+
+    def arm() -> None:
+        stepping = watcher.stepping
+        stepping.watch(guest_addr, guest_addr + 1, WRITES, stops=False)
+
+        def kernel(at: int, size: int, writes: bool) -> None:
+            if writes and at <= guest_addr < at + size:
+                seen.append((stepping.executed - 1, int(stepping.state.last_pc), True))
+
+        watcher.process.memory.watcher = kernel
+
+    def look() -> None:
+        last = watcher.stepping.last_access
+        if last is not None:
+            seen.append((last.executed, last.pc, False))
+
+    point = plain.point()
+    watcher.on_restore, watcher.on_stop = arm, lambda _: look()
+    watcher.resume(point)
+    began = [(plain.executed, first)]  # 0 where `plain` does not count
+    for ordinal in range(first + 1, call + 1):
+        watcher.seek_call(row, ordinal)
+        began.append((watcher.executed, ordinal))
+    look()
+    if not seen:
+        return None
+    executed, pc, by_call = max(seen)
+    since, calls = max(pair for pair in began if pair[0] <= executed)
+    code = watcher.process.memory.read_upto(pc, LONGEST)
+    return Store(row, calls, executed - since, pc, code, by_call)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A store, as it is told."""
+
+    coordinate: str
+    guest_addr: int
+    instruction: str
+    label: str
+    source: str
+    """File and line, where they are known."""
+    by_call: bool
+
+
+def stored(trace: Trace, engine: Engine, images: Images, link: Link) -> Told | None:
+    """What stored the byte of a link before its write call; None: it was there from the start.
+
+    Raises as store_before does, and ValueError for a link without a call.
+    """
+    if link.program is None or link.call is None:
+        raise ValueError("no program wrote it")
+    program, call = link.program, link.call
+    ordinal = call.ordinal - program.first_call
+    found = store_before(trace, engine, program.id, ordinal, call.guest_addr)
+    if found is None:
+        return None
+    several = any(p.pid == program.pid and p.run != program.run for p in trace.programs)
+    place = AfterCall(
+        program.pid, program.first_call + found.calls, found.after,
+        program.run if several else None,
+    )  # fmt: skip
+    image = images.image(program.image)
+    offset = image.offset(found.pc)
+    label = source = ""
+    if offset is not None:
+        label = image.shown_label(offset)
+        where = image.place(offset)
+        source = "" if where is None else f"{where.file.lstrip('/')}:{where.line}"
+    text = image.decoder.one(found.code, found.pc).text
+    return Told(str(place), found.pc, text, label, source, found.by_call)
+
+
+def line(told: Told | None) -> str:
+    """For people."""
+    if told is None:
+        return "by no instruction: it was in memory when the program began"
+    what = "the system call of " if told.by_call else ""
+    label = f" <{told.label}>" if told.label else ""
+    source = f", {told.source}" if told.source else ""
+    return f"by {what}{told.instruction}, at {told.guest_addr:#x}{label}{source}; {told.coordinate}"

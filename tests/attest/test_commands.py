@@ -1,0 +1,346 @@
+"""`bootstrap attest` and `bootstrap quorum` as a user starts them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bootstrap.attest.envelope import read_envelope
+from bootstrap.attest.evidence import Product
+from bootstrap.attest.policy import read_policy
+from bootstrap.attest.statement import read_statement
+from bootstrap.errors import BadInput
+from bootstrap.oci.products import read_products
+from tests.attest.people import People
+from tests.attest.runs import Run, inside
+from tests.cli.command import Done, bootstrap
+
+NEED = 'schema = 1\n[need]\npersons = 2\n[about]\nname = "embedded"\narch = "x86"\n'
+
+
+def attest(run: Run, output: Path, *more: str | Path) -> Done:
+    return inside("attest", "--report", run.report, "-o", output, *more)
+
+
+@pytest.fixture
+def policy(tmp_path: Path, people: People) -> Path:
+    place = tmp_path / "policy.toml"
+    place.write_text(NEED + people.key("alice", "alice") + people.key("bob", "bob"))
+    return place
+
+
+def test_from_a_report_to_a_quorum(
+    verified: Run, people: People, policy: Path, tmp_path: Path
+) -> None:
+    ours = [tmp_path / "alice.json", tmp_path / "bob.json"]
+    for place in ours:
+        key = people.ssh(place.stem)
+        done = attest(
+            verified, place, "--sign", "ssh", "--key", key, "--products", verified.products
+        )
+        assert done.status == 0, done.stderr
+    one = inside("quorum", "--policy", policy, ours[0])
+    assert one.status == 1
+    assert "NOT MET: persons: 2 wanted, 1 found." in one.stdout
+    both = inside("quorum", "--policy", policy, *ours, "--json", "-")
+    assert both.status == 0, both.stderr
+    told = json.loads(both.stdout)
+    assert told["schema"] == "bootstrap-quorum/1" and told["met"] is True
+    assert told["at_given"] is False and told["why_not"] == []
+    signatures = told["attestations"]["signatures"]
+    assert [row["person"] for row in signatures] == ["alice", "bob"]
+    assert "today, UTC" in both.stderr and "MET: the policy is met" in both.stderr
+    dated = inside("quorum", "--policy", policy, *ours, "--at", "2031-01-02")
+    assert dated.status == 0
+    assert "of 2031-01-02 (the day given by --at)" in dated.stdout
+
+
+def test_a_public_key_without_its_private_half(
+    verified: Run, people: People, tmp_path: Path
+) -> None:
+    public = tmp_path / "alone.pub"
+    shutil.copy(f"{people.ssh('alice')}.pub", public)
+    done = attest(verified, tmp_path / "out.json", "--sign", "ssh", "--key", public)
+    assert done.status == 2
+    assert "ssh-keygen did not sign" in done.one_line()
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_gpg_signs_and_chooses_the_key(verified: Run, gpg: People, tmp_path: Path) -> None:
+    gpg.gpg("gpg-dan")
+    out = tmp_path / "dan.json"
+    done = attest(verified, out, "--sign", "gpg")
+    assert done.status == 0, done.stderr
+    wrong = attest(verified, out, "--sign", "gpg", "--key", "nobody@example.com")
+    assert wrong.status == 2 and "gpg did not sign" in wrong.one_line()
+    (signature,) = read_envelope(out.read_bytes()).signatures
+    assert len(signature.keyid) == 40
+
+
+def test_unsigned_it_is_the_statement(verified: Run, tmp_path: Path, policy: Path) -> None:
+    out = tmp_path / "statement.json"
+    given = ["--cpu-vendor", "GenuineIntel", "--host-os", "Debian 12"]
+    assert attest(verified, out, *given).status == 0
+    said = read_statement(out.read_bytes())
+    assert (said.cpu_vendor, said.os, said.stated) == ("GenuineIntel", "unknown", True)
+    done = inside("quorum", "--policy", policy, out)
+    assert done.status == 1 and "a statement that nobody signed" in " ".join(done.stdout.split())
+
+
+def parameters(place: Path) -> dict[str, Any]:
+    """What a statement says of how it came about."""
+    content = json.loads(place.read_text())
+    if "payload" in content:
+        content = json.loads(base64.b64decode(content["payload"]))
+    found: dict[str, Any] = content["predicate"]["buildDefinition"]["internalParameters"]
+    return found
+
+
+def test_a_statement_says_what_was_seen_and_what_only_read(
+    verified: Run, people: People, tmp_path: Path
+) -> None:
+    read, hashed, made = (tmp_path / f"{name}.json" for name in ("read", "hashed", "made"))
+    done = attest(verified, read)
+    assert "report.json says, not run here; stated to be of" in done.stdout
+    done = attest(verified, hashed, "--products", verified.products)
+    assert f"says (products hashed again in {verified.products}), not run here" in done.stdout
+    given: list[str | Path] = ["--release", "embedded", "--json", tmp_path / "report.json"]
+    key = people.ssh("alice")
+    done = inside("attest", "--run", *given, "--sign", "ssh", "--key", key, "-o", made)
+    assert done.status == 0, done.stderr
+    assert "VERIFIED" in done.stdout and "made here and now, on" in done.stdout
+    for place, run, products, by in (
+        (read, "read-from-report", "read-from-report", "observed-at-signing"),
+        (hashed, "read-from-report", "hashed-here", "observed-at-signing"),
+        (made, "made-here", "hashed-here", "observed"),
+    ):
+        said = parameters(place)
+        assert (said["run"], said["products"], said["host"]["saidBy"]) == (run, products, by)
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        NEED.replace("persons = 2", 'persons = 1\nruns = 1\nengines = 1\nstated = "refuse"')
+        + people.key("alice", "alice")
+    )
+    assert inside("quorum", "--policy", policy, made).status == 0
+    assert json.loads((tmp_path / "report.json").read_text())["result"] == "verified"
+    done = attest(verified, read, "--sign", "ssh", "--key", key)
+    assert inside("quorum", "--policy", policy, read).status == 1
+
+
+def test_names_that_no_terminal_should_see(verified: Run, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"r\xff\x1b[31m.json")
+    shutil.copy(verified.report, odd)
+    done = bootstrap("attest", "--report", odd, "-o", tmp_path / os.fsdecode(b"o\xff.json"))
+    assert done.status == 0, done.stderr
+    assert r"r\xff\x1b[31m.json says, not run here" in done.stdout
+    done = bootstrap("quorum", "--init", tmp_path / os.fsdecode(b"p\xff.toml"))
+    assert done.status == 0 and r"p\xff.toml: written" in done.stdout
+
+
+def test_a_run_that_fails_here_is_not_signed(tmp_path: Path) -> None:
+    given = ["--release", "embedded", "--limit", "instructions=1000", "-o", "out.json"]
+    done = inside("attest", "--run", *given, cwd=tmp_path)
+    assert done.status == 3 and "not verified; nothing was signed" in done.stderr
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_a_size_that_the_products_contradict(people: People, tmp_path: Path) -> None:
+    """Of a release the catalogue has no sizes: only who has the products can know."""
+    data = b"content"
+    (tmp_path / "M1").write_bytes(data)
+    products = {"M1": Product(1, hashlib.sha256(data).hexdigest())}
+    found = SimpleNamespace(products=products)
+    with pytest.raises(BadInput, match="M1: has 7 bytes, where the report says 1"):
+        read_products(tmp_path, found)  # type: ignore[arg-type]
+
+
+def test_products_that_differ_are_not_signed_for(
+    verified: Run, people: People, tmp_path: Path
+) -> None:
+    products = tmp_path / "products"
+    shutil.copytree(verified.products, products)
+    (products / "hello").write_bytes(b"")
+    out = tmp_path / "out.json"
+    done = attest(
+        verified, out, "--sign", "ssh", "--key", people.ssh("alice"), "--products", products
+    )
+    assert done.status == 1
+    assert "hello: has sha256" in done.stderr and "nothing was signed" in done.stderr
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("result", ["mismatch", "incomplete", "error"])
+def test_only_what_is_verified(result: str, verified: Run, people: People, tmp_path: Path) -> None:
+    report = {**json.loads(verified.report.read_text()), "result": result, "reasons": ["so"]}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    out = tmp_path / "out.json"
+    given: list[str | Path] = ["--sign", "ssh", "--key", people.ssh("alice"), "-o", out]
+    done = inside("attest", "--report", tmp_path / "report.json", *given)
+    assert done.status == 2 and not out.exists()
+    assert f"its result is {result}, not verified: so; nothing can be vouched" in done.one_line()
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ([], "say where to"),
+        (["-o", "x", "--release", "embedded"], "--release goes with a verify, not with --report"),
+        (["-o", "x", "--arch", "AMD64"], "--arch and --jobs go with a verify, not with --report"),
+        (["-o", "x", "--json", "y"], "--json goes with a verify, not with --report"),
+        (["-o", "x", "--sign", "ssh"], "--sign ssh needs --key"),
+        (["-o", "x", "--sign", "ssh", "--key", "no-file"], "there is no such file"),
+        (["-o", "x", "--key", "k"], "--key goes with"),
+        (["-o", "x", "--cpu-vendor", "x"], "go together"),
+        (["--stagex", "."], "--stagex needs --image"),
+        (["--stagex", ".", "--image", "."], "--image needs --reference"),
+        (["-o", "x", "--reference", "a/b:1"], "--reference goes with"),
+        (["--stagex", ".", "--image", ".", "--reference", "a/b:1"], "--image goes with --stagex"),
+        (
+            ["--stagex", ".", "--image", ".", "--reference", "a/b:1", "--sign", "ssh"],
+            "StageX's signatures are OpenPGP",
+        ),
+        (
+            ["--stagex", ".", "--image", ".", "--reference", "b:1", "--sign", "gpg"],
+            "is no REGISTRY/NAME:TAG",
+        ),
+        (
+            ["--stagex", ".", "--image", ".", "--reference", "a/b:1", "--sign", "gpg"],
+            "oci-layout: cannot be read",
+        ),
+    ],
+)
+def test_bad_usage_of_attest(args: list[str], says: str, verified: Run, tmp_path: Path) -> None:
+    if "gpg" in args and shutil.which("gpg") is None:
+        pytest.skip("gpg is not installed: attest says so first")
+    done = inside("attest", "--report", verified.report, *args, cwd=tmp_path)
+    assert done.status == 2
+    assert says in done.one_line()
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["nothing.json"], "nothing.json: cannot be read"),
+        (["--stagex", "."], "has no [stagex] to judge it by"),
+    ],
+)
+def test_bad_usage_of_quorum(args: list[str], says: str, policy: Path, tmp_path: Path) -> None:
+    done = inside("quorum", "--policy", "policy.toml", *args, cwd=tmp_path)
+    assert done.status == 2
+    assert says in done.one_line()
+
+
+def test_what_is_no_attestation_is_named_and_does_not_count(
+    verified: Run, people: People, policy: Path, tmp_path: Path
+) -> None:
+    """README's lines, in a folder where report.json lies beside: `*.json` has that too."""
+    shutil.copy(verified.report, tmp_path / "report.json")
+    for name in ("alice", "bob"):
+        key = people.ssh(name)
+        done = attest(verified, tmp_path / f"{name}.json", "--sign", "ssh", "--key", key)
+        assert done.status == 0
+    (tmp_path / "other.json").write_text("{}")
+    (tmp_path / "folder.json").mkdir()
+    everything = sorted(tmp_path.glob("*.json"))
+    done = inside("quorum", "--policy", policy, *everything, "--json", tmp_path / "out.txt")
+    assert done.status == 0, done.stdout
+    rows = json.loads((tmp_path / "out.txt").read_text())["attestations"]["signatures"]
+    assert {Path(row["file"]).name: row["verdict"] for row in rows} == {
+        "alice.json": "counts",
+        "bob.json": "counts",
+        "folder.json": "no-attestation",
+        "other.json": "no-attestation",
+        "report.json": "no-attestation",
+    }
+    text = " ".join(done.stdout.split())
+    assert "other.json: no attestation: signatures is missing" in text
+    assert "report.json: no attestation: is a report, which nobody signed" in text
+    assert "runs 1 report; alice and bob signed one and the same report, so one run" in text
+    assert "MET: the policy is met; alice and bob signed one and the same report, so" in text
+    (tmp_path / "bob.json").write_text("{}")
+    done = inside("quorum", "--policy", policy, *everything)
+    assert done.status == 1 and "NOT MET: persons: 2 wanted, 1 found." in done.stdout
+
+
+def test_a_policy_to_begin_with(people: People, tmp_path: Path) -> None:
+    done = inside("quorum", "--init", cwd=tmp_path)
+    assert done.status == 0, done.stderr
+    place = tmp_path / "policy.toml"
+    policy = read_policy(place)
+    assert sorted(policy.persons) == ["alice", "bob"]
+    for key in policy.keys:
+        # Nobody chose these keys, so nobody can sign by them.
+        told = f"bootstrap-emulator: {key.person} of the sample policy"
+        assert base64.b64decode(key.data.split()[1])[-32:] == hashlib.sha256(told.encode()).digest()
+    place.write_text("mine")
+    again = inside("quorum", "--init", cwd=tmp_path)
+    assert again.status == 2 and "is there already, and stays" in again.one_line()
+    assert place.read_text() == "mine"
+    other = inside("quorum", "--init", "other.toml", "x.json", cwd=tmp_path)
+    assert other.status == 2 and "--init only writes a policy" in other.one_line()
+    assert not (tmp_path / "other.toml").exists()
+
+
+def test_every_key_of_the_sample_policy_is_one(tmp_path: Path) -> None:
+    """What is commented out is read, too."""
+    assert inside("quorum", "--init", cwd=tmp_path).status == 0
+    place = tmp_path / "policy.toml"
+    lines = [re.sub(r"^# (?=[\w.]+ = |\[)", "", line) for line in place.read_text().splitlines()]
+    text = "\n".join(lines).replace('source_digest = "..."', f'source_digest = "{"0" * 64}"')
+    place.write_text(text.replace("[persons.carol.keys.pgp]", "[persons.alice.keys.pgp]"))
+    (tmp_path / "carol.asc").touch()
+    policy = read_policy(place)
+    assert policy.need is not None and policy.about is not None
+    assert (policy.need.runs, policy.need.stated, policy.about.entry) == (2, "refuse", "hex0-seed")
+    assert policy.allow.builders and policy.allow.external_parameters == ("mirror",)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--products", "."], "--products goes with --report"),
+        (["--cpu-vendor", "Intel", "--host-os", "Linux"], "--cpu-vendor and --host-os go with"),
+        (["--arch", "all"], "one architecture"),
+        (["--json", "-"], "only one output can have standard output"),
+    ],
+)
+def test_bad_usage_of_attest_run(args: list[str], says: str, tmp_path: Path) -> None:
+    done = inside("attest", "--run", "--release", "embedded", "-o", "-", *args, cwd=tmp_path)
+    assert done.status == 2
+    assert says in done.one_line()
+
+
+def test_a_day_that_is_none(policy: Path) -> None:
+    done = inside("quorum", "--policy", policy, "--at", "yesterday")
+    assert done.status == 2
+    assert "--at: invalid day, as in 2026-11-23 value: 'yesterday'" in done.stderr
+
+
+def test_a_policy_nobody_can_meet(policy: Path) -> None:
+    policy.write_text(policy.read_text().replace("persons = 2", "persons = 3"))
+    done = inside("quorum", "--policy", policy)
+    assert done.status == 2
+    assert "lists 2 persons: nobody can meet that" in done.one_line()
+
+
+def test_without_the_programs(verified: Run, people: People, policy: Path, tmp_path: Path) -> None:
+    out = tmp_path / "alice.json"
+    key = people.ssh("alice")
+    assert attest(verified, out, "--sign", "ssh", "--key", key).status == 0
+    nowhere = {"PATH": str(tmp_path)}
+    done = bootstrap("quorum", "--policy", policy, out, env=nowhere)
+    assert done.status == 2
+    assert "ssh-keygen is not installed; it comes with OpenSSH" in done.one_line()
+    given: list[str | Path] = ["--sign", "gpg", "-o", out]
+    done = bootstrap("attest", "--report", verified.report, *given, env=nowhere)
+    assert done.status == 2
+    assert "gpg is not installed; it comes with GnuPG" in done.one_line()

@@ -1,0 +1,251 @@
+"""Reports that are not what they say: every one of them is refused."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootstrap.attest.evidence import Evidence, materials_of, read_report, source_digest
+from bootstrap.errors import BadInput
+from bootstrap.known import find
+from bootstrap.sources.embedded import embedded_source
+from tests.attest.runs import Run, forged
+
+Report = dict[str, Any]
+Change = Callable[[Report], object]
+ZERO = "0" * 64
+
+
+def forged_product(report: Report) -> None:
+    """Consistent in itself: the value and what it is compared with are both changed."""
+    row = report["artifacts"][0]
+    row["sha256"] = row["expected"] = ZERO
+    row["expectations"] = [{"sha256": ZERO, "from": "x", "kind": "catalogue"}]
+
+
+def one_more(report: Report) -> None:
+    row = copy.deepcopy(report["artifacts"][0])
+    report["artifacts"].append({**row, "path": "more"})
+
+
+CHANGES: dict[str, tuple[Change, str]] = {
+    "a mismatch": (lambda r: r.update(result="mismatch"), "its result is mismatch, not verified"),
+    "an error": (lambda r: r.update(result="error"), "its result is error, not verified"),
+    "a reason": (lambda r: r.update(reasons=["because"]), "reasons is not empty"),
+    "a failure": (lambda r: r.update(failure={"message": "x"}), "failure is not empty"),
+    "a divergence": (lambda r: r.update(first_divergence={"path": "x"}), "first_divergence is not"),
+    "a changed source": (
+        lambda r: r["source"]["materials"].update(changed=[{"path": "x"}]),
+        "source.materials.changed is not empty",
+    ),
+    "a missing source": (
+        lambda r: r["source"]["materials"].update(missing=["x"]),
+        "source.materials.missing is not empty",
+    ),
+    "a product that differs": (
+        lambda r: r["artifacts"][0].update(sha256=ZERO),
+        "does not equal all its known-good values",
+    ),
+    "a product said to be missing": (
+        lambda r: r["artifacts"][0].update(status="missing"),
+        "does not equal all its known-good values",
+    ),
+    "a product with another value expected": (
+        lambda r: r["artifacts"][0].update(expected=ZERO),
+        "does not equal all its known-good values",
+    ),
+    "a value of a kind that is none": (
+        lambda r: r["artifacts"][0]["expectations"][0].update(kind="x"),
+        "artifacts[0].expectations[0].kind is 'x'",
+    ),
+    "a note that is no text": (
+        lambda r: r["artifacts"][0].update(note=1),
+        "artifacts[0].note must be a string",
+    ),
+    "a product without a value": (
+        lambda r: r["artifacts"][0].update(expectations=[]),
+        "does not equal all its known-good values",
+    ),
+    "a forged product": (forged_product, "but the catalogue has"),
+    "a product too few": (lambda r: r["artifacts"].pop(), "lacks hello, which embedded x86 has"),
+    "a product too many": (one_more, "has a product more, which embedded x86 does not have"),
+    "a product twice": (
+        lambda r: r["artifacts"].append(r["artifacts"][0]),
+        "is there twice",
+    ),
+    "a path that leads out": (lambda r: r["artifacts"][0].update(path="../x"), "'..'"),
+    "other sources counted": (
+        lambda r: r["source"]["materials"].update(known=9),
+        "counts 9 source files, but embedded x86 has 10",
+    ),
+    "an entry that is none": (lambda r: r.update(entry="x"), "has no entry 'x'"),
+    "an architecture that is none": (lambda r: r.update(arch="x"), "unknown architecture"),
+    "a release nobody knows": (
+        lambda r: r["source"].update(kind="folder", release="0.0"),
+        "stage0-posix 0.0 is not in the catalogue",
+    ),
+    "another release's report": (
+        lambda r: r["source"].update(kind="folder", release="1.9.1"),
+        "lacks x86/bin/blood-elf",
+    ),
+    "a set of reports": (
+        lambda r: r.update(schema="bootstrap-report-set/1"),
+        "is a report of several architectures",
+    ),
+    "another catalogue": (
+        lambda r: r["catalogue"].update(sha256=ZERO),
+        f"here, and had {ZERO} there; verify again",
+    ),
+    "no catalogue": (lambda r: r.update(catalogue=None), "catalogue is no JSON object"),
+    "a report of before": (
+        lambda r: r.update(schema="bootstrap-report/1"),
+        "is a bootstrap-report/1, which does not say what it was judged by; verify again",
+    ),
+    "another tree in its place": (
+        lambda r: r["source"].update(in_place_of="x"),
+        "source.in_place_of is not empty",
+    ),
+    "no totals": (lambda r: r.pop("totals"), "totals is missing"),
+    "too few processes": (lambda r: r["totals"].update(processes=1), "it contradicts itself"),
+    "too few system calls": (lambda r: r["totals"].update(syscalls=9), "it contradicts itself"),
+    "a product that nobody wrote": (
+        lambda r: r["artifacts"][0].update(producer=None),
+        "does not say which process wrote hex0",
+    ),
+    "a writer without arguments": (
+        lambda r: r["artifacts"][0]["producer"].update(argv=[]),
+        "artifacts[0].producer.argv is empty",
+    ),
+    "a size that is the seed's no more": (
+        lambda r: r["artifacts"][0].update(size=1),
+        "hex0 has 1 bytes, but the file with its sha256 has 181",
+    ),
+    "a size that the models contradict": (
+        lambda r: r["artifacts"][-1].update(size=1),
+        "hello has 1 bytes, but the file with its sha256 has",
+    ),
+    "two sizes of one content": (
+        lambda r: r["artifacts"].extend(
+            {**r["artifacts"][0], "path": path, "size": n, "sha256": ZERO, "status": "unknown"}
+            | {"expected": None, "expectations": []}
+            for n, path in enumerate("ab")
+        ),
+        "b has 1 bytes, but the file with its sha256 has 0",
+    ),
+    "no tree digest": (lambda r: r["source"].pop("tree_digest"), "tree_digest is missing"),
+    "another tree": (
+        lambda r: r["source"].update(tree_digest=ZERO),
+        f"its tree digest is {ZERO}, but that of embedded x86 is",
+    ),
+    "a kind of source that is none": (lambda r: r["source"].update(kind="x"), "source.kind is 'x'"),
+    "an engine that is none": (
+        lambda r: r["tool"]["engine"].update(name="unicorn-2"),
+        "tool.engine.name is 'unicorn-2'; known: unicorn",
+    ),
+    "another program": (lambda r: r["tool"].update(name="x"), "tool.name is 'x'; known: bootstrap"),
+    "a hot path that is none": (lambda r: r["tool"].update(hot_path="x"), "known: native, python"),
+    "an archive's digest that is none": (
+        lambda r: r["source"].update(sha256="x"),
+        "source.sha256 is no sha256",
+    ),
+    "another document": (lambda r: r.update(schema="x"), "schema is 'x'"),
+    "no tool": (lambda r: r.pop("tool"), "tool is missing"),
+    "no schema": (lambda r: r.pop("schema"), "schema is missing"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_refused(name: str, verified: Run, tmp_path: Path) -> None:
+    change, says = CHANGES[name]
+    report = json.loads(verified.report.read_text())
+    change(report)
+    place = tmp_path / "report.json"
+    place.write_text(json.dumps(report))
+    with pytest.raises(BadInput) as caught:
+        read_report(place)
+    assert says in str(caught.value)
+    assert str(caught.value).startswith(f"{place}: ")
+
+
+def test_a_forgery_with_everything_is_no_contradiction(tmp_path: Path) -> None:
+    """That is all that can be known of a file, and why a statement says what was only read."""
+    place = tmp_path / "report.json"
+    step = find("stage0-posix", "1.9.1", "x86")
+    report = forged(step)
+    place.write_text(json.dumps(report))
+    assert read_report(place).products.keys() == step.answers.keys()
+    report["source"].update(kind="download", sha256=ZERO)
+    place.write_text(json.dumps(report))
+    with pytest.raises(BadInput, match=f"its archive has sha256 {ZERO}, but stage0-posix 1.9.1"):
+        read_report(place)
+
+
+def test_what_the_catalogue_does_not_have_is_not_vouched_for(
+    verified: Run, evidence: Evidence, tmp_path: Path
+) -> None:
+    """Some later catalogue may have a value for it; this one has not."""
+    report = json.loads(verified.report.read_text())
+    value = [{"sha256": ZERO, "from": "a later catalogue", "kind": "native-run"}]
+    row = {**report["artifacts"][0], "path": "more", "sha256": ZERO, "expected": ZERO}
+    row["expectations"] = value
+    report["artifacts"].append(row)
+    place = tmp_path / "report.json"
+    place.write_text(json.dumps(report))
+    found = read_report(place)
+    assert (found.products, found.artifacts) == (evidence.products, evidence.artifacts)
+    assert found.findings_digest == evidence.findings_digest and found.others == {"more": ZERO}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not JSON"),
+        ("[]", "is no JSON object"),
+        ('{"schema": "a", "schema": "b"}', "has the key 'schema' twice"),
+        ('{"schema": NaN}', "has NaN"),
+        ("[" * 100_000, "not JSON"),
+        ("\xff", "not UTF-8"),
+    ],
+)
+def test_no_report_at_all(text: str, says: str, tmp_path: Path) -> None:
+    place = tmp_path / "report.json"
+    place.write_bytes(text.encode("latin-1"))
+    with pytest.raises(BadInput) as caught:
+        read_report(place)
+    assert says in str(caught.value)
+
+
+def test_what_a_good_report_is_good_for(verified: Run, evidence: Evidence) -> None:
+    assert evidence.title == "embedded x86"
+    assert len(evidence.products) == len(evidence.materials) == 10
+    assert evidence.seeds == ("hex0-seed",)
+    assert evidence.report_sha256 == hashlib.sha256(verified.report.read_bytes()).hexdigest()
+    for path, product in evidence.products.items():
+        data = (verified.products / path).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (product.size, product.sha256)
+
+
+def test_the_source_digest_is_what_sha256sum_prints(evidence: Evidence, tmp_path: Path) -> None:
+    """By the host's own tools, on the embedded sources themselves."""
+    tree = embedded_source(find("embedded", None, "x86"))
+    for path in evidence.materials:
+        (tmp_path / path).write_bytes(tree.files[path].data)
+    command = "sha256sum * | LC_ALL=C sort -k 2 | sha256sum"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+    if done.returncode != 0 or b"  -" not in done.stdout:
+        pytest.skip("there is no sha256sum here")
+    assert done.stdout.split()[0].decode() == evidence.source_digest
+
+
+def test_what_an_entry_hides_is_no_source() -> None:
+    step = find("stage0-posix", "1.9.1", "x86")
+    direct, optional = (materials_of(step, e) for e in ("hex0-seed", "kaem-optional-seed"))
+    assert optional.keys() - direct.keys() == {"bootstrap-seeds/POSIX/x86/kaem-optional-seed"}
+    assert source_digest(direct) != source_digest(optional)

@@ -1,0 +1,286 @@
+"""The statement against the shapes of in-toto and SLSA, and the envelope against DSSE's own words.
+
+The shapes below are written from the specifications: in-toto/attestation spec/v1 (statement,
+resource_descriptor, digest_set) and slsa.dev/spec/v1.0/provenance.  A second reader is the protobuf
+of in-toto's own package.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import platform
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bootstrap.attest.documents import NotUnderstood
+from bootstrap.attest.envelope import PAYLOAD_TYPE, Envelope, Signature, read_envelope
+from bootstrap.attest.evidence import Evidence
+from bootstrap.attest.hosts import (
+    ENGINES,
+    Host,
+    cpu_vendor,
+    known_system,
+    known_vendor,
+    this_host,
+)
+from bootstrap.attest.statement import MADE, READ, make_statement, payload, read_statement
+from bootstrap.engine import describe
+from tests.attest.people import AMD
+
+DESCRIPTOR = {
+    "type": "object",
+    "additionalProperties": False,
+    "anyOf": [{"required": [key]} for key in ("uri", "digest", "content")],
+    "properties": {
+        "name": {"type": "string"},
+        "uri": {"type": "string"},
+        "digest": {
+            "type": "object",
+            "minProperties": 1,
+            "properties": {"sha256": {"pattern": "^[0-9a-f]{64}$"}},
+            "additionalProperties": {"type": "string"},
+        },
+        "content": {"type": "string"},
+        "downloadLocation": {"type": "string"},
+        "mediaType": {"type": "string"},
+        "annotations": {"type": "object"},
+    },
+}
+TYPE_URI = {"type": "string", "pattern": "^[a-z][a-z0-9+.-]*:[^ ]+$"}
+STATEMENT: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["_type", "subject", "predicateType", "predicate"],
+    "properties": {
+        "_type": {"const": "https://in-toto.io/Statement/v1"},
+        "predicateType": {"const": "https://slsa.dev/provenance/v1"},
+        "subject": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"allOf": [DESCRIPTOR, {"required": ["digest"]}]},
+        },
+        "predicate": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["buildDefinition", "runDetails"],
+            "properties": {
+                "buildDefinition": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["buildType", "externalParameters"],
+                    "properties": {
+                        "buildType": TYPE_URI,
+                        "externalParameters": {"type": "object", "minProperties": 1},
+                        "internalParameters": {"type": "object"},
+                        "resolvedDependencies": {"type": "array", "items": DESCRIPTOR},
+                    },
+                },
+                "runDetails": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["builder"],
+                    "properties": {
+                        "builder": {
+                            "type": "object",
+                            "additionalProperties": False,
+                            "required": ["id"],
+                            "properties": {
+                                "id": TYPE_URI,
+                                "version": {
+                                    "type": "object",
+                                    "additionalProperties": {"type": "string"},
+                                },
+                                "builderDependencies": {"type": "array", "items": DESCRIPTOR},
+                            },
+                        },
+                        "metadata": {"type": "object"},
+                        "byproducts": {"type": "array", "items": DESCRIPTOR},
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+def test_the_statement_has_the_shapes_of_the_specifications(evidence: Evidence) -> None:
+    jsonschema.Draft202012Validator.check_schema(STATEMENT)
+    jsonschema.validate(json.loads(payload(make_statement(evidence, AMD))), STATEMENT)
+
+
+def test_in_totos_own_package_reads_it(evidence: Evidence) -> None:
+    pytest.importorskip("in_toto_attestation")
+    from google.protobuf import json_format
+    from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
+    from in_toto_attestation.v1 import statement_pb2
+    from in_toto_attestation.v1.statement import Statement
+
+    text = payload(make_statement(evidence, AMD))
+    read = Statement.copy_from_pb(json_format.Parse(text, statement_pb2.Statement()))
+    read.validate()
+    subjects = {row.name: row.digest["sha256"] for row in read.pb.subject}
+    assert subjects == {path: product.sha256 for path, product in evidence.products.items()}
+    # Unknown fields are errors to this reader.
+    predicate = json.dumps(json.loads(text)["predicate"])
+    provenance = json_format.Parse(predicate, provenance_pb2.Provenance())
+    found = {
+        row.name: row.digest["sha256"] for row in provenance.build_definition.resolved_dependencies
+    }
+    assert found == dict(evidence.materials)
+    assert dict(provenance.run_details.builder.version) == {
+        evidence.tool[0]: evidence.tool[1],
+        "unicorn": "2.1.4",
+    }
+
+
+def test_the_statement_is_the_same_each_time_and_has_no_clock(evidence: Evidence) -> None:
+    first = payload(make_statement(evidence, AMD))
+    assert payload(make_statement(evidence, AMD)) == first
+    assert b"startedOn" not in first and b"finishedOn" not in first
+
+
+def test_what_was_written_is_read_again(evidence: Evidence) -> None:
+    said = read_statement(payload(make_statement(evidence, AMD)))
+    assert (said.title, said.entry) == ("embedded x86", "hex0-seed")
+    assert said.materials == dict(evidence.materials)
+    assert said.products == {p: product.sha256 for p, product in evidence.products.items()}
+    assert (said.engine, said.cpu_vendor, said.os) == ("unicorn", "AuthenticAMD", "Linux")
+    assert said.report == evidence.report_sha256 and said.stated
+    assert said.source_digest == evidence.source_digest
+
+
+def test_only_what_the_signing_command_saw_is_not_stated(evidence: Evidence) -> None:
+    here, given = AMD, Host("AuthenticAMD", "?", "Linux", "given")
+    for host, run, stated in ((here, MADE, False), (here, READ, True), (given, MADE, True)):
+        assert read_statement(payload(make_statement(evidence, host, run))).stated is stated
+
+
+def test_the_engines_are_those_of_this_program() -> None:
+    assert describe()["name"] in ENGINES
+
+
+def test_this_machines_vendor_and_system_are_known_names() -> None:
+    host = this_host()
+    assert host.cpu_vendor in (known_vendor(host.cpu_vendor), "unknown")
+    assert known_system(host.os) == platform.system()
+
+
+def test_the_example_of_dsse() -> None:
+    """protocol.md: "hello world" of the type http://example.com/HelloWorld."""
+    envelope = Envelope(b"hello world", "http://example.com/HelloWorld", ())
+    assert envelope.signed_bytes() == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+
+
+def test_lengths_are_of_bytes() -> None:
+    assert Envelope("é".encode(), "ü", ()).signed_bytes() == "DSSEv1 2 ü 2 é".encode()
+
+
+def test_securesystemslib_reads_our_envelopes() -> None:
+    from securesystemslib.dsse import Envelope as Theirs
+
+    ours = Envelope(b"{}", PAYLOAD_TYPE, (Signature("a", b"\x01"), Signature("b", b"\xff\xfe")))
+    theirs = Theirs.from_dict(json.loads(ours.to_json()))
+    assert (theirs.payload, theirs.payload_type) == (b"{}", PAYLOAD_TYPE)
+    assert {s.keyid: s.signature for s in theirs.signatures.values()} == {"a": "01", "b": "fffe"}
+
+
+@given(st.binary(), st.text(), st.lists(st.tuples(st.text(), st.binary()), min_size=1, max_size=5))
+def test_envelopes_are_read_in_both_base64s(
+    content: bytes, kind: str, signatures: list[tuple[str, bytes]]
+) -> None:
+    for encode in (base64.standard_b64encode, base64.urlsafe_b64encode):
+        rows = [{"keyid": k, "sig": encode(s).decode(), "more": 1} for k, s in signatures]
+        document = {"payload": encode(content).decode(), "payloadType": kind, "signatures": rows}
+        wanted = tuple(Signature(k, s) for k, s in signatures)
+        data = json.dumps(document).encode()
+        assert read_envelope(data) == Envelope(content, kind, wanted)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["payload", "payloadType", "signatures", "sig", "keyid", "_type"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_what_is_no_envelope_is_said_so(data: bytes) -> None:
+    try:
+        assert read_envelope(data).signatures
+    except NotUnderstood as error:
+        assert str(error)
+
+
+@given(JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60))
+def test_what_is_no_statement_is_said_so(data: bytes) -> None:
+    with pytest.raises(NotUnderstood):
+        read_statement(data)
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ({"payload": "e30=", "payloadType": "t", "signatures": []}, "has no signature"),
+        ({"payload": "e30=", "payloadType": "t"}, "signatures is missing"),
+        (
+            {"payload": "e30", "payloadType": "t", "signatures": [{"sig": ""}]},
+            "payload is no base64",
+        ),
+        (
+            {"payload": "e 30=", "payloadType": "t", "signatures": [{"sig": ""}]},
+            "payload is no bas",
+        ),
+        ({"payload": "", "payloadType": "t", "signatures": [{}]}, "signatures[0].sig is missing"),
+        (
+            {"payload": "", "payloadType": 1, "signatures": [{"sig": ""}]},
+            "payloadType must be a string",
+        ),
+        ({"payload": "", "payloadType": "t", "signatures": [{"sig": ""}] * 65}, "65 signatures"),
+        ({"_type": "x"}, "nobody signed"),
+        ({"schema": "bootstrap-report/9"}, "is a report, which nobody signed"),
+        (
+            {"payload": "", "payloadType": "\ud800", "signatures": [{"sig": ""}]},
+            "is no Unicode text",
+        ),
+    ],
+)
+def test_envelopes_that_are_none(document: dict[str, Any], says: str) -> None:
+    with pytest.raises(NotUnderstood) as caught:
+        read_envelope(json.dumps(document).encode())
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "system", "machine", "vendor"),
+    [
+        (
+            "processor\t: 0\nvendor_id\t: AuthenticAMD\nvendor_id\t: AuthenticAMD\n",
+            "Linux",
+            "x86_64",
+            "AuthenticAMD",
+        ),
+        ("CPU implementer\t: 0x41\n", "Linux", "aarch64", "ARM"),
+        ("CPU implementer\t: 0x99\n", "Linux", "aarch64", "unknown"),
+        ("vendor_id\t: Acme\n", "Linux", "x86_64", "unknown"),
+        ("vendor_id\t:   Shanghai  \n", "Linux", "x86_64", "Shanghai"),
+        ("CPU implementer\t: ?\n", "Linux", "aarch64", "unknown"),
+        ("mvendorid\t: 0x489\n", "Linux", "riscv64", "SiFive"),
+        ("", "Darwin", "arm64", "Apple"),
+        ("", "Darwin", "x86_64", "unknown"),
+        ("CPU implementer: 0x41\nCPU implementer: 0x51\n", "Linux", "aarch64", "unknown"),
+    ],
+)
+def test_cpu_vendors(cpuinfo: str, system: str, machine: str, vendor: str) -> None:
+    assert cpu_vendor(cpuinfo, system, machine) == vendor

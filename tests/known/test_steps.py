@@ -1,0 +1,136 @@
+"""The step files that come with the product, and how one is found."""
+
+from __future__ import annotations
+
+import importlib.resources
+from pathlib import Path
+
+import pytest
+
+import bootstrap
+from bootstrap.errors import BadInput
+from bootstrap.known import (
+    all_steps,
+    arch_name,
+    architectures,
+    data_dir,
+    default_release,
+    find,
+    releases,
+    steps_of,
+    tree_files,
+)
+from bootstrap.known.steps import parse_tree_files, read_all
+from tests.known.sample import GOOD
+
+
+@pytest.mark.parametrize("arch", ["x86", "AMD64"])
+def test_release_1_9_1_is_known_in_full(arch: str) -> None:
+    step = find("stage0-posix", "1.9.1", arch)
+    assert len(step.answers) == 19
+    assert step.answers_from == f"{arch.lower()}.answers"
+    assert len(step.native) == 73
+    assert all(path.startswith(f"{arch}/bin/") for path in step.answers)
+    # A native run and upstream's answers agree wherever both speak.
+    assert {path: step.native[path] for path in step.answers} == dict(step.answers)
+    assert list(step.entries) == ["kaem-optional-seed", "hex0-seed"]
+    listed = tree_files(step)
+    assert listed is not None
+    assert set(step.materials) <= listed
+    assert not listed & (set(step.answers) | set(step.native))
+    assert step.answers_from in step.materials
+    assert step.seeds["hex0-seed"].path in step.materials
+    assert step.entries["hex0-seed"].hidden == (step.seeds["kaem-optional-seed"].path,)
+
+
+def test_materials_that_both_architectures_read_are_the_same() -> None:
+    x86, amd64 = (find("stage0-posix", "1.9.1", arch).materials for arch in ("x86", "AMD64"))
+    shared = set(x86) & set(amd64)
+    assert len(shared) > 80
+    assert {path: x86[path] for path in shared} == {path: amd64[path] for path in shared}
+
+
+def test_every_step_file_of_the_product_passes_its_checks() -> None:
+    assert {step.title for step in all_steps()} >= {
+        "stage0-posix 1.9.1 x86",
+        "stage0-posix 1.9.1 AMD64",
+    }
+    assert "1.9.1" in releases()
+    assert default_release() in releases()
+    assert architectures("stage0-posix", "1.9.1")[:2] == ("x86", "AMD64")
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [("i386", "x86"), ("X86", "x86"), ("i686", "x86"), ("x86_64", "AMD64"), ("x86-64", "AMD64"),
+     ("amd64", "AMD64"), ("Amd64", "AMD64"), ("ARM64", "AArch64"), ("RISCV64", "riscv64")],
+)  # fmt: skip
+def test_architectures_have_aliases(alias: str, name: str) -> None:
+    assert arch_name(alias) == name
+
+
+def test_what_is_not_known_is_named_with_what_is() -> None:
+    with pytest.raises(BadInput, match=r"unknown architecture 'vax'; known: x86, AMD64"):
+        arch_name("vax")
+    with pytest.raises(BadInput, match=r"stage0-posix 0\.1 is not in the catalogue.*1\.9\.1"):
+        steps_of("stage0-posix", "0.1")
+    with pytest.raises(BadInput, match="armv7l has no seed"):
+        find("stage0-posix", "1.9.1", "armv7l")
+
+
+def test_a_file_called_after_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text(GOOD)
+    with pytest.raises(BadInput, match=r"must be called stage0-posix-1\.0-x86\.toml"):
+        read_all(tmp_path)
+
+
+def test_two_files_that_say_the_same_are_both_named(tmp_path: Path) -> None:
+    (tmp_path / "a-b-c-x86.toml").write_text(
+        GOOD.replace("stage0-posix", "a").replace("1.0", "b-c")
+    )
+    assert len(read_all(tmp_path)) == 1
+    (tmp_path / "A-b-c-x86.toml").write_text(
+        GOOD.replace("stage0-posix", "A").replace("1.0", "b-c")
+    )
+    with pytest.raises(BadInput, match=r"a-b-c-x86.toml and steps/A-b-c-x86.toml both say"):
+        read_all(tmp_path)
+
+
+def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "stage0-posix-1.0-vax.toml"
+    file.write_text(GOOD.replace('"x86"', '"vax"'))
+    with pytest.raises(BadInput, match=r"1\.0-vax\.toml: arch is 'vax'"):
+        read_all(tmp_path)
+    file.write_bytes(b"schema = 1\n\xff")
+    with pytest.raises(BadInput, match=r"vax\.toml: not UTF-8 at byte 11"):
+        read_all(tmp_path)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(BadInput, match=r"vax\.toml: cannot be read"):
+        read_all(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [(["b", "a"], "t:2: 'a' must stand before 'b'"), (["a", "a"], "t:2: 'a' is there twice"),
+     (["../a"], "t:1: '../a' has a component '..'"), (["a", ""], "t:2: '' is empty")],
+)  # fmt: skip
+def test_a_list_of_paths_is_checked(lines: list[str], says: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_tree_files(lines, "t")
+    assert says in str(caught.value)
+
+
+def test_data_is_found_in_an_installed_package_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "bootstrap"
+    package.mkdir()
+    (tmp_path / "steps").mkdir()
+    monkeypatch.setattr(bootstrap, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(importlib.resources, "files", lambda _: package)
+    assert data_dir("steps") == tmp_path / "steps"
+    (package / "_data" / "steps").mkdir(parents=True)
+    assert data_dir("steps") == package / "_data" / "steps"
+    with pytest.raises(BadInput, match="folder seeds/ is neither in the installed package"):
+        data_dir("seeds")

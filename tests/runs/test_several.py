@@ -1,0 +1,214 @@
+"""`bootstrap verify` for several architectures, on runs of a tenth of a second."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootstrap.cli import several, verify
+from bootstrap.cli.combined import Combined
+from bootstrap.cli.main import parser
+from bootstrap.cli.progress import Style
+from bootstrap.cli.several import is_several, rebuild_each, resolve_each, write_all
+from bootstrap.documents import Fault, encode
+from bootstrap.errors import BadInput, GuestFailed
+from bootstrap.report import set_to_json, set_to_text
+from bootstrap.runs.pool import Blob, Result
+from bootstrap.runs.rebuild import Rebuilt, observe, rebuild, visible
+from bootstrap.sources import Cache, Resolved
+from tests.runs.tiny import ENTRY, resolved_for, tasks_for
+from tests.runs.works import worker
+
+PLAIN = Style(terminal=False, colour=False, unicode=True, width=lambda: 80)
+
+
+def shown(stream: io.StringIO, *names: str) -> Combined:
+    return Combined(stream, names, clock=lambda: 0.0, style=PLAIN)
+
+
+def test_all_runs_in_the_order_asked_for_and_as_alone() -> None:
+    stream = io.StringIO()
+    arches = ("x86", "AMD64", "riscv64")
+    tasks = tasks_for(arches, keep_products=True)
+    reports, rebuilt = rebuild_each(tasks, 2, shown(stream, *arches))
+    assert reports.result == "verified"
+    assert [r.facts.arch for r in reports.reports] == list(arches)
+    assert (reports.answers, reports.matching) == (3, 3)
+    for task, one in zip(tasks, rebuilt, strict=True):
+        assert one is not None
+        alone = rebuild(task.resolved, ENTRY, engine())
+        assert one.products == alone.products
+        assert without_times(one) == without_times(alone)
+    lines = stream.getvalue().splitlines()
+    assert {line.split()[0] for line in lines} == set(arches)
+    assert sorted(line for line in lines if "verified" in line) == [
+        "AMD64    verified",
+        "riscv64  verified",
+        "x86      verified",
+    ]
+    assert "x86      100% x86/hex0" in lines
+
+
+def engine() -> Any:
+    from bootstrap.engine import default_engine
+
+    return default_engine()
+
+
+def without_times(rebuilt: Rebuilt) -> Any:
+    facts = rebuilt.report.facts
+    totals = replace(facts.totals, wall_seconds=0.0)
+    return replace(rebuilt.report, facts=replace(facts, totals=totals))
+
+
+def test_products_stay_with_the_worker_unless_they_are_asked_for() -> None:
+    _, (rebuilt,) = rebuild_each(tasks_for(["x86"]), 1, shown(io.StringIO(), "x86"))
+    assert rebuilt is not None and rebuilt.products == {}
+
+
+@pytest.fixture
+def second(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Has the second worker that is started be another one, by its name in `works`."""
+
+    def put(name: str) -> None:
+        starts = iter([several._start, worker(name), several._start])
+        monkeypatch.setattr(several, "_start", lambda: next(starts)())
+
+    return put
+
+
+def test_a_run_whose_process_dies_is_an_error_with_a_report(second: Callable[[str], None]) -> None:
+    second("half")
+    stream = io.StringIO()
+    tasks = tasks_for(["x86", "AMD64", "riscv32"])
+    reports, rebuilt = rebuild_each(tasks, 1, shown(stream, "x86", "AMD64", "riscv32"))
+    assert [r.result for r in reports.reports] == ["verified", "error", "verified"]
+    assert (reports.result, reports.exit_code) == ("error", 3)
+    assert rebuilt[1] is None and rebuilt[2] is not None
+    assert [a.status for a in reports.reports[1].artifacts] == ["missing"]
+    assert "exit status 7" in reports.claim and "exit status 7" in set_to_text(reports)
+    assert set_to_json(reports)["reports"][1]["failure"]["process"] is None
+    assert "AMD64    error" in stream.getvalue()
+
+
+def test_what_a_run_cannot_give_back_is_not_believed(second: Callable[[str], None]) -> None:
+    second("odd result")
+    with pytest.raises(GuestFailed, match=r"^AMD64: .*must be a table"):
+        rebuild_each(tasks_for(["x86", "AMD64"]), 1, shown(io.StringIO(), "x86", "AMD64"))
+
+
+def test_a_lie_about_the_products_is_seen() -> None:
+    """Whatever a worker says of hashes, its bytes are what is judged."""
+    (task,) = tasks_for(["x86"])
+    runs = several._Runs([task], shown(io.StringIO(), "x86"))
+    runs.on_start(0)
+    view, entry, kept = visible(task.resolved, ENTRY)
+    observed, products = observe(view, entry, kept, engine())
+    (good,) = [content for content, _ in products.values()]
+    names = several._Done(observed, (("x86/hex0", 0o755),))
+    for data, result in ((good, "verified"), (good + b"!", "mismatch")):
+        blob = Blob(len(data), hashlib.sha256(data).hexdigest(), b"")
+        runs.on_end(0, Result(encode(names), (blob,)))
+        assert runs.reports[0].result == result
+    for blobs in ((), (blob, blob)):
+        with pytest.raises(Fault, match="1 names for"):
+            runs.on_end(0, Result(encode(names), blobs))
+    text = json.dumps(encode(names)).replace('"started_by": null', '"started_by": 0')
+    with pytest.raises(Fault, match=r"observed\.records\[0\]\.started_by is no earlier process"):
+        runs.on_end(0, Result(json.loads(text), (blob,)))
+
+
+def test_a_worker_runs_the_tree_that_was_resolved_or_none() -> None:
+    given = several._given(tasks_for(["x86"])[0])
+    blobs = [*given.blobs[:-1], given.blobs[-1] + b"\n"]
+    with pytest.raises(BadInput, match="was given the tree"):
+        several._work(encode(given.value), blobs, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("arch", "expected"),
+    [("all", True), ("ALL", True), ("x86,AMD64", True), ("x86,", True), ("x86", False)],
+)
+def test_what_asks_for_several(arch: str, expected: bool) -> None:
+    assert is_several(arch) == expected
+
+
+@pytest.mark.parametrize(
+    ("arch", "says"),
+    [
+        ("x86,", "all, or names with commas"),
+        ("x86,all", "all, or names with commas"),
+        ("x86,i386", "names x86 twice"),
+        ("x86,vax", "unknown architecture 'vax'"),
+    ],
+)
+def test_a_list_that_makes_no_sense(arch: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=says):
+        resolve_each(None, "1.9.1", arch, Cache(tmp_path), None)
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two"])
+def test_jobs_is_a_number_of_at_least_one(jobs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(["verify", "--arch", "all", "--jobs", jobs])
+    assert ended.value.code == 2
+    assert "--jobs" in capsys.readouterr().err
+
+
+def test_products_of_all_go_into_one_folder(tmp_path: Path) -> None:
+    arches = ("x86", "AMD64")
+    each = [resolved_for(arch) for arch in arches]
+    rebuilt = [rebuild(one, ENTRY, engine()) for one in each]
+    write_all(tmp_path / "out", [rebuilt[0], None], each)
+    assert files(tmp_path / "out") == ["x86/hex0"]
+    write_all(tmp_path / "both", rebuilt, each)
+    assert files(tmp_path / "both") == ["AMD64/hex0", "x86/hex0"]
+    clash = replace(rebuilt[1], products=rebuilt[0].products)
+    with pytest.raises(BadInput, match=r"x86/hex0 was made for x86 and for AMD64"):
+        write_all(tmp_path / "clash", [rebuilt[0], clash], each)
+    assert not (tmp_path / "clash").exists()
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    def each(*_given: object) -> list[Resolved]:
+        return [resolved_for("x86"), resolved_for("AMD64")]
+
+    monkeypatch.setattr(several, "resolve_each", each)
+
+
+def run(*options: str) -> int:
+    args: argparse.Namespace = parser().parse_args(["verify", "--arch", "all", *options])
+    return verify.run(args)
+
+
+def test_the_command(tiny: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, junit = tmp_path / "out", tmp_path / "r.xml"
+    options = ("--jobs", "2", "--json", "-", "--junit", str(junit), "--output", str(out))
+    assert run(*options) == 0
+    said = capsys.readouterr()
+    data = json.loads(said.out)
+    assert data["schema"] == "bootstrap-report-set/2"
+    assert [r["arch"] for r in data["reports"]] == ["x86", "AMD64"]
+    assert "VERIFIED: All 2 answers of tiny" in said.err
+    assert junit.read_text().count("<testsuite ") == 2
+    assert files(out) == ["AMD64/hex0", "x86/hex0"]
+
+
+def test_the_command_with_little_to_say(tiny: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--quiet") == 0
+    said = capsys.readouterr()
+    assert said.out.count("\n") == 1 and said.out.startswith("All 2 answers of tiny")
+    assert said.err == ""

@@ -1,0 +1,267 @@
+"""What walks are compared with: a program run straight on from its begin, and all that it did.
+
+Nothing here seeks, keeps states, counts by blocks or searches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bootstrap.engine import Engine
+from bootstrap.engine.stepping import READS, WRITES, Access
+from bootstrap.kernel.pages import DIRTY, EXEC, MAPPED, READ, WRITE
+from bootstrap.timeline import calls_and_returns
+from bootstrap.timeline.checkpoints import Points
+from bootstrap.timeline.travel import PastEnd, Traveller
+from bootstrap.trace.follower import Facts
+from bootstrap.trace.reader import Trace
+from bootstrap.vfs import Directory, RegularFile
+
+PAGE = 4096
+_RIGHTS = bytes(flags & (READ | WRITE | EXEC | DIRTY | MAPPED) for flags in range(256))
+"""Whether a page was ever fetched from is the engine's business."""
+_WRITTEN = re.compile(b"[" + re.escape(bytes(f for f in range(256) if f & DIRTY)) + b"]+")
+
+
+@dataclass(frozen=True)
+class State:
+    """A program at a place, with all that it can see."""
+
+    row: int
+    executed: int
+    calls: int
+    event: int
+    pc: int
+    registers: tuple[tuple[str, int], ...]
+    memory: str
+    """A digest of the mappings, their rights, and all pages that were written."""
+    brk: tuple[int, int, int]
+    files: tuple[tuple[int, int, int, int, int, bool], ...]
+    """fd, inode, offset, flags, references, close-on-exec."""
+    folders: tuple[int, int]
+    tree: str
+    """A digest of the files by path, with the content of those that were changed."""
+
+
+def state(at: Traveller) -> State:
+    """Where a traveller is."""
+    process = at.process
+    memory = hashlib.sha256()
+    for extent in process.memory.extents:
+        memory.update(b"%d-%d" % (extent.start, extent.end))
+        memory.update(extent.pages.translate(_RIGHTS))
+        for run in _WRITTEN.finditer(extent.pages):
+            memory.update(b"%d" % run.start())
+            memory.update(extent.view[run.start() * PAGE : run.end() * PAGE])
+    tree = hashlib.sha256()
+    _add(tree, at.live.fs.root, b"")
+    fds = process.fds
+    return State(
+        at.row,
+        at.executed,
+        at.calls,
+        at.event,
+        at.pc,
+        at.registers(),
+        memory.hexdigest(),
+        (process.memory.start_brk, process.memory.brk_now, process.memory.mapped),
+        tuple(
+            (
+                fd,
+                getattr(file.inode, "ino", -1),
+                file.offset,
+                file.flags,
+                file.refs,
+                fd in fds.cloexec,
+            )
+            for fd, file in fds.items()
+        ),
+        (process.at.cwd.ino, process.at.root.ino),
+        tree.hexdigest(),
+    )
+
+
+def _add(tree: hashlib._Hash, folder: Directory, where: bytes) -> None:
+    """What the guest looked at: to look further would give inodes their numbers too early."""
+    for name, inode in sorted(folder._children.items()):
+        path = where + b"/" + name
+        tree.update(b"%s %d %o " % (path, inode.ino, inode.mode))
+        if isinstance(inode, Directory):
+            _add(tree, inode, path)
+        elif isinstance(inode, RegularFile) and (inode.is_changed or inode.origin != path):
+            tree.update(inode.contents())
+
+
+@dataclass(repr=False)
+class Oracle:
+    """States of the programs of a trace; each is asked for once."""
+
+    trace: Trace
+    engine: Engine
+    known: dict[tuple[int, int], State] = field(default_factory=dict)
+    _facts: Facts | None = None
+
+    def at(self, row: int, executed: int) -> State:
+        """The state there, by running to it from where the program begins."""
+        if (row, executed) not in self.known:
+            self._facts = self._facts or Facts(self.trace)
+            one = Traveller(self.trace, self.engine, facts=self._facts, points=Points())
+            try:
+                one.seek_from(row, 0)
+                while one.executed < executed:
+                    one.go_on(None, executed)
+                self.known[row, executed] = state(one)
+            finally:
+                one.close()
+        return self.known[row, executed]
+
+
+@dataclass(repr=False)
+class Way:
+    """All that a program did, instruction by instruction."""
+
+    abi: str
+    pcs: list[int] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    """Whether it is a call, a return or another."""
+    accesses: list[list[Access]] = field(default_factory=list)
+    """Of each instruction; a system call's are its too."""
+    calls: list[tuple[int, int, int]] = field(default_factory=list)
+    """Which instruction is one, its number, its first argument."""
+
+    def __len__(self) -> int:
+        return len(self.pcs)
+
+    @property
+    def depths(self) -> list[int]:
+        """Calls less returns before each instruction."""
+        found = [0]
+        for kind in self.kinds:
+            found.append(
+                found[-1] + {calls_and_returns.CALL: 1, calls_and_returns.RETURN: -1}.get(kind, 0)
+            )
+        return found
+
+    # What searches should find: the place, or None.
+
+    def first(self, began: int, addresses: Sequence[int]) -> int | None:
+        return _first(i for i in range(began + 1, len(self)) if self.pcs[i] in addresses)
+
+    def last(self, began: int, addresses: Sequence[int]) -> int | None:
+        return _first(i for i in range(began - 1, -1, -1) if self.pcs[i] in addresses)
+
+    def touching(self, index: int, start: int, end: int, kinds: int) -> list[Access]:
+        """What an instruction does there."""
+        return [
+            a
+            for a in self.accesses[index]
+            if kinds & (WRITES if a.writes else READS)
+            and a.guest_addr < end
+            and start < a.guest_addr + a.size
+        ]
+
+    def first_access(self, began: int, start: int, end: int, kinds: int) -> int | None:
+        # After the last instruction there is no place to be.
+        order = range(began, len(self) - 1)
+        return _first(i for i in order if self.touching(i, start, end, kinds))
+
+    def last_access(self, began: int, start: int, end: int, kinds: int) -> int | None:
+        order = range(began - 1, -1, -1)
+        return _first(i for i in order if self.touching(i, start, end, kinds))
+
+    def over(self, began: int) -> int | None:
+        depths = self.depths
+        if self.kinds[began] != calls_and_returns.CALL:
+            return began + 1 if began + 1 < len(self) else None
+        return _first(i for i in range(began + 1, len(self)) if depths[i] <= depths[began])
+
+    def out(self, began: int) -> int | None:
+        depths = self.depths
+        return _first(i for i in range(began + 1, len(self)) if depths[i] < depths[began])
+
+    def back_over(self, began: int) -> int | None:
+        depths = self.depths
+        if not began:
+            return None
+        if self.kinds[began - 1] != calls_and_returns.RETURN:
+            return began - 1
+        inside = (i for i in range(began - 2, -1, -1) if depths[i] <= depths[began])
+        return _first(inside, began - 1)
+
+    def back_out(self, began: int) -> int | None:
+        depths = self.depths
+        return _first(i for i in range(began - 1, -1, -1) if depths[i] < depths[began])
+
+    def call_after(self, began: int, number: int | None, fd: int | None) -> int | None:
+        """Just behind the next system call; the one that never comes back is none."""
+        found = _first(
+            i
+            for i, n, first in self.calls
+            if i >= began and number in (None, n) and fd in (None, first)
+        )
+        return None if found is None or found + 1 >= len(self) else found + 1
+
+    def call_before(self, began: int, number: int | None, fd: int | None) -> int | None:
+        """Just before the last system call that has been made."""
+        return _first(
+            i
+            for i, n, first in reversed(self.calls)
+            if i < began and number in (None, n) and fd in (None, first)
+        )
+
+
+def _first(found: object, otherwise: int | None = None) -> int | None:
+    return next(found, otherwise)  # type: ignore[call-overload, no-any-return]
+
+
+_CALL = {
+    "i386": (b"\xcd\x80", "eax", "ebx"),
+    "x86_64": (b"\x0f\x05", "rax", "rdi"),
+    "aarch64": (b"\x01\x00\x00\xd4", "x8", "x0"),
+    "riscv64": (b"\x73\x00\x00\x00", "a7", "a0"),
+    "riscv32": (b"\x73\x00\x00\x00", "a7", "a0"),
+}
+
+
+def way(trace: Trace, engine: Engine, row: int) -> Way:
+    """Step through a program, in Python, and listen to everything."""
+    one = Traveller(trace, engine.in_python(), watching=True, points=Points())
+    found = Way(trace.program(row).abi)
+    trap, number, first = _CALL[found.abi]
+    one.seek_from(row, 0)
+    here: list[Access] = []
+
+    def hear(guest_addr: int, size: int, writes: bool) -> None:
+        here.append(Access(len(found) - 1, found.pcs[-1], guest_addr, size, writes))
+
+    def listen() -> None:
+        one.stepping.hear = hear
+        one.process.memory.watcher = hear
+
+    one.on_restore = listen
+    listen()
+    try:
+        while True:
+            code = one.process.memory.read_upto(one.pc, calls_and_returns.LONGEST)
+            found.pcs.append(one.pc)
+            found.kinds.append(calls_and_returns.kind(found.abi, code)[0])
+            here = []
+            found.accesses.append(here)
+            if code.startswith(trap):
+                registers = dict(one.registers())
+                found.calls.append((len(found) - 1, registers[number], registers[first]))
+            before = one.executed
+            while one.executed == before:
+                one.go_on(None, before + 1)
+            assert one.executed == before + 1 == len(found)
+    except PastEnd as end:
+        assert end.total == len(found)
+        return found
+    finally:
+        one.close()
+
+
+__all__ = ["Oracle", "State", "Way", "state", "way"]

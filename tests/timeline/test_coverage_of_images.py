@@ -1,0 +1,175 @@
+"""`trace coverage`: which bytes ran, against counts by stepping and against the instructions."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import capstone
+import pytest
+
+from bootstrap import trace
+from bootstrap.errors import BadInput
+from bootstrap.timeline.images import Images
+from bootstrap.timeline.profile import Counted, count, coverage, listing
+from bootstrap.timeline.render import coverage_json, coverage_lines
+from bootstrap.timeline.travel import Traveller
+from bootstrap.trace.reader import Trace
+from tests.cli.command import bootstrap
+from tests.engine.guest import Program
+from tests.engine.runs import engine_for
+from tests.trace import recorded
+
+BASE = 0x8048000
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("coverage") / "embedded.trace"
+    recorded.record_embedded(found, "native")
+    return found
+
+
+@pytest.fixture(scope="module")
+def opened(place: Path) -> Iterator[Trace]:
+    with trace.open(place) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def counted(opened: Trace) -> dict[str, Counted]:
+    """Of every image of the trace, by its path."""
+    traveller = Traveller(opened, engine_for("native"))
+    found = count(traveller, Images(opened), opened.programs)
+    traveller.close()
+    return {one.image.name: one for one in found.values()}
+
+
+def test_counts_sum_up_to_the_totals(opened: Trace, counted: dict[str, Counted]) -> None:
+    traveller = Traveller(opened, engine_for("native"))
+    for one in counted.values():
+        assert one.outside == 0
+        assert sum(one.counts) == sum(traveller.total(p.id) for p, _ in one.programs)
+    assert sum(len(one.programs) for one in counted.values()) == len(opened.programs)
+    traveller.close()
+
+
+def test_counts_are_those_of_single_steps(opened: Trace, counted: dict[str, Counted]) -> None:
+    """Every program of an image stepped through, an instruction at a time."""
+    for name in ("/catm", "/hello"):
+        seen: Counter[int] = Counter()
+        traveller = Traveller(opened, engine_for("native"))
+        for program, total in counted[name].programs:
+            traveller.seek(program.id, 0)
+            for executed in range(total):
+                assert traveller.executed == executed
+                seen[traveller.pc] += 1
+                if executed + 1 < total:
+                    traveller.step()
+        traveller.close()
+        assert dict(counted[name].ran()) == dict(seen)
+
+
+def test_hex0_seed_runs_as_capstone_reads_it(counted: dict[str, Counted]) -> None:
+    """Our seed is code from byte 76 on: what ran begins where a linear disassembly begins."""
+    one = counted["/hex0-seed"]
+    decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_32)
+    code = {i.address: i.size for i in decoder.disasm(one.image.content[76:], BASE + 76)}
+    ran = dict(one.ran())
+    assert set(ran) <= set(code)
+    expected = bytearray(len(one.image.content))
+    for address in ran:
+        offset = address - BASE
+        expected[offset : offset + code[address]] = b"\1" * code[address]
+    assert coverage(one).executed == bytes(expected)
+
+
+def test_stretches_are_the_whole_file(counted: dict[str, Counted]) -> None:
+    for one in counted.values():
+        found = coverage(one)
+        stretches = found.stretches
+        assert stretches[0].start == 0
+        assert stretches[-1].end == len(one.image.content)
+        for before, after in itertools.pairwise(stretches):
+            assert before.end == after.start
+        for stretch in stretches:
+            assert set(found.executed[stretch.start : stretch.end]) == {int(stretch.ran)}
+
+
+def test_what_never_ran_is_listed(counted: dict[str, Counted]) -> None:
+    """And taking away the counts of one instruction that ran has it listed, alone."""
+    one = counted["/hex0-seed"]
+    before = coverage(one)
+    address, _ = list(one.ran())[7]
+    changed = Counted(one.image, one.version, one.start, one.counts[:], one.programs)
+    changed.counts[address - one.start] = 0
+    after = coverage(changed)
+    gone = [i for i in range(len(before.executed)) if before.executed[i] != after.executed[i]]
+    assert gone[0] == address - BASE
+    (line,) = listing(one.image, gone[0], gone[-1] + 1, 9)
+    text = "\n".join(coverage_lines(after, "", every=True))
+    assert f"{gone[0]:#x}-{gone[-1]:#x}  never ran, " in text
+    assert line.decoded.text in text
+    assert f"{gone[0]:#x}-{gone[-1]:#x}  never ran, " not in "\n".join(
+        coverage_lines(before, "", every=True)
+    )
+    assert changed.outside == one.counts[address - one.start]
+
+
+def test_code_in_memory_and_code_that_never_runs(tmp_path: Path) -> None:
+    guest = Program("i386")
+    guest.call("getpid").jmp("end").call("getpid")
+    guest.label("end").exit(0)
+    recorded.record(guest, tmp_path / "t")
+    with trace.open(tmp_path / "t") as opened:
+        traveller = Traveller(opened, engine_for("native"))
+        (one,) = count(traveller, Images(opened), opened.programs).values()
+        traveller.close()
+    found = coverage(one)
+    never = [s for s in found.stretches if not s.ran and not s.header]
+    code = [line for s in never for line in listing(one.image, s.start, s.end, 99)]
+    assert any(line.decoded.text == "int 0x80" for line in code)
+    text = list(coverage_lines(found, "", every=False))
+    assert any("no labels or source lines: it was there before the run" in line for line in text)
+    value = coverage_json(found, "")
+    assert value["bytes_run"] == sum(found.executed) < len(one.image.content)
+
+
+def test_a_child_is_counted_apart(opened: Trace, counted: dict[str, Counted]) -> None:
+    """kaem's children run its image until their execve; each counts for itself, once."""
+    one = counted["/kaem"]
+    pids = [program.pid for program, _ in one.programs]
+    assert pids == sorted(set(pids))
+    forked = [(program, total) for program, total in one.programs if program.ordinal == 0]
+    assert forked
+    assert all(0 < total < one.programs[0][1] for _, total in forked)
+
+
+def test_which_image(opened: Trace) -> None:
+    images = Images(opened)
+    (version,) = images.find("/hex1")
+    sha256 = opened.hashes()[version][0]
+    assert images.find("hex1") == images.find("./hex1") == images.find(sha256) == [version]
+    assert images.find(sha256[:12]) == [version]
+    for wrong in ("hex1.hex0", "nothing", sha256[:4], "00" * 32):
+        with pytest.raises(BadInput, match=r"no program .* ran; name its path"):
+            images.find(wrong)
+
+
+def test_on_the_command_line(place: Path) -> None:
+    done = bootstrap("trace", "coverage", place, "kaem", "--json", "-")
+    assert (done.status, done.stderr) == (0, "")
+    (value,) = json.loads(done.stdout)["images"]
+    assert value["image"] == "/kaem"
+    never = [r for r in value["ranges"] if not r["ran"] and not r["header"]]
+    ran = sum(r["end"] - r["start"] for r in value["ranges"] if r["ran"])
+    assert (ran, value["bytes_run"]) == (value["bytes_run"], ran)
+    assert all(r["code"][0]["source"].startswith("kaem.hex0:") for r in never)
+    text = bootstrap("trace", "coverage", place, "kaem").stdout
+    assert "never ran" in text and "kaem.hex0:" in text
+    bad = bootstrap("trace", "coverage", place, "nothing")
+    assert bad.status == 2
+    assert "no program nothing ran" in bad.one_line()

@@ -1,0 +1,97 @@
+"""`trace hot`: the instructions by label, against the counts that they are made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bootstrap import trace
+from bootstrap.languages import hex2
+from bootstrap.languages.source import Source
+from bootstrap.timeline.images import Images
+from bootstrap.timeline.profile import Counted, count, hot
+from bootstrap.timeline.render import hot_lines
+from bootstrap.timeline.travel import Traveller
+from bootstrap.trace.reader import Trace
+from tests.cli.command import bootstrap
+from tests.engine.runs import engine_for
+from tests.seeds.tools import SOURCES
+from tests.trace import recorded
+
+BASE = 0x8048000
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("hot") / "embedded.trace"
+    recorded.record_embedded(found, "native")
+    return found
+
+
+@pytest.fixture(scope="module")
+def opened(place: Path) -> Iterator[Trace]:
+    with trace.open(place) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def counted(opened: Trace) -> list[Counted]:
+    traveller = Traveller(opened, engine_for("native"))
+    found = count(traveller, Images(opened), opened.programs)
+    traveller.close()
+    return list(found.values())
+
+
+def test_nothing_is_lost_and_the_hottest_is_first(counted: list[Counted]) -> None:
+    rows = hot(counted)
+    assert sum(row.instructions for row in rows) == sum(one.total for one in counted)
+    assert [r.instructions for r in rows] == sorted((r.instructions for r in rows), reverse=True)
+
+
+def test_labels_of_catm_are_those_of_its_source(counted: list[Counted]) -> None:
+    """Labels and where they stand, told by the source itself: `:name` before the line's bytes."""
+    text = (SOURCES / "catm.hex2").read_bytes()
+    origins = hex2.assemble([Source("catm.hex2", text)]).map
+    labels = [
+        (number, raw.split()[0][1:].decode())
+        for number, raw in enumerate(text.split(b"\n"), 1)
+        if raw.startswith(b":")
+    ]
+    (one,) = (c for c in counted if c.image.name == "/catm")
+    expected: dict[str, int] = {}
+    for address, times in one.ran():
+        line = origins[address - BASE].line
+        name = [label for number, label in labels if number <= line][-1]
+        expected[name] = expected.get(name, 0) + times
+    assert {row.label: row.instructions for row in hot([one])} == expected
+
+
+def test_without_labels_there_are_addresses(counted: list[Counted]) -> None:
+    (one,) = (c for c in counted if c.image.name == "/hex0-seed")
+    rows = hot([one])
+    assert {row.guest_addr: row.instructions for row in rows} == dict(one.ran())
+    assert all(row.label == "" and row.place is not None for row in rows)
+
+
+def test_the_answer_for_people(counted: list[Counted]) -> None:
+    rows = hot(counted)
+    lines = list(hot_lines(counted, rows, 3))
+    total = sum(one.total for one in counted)
+    assert lines[0].startswith(f"{total:,} instructions in ")
+    assert len(lines) == 5
+    assert lines[-1].endswith(f"in {len(rows) - 3:,} more places")
+
+
+def test_on_the_command_line(place: Path) -> None:
+    done = bootstrap("trace", "hot", place, "--pid", "6", "--top", "2", "--json", "-")
+    assert (done.status, done.stderr) == (0, "")
+    value = json.loads(done.stdout)
+    assert (value["programs"], len(value["hottest"])) == (2, 2)
+    assert "instructions in 2 programs" in bootstrap("trace", "hot", place, "--pid", "6").stdout
+    for wrong in (("--pid", "77"), ("--top", "0")):
+        bad = bootstrap("trace", "hot", place, *wrong)
+        assert bad.status == 2
+        assert bad.one_line()

@@ -1,0 +1,197 @@
+"""The index beside a trace: the same answers with it as without, and what is wrong with one."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bootstrap import trace
+from bootstrap.errors import BadInput
+from bootstrap.timeline import indexing
+from bootstrap.timeline.checkpoints import Points
+from bootstrap.timeline.travel import Traveller, Unsure
+from bootstrap.trace.reader import Trace
+from tests.cli.command import bootstrap
+from tests.engine.guest import Program
+from tests.engine.runs import EACH_HOT_PATH, engine_for
+from tests.trace import recorded
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("indexing") / "embedded.trace"
+    assert recorded.record_embedded(found, "native").report.result == "verified"
+    return found
+
+
+@pytest.fixture(scope="module")
+def indexed(place: Path) -> Iterator[Trace]:
+    """With states 40,000 instructions apart."""
+    with pytest.MonkeyPatch.context() as patch, trace.open(place) as found:
+        patch.setattr(indexing, "SPACING", 40_000)
+        total = indexing.build(found, engine_for("native"), indexing.beside(found))
+        assert total == 2_667_272
+        yield found
+
+
+def state(traveller: Traveller) -> tuple[object, ...]:
+    """All that there is of a process."""
+    memory = hashlib.sha256()
+    for extent in traveller.process.memory.extents:
+        memory.update(bytes(extent.view))
+    fds = [(fd, file.offset) for fd, file in traveller.process.fds.items()]
+    return traveller.registers(), traveller.calls, traveller.event, memory.hexdigest(), fds
+
+
+@EACH_HOT_PATH
+def test_every_place_is_the_same_from_a_stored_state(indexed: Trace, hot_path: str) -> None:
+    engine, choose = engine_for(hot_path), random.Random(5)
+    index = indexing.open_index(indexed)
+    assert index is not None
+    # Where instructions are counted in Python, one short program.
+    rows, times = ((1, 5, 7, 13), 3) if hot_path == "native" else ((1,), 2)
+    for row in rows:
+        assert len(index.executed(row)) == index.totals[row] // 40_000
+        for _ in range(times):
+            executed = choose.randrange(40_000, index.totals[row])
+            near = Points(indexing.open_index(indexed))
+            with_index = Traveller(indexed, engine, points=near)
+            without = Traveller(indexed, engine)
+            try:
+                with_index.seek(row, executed)
+                without.seek(row, executed)
+                assert state(with_index) == state(without)
+                # It was gone on from what the index has, not from the program's begin.
+                assert min(point.executed for _, point in near) >= executed - 80_000
+                with_index.seek_call(row, without.calls)
+            finally:
+                with_index.close()
+                without.close()
+
+
+def test_totals_are_those_of_running_to_the_end(indexed: Trace) -> None:
+    index = indexing.open_index(indexed)
+    assert index is not None
+    traveller = Traveller(indexed, engine_for("native"))
+    try:
+        assert index.totals == {p.id: traveller.total(p.id) for p in indexed.programs}
+    finally:
+        traveller.close()
+
+
+def test_a_program_that_a_fault_ends_is_counted_one_by_one(tmp_path: Path) -> None:
+    guest = Program("i386").raw("b9e8030000").raw("83e90175fb").raw("90a100000000").exit(0)
+    recorded.record(guest, tmp_path / "t.trace")
+    with trace.open(tmp_path / "t.trace") as opened:
+        indexing.build(opened, engine_for("native"), indexing.beside(opened))
+        index = indexing.open_index(opened)
+        assert index is not None
+        assert index.totals == {1: 1 + 2 * 1000 + 2}
+
+
+@EACH_HOT_PATH
+def test_segments_that_a_program_loads_are_there_at_every_place(
+    tmp_path: Path, hot_path: str
+) -> None:
+    guest = Program("i386")
+    cell = guest.space(8)
+    guest.thread_pointer(guest.words(0, 22)).raw("1e07" * 3)  # push ds; pop es
+    guest.call("fork").jump_if_zero("child").call("wait4", -1, 0, 0, 0).exit(0)
+    guest.label("child").load_from_thread(4).store(cell).call("write", 1, cell, 4).exit(0)
+    recorded.record(guest, tmp_path / "t.trace", hot_path)
+    with trace.open(tmp_path / "t.trace") as opened:
+        engine = engine_for(hot_path)
+        indexing.build(opened, engine, indexing.beside(opened))
+        index = indexing.open_index(opened)
+        assert index is not None
+        assert index.totals == {1: 3 + 2 + 6 + 2 + 2 + 6 + 3, 2: 2 + 2 + 5 + 3}
+        traveller = Traveller(opened, engine)
+        for row, total in index.totals.items():
+            for executed in range(total):
+                traveller.seek(row, executed)
+        traveller.close()
+
+
+def test_an_index_of_another_trace_is_told_and_not_used(place: Path, tmp_path: Path) -> None:
+    here = tmp_path / "t.trace"
+    shutil.copy(place, here)
+    other = tmp_path / "other.trace"
+    recorded.record(Program("i386").exit(0), other)
+    assert bootstrap("trace", "index", str(other)).status == 0
+    shutil.move(f"{other}.index", f"{here}.index")
+    done = bootstrap("trace", "show", str(here), "5#3")
+    assert done.status == 0
+    assert done.one_line().startswith(
+        f"bootstrap: {here}.index: is not of this trace, and is not used"
+    )
+    done = bootstrap("trace", "index", str(here))
+    assert (done.status, done.stderr) == (0, "")
+    assert "2,667,272 instructions in 21 programs" in done.stdout
+    done = bootstrap("trace", "show", str(here), "5#3")
+    assert (done.status, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("byte", [0, 100, 5_000, 20_000, -1])
+def test_any_changed_byte_of_an_index_is_found(indexed: Trace, tmp_path: Path, byte: int) -> None:
+    here = Path(shutil.copy(indexed.name, tmp_path / "t.trace"))
+    index = Path(shutil.copy(indexing.beside(indexed), f"{here}.index"))
+    raw = bytearray(index.read_bytes())
+    raw[byte] ^= 1
+    for content in (raw, index.read_bytes()[:-4096]):
+        index.write_bytes(content)
+        with trace.open(here) as opened, pytest.raises(BadInput, match=r"t\.trace\.index: "):
+            indexing.points_of(opened)
+
+
+def test_a_damaged_index_is_told_with_the_way_out(tmp_path: Path) -> None:
+    here = tmp_path / "t.trace"
+    recorded.record(Program("i386").exit(0), here)
+    index = Path(f"{here}.index")
+    assert bootstrap("trace", "index", here).status == 0
+    index.write_bytes(index.read_bytes() + b"x")
+    done = bootstrap("trace", "show", here, "1@0")
+    assert done.status == 2
+    assert "make it again with `bootstrap trace index`, or delete it" in done.one_line()
+    assert bootstrap("trace", "index", here).status == 0
+    assert bootstrap("trace", "show", here, "1@0").status == 0
+
+
+def test_what_was_not_counted_right_is_not_kept(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks cannot count a program: its states so far are dropped, and it is counted again."""
+    monkeypatch.setattr(indexing, "SPACING", 100_000)
+    given_up: list[int] = []
+    run_out = Traveller.run_out
+
+    def unsure_once(self: Traveller, row: int) -> int:
+        total = run_out(self, row)
+        if row == 1 and not given_up:
+            given_up.append(total)
+            del self.points.totals[row]
+            raise Unsure
+        return total
+
+    monkeypatch.setattr(Traveller, "run_out", unsure_once)
+    here = Path(shutil.copy(place, tmp_path / "t.trace"))
+    with trace.open(here) as opened:
+        indexing.build(opened, engine_for("native"), indexing.beside(opened))
+        index = indexing.open_index(opened)
+    assert index is not None
+    assert given_up == [index.totals[1]]
+    assert [at // 100_000 for at in index.executed(1)] == [1, 2]
+    assert len(set(index.executed(1))) == 2
+
+
+def test_who_interrupts_leaves_nothing(place: Path, tmp_path: Path) -> None:
+    def stop(_row: int, _executed: int) -> None:
+        raise KeyboardInterrupt
+
+    with trace.open(place) as opened, pytest.raises(KeyboardInterrupt):
+        indexing.build(opened, engine_for("native"), str(tmp_path / "index"), stop)
+    assert list(tmp_path.iterdir()) == []

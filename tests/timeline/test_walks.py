@@ -1,0 +1,116 @@
+"""Any walk through a trace arrives at what a straight run has there: registers, memory, files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from bootstrap import trace
+from bootstrap.abi.arch import PAGE
+from bootstrap.engine.stepping import READS
+from bootstrap.kernel.pages import DIRTY
+from bootstrap.timeline.stores import store_before
+from bootstrap.timeline.travel import Traveller
+from tests.engine.runs import HOT_PATHS, engine_for
+from tests.timeline.walking import SETTINGS, SHARE, WALK, World, explorer, pick, walk
+from tests.trace import recorded
+
+pytestmark = pytest.mark.usefixtures("small")
+KAEM, CATM, M0, HELLO, HEX1 = (3, 1), (7, 1), (9, 1), (12, 1), (5, 1)
+FORKED = (4, 0)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    place = tmp_path_factory.mktemp("walks") / "t"
+    recorded.record_embedded(place, "native")
+    with trace.open(place) as found:
+        yield World(found)
+
+
+@pytest.mark.parametrize("hot_path", HOT_PATHS)
+@pytest.mark.parametrize("program", [KAEM, FORKED, CATM, M0, HELLO], ids=lambda p: f"{p[0]}.{p[1]}")
+@SETTINGS
+@given(WALK, SHARE)
+def test_any_walk(
+    world: World, program: tuple[int, int], hot_path: str, moves: Any, start: float
+) -> None:
+    row = world.row(*program)
+    x = explorer(world, hot_path)
+    try:
+        x.at.seek(row, pick(start, len(world.way(row)) - 1))
+        walk(world, x, row, moves)
+    finally:
+        x.close()
+
+
+def test_just_after_a_call_is_no_place_behind_it(world: World) -> None:
+    """Neither where we are already, nor a state that was kept between this call and the next."""
+    row = world.row(*HEX1)
+    x = explorer(world, "native")
+    x.at.seek_call(row, 3)
+    place = x.at.executed
+    assert x.at.calls == 3
+    x.at.step(5_000)
+    assert x.at.calls == 3
+    x.at.seek_call(row, 3)
+    assert x.at.executed == place
+    x.at.step(9_000)
+    assert x.run_back_to_call()
+    assert x.at.executed == place - 1
+    x.close()
+    x.at.seek_call(row, 3)
+    assert x.at.executed == place
+    x.at.seek_call(row, 0)
+    assert x.at.executed == 0
+    x.close()
+
+
+def test_an_access_of_the_last_instruction_has_no_place_behind_it(world: World) -> None:
+    """The path that execve(2) reads: the program is another one then."""
+    row = world.row(*FORKED)
+    known = world.way(row)
+    access = known.accesses[-1][0]
+    x = explorer(world, "native")
+    watched = (access.guest_addr, access.guest_addr + access.size, READS)
+    assert known.first_access(4, *watched) is None
+    x.at.seek(row, 4)
+    assert x.run_to_access(*watched) is None
+    assert (x.at.row, x.at.executed) == (row, 4)
+    x.close()
+
+
+def test_what_was_not_written_is_zero(world: World) -> None:
+    """A kept state has the pages that are marked as written, and no other."""
+    for program in (KAEM, HEX1, M0):
+        row = world.row(*program)
+        at = Traveller(world.trace, engine_for("native"))
+        at.seek(row, at.total(row) - 1)
+        for extent in at.process.memory.extents:
+            for index, flags in enumerate(extent.pages):
+                if not flags & DIRTY:
+                    page = extent.view[index * PAGE : (index + 1) * PAGE]
+                    assert page == bytes(PAGE), hex(extent.start + index * PAGE)
+        at.close()
+
+
+def test_the_last_store_before_a_call(world: World) -> None:
+    """What `why` asks for, against the way as it was walked."""
+    row = world.row(*M0)
+    known = world.way(row)
+    stores = [a for some in known.accesses for a in some if a.writes]
+    ordinals = {at: ordinal for ordinal, (at, _, _) in enumerate(known.calls, 1)}
+    for at, ordinal in [*ordinals.items()][:-1]:  # but for the exit, which does not come back
+        before = [a for a in stores if a.executed < at]
+        some = {a.guest_addr + n for a in before[:: len(before) // 4 + 1] for n in (0, a.size - 1)}
+        for address in (*sorted(some), 0x8048000):
+            found = store_before(world.trace, engine_for("native"), row, ordinal, address)
+            last = [a for a in before if a.guest_addr <= address < a.guest_addr + a.size]
+            assert (found is None) == (not last)
+            if found is not None:
+                began = [0, *(n + 1 for n in ordinals)][found.calls]
+                assert (began + found.after, found.pc) == (last[-1].executed, last[-1].pc)
+                assert found.by_call == (last[-1].executed in ordinals)
