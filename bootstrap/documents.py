@@ -7,7 +7,7 @@ not known, is twice there or is missing. What a type cannot say is said beside i
 `Annotated[str, one_line]`), or in the class's `__post_init__`, which raises `Fault`.
 
 A byte of a file name that is no UTF-8 may stand in text as U+DC80 to U+DCFF (PEP 383), as our own
-reports have it; no other lone surrogate may. `bootstrap.errors.printable` prints any of them.
+reports have it; no other lone surrogate may. `bootstrap.core.errors.printable` prints any of them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from typing import (
     get_type_hints,
 )
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 MAX_DOCUMENT = 16 << 20
 """Bytes; a report of all architectures has less than two million."""

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 if TYPE_CHECKING:
     from subprocess import Popen

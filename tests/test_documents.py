@@ -26,7 +26,7 @@ from bootstrap.documents import (
     matching,
     unique,
 )
-from bootstrap.errors import BadInput, printable
+from bootstrap.core.errors import BadInput, printable
 
 _SHA256 = "ab" * 32
 

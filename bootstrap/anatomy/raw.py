@@ -13,7 +13,7 @@ from bootstrap.anatomy.flat import instruction_claims, leftovers
 from bootstrap.anatomy.flow import Image, Mapping, follow
 from bootstrap.anatomy.machines import X86_16
 from bootstrap.anatomy.model import Claim
-from bootstrap.errors import printable
+from bootstrap.core.errors import printable
 from bootstrap.languages import hex0
 
 _SECTOR = 512

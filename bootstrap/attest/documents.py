@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bootstrap.documents import MAX_DOCUMENT, Fault, Sha256, Size, json_value, typed
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.sources.tree import read_file
 
 T = TypeVar("T")

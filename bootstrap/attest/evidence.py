@@ -18,7 +18,7 @@ from typing import get_args
 from bootstrap.attest.documents import NotUnderstood, Part, parse, read
 from bootstrap.attest.hosts import ENGINES
 from bootstrap.documents import path_fault, typed
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import EMBEDDED, RELEASES, StepFile, find
 from bootstrap.known.seeds import load as seed_catalogue
 from bootstrap.report.document import Report

@@ -27,7 +27,7 @@ from bootstrap.documents import (
     from_toml,
     matching,
 )
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import arch_name
 from bootstrap.report.words import count
 from bootstrap.sources.tree import read_file

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 SSH_KEYGEN = "ssh-keygen"
 GPG = "gpg"

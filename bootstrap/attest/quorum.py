@@ -29,7 +29,7 @@ from bootstrap.attest.verdicts import (
     Voice,
 )
 from bootstrap.attest.verifying import Ring
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import find
 from bootstrap.report.words import count
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bootstrap.attest.envelope import SSH_NAMESPACE, Signature
 from bootstrap.attest.programs import GPG, SSH_KEYGEN, run
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 _FINGERPRINT = re.compile(r"\bSHA256:[A-Za-z0-9+/]{43}")
 _STATUS = "[GNUPG:] "

@@ -18,7 +18,7 @@ from bootstrap.attest.policy import Policy
 from bootstrap.attest.quorum import impossible
 from bootstrap.attest.verdicts import Threshold, Voice
 from bootstrap.attest.verifying import Ring
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.sources.tree import read_file
 
 TYPE = "atomic container signature"

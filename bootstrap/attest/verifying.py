@@ -19,7 +19,7 @@ from typing import Literal
 from bootstrap.attest.envelope import SSH_NAMESPACE
 from bootstrap.attest.policy import Key, State
 from bootstrap.attest.programs import GPG, SSH_KEYGEN, Ended, closed_environment, run
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 Fault = Literal["bad-signature", "unknown-key"] | State
 

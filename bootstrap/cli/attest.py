@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput, ExitStatus, printable
+from bootstrap.core.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
     from bootstrap.attest.evidence import Evidence

@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bootstrap.errors import BootstrapError
+from bootstrap.core.errors import BootstrapError
 
 SCHEMA = 1
 _PACKAGES = ("unicorn", "capstone", "platformdirs")

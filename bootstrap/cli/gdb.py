@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap.cli import stepping
-from bootstrap.errors import BadInput, printable
+from bootstrap.core.errors import BadInput, printable
 
 if TYPE_CHECKING:
     from bootstrap.debug.gdb.symbols import SymbolFiles

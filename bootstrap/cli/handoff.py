@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.cli import handoff_run
-from bootstrap.errors import BadInput, ExitStatus, printable
+from bootstrap.core.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
     from bootstrap.handoff.audit import Audit, Found

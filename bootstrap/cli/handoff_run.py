@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput, printable
+from bootstrap.core.errors import BadInput, printable
 
 if TYPE_CHECKING:
     from bootstrap.handoff.audit import Found

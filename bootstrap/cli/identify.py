@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.cli.seed_files import STDIN, files_below, read_file
 from bootstrap.cli.seeds_known import about, place_facts, seed_facts, show
-from bootstrap.errors import BadInput, ExitStatus, printable
+from bootstrap.core.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
     from bootstrap.known.lookup import Use

@@ -28,7 +28,7 @@ from bootstrap.cli import (
     trace,
     verify,
 )
-from bootstrap.errors import (
+from bootstrap.core.errors import (
     EXIT_STATUS_HELP,
     BootstrapError,
     ExitStatus,

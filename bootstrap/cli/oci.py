@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 if TYPE_CHECKING:
     from bootstrap.attest.evidence import Evidence
@@ -181,7 +181,7 @@ def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
 
 def run_compare(args: argparse.Namespace) -> int:
     """Do it.  Raises BootstrapError; returns the exit status."""
-    from bootstrap.errors import ExitStatus
+    from bootstrap.core.errors import ExitStatus
     from bootstrap.oci.layout import read_layout
 
     mine, yours = (read_layout(Path(name)) for name in args.layouts)

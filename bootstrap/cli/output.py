@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bootstrap import signals
-from bootstrap.errors import BadInput, printable
+from bootstrap.core.errors import BadInput, printable
 
 STDOUT = "-"
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap import host, signals
 from bootstrap.cli.output import write_file
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 if TYPE_CHECKING:
     from bootstrap.vfs import Directory, FileSystem, Inode, RegularFile

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput, ExitStatus, printable
+from bootstrap.core.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
     from bootstrap.prove import Proof
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 def _proof(name: str, args: argparse.Namespace) -> Proof:
     from bootstrap.abi.errno import LinuxError
     from bootstrap.cli.seed_files import read_file
-    from bootstrap.errors import GuestFailed
+    from bootstrap.core.errors import GuestFailed
     from bootstrap.kernel.loader import BadImage
     from bootstrap.prove import prove
     from bootstrap.runs.seed_check import abi_of, can_run

@@ -7,7 +7,7 @@ import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 if TYPE_CHECKING:
     from bootstrap.attest.documents import NotUnderstood
@@ -109,7 +109,7 @@ def _init(args: argparse.Namespace) -> int:
     """Write the sample policy, where nothing is."""
     import importlib.resources
 
-    from bootstrap.errors import ExitStatus, printable
+    from bootstrap.core.errors import ExitStatus, printable
 
     if args.attestations or args.stagex or args.json or args.at:
         raise BadInput("--init only writes a policy; judge by it with --policy afterwards")

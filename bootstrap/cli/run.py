@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from bootstrap import signals
 from bootstrap.cli.verify import add_limits, check_output_folder
-from bootstrap.errors import BadInput, printable
+from bootstrap.core.errors import BadInput, printable
 
 if TYPE_CHECKING:
     from bootstrap.abi.errno import LinuxError

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bootstrap.errors import BadInput, printable
+from bootstrap.core.errors import BadInput, printable
 
 STDIN = "-"
 MAX_FILES = 100_000

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 if TYPE_CHECKING:
     from bootstrap.known.seeds import KnownSeed, Place, SeedCatalogue

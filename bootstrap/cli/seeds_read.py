@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.cli.seed_files import STDIN, read_file
 from bootstrap.cli.seeds_known import about, show
-from bootstrap.errors import BadInput, printable
+from bootstrap.core.errors import BadInput, printable
 
 if TYPE_CHECKING:
     from bootstrap.anatomy.model import Anatomy

@@ -24,7 +24,7 @@ from bootstrap.cli.phases import plan
 from bootstrap.cli.progress import Plan, style_for
 from bootstrap.documents import Fault, typed
 from bootstrap.engine import default_engine, describe
-from bootstrap.errors import BadInput, printable
+from bootstrap.core.errors import BadInput, printable
 from bootstrap.kernel.limits import Limits
 from bootstrap.known import Entry
 from bootstrap.report import Failure, Product, Report, ReportSet

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap.cli import stepping
-from bootstrap.errors import BadInput, BootstrapError
+from bootstrap.core.errors import BadInput, BootstrapError
 
 if TYPE_CHECKING:
     from bootstrap.debug.words import Command

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput, printable
+from bootstrap.core.errors import BadInput, printable
 
 if TYPE_CHECKING:
     from bootstrap.cli.progress import Progress

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 if TYPE_CHECKING:
     from bootstrap.timeline.travel import Traveller

@@ -89,7 +89,7 @@ def run_why(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     from bootstrap import trace
     from bootstrap.cli.output import STDOUT, say, write_text
-    from bootstrap.errors import BadInput
+    from bootstrap.core.errors import BadInput
     from bootstrap.timeline.origins import Why, lines
     from bootstrap.timeline.render import why_json
     from bootstrap.timeline.stores import line
@@ -132,7 +132,7 @@ def run_where(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     from bootstrap import trace
     from bootstrap.cli.output import say
-    from bootstrap.errors import BadInput
+    from bootstrap.core.errors import BadInput
     from bootstrap.timeline.line_outputs import lines, where
 
     path, _colon, number = args.line.rpartition(":")

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bootstrap.errors import BadInput, printable
+from bootstrap.core.errors import BadInput, printable
 
 
 def run(args: argparse.Namespace) -> int:

@@ -182,7 +182,7 @@ def run_index(args: argparse.Namespace) -> int:
 
 def run_hot(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError, KeyboardInterrupt."""
-    from bootstrap.errors import BadInput
+    from bootstrap.core.errors import BadInput
     from bootstrap.timeline.images import Images
     from bootstrap.timeline.profile import count, hot
     from bootstrap.timeline.render import hot_json, hot_lines

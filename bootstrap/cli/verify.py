@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput, ExitStatus, printable
+from bootstrap.core.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
     from bootstrap.cli.progress import Progress

@@ -13,7 +13,7 @@ from enum import IntEnum
 
 
 class ExitStatus(IntEnum):
-    """What the exit status of every command means."""
+    """What the exit status of every command means. The one table: help and docs print it."""
 
     DONE = 0
     """As asked: verified, equal, written."""
@@ -33,6 +33,21 @@ class ExitStatus(IntEnum):
     """SIGTERM."""
 
 
+EXIT_STATUS_HELP = """\
+exit status:
+    0  as asked: verified, equal, written
+    1  something differs from its known-good value, or is missing
+    2  usage or bad input; or what was asked for cannot be had
+    3  the guest failed: a fault, an unknown system call, a limit
+    4  nothing differed, but less than asked was shown: the embedded path in place of a release,
+       an answers file alone, a step file that is not shipped, a memo
+  130  interrupted (SIGINT)
+  141  the reader of the output went away
+  143  ended by SIGTERM (SIGHUP: 129)
+"""
+"""`ExitStatus` in words, for --help."""
+
+
 class BootstrapError(Exception):
     """A failure with a cause, a place and a way out in its message; never shown as a traceback."""
 
@@ -49,6 +64,17 @@ class GuestFailed(BootstrapError):
     """The guest stopped in a way it should not: a fault, an unknown system call, a limit."""
 
     exit_code = ExitStatus.GUEST_FAILED
+
+
+class Terminated(KeyboardInterrupt):
+    """A polite signal other than SIGINT asked us to end.
+
+    A KeyboardInterrupt, so that whatever is undone on Ctrl-C is undone on these too.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bootstrap.ddc.plan import ENTRY
 from bootstrap.engine import Engine
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.limits import Limits
 from bootstrap.known import EMBEDDED, find
 from bootstrap.runs.rebuild import rebuild

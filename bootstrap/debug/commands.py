@@ -11,7 +11,7 @@ from bootstrap.debug.stops import Breakpoint, Stop, Watchpoint
 from bootstrap.debug.values import address
 from bootstrap.debug.verbs import COUNTED, GROUPS, VERBS
 from bootstrap.debug.words import NAMES, Command, number_of, parse
-from bootstrap.errors import BadInput, BootstrapError
+from bootstrap.core.errors import BadInput, BootstrapError
 from bootstrap.timeline import line_outputs, origins
 from bootstrap.trace.coordinates import Instruction
 

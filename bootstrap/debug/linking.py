@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bootstrap.abi.numbers import NUMBERS
 from bootstrap.debug.places import neighbour, on_line
 from bootstrap.debug.session import Session
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline.origins import is_at
 from bootstrap.timeline.source_maps import Made, line_at, line_starts
 from bootstrap.trace.coordinates import AfterCall

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.engine import Engine, Stop, Travel
-from bootstrap.errors import BadInput, GuestFailed
+from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.kernel.machine import Machine
 from bootstrap.timeline.edits import META, Edit, Edits
 from bootstrap.timeline.travel import SLICE

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bootstrap.abi.errno import LinuxError
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.pages import BEYOND, READ
 from bootstrap.kernel.process import Process

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bootstrap.abi.errno import LinuxError
 from bootstrap.engine import Engine
-from bootstrap.errors import BadInput, GuestFailed
+from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.kernel.events import Observer
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Ended, Machine

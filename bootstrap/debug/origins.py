@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bootstrap.abi.numbers import NUMBERS
 from bootstrap.debug import places
 from bootstrap.debug.stops import KINDS, Stop
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline.search import Access
 from bootstrap.trace.reader import OpenRow
 from bootstrap.trace.syscalls import calls

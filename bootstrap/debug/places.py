@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline.images import Image, Images
 from bootstrap.timeline.line_outputs import where
 from bootstrap.timeline.travel import Traveller

@@ -17,7 +17,7 @@ from bootstrap.debug.moves import Place
 from bootstrap.debug.stops import Stop
 from bootstrap.debug.writing import Writing
 from bootstrap.engine import Engine, default_engine
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.kernel.limits import Limits
 from bootstrap.sources import Resolved
 from bootstrap.timeline.travel import PastEnd

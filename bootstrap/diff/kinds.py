@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bootstrap.documents import MAX_DOCUMENT, json_value, named
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.sources.tree import read_file
 
 Kind = Literal["trace", "report", "tree"]

@@ -10,7 +10,7 @@ from bootstrap.diff.comparison import Comparison
 from bootstrap.diff.kinds import read_json
 from bootstrap.diff.model import Both
 from bootstrap.documents import decode
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import arch_name
 from bootstrap.known.lookup import known_files
 from bootstrap.report.document import Report, ReportSet

@@ -9,7 +9,7 @@ from typing import Any
 from bootstrap.diff.comparison import Comparison
 from bootstrap.diff.model import Both, Spot, spot
 from bootstrap.diff.tell import at_text, spot_text, spot_value
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import EMBEDDED, StepFile, all_steps
 from bootstrap.languages import kaem
 from bootstrap.languages.fault import LanguageError

@@ -23,7 +23,7 @@ from bootstrap.engine.structures import (
     InodeState,
     StepState,
 )
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.kernel.calllog import CallLog
 from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.process import FdTable

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from bootstrap import host
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.sourcelist import Distfile
 
 State = Literal["present", "missing", "wrong"]

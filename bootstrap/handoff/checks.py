@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from bootstrap.documents import decoded
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.manifest import Step
 from bootstrap.sources.tree import read_file
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 ARCHITECTURES = {"x86": "x86", "amd64": "AMD64", "riscv64": "riscv64"}
 """Upstream's name of an architecture -> its folder in stage0-posix."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bootstrap import host
-from bootstrap.errors import BadInput, BootstrapError
+from bootstrap.core.errors import BadInput, BootstrapError
 from bootstrap.handoff.audit import look
 from bootstrap.handoff.sourcelist import Distfile
 from bootstrap.sources.download import DownloadFailed, download_to, is_url

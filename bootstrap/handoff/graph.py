@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Literal
 
-from bootstrap.errors import printable
+from bootstrap.core.errors import printable
 from bootstrap.handoff.plan import Plan, Row
 
 Form = Literal["dot", "mermaid"]

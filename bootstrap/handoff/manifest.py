@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 Kind = Literal["build", "improve", "jump", "define", "uninstall"]
 KINDS: tuple[Kind, ...] = ("build", "improve", "jump", "define", "uninstall")

@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 _HEREDOC = re.compile(r"(?<!<)<<(-?)([\"']?)([A-Za-z_][A-Za-z0-9_]*)\2")
 _FLAG = re.compile(r"--([a-z]+)(?:=(\S+))?")

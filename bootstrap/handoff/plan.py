@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.checks import MAX_TEXT, Checked, Reader, read_sums, read_text
 from bootstrap.handoff.configuration import ARCHITECTURES, chroot_configuration
 from bootstrap.handoff.manifest import Directive, Step, evaluate, read_manifest, unset_variables

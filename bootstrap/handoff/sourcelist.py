@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SCHEMES = ("https://", "http://")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 from bootstrap.documents import from_toml, line_of, matching
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.checks import read_text
 from bootstrap.handoff.outline import Stage, images, read_outline
 from bootstrap.known import STAGEX, find

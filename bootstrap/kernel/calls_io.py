@@ -30,7 +30,7 @@ from bootstrap.abi.flags import (
     swap_bits,
 )
 from bootstrap.abi.structs import MAX_NON_LFS, Word
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.memory import READ, WRITE
 from bootstrap.vfs.inode import RegularFile, Stream
 from bootstrap.vfs.openfile import MAX_OFFSET, OpenFile

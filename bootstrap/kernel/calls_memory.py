@@ -30,7 +30,7 @@ from bootstrap.abi.flags import (
     PROT_READ,
     PROT_WRITE,
 )
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 
 if TYPE_CHECKING:
     from bootstrap.kernel.process import Process

@@ -34,7 +34,7 @@ from bootstrap.abi.flags import (
     S_IFREG,
     VALID_OPEN_FLAGS,
 )
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.vfs.inode import Directory, Inode, Symlink
 from bootstrap.vfs.paths import MAXSYMLINKS, PATH_MAX, At
 

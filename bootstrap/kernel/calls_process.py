@@ -26,7 +26,7 @@ from bootstrap.abi.flags import (
     WUNTRACED,
 )
 from bootstrap.abi.structs import Word, pack_utsname
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.calls_path import user_path
 from bootstrap.kernel.memory import WRITE
 from bootstrap.kernel.process import Exec, Exit, Fork

@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from bootstrap.abi.errno import Errno, LinuxError
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.process import OnRegisters
 
 if TYPE_CHECKING:

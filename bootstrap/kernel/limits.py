@@ -6,7 +6,7 @@ several times what the largest known bootstrap needs.
 
 from dataclasses import dataclass, fields, replace
 
-from bootstrap.errors import BadInput, GuestFailed
+from bootstrap.core.errors import BadInput, GuestFailed
 
 _SUFFIX = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 

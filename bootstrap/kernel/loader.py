@@ -13,7 +13,7 @@ from typing import Protocol
 from bootstrap.abi.arch import ABIS, PAGE, PAGE_MASK, Abi, page_down, page_up
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import PROT_EXEC, PROT_READ, PROT_WRITE
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.limits import Limits, MemoryMeter
 from bootstrap.kernel.memory import BEYOND, EXEC, MAPPED, READ, WRITE, AddressSpace
 from bootstrap.vfs.inode import RegularFile

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from bootstrap.abi.arch import PAGE, PAGE_MASK, Abi, page_down, page_up
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import MAP_FIXED, MAP_FIXED_NOREPLACE, PROT_EXEC, PROT_READ, PROT_WRITE
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.limits import Limits, MemoryMeter
 from bootstrap.kernel.pages import (
     BEYOND,

@@ -15,7 +15,7 @@ import sys
 from typing import Protocol
 
 from bootstrap.abi.arch import PAGE
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 
 READ, WRITE, EXEC, DIRTY, FETCHED, MAPPED, KEPT, BEYOND = 1, 2, 4, 8, 16, 32, 64, 128
 WAS_WRITTEN = bytes(flags & DIRTY != 0 for flags in range(256))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bootstrap.engine import Cpu
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.events import Fault, Observer
 from bootstrap.kernel.process import Control, Exec, Process
 from bootstrap.kernel.row import Row, Support

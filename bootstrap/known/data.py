@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import bootstrap
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 
 def data_dir(kind: Literal["steps", "seeds"]) -> Traversable:

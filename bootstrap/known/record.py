@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bootstrap.documents import path_fault
-from bootstrap.errors import BadInput, BootstrapError
+from bootstrap.core.errors import BadInput, BootstrapError
 from bootstrap.known.schema import StepFile, parse
 from bootstrap.known.steps import RELEASES, arch_name
 

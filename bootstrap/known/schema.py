@@ -2,7 +2,7 @@
 
 A step file is TOML 1.0.  Everything in it is checked when it is read, by `bootstrap.documents`: an
 unknown key, a wrong type, a hash that is no hash, a path that is not in its plain form, a
-duplicate.  Each error is a :class:`~bootstrap.errors.BadInput` that names the file, the line where
+duplicate.  Each error is a :class:`~bootstrap.core.errors.BadInput` that names the file, the line where
 it can be told, and the key.
 """
 
@@ -29,7 +29,7 @@ from bootstrap.documents import (
     matching,
     unique,
 )
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 Language = Literal["hex0", "hex1", "hex2", "M0", "catm"]
 MODELLED = get_args(Language)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from importlib.resources.abc import Traversable
 
 from bootstrap.documents import decoded, path_fault
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known.data import data_dir, read_data
 from bootstrap.known.schema import StepFile, parse
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from bootstrap.errors import BootstrapError
+from bootstrap.core.errors import BootstrapError
 from bootstrap.languages.assembly import Position
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.attest.evidence import Evidence
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.oci.gzipped import gzip_stored
 from bootstrap.oci.tarball import Entry, pack
 

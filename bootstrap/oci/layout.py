@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bootstrap.attest.documents import NotUnderstood, Part, parse
 from bootstrap.attest.evidence import Evidence
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.oci.image import INDEX, LAYER, MANIFEST, REF_NAME, SUMS, Image
 from bootstrap.sources.tree import read_file
 

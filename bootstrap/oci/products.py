@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.attest.evidence import Evidence
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known.lookup import known_files
 from bootstrap.oci.layout import MAX_BLOB
 from bootstrap.sources.tree import read_file

@@ -7,7 +7,7 @@ characters escaped, so that a hostile file name cannot drive the terminal.
 import textwrap
 from dataclasses import dataclass
 
-from bootstrap.errors import printable
+from bootstrap.core.errors import printable
 from bootstrap.report.model import Result, Status
 from bootstrap.report.report import LESSER, Goodness
 

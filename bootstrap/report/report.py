@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from bootstrap.errors import ExitStatus
+from bootstrap.core.errors import ExitStatus
 from bootstrap.report.model import Expected, Lesser, Materials, Result, RunFacts, Status
 
 SCHEMA = "bootstrap-report/2"

@@ -6,7 +6,7 @@ JSON schema `bootstrap-report-set/2` (docs/report.md, docs/report-set.schema.jso
 import json
 from dataclasses import dataclass
 
-from bootstrap.errors import ExitStatus
+from bootstrap.core.errors import ExitStatus
 from bootstrap.report.jsonform import Json, to_json
 from bootstrap.report.model import Result
 from bootstrap.report.report import EXIT_CODES, LESSER, Report

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import StepFile
 from bootstrap.languages import catm, hex0, hex1, hex2, m1
 from bootstrap.languages.fault import LanguageError

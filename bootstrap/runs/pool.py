@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 from bootstrap.documents import MAX_DOCUMENT, Fault, encode, from_json, typed
-from bootstrap.errors import BadInput, BootstrapError, GuestFailed
+from bootstrap.core.errors import BadInput, BootstrapError, GuestFailed
 from bootstrap.signals import POLITE, held
 
 if TYPE_CHECKING:

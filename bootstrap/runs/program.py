@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bootstrap.abi.errno import LinuxError
 from bootstrap.engine import Engine
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel import faults
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Machine

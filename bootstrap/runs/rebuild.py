@@ -14,7 +14,7 @@ import bootstrap
 from bootstrap.abi.errno import LinuxError
 from bootstrap.documents import Fault
 from bootstrap.engine import Engine, describe
-from bootstrap.errors import BadInput, GuestFailed
+from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.kernel import faults
 from bootstrap.kernel.events import Observer
 from bootstrap.kernel.limits import Limits

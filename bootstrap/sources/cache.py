@@ -26,7 +26,7 @@ from typing import Literal, NoReturn
 
 from bootstrap import host, signals
 from bootstrap.documents import Fault, Sha256, Size, typed_json
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import RELEASES, all_steps
 from bootstrap.sources.materials import check_materials, named
 from bootstrap.sources.tree import MAX_BYTES, SourceTree, read_archive, read_file, to_tar

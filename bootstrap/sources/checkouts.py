@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.sources.cache import Cache
 from bootstrap.sources.fetching import Fetched
 from bootstrap.sources.gitfiles import (

@@ -16,7 +16,7 @@ from typing import IO
 
 import bootstrap
 from bootstrap import host
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes so far and the bytes in all, where the server says them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import StepFile, data_dir
 from bootstrap.sources.tree import SourceFile, SourceTree
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import RELEASES, StepFile, steps_of, tree_files
 from bootstrap.known.lookup import known_files
 from bootstrap.sources.cache import Cache

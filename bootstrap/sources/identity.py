@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import RELEASES, StepFile, releases, steps_of, tree_files
 from bootstrap.known.lookup import known_files, ranges
 from bootstrap.sources.materials import MaterialsReport, check_materials, named

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bootstrap.errors import BadInput, printable
+from bootstrap.core.errors import BadInput, printable
 from bootstrap.known import Entry, StepFile, steps_of, tree_files
 from bootstrap.sources.tree import SourceTree
 

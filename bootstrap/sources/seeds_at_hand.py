@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known.data import data_dir
 from bootstrap.known.seeds import SeedCatalogue
 from bootstrap.sources.cache import Cache

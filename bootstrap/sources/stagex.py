@@ -23,7 +23,7 @@ from bootstrap.documents import (
     path_fault,
     typed,
 )
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import STAGEX, Entry, Seed, StepFile, arch_name, find
 from bootstrap.sources.containerfile import Copy, Stage, read_containerfile
 from bootstrap.sources.identity import require_materials

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 BLOCK = 512
 _ZEROS = bytes(BLOCK)

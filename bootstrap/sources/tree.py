@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from bootstrap import host
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.sources.tar import Member, gunzip, read_tar, write_tar
 from bootstrap.vfs import LowerFile, LowerFolder, LowerLink, MemoryLower
 

@@ -14,7 +14,7 @@ import capstone
 
 from bootstrap.abi.arch import page_down, page_up
 from bootstrap.abi.errno import LinuxError
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.kernel.faults import MODES
 from bootstrap.kernel.loader import ElfFile, Segment, parse
 from bootstrap.timeline.origins import FUNCTION, Why

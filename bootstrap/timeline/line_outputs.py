@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline.origins import Why, is_at
 from bootstrap.timeline.source_maps import Made, line_span, line_starts
 from bootstrap.trace.reader import OpenRow, ProgramRow, Trace

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import compress
 
 from bootstrap.abi.numbers import NUMBERS
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.languages.source import Source
 from bootstrap.timeline.source_maps import Made, Place, label_before, line_at, maker, offset_of
 from bootstrap.trace.reader import OpenRow, ProgramRow, Trace

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bootstrap.abi.numbers import NUMBERS
 from bootstrap.engine import Engine
 from bootstrap.engine.stepping import NEVER, READS, WRITES, Access
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline import calls_and_returns
 from bootstrap.timeline.indexing import points_of
 from bootstrap.timeline.travel import PastEnd, Traveller

@@ -10,7 +10,7 @@ from enum import Enum
 
 from bootstrap.engine import Engine, Travel
 from bootstrap.engine.stepping import Stepping
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.kernel.machine import Machine
 from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.process import Process

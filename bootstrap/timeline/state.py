@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.kernel.memory import EXEC, READ, WRITE
 from bootstrap.timeline.images import Decoded, Image, Images
 from bootstrap.timeline.origins import Link

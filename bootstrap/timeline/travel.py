@@ -12,7 +12,7 @@ from collections.abc import Callable
 from bootstrap.engine import Engine
 from bootstrap.engine.blocks import UNSURE
 from bootstrap.engine.stepping import BREAKPOINT, NEVER
-from bootstrap.errors import BadInput, GuestFailed
+from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.timeline.checkpoints import Point, Points
 from bootstrap.timeline.standing import Counting, Standing
 from bootstrap.trace.follower import Facts

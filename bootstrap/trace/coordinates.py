@@ -13,7 +13,7 @@ between thousands, as they are told everywhere.
 import re
 from dataclasses import dataclass
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline.travel import PastEnd, Traveller
 from bootstrap.trace.reader import ProgramRow, Trace
 

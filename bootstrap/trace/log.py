@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from bootstrap.abi.flags import F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD, O_CLOEXEC
 from bootstrap.abi.numbers import NUMBERS
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.kernel.row import Kind
 from bootstrap.kernel.strace_values import quote
 from bootstrap.trace.calltext import arity, call_text, row_of, signed

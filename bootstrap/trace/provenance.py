@@ -8,7 +8,7 @@ import posixpath
 from dataclasses import dataclass, field
 
 from bootstrap.abi.flags import O_ACCMODE, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.events import BaseObserver, ExecEvent
 from bootstrap.trace.model import FileVersion, ProcessRecord, guest_text, normal_path
 from bootstrap.vfs.inode import Inode, RegularFile

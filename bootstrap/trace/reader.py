@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from types import TracebackType
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.kernel.snapshot import Snapshot
 from bootstrap.trace import schema
 from bootstrap.trace.blobs import Blobs

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap import host, signals
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 _BLOCK = 1 << 20
 PARTIAL = ".partial"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from bootstrap.abi.numbers import NUMBERS
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.kernel.row import Kind
 from bootstrap.timeline.origins import is_at
 from bootstrap.trace.calltext import row_of, signed

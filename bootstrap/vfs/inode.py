@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.vfs.lower import LARGE, Lower, LowerEntry
 from bootstrap.vfs.room import Room, moved, room, wipe
 from bootstrap.vfs.usage import Usage

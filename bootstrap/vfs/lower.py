@@ -14,7 +14,7 @@ from typing import NamedTuple, NoReturn, Protocol
 
 from bootstrap import host
 from bootstrap.abi.flags import S_IFDIR, S_IFLNK, S_IFREG
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 
 class LowerFile(NamedTuple):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from bootstrap.attest.envelope import read_envelope
 from bootstrap.attest.evidence import Product
 from bootstrap.attest.policy import read_policy
 from bootstrap.attest.statement import read_statement
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.oci.products import read_products
 from tests.attest.people import People
 from tests.attest.runs import Run, inside

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bootstrap.attest.evidence import Evidence, materials_of, read_report, source_digest
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import find
 from bootstrap.sources.embedded import embedded_source
 from tests.attest.runs import Run, forged

@@ -13,7 +13,7 @@ from bootstrap.attest.evidence import Evidence
 from bootstrap.attest.policy import read_policy
 from bootstrap.attest.signing import sign_gpg
 from bootstrap.attest.verifying import Signed, open_ring
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from tests.attest.people import People, gpg_programs
 
 NEED = 'schema = 1\n[need]\npersons = 1\n[about]\nname = "embedded"\narch = "x86"\n'

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.attest.policy import Key, read_policy
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 OTHER = KEY[:-1] + "B"

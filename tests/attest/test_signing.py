@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.attest.signing import sign_ssh
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 
 def make_key(place: Path, passphrase: str) -> Path:

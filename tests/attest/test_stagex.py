@@ -22,7 +22,7 @@ from bootstrap.attest.simplesigning import (
     read_reference,
 )
 from bootstrap.attest.verifying import open_ring
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from tests.attest.people import People
 from tests.attest.runs import Run, inside
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from bootstrap.errors import BootstrapError
+from bootstrap.core.errors import BootstrapError
 from bootstrap.known import StepFile
 from bootstrap.runs.rebuild import expectations
 from bootstrap.sources import Cache, Resolved, SourceTree, guest_view, resolve

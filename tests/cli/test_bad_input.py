@@ -13,7 +13,7 @@ import pytest
 from bootstrap.cli.main import main, parser
 from bootstrap.cli.output import check_apart
 from bootstrap.cli.verify import run as run_verify
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from tests.cli.command import Done, bootstrap, environment
 from tests.engine.guest import CODE, DATA, Load, Program, R, W, X, elf
 from tests.engine.test_loader import field, headers_size

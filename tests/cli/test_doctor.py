@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli import doctor
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 
 def call(*options: str) -> int:

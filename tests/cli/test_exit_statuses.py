@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from bootstrap.cli.main import parser
-from bootstrap.errors import EXIT_STATUS_HELP, ExitStatus
+from bootstrap.core.errors import EXIT_STATUS_HELP, ExitStatus
 from tests.cli.command import ROOT, arguments, bootstrap, environment
 
 EMBEDDED = ("verify", "--release", "embedded", "--quiet")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap import signals
-from bootstrap.errors import GuestFailed, Terminated
+from bootstrap.core.errors import GuestFailed, Terminated
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Machine
 from bootstrap.vfs import FileSystem, LowerFile, MemoryLower, Stream

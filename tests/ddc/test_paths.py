@@ -10,7 +10,7 @@ from bootstrap.ddc import Along, Path, along, compare, models, our_tools, ours, 
 from bootstrap.ddc.paths import emulate
 from bootstrap.ddc.plan import WANTED, Step
 from bootstrap.engine import default_engine
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.limits import Limits
 from bootstrap.known import find
 from bootstrap.sources import SourceTree

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bootstrap.ddc import plan
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from tests.ddc.sample import SCRIPT, step, tree
 
 

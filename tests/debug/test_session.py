@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bootstrap.abi.numbers import NUMBERS
 from bootstrap.debug import Session, Stop
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.trace.coordinates import Instruction
 from tests.debug.material import READ, SEED, SOURCE, stack, state
 

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from bootstrap.diff import compare
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.report import to_json_text
 from tests.cli.command import arguments, bootstrap, environment
 from tests.diff.pairs import Run, embedded_with, flipped, source

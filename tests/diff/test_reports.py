@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bootstrap.diff.reports import compare_reports, diff, load
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.report import to_json
 from bootstrap.report.page import Page
 from bootstrap.report.reportset import ReportSet, set_to_json

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bootstrap.diff.model import first_difference, spot
 from bootstrap.diff.trees import diff
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.report.page import Page
 from bootstrap.sources.tree import SourceFile, SourceTree, open_source, to_tar
 from tests.diff.pairs import flipped

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel import machine
 from bootstrap.kernel.limits import Limits
 from tests.engine.guest import Program

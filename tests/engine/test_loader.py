@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bootstrap.abi.errno import LinuxError
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.limits import Limits
 from tests.engine import runs
 from tests.engine.guest import (

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from bootstrap.abi.arch import I386, PAGE, X86_64
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel import memory
 from bootstrap.kernel.limits import Limits, MemoryMeter
 from bootstrap.kernel.memory import AddressSpace

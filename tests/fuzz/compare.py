@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bootstrap.abi.errno import Errno
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from tests.engine.runs import emulate
 from tests.fuzz.guest import BY_NAME, FILES, Step, build, told
 from tests.fuzz.programs import BEGIN

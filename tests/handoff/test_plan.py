@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.audit import audit
 from bootstrap.handoff.graph import plan_graph
 from bootstrap.handoff.pin import read_pin

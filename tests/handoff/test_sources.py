@@ -15,7 +15,7 @@ import pytest
 
 from bootstrap import host
 from bootstrap.cli.main import main
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff import fetching
 from bootstrap.handoff.audit import audit, look
 from bootstrap.handoff.fetching import LOCK, Flight, fetch, mirror_at, places

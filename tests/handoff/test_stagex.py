@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.outline import images, read_outline
 from bootstrap.handoff.stagex import read_stagex
 from bootstrap.handoff.stagextold import stagex_document, stagex_graph, stagex_text

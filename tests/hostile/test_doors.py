@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from bootstrap.errors import ExitStatus
+from bootstrap.core.errors import ExitStatus
 from tests.hostile.doors import Doors
 
 FEW = 500

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.errors import BadInput, GuestFailed
+from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.kernel import calls_io
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.process import FdTable

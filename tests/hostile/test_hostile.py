@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Machine
 from bootstrap.vfs import FileSystem, FolderLower, FsLimits, LowerFile, MemoryLower, Stream

@@ -20,7 +20,7 @@ from bootstrap.abi.flags import (
     O_TMPFILE,
     O_WRONLY,
 )
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.events import BaseObserver
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.process import Exec, Exit, Fork, Process

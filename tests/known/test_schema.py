@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.documents import line_of, path_fault
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known.schema import Known, StepFile, parse
 from tests.known.sample import GOOD, A, B
 

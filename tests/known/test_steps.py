@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import bootstrap
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import (
     all_steps,
     arch_name,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.engine import Engine
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Machine
 from bootstrap.vfs.filesystem import FileSystem

@@ -18,7 +18,7 @@ import pytest
 
 from bootstrap.attest.evidence import Evidence, Product
 from bootstrap.cli.main import main
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.oci.image import EPOCH, SUMS, Image, findings, make_image, sha256
 from bootstrap.oci.layout import read_layout, require_products
 from bootstrap.oci.tarball import Entry, pack

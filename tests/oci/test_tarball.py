@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.oci.gzipped import gzip_stored
 from bootstrap.oci.tarball import BLOCK, Entry, pack
 

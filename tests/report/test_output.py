@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli.output import write_text
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 
 def names(folder: Path) -> list[str]:

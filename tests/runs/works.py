@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from bootstrap.errors import BadInput, GuestFailed
+from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.runs.pool import Task, Tell, run_each, serve
 from bootstrap.signals import polite
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bootstrap.engine import default_engine
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Machine
 from bootstrap.vfs.filesystem import FileSystem

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known.seeds import KnownSeed, load, parse
 from tests.anatomy import material
 from tests.seeds_catalogue.history import BUILDER, SEEDS, git, merged, seeds_of, written

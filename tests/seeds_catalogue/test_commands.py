@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli.main import main
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from tests.anatomy import material
 
 SEED = Path(__file__).resolve().parents[2] / "seeds" / "x86" / "hex0-seed"

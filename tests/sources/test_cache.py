@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.sources import Cache, SourceTree, cache_root
 from tests.sources.sample import FILES, make_tree
 
@@ -257,7 +257,7 @@ def test_a_disk_that_refuses_leaves_what_was_there(
 _LIMITED = """
 import resource, sys
 from pathlib import Path
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.sources import Cache
 from tests.sources.test_cache import NEW
 

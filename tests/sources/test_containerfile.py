@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.sources.containerfile import Copy, Run, read_containerfile
 
 VALUES = {"V": "1a", "FILE": "x-1a.tar.gz"}

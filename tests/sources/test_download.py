@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.sources.download import DownloadFailed, _OnlyHttps, download, is_url
 from tests.sources.conftest import Server
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli import fetch as command
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.sources import Cache, fetch, fetching, resolve
 from bootstrap.sources.download import DownloadFailed, download
 from tests.sources import sample

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import StepFile, releases
 from bootstrap.known.schema import Source, parse
 from bootstrap.sources import Cache, SourceTree, check_materials, open_source

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import StepFile, find
 from bootstrap.sources import check_materials, guest_view, require_materials
 from bootstrap.sources.materials import Change, named

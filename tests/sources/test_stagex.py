@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli.main import main
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import STAGEX, data_dir, find
 from bootstrap.sources import resolve_stagex
 from bootstrap.sources.stagex import PLACE, is_known, read_recipe

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.sources.tar import Member, gunzip, read_tar, write_tar
 from bootstrap.sources.tree import read_archive
 from tests.sources import sample

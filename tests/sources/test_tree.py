@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.sources import open_source, tree_digest
 from bootstrap.sources.tree import SourceFile, read_archive, to_tar
 from tests.sources import sample

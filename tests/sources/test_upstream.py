@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.known import find, steps_of
 from bootstrap.sources import SourceTree, check_materials, guest_view
 from bootstrap.sources.fetching import check_release

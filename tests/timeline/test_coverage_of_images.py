@@ -12,7 +12,7 @@ import capstone
 import pytest
 
 from bootstrap import trace
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline.images import Images
 from bootstrap.timeline.profile import Counted, count, coverage, listing
 from bootstrap.timeline.render import coverage_json, coverage_lines

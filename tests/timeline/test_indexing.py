@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap import trace
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline import indexing
 from bootstrap.timeline.checkpoints import Points
 from bootstrap.timeline.travel import Traveller, Unsure

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap import trace
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.languages import hex0
 from bootstrap.timeline.images import FEW, Images
 from bootstrap.timeline.render import dump, show_lines

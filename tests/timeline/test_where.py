@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap import trace
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline.line_outputs import lines, where
 from bootstrap.timeline.origins import Why
 from bootstrap.trace.reader import Trace

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap import trace
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.languages import hex0, hex2
 from bootstrap.languages.source import Source
 from bootstrap.timeline.origins import Why, lines

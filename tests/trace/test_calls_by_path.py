@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap import trace
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline.search import Explorer, Wanted
 from tests.engine.guest import Program
 from tests.engine.runs import engine_for

@@ -10,7 +10,7 @@ import pytest
 
 from bootstrap import trace
 from bootstrap.cli.main import main
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from tests.trace import recorded
 
 Capture = pytest.CaptureFixture[str]

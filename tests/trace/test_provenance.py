@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from bootstrap.abi.flags import O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.events import ExecEvent
 from bootstrap.trace.model import ProcessRecord, guest_text, normal_path
 from bootstrap.trace.provenance import Provenance

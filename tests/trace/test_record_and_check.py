@@ -10,7 +10,7 @@ import pytest
 
 from bootstrap import trace
 from bootstrap.abi.i386 import NUMBERS
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.kernel.calllog import CAPACITY
 from bootstrap.kernel.limits import Limits
 from bootstrap.trace.columns import Calls, encode

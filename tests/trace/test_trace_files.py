@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap import trace
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.trace import schema, sealed
 from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.writer import Writer, recording

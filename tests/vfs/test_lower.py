@@ -9,7 +9,7 @@ import pytest
 from bootstrap import host
 from bootstrap.abi.errno import Errno
 from bootstrap.abi.flags import O_CREAT, O_RDONLY, O_RDWR, O_WRONLY, S_IFIFO, S_IFMT, S_IFSOCK, X_OK
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.vfs import (
     At,
     FileSystem,

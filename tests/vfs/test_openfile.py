@@ -21,7 +21,7 @@ from bootstrap.abi.flags import (
     SEEK_HOLE,
     SEEK_SET,
 )
-from bootstrap.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.vfs import (
     At,
     FileSystem,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from bootstrap.debug.gdb.packets import PACKET_SIZE, escape, number
 from bootstrap.debug.session import Session
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline.state import Area, stack_words
 from bootstrap.trace.recorder import WORD
 from bootstrap.trace.text import as_raw, shown

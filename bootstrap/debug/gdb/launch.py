@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bootstrap import host
 from bootstrap.debug.gdb.symbols import SCRIPT
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 GDBS = ("gdb-multiarch", "gdb")
 COMMANDS = """\

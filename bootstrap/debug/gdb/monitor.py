@@ -8,7 +8,7 @@ from bootstrap.debug.commands import Interpreter
 from bootstrap.debug.session import Place
 from bootstrap.debug.stops import Interrupted
 from bootstrap.debug.words import parse
-from bootstrap.errors import BootstrapError
+from bootstrap.core.errors import BootstrapError
 from bootstrap.trace.replay import Diverged
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from bootstrap.debug.gdb.symbols import SymbolFiles
 from bootstrap.debug.gdb.wire import Gone, Line
 from bootstrap.debug.session import Session
 from bootstrap.debug.stops import Interrupted, Stop
-from bootstrap.errors import BadInput, BootstrapError
+from bootstrap.core.errors import BadInput, BootstrapError
 from bootstrap.trace.replay import Diverged
 from bootstrap.trace.text import shown
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bootstrap.debug.gdb.dwarf import Stretch, Symbols, joined, symbol_file
 from bootstrap.debug.ways import Ways
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline.images import Image, Images
 from bootstrap.trace.reader import Trace
 

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Protocol
 
 from bootstrap.debug.gdb.packets import Event, Kind, Reader, frame
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 _CHUNK = 1 << 16
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.debug.gdb.packets import number, span
 from bootstrap.debug.gdb.registers import Register
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 if TYPE_CHECKING:
     from bootstrap.debug.gdb.server import Server

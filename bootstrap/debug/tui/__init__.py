@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 
 def run_app(trace: str, save: Callable[[str, str], None]) -> int:

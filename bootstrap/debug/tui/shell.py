@@ -29,7 +29,7 @@ from bootstrap.debug.tui.line import LineEditor
 from bootstrap.debug.tui.worker import Failed, Linked, Rested, Shown, Worker, Working
 from bootstrap.debug.view import View, Wish
 from bootstrap.debug.words import Command, parse
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 SLOW = 0.04
 """Seconds after which it is shown that a key works."""

@@ -20,7 +20,7 @@ from bootstrap.debug.session import Session
 from bootstrap.debug.verbs import COUNTED
 from bootstrap.debug.view import View, Viewer, Wish
 from bootstrap.debug.words import Command
-from bootstrap.errors import BootstrapError
+from bootstrap.core.errors import BootstrapError
 
 
 class Interrupted(Exception):

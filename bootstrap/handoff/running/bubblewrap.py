@@ -9,7 +9,7 @@ import os
 import re
 import signal
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.running.box import HOSTNAME, Box, Started
 from bootstrap.handoff.running.engines import is_folder, popen, version_of
 from bootstrap.handoff.running.keyring import leave_session_keyring

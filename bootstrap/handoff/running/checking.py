@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.checks import PACKAGES, read_sums, read_text
 from bootstrap.handoff.plan import Before, Row
 from bootstrap.handoff.running.saving import open_anyway

@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.running.box import Box, Engine
 from bootstrap.handoff.running.bubblewrap import Bubblewrap
 from bootstrap.handoff.running.docker import Docker

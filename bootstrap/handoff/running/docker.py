@@ -14,7 +14,7 @@ import subprocess
 import tarfile
 from pathlib import Path, PurePosixPath
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.running.box import MOUNTED, Box, Started
 from bootstrap.handoff.running.engines import (
     ask,

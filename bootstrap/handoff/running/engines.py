@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.running.box import HOSTNAME, LEFT_FOLDERS, Box, Started
 from bootstrap.handoff.running.limits import never_raised
 from bootstrap.handoff.running.owner import Ids, box_ids, give, in_reach

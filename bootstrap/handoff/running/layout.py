@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from bootstrap.documents import decoded
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.audit import Found, look
 from bootstrap.handoff.configuration import ARCHITECTURES
 from bootstrap.handoff.plan import Plan

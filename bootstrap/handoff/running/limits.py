@@ -7,7 +7,7 @@ import resource
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 _NUMBER = re.compile(r"([1-9][0-9]*)([KMG]?)")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from bootstrap.errors import BadInput, ExitStatus
+from bootstrap.core.errors import BadInput, ExitStatus
 from bootstrap.handoff.audit import Found
 from bootstrap.handoff.plan import Plan, Row
 from bootstrap.handoff.running.choosing import Choice

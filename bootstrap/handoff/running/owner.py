@@ -11,7 +11,7 @@ import os
 import stat
 from pathlib import Path
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 UNUSED = 2_000_000_000
 """A user and group id out of the range that nobody gives away (systemd's UIDS-GIDS.md)."""

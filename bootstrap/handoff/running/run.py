@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.audit import Found
 from bootstrap.handoff.checks import PACKAGES, read_sums, read_text
 from bootstrap.handoff.configuration import ARCHITECTURES

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.documents import Size, TreePath, typed_json
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.running.box import MOUNTED
 from bootstrap.handoff.running.owner import Ids, give
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from bootstrap.attest.evidence import read_report
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.pin import PLACE, Pin
 from bootstrap.known import RELEASES, StepFile, find
 from bootstrap.runs.rebuild import expectations

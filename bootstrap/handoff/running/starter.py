@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.running.probe import elf
 
 PLACE = "/dev/handoff.start"

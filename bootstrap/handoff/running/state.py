@@ -13,7 +13,7 @@ from typing import Literal
 
 from bootstrap import host
 from bootstrap.documents import Fault, Sha256, encode, typed_json
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 
 LOCK = "lock"
 STATE = "state.json"

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from bootstrap.documents import decoded
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.checks import MAX_TEXT
 from bootstrap.sources.tree import read_file
 

@@ -1,6 +1,6 @@
 """A trace, or a part of it, in the formats of other tools."""
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.trace.reader import ProgramRow, Trace
 
 

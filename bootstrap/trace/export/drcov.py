@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import capstone
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline.calls_and_returns import disassembler
 from bootstrap.timeline.images import Images
 from bootstrap.timeline.profile import Counted, count

@@ -17,7 +17,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline.travel import Traveller
 from bootstrap.trace.files import versions
 from bootstrap.trace.reader import ProgramRow, Trace

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bootstrap.engine import Engine
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline.travel import PastEnd, Traveller
 
 MOST = 100_000

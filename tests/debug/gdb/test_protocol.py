@@ -23,7 +23,7 @@ from bootstrap.debug.gdb.packets import (
 )
 from bootstrap.debug.gdb.registers import DESCRIPTIONS
 from bootstrap.debug.gdb.wire import address_of, is_loopback
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from tests.debug.gdb.clients import HELLO, Script, serve, talk
 from tests.debug.material import record_image
 from tests.engine.guest import Program

@@ -10,7 +10,7 @@ from textual import events
 
 from bootstrap.debug.tui.app import StepApp
 from bootstrap.debug.tui.keys import KEYS
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from tests.debug.tui.screen import LONGEST, Screen, on_screen
 
 THERE_AND_BACK = [

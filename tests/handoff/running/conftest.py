@@ -13,7 +13,7 @@ from unittest import mock
 
 import pytest
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.audit import Found
 from bootstrap.handoff.running import run as running
 from bootstrap.handoff.running.box import Engine

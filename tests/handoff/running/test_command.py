@@ -13,7 +13,7 @@ import pytest
 
 from bootstrap.cli import handoff_run
 from bootstrap.cli.main import main, parser
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.sources import Cache, SourceTree, cache_root, resolve
 from tests.attest.runs import inside
 from tests.cli.command import ROOT, bootstrap, environment

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.abi.numbers import NUMBERS
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.running.box import Box
 from bootstrap.handoff.running.choosing import choose
 from bootstrap.handoff.running.following import run_box

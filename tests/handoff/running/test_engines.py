@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.running import bubblewrap, choosing
 from bootstrap.handoff.running.box import Box, Leftovers
 from bootstrap.handoff.running.choosing import choose

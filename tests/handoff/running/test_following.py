@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.running import following
 from bootstrap.handoff.running.box import Box, Started
 from bootstrap.handoff.running.engines import end_container, popen

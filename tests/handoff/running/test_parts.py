@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.manifest import Directive, Step
 from bootstrap.handoff.pin import Pin
 from bootstrap.handoff.running import layout, scripts

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.running.box import engine_text
 from bootstrap.handoff.running.limits import Limits
 from bootstrap.handoff.running.order import Outcome, Task

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.running.saving import Saved
 
 NAMES = st.sampled_from(["a", "b", "c", "d/e", "d/f", "d/g/h", "out/x"])

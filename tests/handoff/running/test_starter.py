@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.running.starter import MESSAGE, STATUS, put_starter
 
 

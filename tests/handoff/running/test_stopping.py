@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.handoff.running import saving
 from bootstrap.handoff.running.limits import Limits
 from bootstrap.handoff.running.saving import copy_file

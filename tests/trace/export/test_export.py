@@ -11,7 +11,7 @@ import pytest
 
 from bootstrap import trace
 from bootstrap.engine import default_engine
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline.travel import Traveller
 from bootstrap.trace.export import chosen
 from bootstrap.trace.export.drcov import counts, drcov

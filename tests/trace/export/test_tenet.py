@@ -11,7 +11,7 @@ import pytest
 
 from bootstrap import trace
 from bootstrap.engine import default_engine
-from bootstrap.errors import BadInput
+from bootstrap.core.errors import BadInput
 from bootstrap.timeline.travel import PastEnd, Traveller
 from bootstrap.trace.export.drcov import counts, drcov
 from bootstrap.trace.export.tenet import MOST, tenet, window
