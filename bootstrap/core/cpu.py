@@ -1,0 +1,385 @@
+"""One process image on one Unicorn CPU.
+
+Claims: the guest's instructions run in user mode on the memory of its AddressSpace and on nothing
+else; an access that the page flags do not allow ends the process, as does every exception; each
+system call comes to `on_trap` exactly once, with the registers of the guest; instructions that were
+overwritten, by the guest or by the kernel, are never run as they were before.
+Relies on: Unicorn 2.1.4, by its public functions alone. Some are called through ctypes, past the
+Python binding, whose own ways cost 3 to 30 us each where a bootstrap makes 33 million calls.
+Tests that would fail if it lied: tests/core/test_cpu.py, test_changing_code.py, test_user_mode.py.
+
+The TLB: Unicorn is asked to call `_fill` for each page that it does not yet know (UC_TLB_VIRTUAL,
+UC_HOOK_TLB_FILL). A page becomes executable there only once code was fetched from it: Unicorn
+takes its slow store path, which notices modified code, for executable pages only, and most stores
+then take the fast one. Never use that mode without the hook: stale code would run.
+"""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from unicorn import (
+    UC_CTL_IO_WRITE,
+    UC_CTL_TB_REMOVE_CACHE,
+    UC_CTL_TLB_FLUSH,
+    UC_ERR_INSN_INVALID,
+    UC_HOOK_INSN,
+    UC_HOOK_INTR,
+    UC_HOOK_TLB_FILL,
+    UC_MEM_FETCH,
+    UC_MEM_WRITE,
+    UC_PROT_ALL,
+    Uc,
+    __version__,
+)
+from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
+
+from bootstrap.core.abi import SIGBUS, SIGILL, SIGSEGV, SIGTRAP
+from bootstrap.core.arches import PAGE, Arch, enter_user_mode
+from bootstrap.core.errors import BadInput
+from bootstrap.core.memory import BEYOND, DIRTY, EXEC, FETCHED, READ, WRITE, AddressSpace, Extent
+
+PINNED = "2.1.4"
+"""The version of Unicorn that all of this was tested with; pyproject.toml pins the same."""
+TRANSLATED = 32 << 20
+"""Bytes for translated code; when they are full, Unicorn drops all translations and begins anew.
+
+By default it takes 1 GiB for each CPU. The code of a process that is nested three deep is then more
+than 2 GiB away from libunicorn, out of reach of a direct call, and every block begins with one.
+"""
+
+OnTrap = Callable[[Sequence[int]], int | None]
+"""Receives the system call number and six arguments; returns the result, or None to stop.
+
+Must not raise: it is called from inside Unicorn, which no exception can cross.
+"""
+
+# Prototypes after unicorn.h.
+_INTERRUPT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
+_INSTRUCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+_TLB_FILL = ctypes.CFUNCTYPE(
+    ctypes.c_bool,
+    ctypes.c_void_p,
+    ctypes.c_uint64,
+    ctypes.c_int,
+    ctypes.POINTER(uc_tlb_entry),
+    ctypes.c_void_p,
+)
+_REMOVE_CACHE = UC_CTL_IO_WRITE << 30 | 2 << 26 | UC_CTL_TB_REMOVE_CACHE
+"""uc_ctl's word for dropping the translations of [start, end): UC_CTL_WRITE(type, 2 arguments)."""
+_NEEDED = {UC_MEM_WRITE: WRITE, UC_MEM_FETCH: EXEC}
+"""The right that an access needs; a load needs READ."""
+_VERBS = {UC_MEM_WRITE: "write to", UC_MEM_FETCH: "fetch from"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A CPU exception that ends a process, as Linux would by a signal."""
+
+    signal: int
+    """Linux signal number (signal(7))."""
+    reason: str
+    pc: int
+    guest_addr: int | None = None
+    """The address that could not be read, written or fetched from; of a read or write, its page."""
+    code: bytes = b""
+    """Up to 16 bytes at pc, as far as they are readable."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuStop:
+    """Why the CPU stopped: a fault, or the wish of `on_trap` (`asked`); neither: `interrupt`."""
+
+    fault: Fault | None = None
+    asked: bool = False
+
+
+def _check(status: int, what: str) -> None:
+    """Nothing here can fail but by a mistake of ours."""
+    if status:
+        raise RuntimeError(f"Unicorn refused {what}: error {status}")
+
+
+@cache
+def _check_version() -> None:
+    if __version__ != PINNED:
+        raise BadInput(
+            f"Unicorn {__version__} is installed; this version works with {PINNED} only: "
+            f"pip install unicorn=={PINNED}"
+        )
+
+
+def _closed(_args: Sequence[int]) -> None:
+    raise AssertionError("a closed CPU made a system call")
+
+
+class Cpu:
+    """Runs one process image. `close` it when the process is gone or runs another program.
+
+    Raises BadInput for another Unicorn than the pinned one.
+    """
+
+    def __init__(self, arch: Arch, memory: AddressSpace, on_trap: OnTrap) -> None:
+        _check_version()
+        self.arch = arch
+        self.memory = memory
+        self._on_trap = on_trap
+        self._asked = False
+        self._over = False
+        """The process has ended, whatever of its code still runs: nothing is served any more."""
+        self._fault: Fault | None = None
+        self._bad_page: tuple[int, int] | None = None
+        """The page refused last, and the kind of access (uc_mem_type)."""
+        self._hooks: list[object] = []
+        self._hosts: dict[int, object] = {}
+
+        self._uc = Uc(arch.unicorn_arch, arch.unicorn_mode)
+        if arch.model is not None:
+            self._uc.ctl_set_cpu_model(arch.model)
+        if arch.page_size is not None:
+            self._uc.ctl_set_page_size(arch.page_size)
+        self._uc.ctl_set_tcg_buffer_size(TRANSLATED)
+        enter_user_mode(self._uc, arch)
+        # No address ends the run: not even the one that emu_start wants to be given.
+        self._uc.ctl_exits_enabled(True)
+        self._handle = self._uc._uch
+        self._prepare_registers()
+        memory.listener = self
+        for extent in memory.extents:
+            self.extent_added(extent)
+        self._add_hooks()
+
+    def _prepare_registers(self) -> None:
+        """The arrays that uc_reg_read_batch and uc_reg_write_batch work on."""
+        arch = self.arch
+        reads = (arch.number, *arch.arguments, *(source for source, _ in arch.saved))
+        writes = (arch.result, *(target for _, target in arch.saved))
+        self._values = (ctypes.c_uint64 * len(reads))()
+        self._results = (ctypes.c_uint64 * len(writes))()
+        self._read_call = self._batch(reads, self._values)
+        self._write_result = self._batch(writes, self._results)
+        self._mask = arch.word_mask
+
+    def _batch(
+        self, registers: tuple[int, ...], values: "ctypes.Array[ctypes.c_uint64]"
+    ) -> tuple[object, ...]:
+        base, count = ctypes.addressof(values), len(registers)
+        addresses = (ctypes.c_void_p * count)(*(base + 8 * i for i in range(count)))
+        return self._handle, (ctypes.c_int * count)(*registers), addresses, ctypes.c_int(count)
+
+    def _add_hooks(self) -> None:
+        self._hook(UC_HOOK_TLB_FILL, _TLB_FILL(self._fill))
+        self._hook(UC_HOOK_INTR, _INTERRUPT(self._interrupt))
+        # The trap comes first among the instruction hooks: once a stop is asked for, Unicorn calls
+        # the first of them only (qemu/target/i386/seg_helper.c, helper_syscall).
+        if self.arch.trap_instruction is not None:
+            trap = _INSTRUCTION(self._instruction)
+            self._hook(UC_HOOK_INSN, trap, None, self.arch.trap_instruction)
+        self.arch.refuse(self._hook, self.end, self.memory.read_upto)
+
+    def _hook(self, kind: int, callback: object, user_data: int | None = None, *more: int) -> None:
+        """uc_hook_add for all addresses.
+
+        The callback goes as it is: what ctypes.cast gives would refer to itself, and keep it alive.
+        """
+        hook = ctypes.c_size_t()
+        arguments = (ctypes.c_int(number) for number in more)
+        status = uclib.uc_hook_add(
+            self._handle, ctypes.byref(hook), kind, callback, user_data, 1, 0, *arguments
+        )
+        _check(status, "a hook")
+        self._hooks.append(callback)
+
+    # Memory: MemoryListener, and the hook that says which pages may be reached.
+
+    def extent_added(self, extent: Extent) -> None:
+        """Let the CPU reach the host memory of `extent`; `_fill` says which pages, and how."""
+        size = extent.end - extent.start
+        host = (ctypes.c_char * size).from_buffer(extent.host)
+        self._hosts[extent.start] = host
+        status = uclib.uc_mem_map_ptr(
+            self._handle, ctypes.c_uint64(extent.start), ctypes.c_size_t(size), UC_PROT_ALL, host
+        )
+        _check(status, f"a mapping at {extent.start:#x}")
+
+    def pages_changed(self) -> None:
+        """Some page lost a right: forget what the TLB remembers."""
+        self._uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
+
+    def code_written(self, guest_addr: int, size: int) -> None:
+        """Drop translations of bytes that the kernel overwrote."""
+        # Unicorn finds them by asking `_fill` to fetch, and takes a refusal for a fault of the
+        # guest: grant it for the moment, also where the page may not be executed any more.
+        extent = self.memory.find(guest_addr)
+        assert extent is not None
+        index = (guest_addr - extent.start) // PAGE
+        flags = extent.pages[index]
+        extent.pages[index] = flags | READ | EXEC | FETCHED
+        start, end = ctypes.c_uint64(guest_addr), ctypes.c_uint64(guest_addr + size)
+        uclib.uc_ctl(self._handle, _REMOVE_CACHE, start, end)
+        extent.pages[index] = flags
+        if not flags & EXEC:
+            self.pages_changed()
+
+    def _fill(
+        self, _uc: int, addr: int, kind: int, out: "ctypes._Pointer[uc_tlb_entry]", _user: int
+    ) -> bool:
+        """unicorn.h, uc_cb_tlbevent_t: whether the page at `addr` may be reached so, and how else.
+
+        Guest-physical is guest-virtual. A page becomes writable in the TLB once it was written, so
+        that DIRTY is set in time.
+        """
+        extent = self.memory.find(addr)
+        if extent is not None:
+            index = (addr - extent.start) // PAGE
+            flags = extent.pages[index]
+            need = _NEEDED.get(kind, READ)
+            if flags & (need | BEYOND) == need:
+                if kind == UC_MEM_WRITE:
+                    flags |= DIRTY
+                elif kind == UC_MEM_FETCH:
+                    flags |= FETCHED
+                extent.pages[index] = flags
+                entry = out.contents
+                entry.paddr = addr
+                entry.perms = (
+                    (1 if flags & READ else 0)
+                    | (2 if flags & WRITE and flags & DIRTY else 0)
+                    | (4 if flags & EXEC and flags & FETCHED else 0)
+                )
+                return True
+        self._bad_page = (addr, kind)
+        return False
+
+    # Traps and exceptions.
+
+    def _interrupt(self, _uc: int, number: int, _user: int) -> None:
+        if number == self.arch.trap_interrupt:
+            self._serve()
+        else:
+            self._exception(number)
+
+    def _instruction(self, _uc: int, _user: int) -> None:
+        self._serve()
+
+    def _serve(self) -> None:
+        """One system call."""
+        if self._over:
+            self.stop()
+            return
+        uclib.uc_reg_read_batch(*self._read_call)
+        result = self._on_trap(self._values[:7])
+        if result is None:
+            self.stop()
+        else:
+            self.set_result(result)
+
+    def _exception(self, number: int) -> None:
+        signal, reason = self.arch.exceptions.get(number, (SIGSEGV, f"interrupt {number:#x}"))
+        if self.arch.pc_after_exception:
+            self._write(self.arch.pc, self.pc - self.arch.pc_after_exception)
+        self.end(signal, reason)
+
+    def end(self, signal: int, reason: str) -> None:
+        """From inside a hook: a fault of the present instruction.
+
+        What is left of its block may still run, but changes nothing that outlives the process.
+        """
+        self._fault = self._describe(signal, reason, None)
+        self._over = True
+        self.stop()
+
+    def stop(self) -> None:
+        """From inside a hook: end `run` after this instruction."""
+        self._asked = True
+        uclib.uc_emu_stop(self._handle)
+
+    def interrupt(self) -> None:
+        """From a signal handler: end `run` for good. The guest cannot go on after it."""
+        self._over = True
+        uclib.uc_emu_stop(self._handle)
+
+    # Running.
+
+    def run(self) -> CpuStop:
+        """Go on until a fault, a trap that must stop, or an `interrupt`."""
+        self._asked = False
+        self._fault = self._bad_page = None
+        status = uclib.uc_emu_start(
+            self._handle, ctypes.c_uint64(self.pc), ctypes.c_uint64(0), ctypes.c_uint64(0), 0
+        )
+        if self._fault is not None:
+            return CpuStop(fault=self._fault)
+        if not status:
+            return CpuStop(asked=self._asked)
+        if self._bad_page is not None:
+            return CpuStop(fault=self._bad_access(*self._bad_page))
+        if status == UC_ERR_INSN_INVALID:
+            if self.memory.read_upto(self.pc, 4).startswith(self.arch.breakpoints):
+                return CpuStop(fault=self._describe(SIGTRAP, "breakpoint", None))
+            return CpuStop(fault=self._describe(SIGILL, "invalid instruction", None))
+        reason = f"CPU exception (Unicorn error {status})"
+        return CpuStop(fault=self._describe(SIGSEGV, reason, None))
+
+    def _bad_access(self, page_addr: int, kind: int) -> Fault:
+        """The fault of an access to a page that it may not reach."""
+        addr = self.pc if kind == UC_MEM_FETCH else page_addr
+        reason = f"cannot {_VERBS.get(kind, 'read from')} {addr:#x}"
+        if self.memory.is_beyond(addr, _NEEDED.get(kind, READ)):
+            reason += ", which is beyond the end of the file that is mapped there"
+            return self._describe(SIGBUS, reason, addr)
+        return self._describe(SIGSEGV, reason, addr)
+
+    def _describe(self, signal: int, reason: str, guest_addr: int | None) -> Fault:
+        pc = self.pc
+        return Fault(signal, reason, pc, guest_addr, self.memory.read_upto(pc, 16))
+
+    # Registers.
+
+    def set_result(self, result: int) -> None:
+        """Give the trap's result to the guest, and overwrite what the trap overwrites."""
+        results = self._results
+        results[0] = result & self._mask
+        if len(results) > 1:
+            results[1] = self._values[7] + self.arch.trap_size
+            results[2] = self._values[8]
+        uclib.uc_reg_write_batch(*self._write_result)
+
+    def _read(self, register: int) -> int:
+        value = ctypes.c_uint64(0)
+        uclib.uc_reg_read(self._handle, register, ctypes.byref(value))
+        return value.value & self._mask
+
+    def _write(self, register: int, value: int) -> None:
+        cell = ctypes.c_uint64(value & self._mask)
+        uclib.uc_reg_write(self._handle, register, ctypes.byref(cell))
+
+    @property
+    def pc(self) -> int:
+        """Address of the next instruction."""
+        return self._read(self.arch.pc)
+
+    def start_at(self, pc: int, sp: int) -> None:
+        """Registers as execve(2) leaves them: all zero but these two."""
+        self._write(self.arch.pc, pc)
+        self._write(self.arch.sp, sp)
+
+    def set_sp(self, sp: int) -> None:
+        """The stack pointer, for clone(2)."""
+        self._write(self.arch.sp, sp)
+
+    def copy_state_to(self, child: "Cpu") -> None:
+        """Give a forked child all registers."""
+        child._uc.context_restore(self._uc.context_save())
+        child.pages_changed()
+        ctypes.memmove(child._values, self._values, ctypes.sizeof(self._values))
+
+    def close(self) -> None:
+        """Let go of the CPU and of the memory it points to."""
+        self.memory.listener = None
+        # No cycles stay: Python looks for them seldom, and each holds a whole CPU.
+        self._on_trap = _closed
+        self._hooks.clear()
+        del self._uc, self._read_call, self._write_result
+        self._hosts.clear()

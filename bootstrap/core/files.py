@@ -1,0 +1,485 @@
+"""The guest's files: inodes, open file descriptions, and the volume that they are on.
+
+Claims: a file holds what was laid out or what guests wrote to it, and nothing else changes it; the
+host's files are out of reach. read, write and lseek do what Linux's do (fs/read_write.c,
+mm/filemap.c, fs/libfs.c), in its order of errors. Owner, group and times are 0. All that a guest
+adds is counted against the limits, and no longer once nothing leads to it.
+Relies on: nothing but `abi` and `errors`.
+Tests that would fail if it lied: tests/core/test_files.py, test_limits.py, test_native.py.
+"""
+
+import hashlib
+import mmap
+import sys
+from collections.abc import Callable
+
+from bootstrap.core.abi import (
+    MAX_NON_LFS,
+    MAX_OFFSET,
+    NAME_MAX,
+    O_ACCMODE,
+    O_APPEND,
+    O_LARGEFILE,
+    O_RDONLY,
+    O_RDWR,
+    O_WRONLY,
+    S_IFCHR,
+    S_IFLNK,
+    S_IFMT,
+    SEEK_CUR,
+    SEEK_DATA,
+    SEEK_END,
+    SEEK_HOLE,
+    SEEK_SET,
+    Errno,
+    LinuxError,
+)
+from bootstrap.core.errors import Limits, Meter
+
+Buffer = bytearray | mmap.mmap
+
+_MAPPED = 1 << 20
+"""From so many bytes on, a buffer is pages of the host, which can be given back one by one."""
+_MIN_CAPACITY = 1024
+# Only Linux promises that the pages are zero after it (madvise(2)).
+_GIVE_BACK = mmap.MADV_DONTNEED if sys.platform == "linux" else None
+_BYTES = tuple(bytes((value,)) for value in range(256))
+
+
+def _buffer(size: int) -> Buffer:
+    """`size` zero bytes, which are not taken from the host until they are written to."""
+    if size < _MAPPED:
+        return bytearray(size)
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size)
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+def _moved(old: Buffer, used: int, size: int) -> Buffer:
+    """The first `used` bytes of `old`, whose memory is given back, in a buffer of `size` bytes."""
+    new = _buffer(size)
+    with memoryview(old) as source:
+        for at in range(0, used, _MAPPED):
+            end = min(at + _MAPPED, used)
+            new[at:end] = source[at:end]
+            if isinstance(old, mmap.mmap):
+                _wipe(old, at, end)
+    return new
+
+
+def _wipe(data: Buffer, start: int, end: int) -> None:
+    """Make these bytes zero; whole pages of them go back to the host, where it takes them."""
+    if isinstance(data, mmap.mmap) and _GIVE_BACK is not None:
+        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+        last = end // mmap.PAGESIZE * mmap.PAGESIZE
+        if first < last:
+            data.madvise(_GIVE_BACK, first, last - first)
+            data[start:first] = bytes(first - start)
+            start = last
+    data[start:end] = bytes(end - start)
+
+
+class Inode:
+    """A file of any type. Two names of one file are one Inode: compare with `is`."""
+
+    __slots__ = ("guest_made", "ino", "links", "mode", "opens")
+
+    def __init__(self, ino: int, mode: int) -> None:
+        self.ino = ino
+        self.mode = mode
+        """Type (S_IFMT) and permissions."""
+        self.links = 1
+        self.opens = 0
+        """Open file descriptions on this file."""
+        self.guest_made = False
+        """Counted in Meter.inodes."""
+
+    @property
+    def nlink(self) -> int:
+        """Number of names; of a directory, with its '.' and its subdirectories' '..'."""
+        return self.links
+
+    def set_mode(self, permissions: int) -> None:
+        """Give the file these permissions."""
+        self.mode = self.mode & S_IFMT | permissions
+
+    def forget(self) -> None:
+        """Nothing leads to this file any more: no name, no open file description."""
+
+
+class Volume:
+    """What all inodes of one file system share: their numbers, and what they are counted by."""
+
+    __slots__ = ("_last_ino", "meter")
+
+    def __init__(self, limits: Limits) -> None:
+        self.meter = Meter(limits)
+        self._last_ino = 0
+
+    def next_ino(self) -> int:
+        """A number no file had before."""
+        self._last_ino += 1
+        return self._last_ino
+
+    def drop(self, inode: Inode) -> None:
+        """A name or an open file description is gone: let the file go with the last of both."""
+        if inode.links == 0 and inode.opens == 0:
+            if inode.guest_made:
+                inode.guest_made = False
+                self.meter.inodes -= 1
+            inode.forget()
+
+
+class RegularFile(Inode):
+    """A regular file, its content in memory.
+
+    `data` has room for more than `size` bytes, zero beyond it. It is never resized, only replaced
+    by a larger one: what stands outside the core may hold a pointer into it.
+    """
+
+    __slots__ = ("_charged", "_hash", "_volume", "data", "origin", "prepared", "runners", "size",
+                 "version", "writers")  # fmt: skip
+
+    def __init__(
+        self,
+        volume: Volume,
+        mode: int,
+        origin: bytes,
+        content: bytes = b"",
+        prepared: bool = False,
+    ) -> None:
+        super().__init__(volume.next_ino(), mode)
+        self.data: Buffer = bytearray(content)
+        self.size = len(content)
+        self.version = 0
+        """Grows with each change of the content."""
+        self.origin = origin
+        """The guest path at which the file was laid out or made."""
+        self.prepared = prepared
+        """Laid out before the guest ran, rather than made by it."""
+        self.writers = 0
+        """Open file descriptions for writing."""
+        self.runners = 0
+        """Processes whose image is of this file: Linux counts both in i_writecount."""
+        self._volume = volume
+        self._charged = 0
+        """Capacity that is counted in the meter."""
+        self._hash: tuple[int, str] | None = None
+
+    def check_not_running(self) -> None:
+        """What writing and emptying ask first. Raises LinuxError(ETXTBSY): open(2), truncate(2)."""
+        if self.runners:
+            raise LinuxError(Errno.ETXTBSY)
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """What pread(2) gives: up to `count` bytes from `offset`, less at the end of the file."""
+        count = max(0, min(count, self.size - offset))
+        return bytes(memoryview(self.data)[offset : offset + count])
+
+    def write_at(self, offset: int, content: bytes) -> int:
+        """What pwrite(2) does; returns how many bytes were written: all. Raises GuestFailed."""
+        if not content:
+            return 0
+        end = offset + len(content)
+        if end > len(self.data):
+            self.reserve(end)
+        self.data[offset:end] = content
+        if end > self.size:
+            self.size = end
+        self.version += 1
+        return len(content)
+
+    def reserve(self, needed: int) -> None:
+        """Have room for `needed` bytes in `data`. Raises GuestFailed over a limit."""
+        if needed <= len(self.data):
+            return
+        wanted = max(needed, 2 * len(self.data), _MIN_CAPACITY)
+        meter = self._volume.meter
+        self._charged = meter.file_capacity(self.origin, needed, self._charged, wanted)
+        self.data = _moved(self.data, self.size, self._charged)
+
+    def truncate(self, size: int) -> None:
+        """What ftruncate(2) does with a length that is not negative. Raises GuestFailed."""
+        if size == 0:
+            self.forget()
+        else:
+            self.reserve(size)
+        if size < self.size:
+            _wipe(self.data, size, self.size)
+        self.size = size
+        self.version += 1
+
+    def forget(self) -> None:
+        """Free the content."""
+        self.data = bytearray()
+        self.size = 0
+        self._volume.meter.files -= self._charged
+        self._charged = 0
+
+    def contents(self) -> bytes:
+        """The whole content."""
+        return self.read_at(0, self.size)
+
+    def sha256(self) -> str:
+        """SHA-256 of the content, lower-case hexadecimal; computed once for each version."""
+        if self._hash is None or self._hash[0] != self.version:
+            digest = hashlib.sha256(memoryview(self.data)[: self.size])
+            self._hash = (self.version, digest.hexdigest())
+        return self._hash[1]
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the guest made it, or changed its content."""
+        return not self.prepared or self.version != 0
+
+    def __repr__(self) -> str:
+        return f"RegularFile({self.ino}, {self.origin!r}, {self.size} bytes)"
+
+
+class Symlink(Inode):
+    """A symbolic link. Linux gives it mode 0777."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, ino: int, target: bytes) -> None:
+        super().__init__(ino, S_IFLNK | 0o777)
+        self.target = target
+
+
+class Stream(Inode):
+    """A byte stream of the harness, seen as a character device: a standard stream.
+
+    `read(n)` gives up to n bytes, b"" at the end; `write(data)` returns how many it took. One that
+    is not given fails with EIO.
+    """
+
+    __slots__ = ("read", "write")
+
+    def __init__(
+        self,
+        read: Callable[[int], bytes] | None = None,
+        write: Callable[[bytes], int] | None = None,
+        ino: int = 0,
+    ) -> None:
+        super().__init__(ino, S_IFCHR | 0o666)
+        self.read = read or _no_read
+        self.write = write or _no_write
+
+
+def _no_read(_count: int) -> bytes:
+    raise LinuxError(Errno.EIO)
+
+
+def _no_write(_data: bytes) -> int:
+    raise LinuxError(Errno.EIO)
+
+
+class Directory(Inode):
+    """A directory. Subclasses may find out what is in it when it is first asked."""
+
+    __slots__ = ("_children", "_volume", "name", "parent", "removed", "subdirs")
+
+    def __init__(self, volume: Volume, mode: int, parent: "Directory | None") -> None:
+        super().__init__(volume.next_ino(), mode)
+        self.parent: Directory = self if parent is None else parent
+        """The directory above; the root's is the root."""
+        self.name = b""
+        """Its name there."""
+        self.removed = False
+        """rmdir(2) has taken its name away; nothing can be made in it any more."""
+        self.subdirs = 0
+        self._volume = volume
+        self._children: dict[bytes, Inode] = {}
+
+    @property
+    def nlink(self) -> int:
+        """2, and one for each subdirectory; 0 when removed."""
+        return 0 if self.removed else 2 + self.subdirs
+
+    def lookup(self, name: bytes) -> Inode | None:
+        """The file of that name, '.' and '..' apart. Raises LinuxError: ENOENT, ENAMETOOLONG."""
+        if self.removed:
+            raise LinuxError(Errno.ENOENT)
+        if len(name) > NAME_MAX:
+            raise LinuxError(Errno.ENAMETOOLONG)
+        return self._children.get(name)
+
+    def names(self) -> list[bytes]:
+        """All names, sorted by their bytes, without '.' and '..'."""
+        return sorted(self._children)
+
+    def put(self, name: bytes, inode: Inode) -> None:
+        """Enter a name that is not there yet. Counting links is the caller's."""
+        self._children[name] = inode
+        if isinstance(inode, Directory):
+            inode.parent, inode.name = self, name
+            self.subdirs += 1
+
+    def take(self, name: bytes) -> Inode:
+        """Take out a name that is there. Counting links is the caller's."""
+        inode = self.lookup(name)
+        if inode is None:
+            raise KeyError(name)
+        del self._children[name]
+        if isinstance(inode, Directory):
+            self.subdirs -= 1
+        return inode
+
+
+class OpenFile:
+    """An open file description: open(2) makes one, fork(2) and dup(2) share it.
+
+    It begins with one reference, the caller's. read and write of one byte run tens of millions of
+    times in one bootstrap: they go straight to the file's bytes, with no call between.
+    """
+
+    __slots__ = ("_file", "_volume", "append", "flags", "inode", "offset", "readable", "refs",
+                 "writable")  # fmt: skip
+
+    def __init__(self, inode: Inode, flags: int, volume: Volume | None = None) -> None:
+        """`flags` as F_GETFL gives them; `volume` is where the inode is, of a Stream None."""
+        access = flags & O_ACCMODE
+        self.inode = inode
+        self.flags = flags
+        self.offset = 0
+        self.refs = 1
+        self.readable = access in (O_RDONLY, O_RDWR)
+        self.writable = access in (O_WRONLY, O_RDWR)
+        self.append = bool(flags & O_APPEND)
+        self._volume = volume
+        self._file = inode if isinstance(inode, RegularFile) else None
+        if self._file is not None:
+            self._file.writers += self.writable
+        inode.opens += 1
+
+    def read(self, count: int) -> bytes:
+        """read(2): up to `count` bytes, b"" at the end. Raises LinuxError: EBADF, EISDIR, EIO."""
+        if not self.readable:
+            raise LinuxError(Errno.EBADF)
+        file = self._file
+        if file is None:
+            return self._read_other(count)
+        start = self.offset
+        if count == 1:
+            if start < file.size:
+                self.offset = start + 1
+                return _BYTES[file.data[start]]
+            return b""
+        data = file.read_at(start, count)
+        self.offset = start + len(data)
+        return data
+
+    def write(self, data: bytes) -> int:
+        """write(2): how many bytes were written.
+
+        Raises LinuxError: EBADF, EFBIG, EIO; GuestFailed over a limit.
+        """
+        file = self._file
+        if file is None or self.append or not self.writable:
+            return self._write_other(data)
+        start = self.offset
+        count = len(data)
+        end = start + count
+        if end > len(file.data):
+            count = self._make_room(file, start, count)
+            data = data[:count]
+            end = start + count
+        if count == 1:
+            file.data[start] = data[0]
+        elif count:
+            file.data[start:end] = data
+        else:
+            return 0
+        if end > file.size:
+            file.size = end
+        file.version += 1
+        self.offset = end
+        return count
+
+    def room(self, count: int) -> int:
+        """How many of `count` bytes the next write takes; raises what it raises before the first.
+
+        So a limit is checked before the bytes are gathered.
+        """
+        file = self._file
+        if file is None:
+            return count
+        start = file.size if self.append else self.offset
+        return self._make_room(file, start, count) if start + count > len(file.data) else count
+
+    def _make_room(self, file: RegularFile, start: int, count: int) -> int:
+        """How much of `count` bytes can be written at `start` (mm/filemap.c,
+        generic_write_checks)."""
+        if not count:
+            return count
+        if not self.flags & O_LARGEFILE and start + count > MAX_NON_LFS:
+            count = max(0, MAX_NON_LFS - start)
+            if not count:
+                raise LinuxError(Errno.EFBIG)
+        file.reserve(start + count)
+        return count
+
+    def _read_other(self, count: int) -> bytes:
+        inode = self.inode
+        if isinstance(inode, Stream):
+            return inode.read(count)
+        raise LinuxError(Errno.EISDIR)
+
+    def _write_other(self, data: bytes) -> int:
+        if not self.writable:
+            raise LinuxError(Errno.EBADF)
+        inode = self.inode
+        if isinstance(inode, Stream):
+            return inode.write(data)
+        file = self._file
+        assert file is not None, "no directory is ever open for writing"
+        if not data:
+            return 0
+        if file.size + len(data) > len(file.data):
+            data = data[: self._make_room(file, file.size, len(data))]
+        written = file.write_at(file.size, data)
+        self.offset = file.size
+        return written
+
+    def seek(self, offset: int, whence: int) -> int:
+        """lseek(2): the new offset. Raises LinuxError: EINVAL, ENXIO, ESPIPE.
+
+        Every file is taken to be data: the only hole is at its end. A directory's offsets are
+        cookies (fs/libfs.c, dcache_dir_lseek).
+        """
+        if isinstance(self.inode, Stream):
+            raise LinuxError(Errno.ESPIPE)
+        if whence == SEEK_SET:
+            new = offset
+        elif whence == SEEK_CUR:
+            new = self.offset + offset
+        elif self._file is None:
+            raise LinuxError(Errno.EINVAL)
+        elif whence == SEEK_END:
+            new = self._file.size + offset
+        elif whence in (SEEK_DATA, SEEK_HOLE):
+            if not 0 <= offset < self._file.size:
+                raise LinuxError(Errno.ENXIO)
+            new = offset if whence == SEEK_DATA else self._file.size
+        else:
+            raise LinuxError(Errno.EINVAL)
+        if not 0 <= new <= MAX_OFFSET:
+            raise LinuxError(Errno.EINVAL)
+        self.offset = new
+        return new
+
+    def incref(self) -> None:
+        """One more descriptor refers to this (dup(2), fork(2))."""
+        self.refs += 1
+
+    def close(self) -> bool:
+        """One descriptor fewer; whether it was the last one, which closes."""
+        self.refs -= 1
+        if self.refs:
+            return False
+        self.inode.opens -= 1
+        if self._file is not None:
+            self._file.writers -= self.writable
+        if self._volume is not None:
+            self._volume.drop(self.inode)
+        return True

@@ -1,0 +1,483 @@
+"""Runs processes: takes turns, starts and ends them, and carries system calls to their handlers.
+
+Claims: a run is a function of its files, program, arguments, environment and input. There is one
+CPU and no preemption: a forked child runs until it ends, then its parent goes on. A program that
+only forks, executes and waits cannot tell that from any other order, and the order is the same on
+every host. Whatever the core cannot do, and every limit, ends the run with GuestFailed, which names
+the process and the call.
+Relies on: all modules before it.
+Tests that would fail if it lied: tests/core/test_processes.py, test_exec.py, test_whole.py.
+
+Ctrl-C: the machine is in Unicorn nearly all the time, and Python runs a signal handler only between
+two bytecodes, of a hook for instance; an exception raised there would be lost, and the guest would
+go on with what the hook left undone. So while a machine runs in the main thread, and Python's own
+handler of SIGINT is installed, one stands in that stops the CPU instead; KeyboardInterrupt is
+raised once it has stopped. That is at the next system call: a guest that makes none goes on.
+`python -m bootstrap.core` has nothing to clean up, and lets the signals end it as they end any
+program (SIG_DFL), at once. Handlers of others stay: who installs one must not let it raise.
+"""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+
+from bootstrap.core import elf
+from bootstrap.core.abi import ANY_EXECUTE, SIGSEGV, Errno, LinuxError
+from bootstrap.core.arches import ARCHES
+from bootstrap.core.cpu import Cpu, CpuStop, Fault, OnTrap
+from bootstrap.core.elf import BadImage, Loaded
+from bootstrap.core.errors import GuestFailed, Limits, Meter, printable
+from bootstrap.core.events import (
+    CallBegan,
+    CallEnded,
+    Closed,
+    Event,
+    Executed,
+    Exited,
+    Faulted,
+    Forked,
+    Interest,
+    Listener,
+    Resumed,
+    RunStarted,
+)
+from bootstrap.core.files import Directory, OpenFile, RegularFile, Stream
+from bootstrap.core.memory import AddressSpace
+from bootstrap.core.paths import FileSystem, PathBase
+from bootstrap.core.process import Exec, Exit, FdTable, Fork, Process
+from bootstrap.core.syscalls import CALLS, BoundCall, Tables
+
+NUMBER = 0xFFFFFFFF
+"""x86-64 takes the call's number from eax (arch/x86/entry/common.c, do_syscall_64)."""
+INTERPRETERS = 5
+"""How deep one file may ask for another to run it (fs/exec.c, exec_binprm)."""
+
+Streams = tuple[Stream, Stream, Stream]
+Control = Exit | Fork | Exec
+Format = Callable[
+    [RegularFile, bytes, tuple[bytes, ...], tuple[bytes, ...], Limits, Meter], Loaded | Exec
+]
+"""Makes a process image, as elf.load does, or names another program to run instead (an
+interpreter). LinuxError(ENOEXEC) where a file is not of its kind. Linux calls them binfmts."""
+NewCpu = Callable[[Process, OnTrap], Cpu]
+NoteCall = Callable[[Sequence[int], int, int], None]
+"""Gets the number and argument registers of each ended call, how many count, and its result."""
+
+
+def plain_cpu(process: Process, on_trap: OnTrap) -> Cpu:
+    """The CPU of a verdict."""
+    return Cpu(process.arch, process.memory, on_trap)
+
+
+@dataclass(slots=True)
+class RunningProcess:
+    """A process and the CPU that runs its present image."""
+
+    process: Process
+    cpu: Cpu
+    calls: dict[int, BoundCall]
+    pending: Control | None = None
+    """What the present system call wants from the machine."""
+    registers: Sequence[int] = ()
+    """Number and argument registers of the present system call."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run's first process ended."""
+
+    status: int
+    """Wait status: exit code * 256, or a signal number (wait(2))."""
+    fault: Fault | None
+    """The last fault of any process, if there was one."""
+    fault_pid: int | None = None
+    fault_program: str = ""
+
+
+class Machine:
+    """One run of a tree of processes on one file system.
+
+    `listeners` are pairs of who listens and what for. `note_call` gets all calls that the machine
+    serves, as numbers. What stands outside the core may give other `calls` and `formats`, and a
+    `new_cpu` of its own; a verdict does not.
+    """
+
+    def __init__(
+        self,
+        files: FileSystem,
+        calls: Tables = CALLS,
+        limits: Limits | None = None,
+        formats: Sequence[Format] = (elf.load,),
+        new_cpu: NewCpu = plain_cpu,
+        listeners: Sequence[tuple[Listener, Interest]] = (),
+        note_call: NoteCall | None = None,
+    ) -> None:
+        self.files = files
+        self.calls = calls
+        self.limits = limits or Limits()
+        self.formats = tuple(formats)
+        self.new_cpu = new_cpu
+        self.listeners = tuple(listeners)
+        self.interest = reduce(or_, (interest for _, interest in self.listeners), Interest(0))
+        self.note_call = note_call
+        self._noted = note_call is not None or Interest.EACH_CALL in self.interest
+        self.meter = Meter(self.limits)
+        self.processes = 0
+        """Processes started so far."""
+        self.ended_calls = 0
+        """System calls of ended processes."""
+        self.running: list[RunningProcess] = []
+        """Live processes; the last one runs, each other waits for the one after it."""
+        self.current_pid: int | None = None
+        """The process that runs, or ran when the run stopped."""
+        self._failure: BaseException | None = None
+        self._fault: tuple[Fault, int, str] | None = None
+        self._interrupted = False
+
+    @property
+    def time(self) -> int:
+        """System calls that the run has ended so far."""
+        return self.ended_calls + sum(task.process.calls for task in self.running)
+
+    def emit(self, kind: Callable[..., Event], pid: int, **fields: object) -> None:
+        """Make an event and give it to those who want its kind."""
+        event = kind(self.time, pid, **fields)
+        for listener, interest in self.listeners:
+            if event.interest in interest:
+                listener(event)
+
+    # Starting.
+
+    def run(
+        self,
+        path: bytes,
+        argv: Sequence[bytes],
+        envp: Sequence[bytes] = (),
+        cwd: bytes = b"/",
+        streams: Streams | None = None,
+    ) -> RunResult:
+        """Run one program, and all that it starts, to its end.
+
+        Raises GuestFailed (unknown system call, limit, what the core cannot do), LinuxError when
+        the program cannot be executed at all, KeyboardInterrupt.
+        """
+        try:
+            with self._stopped_by_sigint():
+                result = self.start(path, argv, envp, cwd, streams)
+                while result is None:
+                    result = self.turn(self.running[-1].cpu.run())
+                return result
+        finally:
+            self.discard()
+
+    def start(
+        self,
+        path: bytes,
+        argv: Sequence[bytes],
+        envp: Sequence[bytes] = (),
+        cwd: bytes = b"/",
+        streams: Streams | None = None,
+    ) -> RunResult | None:
+        """Make the first process; `turn` runs it. Returns how it ended if it has no image.
+
+        Raises as `run` does.
+        """
+        root = self.files.root
+        directory = self.files.resolve(PathBase(root, root), cwd)
+        if not isinstance(directory, Directory):
+            raise LinuxError(Errno.ENOTDIR)
+        fds = FdTable(self.limits.open_files)
+        for stream, flags in zip(streams or (), (0, 1, 1), strict=False):
+            fds.install(OpenFile(stream, flags))
+        self.processes += 1
+        self._failure = self._fault = None
+        empty = AddressSpace(ARCHES[0], self.limits, self.meter)
+        process = Process(self.processes, 0, ARCHES[0], empty, fds, self.files,
+                          PathBase(root, directory), 0o022, self.limits)  # fmt: skip
+        self._listen(process)
+        if self.listeners:
+            self.emit(RunStarted, process.pid, path=path, argv=argv, envp=envp, cwd=cwd)
+        first = Exec(path, tuple(argv), tuple(envp))
+        try:
+            self.running.append(self._execute(process, first, None))
+        except BadImage as error:
+            fault = Fault(SIGSEGV, f"{printable(path)}: {error}", 0)
+            return RunResult(SIGSEGV, fault, process.pid, printable(path))
+        self._resume(came_back=False)
+        return None
+
+    def _listen(self, process: Process) -> None:
+        if self.interest & (Interest.FILES | Interest.STREAMS):
+            process.emit = lambda kind, **fields: self.emit(kind, process.pid, **fields)
+
+    def discard(self) -> None:
+        """End all processes without a word."""
+        while self.running:
+            self._release(self.running.pop())
+
+    @contextmanager
+    def _stopped_by_sigint(self) -> Iterator[None]:
+        """See the module's text."""
+
+        def stop(_number: int, _frame: object) -> None:
+            self._interrupted = True
+            if self.running:
+                self.running[-1].cpu.interrupt()
+
+        self._interrupted = False
+        before = signal.getsignal(signal.SIGINT)
+        try:
+            if before is signal.default_int_handler:
+                signal.signal(signal.SIGINT, stop)
+        except ValueError:  # not the main thread, which is the one that handlers run in
+            before = None
+        try:
+            yield
+        finally:
+            if before is signal.default_int_handler:
+                signal.signal(signal.SIGINT, before)
+
+    # Turns.
+
+    def turn(self, stop: CpuStop) -> RunResult | None:
+        """The CPU of the present process has stopped: do what it stopped for.
+
+        Returns how the run ended, once it has. Raises as `run` does.
+        """
+        task = self.running[-1]
+        self.current_pid = task.process.pid
+        if self._failure is not None:
+            raise self._failure
+        if self._interrupted:
+            raise KeyboardInterrupt
+        if stop.fault is not None:
+            self._note_fault(task.process, stop.fault)
+            return self._end(task, stop.fault.signal)
+        control, task.pending = task.pending, None
+        if isinstance(control, Exit):
+            self._ended_call(task, None)
+            return self._end(task, control.code << 8)
+        if isinstance(control, Fork):
+            self._fork(task, control)
+        elif isinstance(control, Exec):
+            return self._replace(task, control)
+        return None
+
+    def _trap(self, task: RunningProcess, registers: Sequence[int]) -> int | None:
+        """One system call: number and six arguments in, result out; None stops the CPU.
+
+        Called from inside Unicorn, which no exception can cross.
+        """
+        process = task.process
+        try:
+            call = task.calls.get(registers[0] & NUMBER)
+            if call is None:
+                raise self._unknown(process, registers)
+            try:
+                result = call.handler(process, *call.arguments(registers))
+            except LinuxError as error:
+                result = -error.errno
+            if result.__class__ is int:
+                process.calls += 1
+                return result
+            task.pending, task.registers = result, registers
+        except GuestFailed as error:
+            self._failure = self._placed(task, registers, error)
+        except BaseException as error:
+            self._failure = error
+        return None
+
+    def _noted_trap(self, task: RunningProcess, registers: Sequence[int]) -> int | None:
+        """`_trap` where somebody wants to know of each call."""
+        call = task.calls.get(registers[0] & NUMBER)
+        if call is not None and Interest.EACH_CALL in self.interest:
+            arguments = call.arguments(registers)
+            try:
+                self.emit(CallBegan, task.process.pid, name=call.row.name, args=arguments)
+            except BaseException as error:
+                self._failure = error
+                return None
+        result = self._trap(task, registers)
+        if result is not None:
+            try:
+                self._note(task, registers, result)
+            except BaseException as error:
+                self._failure = error
+                return None
+        return result
+
+    def _note(self, task: RunningProcess, registers: Sequence[int], result: int | None) -> None:
+        """A call has ended, and is counted by now."""
+        call = task.calls[registers[0] & NUMBER]
+        if self.note_call is not None:
+            self.note_call(registers, call.end - 1, result or 0)
+        if Interest.EACH_CALL in self.interest:
+            arguments = call.arguments(registers)
+            pid, name = task.process.pid, call.row.name
+            self.emit(CallEnded, pid, name=name, args=arguments, result=result)
+
+    def _ended_call(self, task: RunningProcess, result: int | None) -> None:
+        """The present call, which the machine carried out, has ended; None: it does not return."""
+        task.process.calls += 1
+        if self._noted:
+            self._note(task, task.registers, result)
+
+    def _unknown(self, process: Process, registers: Sequence[int]) -> GuestFailed:
+        number = registers[0] & NUMBER
+        name = self.calls.name(process.arch, number)
+        values = ", ".join(f"{value:#x}" for value in registers[1:])
+        return GuestFailed(f"system call {number} ({name}) is not supported; arguments ({values})")
+
+    def _placed(
+        self, task: RunningProcess, registers: Sequence[int], error: GuestFailed
+    ) -> GuestFailed:
+        """The same error with program, pid and place."""
+        call = task.calls.get(registers[0] & NUMBER)
+        where = f", in {call.row.name}" if call is not None else ""
+        return GuestFailed(
+            f"{error} [{task.process.program}, pid {task.process.pid}, "
+            f"system call {task.process.calls + 1}{where}, pc {task.cpu.pc:#x}]"
+        )
+
+    # Processes.
+
+    def add_process(self, process: Process) -> RunningProcess:
+        """A process with a CPU of its own, its registers yet to be set."""
+        # The CPU needs the trap function and the trap function needs the process.
+        holder: list[RunningProcess] = []
+        trap = self._noted_trap if self._noted else self._trap
+        cpu = self.new_cpu(process, lambda registers: trap(holder[0], registers))
+        task = RunningProcess(process, cpu, self.calls.table(process.arch))
+        holder.append(task)
+        return task
+
+    def _fork(self, task: RunningProcess, control: Fork) -> None:
+        limits, parent = self.limits, task.process
+        if self.processes >= limits.processes:
+            raise GuestFailed(
+                f"limit: {limits.processes} processes (--limit processes=N raises it)"
+            )
+        if len(self.running) >= limits.nesting:
+            raise GuestFailed(
+                f"limit: {limits.nesting} processes alive at once (--limit nesting=N raises it)"
+            )
+        self.processes += 1
+        child = Process(self.processes, parent.pid, parent.arch, parent.memory.fork(),
+                        parent.fds.copy(), parent.files, parent.base, parent.umask, parent.limits,
+                        exe_path=parent.exe_path, argv=parent.argv)  # fmt: skip
+        self._listen(child)
+        child.run_file(parent.exe)
+        new = self.add_process(child)
+        task.cpu.copy_state_to(new.cpu)
+        new.cpu.set_result(0)
+        if control.child_stack:
+            new.cpu.set_sp(control.child_stack)
+        task.cpu.set_result(child.pid)
+        self._ended_call(task, child.pid)
+        if self.listeners:
+            self.emit(Forked, parent.pid, child=child.pid)
+        self.running.append(new)
+
+    def _replace(self, task: RunningProcess, control: Exec) -> RunResult | None:
+        """execve(2) of a running process."""
+        try:
+            new = self._execute(task.process, control, task)
+        except LinuxError as error:
+            task.cpu.set_result(-error.errno)
+            self._ended_call(task, -error.errno)
+            return None
+        except BadImage as error:
+            self._ended_call(task, None)
+            reason = f"{printable(control.path)}: {error}"
+            self._note_fault(task.process, Fault(SIGSEGV, reason, task.cpu.pc))
+            return self._end(task, SIGSEGV)
+        self.running[-1] = new
+        task.cpu.close()
+        self._resume(came_back=False)
+        return None
+
+    def _execute(
+        self, process: Process, control: Exec, caller: RunningProcess | None
+    ) -> RunningProcess:
+        """Make the new image and its CPU; the old image stays until this has succeeded."""
+        wanted = control
+        for _ in range(INTERPRETERS + 1):
+            file = self._executable(process, wanted.path)
+            loaded = self._load(file, control.path, wanted)
+            if isinstance(loaded, Loaded):
+                break
+            wanted = loaded
+        else:
+            raise LinuxError(Errno.ELOOP)
+        process.memory.release()
+        process.memory, process.arch = loaded.memory, loaded.arch
+        closed = process.fds.close_on_exec()
+        process.run_file(file)
+        process.exe_path = self.files.absolute(process.base, wanted.path)
+        process.argv = wanted.argv
+        task = self.add_process(process)
+        task.cpu.start_at(loaded.pc, loaded.sp)
+        self._closed(process, closed)
+        if caller is not None:
+            self._ended_call(caller, 0)
+        if self.listeners:
+            cwd = self.files.path_of(process.base.cwd, process.base.root)
+            self.emit(Executed, process.pid, ppid=process.ppid, path=process.exe_path,
+                      argv=wanted.argv, envp=wanted.envp, cwd=cwd, image=file,
+                      arch=loaded.arch.name)  # fmt: skip
+        return task
+
+    def _executable(self, process: Process, path: bytes) -> RegularFile:
+        inode = self.files.resolve(process.base, path)
+        if not isinstance(inode, RegularFile) or not inode.mode & ANY_EXECUTE:
+            raise LinuxError(Errno.EACCES)
+        if inode.writers:
+            raise LinuxError(Errno.ETXTBSY)  # execve(2); fs/exec.c, do_open_execat
+        return inode
+
+    def _load(self, file: RegularFile, path: bytes, wanted: Exec) -> Loaded | Exec:
+        """The first format that knows the file makes its image (search_binary_handler)."""
+        for form in self.formats:
+            try:
+                return form(file, path, wanted.argv, wanted.envp, self.limits, self.meter)
+            except LinuxError as error:
+                if error.errno != Errno.ENOEXEC:
+                    raise
+        raise LinuxError(Errno.ENOEXEC)
+
+    def _end(self, task: RunningProcess, status: int) -> RunResult | None:
+        process = task.process
+        closed = self._release(self.running.pop())
+        self.ended_calls += process.calls
+        self._closed(process, closed)
+        if self.listeners:
+            self.emit(Exited, process.pid, status=status, calls=process.calls)
+        if not self.running:
+            return RunResult(status, *(self._fault or (None, None, "")))
+        self.running[-1].process.zombies[process.pid] = status
+        self._resume(came_back=True)
+        return None
+
+    def _release(self, task: RunningProcess) -> list[OpenFile]:
+        task.cpu.close()
+        closed = task.process.fds.close_all()
+        task.process.run_file(None)
+        task.process.memory.release()
+        return closed
+
+    def _closed(self, process: Process, files: list[OpenFile]) -> None:
+        if process.emit is not None:
+            for file in files:
+                process.emit(Closed, file=file)
+
+    def _resume(self, came_back: bool) -> None:
+        if self.listeners:
+            self.emit(Resumed, self.running[-1].process.pid, came_back=came_back)
+
+    def _note_fault(self, process: Process, fault: Fault) -> None:
+        self._fault = (fault, process.pid, process.program)
+        if self.listeners:
+            self.emit(Faulted, process.pid, fault=fault, program=process.program)

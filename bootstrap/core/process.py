@@ -1,0 +1,161 @@
+"""A process: its memory, its descriptors, where it is in the files; and what handlers return.
+
+Claims: Linux's task_struct, cut down to what a single-threaded world without signals needs. A
+descriptor is the lowest free one (fs/file.c), a forked child shares the open file descriptions and
+nothing else, execve(2) closes what was marked.
+Relies on: `memory`, `files`, `paths`.
+Tests that would fail if it lied: tests/core/test_process.py, test_calls.py, test_native.py.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bootstrap.core.abi import Errno, LinuxError
+from bootstrap.core.arches import Arch
+from bootstrap.core.errors import Limits, printable
+from bootstrap.core.files import OpenFile, RegularFile
+from bootstrap.core.memory import AddressSpace
+from bootstrap.core.paths import FileSystem, PathBase
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Returned by a handler: the process ends with this exit code (0..255)."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Returned by a handler: a child is made and runs first, until it ends."""
+
+    child_stack: int = 0
+    """clone(2)'s new stack pointer for the child; 0 keeps the parent's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exec:
+    """Returned by a handler: the process goes on as another program, or gets an errno."""
+
+    path: bytes
+    argv: tuple[bytes, ...]
+    envp: tuple[bytes, ...]
+
+
+class FdTable:
+    """The descriptors of one process: fd -> open file description, with close-on-exec flags."""
+
+    __slots__ = ("_files", "_full", "cloexec", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self._files: dict[int, OpenFile] = {}
+        self._full = 0
+        """Every descriptor below is in use (files_struct.next_fd, fs/file.c)."""
+        self.cloexec: set[int] = set()
+        self.limit = limit
+        """Most descriptors; EMFILE beyond (RLIMIT_NOFILE)."""
+
+    def get(self, fd: int) -> OpenFile:
+        """The open file description of `fd`. Raises LinuxError(EBADF)."""
+        file = self._files.get(fd)
+        if file is None:
+            raise LinuxError(Errno.EBADF)
+        return file
+
+    def items(self) -> list[tuple[int, OpenFile]]:
+        """All (fd, open file description), lowest first."""
+        return sorted(self._files.items(), key=lambda item: item[0])
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def lowest_free(self, lowest: int = 0) -> int:
+        """The smallest unused fd not below `lowest`. Raises LinuxError(EMFILE)."""
+        fd = max(lowest, self._full)
+        while fd in self._files:
+            fd += 1
+        if lowest <= self._full:
+            self._full = fd
+        if fd >= self.limit:
+            raise LinuxError(Errno.EMFILE)
+        return fd
+
+    def install(self, file: OpenFile, lowest: int = 0, close_on_exec: bool = False) -> int:
+        """Give `file` (whose reference is handed over) the lowest free fd. LinuxError(EMFILE)."""
+        fd = self.lowest_free(lowest)
+        self.put(fd, file, close_on_exec)
+        return fd
+
+    def put(self, fd: int, file: OpenFile, close_on_exec: bool = False) -> None:
+        """Give `file` this very fd, which is free; its references count it already."""
+        self._files[fd] = file
+        if close_on_exec:
+            self.cloexec.add(fd)
+
+    def close(self, fd: int) -> OpenFile | None:
+        """close(2): the file, if that was its last descriptor. Raises LinuxError(EBADF)."""
+        file = self.get(fd)
+        del self._files[fd]
+        self._full = min(self._full, fd)
+        self.cloexec.discard(fd)
+        return file if file.close() else None
+
+    def copy(self) -> "FdTable":
+        """What fork(2) gives the child: the same open file descriptions."""
+        child = FdTable(self.limit)
+        child._files = dict(self._files)
+        child._full = self._full
+        child.cloexec = set(self.cloexec)
+        for file in self._files.values():
+            file.incref()
+        return child
+
+    def close_on_exec(self) -> list[OpenFile]:
+        """execve(2) closes what was marked. Returns those that had no other descriptor."""
+        return self._close_each(sorted(self.cloexec))
+
+    def close_all(self) -> list[OpenFile]:
+        """What exit does, likewise."""
+        return self._close_each(sorted(self._files))
+
+    def _close_each(self, fds: list[int]) -> list[OpenFile]:
+        return [file for fd in fds if (file := self.close(fd)) is not None]
+
+
+@dataclass(slots=True)
+class Process:
+    """One process. Handlers receive it, and nothing wider."""
+
+    pid: int
+    ppid: int
+    arch: Arch
+    memory: AddressSpace
+    fds: FdTable
+    files: FileSystem
+    base: PathBase
+    """Its root and current directory."""
+    umask: int
+    limits: Limits
+    emit: Callable[..., None] | None = None
+    """Where listeners want to know of files: takes the class of an event and its fields."""
+    exe_path: bytes = b""
+    argv: tuple[bytes, ...] = ()
+    zombies: dict[int, int] = field(default_factory=dict)
+    """Ended children nobody waited for: pid -> wait status, in the order in which they ended."""
+    calls: int = 0
+    """System calls that it has ended."""
+    exe: RegularFile | None = None
+    """The running image, which nobody may write to (fs/exec.c, exe_file_deny_write_access)."""
+
+    def run_file(self, inode: RegularFile | None) -> None:
+        """From here on the image is of this file; None: the process is gone."""
+        if inode is not None:
+            inode.runners += 1
+        if self.exe is not None:
+            self.exe.runners -= 1
+        self.exe = inode
+
+    @property
+    def program(self) -> str:
+        """Path of the running image, for messages."""
+        return printable(self.exe_path)
