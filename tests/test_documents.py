@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bootstrap.core.errors import BadInput, printable
 from bootstrap.documents import (
     THE_KEY,
     Fault,
@@ -26,7 +27,6 @@ from bootstrap.documents import (
     matching,
     unique,
 )
-from bootstrap.core.errors import BadInput, printable
 
 _SHA256 = "ab" * 32
 

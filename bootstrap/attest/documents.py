@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bootstrap.documents import MAX_DOCUMENT, Fault, Sha256, Size, json_value, typed
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import MAX_DOCUMENT, Fault, Sha256, Size, json_value, typed
 from bootstrap.sources.tree import read_file
 
 T = TypeVar("T")

@@ -17,8 +17,8 @@ from typing import get_args
 
 from bootstrap.attest.documents import NotUnderstood, Part, parse, read
 from bootstrap.attest.hosts import ENGINES
-from bootstrap.documents import path_fault, typed
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import path_fault, typed
 from bootstrap.known import EMBEDDED, RELEASES, StepFile, find
 from bootstrap.known.seeds import load as seed_catalogue
 from bootstrap.report.document import Report

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+from bootstrap.core.errors import BadInput
 from bootstrap.documents import (
     Fault,
     Sha256,
@@ -27,7 +28,6 @@ from bootstrap.documents import (
     from_toml,
     matching,
 )
-from bootstrap.core.errors import BadInput
 from bootstrap.known import arch_name
 from bootstrap.report.words import count
 from bootstrap.sources.tree import read_file

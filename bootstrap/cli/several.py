@@ -22,9 +22,9 @@ from bootstrap import host
 from bootstrap.cli.combined import Combined, Note, Telling
 from bootstrap.cli.phases import plan
 from bootstrap.cli.progress import Plan, style_for
+from bootstrap.core.errors import BadInput, printable
 from bootstrap.documents import Fault, typed
 from bootstrap.engine import default_engine, describe
-from bootstrap.core.errors import BadInput, printable
 from bootstrap.kernel.limits import Limits
 from bootstrap.known import Entry
 from bootstrap.report import Failure, Product, Report, ReportSet

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bootstrap.core.errors import GuestFailed
 from bootstrap.ddc.plan import ENTRY
 from bootstrap.engine import Engine
-from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.limits import Limits
 from bootstrap.known import EMBEDDED, find
 from bootstrap.runs.rebuild import rebuild

@@ -6,11 +6,11 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+from bootstrap.core.errors import BadInput
 from bootstrap.debug.looking import Line
 from bootstrap.debug.session import Session
 from bootstrap.debug.values import address, address_in
 from bootstrap.debug.words import number_of, span_of
-from bootstrap.core.errors import BadInput
 from bootstrap.timeline.origins import Link
 from bootstrap.timeline.render import dump
 from bootstrap.trace.recorder import WORD

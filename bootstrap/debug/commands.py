@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from bootstrap.core.errors import BadInput, BootstrapError
 from bootstrap.debug import asking, values
 from bootstrap.debug.session import Session
 from bootstrap.debug.stops import Breakpoint, Stop, Watchpoint
 from bootstrap.debug.values import address
 from bootstrap.debug.verbs import COUNTED, GROUPS, VERBS
 from bootstrap.debug.words import NAMES, Command, number_of, parse
-from bootstrap.core.errors import BadInput, BootstrapError
 from bootstrap.timeline import line_outputs, origins
 from bootstrap.trace.coordinates import Instruction
 

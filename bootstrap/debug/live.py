@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bootstrap.abi.errno import Errno, LinuxError
-from bootstrap.engine import Engine, Stop, Travel
 from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.engine import Engine, Stop, Travel
 from bootstrap.kernel.machine import Machine
 from bootstrap.timeline.edits import META, Edit, Edits
 from bootstrap.timeline.travel import SLICE

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bootstrap.abi.errno import LinuxError
-from bootstrap.engine import Engine
 from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.engine import Engine
 from bootstrap.kernel.events import Observer
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Ended, Machine

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from bootstrap import trace as traces
+from bootstrap.core.errors import BadInput
 from bootstrap.debug import opening, origins, places
 from bootstrap.debug.here import Produced, Progress
 from bootstrap.debug.moves import Place
 from bootstrap.debug.stops import Stop
 from bootstrap.debug.writing import Writing
 from bootstrap.engine import Engine, default_engine
-from bootstrap.core.errors import BadInput
 from bootstrap.kernel.limits import Limits
 from bootstrap.sources import Resolved
 from bootstrap.timeline.travel import PastEnd

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from bootstrap.engine.stepping import READS, WRITES
 from bootstrap.core.errors import BadInput
+from bootstrap.engine.stepping import READS, WRITES
 from bootstrap.trace.coordinates import Instruction
 
 REASONS = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 
+from bootstrap.core.errors import BadInput
 from bootstrap.debug.session import Session
 from bootstrap.debug.stops import Stop
 from bootstrap.debug.words import Address, Check, Word, address_of, number_of, span_of
-from bootstrap.core.errors import BadInput
 from bootstrap.trace import coordinates
 from bootstrap.trace.recorder import WORD
 from bootstrap.trace.views import command, ended

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from bootstrap.core.errors import BadInput
 from bootstrap.debug.looking import Line
 from bootstrap.debug.session import Produced, Session
 from bootstrap.engine.stepping import READS, WRITES
-from bootstrap.core.errors import BadInput
 from bootstrap.timeline.images import Image
 from bootstrap.timeline.profile import count
 from bootstrap.timeline.state import File

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bootstrap.debug.verbs import CHOICES, VERBS, Param, Verb
 from bootstrap.core.errors import BadInput
+from bootstrap.debug.verbs import CHOICES, VERBS, Param, Verb
 
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|\d{1,3}(?:,\d{3})+|\d{1,20}", re.ASCII)
 _ADDRESS = re.compile(

@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Mapping
 
 from bootstrap import trace as traces
+from bootstrap.core.errors import BadInput
 from bootstrap.debug import opening
 from bootstrap.debug.here import Progress
 from bootstrap.debug.live import NOT_LIVE, Live, When, same_until
 from bootstrap.debug.moves import Moves
 from bootstrap.engine import Engine
-from bootstrap.core.errors import BadInput
 from bootstrap.kernel.memory import READ
 from bootstrap.timeline.edits import Edit, Edits
 from bootstrap.trace.reader import Trace

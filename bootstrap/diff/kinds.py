@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bootstrap.documents import MAX_DOCUMENT, json_value, named
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import MAX_DOCUMENT, json_value, named
 from bootstrap.sources.tree import read_file
 
 Kind = Literal["trace", "report", "tree"]

@@ -12,11 +12,11 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bootstrap.core.errors import GuestFailed
 from bootstrap.diff.memory import LONGEST, Code, Ranges, differing, touches
 from bootstrap.diff.model import Both
 from bootstrap.engine import Engine
 from bootstrap.engine.stepping import NEVER, READS
-from bootstrap.core.errors import GuestFailed
 from bootstrap.timeline.images import Image, Images
 from bootstrap.timeline.origins import Link
 from bootstrap.timeline.travel import PastEnd, Traveller, Unsure

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bootstrap.core.errors import BadInput
 from bootstrap.diff.comparison import Comparison
 from bootstrap.diff.kinds import read_json
 from bootstrap.diff.model import Both
 from bootstrap.documents import decode
-from bootstrap.core.errors import BadInput
 from bootstrap.known import arch_name
 from bootstrap.known.lookup import known_files
 from bootstrap.report.document import Report, ReportSet

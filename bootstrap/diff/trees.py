@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bootstrap.core.errors import BadInput
 from bootstrap.diff.comparison import Comparison
 from bootstrap.diff.model import Both, Spot, spot
 from bootstrap.diff.tell import at_text, spot_text, spot_value
-from bootstrap.core.errors import BadInput
 from bootstrap.known import EMBEDDED, StepFile, all_steps
 from bootstrap.languages import kaem
 from bootstrap.languages.fault import LanguageError

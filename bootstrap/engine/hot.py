@@ -13,6 +13,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap.abi.arch import PAGE, Abi, page_up
 from bootstrap.abi.numbers import NUMBERS
+from bootstrap.core.errors import BadInput
 from bootstrap.engine.descriptors import CpuDescriptor
 from bootstrap.engine.libunicorn import REMOVE_CACHE
 from bootstrap.engine.structures import (
@@ -23,7 +24,6 @@ from bootstrap.engine.structures import (
     InodeState,
     StepState,
 )
-from bootstrap.core.errors import BadInput
 from bootstrap.kernel.calllog import CallLog
 from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.process import FdTable

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import unicorn
 
 from bootstrap.abi.arch import Abi
+from bootstrap.core.errors import BadInput
 from bootstrap.engine import Cpu, Engine, OnTrap, Travel, exit_checks
 from bootstrap.engine import hot as native
 from bootstrap.engine.unicorn_cpu import UnicornCpu
-from bootstrap.core.errors import BadInput
 from bootstrap.kernel.calllog import CallLog
 from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.process import FdTable

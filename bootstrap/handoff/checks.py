@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bootstrap.documents import decoded
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import decoded
 from bootstrap.handoff.manifest import Step
 from bootstrap.sources.tree import read_file
 

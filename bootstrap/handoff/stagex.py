@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from bootstrap.documents import from_toml, line_of, matching
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import from_toml, line_of, matching
 from bootstrap.handoff.checks import read_text
 from bootstrap.handoff.outline import Stage, images, read_outline
 from bootstrap.known import STAGEX, find

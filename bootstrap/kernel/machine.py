@@ -15,8 +15,8 @@ from bootstrap import signals
 from bootstrap.abi.arch import ABIS
 from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.abi.flags import S_IXGRP, S_IXOTH, S_IXUSR
-from bootstrap.engine import Cpu, Engine, Stop
 from bootstrap.core.errors import GuestFailed
+from bootstrap.engine import Cpu, Engine, Stop
 from bootstrap.kernel import loader
 from bootstrap.kernel.events import ExecEvent, Fault, Observer
 from bootstrap.kernel.limits import Limits, MemoryMeter

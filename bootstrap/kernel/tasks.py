@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bootstrap.engine import Cpu
 from bootstrap.core.errors import GuestFailed
+from bootstrap.engine import Cpu
 from bootstrap.kernel.events import Fault, Observer
 from bootstrap.kernel.process import Control, Exec, Process
 from bootstrap.kernel.row import Row, Support

@@ -27,8 +27,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bootstrap.documents import path_fault
 from bootstrap.core.errors import BadInput, BootstrapError
+from bootstrap.documents import path_fault
 from bootstrap.known.schema import StepFile, parse
 from bootstrap.known.steps import RELEASES, arch_name
 

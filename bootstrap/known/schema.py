@@ -2,8 +2,8 @@
 
 A step file is TOML 1.0.  Everything in it is checked when it is read, by `bootstrap.documents`: an
 unknown key, a wrong type, a hash that is no hash, a path that is not in its plain form, a
-duplicate.  Each error is a :class:`~bootstrap.core.errors.BadInput` that names the file, the line where
-it can be told, and the key.
+duplicate.  Each error is a :class:`~bootstrap.core.errors.BadInput` that names the file, the
+line where it can be told, and the key.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, get_args
 
+from bootstrap.core.errors import BadInput
 from bootstrap.documents import (
     THE_KEY,
     Commit,
@@ -29,7 +30,6 @@ from bootstrap.documents import (
     matching,
     unique,
 )
-from bootstrap.core.errors import BadInput
 
 Language = Literal["hex0", "hex1", "hex2", "M0", "catm"]
 MODELLED = get_args(Language)

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from importlib.resources.abc import Traversable
 
-from bootstrap.documents import decoded, path_fault
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import decoded, path_fault
 from bootstrap.known.data import data_dir, read_data
 from bootstrap.known.schema import StepFile, parse
 

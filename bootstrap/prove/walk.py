@@ -19,8 +19,8 @@ from typing import NamedTuple
 from bootstrap import signals
 from bootstrap.abi.arch import Abi
 from bootstrap.abi.numbers import NUMBERS
-from bootstrap.engine.walking import Event, WalkingCpu
 from bootstrap.core.errors import BootstrapError, ExitStatus
+from bootstrap.engine.walking import Event, WalkingCpu
 from bootstrap.kernel.limits import Limits, MemoryMeter
 from bootstrap.kernel.loader import build, parse
 from bootstrap.prove.tables import Tables

@@ -23,8 +23,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
-from bootstrap.documents import MAX_DOCUMENT, Fault, encode, from_json, typed
 from bootstrap.core.errors import BadInput, BootstrapError, GuestFailed
+from bootstrap.documents import MAX_DOCUMENT, Fault, encode, from_json, typed
 from bootstrap.signals import POLITE, held
 
 if TYPE_CHECKING:

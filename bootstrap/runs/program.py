@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bootstrap.abi.errno import LinuxError
-from bootstrap.engine import Engine
 from bootstrap.core.errors import GuestFailed
+from bootstrap.engine import Engine
 from bootstrap.kernel import faults
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Machine

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bootstrap.engine import default_engine
 from bootstrap.core.errors import BootstrapError, GuestFailed
+from bootstrap.engine import default_engine
 from bootstrap.kernel.machine import Machine
 from bootstrap.known.steps import arch_name
 from bootstrap.sources import open_source

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import bootstrap
 from bootstrap.abi.errno import LinuxError
+from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.documents import Fault
 from bootstrap.engine import Engine, describe
-from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.kernel import faults
 from bootstrap.kernel.events import Observer
 from bootstrap.kernel.limits import Limits

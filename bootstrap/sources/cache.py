@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from bootstrap import host, signals
-from bootstrap.documents import Fault, Sha256, Size, typed_json
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import Fault, Sha256, Size, typed_json
 from bootstrap.known import RELEASES, all_steps
 from bootstrap.sources.materials import check_materials, named
 from bootstrap.sources.tree import MAX_BYTES, SourceTree, read_archive, read_file, to_tar

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bootstrap.documents import Fault, typed_json
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import Fault, typed_json
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _HEREDOC = re.compile(r"<<(-?)([\"']?)([A-Za-z0-9_]+)\2")

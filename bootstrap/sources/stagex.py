@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bootstrap.core.errors import BadInput
 from bootstrap.documents import (
     Commit,
     Fault,
@@ -23,7 +24,6 @@ from bootstrap.documents import (
     path_fault,
     typed,
 )
-from bootstrap.core.errors import BadInput
 from bootstrap.known import STAGEX, Entry, Seed, StepFile, arch_name, find
 from bootstrap.sources.containerfile import Copy, Stage, read_containerfile
 from bootstrap.sources.identity import require_materials

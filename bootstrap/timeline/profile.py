@@ -10,8 +10,8 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bootstrap.engine.blocks import Blocks
 from bootstrap.core.errors import BadInput
+from bootstrap.engine.blocks import Blocks
 from bootstrap.timeline.images import Decoded, Image, Images
 from bootstrap.timeline.source_maps import Place
 from bootstrap.timeline.travel import Traveller, Unsure

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 
+from bootstrap.core.errors import BadInput
 from bootstrap.engine import Engine, Travel
 from bootstrap.engine.stepping import Stepping
-from bootstrap.core.errors import BadInput
 from bootstrap.kernel.machine import Machine
 from bootstrap.kernel.memory import AddressSpace
 from bootstrap.kernel.process import Process

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from bootstrap.abi.errno import Errno, LinuxError
-from bootstrap.engine import Engine
 from bootstrap.core.errors import BadInput, BootstrapError, ExitStatus, GuestFailed
+from bootstrap.engine import Engine
 from bootstrap.kernel.machine import Machine
 from bootstrap.kernel.snapshot import Snapshot
 from bootstrap.trace.calltext import plain_text

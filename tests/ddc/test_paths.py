@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from bootstrap.core.errors import GuestFailed
 from bootstrap.ddc import Along, Path, along, compare, models, our_tools, ours, plan, upstream
 from bootstrap.ddc.paths import emulate
 from bootstrap.ddc.plan import WANTED, Step
 from bootstrap.engine import default_engine
-from bootstrap.core.errors import GuestFailed
 from bootstrap.kernel.limits import Limits
 from bootstrap.known import find
 from bootstrap.sources import SourceTree

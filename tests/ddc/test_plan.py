@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bootstrap.ddc import plan
 from bootstrap.core.errors import BadInput
+from bootstrap.ddc import plan
 from tests.ddc.sample import SCRIPT, step, tree
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.core.errors import BadInput
 from bootstrap.debug import Interrupted, Session
 from bootstrap.debug.stops import REASONS
-from bootstrap.core.errors import BadInput
 from bootstrap.languages import hex0 as model
 from bootstrap.timeline import calls_and_returns
 from tests.debug.material import SEED, SOURCE, record_image, stack, state

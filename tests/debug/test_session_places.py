@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bootstrap.debug import Session
 from bootstrap.core.errors import BadInput
+from bootstrap.debug import Session
 from bootstrap.languages import hex0 as model
 from bootstrap.trace.coordinates import Instruction, parse
 from tests.debug.material import READ, SEED, SOURCE

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.debug import Session
 from bootstrap.core.errors import BadInput
+from bootstrap.debug import Session
 from bootstrap.kernel.limits import Limits
 from bootstrap.timeline import travel
 from bootstrap.timeline.edits import Edit, Edits, edits_of

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap import trace
-from bootstrap.diff.traces import TraceDiff, diff
 from bootstrap.core.errors import GuestFailed
+from bootstrap.diff.traces import TraceDiff, diff
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Machine
 from bootstrap.runs.rebuild import record_rebuild

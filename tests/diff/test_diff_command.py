@@ -12,8 +12,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from bootstrap.diff import compare
 from bootstrap.core.errors import BadInput
+from bootstrap.diff import compare
 from bootstrap.report import to_json_text
 from tests.cli.command import arguments, bootstrap, environment
 from tests.diff.pairs import Run, embedded_with, flipped, source

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bootstrap.diff.reports import compare_reports, diff, load
 from bootstrap.core.errors import BadInput
+from bootstrap.diff.reports import compare_reports, diff, load
 from bootstrap.report import to_json
 from bootstrap.report.page import Page
 from bootstrap.report.reportset import ReportSet, set_to_json

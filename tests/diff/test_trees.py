@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bootstrap.core.errors import BadInput
 from bootstrap.diff.model import first_difference, spot
 from bootstrap.diff.trees import diff
-from bootstrap.core.errors import BadInput
 from bootstrap.report.page import Page
 from bootstrap.sources.tree import SourceFile, SourceTree, open_source, to_tar
 from tests.diff.pairs import flipped

@@ -26,9 +26,9 @@ from bootstrap.attest.evidence import source_digest
 from bootstrap.attest.policy import read_policy
 from bootstrap.attest.statement import read_statement
 from bootstrap.cli import main as command
+from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.documents import Fault
 from bootstrap.engine import default_engine
-from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.known import schema as stepfile
 from bootstrap.known import seeds as catalogue
 from bootstrap.known.data import data_dir

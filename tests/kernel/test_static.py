@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.engine import Engine, default_engine
 from bootstrap.core.errors import GuestFailed
+from bootstrap.engine import Engine, default_engine
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Machine
 from bootstrap.known import Entry

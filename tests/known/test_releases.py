@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli import releases as command
+from bootstrap.core.errors import BadInput
 from bootstrap.documents import encode, typed
 from bootstrap.engine import default_engine
-from bootstrap.core.errors import BadInput
 from bootstrap.known import (
     StepFile,
     all_steps,

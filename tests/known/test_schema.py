@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.documents import line_of, path_fault
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import line_of, path_fault
 from bootstrap.known.schema import Known, StepFile, parse
 from tests.known.sample import GOOD, A, B
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bootstrap.abi.errno import Errno, LinuxError
-from bootstrap.engine import Engine
 from bootstrap.core.errors import GuestFailed
+from bootstrap.engine import Engine
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Machine
 from bootstrap.vfs.filesystem import FileSystem

@@ -17,8 +17,8 @@ import pytest
 
 from bootstrap import host
 from bootstrap.cli import several
-from bootstrap.debug.gdb.packets import frame
 from bootstrap.core.errors import BadInput
+from bootstrap.debug.gdb.packets import frame
 from bootstrap.known import find
 from bootstrap.runs import pool
 from tests.cli.command import ROOT, bootstrap, environment

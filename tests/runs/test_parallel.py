@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.documents import MAX_DOCUMENT, typed
 from bootstrap.core.errors import BadInput, BootstrapError, GuestFailed
+from bootstrap.documents import MAX_DOCUMENT, typed
 from bootstrap.runs import pool
 from bootstrap.runs.pool import Blob, Died, Result, Task, run_each
 from tests.runs.works import RAW, Quiet, worker

@@ -18,8 +18,8 @@ from bootstrap.cli.combined import Combined
 from bootstrap.cli.main import parser
 from bootstrap.cli.progress import Style
 from bootstrap.cli.several import is_several, rebuild_each, resolve_each, write_all
-from bootstrap.documents import Fault, encode
 from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.documents import Fault, encode
 from bootstrap.report import set_to_json, set_to_text
 from bootstrap.runs.pool import Blob, Result
 from bootstrap.runs.rebuild import Rebuilt, observe, rebuild, visible

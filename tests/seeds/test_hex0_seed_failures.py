@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bootstrap.engine import default_engine
 from bootstrap.core.errors import GuestFailed
+from bootstrap.engine import default_engine
 from bootstrap.kernel.limits import Limits
 from bootstrap.kernel.machine import Machine
 from bootstrap.vfs.filesystem import FileSystem

@@ -9,9 +9,9 @@ import re
 import struct
 from collections.abc import Callable
 
+from bootstrap.core.errors import BadInput
 from bootstrap.debug.gdb.packets import PACKET_SIZE, escape, number
 from bootstrap.debug.session import Session
-from bootstrap.core.errors import BadInput
 from bootstrap.timeline.state import Area, stack_words
 from bootstrap.trace.recorder import WORD
 from bootstrap.trace.text import as_raw, shown

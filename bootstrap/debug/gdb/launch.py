@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bootstrap import host
-from bootstrap.debug.gdb.symbols import SCRIPT
 from bootstrap.core.errors import BadInput
+from bootstrap.debug.gdb.symbols import SCRIPT
 
 GDBS = ("gdb-multiarch", "gdb")
 COMMANDS = """\

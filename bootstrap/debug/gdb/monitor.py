@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bootstrap.core.errors import BootstrapError
 from bootstrap.debug.commands import Interpreter
 from bootstrap.debug.session import Place
 from bootstrap.debug.stops import Interrupted
 from bootstrap.debug.words import parse
-from bootstrap.core.errors import BootstrapError
 from bootstrap.trace.replay import Diverged
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bootstrap.core.errors import BadInput, BootstrapError
 from bootstrap.debug.commands import Interpreter
 from bootstrap.debug.gdb import queries, writes
 from bootstrap.debug.gdb.files import Files
@@ -21,7 +22,6 @@ from bootstrap.debug.gdb.symbols import SymbolFiles
 from bootstrap.debug.gdb.wire import Gone, Line
 from bootstrap.debug.session import Session
 from bootstrap.debug.stops import Interrupted, Stop
-from bootstrap.core.errors import BadInput, BootstrapError
 from bootstrap.trace.replay import Diverged
 from bootstrap.trace.text import shown
 

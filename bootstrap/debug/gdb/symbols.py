@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from bootstrap.core.errors import BadInput
 from bootstrap.debug.gdb.dwarf import Stretch, Symbols, joined, symbol_file
 from bootstrap.debug.ways import Ways
-from bootstrap.core.errors import BadInput
 from bootstrap.timeline.images import Image, Images
 from bootstrap.trace.reader import Trace
 

@@ -10,8 +10,8 @@ import socket
 from collections import deque
 from typing import Protocol
 
-from bootstrap.debug.gdb.packets import Event, Kind, Reader, frame
 from bootstrap.core.errors import BadInput
+from bootstrap.debug.gdb.packets import Event, Kind, Reader, frame
 
 _CHUNK = 1 << 16
 

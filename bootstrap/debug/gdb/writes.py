@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bootstrap.core.errors import BadInput
 from bootstrap.debug.gdb.packets import number, span
 from bootstrap.debug.gdb.registers import Register
-from bootstrap.core.errors import BadInput
 
 if TYPE_CHECKING:
     from bootstrap.debug.gdb.server import Server

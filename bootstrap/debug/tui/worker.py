@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from textual.message import Message
 
+from bootstrap.core.errors import BootstrapError
 from bootstrap.debug import linking
 from bootstrap.debug.commands import Interpreter, Result
 from bootstrap.debug.completing import Names, names_of
@@ -20,7 +21,6 @@ from bootstrap.debug.session import Session
 from bootstrap.debug.verbs import COUNTED
 from bootstrap.debug.view import View, Viewer, Wish
 from bootstrap.debug.words import Command
-from bootstrap.core.errors import BootstrapError
 
 
 class Interrupted(Exception):

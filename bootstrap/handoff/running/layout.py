@@ -12,8 +12,8 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from bootstrap.documents import decoded
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import decoded
 from bootstrap.handoff.audit import Found, look
 from bootstrap.handoff.configuration import ARCHITECTURES
 from bootstrap.handoff.plan import Plan

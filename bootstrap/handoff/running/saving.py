@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap.documents import Size, TreePath, typed_json
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import Size, TreePath, typed_json
 from bootstrap.handoff.running.box import MOUNTED
 from bootstrap.handoff.running.owner import Ids, give
 

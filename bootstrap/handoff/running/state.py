@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from bootstrap import host
-from bootstrap.documents import Fault, Sha256, encode, typed_json
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import Fault, Sha256, encode, typed_json
 
 LOCK = "lock"
 STATE = "state.json"

@@ -6,8 +6,8 @@ import os
 import stat
 from pathlib import Path
 
-from bootstrap.documents import decoded
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import decoded
 from bootstrap.handoff.checks import MAX_TEXT
 from bootstrap.sources.tree import read_file
 

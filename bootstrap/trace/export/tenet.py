@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bootstrap.engine import Engine
 from bootstrap.core.errors import BadInput
+from bootstrap.engine import Engine
 from bootstrap.timeline.travel import PastEnd, Traveller
 
 MOST = 100_000

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.core.errors import BadInput
 from bootstrap.debug.commands import Interpreter, Unmet
 from bootstrap.debug.verbs import VERBS
 from bootstrap.debug.words import parse
-from bootstrap.core.errors import BadInput
 from bootstrap.known.data import data_dir
 
 HEX0 = data_dir("seeds") / "x86" / "hex0-seed"

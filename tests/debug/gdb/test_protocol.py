@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bootstrap.core.errors import BadInput
 from bootstrap.debug import Session
 from bootstrap.debug.gdb.packets import (
     PACKET_SIZE,
@@ -23,7 +24,6 @@ from bootstrap.debug.gdb.packets import (
 )
 from bootstrap.debug.gdb.registers import DESCRIPTIONS
 from bootstrap.debug.gdb.wire import address_of, is_loopback
-from bootstrap.core.errors import BadInput
 from tests.debug.gdb.clients import HELLO, Script, serve, talk
 from tests.debug.material import record_image
 from tests.engine.guest import Program

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli.main import main
+from bootstrap.core.errors import BadInput
 from bootstrap.debug.gdb import launch
 from bootstrap.debug.gdb.packets import Kind, Reader, frame
-from bootstrap.core.errors import BadInput
 from tests.cli.command import ROOT, arguments, bootstrap, environment
 from tests.debug.gdb.clients import TELL, gdb_for, registers_of, run_gdb
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli.main import main
+from bootstrap.core.errors import BadInput
 from bootstrap.debug import Session
 from bootstrap.debug.gdb import launch
 from bootstrap.debug.gdb.dwarf import Stretch, Symbols, signed, symbol_file, unsigned
 from bootstrap.debug.gdb.symbols import SCRIPT, SymbolFiles, below
-from bootstrap.core.errors import BadInput
 from tests.cli.command import arguments, bootstrap, environment
 from tests.debug.gdb.clients import NO_MORE, QUIET, SECONDS, gdb_for, run_gdb
 from tests.debug.material import SOURCE, record_loop

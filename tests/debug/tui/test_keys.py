@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from textual import events
 
+from bootstrap.core.errors import BadInput
 from bootstrap.debug.tui.app import StepApp
 from bootstrap.debug.tui.keys import KEYS
-from bootstrap.core.errors import BadInput
 from tests.debug.tui.screen import LONGEST, Screen, on_screen
 
 THERE_AND_BACK = [

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bootstrap import trace
-from bootstrap.engine import default_engine
 from bootstrap.core.errors import BadInput
+from bootstrap.engine import default_engine
 from bootstrap.timeline.travel import Traveller
 from bootstrap.trace.export import chosen
 from bootstrap.trace.export.drcov import counts, drcov

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bootstrap import trace
-from bootstrap.engine import default_engine
 from bootstrap.core.errors import BadInput
+from bootstrap.engine import default_engine
 from bootstrap.timeline.travel import PastEnd, Traveller
 from bootstrap.trace.export.drcov import counts, drcov
 from bootstrap.trace.export.tenet import MOST, tenet, window
