@@ -10,10 +10,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from bootstrap.attest.documents import NotUnderstood, Part, parse
+from bootstrap.documents import Fault, json_value, key, typed
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 SSH_NAMESPACE = "in-toto@bootstrap-emulator"
@@ -53,34 +53,65 @@ class Envelope:
         return json.dumps(envelope.to_dict(), indent=2, ensure_ascii=True) + "\n"
 
 
-def read_envelope(data: bytes) -> Envelope:
-    """An envelope from its JSON text.  Raises NotUnderstood."""
-    top = Part(parse(data))
-    if "_type" in top.data and "payload" not in top.data:
-        raise NotUnderstood("is a statement that nobody signed (bootstrap attest --sign none)")
-    if str(top.data.get("schema")).startswith("bootstrap-report"):
-        raise NotUnderstood(
-            "is a report, which nobody signed (bootstrap attest does, with --report)"
-        )
-    rows: Sequence[Part] = top.parts("signatures")
-    if not rows:
-        raise NotUnderstood("has no signature")
-    if len(rows) > MAX_SIGNATURES:
-        raise NotUnderstood(f"has {len(rows)} signatures; more than {MAX_SIGNATURES} are not read")
-    return Envelope(
-        _base64(top, "payload"),
-        top.text("payloadType"),
-        tuple(Signature(row.optional_text("keyid") or "", _base64(row, "sig")) for row in rows),
-    )
-
-
-def _base64(part: Part, key: str) -> bytes:
+@dataclass(frozen=True)
+class _Base64:
     """Standard and URL-safe encoding are both allowed; padding is not left out in either."""
-    text = part.text(key)
-    try:
-        return base64.b64decode(text.encode("ascii").translate(_TO_STANDARD), validate=True)
-    except (binascii.Error, UnicodeEncodeError):
-        raise part.fault(key, "is no base64") from None
+
+    data: bytes
+
+    @classmethod
+    def from_text(cls, text: str) -> _Base64:
+        """Raises Fault."""
+        try:
+            standard = text.encode("ascii").translate(_TO_STANDARD)
+            return cls(base64.b64decode(standard, validate=True))
+        except (binascii.Error, UnicodeEncodeError):
+            raise Fault("is no base64") from None
 
 
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+
+
+@dataclass(frozen=True)
+class _Signature:
+    sig: _Base64
+    keyid: str | None = None
+
+
+@dataclass(frozen=True)
+class _Envelope:
+    signatures: tuple[_Signature, ...]
+    payload: _Base64
+    payload_type: str = key("payloadType")
+
+    def __post_init__(self) -> None:
+        if not self.signatures:
+            raise Fault("has no signature")
+        if len(self.signatures) > MAX_SIGNATURES:
+            many = len(self.signatures)
+            raise Fault(f"has {many} signatures; more than {MAX_SIGNATURES} are not read")
+
+
+@dataclass(frozen=True)
+class _Other:
+    """What is easily taken for an envelope."""
+
+    type_: Any = key("_type", default=None)
+    schema: Any = None
+    payload: Any = None
+
+
+def read_envelope(data: bytes) -> Envelope:
+    """An envelope from its JSON text.  Raises Fault."""
+    value = json_value(data)
+    other = typed(_Other, value, lenient=True)
+    if other.type_ is not None and other.payload is None:
+        raise Fault("is a statement that nobody signed (bootstrap attest --sign none)")
+    if str(other.schema).startswith("bootstrap-report"):
+        raise Fault("is a report, which nobody signed (bootstrap attest does, with --report)")
+    found = typed(_Envelope, value, lenient=True)
+    return Envelope(
+        found.payload.data,
+        found.payload_type,
+        tuple(Signature(row.keyid or "", row.sig.data) for row in found.signatures),
+    )

@@ -15,18 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from bootstrap.attest.documents import NotUnderstood, Part, parse, read
 from bootstrap.attest.hosts import ENGINES
 from bootstrap.core.errors import BadInput
-from bootstrap.documents import path_fault, typed
+from bootstrap.documents import MAX_DOCUMENT, Fault, json_value, path_fault, typed
 from bootstrap.known import EMBEDDED, RELEASES, StepFile, find
 from bootstrap.known.seeds import load as seed_catalogue
-from bootstrap.report.document import Report
+from bootstrap.report.document import Report, Source
 from bootstrap.report.report import SCHEMA, SCHEMAS
 from bootstrap.report.reportset import SET_SCHEMAS
 from bootstrap.runs.modelled import models
 from bootstrap.sources.embedded import embedded_source
-from bootstrap.sources.tree import Kind
+from bootstrap.sources.tree import Kind, read_file
 
 PROMISED = ("answers", "catalogue")
 """Kinds of known-good values that make an artifact one of the products."""
@@ -47,7 +46,8 @@ class Evidence:
     ``products`` are the artifacts that the release promises, ``artifacts`` the SHA-256 of all that
     have a known-good value here, ``others`` of those that only the report speaks of, ``materials``
     that of every source file and seed that the bootstrap reads; all by tree path.
-    ``report_sha256`` is that of the report's file.
+    ``report_sha256`` is that of the report's file, ``run_digest`` that of what it says, however it
+    is written: see `canonical_digest`.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Evidence:
     engine: tuple[str, str]
     hot_path: str
     report_sha256: str
+    run_digest: str
 
     @property
     def title(self) -> str:
@@ -90,8 +91,7 @@ class Evidence:
             "release": self.release,
             "sources": self.source_digest,
         }
-        text = json.dumps(found, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return canonical_digest(found)
 
 
 def source_digest(materials: Mapping[str, str]) -> str:
@@ -111,95 +111,103 @@ def materials_of(step: StepFile, entry: str) -> dict[str, str]:
 
 def read_report(path: Path) -> Evidence:
     """Read the report in a file.  Raises BadInput when it is not one, or not good."""
-    data = read(path)
+    data = read_file(path, MAX_DOCUMENT)
     try:
         return evidence(data)
-    except NotUnderstood as error:
-        raise BadInput(f"{path}: no report of bootstrap verify --json: {error}") from None
+    except Fault as fault:
+        raise BadInput(f"{path}: no report of bootstrap verify --json: {fault}") from None
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
 
 
+@dataclass(frozen=True)
+class _Schema:
+    schema: str
+
+
 def evidence(data: bytes) -> Evidence:
-    """What a report's bytes are good for.  Raises NotUnderstood and BadInput."""
-    top = Part(parse(data))
-    schema = top.text("schema")
+    """What a report's bytes are good for.  Raises Fault and BadInput."""
+    value = json_value(data)
+    schema = typed(_Schema, value, lenient=True).schema
     if schema in SET_SCHEMAS:
         raise BadInput(
             "is a report of several architectures; verify one (bootstrap verify --arch A --json F)"
         )
     if schema not in SCHEMAS:
-        raise NotUnderstood(f"schema is {schema!r}, not {SCHEMAS[-1]!r}")
-    _require_verified(top)
+        raise Fault(f"is {schema!r}, not {SCHEMAS[-1]!r}", "schema")
+    report = typed(Report, value, lenient=True)
+    _require_verified(report)
     if schema != SCHEMA:
         raise BadInput(f"is a {schema}, which does not say what it was judged by; verify again")
-    typed(Report, top.data, lenient=True)
-    source, tool = top.part("source"), top.part("tool")
-    kind, release = source.text("kind"), source.optional_text("release")
-    if kind not in get_args(Kind):
-        raise source.fault("kind", f"is {kind!r}; it must be one of {', '.join(get_args(Kind))}")
-    name = EMBEDDED if kind == "embedded" else RELEASES
-    step = find(name, release, top.text("arch"))
-    rows = _artifacts(top)
+    source, tool = report.source, report.tool
+    for known, said, *way in (
+        (get_args(Kind), source.kind, "source", "kind"),
+        (("bootstrap",), tool.name, "tool", "name"),
+        (("native", "python"), tool.hot_path, "tool", "hot_path"),
+        (ENGINES, tool.engine.name, "tool", "engine", "name"),
+    ):
+        if said not in known:
+            raise Fault(f"is {said!r}; known: {', '.join(known)}", *way)
+    name = EMBEDDED if source.kind == "embedded" else RELEASES
+    step = find(name, source.release, report.arch)
+    rows = _artifacts(report)
     _require_catalogue(step, rows)
-    _require_run(step, top, rows)
-    judged_by = top.part("catalogue").sha256("sha256")
-    if judged_by != step.sha256:
+    _require_run(step, report, rows)
+    if report.catalogue is None:
+        raise BadInput("was judged by no step file that is shipped: its catalogue is null")
+    if report.catalogue.sha256 != step.sha256:
         raise BadInput(
             f"was judged by another catalogue: {step.file} has sha256 {step.sha256} here, and had"
-            f" {judged_by} there; verify again"
+            f" {report.catalogue.sha256} there; verify again"
         )
     artifacts = {known.path: rows[known.path].product for known in step.known()}
     promised = {**step.answers, **step.catalogue}
-    materials = materials_of(step, top.text("entry"))
-    known = source.part("materials").number("known")
-    if known != len(materials):
+    materials = materials_of(step, report.entry)
+    if source.materials.known != len(materials):
         raise BadInput(
-            f"counts {known} source files, but {step.title} has {len(materials)} through"
-            f" {top.text('entry')}: it is not of that release"
+            f"counts {source.materials.known} source files, but {step.title} has {len(materials)}"
+            f" through {report.entry}: it is not of that release"
         )
-    tree = _tree(step, source)
-    engine = tool.part("engine")
-    for part, key, known_names in (
-        (tool, "name", ("bootstrap",)),
-        (tool, "hot_path", ("native", "python")),
-        (engine, "name", ENGINES),
-    ):
-        if part.text(key) not in known_names:
-            raise part.fault(key, f"is {part.text(key)!r}; known: {', '.join(known_names)}")
     return Evidence(
         name=name,
-        release=release,
+        release=source.release,
         arch=step.arch,
-        entry=top.text("entry"),
+        entry=report.entry,
         materials=materials,
         seeds=tuple(s.path for s in step.seeds.values() if s.path in materials),
         products={path: product for path, product in artifacts.items() if path in promised},
         artifacts={path: product.sha256 for path, product in artifacts.items()},
         others={p: row.product.sha256 for p, row in rows.items() if p not in artifacts},
-        source={"kind": kind, "sha256": source.optional_text("sha256"), "treeDigest": tree},
-        tool=(tool.text("name"), tool.text("version")),
-        engine=(engine.text("name"), engine.text("version")),
-        hot_path=tool.text("hot_path"),
+        source={"kind": source.kind, "sha256": source.sha256, "treeDigest": _tree(step, source)},
+        tool=(tool.name, tool.version),
+        engine=(tool.engine.name, tool.engine.version),
+        hot_path=tool.hot_path,
         report_sha256=hashlib.sha256(data).hexdigest(),
+        run_digest=canonical_digest(typed(object, value)),
     )
 
 
-def _require_verified(top: Part) -> None:
+def canonical_digest(value: object) -> str:
+    """SHA-256 of a plain value's JSON text with sorted keys, no spaces, and ASCII alone."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _require_verified(report: Report) -> None:
     """The result, and everything in the report that it follows from."""
-    result = top.text("result")
-    if result != "verified":
-        reasons = [reason for reason in top.items("reasons") if isinstance(reason, str)]
-        why = f": {reasons[0]}" if reasons else ""
-        raise BadInput(f"its result is {result}, not verified{why}; nothing can be vouched for")
-    materials = top.part("source").part("materials")
+    if report.result != "verified":
+        why = f": {report.reasons[0]}" if report.reasons else ""
+        raise BadInput(
+            f"its result is {report.result}, not verified{why}; nothing can be vouched for"
+        )
+    materials = report.source.materials
     for key, value in (
-        ("reasons", top.items("reasons")),
-        ("first_divergence", top.data.get("first_divergence")),
-        ("failure", top.data.get("failure")),
-        ("source.in_place_of", top.part("source").data.get("in_place_of")),
-        ("source.materials.missing", materials.items("missing")),
-        ("source.materials.changed", materials.items("changed")),
+        ("reasons", report.reasons),
+        ("first_divergence", report.first_divergence),
+        ("failure", report.failure),
+        ("source.in_place_of", report.source.in_place_of),
+        ("source.materials.missing", materials.missing),
+        ("source.materials.changed", materials.changed),
     ):
         if value:
             raise BadInput(f"says verified, but {key} is not empty: it contradicts itself")
@@ -214,34 +222,29 @@ class _Row:
     process: int | None
 
 
-def _artifacts(top: Part) -> dict[str, _Row]:
+def _artifacts(report: Report) -> dict[str, _Row]:
     """Each artifact that was made."""
     found: dict[str, _Row] = {}
-    for row in top.parts("artifacts"):
-        path, status = row.text("path"), row.text("status")
-        fault = path_fault(path)
-        if fault is not None or path in found:
-            raise row.fault("path", f"{path!r} {fault or 'is there twice'}")
-        product = Product(row.number("size"), row.sha256("sha256"))
-        values = row.parts("expectations")
-        wanted = ("match", product.sha256) if values else ("unknown", None)
-        if (status, row.data.get("expected")) != wanted or any(
-            value.sha256("sha256") != product.sha256 for value in values
+    for number, row in enumerate(report.artifacts):
+        if fault := path_fault(row.path):
+            raise Fault(f"is {row.path!r}, which {fault}", "artifacts", number, "path")
+        wanted = ("match", row.sha256) if row.expectations else ("unknown", None)
+        if (row.status, row.expected) != wanted or any(
+            value.sha256 != row.sha256 for value in row.expectations
         ):
             raise BadInput(
-                f"says verified, but {path} does not equal all its known-good values:"
+                f"says verified, but {row.path} does not equal all its known-good values:"
                 " it contradicts itself"
             )
-        process = None
-        if row.data.get("producer") is not None:
-            producer = row.part("producer")
-            process = producer.number("pid")
-            for key in ("program", "cwd"):
-                producer.text(key)
-            if not producer.items("argv"):
-                raise producer.fault("argv", "is empty")
-        promised = any(value.text("kind") in PROMISED for value in values)
-        found[path] = _Row(product, promised, process)
+        if row.size is None or row.sha256 is None:
+            raise Fault("has no size or no sha256", "artifacts", number)
+        if row.producer is not None and not row.producer.argv:
+            raise Fault("is empty", "artifacts", number, "producer", "argv")
+        found[row.path] = _Row(
+            Product(row.size, row.sha256),
+            any(value.kind in PROMISED for value in row.expectations),
+            None if row.producer is None else row.producer.pid,
+        )
     return found
 
 
@@ -264,7 +267,7 @@ def _require_catalogue(step: StepFile, rows: Mapping[str, _Row]) -> None:
             raise BadInput(f"has a product {path}, which {step.title} does not have")
 
 
-def _require_run(step: StepFile, top: Part, rows: Mapping[str, _Row]) -> None:
+def _require_run(step: StepFile, report: Report, rows: Mapping[str, _Row]) -> None:
     """What a run leaves behind: sizes that fit the hashes, writers, processes, system calls."""
     sizes = {seed.sha256: seed.size for seed in seed_catalogue().seeds}
     if step.name == EMBEDDED:
@@ -279,24 +282,25 @@ def _require_run(step: StepFile, top: Part, rows: Mapping[str, _Row]) -> None:
         # Some old releases have answers that are files of the tree, which nobody writes.
         if row.process is None and path not in step.materials:
             raise BadInput(f"does not say which process wrote {path}: no run leaves that open")
-    totals = top.part("totals")
+    totals = report.totals
     writers = {row.process for row in rows.values() if row.process is not None}
-    if totals.number("processes") < len(writers) or totals.number("syscalls") < len(rows):
+    if totals.processes < len(writers) or totals.syscalls < len(rows):
         raise BadInput(
-            f"counts {totals.number('processes')} processes and {totals.number('syscalls')} system"
-            f" calls, but {len(writers)} processes wrote {len(rows)} files: it contradicts itself"
+            f"counts {totals.processes} processes and {totals.syscalls} system calls, but"
+            f" {len(writers)} processes wrote {len(rows)} files: it contradicts itself"
         )
 
 
-def _tree(step: StepFile, source: Part) -> str:
+def _tree(step: StepFile, source: Source) -> str:
     """The tree's digest, which has to be the known one where one is known."""
-    digest = source.sha256("tree_digest")
+    digest = source.tree_digest
+    if digest is None:
+        raise Fault("is null", "source", "tree_digest")
     if step.name == EMBEDDED and digest != (ours := embedded_source(step).digest):
         raise BadInput(f"its tree digest is {digest}, but that of {step.title} is {ours}")
     published = step.source.sha256
-    archive = None if source.data.get("sha256") is None else source.sha256("sha256")
-    if source.text("kind") == "download" and published not in (None, archive):
+    if source.kind == "download" and published not in (None, source.sha256):
         raise BadInput(
-            f"its archive has sha256 {archive}, but {step.title} was published as {published}"
+            f"its archive has sha256 {source.sha256}, but {step.title} was published as {published}"
         )
     return digest

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from bootstrap.attest.documents import NotUnderstood
 from bootstrap.attest.envelope import PAYLOAD_TYPE, Envelope
 from bootstrap.attest.evidence import materials_of, source_digest
 from bootstrap.attest.hosts import UNKNOWN
@@ -30,6 +29,7 @@ from bootstrap.attest.verdicts import (
 )
 from bootstrap.attest.verifying import Ring
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import Fault
 from bootstrap.known import find
 from bootstrap.report.words import count
 
@@ -51,7 +51,7 @@ def known_of(about: About) -> Known | None:
 
 def judge(
     policy: Policy,
-    envelopes: Sequence[tuple[str, Envelope | NotUnderstood]],
+    envelopes: Sequence[tuple[str, Envelope | Fault]],
     ring: Ring,
     at: datetime.date,
     at_given: bool,
@@ -109,9 +109,9 @@ def impossible(table: str, persons: int, able: Sequence[str], at: datetime.date)
     )
 
 
-def _heard(file: str, envelope: Envelope | NotUnderstood, ring: Ring) -> list[Voice]:
+def _heard(file: str, envelope: Envelope | Fault, ring: Ring) -> list[Voice]:
     """A voice for each signature; what is signed is read only when a signature over it is good."""
-    if isinstance(envelope, NotUnderstood):
+    if isinstance(envelope, Fault):
         return [Voice(file, 0, "no-attestation", str(envelope))]
     voices = []
     if envelope.payload_type != PAYLOAD_TYPE:
@@ -136,7 +136,7 @@ def _heard(file: str, envelope: Envelope | NotUnderstood, ring: Ring) -> list[Vo
         if signed.fault is None:
             try:
                 voice = replace(voice, vouched=read_statement(envelope.payload))
-            except NotUnderstood as error:
+            except Fault as error:
                 voice = replace(voice, verdict="not-understood", why=str(error))
         voices.append(voice)
     return voices
@@ -329,7 +329,7 @@ def _thresholds(policy: Policy, counting: Sequence[Voice]) -> tuple[Threshold, .
     persons = sorted({voice.person for voice in counting if voice.person is not None})
     return (
         Threshold("persons", need.persons, tuple(persons)),
-        row("runs", need.runs, lambda vouched: vouched.report),
+        row("runs", need.runs, lambda vouched: vouched.run),
         row("engines", need.engines, lambda vouched: vouched.engine),
         row("cpu vendors", need.cpu_vendors, lambda vouched: vouched.cpu_vendor),
         row("systems", need.systems, lambda vouched: vouched.os),

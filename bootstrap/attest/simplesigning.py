@@ -11,14 +11,14 @@ import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from bootstrap.attest.documents import NotUnderstood, Part, parse
 from bootstrap.attest.policy import Policy
 from bootstrap.attest.quorum import impossible
 from bootstrap.attest.verdicts import Threshold, Voice
 from bootstrap.attest.verifying import Ring
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import Fault, key, one_of, typed_json
 from bootstrap.sources.tree import read_file
 
 TYPE = "atomic container signature"
@@ -39,6 +39,31 @@ class Reference:
 
     def __str__(self) -> str:
         return f"{self.registry}/{self.name}:{self.tag}"
+
+
+@dataclass(frozen=True)
+class _Identity:
+    reference: str = key("docker-reference")
+
+
+@dataclass(frozen=True)
+class _Image:
+    digest: str = key("docker-manifest-digest")
+
+
+@dataclass(frozen=True)
+class _Critical:
+    type: Annotated[str, one_of(TYPE)]
+    image: _Image
+    identity: _Identity
+
+
+@dataclass(frozen=True)
+class _Document:
+    """A signed document; what is critical and not known makes it one that does not count."""
+
+    critical: _Critical
+    optional: Any = None
 
 
 @dataclass(frozen=True)
@@ -202,15 +227,11 @@ def _fault(
 ) -> tuple[Literal["not-understood", "other-release"], str] | None:
     """Why a signed document is not about this image, and None if it is."""
     try:
-        critical = Part(parse(content)).part("critical")
-        if critical.data.keys() != {"identity", "image", "type"}:
-            raise NotUnderstood("critical has not just identity, image and type")
-        if critical.text("type") != TYPE:
-            raise critical.fault("type", f"is {critical.text('type')!r}, not {TYPE!r}")
-        digest = critical.part("image").text("docker-manifest-digest")
-        reference = read_reference(critical.part("identity").text("docker-reference"))
-    except (NotUnderstood, BadInput) as error:
+        critical = typed_json(_Document, content).critical
+        reference = read_reference(critical.identity.reference)
+    except (Fault, BadInput) as error:
         return "not-understood", str(error)
+    digest = critical.image.digest
     if digest != f"sha256:{sha256}":
         return "other-release", f"it is about the image {digest}"
     if (reference.registry, reference.name) != (registry, name):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from bootstrap.attest.documents import NotUnderstood, Part, parse
 from bootstrap.attest.evidence import Evidence, source_digest
 from bootstrap.attest.hosts import ENGINES, UNKNOWN, Host, known_system, known_vendor
+from bootstrap.documents import Fault, Sha256, filled, json_value, key, one_of, typed
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"
@@ -32,10 +32,11 @@ HASHED, REPORTED = "hashed-here", "read-from-report"
 class Vouched:
     """What a statement says: these products came of these sources, on such a machine.
 
-    ``products`` and ``materials`` are SHA-256 values by tree path, ``report`` is that of the
-    report: the run.  ``engine``, ``cpu_vendor`` and ``os`` are known names, or ``unknown``;
-    ``stated`` is whether the command that signed did not see them itself.  ``builder`` and
-    ``parameters`` are SLSA's builder id, and external parameters that no run of ours has.
+    ``products`` and ``materials`` are SHA-256 values by tree path, ``run`` is that of what the
+    report says, however it is written.  ``engine``, ``cpu_vendor`` and ``os`` are known names, or
+    ``unknown``; ``stated`` is whether the command that signed did not see them itself.
+    ``builder`` and ``parameters`` are SLSA's builder id, and external parameters that no run of
+    ours has.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Vouched:
     engine_version: str
     cpu_vendor: str
     os: str
-    report: str
+    run: str
     stated: bool
     builder: str
     parameters: tuple[str, ...]
@@ -123,7 +124,10 @@ def make_statement(
                         "name": "report",
                         "digest": {"sha256": evidence.report_sha256},
                         "mediaType": "application/json",
-                        "annotations": {"findingsDigest": evidence.findings_digest},
+                        "annotations": {
+                            "findingsDigest": evidence.findings_digest,
+                            "runDigest": evidence.run_digest,
+                        },
                     }
                 ],
             },
@@ -136,50 +140,142 @@ def payload(statement: Mapping[str, Any]) -> bytes:
     return json.dumps(statement, separators=(",", ":"), ensure_ascii=True).encode()
 
 
+@dataclass(frozen=True)
+class _Digest:
+    sha256: Sha256
+
+
+@dataclass(frozen=True)
+class _Named:
+    name: str
+
+
+@dataclass(frozen=True)
+class _Resource(_Named):
+    digest: _Digest
+
+
+def _names_once(rows: tuple[_Named, ...]) -> None:
+    seen: set[str] = set()
+    for number, row in enumerate(rows):
+        if row.name in seen:
+            raise Fault(f"{row.name!r} is there twice", number, "name")
+        seen.add(row.name)
+
+
+_Resources = Annotated[tuple[_Resource, ...], filled, _names_once]
+
+
+def _by_name(rows: tuple[_Resource, ...]) -> dict[str, str]:
+    return {row.name: row.digest.sha256 for row in rows}
+
+
+@dataclass(frozen=True)
+class _Engine(_Named):
+    version: str
+
+
+@dataclass(frozen=True)
+class _Host:
+    os: str
+    cpu_vendor: str = key("cpuVendor")
+    said_by: str = key("saidBy")
+
+
+@dataclass(frozen=True)
+class _Parameters:
+    """Of ours; what others there are is looked at by a policy."""
+
+    name: str
+    arch: str
+    entry: str
+    release: str | None = None
+
+
+@dataclass(frozen=True)
+class _Internal:
+    engine: _Engine
+    host: _Host
+    source_digest: Sha256 = key("sourceDigest")
+    run: str | None = None
+
+
+@dataclass(frozen=True)
+class _Definition:
+    build_type: Annotated[str, one_of(BUILD_TYPE)] = key("buildType")
+    external: Mapping[str, Any] = key("externalParameters")
+    internal: _Internal = key("internalParameters")
+    dependencies: _Resources = key("resolvedDependencies")
+
+
+@dataclass(frozen=True)
+class _Builder:
+    id: str
+
+
+@dataclass(frozen=True)
+class _RunDigest:
+    run: Sha256 = key("runDigest")
+
+
+@dataclass(frozen=True)
+class _Byproduct(_Named):
+    annotations: Any = None
+
+
+@dataclass(frozen=True)
+class _Details:
+    builder: _Builder
+    byproducts: Annotated[tuple[_Byproduct, ...], _names_once]
+
+    @property
+    def run(self) -> str:
+        """The run's digest.  Raises Fault."""
+        for number, row in enumerate(self.byproducts):
+            if row.name == "report":
+                way = "predicate", "runDetails", "byproducts", number, "annotations"
+                return typed(_RunDigest, row.annotations, *way, lenient=True).run
+        raise Fault("has no report", "predicate", "runDetails", "byproducts")
+
+
+@dataclass(frozen=True)
+class _Provenance:
+    definition: _Definition = key("buildDefinition")
+    details: _Details = key("runDetails")
+
+
+@dataclass(frozen=True)
+class _Statement:
+    type_: Annotated[str, one_of(STATEMENT)] = key("_type")
+    predicate_type: Annotated[str, one_of(PROVENANCE)] = key("predicateType")
+    subject: _Resources = key("subject")
+    predicate: _Provenance = key("predicate")
+
+
 def read_statement(data: bytes) -> Vouched:
-    """What a payload says.  Raises NotUnderstood, also for the statements of other tools."""
-    top = Part(parse(data))
-    for key, wanted in (("_type", STATEMENT), ("predicateType", PROVENANCE)):
-        if top.text(key) != wanted:
-            raise NotUnderstood(f"{key} is {top.text(key)!r}, not {wanted!r}")
-    definition = top.part("predicate").part("buildDefinition")
-    details = top.part("predicate").part("runDetails")
-    if definition.text("buildType") != BUILD_TYPE:
-        raise NotUnderstood(f"is about a build of the type {definition.text('buildType')!r}")
-    outer, inner = definition.part("externalParameters"), definition.part("internalParameters")
-    engine, host = inner.part("engine"), inner.part("host")
-    report = _digests(details, "byproducts").get("report")
-    if report is None:
-        raise details.fault("byproducts", "has no report")
-    made_here = inner.optional_text("run") == MADE and host.text("saidBy") == "observed"
+    """What a payload says.  Raises Fault, also for the statements of other tools."""
+    said = typed(_Statement, json_value(data), lenient=True)
+    definition, details = said.predicate.definition, said.predicate.details
+    way = "predicate", "buildDefinition", "externalParameters"
+    outer = typed(_Parameters, dict(definition.external), *way, lenient=True)
+    inner = definition.internal
+    made_here = inner.run == MADE and inner.host.said_by == "observed"
     vouched = Vouched(
-        name=outer.text("name"),
-        release=outer.optional_text("release"),
-        arch=outer.text("arch"),
-        entry=outer.text("entry"),
-        products=_digests(top, "subject"),
-        materials=_digests(definition, "resolvedDependencies"),
-        engine=engine.text("name") if engine.text("name") in ENGINES else UNKNOWN,
-        engine_version=engine.text("version"),
-        cpu_vendor=known_vendor(host.text("cpuVendor")),
-        os=known_system(host.text("os")),
-        report=report,
+        name=outer.name,
+        release=outer.release,
+        arch=outer.arch,
+        entry=outer.entry,
+        products=_by_name(said.subject),
+        materials=_by_name(definition.dependencies),
+        engine=inner.engine.name if inner.engine.name in ENGINES else UNKNOWN,
+        engine_version=inner.engine.version,
+        cpu_vendor=known_vendor(inner.host.cpu_vendor),
+        os=known_system(inner.host.os),
+        run=details.run,
         stated=not made_here,
-        builder=details.part("builder").text("id"),
-        parameters=tuple(sorted(outer.data.keys() - {*PARAMETERS})),
+        builder=details.builder.id,
+        parameters=tuple(sorted(definition.external.keys() - {*PARAMETERS})),
     )
-    if inner.text("sourceDigest") != vouched.source_digest:
-        raise NotUnderstood("sourceDigest is not that of its resolvedDependencies")
+    if inner.source_digest != vouched.source_digest:
+        raise Fault("sourceDigest is not that of its resolvedDependencies")
     return vouched
-
-
-def _digests(part: Part, key: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for row in part.parts(key):
-        name = row.text("name")
-        if name in found:
-            raise row.fault("name", f"{name!r} is there twice")
-        found[name] = row.part("digest").sha256("sha256")
-    if not found:
-        raise part.fault(key, "is empty")
-    return found

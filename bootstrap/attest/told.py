@@ -87,7 +87,7 @@ def _one_run(verdicts: Verdicts | None) -> list[str]:
     signers: dict[str, dict[str, None]] = {}
     for voice in verdicts.voices if verdicts is not None else ():
         if voice.verdict in ("counts", "again") and voice.vouched is not None:
-            signers.setdefault(voice.vouched.report, {})[voice.person or ""] = None
+            signers.setdefault(voice.vouched.run, {})[voice.person or ""] = None
     return [
         f"{listed(who)} signed one and the same report, so one run"
         for who in signers.values()
@@ -230,7 +230,7 @@ def _signature(voice: Voice) -> dict[str, Any]:
         "engine": None if said is None else said.engine,
         "cpu_vendor": None if said is None else said.cpu_vendor,
         "os": None if said is None else said.os,
-        "report": None if said is None else said.report,
+        "report": None if said is None else said.run,
         "stated": None if said is None else said.stated,
     }
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from bootstrap.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from bootstrap.attest.documents import NotUnderstood
     from bootstrap.attest.envelope import Envelope
+    from bootstrap.documents import Fault
 
 _MORE = (
     "Verify signed attestations (bootstrap attest) and count by a policy, a TOML file: persons "
@@ -126,19 +126,20 @@ def _init(args: argparse.Namespace) -> int:
     return ExitStatus.DONE
 
 
-def _envelope(name: str) -> Envelope | NotUnderstood:
+def _envelope(name: str) -> Envelope | Fault:
     """An envelope, or why the file is none. Raises BadInput only where there is no such file."""
-    from bootstrap.attest.documents import NotUnderstood, read
     from bootstrap.attest.envelope import read_envelope
+    from bootstrap.documents import MAX_DOCUMENT, Fault
+    from bootstrap.sources.tree import read_file
 
     try:
-        return read_envelope(read(Path(name)))
-    except NotUnderstood as error:
+        return read_envelope(read_file(Path(name), MAX_DOCUMENT))
+    except Fault as error:
         return error
     except BadInput as error:
         if not Path(name).exists():
             raise
-        return NotUnderstood(str(error))
+        return Fault(str(error))
 
 
 def _day(text: str) -> datetime.date:

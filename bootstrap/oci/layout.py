@@ -8,27 +8,80 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import re
 import tarfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, TypeVar
 
-from bootstrap.attest.documents import NotUnderstood, Part, parse
 from bootstrap.attest.evidence import Evidence
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import Fault, Size, json_value, key, matching, named, one_of, typed
 from bootstrap.oci.image import INDEX, LAYER, MANIFEST, REF_NAME, SUMS, Image
 from bootstrap.sources.tree import read_file
 
 MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 MAX_BLOB = 1 << 30
-_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _DOCKER = {
     "application/vnd.docker.distribution.manifest.list.v2+json": INDEX,
     "application/vnd.docker.distribution.manifest.v2+json": MANIFEST,
     "application/vnd.docker.image.rootfs.diff.tar.gzip": f"{LAYER}+gzip",
 }
+
+
+_Digest = Annotated[str, matching("sha256:[0-9a-f]{64}", "sha256:HEX")]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class _Descriptor:
+    """Of another document: OCI image-spec, descriptor.md."""
+
+    digest: _Digest
+    size: Size
+    media_type: str = key("mediaType")
+    annotations: Mapping[str, str] | None = None
+
+    @property
+    def kind(self) -> str:
+        """The type, in OCI's words where it is in docker's."""
+        return _DOCKER.get(self.media_type, self.media_type)
+
+    @property
+    def sha256(self) -> str:
+        return self.digest.removeprefix("sha256:")
+
+
+@dataclass(frozen=True)
+class _Version:
+    version: Annotated[str, one_of("1.0.0")] = key("imageLayoutVersion")
+
+
+@dataclass(frozen=True)
+class _Index:
+    manifests: tuple[_Descriptor, ...]
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    config: _Descriptor
+    layers: tuple[_Descriptor, ...]
+
+
+@dataclass(frozen=True)
+class _Rootfs:
+    diff_ids: tuple[_Digest, ...]
+
+
+@dataclass(frozen=True)
+class _Config:
+    rootfs: _Rootfs
+
+
+def _typed(cls: type[_T], data: bytes, *way: str) -> _T:
+    """A document of others, of which some is used.  Raises Fault."""
+    return typed(cls, json_value(data), *way, lenient=True)
 
 
 def files_of(image: Image) -> dict[str, bytes]:
@@ -57,13 +110,9 @@ class Found:
 
 def read_layout(folder: Path) -> Found:
     """The one image of a layout.  Raises BadInput: a digest that is wrong, more than one image."""
-    try:
-        version = Part(parse(read_file(folder / "oci-layout", 4096))).text("imageLayoutVersion")
-        if version != "1.0.0":
-            raise NotUnderstood(f"imageLayoutVersion is {version!r}, not 1.0.0")
+    with named(f"{folder}: no OCI image layout that is understood"):
+        _typed(_Version, read_file(folder / "oci-layout", 4096))
         return _read(folder)
-    except NotUnderstood as error:
-        raise BadInput(f"{folder}: no OCI image layout that is understood: {error}") from None
 
 
 def require_products(found: Found, evidence: Evidence, place: str) -> None:
@@ -88,44 +137,41 @@ def require_products(found: Found, evidence: Evidence, place: str) -> None:
 
 
 def _read(folder: Path) -> Found:
-    index = Part(parse(read_file(folder / "index.json", 1 << 20)))
+    index = _typed(_Index, read_file(folder / "index.json", 1 << 20))
     tag: str | None = None
     for _ in range(3):
-        rows = index.parts("manifests")
-        if len(rows) != 1:
-            raise NotUnderstood(f"has {len(rows)} images; one is wanted")
-        row = rows[0]
-        if "annotations" in row.data:
-            tag = row.part("annotations").optional_text(REF_NAME) or tag
-        kind = row.text("mediaType")
-        document = Part(parse(_blob(folder, row)), "the manifest")
-        if _DOCKER.get(kind, kind) == MANIFEST:
-            config, layers = _digest(document.part("config")), _layers(folder, document)
+        if len(index.manifests) != 1:
+            raise Fault(f"has {len(index.manifests)} images; one is wanted")
+        row = index.manifests[0]
+        tag = (row.annotations or {}).get(REF_NAME) or tag
+        data = _blob(folder, row)
+        if row.kind == MANIFEST:
+            manifest = _typed(_Manifest, data, "manifest")
+            layers = _layers(folder, manifest)
             diff_ids = tuple(_sha256(layer) for layer in layers)
             files: dict[str, bytes] = {}
             for layer in layers:
                 files.update(_unpack(layer))
-            return Found(_digest(row), tag, config, diff_ids, files)
-        if _DOCKER.get(kind, kind) != INDEX:
-            raise NotUnderstood(f"has a {kind}, which is no image")
-        index = document
-    raise NotUnderstood("has an index in an index in an index")
+            return Found(row.sha256, tag, manifest.config.sha256, diff_ids, files)
+        if row.kind != INDEX:
+            raise Fault(f"has a {row.media_type}, which is no image")
+        index = _typed(_Index, data, "index")
+    raise Fault("has an index in an index in an index")
 
 
-def _layers(folder: Path, manifest: Part) -> list[bytes]:
+def _layers(folder: Path, manifest: _Manifest) -> list[bytes]:
     """The layers as tar files, each held against its diff_id in the configuration."""
     layers = []
-    config = Part(parse(_blob(folder, manifest.part("config"))), "the configuration")
-    for row in manifest.parts("layers"):
-        kind = row.text("mediaType")
+    config = _typed(_Config, _blob(folder, manifest.config), "configuration")
+    for row in manifest.layers:
         layer = _blob(folder, row)
-        if _DOCKER.get(kind, kind) == f"{LAYER}+gzip":
-            layer = _unzip(layer, kind)
-        elif kind != LAYER:
-            raise NotUnderstood(f"has a layer of the type {kind}, which is not read here")
+        if row.kind == f"{LAYER}+gzip":
+            layer = _unzip(layer, row.media_type)
+        elif row.kind != LAYER:
+            raise Fault(f"has a layer of the type {row.media_type}, which is not read here")
         layers.append(layer)
-    if config.part("rootfs").items("diff_ids") != [f"sha256:{_sha256(tar)}" for tar in layers]:
-        raise NotUnderstood("has layers that are not those of its configuration's diff_ids")
+    if config.rootfs.diff_ids != tuple(f"sha256:{_sha256(tar)}" for tar in layers):
+        raise Fault("has layers that are not those of its configuration's diff_ids")
     return layers
 
 
@@ -138,9 +184,9 @@ def _unzip(layer: bytes, kind: str) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(layer)) as stream:
             data = stream.read(MAX_BLOB + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise NotUnderstood(f"has a layer ({kind}) that does not unpack: {error}") from None
+        raise Fault(f"has a layer ({kind}) that does not unpack: {error}") from None
     if len(data) > MAX_BLOB:
-        raise NotUnderstood(f"has a layer of more than {MAX_BLOB} bytes")
+        raise Fault(f"has a layer of more than {MAX_BLOB} bytes")
     return data
 
 
@@ -155,24 +201,17 @@ def _unpack(layer: bytes) -> dict[str, bytes]:
                     continue
                 stream = archive.extractfile(member) if member.isreg() else None
                 if stream is None or path in files or "/.wh." in f"/{path}":
-                    raise NotUnderstood(f"has {path!r}, which is no plain file, or there twice")
+                    raise Fault(f"has {path!r}, which is no plain file, or there twice")
                 files[path] = stream.read()
     except (tarfile.TarError, EOFError, ValueError) as error:
-        raise NotUnderstood(f"has a layer that is no tar file: {error}") from None
+        raise Fault(f"has a layer that is no tar file: {error}") from None
     return files
 
 
-def _digest(row: Part) -> str:
-    match = _DIGEST.fullmatch(row.text("digest"))
-    if match is None:
-        raise row.fault("digest", "is no sha256:HEX")
-    return match[1]
-
-
-def _blob(folder: Path, row: Part) -> bytes:
-    digest = _digest(row)
+def _blob(folder: Path, row: _Descriptor) -> bytes:
+    digest = row.sha256
     data = read_file(folder / "blobs" / "sha256" / digest, MAX_BLOB)
     found = _sha256(data)
-    if found != digest or len(data) != row.number("size"):
+    if found != digest or len(data) != row.size:
         raise BadInput(f"{folder}: blob {digest} has {len(data)} bytes and sha256 {found}")
     return data

@@ -51,8 +51,17 @@ class Source:
     kind: str
     release: str | None
     sha256: Sha256 | None
-    tree_digest: str | None
+    tree_digest: Sha256 | None
     materials: Materials
+    in_place_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The shipped step file that it was judged by."""
+
+    steps: str
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,9 @@ class Process:
     """Who wrote an artifact."""
 
     pid: Size
+    program: str
     argv: tuple[str, ...]
+    cwd: str
 
 
 @dataclass(frozen=True)
@@ -133,6 +144,7 @@ class Report:
     first_divergence: Divergence | None
     failure: Failure | None
     totals: Totals
+    catalogue: Catalogue | None = None
 
 
 @dataclass(frozen=True)

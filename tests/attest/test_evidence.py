@@ -40,9 +40,12 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "an error": (lambda r: r.update(result="error"), "its result is error, not verified"),
     "a reason": (lambda r: r.update(reasons=["because"]), "reasons is not empty"),
     "a failure": (lambda r: r.update(failure={"message": "x"}), "failure is not empty"),
-    "a divergence": (lambda r: r.update(first_divergence={"path": "x"}), "first_divergence is not"),
+    "a divergence": (
+        lambda r: r.update(first_divergence={"path": "x", "verdict": "y"}),
+        "first_divergence is not",
+    ),
     "a changed source": (
-        lambda r: r["source"]["materials"].update(changed=[{"path": "x"}]),
+        lambda r: r["source"]["materials"].update(changed=[{"path": "x", "sha256": None}]),
         "source.materials.changed is not empty",
     ),
     "a missing source": (
@@ -103,7 +106,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
         lambda r: r["catalogue"].update(sha256=ZERO),
         f"here, and had {ZERO} there; verify again",
     ),
-    "no catalogue": (lambda r: r.update(catalogue=None), "catalogue is no JSON object"),
+    "no catalogue": (lambda r: r.update(catalogue=None), "its catalogue is null"),
     "a report of before": (
         lambda r: r.update(schema="bootstrap-report/1"),
         "is a bootstrap-report/1, which does not say what it was judged by; verify again",
@@ -156,6 +159,10 @@ CHANGES: dict[str, tuple[Change, str]] = {
         "source.sha256 is no sha256",
     ),
     "another document": (lambda r: r.update(schema="x"), "schema is 'x'"),
+    "a value that is nested too deep": (
+        lambda r: r.update(more=json.loads("[" * 500 + "]" * 500)),
+        "more is nested too deep",
+    ),
     "no tool": (lambda r: r.pop("tool"), "tool is missing"),
     "no schema": (lambda r: r.pop("schema"), "schema is missing"),
 }
@@ -207,7 +214,7 @@ def test_what_the_catalogue_does_not_have_is_not_vouched_for(
     ("text", "says"),
     [
         ("{", "not JSON"),
-        ("[]", "is no JSON object"),
+        ("[]", "must be a table"),
         ('{"schema": "a", "schema": "b"}', "has the key 'schema' twice"),
         ('{"schema": NaN}', "has NaN"),
         ("[" * 100_000, "not JSON"),
@@ -227,9 +234,31 @@ def test_what_a_good_report_is_good_for(verified: Run, evidence: Evidence) -> No
     assert len(evidence.products) == len(evidence.materials) == 10
     assert evidence.seeds == ("hex0-seed",)
     assert evidence.report_sha256 == hashlib.sha256(verified.report.read_bytes()).hexdigest()
+    text = json.dumps(
+        json.loads(verified.report.read_text()), sort_keys=True, separators=(",", ":")
+    )
+    assert evidence.run_digest == hashlib.sha256(text.encode()).hexdigest()
     for path, product in evidence.products.items():
         data = (verified.products / path).read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (product.size, product.sha256)
+
+
+def test_a_report_written_in_another_way_is_of_the_same_run(
+    verified: Run, evidence: Evidence, tmp_path: Path
+) -> None:
+    report = json.loads(verified.report.read_text())
+    place = tmp_path / "report.json"
+    for written in (
+        json.dumps(report),
+        json.dumps(dict(reversed(report.items())), indent=1, ensure_ascii=False) + "\n",
+    ):
+        place.write_text(written)
+        found = read_report(place)
+        assert found.report_sha256 != evidence.report_sha256
+        assert found.run_digest == evidence.run_digest
+    report["totals"]["wall_seconds"] += 1
+    place.write_text(json.dumps(report))
+    assert read_report(place).run_digest != evidence.run_digest
 
 
 def test_the_source_digest_is_what_sha256sum_prints(evidence: Evidence, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.attest.documents import NotUnderstood
 from bootstrap.attest.envelope import PAYLOAD_TYPE, Envelope, Signature
 from bootstrap.attest.evidence import Evidence, Product
 from bootstrap.attest.hosts import Host
@@ -23,12 +22,13 @@ from bootstrap.attest.quorum import judge, known_of
 from bootstrap.attest.statement import MADE, READ, make_statement, payload
 from bootstrap.attest.verdicts import CATALOGUE, Verdicts
 from bootstrap.attest.verifying import open_ring
+from bootstrap.documents import Fault
 from tests.attest.people import AMD, INTEL, People
 
 TODAY = datetime.datetime.now(datetime.UTC).date()
 WRONG = "0" * 64
 
-Make = Callable[[People, Evidence], Sequence[Envelope | NotUnderstood]]
+Make = Callable[[People, Evidence], Sequence[Envelope | Fault]]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def without_a_report(p: People, e: Evidence) -> list[Envelope]:
 
 def one_each(p: People, e: Evidence, host: Host = INTEL, run: str = MADE) -> list[Envelope]:
     """Alice's made here on an AMD; bob's of another report."""
-    other = p.attest(e, "bob", host=host, run=run, report_sha256=WRONG)
+    other = p.attest(e, "bob", host=host, run=run, run_digest=WRONG)
     return [p.attest(e, "alice", run=MADE), other]
 
 
@@ -467,12 +467,12 @@ TABLE: dict[str, Case] = {
         says="not all agree on the products",
     ),
     "a file that is no attestation": Case(
-        lambda p, e: [NotUnderstood("signatures is missing"), *both(p, e)],
+        lambda p, e: [Fault("signatures is missing"), *both(p, e)],
         ("no-attestation", "counts", "counts"),
         True,
     ),
     "a file that is no attestation, and one that is": Case(
-        lambda p, e: [p.attest(e, "alice"), NotUnderstood("signatures is missing")],
+        lambda p, e: [p.attest(e, "alice"), Fault("signatures is missing")],
         ("counts", "no-attestation"),
         False,
         says="persons: 2 wanted, 1 found",

@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootstrap.attest.documents import NotUnderstood
 from bootstrap.attest.envelope import PAYLOAD_TYPE, Envelope, Signature, read_envelope
 from bootstrap.attest.evidence import Evidence
 from bootstrap.attest.hosts import (
@@ -29,6 +28,7 @@ from bootstrap.attest.hosts import (
     this_host,
 )
 from bootstrap.attest.statement import MADE, READ, make_statement, payload, read_statement
+from bootstrap.documents import Fault
 from bootstrap.engine import describe
 from tests.attest.people import AMD
 
@@ -150,7 +150,7 @@ def test_what_was_written_is_read_again(evidence: Evidence) -> None:
     assert said.materials == dict(evidence.materials)
     assert said.products == {p: product.sha256 for p, product in evidence.products.items()}
     assert (said.engine, said.cpu_vendor, said.os) == ("unicorn", "AuthenticAMD", "Linux")
-    assert said.report == evidence.report_sha256 and said.stated
+    assert said.run == evidence.run_digest and said.stated
     assert said.source_digest == evidence.source_digest
 
 
@@ -219,13 +219,13 @@ JSON = st.recursive(
 def test_what_is_no_envelope_is_said_so(data: bytes) -> None:
     try:
         assert read_envelope(data).signatures
-    except NotUnderstood as error:
+    except Fault as error:
         assert str(error)
 
 
 @given(JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60))
 def test_what_is_no_statement_is_said_so(data: bytes) -> None:
-    with pytest.raises(NotUnderstood):
+    with pytest.raises(Fault):
         read_statement(data)
 
 
@@ -257,7 +257,7 @@ def test_what_is_no_statement_is_said_so(data: bytes) -> None:
     ],
 )
 def test_envelopes_that_are_none(document: dict[str, Any], says: str) -> None:
-    with pytest.raises(NotUnderstood) as caught:
+    with pytest.raises(Fault) as caught:
         read_envelope(json.dumps(document).encode())
     assert says in str(caught.value)
 

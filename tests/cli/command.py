@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -67,3 +68,27 @@ def bootstrap(
         check=False,
     )
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def killed(
+    command: Sequence[str], number: int, after: float | None, env: Mapping[str, str], cwd: Path
+) -> tuple[int, str]:
+    """Run a command that is sent a signal after so many seconds, if it still runs then.
+
+    Returns its status and what it said on stderr, which must be no traceback of a run.
+    """
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env, cwd=cwd
+    )
+    try:
+        process.wait(timeout=after)
+    except subprocess.TimeoutExpired:
+        process.send_signal(number)
+    _, data = process.communicate(timeout=120)
+    said, status = data.decode(), process.returncode
+    # By the signal itself, or in Python's own words: while Python starts or ends.
+    starting = "init_import_site" in said or "<frozen importlib" in said
+    assert status in (0, -number, 128 + number) or starting, said
+    quiet = "Traceback" not in said or (number == signal.SIGINT and status == -number)
+    assert quiet or starting, said
+    return status, said

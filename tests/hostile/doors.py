@@ -295,7 +295,7 @@ _STATEMENT: dict[str, Any] = {
         },
         "runDetails": {
             "builder": {"id": "x"},
-            "byproducts": [{"name": "report", "digest": {"sha256": "2" * 64}}],
+            "byproducts": [{"name": "report", "annotations": {"runDigest": "2" * 64}}],
         },
     },
 }

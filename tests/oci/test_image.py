@@ -239,6 +239,7 @@ def test_the_digest_follows_the_products_and_nothing_else(
         engine=("unicorn", "99"),
         source={"kind": "folder", "sha256": None, "treeDigest": None},
         report_sha256="0" * 64,
+        run_digest="0" * 64,
         release="1.9.1",
         entry="another",
         materials={**evidence.materials, "hex0.hex0": "0" * 64},
@@ -320,7 +321,7 @@ def test_a_layer_that_is_not_the_configurations_is_seen(layout: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("oci-layout", '{"imageLayoutVersion":"2.0.0"}', "not 1.0.0"),
+        ("oci-layout", '{"imageLayoutVersion":"2.0.0"}', "must be 1.0.0"),
         ("index.json", "{", "not JSON"),
         ("index.json", '{"manifests":[]}', "has 0 images"),
         ("index.json", '{"manifests":[{"mediaType":"a","digest":"md5:0","size":1}]}', "sha256:HEX"),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import random
+import shutil
 import signal
+import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +22,7 @@ from bootstrap.handoff.running import saving
 from bootstrap.handoff.running.limits import Limits
 from bootstrap.handoff.running.saving import copy_file
 from bootstrap.handoff.running.state import WorkFolder
+from tests.cli.command import killed
 from tests.handoff.running.conftest import Heard, go
 from tests.handoff.running.small import Small
 from tests.handoff.running.test_run import TITLES
@@ -122,10 +128,10 @@ class Live(handoff_run._Live):
             print(line, flush=True)
 handoff_run._Live = Live
 handoff_run._stage0 = lambda args, plan, order: stage0()
-folder, engine = Path(sys.argv[1]), sys.argv[2]
+folder, engine, more = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
 words = ["handoff", "run", "--live-bootstrap", str(folder / "lb"), "--arch", ARCH]
 words += ["--distfiles", str(folder / "distfiles"), "--work", str(folder / "work")]
-sys.exit(main([*words, "--engine", engine]))
+sys.exit(main([*words, "--engine", engine, *more]))
 """
 
 
@@ -173,6 +179,70 @@ def test_we_are_killed_ourselves(sleeper: Small, tmp_path: Path, each_engine: st
     assert state is not None and state.running == "4"
     goes_on(sleeper, tmp_path / "work", each_engine)
     assert not sleepers()
+
+
+WORK = {"lock", "state.json", "root", "saved", "logs"}
+"""All that a run has in its work folder."""
+
+
+def contents(work: Path) -> dict[str, tuple[int, bytes | str]]:
+    """What is in the root and in its copy: of each path its mode, and its bytes or its target."""
+    found: dict[str, tuple[int, bytes | str]] = {}
+    for place in sorted([*(work / "root").rglob("*"), *(work / "saved/tree").rglob("*")]):
+        mode = place.lstat().st_mode
+        inside: bytes | str = b""
+        if stat.S_ISLNK(mode):
+            inside = os.readlink(place)
+        elif stat.S_ISREG(mode):
+            inside = place.read_bytes()
+        found[str(place.relative_to(work))] = mode, inside
+    return found
+
+
+def boxed(work: Path) -> list[int]:
+    """Processes anywhere on this machine that see something of the work folder as a mount."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if os.fsencode(work) in Path("/proc", name, "mountinfo").read_bytes():
+                found.append(int(name))
+    return found
+
+
+@pytest.mark.exhaustive
+def test_a_hundred_moments(small: Small, tmp_path: Path, each_engine: str) -> None:
+    """Each run goes on with what the one before it left; what is finished is what it should be."""
+    scratch, work = tmp_path / "scratch", tmp_path / "work"
+    scratch.mkdir()
+    command = [sys.executable, "-c", _COMMAND, str(tmp_path), each_engine, "--quiet"]
+
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch)}
+
+    def ended(number: int = 0, after: float | None = None) -> tuple[int, str]:
+        resume = ["--resume"] if (work / "state.json").exists() else []
+        return killed([*command, *resume], number, after, env, ROOT)
+
+    began = time.monotonic()
+    assert ended()[0] == 0
+    length = time.monotonic() - began
+    whole = contents(work)
+    shutil.rmtree(work)
+    moments = random.Random()
+    finished = 0
+    for one in range(100):
+        number = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)[one % 3]
+        status, said = ended(number, moments.uniform(0, length))
+        if number != signal.SIGKILL:
+            assert not list(scratch.iterdir()) and not boxed(work), said
+            assert not work.exists() or {place.name for place in work.iterdir()} <= WORK, said
+        if status == 0:
+            finished += 1
+            assert contents(work) == whole
+            shutil.rmtree(work)
+    status, said = ended()
+    assert (status, said) == (0, "") and contents(work) == whole and not boxed(work)
+    # As many as it takes to see the end too: each kill loses one step at most.
+    assert finished >= 5
 
 
 def test_a_step_that_takes_too_long(sleeper: Small, tmp_path: Path, engine: str) -> None:
