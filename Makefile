@@ -4,13 +4,13 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# What an install depends on. hot.c is the optional native library, built in place.
-INPUTS := pyproject.toml setup.py bootstrap/__init__.py $(wildcard bootstrap/engine/hot.c)
+# What an install depends on. fastpath.c is the optional native library, built in place.
+INPUTS := pyproject.toml setup.py bootstrap/__init__.py $(wildcard bootstrap/instruments/fastpath.c)
 # Removed before each install: where the compiler fails, an old one must not be taken for the new.
-LIBRARY := bootstrap/engine/_hot*.so bootstrap/engine/_hot*.pyd
+LIBRARY := bootstrap/instruments/_fastpath*.so bootstrap/instruments/_fastpath*.pyd
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SAY_HOT_PATH := $(BIN)/python -c 'from glob import glob; \
-  print("Native hot path:", *glob("bootstrap/engine/_hot*.so") or ["not built (no C compiler?); the Python path is used"])'
+  print("Native hot path:", *glob("bootstrap/instruments/_fastpath*.so") or ["not built (no C compiler?); the Python path is used"])'
 
 .DEFAULT_GOAL := verify
 .DELETE_ON_ERROR:

@@ -13,7 +13,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-HOT_PATH = "bootstrap/engine/hot.c"
+HOT_PATH = "bootstrap/instruments/fastpath.c"
 
 
 class BuildWithData(build_py):  # type: ignore[misc, unused-ignore]
@@ -46,8 +46,8 @@ class BuildPlainLibrary(build_ext):  # type: ignore[misc, unused-ignore]
         return str(Path(*fullname.split("."))) + suffix
 
     def get_export_symbols(self, ext: Extension) -> list[str]:
-        # The default adds PyInit_<name>, which MSVC's linker would then look for in vain. hot.c
-        # marks what it exports itself.
+        # The default adds PyInit_<name>, which MSVC's linker would then look for in vain.
+        # fastpath.c marks what it exports itself.
         return list(ext.export_symbols)
 
 
@@ -65,7 +65,7 @@ def extensions() -> list[Extension]:
     posix = sys.platform != "win32"
     return [
         Extension(
-            "bootstrap.engine._hot",
+            "bootstrap.instruments._fastpath",
             [HOT_PATH],
             optional=True,
             extra_compile_args=["-std=c99", "-O2", "-fvisibility=hidden"] if posix else [],

@@ -14,7 +14,7 @@ from typing import Literal
 import capstone
 from capstone import arm64, riscv, x86
 
-from bootstrap.abi.numbers import NUMBERS
+from bootstrap.linux.numbers import NUMBERS
 
 Family = Literal["x86", "arm64", "riscv"]
 

@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
     from bootstrap import ddc
     from bootstrap.cli.output import STDOUT, each, write_text
     from bootstrap.cli.verify import check_report_places, print_view
-    from bootstrap.engine import default_engine
-    from bootstrap.kernel.limits import Limits
+    from bootstrap.instruments import default_engine
+    from bootstrap.linux.limits import Limits
     from bootstrap.runs.rebuild import source_info, tool_info
     from bootstrap.sources import Cache, resolve
 

@@ -153,7 +153,7 @@ def _packages(problems: list[str]) -> dict[str, str | None]:
 
 
 def _engine(problems: list[str]) -> dict[str, str] | None:
-    from bootstrap.engine import describe
+    from bootstrap.instruments import describe
 
     try:
         return describe()

@@ -256,7 +256,7 @@ def _emulated(resolved: Resolved, quiet: bool) -> Rebuilt:
     from bootstrap.cli.phases import plan
     from bootstrap.cli.progress import Progress, style_for
     from bootstrap.cli.verify import default_entry
-    from bootstrap.engine import default_engine
+    from bootstrap.instruments import default_engine
     from bootstrap.runs.rebuild import rebuild
 
     style = style_for(sys.stderr, os.environ)

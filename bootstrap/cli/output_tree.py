@@ -18,7 +18,8 @@ from bootstrap.cli.output import write_file
 from bootstrap.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from bootstrap.vfs import Directory, FileSystem, Inode, RegularFile
+    from bootstrap.linux.filesystem import FileSystem
+    from bootstrap.linux.inode import Directory, Inode, RegularFile
 
 _SHOWN = 200
 """Bytes of a path in a message, about: a guest can make one of megabytes."""
@@ -83,7 +84,7 @@ class _Tree:
     @staticmethod
     def _write(here: int, name: bytes, inode: Inode) -> tuple[int, Directory] | None:
         """Write one name; of a directory, the descriptor, too. Raises OSError."""
-        from bootstrap.vfs import Directory, RegularFile, Symlink
+        from bootstrap.linux.inode import Directory, RegularFile, Symlink
 
         if isinstance(inode, Directory):
             with contextlib.suppress(FileExistsError):

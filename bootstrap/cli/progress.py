@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from bootstrap import signals
-from bootstrap.abi.flags import O_ACCMODE, O_RDONLY
-from bootstrap.kernel.events import BaseObserver, ExecEvent
+from bootstrap.linux.events import BaseObserver, ExecEvent
+from bootstrap.linux.flags import O_ACCMODE, O_RDONLY
+from bootstrap.linux.inode import Inode
 from bootstrap.report.page import speaks_unicode, visible
 from bootstrap.trace.model import guest_text, normal_path, tree_path
-from bootstrap.vfs.inode import Inode
 
 DEFAULT_WIDTH = 80
 # Below this share (or this many seconds) an estimate of the rest would be a guess.

@@ -72,10 +72,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _proof(name: str, args: argparse.Namespace) -> Proof:
-    from bootstrap.abi.errno import LinuxError
     from bootstrap.cli.seed_files import read_file
     from bootstrap.core.errors import GuestFailed
-    from bootstrap.kernel.loader import BadImage
+    from bootstrap.linux.errno import LinuxError
+    from bootstrap.linux.loader import BadImage
     from bootstrap.prove import prove
     from bootstrap.runs.seed_check import abi_of, can_run
 

@@ -15,9 +15,9 @@ from bootstrap.cli.verify import add_limits, check_output_folder
 from bootstrap.core.errors import BadInput, printable
 
 if TYPE_CHECKING:
-    from bootstrap.abi.errno import LinuxError
-    from bootstrap.kernel.machine import Ended
-    from bootstrap.vfs import Stream
+    from bootstrap.linux.errno import LinuxError
+    from bootstrap.linux.inode import Stream
+    from bootstrap.linux.machine import Ended
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,14 +52,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError; returns the guest's exit status as a shell would tell it."""
-    from bootstrap.abi.errno import LinuxError
     from bootstrap.cli.output_tree import write_tree
-    from bootstrap.engine import default_engine
-    from bootstrap.kernel.events import Observer
-    from bootstrap.kernel.limits import Limits
-    from bootstrap.kernel.machine import Machine
-    from bootstrap.kernel.strace import Strace
-    from bootstrap.vfs import FileSystem, FolderLower, FsLimits
+    from bootstrap.instruments import default_engine
+    from bootstrap.linux.errno import LinuxError
+    from bootstrap.linux.events import Observer
+    from bootstrap.linux.filesystem import FileSystem
+    from bootstrap.linux.hostfolder import FolderLower
+    from bootstrap.linux.limits import Limits
+    from bootstrap.linux.machine import Machine
+    from bootstrap.linux.strace import Strace
+    from bootstrap.linux.usage import FsLimits
 
     limits = Limits().with_options(args.limit)
     if not Path(args.root).is_dir():
@@ -101,7 +103,7 @@ def _print_call(line: str) -> None:
 
 def standard_streams() -> tuple[Stream, Stream, Stream]:
     """Our own three, for the guest."""
-    from bootstrap.vfs import Stream
+    from bootstrap.linux.inode import Stream
 
     return (
         Stream(_from_stdin),
@@ -119,7 +121,7 @@ def tell_probes(probes: Mapping[str, int]) -> None:
 
 def exit_status(ended: Ended) -> int:
     """The guest's exit status as a shell would tell it; what ended it is said, if a fault did."""
-    from bootstrap.kernel import faults
+    from bootstrap.linux import faults
 
     if ended.status & 0x7F:
         assert ended.fault is not None
@@ -156,7 +158,7 @@ def _pass_on(stream: TextIO, data: bytes) -> int:
 
 
 def _for_guest(error: OSError) -> LinuxError:
-    from bootstrap.abi.errno import Errno, LinuxError
+    from bootstrap.linux.errno import Errno, LinuxError
 
     # By name: other systems number their errors in other ways.
     name = errno.errorcode.get(error.errno or 0, "EIO")

@@ -81,7 +81,7 @@ def _lines(lines: Iterator[str], most: int) -> Iterator[str]:
 def run_check(args: argparse.Namespace) -> int:
     """Hold a seed against its source: 0 three agree, 1 they differ, 3 the seed that ran failed."""
     from bootstrap.cli.verify import check_report_places
-    from bootstrap.engine import default_engine
+    from bootstrap.instruments import default_engine
     from bootstrap.known.seeds import load
     from bootstrap.runs.seed_check import check
 

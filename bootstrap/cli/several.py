@@ -24,9 +24,9 @@ from bootstrap.cli.phases import plan
 from bootstrap.cli.progress import Plan, style_for
 from bootstrap.core.errors import BadInput, printable
 from bootstrap.documents import Fault, typed
-from bootstrap.engine import default_engine, describe
-from bootstrap.kernel.limits import Limits
+from bootstrap.instruments import default_engine, describe
 from bootstrap.known import Entry
+from bootstrap.linux.limits import Limits
 from bootstrap.report import Failure, Product, Report, ReportSet
 from bootstrap.runs import pool
 from bootstrap.runs.modelled import opinions

@@ -96,8 +96,8 @@ def trace_of(args: argparse.Namespace, writes: bool = False) -> Iterator[str]:
 def _record_program(args: argparse.Namespace, name: str, program: list[str]) -> None:
     from bootstrap.cli.run import standard_streams
     from bootstrap.debug.opening import record_program
-    from bootstrap.engine import default_engine
-    from bootstrap.kernel.limits import Limits
+    from bootstrap.instruments import default_engine
+    from bootstrap.linux.limits import Limits
 
     limits = Limits().with_options(args.limit)
     record_program(
@@ -109,8 +109,8 @@ def _record_program(args: argparse.Namespace, name: str, program: list[str]) -> 
 def _record_sources(args: argparse.Namespace, name: str) -> None:
     from bootstrap.cli.verify import default_entry
     from bootstrap.debug.opening import record_sources
-    from bootstrap.engine import default_engine
-    from bootstrap.kernel.limits import Limits
+    from bootstrap.instruments import default_engine
+    from bootstrap.linux.limits import Limits
 
     limits = Limits().with_options(args.limit)
     resolved = _resolved(args)

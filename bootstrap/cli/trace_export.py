@@ -96,7 +96,7 @@ def _read(args: argparse.Namespace, opened: Trace) -> Iterator[bytes]:
 def _travelled(
     args: argparse.Namespace, traveller: Traveller, programs: list[ProgramRow]
 ) -> Iterator[bytes]:
-    from bootstrap.engine import default_engine
+    from bootstrap.instruments import default_engine
     from bootstrap.trace.coordinates import go, parse
     from bootstrap.trace.export.drcov import counts, drcov
     from bootstrap.trace.export.perfetto import perfetto

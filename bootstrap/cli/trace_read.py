@@ -18,7 +18,7 @@ def run_check(args: argparse.Namespace) -> int:
     from bootstrap import trace
     from bootstrap.cli.output import say
     from bootstrap.cli.trace_travel import Line
-    from bootstrap.engine import default_engine
+    from bootstrap.instruments import default_engine
     from bootstrap.trace.replay import check
 
     with trace.open(args.trace) as opened:
@@ -120,7 +120,7 @@ def run_why(args: argparse.Namespace) -> int:
 
 
 def _stores(opened: Trace, why: Why) -> Callable[[Link], Told | None]:
-    from bootstrap.engine import default_engine
+    from bootstrap.instruments import default_engine
     from bootstrap.timeline.images import Images
     from bootstrap.timeline.stores import stored
 

@@ -31,8 +31,8 @@ _VERIFY_ONLY = (
 def _program(args: argparse.Namespace) -> int:
     from bootstrap.cli.run import exit_status, standard_streams, tell_probes
     from bootstrap.debug.opening import record_program
-    from bootstrap.engine import default_engine
-    from bootstrap.kernel.limits import Limits
+    from bootstrap.instruments import default_engine
+    from bootstrap.linux.limits import Limits
 
     for name in _VERIFY_ONLY:
         if getattr(args, name):

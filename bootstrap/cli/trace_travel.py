@@ -116,7 +116,7 @@ def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Travell
     """
     from bootstrap import trace
     from bootstrap.cli.output import say
-    from bootstrap.engine import default_engine
+    from bootstrap.instruments import default_engine
     from bootstrap.timeline.indexing import beside, is_stale, points_of
     from bootstrap.timeline.travel import Traveller
 
@@ -163,7 +163,7 @@ def run_show(args: argparse.Namespace) -> int:
 def run_index(args: argparse.Namespace) -> int:
     """Make it. Raises BootstrapError, KeyboardInterrupt."""
     from bootstrap.cli.output import say
-    from bootstrap.engine import default_engine
+    from bootstrap.instruments import default_engine
     from bootstrap.timeline.indexing import beside, build
 
     with travelling(args.trace, indexed=False) as (opened, traveller, line):

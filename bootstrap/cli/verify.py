@@ -110,9 +110,9 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
     """
     from bootstrap.cli import several
     from bootstrap.cli.output import STDOUT, each, write_text
-    from bootstrap.engine import default_engine
-    from bootstrap.kernel.limits import Limits
+    from bootstrap.instruments import default_engine
     from bootstrap.known import STAGEX
+    from bootstrap.linux.limits import Limits
     from bootstrap.report import to_json_text, to_junit, to_text
     from bootstrap.runs.rebuild import rebuild, record_rebuild
     from bootstrap.sources import Cache, resolve, resolve_stagex

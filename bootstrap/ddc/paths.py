@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bootstrap.ddc.plan import Step
-from bootstrap.engine import Engine
-from bootstrap.kernel.limits import Limits
+from bootstrap.instruments import Engine
 from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.source import Source
+from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink
+from bootstrap.linux.limits import Limits
 from bootstrap.runs.modelled import MODELS
 from bootstrap.runs.program import NoOutput, run_alone
 from bootstrap.sources import SourceTree
-from bootstrap.vfs.lower import LowerFile, LowerFolder, LowerLink
 
 OURS = {"hex0": "hex0", "hex1": "hex1", "hex2": "hex2", "catm": "catm", "M0": "M0"}
 """Language -> the product of the embedded path that assembles it."""

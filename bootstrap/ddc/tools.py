@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bootstrap.core.errors import GuestFailed
 from bootstrap.ddc.plan import ENTRY
-from bootstrap.engine import Engine
-from bootstrap.kernel.limits import Limits
+from bootstrap.instruments import Engine
 from bootstrap.known import EMBEDDED, find
+from bootstrap.linux.limits import Limits
 from bootstrap.runs.rebuild import rebuild
 from bootstrap.sources import Resolved, check_materials, embedded_source
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bootstrap.abi.numbers import NUMBERS
 from bootstrap.debug.session import Session
 from bootstrap.debug.values import SUBJECTS
 from bootstrap.debug.verbs import CHOICES, VERBS
 from bootstrap.debug.words import NAMES
+from bootstrap.linux.numbers import NUMBERS
 from bootstrap.trace.text import shown
 
 MOST = 200

@@ -10,7 +10,7 @@ from bootstrap.core.errors import BadInput
 from bootstrap.debug import looking
 from bootstrap.debug.looking import NEARBY, Line, SourceView
 from bootstrap.debug.ways import Ways
-from bootstrap.engine import Engine
+from bootstrap.instruments import Engine
 from bootstrap.timeline.images import Image, Images
 from bootstrap.timeline.line_outputs import Found, Stopped, where
 from bootstrap.timeline.origins import Link

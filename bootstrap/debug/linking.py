@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bootstrap.abi.numbers import NUMBERS
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.places import neighbour, on_line
 from bootstrap.debug.session import Session
+from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.origins import is_at
 from bootstrap.timeline.source_maps import Made, line_at, line_starts
 from bootstrap.trace.coordinates import AfterCall

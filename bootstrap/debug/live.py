@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
-from bootstrap.engine import Engine, Stop, Travel
-from bootstrap.kernel.machine import Machine
+from bootstrap.instruments import Engine, Stop, Travel
+from bootstrap.linux.errno import Errno, LinuxError
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import FolderLower
+from bootstrap.linux.inode import Stream
+from bootstrap.linux.machine import Machine
+from bootstrap.linux.usage import FsLimits
 from bootstrap.timeline.edits import META, Edit, Edits
 from bootstrap.timeline.travel import SLICE
 from bootstrap.trace.columns import unpacked
@@ -23,7 +27,6 @@ from bootstrap.trace.reader import Trace
 from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.text import as_raw
 from bootstrap.trace.writer import recording
-from bootstrap.vfs import FileSystem, FolderLower, FsLimits, Stream
 
 When = tuple[int, int, int]
 """Edit.when."""

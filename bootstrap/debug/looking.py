@@ -7,19 +7,19 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bootstrap.abi.errno import LinuxError
 from bootstrap.core.errors import BadInput
-from bootstrap.kernel.memory import AddressSpace
-from bootstrap.kernel.pages import BEYOND, READ
-from bootstrap.kernel.process import Process
+from bootstrap.linux.errno import LinuxError
+from bootstrap.linux.hostfolder import LowerEntry
+from bootstrap.linux.inode import Directory, RegularFile
+from bootstrap.linux.memory import AddressSpace
+from bootstrap.linux.pages import BEYOND, READ
+from bootstrap.linux.process import Process
 from bootstrap.timeline import calls_and_returns
 from bootstrap.timeline.images import Image
 from bootstrap.timeline.source_maps import Place
 from bootstrap.timeline.travel import Traveller
 from bootstrap.trace.replay import Diverged, TraceLower
 from bootstrap.trace.text import shown
-from bootstrap.vfs import Directory, RegularFile
-from bootstrap.vfs.lower import LowerEntry
 
 NEARBY = 8
 """Lines of the source that are shown before and after the present one."""

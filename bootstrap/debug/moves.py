@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from bootstrap.debug import places, running
 from bootstrap.debug.here import Here, Progress
 from bootstrap.debug.stops import Breakpoints, Interrupted, Stop, Watchpoints
-from bootstrap.engine import Engine
+from bootstrap.instruments import Engine
 from bootstrap.timeline.travel import PastEnd
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.syscalls import calls

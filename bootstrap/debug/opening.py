@@ -9,18 +9,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bootstrap.abi.errno import LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
-from bootstrap.engine import Engine
-from bootstrap.kernel.events import Observer
-from bootstrap.kernel.limits import Limits
-from bootstrap.kernel.machine import Ended, Machine
+from bootstrap.instruments import Engine
+from bootstrap.linux.errno import LinuxError
+from bootstrap.linux.events import Observer
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import FolderLower
+from bootstrap.linux.inode import Stream
+from bootstrap.linux.limits import Limits
+from bootstrap.linux.machine import Ended, Machine
+from bootstrap.linux.usage import FsLimits
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import Resolved
 from bootstrap.trace.header import header
 from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.writer import recording
-from bootstrap.vfs import FileSystem, FolderLower, FsLimits, Stream
 
 Streams = tuple[Stream, Stream, Stream]
 

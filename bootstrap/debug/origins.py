@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bootstrap.abi.numbers import NUMBERS
 from bootstrap.core.errors import BadInput
 from bootstrap.debug import places
 from bootstrap.debug.stops import KINDS, Stop
+from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.search import Access
 from bootstrap.trace.reader import OpenRow
 from bootstrap.trace.syscalls import calls

@@ -17,8 +17,8 @@ from bootstrap.debug.here import Produced, Progress
 from bootstrap.debug.moves import Place
 from bootstrap.debug.stops import Stop
 from bootstrap.debug.writing import Writing
-from bootstrap.engine import Engine, default_engine
-from bootstrap.kernel.limits import Limits
+from bootstrap.instruments import Engine, default_engine
+from bootstrap.linux.limits import Limits
 from bootstrap.sources import Resolved
 from bootstrap.timeline.travel import PastEnd
 from bootstrap.trace.coordinates import Coordinate, Instruction

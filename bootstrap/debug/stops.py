@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from bootstrap.core.errors import BadInput
-from bootstrap.engine.stepping import READS, WRITES
+from bootstrap.instruments.counter import READS, WRITES
 from bootstrap.trace.coordinates import Instruction
 
 REASONS = {

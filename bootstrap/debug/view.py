@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.looking import Line
 from bootstrap.debug.session import Produced, Session
-from bootstrap.engine.stepping import READS, WRITES
+from bootstrap.instruments.counter import READS, WRITES
 from bootstrap.timeline.images import Image
 from bootstrap.timeline.profile import count
 from bootstrap.timeline.state import File

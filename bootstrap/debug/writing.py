@@ -11,8 +11,8 @@ from bootstrap.debug import opening
 from bootstrap.debug.here import Progress
 from bootstrap.debug.live import NOT_LIVE, Live, When, same_until
 from bootstrap.debug.moves import Moves
-from bootstrap.engine import Engine
-from bootstrap.kernel.memory import READ
+from bootstrap.instruments import Engine
+from bootstrap.linux.memory import READ
 from bootstrap.timeline.edits import Edit, Edits
 from bootstrap.trace.reader import Trace
 

@@ -51,7 +51,7 @@ def _traces(a: str, b: str, replay: bool, replaying: Replaying) -> Iterator[Comp
 
     engine = None
     if replay:
-        from bootstrap.engine import default_engine
+        from bootstrap.instruments import default_engine
 
         engine = default_engine()
     with trace.open(a) as one, trace.open(b) as other:

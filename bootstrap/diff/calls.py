@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bootstrap.diff.aligning import Pair
 from bootstrap.diff.model import Both
-from bootstrap.kernel.strace_values import quote
+from bootstrap.linux.strace_values import quote
 from bootstrap.trace.calltext import arity, call_text, plain_text, row_of
 from bootstrap.trace.columns import Calls
 from bootstrap.trace.reader import OpenRow, ProgramRow, Trace

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from bootstrap.core.errors import GuestFailed
 from bootstrap.diff.memory import LONGEST, Code, Ranges, differing, touches
 from bootstrap.diff.model import Both
-from bootstrap.engine import Engine
-from bootstrap.engine.stepping import NEVER, READS
+from bootstrap.instruments import Engine
+from bootstrap.instruments.counter import NEVER, READS
 from bootstrap.timeline.images import Image, Images
 from bootstrap.timeline.origins import Link
 from bootstrap.timeline.travel import PastEnd, Traveller, Unsure

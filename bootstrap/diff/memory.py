@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
-from bootstrap.abi.arch import PAGE
-from bootstrap.kernel.snapshot import MemoryState
+from bootstrap.linux.arch import PAGE
+from bootstrap.linux.snapshot import MemoryState
 from bootstrap.timeline.images import Decoder
 
 LONGEST = 15

@@ -24,7 +24,7 @@ from bootstrap.diff.files import (
 from bootstrap.diff.machine import Found, Machines, NotFound, Progress
 from bootstrap.diff.model import Both, Spot, first_difference, spot
 from bootstrap.diff.ways import candidates, way_of
-from bootstrap.engine import Engine
+from bootstrap.instruments import Engine
 from bootstrap.trace.columns import unpacked
 from bootstrap.trace.digest import MAX_INPUT
 from bootstrap.trace.reader import ProgramRow, Trace

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bootstrap.abi.numbers import NUMBERS
 from bootstrap.diff import calls as calling
 from bootstrap.diff.aligning import Pair
 from bootstrap.diff.comparing import Comparing
 from bootstrap.diff.files import start_differs
 from bootstrap.diff.machine import Way
 from bootstrap.diff.model import first_difference
+from bootstrap.linux.numbers import NUMBERS
 from bootstrap.trace.reader import OpenRow, ProgramRow
 
 

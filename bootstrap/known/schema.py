@@ -2,7 +2,7 @@
 
 A step file is TOML 1.0.  Everything in it is checked when it is read, by `bootstrap.documents`: an
 unknown key, a wrong type, a hash that is no hash, a path that is not in its plain form, a
-duplicate.  Each error is a :class:`~bootstrap.core.errors.BadInput` that names the file, the
+duplicate.  Each error is a BadInput that names the file, the
 line where it can be told, and the key.
 """
 

@@ -1,7 +1,7 @@
 """The catalogue of all known seeds: seeds/catalogue.toml, read strictly into frozen values.
 
 A seed is one content, known by its SHA-256.  Each error is a
-:class:`~bootstrap.core.errors.BadInput` that names the file, the line where it can be
+BadInput that names the file, the line where it can be
 told, and the key.
 """
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bootstrap.abi.arch import Abi
+    from bootstrap.linux.arch import Abi
     from bootstrap.prove.environments import Finding
     from bootstrap.prove.relation import Relation
     from bootstrap.prove.walk import Automaton

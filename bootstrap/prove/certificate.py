@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 
-from bootstrap.abi.arch import Abi
+from bootstrap.linux.arch import Abi
 from bootstrap.prove.check.proof import FORMAT
 from bootstrap.prove.relation import Relation
 from bootstrap.prove.values import place_text

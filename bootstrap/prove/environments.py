@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from bootstrap.abi.arch import Abi
+from bootstrap.linux.arch import Abi
 from bootstrap.prove.check.language import START, Class, step
 from bootstrap.prove.relation import Dialect, compare, moves, relate
 from bootstrap.prove.walk import (

@@ -39,7 +39,7 @@ def _coverage(found: Automaton, size: int, base: int) -> tuple[set[int], set[int
 
 
 def _base(proof: Proof) -> int:
-    from bootstrap.kernel.loader import parse
+    from bootstrap.linux.loader import parse
 
     return next(s.vaddr - s.offset for s in parse(proof.seed).segments if s.file_size)
 

@@ -17,12 +17,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from bootstrap import signals
-from bootstrap.abi.arch import Abi
-from bootstrap.abi.numbers import NUMBERS
 from bootstrap.core.errors import BootstrapError, ExitStatus
-from bootstrap.engine.walking import Event, WalkingCpu
-from bootstrap.kernel.limits import Limits, MemoryMeter
-from bootstrap.kernel.loader import build, parse
+from bootstrap.instruments.walking import Event, WalkingCpu
+from bootstrap.linux.arch import Abi
+from bootstrap.linux.limits import Limits, MemoryMeter
+from bootstrap.linux.loader import build, parse
+from bootstrap.linux.numbers import NUMBERS
 from bootstrap.prove.tables import Tables
 from bootstrap.prove.values import REACH, WORLDS, Place, Symbols, Value, place_text
 

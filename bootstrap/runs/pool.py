@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bootstrap.host import Process
 
 MAX_BLOB = 2 << 30
-"""Bytes; twice what a guest's file may have by default (bootstrap.kernel.limits)."""
+"""Bytes; twice what a guest's file may have by default (bootstrap.linux.limits)."""
 MAX_BLOBS = 200_000
 """In one message; twice as many files as a guest may make by default."""
 BEAT = 1.0

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bootstrap.abi.errno import LinuxError
 from bootstrap.core.errors import GuestFailed
-from bootstrap.engine import Engine
-from bootstrap.kernel import faults
-from bootstrap.kernel.limits import Limits
-from bootstrap.kernel.machine import Machine
-from bootstrap.vfs import At, FileSystem, MemoryLower, RegularFile
-from bootstrap.vfs.lower import LowerFile, LowerFolder, LowerLink
+from bootstrap.instruments import Engine
+from bootstrap.linux import faults
+from bootstrap.linux.errno import LinuxError
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink, MemoryLower
+from bootstrap.linux.inode import RegularFile
+from bootstrap.linux.limits import Limits
+from bootstrap.linux.machine import Machine
+from bootstrap.linux.paths import At
 
 
 class NoOutput(Exception):

@@ -15,13 +15,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bootstrap.core.errors import BootstrapError, GuestFailed
-from bootstrap.engine import default_engine
-from bootstrap.kernel.machine import Machine
+from bootstrap.instruments import default_engine
 from bootstrap.known.steps import arch_name
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.inode import Stream
+from bootstrap.linux.machine import Machine
 from bootstrap.sources import open_source
 from bootstrap.trace.model import ProcessRecord, tree_path
 from bootstrap.trace.provenance import Provenance
-from bootstrap.vfs import FileSystem, Stream
 
 
 def run(tree: Path, command: Sequence[str]) -> tuple[list[str], dict[str, str]]:

@@ -11,16 +11,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import bootstrap
-from bootstrap.abi.errno import LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.documents import Fault
-from bootstrap.engine import Engine, describe
-from bootstrap.kernel import faults
-from bootstrap.kernel.events import Observer
-from bootstrap.kernel.limits import Limits
-from bootstrap.kernel.machine import Ended, Machine
+from bootstrap.instruments import Engine, describe
 from bootstrap.known import Entry, StepFile
 from bootstrap.known.lookup import known_files
+from bootstrap.linux import faults
+from bootstrap.linux.errno import LinuxError
+from bootstrap.linux.events import Observer
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.inode import RegularFile, Stream
+from bootstrap.linux.limits import Limits
+from bootstrap.linux.machine import Ended, Machine
+from bootstrap.linux.paths import At
+from bootstrap.linux.usage import FsLimits
 from bootstrap.report import (
     Catalogue,
     Expected,
@@ -43,7 +47,6 @@ from bootstrap.trace.model import ProcessRecord
 from bootstrap.trace.provenance import Provenance
 from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.writer import recording
-from bootstrap.vfs import At, FileSystem, FsLimits, RegularFile, Stream
 
 TAIL = 64 << 10
 """Bytes of the guest's output that are kept, from its end."""

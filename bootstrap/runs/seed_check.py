@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bootstrap.abi.arch import ABIS, Abi
-from bootstrap.engine import Engine
-from bootstrap.kernel.limits import Limits
+from bootstrap.instruments import Engine
 from bootstrap.languages import hex0
 from bootstrap.languages.assembly import Oddity, Origin
+from bootstrap.linux.arch import ABIS, Abi
+from bootstrap.linux.hostfolder import LowerFile
+from bootstrap.linux.limits import Limits
 from bootstrap.runs.program import NoOutput, run_alone
-from bootstrap.vfs.lower import LowerFile
 
 LIMITS = Limits(memory=64 << 20, memory_total=64 << 20, file=16 << 20, files_total=16 << 20,
                 processes=16, seconds=120)  # fmt: skip
@@ -74,7 +74,7 @@ def abi_of(program: bytes) -> Abi | None:
 
 def can_run(abi: Abi) -> bool:
     """Whether the engine has this ABI."""
-    from bootstrap.engine.descriptors import DESCRIPTORS
+    from bootstrap.instruments.descriptors import DESCRIPTORS
 
     return abi.name in DESCRIPTORS
 

@@ -17,8 +17,8 @@ from typing import Literal, NoReturn
 
 from bootstrap import host
 from bootstrap.core.errors import BadInput
+from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink, MemoryLower
 from bootstrap.sources.tar import Member, gunzip, read_tar, write_tar
-from bootstrap.vfs import LowerFile, LowerFolder, LowerLink, MemoryLower
 
 Kind = Literal["folder", "archive", "cache", "download", "embedded"]
 

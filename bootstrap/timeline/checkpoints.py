@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bootstrap.kernel.snapshot import Snapshot
+from bootstrap.linux.snapshot import Snapshot
 
 KEPT = 128
 """States that are kept in memory at most."""

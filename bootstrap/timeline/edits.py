@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from bootstrap.documents import Size, at_least, typed_json
-from bootstrap.kernel.tasks import Task
+from bootstrap.linux.tasks import Task
 
 if TYPE_CHECKING:
-    from bootstrap.kernel.memory import AddressSpace
+    from bootstrap.linux.memory import AddressSpace
 
 META = "edits"
 Count = Annotated[int, at_least(1)]

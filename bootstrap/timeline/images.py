@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import capstone
 
-from bootstrap.abi.arch import page_down, page_up
-from bootstrap.abi.errno import LinuxError
 from bootstrap.core.errors import BadInput
-from bootstrap.kernel.faults import MODES
-from bootstrap.kernel.loader import ElfFile, Segment, parse
+from bootstrap.linux.arch import page_down, page_up
+from bootstrap.linux.errno import LinuxError
+from bootstrap.linux.faults import MODES
+from bootstrap.linux.loader import ElfFile, Segment, parse
 from bootstrap.timeline.origins import FUNCTION, Why
 from bootstrap.timeline.source_maps import Made, Place
 from bootstrap.trace.reader import OpenRow, Trace

@@ -17,7 +17,7 @@ from pathlib import Path
 from bootstrap import signals
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import Size, typed_json
-from bootstrap.engine import Engine
+from bootstrap.instruments import Engine
 from bootstrap.timeline.checkpoints import Point, Points
 from bootstrap.timeline.travel import Counting, Traveller, Unsure
 from bootstrap.trace.blobs import Blobs

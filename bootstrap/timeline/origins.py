@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import compress
 
-from bootstrap.abi.numbers import NUMBERS
 from bootstrap.core.errors import BadInput
 from bootstrap.languages.source import Source
+from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.source_maps import Made, Place, label_before, line_at, maker, offset_of
 from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
 from bootstrap.trace.text import shown

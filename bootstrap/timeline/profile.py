@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bootstrap.core.errors import BadInput
-from bootstrap.engine.blocks import Blocks
+from bootstrap.instruments.blocks import Blocks
 from bootstrap.timeline.images import Decoded, Image, Images
 from bootstrap.timeline.source_maps import Place
 from bootstrap.timeline.travel import Traveller, Unsure

@@ -8,10 +8,10 @@ import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bootstrap.abi.numbers import NUMBERS
 from bootstrap.core.errors import BadInput
-from bootstrap.engine import Engine
-from bootstrap.engine.stepping import NEVER, READS, WRITES, Access
+from bootstrap.instruments import Engine
+from bootstrap.instruments.counter import NEVER, READS, WRITES, Access
+from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline import calls_and_returns
 from bootstrap.timeline.indexing import points_of
 from bootstrap.timeline.travel import PastEnd, Traveller

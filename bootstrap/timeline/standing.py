@@ -1,7 +1,7 @@
 """A machine as it was at a place in a trace: made from a kept state, and kept again.
 
 What is written since it was made is known, page by page, so that the same state can be gone back to
-by undoing that much (kernel/snapshot.py).
+by undoing that much (linux/snapshot.py).
 """
 
 from collections.abc import Callable
@@ -9,19 +9,21 @@ from dataclasses import replace
 from enum import Enum
 
 from bootstrap.core.errors import BadInput
-from bootstrap.engine import Engine, Travel
-from bootstrap.engine.stepping import Stepping
-from bootstrap.kernel.machine import Machine
-from bootstrap.kernel.memory import AddressSpace
-from bootstrap.kernel.process import Process
-from bootstrap.kernel.snapshot import Sharing, Snapshot, restore, take
+from bootstrap.instruments import Engine, Travel
+from bootstrap.instruments.counter import Stepping
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.inode import Stream
+from bootstrap.linux.machine import Machine
+from bootstrap.linux.memory import AddressSpace
+from bootstrap.linux.process import Process
+from bootstrap.linux.snapshot import Sharing, Snapshot, restore, take
+from bootstrap.linux.usage import FsLimits
 from bootstrap.timeline.checkpoints import Point, Points
 from bootstrap.timeline.edits import edits_of
 from bootstrap.trace.follower import Facts, Follower
 from bootstrap.trace.header import limits_of, probing_in, streams_of
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.replay import TraceLower
-from bootstrap.vfs import FileSystem, FsLimits, Stream
 
 
 class Counting(Enum):
@@ -190,7 +192,7 @@ class Standing:
 
     @property
     def stepping(self) -> Stepping:
-        """The counter of the CPU: breakpoints, watchpoints, counts (engine/stepping.py)."""
+        """The counter of the CPU: breakpoints, watchpoints, counts (instruments/counter.py)."""
         stepping = self.live.tasks[-1].cpu.stepping
         assert stepping is not None, "a traveller that does not count"
         return stepping

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bootstrap.core.errors import BadInput
-from bootstrap.kernel.memory import EXEC, READ, WRITE
+from bootstrap.linux.inode import Directory, RegularFile
+from bootstrap.linux.memory import EXEC, READ, WRITE
+from bootstrap.linux.openfile import OpenFile
 from bootstrap.timeline.images import Decoded, Image, Images
 from bootstrap.timeline.origins import Link
 from bootstrap.timeline.profile import place_text
@@ -17,7 +19,6 @@ from bootstrap.trace.calltext import arity, call_text, row_of
 from bootstrap.trace.coordinates import here
 from bootstrap.trace.recorder import WORD
 from bootstrap.trace.text import shown
-from bootstrap.vfs import Directory, OpenFile, RegularFile
 
 BEFORE, AFTER = 6, 10
 """Instructions that are shown: those that ran last, and those that stand from pc on."""

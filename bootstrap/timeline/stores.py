@@ -6,8 +6,8 @@ and from there with every store watched; further back where it stored the byte e
 
 from dataclasses import dataclass
 
-from bootstrap.engine import Engine
-from bootstrap.engine.stepping import WRITES
+from bootstrap.instruments import Engine
+from bootstrap.instruments.counter import WRITES
 from bootstrap.timeline.calls_and_returns import LONGEST
 from bootstrap.timeline.images import Images
 from bootstrap.timeline.indexing import points_of

@@ -10,9 +10,9 @@ memory, while travelling.
 from collections.abc import Callable
 
 from bootstrap.core.errors import BadInput, GuestFailed
-from bootstrap.engine import Engine
-from bootstrap.engine.blocks import UNSURE
-from bootstrap.engine.stepping import BREAKPOINT, NEVER
+from bootstrap.instruments import Engine
+from bootstrap.instruments.blocks import UNSURE
+from bootstrap.instruments.counter import BREAKPOINT, NEVER
 from bootstrap.timeline.checkpoints import Point, Points
 from bootstrap.timeline.standing import Counting, Standing
 from bootstrap.trace.follower import Facts

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from bootstrap.kernel import strace_memory as stored
-from bootstrap.kernel import strace_values as values
-from bootstrap.kernel.row import Kind, Row
-from bootstrap.kernel.strace import left_out, line, result_text
-from bootstrap.kernel.table import table_for
+from bootstrap.linux import strace_memory as stored
+from bootstrap.linux import strace_values as values
+from bootstrap.linux.row import Kind, Row
+from bootstrap.linux.strace import left_out, line, result_text
+from bootstrap.linux.table import table_for
 from bootstrap.trace.columns import Calls
 
 _IN_MEMORY = frozenset((*stored.BEFORE, *stored.AFTER))

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bootstrap.documents import json_value, typed
-from bootstrap.kernel.snapshot import Snapshot, TaskState
+from bootstrap.linux.files_snapshot import InodeState
+from bootstrap.linux.snapshot import Snapshot, TaskState
 from bootstrap.trace.columns import unpacked
-from bootstrap.vfs.snapshot import InodeState
 
 Put = Callable[[bytes], int]
 Get = Callable[[Sequence[int]], Sequence[bytes]]

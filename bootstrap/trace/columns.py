@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bootstrap.documents import typed_json
-from bootstrap.kernel.calllog import COLUMNS
+from bootstrap.instruments.callbuffer import COLUMNS
 
 LEVEL = 6
 _WORDS = {4: "I", 8: "Q"}

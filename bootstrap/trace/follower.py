@@ -6,9 +6,12 @@ state, and compares what it passes: calls, programs, exits, and files when they 
 
 from collections.abc import Mapping
 
-from bootstrap.abi.errno import Errno, LinuxError
-from bootstrap.kernel.calllog import CallLog
-from bootstrap.kernel.events import BaseObserver, ExecEvent
+from bootstrap.instruments.callbuffer import CallLog
+from bootstrap.linux.errno import Errno, LinuxError
+from bootstrap.linux.events import BaseObserver, ExecEvent
+from bootstrap.linux.hostfolder import LowerEntry
+from bootstrap.linux.inode import Directory, Inode, RegularFile
+from bootstrap.linux.openfile import OpenFile
 from bootstrap.trace.calltext import plain_text
 from bootstrap.trace.columns import Calls, unpacked
 from bootstrap.trace.digest import MAX_INPUT
@@ -16,8 +19,6 @@ from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.recorder import WORD
 from bootstrap.trace.replay import Diverged, Divergence, Recorded, first_difference
 from bootstrap.trace.text import shown
-from bootstrap.vfs import Directory, Inode, OpenFile, RegularFile
-from bootstrap.vfs.lower import LowerEntry
 
 _ERRNO = {int(errno): errno for errno in Errno}
 

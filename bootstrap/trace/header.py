@@ -7,15 +7,15 @@ from dataclasses import asdict, fields
 
 import bootstrap
 from bootstrap.documents import Size, typed_json
-from bootstrap.engine import Engine
-from bootstrap.kernel.limits import Limits
+from bootstrap.instruments import Engine
+from bootstrap.linux.limits import Limits
 
 INTERRUPTED = "interrupted while it ran"
 """The failure of a run that somebody ended."""
 _CUT = re.compile(
     rf"limit: .* \(pid \d+\) (ran for more than|executed \d+ instructions)|{INTERRUPTED}", re.DOTALL
 )
-"""As kernel/machine.py tells it."""
+"""As linux/machine.py tells it."""
 
 
 def header(kind: str, engine: Engine, limits: Limits, streams: Sequence[int]) -> dict[str, str]:

@@ -8,11 +8,11 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bootstrap.abi.flags import F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD, O_CLOEXEC
-from bootstrap.abi.numbers import NUMBERS
 from bootstrap.core.errors import BadInput
-from bootstrap.kernel.row import Kind
-from bootstrap.kernel.strace_values import quote
+from bootstrap.linux.flags import F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD, O_CLOEXEC
+from bootstrap.linux.numbers import NUMBERS
+from bootstrap.linux.row import Kind
+from bootstrap.linux.strace_values import quote
 from bootstrap.trace.calltext import arity, call_text, row_of, signed
 from bootstrap.trace.coordinates import have_pid
 from bootstrap.trace.reader import Chunk, OpenRow, ProgramRow, Trace

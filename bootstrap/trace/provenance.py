@@ -7,11 +7,11 @@ the content that a program wrote is known at those three events: nobody else ran
 import posixpath
 from dataclasses import dataclass, field
 
-from bootstrap.abi.flags import O_ACCMODE, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.core.errors import GuestFailed
-from bootstrap.kernel.events import BaseObserver, ExecEvent
+from bootstrap.linux.events import BaseObserver, ExecEvent
+from bootstrap.linux.flags import O_ACCMODE, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
+from bootstrap.linux.inode import Inode, RegularFile
 from bootstrap.trace.model import FileVersion, ProcessRecord, guest_text, normal_path
-from bootstrap.vfs.inode import Inode, RegularFile
 
 MAX_VERSIONS = 500_000
 """File versions in one record, some hundred MB; a whole bootstrap has about two thousand."""

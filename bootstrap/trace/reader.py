@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from bootstrap.core.errors import BadInput
-from bootstrap.kernel.snapshot import Snapshot
+from bootstrap.linux.snapshot import Snapshot
 from bootstrap.trace import schema
 from bootstrap.trace.blobs import Blobs
 from bootstrap.trace.checkpoints import decode as decode_state

@@ -11,17 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bootstrap.abi.arch import ABIS
-from bootstrap.abi.errno import LinuxError
-from bootstrap.abi.numbers import NUMBERS
-from bootstrap.kernel.calllog import CallLog
-from bootstrap.kernel.events import BaseObserver, ExecEvent
-from bootstrap.kernel.machine import Machine
-from bootstrap.kernel.snapshot import Sharing, Snapshot, take
+from bootstrap.instruments.callbuffer import CallLog
+from bootstrap.linux.arch import ABIS
+from bootstrap.linux.errno import LinuxError
+from bootstrap.linux.events import BaseObserver, ExecEvent
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import LowerEntry
+from bootstrap.linux.inode import Directory, Inode, RegularFile, Stream, Symlink
+from bootstrap.linux.machine import Machine
+from bootstrap.linux.numbers import NUMBERS
+from bootstrap.linux.openfile import OpenFile
+from bootstrap.linux.snapshot import Sharing, Snapshot, take
 from bootstrap.trace.columns import Calls, CallsHash
 from bootstrap.trace.text import Value, as_text, list_text
-from bootstrap.vfs import Directory, FileSystem, Inode, OpenFile, RegularFile, Stream, Symlink
-from bootstrap.vfs.lower import LowerEntry
 
 Streams = tuple[Stream, Stream, Stream]
 OUTPUT_ROW = 1 << 16

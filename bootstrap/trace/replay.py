@@ -9,11 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.core.errors import BadInput, BootstrapError, ExitStatus, GuestFailed
-from bootstrap.engine import Engine
-from bootstrap.kernel.machine import Machine
-from bootstrap.kernel.snapshot import Snapshot
+from bootstrap.instruments import Engine
+from bootstrap.linux.errno import Errno, LinuxError
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import LowerEntry
+from bootstrap.linux.inode import Stream
+from bootstrap.linux.machine import Machine
+from bootstrap.linux.snapshot import Snapshot
+from bootstrap.linux.usage import FsLimits
 from bootstrap.trace.calltext import plain_text
 from bootstrap.trace.columns import Calls, unpacked
 from bootstrap.trace.digest import MAX_INPUT
@@ -22,8 +26,6 @@ from bootstrap.trace.reader import Chunk, Trace
 from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.schema import DIGESTED
 from bootstrap.trace.text import Value, as_raw, as_text, shown
-from bootstrap.vfs import FileSystem, FsLimits, Stream
-from bootstrap.vfs.lower import LowerEntry
 
 _ERRNO = {int(errno): errno for errno in Errno}
 _VERSIONS = ("image", "version", "last_version")

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, TypeVar
 
-from bootstrap.abi.errno import Errno
-from bootstrap.abi.numbers import NUMBERS
 from bootstrap.documents import Fault, Sha256, Size, at_least, typed
+from bootstrap.linux.errno import Errno
+from bootstrap.linux.numbers import NUMBERS
 from bootstrap.trace.recorder import WORD
 from bootstrap.trace.sealed import SEAL_TABLE, Format
 from bootstrap.trace.text import list_raw

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from bootstrap.abi.numbers import NUMBERS
 from bootstrap.core.errors import BadInput
-from bootstrap.kernel.row import Kind
+from bootstrap.linux.numbers import NUMBERS
+from bootstrap.linux.row import Kind
 from bootstrap.timeline.origins import is_at
 from bootstrap.trace.calltext import row_of, signed
 from bootstrap.trace.reader import Chunk, OpenRow, ProgramRow, Trace

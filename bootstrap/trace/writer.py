@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 
 from bootstrap import signals
-from bootstrap.kernel.snapshot import Snapshot
+from bootstrap.linux.snapshot import Snapshot
 from bootstrap.trace import schema
 from bootstrap.trace.checkpoints import encode as encode_state
 from bootstrap.trace.columns import LEVEL, Calls, encode

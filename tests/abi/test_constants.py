@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from bootstrap.abi import flags
-from bootstrap.abi.errno import EDEADLOCK, EWOULDBLOCK, Errno, LinuxError
+from bootstrap.linux import flags
+from bootstrap.linux.errno import EDEADLOCK, EWOULDBLOCK, Errno, LinuxError
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the host's numbers are not Linux's")
 x86 = pytest.mark.skipif(

@@ -8,7 +8,7 @@ import pytest
 
 from bootstrap.anatomy import Anatomy, dissect
 from bootstrap.anatomy.text import render
-from tests.engine.guest import tiny
+from tests.instruments.guest import tiny
 
 BASE = 0x10000
 

@@ -43,7 +43,7 @@ def test_seeds_show_never_loads_the_engine(checkout: Path) -> None:
         "from bootstrap.cli.main import main\n"
         f"assert main(['seeds', 'show', {str(SEED)!r}]) == 0\n"
         "assert 'lief' in sys.modules\n"
-        "assert 'unicorn' not in sys.modules and 'bootstrap.engine' not in sys.modules\n"
+        "assert 'unicorn' not in sys.modules and 'bootstrap.instruments' not in sys.modules\n"
     )
     assert "LIEF" in run(checkout, "-c", code)
 

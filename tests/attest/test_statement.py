@@ -29,7 +29,7 @@ from bootstrap.attest.hosts import (
 )
 from bootstrap.attest.statement import MADE, READ, make_statement, payload, read_statement
 from bootstrap.documents import Fault
-from bootstrap.engine import describe
+from bootstrap.instruments import describe
 from tests.attest.people import AMD
 
 DESCRIPTOR = {

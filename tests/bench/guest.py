@@ -16,14 +16,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bootstrap.engine import Engine, default_engine
-from bootstrap.kernel.machine import Machine
+from bootstrap.instruments import Engine, default_engine
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import Lower
+from bootstrap.linux.inode import Stream
+from bootstrap.linux.machine import Machine
 from bootstrap.runs.rebuild import expectations
 from bootstrap.sources import open_source
 from bootstrap.trace.model import ProcessRecord
 from bootstrap.trace.provenance import Provenance
-from bootstrap.vfs import FileSystem, Stream
-from bootstrap.vfs.lower import Lower
 from tests.bench.timing import Failed
 from tests.bench.tree import ENTRY_BY_HAND, first_half, lay_out, release, view
 

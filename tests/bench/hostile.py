@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.bench.single import our_environment
 from tests.bench.tables import Row, megabytes, seconds, table
 from tests.bench.timing import Cost, Running
-from tests.engine.guest import DATA, Cell, Program
+from tests.instruments.guest import DATA, Cell, Program
 
 ALLOWED = 200.0
 """Megabytes beyond the guest's limits."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.bench.hostile import CASES, Case, cost
-from tests.engine.runs import engine_for
+from tests.instruments.runs import engine_for
 
 SIZES = {"vectors": 129}
 

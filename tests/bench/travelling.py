@@ -14,7 +14,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from bootstrap import trace
-from bootstrap.engine import default_engine
+from bootstrap.instruments import default_engine
 from bootstrap.timeline.indexing import open_index, points_of
 from bootstrap.timeline.travel import Traveller
 from tests.bench.single import our_environment

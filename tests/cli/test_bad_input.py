@@ -15,8 +15,8 @@ from bootstrap.cli.output import check_apart
 from bootstrap.cli.verify import run as run_verify
 from bootstrap.core.errors import BadInput
 from tests.cli.command import Done, bootstrap, environment
-from tests.engine.guest import CODE, DATA, Load, Program, R, W, X, elf
-from tests.engine.test_loader import field, headers_size
+from tests.instruments.guest import CODE, DATA, Load, Program, R, W, X, elf
+from tests.instruments.test_loader import field, headers_size
 
 GOOD = Program("i386").exit(0).elf()
 

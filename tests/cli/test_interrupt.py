@@ -17,12 +17,14 @@ import pytest
 
 from bootstrap import signals
 from bootstrap.core.errors import GuestFailed, Terminated
-from bootstrap.kernel.limits import Limits
-from bootstrap.kernel.machine import Machine
-from bootstrap.vfs import FileSystem, LowerFile, MemoryLower, Stream
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import LowerFile, MemoryLower
+from bootstrap.linux.inode import Stream
+from bootstrap.linux.limits import Limits
+from bootstrap.linux.machine import Machine
 from tests.cli.command import arguments, environment
-from tests.engine.guest import Program
-from tests.engine.runs import EACH_ABI, EACH_HOT_PATH, engine_for
+from tests.instruments.guest import Program
+from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, engine_for
 
 READY = b"ready\n"
 

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from bootstrap import host
-from bootstrap.abi.flags import O_CREAT, O_RDWR
 from bootstrap.cli.output_tree import write_tree
-from bootstrap.vfs import At, Directory, FileSystem, LowerFile, MemoryLower
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.flags import O_CREAT, O_RDWR
+from bootstrap.linux.hostfolder import LowerFile, MemoryLower
+from bootstrap.linux.inode import Directory
+from bootstrap.linux.paths import At
 from tests.cli.command import bootstrap
-from tests.engine.guest import CODE, Cell, Program
+from tests.instruments.guest import CODE, Cell, Program
 
 
 def fresh() -> tuple[FileSystem, At]:

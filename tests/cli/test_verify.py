@@ -15,9 +15,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from bootstrap.engine.hot import find_library
+from bootstrap.instruments.fastpath import find_library
 from tests.cli.command import ROOT, bootstrap
-from tests.engine.guest import Program
+from tests.instruments.guest import Program
 
 SEED_SHA256 = "f74dcf9cef2aee9eb7723eca755849d474fccd89662947021d1aa08429d23c13"
 

@@ -10,9 +10,9 @@ from bootstrap.core.errors import GuestFailed
 from bootstrap.ddc import Along, Path, along, compare, models, our_tools, ours, plan, upstream
 from bootstrap.ddc.paths import emulate
 from bootstrap.ddc.plan import WANTED, Step
-from bootstrap.engine import default_engine
-from bootstrap.kernel.limits import Limits
+from bootstrap.instruments import default_engine
 from bootstrap.known import find
+from bootstrap.linux.limits import Limits
 from bootstrap.sources import SourceTree
 from tests.ddc import sample
 

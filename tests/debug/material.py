@@ -8,8 +8,8 @@ from pathlib import Path
 from bootstrap.debug import Session
 from bootstrap.debug.opening import record_program
 from bootstrap.sources import SourceTree
-from tests.engine.runs import engine_for
-from tests.engine.test_other_architectures import exit_with, program, words
+from tests.instruments.runs import engine_for
+from tests.instruments.test_other_architectures import exit_with, program, words
 from tests.seeds.tools import SOURCES
 
 FOLDERS = {"x86_64": "AMD64", "aarch64": "AArch64", "riscv64": "riscv64", "riscv32": "riscv32"}

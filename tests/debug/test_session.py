@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.abi.numbers import NUMBERS
 from bootstrap.core.errors import BadInput
 from bootstrap.debug import Session, Stop
+from bootstrap.linux.numbers import NUMBERS
 from bootstrap.trace.coordinates import Instruction
 from tests.debug.material import READ, SEED, SOURCE, stack, state
 

@@ -12,8 +12,8 @@ from bootstrap.debug.stops import REASONS
 from bootstrap.languages import hex0 as model
 from bootstrap.timeline import calls_and_returns
 from tests.debug.material import SEED, SOURCE, record_image, stack, state
-from tests.engine.guest import Load, Program, R, X, elf
-from tests.engine.runs import engine_for
+from tests.instruments.guest import Load, Program, R, X, elf
+from tests.instruments.runs import engine_for
 from tests.seeds.tools import SOURCES
 from tests.trace.recorded import embedded as embedded_source
 

@@ -9,15 +9,15 @@ import pytest
 
 from bootstrap.core.errors import BadInput
 from bootstrap.debug import Session
-from bootstrap.kernel.limits import Limits
+from bootstrap.linux.limits import Limits
 from bootstrap.timeline import travel
 from bootstrap.timeline.edits import Edit, Edits, edits_of
 from bootstrap.timeline.images import Images
 from bootstrap.timeline.profile import count
 from bootstrap.timeline.travel import BEYOND, Traveller
 from tests.debug.material import state
-from tests.engine.guest import DATA, Program
-from tests.engine.runs import EACH_HOT_PATH, engine_for
+from tests.instruments.guest import DATA, Program
+from tests.instruments.runs import EACH_HOT_PATH, engine_for
 
 FOREVER = b"\xeb\xfe"
 """jmp to itself."""

@@ -10,8 +10,12 @@ from pathlib import Path
 from bootstrap import trace
 from bootstrap.core.errors import GuestFailed
 from bootstrap.diff.traces import TraceDiff, diff
-from bootstrap.kernel.limits import Limits
-from bootstrap.kernel.machine import Machine
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import LowerFile, MemoryLower
+from bootstrap.linux.inode import Stream
+from bootstrap.linux.limits import Limits
+from bootstrap.linux.machine import Machine
+from bootstrap.linux.usage import FsLimits
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import Resolved, SourceFile, check_materials
 from bootstrap.timeline.travel import PastEnd, Traveller
@@ -19,9 +23,8 @@ from bootstrap.trace.header import header
 from bootstrap.trace.reader import Trace
 from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.writer import recording
-from bootstrap.vfs import FileSystem, FsLimits, LowerFile, MemoryLower, Stream
-from tests.engine.guest import Program
-from tests.engine.runs import engine_for
+from tests.instruments.guest import Program
+from tests.instruments.runs import engine_for
 from tests.trace import recorded
 
 STEPS_COMPARED = 20_000

@@ -17,7 +17,7 @@ from bootstrap.diff import compare
 from bootstrap.report import to_json_text
 from tests.cli.command import arguments, bootstrap, environment
 from tests.diff.pairs import Run, embedded_with, flipped, source
-from tests.engine.guest import Program
+from tests.instruments.guest import Program
 from tests.report.scenario import Scenario
 from tests.trace import recorded
 

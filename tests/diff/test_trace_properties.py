@@ -13,7 +13,7 @@ from bootstrap import trace
 from bootstrap.diff.aligning import pairs
 from bootstrap.diff.traces import TraceDiff
 from tests.diff.pairs import Run, compared, executed_of, flipped, one_by_one, swapped
-from tests.engine.guest import Program
+from tests.instruments.guest import Program
 from tests.trace import recorded
 
 SOURCE = bytes(range(0x40, 0x60))
@@ -68,7 +68,7 @@ def test_a_byte_of_a_file(step: int, looks_at: int, flip: int, mask: int, more: 
 @given(data=st.data())
 def test_a_byte_of_a_program(data: st.DataObject) -> None:
     """Most such programs fail, and some never end: a limit stops them."""
-    from bootstrap.kernel.limits import Limits
+    from bootstrap.linux.limits import Limits
 
     guest = reader("i386", 4, 2, 16)
     at = data.draw(st.integers(0, len(guest.code) - 1))

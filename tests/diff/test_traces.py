@@ -12,7 +12,7 @@ from bootstrap.diff.json_traces import trace_value
 from bootstrap.diff.machine import Machines, NotFound, Way
 from bootstrap.diff.tell_traces import trace_text
 from bootstrap.diff.traces import TraceDiff
-from bootstrap.kernel.limits import Limits
+from bootstrap.linux.limits import Limits
 from bootstrap.report.page import Page
 from bootstrap.trace.reader import Trace
 from tests.diff.pairs import (
@@ -22,8 +22,8 @@ from tests.diff.pairs import (
     flipped,
     one_by_one,
 )
-from tests.engine.guest import Program
-from tests.engine.runs import engine_for
+from tests.instruments.guest import Program
+from tests.instruments.runs import engine_for
 from tests.trace import recorded
 
 O_RDONLY = 0

@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bootstrap.abi.errno import Errno
 from bootstrap.core.errors import GuestFailed
-from tests.engine.runs import emulate
+from bootstrap.linux.errno import Errno
 from tests.fuzz.guest import BY_NAME, FILES, Step, build, told
 from tests.fuzz.programs import BEGIN
-from tests.kernel.differential import emulated_tree, native_tree
+from tests.instruments.runs import emulate
+from tests.linux.differential import emulated_tree, native_tree
 
 NATIVE = ("i386", "x86_64")
 ERRORS = {error.value: error.name for error in Errno}

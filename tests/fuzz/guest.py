@@ -10,8 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 
-from bootstrap.abi.arch import ABIS, PAGE
-from bootstrap.abi.numbers import NUMBERS
+from bootstrap.linux.arch import ABIS, PAGE
+from bootstrap.linux.numbers import NUMBERS
 
 BY_NAME = {abi.name: abi for abi in ABIS}
 CODE, DATA = 0x40_0000, 0x80_0000

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from bootstrap.abi import flags as f
-from bootstrap.abi.arch import PAGE
-from bootstrap.abi.numbers import NUMBERS
+from bootstrap.linux import flags as f
+from bootstrap.linux.arch import PAGE
+from bootstrap.linux.numbers import NUMBERS
 from tests.fuzz.guest import ARENA, ARENA_PAGES, BY_NAME, HEAP, REPORT, SCRATCH, Step, Value, step
 
 KNOWN: dict[str, str] = {
     "no clock, no signals, no mounts": "refused on purpose (docs/syscalls.md)",
-    "fork, wait, execve that succeeds": "a program is one table; tests/engine has these",
+    "fork, wait, execve that succeeds": "a program is one table; tests/instruments has these",
     "getpid, uname": "always the same here",
     "stat: numbers, times, sizes of directories": "files have no times here (docs/guest.md)",
     "getdents, offsets in directories": "order and cookies are each file system's own",

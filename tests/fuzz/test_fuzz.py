@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from bootstrap.abi.errno import Errno
-from bootstrap.abi.flags import AT_FDCWD, MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE
-from tests.engine.runs import engine_for
+from bootstrap.linux.errno import Errno
+from bootstrap.linux.flags import AT_FDCWD, MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE
 from tests.fuzz import __main__ as command
 from tests.fuzz import compare
 from tests.fuzz.guest import ARENA, BY_NAME, FILES, HEAP, SCRATCH, Step, step
 from tests.fuzz.programs import HOT, WALL, Program
-from tests.kernel.differential import BY_QEMU, NATIVE
+from tests.instruments.runs import engine_for
+from tests.linux.differential import BY_QEMU, NATIVE
 
 PAGE = 4096
 IN_ONE = 900
@@ -73,7 +73,7 @@ def by_qemu_and_here(abi: str) -> list[Callable[..., compare.Outcome]]:
 @pytest.mark.parametrize("call", [call for call in HOT if call != "brk"])
 @pytest.mark.parametrize("abi", BY_QEMU)
 def test_calls_that_qemu_passes_through(abi: str, call: str) -> None:
-    """It looks at every buffer itself, and has a heap of its own (tests/kernel/by_qemu.py)."""
+    """It looks at every buffer itself, and has a heap of its own (tests/linux/by_qemu.py)."""
     check(abi, call, 300, by_qemu_and_here(abi))
 
 

@@ -28,7 +28,7 @@ from bootstrap.attest.statement import read_statement
 from bootstrap.cli import main as command
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.documents import Fault
-from bootstrap.engine import default_engine
+from bootstrap.instruments import default_engine
 from bootstrap.known import schema as stepfile
 from bootstrap.known import seeds as catalogue
 from bootstrap.known.data import data_dir

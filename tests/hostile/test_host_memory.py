@@ -14,14 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput, GuestFailed
-from bootstrap.kernel import calls_io
-from bootstrap.kernel.limits import Limits
-from bootstrap.kernel.process import FdTable
-from bootstrap.vfs import At, FileSystem, FolderLower, FsLimits, OpenFile, RegularFile, Stream
-from bootstrap.vfs.lower import LARGE
-from bootstrap.vfs.room import Room, moved, room, wipe
-from tests.engine.guest import Cell, Program
-from tests.engine.runs import EACH_ABI, EACH_HOT_PATH, emulate
+from bootstrap.linux import calls_io
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import LARGE, FolderLower
+from bootstrap.linux.inode import RegularFile, Stream
+from bootstrap.linux.limits import Limits
+from bootstrap.linux.openfile import OpenFile
+from bootstrap.linux.paths import At
+from bootstrap.linux.process import FdTable
+from bootstrap.linux.room import Room, moved, room, wipe
+from bootstrap.linux.usage import FsLimits
+from tests.instruments.guest import Cell, Program
+from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, emulate
 
 O_RDONLY, O_RDWR, O_CREAT, O_APPEND, O_LARGEFILE = 0, 2, 0o100, 0o2000, 0o100000
 MIB = 1 << 20

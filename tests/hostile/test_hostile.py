@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import GuestFailed
-from bootstrap.kernel.limits import Limits
-from bootstrap.kernel.machine import Machine
-from bootstrap.vfs import FileSystem, FolderLower, FsLimits, LowerFile, MemoryLower, Stream
-from tests.engine.guest import Cell, Program
-from tests.engine.runs import EACH_ABI, EACH_HOT_PATH, emulate, engine_for
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import FolderLower, LowerFile, MemoryLower
+from bootstrap.linux.inode import Stream
+from bootstrap.linux.limits import Limits
+from bootstrap.linux.machine import Machine
+from bootstrap.linux.usage import FsLimits
+from tests.instruments.guest import Cell, Program
+from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, emulate, engine_for
 
 O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_DIRECTORY = 1, 2, 0o100, 0o200, 0o1000, 0o200000
 ENOENT, EBADF, EFAULT, ENOTDIR, EISDIR, EINVAL, ELOOP = 2, 9, 14, 20, 21, 22, 40

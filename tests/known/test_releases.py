@@ -13,7 +13,7 @@ import pytest
 from bootstrap.cli import releases as command
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import encode, typed
-from bootstrap.engine import default_engine
+from bootstrap.instruments import default_engine
 from bootstrap.known import (
     StepFile,
     all_steps,

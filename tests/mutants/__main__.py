@@ -12,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bootstrap.engine import default_engine
+from bootstrap.instruments import default_engine
 from tests.mutants.cases import TOOLS, cases, program
 from tests.mutants.running import MODES, answers, mutant, survives
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from bootstrap.abi.errno import Errno, LinuxError
 from bootstrap.core.errors import GuestFailed
-from bootstrap.engine import Engine
-from bootstrap.kernel.limits import Limits
-from bootstrap.kernel.machine import Machine
-from bootstrap.vfs.filesystem import FileSystem
-from bootstrap.vfs.inode import Stream
-from bootstrap.vfs.lower import LowerFile, LowerFolder, LowerLink, MemoryLower
+from bootstrap.instruments import Engine
+from bootstrap.linux.errno import Errno, LinuxError
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink, MemoryLower
+from bootstrap.linux.inode import Stream
+from bootstrap.linux.limits import Limits
+from bootstrap.linux.machine import Machine
 from tests.mutants.cases import Case, Results, cases, program
 
 SECONDS, LARGE_SECONDS = 2, 20

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.engine import default_engine
+from bootstrap.instruments import default_engine
 from tests.mutants.cases import TOOLS, cases, program
 from tests.mutants.running import MODES, answers, mutant, survives
 from tests.mutants.survivors import SURVIVORS, offsets

@@ -15,13 +15,11 @@ import pytest
 
 BREACHES = {
     "core": "import bootstrap.documents, socket",
-    "languages": "import bootstrap.vfs",
-    "report": "import bootstrap.kernel",
-    "abi": "import bootstrap.kernel, bootstrap.anatomy",
-    "anatomy": "import bootstrap.engine",
-    "vfs": "import bootstrap.engine",
-    "kernel": "import bootstrap.sources, unicorn",
-    "engine": "import bootstrap.report",
+    "languages": "import bootstrap.linux",
+    "report": "import bootstrap.linux",
+    "anatomy": "import bootstrap.instruments",
+    "linux": "import bootstrap.sources, bootstrap.anatomy, unicorn",
+    "instruments": "import bootstrap.report",
     "sources": "import bootstrap.report, subprocess",
     "trace": "import bootstrap.cli",
     "timeline": "import bootstrap.cli",
@@ -29,8 +27,8 @@ BREACHES = {
     "cli": "import textual, lief, pickle",
     "debug": "import bootstrap.cli, subprocess",
     "prove": "import bootstrap.report",
-    "prove/check": "import unicorn, bootstrap.engine",
-    "oci": "import bootstrap.kernel",
+    "prove/check": "import unicorn, bootstrap.instruments",
+    "oci": "import bootstrap.linux.machine",
     "attest": "import bootstrap.runs.rebuild, subprocess",
 }
 
@@ -38,7 +36,7 @@ BREACHES = {
 @pytest.fixture(scope="module")
 def package(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("contract")
-    skip = shutil.ignore_patterns("__pycache__", "_hot*")
+    skip = shutil.ignore_patterns("__pycache__", "_fastpath*")
     shutil.copytree(checkout / "bootstrap", folder / "bootstrap", ignore=skip)
     shutil.copy(checkout / "pyproject.toml", folder)
     return folder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.engine import hot
+from bootstrap.instruments import fastpath
 
 
 def compiler() -> str | None:
@@ -19,7 +19,7 @@ def compiler() -> str | None:
 
 @pytest.mark.skipif(compiler() is None, reason="there is no C compiler on this machine")
 def test_where_a_compiler_is_the_native_library_is() -> None:
-    library = hot.find_library()
+    library = fastpath.find_library()
     assert library is not None, "run make again: the install found no compiler, or it failed"
 
 
@@ -28,13 +28,15 @@ def test_the_native_library_is_used_when_nothing_else_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("BOOTSTRAP_HOT_PATH", raising=False)
-    found, reason = hot.load()
+    found, reason = fastpath.load()
     assert found is not None, reason
 
 
 @pytest.mark.skipif(compiler() is None, reason="there is no C compiler on this machine")
 def test_the_native_library_is_not_older_than_its_source(checkout: Path) -> None:
-    library = hot.find_library()
+    library = fastpath.find_library()
     assert library is not None
-    source = checkout / "bootstrap" / "engine" / "hot.c"
-    assert library.stat().st_mtime >= source.stat().st_mtime, "run make again: hot.c has changed"
+    source = checkout / "bootstrap" / "instruments" / "fastpath.c"
+    assert library.stat().st_mtime >= source.stat().st_mtime, (
+        "run make again: fastpath.c has changed"
+    )

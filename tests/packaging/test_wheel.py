@@ -34,7 +34,7 @@ def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in SOURCES:
         source = checkout / name
         if source.is_dir():
-            skip = shutil.ignore_patterns("__pycache__", "_hot*")
+            skip = shutil.ignore_patterns("__pycache__", "_fastpath*")
             shutil.copytree(source, copy / name, ignore=skip)
         else:
             shutil.copy(source, copy / name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.abi.arch import ABIS, I386
+from bootstrap.linux.arch import ABIS, I386
 from bootstrap.prove import Proof, prove
 from bootstrap.prove.picture import by_class
 from bootstrap.prove.relation import compare, moves

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from bootstrap.abi.flags import O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.cli.progress import Plan, Progress, Style, style_for
-from bootstrap.kernel.events import ExecEvent
+from bootstrap.linux.events import ExecEvent
+from bootstrap.linux.flags import O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
 
 PRODUCTS = ("x86/artifact/hex0", "x86/artifact/hex1", "x86/artifact/M0", "x86/bin/M1")
 PHASES = {"x86/artifact/hex0": "phase 0", "x86/artifact/hex1": "phase 1", "x86/bin/M1": "phase 9"}

@@ -6,9 +6,9 @@ import io
 import re
 from typing import Any, cast
 
-from bootstrap.abi.flags import O_CREAT, O_WRONLY
 from bootstrap.cli.combined import Combined, Note, Telling
 from bootstrap.cli.progress import Plan, Style
+from bootstrap.linux.flags import O_CREAT, O_WRONLY
 
 NOTHING = cast(Any, None)
 

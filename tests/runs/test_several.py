@@ -58,7 +58,7 @@ def test_all_runs_in_the_order_asked_for_and_as_alone() -> None:
 
 
 def engine() -> Any:
-    from bootstrap.engine import default_engine
+    from bootstrap.instruments import default_engine
 
     return default_engine()
 

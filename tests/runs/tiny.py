@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bootstrap.cli.several import Task
-from bootstrap.kernel.limits import Limits
 from bootstrap.known import EMBEDDED, StepFile, find
+from bootstrap.linux.limits import Limits
 from bootstrap.sources import Resolved, check_materials, embedded_source
 
 ENTRY = "hex0-seed"

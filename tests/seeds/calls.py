@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from bootstrap.abi.errno import Errno, LinuxError
-from bootstrap.engine import default_engine
-from bootstrap.kernel.machine import Machine
-from bootstrap.vfs.filesystem import At, FileSystem
-from bootstrap.vfs.lower import LowerFile, MemoryLower
-from bootstrap.vfs.openfile import OpenFile
+from bootstrap.instruments import default_engine
+from bootstrap.linux.errno import Errno, LinuxError
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import LowerFile, MemoryLower
+from bootstrap.linux.machine import Machine
+from bootstrap.linux.openfile import OpenFile
+from bootstrap.linux.paths import At
 from tests.seeds import tools
 
 

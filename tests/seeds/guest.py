@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bootstrap.engine import Engine
-from bootstrap.kernel.machine import Machine
-from bootstrap.vfs.filesystem import At, FileSystem
-from bootstrap.vfs.inode import RegularFile
-from bootstrap.vfs.lower import LowerFile, MemoryLower
+from bootstrap.instruments import Engine
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import LowerFile, MemoryLower
+from bootstrap.linux.inode import RegularFile
+from bootstrap.linux.machine import Machine
+from bootstrap.linux.paths import At
 
 SEED = Path(__file__).resolve().parents[2] / "seeds" / "x86" / "hex0-seed"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bootstrap.engine import Engine, default_engine
+from bootstrap.instruments import Engine, default_engine
 from tests.seeds import guest, host
 
 Runner = Callable[[bytes], bytes]

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.engine import Engine, default_engine
-from bootstrap.kernel.machine import Machine
-from bootstrap.vfs.filesystem import FileSystem
-from bootstrap.vfs.inode import Stream
-from bootstrap.vfs.lower import LowerFile, LowerFolder, MemoryLower
+from bootstrap.instruments import Engine, default_engine
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import LowerFile, LowerFolder, MemoryLower
+from bootstrap.linux.inode import Stream
+from bootstrap.linux.machine import Machine
 from tests.seeds import host, tools
 
 

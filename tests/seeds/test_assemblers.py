@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootstrap.engine import default_engine
+from bootstrap.instruments import default_engine
 from bootstrap.languages.fault import Kind
 from bootstrap.languages.source import LARGEST
 from bootstrap.sources import SourceTree

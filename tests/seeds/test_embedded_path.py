@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import BadInput
-from bootstrap.engine import Engine, default_engine
+from bootstrap.instruments import Engine, default_engine
 from bootstrap.known import RELEASES, StepFile, find
 from bootstrap.known.schema import Modelled
 from bootstrap.runs.rebuild import Rebuilt, _about, rebuild

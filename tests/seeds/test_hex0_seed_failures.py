@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from bootstrap.core.errors import GuestFailed
-from bootstrap.engine import default_engine
-from bootstrap.kernel.limits import Limits
-from bootstrap.kernel.machine import Machine
-from bootstrap.vfs.filesystem import FileSystem
-from bootstrap.vfs.lower import LowerFile, LowerFolder, MemoryLower
+from bootstrap.instruments import default_engine
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import LowerFile, LowerFolder, MemoryLower
+from bootstrap.linux.limits import Limits
+from bootstrap.linux.machine import Machine
 from tests.seeds.guest import SEED
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.engine import Engine, default_engine
-from bootstrap.kernel.machine import Machine
-from bootstrap.vfs.filesystem import At, FileSystem
-from bootstrap.vfs.inode import Directory, RegularFile, Stream
-from bootstrap.vfs.lower import LowerFile, MemoryLower
+from bootstrap.instruments import Engine, default_engine
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import LowerFile, MemoryLower
+from bootstrap.linux.inode import Directory, RegularFile, Stream
+from bootstrap.linux.machine import Machine
+from bootstrap.linux.paths import At
 from tests.seeds import host
 
 SOURCES = Path(__file__).resolve().parents[2] / "seeds" / "x86"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from bootstrap.cli.seeds_read import _assembler
-from bootstrap.engine import default_engine
+from bootstrap.instruments import default_engine
 from bootstrap.known.seeds import KnownSeed, load
 from bootstrap.runs.seed_check import check
 from bootstrap.sources import Cache, SourceTree

@@ -20,11 +20,11 @@ from unicorn import UC_HOOK_CODE
 from unicorn import x86_const as uc
 from unicorn.unicorn_py3.unicorn import uclib
 
-from bootstrap.engine import Engine
-from bootstrap.engine.unicorn_cpu import UnicornCpu
+from bootstrap.instruments import Engine
+from bootstrap.instruments.unicorn_cpu import UnicornCpu
 from bootstrap.timeline.travel import PastEnd, Traveller
 from bootstrap.trace.reader import Trace
-from tests.engine.runs import need_native
+from tests.instruments.runs import need_native
 
 HERE = Path(__file__).parent
 NAMES = ("eip", "eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp", "eflags")

@@ -1,5 +1,5 @@
 /* A hook on every instruction that writes down the registers before it, as single_step.c does: for
- * bootstrap's own CPUs, which count instructions themselves (bootstrap/engine/stepping.py). */
+ * bootstrap's own CPUs, which count instructions themselves (bootstrap/instruments/counter.py). */
 #include <stdint.h>
 
 typedef struct {

@@ -10,15 +10,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bootstrap.engine import Engine
-from bootstrap.engine.stepping import READS, WRITES, Access
-from bootstrap.kernel.pages import DIRTY, EXEC, MAPPED, READ, WRITE
+from bootstrap.instruments import Engine
+from bootstrap.instruments.counter import READS, WRITES, Access
+from bootstrap.linux.inode import Directory, RegularFile
+from bootstrap.linux.pages import DIRTY, EXEC, MAPPED, READ, WRITE
 from bootstrap.timeline import calls_and_returns
 from bootstrap.timeline.checkpoints import Points
 from bootstrap.timeline.travel import PastEnd, Traveller
 from bootstrap.trace.follower import Facts
 from bootstrap.trace.reader import Trace
-from bootstrap.vfs import Directory, RegularFile
 
 PAGE = 4096
 _RIGHTS = bytes(flags & (READ | WRITE | EXEC | DIRTY | MAPPED) for flags in range(256))

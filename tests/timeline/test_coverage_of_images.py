@@ -19,8 +19,8 @@ from bootstrap.timeline.render import coverage_json, coverage_lines
 from bootstrap.timeline.travel import Traveller
 from bootstrap.trace.reader import Trace
 from tests.cli.command import bootstrap
-from tests.engine.guest import Program
-from tests.engine.runs import engine_for
+from tests.instruments.guest import Program
+from tests.instruments.runs import engine_for
 from tests.trace import recorded
 
 BASE = 0x8048000

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from bootstrap import trace
 from bootstrap.trace.replay import check
-from tests.engine.guest import ABIS, Program, R, W, X
-from tests.engine.runs import EACH_ABI, EACH_HOT_PATH, HOT_PATHS, engine_for
-from tests.kernel.test_snapshot import GUEST, program
+from tests.instruments.guest import ABIS, Program, R, W, X
+from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, HOT_PATHS, engine_for
+from tests.linux.test_snapshot import GUEST, program
 from tests.timeline.walking import SETTINGS, SHARE, WALK, World, explorer, walk
 from tests.trace import recorded
 

@@ -17,7 +17,7 @@ from bootstrap.timeline.render import hot_lines
 from bootstrap.timeline.travel import Traveller
 from bootstrap.trace.reader import Trace
 from tests.cli.command import bootstrap
-from tests.engine.runs import engine_for
+from tests.instruments.runs import engine_for
 from tests.seeds.tools import SOURCES
 from tests.trace import recorded
 

@@ -17,8 +17,8 @@ from bootstrap.timeline.checkpoints import Points
 from bootstrap.timeline.travel import Traveller, Unsure
 from bootstrap.trace.reader import Trace
 from tests.cli.command import bootstrap
-from tests.engine.guest import Program
-from tests.engine.runs import EACH_HOT_PATH, engine_for
+from tests.instruments.guest import Program
+from tests.instruments.runs import EACH_HOT_PATH, engine_for
 from tests.trace import recorded
 
 

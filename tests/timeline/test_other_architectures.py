@@ -27,8 +27,8 @@ from bootstrap.timeline.travel import Counting, Traveller
 from bootstrap.trace.reader import OpenRow, Trace
 from bootstrap.trace.replay import check
 from bootstrap.trace.text import shown
-from tests.engine.guest import Program
-from tests.engine.runs import HOT_PATHS, engine_for
+from tests.instruments.guest import Program
+from tests.instruments.runs import HOT_PATHS, engine_for
 from tests.timeline.walking import SETTINGS, SHARE, WALK, World, explorer, walk
 from tests.trace import recorded
 from tests.upstream.runs import early_step, resolved

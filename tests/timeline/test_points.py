@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bootstrap.kernel.snapshot import Snapshot
+from bootstrap.linux.files_snapshot import FsState
+from bootstrap.linux.snapshot import Snapshot
 from bootstrap.timeline.checkpoints import KEPT, PROGRAMS, Point, Points
-from bootstrap.vfs.snapshot import FsState
 
 NOTHING = Snapshot(0, 0, (), FsState(0, 0, 0, (), ()))
 

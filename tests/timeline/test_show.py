@@ -20,8 +20,8 @@ from bootstrap.trace.coordinates import go, parse
 from bootstrap.trace.log import Wanted, log
 from bootstrap.trace.reader import Trace
 from tests.cli.command import bootstrap
-from tests.engine.guest import Program
-from tests.engine.runs import engine_for
+from tests.instruments.guest import Program
+from tests.instruments.runs import engine_for
 from tests.seeds.tools import SOURCES
 from tests.trace import recorded
 

@@ -17,8 +17,8 @@ from bootstrap.timeline.travel import Traveller
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.text import shown
 from bootstrap.trace.views import writes
-from tests.engine.guest import CODE
-from tests.engine.runs import EACH_HOT_PATH, HOT_PATHS, engine_for
+from tests.instruments.guest import CODE
+from tests.instruments.runs import EACH_HOT_PATH, HOT_PATHS, engine_for
 from tests.timeline.on_this_cpu import (
     NAMES,
     Rows,

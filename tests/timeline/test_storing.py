@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap import trace
-from bootstrap.abi.numbers import NUMBERS
+from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.images import Images
 from bootstrap.timeline.origins import Why
 from bootstrap.timeline.stores import line, store_before, stored
@@ -17,8 +17,8 @@ from bootstrap.timeline.travel import Traveller
 from bootstrap.trace import coordinates
 from bootstrap.trace.reader import Trace
 from tests.cli.command import bootstrap
-from tests.engine.guest import Program
-from tests.engine.runs import EACH_HOT_PATH, engine_for
+from tests.instruments.guest import Program
+from tests.instruments.runs import EACH_HOT_PATH, engine_for
 from tests.trace import recorded
 
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 
 from bootstrap import trace
-from bootstrap.abi.arch import PAGE
-from bootstrap.engine.stepping import READS
-from bootstrap.kernel.pages import DIRTY
+from bootstrap.instruments.counter import READS
+from bootstrap.linux.arch import PAGE
+from bootstrap.linux.pages import DIRTY
 from bootstrap.timeline.stores import store_before
 from bootstrap.timeline.travel import Traveller
-from tests.engine.runs import HOT_PATHS, engine_for
+from tests.instruments.runs import HOT_PATHS, engine_for
 from tests.timeline.walking import SETTINGS, SHARE, WALK, World, explorer, pick, walk
 from tests.trace import recorded
 

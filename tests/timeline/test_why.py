@@ -14,7 +14,7 @@ from bootstrap.languages.source import Source
 from bootstrap.timeline.origins import Why, lines
 from bootstrap.trace.reader import Trace
 from tests.cli.command import bootstrap
-from tests.engine.guest import Program
+from tests.instruments.guest import Program
 from tests.seeds.tools import SOURCES
 from tests.trace import recorded
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from bootstrap.abi.numbers import NUMBERS
-from bootstrap.engine.stepping import READS, WRITES
+from bootstrap.instruments.counter import READS, WRITES
+from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.search import Explorer, Wanted
 from bootstrap.timeline.travel import PastEnd
 from bootstrap.trace.reader import Trace
-from tests.engine.runs import engine_for
+from tests.instruments.runs import engine_for
 from tests.timeline.straight import Oracle, Way, state, way
 
 SETTINGS = settings(

@@ -8,9 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bootstrap.core.errors import GuestFailed
-from bootstrap.kernel.limits import Limits
-from bootstrap.kernel.machine import Machine
 from bootstrap.known import all_steps
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import LowerFile, MemoryLower
+from bootstrap.linux.inode import Stream
+from bootstrap.linux.limits import Limits
+from bootstrap.linux.machine import Machine
+from bootstrap.linux.usage import FsLimits
 from bootstrap.runs.rebuild import Rebuilt, record_rebuild
 from bootstrap.sources import Resolved, check_materials
 from bootstrap.sources.embedded import embedded_source
@@ -20,9 +24,8 @@ from bootstrap.trace.header import header
 from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.sealed import seal
 from bootstrap.trace.writer import Writer, recording
-from bootstrap.vfs import FileSystem, FsLimits, LowerFile, MemoryLower, Stream
-from tests.engine.guest import Program
-from tests.engine.runs import engine_for
+from tests.instruments.guest import Program
+from tests.instruments.runs import engine_for
 
 O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND = 0, 1, 2, 0o100, 0o1000, 0o2000
 

@@ -10,8 +10,8 @@ import pytest
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
 from bootstrap.timeline.search import Explorer, Wanted
-from tests.engine.guest import Program
-from tests.engine.runs import engine_for
+from tests.instruments.guest import Program
+from tests.instruments.runs import engine_for
 from tests.trace import recorded
 
 PARENT, CHILD = 1, 2

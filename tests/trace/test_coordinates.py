@@ -22,7 +22,7 @@ from bootstrap.trace.coordinates import (
     parse,
 )
 from bootstrap.trace.reader import Trace
-from tests.engine.runs import engine_for
+from tests.instruments.runs import engine_for
 from tests.trace import recorded
 
 NUMBERS = st.integers(0, 10**18)

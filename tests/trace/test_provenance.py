@@ -4,15 +4,16 @@ import hashlib
 
 import pytest
 
-from bootstrap.abi.flags import O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
 from bootstrap.core.errors import GuestFailed
-from bootstrap.kernel.events import ExecEvent
+from bootstrap.linux.events import ExecEvent
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.flags import O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
+from bootstrap.linux.hostfolder import LowerFile, MemoryLower
+from bootstrap.linux.inode import RegularFile
+from bootstrap.linux.openfile import OpenFile
+from bootstrap.linux.paths import At
 from bootstrap.trace.model import ProcessRecord, guest_text, normal_path
 from bootstrap.trace.provenance import Provenance
-from bootstrap.vfs.filesystem import At, FileSystem
-from bootstrap.vfs.inode import RegularFile
-from bootstrap.vfs.lower import LowerFile, MemoryLower
-from bootstrap.vfs.openfile import OpenFile
 
 FILES = {
     b"bin/seed": b"seed image",

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from bootstrap import trace
-from bootstrap.abi.i386 import NUMBERS
 from bootstrap.core.errors import BadInput
-from bootstrap.kernel.calllog import CAPACITY
-from bootstrap.kernel.limits import Limits
+from bootstrap.instruments.callbuffer import CAPACITY
+from bootstrap.linux.limits import Limits
+from bootstrap.linux.numbers_i386 import NUMBERS
 from bootstrap.trace.columns import Calls, encode
 from bootstrap.trace.files import versions
 from bootstrap.trace.log import Wanted, log
@@ -20,8 +20,8 @@ from bootstrap.trace.reader import Trace
 from bootstrap.trace.replay import check
 from bootstrap.trace.text import shown
 from bootstrap.trace.views import tree
-from tests.engine.guest import Cell, Program
-from tests.engine.runs import EACH_ABI, HOT_PATHS, engine_for
+from tests.instruments.guest import Cell, Program
+from tests.instruments.runs import EACH_ABI, HOT_PATHS, engine_for
 from tests.trace import recorded
 
 

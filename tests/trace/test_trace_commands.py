@@ -11,7 +11,7 @@ import pytest
 
 from bootstrap import trace
 from tests.cli.command import arguments, bootstrap, environment
-from tests.engine.guest import Program
+from tests.instruments.guest import Program
 from tests.trace import recorded
 
 READY = b"ready\n"

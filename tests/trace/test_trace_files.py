@@ -17,8 +17,8 @@ from bootstrap.trace import schema, sealed
 from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.writer import Writer, recording
 from tests.cli.command import ROOT, environment
-from tests.engine.guest import Program
-from tests.engine.runs import engine_for
+from tests.instruments.guest import Program
+from tests.instruments.runs import engine_for
 from tests.trace import recorded
 from tests.trace.killed import MOMENTS
 

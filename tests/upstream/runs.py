@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from bootstrap.abi.flags import O_ACCMODE, O_WRONLY
-from bootstrap.engine import Engine, default_engine
-from bootstrap.kernel.events import BaseObserver, ExecEvent
+from bootstrap.instruments import Engine, default_engine
 from bootstrap.known import Entry, StepFile, find
+from bootstrap.linux.events import BaseObserver, ExecEvent
+from bootstrap.linux.flags import O_ACCMODE, O_WRONLY
+from bootstrap.linux.inode import Inode, RegularFile
 from bootstrap.runs.rebuild import Rebuilt, rebuild
 from bootstrap.sources import Resolved, SourceTree, check_materials
 from bootstrap.sources.tree import SourceFile
-from bootstrap.vfs.inode import Inode, RegularFile
 from tests.upstream.release import RELEASE
 
 ARCHES = ("x86", "AMD64")

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from bootstrap.engine import default_engine
-from bootstrap.kernel.limits import Limits
+from bootstrap.instruments import default_engine
 from bootstrap.known import StepFile
+from bootstrap.linux.limits import Limits
 from bootstrap.report import Report
 from bootstrap.runs.rebuild import rebuild
 from bootstrap.sources import SourceTree

@@ -13,7 +13,7 @@ import os
 import struct
 import sys
 
-from bootstrap.abi.numbers import NUMBERS
+from bootstrap.linux.numbers import NUMBERS
 
 _JOIN_SESSION_KEYRING = 1
 """KEYCTL_JOIN_SESSION_KEYRING of linux/keyctl.h; without a name, a new one."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bootstrap.core.errors import BadInput
-from bootstrap.engine import Engine
+from bootstrap.instruments import Engine
 from bootstrap.timeline.travel import PastEnd, Traveller
 
 MOST = 100_000

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.abi.numbers import NUMBERS
 from bootstrap.debug import Session
 from bootstrap.debug.gdb.registers import DESCRIPTIONS
+from bootstrap.linux.numbers import NUMBERS
 from tests.debug.gdb.clients import (
     HELLO,
     TELL,
@@ -23,8 +23,8 @@ from tests.debug.gdb.clients import (
     talk,
 )
 from tests.debug.material import record_image
-from tests.engine.guest import Program
-from tests.engine.test_other_architectures import exit_with, program, words
+from tests.instruments.guest import Program
+from tests.instruments.test_other_architectures import exit_with, program, words
 
 CLONE = {
     # mov x0, #17 (SIGCHLD); mov x1 to x4, #0; mov x8, #220 (clone); svc #0

@@ -26,7 +26,7 @@ from bootstrap.debug.gdb.registers import DESCRIPTIONS
 from bootstrap.debug.gdb.wire import address_of, is_loopback
 from tests.debug.gdb.clients import HELLO, Script, serve, talk
 from tests.debug.material import record_image
-from tests.engine.guest import Program
+from tests.instruments.guest import Program
 
 # -- packets --------------------------------------------------------------------------------------
 

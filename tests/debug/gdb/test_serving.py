@@ -162,7 +162,7 @@ def test_no_trace_no_program() -> None:
 
 def test_a_live_program_keeps_off_the_line(tmp_path: Path) -> None:
     """What a recorded program prints does not get between the packets, nor does it read them."""
-    from tests.engine.guest import Program
+    from tests.instruments.guest import Program
 
     guest = Program("i386")
     space = guest.space(64)

@@ -32,7 +32,7 @@ from tests.debug.material import (
     record_loop,
     record_upstreams_hex0,
 )
-from tests.engine.guest import Program
+from tests.instruments.guest import Program
 
 STEPS = 40
 

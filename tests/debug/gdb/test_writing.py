@@ -22,7 +22,7 @@ from tests.debug.gdb.clients import (
     talk,
 )
 from tests.debug.material import LOOP, STORED, record_image, record_loop
-from tests.engine.guest import DATA, Program
+from tests.instruments.guest import DATA, Program
 
 INTERRUPT = b"\x03"
 PECULIAR = ("eflags", "cpsr", "fctrl", "fstat", "ftag", "mxcsr", "fpsr", "fpcr", "fcsr")

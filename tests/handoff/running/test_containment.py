@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.abi.numbers import NUMBERS
 from bootstrap.core.errors import BadInput
 from bootstrap.handoff.running.box import Box
 from bootstrap.handoff.running.choosing import choose
@@ -27,6 +26,7 @@ from bootstrap.handoff.running.limits import Limits
 from bootstrap.handoff.running.owner import UNUSED, box_ids, give
 from bootstrap.handoff.running.probe import elf
 from bootstrap.handoff.running.saving import Saved
+from bootstrap.linux.numbers import NUMBERS
 from tests.handoff.running.conftest import go, require
 from tests.handoff.running.small import ARCH, make, stage0
 

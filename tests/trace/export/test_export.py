@@ -11,7 +11,7 @@ import pytest
 
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
-from bootstrap.engine import default_engine
+from bootstrap.instruments import default_engine
 from bootstrap.timeline.travel import Traveller
 from bootstrap.trace.export import chosen
 from bootstrap.trace.export.drcov import counts, drcov
@@ -19,7 +19,7 @@ from bootstrap.trace.export.perfetto import axis, perfetto
 from bootstrap.trace.export.strace import dot, strace
 from bootstrap.trace.reader import Trace
 from tests.cli.command import bootstrap
-from tests.engine.guest import CODE, Program
+from tests.instruments.guest import CODE, Program
 from tests.trace import recorded
 from tests.trace.export.readers import read_chrome, read_dot, read_drcov, read_strace
 

@@ -11,11 +11,11 @@ import pytest
 
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
-from bootstrap.engine import default_engine
+from bootstrap.instruments import default_engine
 from bootstrap.timeline.travel import PastEnd, Traveller
 from bootstrap.trace.export.drcov import counts, drcov
 from bootstrap.trace.export.tenet import MOST, tenet, window
-from tests.engine.guest import Program
+from tests.instruments.guest import Program
 from tests.trace import recorded
 from tests.trace.export.readers import (
     TENET_AMD64,

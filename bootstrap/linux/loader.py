@@ -1,0 +1,281 @@
+"""Makes a process image of an ELF file, as Linux does (fs/exec.c, fs/binfmt_elf.c, elf(5)).
+
+What Linux finds wrong before it gives up the old image is a LinuxError with Linux's errno. What
+it finds later kills the process: here a BadImage. What Linux can do and this kernel cannot is a
+GuestFailed that says so.
+"""
+
+import re
+import struct
+from dataclasses import dataclass
+from typing import Protocol
+
+from bootstrap.core.errors import GuestFailed
+from bootstrap.linux.arch import ABIS, PAGE, PAGE_MASK, Abi, page_down, page_up
+from bootstrap.linux.errno import Errno, LinuxError
+from bootstrap.linux.flags import PROT_EXEC, PROT_READ, PROT_WRITE
+from bootstrap.linux.inode import RegularFile
+from bootstrap.linux.limits import Limits, MemoryMeter
+from bootstrap.linux.memory import BEYOND, EXEC, MAPPED, READ, WRITE, AddressSpace
+
+STACK_SIZE = 8 << 20
+"""RLIMIT_STACK's usual value."""
+RANDOM = bytes(range(16))
+"""AT_RANDOM: the guest's only source of randomness is not one."""
+
+_PT_LOAD, _PT_INTERP, _PT_GNU_STACK = 1, 3, 0x6474E551
+_ET_EXEC, _ET_DYN = 2, 3
+_PF_X, _PF_W, _PF_R = 1, 2, 4
+_EHDR = {1: struct.Struct("<16sHHIIIIIHHHHHH"), 2: struct.Struct("<16sHHIQQQIHHHHHH")}
+_PHDR = {1: struct.Struct("<IIIIIIII"), 2: struct.Struct("<IIQQQQQQ")}
+
+_SAME_MACHINE = {6: 3}
+"""EM_486 is as good as EM_386 (arch/x86/include/asm/elf.h, elf_check_arch_ia32)."""
+BINPRM_BUF_SIZE = 256
+"""How much of a file says what it is (include/uapi/linux/binfmts.h)."""
+
+_AT = {
+    "HWCAP": 16, "PAGESZ": 6, "CLKTCK": 17, "PHDR": 3, "PHENT": 4, "PHNUM": 5, "BASE": 7,
+    "FLAGS": 8, "ENTRY": 9, "UID": 11, "EUID": 12, "GID": 13, "EGID": 14, "SECURE": 23,
+    "RANDOM": 25, "HWCAP2": 26, "EXECFN": 31, "PLATFORM": 15, "NULL": 0,
+}  # fmt: skip
+"""Auxiliary vector types (include/uapi/linux/auxvec.h), in the order Linux writes them."""
+
+
+_PIECE = 1 << 20
+"""Bytes of a file that are in the host's memory at once on their way to the guest's."""
+
+
+class Image(Protocol):
+    """The bytes of an executable: of what is not looked at, none is read."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice) -> bytes: ...
+
+
+class FileImage:
+    """The content of a regular file as one."""
+
+    def __init__(self, file: RegularFile) -> None:
+        self._file = file
+
+    def __len__(self) -> int:
+        return self._file.size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, end, _ = part.indices(self._file.size)
+        return self._file.read_at(start, max(0, end - start))
+
+
+class BadImage(Exception):
+    """Linux would kill the process: the old image is gone and the new one cannot be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A program header: elf(5), Elf32_Phdr and Elf64_Phdr."""
+
+    kind: int
+    flags: int
+    offset: int
+    vaddr: int
+    file_size: int
+    memory_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ElfFile:
+    """The parts of an ELF file that matter for running it."""
+
+    abi: Abi
+    entry: int
+    phdr_offset: int
+    segments: tuple[Segment, ...]
+
+    @property
+    def phdr_addr(self) -> int:
+        """Where the program headers land in memory, or 0 (AT_PHDR)."""
+        for s in self.segments:
+            if s.kind == _PT_LOAD and s.offset <= self.phdr_offset < s.offset + s.file_size:
+                return self.phdr_offset - s.offset + s.vaddr
+        return 0
+
+
+def parse(image: Image) -> ElfFile:
+    """Read the headers of an executable.
+
+    Raises LinuxError(ENOEXEC) for whatever Linux does not take for an executable of a known
+    machine, and GuestFailed for executables that this kernel cannot run.
+    """
+    # Linux looks at a buffer of zeros, into which the file's beginning was read, and in it at no
+    # more than this; EI_CLASS counts on RISC-V alone (elf_check_arch of each architecture).
+    head = image[:BINPRM_BUF_SIZE].ljust(BINPRM_BUF_SIZE, b"\0")
+    _, kind, machine = _EHDR[1].unpack_from(head)[:3]
+    known = [a for a in ABIS if a.elf_machine == _SAME_MACHINE.get(machine, machine)]
+    if len(known) > 1:
+        known = [a for a in known if a.elf_class == head[4]]
+    if head[:4] != b"\x7fELF" or kind not in (_ET_EXEC, _ET_DYN) or not known:
+        raise LinuxError(Errno.ENOEXEC)
+    abi = known[0]
+    (_, _, _, _, entry, phoff, _, _, _, phentsize, phnum, _, _, _) = _EHDR[
+        abi.elf_class
+    ].unpack_from(head)
+    phdr = _PHDR[abi.elf_class]
+    if phentsize != phdr.size or not 1 <= phnum <= 65536 // phdr.size:
+        raise LinuxError(Errno.ENOEXEC)
+    if phoff + phnum * phdr.size > len(image):
+        raise LinuxError(Errno.ENOEXEC)
+    segments: list[Segment] = []
+    for row in phdr.iter_unpack(image[phoff : phoff + phnum * phdr.size]):
+        if abi.elf_class == 1:
+            p_type, offset, vaddr, _, filesz, memsz, flags, _ = row
+        else:
+            p_type, flags, offset, vaddr, _, filesz, memsz, _ = row
+        segments.append(Segment(p_type, flags, offset, vaddr, filesz, memsz))
+    if any(s.kind == _PT_INTERP for s in segments):
+        raise GuestFailed("dynamically linked program (PT_INTERP): only static ones are supported")
+    if kind == _ET_DYN:
+        raise GuestFailed("position-independent program (ET_DYN): only ET_EXEC is supported")
+    return ElfFile(abi, entry, phoff, tuple(segments))
+
+
+def _prot(flags: int) -> int:
+    return (
+        (PROT_READ if flags & _PF_R else 0)
+        | (PROT_WRITE if flags & _PF_W else 0)
+        | (PROT_EXEC if flags & _PF_X else 0)
+    )
+
+
+def _load(memory: AddressSpace, segment: Segment, image: Image) -> None:
+    """Map one PT_LOAD segment: whole pages of the file, then zeroes (elf_load, padzero)."""
+    task = memory.abi.task_size
+    if segment.file_size > segment.memory_size or segment.vaddr + segment.memory_size > task:
+        raise BadImage("a segment lies outside the address space or is larger in the file")
+    if (segment.offset ^ segment.vaddr) & PAGE_MASK and segment.file_size:
+        raise BadImage("a segment's offset and address differ within the page")
+    flags = memory.flags_for(_prot(segment.flags))
+    start = page_down(segment.vaddr)
+    file_end = page_up(segment.vaddr + segment.file_size) if segment.file_size else start
+    end = page_up(segment.vaddr + segment.memory_size)
+    if segment.file_size:
+        offset = page_down(segment.offset)
+        memory.map(start, file_end, flags)
+        for at in range(0, file_end - start, _PIECE):
+            end_of_piece = offset + min(at + _PIECE, file_end - start)
+            memory.poke(start + at, image[offset + at : end_of_piece])
+        past_end = start + max(0, page_up(len(image)) - offset)
+        if past_end < file_end:
+            memory.map(past_end, file_end, flags | BEYOND)
+        if segment.memory_size > segment.file_size and flags & WRITE:
+            bss = segment.vaddr + segment.file_size
+            if bss & PAGE_MASK and page_down(bss) >= past_end:
+                raise BadImage("zeroes are to fill a page that lies beyond the end of the file")
+            memory.poke(bss, bytes(page_up(bss) - bss))
+    if end > file_end:
+        # Readable and writable, whatever the segment is (vm_brk_flags).
+        executable = segment.flags & _PF_X
+        memory.map(
+            file_end, end, memory.flags_for(PROT_READ | PROT_WRITE) | (EXEC if executable else 0)
+        )
+
+
+def build(
+    elf: ElfFile,
+    image: Image,
+    path: bytes,
+    argv: tuple[bytes, ...],
+    envp: tuple[bytes, ...],
+    limits: Limits,
+    meter: MemoryMeter,
+) -> tuple[AddressSpace, int]:
+    """The memory of a fresh process and its stack pointer. `path` is execve's, for AT_EXECFN.
+
+    Raises BadImage, GuestFailed (limits).
+    """
+    memory = AddressSpace(elf.abi, limits, meter)
+    stack = [s for s in elf.segments if s.kind == _PT_GNU_STACK]
+    memory.read_implies_exec = not stack and elf.abi.read_implies_exec
+    loads = [s for s in elf.segments if s.kind == _PT_LOAD]
+    try:
+        for segment in loads:
+            _load(memory, segment, image)
+        if elf.entry >= elf.abi.task_size:
+            raise BadImage("the entry point lies outside the address space")
+        memory.set_brk_start(max((s.vaddr + s.memory_size for s in loads), default=0))
+        top = elf.abi.stack_top
+        executable = memory.read_implies_exec or any(s.flags & _PF_X for s in stack)
+        stack_flags = MAPPED | READ | WRITE | (EXEC if executable else 0)
+        memory.map(top - STACK_SIZE, top, stack_flags)
+        return memory, _fill_stack(memory, elf, path, argv, envp)
+    except BaseException:
+        memory.release()
+        raise
+
+
+def _fill_stack(
+    memory: AddressSpace,
+    elf: ElfFile,
+    path: bytes,
+    argv: tuple[bytes, ...],
+    envp: tuple[bytes, ...],
+) -> int:
+    """Strings, auxiliary vector, pointers, argc: copy_strings and create_elf_tables."""
+    abi = elf.abi
+    at = abi.stack_top - 8
+
+    def push(data: bytes) -> int:
+        nonlocal at
+        at -= len(data)
+        memory.poke(at, data)
+        return at
+
+    execfn = push(path + b"\0")
+    env_addrs = [push(text + b"\0") for text in reversed(envp)][::-1]
+    arg_addrs = [push(text + b"\0") for text in reversed(argv)][::-1]
+    at &= ~15
+    platform = push(abi.platform.encode() + b"\0") if abi.platform else 0
+    random = push(RANDOM)
+    at &= ~15
+    values = {
+        "HWCAP": 0, "PAGESZ": PAGE, "CLKTCK": 100, "PHDR": elf.phdr_addr,
+        "PHENT": _PHDR[abi.elf_class].size, "PHNUM": len(elf.segments), "BASE": 0, "FLAGS": 0,
+        "ENTRY": elf.entry, "UID": 0, "EUID": 0, "GID": 0, "EGID": 0, "SECURE": 0,
+        "RANDOM": random, "HWCAP2": 0, "EXECFN": execfn, "PLATFORM": platform, "NULL": 0,
+    }  # fmt: skip
+    absent = () if platform else ("PLATFORM",)
+    aux = [
+        word for name, kind in _AT.items() if name not in absent for word in (kind, values[name])
+    ]
+    words = [len(argv), *arg_addrs, 0, *env_addrs, 0, *aux]
+    table = struct.pack(f"<{len(words)}{'Q' if abi.word == 8 else 'I'}", *words)
+    at = (at - len(table)) & ~15
+    memory.poke(at, table)
+    return at
+
+
+_WHOLE_NAME = re.compile(rb"#![ \t]*+[^ \t\0]*+[ \t\0]")
+_LINE = re.compile(rb"([^ \t\0]*)(?:[ \t]+([^\0]*))?", re.DOTALL)
+
+
+def interpreter(image: Image) -> tuple[bytes, bytes | None] | None:
+    """The interpreter and its one argument of a `#!` script (fs/binfmt_script.c), or None.
+
+    Raises LinuxError: ENOEXEC where there is no name, or one that may have been cut (of a line
+    without a newline the 255 bytes count that the buffer has room for); EACCES for an empty one.
+    """
+    if image[:2] != b"#!":
+        return None
+    text = image[:BINPRM_BUF_SIZE].ljust(BINPRM_BUF_SIZE, b"\0")
+    end = text.partition(b"\0")[0].find(b"\n")
+    if end < 0:
+        if not _WHOLE_NAME.match(text):
+            raise LinuxError(Errno.ENOEXEC)
+        end = BINPRM_BUF_SIZE - 1
+    line = text[2:end].strip(b" \t")
+    found = _LINE.match(line)
+    if not line or found is None:
+        raise LinuxError(Errno.ENOEXEC)
+    if not found[1]:
+        raise LinuxError(Errno.EACCES)  # a NUL: to open_exec the empty name is the current folder
+    return found[1], found[2]

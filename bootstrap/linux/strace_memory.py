@@ -1,0 +1,314 @@
+"""How strace prints what is in guest memory: paths, buffers, arrays, structures.
+
+What a call reads has a printer in BEFORE, what it stores one in AFTER; both key it by Kind. Formats
+are strace 6.1's (src/print_struct_stat.c, src/wait.c, src/io.c, src/execve.c, src/dirent.c).
+"""
+
+from collections.abc import Callable
+from struct import Struct
+
+from bootstrap.linux import flags as abi
+from bootstrap.linux.errno import Errno, LinuxError
+from bootstrap.linux.memory import AddressSpace
+from bootstrap.linux.row import Kind
+from bootstrap.linux.strace_values import (
+    SIGNALS,
+    STRING_MAX,
+    address,
+    choice_text,
+    count_text,
+    file_mode,
+    flag_text,
+    map_flags,
+    open_flags,
+    plain,
+    quote,
+)
+from bootstrap.linux.structs import (
+    STAT64_I386,
+    STAT_GENERIC,
+    STAT_I386,
+    STAT_X86_64,
+    STATX,
+    UTS_FIELD,
+    WORD_32,
+    WORD_64,
+    StatLayout,
+    Word,
+)
+
+STRINGS_MAX = 32
+"""Elements of an array that are shown."""
+
+# What a call reads: printer(memory, args, index), before the call.
+
+
+def _path(memory: AddressSpace, args: list[int], index: int) -> str:
+    try:
+        return quote(memory.read_cstring(args[index]), 4096)
+    except LinuxError as error:
+        if error.errno is Errno.ENAMETOOLONG:
+            return quote(memory.read(args[index], 4095), 4095) + "..."
+        return address(args[index])
+
+
+def buffer(memory: AddressSpace, guest_addr: int, size: int) -> str:
+    """`size` bytes at `guest_addr`, or the address where they cannot be read."""
+    needed = min(size, STRING_MAX + 1)
+    try:
+        return quote(memory.read(guest_addr, needed)) if guest_addr else "NULL"
+    except LinuxError:
+        return address(guest_addr)
+
+
+def _buffer_in(memory: AddressSpace, args: list[int], index: int) -> str:
+    return buffer(memory, args[index], args[index + 1])
+
+
+def _word(memory: AddressSpace) -> Word:
+    return WORD_64 if memory.abi.word == 8 else WORD_32
+
+
+def _strings(memory: AddressSpace, args: list[int], index: int) -> str:
+    word, at = _word(memory), args[index]
+    if not at:
+        return "NULL"
+    texts: list[str] = []
+    try:
+        while len(texts) < STRINGS_MAX:
+            (string,) = word.pointer.unpack(memory.read(at, word.size))
+            if not string:
+                return f"[{', '.join(texts)}]"
+            texts.append(_cstring(memory, string))
+            at += word.size
+    except LinuxError:
+        if not texts:
+            return address(args[index])
+        return f"[{', '.join(texts)}, ... /* {address(at)} */]"
+    return f"[{', '.join(texts)}, ...]"
+
+
+def _cstring(memory: AddressSpace, guest_addr: int) -> str:
+    data = memory.read_upto(guest_addr, STRING_MAX + 1)
+    end = data.find(0)
+    if end < 0 and len(data) <= STRING_MAX:
+        return address(guest_addr)
+    return quote(data[:end] if end >= 0 else data)
+
+
+def _environment(memory: AddressSpace, args: list[int], index: int) -> str:
+    word, at = _word(memory), args[index]
+    if not at:
+        return "NULL"
+    count = 0
+    try:
+        while any(memory.read(at, word.size)):
+            count += 1
+            at += word.size
+    except LinuxError:
+        return address(args[index])
+    return f"{args[index]:#x} {count_text(count, 'var', 'vars')}"
+
+
+def _iov_in(memory: AddressSpace, args: list[int], index: int) -> str:
+    return iovec(memory, args[index], args[index + 1], None)
+
+
+def iovec(memory: AddressSpace, at: int, count: int, filled: int | None) -> str:
+    """An array of struct iovec: the bytes behind it, at most `filled` in all if that is given."""
+    word = _word(memory)
+    wanted = min(count, STRINGS_MAX + 1) * word.iovec.size
+    raw = memory.read_upto(at, wanted)
+    whole = len(raw) // word.iovec.size * word.iovec.size
+    if not whole and wanted:
+        return address(at)
+    texts: list[str] = []
+    for base, length in list(word.iovec.iter_unpack(raw[:whole]))[:STRINGS_MAX]:
+        shown = length
+        if filled is not None and filled >= 0:
+            shown = min(length, filled)
+            filled -= shown
+        if filled is not None and filled < 0:
+            text = address(base)
+        else:
+            text = '""' if not shown else buffer(memory, base, shown)
+        texts.append(f"{{iov_base={text}, iov_len={length}}}")
+    if whole < wanted:
+        texts.append(f"... /* {address(at + whole)} */")
+    elif count > STRINGS_MAX:
+        texts.append("...")
+    return f"[{', '.join(texts)}]"
+
+
+def _offset(memory: AddressSpace, args: list[int], index: int) -> str:
+    return str(((args[index + 1] << 32 | args[index]) ^ 1 << 63) - (1 << 63))
+
+
+def _seek_offset(memory: AddressSpace, args: list[int], index: int) -> str:
+    return str(((args[index - 1] << 32 | args[index]) ^ 1 << 63) - (1 << 63))
+
+
+def _fcntl_argument(memory: AddressSpace, args: list[int], index: int) -> str:
+    command, value = args[index - 1], args[index]
+    if command == abi.F_SETFL:
+        return open_flags(value & 0xFFFFFFFF)
+    if command == abi.F_SETFD:
+        return flag_text(value & 0xFFFFFFFF, ((abi.FD_CLOEXEC, "FD_CLOEXEC"),), "FD_???")
+    return str(((value & 0xFFFFFFFF) ^ 1 << 31) - (1 << 31))
+
+
+def _fcntl_argument_arm(memory: AddressSpace, args: list[int], index: int) -> str:
+    if args[index - 1] == abi.F_SETFL:
+        return open_flags(abi.swap_bits(args[index] & 0xFFFFFFFF, abi.ARM_SWAPPED))
+    return _fcntl_argument(memory, args, index)
+
+
+_OLD_MMAP = Struct("<IIIIiI")
+
+
+def _old_mmap(memory: AddressSpace, args: list[int], index: int) -> str:
+    try:
+        values = _OLD_MMAP.unpack(memory.read(args[index], _OLD_MMAP.size))
+    except LinuxError:
+        return address(args[index])
+    hint, length, prot, flags, fd, offset = values
+    texts = (
+        address(hint),
+        str(length),
+        plain(Kind.PROT, prot),
+        map_flags(flags),
+        str(fd),
+        f"{offset:#x}" if offset else "0",
+    )
+    return ", ".join(texts)
+
+
+Before = Callable[[AddressSpace, list[int], int], str]
+
+BEFORE: dict[Kind, Before] = {
+    Kind.PATH: _path,
+    Kind.BUFFER_IN: _buffer_in,
+    Kind.STRINGS: _strings,
+    Kind.ENVIRONMENT: _environment,
+    Kind.IOV_IN: _iov_in,
+    Kind.OFF_LOW: _offset,
+    Kind.SEEK_LOW: _seek_offset,
+    Kind.FCNTL_ARG: _fcntl_argument,
+    Kind.FCNTL_ARG_ARM: _fcntl_argument_arm,
+    Kind.MMAP_ARGUMENTS: _old_mmap,
+}
+
+# What a call would have stored, had it not failed: printer(memory, args, index).
+
+
+def _iov_addresses(memory: AddressSpace, args: list[int], index: int) -> str:
+    return iovec(memory, args[index], args[index + 1], -1)
+
+
+FAILED: dict[Kind, Before] = {Kind.IOV_OUT: _iov_addresses}
+"""The rest are printed as addresses."""
+
+# What a call stores: printer(memory, args, index, result), after a call that succeeded.
+
+
+def _buffer_out(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+    return buffer(memory, args[index], result) if result else '""'
+
+
+def _string_out(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+    data = memory.read(args[index], result)
+    return quote(data.removesuffix(b"\0"), 4096)
+
+
+def _iov_out(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+    return iovec(memory, args[index], args[index + 1], result)
+
+
+def _status(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+    if not args[index] or not result:
+        return address(args[index])
+    status = int.from_bytes(memory.read(args[index], 4), "little")
+    signal = status & 0x7F
+    if signal:
+        name = SIGNALS.get(signal, str(signal))
+        return f"[{{WIFSIGNALED(s) && WTERMSIG(s) == {name}}}]"
+    return f"[{{WIFEXITED(s) && WEXITSTATUS(s) == {status >> 8 & 0xFF}}}]"
+
+
+def _stat(layout: StatLayout) -> "After":
+    def printer(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+        mode, size = layout.mode_and_size(memory.read(args[index], layout.length))
+        if mode & abi.S_IFMT in (abi.S_IFCHR, abi.S_IFBLK):
+            return f"{{st_mode={file_mode(mode)}, st_rdev=makedev(0, 0), ...}}"
+        return f"{{st_mode={file_mode(mode)}, st_size={size}, ...}}"
+
+    return printer
+
+
+def _statx(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+    mode, size = STATX.mode_and_size(memory.read(args[index], STATX.length))
+    return (
+        f"{{stx_mask=STATX_BASIC_STATS, stx_attributes=0, stx_mode={file_mode(mode)}, "
+        f"stx_size={size}, ...}}"
+    )
+
+
+def _siginfo(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+    if not args[index]:
+        return "NULL"
+    layout = _word(memory).siginfo
+    signal, _, code, pid, uid, status = layout.unpack(memory.read(args[index], layout.size))
+    if not signal:
+        return "{}"
+    how = choice_text(code, abi.CHILD_CODES, "CLD_???")
+    value = status if code == abi.CLD_EXITED else SIGNALS.get(status, status)
+    return (
+        f"{{si_signo=SIGCHLD, si_code={how}, si_pid={pid}, si_uid={uid}, si_status={value}, "
+        "si_utime=0, si_stime=0}"
+    )
+
+
+def _utsname(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+    raw = memory.read(args[index], 2 * UTS_FIELD)
+    system, node = (raw[at : at + UTS_FIELD].split(b"\0")[0] for at in (0, UTS_FIELD))
+    return f"{{sysname={quote(system, 65)}, nodename={quote(node, 65)}, ...}}"
+
+
+def _offset_out(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+    return f"[{int.from_bytes(memory.read(args[index], 8), 'little')}]"
+
+
+def _entries(length_at: int) -> "After":
+    def printer(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+        raw = memory.read(args[index], result)
+        at = count = 0
+        while at < result:
+            at += int.from_bytes(raw[at + length_at : at + length_at + 2], "little")
+            count += 1
+        return f"{args[index]:#x} {count_text(count, 'entry', 'entries')}"
+
+    return printer
+
+
+def _dirents(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+    return _entries(2 * memory.abi.word)(memory, args, index, result)
+
+
+After = Callable[[AddressSpace, list[int], int, int], str]
+
+AFTER: dict[Kind, After] = {
+    Kind.BUFFER_OUT: _buffer_out,
+    Kind.STRING_OUT: _string_out,
+    Kind.IOV_OUT: _iov_out,
+    Kind.STATUS_OUT: _status,
+    Kind.STAT_I386_OUT: _stat(STAT_I386),
+    Kind.STAT64_I386_OUT: _stat(STAT64_I386),
+    Kind.STAT_X86_64_OUT: _stat(STAT_X86_64),
+    Kind.STAT_GENERIC_OUT: _stat(STAT_GENERIC),
+    Kind.STATX_OUT: _statx,
+    Kind.SIGINFO_OUT: _siginfo,
+    Kind.UTSNAME_OUT: _utsname,
+    Kind.OFFSET_OUT: _offset_out,
+    Kind.DIRENTS_OUT: _dirents,
+    Kind.DIRENTS64_OUT: _entries(16),
+}

@@ -1,0 +1,182 @@
+"""How strace prints what needs no memory: numbers, flags, strings, addresses.
+
+Formats are strace 6.1's (src/util.c, src/xlat.c).
+"""
+
+from collections.abc import Callable
+
+from bootstrap.linux import flags as abi
+from bootstrap.linux.flags import Flags
+from bootstrap.linux.row import Kind
+
+STRING_MAX = 32
+"""Characters of a buffer that are shown (strace -s)."""
+
+_ESCAPES = {9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
+
+
+def quote(data: bytes, limit: int = STRING_MAX) -> str:
+    """A C string literal as strace writes one: octal escapes, "..." after what was cut."""
+    shown = data[:limit]
+    parts: list[str] = []
+    for index, byte in enumerate(shown):
+        if byte in _ESCAPES:
+            parts.append(_ESCAPES[byte])
+        elif 32 <= byte < 127:
+            parts.append(chr(byte))
+        else:
+            # Short octal would swallow a digit that follows.
+            digit_follows = shown[index + 1 : index + 2].isdigit()
+            parts.append(f"\\{byte:03o}" if digit_follows else f"\\{byte:o}")
+    return '"' + "".join(parts) + '"' + ("..." if len(data) > limit else "")
+
+
+def address(guest_addr: int) -> str:
+    """A pointer."""
+    return f"{guest_addr:#x}" if guest_addr else "NULL"
+
+
+def octal(value: int) -> str:
+    """Permission bits: at least three digits with the leading zero counted."""
+    return f"0{value:o}".rjust(3, "0") if value else "000"
+
+
+def flag_text(value: int, table: Flags, unknown: str, zero: str = "0") -> str:
+    """Flags joined with |, what is left in hex; `unknown` is the comment where none is known."""
+    if not value:
+        return zero
+    found: list[str] = []
+    left = value
+    for bits, name in table:
+        if bits and left & bits == bits:
+            found.append(name)
+            left &= ~bits
+    if not found:
+        return f"{value:#x} /* {unknown} */"
+    return "|".join([*found, *([f"{left:#x}"] if left else [])])
+
+
+def choice_text(value: int, table: Flags, unknown: str) -> str:
+    """One of several named values."""
+    for known, name in table:
+        if known == value:
+            return name
+    return f"{value:#x} /* {unknown} */"
+
+
+def open_flags(value: int) -> str:
+    """open(2)'s flags: the access mode first, always."""
+    access = choice_text(value & abi.O_ACCMODE, abi.OPEN_ACCESS, "O_???")
+    if value & abi.O_ACCMODE == abi.O_ACCMODE:
+        access = "O_ACCMODE"
+    rest = value & ~abi.O_ACCMODE
+    if not rest:
+        return access
+    text = flag_text(rest, abi.OPEN_FLAGS, "")
+    return f"{access}|{text.partition(' ')[0]}"
+
+
+def file_mode(value: int) -> str:
+    """A mode with its file type, as in st_mode."""
+    kind = value & abi.S_IFMT
+    for known, name in abi.FILE_TYPES:
+        if kind == known:
+            return f"{name}|{octal(value & ~abi.S_IFMT)}"
+    return octal(value)
+
+
+def map_flags(value: int) -> str:
+    """mmap(2)'s flags: the sharing type first."""
+    kind = choice_text(value & abi.MAP_TYPE, abi.MAP_TYPES, "MAP_???")
+    if value & abi.MAP_TYPE == 0:
+        kind = "MAP_FILE"
+    rest = value & ~abi.MAP_TYPE
+    if not rest:
+        return kind
+    return f"{kind}|{flag_text(rest, abi.MAP_FLAGS, '').partition(' ')[0]}"
+
+
+def statx_flags(value: int) -> str:
+    """statx(2)'s flags: how fresh the answer must be comes first, always."""
+    if value & abi.AT_STATX_SYNC_TYPE:
+        return flag_text(value, abi.STATX_FLAGS, "AT_???")
+    rest = flag_text(value, abi.STATX_FLAGS, "AT_???", "")
+    return "|".join(["AT_STATX_SYNC_AS_STAT", *([rest.partition(" ")[0]] if rest else [])])
+
+
+def clone_flags(value: int) -> str:
+    """clone(2)'s flags: the signal that tells of the child's end comes last."""
+    signal = {0: "", 17: "SIGCHLD"}.get(value & abi.CSIGNAL, str(value & abi.CSIGNAL))
+    rest = value & ~abi.CSIGNAL
+    texts = [flag_text(rest, abi.CLONE_FLAGS, "CLONE_???")] if rest else []
+    return "|".join([*texts, *([signal] if signal else [])]) or "0"
+
+
+FIONCLEX, FIOCLEX = 0x5450, 0x5451
+_IOCTLS: Flags = (
+    (0x5401, "TCGETS"),
+    (0x5402, "TCSETS"),
+    (0x5413, "TIOCGWINSZ"),
+    (FIONCLEX, "FIONCLEX"),
+    (FIOCLEX, "FIOCLEX"),
+)
+
+
+def ioctl_command(value: int) -> str:
+    """An ioctl request."""
+    for known, name in _IOCTLS:
+        if known == value:
+            return name
+    return f"{value:#x}"
+
+
+_PLAIN: dict[Kind, Callable[[int], str]] = {
+    Kind.PTR: address,
+    Kind.MODE: octal,
+    Kind.FILE_MODE: file_mode,
+    Kind.DIRFD: lambda v: "AT_FDCWD" if v == abi.AT_FDCWD else str(v),
+    Kind.OPEN_FLAGS: open_flags,
+    Kind.OPEN_FLAGS_ARM: open_flags,
+    Kind.DUP_FLAGS: lambda v: flag_text(v, abi.OPEN_FLAGS, "O_???"),
+    Kind.AT_FLAGS: lambda v: flag_text(v, abi.AT_FLAGS, "AT_???"),
+    Kind.STATX_FLAGS: statx_flags,
+    Kind.STATX_MASK: lambda v: flag_text(v, abi.STATX_MASK, "STATX_???"),
+    Kind.RENAME_FLAGS: lambda v: flag_text(v, abi.RENAME_FLAGS, "RENAME_???"),
+    Kind.WAIT_ID_TYPE: lambda v: choice_text(v & 0xFFFFFFFF, abi.WAIT_ID_TYPES, "P_???"),
+    Kind.UNLINKAT_FLAGS: lambda v: flag_text(v, abi.UNLINKAT_FLAGS, "AT_???"),
+    Kind.ACCESS_MODE: lambda v: flag_text(v & 0xFFFFFFFF, abi.ACCESS_MODES, "?_OK", "F_OK"),
+    Kind.WHENCE: lambda v: choice_text(v, abi.SEEK_WHENCE, "SEEK_???"),
+    Kind.WAIT_OPTIONS: lambda v: flag_text(v & 0xFFFFFFFF, abi.WAIT_OPTIONS, "W???"),
+    Kind.CLONE_FLAGS: clone_flags,
+    Kind.PROT: lambda v: flag_text(v, abi.PROT_FLAGS, "PROT_???", "PROT_NONE"),
+    Kind.MAP_FLAGS: map_flags,
+    Kind.MAP_OFFSET: lambda v: f"{v:#x}" if v else "0",
+    Kind.PAGE_OFFSET: lambda v: f"{v * 4096:#x}" if v else "0",
+    Kind.FCNTL_CMD: lambda v: choice_text(v, abi.FCNTL_COMMANDS, "F_???"),
+    Kind.IOCTL_CMD: ioctl_command,
+}
+
+
+def plain(kind: Kind, value: int) -> str:
+    """An argument that needs nothing but its value."""
+    printer = _PLAIN.get(kind)
+    return str(value) if printer is None else printer(value)
+
+
+def count_text(count: int, one: str, many: str) -> str:
+    """The comment that stands for what is not shown."""
+    return f"/* {count} {one if count == 1 else many} */"
+
+
+def fcntl_result(command: int, result: int, arm: bool = False) -> str:
+    """What fcntl(2) answered, by its command; `arm`: in arm's open flags."""
+    if command == abi.F_GETFD and result:
+        return f"{result:#x} (flags FD_CLOEXEC)"
+    if command == abi.F_GETFL:
+        generic = abi.swap_bits(result, abi.ARM_SWAPPED) if arm else result
+        return f"{result:#x} (flags {open_flags(generic)})"
+    return str(result)
+
+
+SIGNALS = {4: "SIGILL", 5: "SIGTRAP", 7: "SIGBUS", 8: "SIGFPE", 11: "SIGSEGV"}
+"""Signals by which a fault ends a process (signal(7))."""

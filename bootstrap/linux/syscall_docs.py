@@ -1,0 +1,91 @@
+"""Writes docs/syscalls.md from the tables: `python -m bootstrap.linux.syscall_docs > FILE`."""
+
+import sys
+
+from bootstrap.linux.row import Row, Support
+from bootstrap.linux.table import number_names, table_for
+
+ABIS = (
+    ("i386", "`int 0x80`"),
+    ("x86_64", "`syscall`"),
+    ("aarch64", "`svc #0`"),
+    ("riscv64", "`ecall`"),
+    ("riscv32", "`ecall`"),
+)
+
+_HEAD = """\
+# System calls
+
+Generated from the tables in `bootstrap/kernel`; do not edit. To write it again:
+
+    python -m bootstrap.linux.syscall_docs > docs/syscalls.md
+
+The guest kernel behaves as a 64-bit Linux does to a process of each ABI; to one of riscv32, as a
+Linux of 32 bits does. Support is one of:
+
+- **full**: as Linux, for everything a guest of this kernel can ask.
+- **partial**: as Linux, but for what the note says.
+- **probed**: C libraries ask for it, and can do without, as on an older kernel. For `run` and
+  `trace record -- PROGRAM` it fails with ENOSYS, and they say how often it did; every run that is
+  judged (`verify`, `ddc`, `seeds check` and all that is made of them) it stops, as refused.
+- **refused**: stops the run. So does every call that is not listed. The run says the call's number,
+  name and arguments, the program and the place; nothing is ever answered with a success that did
+  not happen.
+
+Every call that is not refused is held against a real kernel by the guest programs in
+`tests/linux/guests`, error cases included: of i386 and x86_64 against the host's own, of the rest
+against qemu-user, and where that is not Linux, against the host's own again
+(`tests/linux/by_qemu.py`).
+
+`make fuzz` runs random programs of these calls, with descriptors, mappings and paths in common, on
+the host's kernel (Linux on x86_64, as root) and emulated, on both hot paths, and prints each
+difference once, with the fewest calls that show it. `make test` runs 200 of them. What such
+programs leave out, and why, is the table KNOWN in `tests/fuzz/programs.py`.
+"""
+
+
+def _merged() -> list[tuple[dict[str, int], Row]]:
+    """Rows with their number in each ABI; what differs between ABIs stays apart."""
+    merged: dict[tuple[str, tuple[str, ...], Support, str], tuple[dict[str, int], Row]] = {}
+    for abi, _ in ABIS:
+        for number, row in table_for(abi).items():
+            names = tuple(arg.name for arg in row.args)
+            numbers, _row = merged.setdefault((row.name, names, row.level, row.note), ({}, row))
+            numbers[abi] = number
+    return sorted(merged.values(), key=lambda item: (item[1].name, sorted(item[0].items())))
+
+
+def _line(numbers: dict[str, int], row: Row) -> str:
+    cells = [
+        f"`{row.name}({', '.join(arg.name for arg in row.args)})`",
+        *(str(numbers.get(abi, "")) for abi, _ in ABIS),
+        row.level.value,
+        row.note,
+    ]
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
+
+
+def render() -> str:
+    """The text of docs/syscalls.md."""
+    rows = _merged()
+    lines = [_HEAD]
+    for abi, trap in ABIS:
+        found = table_for(abi).values()
+        counts = ", ".join(
+            f"{sum(row.level is level for row in found)} {level.value}" for level in Support
+        )
+        lines.append(f"- {abi} ({trap}): {counts}, of {len(number_names(abi))} that Linux has.")
+    for title, wanted in (
+        ("Supported", (Support.FULL, Support.PARTIAL)),
+        ("Probed: ENOSYS, and why that is enough", (Support.PROBED,)),
+        ("Refused, and why", (Support.REFUSED,)),
+    ):
+        lines += ["", f"## {title}", ""]
+        names = " | ".join(abi for abi, _ in ABIS)
+        lines += [f"| call | {names} | support | note |", f"|---|{'---:|' * len(ABIS)}---|---|"]
+        lines += [_line(numbers, row) for numbers, row in rows if row.level in wanted]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())

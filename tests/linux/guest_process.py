@@ -1,0 +1,54 @@
+"""A process for handlers to act on, without a CPU: real memory, descriptors and file system."""
+
+from __future__ import annotations
+
+from bootstrap.linux.arch import I386, X86_64, Abi
+from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.hostfolder import LowerFile, LowerLink, MemoryLower
+from bootstrap.linux.inode import Stream
+from bootstrap.linux.limits import Limits, MemoryMeter
+from bootstrap.linux.memory import MAPPED, READ, WRITE, AddressSpace
+from bootstrap.linux.openfile import OpenFile
+from bootstrap.linux.paths import At
+from bootstrap.linux.process import FdTable, Process
+
+BUFFER = 0x10000
+"""Two pages; the one after them is not mapped."""
+END = BUFFER + 0x2000
+BAD = 16
+ABIS = {"i386": I386, "x86_64": X86_64}
+
+FILES: dict[bytes, LowerFile | LowerLink] = {
+    b"/f": LowerFile(0o644, b"hello, world\n"),
+    b"/d/inner": LowerFile(0o755, b"inner"),
+    b"/link": LowerLink(b"d/inner"),
+}
+
+
+def make(abi: Abi = X86_64, limits: Limits | None = None) -> Process:
+    """A process at the root of a small file system, standard streams open."""
+    limits = limits or Limits()
+    memory = AddressSpace(abi, limits, MemoryMeter(limits.memory_total))
+    memory.map(BUFFER, END, READ | WRITE | MAPPED)
+    memory.set_brk_start(0x100000)
+    fs = FileSystem(MemoryLower(FILES))
+    fds = FdTable(limits.open_files)
+    chunks = [b"typed ", b"in"]
+    taken = bytearray()
+
+    def read(count: int) -> bytes:
+        return chunks.pop(0)[:count] if chunks else b""
+
+    def write(data: bytes) -> int:
+        taken.extend(data)
+        return len(data)
+
+    for flags in (0, 1, 1):
+        fds.install(OpenFile(Stream(read=read, write=write), flags))
+    return Process(1, 0, abi, memory, fds, fs, At(fs.root, fs.root), 0o022, limits)
+
+
+def put(process: Process, data: bytes, guest_addr: int = BUFFER) -> int:
+    """Store a C string, for a path argument; returns its address."""
+    process.memory.write(guest_addr, data + b"\0")
+    return guest_addr
