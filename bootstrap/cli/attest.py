@@ -7,12 +7,13 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
     from bootstrap.attest.evidence import Evidence
+    from bootstrap.attest.handoff_run import HandoffRun
     from bootstrap.attest.hosts import Host
 
 _MORE = (
@@ -47,7 +48,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     which.add_argument(
         "--run", dest="here", action="store_true", help="verify here and now (--json: the report)"
     )
-    which.add_argument("--report", metavar="FILE", help="what bootstrap verify --json FILE wrote")
+    which.add_argument(
+        "--report",
+        metavar="FILE",
+        help="what bootstrap verify --json FILE wrote, or bootstrap handoff run --json FILE",
+    )
     parser.add_argument(
         "--products", metavar="DIR", help="hash these products again (verify --output DIR)"
     )
@@ -103,7 +108,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _attest(args: argparse.Namespace, report: Path | str, products: Path | str | None) -> int:
     from bootstrap.attest.evidence import read_report
+    from bootstrap.attest.handoff_run import read_handoff_run
 
+    handoff = None if args.here else read_handoff_run(Path(report))
+    if handoff is not None:
+        return _handoff(args, handoff)
     evidence = read_report(Path(report))
     if products is not None and not _same(evidence, Path(products)):
         print("bootstrap: not what was verified; nothing was signed", file=sys.stderr)
@@ -168,15 +177,49 @@ def _same(evidence: Evidence, products: Path) -> bool:
 
 
 def _statement(args: argparse.Namespace, evidence: Evidence) -> int:
-    from bootstrap.attest.envelope import PAYLOAD_TYPE, Envelope
-    from bootstrap.attest.signing import sign_gpg, sign_ssh
-    from bootstrap.attest.statement import HASHED, MADE, READ, REPORTED, make_statement, payload
-    from bootstrap.cli.output import STDOUT, each, write_text
+    from bootstrap.attest.statement import HASHED, MADE, READ, REPORTED, make_statement
 
     host = _host(args)
     hashed = args.here or args.products is not None
     run, products = MADE if args.here else READ, HASHED if hashed else REPORTED
-    content = payload(make_statement(evidence, host, run, products))
+    _written(
+        args,
+        make_statement(evidence, host, run, products),
+        f"{evidence.title}: {len(evidence.products)} products, {len(evidence.materials)} sources "
+        f"(digest {evidence.source_digest}), {_seen(args, host)}",
+    )
+    return ExitStatus.DONE
+
+
+def _handoff(args: argparse.Namespace, run: HandoffRun) -> int:
+    from bootstrap.attest.handoff_run import make_handoff_statement
+
+    if args.image is not None or args.products is not None:
+        option = "--image" if args.image is not None else "--products"
+        raise BadInput(f"{option} goes with a report of bootstrap verify; {args.report} is none")
+    host, checkout = _host(args), run.checkout
+    commit = "no commit" if checkout.commit is None else f"commit {checkout.commit}"
+    if checkout.changed is None:
+        commit += ", which its files cannot be held against"
+    elif checkout.changed:
+        commit += f", {len(checkout.changed)} files changed"
+    _written(
+        args,
+        make_handoff_statement(run, host),
+        f"{run.title}: {len(run.products)} files of {len(run.finished)} steps, by the checkout "
+        f"with the digest {checkout.digest} ({commit}), {_seen(args, host)}",
+    )
+    return ExitStatus.DONE
+
+
+def _written(args: argparse.Namespace, statement: dict[str, Any], said: str) -> None:
+    """Sign it if that is asked for, and write it."""
+    from bootstrap.attest.envelope import PAYLOAD_TYPE, Envelope
+    from bootstrap.attest.signing import sign_gpg, sign_ssh
+    from bootstrap.attest.statement import payload
+    from bootstrap.cli.output import STDOUT, each, write_text
+
+    content = payload(statement)
     by = "nobody yet"
     if args.sign == "none":
         text = content.decode("ascii") + "\n"
@@ -187,12 +230,10 @@ def _statement(args: argparse.Namespace, evidence: Evidence) -> int:
         by = signature.keyid
         text = Envelope(content, PAYLOAD_TYPE, (signature,)).to_json()
     to = sys.stderr if args.output == STDOUT else sys.stdout
-    said = (
-        f"{evidence.title}: {len(evidence.products)} products, {len(evidence.materials)} sources "
-        f"(digest {evidence.source_digest}), {_seen(args, host)}; signed by {by}"
+    each(
+        lambda: print(f"{said}; signed by {by}", file=to, flush=True),
+        lambda: write_text(args.output, text),
     )
-    each(lambda: print(said, file=to, flush=True), lambda: write_text(args.output, text))
-    return 0
 
 
 def _seen(args: argparse.Namespace, host: Host) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.cli.main import main
-from bootstrap.known import StepFile
+from bootstrap.handoff.configuration import ARCHITECTURES
+from bootstrap.known import StepFile, find
 from bootstrap.known.seeds import load
 from bootstrap.runs.rebuild import expectations
 from tests.cli.command import Done, bootstrap
@@ -99,3 +100,67 @@ def inside(*args: str | Path, cwd: Path | None = None) -> Done:
         except SystemExit as error:  # argparse, of what was typed
             status = int(error.code or 0)
     return Done(status, out.getvalue(), err.getvalue())
+
+
+def handed_off(release: str, arch: str) -> dict[str, Any]:
+    """What `handoff run --json` writes, of a run that nobody made: stage0 and two steps."""
+    folder = ARCHITECTURES[arch]
+    step = find("stage0-posix", release, folder)
+
+    def row(path: str, sha256: str, expected: str | None = None) -> dict[str, Any]:
+        state = "unchecked" if expected is None else "verified"
+        return {"path": path, "found": sha256, "expected": expected, "by": "x", "state": state}
+
+    def task(key: str, title: str, *checked: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "key": key,
+            "title": title,
+            "state": "finished",
+            "seconds": 1.5,
+            "engine": "bwrap 0.8.0",
+            "distfiles": [],
+            "log": None,
+            "checked": list(checked),
+        }
+
+    known = [row(value.path, value.sha256, value.sha256) for value in step.known()]
+    made = task("1", "tool-1.0 pass 1", row("usr/bin/tool", "1" * 64, "1" * 64))
+    made["distfiles"] = [{"name": "tool-1.0.tar.gz", "sha256": "2" * 64}]
+    return {
+        "schema": 1,
+        "tool": {"name": "bootstrap", "version": "0.1.0"},
+        "kind": "handoff-run",
+        "checkout": {
+            "commit": "c" * 40,
+            "changed": [],
+            "unknown": None,
+            "digest": "d" * 64,
+            "files": 9,
+        },
+        "arch": arch,
+        "until": "2",
+        "limits": {},
+        "result": "until",
+        "exit_code": 0,
+        "manifest_sha256": "3" * 64,
+        "configuration": {"ARCH": arch, "ARCH_DIR": folder},
+        "engine": {"name": "bwrap", "version": "0.8.0", "notes": [], "not_taken": []},
+        "stage0": {
+            "title": step.title,
+            "tree_digest": "4" * 64,
+            "pinned": "",
+            "from": "seed",
+            "opinion": "",
+            "compared_with_emulation": None,
+            "answers": sorted(step.answers),
+        },
+        "finished_before": 0,
+        "steps": [
+            task("stage0", "stage0", *known),
+            made,
+            task("2", "improve paths"),
+            {**task("3", "lib-3.0 pass 1"), "state": "not begun", "engine": None},
+        ],
+        "packages": [row("lib-2.0_0.tar.bz2", "5" * 64)],
+        "failure": None,
+    }

@@ -23,6 +23,7 @@ from bootstrap.anatomy import dissect
 from bootstrap.anatomy.text import render
 from bootstrap.attest.envelope import read_envelope
 from bootstrap.attest.evidence import source_digest
+from bootstrap.attest.handoff_run import read_handoff_run
 from bootstrap.attest.policy import read_policy
 from bootstrap.attest.statement import read_statement
 from bootstrap.cli import main as command
@@ -41,6 +42,7 @@ from bootstrap.timeline import indexing
 from bootstrap.trace import sealed
 from bootstrap.trace.digest import trace_digest
 from bootstrap.trace.schema import TABLES
+from tests.attest.runs import handed_off
 from tests.hostile.mutation import ODD, as_json, as_toml, bent, changed, either
 from tests.report.scenario import Scenario
 from tests.trace import recorded
@@ -114,6 +116,7 @@ class Doors:
         (folder / "script").write_text("step 3\nback\nrun\ninfo\n")
         self.report = to_json(Scenario().report())
         (folder / "report").write_bytes(as_json(self.report))
+        self.handoff = handed_off("1.9.1", "amd64")
         self.policy = tomllib.loads(POLICY)
         self.step = tomllib.loads((data_dir("steps") / "embedded-x86.toml").read_text())
         self.catalogue = tomllib.loads((data_dir("seeds") / catalogue.FILE).read_text())
@@ -126,7 +129,7 @@ class Doors:
         self._parser = functools.cache(command.parser)
         self.doors: Mapping[str, Callable[[random.Random], int]] = {
             "trace": self._trace, "trace's bytes": self._trace_bytes, "index": self._index,
-            "report": self._report,
+            "report": self._report, "handoff run": self._handoff_run,
             "policy": self._policy, "envelope": self._envelope, "statement": self._statement,
             "step file": self._step, "catalogue": self._catalogue, "oci layout": self._oci,
             "tar": self._tar, "elf": self._elf, "sources": self._sources,
@@ -141,6 +144,8 @@ class Doors:
         read_statement(as_json(_STATEMENT))
         read_envelope(as_json(_ENVELOPE))
         read_archive(self.tar, "x.tar")
+        self.place.write_bytes(as_json(self.handoff))
+        assert read_handoff_run(self.place) is not None
 
     def one(self, number: int) -> tuple[str, int]:
         """The try of that number: which door, and the status it ended with.
@@ -229,8 +234,12 @@ class Doors:
         other = str(self.folder / "report")
         return self.run(*dice.choice((
             ("diff", "T", other), ("diff", other, "T"), ("diff", "--json", "-", "T", other),
-            ("attest", "--report", "T", "--sign", "none"),
+            ("attest", "--report", "T", "-o", os.devnull),
         )))  # fmt: skip
+
+    def _handoff_run(self, dice: random.Random) -> int:
+        self.place.write_bytes(either(self.handoff, as_json, dice))
+        return self.run("attest", "--report", "T", "-o", os.devnull)
 
     def _policy(self, dice: random.Random) -> int:
         self.place.write_bytes(either(self.policy, as_toml, dice))
