@@ -130,7 +130,7 @@ def run_sources(args: argparse.Namespace) -> int:
     from bootstrap.cli.verify import check_report_places, print_view
     from bootstrap.handoff.fetching import mirror_at
     from bootstrap.handoff.plan import read_distfiles, read_plan
-    from bootstrap.handoff.told import sources_document, sources_text
+    from bootstrap.handoff.render import sources_document, sources_text
     from bootstrap.sources import Cache, checkout_at
     from bootstrap.sources.checkouts import LIVE_BOOTSTRAP, identify_checkout
 
@@ -203,9 +203,8 @@ def run_plan(args: argparse.Namespace) -> int:
     """Read and print.  Raises BootstrapError; returns the exit status."""
     from bootstrap.cli.output import STDOUT, write_text
     from bootstrap.cli.verify import check_report_places, print_view
-    from bootstrap.handoff.graph import plan_graph
     from bootstrap.handoff.plan import read_plan
-    from bootstrap.handoff.told import plan_document, plan_text
+    from bootstrap.handoff.render import plan_document, plan_graph, plan_text
     from bootstrap.sources import Cache, checkout_at
     from bootstrap.sources.checkouts import LIVE_BOOTSTRAP
 
@@ -232,8 +231,8 @@ def run_plan(args: argparse.Namespace) -> int:
 def _run_stagex(args: argparse.Namespace) -> int:
     from bootstrap.cli.output import STDOUT, write_text
     from bootstrap.cli.verify import print_view
+    from bootstrap.handoff.render import stagex_document, stagex_graph, stagex_text
     from bootstrap.handoff.stagex import read_stagex
-    from bootstrap.handoff.stagextold import stagex_document, stagex_graph, stagex_text
     from bootstrap.sources import Cache, checkout_at
     from bootstrap.sources.checkouts import STAGEX_TREE
 

@@ -64,11 +64,11 @@ def run_files(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     from bootstrap import trace
     from bootstrap.cli.output import say
-    from bootstrap.trace.files import as_dot, as_mermaid, as_text
+    from bootstrap.trace.files import as_graph, as_text
 
-    show = {"dot": as_dot, "mermaid": as_mermaid, None: as_text}[args.graph]
     with trace.open(args.trace) as opened:
-        say(show(opened))
+        graph = args.graph and as_graph(opened, args.graph)
+        say(graph.splitlines() if graph else as_text(opened))
     return 0
 
 

@@ -19,46 +19,46 @@ PLACE = "seed/stage0-posix"
 
 
 @dataclass(frozen=True)
-class Pin:
+class Stage0Pin:
     """What is pinned.  ``commit`` is git's, None where there is no index that has it.
 
-    ``commit_release`` is the catalogue's release with that commit; ``files_release`` the one whose
-    materials are all below seed/stage0-posix, unchanged, ``files`` says so in words, and
-    ``files_digest`` is their tree digest.  ``ours`` is the release that
-    ``bootstrap verify`` takes by default.  ``text`` says it in a sentence.
+    ``release_of_commit`` is the catalogue's release with that commit; ``release_of_files`` the one
+    whose materials are all below seed/stage0-posix, unchanged; ``files`` says so in words, and
+    ``files_digest`` is their tree digest; both are None where there are none.  ``ours`` is the
+    release that ``bootstrap verify`` takes by default.
     """
 
     commit: str | None
-    commit_release: str | None
-    files_release: str | None
-    files: str
+    release_of_commit: str | None
+    release_of_files: str | None
+    files: str | None
+    files_digest: str | None
     ours: str
-    files_digest: str | None = None
 
     @property
     def same(self) -> bool | None:
         """Whether it is ours; None when nothing can be said."""
-        found = {self.commit_release, self.files_release} - {None}
-        if self.files and self.files_release is None:
+        found = {self.release_of_commit, self.release_of_files} - {None}
+        if self.files and self.release_of_files is None:
             return False
         if not found:
             return None if self.commit is None else False
         return found == {self.ours}
 
 
-def read_pin(checkout: Path, arch: str) -> Pin:
+def read_pin(checkout: Path, arch: str) -> Stage0Pin:
     """Look at index and files.  Raises BadInput when either is there and cannot be read."""
     steps = [step for step in all_steps() if step.name == RELEASES and step.release]
     commit = _gitlink(checkout)
     by_commit = {step.source.commit: step.release for step in steps if step.source.commit}
-    files_release, files, digest = _files(checkout / PLACE, [s for s in steps if s.arch == arch])
+    release_of_files, files, digest = _files(checkout / PLACE, [s for s in steps if s.arch == arch])
     known = by_commit.get(commit) if commit else None
-    return Pin(commit, known, files_release, files, default_release(RELEASES), digest)
+    return Stage0Pin(commit, known, release_of_files, files, digest, default_release(RELEASES))
 
 
-def _files(folder: Path, steps: list[StepFile]) -> tuple[str | None, str, str | None]:
+def _files(folder: Path, steps: list[StepFile]) -> tuple[str | None, str | None, str | None]:
     if not folder.is_dir() or not any(folder.iterdir()):
-        return None, "", None
+        return None, None, None
     tree = read_folder(folder)
     if not steps:
         return None, "the catalogue knows no release for this architecture", tree.digest

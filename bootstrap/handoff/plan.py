@@ -11,7 +11,7 @@ from bootstrap.core.errors import BadInput
 from bootstrap.handoff.checks import MAX_TEXT, Checked, Reader, read_sums, read_text
 from bootstrap.handoff.configuration import ARCHITECTURES, chroot_configuration
 from bootstrap.handoff.manifest import Directive, Step, evaluate, read_manifest, unset_variables
-from bootstrap.handoff.pin import Pin, read_pin
+from bootstrap.handoff.pin import Stage0Pin, read_pin
 from bootstrap.handoff.sourcelist import Distfile, SourceLine, distfiles, read_sources
 from bootstrap.sources.checkouts import (
     LIVE_BOOTSTRAP,
@@ -64,7 +64,7 @@ class Plan:
     distfiles: tuple[Distfile, ...]
     needed: frozenset[str]
     unused: tuple[str, ...]
-    pin: Pin
+    pin: Stage0Pin
     notes: tuple[str, ...]
 
     @property

@@ -9,16 +9,16 @@ from __future__ import annotations
 import graphlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import from_toml, line_of, matching
 from bootstrap.handoff.checks import read_text
-from bootstrap.handoff.outline import Stage, images, read_outline
 from bootstrap.known import STAGEX, find
 from bootstrap.sources.checkouts import STAGEX_TREE, CheckedOut, Identity, identify_checkout
+from bootstrap.sources.containerfile import StageOutline, images, read_outline
 from bootstrap.sources.stagex import is_known, read_package, read_recipe
 
 FOLDER = "packages/bootstrap"
@@ -60,10 +60,10 @@ class StagexStage:
 
     name: str
     images: dict[str, str]
-    sources: tuple[Source, ...]
-    stages: tuple[Stage, ...]
     digest: str | None
     digest_where: str
+    sources: tuple[Source, ...]
+    stages: tuple[StageOutline, ...]
     findings: tuple[Finding, ...]
 
 
@@ -82,10 +82,10 @@ class Key:
 class StagexPlan:
     """All that ``checkout`` says; ``stage0_known``: its stage0 is the one we have values for."""
 
-    checkout: Identity
+    checkout: Identity = field(metadata={"key": None})
+    stage0_known: bool
     stages: tuple[StagexStage, ...]
     keys: tuple[Key, ...]
-    stage0_known: bool
     notes: tuple[str, ...]
 
 
@@ -119,7 +119,7 @@ def read_stagex(checkout: Path, commit: str | None = None) -> StagexPlan:
     except BadInput as error:
         notes.append(f"its stage0 could not be run by bootstrap verify: {error}")
     which = identify_checkout(STAGEX_TREE, CheckedOut(checkout, commit))
-    return StagexPlan(which, _ordered(stages, checkout), keys, known, tuple(notes))
+    return StagexPlan(which, known, _ordered(stages, checkout), keys, tuple(notes))
 
 
 def _digests(checkout: Path) -> dict[str, tuple[str, int]]:
@@ -140,10 +140,10 @@ def _stage(checkout: Path, name: str, digests: dict[str, tuple[str, int]]) -> St
     return StagexStage(
         name,
         outside,
-        _sources(checkout, f"{FOLDER}/{name}/package.toml"),
-        tuple(stages.values()),
         digest,
         f"{DIGESTS}:{line}" if line else DIGESTS,
+        _sources(checkout, f"{FOLDER}/{name}/package.toml"),
+        tuple(stages.values()),
         tuple(_findings(stages, outside, path)),
     )
 
@@ -179,16 +179,15 @@ def _keys(checkout: Path) -> tuple[Key, ...]:
     return tuple(found)
 
 
-def _findings(stages: dict[str, Stage], outside: dict[str, str], path: str) -> list[Finding]:
+def _findings(stages: dict[str, StageOutline], outside: dict[str, str], path: str) -> list[Finding]:
     found = []
     for stage in stages.values():
-        value, line = stage.environment.get("UPDATE_CHECKSUMS", ("", 0))
-        if value == "True":
+        if stage.environment.get("UPDATE_CHECKSUMS") == "True":
             text = (
                 "UPDATE_CHECKSUMS=True: live-bootstrap compares nothing that it builds with its"
                 " own values, it writes them anew"
             )
-            found.append(Finding(f"{path}:{line}", text))
+            found.append(Finding(f"{path}:{stage.set_at['UPDATE_CHECKSUMS']}", text))
     runs = [run for stage in stages.values() for run in stage.runs]
     open_ = [run for run in runs if run.network != "none"]
     if open_:

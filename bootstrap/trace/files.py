@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from bootstrap.graph import Arrow, Form, Node, write_graph
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.text import shown
 from bootstrap.trace.views import EMPTY, SHORT, command, was_read, writes
@@ -69,53 +70,16 @@ def _who(program: ProgramRow) -> str:
     return f"{program.label} ({shown(program.path).rpartition('/')[2]})"
 
 
-def _edges(trace: Trace) -> tuple[list[Version], list[ProgramRow], list[tuple[str, str, bool]]]:
+def as_graph(trace: Trace, form: Form) -> str:
+    """Boxes are programs, ellipses file versions; dashed: executed."""
     found = versions(trace)
-    edges: list[tuple[str, str, bool]] = []
+    arrows: list[Arrow] = []
     for one in found:
-        edges += [(f"p{row}", f"f{one.number}", False) for row in one.writers]
-        edges += [(f"f{one.number}", f"p{row}", True) for row in one.executed]
-        edges += [(f"f{one.number}", f"p{row}", False) for row in one.readers]
-    used = {name for edge in edges for name in edge[:2]}
-    return found, [p for p in trace.programs if f"p{p.id}" in used], edges
-
-
-def as_dot(trace: Trace) -> Iterator[str]:
-    """For Graphviz: boxes are programs, ellipses file versions; dashed: executed."""
-    found, programs, edges = _edges(trace)
-    yield "digraph trace {"
-    yield "  rankdir=LR;"
-    for one in found:
-        yield f"  f{one.number} [label={_dot(f'{one.path}', one.sha256[:SHORT])}];"
-    for program in programs:
-        yield f"  p{program.id} [shape=box, label={_dot(program.label, command(program))}];"
-    for a, b, executed in edges:
-        yield f"  {a} -> {b}{' [style=dashed]' if executed else ''};"
-    yield "}"
-
-
-def _dot(*lines: str) -> str:
-    told = [line.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") for line in lines]
-    return '"' + "\\n".join(told) + '"'
-
-
-def as_mermaid(trace: Trace) -> Iterator[str]:
-    """For Mermaid, as as_dot."""
-    found, programs, edges = _edges(trace)
-    yield "flowchart LR"
-    for one in found:
-        yield f"  f{one.number}([{_mermaid(one.path, one.sha256[:SHORT])}])"
-    for program in programs:
-        yield f"  p{program.id}[{_mermaid(program.label, command(program))}]"
-    for a, b, executed in edges:
-        yield f"  {a} {'-.->' if executed else '-->'} {b}"
-
-
-def _mermaid(*lines: str) -> str:
-    told = []
-    for line in lines:
-        # "#" begins Mermaid's own entities, so it goes first.
-        for raw, entity in (("#", "#35;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;")):
-            line = line.replace(raw, entity)
-        told.append(line.replace("\n", " "))
-    return '"' + "<br/>".join(told) + '"'
+        file = f"f{one.number}"
+        arrows += [Arrow(f"p{row}", file) for row in one.writers]
+        arrows += [Arrow(file, f"p{row}", dashed=True) for row in one.executed]
+        arrows += [Arrow(file, f"p{row}") for row in one.readers]
+    used = {name for arrow in arrows for name in (arrow.from_, arrow.to)}
+    files = [Node(f"f{one.number}", (one.path, one.sha256[:SHORT]), ellipse=True) for one in found]
+    programs = [Node(f"p{p.id}", (p.label, command(p))) for p in trace.programs]
+    return write_graph("trace", [*files, *(p for p in programs if p.id in used), *arrows], form)

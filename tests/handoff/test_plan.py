@@ -12,10 +12,9 @@ import pytest
 
 from bootstrap.core.errors import BadInput
 from bootstrap.handoff.audit import audit
-from bootstrap.handoff.graph import plan_graph
 from bootstrap.handoff.pin import read_pin
 from bootstrap.handoff.plan import Plan, Row, read_plan
-from bootstrap.handoff.told import plan_document, plan_text
+from bootstrap.handoff.render import plan_document, plan_graph, plan_text
 from bootstrap.known import RELEASES, default_release, find
 from bootstrap.sources import SourceTree
 from tests.attest.runs import inside
@@ -208,13 +207,13 @@ def test_the_pin_is_ours(small: Path) -> None:
     assert commit is not None
     git_index(small, commit)
     pin = read_pin(small, "x86")
-    assert (pin.commit, pin.commit_release, pin.same) == (commit, ours, True)
+    assert (pin.commit, pin.release_of_commit, pin.same) == (commit, ours, True)
 
 
 def test_the_pin_is_another(small: Path) -> None:
     git_index(small, "ab" * 20)
     pin = read_pin(small, "x86")
-    assert (pin.commit, pin.commit_release, pin.same) == ("ab" * 20, None, False)
+    assert (pin.commit, pin.release_of_commit, pin.same) == ("ab" * 20, None, False)
     said = " ".join(text(read_plan(small)).split())
     assert "which the catalogue does not know" in said and "NOT the one that" in said
 
@@ -227,8 +226,8 @@ def test_nothing_says_what_is_pinned(small: Path) -> None:
 def test_files_that_are_no_release(small: Path) -> None:
     tree.put(small, "seed/stage0-posix/README", "nothing of it\n")
     pin = read_pin(small, "x86")
-    assert pin.files_release is None and pin.same is False
-    assert pin.files.startswith(
+    assert pin.release_of_files is None and pin.same is False
+    assert (pin.files or "").startswith(
         "seed/stage0-posix is no stage0-posix that is known: it has none of the files"
     )
 
@@ -240,12 +239,12 @@ def test_files_that_are_a_release(small: Path, release: SourceTree) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(file.data)
     pin = read_pin(small, "x86")
-    assert pin.files_release == release.release and pin.same is True
+    assert pin.release_of_files == release.release and pin.same is True
     changed = small / "seed/stage0-posix/x86/hex0_x86.hex0"
     changed.write_bytes(changed.read_bytes() + b"\n")
     pin = read_pin(small, "x86")
-    assert pin.files_release is None and pin.same is False
-    assert "from which 1 of " in pin.files
+    assert pin.release_of_files is None and pin.same is False
+    assert "from which 1 of " in (pin.files or "")
 
 
 def test_a_damaged_index_is_told(small: Path) -> None:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.outline import images, read_outline
+from bootstrap.handoff.render import stagex_document, stagex_graph, stagex_text
 from bootstrap.handoff.stagex import read_stagex
-from bootstrap.handoff.stagextold import stagex_document, stagex_graph, stagex_text
+from bootstrap.sources.containerfile import images, read_outline
 from tests.attest.runs import inside
 from tests.handoff.tree import put
 

@@ -47,7 +47,7 @@ def test_the_numbers_of_2026_02_14(upstream: Path) -> None:
     states = [row.checked.products.state for row in plan.rows if row.step.directive.kind == "build"]
     assert set(states) == {"checked", "partly"} and len(states) == 163
     if plan.pin.commit is not None:
-        assert (plan.pin.commit_release, plan.pin.same) == ("1.9.1", True)
+        assert (plan.pin.release_of_commit, plan.pin.same) == ("1.9.1", True)
 
 
 def test_upstreams_own_list_of_sources(upstream: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bootstrap.core.errors import BadInput
-from bootstrap.sources.containerfile import Copy, Run, read_containerfile
+from bootstrap.sources.containerfile import ContainerRun, Copy, read_containerfile
 
 VALUES = {"V": "1a", "FILE": "x-1a.tar.gz"}
 
@@ -46,7 +46,7 @@ def test_what_is_understood() -> None:
         Copy("/x", "/y/x", "one", 20),
     ]
     assert two.texts == {"/w/note": b"a\nb\n  c\n"}
-    assert two.runs == [Run(("./p", "a b"), "/w/sub", {"A": "b"}, 18)]
+    assert two.runs == [ContainerRun(("./p", "a b"), "/w/sub", {"A": "b"}, 18)]
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,15 @@ def test_what_is_understood() -> None:
         ("COPY $V b", "not understood"),
         ("COPY ../a ../b", ".. is not understood"),
         ("ADD https://example.org/x /x", "an address"),
-        ("COPY <<EOF", "only COPY <<NAME"),
+        ("COPY <<EOF\nEOF", "only COPY <<NAME"),
         ("COPY <<EOF f\nabc", "no end EOF"),
         ("COPY <<EOF f\n$HOME\nEOF", "BuildKit would replace"),
         ("USER me", "USER is not understood"),
-        ("RUN \\", "continued line"),
+        ("RUN \\", "goes on after its end"),
+        ("RUN \\\nx", "continued line"),
+        ("ADD --keep-git-dir=true x /x", "without options"),
+        ("COPY --from=a --from=a /x /y", "without options"),
+        ("COPY --from=a <<EOF /y\nx\nEOF", "without options"),
     ],
 )
 def test_what_is_not_understood_is_an_error_with_its_line(line: str, says: str) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from bootstrap.attest.evidence import read_report
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.pin import PLACE, Pin
+from bootstrap.handoff.pin import PLACE, Stage0Pin
 from bootstrap.known import RELEASES, StepFile, find
 from bootstrap.runs.rebuild import expectations
 from bootstrap.sources import Cache, Resolved, SourceTree, resolve
@@ -44,14 +44,14 @@ class Stage0:
 
 
 def pinned(
-    pin: Pin, arch_dir: str, given: str | None, checkout: Path, named: str | None = None
+    pin: Stage0Pin, arch_dir: str, given: str | None, checkout: Path, named: str | None = None
 ) -> Resolved:
     """The tree that the checkout pins, from ``given``, the checkout itself, or our cache.
 
     ``named`` is the release where nothing in the checkout pins one.  Raises BadInput, with the way
     out, when it is not to be had, or is another.
     """
-    release = pin.commit_release
+    release = pin.release_of_commit
     if release is None and pin.commit is not None:
         raise BadInput(
             f"{checkout}: pins stage0-posix {pin.commit}, which the catalogue does not know, so"
@@ -59,7 +59,7 @@ def pinned(
             " one (bootstrap releases), or add it to steps/"
         )
     if release is None:
-        release = pin.files_release
+        release = pin.release_of_files
     if None not in (release, named) and release != named:
         raise BadInput(f"--stage0-release {named}: {checkout} pins {release}")
     release = release or named
@@ -93,11 +93,11 @@ def pinned(
     return resolved
 
 
-def pin_words(pin: Pin) -> str:
+def pin_words(pin: Stage0Pin) -> str:
     """What makes it this release, in words."""
     if pin.commit is not None:
         return f"pinned by the checkout: commit {pin.commit}"
-    if pin.files_release is not None:
+    if pin.release_of_files is not None:
         return f"by the files in {PLACE} of the checkout, which names no commit"
     return "named by --stage0-release: nothing in the checkout pins one"
 

@@ -6,17 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import bootstrap
 from bootstrap.handoff.plan import Plan
+from bootstrap.handoff.render import checkout_lines, document_head
 from bootstrap.handoff.running.box import engine_text
 from bootstrap.handoff.running.order import STAGE0, Failure, Outcome
 from bootstrap.handoff.running.stage0 import Stage0
 from bootstrap.handoff.running.state import CheckedFile, Finished
-from bootstrap.handoff.told import checkout_document, checkout_lines
 from bootstrap.known.lookup import known_files
 from bootstrap.report.page import Page, visible
 
-SCHEMA = 1
 _SHOWN = 10
 
 
@@ -173,10 +171,7 @@ def run_document(outcome: Outcome, plan: Plan, stage0: Stage0) -> dict[str, Any]
     failure = outcome.failure
     sha256 = {file.name: file.sha256 for file in plan.distfiles}
     return {
-        "schema": SCHEMA,
-        "tool": {"name": "bootstrap", "version": bootstrap.__version__},
-        "kind": "handoff-run",
-        "checkout": checkout_document(plan.checkout),
+        **document_head("handoff-run", plan.checkout),
         "arch": plan.arch,
         "until": outcome.order.until,
         "limits": asdict(outcome.order.limits),

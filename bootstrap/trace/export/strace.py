@@ -5,7 +5,7 @@ file versions in Graphviz's language: what `trace log` and `trace files --graph 
 from collections.abc import Iterator
 
 from bootstrap.trace.export import chosen
-from bootstrap.trace.files import as_dot
+from bootstrap.trace.files import as_graph
 from bootstrap.trace.log import Wanted, log
 from bootstrap.trace.reader import Trace
 
@@ -19,4 +19,4 @@ def strace(trace: Trace, pid: int | None = None) -> Iterator[bytes]:
 
 def dot(trace: Trace) -> Iterator[bytes]:
     """The lines of the graph."""
-    return (f"{line}\n".encode() for line in as_dot(trace))
+    return iter(as_graph(trace, "dot").encode().splitlines(keepends=True))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput
 from bootstrap.handoff.manifest import Directive, Step
-from bootstrap.handoff.pin import Pin
+from bootstrap.handoff.pin import Stage0Pin
 from bootstrap.handoff.running import layout, scripts
 from bootstrap.handoff.running.stage0 import (
     of_catalogue,
@@ -192,7 +192,7 @@ OURS = default_release(RELEASES)
 
 
 def test_a_pin_that_nobody_knows(tmp_path: Path) -> None:
-    pin = Pin("ab" * 20, None, None, "", OURS)
+    pin = Stage0Pin("ab" * 20, None, None, None, None, OURS)
     with pytest.raises(BadInput, match="which the catalogue does not know"):
         pinned(pin, "AMD64", None, tmp_path)
     with pytest.raises(BadInput, match="nothing says which stage0-posix it pins"):
@@ -202,14 +202,14 @@ def test_a_pin_that_nobody_knows(tmp_path: Path) -> None:
 def test_a_release_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing pins one; where something does, it has to be that."""
     monkeypatch.setenv("BOOTSTRAP_CACHE", str(tmp_path / "cache"))
-    nothing = Pin(None, None, None, "", OURS)
+    nothing = Stage0Pin(None, None, None, None, None, OURS)
     with pytest.raises(
         BadInput, match=rf"is to be run with stage0-posix {OURS}, and .* is empty: give --stage0"
     ):
         pinned(nothing, "AMD64", None, tmp_path, OURS)
     for pin in (
-        replace(nothing, commit="ab" * 20, commit_release=OURS),
-        replace(nothing, files_release=OURS),
+        replace(nothing, commit="ab" * 20, release_of_commit=OURS),
+        replace(nothing, release_of_files=OURS),
     ):
         with pytest.raises(BadInput, match=rf"--stage0-release 1\.3: .* pins {OURS}"):
             pinned(pin, "AMD64", None, tmp_path, "1.3")
@@ -218,7 +218,7 @@ def test_a_release_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_pin_whose_tree_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOOTSTRAP_CACHE", str(tmp_path / "cache"))
-    pin = Pin("ab" * 20, OURS, None, "", OURS)
+    pin = Stage0Pin("ab" * 20, OURS, None, None, None, OURS)
     with pytest.raises(BadInput) as found:
         pinned(pin, "AMD64", None, tmp_path)
     for way in (
@@ -235,7 +235,7 @@ def test_a_tree_that_is_not_the_pinned_one(tmp_path: Path, release: SourceTree) 
         place = tmp_path / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(file.data)
-    pin = Pin("ab" * 20, release.release, None, "", OURS)
+    pin = Stage0Pin("ab" * 20, release.release, None, None, None, OURS)
     good = of_catalogue(pinned(pin, "AMD64", str(tmp_path), tmp_path))
     assert len(good.answers) == 19 and "bootstrap verify met them" in good.opinion
     with pytest.raises(BadInput, match="--products"):
@@ -248,7 +248,7 @@ def test_a_tree_that_is_not_the_pinned_one(tmp_path: Path, release: SourceTree) 
 
 @pytest.mark.upstream
 def test_a_report_about_something_else(tmp_path: Path, release: SourceTree) -> None:
-    pin = Pin("ab" * 20, release.release, None, "", OURS)
+    pin = Stage0Pin("ab" * 20, release.release, None, None, None, OURS)
     stage0 = of_catalogue(pinned(pin, "AMD64", None, tmp_path))
     step = find(RELEASES, release.release or "", "AMD64")
     report = tmp_path / "report.json"

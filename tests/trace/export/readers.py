@@ -175,18 +175,19 @@ def read_tenet(text: bytes, known: Sequence[str], pc: str) -> list[Delta]:
 # Graphviz, as much of it as a list of nodes and edges needs.
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
-_NODE = re.compile(rf"  (\w+) \[(?:shape=box, )?label=({_STRING})\];")
+_NODE = re.compile(rf"  (\w+) \[(?:shape=ellipse, )?label=({_STRING})\];")
 _EDGE = re.compile(r"  (\w+) -> (\w+)(?: \[style=dashed\])?;")
 
 
 def read_dot(text: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """Nodes with their labels, and edges. Raises ValueError."""
     lines = text.splitlines()
-    if lines[:2] != ["digraph trace {", "  rankdir=LR;"] or lines[-1] != "}":
+    head = ["digraph trace {", "  rankdir=LR;", "  node [shape=box];"]
+    if lines[:3] != head or lines[-1] != "}":
         raise ValueError("no graph")
     nodes: dict[str, str] = {}
     edges: list[tuple[str, str]] = []
-    for line in lines[2:-1]:
+    for line in lines[3:-1]:
         if node := _NODE.fullmatch(line):
             nodes[node[1]] = node[2]
         elif edge := _EDGE.fullmatch(line):

@@ -1,16 +1,21 @@
-"""The plan in words for people, and as a document for machines."""
+"""Plans, source files and runs: as text for people, as documents for machines, as graphs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby, pairwise
 from typing import Any
 
 import bootstrap
+from bootstrap.core.errors import printable
+from bootstrap.documents import encode
+from bootstrap.graph import Arrow, Form, Group, Node, write_graph
 from bootstrap.handoff.audit import Audit, Found
 from bootstrap.handoff.checks import Check, count
-from bootstrap.handoff.pin import PLACE, Pin
+from bootstrap.handoff.pin import PLACE, Stage0Pin
 from bootstrap.handoff.plan import MANIFEST, Plan, Row
 from bootstrap.handoff.sourcelist import Distfile
+from bootstrap.handoff.stagex import CONTEXT, StagexPlan, StagexStage
 from bootstrap.report.page import Page, visible
 from bootstrap.sources.checkouts import Identity
 
@@ -29,17 +34,12 @@ _NOWHERE = (
 _SHOWN = 10
 
 
-def plan_text(
-    plan: Plan,
-    audit: Audit | None,
-    *,
-    colour: bool,
-    width: int | None,
-    unicode: bool,
-    verbose: bool,
-) -> str:
-    """The plan as text: configuration, steps, files, what is checked, and what is not."""
-    page = Page(colour, width, unicode)
+def plan_text(plan: Plan, audit: Audit | None, *, verbose: bool, **how: Any) -> str:
+    """The plan as text: configuration, steps, files, what is checked, and what is not.
+
+    ``how`` is what a :class:`Page` is made with, here and below.
+    """
+    page = Page(**how)
     builds = sum(d.kind == "build" for d in plan.directives)
     page.heading("Plan of a hand-off to live-bootstrap")
     checkout_lines(page, plan.checkout)
@@ -59,7 +59,13 @@ def plan_text(
         page.wrapped(f"{before.name} {value} ({before.where})", hanging=2)
     _steps(page, plan, audit, verbose)
     _checks(page, plan)
-    _audited(page, plan, audit)
+    page.heading(
+        f"Source files: {len(plan.distfiles)} in the manifest, {len(plan.needed)} for these steps"
+    )
+    if audit is None:
+        page.wrapped("not looked at: give --distfiles DIR")
+    else:
+        _audit(page, audit)
     for note in plan.notes:
         page.wrapped(f"note: {visible(note)}", hanging=2)
     return page.text()
@@ -71,23 +77,28 @@ def checkout_lines(page: Page, checkout: Identity) -> None:
     page.labelled("", f"{checkout.files} files are used, their digest is {checkout.digest}")
 
 
-def checkout_document(checkout: Identity) -> dict[str, Any]:
-    """The same for machines."""
+def document_head(kind: str, checkout: Identity) -> dict[str, Any]:
+    """What every document begins with."""
     changed = checkout.changed
     return {
-        "commit": checkout.commit,
-        "changed": None if changed is None else list(changed),
-        "unknown": checkout.unknown or None,
-        "digest": checkout.digest,
-        "files": checkout.files,
+        "schema": SCHEMA,
+        "tool": {"name": "bootstrap", "version": bootstrap.__version__},
+        "kind": kind,
+        "checkout": {
+            "commit": checkout.commit,
+            "changed": None if changed is None else list(changed),
+            "unknown": checkout.unknown or None,
+            "digest": checkout.digest,
+            "files": checkout.files,
+        },
     }
 
 
-def pin_text(pin: Pin) -> str:
+def pin_text(pin: Stage0Pin) -> str:
     """Which stage0-posix it is, in words."""
     commit = f"commit {pin.commit}" if pin.commit else "no git index here names the commit"
-    release = f", which is release {pin.commit_release}" if pin.commit_release else ""
-    if pin.commit and not pin.commit_release:
+    release = f", which is release {pin.release_of_commit}" if pin.release_of_commit else ""
+    if pin.commit and not pin.release_of_commit:
         release = ", which the catalogue does not know"
     files = pin.files or f"{PLACE} is empty (a run then takes it from our cache)"
     ours = {
@@ -189,29 +200,12 @@ def _most(places: Iterable[str]) -> list[tuple[str, int]]:
     return sorted(found.items(), key=lambda item: -item[1])
 
 
-def _audited(page: Page, plan: Plan, audit: Audit | None) -> None:
-    needed = len(plan.needed)
-    page.heading(f"Source files: {len(plan.distfiles)} in the manifest, {needed} for these steps")
-    if audit is None:
-        page.wrapped("not looked at: give --distfiles DIR")
-        return
-    audit_lines(page, audit)
-
-
-def sources_text(
-    audit: Audit,
-    checkout: Identity,
-    *,
-    colour: bool,
-    width: int | None,
-    unicode: bool,
-    **_: bool,
-) -> str:
+def sources_text(audit: Audit, checkout: Identity, *, verbose: bool, **how: Any) -> str:
     """What a folder of distfiles has, with the last word on whether it is whole."""
-    page = Page(colour, width, unicode)
+    page = Page(**how)
     page.heading(f"Source files: {len(audit.rows)}")
     checkout_lines(page, checkout)
-    audit_lines(page, audit)
+    _audit(page, audit)
     if audit.whole:
         page.last_word("WHOLE", "1;32", "every file is there, with the sha256 that upstream lists")
     else:
@@ -225,17 +219,14 @@ def sources_document(
 ) -> dict[str, Any]:
     """The same for machines."""
     return {
-        "schema": SCHEMA,
-        "tool": {"name": "bootstrap", "version": bootstrap.__version__},
-        "kind": "distfiles",
-        "checkout": checkout_document(checkout),
+        **document_head("distfiles", checkout),
         "whole": audit.whole,
-        "distfiles": distfile_documents(files, audit),
+        "distfiles": _distfiles(files, audit),
         "others": list(audit.others),
     }
 
 
-def audit_lines(page: Page, audit: Audit) -> None:
+def _audit(page: Page, audit: Audit) -> None:
     """What a folder has, a line for each state, and each file that is not as it should be."""
     for state in ("present", "missing", "wrong"):
         page.labelled(state, str(len(audit.having(state))))
@@ -255,12 +246,8 @@ def audit_lines(page: Page, audit: Audit) -> None:
 
 def plan_document(plan: Plan, audit: Audit | None) -> dict[str, Any]:
     """The plan for machines; docs/handoff.md says what the keys are."""
-    pin = plan.pin
     return {
-        "schema": SCHEMA,
-        "tool": {"name": "bootstrap", "version": bootstrap.__version__},
-        "kind": "live-bootstrap",
-        "checkout": checkout_document(plan.checkout),
+        **document_head("live-bootstrap", plan.checkout),
         "arch": plan.arch,
         "manifest": {
             "path": MANIFEST,
@@ -278,19 +265,11 @@ def plan_document(plan: Plan, audit: Audit | None) -> dict[str, Any]:
         },
         "configuration": dict(plan.configuration),
         "variables": dict(plan.variables),
-        "stage0_posix": {
-            "commit": pin.commit,
-            "release_of_commit": pin.commit_release,
-            "release_of_files": pin.files_release,
-            "files": pin.files or None,
-            "files_digest": pin.files_digest,
-            "ours": pin.ours,
-            "is_ours": pin.same,
-        },
-        "before": [vars(before) for before in plan.before],
+        "stage0_posix": {**encode(plan.pin), "is_ours": plan.pin.same},
+        "before": encode(plan.before),
         "steps": [_row_document(row) for row in plan.rows],
         "passed_over": [d.line for d in plan.skipped],
-        "distfiles": distfile_documents(plan.distfiles, audit, plan.needed),
+        "distfiles": _distfiles(plan.distfiles, audit, plan.needed),
         "others": list(audit.others) if audit else None,
         "values_without_step": list(plan.unused),
         "notes": list(plan.notes),
@@ -308,14 +287,14 @@ def _row_document(row: Row) -> dict[str, Any]:
         "script": step.script,
         "era": step.era,
         "distfiles": list(row.files),
-        "sources": vars(checked.sources),
-        "products": vars(checked.products),
+        "sources": encode(checked.sources),
+        "products": encode(checked.products),
         "value": checked.value or None,
         "sha256": checked.sha256 or None,
     }
 
 
-def distfile_documents(
+def _distfiles(
     files: Iterable[Distfile], audit: Audit | None, needed: frozenset[str] | None = None
 ) -> list[dict[str, Any]]:
     """A document for each file, with what the audit found of it."""
@@ -335,3 +314,101 @@ def distfile_documents(
             row["detail"] = found[file.name].detail or None
         rows.append(row)
     return rows
+
+
+# -- StageX --------------------------------------------------------------------------------------
+
+
+def stagex_text(plan: StagexPlan, *, verbose: bool, **how: Any) -> str:
+    """Each stage: what it is built from, its published digest, and what is not checked in it."""
+    page = Page(**how)
+    page.heading("StageX: stages, in the order they are built")
+    checkout_lines(page, plan.checkout)
+    known = "is" if plan.stage0_known else "is NOT"
+    page.wrapped(f"its stage0 {known} the one that bootstrap verify has values for")
+    for stage in plan.stages:
+        page.heading(stage.name)
+        page.labelled("from", _from(stage))
+        page.labelled("sources", f"{len(stage.sources)}, each with a sha256 in package.toml")
+        runs = sum(len(inner.runs) for inner in stage.stages)
+        names = ", ".join(inner.name for inner in stage.stages)
+        page.labelled("runs", f"{runs} programs in {len(stage.stages)} stages: {names}")
+        digest = f"sha256 {stage.digest}" if stage.digest else "none"
+        page.labelled("published", f"{digest} ({stage.digest_where})")
+        for finding in stage.findings:
+            mark = page.sign("?", "??", "33")
+            page.wrapped(
+                f"{mark} not checked: {visible(finding.text)} ({finding.where})", hanging=2
+            )
+        if verbose:
+            _stage_details(page, stage)
+    page.heading(f"Maintainers' keys: {len(plan.keys)}")
+    for key in plan.keys:
+        page.wrapped(visible(f"{key.fingerprint} {key.algorithm} {key.person} ({key.where})"))
+    for note in plan.notes:
+        page.wrapped(f"note: {visible(note)}", hanging=2)
+    return page.text()
+
+
+def _from(stage: StagexStage) -> str:
+    images = ["the sources below" if image == CONTEXT else image for image in stage.images]
+    return ", ".join(images) or "nothing but what is in its own folder and its sources"
+
+
+def _stage_details(page: Page, stage: StagexStage) -> None:
+    for source in stage.sources:
+        page.wrapped(visible(f"{source.sha256} {source.file} ({source.where})"), indent=4)
+    for inner in stage.stages:
+        for run in inner.runs:
+            first = run.text.strip().splitlines()[0] if run.text.strip() else ""
+            network = f", network {run.network}" if run.network else ""
+            page.wrapped(visible(f"line {run.line}{network}: {first}"), indent=4, hanging=2)
+
+
+def stagex_document(plan: StagexPlan) -> dict[str, Any]:
+    """The plan for machines."""
+    return {**document_head("stagex", plan.checkout), **encode(plan)}
+
+
+# -- graphs --------------------------------------------------------------------------------------
+
+
+def plan_graph(plan: Plan, form: Form) -> str:
+    """Steps as boxes in order, grouped by script; source files as ellipses that lead into them."""
+    parts: list[Node | Group | Arrow] = []
+    for script, rows in groupby(plan.rows, key=lambda row: row.step.script):
+        parts.append(Group(str(script), f"/steps/{script}.sh", tuple(map(_node, rows))))
+    parts += [Arrow(f"s{a.step.number}", f"s{b.step.number}") for a, b in pairwise(plan.rows)]
+    needed = [file.name for file in plan.distfiles if file.name in plan.needed]
+    numbers = {name: f"f{number}" for number, name in enumerate(needed, 1)}
+    parts += [Node(number, (name,), ellipse=True) for name, number in numbers.items()]
+    for row in plan.rows:
+        parts += [Arrow(numbers[name], f"s{row.step.number}") for name in row.files]
+    of = printable(f"{plan.checkout.text}; digest {plan.checkout.digest}")
+    return f"{'//' if form == 'dot' else '%%'} {of}\n{write_graph('handoff', parts, form)}"
+
+
+def _node(row: Row) -> Node:
+    state = row.checked.products.state
+    words = {"checked": "checked", "partly": "partly checked", "unchecked": "not checked"}
+    text = (f"{row.step.number} {row.step.title}", words[state])
+    return Node(f"s{row.step.number}", text, dashed=state != "checked")
+
+
+def stagex_graph(plan: StagexPlan, form: Form) -> str:
+    """Stages as boxes, and what each is built from."""
+    numbers = {f"stagex/bootstrap-{stage.name}": f"s{n}" for n, stage in enumerate(plan.stages)}
+    nodes = [
+        Node(
+            f"s{n}",
+            (stage.name, f"{len(stage.sources)} sources", f"{len(stage.findings)} not checked"),
+        )
+        for n, stage in enumerate(plan.stages)
+    ]
+    arrows = [
+        Arrow(numbers[image], f"s{n}")
+        for n, stage in enumerate(plan.stages)
+        for image in stage.images
+        if image in numbers
+    ]
+    return write_graph("stagex", [*nodes, *arrows], form)
