@@ -4,7 +4,7 @@ Claims: each value describes a Linux process on that architecture as a 64-bit ke
 address space randomisation off (`setarch -R`), and the CPU that runs it. A CPU that left
 `enter_user_mode` is in user mode: it cannot stop, load control registers or talk to devices, and
 nothing that it can execute tells it the time. What no mode of the CPU refuses (port instructions
-and system call instructions of other ABIs on x86, cycle counters on RISC-V), `refuse` does.
+and system call instructions of other ABIs on x86, cycle counters on RISC-V), `refusals` do.
 Relies on: Unicorn 2.1.4, whose numbers and start-up state these are.
 Tests that would fail if it lied: tests/core/test_user_mode.py, test_arches.py, test_elf.py.
 
@@ -18,26 +18,13 @@ import ctypes
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import partial
+from types import ModuleType
 
-from unicorn import (
-    UC_ARCH_ARM64,
-    UC_ARCH_RISCV,
-    UC_ARCH_X86,
-    UC_CTL_IO_WRITE,
-    UC_CTL_TLB_FLUSH,
-    UC_HOOK_EDGE_GENERATED,
-    UC_HOOK_INSN,
-    UC_MODE_32,
-    UC_MODE_64,
-    UC_MODE_ARM,
-    UC_MODE_RISCV32,
-    UC_MODE_RISCV64,
-    UC_TLB_VIRTUAL,
-    Uc,
-)
+from unicorn import Uc
 from unicorn import arm64_const as arm64
 from unicorn import riscv_const as riscv
+from unicorn import unicorn_const as uc
 from unicorn import x86_const as x86
 from unicorn.unicorn_py3.unicorn import uc_tb
 
@@ -51,17 +38,11 @@ EndProcess = Callable[[int, str], None]
 """Ends the process that runs: signal and reason."""
 ReadCode = Callable[[int, int], bytes]
 """Readable bytes of the guest: address and size."""
+AddHook = Callable[..., None]
+"""Adds one Unicorn hook: kind, callback, user data, and what else uc_hook_add takes."""
 
 
-class AddHook(Protocol):
-    """Adds one Unicorn hook: kind, callback, user data, and what else uc_hook_add takes."""
-
-    def __call__(
-        self, kind: int, callback: object, user_data: int | None = None, *more: int
-    ) -> None: ...
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Arch:
     """One architecture: what Linux says of a process on it, and how Unicorn names its registers."""
 
@@ -79,34 +60,28 @@ class Arch:
     elf_class: int
     """1 where ELF's structures are those of 32 bits, 2 of 64 bits."""
     task_size: int
-    """First address that no mapping may reach."""
+    """First address that no mapping may reach; the initial stack ends there (STACK_TOP)."""
     access_end: int
     """First address that system calls refuse unseen (access_ok): the kernel's own task size, which
     is that of 64 bits for a 32-bit process on a 64-bit kernel too."""
-    stack_top: int
-    """One past the highest byte of the initial stack."""
-    mmap_base: int
-    """mmap(2), which the core does not have, places mappings downwards from here."""
-    machine: str
-    """What uname(2), which the core does not have, calls it."""
-    platform: str
+    platform: str = ""
     """AT_PLATFORM; empty where Linux gives none."""
-    read_implies_exec: bool
+    read_implies_exec: bool = False
     """Whether a binary without PT_GNU_STACK gets executable data (arch/x86/include/asm/elf.h)."""
     call_tables: tuple[str, ...]
     """Keys of Syscall.numbers that hold here."""
     implied_open_flags: int
     """What open(2) adds (Linux, force_o_largefile)."""
-    swapped_open_flags: tuple[tuple[int, int], ...]
+    swapped_open_flags: tuple[tuple[int, int], ...] = ()
     """Pairs of open flags that have each other's values here."""
 
     # How Unicorn sees it.
 
     unicorn_arch: int
     unicorn_mode: int
-    model: int | None
+    model: int | None = None
     """Unicorn's CPU model; None: its default. On x86 that has RDRAND and RDSEED: never take it."""
-    page_size: int | None
+    page_size: int | None = None
     """Page size to set, where Unicorn's is not Linux's."""
     pc: int
     sp: int
@@ -115,24 +90,24 @@ class Arch:
     arguments: tuple[int, ...]
     """Registers of the six arguments."""
     result: int
-    trap_interrupt: int | None
+    trap_interrupt: int | None = None
     """Interrupt number that is a system call, or None."""
-    trap_instruction: int | None
+    trap_instruction: int | None = None
     """Unicorn's id of the instruction that is a system call, or None."""
     trap_size: int
     """Bytes of the trap instruction, for `saved`."""
-    saved: tuple[tuple[int, int], ...]
+    saved: tuple[tuple[int, int], ...] = ()
     """Pairs (from, to): registers that the trap copies (pc after the trap, flags)."""
     exceptions: Mapping[int, tuple[int, str]]
     """Exception number -> Linux signal and what happened."""
-    pc_after_exception: int
+    pc_after_exception: int = 0
     """How far Unicorn moves pc on before it reports an exception."""
-    breakpoints: tuple[bytes, ...]
+    breakpoints: tuple[bytes, ...] = ()
     """Instructions that Unicorn takes for invalid ones, and that are breakpoints."""
     leave_privileged: Callable[[Uc], None]
     """See `enter_user_mode`."""
-    refuse: Callable[[AddHook, EndProcess, ReadCode], None]
-    """Adds hooks that end the process at instructions that Linux refuses and Unicorn does not."""
+    refusals: tuple[Callable[[AddHook, EndProcess, ReadCode], None], ...] = ()
+    """Add hooks that end the process at instructions that Linux refuses and Unicorn does not."""
 
     @property
     def word_mask(self) -> int:
@@ -166,13 +141,13 @@ _GDT, _CODE, _LANDING, _FRAME, _STACK = 0x000, 0x300, 0x400, 0x800, 0xC00
 """Where things lie in that page."""
 
 
-def enter_user_mode(uc: Uc, arch: Arch) -> None:
-    """Leave `uc` in user mode, all general registers 0, nothing mapped, in the virtual TLB mode."""
-    uc.ctl_set_tlb_mode(UC_TLB_VIRTUAL)
-    uc.mem_map(_PAGE, _PAGE)
-    arch.leave_privileged(uc)
-    uc.mem_unmap(_PAGE, _PAGE)
-    uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
+def enter_user_mode(cpu: Uc, arch: Arch) -> None:
+    """Leave `cpu` in user mode, its general registers 0, nothing mapped, in virtual TLB mode."""
+    cpu.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
+    cpu.mem_map(_PAGE, _PAGE)
+    arch.leave_privileged(cpu)
+    cpu.mem_unmap(_PAGE, _PAGE)
+    cpu.ctl(uc.UC_CTL_TLB_FLUSH, uc.UC_CTL_IO_WRITE)
 
 
 def _flat_segment(access: int, flags: int) -> bytes:
@@ -201,7 +176,7 @@ _FPU_CONTROL, _FPU_EMPTY, _MXCSR = 0x37F, 0xFFFF, 0x1F80
 volume 1, 8.1.5 and 10.2.3): all exceptions masked, all registers empty."""
 
 
-def _leave_ring_0(uc: Uc, is64: bool) -> None:
+def _leave_ring_0(cpu: Uc, is64: bool) -> None:
     """By IRET to ring 3 with flat segments (Intel SDM volume 3, 5.3, 5.9, 6.12.1).
 
     The descriptor table is then put out of reach: a guest must not see it. So an instruction that
@@ -213,33 +188,25 @@ def _leave_ring_0(uc: Uc, is64: bool) -> None:
     code_selector = CS64 if is64 else CS32
     frame = (_PAGE + _LANDING, code_selector, _INITIAL_FLAGS, _PAGE + _STACK, DATA)
     sp = x86.UC_X86_REG_RSP if is64 else x86.UC_X86_REG_ESP
-    uc.mem_write(_PAGE + _GDT, bytes(gdt))
-    uc.mem_write(_PAGE + _CODE, b"\x48\xcf" if is64 else b"\xcf")
-    uc.mem_write(_PAGE + _FRAME, struct.pack("<5Q" if is64 else "<5I", *frame))
-    uc.reg_write(x86.UC_X86_REG_GDTR, (0, _PAGE + _GDT, len(gdt) - 1, 0))
-    uc.reg_write(x86.UC_X86_REG_CR0, uc.reg_read(x86.UC_X86_REG_CR0) | _MP_NE)
-    cr4 = uc.reg_read(x86.UC_X86_REG_CR4) | _TSD | _OSFXSR_OSXMMEXCPT
-    uc.reg_write(x86.UC_X86_REG_CR4, cr4)
-    uc.reg_write(sp, _PAGE + _FRAME)
-    uc.emu_start(_PAGE + _CODE, _PAGE + _LANDING)
-    if uc.reg_read(x86.UC_X86_REG_CS) != code_selector:
+    cpu.mem_write(_PAGE + _GDT, bytes(gdt))
+    cpu.mem_write(_PAGE + _CODE, b"\x48\xcf" if is64 else b"\xcf")
+    cpu.mem_write(_PAGE + _FRAME, struct.pack("<5Q" if is64 else "<5I", *frame))
+    cpu.reg_write(x86.UC_X86_REG_GDTR, (0, _PAGE + _GDT, len(gdt) - 1, 0))
+    cpu.reg_write(x86.UC_X86_REG_CR0, cpu.reg_read(x86.UC_X86_REG_CR0) | _MP_NE)
+    cr4 = cpu.reg_read(x86.UC_X86_REG_CR4) | _TSD | _OSFXSR_OSXMMEXCPT
+    cpu.reg_write(x86.UC_X86_REG_CR4, cr4)
+    cpu.reg_write(sp, _PAGE + _FRAME)
+    cpu.emu_start(_PAGE + _CODE, _PAGE + _LANDING)
+    if cpu.reg_read(x86.UC_X86_REG_CS) != code_selector:
         raise RuntimeError("the CPU did not enter ring 3")
     if not is64:
         for segment in (x86.UC_X86_REG_DS, x86.UC_X86_REG_ES):
-            uc.reg_write(segment, DATA)
-    uc.reg_write(x86.UC_X86_REG_GDTR, (0, 0, 0, 0))
-    uc.reg_write(sp, 0)
-    uc.reg_write(x86.UC_X86_REG_FPCW, _FPU_CONTROL)
-    uc.reg_write(x86.UC_X86_REG_FPTAG, _FPU_EMPTY)
-    uc.reg_write(x86.UC_X86_REG_MXCSR, _MXCSR)
-
-
-def _leave_ring_0_32(uc: Uc) -> None:
-    _leave_ring_0(uc, is64=False)
-
-
-def _leave_ring_0_64(uc: Uc) -> None:
-    _leave_ring_0(uc, is64=True)
+            cpu.reg_write(segment, DATA)
+    cpu.reg_write(x86.UC_X86_REG_GDTR, (0, 0, 0, 0))
+    cpu.reg_write(sp, 0)
+    cpu.reg_write(x86.UC_X86_REG_FPCW, _FPU_CONTROL)
+    cpu.reg_write(x86.UC_X86_REG_FPTAG, _FPU_EMPTY)
+    cpu.reg_write(x86.UC_X86_REG_MXCSR, _MXCSR)
 
 
 _MSR_ELR_X0, _MSR_SPSR_XZR, _ERET = 0xD5184020, 0xD518401F, 0xD69F03E0
@@ -251,36 +218,38 @@ _FPEN = 3 << 20
 """CPACR_EL1: floating point does not trap."""
 
 
-def _leave_el1(uc: Uc) -> None:
+def _leave_el1(cpu: Uc) -> None:
     """By ERET to EL0 (Arm ARM, D1.10). CNTKCTL_EL1 and PMUSERENR_EL0 are 0: no clock in EL0."""
     allow = (_MRS_X1_SCTLR, _ORR_X1_X1_X2, _MSR_SCTLR_X1)
     leave = (_MSR_ELR_X0, _MSR_SPSR_XZR, _ERET)
-    uc.mem_write(_PAGE + _CODE, struct.pack("<6I", *allow, *leave))
-    uc.reg_write(arm64.UC_ARM64_REG_X2, _UCI_UCT_DZE)
-    uc.reg_write(arm64.UC_ARM64_REG_CPACR_EL1, _FPEN)
-    uc.reg_write(arm64.UC_ARM64_REG_X0, _PAGE + _LANDING)
-    uc.emu_start(_PAGE + _CODE, _PAGE + _LANDING)
-    if uc.reg_read(arm64.UC_ARM64_REG_PSTATE) & 0xF:
+    cpu.mem_write(_PAGE + _CODE, struct.pack("<6I", *allow, *leave))
+    cpu.reg_write(arm64.UC_ARM64_REG_X2, _UCI_UCT_DZE)
+    cpu.reg_write(arm64.UC_ARM64_REG_CPACR_EL1, _FPEN)
+    cpu.reg_write(arm64.UC_ARM64_REG_X0, _PAGE + _LANDING)
+    cpu.emu_start(_PAGE + _CODE, _PAGE + _LANDING)
+    if cpu.reg_read(arm64.UC_ARM64_REG_PSTATE) & 0xF:
         raise RuntimeError("the CPU did not enter EL0")
     for register in (arm64.UC_ARM64_REG_X0, arm64.UC_ARM64_REG_X1, arm64.UC_ARM64_REG_X2):
-        uc.reg_write(register, 0)
+        cpu.reg_write(register, 0)
 
 
 _FS_INITIAL = 1 << 13
 """mstatus.FS: floating point is on."""
 
 
-def _leave_machine_mode(uc: Uc) -> None:
+def _leave_machine_mode(cpu: Uc) -> None:
     """By Unicorn's own register for the privilege.
 
     One instruction runs first: Unicorn reports new translations, which `_refuse_counters` needs,
     only once another one has run.
     """
-    uc.mem_write(_PAGE + _CODE, struct.pack("<2I", 0x13, 0x0FC0006F))  # nop; j _LANDING
-    uc.emu_start(_PAGE + _CODE, _PAGE + _LANDING)
-    uc.reg_write(riscv.UC_RISCV_REG_MSTATUS, uc.reg_read(riscv.UC_RISCV_REG_MSTATUS) | _FS_INITIAL)
-    uc.reg_write(riscv.UC_RISCV_REG_PRIV, 0)
-    if uc.reg_read(riscv.UC_RISCV_REG_PRIV):
+    cpu.mem_write(_PAGE + _CODE, struct.pack("<2I", 0x13, 0x0FC0006F))  # nop; j _LANDING
+    cpu.emu_start(_PAGE + _CODE, _PAGE + _LANDING)
+    cpu.reg_write(
+        riscv.UC_RISCV_REG_MSTATUS, cpu.reg_read(riscv.UC_RISCV_REG_MSTATUS) | _FS_INITIAL
+    )
+    cpu.reg_write(riscv.UC_RISCV_REG_PRIV, 0)
+    if cpu.reg_read(riscv.UC_RISCV_REG_PRIV):
         raise RuntimeError("the CPU did not enter user mode")
 
 
@@ -306,11 +275,11 @@ def _refuse_ports(add_hook: AddHook, end: EndProcess, _read_code: ReadCode) -> N
     def port_out(_uc: int, _port: int, _size: int, _value: int, _user: int) -> None:
         end(SIGSEGV, "port output in user mode")
 
-    add_hook(UC_HOOK_INSN, _PORT_IN(port_in), None, x86.UC_X86_INS_IN)
-    add_hook(UC_HOOK_INSN, _PORT_OUT(port_out), None, x86.UC_X86_INS_OUT)
+    add_hook(uc.UC_HOOK_INSN, _PORT_IN(port_in), None, x86.UC_X86_INS_IN)
+    add_hook(uc.UC_HOOK_INSN, _PORT_OUT(port_out), None, x86.UC_X86_INS_OUT)
 
 
-def _refuse_other_traps(add_hook: AddHook, end: EndProcess, read_code: ReadCode) -> None:
+def _refuse_other_traps(add_hook: AddHook, end: EndProcess, _read_code: ReadCode) -> None:
     """Some CPUs have `syscall` in 32-bit code too; Linux's vDSO hides it from programs."""
 
     def syscall(_uc: int, _user: int) -> None:
@@ -319,13 +288,8 @@ def _refuse_other_traps(add_hook: AddHook, end: EndProcess, read_code: ReadCode)
     def sysenter(_uc: int, _user: int) -> None:
         end(SIGILL, "the `sysenter` instruction outside the vDSO")
 
-    _refuse_ports(add_hook, end, read_code)
-    add_hook(UC_HOOK_INSN, _NO_OPERANDS(syscall), None, x86.UC_X86_INS_SYSCALL)
-    add_hook(UC_HOOK_INSN, _NO_OPERANDS(sysenter), None, x86.UC_X86_INS_SYSENTER)
-
-
-def _refuse_nothing(_add_hook: AddHook, _end: EndProcess, _read_code: ReadCode) -> None:
-    pass
+    add_hook(uc.UC_HOOK_INSN, _NO_OPERANDS(syscall), None, x86.UC_X86_INS_SYSCALL)
+    add_hook(uc.UC_HOOK_INSN, _NO_OPERANDS(sysenter), None, x86.UC_X86_INS_SYSENTER)
 
 
 _COUNTERS = frozenset({0xC00, *range(0xC02, 0xC20), 0xC80, *range(0xC82, 0xCA0)})
@@ -361,7 +325,7 @@ def _refuse_counters(add_hook: AddHook, end: EndProcess, read_code: ReadCode) ->
         if reads_counter(read_code(tb.contents.pc, tb.contents.size)):
             end(SIGILL, "reads a cycle or instruction counter: the guest has no clock")
 
-    add_hook(UC_HOOK_EDGE_GENERATED, _TRANSLATED(translated))
+    add_hook(uc.UC_HOOK_EDGE_GENERATED, _TRANSLATED(translated))
 
 
 # CPU exceptions as Linux turns them into signals.
@@ -402,6 +366,11 @@ _RISCV_EXCEPTIONS: Mapping[int, tuple[int, str]] = {
 
 # The architectures.
 
+
+def _registers(constants: ModuleType, prefix: str, names: str) -> tuple[int, ...]:
+    return tuple(getattr(constants, prefix + name) for name in names.split())
+
+
 X86 = Arch(
     name="i386",
     upstream="x86",
@@ -410,39 +379,23 @@ X86 = Arch(
     elf_class=1,
     task_size=0xFFFFE000,
     access_end=0x7FFFFFFFF000,
-    stack_top=0xFFFFE000,
-    mmap_base=0xF7FFE000,
-    machine="i686",
     platform="i686",
     read_implies_exec=True,
     call_tables=("i386",),
     implied_open_flags=0,
-    swapped_open_flags=(),
-    unicorn_arch=UC_ARCH_X86,
-    unicorn_mode=UC_MODE_32,
+    unicorn_arch=uc.UC_ARCH_X86,
+    unicorn_mode=uc.UC_MODE_32,
     model=x86.UC_CPU_X86_QEMU64,
-    page_size=None,
     pc=x86.UC_X86_REG_EIP,
     sp=x86.UC_X86_REG_ESP,
     number=x86.UC_X86_REG_EAX,
-    arguments=(
-        x86.UC_X86_REG_EBX,
-        x86.UC_X86_REG_ECX,
-        x86.UC_X86_REG_EDX,
-        x86.UC_X86_REG_ESI,
-        x86.UC_X86_REG_EDI,
-        x86.UC_X86_REG_EBP,
-    ),
+    arguments=_registers(x86, "UC_X86_REG_", "EBX ECX EDX ESI EDI EBP"),
     result=x86.UC_X86_REG_EAX,
     trap_interrupt=0x80,
-    trap_instruction=None,
     trap_size=2,
-    saved=(),
     exceptions=_X86_EXCEPTIONS,
-    pc_after_exception=0,
-    breakpoints=(),
-    leave_privileged=_leave_ring_0_32,
-    refuse=_refuse_other_traps,
+    leave_privileged=partial(_leave_ring_0, is64=False),
+    refusals=(_refuse_ports, _refuse_other_traps),
 )
 
 AMD64 = Arch(
@@ -453,31 +406,17 @@ AMD64 = Arch(
     elf_class=2,
     task_size=0x7FFFFFFFF000,
     access_end=0x7FFFFFFFF000,
-    stack_top=0x7FFFFFFFF000,
-    mmap_base=0x7FFFF7FFF000,
-    machine="x86_64",
     platform="x86_64",
-    read_implies_exec=False,
     call_tables=("x86_64",),
     implied_open_flags=abi.O_LARGEFILE,
-    swapped_open_flags=(),
-    unicorn_arch=UC_ARCH_X86,
-    unicorn_mode=UC_MODE_64,
+    unicorn_arch=uc.UC_ARCH_X86,
+    unicorn_mode=uc.UC_MODE_64,
     model=x86.UC_CPU_X86_QEMU64,
-    page_size=None,
     pc=x86.UC_X86_REG_RIP,
     sp=x86.UC_X86_REG_RSP,
     number=x86.UC_X86_REG_RAX,
-    arguments=(
-        x86.UC_X86_REG_RDI,
-        x86.UC_X86_REG_RSI,
-        x86.UC_X86_REG_RDX,
-        x86.UC_X86_REG_R10,
-        x86.UC_X86_REG_R8,
-        x86.UC_X86_REG_R9,
-    ),
+    arguments=_registers(x86, "UC_X86_REG_", "RDI RSI RDX R10 R8 R9"),
     result=x86.UC_X86_REG_RAX,
-    trap_interrupt=None,
     trap_instruction=x86.UC_X86_INS_SYSCALL,
     trap_size=2,
     saved=(
@@ -485,15 +424,8 @@ AMD64 = Arch(
         (x86.UC_X86_REG_EFLAGS, x86.UC_X86_REG_R11),
     ),
     exceptions=_X86_EXCEPTIONS,
-    pc_after_exception=0,
-    breakpoints=(),
-    leave_privileged=_leave_ring_0_64,
-    refuse=_refuse_ports,
-)
-
-_ARM64_X = tuple(
-    getattr(arm64, f"UC_ARM64_REG_X{n}")  # the numbers are not consecutive
-    for n in range(31)
+    leave_privileged=partial(_leave_ring_0, is64=True),
+    refusals=(_refuse_ports,),
 )
 
 AARCH64 = Arch(
@@ -504,36 +436,25 @@ AARCH64 = Arch(
     elf_class=2,
     task_size=1 << 48,
     access_end=1 << 48,
-    stack_top=1 << 48,
-    mmap_base=(1 << 48) - (128 << 20),
-    machine="aarch64",
     platform="aarch64",
-    read_implies_exec=False,
     call_tables=("generic", "generic-64", "aarch64"),
     implied_open_flags=abi.O_LARGEFILE,
     # arch/arm64/include/uapi/asm/fcntl.h
     swapped_open_flags=((abi.O_DIRECTORY, abi.O_DIRECT), (abi.O_NOFOLLOW, abi.O_LARGEFILE)),
-    unicorn_arch=UC_ARCH_ARM64,
-    unicorn_mode=UC_MODE_ARM,
+    unicorn_arch=uc.UC_ARCH_ARM64,
+    unicorn_mode=uc.UC_MODE_ARM,
     model=arm64.UC_CPU_ARM64_A72,
     page_size=4096,
     pc=arm64.UC_ARM64_REG_PC,
     sp=arm64.UC_ARM64_REG_SP,
-    number=_ARM64_X[8],
-    arguments=_ARM64_X[:6],
-    result=_ARM64_X[0],
+    number=arm64.UC_ARM64_REG_X8,
+    arguments=_registers(arm64, "UC_ARM64_REG_", "X0 X1 X2 X3 X4 X5"),
+    result=arm64.UC_ARM64_REG_X0,
     trap_interrupt=2,
-    trap_instruction=None,
     trap_size=4,
-    saved=(),
     exceptions=_ARM64_EXCEPTIONS,
-    pc_after_exception=0,
-    breakpoints=(),
     leave_privileged=_leave_el1,
-    refuse=_refuse_nothing,
 )
-
-_RISCV_X = tuple(riscv.UC_RISCV_REG_X0 + n for n in range(32))
 
 RISCV64 = Arch(
     name="riscv64",
@@ -543,32 +464,22 @@ RISCV64 = Arch(
     elf_class=2,
     task_size=1 << 38,
     access_end=1 << 38,
-    stack_top=1 << 38,
-    mmap_base=(1 << 38) - (128 << 20),
-    machine="riscv64",
-    platform="",
-    read_implies_exec=False,
     call_tables=("generic", "generic-64"),
     implied_open_flags=abi.O_LARGEFILE,
-    swapped_open_flags=(),
-    unicorn_arch=UC_ARCH_RISCV,
-    unicorn_mode=UC_MODE_RISCV64,
-    model=None,
-    page_size=None,
+    unicorn_arch=uc.UC_ARCH_RISCV,
+    unicorn_mode=uc.UC_MODE_RISCV64,
     pc=riscv.UC_RISCV_REG_PC,
-    sp=_RISCV_X[2],
-    number=_RISCV_X[17],
-    arguments=_RISCV_X[10:16],
-    result=_RISCV_X[10],
+    sp=riscv.UC_RISCV_REG_X2,
+    number=riscv.UC_RISCV_REG_X17,
+    arguments=_registers(riscv, "UC_RISCV_REG_", "X10 X11 X12 X13 X14 X15"),
+    result=riscv.UC_RISCV_REG_X10,
     trap_interrupt=8,
-    trap_instruction=None,
     trap_size=4,
-    saved=(),
     exceptions=_RISCV_EXCEPTIONS,
     pc_after_exception=4,
     breakpoints=(b"\x73\x00\x10\x00", b"\x02\x90"),  # ebreak, c.ebreak
     leave_privileged=_leave_machine_mode,
-    refuse=_refuse_counters,
+    refusals=(_refuse_counters,),
 )
 
 RISCV32 = replace(
@@ -579,12 +490,9 @@ RISCV32 = replace(
     elf_class=1,
     task_size=0x9DC00000,
     access_end=0x9DC00000,
-    stack_top=0x9DC00000,
-    mmap_base=0x95C00000,
-    machine="riscv32",
     # No generic ABI ever had a 32-bit off_t, so O_LARGEFILE is implied here too.
     call_tables=("generic", "generic-32"),
-    unicorn_mode=UC_MODE_RISCV32,
+    unicorn_mode=uc.UC_MODE_RISCV32,
 )
 
 ARCHES: tuple[Arch, ...] = (X86, AMD64, AARCH64, RISCV64, RISCV32)

@@ -15,24 +15,13 @@ then take the fast one. Never use that mode without the hook: stale code would r
 """
 
 import ctypes
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
-from unicorn import (
-    UC_CTL_IO_WRITE,
-    UC_CTL_TB_REMOVE_CACHE,
-    UC_CTL_TLB_FLUSH,
-    UC_ERR_INSN_INVALID,
-    UC_HOOK_INSN,
-    UC_HOOK_INTR,
-    UC_HOOK_TLB_FILL,
-    UC_MEM_FETCH,
-    UC_MEM_WRITE,
-    UC_PROT_ALL,
-    Uc,
-    __version__,
-)
+from unicorn import Uc, __version__
+from unicorn import unicorn_const as uc
 from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
 
 from bootstrap.core.abi import SIGBUS, SIGILL, SIGSEGV, SIGTRAP
@@ -66,11 +55,14 @@ _TLB_FILL = ctypes.CFUNCTYPE(
     ctypes.POINTER(uc_tlb_entry),
     ctypes.c_void_p,
 )
-_REMOVE_CACHE = UC_CTL_IO_WRITE << 30 | 2 << 26 | UC_CTL_TB_REMOVE_CACHE
+_READ_BATCH, _WRITE_BATCH = uclib["uc_reg_read_batch"], uclib["uc_reg_write_batch"]
+"""Without the prototypes that the binding gives them: those cost more than the functions do."""
+_CALL = struct.Struct("7Q")
+_REMOVE_CACHE = uc.UC_CTL_IO_WRITE << 30 | 2 << 26 | uc.UC_CTL_TB_REMOVE_CACHE
 """uc_ctl's word for dropping the translations of [start, end): UC_CTL_WRITE(type, 2 arguments)."""
-_NEEDED = {UC_MEM_WRITE: WRITE, UC_MEM_FETCH: EXEC}
+_NEEDED = {uc.UC_MEM_WRITE: WRITE, uc.UC_MEM_FETCH: EXEC}
 """The right that an access needs; a load needs READ."""
-_VERBS = {UC_MEM_WRITE: "write to", UC_MEM_FETCH: "fetch from"}
+_VERBS = {uc.UC_MEM_WRITE: "write to", uc.UC_MEM_FETCH: "fetch from"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +77,6 @@ class Fault:
     """The address that could not be read, written or fetched from; of a read or write, its page."""
     code: bytes = b""
     """Up to 16 bytes at pc, as far as they are readable."""
-
-
-@dataclass(frozen=True, slots=True)
-class CpuStop:
-    """Why the CPU stopped: a fault, or the wish of `on_trap` (`asked`); neither: `interrupt`."""
-
-    fault: Fault | None = None
-    asked: bool = False
 
 
 def _check(status: int, what: str) -> None:
@@ -125,7 +109,6 @@ class Cpu:
         self.arch = arch
         self.memory = memory
         self._on_trap = on_trap
-        self._asked = False
         self._over = False
         """The process has ended, whatever of its code still runs: nothing is served any more."""
         self._fault: Fault | None = None
@@ -157,9 +140,10 @@ class Cpu:
         writes = (arch.result, *(target for _, target in arch.saved))
         self._values = (ctypes.c_uint64 * len(reads))()
         self._results = (ctypes.c_uint64 * len(writes))()
-        self._read_call = self._batch(reads, self._values)
-        self._write_result = self._batch(writes, self._results)
+        self._read_call = partial(_READ_BATCH, *self._batch(reads, self._values))
+        self._write_result = partial(_WRITE_BATCH, *self._batch(writes, self._results))
         self._mask = arch.word_mask
+        self._unpack = _CALL.unpack_from
 
     def _batch(
         self, registers: tuple[int, ...], values: "ctypes.Array[ctypes.c_uint64]"
@@ -169,14 +153,15 @@ class Cpu:
         return self._handle, (ctypes.c_int * count)(*registers), addresses, ctypes.c_int(count)
 
     def _add_hooks(self) -> None:
-        self._hook(UC_HOOK_TLB_FILL, _TLB_FILL(self._fill))
-        self._hook(UC_HOOK_INTR, _INTERRUPT(self._interrupt))
+        self._hook(uc.UC_HOOK_TLB_FILL, _TLB_FILL(self._fill))
+        self._hook(uc.UC_HOOK_INTR, _INTERRUPT(self._interrupt))
         # The trap comes first among the instruction hooks: once a stop is asked for, Unicorn calls
         # the first of them only (qemu/target/i386/seg_helper.c, helper_syscall).
         if self.arch.trap_instruction is not None:
             trap = _INSTRUCTION(self._instruction)
-            self._hook(UC_HOOK_INSN, trap, None, self.arch.trap_instruction)
-        self.arch.refuse(self._hook, self.end, self.memory.read_upto)
+            self._hook(uc.UC_HOOK_INSN, trap, None, self.arch.trap_instruction)
+        for refuse in self.arch.refusals:
+            refuse(self._hook, self.end, self.memory.read_upto)
 
     def _hook(self, kind: int, callback: object, user_data: int | None = None, *more: int) -> None:
         """uc_hook_add for all addresses.
@@ -199,13 +184,13 @@ class Cpu:
         host = (ctypes.c_char * size).from_buffer(extent.host)
         self._hosts[extent.start] = host
         status = uclib.uc_mem_map_ptr(
-            self._handle, ctypes.c_uint64(extent.start), ctypes.c_size_t(size), UC_PROT_ALL, host
+            self._handle, ctypes.c_uint64(extent.start), ctypes.c_size_t(size), uc.UC_PROT_ALL, host
         )
         _check(status, f"a mapping at {extent.start:#x}")
 
     def pages_changed(self) -> None:
         """Some page lost a right: forget what the TLB remembers."""
-        self._uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
+        self._uc.ctl(uc.UC_CTL_TLB_FLUSH, uc.UC_CTL_IO_WRITE)
 
     def code_written(self, guest_addr: int, size: int) -> None:
         """Drop translations of bytes that the kernel overwrote."""
@@ -236,9 +221,9 @@ class Cpu:
             flags = extent.pages[index]
             need = _NEEDED.get(kind, READ)
             if flags & (need | BEYOND) == need:
-                if kind == UC_MEM_WRITE:
+                if kind == uc.UC_MEM_WRITE:
                     flags |= DIRTY
-                elif kind == UC_MEM_FETCH:
+                elif kind == uc.UC_MEM_FETCH:
                     flags |= FETCHED
                 extent.pages[index] = flags
                 entry = out.contents
@@ -268,8 +253,8 @@ class Cpu:
         if self._over:
             self.stop()
             return
-        uclib.uc_reg_read_batch(*self._read_call)
-        result = self._on_trap(self._values[:7])
+        self._read_call()
+        result = self._on_trap(self._unpack(self._values))
         if result is None:
             self.stop()
         else:
@@ -292,7 +277,6 @@ class Cpu:
 
     def stop(self) -> None:
         """From inside a hook: end `run` after this instruction."""
-        self._asked = True
         uclib.uc_emu_stop(self._handle)
 
     def interrupt(self) -> None:
@@ -302,29 +286,23 @@ class Cpu:
 
     # Running.
 
-    def run(self) -> CpuStop:
-        """Go on until a fault, a trap that must stop, or an `interrupt`."""
-        self._asked = False
+    def run(self) -> Fault | None:
+        """Go on until a fault, or until `on_trap` or an `interrupt` stops it."""
         self._fault = self._bad_page = None
-        status = uclib.uc_emu_start(
-            self._handle, ctypes.c_uint64(self.pc), ctypes.c_uint64(0), ctypes.c_uint64(0), 0
-        )
-        if self._fault is not None:
-            return CpuStop(fault=self._fault)
-        if not status:
-            return CpuStop(asked=self._asked)
+        status = uclib.uc_emu_start(self._handle, self.pc, 0, 0, 0)
+        if self._fault is not None or not status:
+            return self._fault
         if self._bad_page is not None:
-            return CpuStop(fault=self._bad_access(*self._bad_page))
-        if status == UC_ERR_INSN_INVALID:
+            return self._bad_access(*self._bad_page)
+        if status == uc.UC_ERR_INSN_INVALID:
             if self.memory.read_upto(self.pc, 4).startswith(self.arch.breakpoints):
-                return CpuStop(fault=self._describe(SIGTRAP, "breakpoint", None))
-            return CpuStop(fault=self._describe(SIGILL, "invalid instruction", None))
-        reason = f"CPU exception (Unicorn error {status})"
-        return CpuStop(fault=self._describe(SIGSEGV, reason, None))
+                return self._describe(SIGTRAP, "breakpoint", None)
+            return self._describe(SIGILL, "invalid instruction", None)
+        return self._describe(SIGSEGV, f"CPU exception (Unicorn error {status})", None)
 
     def _bad_access(self, page_addr: int, kind: int) -> Fault:
         """The fault of an access to a page that it may not reach."""
-        addr = self.pc if kind == UC_MEM_FETCH else page_addr
+        addr = self.pc if kind == uc.UC_MEM_FETCH else page_addr
         reason = f"cannot {_VERBS.get(kind, 'read from')} {addr:#x}"
         if self.memory.is_beyond(addr, _NEEDED.get(kind, READ)):
             reason += ", which is beyond the end of the file that is mapped there"
@@ -344,7 +322,7 @@ class Cpu:
         if len(results) > 1:
             results[1] = self._values[7] + self.arch.trap_size
             results[2] = self._values[8]
-        uclib.uc_reg_write_batch(*self._write_result)
+        self._write_result()
 
     def _read(self, register: int) -> int:
         value = ctypes.c_uint64(0)

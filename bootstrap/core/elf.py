@@ -5,18 +5,18 @@ stack, down to the auxiliary vector. What Linux finds wrong before it gives up t
 LinuxError with Linux's errno; what it finds later kills the process, here a BadImage; what Linux
 can do and the core cannot is a GuestFailed that says so. Headers may be short, overlap and lie:
 no library reads them, for what counts is what Linux makes of them.
-Relies on: `memory`.
+Relies on: `memory`, and `files` for the bytes of the file.
 Tests that would fail if it lied: tests/core/test_elf.py, test_stack.py, test_native.py.
 """
 
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from bootstrap.core.abi import PROT_EXEC, PROT_READ, PROT_WRITE, Errno, LinuxError
 from bootstrap.core.arches import ARCHES, PAGE, PAGE_MASK, Arch, page_down, page_up
 from bootstrap.core.errors import GuestFailed, Limits, Meter
+from bootstrap.core.files import RegularFile
 from bootstrap.core.memory import BEYOND, EXEC, MAPPED, READ, WRITE, AddressSpace
 
 STACK_SIZE = 8 << 20
@@ -44,15 +44,6 @@ _PIECE = 1 << 20
 
 class BadImage(Exception):
     """Linux would kill the process: the old image is gone and the new one cannot be made."""
-
-
-class Content(Protocol):
-    """The bytes of an executable; `files.RegularFile` is one."""
-
-    @property
-    def size(self) -> int: ...
-    def read_at(self, offset: int, count: int) -> bytes:
-        """Up to `count` bytes from `offset`, less at the end."""
 
 
 NewMemory = Callable[[Arch, Limits, Meter], AddressSpace]
@@ -98,7 +89,7 @@ class ElfFile:
         return 0
 
 
-def parse(image: Content) -> ElfFile:
+def parse(image: RegularFile) -> ElfFile:
     """Read the headers of an executable.
 
     Raises LinuxError(ENOEXEC) for whatever Linux does not take for an executable of a known
@@ -137,7 +128,7 @@ def parse(image: Content) -> ElfFile:
 
 
 def load(
-    image: Content,
+    image: RegularFile,
     path: bytes,
     argv: tuple[bytes, ...],
     envp: tuple[bytes, ...],
@@ -160,7 +151,7 @@ def load(
         if elf.entry >= elf.arch.task_size:
             raise BadImage("the entry point lies outside the address space")
         memory.set_brk_start(max((s.vaddr + s.memory_size for s in loads), default=0))
-        top = elf.arch.stack_top
+        top = elf.arch.task_size
         executable = memory.read_implies_exec or any(s.flags & _PF_X for s in stack)
         stack_flags = MAPPED | READ | WRITE | (EXEC if executable else 0)
         memory.map(top - STACK_SIZE, top, stack_flags)
@@ -179,7 +170,7 @@ def _prot(flags: int) -> int:
     )
 
 
-def _map_segment(memory: AddressSpace, segment: Segment, image: Content) -> None:
+def _map_segment(memory: AddressSpace, segment: Segment, image: RegularFile) -> None:
     """Map one PT_LOAD segment: whole pages of the file, then zeroes (elf_load, padzero)."""
     task = memory.arch.task_size
     if segment.file_size > segment.memory_size or segment.vaddr + segment.memory_size > task:
@@ -223,7 +214,7 @@ def _fill_stack(
     Returns the stack pointer.
     """
     arch = elf.arch
-    at = arch.stack_top - 8
+    at = arch.task_size - 8
 
     def push(data: bytes) -> int:
         nonlocal at

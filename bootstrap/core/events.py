@@ -1,59 +1,42 @@
 """What happens in a run, as one stream of events for whoever listens.
 
-Claims: events come in the order in which things happen, after they were done, and a listener
-changes nothing. A machine without listeners makes no event at all. Nothing that a verdict needs
-comes from here: progress, recording, comparing and explaining do.
+Claims: events come in the order in which things happen, after they were done. Nothing that a
+verdict needs comes from here: recording, comparing and explaining do. A machine without listeners
+makes no event at all.
 Relies on: nothing; the machine and the handlers make the events.
 Test that would fail if it lied: tests/core/test_events.py.
 
-Thirty million calls are no objects: only who asks for EACH_CALL gets one per call, and pays.
+System calls are no events, for there are thirty million: see `machine.CallObserver`. What goes
+through the standard streams is known to who gave the streams.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Flag, auto
-from typing import ClassVar
 
 from bootstrap.core.cpu import Fault
-from bootstrap.core.files import Inode, OpenFile, RegularFile, Stream
-
-
-class Interest(Flag):
-    """What a listener wants to know of."""
-
-    LIFE = auto()
-    """Processes: start, fork, execve, fault, end."""
-    FILES = auto()
-    """Files: opened, closed, named, changed."""
-    STREAMS = auto()
-    """What goes through the standard streams."""
-    EACH_CALL = auto()
-    """Every system call, before and after. Never of a run that has to be quick."""
-    LOOKUPS = auto()
-    TICKS = auto()
-    """These two are for events that rooms above make; the core makes none of them."""
+from bootstrap.core.files import Inode, OpenFile, RegularFile
+from bootstrap.core.paths import PathBase
+from bootstrap.core.process import Exec
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened. Subclasses outside the core are events too."""
 
-    interest: ClassVar[Interest] = Interest.LIFE
     time: int
     """System calls that the run has ended so far: rr's time."""
     pid: int
 
 
 Listener = Callable[[Event], None]
+"""Gets every event of a run, and must not change anything it is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
     """A run begins, with what Machine.run was given; its first process is made next."""
 
-    path: bytes
-    argv: Sequence[bytes]
-    envp: Sequence[bytes]
+    program: Exec
     cwd: bytes
 
 
@@ -62,21 +45,6 @@ class Forked(Event):
     """A process (`pid`) forked; the child runs next."""
 
     child: int
-
-
-@dataclass(frozen=True, slots=True)
-class Executed(Event):
-    """A successful execve(2), or the start of a run's first process."""
-
-    ppid: int
-    path: bytes
-    """Absolute guest path of the image."""
-    argv: tuple[bytes, ...]
-    envp: tuple[bytes, ...]
-    cwd: bytes
-    image: RegularFile
-    arch: str
-    """Arch.name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,84 +71,64 @@ class Resumed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Opened(Event):
-    """A file was opened; `path` is absolute, `flags` are open(2)'s."""
+class NameEvent(Event):
+    """Of a path as the guest wrote it, which was looked up from `base`."""
 
-    interest: ClassVar[Interest] = Interest.FILES
+    base: PathBase
     path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Executed(NameEvent):
+    """A successful execve(2), or the start of a run's first process."""
+
+    ppid: int
+    argv: Sequence[bytes]
+    envp: Sequence[bytes]
+    image: RegularFile
+    arch: str
+    """Arch.name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened(NameEvent):
+    """A file was opened; `flags` are open(2)'s."""
+
     file: OpenFile
     flags: int
     fd: int
 
 
 @dataclass(frozen=True, slots=True)
+class Named(NameEvent):
+    """A name came to be: of a new file, or one more or another of an old one."""
+
+    inode: Inode
+
+
+@dataclass(frozen=True, slots=True)
+class Unnamed(NameEvent):
+    """A name was taken away."""
+
+    inode: Inode
+
+
+@dataclass(frozen=True, slots=True)
 class Closed(Event):
     """The last descriptor of an open file was closed."""
 
-    interest: ClassVar[Interest] = Interest.FILES
     file: OpenFile
-
-
-@dataclass(frozen=True, slots=True)
-class Named(Event):
-    """A name came to be: of a new file, or one more or another of an old one."""
-
-    interest: ClassVar[Interest] = Interest.FILES
-    path: bytes
-    inode: Inode
-
-
-@dataclass(frozen=True, slots=True)
-class Unnamed(Event):
-    """A name was taken away."""
-
-    interest: ClassVar[Interest] = Interest.FILES
-    path: bytes
-    inode: Inode
 
 
 @dataclass(frozen=True, slots=True)
 class ModeSet(Event):
     """The permissions of a file were set."""
 
-    interest: ClassVar[Interest] = Interest.FILES
     inode: Inode
 
 
 @dataclass(frozen=True, slots=True)
-class Truncated(Event):
-    """A file was given the size that it now has."""
+class Emptied(Event):
+    """A file that was there lost its content, by O_TRUNC."""
 
-    interest: ClassVar[Interest] = Interest.FILES
     inode: RegularFile
-
-
-@dataclass(frozen=True, slots=True)
-class Transferred(Event):
-    """A read (or, with `out`, a write) of a standard stream: the bytes, and its result."""
-
-    interest: ClassVar[Interest] = Interest.STREAMS
-    stream: Stream
-    result: int
-    """Bytes moved, or -errno."""
-    data: bytes
-    out: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CallBegan(Event):
-    """A system call begins, with its arguments as its handler gets them."""
-
-    interest: ClassVar[Interest] = Interest.EACH_CALL
-    name: str
-    args: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True)
-class CallEnded(Event):
-    """It ended: a result, -errno, or None when it does not return."""
-
-    interest: ClassVar[Interest] = Interest.EACH_CALL
-    name: str
-    args: Sequence[int]
-    result: int | None

@@ -4,79 +4,30 @@ Claims: a file holds what was laid out or what guests wrote to it, and nothing e
 host's files are out of reach. read, write and lseek do what Linux's do (fs/read_write.c,
 mm/filemap.c, fs/libfs.c), in its order of errors. Owner, group and times are 0. All that a guest
 adds is counted against the limits, and no longer once nothing leads to it.
-Relies on: nothing but `abi` and `errors`.
+Relies on: `memory`, for memory of the host.
 Tests that would fail if it lied: tests/core/test_files.py, test_limits.py, test_native.py.
 """
 
 import hashlib
 import mmap
-import sys
 from collections.abc import Callable
 
-from bootstrap.core.abi import (
-    MAX_NON_LFS,
-    MAX_OFFSET,
-    NAME_MAX,
-    O_ACCMODE,
-    O_APPEND,
-    O_LARGEFILE,
-    O_RDONLY,
-    O_RDWR,
-    O_WRONLY,
-    S_IFCHR,
-    S_IFLNK,
-    S_IFMT,
-    SEEK_CUR,
-    SEEK_DATA,
-    SEEK_END,
-    SEEK_HOLE,
-    SEEK_SET,
-    Errno,
-    LinuxError,
-)
+from bootstrap.core import abi
+from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import Limits, Meter
+from bootstrap.core.memory import host_memory
 
 Buffer = bytearray | mmap.mmap
 
 _MAPPED = 1 << 20
-"""From so many bytes on, a buffer is pages of the host, which can be given back one by one."""
+"""From so many bytes on, a buffer is pages of the host: those not written to cost nothing."""
 _MIN_CAPACITY = 1024
-# Only Linux promises that the pages are zero after it (madvise(2)).
-_GIVE_BACK = mmap.MADV_DONTNEED if sys.platform == "linux" else None
 _BYTES = tuple(bytes((value,)) for value in range(256))
 
 
 def _buffer(size: int) -> Buffer:
-    """`size` zero bytes, which are not taken from the host until they are written to."""
-    if size < _MAPPED:
-        return bytearray(size)
-    if sys.platform == "win32":
-        return mmap.mmap(-1, size)
-    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-
-
-def _moved(old: Buffer, used: int, size: int) -> Buffer:
-    """The first `used` bytes of `old`, whose memory is given back, in a buffer of `size` bytes."""
-    new = _buffer(size)
-    with memoryview(old) as source:
-        for at in range(0, used, _MAPPED):
-            end = min(at + _MAPPED, used)
-            new[at:end] = source[at:end]
-            if isinstance(old, mmap.mmap):
-                _wipe(old, at, end)
-    return new
-
-
-def _wipe(data: Buffer, start: int, end: int) -> None:
-    """Make these bytes zero; whole pages of them go back to the host, where it takes them."""
-    if isinstance(data, mmap.mmap) and _GIVE_BACK is not None:
-        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
-        last = end // mmap.PAGESIZE * mmap.PAGESIZE
-        if first < last:
-            data.madvise(_GIVE_BACK, first, last - first)
-            data[start:first] = bytes(first - start)
-            start = last
-    data[start:end] = bytes(end - start)
+    """`size` zero bytes."""
+    return bytearray(size) if size < _MAPPED else host_memory(size)
 
 
 class Inode:
@@ -94,14 +45,9 @@ class Inode:
         self.guest_made = False
         """Counted in Meter.inodes."""
 
-    @property
-    def nlink(self) -> int:
-        """Number of names; of a directory, with its '.' and its subdirectories' '..'."""
-        return self.links
-
     def set_mode(self, permissions: int) -> None:
         """Give the file these permissions."""
-        self.mode = self.mode & S_IFMT | permissions
+        self.mode = self.mode & abi.S_IFMT | permissions
 
     def forget(self) -> None:
         """Nothing leads to this file any more: no name, no open file description."""
@@ -196,17 +142,14 @@ class RegularFile(Inode):
         wanted = max(needed, 2 * len(self.data), _MIN_CAPACITY)
         meter = self._volume.meter
         self._charged = meter.file_capacity(self.origin, needed, self._charged, wanted)
-        self.data = _moved(self.data, self.size, self._charged)
+        larger = _buffer(self._charged)
+        with memoryview(larger) as target, memoryview(self.data) as source:
+            target[: self.size] = source[: self.size]
+        self.data = larger
 
-    def truncate(self, size: int) -> None:
-        """What ftruncate(2) does with a length that is not negative. Raises GuestFailed."""
-        if size == 0:
-            self.forget()
-        else:
-            self.reserve(size)
-        if size < self.size:
-            _wipe(self.data, size, self.size)
-        self.size = size
+    def empty(self) -> None:
+        """What O_TRUNC does."""
+        self.forget()
         self.version += 1
 
     def forget(self) -> None:
@@ -227,14 +170,6 @@ class RegularFile(Inode):
             self._hash = (self.version, digest.hexdigest())
         return self._hash[1]
 
-    @property
-    def is_changed(self) -> bool:
-        """Whether the guest made it, or changed its content."""
-        return not self.prepared or self.version != 0
-
-    def __repr__(self) -> str:
-        return f"RegularFile({self.ino}, {self.origin!r}, {self.size} bytes)"
-
 
 class Symlink(Inode):
     """A symbolic link. Linux gives it mode 0777."""
@@ -242,7 +177,7 @@ class Symlink(Inode):
     __slots__ = ("target",)
 
     def __init__(self, ino: int, target: bytes) -> None:
-        super().__init__(ino, S_IFLNK | 0o777)
+        super().__init__(ino, abi.S_IFLNK | 0o777)
         self.target = target
 
 
@@ -261,7 +196,7 @@ class Stream(Inode):
         write: Callable[[bytes], int] | None = None,
         ino: int = 0,
     ) -> None:
-        super().__init__(ino, S_IFCHR | 0o666)
+        super().__init__(ino, abi.S_IFCHR | 0o666)
         self.read = read or _no_read
         self.write = write or _no_write
 
@@ -277,7 +212,7 @@ def _no_write(_data: bytes) -> int:
 class Directory(Inode):
     """A directory. Subclasses may find out what is in it when it is first asked."""
 
-    __slots__ = ("_children", "_volume", "name", "parent", "removed", "subdirs")
+    __slots__ = ("_children", "name", "parent", "removed")
 
     def __init__(self, volume: Volume, mode: int, parent: "Directory | None") -> None:
         super().__init__(volume.next_ino(), mode)
@@ -287,20 +222,13 @@ class Directory(Inode):
         """Its name there."""
         self.removed = False
         """rmdir(2) has taken its name away; nothing can be made in it any more."""
-        self.subdirs = 0
-        self._volume = volume
         self._children: dict[bytes, Inode] = {}
-
-    @property
-    def nlink(self) -> int:
-        """2, and one for each subdirectory; 0 when removed."""
-        return 0 if self.removed else 2 + self.subdirs
 
     def lookup(self, name: bytes) -> Inode | None:
         """The file of that name, '.' and '..' apart. Raises LinuxError: ENOENT, ENAMETOOLONG."""
         if self.removed:
             raise LinuxError(Errno.ENOENT)
-        if len(name) > NAME_MAX:
+        if len(name) > abi.NAME_MAX:
             raise LinuxError(Errno.ENAMETOOLONG)
         return self._children.get(name)
 
@@ -313,17 +241,10 @@ class Directory(Inode):
         self._children[name] = inode
         if isinstance(inode, Directory):
             inode.parent, inode.name = self, name
-            self.subdirs += 1
 
-    def take(self, name: bytes) -> Inode:
+    def take(self, name: bytes) -> None:
         """Take out a name that is there. Counting links is the caller's."""
-        inode = self.lookup(name)
-        if inode is None:
-            raise KeyError(name)
         del self._children[name]
-        if isinstance(inode, Directory):
-            self.subdirs -= 1
-        return inode
 
 
 class OpenFile:
@@ -338,14 +259,14 @@ class OpenFile:
 
     def __init__(self, inode: Inode, flags: int, volume: Volume | None = None) -> None:
         """`flags` as F_GETFL gives them; `volume` is where the inode is, of a Stream None."""
-        access = flags & O_ACCMODE
+        access = flags & abi.O_ACCMODE
         self.inode = inode
         self.flags = flags
         self.offset = 0
         self.refs = 1
-        self.readable = access in (O_RDONLY, O_RDWR)
-        self.writable = access in (O_WRONLY, O_RDWR)
-        self.append = bool(flags & O_APPEND)
+        self.readable = access in (abi.O_RDONLY, abi.O_RDWR)
+        self.writable = access in (abi.O_WRONLY, abi.O_RDWR)
+        self.append = bool(flags & abi.O_APPEND)
         self._volume = volume
         self._file = inode if isinstance(inode, RegularFile) else None
         if self._file is not None:
@@ -412,8 +333,8 @@ class OpenFile:
         generic_write_checks)."""
         if not count:
             return count
-        if not self.flags & O_LARGEFILE and start + count > MAX_NON_LFS:
-            count = max(0, MAX_NON_LFS - start)
+        if not self.flags & abi.O_LARGEFILE and start + count > abi.MAX_NON_LFS:
+            count = max(0, abi.MAX_NON_LFS - start)
             if not count:
                 raise LinuxError(Errno.EFBIG)
         file.reserve(start + count)
@@ -449,28 +370,24 @@ class OpenFile:
         """
         if isinstance(self.inode, Stream):
             raise LinuxError(Errno.ESPIPE)
-        if whence == SEEK_SET:
+        if whence == abi.SEEK_SET:
             new = offset
-        elif whence == SEEK_CUR:
+        elif whence == abi.SEEK_CUR:
             new = self.offset + offset
         elif self._file is None:
             raise LinuxError(Errno.EINVAL)
-        elif whence == SEEK_END:
+        elif whence == abi.SEEK_END:
             new = self._file.size + offset
-        elif whence in (SEEK_DATA, SEEK_HOLE):
+        elif whence in (abi.SEEK_DATA, abi.SEEK_HOLE):
             if not 0 <= offset < self._file.size:
                 raise LinuxError(Errno.ENXIO)
-            new = offset if whence == SEEK_DATA else self._file.size
+            new = offset if whence == abi.SEEK_DATA else self._file.size
         else:
             raise LinuxError(Errno.EINVAL)
-        if not 0 <= new <= MAX_OFFSET:
+        if not 0 <= new <= abi.MAX_OFFSET:
             raise LinuxError(Errno.EINVAL)
         self.offset = new
         return new
-
-    def incref(self) -> None:
-        """One more descriptor refers to this (dup(2), fork(2))."""
-        self.refs += 1
 
     def close(self) -> bool:
         """One descriptor fewer; whether it was the last one, which closes."""

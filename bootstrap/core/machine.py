@@ -17,33 +17,20 @@ raised once it has stopped. That is at the next system call: a guest that makes 
 program (SIG_DFL), at once. Handlers of others stay: who installs one must not let it raise.
 """
 
+import posixpath
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import reduce
-from operator import or_
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
-from bootstrap.core import elf
+from bootstrap.core import elf, events
 from bootstrap.core.abi import ANY_EXECUTE, SIGSEGV, Errno, LinuxError
 from bootstrap.core.arches import ARCHES
-from bootstrap.core.cpu import Cpu, CpuStop, Fault, OnTrap
+from bootstrap.core.cpu import Cpu, Fault, OnTrap
 from bootstrap.core.elf import BadImage, Loaded
 from bootstrap.core.errors import GuestFailed, Limits, Meter, printable
-from bootstrap.core.events import (
-    CallBegan,
-    CallEnded,
-    Closed,
-    Event,
-    Executed,
-    Exited,
-    Faulted,
-    Forked,
-    Interest,
-    Listener,
-    Resumed,
-    RunStarted,
-)
 from bootstrap.core.files import Directory, OpenFile, RegularFile, Stream
 from bootstrap.core.memory import AddressSpace
 from bootstrap.core.paths import FileSystem, PathBase
@@ -63,8 +50,6 @@ Format = Callable[
 """Makes a process image, as elf.load does, or names another program to run instead (an
 interpreter). LinuxError(ENOEXEC) where a file is not of its kind. Linux calls them binfmts."""
 NewCpu = Callable[[Process, OnTrap], Cpu]
-NoteCall = Callable[[Sequence[int], int, int], None]
-"""Gets the number and argument registers of each ended call, how many count, and its result."""
 
 
 def plain_cpu(process: Process, on_trap: OnTrap) -> Cpu:
@@ -72,13 +57,25 @@ def plain_cpu(process: Process, on_trap: OnTrap) -> Cpu:
     return Cpu(process.arch, process.memory, on_trap)
 
 
+class CallObserver(Protocol):
+    """Gets every system call, before and after; `registers` are its number and six arguments."""
+
+    def call_began(self, process: Process, call: BoundCall, registers: Sequence[int]) -> None:
+        """A call that has a row begins."""
+
+    def call_ended(
+        self, process: Process, call: BoundCall, registers: Sequence[int], result: int | None
+    ) -> None:
+        """It has ended, and is counted: a result, -errno, or None when it does not return."""
+
+
 @dataclass(slots=True)
 class RunningProcess:
     """A process and the CPU that runs its present image."""
 
     process: Process
-    cpu: Cpu
-    calls: dict[int, BoundCall]
+    calls: Mapping[int, BoundCall]
+    cpu: Cpu = field(init=False)
     pending: Control | None = None
     """What the present system call wants from the machine."""
     registers: Sequence[int] = ()
@@ -100,9 +97,8 @@ class RunResult:
 class Machine:
     """One run of a tree of processes on one file system.
 
-    `listeners` are pairs of who listens and what for. `note_call` gets all calls that the machine
-    serves, as numbers. What stands outside the core may give other `calls` and `formats`, and a
-    `new_cpu` of its own; a verdict does not.
+    What stands outside the core may give other `calls` and `formats`, a `new_cpu` of its own,
+    listeners and an observer of each call; a verdict does not.
     """
 
     def __init__(
@@ -112,8 +108,8 @@ class Machine:
         limits: Limits | None = None,
         formats: Sequence[Format] = (elf.load,),
         new_cpu: NewCpu = plain_cpu,
-        listeners: Sequence[tuple[Listener, Interest]] = (),
-        note_call: NoteCall | None = None,
+        listeners: Sequence[events.Listener] = (),
+        observer: CallObserver | None = None,
     ) -> None:
         self.files = files
         self.calls = calls
@@ -121,9 +117,7 @@ class Machine:
         self.formats = tuple(formats)
         self.new_cpu = new_cpu
         self.listeners = tuple(listeners)
-        self.interest = reduce(or_, (interest for _, interest in self.listeners), Interest(0))
-        self.note_call = note_call
-        self._noted = note_call is not None or Interest.EACH_CALL in self.interest
+        self.observer = observer
         self.meter = Meter(self.limits)
         self.processes = 0
         """Processes started so far."""
@@ -142,11 +136,11 @@ class Machine:
         """System calls that the run has ended so far."""
         return self.ended_calls + sum(task.process.calls for task in self.running)
 
-    def emit(self, kind: Callable[..., Event], pid: int, **fields: object) -> None:
-        """Make an event and give it to those who want its kind."""
-        event = kind(self.time, pid, **fields)
-        for listener, interest in self.listeners:
-            if event.interest in interest:
+    def emit(self, pid: int, kind: Callable[..., events.Event], **fields: object) -> None:
+        """Make an event of this kind and give it to all listeners, if there are any."""
+        if self.listeners:
+            event = kind(self.time, pid, **fields)
+            for listener in self.listeners:
                 listener(event)
 
     # Starting.
@@ -166,21 +160,14 @@ class Machine:
         """
         try:
             with self._stopped_by_sigint():
-                result = self.start(path, argv, envp, cwd, streams)
+                result = self.start(Exec(path, tuple(argv), tuple(envp)), cwd, streams)
                 while result is None:
                     result = self.turn(self.running[-1].cpu.run())
                 return result
         finally:
             self.discard()
 
-    def start(
-        self,
-        path: bytes,
-        argv: Sequence[bytes],
-        envp: Sequence[bytes] = (),
-        cwd: bytes = b"/",
-        streams: Streams | None = None,
-    ) -> RunResult | None:
+    def start(self, program: Exec, cwd: bytes, streams: Streams | None) -> RunResult | None:
         """Make the first process; `turn` runs it. Returns how it ended if it has no image.
 
         Raises as `run` does.
@@ -190,28 +177,22 @@ class Machine:
         if not isinstance(directory, Directory):
             raise LinuxError(Errno.ENOTDIR)
         fds = FdTable(self.limits.open_files)
-        for stream, flags in zip(streams or (), (0, 1, 1), strict=False):
-            fds.install(OpenFile(stream, flags))
+        for fd, stream in enumerate(streams or ()):
+            fds.put(fd, OpenFile(stream, min(fd, 1)))  # O_RDONLY, O_WRONLY, O_WRONLY
         self.processes += 1
         self._failure = self._fault = None
         empty = AddressSpace(ARCHES[0], self.limits, self.meter)
         process = Process(self.processes, 0, ARCHES[0], empty, fds, self.files,
-                          PathBase(root, directory), 0o022, self.limits)  # fmt: skip
-        self._listen(process)
-        if self.listeners:
-            self.emit(RunStarted, process.pid, path=path, argv=argv, envp=envp, cwd=cwd)
-        first = Exec(path, tuple(argv), tuple(envp))
+                          PathBase(root, directory), 0o022, self.limits,
+                          partial(self.emit, self.processes))  # fmt: skip
+        process.emit(events.RunStarted, program=program, cwd=cwd)
         try:
-            self.running.append(self._execute(process, first, None))
+            self.running.append(self._execute(process, program, None))
         except BadImage as error:
-            fault = Fault(SIGSEGV, f"{printable(path)}: {error}", 0)
-            return RunResult(SIGSEGV, fault, process.pid, printable(path))
-        self._resume(came_back=False)
+            fault = Fault(SIGSEGV, f"{printable(program.path)}: {error}", 0)
+            return RunResult(SIGSEGV, fault, process.pid, printable(program.path))
+        process.emit(events.Resumed, came_back=False)
         return None
-
-    def _listen(self, process: Process) -> None:
-        if self.interest & (Interest.FILES | Interest.STREAMS):
-            process.emit = lambda kind, **fields: self.emit(kind, process.pid, **fields)
 
     def discard(self) -> None:
         """End all processes without a word."""
@@ -242,8 +223,8 @@ class Machine:
 
     # Turns.
 
-    def turn(self, stop: CpuStop) -> RunResult | None:
-        """The CPU of the present process has stopped: do what it stopped for.
+    def turn(self, fault: Fault | None) -> RunResult | None:
+        """The CPU of the present process has stopped, by a fault or not: do what it stopped for.
 
         Returns how the run ended, once it has. Raises as `run` does.
         """
@@ -253,9 +234,9 @@ class Machine:
             raise self._failure
         if self._interrupted:
             raise KeyboardInterrupt
-        if stop.fault is not None:
-            self._note_fault(task.process, stop.fault)
-            return self._end(task, stop.fault.signal)
+        if fault is not None:
+            self._note_fault(task.process, fault)
+            return self._end(task, fault.signal)
         control, task.pending = task.pending, None
         if isinstance(control, Exit):
             self._ended_call(task, None)
@@ -275,12 +256,12 @@ class Machine:
         try:
             call = task.calls.get(registers[0] & NUMBER)
             if call is None:
-                raise self._unknown(process, registers)
+                raise self._unknown(registers)
             try:
                 result = call.handler(process, *call.arguments(registers))
             except LinuxError as error:
                 result = -error.errno
-            if result.__class__ is int:
+            if isinstance(result, int):
                 process.calls += 1
                 return result
             task.pending, task.registers = result, registers
@@ -290,46 +271,32 @@ class Machine:
             self._failure = error
         return None
 
-    def _noted_trap(self, task: RunningProcess, registers: Sequence[int]) -> int | None:
+    def _observed_trap(self, task: RunningProcess, registers: Sequence[int]) -> int | None:
         """`_trap` where somebody wants to know of each call."""
+        assert self.observer is not None
         call = task.calls.get(registers[0] & NUMBER)
-        if call is not None and Interest.EACH_CALL in self.interest:
-            arguments = call.arguments(registers)
-            try:
-                self.emit(CallBegan, task.process.pid, name=call.row.name, args=arguments)
-            except BaseException as error:
-                self._failure = error
-                return None
-        result = self._trap(task, registers)
-        if result is not None:
-            try:
-                self._note(task, registers, result)
-            except BaseException as error:
-                self._failure = error
-                return None
-        return result
-
-    def _note(self, task: RunningProcess, registers: Sequence[int], result: int | None) -> None:
-        """A call has ended, and is counted by now."""
-        call = task.calls[registers[0] & NUMBER]
-        if self.note_call is not None:
-            self.note_call(registers, call.end - 1, result or 0)
-        if Interest.EACH_CALL in self.interest:
-            arguments = call.arguments(registers)
-            pid, name = task.process.pid, call.row.name
-            self.emit(CallEnded, pid, name=name, args=arguments, result=result)
+        try:
+            if call is not None:
+                self.observer.call_began(task.process, call, registers)
+            result = self._trap(task, registers)
+            if call is not None and result is not None:
+                self.observer.call_ended(task.process, call, registers, result)
+            return result
+        except BaseException as error:
+            self._failure = error
+            return None
 
     def _ended_call(self, task: RunningProcess, result: int | None) -> None:
         """The present call, which the machine carried out, has ended; None: it does not return."""
         task.process.calls += 1
-        if self._noted:
-            self._note(task, task.registers, result)
+        if self.observer is not None:
+            call = task.calls[task.registers[0] & NUMBER]
+            self.observer.call_ended(task.process, call, task.registers, result)
 
-    def _unknown(self, process: Process, registers: Sequence[int]) -> GuestFailed:
+    def _unknown(self, registers: Sequence[int]) -> GuestFailed:
         number = registers[0] & NUMBER
-        name = self.calls.name(process.arch, number)
         values = ", ".join(f"{value:#x}" for value in registers[1:])
-        return GuestFailed(f"system call {number} ({name}) is not supported; arguments ({values})")
+        return GuestFailed(f"system call {number} is not supported; arguments ({values})")
 
     def _placed(
         self, task: RunningProcess, registers: Sequence[int], error: GuestFailed
@@ -346,12 +313,9 @@ class Machine:
 
     def add_process(self, process: Process) -> RunningProcess:
         """A process with a CPU of its own, its registers yet to be set."""
-        # The CPU needs the trap function and the trap function needs the process.
-        holder: list[RunningProcess] = []
-        trap = self._noted_trap if self._noted else self._trap
-        cpu = self.new_cpu(process, lambda registers: trap(holder[0], registers))
-        task = RunningProcess(process, cpu, self.calls.table(process.arch))
-        holder.append(task)
+        task = RunningProcess(process, self.calls[process.arch.name])
+        trap = self._trap if self.observer is None else self._observed_trap
+        task.cpu = self.new_cpu(process, partial(trap, task))
         return task
 
     def _fork(self, task: RunningProcess, control: Fork) -> None:
@@ -367,8 +331,8 @@ class Machine:
         self.processes += 1
         child = Process(self.processes, parent.pid, parent.arch, parent.memory.fork(),
                         parent.fds.copy(), parent.files, parent.base, parent.umask, parent.limits,
-                        exe_path=parent.exe_path, argv=parent.argv)  # fmt: skip
-        self._listen(child)
+                        partial(self.emit, self.processes), parent.exe_path,
+                        parent.argv)  # fmt: skip
         child.run_file(parent.exe)
         new = self.add_process(child)
         task.cpu.copy_state_to(new.cpu)
@@ -377,8 +341,7 @@ class Machine:
             new.cpu.set_sp(control.child_stack)
         task.cpu.set_result(child.pid)
         self._ended_call(task, child.pid)
-        if self.listeners:
-            self.emit(Forked, parent.pid, child=child.pid)
+        parent.emit(events.Forked, child=child.pid)
         self.running.append(new)
 
     def _replace(self, task: RunningProcess, control: Exec) -> RunResult | None:
@@ -396,7 +359,7 @@ class Machine:
             return self._end(task, SIGSEGV)
         self.running[-1] = new
         task.cpu.close()
-        self._resume(came_back=False)
+        new.process.emit(events.Resumed, came_back=False)
         return None
 
     def _execute(
@@ -414,21 +377,29 @@ class Machine:
             raise LinuxError(Errno.ELOOP)
         process.memory.release()
         process.memory, process.arch = loaded.memory, loaded.arch
-        closed = process.fds.close_on_exec()
+        self._closed(process, process.fds.close_on_exec())
         process.run_file(file)
-        process.exe_path = self.files.absolute(process.base, wanted.path)
+        process.exe_path = self._absolute(process, wanted.path)
         process.argv = wanted.argv
         task = self.add_process(process)
         task.cpu.start_at(loaded.pc, loaded.sp)
-        self._closed(process, closed)
         if caller is not None:
             self._ended_call(caller, 0)
-        if self.listeners:
-            cwd = self.files.path_of(process.base.cwd, process.base.root)
-            self.emit(Executed, process.pid, ppid=process.ppid, path=process.exe_path,
-                      argv=wanted.argv, envp=wanted.envp, cwd=cwd, image=file,
-                      arch=loaded.arch.name)  # fmt: skip
+        process.emit(
+            events.Executed,
+            base=process.base,
+            path=wanted.path,
+            ppid=process.ppid,
+            argv=wanted.argv,
+            envp=wanted.envp,
+            image=file,
+            arch=loaded.arch.name,
+        )
         return task
+
+    def _absolute(self, process: Process, path: bytes) -> bytes:
+        """For messages: no links are resolved."""
+        return posixpath.normpath(posixpath.join(self.files.path_of(process.base.cwd), path))
 
     def _executable(self, process: Process, path: bytes) -> RegularFile:
         inode = self.files.resolve(process.base, path)
@@ -450,15 +421,15 @@ class Machine:
 
     def _end(self, task: RunningProcess, status: int) -> RunResult | None:
         process = task.process
-        closed = self._release(self.running.pop())
+        self.running.pop()
         self.ended_calls += process.calls
-        self._closed(process, closed)
-        if self.listeners:
-            self.emit(Exited, process.pid, status=status, calls=process.calls)
+        self._closed(process, self._release(task))
+        process.emit(events.Exited, status=status, calls=process.calls)
         if not self.running:
             return RunResult(status, *(self._fault or (None, None, "")))
-        self.running[-1].process.zombies[process.pid] = status
-        self._resume(came_back=True)
+        parent = self.running[-1].process
+        parent.zombies[process.pid] = status
+        parent.emit(events.Resumed, came_back=True)
         return None
 
     def _release(self, task: RunningProcess) -> list[OpenFile]:
@@ -469,15 +440,9 @@ class Machine:
         return closed
 
     def _closed(self, process: Process, files: list[OpenFile]) -> None:
-        if process.emit is not None:
-            for file in files:
-                process.emit(Closed, file=file)
-
-    def _resume(self, came_back: bool) -> None:
-        if self.listeners:
-            self.emit(Resumed, self.running[-1].process.pid, came_back=came_back)
+        for file in files:
+            process.emit(events.Closed, file=file)
 
     def _note_fault(self, process: Process, fault: Fault) -> None:
         self._fault = (fault, process.pid, process.program)
-        if self.listeners:
-            self.emit(Faulted, process.pid, fault=fault, program=process.program)
+        process.emit(events.Faulted, fault=fault, program=process.program)

@@ -49,7 +49,7 @@ _USED = re.compile(rb"[^\0]")
 _GIVE_BACK = mmap.MADV_DONTNEED if sys.platform == "linux" and mmap.PAGESIZE == PAGE else None
 
 
-def _host_memory(size: int) -> mmap.mmap:
+def host_memory(size: int) -> mmap.mmap:
     """`size` zero bytes of the host that cost nothing until touched, and then by the page."""
     try:
         if sys.platform == "win32":
@@ -70,20 +70,20 @@ class Extent:
     """Host memory for the guest addresses from `start` up to `end`; `pages` holds a flag byte for
     each page of it, mapped or not."""
 
-    __slots__ = ("end", "host", "pages", "start", "view")
+    __slots__ = ("end", "host", "pages", "size", "start")
 
     def __init__(self, start: int, end: int) -> None:
         self.start = start
         self.end = end
-        self.host = _host_memory(end - start)
-        self.view = memoryview(self.host)
-        self.pages = bytearray((end - start) // PAGE)
+        self.size = end - start
+        self.host = host_memory(self.size)
+        self.pages = bytearray(self.size // PAGE)
 
     def wipe(self, first: int, last: int) -> None:
         """Make the pages from number `first` up to `last` zero, and give their memory back."""
         start, size = first * PAGE, (last - first) * PAGE
         if _GIVE_BACK is None:
-            self.view[start : start + size] = bytes(size)
+            self.host[start : start + size] = bytes(size)
         else:
             self.host.madvise(_GIVE_BACK, start, size)
 
@@ -91,9 +91,10 @@ class Extent:
         """A copy for a forked child. Pages never written are zero on both sides."""
         new = Extent(self.start, self.end)
         new.pages[:] = self.pages
-        for run in _RUNS.finditer(self.pages.translate(_WAS_DIRTY)):
-            part = slice(run.start() * PAGE, run.end() * PAGE)
-            new.view[part] = self.view[part]
+        with memoryview(self.host) as content:
+            for run in _RUNS.finditer(self.pages.translate(_WAS_DIRTY)):
+                start, end = run.start() * PAGE, run.end() * PAGE
+                new.host[start:end] = content[start:end]
         return new
 
 
@@ -166,12 +167,12 @@ class AddressSpace:
     def read(self, guest_addr: int, size: int) -> bytes:
         """`size` bytes at `guest_addr`. Raises LinuxError(EFAULT) if any cannot be read."""
         # The common case first, for tens of millions of calls: within one page.
-        last = self._last
-        if last is not None and last.start <= guest_addr and guest_addr + size <= last.end:
-            offset = guest_addr - last.start
-            inside = (offset & PAGE_MASK) + size <= PAGE
-            if inside and last.pages[offset // PAGE] & (READ | BEYOND) == READ:
-                return bytes(last.view[offset : offset + size])
+        extent = self._last
+        if extent is not None:
+            offset = guest_addr - extent.start
+            inside = 0 <= offset < extent.size and (offset & PAGE_MASK) + size <= PAGE
+            if inside and extent.pages[offset // PAGE] & (READ | BEYOND) == READ:
+                return extent.host[offset : offset + size]
         if self.reachable(guest_addr, size, READ) != size:
             raise LinuxError(Errno.EFAULT)
         return self._gather(guest_addr, size)
@@ -186,7 +187,7 @@ class AddressSpace:
             extent = self.find(guest_addr)
             assert extent is not None
             offset = guest_addr - extent.start
-            part = bytes(extent.view[offset : min(offset + size, extent.end - extent.start)])
+            part = extent.host[offset : min(offset + size, extent.size)]
             parts.append(part)
             guest_addr += len(part)
             size -= len(part)
@@ -197,15 +198,13 @@ class AddressSpace:
         stored; those before it are by then.
         """
         size = len(data)
-        last = self._last
-        if last is not None and last.start <= guest_addr and guest_addr + size <= last.end:
-            offset = guest_addr - last.start
-            if (offset & PAGE_MASK) + size <= PAGE:
-                index = offset // PAGE
-                flags = last.pages[index]
-                if flags & (WRITE | FETCHED | BEYOND) == WRITE:
-                    last.pages[index] = flags | DIRTY
-                    last.view[offset : offset + size] = data
+        extent = self._last
+        if extent is not None:
+            offset = guest_addr - extent.start
+            if 0 <= offset < extent.size and (offset & PAGE_MASK) + size <= PAGE:
+                flags = extent.pages[offset // PAGE]
+                if flags & (WRITE | DIRTY | FETCHED | BEYOND) == WRITE | DIRTY:
+                    extent.host[offset : offset + size] = data
                     return
         if self.write_upto(guest_addr, data) != size:
             raise LinuxError(Errno.EFAULT)
@@ -232,7 +231,7 @@ class AddressSpace:
             part = data[done : done + (PAGE - (offset & PAGE_MASK))]
             index = offset // PAGE
             extent.pages[index] |= DIRTY
-            extent.view[offset : offset + len(part)] = part
+            extent.host[offset : offset + len(part)] = part
             if extent.pages[index] & FETCHED and self.listener is not None:
                 self.listener.code_written(guest_addr + done, len(part))
             done += len(part)

@@ -8,37 +8,16 @@ Relies on: `files`.
 Tests that would fail if it lied: tests/core/test_paths.py, test_native.py.
 """
 
-import posixpath
 from typing import NamedTuple
 
-from bootstrap.core.abi import (
-    ANY_EXECUTE,
-    MAX_NON_LFS,
-    NAME_MAX,
-    O_ACCMODE,
-    O_CLOEXEC,
-    O_CREAT,
-    O_DIRECTORY,
-    O_EXCL,
-    O_LARGEFILE,
-    O_NOCTTY,
-    O_NOFOLLOW,
-    O_RDONLY,
-    O_TRUNC,
-    PATH_MAX,
-    PERMISSIONS,
-    S_IFDIR,
-    S_IFREG,
-    X_OK,
-    Errno,
-    LinuxError,
-)
+from bootstrap.core import abi
+from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import Limits
 from bootstrap.core.files import Directory, Inode, OpenFile, RegularFile, Symlink, Volume
 
 MAXSYMLINKS = 40
 """Links followed in one look-up (include/linux/namei.h)."""
-_NOT_KEPT = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC
+_NOT_KEPT = abi.O_CREAT | abi.O_EXCL | abi.O_NOCTTY | abi.O_TRUNC | abi.O_CLOEXEC
 """Flags that only matter while opening (fs/open.c, do_dentry_open)."""
 _DEEP = 32
 
@@ -78,7 +57,7 @@ def check_path(path: bytes) -> None:
     """What getname checks. Raises LinuxError: ENOENT when empty, ENAMETOOLONG."""
     if not path:
         raise LinuxError(Errno.ENOENT)
-    if len(path) >= PATH_MAX:
+    if len(path) >= abi.PATH_MAX:
         raise LinuxError(Errno.ENAMETOOLONG)
 
 
@@ -159,7 +138,7 @@ class FileSystem:
     def __init__(self, limits: Limits | None = None, volume: Volume | None = None,
                  root: Directory | None = None) -> None:  # fmt: skip
         self.volume = volume or Volume(limits or Limits())
-        self.root = root or Directory(self.volume, S_IFDIR | 0o755, None)
+        self.root = root or Directory(self.volume, abi.S_IFDIR | 0o755, None)
 
     # Finding.
 
@@ -173,60 +152,14 @@ class FileSystem:
         check_path(path)
         return Lookup(base).parent(base.cwd, path)
 
-    def access(self, base: PathBase, path: bytes, mode: int) -> None:
-        """access(2), for root: EACCES only for executing what nobody may execute."""
-        inode = self.resolve(base, path)
-        if mode & X_OK and not isinstance(inode, Directory) and not inode.mode & ANY_EXECUTE:
-            raise LinuxError(Errno.EACCES)
-
-    def path_of(self, directory: Directory, root: Directory | None = None) -> bytes:
-        """The path of a directory, seen from `root`; a removed one has none: b"/(deleted)"."""
-        if directory.removed:
-            return b"/(deleted)"
-        top = root or self.root
-        names: list[bytes] = []
+    def path_of(self, directory: Directory, *names: bytes) -> bytes:
+        """For messages: the path of a directory, or of a name in it. Long ones are cut short."""
+        found = [*reversed(names)]
         here = directory
-        while here is not top and here.parent is not here:
-            names.append(here.name)
+        while here.parent is not here and len(found) < _DEEP:
+            found.append(here.name)
             here = here.parent
-        path = b"/" + b"/".join(reversed(names))
-        return path if here is top else b"(unreachable)" + path
-
-    def absolute(self, base: PathBase, path: bytes) -> bytes:
-        """For messages and events: where `path` leads, links in its directories resolved.
-
-        A link at its end is not followed. Falls back to the text where nothing is there.
-        """
-        try:
-            check_path(path)
-            lookup = Lookup(base)
-            last = lookup.parent(base.cwd, path)
-            if not last.is_name:
-                return self.path_of(lookup.dots(last), base.root)
-            return posixpath.join(self.path_of(last.directory, base.root), last.name)
-        except LinuxError:
-            return posixpath.normpath(posixpath.join(self.path_of(base.cwd, base.root), path))
-
-    def opened_path(self, base: PathBase, path: bytes, inode: Inode) -> bytes:
-        """For events: the path, from the top of this file system, of what was opened as `path`.
-
-        Links at its end are followed.
-        """
-        for _ in range(MAXSYMLINKS):
-            if isinstance(inode, Directory) and not inode.removed:
-                return self.path_of(inode)
-            here = self.resolve(base, path, follow=False)
-            if not isinstance(here, Symlink):
-                break
-            path = posixpath.join(posixpath.dirname(path), here.target)
-        return self.from_top(base, path)
-
-    def from_top(self, base: PathBase, path: bytes) -> bytes:
-        """`absolute`, but from the top of this file system, not from the process's root."""
-        seen = self.absolute(base, path)
-        if base.root is self.root:
-            return seen
-        return posixpath.join(self.path_of(base.root), seen.lstrip(b"/"))
+        return (b"/" if here.parent is here else b".../") + b"/".join(reversed(found))
 
     # Opening.
 
@@ -235,60 +168,62 @@ class FileSystem:
 
         The caller owns the one reference.
         """
-        if flags & O_CREAT and flags & O_DIRECTORY:
+        if flags & abi.O_CREAT and flags & abi.O_DIRECTORY:
             raise LinuxError(Errno.EINVAL)
         check_path(path)
         inode, created = self._open_last(base, path, flags, mode)
         if not created:
             self._check_open(inode, flags)
             if isinstance(inode, RegularFile):
-                if flags & O_TRUNC or flags & O_ACCMODE != O_RDONLY:
+                if flags & abi.O_TRUNC or flags & abi.O_ACCMODE != abi.O_RDONLY:
                     inode.check_not_running()
                 # fs/open.c, generic_file_open
-                if inode.size > MAX_NON_LFS and not flags & O_LARGEFILE:
+                if inode.size > abi.MAX_NON_LFS and not flags & abi.O_LARGEFILE:
                     raise LinuxError(Errno.EOVERFLOW)
-                if flags & O_TRUNC:
-                    inode.truncate(0)
+                if flags & abi.O_TRUNC:
+                    inode.empty()
         return OpenFile(inode, flags & ~_NOT_KEPT, self.volume), created
 
     def _open_last(self, base: PathBase, path: bytes, flags: int, mode: int) -> tuple[Inode, bool]:
         """The file to open, and whether it was made (fs/namei.c, open_last_lookups)."""
         lookup = Lookup(base)
         start = base.cwd
-        directory_only = bool(flags & O_DIRECTORY)
-        follow = not flags & O_NOFOLLOW and not (flags & O_CREAT and flags & O_EXCL)
+        directory_only = bool(flags & abi.O_DIRECTORY)
+        follow = not flags & abi.O_NOFOLLOW and not (flags & abi.O_CREAT and flags & abi.O_EXCL)
         while True:
             last = lookup.parent(start, path)
             if not last.is_name:
                 return lookup.dots(last), False
             if last.slash:
-                if flags & O_CREAT:
+                if flags & abi.O_CREAT:
                     raise LinuxError(Errno.EISDIR)
                 directory_only = follow = True
             inode = last.directory.lookup(last.name)
             if inode is None:
-                if not flags & O_CREAT:
+                if not flags & abi.O_CREAT:
                     raise LinuxError(Errno.ENOENT)
                 return self.make_file(last, mode), True
             if not isinstance(inode, Symlink) or not follow:
                 break
             lookup.count_link()
             start, path = last.directory, inode.target
-        if directory_only and not flags & O_CREAT and not isinstance(inode, Directory):
+        if directory_only and not flags & abi.O_CREAT and not isinstance(inode, Directory):
             raise LinuxError(Errno.ENOTDIR)
         return inode, False
 
     @staticmethod
     def _check_open(inode: Inode, flags: int) -> None:
         """Whether what is there may be opened so (fs/namei.c, do_open and may_open)."""
-        if flags & O_CREAT:
-            if flags & O_EXCL:
+        if flags & abi.O_CREAT:
+            if flags & abi.O_EXCL:
                 raise LinuxError(Errno.EEXIST)
             if isinstance(inode, Directory):
                 raise LinuxError(Errno.EISDIR)
         if isinstance(inode, Symlink):
             raise LinuxError(Errno.ELOOP)
-        if isinstance(inode, Directory) and (flags & O_ACCMODE != O_RDONLY or flags & O_TRUNC):
+        if isinstance(inode, Directory) and (
+            flags & abi.O_ACCMODE != abi.O_RDONLY or flags & abi.O_TRUNC
+        ):
             raise LinuxError(Errno.EISDIR)
         if not isinstance(inode, Directory | RegularFile):
             raise LinuxError(Errno.ENXIO)  # a device or socket, which the core itself never has
@@ -297,20 +232,11 @@ class FileSystem:
 
     def make_file(self, last: ParentAndName, mode: int) -> RegularFile:
         """A new file, where nothing is. Raises GuestFailed over a limit."""
-        origin = self.origin(last)
+        origin = self.path_of(last.directory, last.name)
         self.volume.meter.add_inode(origin)
-        file = RegularFile(self.volume, S_IFREG | mode & PERMISSIONS, origin)
+        file = RegularFile(self.volume, abi.S_IFREG | mode & abi.PERMISSIONS, origin)
         self.enter(last, file)
         return file
-
-    def origin(self, last: ParentAndName) -> bytes:
-        """A path for messages; cut short, for a hostile guest can make it very deep."""
-        names = [last.name]
-        here = last.directory
-        while here.parent is not here and len(names) < _DEEP:
-            names.append(here.name)
-            here = here.parent
-        return (b"/" if here.parent is here else b".../") + b"/".join(reversed(names))
 
     def enter(self, last: ParentAndName, inode: Inode) -> None:
         """Give a file that the guest made its name; the meter has counted it."""
@@ -337,33 +263,12 @@ class FileSystem:
         self.take(last)
         return inode
 
-    def rmdir(self, base: PathBase, path: bytes) -> Inode:
-        """rmdir(2), which unlinkat(2) can do too. Returns the directory."""
-        last = self.parent(base, path)
-        if not last.is_name:
-            errors = {b"..": Errno.ENOTEMPTY, b".": Errno.EINVAL, b"": Errno.EBUSY}
-            raise LinuxError(errors[last.name])
-        inode = self.existing(last)
-        if not isinstance(inode, Directory):
-            raise LinuxError(Errno.ENOTDIR)
-        if inode.names():
-            raise LinuxError(Errno.ENOTEMPTY)
-        self.take(last)
-        return inode
-
     def take(self, last: ParentAndName) -> None:
         """Take a name away, and the file with it when that was its last hold."""
-        inode = last.directory.take(last.name)
-        if isinstance(inode, Directory):
-            inode.removed = True
+        inode = self.existing(last)
+        last.directory.take(last.name)
         inode.links -= 1
         self.volume.drop(inode)
-
-    def chmod(self, base: PathBase, path: bytes, mode: int) -> Inode:
-        """chmod(2). Returns the file."""
-        inode = self.resolve(base, path)
-        inode.set_mode(mode & PERMISSIONS)
-        return inode
 
     # Laying out a tree before the guest runs, and reading it afterwards.
 
@@ -376,7 +281,7 @@ class FileSystem:
         for name in plain_parts(path):
             child = here.lookup(name)
             if child is None:
-                child = Directory(self.volume, S_IFDIR | 0o755, here)
+                child = Directory(self.volume, abi.S_IFDIR | 0o755, here)
                 here.put(name, child)
             if not isinstance(child, Directory):
                 raise ValueError(f"{path!r}: {name!r} is there, and is no directory")
@@ -393,7 +298,9 @@ class FileSystem:
         if not name or directory.lookup(name) is not None:
             raise ValueError(f"{path!r} is there already")
         origin = b"/" + b"/".join((*parents, name))
-        file = RegularFile(self.volume, S_IFREG | mode & PERMISSIONS, origin, data, prepared=True)
+        file = RegularFile(
+            self.volume, abi.S_IFREG | mode & abi.PERMISSIONS, origin, data, prepared=True
+        )
         directory.put(name, file)
         return file
 
@@ -412,7 +319,7 @@ def plain_parts(path: bytes) -> tuple[bytes, ...]:
     """
     parts = tuple(path[1:].split(b"/")) if path != b"/" else ()
     for name in parts:
-        if name in (b"", b".", b"..") or b"\0" in name or len(name) > NAME_MAX:
+        if name in (b"", b".", b"..") or b"\0" in name or len(name) > abi.NAME_MAX:
             raise ValueError(f"{path!r}: {name!r} is no name for a file")
     if not path.startswith(b"/"):
         raise ValueError(f"{path!r} is not an absolute path")

@@ -45,10 +45,10 @@ class Exec:
 class FdTable:
     """The descriptors of one process: fd -> open file description, with close-on-exec flags."""
 
-    __slots__ = ("_files", "_full", "cloexec", "limit")
+    __slots__ = ("_full", "cloexec", "files", "limit")
 
     def __init__(self, limit: int) -> None:
-        self._files: dict[int, OpenFile] = {}
+        self.files: dict[int, OpenFile] = {}
         self._full = 0
         """Every descriptor below is in use (files_struct.next_fd, fs/file.c)."""
         self.cloexec: set[int] = set()
@@ -57,22 +57,15 @@ class FdTable:
 
     def get(self, fd: int) -> OpenFile:
         """The open file description of `fd`. Raises LinuxError(EBADF)."""
-        file = self._files.get(fd)
+        file = self.files.get(fd)
         if file is None:
             raise LinuxError(Errno.EBADF)
         return file
 
-    def items(self) -> list[tuple[int, OpenFile]]:
-        """All (fd, open file description), lowest first."""
-        return sorted(self._files.items(), key=lambda item: item[0])
-
-    def __len__(self) -> int:
-        return len(self._files)
-
     def lowest_free(self, lowest: int = 0) -> int:
         """The smallest unused fd not below `lowest`. Raises LinuxError(EMFILE)."""
         fd = max(lowest, self._full)
-        while fd in self._files:
+        while fd in self.files:
             fd += 1
         if lowest <= self._full:
             self._full = fd
@@ -80,22 +73,16 @@ class FdTable:
             raise LinuxError(Errno.EMFILE)
         return fd
 
-    def install(self, file: OpenFile, lowest: int = 0, close_on_exec: bool = False) -> int:
-        """Give `file` (whose reference is handed over) the lowest free fd. LinuxError(EMFILE)."""
-        fd = self.lowest_free(lowest)
-        self.put(fd, file, close_on_exec)
-        return fd
-
     def put(self, fd: int, file: OpenFile, close_on_exec: bool = False) -> None:
-        """Give `file` this very fd, which is free; its references count it already."""
-        self._files[fd] = file
+        """Give `file` this very fd, which is free. Its references count that already."""
+        self.files[fd] = file
         if close_on_exec:
             self.cloexec.add(fd)
 
     def close(self, fd: int) -> OpenFile | None:
         """close(2): the file, if that was its last descriptor. Raises LinuxError(EBADF)."""
         file = self.get(fd)
-        del self._files[fd]
+        del self.files[fd]
         self._full = min(self._full, fd)
         self.cloexec.discard(fd)
         return file if file.close() else None
@@ -103,11 +90,11 @@ class FdTable:
     def copy(self) -> "FdTable":
         """What fork(2) gives the child: the same open file descriptions."""
         child = FdTable(self.limit)
-        child._files = dict(self._files)
+        child.files = dict(self.files)
         child._full = self._full
         child.cloexec = set(self.cloexec)
-        for file in self._files.values():
-            file.incref()
+        for file in self.files.values():
+            file.refs += 1
         return child
 
     def close_on_exec(self) -> list[OpenFile]:
@@ -116,7 +103,7 @@ class FdTable:
 
     def close_all(self) -> list[OpenFile]:
         """What exit does, likewise."""
-        return self._close_each(sorted(self._files))
+        return self._close_each(sorted(self.files))
 
     def _close_each(self, fds: list[int]) -> list[OpenFile]:
         return [file for fd in fds if (file := self.close(fd)) is not None]
@@ -136,8 +123,8 @@ class Process:
     """Its root and current directory."""
     umask: int
     limits: Limits
-    emit: Callable[..., None] | None = None
-    """Where listeners want to know of files: takes the class of an event and its fields."""
+    emit: Callable[..., None]
+    """Makes an event of this process: takes its class and its own fields (see `events`)."""
     exe_path: bytes = b""
     argv: tuple[bytes, ...] = ()
     zombies: dict[int, int] = field(default_factory=dict)

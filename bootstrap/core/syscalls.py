@@ -15,21 +15,11 @@ import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
 
-from bootstrap.core import abi
+from bootstrap.core import abi, events
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.arches import ARCHES, Arch
 from bootstrap.core.errors import GuestFailed
-from bootstrap.core.events import (
-    Closed,
-    ModeSet,
-    Named,
-    Opened,
-    Transferred,
-    Truncated,
-    Unnamed,
-)
 from bootstrap.core.files import Directory, OpenFile, RegularFile, Stream
 from bootstrap.core.memory import READ, WRITE
 from bootstrap.core.paths import PathBase
@@ -64,49 +54,32 @@ def read(process: Process, fd: int, buf: int, count: int) -> int:
         raise LinuxError(Errno.EBADF)
     if buf + count > process.arch.access_end or file.offset + count > abi.MAX_RW_COUNT:
         count = _checked_count(process, buf, count, file.offset)
-    if file.inode.__class__ is Stream:
-        return _read_stream(process, file, buf, count)
-    if count > PIECE:
+    if count > PIECE or file.inode.__class__ is Stream:
         return _read_pieces(process, file, buf, count)
     data = file.read(count)
     if data:
         try:
             process.memory.write(buf, data)
         except LinuxError:
-            return _read_pieces(process, file, buf, count, data)
+            file.offset -= len(data)
+            return _read_pieces(process, file, buf, count)
     return len(data)
 
 
-def _read_pieces(
-    process: Process, file: OpenFile, buf: int, count: int, data: bytes | None = None
-) -> int:
-    """Read until the end, or a byte that cannot be stored; `data` is what was read already."""
-    done = 0
-    while done < count:
-        wanted = min(PIECE, count - done)
-        if data is None:
-            data = file.read(wanted)
-        stored = process.memory.write_upto(buf + done, data)
-        done += stored
-        if stored < len(data):
-            file.seek(stored - len(data), abi.SEEK_CUR)
-            if not done:
-                raise LinuxError(Errno.EFAULT)
-        if stored < wanted:
-            break
-        data = None
-    return done
-
-
-def _read_stream(process: Process, file: OpenFile, buf: int, count: int) -> int:
-    """Read no more than can be stored: what a stream gave cannot be put back."""
+def _read_pieces(process: Process, file: OpenFile, buf: int, count: int) -> int:
+    """Read until the end, or up to what cannot be stored: what a stream gave cannot be put back."""
     room = process.memory.reachable(buf, count, WRITE)
     if count and not room:
+        # Linux finds it when there is a first byte to store; a stream is not asked for one.
+        if file.inode.__class__ is not Stream:
+            if not file.read(1):
+                return 0
+            file.offset -= 1
         raise LinuxError(Errno.EFAULT)
     done = 0
     while True:
         wanted = min(PIECE, room - done)
-        data = _transfer(process, file, file.read, wanted, b"")
+        data = file.read(wanted)
         process.memory.write(buf + done, data)
         done += len(data)
         if len(data) < wanted or done == room:
@@ -122,14 +95,12 @@ def write(process: Process, fd: int, buf: int, count: int) -> int:
         count = _checked_count(process, buf, count, file.offset)
     if not count:
         return 0
-    if count > PIECE or file.inode.__class__ is Stream:
+    if count > PIECE:
         return _write_pieces(process, file, buf, count)
     try:
         data = process.memory.read(buf, count)
     except LinuxError:
-        data = process.memory.read_upto(buf, count)
-        if not data:
-            raise
+        return _write_pieces(process, file, buf, count)
     return file.write(data)
 
 
@@ -145,7 +116,7 @@ def _write_pieces(process: Process, file: OpenFile, buf: int, count: int) -> int
     while done < total:
         data = process.memory.read(buf + done, min(PIECE, total - done))
         try:
-            written = _transfer(process, file, file.write, data, data)
+            written = file.write(data)
         except LinuxError:
             if not done:
                 raise
@@ -154,23 +125,6 @@ def _write_pieces(process: Process, file: OpenFile, buf: int, count: int) -> int
         if written < len(data):
             break
     return done
-
-
-def _transfer(
-    process: Process, file: OpenFile, act: Callable[[Any], Any], argument: object, data: bytes
-) -> Any:
-    """`act(argument)`, and the event of it where it is a stream's and somebody listens."""
-    stream, out = file.inode, bool(data)
-    if process.emit is None or not isinstance(stream, Stream):
-        return act(argument)
-    try:
-        result = act(argument)
-    except LinuxError as error:
-        process.emit(Transferred, stream=stream, result=-error.errno, data=data, out=out)
-        raise
-    moved = result if out else len(result)
-    process.emit(Transferred, stream=stream, result=moved, data=data if out else result, out=out)
-    return result
 
 
 def lseek(process: Process, fd: int, offset: int, whence: int) -> int:
@@ -194,8 +148,8 @@ def llseek(process: Process, fd: int, high: int, low: int, result: int, whence: 
 def close(process: Process, fd: int) -> int:
     """close(2)."""
     closed = process.fds.close(fd)
-    if closed is not None and process.emit is not None:
-        process.emit(Closed, file=closed)
+    if closed is not None:
+        process.emit(events.Closed, file=closed)
     return 0
 
 
@@ -241,13 +195,11 @@ def openat(process: Process, dirfd: int, path: int, flags: int, mode: int) -> in
     permissions = mode & abi.PERMISSIONS & ~process.umask
     file, created = process.files.open(base, name, flags, permissions)
     process.fds.put(fd, file, close_on_exec=bool(flags & abi.O_CLOEXEC))
-    if process.emit is not None:
-        where = process.files.opened_path(base, name, file.inode)
-        if created:
-            process.emit(Named, path=where, inode=file.inode)
-        elif flags & abi.O_TRUNC and isinstance(file.inode, RegularFile):
-            process.emit(Truncated, inode=file.inode)
-        process.emit(Opened, path=where, file=file, flags=flags, fd=fd)
+    if created:
+        process.emit(events.Named, base=base, path=name, inode=file.inode)
+    elif flags & abi.O_TRUNC and isinstance(file.inode, RegularFile):
+        process.emit(events.Emptied, inode=file.inode)
+    process.emit(events.Opened, base=base, path=name, file=file, flags=flags, fd=fd)
     return fd
 
 
@@ -256,7 +208,10 @@ def faccessat(process: Process, dirfd: int, path: int, mode: int) -> int:
     if mode & ~7:
         raise LinuxError(Errno.EINVAL)
     name = user_path(process, path)
-    process.files.access(directory_of(process, dirfd, name), name, mode)
+    inode = process.files.resolve(directory_of(process, dirfd, name), name)
+    executable = isinstance(inode, Directory) or inode.mode & abi.ANY_EXECUTE
+    if mode & abi.X_OK and not executable:
+        raise LinuxError(Errno.EACCES)  # all that may be denied to root
     return 0
 
 
@@ -272,28 +227,23 @@ def chdir(process: Process, path: int) -> int:
 def fchmodat(process: Process, dirfd: int, path: int, mode: int) -> int:
     """fchmodat(2): the system call has no flags."""
     name = user_path(process, path)
-    inode = process.files.chmod(directory_of(process, dirfd, name), name, mode)
-    if process.emit is not None:
-        process.emit(ModeSet, inode=inode)
+    inode = process.files.resolve(directory_of(process, dirfd, name), name)
+    inode.set_mode(mode & abi.PERMISSIONS)
+    process.emit(events.ModeSet, inode=inode)
     return 0
 
 
-def unlinkat(process: Process, dirfd: int, path: int, flags: int) -> int:
-    """unlinkat(2)."""
+def unlinkat(process: Process, dirfd: int, path: int, flags: int = 0) -> int:
+    """unlinkat(2). Raises GuestFailed for AT_REMOVEDIR."""
     if flags & ~abi.AT_REMOVEDIR:
         raise LinuxError(Errno.EINVAL)
+    if flags:
+        raise GuestFailed("unlinkat with AT_REMOVEDIR is not supported")
     name = user_path(process, path)
     base = directory_of(process, dirfd, name)
-    remove = process.files.rmdir if flags & abi.AT_REMOVEDIR else process.files.unlink
-    inode = remove(base, name)
-    if process.emit is not None:
-        process.emit(Unnamed, path=process.files.from_top(base, name), inode=inode)
+    inode = process.files.unlink(base, name)
+    process.emit(events.Unnamed, base=base, path=name, inode=inode)
     return 0
-
-
-def unlink(process: Process, path: int) -> int:
-    """unlink(2)."""
-    return unlinkat(process, abi.AT_FDCWD, path, 0)
 
 
 # Memory: mm/mmap.c.
@@ -473,8 +423,8 @@ def no_such_call(process: Process) -> int:
 
 # The table.
 
-Handler = Callable[..., Any]
-"""handler(process, *arguments) -> int, Exit, Fork or Exec; raises LinuxError, GuestFailed.
+Handler = Callable[..., int | Exit | Fork | Exec]
+"""handler(process, *arguments); raises LinuxError, GuestFailed.
 
 The argument count differs from row to row, so the type cannot say more.
 """
@@ -491,31 +441,12 @@ class Width(Enum):
 
 
 WORDS: Mapping[str, Width] = {
-    "fd": Width.S32,
-    "dirfd": Width.S32,
-    "int": Width.S32,
-    "long": Width.RAW,
-    "size": Width.RAW,
-    "ptr": Width.RAW,
+    **dict.fromkeys("fd dirfd int access_mode wait_id_type wait_options".split(), Width.S32),
+    **dict.fromkeys("mode whence seek_high seek_low unlinkat_flags".split(), Width.U32),
+    **dict.fromkeys("ptr size path strings environment clone_flags".split(), Width.RAW),
+    **dict.fromkeys("buffer_in buffer_out offset_out status_out siginfo_out".split(), Width.RAW),
     "offset": Width.LONG,
-    "seek_high": Width.U32,
-    "seek_low": Width.U32,
-    "offset_out": Width.RAW,
-    "whence": Width.U32,
-    "path": Width.RAW,
-    "buffer_in": Width.RAW,
-    "buffer_out": Width.RAW,
-    "strings": Width.RAW,
-    "environment": Width.RAW,
-    "mode": Width.U32,
-    "access_mode": Width.S32,
     "open_flags": Width.OPEN_FLAGS,
-    "unlinkat_flags": Width.U32,
-    "clone_flags": Width.RAW,
-    "status_out": Width.RAW,
-    "siginfo_out": Width.RAW,
-    "wait_id_type": Width.S32,
-    "wait_options": Width.S32,
 }
 """The words before the arguments' names in a row: here a width, to a printer a form."""
 
@@ -526,19 +457,6 @@ def signed(value: int, bits: int) -> int:
     return ((value & (sign << 1) - 1) ^ sign) - sign
 
 
-class Support(Enum):
-    """How far a call does what Linux does."""
-
-    FULL = "full"
-    """As Linux, for everything a guest can ask."""
-    PARTIAL = "partial"
-    """As Linux for the cases the note gives; any other case stops the run or fails as noted."""
-    PROBED = "probed"
-    """C libraries ask for it and can do without: never in the core, where it stops the run."""
-    REFUSED = "refused"
-    """Known by name only: calling it stops the run."""
-
-
 @dataclass(frozen=True)
 class Syscall:
     """One row: all that is known of a call. After gVisor's table (pkg/sentry/syscalls/linux)."""
@@ -547,29 +465,20 @@ class Syscall:
     numbers: Mapping[str, int]
     """By the tables that an architecture has (Arch.call_tables)."""
     arguments: str
-    """"word name, word name": a word of WORDS and the name of the manual page for each."""
-    handler: Handler | None
-    """None: calling it stops the run."""
+    """"word name, word name": for each argument a word of WORDS, and its name in the manual."""
+    handler: Handler
     first: tuple[int, ...] = ()
     """Arguments for the handler before those of the call: `open` is `openat` at AT_FDCWD."""
-    support: Support = Support.FULL
+    support: str = "full"
+    """full: as Linux, for everything a guest can ask; partial: for the cases that the note gives,
+    any other stops the run. Tables outside the core have further words."""
     note: str = ""
     result: str = "int"
     """How a printer shows a result."""
 
-    def __post_init__(self) -> None:
-        if (self.handler is None) != (self.support in (Support.REFUSED, Support.PROBED)):
-            raise ValueError(f"{self.name}: refused and without a handler are the same thing")
-        if self.support is not Support.FULL and not self.note:
-            raise ValueError(f"{self.name}: a row that is not fully supported says why")
 
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The word of each argument."""
-        return tuple(part.split()[0] for part in self.arguments.split(",") if part)
-
-
-class BoundCall(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BoundCall:
     """A row on one architecture."""
 
     row: Syscall
@@ -589,73 +498,53 @@ class BoundCall(NamedTuple):
         return values
 
 
-class Tables:
-    """Rows as tables, number -> row, one for each architecture.
+Tables = Mapping[str, Mapping[int, BoundCall]]
+"""By Arch.name, the calls by their numbers."""
 
-    Raises ValueError where two rows have one number, or a row has a word that is not in `words`.
+
+def tables(rows: Iterable[Syscall], words: Mapping[str, Width] = WORDS) -> Tables:
+    """Rows as tables.
+
+    Raises ValueError where two rows have one number, KeyError for a word that is not in `words`.
     """
+    rows = tuple(rows)
+    return {arch.name: _table(rows, arch, words) for arch in ARCHES}
 
-    def __init__(self, rows: Iterable[Syscall], words: Mapping[str, Width] = WORDS) -> None:
-        self.rows = tuple(rows)
-        self._tables = {arch.name: self._bind(arch, words) for arch in ARCHES}
 
-    def table(self, arch: Arch) -> dict[int, BoundCall]:
-        """The table of one architecture, in order of number. Do not change it."""
-        return self._tables[arch.name]
-
-    def name(self, arch: Arch, number: int) -> str:
-        """What a number without a row is called, for messages."""
-        return "unknown"
-
-    def _bind(self, arch: Arch, words: Mapping[str, Width]) -> dict[int, BoundCall]:
-        found: dict[int, BoundCall] = {}
-        for row in self.rows:
-            for key in arch.call_tables:
-                number = row.numbers.get(key)
-                if number is None:
-                    continue
-                if number in found:
-                    raise ValueError(f"{row.name} and {found[number].row.name} are one number")
-                found[number] = _bound(row, arch, words)
-        return dict(sorted(found.items()))
+def _table(
+    rows: Sequence[Syscall], arch: Arch, words: Mapping[str, Width]
+) -> Mapping[int, BoundCall]:
+    found: dict[int, BoundCall] = {}
+    for row in rows:
+        for number in (row.numbers[key] for key in arch.call_tables if key in row.numbers):
+            if number in found:
+                raise ValueError(f"{row.name} and {found[number].row.name} have one number")
+            found[number] = _bound(row, arch, words)
+    return found
 
 
 def _bound(row: Syscall, arch: Arch, words: Mapping[str, Width]) -> BoundCall:
-    conversions = []
-    for index, word in enumerate(row.words):
-        if word not in words:
-            raise ValueError(f"{row.name}: {word!r} is no word for an argument")
-        conversion = _conversion(words[word], arch)
-        if conversion is not None:
-            conversions.append((index, *conversion))
-    return BoundCall(row, _handler(row), 1 + len(row.words), tuple(conversions))
-
-
-def _handler(row: Syscall) -> Handler:
+    widths = [words[part.split()[0]] for part in row.arguments.split(",") if part]
+    conversions = tuple(
+        (index, *_conversion(width, arch))
+        for index, width in enumerate(widths)
+        if width is not Width.RAW
+    )
     handler, first = row.handler, row.first
-    if handler is None:
-        return lambda process, *arguments: _refuse(row)
-    if not first:
-        return handler
-    return lambda process, *arguments: handler(process, *first, *arguments)
+    if first:
+        handler = lambda process, *rest: row.handler(process, *first, *rest)  # noqa: E731
+    return BoundCall(row, handler, 1 + len(widths), conversions)
 
 
-def _refuse(row: Syscall) -> None:
-    raise GuestFailed(f"system call {row.name} is not supported: {row.note}")
-
-
-def _conversion(width: Width, arch: Arch) -> tuple[int, Callable[[int], int]] | None:
+def _conversion(width: Width, arch: Arch) -> tuple[int, Callable[[int], int]]:
     """Up to which value an argument is its register, and what to do with a greater one."""
-    if width is Width.RAW:
-        return None
     if width is Width.U32:
         return 0xFFFFFFFF, lambda value: value & 0xFFFFFFFF
     if width is Width.OPEN_FLAGS:
-        swapped = [bit for pair in arch.swapped_open_flags for bit in pair]
-        lowest = min(swapped, default=1 << 32)
+        lowest = min((bit for pair in arch.swapped_open_flags for bit in pair), default=1 << 32)
         return lowest - 1, lambda value: arch.open_flags(value & 0xFFFFFFFF)
     bits = 32 if width is Width.S32 else 8 * arch.word
-    return (1 << bits - 1) - 1, lambda value: signed(value, bits)
+    return (1 << (bits - 1)) - 1, lambda value: signed(value, bits)
 
 
 _OPEN_NOTE = "O_PATH stops the run; O_TMPFILE fails with EOPNOTSUPP."
@@ -669,56 +558,57 @@ _NO_CALL_NOTE = (
     "No call of arm64: ENOSYS, as on Linux. M2libc took it for unlink, mknod or mkdir until "
     "stage0-posix 1.7.0, and goes on."
 )
+_OPENAT = "dirfd dirfd, path pathname, open_flags flags, mode mode"
+_WAIT4 = "int pid, status_out wstatus, wait_options options, ptr rusage"
+_WAITID = "wait_id_type idtype, int id, siginfo_out infop, wait_options options, ptr rusage"
+_LLSEEK = "fd fd, seek_high high, seek_low low, offset_out result, whence whence"
+_CLONE = "clone_flags flags, ptr stack, ptr ptid, ptr tls, ptr ctid"
+_AT_CWD = (abi.AT_FDCWD,)
 
-CALLS = Tables(
-    (
-        Syscall("exit", {"i386": 1, "x86_64": 60, "generic": 93}, "int status", exit_process,
-                result="none"),
-        Syscall("fork", {"i386": 2, "x86_64": 57}, "", fork),
-        Syscall("clone", {"i386": 120, "x86_64": 56, "generic": 220},
-                "clone_flags flags, ptr stack, ptr ptid, ptr tls, ptr ctid", clone,
-                support=Support.PARTIAL, note=_CLONE_NOTE),
-        Syscall("execve", {"i386": 11, "x86_64": 59, "generic": 221},
-                "path pathname, strings argv, environment envp", execve),
-        Syscall("waitpid", {"i386": 7}, "int pid, status_out wstatus, wait_options options", wait4,
-                support=Support.PARTIAL, note=_WAIT_NOTE),
-        Syscall("wait4", {"i386": 114, "x86_64": 61, "generic-64": 260},
-                "int pid, status_out wstatus, wait_options options, ptr rusage", wait4,
-                support=Support.PARTIAL, note=_WAIT_NOTE),
-        Syscall("waitid", {"i386": 284, "x86_64": 247, "generic": 95},
-                "wait_id_type idtype, int id, siginfo_out infop, wait_options options, ptr rusage",
-                waitid, support=Support.PARTIAL, note=f"{_WAIT_NOTE} P_PIDFD gives EBADF."),
-        Syscall("brk", {"i386": 45, "x86_64": 12, "generic": 214}, "ptr addr", brk, result="hex"),
-        Syscall("read", {"i386": 3, "x86_64": 0, "generic": 63},
-                "fd fd, buffer_out buf, size count", read),
-        Syscall("write", {"i386": 4, "x86_64": 1, "generic": 64},
-                "fd fd, buffer_in buf, size count", write),
-        Syscall("open", {"i386": 5, "x86_64": 2}, "path pathname, open_flags flags, mode mode",
-                openat, first=(abi.AT_FDCWD,), support=Support.PARTIAL, note=_OPEN_NOTE),
-        Syscall("openat", {"i386": 295, "x86_64": 257, "generic": 56},
-                "dirfd dirfd, path pathname, open_flags flags, mode mode", openat,
-                support=Support.PARTIAL, note=_OPEN_NOTE),
-        Syscall("close", {"i386": 6, "x86_64": 3, "generic": 57}, "fd fd", close),
-        Syscall("lseek", {"i386": 19, "x86_64": 8, "generic-64": 62},
-                "fd fd, offset offset, whence whence", lseek),
-        Syscall("_llseek", {"i386": 140, "generic-32": 62},
-                "fd fd, seek_high offset_high, seek_low offset_low, offset_out result, "
-                "whence whence", llseek),
-        Syscall("access", {"i386": 33, "x86_64": 21}, "path pathname, access_mode mode", faccessat,
-                first=(abi.AT_FDCWD,)),
-        Syscall("faccessat", {"i386": 307, "x86_64": 269, "generic": 48},
-                "dirfd dirfd, path pathname, access_mode mode", faccessat),
-        Syscall("chdir", {"i386": 12, "x86_64": 80, "generic": 49}, "path path", chdir),
-        Syscall("chmod", {"i386": 15, "x86_64": 90}, "path pathname, mode mode", fchmodat,
-                first=(abi.AT_FDCWD,)),
-        Syscall("fchmodat", {"i386": 306, "x86_64": 268, "generic": 53},
-                "dirfd dirfd, path pathname, mode mode", fchmodat),
-        Syscall("unlink", {"i386": 10, "x86_64": 87}, "path pathname", unlink),
-        Syscall("unlinkat", {"i386": 301, "x86_64": 263, "generic": 35},
-                "dirfd dirfd, path pathname, unlinkat_flags flags", unlinkat),
-        *(Syscall(f"syscall_{number:#x}", {"aarch64": number}, "", no_such_call,
-                  note=_NO_CALL_NOTE)
-          for number in (1026, 1027, 1030)),
-    )
-)  # fmt: skip
+# fmt: off
+ROWS: tuple[Syscall, ...] = (
+    Syscall("exit", {"i386": 1, "x86_64": 60, "generic": 93}, "int status", exit_process,
+            result="none"),
+    Syscall("fork", {"i386": 2, "x86_64": 57}, "", fork),
+    Syscall("clone", {"i386": 120, "x86_64": 56, "generic": 220}, _CLONE, clone,
+            support="partial", note=_CLONE_NOTE),
+    Syscall("execve", {"i386": 11, "x86_64": 59, "generic": 221},
+            "path pathname, strings argv, environment envp", execve),
+    Syscall("waitpid", {"i386": 7}, "int pid, status_out wstatus, wait_options options", wait4,
+            support="partial", note=_WAIT_NOTE),
+    Syscall("wait4", {"i386": 114, "x86_64": 61, "generic-64": 260}, _WAIT4, wait4,
+            support="partial", note=_WAIT_NOTE),
+    Syscall("waitid", {"i386": 284, "x86_64": 247, "generic": 95}, _WAITID, waitid,
+            support="partial", note=f"{_WAIT_NOTE} P_PIDFD gives EBADF."),
+    Syscall("brk", {"i386": 45, "x86_64": 12, "generic": 214}, "ptr addr", brk, result="hex"),
+    Syscall("read", {"i386": 3, "x86_64": 0, "generic": 63}, "fd fd, buffer_out buf, size count",
+            read),
+    Syscall("write", {"i386": 4, "x86_64": 1, "generic": 64}, "fd fd, buffer_in buf, size count",
+            write),
+    Syscall("open", {"i386": 5, "x86_64": 2}, "path pathname, open_flags flags, mode mode", openat,
+            _AT_CWD, support="partial", note=_OPEN_NOTE),
+    Syscall("openat", {"i386": 295, "x86_64": 257, "generic": 56}, _OPENAT, openat,
+            support="partial", note=_OPEN_NOTE),
+    Syscall("close", {"i386": 6, "x86_64": 3, "generic": 57}, "fd fd", close),
+    Syscall("lseek", {"i386": 19, "x86_64": 8, "generic-64": 62},
+            "fd fd, offset offset, whence whence", lseek),
+    Syscall("_llseek", {"i386": 140, "generic-32": 62}, _LLSEEK, llseek),
+    Syscall("access", {"i386": 33, "x86_64": 21}, "path pathname, access_mode mode", faccessat,
+            _AT_CWD),
+    Syscall("faccessat", {"i386": 307, "x86_64": 269, "generic": 48},
+            "dirfd dirfd, path pathname, access_mode mode", faccessat),
+    Syscall("chdir", {"i386": 12, "x86_64": 80, "generic": 49}, "path path", chdir),
+    Syscall("chmod", {"i386": 15, "x86_64": 90}, "path pathname, mode mode", fchmodat, _AT_CWD),
+    Syscall("fchmodat", {"i386": 306, "x86_64": 268, "generic": 53},
+            "dirfd dirfd, path pathname, mode mode", fchmodat),
+    Syscall("unlink", {"i386": 10, "x86_64": 87}, "path pathname", unlinkat, _AT_CWD),
+    Syscall("unlinkat", {"i386": 301, "x86_64": 263, "generic": 35},
+            "dirfd dirfd, path pathname, unlinkat_flags flags", unlinkat,
+            support="partial", note="AT_REMOVEDIR stops the run."),
+    *(Syscall(f"syscall_{number:#x}", {"aarch64": number}, "", no_such_call, note=_NO_CALL_NOTE)
+      for number in (1026, 1027, 1030)),
+)
+# fmt: on
 """The calls of the core: 22, and three numbers that arm64 never had."""
+
+CALLS = tables(ROWS)
