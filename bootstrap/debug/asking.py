@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from bootstrap.core.errors import BadInput
-from bootstrap.debug.looking import Line
 from bootstrap.debug.session import Session
 from bootstrap.debug.values import address, address_in
+from bootstrap.debug.views import Line, in_memory, in_sources
 from bootstrap.debug.words import number_of, span_of
 from bootstrap.timeline.origins import Link
 from bootstrap.timeline.render import dump
@@ -220,19 +220,18 @@ def show(session: Session, what: str, of: str) -> Iterator[str]:
 def find(session: Session, where: str, text: str) -> Sequence[Found]:
     """Where a text or bytes (0x...) are: in the sources, the memory, the strings in it."""
     if where == "source":
-        return [(None, file, line) for file, line, _ in session.find_source(text)]
+        return [(None, file, line) for file, line, _ in in_sources(session.sources(), text)]
     if where == "strings":
         return [(addr, "", 0) for addr in _strings(session, text)]
-    wanted: str | bytes = text
-    if re.fullmatch(r"0[xX](?:[0-9a-fA-F]{2})+", text):
-        wanted = bytes.fromhex(text[2:])
-    return [(addr, "", 0) for addr in session.find_memory(wanted)]
+    is_bytes = re.fullmatch(r"0[xX](?:[0-9a-fA-F]{2})+", text)
+    wanted = bytes.fromhex(text[2:]) if is_bytes else text.encode()
+    return [(addr, "", 0) for addr in in_memory(session.at.process.memory, wanted)]
 
 
 def _strings(session: Session, text: str) -> Iterator[int]:
     """The begins of the strings in memory with that text in them."""
     begins: dict[int, None] = {}
-    for found in session.find_memory(text):
+    for found in in_memory(session.at.process.memory, text.encode()):
         before = session.read(max(0, found - 256), min(256, found))
         run = re.search(rb"[\t\x20-\x7e]*\Z", before)
         begin = found - (len(run.group()) if run else 0)

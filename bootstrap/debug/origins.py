@@ -18,8 +18,7 @@ from bootstrap.trace.syscalls import calls
 from bootstrap.trace.text import shown
 
 if TYPE_CHECKING:
-    from bootstrap.debug.moves import Place
-    from bootstrap.debug.session import Session
+    from bootstrap.debug.session import Position, Session
 
 
 def _check(size: int, kinds: str) -> int:
@@ -60,7 +59,7 @@ def previous_access(session: Session, guest_addr: int, size: int, kinds: str) ->
     return _stay(session, place, _before_the_program(session, guest_addr, size, bits))
 
 
-def _stay(session: Session, place: Place, stop: Stop) -> Stop:
+def _stay(session: Session, place: Position, stop: Stop) -> Stop:
     """Where nobody can tell, it did not move."""
     if stop.reason != "unknown":
         return stop

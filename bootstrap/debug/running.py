@@ -1,13 +1,24 @@
-"""Runs to the first of several things, forwards and backwards, in one program's time."""
+"""Runs to the first of several things, forwards and backwards: breakpoints, watchpoints, calls.
+
+`forward` and `backward` stay in one program's time; `cont` and `reverse_cont` are Session's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from bootstrap.debug.stops import KINDS, Watchpoint
+from bootstrap.debug import places
+from bootstrap.debug.stops import KINDS, Interrupted, Stop, Watchpoint
 from bootstrap.timeline.search import Access, Explorer
 from bootstrap.timeline.travel import PastEnd
+from bootstrap.trace.reader import ProgramRow
+from bootstrap.trace.syscalls import calls
+from bootstrap.trace.views import command
+
+if TYPE_CHECKING:
+    from bootstrap.debug.session import Session
 
 STRETCH = 1 << 12
 """Instructions that are searched for each thing in turn; then eight times as many."""
@@ -17,8 +28,8 @@ APART = 1 << 11
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
-    """What it came to: a watchpoint and the access, or (no watchpoint) an address."""
+class Reached:
+    """A watchpoint and the access, or (no watchpoint) an address."""
 
     watchpoint: Watchpoint | None = None
     access: Access | None = None
@@ -29,7 +40,7 @@ def forward(
     addresses: Sequence[int],
     watchpoints: Sequence[Watchpoint],
     bound: int | None = None,
-) -> Met | None:
+) -> Reached | None:
     """On to the first; no further than `bound`, where it then is (None).
 
     Raises PastEnd where the program ends before; then it is somewhere in it.
@@ -37,7 +48,7 @@ def forward(
     at = explorer.at
     began = at.executed
     if not watchpoints:
-        return Met() if explorer.run_within(addresses, began, bound) else None
+        return Reached() if explorer.run_within(addresses, began, bound) else None
     size = STRETCH
     while bound is None or at.executed < bound:
         row, start = at.row, at.executed
@@ -57,14 +68,14 @@ def forward(
             )
             if access is not None:
                 found, limit = (one, access), access.executed
-        # The instruction that ends the program has no place behind it.
+        # The instruction that ends the program has no place after it.
         if found is not None and (end is None or found[1].executed + 1 < end.total):
             at.seek(row, found[1].executed + 1)
-            return Met(*found)
+            return Reached(*found)
         if end is not None:
             raise end
         if met:
-            return Met()
+            return Reached()
         size = min(size * 8, LONGEST)
     return None
 
@@ -74,11 +85,11 @@ def backward(
     addresses: Sequence[int],
     watchpoints: Sequence[Watchpoint],
     bound: int = 0,
-) -> Met | None:
+) -> Reached | None:
     """Back to the last before, not beyond `bound`. None: there is none, and it did not move."""
     at = explorer.at
     if not watchpoints:
-        return Met() if addresses and explorer.run_back_to(addresses, bound) else None
+        return Reached() if addresses and explorer.run_back_to(addresses, bound) else None
     row, began, size = at.row, at.executed, STRETCH
     end = began
     while end > bound:
@@ -95,10 +106,172 @@ def backward(
                 found, since = (one, access), access.executed
         if found is not None:
             at.seek(row, found[1].executed)
-            return Met(*found)
+            return Reached(*found)
         if met:
-            return Met()
+            return Reached()
         end, size = since, min(size * 8, LONGEST)
         at.seek(row, end)
     at.seek(row, began)
     return None
+
+
+# -- through a process, with pauses at system calls -----------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """Where a move stops for what is neither breakpoint nor watchpoint."""
+
+    reason: str
+    executed: int
+    ordinal: int
+    """Of the system call."""
+    call: tuple[str, int] | None = None
+    """See Stop."""
+
+
+def cont(session: Session, pause_at: Collection[str], caught: Collection[int] | None) -> Stop:
+    """See Session.cont."""
+    while True:
+        row = session.row
+        pause = _pause_after(session, "fork" in pause_at, caught)
+        try:
+            reached = _forward(session, None if pause is None else pause.executed)
+        except PastEnd:
+            stop = session.after_end(row)
+            if stop.reason == "end" or "exec" in pause_at:
+                return stop
+            if session.pc in _addresses(session):
+                return _stop_at(session, Reached())
+            continue
+        except Interrupted:
+            if session.watchpoints or session.at.machine is None:
+                raise
+            return session.stop("interrupted")
+        if reached is not None or pause is None:
+            return _with_call(_stop_at(session, reached or Reached()), pause)
+        return _paused(session, pause)
+
+
+def reverse_cont(
+    session: Session, pause_at: Collection[str], caught: Collection[int] | None
+) -> Stop:
+    """See Session.reverse_cont."""
+    while True:
+        program = session.program
+        pause = _pause_before(session, caught)
+        reached = backward(
+            session.explorer, _addresses(session), list(session.watchpoints),
+            0 if pause is None else pause.executed,
+        )  # fmt: skip
+        if reached is not None:
+            return _with_call(_stop_at(session, reached), pause)
+        if pause is not None:
+            session.at.seek(program.id, pause.executed)
+            return _paused(session, pause)
+        before = session.neighbour(program.id, -1)
+        if before is None:
+            return session.to_start(program.id)
+        session.at.seek(before.id, session.at.total(before.id) - 1)
+        last = next(calls(session.trace, before, before.calls, backwards=True)).number
+        if caught is not None and (not caught or last in caught):
+            pause = _Pause("entry", session.executed, before.calls, ("entry", last))
+        if "exec" in pause_at and before.abi != program.abi:
+            return _with_call(before_exec(session, program), pause)
+        if pause is not None:
+            return _paused(session, pause)
+        if session.pc in _addresses(session):
+            return _stop_at(session, Reached())
+
+
+def before_exec(session: Session, program: ProgramRow) -> Stop:
+    """Back before what the process executed."""
+    detail = f"back before {program.label} executes {command(program)}"
+    return session.stop("exec", detail)
+
+
+def _addresses(session: Session) -> list[int]:
+    return list(session.breakpoints.addresses(session.program.image))
+
+
+def _forward(session: Session, bound: int | None) -> Reached | None:
+    """See `forward`; where there is nothing to stop at, a known end is not run to."""
+    addresses = _addresses(session)
+    total = session.at.points.totals.get(session.row)
+    if total is not None and bound is None and not addresses and not session.watchpoints:
+        raise PastEnd(session.program, total)
+    return forward(session.explorer, addresses, list(session.watchpoints), bound)
+
+
+def _pause_after(session: Session, forks: bool, caught: Collection[int] | None) -> _Pause | None:
+    """The next fork, if those count, or the next place of a caught system call."""
+    program, fork, number = session.program, None, None
+    if forks:
+        made = places.children(session.trace, program)
+        fork = next((ordinal for ordinal, _ in made if ordinal > session.calls), None)
+    ordinal = fork
+    if caught is not None:
+        for call in calls(session.trace, program, session.calls + 1, backwards=False):
+            if fork is not None and call.ordinal > fork:
+                break
+            if not caught or call.number in caught:
+                ordinal, number = call.ordinal, call.number
+                break
+    if ordinal is None:
+        return None
+    after, returns = _where_call(session, program, ordinal)
+    if number is not None and session.executed < after - 1:
+        return _Pause("entry", after - 1, ordinal, ("entry", number))
+    if not returns:
+        return None
+    return _Pause("fork" if ordinal == fork else "return", after, ordinal,
+                  None if number is None else ("return", number))  # fmt: skip
+
+
+def _pause_before(session: Session, caught: Collection[int] | None) -> _Pause | None:
+    """The last place before of a caught system call."""
+    if caught is None:
+        return None
+    for call in calls(session.trace, session.program, session.calls, backwards=True):
+        if not caught or call.number in caught:
+            after, _ = _where_call(session, session.program, call.ordinal)
+            reason = "return" if after < session.executed else "entry"
+            at = after if reason == "return" else after - 1
+            return _Pause(reason, at, call.ordinal, (reason, call.number))
+    return None
+
+
+def _where_call(session: Session, program: ProgramRow, ordinal: int) -> tuple[int, bool]:
+    """How many instructions the program had executed just after a call, and whether it goes on
+    there; goes nowhere."""
+    if ordinal == program.calls and places.never_returns(program):
+        return session.total_of(program.id), False
+    executed = session.executed
+    try:
+        session.at.seek_call(program.id, ordinal)
+        found = session.executed, True
+    except PastEnd as end:  # a fork, and the run failed in the child
+        found = end.total, False
+    session.at.seek(program.id, executed)
+    return found
+
+
+def _paused(session: Session, pause: _Pause) -> Stop:
+    return replace(session.stop(pause.reason, session.call(pause.ordinal)), call=pause.call)
+
+
+def _with_call(stop: Stop, pause: _Pause | None) -> Stop:
+    """What is at one place with a caught call says that, too."""
+    same = pause is not None and pause.executed == stop.place.executed
+    return replace(stop, call=pause.call) if pause is not None and same else stop
+
+
+def _stop_at(session: Session, reached: Reached) -> Stop:
+    """At a watchpoint or a breakpoint; both, where both are there."""
+    one = session.breakpoints.addresses(session.program.image).get(session.pc)
+    access = reached.access
+    if reached.watchpoint is None or access is None:
+        return Stop("breakpoint", session.here, "" if one is None else f"at {one}", one)
+    does = "writes" if access.writes else "reads"
+    detail = f"{access.pc:#x} {does} {access.size} bytes at {access.guest_addr:#x}"
+    return Stop("watchpoint", session.here, detail, one, reached.watchpoint, access.guest_addr)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from bootstrap.core.errors import BadInput
-from bootstrap.debug.looking import Line
 from bootstrap.debug.session import Produced, Session
+from bootstrap.debug.views import Line
 from bootstrap.instruments.counter import READS, WRITES
 from bootstrap.timeline.images import Image
 from bootstrap.timeline.profile import count

@@ -9,6 +9,7 @@ import pytest
 from bootstrap.core.errors import BadInput
 from bootstrap.debug import Interrupted, Session
 from bootstrap.debug.stops import REASONS
+from bootstrap.debug.views import in_memory, in_sources
 from bootstrap.languages import hex0 as model
 from bootstrap.timeline import calls_and_returns
 from tests.debug.material import SEED, SOURCE, record_image, stack, state
@@ -45,7 +46,7 @@ def test_who_put_a_byte_of_the_stack_there(embedded: Session) -> None:
 def test_a_childs_memory_is_its_parents(embedded: Session) -> None:
     embedded.go("5.0@0")  # just forked by kaem, which has read its script
     script = b"hex2.hex1"
-    guest_addr = embedded.find_memory(script)[-1]
+    guest_addr = in_memory(embedded.at.process.memory, script)[-1]
     stop = embedded.previous_access(guest_addr, len(script), "w")
     assert (stop.reason, embedded.pid, embedded.program.parent) == ("watchpoint", 3, None)
     before = embedded.read(guest_addr, len(script))
@@ -167,9 +168,9 @@ def test_files_maps_and_searches(hex0: Session) -> None:
             hex0.file(wrong)
     assert any(area.start <= hex0.pc < area.end and "x" in area.rights for area in hex0.maps())
     code = hex0.read(hex0.pc, 8)
-    assert hex0.pc in hex0.find_memory(code)
+    assert hex0.pc in hex0.find(code)
     assert hex0.find(b"no such bytes anywhere") == []
-    found = hex0.find_source("int 0x80")
+    found = in_sources(hex0.sources(), "int 0x80")
     assert [number for _, number, _ in found] == [
         n for n, text in enumerate(SOURCE.split(b"\n"), 1) if b"int 0x80" in text
     ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.core.errors import BootstrapError
 from bootstrap.debug.commands import Interpreter
-from bootstrap.debug.session import Place
+from bootstrap.debug.session import Position
 from bootstrap.debug.stops import Interrupted
 from bootstrap.debug.words import parse
 from bootstrap.trace.replay import Diverged
@@ -88,7 +88,7 @@ def _symbols(server: Server, words: list[str]) -> str:
     return str(server.symbols.of(session.trace, session.images, session.program.image))
 
 
-def _told(server: Server, line: str) -> tuple[list[str], Place | None]:
+def _told(server: Server, line: str) -> tuple[list[str], Position | None]:
     """The lines, and, where it moved, where it was before."""
     session = server.session
     try:
@@ -115,7 +115,7 @@ def _told(server: Server, line: str) -> tuple[list[str], Place | None]:
     return told, before if (session.row, session.executed) != before else None
 
 
-def _after(server: Server, before: Place) -> str:
+def _after(server: Server, before: Position) -> str:
     """What gdb's user has to do after a move."""
     processes, was = server.processes, server.moved
     now = processes.here()

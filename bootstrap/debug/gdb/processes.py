@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from bootstrap.debug import places
-from bootstrap.debug.session import Place, Session
+from bootstrap.debug.session import Position, Session
 from bootstrap.trace.reader import ProgramRow
 
 
@@ -30,7 +30,7 @@ class Processes:
         self._read()
         self.current = self._number(session.program)
         """The process that the session is at."""
-        self.places: dict[int, Place] = {self.current: (session.row, session.executed)}
+        self.places: dict[int, Position] = {self.current: (session.row, session.executed)}
         """Of each that gdb has met; of the current one where it was when it was selected."""
         self.points: dict[int, Points] = {self.current: Points()}
 
@@ -80,7 +80,7 @@ class Processes:
             self.current = found
         return found
 
-    def _meet(self, pid: int, place: Place) -> None:
+    def _meet(self, pid: int, place: Position) -> None:
         self.places[pid] = place
         self.points.setdefault(pid, Points())
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bootstrap.core.errors import BadInput, BootstrapError
+from bootstrap.debug import running
 from bootstrap.debug.commands import Interpreter
 from bootstrap.debug.gdb import queries, writes
 from bootstrap.debug.gdb.files import Files
@@ -292,7 +293,7 @@ class Server:
         elif how == "bs":
             stop = session.back()
             if session.program.abi != before.abi:
-                stop = session.left(before)
+                stop = running.before_exec(session, before)
         else:
             stop = session.reverse_cont(self._pauses(), points.caught)
         event = self._event(stop, before.id, calls)

@@ -1,7 +1,7 @@
 """The annotated sources of a program as gdb reads them: files in a folder, and a symbol file.
 
 What a line became is what the language models know, followed to the last text that is known
-(debug/ways.py). The sources are those of the trace; no file of the host is read.
+(debug/source_paths.py). The sources are those of the trace; no file of the host is read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.gdb.dwarf import Stretch, Symbols, joined, symbol_file
-from bootstrap.debug.ways import Ways
+from bootstrap.debug.source_paths import SourcePaths
 from bootstrap.timeline.images import Image, Images
 from bootstrap.trace.reader import Trace
 
@@ -24,7 +24,7 @@ Found = tuple[str, int, int]
 """A place in a source: path, version, line."""
 
 
-def stretches(image: Image, ways: Ways) -> Iterator[tuple[int, int, Found]]:
+def stretches(image: Image, ways: SourcePaths) -> Iterator[tuple[int, int, Found]]:
     """The bytes of an image that are of one line each: first address, address behind, where."""
     if image.same is None:
         return
@@ -97,7 +97,7 @@ class SymbolFiles:
 
     def _write(self, trace: Trace, images: Images, image: Image, sha256: str) -> Path:
         folder = self._folder / f"{below(image.name).rpartition('/')[2]}-{sha256[:12]}"
-        found = list(stretches(image, Ways(trace, images)))
+        found = list(stretches(image, SourcePaths(trace, images)))
         sources: dict[tuple[str, int], int] = {}
         for _, _, (path, version, _) in found:
             sources.setdefault((path, version), len(sources))

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 
 from bootstrap.debug.linking import Links
-from bootstrap.debug.looking import Line
 from bootstrap.debug.tui.arrows import arrows
 from bootstrap.debug.tui.bytesdrawn import Cursor, Row, dump, file, per_row, scroll
 from bootstrap.debug.view import View
+from bootstrap.debug.views import Line
 
 _FLAGS = {
     "CF": "carry", "PF": "parity even", "AF": "adjust", "ZF": "zero", "SF": "negative",

@@ -1,8 +1,8 @@
 """From a byte of a program to the source that a person wrote.
 
 The language models say of each file that a program made what of its inputs a byte comes from
-(trace/why.py). Followed through all that was joined and expanded, the way ends at the last text
-that is known: a listing with its comments, or what a compiler put out.
+(timeline/origins.py). Followed through all that was joined and expanded, the path ends at the last
+text that is known: a listing with its comments, or what a compiler put out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Written(NamedTuple):
     version: int
 
 
-class Ways:
+class SourcePaths:
     """From a byte that a program wrote to the last source that is known of it."""
 
     def __init__(self, trace: Trace, images: Images) -> None:

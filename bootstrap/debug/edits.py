@@ -1,6 +1,6 @@
-"""A live program: one that is there to be run again, when something was written into it.
+"""Writing into a recorded program that is there to be run again.
 
-It is run from its start, so that the way back stays open; where something was written, it is
+It is run from its start, so that the path back stays open; where something was written, it is
 written again; and what follows is recorded as it runs. No second machine: the recorder, under a CPU
 that counts.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bootstrap import trace as traces
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.instruments import Engine, Stop, Travel
 from bootstrap.linux.errno import Errno, LinuxError
@@ -19,7 +20,7 @@ from bootstrap.linux.inode import Stream
 from bootstrap.linux.machine import Machine
 from bootstrap.linux.usage import FsLimits
 from bootstrap.timeline.edits import META, Edit, Edits
-from bootstrap.timeline.travel import SLICE
+from bootstrap.timeline.travel import SLICE, Traveller
 from bootstrap.trace.columns import unpacked
 from bootstrap.trace.digest import MAX_INPUT
 from bootstrap.trace.header import INTERRUPTED, header, limits_of
@@ -28,18 +29,14 @@ from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.text import as_raw
 from bootstrap.trace.writer import recording
 
-When = tuple[int, int, int]
-"""Edit.when."""
-Arrivals = Mapping[When, Mapping[str, bytes]]
-"""The registers at the places of edits, before these were made."""
 NOT_LIVE = (
     "this is a recording: nothing can be written to it (a program that is there to be run again "
     "can be written to: bootstrap gdb -- PROGRAM)"
 )
 
 
-class Live:
-    """How to run a recorded program again."""
+class LiveEdits:
+    """What was written into a program, and how to run it again with that."""
 
     def __init__(self, trace: Trace, root: str) -> None:
         """`root`: the folder that it was run in. Raises BadInput."""
@@ -47,30 +44,55 @@ class Live:
             raise BadInput(f"{trace.name}: is no recording of one program, which can be run again")
         if not Path(root).is_dir():
             raise BadInput(f"--root {root}: is not a folder")
-        self.root = root
-
-    @property
-    def otherwise(self) -> str:
-        """What is told where it is not the same program any more."""
-        return (
-            f"the program does not come there as it did: has something in {self.root} changed "
-            "since? Nothing was written"
+        self._root = root
+        self._done = Edits()
+        """Those that the recorded run has."""
+        self.pending: Edit | None = None
+        """What was written at the present place, and has no consequences yet."""
+        self._arrivals: dict[tuple[int, int, int], Mapping[str, bytes]] = {}
+        """By Edit.when, the registers there before anything was written."""
+        self._otherwise = BadInput(
+            f"the program does not come there as it did: has something in {root} changed since? "
+            "Nothing was written"
         )
 
-    def again(
-        self,
-        name: str,
-        trace: Trace,
-        edits: Edits,
-        arrivals: Arrivals,
-        engine: Engine,
-        progress: Callable[[int, int], None],
-    ) -> BaseException | None:
-        """Run the program of `trace` with these edits, and record it as `name`.
+    def here(self, at: Traveller) -> Edit:
+        """What was written at this place so far."""
+        if self.pending is not None:
+            return self.pending
+        new = Edit(at.row, at.executed, at.event)
+        self._arrivals = {when: saved for when, saved in self._arrivals.items() if when <= new.when}
+        self._arrivals.setdefault(new.when, at.live.tasks[-1].cpu.save())
+        return self._done.at(new.row, new.executed) or new
 
-        Answers what `progress` raised to end it: then it is recorded to there. Raises BadInput
-        where it does not come to the edits as it did.
+    def put(self, at: Traveller, edit: Edit) -> None:
+        """Write at this place."""
+        edit.do(at.live.tasks[-1])
+        self.pending = edit
+
+    def run_again(
+        self, name: str, trace: Trace, engine: Engine, progress: Callable[[int, int], None]
+    ) -> tuple[Trace, BaseException | None]:
+        """Run the program of `trace` with what was written, and record it as `name`.
+
+        With the recording comes what `progress` raised to end the run: then it is recorded to
+        there. Raises BadInput where the program does not come to the edits as it did.
         """
+        edit, self.pending = self.pending, None
+        assert edit is not None
+        edits = Edits([*self._done.until(edit.when).all, edit])
+        ended = self._record(name, trace, edits, engine, progress)
+        again = traces.open(name)
+        if _facts(trace, edit) != _facts(again, edit):
+            again.close()
+            raise self._otherwise
+        self._done = edits
+        return again, ended
+
+    def _record(
+        self, name: str, trace: Trace, edits: Edits, engine: Engine,
+        progress: Callable[[int, int], None],
+    ) -> BaseException | None:  # fmt: skip
         with trace.reading():
             limits = limits_of(trace.meta)
         run = trace.runs[0]
@@ -79,51 +101,46 @@ class Live:
         with recording(name) as writer:
             recorder = Recorder(writer)
             fs = FileSystem(
-                FolderLower(self.root), FsLimits(limits.file, limits.files_total, limits.inodes)
+                FolderLower(self._root), FsLimits(limits.file, limits.files_total, limits.inodes)
             )
             given = Stream(_Input(trace).read), Stream(None, len), Stream(None, len)
             streams = recorder.attach(fs, given)
             machine = Machine(fs, engine.travelling(Travel()), limits, [recorder], probing=True)
-            way = _Way(machine, recorder, edits, arrivals, progress)
+            rerun = Rerun(machine, recorder, edits, self._arrivals, progress)
             try:
                 start = as_raw(run.path), run.argv, run.environment, as_raw(run.cwd), streams
                 if machine.start(*start) is None:
-                    way.go()
+                    rerun.to_end()
             except LinuxError as error:
-                raise BadInput(f"{self.root}: the program cannot be run again: {error}") from None
+                raise BadInput(f"{self._root}: the program cannot be run again: {error}") from None
             except GuestFailed as error:
                 failure = str(error)
             except _Otherwise:
-                raise BadInput(self.otherwise) from None
+                raise self._otherwise from None
             except _Ended as error:
                 ended, failure = error.cause, INTERRUPTED
             finally:
                 machine.discard()
-            if ended is None and way.left:
-                raise BadInput(self.otherwise)
+            if ended is None and rerun.left:
+                raise self._otherwise
             recorder.finish()
             meta = {**header("run", engine, limits, (0, 1, 2)), "arch": "", "failure": failure}
             writer.finish({**meta, META: edits.text})
         return ended
 
 
-def same_until(old: Trace, new: Trace, edit: Edit) -> bool:
-    """Whether two runs started the same programs and opened the same files before an edit."""
-
-    def facts(trace: Trace) -> list[object]:
-        known = trace.hashes()
-        programs = [
-            (p.path, p.argv, p.environment, p.cwd, known[p.image])
-            for p in trace.programs[: edit.row]
-        ]
-        opened = [
-            (o.process, o.event, o.path, o.flags, None if o.version is None else known[o.version])
-            for o in trace.opens()
-            if o.event <= edit.event
-        ]
-        return [programs, opened]
-
-    return facts(old) == facts(new)
+def _facts(trace: Trace, edit: Edit) -> list[object]:
+    """The programs that a run started and the files that it opened before an edit."""
+    known = trace.hashes()
+    programs = [
+        (p.path, p.argv, p.environment, p.cwd, known[p.image]) for p in trace.programs[: edit.row]
+    ]
+    opened = [
+        (o.process, o.event, o.path, o.flags, None if o.version is None else known[o.version])
+        for o in trace.opens()
+        if o.event <= edit.event
+    ]
+    return [programs, opened]
 
 
 class _Otherwise(Exception):
@@ -131,14 +148,14 @@ class _Otherwise(Exception):
 
 
 class _Ended(Exception):
-    """Somebody ended the way."""
+    """`progress` ended the run."""
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__()
         self.cause = cause
 
 
-class _Way:
+class Rerun:
     """One run, from its start to its end."""
 
     def __init__(
@@ -146,7 +163,7 @@ class _Way:
         machine: Machine,
         recorder: Recorder,
         edits: Edits,
-        arrivals: Arrivals,
+        arrivals: Mapping[tuple[int, int, int], Mapping[str, bytes]],
         progress: Callable[[int, int], None],
     ) -> None:
         self._machine, self._recorder = machine, recorder
@@ -155,8 +172,8 @@ class _Way:
         self.left = {edit.when for edit in edits.all}
         """Those that it has not come to."""
 
-    def go(self) -> None:
-        """To the end. Raises GuestFailed, _Ended, BadInput."""
+    def to_end(self) -> None:
+        """Raises GuestFailed, _Ended, _Otherwise."""
         machine, recorder = self._machine, self._recorder
         while True:
             task, row = machine.tasks[-1], recorder.row
@@ -171,7 +188,7 @@ class _Way:
             if machine.turn_over(Stop() if stop.reached else stop) is not None:
                 return
             if recorder.count("processes") > known and recorder.ordinal == 0:
-                # As it does where a program begins: a child's time never runs its parent's.
+                # As it does where a program starts: a child's time never runs its parent's.
                 recorder.on_ready(machine, came_back=False)
             try:
                 self._progress(row, here)
