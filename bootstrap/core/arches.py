@@ -42,7 +42,7 @@ AddHook = Callable[..., None]
 """Adds one Unicorn hook: kind, callback, user data, and what else uc_hook_add takes."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Arch:
     """One architecture: what Linux says of a process on it, and how Unicorn names its registers."""
 

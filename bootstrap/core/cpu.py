@@ -18,7 +18,7 @@ import ctypes
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 from unicorn import Uc, __version__
 from unicorn import unicorn_const as uc
@@ -75,23 +75,12 @@ class Fault:
     pc: int
     guest_addr: int | None = None
     """The address that could not be read, written or fetched from; of a read or write, its page."""
-    code: bytes = b""
-    """Up to 16 bytes at pc, as far as they are readable."""
 
 
 def _check(status: int, what: str) -> None:
     """Nothing here can fail but by a mistake of ours."""
     if status:
         raise RuntimeError(f"Unicorn refused {what}: error {status}")
-
-
-@cache
-def _check_version() -> None:
-    if __version__ != PINNED:
-        raise BadInput(
-            f"Unicorn {__version__} is installed; this version works with {PINNED} only: "
-            f"pip install unicorn=={PINNED}"
-        )
 
 
 def _closed(_args: Sequence[int]) -> None:
@@ -105,7 +94,11 @@ class Cpu:
     """
 
     def __init__(self, arch: Arch, memory: AddressSpace, on_trap: OnTrap) -> None:
-        _check_version()
+        if __version__ != PINNED:
+            raise BadInput(
+                f"Unicorn {__version__} is installed; this version works with {PINNED} only: "
+                f"pip install unicorn=={PINNED}"
+            )
         self.arch = arch
         self.memory = memory
         self._on_trap = on_trap
@@ -271,7 +264,7 @@ class Cpu:
 
         What is left of its block may still run, but changes nothing that outlives the process.
         """
-        self._fault = self._describe(signal, reason, None)
+        self._fault = Fault(signal, reason, self.pc)
         self._over = True
         self.stop()
 
@@ -296,9 +289,9 @@ class Cpu:
             return self._bad_access(*self._bad_page)
         if status == uc.UC_ERR_INSN_INVALID:
             if self.memory.read_upto(self.pc, 4).startswith(self.arch.breakpoints):
-                return self._describe(SIGTRAP, "breakpoint", None)
-            return self._describe(SIGILL, "invalid instruction", None)
-        return self._describe(SIGSEGV, f"CPU exception (Unicorn error {status})", None)
+                return Fault(SIGTRAP, "breakpoint", self.pc)
+            return Fault(SIGILL, "invalid instruction", self.pc)
+        return Fault(SIGSEGV, f"CPU exception (Unicorn error {status})", self.pc)
 
     def _bad_access(self, page_addr: int, kind: int) -> Fault:
         """The fault of an access to a page that it may not reach."""
@@ -306,12 +299,8 @@ class Cpu:
         reason = f"cannot {_VERBS.get(kind, 'read from')} {addr:#x}"
         if self.memory.is_beyond(addr, _NEEDED.get(kind, READ)):
             reason += ", which is beyond the end of the file that is mapped there"
-            return self._describe(SIGBUS, reason, addr)
-        return self._describe(SIGSEGV, reason, addr)
-
-    def _describe(self, signal: int, reason: str, guest_addr: int | None) -> Fault:
-        pc = self.pc
-        return Fault(signal, reason, pc, guest_addr, self.memory.read_upto(pc, 16))
+            return Fault(SIGBUS, reason, self.pc, addr)
+        return Fault(SIGSEGV, reason, self.pc, addr)
 
     # Registers.
 

@@ -6,11 +6,11 @@ makes no event at all.
 Relies on: nothing; the machine and the handlers make the events.
 Test that would fail if it lied: tests/core/test_events.py.
 
-System calls are no events, for there are thirty million: see `machine.CallObserver`. What goes
-through the standard streams is known to who gave the streams.
+System calls are no events, for there are thirty million: a `new_cpu` (see `machine`) sees each of
+them. What goes through the standard streams is known to who gave the streams.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bootstrap.core.cpu import Fault
@@ -48,6 +48,19 @@ class Forked(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Executed(Event):
+    """A successful execve(2), or the start of a run's first process."""
+
+    ppid: int
+    base: PathBase
+    """Where it looks paths up from, also the program's."""
+    program: Exec
+    image: RegularFile
+    arch: str
+    """Arch.name."""
+
+
+@dataclass(frozen=True, slots=True)
 class Faulted(Event):
     """The CPU faulted; the process ends with the fault's signal."""
 
@@ -76,18 +89,6 @@ class NameEvent(Event):
 
     base: PathBase
     path: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Executed(NameEvent):
-    """A successful execve(2), or the start of a run's first process."""
-
-    ppid: int
-    argv: Sequence[bytes]
-    envp: Sequence[bytes]
-    image: RegularFile
-    arch: str
-    """Arch.name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from bootstrap.core import elf, events
 from bootstrap.core.abi import ANY_EXECUTE, SIGSEGV, Errno, LinuxError
@@ -57,18 +56,6 @@ def plain_cpu(process: Process, on_trap: OnTrap) -> Cpu:
     return Cpu(process.arch, process.memory, on_trap)
 
 
-class CallObserver(Protocol):
-    """Gets every system call, before and after; `registers` are its number and six arguments."""
-
-    def call_began(self, process: Process, call: BoundCall, registers: Sequence[int]) -> None:
-        """A call that has a row begins."""
-
-    def call_ended(
-        self, process: Process, call: BoundCall, registers: Sequence[int], result: int | None
-    ) -> None:
-        """It has ended, and is counted: a result, -errno, or None when it does not return."""
-
-
 @dataclass(slots=True)
 class RunningProcess:
     """A process and the CPU that runs its present image."""
@@ -78,8 +65,6 @@ class RunningProcess:
     cpu: Cpu = field(init=False)
     pending: Control | None = None
     """What the present system call wants from the machine."""
-    registers: Sequence[int] = ()
-    """Number and argument registers of the present system call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +82,8 @@ class RunResult:
 class Machine:
     """One run of a tree of processes on one file system.
 
-    What stands outside the core may give other `calls` and `formats`, a `new_cpu` of its own,
-    listeners and an observer of each call; a verdict does not.
+    What stands outside the core may give other `calls` and `formats`, listeners, and a `new_cpu`
+    of its own, which sees each call and its result; a verdict does not.
     """
 
     def __init__(
@@ -109,7 +94,6 @@ class Machine:
         formats: Sequence[Format] = (elf.load,),
         new_cpu: NewCpu = plain_cpu,
         listeners: Sequence[events.Listener] = (),
-        observer: CallObserver | None = None,
     ) -> None:
         self.files = files
         self.calls = calls
@@ -117,7 +101,6 @@ class Machine:
         self.formats = tuple(formats)
         self.new_cpu = new_cpu
         self.listeners = tuple(listeners)
-        self.observer = observer
         self.meter = Meter(self.limits)
         self.processes = 0
         """Processes started so far."""
@@ -187,11 +170,11 @@ class Machine:
                           partial(self.emit, self.processes))  # fmt: skip
         process.emit(events.RunStarted, program=program, cwd=cwd)
         try:
-            self.running.append(self._execute(process, program, None))
+            self.running.append(self._execute(process, program))
         except BadImage as error:
             fault = Fault(SIGSEGV, f"{printable(program.path)}: {error}", 0)
             return RunResult(SIGSEGV, fault, process.pid, printable(program.path))
-        process.emit(events.Resumed, came_back=False)
+        self._executed(process)
         return None
 
     def discard(self) -> None:
@@ -239,7 +222,7 @@ class Machine:
             return self._end(task, fault.signal)
         control, task.pending = task.pending, None
         if isinstance(control, Exit):
-            self._ended_call(task, None)
+            task.process.calls += 1
             return self._end(task, control.code << 8)
         if isinstance(control, Fork):
             self._fork(task, control)
@@ -264,34 +247,12 @@ class Machine:
             if isinstance(result, int):
                 process.calls += 1
                 return result
-            task.pending, task.registers = result, registers
+            task.pending = result
         except GuestFailed as error:
             self._failure = self._placed(task, registers, error)
         except BaseException as error:
             self._failure = error
         return None
-
-    def _observed_trap(self, task: RunningProcess, registers: Sequence[int]) -> int | None:
-        """`_trap` where somebody wants to know of each call."""
-        assert self.observer is not None
-        call = task.calls.get(registers[0] & NUMBER)
-        try:
-            if call is not None:
-                self.observer.call_began(task.process, call, registers)
-            result = self._trap(task, registers)
-            if call is not None and result is not None:
-                self.observer.call_ended(task.process, call, registers, result)
-            return result
-        except BaseException as error:
-            self._failure = error
-            return None
-
-    def _ended_call(self, task: RunningProcess, result: int | None) -> None:
-        """The present call, which the machine carried out, has ended; None: it does not return."""
-        task.process.calls += 1
-        if self.observer is not None:
-            call = task.calls[task.registers[0] & NUMBER]
-            self.observer.call_ended(task.process, call, task.registers, result)
 
     def _unknown(self, registers: Sequence[int]) -> GuestFailed:
         number = registers[0] & NUMBER
@@ -305,7 +266,7 @@ class Machine:
         call = task.calls.get(registers[0] & NUMBER)
         where = f", in {call.row.name}" if call is not None else ""
         return GuestFailed(
-            f"{error} [{task.process.program}, pid {task.process.pid}, "
+            f"{error} [{task.process.name}, pid {task.process.pid}, "
             f"system call {task.process.calls + 1}{where}, pc {task.cpu.pc:#x}]"
         )
 
@@ -314,8 +275,7 @@ class Machine:
     def add_process(self, process: Process) -> RunningProcess:
         """A process with a CPU of its own, its registers yet to be set."""
         task = RunningProcess(process, self.calls[process.arch.name])
-        trap = self._trap if self.observer is None else self._observed_trap
-        task.cpu = self.new_cpu(process, partial(trap, task))
+        task.cpu = self.new_cpu(process, partial(self._trap, task))
         return task
 
     def _fork(self, task: RunningProcess, control: Fork) -> None:
@@ -332,7 +292,7 @@ class Machine:
         child = Process(self.processes, parent.pid, parent.arch, parent.memory.fork(),
                         parent.fds.copy(), parent.files, parent.base, parent.umask, parent.limits,
                         partial(self.emit, self.processes), parent.exe_path,
-                        parent.argv)  # fmt: skip
+                        parent.program)  # fmt: skip
         child.run_file(parent.exe)
         new = self.add_process(child)
         task.cpu.copy_state_to(new.cpu)
@@ -340,31 +300,30 @@ class Machine:
         if control.child_stack:
             new.cpu.set_sp(control.child_stack)
         task.cpu.set_result(child.pid)
-        self._ended_call(task, child.pid)
+        parent.calls += 1
         parent.emit(events.Forked, child=child.pid)
         self.running.append(new)
 
     def _replace(self, task: RunningProcess, control: Exec) -> RunResult | None:
         """execve(2) of a running process."""
         try:
-            new = self._execute(task.process, control, task)
+            new = self._execute(task.process, control)
         except LinuxError as error:
             task.cpu.set_result(-error.errno)
-            self._ended_call(task, -error.errno)
+            task.process.calls += 1
             return None
         except BadImage as error:
-            self._ended_call(task, None)
+            task.process.calls += 1
             reason = f"{printable(control.path)}: {error}"
             self._note_fault(task.process, Fault(SIGSEGV, reason, task.cpu.pc))
             return self._end(task, SIGSEGV)
         self.running[-1] = new
         task.cpu.close()
-        new.process.emit(events.Resumed, came_back=False)
+        task.process.calls += 1
+        self._executed(task.process)
         return None
 
-    def _execute(
-        self, process: Process, control: Exec, caller: RunningProcess | None
-    ) -> RunningProcess:
+    def _execute(self, process: Process, control: Exec) -> RunningProcess:
         """Make the new image and its CPU; the old image stays until this has succeeded."""
         wanted = control
         for _ in range(INTERPRETERS + 1):
@@ -379,27 +338,17 @@ class Machine:
         process.memory, process.arch = loaded.memory, loaded.arch
         self._closed(process, process.fds.close_on_exec())
         process.run_file(file)
-        process.exe_path = self._absolute(process, wanted.path)
-        process.argv = wanted.argv
+        directory = self.files.path_of(process.base.cwd)
+        process.exe_path = posixpath.normpath(posixpath.join(directory, wanted.path))
+        process.program = wanted
         task = self.add_process(process)
         task.cpu.start_at(loaded.pc, loaded.sp)
-        if caller is not None:
-            self._ended_call(caller, 0)
-        process.emit(
-            events.Executed,
-            base=process.base,
-            path=wanted.path,
-            ppid=process.ppid,
-            argv=wanted.argv,
-            envp=wanted.envp,
-            image=file,
-            arch=loaded.arch.name,
-        )
         return task
 
-    def _absolute(self, process: Process, path: bytes) -> bytes:
-        """For messages: no links are resolved."""
-        return posixpath.normpath(posixpath.join(self.files.path_of(process.base.cwd), path))
+    def _executed(self, process: Process) -> None:
+        process.emit(events.Executed, ppid=process.ppid, base=process.base, image=process.exe,
+                     program=process.program, arch=process.arch.name)  # fmt: skip
+        process.emit(events.Resumed, came_back=False)
 
     def _executable(self, process: Process, path: bytes) -> RegularFile:
         inode = self.files.resolve(process.base, path)
@@ -444,5 +393,5 @@ class Machine:
             process.emit(events.Closed, file=file)
 
     def _note_fault(self, process: Process, fault: Fault) -> None:
-        self._fault = (fault, process.pid, process.program)
-        process.emit(events.Faulted, fault=fault, program=process.program)
+        self._fault = (fault, process.pid, process.name)
+        process.emit(events.Faulted, fault=fault, program=process.name)

@@ -126,7 +126,9 @@ class Process:
     emit: Callable[..., None]
     """Makes an event of this process: takes its class and its own fields (see `events`)."""
     exe_path: bytes = b""
-    argv: tuple[bytes, ...] = ()
+    """Path of the running image, for messages: no link in it is resolved."""
+    program: Exec | None = None
+    """What execve(2) was asked for; the path may be an interpreter's."""
     zombies: dict[int, int] = field(default_factory=dict)
     """Ended children nobody waited for: pid -> wait status, in the order in which they ended."""
     calls: int = 0
@@ -143,6 +145,6 @@ class Process:
         self.exe = inode
 
     @property
-    def program(self) -> str:
-        """Path of the running image, for messages."""
+    def name(self) -> str:
+        """What messages call it."""
         return printable(self.exe_path)
