@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bootstrap.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from bootstrap.timeline.travel import Traveller
+    from bootstrap.timeline.travel import Timeline
     from bootstrap.trace.reader import ProgramRow, Trace
 
 FORMATS = ("strace", "drcov", "perfetto", "tenet", "dot")
@@ -94,7 +94,7 @@ def _read(args: argparse.Namespace, opened: Trace) -> Iterator[bytes]:
 
 
 def _travelled(
-    args: argparse.Namespace, traveller: Traveller, programs: list[ProgramRow]
+    args: argparse.Namespace, traveller: Timeline, programs: list[ProgramRow]
 ) -> Iterator[bytes]:
     from bootstrap.instruments import default_engine
     from bootstrap.trace.coordinates import go, parse

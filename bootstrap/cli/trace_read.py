@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bootstrap.timeline.origins import Link, Why
-    from bootstrap.timeline.stores import Told
+    from bootstrap.timeline.origins import ByteOrigins, OriginStep
+    from bootstrap.timeline.stores import StoreReport
     from bootstrap.trace.reader import Trace
 
 
@@ -90,7 +90,7 @@ def run_why(args: argparse.Namespace) -> int:
     from bootstrap import trace
     from bootstrap.cli.output import STDOUT, say, write_text
     from bootstrap.core.errors import BadInput
-    from bootstrap.timeline.origins import Why, lines
+    from bootstrap.timeline.origins import ByteOrigins, lines
     from bootstrap.timeline.render import why_json
     from bootstrap.timeline.stores import line
 
@@ -102,7 +102,7 @@ def run_why(args: argparse.Namespace) -> int:
     if not path or not colon or offset < 0:
         raise BadInput(f"{args.byte}: name a file and an offset in it, like x86/bin/M1:0x200")
     with trace.open(args.trace) as opened:
-        why = Why(opened)
+        why = ByteOrigins(opened)
         links = why.why(path, offset)
         find = _stores(opened, why)
         told = {
@@ -119,13 +119,13 @@ def run_why(args: argparse.Namespace) -> int:
     return 0
 
 
-def _stores(opened: Trace, why: Why) -> Callable[[Link], Told | None]:
+def _stores(opened: Trace, why: ByteOrigins) -> Callable[[OriginStep], StoreReport | None]:
     from bootstrap.instruments import default_engine
-    from bootstrap.timeline.images import Images
-    from bootstrap.timeline.stores import stored
+    from bootstrap.timeline.images import ProgramImages
+    from bootstrap.timeline.stores import store_report
 
-    images = Images(opened, why)
-    return lambda link: stored(opened, default_engine(), images, link)
+    images = ProgramImages(opened, why)
+    return lambda link: store_report(opened, default_engine(), images, link)
 
 
 def run_where(args: argparse.Namespace) -> int:
@@ -133,12 +133,12 @@ def run_where(args: argparse.Namespace) -> int:
     from bootstrap import trace
     from bootstrap.cli.output import say
     from bootstrap.core.errors import BadInput
-    from bootstrap.timeline.line_outputs import lines, where
+    from bootstrap.timeline.line_outputs import lines, outputs_of_line
 
     path, _colon, number = args.line.rpartition(":")
     if not path or not number.isdecimal() or int(number) < 1:
         raise BadInput(f"{args.line}: name a source and a line of it, like x86/cc_x86.M1:1623")
     with trace.open(args.trace) as opened:
-        found, stopped = where(opened, path, int(number))
+        found, stopped = outputs_of_line(opened, path, int(number))
         say(lines(path, int(number), found, stopped))
     return 0

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bootstrap.timeline.travel import Traveller
+    from bootstrap.timeline.travel import Timeline
     from bootstrap.trace.reader import Trace
 
 SCHEMA = 1
@@ -109,7 +109,7 @@ class Line:
 
 
 @contextlib.contextmanager
-def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Traveller, Line]]:
+def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Timeline, Line]]:
     """An open trace, and who travels in it.
 
     `indexed` False does without the index beside the trace.
@@ -118,7 +118,7 @@ def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Travell
     from bootstrap.cli.output import say
     from bootstrap.instruments import default_engine
     from bootstrap.timeline.indexing import beside, is_stale, points_of
-    from bootstrap.timeline.travel import Traveller
+    from bootstrap.timeline.travel import Timeline
 
     with trace.open(name) as opened:
         line = Line(opened)
@@ -126,7 +126,7 @@ def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Travell
             told = f"bootstrap: {beside(opened)}: is not of this trace, and is not used; "
             say([f"{told}`bootstrap trace index` makes it anew"], sys.stderr)
         points = points_of(opened) if indexed else None
-        traveller = Traveller(opened, default_engine(), line.tell, points=points)
+        traveller = Timeline(opened, default_engine(), line.tell, points=points)
         try:
             yield opened, traveller, line
         finally:
@@ -146,7 +146,7 @@ def _put(dest: str | None, value: object, lines: Iterable[str]) -> None:
 
 def run_show(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError, KeyboardInterrupt."""
-    from bootstrap.timeline.images import Images
+    from bootstrap.timeline.images import ProgramImages
     from bootstrap.timeline.render import show_json, show_lines
     from bootstrap.timeline.state import memory_wanted, show
     from bootstrap.trace.coordinates import go, parse
@@ -155,7 +155,7 @@ def run_show(args: argparse.Namespace) -> int:
     memory = None if args.memory is None else memory_wanted(args.memory)
     with travelling(args.trace) as (opened, traveller, _line):
         go(traveller, place)
-        found = show(traveller, Images(opened), memory)
+        found = show(traveller, ProgramImages(opened), memory)
     _put(args.json, show_json(found), show_lines(found))
     return 0
 
@@ -183,8 +183,8 @@ def run_index(args: argparse.Namespace) -> int:
 def run_hot(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError, KeyboardInterrupt."""
     from bootstrap.core.errors import BadInput
-    from bootstrap.timeline.images import Images
-    from bootstrap.timeline.profile import count, hot
+    from bootstrap.timeline.images import ProgramImages
+    from bootstrap.timeline.profile import count, hot_spots
     from bootstrap.timeline.render import hot_json, hot_lines
     from bootstrap.trace.coordinates import programs_of
 
@@ -195,8 +195,8 @@ def run_hot(args: argparse.Namespace) -> int:
         if args.pid:
             programs = [p for pid in dict.fromkeys(args.pid) for p in programs_of(opened, pid)]
         line.doing = f"counting {len(programs)} programs: "
-        found = list(count(traveller, Images(opened), programs).values())
-        rows = hot(found)
+        found = list(count(traveller, ProgramImages(opened), programs).values())
+        rows = hot_spots(found)
         hashes = opened.hashes()
     _put(
         args.json, hot_json(found, rows, args.top, hashes), hot_lines(found, rows, args.top)
@@ -206,12 +206,12 @@ def run_hot(args: argparse.Namespace) -> int:
 
 def run_coverage(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError, KeyboardInterrupt."""
-    from bootstrap.timeline.images import Images
+    from bootstrap.timeline.images import ProgramImages
     from bootstrap.timeline.profile import count, coverage
     from bootstrap.timeline.render import coverage_json, coverage_lines
 
     with travelling(args.trace) as (opened, traveller, line):
-        images = Images(opened)
+        images = ProgramImages(opened)
         versions = images.find(args.binary)
         programs = [p for p in opened.programs if p.image in versions]
         line.doing = f"counting {len(programs)} programs: "

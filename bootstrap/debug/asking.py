@@ -11,7 +11,7 @@ from bootstrap.debug.session import Session
 from bootstrap.debug.values import address, address_in
 from bootstrap.debug.views import Line, in_memory, in_sources
 from bootstrap.debug.words import number_of, span_of
-from bootstrap.timeline.origins import Link
+from bootstrap.timeline.origins import OriginStep
 from bootstrap.timeline.render import dump
 from bootstrap.trace.recorder import WORD
 from bootstrap.trace.views import command, ended
@@ -252,7 +252,7 @@ def told_focus(session: Session, guest_addr: int | None, file: str, line: int) -
     return f"{guest_addr:#x}  {text}  {f'<{label}>' if label else ''}".rstrip()
 
 
-def chain(session: Session, text: str) -> list[Link]:
+def chain(session: Session, text: str) -> list[OriginStep]:
     """The way of a byte: of a file (FILE:OFFSET), or of this program's image at an address."""
     file, colon, digits = text.rpartition(":")
     if colon:

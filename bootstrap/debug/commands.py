@@ -13,7 +13,7 @@ from bootstrap.debug.values import address
 from bootstrap.debug.verbs import COUNTED, GROUPS, VERBS
 from bootstrap.debug.words import NAMES, Command, number_of, parse
 from bootstrap.timeline import line_outputs, origins
-from bootstrap.trace.coordinates import Instruction
+from bootstrap.trace.coordinates import AfterInstructions
 
 
 class Unmet(BootstrapError):
@@ -51,11 +51,11 @@ class Interpreter:
     save: Callable[[str, str], None] | None = None
     last: Stop | None = None
     """Where the last move came to its end."""
-    done: list[tuple[Command, Instruction]] = field(default_factory=list)
+    done: list[tuple[Command, AfterInstructions]] = field(default_factory=list)
     """The commands that were done, and where each led."""
     found: list[Focus] = field(default_factory=list)
     _found_at: int = -1
-    _came_from: Instruction | None = None
+    _came_from: AfterInstructions | None = None
 
     def run(self, line: str) -> Result:
         """One line. Raises BadInput (BadCommand for one that is no command), Unmet, and as the
@@ -271,7 +271,7 @@ def help_lines(name: str = "") -> Iterator[str]:
                     yield f"  {verb.usage:{_USAGE}} {verb.help}"
 
 
-def _script(session: Session, done: list[tuple[Command, Instruction]]) -> Iterator[str]:
+def _script(session: Session, done: list[tuple[Command, AfterInstructions]]) -> Iterator[str]:
     """Each command; where a move came to is expected behind it."""
     yield "# bootstrap step TRACE --script THIS"
     yield f"expect trace = {session.trace.digest}"

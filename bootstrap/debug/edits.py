@@ -20,7 +20,7 @@ from bootstrap.linux.inode import Stream
 from bootstrap.linux.machine import Machine
 from bootstrap.linux.usage import FsLimits
 from bootstrap.timeline.edits import META, Edit, Edits
-from bootstrap.timeline.travel import SLICE, Traveller
+from bootstrap.timeline.travel import SLICE, Timeline
 from bootstrap.trace.columns import unpacked
 from bootstrap.trace.digest import MAX_INPUT
 from bootstrap.trace.header import INTERRUPTED, header, limits_of
@@ -56,7 +56,7 @@ class LiveEdits:
             "Nothing was written"
         )
 
-    def here(self, at: Traveller) -> Edit:
+    def here(self, at: Timeline) -> Edit:
         """What was written at this place so far."""
         if self.pending is not None:
             return self.pending
@@ -65,7 +65,7 @@ class LiveEdits:
         self._arrivals.setdefault(new.when, at.live.tasks[-1].cpu.save())
         return self._done.at(new.row, new.executed) or new
 
-    def put(self, at: Traveller, edit: Edit) -> None:
+    def put(self, at: Timeline, edit: Edit) -> None:
         """Write at this place."""
         edit.do(at.live.tasks[-1])
         self.pending = edit

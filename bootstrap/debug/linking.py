@@ -14,7 +14,7 @@ from bootstrap.debug.places import neighbour, on_line
 from bootstrap.debug.session import Session
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.origins import is_at
-from bootstrap.timeline.source_maps import Made, line_at, line_starts
+from bootstrap.timeline.source_maps import SourceMap, line_at, line_starts
 from bootstrap.trace.coordinates import AfterCall
 from bootstrap.trace.reader import OpenRow, ProgramRow
 from bootstrap.trace.text import shown
@@ -132,7 +132,7 @@ def of_input(session: Session, path: str, offset: int) -> Links:
     for writer in session.images.why.written_by(reading):
         target = shown(writer.path).lstrip("/")
         made = session.images.why.made(writer)
-        if not isinstance(made, Made):
+        if not isinstance(made, SourceMap):
             lines.append((UNKNOWN, f"what became of it in {target}: {made}"))
             continue
         byte = _became(made, name, content, line, column)
@@ -146,7 +146,7 @@ def of_input(session: Session, path: str, offset: int) -> Links:
     return Links(tuple(lines), ((name, line, column),), None, 1, written, read or "")
 
 
-def _became(made: Made, name: str, content: bytes, line: int, column: int) -> int | None:
+def _became(made: SourceMap, name: str, content: bytes, line: int, column: int) -> int | None:
     """The first byte of the output that the byte there went into."""
     start = line_starts(content)[line - 1] + column - 1
     for offset in range(len(made.output)):

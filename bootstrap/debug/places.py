@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 from bootstrap.core.errors import BadInput
-from bootstrap.timeline.images import Image, Images
-from bootstrap.timeline.line_outputs import where
-from bootstrap.timeline.travel import Traveller
+from bootstrap.timeline.images import ProgramImage, ProgramImages
+from bootstrap.timeline.line_outputs import outputs_of_line
+from bootstrap.timeline.travel import Timeline
 from bootstrap.trace import coordinates
 from bootstrap.trace.coordinates import FORMS, Coordinate
 from bootstrap.trace.reader import ProgramRow, Trace
@@ -56,7 +56,7 @@ def _ordinal(trace: Trace, program: ProgramRow, event: int) -> int | None:
     return None
 
 
-def child_here(at: Traveller) -> ProgramRow | None:
+def child_here(at: Timeline) -> ProgramRow | None:
     """The child that the last system call made, else the next one."""
     return next((c for n, c in children(at.trace, at.program) if n >= max(1, at.calls)), None)
 
@@ -76,7 +76,7 @@ def forked_by(trace: Trace, program: ProgramRow) -> tuple[ProgramRow, int] | Non
 # -- addresses ------------------------------------------------------------------------------------
 
 
-def addresses(trace: Trace, images: Images, text: str, version: int) -> tuple[int, ...]:
+def addresses(trace: Trace, images: ProgramImages, text: str, version: int) -> tuple[int, ...]:
     """Where an image has a place that is named by address, label or FILE:LINE."""
     if _ADDRESS.fullmatch(text):
         return (int(text, 16),)
@@ -89,20 +89,20 @@ def addresses(trace: Trace, images: Images, text: str, version: int) -> tuple[in
     return _loaded(image, image.labelled(text))
 
 
-def on_line(trace: Trace, image: Image, file: str, line: int, version: int) -> list[int]:
+def on_line(trace: Trace, image: ProgramImage, file: str, line: int, version: int) -> list[int]:
     """The bytes that come from a line, of a source of the image or of one before that."""
     direct = image.on_line(file, line)
     if direct or image.made is None or file.lstrip("/") in {s.lstrip("/") for s in image.sources}:
         return direct
     try:
-        found, _ = where(trace, file, line)
+        found, _ = outputs_of_line(trace, file, line)
     except BadInput:
         return []  # no program read that file, or it has no such line
     wanted = trace.hashes()[version][0]
     return [start for one in found if one.sha256 == wanted for start, _ in one.spans]
 
 
-def _loaded(image: Image, offsets: list[int]) -> tuple[int, ...]:
+def _loaded(image: ProgramImage, offsets: list[int]) -> tuple[int, ...]:
     found = (image.address(offset) for offset in offsets)
     return tuple(guest_addr for guest_addr in found if guest_addr is not None)
 

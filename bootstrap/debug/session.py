@@ -1,6 +1,6 @@
 """A stepping session: one place in a recorded run, and every way to another.
 
-Thin over the trace library: a Traveller is at the place, an Explorer finds others. A session goes
+Thin over the trace library: a Timeline is at the place, an Explorer finds others. A session goes
 along one process at a time, across its execve calls; children are entered and left by name.
 """
 
@@ -22,11 +22,11 @@ from bootstrap.instruments import Engine, default_engine
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.memory import READ
 from bootstrap.sources import Resolved
-from bootstrap.timeline.images import Image, Images
-from bootstrap.timeline.line_outputs import Found, Stopped, where
-from bootstrap.timeline.origins import Link
+from bootstrap.timeline.images import ProgramImage, ProgramImages
+from bootstrap.timeline.line_outputs import LineOutput, Stopped, outputs_of_line
+from bootstrap.timeline.origins import OriginStep
 from bootstrap.timeline.search import Explorer
-from bootstrap.timeline.source_maps import Place
+from bootstrap.timeline.source_maps import SourcePlace
 from bootstrap.timeline.state import (
     Area,
     File,
@@ -37,11 +37,11 @@ from bootstrap.timeline.state import (
     stack_words,
     told_call,
 )
-from bootstrap.timeline.travel import PastEnd, Traveller
-from bootstrap.trace.coordinates import Coordinate, Instruction
+from bootstrap.timeline.travel import PastEnd, Timeline
+from bootstrap.trace.coordinates import AfterInstructions, Coordinate
 from bootstrap.trace.coordinates import here as coordinate_here
 from bootstrap.trace.reader import ProgramRow, Trace
-from bootstrap.trace.syscalls import Call, Wish, calls, outputs
+from bootstrap.trace.syscalls import RecordedCall, Wish, calls, outputs
 from bootstrap.trace.views import command, ended
 
 MOST_UNDO = 1000
@@ -72,7 +72,7 @@ class Session:
         self.progress = progress
         self.breakpoints = Breakpoints(self._resolve, self._known)
         self.watchpoints = Watchpoints()
-        self.marks: dict[str, Instruction] = {}
+        self.marks: dict[str, AfterInstructions] = {}
         self.edits: LiveEdits | None = None
         """What was written into the program; None for a recording, see `make_live`."""
         self.versions = 0
@@ -94,7 +94,7 @@ class Session:
         """Be in this recording."""
         self._trace = trace
         self._explorer = Explorer(trace, self._engine, self._notify)
-        self._images = Images(trace)
+        self._images = ProgramImages(trace)
         self._paths: SourcePaths | None = None
         self._resolved: dict[tuple[str, int], tuple[int, ...]] = {}
         self._undo.clear()
@@ -244,13 +244,13 @@ class Session:
         return self._explorer
 
     @property
-    def images(self) -> Images:
+    def images(self) -> ProgramImages:
         """What is known of its programs."""
         self.settle()
         return self._images
 
     @property
-    def at(self) -> Traveller:
+    def at(self) -> Timeline:
         """The traveller: the machine as it is here."""
         return self._explorer.at
 
@@ -290,12 +290,12 @@ class Session:
         return self.at.pc
 
     @property
-    def here(self) -> Instruction:
+    def here(self) -> AfterInstructions:
         """The coordinate of this place."""
         return coordinate_here(self.at)
 
     @property
-    def image(self) -> Image:
+    def image(self) -> ProgramImage:
         """What is known of the program's image."""
         return self._images.image(self.program.image)
 
@@ -398,7 +398,7 @@ class Session:
             return None
         return views.source_view(place, image.source_lines(place.file), nearby)
 
-    def written(self, offset: int) -> tuple[Place, tuple[str, ...]] | None:
+    def written(self, offset: int) -> tuple[SourcePlace, tuple[str, ...]] | None:
         """Where a byte of the program's image stands in the source that a person wrote, and all
         lines of that."""
         writer = self.image.same
@@ -428,13 +428,13 @@ class Session:
         offset = self.image.offset(guest_addr)
         return "" if offset is None else self.image.shown_label(offset)
 
-    def why(self, artifact: str, offset: int) -> list[Link]:
+    def why(self, artifact: str, offset: int) -> list[OriginStep]:
         """Where a byte of a file comes from. Raises BadInput."""
         return self.images.why.why(artifact, offset)
 
-    def where(self, file: str, line: int) -> tuple[list[Found], list[Stopped]]:
+    def where(self, file: str, line: int) -> tuple[list[LineOutput], list[Stopped]]:
         """What a line of a source became. Raises BadInput."""
-        return where(self.trace, file, line)
+        return outputs_of_line(self.trace, file, line)
 
     def find(
         self, wanted: str | bytes, in_: str = "memory"
@@ -649,7 +649,7 @@ class Session:
 
     # -- system calls ----------------------------------------------------------------------------
 
-    def _calls(self, start: int, by: int) -> Iterator[tuple[ProgramRow, Call]]:
+    def _calls(self, start: int, by: int) -> Iterator[tuple[ProgramRow, RecordedCall]]:
         """The process's calls from that one of this program on (1) or back (-1), across execs."""
         program: ProgramRow | None = self.program
         while program is not None:
@@ -775,7 +775,7 @@ class Session:
                 raise BadInput(str(end)) from None
             return self.stop("jump")
 
-    def mark(self, name: str) -> Instruction:
+    def mark(self, name: str) -> AfterInstructions:
         """Give this place a name, for `jump`."""
         self.marks[name] = self.here
         return self.marks[name]
@@ -800,5 +800,5 @@ class Session:
         return self.stop("jump")
 
 
-def _wrote(program: ProgramRow, call: Call) -> bool:
+def _wrote(program: ProgramRow, call: RecordedCall) -> bool:
     return call.result > 0 and call.number in outputs(program)

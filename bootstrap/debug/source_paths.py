@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from bootstrap.timeline.images import Images
+from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.origins import MOST_LINKS
-from bootstrap.timeline.source_maps import Made, Place, line_starts
+from bootstrap.timeline.source_maps import SourceMap, SourcePlace, line_starts
 from bootstrap.trace.reader import OpenRow, Trace
 from bootstrap.trace.text import shown
 
@@ -20,18 +20,18 @@ from bootstrap.trace.text import shown
 class Written(NamedTuple):
     """A place in a source; `version` is that of the file."""
 
-    place: Place
+    place: SourcePlace
     version: int
 
 
 class SourcePaths:
     """From a byte that a program wrote to the last source that is known of it."""
 
-    def __init__(self, trace: Trace, images: Images) -> None:
+    def __init__(self, trace: Trace, images: ProgramImages) -> None:
         self._trace = trace
         self._why = images.why
         # Kept here, by writer: the trace unpacks a file each time that it is asked for.
-        self._made: dict[int, Made | str] = {}
+        self._made: dict[int, SourceMap | str] = {}
         self._before: dict[tuple[int, str], tuple[OpenRow, OpenRow | None]] = {}
         self._starts: dict[int, list[int]] = {}
         self._lines: dict[int, tuple[str, ...]] = {}
@@ -46,7 +46,7 @@ class SourcePaths:
             if current.id not in self._made:
                 self._made[current.id] = self._why.made(current)
             made = self._made[current.id]
-            place = made.place(offset) if isinstance(made, Made) else None
+            place = made.place(offset) if isinstance(made, SourceMap) else None
             if place is None:
                 break
             reading, current = self._reading(current, place.file)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments.counter import READS, WRITES
-from bootstrap.trace.coordinates import Instruction
+from bootstrap.trace.coordinates import AfterInstructions
 
 REASONS = {
     "step": "it went where it was told",
@@ -69,7 +69,7 @@ class Stop:
 
     reason: str
     """A key of REASONS."""
-    place: Instruction
+    place: AfterInstructions
     detail: str = ""
     """More of it, for people: how the program ended, which call, who wrote the byte."""
     breakpoint: Breakpoint | None = None

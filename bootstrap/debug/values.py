@@ -49,7 +49,7 @@ def is_at(session: Session, text: str) -> bool:
                 "or line"
             ) from None
         return session.pc in found
-    if isinstance(place, coordinates.Instruction) and str(place) == str(session.here):
+    if isinstance(place, coordinates.AfterInstructions) and str(place) == str(session.here):
         return True
     before = session.row, session.executed
     coordinates.go(session.at, place)

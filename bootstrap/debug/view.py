@@ -11,7 +11,7 @@ from bootstrap.core.errors import BadInput
 from bootstrap.debug.session import Produced, Session
 from bootstrap.debug.views import Line
 from bootstrap.instruments.counter import READS, WRITES
-from bootstrap.timeline.images import Image
+from bootstrap.timeline.images import ProgramImage
 from bootstrap.timeline.profile import count
 from bootstrap.timeline.state import File
 from bootstrap.trace.recorder import WORD
@@ -242,7 +242,7 @@ class Viewer:
             return Source(unknown=session.unknown or "what comes next is not in the image")
         return Source(found.file, found.lines, found.line, found.column)
 
-    def _line(self, guest_addr: int, raw: bytes, image: Image) -> Line | None:
+    def _line(self, guest_addr: int, raw: bytes, image: ProgramImage) -> Line | None:
         one = image.decoder.one(raw, guest_addr)
         key = self.session.program.image, guest_addr, one.code
         if key not in self._lines:
@@ -268,7 +268,7 @@ class Viewer:
         self._shown = session.program.image, tuple(line.guest_addr for line in found)
         return tuple(found)
 
-    def _from(self, start: int, count: int, image: Image, centre: int) -> list[Line]:
+    def _from(self, start: int, count: int, image: ProgramImage, centre: int) -> list[Line]:
         """Instructions from an address on, up to the end of the image that the centre is in."""
         raw = self.session.read(start, LONGEST * count)
         inside = image.offset(centre) is not None
@@ -321,7 +321,7 @@ class Viewer:
         return begin
 
     @staticmethod
-    def _walk(image: Image, raw: bytes, low: int, skip: int) -> list[int] | None:
+    def _walk(image: ProgramImage, raw: bytes, low: int, skip: int) -> list[int] | None:
         """The instructions from there, if they lead exactly to the end and all are known."""
         starts: list[int] = []
         at = skip

@@ -15,9 +15,9 @@ from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.pages import BEYOND, READ
 from bootstrap.linux.process import Process
 from bootstrap.timeline import calls_and_returns
-from bootstrap.timeline.images import Image
-from bootstrap.timeline.source_maps import Place
-from bootstrap.timeline.travel import Traveller
+from bootstrap.timeline.images import ProgramImage
+from bootstrap.timeline.source_maps import SourcePlace
+from bootstrap.timeline.travel import Timeline
 from bootstrap.trace.replay import Diverged, TraceLower
 from bootstrap.trace.text import shown
 
@@ -66,7 +66,9 @@ class SourceView:
     """All of the file."""
 
 
-def known_offset(image: Image, memory: AddressSpace, guest_addr: int, size: int) -> int | None:
+def known_offset(
+    image: ProgramImage, memory: AddressSpace, guest_addr: int, size: int
+) -> int | None:
     """The byte of the image that is at an address now; None where other bytes stand there."""
     offset = image.offset(guest_addr)
     if offset is None:
@@ -75,12 +77,12 @@ def known_offset(image: Image, memory: AddressSpace, guest_addr: int, size: int)
     return offset if now and image.content[offset : offset + len(now)] == now else None
 
 
-At = Callable[[int], tuple[Place, Sequence[str]] | None]
+At = Callable[[int], tuple[SourcePlace, Sequence[str]] | None]
 """Of a byte of an image: where it stands in its source, and all lines of that."""
 
 
 def disassemble(
-    traveller: Traveller, image: Image, at: At, guest_addr: int, count: int
+    traveller: Timeline, image: ProgramImage, at: At, guest_addr: int, count: int
 ) -> Iterator[Line]:
     """`count` instructions from an address on; fewer where the memory ends."""
     memory, abi = traveller.process.memory, traveller.program.abi
@@ -106,7 +108,7 @@ def disassemble(
         )
 
 
-def source_view(place: Place, lines: Sequence[str], nearby: int) -> SourceView:
+def source_view(place: SourcePlace, lines: Sequence[str], nearby: int) -> SourceView:
     """The line of a place, with those around it."""
     first = max(0, place.line - 1 - nearby)
     return SourceView(
@@ -167,7 +169,7 @@ def in_sources(sources: Mapping[str, Sequence[str]], wanted: str) -> list[tuple[
     return found[:MOST_FOUND]
 
 
-def content_of(traveller: Traveller, name: int | str) -> bytes:
+def content_of(traveller: Timeline, name: int | str) -> bytes:
     """A file as the guest sees it now, by descriptor or path. Raises BadInput.
 
     Looks up nothing in the guest's own tree: that would change the numbers of its files.
@@ -184,7 +186,7 @@ def content_of(traveller: Traveller, name: int | str) -> bytes:
     return _by_path(traveller, process, name)
 
 
-def _by_path(traveller: Traveller, process: Process, name: str) -> bytes:
+def _by_path(traveller: Timeline, process: Process, name: str) -> bytes:
     cwd = process.fs.getcwd(process.at)
     path = posixpath.normpath(posixpath.join(cwd, name.encode("utf-8", "surrogateescape")))
     parts = [part for part in path.split(b"/") if part]
@@ -204,7 +206,7 @@ def _by_path(traveller: Traveller, process: Process, name: str) -> bytes:
     raise BadInput(f"{name}: is no regular file here" if parts else f"{name}: is a folder")
 
 
-def _untouched(traveller: Traveller, name: str, path: bytes) -> bytes:
+def _untouched(traveller: Timeline, name: str, path: bytes) -> bytes:
     try:
         return TraceLower(traveller.trace, lambda: None).load(path)
     except Diverged:

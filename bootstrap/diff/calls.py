@@ -15,7 +15,7 @@ from bootstrap.trace.calltext import arity, call_text, plain_text, row_of
 from bootstrap.trace.columns import Calls
 from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
 from bootstrap.trace.recorder import WORD
-from bootstrap.trace.replay import Recorded, first_difference
+from bootstrap.trace.replay import RecordedCalls, first_difference
 from bootstrap.trace.text import as_raw, shown
 
 _BLOBS = "first_call - ?, count, word, brk, nr, a0, a1, a2, result, more"
@@ -40,7 +40,7 @@ class CallsOf:
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self.recorded = Recorded(trace)
+        self.recorded = RecordedCalls(trace)
         self._opens: dict[int, list[OpenRow]] = {}
         for row in trace.opens():
             self._opens.setdefault(row.process, []).append(row)

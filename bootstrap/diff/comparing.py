@@ -11,8 +11,8 @@ from bootstrap.diff.calls import CallsOf
 from bootstrap.diff.facts import Fact
 from bootstrap.diff.files import FilesOf, Version, path_of
 from bootstrap.diff.model import Both, Spot, spot
-from bootstrap.timeline.images import Images
-from bootstrap.timeline.origins import Link, Why, WriteCall
+from bootstrap.timeline.images import ProgramImages
+from bootstrap.timeline.origins import ByteOrigins, OriginStep, WriteCall
 from bootstrap.trace.reader import OpenRow, Trace
 
 
@@ -24,11 +24,11 @@ class Changed:
     versions: Both[Version]
     spot: Spot | None
     """None where one side has no such file."""
-    source: Both[Link]
+    source: Both[OriginStep]
     """Where the byte comes from, where that is another file: the end of the way."""
 
 
-class _Sources(Why):
+class _Sources(ByteOrigins):
     """Ways back without the system calls on them: those are not told here, and take long."""
 
     def write_call(self, writer: OpenRow, offset: int) -> WriteCall | None:
@@ -47,7 +47,7 @@ class Comparing:
         self.pairs = list(pairs(a, b))
         self.of_a = {pair.a.id: pair for pair in self.pairs if pair.a is not None}
         self.of_b = {pair.b.id: pair for pair in self.pairs if pair.b is not None}
-        self.images = Images(a, _Sources(a)), Images(b, _Sources(b))
+        self.images = ProgramImages(a, _Sources(a)), ProgramImages(b, _Sources(b))
         self._indexes: dict[Pair, int | None] = {}
 
     def index(self, pair: Pair) -> int | None:
@@ -99,9 +99,9 @@ class Comparing:
         ends = [self._source(side, version, found.offset) for side, version in enumerate((a, b))]
         return Changed(path, couple, found, Both(*ends))
 
-    def _source(self, side: int, version: Version, offset: int) -> Link | None:
+    def _source(self, side: int, version: Version, offset: int) -> OriginStep | None:
         """The end of the way back from a byte of what some program wrote."""
-        why: Why = self.images[side].why
+        why: ByteOrigins = self.images[side].why
         writers = why.writers_of(version.id)
         if not writers or offset >= version.size:
             return None

@@ -13,7 +13,7 @@ from bootstrap.diff.machine import Found, Instruction
 from bootstrap.diff.model import Both
 from bootstrap.diff.tell import spot_value
 from bootstrap.diff.traces import TraceDiff
-from bootstrap.timeline.origins import Link
+from bootstrap.timeline.origins import OriginStep
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.text import shown
 
@@ -95,7 +95,7 @@ def _version(version: Version) -> Json:
     return {"sha256": version.sha256, "size": version.size}
 
 
-def _link(link: Link) -> Json:
+def _link(link: OriginStep) -> Json:
     defined = None
     if link.defined is not None:
         file, line, text = link.defined

@@ -17,9 +17,9 @@ from bootstrap.diff.memory import LONGEST, Code, Ranges, differing, touches
 from bootstrap.diff.model import Both
 from bootstrap.instruments import Engine
 from bootstrap.instruments.counter import NEVER, READS
-from bootstrap.timeline.images import Image, Images
-from bootstrap.timeline.origins import Link
-from bootstrap.timeline.travel import PastEnd, Traveller, Unsure
+from bootstrap.timeline.images import ProgramImage, ProgramImages
+from bootstrap.timeline.origins import OriginStep
+from bootstrap.timeline.travel import PastEnd, Timeline, Unsure
 from bootstrap.trace.coordinates import here
 from bootstrap.trace.reader import Trace
 from bootstrap.trace.replay import Diverged
@@ -50,7 +50,7 @@ class Instruction:
     line: str
     unknown: str
     """Why there is no source line."""
-    origin: Link | None = None
+    origin: OriginStep | None = None
     """Where that line comes from, where it is made of another file: the end of the way."""
 
 
@@ -101,14 +101,14 @@ class Machines:
         b: Trace,
         engine: Engine,
         progress: Progress = lambda _row, _executed: None,
-        images: tuple[Images, Images] | None = None,
+        images: tuple[ProgramImages, ProgramImages] | None = None,
     ) -> None:
-        self._at = Traveller(a, engine, progress), Traveller(b, engine, progress)
+        self._at = Timeline(a, engine, progress), Timeline(b, engine, progress)
         first = self._at[0]
-        self._watcher = Traveller(
+        self._watcher = Timeline(
             a, engine, progress, watching=True, facts=first.facts, points=first.points
         )
-        self._images = images or (Images(a), Images(b))
+        self._images = images or (ProgramImages(a), ProgramImages(b))
         self._passed = ""
         """That a system call took what differs from memory, where no instruction had."""
 
@@ -335,7 +335,7 @@ class Machines:
         memory = self._at[side].process.memory
         return Code(ranges, memory.read_upto, self._image(side).decoder)
 
-    def _image(self, side: int) -> Image:
+    def _image(self, side: int) -> ProgramImage:
         return self._images[side].image(self._at[side].program.image)
 
     # Telling.

@@ -11,7 +11,7 @@ from bootstrap.diff.tell import at_text, spot_text
 from bootstrap.diff.traces import TraceDiff
 from bootstrap.report.page import Page, visible
 from bootstrap.report.words import count, some
-from bootstrap.timeline.origins import Link
+from bootstrap.timeline.origins import OriginStep
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.views import SHORT, command
 
@@ -108,7 +108,7 @@ def _changed(page: Page, one: Changed) -> None:
             page.wrapped(f"       from {visible(link_text(link))}", 0, 9)
 
 
-def link_text(link: Link) -> str:
+def link_text(link: OriginStep) -> str:
     """The end of a way back."""
     where = f":{link.line}:{link.column}" if link.text else f"+{link.offset:#x}"
     text = f"  {short(link.text)}" if link.text else ""

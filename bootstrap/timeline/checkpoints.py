@@ -18,7 +18,7 @@ two share none, and a program may have a hundred megabytes."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Point:
+class Checkpoint:
     """A kept state of the machine, in one program's time."""
 
     executed: int
@@ -40,20 +40,20 @@ class Index(Protocol):
     def calls(self, row: int) -> list[int]:
         """The same in system calls."""
 
-    def point(self, row: int, number: int) -> Point:
+    def point(self, row: int, number: int) -> Checkpoint:
         """One of them. Raises BadInput for a damaged one."""
 
 
-class Points:
+class Checkpoints:
     """The kept states of all programs, and how many instructions programs execute in all."""
 
     def __init__(self, index: Index | None = None) -> None:
         self._index = index
-        self._rows: dict[int, list[Point]] = {}
+        self._rows: dict[int, list[Checkpoint]] = {}
         self.totals: dict[int, int] = {} if index is None else dict(index.totals)
         """Instructions of the programs whose end was seen."""
 
-    def nearest(self, row: int, executed: int) -> Point | None:
+    def nearest(self, row: int, executed: int) -> Checkpoint | None:
         """The last state not after that instruction."""
         mine = self._rows.get(row, [])
         number = bisect_right(mine, executed, key=lambda point: point.executed)
@@ -64,7 +64,7 @@ class Points:
                 return self._take(row, number - 1)
         return found
 
-    def nearest_call(self, row: int, calls: int) -> Point | None:
+    def nearest_call(self, row: int, calls: int) -> Checkpoint | None:
         """The last state with so many calls of the program, or fewer."""
         mine = self._rows.get(row, [])
         number = bisect_right(mine, calls, key=lambda point: point.calls)
@@ -85,13 +85,13 @@ class Points:
             found = max(found, places[number - 1] if number else 0)
         return found
 
-    def _take(self, row: int, number: int) -> Point:
+    def _take(self, row: int, number: int) -> Checkpoint:
         assert self._index is not None
         point = self._index.point(row, number)
         self.add(row, point)
         return point
 
-    def add(self, row: int, point: Point) -> None:
+    def add(self, row: int, point: Checkpoint) -> None:
         """Keep one. Where there are most, every second is let go of; and all of old programs."""
         mine = self._rows.pop(row, [])
         insort(mine, point)
@@ -108,5 +108,5 @@ class Points:
         number = bisect_left(mine, executed, key=lambda point: point.executed)
         return number < len(mine) and mine[number].executed == executed
 
-    def __iter__(self) -> Iterator[tuple[int, Point]]:
+    def __iter__(self) -> Iterator[tuple[int, Checkpoint]]:
         return ((row, point) for row, points in self._rows.items() for point in points)

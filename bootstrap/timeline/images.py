@@ -17,8 +17,8 @@ from bootstrap.linux.arch import page_down, page_up
 from bootstrap.linux.errno import LinuxError
 from bootstrap.linux.faults import MODES
 from bootstrap.linux.loader import ElfFile, Segment, parse
-from bootstrap.timeline.origins import FUNCTION, Why
-from bootstrap.timeline.source_maps import Made, Place
+from bootstrap.timeline.origins import FUNCTION, ByteOrigins
+from bootstrap.timeline.source_maps import SourceMap, SourcePlace
 from bootstrap.trace.reader import OpenRow, Trace
 from bootstrap.trace.text import shown
 
@@ -30,7 +30,7 @@ _LABELLED = frozenset(("hex1", "hex2"))
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class DecodedInstruction:
     """An instruction, or a byte that is none."""
 
     guest_addr: int
@@ -65,7 +65,7 @@ class Decoder:
         self._mask = (1 << 32) - 1 if abi in ("i386", "riscv32") else (1 << 64) - 1
         self._smallest = {"aarch64": 4, "riscv64": 2, "riscv32": 2}.get(abi, 1)
 
-    def one(self, code: bytes, guest_addr: int) -> Decoded:
+    def one(self, code: bytes, guest_addr: int) -> DecodedInstruction:
         """The instruction at the begin of `code`, which is not empty."""
         for found in self._capstone.disasm(code[:16], guest_addr, 1):
             raw, operands = bytes(found.bytes), found.op_str
@@ -73,13 +73,15 @@ class Decoder:
                 # Capstone tells the distance; of other architectures, the address.
                 rest, comma, distance = operands.rpartition(", ")
                 operands = f"{rest}{comma}{guest_addr + int(distance, 0) & self._mask:#x}"
-            return Decoded(guest_addr, raw, f"{found.mnemonic} {operands}".strip())
+            return DecodedInstruction(guest_addr, raw, f"{found.mnemonic} {operands}".strip())
         raw = code[: self._smallest]
-        return Decoded(guest_addr, raw, f".byte {', '.join(f'{byte:#04x}' for byte in raw)}")
+        return DecodedInstruction(
+            guest_addr, raw, f".byte {', '.join(f'{byte:#04x}' for byte in raw)}"
+        )
 
-    def several(self, code: bytes, guest_addr: int, most: int) -> list[Decoded]:
+    def several(self, code: bytes, guest_addr: int, most: int) -> list[DecodedInstruction]:
         """Up to `most` instructions, one after the other."""
-        found: list[Decoded] = []
+        found: list[DecodedInstruction] = []
         at = 0
         while at < len(code) and len(found) < most:
             one = self.one(code[at:], guest_addr + at)
@@ -88,11 +90,11 @@ class Decoder:
         return found
 
 
-class Image:
+class ProgramImage:
     """One image, by the version of the file."""
 
     def __init__(
-        self, name: str, content: bytes, made: Made | None, unknown: str, same: OpenRow | None,
+        self, name: str, content: bytes, made: SourceMap | None, unknown: str, same: OpenRow | None,
         sources: dict[str, bytes],
     ) -> None:  # fmt: skip
         self.name = name
@@ -161,11 +163,11 @@ class Image:
             size = max(size, self.elf.phdr_offset + entry * len(self.elf.segments))
         return size
 
-    def place(self, offset: int) -> Place | None:
+    def place(self, offset: int) -> SourcePlace | None:
         """Where the byte stands in the source, if that is known."""
         return None if self.made is None else self.made.place(offset)
 
-    def source_text(self, place: Place) -> str:
+    def source_text(self, place: SourcePlace) -> str:
         """The line of the source."""
         lines = self._sources.get(place.file, b"").split(b"\n")
         raw = lines[place.line - 1] if place.line <= len(lines) else b""
@@ -251,11 +253,11 @@ class Image:
             start -= 1
         return name, offset - start
 
-    def _name(self, made: Made, offset: int, functions: bool) -> str:
+    def _name(self, made: SourceMap, offset: int, functions: bool) -> str:
         place = made.place(offset)
         return "" if place is None else self._label_at(place, functions)
 
-    def _label_at(self, place: Place, functions: bool) -> str:
+    def _label_at(self, place: SourcePlace, functions: bool) -> str:
         if place.file not in self._lines:
             self._lines[place.file] = _labels(self._sources.get(place.file, b""))
         lines, names, function_lines, function_names = self._lines[place.file]
@@ -288,22 +290,22 @@ def _last(found: tuple[list[int], list[str]], offset: int) -> tuple[str, int] | 
     return names[index], offset - starts[index]
 
 
-class Images:
+class ProgramImages:
     """The images of a trace; each is looked at once."""
 
-    def __init__(self, trace: Trace, why: Why | None = None) -> None:
+    def __init__(self, trace: Trace, why: ByteOrigins | None = None) -> None:
         self._trace = trace
         self._why = why
-        self._known: dict[int, Image] = {}
+        self._known: dict[int, ProgramImage] = {}
 
     @property
-    def why(self) -> Why:
+    def why(self) -> ByteOrigins:
         """What answers where bytes come from."""
         if self._why is None:
-            self._why = Why(self._trace)
+            self._why = ByteOrigins(self._trace)
         return self._why
 
-    def image(self, version: int) -> Image:
+    def image(self, version: int) -> ProgramImage:
         """The image with that content. Raises BadInput where it is no program."""
         if version not in self._known:
             name = next(shown(p.path) for p in self._trace.programs if p.image == version)
@@ -316,15 +318,15 @@ class Images:
                         path = shown(row.path)
                         if path not in sources:
                             sources[path] = self._trace.content(row.version)
-            self._known[version] = Image(name, content, made, unknown, same, sources)
+            self._known[version] = ProgramImage(name, content, made, unknown, same, sources)
         return self._known[version]
 
-    def _made(self, version: int) -> tuple[Made | None, str, OpenRow | None]:
+    def _made(self, version: int) -> tuple[SourceMap | None, str, OpenRow | None]:
         writers = self.why.writers_of(version)
         unknown = "it was there before the run, and no program made the same bytes"
         for writer in writers:
             made = self.why.made(writer)
-            if isinstance(made, Made) and made.model not in _COPIES:
+            if isinstance(made, SourceMap) and made.model not in _COPIES:
                 return made, "", writer
             unknown = made if isinstance(made, str) else "it is a copy of a file"
         return None, unknown, None

@@ -18,8 +18,8 @@ from bootstrap import signals
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import Size, typed_json
 from bootstrap.instruments import Engine
-from bootstrap.timeline.checkpoints import Point, Points
-from bootstrap.timeline.travel import Counting, Traveller, Unsure
+from bootstrap.timeline.checkpoints import Checkpoint, Checkpoints
+from bootstrap.timeline.travel import Counting, Timeline, Unsure
 from bootstrap.trace.blobs import Blobs
 from bootstrap.trace.checkpoints import decode, encode
 from bootstrap.trace.columns import LEVEL
@@ -78,7 +78,7 @@ class IndexWriter(SealedWriter):
             self._insert("blobs", known, zlib.compress(content, LEVEL))
         return known
 
-    def point(self, row: int, point: Point) -> None:
+    def point(self, row: int, point: Checkpoint) -> None:
         """Keep a state."""
         state = encode(point.snapshot, self._blob)
         stack = json.dumps(point.stack)
@@ -101,7 +101,7 @@ class IndexWriter(SealedWriter):
         self.put_in_place()
 
 
-class _Writing(Points):
+class _Writing(Checkpoints):
     """Keeps states in the file, not in memory."""
 
     def __init__(self, writer: IndexWriter) -> None:
@@ -109,7 +109,7 @@ class _Writing(Points):
         self._writer = writer
         self._last = 0, 0
 
-    def add(self, row: int, point: Point) -> None:
+    def add(self, row: int, point: Checkpoint) -> None:
         """Where a program begins, the trace has the state itself."""
         if point.executed:
             self._writer.point(row, point)
@@ -141,7 +141,7 @@ def build(
             writer = IndexWriter(name)
         points = _Writing(writer)
         for counting in (Counting.BLOCKS, Counting.EACH):
-            traveller = Traveller(
+            traveller = Timeline(
                 trace, engine, progress, counting=counting, points=points, spacing=SPACING
             )
             try:
@@ -155,7 +155,7 @@ def build(
             writer.abandon()
 
 
-def _run(traveller: Traveller, points: _Writing, by_blocks: bool) -> None:
+def _run(traveller: Timeline, points: _Writing, by_blocks: bool) -> None:
     """Every program whose end is not known yet, and that can be counted so."""
     for program in traveller.trace.programs:
         row = program.id
@@ -233,7 +233,7 @@ class StoredIndex:
         """See Index."""
         return self._calls.get(row, [])
 
-    def point(self, row: int, number: int) -> Point:
+    def point(self, row: int, number: int) -> Checkpoint:
         """See Index."""
         with self._reading():
             told = self._points[row][number]
@@ -241,7 +241,7 @@ class StoredIndex:
                 "SELECT state FROM points WHERE id = ?", (told.id,)
             ).fetchone()
             snapshot = decode(state, self._blobs.get)
-            return Point(told.executed, told.calls, told.event, told.stack, snapshot)
+            return Checkpoint(told.executed, told.calls, told.event, told.stack, snapshot)
 
 
 def open_index(trace: Trace) -> StoredIndex | None:
@@ -263,12 +263,12 @@ def open_index(trace: Trace) -> StoredIndex | None:
         return index
 
 
-def points_of(trace: Trace) -> Points:
+def points_of(trace: Trace) -> Checkpoints:
     """For a new traveller: no states, but those of the index where there is one.
 
     Raises BadInput for a damaged one.
     """
-    return Points(open_index(trace))
+    return Checkpoints(open_index(trace))
 
 
 def is_stale(trace: Trace) -> bool:

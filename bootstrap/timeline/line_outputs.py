@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bootstrap.core.errors import BadInput
-from bootstrap.timeline.origins import Why, is_at
-from bootstrap.timeline.source_maps import Made, line_span, line_starts
+from bootstrap.timeline.origins import ByteOrigins, is_at
+from bootstrap.timeline.source_maps import SourceMap, line_span, line_starts
 from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
 from bootstrap.trace.text import shown
 from bootstrap.trace.views import was_read
 
 
 @dataclass(frozen=True)
-class Found:
+class LineOutput:
     """Bytes of one file that come from the line."""
 
     path: str
@@ -45,21 +45,21 @@ class Stopped:
     why: str
 
 
-def where(
-    trace: Trace, path: str, line: int, why: Why | None = None
-) -> tuple[list[Found], list[Stopped]]:
+def outputs_of_line(
+    trace: Trace, path: str, line: int, why: ByteOrigins | None = None
+) -> tuple[list[LineOutput], list[Stopped]]:
     """Every file with bytes from a line of a source, and where the way ended.
 
     `why`: one of this trace that was asked before, and knows what models make.
     Raises BadInput for a file that no program read, or a line that it does not have.
     """
-    why = why or Why(trace)
+    why = why or ByteOrigins(trace)
     start = _first_reading(trace.name, why.opens, path)
     assert start.version is not None
     span = line_span(trace.content(start.version), line)
     if span is None:
         raise BadInput(f"{shown(start.path)} has no line {line}")
-    found: list[Found] = []
+    found: list[LineOutput] = []
     stopped: list[Stopped] = []
     todo = [(shown(start.path), start.version, frozenset(range(*span)))]
     seen: set[tuple[int, int]] = set()
@@ -74,7 +74,7 @@ def where(
                     continue
                 seen.add((writer.id, version))
                 made = why.made(writer)
-                if not isinstance(made, Made):
+                if not isinstance(made, SourceMap):
                     stopped.append(Stopped(name, program, made))
                     continue
                 spans = _images(made, shown(reading.path), trace.content(version), offsets)
@@ -82,7 +82,7 @@ def where(
                     continue
                 target = shown(writer.path)
                 sha256 = why.hashes[writer.last_version][0]
-                found.append(Found(target.lstrip("/"), sha256, spans, program, made.model))
+                found.append(LineOutput(target.lstrip("/"), sha256, spans, program, made.model))
                 inside = frozenset(o for begin, end in spans for o in range(begin, end))
                 todo.append((target, writer.last_version, inside))
     return found, stopped
@@ -96,7 +96,7 @@ def _first_reading(name: str, opens: list[OpenRow], path: str) -> OpenRow:
 
 
 def _images(
-    made: Made, name: str, text: bytes, offsets: frozenset[int]
+    made: SourceMap, name: str, text: bytes, offsets: frozenset[int]
 ) -> tuple[tuple[int, int], ...]:
     """The stretches of the output whose bytes come from these offsets of one input."""
     starts = line_starts(text)
@@ -118,7 +118,7 @@ MOST_SPANS = 8
 """Stretches of one file that a line of the answer shows."""
 
 
-def lines(path: str, line: int, found: list[Found], stopped: list[Stopped]) -> Iterator[str]:
+def lines(path: str, line: int, found: list[LineOutput], stopped: list[Stopped]) -> Iterator[str]:
     """The answer for people."""
     if not found and not stopped:
         yield f"{path.lstrip('/')}:{line} became no byte of any file"

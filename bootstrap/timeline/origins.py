@@ -16,7 +16,14 @@ from itertools import compress
 from bootstrap.core.errors import BadInput
 from bootstrap.languages.source import Source
 from bootstrap.linux.numbers import NUMBERS
-from bootstrap.timeline.source_maps import Made, Place, label_before, line_at, maker, offset_of
+from bootstrap.timeline.source_maps import (
+    SourceMap,
+    SourcePlace,
+    label_before,
+    line_at,
+    maker,
+    offset_of,
+)
 from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
 from bootstrap.trace.text import shown
 from bootstrap.trace.views import was_read, writes
@@ -42,7 +49,7 @@ class WriteCall:
 
 
 @dataclass(frozen=True)
-class Link:
+class OriginStep:
     """A byte of a file on the way, and what made it."""
 
     path: str
@@ -59,7 +66,7 @@ class Link:
     call: WriteCall | None
     model: str
     """The model that makes the file, byte for byte; empty where the way ends."""
-    place: Place | None
+    place: SourcePlace | None
     ends: str
     """Why the way ends here; empty where it goes on."""
     label: str = ""
@@ -73,7 +80,7 @@ def is_at(row: OpenRow, path: str) -> bool:
     return shown(row.path).lstrip("/") == path.lstrip("/")
 
 
-class Why:
+class ByteOrigins:
     """Answers from one trace; what it has read of it is kept for the next question."""
 
     def __init__(self, trace: Trace) -> None:
@@ -81,12 +88,12 @@ class Why:
         self.hashes = trace.hashes()
         self.opens = list(trace.opens())
         written = writes(trace)
-        self._known: dict[int, tuple[Made | str, dict[str, OpenRow]]] = {}
+        self._known: dict[int, tuple[SourceMap | str, dict[str, OpenRow]]] = {}
         self._writers = [row for row in self.opens if row.id in written]
         self._spans: dict[int, list[tuple[int, int, int, int, int]]] = {}
         """By writer: where its writes went."""
 
-    def why(self, path: str, offset: int) -> list[Link]:
+    def why(self, path: str, offset: int) -> list[OriginStep]:
         """The way back from a byte of the last version of a file.
 
         Raises BadInput for a file that no program wrote or read, or an offset beyond its end.
@@ -109,9 +116,9 @@ class Why:
             raise BadInput(f"{path} has {size} bytes; there is no byte at {offset:#x}")
         return row, self.write_call(row, offset)
 
-    def chain(self, row: OpenRow, offset: int) -> list[Link]:
+    def chain(self, row: OpenRow, offset: int) -> list[OriginStep]:
         """The way back from a byte of what a writer left. BadInput for one beyond its end."""
-        links: list[Link] = []
+        links: list[OriginStep] = []
         found: tuple[OpenRow | None, str, int] = (row, shown(row.path), row.last_version or 0)
         while True:
             link, inputs = self._link(*found, offset)
@@ -137,7 +144,7 @@ class Why:
         """Who wrote that content, in order."""
         return [row for row in self._writers if row.last_version == version]
 
-    def made(self, writer: OpenRow) -> Made | str:
+    def made(self, writer: OpenRow) -> SourceMap | str:
         """What a model makes of a writing program's inputs, if it makes the file; or why not."""
         assert writer.last_version is not None
         return self._made(writer, self._trace.content(writer.last_version))[0]
@@ -157,7 +164,7 @@ class Why:
             "`bootstrap trace files` lists what there is"
         )
 
-    def _given_link(self, path: str, version: int, offset: int) -> Link:
+    def _given_link(self, path: str, version: int, offset: int) -> OriginStep:
         link, _ = self._link(None, path, version, offset)
         return link
 
@@ -190,7 +197,7 @@ class Why:
 
     def _link(
         self, writer: OpenRow | None, path: str, version: int, offset: int
-    ) -> tuple[Link, dict[str, OpenRow]]:
+    ) -> tuple[OriginStep, dict[str, OpenRow]]:
         content = self._trace.content(version)
         sha256, size = self.hashes[version]
         if not 0 <= offset < len(content):
@@ -217,14 +224,14 @@ class Why:
                 if place is None:
                     ends = "this byte separates two words; it comes from no place of a source"
         return (
-            Link(
+            OriginStep(
                 path.lstrip("/"), offset, size, sha256, line, column, text, content[offset],
                 program, call, model, place, ends, label, defined,
             ),
             inputs,
         )  # fmt: skip
 
-    def _made(self, writer: OpenRow, content: bytes) -> tuple[Made | str, dict[str, OpenRow]]:
+    def _made(self, writer: OpenRow, content: bytes) -> tuple[SourceMap | str, dict[str, OpenRow]]:
         """What a model makes of the writing program's inputs, or why there is none; the inputs."""
         if writer.id in self._known:
             return self._known[writer.id]
@@ -257,7 +264,7 @@ class Why:
             line, _, text = line_at(content, match.start())
             writer = self.writer_of(row)
             made = None if writer is None else self._made(writer, content)[0]
-            if isinstance(made, Made):
+            if isinstance(made, SourceMap):
                 place = made.place(match.start())
                 if place is not None:
                     name, line = place.file, place.line
@@ -305,7 +312,9 @@ class Why:
         return found
 
 
-def lines(links: list[Link], stored: Callable[[Link], str] = lambda _: "") -> Iterator[str]:
+def lines(
+    links: list[OriginStep], stored: Callable[[OriginStep], str] = lambda _: ""
+) -> Iterator[str]:
     """The answer for people; `stored` tells of each link what stored the byte before its call."""
     for number, link in enumerate(links):
         if number:

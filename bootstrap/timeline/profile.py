@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments.blocks import Blocks
-from bootstrap.timeline.images import Decoded, Image, Images
-from bootstrap.timeline.source_maps import Place
-from bootstrap.timeline.travel import Traveller, Unsure
+from bootstrap.timeline.images import DecodedInstruction, ProgramImage, ProgramImages
+from bootstrap.timeline.source_maps import SourcePlace
+from bootstrap.timeline.travel import Timeline, Unsure
 from bootstrap.trace.reader import ProgramRow
 from bootstrap.trace.text import shown
 
@@ -23,10 +23,10 @@ MAX_WINDOW = 1 << 27
 
 
 @dataclass
-class Counted:
+class ExecutionCounts:
     """The instructions of some programs that ran one image, together."""
 
-    image: Image
+    image: ProgramImage
     version: int
     start: int
     """The address that the first count is of."""
@@ -52,10 +52,10 @@ class Counted:
 
 
 def count(
-    traveller: Traveller, images: Images, programs: Iterable[ProgramRow]
-) -> dict[int, Counted]:
-    """Run the programs to their ends and count; by image. Raises as Traveller does."""
-    found: dict[int, Counted] = {}
+    traveller: Timeline, images: ProgramImages, programs: Iterable[ProgramRow]
+) -> dict[int, ExecutionCounts]:
+    """Run the programs to their ends and count; by image. Raises as Timeline does."""
+    found: dict[int, ExecutionCounts] = {}
     for program in programs:
         known = found.get(program.image)
         if known is None:
@@ -63,13 +63,13 @@ def count(
             start, size = image.window
             if size > MAX_WINDOW:
                 raise BadInput(f"{image.name}: spans {size:,} addresses, too many to count each")
-            known = Counted(image, program.image, start, array("Q", bytes(8 * size)))
+            known = ExecutionCounts(image, program.image, start, array("Q", bytes(8 * size)))
             found[program.image] = known
         known.programs.append((program, _count(traveller, program, known)))
     return found
 
 
-def _count(traveller: Traveller, program: ProgramRow, into: Counted) -> int:
+def _count(traveller: Timeline, program: ProgramRow, into: ExecutionCounts) -> int:
     """Count one program; the number of its instructions."""
     try:
         total, ran = _by_blocks(traveller.by_blocks(), program)
@@ -81,7 +81,7 @@ def _count(traveller: Traveller, program: ProgramRow, into: Counted) -> int:
     return total
 
 
-def _by_blocks(traveller: Traveller, program: ProgramRow) -> tuple[int, Iterable[tuple[int, int]]]:
+def _by_blocks(traveller: Timeline, program: ProgramRow) -> tuple[int, Iterable[tuple[int, int]]]:
     row = program.id
     if traveller.faulted(row):
         raise Unsure
@@ -103,14 +103,14 @@ def _by_blocks(traveller: Traveller, program: ProgramRow) -> tuple[int, Iterable
     return total, counting[0].ran().items()
 
 
-def _blocks(traveller: Traveller) -> Blocks:
+def _blocks(traveller: Timeline) -> Blocks:
     stepping = traveller.stepping
     assert isinstance(stepping, Blocks)
     return stepping
 
 
 def _one_by_one(
-    traveller: Traveller, program: ProgramRow, into: Counted
+    traveller: Timeline, program: ProgramRow, into: ExecutionCounts
 ) -> tuple[int, Iterable[tuple[int, int]]]:
     row = program.id
     traveller.seek(row, 0)
@@ -132,7 +132,7 @@ def _one_by_one(
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class CodeRange:
     """Bytes of the file, from `start` up to `end`, that all ran or never did."""
 
     start: int
@@ -146,28 +146,28 @@ class Stretch:
 class Coverage:
     """Which bytes of an image ever ran as (part of) an instruction."""
 
-    counted: Counted
+    counted: ExecutionCounts
     executed: bytes
     """One for each byte of the file: 1 where it ran."""
     strange: tuple[int, ...]
     """Addresses at which something ran whose length nobody can tell: one byte is counted."""
 
     @property
-    def stretches(self) -> list[Stretch]:
+    def stretches(self) -> list[CodeRange]:
         """The whole file."""
         image = self.counted.image
         header = image.headers_end
-        found: list[Stretch] = []
+        found: list[CodeRange] = []
         for offset, ran in enumerate(self.executed):
             kind = (bool(ran), not ran and offset < header)
             if found and (found[-1].ran, found[-1].header) == kind:
-                found[-1] = Stretch(found[-1].start, offset + 1, *kind)
+                found[-1] = CodeRange(found[-1].start, offset + 1, *kind)
             else:
-                found.append(Stretch(offset, offset + 1, *kind))
+                found.append(CodeRange(offset, offset + 1, *kind))
         return found
 
 
-def coverage(counted: Counted) -> Coverage:
+def coverage(counted: ExecutionCounts) -> Coverage:
     """From counts of instructions to bytes: an instruction is as long as capstone says."""
     image = counted.image
     executed = bytearray(len(image.content))
@@ -186,24 +186,24 @@ def coverage(counted: Counted) -> Coverage:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ProfileLine:
     """An instruction of the image, with what is known of it."""
 
     offset: int
-    decoded: Decoded
+    decoded: DecodedInstruction
     label: str
     """`name` or `name+0x12`; empty where none is known."""
-    place: Place | None
+    place: SourcePlace | None
 
 
-def listing(image: Image, start: int, end: int, most: int) -> list[Line]:
+def listing(image: ProgramImage, start: int, end: int, most: int) -> list[ProfileLine]:
     """Up to `most` instructions of a stretch of the file."""
-    found: list[Line] = []
+    found: list[ProfileLine] = []
     offset = start
     while offset < end and len(found) < most:
         guest_addr = image.address(offset)
         one = image.decoder.one(image.content[offset:end], guest_addr or 0)
-        found.append(Line(offset, one, image.shown_label(offset), image.place(offset)))
+        found.append(ProfileLine(offset, one, image.shown_label(offset), image.place(offset)))
         offset += len(one.code)
     return found
 
@@ -212,21 +212,21 @@ def listing(image: Image, start: int, end: int, most: int) -> list[Line]:
 
 
 @dataclass(frozen=True, slots=True)
-class Hot:
+class HotSpot:
     """Instructions under one label, or at one address where no label is known."""
 
-    image: Image
+    image: ProgramImage
     version: int
     guest_addr: int
     """The first that ran."""
     label: str
     instructions: int
-    place: Place | None
+    place: SourcePlace | None
 
 
-def hot(found: Sequence[Counted]) -> list[Hot]:
+def hot_spots(found: Sequence[ExecutionCounts]) -> list[HotSpot]:
     """The hottest first."""
-    rows: list[Hot] = []
+    rows: list[HotSpot] = []
     for counted in found:
         image = counted.image
         sums: dict[tuple[str, int], list[int]] = {}
@@ -239,11 +239,11 @@ def hot(found: Sequence[Counted]) -> list[Hot]:
         for (label_name, _), (times, guest_addr) in sums.items():
             offset = image.offset(guest_addr)
             place = None if offset is None else image.place(offset)
-            rows.append(Hot(image, counted.version, guest_addr, label_name, times, place))
+            rows.append(HotSpot(image, counted.version, guest_addr, label_name, times, place))
     return sorted(rows, key=lambda r: (-r.instructions, r.version, r.guest_addr))
 
 
-def place_text(place: Place | None) -> str:
+def place_text(place: SourcePlace | None) -> str:
     """`file:line  # comment`; empty where none is known."""
     if place is None:
         return ""

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bootstrap.timeline.images import Image
-from bootstrap.timeline.origins import Link
-from bootstrap.timeline.profile import Counted, Coverage, Hot, Line, listing, place_text, who
-from bootstrap.timeline.state import Code, Shown
-from bootstrap.timeline.stores import Told
+from bootstrap.timeline.images import ProgramImage
+from bootstrap.timeline.origins import OriginStep
+from bootstrap.timeline.profile import (
+    Coverage,
+    ExecutionCounts,
+    HotSpot,
+    ProfileLine,
+    listing,
+    place_text,
+    who,
+)
+from bootstrap.timeline.state import ShownInstruction, StateView
+from bootstrap.timeline.stores import StoreReport
 from bootstrap.trace.text import shown
 
 _PER_LINE = 4
@@ -27,7 +35,7 @@ def _instruction(address: int, raw: bytes, text: str, label: str, source: str) -
     return f"{line} {more}".rstrip()
 
 
-def _code(code: Code) -> str:
+def _code(code: ShownInstruction) -> str:
     one = code.decoded
     return _instruction(one.guest_addr, one.code, one.text, code.label, code.place)
 
@@ -40,7 +48,7 @@ def dump(start: int, data: bytes) -> Iterator[str]:
         yield f"    {start + at:08x}  {row.hex(' '):47}  |{text}|"
 
 
-def show_lines(found: Shown) -> Iterator[str]:
+def show_lines(found: StateView) -> Iterator[str]:
     """A place in a trace, for people."""
     yield f"{found.coordinate}: pid {found.pid}, {' '.join(found.argv)[:160]}"
     yield (
@@ -95,7 +103,7 @@ def show_lines(found: Shown) -> Iterator[str]:
         yield from dump(address, data)
 
 
-def why_json(link: Link, told: Mapping[Link, Told | None]) -> dict[str, object]:
+def why_json(link: OriginStep, told: Mapping[OriginStep, StoreReport | None]) -> dict[str, object]:
     """One file on the way of `why`, for machines."""
     call, place, store, program = link.call, link.place, told.get(link), link.program
     value: dict[str, object] = {
@@ -125,10 +133,10 @@ def why_json(link: Link, told: Mapping[Link, Told | None]) -> dict[str, object]:
     return value
 
 
-def show_json(found: Shown) -> dict[str, object]:
+def show_json(found: StateView) -> dict[str, object]:
     """The same for machines; addresses and values are numbers."""
 
-    def code(one: Code) -> dict[str, object]:
+    def code(one: ShownInstruction) -> dict[str, object]:
         return {
             "executed": one.executed, "address": one.decoded.guest_addr,
             "bytes": one.decoded.code.hex(), "instruction": one.decoded.text,
@@ -178,7 +186,7 @@ def show_json(found: Shown) -> dict[str, object]:
 # Coverage.
 
 
-def _line(image: Image, line: Line) -> str:
+def _line(image: ProgramImage, line: ProfileLine) -> str:
     address = image.address(line.offset)
     if address is None:
         return f"    file offset {line.offset:#x} is not loaded"
@@ -259,7 +267,9 @@ def coverage_json(found: Coverage, sha256: str) -> dict[str, object]:
 # Hot.
 
 
-def hot_lines(found: Sequence[Counted], rows: Sequence[Hot], most: int) -> Iterator[str]:
+def hot_lines(
+    found: Sequence[ExecutionCounts], rows: Sequence[HotSpot], most: int
+) -> Iterator[str]:
     """The hottest, for people."""
     total = sum(counted.total for counted in found)
     count = sum(len(counted.programs) for counted in found)
@@ -284,7 +294,10 @@ def hot_lines(found: Sequence[Counted], rows: Sequence[Hot], most: int) -> Itera
 
 
 def hot_json(
-    found: Sequence[Counted], rows: Sequence[Hot], most: int, hashes: dict[int, tuple[str, int]]
+    found: Sequence[ExecutionCounts],
+    rows: Sequence[HotSpot],
+    most: int,
+    hashes: dict[int, tuple[str, int]],
 ) -> dict[str, object]:
     """The same for machines."""
     return {

@@ -14,9 +14,9 @@ from bootstrap.instruments.counter import NEVER, READS, WRITES, Access
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline import calls_and_returns
 from bootstrap.timeline.indexing import points_of
-from bootstrap.timeline.travel import PastEnd, Traveller
+from bootstrap.timeline.travel import PastEnd, Timeline
 from bootstrap.trace.reader import Trace
-from bootstrap.trace.syscalls import Call, Wish
+from bootstrap.trace.syscalls import RecordedCall, Wish
 
 TRAIL = 1 << 16
 """Instructions that are looked at together when stepping over or out; then eight times as many."""
@@ -39,7 +39,7 @@ class Wanted:
 
 class Explorer:
     """A traveller that finds things. Methods answer whether they found it; where not, they leave
-    it where it was. They raise as Traveller's do."""
+    it where it was. They raise as Timeline's do."""
 
     def __init__(
         self,
@@ -47,9 +47,9 @@ class Explorer:
         engine: Engine,
         progress: Callable[[int, int], None] = lambda _row, _executed: None,
     ) -> None:
-        self.at = Traveller(trace, engine, progress, points=points_of(trace))
+        self.at = Timeline(trace, engine, progress, points=points_of(trace))
         # What one keeps serves the other too.
-        self._watcher = Traveller(
+        self._watcher = Timeline(
             trace, engine, progress, watching=True, facts=self.at.facts, points=self.at.points
         )
 
@@ -110,13 +110,13 @@ class Explorer:
         return self._back_to(row, began if found is None else found, found is not None)
 
     @staticmethod
-    def _disarm(at: Traveller) -> None:
+    def _disarm(at: Timeline) -> None:
         at.on_restore = lambda: None
         if at.machine is not None:
             at.stepping.set_breakpoints(())
 
     @staticmethod
-    def _walk(at: Traveller, end: int, look: Callable[[], None]) -> None:
+    def _walk(at: Timeline, end: int, look: Callable[[], None]) -> None:
         """On to `end`, looking after each stretch: CPUs are made anew where a child is passed."""
         at.on_stop = lambda _: look()
         try:
@@ -127,7 +127,7 @@ class Explorer:
             at.on_stop = lambda _: None
 
     @staticmethod
-    def _windows(at: Traveller, row: int, began: int, since: int = 0) -> Iterator[tuple[int, int]]:
+    def _windows(at: Timeline, row: int, began: int, since: int = 0) -> Iterator[tuple[int, int]]:
         """From kept state to kept state, backwards from a place: (from, to) in instructions."""
         end = began
         while end > since:
@@ -250,7 +250,7 @@ class Explorer:
                 if wanted.fd is not None and first[index] != wanted.fd:
                     continue
                 event = chunk.first_event + index
-                call = Call(base + index, event, numbers[index], first[index], 0)
+                call = RecordedCall(base + index, event, numbers[index], first[index], 0)
                 if on_path is None or on_path.fits(program, call):
                     yield base + index
 

@@ -22,7 +22,7 @@ _PT_LOAD = 1
 
 
 @dataclass(frozen=True)
-class Place:
+class SourcePlace:
     """Where a byte comes from: a file that the program read, and what stands there."""
 
     file: str
@@ -34,12 +34,12 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Made:
+class SourceMap:
     """What a model made: its name, its output, and of each byte of it the place, if any."""
 
     model: str
     output: bytes
-    place: Callable[[int], Place | None]
+    place: Callable[[int], SourcePlace | None]
 
 
 @dataclass(frozen=True)
@@ -62,41 +62,43 @@ def target_of(content: bytes) -> Target:
     return Target(m1.Architecture(elf.abi.upstream.lower()), first.vaddr - first.offset)
 
 
-Model = Callable[[Sequence[Source], Sequence[str], Target], Made]
+Model = Callable[[Sequence[Source], Sequence[str], Target], SourceMap]
 """From a program's inputs, in the order in which it opened them, its arguments, and what the file
 that it wrote is for."""
 
 
-def _of(origin: Origin) -> Place:
+def _of(origin: Origin) -> SourcePlace:
     first: Position = origin.digits[0]
-    return Place(origin.file, first.line, first.column, origin.label, origin.macro, origin.comment)
+    return SourcePlace(
+        origin.file, first.line, first.column, origin.label, origin.macro, origin.comment
+    )
 
 
-def _assembled(model: str, assembly: Assembly) -> Made:
-    return Made(model, assembly.output, lambda offset: _of(assembly.map[offset]))
+def _assembled(model: str, assembly: Assembly) -> SourceMap:
+    return SourceMap(model, assembly.output, lambda offset: _of(assembly.map[offset]))
 
 
-def _expanded(model: str, expansion: Expansion) -> Made:
+def _expanded(model: str, expansion: Expansion) -> SourceMap:
     starts = [span.start for span in expansion.spans]
 
-    def place(offset: int) -> Place | None:
+    def place(offset: int) -> SourcePlace | None:
         at = bisect_right(starts, offset) - 1
         if at < 0 or offset >= expansion.spans[at].end:
             return None  # a blank between two tokens
         return _of(expansion.spans[at].origin)
 
-    return Made(model, expansion.output, place)
+    return SourceMap(model, expansion.output, place)
 
 
-def _hex0(sources: Sequence[Source], _argv: Sequence[str], _target: Target) -> Made:
+def _hex0(sources: Sequence[Source], _argv: Sequence[str], _target: Target) -> SourceMap:
     return _assembled("hex0", hex0.assemble(sources[0].text, sources[0].name))
 
 
-def _hex1(sources: Sequence[Source], _argv: Sequence[str], _target: Target) -> Made:
+def _hex1(sources: Sequence[Source], _argv: Sequence[str], _target: Target) -> SourceMap:
     return _assembled("hex1", hex1.assemble(sources[0].text, sources[0].name))
 
 
-def _hex2(sources: Sequence[Source], _argv: Sequence[str], target: Target) -> Made:
+def _hex2(sources: Sequence[Source], _argv: Sequence[str], target: Target) -> SourceMap:
     try:
         return _assembled("hex2", hex2.assemble(sources, target.base_address))
     except LanguageError:
@@ -106,27 +108,27 @@ def _hex2(sources: Sequence[Source], _argv: Sequence[str], target: Target) -> Ma
         return _assembled("hex2", found)
 
 
-def _linker(sources: Sequence[Source], argv: Sequence[str], _target: Target) -> Made:
+def _linker(sources: Sequence[Source], argv: Sequence[str], _target: Target) -> SourceMap:
     base = int(_option(argv, "--base-address", "0x08048000"), 0)
     return _assembled("hex2", hex2_linker.assemble(sources, _architecture(argv), base))
 
 
-def _m0(sources: Sequence[Source], _argv: Sequence[str], _target: Target) -> Made:
+def _m0(sources: Sequence[Source], _argv: Sequence[str], _target: Target) -> SourceMap:
     return _expanded("M0", m1.expand(sources, m1.Dialect.M0))
 
 
-def _m1(sources: Sequence[Source], argv: Sequence[str], _target: Target) -> Made:
+def _m1(sources: Sequence[Source], argv: Sequence[str], _target: Target) -> SourceMap:
     return _expanded("M1", m1.expand(sources, m1.Dialect.M1, _architecture(argv)))
 
 
-def _joined(sources: Sequence[Source], _argv: Sequence[str], _target: Target) -> Made:
+def _joined(sources: Sequence[Source], _argv: Sequence[str], _target: Target) -> SourceMap:
     found = catm.join(sources)
 
-    def place(offset: int) -> Place | None:
+    def place(offset: int) -> SourcePlace | None:
         file, position = found.place(offset)
-        return Place(file, position.line, position.column)
+        return SourcePlace(file, position.line, position.column)
 
-    return Made("catm", found.output, place)
+    return SourceMap("catm", found.output, place)
 
 
 def _option(argv: Sequence[str], name: str, otherwise: str) -> str:
@@ -156,7 +158,7 @@ MODELS: dict[str, tuple[Model, ...]] = {
 
 def maker(
     program: str, argv: Sequence[str], sources: Sequence[Source], content: bytes
-) -> Made | str:
+) -> SourceMap | str:
     """The model that makes ``content`` of ``sources``, or why there is none."""
     models = MODELS.get(program.rpartition("/")[2], ())
     if not models:

@@ -18,9 +18,9 @@ from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.process import Process
 from bootstrap.linux.snapshot import Sharing, Snapshot, restore, take
 from bootstrap.linux.usage import FsLimits
-from bootstrap.timeline.checkpoints import Point, Points
+from bootstrap.timeline.checkpoints import Checkpoint, Checkpoints
 from bootstrap.timeline.edits import edits_of
-from bootstrap.trace.follower import Facts, Follower
+from bootstrap.trace.follower import Comparer, RecordedRun
 from bootstrap.trace.header import limits_of, probing_in, streams_of
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.replay import TraceLower
@@ -37,16 +37,16 @@ class Counting(Enum):
     """Not at all, faster still; only seeks calls."""
 
 
-class Standing:
+class MachineState:
     """The machine, and what stands beside it: its record, and the states that are kept."""
 
     def __init__(
-        self, trace: Trace, engine: Engine, watching: bool, facts: Facts | None,
-        counting: Counting, points: Points | None,
+        self, trace: Trace, engine: Engine, watching: bool, facts: RecordedRun | None,
+        counting: Counting, points: Checkpoints | None,
     ) -> None:  # fmt: skip
         self.trace = trace
-        self.facts = facts or Facts(trace)
-        self.points = points or Points()
+        self.facts = facts or RecordedRun(trace)
+        self.points = points or Checkpoints()
         self._plain = engine
         self._engine = engine
         if counting is Counting.NOTHING and edits_of(trace.meta):
@@ -61,7 +61,7 @@ class Standing:
             self._wanted = streams_of(trace.meta)
             self._probing = probing_in(trace.meta)
         self.machine: Machine | None = None
-        self._follower = Follower(self.facts, [], [], 0)
+        self._follower = Comparer(self.facts, [], [], 0)
         self._streams: list[Stream] = []
         self._sharing = Sharing()
         self._marked: tuple[Snapshot | None, dict[int, AddressSpace]] = (None, {})
@@ -130,14 +130,14 @@ class Standing:
         if self.executed - self.points.before(self.row, self.executed + 1) >= apart:
             self._keep()
 
-    def point(self) -> Point:
+    def point(self) -> Checkpoint:
         """The state here, to `resume` from."""
         self._follower.catch_up()
         snapshot = take(self.live, self._streams, self._sharing)
         stack = tuple(self._follower.stack)
-        return Point(self.executed, self.calls, self.event, stack, snapshot)
+        return Checkpoint(self.executed, self.calls, self.event, stack, snapshot)
 
-    def resume(self, point: Point) -> None:
+    def resume(self, point: Checkpoint) -> None:
         """Go to a state that any traveller of this trace gave."""
         self._restore(point.snapshot, list(point.stack), point.event)
 
@@ -170,7 +170,7 @@ class Standing:
                 task.syscalls - self.trace.program(row).first_call
                 for task, row in zip(snapshot.tasks, stack, strict=True)
             ]
-            follower = Follower(self.facts, stack, made, event)
+            follower = Comparer(self.facts, stack, made, event)
             limits = self._limits
             fs = FileSystem(
                 TraceLower(self.trace, follower.catch_up),

@@ -11,10 +11,10 @@ from bootstrap.core.errors import BadInput
 from bootstrap.linux.inode import Directory, RegularFile
 from bootstrap.linux.memory import EXEC, READ, WRITE
 from bootstrap.linux.openfile import OpenFile
-from bootstrap.timeline.images import Decoded, Image, Images
-from bootstrap.timeline.origins import Link
+from bootstrap.timeline.images import DecodedInstruction, ProgramImage, ProgramImages
+from bootstrap.timeline.origins import OriginStep
 from bootstrap.timeline.profile import place_text
-from bootstrap.timeline.travel import Traveller
+from bootstrap.timeline.travel import Timeline
 from bootstrap.trace.calltext import arity, call_text, row_of
 from bootstrap.trace.coordinates import here
 from bootstrap.trace.recorder import WORD
@@ -34,12 +34,12 @@ _SP = {"i386": "esp", "x86_64": "rsp", "aarch64": "sp", "riscv64": "sp", "riscv3
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class ShownInstruction:
     """An instruction with what is known of it."""
 
     executed: int | None
     """Instructions before it, of one that ran; None of one that only stands there."""
-    decoded: Decoded
+    decoded: DecodedInstruction
     label: str
     place: str
     text: str
@@ -68,7 +68,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Shown:
+class StateView:
     """All of it."""
 
     coordinate: str
@@ -88,11 +88,11 @@ class Shown:
     image: str
     unknown: str
     """Why there are no source lines, where there are none."""
-    way: tuple[Code, ...]
+    way: tuple[ShownInstruction, ...]
     """What ran last."""
-    code: tuple[Code, ...]
+    code: tuple[ShownInstruction, ...]
     """What stands from pc on."""
-    chain: tuple[Link, ...]
+    chain: tuple[OriginStep, ...]
     """Where the byte at pc comes from."""
     stack: tuple[tuple[int, int], ...]
     areas: tuple[Area, ...]
@@ -127,7 +127,9 @@ def memory_wanted(text: str) -> tuple[int, int]:
     return found
 
 
-def show(traveller: Traveller, images: Images, memory: tuple[int, int] | None = None) -> Shown:
+def show(
+    traveller: Timeline, images: ProgramImages, memory: tuple[int, int] | None = None
+) -> StateView:
     """What there is where the traveller is; it is there again afterwards. Raises as it does."""
     image = images.image(traveller.program.image)
     way = _way(traveller, image)
@@ -135,7 +137,7 @@ def show(traveller: Traveller, images: Images, memory: tuple[int, int] | None = 
     registers, pc = traveller.registers(), traveller.pc
     paths = open_paths(traveller)
     offset = image.offset(pc)
-    chain: tuple[Link, ...] = ()
+    chain: tuple[OriginStep, ...] = ()
     if image.same is not None and offset is not None:
         chain = tuple(images.why.chain(image.same, offset))
     code = image.decoder.several(process.memory.read_upto(pc, 15 * AFTER), pc, AFTER)
@@ -145,7 +147,7 @@ def show(traveller: Traveller, images: Images, memory: tuple[int, int] | None = 
         if not data:
             raise BadInput(f"--memory {memory[0]:#x}: nothing can be read there at this place")
         found = (memory[0], data)
-    return Shown(
+    return StateView(
         coordinate=str(here(traveller)),
         program=shown(program.path),
         argv=tuple(raw.decode("utf-8", "backslashreplace") for raw in program.argv),
@@ -173,19 +175,19 @@ def show(traveller: Traveller, images: Images, memory: tuple[int, int] | None = 
     )
 
 
-def _code(image: Image, one: Decoded, executed: int | None) -> Code:
+def _code(image: ProgramImage, one: DecodedInstruction, executed: int | None) -> ShownInstruction:
     offset = image.offset(one.guest_addr)
     if offset is None or image.content[offset : offset + len(one.code)] != one.code:
-        return Code(executed, one, "", "", "")  # code that was made in memory
+        return ShownInstruction(executed, one, "", "", "")  # code that was made in memory
     place = image.place(offset)
     text = "" if place is None else image.source_text(place)
-    return Code(executed, one, image.shown_label(offset), place_text(place), text)
+    return ShownInstruction(executed, one, image.shown_label(offset), place_text(place), text)
 
 
-def _way(traveller: Traveller, image: Image) -> list[Code]:
+def _way(traveller: Timeline, image: ProgramImage) -> list[ShownInstruction]:
     """The instructions that ran last: gone back to and stepped through, not guessed."""
     row, executed = traveller.row, traveller.executed
-    found: list[Code] = []
+    found: list[ShownInstruction] = []
     if executed:
         traveller.seek(row, max(0, executed - BEFORE))
     while traveller.executed < executed:
@@ -196,7 +198,7 @@ def _way(traveller: Traveller, image: Image) -> list[Code]:
     return found
 
 
-def stack_words(traveller: Traveller, count: int) -> list[tuple[int, int]]:
+def stack_words(traveller: Timeline, count: int) -> list[tuple[int, int]]:
     """The words from the stack pointer on, fewer where the stack ends: (address, value)."""
     abi = traveller.program.abi
     word, sp = WORD[abi], dict(traveller.registers())[_SP[abi]]
@@ -207,7 +209,7 @@ def stack_words(traveller: Traveller, count: int) -> list[tuple[int, int]]:
     ]
 
 
-def areas(traveller: Traveller, image: Image) -> list[Area]:
+def areas(traveller: Timeline, image: ProgramImage) -> list[Area]:
     """What is mapped, in order."""
     memory = traveller.process.memory
     heap = range(memory.start_brk, max(memory.brk_now, memory.start_brk + 1))
@@ -255,12 +257,12 @@ def open_file(fd: int, file: OpenFile) -> File:
     return File(fd, _path(file), file.offset, size, access)
 
 
-def open_paths(traveller: Traveller) -> dict[int, str]:
+def open_paths(traveller: Timeline) -> dict[int, str]:
     """What each open descriptor is of."""
     return {fd: _path(file) for fd, file in traveller.process.fds.items()}
 
 
-def told_call(traveller: Traveller, ordinal: int, paths: dict[int, str]) -> str:
+def told_call(traveller: Timeline, ordinal: int, paths: dict[int, str]) -> str:
     """The program's call of that ordinal, as far as a trace knows it; empty where there is none."""
     program = traveller.program
     if not 1 <= ordinal <= program.calls:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from bootstrap.instruments import Engine
 from bootstrap.instruments.counter import WRITES
 from bootstrap.timeline.calls_and_returns import LONGEST
-from bootstrap.timeline.images import Images
+from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.indexing import points_of
-from bootstrap.timeline.origins import Link
-from bootstrap.timeline.travel import Counting, Traveller
+from bootstrap.timeline.origins import OriginStep
+from bootstrap.timeline.travel import Counting, Timeline
 from bootstrap.trace.coordinates import AfterCall
-from bootstrap.trace.follower import Facts
+from bootstrap.trace.follower import RecordedRun
 from bootstrap.trace.reader import Trace
 
 BACK = (2, 200, 20_000)
@@ -22,7 +22,7 @@ BACK = (2, 200, 20_000)
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class MemoryStore:
     """An instruction that stored a byte, or a system call that did."""
 
     row: int
@@ -39,14 +39,14 @@ class Store:
 
 def store_before(
     trace: Trace, engine: Engine, row: int, call: int, guest_addr: int
-) -> Store | None:
+) -> MemoryStore | None:
     """The last store to the byte at that address before the program's call of that ordinal.
 
     None: the program never stored there; the byte is of its image. Raises BadInput, Diverged.
     """
-    facts, points = Facts(trace), points_of(trace)
-    plain = Traveller(trace, engine, facts=facts, counting=Counting.NOTHING, points=points)
-    watcher = Traveller(trace, engine, watching=True, facts=facts)
+    facts, points = RecordedRun(trace), points_of(trace)
+    plain = Timeline(trace, engine, facts=facts, counting=Counting.NOTHING, points=points)
+    watcher = Timeline(trace, engine, watching=True, facts=facts)
     try:
         for back in (*BACK, call):
             first = max(0, call - 1 - back)
@@ -62,8 +62,8 @@ def store_before(
 
 
 def _last_store(
-    plain: Traveller, watcher: Traveller, row: int, first: int, call: int, guest_addr: int
-) -> Store | None:
+    plain: Timeline, watcher: Timeline, row: int, first: int, call: int, guest_addr: int
+) -> MemoryStore | None:
     seen: list[tuple[int, int, bool]] = []  # executed, pc, by a call
 
     def arm() -> None:
@@ -94,11 +94,11 @@ def _last_store(
     executed, pc, by_call = max(seen)
     since, calls = max(pair for pair in began if pair[0] <= executed)
     code = watcher.process.memory.read_upto(pc, LONGEST)
-    return Store(row, calls, executed - since, pc, code, by_call)
+    return MemoryStore(row, calls, executed - since, pc, code, by_call)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StoreReport:
     """A store, as it is told."""
 
     coordinate: str
@@ -110,7 +110,9 @@ class Told:
     by_call: bool
 
 
-def stored(trace: Trace, engine: Engine, images: Images, link: Link) -> Told | None:
+def store_report(
+    trace: Trace, engine: Engine, images: ProgramImages, link: OriginStep
+) -> StoreReport | None:
     """What stored the byte of a link before its write call; None: it was there from the start.
 
     Raises as store_before does, and ValueError for a link without a call.
@@ -135,10 +137,10 @@ def stored(trace: Trace, engine: Engine, images: Images, link: Link) -> Told | N
         where = image.place(offset)
         source = "" if where is None else f"{where.file.lstrip('/')}:{where.line}"
     text = image.decoder.one(found.code, found.pc).text
-    return Told(str(place), found.pc, text, label, source, found.by_call)
+    return StoreReport(str(place), found.pc, text, label, source, found.by_call)
 
 
-def line(told: Told | None) -> str:
+def line(told: StoreReport | None) -> str:
     """For people."""
     if told is None:
         return "by no instruction: it was in memory when the program began"

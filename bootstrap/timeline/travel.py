@@ -13,11 +13,11 @@ from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.instruments import Engine
 from bootstrap.instruments.blocks import UNSURE
 from bootstrap.instruments.counter import BREAKPOINT, NEVER
-from bootstrap.timeline.checkpoints import Point, Points
-from bootstrap.timeline.standing import Counting, Standing
-from bootstrap.trace.follower import Facts
+from bootstrap.timeline.checkpoints import Checkpoint, Checkpoints
+from bootstrap.timeline.standing import Counting, MachineState
+from bootstrap.trace.follower import RecordedRun
 from bootstrap.trace.header import was_cut
-from bootstrap.trace.reader import CheckpointRow, ProgramRow, Trace
+from bootstrap.trace.reader import ProgramRow, StoredCheckpoint, Trace
 
 SPACING = 20_000_000
 """Instructions between two states that are kept on the way; about 0.4 s of running."""
@@ -49,7 +49,7 @@ class PastEnd(BadInput):
         self.total = total
 
 
-class Traveller(Standing):
+class Timeline(MachineState):
     """At a place in a trace, with the machine as it was there. Methods raise BadInput for a place
     that does not exist, and Diverged (trace/replay.py) where the run is not the recorded one.
     """
@@ -60,9 +60,9 @@ class Traveller(Standing):
         engine: Engine,
         progress: Callable[[int, int], None] = lambda _row, _executed: None,
         watching: bool = False,
-        facts: Facts | None = None,
+        facts: RecordedRun | None = None,
         counting: Counting = Counting.EACH,
-        points: Points | None = None,
+        points: Checkpoints | None = None,
         spacing: int = SPACING,
     ) -> None:
         """`progress` hears of long ways, about ten times a second, and may raise to end them.
@@ -72,7 +72,7 @@ class Traveller(Standing):
         """
         super().__init__(trace, engine, watching, facts, counting, points)
         self._spacing = spacing
-        self._far: Traveller | None = None
+        self._far: Timeline | None = None
         self._one_by_one: set[int] = set()
         """Programs in which blocks do not count right."""
         self.progress = progress
@@ -81,18 +81,18 @@ class Traveller(Standing):
         self._cut = self._cut_short()
         self._back = self._after_children(self._checkpoints)
         self._last_executed = 0
-        self.on_stop: Callable[[Traveller], None] = lambda _: None
+        self.on_stop: Callable[[Timeline], None] = lambda _: None
         """Called while a CPU that stopped is still there: another one may go on. With whom it is
         of: with one that counts by blocks, on long ways."""
 
-    def _after_children(self, rows: list[CheckpointRow]) -> dict[int, CheckpointRow]:
+    def _after_children(self, rows: list[StoredCheckpoint]) -> dict[int, StoredCheckpoint]:
         """By the first program of a child: the state in which its parent goes on after it."""
         found = {}
         children: dict[int, list[ProgramRow]] = {}
         for program in self.trace.programs:
             if program.ordinal == 0 and program.parent is not None:
                 children.setdefault(program.parent, []).append(program)
-        backs: dict[int, list[CheckpointRow]] = {}
+        backs: dict[int, list[StoredCheckpoint]] = {}
         for row in rows:
             if row.came_back:
                 backs.setdefault(row.process, []).append(row)
@@ -231,12 +231,12 @@ class Traveller(Standing):
         while executed is None or self.executed < executed:
             self._run(executed)
 
-    def by_blocks(self) -> "Traveller":
+    def by_blocks(self) -> "Timeline":
         """One that counts by blocks, with the same kept states; raises Unsure where that fails."""
         if self._edits:
             raise Unsure  # it would not stop at their places
         if self._far is None:
-            self._far = Traveller(
+            self._far = Timeline(
                 self.trace, self._plain, self.progress, False, self.facts, Counting.BLOCKS,
                 self.points,
             )  # fmt: skip
@@ -251,7 +251,7 @@ class Traveller(Standing):
             return end.total
         raise AssertionError("a program without an end")
 
-    def _by_blocks_to(self, executed: int, start: Point | None = None) -> bool:
+    def _by_blocks_to(self, executed: int, start: Checkpoint | None = None) -> bool:
         """On from a state of the present program, or from here, to shortly behind that place.
 
         False, and nothing is done, where blocks cannot be relied on. Raises PastEnd.
@@ -273,7 +273,7 @@ class Traveller(Standing):
                 self._far.close()
         return True
 
-    def _take_over(self, other: "Traveller") -> None:
+    def _take_over(self, other: "Timeline") -> None:
         """Go to where another one is, with its memory."""
         point = other.point()
         super().close()
@@ -407,4 +407,4 @@ class Traveller(Standing):
             self._keep()
 
 
-__all__ = ["Counting", "PastEnd", "Point", "Traveller", "Unsure"]
+__all__ = ["Checkpoint", "Counting", "PastEnd", "Timeline", "Unsure"]

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 
 from bootstrap.core.errors import BadInput
-from bootstrap.timeline.travel import PastEnd, Traveller
+from bootstrap.timeline.travel import PastEnd, Timeline
 from bootstrap.trace.reader import ProgramRow, Trace
 
 _NUMBER = r"(\d{1,3}(?:,\d{3})+|\d{1,19})"
@@ -28,7 +28,7 @@ FORMS = "17@5000 (instructions), 17.1@5000, 17#12 (system calls), 17#12+3 or e47
 
 
 @dataclass(frozen=True, slots=True)
-class Instruction:
+class AfterInstructions:
     """So many instructions into a program of a process; without `ordinal`, into its last."""
 
     pid: int
@@ -67,7 +67,7 @@ class AfterEvent:
         return f"e{self.event}{_plus(self.executed)}"
 
 
-Coordinate = Instruction | AfterCall | AfterEvent
+Coordinate = AfterInstructions | AfterCall | AfterEvent
 
 
 def _plus(count: int) -> str:
@@ -82,7 +82,7 @@ def parse(text: str) -> Coordinate:
     cells = [None if cell is None else int(cell.replace(",", "")) for cell in match.groups()]
     run, pid, ordinal, executed = cells[:4]
     if pid is not None and executed is not None:
-        return Instruction(pid, executed, ordinal, run)
+        return AfterInstructions(pid, executed, ordinal, run)
     run, pid, call, executed = cells[4:8]
     if pid is not None and call is not None:
         return AfterCall(pid, call, executed or 0, run)
@@ -117,7 +117,7 @@ def have_pid(trace: Trace, pid: int, run: int | None = None) -> list[ProgramRow]
     return found
 
 
-def _program(trace: Trace, place: Instruction) -> ProgramRow:
+def _program(trace: Trace, place: AfterInstructions) -> ProgramRow:
     found = programs_of(trace, place.pid, place.run)
     if place.ordinal is None:
         return found[-1]
@@ -160,10 +160,10 @@ def _event(trace: Trace, event: int) -> AfterCall:
     raise BadInput(f"{trace.name}: no process made the system call of event {event:,}")
 
 
-def go(traveller: Traveller, place: Coordinate) -> None:
+def go(traveller: Timeline, place: Coordinate) -> None:
     """Go there. Raises BadInput (PastEnd, with the total) where there is no such place."""
     trace = traveller.trace
-    if isinstance(place, Instruction):
+    if isinstance(place, AfterInstructions):
         traveller.seek(_program(trace, place).id, place.executed)
         return
     if isinstance(place, AfterEvent):
@@ -182,11 +182,11 @@ def go(traveller: Traveller, place: Coordinate) -> None:
         traveller.step(place.executed)
 
 
-def at(trace: Trace, program: ProgramRow, executed: int) -> Instruction:
+def at(trace: Trace, program: ProgramRow, executed: int) -> AfterInstructions:
     """The shortest coordinate of a place."""
     mine = [p for p in trace.programs if p.pid == program.pid]
     last = max(p.id for p in mine if p.run == program.run)
-    return Instruction(
+    return AfterInstructions(
         program.pid,
         executed,
         None if last == program.id else program.ordinal,
@@ -194,6 +194,6 @@ def at(trace: Trace, program: ProgramRow, executed: int) -> Instruction:
     )
 
 
-def here(traveller: Traveller) -> Instruction:
+def here(traveller: Timeline) -> AfterInstructions:
     """Where a traveller is."""
     return at(traveller.trace, traveller.program, traveller.executed)

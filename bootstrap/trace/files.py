@@ -10,7 +10,7 @@ from bootstrap.trace.views import EMPTY, SHORT, command, was_read, writes
 
 
 @dataclass
-class Version:
+class VersionUses:
     """One content under one path."""
 
     number: int
@@ -23,10 +23,10 @@ class Version:
     readers: list[int] = field(default_factory=list)
 
 
-def versions(trace: Trace) -> list[Version]:
+def versions(trace: Trace) -> list[VersionUses]:
     """All of them, in order of first use. Empty contents only where a program left one."""
     hashes, written = trace.hashes(), writes(trace)
-    found: dict[tuple[str, int], Version] = {}
+    found: dict[tuple[str, int], VersionUses] = {}
     uses: list[tuple[int, int, str, int, int]] = []
     for program in trace.programs:
         if program.ordinal:
@@ -41,7 +41,7 @@ def versions(trace: Trace) -> list[Version]:
     for _, kind, path, version, program_row in sorted(uses):
         key = (path, version)
         if key not in found:
-            found[key] = Version(len(found) + 1, path, *hashes[version])
+            found[key] = VersionUses(len(found) + 1, path, *hashes[version])
         one = found[key]
         users = (one.executed, one.readers, one.writers)[kind]
         if program_row not in users:

@@ -17,18 +17,18 @@ from bootstrap.trace.columns import Calls, unpacked
 from bootstrap.trace.digest import MAX_INPUT
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.recorder import WORD
-from bootstrap.trace.replay import Diverged, Divergence, Recorded, first_difference
+from bootstrap.trace.replay import Diverged, Divergence, RecordedCalls, first_difference
 from bootstrap.trace.text import shown
 
 _ERRNO = {int(errno): errno for errno in Errno}
 
 
-class Facts:
+class RecordedRun:
     """What of a trace every follower asks for; read once."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self.recorded = Recorded(trace)
+        self.recorded = RecordedCalls(trace)
         self.rows = {(p.run, p.pid, p.ordinal): p.id for p in trace.programs}
         self.hashes = trace.hashes()
         self.closed: dict[tuple[int, int], set[int | None]] = {}
@@ -62,10 +62,10 @@ class Facts:
         return found[::-1]
 
 
-class Follower(BaseObserver):
+class Comparer(BaseObserver):
     """One run from a kept state on: an observer, and the watcher of its file system."""
 
-    def __init__(self, facts: Facts, stack: list[int], calls: list[int], event: int) -> None:
+    def __init__(self, facts: RecordedRun, stack: list[int], calls: list[int], event: int) -> None:
         """`stack`: rows of the live programs; `calls`: how many each has made; `event`: all."""
         self.facts = facts
         self.log = self.call_log = CallLog(self._take)

@@ -16,13 +16,13 @@ from bootstrap.trace.columns import Calls, decode, unpacked
 from bootstrap.trace.digest import trace_digest
 from bootstrap.trace.rows import (
     ROWS,
-    CheckpointRow,
     Chunk,
     Meta,
     OpenRow,
     ProgramRow,
-    Run,
-    Version,
+    StoredCheckpoint,
+    StoredVersion,
+    TraceRun,
     check_programs,
     check_references,
     check_tables,
@@ -47,12 +47,12 @@ class Trace:
             self.meta = {row.name: row.value for row in read(database, "meta", Meta)}
             rows = {table: list(read(database, table, cls)) for table, cls in ROWS.items()}
             check_references(database)
-            self.runs: list[Run] = rows["runs"]
+            self.runs: list[TraceRun] = rows["runs"]
             self.programs: list[ProgramRow] = rows["processes"]
             self._chunks: list[Chunk] = rows["calls"]
             self._opens: list[OpenRow] = rows["opens"]
-            self._checkpoints: list[CheckpointRow] = rows["checkpoints"]
-            self._versions: list[Version] = rows["versions"]
+            self._checkpoints: list[StoredCheckpoint] = rows["checkpoints"]
+            self._versions: list[StoredVersion] = rows["versions"]
             check_programs(self.programs, self._chunks)
 
     def __enter__(self) -> "Trace":
@@ -130,7 +130,7 @@ class Trace:
         """Of every version, its SHA-256 and its size, by id."""
         return {row.id: (row.sha256, row.size) for row in self._versions}
 
-    def checkpoints(self) -> list[CheckpointRow]:
+    def checkpoints(self) -> list[StoredCheckpoint]:
         """Where the machine was kept whole, in order; `snapshot` brings one."""
         return self._checkpoints
 
@@ -168,4 +168,4 @@ def open_trace(name: str | os.PathLike[str]) -> Trace:
         raise
 
 
-__all__ = ["CheckpointRow", "Chunk", "OpenRow", "ProgramRow", "Run", "Trace", "open_trace"]
+__all__ = ["Chunk", "OpenRow", "ProgramRow", "StoredCheckpoint", "Trace", "TraceRun", "open_trace"]

@@ -64,7 +64,7 @@ class Diverged(BootstrapError):
         self.divergence = divergence
 
 
-class Recorded:
+class RecordedCalls:
     """The calls of one program in the trace, wherever its chunks end."""
 
     def __init__(self, trace: Trace) -> None:
@@ -107,7 +107,7 @@ class _Comparer:
         self._progress = progress
         self._ids = {sha256: i for i, (sha256, _) in trace.hashes().items()}
         self._names = {i: sha256 for sha256, i in self._ids.items()}
-        self._recorded = Recorded(trace)
+        self._recorded = RecordedCalls(trace)
         self.catch_up: Callable[[], None] = lambda: None
 
     def version(self, sha256: str, size: int, content: Callable[[], bytes | memoryview]) -> int:
@@ -273,7 +273,7 @@ class TraceLower:
         raise Diverged(Divergence(f"the {what} {path}", "never looked at", f"the guest {now}"))
 
 
-class _Player:
+class ReplayStreams:
     """The streams of a replay: what came in comes in again, what went out is only compared."""
 
     def __init__(self, trace: Trace, recorder: Recorder) -> None:
@@ -325,7 +325,7 @@ def check(
         TraceLower(trace, recorder.catch_up),
         FsLimits(limits.file, limits.files_total, limits.inodes),
     )
-    player = _Player(trace, recorder)
+    player = ReplayStreams(trace, recorder)
     made = {0: Stream(player.read), **{n: Stream(None, player.write) for n in wanted[1:]}}
     first, second, third = (made[n] for n in wanted)
     streams = recorder.attach(fs, (first, second, third))

@@ -58,7 +58,7 @@ class Meta:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class StoredVersion:
     """A content that some file had."""
 
     id: int
@@ -67,7 +67,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class TreeFolder:
     """A folder of the tree that the guest looked into."""
 
     id: int
@@ -75,7 +75,7 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class TreeName:
     """A name in one."""
 
     id: int
@@ -89,7 +89,7 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TraceRun:
     """One start of a first process."""
 
     id: int
@@ -151,7 +151,7 @@ class OpenRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class RecordedChange:
     """A change of a name or a file other than a write."""
 
     id: int
@@ -165,7 +165,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class RecordedInput:
     """A read of a standard stream."""
 
     id: int
@@ -174,7 +174,7 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class RecordedOutput:
     """What was written to one."""
 
     id: int
@@ -198,7 +198,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckpointRow:
+class StoredCheckpoint:
     """Where a program began, or (`came_back`) went on after a child."""
 
     id: int
@@ -210,10 +210,18 @@ class CheckpointRow:
 
 
 ROWS: Mapping[str, type[Any]] = {
-    "versions": Version, "folders": Folder, "tree": Name, "runs": Run, "processes": ProgramRow,
-    "opens": OpenRow, "changes": Change, "input": Input, "output": Output, "calls": Chunk,
-    "checkpoints": CheckpointRow,
-}  # fmt: skip
+    "versions": StoredVersion,
+    "folders": TreeFolder,
+    "tree": TreeName,
+    "runs": TraceRun,
+    "processes": ProgramRow,
+    "opens": OpenRow,
+    "changes": RecordedChange,
+    "input": RecordedInput,
+    "output": RecordedOutput,
+    "calls": Chunk,
+    "checkpoints": StoredCheckpoint,
+}
 
 
 def read(database: sqlite3.Connection, table: str, cls: type[T]) -> Iterator[T]:

@@ -17,7 +17,7 @@ OUTPUTS = ("write", "writev")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RecordedCall:
     """A recorded system call."""
 
     ordinal: int
@@ -37,7 +37,7 @@ def takes_fd(abi: str, number: int) -> bool:
     return row is not None and bool(row.args) and row.args[0].kind is Kind.FD
 
 
-def calls(trace: Trace, program: ProgramRow, from_: int, backwards: bool) -> Iterator[Call]:
+def calls(trace: Trace, program: ProgramRow, from_: int, backwards: bool) -> Iterator[RecordedCall]:
     """The program's calls from an ordinal on, or from it back."""
     chunks = trace.chunks(program.id)
     for chunk in reversed(chunks) if backwards else chunks:
@@ -47,7 +47,9 @@ def calls(trace: Trace, program: ProgramRow, from_: int, backwards: bool) -> Ite
         yield from _of(trace, chunk, first, from_, backwards)
 
 
-def _of(trace: Trace, chunk: Chunk, first: int, from_: int, backwards: bool) -> Iterator[Call]:
+def _of(
+    trace: Trace, chunk: Chunk, first: int, from_: int, backwards: bool
+) -> Iterator[RecordedCall]:
     found = trace.calls(chunk)
     numbers, firsts, results = found.values(0), found.values(1), found.values(4)
     if backwards:
@@ -55,7 +57,7 @@ def _of(trace: Trace, chunk: Chunk, first: int, from_: int, backwards: bool) -> 
     else:
         order = range(max(0, from_ - first), chunk.count)
     for index in order:
-        yield Call(
+        yield RecordedCall(
             first + index,
             chunk.first_event + index,
             numbers[index],
@@ -88,7 +90,7 @@ class Wish:
                     "`bootstrap trace files` lists what there is"
                 )
 
-    def fits(self, program: ProgramRow, call: Call) -> bool:
+    def fits(self, program: ProgramRow, call: RecordedCall) -> bool:
         """Whether it is one of them."""
         if self._name is not None and NUMBERS[program.abi].get(self._name) != call.number:
             return False
@@ -99,7 +101,7 @@ class Wish:
             return True
         return any(self._on(row, program, call, of_fd) for row in self._opens)
 
-    def _on(self, row: OpenRow, program: ProgramRow, call: Call, of_fd: bool) -> bool:
+    def _on(self, row: OpenRow, program: ProgramRow, call: RecordedCall, of_fd: bool) -> bool:
         if call.event == row.event:
             return row.process == program.id
         last = row.last_event

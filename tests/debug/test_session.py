@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bootstrap.core.errors import BadInput
 from bootstrap.debug import Session, Stop
 from bootstrap.linux.numbers import NUMBERS
-from bootstrap.trace.coordinates import Instruction
+from bootstrap.trace.coordinates import AfterInstructions
 from tests.debug.material import READ, SEED, SOURCE, stack, state
 
 # -- going on and back ----------------------------------------------------------------------------
@@ -51,7 +51,7 @@ def test_every_step_back_leads_where_the_step_came_from(hex0: Session) -> None:
 @given(at=st.integers(0, 201_000), count=st.integers(1, 900))
 def test_so_many_on_and_back_is_here(hex0_trace: Path, at: int, count: int) -> None:
     with Session.open(str(hex0_trace)) as session:
-        session.go(Instruction(1, at))
+        session.go(AfterInstructions(1, at))
         before = state(session)
         if session.step(count).reason == "step":
             assert session.executed == at + count
@@ -84,8 +84,8 @@ def test_a_process_is_one_history_across_its_execs(embedded: Session) -> None:
     assert embedded.program.ordinal == 1
     stop = embedded.back()
     assert (stop.reason, str(stop.place)) == ("step", f"4.0@{forked - 1}")
-    assert embedded.step(3 + 1).place == Instruction(4, 3)
-    assert embedded.back(3 + forked).place == Instruction(4, 0, 0)
+    assert embedded.step(3 + 1).place == AfterInstructions(4, 3)
+    assert embedded.back(3 + forked).place == AfterInstructions(4, 0, 0)
     assert embedded.cont().place.ordinal is None  # it ends as the second program
 
 

@@ -7,7 +7,7 @@ import pytest
 from bootstrap.core.errors import BadInput
 from bootstrap.debug import Session
 from bootstrap.languages import hex0 as model
-from bootstrap.trace.coordinates import Instruction, parse
+from bootstrap.trace.coordinates import AfterInstructions, parse
 from tests.debug.material import READ, SEED, SOURCE
 
 # -- calls and outputs ----------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def test_labels_and_lines_of_another_language(embedded: Session) -> None:
 
 def test_marks_and_undo(hex0: Session) -> None:
     hex0.step(5)
-    assert hex0.mark("five") == Instruction(1, 5)
+    assert hex0.mark("five") == AfterInstructions(1, 5)
     hex0.go("1@900")
     hex0.step(3)
     assert hex0.undo().place.executed == 900

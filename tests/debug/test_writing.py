@@ -12,9 +12,9 @@ from bootstrap.debug import Session
 from bootstrap.linux.limits import Limits
 from bootstrap.timeline import travel
 from bootstrap.timeline.edits import Edit, Edits, edits_of
-from bootstrap.timeline.images import Images
+from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.profile import count
-from bootstrap.timeline.travel import BEYOND, Traveller
+from bootstrap.timeline.travel import BEYOND, Timeline
 from tests.debug.material import state
 from tests.instruments.guest import DATA, Program
 from tests.instruments.runs import EACH_HOT_PATH, engine_for
@@ -162,7 +162,7 @@ def test_long_ways_come_by_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(travel, "FAR", 20)
     monkeypatch.setattr(travel, "FINE", (8, 4))
     with live(tmp_path, countdown(60)) as session:
-        blocks = Traveller(session.trace, engine_for("native"))
+        blocks = Timeline(session.trace, engine_for("native"))
         assert blocks.by_blocks() is not None
         blocks.close()
         session.go("1#30")
@@ -170,7 +170,7 @@ def test_long_ways_come_by_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         session.settle()
         session.go("1@0")
         (counted,) = count(
-            Traveller(session.trace, engine_for("native")), Images(session.trace),
+            Timeline(session.trace, engine_for("native")), ProgramImages(session.trace),
             session.trace.programs,
         ).values()  # fmt: skip
         assert counted.programs[0][1] == session.total == sum(n for _, n in counted.ran())

@@ -18,7 +18,7 @@ from bootstrap.linux.machine import Machine
 from bootstrap.linux.usage import FsLimits
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import Resolved, SourceFile, check_materials
-from bootstrap.timeline.travel import PastEnd, Traveller
+from bootstrap.timeline.travel import PastEnd, Timeline
 from bootstrap.trace.header import header
 from bootstrap.trace.reader import Trace
 from bootstrap.trace.recorder import Recorder
@@ -119,7 +119,7 @@ def one_by_one(a: Trace, b: Trace, row_a: int, row_b: int, start: int = 0) -> in
     The number of the first instruction after which they differ; -1 where they differ before the
     first; None where none does as long as both go on.
     """
-    at = [Traveller(t, engine_for("native")) for t in (a, b)]
+    at = [Timeline(t, engine_for("native")) for t in (a, b)]
     try:
         for traveller, row in zip(at, (row_a, row_b), strict=True):
             traveller.seek(row, start)

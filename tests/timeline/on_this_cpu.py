@@ -22,7 +22,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap.instruments import Engine
 from bootstrap.instruments.unicorn_cpu import UnicornCpu
-from bootstrap.timeline.travel import PastEnd, Traveller
+from bootstrap.timeline.travel import PastEnd, Timeline
 from bootstrap.trace.reader import Trace
 from tests.instruments.runs import need_native
 
@@ -135,7 +135,7 @@ class _Notes(ctypes.Structure):
 def in_a_replay(folder: Path, trace: Trace, engine: Engine, row: int) -> Rows:
     """The rows of a program of a trace, from its first instruction to its last."""
     library = ctypes.CDLL(str(_built(folder, "registers.c", "-shared", "-fPIC")))
-    traveller = Traveller(trace, engine)
+    traveller = Timeline(trace, engine)
     total = traveller.total(row)
     buffer = (ctypes.c_uint32 * (10 * total))()
     notes = _Notes(room=total, rows=ctypes.addressof(buffer), ids=(ctypes.c_int * 9)(*_IDS))

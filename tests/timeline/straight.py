@@ -15,9 +15,9 @@ from bootstrap.instruments.counter import READS, WRITES, Access
 from bootstrap.linux.inode import Directory, RegularFile
 from bootstrap.linux.pages import DIRTY, EXEC, MAPPED, READ, WRITE
 from bootstrap.timeline import calls_and_returns
-from bootstrap.timeline.checkpoints import Points
-from bootstrap.timeline.travel import PastEnd, Traveller
-from bootstrap.trace.follower import Facts
+from bootstrap.timeline.checkpoints import Checkpoints
+from bootstrap.timeline.travel import PastEnd, Timeline
+from bootstrap.trace.follower import RecordedRun
 from bootstrap.trace.reader import Trace
 
 PAGE = 4096
@@ -46,7 +46,7 @@ class State:
     """A digest of the files by path, with the content of those that were changed."""
 
 
-def state(at: Traveller) -> State:
+def state(at: Timeline) -> State:
     """Where a traveller is."""
     process = at.process
     memory = hashlib.sha256()
@@ -102,13 +102,13 @@ class Oracle:
     trace: Trace
     engine: Engine
     known: dict[tuple[int, int], State] = field(default_factory=dict)
-    _facts: Facts | None = None
+    _facts: RecordedRun | None = None
 
     def at(self, row: int, executed: int) -> State:
         """The state there, by running to it from where the program begins."""
         if (row, executed) not in self.known:
-            self._facts = self._facts or Facts(self.trace)
-            one = Traveller(self.trace, self.engine, facts=self._facts, points=Points())
+            self._facts = self._facts or RecordedRun(self.trace)
+            one = Timeline(self.trace, self.engine, facts=self._facts, points=Checkpoints())
             try:
                 one.seek_from(row, 0)
                 while one.executed < executed:
@@ -228,7 +228,7 @@ _CALL = {
 
 def way(trace: Trace, engine: Engine, row: int) -> Way:
     """Step through a program, in Python, and listen to everything."""
-    one = Traveller(trace, engine.in_python(), watching=True, points=Points())
+    one = Timeline(trace, engine.in_python(), watching=True, points=Checkpoints())
     found = Way(trace.program(row).abi)
     trap, number, first = _CALL[found.abi]
     one.seek_from(row, 0)

@@ -13,10 +13,10 @@ import pytest
 
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
-from bootstrap.timeline.images import Images
-from bootstrap.timeline.profile import Counted, count, coverage, listing
+from bootstrap.timeline.images import ProgramImages
+from bootstrap.timeline.profile import ExecutionCounts, count, coverage, listing
 from bootstrap.timeline.render import coverage_json, coverage_lines
-from bootstrap.timeline.travel import Traveller
+from bootstrap.timeline.travel import Timeline
 from bootstrap.trace.reader import Trace
 from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
@@ -40,16 +40,16 @@ def opened(place: Path) -> Iterator[Trace]:
 
 
 @pytest.fixture(scope="module")
-def counted(opened: Trace) -> dict[str, Counted]:
+def counted(opened: Trace) -> dict[str, ExecutionCounts]:
     """Of every image of the trace, by its path."""
-    traveller = Traveller(opened, engine_for("native"))
-    found = count(traveller, Images(opened), opened.programs)
+    traveller = Timeline(opened, engine_for("native"))
+    found = count(traveller, ProgramImages(opened), opened.programs)
     traveller.close()
     return {one.image.name: one for one in found.values()}
 
 
-def test_counts_sum_up_to_the_totals(opened: Trace, counted: dict[str, Counted]) -> None:
-    traveller = Traveller(opened, engine_for("native"))
+def test_counts_sum_up_to_the_totals(opened: Trace, counted: dict[str, ExecutionCounts]) -> None:
+    traveller = Timeline(opened, engine_for("native"))
     for one in counted.values():
         assert one.outside == 0
         assert sum(one.counts) == sum(traveller.total(p.id) for p, _ in one.programs)
@@ -57,11 +57,13 @@ def test_counts_sum_up_to_the_totals(opened: Trace, counted: dict[str, Counted])
     traveller.close()
 
 
-def test_counts_are_those_of_single_steps(opened: Trace, counted: dict[str, Counted]) -> None:
+def test_counts_are_those_of_single_steps(
+    opened: Trace, counted: dict[str, ExecutionCounts]
+) -> None:
     """Every program of an image stepped through, an instruction at a time."""
     for name in ("/catm", "/hello"):
         seen: Counter[int] = Counter()
-        traveller = Traveller(opened, engine_for("native"))
+        traveller = Timeline(opened, engine_for("native"))
         for program, total in counted[name].programs:
             traveller.seek(program.id, 0)
             for executed in range(total):
@@ -73,7 +75,7 @@ def test_counts_are_those_of_single_steps(opened: Trace, counted: dict[str, Coun
         assert dict(counted[name].ran()) == dict(seen)
 
 
-def test_hex0_seed_runs_as_capstone_reads_it(counted: dict[str, Counted]) -> None:
+def test_hex0_seed_runs_as_capstone_reads_it(counted: dict[str, ExecutionCounts]) -> None:
     """Our seed is code from byte 76 on: what ran begins where a linear disassembly begins."""
     one = counted["/hex0-seed"]
     decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_32)
@@ -87,7 +89,7 @@ def test_hex0_seed_runs_as_capstone_reads_it(counted: dict[str, Counted]) -> Non
     assert coverage(one).executed == bytes(expected)
 
 
-def test_stretches_are_the_whole_file(counted: dict[str, Counted]) -> None:
+def test_stretches_are_the_whole_file(counted: dict[str, ExecutionCounts]) -> None:
     for one in counted.values():
         found = coverage(one)
         stretches = found.stretches
@@ -99,12 +101,12 @@ def test_stretches_are_the_whole_file(counted: dict[str, Counted]) -> None:
             assert set(found.executed[stretch.start : stretch.end]) == {int(stretch.ran)}
 
 
-def test_what_never_ran_is_listed(counted: dict[str, Counted]) -> None:
+def test_what_never_ran_is_listed(counted: dict[str, ExecutionCounts]) -> None:
     """And taking away the counts of one instruction that ran has it listed, alone."""
     one = counted["/hex0-seed"]
     before = coverage(one)
     address, _ = list(one.ran())[7]
-    changed = Counted(one.image, one.version, one.start, one.counts[:], one.programs)
+    changed = ExecutionCounts(one.image, one.version, one.start, one.counts[:], one.programs)
     changed.counts[address - one.start] = 0
     after = coverage(changed)
     gone = [i for i in range(len(before.executed)) if before.executed[i] != after.executed[i]]
@@ -125,8 +127,8 @@ def test_code_in_memory_and_code_that_never_runs(tmp_path: Path) -> None:
     guest.label("end").exit(0)
     recorded.record(guest, tmp_path / "t")
     with trace.open(tmp_path / "t") as opened:
-        traveller = Traveller(opened, engine_for("native"))
-        (one,) = count(traveller, Images(opened), opened.programs).values()
+        traveller = Timeline(opened, engine_for("native"))
+        (one,) = count(traveller, ProgramImages(opened), opened.programs).values()
         traveller.close()
     found = coverage(one)
     never = [s for s in found.stretches if not s.ran and not s.header]
@@ -138,7 +140,7 @@ def test_code_in_memory_and_code_that_never_runs(tmp_path: Path) -> None:
     assert value["bytes_run"] == sum(found.executed) < len(one.image.content)
 
 
-def test_a_child_is_counted_apart(opened: Trace, counted: dict[str, Counted]) -> None:
+def test_a_child_is_counted_apart(opened: Trace, counted: dict[str, ExecutionCounts]) -> None:
     """kaem's children run its image until their execve; each counts for itself, once."""
     one = counted["/kaem"]
     pids = [program.pid for program, _ in one.programs]
@@ -149,7 +151,7 @@ def test_a_child_is_counted_apart(opened: Trace, counted: dict[str, Counted]) ->
 
 
 def test_which_image(opened: Trace) -> None:
-    images = Images(opened)
+    images = ProgramImages(opened)
     (version,) = images.find("/hex1")
     sha256 = opened.hashes()[version][0]
     assert images.find("hex1") == images.find("./hex1") == images.find(sha256) == [version]

@@ -11,10 +11,10 @@ import pytest
 from bootstrap import trace
 from bootstrap.languages import hex2
 from bootstrap.languages.source import Source
-from bootstrap.timeline.images import Images
-from bootstrap.timeline.profile import Counted, count, hot
+from bootstrap.timeline.images import ProgramImages
+from bootstrap.timeline.profile import ExecutionCounts, count, hot_spots
 from bootstrap.timeline.render import hot_lines
-from bootstrap.timeline.travel import Traveller
+from bootstrap.timeline.travel import Timeline
 from bootstrap.trace.reader import Trace
 from tests.cli.command import bootstrap
 from tests.instruments.runs import engine_for
@@ -38,20 +38,20 @@ def opened(place: Path) -> Iterator[Trace]:
 
 
 @pytest.fixture(scope="module")
-def counted(opened: Trace) -> list[Counted]:
-    traveller = Traveller(opened, engine_for("native"))
-    found = count(traveller, Images(opened), opened.programs)
+def counted(opened: Trace) -> list[ExecutionCounts]:
+    traveller = Timeline(opened, engine_for("native"))
+    found = count(traveller, ProgramImages(opened), opened.programs)
     traveller.close()
     return list(found.values())
 
 
-def test_nothing_is_lost_and_the_hottest_is_first(counted: list[Counted]) -> None:
-    rows = hot(counted)
+def test_nothing_is_lost_and_the_hottest_is_first(counted: list[ExecutionCounts]) -> None:
+    rows = hot_spots(counted)
     assert sum(row.instructions for row in rows) == sum(one.total for one in counted)
     assert [r.instructions for r in rows] == sorted((r.instructions for r in rows), reverse=True)
 
 
-def test_labels_of_catm_are_those_of_its_source(counted: list[Counted]) -> None:
+def test_labels_of_catm_are_those_of_its_source(counted: list[ExecutionCounts]) -> None:
     """Labels and where they stand, told by the source itself: `:name` before the line's bytes."""
     text = (SOURCES / "catm.hex2").read_bytes()
     origins = hex2.assemble([Source("catm.hex2", text)]).map
@@ -66,18 +66,18 @@ def test_labels_of_catm_are_those_of_its_source(counted: list[Counted]) -> None:
         line = origins[address - BASE].line
         name = [label for number, label in labels if number <= line][-1]
         expected[name] = expected.get(name, 0) + times
-    assert {row.label: row.instructions for row in hot([one])} == expected
+    assert {row.label: row.instructions for row in hot_spots([one])} == expected
 
 
-def test_without_labels_there_are_addresses(counted: list[Counted]) -> None:
+def test_without_labels_there_are_addresses(counted: list[ExecutionCounts]) -> None:
     (one,) = (c for c in counted if c.image.name == "/hex0-seed")
-    rows = hot([one])
+    rows = hot_spots([one])
     assert {row.guest_addr: row.instructions for row in rows} == dict(one.ran())
     assert all(row.label == "" and row.place is not None for row in rows)
 
 
-def test_the_answer_for_people(counted: list[Counted]) -> None:
-    rows = hot(counted)
+def test_the_answer_for_people(counted: list[ExecutionCounts]) -> None:
+    rows = hot_spots(counted)
     lines = list(hot_lines(counted, rows, 3))
     total = sum(one.total for one in counted)
     assert lines[0].startswith(f"{total:,} instructions in ")

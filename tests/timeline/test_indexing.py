@@ -13,8 +13,8 @@ import pytest
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
 from bootstrap.timeline import indexing
-from bootstrap.timeline.checkpoints import Points
-from bootstrap.timeline.travel import Traveller, Unsure
+from bootstrap.timeline.checkpoints import Checkpoints
+from bootstrap.timeline.travel import Timeline, Unsure
 from bootstrap.trace.reader import Trace
 from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
@@ -39,7 +39,7 @@ def indexed(place: Path) -> Iterator[Trace]:
         yield found
 
 
-def state(traveller: Traveller) -> tuple[object, ...]:
+def state(traveller: Timeline) -> tuple[object, ...]:
     """All that there is of a process."""
     memory = hashlib.sha256()
     for extent in traveller.process.memory.extents:
@@ -59,9 +59,9 @@ def test_every_place_is_the_same_from_a_stored_state(indexed: Trace, hot_path: s
         assert len(index.executed(row)) == index.totals[row] // 40_000
         for _ in range(times):
             executed = choose.randrange(40_000, index.totals[row])
-            near = Points(indexing.open_index(indexed))
-            with_index = Traveller(indexed, engine, points=near)
-            without = Traveller(indexed, engine)
+            near = Checkpoints(indexing.open_index(indexed))
+            with_index = Timeline(indexed, engine, points=near)
+            without = Timeline(indexed, engine)
             try:
                 with_index.seek(row, executed)
                 without.seek(row, executed)
@@ -77,7 +77,7 @@ def test_every_place_is_the_same_from_a_stored_state(indexed: Trace, hot_path: s
 def test_totals_are_those_of_running_to_the_end(indexed: Trace) -> None:
     index = indexing.open_index(indexed)
     assert index is not None
-    traveller = Traveller(indexed, engine_for("native"))
+    traveller = Timeline(indexed, engine_for("native"))
     try:
         assert index.totals == {p.id: traveller.total(p.id) for p in indexed.programs}
     finally:
@@ -110,7 +110,7 @@ def test_segments_that_a_program_loads_are_there_at_every_place(
         index = indexing.open_index(opened)
         assert index is not None
         assert index.totals == {1: 3 + 2 + 6 + 2 + 2 + 6 + 3, 2: 2 + 2 + 5 + 3}
-        traveller = Traveller(opened, engine)
+        traveller = Timeline(opened, engine)
         for row, total in index.totals.items():
             for executed in range(total):
                 traveller.seek(row, executed)
@@ -167,9 +167,9 @@ def test_what_was_not_counted_right_is_not_kept(
     """Blocks cannot count a program: its states so far are dropped, and it is counted again."""
     monkeypatch.setattr(indexing, "SPACING", 100_000)
     given_up: list[int] = []
-    run_out = Traveller.run_out
+    run_out = Timeline.run_out
 
-    def unsure_once(self: Traveller, row: int) -> int:
+    def unsure_once(self: Timeline, row: int) -> int:
         total = run_out(self, row)
         if row == 1 and not given_up:
             given_up.append(total)
@@ -177,7 +177,7 @@ def test_what_was_not_counted_right_is_not_kept(
             raise Unsure
         return total
 
-    monkeypatch.setattr(Traveller, "run_out", unsure_once)
+    monkeypatch.setattr(Timeline, "run_out", unsure_once)
     here = Path(shutil.copy(place, tmp_path / "t.trace"))
     with trace.open(here) as opened:
         indexing.build(opened, engine_for("native"), indexing.beside(opened))

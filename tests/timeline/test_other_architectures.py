@@ -18,12 +18,12 @@ from bootstrap.languages.architecture import Architecture
 from bootstrap.languages.source import Source
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import SourceTree
-from bootstrap.timeline.images import Decoder, Images
-from bootstrap.timeline.origins import Why
+from bootstrap.timeline.images import Decoder, ProgramImages
+from bootstrap.timeline.origins import ByteOrigins
 from bootstrap.timeline.render import show_lines
-from bootstrap.timeline.source_maps import Made, Target, maker, target_of
+from bootstrap.timeline.source_maps import SourceMap, Target, maker, target_of
 from bootstrap.timeline.state import show
-from bootstrap.timeline.travel import Counting, Traveller
+from bootstrap.timeline.travel import Counting, Timeline
 from bootstrap.trace.reader import OpenRow, Trace
 from bootstrap.trace.replay import check
 from bootstrap.trace.text import shown
@@ -57,13 +57,13 @@ def opened(
         yield found
 
 
-def wrote(why: Why, path: str) -> OpenRow:
+def wrote(why: ByteOrigins, path: str) -> OpenRow:
     return next(row for row in why._writers if shown(row.path) == path)
 
 
 def test_why_comes_from_hex2_to_the_sources(arch: str, opened: Trace) -> None:
     """hex2-0 has the machine and its base address built in; its arguments tell neither."""
-    why = Why(opened)
+    why = ByteOrigins(opened)
     catm = f"{arch}/catm_{arch}.hex1" if arch == "AArch64" else f"{arch}/catm_{arch}.hex2"
     sources = {
         "catm": {catm},
@@ -76,7 +76,7 @@ def test_why_comes_from_hex2_to_the_sources(arch: str, opened: Trace) -> None:
         content = opened.content(row.last_version)
         assert target_of(content) == Target(Architecture(arch.lower()), BASE)
         made = why.made(row)
-        assert isinstance(made, Made)
+        assert isinstance(made, SourceMap)
         assert all(made.place(offset) is not None for offset in range(len(content)))
         ends = set()
         for offset in (0x18, len(content) - 1):
@@ -89,7 +89,7 @@ def test_why_comes_from_hex2_to_the_sources(arch: str, opened: Trace) -> None:
 
 def test_another_base_address_or_machine_makes_another_file(arch: str, opened: Trace) -> None:
     """The model has to make the whole file: told wrong, it is said to make none."""
-    why = Why(opened)
+    why = ByteOrigins(opened)
     version, joined = (
         wrote(why, f"/{arch}/artifact/{name}").last_version for name in ("M0", "M0.hex2")
     )
@@ -97,7 +97,7 @@ def test_another_base_address_or_machine_makes_another_file(arch: str, opened: T
     assert joined is not None
     content, text = opened.content(version), opened.content(joined)
     sources = [Source("M0.hex2", text)]
-    assert isinstance(maker("/hex2-0", (), sources, content), Made)
+    assert isinstance(maker("/hex2-0", (), sources, content), SourceMap)
     changed = bytearray(content)
     # p_vaddr of the first program header, a page further.
     at = 52 + 8 + 1 if arch == "riscv32" else 64 + 16 + 1
@@ -170,7 +170,7 @@ def test_counted_one_by_one_by_blocks_and_by_steps(seed: World) -> None:
     steps = len(seed.way(1))
     for counting in (Counting.EACH, Counting.BLOCKS):
         for hot_path in HOT_PATHS:
-            one = Traveller(seed.trace, engine_for(hot_path), counting=counting)
+            one = Timeline(seed.trace, engine_for(hot_path), counting=counting)
             assert one.total(1) == steps
             one.close()
 
@@ -178,7 +178,7 @@ def test_counted_one_by_one_by_blocks_and_by_steps(seed: World) -> None:
 def test_jumps_are_told_with_the_address_they_go_to(arch: str, seed: World) -> None:
     """All that the seed took: what came next is in the text of the instruction."""
     known = seed.way(1)
-    image = Images(seed.trace).image(seed.trace.programs[0].image)
+    image = ProgramImages(seed.trace).image(seed.trace.programs[0].image)
     seen = set()
     for pc, after in itertools.pairwise(known.pcs):
         offset = image.offset(pc)
@@ -208,9 +208,9 @@ def test_distances_of_risc_v(abi: str, code: str, text: str) -> None:
 
 def test_show_tells_where_we_are(arch: str, opened: Trace) -> None:
     row = next(p.id for p in opened.programs if shown(p.path).endswith("/catm"))
-    traveller = Traveller(opened, engine_for("native"))
+    traveller = Timeline(opened, engine_for("native"))
     traveller.seek_call(row, 3)
-    found = show(traveller, Images(opened))
+    found = show(traveller, ProgramImages(opened))
     assert found.pc == traveller.pc == found.code[0].decoded.guest_addr
     assert (found.last_call.partition("(")[0], found.next_call.partition("(")[0]) == (
         ("brk", "open") if arch == "AMD64" else ("brk", "openat")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from bootstrap.linux.files_snapshot import FsState
 from bootstrap.linux.snapshot import Snapshot
-from bootstrap.timeline.checkpoints import KEPT, PROGRAMS, Point, Points
+from bootstrap.timeline.checkpoints import KEPT, PROGRAMS, Checkpoint, Checkpoints
 
 NOTHING = Snapshot(0, 0, (), FsState(0, 0, 0, (), ()))
 
 
-def point(executed: int) -> Point:
-    return Point(executed, executed // 10, 0, (), NOTHING)
+def point(executed: int) -> Checkpoint:
+    return Checkpoint(executed, executed // 10, 0, (), NOTHING)
 
 
 def test_the_nearest_is_not_after_the_place() -> None:
-    points = Points()
+    points = Checkpoints()
     for executed in (300, 0, 100):
         points.add(1, point(executed))
     assert points.nearest(2, 50) is None
@@ -27,7 +27,7 @@ def test_the_nearest_is_not_after_the_place() -> None:
 
 
 def test_most_states_are_thinned_out_and_old_programs_go() -> None:
-    points = Points()
+    points = Checkpoints()
     for executed in range(KEPT + 1):
         points.add(1, point(executed))
     assert len(list(points)) == (KEPT + 2) // 2

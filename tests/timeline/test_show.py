@@ -12,10 +12,10 @@ import pytest
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
 from bootstrap.languages import hex0
-from bootstrap.timeline.images import FEW, Images
+from bootstrap.timeline.images import FEW, ProgramImages
 from bootstrap.timeline.render import dump, show_lines
-from bootstrap.timeline.state import Shown, flags_of, memory_wanted, show
-from bootstrap.timeline.travel import Traveller
+from bootstrap.timeline.state import StateView, flags_of, memory_wanted, show
+from bootstrap.timeline.travel import Timeline
 from bootstrap.trace.coordinates import go, parse
 from bootstrap.trace.log import Wanted, log
 from bootstrap.trace.reader import Trace
@@ -40,20 +40,20 @@ def opened(place: Path) -> Iterator[Trace]:
 
 
 @pytest.fixture(scope="module")
-def traveller(opened: Trace) -> Iterator[Traveller]:
-    found = Traveller(opened, engine_for("native"))
+def traveller(opened: Trace) -> Iterator[Timeline]:
+    found = Timeline(opened, engine_for("native"))
     yield found
     found.close()
 
 
-def shown(traveller: Traveller, text: str, memory: tuple[int, int] | None = None) -> Shown:
+def shown(traveller: Timeline, text: str, memory: tuple[int, int] | None = None) -> StateView:
     go(traveller, parse(text))
-    return show(traveller, Images(traveller.trace), memory)
+    return show(traveller, ProgramImages(traveller.trace), memory)
 
 
 def test_a_label_that_is_looked_for_alone_is_that_of_the_table(opened: Trace) -> None:
     for name in ("hex1", "catm", "M0"):
-        images = Images(opened)
+        images = ProgramImages(opened)
         image = images.image(images.find(name)[0])
         alone = [image._look_back(offset) for offset in range(-1, len(image.content) + 2)]
         image._asked = FEW
@@ -61,7 +61,7 @@ def test_a_label_that_is_looked_for_alone_is_that_of_the_table(opened: Trace) ->
     assert any(alone)
 
 
-def test_a_program_begins_at_its_entry(opened: Trace, traveller: Traveller) -> None:
+def test_a_program_begins_at_its_entry(opened: Trace, traveller: Timeline) -> None:
     for program in opened.programs:
         if program.ordinal:
             found = shown(traveller, f"{program.pid}@0")
@@ -72,7 +72,7 @@ def test_a_program_begins_at_its_entry(opened: Trace, traveller: Traveller) -> N
             assert (argc, first) == (len(found.argv), found.argv[0])
 
 
-def test_every_line_of_hex1_is_the_models(opened: Trace, traveller: Traveller) -> None:
+def test_every_line_of_hex1_is_the_models(opened: Trace, traveller: Timeline) -> None:
     """Source lines at many places of hex1's run agree with what the model says of that byte."""
     origins = hex0.assemble((SOURCES / "hex1.hex0").read_bytes(), "hex1.hex0").map
     for executed in range(0, 2000, 97):
@@ -83,7 +83,7 @@ def test_every_line_of_hex1_is_the_models(opened: Trace, traveller: Traveller) -
         assert found.chain[1].line == origin.line
 
 
-def test_what_ran_last_is_what_a_traveller_passes(traveller: Traveller) -> None:
+def test_what_ran_last_is_what_a_traveller_passes(traveller: Timeline) -> None:
     found = shown(traveller, "3@500")
     assert [code.executed for code in found.way] == list(range(494, 500))
     assert (traveller.executed, traveller.pc) == (500, found.pc)
@@ -94,7 +94,7 @@ def test_what_ran_last_is_what_a_traveller_passes(traveller: Traveller) -> None:
         assert raw == code.decoded.code
 
 
-def test_calls_are_those_of_the_log(opened: Trace, traveller: Traveller) -> None:
+def test_calls_are_those_of_the_log(opened: Trace, traveller: Timeline) -> None:
     lines = [line.partition("] ")[2] for line in log(opened, Wanted(frozenset((5,))))]
     calls = [line for line in lines if "execve" not in line and not line.startswith("+++")]
     program = next(p for p in opened.programs if (p.pid, p.ordinal) == (5, 1))
@@ -109,7 +109,7 @@ def _plain(text: str) -> str:
     return text.partition("(")[0] + text.rpartition("=")[2].partition("<")[0]
 
 
-def test_memory_files_and_areas(opened: Trace, traveller: Traveller) -> None:
+def test_memory_files_and_areas(opened: Trace, traveller: Timeline) -> None:
     image = opened.content(opened.programs[0].image)
     found = shown(traveller, "1#20", (0x8048000, len(image)))
     assert found.memory == (0x8048000, image)
@@ -126,10 +126,10 @@ def test_memory_files_and_areas(opened: Trace, traveller: Traveller) -> None:
         shown(traveller, "1#20", (0, 4))
 
 
-def test_a_changed_byte_of_memory_is_seen(traveller: Traveller) -> None:
+def test_a_changed_byte_of_memory_is_seen(traveller: Timeline) -> None:
     found = shown(traveller, "1@0", (0x8048054, 4))
     traveller.process.memory.poke(0x8048054, b"\xcc")
-    changed = show(traveller, Images(traveller.trace), (0x8048054, 4))
+    changed = show(traveller, ProgramImages(traveller.trace), (0x8048054, 4))
     traveller.close()
     assert found.memory is not None
     assert changed.memory == (0x8048054, b"\xcc" + found.memory[1][1:])
@@ -138,7 +138,7 @@ def test_a_changed_byte_of_memory_is_seen(traveller: Traveller) -> None:
 def test_no_model_is_said_and_nothing_guessed(tmp_path: Path) -> None:
     recorded.record(Program("i386").call("getpid").exit(0), tmp_path / "t")
     with trace.open(tmp_path / "t") as one:
-        own = Traveller(one, engine_for("native"))
+        own = Timeline(one, engine_for("native"))
         found = shown(own, "1@1")
         own.close()
     assert "no program made the same bytes" in found.unknown
@@ -151,7 +151,7 @@ def test_no_model_is_said_and_nothing_guessed(tmp_path: Path) -> None:
 def test_other_architectures(abi: str, tmp_path: Path) -> None:
     recorded.record(Program(abi).call("getpid").call("getpid").exit(0), tmp_path / "t")
     with trace.open(tmp_path / "t") as one:
-        own = Traveller(one, engine_for("native"))
+        own = Timeline(one, engine_for("native"))
         found = shown(own, "1#1")
         own.close()
     assert found.abi == abi

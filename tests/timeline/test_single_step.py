@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap import trace
-from bootstrap.timeline.travel import Traveller
+from bootstrap.timeline.travel import Timeline
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.text import shown
 from bootstrap.trace.views import writes
@@ -70,7 +70,7 @@ def program_of(opened: Trace, pid: int) -> ProgramRow:
 def real(folder: Path, tree: Path, opened: Trace, pid: int, status: int = 0) -> Rows:
     """The rows on this CPU."""
     program = program_of(opened, pid)
-    traveller = Traveller(opened, engine_for("native"))
+    traveller = Timeline(opened, engine_for("native"))
     traveller.seek(program.id, 0)
     first = {**dict(traveller.registers()), "eip": traveller.pc}
     stack = traveller.process.memory.read_upto(first["esp"], STACK_END - first["esp"])
@@ -92,7 +92,7 @@ def test_each_instruction(opened: Trace, tree: Path, tmp_path: Path, tool: str) 
     ours = in_a_replay(tmp_path, opened, engine_for("native"), program.id)
     assert first_difference(on_cpu, ours, image, BASE) == ""
     # And what a traveller says when it has gone to a place is the same again.
-    traveller = Traveller(opened, engine_for("native"))
+    traveller = Timeline(opened, engine_for("native"))
     chosen = random.Random(tool)
     for executed in [0, *(chosen.randrange(len(ours)) for _ in range(20)), len(ours) - 1]:
         traveller.seek(program.id, executed)
@@ -123,7 +123,7 @@ def test_each_instruction_of_kaem_on_both_hot_paths(
     """One seek for every instruction in a row, children and all."""
     program = program_of(opened, TOOLS["kaem"])
     rows = real(tmp_path, tree, opened, program.pid)
-    traveller = Traveller(opened, engine_for(hot_path))
+    traveller = Timeline(opened, engine_for(hot_path))
     found = bytearray()
     for executed in range(len(rows)):
         traveller.seek(program.id, executed)

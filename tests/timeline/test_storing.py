@@ -10,10 +10,10 @@ import pytest
 
 from bootstrap import trace
 from bootstrap.linux.numbers import NUMBERS
-from bootstrap.timeline.images import Images
-from bootstrap.timeline.origins import Why
-from bootstrap.timeline.stores import line, store_before, stored
-from bootstrap.timeline.travel import Traveller
+from bootstrap.timeline.images import ProgramImages
+from bootstrap.timeline.origins import ByteOrigins
+from bootstrap.timeline.stores import line, store_before, store_report
+from bootstrap.timeline.travel import Timeline
 from bootstrap.trace import coordinates
 from bootstrap.trace.reader import Trace
 from tests.cli.command import bootstrap
@@ -51,13 +51,13 @@ def test_no_later_instruction_stores_to_the_byte_before_the_call(
 ) -> None:
     """Another byte put there just before the instruction is written over; just behind it, it stays
     until the call."""
-    engine, why, images = engine_for(hot_path), Why(opened), Images(opened)
-    traveller = Traveller(opened, engine)
+    engine, why, images = engine_for(hot_path), ByteOrigins(opened), ProgramImages(opened)
+    traveller = Timeline(opened, engine)
     for offset in offsets:
         link = why.why(product, offset)[0]
         assert link.program is not None
         assert link.call is not None
-        told = stored(opened, engine, images, link)
+        told = store_report(opened, engine, images, link)
         assert told is not None
         assert not told.by_call
         row, at, other = link.program.id, link.call.guest_addr, bytes((link.byte ^ 0xFF,))
@@ -65,7 +65,7 @@ def test_no_later_instruction_stores_to_the_byte_before_the_call(
         before_the_call = traveller.executed - 1
         for behind, expected in ((0, link.byte), (1, other[0])):
             # From a state of its own: a kept one would come without what we write.
-            traveller = Traveller(opened, engine)
+            traveller = Timeline(opened, engine)
             coordinates.go(traveller, coordinates.parse(told.coordinate))
             assert traveller.pc == told.guest_addr
             traveller.step(behind)
@@ -81,7 +81,7 @@ def test_no_later_instruction_stores_to_the_byte_before_the_call(
 
 def test_the_call_is_the_one_that_the_log_has(opened: Trace) -> None:
     """One too high was an error once."""
-    why = Why(opened)
+    why = ByteOrigins(opened)
     for product in ("hex0", "kaem", "hex1", "hex2", "catm", "M0"):
         link = why.why(product, 0)[0]
         assert link.program is not None
@@ -116,9 +116,9 @@ def test_a_system_call_stored_it_and_nobody_did(tmp_path: Path, hot_path: str) -
         assert (by_call.by_call, by_call.calls) == (True, 0)
         assert by_call.code.startswith(b"\xcd\x80")
         assert store_before(opened, engine, row, 4, given + 1) is None
-        why = Why(opened)
+        why = ByteOrigins(opened)
         told = [
-            line(stored(opened, engine, Images(opened), why.why("/out", offset)[0]))
+            line(store_report(opened, engine, ProgramImages(opened), why.why("/out", offset)[0]))
             for offset in (1, 6)
         ]
     assert told[0].startswith("by the system call of int 0x80, at 0x4000")

@@ -13,7 +13,7 @@ from bootstrap.instruments.counter import READS
 from bootstrap.linux.arch import PAGE
 from bootstrap.linux.pages import DIRTY
 from bootstrap.timeline.stores import store_before
-from bootstrap.timeline.travel import Traveller
+from bootstrap.timeline.travel import Timeline
 from tests.instruments.runs import HOT_PATHS, engine_for
 from tests.timeline.walking import SETTINGS, SHARE, WALK, World, explorer, pick, walk
 from tests.trace import recorded
@@ -87,7 +87,7 @@ def test_what_was_not_written_is_zero(world: World) -> None:
     """A kept state has the pages that are marked as written, and no other."""
     for program in (KAEM, HEX1, M0):
         row = world.row(*program)
-        at = Traveller(world.trace, engine_for("native"))
+        at = Timeline(world.trace, engine_for("native"))
         at.seek(row, at.total(row) - 1)
         for extent in at.process.memory.extents:
             for index, flags in enumerate(extent.pages):

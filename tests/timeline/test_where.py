@@ -10,8 +10,8 @@ import pytest
 
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
-from bootstrap.timeline.line_outputs import lines, where
-from bootstrap.timeline.origins import Why
+from bootstrap.timeline.line_outputs import lines, outputs_of_line
+from bootstrap.timeline.origins import ByteOrigins
 from bootstrap.trace.reader import Trace
 from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
@@ -39,7 +39,7 @@ def opened(place: Path) -> Iterator[Trace]:
 def test_every_line_that_became_something(
     opened: Trace, source: str, products: tuple[str, ...]
 ) -> None:
-    why = Why(opened)
+    why = ByteOrigins(opened)
     wanted: dict[int, set[tuple[str, int]]] = defaultdict(set)
     for product in products:
         for offset in range(why.why(product, 0)[0].size):
@@ -49,7 +49,7 @@ def test_every_line_that_became_something(
     count = (SOURCES / source).read_bytes().count(b"\n")
     # Nine of ten lines are comments: of those that became nothing, some.
     for line in sorted({*wanted, *range(1, count + 1, 9)}):
-        found, stopped = where(opened, source, line, why)
+        found, stopped = outputs_of_line(opened, source, line, why)
         assert stopped == []
         spans = [(one.path, span) for one in found if one.path in products for span in one.spans]
         offsets = {(path, o) for path, (begin, end) in spans for o in range(begin, end)}
@@ -63,7 +63,7 @@ def test_what_a_program_without_a_model_reads_is_told(tmp_path: Path) -> None:
     guest.call("open", guest.text(b"/out"), 0o101, 0o644).call("write", 4, space, 4).exit(0)
     recorded.record(guest, tmp_path / "t", files={b"/in": b"abc\n"})
     with trace.open(tmp_path / "t") as found:
-        images, stopped = where(found, "in", 1)
+        images, stopped = outputs_of_line(found, "in", 1)
     assert images == []
     assert [(one.path, one.why) for one in stopped] == [("/in", "there is no model of /guest")]
     assert list(lines("in", 1, images, stopped)) == [
@@ -77,7 +77,7 @@ def test_what_a_program_without_a_model_reads_is_told(tmp_path: Path) -> None:
 )
 def test_what_is_not_there(opened: Trace, path: str, line: int, says: str) -> None:
     with pytest.raises(BadInput, match=says):
-        where(opened, path, line)
+        outputs_of_line(opened, path, line)
 
 
 def test_on_the_command_line(place: Path) -> None:

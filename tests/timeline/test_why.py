@@ -11,7 +11,7 @@ from bootstrap import trace
 from bootstrap.core.errors import BadInput
 from bootstrap.languages import hex0, hex2
 from bootstrap.languages.source import Source
-from bootstrap.timeline.origins import Why, lines
+from bootstrap.timeline.origins import ByteOrigins, lines
 from bootstrap.trace.reader import Trace
 from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
@@ -36,7 +36,7 @@ def opened(place: Path) -> Iterator[Trace]:
 def test_every_byte_of_a_hex0_product(opened: Trace, product: str, source: str) -> None:
     text = (SOURCES / source).read_bytes()
     origins = hex0.assemble(text, source).map
-    why = Why(opened)
+    why = ByteOrigins(opened)
     for offset, origin in enumerate(origins):
         made, given = why.why(product, offset)
         assert (made.path, made.model, made.ends) == (product, "hex0", "")
@@ -51,7 +51,7 @@ def test_every_byte_of_a_hex0_product(opened: Trace, product: str, source: str) 
 def test_every_byte_of_catm(opened: Trace) -> None:
     text = (SOURCES / "catm.hex2").read_bytes()
     assembly = hex2.assemble([Source("catm.hex2", text)])
-    why = Why(opened)
+    why = ByteOrigins(opened)
     for offset, origin in enumerate(assembly.map):
         made, given = why.why("catm", offset)
         assert made.byte == assembly.output[offset]
@@ -62,7 +62,7 @@ def test_every_byte_of_catm(opened: Trace) -> None:
 
 def test_the_write_calls_are_those_that_wrote_the_bytes(opened: Trace) -> None:
     """hex0-seed writes byte by byte; our tools write a file at once."""
-    why = Why(opened)
+    why = ByteOrigins(opened)
     ordinals = [why.why("hex0", offset)[0].call for offset in range(181)]
     assert all(call is not None and call.size == 1 for call in ordinals)
     found = [call.ordinal for call in ordinals if call is not None]
@@ -76,7 +76,7 @@ def test_the_write_calls_are_those_that_wrote_the_bytes(opened: Trace) -> None:
 
 def test_through_hex2_catm_and_m0(opened: Trace) -> None:
     """`hello` was written in M1: each of its bytes comes from hello.M1, or from the header."""
-    why = Why(opened)
+    why = ByteOrigins(opened)
     ends: dict[str, int] = {}
     for offset in range(155):
         links = why.why("hello", offset)
@@ -97,7 +97,7 @@ def test_a_program_without_a_model_ends_the_way(tmp_path: Path) -> None:
     guest.call("open", out, 0o101, 0o644).call("write", 3, guest.data(b"ab\n:x\ncd\n"), 9).exit(0)
     recorded.record(guest, tmp_path / "t")
     with trace.open(tmp_path / "t") as found:
-        (link,) = Why(found).why("out", 7)
+        (link,) = ByteOrigins(found).why("out", 7)
     assert link.ends == "there is no model of /guest"
     assert (link.line, link.column, link.text, link.label) == (3, 2, "cd", "x")
 
@@ -112,7 +112,7 @@ def test_a_model_that_makes_another_file_is_not_believed(place: Path, tmp_path: 
         "WHERE path = '/hex1.hex0'",
     )
     with trace.open(changed) as found:
-        (link,) = Why(found).why("hex1", 0x60)
+        (link,) = ByteOrigins(found).why("hex1", 0x60)
     assert link.ends == "the model of /hex0 makes another file of what it read"
 
 
@@ -126,11 +126,11 @@ def test_a_model_that_makes_another_file_is_not_believed(place: Path, tmp_path: 
 )
 def test_what_is_not_there(opened: Trace, path: str, offset: int, says: str) -> None:
     with pytest.raises(BadInput, match=says):
-        Why(opened).why(path, offset)
+        ByteOrigins(opened).why(path, offset)
 
 
 def test_the_answer_for_people(opened: Trace) -> None:
-    text = "\n".join(lines(Why(opened).why("M0", 0x60)))
+    text = "\n".join(lines(ByteOrigins(opened).why("M0", 0x60)))
     assert "M0 + 0x60: byte" in text
     assert "model     hex2, which makes this file byte for byte" in text
     assert "the way ends here: a file of the source tree" in text

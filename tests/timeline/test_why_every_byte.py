@@ -11,7 +11,7 @@ from bootstrap import trace
 from bootstrap.languages import hex0, hex1, hex2
 from bootstrap.languages.assembly import Assembly
 from bootstrap.languages.source import Source
-from bootstrap.timeline.origins import Why, is_at
+from bootstrap.timeline.origins import ByteOrigins, is_at
 from bootstrap.trace.reader import Trace
 from tests.seeds.tools import SOURCES
 from tests.trace import recorded
@@ -26,8 +26,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trace]:
 
 
 @pytest.fixture(scope="module")
-def why(opened: Trace) -> Why:
-    return Why(opened)
+def why(opened: Trace) -> ByteOrigins:
+    return ByteOrigins(opened)
 
 
 def source(name: str) -> Source:
@@ -50,7 +50,7 @@ PRODUCTS = {"hex0": 181, "kaem": 654, "hex1": 441, "hex2": 869, "catm": 217, "M0
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
-def test_every_byte(why: Why, product: str) -> None:
+def test_every_byte(why: ByteOrigins, product: str) -> None:
     """The last link of the way is the place that the model tells, in a file of the tree."""
     assembly = assembled(product)
     assert len(assembly.map) == PRODUCTS[product]
@@ -68,7 +68,7 @@ def test_every_byte(why: Why, product: str) -> None:
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
-def test_the_write_of_every_byte(opened: Trace, why: Why, product: str) -> None:
+def test_the_write_of_every_byte(opened: Trace, why: ByteOrigins, product: str) -> None:
     """Followed by hand: the calls of the program that wrote it, in their order."""
     written: dict[int, tuple[int, int]] = {}
     at = 0
@@ -87,7 +87,7 @@ def test_the_write_of_every_byte(opened: Trace, why: Why, product: str) -> None:
     assert found == written
 
 
-def test_a_wrong_map_is_noticed(why: Why) -> None:
+def test_a_wrong_map_is_noticed(why: ByteOrigins) -> None:
     """The comparison above can fail: one line further is another place."""
     origin = assembled("catm").map[100]
     last = why.why("catm", 100)[-1]

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
-from bootstrap.timeline.travel import Traveller
+from bootstrap.timeline.travel import Timeline
 from bootstrap.trace.coordinates import (
     AfterCall,
     AfterEvent,
+    AfterInstructions,
     Coordinate,
-    Instruction,
     at,
     go,
     here,
@@ -28,7 +28,7 @@ from tests.trace import recorded
 NUMBERS = st.integers(0, 10**18)
 MAYBE = st.none() | NUMBERS
 COORDINATES = st.one_of(
-    st.builds(Instruction, NUMBERS, NUMBERS, MAYBE, MAYBE),
+    st.builds(AfterInstructions, NUMBERS, NUMBERS, MAYBE, MAYBE),
     st.builds(AfterCall, NUMBERS, NUMBERS, NUMBERS, MAYBE),
     st.builds(AfterEvent, NUMBERS, NUMBERS),
 )
@@ -52,9 +52,9 @@ def test_any_text_is_a_place_or_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("17@5000", Instruction(17, 5000)),
-        ("17.1@1,234,567", Instruction(17, 1234567, 1)),
-        ("2:17@0", Instruction(17, 0, None, 2)),
+        ("17@5000", AfterInstructions(17, 5000)),
+        ("17.1@1,234,567", AfterInstructions(17, 1234567, 1)),
+        ("2:17@0", AfterInstructions(17, 0, None, 2)),
         ("17#12", AfterCall(17, 12)),
         ("17#12+3", AfterCall(17, 12, 3)),
         ("e4711", AfterEvent(4711)),
@@ -85,13 +85,13 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trace]:
 
 
 @pytest.fixture
-def traveller(opened: Trace) -> Iterator[Traveller]:
-    found = Traveller(opened, engine_for("native"))
+def traveller(opened: Trace) -> Iterator[Timeline]:
+    found = Timeline(opened, engine_for("native"))
     yield found
     found.close()
 
 
-def test_every_event_is_the_call_that_it_numbers(opened: Trace, traveller: Traveller) -> None:
+def test_every_event_is_the_call_that_it_numbers(opened: Trace, traveller: Timeline) -> None:
     ends = {p.last_event for p in opened.programs}
     # After its fork a parent goes on only when the child has ended.
     forks = {p.first_event: p.pid for p in opened.programs if p.ordinal == 0}
@@ -112,17 +112,17 @@ def test_every_event_is_the_call_that_it_numbers(opened: Trace, traveller: Trave
         assert (traveller.row, traveller.executed) == (program.id, executed)
 
 
-def test_after_an_execve_is_the_new_program(opened: Trace, traveller: Traveller) -> None:
+def test_after_an_execve_is_the_new_program(opened: Trace, traveller: Timeline) -> None:
     forked = next(p for p in opened.programs if p.replaced)
     go(traveller, AfterCall(forked.pid, forked.calls))
     assert (traveller.program.ordinal, traveller.executed) == (forked.ordinal + 1, 0)
     assert str(here(traveller)) == f"{forked.pid}@0"
-    go(traveller, Instruction(forked.pid, 0, 0))
+    go(traveller, AfterInstructions(forked.pid, 0, 0))
     assert str(here(traveller)) == f"{forked.pid}.0@0"
     assert traveller.row == forked.id
 
 
-def test_some_instructions_later(traveller: Traveller) -> None:
+def test_some_instructions_later(traveller: Timeline) -> None:
     go(traveller, AfterCall(1, 3))
     executed = traveller.executed
     go(traveller, AfterCall(1, 3, 2))
@@ -141,12 +141,12 @@ def test_some_instructions_later(traveller: Traveller) -> None:
         ("e9999", r"has no event 9,999; they are 1 to \d+"),
     ],
 )
-def test_places_that_are_not_there(traveller: Traveller, text: str, says: str) -> None:
+def test_places_that_are_not_there(traveller: Timeline, text: str, says: str) -> None:
     with pytest.raises(BadInput, match=says):
         go(traveller, parse(text))
 
 
-def test_after_the_last_call_there_is_nothing(opened: Trace, traveller: Traveller) -> None:
+def test_after_the_last_call_there_is_nothing(opened: Trace, traveller: Timeline) -> None:
     program = opened.programs[0]
     total = traveller.total(program.id)
     with pytest.raises(BadInput, match=f"just before it is 1@{total - 1}$"):

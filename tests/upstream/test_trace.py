@@ -11,7 +11,7 @@ from bootstrap.languages import hex0, hex2
 from bootstrap.languages.source import Source
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import SourceTree
-from bootstrap.timeline.origins import Why
+from bootstrap.timeline.origins import ByteOrigins
 from bootstrap.trace.files import versions
 from bootstrap.trace.replay import check
 from tests.upstream.runs import ARCHES, early_step, engine_for, resolved
@@ -50,7 +50,7 @@ def test_why_for_every_byte_of_hex1_and_catm(tree: SourceTree, tmp_path: Path) -
         "catm": (catm_source, hex2.assemble([Source(catm_source, text)]).map),
     }
     with trace.open(tmp_path / "t") as opened:
-        why = Why(opened)
+        why = ByteOrigins(opened)
         for product, (source, origins) in maps.items():
             for offset, origin in enumerate(origins):
                 made, given = why.why(f"x86/artifact/{product}", offset)

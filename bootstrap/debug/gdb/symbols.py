@@ -13,7 +13,7 @@ from pathlib import Path
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.gdb.dwarf import Stretch, Symbols, joined, symbol_file
 from bootstrap.debug.source_paths import SourcePaths
-from bootstrap.timeline.images import Image, Images
+from bootstrap.timeline.images import ProgramImage, ProgramImages
 from bootstrap.trace.reader import Trace
 
 SYMBOLS = "symbols.elf"
@@ -24,7 +24,7 @@ Found = tuple[str, int, int]
 """A place in a source: path, version, line."""
 
 
-def stretches(image: Image, ways: SourcePaths) -> Iterator[tuple[int, int, Found]]:
+def stretches(image: ProgramImage, ways: SourcePaths) -> Iterator[tuple[int, int, Found]]:
     """The bytes of an image that are of one line each: first address, address behind, where."""
     if image.same is None:
         return
@@ -44,13 +44,13 @@ def stretches(image: Image, ways: SourcePaths) -> Iterator[tuple[int, int, Found
         yield begin
 
 
-def loaded(image: Image) -> list[tuple[int, int]]:
+def loaded(image: ProgramImage) -> list[tuple[int, int]]:
     """Where the bytes of the file are in memory: (first, behind the last), in order."""
     starts = (image.address(offset) for offset in range(len(image.content)))
     return joined((at, at + 1) for at in sorted({at for at in starts if at is not None}))
 
 
-def labels(image: Image) -> list[tuple[str, int]]:
+def labels(image: ProgramImage) -> list[tuple[str, int]]:
     """The labels that the models know, with their addresses."""
     found: list[tuple[str, int]] = []
     for offset in range(len(image.content)):
@@ -82,7 +82,7 @@ class SymbolFiles:
         self._known: dict[str, Path] = {}
         """By the image's SHA-256: what was known of it stays true, whatever else is written."""
 
-    def of(self, trace: Trace, images: Images, version: int) -> Path | str:
+    def of(self, trace: Trace, images: ProgramImages, version: int) -> Path | str:
         """The symbol file of an image, or why there is none."""
         sha256 = images.why.hashes[version][0]
         if sha256 not in self._known:
@@ -95,7 +95,7 @@ class SymbolFiles:
                 return f"{error.filename}: cannot be written: {error.strerror}"
         return self._known[sha256]
 
-    def _write(self, trace: Trace, images: Images, image: Image, sha256: str) -> Path:
+    def _write(self, trace: Trace, images: ProgramImages, image: ProgramImage, sha256: str) -> Path:
         folder = self._folder / f"{below(image.name).rpartition('/')[2]}-{sha256[:12]}"
         found = list(stretches(image, SourcePaths(trace, images)))
         sources: dict[tuple[str, int], int] = {}

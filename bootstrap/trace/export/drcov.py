@@ -21,9 +21,9 @@ import capstone
 
 from bootstrap.core.errors import BadInput
 from bootstrap.timeline.calls_and_returns import disassembler
-from bootstrap.timeline.images import Images
-from bootstrap.timeline.profile import Counted, count
-from bootstrap.timeline.travel import Traveller
+from bootstrap.timeline.images import ProgramImages
+from bootstrap.timeline.profile import ExecutionCounts, count
+from bootstrap.timeline.travel import Timeline
 from bootstrap.trace.reader import ProgramRow
 from bootstrap.trace.text import shown
 
@@ -37,14 +37,14 @@ _TRAPS = frozenset(("syscall", "sysenter", "svc", "ecall", "hlt", "ud2", "ebreak
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class BasicBlock:
     """A basic block that ran: its address and its size in bytes."""
 
     guest_addr: int
     size: int
 
 
-def blocks(counted: Counted) -> list[Block]:
+def blocks(counted: ExecutionCounts) -> list[BasicBlock]:
     """The blocks, by address. Raises BadInput where an instruction that ran cannot be decoded."""
     image = counted.image
     decode = disassembler(image.elf.abi.name)
@@ -66,25 +66,25 @@ def blocks(counted: Counted) -> list[Block]:
             base = guest_addr if image.elf.abi.name.startswith("riscv") else 0
             targets.update(base + o.imm for o in found.operands if o.type == capstone.CS_OP_IMM)
         rows.append((guest_addr, found.size, times, ends))
-    result: list[Block] = []
+    result: list[BasicBlock] = []
     start = end = before = 0
     for guest_addr, size, times, ends in rows:
         goes_on = guest_addr == end and guest_addr not in targets and times == before
         if not goes_on or guest_addr + size - start > _MOST_SIZE:
             if end > start:
-                result.append(Block(start, end - start))
+                result.append(BasicBlock(start, end - start))
             start = guest_addr
         end, before = guest_addr + size, times
         if ends:
-            result.append(Block(start, end - start))
+            result.append(BasicBlock(start, end - start))
             start = end
             before = 0
     if end > start:
-        result.append(Block(start, end - start))
+        result.append(BasicBlock(start, end - start))
     return result
 
 
-def drcov(modules: Sequence[Counted]) -> Iterator[bytes]:
+def drcov(modules: Sequence[ExecutionCounts]) -> Iterator[bytes]:
     """The file. Raises BadInput for what the format cannot hold."""
     if len(modules) > _MOST_SIZE:
         raise BadInput(f"{len(modules):,} images: drcov knows {_MOST_SIZE:,}; choose with --pid")
@@ -111,6 +111,6 @@ def drcov(modules: Sequence[Counted]) -> Iterator[bytes]:
     yield from records
 
 
-def counts(traveller: Traveller, programs: Sequence[ProgramRow]) -> list[Counted]:
-    """What `drcov` takes: runs the programs to their ends. Raises as Traveller does."""
-    return list(count(traveller, Images(traveller.trace), programs).values())
+def counts(traveller: Timeline, programs: Sequence[ProgramRow]) -> list[ExecutionCounts]:
+    """What `drcov` takes: runs the programs to their ends. Raises as Timeline does."""
+    return list(count(traveller, ProgramImages(traveller.trace), programs).values())

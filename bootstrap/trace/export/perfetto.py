@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bootstrap.core.errors import BadInput
-from bootstrap.timeline.travel import Traveller
+from bootstrap.timeline.travel import Timeline
 from bootstrap.trace.files import versions
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.text import shown
@@ -48,13 +48,13 @@ class Slice:
         return self.begin + self.span
 
 
-def measure(traveller: Traveller, program: ProgramRow, children: list[ProgramRow]) -> Slice:
+def measure(traveller: Timeline, program: ProgramRow, children: list[ProgramRow]) -> Slice:
     """Run a program to its end: how long it is, and where its children begin."""
     row = program.id
     stops: list[tuple[int, int]] = []
     wanted = len(children)
 
-    def note(at: Traveller) -> None:
+    def note(at: Timeline) -> None:
         # The call that the CPU stopped in is not among the events yet.
         if wanted and at.row == row:
             stops.append((at.event, at.executed))
@@ -77,7 +77,7 @@ def measure(traveller: Traveller, program: ProgramRow, children: list[ProgramRow
     return found
 
 
-def axis(traveller: Traveller) -> dict[int, Slice]:
+def axis(traveller: Timeline) -> dict[int, Slice]:
     """Every program of the trace at its place, by row; runs each once."""
     trace = traveller.trace
     forked: dict[int, list[ProgramRow]] = {}
@@ -202,8 +202,8 @@ def _flows(trace: Trace, found: dict[int, Slice]) -> Iterator[dict[str, object]]
             yield {**common, "ph": "f", "bp": "e", "ts": best[1]}
 
 
-def perfetto(traveller: Traveller) -> Iterator[bytes]:
-    """The JSON, an event a line. Raises as Traveller does."""
+def perfetto(traveller: Timeline) -> Iterator[bytes]:
+    """The JSON, an event a line. Raises as Timeline does."""
     trace, found = traveller.trace, axis(traveller)
     events: list[dict[str, object]] = []
     for kind, name in (

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments import Engine
-from bootstrap.timeline.travel import PastEnd, Traveller
+from bootstrap.timeline.travel import PastEnd, Timeline
 
 MOST = 100_000
 """Instructions of a window, unless somebody asks for more; some 5 MB of text."""
@@ -32,7 +32,7 @@ REGISTERS = {
 class _Ear:
     """What the present instruction reads and writes."""
 
-    def __init__(self, traveller: Traveller) -> None:
+    def __init__(self, traveller: Timeline) -> None:
         self._traveller = traveller
         self.reads: dict[int, int] = {}
         """Each byte by address, as it was when it was first read."""
@@ -84,7 +84,7 @@ def _entries(name: str, found: dict[int, int]) -> Iterator[str]:
         yield f"{name}={start:#x}:{bytes(found[a] for a in range(start, end)).hex()}"
 
 
-def window(traveller: Traveller, row: int, start: int, end: int | None, most: int) -> int:
+def window(traveller: Timeline, row: int, start: int, end: int | None, most: int) -> int:
     """The end of a window of instructions: `end`, or the last that a line can tell of.
 
     Raises BadInput: the window is empty, too long, or not in the program (PastEnd).
@@ -118,7 +118,7 @@ def window(traveller: Traveller, row: int, start: int, end: int | None, most: in
     return wanted
 
 
-def tenet(traveller: Traveller, engine: Engine, row: int, start: int, end: int) -> Iterator[bytes]:
+def tenet(traveller: Timeline, engine: Engine, row: int, start: int, end: int) -> Iterator[bytes]:
     """The lines of a window that `window` agreed to.
 
     Loads and stores are heard where Python counts, which is slow: the traveller, which need not,
@@ -127,7 +127,7 @@ def tenet(traveller: Traveller, engine: Engine, row: int, start: int, end: int) 
     traveller.seek(row, start)
     point = traveller.point()
     # Who follows the way of one, and may end it, follows the other's.
-    listener = Traveller(
+    listener = Timeline(
         traveller.trace, engine.in_python(), traveller.progress, True, traveller.facts
     )
     try:
@@ -137,7 +137,7 @@ def tenet(traveller: Traveller, engine: Engine, row: int, start: int, end: int) 
         listener.close()
 
 
-def _lines(at: Traveller, end: int) -> Iterator[bytes]:
+def _lines(at: Timeline, end: int) -> Iterator[bytes]:
     names = REGISTERS[at.program.abi]
     ear = _Ear(at)
     at.on_restore = ear.listen

@@ -12,7 +12,7 @@ import pytest
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments import default_engine
-from bootstrap.timeline.travel import Traveller
+from bootstrap.timeline.travel import Timeline
 from bootstrap.trace.export import chosen
 from bootstrap.trace.export.drcov import counts, drcov
 from bootstrap.trace.export.perfetto import axis, perfetto
@@ -38,8 +38,8 @@ def opened(embedded: Path) -> Iterator[Trace]:
 
 
 @pytest.fixture
-def traveller(opened: Trace) -> Iterator[Traveller]:
-    found = Traveller(opened, default_engine())
+def traveller(opened: Trace) -> Iterator[Timeline]:
+    found = Timeline(opened, default_engine())
     yield found
     found.close()
 
@@ -76,7 +76,7 @@ def test_a_line_that_is_not_straces_is_refused(opened: Trace) -> None:
 # perfetto
 
 
-def test_slices_nest_as_the_processes_do(traveller: Traveller) -> None:
+def test_slices_nest_as_the_processes_do(traveller: Timeline) -> None:
     opened = traveller.trace
     chart = read_chrome(b"".join(perfetto(traveller)))
     by_name = {
@@ -97,7 +97,7 @@ def test_slices_nest_as_the_processes_do(traveller: Traveller) -> None:
                 assert bar in parent.inside
 
 
-def test_a_child_is_at_the_place_of_its_fork(traveller: Traveller) -> None:
+def test_a_child_is_at_the_place_of_its_fork(traveller: Timeline) -> None:
     """The instruction before it, found by seeking, is the system call that returned its pid."""
     opened, found = traveller.trace, axis(traveller)
     seen = 0
@@ -113,7 +113,7 @@ def test_a_child_is_at_the_place_of_its_fork(traveller: Traveller) -> None:
     assert seen == sum(p.ordinal == 0 for p in opened.programs) > 0
 
 
-def test_flows_go_from_the_writer_to_who_reads_or_runs(traveller: Traveller) -> None:
+def test_flows_go_from_the_writer_to_who_reads_or_runs(traveller: Timeline) -> None:
     chart = read_chrome(b"".join(perfetto(traveller)))
     hashes = {sha256 for sha256, _ in traveller.trace.hashes().values()}
     names = set()
@@ -133,7 +133,7 @@ def test_flows_go_from_the_writer_to_who_reads_or_runs(traveller: Traveller) -> 
 @pytest.mark.parametrize("abi", ["i386", "x86_64"])
 def test_a_busy_process(tmp_path: Path, abi: str) -> None:
     with trace.open(busy(tmp_path, abi)) as opened:
-        traveller = Traveller(opened, default_engine())
+        traveller = Timeline(opened, default_engine())
         chart = read_chrome(b"".join(perfetto(traveller)))
         traveller.close()
     assert [bar.event["name"] for bar in chart.bars] == ["1 guest", "2 guest (forked)", "2 second"]
@@ -145,7 +145,7 @@ def test_a_busy_process(tmp_path: Path, abi: str) -> None:
     [({"dur": 1}, "nest"), ({"ts": -1}, "takes no time"), ({"ph": "Q"}, "no event")],
 )
 def test_a_wrong_chart_is_refused(
-    traveller: Traveller, change: dict[str, object], told: str
+    traveller: Timeline, change: dict[str, object], told: str
 ) -> None:
     chart = json.loads(b"".join(perfetto(traveller)))
     parent = next(e for e in chart["traceEvents"] if e["name"] == "3 kaem")
@@ -159,7 +159,7 @@ def test_a_wrong_chart_is_refused(
 # drcov
 
 
-def test_blocks_are_the_instructions_that_ran(traveller: Traveller) -> None:
+def test_blocks_are_the_instructions_that_ran(traveller: Timeline) -> None:
     """Each byte of them in one block, and no other."""
     opened = traveller.trace
     counted = counts(traveller, opened.programs)
@@ -190,7 +190,7 @@ def test_blocks_end_at_jumps_and_where_jumps_lead(tmp_path: Path) -> None:
     place = tmp_path / "t"
     recorded.record(guest, place)
     with trace.open(place) as opened:
-        traveller = Traveller(opened, default_engine())
+        traveller = Timeline(opened, default_engine())
         found = read_drcov(b"".join(drcov(counts(traveller, opened.programs))))
         traveller.close()
     assert [module.path for module in found.modules] == ["/guest"]
@@ -200,14 +200,14 @@ def test_blocks_end_at_jumps_and_where_jumps_lead(tmp_path: Path) -> None:
     assert at == [(0, 5), (5, 10), (15, 6), (23, 12)]
 
 
-def test_coverage_of_one_process(traveller: Traveller) -> None:
+def test_coverage_of_one_process(traveller: Timeline) -> None:
     # The seed makes itself: pid 4 runs the same bytes under another path.
     for pid, paths in ((1, ["/hex0-seed"]), (4, ["/kaem", "/hex0"])):
         found = read_drcov(b"".join(drcov(counts(traveller, chosen(traveller.trace, pid)))))
         assert [module.path for module in found.modules] == paths
 
 
-def test_a_changed_drcov_file_is_refused(traveller: Traveller) -> None:
+def test_a_changed_drcov_file_is_refused(traveller: Timeline) -> None:
     content = b"".join(drcov(counts(traveller, chosen(traveller.trace, 1))))
     for changed in (content[:-1], content.replace(b"VERSION: 2", b"VERSION: 3"),
                     content[:-2] + b"\x09\x00"):  # fmt: skip

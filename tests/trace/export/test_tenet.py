@@ -12,7 +12,7 @@ import pytest
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments import default_engine
-from bootstrap.timeline.travel import PastEnd, Traveller
+from bootstrap.timeline.travel import PastEnd, Timeline
 from bootstrap.trace.export.drcov import counts, drcov
 from bootstrap.trace.export.tenet import MOST, tenet, window
 from tests.instruments.guest import Program
@@ -28,14 +28,14 @@ from tests.trace.export.readers import (
 KNOWN = {"i386": (TENET_X86, "eip"), "x86_64": (TENET_AMD64, "rip")}
 
 
-def read(traveller: Traveller, row: int, start: int = 0, end: int | None = None) -> list[Delta]:
+def read(traveller: Timeline, row: int, start: int = 0, end: int | None = None) -> list[Delta]:
     """The lines of a window, as Tenet reads them."""
     end = window(traveller, row, start, end, MOST)
     text = b"".join(tenet(traveller, default_engine(), row, start, end))
     return read_tenet(text, *KNOWN[traveller.trace.program(row).abi])
 
 
-def memory(traveller: Traveller) -> dict[int, int]:
+def memory(traveller: Timeline) -> dict[int, int]:
     """All of the process's memory that is not zero."""
     found: dict[int, int] = {}
     for area in traveller.process.memory.areas():
@@ -46,7 +46,7 @@ def memory(traveller: Traveller) -> dict[int, int]:
     return found
 
 
-def replay(traveller: Traveller, row: int, start: int, deltas: list[Delta], every: int) -> None:
+def replay(traveller: Timeline, row: int, start: int, deltas: list[Delta], every: int) -> None:
     """What was read is what was there, and all that changed is told."""
     abi = traveller.trace.program(row).abi
     pc = KNOWN[abi][1]
@@ -73,18 +73,18 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def traveller(embedded: Path) -> Iterator[Traveller]:
+def traveller(embedded: Path) -> Iterator[Timeline]:
     with trace.open(embedded) as opened:
-        found = Traveller(opened, default_engine())
+        found = Timeline(opened, default_engine())
         yield found
         found.close()
 
 
-def row_of(traveller: Traveller, pid: int) -> int:
+def row_of(traveller: Timeline, pid: int) -> int:
     return max(p.id for p in traveller.trace.programs if p.pid == pid)
 
 
-def test_the_whole_of_kaem(traveller: Traveller) -> None:
+def test_the_whole_of_kaem(traveller: Timeline) -> None:
     """With nine children, which are passed over."""
     row = row_of(traveller, 3)
     deltas = read(traveller, row)
@@ -92,14 +92,14 @@ def test_the_whole_of_kaem(traveller: Traveller) -> None:
     replay(traveller, row, 0, deltas, every=97)
 
 
-def test_a_window_in_the_middle(traveller: Traveller) -> None:
+def test_a_window_in_the_middle(traveller: Timeline) -> None:
     row = row_of(traveller, 5)
     deltas = read(traveller, row, 100_000, 103_000)
     assert len(deltas) == 3_001
     replay(traveller, row, 100_000, deltas, every=50)
 
 
-def test_drcov_covers_every_place_that_kaem_was_at(traveller: Traveller) -> None:
+def test_drcov_covers_every_place_that_kaem_was_at(traveller: Timeline) -> None:
     """Single steps know nothing of counts and blocks."""
     row = row_of(traveller, 3)
     places = {delta.registers["eip"] for delta in read(traveller, row)}
@@ -115,7 +115,7 @@ def test_what_system_calls_write(tmp_path: Path, abi: str) -> None:
     place = tmp_path / "t"
     recorded.record(recorded.busy(abi), place, files=recorded.busy_files(abi), stdin=[b"12345678"])
     with trace.open(place) as opened:
-        traveller = Traveller(opened, default_engine())
+        traveller = Timeline(opened, default_engine())
         deltas = read(traveller, 1)
         replay(traveller, 1, 0, deltas, every=1)
         traveller.close()
@@ -141,7 +141,7 @@ def test_several_accesses_of_one_instruction(tmp_path: Path) -> None:
     place = tmp_path / "t"
     recorded.record(guest, place)
     with trace.open(place) as opened:
-        traveller = Traveller(opened, default_engine())
+        traveller = Timeline(opened, default_engine())
         deltas = read(traveller, 1)
         replay(traveller, 1, 0, deltas, every=1)
         traveller.close()
@@ -155,7 +155,7 @@ def test_several_accesses_of_one_instruction(tmp_path: Path) -> None:
     assert smear.writes == dict(enumerate(b"bbb", dest + 1))
 
 
-def test_a_wrong_line_is_noticed(traveller: Traveller) -> None:
+def test_a_wrong_line_is_noticed(traveller: Timeline) -> None:
     row = row_of(traveller, 3)
     deltas = read(traveller, row, 0, 500)
     at = next(i for i, delta in enumerate(deltas) if delta.writes)
@@ -172,7 +172,7 @@ def test_a_wrong_line_is_noticed(traveller: Traveller) -> None:
             replay(traveller, row, 0, wrong, every=1)
 
 
-def test_windows_that_are_refused(traveller: Traveller) -> None:
+def test_windows_that_are_refused(traveller: Timeline) -> None:
     row = row_of(traveller, 3)
     total = traveller.total(row)
     assert window(traveller, row, 0, total, MOST) == total - 1
