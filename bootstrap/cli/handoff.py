@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.cli import handoff_run
-from bootstrap.cli.live import LiveLine
-from bootstrap.core.errors import BadInput, ExitStatus
+from bootstrap.core.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
-    from bootstrap.handoff.audit import Audit
+    from bootstrap.handoff.audit import Audit, Found
     from bootstrap.handoff.fetching import Flight, Mirror
     from bootstrap.handoff.sourcelist import Distfile
 
@@ -182,8 +181,11 @@ def _fetched(
     ]
     if not wanted:
         return found
-    with LiveLine() as line:
-        outcomes = fetch(wanted, folder, mirrors, args.jobs, _in_flight(line, len(wanted)))
+    live = _Live(len(wanted))
+    try:
+        outcomes = fetch(wanted, folder, mirrors, args.jobs, live.in_flight)
+    finally:
+        live.close()
     by_name = {outcome.file.name: outcome for outcome in outcomes}
     rows = []
     for row in found.rows:
@@ -254,32 +256,48 @@ def _json(document: dict[str, Any]) -> str:
 def _audit(files: tuple[Distfile, ...], folder: str) -> Audit:
     from bootstrap.handoff.audit import audit
 
-    numbers = itertools.count(1)
-    with LiveLine() as line:
-        return audit(
-            files,
-            Path(folder),
-            lambda row: line.show(
-                f"{next(numbers)} of {len(files)} files looked at, {row.file.name}"
-            ),
-        )
+    live = _Live(len(files))
+    try:
+        return audit(files, Path(folder), live.looked_at)
+    finally:
+        live.close()
 
 
-def _in_flight(line: LiveLine, total: int) -> Callable[[Flight], None]:
-    """What shows files that are on their way, or came."""
-    done = 0
+class _Live:
+    """One line on a terminal that is written over; elsewhere a line for each file that came."""
 
-    def show(flight: Flight) -> None:
-        nonlocal done
-        for outcome in flight.done[done:]:
-            done += 1
-            if not line.style.terminal:
+    def __init__(self, total: int) -> None:
+        from bootstrap.cli.progress import style_for
+
+        self._total, self._done = total, 0
+        self._style = style_for(sys.stderr, os.environ)
+
+    def looked_at(self, row: Found) -> None:
+        """A file was hashed."""
+        self._done += 1
+        self.show(f"{self._done} of {self._total} files looked at, {row.file.name}")
+
+    def in_flight(self, flight: Flight) -> None:
+        """Files are on their way, or came."""
+        for outcome in flight.done[self._done :]:
+            self._done += 1
+            if not self._style.terminal:
                 what = "not to be had" if outcome.url is None else "came"
-                line.line(f"{done} of {total}: {outcome.file.name} {what}")
+                line = f"{self._done} of {self._total}: {outcome.file.name} {what}"
+                print(printable(line), file=sys.stderr, flush=True)
         coming = ", ".join(
-            f"{name} {have / 1e6:.1f}" + (f" of {size / 1e6:.1f} MB" if size else " MB")
-            for name, (have, size) in list(flight.coming.items())
+            f"{name} {done / 1e6:.1f}" + (f" of {total / 1e6:.1f} MB" if total else " MB")
+            for name, (done, total) in list(flight.coming.items())
         )
-        line.show(f"{done} of {total} files; {coming}")
+        self.show(f"{self._done} of {self._total} files; {coming}")
 
-    return show
+    def show(self, text: str) -> None:
+        """Put a text in the line's place."""
+        if self._style.terminal:
+            cut = printable(text)[: self._style.width() - 1]
+            print(f"\r\x1b[K{cut}", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leave the line empty."""
+        if self._style.terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -73,15 +73,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _proof(name: str, args: argparse.Namespace) -> Proof:
     from bootstrap.cli.seed_files import read_file
+    from bootstrap.core.abi import LinuxError
     from bootstrap.core.errors import GuestFailed
-    from bootstrap.linux.errno import LinuxError
     from bootstrap.linux.loader import BadImage
     from bootstrap.prove import prove
-    from bootstrap.runs.seed_check import abi_of, can_run
+    from bootstrap.runs.seed_check import abi_of
 
     data, shown = read_file(name, _LARGEST, "no hex0 seed has that many"), printable(name)
     abi = abi_of(data)
-    if abi is None or not can_run(abi):
+    if abi is None:
         raise BadInput(f"{shown}: no Linux program of an architecture that is emulated here")
     if args.arch is not None and args.arch.lower() != abi.upstream.lower():
         raise BadInput(f"{shown}: a program for {abi.upstream}, not for {printable(args.arch)}")

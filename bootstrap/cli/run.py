@@ -15,7 +15,7 @@ from bootstrap.cli.verify import add_limits, check_output_folder
 from bootstrap.core.errors import BadInput, printable
 
 if TYPE_CHECKING:
-    from bootstrap.linux.errno import LinuxError
+    from bootstrap.core.abi import LinuxError
     from bootstrap.linux.inode import Stream
     from bootstrap.linux.machine import Ended
 
@@ -53,8 +53,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError; returns the guest's exit status as a shell would tell it."""
     from bootstrap.cli.output_tree import write_tree
+    from bootstrap.core.abi import LinuxError
     from bootstrap.instruments import default_engine
-    from bootstrap.linux.errno import LinuxError
     from bootstrap.linux.events import Observer
     from bootstrap.linux.filesystem import FileSystem
     from bootstrap.linux.hostfolder import FolderLower
@@ -158,7 +158,7 @@ def _pass_on(stream: TextIO, data: bytes) -> int:
 
 
 def _for_guest(error: OSError) -> LinuxError:
-    from bootstrap.linux.errno import Errno, LinuxError
+    from bootstrap.core.abi import Errno, LinuxError
 
     # By name: other systems number their errors in other ways.
     name = errno.errorcode.get(error.errno or 0, "EIO")

@@ -104,14 +104,14 @@ def run_check(args: argparse.Namespace) -> int:
 def _assembler(seed: bytes, kind: str | None, by: str | None) -> tuple[bytes, str, str]:
     """The hex0 seed to run, its name, and why it is not the file itself ("" if it is)."""
     from bootstrap.known.data import data_dir
-    from bootstrap.runs.seed_check import abi_of, can_run
+    from bootstrap.runs.seed_check import abi_of
 
     program, words, note = seed, "the file itself", ""
     if by is not None:
         program = read_file(by, _LARGEST, "no seed has that many")
         words = printable(by)
     abi = abi_of(program)
-    runs = abi is not None and can_run(abi)
+    runs = abi is not None
     if by is not None:
         if not runs:
             raise BadInput(f"--by {by}: no program of an architecture that is emulated here")

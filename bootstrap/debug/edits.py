@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bootstrap import trace as traces
+from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.instruments import Engine, Stop, Travel
-from bootstrap.linux.errno import Errno, LinuxError
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.hostfolder import FolderLower
 from bootstrap.linux.inode import Stream

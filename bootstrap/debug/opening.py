@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bootstrap.core.abi import LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.instruments import Engine
-from bootstrap.linux.errno import LinuxError
 from bootstrap.linux.events import Observer
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.hostfolder import FolderLower

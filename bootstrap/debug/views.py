@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bootstrap.core.abi import LinuxError
 from bootstrap.core.errors import BadInput
-from bootstrap.linux.errno import LinuxError
 from bootstrap.linux.hostfolder import LowerEntry
 from bootstrap.linux.inode import Directory, RegularFile
 from bootstrap.linux.memory import AddressSpace

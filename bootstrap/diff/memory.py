@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
-from bootstrap.linux.arch import PAGE
+from bootstrap.core.arches import PAGE
 from bootstrap.linux.snapshot import MemoryState
 from bootstrap.timeline.images import Decoder
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from bootstrap.core.arches import Arch
     from bootstrap.instruments.callbuffer import CallLog
     from bootstrap.instruments.counter import Stepping
-    from bootstrap.linux.arch import Abi
     from bootstrap.linux.events import Fault
     from bootstrap.linux.memory import AddressSpace
     from bootstrap.linux.process import FdTable
@@ -100,7 +100,7 @@ class Engine(Protocol):
 
     def cpu(
         self,
-        abi: "Abi",
+        abi: "Arch",
         memory: "AddressSpace",
         fds: "FdTable",
         on_trap: OnTrap,

@@ -21,11 +21,11 @@ import capstone
 from unicorn import UC_HOOK_BLOCK, UC_HOOK_EDGE_GENERATED
 from unicorn.unicorn_py3.unicorn import uclib
 
+from bootstrap.core.arches import Arch
 from bootstrap.instruments import libunicorn
 from bootstrap.instruments.counter import NEVER, TARGET, Stepping, is_repeat, jumps
 from bootstrap.instruments.fastpath import HotCpu, HotPath
 from bootstrap.instruments.structures import SLOW, Block
-from bootstrap.linux.arch import Abi
 from bootstrap.linux.memory import AddressSpace
 
 UNSURE = 3
@@ -38,7 +38,7 @@ class Blocks(Stepping):
     """The counter of one CPU, by blocks: it knows no breakpoints, watchpoints or trails."""
 
     def __init__(
-        self, abi: Abi, memory: AddressSpace, x86: bool, stop: Callable[[], None]
+        self, abi: Arch, memory: AddressSpace, x86: bool, stop: Callable[[], None]
     ) -> None:  # fmt: skip
         super().__init__(memory, x86, stop)
         self._abi = abi

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from unicorn.unicorn_py3.unicorn import uclib
 
+from bootstrap.core.arches import PAGE, Arch, page_up
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments.callbuffer import CallLog
-from bootstrap.instruments.descriptors import CpuDescriptor
 from bootstrap.instruments.libunicorn import REMOVE_CACHE
 from bootstrap.instruments.structures import (
     SLOW,
@@ -23,7 +23,6 @@ from bootstrap.instruments.structures import (
     InodeState,
     StepState,
 )
-from bootstrap.linux.arch import PAGE, Abi, page_up
 from bootstrap.linux.inode import RegularFile
 from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.numbers import NUMBERS
@@ -72,15 +71,14 @@ class HotPath:
 
     def attach(
         self,
-        descriptor: CpuDescriptor,
-        abi: Abi,
+        abi: Arch,
         memory: AddressSpace,
         fds: FdTable,
         slow: Callable[[int], None],
         log: CallLog | None,
     ) -> "HotCpu":
         """Serve one CPU. `slow` gets the interrupt number (-1: the trap instruction)."""
-        return HotCpu(self, descriptor, abi, memory, fds, slow, log)
+        return HotCpu(self, abi, memory, fds, slow, log)
 
 
 class _Lent:
@@ -112,8 +110,7 @@ class HotCpu:
     def __init__(
         self,
         path: HotPath,
-        descriptor: CpuDescriptor,
-        abi: Abi,
+        abi: Arch,
         memory: AddressSpace,
         fds: FdTable,
         slow: Callable[[int], None],
@@ -132,7 +129,7 @@ class HotCpu:
         state = self.state = HotState()
         self.user_data = ctypes.addressof(state)
         self.args = state.args
-        d = descriptor
+        d = abi
         read = (d.number, *d.arguments, *(source for source, _ in d.saved))
         wrote = (d.result, *(target for _, target in d.saved))
         self._registers = (

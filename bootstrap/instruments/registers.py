@@ -7,16 +7,39 @@ load-exclusive and its store makes the store fail, as an interrupt may).
 """
 
 import ctypes
+from collections.abc import Mapping
 
 from unicorn import arm64_const as arm64
 from unicorn import riscv_const as riscv
 from unicorn import x86_const as x86
 from unicorn.unicorn_py3.unicorn import uclib
 
-from bootstrap.instruments.descriptors import DESCRIPTORS
-
 _WIDEST = 64
 """Bytes: more than any register has."""
+
+_RISCV_NAMES = (
+    "ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6"
+).split()
+
+
+def _x86(names: str) -> tuple[tuple[str, int], ...]:
+    return tuple((name, getattr(x86, f"UC_X86_REG_{name.upper()}")) for name in names.split())
+
+
+_ARM64 = (*(f"x{n}" for n in range(31)), "sp", "pc", "nzcv")
+_RISCV = (
+    *((name, riscv.UC_RISCV_REG_X0 + n) for n, name in enumerate(_RISCV_NAMES, 1)),
+    ("pc", riscv.UC_RISCV_REG_PC),
+)
+GENERAL: Mapping[str, tuple[tuple[str, int], ...]] = {
+    "i386": _x86("eax ebx ecx edx esi edi ebp esp eip eflags"),
+    "x86_64": _x86("rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip eflags"),
+    "aarch64": tuple((name, getattr(arm64, f"UC_ARM64_REG_{name.upper()}")) for name in _ARM64),
+    "riscv64": _RISCV,
+    "riscv32": _RISCV,
+}
+"""The general registers for people, in the customary order: by Arch.name, name and Unicorn's
+number."""
 
 
 def _range(module: object, prefix: str, count: int) -> tuple[tuple[str, int], ...]:
@@ -62,7 +85,7 @@ def save(handle: ctypes.c_void_p, abi: str) -> dict[str, bytes]:
     """Every register, by name, little-endian, without the zeros at its end."""
     found = {}
     buffer = ctypes.create_string_buffer(_WIDEST)
-    for name, number in (*DESCRIPTORS[abi].named, *_MORE[abi]):
+    for name, number in (*GENERAL[abi], *_MORE[abi]):
         ctypes.memset(buffer, 0, _WIDEST)
         uclib.uc_reg_read(handle, number, buffer)
         found[name] = buffer.raw.rstrip(b"\0")
@@ -71,7 +94,7 @@ def save(handle: ctypes.c_void_p, abi: str) -> dict[str, bytes]:
 
 def restore(handle: ctypes.c_void_p, abi: str, saved: dict[str, bytes]) -> None:
     """Give them back. Raises ValueError where the names are not this architecture's."""
-    numbers = dict((*DESCRIPTORS[abi].named, *_MORE[abi]))
+    numbers = dict((*GENERAL[abi], *_MORE[abi]))
     if not set(numbers) - _SINCE <= set(saved) <= set(numbers):
         raise ValueError("the registers are another architecture's")
     for name, raw in saved.items():

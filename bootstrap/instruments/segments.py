@@ -6,27 +6,14 @@ register is refused, having read all that it reads of memory, and runs once more
 an address where no program has memory. As on Linux, a refused instruction is refused twice then.
 """
 
-import struct
-
-from bootstrap.linux.arch import PAGE
+from bootstrap.core.arches import CS32, DATA, PAGE, SEGMENTS
 from bootstrap.linux.pages import Extent
 
 TABLE = 0xFFFFF000
-"""Above all that a process may map (bootstrap.linux.arch, I386.task_size)."""
+"""Above all that a process may map (bootstrap.core.arches, X86.task_size)."""
 LIMIT = 16 * 8 - 1
 """Linux's has sixteen entries (arch/x86/include/asm/segment.h, GDT_ENTRIES)."""
-CS32, DATA, CS64 = 0x23, 0x2B, 0x33
-"""Linux's user selectors (the same file)."""
 _TLS = {f"tls{entry}": slice(8 * entry, 8 * entry + 8) for entry in (12, 13, 14)}
-
-
-def flat_segment(access: int, flags: int) -> bytes:
-    """A segment descriptor over all memory (Intel SDM volume 3, figure 3-8)."""
-    return struct.pack("<HHBBBB", 0xFFFF, 0, 0, access, 0xF | flags << 4, 0)
-
-
-FLAT = {CS32: flat_segment(0xFB, 0xC), DATA: flat_segment(0xF3, 0xC), CS64: flat_segment(0xFB, 0xA)}
-"""By selector."""
 
 
 class Descriptors:
@@ -35,7 +22,7 @@ class Descriptors:
     def __init__(self) -> None:
         self.extent = Extent(TABLE, TABLE + PAGE)
         for selector in (CS32, DATA):
-            self.extent.view[selector & ~7 :][:8] = FLAT[selector]
+            self.extent.view[selector & ~7 :][:8] = SEGMENTS[selector]
 
     def save(self) -> dict[str, bytes]:
         """The entries that the program can set, without the zeros at their ends."""

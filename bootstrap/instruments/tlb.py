@@ -11,7 +11,7 @@ import ctypes
 from unicorn import UC_MEM_FETCH, UC_MEM_WRITE, UC_PROT_ALL
 from unicorn.unicorn_py3.unicorn import uc_tlb_entry
 
-from bootstrap.linux.arch import PAGE
+from bootstrap.core.arches import PAGE
 from bootstrap.linux.memory import BEYOND, DIRTY, EXEC, FETCHED, KEPT, READ, WRITE, AddressSpace
 
 NEEDED = {UC_MEM_WRITE: WRITE, UC_MEM_FETCH: EXEC}

@@ -32,21 +32,21 @@ from unicorn import x86_const as x86
 from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap import signals
+from bootstrap.core.abi import SIGBUS, SIGILL, SIGSEGV, SIGTRAP
+from bootstrap.core.arches import PAGE, PAGE_MASK, Arch, enter_user_mode, page_down
 from bootstrap.instruments import Cpu, OnTrap, Stop, Travel, exit_checks, libunicorn, registers
 from bootstrap.instruments.blocks import UNSURE, Blocks
 from bootstrap.instruments.callbuffer import CallLog
 from bootstrap.instruments.counter import Stepping
-from bootstrap.instruments.descriptors import DESCRIPTORS, CpuDescriptor
-from bootstrap.instruments.exceptions import REFUSED, SIGBUS, SIGILL, SIGSEGV, SIGTRAP
 from bootstrap.instruments.fastpath import HotPath
-from bootstrap.instruments.refusals import install as install_refusals
 from bootstrap.instruments.segments import LIMIT, TABLE, Descriptors
 from bootstrap.instruments.tlb import NEEDED, PageRights
-from bootstrap.instruments.usermode import enter_user_mode
-from bootstrap.linux.arch import PAGE, PAGE_MASK, Abi, page_down
 from bootstrap.linux.events import Fault
 from bootstrap.linux.memory import EXEC, FETCHED, READ, AddressSpace, Extent
 from bootstrap.linux.process import FdTable
+
+_REFUSED = 13
+"""x86: general protection."""
 
 TRANSLATED = 32 << 20
 """Bytes for translated code; when they are full, Unicorn drops all translations and begins anew.
@@ -61,20 +61,19 @@ def _closed(_args: Sequence[int]) -> None:
     raise AssertionError("a closed CPU made a system call")
 
 
-def _in_user_mode(abi: str) -> Uc:
-    descriptor = DESCRIPTORS[abi]
-    uc = Uc(descriptor.arch, descriptor.mode)
-    if descriptor.model is not None:
-        uc.ctl_set_cpu_model(descriptor.model)
-    if descriptor.page_size is not None:
-        uc.ctl_set_page_size(descriptor.page_size)
+def _in_user_mode(abi: Arch) -> Uc:
+    uc = Uc(abi.unicorn_arch, abi.unicorn_mode)
+    if abi.model is not None:
+        uc.ctl_set_cpu_model(abi.model)
+    if abi.page_size is not None:
+        uc.ctl_set_page_size(abi.page_size)
     uc.ctl_set_tcg_buffer_size(TRANSLATED)
     enter_user_mode(uc, abi)
     return uc
 
 
 @cache
-def _fresh(abi: str) -> object:
+def _fresh(abi: Arch) -> object:
     """The state of a CPU that has not run yet."""
     return _in_user_mode(abi).context_save()
 
@@ -84,7 +83,7 @@ class UnicornCpu:
 
     def __init__(
         self,
-        abi: Abi,
+        abi: Arch,
         memory: AddressSpace,
         fds: FdTable,
         on_trap: OnTrap,
@@ -95,7 +94,6 @@ class UnicornCpu:
     ) -> None:
         self.abi = abi
         self.memory = memory
-        self.descriptor: CpuDescriptor = DESCRIPTORS[abi.name]
         self._on_trap = on_trap
         self._asked = self._paused = self._over = False
         self._fault: Fault | None = None
@@ -108,7 +106,7 @@ class UnicornCpu:
         """Instructions so far; counted only under an instruction limit."""
         self.over_limit = False
 
-        self._uc = _in_user_mode(abi.name)
+        self._uc = _in_user_mode(abi)
         # No address ends the run: not even the one that emu_start insists on being told.
         self._uc.ctl_exits_enabled(True)
         self._handle = self._uc._uch
@@ -126,11 +124,11 @@ class UnicornCpu:
             self.extent_added(self._table.extent)
         self._hot = None
         if hot is not None:
-            self._hot = hot.attach(self.descriptor, abi, memory, fds, self._trap, log)
+            self._hot = hot.attach(abi, memory, fds, self._trap, log)
         self.stepping: Stepping | None = None
         self._add_hooks()
         if travel is not None:
-            is_x86 = self.descriptor.arch == UC_ARCH_X86
+            is_x86 = abi.unicorn_arch == UC_ARCH_X86
             make = partial(Blocks, abi) if travel.blocks else Stepping
             self.stepping = make(memory, is_x86, lambda: uclib.uc_emu_stop(self._handle))
             self.stepping.install(self._handle, self._hook, hot, self._hot, travel.watching)
@@ -138,7 +136,7 @@ class UnicornCpu:
     # Set-up.
 
     def _prepare_registers(self) -> None:
-        d = self.descriptor
+        d = self.abi
         read = (d.number, *d.arguments, *(source for source, _ in d.saved))
         wrote = (d.result, *(target for _, target in d.saved))
         self.arg_regs = (ctypes.c_int * len(read))(*read)
@@ -165,12 +163,13 @@ class UnicornCpu:
         # The trap comes first among the instruction hooks: once a stop is asked for from another
         # thread, Unicorn calls the first of them only, and a later one would lose a system call
         # (qemu/target/i386/seg_helper.c, helper_syscall).
-        instruction = self.descriptor.trap_instruction
+        instruction = self.abi.trap_instruction
         if instruction is not None and hot is not None:
             self._hook(UC_HOOK_INSN, hot.syscall, hot.user_data, instruction)
         elif instruction is not None:
             self._hook(UC_HOOK_INSN, libunicorn.INSTRUCTION(self._instruction), None, instruction)
-        install_refusals(self.abi.name, self._hook, self._end, self.memory.read_upto)
+        for refuse in self.abi.refusals:
+            refuse(self._hook, self._end, self.memory.read_upto)
         if self._limit:
             self._hook(UC_HOOK_CODE, libunicorn.CODE(self._count))
 
@@ -217,7 +216,7 @@ class UnicornCpu:
     # Hooks in Python: the specification of fastpath.c.
 
     def _interrupt(self, _uc: int, number: int, _user: int) -> None:
-        if number == self.descriptor.trap_interrupt:
+        if number == self.abi.trap_interrupt:
             uclib.uc_reg_read_batch(
                 self._handle, self.arg_regs, self.arg_values, len(self.arg_regs)
             )
@@ -243,7 +242,7 @@ class UnicornCpu:
 
     def _trap(self, interrupt: int) -> None:
         """fastpath.c declined: a system call it leaves to Python, or an exception."""
-        if interrupt < 0 or interrupt == self.descriptor.trap_interrupt:
+        if interrupt < 0 or interrupt == self.abi.trap_interrupt:
             assert self._hot is not None
             ctypes.memmove(self.args, self._hot.args, ctypes.sizeof(self.args))
             self._hot.sync_in()
@@ -254,14 +253,14 @@ class UnicornCpu:
             self._exception(interrupt)
 
     def _exception(self, number: int) -> None:
-        if number == REFUSED and self._table is not None and not self._again:
+        if number == _REFUSED and self._table is not None and not self._again:
             self._refused = True
             self.stop()
             return
-        known = self.descriptor.exceptions
+        known = self.abi.exceptions
         signal, reason = known.get(number, (SIGSEGV, f"interrupt {number:#x}"))
-        if self.descriptor.pc_after_exception:
-            self._write(self.descriptor.pc, self.pc - self.descriptor.pc_after_exception)
+        if self.abi.pc_after_exception:
+            self._write(self.abi.pc, self.pc - self.abi.pc_after_exception)
         self._end(signal, reason)
 
     def _unmapped(
@@ -300,7 +299,7 @@ class UnicornCpu:
         results = self.results
         results[0] = result & self._mask
         if len(results) > 1:
-            results[1] = self.args[7] + self.descriptor.trap_size
+            results[1] = self.args[7] + self.abi.trap_size
             results[2] = self.args[8]
         uclib.uc_reg_write_batch(
             self._handle, self.result_regs, self.result_values, len(self.result_regs)
@@ -364,7 +363,7 @@ class UnicornCpu:
                 signal, why = SIGBUS, ", which is beyond the end of the file that is mapped there"
             return Stop(fault=self._describe(signal, f"cannot {verb} {addr:#x}{why}", addr))
         if status == UC_ERR_INSN_INVALID:
-            if self.memory.read_upto(self.pc, 4).startswith(self.descriptor.breakpoints):
+            if self.memory.read_upto(self.pc, 4).startswith(self.abi.breakpoints):
                 return Stop(fault=self._describe(SIGTRAP, "breakpoint", None))
             return Stop(fault=self._describe(SIGILL, "invalid instruction", None))
         return Stop(fault=self._describe(SIGSEGV, f"CPU exception (Unicorn error {status})", None))
@@ -379,7 +378,7 @@ class UnicornCpu:
         # Of the exception it is only the registers that must not be forgotten: one that follows it
         # would be a double fault.
         state = self.save()
-        self._uc.context_restore(_fresh(self.abi.name))
+        self._uc.context_restore(_fresh(self.abi))
         self.restore(state)
         exit_checks.leave_out(self._handle, False)
         if self.stepping is not None:
@@ -394,7 +393,7 @@ class UnicornCpu:
             # A far call that has no stack: what it stored was led to the table.
             table.extent.view[:] = before
             self.restore(state)
-            stack = self._read(self.descriptor.sp)
+            stack = self._read(self.abi.sp)
             self._fault = self._describe(SIGSEGV, "no stack for a far call", stack)
         if self._fault is not None:
             return Stop(fault=self._fault)
@@ -473,20 +472,21 @@ class UnicornCpu:
     @property
     def pc(self) -> int:
         """Address of the next instruction."""
-        return self._read(self.descriptor.pc)
+        return self._read(self.abi.pc)
 
     def start_at(self, pc: int, sp: int) -> None:
         """Registers as execve(2) leaves them: all zero but these two."""
-        self._write(self.descriptor.pc, pc)
-        self._write(self.descriptor.sp, sp)
+        self._write(self.abi.pc, pc)
+        self._write(self.abi.sp, sp)
 
     def set_sp(self, sp: int) -> None:
         """The stack pointer, for clone(2)."""
-        self._write(self.descriptor.sp, sp)
+        self._write(self.abi.sp, sp)
 
     def registers(self) -> tuple[tuple[str, int], ...]:
         """The general registers, by name."""
-        return tuple((name, self._read(number)) for name, number in self.descriptor.named)
+        general = registers.GENERAL[self.abi.name]
+        return tuple((name, self._read(number)) for name, number in general)
 
     def save(self) -> dict[str, bytes]:
         """All registers: see registers.py."""

@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 
 import unicorn
 
+from bootstrap.core.arches import Arch
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments import Cpu, Engine, OnTrap, Travel, exit_checks
 from bootstrap.instruments import fastpath as native
 from bootstrap.instruments.callbuffer import CallLog
 from bootstrap.instruments.unicorn_cpu import UnicornCpu
-from bootstrap.linux.arch import Abi
 from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.process import FdTable
 
@@ -38,7 +38,7 @@ class UnicornEngine:
 
     def cpu(
         self,
-        abi: Abi,
+        abi: Arch,
         memory: AddressSpace,
         fds: FdTable,
         on_trap: OnTrap,

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from unicorn import UC_HOOK_CODE, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE, UC_MEM_WRITE
 from unicorn.unicorn_py3.unicorn import uclib
 
-from bootstrap.instruments import OnTrap, exit_checks, libunicorn
+from bootstrap.core.arches import Arch
+from bootstrap.instruments import OnTrap, exit_checks, libunicorn, registers
 from bootstrap.instruments.unicorn_cpu import UnicornCpu
-from bootstrap.linux.arch import Abi
 from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.process import FdTable
 
@@ -22,16 +22,15 @@ Event = tuple[str, int, int]
 class WalkingCpu(UnicornCpu):
     """Give it registers with `set_registers`, `run` it, and look at `events`."""
 
-    def __init__(self, abi: Abi, memory: AddressSpace, on_trap: OnTrap, most: int) -> None:
+    def __init__(self, abi: Arch, memory: AddressSpace, on_trap: OnTrap, most: int) -> None:
         """`most`: events after which a run ends (its Stop says nothing then)."""
         super().__init__(abi, memory, FdTable(0), on_trap, None)
         exit_checks.leave_out(self._handle, False)  # these hooks end a run within a block
         self.events: list[Event] = []
-        self.names = tuple(name for name, _ in self.descriptor.named)
+        self.names, self.numbers = zip(*registers.GENERAL[abi.name], strict=True)
         self._most = most
-        numbers = [number for _, number in self.descriptor.named]
-        self._numbers = (ctypes.c_int * len(numbers))(*numbers)
-        self._cells = (ctypes.c_uint64 * len(numbers))()
+        self._numbers = (ctypes.c_int * len(self.numbers))(*self.numbers)
+        self._cells = (ctypes.c_uint64 * len(self.numbers))()
         self._places = self._pointers(self._cells)
         self._hook(UC_HOOK_CODE, libunicorn.CODE(self._executes))
         self._hook(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, libunicorn.ACCESS(self._accesses))

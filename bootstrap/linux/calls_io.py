@@ -9,16 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bootstrap.core.errors import GuestFailed
-from bootstrap.linux.errno import Errno, LinuxError
-from bootstrap.linux.flags import (
-    F_DUPFD,
-    F_DUPFD_CLOEXEC,
-    F_GETFD,
-    F_GETFL,
-    F_SETFD,
-    F_SETFL,
-    FD_CLOEXEC,
+from bootstrap.core.abi import (
     O_APPEND,
     O_ASYNC,
     O_CLOEXEC,
@@ -28,7 +19,18 @@ from bootstrap.linux.flags import (
     O_NONBLOCK,
     SEEK_CUR,
     SEEK_HOLE,
-    swap_bits,
+    Errno,
+    LinuxError,
+)
+from bootstrap.core.errors import GuestFailed
+from bootstrap.linux.flags import (
+    F_DUPFD,
+    F_DUPFD_CLOEXEC,
+    F_GETFD,
+    F_GETFL,
+    F_SETFD,
+    F_SETFL,
+    FD_CLOEXEC,
 )
 from bootstrap.linux.inode import RegularFile, Stream
 from bootstrap.linux.memory import READ, WRITE
@@ -36,6 +38,7 @@ from bootstrap.linux.openfile import MAX_OFFSET, OpenFile
 from bootstrap.linux.structs import MAX_NON_LFS, Word
 
 if TYPE_CHECKING:
+    from bootstrap.core.arches import Arch
     from bootstrap.linux.process import Process
     from bootstrap.linux.row import Handler
 
@@ -375,14 +378,14 @@ def _mark(proc: Process, fd: int, cloexec: bool) -> int:
     return 0
 
 
-def fcntl_for(swapped: tuple[tuple[int, int], ...]) -> Handler:
-    """fcntl(2) of an ABI where these open flags have each other's values (flags.py)."""
+def fcntl_for(arch: Arch) -> Handler:
+    """fcntl(2) of an architecture that has open flags of its own."""
 
     def sys_fcntl_swapped(proc: Process, fd: int, command: int, argument: int) -> int:
         if command == F_SETFL:
-            argument = swap_bits(argument, swapped)
+            argument = arch.open_flags(argument)
         result = sys_fcntl(proc, fd, command, argument)
-        return swap_bits(result, swapped) if command == F_GETFL else result
+        return arch.open_flags(result) if command == F_GETFL else result
 
     return sys_fcntl_swapped
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from bootstrap.core.abi import PROT_EXEC, PROT_READ, PROT_WRITE, Errno, LinuxError
+from bootstrap.core.arches import PAGE_MASK, page_up
 from bootstrap.core.errors import GuestFailed
-from bootstrap.linux.arch import PAGE_MASK, page_up
-from bootstrap.linux.errno import Errno, LinuxError
 from bootstrap.linux.flags import (
     MAP_ANONYMOUS,
     MAP_DENYWRITE,
@@ -25,11 +25,8 @@ from bootstrap.linux.flags import (
     MAP_SHARED_VALIDATE,
     MAP_STACK,
     MAP_TYPE,
-    PROT_EXEC,
     PROT_GROWSDOWN,
     PROT_GROWSUP,
-    PROT_READ,
-    PROT_WRITE,
 )
 
 if TYPE_CHECKING:

@@ -9,13 +9,9 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from bootstrap.core.errors import GuestFailed
-from bootstrap.linux.errno import Errno, LinuxError
-from bootstrap.linux.flags import (
-    AT_EMPTY_PATH,
+from bootstrap.core.abi import (
     AT_FDCWD,
     AT_REMOVEDIR,
-    AT_SYMLINK_FOLLOW,
     O_ACCMODE,
     O_CLOEXEC,
     O_CREAT,
@@ -28,12 +24,19 @@ from bootstrap.linux.flags import (
     O_TMPFILE,
     O_TRUNC,
     O_WRONLY,
-    RENAME_EXCHANGE,
-    RENAME_NOREPLACE,
-    RENAME_WHITEOUT,
     S_IFMT,
     S_IFREG,
     VALID_OPEN_FLAGS,
+    Errno,
+    LinuxError,
+)
+from bootstrap.core.errors import GuestFailed
+from bootstrap.linux.flags import (
+    AT_EMPTY_PATH,
+    AT_SYMLINK_FOLLOW,
+    RENAME_EXCHANGE,
+    RENAME_NOREPLACE,
+    RENAME_WHITEOUT,
 )
 from bootstrap.linux.inode import Directory, Inode, Symlink
 from bootstrap.linux.paths import MAXSYMLINKS, PATH_MAX, At

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bootstrap.core.errors import GuestFailed
-from bootstrap.linux.calls_path import user_path
-from bootstrap.linux.errno import Errno, LinuxError
-from bootstrap.linux.flags import (
+from bootstrap.core.abi import (
     CLD_EXITED,
     CLD_KILLED,
     P_ALL,
@@ -26,7 +23,11 @@ from bootstrap.linux.flags import (
     WNOTHREAD,
     WNOWAIT,
     WUNTRACED,
+    Errno,
+    LinuxError,
 )
+from bootstrap.core.errors import GuestFailed
+from bootstrap.linux.calls_path import user_path
 from bootstrap.linux.memory import WRITE
 from bootstrap.linux.process import Exec, Exit, Fork
 from bootstrap.linux.structs import Word, pack_utsname
@@ -39,6 +40,8 @@ UTS_RELEASE = b"6.1.0"
 UTS_VERSION = b"#1 SMP"
 UTS_NODENAME = b"bootstrap"
 UTS_DOMAINNAME = b"(none)"
+MACHINE = {"i386": b"i686"}
+"""What uname(2) calls a machine that is not called as its ABI."""
 
 SIGCHLD = 17
 
@@ -261,7 +264,7 @@ def _utsname(proc: Process) -> tuple[bytes, ...]:
         UTS_NODENAME,
         UTS_RELEASE,
         UTS_VERSION,
-        proc.abi.machine.encode("ascii"),
+        MACHINE.get(proc.abi.name, proc.abi.name.encode("ascii")),
         UTS_DOMAINNAME,
     )
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bootstrap.core.abi import AT_FDCWD, Errno, LinuxError
 from bootstrap.linux.calls_path import at_dirfd, user_path
-from bootstrap.linux.errno import Errno, LinuxError
 from bootstrap.linux.flags import (
     AT_EMPTY_PATH,
-    AT_FDCWD,
     AT_NO_AUTOMOUNT,
     AT_STATX_SYNC_TYPE,
     AT_SYMLINK_NOFOLLOW,

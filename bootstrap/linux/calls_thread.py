@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import GuestFailed
-from bootstrap.linux.errno import Errno, LinuxError
 from bootstrap.linux.process import OnRegisters
 
 if TYPE_CHECKING:

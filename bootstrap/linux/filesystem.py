@@ -8,8 +8,7 @@ execution.
 import posixpath
 from collections.abc import Iterator
 
-from bootstrap.linux.errno import Errno, LinuxError
-from bootstrap.linux.flags import (
+from bootstrap.core.abi import (
     O_ACCMODE,
     O_CLOEXEC,
     O_CREAT,
@@ -25,9 +24,11 @@ from bootstrap.linux.flags import (
     S_IFDIR,
     S_IFMT,
     S_IFREG,
-    S_ISGID,
     X_OK,
+    Errno,
+    LinuxError,
 )
+from bootstrap.linux.flags import S_ISGID
 from bootstrap.linux.hostfolder import Lower, plain_parts
 from bootstrap.linux.inode import Directory, Inode, RegularFile, Special, Symlink, Volume
 from bootstrap.linux.openfile import MAX_NON_LFS, OpenFile

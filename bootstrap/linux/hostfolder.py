@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import NamedTuple, NoReturn, Protocol
 
 from bootstrap import host
+from bootstrap.core.abi import S_IFDIR, S_IFLNK, S_IFREG
 from bootstrap.core.errors import BadInput
-from bootstrap.linux.flags import S_IFDIR, S_IFLNK, S_IFREG
 
 
 class LowerFile(NamedTuple):

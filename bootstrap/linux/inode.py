@@ -7,9 +7,8 @@ looked up, and never twice.
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 
+from bootstrap.core.abi import S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Errno, LinuxError
 from bootstrap.core.errors import BadInput
-from bootstrap.linux.errno import Errno, LinuxError
-from bootstrap.linux.flags import S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from bootstrap.linux.hostfolder import LARGE, Lower, LowerEntry
 from bootstrap.linux.room import Room, moved, room, wipe
 from bootstrap.linux.usage import Usage

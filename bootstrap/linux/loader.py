@@ -10,10 +10,9 @@ import struct
 from dataclasses import dataclass
 from typing import Protocol
 
+from bootstrap.core.abi import PROT_EXEC, PROT_READ, PROT_WRITE, Errno, LinuxError
+from bootstrap.core.arches import ARCHES, PAGE, PAGE_MASK, Arch, page_down, page_up
 from bootstrap.core.errors import GuestFailed
-from bootstrap.linux.arch import ABIS, PAGE, PAGE_MASK, Abi, page_down, page_up
-from bootstrap.linux.errno import Errno, LinuxError
-from bootstrap.linux.flags import PROT_EXEC, PROT_READ, PROT_WRITE
 from bootstrap.linux.inode import RegularFile
 from bootstrap.linux.limits import Limits, MemoryMeter
 from bootstrap.linux.memory import BEYOND, EXEC, MAPPED, READ, WRITE, AddressSpace
@@ -29,8 +28,6 @@ _PF_X, _PF_W, _PF_R = 1, 2, 4
 _EHDR = {1: struct.Struct("<16sHHIIIIIHHHHHH"), 2: struct.Struct("<16sHHIQQQIHHHHHH")}
 _PHDR = {1: struct.Struct("<IIIIIIII"), 2: struct.Struct("<IIQQQQQQ")}
 
-_SAME_MACHINE = {6: 3}
-"""EM_486 is as good as EM_386 (arch/x86/include/asm/elf.h, elf_check_arch_ia32)."""
 BINPRM_BUF_SIZE = 256
 """How much of a file says what it is (include/uapi/linux/binfmts.h)."""
 
@@ -87,7 +84,7 @@ class Segment:
 class ElfFile:
     """The parts of an ELF file that matter for running it."""
 
-    abi: Abi
+    abi: Arch
     entry: int
     phdr_offset: int
     segments: tuple[Segment, ...]
@@ -111,7 +108,7 @@ def parse(image: Image) -> ElfFile:
     # more than this; EI_CLASS counts on RISC-V alone (elf_check_arch of each architecture).
     head = image[:BINPRM_BUF_SIZE].ljust(BINPRM_BUF_SIZE, b"\0")
     _, kind, machine = _EHDR[1].unpack_from(head)[:3]
-    known = [a for a in ABIS if a.elf_machine == _SAME_MACHINE.get(machine, machine)]
+    known = [a for a in ARCHES if machine in a.elf_machines]
     if len(known) > 1:
         known = [a for a in known if a.elf_class == head[4]]
     if head[:4] != b"\x7fELF" or kind not in (_ET_EXEC, _ET_DYN) or not known:
@@ -203,7 +200,7 @@ def build(
         if elf.entry >= elf.abi.task_size:
             raise BadImage("the entry point lies outside the address space")
         memory.set_brk_start(max((s.vaddr + s.memory_size for s in loads), default=0))
-        top = elf.abi.stack_top
+        top = elf.abi.task_size
         executable = memory.read_implies_exec or any(s.flags & _PF_X for s in stack)
         stack_flags = MAPPED | READ | WRITE | (EXEC if executable else 0)
         memory.map(top - STACK_SIZE, top, stack_flags)
@@ -222,7 +219,7 @@ def _fill_stack(
 ) -> int:
     """Strings, auxiliary vector, pointers, argc: copy_strings and create_elf_tables."""
     abi = elf.abi
-    at = abi.stack_top - 8
+    at = abi.task_size - 8
 
     def push(data: bytes) -> int:
         nonlocal at

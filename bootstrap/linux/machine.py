@@ -12,14 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bootstrap import signals
+from bootstrap.core.abi import ANY_EXECUTE, Errno, LinuxError
+from bootstrap.core.arches import ARCHES
 from bootstrap.core.errors import GuestFailed
 from bootstrap.instruments import Cpu, Engine, Stop
 from bootstrap.linux import loader
-from bootstrap.linux.arch import ABIS
-from bootstrap.linux.errno import Errno, LinuxError
 from bootstrap.linux.events import ExecEvent, Fault, Observer
 from bootstrap.linux.filesystem import FileSystem
-from bootstrap.linux.flags import S_IXGRP, S_IXOTH, S_IXUSR
 from bootstrap.linux.inode import Directory, RegularFile, Stream
 from bootstrap.linux.limits import Limits, MemoryMeter
 from bootstrap.linux.memory import AddressSpace
@@ -41,7 +40,6 @@ from bootstrap.linux.tasks import (
 
 TICK = 0.2
 """Seconds of host time between time slices, which only let observers and Ctrl-C have their turn."""
-_ANY_X = S_IXUSR | S_IXGRP | S_IXOTH
 
 
 class Machine:
@@ -135,7 +133,7 @@ class Machine:
             fds.install(OpenFile(stream, flags))
         self.processes += 1
         empty = Process(
-            self.processes, 0, ABIS[0], AddressSpace(ABIS[0], self.limits, self.meter),
+            self.processes, 0, ARCHES[0], AddressSpace(ARCHES[0], self.limits, self.meter),
             fds, self.fs, at, 0o022, self.limits, self.observers,
         )  # fmt: skip
         self._failure = self._fault = None
@@ -392,7 +390,7 @@ class Machine:
 
     def _image(self, process: Process, path: bytes) -> tuple[RegularFile, loader.Image]:
         inode = self.fs.resolve(process.at, path)
-        if not isinstance(inode, RegularFile) or not inode.mode & _ANY_X:
+        if not isinstance(inode, RegularFile) or not inode.mode & ANY_EXECUTE:
             raise LinuxError(Errno.EACCES)
         if inode.writers:
             raise LinuxError(Errno.ETXTBSY)  # execve(2); fs/exec.c, do_open_execat

@@ -13,10 +13,10 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 
+from bootstrap.core.abi import PROT_EXEC, PROT_READ, PROT_WRITE, Errno, LinuxError
+from bootstrap.core.arches import PAGE, PAGE_MASK, Arch, page_down, page_up
 from bootstrap.core.errors import GuestFailed
-from bootstrap.linux.arch import PAGE, PAGE_MASK, Abi, page_down, page_up
-from bootstrap.linux.errno import Errno, LinuxError
-from bootstrap.linux.flags import MAP_FIXED, MAP_FIXED_NOREPLACE, PROT_EXEC, PROT_READ, PROT_WRITE
+from bootstrap.linux.flags import MAP_FIXED, MAP_FIXED_NOREPLACE
 from bootstrap.linux.limits import Limits, MemoryMeter
 from bootstrap.linux.pages import (
     BEYOND,
@@ -44,11 +44,20 @@ _USED = re.compile(rb"[^\0]+")
 _ONE_USED = re.compile(rb"[^\0]")
 _WRITTEN, _FETCHED = re.compile(b"\1+"), re.compile(b"\1")
 
+MMAP_BASE = {
+    "i386": 0xF7FFE000,
+    "x86_64": 0x7FFFF7FFF000,
+    "aarch64": (1 << 48) - (128 << 20),
+    "riscv64": (1 << 38) - (128 << 20),
+    "riscv32": 0x95C00000,
+}
+"""mmap(2) places mappings downwards from here (arch/x86/mm/mmap.c, mm/util.c, mmap_base)."""
+
 
 class AddressSpace:
     """The memory of one process."""
 
-    def __init__(self, abi: Abi, limits: Limits, meter: MemoryMeter) -> None:
+    def __init__(self, abi: Arch, limits: Limits, meter: MemoryMeter) -> None:
         self.abi = abi
         self.limits = limits
         self.meter = meter
@@ -66,7 +75,7 @@ class AddressSpace:
         self.brk_now = 0
         self.heap_end = 0
         """End of the extent the heap may grow into without a new one."""
-        self.searched = (abi.mmap_base, 0)
+        self.searched = (MMAP_BASE[abi.name], 0)
         """An address, and a size: no gap from there up to mmap_base has more bytes."""
         self.heap_flags = READ | WRITE | MAPPED
         self.read_implies_exec = False
@@ -304,7 +313,11 @@ class AddressSpace:
             top, widest = self.searched
             if end >= top:
                 above = self._next_mapped(end)
-                top = self.abi.mmap_base if above is None else min(above, self.abi.mmap_base)
+                top = (
+                    MMAP_BASE[self.abi.name]
+                    if above is None
+                    else min(above, MMAP_BASE[self.abi.name])
+                )
                 self.searched = top, widest
             if self.listener is not None:
                 self.listener.pages_changed()
@@ -396,7 +409,7 @@ class AddressSpace:
         """
         top, widest = self.searched
         if size <= widest:
-            top, widest = self.abi.mmap_base, 0
+            top, widest = MMAP_BASE[self.abi.name], 0
         while True:
             start, end = self._mapped_below(top)
             if top - end >= size:

@@ -6,8 +6,7 @@ file's bytes, with no call between.
 
 from collections.abc import Iterator
 
-from bootstrap.linux.errno import Errno, LinuxError
-from bootstrap.linux.flags import (
+from bootstrap.core.abi import (
     O_APPEND,
     O_LARGEFILE,
     O_RDONLY,
@@ -19,6 +18,8 @@ from bootstrap.linux.flags import (
     SEEK_END,
     SEEK_HOLE,
     SEEK_SET,
+    Errno,
+    LinuxError,
 )
 from bootstrap.linux.inode import Directory, Inode, RegularFile, Stream, Volume
 

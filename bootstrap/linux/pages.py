@@ -14,8 +14,8 @@ import re
 import sys
 from typing import Protocol
 
+from bootstrap.core.arches import PAGE
 from bootstrap.core.errors import GuestFailed
-from bootstrap.linux.arch import PAGE
 
 READ, WRITE, EXEC, DIRTY, FETCHED, MAPPED, KEPT, BEYOND = 1, 2, 4, 8, 16, 32, 64, 128
 WAS_WRITTEN = bytes(flags & DIRTY != 0 for flags in range(256))

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from bootstrap.linux.errno import Errno, LinuxError
+from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.linux.inode import Directory, Inode, Symlink
 
 PATH_MAX = 4096

@@ -6,8 +6,8 @@ Linux's task_struct, cut down to what a single-threaded world without signals ne
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bootstrap.linux.arch import Abi
-from bootstrap.linux.errno import Errno, LinuxError
+from bootstrap.core.abi import Errno, LinuxError
+from bootstrap.core.arches import Arch
 from bootstrap.linux.events import Observer
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.inode import RegularFile
@@ -157,7 +157,7 @@ class Process:
 
     pid: int
     ppid: int
-    abi: Abi
+    abi: Arch
     memory: AddressSpace
     fds: FdTable
     fs: FileSystem

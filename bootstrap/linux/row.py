@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
-from bootstrap.linux.flags import ARM_SWAPPED, swap_bits
+from bootstrap.core.arches import AARCH64
 
 
 class Support(Enum):
@@ -149,7 +149,7 @@ def _u32(value: int) -> int:
 
 
 def _arm(value: int) -> int:
-    return swap_bits(value & 0xFFFFFFFF, ARM_SWAPPED)
+    return AARCH64.open_flags(value & 0xFFFFFFFF)
 
 
 def _s32(value: int) -> int:
@@ -164,7 +164,7 @@ _CONVERTERS: dict[Width, tuple[int, Callable[[int], int]]] = {
     Width.U32: (0xFFFFFFFF, _u32),
     Width.S32: (0x7FFFFFFF, _s32),
     Width.S64: (0x7FFFFFFFFFFFFFFF, _s64),
-    Width.ARM: (min(bit for pair in ARM_SWAPPED for bit in pair) - 1, _arm),
+    Width.ARM: (min(bit for pair in AARCH64.swapped_open_flags for bit in pair) - 1, _arm),
 }
 """Up to which register value the argument is the register, and what to do with a greater one."""
 

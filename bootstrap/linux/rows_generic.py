@@ -8,11 +8,11 @@ differs between ABIs: arch/arm64/include/uapi/asm/fcntl.h, arch/arm64/Kconfig an
 
 from collections.abc import Mapping
 
+from bootstrap.core.arches import AARCH64
 from bootstrap.linux import calls_io as io
 from bootstrap.linux import calls_path as path
 from bootstrap.linux import calls_process as process
 from bootstrap.linux import calls_stat as stat
-from bootstrap.linux.flags import ARM_SWAPPED
 from bootstrap.linux.numbers_generic import NEVER_ON_ARM64
 from bootstrap.linux.row import Result, Row
 from bootstrap.linux.rows import (
@@ -85,7 +85,7 @@ AARCH64_ROWS: Mapping[str, Row] = {
         partial(
             "fcntl",
             "fd fd, fcntl_cmd cmd, fcntl_arg_arm arg",
-            io.fcntl_for(ARM_SWAPPED),
+            io.fcntl_for(AARCH64),
             COMMON["fcntl"].note,
             Result.FCNTL_ARM,
         ),

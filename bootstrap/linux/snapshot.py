@@ -8,17 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from bootstrap.core.arches import ARCHES, PAGE
 from bootstrap.linux import files_snapshot as files
-from bootstrap.linux.arch import ABIS, PAGE
 from bootstrap.linux.inode import RegularFile, Stream
 from bootstrap.linux.machine import Machine
-from bootstrap.linux.memory import DIRTY, KEPT, AddressSpace, Extent
+from bootstrap.linux.memory import DIRTY, KEPT, MMAP_BASE, AddressSpace, Extent
 from bootstrap.linux.openfile import OpenFile
 from bootstrap.linux.pages import WAS_WRITTEN
 from bootstrap.linux.paths import At
 from bootstrap.linux.process import FdTable, Process
 
-_ABIS = {abi.name: abi for abi in ABIS}
+_ABIS = {abi.name: abi for abi in ARCHES}
 _NOT_KEPT = bytes(flags & ~KEPT for flags in range(256))
 _IS_NEW = bytes(flags & (DIRTY | KEPT) == DIRTY for flags in range(256))
 _IS_KEPT = bytes(flags & KEPT != 0 for flags in range(256))
@@ -248,7 +248,7 @@ def _complete(memory: AddressSpace, machine: Machine, state: MemoryState) -> Non
     memory.start_brk, memory.brk_now = state.start_brk, state.brk_now
     memory.heap_end, memory.heap_flags = state.heap_end, state.heap_flags
     memory.read_implies_exec = state.read_implies_exec
-    memory.searched = (memory.abi.mmap_base, 0)
+    memory.searched = (MMAP_BASE[memory.abi.name], 0)
 
 
 def _space(machine: Machine, told: TaskState) -> AddressSpace:

@@ -7,11 +7,11 @@ abbreviated. What a call reads is printed as it was before the call, what it sto
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bootstrap.core.abi import O_CREAT, O_TMPFILE, Errno, LinuxError
 from bootstrap.linux import strace_memory as stored
 from bootstrap.linux import strace_values as values
-from bootstrap.linux.errno import Errno, LinuxError
 from bootstrap.linux.events import BaseObserver, ExecEvent, Fault
-from bootstrap.linux.flags import F_GETFD, F_GETFL, O_CREAT, O_TMPFILE
+from bootstrap.linux.flags import F_GETFD, F_GETFL
 from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.row import Kind, Result, Row
 

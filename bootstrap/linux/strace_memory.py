@@ -7,8 +7,9 @@ are strace 6.1's (src/print_struct_stat.c, src/wait.c, src/io.c, src/execve.c, s
 from collections.abc import Callable
 from struct import Struct
 
+from bootstrap.core.abi import CLD_EXITED, S_IFCHR, S_IFMT, Errno, LinuxError
+from bootstrap.core.arches import AARCH64
 from bootstrap.linux import flags as abi
-from bootstrap.linux.errno import Errno, LinuxError
 from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.row import Kind
 from bootstrap.linux.strace_values import (
@@ -159,7 +160,7 @@ def _fcntl_argument(memory: AddressSpace, args: list[int], index: int) -> str:
 
 def _fcntl_argument_arm(memory: AddressSpace, args: list[int], index: int) -> str:
     if args[index - 1] == abi.F_SETFL:
-        return open_flags(abi.swap_bits(args[index] & 0xFFFFFFFF, abi.ARM_SWAPPED))
+        return open_flags(AARCH64.open_flags(args[index] & 0xFFFFFFFF))
     return _fcntl_argument(memory, args, index)
 
 
@@ -238,7 +239,7 @@ def _status(memory: AddressSpace, args: list[int], index: int, result: int) -> s
 def _stat(layout: StatLayout) -> "After":
     def printer(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
         mode, size = layout.mode_and_size(memory.read(args[index], layout.length))
-        if mode & abi.S_IFMT in (abi.S_IFCHR, abi.S_IFBLK):
+        if mode & S_IFMT in (S_IFCHR, abi.S_IFBLK):
             return f"{{st_mode={file_mode(mode)}, st_rdev=makedev(0, 0), ...}}"
         return f"{{st_mode={file_mode(mode)}, st_size={size}, ...}}"
 
@@ -261,7 +262,7 @@ def _siginfo(memory: AddressSpace, args: list[int], index: int, result: int) -> 
     if not signal:
         return "{}"
     how = choice_text(code, abi.CHILD_CODES, "CLD_???")
-    value = status if code == abi.CLD_EXITED else SIGNALS.get(status, status)
+    value = status if code == CLD_EXITED else SIGNALS.get(status, status)
     return (
         f"{{si_signo=SIGCHLD, si_code={how}, si_pid={pid}, si_uid={uid}, si_status={value}, "
         "si_utime=0, si_stime=0}"

@@ -5,6 +5,8 @@ Formats are strace 6.1's (src/util.c, src/xlat.c).
 
 from collections.abc import Callable
 
+from bootstrap.core.abi import AT_FDCWD, O_ACCMODE, S_IFMT
+from bootstrap.core.arches import AARCH64
 from bootstrap.linux import flags as abi
 from bootstrap.linux.flags import Flags
 from bootstrap.linux.row import Kind
@@ -66,10 +68,10 @@ def choice_text(value: int, table: Flags, unknown: str) -> str:
 
 def open_flags(value: int) -> str:
     """open(2)'s flags: the access mode first, always."""
-    access = choice_text(value & abi.O_ACCMODE, abi.OPEN_ACCESS, "O_???")
-    if value & abi.O_ACCMODE == abi.O_ACCMODE:
+    access = choice_text(value & O_ACCMODE, abi.OPEN_ACCESS, "O_???")
+    if value & O_ACCMODE == O_ACCMODE:
         access = "O_ACCMODE"
-    rest = value & ~abi.O_ACCMODE
+    rest = value & ~O_ACCMODE
     if not rest:
         return access
     text = flag_text(rest, abi.OPEN_FLAGS, "")
@@ -78,10 +80,10 @@ def open_flags(value: int) -> str:
 
 def file_mode(value: int) -> str:
     """A mode with its file type, as in st_mode."""
-    kind = value & abi.S_IFMT
+    kind = value & S_IFMT
     for known, name in abi.FILE_TYPES:
         if kind == known:
-            return f"{name}|{octal(value & ~abi.S_IFMT)}"
+            return f"{name}|{octal(value & ~S_IFMT)}"
     return octal(value)
 
 
@@ -134,7 +136,7 @@ _PLAIN: dict[Kind, Callable[[int], str]] = {
     Kind.PTR: address,
     Kind.MODE: octal,
     Kind.FILE_MODE: file_mode,
-    Kind.DIRFD: lambda v: "AT_FDCWD" if v == abi.AT_FDCWD else str(v),
+    Kind.DIRFD: lambda v: "AT_FDCWD" if v == AT_FDCWD else str(v),
     Kind.OPEN_FLAGS: open_flags,
     Kind.OPEN_FLAGS_ARM: open_flags,
     Kind.DUP_FLAGS: lambda v: flag_text(v, abi.OPEN_FLAGS, "O_???"),
@@ -173,7 +175,7 @@ def fcntl_result(command: int, result: int, arm: bool = False) -> str:
     if command == abi.F_GETFD and result:
         return f"{result:#x} (flags FD_CLOEXEC)"
     if command == abi.F_GETFL:
-        generic = abi.swap_bits(result, abi.ARM_SWAPPED) if arm else result
+        generic = AARCH64.open_flags(result) if arm else result
         return f"{result:#x} (flags {open_flags(generic)})"
     return str(result)
 

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
+from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.linux import calls_io as io
 from bootstrap.linux import calls_memory as mem
 from bootstrap.linux import calls_path as path
 from bootstrap.linux import calls_process as process
 from bootstrap.linux import calls_stat as stat
 from bootstrap.linux import calls_thread as thread
-from bootstrap.linux.errno import Errno, LinuxError
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.process import Process
 from bootstrap.linux.row import Result, Row, Support

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bootstrap.linux.arch import Abi
+    from bootstrap.core.arches import Arch
     from bootstrap.prove.environments import Finding
     from bootstrap.prove.relation import Relation
     from bootstrap.prove.walk import Automaton
@@ -21,7 +21,7 @@ class Proof:
     """What is known of a seed. Proven only where ``refused`` is empty."""
 
     seed: bytes
-    abi: Abi
+    abi: Arch
     found: Automaton | None
     relation: Relation | None
     certificate: str
@@ -30,7 +30,7 @@ class Proof:
     findings: tuple[Finding, ...]
 
 
-def prove(seed: bytes, abi: Abi, most: int) -> Proof:
+def prove(seed: bytes, abi: Arch, most: int) -> Proof:
     """Walk, relate, certify, check. ``most``: states at which the walk stops.
 
     What is not proven is a finding, not an error. Raises what the loader raises.

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 
-from bootstrap.linux.arch import Abi
+from bootstrap.core.arches import Arch
 from bootstrap.prove.check.proof import FORMAT
 from bootstrap.prove.relation import Relation
 from bootstrap.prove.values import place_text
@@ -22,7 +22,7 @@ def ranges(steps: dict[int, Step]) -> Iterator[list[int]]:
             first = byte
 
 
-def to_json(found: Automaton, relation: Relation, seed: bytes, abi: Abi) -> str:
+def to_json(found: Automaton, relation: Relation, seed: bytes, abi: Arch) -> str:
     """One state a line. ``found`` has only bytes and the end as inputs, and always ends well."""
     head = {
         "format": FORMAT,

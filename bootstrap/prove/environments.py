@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from bootstrap.linux.arch import Abi
+from bootstrap.core.arches import Arch
 from bootstrap.prove.check.language import START, Class, step
 from bootstrap.prove.relation import Dialect, compare, moves, relate
 from bootstrap.prove.walk import (
@@ -33,7 +33,7 @@ class Finding(NamedTuple):
     then: str
 
 
-def explore(seed: bytes, abi: Abi, most: int) -> tuple[Automaton, tuple[Finding, ...]]:
+def explore(seed: bytes, abi: Arch, most: int) -> tuple[Automaton, tuple[Finding, ...]]:
     """The walk where all goes well, and what is found where not. Raises NotProven."""
     opens, walker = ANY, Walker(seed, abi, ANY, most)
     try:
@@ -97,7 +97,7 @@ def _reads(failing: Automaton, dialect: Dialect) -> str:
     )
 
 
-def _other(seed: bytes, abi: Abi, opens: Opens, most: int, found: Automaton) -> str:
+def _other(seed: bytes, abi: Arch, opens: Opens, most: int, found: Automaton) -> str:
     walker = Walker(seed, abi, opens, most)
     try:
         other = walker.walk()

@@ -17,9 +17,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from bootstrap import signals
+from bootstrap.core.arches import Arch
 from bootstrap.core.errors import BootstrapError, ExitStatus
 from bootstrap.instruments.walking import Event, WalkingCpu
-from bootstrap.linux.arch import Abi
 from bootstrap.linux.limits import Limits, MemoryMeter
 from bootstrap.linux.loader import build, parse
 from bootstrap.linux.numbers import NUMBERS
@@ -151,20 +151,20 @@ class _Path(NamedTuple):
 class Walker:
     """One seed, whose opens give what ``opens`` has. `close` it."""
 
-    def __init__(self, image: bytes, abi: Abi, opens: Opens, most: int) -> None:
+    def __init__(self, image: bytes, abi: Arch, opens: Opens, most: int) -> None:
         """``most``: states at which it stops. Raises what the loader raises."""
         elf = parse(image)
         self.memory, _ = build(elf, image, b"seed", (b"seed",), (), Limits(), MemoryMeter(1 << 30))
         self.abi, self.entry, self._most = abi, elf.entry, most
-        self._stack = abi.stack_top - 0x80000
+        self._stack = abi.task_size - 0x80000
         self.symbols = Symbols(abi.word_mask, self._stack, opens)
         self._opens = opens
         self._names = {number: name for name, number in NUMBERS[abi.name].items()}
         self._tables = Tables(abi.name)
         self.cpu = WalkingCpu(abi, self.memory, self._trap, _LONGEST)
-        named = dict(self.cpu.descriptor.named)
+        named = dict(zip(self.cpu.names, self.cpu.numbers, strict=True))
         by_number = {number: name for name, number in named.items()}
-        d = self.cpu.descriptor
+        d = self.cpu.abi
         self._pc, self._sp = by_number[d.pc], by_number[d.sp]
         self._result = by_number[d.result]
         self._number = by_number[d.number]
@@ -284,7 +284,7 @@ class Walker:
             if item is None:
                 values[self._index[self._pc]] = self.entry
             else:
-                values[self._index[self._pc]] = state.at + self.cpu.descriptor.trap_size
+                values[self._index[self._pc]] = state.at + self.cpu.abi.trap_size
                 result = 0
                 if item != END:
                     result = 1 if item < FAILS else _FAILED[world]

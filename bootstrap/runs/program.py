@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bootstrap.core.abi import LinuxError
 from bootstrap.core.errors import GuestFailed
 from bootstrap.instruments import Engine
 from bootstrap.linux import faults
-from bootstrap.linux.errno import LinuxError
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink, MemoryLower
 from bootstrap.linux.inode import RegularFile

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import bootstrap
+from bootstrap.core.abi import LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.documents import Fault
 from bootstrap.instruments import Engine, describe
 from bootstrap.known import Entry, StepFile
 from bootstrap.known.lookup import known_files
 from bootstrap.linux import faults
-from bootstrap.linux.errno import LinuxError
 from bootstrap.linux.events import Observer
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.inode import RegularFile, Stream

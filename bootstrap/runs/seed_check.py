@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bootstrap.core.arches import ARCHES, Arch
 from bootstrap.instruments import Engine
 from bootstrap.languages import hex0
 from bootstrap.languages.assembly import Oddity, Origin
-from bootstrap.linux.arch import ABIS, Abi
 from bootstrap.linux.hostfolder import LowerFile
 from bootstrap.linux.limits import Limits
 from bootstrap.runs.program import NoOutput, run_alone
@@ -61,22 +61,15 @@ class Checked:
             self.run_differs is None)  # fmt: skip
 
 
-def abi_of(program: bytes) -> Abi | None:
+def abi_of(program: bytes) -> Arch | None:
     """The ABI a little-endian ELF program is for (by e_machine and its class), or None."""
     if program[:4] != b"\x7fELF" or len(program) < 20 or program[5] != 1:
         return None
     machine = int.from_bytes(program[18:20], "little")
-    for abi in ABIS:
-        if (abi.elf_machine, abi.elf_class) == (machine, program[4]):
+    for abi in ARCHES:
+        if machine == abi.elf_machines[0] and abi.elf_class == program[4]:
             return abi
     return None
-
-
-def can_run(abi: Abi) -> bool:
-    """Whether the engine has this ABI."""
-    from bootstrap.instruments.descriptors import DESCRIPTORS
-
-    return abi.name in DESCRIPTORS
 
 
 def check(

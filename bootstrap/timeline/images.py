@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import capstone
 
+from bootstrap.core.abi import LinuxError
+from bootstrap.core.arches import page_down, page_up
 from bootstrap.core.errors import BadInput
-from bootstrap.linux.arch import page_down, page_up
-from bootstrap.linux.errno import LinuxError
 from bootstrap.linux.faults import MODES
 from bootstrap.linux.loader import ElfFile, Segment, parse
 from bootstrap.timeline.origins import FUNCTION, ByteOrigins

@@ -10,12 +10,12 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bootstrap.core.abi import LinuxError
 from bootstrap.languages import catm, hex0, hex1, hex2, hex2_linker, m1
 from bootstrap.languages.assembly import Assembly, Origin, Position
 from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.macros import Expansion
 from bootstrap.languages.source import Source
-from bootstrap.linux.errno import LinuxError
 from bootstrap.linux.loader import parse
 
 _PT_LOAD = 1

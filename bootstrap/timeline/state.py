@@ -213,7 +213,7 @@ def areas(traveller: Timeline, image: ProgramImage) -> list[Area]:
     """What is mapped, in order."""
     memory = traveller.process.memory
     heap = range(memory.start_brk, max(memory.brk_now, memory.start_brk + 1))
-    top = memory.abi.stack_top
+    top = memory.abi.task_size
     start, size = image.window
     found: list[Area] = []
     for extent in memory.extents:

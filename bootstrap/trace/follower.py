@@ -6,8 +6,8 @@ state, and compares what it passes: calls, programs, exits, and files when they 
 
 from collections.abc import Mapping
 
+from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.instruments.callbuffer import CallLog
-from bootstrap.linux.errno import Errno, LinuxError
 from bootstrap.linux.events import BaseObserver, ExecEvent
 from bootstrap.linux.hostfolder import LowerEntry
 from bootstrap.linux.inode import Directory, Inode, RegularFile

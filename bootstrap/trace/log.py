@@ -8,8 +8,9 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from bootstrap.core.abi import O_CLOEXEC
 from bootstrap.core.errors import BadInput
-from bootstrap.linux.flags import F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD, O_CLOEXEC
+from bootstrap.linux.flags import F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.row import Kind
 from bootstrap.linux.strace_values import quote

@@ -7,9 +7,9 @@ the content that a program wrote is known at those three events: nobody else ran
 import posixpath
 from dataclasses import dataclass, field
 
+from bootstrap.core.abi import O_ACCMODE, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.core.errors import GuestFailed
 from bootstrap.linux.events import BaseObserver, ExecEvent
-from bootstrap.linux.flags import O_ACCMODE, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.linux.inode import Inode, RegularFile
 from bootstrap.trace.model import FileVersion, ProcessRecord, guest_text, normal_path
 

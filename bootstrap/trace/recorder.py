@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bootstrap.core.abi import LinuxError
+from bootstrap.core.arches import ARCHES
 from bootstrap.instruments.callbuffer import CallLog
-from bootstrap.linux.arch import ABIS
-from bootstrap.linux.errno import LinuxError
 from bootstrap.linux.events import BaseObserver, ExecEvent
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.hostfolder import LowerEntry
@@ -28,7 +28,7 @@ from bootstrap.trace.text import Value, as_text, list_text
 Streams = tuple[Stream, Stream, Stream]
 OUTPUT_ROW = 1 << 16
 """Bytes of output after which a row of it is made."""
-WORD = {abi.name: abi.word for abi in ABIS}
+WORD = {abi.name: abi.word for abi in ARCHES}
 """Bytes in a word of each ABI."""
 
 

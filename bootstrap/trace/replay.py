@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
+from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import BadInput, BootstrapError, ExitStatus, GuestFailed
 from bootstrap.instruments import Engine
-from bootstrap.linux.errno import Errno, LinuxError
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.hostfolder import LowerEntry
 from bootstrap.linux.inode import Stream

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, TypeVar
 
+from bootstrap.core.abi import Errno
 from bootstrap.documents import Fault, Sha256, Size, at_least, typed
-from bootstrap.linux.errno import Errno
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.trace.recorder import WORD
 from bootstrap.trace.sealed import SEAL_TABLE, Format

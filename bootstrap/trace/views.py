@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+from bootstrap.core.abi import O_ACCMODE, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.documents import typed_json
-from bootstrap.linux.flags import O_ACCMODE, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.linux.strace_values import SIGNALS
 from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
 from bootstrap.trace.text import shown

@@ -11,8 +11,8 @@ import pytest
 
 from bootstrap import host
 from bootstrap.cli.output_tree import write_tree
+from bootstrap.core.abi import O_CREAT, O_RDWR
 from bootstrap.linux.filesystem import FileSystem
-from bootstrap.linux.flags import O_CREAT, O_RDWR
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.inode import Directory
 from bootstrap.linux.paths import At

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bootstrap.core.abi import Errno
 from bootstrap.core.errors import GuestFailed
-from bootstrap.linux.errno import Errno
+from bootstrap.linux.memory import MMAP_BASE
 from tests.fuzz.guest import BY_NAME, FILES, Step, build, told
 from tests.fuzz.programs import BEGIN
 from tests.instruments.runs import emulate
@@ -50,7 +51,7 @@ def _outcome(
         results, rest = told(abi, steps, output)
     except ValueError as error:
         return Outcome(str(error))
-    base = BY_NAME[abi].mmap_base
+    base = MMAP_BASE[abi]
     first = None
     for index, (name, *_) in enumerate(steps):
         at = results[index] & BY_NAME[abi].word_mask

@@ -10,10 +10,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 
-from bootstrap.linux.arch import ABIS, PAGE
+from bootstrap.core.arches import ARCHES, PAGE
 from bootstrap.linux.numbers import NUMBERS
 
-BY_NAME = {abi.name: abi for abi in ABIS}
+BY_NAME = {abi.name: abi for abi in ARCHES}
 CODE, DATA = 0x40_0000, 0x80_0000
 _TEXTS = DATA + 0x1_0000
 SCRATCH = DATA + 0x3_F000
@@ -76,7 +76,7 @@ def _elf(abi: str, data: bytes) -> bytes:
     ident = b"\x7fELF" + bytes([about.elf_class, 1, 1]) + bytes(9)
     header = ident + struct.pack(
         "<HHIQQQIHHHHHH" if wide else "<HHIIIIIHHHHHH",
-        2, about.elf_machine, 1, entry, ehdr, 0, 0, ehdr, phdr, 3, 0, 0, 0,
+        2, about.elf_machines[0], 1, entry, ehdr, 0, 0, ehdr, phdr, 3, 0, 0, 0,
     )  # fmt: skip
     for kind, flags, offset, vaddr, in_file, in_memory in (
         (1, 5, 0, CODE, PAGE, PAGE),

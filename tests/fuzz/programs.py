@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from bootstrap.core import abi as a
+from bootstrap.core.arches import PAGE
 from bootstrap.linux import flags as f
-from bootstrap.linux.arch import PAGE
 from bootstrap.linux.numbers import NUMBERS
 from tests.fuzz.guest import ARENA, ARENA_PAGES, BY_NAME, HEAP, REPORT, SCRATCH, Step, Value, step
 
@@ -49,9 +50,9 @@ REPORTING: tuple[Step, ...] = (
 """After this no descriptor is open but the one that results go to."""
 BEGIN: tuple[Step, ...] = (
     *REPORTING,
-    ("mkdirat", f.AT_FDCWD, b"d", 0o755), ("mkdirat", f.AT_FDCWD, b"d/e", 0o755),
-    ("symlinkat", b"d/a", f.AT_FDCWD, b"s"), ("symlinkat", b"loop", f.AT_FDCWD, b"loop"),
-    ("symlinkat", b"../f", f.AT_FDCWD, b"d/s"),
+    ("mkdirat", a.AT_FDCWD, b"d", 0o755), ("mkdirat", a.AT_FDCWD, b"d/e", 0o755),
+    ("symlinkat", b"d/a", a.AT_FDCWD, b"s"), ("symlinkat", b"loop", a.AT_FDCWD, b"loop"),
+    ("symlinkat", b"../f", a.AT_FDCWD, b"d/s"),
 )  # fmt: skip
 """The same, and some names to find."""
 
@@ -131,7 +132,7 @@ class Program:
         return self.number(0o644, 0o755, 0o777, 0, 0o111, 0o7777, 0o2700)
 
     def dirfd(self) -> int:
-        return f.AT_FDCWD if self.any.random() < 0.5 else self.fd()
+        return a.AT_FDCWD if self.any.random() < 0.5 else self.fd()
 
     def vector(self) -> tuple[Value, int]:
         pairs = [(self.address(), self.count()) for _ in range(self.any.randrange(1, 4))]
@@ -145,13 +146,13 @@ class Program:
     def open_flags(self) -> int:
         chosen = self.number(0, 1, 2, 2, 2, 0 if self.plain else 3)
         kept = (
-            f.O_CREAT, f.O_CREAT, f.O_CREAT, f.O_EXCL, f.O_TRUNC, f.O_APPEND, f.O_NONBLOCK,
-            f.O_DIRECTORY, f.O_NOFOLLOW, f.O_CLOEXEC, f.O_NOCTTY, f.O_DSYNC, f.O_SYNC & ~f.O_DSYNC,
-            f.O_LARGEFILE, f.O_NOATIME, self.any.choice(O_UNKNOWN),
+            a.O_CREAT, a.O_CREAT, a.O_CREAT, a.O_EXCL, a.O_TRUNC, a.O_APPEND, a.O_NONBLOCK,
+            a.O_DIRECTORY, a.O_NOFOLLOW, a.O_CLOEXEC, a.O_NOCTTY, a.O_DSYNC, a.O_SYNC & ~a.O_DSYNC,
+            a.O_LARGEFILE, a.O_NOATIME, self.any.choice(O_UNKNOWN),
         )  # fmt: skip
         for flag in self.any.sample(kept[: 6 if self.plain else None], self.any.randrange(4)):
             chosen |= flag
-        return chosen & ~f.O_DIRECTORY if chosen & f.O_CREAT else chosen
+        return chosen & ~a.O_DIRECTORY if chosen & a.O_CREAT else chosen
 
     # Calls. Each gives one step or more.
 
@@ -210,7 +211,7 @@ class Program:
             [
                 [("close", self.fd())], [("close", self.fd())], [("dup", self.fd())],
                 [("dup2", self.fd(), new)],
-                [("dup3", self.fd(), new, self.number(0, f.O_CLOEXEC, f.O_NONBLOCK, 1))],
+                [("dup3", self.fd(), new, self.number(0, a.O_CLOEXEC, a.O_NONBLOCK, 1))],
                 [("fsync", self.fd())], [("fdatasync", self.fd())],
                 [("ioctl", self.fd(), self.number(0x5450, 0x5451, 0x5401), self.address())],
             ]
@@ -223,7 +224,7 @@ class Program:
         )  # fmt: skip
         argument = self.number(0, 1, 2, 9, -1, 1023, 1024, 1 << 31, 1 << 32)
         if command == f.F_SETFL:
-            argument = self.number(0, f.O_APPEND, f.O_NONBLOCK, f.O_NOATIME, f.O_APPEND | 3, 0x80)
+            argument = self.number(0, a.O_APPEND, a.O_NONBLOCK, a.O_NOATIME, a.O_APPEND | 3, 0x80)
         if command == 17:
             argument = self.address()
         return [("fcntl", self.fd(), command, argument)]
@@ -232,7 +233,7 @@ class Program:
         at, to, path, new = self.dirfd(), self.dirfd(), self.path(), self.path()
         calls: list[Step] = [
             ("mkdir", path, self.mode()), ("mkdirat", at, path, self.mode()), ("rmdir", path),
-            ("unlink", path), ("unlinkat", at, path, self.number(0, 0, f.AT_REMOVEDIR, 1)),
+            ("unlink", path), ("unlinkat", at, path, self.number(0, 0, a.AT_REMOVEDIR, 1)),
             ("rename", path, new), ("rename", path, new), ("renameat", at, path, to, new),
             ("renameat2", at, path, to, new, self.number(0, 0, 3, 8)),
             ("link", path, new), ("link", path, new),
@@ -245,10 +246,10 @@ class Program:
             ("chmod", path, self.mode()), ("fchmod", self.fd(), self.mode()),
             ("fchmodat", at, path, self.mode()), ("chdir", path), ("fchdir", self.fd()),
             ("getcwd", self.address(), self.number(0, 1, 2, 3, 100, PAGE, -1)),
-            ("mknod", path, self.number(0o644, f.S_IFREG | 0o755, 0), 0),
+            ("mknod", path, self.number(0o644, a.S_IFREG | 0o755, 0), 0),
             ("umask", self.mode()),
             ("execve", self.one(b"f", b"t", b"p", b"d", b"d/a", b"none", self.wild()), 0, 0),
-            ("wait4", self.number(-1, 0, 5), 0, self.number(0, f.WNOHANG, 16), 0),
+            ("wait4", self.number(-1, 0, 5), 0, self.number(0, a.WNOHANG, 16), 0),
         ]  # fmt: skip
         return [self.any.choice(calls)]
 
@@ -319,7 +320,7 @@ class Program:
             *BEGIN,
             (name, ARENA, 12 * PAGE, 3, fixed, -1, 0),
             (name, WALL, PAGE, 0, fixed, -1, 0),
-            ("openat", f.AT_FDCWD, b"p", 0, 0),
+            ("openat", a.AT_FDCWD, b"p", 0, 0),
             ("read", 0, ARENA, 4 * PAGE),
             ("close", 0),
             ("mprotect", ARENA + 4 * PAGE, PAGE, 1),

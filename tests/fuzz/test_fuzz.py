@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from bootstrap.linux.errno import Errno
-from bootstrap.linux.flags import AT_FDCWD, MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE
+from bootstrap.core.abi import AT_FDCWD, Errno
+from bootstrap.linux.flags import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE
 from tests.fuzz import __main__ as command
 from tests.fuzz import compare
 from tests.fuzz.guest import ARENA, BY_NAME, FILES, HEAP, SCRATCH, Step, step

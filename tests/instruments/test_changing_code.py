@@ -6,15 +6,9 @@ import signal
 
 import pytest
 
+from bootstrap.core.abi import PROT_EXEC, PROT_READ, PROT_WRITE
 from bootstrap.instruments import unicorn_cpu
-from bootstrap.linux.flags import (
-    MAP_ANONYMOUS,
-    MAP_FIXED,
-    MAP_PRIVATE,
-    PROT_EXEC,
-    PROT_READ,
-    PROT_WRITE,
-)
+from bootstrap.linux.flags import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE
 from tests.instruments import runs
 from tests.instruments.guest import CODE, Cell, Program, R, W, X
 from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, Outcome, emulate, native, signalled

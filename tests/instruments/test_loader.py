@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from bootstrap.core.abi import LinuxError
 from bootstrap.core.errors import GuestFailed
-from bootstrap.linux.errno import LinuxError
 from bootstrap.linux.limits import Limits
 from tests.instruments import runs
 from tests.instruments.guest import (

@@ -7,13 +7,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from bootstrap.core.abi import Errno, LinuxError
+from bootstrap.core.arches import AMD64, PAGE, X86
 from bootstrap.core.errors import GuestFailed
 from bootstrap.linux import memory
-from bootstrap.linux.arch import I386, PAGE, X86_64
-from bootstrap.linux.errno import Errno, LinuxError
 from bootstrap.linux.flags import MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE
 from bootstrap.linux.limits import Limits, MemoryMeter
-from bootstrap.linux.memory import AddressSpace
+from bootstrap.linux.memory import MMAP_BASE, AddressSpace
 
 BASE = 0x100_0000
 PAGES = 12
@@ -56,7 +56,7 @@ class Model:
 
 def new_space(limit: int = 1 << 30) -> AddressSpace:
     limits = Limits(memory=limit)
-    return AddressSpace(X86_64, limits, MemoryMeter(limits.memory_total))
+    return AddressSpace(AMD64, limits, MemoryMeter(limits.memory_total))
 
 
 def mmap(space: AddressSpace, hint: int, length: int, prot: int, flags: int) -> int:
@@ -107,7 +107,7 @@ class Memory(RuleBasedStateMachine):
     def mmap_anywhere(self, count: int, prot: int) -> None:
         at = mmap(self.space, 0, count * PAGE - 7, prot, ANON)
         pages = range(at // PAGE, at // PAGE + count)
-        highest = X86_64.mmap_base // PAGE - count
+        highest = MMAP_BASE[AMD64.name] // PAGE - count
         while any(p in self.model.pages for p in range(highest, highest + count)):
             highest -= 1
         assert at == highest * PAGE
@@ -116,7 +116,7 @@ class Memory(RuleBasedStateMachine):
 
     @rule(below=page_numbers, count=counts)
     def munmap_of_what_was_placed(self, below: int, count: int) -> None:
-        last = X86_64.mmap_base // PAGE + 2 - below
+        last = MMAP_BASE[AMD64.name] // PAGE + 2 - below
         self.space.munmap((last - count) * PAGE, count * PAGE)
         for p in range(last - count, last):
             self.model.pages.pop(p, None)
@@ -271,16 +271,16 @@ def test_mappings_share_extents_and_the_search_goes_on() -> None:
     space = new_space()
     for number in range(2000):
         at = mmap(space, 0, 2 * PAGE, READ | WRITE, ANON)
-        assert at == X86_64.mmap_base - (2 * number + 2) * PAGE
+        assert at == MMAP_BASE[AMD64.name] - (2 * number + 2) * PAGE
         space.munmap(at + PAGE, PAGE)
         # Nothing above is looked at again: it is the page below the last one that was free.
         assert space.searched[0] == at + 2 * PAGE
     assert len(space.areas()) == 2000
     assert len(space.extents) <= 2
     # One page fits into the first gap that there is, and what is given back is found again.
-    assert mmap(space, 0, PAGE, READ, ANON) == X86_64.mmap_base - PAGE
-    space.munmap(X86_64.mmap_base - 8 * PAGE, 8 * PAGE)
-    assert mmap(space, 0, 8 * PAGE, READ, ANON) == X86_64.mmap_base - 8 * PAGE
+    assert mmap(space, 0, PAGE, READ, ANON) == MMAP_BASE[AMD64.name] - PAGE
+    space.munmap(MMAP_BASE[AMD64.name] - 8 * PAGE, 8 * PAGE)
+    assert mmap(space, 0, 8 * PAGE, READ, ANON) == MMAP_BASE[AMD64.name] - 8 * PAGE
 
 
 def test_large_mappings_are_in_several_extents() -> None:
@@ -305,7 +305,7 @@ def test_large_mappings_are_in_several_extents() -> None:
     ],
 )
 def test_what_mmap_refuses(hint: int, length: int, flags: int, errno: Errno) -> None:
-    space = AddressSpace(I386, Limits(memory=8 << 30), MemoryMeter(8 << 30))
+    space = AddressSpace(X86, Limits(memory=8 << 30), MemoryMeter(8 << 30))
     with pytest.raises(LinuxError) as caught:
         mmap(space, hint, length, READ | WRITE, flags)
     assert caught.value.errno is errno
@@ -368,14 +368,14 @@ def test_over_the_limit_the_run_ends_and_nothing_is_mapped() -> None:
 def test_munmap_and_mprotect_refuse_what_is_no_page() -> None:
     space = new_space()
     mmap(space, BASE, PAGE, READ, ANON | MAP_FIXED)
-    for start, length in ((BASE + 1, PAGE), (BASE, 0), (X86_64.task_size, PAGE)):
+    for start, length in ((BASE + 1, PAGE), (BASE, 0), (AMD64.task_size, PAGE)):
         with pytest.raises(LinuxError) as caught:
             space.munmap(start, length)
         assert caught.value.errno is Errno.EINVAL
     for start, length, errno in (
         (BASE + 1, PAGE, Errno.EINVAL),
         (BASE, 2 * PAGE, Errno.ENOMEM),
-        (X86_64.task_size, PAGE, Errno.ENOMEM),
+        (AMD64.task_size, PAGE, Errno.ENOMEM),
     ):
         with pytest.raises(LinuxError) as caught:
             space.mprotect(start, length, READ)

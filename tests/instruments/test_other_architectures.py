@@ -9,8 +9,8 @@ import struct
 
 import pytest
 
+from bootstrap.core.arches import ARCHES
 from bootstrap.linux import machine as machines
-from bootstrap.linux.arch import ABIS
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.machine import Ended, Machine
@@ -21,20 +21,21 @@ CODE = 0x100
 """Offset of the code in the file."""
 CELL = 0x800
 """Offset of a word that holds its own address."""
-BY_NAME = {abi.name: abi for abi in ABIS}
+BY_NAME = {abi.name: abi for abi in ARCHES}
 SIGILL, SIGTRAP = 4, 5
 
 
 def program(abi_name: str, code: bytes) -> bytes:
     """An ELF file of one segment that may do everything, as those of stage0 are."""
     abi = BY_NAME[abi_name]
+    machine = abi.elf_machines[0]
     ident = b"\x7fELF" + bytes([abi.elf_class, 1, 1, 3]) + bytes(8)
     if abi.word == 8:
-        rest = struct.pack("<HHIQQQIHHHHHH", 2, abi.elf_machine, 1, BASE + CODE, 64, 0, 0, 64, 56,
+        rest = struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, BASE + CODE, 64, 0, 0, 64, 56,
                            1, 0, 0, 0)  # fmt: skip
         header = struct.pack("<IIQQQQQQ", 1, 7, 0, BASE, BASE, 0x1000, 0x1000, 0x1000)
     else:
-        rest = struct.pack("<HHIIIIIHHHHHH", 2, abi.elf_machine, 1, BASE + CODE, 52, 0, 0, 52, 32,
+        rest = struct.pack("<HHIIIIIHHHHHH", 2, machine, 1, BASE + CODE, 52, 0, 0, 52, 32,
                            1, 0, 0, 0)  # fmt: skip
         header = struct.pack("<IIIIIIII", 1, 0, BASE, BASE, 0x1000, 0x1000, 7, 0x1000)
     image = bytearray(0x1000)

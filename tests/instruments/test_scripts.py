@@ -6,15 +6,15 @@ import errno
 
 import pytest
 
-from bootstrap.linux.arch import I386, X86_64
-from bootstrap.linux.errno import LinuxError
+from bootstrap.core.abi import LinuxError
+from bootstrap.core.arches import AMD64, X86
 from tests.instruments import runs
 from tests.instruments.guest import Program
 from tests.instruments.runs import emulate, native
 
 SIZE = 256
 """Bytes that Linux reads to see what a file is; 255 of them count as text (fs/binfmt_script.c)."""
-TOP = {"i386": I386.stack_top, "x86_64": X86_64.stack_top}
+TOP = {"i386": X86.task_size, "x86_64": AMD64.task_size}
 AROUND = range(SIZE - 4, SIZE + 3)
 
 

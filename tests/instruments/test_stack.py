@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from bootstrap.linux.arch import ABIS as KERNEL_ABIS
+from bootstrap.core.arches import ARCHES as KERNEL_ABIS
 from tests.instruments import runs
 from tests.instruments.guest import Program
 from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, emulate, native
 
-TOP = {abi.name: abi.stack_top for abi in KERNEL_ABIS}
+TOP = {abi.name: abi.task_size for abi in KERNEL_ABIS}
 PLATFORM = {"i386": b"i686", "x86_64": b"x86_64"}
 AT = {
     "HWCAP": 16, "PAGESZ": 6, "CLKTCK": 17, "PHDR": 3, "PHENT": 4, "PHNUM": 5, "BASE": 7,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 
-from bootstrap.linux.errno import Errno
+from bootstrap.core.abi import Errno
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.inode import Stream

@@ -22,8 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bootstrap.core.arches import ARCHES, Arch
 from bootstrap.instruments import Engine
-from bootstrap.linux.arch import ABIS, Abi
 from bootstrap.linux.events import Observer
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
@@ -183,7 +183,7 @@ exec env -i A=1 "$chroot" "$3" /guest one two
 
 def _under_qemu(abi: str, mount: str, root: str) -> list[str]:
     """The command: programs that the guest executes come to qemu by a private binfmt_misc."""
-    machine = _abi(abi).elf_machine.to_bytes(2, "little")
+    machine = _abi(abi).elf_machines[0].to_bytes(2, "little")
     magic = b"\x7fELF" + bytes([_abi(abi).elf_class, 1, 1]) + bytes(9) + b"\2\0" + machine
     mask = b"\xff" * 7 + bytes(9) + b"\xff" * 4
     texts = ("".join(f"\\x{byte:02x}" for byte in data) for data in (magic, mask))
@@ -192,8 +192,8 @@ def _under_qemu(abi: str, mount: str, root: str) -> list[str]:
     return [*unshare, "/bin/sh", "-c", _ENTER, "sh", mount, line, root]
 
 
-def _abi(name: str) -> Abi:
-    return next(abi for abi in ABIS if abi.name == name)
+def _abi(name: str) -> Arch:
+    return next(abi for abi in ARCHES if abi.name == name)
 
 
 def _lines(stdout: bytes) -> list[str]:

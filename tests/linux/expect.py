@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from bootstrap.linux.errno import Errno, LinuxError
+from bootstrap.core.abi import Errno, LinuxError
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bootstrap.linux.arch import I386, X86_64, Abi
+from bootstrap.core.arches import AMD64, X86, Arch
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.hostfolder import LowerFile, LowerLink, MemoryLower
 from bootstrap.linux.inode import Stream
@@ -16,7 +16,7 @@ BUFFER = 0x10000
 """Two pages; the one after them is not mapped."""
 END = BUFFER + 0x2000
 BAD = 16
-ABIS = {"i386": I386, "x86_64": X86_64}
+ABIS = {"i386": X86, "x86_64": AMD64}
 
 FILES: dict[bytes, LowerFile | LowerLink] = {
     b"/f": LowerFile(0o644, b"hello, world\n"),
@@ -25,7 +25,7 @@ FILES: dict[bytes, LowerFile | LowerLink] = {
 }
 
 
-def make(abi: Abi = X86_64, limits: Limits | None = None) -> Process:
+def make(abi: Arch = AMD64, limits: Limits | None = None) -> Process:
     """A process at the root of a small file system, standard streams open."""
     limits = limits or Limits()
     memory = AddressSpace(abi, limits, MemoryMeter(limits.memory_total))

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from bootstrap.linux.errno import Errno, LinuxError
+from bootstrap.core.abi import O_LARGEFILE, S_IFREG, Errno, LinuxError
 from bootstrap.linux.filesystem import FileSystem
-from bootstrap.linux.flags import O_LARGEFILE, S_IFREG
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink, MemoryLower
 from bootstrap.linux.inode import Directory, Inode, RegularFile, Symlink
 from bootstrap.linux.openfile import OpenFile

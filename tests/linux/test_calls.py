@@ -6,22 +6,12 @@ from typing import Any
 
 import pytest
 
+from bootstrap.core.abi import O_CREAT, O_PATH, O_RDWR, O_TMPFILE, O_WRONLY, Errno, LinuxError
+from bootstrap.core.arches import AMD64, X86
 from bootstrap.core.errors import GuestFailed
 from bootstrap.linux import numbers_i386, numbers_x86_64, structs
-from bootstrap.linux.arch import I386, X86_64
-from bootstrap.linux.errno import Errno, LinuxError
 from bootstrap.linux.events import BaseObserver
-from bootstrap.linux.flags import (
-    MAP_ANONYMOUS,
-    MAP_GROWSDOWN,
-    MAP_PRIVATE,
-    MAP_SHARED,
-    O_CREAT,
-    O_PATH,
-    O_RDWR,
-    O_TMPFILE,
-    O_WRONLY,
-)
+from bootstrap.linux.flags import MAP_ANONYMOUS, MAP_GROWSDOWN, MAP_PRIVATE, MAP_SHARED
 from bootstrap.linux.inode import Inode, Symlink
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.process import Exec, Exit, Fork, Process
@@ -111,14 +101,14 @@ def test_what_is_not_supported_stops_the_run(
 )
 def test_mappings_that_are_not_supported_stop_the_run(flags: int, said: str) -> None:
     with pytest.raises(GuestFailed, match=said):
-        call(make(X86_64), "mmap", 0, 4096, 3, flags, -1, 0)
+        call(make(AMD64), "mmap", 0, 4096, 3, flags, -1, 0)
     with pytest.raises(GuestFailed, match=said):
-        call(make(I386), "mmap2", 0, 4096, 3, flags, -1, 0)
+        call(make(X86), "mmap2", 0, 4096, 3, flags, -1, 0)
 
 
 def test_a_file_cannot_be_mapped(process: Process) -> None:
     fd = opened(process, b"/f")
-    name = "mmap2" if process.abi is I386 else "mmap"
+    name = "mmap2" if process.abi is X86 else "mmap"
     assert call(process, name, 0, 4096, 1, MAP_PRIVATE, fd, 0) == -Errno.ENODEV
 
 
@@ -208,7 +198,7 @@ def test_observers_hear_whole_paths(process: Process) -> None:
 
 
 def test_names_do_not_depend_on_the_host() -> None:
-    for abi, machine in ((I386, b"i686"), (X86_64, b"x86_64")):
+    for abi, machine in ((X86, b"i686"), (AMD64, b"x86_64")):
         process = make(abi)
         assert call(process, "uname", BUFFER) == 0
         raw = process.memory.read(BUFFER, 6 * structs.UTS_FIELD)

@@ -2,9 +2,8 @@
 
 import pytest
 
-from bootstrap.linux.errno import Errno
+from bootstrap.core.abi import O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, Errno
 from bootstrap.linux.filesystem import FileSystem
-from bootstrap.linux.flags import O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink, MemoryLower
 from bootstrap.linux.inode import Directory
 from bootstrap.linux.paths import At

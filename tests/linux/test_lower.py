@@ -7,19 +7,10 @@ from pathlib import Path
 import pytest
 
 from bootstrap import host
+from bootstrap.core.abi import O_CREAT, O_RDONLY, O_RDWR, O_WRONLY, S_IFMT, X_OK, Errno
 from bootstrap.core.errors import BadInput
-from bootstrap.linux.errno import Errno
 from bootstrap.linux.filesystem import FileSystem
-from bootstrap.linux.flags import (
-    O_CREAT,
-    O_RDONLY,
-    O_RDWR,
-    O_WRONLY,
-    S_IFIFO,
-    S_IFMT,
-    S_IFSOCK,
-    X_OK,
-)
+from bootstrap.linux.flags import S_IFIFO, S_IFSOCK
 from bootstrap.linux.hostfolder import FolderLower, LowerFile, LowerFolder, LowerLink, MemoryLower
 from bootstrap.linux.inode import RegularFile, Symlink
 from bootstrap.linux.paths import At

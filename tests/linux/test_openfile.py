@@ -6,10 +6,7 @@ import random
 
 import pytest
 
-from bootstrap.core.errors import GuestFailed
-from bootstrap.linux.errno import Errno, LinuxError
-from bootstrap.linux.filesystem import FileSystem
-from bootstrap.linux.flags import (
+from bootstrap.core.abi import (
     O_APPEND,
     O_CREAT,
     O_LARGEFILE,
@@ -22,7 +19,11 @@ from bootstrap.linux.flags import (
     SEEK_END,
     SEEK_HOLE,
     SEEK_SET,
+    Errno,
+    LinuxError,
 )
+from bootstrap.core.errors import GuestFailed
+from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.inode import RegularFile, Stream
 from bootstrap.linux.openfile import OpenFile

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from bootstrap.core.abi import Errno
+from bootstrap.core.arches import AARCH64, AMD64, RISCV32, RISCV64, X86, Arch
 from bootstrap.linux import strace, strace_values
-from bootstrap.linux.arch import AARCH64, I386, RISCV32, RISCV64, X86_64, Abi
-from bootstrap.linux.errno import Errno
 from bootstrap.linux.events import ExecEvent, Fault
 from bootstrap.linux.inode import RegularFile
 from bootstrap.linux.numbers import NUMBERS
@@ -31,13 +31,13 @@ OTHER = BUFFER + 0x800
 EDGE = BUFFER + 0x1000
 
 
-def row_of(abi: Abi, name: str) -> Row:
+def row_of(abi: Arch, name: str) -> Row:
     return table_for(abi.name)[NUMBERS[abi.name][name]]
 
 
 @pytest.fixture
 def process() -> Process:
-    return make(X86_64)
+    return make(AMD64)
 
 
 def printed(process: Process, name: str, args: list[int], result: int | None) -> str:
@@ -142,8 +142,8 @@ def test_quoting(data: bytes, text: str) -> None:
     assert strace_values.quote(data) == text
 
 
-@pytest.mark.parametrize("abi", [I386, X86_64])
-def test_vectors_and_argument_arrays(abi: Abi) -> None:
+@pytest.mark.parametrize("abi", [X86, AMD64])
+def test_vectors_and_argument_arrays(abi: Arch) -> None:
     process = make(abi)
     memory, word = process.memory, abi.word
     memory.write(TEXT, b"me\0an argument\0")
@@ -204,7 +204,7 @@ def test_structures(process: Process) -> None:
 
 
 def test_offsets_in_two_registers() -> None:
-    process = make(I386)
+    process = make(X86)
     memory = process.memory
     memory.write(TEXT, b"456")
     memory.write(OTHER, (4294967303).to_bytes(8, "little"))
@@ -223,7 +223,7 @@ def test_the_observer_prints_calls_faults_and_ends(process: Process) -> None:
     lines: list[str] = []
     observer = strace.Strace(lines.append, lambda pid: process.memory)
     process.memory.write(TEXT, b"before\0")
-    row = row_of(X86_64, "execve")
+    row = row_of(AMD64, "execve")
     image = process.fs.resolve(process.at, b"/f")
     assert isinstance(image, RegularFile)
     observer.on_exec(ExecEvent(1, 0, b"/f", (b"f", b"x y"), (b"A=1",), b"/", image))
@@ -265,7 +265,7 @@ def test_arm_prints_its_own_open_flags_by_name() -> None:
 
 
 @pytest.mark.parametrize("abi", [AARCH64, RISCV32])
-def test_how_a_child_ended(abi: Abi) -> None:
+def test_how_a_child_ended(abi: Arch) -> None:
     process = make(abi)
     word = WORD_64 if abi.word == 8 else WORD_32
     told = "si_uid=0, si_status={}, si_utime=0, si_stime=0}}, WEXITED, NULL) "

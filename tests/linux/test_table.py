@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.core.abi import O_DIRECT, O_DIRECTORY, O_LARGEFILE, O_NOFOLLOW, O_TMPFILE, O_TRUNC
 from bootstrap.linux import numbers_i386, numbers_x86_64, syscall_docs
 from bootstrap.linux import row as rows
-from bootstrap.linux.flags import O_DIRECT, O_DIRECTORY, O_LARGEFILE, O_NOFOLLOW, O_TMPFILE, O_TRUNC
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.row import Arg, Kind, Row, Support
 from bootstrap.linux.rows import COMMON, word_rows

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from bootstrap.core.abi import Errno
 from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.source import Source
-from bootstrap.linux.errno import Errno
 from bootstrap.runs.modelled import MODELS
 from tests.mutants.large import LARGE
 from tests.mutants.programs import PROGRAMS, read

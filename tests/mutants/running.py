@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import GuestFailed
 from bootstrap.instruments import Engine
-from bootstrap.linux.errno import Errno, LinuxError
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink, MemoryLower
 from bootstrap.linux.inode import Stream

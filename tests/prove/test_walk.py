@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.linux.arch import ABIS, I386
+from bootstrap.core import arches
+from bootstrap.core.arches import ARCHES
 from bootstrap.prove import Proof, prove
 from bootstrap.prove.picture import by_class
 from bootstrap.prove.relation import compare, moves
@@ -19,7 +20,7 @@ from tests.prove.material import OTHERS, X86, certificate, program, seed
 
 @pytest.fixture(scope="module")
 def x86() -> Proof:
-    return prove(X86, I386, 300)
+    return prove(X86, arches.X86, 300)
 
 
 def test_the_x86_seed_is_hex0_for_every_input(x86: Proof) -> None:
@@ -67,7 +68,7 @@ def test_all_bytes_and_calls_are_accounted_for(x86: Proof) -> None:
 @pytest.mark.upstream
 @pytest.mark.parametrize("arch", OTHERS)
 def test_upstreams_other_seeds(arch: str, release: SourceTree) -> None:
-    (abi,) = (abi for abi in ABIS if abi.upstream == arch)
+    (abi,) = (abi for abi in ARCHES if abi.upstream == arch)
     proof = prove(seed(release, arch), abi, 300)
     assert proof.refused == ""
     assert proof.certificate.encode() == certificate(arch)
@@ -77,7 +78,7 @@ def test_two_seeds_are_compared_with_each_other(x86: Proof) -> None:
     assert against(x86, x86) == (0, "PROVEN the same for all inputs")
     other = bytearray(X86)
     other[0x9D] = 6  # cmp al, 6: without G
-    walker = Walker(bytes(other), I386, GOOD, 300)
+    walker = Walker(bytes(other), arches.X86, GOOD, 300)
     found = walker.walk()
     walker.close()
     assert x86.found is not None
@@ -118,7 +119,7 @@ CHANGES = bytes.fromhex("b954800408 c60190 90 90") + EXIT
     ],
 )
 def test_what_is_no_hex0_is_never_proven(code: bytes, why: str) -> None:
-    proof = prove(program(code), I386, 300)
+    proof = prove(program(code), arches.X86, 300)
     assert why in proof.refused, proof.refused
     assert not proof.certificate
     assert list(to_text(proof, "x"))[-1].startswith("NOT PROVEN: ")
@@ -126,7 +127,7 @@ def test_what_is_no_hex0_is_never_proven(code: bytes, why: str) -> None:
 
 def test_states_that_do_not_close_say_what_grows() -> None:
     with pytest.raises(NotProven, match=r"do not close: 20 at the limit.*ebp takes 1. values"):
-        walker = Walker(X86, I386, GOOD, 20)
+        walker = Walker(X86, arches.X86, GOOD, 20)
         try:
             walker.walk()
         finally:

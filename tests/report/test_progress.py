@@ -6,10 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from bootstrap.cli.live import Style, style_for
-from bootstrap.cli.progress import Plan, Progress
+from bootstrap.cli.progress import Plan, Progress, Style, style_for
+from bootstrap.core.abi import O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.linux.events import ExecEvent
-from bootstrap.linux.flags import O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
 
 PRODUCTS = ("x86/artifact/hex0", "x86/artifact/hex1", "x86/artifact/M0", "x86/bin/M1")
 PHASES = {"x86/artifact/hex0": "phase 0", "x86/artifact/hex1": "phase 1", "x86/bin/M1": "phase 9"}
@@ -90,7 +89,7 @@ def test_elsewhere_one_plain_line_per_finished_artifact() -> None:
     ]
 
 
-def test_an_artifact_written_again_gets_no_second_line() -> None:
+def test_an_artifact_written_again_is_not_told_again() -> None:
     run = Run()
     run.make(PRODUCTS[0])
     run.make(PRODUCTS[0])
@@ -98,7 +97,7 @@ def test_an_artifact_written_again_gets_no_second_line() -> None:
     assert run.progress.share() == 0.25
 
 
-def test_what_is_not_a_product_or_only_read_gets_no_line() -> None:
+def test_what_is_not_a_product_or_only_read_is_not_told() -> None:
     run = Run()
     run.make("tmp/x")
     run.exec(3, "/tool")

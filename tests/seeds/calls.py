@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.instruments import default_engine
-from bootstrap.linux.errno import Errno, LinuxError
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.machine import Machine

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from bootstrap.core.abi import Errno
 from bootstrap.instruments import default_engine
-from bootstrap.linux.errno import Errno
 from tests.seeds import calls, ours, tools
 from tests.seeds.assembler import Assembler
 from tests.seeds.hex1 import HEX1

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.instruments import default_engine
 from bootstrap.languages import kaem
 from bootstrap.languages.fault import Kind, LanguageError
 from bootstrap.languages.kaem import MOST_ARGUMENTS
 from bootstrap.languages.source import LARGEST
 from bootstrap.linux import machine
-from bootstrap.linux.errno import Errno, LinuxError
 from bootstrap.linux.process import Process
 from bootstrap.linux.row import Row
 from bootstrap.linux.table import table_for as real_table_for

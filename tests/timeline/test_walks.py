@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 
 from bootstrap import trace
+from bootstrap.core.arches import PAGE
 from bootstrap.instruments.counter import READS
-from bootstrap.linux.arch import PAGE
 from bootstrap.linux.pages import DIRTY
 from bootstrap.timeline.stores import store_before
 from bootstrap.timeline.travel import Timeline

@@ -4,10 +4,10 @@ import hashlib
 
 import pytest
 
+from bootstrap.core.abi import O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
 from bootstrap.core.errors import GuestFailed
 from bootstrap.linux.events import ExecEvent
 from bootstrap.linux.filesystem import FileSystem
-from bootstrap.linux.flags import O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.inode import RegularFile
 from bootstrap.linux.openfile import OpenFile
