@@ -1,0 +1,185 @@
+"""`python -I -m bootstrap.core TREE --arch A`: one verdict, by the core alone.
+
+Claims: prints what `decide` found of the tree in the folder TREE, and exits with its status. It
+judges by the step file of this installation whose materials the tree has; by a file that is given,
+it says so, and is never `verified`. Whatever goes wrong is one line, with status 2, 130 or 143, and
+no verdict.
+Relies on: `release`, `verdict`.
+Tests that would fail if it lied: tests/core/test_main.py.
+"""
+
+import _thread
+import argparse
+import contextlib
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from bootstrap.core.errors import (
+    EXIT_STATUS_HELP,
+    BadInput,
+    BootstrapError,
+    ExitStatus,
+    printable,
+)
+from bootstrap.core.release import (
+    MAX_BYTES,
+    Release,
+    Tree,
+    compare_materials,
+    from_answers,
+    read_file,
+    read_folder,
+    read_release,
+    shipped,
+    shipped_files,
+)
+
+if TYPE_CHECKING:  # it loads Unicorn, which may not be there
+    from bootstrap.core.verdict import Findings
+
+_HEADLINES = {"verified": "VERIFIED", "answers-only": "ANSWERS MET", "as-pinned": "AS PINNED"}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message}; see --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -I -m bootstrap.core",
+        description="Rebuild the release in the folder TREE from its seed, by the core alone, and "
+        "say whether it is what it should be.",
+        epilog=EXIT_STATUS_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("tree", metavar="TREE", help="a checkout, or an unpacked archive")
+    parser.add_argument("--arch", required=True, help="x86, AMD64, AArch64, riscv64 or riscv32")
+    judges = parser.add_mutually_exclusive_group()
+    judges.add_argument("--steps", metavar="FILE", help="judge by this step file (status 4 at best "
+                        "where it is not one of this installation)")  # fmt: skip
+    judges.add_argument("--answers", metavar="FILE", help="judge by this answers file alone: the "
+                        "sources are compared with no list (status 4 at best)")  # fmt: skip
+    parser.add_argument("--entry", help="kaem-optional-seed (the usual one) or hex0-seed")
+    parser.add_argument("--json", action="store_true", help="the verdict as JSON")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print a verdict; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        _end_by_signals()
+        args = _parser().parse_args(argv)
+        findings = _findings(args)
+        text = (
+            json.dumps(asdict(findings), indent=2)
+            if args.json
+            else "\n".join(map(printable, _lines(findings)))
+        )
+        print(text, flush=True)
+        return findings.exit_status
+    except BootstrapError as error:
+        return _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return ExitStatus.CLOSED_PIPE
+    except OSError as error:
+        return _fail(f"the verdict cannot be written: {error.strerror}", ExitStatus.BAD_INPUT)
+    except MemoryError:
+        return _fail("the host has no memory left", ExitStatus.BAD_INPUT)
+    except ImportError as error:
+        return _fail(f"{error}: pip install unicorn", ExitStatus.BAD_INPUT)
+
+
+def _fail(message: str, status: int) -> int:
+    with contextlib.suppress(OSError):
+        print(f"bootstrap.core: {printable(message)}", file=sys.stderr, flush=True)
+    return int(status)
+
+
+def _end_by_signals() -> None:
+    """Let SIGINT and SIGTERM end us at once, with a line and 128 + their number.
+
+    Python runs a handler between two bytecodes, and a guest's loop has none. So a thread waits for
+    them. Nothing is left behind: the core writes no file. (Windows has no sigwait.)
+    """
+    numbers = {signal.SIGINT, signal.SIGTERM}
+    numbers -= {number for number in numbers if signal.getsignal(number) is signal.SIG_IGN}
+    if not hasattr(signal, "sigwait") or not numbers:
+        return
+
+    def wait() -> None:
+        number = signal.sigwait(numbers)
+        word = (
+            "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+        )
+        os._exit(_fail(word, 128 + number))
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    _thread.start_new_thread(wait, ())
+
+
+def _findings(args: argparse.Namespace) -> "Findings":
+    from bootstrap.core.verdict import decide
+
+    arches = {name.lower(): name for name in shipped_files()}
+    arch = arches.get(args.arch.lower())
+    if arch is None:
+        raise BadInput(f"--arch {args.arch}: there are step files for {', '.join(arches.values())}")
+    release = None
+    if args.steps is not None:
+        release = read_release(read_file(Path(args.steps), MAX_BYTES), args.steps)
+        if release.arch != arch:
+            raise BadInput(f"{args.steps}: is for {release.arch}, not for {arch}")
+    if args.answers is not None:
+        release = from_answers(read_file(Path(args.answers), MAX_BYTES), args.answers, arch)
+    tree = read_folder(Path(args.tree))
+    tree.refuse_odd()
+    release = release or _release_of(tree, arch, args.entry)
+    return decide(tree, release, args.entry).findings
+
+
+def _release_of(tree: Tree, arch: str, entry: str | None) -> Release:
+    """The release whose materials the tree has; of several, the one of which most is known."""
+    ranked: list[tuple[int, int, int, int, Release]] = []
+    for number, release in enumerate(shipped(arch)):
+        if entry is None or any(entry == point.name for point in release.entries):
+            materials = release.materials_for(release.entry(entry))
+            wrong = len(compare_materials(tree, materials))
+            ranked.append((-wrong, len(materials) - wrong, len(release.known), -number, release))
+    if not ranked:
+        raise BadInput(f"--entry {entry}: no release for {arch} has it")
+    whole = [row for row in ranked if not row[0]]
+    if whole:
+        return max(whole)[-1]
+    wrong, same, _, _, nearest = max(ranked, key=lambda row: row[1])
+    raise BadInput(
+        f"{tree.label}: no release that is known here has these files, so nothing was run; nearest "
+        f"is {nearest.title} for {arch}, of which {same} of {same - wrong} are there and equal"
+    )
+
+
+def _lines(findings: "Findings") -> Iterator[str]:
+    yield f"{_HEADLINES.get(findings.result, 'NOT VERIFIED')}: {findings.claim}"
+    yield f"tree digest  {findings.tree_digest}"
+    yield f"judged by    {findings.judged_by} (sha256 {findings.judged_by_sha256})"
+    yield "decided by   core"
+    for file in findings.artifacts:
+        if not file.matches:
+            yield f"{file.path}: got {file.sha256 or 'nothing'}"
+            yield from (f"    expected {value.sha256} ({value.from_})" for value in file.known)
+    yield from (f"because {reason}" for reason in findings.reasons)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Reading a folder: what is taken, what is refused, and the digest that names it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from bootstrap.core import release
+from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile, Tree, read_folder
+
+
+def test_a_folder_is_read_whole(tmp_path: Path) -> None:
+    (tmp_path / "x86" / "bin").mkdir(parents=True)
+    (tmp_path / "x86" / "a").write_bytes(b"a")
+    (tmp_path / "seed").write_bytes(b"s")
+    (tmp_path / "seed").chmod(0o700)
+    (tmp_path / "link").symlink_to("x86/a")
+    (tmp_path / "to-folder").symlink_to("x86")
+    tree = read_folder(tmp_path)
+    assert tree.files == {"x86/a": SourceFile(b"a"), "seed": SourceFile(b"s", executable=True)}
+    assert tree.symlinks == {"link": "x86/a", "to-folder": "x86"}
+    assert tree.folders == {"x86", "x86/bin"}
+    tree.refuse_odd()
+
+
+def test_what_git_keeps_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "HEAD").write_bytes(b"")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / ".git").write_bytes(b"gitdir: ../.git")
+    (tmp_path / ".gitignore").write_bytes(b"")
+    assert [*read_folder(tmp_path).files] == [".gitignore"]
+
+
+def test_the_digest_is_that_of_its_lines() -> None:
+    tree = Tree("", {"b": SourceFile(b"1"), "a": SourceFile(b"2", True)}, {"c": "a"})
+    lines = b""
+    for mode, content, path in (
+        (b"100755", b"2", b"a"),
+        (b"100644", b"1", b"b"),
+        (b"120000", b"a", b"c"),
+    ):
+        lines += b"%s %s %s\0" % (mode, hashlib.sha256(content).hexdigest().encode(), path)
+    assert tree.digest == hashlib.sha256(lines).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        Tree("", {"a": SourceFile(b"2")}),
+        Tree("", {"a": SourceFile(b"1", True)}),
+        Tree("", {"b": SourceFile(b"1")}),
+        Tree("", {"a": SourceFile(b"1")}, {"b": "a"}),
+        Tree("", {}, {"a": "1"}),
+        Tree("", {}),
+    ],
+)
+def test_the_digest_sees_content_mode_name_and_kind(changed: Tree) -> None:
+    assert changed.digest != Tree("", {"a": SourceFile(b"1")}).digest
+
+
+def refused(tree: Tree) -> str:
+    with pytest.raises(BadInput) as caught:
+        tree.refuse_odd()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../x", "../..", "x/../../../y"])
+def test_a_link_out_of_the_tree_is_refused(target: str) -> None:
+    assert "is a link out of the tree" in refused(Tree("t", {}, {"d/link": target}))
+
+
+@pytest.mark.parametrize("target", ["x", "../x", "../..", "a/../../x"])
+def test_a_link_within_the_tree_is_none(target: str) -> None:
+    Tree("t", {}, {"a/b/link": target}).refuse_odd()
+
+
+def test_a_special_file_is_refused_and_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert refused(read_folder(tmp_path)).endswith("pipe is neither file, link nor folder")
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff")).write_bytes(b"")
+    tree = read_folder(tmp_path)
+    assert [*tree.files] == ["\udcff"]
+    assert "is not UTF-8" in refused(tree)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "file"])
+def test_what_is_no_folder_is_said_in_a_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(BadInput, match=f"{name}: cannot be read: N"):
+        read_folder(tmp_path / name)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(BadInput, match="closed: cannot be read: Permission denied"):
+        read_folder(tmp_path)
+    (tmp_path / "closed").chmod(0o700)
+
+
+def test_a_folder_that_vanishes_is_said_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir()
+    listing = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(BadInput, match="closed: cannot be read: Permission denied"):
+        read_folder(tmp_path)
+
+
+def test_too_large_a_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"12")
+    monkeypatch.setattr(release, "MAX_FILES", 2)
+    with pytest.raises(BadInput, match="more than 2 files: no source tree"):
+        read_folder(tmp_path)
+    monkeypatch.setattr(release, "MAX_FILES", 3)
+    assert len(read_folder(tmp_path).files) == 3
+    monkeypatch.setattr(release, "MAX_BYTES", 5)
+    with pytest.raises(BadInput, match="c: is larger than 1 bytes: no source tree has that much"):
+        read_folder(tmp_path)
