@@ -15,9 +15,8 @@ from bootstrap.cli import handoff_run
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
-    from bootstrap.handoff.audit import Audit, Found
-    from bootstrap.handoff.fetching import Flight, Mirror
-    from bootstrap.handoff.sourcelist import Distfile
+    from bootstrap.handoff.distfiles import Audit, AuditedFile, Distfile
+    from bootstrap.handoff.fetching import FetchProgress, Mirror
 
 _PLAN_MORE = (
     "Read a checkout of live-bootstrap and tell what it would do in a chroot without network, "
@@ -162,16 +161,16 @@ def run_sources(args: argparse.Namespace) -> int:
 
 
 def _nothing(files: tuple[Distfile, ...]) -> Audit:
-    from bootstrap.handoff.audit import Audit, Found
+    from bootstrap.handoff.distfiles import Audit, AuditedFile
 
-    return Audit(tuple(Found(file, "missing") for file in files), ())
+    return Audit(tuple(AuditedFile(file, "missing") for file in files), ())
 
 
 def _fetched(
     found: Audit, folder: Path, mirrors: Sequence[Mirror], args: argparse.Namespace
 ) -> Audit:
     """The audit as it is after fetching what is missing (and, with --replace, what is wrong)."""
-    from bootstrap.handoff.audit import Audit, look
+    from bootstrap.handoff.distfiles import Audit, look
     from bootstrap.handoff.fetching import fetch
 
     wanted = [
@@ -254,11 +253,11 @@ def _json(document: dict[str, Any]) -> str:
 
 
 def _audit(files: tuple[Distfile, ...], folder: str) -> Audit:
-    from bootstrap.handoff.audit import audit
+    from bootstrap.handoff.distfiles import audit
 
     live = _Live(len(files))
     try:
-        return audit(files, Path(folder), live.looked_at)
+        return audit(files, Path(folder), live.hashed)
     finally:
         live.close()
 
@@ -272,12 +271,12 @@ class _Live:
         self._total, self._done = total, 0
         self._style = style_for(sys.stderr, os.environ)
 
-    def looked_at(self, row: Found) -> None:
+    def hashed(self, row: AuditedFile) -> None:
         """A file was hashed."""
         self._done += 1
         self.show(f"{self._done} of {self._total} files looked at, {row.file.name}")
 
-    def in_flight(self, flight: Flight) -> None:
+    def in_flight(self, flight: FetchProgress) -> None:
         """Files are on their way, or came."""
         for outcome in flight.done[self._done :]:
             self._done += 1

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 from bootstrap.core.errors import BadInput, printable
 
 if TYPE_CHECKING:
-    from bootstrap.handoff.audit import Found
-    from bootstrap.handoff.plan import Plan
-    from bootstrap.handoff.running.order import Order, Task
-    from bootstrap.handoff.running.stage0 import Stage0
-    from bootstrap.handoff.running.state import Finished
+    from bootstrap.handoff.distfiles import AuditedFile
+    from bootstrap.handoff.plan import HandoffPlan
+    from bootstrap.handoff.stage0 import Stage0
+    from bootstrap.handoff.work import FinishedStep, HandoffTask, Order
     from bootstrap.runs.rebuild import Rebuilt
     from bootstrap.sources import Resolved
     from bootstrap.sources.checkouts import CheckedOut
@@ -162,11 +161,11 @@ def run_run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, at: CheckedOut) -> int:
     from bootstrap.cli.output import STDOUT, view_and_json
     from bootstrap.cli.verify import print_view
+    from bootstrap.handoff.containers.container import ContainerLimits
     from bootstrap.handoff.plan import read_plan
-    from bootstrap.handoff.running.limits import Limits
-    from bootstrap.handoff.running.order import Order
-    from bootstrap.handoff.running.run import require_sense, run
-    from bootstrap.handoff.running.told import run_document, run_text
+    from bootstrap.handoff.render import run_document, run_text
+    from bootstrap.handoff.run import require_sense, run
+    from bootstrap.handoff.work import Order
 
     order = Order(
         at.folder,
@@ -175,7 +174,7 @@ def _run(args: argparse.Namespace, at: CheckedOut) -> int:
         args.engine,
         args.until,
         args.resume,
-        Limits().with_options(args.limit),
+        ContainerLimits().with_options(args.limit),
     )
     plan = read_plan(at.folder, args.arch, args.set, at.commit)
     require_sense(order, plan)
@@ -204,11 +203,11 @@ def _run(args: argparse.Namespace, at: CheckedOut) -> int:
     return outcome.exit_code
 
 
-def _stage0(args: argparse.Namespace, plan: Plan, order: Order) -> Stage0:
+def _stage0(args: argparse.Namespace, plan: HandoffPlan, order: Order) -> Stage0:
     """What to begin with, and what to compare with."""
+    from bootstrap.handoff import stage0 as known
     from bootstrap.handoff.configuration import ARCHITECTURES
-    from bootstrap.handoff.running import stage0 as known
-    from bootstrap.handoff.running.state import WorkFolder
+    from bootstrap.handoff.work import WorkFolder
 
     arch_dir = ARCHITECTURES[plan.arch]
     resolved = known.pinned(plan.pin, arch_dir, args.stage0, order.checkout, args.stage0_release)
@@ -234,15 +233,15 @@ def _stage0(args: argparse.Namespace, plan: Plan, order: Order) -> Stage0:
     return known.with_products(stage0, _emulated(resolved, args.quiet).products, "emulated now")
 
 
-def _try_engine(args: argparse.Namespace, plan: Plan) -> None:
+def _try_engine(args: argparse.Namespace, plan: HandoffPlan) -> None:
     """Raise BadInput where there is none, before minutes of emulation for nothing."""
     import tempfile
 
-    from bootstrap.handoff.running.choosing import choose
-    from bootstrap.handoff.running.limits import Limits
+    from bootstrap.handoff.containers.container import ContainerLimits
+    from bootstrap.handoff.containers.running import choose
 
     with tempfile.TemporaryDirectory() as folder:
-        choose(args.engine, plan.arch, Limits().with_options(args.limit), Path(folder))
+        choose(args.engine, plan.arch, ContainerLimits().with_options(args.limit), Path(folder))
 
 
 def _sha256(data: bytes) -> str:
@@ -290,7 +289,7 @@ class _Live:
         """A sentence."""
         self._line(text)
 
-    def began(self, task: Task, number: int, total: int) -> None:
+    def began(self, task: HandoffTask, number: int, total: int) -> None:
         """A step begins."""
         self._task, self._at = task.title, f"[{number} of {total}]"
         self.tick(0.0, "")
@@ -304,15 +303,15 @@ class _Live:
             cut = text[: self._style.width() - 1]
             print(f"\r\x1b[K{cut}", end="", file=sys.stderr, flush=True)
 
-    def ended(self, finished: Finished) -> None:
+    def ended(self, finished: FinishedStep) -> None:
         """A step is finished."""
-        from bootstrap.handoff.running.told import counted
+        from bootstrap.handoff.render import counted
 
         self._line(
             f"{self._at} {finished.title}: {finished.seconds:.1f} s, {counted(finished.checked)}"
         )
 
-    def looked_at(self, row: Found) -> None:
+    def hashed(self, row: AuditedFile) -> None:
         """A source file was hashed."""
         self._files += 1
         if self._style.terminal and not self._quiet:

@@ -15,10 +15,10 @@ from typing import Literal
 
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import decoded
-from bootstrap.handoff.manifest import Step
+from bootstrap.handoff.manifest import ManifestStep
 from bootstrap.sources.tree import read_file
 
-State = Literal["checked", "partly", "unchecked", "none"]
+CheckState = Literal["checked", "partly", "unchecked", "none"]
 """``none``: there is nothing to check."""
 
 PACKAGES = "steps/SHA256SUMS.pkgs"
@@ -30,24 +30,24 @@ _SUM = re.compile(r"([0-9a-f]{64})  (\S+)")
 
 
 @dataclass(frozen=True)
-class Check:
+class UpstreamCheck:
     """``by`` is FILE:LINE of what checks, or of what stands in its place; ``text`` a sentence."""
 
-    state: State
+    state: CheckState
     by: str
     text: str
 
 
 @dataclass(frozen=True)
-class Checked:
+class StepChecks:
     """What is checked of a step: the files that go in, and what it made.
 
     ``value`` is FILE:LINE of the known-good value (or FILE, of a list); ``sha256`` that of the
     package, where there is one; ``package`` its file name, in the era of bash.
     """
 
-    sources: Check
-    products: Check
+    sources: UpstreamCheck
+    products: UpstreamCheck
     value: str = ""
     sha256: str = ""
     package: str = ""
@@ -90,28 +90,28 @@ class Reader:
         """Packages that have a value although no step so far makes them."""
         return tuple(sorted(set(self.sums) - set(self.packages)))
 
-    def read(self, step: Step) -> Checked:
+    def read(self, step: ManifestStep) -> StepChecks:
         """The checks of the next step.  Raises BadInput when what it would run is not there."""
         directive = step.directive
         if directive.kind in ("improve", "jump"):
             script = f"steps/{directive.kind}/{directive.argument}.sh"
             self._require(script, step)
             text = "no value is known of what this script does to the system"
-            return Checked(_NOTHING, Check("unchecked", script, text))
+            return StepChecks(_NOTHING, UpstreamCheck("unchecked", script, text))
         if directive.kind == "uninstall":
             text = "no value is known of what is left afterwards"
-            return Checked(_NOTHING, Check("unchecked", HELPERS, text))
+            return StepChecks(_NOTHING, UpstreamCheck("unchecked", HELPERS, text))
         script = f"steps/{directive.argument}/pass{step.pass_number}"
         if step.era == "kaem":
             return self._kaem(step, f"{script}.kaem")
         return self._bash(step, f"{script}.sh")
 
-    def _require(self, path: str, step: Step) -> None:
+    def _require(self, path: str, step: ManifestStep) -> None:
         if not (self.checkout / path).is_file():
             where = f"{self.checkout / 'steps/manifest'}:{step.directive.line}"
             raise BadInput(f"{where}: {step.title} needs {path}, and there is no such file")
 
-    def _kaem(self, step: Step, script: str) -> Checked:
+    def _kaem(self, step: ManifestStep, script: str) -> StepChecks:
         self._require(script, step)
         package = step.directive.argument
         sources, products, value = None, None, ""
@@ -123,28 +123,32 @@ class Reader:
             name = match[1].replace("${pkg}", package)
             name = name.replace("${ARCH}", self.variables.get("ARCH", ""))
             if name == "sources.SHA256SUM":
-                sources = Check("checked", where, "every source file against its sha256")
+                sources = UpstreamCheck("checked", where, "every source file against its sha256")
             else:
                 value = f"steps/{package}/{name}"
                 products = self._listed(value, where)
         if package not in self.with_sources:
             sources = _NOTHING
         elif sources is None:
-            sources = Check("unchecked", script, "has no sha256sum -c of its sources")
+            sources = UpstreamCheck("unchecked", script, "has no sha256sum -c of its sources")
         if products is None:
-            products = Check("unchecked", script, "has no sha256sum -c of what it installs")
-        return Checked(sources, products, value)
+            products = UpstreamCheck("unchecked", script, "has no sha256sum -c of what it installs")
+        return StepChecks(sources, products, value)
 
-    def _listed(self, value: str, where: str) -> Check:
+    def _listed(self, value: str, where: str) -> UpstreamCheck:
         if self.off:
-            return Check("unchecked", where, "UPDATE_CHECKSUMS is True: values are written anew")
+            return UpstreamCheck(
+                "unchecked", where, "UPDATE_CHECKSUMS is True: values are written anew"
+            )
         if not (self.checkout / value).is_file():
-            return Check("unchecked", where, f"the build will stop here: there is no {value}")
+            return UpstreamCheck(
+                "unchecked", where, f"the build will stop here: there is no {value}"
+            )
         files = read_sums(read_text(self.checkout, value), str(self.checkout / value))
         text = f"{len(files)} installed file{'s' * (len(files) != 1)} that {value} lists, no other"
-        return Check("partly", where, text)
+        return UpstreamCheck("partly", where, text)
 
-    def _bash(self, step: Step, script: str) -> Checked:
+    def _bash(self, step: ManifestStep, script: str) -> StepChecks:
         package = step.directive.argument
         # As get_revision in steps/helpers.sh: ls -1 PACKAGE* | wc -l
         revision = sum(name.startswith(package) for name in self.packages)
@@ -157,33 +161,37 @@ class Reader:
             )
         if self.off:
             text = "UPDATE_CHECKSUMS is True: the values are not looked at"
-            return Checked(sources, Check("unchecked", HELPERS, text), package=name)
+            return StepChecks(sources, UpstreamCheck("unchecked", HELPERS, text), package=name)
         if not self.checks_package:
             text = "has no sha256sum -c of packages that is understood"
-            return Checked(sources, Check("unchecked", HELPERS, text), package=name)
+            return StepChecks(sources, UpstreamCheck("unchecked", HELPERS, text), package=name)
         if name not in self.sums:
             text = f"the build will stop here: {PACKAGES} has no {name}"
-            return Checked(sources, Check("unchecked", PACKAGES, text), package=name)
+            return StepChecks(sources, UpstreamCheck("unchecked", PACKAGES, text), package=name)
         sha256, line = self.sums[name]
         by = f"{HELPERS}:{self.checks_package}"
         text = f"the whole package {name}"
-        return Checked(sources, Check("checked", by, text), f"{PACKAGES}:{line}", sha256, name)
+        return StepChecks(
+            sources, UpstreamCheck("checked", by, text), f"{PACKAGES}:{line}", sha256, name
+        )
 
-    def _bash_sources(self, package: str, script: str) -> Check:
+    def _bash_sources(self, package: str, script: str) -> UpstreamCheck:
         own = 0
         if (self.checkout / script).is_file():
             own = _line_with(read_text(self.checkout, script), "src_get() {")
         if package not in self.with_sources:
             return _NOTHING
         if own:
-            return Check("partly", f"{script}:{own}", "by a src_get of its own: to be read")
+            return UpstreamCheck("partly", f"{script}:{own}", "by a src_get of its own: to be read")
         if not self.checks_sources:
-            return Check("unchecked", HELPERS, "has no sha256sum -c of sources that is understood")
+            return UpstreamCheck(
+                "unchecked", HELPERS, "has no sha256sum -c of sources that is understood"
+            )
         by = f"{HELPERS}:{self.checks_sources}"
-        return Check("checked", by, "every source file against its sha256")
+        return UpstreamCheck("checked", by, "every source file against its sha256")
 
 
-_NOTHING = Check("none", "", "needs no source file")
+_NOTHING = UpstreamCheck("none", "", "needs no source file")
 
 
 def _line_with(text: str, part: str) -> int:
@@ -194,9 +202,9 @@ def _line_with(text: str, part: str) -> int:
     return 0
 
 
-def count(checks: Iterable[Check]) -> dict[State, int]:
+def count(checks: Iterable[UpstreamCheck]) -> dict[CheckState, int]:
     """How many checks have which state."""
-    found: dict[State, int] = {"checked": 0, "partly": 0, "unchecked": 0, "none": 0}
+    found: dict[CheckState, int] = {"checked": 0, "partly": 0, "unchecked": 0, "none": 0}
     for check in checks:
         found[check.state] += 1
     return found

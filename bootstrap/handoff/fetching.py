@@ -19,8 +19,7 @@ from pathlib import Path
 
 from bootstrap import host
 from bootstrap.core.errors import BadInput, BootstrapError
-from bootstrap.handoff.audit import look
-from bootstrap.handoff.sourcelist import Distfile
+from bootstrap.handoff.distfiles import Distfile, look
 from bootstrap.sources.download import DownloadFailed, download_to, is_url
 
 MAX_FILE = 1 << 30
@@ -29,7 +28,7 @@ _TICK = 0.2
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FetchedFile:
     """What became of one file: the address that gave it, or (``url`` None) why there is none.
 
     An empty ``url`` says that it was whole already, and only lacked its name.
@@ -41,11 +40,11 @@ class Outcome:
 
 
 @dataclass
-class Flight:
+class FetchProgress:
     """How far it is: outcomes so far, and name -> (bytes, bytes in all if known) under way."""
 
     total: int
-    done: list[Outcome] = field(default_factory=list)
+    done: list[FetchedFile] = field(default_factory=list)
     coming: dict[str, tuple[int, int | None]] = field(default_factory=dict)
 
 
@@ -87,15 +86,15 @@ def fetch(
     folder: Path,
     mirrors: Sequence[Mirror] = (),
     jobs: int = 4,
-    tell: Callable[[Flight], None] | None = None,
-) -> tuple[Outcome, ...]:
+    tell: Callable[[FetchProgress], None] | None = None,
+) -> tuple[FetchedFile, ...]:
     """Get each file into ``folder``, which is made if need be, over what has its name there.
 
     ``tell`` is called from this thread, now and then and after each file.  The outcomes are in the
     order of ``files``.  Raises BadInput when the folder cannot be written or another run has it;
     what came until then is kept and is gone on with the next time.
     """
-    flight = Flight(len(files))
+    flight = FetchProgress(len(files))
     with _locked(folder):
         _Crew(files, folder, mirrors, flight).work(jobs, tell or (lambda flight: None))
     by_name = {outcome.file.name: outcome for outcome in flight.done}
@@ -123,16 +122,20 @@ class _Crew:
     """The threads; they end when no file is left, or at the next piece once ``stop`` is set."""
 
     def __init__(
-        self, files: Sequence[Distfile], folder: Path, mirrors: Sequence[Mirror], flight: Flight
+        self,
+        files: Sequence[Distfile],
+        folder: Path,
+        mirrors: Sequence[Mirror],
+        flight: FetchProgress,
     ) -> None:
         self.folder, self.mirrors, self.flight = folder, mirrors, flight
         self.left: queue.SimpleQueue[Distfile] = queue.SimpleQueue()
         for file in files:
             self.left.put(file)
-        self.found: queue.SimpleQueue[Outcome | BootstrapError] = queue.SimpleQueue()
+        self.found: queue.SimpleQueue[FetchedFile | BootstrapError] = queue.SimpleQueue()
         self.stop = threading.Event()
 
-    def work(self, jobs: int, tell: Callable[[Flight], None]) -> None:
+    def work(self, jobs: int, tell: Callable[[FetchProgress], None]) -> None:
         threads = [
             threading.Thread(target=self._thread, daemon=True)
             for _ in range(min(jobs, self.flight.total))
@@ -150,7 +153,7 @@ class _Crew:
                 # One that waits for a server that says nothing ends with the process.
                 thread.join(timeout=1.0)
 
-    def _took(self, found: Outcome | BootstrapError) -> None:
+    def _took(self, found: FetchedFile | BootstrapError) -> None:
         if isinstance(found, BootstrapError):
             raise found
         self.flight.done.append(found)
@@ -171,10 +174,10 @@ class _Crew:
                 finally:
                     self.flight.coming.pop(file.name, None)
 
-    def _file(self, file: Distfile) -> Outcome:
+    def _file(self, file: Distfile) -> FetchedFile:
         part = self.folder / f".{file.name}.part"
         if part.exists() and self._name_if_right(part, file, keep=True) is None:
-            return Outcome(file, "")
+            return FetchedFile(file, "")
         failures = []
         for place in places(file, self.mirrors):
             try:
@@ -185,10 +188,10 @@ class _Crew:
             except DownloadFailed as error:
                 failure = str(error)
             if failure is None:
-                return Outcome(file, str(place))
+                return FetchedFile(file, str(place))
             failures.append(failure)
         nowhere = "no address is listed; give --mirror URL-OR-DIR, or put the file there yourself"
-        return Outcome(file, None, "; ".join(failures) or nowhere)
+        return FetchedFile(file, None, "; ".join(failures) or nowhere)
 
     def _copied(self, place: Path, part: Path, file: Distfile) -> str | None:
         """The same of a file in a folder."""

@@ -93,7 +93,7 @@ class Directive:
 
 
 @dataclass(frozen=True)
-class Step:
+class ManifestStep:
     """A directive that the configuration lets through, in its place in the order of work.
 
     ``pass_number`` is that of a build, 0 otherwise; ``script`` is the number of the generated
@@ -235,7 +235,7 @@ def _logic(line: _Line) -> Predicate:
 
 def evaluate(
     directives: tuple[Directive, ...], configuration: Mapping[str, str]
-) -> tuple[tuple[Step, ...], dict[str, str]]:
+) -> tuple[tuple[ManifestStep, ...], dict[str, str]]:
     """The steps that upstream's generator would write scripts for, and the variables at the end.
 
     ``configuration`` is ``bootstrap.cfg``: names and values, in order.
@@ -258,8 +258,8 @@ def evaluate(
     return _numbered(kept), variables | late
 
 
-def _numbered(directives: list[Directive]) -> tuple[Step, ...]:
-    steps: list[Step] = []
+def _numbered(directives: list[Directive]) -> tuple[ManifestStep, ...]:
+    steps: list[ManifestStep] = []
     seen: dict[str, int] = {}
     script = 0
     era: Literal["kaem", "bash"] = "kaem"
@@ -267,7 +267,7 @@ def _numbered(directives: list[Directive]) -> tuple[Step, ...]:
         argument = directive.argument
         build = directive.kind == "build"
         pass_number = seen.get(argument, 0) + 1 if build else 0
-        steps.append(Step(number, directive, pass_number, script, era))
+        steps.append(ManifestStep(number, directive, pass_number, script, era))
         # Upstream counts every earlier line with the same argument, whatever it does.
         seen[argument] = seen.get(argument, 0) + 1
         if build and argument.startswith("bash-"):

@@ -8,25 +8,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.checks import MAX_TEXT, Checked, Reader, read_sums, read_text
+from bootstrap.handoff.checks import MAX_TEXT, Reader, StepChecks, read_sums, read_text
 from bootstrap.handoff.configuration import ARCHITECTURES, chroot_configuration
-from bootstrap.handoff.manifest import Directive, Step, evaluate, read_manifest, unset_variables
-from bootstrap.handoff.pin import Stage0Pin, read_pin
-from bootstrap.handoff.sourcelist import Distfile, SourceLine, distfiles, read_sources
+from bootstrap.handoff.distfiles import Distfile, SourceLine, distfiles, read_sources
+from bootstrap.handoff.manifest import (
+    Directive,
+    ManifestStep,
+    evaluate,
+    read_manifest,
+    unset_variables,
+)
+from bootstrap.known import RELEASES, StepFile, all_steps, default_release
 from bootstrap.sources.checkouts import (
     LIVE_BOOTSTRAP,
     CheckedOut,
     Identity,
     identify_checkout,
 )
-from bootstrap.sources.tree import read_file
+from bootstrap.sources.gitfiles import GITLINK, read_index
+from bootstrap.sources.identity import Likeness, Release, nearest, no_release
+from bootstrap.sources.materials import check_materials
+from bootstrap.sources.tree import read_file, read_folder
 
 MANIFEST = "steps/manifest"
 _ADDRESS = "https://github.com/fosslinux/live-bootstrap"
 
 
 @dataclass(frozen=True)
-class Before:
+class SeedProgram:
     """A program that ``seed/seed.kaem`` builds before the manifest, and the value it must have."""
 
     name: str
@@ -35,16 +44,16 @@ class Before:
 
 
 @dataclass(frozen=True)
-class Row:
+class PlanStep:
     """A step, with the names of the distfiles it needs and what is checked of it."""
 
-    step: Step
+    step: ManifestStep
     files: tuple[str, ...]
-    checked: Checked
+    checked: StepChecks
 
 
 @dataclass(frozen=True)
-class Plan:
+class HandoffPlan:
     """All that the checkout says.  Places are FILE:LINE, relative to the checkout.
 
     ``directives`` are all lines of the manifest, ``rows`` the steps of this ``configuration``;
@@ -59,8 +68,8 @@ class Plan:
     directives: tuple[Directive, ...]
     configuration: Mapping[str, str]
     variables: Mapping[str, str]
-    before: tuple[Before, ...]
-    rows: tuple[Row, ...]
+    before: tuple[SeedProgram, ...]
+    rows: tuple[PlanStep, ...]
     distfiles: tuple[Distfile, ...]
     needed: frozenset[str]
     unused: tuple[str, ...]
@@ -76,7 +85,7 @@ class Plan:
 
 def read_plan(
     checkout: Path, arch: str = "x86", changes: Iterable[str] = (), commit: str | None = None
-) -> Plan:
+) -> HandoffPlan:
     """Read a checkout; ``commit`` is its, where that is known and it has no store of git's.
 
     Raises BadInput, with file and line where there is one.
@@ -91,13 +100,13 @@ def read_plan(
     rows = []
     for step in steps:
         names = _names(lines, step.directive) if step.directive.kind == "build" else ()
-        rows.append(Row(step, names, reader.read(step)))
+        rows.append(PlanStep(step, names, reader.read(step)))
     notes = [
         f"{MANIFEST}:{line} reads {name}, which nothing sets: it counts as empty"
         for name, line in unset.items()
     ]
     notes += [*reader.notes, *_notes(checkout, directives, rows, variables)]
-    return Plan(
+    return HandoffPlan(
         identify_checkout(LIVE_BOOTSTRAP, CheckedOut(checkout, commit)),
         arch,
         manifest_sha256,
@@ -168,23 +177,23 @@ def _names(lines: Mapping[str, tuple[SourceLine, ...]], directive: Directive) ->
     return tuple(dict.fromkeys(line.name for line in lines[directive.argument]))
 
 
-def _before(checkout: Path, arch: str) -> tuple[Before, ...]:
+def _before(checkout: Path, arch: str) -> tuple[SeedProgram, ...]:
     found = []
     for name in ("configurator", "script-generator"):
         path = f"seed/{name}.{arch}.checksums"
         if not (checkout / path).is_file():
-            found.append(Before(name, None, path))
+            found.append(SeedProgram(name, None, path))
             continue
         rows = read_sums(read_text(checkout, path), str(checkout / path))
         sha256, line = rows.get(name, (None, 0))
-        found.append(Before(name, sha256, f"{path}:{line}" if line else path))
+        found.append(SeedProgram(name, sha256, f"{path}:{line}" if line else path))
     return tuple(found)
 
 
 def _notes(
     checkout: Path,
     directives: tuple[Directive, ...],
-    rows: list[Row],
+    rows: list[PlanStep],
     variables: Mapping[str, str],
 ) -> list[str]:
     notes = []
@@ -195,3 +204,74 @@ def _notes(
         line = again[0].step.directive.line
         notes.append(f"{MANIFEST}:{line} writes the scripts anew, and they would differ")
     return notes
+
+
+# -- which stage0-posix it pins --------------------------------------------------------------------
+
+PLACE = "seed/stage0-posix"
+
+
+@dataclass(frozen=True)
+class Stage0Pin:
+    """What is pinned.  ``commit`` is git's, None where there is no index that has it.
+
+    ``release_of_commit`` is the catalogue's release with that commit; ``release_of_files`` the one
+    whose materials are all below seed/stage0-posix, unchanged; ``files`` says so in words, and
+    ``files_digest`` is their tree digest; both are None where there are none.  ``ours`` is the
+    release that ``bootstrap verify`` takes by default.
+    """
+
+    commit: str | None
+    release_of_commit: str | None
+    release_of_files: str | None
+    files: str | None
+    files_digest: str | None
+    ours: str
+
+    @property
+    def same(self) -> bool | None:
+        """Whether it is ours; None when nothing can be said."""
+        found = {self.release_of_commit, self.release_of_files} - {None}
+        if self.files and self.release_of_files is None:
+            return False
+        if not found:
+            return None if self.commit is None else False
+        return found == {self.ours}
+
+
+def read_pin(checkout: Path, arch: str) -> Stage0Pin:
+    """Look at index and files.  Raises BadInput when either is there and cannot be read."""
+    steps = [step for step in all_steps() if step.name == RELEASES and step.release]
+    commit = _gitlink(checkout)
+    by_commit = {step.source.commit: step.release for step in steps if step.source.commit}
+    release_of_files, files, digest = _files(checkout / PLACE, [s for s in steps if s.arch == arch])
+    known = by_commit.get(commit) if commit else None
+    return Stage0Pin(commit, known, release_of_files, files, digest, default_release(RELEASES))
+
+
+def _files(folder: Path, steps: list[StepFile]) -> tuple[str | None, str | None, str | None]:
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return None, None, None
+    tree = read_folder(folder)
+    if not steps:
+        return None, "the catalogue knows no release for this architecture", tree.digest
+    among = [Release.of([step]) for step in steps]
+    found = nearest([tree], among)
+    if found is None:
+        return None, f"{PLACE} {no_release(Likeness(tree, among))}", tree.digest
+    step = found.steps[0]
+    report = check_materials(tree, step)
+    total = len(step.materials)
+    if report.whole:
+        text = f"all {total} files that the bootstrap reads are {step.title}'s"
+        return step.release, text, tree.digest
+    wrong = len(report.missing) + len(report.changed)
+    text = f"nearest is {step.title}, from which {wrong} of {total} files differ"
+    return None, text, tree.digest
+
+
+def _gitlink(checkout: Path) -> str | None:
+    for entry in read_index(checkout) or ():
+        if entry.path == PLACE:
+            return entry.sha1 if entry.mode == GITLINK else None
+    return None

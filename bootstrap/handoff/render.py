@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bootstrap
 from bootstrap.core.errors import printable
 from bootstrap.documents import encode
 from bootstrap.graph import Arrow, Form, Group, Node, write_graph
-from bootstrap.handoff.audit import Audit, Found
-from bootstrap.handoff.checks import Check, count
-from bootstrap.handoff.pin import PLACE, Stage0Pin
-from bootstrap.handoff.plan import MANIFEST, Plan, Row
-from bootstrap.handoff.sourcelist import Distfile
+from bootstrap.handoff.checks import UpstreamCheck, count
+from bootstrap.handoff.containers.container import engine_text
+from bootstrap.handoff.distfiles import Audit, AuditedFile, Distfile
+from bootstrap.handoff.plan import MANIFEST, PLACE, HandoffPlan, PlanStep, Stage0Pin
 from bootstrap.handoff.stagex import CONTEXT, StagexPlan, StagexStage
+from bootstrap.handoff.work import (
+    STAGE0,
+    CheckedFile,
+    FinishedStep,
+    HandoffTask,
+    RunOutcome,
+    StepFailure,
+)
+from bootstrap.known.lookup import known_files
 from bootstrap.report.page import Page, visible
 from bootstrap.sources.checkouts import Identity
+
+if TYPE_CHECKING:
+    from bootstrap.handoff.stage0 import Stage0
 
 SCHEMA = 1
 _MARKS = {
@@ -34,14 +45,14 @@ _NOWHERE = (
 _SHOWN = 10
 
 
-def plan_text(plan: Plan, audit: Audit | None, *, verbose: bool, **how: Any) -> str:
+def plan_text(plan: HandoffPlan, audit: Audit | None, *, verbose: bool, **how: Any) -> str:
     """The plan as text: configuration, steps, files, what is checked, and what is not.
 
     ``how`` is what a :class:`Page` is made with, here and below.
     """
     page = Page(**how)
     builds = sum(d.kind == "build" for d in plan.directives)
-    page.heading("Plan of a hand-off to live-bootstrap")
+    page.heading("HandoffPlan of a hand-off to live-bootstrap")
     checkout_lines(page, plan.checkout)
     page.labelled("manifest", f"{MANIFEST}, sha256 {plan.manifest_sha256}")
     page.labelled(
@@ -53,7 +64,7 @@ def plan_text(plan: Plan, audit: Audit | None, *, verbose: bool, **how: Any) -> 
     if changed:
         page.labelled("defines", " ".join(f"{name}={value}" for name, value in changed.items()))
     page.labelled("stage0", pin_text(plan.pin))
-    page.heading("Before the manifest")
+    page.heading("SeedProgram the manifest")
     for before in plan.before:
         value = f"must have the sha256 {before.sha256}" if before.sha256 else "has no known value"
         page.wrapped(f"{before.name} {value} ({before.where})", hanging=2)
@@ -109,7 +120,7 @@ def pin_text(pin: Stage0Pin) -> str:
     return f"{commit}{release}; {files}; {ours}"
 
 
-def _steps(page: Page, plan: Plan, audit: Audit | None, verbose: bool) -> None:
+def _steps(page: Page, plan: HandoffPlan, audit: Audit | None, verbose: bool) -> None:
     page.heading(f"Steps: {len(plan.rows)}, and {len(plan.skipped)} lines passed over")
     found = {row.file.name: row for row in audit.rows} if audit else {}
     script = -1
@@ -136,13 +147,13 @@ def _files(number: int) -> str:
     return "1 file" if number == 1 else f"{number} files"
 
 
-def _bad(row: Row, found: dict[str, Found]) -> str:
+def _bad(row: PlanStep, found: dict[str, AuditedFile]) -> str:
     states = [found[name].state for name in row.files if name in found]
     parts = [f"{states.count(s)} {s}" for s in ("missing", "wrong") if s in states]
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _details(page: Page, row: Row, found: dict[str, Found]) -> None:
+def _details(page: Page, row: PlanStep, found: dict[str, AuditedFile]) -> None:
     for name in row.files:
         state = f": {found[name].state}" if name in found else ""
         page.wrapped(f"{name}{state}", indent=12, hanging=2)
@@ -151,11 +162,11 @@ def _details(page: Page, row: Row, found: dict[str, Found]) -> None:
             page.wrapped(f"{label}: {check.state}, {_by(check)}", indent=12, hanging=2)
 
 
-def _by(check: Check) -> str:
+def _by(check: UpstreamCheck) -> str:
     return f"{check.text} ({check.by})" if check.by else check.text
 
 
-def _checks(page: Page, plan: Plan) -> None:
+def _checks(page: Page, plan: HandoffPlan) -> None:
     page.heading("What upstream checks, and by which file")
     for label, checks in (
         ("in", [row.checked.sources for row in plan.rows]),
@@ -178,7 +189,7 @@ def _checks(page: Page, plan: Plan) -> None:
         page.wrapped(text, hanging=2)
 
 
-def _unchecked(rows: Iterable[Row]) -> dict[str, list[str]]:
+def _unchecked(rows: Iterable[PlanStep]) -> dict[str, list[str]]:
     """What to say of steps that are not wholly checked -> the steps that it is said of."""
     found: dict[str, list[str]] = {}
     for row in rows:
@@ -244,7 +255,7 @@ def _audit(page: Page, audit: Audit) -> None:
         page.wrapped(f"not in the manifest: {len(audit.others)} ({names})", hanging=2)
 
 
-def plan_document(plan: Plan, audit: Audit | None) -> dict[str, Any]:
+def plan_document(plan: HandoffPlan, audit: Audit | None) -> dict[str, Any]:
     """The plan for machines; docs/handoff.md says what the keys are."""
     return {
         **document_head("live-bootstrap", plan.checkout),
@@ -276,7 +287,7 @@ def plan_document(plan: Plan, audit: Audit | None) -> dict[str, Any]:
     }
 
 
-def _row_document(row: Row) -> dict[str, Any]:
+def _row_document(row: PlanStep) -> dict[str, Any]:
     step, checked = row.step, row.checked
     return {
         "number": step.number,
@@ -316,7 +327,7 @@ def _distfiles(
     return rows
 
 
-# -- StageX --------------------------------------------------------------------------------------
+# -- StageX ----------------------------------------------------------------------------------------
 
 
 def stagex_text(plan: StagexPlan, *, verbose: bool, **how: Any) -> str:
@@ -370,10 +381,10 @@ def stagex_document(plan: StagexPlan) -> dict[str, Any]:
     return {**document_head("stagex", plan.checkout), **encode(plan)}
 
 
-# -- graphs --------------------------------------------------------------------------------------
+# -- graphs ----------------------------------------------------------------------------------------
 
 
-def plan_graph(plan: Plan, form: Form) -> str:
+def plan_graph(plan: HandoffPlan, form: Form) -> str:
     """Steps as boxes in order, grouped by script; source files as ellipses that lead into them."""
     parts: list[Node | Group | Arrow] = []
     for script, rows in groupby(plan.rows, key=lambda row: row.step.script):
@@ -388,7 +399,7 @@ def plan_graph(plan: Plan, form: Form) -> str:
     return f"{'//' if form == 'dot' else '%%'} {of}\n{write_graph('handoff', parts, form)}"
 
 
-def _node(row: Row) -> Node:
+def _node(row: PlanStep) -> Node:
     state = row.checked.products.state
     words = {"checked": "checked", "partly": "partly checked", "unchecked": "not checked"}
     text = (f"{row.step.number} {row.step.title}", words[state])
@@ -412,3 +423,194 @@ def stagex_graph(plan: StagexPlan, form: Form) -> str:
         if image in numbers
     ]
     return write_graph("stagex", [*nodes, *arrows], form)
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+
+def run_text(
+    outcome: RunOutcome, plan: HandoffPlan, stage0: Stage0, *, verbose: bool, **how: Any
+) -> str:
+    """Engine, stage0, steps; what was verified, mismatched, not checked, apart; the last word."""
+    page = Page(**how)
+    page.heading("Run of a hand-off to live-bootstrap")
+    checkout_lines(page, plan.checkout)
+    now = engine_text(outcome.choice.engine)
+    page.labelled("engine", now)
+    for text in sorted({row.engine for row in outcome.finished if row.engine} - {now}):
+        page.labelled("", f"and, for steps finished before, {text} (--json says which)")
+    for name, reason in outcome.choice.others:
+        page.labelled("", f"not {name}: {reason}")
+    title = f"{stage0.title} ({stage0.pinned})" if stage0.pinned else stage0.title
+    page.labelled("stage0", f"{title}; {stage0.opinion}")
+    total = len(outcome.tasks)
+    page.labelled(
+        "steps", f"{len(outcome.finished)} of {total} finished, {outcome.before} of them before"
+    )
+    for row in outcome.finished if verbose else ():
+        page.wrapped(f"{row.title}: {row.seconds:.1f} s, {counted(row.checked)}", 4, 2)
+    _run_checks(page, outcome, stage0)
+    if outcome.packages:
+        page.heading("Packages, hashed again at the end")
+    for state in ("verified", "mismatch", "unchecked") if outcome.packages else ():
+        files = [file for file in outcome.packages if file.state == state]
+        page.labelled(state, str(len(files)))
+        for file in files if state != "verified" else ():
+            value = f" ({file.by} wants {file.expected})" if file.expected else ""
+            page.wrapped(f"{visible(file.path)}: {file.found}{value}", 4, 2)
+    if outcome.failure is not None:
+        _stopped(page, outcome.failure)
+    page.last_word(*_last_word(outcome, plan))
+    return page.text()
+
+
+def counted(rows: Sequence[CheckedFile]) -> str:
+    """``13 verified``, ``nothing is known to check``."""
+    if not rows:
+        return "nothing is known to check it by"
+    states = [row.state for row in rows]
+    return ", ".join(
+        f"{states.count(state)} {state}"
+        for state in ("verified", "mismatch", "unchecked")
+        if state in states
+    )
+
+
+def _run_checks(page: Page, outcome: RunOutcome, stage0: Stage0) -> None:
+    page.heading("What was checked, by our own hashing")
+    rows = [row for done in outcome.finished for row in done.checked]
+    verified = sum(row.state == "verified" for row in rows)
+    steps = sum(any(row.state == "verified" for row in done.checked) for done in outcome.finished)
+    page.labelled("verified", f"{verified} files of {steps} steps")
+    failed = outcome.failure.checked if outcome.failure is not None else ()
+    wrong = [row for row in failed if row.state == "mismatch"]
+    page.labelled("mismatch", f"{len(wrong)} files")
+    for row in wrong:
+        known = known_files().text(row.found or "")
+        found = f"{row.found or 'is not there'}{known and f' (this is {known})'}"
+        page.wrapped(f"{visible(row.path)}: {found}, not {row.expected} ({row.by})", 4, 2)
+    unknown = [row for row in rows if row.state == "unchecked"]
+    none = [done.title for done in outcome.finished if not done.checked]
+    page.labelled("unchecked", f"{len(unknown)} files without a value, {len(none)} steps")
+    for row in unknown[:_SHOWN]:
+        page.wrapped(f"{visible(row.path)}: {row.by}", 4, 2)
+    if len(unknown) > _SHOWN:
+        page.wrapped(f"{len(unknown) - _SHOWN} more (--json names all)", 4, 2)
+    if none:
+        page.wrapped(", ".join(none), 4, 2)
+    for done in outcome.finished:
+        if done.key == STAGE0:
+            page.labelled("stage0", agreement(done, stage0))
+
+
+def agreement(done: FinishedStep, stage0: Stage0) -> str:
+    """How many answers and products of stage0 are what they should be, by every value known."""
+    held = {(row.path, row.expected) for row in done.checked if row.state == "verified"}
+    known = {path for path, _, _ in stage0.known}
+    good = known - {path for path, sha256, _ in stage0.known if (path, sha256) not in held}
+    answers = stage0.answers
+    if stage0.products is not None:
+        between = "emulation and the known-good values"
+    elif stage0.emulated:
+        what = "emulation" if stage0.emulated == "now" else "what the report says of emulation"
+        between = f"the container and {what}, and with the known-good values"
+    else:
+        between = "the container and the known-good values"
+    return (
+        f"{len(good & answers)} of {len(answers)} answers and {len(good)} of {len(known)} products"
+        f" agree between {between}"
+    )
+
+
+def _stopped(page: Page, failure: StepFailure) -> None:
+    page.heading(f"Where it stopped: {failure.task.title}")
+    page.wrapped(visible(failure.message), hanging=2)
+    if failure.given:
+        page.wrapped("it was given:")
+        for text in failure.given:
+            page.wrapped(visible(text), 4, 2)
+    if failure.lines:
+        page.wrapped("its last lines:")
+        for line in failure.lines:
+            page.line(f"    {visible(line.expandtabs())}")
+    if failure.enter:
+        page.wrapped(f"to enter the container as it is now: {failure.enter}", hanging=2)
+
+
+def _last_word(outcome: RunOutcome, plan: HandoffPlan) -> tuple[str, str, str]:
+    """The word, its colour, and a sentence."""
+    bad = any(row.state == "mismatch" for row in outcome.packages)
+    if outcome.result == "mismatch" or bad:
+        return "MISMATCH", "1;31", "not everything is what it should be: see above"
+    if outcome.result == "failed":
+        return "STEP FAILED", "1;31", "what was finished before is kept, for --resume"
+    if outcome.result == "missing":
+        return "WAITING", "1;33", "a source file is missing; go on with --resume"
+    if outcome.result == "until":
+        name = outcome.tasks[len(outcome.finished) - 1].title if outcome.finished else "nothing"
+        return "STOPPED", "1;32", f"as asked, after {name}; --resume goes on"
+    return "FINISHED", "1;32", f"all {len(plan.rows)} steps; what is not checked is said above"
+
+
+def run_document(outcome: RunOutcome, plan: HandoffPlan, stage0: Stage0) -> dict[str, Any]:
+    """The same for machines; docs/handoff.md says what the keys are."""
+    engine, failure = outcome.choice.engine, outcome.failure
+    return {
+        **document_head("handoff-run", plan.checkout),
+        "arch": plan.arch,
+        "until": outcome.order.until,
+        "limits": encode(outcome.order.limits),
+        "result": outcome.result,
+        "exit_code": outcome.exit_code,
+        "manifest_sha256": plan.manifest_sha256,
+        "configuration": dict(plan.configuration),
+        "engine": {
+            "name": engine.name,
+            "version": engine.version,
+            "notes": list(engine.notes),
+            "not_taken": [{"name": name, "reason": text} for name, text in outcome.choice.others],
+        },
+        "stage0": {
+            "title": stage0.title,
+            "tree_digest": stage0.tree.digest,
+            "pinned": stage0.pinned,
+            "from": "seed" if stage0.products is None else "stage0",
+            "opinion": stage0.opinion,
+            "compared_with_emulation": stage0.emulated,
+            "answers": sorted(stage0.answers),
+        },
+        "finished_before": outcome.before,
+        "steps": [_task_document(task, outcome, plan) for task in outcome.tasks],
+        "packages": _checked_files(outcome.packages),
+        "failure": failure
+        and {
+            "step": failure.task.key,
+            "message": failure.message,
+            "lines": list(failure.lines),
+            "given": list(failure.given),
+            "enter": failure.enter or None,
+        },
+    }
+
+
+def _task_document(task: HandoffTask, outcome: RunOutcome, plan: HandoffPlan) -> dict[str, Any]:
+    done = next((row for row in outcome.finished if row.key == task.key), None)
+    failed = outcome.failure if outcome.failure and outcome.failure.task.key == task.key else None
+    checked = done.checked if done else failed.checked if failed else ()
+    sha256 = {file.name: file.sha256 for file in plan.distfiles}
+    return {
+        "key": task.key,
+        "title": task.title,
+        "state": "finished" if done else "stopped" if failed else "not begun",
+        "seconds": done.seconds if done else None,
+        "engine": (done.engine or None) if done else None,
+        "distfiles": [
+            {"name": name, "sha256": sha256[name]} for name in (task.row.files if task.row else ())
+        ],
+        "log": (done.log or None) if done else None,
+        "checked": _checked_files(checked),
+    }
+
+
+def _checked_files(rows: Iterable[CheckedFile]) -> list[dict[str, Any]]:
+    return [{**encode(row), "state": row.state} for row in rows]

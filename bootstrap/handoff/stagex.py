@@ -31,7 +31,7 @@ _DIGEST = re.compile(r"([0-9a-f]{64}) ([a-z0-9.-]+)")
 
 
 @dataclass(frozen=True)
-class Source:
+class StageSource:
     """A source as package.toml pins it; ``where`` is FILE:LINE."""
 
     name: str
@@ -43,7 +43,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Finding:
+class StageFinding:
     """Something that is not checked, or open, and the FILE:LINE that makes it so."""
 
     where: str
@@ -62,13 +62,13 @@ class StagexStage:
     images: dict[str, str]
     digest: str | None
     digest_where: str
-    sources: tuple[Source, ...]
+    sources: tuple[StageSource, ...]
     stages: tuple[StageOutline, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[StageFinding, ...]
 
 
 @dataclass(frozen=True)
-class Key:
+class MaintainerKey:
     """A maintainer's OpenPGP key: whose, fingerprint, algorithm, FILE:LINE."""
 
     person: str
@@ -85,7 +85,7 @@ class StagexPlan:
     checkout: Identity = field(metadata={"key": None})
     stage0_known: bool
     stages: tuple[StagexStage, ...]
-    keys: tuple[Key, ...]
+    keys: tuple[MaintainerKey, ...]
     notes: tuple[str, ...]
 
 
@@ -107,7 +107,7 @@ def read_stagex(checkout: Path, commit: str | None = None) -> StagexPlan:
     for name in ("stage1", "stage2", "stage3"):
         if name not in names:
             notes.append(f"there is no {FOLDER}/{name}: the checkout is not whole")
-    keys: tuple[Key, ...] = ()
+    keys: tuple[MaintainerKey, ...] = ()
     if (checkout / MAINTAINERS).is_file():
         keys = _keys(checkout)
     else:
@@ -148,38 +148,40 @@ def _stage(checkout: Path, name: str, digests: dict[str, tuple[str, int]]) -> St
     )
 
 
-def _sources(checkout: Path, path: str) -> tuple[Source, ...]:
+def _sources(checkout: Path, path: str) -> tuple[StageSource, ...]:
     text = read_text(checkout, path)
     rows = []
     for name, pin in read_package(text, str(checkout / path)).items():
         where = f"{path}:{line_of(text, ('sources', name, 'hash'))}"
-        rows.append(Source(name, pin.file, pin.sha256, pin.version, pin.mirrors, where))
+        rows.append(StageSource(name, pin.file, pin.sha256, pin.version, pin.mirrors, where))
     return tuple(rows)
 
 
 @dataclass(frozen=True)
-class _Key:
+class _MaintainerKey:
     id: Annotated[str, matching("[0-9A-F]{40}", "OpenPGP fingerprint")]
     algorithm: str = ""
 
 
 @dataclass(frozen=True)
 class _Maintainers:
-    keys: Mapping[str, Mapping[str, _Key]]
+    keys: Mapping[str, Mapping[str, _MaintainerKey]]
 
 
-def _keys(checkout: Path) -> tuple[Key, ...]:
+def _keys(checkout: Path) -> tuple[MaintainerKey, ...]:
     text = read_text(checkout, MAINTAINERS)
     said = from_toml(_Maintainers, text, str(checkout / MAINTAINERS), lenient=True)
     found = []
     for person, rows in said.keys.items():
         for name, row in rows.items():
             where = f"{MAINTAINERS}:{line_of(text, ('keys', person, name, 'id'))}"
-            found.append(Key(person, name, row.id, row.algorithm, where))
+            found.append(MaintainerKey(person, name, row.id, row.algorithm, where))
     return tuple(found)
 
 
-def _findings(stages: dict[str, StageOutline], outside: dict[str, str], path: str) -> list[Finding]:
+def _findings(
+    stages: dict[str, StageOutline], outside: dict[str, str], path: str
+) -> list[StageFinding]:
     found = []
     for stage in stages.values():
         if stage.environment.get("UPDATE_CHECKSUMS") == "True":
@@ -187,7 +189,7 @@ def _findings(stages: dict[str, StageOutline], outside: dict[str, str], path: st
                 "UPDATE_CHECKSUMS=True: live-bootstrap compares nothing that it builds with its"
                 " own values, it writes them anew"
             )
-            found.append(Finding(f"{path}:{stage.set_at['UPDATE_CHECKSUMS']}", text))
+            found.append(StageFinding(f"{path}:{stage.set_at['UPDATE_CHECKSUMS']}", text))
     runs = [run for stage in stages.values() for run in stage.runs]
     open_ = [run for run in runs if run.network != "none"]
     if open_:
@@ -197,11 +199,11 @@ def _findings(stages: dict[str, StageOutline], outside: dict[str, str], path: st
             f"the network is on, unless the builder is told otherwise, in {len(open_)} of"
             f" {len(runs)} RUN, which have no --network=none (lines {lines}{more})"
         )
-        found.append(Finding(f"{path}:{open_[0].line}", text))
+        found.append(StageFinding(f"{path}:{open_[0].line}", text))
     for image, where in outside.items():
         if image != CONTEXT and "@sha256:" not in image:
             text = f"{image} is named without a digest: whoever builds decides which image it is"
-            found.append(Finding(where, text))
+            found.append(StageFinding(where, text))
     return found
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.audit import audit
-from bootstrap.handoff.pin import read_pin
-from bootstrap.handoff.plan import Plan, Row, read_plan
+from bootstrap.handoff.distfiles import audit
+from bootstrap.handoff.plan import HandoffPlan, PlanStep, read_pin, read_plan
 from bootstrap.handoff.render import plan_document, plan_graph, plan_text
 from bootstrap.known import RELEASES, default_release, find
 from bootstrap.sources import SourceTree
@@ -22,12 +21,12 @@ from tests.cli.command import bootstrap
 from tests.handoff import tree
 
 
-def row(plan: Plan, title: str) -> Row:
+def row(plan: HandoffPlan, title: str) -> PlanStep:
     (found,) = (row for row in plan.rows if row.step.title == title)
     return found
 
 
-def text(plan: Plan, verbose: bool = False) -> str:
+def text(plan: HandoffPlan, verbose: bool = False) -> str:
     return plan_text(plan, None, colour=False, width=None, unicode=True, verbose=verbose)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.sourcelist import distfiles, read_sources
+from bootstrap.handoff.distfiles import distfiles, read_sources
 
 SUM = "0123456789abcdef" * 4
 

@@ -17,10 +17,9 @@ from bootstrap import host
 from bootstrap.cli.main import main
 from bootstrap.core.errors import BadInput
 from bootstrap.handoff import fetching
-from bootstrap.handoff.audit import audit, look
-from bootstrap.handoff.fetching import LOCK, Flight, fetch, mirror_at, places
+from bootstrap.handoff.distfiles import Distfile, audit, look
+from bootstrap.handoff.fetching import LOCK, FetchProgress, fetch, mirror_at, places
 from bootstrap.handoff.plan import read_distfiles
-from bootstrap.handoff.sourcelist import Distfile
 from tests.attest.runs import inside
 from tests.handoff import tree
 from tests.sources.conftest import Server
@@ -88,7 +87,7 @@ def test_all_come_and_are_right(tmp_path: Path, wire: Wire, files: dict[str, Dis
     folder = tmp_path / "d"
     flights: list[int] = []
 
-    def tell(flight: Flight) -> None:
+    def tell(flight: FetchProgress) -> None:
         flights.append(len(flight.done))
 
     outcomes = fetch(list(files.values()), folder, [f"{wire.server.url}/mirror"], 3, tell)
@@ -228,7 +227,7 @@ def test_what_came_until_ctrl_c_is_kept(
         handler.wfile.flush()
         ended.wait(60)
 
-    def tell(flight: Flight) -> None:
+    def tell(flight: FetchProgress) -> None:
         if flight.coming.get("two.tar.xz") == (1000, len(tree.TWO)):
             ended.set()
             raise KeyboardInterrupt

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bootstrap.handoff.configuration import chroot_configuration
-from bootstrap.handoff.manifest import Directive, Step, evaluate, read_manifest
+from bootstrap.handoff.manifest import Directive, ManifestStep, evaluate, read_manifest
 from bootstrap.handoff.plan import MANIFEST, read_directives, read_distfiles, read_plan
 from tests.handoff.test_manifest import directives, written
 
@@ -121,7 +121,7 @@ def generated(
     return found, dict(line.split("=", 1) for line in lines)
 
 
-def ours(step: Step) -> str:
+def ours(step: ManifestStep) -> str:
     directive = step.directive
     end = f" {step.pass_number}" if directive.kind == "build" else ""
     return f"{step.script} {directive.kind} {directive.argument}{end}"

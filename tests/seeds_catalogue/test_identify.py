@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from bootstrap.cli.identify import _list_of
 from bootstrap.cli.main import main
-from bootstrap.handoff.running.state import CheckedFile
-from bootstrap.handoff.running.told import _checks
+from bootstrap.handoff.render import _run_checks
+from bootstrap.handoff.work import CheckedFile
 from bootstrap.known import RELEASES, all_steps, find, releases
 from bootstrap.known.lookup import Use, known_files, ranges
 from bootstrap.known.seeds import load
@@ -237,7 +237,7 @@ def test_other_commands_say_whose_an_unexpected_hash_is() -> None:
     page = Page(False, None, False)
     checked = [CheckedFile("x86/bin/M1", found, NOBODY, "answers") for found in (M1, None)]
     outcome = SimpleNamespace(finished=(), failure=SimpleNamespace(checked=tuple(checked)))
-    _checks(page, outcome, SimpleNamespace())  # type: ignore[arg-type]
+    _run_checks(page, outcome, SimpleNamespace())  # type: ignore[arg-type]
     text = " ".join(page.text().split())
     assert f"x86/bin/M1: {M1} (this is {whose}), not {NOBODY} (answers)" in text
     assert f"x86/bin/M1: is not there, not {NOBODY} (answers)" in text

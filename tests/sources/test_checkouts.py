@@ -12,7 +12,7 @@ import pytest
 from bootstrap.cli.fetch import _lines
 from bootstrap.cli.main import main
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.pin import read_pin
+from bootstrap.handoff.plan import read_pin
 from bootstrap.sources import Cache, checkout_at, checkouts, fetch_checkout
 from bootstrap.sources.checkouts import (
     LIVE_BOOTSTRAP,

@@ -14,22 +14,20 @@ from unittest import mock
 import pytest
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.audit import Found
-from bootstrap.handoff.running import run as running
-from bootstrap.handoff.running.box import Engine
-from bootstrap.handoff.running.choosing import Choice, choose
-from bootstrap.handoff.running.limits import Limits
-from bootstrap.handoff.running.order import Order, Outcome, Task
-from bootstrap.handoff.running.state import Finished
+from bootstrap.handoff import run as running
+from bootstrap.handoff.containers.container import ContainerEngine, ContainerLimits
+from bootstrap.handoff.containers.running import EngineChoice, choose
+from bootstrap.handoff.distfiles import AuditedFile
+from bootstrap.handoff.work import FinishedStep, HandoffTask, Order, RunOutcome
 from tests.handoff.running.small import ARCH, Small, make
 
 
 @functools.cache
-def working(name: str) -> Engine | str:
+def working(name: str) -> ContainerEngine | str:
     """The engine, or why it cannot be used."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return choose(name, ARCH, Limits(), Path(folder)).engine
+            return choose(name, ARCH, ContainerLimits(), Path(folder)).engine
         except BadInput as error:
             return str(error)
 
@@ -76,29 +74,29 @@ class Heard:
     def said(self, text: str) -> None:
         self.texts.append(text)
 
-    def began(self, task: Task, number: int, total: int) -> None:
+    def began(self, task: HandoffTask, number: int, total: int) -> None:
         self.texts.append(f"{number} of {total}: {task.title}")
 
     def tick(self, seconds: float, line: str) -> None:
         if self.on_line is not None:
             self.on_line(line)
 
-    def ended(self, finished: Finished) -> None:
+    def ended(self, finished: FinishedStep) -> None:
         self.done.append(finished.title)
 
-    def looked_at(self, row: Found) -> None:
+    def hashed(self, row: AuditedFile) -> None:
         self.files.append(f"{row.file.name} {row.state}")
 
 
 def go(
     small: Small, work: Path, engine: str, heard: Heard | None = None, **order: object
-) -> Outcome:
+) -> RunOutcome:
     """Run the small tree; an engine that was tried once is not tried again."""
     first = Order(small.checkout, small.distfiles, work, engine)
     changed = replace(first, **order)  # type: ignore[arg-type]
     tried = working(engine) if engine != "docker" else ""
     with contextlib.ExitStack() as stack:
         if not isinstance(tried, str):
-            choice = Choice(tried, ())
+            choice = EngineChoice(tried, ())
             stack.enter_context(mock.patch.object(running, "choose", lambda *_: choice))
         return running.run(changed, small.plan, small.stage0, heard or Heard())

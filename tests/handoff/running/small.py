@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.handoff.plan import Plan, read_plan
-from bootstrap.handoff.running.stage0 import Stage0
+from bootstrap.handoff.plan import HandoffPlan, read_plan
+from bootstrap.handoff.stage0 import Stage0
 from bootstrap.sources import SourceFile, SourceTree
 from tests.handoff.tree import put, sha256
 
@@ -184,7 +184,7 @@ class Small:
     stage0: Stage0
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> HandoffPlan:
         return read_plan(self.checkout, ARCH)
 
 

@@ -125,7 +125,7 @@ def test_a_run_as_a_user_sees_it(
     assert small.plan.checkout.digest in said
     assert main(words) == 2
     assert "has a run with 8 of 8 steps finished: give --resume" in capsys.readouterr().err
-    monkeypatch.setattr("bootstrap.handoff.running.run.run_box", _interrupted)
+    monkeypatch.setattr("bootstrap.handoff.run.run_container", _interrupted)
     assert main([*words[:-3], str(tmp_path / "other"), *words[-2:]]) == 130
     assert "goes on after the last finished step\nbootstrap: int" in capsys.readouterr().err
 
@@ -146,7 +146,7 @@ def test_no_emulation_without_an_engine(
     small: Small, tmp_path: Path, release: SourceTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolved = resolve(None, release.release, "AMD64", Cache(), online=False)
-    monkeypatch.setattr("bootstrap.handoff.running.stage0.pinned", lambda *_: resolved)
+    monkeypatch.setattr("bootstrap.handoff.stage0.pinned", lambda *_: resolved)
     monkeypatch.setattr("bootstrap.runs.rebuild.rebuild", None)
     monkeypatch.setenv("PATH", str(tmp_path))
     words = ["handoff", "run", "--live-bootstrap", str(small.checkout), "--arch", ARCH]

@@ -18,14 +18,16 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.running.box import Box
-from bootstrap.handoff.running.choosing import choose
-from bootstrap.handoff.running.following import run_box
-from bootstrap.handoff.running.keyring import leave_session_keyring
-from bootstrap.handoff.running.limits import Limits
-from bootstrap.handoff.running.owner import UNUSED, box_ids, give
-from bootstrap.handoff.running.probe import elf
-from bootstrap.handoff.running.saving import Saved
+from bootstrap.handoff.containers.confinement import (
+    UNUSED,
+    container_ids,
+    give,
+    leave_session_keyring,
+)
+from bootstrap.handoff.containers.container import Container, ContainerLimits
+from bootstrap.handoff.containers.programs import elf
+from bootstrap.handoff.containers.running import choose, run_container
+from bootstrap.handoff.saving import SavedRoot
 from bootstrap.linux.numbers import NUMBERS
 from tests.handoff.running.conftest import go, require
 from tests.handoff.running.small import ARCH, make, stage0
@@ -136,10 +138,12 @@ def probed(name: str, folder: Path) -> list[str]:
     root = folder / "root"
     root.mkdir()
     lay_out(root)
-    box = Box(f"bootstrap-test-{os.getpid()}", root, ARCH, ("/AMD64/bin/bash", "/probe.sh"))
-    box = Box(box.name, root, ARCH, (*box.argv, *HOST_FILES), {"PATH": "/AMD64/bin"})
+    box = Container(f"bootstrap-test-{os.getpid()}", root, ARCH, ("/AMD64/bin/bash", "/probe.sh"))
+    box = Container(box.name, root, ARCH, (*box.argv, *HOST_FILES), {"PATH": "/AMD64/bin"})
     said: list[bytes] = []
-    ended = run_box(choose(name, ARCH, Limits(), folder).engine, box, said.append, None, 120)
+    ended = run_container(
+        choose(name, ARCH, ContainerLimits(), folder).engine, box, said.append, None, 120
+    )
     assert ended.status == 0, b"".join(said)
     return b"".join(said).decode().splitlines()
 
@@ -194,9 +198,9 @@ def found_keys(name: str, folder: Path) -> list[int]:
     (root / "finds").write_bytes(FINDS_KEY)
     (root / "finds").chmod(0o755)
     statuses = [subprocess.run([root / "finds"], check=False).returncode]
-    engine = choose(name, ARCH, Limits(), folder).engine
-    box = Box(f"bootstrap-test-{os.getpid()}", root, ARCH, ("/finds",))
-    statuses.append(run_box(engine, box, lambda _: None, None, 120).status)
+    engine = choose(name, ARCH, ContainerLimits(), folder).engine
+    box = Container(f"bootstrap-test-{os.getpid()}", root, ARCH, ("/finds",))
+    statuses.append(run_container(engine, box, lambda _: None, None, 120).status)
     if os.access(sys.executable, os.X_OK):  # root's own Python is closed to a user that root plays
         by_hand = [*engine.enter(box), "/finds"]
         statuses.append(subprocess.run(by_hand, check=False).returncode)
@@ -242,7 +246,7 @@ def test_the_probe_can_succeed_on_a_host_file(tmp_path: Path) -> None:
 
 def test_an_ordinary_user_is_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: USER)
-    assert box_ids() is None
+    assert container_ids() is None
 
 
 @pytest.mark.parametrize(
@@ -256,9 +260,9 @@ def test_roots_of_user_namespaces(
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: table)
     if last is None:
         with pytest.raises(BadInput, match="alone in its user namespace"):
-            box_ids()
+            container_ids()
     else:
-        assert box_ids() == (last, last)
+        assert container_ids() == (last, last)
 
 
 @pytest.mark.root
@@ -280,8 +284,8 @@ def test_the_copy_is_no_program_of_ours(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     (root / "program").touch()
-    ids = box_ids()
-    saved = Saved(root, tmp_path / "saved", (), ids)
+    ids = container_ids()
+    saved = SavedRoot(root, tmp_path / "saved", (), ids)
     give(root, ids)
     (root / "program").chmod(0o4755)
     saved.save()
@@ -306,7 +310,7 @@ def test_what_a_step_closed_is_no_riddle_to_a_user(folder: Path) -> None:
         (root / "closed/inner/file").chmod(0)
         (root / "closed/inner").chmod(0)
         (root / "closed").chmod(0o500)
-        saved = Saved(root, folder / "saved", (), box_ids())
+        saved = SavedRoot(root, folder / "saved", (), container_ids())
         saved.save()
         saved.save()
         modes = [stat.S_IMODE((root / "closed").stat().st_mode), saved.restore(), saved.new_files()]

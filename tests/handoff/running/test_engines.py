@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.running import bubblewrap, choosing
-from bootstrap.handoff.running.box import Box, Leftovers
-from bootstrap.handoff.running.choosing import choose
-from bootstrap.handoff.running.engines import Podman, explained
-from bootstrap.handoff.running.limits import Limits, never_raised
-from bootstrap.handoff.running.probe import STATUS, lay_out_probe, probe_program
-from bootstrap.handoff.running.state import WorkFolder
+from bootstrap.handoff.containers import engines, running
+from bootstrap.handoff.containers.confinement import never_raised
+from bootstrap.handoff.containers.container import Container, ContainerLimits, MountPoints
+from bootstrap.handoff.containers.engines import Podman, explained
+from bootstrap.handoff.containers.programs import STATUS, lay_out_probe, probe_program
+from bootstrap.handoff.containers.running import choose
+from bootstrap.handoff.work import WorkFolder
 from tests.handoff.running.conftest import Heard, go, require, working
 from tests.handoff.running.small import ARCH, Small
 from tests.handoff.running.test_run import TITLES
@@ -37,18 +37,18 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "programs"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setattr(choosing, "_RUNTIMES", ())
+    monkeypatch.setattr(running, "_RUNTIMES", ())
     return folder
 
 
 def test_no_engine_at_all(programs: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput) as found:
-        choose("auto", ARCH, Limits(), tmp_path)
+        choose("auto", ARCH, ContainerLimits(), tmp_path)
     text = str(found.value)
     assert text.startswith("no engine can be used here: podman: is not installed (apt-get install")
     assert "docker: is not" in text and "bwrap: is not installed (apt-get" in text
     with pytest.raises(BadInput, match="bwrap: is not installed"):
-        choose("bwrap", ARCH, Limits(), tmp_path)
+        choose("bwrap", ARCH, ContainerLimits(), tmp_path)
 
 
 def test_engines_that_are_too_old(programs: Path, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_engines_that_are_too_old(programs: Path, tmp_path: Path) -> None:
     program(programs, "docker", "echo Docker version 19.03.8, build x\n")
     program(programs, "bwrap", "echo bubblewrap 0.4.1\n")
     with pytest.raises(BadInput) as found:
-        choose("auto", ARCH, Limits(), tmp_path)
+        choose("auto", ARCH, ContainerLimits(), tmp_path)
     for words in ("podman 3.4.4 is too old: 4.0", "docker 19.03.8 is too", "bwrap 0.4.1 is too"):
         assert words in str(found.value)
 
@@ -64,7 +64,7 @@ def test_engines_that_are_too_old(programs: Path, tmp_path: Path) -> None:
 def test_an_engine_that_says_no_version(programs: Path, tmp_path: Path) -> None:
     program(programs, "bwrap", "echo damaged >&2; exit 3\n")
     with pytest.raises(BadInput, match="bwrap: cannot be run: damaged"):
-        choose("bwrap", ARCH, Limits(), tmp_path)
+        choose("bwrap", ARCH, ContainerLimits(), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_the_permission_that_is_missing(
     program(tmp_path / "programs", "bwrap", text)
     monkeypatch.setenv("PATH", f"{tmp_path / 'programs'}:{os.environ['PATH']}")
     # Who boxes are given to cannot get at a program in this folder.
-    monkeypatch.setattr(bubblewrap, "box_ids", lambda: None)
+    monkeypatch.setattr(engines, "container_ids", lambda: None)
     with pytest.raises(BadInput) as found:
-        choose("bwrap", ARCH, Limits(), tmp_path)
+        choose("bwrap", ARCH, ContainerLimits(), tmp_path)
     assert said in str(found.value) and way in str(found.value)
     assert "\n" not in str(found.value)
     assert not list(tmp_path.glob(".probe*"))
@@ -108,7 +108,7 @@ def test_auto_goes_on_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     program(folder, "podman", "echo podman version 3.0.1\n")
     program(folder, "docker", "echo Docker version 19.03.8, build x\n")
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    choice = choose("auto", ARCH, Limits(), tmp_path)
+    choice = choose("auto", ARCH, ContainerLimits(), tmp_path)
     assert choice.engine.name == "bwrap"
     assert [name for name, _ in choice.others] == ["podman", "docker"]
 
@@ -149,7 +149,7 @@ def test_docker_by_a_stand_in(
     assert (work / "root/configurator").read_text() == "configured\n"
     assert stat.S_IMODE((work / "root/script-generator").stat().st_mode) == 0o755
     assert not (work / "root/handoff.step.kaem").exists()
-    name = WorkFolder(work).box_name
+    name = WorkFolder(work).container_name
     for command in ("ps --all --format={{.Names}}", "images --format={{.Repository}}"):
         listed = subprocess.run([*podman.words, *command.split()], capture_output=True, text=True)
         assert listed.returncode == 0 and name not in listed.stdout
@@ -163,7 +163,7 @@ def test_docker_needs_to_be_ours(
         program(programs, "docker", text)
         monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
         with pytest.raises(BadInput, match="steps would run as the machine's root"):
-            choose("docker", ARCH, Limits(), tmp_path)
+            choose("docker", ARCH, ContainerLimits(), tmp_path)
 
 
 @pytest.mark.parametrize("arch", ["x86", "amd64"])
@@ -195,11 +195,11 @@ def test_the_probe_is_elf(tmp_path: Path, arch: str) -> None:
 
 
 def test_limits_of_the_command_line() -> None:
-    limits = Limits().with_options(["memory=2G", "file=1K", "open_files=100", "seconds=7"])
-    assert limits == Limits(2 << 30, None, 100, 1024, 7)
+    limits = ContainerLimits().with_options(["memory=2G", "file=1K", "open_files=100", "seconds=7"])
+    assert limits == ContainerLimits(2 << 30, None, 100, 1024, 7)
     for wrong in ("memory", "memory=", "memory=0", "memory=-1", "memory=1T", "speed=3", "=3"):
         with pytest.raises(BadInput, match="give NAME=N, with NAME one of memory, processes"):
-            Limits().with_options([wrong])
+            ContainerLimits().with_options([wrong])
 
 
 def test_no_limit_is_ever_raised() -> None:
@@ -216,7 +216,7 @@ def test_limits_reach_the_step_and_its_last_lines_are_last(
     (small.checkout / "steps/tool-1.0/pass1.kaem").write_text(
         spoken + "echo limits $(ulimit -n) $(ulimit -c)\nfalse\n"
     )
-    done = go(small, tmp_path / "work", each_engine, limits=Limits(open_files=200))
+    done = go(small, tmp_path / "work", each_engine, limits=ContainerLimits(open_files=200))
     assert done.failure is not None and done.failure.lines[-13:] == (
         *(f"{stream} {n}" for n in range(1, 7) for stream in ("out", "err")),
         "limits 200 0",
@@ -226,7 +226,7 @@ def test_limits_reach_the_step_and_its_last_lines_are_last(
 def test_only_what_an_engine_leaves_is_taken_away(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/hosts").touch()
-    left = Leftovers(tmp_path)
+    left = MountPoints(tmp_path)
     (tmp_path / "run").mkdir()
     (tmp_path / "run/.containerenv").touch()
     (tmp_path / "etc/hostname").touch()
@@ -244,7 +244,7 @@ def test_nothing_is_taken_away_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "host").mkdir()
     root = tmp_path / "root"
     root.mkdir()
-    left = Leftovers(root)
+    left = MountPoints(root)
     (tmp_path / "host/hosts").touch()
     (tmp_path / "host/mtab").symlink_to("/proc/mounts")
     (root / "etc").symlink_to(tmp_path / "host")
@@ -265,5 +265,5 @@ def test_one_can_go_in_after_a_failure(small: Small, tmp_path: Path, each_engine
 
 
 def test_a_box_has_what_it_is_given() -> None:
-    box = Box("name", Path("/root"), ARCH, ("/probe",))
-    assert (box.environment, box.limits) == ({}, Limits())
+    box = Container("name", Path("/root"), ARCH, ("/probe",))
+    assert (box.environment, box.limits) == ({}, ContainerLimits())

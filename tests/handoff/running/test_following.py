@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.running import following
-from bootstrap.handoff.running.box import Box, Started
-from bootstrap.handoff.running.engines import end_container, popen
-from bootstrap.handoff.running.following import run_box
-from bootstrap.handoff.running.probe import lay_out_probe
+from bootstrap.handoff.containers import running
+from bootstrap.handoff.containers.container import Container, Started
+from bootstrap.handoff.containers.engines import end_container, popen
+from bootstrap.handoff.containers.programs import lay_out_probe
+from bootstrap.handoff.containers.running import run_container
 from bootstrap.signals import polite
 from tests.handoff.running.conftest import require, working
 from tests.handoff.running.small import ARCH
@@ -29,58 +29,60 @@ class Stand:
     def __init__(self, client: list[str], first: int = -1, fifo: Path | None = None) -> None:
         self.client, self.first, self.fifo = client, first, fifo
 
-    def prepare(self, box: Box) -> list[str]:
+    def prepare(self, box: Container) -> list[str]:
         return self.client
 
-    def start(self, box: Box, command: list[str]) -> Started:
+    def start(self, box: Container, command: list[str]) -> Started:
         return Started(popen(command), -1 if self.first == -1 else os.pidfd_open(self.first))
 
-    def enter(self, box: Box) -> list[str]:
+    def enter(self, box: Container) -> list[str]:
         return []
 
-    def kill(self, box: Box) -> None:
+    def kill(self, box: Container) -> None:
         if self.fifo is not None:
             self.fifo.write_text("end\n")
         if self.first != -1:
             os.kill(self.first, signal.SIGKILL)
 
-    def finish(self, box: Box) -> None:
+    def finish(self, box: Container) -> None:
         """Nothing is to be brought back."""
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Box:
-    return Box("name", tmp_path / "root", ARCH, ())
+def box(tmp_path: Path) -> Container:
+    return Container("name", tmp_path / "root", ARCH, ())
 
 
-def test_a_container_that_outlives_its_client(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_container_that_outlives_its_client(
+    box: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as first:
-        assert run_box(Stand(["true"], first.pid), box, print).status == 0
+        assert run_container(Stand(["true"], first.pid), box, print).status == 0
         assert first.wait() == -signal.SIGKILL
     # One that does not die of it: a process that cannot be killed is only waited for.
-    monkeypatch.setattr(following, "_PATIENCE", 0.01)
+    monkeypatch.setattr(running, "_PATIENCE", 0.01)
     monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_: None)
     with (
         subprocess.Popen(["cat"], stdin=subprocess.PIPE) as first,
         pytest.raises(BadInput, match=r"the container name was ended, and 0 s later has not; when"),
     ):
-        run_box(Stand(["true"], first.pid), box, print)
+        run_container(Stand(["true"], first.pid), box, print)
 
 
-def test_a_container_whose_time_is_up(box: Box, tmp_path: Path) -> None:
+def test_a_container_whose_time_is_up(box: Container, tmp_path: Path) -> None:
     """It is gone when we come back, and what it said at the last is heard."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as first:
-        assert run_box(Stand(["sleep", "100000"], first.pid), box, print, seconds=0).over_time
+        assert run_container(Stand(["sleep", "100000"], first.pid), box, print, seconds=0).over_time
         assert first.wait() == -signal.SIGKILL
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     heard: list[bytes] = []
     client = ["sh", "-c", f"read line < {fifo}; echo last words: $line"]
-    ended = run_box(Stand(client, fifo=fifo), box, heard.append, seconds=0)
+    ended = run_container(Stand(client, fifo=fifo), box, heard.append, seconds=0)
     assert ended.over_time and b"".join(heard) == b"last words: end\n"
 
 
-def test_an_engine_that_cannot_end_a_container(box: Box, tmp_path: Path) -> None:
+def test_an_engine_that_cannot_end_a_container(box: Container, tmp_path: Path) -> None:
     fails = ["sh", "-c", "echo Error >&2; echo it is stuck >&2; exit 125"]
     end_container(box, ["true"], ["true"])
     # Somebody else took it away at the same time.
@@ -95,12 +97,12 @@ def test_an_engine_that_cannot_end_a_container(box: Box, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_while_the_engine_is_being_started(
-    box: Box, tmp_path: Path, number: signal.Signals
+    box: Container, tmp_path: Path, number: signal.Signals
 ) -> None:
     """It waits until there is something to end, and ends that."""
 
     class Pressed(Stand):
-        def start(self, box: Box, command: list[str]) -> Started:
+        def start(self, box: Container, command: list[str]) -> Started:
             self.started = super().start(box, command)
             signal.raise_signal(number)
             return self.started
@@ -108,7 +110,7 @@ def test_ctrl_c_while_the_engine_is_being_started(
     engine = Pressed(["sleep", "100000"], fifo=None)
     engine.kill = lambda box: engine.started.process.kill()  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt), polite():
-        run_box(engine, box, print)
+        run_container(engine, box, print)
     assert engine.started.process.returncode == -signal.SIGKILL
 
 
@@ -126,4 +128,4 @@ def test_a_container_that_nobody_could_wait_for(
     assert not isinstance(engine, str)
     lay_out_probe(tmp_path / "root", ARCH)
     with pytest.raises(BadInput, match=r"implemented .pidfd_open needs Linux"):
-        run_box(engine, Box("name", tmp_path / "root", ARCH, ("/probe",)), print)
+        run_container(engine, Container("name", tmp_path / "root", ARCH, ("/probe",)), print)

@@ -13,17 +13,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.manifest import Directive, Step
-from bootstrap.handoff.pin import Stage0Pin
-from bootstrap.handoff.running import layout, scripts
-from bootstrap.handoff.running.stage0 import (
+from bootstrap.handoff import rootfs
+from bootstrap.handoff.containers.safe_paths import inside, read_inside, require_folder
+from bootstrap.handoff.manifest import Directive, ManifestStep
+from bootstrap.handoff.plan import Stage0Pin
+from bootstrap.handoff.stage0 import (
     of_catalogue,
     pin_words,
     pinned,
     read_products,
     with_report,
 )
-from bootstrap.handoff.running.within import inside, read_inside, require_folder
 from bootstrap.known import RELEASES, default_release, find
 from bootstrap.sources import SourceTree
 from bootstrap.sources.checkouts import LIVE_BOOTSTRAP, CheckedOut, identify_checkout
@@ -56,27 +56,27 @@ def test_what_bash_exports_is_read(values: dict[str, str]) -> None:
         capture_output=True,
         check=True,
     )
-    assert scripts.read_exported(done.stdout) == values
+    assert rootfs.read_exported(done.stdout) == values
 
 
 @pytest.mark.parametrize("data", [b"", b"A=1", b"A=1\0B", b"A\0", b"=1\0"])
 def test_no_environment(data: bytes) -> None:
     with pytest.raises(BadInput, match="is no environment"):
-        scripts.read_exported(data)
+        rootfs.read_exported(data)
 
 
 def test_the_last_line_of_the_seed() -> None:
-    text = scripts.without_last(SEED_KAEM, "seed.kaem")
+    text = rootfs.without_last(SEED_KAEM, "seed.kaem")
     assert text.rstrip().endswith("\n./script-generator /steps/manifest")
     assert SEED_KAEM.startswith(text.rstrip())
     with pytest.raises(BadInput, match="starts its steps in a way that is not known"):
-        scripts.without_last("kaem --file /steps/first.sh\n", "seed.kaem")
+        rootfs.without_last("kaem --file /steps/first.sh\n", "seed.kaem")
 
 
 def test_a_jump_is_refused() -> None:
-    step = Step(1, Directive("jump", ("fiwix",), 7), 0, 0, "kaem")
+    step = ManifestStep(1, Directive("jump", ("fiwix",), 7), 0, 0, "kaem")
     with pytest.raises(BadInput, match=r"line 7 .* starts another kernel"):
-        scripts.lines_of(step)
+        rootfs.lines_of(step)
 
 
 def write_scripts(root: Path, zero: str, one: str) -> None:
@@ -97,12 +97,11 @@ ONE = FIRST + (
 def test_the_scripts_as_planned(small: Small, tmp_path: Path) -> None:
     steps = [row.step for row in small.plan.rows]
     write_scripts(tmp_path, ZERO, ONE)
-    read = scripts.read_scripts(tmp_path, steps)
-    assert read.heads == {
+    read = rootfs.read_scripts(tmp_path, steps)
+    assert read == {
         0: ("set -ex", "cd /steps", "A=1"),
         1: ("#!/bin/bash", "set -e", ". ./env"),
     }
-    assert scripts.bash_step(read, steps[3]).split("\n")[-3] == "build lib-3.0 pass1.sh"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +120,7 @@ def test_the_scripts_as_planned(small: Small, tmp_path: Path) -> None:
 def test_scripts_that_are_not_the_plan(small: Small, tmp_path: Path, zero: str, one: str) -> None:
     write_scripts(tmp_path, zero, one)
     with pytest.raises(BadInput, match=r"^/steps/[01].sh(, as upstream|: has a step that)"):
-        scripts.read_scripts(tmp_path, [row.step for row in small.plan.rows])
+        rootfs.read_scripts(tmp_path, [row.step for row in small.plan.rows])
 
 
 def test_no_link_leads_out_of_the_root(tmp_path: Path) -> None:
@@ -173,7 +172,7 @@ def test_the_digest_of_a_checkout_sees_all_that_is_laid_out(small: Small) -> Non
 def test_the_layout(small: Small, tmp_path: Path) -> None:
     put(small.checkout, "steps/bootstrap.cfg", "UPDATE_CHECKSUMS=True\nMIRRORS=x\n")
     root = tmp_path / "root"
-    layout.lay_out(root, small.checkout, small.plan, small.stage0)
+    rootfs.lay_out(root, small.checkout, small.plan, small.stage0)
     text = (root / "steps/bootstrap.cfg").read_text()
     assert text.startswith("ARCH=amd64\nARCH_DIR=AMD64\n") and "CHROOT=True\n" in text
     assert "UPDATE_CHECKSUMS=False\n" in text and "MIRROR" not in text
@@ -181,11 +180,11 @@ def test_the_layout(small: Small, tmp_path: Path) -> None:
     assert (root / "init").stat().st_mode & 0o777 == 0o755
     # Until stage0 is through, what comes after it is stage0's own.
     assert (root / "after.kaem").read_text() == "echo Replace me\n"
-    layout.put_hook(root, layout.read_same(small.checkout, small.plan))
+    rootfs.put_hook(root, rootfs.read_same(small.checkout, small.plan))
     assert "seed-full.kaem" in (root / "after.kaem").read_text()
-    layout.require_enforced(root, small.plan.variables)
+    rootfs.require_enforced(root, small.plan.variables)
     with pytest.raises(BadInput, match="checks nothing that it builds"):
-        layout.require_enforced(root, {"UPDATE_CHECKSUMS": "True"})
+        rootfs.require_enforced(root, {"UPDATE_CHECKSUMS": "True"})
 
 
 OURS = default_release(RELEASES)

@@ -11,12 +11,10 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.running.box import engine_text
-from bootstrap.handoff.running.limits import Limits
-from bootstrap.handoff.running.order import Outcome, Task
-from bootstrap.handoff.running.stage0 import emulated
-from bootstrap.handoff.running.state import WorkFolder
-from bootstrap.handoff.running.told import run_document, run_text
+from bootstrap.handoff.containers.container import ContainerLimits, engine_text
+from bootstrap.handoff.render import run_document, run_text
+from bootstrap.handoff.stage0 import emulated
+from bootstrap.handoff.work import HandoffTask, RunOutcome, WorkFolder
 from tests.handoff.running.conftest import Heard, go
 from tests.handoff.running.small import NL, ONE, PACKAGE, Small
 from tests.handoff.tree import put, sha256
@@ -31,7 +29,7 @@ TITLES = [
     "uninstall tool-1.0 /usr/bin/old",
     "last-1.0 pass 1",
 ]
-FOUR = Limits(file=4 << 20)
+FOUR = ContainerLimits(file=4 << 20)
 
 
 def test_from_the_seed_to_a_failure_and_on(
@@ -72,7 +70,7 @@ def test_from_the_seed_to_a_failure_and_on(
     assert not os.listdir(work / "root/dev") and not os.listdir(work / "root/proc")
 
 
-def said(small: Small, done: Outcome) -> str:
+def said(small: Small, done: RunOutcome) -> str:
     """The run as a user reads it."""
     how = {"colour": False, "width": None, "unicode": True, "verbose": True}
     return run_text(done, small.plan, small.stage0, **how)  # type: ignore[arg-type]
@@ -111,7 +109,7 @@ def test_a_checkout_that_changes_under_the_run(small: Small, tmp_path: Path, eng
     sums = small.checkout / "steps/SHA256SUMS.pkgs"
 
     class Editor(Heard):
-        def began(self, task: Task, number: int, total: int) -> None:
+        def began(self, task: HandoffTask, number: int, total: int) -> None:
             if task.title == "lib-3.0 pass 1":
                 sums.write_text(sums.read_text() + f"{'0' * 64}  more_0.tar.bz2\n")
 

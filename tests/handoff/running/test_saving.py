@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.running.saving import Saved
+from bootstrap.handoff.saving import SavedRoot
 
 NAMES = st.sampled_from(["a", "b", "c", "d/e", "d/f", "d/g/h", "out/x"])
 DEEDS = st.lists(
@@ -83,7 +83,7 @@ def test_the_root_comes_back(
     shutil.rmtree(tmp_path, ignore_errors=True)
     root = tmp_path / "root"
     (root / "out").mkdir(parents=True)
-    saved = Saved(root, tmp_path / "saved", ("out",))
+    saved = SavedRoot(root, tmp_path / "saved", ("out",))
     for number, deed in enumerate(first):
         do(root, deed, number)
     saved.save()
@@ -102,7 +102,7 @@ def test_the_root_comes_back(
 def test_what_a_step_closed_can_be_removed(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "kept").mkdir(parents=True)
-    saved = Saved(root, tmp_path / "saved")
+    saved = SavedRoot(root, tmp_path / "saved")
     saved.save()
     (root / "new/inner").mkdir(parents=True)
     (root / "new/inner/file").touch()
@@ -116,7 +116,7 @@ def test_a_changed_file_with_its_old_time_is_found(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     (root / "file").write_text("old")
-    saved = Saved(root, tmp_path / "saved")
+    saved = SavedRoot(root, tmp_path / "saved")
     saved.save()
     times = (root / "file").stat()
     (root / "file").write_text("new")
@@ -138,7 +138,7 @@ def test_a_changed_file_with_its_old_time_is_found(tmp_path: Path) -> None:
 def test_an_index_that_cannot_be_read(tmp_path: Path, text: str, fault: str) -> None:
     root = tmp_path / "root"
     root.mkdir()
-    saved = Saved(root, tmp_path / "saved")
+    saved = SavedRoot(root, tmp_path / "saved")
     saved.save()
     saved.index.write_text(text)
     with pytest.raises(BadInput, match=f"the copy cannot be read: .*{fault}"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.running.starter import MESSAGE, STATUS, put_starter
+from bootstrap.handoff.containers.programs import MESSAGE, STATUS, put_starter
 
 
 @pytest.fixture(params=["x86", "amd64", "riscv64"])

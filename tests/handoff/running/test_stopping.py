@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.running import saving
-from bootstrap.handoff.running.limits import Limits
-from bootstrap.handoff.running.saving import copy_file
-from bootstrap.handoff.running.state import WorkFolder
+from bootstrap.handoff import saving
+from bootstrap.handoff.containers.container import ContainerLimits
+from bootstrap.handoff.containers.safe_paths import copy_file
+from bootstrap.handoff.work import WorkFolder
 from tests.cli.command import killed
 from tests.handoff.running.conftest import Heard, go
 from tests.handoff.running.small import Small
@@ -248,7 +248,7 @@ def test_a_hundred_moments(small: Small, tmp_path: Path, each_engine: str) -> No
 def test_a_step_that_takes_too_long(sleeper: Small, tmp_path: Path, engine: str) -> None:
     work = tmp_path / "work"
     go(sleeper, work, engine, until="improve paths")
-    done = go(sleeper, work, engine, resume=True, limits=Limits(seconds=1))
+    done = go(sleeper, work, engine, resume=True, limits=ContainerLimits(seconds=1))
     assert done.result == "failed" and not sleepers()
     assert done.failure is not None and "was ended after 1 s" in done.failure.message
     goes_on(sleeper, work, engine)
@@ -338,7 +338,7 @@ def test_what_the_host_refuses_is_one_line(
     def refuse(*_: object) -> None:
         raise OSError(5, "Input/output error", "/there/x")
 
-    monkeypatch.setattr("bootstrap.handoff.running.checking.check_packages", refuse)
+    monkeypatch.setattr("bootstrap.handoff.checking.check_packages", refuse)
     with pytest.raises(BadInput, match=r"^/there/x: Input/output error; what was finished is"):
         go(small, tmp_path / "work", engine, until="stage0")
 

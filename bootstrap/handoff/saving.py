@@ -3,17 +3,14 @@
 A file counts as unchanged while inode, change time, size and mode are the same: the change time
 cannot be set by a program.  Copies share their blocks where the file system can do that.
 
-What a step closed to its owner, folders and files, is opened for as long as it is looked at.
+What a step closed to its owner, folders and files, is opened for as long as it is read.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import io
 import json
 import os
-import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,11 +18,9 @@ from pathlib import Path
 
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import Size, TreePath, typed_json
-from bootstrap.handoff.running.box import MOUNTED
-from bootstrap.handoff.running.owner import Ids, give
-
-_FICLONE = 0x40049409
-"""linux/fs.h: let a file share another's blocks."""
+from bootstrap.handoff.containers.confinement import Ids, give
+from bootstrap.handoff.containers.container import MOUNTED
+from bootstrap.handoff.containers.safe_paths import copy_file, open_folder, remove
 
 Stamp = tuple[int, int, int, int]
 """Inode, change time in ns, size, mode."""
@@ -36,7 +31,7 @@ _Index = Mapping[TreePath, tuple[Size, int, Size, Size, int, Size]]
 
 
 @dataclass(frozen=True)
-class Entry:
+class SavedEntry:
     """What is at a path of the root: its stamp, its modification time in ns, its links."""
 
     stamp: Stamp
@@ -48,11 +43,11 @@ class Entry:
         return self.stamp[3]
 
 
-class Saved:
+class SavedRoot:
     """The copy in ``folder/tree``, and in ``folder/index`` the stamps that the root then had.
 
     ``left_out`` are paths relative to the root that are not kept, but for the folder itself.
-    ``ids`` are whose the root is (:mod:`.owner`); the copy is ours, and open to nobody else: a
+    ``ids`` are whose the root is (`container_ids`); the copy is ours, and open to nobody else: a
     program in it that sets its user's id must not set ours.
     Methods raise BadInput when the host cannot read or write.
     """
@@ -67,7 +62,7 @@ class Saved:
 
     def save(self) -> None:
         """Make the copy like the root.  A save that was cut off is made good by another."""
-        with _told(self.folder):
+        with _kept(self.folder):
             self.tree.mkdir(parents=True, exist_ok=True)
             give(self.root, self.ids)
             known = self._read_index()
@@ -77,7 +72,7 @@ class Saved:
 
     def restore(self) -> int:
         """Make the root like the copy; how many paths differed."""
-        with _told(self.root):
+        with _kept(self.root):
             known = self._read_index()
             now = self._walk([])
             changed = _Copies(self.tree, self.root).bring_back(known, now)
@@ -87,7 +82,7 @@ class Saved:
 
     def new_files(self) -> list[str]:
         """Regular files of the root that are not as they were when the copy was made."""
-        with _told(self.root), self._walked() as entries:
+        with _kept(self.root), self._walked() as entries:
             known = self._read_index()
             return [
                 path
@@ -97,7 +92,7 @@ class Saved:
             ]
 
     @contextlib.contextmanager
-    def _walked(self) -> Iterator[dict[str, Entry]]:
+    def _walked(self) -> Iterator[dict[str, SavedEntry]]:
         """Everything in the root; its folders are open to us meanwhile."""
         opened: list[tuple[Path, int]] = []
         try:
@@ -106,10 +101,10 @@ class Saved:
             for place, mode in reversed(opened):
                 place.chmod(mode)
 
-    def _walk(self, opened: list[tuple[Path, int]]) -> dict[str, Entry]:
+    def _walk(self, opened: list[tuple[Path, int]]) -> dict[str, SavedEntry]:
         """Everything in the root, folders before what is in them; those that had to be opened."""
-        found: dict[str, Entry] = {}
-        _open_folder(self.root)
+        found: dict[str, SavedEntry] = {}
+        open_folder(self.root)
         left = [""]
         while left:
             folder = left.pop()
@@ -119,15 +114,15 @@ class Saved:
                     entry = found[path] = _entry(row.stat(follow_symlinks=False))
                     if stat.S_ISDIR(entry.mode) and path not in self.left_out:
                         left.append(path)
-                        if _open_folder(self.root / path):
+                        if open_folder(self.root / path):
                             opened.append((self.root / path, stat.S_IMODE(entry.mode)))
         return found
 
-    def _read_index(self) -> dict[str, Entry]:
+    def _read_index(self) -> dict[str, SavedEntry]:
         if not self.index.exists():
             return {}
         rows = typed_json(_Index, self.index.read_bytes(), limit=MAX_INDEX)  # type: ignore[type-abstract]
-        return {path: Entry(row[:4], row[4], row[5]) for path, row in rows.items()}
+        return {path: SavedEntry(row[:4], row[4], row[5]) for path, row in rows.items()}
 
     def _write_index(self) -> None:
         with self._walked() as entries:
@@ -138,7 +133,7 @@ class Saved:
         os.replace(beside, self.index)
 
 
-def _entry(found: os.stat_result) -> Entry:
+def _entry(found: os.stat_result) -> SavedEntry:
     # A folder's size and change time change with what is in it, which is compared by itself.
     folder = stat.S_ISDIR(found.st_mode)
     stamp = (
@@ -147,7 +142,7 @@ def _entry(found: os.stat_result) -> Entry:
         0 if folder else found.st_size,
         found.st_mode,
     )
-    return Entry(stamp, found.st_mtime_ns, 1 if folder else found.st_nlink)
+    return SavedEntry(stamp, found.st_mtime_ns, 1 if folder else found.st_nlink)
 
 
 class _Copies:
@@ -157,7 +152,7 @@ class _Copies:
         self.source, self.target = source, target
         self.linked: dict[int, str] = {}
 
-    def make(self, entries: dict[str, Entry], known: dict[str, Stamp]) -> None:
+    def make(self, entries: dict[str, SavedEntry], known: dict[str, Stamp]) -> None:
         """The target becomes like the source, whose entries are given; the index has its modes."""
         for path in _below(self.target):
             if path not in entries:
@@ -165,7 +160,7 @@ class _Copies:
         for path, entry in entries.items():
             self._one(path, entry, known.get(path) == entry.stamp, stat.S_IRUSR | stat.S_IWUSR)
 
-    def bring_back(self, known: dict[str, Entry], now: dict[str, Entry]) -> int:
+    def bring_back(self, known: dict[str, SavedEntry], now: dict[str, SavedEntry]) -> int:
         """The target (whose entries are ``now``) becomes as ``known`` says; how many differed."""
         changed = 0
         for path in reversed(now):
@@ -190,7 +185,7 @@ class _Copies:
                 place.chmod(stat.S_IMODE(entry.mode))
         return changed
 
-    def _one(self, path: str, entry: Entry, fresh: bool, mode: int) -> None:
+    def _one(self, path: str, entry: SavedEntry, fresh: bool, mode: int) -> None:
         """What is at one path; ``mode`` is for a file.  A folder stays open to its owner."""
         place = self.target / path
         kind = stat.S_IFMT(entry.mode)
@@ -224,28 +219,6 @@ class _Copies:
         # socket is of no use to the next.
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """The content only, sharing blocks where the file system can.  Raises OSError."""
-    with open_anyway(source) as reading, target.open("xb") as writing:
-        try:
-            fcntl.ioctl(writing.fileno(), _FICLONE, reading.fileno())
-        except OSError:
-            shutil.copyfileobj(reading, writing, 1 << 20)
-
-
-def open_anyway(place: Path) -> io.BufferedReader:
-    """To read, also where a step closed a file to its owner, who we are.  Raises OSError."""
-    try:
-        return place.open("rb")
-    except PermissionError:
-        mode = stat.S_IMODE(os.lstat(place).st_mode)
-        place.chmod(mode | stat.S_IRUSR)
-        try:
-            return place.open("rb")
-        finally:
-            place.chmod(mode)
-
-
 def _below(folder: Path) -> list[str]:
     """Paths in a tree, what is in a folder before the folder."""
     found = []
@@ -255,29 +228,8 @@ def _below(folder: Path) -> list[str]:
     return found
 
 
-def remove(place: Path) -> None:
-    """Whatever is there, folders that a step closed too.  Raises OSError."""
-    if place.is_dir() and not place.is_symlink():
-        _open_folder(place)
-        for at, folders, _ in os.walk(place):
-            for name in folders:
-                if not Path(at, name).is_symlink():
-                    _open_folder(Path(at, name))
-        shutil.rmtree(place)
-    else:
-        place.unlink(missing_ok=True)
-
-
-def _open_folder(place: Path) -> bool:
-    """Let us, whose it is, into a folder; whether it was closed."""
-    closed = not os.access(place, os.R_OK | os.W_OK | os.X_OK)
-    if closed:
-        place.chmod(stat.S_IMODE(place.stat().st_mode) | stat.S_IRWXU)
-    return closed
-
-
 @contextlib.contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _kept(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -15,8 +15,8 @@ import tarfile
 from pathlib import Path, PurePosixPath
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.running.box import MOUNTED, Box, Started
-from bootstrap.handoff.running.engines import (
+from bootstrap.handoff.containers.container import MOUNTED, Container, Started
+from bootstrap.handoff.containers.engines import (
     ask,
     common_options,
     end_container,
@@ -26,9 +26,8 @@ from bootstrap.handoff.running.engines import (
     popen,
     version_of,
 )
-from bootstrap.handoff.running.saving import remove
-from bootstrap.handoff.running.starter import PLACE, put_starter
-from bootstrap.handoff.running.within import inside, require_folder
+from bootstrap.handoff.containers.programs import PLACE, put_starter
+from bootstrap.handoff.containers.safe_paths import inside, remove, require_folder
 
 _OWN = (".dockerenv", *MOUNTED)
 
@@ -52,17 +51,17 @@ class Docker:
                 " up rootless docker and run as its user, or take podman or bubblewrap"
             )
 
-    def prepare(self, box: Box) -> list[str]:
+    def prepare(self, box: Container) -> list[str]:
         put_starter(box.starter, box.arch)
         return [*self._command(box, mount_of_starter(box)), PLACE, *box.argv]
 
-    def start(self, box: Box, command: list[str]) -> Started:
+    def start(self, box: Container, command: list[str]) -> Started:
         return Started(popen(command))
 
-    def enter(self, box: Box) -> list[str]:
+    def enter(self, box: Container) -> list[str]:
         return self._command(box, "--rm", "--interactive")
 
-    def _command(self, box: Box, *more: str) -> list[str]:
+    def _command(self, box: Container, *more: str) -> list[str]:
         self.kill(box)
         # After a failure it is kept, for going in.
         ask([self.program, "rmi", self._image(box)])
@@ -79,11 +78,11 @@ class Docker:
             self._image(box),
         ]
 
-    def kill(self, box: Box) -> None:
+    def kill(self, box: Container) -> None:
         remove = [self.program, "rm", "--force", box.name]
         end_container(box, remove, [self.program, "container", "inspect", box.name])
 
-    def finish(self, box: Box) -> None:
+    def finish(self, box: Container) -> None:
         folders, _ = _parts(box.root)
         command = [self.program, "export", box.name]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
@@ -95,7 +94,7 @@ class Docker:
         self.kill(box)
         ask([self.program, "rmi", self._image(box)])
 
-    def _image(self, box: Box) -> str:
+    def _image(self, box: Container) -> str:
         return f"{box.name}:root"
 
 

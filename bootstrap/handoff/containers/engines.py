@@ -1,8 +1,8 @@
-"""podman by its command line, and what it shares with docker, which is in :mod:`.docker`.
+"""podman and bubblewrap by their command lines, and what docker (:mod:`.docker`) shares with them.
 
 In each engine the container has no network, no host environment, no capabilities, cannot gain any,
 and sees of the host only the usual harmless devices and a /proc of its own.  Its namespaces are
-its own, and so is the user that it runs as: :mod:`.owner`.
+its own, and so is the user that it runs as: :mod:`.confinement`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,30 @@ from __future__ import annotations
 import os
 import re
 import resource
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.running.box import HOSTNAME, LEFT_FOLDERS, Box, Started
-from bootstrap.handoff.running.limits import never_raised
-from bootstrap.handoff.running.owner import Ids, box_ids, give, in_reach
-from bootstrap.handoff.running.starter import PLACE, put_starter
+from bootstrap.handoff.containers.confinement import (
+    Ids,
+    apply_to_this_process,
+    container_ids,
+    give,
+    in_reach,
+    leave_session_keyring,
+    never_raised,
+)
+from bootstrap.handoff.containers.container import (
+    HOSTNAME,
+    LEFT_FOLDERS,
+    Container,
+    ContainerLimits,
+    Started,
+)
+from bootstrap.handoff.containers.programs import PLACE, put_starter
+from bootstrap.host import own_command
 
 _TIMEOUT = 60.0
 _OPEN_FILES = 1024
@@ -104,7 +119,7 @@ def explained(name: str, text: str) -> str:
     return f"{name}: {last_line(text)}{next(ways, '')}"
 
 
-def common_options(box: Box) -> list[str]:
+def common_options(box: Container) -> list[str]:
     """What podman and docker both understand."""
     limits = box.limits
     files = never_raised(resource.RLIMIT_NOFILE, limits.open_files or _OPEN_FILES)
@@ -136,7 +151,7 @@ def common_options(box: Box) -> list[str]:
     return options
 
 
-def mount_of_starter(box: Box) -> str:
+def mount_of_starter(box: Container) -> str:
     """The option that puts it into the container."""
     return f"--volume={box.starter}:{PLACE}:ro"
 
@@ -157,7 +172,7 @@ def popen(command: list[str], **more: Any) -> subprocess.Popen[bytes]:
         raise BadInput(f"{command[0]}: cannot be started: {error}") from None
 
 
-def end_container(box: Box, remove: list[str], look: list[str]) -> None:
+def end_container(box: Container, remove: list[str], look: list[str]) -> None:
     """End a container and take it away, if it is there; ``look`` succeeds while it is.
 
     The client that runs it may take it away at the same time, and one of the two is then told that
@@ -186,19 +201,19 @@ class Podman:
         self.words = [program, *(["--runtime", runtime] if runtime else [])]
         self.notes: tuple[str, ...] = (f"with the OCI runtime {runtime}",) if runtime else ()
 
-    def prepare(self, box: Box) -> list[str]:
+    def prepare(self, box: Container) -> list[str]:
         self.kill(box)
         put_starter(box.starter, box.arch)
         return [*self._command(box, mount_of_starter(box)), PLACE, *box.argv]
 
-    def start(self, box: Box, command: list[str]) -> Started:
+    def start(self, box: Container, command: list[str]) -> Started:
         return Started(popen(command))
 
-    def enter(self, box: Box) -> list[str]:
+    def enter(self, box: Container) -> list[str]:
         return self._command(box)
 
-    def _command(self, box: Box, *more: str) -> list[str]:
-        ids = box_ids()
+    def _command(self, box: Container, *more: str) -> list[str]:
+        ids = container_ids()
         give(_with_mount_points(box.root), ids)
         reach, root = in_reach(box.root, ids)
         return [
@@ -226,11 +241,11 @@ class Podman:
             str(root),
         ]
 
-    def kill(self, box: Box) -> None:
+    def kill(self, box: Container) -> None:
         remove = [*self.words, "rm", "--force", "--time=0", "--ignore", box.name]
         end_container(box, remove, [*self.words, "container", "exists", box.name])
 
-    def finish(self, box: Box) -> None:
+    def finish(self, box: Container) -> None:
         """The root is the folder itself."""
 
 
@@ -242,7 +257,7 @@ def _mapped(ids: Ids | None) -> list[str]:
 def _with_mount_points(root: Path) -> Path:
     """With the folders in which podman mounts files: those it made would be its own, not the box's.
 
-    :class:`.box.Leftovers` takes them away again.
+    :class:`.box.MountPoints` takes them away again.
     """
     for name in LEFT_FOLDERS:
         if not os.path.lexists(root / name):
@@ -253,3 +268,142 @@ def _with_mount_points(root: Path) -> Path:
 def is_folder(place: Path) -> bool:
     """Whether it is one itself, and no link to one."""
     return place.is_dir() and not os.path.islink(place)
+
+
+# -- bubblewrap ------------------------------------------------------------------------------------
+
+_HIDDEN = (
+    *("acpi", "asound", "kcore", "keys", "latency_stats", "sched_debug", "scsi"),
+    *("timer_list", "timer_stats"),
+)
+_READ_ONLY = ("bus", "fs", "irq", "pressure", "sys", "sysrq-trigger")
+
+
+class Bubblewrap:
+    """bubblewrap: a user namespace of its own, in which the user is 0, and no other can be made."""
+
+    name = "bwrap"
+    leaves = False
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+        self.version = version_of(program, (0, 8))
+        self.notes: tuple[str, ...] = ()
+
+    def prepare(self, box: Container) -> list[str]:
+        return self._command(box)[:-1]
+
+    def start(self, box: Container, command: list[str]) -> Started:
+        told, tells = os.pipe()
+        waits, go = os.pipe()
+        try:
+            # It writes the id of the first process inside, which waits until that is read: so the
+            # descriptor is that process's, however short it lives.
+            process = popen(
+                [*command, "--info-fd", str(tells), "--block-fd", str(waits), "--", *box.argv],
+                pass_fds=(tells, waits),
+                preexec_fn=lambda: _before(box.limits),
+            )
+            os.close(tells)
+            tells = -1
+            try:
+                first = _first_process(told)
+                # Without one it failed, and says why; what waits is let go in any case.
+                return Started(process, -1 if first is None else os.pidfd_open(first))
+            except OSError as error:
+                # What waits inside is of its group still, and would not die with it.
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                raise BadInput(
+                    f"bwrap: nobody could wait for its container's end: {error.strerror}"
+                    " (pidfd_open needs Linux 5.3)"
+                ) from None
+        finally:
+            for fd in (told, tells, waits, go):
+                if fd != -1:
+                    os.close(fd)
+
+    def enter(self, box: Container) -> list[str]:
+        without = own_command("bootstrap.handoff.containers.confinement", "run_without")
+        return [*without, *self._command(box)]
+
+    def _command(self, box: Container) -> list[str]:
+        ids = container_ids()
+        give(box.root, ids)
+        reach, root = in_reach(box.root, ids)
+        if ids is not None:
+            reach += ["setpriv", f"--reuid={ids[0]}", f"--regid={ids[1]}", "--clear-groups", "--"]
+        environment = {"HOME": "/", "HOSTNAME": HOSTNAME, **box.environment}
+        return [
+            *reach,
+            self.program,
+            "--unshare-all",
+            "--unshare-user",
+            "--uid",
+            "0",
+            "--gid",
+            "0",
+            "--disable-userns",
+            "--die-with-parent",
+            "--new-session",
+            "--cap-drop",
+            "ALL",
+            "--hostname",
+            HOSTNAME,
+            "--clearenv",
+            *(word for item in environment.items() for word in ("--setenv", *item)),
+            "--bind",
+            str(root),
+            "/",
+            "--dev",
+            "/dev",
+            "--tmpfs",
+            "/dev/shm",
+            "--proc",
+            "/proc",
+            *_masks(),
+            # Steps ask whether /sys is a mount, and look at nothing in it.
+            "--tmpfs",
+            "/sys",
+            *(["--bind", str(root / "tmp"), "/tmp"] if is_folder(box.root / "tmp") else []),
+            "--chdir",
+            "/",
+            "--",
+        ]
+
+    def kill(self, box: Container) -> None:
+        """It dies with the process that started it, and with it all that is inside."""
+
+    def finish(self, box: Container) -> None:
+        """The root is the folder itself."""
+
+
+def _before(limits: ContainerLimits) -> None:
+    leave_session_keyring()
+    apply_to_this_process(limits)
+
+
+def _masks() -> list[str]:
+    """Options for what of this host's /proc is not a process's own."""
+    words: list[str] = []
+    for place in (f"/proc/{name}" for name in _HIDDEN):
+        if os.path.isdir(place):
+            words += ["--tmpfs", place, "--remount-ro", place]
+        elif os.path.exists(place):
+            words += ["--ro-bind", "/dev/null", place]
+    for place in (f"/proc/{name}" for name in _READ_ONLY):
+        if os.path.exists(place):
+            words += ["--ro-bind", place, place]
+    return words
+
+
+def _first_process(told: int) -> int | None:
+    """What ``--info-fd`` says of the container's first process; None when nothing is said."""
+    text = b""
+    while b"}" not in text:
+        data = os.read(told, 1 << 12)
+        if not data:
+            return None
+        text += data
+    match = re.search(rb'"child-pid": *([0-9]+)', text)
+    return None if match is None else int(match[1])

@@ -9,7 +9,7 @@ from typing import Literal
 
 from bootstrap.attest.evidence import read_report
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.pin import PLACE, Stage0Pin
+from bootstrap.handoff.plan import PLACE, Stage0Pin
 from bootstrap.known import RELEASES, StepFile, find
 from bootstrap.runs.rebuild import expectations
 from bootstrap.sources import Cache, Resolved, SourceTree, resolve

@@ -1,4 +1,4 @@
-"""Reads the ``sources`` file of a step: which files it needs, from where, with which sha256.
+"""Source files: which ones a step lists, from where, with which sha256, and what a folder has.
 
 The format is that of live-bootstrap's DEVEL.md and of ``source_line_action`` in its
 ``steps/helpers.sh``: one line a file, ``f URL SHA256 [NAME]`` (or ``file``), or for a snapshot of a
@@ -8,10 +8,16 @@ name, the file is called what the address ends with.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
-from collections.abc import Iterable
+import stat
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
+from bootstrap import host
 from bootstrap.core.errors import BadInput
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -103,3 +109,89 @@ def distfiles(lines: Iterable[SourceLine]) -> tuple[Distfile, ...]:
             )
         same.append(line)
     return tuple(Distfile(name, same[0].sha256, tuple(same)) for name, same in by_name.items())
+
+
+# -- what a folder has of them ---------------------------------------------------------------------
+
+FileState = Literal["present", "missing", "wrong"]
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class AuditedFile:
+    """What the folder has under a distfile's name; ``detail`` says what is wrong with it."""
+
+    file: Distfile
+    state: FileState
+    size: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The rows in the plan's order, and names in the folder that no row is about.
+
+    Names that begin with a dot do not count: no distfile has such, and our own parts do.
+    """
+
+    rows: tuple[AuditedFile, ...]
+    others: tuple[str, ...]
+
+    def having(self, state: FileState) -> tuple[AuditedFile, ...]:
+        """The rows with that state."""
+        return tuple(row for row in self.rows if row.state == state)
+
+    @property
+    def whole(self) -> bool:
+        """Every file is there with its sha256."""
+        return all(row.state == "present" for row in self.rows)
+
+
+def audit(
+    files: Iterable[Distfile], folder: Path, notify: Callable[[AuditedFile], None] | None = None
+) -> Audit:
+    """Read each file in turn; ``notify`` gets each.  Raises BadInput without the folder."""
+    try:
+        names = set(os.listdir(folder))
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be read as a folder: {error.strerror}") from None
+    rows = []
+    for file in files:
+        row = look(file, folder)
+        rows.append(row)
+        if notify is not None:
+            notify(row)
+    wanted = {row.file.name for row in rows}
+    return Audit(tuple(rows), tuple(sorted(n for n in names - wanted if not n.startswith("."))))
+
+
+def look(file: Distfile, folder: Path) -> AuditedFile:
+    """One file of the folder: there or not, with the right sha256 or not."""
+    try:
+        # O_NONBLOCK: a fifo must not hang the audit.
+        flags = os.O_RDONLY | host.BINARY | host.NONBLOCK | host.CLOEXEC
+        with os.fdopen(os.open(folder / file.name, flags), "rb", buffering=0) as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                return AuditedFile(file, "wrong", detail="is no regular file")
+            size, sha256 = _hash(stream.fileno())
+    except FileNotFoundError:
+        return AuditedFile(file, "missing")
+    except IsADirectoryError:
+        return AuditedFile(file, "wrong", detail="is a folder")
+    except OSError as error:
+        return AuditedFile(file, "wrong", detail=f"cannot be read: {error.strerror}")
+    if sha256 == file.sha256:
+        return AuditedFile(file, "present", size)
+    if size == 0:
+        return AuditedFile(file, "wrong", size, "is empty")
+    return AuditedFile(file, "wrong", size, f"has the sha256 {sha256}")
+
+
+def _hash(fd: int) -> tuple[int, str]:
+    digest = hashlib.sha256()
+    size = 0
+    while chunk := os.read(fd, _CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+    return size, digest.hexdigest()

@@ -1,18 +1,30 @@
-"""Runs a box to its end, hears what it says, and ends it when it has to be ended."""
+"""Runs a container to its end, ends it when it has to be ended, and tries which engine does."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.running.box import Box, Engine, Leftovers, Started
+from bootstrap.handoff.containers.container import (
+    Container,
+    ContainerEngine,
+    ContainerLimits,
+    MountPoints,
+    Started,
+)
+from bootstrap.handoff.containers.docker import Docker
+from bootstrap.handoff.containers.engines import Bubblewrap, Podman, ask, explained
+from bootstrap.handoff.containers.programs import NAME, STATUS, lay_out_probe
 from bootstrap.signals import held
 
 _CHUNK = 1 << 16
@@ -21,7 +33,7 @@ _PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
-class Ended:
+class ContainerEnd:
     """How a box ended.
 
     ``status`` is its exit status, 128 + N when signal N ended it or its engine; ``over_time`` says
@@ -33,19 +45,19 @@ class Ended:
     over_time: bool = False
 
 
-def run_box(
-    engine: Engine,
-    box: Box,
+def run_container(
+    engine: ContainerEngine,
+    box: Container,
     hear: Callable[[bytes], object],
     tick: Callable[[float], object] | None = None,
     seconds: float | None = None,
-) -> Ended:
+) -> ContainerEnd:
     """Run it, in the foreground and without input; ``hear`` gets what it writes, as it comes.
 
     Ctrl-C, and whatever ``hear`` raises, ends the container at once and goes on from here.
     Raises BadInput when the engine cannot be started, or the container cannot be ended.
     """
-    leftovers = Leftovers(box.root) if engine.leaves else None
+    leftovers = MountPoints(box.root) if engine.leaves else None
     try:
         command = engine.prepare(box)
         begun = time.monotonic()
@@ -64,7 +76,9 @@ def run_box(
                 with held:
                     _end_and_close(engine, box, started)
         status = process.returncode
-        ended = Ended(status if status >= 0 else 128 - status, time.monotonic() - begun, over_time)
+        ended = ContainerEnd(
+            status if status >= 0 else 128 - status, time.monotonic() - begun, over_time
+        )
         engine.finish(box)
         return ended
     finally:
@@ -72,7 +86,7 @@ def run_box(
             leftovers.clear()
 
 
-def _end_and_close(engine: Engine, box: Box, started: Started) -> None:
+def _end_and_close(engine: ContainerEngine, box: Container, started: Started) -> None:
     try:
         _end(engine, box, started)
     finally:
@@ -125,7 +139,7 @@ def _hear_rest(process: subprocess.Popen[bytes], hear: Callable[[bytes], object]
             hear(data)
 
 
-def _end(engine: Engine, box: Box, started: Started) -> None:
+def _end(engine: ContainerEngine, box: Container, started: Started) -> None:
     """Kill the container if need be, and what stands for it here; come back when all are gone.
 
     Raises BadInput when they are not.
@@ -149,7 +163,7 @@ def _end(engine: Engine, box: Box, started: Started) -> None:
     _require_gone(started, box)
 
 
-def _require_gone(started: Started, box: Box) -> None:
+def _require_gone(started: Started, box: Container) -> None:
     """Come back when nobody in the container can write any more.  Raises BadInput when some can.
 
     bubblewrap's client ends a little before its namespace, whose first process ends last of all
@@ -164,3 +178,87 @@ def _require_gone(started: Started, box: Box) -> None:
                 f"the container {box.name} was ended, and {_PATIENCE:.0f} s later has not; when it"
                 " has, --resume goes on"
             )
+
+
+# -- which engine ----------------------------------------------------------------------------------
+
+NAMES = ("auto", "podman", "docker", "bwrap")
+_ORDER = ("podman", "docker", "bwrap")
+_RUNTIMES = ("runc", "crun")
+_INSTALL = {
+    "podman": "apt-get install podman",
+    "docker": "docs.docker.com/engine/install",
+    "bwrap": "apt-get install bubblewrap",
+}
+_PROBE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """The engine taken; ``others`` says of each that came before it why it was not."""
+
+    engine: ContainerEngine
+    others: tuple[tuple[str, str], ...]
+
+
+def choose(wanted: str, arch: str, limits: ContainerLimits, folder: Path) -> EngineChoice:
+    """The engine named, or the first that works.  Raises BadInput with the reason of each.
+
+    ``folder`` is where runs are to be: a folder of the probe's own is made there, and removed.
+    """
+    others: list[tuple[str, str]] = []
+    for name in _ORDER if wanted == "auto" else (wanted,):
+        try:
+            return EngineChoice(_one(name, arch, limits, folder), tuple(others))
+        except BadInput as error:
+            others.append((name, str(error)))
+    if wanted != "auto":
+        raise BadInput(others[0][1])
+    reasons = "; ".join(reason for _, reason in others)
+    raise BadInput(f"no engine can be used here: {reasons}")
+
+
+def _one(name: str, arch: str, limits: ContainerLimits, folder: Path) -> ContainerEngine:
+    program = shutil.which(name)
+    if program is None:
+        raise BadInput(f"{name}: is not installed ({_INSTALL[name]})")
+    if name == "bwrap":
+        return _tried(Bubblewrap(program), arch, limits, folder)
+    if name == "docker":
+        return _tried(Docker(program), arch, limits, folder)
+    try:
+        return _tried(Podman(program), arch, limits, folder)
+    except BadInput as error:
+        # podman's own choice of an OCI runtime may not work where another does.
+        for runtime in _RUNTIMES:
+            if shutil.which(runtime, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
+                try:
+                    engine = _tried(Podman(program, runtime), arch, limits, folder)
+                except BadInput:
+                    continue
+                engine.notes = (*engine.notes, f"since its own choice fails ({error})")
+                return engine
+        raise
+
+
+def _tried(
+    engine: ContainerEngine, arch: str, limits: ContainerLimits, folder: Path
+) -> ContainerEngine:
+    """The engine, when it ran our program.  Raises BadInput with its own words and a way out."""
+    with tempfile.TemporaryDirectory(prefix=".probe.", dir=folder) as place:
+        root = Path(place) / "root"
+        lay_out_probe(root, arch)
+        (root / "tmp").mkdir()
+        box = Container(f"bootstrap-probe-{os.getpid()}", root, arch, (f"/{NAME}",), {}, limits)
+        said: list[bytes] = []
+        ended = run_container(engine, box, said.append, None, _PROBE_SECONDS)
+    if ended.status == STATUS:
+        return engine
+    raise BadInput(explained(engine.name, b"".join(said).decode("utf-8", "replace")))
+
+
+def kill_leftovers(name: str) -> None:
+    """End a container that a run left behind which was itself killed, whatever its engine was."""
+    for command in (["podman", "rm", "--force", "--time=0"], ["docker", "rm", "--force"]):
+        if shutil.which(command[0]) is not None:
+            ask([*command, name])

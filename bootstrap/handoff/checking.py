@@ -9,10 +9,9 @@ from pathlib import Path
 
 from bootstrap.core.errors import BadInput
 from bootstrap.handoff.checks import PACKAGES, read_sums, read_text
-from bootstrap.handoff.plan import Before, Row
-from bootstrap.handoff.running.saving import open_anyway
-from bootstrap.handoff.running.state import CheckedFile
-from bootstrap.handoff.running.within import inside, require_folder
+from bootstrap.handoff.containers.safe_paths import inside, open_anyway, require_folder
+from bootstrap.handoff.plan import PlanStep, SeedProgram
+from bootstrap.handoff.work import CheckedFile
 
 REPOSITORY = "external/repo"
 _PACKAGE = ".tar.bz2"
@@ -47,12 +46,12 @@ def check_stage0(root: Path, known: Iterable[tuple[str, str, str]]) -> list[Chec
     return list(rows.values())
 
 
-def check_before(root: Path, before: Iterable[Before]) -> list[CheckedFile]:
+def check_before(root: Path, before: Iterable[SeedProgram]) -> list[CheckedFile]:
     """The programs that are built before the manifest."""
     return [CheckedFile(b.name, sha256_in(root, b.name), b.sha256, b.where) for b in before]
 
 
-def check_step(root: Path, checkout: Path, row: Row) -> list[CheckedFile]:
+def check_step(root: Path, checkout: Path, row: PlanStep) -> list[CheckedFile]:
     """What the checkout has values for, of this step: its package, or the files it installed."""
     checked = row.checked
     if row.step.era == "bash" and row.step.directive.kind == "build":

@@ -1,29 +1,60 @@
-"""What is to be run, and what an engine is: the ways of running it share this."""
+"""What a container is, what it may use, and what an engine of containers has to do."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from bootstrap.handoff.running.limits import Limits
+from bootstrap.core.errors import BadInput
 
 HOSTNAME = "bootstrap"
 MOUNTED = ("dev", "proc", "sys")
 """Folders of the root in which an engine shows something of its own."""
 
-_LEFT = ("etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab", "run/.containerenv")
-LEFT_FOLDERS = ("run", "etc")
-"""Folders in which podman and docker put files of their own."""
+_NUMBER = re.compile(r"([1-9][0-9]*)([KMG]?)")
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+NAMES = ("memory", "processes", "open_files", "file", "seconds")
 
 
 @dataclass(frozen=True)
-class Box:
+class ContainerLimits:
+    """None is no limit of ours.
+
+    ``memory`` is in bytes: of the container with podman and docker, of each process (its address
+    space) with bubblewrap.  ``file`` is the size of a file in bytes; ``seconds`` is the time that
+    one step may take, by the clock.
+    """
+
+    memory: int | None = None
+    processes: int | None = None
+    open_files: int | None = None
+    file: int | None = None
+    seconds: int | None = None
+
+    def with_options(self, options: Iterable[str]) -> ContainerLimits:
+        """Changed by NAME=N each.  Raises BadInput for what is none."""
+        changed = self
+        for option in options:
+            name, _, text = option.partition("=")
+            match = _NUMBER.fullmatch(text)
+            if name not in NAMES or match is None:
+                raise BadInput(
+                    f"--limit {option}: give NAME=N, with NAME one of {', '.join(NAMES)} and N a"
+                    " number from 1 (K, M, G are powers of 1024)"
+                )
+            changed = replace(changed, **{name: int(match[1]) * _UNITS[match[2]]})
+        return changed
+
+
+@dataclass(frozen=True)
+class Container:
     """One program in a root: ``name`` is what the engine calls the container.
 
     ``arch`` is upstream's name of the program's architecture.  Beside the root an engine may put
@@ -35,7 +66,7 @@ class Box:
     arch: str
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
+    limits: ContainerLimits = field(default_factory=ContainerLimits)
 
     @property
     def starter(self) -> Path:
@@ -55,7 +86,7 @@ class Started:
     first: int = -1
 
 
-class Engine(Protocol):
+class ContainerEngine(Protocol):
     """podman, docker or bubblewrap.  Each method may raise BadInput with the engine's own words."""
 
     name: str
@@ -64,38 +95,43 @@ class Engine(Protocol):
     """What a user should know of how it is used here."""
 
     leaves: bool
-    """Whether it puts files of its own into a root (:class:`Leftovers`)."""
+    """Whether it puts files of its own into a root (:class:`MountPoints`)."""
 
-    def prepare(self, box: Box) -> list[str]:
+    def prepare(self, box: Container) -> list[str]:
         """The command line that starts the box, with all that may take long done for it."""
         ...
 
-    def start(self, box: Box, command: list[str]) -> Started:
+    def start(self, box: Container, command: list[str]) -> Started:
         """Start it, without input and in a session of its own, its output in one pipe.
 
         This takes no time: Ctrl-C waits for it.
         """
         ...
 
-    def enter(self, box: Box) -> list[str]:
+    def enter(self, box: Container) -> list[str]:
         """The command line for a user to go in with, without the program to start there."""
         ...
 
-    def kill(self, box: Box) -> None:
+    def kill(self, box: Container) -> None:
         """End the container, whether or not it is there."""
         ...
 
-    def finish(self, box: Box) -> None:
+    def finish(self, box: Container) -> None:
         """After the end: bring back into the root what the box changed, and clear away."""
         ...
 
 
-def engine_text(engine: Engine) -> str:
+def engine_text(engine: ContainerEngine) -> str:
     """Its name, its version, and what to know of it."""
     return ", ".join((f"{engine.name} {engine.version}", *engine.notes))
 
 
-class Leftovers:
+_LEFT = ("etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab", "run/.containerenv")
+LEFT_FOLDERS = ("run", "etc")
+"""Folders in which podman and docker put files of their own."""
+
+
+class MountPoints:
     """Takes away what podman and docker leave in a root: the files that they mount over.
 
     Only what was not there before, is empty, and has one of the names known; so that a root is
