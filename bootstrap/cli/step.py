@@ -12,7 +12,7 @@ from bootstrap.cli import stepping
 from bootstrap.core.errors import BadInput, BootstrapError
 
 if TYPE_CHECKING:
-    from bootstrap.debug.words import Command
+    from bootstrap.debug.command_language import Command
 
 SCHEMA = 1
 MAX_SCRIPT = 1 << 24
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(name: str) -> list[tuple[int, str, Command]]:
     """The commands of a script, with line number and text. Raises BadInput naming the line."""
-    from bootstrap.debug.words import parse
+    from bootstrap.debug.command_table import parse
 
     try:
         raw = sys.stdin.buffer.read(MAX_SCRIPT) if name == "-" else Path(name).read_bytes()
@@ -88,7 +88,7 @@ def _read(name: str) -> list[tuple[int, str, Command]]:
 
 def _script(args: argparse.Namespace, name: str, lines: list[tuple[int, str, Command]]) -> int:
     from bootstrap.cli.output import STDOUT, say, write_text
-    from bootstrap.debug.commands import Interpreter
+    from bootstrap.debug.command_table import Interpreter
     from bootstrap.debug.session import Session
 
     told: list[dict[str, object]] = []

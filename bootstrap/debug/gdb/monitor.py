@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bootstrap.core.errors import BootstrapError
-from bootstrap.debug.commands import Interpreter
+from bootstrap.debug.command_table import Interpreter, parse
 from bootstrap.debug.session import Position
 from bootstrap.debug.stops import Interrupted
-from bootstrap.debug.words import parse
 from bootstrap.trace.replay import Diverged
 
 if TYPE_CHECKING:

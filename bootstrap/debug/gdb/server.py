@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from bootstrap.core.errors import BadInput, BootstrapError
 from bootstrap.debug import running
-from bootstrap.debug.commands import Interpreter
+from bootstrap.debug.command_table import Interpreter
 from bootstrap.debug.gdb import queries, writes
 from bootstrap.debug.gdb.files import Files
 from bootstrap.debug.gdb.packets import PACKET_SIZE, escape, number, span

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from textual import events
 
+from bootstrap.debug.command_table import COUNTED
 from bootstrap.debug.linking import Links
 from bootstrap.debug.tui import keys, moving, widgets
 from bootstrap.debug.tui.arrangement import PANES
 from bootstrap.debug.tui.shell import Shell
-from bootstrap.debug.verbs import COUNTED
 
 MOST_OFFERED = 12
 """Completions that are shown."""

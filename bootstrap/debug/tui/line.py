@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bootstrap.debug.completing import Names, common, complete
+from bootstrap.debug.command_table import Names, common, complete
 
 
 @dataclass

@@ -14,7 +14,8 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from bootstrap.core.errors import BadInput
-from bootstrap.debug.commands import Result, help_lines
+from bootstrap.debug.command_language import Command, Result
+from bootstrap.debug.command_table import help_lines, parse
 from bootstrap.debug.linking import Links
 from bootstrap.debug.tui import drawing, moving, widgets
 from bootstrap.debug.tui.arrangement import (
@@ -29,7 +30,6 @@ from bootstrap.debug.tui.bytesdrawn import Cursor, Row, per_row
 from bootstrap.debug.tui.line import LineEditor
 from bootstrap.debug.tui.worker import Failed, Linked, Rested, Shown, Worker, Working
 from bootstrap.debug.view import View, Wish
-from bootstrap.debug.words import Command, parse
 
 SLOW = 0.04
 """Seconds after which it is shown that a key works."""

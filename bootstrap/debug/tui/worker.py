@@ -14,13 +14,11 @@ from textual.message import Message
 
 from bootstrap.core.errors import BootstrapError
 from bootstrap.debug import linking
-from bootstrap.debug.commands import Interpreter, Result
-from bootstrap.debug.completing import Names, names_of
+from bootstrap.debug.command_language import Command, Result
+from bootstrap.debug.command_table import COUNTED, Interpreter, Names, names_of
 from bootstrap.debug.linking import Links
 from bootstrap.debug.session import Session
-from bootstrap.debug.verbs import COUNTED
 from bootstrap.debug.view import View, Viewer, Wish
-from bootstrap.debug.words import Command
 
 
 class Interrupted(Exception):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.debug.commands import Interpreter
+from bootstrap.debug.command_table import Interpreter
 from bootstrap.debug.session import Session
 
 

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import BadInput
-from bootstrap.debug.commands import Interpreter, Unmet
-from bootstrap.debug.verbs import VERBS
-from bootstrap.debug.words import parse
+from bootstrap.debug.command_table import VERBS, Interpreter, Unmet, parse
 from bootstrap.known.data import data_dir
 
 HEX0 = data_dir("seeds") / "x86" / "hex0-seed"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bootstrap.debug.commands import Interpreter
+from bootstrap.debug.command_table import Interpreter
 from bootstrap.debug.linking import CONTROL, DATA, UNKNOWN, Links, of
 from bootstrap.debug.tui.bytesdrawn import Cursor
 from bootstrap.debug.tui.drawing import regs

@@ -4,19 +4,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bootstrap.debug.verbs import CHOICES, GROUPS, VERBS, Param, Verb
-from bootstrap.debug.words import (
-    NAMES,
+from bootstrap.debug.command_language import (
     OPERATORS,
     Address,
     BadCommand,
-    Check,
     Command,
+    Expectation,
+    Param,
     Span,
     Value,
-    parse,
+    Verb,
     split,
 )
+from bootstrap.debug.command_table import GROUPS, NAMES, VERBS, parse
 
 
 def read(line: str) -> Command:
@@ -52,12 +52,12 @@ def read(line: str) -> Command:
         ("find memory 0xcd80", "find", {"in": "memory", "text": "0xcd80"}),
         ('find "int 0x80"', "find", {"text": "int 0x80"}),
         ("find memory", "find", {"text": "memory"}),
-        ("expect at 5@17", "expect", {"check": Check("at", "=", "5@17")}),
-        ("expect pc = 0x8048077", "expect", {"check": Check("pc", "=", "0x8048077")}),
+        ("expect at 5@17", "expect", {"check": Expectation("at", "=", "5@17")}),
+        ("expect pc = 0x8048077", "expect", {"check": Expectation("pc", "=", "0x8048077")}),
         ("expect mem esp:4 = 03000000", "expect",
-         {"check": Check("mem", "=", "03000000", "esp:4")}),
-        ('expect call ~ "read(3"', "expect", {"check": Check("call", "~", "read(3")}),
-        ("expect flags = ZF PF", "expect", {"check": Check("flags", "=", "ZF PF")}),
+         {"check": Expectation("mem", "=", "03000000", "esp:4")}),
+        ('expect call ~ "read(3"', "expect", {"check": Expectation("call", "~", "read(3")}),
+        ("expect flags = ZF PF", "expect", {"check": Expectation("flags", "=", "ZF PF")}),
     ],
 )  # fmt: skip
 def test_a_line_is_a_command(line: str, name: str | None, values: dict[str, Value]) -> None:
@@ -133,9 +133,9 @@ _addresses = st.builds(
 )
 _spans = st.builds(Span, _addresses, st.integers(1, 1 << 20))
 _checks = st.one_of(
-    st.builds(lambda place: Check("at", "=", place), _texts),
+    st.builds(lambda place: Expectation("at", "=", place), _texts),
     st.builds(
-        Check,
+        Expectation,
         _names.filter(lambda name: name != "at"),
         st.sampled_from(OPERATORS),
         _texts,
@@ -150,12 +150,11 @@ def _value(param: Param) -> st.SearchStrategy[Value]:
         "number": st.integers(0, 10**12),
         "text": _texts,
         "name": _names,
-        "address": _addresses,
         "span": _spans,
         "check": _checks,
     }
     if param.kind == "choice":
-        return st.sampled_from(sorted(set(CHOICES[param.name].values())))
+        return st.sampled_from(sorted(set(param.choices.values())))
     return kinds[param.kind]
 
 
@@ -179,7 +178,7 @@ def _ambiguous(command: Command) -> bool:
     keys = [param.name for param in command.verb.params if param.key]
     for param in command.verb.params:
         if param.skips and param.name not in command.values:
-            return any(text in CHOICES[param.name] for text in texts)
+            return any(text in param.choices for text in texts)
     return any(text.startswith(f"{key}=") for text in texts for key in keys)
 
 

@@ -6,15 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootstrap.debug.completing import Names, common, complete
+from bootstrap.debug.command_table import VERBS, Names, common, complete, parse
 from bootstrap.debug.tui.arrangement import PANES, arrange, body_height
 from bootstrap.debug.tui.arrows import LANES, arrows
 from bootstrap.debug.tui.bytesdrawn import Cursor, dump, is_text, offset_at, per_row, scroll
 from bootstrap.debug.tui.keys import KEYS, SAME
 from bootstrap.debug.tui.line import LineEditor
-from bootstrap.debug.verbs import CHOICES
 from bootstrap.debug.view import FileView
-from bootstrap.debug.words import parse
 
 SIZES = st.tuples(st.integers(40, 300), st.integers(10, 120))
 
@@ -139,7 +137,7 @@ def test_what_a_line_could_go_on_as(line: str, found: list[str]) -> None:
 def test_what_is_offered_begins_the_same() -> None:
     assert common(complete("back-", NAMES)) == "back-o" or common(["ab", "ac"]) == "a"
     assert common([]) == "" and set(complete("", NAMES)) >= {"step", "back"}
-    for choices in CHOICES.values():
+    for choices in (param.choices for verb in VERBS for param in verb.params):
         assert all(own in choices for own in choices.values())
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli.main import main
-from bootstrap.debug.verbs import VERBS
-from bootstrap.debug.words import parse
+from bootstrap.debug.command_table import VERBS, parse
 from tests.debug.tui.pictures import PICTURES
 from tests.debug.tui.screen import Screen, on_screen
 

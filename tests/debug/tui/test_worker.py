@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from textual.message import Message
 
+from bootstrap.debug.command_table import parse
 from bootstrap.debug.tui.worker import (
     Failed,
     Linked,
@@ -18,7 +19,6 @@ from bootstrap.debug.tui.worker import (
     Working,
 )
 from bootstrap.debug.view import View, Viewer, Wish
-from bootstrap.debug.words import parse
 
 LONGEST = 120
 

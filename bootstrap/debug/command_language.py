@@ -1,7 +1,8 @@
-"""The words of the debugger: one line is one command. Reads lines; does nothing.
+"""The language of the debugger: one line is one command. Reads lines; does nothing.
 
 Keys of the screen, lines of a script and gdb's `monitor` all become these commands. A `#` after a
-blank or at the begin starts a comment; "..." keeps blanks together, with \\" and \\\\ inside.
+blank or at the start of a line begins a comment; "..." keeps blanks together, with \" and \\
+inside. The commands themselves are rows of command_table.py.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from bootstrap.core.errors import BadInput
-from bootstrap.debug.verbs import CHOICES, VERBS, Param, Verb
+from bootstrap.debug.stops import Stop
 
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|\d{1,3}(?:,\d{3})+|\d{1,20}", re.ASCII)
 _ADDRESS = re.compile(
@@ -38,6 +40,70 @@ class Word:
     column: int
     """From 1."""
     quoted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """An argument. Kinds: count, number, text, name, choice, span, check (the rest)."""
+
+    name: str
+    kind: str
+    optional: bool = True
+    key: bool = False
+    """Written `name=value`, anywhere."""
+    size: int = 1
+    """Of a span: bytes, where none are given."""
+    skips: bool = False
+    """A word that does not fit is the next argument's."""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """Of a choice: each word, and the one that it stands for."""
+
+
+def choices(*groups: str) -> dict[str, str]:
+    """For Param: of each group of words the first is what all of them stand for."""
+    return {word: group.split()[0] for group in groups for word in group.split()}
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A command: a row of the table."""
+
+    name: str
+    usage: str
+    help: str
+    group: str
+    do: Callable[[Any, Command], Result]
+    """What it does, with an Interpreter."""
+    params: tuple[Param, ...] = ()
+    aliases: tuple[str, ...] = ()
+    reverse: str = ""
+    """The command that goes the other way."""
+    moves: bool = False
+    screen: bool = False
+    """Only where there is a screen."""
+    completes: str = "addresses"
+    """The fields of Names that its arguments come from, with what then follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Focus:
+    """What a result is about, for a screen to show: an address, or a line of a source."""
+
+    guest_addr: int | None = None
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a command."""
+
+    lines: tuple[str, ...] = ()
+    stop: Stop | None = None
+    """Where a move came to its end."""
+    focus: Focus | None = None
+    ends: bool = False
+    """The session is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +137,7 @@ OPERATORS = ("=", "!=", "~")
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Expectation:
     """What `expect` wants: `subject` (of something) `operator` `value`."""
 
     subject: str
@@ -86,7 +152,7 @@ class Check:
         return f"{self.subject}{of} {self.operator} {_quoted(self.value)}"
 
 
-Value = int | str | Address | Span | Check
+Value = int | str | Span | Expectation
 """What an argument can be."""
 
 
@@ -114,22 +180,16 @@ class Command:
         assert isinstance(value, str)
         return value
 
-    def address(self, name: str) -> Address | None:
-        """An address."""
-        value = self.values.get(name)
-        assert value is None or isinstance(value, Address)
-        return value
-
     def span(self, name: str) -> Span | None:
         """Memory."""
         value = self.values.get(name)
         assert value is None or isinstance(value, Span)
         return value
 
-    def check(self) -> Check:
+    def check(self) -> Expectation:
         """What is expected."""
         value = self.values["check"]
-        assert isinstance(value, Check)
+        assert isinstance(value, Expectation)
         return value
 
     def __str__(self) -> str:
@@ -184,7 +244,7 @@ def split(line: str) -> list[Word]:
 
 
 def _quotation(line: str, begin: int, text: list[str]) -> int:
-    """Add what is in the quotes that begin there; where it goes on behind them."""
+    """Add what is in the quotes that begin there; where it goes on after them."""
     at = begin + 1
     while at < len(line):
         if line[at] == '"':
@@ -196,27 +256,21 @@ def _quotation(line: str, begin: int, text: list[str]) -> int:
     raise BadCommand(begin + 1, 'a " without its second one')
 
 
-def _verb(word: Word) -> Verb:
-    found = NAMES.get(word.text)
-    if found is None:
-        near = difflib.get_close_matches(word.text, NAMES, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise BadCommand(word.column, f"there is no command {word.text}{hint} (`help` lists them)")
-    return found
-
-
-NAMES: dict[str, Verb] = {name: verb for verb in VERBS for name in (verb.name, *verb.aliases)}
-"""Every word that begins a command."""
-
-
-def parse(line: str) -> Command | None:
+def read(line: str, verbs: Mapping[str, Verb]) -> Command | None:
     """Read a line; None for one without a command. Raises BadCommand."""
     words = split(line)
     if not words:
         return None
-    verb = _verb(words[0])
-    if words[0].text == "next" and len(words) == 1:
-        verb = NAMES["over"]  # as gdb has it
+    first = words[0]
+    verb = verbs.get(first.text)
+    if verb is None:
+        near = difflib.get_close_matches(first.text, verbs, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise BadCommand(
+            first.column, f"there is no command {first.text}{hint} (`help` lists them)"
+        )
+    if first.text == "next" and len(words) == 1:
+        verb = verbs["over"]  # as gdb has it
     return Command(verb, _arguments(verb, line, words))
 
 
@@ -257,7 +311,7 @@ def _arguments(verb: Verb, line: str, words: Sequence[Word]) -> dict[str, Value]
 
 
 def _end(words: Sequence[Word]) -> int:
-    """The column behind the last word."""
+    """The column after the last word."""
     return words[-1].column + len(words[-1].text) + 2 * words[-1].quoted
 
 
@@ -313,7 +367,7 @@ def _name(param: Param, word: Word) -> str:
 
 
 def _choice(param: Param, word: Word) -> str:
-    choices = CHOICES[param.name]
+    choices = param.choices
     found = choices.get(word.text)
     if found is None:
         near = difflib.get_close_matches(word.text, choices, 1)
@@ -334,14 +388,9 @@ def address_of(word: Word) -> Address:
     return Address(match["base"], int(match["plus"] or "0", 0) if match["plus"] else 0)
 
 
-def _address(param: Param, word: Word) -> Address:
-    return address_of(word)
-
-
 def span_of(text: str, size: int = 1) -> Span:
     """`ADDR` (then of that size) or `ADDR:LEN`. Raises BadCommand."""
-    found = _span(Param("of", "span", size=size), Word(text, 1))
-    return found
+    return _span(Param("of", "span", size=size), Word(text, 1))
 
 
 def _span(param: Param, word: Word) -> Span:
@@ -356,7 +405,7 @@ def _span(param: Param, word: Word) -> Span:
     return Span(address, size, bool(colon))
 
 
-def check_of(words: Sequence[Word], end: int) -> Check:
+def check_of(words: Sequence[Word], end: int) -> Expectation:
     """`at PLACE`, `pc = 0x8048054`, `mem esp:4 = 03000000`. Raises BadCommand."""
     subject = _name(Param("subject", "name"), words[0])
     if subject == "at":
@@ -364,7 +413,7 @@ def check_of(words: Sequence[Word], end: int) -> Check:
             raise BadCommand(end, "PLACE is missing: expect at PLACE")
         if len(words) > 2:
             raise BadCommand(words[2].column, f"{_shown(words[2])} is too much: expect at PLACE")
-        return Check("at", "=", _text(Param("place", "text"), words[1]))
+        return Expectation("at", "=", _text(Param("place", "text"), words[1]))
     of = ""
     rest = list(words[1:])
     if len(rest) > 1 and not _operator(rest[0]):
@@ -374,7 +423,7 @@ def check_of(words: Sequence[Word], end: int) -> Check:
         raise BadCommand(column, "here comes =, != or ~ (contains), between blanks")
     if len(rest) == 1:
         raise BadCommand(end, f"a value is missing behind {rest[0].text}")
-    return Check(subject, rest[0].text, " ".join(word.text for word in rest[1:]), of)
+    return Expectation(subject, rest[0].text, " ".join(word.text for word in rest[1:]), of)
 
 
 def _operator(word: Word) -> bool:
@@ -391,6 +440,5 @@ _READERS: dict[str, Callable[[Param, Word], Value]] = {
     "text": _text,
     "name": _name,
     "choice": _choice,
-    "address": _address,
     "span": _span,
 }
