@@ -138,7 +138,7 @@ def _opened(
 def _serve(
     args: argparse.Namespace, name: str, descriptors: tuple[int, int], symbols: SymbolFiles | None
 ) -> int:
-    from bootstrap.debug.gdb.serving import on_descriptors
+    from bootstrap.debug.gdb.server import on_descriptors
 
     with _opened(args, name, symbols) as session:
         return 0 if on_descriptors(session, *descriptors, _say, symbols) else 1
@@ -147,7 +147,7 @@ def _serve(
 def _listen(
     args: argparse.Namespace, name: str, host: str, port: int, symbols: SymbolFiles | None
 ) -> int:
-    from bootstrap.debug.gdb.serving import at_port
+    from bootstrap.debug.gdb.server import at_port
     from bootstrap.debug.gdb.wire import is_loopback, listen
 
     with _opened(args, name, symbols) as session, listen(host, port) as listener:

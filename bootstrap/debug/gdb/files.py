@@ -1,4 +1,4 @@
-"""The files of the guest for gdb: programs, what /proc tells, and all that the guest sees.
+"""The files of the guest for gdb: programs, what /proc has, and all that the guest sees.
 
 gdb's File-I/O (documentation: "Host I/O Packets"). Read only: a recording cannot be written to.
 """
@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 
 from bootstrap.core.errors import BadInput
+from bootstrap.debug.gdb.client import Client
 from bootstrap.debug.gdb.packets import PACKET_SIZE, escape, number
 from bootstrap.debug.session import Session
 from bootstrap.timeline.state import Area, stack_words
@@ -26,142 +27,145 @@ _S_IFREG = 0o100000
 
 
 class FileError(Exception):
-    """Answered with its number."""
+    """The reply is its number."""
 
     def __init__(self, errno: int) -> None:
         super().__init__(errno)
         self.errno = errno
 
 
-class Files:
-    """What a client has open. `select` brings the session to a process, KeyError for none."""
+def file_packet(client: Client, rest: bytes) -> bytes:
+    """The reply to `vFile:` and what follows it; empty for what is not known."""
+    name, _, arguments = rest.partition(b":")
+    handler = _REQUESTS.get(name)
+    if handler is None:
+        return b""
+    client.here()
+    try:
+        return handler(client, arguments)
+    except FileError as error:
+        return b"F-1,%x" % error.errno
+    except (ValueError, IndexError, UnicodeDecodeError):
+        return b"F-1,%x" % EINVAL
 
-    def __init__(self, session: Session, select: Callable[[int], None]) -> None:
-        self._session = session
-        self._select = select
-        self._open: dict[int, bytes] = {}
 
-    def answer(self, request: bytes) -> bytes:
-        """The reply to `vFile:` and what follows it; empty for what is not known."""
-        name, _, rest = request.partition(b":")
-        handler = {
-            b"setfs": self._setfs,
-            b"open": self._opens,
-            b"pread": self._pread,
-            b"fstat": self._fstat,
-            b"close": self._close,
-            b"readlink": self._readlink,
-        }.get(name)
-        if handler is None:
-            return b""
-        try:
-            return handler(rest)
-        except FileError as error:
-            return b"F-1,%x" % error.errno
-        except (ValueError, IndexError, UnicodeDecodeError):
-            return b"F-1,%x" % EINVAL
+def _setfs(_client: Client, rest: bytes) -> bytes:
+    number(rest)  # all processes see one tree
+    return b"F0"
 
-    def _setfs(self, rest: bytes) -> bytes:
-        number(rest)  # all processes see one tree
-        return b"F0"
 
-    def _opens(self, rest: bytes) -> bytes:
-        path, flags, _mode = rest.split(b",")
-        if number(flags) & _FLAGS:
-            raise FileError(EROFS)
-        if len(self._open) >= MOST_OPEN:
-            raise FileError(ENFILE)
-        content = self._content(bytes.fromhex(path.decode("ascii")).decode("utf-8"))
-        fd = next(n for n in range(1, MOST_OPEN + 1) if n not in self._open)
-        self._open[fd] = content
-        return b"F%x" % fd
+def _opens(client: Client, rest: bytes) -> bytes:
+    path, flags, _mode = rest.split(b",")
+    if number(flags) & _FLAGS:
+        raise FileError(EROFS)
+    if len(client.open) >= MOST_OPEN:
+        raise FileError(ENFILE)
+    content = _content(client, bytes.fromhex(path.decode("ascii")).decode("utf-8"))
+    fd = next(n for n in range(1, MOST_OPEN + 1) if n not in client.open)
+    client.open[fd] = content
+    return b"F%x" % fd
 
-    def _of(self, raw: bytes) -> bytes:
-        content = self._open.get(number(raw))
-        if content is None:
-            raise FileError(EBADF)
-        return content
 
-    def _pread(self, rest: bytes) -> bytes:
-        fd, count, offset = rest.split(b",")
-        at = number(offset)
-        return _attached(self._of(fd)[at : at + number(count)])
+def _of(client: Client, raw: bytes) -> bytes:
+    content = client.open.get(number(raw))
+    if content is None:
+        raise FileError(EBADF)
+    return content
 
-    def _fstat(self, rest: bytes) -> bytes:
-        size = len(self._of(rest))
-        # struct stat of File-I/O: big-endian; device, inode, mode, links, owner, group, rdev,
-        # size, block size, blocks, three times.
-        stat = struct.pack(
-            ">7I3Q3I", 0, 0, _S_IFREG | 0o555, 1, 0, 0, 0, size, 4096, (size + 511) // 512, 0, 0, 0
-        )
-        return _attached(stat)
 
-    def _close(self, rest: bytes) -> bytes:
-        self._of(rest)
-        del self._open[number(rest)]
-        return b"F0"
+def _pread(client: Client, rest: bytes) -> bytes:
+    fd, count, offset = rest.split(b",")
+    at = number(offset)
+    return _attached(_of(client, fd)[at : at + number(count)])
 
-    def _readlink(self, rest: bytes) -> bytes:
-        path = bytes.fromhex(rest.decode("ascii")).decode("utf-8")
-        match = _PROC.fullmatch(path)
-        if match is None:
-            raise FileError(EINVAL)
-        self._to(int(match[1]))
-        session = self._session
-        if match[2] == "exe":
-            return _attached(shown(session.program.path).encode())
-        if match[2] == "cwd":
-            process = session.at.process
-            return _attached(process.fs.getcwd(process.at))
-        if match[2] == "root":
-            return _attached(b"/")
+
+def _fstat(client: Client, rest: bytes) -> bytes:
+    size = len(_of(client, rest))
+    # struct stat of File-I/O: big-endian; device, inode, mode, links, owner, group, rdev,
+    # size, block size, blocks, three times.
+    stat = struct.pack(
+        ">7I3Q3I", 0, 0, _S_IFREG | 0o555, 1, 0, 0, 0, size, 4096, (size + 511) // 512, 0, 0, 0
+    )
+    return _attached(stat)
+
+
+def _close(client: Client, rest: bytes) -> bytes:
+    _of(client, rest)
+    del client.open[number(rest)]
+    return b"F0"
+
+
+def _readlink(client: Client, rest: bytes) -> bytes:
+    path = bytes.fromhex(rest.decode("ascii")).decode("utf-8")
+    match = _PROC.fullmatch(path)
+    if match is None:
         raise FileError(EINVAL)
+    session = _at(client, int(match[1]))
+    if match[2] == "exe":
+        return _attached(shown(session.program.path).encode())
+    if match[2] == "cwd":
+        process = session.at.process
+        return _attached(process.fs.getcwd(process.at))
+    if match[2] == "root":
+        return _attached(b"/")
+    raise FileError(EINVAL)
 
-    def _to(self, pid: int) -> None:
-        try:
-            self._select(pid)
-        except KeyError:
-            raise FileError(ENOENT) from None
 
-    def _content(self, path: str) -> bytes:
-        session = self._session
-        match = _PROC.fullmatch(path)
-        if match is not None:
-            self._to(int(match[1]))
-            return self._proc(match[2])
-        # First programs: what runs is there, even if the guest has removed its file since.
-        for program in (session.program, *session.trace.programs):
-            if shown(program.path) == path:
-                return session.trace.content(program.image)
-        try:
-            return session.file(path)
-        except BadInput:
-            raise FileError(ENOENT) from None
+def _at(client: Client, pid: int) -> Session:
+    try:
+        return client.select(pid)
+    except KeyError:
+        raise FileError(ENOENT) from None
 
-    def _proc(self, name: str) -> bytes:
-        session = self._session
-        program = session.program
-        name_of = as_raw(program.path).rpartition(b"/")[2][:15]  # TASK_COMM_LEN, with its zero
-        if name == "cmdline":
-            return b"".join(word + b"\0" for word in program.argv)
-        if name == "environ":
-            return b"".join(word + b"\0" for word in program.environment)
-        if name == "auxv":
-            return auxv(session)
-        if name == "comm":
-            return name_of + b"\n"
-        if name == "exe":
+
+def _content(client: Client, path: str) -> bytes:
+    match = _PROC.fullmatch(path)
+    if match is not None:
+        return _proc(_at(client, int(match[1])), match[2])
+    session = client.here()
+    # First programs: what runs is there, even if the guest has removed its file since.
+    for program in (session.program, *session.trace.programs):
+        if shown(program.path) == path:
             return session.trace.content(program.image)
-        if name == "maps":
-            return "".join(_map_line(session, area) for area in session.maps()).encode()
-        if name == "status":
-            parent = session.trace.program(program.parent).pid if program.parent else 0
-            rest = (
-                f"State:\tt (tracing stop)\nTgid:\t{program.pid}\nPid:\t{program.pid}\n"
-                f"PPid:\t{parent}\nThreads:\t1\n"
-            )
-            return b"Name:\t%b\n%b" % (name_of, rest.encode())
-        raise FileError(ENOENT)
+    try:
+        return session.file(path)
+    except BadInput:
+        raise FileError(ENOENT) from None
+
+
+def _proc(session: Session, name: str) -> bytes:
+    program = session.program
+    name_of = as_raw(program.path).rpartition(b"/")[2][:15]  # TASK_COMM_LEN, with its zero
+    if name == "cmdline":
+        return b"".join(word + b"\0" for word in program.argv)
+    if name == "environ":
+        return b"".join(word + b"\0" for word in program.environment)
+    if name == "auxv":
+        return auxv(session)
+    if name == "comm":
+        return name_of + b"\n"
+    if name == "exe":
+        return session.trace.content(program.image)
+    if name == "maps":
+        return "".join(_map_line(session, area) for area in session.maps()).encode()
+    if name == "status":
+        parent = session.trace.program(program.parent).pid if program.parent else 0
+        rest = (
+            f"State:\tt (tracing stop)\nTgid:\t{program.pid}\nPid:\t{program.pid}\n"
+            f"PPid:\t{parent}\nThreads:\t1\n"
+        )
+        return b"Name:\t%b\n%b" % (name_of, rest.encode())
+    raise FileError(ENOENT)
+
+
+_REQUESTS: dict[bytes, Callable[[Client, bytes], bytes]] = {
+    b"setfs": _setfs,
+    b"open": _opens,
+    b"pread": _pread,
+    b"fstat": _fstat,
+    b"close": _close,
+    b"readlink": _readlink,
+}
 
 
 def _map_line(session: Session, area: Area) -> str:
@@ -174,9 +178,9 @@ def _map_line(session: Session, area: Area) -> str:
 
 
 def auxv(session: Session) -> bytes:
-    """The auxiliary vector, as it stands above the environment where the program begins."""
+    """The auxiliary vector, as it stands above the environment where the program starts."""
     session.settle()
-    place = session.row, session.executed
+    place = session.position
     row = session.program
     while row.ordinal == 0 and row.parent is not None:
         row = session.trace.program(row.parent)  # a child has its parent's

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bootstrap.core.errors import BootstrapError
-from bootstrap.debug.command_table import Interpreter, parse
+from bootstrap.debug.command_table import parse
+from bootstrap.debug.gdb.client import Client
 from bootstrap.debug.session import Position
 from bootstrap.debug.stops import Interrupted
 from bootstrap.trace.replay import Diverged
-
-if TYPE_CHECKING:
-    from bootstrap.debug.gdb.server import Server
 
 _GDBS_OWN = {
     "break": "gdb's `break *ADDRESS`",
@@ -43,53 +39,52 @@ _HELP = (
 )
 
 
-def do(server: Server, line: str) -> str:
-    """What a command answers."""
+def do(client: Client, line: str) -> str:
+    """The text that comes of a command."""
     words = line.split()
     if words[:1] == ["process"]:
-        return _choose(server, words[1:])
+        return _choose(client, words[1:])
     if words[:1] == ["symbols"]:
-        return _symbols(server, words[1:])
-    server.processes.select(server.moved)
+        return _symbols(client, words[1:])
+    client.select(client.moved)
     flushes = words[:1] == ["bgo"]  # the user's command of `--launch` does it by itself
     line = line.replace("bgo", "go", 1) if flushes else _ALIASES.get(line.strip(), line)
-    told, moved = _told(server, line)
-    if len(server.processes.places) > 1 and told:
-        told.insert(0, f"process {server.moved}:")
+    lines, moved = _lines(client, line)
+    if len(client.places) > 1 and lines:
+        lines.insert(0, f"process {client.moved}:")
     if moved is not None:
-        after = _after(server, moved)
-        told += [] if flushes and after in (FLUSH, DESCRIBE) else [after]
-    return "\n".join(told)
+        after = _after(client, moved)
+        lines += [] if flushes and after in (FLUSH, DESCRIBE) else [after]
+    return "\n".join(lines)
 
 
-def _choose(server: Server, words: list[str]) -> str:
-    known = server.processes.places
+def _choose(client: Client, words: list[str]) -> str:
+    known = client.places
     if len(words) == 1 and words[0].isascii() and words[0].isdigit() and int(words[0]) in known:
-        server.moved = int(words[0])
+        client.moved = int(words[0])
     elif words:
         return f"process {' '.join(words)}: gdb knows of {', '.join(map(str, sorted(known)))}"
-    return f"`monitor` is about process {server.moved}"
+    return f"`monitor` is about process {client.moved}"
 
 
-def _symbols(server: Server, words: list[str]) -> str:
+def _symbols(client: Client, words: list[str]) -> str:
     """The path of the symbol file of the program that a process is in, or why there is none."""
-    if server.symbols is None:
+    if client.symbols is None:
         return "no symbol files are written: start `bootstrap gdb` with --symbols DIR, or --launch"
-    pid = server.moved
+    pid = client.moved
     if words:
-        known = server.processes.places
+        known = client.places
         pid = int(words[0]) if words[0].isascii() and words[0].isdigit() else -1
         if len(words) > 1 or pid not in known:
             return f"symbols {' '.join(words)}: gdb knows of {', '.join(map(str, sorted(known)))}"
-    server.processes.select(pid)
-    session = server.session
+    session = client.select(pid)
     session.settle()
-    return str(server.symbols.of(session.trace, session.images, session.program.image))
+    return str(client.symbols.of(session.trace, session.images, session.program.image))
 
 
-def _told(server: Server, line: str) -> tuple[list[str], Position | None]:
+def _lines(client: Client, line: str) -> tuple[list[str], Position | None]:
     """The lines, and, where it moved, where it was before."""
-    session = server.session
+    session = client.select(client.moved)
     try:
         command = parse(line)
         if command is None:
@@ -97,40 +92,33 @@ def _told(server: Server, line: str) -> tuple[list[str], Position | None]:
         name = command.verb.name
         if name in _GDBS_OWN:
             return [f"{name}: not here; use {_GDBS_OWN[name]}"], None
-        before = session.row, session.executed
-        server.may_stop = True
+        before = session.position
+        client.may_stop = True
         session.settle()
-        told = list(interpreter(server).do(command).lines)
+        lines = list(client.commands.do(command).lines)
     except Diverged as error:
-        return [server.note(error)], None
+        return [client.note(error)], None
     except BootstrapError as error:
         return [str(error)], None
     except Interrupted:
         return ["interrupted"], None
     finally:
-        server.may_stop = False
+        client.may_stop = False
     if name == "help":
-        told.insert(0, _HELP)
-    return told, before if (session.row, session.executed) != before else None
+        lines.insert(0, _HELP)
+    return lines, before if session.position != before else None
 
 
-def _after(server: Server, before: Position) -> str:
+def _after(client: Client, before: Position) -> str:
     """What gdb's user has to do after a move."""
-    processes, was = server.processes, server.moved
-    now = processes.here()
+    was = client.moved
+    now = client.met()
     if now == was:
-        known = processes.points[now].described
-        return FLUSH if known in (None, server.session.program.abi) else DESCRIBE
-    processes.places[was] = before
-    processes.select(was)
+        known = client.points[now].described
+        return FLUSH if known in (None, client.select(now).program.abi) else DESCRIBE
+    client.places[was] = before
+    client.select(was)
     return (
         f"gdb is still at process {was}; process {now} stands there: `info threads`, then "
         "`thread` and the number of its thread"
     )
-
-
-def interpreter(server: Server) -> Interpreter:
-    """The one of this client, which keeps marks and searches."""
-    if server.commands is None:
-        server.commands = Interpreter(server.session)
-    return server.commands

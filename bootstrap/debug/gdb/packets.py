@@ -11,6 +11,7 @@ from enum import Enum
 
 PACKET_SIZE = 0x4000
 """Bytes of one packet's content, as it is sent, at most."""
+BAD = b"E.malformed packet"
 _ESCAPED = frozenset(b"#$}*")
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bootstrap.debug.gdb import monitor
+from bootstrap.debug.gdb.client import Client, NoProcess
 from bootstrap.debug.gdb.files import auxv
 from bootstrap.debug.gdb.packets import PACKET_SIZE, escape, span
 from bootstrap.trace.text import shown
 from bootstrap.trace.views import command
-
-if TYPE_CHECKING:
-    from bootstrap.debug.gdb.server import Server
 
 ALWAYS = (
     b"PacketSize=%x" % PACKET_SIZE,
@@ -32,46 +28,24 @@ EVENTS = (b"fork-events+", b"exec-events+")
 """These need process numbers in thread ids."""
 
 
-def answer(server: Server, rest: bytes) -> bytes:
-    """The reply to what follows `q`."""
-    if rest.startswith(b"Supported"):
-        return _supported(server, rest.partition(b":")[2])
-    if rest.startswith(b"Xfer:"):
-        return _transfer(server, rest[5:])
-    if rest.startswith(b"Rcmd,"):
-        return _monitor(server, bytes.fromhex(rest[5:].decode("ascii")))
-    if rest.startswith(b"ThreadExtraInfo,"):
-        return _extra(server, rest.partition(b",")[2])
-    if rest == b"C":
-        return b"QC" + server.thread(server.general)
-    if rest == b"fThreadInfo":
-        known = server.processes.places if server.multiprocess else (server.general,)
-        return b"m" + b",".join(server.thread(pid) for pid in sorted(known)) if known else b"l"
-    if rest == b"sThreadInfo":
-        return b"l"
-    if rest.partition(b":")[0] == b"Attached":
-        return b"1"
-    if rest.startswith(b"Symbol:"):
-        return b"OK"
-    return b""
-
-
-def _supported(server: Server, offered: bytes) -> bytes:
-    theirs = frozenset(offered.split(b";"))
+def supported(client: Client, offered: bytes) -> bytes:
+    """`qSupported`: what both can do."""
+    theirs = frozenset(offered.removeprefix(b":").split(b";"))
     wanted = [name for name in IF_WANTED if name in theirs]
     if b"multiprocess+" in wanted:
         wanted += [name for name in EVENTS if name in theirs]
-    server.features = frozenset(wanted)
+    client.features = frozenset(wanted)
     return b";".join((*ALWAYS, *wanted))
 
 
-def _transfer(server: Server, rest: bytes) -> bytes:
+def transfer(client: Client, rest: bytes) -> bytes:
+    """`qXfer:OBJECT:read:ANNEX:OFFSET,LENGTH`. Raises ValueError."""
     what, how, annex, part = rest.split(b":")
     if how != b"read":
         return b"" if what not in _OBJECTS else b"E.only to be read"
     if what not in _OBJECTS:
         return b""
-    found = _OBJECTS[what](server, annex)
+    found = _OBJECTS[what](client, annex)
     if found is None:
         return b"E00"
     offset, size = span(part)
@@ -80,28 +54,27 @@ def _transfer(server: Server, rest: bytes) -> bytes:
     return (b"m" if offset + len(piece) < len(found) else b"l") + escape(piece)
 
 
-def _features(server: Server, annex: bytes) -> bytes | None:
+def _features(client: Client, annex: bytes) -> bytes | None:
     if annex != b"target.xml":
         return None
-    server.processes.points[server.general].described = server.here().program.abi
-    return server.description().xml.encode()
+    client.points[client.general].described = client.here().program.abi
+    return client.description().xml.encode()
 
 
-def _exec_file(server: Server, annex: bytes) -> bytes | None:
+def _exec_file(client: Client, annex: bytes) -> bytes | None:
     if annex:
         pid = int(annex, 16)
-        if pid not in server.processes.places:
+        if pid not in client.places:
             return None
-        server.processes.select(pid)
-        return shown(server.session.program.path).encode()
-    return shown(server.here().program.path).encode()
+        return shown(client.select(pid).program.path).encode()
+    return shown(client.here().program.path).encode()
 
 
-def _libraries(_server: Server, _annex: bytes) -> bytes | None:
+def _libraries(_client: Client, _annex: bytes) -> bytes | None:
     return b'<library-list-svr4 version="1.0"/>'  # every program is static
 
 
-def _osdata(server: Server, annex: bytes) -> bytes | None:
+def _osdata(client: Client, annex: bytes) -> bytes | None:
     """For `info os processes`: every process of the run, and which of them gdb has met."""
     if annex == b"":
         rows = [{"Type": "processes", "Description": "All processes of the recorded run"}]
@@ -110,8 +83,8 @@ def _osdata(server: Server, annex: bytes) -> bytes | None:
         return None
     rows = [
         {"pid": str(pid), "command": command(program), "met": "yes" if known else "no"}
-        for pid, program in server.processes.all()
-        for known in (pid in server.processes.places,)
+        for pid, program in client.all()
+        for known in (pid in client.places,)
     ]
     return _table("processes", rows)
 
@@ -132,23 +105,31 @@ def _xml(text: str) -> str:
 
 _OBJECTS = {
     b"features": _features,
-    b"auxv": lambda server, _annex: auxv(server.here()),
+    b"auxv": lambda client, _annex: auxv(client.here()),
     b"exec-file": _exec_file,
     b"libraries-svr4": _libraries,
     b"osdata": _osdata,
 }
 
 
-def _extra(server: Server, raw: bytes) -> bytes:
-    pid = server.pid_of(raw)
+def threads(client: Client, _rest: bytes) -> bytes:
+    """`qfThreadInfo`: all in the first reply; `qsThreadInfo` has the end of them."""
+    known = client.places if client.multiprocess else (client.general,)
+    return b"m" + b",".join(client.thread(pid) for pid in sorted(known)) if known else b"l"
+
+
+def thread_info(client: Client, rest: bytes) -> bytes:
+    """`qThreadExtraInfo,THREAD`: a line about a process. Raises ValueError, NoProcess."""
+    pid = client.pid_of(rest)
     if pid is None:
-        return b"E.no such process"
-    server.processes.select(pid)
-    session = server.session
-    told = f"{command(session.program)[:60]}, at {session.here}"
-    return told.encode("utf-8", "backslashreplace").hex().encode()
+        raise NoProcess
+    session = client.select(pid)
+    text = f"{command(session.program)[:60]}, at {session.here}"
+    return text.encode("utf-8", "backslashreplace").hex().encode()
 
 
-def _monitor(server: Server, line: bytes) -> bytes:
-    told = monitor.do(server, line.decode("utf-8", "backslashreplace"))
-    return (told + "\n").encode("utf-8", "backslashreplace").hex().encode() if told else b"OK"
+def monitor_command(client: Client, rest: bytes) -> bytes:
+    """`qRcmd,HEX`: the user's `monitor`. Raises ValueError."""
+    line = bytes.fromhex(rest.decode("ascii")).decode("utf-8", "backslashreplace")
+    text = monitor.do(client, line)
+    return (text + "\n").encode("utf-8", "backslashreplace").hex().encode() if text else b"OK"

@@ -90,7 +90,7 @@ class Connection:
             raise Gone from None
 
 
-class Line:
+class PacketLine:
     """Packets on a wire: acknowledged until both sides agree that they need not be."""
 
     def __init__(self, wire: Wire) -> None:

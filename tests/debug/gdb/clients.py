@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from bootstrap.debug import Session
+from bootstrap.debug.gdb import server
 from bootstrap.debug.gdb.packets import Event, Kind, Reader, frame
-from bootstrap.debug.gdb.server import Server
 from bootstrap.debug.gdb.symbols import SCRIPT
-from bootstrap.debug.gdb.wire import Gone, Line
+from bootstrap.debug.gdb.wire import Gone
 from tests.cli.command import arguments, environment
 
 QUIET = (
@@ -148,12 +148,9 @@ def talk(
     return wire.replies
 
 
-def serve(session: Session, wire: Script, log: Callable[[str], None] = lambda _: None) -> Server:
-    server = Server(session, Line(wire), log)
-    session.progress = server.progress
-    server.serve()
-    session.progress = lambda _row, _executed: None
-    return server
+def serve(session: Session, wire: Script, log: Callable[[str], None] = lambda _: None) -> bool:
+    """Whether the run always was the recorded one."""
+    return server.serve(session, wire, log)
 
 
 def may_trace() -> bool:

@@ -1,0 +1,260 @@
+"""What a client of gdb's protocol has of a session: processes, where they stop, what is selected.
+
+Each process of the run is a process of gdb's with one thread, and stands at a place of its own: to
+select it goes there. gdb knows of those that it has met: the first, children, and those that
+`monitor` brought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from bootstrap.core.errors import BadInput
+from bootstrap.debug import places
+from bootstrap.debug.command_table import Interpreter
+from bootstrap.debug.gdb.packets import number
+from bootstrap.debug.gdb.registers import DESCRIPTIONS, Description, Register
+from bootstrap.debug.gdb.symbols import SymbolFiles
+from bootstrap.debug.gdb.wire import PacketLine
+from bootstrap.debug.session import Position, Session
+from bootstrap.debug.stops import Interrupted
+from bootstrap.trace.reader import ProgramRow
+from bootstrap.trace.replay import Diverged
+
+
+class NoProcess(BadInput):
+    """gdb names a process that it has not met, or that there is none of."""
+
+    def __init__(self) -> None:
+        super().__init__("no such process")
+
+
+@dataclass
+class Points:
+    """What gdb wants of one process, and has of it."""
+
+    breakpoints: set[int] = field(default_factory=set)
+    watches: set[tuple[int, int, str]] = field(default_factory=set)
+    """(address, size, kind of stops.KINDS)"""
+    caught: frozenset[int] | None = None
+    """System calls, by number; empty: all; None: none."""
+    described: str | None = None
+    """The ABI whose target description gdb has for it; None: none."""
+
+
+class Client:
+    """One client, from when it comes until it goes."""
+
+    def __init__(
+        self, session: Session, line: PacketLine, log: Callable[[str], None],
+        symbols: SymbolFiles | None = None,
+    ) -> None:  # fmt: skip
+        self._session = session
+        self.line = line
+        self.log = log
+        self.symbols = symbols
+        """Where symbol files go, if they are wanted."""
+        self._read()
+        self.current = self._number(session.program)
+        """The process that the session is at, by gdb's number of it: its pid, where no two
+        processes of the trace share it."""
+        self.places: dict[int, Position] = {self.current: session.position}
+        """Of each process that gdb has met; of the current one where it was selected."""
+        self.points: dict[int, Points] = {self.current: Points()}
+        self.general = self.continued = self.moved = self.current
+        """The process that questions are about, the one that moves, and the one that `monitor` is
+        about: it moved last, or was chosen."""
+        self.features: frozenset[bytes] = frozenset()
+        """What gdb said that it can do."""
+        self.open: dict[int, bytes] = {}
+        """Contents of the files that it has open."""
+        self.commands = Interpreter(session)
+        """For `monitor`; keeps marks and searches."""
+        self.diverged = False
+        """Whether the run was found not to be the recorded one."""
+        self.extended = False
+        """Whether it stays when it has let go of all processes, to attach to others."""
+        self.may_stop = False
+        """Whether what goes on is a move, which Ctrl-C may end; other runs go to their end."""
+        self.over = False
+        """Whether it has said that it goes."""
+        self.due: tuple[object, tuple[str, int] | None, bool] | None = None
+        """Where and which way it stopped, and what else is there: a caught call, a breakpoint."""
+
+    def note(self, error: Diverged) -> str:
+        """Say, in the log too, that the run is not the recorded one; its first line."""
+        lines = error.divergence.lines()
+        for line in lines:
+            self.log(line)
+        self.diverged = True
+        return lines[0]
+
+    def progress(self, _row: int, _executed: int) -> None:
+        """A session's: ends a move when gdb wants it. Raises Interrupted, Gone."""
+        if self.line.interrupted() and (self.may_stop or self._session.settling):
+            raise Interrupted
+
+    # -- processes -------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        session = self._session
+        self._version = session.versions
+        first = {(p.run, p.pid): p for p in reversed(session.trace.programs)}
+        pids = [pid for _, pid in first]
+        shared = len(set(pids)) < len(pids)
+        self._numbers = {
+            key: key[1] + (key[0] << 20 if shared else 0) for key in sorted(first)
+        }  # runs that each have a pid 1
+        self._first = {self._numbers[key]: program for key, program in first.items()}
+
+    def _number(self, program: ProgramRow) -> int:
+        self.settle()
+        return self._numbers[program.run, program.pid]
+
+    def settle(self) -> None:
+        """What was written has its consequences; then the run is another one."""
+        self._session.settle()
+        if self._version == self._session.versions:
+            return
+        self._read()
+        for pid in [pid for pid in self.places if pid != self.current]:
+            if pid in self._first:
+                self.places[pid] = self._first[pid].id, 0
+            else:
+                self._forget(pid)
+
+    def select(self, pid: int) -> Session:
+        """The session, where a process stands. Raises KeyError for one that gdb has not met."""
+        if pid != self.current:
+            self.settle()
+            place = self.places[pid]
+            if self.current in self.places:
+                self.places[self.current] = self._session.position
+            self._session.at.seek(*place)
+            self.current = pid
+        return self._session
+
+    def here(self) -> Session:
+        """The session, where the process is that questions are about."""
+        return self.select(self.general)
+
+    def met(self) -> int:
+        """The process that the session is at now; gdb meets it, if a move led there."""
+        found = self._number(self._session.program)
+        if found != self.current:
+            self._meet(found, self._session.position)
+            self.current = found
+        return found
+
+    def _meet(self, pid: int, place: Position) -> None:
+        self.places[pid] = place
+        self.points.setdefault(pid, Points())
+
+    def attach(self, pid: int) -> None:
+        """Meet a process, at its start, and select it. Raises NoProcess."""
+        self.settle()
+        program = self._first.get(pid)
+        if program is None:
+            raise NoProcess
+        if pid not in self.places:
+            self._meet(pid, (program.id, 0))
+        self.general = self.continued = self.moved = pid
+
+    def fork(self, row: int, ordinal: int) -> int | None:
+        """gdb meets the child that a call of the program made, with what was put into its parent's
+        memory; its number, None where there is no child."""
+        trace = self._session.trace
+        made = dict(places.children(trace, trace.program(row)))
+        if ordinal not in made:
+            return None
+        child = self._number(made[ordinal])
+        self._meet(child, (self._first[child].id, 0))
+        mine = self.points[self.continued]
+        self.points[child] = replace(
+            mine, breakpoints=set(mine.breakpoints), watches=set(mine.watches)
+        )
+        return child
+
+    def _forget(self, pid: int) -> None:
+        del self.places[pid], self.points[pid]
+
+    def leave(self, pid: int) -> None:
+        """gdb lets go of a process. Raises NoProcess."""
+        if pid not in self.places:
+            raise NoProcess
+        self._forget(pid)
+        if not self.places:
+            self.over = not self.extended
+            return
+        left = next(iter(self.places))
+        self.general = left if self.general == pid else self.general
+        self.continued = left if self.continued == pid else self.continued
+        self.moved = left if self.moved == pid else self.moved
+
+    def arm(self, pid: int) -> None:
+        """Give the session what a process stops at."""
+        session, points = self._session, self.points[pid]
+        session.breakpoints.clear()
+        session.watchpoints.clear()
+        for guest_addr in sorted(points.breakpoints):
+            session.breakpoints.add(f"{guest_addr:#x}")
+        for guest_addr, size, kinds in sorted(points.watches):
+            session.watchpoints.add(guest_addr, size, kinds)
+
+    def all(self) -> list[tuple[int, ProgramRow]]:
+        """Every process of the trace with its first program, met or not."""
+        self.settle()
+        return sorted(self._first.items())
+
+    # -- their names -----------------------------------------------------------------------------
+
+    @property
+    def multiprocess(self) -> bool:
+        """Whether thread ids name processes."""
+        return b"multiprocess+" in self.features
+
+    def thread(self, pid: int) -> bytes:
+        """A process's only thread, as gdb writes it."""
+        return b"p%x.%x" % (pid, pid) if self.multiprocess else b"%x" % pid
+
+    def pid_of(self, raw: bytes) -> int | None:
+        """The process of a thread id; None for any or all. Raises ValueError, NoProcess."""
+        if raw.startswith(b"p"):
+            raw, _, tid = raw[1:].partition(b".")
+            if tid and tid not in (b"0", b"-1", raw):
+                raise NoProcess
+        if raw in (b"0", b"-1"):
+            return None
+        pid = number(raw)
+        if pid not in self.places:
+            raise NoProcess
+        return pid
+
+    # -- registers -------------------------------------------------------------------------------
+
+    def description(self) -> Description:
+        """The registers of the process that questions are about."""
+        return DESCRIPTIONS[self.here().program.abi]
+
+    def agreed(self) -> Description:
+        """The same, for registers that gdb takes to be so. Raises BadInput where it takes them for
+        those of another architecture, that of a program that the process executed elsewhere."""
+        known, is_ = self.points[self.general].described, self.here().program.abi
+        if known not in (None, is_):
+            raise BadInput(f"this is a program for {is_}, and gdb has the registers of {known}: "
+                           "`unset tdesc filename` reads them anew")  # fmt: skip
+        return self.description()
+
+    def expected(self) -> tuple[Register, ...]:
+        """What gdb expects in all registers of the process. Raises as `agreed`.
+
+        It never asks for the description of a process that it finds in the list of threads.
+        """
+        found = self.agreed()
+        known = self.points[self.general].described
+        return found.promised if known is None else found.registers
+
+    def saved(self) -> dict[str, bytes]:
+        """What the CPU has in all registers there."""
+        return self.here().at.live.tasks[-1].cpu.save()
