@@ -1,7 +1,7 @@
 """The registers of each architecture as gdb wants them: order, sizes, target descriptions.
 
 After gdb's documentation, "Standard Target Features": i386, AArch64, RISC-V. What a recording does
-not know (where the x87's last instruction was) is told as unavailable.
+not know (where the x87's last instruction was) is unavailable.
 """
 
 from __future__ import annotations
@@ -97,57 +97,38 @@ def _fixed(name: str, bits: int, type_: str, value: int) -> Register:
     return Register(name, bits, type_, lambda _: value.to_bytes(bits // 8, "little"))
 
 
+def _types(*rows: str) -> str:
+    """XML of types that registers have: `vector ID TYPE COUNT`, `union ID FIELD:TYPE...` and
+    `flags ID FLAG:BIT...`, of four bytes."""
+    lines: list[str] = []
+    for row in rows:
+        kind, name, *fields = row.split()
+        if kind == "vector":
+            lines.append(f'<vector id="{name}" type="{fields[0]}" count="{fields[1]}"/>')
+            continue
+        lines.append(f'<{kind} id="{name}"' + (' size="4">' if kind == "flags" else ">"))
+        for field in fields:
+            what, _, of = field.partition(":")
+            attributes = f'start="{of}" end="{of}"' if kind == "flags" else f'type="{of}"'
+            lines.append(f'  <field name="{what}" {attributes}/>')
+        lines.append(f"</{kind}>")
+    return "\n".join(f"    {line}" for line in lines)
+
+
 def _number(saved: Saved, name: str) -> int:
     return int.from_bytes(saved[name], "little")
 
 
 # -- x86 ------------------------------------------------------------------------------------------
 
-_EFLAGS = """\
-    <flags id="i386_eflags" size="4">
-      <field name="CF" start="0" end="0"/>
-      <field name="" start="1" end="1"/>
-      <field name="PF" start="2" end="2"/>
-      <field name="AF" start="4" end="4"/>
-      <field name="ZF" start="6" end="6"/>
-      <field name="SF" start="7" end="7"/>
-      <field name="TF" start="8" end="8"/>
-      <field name="IF" start="9" end="9"/>
-      <field name="DF" start="10" end="10"/>
-      <field name="OF" start="11" end="11"/>
-    </flags>"""
-_VECTORS = """\
-    <vector id="v4f" type="ieee_single" count="4"/>
-    <vector id="v2d" type="ieee_double" count="2"/>
-    <vector id="v16i8" type="int8" count="16"/>
-    <vector id="v8i16" type="int16" count="8"/>
-    <vector id="v4i32" type="int32" count="4"/>
-    <vector id="v2i64" type="int64" count="2"/>
-    <union id="vec128">
-      <field name="v4_float" type="v4f"/>
-      <field name="v2_double" type="v2d"/>
-      <field name="v16_int8" type="v16i8"/>
-      <field name="v8_int16" type="v8i16"/>
-      <field name="v4_int32" type="v4i32"/>
-      <field name="v2_int64" type="v2i64"/>
-      <field name="uint128" type="uint128"/>
-    </union>
-    <flags id="i386_mxcsr" size="4">
-      <field name="IE" start="0" end="0"/>
-      <field name="DE" start="1" end="1"/>
-      <field name="ZE" start="2" end="2"/>
-      <field name="OE" start="3" end="3"/>
-      <field name="UE" start="4" end="4"/>
-      <field name="PE" start="5" end="5"/>
-      <field name="DAZ" start="6" end="6"/>
-      <field name="IM" start="7" end="7"/>
-      <field name="DM" start="8" end="8"/>
-      <field name="ZM" start="9" end="9"/>
-      <field name="OM" start="10" end="10"/>
-      <field name="UM" start="11" end="11"/>
-      <field name="PM" start="12" end="12"/>
-      <field name="FZ" start="15" end="15"/>
-    </flags>"""
+_EFLAGS = _types("flags i386_eflags CF:0 :1 PF:2 AF:4 ZF:6 SF:7 TF:8 IF:9 DF:10 OF:11")
+_VECTORS = _types(
+    "vector v4f ieee_single 4", "vector v2d ieee_double 2", "vector v16i8 int8 16",
+    "vector v8i16 int16 8", "vector v4i32 int32 4", "vector v2i64 int64 2",
+    "union vec128 v4_float:v4f v2_double:v2d v16_int8:v16i8 v8_int16:v8i16 v4_int32:v4i32 "
+    "v2_int64:v2i64 uint128:uint128",
+    "flags i386_mxcsr IE:0 DE:1 ZE:2 OE:3 UE:4 PE:5 DAZ:6 IM:7 DM:8 ZM:9 OM:10 UM:11 PM:12 FZ:15",
+)  # fmt: skip
 
 
 _SELECTORS = {
@@ -220,36 +201,13 @@ _X86_64 = tuple(
 
 # -- AArch64 --------------------------------------------------------------------------------------
 
-_CPSR = """\
-    <flags id="cpsr_flags" size="4">
-      <field name="V" start="28" end="28"/>
-      <field name="C" start="29" end="29"/>
-      <field name="Z" start="30" end="30"/>
-      <field name="N" start="31" end="31"/>
-    </flags>"""
-_AARCH64_VECTORS = """\
-    <vector id="v2d" type="ieee_double" count="2"/>
-    <vector id="v2u" type="uint64" count="2"/>
-    <vector id="v4f" type="ieee_single" count="4"/>
-    <vector id="v4u" type="uint32" count="4"/>
-    <vector id="v8u" type="uint16" count="8"/>
-    <vector id="v16u" type="uint8" count="16"/>
-    <vector id="v1u" type="uint128" count="1"/>
-    <union id="vnd">
-      <field name="f" type="v2d"/>
-      <field name="u" type="v2u"/>
-    </union>
-    <union id="vns">
-      <field name="f" type="v4f"/>
-      <field name="u" type="v4u"/>
-    </union>
-    <union id="aarch64v">
-      <field name="d" type="vnd"/>
-      <field name="s" type="vns"/>
-      <field name="h" type="v8u"/>
-      <field name="b" type="v16u"/>
-      <field name="q" type="v1u"/>
-    </union>"""
+_CPSR = _types("flags cpsr_flags V:28 C:29 Z:30 N:31")
+_AARCH64_VECTORS = _types(
+    "vector v2d ieee_double 2", "vector v2u uint64 2", "vector v4f ieee_single 4",
+    "vector v4u uint32 4", "vector v8u uint16 8", "vector v16u uint8 16", "vector v1u uint128 1",
+    "union vnd f:v2d u:v2u", "union vns f:v4f u:v4u",
+    "union aarch64v d:vnd s:vns h:v8u b:v16u q:v1u",
+)  # fmt: skip
 _AARCH64 = Description(
     "aarch64",
     (
