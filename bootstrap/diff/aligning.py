@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from difflib import SequenceMatcher
 
-from bootstrap.diff.model import Both
+from bootstrap.diff.sides import Both
 from bootstrap.trace.reader import ProgramRow, Trace
 
 Pair = Both[ProgramRow]
@@ -33,15 +33,15 @@ class _Family:
 
     def command(self, program: ProgramRow) -> Hashable:
         """What makes two programs the same command."""
-        told = self._becomes(program)
-        if told is None:
+        image = self._becomes(program)
+        if image is None:
             return bool(program.ordinal), None
-        return bool(program.ordinal), told.path, told.argv
+        return bool(program.ordinal), image.path, image.argv
 
     def path(self, program: ProgramRow) -> Hashable:
         """What makes two of them the same program."""
-        told = self._becomes(program)
-        return bool(program.ordinal), None if told is None else told.path
+        image = self._becomes(program)
+        return bool(program.ordinal), None if image is None else image.path
 
 
 def pairs(a: Trace, b: Trace) -> Iterator[Pair]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bootstrap.diff.aligning import Pair
-from bootstrap.diff.model import Both
+from bootstrap.diff.sides import Both
 from bootstrap.linux.strace_values import quote
 from bootstrap.trace.calltext import arity, call_text, plain_text, row_of
 from bootstrap.trace.columns import Calls
@@ -24,10 +24,10 @@ AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RenderedCall:
     """A system call as people read it, or that there is none."""
 
-    ordinal: int
+    call: int
     """In its process, from 1, across execve(2)."""
     event: int
     text: str
@@ -71,17 +71,17 @@ class CallsOf:
                 return chunk.first_event + first - chunk.first_call
         return program.last_event or program.first_event
 
-    def call(self, program: ProgramRow, index: int, plain: bool = False) -> Call:
+    def call(self, program: ProgramRow, index: int, plain: bool = False) -> RenderedCall:
         """The program's call of that index, in words; with `plain`, its registers alone."""
         ordinal, event = program.first_call + index + 1, self.event(program, index)
         if index >= program.calls:
             failure = self.trace.meta.get("failure") or "it was stopped"
             ended = program.replaced or program.status is not None
             how = "it had ended" if ended else f"the run had ended: {failure}"
-            return Call(ordinal, event, f"no such call: {how}", True)
+            return RenderedCall(ordinal, event, f"no such call: {how}", True)
         calls = self.part(program, index, 1)
         if plain:
-            return Call(ordinal, event, plain_text(program.abi, calls, 0))
+            return RenderedCall(ordinal, event, plain_text(program.abi, calls, 0))
         number, result = calls.values(0)[0], calls.values(4)[0]
         row = row_of(program.abi, number)
         arguments = calls.arguments(0, 3 if row is None else arity(row))
@@ -92,7 +92,7 @@ class CallsOf:
             path = quote(as_raw(executed.path), 4096)
             count = len(executed.environment)
             variables = f"/* {count} {'var' if count == 1 else 'vars'} */"
-            return Call(ordinal, event, f"execve({path}, [{words}], [{variables}]) = 0")
+            return RenderedCall(ordinal, event, f"execve({path}, [{words}], [{variables}]) = 0")
         opened = next((o for o in self.opens(program) if o.event == event), None)
         path_text = None if opened is None else quote(as_raw(opened.path), 4096)
         names = self.descriptors(program, event)
@@ -100,8 +100,8 @@ class CallsOf:
             names[opened.fd] = shown(opened.path)
         word = WORD[program.abi]
         text = call_text(program.abi, number, arguments, result, word, names, path_text)
-        head, _, told = text.rpartition(" = ")  # they stand in a column of their own
-        return Call(ordinal, event, f"{head.rstrip()} = {told}")
+        head, _, value = text.rpartition(" = ")  # they stand in a column of their own
+        return RenderedCall(ordinal, event, f"{head.rstrip()} = {value}")
 
     def descriptors(self, program: ProgramRow, event: int) -> dict[int, str]:
         """The descriptors that were open just before an event, by the path each was opened with;
@@ -152,20 +152,20 @@ def _cut(calls: Calls, count: int) -> Calls:
     return Calls(calls.word, columns, tuple(row for row in calls.more if row[0] < count))
 
 
-def answered_otherwise(a: CallsOf, b: CallsOf, pair: Pair, index: int) -> bool:
+def differs_in_result(a: CallsOf, b: CallsOf, pair: Pair, index: int) -> bool:
     """Whether the call of that index is the same on both sides but for its result."""
     assert pair.a is not None and pair.b is not None
     one, other = a.part(pair.a, index, 1), b.part(pair.b, index, 1)
-    asked = one.columns[:4] == other.columns[:4] and one.more == other.more
-    return asked and one.count == other.count == 1
+    same = one.columns[:4] == other.columns[:4] and one.more == other.more
+    return same and one.count == other.count == 1
 
 
-def event_of(calls: Both[Call]) -> int:
+def event_of(calls: Both[RenderedCall]) -> int:
     """The event of the earlier of the two; of one that is missing there is none."""
     return min(c.event for c in (calls.a, calls.b) if c is not None and not c.missing)
 
 
-def both(a: CallsOf, b: CallsOf, pair: Pair, index: int) -> Both[Call]:
+def rendered(a: CallsOf, b: CallsOf, pair: Pair, index: int) -> Both[RenderedCall]:
     """The call of that index on both sides; by the registers where the words are the same.
 
     The same path at another address is such a difference, and a mode where none is needed.

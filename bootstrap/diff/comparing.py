@@ -1,7 +1,8 @@
-"""What every part of a comparison of two traces asks for; made once."""
+"""Two traces: which program, file and system call of one is which of the other; made once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bootstrap.diff import calls as calling
@@ -9,11 +10,13 @@ from bootstrap.diff import facts as happened
 from bootstrap.diff.aligning import Pair, pairs
 from bootstrap.diff.calls import CallsOf
 from bootstrap.diff.facts import Fact
-from bootstrap.diff.files import FilesOf, Version, path_of
-from bootstrap.diff.model import Both, Spot, spot
+from bootstrap.diff.files import FilesOf, Version, path_of, start_differs
+from bootstrap.diff.lockstep import Origin, SearchRange
+from bootstrap.diff.sides import Both, FirstByte, first_byte, first_difference
+from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.images import ProgramImages
-from bootstrap.timeline.origins import ByteOrigins, OriginStep, WriteCall
-from bootstrap.trace.reader import OpenRow, Trace
+from bootstrap.timeline.origins import ByteOrigins, WriteCall
+from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +24,21 @@ class Changed:
     """A file that differs."""
 
     path: str
-    versions: Both[Version]
-    spot: Spot | None
+    a: Version | None
+    b: Version | None
+    first_difference: FirstByte | None
     """None where one side has no such file."""
-    source: Both[OriginStep]
-    """Where the byte comes from, where that is another file: the end of the way."""
+    from_: Both[Origin]
+    """Where the byte comes from, where that is another file."""
+
+    @property
+    def versions(self) -> Both[Version]:
+        """Both of them."""
+        return Both(self.a, self.b)
 
 
 class _Sources(ByteOrigins):
-    """Ways back without the system calls on them: those are not told here, and take long."""
+    """Origins without the system calls in between: those are not shown here, and take long."""
 
     def write_call(self, writer: OpenRow, offset: int) -> WriteCall | None:
         """None is looked for."""
@@ -80,27 +89,27 @@ class Comparing:
                 return chunk.process
         return None
 
-    def met_input(self) -> tuple[Pair, int] | None:
-        """The program that met the first standard input that differs, and the event, in A."""
+    def differing_input(self) -> tuple[Pair, int] | None:
+        """The program that read the first standard input that differs, and the event, in A."""
         a, b = ([f for f in happened.facts(t) if f.order == happened.INPUT] for t in self.sides)
-        parting = happened.parting(a, b)
-        fact = None if parting is None else parting[0]
+        diverge = happened.divergence(a, b)
+        fact = None if diverge is None else diverge[0]
         row = None if fact is None else self.program_at(0, fact.event)
         return None if fact is None or row is None else (self.of_a[row], fact.event)
 
     def changed(self, couple: Both[Version]) -> Changed:
         """What differs in a file."""
         path, a, b = path_of(couple), couple.a, couple.b
-        if a is None or b is None:
-            return Changed(path, couple, None, Both(None, None))
-        found = spot(self.a.content(a.id), self.b.content(b.id))
-        if found is None:
-            return Changed(path, couple, None, Both(None, None))
-        ends = [self._source(side, version, found.offset) for side, version in enumerate((a, b))]
-        return Changed(path, couple, found, Both(*ends))
+        first: FirstByte | None = None
+        origins: list[Origin | None] = [None, None]
+        if a is not None and b is not None:
+            first = first_byte(self.a.content(a.id), self.b.content(b.id))
+            if first is not None:
+                origins = [self._origin(n, one, first.offset) for n, one in enumerate((a, b))]
+        return Changed(path, a, b, first, Both(*origins))
 
-    def _source(self, side: int, version: Version, offset: int) -> OriginStep | None:
-        """The end of the way back from a byte of what some program wrote."""
+    def _origin(self, side: int, version: Version, offset: int) -> Origin | None:
+        """Where a byte of what some program wrote comes from in the end."""
         why: ByteOrigins = self.images[side].why
         writers = why.writers_of(version.id)
         if not writers or offset >= version.size:
@@ -108,4 +117,93 @@ class Comparing:
         # A file that was there before may be known too: some program made the same bytes.
         rows = [row for row in writers if row.path in ("/" + version.path, version.path)]
         chain = why.chain((rows or writers)[0], offset)
-        return chain[-1] if len(chain) > 1 else None
+        return Origin.of(chain[-1]) if len(chain) > 1 else None
+
+
+# In which programs, and from which system call on, to search for the first instruction.
+
+
+def candidates(work: Comparing, first: Pair | None, among: Iterable[Pair]) -> list[Pair]:
+    """Programs of both in which something differs, the first of all before the others."""
+    order = [] if first is None or first.a is None or first.b is None else [first]
+    known = set(among)
+    order += [pair for pair in work.pairs if pair in known]
+    return list(dict.fromkeys(order))
+
+
+def search_range(work: Comparing, pair: Pair) -> SearchRange | str:
+    """From where to where to look, or why not."""
+    a, b = pair.a, pair.b
+    assert a is not None and b is not None
+    if a.abi != b.abi:
+        return "they are of two architectures"
+    index = work.index(pair)
+    end = None if index is None else index + 1
+    images = [files.image(p) for files, p in zip(work.files, (a, b), strict=True)]
+    if start_differs(pair) or images[0].sha256 != images[1].sha256:
+        return SearchRange((a.id, b.id), 0, end)
+    starts = [end] if end is not None else []
+    starts += _input_calls(work, pair)
+    for opened, its in _differing_reads(work, pair):
+        call = _read_at(work, a, opened, its)
+        if call is not None:
+            starts.append(call)
+    start = min(starts, default=0)
+    if start == end and not calling.differs_in_result(*work.calls, pair, end - 1):
+        start = 0  # what it was given differs already: the question is how it came to that
+    return SearchRange((a.id, b.id), start, end)
+
+
+def _input_calls(work: Comparing, pair: Pair) -> list[int]:
+    """The call of the program in which the first standard input came that differs."""
+    found = work.differing_input()
+    if found is None or found[0] != pair or pair.a is None:
+        return []
+    event = found[1]
+    for chunk in work.a.chunks(pair.a.id):
+        if chunk.first_event <= event < chunk.first_event + chunk.count:
+            ordinal = chunk.first_call + event - chunk.first_event
+            return [ordinal - pair.a.first_call]
+    return []
+
+
+def _differing_reads(work: Comparing, pair: Pair) -> list[tuple[OpenRow, int]]:
+    """What the program opened in A that is another content in B, and its first other byte."""
+    assert pair.a is not None and pair.b is not None
+    found = []
+    reads = (files.reads(p) for files, p in zip(work.files, (pair.a, pair.b), strict=True))
+    for (row, mine), (_, theirs) in zip(*reads, strict=False):
+        if mine.path != theirs.path:
+            break
+        if mine.sha256 != theirs.sha256:
+            where = first_difference(work.a.content(mine.id), work.b.content(theirs.id))
+            assert where is not None
+            found.append((row, where))
+    return found
+
+
+def _read_at(work: Comparing, program: ProgramRow, opened: OpenRow, offset: int) -> int | None:
+    """The program's call, counted in it, that first read that byte of a file, or the end of it."""
+    numbers = NUMBERS[program.abi]
+    read, lseek, close = numbers["read"], numbers.get("lseek", -1), numbers["close"]
+    at_now = 0
+    for chunk in work.a.chunks(program.id):
+        if chunk.first_event + chunk.count <= opened.event:
+            continue
+        calls = work.a.calls(chunk)
+        top = 1 << 8 * calls.word - 1
+        rows = zip(*(calls.values(c) for c in (0, 1, 4)), strict=True)
+        for index, (number, fd, result) in enumerate(rows):
+            if fd != opened.fd or number not in (read, lseek, close) or result >= top:
+                continue
+            if chunk.first_event + index <= opened.event:
+                continue
+            if number == close:
+                return None
+            if number == lseek:
+                at_now = result
+                continue
+            if at_now <= offset < at_now + result or (not result and at_now <= offset):
+                return chunk.first_call + index - program.first_call
+            at_now += result
+    return None

@@ -1,14 +1,32 @@
-"""The result of a comparison, of whatever kind: as text, and as JSON."""
+"""Two of a kind, known by their content, compared: a claim, a page for people, JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
+from bootstrap.core.errors import BadInput
+from bootstrap.documents import MAX_DOCUMENT, json_value, named
 from bootstrap.report.page import Page
+from bootstrap.sources.tree import read_file
 
 SCHEMA = "bootstrap-diff/1"
+Kind = Literal["trace", "report", "tree"]
+NAMES: dict[Kind, str] = {"trace": "a trace", "report": "a report", "tree": "a source tree"}
+_SQLITE = b"SQLite format 3\0"
+_GZIP = b"\x1f\x8b"
+_HEAD = 512
+_KNOWN = "name two traces, two JSON reports of `bootstrap verify`, or two source trees"
+
+
+Progress = Callable[[int, int], None]
+Replaying = Callable[[], AbstractContextManager[Progress]]
 
 
 @dataclass(frozen=True)
@@ -36,3 +54,69 @@ class Comparison:
             "schema": SCHEMA, "kind": self.kind, "equal": self.equal, "claim": self.claim,
             **self.details,
         }  # fmt: skip
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[Progress]:
+    yield lambda _row, _executed: None
+
+
+@contextlib.contextmanager
+def compare(
+    a: str, b: str, replay: bool = True, replaying: Replaying = _quietly
+) -> Iterator[Comparison]:
+    """Compare two files or folders of one kind.
+
+    `replay`: find the first instruction too; while programs run again for that, `replaying` is
+    entered. Raises BadInput.
+    """
+    kind, other = recognise(a), recognise(b)
+    if kind != other:
+        raise BadInput(f"{a} is {NAMES[kind]} and {b} is {NAMES[other]}: {_KNOWN}")
+    if kind == "report":
+        from bootstrap.diff.reports import compare_reports
+
+        yield compare_reports(a, b)
+    elif kind == "tree":
+        from bootstrap.diff.trees import compare_trees
+
+        yield compare_trees(a, b)
+    else:
+        from bootstrap.diff.traces import compare_traces
+
+        with compare_traces(a, b, replay, replaying) as found:
+            yield found
+
+
+def recognise(name: str) -> Kind:
+    """Of what kind it is. Raises BadInput where it is none of them, or cannot be read."""
+    try:
+        mode = os.stat(name).st_mode
+    except (OSError, ValueError) as error:
+        cause = error.strerror if isinstance(error, OSError) else str(error)
+        raise BadInput(f"{name}: cannot be read: {cause}") from None
+    if stat.S_ISDIR(mode):
+        return "tree"
+    if not stat.S_ISREG(mode):
+        raise BadInput(f"{name}: is neither a folder nor a regular file; {_KNOWN}")
+    try:
+        with open(name, "rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise BadInput(f"{name}: cannot be read: {error.strerror}") from None
+    if head.startswith(_SQLITE):
+        return "trace"
+    if head.startswith(_GZIP) or head[257:262] == b"ustar":
+        return "tree"
+    if head.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
+        return "report"
+    raise BadInput(f"{name}: is no trace, no report and no source tree; {_KNOWN}")
+
+
+def read_json(name: str) -> dict[str, Any]:
+    """A report's JSON. Raises BadInput."""
+    with named(name):
+        found = json_value(read_file(Path(name), MAX_DOCUMENT))
+    if not isinstance(found, dict):
+        raise BadInput(f"{name}: is JSON, but no report of `bootstrap verify`")
+    return found

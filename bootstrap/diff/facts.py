@@ -1,6 +1,6 @@
-"""What a trace tells of a run, in the order in which it happened: where two runs part.
+"""What a trace has of a run, in the order in which it happened: where two runs diverge.
 
-Until they part the two runs have the same events, so the first fact that is not the same on both
+Until they diverge the two runs have the same events, so the first fact that is not the same on both
 sides is the first divergence. What came out is no fact here: the calls that wrote it are.
 """
 
@@ -29,7 +29,7 @@ class Fact:
     order: int
     process: int | None
     """The program that it happened to, by its row; None for the start of a run."""
-    told: tuple[object, ...]
+    what: tuple[object, ...]
     path: str = ""
     version: int | None = None
 
@@ -45,10 +45,10 @@ def facts(trace: Trace) -> list[Fact]:
 
 
 def _facts(trace: Trace) -> Iterator[Fact]:
-    sha256 = {number: told for number, (told, _) in trace.hashes().items()}
+    sha256 = {number: sha256 for number, (sha256, _) in trace.hashes().items()}
     for run in trace.runs:
-        told: tuple[object, ...] = (run.path, run.argv, run.environment, run.cwd)
-        yield Fact(run.first_event, RUN, None, told, shown(run.path))
+        started = (run.path, run.argv, run.environment, run.cwd)
+        yield Fact(run.first_event, RUN, None, started, shown(run.path))
     for program in trace.programs:
         p = program
         begun = (p.run, p.pid, p.ordinal, p.parent, p.abi, p.path, p.argv, p.environment, p.cwd)
@@ -76,11 +76,11 @@ def _facts(trace: Trace) -> Iterator[Fact]:
             yield Fact(event, INPUT, None, (result, hashlib.sha256(data).hexdigest()))
 
 
-def parting(a: list[Fact], b: list[Fact]) -> tuple[Fact | None, Fact | None] | None:
+def divergence(a: list[Fact], b: list[Fact]) -> tuple[Fact | None, Fact | None] | None:
     """The first facts that are not the same; None on the side where there is no more, or where the
     other's comes first. None where all are."""
     for one, other in zip(a, b, strict=False):
-        if (one.key, one.told) != (other.key, other.told):
+        if (one.key, one.what) != (other.key, other.what):
             if one.key == other.key:
                 return one, other
             return (one, None) if one.key < other.key else (None, other)

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bootstrap.diff.aligning import Pair
-from bootstrap.diff.model import Both
+from bootstrap.diff.sides import Both
+from bootstrap.documents import key
 from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
 from bootstrap.trace.text import shown
 from bootstrap.trace.views import command, was_read, writes
@@ -19,13 +20,13 @@ HANDED_ON = "what its parent handed on"
 class Version:
     """A content that a file had in one trace."""
 
-    path: str
-    """Without the first slash."""
     sha256: str
     size: int
-    id: int
+    path: str = key(None)
+    """Without the first slash."""
+    id: int = key(None)
     """In its trace."""
-    given: bool = False
+    given: bool = key(None, default=False)
     """It was there before the run: no program had written it."""
 
 
@@ -38,14 +39,14 @@ class Left:
     writers: Both[ProgramRow]
     because: tuple[str, ...]
     """What differs for its program: files by path, `its arguments` and the like; empty where
-    nothing does that a trace tells of."""
+    nothing does that a trace has."""
     only: str = ""
     """`a` or `b` where the other run has no such program."""
 
 
 @dataclass(frozen=True)
-class Given:
-    """A file that was there before the run, that differs, and the first that met it."""
+class GivenFile:
+    """A file that was there before the run, that differs, and the first that read it."""
 
     versions: Both[Version]
     programs: Both[ProgramRow]
@@ -56,7 +57,7 @@ class Given:
 class Flow:
     """All of it."""
 
-    given: list[Given] = field(default_factory=list)
+    given: list[GivenFile] = field(default_factory=list)
     """Each once, in order of first use."""
     left: list[Left] = field(default_factory=list)
     """In the order in which the programs began."""
@@ -114,7 +115,7 @@ class FilesOf:
         sha256, size = self._hashes[version]
         first = self._first_written.get(version)
         given = first is None or first > event
-        return Version(path.lstrip("/"), sha256, size, version, given)
+        return Version(sha256, size, path.lstrip("/"), version, given)
 
 
 def by_path(versions: Iterable[Version]) -> dict[str, list[Version]]:
@@ -158,23 +159,23 @@ def start_differs(pair: Pair) -> tuple[str, ...]:
     """What of its start differs, but for its image."""
     a, b = pair.a, pair.b
     assert a is not None and b is not None
-    told = (
+    parts = (
         ("its path", a.path, b.path),
         ("its arguments", a.argv, b.argv),
         ("its environment", a.environment, b.environment),
         ("its folder", a.cwd, b.cwd),
         ("its architecture", a.abi, b.abi),
     )
-    return tuple(name for name, x, y in told if x != y)
+    return tuple(name for name, x, y in parts if x != y)
 
 
-def compare(a: FilesOf, b: FilesOf, pairs: Iterable[Pair], met_input: Pair | None = None) -> Flow:
-    """Follow the files through both runs. `met_input`: who met standard input that differs."""
+def compare(a: FilesOf, b: FilesOf, pairs: Iterable[Pair], input_to: Pair | None = None) -> Flow:
+    """Follow the files through both runs. `input_to`: who read standard input that differs."""
     flow = Flow()
     since: dict[int, int] = {}
     """Programs of A for which something differs, and from which event on: what they hand on to a
     child then differs too."""
-    met: set[tuple[str, str | None, str | None]] = set()
+    seen: set[tuple[str, str | None, str | None]] = set()
     for pair in pairs:
         one, other = pair.a, pair.b
         if one is None or other is None:
@@ -188,22 +189,22 @@ def compare(a: FilesOf, b: FilesOf, pairs: Iterable[Pair], met_input: Pair | Non
         parents = since.get(one.parent or 0, one.first_event)
         if one.ordinal == 0 and not only_executes and parents < one.first_event:
             because.append(HANDED_ON)
-        if pair == met_input:
+        if pair == input_to:
             because.append("standard input")
-        met_here = [(images, True), *((couple, False) for couple in reads)]
-        changed_here = [one for one in met_here if differs(one[0])]
+        inputs = [(images, True), *((couple, False) for couple in reads)]
+        changed_inputs = [one for one in inputs if differs(one[0])]
         # What only one of them opens is most often what followed; if nothing else differs, it is
         # the cause: the file is not there in the other.
-        shared = [one for one in changed_here if one[0].a is not None and one[0].b is not None]
-        for couple, executed in shared or ([] if because else changed_here):
+        shared = [one for one in changed_inputs if one[0].a is not None and one[0].b is not None]
+        for couple, executed in shared or ([] if because else changed_inputs):
             path = path_of(couple)
             if path not in because:
                 because.append(path)
             a_sha, b_sha = (None if v is None else v.sha256 for v in (couple.a, couple.b))
-            key = path, a_sha, b_sha
-            if _is_given(couple) and key not in met:
-                met.add(key)
-                flow.given.append(Given(couple, Both(one, other), executed))
+            given = path, a_sha, b_sha
+            if _is_given(couple) and given not in seen:
+                seen.add(given)
+                flow.given.append(GivenFile(couple, Both(one, other), executed))
         if because:
             since[one.id] = _since(a, one, because)
         left = _couples(a.leaves(one), b.leaves(other))

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.core.errors import BadInput
-from bootstrap.diff.comparison import Comparison
-from bootstrap.diff.kinds import read_json
-from bootstrap.diff.model import Both
-from bootstrap.documents import decode
+from bootstrap.diff.comparison import Comparison, read_json
+from bootstrap.diff.sides import Both
+from bootstrap.documents import decode, encode
 from bootstrap.known import arch_name
 from bootstrap.known.lookup import known_files
 from bootstrap.report.document import Report, ReportSet
@@ -38,28 +37,41 @@ _SAID = (
 )
 """What the reports say of the run."""
 _COUNTS = ("release", "entry", "processes", "system calls", "result")
-"""Of these, what is a difference of the run, and not of who ran it, how or from where."""
+"""Of these, what counts."""
 
 
 @dataclass(frozen=True)
-class Artifact:
+class ArtifactDiff:
     """What the reports say of one artifact that is not the same in both."""
 
     path: str
-    sides: Both[Json]
     differs: tuple[str, ...]
     """`sha256`, `status`, `expected`, `note`; or `only`, where one report does not have it."""
     answer: bool
     """One that the release promises, in either report."""
+    a: Json | None
+    b: Json | None
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceChange:
     """A source file that one report says differs from the release, and the other otherwise."""
 
     path: str
-    sides: Both[str]
+    a: str | None
     """Its SHA-256, `missing` or `extra`; None where the report says nothing of it."""
+    b: str | None
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What the reports say of the run, where that is not the same."""
+
+    name: str
+    a: str
+    b: str
+    counts: bool
+    """Whether it is a difference of the run, and not of who ran it, how or from where."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +80,9 @@ class ReportDiff:
 
     arch: str
     reports: Both[Json]
-    said: tuple[tuple[str, Both[str]], ...]
-    """What they say of the run, where that is not the same."""
-    sources: tuple[Source, ...]
-    artifacts: tuple[Artifact, ...]
+    said: tuple[Statement, ...]
+    sources: tuple[SourceChange, ...]
+    artifacts: tuple[ArtifactDiff, ...]
     """In build order."""
     same: int
     failure: Both[str] | None
@@ -80,7 +91,7 @@ class ReportDiff:
     @property
     def equal(self) -> bool:
         """Whether nothing that counts differs."""
-        counted = any(name in _COUNTS for name, _ in self.said)
+        counted = any(one.counts for one in self.said)
         return not (counted or self.sources or self.artifacts or self.failure)
 
 
@@ -96,9 +107,9 @@ def load(name: str) -> dict[str, Json]:
         decode(ReportSet, value, name, lenient=True)
         found = value["reports"]
     else:
-        told = f"of the schema {schema!r}" if isinstance(schema, str) else "of no schema"
+        kind = f"of the schema {schema!r}" if isinstance(schema, str) else "of no schema"
         raise BadInput(
-            f"{name}: is JSON {told[:80]}; this version compares {SCHEMA} and {SET_SCHEMA}"
+            f"{name}: is JSON {kind[:80]}; this version compares {SCHEMA} and {SET_SCHEMA}"
         )
     by_arch: dict[str, Json] = {}
     for report in found:
@@ -135,7 +146,7 @@ def diff(a: Json, b: Json) -> ReportDiff:
             for r in (a, b)
         )
         if one != other:
-            said.append((name, Both(one, other)))
+            said.append(Statement(name, one, other, name in _COUNTS))
     artifacts, same = _artifacts(a, b)
     failures: Both[str] = Both(_failure(a), _failure(b))
     return ReportDiff(
@@ -149,22 +160,22 @@ def _failure(report: Json) -> str | None:
     return None if failure is None else str(failure["message"])
 
 
-def _sources(a: Json, b: Json) -> tuple[Source, ...]:
-    def told(report: Json) -> dict[str, str]:
+def _sources(a: Json, b: Json) -> tuple[SourceChange, ...]:
+    def of(report: Json) -> dict[str, str]:
         materials = report["source"]["materials"]
         found = {row["path"]: row["sha256"] or "never read" for row in materials["changed"]}
         found |= dict.fromkeys(materials["missing"], "missing")
         return found | dict.fromkeys(materials["extra"], "extra")
 
-    one, other = told(a), told(b)
+    one, other = of(a), of(b)
     return tuple(
-        Source(path, Both(one.get(path), other.get(path)))
+        SourceChange(path, one.get(path), other.get(path))
         for path in sorted({*one, *other})
         if one.get(path) != other.get(path)
     )
 
 
-def _artifacts(a: Json, b: Json) -> tuple[tuple[Artifact, ...], int]:
+def _artifacts(a: Json, b: Json) -> tuple[tuple[ArtifactDiff, ...], int]:
     one = {row["path"]: (index, row) for index, row in enumerate(a["artifacts"])}
     other = {row["path"]: (index, row) for index, row in enumerate(b["artifacts"])}
     last = max(len(one), len(other))
@@ -185,7 +196,7 @@ def _artifacts(a: Json, b: Json) -> tuple[tuple[Artifact, ...], int]:
             expectation["kind"] in ("answers", "catalogue")
             for row in (rows.a, rows.b) if row is not None for expectation in row["expectations"]
         )  # fmt: skip
-        found.append(Artifact(path, rows, differs, answer))
+        found.append(ArtifactDiff(path, differs, answer, rows.a, rows.b))
     return tuple(found), same
 
 
@@ -196,7 +207,7 @@ def _differs(rows: Both[Json]) -> tuple[str, ...]:
     return tuple(key for key in ("sha256", "status", "expected", "note") if a[key] != b[key])
 
 
-# Telling.
+# For people.
 
 
 def claim(found: list[ReportDiff], only: Both[tuple[str, ...]]) -> str:
@@ -232,19 +243,20 @@ def _one(one: ReportDiff, page: Page, every: bool) -> None:
     for side, report in (("A", one.reports.a), ("B", one.reports.b)):
         assert report is not None
         page.wrapped(f"{side}  {visible(report['claim'])}", 2, 3)
-    for name, both in one.said:
-        if name != "result":
-            page.wrapped(f"{name}: {visible(both.a or 'none')} / {visible(both.b or 'none')}", 5, 2)
+    for said in one.said:
+        if said.name != "result":
+            both = f"{visible(said.a or 'none')} / {visible(said.b or 'none')}"
+            page.wrapped(f"{said.name}: {both}", 5, 2)
     if one.failure is not None:
         page.line("  the guest failed")
-        for side, told in (("A", one.failure.a), ("B", one.failure.b)):
-            page.wrapped(f"{side}  {visible(told or 'no')}", 4, 3)
+        for side, message in (("A", one.failure.a), ("B", one.failure.b)):
+            page.wrapped(f"{side}  {visible(message or 'no')}", 4, 3)
     if one.sources:
         page.line("  source files that differ from the release, by one report or the other")
         for source in one.sources:
             page.wrapped(visible(source.path), 4, 2)
-            for side, told in (("A", source.sides.a), ("B", source.sides.b)):
-                page.line(f"      {side}  {visible(told or 'as in the release')}")
+            for side, state in (("A", source.a), ("B", source.b)):
+                page.line(f"      {side}  {visible(state or 'as in the release')}")
     if not one.artifacts:
         page.line(f"  {count(one.same, 'artifact')} the same")
         return
@@ -253,8 +265,8 @@ def _one(one: ReportDiff, page: Page, every: bool) -> None:
     for side, report in (("A", one.reports.a), ("B", one.reports.b)):
         divergence = report["first_divergence"] if report is not None else None
         if divergence is not None:
-            told = f"{divergence['path']} differs from what it should be: {divergence['verdict']}"
-            page.wrapped(f"{side} says that {visible(told)}", 2, 2)
+            text = f"{divergence['path']} differs from what it should be: {divergence['verdict']}"
+            page.wrapped(f"{side} says that {visible(text)}", 2, 2)
     rest = one.artifacts[1:]
     if rest:
         page.heading(f"Then {count(len(rest), 'artifact')}; {one.same} are the same")
@@ -265,8 +277,8 @@ def _one(one: ReportDiff, page: Page, every: bool) -> None:
             page.wrapped(f"and {names} (--all shows them)", 2, 2)
 
 
-def _artifact(one: Artifact, page: Page) -> None:
-    a, b = one.sides.a, one.sides.b
+def _artifact(one: ArtifactDiff, page: Page) -> None:
+    a, b = one.a, one.b
     if a is None or b is None:
         only = f", in {'B' if a is None else 'A'} only"
     else:
@@ -296,35 +308,22 @@ def _maker(row: Json) -> str:
     return f"pid {producer['pid']}: {' '.join(producer['argv'])}"
 
 
-def report_value(found: list[ReportDiff], only: Both[tuple[str, ...]]) -> dict[str, Any]:
+def report_document(found: list[ReportDiff], only: Both[tuple[str, ...]]) -> dict[str, Any]:
     """The same for machines."""
     return {
         "reports": [
             {
                 "arch": one.arch,
                 "equal": one.equal,
-                "said": [
-                    {"name": n, "a": v.a, "b": v.b, "counts": n in _COUNTS} for n, v in one.said
-                ],
-                "failure": None
-                if one.failure is None
-                else {"a": one.failure.a, "b": one.failure.b},
-                "sources": [{"path": s.path, "a": s.sides.a, "b": s.sides.b} for s in one.sources],
-                "artifacts": [
-                    {
-                        "path": artifact.path,
-                        "differs": list(artifact.differs),
-                        "answer": artifact.answer,
-                        "a": artifact.sides.a,
-                        "b": artifact.sides.b,
-                    }
-                    for artifact in one.artifacts
-                ],
+                "said": encode(one.said),
+                "failure": encode(one.failure),
+                "sources": encode(one.sources),
+                "artifacts": encode(one.artifacts),
                 "totals": {"same": one.same, "different": len(one.artifacts)},
             }
             for one in found
         ],
-        "only": {"a": list(only.a or ()), "b": list(only.b or ())},
+        "only": encode(only),
     }
 
 
@@ -340,5 +339,5 @@ def compare_reports(a: str, b: str) -> Comparison:
     equal = all(report.equal for report in found) and not only.a and not only.b
     return Comparison(
         "report", equal, claim(found, only),
-        lambda page, every: report_text(found, only, page, every), report_value(found, only),
+        lambda page, every: report_text(found, only, page, every), report_document(found, only),
     )  # fmt: skip

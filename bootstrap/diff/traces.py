@@ -1,16 +1,18 @@
-"""Two traces: where the runs part, by process, file, system call and instruction; what followed."""
+"""Two traces: where the runs diverge, by process, file, call and instruction; what followed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from bootstrap import trace
 from bootstrap.diff import calls as calling
 from bootstrap.diff import facts as happened
 from bootstrap.diff.aligning import Pair
-from bootstrap.diff.calls import Call
-from bootstrap.diff.comparing import Changed, Comparing
+from bootstrap.diff.calls import RenderedCall
+from bootstrap.diff.comparing import Changed, Comparing, candidates, search_range
+from bootstrap.diff.comparison import Comparison, Progress, Replaying
 from bootstrap.diff.facts import Fact
 from bootstrap.diff.files import (
     Flow,
@@ -21,40 +23,33 @@ from bootstrap.diff.files import (
     last_versions,
     start_differs,
 )
-from bootstrap.diff.machine import Found, Machines, NotFound, Progress
-from bootstrap.diff.model import Both, Spot, first_difference, spot
-from bootstrap.diff.ways import candidates, way_of
-from bootstrap.instruments import Engine
+from bootstrap.diff.lockstep import InstructionDiff, Machines, NotFound
+from bootstrap.diff.sides import Both, FirstByte, first_byte, first_difference
+from bootstrap.instruments import Engine, default_engine
 from bootstrap.trace.columns import unpacked
 from bootstrap.trace.digest import MAX_INPUT
 from bootstrap.trace.reader import ProgramRow, Trace
 from bootstrap.trace.views import ended
 
-TOLD = ("source", "source_digest", "arch", "entry", "tool", "engine", "hot_path", "result",
+HEADER = ("source", "source_digest", "arch", "entry", "tool", "engine", "hot_path", "result",
         "failure", "limits")  # fmt: skip
-"""What of the header is told where it differs."""
+"""What of the header is shown where it differs."""
 TRIED = 6
 """Programs that are run again at most to find the first instruction that differs."""
 
 
-@dataclass(frozen=True, slots=True)
-class DifferentCall:
-    """The first system call that differs."""
-
-    programs: Both[ProgramRow]
-    calls: Both[Call]
-
-
 @dataclass(frozen=True)
-class First:
-    """Where the runs part."""
+class RunsDivergence:
+    """Where two runs diverge, with both sides of it."""
 
     event: int
     """System calls of the whole run before it, or the one in which it came."""
     what: str
     """A sentence."""
     programs: Both[ProgramRow]
-    file: Changed | None
+    file: Changed | None = None
+    calls: Both[RenderedCall] = field(default_factory=lambda: Both(None, None))
+    """Of a system call that differs."""
 
 
 @dataclass
@@ -64,13 +59,14 @@ class TraceDiff:
     equal: bool
     traces: Both[Trace]
     header: list[tuple[str, Both[str]]] = field(default_factory=list)
-    first: First | None = None
-    call: DifferentCall | None = None
-    instruction: Found | None = None
+    first: RunsDivergence | None = None
+    call: RunsDivergence | None = None
+    """The first system call that differs."""
+    instruction: InstructionDiff | None = None
     instruction_in: Pair | None = None
-    before_call: Found | None = None
+    before_call: InstructionDiff | None = None
     """The same in the program of that system call, where that is another one."""
-    looked: list[tuple[Pair, str]] = field(default_factory=list)
+    searched: list[tuple[Pair, str]] = field(default_factory=list)
     """Programs in which no such instruction was found, and why."""
     no_instruction: str = ""
     """Why nothing was run again."""
@@ -83,7 +79,7 @@ class TraceDiff:
     """The first of them, with where its byte comes from."""
     at_end: tuple[int, int] = (0, 0)
     """Paths whose content at the end of the run differs or that are in one only; all paths."""
-    printed: list[tuple[int, Spot]] = field(default_factory=list)
+    printed: list[tuple[int, FirstByte]] = field(default_factory=list)
     """Standard streams on which something else came out, and the first byte of it."""
     ends: list[tuple[Pair, Both[str]]] = field(default_factory=list)
     """Programs that ended in another way."""
@@ -93,17 +89,17 @@ def diff(
     a: Trace,
     b: Trace,
     engine: Engine | None,
-    replaying: Callable[[], AbstractContextManager[Progress]],
+    replaying: Replaying,
 ) -> TraceDiff:
     """Compare two traces. Without an engine nothing is run again, and the instruction is left out.
 
-    `replaying` is entered while programs run again; what it gives hears of long ways.
+    `replaying` is entered while programs run again; what it gives is called now and then.
     Raises BadInput for a damaged trace.
     """
     found = TraceDiff(True, Both(a, b))
     found.header = [
         (name, Both(a.meta.get(name), b.meta.get(name)))
-        for name in TOLD
+        for name in HEADER
         if a.meta.get(name) != b.meta.get(name)
     ]
     if a.computed_digest() == b.computed_digest():
@@ -111,10 +107,10 @@ def diff(
     found.equal = False
     work = Comparing(a, b)
     found.call = _first_call(work)
-    parting = happened.parting(happened.facts(a), happened.facts(b))
-    found.first = _first(work, parting, found.call)
-    met = work.met_input()
-    found.flow = compare(*work.files, work.pairs, None if met is None else met[0])
+    sides = happened.divergence(happened.facts(a), happened.facts(b))
+    found.first = _first(work, sides, found.call)
+    given = work.differing_input()
+    found.flow = compare(*work.files, work.pairs, None if given is None else given[0])
     found.given = [work.changed(one.versions) for one in found.flow.given]
     _followed(work, found)
     if engine is None:
@@ -125,57 +121,56 @@ def diff(
     return found
 
 
-def _first_call(work: Comparing) -> DifferentCall | None:
-    best: tuple[int, DifferentCall] | None = None
+def _first_call(work: Comparing) -> RunsDivergence | None:
+    best: RunsDivergence | None = None
     for pair in work.pairs:
         a, b = pair.a, pair.b
         if a is None or b is None:
             continue
         # Nothing that came later can be the first.
-        if best is not None and min(a.first_event, b.first_event) >= best[0]:
+        if best is not None and min(a.first_event, b.first_event) >= best.event:
             continue
         index = work.index(pair)
         if index is None:
             continue
-        told = calling.both(*work.calls, pair, index)
-        event = calling.event_of(told)
-        if best is None or event < best[0]:
-            best = event, DifferentCall(pair, told)
-    return None if best is None else best[1]
+        calls = calling.rendered(*work.calls, pair, index)
+        event = calling.event_of(calls)
+        if best is None or event < best.event:
+            best = RunsDivergence(event, _call_sentence(calls), pair, calls=calls)
+    return best
 
 
 def _first(
     work: Comparing,
-    parting: tuple[Fact | None, Fact | None] | None,
-    call: DifferentCall | None,
-) -> First | None:
-    fact = None if parting is None else min(
-        (one for one in parting if one is not None), key=lambda one: one.key
+    sides: tuple[Fact | None, Fact | None] | None,
+    call: RunsDivergence | None,
+) -> RunsDivergence | None:
+    fact = None if sides is None else min(
+        (one for one in sides if one is not None), key=lambda one: one.key
     )  # fmt: skip
     if call is not None:
-        event = calling.event_of(call.calls)
         # Where a run is stopped, its files are closed: that is no divergence of its own.
         missing = [c.event for c in (call.calls.a, call.calls.b) if c is not None and c.missing]
         stopped = fact is not None and fact.order == happened.CLOSED and fact.event in missing
-        if fact is None or stopped or (event, happened.CALL) < fact.key:
-            return First(event, _call_sentence(call), call.programs, None)
-    if fact is None or parting is None:
+        if fact is None or stopped or (call.event, happened.CALL) < fact.key:
+            return call
+    if fact is None or sides is None:
         return None  # only what came out differs
-    a, b = parting
+    a, b = sides
     pair = work.pair(a, b)
     version = _version(work, a, b)
     event = fact.event if fact.event != happened.NEVER else max(work.a.events, work.b.events)
-    return First(event, _sentence(work, fact, a, b, pair), pair, version)
+    return RunsDivergence(event, _sentence(work, fact, a, b, pair), pair, version)
 
 
-def _call_sentence(call: DifferentCall) -> str:
-    a, b = call.calls.a, call.calls.b
+def _call_sentence(calls: Both[RenderedCall]) -> str:
+    a, b = calls.a, calls.b
     assert a is not None and b is not None
     for side, one in (("A", a), ("B", b)):
         if one.missing:
             return f"a program makes a system call that it does not make in {side}"
     if a.text.rpartition(" = ")[0] == b.text.rpartition(" = ")[0]:
-        return "a system call is answered otherwise"
+        return "a system call has another result"
     return "a program makes another system call, and nothing that it was given before differs"
 
 
@@ -184,7 +179,7 @@ def _version(work: Comparing, a: Fact | None, b: Fact | None) -> Changed | None:
     if a is None or b is None or a.version is None or b.version is None or a.path != b.path:
         return None
     couple: Both[Version] = Both(*(
-        Version(f.path.lstrip("/"), *trace.hashes()[f.version or 0], f.version or 0)
+        Version(*trace.hashes()[f.version or 0], f.path.lstrip("/"), f.version or 0)
         for f, trace in zip((a, b), work.sides, strict=True)
     ))  # fmt: skip
     return work.changed(couple) if differs(couple) else None
@@ -204,14 +199,14 @@ def _sentence(work: Comparing, fact: Fact, a: Fact | None, b: Fact | None, pair:
         }[fact.order] + side
     if fact.order in (happened.RUN, happened.BEGAN):
         if pair.a is not None and pair.b is not None:
-            told = list(start_differs(pair))
+            parts = list(start_differs(pair))
             images = [files.image(p) for files, p in
                       zip(work.files, (pair.a, pair.b), strict=True)]  # fmt: skip
             if images[0].sha256 != images[1].sha256:
-                told.append("the program itself")
-            if told:
-                one = len(told) == 1 and told != ["its arguments"]
-                return f"a program is started, and {_and(told)} {'differs' if one else 'differ'}"
+                parts.append("the program itself")
+            if parts:
+                one = len(parts) == 1 and parts != ["its arguments"]
+                return f"a program is started, and {_and(parts)} {'differs' if one else 'differ'}"
         return "another program is started"
     return {
         happened.INPUT: "something else comes in on standard input",
@@ -251,7 +246,7 @@ def _followed(work: Comparing, found: TraceDiff) -> None:
                 found.ends.append((pair, how))
     a_out, b_out = (_printed(trace) for trace in work.sides)
     for stream in sorted({*a_out, *b_out}):
-        where = spot(a_out.get(stream, b""), b_out.get(stream, b""))
+        where = first_byte(a_out.get(stream, b""), b_out.get(stream, b""))
         if where is not None:
             found.printed.append((stream, where))
 
@@ -275,40 +270,51 @@ def _instruction(
     progress: Progress,
 ) -> None:
     first = None if found.first is None else found.first.programs
-    met = [pair for pair, because in found.flow.differing if because]
+    among = [pair for pair, because in found.flow.differing if because]
     if found.call is not None:
-        met.append(found.call.programs)
+        among.append(found.call.programs)
     machines = Machines(work.a, work.b, engine, progress, work.images)
     try:
-        for pair in candidates(work, first, met):
-            if len(found.looked) == TRIED:
+        for pair in candidates(work, first, among):
+            if len(found.searched) == TRIED:
                 found.no_instruction = f"it was looked for in {TRIED} programs"
                 break
             one = _in_program(work, machines, pair)
-            if isinstance(one, Found):
+            if isinstance(one, InstructionDiff):
                 found.instruction, found.instruction_in = one, pair
                 break
-            found.looked.append((pair, one))
+            found.searched.append((pair, one))
         else:
-            found.no_instruction = "no program that both ran meets what differs"
+            found.no_instruction = "no program that both ran has an input that differs"
         call = found.call
-        looked = [pair for pair, _ in found.looked]
-        if call is not None and call.programs not in (found.instruction_in, *looked):
+        searched = [pair for pair, _ in found.searched]
+        if call is not None and call.programs not in (found.instruction_in, *searched):
             one = _in_program(work, machines, call.programs)
-            found.before_call = one if isinstance(one, Found) else None
+            found.before_call = one if isinstance(one, InstructionDiff) else None
     finally:
         machines.close()
 
 
-def _in_program(work: Comparing, machines: Machines, pair: Pair) -> Found | str:
+def _in_program(work: Comparing, machines: Machines, pair: Pair) -> InstructionDiff | str:
     """The first instruction after which a register differs in two programs, or why none is."""
-    way = way_of(work, pair)
-    if isinstance(way, str):
-        return way
+    where = search_range(work, pair)
+    if isinstance(where, str):
+        return where
     try:
-        return machines.first(way)
+        return machines.first(where)
     except NotFound as error:
         return str(error)
 
 
-__all__ = ["Changed", "DifferentCall", "First", "TraceDiff", "diff"]
+@contextlib.contextmanager
+def compare_traces(a: str, b: str, replay: bool, replaying: Replaying) -> Iterator[Comparison]:
+    """Compare two files; without `replay` nothing is run again. Raises BadInput."""
+    from bootstrap.diff.render_traces import claim, trace_document, trace_text
+
+    engine = default_engine() if replay else None
+    with trace.open(a) as one, trace.open(b) as other:
+        found = diff(one, other, engine, replaying)
+        yield Comparison(
+            "trace", found.equal, claim(found),
+            lambda page, every: trace_text(found, page, every), trace_document(found),
+        )  # fmt: skip

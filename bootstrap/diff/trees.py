@@ -8,8 +8,8 @@ from typing import Any
 
 from bootstrap.core.errors import BadInput
 from bootstrap.diff.comparison import Comparison
-from bootstrap.diff.model import Both, Spot, spot
-from bootstrap.diff.tell import at_text, spot_text, spot_value
+from bootstrap.diff.sides import Both, FirstByte, first_byte
+from bootstrap.documents import encode
 from bootstrap.known import EMBEDDED, StepFile, all_steps
 from bootstrap.languages import kaem
 from bootstrap.languages.fault import LanguageError
@@ -23,7 +23,7 @@ MOST = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TreeEntry:
     """What is at a path of one tree."""
 
     kind: str
@@ -39,9 +39,10 @@ class Different:
     """A path at which the trees differ."""
 
     path: str
-    entries: Both[Entry]
-    spot: Spot | None
-    """The first byte that differs, of two files."""
+    a: TreeEntry | None
+    b: TreeEntry | None
+    first_difference: FirstByte | None
+    """Of two files."""
     read_by: tuple[str, ...]
     """Architectures whose bootstrap reads it."""
     seed: bool
@@ -84,33 +85,34 @@ def diff(a: SourceTree, b: SourceTree) -> TreeDiff:
     return TreeDiff(Both(a, b), steps, why, len(paths) - len(differing), tuple(found))
 
 
-def _entries(tree: SourceTree) -> dict[str, Entry]:
+def _entries(tree: SourceTree) -> dict[str, TreeEntry]:
     found = {}
     for path, file in tree.files.items():
         kind = "executable file" if file.executable else "file"
-        found[path] = Entry(kind, file.sha256, len(file.data))
+        found[path] = TreeEntry(kind, file.sha256, len(file.data))
     for path, target in tree.symlinks.items():
-        found[path] = Entry("symbolic link", None, None, target)
+        found[path] = TreeEntry("symbolic link", None, None, target)
     for path in tree.special:
-        found[path] = Entry("special file", None, None)
+        found[path] = TreeEntry("special file", None, None)
     return found
 
 
 def _different(
-    path: str, a: SourceTree, b: SourceTree, one: dict[str, Entry], other: dict[str, Entry],
+    path: str, a: SourceTree, b: SourceTree, one: dict[str, TreeEntry], other: dict[str, TreeEntry],
     steps: Sequence[StepFile], needs: dict[str, list[str]],
 ) -> Different:  # fmt: skip
     files = Both(a.files.get(path), b.files.get(path))
     where = None
     if files.a is not None and files.b is not None:
-        where = spot(files.a.data, files.b.data)
+        where = first_byte(files.a.data, files.b.data)
     known = next((s.materials[path] for s in steps if path in s.materials), None)
     released: Both[bool] = Both(None, None)
     if known is not None:
         released = files.map(lambda file: file.sha256 == known)
     return Different(
         path,
-        Both(one.get(path), other.get(path)),
+        one.get(path),
+        other.get(path),
         where,
         tuple(step.arch for step in steps if path in step.materials),
         any(seed.path == path for step in steps for seed in step.seeds.values()),
@@ -187,11 +189,11 @@ def _plain(argument: str) -> str:
 
 
 def _products(path: str, needs: dict[str, list[str]]) -> tuple[str, ...]:
-    met = {path}
+    reached = {path}
     found = []
     for product, sources in needs.items():
-        if product not in met and met.intersection(sources):
-            met.add(product)
+        if product not in reached and reached.intersection(sources):
+            reached.add(product)
             found.append(product)
     return tuple(found)
 
@@ -204,7 +206,7 @@ def _order(steps: Sequence[StepFile], needs: dict[str, list[str]]) -> list[str]:
     return list(dict.fromkeys([*seeds, *used, *rest]))
 
 
-# Telling.
+# For people.
 
 
 def claim(found: TreeDiff) -> str:
@@ -215,12 +217,12 @@ def claim(found: TreeDiff) -> str:
     first = found.different[0]
     verb = "differs" if len(found.different) == 1 else "differ"
     all_paths = found.same + len(found.different)
-    told = f"{count(len(found.different), 'path')} of {all_paths} {verb}"
+    paths = f"{count(len(found.different), 'path')} of {all_paths} {verb}"
     if not found.steps:
-        return f"{told}; first {first.path}"
+        return f"{paths}; first {first.path}"
     if not read:
-        return f"{told}, none of which the bootstrap reads; first {first.path}"
-    return f"{told}, {len(read)} of which the bootstrap reads; first {first.path}"
+        return f"{paths}, none of which the bootstrap reads; first {first.path}"
+    return f"{paths}, {len(read)} of which the bootstrap reads; first {first.path}"
 
 
 def tree_text(found: TreeDiff, page: Page, every: bool) -> None:
@@ -238,13 +240,13 @@ def tree_text(found: TreeDiff, page: Page, every: bool) -> None:
     if read:
         page.heading(f"{count(len(read), 'path')} that the bootstrap reads")
         for one in read:
-            _tell(one, page)
+            _path(one, page)
     rest = [one for one in found.different if not one.read_by]
     if rest:
         more = " that the bootstrap does not read" if found.steps else ""
         page.heading(f"{count(len(rest), 'path')}{more}")
         for one in rest if every else rest[:MOST]:
-            _tell(one, page)
+            _path(one, page)
         if len(rest) > MOST and not every:
             page.line(f"  and {len(rest) - MOST:,} more (--all shows them)")
     if found.different:
@@ -252,8 +254,8 @@ def tree_text(found: TreeDiff, page: Page, every: bool) -> None:
         page.line(f"{count(found.same, 'path')} the same")
 
 
-def _tell(one: Different, page: Page) -> None:
-    a, b = one.entries.a, one.entries.b
+def _path(one: Different, page: Page) -> None:
+    a, b = one.a, one.b
     if a is None or b is None:
         side, only = ("A", a) if a is not None else ("B", b)
         assert only is not None
@@ -261,22 +263,22 @@ def _tell(one: Different, page: Page) -> None:
         page.wrapped(f"{visible(one.path)}  in {side} only: {only.kind}{size}", 2, 4)
         _about(one, page)
         return
-    what = spot_text(one.spot)
+    first = one.first_difference
+    what = "" if first is None else f": {first}"
     if a.kind != b.kind:
         what += f"{';' if what else ':'} {a.kind} / {b.kind}"
     elif a.target != b.target:
         what = f": leads to {visible(a.target or '')} / {visible(b.target or '')}"
     page.wrapped(f"{visible(one.path)}{what}", 2, 4)
     _about(one, page)
-    if one.spot is not None:
+    if first is not None:
         for side, entry, at, released in (
-            ("A", a, one.spot.sides.a, one.released.a),
-            ("B", b, one.spot.sides.b, one.released.b),
+            ("A", a, first.a, one.released.a),
+            ("B", b, first.b, one.released.b),
         ):
-            assert at is not None
             own = {True: "  (the release's)", False: "  (not the release's)", None: ""}[released]
             page.line(f"    {side}  {entry.size:,} bytes, sha256 {entry.sha256}{own}")
-            page.wrapped(f"       {visible(at_text(at))}", 0, 9)
+            page.wrapped(f"       {visible(str(at))}", 0, 9)
 
 
 def _about(one: Different, page: Page) -> None:
@@ -291,13 +293,8 @@ def _about(one: Different, page: Page) -> None:
         page.wrapped("; ".join(parts), 6, 2)
 
 
-def tree_value(found: TreeDiff) -> dict[str, Any]:
+def tree_document(found: TreeDiff) -> dict[str, Any]:
     """The same for machines."""
-
-    def entry(one: Entry | None) -> dict[str, Any] | None:
-        if one is None:
-            return None
-        return {"kind": one.kind, "sha256": one.sha256, "size": one.size, "target": one.target}
 
     def tree(one: SourceTree | None, why: tuple[str, ...] | None) -> dict[str, Any]:
         assert one is not None and why is not None
@@ -308,19 +305,7 @@ def tree_value(found: TreeDiff) -> dict[str, Any]:
     return {
         "trees": {"a": tree(found.trees.a, found.why.a), "b": tree(found.trees.b, found.why.b)},
         "nearest": {"name": steps[0].name, "release": steps[0].release} if steps else None,
-        "different": [
-            {
-                "path": one.path,
-                "a": entry(one.entries.a),
-                "b": entry(one.entries.b),
-                "first_difference": None if one.spot is None else spot_value(one.spot),
-                "read_by": list(one.read_by),
-                "seed": one.seed,
-                "released": {"a": one.released.a, "b": one.released.b},
-                "products": list(one.products),
-            }
-            for one in found.different
-        ],
+        "different": encode(found.different),
         "totals": {"same": found.same, "different": len(found.different)},
     }
 
@@ -334,5 +319,5 @@ def compare_trees(a: str, b: str) -> Comparison:
     found = diff(*trees)
     return Comparison(
         "tree", not found.different, claim(found),
-        lambda page, every: tree_text(found, page, every), tree_value(found),
+        lambda page, every: tree_text(found, page, every), tree_document(found),
     )  # fmt: skip

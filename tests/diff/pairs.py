@@ -156,12 +156,12 @@ def swapped(found: TraceDiff) -> tuple[object, ...]:
         found.equal,
         None if first is None else first.event,
         None if first is None or first.file is None else first.file.path,
-        None if first is None or first.file is None or first.file.spot is None
-        else first.file.spot.offset,
+        None if first is None or first.file is None or first.file.first_difference is None
+        else first.file.first_difference.offset,
         None if call is None or call.calls.a is None or call.calls.b is None
         else min(call.calls.a.event, call.calls.b.event),
-        None if instruction is None or instruction.instructions.a is None
-        else instruction.instructions.a.coordinate,
+        None if instruction is None or instruction.a is None
+        else instruction.a.coordinate,
         sorted(left.path for left, _ in found.left),
         found.at_end,
     )  # fmt: skip

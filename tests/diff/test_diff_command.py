@@ -79,7 +79,7 @@ def test_a_trace_and_itself(traces: tuple[Path, Path]) -> None:
 def test_nothing_is_run_again(traces: tuple[Path, Path]) -> None:
     with compare(str(traces[0]), str(traces[1]), replay=False) as found:
         text = found.text(False, colour=False, width=80, unicode=False)
-    assert "No instruction is told: nothing was run again" in text
+    assert "No instruction is shown: nothing was run again" in text
 
 
 def test_two_reports(tmp_path: Path) -> None:

@@ -33,15 +33,17 @@ def test_a_comment_of_a_source(embedded: Path, tmp_path: Path) -> None:
     with compared(embedded, other) as found:
         assert first_of(found) == "hex2.hex1"
         first = found.first
-        assert first is not None and first.file is not None and first.file.spot is not None
-        assert first.file.spot.offset == offset
+        assert (
+            first is not None and first.file is not None and first.file.first_difference is not None
+        )
+        assert first.file.first_difference.offset == offset
         assert found.call is None and found.left == []
         one = found.instruction
-        assert one is not None and one.instructions.a is not None
-        assert one.instructions.a.program == "hex1"
-        assert one.instructions.a.place.startswith("hex1.hex0:")
-        assert one.instructions.a.line in source("hex1.hex0").decode()
-        assert one.read is not None and one.read[1].a == text[offset : offset + 1]
+        assert one is not None and one.a is not None
+        assert one.a.program == "hex1"
+        assert (one.a.source or "").startswith("hex1.hex0:")
+        assert one.a.line is not None and one.a.line in source("hex1.hex0").decode()
+        assert one.reads is not None and one.reads.a == text[offset : offset + 1]
 
 
 def test_a_byte_of_a_source(embedded: Path, tmp_path: Path) -> None:
@@ -56,10 +58,10 @@ def test_a_byte_of_a_source(embedded: Path, tmp_path: Path) -> None:
         assert found.left[0][0].path == "hex1"
         assert found.left[0][0].because == ("hex1.hex0",)
         first_left = found.first_left
-        assert first_left is not None and first_left.source.a is not None
+        assert first_left is not None and first_left.from_.a is not None
         # The way back from the product's byte ends where the source was changed.
-        assert first_left.source.a.path == "hex1.hex0"
-        assert first_left.source.a.line == text.count(b"\n", 0, offset) + 1
+        assert first_left.from_.a.path == "hex1.hex0"
+        assert first_left.from_.a.line == text.count(b"\n", 0, offset) + 1
 
 
 def test_a_byte_of_the_seed(embedded: Path, tmp_path: Path) -> None:
@@ -69,13 +71,15 @@ def test_a_byte_of_the_seed(embedded: Path, tmp_path: Path) -> None:
     with compared(embedded, other) as found:
         assert first_of(found) == "hex0-seed"
         first, one = found.first, found.instruction
-        assert first is not None and first.file is not None and first.file.spot is not None
-        assert first.file.spot.offset == place + 1
+        assert (
+            first is not None and first.file is not None and first.file.first_difference is not None
+        )
+        assert first.file.first_difference.offset == place + 1
         # hex0 of the good run is the same bytes as the seed: so their source is known.
-        assert first.file.source.a is not None and first.file.source.a.path == "hex0.hex0"
-        assert one is not None and one.instructions.a is not None
-        assert one.instructions.a.text == "int 0x80"
-        assert one.instructions.b is not None and one.instructions.b.text == "int 0x90"
+        assert first.file.from_.a is not None and first.file.from_.a.path == "hex0.hex0"
+        assert one is not None and one.a is not None
+        assert one.a.instruction == "int 0x80"
+        assert one.b is not None and one.b.instruction == "int 0x90"
         lonely = [pair.a for pair in found.flow.lonely if pair.a is not None]
         assert {"/kaem", "/hex1"} <= {str(program.path) for program in lonely}
         assert (one.ends, found.ends[0][1].b) == ("b", "killed by SIGSEGV")

@@ -54,8 +54,8 @@ def test_a_wrong_step() -> None:
     assert differing[0] == "bin/a" and found.artifacts[0].differs == ("sha256", "status")
     assert found.same == len(GOOD["artifacts"]) - len(differing)
     page = Page(False, None, True)
-    from bootstrap.diff.model import Both
     from bootstrap.diff.reports import report_text
+    from bootstrap.diff.sides import Both
 
     report_text([found], Both((), ()), page, False)
     text = page.text()
@@ -107,7 +107,7 @@ def test_sources_that_differ() -> None:
     other.sources["b.src"] = sha("flipped")
     found = diff(GOOD, to_json(other.report()))
     (source,) = found.sources
-    assert (source.path, source.sides.a, source.sides.b) == ("b.src", None, sha("flipped"))
+    assert (source.path, source.a, source.b) == ("b.src", None, sha("flipped"))
 
 
 def test_sets(tmp_path: Path) -> None:

@@ -41,9 +41,9 @@ def reader(abi: str, step: int, looks_at: int, buffer: int) -> Program:
 def place(found: TraceDiff) -> int | None:
     if found.instruction is None:
         return None
-    one = found.instruction.instructions.a
+    one = found.instruction.a
     assert one is not None
-    return -1 if found.instruction.starts else executed_of(one.coordinate)
+    return -1 if found.instruction.before_the_first else executed_of(one.coordinate)
 
 
 @settings(max_examples=12, deadline=None)
@@ -89,12 +89,12 @@ def _hold(a: Path, b: Path, offset: int | None) -> None:
     with compared(a, b) as found:
         assert not found.equal
         assert found.first is not None and found.first.file is not None
-        assert found.first.file.spot is not None
+        assert found.first.file.first_difference is not None
         if offset is not None:
-            assert found.first.file.spot.offset == offset
+            assert found.first.file.first_difference.offset == offset
         one, other = found.traces.a, found.traces.b
         assert one is not None and other is not None
-        assert place(found) == one_by_one(one, other, 1, 1), found.looked
+        assert place(found) == one_by_one(one, other, 1, 1), found.searched
         there = swapped(found)
     with compared(b, a) as back:
         assert swapped(back) == there
@@ -110,7 +110,7 @@ def test_both_hot_paths_find_the_same(hot_path: str, tmp_path: Path) -> None:
         assert one is not None and other is not None
         assert place(found) == one_by_one(one, other, 1, 1)
         assert found.instruction is not None
-        assert [register.name for register in found.instruction.registers] == ["rcx"]
+        assert list(found.instruction.registers) == ["rcx"]
 
 
 def test_programs_of_the_embedded_path_are_aligned_with_themselves(tmp_path: Path) -> None:

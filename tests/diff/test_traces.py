@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from bootstrap import trace
-from bootstrap.diff.json_traces import trace_value
-from bootstrap.diff.machine import Machines, NotFound, Way
-from bootstrap.diff.tell_traces import trace_text
+from bootstrap.diff.lockstep import Machines, NotFound, SearchRange
+from bootstrap.diff.render_traces import trace_document, trace_text
 from bootstrap.diff.traces import TraceDiff
 from bootstrap.linux.limits import Limits
 from bootstrap.report.page import Page
@@ -52,8 +51,8 @@ def first_of(found: TraceDiff) -> str:
 
 
 def at(found: TraceDiff) -> int:
-    assert found.instruction is not None and found.instruction.instructions.a is not None
-    return executed_of(found.instruction.instructions.a.coordinate)
+    assert found.instruction is not None and found.instruction.a is not None
+    return executed_of(found.instruction.a.coordinate)
 
 
 # Files.
@@ -66,10 +65,12 @@ def test_one_byte_of_a_source_file(tmp_path: Path) -> None:
         assert not found.equal
         assert first_of(found) == "source"
         first = found.first
-        assert first is not None and first.file is not None and first.file.spot is not None
+        assert (
+            first is not None and first.file is not None and first.file.first_difference is not None
+        )
         assert (first.what, first.event) == ("source is opened, and is not the same file", 1)
-        assert first.file.spot.offset == 25
-        sides = first.file.spot.sides
+        assert first.file.first_difference.offset == 25
+        sides = first.file.first_difference
         assert sides.a is not None and sides.b is not None
         assert (sides.a.line, sides.a.column, sides.a.text) == (2, 5, "the source of it all")
         assert sides.b.text == "the rource of it all"
@@ -77,12 +78,12 @@ def test_one_byte_of_a_source_file(tmp_path: Path) -> None:
         assert found.call is None
         # The byte comes in by the 25th read, and is loaded into al after it.
         one = found.instruction
-        assert one is not None and one.instructions.a is not None
-        assert one.instructions.a.text == "mov al, byte ptr [0x800020]"
-        assert [(r.name, r.values.a, r.values.b) for r in one.registers] == [
+        assert one is not None and one.a is not None
+        assert one.a.instruction == "mov al, byte ptr [0x800020]"
+        assert [(name, r.a, r.b) for name, r in one.registers.items()] == [
             ("eax", ord("s"), ord("r"))
         ]
-        assert one.read is not None and one.read[1].a == b"s" and one.read[1].b == b"r"
+        assert one.reads is not None and one.reads.a == b"s" and one.reads.b == b"r"
         oracle = one_by_one(*_open(found), 1, 1)
         assert at(found) == oracle
         # And what followed.
@@ -102,19 +103,21 @@ def test_a_source_file_that_is_longer(tmp_path: Path) -> None:
     b = Run(copier(), {b"/source": SOURCE + b"x"}).record(tmp_path / "b")
     with compared(a, b) as found:
         first, call = found.first, found.call
-        assert first is not None and first.file is not None and first.file.spot is not None
-        sides = first.file.spot.sides
+        assert (
+            first is not None and first.file is not None and first.file.first_difference is not None
+        )
+        sides = first.file.first_difference
         assert sides.a is not None and sides.b is not None
         assert (sides.a.byte, sides.b.byte) == (None, ord("x"))
         assert call is not None and call.calls.a is not None and call.calls.b is not None
-        # open, open, 42 times read and write, and the read that is answered otherwise.
-        assert call.calls.a.ordinal == call.calls.b.ordinal == 2 + 2 * len(SOURCE) + 1
+        # open, open, 42 times read and write, and the read with another result.
+        assert call.calls.a.call == call.calls.b.call == 2 + 2 * len(SOURCE) + 1
         assert call.calls.a.text == "read(3</source>, 0x800020, 1) = 0"
         assert call.calls.b.text == "read(3</source>, 0x800020, 1) = 1"
         one = found.instruction
-        assert one is not None and one.instructions.a is not None
-        assert one.instructions.a.text == "int 0x80"
-        assert [r.name for r in one.registers] == ["eax"]
+        assert one is not None and one.a is not None
+        assert one.a.instruction == "int 0x80"
+        assert list(one.registers) == ["eax"]
         assert at(found) == one_by_one(*_open(found), 1, 1)
 
 
@@ -133,7 +136,7 @@ def test_a_file_in_one_only(tmp_path: Path) -> None:
         assert at(found) == one_by_one(*_open(found), 1, 1)
 
 
-def test_a_call_that_reads_the_same_is_told_by_its_registers(tmp_path: Path) -> None:
+def test_a_call_that_reads_the_same_is_shown_by_its_registers(tmp_path: Path) -> None:
     """The same file, at another address of the same name: in words there would be no difference."""
 
     def record(name: str, before: bytes) -> Path:
@@ -164,9 +167,9 @@ def test_a_program_that_makes_one_different_system_call(tmp_path: Path) -> None:
         assert found.call is not None and found.call.calls.a is not None
         assert found.call.calls.a.text.startswith("write(1, 0x800020, 3)")
         one = found.instruction
-        assert one is not None and one.instructions.a is not None
-        assert one.instructions.b is not None
-        assert (one.instructions.a.text, one.instructions.b.text) == ("mov edx, 3", "mov edx, 4")
+        assert one is not None and one.a is not None
+        assert one.b is not None
+        assert (one.a.instruction, one.b.instruction) == ("mov edx, 3", "mov edx, 4")
         assert at(found) == one_by_one(*_open(found), 1, 1)
         assert found.left == []
         assert [(stream, spot.offset) for stream, spot in found.printed] == [(1, 3)]
@@ -181,7 +184,7 @@ def test_another_encoding_of_the_same_instruction(tmp_path: Path) -> None:
     with compared(a, b) as found:
         assert first_of(found) == "guest"
         assert found.call is None and found.instruction is None
-        assert "no instruction" in found.looked[0][1]
+        assert "no instruction" in found.searched[0][1]
         assert one_by_one(*_open(found), 1, 1) is None
 
 
@@ -203,12 +206,12 @@ def test_other_arguments_and_another_environment(tmp_path: Path) -> None:
         assert found.first.what == "a program is started, and its environment differs"
         assert at(found) == one_by_one(*_open(found), 1, 1) == 6
         one = found.instruction
-        assert one is not None and one.read is not None
-        assert (one.read[1].a, one.read[1].b) == (b"N", b"M")
+        assert one is not None and one.reads is not None
+        assert (one.reads.a, one.reads.b) == (b"N", b"M")
     other = Run(guest, argv=(b"/guest", b"a longer one of them")).record(tmp_path / "d")
     with compared(same, other) as found:
-        assert found.instruction is not None and found.instruction.starts
-        assert {register.name for register in found.instruction.registers} == {"esp"}
+        assert found.instruction is not None and found.instruction.before_the_first
+        assert set(found.instruction.registers) == {"esp"}
     other = Run(guest, argv=(b"/guest", b"one"), cwd=b"/folder").record(tmp_path / "e")
     with compared(same, other) as found:
         assert found.first is not None
@@ -241,7 +244,7 @@ def test_a_run_that_was_stopped(tmp_path: Path) -> None:
         assert found.first is not None and found.call is not None
         assert found.call.calls.b is not None and found.call.calls.b.missing
         assert "the run had ended" in found.call.calls.b.text
-        assert found.call.calls.b.ordinal == found.first.event
+        assert found.call.calls.b.call == found.first.event
         assert found.instruction is None
         ((_pair, how),) = found.ends
         assert (how.a, how.b) == ("exit 0", "did not end")
@@ -266,8 +269,8 @@ def test_what_a_child_inherits(tmp_path: Path) -> None:
             ("out", ("what its parent handed on",))
         ]
         assert found.instruction is None
-        told = [why for _, why in found.looked]
-        assert "system call 2#2 takes it from memory" in told[-1]
+        reasons = [why for _, why in found.searched]
+        assert "system call 2#2 takes it from memory" in reasons[-1]
 
 
 def test_a_program_in_one_trace_only(tmp_path: Path) -> None:
@@ -314,7 +317,7 @@ def test_two_architectures(tmp_path: Path) -> None:
         assert found.first is not None and found.call is not None
         assert "its architecture and the program itself differ" in found.first.what
         assert found.instruction is None
-        assert found.looked[0][1] == "they are of two architectures"
+        assert found.searched[0][1] == "they are of two architectures"
 
 
 def test_names_that_are_no_text_renames_and_children(tmp_path: Path) -> None:
@@ -330,11 +333,11 @@ def test_names_that_are_no_text_renames_and_children(tmp_path: Path) -> None:
         assert found.given[0].path == "source"
         # Its bytes go from file to file through the kernel: no instruction ever looks at one.
         assert found.instruction is None
-        assert "takes it from memory as it is" in found.looked[0][1]
+        assert "takes it from memory as it is" in found.searched[0][1]
         page = Page(False, 80, False)
         trace_text(found, page, True)
         assert "made" in page.text()
-        json.dumps(trace_value(found))
+        json.dumps(trace_document(found))
 
 
 def test_what_no_other_answer_explains(tmp_path: Path) -> None:
@@ -345,9 +348,9 @@ def test_what_no_other_answer_explains(tmp_path: Path) -> None:
         machines = Machines(one, other, engine_for("native"))
         try:
             with pytest.raises(NotFound, match="no register and no byte of memory differs"):
-                machines.first(Way((1, 1), 0, None))
+                machines.first(SearchRange((1, 1), 0, None))
             with pytest.raises(NotFound, match="are the same after the system call that differs"):
-                machines.first(Way((1, 1), 0, 1))
+                machines.first(SearchRange((1, 1), 0, 1))
         finally:
             machines.close()
 
@@ -371,6 +374,6 @@ def test_a_trace_that_does_not_happen_again(tmp_path: Path) -> None:
     )  # fmt: skip
     with compared(a, b) as found:
         assert found.call is not None and found.call.calls.b is not None
-        assert (found.call.calls.b.ordinal, found.call.calls.b.text[-3:]) == (7, "= 0")
+        assert (found.call.calls.b.call, found.call.calls.b.text[-3:]) == (7, "= 0")
         assert found.instruction is None
-        assert "does not happen again" in found.looked[0][1]
+        assert "does not happen again" in found.searched[0][1]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput
-from bootstrap.diff.model import first_difference, spot
+from bootstrap.diff.sides import first_byte, first_difference
 from bootstrap.diff.trees import diff
 from bootstrap.report.page import Page
 from bootstrap.sources.tree import SourceFile, SourceTree, open_source, to_tar
@@ -44,10 +44,10 @@ def test_one_byte_of_one_source() -> None:
     found = diff(embedded(), embedded(M0_hex2=flipped(text, offset)))
     (one,) = found.different
     assert (one.path, one.read_by, one.seed) == ("M0.hex2", ("x86",), False)
-    assert one.spot is not None and one.spot.offset == offset
-    assert one.spot.sides.a is not None and one.spot.sides.b is not None
-    assert one.spot.sides.a.line == text.count(b"\n", 0, offset) + 1
-    assert one.spot.sides.a.text != one.spot.sides.b.text
+    assert one.first_difference is not None and one.first_difference.offset == offset
+    assert one.first_difference.a is not None and one.first_difference.b is not None
+    assert one.first_difference.a.line == text.count(b"\n", 0, offset) + 1
+    assert one.first_difference.a.text != one.first_difference.b.text
     assert (one.released.a, one.released.b) == (True, False)
     assert found.why.a == () and found.why.b is not None
     assert found.why.b[0].startswith("1 file has a content that no release has: M0.hex2 (")
@@ -88,10 +88,7 @@ def test_modes_links_and_names() -> None:
     b = b.but(files={"a": SourceFile(b"1", True)}, symlinks={"l": "a", "m": "there"})
     a = a.but(symlinks={"m": "here"})
     found = diff(a, b)
-    kinds = [
-        (one.path, one.entries.a and one.entries.a.kind, one.entries.b and one.entries.b.kind)
-        for one in found.different
-    ]
+    kinds = [(one.path, one.a and one.a.kind, one.b and one.b.kind) for one in found.different]
     assert kinds == [
         ("a", "file", "executable file"),
         ("l", "file", "symbolic link"),
@@ -120,8 +117,10 @@ def test_itself_and_the_other_way_round(a: dict[str, bytes], b: dict[str, bytes]
     assert {one.path for one in there.different} == paths
     assert [one.path for one in there.different] == [one.path for one in back.different]
     for one, other in zip(there.different, back.different, strict=True):
-        assert (one.entries.a, one.entries.b) == (other.entries.b, other.entries.a)
-        assert (one.spot and one.spot.offset) == (other.spot and other.spot.offset)
+        assert (one.a, one.b) == (other.b, other.a)
+        assert (one.first_difference and one.first_difference.offset) == (
+            other.first_difference and other.first_difference.offset
+        )
 
 
 @settings(deadline=None)
@@ -132,11 +131,11 @@ def test_the_first_byte_that_differs(head: bytes, a: bytes, b: bytes) -> None:
     if wanted is None and one != other:
         wanted = min(len(one), len(other))
     assert first_difference(one, other) == first_difference(other, one) == wanted
-    found = spot(one, other)
+    found = first_byte(one, other)
     assert (found is None) == (one == other)
-    if found is not None and found.sides.a is not None and found.sides.a.text is not None:
+    if found is not None and found.a is not None and found.a.text is not None:
         lines = one[: found.offset].split(b"\n")
-        assert (found.sides.a.line, found.sides.a.column) == (len(lines), len(lines[-1]) + 1)
+        assert (found.a.line, found.a.column) == (len(lines), len(lines[-1]) + 1)
 
 
 def test_folders_and_archives(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every comparison is made of: values of two sides, and places in two contents."""
+"""What every comparison is made of: values of two sides, and where two contents differ first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 U = TypeVar("U")
 
-TEXT_LOOKED_AT = 4096
+TEXT_SEARCHED = 4096
 """Bytes in which there is no NUL where a content counts as text."""
 LINE_SHOWN = 160
 
@@ -34,7 +34,7 @@ class Both(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class At:
+class ByteInContext:
     """What stands at an offset of a content."""
 
     byte: int | None
@@ -44,18 +44,29 @@ class At:
     column: int | None
     text: str | None
 
+    def __str__(self) -> str:
+        where = "it ends there" if self.byte is None else f"byte {self.byte:02x}"
+        if self.text is None:
+            return where
+        line = f"in line {self.line}" if self.byte is None else f"line {self.line}:{self.column}"
+        return f"{where}, {line}: {short(self.text)}"
+
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class FirstByte:
     """The first byte in which two contents differ."""
 
     offset: int
-    sides: Both[At]
+    a: ByteInContext
+    b: ByteInContext
+
+    def __str__(self) -> str:
+        return f"the first byte that differs is at {self.offset:#x}"
 
 
 def first_difference(a: bytes, b: bytes) -> int | None:
     """The offset of the first byte in which two contents differ; the shorter one's size where it
-    is the begin of the other; None where they are equal."""
+    is the start of the other; None where they are equal."""
     if a == b:
         return None
     one, other = memoryview(a), memoryview(b)
@@ -73,31 +84,31 @@ def first_difference(a: bytes, b: bytes) -> int | None:
 
 def is_text(content: bytes) -> bool:
     """Whether lines of it can be shown."""
-    return b"\0" not in content[:TEXT_LOOKED_AT]
+    return b"\0" not in content[:TEXT_SEARCHED]
 
 
-def at(content: bytes, offset: int) -> At:
+def byte_at(content: bytes, offset: int) -> ByteInContext:
     """What stands there."""
     byte = content[offset] if offset < len(content) else None
     if not is_text(content):
-        return At(byte, None, None, None)
-    begin = content.rfind(b"\n", 0, offset) + 1
+        return ByteInContext(byte, None, None, None)
+    start = content.rfind(b"\n", 0, offset) + 1
     end = content.find(b"\n", offset)
-    line = content[begin : end if end >= 0 else len(content)]
-    return At(
+    line = content[start : end if end >= 0 else len(content)]
+    return ByteInContext(
         byte,
-        content.count(b"\n", 0, begin) + 1,
-        offset - begin + 1,
+        content.count(b"\n", 0, start) + 1,
+        offset - start + 1,
         line.decode("utf-8", "backslashreplace"),
     )
 
 
-def spot(a: bytes, b: bytes) -> Spot | None:
+def first_byte(a: bytes, b: bytes) -> FirstByte | None:
     """The first byte in which two contents differ; None where they are equal."""
     offset = first_difference(a, b)
     if offset is None:
         return None
-    return Spot(offset, Both(at(a, offset), at(b, offset)))
+    return FirstByte(offset, byte_at(a, offset), byte_at(b, offset))
 
 
 def short(text: str, most: int = LINE_SHOWN) -> str:

@@ -9,12 +9,12 @@ and the answer is exact: registers are compared before and after that instructio
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bootstrap.core.errors import GuestFailed
-from bootstrap.diff.memory import LONGEST, Code, Ranges, differing, touches
-from bootstrap.diff.model import Both
+from bootstrap.diff.memory_diff import LONGEST, ChangedCode, Ranges, differing, touches
+from bootstrap.diff.sides import Both, short
 from bootstrap.instruments import Engine
 from bootstrap.instruments.counter import NEVER, READS
 from bootstrap.timeline.images import ProgramImage, ProgramImages
@@ -27,7 +27,7 @@ from bootstrap.trace.replay import Diverged
 WINDOW = 1 << 18
 """Instructions that are run together."""
 MOST = 1 << 30
-"""Instructions that are looked at at most."""
+"""Instructions that are run at most."""
 TOUCHES = 64
 """Instructions that work on what differs and give the same, before this is given up."""
 
@@ -35,45 +35,85 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Instruction:
+class FunctionLine:
+    """The line in which a function is defined."""
+
+    file: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a byte comes from in the end: an offset of a file, and its line where that is text."""
+
+    path: str
+    offset: int
+    line: int | None
+    column: int | None
+    text: str | None
+    function: FunctionLine | None
+    """Of a program that a compiler made: the function, found by its name."""
+
+    @classmethod
+    def of(cls, end: OriginStep) -> Origin:
+        """The last of the steps that lead there."""
+        function = None if end.defined is None else FunctionLine(*end.defined)
+        return cls(
+            end.path, end.offset, end.line or None, end.column or None, end.text or None, function
+        )
+
+    def __str__(self) -> str:
+        text = f":{self.line}:{self.column}  {short(self.text)}" if self.text else ""
+        if (found := self.function) is not None:
+            text = text or f"+{self.offset:#x}"
+            text += f" (in the function at {found.file}:{found.line}, found by its name: "
+            text += f"{short(found.text)})"
+        return f"{self.path}{text or f'+{self.offset:#x}'}"
+
+
+@dataclass(frozen=True, slots=True)
+class DiffInstruction:
     """An instruction of one side."""
 
     coordinate: str
     pid: int
     program: str
     pc: int
-    code: bytes
-    text: str
-    label: str
-    place: str
-    """File and line of the source; empty where none is known."""
-    line: str
-    unknown: str
-    """Why there is no source line."""
-    origin: OriginStep | None = None
-    """Where that line comes from, where it is made of another file: the end of the way."""
+    bytes: bytes
+    instruction: str
+    label: str | None = None
+    source: str | None = None
+    """File and line of the source; None where none is known."""
+    line: str | None = None
+    no_source_line: str | None = None
+    """Why there is none."""
+    from_: Origin | None = None
+    """Where that line comes from, where it is made of another file."""
 
 
 @dataclass(frozen=True, slots=True)
-class Register:
-    """A register that differs."""
+class Read:
+    """Memory that was read and that differs."""
 
-    name: str
-    values: Both[int]
+    address: int
+    a: bytes
+    b: bytes
 
 
 @dataclass(frozen=True)
-class Found:
+class InstructionDiff:
     """The instruction after which registers differ."""
 
-    instructions: Both[Instruction]
-    registers: tuple[Register, ...]
-    """As they are after it; of a start that differs, as they are there."""
-    read: tuple[int, Both[bytes]] | None
-    """What it read that differs: the address, and the bytes on both sides."""
-    starts: bool = False
+    a: DiffInstruction
+    b: DiffInstruction
+    registers: Mapping[str, Both[int]]
+    """Those that differ, as they are after it; of a start that differs, as they are there."""
+    reads: Read | None
+    """What it read that differs."""
+    before_the_first: bool = False
     """The registers differ before the first instruction: it is that one."""
-    ends: str = ""
+    ends: str | None = None
     """`a`, `b` or `both`: there the program ends in it, or the run is stopped."""
 
 
@@ -82,8 +122,8 @@ class NotFound(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """Where to look: two programs, by their rows."""
+class SearchRange:
+    """Where to search: two programs, by their rows."""
 
     rows: tuple[int, int]
     start: int
@@ -117,15 +157,15 @@ class Machines:
         for traveller in (*self._at, self._watcher):
             traveller.close()
 
-    def first(self, way: Way) -> Found:
+    def first(self, where: SearchRange) -> InstructionDiff:
         """The first instruction after which a register differs. Raises NotFound."""
         try:
-            return self._first(way)
+            return self._first(where)
         except Diverged as error:
-            told = error.divergence
+            one = error.divergence
             raise NotFound(
-                f"one of the traces does not happen again here: {told.place}: recorded "
-                f"{told.recorded}, now {told.now}"
+                f"one of the traces does not happen again here: {one.place}: recorded "
+                f"{one.recorded}, now {one.now}"
             ) from None
 
     # Going.
@@ -145,43 +185,41 @@ class Machines:
         finally:
             far.close()
 
-    def _both(self, way: Way, calls: int) -> None:
-        for side, row in enumerate(way.rows):
+    def _both(self, where: SearchRange, calls: int) -> None:
+        for side, row in enumerate(where.rows):
             self._go(side, row, calls)
 
-    def _seek(self, way: Way, executed: int) -> str:
+    def _seek(self, where: SearchRange, executed: int) -> str:
         """Both to that place; which of them end before it: `a`, `b`, `both` or none."""
         ended = []
-        for side, row in enumerate(way.rows):
+        for side, row in enumerate(where.rows):
             try:
                 self._at[side].seek(row, executed)
             except (PastEnd, GuestFailed):
                 ended.append("ab"[side])
         return "both" if len(ended) == 2 else "".join(ended)
 
-    def _end_alike(self, way: Way) -> bool:
-        """Whether both programs end in the same way."""
-        a, b = (at.trace.program(row) for at, row in zip(self._at, way.rows, strict=True))
+    def _end_alike(self, where: SearchRange) -> bool:
+        """Whether both programs end in the same where."""
+        a, b = (at.trace.program(row) for at, row in zip(self._at, where.rows, strict=True))
         return (a.status, a.replaced, a.status is None) == (b.status, b.replaced, b.status is None)
 
     # Comparing.
 
-    def _registers(self) -> tuple[Register, ...]:
+    def _registers(self) -> Mapping[str, Both[int]]:
         a, b = (dict(at.registers()) for at in self._at)
-        return tuple(
-            Register(name, Both(a[name], b.get(name))) for name in a if a[name] != b.get(name)
-        )
+        return {name: Both(a[name], b.get(name)) for name in a if a[name] != b.get(name)}
 
     def _ranges(self) -> Ranges:
         """Where the two memories differ."""
         a, b = (at.point().snapshot.tasks[-1].memory for at in self._at)
         return differing(a, b)
 
-    def _first(self, way: Way) -> Found:
-        self._both(way, way.start)
+    def _first(self, where: SearchRange) -> InstructionDiff:
+        self._both(where, where.start)
         registers, ranges = self._registers(), self._ranges()
         if not registers and not ranges:
-            self._narrow(way)
+            self._narrow(where)
             registers, ranges = self._registers(), self._ranges()
         executed = self._at[0].executed
         if self._at[1].executed != executed:
@@ -190,81 +228,81 @@ class Machines:
                 "where they should be the same"
             )
         if registers:
-            return self._told(way, max(0, executed - 1), registers, None, not executed)
-        limit = self._limit(way)
-        looked = MOST
+            return self._made(where, max(0, executed - 1), registers, None, not executed)
+        limit = self._limit(where)
+        left = MOST
         for _ in range(TOUCHES):
             if not ranges:
                 break
             before = executed
-            touched, address = self._touch(way, ranges, min(limit, executed + looked))
+            touched, address = self._touch(where, ranges, min(limit, executed + left))
             if touched is None:
                 break
-            ends = self._seek(way, touched + 1)
-            if ends == "both" and self._end_alike(way):
+            ends = self._seek(where, touched + 1)
+            if ends == "both" and self._end_alike(where):
                 raise NotFound("both end alike in the instruction that works on what differs")
-            registers = () if ends else self._registers()
+            registers = {} if ends else self._registers()
             if ends or registers:
-                return self._told(way, touched, registers, address, False, ends)
+                return self._made(where, touched, registers, address, False, ends)
             executed, ranges = touched + 1, self._ranges()
-            looked -= executed - before
+            left -= executed - before
         else:
             raise NotFound(
                 f"its first {TOUCHES} instructions that work on what differs give the same: no "
-                f"register differs until {self._place(way, executed)}"
+                f"register differs until {self._place(where, executed)}"
             )
         if limit != NEVER and limit > executed:
-            ends = self._seek(way, limit)
-            registers = () if ends else self._registers()
+            ends = self._seek(where, limit)
+            registers = {} if ends else self._registers()
             if registers or (ends and ends != "both"):
-                return self._told(way, limit - 1, registers, None, False, ends)
+                return self._made(where, limit - 1, registers, None, False, ends)
         raise NotFound(self._passed or "no instruction of it works on what differs")
 
-    def _place(self, way: Way, executed: int) -> str:
-        self._at[0].seek(way.rows[0], executed)
+    def _place(self, where: SearchRange, executed: int) -> str:
+        self._at[0].seek(where.rows[0], executed)
         return str(here(self._at[0]))
 
-    def _narrow(self, way: Way) -> None:
+    def _narrow(self, where: SearchRange) -> None:
         """Where nothing differs yet: go to the call after which something does."""
-        if way.end is None:
+        if where.end is None:
             raise NotFound("no register and no byte of memory differs in it")
         most = min(
-            at.trace.program(row).calls for at, row in zip(self._at, way.rows, strict=True)
+            at.trace.program(row).calls for at, row in zip(self._at, where.rows, strict=True)
         )  # fmt: skip
-        low, high = way.start, min(way.end, most)
-        if not self._differ_after(way, high):
+        low, high = where.start, min(where.end, most)
+        if not self._differ_after(where, high):
             when = (
                 "after the system call that differs"
-                if high == way.end
+                if high == where.end
                 else "until one of them ends"
             )
             raise NotFound(f"registers and memory are the same {when}")
         while high - low > 1:
             middle = (low + high) // 2
-            if self._differ_after(way, middle):
+            if self._differ_after(where, middle):
                 high = middle
             else:
                 low = middle
-        self._differ_after(way, high)
+        self._differ_after(where, high)
 
-    def _differ_after(self, way: Way, calls: int) -> bool:
+    def _differ_after(self, where: SearchRange, calls: int) -> bool:
         """Go there, and tell whether anything differs. Raises NotFound where a program ends."""
         try:
-            self._both(way, calls)
+            self._both(where, calls)
         except PastEnd as end:
             raise NotFound(f"{end}; until then no register and no byte of memory differs") from None
         return bool(self._registers() or self._ranges())
 
-    def _limit(self, way: Way) -> int:
+    def _limit(self, where: SearchRange) -> int:
         """Instructions after which the system call that differs is over."""
-        if way.end is None:
+        if where.end is None:
             return NEVER
-        at, row = self._at[0], way.rows[0]
-        if way.end > at.trace.program(row).calls:
+        at, row = self._at[0], where.rows[0]
+        if where.end > at.trace.program(row).calls:
             return NEVER
         place = at.point()
         try:
-            self._go(0, row, way.end)
+            self._go(0, row, where.end)
             return at.executed
         except PastEnd as end:
             return end.total
@@ -275,7 +313,9 @@ class Machines:
 
     # Watching.
 
-    def _touch(self, way: Way, ranges: Ranges, limit: int) -> tuple[int | None, int | None]:
+    def _touch(
+        self, where: SearchRange, ranges: Ranges, limit: int
+    ) -> tuple[int | None, int | None]:
         """The first instruction from here on that reads or is one of these bytes, and the address
         that it read; None where there is none up to `limit`."""
         at, watcher = self._at[0], self._watcher
@@ -331,38 +371,38 @@ class Machines:
             watcher.on_restore = lambda: None
             watcher.close()
 
-    def _code(self, side: int, ranges: Ranges) -> Code:
+    def _code(self, side: int, ranges: Ranges) -> ChangedCode:
         memory = self._at[side].process.memory
-        return Code(ranges, memory.read_upto, self._image(side).decoder)
+        return ChangedCode(ranges, memory.read_upto, self._image(side).decoder)
 
     def _image(self, side: int) -> ProgramImage:
         return self._images[side].image(self._at[side].program.image)
 
-    # Telling.
+    # What was found.
 
-    def _told(
-        self, way: Way, executed: int, registers: tuple[Register, ...], address: int | None,
-        starts: bool, ends: str = "",
-    ) -> Found:  # fmt: skip
-        made: list[Instruction] = []
-        for side, row in enumerate(way.rows):
+    def _made(
+        self, where: SearchRange, executed: int, registers: Mapping[str, Both[int]],
+        address: int | None, starts: bool, ends: str = "",
+    ) -> InstructionDiff:  # fmt: skip
+        made: list[DiffInstruction] = []
+        for side, row in enumerate(where.rows):
             self._at[side].seek(row, executed)
             made.append(self._instruction(side))
-        read = None
+        reads = None
         if address is not None:
             cells = [at.process.memory.read_upto(address, 4) for at in self._at]
             size = next((i + 1 for i, (x, y) in enumerate(zip(*cells, strict=False)) if x != y), 4)
-            read = address, Both(cells[0][:size], cells[1][:size])
-        return Found(Both(*made), registers, read, starts, ends)
+            reads = Read(address, cells[0][:size], cells[1][:size])
+        return InstructionDiff(made[0], made[1], registers, reads, starts, ends or None)
 
-    def _instruction(self, side: int) -> Instruction:
+    def _instruction(self, side: int) -> DiffInstruction:
         at = self._at[side]
         image = self._image(side)
         raw = at.process.memory.read_upto(at.pc, LONGEST)
         coordinate = str(here(at))
-        told = coordinate, at.program.pid, image.name.lstrip("/"), at.pc
+        at_pc = coordinate, at.program.pid, image.name.lstrip("/"), at.pc
         if not raw:
-            return Instruction(*told, b"", "nothing can be read there", "", "", "", "")
+            return DiffInstruction(*at_pc, b"", "nothing can be read there")
         decoded = image.decoder.one(raw, at.pc)
         offset = image.offset(at.pc)
         label = place = line = ""
@@ -376,8 +416,11 @@ class Machines:
             line = "" if found is None else image.source_text(found)
             if image.same is not None:
                 chain = self._images[side].why.chain(image.same, offset)
-                origin = chain[-1] if len(chain) > 2 else None
-        return Instruction(*told, decoded.code, decoded.text, label, place, line, unknown, origin)
+                origin = Origin.of(chain[-1]) if len(chain) > 2 else None
+        return DiffInstruction(
+            *at_pc, decoded.code, decoded.text, label or None, place or None, line or None,
+            unknown or None, origin,
+        )  # fmt: skip
 
 
 def _noted(trail: ctypes.Array[ctypes.c_uint64]) -> int:

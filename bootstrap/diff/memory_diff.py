@@ -15,7 +15,7 @@ Ranges = list[tuple[int, int]]
 """Addresses from, up to; in order, and none touches the next."""
 
 
-class Code:
+class ChangedCode:
     """Which instructions of a program are other bytes in the other one."""
 
     def __init__(self, ranges: Ranges, read: Callable[[int, int], bytes], decoder: Decoder) -> None:
@@ -29,18 +29,18 @@ class Code:
         raw = self._read(pc, LONGEST)
         return self._decoder.one(raw, pc).code if raw else b""
 
-    def first(self, other: Code, base: int, trail: list[int]) -> int | None:
+    def first(self, other: ChangedCode, base: int, trail: list[int]) -> int | None:
         """Of the instructions that ran, the first that is another in the other one."""
-        wanted = set()
+        changed = set()
         for pc in set(trail):
             if pc not in self._known:
                 near = touches(self._starts, self._ranges, pc, LONGEST)
                 self._known[pc] = near and self.bytes_at(pc) != other.bytes_at(pc)
             if self._known[pc]:
-                wanted.add(pc)
-        if not wanted:
+                changed.add(pc)
+        if not changed:
             return None
-        return base + next(index for index, pc in enumerate(trail) if pc in wanted)
+        return base + next(index for index, pc in enumerate(trail) if pc in changed)
 
 
 def touches(starts: list[int], ranges: Ranges, guest_addr: int, size: int) -> bool:

@@ -1,18 +1,21 @@
-"""What two traces differ in, as text for people."""
+"""What two traces differ in, as text and as JSON."""
 
 from __future__ import annotations
 
-from bootstrap.diff.calls import Call
+from typing import Any
+
+from bootstrap.diff.aligning import Pair
+from bootstrap.diff.calls import RenderedCall
 from bootstrap.diff.comparing import Changed
 from bootstrap.diff.files import Left, Version, path_of, title
-from bootstrap.diff.machine import Found, Instruction
-from bootstrap.diff.model import Both, short
-from bootstrap.diff.tell import at_text, spot_text
+from bootstrap.diff.lockstep import DiffInstruction, InstructionDiff
+from bootstrap.diff.sides import Both, short
 from bootstrap.diff.traces import TraceDiff
+from bootstrap.documents import encode
 from bootstrap.report.page import Page, visible
 from bootstrap.report.words import count, some
-from bootstrap.timeline.origins import OriginStep
 from bootstrap.trace.reader import ProgramRow, Trace
+from bootstrap.trace.text import shown
 from bootstrap.trace.views import SHORT, command
 
 MOST = 20
@@ -83,7 +86,7 @@ def _first(page: Page, found: TraceDiff, every: bool) -> None:
 
 def _key(one: Changed | None) -> tuple[str | None, ...]:
     """What makes two of them the same."""
-    versions = () if one is None else (one.versions.a, one.versions.b)
+    versions = () if one is None else (one.a, one.b)
     return (one.path if one else None, *(None if v is None else v.sha256 for v in versions))
 
 
@@ -93,29 +96,20 @@ def _words(program: ProgramRow, name: str) -> str:
 
 
 def _changed(page: Page, one: Changed) -> None:
-    page.wrapped(f"file  {visible(one.path)}{spot_text(one.spot)}", 2, 6)
-    for side, version, at, link in (
-        ("A", one.versions.a, None if one.spot is None else one.spot.sides.a, one.source.a),
-        ("B", one.versions.b, None if one.spot is None else one.spot.sides.b, one.source.b),
+    first = one.first_difference
+    page.wrapped(f"file  {visible(one.path)}" + (f": {first}" if first is not None else ""), 2, 6)
+    for side, version, at, origin in (
+        ("A", one.a, None if first is None else first.a, one.from_.a),
+        ("B", one.b, None if first is None else first.b, one.from_.b),
     ):
         if version is None:
             page.line(f"    {side}  (none)")
             continue
         page.line(f"    {side}  {version.size:,} bytes, sha256 {version.sha256}")
         if at is not None:
-            page.wrapped(f"       {visible(at_text(at))}", 0, 9)
-        if link is not None:
-            page.wrapped(f"       from {visible(link_text(link))}", 0, 9)
-
-
-def link_text(link: OriginStep) -> str:
-    """The end of a way back."""
-    where = f":{link.line}:{link.column}" if link.text else f"+{link.offset:#x}"
-    text = f"  {short(link.text)}" if link.text else ""
-    if link.defined is not None:
-        file, line, function = link.defined
-        text += f" (in the function at {file}:{line}, found by its name: {short(function)})"
-    return f"{link.path}{where}{text}"
+            page.wrapped(f"       {visible(str(at))}", 0, 9)
+        if origin is not None:
+            page.wrapped(f"       from {visible(str(origin))}", 0, 9)
 
 
 def _call(page: Page, found: TraceDiff) -> None:
@@ -137,18 +131,18 @@ def _call(page: Page, found: TraceDiff) -> None:
         page.wrapped(f"{side}    {_call_text(program, call)}", 2, 7)
 
 
-def _call_text(program: ProgramRow, call: Call) -> str:
+def _call_text(program: ProgramRow, call: RenderedCall) -> str:
     event = "" if call.missing else f", event {call.event:,}"
-    return f"{program.pid}#{call.ordinal}{event}: {visible(call.text)}"
+    return f"{program.pid}#{call.call}{event}: {visible(call.text)}"
 
 
 def _instruction(page: Page, found: TraceDiff) -> None:
     one = found.instruction
     if one is None:
-        page.heading(f"No instruction is told: {found.no_instruction or 'none was found'}")
+        page.heading(f"No instruction is shown: {found.no_instruction or 'none was found'}")
     else:
         heading = "The first instruction after which a register differs"
-        if one.starts:
+        if one.before_the_first:
             heading = "The registers differ before the first instruction"
         elif one.ends:
             heading = "The first instruction that does something else"
@@ -156,10 +150,10 @@ def _instruction(page: Page, found: TraceDiff) -> None:
         assert found.instruction_in is not None
         _sides(page, found.instruction_in.map(title))
         _found(page, one)
-    for pair, why in found.looked:
-        told = pair.a or pair.b
-        assert told is not None
-        page.wrapped(f"{told.label} ({_name(told)}): {visible(why)}", 2, 4)
+    for pair, why in found.searched:
+        program = pair.a or pair.b
+        assert program is not None
+        page.wrapped(f"{program.label} ({_name(program)}): {visible(why)}", 2, 4)
     if found.before_call is not None and found.call is not None:
         page.heading("The first in the program of that system call")
         _sides(page, found.call.programs.map(title))
@@ -170,37 +164,34 @@ def _name(program: ProgramRow) -> str:
     return visible(command(program).split(" ")[0].rpartition("/")[2])
 
 
-def _found(page: Page, one: Found) -> None:
-    if one.instructions.same:
-        told = [("A B", one.instructions.a)]
-    else:
-        told = [("A  ", one.instructions.a), ("B  ", one.instructions.b)]
-    for side, step in told:
-        if step is not None:
-            _step(page, side, step)
-    if one.read is not None:
-        address, cells = one.read
-        values = [cell.hex(" ") if cell else "nothing" for cell in (cells.a, cells.b)]
-        page.line(f"  it reads    {address:#x}: {values[0]} / {values[1]}")
-    for register in one.registers:
-        a, b = (f"{v:#x}" if v is not None else "none" for v in (
-            register.values.a, register.values.b))  # fmt: skip
-        page.line(f"  {'there' if one.starts else 'after it'}  {register.name:>8}: {a} / {b}")
+def _found(page: Page, one: InstructionDiff) -> None:
+    both = [("A B", one.a)] if one.a == one.b else [("A  ", one.a), ("B  ", one.b)]
+    for side, step in both:
+        _step(page, side, step)
+    if one.reads is not None:
+        values = [cell.hex(" ") if cell else "nothing" for cell in (one.reads.a, one.reads.b)]
+        page.line(f"  it reads    {one.reads.address:#x}: {values[0]} / {values[1]}")
+    when = "there" if one.before_the_first else "after it"
+    for name, register in one.registers.items():
+        a, b = (f"{v:#x}" if v is not None else "none" for v in (register.a, register.b))
+        page.line(f"  {when}  {name:>8}: {a} / {b}")
     if one.ends:
         ends = "both end" if one.ends == "both" else f"{one.ends.upper()} ends"
         page.line(f"  {ends} in it")
 
 
-def _step(page: Page, side: str, step: Instruction) -> None:
+def _step(page: Page, side: str, step: DiffInstruction) -> None:
     label = f"  <{step.label}>" if step.label else ""
-    raw = step.code.hex(" ")
-    page.line(f"  {side}  {step.coordinate}  {step.pc:x}  {raw}  {step.text}{visible(label)}")
-    if step.place:
-        page.wrapped(f"       {visible(step.place)}  {visible(short(step.line))}", 0, 9)
+    raw = step.bytes.hex(" ")
+    page.line(
+        f"  {side}  {step.coordinate}  {step.pc:x}  {raw}  {step.instruction}{visible(label)}"
+    )
+    if step.source:
+        page.wrapped(f"       {visible(step.source)}  {visible(short(step.line or ''))}", 0, 9)
     else:
-        page.wrapped(f"       no source line: {visible(step.unknown)}", 0, 9)
-    if step.origin is not None:
-        page.wrapped(f"       from {visible(link_text(step.origin))}", 0, 9)
+        page.wrapped(f"       no source line: {visible(step.no_source_line or '')}", 0, 9)
+    if step.from_ is not None:
+        page.wrapped(f"       from {visible(str(step.from_))}", 0, 9)
 
 
 # What followed.
@@ -211,7 +202,7 @@ def _followed(page: Page, found: TraceDiff, every: bool) -> None:
     both = flow.alike + len(flow.differing)
     page.heading("What followed")
     page.wrapped(
-        f"{given:,} of the {both:,} programs that both ran met something that differs; of the "
+        f"{given:,} of the {both:,} programs that both ran had an input that differs; of the "
         f"contents that programs left {len(found.left):,} differ and {flow.same:,} are the same."
     )
     rows = found.left if every else found.left[:MOST]
@@ -224,12 +215,9 @@ def _followed(page: Page, found: TraceDiff, every: bool) -> None:
         _changed(page, found.first_left)
     other, paths = found.at_end
     page.wrapped(f"At the end {other:,} of {paths:,} paths that programs wrote differ.")
-    for stream, spot in found.printed:
-        page.wrapped(
-            f"{_STREAMS.get(stream, f'stream {stream}')}: the first byte that differs is at "
-            f"{spot.offset:#x}"
-        )
-        _sides(page, spot.sides.map(at_text), 4)
+    for stream, first in found.printed:
+        page.wrapped(f"{_STREAMS.get(stream, f'stream {stream}')}: {first}")
+        _sides(page, Both(str(first.a), str(first.b)), 4)
     for pair, how in found.ends[: None if every else MOST]:
         assert pair.a is not None
         page.wrapped(f"{title(pair.a)[:100]}: {how.a} / {how.b}")
@@ -288,3 +276,81 @@ def claim(found: TraceDiff) -> str:
     return (
         f"the runs part at event {first.event:,}{who}: {first.what}; {left} left by programs {verb}"
     )
+
+
+# For machines: docs/diff.md.
+
+
+def trace_document(found: TraceDiff) -> dict[str, Any]:
+    """All of it; `a` and `b` are the two sides everywhere."""
+    first, call, flow = found.first, found.call, found.flow
+    document: dict[str, Any] = encode({
+        "traces": found.traces.map(_trace),
+        "header": [{"name": name, **encode(both)} for name, both in found.header],
+        "first": None if first is None else {
+            "event": first.event,
+            "what": first.what,
+            "process": first.programs.map(_program),
+            "file": first.file,
+        },
+        "call": None if call is None else {
+            "process": call.programs.map(_program),
+            **encode(call.calls),
+            "instruction": _instruction_of(found.before_call, call.programs),
+        },
+        "instruction": _instruction_of(found.instruction, found.instruction_in),
+        "no_instruction": [
+            {"process": pair.map(_program), "why": why} for pair, why in found.searched
+        ] + ([{"process": None, "why": found.no_instruction}] if found.no_instruction else []),
+        "given": found.given,
+        "followed": [
+            {
+                "path": left.path,
+                **encode(left.versions),
+                "offset": offset,
+                "process": left.writers.map(_program),
+                "because": left.because,
+                "only": left.only or None,
+            }
+            for left, offset in found.left
+        ],
+        "printed": [{"stream": stream, **encode(first)} for stream, first in found.printed],
+        "ends": [{"process": pair.map(_program), **encode(how)} for pair, how in found.ends],
+        "only": {
+            side: [_program(p) for pair in flow.lonely if (p := getattr(pair, side)) is not None]
+            for side in ("a", "b")
+        },
+        "totals": {
+            "programs_of_both": flow.alike + len(flow.differing),
+            "programs_that_differ": len(flow.differing),
+            "contents_that_differ": len(found.left),
+            "contents_that_are_the_same": flow.same,
+            "paths_at_the_end": found.at_end[1],
+            "paths_at_the_end_that_differ": found.at_end[0],
+        },
+    })  # fmt: skip
+    return document
+
+
+def _trace(trace: Trace) -> dict[str, Any]:
+    return {
+        "digest": trace.digest, "programs": len(trace.programs), "system_calls": trace.events
+    }  # fmt: skip
+
+
+def _program(program: ProgramRow) -> dict[str, Any]:
+    return {
+        "run": program.run,
+        "pid": program.pid,
+        "exec": program.ordinal,
+        "path": shown(program.path),
+        "argv": [raw.decode("utf-8", "backslashreplace") for raw in program.argv],
+        "environment": [raw.decode("utf-8", "backslashreplace") for raw in program.environment],
+        "cwd": shown(program.cwd),
+    }
+
+
+def _instruction_of(one: InstructionDiff | None, pair: Pair | None) -> dict[str, Any] | None:
+    if one is None or pair is None:
+        return None
+    return {"process": pair.map(_program), **encode(one)}
