@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
+import itertools
 from typing import TYPE_CHECKING
 
+from bootstrap.cli.live import LiveLine
 from bootstrap.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from bootstrap.ddc import Step
+    from collections.abc import Callable, Sequence
+
+    from bootstrap.ddc import Path, Step
 
 _EXIT = {"agree": 0, "differ": 1, "incomplete": 1}
 
@@ -73,11 +75,8 @@ def run(args: argparse.Namespace) -> int:
         ddc.ours(tools, engine, limits),
         ddc.models(engine, limits),
     ]
-    found = []
-    for path in paths:
-        progress = _Progress(path.name, len(steps), args.quiet)
-        found.append(ddc.along(path, steps, resolved.tree, progress.tell))
-        progress.close()
+    with LiveLine(args.quiet) as line:
+        found = [ddc.along(path, steps, resolved.tree, _shown(line, path, steps)) for path in paths]
     comparison = ddc.compare(steps, found, resolved.step, notes)
     source = source_info(resolved.tree, resolved.step)
     tool = tool_info(engine.describe())
@@ -95,26 +94,11 @@ def run(args: argparse.Namespace) -> int:
     return _EXIT[comparison.result]
 
 
-class _Progress:
-    """One line on a terminal that is written over, a line for each path elsewhere."""
-
-    def __init__(self, name: str, total: int, quiet: bool) -> None:
-        from bootstrap.cli.progress import style_for
-
-        self._name, self._total, self._done = name, total, 0
-        self._quiet = quiet
-        self._live = style_for(sys.stderr, os.environ).terminal
-        if not quiet and not self._live:
-            print(f"path {name}: {total} steps", file=sys.stderr, flush=True)
-
-    def tell(self, step: Step) -> None:
-        """A step begins."""
-        self._done += 1
-        if self._live and not self._quiet:
-            line = f"path {self._name}: {self._done} of {self._total}, {step.output}"
-            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """The path was followed to its end."""
-        if self._live and not self._quiet:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+def _shown(line: LiveLine, path: Path, steps: Sequence[Step]) -> Callable[[Step], None]:
+    """What shows each step of a path: in the live line; elsewhere a line for the whole path."""
+    if not line.style.terminal:
+        line.line(f"path {path.name}: {len(steps)} steps")
+    numbers = itertools.count(1)
+    return lambda step: line.show(
+        f"path {path.name}: {next(numbers)} of {len(steps)}, {step.output}"
+    )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import sys
 from collections.abc import Callable, Iterator
+
+from bootstrap.cli.live import LiveLine
 
 _DESCRIPTION = """\
 Compare two runs or two sources, and say where they part first and what followed from it.
@@ -78,18 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _replaying() -> Iterator[Callable[[int, int], None]]:
-    """A line on a terminal that is written over."""
-    from bootstrap.cli.progress import style_for
-
-    live = style_for(sys.stderr, os.environ).terminal
-
-    def tell(row: int, executed: int) -> None:
-        if live:
-            line = f"running program {row} again: {executed:,} instructions"
-            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield tell
-    finally:
-        if live:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    with LiveLine() as line:
+        yield lambda row, executed: line.show(
+            f"running program {row} again: {executed:,} instructions"
+        )

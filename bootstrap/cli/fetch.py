@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bootstrap.cli.live import LiveLine
+
 if TYPE_CHECKING:
     from bootstrap.sources import Fetched
     from bootstrap.sources.download import Progress
@@ -57,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     cache = Cache()
     if args.name == "stage0-posix":
         release = default_release(args.name) if args.release is None else args.release
-        fetched = fetch(release, cache, args.from_, args.force, _progress(), args.name)
+        with LiveLine() as line:
+            fetched = fetch(release, cache, args.from_, args.force, _shown(line), args.name)
     else:
         fetched = fetch_checkout(args.name, args.from_, cache, args.release, args.force)
         release = fetched.tree.release or ""
@@ -110,14 +113,13 @@ def _document(fetched: Fetched, name: str, release: str, folder: Path) -> dict[s
     }
 
 
-def _progress() -> Progress | None:
-    """A line that counts bytes, on a terminal only."""
-    if not sys.stderr.isatty():
-        return None
+def _shown(line: LiveLine) -> Progress:
+    """What counts bytes, on a terminal only."""
 
     def show(done: int, total: int | None) -> None:
-        of = f" of {total / 1e6:.1f}" if total else ""
-        end = "\n" if done == total else ""
-        print(f"\r{done / 1e6:.1f}{of} MB", end=end, file=sys.stderr, flush=True)
+        text = f"{done / 1e6:.1f}" + (f" of {total / 1e6:.1f}" if total else "") + " MB"
+        line.show(text)
+        if done == total and line.live:
+            line.line(text)
 
     return show

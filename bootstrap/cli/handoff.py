@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.cli import handoff_run
-from bootstrap.core.errors import BadInput, ExitStatus, printable
+from bootstrap.cli.live import LiveLine
+from bootstrap.core.errors import BadInput, ExitStatus
 
 if TYPE_CHECKING:
-    from bootstrap.handoff.distfiles import Audit, AuditedFile, Distfile
+    from bootstrap.handoff.distfiles import Audit, Distfile
     from bootstrap.handoff.fetching import FetchProgress, Mirror
 
 _PLAN_MORE = (
@@ -180,11 +181,8 @@ def _fetched(
     ]
     if not wanted:
         return found
-    live = _Live(len(wanted))
-    try:
-        outcomes = fetch(wanted, folder, mirrors, args.jobs, live.in_flight)
-    finally:
-        live.close()
+    with LiveLine() as line:
+        outcomes = fetch(wanted, folder, mirrors, args.jobs, _in_flight(line, len(wanted)))
     by_name = {outcome.file.name: outcome for outcome in outcomes}
     rows = []
     for row in found.rows:
@@ -255,48 +253,32 @@ def _json(document: dict[str, Any]) -> str:
 def _audit(files: tuple[Distfile, ...], folder: str) -> Audit:
     from bootstrap.handoff.distfiles import audit
 
-    live = _Live(len(files))
-    try:
-        return audit(files, Path(folder), live.hashed)
-    finally:
-        live.close()
-
-
-class _Live:
-    """One line on a terminal that is written over; elsewhere a line for each file that came."""
-
-    def __init__(self, total: int) -> None:
-        from bootstrap.cli.progress import style_for
-
-        self._total, self._done = total, 0
-        self._style = style_for(sys.stderr, os.environ)
-
-    def hashed(self, row: AuditedFile) -> None:
-        """A file was hashed."""
-        self._done += 1
-        self.show(f"{self._done} of {self._total} files looked at, {row.file.name}")
-
-    def in_flight(self, flight: FetchProgress) -> None:
-        """Files are on their way, or came."""
-        for outcome in flight.done[self._done :]:
-            self._done += 1
-            if not self._style.terminal:
-                what = "not to be had" if outcome.url is None else "came"
-                line = f"{self._done} of {self._total}: {outcome.file.name} {what}"
-                print(printable(line), file=sys.stderr, flush=True)
-        coming = ", ".join(
-            f"{name} {done / 1e6:.1f}" + (f" of {total / 1e6:.1f} MB" if total else " MB")
-            for name, (done, total) in list(flight.coming.items())
+    numbers = itertools.count(1)
+    with LiveLine() as line:
+        return audit(
+            files,
+            Path(folder),
+            lambda row: line.show(
+                f"{next(numbers)} of {len(files)} files looked at, {row.file.name}"
+            ),
         )
-        self.show(f"{self._done} of {self._total} files; {coming}")
 
-    def show(self, text: str) -> None:
-        """Put a text in the line's place."""
-        if self._style.terminal:
-            cut = printable(text)[: self._style.width() - 1]
-            print(f"\r\x1b[K{cut}", end="", file=sys.stderr, flush=True)
 
-    def close(self) -> None:
-        """Leave the line empty."""
-        if self._style.terminal:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+def _in_flight(line: LiveLine, total: int) -> Callable[[FetchProgress], None]:
+    """What shows files that are on their way, or came."""
+    done = 0
+
+    def show(flight: FetchProgress) -> None:
+        nonlocal done
+        for outcome in flight.done[done:]:
+            done += 1
+            if not line.style.terminal:
+                what = "not to be had" if outcome.url is None else "came"
+                line.line(f"{done} of {total}: {outcome.file.name} {what}")
+        coming = ", ".join(
+            f"{name} {have / 1e6:.1f}" + (f" of {size / 1e6:.1f} MB" if size else " MB")
+            for name, (have, size) in list(flight.coming.items())
+        )
+        line.show(f"{done} of {total} files; {coming}")
+
+    return show

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bootstrap.cli.live import LiveLine
 from bootstrap.core.errors import BadInput, printable
 
 if TYPE_CHECKING:
@@ -179,19 +179,15 @@ def _run(args: argparse.Namespace, at: CheckedOut) -> int:
     plan = read_plan(at.folder, args.arch, args.set, at.commit)
     require_sense(order, plan)
     stage0 = _stage0(args, plan, order)
-    live = _Live(args.quiet)
     try:
-        outcome = run(order, plan, stage0, live)
+        with _RunLine(args.quiet) as line:
+            outcome = run(order, plan, stage0, line)
     except KeyboardInterrupt:
-        live.close()
-        print(
+        say(
             f"bootstrap: the container was ended; --work {args.work} --resume goes on after the"
-            " last finished step",
-            file=sys.stderr,
+            " last finished step"
         )
         raise
-    finally:
-        live.close()
     to_stderr = args.json == STDOUT
     view_and_json(
         lambda: print_view(
@@ -252,20 +248,13 @@ def _sha256(data: bytes) -> str:
 
 def _emulated(resolved: Resolved, quiet: bool) -> Rebuilt:
     """Rebuild stage0 in the emulator.  Raises BadInput unless it was verified."""
-    from bootstrap.cli.phases import plan
-    from bootstrap.cli.progress import Progress, style_for
+    from bootstrap.cli.progress import progress_of
     from bootstrap.cli.verify import default_entry
     from bootstrap.instruments import default_engine
     from bootstrap.runs.rebuild import rebuild
 
-    style = style_for(sys.stderr, os.environ)
-    progress = Progress(
-        sys.stderr, plan(resolved.step), clock=time.monotonic, style=style, quiet=quiet
-    )
-    try:
+    with progress_of(resolved.step, quiet) as progress:
         rebuilt = rebuild(resolved, default_entry(resolved), default_engine(), None, [progress])
-    finally:
-        progress.close()
     if rebuilt.report.result != "verified":
         raise BadInput(
             f"{resolved.step.title}: emulation gave {rebuilt.report.result}, so there is nothing to"
@@ -274,20 +263,15 @@ def _emulated(resolved: Resolved, quiet: bool) -> Rebuilt:
     return rebuilt
 
 
-class _Live:
+class _RunLine(LiveLine):
     """A line for each step that is finished, and on a terminal one that says what is going on."""
 
-    def __init__(self, quiet: bool) -> None:
-        from bootstrap.cli.progress import style_for
-
-        self._quiet = quiet
-        self._style = style_for(sys.stderr, os.environ)
-        self._task, self._at, self._files = "", "", 0
-        self._shown = 0.0
+    _task, _at, _files = "", "", 0
+    _drawn = 0.0
 
     def said(self, text: str) -> None:
         """A sentence."""
-        self._line(text)
+        self.line(text)
 
     def began(self, task: HandoffTask, number: int, total: int) -> None:
         """A step begins."""
@@ -297,33 +281,19 @@ class _Live:
     def tick(self, seconds: float, line: str) -> None:
         """How long, and its last line."""
         now = time.monotonic()
-        if self._style.terminal and not self._quiet and (now - self._shown > 0.2 or not line):
-            self._shown = now
-            text = f"{self._at} {self._task}, {seconds:.0f} s: {printable(line)}"
-            cut = text[: self._style.width() - 1]
-            print(f"\r\x1b[K{cut}", end="", file=sys.stderr, flush=True)
+        if now - self._drawn > 0.2 or not line:
+            self._drawn = now
+            self.show(f"{self._at} {self._task}, {seconds:.0f} s: {line}")
 
     def ended(self, finished: FinishedStep) -> None:
         """A step is finished."""
         from bootstrap.handoff.render import counted
 
-        self._line(
+        self.line(
             f"{self._at} {finished.title}: {finished.seconds:.1f} s, {counted(finished.checked)}"
         )
 
     def hashed(self, row: AuditedFile) -> None:
         """A source file was hashed."""
         self._files += 1
-        if self._style.terminal and not self._quiet:
-            cut = f"{self._files} source files looked at, {row.file.name}"
-            print(f"\r\x1b[K{cut[: self._style.width() - 1]}", end="", file=sys.stderr, flush=True)
-
-    def _line(self, text: str) -> None:
-        self.close()
-        if not self._quiet:
-            print(printable(text), file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """Leave the live line empty."""
-        if self._style.terminal and not self._quiet:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        self.show(f"{self._files} source files looked at, {row.file.name}")

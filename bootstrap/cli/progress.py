@@ -1,29 +1,68 @@
-"""Shows how far a run is: one live line on a terminal, one plain line per artifact elsewhere.
+"""How far runs are: one live line on a terminal, one plain line per artifact elsewhere.
 
 Driven by the kernel's events and by `tick`, about five times a second; it reads no clock but the
-one it was given, and starts no thread.
+one it was given, and starts no thread. `RunProgress` is the model of one run. `Progress` shows it;
+where several run at once, each worker sends it in `Note`s (`WorkerProgress`), and `Combined` shows
+what they sent.
 """
 
+import contextlib
 import os
 import posixpath
-from collections.abc import Callable, Mapping
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from bootstrap import signals
+from bootstrap.cli.live import LiveLine, Style, style_for
 from bootstrap.core.abi import O_ACCMODE, O_RDONLY
+from bootstrap.core.errors import printable
+from bootstrap.known import StepFile
 from bootstrap.linux.events import BaseObserver, ExecEvent
 from bootstrap.linux.inode import Inode
-from bootstrap.report.page import speaks_unicode, visible
 from bootstrap.trace.model import guest_text, normal_path, tree_path
 
-DEFAULT_WIDTH = 80
 # Below this share (or this many seconds) an estimate of the rest would be a guess.
 SHARE_TO_ESTIMATE = 0.02
 SECONDS_TO_ESTIMATE = 2.0
 # An artifact in the making never counts for more than this part of its weight.
 MOST_OF_A_STEP = 0.95
 _BAR = 16
+
+
+_PHASES: tuple[tuple[str, tuple[str, ...], float], ...] = (
+    ("phase 0: hex0", ("hex0",), 0.1),
+    ("phase 0b: kaem-minimal", ("kaem-0",), 0.1),
+    ("phase 1: hex1", ("hex1",), 0.1),
+    ("phase 2: hex2", ("hex2-0",), 0.1),
+    ("phase 2b: catm", ("artifact/catm",), 0.1),
+    ("phase 3: M0", ("M0",), 0.2),
+    ("phase 4: cc", ("cc_",), 0.3),
+    ("phase 5: M2-Planet", ("M2-0", "artifact/M2"), 2.8),
+    ("phase 6: blood-elf", ("blood-elf-0",), 2.0),
+    ("phase 7: M1", ("M1-macro-0", "M1-0"), 3.0),
+    ("phase 8: hex2", ("hex2_linker-0", "hex2_linker-1", "hex2-1"), 6.5),
+    ("phase 9: M1", ("M1-macro-1", "bin/M1"), 9.5),
+    ("phase 10: hex2", ("hex2_linker-2", "bin/hex2"), 6.5),
+    ("phase 11: kaem", ("kaem.", "kaem-footer", "bin/kaem"), 7.0),
+    ("phase 12: M2-Mesoplanet", ("M2-Mesoplanet",), 12.0),
+    ("phase 13: blood-elf", ("blood-elf-1", "bin/blood-elf"), 5.5),
+    ("phase 14: get_machine", ("get_machine",), 3.6),
+    ("phase 15: M2-Planet", ("M2-1", "M2-Planet"), 27.0),
+    ("phase 16: sha256sum", ("sha256sum",), 6.5),
+    ("phase 17: match", ("match",), 3.0),
+    ("phase 18: mkdir", ("mkdir",), 4.0),
+    ("phase 19: untar", ("untar",), 5.5),
+    ("phase 20: ungz", ("ungz",), 6.0),
+    ("phase 21: unbz2", ("unbz2",), 6.5),
+    ("phase 22: unxz", ("unxz",), 9.0),
+    ("phase 23: catm, cp, chmod, rm, replace, wrap", (
+        "bin/catm", "bin/cp", "bin/chmod", "bin/rm", "bin/replace", "bin/wrap"), 24.0),
+)  # fmt: skip
+"""The phases of stage0-posix by the product that ends them, and how much work each is: the names
+are those of upstream's kaem scripts, the shares were measured on the x86 bootstrap of 1.9.1 and
+hold well enough elsewhere, as they only move a progress bar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,75 +78,60 @@ class Plan:
     """Product -> name of the phase that makes it (`phase 5: M2-Planet`); may be empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
-    """How to write: decided once from the stream and the environment (`style_for`)."""
-
-    terminal: bool
-    colour: bool
-    unicode: bool
-    width: Callable[[], int]
-    """Columns of the terminal, asked anew for every line: windows change."""
-
-
-def style_for(stream: TextIO, environ: Mapping[str, str]) -> Style:
-    """A terminal that can move its cursor gets the live line; NO_COLOR (no-color.org) is obeyed."""
-    terminal = stream.isatty() and environ.get("TERM", "") != "dumb"
-
-    def width() -> int:
-        try:
-            return os.get_terminal_size(stream.fileno()).columns or DEFAULT_WIDTH
-        except (OSError, ValueError):
-            return DEFAULT_WIDTH
-
-    return Style(
-        terminal=terminal,
-        colour=terminal and not environ.get("NO_COLOR"),
-        unicode=speaks_unicode(stream.encoding),
-        width=width,
-    )
+def plan_of(step: StepFile) -> Plan:
+    """What a run of `step` makes, in which phases, with which shares of the work."""
+    products = tuple(value.path for value in step.expected())
+    phases: dict[str, str] = {}
+    for product in products:
+        name = "/".join(product.split("/")[1:])
+        best = ""
+        for phase, patterns, _ in _PHASES:
+            for pattern in patterns:
+                whole = pattern if "/" in pattern else f"artifact/{pattern}"
+                for candidate in (whole, f"bin/{pattern}"):
+                    if name.startswith(candidate) and len(candidate) > len(best):
+                        best, phases[product] = candidate, phase
+    members: dict[str, int] = {}
+    for phase in phases.values():
+        members[phase] = members.get(phase, 0) + 1
+    shares = {phase: share for phase, _, share in _PHASES}
+    weights = {product: shares[phase] / members[phase] for product, phase in phases.items()}
+    return Plan(products, weights, phases)
 
 
-class Progress(BaseObserver):
-    """Progress of one run on `stream`. Call `close` at the end: it clears the live line.
+class RunProgress(BaseObserver):
+    """The model of one run: what is finished, what is in the making, how much that is of all.
 
-    `clock` gives seconds, monotonic. With `quiet` nothing is ever written. A stream that breaks
-    (closed, full) silences the progress; it never ends the run.
+    `clock` gives seconds, monotonic.
     """
 
-    def __init__(
-        self,
-        stream: TextIO,
-        plan: Plan,
-        *,
-        clock: Callable[[], float],
-        style: Style,
-        quiet: bool = False,
-    ) -> None:
-        self._stream = stream
-        self._plan = plan
-        self._style = style
+    def __init__(self, plan: Plan, clock: Callable[[], float]) -> None:
+        self.plan = plan
+        self.program = ""
+        """The name of the program that was started last."""
+        self.building = ""
+        """Tree path of what is being made; empty between two products."""
         self._clock = clock
-        self._silent = quiet
         self._started = clock()
         self._weights = _weights(plan)
         self._total = sum(self._weights.values())
         self._finished: set[str] = set()
         self._finished_weight = 0.0
         self._finished_at = self._started
-        self._building = ""
         self._building_since = self._started
-        self._program = ""
         self._writing: dict[int, dict[str, None]] = {}
-        self._shown = ""
         self._best_share = 0.0
 
-    # -- events ---------------------------------------------------------------------------------
+    def tick(self) -> None:
+        """Show what is new; called about five times a second."""
+
+    def finished(self, path: str) -> None:
+        """A product was finished: called once for each."""
 
     def on_exec(self, event: ExecEvent) -> None:
         """A new program; its output is often named in its arguments long before it is opened."""
         self._end_of_program(event.pid)
-        self._program = posixpath.basename(tree_path(normal_path(event.path)))
+        self.program = posixpath.basename(tree_path(normal_path(event.path)))
         for argument in event.argv[1:]:
             path = tree_path(
                 posixpath.normpath(posixpath.join(normal_path(event.cwd), guest_text(argument)))
@@ -134,51 +158,33 @@ class Progress(BaseObserver):
         """The same as `tick`."""
         self.tick()
 
-    # -- for the caller -------------------------------------------------------------------------
-
-    def tick(self) -> None:
-        """Renew the live line; does nothing where lines cannot be renewed."""
-        if self._style.terminal:
-            self._show(self._line())
-
-    def close(self) -> None:
-        """Leave the terminal as it was found: no live line, cursor at the start of a line."""
-        if self._shown:
-            self._write("\r\x1b[K")
-            self._shown = ""
-        self._silent = True
-
     def share(self) -> float:
         """Share of the work done, 0 to 1; never falls; 1 when all that has a weight is made."""
         if self._total <= 0:
             return 0.0
         done = self._finished_weight
-        if self._building and self._finished_weight > 0:
+        if self.building and self._finished_weight > 0:
             pace = self._finished_weight / max(self._finished_at - self._started, 1e-9)
-            weight = self._weights[self._building]
+            weight = self._weights[self.building]
             guess = (self._clock() - self._building_since) * pace
             done += min(guess, MOST_OF_A_STEP * weight)
         self._best_share = max(self._best_share, min(done / self._total, 1.0))
         return self._best_share
 
-    @property
-    def building(self) -> str:
-        """Tree path of what is being made; empty between two products."""
-        return self._building
-
     def seconds_left(self) -> float | None:
         """An estimate from the pace so far; None while there is nothing to estimate from."""
-        elapsed = self._clock() - self._started
-        share = self.share()
-        if share < SHARE_TO_ESTIMATE or elapsed < SECONDS_TO_ESTIMATE:
-            return None
-        return elapsed * (1 - share) / share
+        return _seconds_left(self.share(), self._clock() - self._started)
 
-    # -- bookkeeping ----------------------------------------------------------------------------
+    def finished_line(self, path: str) -> str:
+        """The line that says that a product is finished."""
+        phase = self.plan.phases.get(path)
+        return f"{self.share():4.0%} {printable(path)}" + (
+            f" ({printable(phase)})" if phase else ""
+        )
 
     def _begin(self, path: str) -> None:
-        if path != self._building:
-            self._building = path
+        if path != self.building:
+            self.building = path
             self._building_since = self._clock()
 
     def _end_of_program(self, pid: int) -> None:
@@ -188,71 +194,203 @@ class Progress(BaseObserver):
             self._finished.add(path)
             self._finished_weight += self._weights[path]
             self._finished_at = self._clock()
-            if self._building == path:
-                self._building = ""
-            if not self._style.terminal:
-                phase = self._plan.phases.get(path)
-                where = f" ({visible(phase)})" if phase else ""
-                self._write(self._plain(f"{self.share():4.0%} {visible(path)}{where}") + "\n")
+            if self.building == path:
+                self.building = ""
+            self.finished(path)
 
-    # -- drawing --------------------------------------------------------------------------------
 
-    def _line(self) -> str:
-        """The live line: the most telling parts first, as many as there is room for."""
-        room = max(self._style.width() - 1, 10)
+class Progress(RunProgress):
+    """Progress of one run on `stream`. Call `close` at the end: it clears the live line."""
+
+    def __init__(
+        self,
+        stream: TextIO,
+        plan: Plan,
+        *,
+        clock: Callable[[], float],
+        style: Style,
+        quiet: bool = False,
+    ) -> None:
+        super().__init__(plan, clock)
+        self._line = LiveLine(quiet, stream, style)
+
+    def tick(self) -> None:
+        """Renew the live line; does nothing where lines cannot be renewed."""
+        if not self._line.live:
+            return
         share = self.share()
         left = self.seconds_left()
         percent = f"{share:4.0%}"
-        building = visible(self._building)
-        phase = visible(self._plan.phases.get(self._building, ""))
-        by = f"by {visible(self._program)}" if self._program else ""
-        rest = f"{minutes(left)} left" if left is not None else ""
-        bar = bar_of(share, self._style)
-        # From the fullest to the barest; the first that fits is taken.
-        choices = (
-            (percent, bar, phase, building, by, rest),
+        building = self.building
+        phase = self.plan.phases.get(building, "")
+        by = f"by {self.program}" if self.program else ""
+        rest = f"{_minutes(left)} left" if left is not None else ""
+        # From the fullest to the barest.
+        _show(
+            self._line,
+            (percent, _bar(share, self._line), phase, building, by, rest),
             (percent, phase, building, by, rest),
             (percent, building, by, rest),
             (percent, building, rest),
             (percent, posixpath.basename(building), rest),
             (percent, rest),
+            (percent,),
         )
-        for parts in choices:
-            line = self._plain("  ".join(p for p in parts if p))
-            if len(line) <= room:
-                return self._coloured(line, percent)
-        return self._plain(percent)[:room]
 
-    def _coloured(self, line: str, percent: str) -> str:
-        if not self._style.colour:
-            return line
-        return f"\x1b[1m{percent}\x1b[0m{line[len(percent) :]}"
+    def finished(self, path: str) -> None:
+        """A line, where there is no live one."""
+        if not self._line.style.terminal:
+            self._line.line(self.finished_line(path))
 
-    def _plain(self, text: str) -> str:
-        if self._style.unicode:
-            return text
-        return text.encode("ascii", "backslashreplace").decode("ascii")
+    def close(self) -> None:
+        """No live line, and nothing is written any more."""
+        self._line.close()
 
-    def _show(self, line: str) -> None:
-        if line != self._shown:
-            self._write(f"\r{line}\x1b[K")
-            self._shown = line
 
-    def _write(self, text: str) -> None:
-        if self._silent:
+@contextlib.contextmanager
+def progress_of(step: StepFile, quiet: bool, only_live: bool = False) -> Iterator[Progress]:
+    """Progress of a run of a step file, on standard error, for the block.
+
+    `only_live`: no line per artifact where there is no live one.
+    """
+    style = style_for(sys.stderr, os.environ)
+    quiet = quiet or (only_live and not style.terminal)
+    progress = Progress(sys.stderr, plan_of(step), clock=time.monotonic, style=style, quiet=quiet)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a worker sends: its share done (0 to 1), what it is building, and lines to show."""
+
+    share: float
+    building: str
+    lines: tuple[str, ...] = ()
+
+
+class WorkerProgress(RunProgress):
+    """In a worker: progress that is not shown, but sent."""
+
+    def __init__(
+        self, plan: Plan, send: Callable[[Note], None], *, clock: Callable[[], float]
+    ) -> None:
+        super().__init__(plan, clock)
+        self._send = send
+        self._sent: Note | None = None
+        self._lines: list[str] = []
+
+    def tick(self) -> None:
+        """Send what is new."""
+        note = Note(round(self.share(), 3), self.building, tuple(self._lines))
+        self._lines.clear()
+        if note != self._sent:
+            self._send(note)
+            self._sent = note
+
+    def finished(self, path: str) -> None:
+        """A line for the next note."""
+        self._lines.append(self.finished_line(path))
+
+    def on_exit(self, pid: int, status: int, syscalls: int) -> None:
+        """A line about what is finished does not wait for the next tick."""
+        super().on_exit(pid, status, syscalls)
+        if self._lines:
+            self.tick()
+
+
+class Combined:
+    """Progress of all runs on `stream`, each known by its name. Call `close` at the end."""
+
+    def __init__(
+        self,
+        stream: TextIO,
+        names: Sequence[str],
+        *,
+        clock: Callable[[], float],
+        style: Style,
+        quiet: bool = False,
+    ) -> None:
+        self._line = LiveLine(quiet, stream, style)
+        self._names = names
+        self._clock = clock
+        self._started = clock()
+        self._shares = dict.fromkeys(names, 0.0)
+        self._running: dict[str, Note] = {}
+        self._ended: dict[str, str] = {}
+
+    def begin(self, name: str) -> None:
+        """The run was started."""
+        self._running[name] = Note(0.0, "")
+        self._draw()
+
+    def note(self, name: str, note: Note) -> None:
+        """The run sent this."""
+        self._running[name] = note
+        self._shares[name] = max(self._shares[name], note.share)
+        self._draw(name, *note.lines)
+
+    def end(self, name: str, outcome: str) -> None:
+        """The run ended; `outcome` is one word."""
+        self._running.pop(name, None)
+        self._shares[name] = 1.0
+        self._ended[name] = outcome
+        self._draw(name, outcome)
+
+    def close(self) -> None:
+        """No live line, and nothing is written any more."""
+        self._line.close()
+
+    def share(self) -> float:
+        """Share of all work done, 0 to 1; every run counts alike."""
+        return sum(self._shares.values()) / len(self._shares)
+
+    def _draw(self, name: str = "", *lines: str) -> None:
+        """The live line, or else lines about the run of that name."""
+        if not self._line.style.terminal:
+            for line in lines:
+                self._line.line(f"{name:<{max(map(len, self._names))}}  {line}")
+        if not self._line.live:
             return
-        try:
-            with signals.let_in():
-                self._stream.write(text)
-                self._stream.flush()
-        except (OSError, ValueError):
-            self._silent = True
+        share = self.share()
+        percent = f"{share:4.0%}"
+        left = _seconds_left(share, self._clock() - self._started)
+        rest = f"{_minutes(left)} left" if left is not None else ""
+        runs = [f"{name} {note.share:.0%}" for name, note in self._running.items()]
+        building = [
+            f"{run} {note.building.rpartition('/')[2]}".rstrip()
+            for run, note in zip(runs, self._running.values(), strict=True)
+        ]
+        ended = [f"{name} {outcome}" for name, outcome in self._ended.items()]
+        bar = _bar(share, self._line)
+        _show(
+            self._line,
+            (percent, bar, *ended, *building, rest),
+            (percent, bar, *ended, *runs, rest),
+            (percent, *ended, *runs, rest),
+            (percent, *runs, rest),
+            (percent, rest),
+            (percent,),
+        )
 
 
-def bar_of(share: float, style: Style) -> str:
+def _show(line: LiveLine, *choices: tuple[str, ...]) -> None:
+    """The first of the choices that there is room for; the share, which is first, in bold."""
+    line.show(*("  ".join(part for part in parts if part) for parts in choices), bold=4)
+
+
+def _seconds_left(share: float, elapsed: float) -> float | None:
+    if share < SHARE_TO_ESTIMATE or elapsed < SECONDS_TO_ESTIMATE:
+        return None
+    return elapsed * (1 - share) / share
+
+
+def _bar(share: float, line: LiveLine) -> str:
     """A bar of a fixed width."""
     full = int(share * _BAR)
-    done, rest = ("━", "─") if style.unicode else ("#", ".")
+    done, rest = ("━", "─") if line.style.unicode else ("#", ".")
     return done * full + rest * (_BAR - full)
 
 
@@ -263,7 +401,7 @@ def _weights(plan: Plan) -> dict[str, float]:
     return known
 
 
-def minutes(seconds: float) -> str:
+def _minutes(seconds: float) -> str:
     """`0:07`, `12:30`, `1:02:03`."""
     whole = round(seconds)
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60

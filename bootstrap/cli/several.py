@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap import host
-from bootstrap.cli.combined import Combined, Note, Telling
-from bootstrap.cli.phases import plan
-from bootstrap.cli.progress import Plan, style_for
+from bootstrap.cli.live import style_for
+from bootstrap.cli.progress import Combined, Note, Plan, WorkerProgress, plan_of
 from bootstrap.core.errors import BadInput, printable
 from bootstrap.documents import Fault, typed
 from bootstrap.instruments import default_engine, describe
@@ -190,7 +189,7 @@ def _given(task: Task) -> pool.Task:
         entry,
         kept,
         task.limits,
-        plan(task.resolved.step),
+        plan_of(task.resolved.step),
     )
     blobs = [file.data for file in view.files.values()]
     return pool.Task(task.resolved.step.arch, job, blobs)
@@ -210,8 +209,10 @@ def _work(given: object, blobs: list[bytes], tell: pool.Tell) -> tuple[object, l
     view = SourceTree("folder", "", files, job.symlinks, job.folders)
     if view.digest != job.digest:
         raise BadInput(f"a process was given the tree {view.digest}, not {job.digest}")
-    telling = Telling(job.plan, tell, clock=time.monotonic)
-    observed, products = observe(view, job.entry, job.kept, default_engine(), job.limits, [telling])
+    progress = WorkerProgress(job.plan, tell, clock=time.monotonic)
+    observed, products = observe(
+        view, job.entry, job.kept, default_engine(), job.limits, [progress]
+    )
     names = tuple((path, mode) for path, (_, mode) in products.items())
     return _Done(observed, names), [content for content, _ in products.values()]
 

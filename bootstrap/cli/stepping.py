@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bootstrap.core.errors import BadInput, printable
 
 if TYPE_CHECKING:
-    from bootstrap.cli.progress import Progress
     from bootstrap.sources import Resolved
 
 ONLY_PROGRAM = ("root", "cwd", "env")
@@ -107,6 +104,7 @@ def _record_program(args: argparse.Namespace, name: str, program: list[str]) -> 
 
 
 def _record_sources(args: argparse.Namespace, name: str) -> None:
+    from bootstrap.cli.progress import progress_of
     from bootstrap.cli.verify import default_entry
     from bootstrap.debug.opening import record_sources
     from bootstrap.instruments import default_engine
@@ -114,17 +112,15 @@ def _record_sources(args: argparse.Namespace, name: str) -> None:
 
     limits = Limits().with_options(args.limit)
     resolved = _resolved(args)
-    progress = _progress(resolved, args.quiet)
-    told: list[str] = []
-    try:
+    notes: list[str] = []
+    # On a pipe nobody asked for a line per artifact: what is wanted is what comes after.
+    with progress_of(resolved.step, args.quiet, only_live=True) as progress:
         record_sources(
             name, resolved, default_engine(), args.entry or default_entry(resolved), limits,
-            [progress], told.append,
+            [progress], notes.append,
         )  # fmt: skip
-    finally:
-        progress.close()
     if not args.quiet:
-        for line in told:
+        for line in notes:
             print(f"recorded: {printable(line)}", file=sys.stderr)
 
 
@@ -144,15 +140,3 @@ def _resolved(args: argparse.Namespace) -> Resolved:
             tree = embedded_source(step)
             return Found(tree, step, check_materials(tree, step))
     raise BadInput(f"--arch {args.arch}: there are no embedded sources for it; --source TREE")
-
-
-def _progress(resolved: Resolved, quiet: bool) -> Progress:
-    from bootstrap.cli.phases import plan
-    from bootstrap.cli.progress import Progress, style_for
-
-    style = style_for(sys.stderr, os.environ)
-    # On a pipe nobody asked for a line per artifact: what is wanted is what comes after.
-    return Progress(
-        sys.stderr, plan(resolved.step), clock=time.monotonic, style=style,
-        quiet=quiet or not style.terminal,
-    )  # fmt: skip

@@ -17,17 +17,14 @@ def run_check(args: argparse.Namespace) -> int:
     """0: the same happened again; 1: something else did. Raises BootstrapError."""
     from bootstrap import trace
     from bootstrap.cli.output import say
-    from bootstrap.cli.trace_travel import Line
+    from bootstrap.cli.trace_travel import ReplayLine
     from bootstrap.instruments import default_engine
     from bootstrap.trace.replay import check
 
     with trace.open(args.trace) as opened:
-        live = Line(opened)
-        live.doing = "running it again: "
-        try:
-            divergence = check(opened, default_engine(), live.tell_event)
-        finally:
-            live.close()
+        with ReplayLine(opened) as line:
+            line.doing = "running it again: "
+            divergence = check(opened, default_engine(), line.at_event)
         if divergence is None:
             programs = f"{len(opened.programs)} programs, {opened.events:,} system calls"
             say([f"{args.trace}: the same again: {programs}, trace digest {opened.digest}"])

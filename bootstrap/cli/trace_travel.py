@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from bootstrap.cli.live import LiveLine
+
 if TYPE_CHECKING:
     from bootstrap.timeline.travel import Timeline
     from bootstrap.trace.reader import Trace
@@ -75,41 +77,25 @@ def add_parsers(reader: Callable[..., argparse.ArgumentParser]) -> None:
     coverage.add_argument("--json", metavar="FILE", help=from_)
 
 
-class Line:
-    """A line on a terminal that is written over; nothing elsewhere."""
+class ReplayLine(LiveLine):
+    """The live line of what runs a trace again."""
 
     def __init__(self, trace: Trace) -> None:
-        from bootstrap.cli.progress import style_for
-
+        super().__init__()
         self._trace = trace
-        self._live = style_for(sys.stderr, os.environ).terminal
         self.doing = ""
 
-    def tell(self, row: int, executed: int) -> None:
-        """A traveller is on its way."""
-        if self._live:
-            self._write(f"\r\x1b[K{self.doing}{self._trace.program(row).label}: {executed:,} "
-                        "instructions")  # fmt: skip
+    def at_instruction(self, row: int, executed: int) -> None:
+        """A program has come to that instruction."""
+        self.show(f"{self.doing}{self._trace.program(row).label}: {executed:,} instructions")
 
-    def tell_event(self, event: int) -> None:
+    def at_event(self, event: int) -> None:
         """A run of all of it has come to that system call."""
-        if self._live:
-            self._write(f"\r\x1b[K{self.doing}{event:,} of {self._trace.events:,} system calls")
-
-    def close(self) -> None:
-        """Nobody is, any more."""
-        if self._live:
-            self._write("\r\x1b[K")
-
-    def _write(self, text: str) -> None:
-        try:
-            print(text, end="", file=sys.stderr, flush=True)
-        except (OSError, ValueError):
-            self._live = False
+        self.show(f"{self.doing}{event:,} of {self._trace.events:,} system calls")
 
 
 @contextlib.contextmanager
-def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Timeline, Line]]:
+def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Timeline, ReplayLine]]:
     """An open trace, and who travels in it.
 
     `indexed` False does without the index beside the trace.
@@ -120,17 +106,15 @@ def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Timelin
     from bootstrap.timeline.indexing import beside, is_stale, points_of
     from bootstrap.timeline.travel import Timeline
 
-    with trace.open(name) as opened:
-        line = Line(opened)
+    with trace.open(name) as opened, ReplayLine(opened) as line:
         if indexed and is_stale(opened):
             told = f"bootstrap: {beside(opened)}: is not of this trace, and is not used; "
             say([f"{told}`bootstrap trace index` makes it anew"], sys.stderr)
         points = points_of(opened) if indexed else None
-        traveller = Timeline(opened, default_engine(), line.tell, points=points)
+        traveller = Timeline(opened, default_engine(), line.at_instruction, points=points)
         try:
             yield opened, traveller, line
         finally:
-            line.close()
             traveller.close()
 
 

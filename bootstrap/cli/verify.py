@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
-    from bootstrap.cli.progress import Progress
     from bootstrap.runs.rebuild import Rebuilt
     from bootstrap.sources import Resolved
 
@@ -110,6 +108,7 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
     """
     from bootstrap.cli import several
     from bootstrap.cli.output import STDOUT, each, write_text
+    from bootstrap.cli.progress import progress_of
     from bootstrap.instruments import default_engine
     from bootstrap.known import STAGEX
     from bootstrap.linux.limits import Limits
@@ -148,14 +147,11 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
     if not args.quiet or resolved.in_place_of is not None:
         for note in (*resolved.tree.notes, *resolved.materials.lines()):
             print(f"note: {printable(note)}", file=sys.stderr)
-    progress = _progress(resolved, args.quiet)
-    try:
+    with progress_of(resolved.step, args.quiet) as progress:
         if record_to is None:
             rebuilt = rebuild(resolved, entry, engine, limits, [progress])
         else:
             rebuilt = record_rebuild(record_to, resolved, entry, engine, limits, [progress])
-    finally:
-        progress.close()
     report = rebuilt.report
     to_stderr = STDOUT in (args.json, args.junit)
     quiet_line = report.claim if args.quiet and report.exit_code in ONE_LINE else None
@@ -185,14 +181,6 @@ def default_entry(resolved: Resolved) -> str:
     return next(
         (e for e in ENTRIES if e in resolved.step.entries), next(iter(resolved.step.entries))
     )
-
-
-def _progress(resolved: Resolved, quiet: bool) -> Progress:
-    from bootstrap.cli.phases import plan
-    from bootstrap.cli.progress import Progress, style_for
-
-    style = style_for(sys.stderr, os.environ)
-    return Progress(sys.stderr, plan(resolved.step), clock=time.monotonic, style=style, quiet=quiet)
 
 
 def print_view(

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from bootstrap.cli.progress import Plan, Progress, Style, style_for
+from bootstrap.cli.live import Style, style_for
+from bootstrap.cli.progress import Plan, Progress
 from bootstrap.core.abi import O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.linux.events import ExecEvent
 
@@ -89,7 +90,7 @@ def test_elsewhere_one_plain_line_per_finished_artifact() -> None:
     ]
 
 
-def test_an_artifact_written_again_is_not_told_again() -> None:
+def test_an_artifact_written_again_gets_no_second_line() -> None:
     run = Run()
     run.make(PRODUCTS[0])
     run.make(PRODUCTS[0])
@@ -97,7 +98,7 @@ def test_an_artifact_written_again_is_not_told_again() -> None:
     assert run.progress.share() == 0.25
 
 
-def test_what_is_not_a_product_or_only_read_is_not_told() -> None:
+def test_what_is_not_a_product_or_only_read_gets_no_line() -> None:
     run = Run()
     run.make("tmp/x")
     run.exec(3, "/tool")

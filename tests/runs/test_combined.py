@@ -1,4 +1,4 @@
-"""Progress of several runs: what each tells, and how it is shown. No clock but a fake one."""
+"""Progress of several runs: what each sends, and how it is shown. No clock but a fake one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import io
 import re
 from typing import Any, cast
 
-from bootstrap.cli.combined import Combined, Note, Telling
-from bootstrap.cli.progress import Plan, Style
+from bootstrap.cli.live import Style
+from bootstrap.cli.progress import Combined, Note, Plan, WorkerProgress
 from bootstrap.core.abi import O_CREAT, O_WRONLY
 
 NOTHING = cast(Any, None)
@@ -37,20 +37,20 @@ def last_line(stream: io.StringIO) -> str:
     return re.split(r"\r|\x1b\[K", stream.getvalue())[-2]
 
 
-def test_a_worker_tells_when_something_is_new() -> None:
-    told: list[Note] = []
+def test_a_worker_sends_when_something_is_new() -> None:
+    sent: list[Note] = []
     plan = Plan(("x86/a", "x86/b"), {}, {"x86/a": "phase 0"})
-    telling = Telling(plan, told.append, clock=Clock())
-    telling.tick()
-    telling.tick()
-    assert told == [Note(0.0, "")]
-    telling.on_open(2, b"/x86/a", NOTHING, O_WRONLY | O_CREAT, 3)
-    telling.tick()
-    assert told[1:] == [Note(0.0, "x86/a")]
-    telling.on_exit(2, 0, 7)
-    assert told[2:] == [Note(0.5, "", (" 50% x86/a (phase 0)",))]
-    telling.on_exit(2, 0, 7)
-    assert len(told) == 3
+    progress = WorkerProgress(plan, sent.append, clock=Clock())
+    progress.tick()
+    progress.tick()
+    assert sent == [Note(0.0, "")]
+    progress.on_open(2, b"/x86/a", NOTHING, O_WRONLY | O_CREAT, 3)
+    progress.tick()
+    assert sent[1:] == [Note(0.0, "x86/a")]
+    progress.on_exit(2, 0, 7)
+    assert sent[2:] == [Note(0.5, "", (" 50% x86/a (phase 0)",))]
+    progress.on_exit(2, 0, 7)
+    assert len(sent) == 3
 
 
 def test_lines_with_the_architecture_where_there_is_no_terminal() -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from bootstrap.cli import several, verify
-from bootstrap.cli.combined import Combined
+from bootstrap.cli.live import Style
 from bootstrap.cli.main import parser
-from bootstrap.cli.progress import Style
+from bootstrap.cli.progress import Combined
 from bootstrap.cli.several import is_several, rebuild_each, resolve_each, write_all
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.documents import Fault, encode

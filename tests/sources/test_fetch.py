@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli import fetch as command
+from bootstrap.cli.live import LiveLine
 from bootstrap.core.errors import BadInput
 from bootstrap.sources import Cache, fetch, fetching, resolve
 from bootstrap.sources.download import DownloadFailed, download
@@ -413,11 +414,15 @@ def test_a_json_file_that_cannot_be_written_is_named(cache: Cache, tmp_path: Pat
 def test_progress_is_for_terminals(
     cache: Cache, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command._progress() is None
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    show = command._progress()
-    assert show is not None
-    show(500_000, 1_000_000)
-    show(1_000_000, 1_000_000)
-    show(500_000, None)
-    assert capsys.readouterr().err == "\r0.5 of 1.0 MB\r1.0 of 1.0 MB\n\r0.5 MB"
+    def shown(terminal: bool) -> str:
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+        with LiveLine() as line:
+            show = command._shown(line)
+            show(500_000, 1_000_000)
+            show(1_000_000, 1_000_000)
+            show(500_000, None)
+        return capsys.readouterr().err.replace("\x1b[K", "")
+
+    assert shown(False) == ""
+    assert shown(True) == "\r0.5 of 1.0 MB\r1.0 of 1.0 MB\r1.0 of 1.0 MB\n\r0.5 MB\r"
