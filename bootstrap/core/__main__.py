@@ -68,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     judges.add_argument("--answers", metavar="FILE", help="judge by this answers file alone: the "
                         "sources are compared with no list (status 4 at best)")  # fmt: skip
     parser.add_argument("--entry", help="kaem-optional-seed (the usual one) or hex0-seed")
+    parser.add_argument("--seconds", type=int, default=6 * 3600, metavar="N", help="a net for "
+                        "loops: the CPU time that the run may take (default 21600)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="the verdict as JSON")
     return parser
 
@@ -78,8 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        _end_by_signals()
         args = _parser().parse_args(argv)
+        if hasattr(signal, "sigwait"):
+            _end_by_signals(args.seconds)
         findings = _findings(args)
         text = (
             json.dumps(asdict(findings), indent=2)
@@ -90,11 +93,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return findings.exit_status
     except BootstrapError as error:
         return _fail(str(error), error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return ExitStatus.CLOSED_PIPE
     except OSError as error:
+        # What is still buffered goes nowhere: Python would try to write it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return ExitStatus.CLOSED_PIPE
         return _fail(f"the verdict cannot be written: {error.strerror}", ExitStatus.BAD_INPUT)
+    except KeyboardInterrupt:  # before the thread hears of it
+        return _fail("interrupted", ExitStatus.INTERRUPTED)
     except MemoryError:
         return _fail("the host has no memory left", ExitStatus.BAD_INPUT)
     except ImportError as error:
@@ -107,25 +113,25 @@ def _fail(message: str, status: int) -> int:
     return int(status)
 
 
-def _end_by_signals() -> None:
-    """Let SIGINT and SIGTERM end us at once, with a line and 128 + their number.
+def _end_by_signals(seconds: int) -> None:
+    """Let SIGINT, SIGTERM and a limit of CPU time end us at once: a line, and a status.
 
-    Python runs a handler between two bytecodes, and a guest's loop has none. So a thread waits for
-    them. Nothing is left behind: the core writes no file. (Windows has no sigwait.)
+    Python runs a handler between two bytecodes, and a guest's loop has none: so a thread waits for
+    them. Nothing is left behind, for the core writes no file. (Windows has no sigwait.)
     """
-    numbers = {signal.SIGINT, signal.SIGTERM}
-    numbers -= {number for number in numbers if signal.getsignal(number) is signal.SIG_IGN}
-    if not hasattr(signal, "sigwait") or not numbers:
-        return
+    words = {
+        signal.SIGINT: ("interrupted", ExitStatus.INTERRUPTED),
+        signal.SIGTERM: ("ended by SIGTERM", ExitStatus.TERMINATED),
+        signal.SIGPROF: (f"limit: the run took {seconds} s of CPU time (--seconds raises it); "
+                         "no verdict", ExitStatus.GUEST_FAILED),
+    }  # fmt: skip
+    heard = {number for number in words if signal.getsignal(number) is not signal.SIG_IGN}
 
     def wait() -> None:
-        number = signal.sigwait(numbers)
-        word = (
-            "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
-        )
-        os._exit(_fail(word, 128 + number))
+        os._exit(_fail(*words[signal.Signals(signal.sigwait(heard))]))
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     _thread.start_new_thread(wait, ())
 
 

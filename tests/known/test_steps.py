@@ -9,6 +9,7 @@ import pytest
 
 import bootstrap
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import shipped, shipped_files
 from bootstrap.known import (
     all_steps,
     arch_name,
@@ -41,6 +42,30 @@ def test_release_1_9_1_is_known_in_full(arch: str) -> None:
     assert step.answers_from in step.materials
     assert step.seeds["hex0-seed"].path in step.materials
     assert step.entries["hex0-seed"].hidden == (step.seeds["kaem-optional-seed"].path,)
+
+
+def test_the_core_reads_the_same_of_every_step_file() -> None:
+    """Two readers: the core's own, which decides, and the full schema, which explains."""
+    steps = {step.file.removeprefix("steps/"): step for step in all_steps()}
+    releases = {release.file: release for arch in shipped_files() for release in shipped(arch)}
+    assert steps.keys() == releases.keys()
+    for file, release in releases.items():
+        step = steps[file]
+        assert f"{release.title} {release.arch}" == step.title
+        assert (release.materials, release.sha256) == (step.materials, step.sha256)
+        assert release.seeds == {seed.path for seed in step.seeds.values()}
+        assert release.directories == step.directories
+        assert [
+            (e.name, e.commands, e.hidden, e.cwd, dict(e.environment)) for e in release.entries
+        ] == [
+            (e.name, e.commands, e.hidden, e.cwd, dict(e.environment))
+            for e in step.entries.values()
+        ]
+        assert {(v.path, v.sha256, v.from_) for v in release.known} == {
+            (v.path, v.sha256, v.from_) for v in step.known()
+        }
+        promised = {value.path for value in release.known if value.is_answer}
+        assert promised == {*step.answers, *step.catalogue}
 
 
 def test_materials_that_both_architectures_read_are_the_same() -> None:
