@@ -167,7 +167,7 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _same(evidence: Evidence, products: Path) -> bool:
-    from bootstrap.oci.products import read_products
+    from bootstrap.oci.layout import read_products
     from bootstrap.report.page import visible
 
     _, wrong = read_products(products, evidence)

@@ -12,7 +12,7 @@ from bootstrap.core.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bootstrap.ddc import Path, Step
+    from bootstrap.ddc import BuildPath, BuildStep
 
 _EXIT = {"agree": 0, "differ": 1, "incomplete": 1}
 
@@ -94,7 +94,9 @@ def run(args: argparse.Namespace) -> int:
     return _EXIT[comparison.result]
 
 
-def _shown(line: LiveLine, path: Path, steps: Sequence[Step]) -> Callable[[Step], None]:
+def _shown(
+    line: LiveLine, path: BuildPath, steps: Sequence[BuildStep]
+) -> Callable[[BuildStep], None]:
     """What shows each step of a path: in the live line; elsewhere a line for the whole path."""
     if not line.style.terminal:
         line.line(f"path {path.name}: {len(steps)} steps")

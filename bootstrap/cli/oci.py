@@ -14,8 +14,8 @@ from bootstrap.core.errors import BadInput
 
 if TYPE_CHECKING:
     from bootstrap.attest.evidence import Evidence
-    from bootstrap.oci.image import Image
-    from bootstrap.oci.products import Differs
+    from bootstrap.oci.image import OciImage
+    from bootstrap.oci.layout import Differs
 
 SCHEMA = "bootstrap-oci-export/2"
 FINDINGS_FILE = "findings.json"
@@ -158,8 +158,7 @@ def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
     from bootstrap.cli.output import STDOUT, view_and_json, write_files
     from bootstrap.cli.verify import print_view
     from bootstrap.oci.image import findings, make_image
-    from bootstrap.oci.layout import files_of
-    from bootstrap.oci.products import read_products
+    from bootstrap.oci.layout import files_of, read_products
 
     evidence = read_report(report)
     contents, wrong = read_products(products, evidence)
@@ -203,7 +202,7 @@ def run_compare(args: argparse.Namespace) -> int:
 
 def _text(
     evidence: Evidence,
-    image: Image | None,
+    image: OciImage | None,
     wrong: list[Differs],
     args: argparse.Namespace,
     *,
@@ -240,7 +239,7 @@ def _text(
     return page.text()
 
 
-def _document(evidence: Evidence, image: Image | None, wrong: list[Differs]) -> dict[str, Any]:
+def _document(evidence: Evidence, image: OciImage | None, wrong: list[Differs]) -> dict[str, Any]:
     written: dict[str, Any] | None = None
     if image is not None:
         written = {

@@ -3,18 +3,17 @@
 David A. Wheeler, "Fully Countering Trusting Trust through Diverse Double-Compiling" (2009).
 """
 
-from bootstrap.ddc.comparing import Comparison, Row, compare
-from bootstrap.ddc.paths import Along, Path, along, models, ours, upstream
-from bootstrap.ddc.plan import Step, plan
-from bootstrap.ddc.telling import claim, to_json_text, to_text
-from bootstrap.ddc.tools import our_tools
+from bootstrap.ddc.build_plan import BuildStep, plan
+from bootstrap.ddc.comparing import BuildComparison, PathRow, compare
+from bootstrap.ddc.paths import Along, BuildPath, along, models, our_tools, ours, upstream
+from bootstrap.ddc.render import claim, to_json_text, to_text
 
 __all__ = [
     "Along",
-    "Comparison",
-    "Path",
-    "Row",
-    "Step",
+    "BuildComparison",
+    "BuildPath",
+    "BuildStep",
+    "PathRow",
     "along",
     "claim",
     "compare",

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bootstrap.ddc.build_plan import WANTED, BuildStep
 from bootstrap.ddc.paths import Along
-from bootstrap.ddc.plan import WANTED, Step
 from bootstrap.known import StepFile
 
 Status = Literal["agree", "differ", "text differs", "missing", "not the known-good value"]
@@ -18,28 +18,28 @@ _ELF = b"\x7fELF"
 
 
 @dataclass(frozen=True)
-class Row:
+class PathRow:
     """One artifact: what each path made of it (None: nothing), and what is known of it."""
 
     path: str
     kind: Literal["program", "text"]
     size: int | None
     sha256: Mapping[str, str | None]
-    """Path name -> SHA-256."""
+    """BuildPath name -> SHA-256."""
     expected: str | None
     expected_from: str | None
     status: Status
     becomes: tuple[str, ...]
     """For a text: the programs that are assembled from it, which speak for it when it differs."""
     why: Mapping[str, str]
-    """Path name -> why there is none."""
+    """BuildPath name -> why there is none."""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BuildComparison:
     """All artifacts in build order, and what they come to."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[PathRow, ...]
     result: Result
     reasons: tuple[str, ...]
     """Why the result is not ``agree``."""
@@ -48,8 +48,8 @@ class Comparison:
 
 
 def compare(
-    steps: Sequence[Step], found: Sequence[Along], known: StepFile, notes: Sequence[str] = ()
-) -> Comparison:
+    steps: Sequence[BuildStep], found: Sequence[Along], known: StepFile, notes: Sequence[str] = ()
+) -> BuildComparison:
     """Judge every artifact of the plan; ``notes`` are remarks about the source.
 
     ``agree`` needs at least two paths; every program made by all of them, with one content, which
@@ -72,7 +72,7 @@ def compare(
         }
         expected = value.sha256 if value else None
         rows.append(
-            Row(
+            PathRow(
                 step.output,
                 kind,
                 len(there[0]) if there and len(set(there)) == 1 else None,
@@ -101,7 +101,7 @@ def _status(kind: str, digests: Sequence[str | None], expected: str | None) -> S
     return "agree"
 
 
-def _becomes(text: str, steps: Sequence[Step]) -> tuple[str, ...]:
+def _becomes(text: str, steps: Sequence[BuildStep]) -> tuple[str, ...]:
     """The first files on the way from ``text`` that are no input of an assembling step."""
     found: dict[str, None] = {}
     for step in steps:
@@ -113,7 +113,9 @@ def _becomes(text: str, steps: Sequence[Step]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _judged(rows: Sequence[Row], found: Sequence[Along], notes: Sequence[str]) -> Comparison:
+def _judged(
+    rows: Sequence[PathRow], found: Sequence[Along], notes: Sequence[str]
+) -> BuildComparison:
     reasons: list[str] = []
     remarks = list(notes)
     by_path = {row.path: row for row in rows}
@@ -125,8 +127,8 @@ def _judged(rows: Sequence[Row], found: Sequence[Along], notes: Sequence[str]) -
         elif row.status == "not the known-good value":
             reasons.append(f"{row.path}: the paths agree, but not with {row.expected_from}")
         elif row.status == "missing":
-            told = "; ".join(f"{name}: {why}" for name, why in row.why.items())
-            reasons.append(f"{row.path} was not made on every path ({told})")
+            reasons_given = "; ".join(f"{name}: {why}" for name, why in row.why.items())
+            reasons.append(f"{row.path} was not made on every path ({reasons_given})")
         elif row.status == "text differs":
             bad = [name for name in row.becomes if by_path[name].status != "agree"]
             if bad or not row.becomes:
@@ -145,4 +147,4 @@ def _judged(rows: Sequence[Row], found: Sequence[Along], notes: Sequence[str]) -
             row.status in ("differ", "text differs", "not the known-good value") for row in rows
         )
         result = "differ" if bad_rows else "incomplete"
-    return Comparison(tuple(rows), result, tuple(reasons), tuple(remarks))
+    return BuildComparison(tuple(rows), result, tuple(reasons), tuple(remarks))

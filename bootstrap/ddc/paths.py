@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bootstrap.ddc.plan import Step
+from bootstrap.core.errors import GuestFailed
+from bootstrap.ddc.build_plan import ENTRY, BuildStep
 from bootstrap.instruments import Engine
+from bootstrap.known import EMBEDDED, find
 from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.source import Source
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink
 from bootstrap.linux.limits import Limits
 from bootstrap.runs.modelled import MODELS
 from bootstrap.runs.program import NoOutput, run_alone
-from bootstrap.sources import SourceTree
+from bootstrap.runs.rebuild import rebuild
+from bootstrap.sources import Resolved, SourceTree, check_materials, embedded_source
 
 OURS = {"hex0": "hex0", "hex1": "hex1", "hex2": "hex2", "catm": "catm", "M0": "M0"}
 """Language -> the product of the embedded path that assembles it."""
 
 Files = Mapping[str, bytes]
-Run = Callable[[Step, Files], bytes]
+Run = Callable[[BuildStep, Files], bytes]
 
 
 class StepFailed(Exception):
@@ -27,8 +30,8 @@ class StepFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Path:
-    """One way to follow the plan: a name, what it uses in words, and how it runs a step."""
+class BuildPath:
+    """One path along the plan: a name, what it uses in words, and how it runs a step."""
 
     name: str
     title: str
@@ -39,38 +42,38 @@ class Path:
 class Along:
     """What following the plan along one path gave: the outputs by tree path, and what failed."""
 
-    path: Path
+    path: BuildPath
     made: dict[str, bytes] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def upstream(engine: Engine, limits: Limits) -> Path:
+def upstream(engine: Engine, limits: Limits) -> BuildPath:
     """Every step by the program that upstream's earlier steps built."""
 
-    def run(step: Step, files: Files) -> bytes:
+    def run(step: BuildStep, files: Files) -> bytes:
         return emulate(files[step.program], step, files, engine, limits)
 
-    return Path("upstream", "upstream's hex0 to M0, each built by the one before", run)
+    return BuildPath("upstream", "upstream's hex0 to M0, each built by the one before", run)
 
 
-def ours(tools: Files, engine: Engine, limits: Limits) -> Path:
+def ours(tools: Files, engine: Engine, limits: Limits) -> BuildPath:
     """Every assembling step by our tool for the language; the compiler is the one it built.
 
     ``tools`` are the verified products of the embedded path, by name.
     """
 
-    def run(step: Step, files: Files) -> bytes:
+    def run(step: BuildStep, files: Files) -> bytes:
         tool = OURS.get(step.language)
         program = files[step.program] if tool is None else tools[tool]
         return emulate(program, step, files, engine, limits)
 
-    return Path("ours", "our own hex0 to M0, built from the same seed on our own sources", run)
+    return BuildPath("ours", "our own hex0 to M0, built from the same seed on our own sources", run)
 
 
-def models(engine: Engine, limits: Limits) -> Path:
+def models(engine: Engine, limits: Limits) -> BuildPath:
     """Every assembling step by a Python function; only the compiler it gives is emulated."""
 
-    def run(step: Step, files: Files) -> bytes:
+    def run(step: BuildStep, files: Files) -> bytes:
         model = MODELS.get(step.language)
         if model is None:
             return emulate(files[step.program], step, files, engine, limits)
@@ -79,11 +82,16 @@ def models(engine: Engine, limits: Limits) -> Path:
         except LanguageError as error:
             raise StepFailed(f"the {step.language} model refuses it: {error}") from error
 
-    return Path("models", "the language models in Python; no seed and no assembler is run", run)
+    return BuildPath(
+        "models", "the language models in Python; no seed and no assembler is run", run
+    )
 
 
 def along(
-    path: Path, steps: Sequence[Step], tree: SourceTree, tell: Callable[[Step], None]
+    path: BuildPath,
+    steps: Sequence[BuildStep],
+    tree: SourceTree,
+    notify: Callable[[BuildStep], None],
 ) -> Along:
     """Follow the plan; a step that fails, or lacks an input, is a finding and not an error.
 
@@ -92,7 +100,7 @@ def along(
     found = Along(path)
     given = {name: file.data for name, file in tree.files.items()}
     for step in steps:
-        tell(step)
+        notify(step)
         files = {**given, **found.made}
         try:
             for name in (step.program, *step.inputs):
@@ -104,7 +112,7 @@ def along(
     return found
 
 
-def emulate(program: bytes, step: Step, files: Files, engine: Engine, limits: Limits) -> bytes:
+def emulate(program: bytes, step: BuildStep, files: Files, engine: Engine, limits: Limits) -> bytes:
     """Run ``program`` as the step says, in a file system with nothing but what the step names.
 
     Raises StepFailed when there is no output to be had.
@@ -125,3 +133,21 @@ def emulate(program: bytes, step: Step, files: Files, engine: Engine, limits: Li
     if output is None:
         raise StepFailed(f"it wrote no {step.output}")
     return output
+
+
+def our_tools(engine: Engine, limits: Limits) -> dict[str, bytes]:
+    """The products of the embedded path by name, all verified.
+
+    Raises GuestFailed when they are not what they should be: a comparison with them would then say
+    nothing.
+    """
+    step = find(EMBEDDED, None, "x86")
+    tree = embedded_source(step)
+    resolved = Resolved(tree, step, check_materials(tree, step))
+    rebuilt = rebuild(resolved, ENTRY, engine, limits)
+    if rebuilt.report.result != "verified":
+        raise GuestFailed(
+            "our own tools were not verified, so nothing can be compared with them: "
+            f"{rebuilt.report.claim}"
+        )
+    return {path: content for path, (content, _mode) in rebuilt.products.items()}

@@ -16,8 +16,7 @@ from typing import Any
 
 from bootstrap.attest.evidence import Evidence
 from bootstrap.core.errors import BadInput
-from bootstrap.oci.gzipped import gzip_stored
-from bootstrap.oci.tarball import Entry, pack
+from bootstrap.oci.layer import gzip_stored, pack
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -41,7 +40,7 @@ _ELF = b"\x7fELF"
 
 
 @dataclass(frozen=True)
-class Image:
+class OciImage:
     """An image, ready to be written.
 
     ``blobs`` are all blobs by their SHA-256; ``index`` is the text of index.json; ``files`` are the
@@ -61,7 +60,7 @@ class Image:
     command: tuple[str, ...]
 
 
-def make_image(evidence: Evidence, products: Mapping[str, bytes], gzipped: bool = True) -> Image:
+def make_image(evidence: Evidence, products: Mapping[str, bytes], gzipped: bool = True) -> OciImage:
     """The image of these products, which must be exactly the evidence's; ``gzipped`` is its layer.
 
     The default, because clients pass a gzip layer on as it is, and compress a plain one.
@@ -78,14 +77,14 @@ def make_image(evidence: Evidence, products: Mapping[str, bytes], gzipped: bool 
     if evidence.arch not in PLATFORMS:
         raise BadInput(f"{evidence.arch}: an image can be for {', '.join(PLATFORMS)} only")
     sums = listing(evidence)
-    files = {SUMS: Entry(sums, 0o644)}
+    files = {SUMS: (sums, False)}
     for path, data in products.items():
         if path == SUMS:
             raise BadInput(f"{path}: the image's own list has that name")
-        files[path] = Entry(data, 0o755 if data.startswith(_ELF) else 0o644)
+        files[path] = (data, data.startswith(_ELF))
     packed = pack(files)
     layer = gzip_stored(packed) if gzipped else packed
-    programs = sorted(path for path, entry in files.items() if entry.mode & 0o111)
+    programs = sorted(path for path, (_, program) in files.items() if program)
     config = _json(_config(evidence, packed, programs))
     manifest = _json(
         {
@@ -102,7 +101,7 @@ def make_image(evidence: Evidence, products: Mapping[str, bytes], gzipped: bool 
         "annotations": {REF_NAME: reference.partition(":")[2]},
     }
     index = _json({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]})
-    return Image(
+    return OciImage(
         blobs={sha256(blob): blob for blob in (layer, config, manifest)},
         index=index,
         manifest=sha256(manifest),
@@ -127,7 +126,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def findings(evidence: Evidence, image: Image) -> dict[str, Any]:
+def findings(evidence: Evidence, image: OciImage) -> dict[str, Any]:
     """What was found of the image, as a document to go beside it, by which nothing is counted."""
     return {
         "schema": FINDINGS,

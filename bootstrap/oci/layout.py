@@ -1,4 +1,4 @@
-"""An OCI image layout on disk: what to write, and reading one with every digest checked.
+"""An OCI image layout on disk, and products in a folder: read with every digest checked.
 
 Reading takes what others write too: an index in an index (as BuildKit does), gzip'ed layers.
 """
@@ -6,7 +6,6 @@ Reading takes what others write too: an index in an index (as BuildKit does), gz
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import tarfile
 import zlib
@@ -18,7 +17,8 @@ from typing import Annotated, TypeVar
 from bootstrap.attest.evidence import Evidence
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import Fault, Size, json_value, key, matching, named, one_of, typed
-from bootstrap.oci.image import INDEX, LAYER, MANIFEST, REF_NAME, SUMS, Image
+from bootstrap.known.lookup import known_files
+from bootstrap.oci.image import INDEX, LAYER, MANIFEST, REF_NAME, SUMS, OciImage, sha256
 from bootstrap.sources.tree import read_file
 
 MARKER = b'{"imageLayoutVersion":"1.0.0"}'
@@ -84,7 +84,7 @@ def _typed(cls: type[_T], data: bytes, *way: str) -> _T:
     return typed(cls, json_value(data), *way, lenient=True)
 
 
-def files_of(image: Image) -> dict[str, bytes]:
+def files_of(image: OciImage) -> dict[str, bytes]:
     """The layout's files in the order in which they are to be written: index.json comes last.
 
     So a folder that was not written to its end is no layout.
@@ -94,7 +94,7 @@ def files_of(image: Image) -> dict[str, bytes]:
 
 
 @dataclass(frozen=True)
-class Found:
+class LayoutImage:
     """An image in a layout: its manifest's SHA-256, its tag if it has one, its files.
 
     ``config`` and ``diff_ids`` (the layers, not compressed) are SHA-256 values too; these are what
@@ -108,14 +108,14 @@ class Found:
     files: Mapping[str, bytes]
 
 
-def read_layout(folder: Path) -> Found:
+def read_layout(folder: Path) -> LayoutImage:
     """The one image of a layout.  Raises BadInput: a digest that is wrong, more than one image."""
     with named(f"{folder}: no OCI image layout that is understood"):
         _typed(_Version, read_file(folder / "oci-layout", 4096))
         return _read(folder)
 
 
-def require_products(found: Found, evidence: Evidence, place: str) -> None:
+def require_products(found: LayoutImage, evidence: Evidence, place: str) -> None:
     """Raise BadInput unless the image holds every verified product, and nothing else.
 
     Its own list SHA256SUMS may be there.  Paths may be others than in the tree (StageX has /bin).
@@ -123,7 +123,7 @@ def require_products(found: Found, evidence: Evidence, place: str) -> None:
     known = {product.sha256: path for path, product in evidence.products.items()}
     at_hand = set()
     for path, data in found.files.items():
-        digest = _sha256(data)
+        digest = sha256(data)
         if digest in known:
             at_hand.add(digest)
         elif path != SUMS:
@@ -136,7 +136,7 @@ def require_products(found: Found, evidence: Evidence, place: str) -> None:
             raise BadInput(f"{place}: {path} of {evidence.title} is not in the image")
 
 
-def _read(folder: Path) -> Found:
+def _read(folder: Path) -> LayoutImage:
     index = _typed(_Index, read_file(folder / "index.json", 1 << 20))
     tag: str | None = None
     for _ in range(3):
@@ -148,11 +148,11 @@ def _read(folder: Path) -> Found:
         if row.kind == MANIFEST:
             manifest = _typed(_Manifest, data, "manifest")
             layers = _layers(folder, manifest)
-            diff_ids = tuple(_sha256(layer) for layer in layers)
+            diff_ids = tuple(sha256(layer) for layer in layers)
             files: dict[str, bytes] = {}
             for layer in layers:
                 files.update(_unpack(layer))
-            return Found(row.sha256, tag, manifest.config.sha256, diff_ids, files)
+            return LayoutImage(row.sha256, tag, manifest.config.sha256, diff_ids, files)
         if row.kind != INDEX:
             raise Fault(f"has a {row.media_type}, which is no image")
         index = _typed(_Index, data, "index")
@@ -170,13 +170,9 @@ def _layers(folder: Path, manifest: _Manifest) -> list[bytes]:
         elif row.kind != LAYER:
             raise Fault(f"has a layer of the type {row.media_type}, which is not read here")
         layers.append(layer)
-    if config.rootfs.diff_ids != tuple(f"sha256:{_sha256(tar)}" for tar in layers):
+    if config.rootfs.diff_ids != tuple(f"sha256:{sha256(tar)}" for tar in layers):
         raise Fault("has layers that are not those of its configuration's diff_ids")
     return layers
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _unzip(layer: bytes, kind: str) -> bytes:
@@ -211,7 +207,55 @@ def _unpack(layer: bytes) -> dict[str, bytes]:
 def _blob(folder: Path, row: _Descriptor) -> bytes:
     digest = row.sha256
     data = read_file(folder / "blobs" / "sha256" / digest, MAX_BLOB)
-    found = _sha256(data)
+    found = sha256(data)
     if found != digest or len(data) != row.size:
         raise BadInput(f"{folder}: blob {digest} has {len(data)} bytes and sha256 {found}")
     return data
+
+
+# -- products --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Differs:
+    """A product that is not the verified one; ``found`` is None where there is no such file."""
+
+    path: str
+    expected: str
+    found: str | None
+
+    def __str__(self) -> str:
+        if self.found is None:
+            return f"{self.path}: is not there"
+        known = known_files().text(self.found)
+        found = f"{self.found} ({known})" if known else self.found
+        return f"{self.path}: has sha256 {found}, not {self.expected}, which was verified"
+
+
+def read_products(folder: Path, evidence: Evidence) -> tuple[dict[str, bytes], list[Differs]]:
+    """The products below ``folder`` by tree path, and what is wrong with them.
+
+    Other files there do not matter.  Raises BadInput when a file cannot be read, or has another
+    size than the report says.
+    """
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: is no folder; name the one that verify --output wrote")
+    products: dict[str, bytes] = {}
+    wrong: list[Differs] = []
+    for path, product in evidence.products.items():
+        place = folder.joinpath(*path.split("/"))
+        if not place.exists():
+            wrong.append(Differs(path, product.sha256, None))
+            continue
+        data = read_file(place, MAX_BLOB)
+        digest = sha256(data)
+        if digest == product.sha256 and len(data) != product.size:
+            raise BadInput(
+                f"{place}: has {len(data)} bytes, where the report says {product.size}, with the"
+                " sha256 of these"
+            )
+        if digest == product.sha256:
+            products[path] = data
+        else:
+            wrong.append(Differs(path, product.sha256, digest))
+    return products, wrong

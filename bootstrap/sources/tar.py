@@ -9,7 +9,7 @@ must not be able to name a place outside of the tree: it refuses rather than rep
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from bootstrap.core.errors import BadInput
@@ -19,6 +19,8 @@ _ZEROS = bytes(BLOCK)
 _CHUNK = 1 << 20
 _KINDS = {b"3": "a character device", b"4": "a block device", b"6": "a fifo"}
 _MAX_EXTENDED = 1 << 20
+# What a ustar header holds: bytes of a name and of the prefix before it, and of a file.
+_NAME, _PREFIX, _MAX_SIZE = 100, 155, 8**11 - 1
 
 
 @dataclass(frozen=True)
@@ -180,25 +182,38 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def write_tar(members: Iterator[Member]) -> bytes:
+def write_tar(members: Iterable[Member], extended: bool = True) -> bytes:
     """An archive with the given members; the same members give the same bytes.
 
-    Owner and group are 0, times are 0, modes 0755 or 0644.  A name that does not fit a ustar
-    header gets a pax extended header.
+    Written here in place of ``tarfile``, whose headers have changed between versions of Python: no
+    digest may depend on who makes an archive.  Owner and group are 0 and have no name, times are 0,
+    modes 0755 or 0644.  What does not fit a ustar header gets a pax extended header; where that is
+    not allowed, and for a file that is too large, it raises BadInput.
     """
     out = bytearray()
     for member in members:
         path, target = _bytes(member.path), _bytes(member.target)
-        longs = [(b"path", path, 100), (b"linkpath", target, 100)]
-        records = b"".join(_record(key, text) for key, text, limit in longs if len(text) > limit)
+        parts = _split(path)
+        if parts is None and not extended:
+            raise BadInput(f"{path.decode('utf-8', 'replace')}: is too long a path for a tar file")
+        longs = [(b"path", path, parts), (b"linkpath", target, len(target) <= _NAME)]
+        records = b"".join(_record(key, text) for key, text, fits in longs if not fits)
         if records:
-            out += _header(b"x", b"PaxHeaders/" + path[:80], len(records), 0o644, b"")
+            out += _header(b"x", (b"", b"PaxHeaders/" + path[:80]), len(records), 0o644, b"")
             out += records + bytes(-len(records) % BLOCK)
         kind = {"file": b"0", "link": b"2", "folder": b"5"}[member.kind]
         mode = 0o755 if member.executable or member.kind == "folder" else 0o644
-        out += _header(kind, path[:100], len(member.data), mode, target[:100])
+        out += _header(kind, parts or (b"", path[:_NAME]), len(member.data), mode, target[:_NAME])
         out += member.data + bytes(-len(member.data) % BLOCK)
     return bytes(out + 2 * _ZEROS)
+
+
+def _split(name: bytes) -> tuple[bytes, bytes] | None:
+    """Prefix and name, the shortest prefix with which the rest fits; None where none does."""
+    if len(name) <= _NAME:
+        return b"", name
+    at = name.find(b"/", len(name) - _NAME - 1, len(name) - 1)
+    return None if at < 1 or at > _PREFIX else (name[:at], name[at + 1 :])
 
 
 def _record(key: bytes, value: bytes) -> bytes:
@@ -209,9 +224,13 @@ def _record(key: bytes, value: bytes) -> bytes:
     return b"%d %s=%s\n" % (length, key, value)
 
 
-def _header(kind: bytes, path: bytes, size: int, mode: int, target: bytes) -> bytes:
-    head = b"%s%07o\0%07o\0%07o\0%011o\0%011o\0" % (path.ljust(100, b"\0"), mode, 0, 0, size, 0)
-    tail = kind + target.ljust(100, b"\0") + b"ustar\00000"
+def _header(kind: bytes, path: tuple[bytes, bytes], size: int, mode: int, target: bytes) -> bytes:
+    """POSIX.1-2017, pax, "ustar Interchange Format": no names of owners, no device numbers."""
+    prefix, name = path
+    if size > _MAX_SIZE:
+        raise BadInput(f"{name.decode('utf-8', 'replace')}: {size} bytes do not go into a tar file")
+    head = b"%s%07o\0%07o\0%07o\0%011o\0%011o\0" % (name.ljust(_NAME, b"\0"), mode, 0, 0, size, 0)
+    tail = kind + target.ljust(100, b"\0") + b"ustar\00000" + bytes(80) + prefix
     whole = (head + b" " * 8 + tail).ljust(BLOCK, b"\0")
     return whole[:148] + b"%06o\0 " % sum(whole) + whole[156:]
 

@@ -19,7 +19,7 @@ from bootstrap.attest.evidence import Product
 from bootstrap.attest.policy import read_policy
 from bootstrap.attest.statement import read_statement
 from bootstrap.core.errors import BadInput
-from bootstrap.oci.products import read_products
+from bootstrap.oci.layout import read_products
 from tests.attest.people import People
 from tests.attest.runs import Run, inside
 from tests.cli.command import Done, bootstrap

@@ -6,24 +6,24 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path as HostPath
+from pathlib import Path
 
 import jsonschema
 import pytest
 
-from bootstrap.ddc import Along, Comparison, Path, compare, plan, to_json_text, to_text
-from bootstrap.ddc.plan import WANTED, Step
+from bootstrap.ddc import Along, BuildComparison, BuildPath, compare, plan, to_json_text, to_text
+from bootstrap.ddc.build_plan import WANTED, BuildStep
 from bootstrap.known import StepFile
 from bootstrap.report import SourceInfo, ToolInfo
 from tests.ddc import sample
 
 PROGRAM = b"\x7fELF program"
 STEPS = [
-    *(Step((f"./{path}",), "hex0", path, ("in",), path, "t:1") for path in WANTED[:4]),
-    Step(("./M0", "a", "b"), "M0", "M0", ("a.M1",), "a.hex2", "t:2"),
-    Step(("./catm",), "catm", "catm", ("elf.hex2", "a.hex2"), "whole.hex2", "t:3"),
-    Step(("./hex2",), "hex2", "hex2", ("whole.hex2",), WANTED[4], "t:4"),
-    Step((f"./{WANTED[5]}",), "C", WANTED[4], ("in",), WANTED[5], "t:5"),
+    *(BuildStep((f"./{path}",), "hex0", path, ("in",), path, "t:1") for path in WANTED[:4]),
+    BuildStep(("./M0", "a", "b"), "M0", "M0", ("a.M1",), "a.hex2", "t:2"),
+    BuildStep(("./catm",), "catm", "catm", ("elf.hex2", "a.hex2"), "whole.hex2", "t:3"),
+    BuildStep(("./hex2",), "hex2", "hex2", ("whole.hex2",), WANTED[4], "t:4"),
+    BuildStep((f"./{WANTED[5]}",), "C", WANTED[4], ("in",), WANTED[5], "t:5"),
 ]
 GOOD = {step.output: PROGRAM + step.output.encode() for step in STEPS}
 GOOD |= {"a.hex2": b"41\n", "whole.hex2": b"7F\n41\n"}
@@ -36,10 +36,10 @@ def known(**others: bytes) -> StepFile:
 
 
 def along(name: str, made: Mapping[str, bytes], **failed: str) -> Along:
-    return Along(Path(name, f"the path {name}", lambda _step, _files: b""), dict(made), failed)
+    return Along(BuildPath(name, f"the path {name}", lambda _step, _files: b""), dict(made), failed)
 
 
-def judged(*others: Mapping[str, bytes]) -> Comparison:
+def judged(*others: Mapping[str, bytes]) -> BuildComparison:
     found = [along("one", GOOD), *(along(f"path{i}", made) for i, made in enumerate(others))]
     return compare(STEPS, found, known())
 
@@ -92,7 +92,7 @@ def test_what_one_path_did_not_make() -> None:
     less = {path: data for path, data in GOOD.items() if path != WANTED[5]}
     found = [
         along("a", GOOD),
-        Along(Path("b", "b", lambda _s, _f: b""), less, {WANTED[5]: "t:5: fell"}),
+        Along(BuildPath("b", "b", lambda _s, _f: b""), less, {WANTED[5]: "t:5: fell"}),
     ]
     comparison = compare(STEPS, found, known())
     assert comparison.result == "incomplete"
@@ -118,8 +118,8 @@ def test_a_plan_that_ends_early_does_not_agree() -> None:
     assert comparison.result == "incomplete"
 
 
-def told(comparison: Comparison) -> tuple[str, str]:
-    paths = [Path(name, f"the path {name}", lambda _s, _f: b"") for name in ("one", "path0")]
+def told(comparison: BuildComparison) -> tuple[str, str]:
+    paths = [BuildPath(name, f"the path {name}", lambda _s, _f: b"") for name in ("one", "path0")]
     source = SourceInfo("folder", "1.9.1", None, "d" * 64, "a\x1bplace")
     tool = ToolInfo("bootstrap", "1", "unicorn", "2", "native")
     return (
@@ -128,7 +128,7 @@ def told(comparison: Comparison) -> tuple[str, str]:
     )
 
 
-def test_the_json_keeps_to_its_schema(checkout: HostPath) -> None:
+def test_the_json_keeps_to_its_schema(checkout: Path) -> None:
     schema = json.loads((checkout / "docs" / "ddc.schema.json").read_text("utf-8"))
     less = {path: data for path, data in GOOD.items() if path != WANTED[5]}
     for other in (GOOD, {**GOOD, "a.hex2": b"4 1\n"}, less, {**GOOD, WANTED[0]: b"\x7fELF"}):

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from bootstrap.core.errors import GuestFailed
-from bootstrap.ddc import Along, Path, along, compare, models, our_tools, ours, plan, upstream
+from bootstrap.ddc import Along, BuildPath, along, compare, models, our_tools, ours, plan, upstream
+from bootstrap.ddc.build_plan import WANTED, BuildStep
 from bootstrap.ddc.paths import emulate
-from bootstrap.ddc.plan import WANTED, Step
 from bootstrap.instruments import default_engine
 from bootstrap.known import find
 from bootstrap.linux.limits import Limits
@@ -19,7 +19,7 @@ from tests.ddc import sample
 LIMITS = Limits()
 
 
-def follow(path: Path, tree: SourceTree) -> Along:
+def follow(path: BuildPath, tree: SourceTree) -> Along:
     return along(path, plan(tree, sample.step()), tree, lambda _step: None)
 
 
@@ -49,11 +49,11 @@ def test_what_a_model_refuses_is_a_failed_step() -> None:
 
 def test_a_program_that_fails_makes_nothing() -> None:
     engine = default_engine()
-    step = Step(("./p", "in", "out"), "hex0", "p", ("in",), "out", "t:1")
+    step = BuildStep(("./p", "in", "out"), "hex0", "p", ("in",), "out", "t:1")
     for program, says in ((b"no program", "cannot be executed"), (b"", "cannot be executed")):
         with pytest.raises(Exception, match=says):
             emulate(program, step, {"in": b""}, engine, LIMITS)
-    other = Step(("./p", "in", "out"), "hex0", "p", ("in",), "elsewhere", "t:1")
+    other = BuildStep(("./p", "in", "out"), "hex0", "p", ("in",), "elsewhere", "t:1")
     with pytest.raises(Exception, match="it wrote no elsewhere"):
         emulate(sample.SEED.read_bytes(), other, {"in": b"41"}, engine, LIMITS)
 
@@ -64,7 +64,7 @@ def test_a_trap_in_one_tool_is_seen_in_what_it_assembles(release: SourceTree) ->
     engine = default_engine()
     honest = upstream(engine, LIMITS)
 
-    def trapped(step: Step, files: dict[str, bytes]) -> bytes:
+    def trapped(step: BuildStep, files: dict[str, bytes]) -> bytes:
         made = honest.run(step, files)
         if step.language == "hex2":
             return made[:0x18] + bytes([made[0x18] ^ 4]) + made[0x19:]
@@ -74,7 +74,7 @@ def test_a_trap_in_one_tool_is_seen_in_what_it_assembles(release: SourceTree) ->
     steps = steps[: [step.output for step in steps].index("x86/artifact/M0") + 1]
     found = [
         along(path, steps, release, lambda _step: None)
-        for path in (Path("trapped", "", trapped), models(engine, LIMITS))  # type: ignore[arg-type]
+        for path in (BuildPath("trapped", "", trapped), models(engine, LIMITS))  # type: ignore[arg-type]
     ]
     comparison = compare(steps, found, sample.step())
     status = {row.path: row.status for row in comparison.rows}
@@ -103,6 +103,6 @@ def test_all_three_agree_up_to_m2_planet(release: SourceTree) -> None:
 def test_our_tools_are_only_taken_when_they_are_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     step = find("embedded", None, "x86")
     spoilt = replace(step, catalogue={**step.catalogue, "hex1": "0" * 64})
-    monkeypatch.setattr("bootstrap.ddc.tools.find", lambda *_names: spoilt)
+    monkeypatch.setattr("bootstrap.ddc.paths.find", lambda *_names: spoilt)
     with pytest.raises(GuestFailed, match=r"our own tools were not verified.*hex1"):
         our_tools(default_engine(), LIMITS)

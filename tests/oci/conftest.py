@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from bootstrap.attest.evidence import Evidence, read_report
-from bootstrap.oci.image import Image, make_image
-from bootstrap.oci.layout import files_of
-from bootstrap.oci.products import read_products
+from bootstrap.oci.image import OciImage, make_image
+from bootstrap.oci.layout import files_of, read_products
 from tests.attest.runs import Run, embedded_run
 
 
@@ -33,17 +32,17 @@ def contents(verified: Run, evidence: Evidence) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="session")
-def image(evidence: Evidence, contents: dict[str, bytes]) -> Image:
+def image(evidence: Evidence, contents: dict[str, bytes]) -> OciImage:
     return make_image(evidence, contents)
 
 
 @pytest.fixture(scope="session")
-def layout(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def layout(image: OciImage, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The image's layout on disk."""
     return write(tmp_path_factory.mktemp("layout"), image)
 
 
-def write(folder: Path, image: Image) -> Path:
+def write(folder: Path, image: OciImage) -> Path:
     """Lay an image out."""
     for path, data in files_of(image).items():
         place = folder / path

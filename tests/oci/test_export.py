@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.oci.image import Image
+from bootstrap.oci.image import OciImage
 from tests.attest.runs import Run, inside
 from tests.cli.command import bootstrap
 
@@ -25,7 +25,7 @@ def everything(layout: Path) -> dict[str, bytes]:
     return {str(p.relative_to(layout)): p.read_bytes() for p in layout.rglob("*") if p.is_file()}
 
 
-def test_verify_and_export(tmp_path: Path, image: Image) -> None:
+def test_verify_and_export(tmp_path: Path, image: OciImage) -> None:
     out, report = tmp_path / "layout", tmp_path / "report.json"
     done = bootstrap(
         "oci", "export", "--release", "embedded", "-o", out, "--json", "-", "--report-to", report
@@ -64,7 +64,7 @@ def test_two_exports_differ_in_nothing(verified: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_another_user_gets_the_same(verified: Run, image: Image) -> None:
+def test_another_user_gets_the_same(verified: Run, image: OciImage) -> None:
     if shutil.which("setpriv") is None:
         pytest.skip("no setpriv of util-linux, with which root becomes another user")
     # Below /tmp itself, since pytest's own folders are for one user only.

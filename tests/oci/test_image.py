@@ -19,9 +19,9 @@ import pytest
 from bootstrap.attest.evidence import Evidence, Product
 from bootstrap.cli.main import main
 from bootstrap.core.errors import BadInput
-from bootstrap.oci.image import EPOCH, SUMS, Image, findings, make_image, sha256
+from bootstrap.oci.image import EPOCH, SUMS, OciImage, findings, make_image, sha256
+from bootstrap.oci.layer import pack
 from bootstrap.oci.layout import read_layout, require_products
-from bootstrap.oci.tarball import Entry, pack
 from tests.oci.conftest import write
 
 LONGEST = 120
@@ -41,7 +41,7 @@ def said(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout
 
 
-def test_skopeo_reads_the_layout(layout: Path, image: Image) -> None:
+def test_skopeo_reads_the_layout(layout: Path, image: OciImage) -> None:
     found = json.loads(said(tool("skopeo", "inspect", f"oci:{layout}")))
     assert found["Digest"] == f"sha256:{image.manifest}"
     assert found["Layers"] == [f"sha256:{image.layer}"]
@@ -50,7 +50,7 @@ def test_skopeo_reads_the_layout(layout: Path, image: Image) -> None:
     assert raw == json.loads(image.blobs[image.manifest])
 
 
-def test_skopeo_copies_it_without_a_change(layout: Path, image: Image, tmp_path: Path) -> None:
+def test_skopeo_copies_it_without_a_change(layout: Path, image: OciImage, tmp_path: Path) -> None:
     """To a folder of single blobs: each is hashed on the way, and the manifest stays itself."""
     options = ["--insecure-policy", "copy", "--preserve-digests", "--quiet"]
     said(tool("skopeo", *options, f"oci:{layout}", f"dir:{tmp_path}/copy"))
@@ -65,7 +65,7 @@ KEEPING = ("--preserve-digests",)
 
 @pytest.mark.parametrize("how", [(), KEEPING])
 def test_the_digest_survives_a_copy(
-    layout: Path, image: Image, how: tuple[str, ...], tmp_path: Path
+    layout: Path, image: OciImage, how: tuple[str, ...], tmp_path: Path
 ) -> None:
     """The default layer is passed on as it is, even by a client that is not asked to."""
     said(tool("skopeo", *SKOPEO, *how, f"oci:{layout}", f"oci:{tmp_path}/copied"))
@@ -103,7 +103,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_the_digest_survives_a_registry(
-    layout: Path, image: Image, registry: str, tmp_path: Path
+    layout: Path, image: OciImage, registry: str, tmp_path: Path
 ) -> None:
     there, back = f"docker://{registry}/lab/stage0:embedded", tmp_path / "back"
     said(tool("skopeo", *SKOPEO, *KEEPING, "--dest-tls-verify=false", f"oci:{layout}", there))
@@ -119,7 +119,7 @@ def test_the_digest_survives_a_registry(
 def test_a_client_that_compresses_again_is_seen_through(
     evidence: Evidence,
     contents: dict[str, bytes],
-    image: Image,
+    image: OciImage,
     layout: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -152,7 +152,9 @@ def test_another_image_is_another(
     assert said_of_it.endswith("ANOTHER IMAGE: the same files, another configuration\n")
 
 
-def test_umoci_unpacks_it(layout: Path, image: Image, evidence: Evidence, tmp_path: Path) -> None:
+def test_umoci_unpacks_it(
+    layout: Path, image: OciImage, evidence: Evidence, tmp_path: Path
+) -> None:
     where = str(tmp_path / "bundle")
     done = tool("umoci", "unpack", "--rootless", "--image", f"{layout}:embedded", where)
     assert done.returncode == 0, done.stderr
@@ -166,7 +168,7 @@ def test_umoci_unpacks_it(layout: Path, image: Image, evidence: Evidence, tmp_pa
 
 
 def test_a_plain_layer_is_read_by_others(
-    evidence: Evidence, contents: dict[str, bytes], image: Image, tmp_path: Path
+    evidence: Evidence, contents: dict[str, bytes], image: OciImage, tmp_path: Path
 ) -> None:
     plain = make_image(evidence, contents, gzipped=False)
     assert plain.config == image.config and plain.manifest != image.manifest
@@ -190,7 +192,7 @@ def store() -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_podman_loads_and_runs_it(layout: Path, image: Image, store: Path) -> None:
+def test_podman_loads_and_runs_it(layout: Path, image: OciImage, store: Path) -> None:
     own = ["--root", str(store / "root"), "--runroot", str(store / "run")]
     own += ["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]
     pulled = tool("podman", *own, "pull", "--quiet", f"oci:{layout}")
@@ -208,7 +210,7 @@ def test_podman_loads_and_runs_it(layout: Path, image: Image, store: Path) -> No
     assert said(done) == "hello from hex0, hex1, hex2 and M0\n"
 
 
-def test_what_is_in_the_image(layout: Path, image: Image, contents: dict[str, bytes]) -> None:
+def test_what_is_in_the_image(layout: Path, image: OciImage, contents: dict[str, bytes]) -> None:
     found = read_layout(layout)
     assert (found.manifest, found.tag) == (image.manifest, "embedded")
     sums = b"".join(
@@ -230,7 +232,7 @@ def test_nothing_but_the_verified_products_is_packed(
 
 
 def test_the_digest_follows_the_products_and_nothing_else(
-    evidence: Evidence, contents: dict[str, bytes], image: Image
+    evidence: Evidence, contents: dict[str, bytes], image: OciImage
 ) -> None:
     same = dataclasses.replace(
         evidence,
@@ -268,7 +270,7 @@ def test_an_image_with_sha256sum_checks_itself(
 
 
 def test_gzip_and_an_index_in_an_index_are_read(
-    layout: Path, image: Image, tmp_path: Path, contents: dict[str, bytes]
+    layout: Path, image: OciImage, tmp_path: Path, contents: dict[str, bytes]
 ) -> None:
     """As BuildKit writes them, and so StageX."""
     other = tmp_path / "layout"
@@ -293,7 +295,7 @@ def blob(layout: Path, data: bytes, kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("which", ["manifest", "config", "layer"])
-def test_a_changed_blob_is_seen(layout: Path, image: Image, which: str, tmp_path: Path) -> None:
+def test_a_changed_blob_is_seen(layout: Path, image: OciImage, which: str, tmp_path: Path) -> None:
     other = tmp_path / "layout"
     shutil.copytree(layout, other)
     place = other / "blobs" / "sha256" / getattr(image, which)
@@ -309,7 +311,7 @@ def test_a_layer_that_is_not_the_configurations_is_seen(layout: Path, tmp_path: 
     index = json.loads((layout / "index.json").read_text())
     place = layout / "blobs" / "sha256" / index["manifests"][0]["digest"].removeprefix("sha256:")
     manifest = json.loads(place.read_text())
-    layer = gzip.compress(pack({"hello": Entry(b"another", 0o755)}), mtime=0)
+    layer = gzip.compress(pack({"hello": (b"another", True)}), mtime=0)
     manifest["layers"] = [blob(other, layer, manifest["layers"][0]["mediaType"])]
     kind = index["manifests"][0]["mediaType"]
     index["manifests"] = [blob(other, json.dumps(manifest).encode(), kind)]

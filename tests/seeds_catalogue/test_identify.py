@@ -20,7 +20,7 @@ from bootstrap.handoff.work import CheckedFile
 from bootstrap.known import RELEASES, all_steps, find, releases
 from bootstrap.known.lookup import Use, known_files, ranges
 from bootstrap.known.seeds import load
-from bootstrap.oci.products import Differs
+from bootstrap.oci.layout import Differs
 from bootstrap.report.page import Page
 from bootstrap.sources import Cache
 from bootstrap.sources.tree import to_tar

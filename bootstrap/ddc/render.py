@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from bootstrap.ddc.comparing import Comparison, Row
-from bootstrap.ddc.paths import Path
+from bootstrap.ddc.comparing import BuildComparison, PathRow
+from bootstrap.ddc.paths import BuildPath
+from bootstrap.documents import encode
 from bootstrap.report.model import SourceInfo, ToolInfo
 from bootstrap.report.page import Page, visible
 from bootstrap.report.text import source_lines
@@ -42,7 +43,7 @@ _VERDICTS = {
 _SHORT = 12
 
 
-def claim(comparison: Comparison, paths: Sequence[Path]) -> str:
+def claim(comparison: BuildComparison, paths: Sequence[BuildPath]) -> str:
     """One sentence that says what was found; never more than was compared."""
     programs = [row for row in comparison.rows if row.kind == "program"]
     texts = [row for row in comparison.rows if row.kind == "text"]
@@ -62,8 +63,8 @@ def claim(comparison: Comparison, paths: Sequence[Path]) -> str:
 
 
 def to_text(
-    comparison: Comparison,
-    paths: Sequence[Path],
+    comparison: BuildComparison,
+    paths: Sequence[BuildPath],
     source: SourceInfo,
     tool: ToolInfo,
     *,
@@ -92,7 +93,7 @@ def to_text(
     return page.text()
 
 
-def _row(page: Page, row: Row, name_width: int, paths: int) -> None:
+def _row(page: Page, row: PathRow, name_width: int, paths: int) -> None:
     mark = page.sign(*_MARKS[row.status])
     full = page.width is None or page.width >= name_width + 64 + 40
     size = "" if row.size is None else f"{row.size:,}"
@@ -112,7 +113,7 @@ def _row(page: Page, row: Row, name_width: int, paths: int) -> None:
 
 
 def to_json_text(
-    comparison: Comparison, paths: Sequence[Path], source: SourceInfo, tool: ToolInfo
+    comparison: BuildComparison, paths: Sequence[BuildPath], source: SourceInfo, tool: ToolInfo
 ) -> str:
     """The comparison as JSON of the schema in docs/ddc.schema.json, ending in a newline."""
     value = {
@@ -137,19 +138,6 @@ def to_json_text(
         "reasons": list(comparison.reasons),
         "remarks": list(comparison.remarks),
         "proves": PROVES,
-        "artifacts": [
-            {
-                "path": row.path,
-                "kind": row.kind,
-                "size": row.size,
-                "sha256": dict(row.sha256),
-                "expected": row.expected,
-                "expected_from": row.expected_from,
-                "status": row.status,
-                "becomes": list(row.becomes),
-                "why": dict(row.why),
-            }
-            for row in comparison.rows
-        ],
+        "artifacts": encode(comparison.rows),
     }
     return json.dumps(value, indent=2, ensure_ascii=True) + "\n"

@@ -37,7 +37,7 @@ WANTED = (
 
 
 @dataclass(frozen=True)
-class Step:
+class BuildStep:
     """One command: its program and arguments, and which files it reads and writes (tree paths)."""
 
     argv: tuple[str, ...]
@@ -49,7 +49,7 @@ class Step:
     """File and line that the command stands in."""
 
 
-def plan(tree: SourceTree, step: StepFile) -> list[Step]:
+def plan(tree: SourceTree, step: StepFile) -> list[BuildStep]:
     """The commands that lead to M2-Planet, in upstream's order.
 
     Raises BadInput for a tree whose script is not there, not in the language, or not of the kind
@@ -57,7 +57,7 @@ def plan(tree: SourceTree, step: StepFile) -> list[Step]:
     """
     commands = step.entry(ENTRY).commands
     if len(commands) < 3:
-        raise BadInput(f"{step.title} has no script behind the entry {ENTRY}")
+        raise BadInput(f"{step.title} has no script after the entry {ENTRY}")
     script = _plain(commands[2][1])
     if script not in tree.files:
         raise BadInput(f"{tree.label}: there is no {script}; give a tree of a release, --source")
@@ -73,7 +73,7 @@ def plan(tree: SourceTree, step: StepFile) -> list[Step]:
     raise BadInput(f"{script}: no command makes {LAST}")
 
 
-def _step(argv: Sequence[str], where: str) -> Step:
+def _step(argv: Sequence[str], where: str) -> BuildStep:
     program = _plain(argv[0])
     language = LANGUAGES.get(program.rpartition("/")[2])
     files = [_plain(argument) for argument in argv[1:]]
@@ -82,8 +82,8 @@ def _step(argv: Sequence[str], where: str) -> Step:
     if len(files) < 2 or (language != "catm" and len(files) != 2):
         raise BadInput(f"{where}: {argv[0]} with {len(files)} arguments is not expected")
     if language == "catm":
-        return Step(tuple(argv), language, program, tuple(files[1:]), files[0], where)
-    return Step(tuple(argv), language, program, (files[0],), files[1], where)
+        return BuildStep(tuple(argv), language, program, tuple(files[1:]), files[0], where)
+    return BuildStep(tuple(argv), language, program, (files[0],), files[1], where)
 
 
 def _plain(argument: str) -> str:
