@@ -198,7 +198,7 @@ def from_toml(
 ) -> T:
     """A TOML text as a ``cls`` that ``checks`` find good (else they raise Fault).
 
-    Raises BadInput that begins with ``place`` and the line, where it can be told.
+    Raises BadInput that begins with ``place`` and the line, where it is known.
     """
     text = ""
     try:
@@ -330,7 +330,7 @@ def _decoder(hint: Any, lenient: bool) -> _Decode:
         hints = get_type_hints(hint, include_extras=True)
         return functools.partial(_fixed, hint, [_decoder(kind, lenient) for kind in hints.values()])
     if dataclasses.is_dataclass(hint):
-        # Its fields are looked at when it is met first: a class may have itself within it.
+        # Its fields are read when it is first needed: a class may have itself within it.
         return functools.partial(_object, hint, lenient)
     raise TypeError(f"no document can hold a {hint}")
 

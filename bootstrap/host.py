@@ -63,7 +63,7 @@ def try_lock(fd: int) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` last, where the host needs to be told. Raises OSError."""
+    """Make a rename in `folder` last, where the host does not do so by itself. Raises OSError."""
     if sys.platform == "win32":
         return
     fd = os.open(folder, os.O_RDONLY | DIRECTORY | CLOEXEC)

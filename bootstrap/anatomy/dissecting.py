@@ -9,9 +9,9 @@ from bootstrap.anatomy.model import Anatomy, Claim, Opinion, make
 def dissect(data: bytes, knight: bool = False, ask_lief: bool = True) -> Anatomy:
     """The anatomy of ``data``, at least one byte.
 
-    ``knight``: it is known to be a Knight image, which nothing in the bytes could tell.
+    ``knight``: it is known to be a Knight image, which nothing in the bytes could show.
     ``ask_lief``: have LIEF read the headers too; it is not imported otherwise.
-    Raises nothing for any content: what is broken is told in the anatomy.
+    Raises nothing for any content: what is broken is a fact of the anatomy.
     """
     said: list[Opinion] = []
     if knight:

@@ -24,7 +24,7 @@ _WORDS = {_EM_386: 4, _EM_486: 4, 62: 8, 183: 8}
 """Bytes in a word of x86, x86_64 and aarch64, by e_machine."""
 _SYMTAB, _STRTAB = 2, 3
 _MAX_NAMES = 10_000
-"""Names, and symbols, of one section that are told apart; the largest known seed has 174."""
+"""Names, and symbols, of one section that are listed; the largest known seed has 174."""
 _MAX_MAPPED = 16
 """PT_LOAD segments that are followed."""
 _MAX_RECORDS = 1024
@@ -50,7 +50,7 @@ def read(data: bytes) -> Elf | str:
     """Read the headers; for a file whose class or byte order is none, why it cannot be read."""
     if len(data) < 6:
         return f"it ends after {len(data)} bytes, before the ELF header says how to read it"
-    # Linux goes by the machine, and looks at neither of the two (elf_check_arch); only of RISC-V,
+    # Linux goes by the machine, and reads neither of the two (elf_check_arch); only of RISC-V,
     # which has both, at the class.
     machine = int.from_bytes(data[18:20], "little")
     word = _WORDS.get(machine)
@@ -138,7 +138,7 @@ def machine_of(elf: Elf) -> Machine | None:
 
 
 def claims(data: bytes, elf: Elf) -> tuple[list[Claim], list[str], list[str]]:
-    """All claims in order of precedence, facts for the reader, and what cannot be told."""
+    """All claims in order of precedence, facts for the reader, and what stays unknown."""
     made = [claim for record in elf.records() for claim in record.claims]
     made += _tables_of_names(data, elf)
     facts, limits = list(elf.facts), []
@@ -161,20 +161,20 @@ def claims(data: bytes, elf: Elf) -> tuple[list[Claim], list[str], list[str]]:
 
 
 def flow_limits(flow: Flow) -> list[str]:
-    """What following the flow could not tell, in words: a line for each reason."""
+    """What following the flow could not find out, in words: a line for each reason."""
     places: dict[str, list[int]] = {}
     for offset, why in flow.unfollowed:
         places.setdefault(why, []).append(offset)
-    told = []
+    found = []
     for why, offsets in places.items():
         shown = ", ".join(f"{offset:#x}" for offset in offsets[:8])
         more = f" and {len(offsets) - 8} more" if len(offsets) > 8 else ""
-        told.append(f"not followed, {why}: at byte {shown}{more}")
-    if len(told) > 12:
-        told = [*told[:12], f"and {len(told) - 12} more such reasons"]
+        found.append(f"not followed, {why}: at byte {shown}{more}")
+    if len(found) > 12:
+        found = [*found[:12], f"and {len(found) - 12} more such reasons"]
     if not flow.complete:
-        told.append("there is more code than is followed here; the rest is not told apart")
-    return told
+        found.append("there is more code than is followed here; the rest is not told apart")
+    return found
 
 
 def _describe(elf: Elf, data: bytes, machine: Machine | None, place: int | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Follows control flow from an entry: which bytes run as instructions, as far as can be told.
+"""Follows control flow from an entry: which bytes run as instructions, as far as is known.
 
 Only what stands in the instructions is followed: jumps, branches and calls with a fixed target.
 A jump through a register or memory is not, and neither is code that writes code.  A system call
@@ -15,7 +15,7 @@ import capstone
 from bootstrap.anatomy.machines import Facts, Machine, State, understand
 
 MAX_STATES = 30_000
-"""Instructions looked at before giving up; the largest known seed needs under 10,000."""
+"""Instructions decoded before giving up; the largest known seed needs under 10,000."""
 _PER_INSTRUCTION = 4
 
 

@@ -1,4 +1,4 @@
-"""What an instruction does to the flow, per architecture, from what capstone tells of it.
+"""What an instruction does to the flow, per architecture, from what capstone says of it.
 
 Sources: Intel SDM volume 2; Arm ARM, A64; RISC-V unprivileged specification, chapters 2 and 27
 (C); syscall(2) for the registers and Linux' tables for the numbers of exit and exit_group.
@@ -67,7 +67,7 @@ BY_ELF = {(3, 1): X86_32, (62, 2): X86_64, (183, 2): AARCH64, (243, 1): RISCV32,
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The little that is known on a path: enough to tell exit from other system calls."""
+    """The little that is known on a path: enough to know exit from other system calls."""
 
     number: int | None = None
     """The system call number register, if its value is known."""

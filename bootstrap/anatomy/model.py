@@ -2,7 +2,7 @@
 
 Several claims may lie over the same byte; in seeds they do so on purpose (a header field that is
 also an instruction).  Each byte belongs to the first claim made on it, so that sizes add up, and
-the others are told beside it.
+the others are shown beside it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What another reader says of the header; ``detail`` tells why it refuses or was not asked."""
+    """What another reader says of the header; ``detail`` is why it refuses or was not asked."""
 
     reader: str
     verdict: Verdict
@@ -94,7 +94,7 @@ class Anatomy:
     parts: tuple[Part, ...]
     opinions: tuple[Opinion, ...] = ()
     limits: tuple[str, ...] = ()
-    """What this anatomy cannot tell."""
+    """What this anatomy does not show."""
 
     def __post_init__(self) -> None:
         """The promise of this room; a breach is an error of ours, never of the file."""

@@ -149,7 +149,7 @@ def image(pe: Pe, size: int) -> Image:
 
 
 def claims(data: bytes, pe: Pe) -> tuple[list[Claim], list[str], list[str]]:
-    """All claims in order of precedence, facts for the reader, and what cannot be told."""
+    """All claims in order of precedence, facts for the reader, and what stays unknown."""
     made = [claim for record in pe.records() for claim in record.claims]
     view = image(pe, len(data))
     entry = pe.optional.get("AddressOfEntryPoint")

@@ -39,17 +39,17 @@ def render(anatomy: Anatomy, colour: bool = False) -> Iterator[str]:
         yield f"  {fact}"
     yield ""
     yield f"{'at':>8}  {'size':>7}  {'bytes':<23}  what"
-    told: set[int] = set()
+    shown: set[int] = set()
     for part in anatomy.parts:
-        yield from _part(part, colour, told)
+        yield from _part(part, colour, shown)
     yield ""
     yield from _summary(anatomy)
 
 
-def _part(part: Part, colour: bool, told: set[int]) -> Iterator[str]:
+def _part(part: Part, colour: bool, shown: set[int]) -> Iterator[str]:
     claim = part.claim
-    again = id(claim) in told
-    told.add(id(claim))
+    again = id(claim) in shown
+    shown.add(id(claim))
     what = f"{_WORDS[claim.kind]:<8} {_words(claim)}"
     if again or claim.start < part.start or claim.end > part.end:
         what += f"  [{_portion(part, claim)}]"

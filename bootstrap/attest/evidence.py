@@ -24,7 +24,7 @@ from bootstrap.report.document import Report, Source
 from bootstrap.report.report import SCHEMA, SCHEMAS
 from bootstrap.report.reportset import SET_SCHEMAS
 from bootstrap.runs.modelled import models
-from bootstrap.sources.embedded import embedded_source
+from bootstrap.sources import embedded_source
 from bootstrap.sources.tree import Kind, read_file
 
 PROMISED = ("answers", "catalogue")

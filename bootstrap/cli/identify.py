@@ -17,11 +17,10 @@ from bootstrap.cli.seeds_known import about, place_facts, seed_facts, show
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
-    from bootstrap.known.lookup import Use
-    from bootstrap.known.nearest import Nearest
+    from bootstrap.known.lookup import Nearest, Use
     from bootstrap.known.seeds import KnownSeed
     from bootstrap.sources import SourceTree
-    from bootstrap.sources.identity import Release
+    from bootstrap.sources.identity import KnownRelease
 
 _LINES = 100
 """Files of a folder that are listed; the rest is counted."""
@@ -82,7 +81,7 @@ class _Tree:
 
     name: str
     digest: str
-    release: Release | None
+    release: KnownRelease | None
     alike: tuple[str, ...] = ()
     """Other releases that are the same, as far as their files are known."""
     wrong: int = 0
@@ -117,7 +116,7 @@ class _Known:
         return _Answer(name, named, "", None, sha256, seed, uses, None, listed_in)
 
     def _nearest(self, data: bytes) -> Nearest | None:
-        from bootstrap.known.nearest import nearest
+        from bootstrap.known.lookup import nearest
         from bootstrap.sources.seeds_at_hand import at_hand
 
         if not 0 < len(data) <= 2 * self.seeds.largest:

@@ -103,7 +103,7 @@ def run_check(args: argparse.Namespace) -> int:
 
 def _assembler(seed: bytes, kind: str | None, by: str | None) -> tuple[bytes, str, str]:
     """The hex0 seed to run, its name, and why it is not the file itself ("" if it is)."""
-    from bootstrap.known.data import data_dir
+    from bootstrap.known import data_dir
     from bootstrap.runs.seed_check import abi_of
 
     program, words, note = seed, "the file itself", ""

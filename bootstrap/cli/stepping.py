@@ -126,9 +126,8 @@ def _record_sources(args: argparse.Namespace, name: str) -> None:
 
 def _resolved(args: argparse.Namespace) -> Resolved:
     from bootstrap.known import all_steps
-    from bootstrap.sources import Cache, check_materials, resolve
+    from bootstrap.sources import Cache, check_materials, embedded_source, resolve
     from bootstrap.sources import Resolved as Found
-    from bootstrap.sources.embedded import embedded_source
 
     if args.source or args.release:
         return resolve(args.source, args.release, args.arch, Cache(), args.entry)

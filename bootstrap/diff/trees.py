@@ -80,7 +80,7 @@ def diff(a: SourceTree, b: SourceTree) -> TreeDiff:
     found.sort(key=lambda d: (not d.read_by, order.get(d.path, last), d.path))
     why: Both[tuple[str, ...]] = Both((), ())
     if steps:
-        release, among = identity.Release.of(steps), identity.candidates()
+        release, among = identity.KnownRelease.of(steps), identity.candidates()
         why = Both(*(identity.why(tree, release, among) for tree in (a, b)))
     return TreeDiff(Both(a, b), steps, why, len(paths) - len(differing), tuple(found))
 
@@ -127,7 +127,7 @@ def _different(
 def _nearest(a: SourceTree, b: SourceTree) -> tuple[StepFile, ...]:
     """The step files of the release that both trees together are nearest to; perhaps none."""
     embedded = [step for step in all_steps() if step.name == EMBEDDED]
-    found = identity.nearest([a, b], [*identity.candidates(), identity.Release.of(embedded)])
+    found = identity.nearest([a, b], [*identity.candidates(), identity.KnownRelease.of(embedded)])
     return () if found is None else found.steps
 
 
@@ -232,7 +232,7 @@ def tree_text(found: TreeDiff, page: Page, every: bool) -> None:
         page.wrapped(f"{side}  {tree.kind} {visible(tree.label)}", 0, 3)
         page.line(f"   {count(len(tree.files), 'file')}, tree digest {tree.digest}")
     if found.steps:
-        page.wrapped(f"nearest to {identity.Release.of(found.steps).title}", 3)
+        page.wrapped(f"nearest to {identity.KnownRelease.of(found.steps).title}", 3)
         for side, reasons in (("A", found.why.a), ("B", found.why.b)):
             for reason in reasons or ():
                 page.wrapped(f"{side}: {visible(reason)}", 3, 3)

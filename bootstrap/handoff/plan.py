@@ -25,8 +25,8 @@ from bootstrap.sources.checkouts import (
     Identity,
     identify_checkout,
 )
-from bootstrap.sources.gitfiles import GITLINK, read_index
-from bootstrap.sources.identity import Likeness, Release, nearest, no_release
+from bootstrap.sources.git import GITLINK, read_index
+from bootstrap.sources.identity import KnownRelease, Likeness, nearest, no_release
 from bootstrap.sources.materials import check_materials
 from bootstrap.sources.tree import read_file, read_folder
 
@@ -255,7 +255,7 @@ def _files(folder: Path, steps: list[StepFile]) -> tuple[str | None, str | None,
     tree = read_folder(folder)
     if not steps:
         return None, "the catalogue knows no release for this architecture", tree.digest
-    among = [Release.of([step]) for step in steps]
+    among = [KnownRelease.of([step]) for step in steps]
     found = nearest([tree], among)
     if found is None:
         return None, f"{PLACE} {no_release(Likeness(tree, among))}", tree.digest

@@ -1,6 +1,5 @@
 """What is known of each release: materials, products, known-good hashes, read from steps/."""
 
-from bootstrap.known.data import data_dir
 from bootstrap.known.schema import Entry, Known, Seed, Source, StepFile
 from bootstrap.known.steps import (
     EMBEDDED,
@@ -9,6 +8,7 @@ from bootstrap.known.steps import (
     all_steps,
     arch_name,
     architectures,
+    data_dir,
     default_release,
     find,
     releases,

@@ -1,9 +1,11 @@
-"""Whose content is this?  A SHA-256 is looked up in every release and architecture."""
+"""Whose content is this?  Looked up by SHA-256 in all releases; or which known one is nearest."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator, Sequence
+import itertools
+import operator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +16,8 @@ from bootstrap.known.steps import EMBEDDED, all_steps, releases
 Role = Literal["product", "material", "archive"]
 _ROLES: tuple[Role, ...] = ("product", "material", "archive")
 _SHOWN = 3
+MOST = 4
+"""Two contents resemble each other when at most one byte in this many differs."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,8 @@ class Use:
         whose = f"{name} {ranges(self.releases, releases(self.name))}".strip()
         if self.role == "archive":
             return f"the published archive of {whose}"
-        told = self.role == "material" or any(arch in self.path for arch in self.arches)
-        return f"{self.path} of {whose}" + ("" if told else f" {', '.join(self.arches)}")
+        named = self.role == "material" or any(arch in self.path for arch in self.arches)
+        return f"{self.path} of {whose}" + ("" if named else f" {', '.join(self.arches)}")
 
 
 class KnownFiles:
@@ -101,3 +105,57 @@ def ranges(some: Collection[str], order: Sequence[str]) -> str:
         else:
             runs.append([release])
     return ", ".join(", ".join(r) if len(r) < 3 else f"{r[0]} to {r[-1]}" for r in runs)
+
+
+@dataclass(frozen=True)
+class ChangedBytes:
+    """A run of bytes at ``offset`` of the known content: what is there, and what is here."""
+
+    offset: int
+    known: bytes
+    here: bytes
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The known content (by SHA-256) that comes nearest, and the changes, in order."""
+
+    sha256: str
+    distance: int
+    """Bytes that differ."""
+    changes: tuple[ChangedBytes, ...]
+
+
+def nearest(data: bytes, known: Mapping[str, bytes]) -> Nearest | None:
+    """The nearest of ``known``, or None when none resembles ``data``.
+
+    Contents of one size are compared byte by byte; of two sizes, what lies between their common
+    beginning and their common end is what differs.
+    """
+    best: Nearest | None = None
+    for sha256, content in sorted(known.items()):
+        changes = _changes(content, data)
+        distance = sum(max(len(change.known), len(change.here)) for change in changes)
+        near = distance * MOST <= max(len(data), len(content))
+        if near and (best is None or distance < best.distance):
+            best = Nearest(sha256, distance, tuple(changes))
+    return best
+
+
+def _changes(known: bytes, here: bytes) -> list[ChangedBytes]:
+    size = len(known)
+    if size != len(here):
+        shorter = min(size, len(here))
+        start = next((i for i in range(shorter) if known[i] != here[i]), shorter)
+        end = 0
+        while end < shorter - start and known[-1 - end] == here[-1 - end]:
+            end += 1
+        return [ChangedBytes(start, known[start : size - end], here[start : len(here) - end])]
+    changes: list[ChangedBytes] = []
+    at = 0
+    for differs, run in itertools.groupby(map(operator.ne, known, here)):
+        end = at + len(list(run))
+        if differs:
+            changes.append(ChangedBytes(at, known[at:end], here[at:end]))
+        at = end
+    return changes

@@ -2,8 +2,7 @@
 
 A step file is TOML 1.0.  Everything in it is checked when it is read, by `bootstrap.documents`: an
 unknown key, a wrong type, a hash that is no hash, a path that is not in its plain form, a
-duplicate.  Each error is a BadInput that names the file, the
-line where it can be told, and the key.
+duplicate.  Each error is a BadInput that names the file, the line where it is known, and the key.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Checked:
-    """A whole run of ``bootstrap verify`` that was ``verified``: its date, and the answers it met.
+    """A whole run of ``bootstrap verify`` that was ``verified``: its date, how many answers it had.
 
     In a step file: ``checked = "2026-11-22, all 19 answers"``.
     """
@@ -200,7 +199,7 @@ def parse(data: bytes | str, file: str) -> StepFile:
 
 
 def _check_whole(step: StepFile) -> None:
-    """What no single key can tell: that the parts of a step file agree with one another."""
+    """What no single key shows: that the parts of a step file agree with one another."""
     for table in ("answers", "native", "catalogue"):
         if getattr(step, table) and not getattr(step, f"{table}_from"):
             raise Fault(f"has values, but {table}_from does not say where they come from", table)

@@ -1,8 +1,7 @@
 """The catalogue of all known seeds: seeds/catalogue.toml, read strictly into frozen values.
 
 A seed is one content, known by its SHA-256.  Each error is a
-BadInput that names the file, the line where it can be
-told, and the key.
+BadInput that names the file, the line where it is known, and the key.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from bootstrap.documents import (
     matching,
     one_of,
 )
-from bootstrap.known.data import data_dir, read_data
+from bootstrap.known.steps import data_dir, read_data
 
 FILE = "catalogue.toml"
 FAMILIES = ("POSIX", "NATIVE", "UEFI")

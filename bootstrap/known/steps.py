@@ -1,17 +1,20 @@
-"""The step files as a whole: which there are, and which one a user means."""
+"""The folders of data, and the step files as a whole: which there are, and which a user means."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.resources
 import re
 from collections.abc import Iterable
 from dataclasses import replace
 from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Literal
 
+import bootstrap
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import decoded, path_fault
-from bootstrap.known.data import data_dir, read_data
 from bootstrap.known.schema import StepFile, parse
 
 RELEASES = "stage0-posix"
@@ -27,6 +30,32 @@ _ALIASES = {
     "armv7l": ("armv7l", "armv7", "arm"),
 }
 _CANONICAL = {alias: name for name, aliases in _ALIASES.items() for alias in aliases}
+
+
+def data_dir(kind: Literal["steps", "seeds"]) -> Traversable:
+    """The folder ``steps`` or ``seeds``.
+
+    An installed wheel carries them as ``bootstrap/_data/<kind>``; in a checkout they stand beside
+    the package.  Raises BadInput when neither is there.
+    """
+    installed = importlib.resources.files("bootstrap") / "_data" / kind
+    if installed.is_dir():
+        return installed
+    checkout = Path(bootstrap.__file__).resolve().parent.parent / kind
+    if checkout.is_dir():
+        return checkout
+    raise BadInput(
+        f"the folder {kind}/ is neither in the installed package ({installed}) nor in a checkout"
+        f" ({checkout}); install the package again"
+    )
+
+
+def read_data(place: Traversable) -> bytes:
+    """A file of such a folder.  Raises BadInput."""
+    try:
+        return place.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{place}: cannot be read: {error.strerror}") from None
 
 
 def arch_name(alias: str) -> str:
@@ -66,7 +95,7 @@ def _read(entry: Traversable) -> StepFile:
 
 
 def _check_unique(steps: Iterable[StepFile]) -> None:
-    # Two files can only say the same on a file system that tells case apart, or by a '-' in a name.
+    # Two files can only say the same on a file system where case counts, or by a '-' in a name.
     seen: dict[str, StepFile] = {}
     for step in steps:
         other = seen.setdefault(step.title.lower(), step)

@@ -1,4 +1,4 @@
-"""The machines that M1 and hex2 of mescc-tools can be told to assemble for, as far as we do."""
+"""The machines that M1 and hex2 of mescc-tools can assemble for, as far as we do."""
 
 from __future__ import annotations
 

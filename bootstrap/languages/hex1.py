@@ -4,7 +4,7 @@
   byte that the language does not have is an error.
 - ``:x`` makes the label x (any byte from ``!`` to ``~``) stand for the offset of the next output
   byte.
-- ``%x`` puts out four bytes, little-endian: the offset of x less the offset just behind the four.
+- ``%x`` puts out four bytes, little-endian: the offset of x less the offset just after the four.
   A label may be used before it is defined.
 """
 
@@ -59,8 +59,8 @@ def assemble(source: bytes, name: str) -> Assembly:
             )
     draft.require_whole("the end")
     for reference in draft.references:
-        behind = reference.output + reference.width
-        distance = draft.offset_of(reference.name, reference) - behind
+        after = reference.output + reference.width
+        distance = draft.offset_of(reference.name, reference) - after
         draft.fill(reference, distance, -(2**31), 2**31 - 1)
     return draft.assembly()
 

@@ -7,7 +7,7 @@ Pairs of hexadecimal digits, blanks and comments are as in hex1.  A name is one 
 - ``:name`` makes the label name stand for the address of the next output byte: the base address
   plus its offset.
 - ``!name`` (1 byte), ``@name`` (2), ``~name`` (3) and ``%name`` (4) put out, little-endian, the
-  label's address less the address just behind the field, or, as ``%name>base``, less the address
+  label's address less the address just after the field, or, as ``%name>base``, less the address
   of the label base.
 - ``$name`` (2 bytes) and ``&name`` (4) put out the address itself.
 """

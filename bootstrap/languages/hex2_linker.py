@@ -8,7 +8,7 @@ It differs from hex2 (bootstrap.languages.hex2) in this:
 - ``<`` puts out zero bytes up to an address that is a multiple of 4; on x86 and AMD64 none.
 - On AArch64, ``^`` directly before a relative reference makes it a branch's: the distance from
   the instruction that the field begins, in units of 4 bytes.  Without ``^`` a relative reference
-  is the distance from 8 bytes behind the instruction that the field ends in.
+  is the distance from 8 bytes after the instruction that the field ends in.
 - On RISC-V, ``.`` and eight digits flip bits of the word that the following eight digits make, and
   so do ``!name`` (an I-type's immediate: the low 12 bits of the distance from the word before),
   ``@name`` (B-type), ``$name`` (J-type) and ``~name`` (U-type, rounded for an I-type to follow),
@@ -189,14 +189,14 @@ class _Linker:
 
     def _distance(self, reference: Reference, target: int) -> int:
         """What a relative reference without a base puts out."""
-        behind = reference.output + reference.width
+        after = reference.output + reference.width
         if self._architecture is not Architecture.AARCH64:
-            return target - behind
+            return target - after
         # What ends at address 4n+1 to 4n+3 lies in the instruction at 4n.
-        within = (self._base_address + behind) % 4
+        within = (self._base_address + after) % 4
         if reference.start not in self._aligned:
-            return target - behind - 8 + within
-        distance = target - (behind - within)
+            return target - after - 8 + within
+        distance = target - (after - within)
         if distance % 4:
             raise self._out_of_range(reference, distance, "a multiple of 4")
         return distance // 4

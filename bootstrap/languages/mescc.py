@@ -169,7 +169,7 @@ def _expand_token(text: Text, token: Token, architecture: Architecture) -> bytes
 
 
 def _number(text: Text, token: Token) -> int:
-    """The number behind the sign of ``token``."""
+    """The number after the sign of ``token``."""
     digits = token.content[1:]
     for base, form in _NUMBERS:
         found = form.fullmatch(digits)

@@ -68,8 +68,8 @@ def language(dialect: Dialect) -> Moves[Class]:
 def compare(
     one: Moves[S], first: S, other: Moves[T], second: T
 ) -> tuple[Difference | None, dict[S, T]]:
-    """The shortest input that tells two programs apart, and which states meet."""
-    met: dict[S, T] = {first: second}
+    """The shortest input that shows two programs to differ, and which states correspond."""
+    related: dict[S, T] = {first: second}
     seen = {(first, second)}
     waiting: deque[tuple[S, T, bytes]] = deque([(first, second, b"")])
     while waiting:
@@ -80,21 +80,21 @@ def compare(
             if (wrote, end) != (due, ends):
                 texts = [out.hex() + (f" {how}" if how else "") or "nothing"
                          for out, how in ((wrote, end), (due, ends))]  # fmt: skip
-                return Difference(longer, item == END, *texts), met
+                return Difference(longer, item == END, *texts), related
             if to is not None and there is not None and (to, there) not in seen:
                 seen.add((to, there))
-                met.setdefault(to, there)
+                related.setdefault(to, there)
                 waiting.append((to, there, longer))
-    return None, met
+    return None, related
 
 
 def relate(found: Automaton) -> Relation:
     """Which dialect a seed is; where it is none, the shortest difference from the nearest one."""
     rows: list[Relation] = []
     for dialect in DIALECTS:
-        difference, met = compare(moves(found), 0, language(dialect), START)
+        difference, related = compare(moves(found), 0, language(dialect), START)
         if difference is None:
-            return Relation(dialect, tuple(met[n] for n in range(len(found.states))), None)
+            return Relation(dialect, tuple(related[n] for n in range(len(found.states))), None)
         rows.append(Relation(dialect, (), difference))
     return max(rows, key=lambda row: len(row.difference.word) if row.difference else 0)
 

@@ -98,7 +98,7 @@ class Step:
 
 @dataclass
 class Automaton:
-    """All that was found. States are numbered as they were met; 0 is the first read."""
+    """All that was found. States are numbered as they were reached; 0 is the first read."""
 
     states: list[State] = field(default_factory=list)
     steps: list[dict[int, Step]] = field(default_factory=list)

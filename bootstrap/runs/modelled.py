@@ -75,7 +75,7 @@ def models(step: StepFile, tree: SourceTree) -> dict[str, bytes]:
     for path, how in step.models.items():
         sources = [Source(name, files[name]) for name in how.sources if name in files]
         if len(sources) != len(how.sources):
-            continue  # a file of the tree is missing, which the report tells
+            continue  # a file of the tree is missing, which the report says
         try:
             files[path] = made[path] = MODELS[how.language](sources)
         except LanguageError as error:

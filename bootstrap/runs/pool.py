@@ -68,7 +68,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What it gives back: plain values that nobody has looked at yet, and bytes."""
+    """What it gives back: plain values that nobody has checked yet, and bytes."""
 
     value: object
     blobs: tuple[Blob, ...]

@@ -2,8 +2,6 @@
 
 from bootstrap.sources.cache import Cache, cache_root
 from bootstrap.sources.checkouts import checkout_at, fetch_checkout
-from bootstrap.sources.embedded import embedded_source
-from bootstrap.sources.fetching import Fetched, fetch
 from bootstrap.sources.identity import require_materials
 from bootstrap.sources.materials import (
     Change,
@@ -11,7 +9,14 @@ from bootstrap.sources.materials import (
     check_materials,
     guest_view,
 )
-from bootstrap.sources.resolving import Resolved, against, resolve
+from bootstrap.sources.resolving import (
+    Fetched,
+    Resolved,
+    against,
+    embedded_source,
+    fetch,
+    resolve,
+)
 from bootstrap.sources.stagex import resolve_stagex
 from bootstrap.sources.tree import SourceFile, SourceTree, open_source, tree_digest
 

@@ -8,9 +8,8 @@ The name is stage0-posix; or live-bootstrap or stagex, with a commit in place of
 
 A tree is there when its manifest is.  Both files are written beside and renamed into place
 (rename(2) is atomic), the tar first: a reader sees the old tree or the new one, never a part of
-one, and a killed writer leaves at most files that nobody looks at and the next writer removes.
-Readers take the lock only when they
-met a writer.
+one, and a killed writer leaves at most files that nobody reads and the next writer removes.
+Readers take the lock only when they came upon a writer.
 """
 
 from __future__ import annotations
@@ -92,7 +91,7 @@ class Cache:
             raise _unusable(self.root, error) from None
 
     def releases(self, name: str = RELEASES) -> tuple[str, ...]:
-        """The releases that have a manifest, sorted; what is in them is not looked at."""
+        """The releases that have a manifest, sorted; what is in them is not read."""
         try:
             found = sorted(os.listdir(self.root / name))
         except OSError:

@@ -21,19 +21,26 @@ from typing import NamedTuple
 
 from bootstrap.core.errors import BadInput
 from bootstrap.sources.cache import Cache
-from bootstrap.sources.fetching import Fetched
-from bootstrap.sources.gitfiles import (
+from bootstrap.sources.git import (
     GITLINK,
     LINK,
     PROGRAM,
     IndexEntry,
     blob_sha1,
+    commit_files,
     read_head,
     write_index,
 )
-from bootstrap.sources.gitobjects import commit_files
 from bootstrap.sources.materials import named
-from bootstrap.sources.tree import SourceFile, SourceTree, read_file, read_folder
+from bootstrap.sources.resolving import Fetched
+from bootstrap.sources.tree import (
+    SourceFile,
+    SourceTree,
+    as_bytes,
+    as_text,
+    read_file,
+    read_folder,
+)
 
 LIVE_BOOTSTRAP, STAGEX_TREE = "live-bootstrap", "stagex"
 NAMES = (LIVE_BOOTSTRAP, STAGEX_TREE)
@@ -45,7 +52,7 @@ ADDRESSES = MappingProxyType(
     }
 )
 # What the product uses of a checkout: of StageX, which has a thousand packages, little.  Of seed
-# only the files: stage0-posix below it is told by itself.  The configuration is ours.
+# only the files: stage0-posix below it is identified by itself.  The configuration is ours.
 _USED = MappingProxyType(
     {
         LIVE_BOOTSTRAP: ("seed", "steps"),
@@ -53,7 +60,7 @@ _USED = MappingProxyType(
     }
 )
 _FLAT, CONFIGURATION = "seed", "steps/bootstrap.cfg"
-# What tells that a checkout is of what it is said to be.
+# By which file a checkout is known for what it is said to be.
 _MARKS = MappingProxyType(
     {
         LIVE_BOOTSTRAP: "steps/manifest",
@@ -145,7 +152,7 @@ def _is_as_in(tree: SourceTree, path: str, entry: IndexEntry | None) -> bool:
         return False
     if entry.mode == LINK:
         target = tree.symlinks.get(path)
-        return target is not None and blob_sha1(_bytes(target)) == entry.sha1
+        return target is not None and blob_sha1(as_bytes(target)) == entry.sha1
     file = tree.files.get(path)
     if file is None or file.executable != (entry.mode == PROGRAM):
         return False
@@ -158,10 +165,10 @@ def read_used(name: str, folder: Path) -> SourceTree:
     symlinks: dict[str, str] = {}
     try:
         for place in _places(name, folder):
-            path = os.fsencode(place.relative_to(folder)).decode("utf-8", "surrogateescape")
+            path = as_text(os.fsencode(place.relative_to(folder)))
             mode = place.lstat().st_mode
             if stat.S_ISLNK(mode):
-                symlinks[path] = os.fsencode(os.readlink(place)).decode("utf-8", "surrogateescape")
+                symlinks[path] = as_text(os.fsencode(os.readlink(place)))
             elif stat.S_ISREG(mode) and path != CONFIGURATION:
                 data = read_file(place, _MAX_FILE, follow=False)
                 files[path] = SourceFile(data, bool(mode & 0o111))
@@ -193,10 +200,10 @@ def fetch_checkout(
 ) -> Fetched:
     """Put a checkout into the cache, unless its commit is there and ``force`` is not given.
 
-    The checkout that ``from_`` names is looked at whatever the cache has.
-
-    ``wanted`` is the commit that it should be at, if that matters.  Raises BadInput: no checkout,
-    or one that was changed, or is at another commit; a cache that cannot be written, or is damaged.
+    The checkout that ``from_`` names is read whatever the cache has.  ``wanted`` is the commit that
+    it should be at (without ``.git``, the digest it should have), if that matters.  Raises
+    BadInput: no checkout, or one that was changed, or is at another commit; a cache that cannot be
+    written, or is damaged.
     """
     if from_ is None:
         if wanted is not None and not force and (tree := load_checkout(name, wanted, cache)):
@@ -206,42 +213,34 @@ def fetch_checkout(
             f" {name} --from DIR"
         )
     folder = Path(from_)
-    if not os.path.lexists(folder / ".git"):
-        return _fetch_plain(name, folder, cache, wanted, force)
-    commit = read_head(folder)
-    if wanted is not None and wanted != commit:
-        raise BadInput(f"{from_}: is at commit {commit}, not at {wanted}: git checkout {wanted}")
-    tree = read_checkout(name, folder, commit)
-    known = KNOWN.get(commit)
-    if known is not None and tree.digest != known:
-        raise BadInput(
-            f"{from_}: says that it is at commit {commit}, and has other files than that commit"
-            f" (tree digest {tree.digest}, not {known}): git reset --hard {commit}"
-        )
-    if not force and (present := load_checkout(name, commit, cache)):
-        return Fetched(present, fresh=False, seen=from_)
-    cache.store(tree, commit, name)
-    if known is None:
-        tree = tree.but(
-            notes=(
+    notes: tuple[str, ...] = ()
+    if os.path.lexists(folder / ".git"):
+        key = read_head(folder)
+        if wanted is not None and wanted != key:
+            raise BadInput(f"{from_}: is at commit {key}, not at {wanted}: git checkout {wanted}")
+        tree = read_checkout(name, folder, key)
+        known = KNOWN.get(key)
+        if known is None:
+            notes = (
                 "the files are those of the commit that .git names, by git's own SHA-1:"
                 " no value of that commit is known here to hold them against",
             )
-        )
-    return Fetched(tree, fresh=True)
-
-
-def _fetch_plain(name: str, folder: Path, cache: Cache, wanted: str | None, force: bool) -> Fetched:
-    """The same of a folder without ``.git``."""
-    tree = read_used(name, folder)
-    _require_mark(name, folder, tree)
-    if wanted is not None and wanted != tree.digest:
-        raise BadInput(f"{folder}: has the digest {tree.digest}, not {wanted}, and no .git")
-    if not force and (there := load_checkout(name, tree.digest, cache)):
-        return Fetched(there, fresh=False, seen=str(folder))
-    cache.store(tree, tree.digest, name)
-    note = "there is no .git: nothing says which commit it is, and it goes by its digest"
-    return Fetched(tree.but(release=tree.digest, notes=(note,)), fresh=True)
+        elif tree.digest != known:
+            raise BadInput(
+                f"{from_}: says that it is at commit {key}, and has other files than that commit"
+                f" (tree digest {tree.digest}, not {known}): git reset --hard {key}"
+            )
+    else:
+        tree = read_used(name, folder)
+        key = tree.digest
+        _require_mark(name, folder, tree)
+        if wanted is not None and wanted != key:
+            raise BadInput(f"{folder}: has the digest {key}, not {wanted}, and no .git")
+        notes = ("there is no .git: nothing says which commit it is, and it goes by its digest",)
+    if not force and (present := load_checkout(name, key, cache)):
+        return Fetched(present, fresh=False, seen=from_)
+    cache.store(tree, key, name)
+    return Fetched(tree.but(release=key, notes=notes), fresh=True)
 
 
 def _require_mark(name: str, folder: Path, tree: SourceTree) -> None:
@@ -285,9 +284,7 @@ def read_checkout(name: str, folder: Path, commit: str) -> SourceTree:
 def load_checkout(name: str, commit: str, cache: Cache) -> SourceTree | None:
     """The tree in the cache, verified as every tree there; None when it is not there.
 
-    ``commit`` is a digest where there was none.
-
-    Raises BadInput when it was changed.
+    ``commit`` is a digest where there was none.  Raises BadInput when it was changed.
     """
     tree = cache.load(commit, name)
     if tree is None:
@@ -308,12 +305,12 @@ def load_checkout(name: str, commit: str, cache: Cache) -> SourceTree | None:
 
 @contextlib.contextmanager
 def checkout_at(
-    given: str | None, name: str, cache: Cache, tell: Callable[[str], object] | None = None
+    given: str | None, name: str, cache: Cache, say: Callable[[str], object] | None = None
 ) -> Iterator[CheckedOut]:
     """The folder that ``given`` names; or a checkout of the cache, laid out for as long as this.
 
-    ``given`` may be a commit or a digest; without it the cache must have one only.  ``tell`` hears
-    which one was taken of the cache.  Raises BadInput.
+    ``given`` may be a commit or a digest; without it the cache must have one only.  ``say`` is
+    called with which one was taken of the cache.  Raises BadInput.
     """
     if given is not None and (Path(given).exists() or not _KEY.fullmatch(given)):
         yield CheckedOut(Path(given))
@@ -322,8 +319,8 @@ def checkout_at(
     with tempfile.TemporaryDirectory(prefix=f"{name}-") as place:
         folder = Path(place) / name
         _lay_out(folder, tree)
-        if tell is not None:
-            tell(f"{name} {tree.release}, from the cache")
+        if say is not None:
+            say(f"{name} {tree.release}, from the cache")
         yield CheckedOut(folder, None if len(tree.release or "") == 64 else tree.release)
 
 
@@ -347,18 +344,13 @@ def _cached(commit: str | None, name: str, cache: Cache) -> SourceTree:
 
 def _lay_out(folder: Path, tree: SourceTree) -> None:
     try:
-        for path, file in tree.files.items():
+        for path in (*tree.files, *tree.symlinks):
             place = folder / path
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(file.data)
-            place.chmod(0o755 if file.executable else 0o644)
-        for path, target in tree.symlinks.items():
-            place = folder / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(target)
+            if (file := tree.files.get(path)) is None:
+                place.symlink_to(tree.symlinks[path])
+            else:
+                place.write_bytes(file.data)
+                place.chmod(0o755 if file.executable else 0o644)
     except OSError as error:
         raise BadInput(f"{folder}: cannot be laid out: {error.strerror}") from None
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")

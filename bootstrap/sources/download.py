@@ -71,7 +71,7 @@ def download(
     """The file at ``url``, of at most ``limit`` bytes.
 
     ``timeout`` is in seconds, for each wait.  Raises DownloadFailed when the address cannot be
-    reached, answers with an error, ends too early or gives too much; BadInput for an address that
+    reached, returns an error, ends too early or gives too much; BadInput for an address that
     is neither https nor http.
     """
     with _asked(url, {}, _OnlyHttps, timeout) as answer:
@@ -84,7 +84,7 @@ def download_to(
     """Put the file at ``url`` into ``part``, going on after the bytes that are there already.
 
     The rest is asked for by a Range (RFC 9110, 14.2); a server that gives the whole file instead
-    is taken at that.  Whether the file is the right one is not looked at: check its hash before
+    is taken at that.  Whether the file is the right one is not examined: check its hash before
     it gets its name.  Raises as :func:`download` does, and BadInput when ``part`` cannot be
     written; what came stays in ``part``.
     """

@@ -2,15 +2,14 @@
 
 Trees are compared by the files whose content the catalogue knows: those that a bootstrap reads. A
 release is not nearer because it has fewer of them: what counts is what the tree has, and which
-share of that is the release's. A cause is only named when it was looked for and found.
+share of that is the release's. A cause is only named when it was found.
 """
 
 from __future__ import annotations
 
 import hashlib
-import posixpath
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -18,7 +17,7 @@ from bootstrap.core.errors import BadInput
 from bootstrap.known import RELEASES, StepFile, releases, steps_of, tree_files
 from bootstrap.known.lookup import known_files, ranges
 from bootstrap.sources.materials import MaterialsReport, check_materials, named
-from bootstrap.sources.tree import SourceTree
+from bootstrap.sources.tree import SourceTree, leads_out
 
 UPDATE = "git submodule update --init --recursive"
 # Submodules do not inherit what a clone is configured with (git clone -c).
@@ -27,14 +26,14 @@ COPY = "cp -rL FOLDER COPY, and give COPY"
 
 
 @dataclass(frozen=True)
-class Release:
+class KnownRelease:
     """A release as trees are compared with it: the files that the bootstraps of ``steps`` read."""
 
     steps: tuple[StepFile, ...]
     known: Mapping[str, str]
 
     @classmethod
-    def of(cls, steps: Sequence[StepFile]) -> Release:
+    def of(cls, steps: Sequence[StepFile]) -> KnownRelease:
         """The release that ``steps`` are about, one or more architectures of it."""
         known = {path: sha256 for step in steps for path, sha256 in step.materials.items()}
         return cls(tuple(steps), MappingProxyType(known))
@@ -62,7 +61,7 @@ class Release:
         return found
 
 
-def candidates(arch: str | None = None) -> tuple[Release, ...]:
+def candidates(arch: str | None = None) -> tuple[KnownRelease, ...]:
     """The releases of stage0-posix that a tree can be, numbered ones first, newest first.
 
     With ``arch``, only what that architecture's bootstrap reads counts.
@@ -72,14 +71,14 @@ def candidates(arch: str | None = None) -> tuple[Release, ...]:
     for release in sorted(newest, key=lambda release: not release[0].isdigit()):
         steps = [step for step in steps_of(RELEASES, release) if arch in (None, step.arch)]
         if steps:
-            found.append(Release.of(steps))
+            found.append(KnownRelease.of(steps))
     return tuple(found)
 
 
 class Likeness:
     """A tree beside the releases that it may be."""
 
-    def __init__(self, tree: SourceTree, among: Sequence[Release]) -> None:
+    def __init__(self, tree: SourceTree, among: Sequence[KnownRelease]) -> None:
         self.tree = tree
         self.among = among
         self._hashes: dict[str, str] = {}
@@ -107,11 +106,11 @@ class Likeness:
             self._unixed[path] = hashlib.sha256(data).hexdigest()
         return self._unixed[path]
 
-    def equal(self, release: Release) -> list[str]:
+    def equal(self, release: KnownRelease) -> list[str]:
         """The release's files that the tree has, line ends aside."""
         return [path for path, sha256 in release.known.items() if self.has(path, sha256)]
 
-    def differing(self, release: Release) -> list[str]:
+    def differing(self, release: KnownRelease) -> list[str]:
         """The release's files that the tree does not have byte for byte, sorted."""
         return [
             path
@@ -119,7 +118,7 @@ class Likeness:
             if path not in self.tree.files or self._hash(path) != sha256
         ]
 
-    def fits(self, release: Release) -> bool:
+    def fits(self, release: KnownRelease) -> bool:
         """Whether the tree can be called this release at all.
 
         At least half of what it has under names of known files must be the release's; and it must
@@ -133,7 +132,7 @@ class Likeness:
         return enough and 2 * len(equal) >= len(self.present)
 
 
-def nearest(trees: Sequence[SourceTree], among: Sequence[Release]) -> Release | None:
+def nearest(trees: Sequence[SourceTree], among: Sequence[KnownRelease]) -> KnownRelease | None:
     """The release of which ``trees`` together have most files; None where none fits any.
 
     Of releases that are even, the one of which least is missing, then the one that lists more of
@@ -141,7 +140,7 @@ def nearest(trees: Sequence[SourceTree], among: Sequence[Release]) -> Release | 
     """
     sides = [Likeness(tree, among) for tree in trees]
 
-    def rank(release: Release) -> tuple[int, int, int]:
+    def rank(release: KnownRelease) -> tuple[int, int, int]:
         equal = sum(len(side.equal(release)) for side in sides)
         listed = tree_files(release.steps[0]) or frozenset()
         strange = sum(len(tree.files.keys() - listed) for tree in trees) if listed else 0
@@ -173,17 +172,17 @@ def no_release(side: Likeness) -> str:
         return f"{title}: there is no file in it"
     if best is None:
         return f"{title}: the catalogue knows no release to compare it with"
-    causes = [*_links(side, side.names), *_empty(side, side.names)]
+    causes, _ = _unusable(side, side.names)
     if not side.present and causes:
         return f"cannot be compared with a release: {'; '.join(causes)}"
     if not side.present:
         none = "it has none of the files that a bootstrap reads"
         return f"{title}: {'; '.join([none, *_below(side)])}"
-    equal = len(side.equal(best))
+    equal = side.equal(best)
     return "; ".join(
         [
-            f"{title}: of its {_count(len(side.present))} with the name of a known one {equal}"
-            f" {'is' if equal == 1 else 'are'} as in {best.name}, the nearest",
+            f"{title}: of its {_count(side.present)} with the name of a known one {len(equal)}"
+            f" {_are(equal)} as in {best.name}, the nearest",
             *causes,
             *_below(side),
             f"--release {best.name} compares it all the same",
@@ -204,11 +203,11 @@ def _below(side: Likeness) -> list[str]:
     return []
 
 
-def why(tree: SourceTree, release: Release, among: Sequence[Release]) -> tuple[str, ...]:
+def why(tree: SourceTree, release: KnownRelease, among: Sequence[KnownRelease]) -> tuple[str, ...]:
     """Why a tree is not quite ``release``: a sentence for each cause, with what helps.
 
     Nothing when every known file is as in the release. ``among`` are the releases that files can
-    be from; files that the release does not have are no cause, and are not looked at.
+    be from; files that the release does not have are no cause, and are not read.
     """
     side = Likeness(tree, among)
     differing = side.differing(release)
@@ -218,75 +217,55 @@ def why(tree: SourceTree, release: Release, among: Sequence[Release]) -> tuple[s
     if whole:
         return (f"it is {whole[0]}, whole",)
     ends = _crlf(side, release, differing)
-    accounted = {*_linked(side, differing), *_empties(side, differing), *ends}
-    rest = [path for path in differing if path not in accounted]
-    causes = [*_links(side, differing), *_empty(side, differing)]
+    causes, accounted = _unusable(side, differing)
+    rest = [path for path in differing if path not in accounted and path not in ends]
     if ends:
         verb = "differs" if len(ends) == 1 else "differ"
         causes.append(
-            f"{_count(len(ends))} {verb} by line ends only, CR LF in place of LF"
+            f"{_count(ends)} {verb} by line ends only, CR LF in place of LF"
             f" ({_some(ends)}): {LINE_ENDS}"
         )
-    absent, left = _submodules(side, release, rest)
+    # Submodules of which no known file is there.
+    gone = {path for path in rest if path not in tree.files}
+    absent = [part for part, paths in release.parts().items() if part and gone.issuperset(paths)]
+    left = [path for path in rest if release.part(path) not in absent]
     if absent:
-        are = "is" if len(absent) == 1 else "are"
         causes.append(
-            f"the submodule{_s(absent)} {', '.join(absent)} {are} not there: {UPDATE}"
+            f"the submodule{_s(absent)} {', '.join(absent)} {_are(absent)} not there: {UPDATE}"
             + ' (GitHub\'s "Source code" archives have none)'
         )
     mixed, left = _mixed(side, release, left, alone=not causes)
     return (*causes, *mixed, *_others(side, release, left))
 
 
-def _crlf(side: Likeness, release: Release, differing: Sequence[str]) -> list[str]:
+def _crlf(side: Likeness, release: KnownRelease, differing: Sequence[str]) -> list[str]:
     there = [path for path in differing if path in side.tree.files]
     return [path for path in there if side.unixed(path) == release.known[path]]
 
 
-def _links(side: Likeness, paths: Sequence[str]) -> list[str]:
-    linked = _linked(side, paths)
-    if not linked:
-        return []
-    are = "is" if len(linked) == 1 else "are"
-    return [
-        f"{_count(len(linked))} {are} symbolic links or below one ({_some(linked)}), and links are"
-        f" not followed: {COPY}"
-    ]
-
-
-def _linked(side: Likeness, paths: Sequence[str]) -> list[str]:
-    links = side.tree.symlinks
-    below = tuple(f"{link}/" for link in links)
-    return [path for path in paths if path in links or path.startswith(below)]
-
-
-def _empty(side: Likeness, paths: Sequence[str]) -> list[str]:
-    empty = _empties(side, paths)
-    if not empty:
-        return []
-    are = "is" if len(empty) == 1 else "are"
-    return [f"{_count(len(empty))} {are} empty ({_some(empty)}): get the tree again"]
-
-
-def _empties(side: Likeness, paths: Sequence[str]) -> list[str]:
-    return [path for path in paths if path in side.tree.files and not side.tree.files[path].data]
+def _unusable(side: Likeness, paths: Sequence[str]) -> tuple[list[str], set[str]]:
+    """A sentence for links, which are not followed, and one for empty files; and their paths."""
+    tree = side.tree
+    below = tuple(f"{link}/" for link in tree.symlinks)
+    linked = [path for path in paths if path in tree.symlinks or path.startswith(below)]
+    empty = [path for path in paths if path in tree.files and not tree.files[path].data]
+    says = []
+    if linked:
+        says.append(
+            f"{_count(linked)} {_are(linked)} symbolic links or below one ({_some(linked)}), and"
+            f" links are not followed: {COPY}"
+        )
+    if empty:
+        says.append(f"{_count(empty)} {_are(empty)} empty ({_some(empty)}): get the tree again")
+    return says, {*linked, *empty}
 
 
 def _some(paths: Sequence[str]) -> str:
     return named(paths) if len(paths) <= 4 else f"{named(paths[:3])} and {len(paths) - 3} more"
 
 
-def _submodules(
-    side: Likeness, release: Release, differing: Sequence[str]
-) -> tuple[list[str], list[str]]:
-    """Submodules of which no known file is there, and what differs besides."""
-    gone = {path for path in differing if path not in side.tree.files}
-    absent = [part for part, paths in release.parts().items() if part and gone.issuperset(paths)]
-    return absent, [path for path in differing if release.part(path) not in absent]
-
-
 def _mixed(
-    side: Likeness, release: Release, differing: Sequence[str], alone: bool
+    side: Likeness, release: KnownRelease, differing: Sequence[str], alone: bool
 ) -> tuple[list[str], list[str]]:
     """Parts that are wholly those of another release, said in a sentence; and what is left.
 
@@ -321,16 +300,16 @@ def _mixed(
     order = releases(release.steps[0].name)
     at = [best.get(part, [release.name])[0] for part in modules]
     if own and modules and {*own, *at} <= set(order):
-        behind = all(order.index(name) < order.index(own[0]) for name in at)
+        older = all(order.index(name) < order.index(own[0]) for name in at)
         one = len(modules) == 1
         state = f"{'was' if one else 'were'} left behind"
-        if not behind:
+        if not older:
             state = f"{'does' if one else 'do'} not fit it"
         says[-1] += f": the submodule{_s(modules)} {state}; {UPDATE}"
     return ["; ".join(says)], left
 
 
-def _whole_part_of(side: Likeness, release: Release, part: str) -> list[str]:
+def _whole_part_of(side: Likeness, release: KnownRelease, part: str) -> list[str]:
     """The other releases whose files in a part are all there, and none that only this one has."""
     ours = [path for path in release.parts().get(part, ()) if path in side.tree.files]
     return [
@@ -343,7 +322,7 @@ def _whole_part_of(side: Likeness, release: Release, part: str) -> list[str]:
     ]
 
 
-def _others(side: Likeness, release: Release, differing: Sequence[str]) -> list[str]:
+def _others(side: Likeness, release: KnownRelease, differing: Sequence[str]) -> list[str]:
     """Files for which nothing but their own content, or absence, says what they are."""
     files = known_files()
     theirs: dict[str, list[str]] = {}
@@ -366,23 +345,27 @@ def _others(side: Likeness, release: Release, differing: Sequence[str]) -> list[
         says.append(f"{named(paths)} {_those(paths)} of {names}")
     if unknown:
         verb = "has a content" if len(unknown) == 1 else "have contents"
-        says.append(f"{_count(len(unknown))} {verb} that no release has: {named(unknown)}")
+        says.append(f"{_count(unknown)} {verb} that no release has: {named(unknown)}")
     if other:
-        says.append(f"no regular {'file' if len(other) == 1 else 'files'}: {named(other)}")
+        says.append(f"no regular file{_s(other)}: {named(other)}")
     if gone:
         says.append(f"missing: {named(gone)}")
     return says
 
 
-def _count(number: int) -> str:
-    return f"{number} file" if number == 1 else f"{number} files"
+def _count(paths: Collection[str]) -> str:
+    return f"{len(paths)} file{_s(paths)}"
 
 
-def _s(names: Sequence[str]) -> str:
+def _s(names: Collection[str]) -> str:
     return "" if len(names) == 1 else "s"
 
 
-def _those(names: Sequence[str]) -> str:
+def _are(names: Collection[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _those(names: Collection[str]) -> str:
     return "is that" if len(names) == 1 else "are those"
 
 
@@ -393,8 +376,8 @@ def require_materials(tree: SourceTree, step: StepFile, report: MaterialsReport)
     ends.
     """
     among = candidates(step.arch)
-    side, release = Likeness(tree, among), Release.of([step])
-    out = [c.path for c in report.changed if c.path in tree.symlinks and _leaves(tree, c.path)]
+    side, release = Likeness(tree, among), KnownRelease.of([step])
+    out = [c.path for c in report.changed if leads_out(c.path, tree.symlinks.get(c.path, ""))]
     ends = _crlf(side, release, [change.path for change in report.changed])
     if not report.missing and not out and 2 * len(ends) < len(step.materials):
         return
@@ -405,12 +388,6 @@ def require_materials(tree: SourceTree, step: StepFile, report: MaterialsReport)
     raise BadInput(f"{tree.label}: not a whole {step.title} tree: {of} {what}; {causes}")
 
 
-def _leaves(tree: SourceTree, path: str) -> bool:
-    target = tree.symlinks[path]
-    landing = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-    return target.startswith("/") or landing == ".." or landing.startswith("../")
-
-
 def require_release(tree: SourceTree, steps: Sequence[StepFile]) -> None:
     """Raise BadInput, with the cause, unless each material of ``steps`` is as in the release."""
     wrong: set[str] = set()
@@ -419,7 +396,7 @@ def require_release(tree: SourceTree, steps: Sequence[StepFile]) -> None:
         wrong.update(report.missing, (change.path for change in report.changed))
     if not wrong:
         return
-    release, among = Release.of(steps), candidates()
+    release, among = KnownRelease.of(steps), candidates()
     side = Likeness(tree, among)
     found = nearest([tree], among)
     if found is None:

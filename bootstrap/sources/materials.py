@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from bootstrap.core.errors import BadInput, printable
 from bootstrap.known import Entry, StepFile, steps_of, tree_files
-from bootstrap.sources.tree import SourceTree
+from bootstrap.sources.tree import SourceTree, parents
 
 _NAMED = 10
 
@@ -41,7 +41,7 @@ class MaterialsReport:
         return not self.missing and not self.changed
 
     def lines(self) -> list[str]:
-        """What a user should be told, a line for each kind of finding; nothing if all is well."""
+        """What a user should know, a line for each kind of finding; nothing if all is well."""
         lines = []
         if self.missing:
             lines.append(f"missing: {named(self.missing)}")
@@ -129,12 +129,8 @@ def guest_view(
     }
     symlinks = {path: target for path, target in tree.symlinks.items() if seen(path)}
     for folder in step.directories:
-        for place in (folder, *_parents(folder)):
+        for place in (folder, *parents(folder)):
             if place in files or place in symlinks:
                 raise BadInput(f"{tree.label}: {place} must be a folder for the bootstrap to run")
     folders = {*step.directories, *(() if report.whole else tree.folders)}
     return replace(tree, files=files, symlinks=symlinks, folders=frozenset(folders), special=())
-
-
-def _parents(path: str) -> list[str]:
-    return [path[:at] for at, char in enumerate(path) if char == "/"]

@@ -14,7 +14,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from bootstrap.core.errors import BadInput
-from bootstrap.known.data import data_dir
+from bootstrap.known import data_dir
 from bootstrap.known.seeds import SeedCatalogue
 from bootstrap.sources.cache import Cache
 
@@ -25,7 +25,7 @@ MAX_FILES = 20_000
 def at_hand(catalogue: SeedCatalogue, cache: Cache | None = None) -> Mapping[str, bytes]:
     """SHA-256 -> content of each known seed that can be had here.
 
-    A release in the cache that is damaged is passed over: it is looked at elsewhere.
+    A release in the cache that is damaged is passed over: others report it.
     Raises BadInput when BOOTSTRAP_SEEDS does not name a folder.
     """
     sizes = {seed.size for seed in catalogue.seeds}
@@ -38,7 +38,7 @@ def at_hand(catalogue: SeedCatalogue, cache: Cache | None = None) -> Mapping[str
 
 
 def where_from() -> str:
-    """What to tell a user whose seed is not at hand."""
+    """What helps a user whose seed is not at hand."""
     return (
         "more can be had with `bootstrap fetch stage0-posix --release R`, or from the checkout of"
         f" bootstrap-seeds that {VARIABLE} names"

@@ -47,7 +47,7 @@ class SourceTree:
     ``files`` and ``symlinks`` (path -> target) have plain tree paths as keys; bytes of names that
     are not UTF-8 are surrogate escapes.  ``folders`` are all folders, ``special`` are host files
     that are neither file, link nor folder; their content is never read.  ``label`` is what to call
-    the source in messages, ``notes`` is what a user should be told about how it was found.
+    the source in messages, ``notes`` is what a user should know of how it was found.
     """
 
     kind: Kind
@@ -69,11 +69,11 @@ class SourceTree:
         """The tree as the guest's read-only lower file system, its top at ``/``."""
         rows: dict[bytes, LowerFile | LowerLink | LowerFolder] = {}
         for path in self.folders:
-            rows[_bytes(path)] = LowerFolder()
+            rows[as_bytes(path)] = LowerFolder()
         for path, file in self.files.items():
-            rows[_bytes(path)] = LowerFile(0o755 if file.executable else 0o644, file.data)
+            rows[as_bytes(path)] = LowerFile(0o755 if file.executable else 0o644, file.data)
         for path, target in self.symlinks.items():
-            rows[_bytes(path)] = LowerLink(_bytes(target))
+            rows[as_bytes(path)] = LowerLink(as_bytes(target))
         return MemoryLower(rows)
 
     def but(self, **changes: object) -> SourceTree:
@@ -90,11 +90,11 @@ def tree_digest(files: Mapping[str, SourceFile], symlinks: Mapping[str, str]) ->
     that of the content, of a link's target for a link.  Folders, times and owners do not count.
     """
     lines = [
-        (_bytes(path), b"100755" if file.executable else b"100644", file.sha256)
+        (as_bytes(path), b"100755" if file.executable else b"100644", file.sha256)
         for path, file in files.items()
     ]
     lines += [
-        (_bytes(path), b"120000", hashlib.sha256(_bytes(target)).hexdigest())
+        (as_bytes(path), b"120000", hashlib.sha256(as_bytes(target)).hexdigest())
         for path, target in symlinks.items()
     ]
     digest = hashlib.sha256()
@@ -153,8 +153,7 @@ def read_folder(root: Path) -> SourceTree:
         try:
             info = entry.stat(follow_symlinks=False)
             if stat.S_ISLNK(info.st_mode):
-                target = os.fsencode(os.readlink(entry.path))
-                symlinks[path] = target.decode("utf-8", "surrogateescape")
+                symlinks[path] = as_text(os.fsencode(os.readlink(entry.path)))
                 continue
         except OSError as error:
             raise BadInput(f"{entry.path}: cannot be read: {_why(error)}") from None
@@ -182,8 +181,7 @@ def _walk(root: Path, folders: set[str], budget: _Budget) -> Iterator[tuple[str,
         for entry in entries:
             if entry.name == ".git":
                 continue
-            # The same name whatever the locale: the bytes, read as UTF-8.
-            name = os.fsencode(entry.name).decode("utf-8", "surrogateescape")
+            name = as_text(os.fsencode(entry.name))
             path = f"{below}/{name}" if below else name
             budget.take_file(path)
             if entry.is_dir(follow_symlinks=False):
@@ -243,7 +241,7 @@ def read_archive(data: bytes, label: str) -> SourceTree:
         where = f"{label}: the member {member.path!r}"
         if path in files or path in symlinks or (path in folders and member.kind != "folder"):
             raise BadInput(f"{where} is there twice")
-        for parent in _parents(path):
+        for parent in parents(path):
             if parent in files or parent in symlinks:
                 raise BadInput(f"{where} lies below {parent!r}, which is no folder")
             folders.add(parent)
@@ -280,7 +278,7 @@ def _plain(path: str, where: str) -> str:
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise BadInput(f"{where} would leave the tree by '..'")
-    if any(len(_bytes(part)) > 255 for part in parts) or len(_bytes(path)) > 4095:
+    if any(len(as_bytes(part)) > 255 for part in parts) or len(as_bytes(path)) > 4095:
         raise BadInput(f"{where} has a name that is too long")
     return "/".join(parts)
 
@@ -294,19 +292,22 @@ def _leading_folder(members: Iterable[tuple[str, Member]]) -> str | None:
     return top if all(m.kind == "folder" for path, m in members if path == top) else None
 
 
-def _parents(path: str) -> Iterator[str]:
-    at = path.find("/")
-    while at != -1:
-        yield path[:at]
-        at = path.find("/", at + 1)
+def parents(path: str) -> list[str]:
+    """The folders that a path is in, the top first."""
+    return [path[:at] for at, char in enumerate(path) if char == "/"]
 
 
 def _check_link(path: str, target: str, where: str) -> None:
-    if not target or "\0" in target or len(_bytes(target)) > 4095:
+    if not target or "\0" in target or len(as_bytes(target)) > 4095:
         raise BadInput(f"{where} is a link without a usable target")
-    landing = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-    if target.startswith("/") or landing == ".." or landing.startswith("../"):
+    if leads_out(path, target):
         raise BadInput(f"{where} is a link out of the tree, to {target!r}")
+
+
+def leads_out(path: str, target: str) -> bool:
+    """Whether a link at ``path`` names something outside of its tree."""
+    landing = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    return target.startswith("/") or landing == ".." or landing.startswith("../")
 
 
 def _hard_link(
@@ -328,11 +329,17 @@ def to_tar(tree: SourceTree, top: str) -> bytes:
         rows.append(Member("file", f"{top}/{path}", file.executable, file.data, "", 0))
     for path, target in tree.symlinks.items():
         rows.append(Member("link", f"{top}/{path}", False, b"", target, 0))
-    return write_tar(iter(sorted(rows, key=lambda member: _bytes(member.path))))
+    return write_tar(iter(sorted(rows, key=lambda member: as_bytes(member.path))))
 
 
-def _bytes(text: str) -> bytes:
+def as_bytes(text: str) -> bytes:
+    """A path of a tree as the host and the guest have it."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def as_text(data: bytes) -> str:
+    """The same as text, whatever the locale: UTF-8, other bytes as surrogate escapes."""
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _why(error: Exception) -> str:

@@ -15,7 +15,7 @@ import pytest
 from bootstrap.attest.evidence import Evidence, materials_of, read_report, source_digest
 from bootstrap.core.errors import BadInput
 from bootstrap.known import find
-from bootstrap.sources.embedded import embedded_source
+from bootstrap.sources import embedded_source
 from tests.attest.runs import Run, forged
 
 Report = dict[str, Any]

@@ -30,9 +30,9 @@ from bootstrap.cli import main as command
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.documents import Fault
 from bootstrap.instruments import default_engine
+from bootstrap.known import data_dir
 from bootstrap.known import schema as stepfile
 from bootstrap.known import seeds as catalogue
-from bootstrap.known.data import data_dir
 from bootstrap.languages import hex0, kaem
 from bootstrap.languages.fault import LanguageError
 from bootstrap.oci.layout import read_layout

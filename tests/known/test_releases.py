@@ -26,8 +26,7 @@ from bootstrap.known import (
 )
 from bootstrap.known.schema import Checked, Entry, parse
 from bootstrap.runs.rebuild import rebuild
-from bootstrap.sources import Resolved, SourceTree, check_materials
-from bootstrap.sources.embedded import embedded_source
+from bootstrap.sources import Resolved, SourceTree, check_materials, embedded_source
 from bootstrap.sources.identity import candidates, nearest
 from bootstrap.sources.tree import SourceFile
 from tests.known.sample import GOOD, A, B

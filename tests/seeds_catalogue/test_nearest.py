@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootstrap.known.nearest import Change, nearest
+from bootstrap.known.lookup import ChangedBytes, nearest
 
 KNOWN = {"a": bytes(range(100)), "b": b"x" * 40}
 
@@ -16,14 +16,17 @@ def test_one_size() -> None:
     near = nearest(bytes(data), KNOWN)
     assert near is not None
     assert (near.sha256, near.distance) == ("a", 3)
-    assert near.changes == (Change(10, b"\x0a\x0b", b"\xff\xfe"), Change(99, b"\x63", b"\0"))
+    assert near.changes == (
+        ChangedBytes(10, b"\x0a\x0b", b"\xff\xfe"),
+        ChangedBytes(99, b"\x63", b"\0"),
+    )
 
 
 def test_two_sizes() -> None:
     data = bytes(range(50)) + b"new" + bytes(range(52, 100))
     near = nearest(data, KNOWN)
     assert near is not None
-    assert near.changes == (Change(50, b"\x32\x33", b"new"),)
+    assert near.changes == (ChangedBytes(50, b"\x32\x33", b"new"),)
 
 
 def test_nothing_resembles_it() -> None:

@@ -38,7 +38,7 @@ def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     (seeds / "hex0-seed").write_bytes(sample.FILES[sample.SEED])
     (seeds / "hex0.hex0").write_bytes(b"7f")
     monkeypatch.setattr("bootstrap.known.steps.data_dir", lambda kind: data / kind)
-    monkeypatch.setattr("bootstrap.sources.embedded.data_dir", lambda kind: data / kind)
+    monkeypatch.setattr("bootstrap.sources.resolving.data_dir", lambda kind: data / kind)
     _forget()
     yield folder
     _forget()

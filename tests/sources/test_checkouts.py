@@ -21,7 +21,7 @@ from bootstrap.sources.checkouts import (
     identify_checkout,
     load_checkout,
 )
-from bootstrap.sources.gitfiles import GITLINK, IndexEntry, read_head, read_index, write_index
+from bootstrap.sources.git import GITLINK, IndexEntry, read_head, read_index, write_index
 
 GIT = {
     "GIT_CONFIG_GLOBAL": os.devnull,

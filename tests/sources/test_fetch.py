@@ -13,7 +13,7 @@ import pytest
 from bootstrap.cli import fetch as command
 from bootstrap.cli.live import LiveLine
 from bootstrap.core.errors import BadInput
-from bootstrap.sources import Cache, fetch, fetching, resolve
+from bootstrap.sources import Cache, fetch, resolve, resolving
 from bootstrap.sources.download import DownloadFailed, download
 from tests.sources import sample
 from tests.sources.conftest import Server
@@ -35,7 +35,7 @@ def published(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     def there(url: str, limit: int, *rest: object) -> bytes:
         return download(url.replace("https://release.invalid", server.url), limit)
 
-    monkeypatch.setattr(fetching, "download", there)
+    monkeypatch.setattr(resolving, "download", there)
     return server
 
 
@@ -44,7 +44,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(url: str, *rest: object) -> bytes:
         raise DownloadFailed(f"{url}: cannot be reached: no network")
 
-    monkeypatch.setattr(fetching, "download", fails)
+    monkeypatch.setattr(resolving, "download", fails)
 
 
 def _publish(catalogue: Path, archive: bytes) -> None:

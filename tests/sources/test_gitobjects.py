@@ -18,8 +18,7 @@ from bootstrap.sources.checkouts import (
     Identity,
     identify_checkout,
 )
-from bootstrap.sources.gitfiles import read_head
-from bootstrap.sources.gitobjects import _inflate, commit_files
+from bootstrap.sources.git import _inflate, commit_files, read_head
 from tests.sources.test_checkouts import PIN, clone, git, head
 
 __all__ = ["clone"]

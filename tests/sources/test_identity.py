@@ -19,8 +19,8 @@ from bootstrap.sources.identity import (
     COPY,
     LINE_ENDS,
     UPDATE,
+    KnownRelease,
     Likeness,
-    Release,
     candidates,
     nearest,
     no_release,
@@ -44,11 +44,13 @@ NEW = {**OLD, "x86.answers": b"new\n", "libc/a.c": b"a2\n", "planet/cc.c": b"cc2
 SMALL = {"kaem.x86": b"run 0\n", "x86/hex0": b"0 0\n"}
 
 
-def release(name: str, files: Mapping[str, bytes], modules: Sequence[str] = MODULES) -> Release:
+def release(
+    name: str, files: Mapping[str, bytes], modules: Sequence[str] = MODULES
+) -> KnownRelease:
     known = {path: sha256(data) for path, data in files.items()}
     source = Source(submodules=dict.fromkeys(modules, "c" * 40))
     step = replace(parse(GOOD, "g"), release=name, materials=known, source=source, tree_files=None)
-    return Release.of([step])
+    return KnownRelease.of([step])
 
 
 AMONG = (release("1.9.1", NEW), release("1.7.0", OLD), release("1.4", SMALL, ()))

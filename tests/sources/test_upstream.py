@@ -10,7 +10,7 @@ import pytest
 from bootstrap.core.errors import BadInput
 from bootstrap.known import find, steps_of
 from bootstrap.sources import SourceTree, check_materials, guest_view
-from bootstrap.sources.fetching import check_release
+from bootstrap.sources.resolving import check_release
 from bootstrap.sources.tree import SourceFile, open_source, to_tar
 from tests.upstream.release import RELEASE
 

@@ -16,8 +16,7 @@ from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
 from bootstrap.linux.usage import FsLimits
 from bootstrap.runs.rebuild import Rebuilt, record_rebuild
-from bootstrap.sources import Resolved, check_materials
-from bootstrap.sources.embedded import embedded_source
+from bootstrap.sources import Resolved, check_materials, embedded_source
 from bootstrap.trace import sealed
 from bootstrap.trace.digest import trace_digest
 from bootstrap.trace.header import header

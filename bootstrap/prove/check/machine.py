@@ -1,24 +1,84 @@
-"""A seed in memory, and the four system calls that hex0 makes."""
+"""A seed in memory, what is known of each value there, and the four system calls that hex0 makes.
 
-from bootstrap.prove.check.values import LOW, Refused, Value, low, number
+Of a value all is known, `(symbol, number)`, which stands for symbol + number; or nothing, None.
+Symbols: none; `sp`, the first stack pointer; `word N`, what stood N words above it; `in`, what the
+first open gave, and `out`, the second (1 to 2**31 - 1); `-out`, 2**32 - out.
+"""
 
+import copy
+from collections.abc import Mapping
+from typing import NamedTuple
+
+Value = tuple[str, int] | None
+LOW = 0xFFFFFFFF
 REACH = 256
 """Bytes on either side of the first stack pointer: Linux maps more than that there."""
-_ELF = {"x86": (3, 1), "AMD64": (62, 2), "AArch64": (183, 2), "riscv64": (243, 2),
-        "riscv32": (243, 1)}  # fmt: skip
-_CALLS = {
-    "x86": {1: "exit", 3: "read", 4: "write", 5: "open"},
-    "AMD64": {60: "exit", 0: "read", 1: "write", 2: "open"},
-}
+
+
+class Refused(Exception):
+    """The certificate does not hold, or the checker cannot follow: never a proof."""
+
+
+class Arch(NamedTuple):
+    """An ELF machine, bytes of a word, and how Linux is called (syscall(2))."""
+
+    machine: int
+    word: int
+    calls: Mapping[int, str]
+    sp: str
+    call: tuple[str, ...]
+    """Registers of the number and of the arguments."""
+    result: str
+    trap_size: int = 4
+    lost: tuple[str, ...] = ()
+    """Other registers that a call leaves without a value."""
+
+
 _GENERIC = {93: "exit", 63: "read", 64: "write", 56: "openat"}
+_RISCV = _GENERIC, "sp", ("a7", "a0", "a1", "a2", "a3"), "a0"
+ARCHES = {
+    "x86": Arch(3, 4, {1: "exit", 3: "read", 4: "write", 5: "open"},
+                "esp", ("eax", "ebx", "ecx", "edx"), "eax", 2),
+    "AMD64": Arch(62, 8, {60: "exit", 0: "read", 1: "write", 2: "open"},
+                  "rsp", ("rax", "rdi", "rsi", "rdx"), "rax", 2, ("rcx", "r11")),
+    "AArch64": Arch(183, 8, _GENERIC, "sp", ("x8", "x0", "x1", "x2", "x3"), "x0"),
+    "riscv64": Arch(243, 8, *_RISCV),
+    "riscv32": Arch(243, 4, *_RISCV),
+}  # fmt: skip
+
+
+def number(value: Value, what: str) -> int:
+    """The number that it is. Raises Refused."""
+    if value is None or value[0]:
+        raise Refused(f"{what} hangs on what has no value")
+    return value[1]
+
+
+def low(a: Value, mask: int, full: int) -> Value:
+    """The low part of a register, whose bits are ``full``. `out` and `-out` fit into 32 bits."""
+    if a is None or not a[0]:
+        return a and ("", a[1] & mask)
+    return a if mask == full or (mask == LOW and a[0] in ("out", "-out")) else None
+
+
+def sign_of(a: Value, mask: int) -> bool | None:
+    """Whether the top bit of ``mask`` is set; None: not known."""
+    if a is None or a[0]:
+        return {"out": False, "-out": True if mask == LOW else None}.get(a[0] if a else "")
+    return a[1] > mask >> 1
+
+
+def is_zero(a: Value) -> bool | None:
+    """None: not known."""
+    return None if a is None or a[0] not in ("", "out", "-out") else a == ("", 0)
 
 
 class Image:
     """The one segment of a seed, and what all paths together did with it."""
 
-    def __init__(self, data: bytes, arch: str) -> None:
-        machine, kind = _ELF[arch]
-        word = self.word = 4 * kind
+    def __init__(self, data: bytes, name: str) -> None:
+        self.arch = arch = ARCHES[name]
+        word, kind = arch.word, arch.word // 4
 
         def field(at: int, size: int) -> int:
             return int.from_bytes(data[at : at + size], "little")
@@ -26,8 +86,8 @@ class Image:
         head = field(24 + word, word)
         count = field(44 if kind == 1 else 56, 2)
         about = data[:6], field(16, 2), field(18, 2), count, field(head, 4)
-        if about != (b"\x7fELF" + bytes((kind, 1)), 2, machine, 1, 1):
-            raise Refused(f"the seed is no program of one segment for {arch}")
+        if about != (b"\x7fELF" + bytes((kind, 1)), 2, arch.machine, 1, 1):
+            raise Refused(f"the seed is no program of one segment for {name}")
         first = head + (4 if kind == 1 else 8)
         offset, self.addr, _, size, memory = (field(first + n * word, word) for n in range(5))
         flags = field(head + (24 if kind == 1 else 4), 4)
@@ -46,11 +106,6 @@ class Image:
             raise Refused(f"{addr:#x} lies outside the seed")
         return self.bytes[addr - self.addr]
 
-    def fetch(self, addr: int, size: int) -> bytes:
-        """Bytes of an instruction."""
-        self.executed.update(range(addr, addr + size))
-        return bytes(self.byte(addr + n) for n in range(size))
-
     def settle(self) -> None:
         """Raises Refused if anything was taken for constant that is not."""
         if changed := self.stored & (self.executed | self.constant):
@@ -60,10 +115,9 @@ class Image:
 class Machine:
     """Registers and memory at one moment."""
 
-    def __init__(self, image: Image, arch: str) -> None:
-        self.image, self.arch = image, arch
-        self.word, self.mask = image.word, (1 << 8 * image.word) - 1
-        self.calls = _CALLS.get(arch, _GENERIC)
+    def __init__(self, image: Image) -> None:
+        self.image, self.arch, self.word = image, image.arch, image.arch.word
+        self.mask = (1 << 8 * self.word) - 1
         self.pc = image.entry
         self.registers: dict[str, Value] = {}
         self.memory: dict[tuple[str, int], int | tuple[Value, int] | None] = {}
@@ -75,15 +129,39 @@ class Machine:
         self.buffer: Value = None
 
     def copy(self) -> "Machine":
-        """The same once more, with no calls made."""
-        other = Machine(self.image, self.arch)
-        other.pc, other.buffer = self.pc, self.buffer
+        """The same once more: only of one that has made no call yet."""
+        other = copy.copy(self)
         other.registers, other.memory = dict(self.registers), dict(self.memory)
+        other.flags, other.opened = {}, []
         return other
 
-    def get(self, name: str) -> Value:
-        """A register."""
-        return self.registers.get(name)
+    def const(self, number: int) -> Value:
+        """A number, as a register holds it."""
+        return "", number & self.mask
+
+    def add(self, a: Value, b: Value, sign: int = 1, mask: int = 0) -> Value:
+        """a + b, or a - b with ``sign`` -1; ``mask``: of fewer bits than a register has."""
+        if a is None or b is None or b[0] or a[0] not in ("", "sp"):
+            return None
+        return a[0], (a[1] + sign * b[1]) & (mask or self.mask)
+
+    def left(self, a: Value, by: int, mask: int = 0) -> Value:
+        """a << by; ``mask`` as above."""
+        return None if a is None or a[0] else ("", a[1] << by & (mask or self.mask))
+
+    def widened(self, a: Value, mask: int) -> Value:
+        """A low part, whose bits are ``mask``, with its sign above it."""
+        sign = sign_of(a, mask)
+        if a is None or sign is None or (sign and a[0]):
+            return None
+        return a[0], a[1] | (self.mask - mask if sign else 0)
+
+    def fetch(self, size: int) -> int:
+        """The next bytes of an instruction."""
+        places = range(self.pc, self.pc + size)
+        self.image.executed.update(places)
+        self.pc += size
+        return int.from_bytes(bytes(map(self.image.byte, places)), "little")
 
     def _place(self, address: Value) -> tuple[str, int]:
         if address and address[0] == "sp":
@@ -136,30 +214,34 @@ class Machine:
         if taken:
             self.pc = target & self.mask
 
-    def call(self, call: Value, *given: Value) -> Value:
-        """A system call: its result; with `ended`, the path ends. Raises Refused."""
-        where = f"of the system call at {self.pc:#x}"
+    def go_on(self, value: Value) -> None:
+        """After the system call at ``pc``, with its result."""
+        self.pc += self.arch.trap_size
+        self.registers |= dict.fromkeys(self.arch.lost) | {self.arch.result: value}
+
+    def trap(self, at: int) -> None:
+        """The system call at ``at``; with `ended`, the path ends there. Raises Refused."""
+        self.pc, where = at, f"of the system call at {at:#x}"
+        call, *given = map(self.registers.get, self.arch.call)
         which = number(call, f"the number {where}")
-        name, arguments = self.calls.get(which), list(given)
-        at_fdcwd = -100 & self.mask
-        if name == "openat" and number(arguments.pop(0), f"the folder {where}") != at_fdcwd:
+        name = self.arch.calls.get(which)
+        if name == "openat" and number(given.pop(0), f"the folder {where}") != -100 & self.mask:
             raise Refused(f"the folder {where} is not the current one")
         if name in ("open", "openat"):
-            flags = number(arguments[1], f"a flag {where}") & LOW
-            mode = number(arguments[2], f"the mode {where}") & 0o7777 if flags & 0o100 else 0
-            self.opened.append((arguments[0], flags, mode))
-            return ("in" if len(self.opened) == 1 else "out"), 0
-        if name == "exit":
-            self.ended = f"exit {number(arguments[0], f'the status {where}') & 0xFF}"
-            return None
-        if name not in ("read", "write"):
+            flags = number(given[1], f"a flag {where}") & LOW
+            mode = number(given[2], f"the mode {where}") & 0o7777 if flags & 0o100 else 0
+            self.opened.append((given[0], flags, mode))
+            self.go_on(("in" if len(self.opened) == 1 else "out", 0))
+        elif name == "exit":
+            self.ended = f"exit {number(given[0], f'the status {where}') & 0xFF}"
+        elif name not in ("read", "write"):
             raise Refused(f"the number {where} is {which}, which hex0 does not need")
-        if arguments[0] != ("in" if name == "read" else "out", 0):
+        elif given[0] != ("in" if name == "read" else "out", 0):
             raise Refused(f"the descriptor {where} is another than hex0 means")
-        if number(arguments[2], f"the size {where}") != 1:
+        elif number(given[2], f"the size {where}") != 1:
             raise Refused(f"the size {where} is not 1")
-        if name == "read":
-            self.ended, self.buffer = "read", arguments[1]
-            return None
-        self.written += bytes((number(self.load(arguments[1], 1), f"the byte {where}"),))
-        return None  # whatever write gives
+        elif name == "read":
+            self.ended, self.buffer = "read", given[1]
+        else:
+            self.written += bytes((number(self.load(given[1], 1), f"the byte {where}"),))
+            self.go_on(None)  # whatever write gives

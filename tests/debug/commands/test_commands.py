@@ -9,7 +9,7 @@ import pytest
 
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.command_table import VERBS, Interpreter, Unmet, parse
-from bootstrap.known.data import data_dir
+from bootstrap.known import data_dir
 
 HEX0 = data_dir("seeds") / "x86" / "hex0-seed"
 

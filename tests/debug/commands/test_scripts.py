@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli.main import main
-from bootstrap.known.data import data_dir
+from bootstrap.known import data_dir
 
 SEEDS = data_dir("seeds") / "x86"
 

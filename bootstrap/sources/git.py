@@ -1,23 +1,32 @@
-"""Commits and trees out of git's store of objects, read without git: what a commit's files are.
+"""What git keeps of a checkout, read without git: its index, its commit, and that commit's files.
 
-Formats: git's ``gitrepository-layout.txt`` and ``gitformat-pack.txt`` (packs and their indices of
-version 2).  Every object read is held against its SHA-1, so the files found are that commit's
-whatever the store says.
+Starting git in a folder of somebody else's would run what that folder's configuration names.  The
+formats are those of git's ``Documentation/gitformat-index.txt`` (versions 2 and 3),
+``gitrepository-layout.txt`` and ``gitformat-pack.txt`` (packs and their indices of version 2).
+Every object read is held against its SHA-1, so the files found are that commit's whatever the store
+says.
 """
 
 from __future__ import annotations
 
 import bisect
+import functools
 import hashlib
+import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.core.errors import BadInput
-from bootstrap.sources.gitfiles import IndexEntry, git_folders
-from bootstrap.sources.tree import read_file
+from bootstrap.sources.tree import as_bytes, as_text, read_file
 
+FILE, PROGRAM, LINK, GITLINK = 0o100644, 0o100755, 0o120000, 0o160000
+"""Modes that an entry of an index may have; a gitlink is a submodule's commit."""
+
+_MAX_INDEX = 64 << 20
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _MAX = 16 << 20
 """Bytes of a commit or a tree, or of what it is made from."""
 _MAX_PACK = 1 << 30
@@ -27,6 +36,111 @@ _KINDS = {1: "commit", 2: "tree", 3: "blob", 4: "tag"}
 _OFFSET, _REFERENCE = 6, 7
 _FOLDER = 0o040000
 _NORMAL = {0o100664: 0o100644}
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """A path that git keeps track of: its mode, and its object's (a gitlink's commit's) SHA-1."""
+
+    path: str
+    mode: int
+    sha1: str
+
+
+def _git_folder(checkout: Path) -> Path:
+    """``.git``, or the folder that it names where it is a file (a worktree, a submodule)."""
+    git = checkout / ".git"
+    if git.is_file():
+        return checkout / _line(git).removeprefix("gitdir:").strip()
+    return git
+
+
+def _git_folders(checkout: Path) -> list[Path]:
+    """The same, and for a worktree that of the clone which has its branches and objects."""
+    git = _git_folder(checkout)
+    common = git / "commondir"
+    return [git, git / _line(common)] if common.is_file() else [git]
+
+
+def read_index(checkout: Path) -> tuple[IndexEntry, ...] | None:
+    """All that git keeps track of; None where there is no index.  Raises BadInput."""
+    index = _git_folder(checkout) / "index"
+    if not index.is_file():
+        return None
+    data = read_file(index, _MAX_INDEX)
+    try:
+        return tuple(_entries(data))
+    except (struct.error, ValueError) as error:
+        raise BadInput(f"{index}: not understood: {error}; run git read-tree HEAD there") from None
+
+
+def _entries(data: bytes) -> Iterable[IndexEntry]:
+    magic, version, count = struct.unpack_from(">4sII", data)
+    if magic != b"DIRC" or version not in (2, 3):
+        raise ValueError(f"no index of version 2 or 3 (it begins {data[:8].hex()})")
+    at = 12
+    for _ in range(count):
+        (mode,) = struct.unpack_from(">I", data, at + 24)
+        (flags,) = struct.unpack_from(">H", data, at + 60)
+        name = at + (64 if flags & 0x4000 else 62)
+        end = data.index(b"\0", name)
+        if flags & 0x3000:
+            raise ValueError(f"{data[name:end]!r} is not merged")
+        path = as_text(data[name:end])
+        yield IndexEntry(path, mode, data[at + 40 : at + 60].hex())
+        # Entries are padded with 1 to 8 NUL bytes to a multiple of eight.
+        at += (end - at) // 8 * 8 + 8
+
+
+def write_index(entries: Iterable[IndexEntry]) -> bytes:
+    """An index of version 2 that says nothing of times and sizes: equal entries, equal bytes."""
+    rows = sorted(entries, key=lambda entry: as_bytes(entry.path))
+    parts = [struct.pack(">4sII", b"DIRC", 2, len(rows))]
+    for entry in rows:
+        name = as_bytes(entry.path)
+        head = struct.pack(">24xI12x20s", entry.mode, bytes.fromhex(entry.sha1))
+        row = head + struct.pack(">H", min(len(name), 0xFFF)) + name
+        parts.append(row + bytes(8 - len(row) % 8))
+    data = b"".join(parts)
+    return data + hashlib.sha1(data, usedforsecurity=False).digest()
+
+
+def read_head(checkout: Path) -> str:
+    """The commit that a checkout is at.  Raises BadInput when nothing says it."""
+    git = _git_folder(checkout)
+    if not git.is_dir():
+        raise BadInput(f"{checkout}: is no git checkout, so nothing says which commit it is")
+    text = _line(git / "HEAD")
+    if text.startswith("ref: "):
+        name = text.removeprefix("ref: ")
+        if ".." in name.split("/") or not name.startswith("refs/"):
+            raise BadInput(f"{git / 'HEAD'}: names no branch: {name[:80]!r}")
+        places = _git_folders(checkout)
+        text = next((found for at in places if (found := _ref(at, name))), "")
+    if not _COMMIT.fullmatch(text):
+        raise BadInput(f"{git / 'HEAD'}: leads to no commit: {text[:80]!r}")
+    return text
+
+
+def _ref(git: Path, name: str) -> str:
+    if (git / name).is_file():
+        return _line(git / name)
+    packed = git / "packed-refs"
+    if packed.is_file():
+        for line in as_text(read_file(packed, _MAX_INDEX)).splitlines():
+            commit, _, ref = line.partition(" ")
+            if ref == name:
+                return commit
+    return ""
+
+
+def _line(file: Path) -> str:
+    return as_text(read_file(file, 4096)).strip()
+
+
+def blob_sha1(data: bytes) -> str:
+    """How git names a file's content."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def commit_files(checkout: Path, commit: str) -> tuple[IndexEntry, ...]:
@@ -55,17 +169,17 @@ def _rows(data: bytes, tree: str) -> Iterator[tuple[int, str, str]]:
         if end == -1 or not space or not mode.isdigit() or len(data) < end + 21:
             raise BadInput(f"git's tree {tree}: is damaged at byte {at}")
         at = end + 21
-        yield int(mode, 8), name.decode("utf-8", "surrogateescape"), data[end + 1 : at].hex()
+        yield int(mode, 8), as_text(name), data[end + 1 : at].hex()
 
 
 class _Objects:
     def __init__(self, checkout: Path) -> None:
         self.checkout = checkout
-        self.folders = [folder / "objects" for folder in git_folders(checkout)]
+        self.folders = [folder / "objects" for folder in _git_folders(checkout)]
         for folder in self.folders:
             alternates = folder / "info/alternates"
             if alternates.is_file() and len(self.folders) < 10:
-                lines = read_file(alternates, _MAX).decode("utf-8", "surrogateescape").splitlines()
+                lines = as_text(read_file(alternates, _MAX)).splitlines()
                 self.folders += [folder / line for line in lines if line and line[0] != "#"]
         self.packs: dict[Path, bytes] = {}
         self.indices = {
@@ -116,12 +230,12 @@ class _Objects:
                 byte = data[at]
             at += 1
             if kind in _KINDS:
-                return _KINDS[kind], _patched(_inflate(data, at), deltas)
+                return _KINDS[kind], functools.reduce(_patch, reversed(deltas), _inflate(data, at))
             if kind == _REFERENCE:
                 base = data[at : at + 20].hex()
                 deltas.append(_inflate(data, at + 20))
                 found, content = self._any(base, depth + len(deltas))
-                return found, _patched(content, deltas)
+                return found, functools.reduce(_patch, reversed(deltas), content)
             if kind != _OFFSET:
                 raise ValueError(f"an object of type {kind} in {pack}")
             byte = data[at]
@@ -169,13 +283,6 @@ def _inflate(data: bytes, at: int = 0) -> bytes:
     if not stream.eof:
         raise ValueError("cut off, or larger than any commit or folder")
     return b"".join(parts)
-
-
-def _patched(data: bytes, deltas: list[bytes]) -> bytes:
-    """With the deltas applied, the last one first."""
-    for delta in reversed(deltas):
-        data = _patch(data, delta)
-    return data
 
 
 def _patch(base: bytes, delta: bytes) -> bytes:
