@@ -17,6 +17,7 @@ from typing import get_args
 
 from bootstrap.attest.hosts import ENGINES
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import read_file
 from bootstrap.documents import MAX_DOCUMENT, Fault, json_value, path_fault, typed
 from bootstrap.known import EMBEDDED, RELEASES, StepFile, find
 from bootstrap.known.seeds import load as seed_catalogue
@@ -25,7 +26,7 @@ from bootstrap.report.report import SCHEMA, SCHEMAS
 from bootstrap.report.reportset import SET_SCHEMAS
 from bootstrap.runs.modelled import models
 from bootstrap.sources import embedded_source
-from bootstrap.sources.tree import Kind, read_file
+from bootstrap.sources.tree import Kind
 
 PROMISED = ("answers", "catalogue")
 """Kinds of known-good values that make an artifact one of the products."""

@@ -16,6 +16,7 @@ from bootstrap.attest.evidence import canonical_digest
 from bootstrap.attest.hosts import Host
 from bootstrap.attest.statement import BUILDER, PROVENANCE, READ, REPORTED, STATEMENT
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import read_file
 from bootstrap.documents import (
     MAX_DOCUMENT,
     Commit,
@@ -28,7 +29,6 @@ from bootstrap.documents import (
     typed,
 )
 from bootstrap.known import RELEASES, find
-from bootstrap.sources.tree import read_file
 
 BUILD_TYPE = "urn:x-bootstrap-emulator:handoff:1"
 LIVE_BOOTSTRAP = "live-bootstrap"

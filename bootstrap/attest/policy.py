@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import read_file
 from bootstrap.documents import (
     Fault,
     Sha256,
@@ -30,7 +31,6 @@ from bootstrap.documents import (
 )
 from bootstrap.known import arch_name
 from bootstrap.report.words import count
-from bootstrap.sources.tree import read_file
 
 MAX_FILE = 4 << 20
 

@@ -18,8 +18,8 @@ from bootstrap.attest.quorum import impossible
 from bootstrap.attest.verdicts import Threshold, Voice
 from bootstrap.attest.verifying import Ring
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import read_file
 from bootstrap.documents import Fault, key, one_of, typed_json
-from bootstrap.sources.tree import read_file
 
 TYPE = "atomic container signature"
 MAX_SIGNATURE = 1 << 20

@@ -129,8 +129,8 @@ def _init(args: argparse.Namespace) -> int:
 def _envelope(name: str) -> Envelope | Fault:
     """An envelope, or why the file is none. Raises BadInput only where there is no such file."""
     from bootstrap.attest.envelope import read_envelope
+    from bootstrap.core.release import read_file
     from bootstrap.documents import MAX_DOCUMENT, Fault
-    from bootstrap.sources.tree import read_file
 
     try:
         return read_envelope(read_file(Path(name), MAX_DOCUMENT))

@@ -22,6 +22,7 @@ from bootstrap import host
 from bootstrap.cli.live import style_for
 from bootstrap.cli.progress import Combined, Note, Plan, WorkerProgress, plan_of
 from bootstrap.core.errors import BadInput, printable
+from bootstrap.core.release import SourceFile
 from bootstrap.documents import Fault, typed
 from bootstrap.instruments import default_engine, describe
 from bootstrap.known import Entry
@@ -30,7 +31,7 @@ from bootstrap.report import Failure, Product, Report, ReportSet
 from bootstrap.runs import pool
 from bootstrap.runs.modelled import opinions
 from bootstrap.runs.rebuild import Observed, Rebuilt, judged, observe, unfinished, visible
-from bootstrap.sources import Cache, Resolved, SourceFile, SourceTree
+from bootstrap.sources import Cache, Resolved, SourceTree
 
 if TYPE_CHECKING:
     from bootstrap.host import Process
@@ -206,7 +207,7 @@ def _work(given: object, blobs: list[bytes], tell: pool.Tell) -> tuple[object, l
         path: SourceFile(data, executable)
         for (path, executable), data in zip(job.files, blobs, strict=True)
     }
-    view = SourceTree("folder", "", files, job.symlinks, job.folders)
+    view = SourceTree("", files, job.symlinks, job.folders)
     if view.digest != job.digest:
         raise BadInput(f"a process was given the tree {view.digest}, not {job.digest}")
     progress = WorkerProgress(job.plan, tell, clock=time.monotonic)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import read_file
 from bootstrap.documents import MAX_DOCUMENT, json_value, named
 from bootstrap.report.page import Page
-from bootstrap.sources.tree import read_file
 
 SCHEMA = "bootstrap-diff/1"
 Kind = Literal["trace", "report", "tree"]

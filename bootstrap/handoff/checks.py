@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import read_file
 from bootstrap.documents import decoded
 from bootstrap.handoff.manifest import ManifestStep
-from bootstrap.sources.tree import read_file
 
 CheckState = Literal["checked", "partly", "unchecked", "none"]
 """``none``: there is nothing to check."""

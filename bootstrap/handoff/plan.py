@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import read_file
 from bootstrap.handoff.checks import MAX_TEXT, Reader, StepChecks, read_sums, read_text
 from bootstrap.handoff.configuration import ARCHITECTURES, chroot_configuration
 from bootstrap.handoff.distfiles import Distfile, SourceLine, distfiles, read_sources
@@ -28,7 +29,7 @@ from bootstrap.sources.checkouts import (
 from bootstrap.sources.git import GITLINK, read_index
 from bootstrap.sources.identity import KnownRelease, Likeness, nearest, no_release
 from bootstrap.sources.materials import check_materials
-from bootstrap.sources.tree import read_file, read_folder
+from bootstrap.sources.tree import read_folder
 
 MANIFEST = "steps/manifest"
 _ADDRESS = "https://github.com/fosslinux/live-bootstrap"

@@ -9,11 +9,11 @@ from typing import Literal
 
 from bootstrap.attest.evidence import read_report
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import read_file
 from bootstrap.handoff.plan import PLACE, Stage0Pin
 from bootstrap.known import RELEASES, StepFile, find
 from bootstrap.runs.rebuild import expectations
 from bootstrap.sources import Cache, Resolved, SourceTree, resolve
-from bootstrap.sources.tree import read_file
 
 Compared = Literal["now", "report"]
 Value = tuple[str, str, str]

@@ -16,10 +16,10 @@ from typing import Annotated, TypeVar
 
 from bootstrap.attest.evidence import Evidence
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import read_file
 from bootstrap.documents import Fault, Size, json_value, key, matching, named, one_of, typed
 from bootstrap.known.lookup import known_files
 from bootstrap.oci.image import INDEX, LAYER, MANIFEST, REF_NAME, SUMS, OciImage, sha256
-from bootstrap.sources.tree import read_file
 
 MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 MAX_BLOB = 1 << 30

@@ -18,7 +18,7 @@ from bootstrap.sources.resolving import (
     resolve,
 )
 from bootstrap.sources.stagex import resolve_stagex
-from bootstrap.sources.tree import SourceFile, SourceTree, open_source, tree_digest
+from bootstrap.sources.tree import SourceTree, open_source
 
 __all__ = [
     "Cache",
@@ -26,7 +26,6 @@ __all__ = [
     "Fetched",
     "MaterialsReport",
     "Resolved",
-    "SourceFile",
     "SourceTree",
     "against",
     "cache_root",
@@ -40,5 +39,4 @@ __all__ = [
     "require_materials",
     "resolve",
     "resolve_stagex",
-    "tree_digest",
 ]

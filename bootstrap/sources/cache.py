@@ -25,10 +25,11 @@ from typing import Literal, NoReturn
 
 from bootstrap import host, signals
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import MAX_BYTES, read_file
 from bootstrap.documents import Fault, Sha256, Size, typed_json
 from bootstrap.known import RELEASES, all_steps
 from bootstrap.sources.materials import check_materials, named
-from bootstrap.sources.tree import MAX_BYTES, SourceTree, read_archive, read_file, to_tar
+from bootstrap.sources.tree import SourceTree, read_archive, to_tar
 
 SCHEMA: Literal[1] = 1
 VARIABLE = "BOOTSTRAP_CACHE"

@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile, as_bytes, read_file
 from bootstrap.sources.cache import Cache
 from bootstrap.sources.git import (
     GITLINK,
@@ -33,14 +34,7 @@ from bootstrap.sources.git import (
 )
 from bootstrap.sources.materials import named
 from bootstrap.sources.resolving import Fetched
-from bootstrap.sources.tree import (
-    SourceFile,
-    SourceTree,
-    as_bytes,
-    as_text,
-    read_file,
-    read_folder,
-)
+from bootstrap.sources.tree import SourceTree, as_text, read_folder
 
 LIVE_BOOTSTRAP, STAGEX_TREE = "live-bootstrap", "stagex"
 NAMES = (LIVE_BOOTSTRAP, STAGEX_TREE)
@@ -175,7 +169,7 @@ def read_used(name: str, folder: Path) -> SourceTree:
     except OSError as error:
         where = os.fsdecode(error.filename or folder)
         raise BadInput(f"{where}: cannot be read: {error.strerror}") from None
-    return SourceTree("folder", str(folder), files, symlinks)
+    return SourceTree(str(folder), files, symlinks)
 
 
 def _places(name: str, folder: Path) -> Iterator[Path]:
@@ -274,7 +268,7 @@ def read_checkout(name: str, folder: Path, commit: str) -> SourceTree:
             f"{folder}: is changed since commit {commit}: {named(wrong)}; take it back (git stash)"
             " or give another checkout"
         )
-    tree = SourceTree("folder", str(folder), files, symlinks, release=commit)
+    tree = SourceTree(str(folder), files, symlinks, release=commit)
     _require_mark(name, folder, tree)
     files[".git/HEAD"] = SourceFile(f"{commit}\n".encode())
     files[".git/index"] = SourceFile(write_index(pins))

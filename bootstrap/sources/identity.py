@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import leads_out
 from bootstrap.known import RELEASES, StepFile, releases, steps_of, tree_files
 from bootstrap.known.lookup import known_files, ranges
 from bootstrap.sources.materials import MaterialsReport, check_materials, named
-from bootstrap.sources.tree import SourceTree, leads_out
+from bootstrap.sources.tree import SourceTree
 
 UPDATE = "git submodule update --init --recursive"
 # Submodules do not inherit what a clone is configured with (git clone -c).
@@ -197,7 +198,7 @@ def _below(side: Likeness) -> list[str]:
     for folder in dict.fromkeys(folder for folder, _, name in places if name in marks):
         top = f"{folder}/"
         files = {p[len(top) :]: f for p, f in side.tree.files.items() if p.startswith(top)}
-        found = nearest([SourceTree("folder", folder, files)], side.among)
+        found = nearest([SourceTree(folder, files)], side.among)
         if found is not None:
             return [f"{folder} in it is near to {found.title}: give that folder"]
     return []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bootstrap.core.errors import BadInput, printable
+from bootstrap.core.release import compare_materials
 from bootstrap.known import Entry, StepFile, steps_of, tree_files
 from bootstrap.sources.tree import SourceTree, parents
 
@@ -70,29 +71,19 @@ def check_materials(
 ) -> MaterialsReport:
     """Compare a tree with the materials of ``step``; those that ``entry`` hides do not count."""
     hidden = () if entry is None else entry.hidden
-    missing = []
-    changed = []
-    for path, expected in sorted(step.materials.items()):
-        if path in hidden:
-            continue
-        file = tree.files.get(path)
-        if file is not None:
-            sha256 = file.sha256
-            if sha256 != expected:
-                changed.append(Change(path, expected, sha256))
-        elif path in tree.symlinks:
-            changed.append(Change(path, expected, "a symbolic link"))
-        elif path in tree.special or path in tree.folders:
-            changed.append(Change(path, expected, "no regular file"))
-        else:
-            missing.append(path)
+    wanted = {p: sha256 for p, sha256 in step.materials.items() if p not in hidden}
+    found = compare_materials(tree, wanted)
+    changed = [Change(p, step.materials[p], there) for p, there in found.items() if there]
     listed = tree_files(step)
     unlisted: set[str] = set()
     if listed is not None:
         unlisted = {*tree.files, *tree.symlinks, *tree.special} - listed - set(step.materials)
     stale = {path for path in unlisted if _is_product(path, step)}
     return MaterialsReport(
-        tuple(missing), tuple(changed), tuple(sorted(stale)), tuple(sorted(unlisted - stale))
+        tuple(path for path, there in found.items() if there is None),
+        tuple(changed),
+        tuple(sorted(stale)),
+        tuple(sorted(unlisted - stale)),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile
 from bootstrap.known import (
     EMBEDDED,
     RELEASES,
@@ -30,14 +31,7 @@ from bootstrap.sources.identity import (
     why,
 )
 from bootstrap.sources.materials import MaterialsReport, check_materials
-from bootstrap.sources.tree import (
-    MAX_ARCHIVE,
-    SourceFile,
-    SourceTree,
-    open_source,
-    parents,
-    read_archive,
-)
+from bootstrap.sources.tree import MAX_ARCHIVE, SourceTree, open_source, parents, read_archive
 
 
 @dataclass(frozen=True)
@@ -177,7 +171,7 @@ def embedded_source(step: StepFile) -> SourceTree:
                 f"seeds/{step.arch}/{path}: cannot be read: {error.strerror}; install again"
             ) from None
         files[path] = SourceFile(data, path in seeds)
-    return SourceTree("embedded", "the embedded sources", files)
+    return SourceTree("the embedded sources", files, kind="embedded")
 
 
 def _embedded(arch: str, entry: str | None, instead: str, why: str) -> Resolved:

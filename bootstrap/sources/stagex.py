@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile, read_file
 from bootstrap.documents import (
     Commit,
     Fault,
@@ -29,7 +30,7 @@ from bootstrap.sources.containerfile import Copy, Stage, read_containerfile
 from bootstrap.sources.identity import require_materials
 from bootstrap.sources.materials import check_materials
 from bootstrap.sources.resolving import Resolved
-from bootstrap.sources.tree import MAX_ARCHIVE, SourceFile, SourceTree, open_source, read_file
+from bootstrap.sources.tree import MAX_ARCHIVE, SourceTree, open_source
 
 PLACE = "packages/bootstrap/stage0"
 ENTRY = "hex0-seed"
@@ -275,7 +276,7 @@ def _with_sources(recipe: Recipe, checkout: str, fetched: str | None) -> SourceT
     if unchecked:
         notes.append(f"not checked against a pinned sha256, being folders: {', '.join(unchecked)}")
     label = f"{checkout} with {fetched}"
-    return SourceTree("folder", label, files, symlinks, frozenset(folders), notes=tuple(notes))
+    return SourceTree(label, files, symlinks, frozenset(folders), notes=tuple(notes))
 
 
 def _source(fetched: Path, pinned: Pinned) -> SourceTree | None:

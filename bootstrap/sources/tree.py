@@ -8,62 +8,39 @@ from __future__ import annotations
 
 import hashlib
 import os
-import posixpath
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from bootstrap import host
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import (
+    MAX_BYTES,
+    MAX_FILES,
+    SourceFile,
+    Tree,
+    as_bytes,
+    leads_out,
+    read_file,
+)
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink, MemoryLower
 from bootstrap.sources.tar import Member, gunzip, read_tar, write_tar
 
 Kind = Literal["folder", "archive", "cache", "download", "embedded"]
 
-MAX_FILES = 20_000
-MAX_BYTES = 256 << 20
 MAX_ARCHIVE = 64 << 20
 _GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
-class SourceFile:
-    """A regular file of a tree: its content, and whether any x bit is set."""
+class SourceTree(Tree):
+    """A tree and where it came from; ``notes`` is what a user should know of how it was found."""
 
-    data: bytes
-    executable: bool = False
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.data).hexdigest()
-
-
-@dataclass(frozen=True)
-class SourceTree:
-    """A source tree and where it came from.
-
-    ``files`` and ``symlinks`` (path -> target) have plain tree paths as keys; bytes of names that
-    are not UTF-8 are surrogate escapes.  ``folders`` are all folders, ``special`` are host files
-    that are neither file, link nor folder; their content is never read.  ``label`` is what to call
-    the source in messages, ``notes`` is what a user should know of how it was found.
-    """
-
-    kind: Kind
-    label: str
-    files: Mapping[str, SourceFile]
-    symlinks: Mapping[str, str] = field(default_factory=dict)
-    folders: frozenset[str] = frozenset()
-    special: tuple[str, ...] = ()
+    kind: Kind = "folder"
     release: str | None = None
     archive_sha256: str | None = None
     notes: tuple[str, ...] = ()
-
-    @property
-    def digest(self) -> str:
-        """The tree digest, as :func:`tree_digest` defines it."""
-        return tree_digest(self.files, self.symlinks)
 
     def as_lower(self) -> MemoryLower:
         """The tree as the guest's read-only lower file system, its top at ``/``."""
@@ -81,28 +58,6 @@ class SourceTree:
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
-def tree_digest(files: Mapping[str, SourceFile], symlinks: Mapping[str, str]) -> str:
-    """SHA-256, in hexadecimal, of one line for each file and link, sorted by the bytes of the path:
-
-        MODE SP SHA256 SP PATH NUL
-
-    MODE is git's: 100644, 100755 for a file with any x bit, 120000 for a symbolic link; SHA256 is
-    that of the content, of a link's target for a link.  Folders, times and owners do not count.
-    """
-    lines = [
-        (as_bytes(path), b"100755" if file.executable else b"100644", file.sha256)
-        for path, file in files.items()
-    ]
-    lines += [
-        (as_bytes(path), b"120000", hashlib.sha256(as_bytes(target)).hexdigest())
-        for path, target in symlinks.items()
-    ]
-    digest = hashlib.sha256()
-    for path, mode, sha256 in sorted(lines):
-        digest.update(b"%s %s %s\0" % (mode, sha256.encode(), path))
-    return digest.hexdigest()
-
-
 def open_source(path: str | os.PathLike[str]) -> SourceTree:
     """The tree at ``path``: a folder (a checkout) or a tar archive, plain or gzip'ed.
 
@@ -118,25 +73,6 @@ def open_source(path: str | os.PathLike[str]) -> SourceTree:
     if not stat.S_ISREG(mode):
         raise BadInput(f"{where}: is neither a folder nor an archive file")
     return read_archive(read_file(where, MAX_ARCHIVE), str(where))
-
-
-def read_file(path: Path, limit: int, follow: bool = True) -> bytes:
-    """A host file of at most ``limit`` bytes, never one that would block.  Raises BadInput."""
-    # O_NONBLOCK: a fifo put in a file's place between stat and open must not hang the run.
-    flags = os.O_RDONLY | host.BINARY | host.NONBLOCK | host.CLOEXEC
-    if not follow:
-        flags |= host.NOFOLLOW
-    try:
-        fd = os.open(path, flags)
-        with os.fdopen(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise BadInput(f"{path}: is not a regular file")
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {_why(error)}") from None
-    if len(data) > limit:
-        raise BadInput(f"{path}: is larger than {limit} bytes, which no source file is")
-    return data
 
 
 def read_folder(root: Path) -> SourceTree:
@@ -163,9 +99,7 @@ def read_folder(root: Path) -> SourceTree:
         data = read_file(Path(entry.path), budget.left, follow=False)
         budget.take_bytes(path, len(data))
         files[path] = SourceFile(data, bool(info.st_mode & 0o111))
-    return SourceTree(
-        "folder", str(root), files, symlinks, frozenset(folders), tuple(sorted(special))
-    )
+    return SourceTree(str(root), files, symlinks, frozenset(folders), tuple(sorted(special)))
 
 
 def _walk(root: Path, folders: set[str], budget: _Budget) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -254,7 +188,9 @@ def read_archive(data: bytes, label: str) -> SourceTree:
             files[path] = _hard_link(member, top, files, where)
         else:
             files[path] = SourceFile(member.data, member.executable)
-    return SourceTree("archive", label, files, symlinks, frozenset(folders), archive_sha256=sha256)
+    return SourceTree(
+        label, files, symlinks, frozenset(folders), kind="archive", archive_sha256=sha256
+    )
 
 
 def _limited(members: Iterable[Member], label: str) -> Iterator[Member]:
@@ -304,12 +240,6 @@ def _check_link(path: str, target: str, where: str) -> None:
         raise BadInput(f"{where} is a link out of the tree, to {target!r}")
 
 
-def leads_out(path: str, target: str) -> bool:
-    """Whether a link at ``path`` names something outside of its tree."""
-    landing = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-    return target.startswith("/") or landing == ".." or landing.startswith("../")
-
-
 def _hard_link(
     member: Member, top: str | None, files: Mapping[str, SourceFile], where: str
 ) -> SourceFile:
@@ -330,11 +260,6 @@ def to_tar(tree: SourceTree, top: str) -> bytes:
     for path, target in tree.symlinks.items():
         rows.append(Member("link", f"{top}/{path}", False, b"", target, 0))
     return write_tar(iter(sorted(rows, key=lambda member: as_bytes(member.path))))
-
-
-def as_bytes(text: str) -> bytes:
-    """A path of a tree as the host and the guest have it."""
-    return text.encode("utf-8", "surrogateescape")
 
 
 def as_text(data: bytes) -> str:

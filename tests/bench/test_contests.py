@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.core.release import SourceFile
 from bootstrap.known import find
-from bootstrap.sources import SourceFile, SourceTree
+from bootstrap.sources import SourceTree
 from bootstrap.trace.model import FileVersion, ProcessRecord
 from tests.bench import __main__ as bench
 from tests.bench import qemu, single, tree, whole
@@ -178,7 +179,6 @@ def test_the_registration_fits_stage0_and_nothing_else(arch: str, checkout: Path
 
 def test_a_tree_is_laid_out_and_checked(tmp_path: Path) -> None:
     source = SourceTree(
-        "folder",
         "here",
         {"a/run": SourceFile(b"x", True), "b": SourceFile(b"y")},
         {"c/link": "../b"},

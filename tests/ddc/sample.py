@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bootstrap.core.release import SourceFile
 from bootstrap.known import StepFile, find
-from bootstrap.sources import SourceFile, SourceTree
+from bootstrap.sources import SourceTree
 
 SEED = Path(__file__).resolve().parents[2] / "seeds" / "x86" / "hex0-seed"
 HEX0 = (SEED.parent / "hex0.hex0").read_bytes()
@@ -34,4 +35,4 @@ def tree(script: bytes = SCRIPT, **more: bytes) -> SourceTree:
         "two.c": SourceFile(b"two\n", False),
         **{name: SourceFile(data, False) for name, data in more.items()},
     }
-    return SourceTree("folder", "a sample", files)
+    return SourceTree("a sample", files)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bootstrap import trace
 from bootstrap.core.errors import GuestFailed
+from bootstrap.core.release import SourceFile
 from bootstrap.diff.traces import TraceDiff, diff
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
@@ -17,7 +18,7 @@ from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
 from bootstrap.linux.usage import FsLimits
 from bootstrap.runs.rebuild import record_rebuild
-from bootstrap.sources import Resolved, SourceFile, check_materials
+from bootstrap.sources import Resolved, check_materials
 from bootstrap.timeline.travel import PastEnd, Timeline
 from bootstrap.trace.header import header
 from bootstrap.trace.reader import Trace

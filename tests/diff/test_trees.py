@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile
 from bootstrap.diff.sides import first_byte, first_difference
 from bootstrap.diff.trees import diff
 from bootstrap.report.page import Page
-from bootstrap.sources.tree import SourceFile, SourceTree, open_source, to_tar
+from bootstrap.sources.tree import SourceTree, open_source, to_tar
 from tests.diff.pairs import flipped
 from tests.trace import recorded
 
@@ -22,7 +23,7 @@ TREES = st.dictionaries(st.sampled_from(["a", "b", "kaem.x86", "c/d", "hex0.hex0
 
 
 def tree(files: dict[str, bytes]) -> SourceTree:
-    return SourceTree("folder", "one", {path: SourceFile(data) for path, data in files.items()})
+    return SourceTree("one", {path: SourceFile(data) for path, data in files.items()})
 
 
 def embedded(**changes: bytes) -> SourceTree:

@@ -28,6 +28,7 @@ from bootstrap.attest.policy import read_policy
 from bootstrap.attest.statement import read_statement
 from bootstrap.cli import main as command
 from bootstrap.core.errors import BadInput, ExitStatus, printable
+from bootstrap.core.release import SourceFile
 from bootstrap.documents import Fault
 from bootstrap.instruments import default_engine
 from bootstrap.known import data_dir
@@ -37,7 +38,7 @@ from bootstrap.languages import hex0, kaem
 from bootstrap.languages.fault import LanguageError
 from bootstrap.oci.layout import read_layout
 from bootstrap.report import to_json
-from bootstrap.sources.tree import SourceFile, SourceTree, read_archive, to_tar
+from bootstrap.sources.tree import SourceTree, read_archive, to_tar
 from bootstrap.timeline import indexing
 from bootstrap.trace import sealed
 from bootstrap.trace.digest import trace_digest
@@ -123,7 +124,7 @@ class Doors:
         self.catalogue["seed"] = self.catalogue["seed"][:3]
         self.seed = (data_dir("seeds") / "x86" / "hex0-seed").read_bytes()
         files = {"a/b": SourceFile(b"text\n"), "\udcff": SourceFile(b"", True)}
-        tree = SourceTree("folder", "tree", files, {"a/link": "b"}, frozenset({"a"}))
+        tree = SourceTree("tree", files, {"a/link": "b"}, frozenset({"a"}))
         self.tar = to_tar(tree, "top")
         self.check_good()
         self._parser = functools.cache(command.parser)

@@ -12,6 +12,7 @@ import pytest
 
 from bootstrap.cli import releases as command
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile
 from bootstrap.documents import encode, typed
 from bootstrap.instruments import default_engine
 from bootstrap.known import (
@@ -28,7 +29,6 @@ from bootstrap.known.schema import Checked, Entry, parse
 from bootstrap.runs.rebuild import rebuild
 from bootstrap.sources import Resolved, SourceTree, check_materials, embedded_source
 from bootstrap.sources.identity import candidates, nearest
-from bootstrap.sources.tree import SourceFile
 from tests.known.sample import GOOD, A, B
 
 NAME = "stage0-posix"
@@ -123,7 +123,7 @@ def test_a_tree_of_unknown_release_is_held_against_numbered_releases_first() -> 
     assert more
     like = [replace(one, known={}) for one in (known[0], known[-1])]
     for files, name in (({}, "1.9.1"), (more, MAIN)):
-        tree = SourceTree("folder", "t", files)
+        tree = SourceTree("t", files)
         found = nearest([tree], like)
         assert found is not None and found.name == name
 

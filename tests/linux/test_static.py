@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import GuestFailed
+from bootstrap.core.release import SourceFile
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.known import Entry
 from bootstrap.linux.filesystem import FileSystem
@@ -22,7 +23,6 @@ from bootstrap.linux.machine import Machine
 from bootstrap.runs.program import NoOutput, run_alone
 from bootstrap.runs.rebuild import observe
 from bootstrap.sources import SourceTree
-from bootstrap.sources.tree import SourceFile
 from bootstrap.trace.header import probing_in
 from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
@@ -159,7 +159,7 @@ def test_what_verdicts_are_made_of_is_run_so() -> None:
     files = {b"/guest": LowerFile(0o755, image)}
     with pytest.raises(NoOutput, match=r"\(getrandom\) is not supported"):
         run_alone(files, b"/guest", [b"/guest"], b"/out", default_engine(), Limits())
-    tree = SourceTree("folder", "guests", {"guest": SourceFile(image, True)})
+    tree = SourceTree("guests", {"guest": SourceFile(image, True)})
     entry = Entry("only", (("/guest",),))
     observed, _ = observe(tree, entry, (), default_engine())
     assert observed.failure is not None

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.known import RELEASES, StepFile, find
 from bootstrap.known.schema import Modelled
 from bootstrap.runs.rebuild import Rebuilt, _about, rebuild
 from bootstrap.sources import Resolved, SourceTree, check_materials, embedded_source
-from bootstrap.sources.tree import SourceFile
 from tests.seeds import host, pin
 
 ENTRY = "hex0-seed"
@@ -163,7 +163,7 @@ def test_whose_a_wrong_product_is(tree: SourceTree, step: StepFile) -> None:
         (None, None),
     ):
         files = {} if line is None else {"x86.answers": SourceFile(line.encode())}
-        given = SourceTree("folder", "t", files)
+        given = SourceTree("t", files)
         new = find(RELEASES, "1.9.1", "x86")
         about = [*_about(Resolved(given, new, check_materials(given, new)), path, theirs)]
         assert about == [f"this is {path} of stage0-posix 1.7.0", *([says] if says else [])]

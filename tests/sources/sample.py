@@ -7,8 +7,9 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from bootstrap.core.release import SourceFile
 from bootstrap.sources.tar import Member, write_tar
-from bootstrap.sources.tree import SourceFile, SourceTree
+from bootstrap.sources.tree import SourceTree
 
 SEED = "seeds/hex0-seed"
 FILES = {
@@ -28,7 +29,7 @@ def sha256(data: bytes) -> str:
 def make_tree(files: Mapping[str, bytes] | None = None) -> SourceTree:
     """A tree in memory."""
     whole = FILES if files is None else files
-    return SourceTree("folder", "sample", {p: SourceFile(d, p == SEED) for p, d in whole.items()})
+    return SourceTree("sample", {p: SourceFile(d, p == SEED) for p, d in whole.items()})
 
 
 def make_folder(root: Path, files: Mapping[str, bytes] | None = None) -> Path:

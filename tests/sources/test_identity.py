@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile
 from bootstrap.known import StepFile, releases
 from bootstrap.known.schema import Source, parse
 from bootstrap.sources import Cache, SourceTree, check_materials, open_source
@@ -27,7 +28,6 @@ from bootstrap.sources.identity import (
     require_materials,
     why,
 )
-from bootstrap.sources.tree import SourceFile
 from tests.known.sample import GOOD
 from tests.sources.sample import make_folder, sha256
 
@@ -58,7 +58,7 @@ AMONG = (release("1.9.1", NEW), release("1.7.0", OLD), release("1.4", SMALL, ())
 
 def tree(files: Mapping[str, bytes], **more: object) -> SourceTree:
     there = {path: SourceFile(data) for path, data in files.items()}
-    return SourceTree("folder", "t", there).but(**more)
+    return SourceTree("t", there).but(**more)
 
 
 def said(files: Mapping[str, bytes], name: str | None = None, **more: object) -> str:
@@ -276,7 +276,7 @@ def test_real_releases_mixed(tmp_path: Path) -> None:
         names = among[0].steps[0].source.submodules
         files = {p: f for p, f in b.files.items() if p.partition("/")[0] not in names}
         files |= {p: f for p, f in a.files.items() if p.partition("/")[0] in names}
-        mixed = SourceTree("folder", "t", files)
+        mixed = SourceTree("t", files)
         wanted = next(one for one in among if one.name == new)
         text = "; ".join(why(mixed, wanted, among))
         assert f"of {old}" in text or f", {old}" in text, text

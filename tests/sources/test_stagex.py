@@ -11,10 +11,11 @@ import pytest
 
 from bootstrap.cli.main import main
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile
 from bootstrap.known import STAGEX, data_dir, find
 from bootstrap.sources import resolve_stagex
 from bootstrap.sources.stagex import PLACE, is_known, read_recipe
-from bootstrap.sources.tree import SourceFile, SourceTree, to_tar
+from bootstrap.sources.tree import SourceTree, to_tar
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SEED = data_dir("seeds").joinpath("x86/hex0-seed").read_bytes()
@@ -56,7 +57,7 @@ class StageX:
         self.stage0.mkdir(parents=True)
         self.fetched.mkdir()
         files = {"hex0.hex0": SourceFile(SOURCE), "unused": SourceFile(b"u")}
-        tree = SourceTree("folder", "tiny", files)
+        tree = SourceTree("tiny", files)
         self.archive = self.fetched / f"tiny-{COMMIT}.tar.gz"
         self.archive.write_bytes(gzip.compress(to_tar(tree, f"Tiny-{COMMIT}")))
         sha256 = hashlib.sha256(self.archive.read_bytes()).hexdigest()

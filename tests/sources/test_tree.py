@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import BadInput
-from bootstrap.sources import open_source, tree_digest
-from bootstrap.sources.tree import SourceFile, read_archive, to_tar
+from bootstrap.core.release import SourceFile
+from bootstrap.sources import SourceTree, open_source
+from bootstrap.sources.tree import read_archive, to_tar
 from tests.sources import sample
 
 
@@ -33,7 +34,8 @@ def test_the_digest_is_what_the_documentation_says(tmp_path: Path) -> None:
         b"100755 " + sample.sha256(b"B").encode() + b" b\0",
         b"120000 " + sample.sha256(b"b").encode() + b" c\0",
     ]
-    assert tree_digest(files, {"c": "b"}) == hashlib.sha256(b"".join(lines)).hexdigest()
+    tree = SourceTree("t", files, {"c": "b"})
+    assert tree.digest == hashlib.sha256(b"".join(lines)).hexdigest()
 
 
 @pytest.mark.parametrize("change", ["content", "mode", "name", "link"])

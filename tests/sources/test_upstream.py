@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile
 from bootstrap.known import find, steps_of
 from bootstrap.sources import SourceTree, check_materials, guest_view
 from bootstrap.sources.resolving import check_release
-from bootstrap.sources.tree import SourceFile, open_source, to_tar
+from bootstrap.sources.tree import open_source, to_tar
 from tests.upstream.release import RELEASE
 
 pytestmark = pytest.mark.upstream

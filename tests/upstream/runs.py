@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 
 from bootstrap.core.abi import O_ACCMODE, O_WRONLY
+from bootstrap.core.release import SourceFile
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.known import Entry, StepFile, find
 from bootstrap.linux.events import BaseObserver, ExecEvent
 from bootstrap.linux.inode import Inode, RegularFile
 from bootstrap.runs.rebuild import Rebuilt, rebuild
 from bootstrap.sources import Resolved, SourceTree, check_materials
-from bootstrap.sources.tree import SourceFile
 from tests.upstream.release import RELEASE
 
 ARCHES = ("x86", "AMD64")

@@ -10,9 +10,9 @@ import stat
 from pathlib import Path
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import read_file
 from bootstrap.documents import decoded
 from bootstrap.handoff.checks import MAX_TEXT
-from bootstrap.sources.tree import read_file
 
 _FICLONE = 0x40049409
 """linux/fs.h: let a file share another's blocks."""

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.core.release import SourceFile
 from bootstrap.handoff.plan import HandoffPlan, read_plan
 from bootstrap.handoff.stage0 import Stage0
-from bootstrap.sources import SourceFile, SourceTree
+from bootstrap.sources import SourceTree
 from tests.handoff.tree import put, sha256
 
 ARCH, DIR = "amd64", "AMD64"
@@ -250,7 +251,7 @@ def stage0() -> Stage0:
     }
     files = {path: SourceFile(text.encode(), path.endswith("kaem")) for path, text in texts.items()}
     files |= _programs()
-    tree = SourceTree("folder", "our own", files, {}, frozenset({"AMD64/artifact"}))
+    tree = SourceTree("our own", files, {}, frozenset({"AMD64/artifact"}))
     known = (
         ("AMD64/bin/hello", sha256(HELLO + TWO), "amd64.answers"),
         ("AMD64/artifact/part", sha256(HELLO), "emulation"),
