@@ -16,7 +16,7 @@ import mmap
 import re
 import sys
 from bisect import bisect_left, bisect_right
-from typing import Protocol
+from typing import Protocol, Self
 
 from bootstrap.core.abi import PROT_EXEC, PROT_READ, PROT_WRITE, Errno, LinuxError
 from bootstrap.core.arches import PAGE, PAGE_MASK, Arch, page_up
@@ -25,14 +25,16 @@ from bootstrap.core.errors import GuestFailed, Limits, Meter
 READ, WRITE, EXEC = 1, 2, 4
 """What the guest may do with a page."""
 DIRTY = 8
-"""The page was written, by the guest or by the kernel; all others are zero."""
+"""The page was written, by the guest or by the kernel; without this or KEPT it is zero."""
 FETCHED = 16
 """The CPU has fetched an instruction from the page."""
 MAPPED = 32
 """The page is there: a page may have no right at all (PROT_NONE)."""
 BEYOND = 128
 """The page is mapped from a file and lies wholly beyond its end: to use a right there is SIGBUS
-(mmap(2)), and EFAULT of a system call. 64 is free for who subclasses."""
+(mmap(2)), and EFAULT of a system call."""
+KEPT = 64
+"""The page was DIRTY when somebody outside the core took a snapshot, and DIRTY was taken off."""
 
 WINDOW = 16 << 20
 """An extent reaches to multiples of this many bytes, where there is room: with each one more,
@@ -40,7 +42,7 @@ Unicorn takes longer for the next (for 2,000 of them 10 seconds)."""
 LARGEST = 64 << 20
 """Bytes in one extent, about: what is done with one takes time by its pages."""
 
-_WAS_DIRTY = bytes(flags & DIRTY != 0 for flags in range(256))
+_WAS_DIRTY = bytes(flags & (DIRTY | KEPT) != 0 for flags in range(256))
 _WAS_FETCHED = bytes(flags & FETCHED != 0 for flags in range(256))
 """For bytes.translate: flags become 1 where the page was, else 0."""
 _RUNS, _ONE = re.compile(b"\1+"), re.compile(b"\1")
@@ -374,7 +376,7 @@ class AddressSpace:
 
     # Processes.
 
-    def fork(self) -> "AddressSpace":
+    def fork(self) -> Self:
         """A copy for a child process (fork(2)). Raises GuestFailed over a limit."""
         self.meter.add_memory(self.mapped)
         child = self.__class__(self.arch, self.limits, self.meter)

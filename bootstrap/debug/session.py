@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from bootstrap import trace as traces
 from bootstrap.core.errors import BadInput
+from bootstrap.core.memory import READ
 from bootstrap.debug import opening, origins, places, running, views
 from bootstrap.debug.edits import NOT_LIVE, LiveEdits
 from bootstrap.debug.source_paths import SourcePaths
@@ -20,7 +21,6 @@ from bootstrap.debug.stops import Breakpoints, Stop, Watchpoints
 from bootstrap.debug.views import NEARBY, Line, SourceView
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.linux.limits import Limits
-from bootstrap.linux.memory import READ
 from bootstrap.sources import Resolved
 from bootstrap.timeline.images import ProgramImage, ProgramImages
 from bootstrap.timeline.line_outputs import LineOutput, Stopped, outputs_of_line

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.errors import BadInput
+from bootstrap.core.memory import BEYOND, READ
 from bootstrap.linux.hostfolder import LowerEntry
 from bootstrap.linux.inode import Directory, RegularFile
 from bootstrap.linux.memory import AddressSpace
-from bootstrap.linux.pages import BEYOND, READ
 from bootstrap.linux.process import Process
 from bootstrap.timeline import calls_and_returns
 from bootstrap.timeline.images import ProgramImage

@@ -21,7 +21,7 @@
 
 enum { PAGE_SHIFT = 12, PAGE_SIZE = 1 << PAGE_SHIFT };
 /* Page flags, as in bootstrap/linux/memory.py. */
-enum { P_READ = 1, P_WRITE = 2, P_EXEC = 4, P_DIRTY = 8, P_FETCHED = 16, P_KEPT = 64, P_BEYOND = 128 };
+enum { P_READ = 1, P_WRITE = 2, P_EXEC = 4, P_DIRTY = 8, P_FETCHED = 16, P_BEYOND = 128 };
 /* File flags, as in bootstrap/instruments/fastpath.py. */
 enum { F_READ = 1, F_WRITE = 2, F_APPEND = 4 };
 /* uc_mem_type and uc_prot of unicorn.h. */
@@ -114,9 +114,9 @@ static const hot_extent *find(hot_state *s, uint64_t addr)
     return s->extents + low - 1;
 }
 
-/* unicorn.h: uc_cb_tlbevent_t. Guest-physical is guest-virtual; see kernel/memory.py for the flags.
- * A page is writable in the TLB only once it is dirty and not kept, and executable only once it was fetched
- * from: Unicorn then keeps its slow store path, which finds modified code, to pages with code. */
+/* unicorn.h: uc_cb_tlbevent_t. Guest-physical is guest-virtual; see core/memory.py for the flags.
+ * A page is writable in the TLB only once it is dirty, and executable only once it was fetched from:
+ * Unicorn then keeps its slow store path, which finds modified code, to pages with code. */
 EXPORT bool hot_tlb_fill(void *uc, uint64_t addr, int type, tlb_entry *out, hot_state *s)
 {
     (void)uc;
@@ -126,12 +126,12 @@ EXPORT bool hot_tlb_fill(void *uc, uint64_t addr, int type, tlb_entry *out, hot_
         int need = type == MEM_WRITE ? P_WRITE : type == MEM_FETCH ? P_EXEC : P_READ;
         if ((*flags & (need | P_BEYOND)) == need) {
             if (type == MEM_WRITE)
-                *flags = (*flags | P_DIRTY) & ~P_KEPT;
+                *flags |= P_DIRTY;
             else if (type == MEM_FETCH)
                 *flags |= P_FETCHED;
             out->paddr = addr; /* the start of a page */
             out->perms = ((*flags & P_READ) ? PROT_R : 0) |
-                         ((*flags & P_WRITE) && (*flags & (P_DIRTY | P_KEPT)) == P_DIRTY ? PROT_W : 0) |
+                         ((*flags & P_WRITE) && (*flags & P_DIRTY) ? PROT_W : 0) |
                          ((*flags & P_EXEC) && (*flags & P_FETCHED) ? PROT_X : 0);
             return true;
         }
@@ -165,7 +165,7 @@ static uint8_t *span(hot_state *s, uint64_t addr, uint64_t size, int need, int *
         return NULL;
     if (need & P_WRITE)
         for (uint64_t i = first; i <= last; i++)
-            e->pages[i] = (e->pages[i] | P_DIRTY) & ~P_KEPT;
+            e->pages[i] |= P_DIRTY;
     return e->host + (addr - e->start);
 }
 

@@ -120,7 +120,8 @@ class HotCpu:
         self._fds = fds
         self._lent: dict[OpenFile, _Lent] = {}
         self._inodes: dict[RegularFile, tuple[InodeState, Room, object]] = {}
-        self._generation = -1
+        self.extents_changed = True
+        """What was lent of memory is no longer all, or too much."""
         self._table = (ctypes.c_void_p * _MAX_FD)()
         self.tlb_fill = path.functions["hot_tlb_fill"]
         self.interrupt = path.functions["hot_interrupt"]
@@ -174,12 +175,14 @@ class HotCpu:
     def sync_out(self) -> None:
         """Lend everything: the guest is about to run."""
         memory, state = self._memory, self.state
-        if self._generation != memory.generation:
+        if self.extents_changed:
             self._lend_extents()
         state.brk_start = memory.start_brk
         state.brk_now = memory.brk_now
         state.heap_flags = memory.heap_flags
-        room = min(memory.limits.memory - memory.mapped, memory.meter.limit - memory.meter.used)
+        room = min(
+            memory.limits.memory - memory.mapped, memory.limits.memory_total - memory.meter.memory
+        )
         state.brk_limit = min(memory.heap_end, page_up(memory.brk_now) + room // PAGE * PAGE)
         state.fault_type = -1
         self._lend_files()
@@ -201,7 +204,7 @@ class HotCpu:
         state.extents = ctypes.addressof(array)
         state.extent_count = len(memory.extents)
         state.last_extent = 0
-        self._generation = memory.generation
+        self.extents_changed = False
 
     def _lend_files(self) -> None:
         table = self._table
@@ -246,7 +249,7 @@ class HotCpu:
         if state.brk_now != memory.brk_now:
             grown = page_up(state.brk_now) - page_up(memory.brk_now)
             memory.mapped += grown
-            memory.meter.add(grown)
+            memory.meter.add_memory(grown)
             memory.brk_now = state.brk_now
         for file, entry in self._lent.items():
             file.offset = entry.state.offset

@@ -7,7 +7,7 @@ an address where no program has memory. As on Linux, a refused instruction is re
 """
 
 from bootstrap.core.arches import CS32, DATA, PAGE, SEGMENTS
-from bootstrap.linux.pages import Extent
+from bootstrap.core.memory import Extent
 
 TABLE = 0xFFFFF000
 """Above all that a process may map (bootstrap.core.arches, X86.task_size)."""
@@ -22,11 +22,11 @@ class Descriptors:
     def __init__(self) -> None:
         self.extent = Extent(TABLE, TABLE + PAGE)
         for selector in (CS32, DATA):
-            self.extent.view[selector & ~7 :][:8] = SEGMENTS[selector]
+            self.extent.host[selector & ~7 : (selector & ~7) + 8] = SEGMENTS[selector]
 
     def save(self) -> dict[str, bytes]:
         """The entries that the program can set, without the zeros at their ends."""
-        return {name: bytes(self.extent.view[at]).rstrip(b"\0") for name, at in _TLS.items()}
+        return {name: self.extent.host[at].rstrip(b"\0") for name, at in _TLS.items()}
 
     def take(self, saved: dict[str, bytes]) -> dict[str, bytes]:
         """Set those that are in `saved`; what is left of it. Raises ValueError for one too long."""
@@ -35,5 +35,5 @@ class Descriptors:
                 raw = saved[name]
                 if len(raw) > 8:
                     raise ValueError(f"segment {name} is too wide")
-                self.extent.view[at] = raw.ljust(8, b"\0")
+                self.extent.host[at] = raw.ljust(8, b"\0")
         return {name: raw for name, raw in saved.items() if name not in _TLS}

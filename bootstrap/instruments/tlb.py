@@ -1,7 +1,7 @@
 """The TLB's fill hook in Python: the specification of hot_tlb_fill in fastpath.c.
 
 Guest-physical is guest-virtual: the hook only says what may be done with a page. A page becomes
-writable in the TLB once it is dirty and not kept, and executable once code was fetched from it:
+writable in the TLB once it is dirty, and executable once code was fetched from it:
 Unicorn takes its slow store path, which notices modified code, for executable pages only, and most
 stores then take the fast one.
 """
@@ -12,7 +12,8 @@ from unicorn import UC_MEM_FETCH, UC_MEM_WRITE, UC_PROT_ALL
 from unicorn.unicorn_py3.unicorn import uc_tlb_entry
 
 from bootstrap.core.arches import PAGE
-from bootstrap.linux.memory import BEYOND, DIRTY, EXEC, FETCHED, KEPT, READ, WRITE, AddressSpace
+from bootstrap.core.memory import BEYOND, DIRTY, EXEC, FETCHED, READ, WRITE
+from bootstrap.linux.memory import AddressSpace
 
 NEEDED = {UC_MEM_WRITE: WRITE, UC_MEM_FETCH: EXEC}
 """The right that an access needs; a load needs READ."""
@@ -39,7 +40,7 @@ class PageRights:
             need = NEEDED.get(kind, READ)
             if flags & (need | BEYOND) == need:
                 if kind == UC_MEM_WRITE:
-                    flags = (flags | DIRTY) & ~KEPT
+                    flags |= DIRTY
                 elif kind == UC_MEM_FETCH:
                     flags |= FETCHED
                 extent.pages[index] = flags
@@ -47,7 +48,7 @@ class PageRights:
                 entry.paddr = addr
                 entry.perms = (
                     (1 if flags & READ else 0)
-                    | (2 if flags & WRITE and flags & (DIRTY | KEPT) == DIRTY else 0)
+                    | (2 if flags & WRITE and flags & DIRTY else 0)
                     | (4 if flags & EXEC and flags & FETCHED else 0)
                 )
                 return True

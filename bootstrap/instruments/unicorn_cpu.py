@@ -34,15 +34,16 @@ from unicorn.unicorn_py3.unicorn import uclib
 from bootstrap import signals
 from bootstrap.core.abi import SIGBUS, SIGILL, SIGSEGV, SIGTRAP
 from bootstrap.core.arches import PAGE, PAGE_MASK, Arch, enter_user_mode, page_down
+from bootstrap.core.memory import EXEC, FETCHED, READ, Extent
 from bootstrap.instruments import Cpu, OnTrap, Stop, Travel, exit_checks, libunicorn, registers
 from bootstrap.instruments.blocks import UNSURE, Blocks
 from bootstrap.instruments.callbuffer import CallLog
 from bootstrap.instruments.counter import Stepping
-from bootstrap.instruments.fastpath import HotPath
+from bootstrap.instruments.fastpath import HotCpu, HotPath
 from bootstrap.instruments.segments import LIMIT, TABLE, Descriptors
 from bootstrap.instruments.tlb import NEEDED, PageRights
 from bootstrap.linux.events import Fault
-from bootstrap.linux.memory import EXEC, FETCHED, READ, AddressSpace, Extent
+from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.process import FdTable
 
 _REFUSED = 13
@@ -100,6 +101,7 @@ class UnicornCpu:
         self._rights = PageRights(memory)
         self._exact_addr: int | None = None
         self._hooks: list[object] = []
+        self._hot: HotCpu | None = None
         self._hosts: dict[int, object] = {}
         self._limit = instruction_limit
         self.executed = 0
@@ -122,7 +124,6 @@ class UnicornCpu:
         self._refused = self._again = False
         if self._table is not None:
             self.extent_added(self._table.extent)
-        self._hot = None
         if hot is not None:
             self._hot = hot.attach(abi, memory, fds, self._trap, log)
         self.stepping: Stepping | None = None
@@ -185,6 +186,8 @@ class UnicornCpu:
         host = (ctypes.c_char * size).from_buffer(extent.host)
         self._hosts[extent.start] = host
         libunicorn.map_host(self._handle, extent.start, size, ctypes.addressof(host))
+        if self._hot is not None:
+            self._hot.extents_changed = True
 
     def extent_removed(self, extent: Extent) -> None:
         """Take it away again. Its flags mean nothing any more."""
@@ -192,6 +195,8 @@ class UnicornCpu:
         extent.pages[0] = READ | EXEC | FETCHED
         libunicorn.unmap(self._handle, extent.start, extent.end - extent.start)
         del self._hosts[extent.start]
+        if self._hot is not None:
+            self._hot.extents_changed = True
         self.pages_changed()
 
     def pages_changed(self) -> None:
@@ -372,7 +377,7 @@ class UnicornCpu:
         """Run the present instruction once more, with the descriptor table: see segments.py."""
         table, self._refused = self._table, False
         assert table is not None
-        before = bytes(table.extent.view)
+        before = table.extent.host[:]
         self._asked = False
         self._again = True
         # Of the exception it is only the registers that must not be forgotten: one that follows it
@@ -389,9 +394,9 @@ class UnicornCpu:
         exit_checks.leave_out(self._handle, self._no_exit_checks)
         self._uc.ctl_flush_tb()
         self._again = False
-        if self._fault is None and bytes(table.extent.view) != before:
+        if self._fault is None and table.extent.host[:] != before:
             # A far call that has no stack: what it stored was led to the table.
-            table.extent.view[:] = before
+            table.extent.host[:] = before
             self.restore(state)
             stack = self._read(self.abi.sp)
             self._fault = self._describe(SIGSEGV, "no stack for a far call", stack)

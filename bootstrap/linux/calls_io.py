@@ -23,6 +23,7 @@ from bootstrap.core.abi import (
     LinuxError,
 )
 from bootstrap.core.errors import GuestFailed
+from bootstrap.core.memory import READ, WRITE
 from bootstrap.linux.flags import (
     F_DUPFD,
     F_DUPFD_CLOEXEC,
@@ -33,7 +34,6 @@ from bootstrap.linux.flags import (
     FD_CLOEXEC,
 )
 from bootstrap.linux.inode import RegularFile, Stream
-from bootstrap.linux.memory import READ, WRITE
 from bootstrap.linux.openfile import MAX_OFFSET, OpenFile
 from bootstrap.linux.structs import MAX_NON_LFS, Word
 

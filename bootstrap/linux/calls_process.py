@@ -27,8 +27,8 @@ from bootstrap.core.abi import (
     LinuxError,
 )
 from bootstrap.core.errors import GuestFailed
+from bootstrap.core.memory import WRITE
 from bootstrap.linux.calls_path import user_path
-from bootstrap.linux.memory import WRITE
 from bootstrap.linux.process import Exec, Exit, Fork
 from bootstrap.linux.structs import Word, pack_utsname
 

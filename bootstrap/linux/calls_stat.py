@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bootstrap.core.abi import AT_FDCWD, Errno, LinuxError
+from bootstrap.core.abi import AT_FDCWD, PATH_MAX, Errno, LinuxError
 from bootstrap.linux.calls_path import at_dirfd, user_path
 from bootstrap.linux.flags import (
     AT_EMPTY_PATH,
@@ -92,7 +92,7 @@ def _stat_at(proc: Process, dirfd: int, path: int, flags: int) -> Inode:
     """What fstatat and statx tell of (vfs_statx). Raises LinuxError."""
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE):
         raise LinuxError(Errno.EINVAL)
-    if flags & AT_EMPTY_PATH and not proc.memory.read_cstring(path):
+    if flags & AT_EMPTY_PATH and not proc.memory.read_cstring(path, PATH_MAX):
         return proc.at.cwd if dirfd == AT_FDCWD else proc.fds.get(dirfd).inode
     name = user_path(proc, path)
     at = at_dirfd(proc, dirfd, name)

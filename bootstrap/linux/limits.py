@@ -6,31 +6,16 @@ several times what the largest known bootstrap needs.
 
 from dataclasses import dataclass, fields, replace
 
-from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.core import errors as core
+from bootstrap.core.errors import BadInput
 
 _SUFFIX = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Bytes, counts and seconds; 0 means none, where a field says so."""
+@dataclass(frozen=True, slots=True)
+class Limits(core.Limits):
+    """The core's, and two that need a clock or a count; 0 is none."""
 
-    memory: int = 1 << 30
-    """Bytes one process may map."""
-    memory_total: int = 2 << 30
-    """Bytes all live processes together may map."""
-    file: int = 1 << 30
-    """Bytes in one file."""
-    files_total: int = 2 << 30
-    """Bytes in all files that guests wrote."""
-    inodes: int = 100_000
-    """Files and directories that guests made."""
-    open_files: int = 1024
-    """Open descriptors per process: EMFILE beyond, as under RLIMIT_NOFILE."""
-    processes: int = 100_000
-    """Processes over the whole run."""
-    nesting: int = 64
-    """Processes alive at once: the deepest chain of children."""
     instructions: int = 0
     """Instructions of one process, across execve; 0 is none. Exact, and slow (docs/guest.md)."""
     seconds: int = 3600
@@ -54,20 +39,3 @@ class Limits:
                 )
             changes[name] = int(digits) * factor
         return replace(self, **changes)
-
-
-class MemoryMeter:
-    """Counts the memory of all live processes together."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.used = 0
-
-    def add(self, size: int) -> None:
-        """Count `size` more bytes (fewer, when negative). Raises GuestFailed over the limit."""
-        if size > 0 and self.used + size > self.limit:
-            raise GuestFailed(
-                f"limit: all processes together asked for {self.used + size} bytes of memory, "
-                f"over the limit of {self.limit} (--limit memory_total=BYTES raises it)"
-            )
-        self.used += size

@@ -12,10 +12,11 @@ from typing import Protocol
 
 from bootstrap.core.abi import PROT_EXEC, PROT_READ, PROT_WRITE, Errno, LinuxError
 from bootstrap.core.arches import ARCHES, PAGE, PAGE_MASK, Arch, page_down, page_up
-from bootstrap.core.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed, Meter
+from bootstrap.core.memory import BEYOND, EXEC, MAPPED, READ, WRITE
 from bootstrap.linux.inode import RegularFile
-from bootstrap.linux.limits import Limits, MemoryMeter
-from bootstrap.linux.memory import BEYOND, EXEC, MAPPED, READ, WRITE, AddressSpace
+from bootstrap.linux.limits import Limits
+from bootstrap.linux.memory import AddressSpace
 
 STACK_SIZE = 8 << 20
 """RLIMIT_STACK's usual value."""
@@ -146,7 +147,7 @@ def _prot(flags: int) -> int:
 
 def _load(memory: AddressSpace, segment: Segment, image: Image) -> None:
     """Map one PT_LOAD segment: whole pages of the file, then zeroes (elf_load, padzero)."""
-    task = memory.abi.task_size
+    task = memory.arch.task_size
     if segment.file_size > segment.memory_size or segment.vaddr + segment.memory_size > task:
         raise BadImage("a segment lies outside the address space or is larger in the file")
     if (segment.offset ^ segment.vaddr) & PAGE_MASK and segment.file_size:
@@ -184,7 +185,7 @@ def build(
     argv: tuple[bytes, ...],
     envp: tuple[bytes, ...],
     limits: Limits,
-    meter: MemoryMeter,
+    meter: Meter,
 ) -> tuple[AddressSpace, int]:
     """The memory of a fresh process and its stack pointer. `path` is execve's, for AT_EXECFN.
 

@@ -14,13 +14,13 @@ from dataclasses import replace
 from bootstrap import signals
 from bootstrap.core.abi import ANY_EXECUTE, Errno, LinuxError
 from bootstrap.core.arches import ARCHES
-from bootstrap.core.errors import GuestFailed
+from bootstrap.core.errors import GuestFailed, Meter
 from bootstrap.instruments import Cpu, Engine, Stop
 from bootstrap.linux import loader
 from bootstrap.linux.events import ExecEvent, Fault, Observer
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.inode import Directory, RegularFile, Stream
-from bootstrap.linux.limits import Limits, MemoryMeter
+from bootstrap.linux.limits import Limits
 from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.openfile import OpenFile
 from bootstrap.linux.paths import At
@@ -68,7 +68,7 @@ class Machine:
         self._watched, self._noted = watched, watched or self._log is not None
         self.probes: Counter[str] | None = Counter() if probing else None
         """By name, calls that failed with ENOSYS though Linux has them."""
-        self.meter = MemoryMeter(self.limits.memory_total)
+        self.meter = Meter(self.limits)
         self.tasks: list[Task] = []
         """Live processes; the last one runs, each other waits for the one after it."""
         self._failure: BaseException | None = None

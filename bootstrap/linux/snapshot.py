@@ -9,18 +9,19 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from bootstrap.core.arches import ARCHES, PAGE
+from bootstrap.core.memory import DIRTY, KEPT, Extent
 from bootstrap.linux import files_snapshot as files
 from bootstrap.linux.inode import RegularFile, Stream
 from bootstrap.linux.machine import Machine
-from bootstrap.linux.memory import DIRTY, KEPT, MMAP_BASE, AddressSpace, Extent
+from bootstrap.linux.memory import MMAP_BASE, AddressSpace
 from bootstrap.linux.openfile import OpenFile
-from bootstrap.linux.pages import WAS_WRITTEN
 from bootstrap.linux.paths import At
 from bootstrap.linux.process import FdTable, Process
 
 _ABIS = {abi.name: abi for abi in ARCHES}
-_NOT_KEPT = bytes(flags & ~KEPT for flags in range(256))
-_IS_NEW = bytes(flags & (DIRTY | KEPT) == DIRTY for flags in range(256))
+_NOT_KEPT = bytes(flags & ~KEPT | (DIRTY if flags & KEPT else 0) for flags in range(256))
+_WAS_WRITTEN = bytes(flags & (DIRTY | KEPT) != 0 for flags in range(256))
+_IS_NEW = bytes(flags & DIRTY != 0 for flags in range(256))
 _IS_KEPT = bytes(flags & KEPT != 0 for flags in range(256))
 
 
@@ -46,7 +47,7 @@ class ExtentState:
 
 
 def _written(flags: bytes | bytearray) -> Iterator[int]:
-    return (match.start() for match in re.finditer(b"\1", flags.translate(WAS_WRITTEN)))
+    return (match.start() for match in re.finditer(b"\1", flags.translate(_WAS_WRITTEN)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ def _memory(memory: AddressSpace, pid: int, sharing: Sharing) -> MemoryState:
         known = sharing.before(pid, extent.start)
         pages = []
         for index in _written(extent.pages):
-            page = bytes(extent.view[index * PAGE : (index + 1) * PAGE])
+            page = extent.host[index * PAGE : (index + 1) * PAGE]
             old = known.get(index)
             pages.append(old if old == page else page)
         flags = bytes(extent.pages.translate(_NOT_KEPT))
@@ -225,7 +226,7 @@ def _rewind(memory: AddressSpace, machine: Machine, told: TaskState) -> bool:
         return False
     for extent, row in zip(memory.extents, state.extents, strict=True):
         for index in _changed(extent.pages, row.flags):
-            extent.view[index * PAGE : (index + 1) * PAGE] = row.page(index)
+            extent.host[index * PAGE : (index + 1) * PAGE] = row.page(index)
         extent.pages[:] = row.flags
     memory.meter, memory.watcher = machine.meter, None
     _complete(memory, machine, state)
@@ -237,18 +238,18 @@ def _changed(pages: bytearray, flags: bytes) -> Iterator[int]:
     those written since, and those that were there and are not, or are new."""
     new = int.from_bytes(pages.translate(_IS_NEW), "big")
     kept = int.from_bytes(pages.translate(_IS_KEPT), "big")
-    written = int.from_bytes(flags.translate(WAS_WRITTEN), "big")
+    written = int.from_bytes(flags.translate(_WAS_WRITTEN), "big")
     changed = (new | written & ~kept).to_bytes(len(pages), "big")
     return (match.start() for match in re.finditer(b"\1", changed))
 
 
 def _complete(memory: AddressSpace, machine: Machine, state: MemoryState) -> None:
     memory.mapped = state.mapped
-    machine.meter.add(state.mapped)
+    machine.meter.add_memory(state.mapped)
     memory.start_brk, memory.brk_now = state.start_brk, state.brk_now
-    memory.heap_end, memory.heap_flags = state.heap_end, state.heap_flags
+    memory.heap_flags = state.heap_flags
     memory.read_implies_exec = state.read_implies_exec
-    memory.searched = (MMAP_BASE[memory.abi.name], 0)
+    memory.searched = (MMAP_BASE[memory.arch.name], 0)
 
 
 def _space(machine: Machine, told: TaskState) -> AddressSpace:
@@ -264,7 +265,7 @@ def _space(machine: Machine, told: TaskState) -> AddressSpace:
             raise ValueError("an extent has too many pages")
         extent.pages[:] = row.flags
         for index, page in row.by_index().items():
-            extent.view[index * PAGE : (index + 1) * PAGE] = page
+            extent.host[index * PAGE : (index + 1) * PAGE] = page
         memory.adopt(extent)
     _complete(memory, machine, state)
     return memory

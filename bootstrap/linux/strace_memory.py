@@ -46,7 +46,7 @@ STRINGS_MAX = 32
 
 def _path(memory: AddressSpace, args: list[int], index: int) -> str:
     try:
-        return quote(memory.read_cstring(args[index]), 4096)
+        return quote(memory.read_cstring(args[index], 4096), 4096)
     except LinuxError as error:
         if error.errno is Errno.ENAMETOOLONG:
             return quote(memory.read(args[index], 4095), 4095) + "..."
@@ -67,7 +67,7 @@ def _buffer_in(memory: AddressSpace, args: list[int], index: int) -> str:
 
 
 def _word(memory: AddressSpace) -> Word:
-    return WORD_64 if memory.abi.word == 8 else WORD_32
+    return WORD_64 if memory.arch.word == 8 else WORD_32
 
 
 def _strings(memory: AddressSpace, args: list[int], index: int) -> str:
@@ -292,7 +292,7 @@ def _entries(length_at: int) -> "After":
 
 
 def _dirents(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
-    return _entries(2 * memory.abi.word)(memory, args, index, result)
+    return _entries(2 * memory.arch.word)(memory, args, index, result)
 
 
 After = Callable[[AddressSpace, list[int], int, int], str]

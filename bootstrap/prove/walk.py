@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 from bootstrap import signals
 from bootstrap.core.arches import Arch
-from bootstrap.core.errors import BootstrapError, ExitStatus
+from bootstrap.core.errors import BootstrapError, ExitStatus, Meter
 from bootstrap.instruments.walking import Event, WalkingCpu
-from bootstrap.linux.limits import Limits, MemoryMeter
+from bootstrap.linux.limits import Limits
 from bootstrap.linux.loader import build, parse
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.prove.tables import Tables
@@ -154,7 +154,7 @@ class Walker:
     def __init__(self, image: bytes, abi: Arch, opens: Opens, most: int) -> None:
         """``most``: states at which it stops. Raises what the loader raises."""
         elf = parse(image)
-        self.memory, _ = build(elf, image, b"seed", (b"seed",), (), Limits(), MemoryMeter(1 << 30))
+        self.memory, _ = build(elf, image, b"seed", (b"seed",), (), Limits(), Meter(Limits()))
         self.abi, self.entry, self._most = abi, elf.entry, most
         self._stack = abi.task_size - 0x80000
         self.symbols = Symbols(abi.word_mask, self._stack, opens)
@@ -175,9 +175,7 @@ class Walker:
         """By address of the read and the stack pointer there: what may be read before written."""
         self._image: dict[int, tuple[int, int]] = {}
         """Words of the file's memory that are ever stored to: as in the file, and which bits."""
-        self._loaded = [
-            (e.start, bytes(e.view)) for e in self.memory.extents if e.end < self._stack
-        ]
+        self._loaded = [(e.start, e.host[:]) for e in self.memory.extents if e.end < self._stack]
         self.initial: set[str] = set()
         """Registers that are read, perhaps only to be moved, as the program found them."""
         self._first: Mapping[Place, int] = {}
@@ -223,13 +221,13 @@ class Walker:
         """Of mapped memory, also where the guest may not read."""
         extent = self.memory.find(addr)
         assert extent is not None
-        return bytes(extent.view[addr - extent.start : addr - extent.start + size])
+        return extent.host[addr - extent.start : addr - extent.start + size]
 
     def _put(self, addr: int, data: bytes) -> None:
         """Not `poke`: what is executed is never stored to here, so translations stay right."""
         extent = self.memory.find(addr)
         assert extent is not None
-        extent.view[addr - extent.start : addr - extent.start + len(data)] = data
+        extent.host[addr - extent.start : addr - extent.start + len(data)] = data
 
     def _word(self, addr: int) -> int:
         return int.from_bytes(self._bytes(addr, self.abi.word), "little")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.memory import EXEC, READ, WRITE
 from bootstrap.linux.inode import Directory, RegularFile
-from bootstrap.linux.memory import EXEC, READ, WRITE
 from bootstrap.linux.openfile import OpenFile
 from bootstrap.timeline.images import DecodedInstruction, ProgramImage, ProgramImages
 from bootstrap.timeline.origins import OriginStep
@@ -213,7 +213,7 @@ def areas(traveller: Timeline, image: ProgramImage) -> list[Area]:
     """What is mapped, in order."""
     memory = traveller.process.memory
     heap = range(memory.start_brk, max(memory.brk_now, memory.start_brk + 1))
-    top = memory.abi.task_size
+    top = memory.arch.task_size
     start, size = image.window
     found: list[Area] = []
     for extent in memory.extents:

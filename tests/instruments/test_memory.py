@@ -7,14 +7,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from bootstrap.core import memory
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.arches import AMD64, PAGE, X86
-from bootstrap.core.errors import GuestFailed
-from bootstrap.linux import memory
+from bootstrap.core.errors import GuestFailed, Meter
 from bootstrap.linux.flags import MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE
-from bootstrap.linux.limits import Limits, MemoryMeter
+from bootstrap.linux.limits import Limits
 from bootstrap.linux.memory import MMAP_BASE, AddressSpace
+from tests.linux.guest_process import areas
 
+ROOMY = Limits(memory=8 << 30, memory_total=8 << 30)
 BASE = 0x100_0000
 PAGES = 12
 """The pages from BASE on, where the model plays."""
@@ -56,7 +58,7 @@ class Model:
 
 def new_space(limit: int = 1 << 30) -> AddressSpace:
     limits = Limits(memory=limit)
-    return AddressSpace(AMD64, limits, MemoryMeter(limits.memory_total))
+    return AddressSpace(AMD64, limits, Meter(limits))
 
 
 def mmap(space: AddressSpace, hint: int, length: int, prot: int, flags: int) -> int:
@@ -236,11 +238,11 @@ class Memory(RuleBasedStateMachine):
             (self.space, self.model),
             *((s, m) for s, m, _ in self.relatives),
         ):
-            pages = {p for start, end in space.areas() for p in range(start // PAGE, end // PAGE)}
+            pages = {p for start, end in areas(space) for p in range(start // PAGE, end // PAGE)}
             assert pages == set(model.pages)
             assert space.mapped == len(pages) * PAGE
         total = sum(s.mapped for s, _, _ in self.relatives) + self.space.mapped
-        assert self.space.meter.used == total
+        assert self.space.meter.memory == total
 
     def teardown(self) -> None:
         self.windows.undo()
@@ -249,7 +251,7 @@ class Memory(RuleBasedStateMachine):
                 if prot:
                     assert space.read(page * PAGE, PAGE) == data
             space.release()
-        assert self.space.meter.used == 0
+        assert self.space.meter.memory == 0
 
 
 Memory.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
@@ -275,7 +277,7 @@ def test_mappings_share_extents_and_the_search_goes_on() -> None:
         space.munmap(at + PAGE, PAGE)
         # Nothing above is looked at again: it is the page below the last one that was free.
         assert space.searched[0] == at + 2 * PAGE
-    assert len(space.areas()) == 2000
+    assert len(areas(space)) == 2000
     assert len(space.extents) <= 2
     # One page fits into the first gap that there is, and what is given back is found again.
     assert mmap(space, 0, PAGE, READ, ANON) == MMAP_BASE[AMD64.name] - PAGE
@@ -305,11 +307,11 @@ def test_large_mappings_are_in_several_extents() -> None:
     ],
 )
 def test_what_mmap_refuses(hint: int, length: int, flags: int, errno: Errno) -> None:
-    space = AddressSpace(X86, Limits(memory=8 << 30), MemoryMeter(8 << 30))
+    space = AddressSpace(X86, ROOMY, Meter(ROOMY))
     with pytest.raises(LinuxError) as caught:
         mmap(space, hint, length, READ | WRITE, flags)
     assert caught.value.errno is errno
-    assert (space.mapped, space.areas()) == (0, [])
+    assert (space.mapped, areas(space)) == (0, [])
 
 
 def test_a_hint_is_taken_where_there_is_room() -> None:
@@ -362,7 +364,7 @@ def test_over_the_limit_the_run_ends_and_nothing_is_mapped() -> None:
     with pytest.raises(GuestFailed, match="limit"):
         space.brk(HEAP + (1 << 40))
     assert space.mapped == 3 * PAGE
-    assert space.meter.used == 3 * PAGE
+    assert space.meter.memory == 3 * PAGE
 
 
 def test_munmap_and_mprotect_refuse_what_is_no_page() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from bootstrap.core.arches import AMD64, X86, Arch
+import re
+
+from bootstrap.core.arches import AMD64, PAGE, X86, Arch
+from bootstrap.core.errors import Meter
+from bootstrap.core.memory import MAPPED, READ, WRITE
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.hostfolder import LowerFile, LowerLink, MemoryLower
 from bootstrap.linux.inode import Stream
-from bootstrap.linux.limits import Limits, MemoryMeter
-from bootstrap.linux.memory import MAPPED, READ, WRITE, AddressSpace
+from bootstrap.linux.limits import Limits
+from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.openfile import OpenFile
 from bootstrap.linux.paths import At
 from bootstrap.linux.process import FdTable, Process
@@ -28,7 +32,7 @@ FILES: dict[bytes, LowerFile | LowerLink] = {
 def make(abi: Arch = AMD64, limits: Limits | None = None) -> Process:
     """A process at the root of a small file system, standard streams open."""
     limits = limits or Limits()
-    memory = AddressSpace(abi, limits, MemoryMeter(limits.memory_total))
+    memory = AddressSpace(abi, limits, Meter(limits))
     memory.map(BUFFER, END, READ | WRITE | MAPPED)
     memory.set_brk_start(0x100000)
     fs = FileSystem(MemoryLower(FILES))
@@ -52,3 +56,15 @@ def put(process: Process, data: bytes, guest_addr: int = BUFFER) -> int:
     """Store a C string, for a path argument; returns its address."""
     process.memory.write(guest_addr, data + b"\0")
     return guest_addr
+
+
+def areas(memory: AddressSpace) -> list[tuple[int, int]]:
+    """The mapped ranges, as (start, end), in order of address."""
+    found: list[tuple[int, int]] = []
+    for extent in memory.extents:
+        for run in re.finditer(rb"[^\0]+", extent.pages):
+            start, end = (extent.start + at * PAGE for at in run.span())
+            if found and found[-1][1] == start:
+                start = found.pop()[0]
+            found.append((start, end))
+    return found

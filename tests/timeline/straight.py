@@ -10,10 +10,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bootstrap.core.memory import DIRTY, EXEC, KEPT, MAPPED, READ, WRITE
 from bootstrap.instruments import Engine
 from bootstrap.instruments.counter import READS, WRITES, Access
 from bootstrap.linux.inode import Directory, RegularFile
-from bootstrap.linux.pages import DIRTY, EXEC, MAPPED, READ, WRITE
 from bootstrap.timeline import calls_and_returns
 from bootstrap.timeline.checkpoints import Checkpoints
 from bootstrap.timeline.travel import PastEnd, Timeline
@@ -21,9 +21,12 @@ from bootstrap.trace.follower import RecordedRun
 from bootstrap.trace.reader import Trace
 
 PAGE = 4096
-_RIGHTS = bytes(flags & (READ | WRITE | EXEC | DIRTY | MAPPED) for flags in range(256))
+_RIGHTS = bytes(
+    flags & (READ | WRITE | EXEC | DIRTY | MAPPED) | (DIRTY if flags & KEPT else 0)
+    for flags in range(256)
+)
 """Whether a page was ever fetched from is the engine's business."""
-_WRITTEN = re.compile(b"[" + re.escape(bytes(f for f in range(256) if f & DIRTY)) + b"]+")
+_WRITTEN = re.compile(b"[" + re.escape(bytes(f for f in range(256) if f & (DIRTY | KEPT))) + b"]+")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def state(at: Timeline) -> State:
         memory.update(extent.pages.translate(_RIGHTS))
         for run in _WRITTEN.finditer(extent.pages):
             memory.update(b"%d" % run.start())
-            memory.update(extent.view[run.start() * PAGE : run.end() * PAGE])
+            memory.update(extent.host[run.start() * PAGE : run.end() * PAGE])
     tree = hashlib.sha256()
     _add(tree, at.live.fs.root, b"")
     fds = process.fds

@@ -43,7 +43,7 @@ def state(traveller: Timeline) -> tuple[object, ...]:
     """All that there is of a process."""
     memory = hashlib.sha256()
     for extent in traveller.process.memory.extents:
-        memory.update(bytes(extent.view))
+        memory.update(extent.host[:])
     fds = [(fd, file.offset) for fd, file in traveller.process.fds.items()]
     return traveller.registers(), traveller.calls, traveller.event, memory.hexdigest(), fds
 

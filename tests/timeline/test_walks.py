@@ -10,8 +10,8 @@ from hypothesis import given
 
 from bootstrap import trace
 from bootstrap.core.arches import PAGE
+from bootstrap.core.memory import DIRTY, KEPT
 from bootstrap.instruments.counter import READS
-from bootstrap.linux.pages import DIRTY
 from bootstrap.timeline.stores import store_before
 from bootstrap.timeline.travel import Timeline
 from tests.instruments.runs import HOT_PATHS, engine_for
@@ -91,8 +91,8 @@ def test_what_was_not_written_is_zero(world: World) -> None:
         at.seek(row, at.total(row) - 1)
         for extent in at.process.memory.extents:
             for index, flags in enumerate(extent.pages):
-                if not flags & DIRTY:
-                    page = extent.view[index * PAGE : (index + 1) * PAGE]
+                if not flags & (DIRTY | KEPT):
+                    page = extent.host[index * PAGE : (index + 1) * PAGE]
                     assert page == bytes(PAGE), hex(extent.start + index * PAGE)
         at.close()
 

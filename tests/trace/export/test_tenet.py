@@ -16,6 +16,7 @@ from bootstrap.timeline.travel import PastEnd, Timeline
 from bootstrap.trace.export.drcov import counts, drcov
 from bootstrap.trace.export.tenet import MOST, tenet, window
 from tests.instruments.guest import Program
+from tests.linux.guest_process import areas
 from tests.trace import recorded
 from tests.trace.export.readers import (
     TENET_AMD64,
@@ -38,7 +39,7 @@ def read(traveller: Timeline, row: int, start: int = 0, end: int | None = None) 
 def memory(traveller: Timeline) -> dict[int, int]:
     """All of the process's memory that is not zero."""
     found: dict[int, int] = {}
-    for area in traveller.process.memory.areas():
+    for area in areas(traveller.process.memory):
         start, end = area[0], area[1]
         content = traveller.process.memory.read_upto(start, end - start)
         for run in re.finditer(rb"[^\0]+", content):
