@@ -61,15 +61,12 @@ def run(args: argparse.Namespace) -> int:
     from bootstrap.linux.limits import Limits
     from bootstrap.linux.machine import Machine
     from bootstrap.linux.strace import Strace
-    from bootstrap.linux.usage import FsLimits
 
     limits = Limits().with_options(args.limit)
     if not Path(args.root).is_dir():
         raise BadInput(f"--root {args.root}: is not a folder")
     check_output_folder(args.output)
-    fs = FileSystem(
-        FolderLower(args.root), FsLimits(limits.file, limits.files_total, limits.inodes)
-    )
+    fs = FileSystem(FolderLower(args.root), limits)
     observers: list[Observer] = []
     machine: Machine
     if args.strace:

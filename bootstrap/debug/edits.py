@@ -18,7 +18,6 @@ from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.hostfolder import FolderLower
 from bootstrap.linux.inode import Stream
 from bootstrap.linux.machine import Machine
-from bootstrap.linux.usage import FsLimits
 from bootstrap.timeline.edits import META, Edit, Edits
 from bootstrap.timeline.travel import SLICE, Timeline
 from bootstrap.trace.columns import unpacked
@@ -100,9 +99,7 @@ class LiveEdits:
         failure = ""
         with recording(name) as writer:
             recorder = Recorder(writer)
-            fs = FileSystem(
-                FolderLower(self._root), FsLimits(limits.file, limits.files_total, limits.inodes)
-            )
+            fs = FileSystem(FolderLower(self._root), limits)
             given = Stream(_Input(trace).read), Stream(None, len), Stream(None, len)
             streams = recorder.attach(fs, given)
             machine = Machine(fs, engine.travelling(Travel()), limits, [recorder], probing=True)

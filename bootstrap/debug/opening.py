@@ -18,7 +18,6 @@ from bootstrap.linux.hostfolder import FolderLower
 from bootstrap.linux.inode import Stream
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Ended, Machine
-from bootstrap.linux.usage import FsLimits
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import Resolved
 from bootstrap.trace.header import header
@@ -79,7 +78,7 @@ def record_program(
     limits = limits or Limits()
     with recording(name) as writer:
         recorder = Recorder(writer)
-        fs = FileSystem(FolderLower(root), FsLimits(limits.file, limits.files_total, limits.inodes))
+        fs = FileSystem(FolderLower(root), limits)
         attached = recorder.attach(fs, streams or quiet_streams())
         machine = Machine(fs, engine, limits, [recorder], probing=True)
         words = [os.fsencode(word) for word in argv]

@@ -114,7 +114,9 @@ def save(
                 waiting.extend(inode._children.values())
     inodes = tuple(found[ino] for ino in sorted(found))
     volume = fs.volume
-    return FsState(volume._last_ino, fs.usage.total, fs.usage.inodes, inodes, tuple(opened))
+    return FsState(
+        volume._last_ino, fs.volume.meter.files, fs.volume.meter.inodes, inodes, tuple(opened)
+    )
 
 
 def _saved(inode: Inode, contents: Contents) -> InodeState:
@@ -196,7 +198,7 @@ def restore(fs: FileSystem, state: FsState, streams: Sequence[Stream]) -> Restor
         file._names = None if opened.names is None else list(opened.names)
         files.append(file)
     volume._last_ino = state.last_ino
-    fs.usage.total, fs.usage.inodes = state.total, state.made
+    fs.volume.meter.files, fs.volume.meter.inodes = state.total, state.made
 
     def folder_of(ino: int) -> Directory:
         found = inodes[ino]

@@ -28,14 +28,12 @@ from bootstrap.core.abi import (
     Errno,
     LinuxError,
 )
+from bootstrap.core.errors import Limits
 from bootstrap.linux.flags import S_ISGID
 from bootstrap.linux.hostfolder import Lower, plain_parts
 from bootstrap.linux.inode import Directory, Inode, RegularFile, Special, Symlink, Volume
 from bootstrap.linux.openfile import MAX_NON_LFS, OpenFile
 from bootstrap.linux.paths import At, Last, Walk, check_path
-from bootstrap.linux.usage import FsLimits, Usage
-
-__all__ = ["At", "FileSystem", "FsLimits"]
 
 _PERMISSIONS = 0o7777
 _NOT_KEPT = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC
@@ -50,9 +48,8 @@ class FileSystem:
     lower tree cannot be read.
     """
 
-    def __init__(self, lower: Lower, limits: FsLimits | None = None) -> None:
-        self.usage = Usage(limits or FsLimits())
-        self.volume = Volume(lower, self.usage)
+    def __init__(self, lower: Lower, limits: Limits | None = None) -> None:
+        self.volume = Volume(lower, limits or Limits())
         self.root = Directory(self.volume, S_IFDIR | 0o755, None, b"/")
 
     # -- looking -------------------------------------------------------------------------------
@@ -203,7 +200,7 @@ class FileSystem:
 
     def _make_file(self, last: Last, mode: int) -> RegularFile:
         origin = self._origin(last)
-        self.usage.add_inode(origin)
+        self.volume.meter.add_inode(origin)
         file = RegularFile(self.volume, mode, origin)
         self._enter(last, file)
         return file
@@ -211,7 +208,7 @@ class FileSystem:
     def mkdir(self, at: At, path: bytes, mode: int) -> None:
         """mkdir(2); `mode` has the umask taken off. The set-group-ID bit is inherited."""
         last = self._place(at, path, folder=True)
-        self.usage.add_inode(self._origin(last))
+        self.volume.meter.add_inode(self._origin(last))
         bits = mode & 0o1777 | last.directory.mode & S_ISGID
         self._enter(last, Directory(self.volume, S_IFDIR | bits, last.directory))
 
@@ -225,7 +222,7 @@ class FileSystem:
         """symlink(2): makes `path` a link to `target`."""
         check_path(target)
         last = self._place(at, path)
-        self.usage.add_inode(self._origin(last))
+        self.volume.meter.add_inode(self._origin(last))
         self._enter(last, Symlink(self.volume.next_ino(), target))
 
     def link(self, inode: Inode, at: At, path: bytes) -> None:

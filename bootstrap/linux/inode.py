@@ -8,10 +8,9 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 
 from bootstrap.core.abi import S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Errno, LinuxError
-from bootstrap.core.errors import BadInput
+from bootstrap.core.errors import BadInput, Limits, Meter
 from bootstrap.linux.hostfolder import LARGE, Lower, LowerEntry
 from bootstrap.linux.room import Room, moved, room, wipe
-from bootstrap.linux.usage import Usage
 from bootstrap.linux.watcher import Watcher
 
 NAME_MAX = 255
@@ -33,7 +32,7 @@ class Inode:
         self.opens = 0
         """Open file descriptions on this file."""
         self.guest_made = False
-        """Counted in Usage.inodes."""
+        """Counted in Meter.inodes."""
 
     @property
     def nlink(self) -> int:
@@ -47,11 +46,11 @@ class Inode:
 class Volume:
     """What all inodes of one file system share: the lower tree, the numbers, the counts."""
 
-    __slots__ = ("_last_ino", "_room", "lower", "usage", "watcher")
+    __slots__ = ("_last_ino", "_room", "lower", "meter", "watcher")
 
-    def __init__(self, lower: Lower, usage: Usage) -> None:
+    def __init__(self, lower: Lower, limits: Limits) -> None:
         self.lower = lower
-        self.usage = usage
+        self.meter = Meter(limits)
         self._last_ino = 0
         self._room = 64 * LARGE
         self.watcher: Watcher | None = None
@@ -67,7 +66,7 @@ class Volume:
         if inode.links == 0 and inode.opens == 0:
             if inode.guest_made:
                 inode.guest_made = False
-                self.usage.inodes -= 1
+                self.meter.inodes -= 1
             inode.forget()
 
     def list(self, guest_path: bytes) -> Mapping[bytes, LowerEntry]:
@@ -182,7 +181,7 @@ class RegularFile(Inode):
             self._bring(self._count(self.size) if self._volume.leaves_below else 0)
 
     def _count(self, size: int) -> int:
-        return self._volume.usage.room_for(self.origin, size, 0, size)
+        return self._volume.meter.file_capacity(self.origin, size, 0, size)
 
     def _bring(self, charged: int) -> None:
         if self._is_left_below:
@@ -249,8 +248,8 @@ class RegularFile(Inode):
         if needed <= len(self.data):
             return
         wanted = max(needed, 2 * len(self.data), _MIN_CAPACITY)
-        usage = self._volume.usage
-        self._charged = usage.room_for(self.origin, needed, self._charged, wanted)
+        meter = self._volume.meter
+        self._charged = meter.file_capacity(self.origin, needed, self._charged, wanted)
         self.data = moved(self.data, self.size, self._charged)
 
     def truncate(self, size: int) -> None:
@@ -274,7 +273,7 @@ class RegularFile(Inode):
         self.pending = False
         self.data = bytearray()
         self.size = 0
-        self._volume.usage.total -= self._charged
+        self._volume.meter.files -= self._charged
         self._charged = 0
 
     def contents(self) -> bytes:

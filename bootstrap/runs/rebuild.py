@@ -24,7 +24,6 @@ from bootstrap.linux.inode import RegularFile, Stream
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Ended, Machine
 from bootstrap.linux.paths import At
-from bootstrap.linux.usage import FsLimits
 from bootstrap.report import (
     Catalogue,
     Expected,
@@ -152,7 +151,7 @@ def observe(
     It knows nothing of what should come of it. Raises KeyboardInterrupt.
     """
     limits = limits or Limits()
-    fs = FileSystem(view.as_lower(), FsLimits(limits.file, limits.files_total, limits.inodes))
+    fs = FileSystem(view.as_lower(), limits)
     tail = _Tail()
     provenance = Provenance()
     output = Stream(None, tail.write)

@@ -17,7 +17,6 @@ from bootstrap.linux.machine import Machine
 from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.process import Process
 from bootstrap.linux.snapshot import Sharing, Snapshot, restore, take
-from bootstrap.linux.usage import FsLimits
 from bootstrap.timeline.checkpoints import Checkpoint, Checkpoints
 from bootstrap.timeline.edits import edits_of
 from bootstrap.trace.follower import Comparer, RecordedRun
@@ -174,7 +173,7 @@ class MachineState:
             limits = self._limits
             fs = FileSystem(
                 TraceLower(self.trace, follower.catch_up),
-                FsLimits(limits.file, limits.files_total, limits.inodes),
+                limits,
             )
             made_streams = {
                 0: Stream(follower.read), **{n: Stream(None, follower.write) for n in (1, 2)}

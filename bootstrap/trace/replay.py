@@ -17,7 +17,6 @@ from bootstrap.linux.hostfolder import LowerEntry
 from bootstrap.linux.inode import Stream
 from bootstrap.linux.machine import Machine
 from bootstrap.linux.snapshot import Snapshot
-from bootstrap.linux.usage import FsLimits
 from bootstrap.trace.calltext import plain_text
 from bootstrap.trace.columns import Calls, unpacked
 from bootstrap.trace.digest import MAX_INPUT
@@ -323,7 +322,7 @@ def check(
     comparer.catch_up = recorder.catch_up
     fs = FileSystem(
         TraceLower(trace, recorder.catch_up),
-        FsLimits(limits.file, limits.files_total, limits.inodes),
+        limits,
     )
     player = ReplayStreams(trace, recorder)
     made = {0: Stream(player.read), **{n: Stream(None, player.write) for n in wanted[1:]}}

@@ -16,7 +16,6 @@ from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.inode import Stream
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
-from bootstrap.linux.usage import FsLimits
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import Resolved, check_materials
 from bootstrap.timeline.travel import PastEnd, Timeline
@@ -51,9 +50,7 @@ class Run:
         lower = {path: LowerFile(0o755, data) for path, data in (self.files or {}).items()}
         lower[b"/guest"] = LowerFile(0o755, self.guest.elf())
         lower[b"/folder/there"] = LowerFile(0o644, b"")
-        fs = FileSystem(
-            MemoryLower(lower), FsLimits(limits.file, limits.files_total, limits.inodes)
-        )
+        fs = FileSystem(MemoryLower(lower), limits)
         rest = list(self.stdin)
         with recording(str(place)) as writer:
             recorder = Recorder(writer)

@@ -23,7 +23,6 @@ from bootstrap.linux.openfile import OpenFile
 from bootstrap.linux.paths import At
 from bootstrap.linux.process import FdTable
 from bootstrap.linux.room import Room, moved, room, wipe
-from bootstrap.linux.usage import FsLimits
 from tests.instruments.guest import Cell, Program
 from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, emulate
 
@@ -145,7 +144,7 @@ def root_with(tmp_path: Path, size: int) -> tuple[FileSystem, At]:
         file.truncate(size)
         file.seek(size // 2)
         file.write(b"\7")
-    fs = FileSystem(FolderLower(tmp_path), FsLimits())
+    fs = FileSystem(FolderLower(tmp_path), Limits())
     return fs, At(fs.root, fs.root)
 
 
@@ -180,7 +179,7 @@ def test_a_large_file_that_is_written_to_counts(tmp_path: Path) -> None:
     file = fs.open(at, b"f", O_RDWR)
     file.seek(2 * MIB - 1, 0)
     file.write(b"x")
-    assert fs.usage.total == 4 * MIB
+    assert fs.volume.meter.files == 4 * MIB
     again = fs.open(at, b"f", O_RDONLY)
     again.seek(2 * MIB - 2, 0)
     assert again.read(4) == b"\0x\7\0"

@@ -15,7 +15,6 @@ from bootstrap.linux.hostfolder import FolderLower, LowerFile, MemoryLower
 from bootstrap.linux.inode import Stream
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
-from bootstrap.linux.usage import FsLimits
 from tests.instruments.guest import Cell, Program
 from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, emulate, engine_for
 
@@ -38,7 +37,7 @@ def run_in(root: Path, guest: Program, limits: Limits | None = None) -> tuple[li
 
         return write
 
-    fs = FileSystem(FolderLower(root), FsLimits(limits.file, limits.files_total, limits.inodes))
+    fs = FileSystem(FolderLower(root), limits)
     machine = Machine(fs, engine_for("native"), limits)
     streams = (Stream(lambda _: b""), Stream(None, to(out)), Stream(None, to(err)))
     ended = machine.run(b"/guest", [b"guest"], streams=streams)

@@ -23,7 +23,6 @@ from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.inode import Stream
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
-from bootstrap.linux.usage import FsLimits
 from tests.instruments.guest import ABIS, Program
 
 HOT_PATHS = ("native", "python")
@@ -109,7 +108,7 @@ def emulate(
     limits = limits or Limits()
     lower = {path: LowerFile(0o755, data) for path, data in (files or {}).items()}
     lower[b"/guest"] = LowerFile(0o755, image)
-    fs_limits = FsLimits(limits.file, limits.files_total, limits.inodes)
+    fs_limits = limits
     fs = FileSystem(MemoryLower(lower), fs_limits)
     output = bytearray()
     rest = [stdin]

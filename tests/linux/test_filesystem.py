@@ -155,7 +155,7 @@ def test_what_is_prepared_is_no_product() -> None:
     fs.add_directory(b"/d/e/empty")
     assert fs.resolve(at, b"x86/bin/tool").mode == 0o100755
     assert products(fs) == []
-    assert fs.usage.inodes == 0
+    assert fs.volume.meter.inodes == 0
     fs.open(at, b"a", O_WRONLY).write(b"R")
     assert products(fs) == [(b"/a", b"Replaced")]
     for path in (b"/", b"d", b"a/b", b"l/b", b"../b"):

@@ -26,14 +26,14 @@ from bootstrap.core.errors import GuestFailed
 from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.inode import RegularFile, Stream
+from bootstrap.linux.limits import Limits
 from bootstrap.linux.openfile import OpenFile
 from bootstrap.linux.paths import At
-from bootstrap.linux.usage import FsLimits
 from tests.linux.expect import fails
 
 
 def make(
-    content: bytes = b"", limits: FsLimits | None = None, flags: int = O_RDWR
+    content: bytes = b"", limits: Limits | None = None, flags: int = O_RDWR
 ) -> tuple[FileSystem, OpenFile]:
     fs = FileSystem(MemoryLower({b"f": LowerFile(0o644, content)}), limits)
     return fs, fs.open(At(fs.root, fs.root), b"f", flags)
@@ -171,7 +171,7 @@ def test_seeking() -> None:
 
 
 def test_without_largefile_nothing_is_written_past_two_gib() -> None:
-    _, file = make(limits=FsLimits(max_file=1 << 40))
+    _, file = make(limits=Limits(file=1 << 40))
     file.seek((1 << 31) - 1, SEEK_SET)
     with fails(Errno.EFBIG):
         file.write(b"x")
@@ -216,15 +216,15 @@ def test_a_file_that_is_gone_keeps_its_size_and_hash() -> None:
     file = fs.open(at, b"f", O_RDWR | O_CREAT, 0o644)
     file.write(b"abc")
     fs.unlink(at, b"f")
-    assert (fs.usage.inodes, fs.usage.total > 0) == (1, True)
+    assert (fs.volume.meter.inodes, fs.volume.meter.files > 0) == (1, True)
     file.close()
-    assert (fs.usage.inodes, fs.usage.total) == (0, 0)
+    assert (fs.volume.meter.inodes, fs.volume.meter.files) == (0, 0)
     assert regular(file).size == 3
     assert regular(file).sha256() == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_a_larger_file_than_allowed_ends_the_run() -> None:
-    fs, file = make(limits=FsLimits(max_file=3000))
+    fs, file = make(limits=Limits(file=3000))
     assert file.write(bytes(2999)) == 2999
     assert file.write(b"x") == 1
     assert len(regular(file).data) <= 3000  # native code stops there too
@@ -240,7 +240,7 @@ def test_a_larger_file_than_allowed_ends_the_run() -> None:
 
 
 def test_more_bytes_in_all_than_allowed_end_the_run() -> None:
-    fs = FileSystem(MemoryLower({}), FsLimits(max_total=10_000))
+    fs = FileSystem(MemoryLower({}), Limits(files_total=10_000))
     at = At(fs.root, fs.root)
     files = [fs.open(at, b"f%d" % i, O_RDWR | O_CREAT, 0o644) for i in range(3)]
     files[0].write(bytes(4000))
@@ -249,11 +249,11 @@ def test_more_bytes_in_all_than_allowed_end_the_run() -> None:
         files[2].write(bytes(4000))
     regular(files[0]).truncate(0)
     assert files[2].write(bytes(4000)) == 4000
-    assert fs.usage.total <= 10_000
+    assert fs.volume.meter.files <= 10_000
 
 
 def test_more_files_than_allowed_end_the_run() -> None:
-    fs = FileSystem(MemoryLower({b"old": LowerFile(0o644, b"")}), FsLimits(max_inodes=2))
+    fs = FileSystem(MemoryLower({b"old": LowerFile(0o644, b"")}), Limits(inodes=2))
     at = At(fs.root, fs.root)
     fs.mkdir(at, b"d", 0o755)
     fs.symlink(at, b"s", b"d")

@@ -14,7 +14,6 @@ from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.inode import Stream
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
-from bootstrap.linux.usage import FsLimits
 from bootstrap.runs.rebuild import Rebuilt, record_rebuild
 from bootstrap.sources import Resolved, check_materials, embedded_source
 from bootstrap.trace import sealed
@@ -59,7 +58,7 @@ def finish(
     limits, engine = limits or Limits(), engine_for(hot_path)
     lower = {path: LowerFile(0o755, data) for path, data in (files or {}).items()}
     lower[b"/guest"] = LowerFile(0o755, guest.elf())
-    fs = FileSystem(MemoryLower(lower), FsLimits(limits.file, limits.files_total, limits.inodes))
+    fs = FileSystem(MemoryLower(lower), limits)
     rest = list(stdin)
     streams = recorder.attach(
         fs, (Stream(lambda _n: rest.pop(0) if rest else b""), Stream(None, len), Stream(None, len))
