@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.cli import stepping
+from bootstrap.cli import step
 from bootstrap.core.errors import BadInput, printable
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "TRACE. Exit status: 0 done (with --launch: gdb's own); 1 the run is not the recorded one; "
         "2 usage or bad input; 130 interrupted. A walk through hex0: docs/gdb.md.",
     )
-    stepping.add_options(
+    step.add_options(
         parser, "; with a TRACE of one program: where to run it again when something is written"
     )
     parser.add_argument("--at", metavar="PLACE", default="", help="begin there: 5@0, say")
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if args.launch:
         find_gdb()
     symbols = None if args.symbols is None else SymbolFiles(Path(args.symbols))
-    with stepping.trace_of(args, writes=True) as name:
+    with step.trace_of(args, writes=True) as name:
         if args.launch:
             # What the server will do first: its errors are better told before gdb is there.
             with _opened(args, name):
@@ -112,7 +112,7 @@ def _take_stdio() -> tuple[int, int]:
 def _root(args: argparse.Namespace) -> str | None:
     """Where the program can be run again; None: it cannot."""
     root: str | None = args.root
-    _, program = stepping.behind_dashes(args)
+    _, program = step.behind_dashes(args)
     return (root or ".") if program else root
 
 

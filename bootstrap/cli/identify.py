@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap.cli.seed_files import STDIN, files_below, read_file
-from bootstrap.cli.seeds_known import about, place_facts, seed_facts, show
+from bootstrap.cli.seeds import about, place_facts, seed_facts, show
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:

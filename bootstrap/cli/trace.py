@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bootstrap.cli import trace_export, trace_read, trace_record, trace_travel
+from bootstrap.cli import trace_timeline
 from bootstrap.cli.verify import add_fallback, add_options
+from bootstrap.core.errors import BadInput, printable
+
+if TYPE_CHECKING:
+    from bootstrap.timeline.origins import ByteOrigins, OriginStep
+    from bootstrap.timeline.stores import StoreReport
+    from bootstrap.trace.reader import Trace
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,11 +33,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_record(commands)
     for name, run, what, more in (
-        ("check", trace_read.run_check, "run a trace again, and compare every call and every file",
+        ("check", run_check, "run a trace again, and compare every call and every file",
          "Run what was recorded again, from the trace's own content: no source tree, no cache. "
          "Every system call, argument, result and file version is compared; the first that "
          "differs is told."),
-        ("info", trace_read.run_info, "what a trace is of, and its digest",
+        ("info", run_info, "what a trace is of, and its digest",
          "What was recorded, by what, how much of it there is, and the trace digest, which is "
          "equal for two recordings in which the same happened."),
     ):  # fmt: skip
@@ -36,8 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_files(commands)
     _add_log(commands)
     _add_why(commands)
-    trace_travel.add_parsers(functools.partial(_reader, commands))
-    trace_export.add_parser(functools.partial(_reader, commands))
+    trace_timeline.add_parsers(functools.partial(_reader, commands))
 
 
 def _reader(
@@ -58,7 +67,7 @@ def _add_tree(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser = _reader(
         commands,
         "tree",
-        trace_read.run_tree,
+        run_tree,
         "the programs, who started whom, what each read and wrote",
         "Every program that ran, below the one that started it: pid, arguments, system calls, how "
         "it ended; what it opened for reading (<) and for writing (>), with size and the first "
@@ -76,7 +85,7 @@ def _add_why(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = _reader(
         commands,
         "why",
-        trace_read.run_why,
+        run_why,
         "where a byte of a file comes from, through every file in between",
         "Who wrote a byte of a file, in which system call, which instruction had "
         "stored the byte there, and from which place of "
@@ -101,7 +110,7 @@ def _add_why(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     reverse = _reader(
         commands,
         "where",
-        trace_read.run_where,
+        run_where,
         "what a line of a source became: the bytes of every file that come from it",
         "The reverse of why: the bytes of every file that come from a line of a "
         "source, through every program that has a language model, and the programs without one at "
@@ -131,14 +140,14 @@ def _add_record(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add_options(parser)
     add_fallback(parser)
     parser.add_argument("program", nargs="*", metavar="PROGRAM", help="after --, with arguments")
-    parser.set_defaults(run=trace_record.run)
+    parser.set_defaults(run=run_record)
 
 
 def _add_files(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _reader(
         commands,
         "files",
-        trace_read.run_files,
+        run_files,
         "every version of every file: who wrote it, who read it",
         "Every version of every file that was executed, read or written, in order of "
         "its first use: SHA-256, size, path, the program that wrote it (or that it was there "
@@ -155,7 +164,7 @@ def _add_log(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = _reader(
         commands,
         "log",
-        trace_read.run_log,
+        run_log,
         "the system calls, as strace writes them",
         "The system calls in order, in strace's notation: [pid N] name(arguments) = "
         "result. A descriptor is followed by the path it was opened with, as by strace -y. A "
@@ -173,3 +182,177 @@ def _add_log(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--call", action="append", metavar="NAME", help="only these calls (commas between names)"
     )
+
+
+def run_record(args: argparse.Namespace) -> int:
+    """Do it. Raises BootstrapError; returns verify's exit status, or the guest's."""
+    if args.program:
+        return _program(args)
+    if args.env or args.root != "." or args.cwd != "/":
+        raise BadInput("--root, --cwd and --env go with -- PROGRAM only")
+    from bootstrap.cli import verify
+
+    for name, option in ((args.json, "--json"), (args.junit, "--junit")):
+        if name is not None and Path(name).resolve() == Path(args.trace).resolve():
+            raise BadInput(f"{option} {name}: is where the trace goes; name another file")
+    return verify.run(args, record_to=args.trace)
+
+
+_VERIFY_ONLY = (
+    "source", "release", "fetched", "fallback", "entry", "output", "json", "junit", "verbose",
+)  # fmt: skip
+
+
+def _program(args: argparse.Namespace) -> int:
+    from bootstrap.cli.run import exit_status, standard_streams, tell_probes
+    from bootstrap.debug.opening import record_program
+    from bootstrap.instruments import default_engine
+    from bootstrap.linux.limits import Limits
+
+    for name in _VERIFY_ONLY:
+        if getattr(args, name):
+            raise BadInput(f"--{name} goes with a bootstrap only, not with -- PROGRAM")
+    # The image tells its architecture, and there is one.
+    for name, usual in (("arch", "x86"), ("jobs", 1)):
+        if getattr(args, name) != usual:
+            raise BadInput(f"--{name} goes with a bootstrap only, not with -- PROGRAM")
+    done = record_program(
+        args.trace, args.program, default_engine(), args.root, args.cwd, args.env,
+        Limits().with_options(args.limit), standard_streams(),
+    )  # fmt: skip
+    tell_probes(done.probes)
+    status = 3 if done.ended is None else exit_status(done.ended)
+    if not args.quiet:
+        told = f"bootstrap: recorded in {args.trace}: trace digest {done.digest}"
+        print(printable(told), file=sys.stderr)
+    if done.failure is not None:
+        raise done.failure
+    return status
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """0: the same happened again; 1: something else did. Raises BootstrapError."""
+    from bootstrap import trace
+    from bootstrap.cli.output import say
+    from bootstrap.cli.trace_timeline import ReplayLine
+    from bootstrap.instruments import default_engine
+    from bootstrap.trace.replay import check
+
+    with trace.open(args.trace) as opened:
+        with ReplayLine(opened) as line:
+            line.doing = "running it again: "
+            divergence = check(opened, default_engine(), line.at_event)
+        if divergence is None:
+            programs = f"{len(opened.programs)} programs, {opened.events:,} system calls"
+            say([f"{args.trace}: the same again: {programs}, trace digest {opened.digest}"])
+            return 0
+    say(divergence.lines())
+    return 1
+
+
+def run_info(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError."""
+    from bootstrap import trace
+    from bootstrap.cli.output import say
+    from bootstrap.trace.views import info
+
+    with trace.open(args.trace) as opened:
+        say(info(opened))
+    return 0
+
+
+def run_tree(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError."""
+    from bootstrap import trace
+    from bootstrap.cli.output import say
+    from bootstrap.cli.trace_timeline import instructions
+    from bootstrap.trace.views import tree
+
+    counted = instructions(args.trace) if args.instructions else None
+    with trace.open(args.trace) as opened:
+        say(tree(opened, counted))
+    return 0
+
+
+def run_files(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError."""
+    from bootstrap import trace
+    from bootstrap.cli.output import say
+    from bootstrap.trace.files import as_graph, as_text
+
+    with trace.open(args.trace) as opened:
+        graph = args.graph and as_graph(opened, args.graph)
+        say(graph.splitlines() if graph else as_text(opened))
+    return 0
+
+
+def run_log(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError."""
+    from bootstrap import trace
+    from bootstrap.cli.output import say
+    from bootstrap.trace.log import Wanted, log
+
+    names = [name for names in args.call or () for name in names.split(",")]
+    wanted = Wanted(frozenset(args.pid or ()), tuple(args.path or ()), frozenset(names))
+    with trace.open(args.trace) as opened:
+        say(log(opened, wanted))
+    return 0
+
+
+def run_why(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError."""
+    from bootstrap import trace
+    from bootstrap.cli.output import STDOUT, say, write_text
+    from bootstrap.core.errors import BadInput
+    from bootstrap.timeline.origins import ByteOrigins, lines
+    from bootstrap.timeline.render import why_json
+    from bootstrap.timeline.stores import line
+
+    path, colon, number = args.byte.rpartition(":")
+    try:
+        offset = int(number, 0)
+    except ValueError:
+        offset = -1
+    if not path or not colon or offset < 0:
+        raise BadInput(f"{args.byte}: name a file and an offset in it, like x86/bin/M1:0x200")
+    with trace.open(args.trace) as opened:
+        why = ByteOrigins(opened)
+        links = why.why(path, offset)
+        find = _stores(opened, why)
+        told = {
+            link: find(link)
+            for number, link in enumerate(links)
+            if link.call is not None and args.stores != "none"
+            and (number == 0 or args.stores == "all")
+        }  # fmt: skip
+        if args.json != STDOUT:
+            say(lines(links, lambda link: line(told[link]) if link in told else ""))
+        if args.json is not None:
+            value = {"schema": 1, "links": [why_json(link, told) for link in links]}
+            write_text(args.json, json.dumps(value, indent=2) + "\n")
+    return 0
+
+
+def _stores(opened: Trace, why: ByteOrigins) -> Callable[[OriginStep], StoreReport | None]:
+    from bootstrap.instruments import default_engine
+    from bootstrap.timeline.images import ProgramImages
+    from bootstrap.timeline.stores import store_report
+
+    images = ProgramImages(opened, why)
+    return lambda link: store_report(opened, default_engine(), images, link)
+
+
+def run_where(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError."""
+    from bootstrap import trace
+    from bootstrap.cli.output import say
+    from bootstrap.core.errors import BadInput
+    from bootstrap.timeline.line_outputs import lines, outputs_of_line
+
+    path, _colon, number = args.line.rpartition(":")
+    if not path or not number.isdecimal() or int(number) < 1:
+        raise BadInput(f"{args.line}: name a source and a line of it, like x86/cc_x86.M1:1623")
+    with trace.open(args.trace) as opened:
+        found, stopped = outputs_of_line(opened, path, int(number))
+        say(lines(path, int(number), found, stopped))
+    return 0

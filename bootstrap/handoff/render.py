@@ -52,7 +52,7 @@ def plan_text(plan: HandoffPlan, audit: Audit | None, *, verbose: bool, **how: A
     """
     page = Page(**how)
     builds = sum(d.kind == "build" for d in plan.directives)
-    page.heading("HandoffPlan of a hand-off to live-bootstrap")
+    page.heading("Plan of a hand-off to live-bootstrap")
     checkout_lines(page, plan.checkout)
     page.labelled("manifest", f"{MANIFEST}, sha256 {plan.manifest_sha256}")
     page.labelled(

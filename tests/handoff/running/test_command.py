@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bootstrap.cli import handoff_run
+from bootstrap.cli import handoff
 from bootstrap.cli.main import main, parser
 from bootstrap.core.errors import BadInput
 from bootstrap.sources import Cache, SourceTree, cache_root, resolve
@@ -100,7 +100,7 @@ def test_a_run_as_a_user_sees_it(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(handoff_run, "_stage0", lambda args, plan, order: small.stage0)
+    monkeypatch.setattr(handoff, "_stage0", lambda args, plan, order: small.stage0)
     words = ["handoff", "run", "--live-bootstrap", str(small.checkout), "--arch", ARCH]
     words += ["--distfiles", str(small.distfiles), "--work", str(tmp_path / "work")]
     words += ["--engine", first_engine()]
@@ -165,7 +165,7 @@ def test_emulation_that_was_not_verified_is_no_beginning(
     result = SimpleNamespace(report=SimpleNamespace(result="mismatch"))
     monkeypatch.setattr("bootstrap.runs.rebuild.rebuild", lambda *_: result)
     with pytest.raises(BadInput, match="emulation gave mismatch, so there is nothing to begin"):
-        handoff_run._emulated(resolved, quiet=True)
+        handoff._emulated(resolved, quiet=True)
 
 
 @pytest.mark.slow

@@ -119,15 +119,15 @@ def test_polite_signals(
 _COMMAND = """\
 import sys
 from pathlib import Path
-from bootstrap.cli import handoff_run
+from bootstrap.cli import handoff
 from bootstrap.cli.main import main
 from tests.handoff.running.small import ARCH, stage0
-class Live(handoff_run._Live):
+class Live(handoff._RunLine):
     def tick(self, seconds, line):
         if line == "it sleeps":
             print(line, flush=True)
-handoff_run._Live = Live
-handoff_run._stage0 = lambda args, plan, order: stage0()
+handoff._RunLine = Live
+handoff._stage0 = lambda args, plan, order: stage0()
 folder, engine, more = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
 words = ["handoff", "run", "--live-bootstrap", str(folder / "lb"), "--arch", ARCH]
 words += ["--distfiles", str(folder / "distfiles"), "--work", str(folder / "work")]
