@@ -1,7 +1,7 @@
 """DSSE envelopes: written and encoded for signing by securesystemslib, read strictly here.
 
 Here, because DSSE has signatures without a keyid and several with one keyid, which that library
-does not read, and because a policy has to tell of each signature why it does not count.
+does not read, and because a policy has to say of each signature why it does not count.
 https://github.com/secure-systems-lab/dsse, protocol.md and envelope.md.
 """
 

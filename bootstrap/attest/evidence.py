@@ -2,7 +2,7 @@
 
 A report is a file that anybody can write.  So nothing in it is taken for granted: it must say
 ``verified``, its own values must bear that out, it must be of this program's catalogue and meet
-every known-good value there, and what a run leaves behind must be in it.  That makes it hard to
+every known-good value there, and what a run leaves must be in it.  That makes it hard to
 contradict, and not true: whether there was a run, only who made it knows.
 """
 
@@ -33,7 +33,7 @@ PROMISED = ("answers", "catalogue")
 
 
 @dataclass(frozen=True)
-class Product:
+class VerifiedFile:
     """A verified file: its size in bytes and its SHA-256."""
 
     size: int
@@ -57,7 +57,7 @@ class Evidence:
     entry: str
     materials: Mapping[str, str]
     seeds: tuple[str, ...]
-    products: Mapping[str, Product]
+    products: Mapping[str, VerifiedFile]
     artifacts: Mapping[str, str]
     others: Mapping[str, str]
     source: Mapping[str, str | None]
@@ -218,7 +218,7 @@ def _require_verified(report: Report) -> None:
 class _Row:
     """An artifact; ``process`` is the id of the process that wrote it, if the report knows one."""
 
-    product: Product
+    product: VerifiedFile
     promised: bool
     process: int | None
 
@@ -242,7 +242,7 @@ def _artifacts(report: Report) -> dict[str, _Row]:
         if row.producer is not None and not row.producer.argv:
             raise Fault("is empty", "artifacts", number, "producer", "argv")
         found[row.path] = _Row(
-            Product(row.size, row.sha256),
+            VerifiedFile(row.size, row.sha256),
             any(value.kind in PROMISED for value in row.expectations),
             None if row.producer is None else row.producer.pid,
         )
@@ -269,7 +269,7 @@ def _require_catalogue(step: StepFile, rows: Mapping[str, _Row]) -> None:
 
 
 def _require_run(step: StepFile, report: Report, rows: Mapping[str, _Row]) -> None:
-    """What a run leaves behind: sizes that fit the hashes, writers, processes, system calls."""
+    """What a run leaves: sizes that fit the hashes, writers, processes, system calls."""
     sizes = {seed.sha256: seed.size for seed in seed_catalogue().seeds}
     if step.name == EMBEDDED:
         made = models(step, embedded_source(step)).values()

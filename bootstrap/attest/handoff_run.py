@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from bootstrap.attest.evidence import canonical_digest
 from bootstrap.attest.hosts import Host
-from bootstrap.attest.statement import BUILDER, PROVENANCE, READ, REPORTED, STATEMENT
+from bootstrap.attest.statement import READ, REPORTED, host_document, provenance, resource
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
 from bootstrap.documents import (
@@ -23,6 +23,7 @@ from bootstrap.documents import (
     Fault,
     Sha256,
     Size,
+    encode,
     json_value,
     key,
     named,
@@ -197,67 +198,39 @@ def make_handoff_statement(run: HandoffRun, host: Host) -> dict[str, Any]:
     if checkout.commit is not None and checkout.changed == ():
         digest["gitCommit"] = checkout.commit
     distfiles = {file.name: file.sha256 for step in run.finished for file in step.distfiles}
-    return {
-        "_type": STATEMENT,
-        "subject": [
-            {"name": path, "digest": {"sha256": sha256}}
-            for path, sha256 in sorted(run.products.items())
-        ],
-        "predicateType": PROVENANCE,
-        "predicate": {
-            "buildDefinition": {
-                "buildType": BUILD_TYPE,
-                "externalParameters": {
-                    "name": LIVE_BOOTSTRAP,
-                    "arch": run.arch,
-                    "from": run.stage0.from_,
-                    "last": run.finished[-1].title,
-                    "configuration": dict(run.configuration),
-                },
-                "internalParameters": {
-                    "run": READ,
-                    "products": REPORTED,
-                    "tool": {"name": run.tool.name, "version": run.tool.version},
-                    "engines": sorted({step.engine for step in run.finished if step.engine}),
-                    "host": {
-                        "cpuVendor": host.cpu_vendor,
-                        "machine": host.machine,
-                        "os": host.os,
-                        "saidBy": host.said_by,
-                    },
-                    "manifestSha256": run.manifest_sha256,
-                    "notChecked": [step.title for step in run.finished if not step.checked],
-                },
-                "resolvedDependencies": [
-                    {
-                        "name": LIVE_BOOTSTRAP,
-                        "digest": digest,
-                        "annotations": {
-                            "commit": checkout.commit,
-                            "changed": checkout.changed,
-                            "files": checkout.files,
-                        },
-                    },
-                    {
-                        "name": run.stage0.title,
-                        "digest": {"treeDigest": run.stage0.tree_digest},
-                    },
-                    *(
-                        {"name": name, "digest": {"sha256": sha256}}
-                        for name, sha256 in sorted(distfiles.items())
-                    ),
-                ],
-            },
-            "runDetails": {
-                "builder": {"id": BUILDER, "version": {run.tool.name: run.tool.version}},
-                "byproducts": [
-                    {
-                        "name": "report",
-                        "digest": {"sha256": run.sha256},
-                        "mediaType": "application/json",
-                        "annotations": {"runDigest": run.run_digest},
-                    }
-                ],
-            },
+    return provenance(
+        run.products,
+        BUILD_TYPE,
+        {
+            "name": LIVE_BOOTSTRAP,
+            "arch": run.arch,
+            "from": run.stage0.from_,
+            "last": run.finished[-1].title,
+            "configuration": dict(run.configuration),
         },
-    }
+        {
+            "run": READ,
+            "products": REPORTED,
+            "tool": encode(run.tool),
+            "engines": sorted({step.engine for step in run.finished if step.engine}),
+            "host": host_document(host),
+            "manifestSha256": run.manifest_sha256,
+            "notChecked": [step.title for step in run.finished if not step.checked],
+        },
+        [
+            {
+                "name": LIVE_BOOTSTRAP,
+                "digest": digest,
+                "annotations": {
+                    "commit": checkout.commit,
+                    "changed": checkout.changed,
+                    "files": checkout.files,
+                },
+            },
+            {"name": run.stage0.title, "digest": {"treeDigest": run.stage0.tree_digest}},
+            *(resource(name, sha256) for name, sha256 in sorted(distfiles.items())),
+        ],
+        {run.tool.name: run.tool.version},
+        run.sha256,
+        {"runDigest": run.run_digest},
+    )

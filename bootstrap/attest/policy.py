@@ -1,6 +1,6 @@
 """The policy of a quorum: whose word counts, by which keys, how many it takes, and about what.
 
-TOML 1.0, every key checked by `bootstrap.documents`; docs/vouching.md tells all of them.
+TOML 1.0, every key checked by `bootstrap.documents`; docs/vouching.md describes all of them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from bootstrap.report.words import count
 
 MAX_FILE = 4 << 20
 
-State = Literal["not-yet-valid", "expired", "revoked"]
+KeyState = Literal["not-yet-valid", "expired", "revoked"]
 Kind = Literal["ssh", "gpg"]
 
 _SSH_TYPE = re.compile(r"[a-z0-9@.-]+")
@@ -44,7 +44,7 @@ _Persons = Annotated[int, at_least(1)]
 
 
 @dataclass(frozen=True)
-class Key:
+class PolicyKey:
     """One key of one person.
 
     ``fingerprint`` is as ssh-keygen and gpg print it.  ``data`` is the public key: type and base64
@@ -60,7 +60,7 @@ class Key:
     valid_until: datetime.date | None = None
     revoked: datetime.date | None = None
 
-    def state(self, at: datetime.date) -> tuple[State, str] | None:
+    def state(self, at: datetime.date) -> tuple[KeyState, str] | None:
         """Why the key does not count on that day, as a word and a sentence; None if it does.
 
         A revoked key's signatures count no more, whenever they say they were made: whoever has the
@@ -81,7 +81,7 @@ class Person:
 
     id: str
     name: str
-    keys: tuple[Key, ...]
+    keys: tuple[PolicyKey, ...]
 
 
 def _known_arch(text: str) -> None:
@@ -158,7 +158,7 @@ class Policy:
     allow: Allow = Allow()
 
     @property
-    def keys(self) -> tuple[Key, ...]:
+    def keys(self) -> tuple[PolicyKey, ...]:
         """Every key of every person."""
         return tuple(key for person in self.persons.values() for key in person.keys)
 
@@ -217,12 +217,12 @@ class _Key:
     def fingerprint(self) -> str:
         return self.ssh.fingerprint if self.ssh else str(self.gpg).replace(" ", "")
 
-    def key(self, person: str, label: str, folder: Path) -> Key:
+    def key(self, person: str, label: str, folder: Path) -> PolicyKey:
         """Raises BadInput when its file cannot be read."""
         data = self.ssh.data if self.ssh else read_file(folder / self.file, MAX_FILE)
         days = self.valid_from, self.valid_until, self.revoked
         kind: Kind = "ssh" if self.ssh else "gpg"
-        return Key(person, label, kind, self.fingerprint, data, *days)
+        return PolicyKey(person, label, kind, self.fingerprint, data, *days)
 
 
 @dataclass(frozen=True)

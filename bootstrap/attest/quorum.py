@@ -10,24 +10,15 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar
 
 from bootstrap.attest.envelope import PAYLOAD_TYPE, Envelope
 from bootstrap.attest.evidence import materials_of, source_digest
 from bootstrap.attest.hosts import UNKNOWN
-from bootstrap.attest.policy import About, Policy
+from bootstrap.attest.policy import About, Need, Policy
+from bootstrap.attest.signatures import CheckedSignature, Ring, SignatureFault
 from bootstrap.attest.statement import BUILDER, Vouched, read_statement
-from bootstrap.attest.verdicts import (
-    ALL_SOURCES,
-    CATALOGUE,
-    Disagreement,
-    Known,
-    Threshold,
-    Verdicts,
-    Voice,
-)
-from bootstrap.attest.verifying import Ring
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import Fault
 from bootstrap.known import find
@@ -37,13 +28,140 @@ _T = TypeVar("_T")
 _Products = tuple[tuple[str, str], ...]
 
 
-def known_of(about: About) -> Known | None:
+Verdict = (
+    Literal[
+        "counts",
+        "again",
+        "no-attestation",
+        "wrong-type",
+        "not-understood",
+        "not-allowed",
+        "other-release",
+        "other-entry",
+        "other-sources",
+        "other-products",
+        "contradicts",
+    ]
+    | SignatureFault
+)
+CATALOGUE = "this program's catalogue"
+ALL_SOURCES = "(all sources)"
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """One signature of one file: whose it is, what it vouches for, and whether it counts.
+
+    A file that is no attestation has one voice, with the number 0.
+    """
+
+    file: str
+    number: int
+    verdict: Verdict
+    why: str = ""
+    person: str | None = None
+    label: str | None = field(default=None, metadata={"key": "key"})
+    fingerprint: str = ""
+    vouched: Vouched | None = field(default=None, metadata={"key": None})
+
+    @classmethod
+    def of(cls, file: str, number: int, signed: CheckedSignature) -> Attestation:
+        """What the check of a signature alone says of it."""
+        key = signed.key
+        return cls(
+            file,
+            number,
+            signed.fault or "counts",
+            signed.why,
+            key.person if key else None,
+            key.label if key else None,
+            signed.fingerprint,
+        )
+
+    def without(self, verdict: Verdict, why: str) -> Attestation:
+        """The same, not counting."""
+        return replace(self, verdict=verdict, why=why)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Something that the policy asks for: how many, and which were found.
+
+    ``stated`` are those that nobody saw who signed; they are among ``have``, or the policy refuses
+    them.
+    """
+
+    what: str
+    need: int
+    have: tuple[str, ...]
+    stated: tuple[str, ...] = ()
+
+    @property
+    def met(self) -> bool:
+        """Whether there are enough."""
+        return len(self.have) >= self.need
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A product for which there are two values (None: does not have it), and who says which."""
+
+    path: str
+    ours: str | None
+    theirs: str | None
+    by: str
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The outcome.  ``agreed`` is what all who count vouch for; None when there is nothing."""
+
+    voices: tuple[Attestation, ...]
+    thresholds: tuple[Threshold, ...]
+    disagreements: tuple[Disagreement, ...]
+    agreed: Vouched | None
+    refused: tuple[str, ...]
+    """Why the policy is not met, beside the thresholds; sentences."""
+    known: str = ""
+    """How the agreed products compare with the catalogue; a sentence."""
+    impossible: str | None = None
+    """Why nobody could meet the policy on that day."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What the policy asks for and is not there."""
+        return tuple(
+            f"{t.what}: {t.need} wanted, {len(t.have)} found" for t in self.thresholds if not t.met
+        )
+
+    @property
+    def met(self) -> bool:
+        """Whether the policy is met."""
+        return not self.missing and not self.refused and self.impossible is None
+
+
+@dataclass(frozen=True)
+class KnownValues:
+    """What the catalogue has for the release that the policy is about, by entry where it differs.
+
+    ``sources`` maps an entry to its source digest.
+    """
+
+    products: Mapping[str, str]
+    sources: Mapping[str, str]
+
+
+_Refusal = tuple[Verdict, str] | None
+"""Why something does not count, as a word and a sentence; None if it does."""
+
+
+def known_of(about: About) -> KnownValues | None:
     """What the catalogue has for it; None where it does not know the release."""
     try:
         step = find(about.name, about.release, about.arch)
     except BadInput:
         return None
-    return Known(
+    return KnownValues(
         {**step.catalogue, **step.answers},
         {entry: source_digest(materials_of(step, entry)) for entry in step.entries},
     )
@@ -53,30 +171,28 @@ def judge(
     policy: Policy,
     envelopes: Sequence[tuple[str, Envelope | Fault]],
     ring: Ring,
-    at: datetime.date,
-    at_given: bool,
-    known: Known | None,
+    known: KnownValues | None,
 ) -> Verdicts:
     """Judge all signatures of all envelopes (file name, envelope or why it is none)."""
     assert policy.about is not None and policy.need is not None
     about, need = policy.about, policy.need
-    voices = [
-        _about_it(_allowed(voice, policy), about)
-        for file, envelope in envelopes
-        for voice in _heard(file, envelope, ring)
-    ]
+    voices = [voice for file, envelope in envelopes for voice in _read(file, envelope, ring)]
+    voices = _held(voices, lambda _, said: _not_allowed(said, policy))
+    voices = _held(voices, lambda _, said: _not_about(said, about))
     voices = _no_contradictions(voices)
     refused = []
-    chosen_source, why = _most(voices, lambda v: v.source_digest, about.source_digest, "sources")
+    sources, why = _most(voices, lambda v: v.source_digest, about.source_digest, "sources")
     refused += [why] if why else []
-    voices = [_same_sources(voice, chosen_source, voices) for voice in voices]
+    others = voices
+    voices = _held(voices, lambda _, said: _other_sources(said, sources, others))
     disagreements = _with_policy(voices, about.products)
-    held = [_as_pinned(voice, about.products) for voice in voices]
-    products, why = _most(held, _products, None, "products")
+    voices = _held(voices, lambda _, said: _not_pinned(said, about.products))
+    products, why = _most(voices, _products, None, "products")
     refused += [why] if why else []
-    disagreements += _disagreements(held, products)
-    voices = held
-    voices = _once([_same_products(voice, products) for voice in voices])
+    disagreements += _disagreements(voices, products)
+    voices = _held(voices, lambda _, said: _other_products(said, products))
+    first: dict[str | None, Attestation] = {}
+    voices = _held(voices, lambda voice, _: _again(voice, first.setdefault(voice.person, voice)))
     counting = [v for v in voices if v.verdict in ("counts", "again")]
     agreed = counting[0].vouched if counting else None
     words = "" if known is not None else f"nothing: {CATALOGUE} does not have {about.title}"
@@ -85,17 +201,14 @@ def judge(
         disagreements += more
     if disagreements and need.disagreement == "refuse":
         refused.append("not all agree on the products, and the policy refuses that")
-    able = policy.able(at)
     return Verdicts(
-        at=at,
-        at_given=at_given,
         voices=tuple(voices),
-        thresholds=_thresholds(policy, counting),
+        thresholds=_thresholds(need, counting),
         disagreements=tuple(disagreements),
         agreed=agreed,
         refused=tuple(refused),
         known=words,
-        impossible=impossible("need", need.persons, able, at),
+        impossible=impossible("need", need.persons, policy.able(ring.at), ring.at),
     )
 
 
@@ -109,90 +222,84 @@ def impossible(table: str, persons: int, able: Sequence[str], at: datetime.date)
     )
 
 
-def _heard(file: str, envelope: Envelope | Fault, ring: Ring) -> list[Voice]:
-    """A voice for each signature; what is signed is read only when a signature over it is good."""
+def _read(file: str, envelope: Envelope | Fault, ring: Ring) -> list[Attestation]:
+    """One for each signature; what is signed is read only when a signature over it is good."""
     if isinstance(envelope, Fault):
-        return [Voice(file, 0, "no-attestation", str(envelope))]
-    voices = []
+        return [Attestation(file, 0, "no-attestation", str(envelope))]
     if envelope.payload_type != PAYLOAD_TYPE:
         why = f"its payloadType is {envelope.payload_type!r}, not {PAYLOAD_TYPE!r}"
-        return [
-            Voice(file, number, "wrong-type", why)
-            for number, _ in enumerate(envelope.signatures, 1)
-        ]
+        numbers = range(1, len(envelope.signatures) + 1)
+        return [Attestation(file, number, "wrong-type", why) for number in numbers]
     data = envelope.signed_bytes()
+    voices = []
     for number, signature in enumerate(envelope.signatures, 1):
         signed = ring.check(data, signature.data)
-        key = signed.key
-        voice = Voice(
-            file,
-            number,
-            signed.fault or "counts",
-            signed.why,
-            key.person if key else None,
-            key.label if key else None,
-            signed.fingerprint,
-        )
+        voice = Attestation.of(file, number, signed)
         if signed.fault is None:
             try:
                 voice = replace(voice, vouched=read_statement(envelope.payload))
-            except Fault as error:
-                voice = replace(voice, verdict="not-understood", why=str(error))
+            except Fault as fault:
+                voice = voice.without("not-understood", str(fault))
         voices.append(voice)
     return voices
 
 
-def _allowed(voice: Voice, policy: Policy) -> Voice:
-    """Whether nothing decided how it was built that we do not know (SLSA, verifying artifacts)."""
-    said = voice.vouched
-    if said is None:
-        return voice
-    if said.builder not in (BUILDER, *policy.allow.builders):
-        why = f"its builder is {said.builder}, which the policy does not allow"
-        return replace(voice, verdict="not-allowed", why=why)
-    odd = [name for name in said.parameters if name not in policy.allow.external_parameters]
-    if odd:
-        why = f"it has external parameters that the policy does not allow: {_named(odd)}"
-        return replace(voice, verdict="not-allowed", why=why)
-    return voice
-
-
-def _about_it(voice: Voice, about: About) -> Voice:
-    """Whether it is about what the policy is about, and not a replay for something else."""
-    said = voice.vouched
-    if voice.verdict != "counts" or said is None:
-        return voice
-    if (said.name, said.release, said.arch) != (about.name, about.release, about.arch):
-        why = f"it is about {said.title}, and the policy about {about.title}"
-        return replace(voice, verdict="other-release", why=why)
-    if about.entry not in (None, said.entry):
-        why = f"it entered through {said.entry}, and the policy wants {about.entry}"
-        return replace(voice, verdict="other-entry", why=why)
-    if about.source_digest not in (None, said.source_digest):
-        why = f"its source digest is {said.source_digest}, the policy's {about.source_digest}"
-        return replace(voice, verdict="other-sources", why=why)
-    return voice
-
-
-def _no_contradictions(voices: list[Voice]) -> list[Voice]:
-    """Who vouches for two different products of the same sources counts for neither."""
-    said: dict[tuple[str | None, str], set[_Products]] = {}
-    for voice in voices:
-        if voice.verdict == "counts" and voice.vouched is not None:
-            whose = (voice.person, voice.vouched.source_digest)
-            said.setdefault(whose, set()).add(_products(voice.vouched))
+def _held(
+    voices: Sequence[Attestation], rule: Callable[[Attestation, Vouched], _Refusal]
+) -> list[Attestation]:
+    """The same, each that counted so far held against a rule, which says why one does not."""
     result = []
     for voice in voices:
-        about = voice.vouched.source_digest if voice.vouched is not None else ""
-        if voice.verdict == "counts" and len(said[voice.person, about]) > 1:
-            why = f"{voice.person} vouches for different products of the same sources"
-            voice = replace(voice, verdict="contradicts", why=why)
-        result.append(voice)
+        refusal = None
+        if voice.verdict == "counts" and voice.vouched is not None:
+            refusal = rule(voice, voice.vouched)
+        result.append(voice.without(*refusal) if refusal else voice)
     return result
 
 
+def _not_allowed(said: Vouched, policy: Policy) -> _Refusal:
+    """Whether something unknown decided how it was built (SLSA, verifying artifacts)."""
+    if said.builder not in (BUILDER, *policy.allow.builders):
+        return "not-allowed", f"its builder is {said.builder}, which the policy does not allow"
+    odd = [name for name in said.parameters if name not in policy.allow.external_parameters]
+    if odd:
+        why = f"it has external parameters that the policy does not allow: {_named(odd)}"
+        return "not-allowed", why
+    return None
+
+
+def _not_about(said: Vouched, about: About) -> _Refusal:
+    """Whether it is about something else than the policy, and a replay."""
+    if (said.name, said.release, said.arch) != (about.name, about.release, about.arch):
+        return "other-release", f"it is about {said.title}, and the policy about {about.title}"
+    if about.entry not in (None, said.entry):
+        why = f"it entered through {said.entry}, and the policy wants {about.entry}"
+        return "other-entry", why
+    if about.source_digest not in (None, said.source_digest):
+        why = f"its source digest is {said.source_digest}, the policy's {about.source_digest}"
+        return "other-sources", why
+    return None
+
+
+def _no_contradictions(voices: Sequence[Attestation]) -> list[Attestation]:
+    """Who vouches for two different products of the same sources counts for neither."""
+    vouched: dict[tuple[str | None, str], set[_Products]] = {}
+    for voice in voices:
+        if voice.verdict == "counts" and voice.vouched is not None:
+            whose = (voice.person, voice.vouched.source_digest)
+            vouched.setdefault(whose, set()).add(_products(voice.vouched))
+
+    def rule(voice: Attestation, said: Vouched) -> _Refusal:
+        if len(vouched[voice.person, said.source_digest]) == 1:
+            return None
+        why = f"{voice.person} vouches for different products of the same sources"
+        return "contradicts", why
+
+    return _held(voices, rule)
+
+
 def _most(
-    voices: Sequence[Voice], of: Callable[[Vouched], _T], pinned: _T | None, what: str
+    voices: Sequence[Attestation], of: Callable[[Vouched], _T], pinned: _T | None, what: str
 ) -> tuple[_T | None, str]:
     """What most persons say, or what the policy has pinned; and why there is none, if so."""
     if pinned is not None:
@@ -211,35 +318,44 @@ def _products(vouched: Vouched) -> _Products:
     return tuple(sorted(vouched.products.items()))
 
 
-def _same_sources(voice: Voice, chosen: str | None, voices: Sequence[Voice]) -> Voice:
-    said = voice.vouched
-    if voice.verdict != "counts" or said is None or said.source_digest == chosen:
-        return voice
-    why = f"its source digest is {said.source_digest}, and others' is {chosen or 'another'}"
+def _other_sources(said: Vouched, chosen: str | None, voices: Sequence[Attestation]) -> _Refusal:
+    if said.source_digest == chosen:
+        return None
     for other in voices:
         if other.vouched is not None and other.vouched.source_digest == chosen:
-            rows = sorted(
-                path
-                for path in {*said.materials, *other.vouched.materials}
-                if said.materials.get(path) != other.vouched.materials.get(path)
-            )
-            why = f"it is about other sources: {_named(rows)}"
-            break
-    return replace(voice, verdict="other-sources", why=why)
+            theirs = other.vouched.materials
+            paths = {*said.materials, *theirs}
+            rows = sorted(path for path in paths if said.materials.get(path) != theirs.get(path))
+            return "other-sources", f"it is about other sources: {_named(rows)}"
+    why = f"its source digest is {said.source_digest}, and others' is {chosen or 'another'}"
+    return "other-sources", why
 
 
-def _same_products(voice: Voice, chosen: _Products | None) -> Voice:
-    said = voice.vouched
-    if voice.verdict != "counts" or said is None or _products(said) == chosen:
-        return voice
+def _not_pinned(said: Vouched, pinned: Mapping[str, str]) -> _Refusal:
+    """Whether it lacks a product that the policy pins."""
+    rows = [path for path, sha256 in pinned.items() if said.products.get(path) != sha256]
+    if not rows:
+        return None
+    return "other-products", f"it has not the products that the policy wants: {_named(rows)}"
+
+
+def _other_products(said: Vouched, chosen: _Products | None) -> _Refusal:
+    if _products(said) == chosen:
+        return None
     if chosen is None:
-        return replace(voice, verdict="other-products", why="no products have the most voices")
-    rows = sorted(path for path, _ in {*_products(said)} ^ {*chosen})
-    why = f"it is about other products: {_named(list(dict.fromkeys(rows)))}"
-    return replace(voice, verdict="other-products", why=why)
+        return "other-products", "no products have the most voices"
+    rows = sorted({path for path, _ in {*_products(said)} ^ {*chosen}})
+    return "other-products", f"it is about other products: {_named(rows)}"
 
 
-def _with_policy(voices: Sequence[Voice], pinned: Mapping[str, str]) -> list[Disagreement]:
+def _again(voice: Attestation, first: Attestation) -> _Refusal:
+    """Whether it is a person's second or later one."""
+    if first is voice:
+        return None
+    return "again", f"{voice.person} counts already, by {first.label} in {first.file}"
+
+
+def _with_policy(voices: Sequence[Attestation], pinned: Mapping[str, str]) -> list[Disagreement]:
     return [
         Disagreement(path, sha256, voice.vouched.products.get(path), _by(voice))
         for voice in voices
@@ -249,23 +365,11 @@ def _with_policy(voices: Sequence[Voice], pinned: Mapping[str, str]) -> list[Dis
     ]
 
 
-def _as_pinned(voice: Voice, pinned: Mapping[str, str]) -> Voice:
-    """The same, not counting when it has not the products that the policy pins."""
-    said = voice.vouched
-    if voice.verdict != "counts" or said is None:
-        return voice
-    rows = [path for path, sha256 in pinned.items() if said.products.get(path) != sha256]
-    if not rows:
-        return voice
-    why = f"it has not the products that the policy wants: {_named(rows)}"
-    return replace(voice, verdict="other-products", why=why)
-
-
-def _by(voice: Voice) -> str:
+def _by(voice: Attestation) -> str:
     return f"{voice.person} ({voice.file})"
 
 
-def _disagreements(voices: Sequence[Voice], chosen: _Products | None) -> list[Disagreement]:
+def _disagreements(voices: Sequence[Attestation], chosen: _Products | None) -> list[Disagreement]:
     """Every product for which somebody has another value; of the same sources only."""
     speaking = [
         (voice, voice.vouched)
@@ -284,21 +388,7 @@ def _disagreements(voices: Sequence[Voice], chosen: _Products | None) -> list[Di
     return found
 
 
-def _once(voices: Sequence[Voice]) -> list[Voice]:
-    """The same with each person's second and later voices marked: they count no more."""
-    first: dict[str | None, Voice] = {}
-    result = []
-    for voice in voices:
-        if voice.verdict == "counts":
-            before = first.setdefault(voice.person, voice)
-            if before is not voice:
-                why = f"{voice.person} counts already, by {before.label} in {before.file}"
-                voice = replace(voice, verdict="again", why=why)
-        result.append(voice)
-    return result
-
-
-def _with_catalogue(agreed: Vouched, known: Known) -> tuple[list[Disagreement], str]:
+def _with_catalogue(agreed: Vouched, known: KnownValues) -> tuple[list[Disagreement], str]:
     """Where the catalogue has other values than those vouched for, and a sentence."""
     found = [
         Disagreement(path, agreed.products.get(path), known.products.get(path), CATALOGUE)
@@ -315,9 +405,7 @@ def _with_catalogue(agreed: Vouched, known: Known) -> tuple[list[Disagreement], 
     return [], f"{CATALOGUE} has the same {len(known.products)} products and the same sources"
 
 
-def _thresholds(policy: Policy, counting: Sequence[Voice]) -> tuple[Threshold, ...]:
-    need = policy.need
-    assert need is not None
+def _thresholds(need: Need, counting: Sequence[Attestation]) -> tuple[Threshold, ...]:
     said = [voice.vouched for voice in counting if voice.vouched is not None]
 
     def row(what: str, wanted: int, of: Callable[[Vouched], str]) -> Threshold:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from bootstrap.attest.policy import Policy
-from bootstrap.attest.quorum import impossible
-from bootstrap.attest.verdicts import Threshold, Voice
-from bootstrap.attest.verifying import Ring
+from bootstrap.attest.quorum import Attestation, Threshold, Verdict, impossible
+from bootstrap.attest.signatures import Ring
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
 from bootstrap.documents import Fault, key, one_of, typed_json
@@ -30,7 +29,7 @@ _REFERENCE = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)+:[A-Za-z0-
 
 
 @dataclass(frozen=True)
-class Reference:
+class ImageReference:
     """Whose image, which, and what it is called: ``stagex/bootstrap-stage0:1.9.1``."""
 
     registry: str
@@ -67,7 +66,7 @@ class _Document:
 
 
 @dataclass(frozen=True)
-class ImageVoices:
+class ImageSignatures:
     """Who signed one image, and who does not count.
 
     ``sha256`` is the manifest's; ``here`` is whether there is a folder for it at all.
@@ -76,15 +75,15 @@ class ImageVoices:
     name: str
     sha256: str
     here: bool
-    voices: tuple[Voice, ...]
+    voices: tuple[Attestation, ...]
     threshold: Threshold
 
 
 @dataclass(frozen=True)
 class StagexVerdicts:
-    """All images looked at; ``others`` are folders that the policy does not ask for."""
+    """All images that were read; ``others`` are folders that the policy does not ask for."""
 
-    images: tuple[ImageVoices, ...]
+    images: tuple[ImageSignatures, ...]
     others: int
     notes: tuple[str, ...]
     impossible: str | None
@@ -96,7 +95,7 @@ class StagexVerdicts:
         return bool(self.images) and enough and self.impossible is None
 
 
-def read_reference(text: str) -> Reference:
+def read_reference(text: str) -> ImageReference:
     """A reference as it stands in a signature.  Raises BadInput."""
     if not _REFERENCE.fullmatch(text):
         raise BadInput(f"{text}: is no REGISTRY/NAME:TAG, as in stagex/bootstrap-stage0:1.9.1")
@@ -104,10 +103,10 @@ def read_reference(text: str) -> Reference:
     registry, _, name = path.partition("/")
     if "/" in name:
         raise BadInput(f"{text}: StageX's layout has one folder for REGISTRY and one for NAME")
-    return Reference(registry, name, tag)
+    return ImageReference(registry, name, tag)
 
 
-def document(reference: Reference, sha256: str) -> bytes:
+def document(reference: ImageReference, sha256: str) -> bytes:
     """What is signed, in the order and without spaces, as StageX writes it."""
     return json.dumps(
         {
@@ -122,7 +121,7 @@ def document(reference: Reference, sha256: str) -> bytes:
     ).encode()
 
 
-def folder_of(root: Path, reference: Reference, sha256: str) -> Path:
+def folder_of(root: Path, reference: ImageReference, sha256: str) -> Path:
     """Where the signatures of an image are."""
     return root / reference.registry / f"{reference.name}@sha256={sha256}"
 
@@ -165,7 +164,7 @@ def judge_checkout(policy: Policy, root: Path, ring: Ring) -> StagexVerdicts:
         notes += more
         persons = tuple(sorted({v.person for v in voices if v.verdict == "counts" and v.person}))
         threshold = Threshold("persons", wanted.persons, persons)
-        images.append(ImageVoices(name, sha256, folder is not None, tuple(voices), threshold))
+        images.append(ImageSignatures(name, sha256, folder is not None, tuple(voices), threshold))
     able = policy.able(ring.at, "gpg")
     return StagexVerdicts(
         tuple(images),
@@ -177,8 +176,8 @@ def judge_checkout(policy: Policy, root: Path, ring: Ring) -> StagexVerdicts:
 
 def _voices(
     folder: Path | None, registry: str, name: str, sha256: str, ring: Ring
-) -> tuple[list[Voice], list[str]]:
-    voices: list[Voice] = []
+) -> tuple[list[Attestation], list[str]]:
+    voices: list[Attestation] = []
     notes: list[str] = []
     seen: dict[str, str] = {}
     for place in sorted(folder.iterdir(), key=_order) if folder is not None else ():
@@ -193,26 +192,16 @@ def _voices(
             notes.append(f"{inside}: does not count: {error}")
             continue
         content, signed = ring.check_message(message)
-        key = signed.key
-        voice = Voice(
-            place.name,
-            int(match[1]),
-            signed.fault or "counts",
-            signed.why,
-            key.person if key else None,
-            key.label if key else None,
-            signed.fingerprint,
-        )
-        if signed.fault is None and key is not None:
-            fault = _fault(content, registry, name, sha256)
-            before = seen.get(key.person)
-            if fault is not None:
-                voice = replace(voice, verdict=fault[0], why=fault[1])
-            elif before is not None:
-                why = f"{key.person} counts already, by {before}"
-                voice = replace(voice, verdict="again", why=why)
+        voice = Attestation.of(place.name, int(match[1]), signed)
+        person = voice.person
+        if voice.verdict == "counts" and person is not None:
+            first = seen.get(person, place.name)
+            if refusal := _fault(content, registry, name, sha256):
+                voice = voice.without(*refusal)
+            elif first != place.name:
+                voice = voice.without("again", f"{person} counts already, by {first}")
             else:
-                seen[key.person] = place.name
+                seen[person] = first
         voices.append(voice)
     return voices, notes
 
@@ -222,9 +211,7 @@ def _order(place: Path) -> tuple[int, str]:
     return (int(match[1]) if match else 0, place.name)
 
 
-def _fault(
-    content: bytes, registry: str, name: str, sha256: str
-) -> tuple[Literal["not-understood", "other-release"], str] | None:
+def _fault(content: bytes, registry: str, name: str, sha256: str) -> tuple[Verdict, str] | None:
     """Why a signed document is not about this image, and None if it is."""
     try:
         critical = typed_json(_Document, content).critical

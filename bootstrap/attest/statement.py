@@ -7,7 +7,7 @@ docs/vouching.md says what our parameters are.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -74,64 +74,85 @@ def make_statement(
     `REPORTED`.
     """
     tool, engine = evidence.tool, evidence.engine
+    return provenance(
+        {path: product.sha256 for path, product in evidence.products.items()},
+        BUILD_TYPE,
+        {
+            "name": evidence.name,
+            "release": evidence.release,
+            "arch": evidence.arch,
+            "entry": evidence.entry,
+        },
+        {
+            "run": run,
+            "products": products,
+            "tool": {"name": tool[0], "version": tool[1]},
+            "engine": {"name": engine[0], "version": engine[1], "hotPath": evidence.hot_path},
+            "host": host_document(host),
+            "source": dict(evidence.source),
+            "sourceDigest": evidence.source_digest,
+        },
+        [
+            {
+                **resource(path, sha256),
+                "annotations": {"role": "seed" if path in evidence.seeds else "source"},
+            }
+            for path, sha256 in sorted(evidence.materials.items())
+        ],
+        dict((tool, engine)),
+        evidence.report_sha256,
+        {"findingsDigest": evidence.findings_digest, "runDigest": evidence.run_digest},
+    )
+
+
+def provenance(
+    subject: Mapping[str, str],
+    build_type: str,
+    external: Mapping[str, Any],
+    internal: Mapping[str, Any],
+    dependencies: Sequence[Mapping[str, Any]],
+    versions: Mapping[str, str],
+    report_sha256: str,
+    annotations: Mapping[str, str],
+) -> dict[str, Any]:
+    """The frame of every statement of ours; ``annotations`` are of the report it stands on."""
     return {
         "_type": STATEMENT,
-        "subject": [
-            {"name": path, "digest": {"sha256": product.sha256}}
-            for path, product in sorted(evidence.products.items())
-        ],
+        "subject": [resource(path, sha256) for path, sha256 in sorted(subject.items())],
         "predicateType": PROVENANCE,
         "predicate": {
             "buildDefinition": {
-                "buildType": BUILD_TYPE,
-                "externalParameters": {
-                    "name": evidence.name,
-                    "release": evidence.release,
-                    "arch": evidence.arch,
-                    "entry": evidence.entry,
-                },
-                "internalParameters": {
-                    "run": run,
-                    "products": products,
-                    "tool": {"name": tool[0], "version": tool[1]},
-                    "engine": {
-                        "name": engine[0],
-                        "version": engine[1],
-                        "hotPath": evidence.hot_path,
-                    },
-                    "host": {
-                        "cpuVendor": host.cpu_vendor,
-                        "machine": host.machine,
-                        "os": host.os,
-                        "saidBy": host.said_by,
-                    },
-                    "source": dict(evidence.source),
-                    "sourceDigest": evidence.source_digest,
-                },
-                "resolvedDependencies": [
-                    {
-                        "name": path,
-                        "digest": {"sha256": sha256},
-                        "annotations": {"role": "seed" if path in evidence.seeds else "source"},
-                    }
-                    for path, sha256 in sorted(evidence.materials.items())
-                ],
+                "buildType": build_type,
+                "externalParameters": external,
+                "internalParameters": internal,
+                "resolvedDependencies": dependencies,
             },
             "runDetails": {
-                "builder": {"id": BUILDER, "version": {tool[0]: tool[1], engine[0]: engine[1]}},
+                "builder": {"id": BUILDER, "version": versions},
                 "byproducts": [
                     {
-                        "name": "report",
-                        "digest": {"sha256": evidence.report_sha256},
+                        **resource("report", report_sha256),
                         "mediaType": "application/json",
-                        "annotations": {
-                            "findingsDigest": evidence.findings_digest,
-                            "runDigest": evidence.run_digest,
-                        },
+                        "annotations": annotations,
                     }
                 ],
             },
         },
+    }
+
+
+def resource(name: str, sha256: str) -> dict[str, Any]:
+    """A file: SLSA's resource descriptor."""
+    return {"name": name, "digest": {"sha256": sha256}}
+
+
+def host_document(host: Host) -> dict[str, str]:
+    """A machine, as a statement has it."""
+    return {
+        "cpuVendor": host.cpu_vendor,
+        "machine": host.machine,
+        "os": host.os,
+        "saidBy": host.said_by,
     }
 
 
@@ -184,7 +205,7 @@ class _Host:
 
 @dataclass(frozen=True)
 class _Parameters:
-    """Of ours; what others there are is looked at by a policy."""
+    """Of ours; a policy judges what others there are."""
 
     name: str
     arch: str

@@ -124,7 +124,7 @@ def _attest(args: argparse.Namespace, report: Path | str, products: Path | str |
 
 def _check_options(args: argparse.Namespace) -> None:
     """Raise BadInput, before a run, for what cannot work after it."""
-    from bootstrap.attest.programs import GPG, SSH_KEYGEN, find
+    from bootstrap.attest.signatures import GPG, SSH_KEYGEN, find
     from bootstrap.attest.simplesigning import read_reference
 
     for_image = args.image is not None
@@ -215,7 +215,7 @@ def _handoff(args: argparse.Namespace, run: HandoffRun) -> int:
 def _written(args: argparse.Namespace, statement: dict[str, Any], said: str) -> None:
     """Sign it if that is asked for, and write it."""
     from bootstrap.attest.envelope import PAYLOAD_TYPE, Envelope
-    from bootstrap.attest.signing import sign_gpg, sign_ssh
+    from bootstrap.attest.signatures import sign_gpg, sign_ssh
     from bootstrap.attest.statement import payload
     from bootstrap.cli.output import STDOUT, each, write_text
 
@@ -267,7 +267,7 @@ def _host(args: argparse.Namespace) -> Host:
 
 
 def _container(args: argparse.Namespace, evidence: Evidence) -> int:
-    from bootstrap.attest.signing import sign_gpg, signers_of
+    from bootstrap.attest.signatures import sign_gpg, signers_of
     from bootstrap.attest.simplesigning import document, folder_of, next_file, read_reference
     from bootstrap.cli.output import STDOUT, write_pieces
     from bootstrap.oci.layout import read_layout, require_products

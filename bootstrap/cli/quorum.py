@@ -67,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
     """Do it.  Raises BootstrapError; returns the exit status."""
     from bootstrap.attest.policy import read_policy
     from bootstrap.attest.quorum import judge, known_of
+    from bootstrap.attest.render import quorum_document, quorum_text
+    from bootstrap.attest.signatures import open_ring
     from bootstrap.attest.simplesigning import judge_checkout
-    from bootstrap.attest.told import quorum_document, quorum_text
-    from bootstrap.attest.verifying import open_ring
     from bootstrap.cli.output import STDOUT, view_and_json
     from bootstrap.cli.verify import check_report_places, print_view
 
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     verdicts = stagex = None
     with open_ring(policy.keys, day) as ring:
         if policy.about is not None:
-            verdicts = judge(policy, envelopes, ring, *at, known_of(policy.about))
+            verdicts = judge(policy, envelopes, ring, known_of(policy.about))
         if args.stagex is not None:
             stagex = judge_checkout(policy, Path(args.stagex), ring)
     view_and_json(

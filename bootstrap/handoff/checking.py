@@ -35,7 +35,7 @@ def sha256_in(root: Path, path: str) -> str | None:
 def check_stage0(root: Path, known: Iterable[tuple[str, str, str]]) -> list[CheckedFile]:
     """Products of stage0: (path, sha256, where the value comes from), each held against the root.
 
-    Values of several origins for one path are told apart only where they differ.
+    Values of several origins for one path are kept apart only where they differ.
     """
     rows: dict[tuple[str, str], CheckedFile] = {}
     for path, sha256, by in known:

@@ -86,17 +86,17 @@ def fetch(
     folder: Path,
     mirrors: Sequence[Mirror] = (),
     jobs: int = 4,
-    tell: Callable[[FetchProgress], None] | None = None,
+    notify: Callable[[FetchProgress], None] | None = None,
 ) -> tuple[FetchedFile, ...]:
     """Get each file into ``folder``, which is made if need be, over what has its name there.
 
-    ``tell`` is called from this thread, now and then and after each file.  The outcomes are in the
-    order of ``files``.  Raises BadInput when the folder cannot be written or another run has it;
-    what came until then is kept and is gone on with the next time.
+    ``notify`` is called from this thread, now and then and after each file.  The outcomes are in
+    the order of ``files``.  Raises BadInput when the folder cannot be written or another run has
+    it; what came until then is kept and is gone on with the next time.
     """
     flight = FetchProgress(len(files))
     with _locked(folder):
-        _Crew(files, folder, mirrors, flight).work(jobs, tell or (lambda flight: None))
+        _Crew(files, folder, mirrors, flight).work(jobs, notify or (lambda flight: None))
     by_name = {outcome.file.name: outcome for outcome in flight.done}
     return tuple(by_name[file.name] for file in files)
 
@@ -135,7 +135,7 @@ class _Crew:
         self.found: queue.SimpleQueue[FetchedFile | BootstrapError] = queue.SimpleQueue()
         self.stop = threading.Event()
 
-    def work(self, jobs: int, tell: Callable[[FetchProgress], None]) -> None:
+    def work(self, jobs: int, notify: Callable[[FetchProgress], None]) -> None:
         threads = [
             threading.Thread(target=self._thread, daemon=True)
             for _ in range(min(jobs, self.flight.total))
@@ -146,7 +146,7 @@ class _Crew:
             while len(self.flight.done) < self.flight.total:
                 with contextlib.suppress(queue.Empty):
                     self._took(self.found.get(timeout=_TICK))
-                tell(self.flight)
+                notify(self.flight)
         finally:
             self.stop.set()
             for thread in threads:

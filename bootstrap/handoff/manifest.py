@@ -3,7 +3,7 @@
 The language and its meaning are those of upstream's ``seed/script-generator.c`` (state of
 2026-02-14), down to how it splits a line: words are parted by one space, ``#`` begins a comment
 anywhere, and a word has at most 63 bytes.  Where that program would read something into a slip
-(a word too many, an unknown directive, a variable that nobody set), this one tells.
+(a word too many, an unknown directive, a variable that nobody set), this one raises an error.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Predicate:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The variables that it looks at, in order."""
+        """The variables that it reads, in order."""
         return tuple(term.name for term in self.terms if term.operator)
 
     def value(self, variables: Mapping[str, str]) -> str:
@@ -252,7 +252,7 @@ def evaluate(
             continue
         name, logic = directive.names[0], directive.logic
         value = logic.value(variables) if logic else directive.value
-        # Upstream's loop never looks at the first variable: a define of it becomes another line at
+        # Upstream's loop never reaches the first variable: a define of it becomes another line at
         # the end. Predicates go on reading the first; who reads the file has the last.
         (late if name == first else variables)[name] = value
     return _numbered(kept), variables | late
@@ -284,7 +284,7 @@ def unset_variables(
     """Variables that a line reads and nobody sets -> the first such line.
 
     Raises BadInput where a variable is read above the line that defines it: for upstream it would
-    be empty there, which nobody can have meant; it is told if that goes round in a cycle.
+    be empty there, which nobody can have meant; the error says if that goes round in a cycle.
     """
     defined: dict[str, int] = {}
     for directive in directives:

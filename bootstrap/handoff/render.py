@@ -74,7 +74,7 @@ def plan_text(plan: HandoffPlan, audit: Audit | None, *, verbose: bool, **how: A
         f"Source files: {len(plan.distfiles)} in the manifest, {len(plan.needed)} for these steps"
     )
     if audit is None:
-        page.wrapped("not looked at: give --distfiles DIR")
+        page.wrapped("not read: give --distfiles DIR")
     else:
         _audit(page, audit)
     for note in plan.notes:
@@ -196,7 +196,7 @@ def _unchecked(rows: Iterable[PlanStep]) -> dict[str, list[str]]:
         for check in (row.checked.sources, row.checked.products):
             if check.state in ("partly", "unchecked"):
                 kind = row.step.directive.kind
-                # What runs a script of its own is known by its name; a build's place is told.
+                # What runs a script of its own is known by its name; a build's place is named.
                 text = _by(check) if kind == "build" else check.text
                 found.setdefault(text, []).append(row.step.title)
     return found

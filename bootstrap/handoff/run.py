@@ -215,7 +215,7 @@ class _Run:
             self._keep(state)
         elif state.running is not None:
             kill_leftovers(self.work.container_name)
-            self.choice.engine.kill(self._boxed((), {}))
+            self.choice.engine.kill(self._container((), {}))
             changed = self.saved.restore()
             last = self.tasks[len(state.finished) - 1].title if state.finished else "the layout"
             self.listener.said(f"went back to the end of {last}: {changed} paths of the root")
@@ -242,12 +242,12 @@ class _Run:
         given = self._require_distfiles(task)
         self.state.running = task.key
         self.work.write(self.state)
-        box = self._box(task)
-        log, tail, ended = self._run(task, box)
+        container = self._started_by(task)
+        log, tail, ended = self._run(task, container)
         if ended.status != 0 or ended.over_time:
             why = _why(ended, self.order.limits)
             message = f"{task.title}: {why}{_full(self.work.folder)}"
-            return self._failure(task, box, message, tail, given), "failed"
+            return self._failure(task, container, message, tail, given), "failed"
         rows = self._checked(task)
         # Values of the checkout were read anew.
         rootfs.read_same(self.order.checkout, self.plan)
@@ -258,7 +258,7 @@ class _Run:
                 f"{task.title}: {len(wrong)} of {len(rows)} files are not what they should be;"
                 f" {first.path} {_difference(first)}"
             )
-            failure = self._failure(task, box, message, b"", given)
+            failure = self._failure(task, container, message, b"", given)
             return replace(failure, checked=tuple(rows)), "mismatch"
         for name in (f"{rootfs.STEP}.kaem", f"{rootfs.STEP}.sh", rootfs.EXPORTED):
             (self.root / name).unlink(missing_ok=True)
@@ -285,33 +285,33 @@ class _Run:
             for row in found.values()
         )
 
-    def _box(self, task: HandoffTask) -> Container:
+    def _started_by(self, task: HandoffTask) -> Container:
         """What is to be started, with the script for it in the root."""
         environment = {"PATH": "/bin"}
         kaem = f"/{self.arch_dir}/bin/kaem"
         if task.key == STAGE0:
             seed = f"/bootstrap-seeds/POSIX/{self.arch_dir}/kaem-optional-seed"
-            return self._boxed((seed,), environment)
+            return self._container((seed,), environment)
         name = f"{rootfs.STEP}.kaem"
         argv = (kaem, "--verbose", "--strict", "--file", f"/{name}")
         if task.row is None:
             rootfs.put_hook(self.root, rootfs.read_same(self.order.checkout, self.plan))
             lines = rootfs.assignments(self.root, f"{self.arch_dir}/kaem.run")
             self._script(name, *lines, f"{kaem} --verbose --strict --file ./{rootfs.HOOK}")
-            return self._boxed(argv, environment)
+            return self._container(argv, environment)
         rootfs.require_enforced(self.root, self.plan.variables)
         step = task.row.step
         if step.era == "kaem":
             self._script(name, *self._kaem_head(), *rootfs.lines_of(step))
-            return self._boxed(argv, environment)
+            return self._container(argv, environment)
         # A bash script of one step, which at its end says what it exports.
         exports = f"cat /proc/self/environ > /{rootfs.EXPORTED}"
         head = self.heads[step.script]
         self._script(f"{rootfs.STEP}.sh", *head, *rootfs.lines_of(step), exports)
         if self.state.exported is None:
             self._script(name, *self._kaem_head(), f"bash /{rootfs.STEP}.sh")
-            return self._boxed(argv, environment)
-        return self._boxed((BASH, f"/{rootfs.STEP}.sh"), self.state.exported)
+            return self._container(argv, environment)
+        return self._container((BASH, f"/{rootfs.STEP}.sh"), self.state.exported)
 
     @property
     def heads(self) -> rootfs.Heads:
@@ -325,7 +325,7 @@ class _Run:
         names = (f"{self.arch_dir}/kaem.run", rootfs.HOOK, "seed-full.kaem")
         return "set -e", *rootfs.assignments(self.root, *names), *self.heads[0]
 
-    def _boxed(self, argv: tuple[str, ...], environment: Mapping[str, str]) -> Container:
+    def _container(self, argv: tuple[str, ...], environment: Mapping[str, str]) -> Container:
         arch, limits = self.plan.arch, self.order.limits
         return Container(self.work.container_name, self.root, arch, argv, environment, limits)
 
@@ -337,7 +337,7 @@ class _Run:
         except OSError as error:
             raise BadInput(f"{place}: cannot be written: {error.strerror}") from None
 
-    def _run(self, task: HandoffTask, box: Container) -> tuple[str, bytes, ContainerEnd]:
+    def _run(self, task: HandoffTask, container: Container) -> tuple[str, bytes, ContainerEnd]:
         number = task.key.zfill(3) if task.row else "000"
         name = f"{number}-{task.title.replace(' ', '-').replace('/', '_')[:80]}.log"
         place = self.work.logs / name
@@ -353,7 +353,7 @@ class _Run:
 
                 ended = run_container(
                     self.choice.engine,
-                    box,
+                    container,
                     on_output,
                     lambda seconds: self.listener.tick(seconds, _last_line(bytes(tail))),
                     self.order.limits.seconds,
@@ -389,24 +389,30 @@ class _Run:
     # -- when it fails --------------------------------------------------------------------------
 
     def _failure(
-        self, task: HandoffTask, box: Container, message: str, tail: bytes, files: tuple[str, ...]
+        self,
+        task: HandoffTask,
+        container: Container,
+        message: str,
+        tail: bytes,
+        files: tuple[str, ...],
     ) -> StepFailure:
         lines = tail.decode("utf-8", "replace").splitlines()[-_LINES:]
         given = [
-            shlex.join(box.argv),
-            " ".join(f"{name}={value}" for name, value in sorted(box.environment.items())),
+            shlex.join(container.argv),
+            " ".join(f"{name}={value}" for name, value in sorted(container.environment.items())),
             *files,
         ]
-        return StepFailure(task, message, tuple(lines), tuple(given), self._write_enter(box))
+        return StepFailure(task, message, tuple(lines), tuple(given), self._write_enter(container))
 
-    def _write_enter(self, box: Container) -> str:
+    def _write_enter(self, container: Container) -> str:
         """A script that starts the same container again."""
-        command = self.choice.engine.enter(box)
+        command = self.choice.engine.enter(container)
         text = (
             "#!/bin/sh\n# Enters the container as it was when its step stopped: with a program"
             " and its arguments,\n# or without, to start the step again. --resume throws away what"
             " is done in it.\n"
-            f'[ $# -gt 0 ] || set -- {shlex.join(box.argv)}\nexec {shlex.join(command)} "$@"\n'
+            f"[ $# -gt 0 ] || set -- {shlex.join(container.argv)}\n"
+            f'exec {shlex.join(command)} "$@"\n'
         )
         try:
             self.work.enter.write_text(text, encoding="utf-8")
@@ -423,7 +429,7 @@ _FULL = 32 << 20
 
 
 def _why(ended: ContainerEnd, limits: ContainerLimits) -> str:
-    """How a box ended that should have ended with 0."""
+    """How a container ended that should have ended with 0."""
     if ended.over_time:
         return f"was ended after {limits.seconds} s, the --limit seconds"
     if ended.status > 128:

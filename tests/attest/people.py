@@ -11,7 +11,7 @@ from typing import Any
 from bootstrap.attest.envelope import PAYLOAD_TYPE, SSH_NAMESPACE, Envelope, Signature
 from bootstrap.attest.evidence import Evidence
 from bootstrap.attest.hosts import Host
-from bootstrap.attest.signing import sign_gpg
+from bootstrap.attest.signatures import sign_gpg
 from bootstrap.attest.statement import READ, make_statement, payload
 
 GPG_HOME = "GNUPGHOME"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bootstrap.attest.envelope import read_envelope
-from bootstrap.attest.evidence import Product
+from bootstrap.attest.evidence import VerifiedFile
 from bootstrap.attest.policy import read_policy
 from bootstrap.attest.statement import read_statement
 from bootstrap.core.errors import BadInput
@@ -157,7 +157,7 @@ def test_a_size_that_the_products_contradict(people: People, tmp_path: Path) -> 
     """Of a release the catalogue has no sizes: only who has the products can know."""
     data = b"content"
     (tmp_path / "M1").write_bytes(data)
-    products = {"M1": Product(1, hashlib.sha256(data).hexdigest())}
+    products = {"M1": VerifiedFile(1, hashlib.sha256(data).hexdigest())}
     found = SimpleNamespace(products=products)
     with pytest.raises(BadInput, match="M1: has 7 bytes, where the report says 1"):
         read_products(tmp_path, found)  # type: ignore[arg-type]

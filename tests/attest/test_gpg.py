@@ -11,8 +11,7 @@ import pytest
 from bootstrap.attest.envelope import Envelope, Signature
 from bootstrap.attest.evidence import Evidence
 from bootstrap.attest.policy import read_policy
-from bootstrap.attest.signing import sign_gpg
-from bootstrap.attest.verifying import Signed, open_ring
+from bootstrap.attest.signatures import CheckedSignature, open_ring, sign_gpg
 from bootstrap.core.errors import BadInput
 from tests.attest.people import People, gpg_programs
 
@@ -26,7 +25,7 @@ def today() -> datetime.date:
 
 def checked(
     folder: Path, keys: str, envelope: Envelope, at: datetime.date | None = None
-) -> list[Signed]:
+) -> list[CheckedSignature]:
     place = folder / "policy.toml"
     place.write_text(NEED + keys)
     with open_ring(read_policy(place).keys, at or today()) as ring:

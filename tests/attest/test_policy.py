@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.attest.policy import Key, read_policy
+from bootstrap.attest.policy import PolicyKey, read_policy
 from bootstrap.core.errors import BadInput
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -136,6 +136,6 @@ def test_days_of_a_key(
     revoked: datetime.date | None,
     state: str | None,
 ) -> None:
-    key = Key("alice", "laptop", "ssh", "SHA256:x", b"", first, last, revoked)
+    key = PolicyKey("alice", "laptop", "ssh", "SHA256:x", b"", first, last, revoked)
     found = key.state(DAY)
     assert (found[0] if found else None) == state

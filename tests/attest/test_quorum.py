@@ -15,13 +15,12 @@ from pathlib import Path
 import pytest
 
 from bootstrap.attest.envelope import PAYLOAD_TYPE, Envelope, Signature
-from bootstrap.attest.evidence import Evidence, Product
+from bootstrap.attest.evidence import Evidence, VerifiedFile
 from bootstrap.attest.hosts import Host
 from bootstrap.attest.policy import read_policy
-from bootstrap.attest.quorum import judge, known_of
+from bootstrap.attest.quorum import CATALOGUE, Verdicts, judge, known_of
+from bootstrap.attest.signatures import open_ring
 from bootstrap.attest.statement import MADE, READ, make_statement, payload
-from bootstrap.attest.verdicts import CATALOGUE, Verdicts
-from bootstrap.attest.verifying import open_ring
 from bootstrap.documents import Fault
 from tests.attest.people import AMD, INTEL, People
 
@@ -49,8 +48,8 @@ class Case:
     says: str = ""
 
 
-def products(evidence: Evidence, path: str = "hello") -> dict[str, Product]:
-    return {**evidence.products, path: Product(1, WRONG)}
+def products(evidence: Evidence, path: str = "hello") -> dict[str, VerifiedFile]:
+    return {**evidence.products, path: VerifiedFile(1, WRONG)}
 
 
 def materials(evidence: Evidence) -> dict[str, str]:
@@ -122,11 +121,11 @@ def one_each(p: People, e: Evidence, host: Host = INTEL, run: str = MADE) -> lis
     return [p.attest(e, "alice", run=MADE), other]
 
 
-def superset(e: Evidence) -> dict[str, Product]:
-    return {**e.products, "other-product": Product(1, WRONG)}
+def superset(e: Evidence) -> dict[str, VerifiedFile]:
+    return {**e.products, "other-product": VerifiedFile(1, WRONG)}
 
 
-def subset(e: Evidence) -> dict[str, Product]:
+def subset(e: Evidence) -> dict[str, VerifiedFile]:
     return {path: product for path, product in e.products.items() if path != "hello"}
 
 
@@ -536,7 +535,7 @@ def judged(
     assert policy.about is not None
     envelopes = [(f"{n}.json", env) for n, env in enumerate(case.make(people, evidence), 1)]
     with open_ring(policy.keys, at) as ring:
-        return judge(policy, envelopes, ring, at, False, known_of(policy.about))
+        return judge(policy, envelopes, ring, known_of(policy.about))
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -624,7 +623,7 @@ def test_a_release_that_the_catalogue_does_not_have(
     made = people.attest(evidence, "alice", name="stage0-posix", release="9.9")
     with open_ring(policy.keys, TODAY) as ring:
         known = known_of(policy.about)
-        found = judge(policy, [("alice.json", made)], ring, TODAY, False, known)
+        found = judge(policy, [("alice.json", made)], ring, known)
     assert found.met
     assert found.known == "nothing: this program's catalogue does not have stage0-posix 9.9 x86"
 

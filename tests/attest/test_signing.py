@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.attest.signing import sign_ssh
+from bootstrap.attest.signatures import sign_ssh
 from bootstrap.core.errors import BadInput
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from bootstrap.attest.policy import read_policy
-from bootstrap.attest.signing import sign_gpg
+from bootstrap.attest.signatures import open_ring, sign_gpg
 from bootstrap.attest.simplesigning import (
-    Reference,
+    ImageReference,
     StagexVerdicts,
     document,
     folder_of,
@@ -21,12 +21,11 @@ from bootstrap.attest.simplesigning import (
     next_file,
     read_reference,
 )
-from bootstrap.attest.verifying import open_ring
 from bootstrap.core.errors import BadInput
 from tests.attest.people import People
 from tests.attest.runs import Run, inside
 
-STAGE0 = Reference("stagex", "bootstrap-stage0", "1.9.1")
+STAGE0 = ImageReference("stagex", "bootstrap-stage0", "1.9.1")
 HASH = "c" * 64
 OTHER = "d" * 64
 
@@ -131,8 +130,8 @@ def changed(**critical: object) -> bytes:
     ("content", "verdict"),
     [
         (document(STAGE0, OTHER), "other-release"),
-        (document(Reference("stagex", "bootstrap-stage1", "1"), HASH), "other-release"),
-        (document(Reference("mallory", "bootstrap-stage0", "1"), HASH), "other-release"),
+        (document(ImageReference("stagex", "bootstrap-stage1", "1"), HASH), "other-release"),
+        (document(ImageReference("mallory", "bootstrap-stage0", "1"), HASH), "other-release"),
         (changed(type="cosign container image signature"), "not-understood"),
         (changed(more=1), "not-understood"),
         (changed(image={}), "not-understood"),

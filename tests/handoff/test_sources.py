@@ -234,7 +234,7 @@ def test_what_came_until_ctrl_c_is_kept(
 
     wire.server.answers["/dl/2"] = stall
     with pytest.raises(KeyboardInterrupt):
-        fetch([files["two.tar.xz"]], tmp_path, tell=tell)
+        fetch([files["two.tar.xz"]], tmp_path, notify=tell)
     assert part(tmp_path, "two.tar.xz").read_bytes() == tree.TWO[:1000]
     wire.give("/dl/2", tree.TWO)
     assert get(files["two.tar.xz"], tmp_path) == ""

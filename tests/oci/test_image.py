@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from bootstrap.attest.evidence import Evidence, Product
+from bootstrap.attest.evidence import Evidence, VerifiedFile
 from bootstrap.cli.main import main
 from bootstrap.core.errors import BadInput
 from bootstrap.oci.image import EPOCH, SUMS, OciImage, findings, make_image, sha256
@@ -141,7 +141,7 @@ def test_another_image_is_another(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     odd = b"\x7fELF of another"
-    product = Product(len(odd), hashlib.sha256(odd).hexdigest())
+    product = VerifiedFile(len(odd), hashlib.sha256(odd).hexdigest())
     changed = dataclasses.replace(evidence, products={**evidence.products, "hello": product})
     other = write(tmp_path / "other", make_image(changed, {**contents, "hello": odd}))
     assert main(["oci", "compare", str(layout), str(other)]) == 1
@@ -259,7 +259,7 @@ def test_an_image_with_sha256sum_checks_itself(
 ) -> None:
     """As every release of stage0-posix has it; here a file of that name stands for it."""
     data = contents["hello"]
-    product = Product(len(data), hashlib.sha256(data).hexdigest())
+    product = VerifiedFile(len(data), hashlib.sha256(data).hexdigest())
     with_it = dataclasses.replace(
         evidence, products={**evidence.products, "x86/bin/sha256sum": product}
     )

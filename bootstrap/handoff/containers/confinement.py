@@ -35,7 +35,7 @@ Ids = tuple[int, int]
 
 
 def container_ids() -> Ids | None:
-    """What boxes run as on the host; None is as ourselves.
+    """What containers run as on the host; None is as ourselves.
 
     Raises BadInput for a root that has no other id to give away.
     """

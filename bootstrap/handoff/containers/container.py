@@ -76,7 +76,7 @@ class Container:
 
 @dataclass(frozen=True)
 class Started:
-    """A box that was started: what stands for it here, whose output is the box's.
+    """A container that was started: what stands for it here, whose output is the container's.
 
     ``first`` is a descriptor (pidfd_open(2)) of the container's first process, where the engine's
     client may end before all in the container did; -1 elsewhere.
@@ -97,27 +97,27 @@ class ContainerEngine(Protocol):
     leaves: bool
     """Whether it puts files of its own into a root (:class:`MountPoints`)."""
 
-    def prepare(self, box: Container) -> list[str]:
-        """The command line that starts the box, with all that may take long done for it."""
+    def prepare(self, container: Container) -> list[str]:
+        """The command line that starts the container, with all that may take long done for it."""
         ...
 
-    def start(self, box: Container, command: list[str]) -> Started:
+    def start(self, container: Container, command: list[str]) -> Started:
         """Start it, without input and in a session of its own, its output in one pipe.
 
         This takes no time: Ctrl-C waits for it.
         """
         ...
 
-    def enter(self, box: Container) -> list[str]:
+    def enter(self, container: Container) -> list[str]:
         """The command line for a user to go in with, without the program to start there."""
         ...
 
-    def kill(self, box: Container) -> None:
+    def kill(self, container: Container) -> None:
         """End the container, whether or not it is there."""
         ...
 
-    def finish(self, box: Container) -> None:
-        """After the end: bring back into the root what the box changed, and clear away."""
+    def finish(self, container: Container) -> None:
+        """After the end: bring back into the root what the container changed, and clear away."""
         ...
 
 

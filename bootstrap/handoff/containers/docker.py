@@ -51,51 +51,51 @@ class Docker:
                 " up rootless docker and run as its user, or take podman or bubblewrap"
             )
 
-    def prepare(self, box: Container) -> list[str]:
-        put_starter(box.starter, box.arch)
-        return [*self._command(box, mount_of_starter(box)), PLACE, *box.argv]
+    def prepare(self, container: Container) -> list[str]:
+        put_starter(container.starter, container.arch)
+        return [*self._command(container, mount_of_starter(container)), PLACE, *container.argv]
 
-    def start(self, box: Container, command: list[str]) -> Started:
+    def start(self, container: Container, command: list[str]) -> Started:
         return Started(popen(command))
 
-    def enter(self, box: Container) -> list[str]:
-        return self._command(box, "--rm", "--interactive")
+    def enter(self, container: Container) -> list[str]:
+        return self._command(container, "--rm", "--interactive")
 
-    def _command(self, box: Container, *more: str) -> list[str]:
-        self.kill(box)
+    def _command(self, container: Container, *more: str) -> list[str]:
+        self.kill(container)
         # After a failure it is kept, for going in.
-        ask([self.program, "rmi", self._image(box)])
-        folders, packed = _parts(box.root)
-        status, text = ask([self.program, "import", "-", self._image(box)], packed)
+        ask([self.program, "rmi", self._image(container)])
+        folders, packed = _parts(container.root)
+        status, text = ask([self.program, "import", "-", self._image(container)], packed)
         if status:
             raise BadInput(f"docker import: {last_line(text)}")
         return [
             self.program,
             "run",
             *more,
-            *common_options(box),
-            *(f"--volume={box.root / name}:/{name}" for name in folders),
-            self._image(box),
+            *common_options(container),
+            *(f"--volume={container.root / name}:/{name}" for name in folders),
+            self._image(container),
         ]
 
-    def kill(self, box: Container) -> None:
-        remove = [self.program, "rm", "--force", box.name]
-        end_container(box, remove, [self.program, "container", "inspect", box.name])
+    def kill(self, container: Container) -> None:
+        remove = [self.program, "rm", "--force", container.name]
+        end_container(container, remove, [self.program, "container", "inspect", container.name])
 
-    def finish(self, box: Container) -> None:
-        folders, _ = _parts(box.root)
-        command = [self.program, "export", box.name]
+    def finish(self, container: Container) -> None:
+        folders, _ = _parts(container.root)
+        command = [self.program, "export", container.name]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
             assert run.stdout is not None
             try:
-                _take_back(run.stdout, box.root, frozenset(folders))
+                _take_back(run.stdout, container.root, frozenset(folders))
             except tarfile.TarError as error:
-                raise BadInput(f"docker export {box.name}: {error}") from None
-        self.kill(box)
-        ask([self.program, "rmi", self._image(box)])
+                raise BadInput(f"docker export {container.name}: {error}") from None
+        self.kill(container)
+        ask([self.program, "rmi", self._image(container)])
 
-    def _image(self, box: Container) -> str:
-        return f"{box.name}:root"
+    def _image(self, container: Container) -> str:
+        return f"{container.name}:root"
 
 
 def _parts(root: Path) -> tuple[list[str], bytes]:

@@ -29,7 +29,6 @@ from bootstrap.handoff.containers.container import (
     HOSTNAME,
     LEFT_FOLDERS,
     Container,
-    ContainerLimits,
     Started,
 )
 from bootstrap.handoff.containers.programs import PLACE, put_starter
@@ -119,14 +118,14 @@ def explained(name: str, text: str) -> str:
     return f"{name}: {last_line(text)}{next(ways, '')}"
 
 
-def common_options(box: Container) -> list[str]:
+def common_options(container: Container) -> list[str]:
     """What podman and docker both understand."""
-    limits = box.limits
+    limits = container.limits
     files = never_raised(resource.RLIMIT_NOFILE, limits.open_files or _OPEN_FILES)
     # Given always, and never above what is allowed: the engines would try to raise them.
     processes = never_raised(resource.RLIMIT_NPROC, _PROCESSES)
     options = [
-        f"--name={box.name}",
+        f"--name={container.name}",
         "--network=none",
         "--cap-drop=ALL",
         "--security-opt=no-new-privileges",
@@ -146,25 +145,25 @@ def common_options(box: Container) -> list[str]:
         options.append(f"--memory={limits.memory}")
     if limits.processes is not None:
         options.append(f"--pids-limit={limits.processes}")
-    environment = {"HOME": "/", "HOSTNAME": HOSTNAME, **box.environment}
+    environment = {"HOME": "/", "HOSTNAME": HOSTNAME, **container.environment}
     options += [f"--env={name}={value}" for name, value in environment.items()]
     return options
 
 
-def mount_of_starter(box: Container) -> str:
+def mount_of_starter(container: Container) -> str:
     """The option that puts it into the container."""
-    return f"--volume={box.starter}:{PLACE}:ro"
+    return f"--volume={container.starter}:{PLACE}:ro"
 
 
 def popen(command: list[str], **more: Any) -> subprocess.Popen[bytes]:
-    """Start an engine's command as :class:`.box.Started` has it.  Raises BadInput."""
+    """Start an engine's command as :class:`.container.Started` has it.  Raises BadInput."""
     try:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            # Ctrl-C is for us: a client that also got it might leave its container behind.
+            # Ctrl-C is for us: a client that also got it might leave its container there.
             start_new_session=True,
             **more,
         )
@@ -172,11 +171,11 @@ def popen(command: list[str], **more: Any) -> subprocess.Popen[bytes]:
         raise BadInput(f"{command[0]}: cannot be started: {error}") from None
 
 
-def end_container(box: Container, remove: list[str], look: list[str]) -> None:
+def end_container(container: Container, remove: list[str], look: list[str]) -> None:
     """End a container and take it away, if it is there; ``look`` succeeds while it is.
 
-    The client that runs it may take it away at the same time, and one of the two is then told that
-    it cannot.  Raises BadInput when it is still there after all.
+    The client that runs it may take it away at the same time, and one of the two
+    then fails.  Raises BadInput when it is still there after all.
     """
     text = ""
     for _ in range(_ATTEMPTS):
@@ -184,8 +183,8 @@ def end_container(box: Container, remove: list[str], look: list[str]) -> None:
         if status == 0 or ask(look)[0] == 1:
             return
     raise BadInput(
-        f"{explained(f'the container {box.name} could not be ended', text)}; when it has ended,"
-        " --resume goes on"
+        f"{explained(f'the container {container.name} could not be ended', text)}; when it has"
+        " ended, --resume goes on"
     )
 
 
@@ -201,21 +200,21 @@ class Podman:
         self.words = [program, *(["--runtime", runtime] if runtime else [])]
         self.notes: tuple[str, ...] = (f"with the OCI runtime {runtime}",) if runtime else ()
 
-    def prepare(self, box: Container) -> list[str]:
-        self.kill(box)
-        put_starter(box.starter, box.arch)
-        return [*self._command(box, mount_of_starter(box)), PLACE, *box.argv]
+    def prepare(self, container: Container) -> list[str]:
+        self.kill(container)
+        put_starter(container.starter, container.arch)
+        return [*self._command(container, mount_of_starter(container)), PLACE, *container.argv]
 
-    def start(self, box: Container, command: list[str]) -> Started:
+    def start(self, container: Container, command: list[str]) -> Started:
         return Started(popen(command))
 
-    def enter(self, box: Container) -> list[str]:
-        return self._command(box)
+    def enter(self, container: Container) -> list[str]:
+        return self._command(container)
 
-    def _command(self, box: Container, *more: str) -> list[str]:
+    def _command(self, container: Container, *more: str) -> list[str]:
         ids = container_ids()
-        give(_with_mount_points(box.root), ids)
-        reach, root = in_reach(box.root, ids)
+        give(_with_mount_points(container.root), ids)
+        reach, root = in_reach(container.root, ids)
         return [
             *reach,
             *self.words,
@@ -223,7 +222,7 @@ class Podman:
             "--rm",
             *more,
             # A pipe as input. Without it that is the host's /dev/null, which crun gives to the
-            # user of the box (1.8.1 does, for descriptors 0 to 2): a step could then close it.
+            # container's user (1.8.1 does, for descriptors 0 to 2): a step could then close it.
             "--interactive",
             "--unsetenv-all",
             "--no-hosts",
@@ -234,30 +233,30 @@ class Podman:
             # Anybody may write to it, and podman hides it from nobody.
             "--security-opt=mask=/proc/pressure",
             *_mapped(ids),
-            *common_options(box),
+            *common_options(container),
             # Steps ask whether /tmp is a mount; it is one of the root's own folder.
-            *([f"--volume={root / 'tmp'}:/tmp"] if is_folder(box.root / "tmp") else []),
+            *([f"--volume={root / 'tmp'}:/tmp"] if is_folder(container.root / "tmp") else []),
             "--rootfs",
             str(root),
         ]
 
-    def kill(self, box: Container) -> None:
-        remove = [*self.words, "rm", "--force", "--time=0", "--ignore", box.name]
-        end_container(box, remove, [*self.words, "container", "exists", box.name])
+    def kill(self, container: Container) -> None:
+        remove = [*self.words, "rm", "--force", "--time=0", "--ignore", container.name]
+        end_container(container, remove, [*self.words, "container", "exists", container.name])
 
-    def finish(self, box: Container) -> None:
+    def finish(self, container: Container) -> None:
         """The root is the folder itself."""
 
 
 def _mapped(ids: Ids | None) -> list[str]:
-    """The options that make 0 inside ``ids`` outside; podman's own for a user's boxes."""
+    """The options that make 0 inside ``ids`` outside; podman's own for a user's containers."""
     return [] if ids is None else [f"--uidmap=0:{ids[0]}:1", f"--gidmap=0:{ids[1]}:1"]
 
 
 def _with_mount_points(root: Path) -> Path:
-    """With the folders in which podman mounts files: those it made would be its own, not the box's.
+    """With the folders in which podman mounts files: those it made would not be the container's.
 
-    :class:`.box.MountPoints` takes them away again.
+    :class:`.container.MountPoints` takes them away again.
     """
     for name in LEFT_FOLDERS:
         if not os.path.lexists(root / name):
@@ -290,24 +289,28 @@ class Bubblewrap:
         self.version = version_of(program, (0, 8))
         self.notes: tuple[str, ...] = ()
 
-    def prepare(self, box: Container) -> list[str]:
-        return self._command(box)[:-1]
+    def prepare(self, container: Container) -> list[str]:
+        return self._command(container)[:-1]
 
-    def start(self, box: Container, command: list[str]) -> Started:
-        told, tells = os.pipe()
+    def start(self, container: Container, command: list[str]) -> Started:
+        def before() -> None:
+            leave_session_keyring()
+            apply_to_this_process(container.limits)
+
+        said, says = os.pipe()
         waits, go = os.pipe()
         try:
             # It writes the id of the first process inside, which waits until that is read: so the
             # descriptor is that process's, however short it lives.
             process = popen(
-                [*command, "--info-fd", str(tells), "--block-fd", str(waits), "--", *box.argv],
-                pass_fds=(tells, waits),
-                preexec_fn=lambda: _before(box.limits),
+                [*command, "--info-fd", str(says), "--block-fd", str(waits), "--", *container.argv],
+                pass_fds=(says, waits),
+                preexec_fn=before,
             )
-            os.close(tells)
-            tells = -1
+            os.close(says)
+            says = -1
             try:
-                first = _first_process(told)
+                first = _first_process(said)
                 # Without one it failed, and says why; what waits is let go in any case.
                 return Started(process, -1 if first is None else os.pidfd_open(first))
             except OSError as error:
@@ -319,68 +322,41 @@ class Bubblewrap:
                     " (pidfd_open needs Linux 5.3)"
                 ) from None
         finally:
-            for fd in (told, tells, waits, go):
+            for fd in (said, says, waits, go):
                 if fd != -1:
                     os.close(fd)
 
-    def enter(self, box: Container) -> list[str]:
+    def enter(self, container: Container) -> list[str]:
         without = own_command("bootstrap.handoff.containers.confinement", "run_without")
-        return [*without, *self._command(box)]
+        return [*without, *self._command(container)]
 
-    def _command(self, box: Container) -> list[str]:
+    def _command(self, container: Container) -> list[str]:
         ids = container_ids()
-        give(box.root, ids)
-        reach, root = in_reach(box.root, ids)
+        give(container.root, ids)
+        reach, root = in_reach(container.root, ids)
         if ids is not None:
             reach += ["setpriv", f"--reuid={ids[0]}", f"--regid={ids[1]}", "--clear-groups", "--"]
-        environment = {"HOME": "/", "HOSTNAME": HOSTNAME, **box.environment}
+        environment = {"HOME": "/", "HOSTNAME": HOSTNAME, **container.environment}
         return [
             *reach,
             self.program,
-            "--unshare-all",
-            "--unshare-user",
-            "--uid",
-            "0",
-            "--gid",
-            "0",
-            "--disable-userns",
-            "--die-with-parent",
-            "--new-session",
-            "--cap-drop",
-            "ALL",
-            "--hostname",
-            HOSTNAME,
-            "--clearenv",
+            *("--unshare-all", "--unshare-user", "--uid", "0", "--gid", "0", "--disable-userns"),
+            *("--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+            *("--hostname", HOSTNAME, "--clearenv"),
             *(word for item in environment.items() for word in ("--setenv", *item)),
-            "--bind",
-            str(root),
-            "/",
-            "--dev",
-            "/dev",
-            "--tmpfs",
-            "/dev/shm",
-            "--proc",
-            "/proc",
+            *("--bind", str(root), "/", "--dev", "/dev", "--tmpfs", "/dev/shm", "--proc", "/proc"),
             *_masks(),
-            # Steps ask whether /sys is a mount, and look at nothing in it.
-            "--tmpfs",
-            "/sys",
-            *(["--bind", str(root / "tmp"), "/tmp"] if is_folder(box.root / "tmp") else []),
-            "--chdir",
-            "/",
-            "--",
+            # Steps ask whether /sys is a mount, and read nothing in it.
+            *("--tmpfs", "/sys"),
+            *(["--bind", str(root / "tmp"), "/tmp"] if is_folder(container.root / "tmp") else []),
+            *("--chdir", "/", "--"),
         ]
 
-    def kill(self, box: Container) -> None:
+    def kill(self, container: Container) -> None:
         """It dies with the process that started it, and with it all that is inside."""
 
-    def finish(self, box: Container) -> None:
+    def finish(self, container: Container) -> None:
         """The root is the folder itself."""
-
-
-def _before(limits: ContainerLimits) -> None:
-    leave_session_keyring()
-    apply_to_this_process(limits)
 
 
 def _masks() -> list[str]:
@@ -397,11 +373,11 @@ def _masks() -> list[str]:
     return words
 
 
-def _first_process(told: int) -> int | None:
+def _first_process(said: int) -> int | None:
     """What ``--info-fd`` says of the container's first process; None when nothing is said."""
     text = b""
     while b"}" not in text:
-        data = os.read(told, 1 << 12)
+        data = os.read(said, 1 << 12)
         if not data:
             return None
         text += data

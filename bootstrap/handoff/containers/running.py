@@ -34,7 +34,7 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True)
 class ContainerEnd:
-    """How a box ended.
+    """How a container ended.
 
     ``status`` is its exit status, 128 + N when signal N ended it or its engine; ``over_time`` says
     that its time was up.
@@ -47,48 +47,48 @@ class ContainerEnd:
 
 def run_container(
     engine: ContainerEngine,
-    box: Container,
-    hear: Callable[[bytes], object],
-    tick: Callable[[float], object] | None = None,
+    container: Container,
+    on_output: Callable[[bytes], object],
+    on_tick: Callable[[float], object] | None = None,
     seconds: float | None = None,
 ) -> ContainerEnd:
-    """Run it, in the foreground and without input; ``hear`` gets what it writes, as it comes.
+    """Run it, in the foreground and without input; ``on_output`` gets what it writes, as it comes.
 
-    Ctrl-C, and whatever ``hear`` raises, ends the container at once and goes on from here.
+    Ctrl-C, and whatever ``on_output`` raises, ends the container at once and goes on from here.
     Raises BadInput when the engine cannot be started, or the container cannot be ended.
     """
-    leftovers = MountPoints(box.root) if engine.leaves else None
+    leftovers = MountPoints(container.root) if engine.leaves else None
     try:
-        command = engine.prepare(box)
+        command = engine.prepare(container)
         begun = time.monotonic()
         started = None
         over_time = False
         try:
             with held:
-                started = engine.start(box, command)
+                started = engine.start(container, command)
             process = started.process
-            over_time = _follow(process, hear, tick, begun, seconds)
+            over_time = _follow(process, on_output, on_tick, begun, seconds)
             if over_time:
-                _end(engine, box, started)
-                _hear_rest(process, hear)
+                _end(engine, container, started)
+                _read_rest(process, on_output)
         finally:
             if started is not None:
                 with held:
-                    _end_and_close(engine, box, started)
+                    _end_and_close(engine, container, started)
         status = process.returncode
         ended = ContainerEnd(
             status if status >= 0 else 128 - status, time.monotonic() - begun, over_time
         )
-        engine.finish(box)
+        engine.finish(container)
         return ended
     finally:
         if leftovers is not None:
             leftovers.clear()
 
 
-def _end_and_close(engine: ContainerEngine, box: Container, started: Started) -> None:
+def _end_and_close(engine: ContainerEngine, container: Container, started: Started) -> None:
     try:
-        _end(engine, box, started)
+        _end(engine, container, started)
     finally:
         if started.process.stdout is not None:
             started.process.stdout.close()
@@ -98,18 +98,18 @@ def _end_and_close(engine: ContainerEngine, box: Container, started: Started) ->
 
 def _follow(
     process: subprocess.Popen[bytes],
-    hear: Callable[[bytes], object],
-    tick: Callable[[float], object] | None,
+    on_output: Callable[[bytes], object],
+    on_tick: Callable[[float], object] | None,
     started: float,
     seconds: float | None,
 ) -> bool:
-    """Hear it to the end of its output and its own; True when its time was up before."""
+    """Read it to the end of its output and its own; True when its time was up before."""
     assert process.stdout is not None
 
     def is_over() -> bool:
         passed = time.monotonic() - started
-        if tick is not None:
-            tick(passed)
+        if on_tick is not None:
+            on_tick(passed)
         return seconds is not None and passed > seconds
 
     with selectors.DefaultSelector() as selector:
@@ -121,7 +121,7 @@ def _follow(
                 data = os.read(process.stdout.fileno(), _CHUNK)
                 if not data:
                     break
-                hear(data)
+                on_output(data)
     while process.poll() is None:
         if is_over():
             return True
@@ -130,16 +130,16 @@ def _follow(
     return False
 
 
-def _hear_rest(process: subprocess.Popen[bytes], hear: Callable[[bytes], object]) -> None:
+def _read_rest(process: subprocess.Popen[bytes], on_output: Callable[[bytes], object]) -> None:
     """What is in the pipe of a process that has ended."""
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while selector.select(0) and (data := os.read(process.stdout.fileno(), _CHUNK)):
-            hear(data)
+            on_output(data)
 
 
-def _end(engine: ContainerEngine, box: Container, started: Started) -> None:
+def _end(engine: ContainerEngine, container: Container, started: Started) -> None:
     """Kill the container if need be, and what stands for it here; come back when all are gone.
 
     Raises BadInput when they are not.
@@ -147,7 +147,7 @@ def _end(engine: ContainerEngine, box: Container, started: Started) -> None:
     process = started.process
     if process.poll() is None:
         try:
-            engine.kill(box)
+            engine.kill(container)
             if started.first == -1:
                 # It ends by itself now, when it has passed on what the container wrote.
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -160,10 +160,10 @@ def _end(engine: ContainerEngine, box: Container, started: Started) -> None:
         # With it goes all that a step left in the container.
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(started.first, signal.SIGKILL)
-    _require_gone(started, box)
+    _require_gone(started, container)
 
 
-def _require_gone(started: Started, box: Container) -> None:
+def _require_gone(started: Started, container: Container) -> None:
     """Come back when nobody in the container can write any more.  Raises BadInput when some can.
 
     bubblewrap's client ends a little before its namespace, whose first process ends last of all
@@ -175,8 +175,8 @@ def _require_gone(started: Started, box: Container) -> None:
         selector.register(started.first, selectors.EVENT_READ)
         if not selector.select(_PATIENCE):
             raise BadInput(
-                f"the container {box.name} was ended, and {_PATIENCE:.0f} s later has not; when it"
-                " has, --resume goes on"
+                f"the container {container.name} was ended, and {_PATIENCE:.0f} s later has not;"
+                " when it has, --resume goes on"
             )
 
 
@@ -249,9 +249,11 @@ def _tried(
         root = Path(place) / "root"
         lay_out_probe(root, arch)
         (root / "tmp").mkdir()
-        box = Container(f"bootstrap-probe-{os.getpid()}", root, arch, (f"/{NAME}",), {}, limits)
+        container = Container(
+            f"bootstrap-probe-{os.getpid()}", root, arch, (f"/{NAME}",), {}, limits
+        )
         said: list[bytes] = []
-        ended = run_container(engine, box, said.append, None, _PROBE_SECONDS)
+        ended = run_container(engine, container, said.append, None, _PROBE_SECONDS)
     if ended.status == STATUS:
         return engine
     raise BadInput(explained(engine.name, b"".join(said).decode("utf-8", "replace")))

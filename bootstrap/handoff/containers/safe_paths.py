@@ -59,7 +59,7 @@ def text_inside(root: Path, path: str) -> str:
 
 
 def require_folder(root: Path, path: str) -> Path:
-    """A folder to look at or to write in, reached without any link.  Raises BadInput."""
+    """A folder to read or to write in, reached without any link.  Raises BadInput."""
     place = root
     for part in path.split("/"):
         place = place / part

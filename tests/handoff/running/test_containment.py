@@ -1,4 +1,4 @@
-"""From inside each engine's box, as root and as a user: what of the host could be changed?"""
+"""From inside each engine's container, as root and as a user: what of the host could be changed?"""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     uid = os.geteuid()
     if request.param == "user" and uid == 0:
         uid = USER
-    place = Path(tempfile.mkdtemp(prefix="a box of "))
+    place = Path(tempfile.mkdtemp(prefix="a container of "))
     os.chown(place, uid, uid if uid == USER else -1)
     monkeypatch.chdir(place)
     try:
@@ -134,15 +134,19 @@ def lay_out(root: Path) -> None:
 
 
 def probed(name: str, folder: Path) -> list[str]:
-    """What the probe says in that engine's box."""
+    """What the probe says in that engine's container."""
     root = folder / "root"
     root.mkdir()
     lay_out(root)
-    box = Container(f"bootstrap-test-{os.getpid()}", root, ARCH, ("/AMD64/bin/bash", "/probe.sh"))
-    box = Container(box.name, root, ARCH, (*box.argv, *HOST_FILES), {"PATH": "/AMD64/bin"})
+    container = Container(
+        f"bootstrap-test-{os.getpid()}", root, ARCH, ("/AMD64/bin/bash", "/probe.sh")
+    )
+    container = Container(
+        container.name, root, ARCH, (*container.argv, *HOST_FILES), {"PATH": "/AMD64/bin"}
+    )
     said: list[bytes] = []
     ended = run_container(
-        choose(name, ARCH, ContainerLimits(), folder).engine, box, said.append, None, 120
+        choose(name, ARCH, ContainerLimits(), folder).engine, container, said.append, None, 120
     )
     assert ended.status == 0, b"".join(said)
     return b"".join(said).decode().splitlines()
@@ -187,7 +191,7 @@ FINDS_KEY = elf(
 
 
 def found_keys(name: str, folder: Path) -> list[int]:
-    """What FINDS_KEY says outside, in that engine's box, and entered there by hand."""
+    """What FINDS_KEY says outside, in that engine's container, and entered there by hand."""
     leave_session_keyring()
     libc = ctypes.CDLL(None)
     if libc.syscall(NUMBERS["x86_64"]["add_key"], *KEY, b"secret", 6, -3) == -1:  # the session's
@@ -199,10 +203,10 @@ def found_keys(name: str, folder: Path) -> list[int]:
     (root / "finds").chmod(0o755)
     statuses = [subprocess.run([root / "finds"], check=False).returncode]
     engine = choose(name, ARCH, ContainerLimits(), folder).engine
-    box = Container(f"bootstrap-test-{os.getpid()}", root, ARCH, ("/finds",))
-    statuses.append(run_container(engine, box, lambda _: None, None, 120).status)
+    container = Container(f"bootstrap-test-{os.getpid()}", root, ARCH, ("/finds",))
+    statuses.append(run_container(engine, container, lambda _: None, None, 120).status)
     if os.access(sys.executable, os.X_OK):  # root's own Python is closed to a user that root plays
-        by_hand = [*engine.enter(box), "/finds"]
+        by_hand = [*engine.enter(container), "/finds"]
         statuses.append(subprocess.run(by_hand, check=False).returncode)
     return statuses
 
@@ -237,7 +241,7 @@ def test_root_goes_on_with_the_run_of_a_user(folder: Path) -> None:
 
 @pytest.mark.root
 def test_the_probe_can_succeed_on_a_host_file(tmp_path: Path) -> None:
-    """Opened for writing, not written: what root may do, and what the box keeps from it."""
+    """Opened for writing, not written: what root may do, and what the container keeps from it."""
     there = [name for name in HOST_FILES[:10] if os.path.exists(name)]
     for name in there:
         os.close(os.open(name, os.O_WRONLY | os.O_APPEND))

@@ -89,7 +89,7 @@ def test_the_permission_that_is_missing(
     text = f"case $1 in --version) echo bubblewrap 0.8.0 ;; *) echo '{said}' >&2; exit 1 ;; esac\n"
     program(tmp_path / "programs", "bwrap", text)
     monkeypatch.setenv("PATH", f"{tmp_path / 'programs'}:{os.environ['PATH']}")
-    # Who boxes are given to cannot get at a program in this folder.
+    # Who containers are given to cannot get at a program in this folder.
     monkeypatch.setattr(engines, "container_ids", lambda: None)
     with pytest.raises(BadInput) as found:
         choose("bwrap", ARCH, ContainerLimits(), tmp_path)
@@ -265,5 +265,5 @@ def test_one_can_go_in_after_a_failure(small: Small, tmp_path: Path, each_engine
 
 
 def test_a_box_has_what_it_is_given() -> None:
-    box = Container("name", Path("/root"), ARCH, ("/probe",))
-    assert (box.environment, box.limits) == ({}, ContainerLimits())
+    container = Container("name", Path("/root"), ARCH, ("/probe",))
+    assert (container.environment, container.limits) == ({}, ContainerLimits())

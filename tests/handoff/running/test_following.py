@@ -1,4 +1,4 @@
-"""A box is over when nobody in its container is left; an engine that cannot end it is told."""
+"""A container is over when nobody in it is left; an engine that cannot end it is an error."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ class Stand:
     def __init__(self, client: list[str], first: int = -1, fifo: Path | None = None) -> None:
         self.client, self.first, self.fifo = client, first, fifo
 
-    def prepare(self, box: Container) -> list[str]:
+    def prepare(self, container: Container) -> list[str]:
         return self.client
 
-    def start(self, box: Container, command: list[str]) -> Started:
+    def start(self, container: Container, command: list[str]) -> Started:
         return Started(popen(command), -1 if self.first == -1 else os.pidfd_open(self.first))
 
-    def enter(self, box: Container) -> list[str]:
+    def enter(self, container: Container) -> list[str]:
         return []
 
-    def kill(self, box: Container) -> None:
+    def kill(self, container: Container) -> None:
         if self.fifo is not None:
             self.fifo.write_text("end\n")
         if self.first != -1:
             os.kill(self.first, signal.SIGKILL)
 
-    def finish(self, box: Container) -> None:
+    def finish(self, container: Container) -> None:
         """Nothing is to be brought back."""
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Container:
+def container(tmp_path: Path) -> Container:
     return Container("name", tmp_path / "root", ARCH, ())
 
 
 def test_a_container_that_outlives_its_client(
-    box: Container, monkeypatch: pytest.MonkeyPatch
+    container: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as first:
-        assert run_container(Stand(["true"], first.pid), box, print).status == 0
+        assert run_container(Stand(["true"], first.pid), container, print).status == 0
         assert first.wait() == -signal.SIGKILL
     # One that does not die of it: a process that cannot be killed is only waited for.
     monkeypatch.setattr(running, "_PATIENCE", 0.01)
@@ -66,51 +66,53 @@ def test_a_container_that_outlives_its_client(
         subprocess.Popen(["cat"], stdin=subprocess.PIPE) as first,
         pytest.raises(BadInput, match=r"the container name was ended, and 0 s later has not; when"),
     ):
-        run_container(Stand(["true"], first.pid), box, print)
+        run_container(Stand(["true"], first.pid), container, print)
 
 
-def test_a_container_whose_time_is_up(box: Container, tmp_path: Path) -> None:
+def test_a_container_whose_time_is_up(container: Container, tmp_path: Path) -> None:
     """It is gone when we come back, and what it said at the last is heard."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as first:
-        assert run_container(Stand(["sleep", "100000"], first.pid), box, print, seconds=0).over_time
+        assert run_container(
+            Stand(["sleep", "100000"], first.pid), container, print, seconds=0
+        ).over_time
         assert first.wait() == -signal.SIGKILL
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     heard: list[bytes] = []
     client = ["sh", "-c", f"read line < {fifo}; echo last words: $line"]
-    ended = run_container(Stand(client, fifo=fifo), box, heard.append, seconds=0)
+    ended = run_container(Stand(client, fifo=fifo), container, heard.append, seconds=0)
     assert ended.over_time and b"".join(heard) == b"last words: end\n"
 
 
-def test_an_engine_that_cannot_end_a_container(box: Container, tmp_path: Path) -> None:
+def test_an_engine_that_cannot_end_a_container(container: Container, tmp_path: Path) -> None:
     fails = ["sh", "-c", "echo Error >&2; echo it is stuck >&2; exit 125"]
-    end_container(box, ["true"], ["true"])
+    end_container(container, ["true"], ["true"])
     # Somebody else took it away at the same time.
-    end_container(box, fails, ["sh", "-c", "exit 1"])
+    end_container(container, fails, ["sh", "-c", "exit 1"])
     once = ["sh", "-c", f"rmdir {tmp_path}/busy && exit 125 || exit 0"]
     (tmp_path / "busy").mkdir()
-    end_container(box, once, ["true"])
+    end_container(container, once, ["true"])
     for there in (["true"], ["sh", "-c", "exit 125"]):
         with pytest.raises(BadInput, match="container name could not be ended: it is stuck; when"):
-            end_container(box, fails, there)
+            end_container(container, fails, there)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_while_the_engine_is_being_started(
-    box: Container, tmp_path: Path, number: signal.Signals
+    container: Container, tmp_path: Path, number: signal.Signals
 ) -> None:
     """It waits until there is something to end, and ends that."""
 
     class Pressed(Stand):
-        def start(self, box: Container, command: list[str]) -> Started:
-            self.started = super().start(box, command)
+        def start(self, container: Container, command: list[str]) -> Started:
+            self.started = super().start(container, command)
             signal.raise_signal(number)
             return self.started
 
     engine = Pressed(["sleep", "100000"], fifo=None)
-    engine.kill = lambda box: engine.started.process.kill()  # type: ignore[method-assign]
+    engine.kill = lambda container: engine.started.process.kill()  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt), polite():
-        run_container(engine, box, print)
+        run_container(engine, container, print)
     assert engine.started.process.returncode == -signal.SIGKILL
 
 

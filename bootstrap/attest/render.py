@@ -8,8 +8,9 @@ from typing import Any
 
 import bootstrap
 from bootstrap.attest.policy import Policy
+from bootstrap.attest.quorum import Attestation, Threshold, Verdicts
 from bootstrap.attest.simplesigning import StagexVerdicts
-from bootstrap.attest.verdicts import Threshold, Verdicts, Voice
+from bootstrap.documents import encode
 from bootstrap.report.page import Page, visible
 from bootstrap.report.words import count, listed
 
@@ -22,15 +23,14 @@ def quorum_text(
     verdicts: Verdicts | None,
     stagex: StagexVerdicts | None,
     *,
-    colour: bool,
-    width: int | None,
-    unicode: bool,
     verbose: bool,
+    **how: Any,
 ) -> str:
     """Who vouches for what, who does not count and why, what is missing, who disagrees."""
-    page = Page(colour, width, unicode)
+    page = Page(**how)
     page.heading(f"Quorum by {visible(policy.file)}: {visible(policy.name) or 'a policy'}")
-    page.labelled("judged as", f"of {at[0]} ({_which_day(at[1])})")
+    which = "the day given by --at" if at[1] else "today, UTC"
+    page.labelled("judged as", f"of {at[0]} ({which})")
     if verdicts is not None:
         _attestations(page, policy, verdicts, verbose)
     if stagex is not None:
@@ -43,10 +43,6 @@ def quorum_text(
     else:
         page.last_word("NOT MET", "1;31", "; ".join(_why_not(verdicts, stagex)) + ".")
     return page.text()
-
-
-def _which_day(given: bool) -> str:
-    return "the day given by --at" if given else "today, UTC"
 
 
 def _attestations(page: Page, policy: Policy, verdicts: Verdicts, verbose: bool) -> None:
@@ -95,7 +91,7 @@ def _one_run(verdicts: Verdicts | None) -> list[str]:
     ]
 
 
-def _voice(page: Page, policy: Policy, voice: Voice, what: str) -> None:
+def _voice(page: Page, policy: Policy, voice: Attestation, what: str) -> None:
     mark = page.mark("match" if voice.verdict == "counts" else "unknown")
     if voice.verdict not in ("counts", "again", "unknown-key"):
         mark = page.mark("mismatch")
@@ -206,46 +202,26 @@ def _verdicts(verdicts: Verdicts) -> dict[str, Any]:
             "source_digest": agreed.source_digest,
             "products": dict(sorted(agreed.products.items())),
         },
-        "disagreements": [_fields(row) for row in verdicts.disagreements],
+        "disagreements": encode(verdicts.disagreements),
         "refused": list(verdicts.refused),
         "known": verdicts.known,
     }
 
 
-def _fields(row: Any) -> dict[str, Any]:
-    """A frozen row's fields by name."""
-    return {name: getattr(row, name) for name in row.__dataclass_fields__}
-
-
-def _signature(voice: Voice) -> dict[str, Any]:
+def _signature(voice: Attestation) -> dict[str, Any]:
     said = voice.vouched
     return {
-        "file": voice.file,
-        "number": voice.number,
-        "verdict": voice.verdict,
-        "why": voice.why,
-        "person": voice.person,
-        "key": voice.label,
-        "fingerprint": voice.fingerprint,
-        "engine": None if said is None else said.engine,
-        "cpu_vendor": None if said is None else said.cpu_vendor,
-        "os": None if said is None else said.os,
-        "report": None if said is None else said.run,
-        "stated": None if said is None else said.stated,
+        **encode(voice),
+        "engine": said and said.engine,
+        "cpu_vendor": said and said.cpu_vendor,
+        "os": said and said.os,
+        "report": said and said.run,
+        "stated": said and said.stated,
     }
 
 
 def _thresholds(rows: Sequence[Threshold]) -> list[dict[str, Any]]:
-    return [
-        {
-            "what": row.what,
-            "need": row.need,
-            "have": list(row.have),
-            "stated": list(row.stated),
-            "met": row.met,
-        }
-        for row in rows
-    ]
+    return [{**encode(row), "met": row.met} for row in rows]
 
 
 def _stagex(stagex: StagexVerdicts) -> dict[str, Any]:
