@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bootstrap.core.errors import BadInput, BootstrapError, printable
 
 if TYPE_CHECKING:
-    from bootstrap.debug.command_language import Command
+    from bootstrap.debug.command_language import DebugCommand
     from bootstrap.sources import Resolved
 
 SCHEMA = 1
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         return run_app(name, write_text)
 
 
-def _read(name: str) -> list[tuple[int, str, Command]]:
+def _read(name: str) -> list[tuple[int, str, DebugCommand]]:
     """The commands of a script, with line number and text. Raises BadInput naming the line."""
     from bootstrap.debug.command_table import parse
 
@@ -91,7 +91,7 @@ def _read(name: str) -> list[tuple[int, str, Command]]:
     return found
 
 
-def _script(args: argparse.Namespace, name: str, lines: list[tuple[int, str, Command]]) -> int:
+def _script(args: argparse.Namespace, name: str, lines: list[tuple[int, str, DebugCommand]]) -> int:
     from bootstrap.cli.output import STDOUT, say, write_text
     from bootstrap.debug.command_table import Interpreter
     from bootstrap.debug.session import Session

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bootstrap.core.errors import BadInput
-from bootstrap.debug.stops import Stop
+from bootstrap.debug.stops import StopReason
 
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|\d{1,3}(?:,\d{3})+|\d{1,20}", re.ASCII)
 _ADDRESS = re.compile(
@@ -33,7 +33,7 @@ class BadCommand(BadInput):
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class CommandWord:
     """A piece of a line."""
 
     text: str
@@ -72,7 +72,7 @@ class Verb:
     usage: str
     help: str
     group: str
-    do: Callable[[Any, Command], Result]
+    do: Callable[[Any, DebugCommand], CommandResult]
     """What it does, with an Interpreter."""
     params: tuple[Param, ...] = ()
     aliases: tuple[str, ...] = ()
@@ -95,11 +95,11 @@ class Focus:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CommandResult:
     """What came of a command."""
 
     lines: tuple[str, ...] = ()
-    stop: Stop | None = None
+    stop: StopReason | None = None
     """Where a move came to its end."""
     focus: Focus | None = None
     ends: bool = False
@@ -120,7 +120,7 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class MemorySpan:
     """Memory: an address, and how many bytes."""
 
     address: Address
@@ -137,7 +137,7 @@ OPERATORS = ("=", "!=", "~")
 
 
 @dataclass(frozen=True, slots=True)
-class Expectation:
+class CommandCheck:
     """What `expect` wants: `subject` (of something) `operator` `value`."""
 
     subject: str
@@ -152,12 +152,12 @@ class Expectation:
         return f"{self.subject}{of} {self.operator} {_quoted(self.value)}"
 
 
-Value = int | str | Span | Expectation
+Value = int | str | MemorySpan | CommandCheck
 """What an argument can be."""
 
 
 @dataclass(frozen=True)
-class Command:
+class DebugCommand:
     """A command that was read. `values`: its arguments by name, those that were given."""
 
     verb: Verb
@@ -180,16 +180,16 @@ class Command:
         assert isinstance(value, str)
         return value
 
-    def span(self, name: str) -> Span | None:
+    def span(self, name: str) -> MemorySpan | None:
         """Memory."""
         value = self.values.get(name)
-        assert value is None or isinstance(value, Span)
+        assert value is None or isinstance(value, MemorySpan)
         return value
 
-    def check(self) -> Expectation:
+    def check(self) -> CommandCheck:
         """What is expected."""
         value = self.values["check"]
-        assert isinstance(value, Expectation)
+        assert isinstance(value, CommandCheck)
         return value
 
     def __str__(self) -> str:
@@ -219,9 +219,9 @@ def _quoted(text: str) -> str:
     return f'"{inner}"'
 
 
-def split(line: str) -> list[Word]:
+def split(line: str) -> list[CommandWord]:
     """The words of a line, without its comment. Raises BadCommand."""
-    found: list[Word] = []
+    found: list[CommandWord] = []
     at = 0
     while at < len(line):
         if line[at].isspace():
@@ -239,7 +239,7 @@ def split(line: str) -> list[Word]:
             else:
                 text.append(line[at])
                 at += 1
-        found.append(Word("".join(text), begin + 1, quoted))
+        found.append(CommandWord("".join(text), begin + 1, quoted))
     return found
 
 
@@ -256,7 +256,7 @@ def _quotation(line: str, begin: int, text: list[str]) -> int:
     raise BadCommand(begin + 1, 'a " without its second one')
 
 
-def read(line: str, verbs: Mapping[str, Verb]) -> Command | None:
+def read(line: str, verbs: Mapping[str, Verb]) -> DebugCommand | None:
     """Read a line; None for one without a command. Raises BadCommand."""
     words = split(line)
     if not words:
@@ -271,10 +271,10 @@ def read(line: str, verbs: Mapping[str, Verb]) -> Command | None:
         )
     if first.text == "next" and len(words) == 1:
         verb = verbs["over"]  # as gdb has it
-    return Command(verb, _arguments(verb, line, words))
+    return DebugCommand(verb, _arguments(verb, line, words))
 
 
-def _arguments(verb: Verb, line: str, words: Sequence[Word]) -> dict[str, Value]:
+def _arguments(verb: Verb, line: str, words: Sequence[CommandWord]) -> dict[str, Value]:
     values: dict[str, Value] = {}
     rest = list(words[1:])
     keys = {param.name: param for param in verb.params if param.key}
@@ -305,22 +305,22 @@ def _arguments(verb: Verb, line: str, words: Sequence[Word]) -> dict[str, Value]
             raise BadCommand(word.column, f"{key}= a second time")
         begin = len(key) + 1
         values[key] = _READERS[keys[key].kind](
-            keys[key], Word(word.text[begin:], word.column + begin, word.quoted)
+            keys[key], CommandWord(word.text[begin:], word.column + begin, word.quoted)
         )
     return values
 
 
-def _end(words: Sequence[Word]) -> int:
+def _end(words: Sequence[CommandWord]) -> int:
     """The column after the last word."""
     return words[-1].column + len(words[-1].text) + 2 * words[-1].quoted
 
 
-def _key(word: Word, keys: Mapping[str, Param]) -> str | None:
+def _key(word: CommandWord, keys: Mapping[str, Param]) -> str | None:
     name, sign, _ = word.text.partition("=")
     return name if sign and name in keys else None
 
 
-def _fits(param: Param, word: Word) -> bool:
+def _fits(param: Param, word: CommandWord) -> bool:
     try:
         _READERS[param.kind](param, word)
     except BadCommand:
@@ -338,27 +338,27 @@ def number_of(text: str) -> int | None:
     return int(text, 16) if text[:2] in ("0x", "0X") else int(text.replace(",", ""))
 
 
-def _count(param: Param, word: Word) -> int:
+def _count(param: Param, word: CommandWord) -> int:
     found = number_of(word.text)
     if found is None or not found or word.quoted:
         raise BadCommand(word.column, f"{_shown(word)} is no number of times (1 or more)")
     return found
 
 
-def _number(param: Param, word: Word) -> int:
+def _number(param: Param, word: CommandWord) -> int:
     found = number_of(word.text)
     if found is None or word.quoted:
         raise BadCommand(word.column, f"{_shown(word)} is no number")
     return found
 
 
-def _text(param: Param, word: Word) -> str:
+def _text(param: Param, word: CommandWord) -> str:
     if not word.text:
         raise BadCommand(word.column, f"{param.name.upper()} is empty")
     return word.text
 
 
-def _name(param: Param, word: Word) -> str:
+def _name(param: Param, word: CommandWord) -> str:
     if _NAME.fullmatch(word.text) is None:
         raise BadCommand(
             word.column, f"{_shown(word)} is no name: letters, digits, _, . and - (at most 64)"
@@ -366,7 +366,7 @@ def _name(param: Param, word: Word) -> str:
     return word.text
 
 
-def _choice(param: Param, word: Word) -> str:
+def _choice(param: Param, word: CommandWord) -> str:
     choices = param.choices
     found = choices.get(word.text)
     if found is None:
@@ -377,7 +377,7 @@ def _choice(param: Param, word: Word) -> str:
     return found
 
 
-def address_of(word: Word) -> Address:
+def address_of(word: CommandWord) -> Address:
     """`0x8048054`, `esp`, `loop`, `esp+4`. Raises BadCommand."""
     match = _ADDRESS.fullmatch(word.text)
     if match is None:
@@ -388,24 +388,24 @@ def address_of(word: Word) -> Address:
     return Address(match["base"], int(match["plus"] or "0", 0) if match["plus"] else 0)
 
 
-def span_of(text: str, size: int = 1) -> Span:
+def span_of(text: str, size: int = 1) -> MemorySpan:
     """`ADDR` (then of that size) or `ADDR:LEN`. Raises BadCommand."""
-    return _span(Param("of", "span", size=size), Word(text, 1))
+    return _span(Param("of", "span", size=size), CommandWord(text, 1))
 
 
-def _span(param: Param, word: Word) -> Span:
+def _span(param: Param, word: CommandWord) -> MemorySpan:
     text, colon, length = word.text.partition(":")
-    address = address_of(Word(text, word.column))
+    address = address_of(CommandWord(text, word.column))
     size = number_of(length) if colon else param.size
     if size is None or not 0 < size <= 1 << 20:
         raise BadCommand(
             word.column + len(text) + 1,
             f"{length or 'nothing'} is no number of bytes (1 to 1048576)",
         )
-    return Span(address, size, bool(colon))
+    return MemorySpan(address, size, bool(colon))
 
 
-def check_of(words: Sequence[Word], end: int) -> Expectation:
+def check_of(words: Sequence[CommandWord], end: int) -> CommandCheck:
     """`at PLACE`, `pc = 0x8048054`, `mem esp:4 = 03000000`. Raises BadCommand."""
     subject = _name(Param("subject", "name"), words[0])
     if subject == "at":
@@ -413,7 +413,7 @@ def check_of(words: Sequence[Word], end: int) -> Expectation:
             raise BadCommand(end, "PLACE is missing: expect at PLACE")
         if len(words) > 2:
             raise BadCommand(words[2].column, f"{_shown(words[2])} is too much: expect at PLACE")
-        return Expectation("at", "=", _text(Param("place", "text"), words[1]))
+        return CommandCheck("at", "=", _text(Param("place", "text"), words[1]))
     of = ""
     rest = list(words[1:])
     if len(rest) > 1 and not _operator(rest[0]):
@@ -423,18 +423,18 @@ def check_of(words: Sequence[Word], end: int) -> Expectation:
         raise BadCommand(column, "here comes =, != or ~ (contains), between blanks")
     if len(rest) == 1:
         raise BadCommand(end, f"a value is missing behind {rest[0].text}")
-    return Expectation(subject, rest[0].text, " ".join(word.text for word in rest[1:]), of)
+    return CommandCheck(subject, rest[0].text, " ".join(word.text for word in rest[1:]), of)
 
 
-def _operator(word: Word) -> bool:
+def _operator(word: CommandWord) -> bool:
     return not word.quoted and word.text in OPERATORS
 
 
-def _shown(word: Word) -> str:
+def _shown(word: CommandWord) -> str:
     return word.text if word.text else '""'
 
 
-_READERS: dict[str, Callable[[Param, Word], Value]] = {
+_READERS: dict[str, Callable[[Param, CommandWord], Value]] = {
     "count": _count,
     "number": _number,
     "text": _text,

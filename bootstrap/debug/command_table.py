@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from bootstrap.core.errors import BadInput, BootstrapError
 from bootstrap.debug import command_language, queries
 from bootstrap.debug.command_language import (
-    Command,
+    CommandResult,
+    DebugCommand,
     Focus,
     Param,
-    Result,
     Verb,
     choices,
     number_of,
 )
 from bootstrap.debug.queries import address
 from bootstrap.debug.session import Session
-from bootstrap.debug.stops import Breakpoint, Stop, Watchpoint
+from bootstrap.debug.stops import Breakpoint, StopReason, Watchpoint
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline import line_outputs, origins
 from bootstrap.trace.coordinates import AfterInstructions
@@ -40,9 +40,9 @@ class Interpreter:
 
     session: Session
     save: Callable[[str, str], None] | None = None
-    last: Stop | None = None
+    last: StopReason | None = None
     """Where the last move came to its end."""
-    done: list[tuple[Command, AfterInstructions]] = field(default_factory=list)
+    done: list[tuple[DebugCommand, AfterInstructions]] = field(default_factory=list)
     """The commands that were done, and where each led."""
     found: list[Focus] = field(default_factory=list)
     found_at: int = -1
@@ -50,13 +50,13 @@ class Interpreter:
     came_from: AfterInstructions | None = None
     """Where the last jump began."""
 
-    def run(self, line: str) -> Result:
+    def run(self, line: str) -> CommandResult:
         """One line. Raises BadInput (BadCommand for one that is no command), Unmet, and as the
         session does."""
         command = parse(line)
-        return Result() if command is None else self.do(command)
+        return CommandResult() if command is None else self.do(command)
 
-    def do(self, command: Command) -> Result:
+    def do(self, command: DebugCommand) -> CommandResult:
         """A command that was read. Raises as `run`."""
         before = self.session.here
         result = command.verb.do(self, command)
@@ -77,10 +77,10 @@ _NOT_SAVED = frozenset(("save", "help", "quit"))
 _NO_FURTHER = frozenset(("nowhere", "unknown", "begin", "end"))
 _USAGE = 34
 """Columns that `help` has for the usage of a command."""
-Handler = Callable[[Interpreter, Command], Result]
+Handler = Callable[[Interpreter, DebugCommand], CommandResult]
 
 
-def _script(session: Session, done: list[tuple[Command, AfterInstructions]]) -> Iterator[str]:
+def _script(session: Session, done: list[tuple[DebugCommand, AfterInstructions]]) -> Iterator[str]:
     """Each command; where a move came to is expected after it."""
     yield "# bootstrap step TRACE --script THIS"
     yield f"expect trace = {session.trace.digest}"
@@ -93,7 +93,7 @@ def _script(session: Session, done: list[tuple[Command, AfterInstructions]]) -> 
             times += done[index][0].number("n")
             place = done[index][1]
             index += 1
-        yield str(Command(command.verb, {"n": times}) if times > 1 else command)
+        yield str(DebugCommand(command.verb, {"n": times}) if times > 1 else command)
         goes_on = command.name in ("next", "previous") and command.text("event") == "found"
         if command.verb.moves and not goes_on:
             yield f"expect at {place}"
@@ -102,18 +102,18 @@ def _script(session: Session, done: list[tuple[Command, AfterInstructions]]) -> 
 # -- what commands do -----------------------------------------------------------------------------
 
 
-def _moved(run: Interpreter, stop: Stop) -> Result:
-    return Result((str(stop), *queries.next_line(run.session)), stop)
+def _moved(run: Interpreter, stop: StopReason) -> CommandResult:
+    return CommandResult((str(stop), *queries.next_line(run.session)), stop)
 
 
-def _move(move: Callable[[Session, Command], Stop]) -> Handler:
+def _move(move: Callable[[Session, DebugCommand], StopReason]) -> Handler:
     return lambda run, command: _moved(run, move(run.session, command))
 
 
-def _repeat(move: Callable[[Session], Stop]) -> Handler:
+def _repeat(move: Callable[[Session], StopReason]) -> Handler:
     """A move so many times, or until it cannot go on."""
 
-    def do(run: Interpreter, command: Command) -> Result:
+    def do(run: Interpreter, command: DebugCommand) -> CommandResult:
         stop = move(run.session)
         for _ in range(command.number("n") - 1):
             if stop.reason in _NO_FURTHER:
@@ -124,14 +124,14 @@ def _repeat(move: Callable[[Session], Stop]) -> Handler:
     return do
 
 
-def _show(lines: Callable[[Session, Command], Iterable[str]]) -> Handler:
-    return lambda run, command: Result(tuple(lines(run.session, command)))
+def _show(lines: Callable[[Session, DebugCommand], Iterable[str]]) -> Handler:
+    return lambda run, command: CommandResult(tuple(lines(run.session, command)))
 
 
 def _event(by: int) -> Handler:
     """The next (1) or the previous (-1) time that something happened."""
 
-    def do(run: Interpreter, command: Command) -> Result:
+    def do(run: Interpreter, command: DebugCommand) -> CommandResult:
         session, what, of = run.session, command.text("event"), command.span("of")
         if what == "found":
             return _next_found(run, by)
@@ -147,18 +147,18 @@ def _event(by: int) -> Handler:
     return do
 
 
-def _next_found(run: Interpreter, by: int) -> Result:
+def _next_found(run: Interpreter, by: int) -> CommandResult:
     """The next place of the last search."""
     if not run.found:
         raise BadInput("nothing was looked for, or it was not found: find TEXT")
     run.found_at = (run.found_at + by) % len(run.found)
     place = run.found[run.found_at]
     text = f"{run.found_at + 1} of {len(run.found)}: {queries.place_line(run.session, place)}"
-    return Result((text,), focus=place)
+    return CommandResult((text,), focus=place)
 
 
-def _call(by: int) -> Callable[[Session, Command], Stop]:
-    def move(session: Session, command: Command) -> Stop:
+def _call(by: int) -> Callable[[Session, DebugCommand], StopReason]:
+    def move(session: Session, command: DebugCommand) -> StopReason:
         fd = command.number("fd", -1)
         return (session.next_call if by > 0 else session.previous_call)(
             command.text("name") or None, None if fd < 0 else fd, command.text("path") or None
@@ -167,13 +167,13 @@ def _call(by: int) -> Callable[[Session, Command], Stop]:
     return move
 
 
-def _origin(session: Session, command: Command) -> Stop:
+def _origin(session: Session, command: DebugCommand) -> StopReason:
     span = command.span("of")
     assert span is not None
     return session.origin(address(session, span.address))
 
 
-def _jump(run: Interpreter, command: Command) -> Result:
+def _jump(run: Interpreter, command: DebugCommand) -> CommandResult:
     """To a mark, or to where the last jump came from."""
     if command.text("name"):
         return _moved(run, run.session.jump(command.text("name")))
@@ -182,12 +182,12 @@ def _jump(run: Interpreter, command: Command) -> Result:
     return _moved(run, run.session.go(run.came_from))
 
 
-def _mark(session: Session, command: Command) -> Iterable[str]:
+def _mark(session: Session, command: DebugCommand) -> Iterable[str]:
     name = command.text("name")
     return (f"mark {name}: {session.mark(name)}",) if name else queries.marks(session)
 
 
-def _break(session: Session, command: Command) -> Iterable[str]:
+def _break(session: Session, command: DebugCommand) -> Iterable[str]:
     if not command.text("place"):
         return queries.breaks(session)
     one = session.breakpoints.add(command.text("place"))
@@ -197,7 +197,7 @@ def _break(session: Session, command: Command) -> Iterable[str]:
 def _watch(kind: str) -> Handler:
     """A new watchpoint, or a list of all that there is."""
 
-    def lines(session: Session, command: Command) -> Iterable[str]:
+    def lines(session: Session, command: DebugCommand) -> Iterable[str]:
         span = command.span("of")
         if span is None:
             return queries.breaks(session)
@@ -214,7 +214,7 @@ def _watch(kind: str) -> Handler:
     return _show(lines)
 
 
-def _delete(session: Session, command: Command) -> Iterable[str]:
+def _delete(session: Session, command: DebugCommand) -> Iterable[str]:
     """Remove what stops."""
     point, which = command.text("point"), command.text("which")
     if point == "all" or (not point and which == "all"):
@@ -232,16 +232,16 @@ def _delete(session: Session, command: Command) -> Iterable[str]:
     return (f"breakpoint {gone.number} is gone: {gone}",)
 
 
-def _print(run: Interpreter, command: Command) -> Result:
+def _print(run: Interpreter, command: DebugCommand) -> CommandResult:
     subject, of = command.text("subject"), command.text("of")
-    return Result(tuple(queries.printed(run.session, subject, of, run.last)))
+    return CommandResult(tuple(queries.printed(run.session, subject, of, run.last)))
 
 
-def _why(session: Session, command: Command) -> Iterable[str]:
+def _why(session: Session, command: DebugCommand) -> Iterable[str]:
     return origins.lines(queries.chain(session, command.text("byte")))
 
 
-def _where(session: Session, command: Command) -> Iterable[str]:
+def _where(session: Session, command: DebugCommand) -> Iterable[str]:
     text = command.text("line")
     if not text:
         return queries.here(session)
@@ -252,36 +252,36 @@ def _where(session: Session, command: Command) -> Iterable[str]:
     return line_outputs.lines(file, line, *session.where(file, line))
 
 
-def _find(run: Interpreter, command: Command) -> Result:
+def _find(run: Interpreter, command: DebugCommand) -> CommandResult:
     """Look for a text or bytes; the first place."""
     where, text = command.text("in") or "memory", command.text("text")
     run.found = queries.find(run.session, where, text)
     run.found_at = -1
     if not run.found:
-        return Result((f"{text}: is not in the {where} here",))
+        return CommandResult((f"{text}: is not in the {where} here",))
     count = len(run.found)
     lines = [f"{count:,} place{'' if count == 1 else 's'}: `next found` goes on"]
     for place in run.found[: queries.MOST_SHOWN]:
         lines.append(f"  {queries.place_line(run.session, place)}")
     if count > queries.MOST_SHOWN:
         lines.append(f"  and {count - queries.MOST_SHOWN:,} more")
-    return Result(tuple(lines), focus=_next_found(run, 1).focus)
+    return CommandResult(tuple(lines), focus=_next_found(run, 1).focus)
 
 
-def _expect(run: Interpreter, command: Command) -> Result:
+def _expect(run: Interpreter, command: DebugCommand) -> CommandResult:
     check = command.check()
     holds, now = queries.holds(run.session, check, run.last)
     if not holds:
         raise Unmet(f"expected {check}; it is {now}")
-    return Result((f"as expected: {check}",))
+    return CommandResult((f"as expected: {check}",))
 
 
-def _save(run: Interpreter, command: Command) -> Result:
+def _save(run: Interpreter, command: DebugCommand) -> CommandResult:
     if run.save is None:
         raise BadInput("save: not from here")
     dest = command.text("file")
     run.save(dest, run.script())
-    return Result((f"written to {dest}: {len(run.done)} commands",))
+    return CommandResult((f"written to {dest}: {len(run.done)} commands",))
 
 
 def help_lines(name: str = "") -> Iterator[str]:
@@ -310,7 +310,7 @@ def help_lines(name: str = "") -> Iterator[str]:
                     yield f"  {verb.usage:{_USAGE}} {verb.help}"
 
 
-def _on_a_screen(_run: Interpreter, command: Command) -> Result:
+def _on_a_screen(_run: Interpreter, command: DebugCommand) -> CommandResult:
     raise BadInput(f"{command.name}: only where there is a screen")
 
 
@@ -454,7 +454,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("help", "help [COMMAND]", "the commands, or one of them", "other",
          _show(lambda _, c: help_lines(c.text("command"))), (Param("command", "text"),),
          ("h", "?"), completes="commands"),
-    Verb("quit", "quit", "end", "other", lambda _run, _command: Result(ends=True), (),
+    Verb("quit", "quit", "end", "other", lambda _run, _command: CommandResult(ends=True), (),
          ("q", "exit")),
     Verb("pane", "pane NAME",
          "go to source, code, regs, memory, stack, input, output, calls or tree", "screen",
@@ -471,7 +471,7 @@ COUNTED = frozenset(verb.name for verb in VERBS if any(p.kind == "count" for p i
 """Commands that take how often: of one after the other, so many make one."""
 
 
-def parse(line: str) -> Command | None:
+def parse(line: str) -> DebugCommand | None:
     """Read a line; None for one without a command. Raises BadCommand."""
     return command_language.read(line, NAMES)
 

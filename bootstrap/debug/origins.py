@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.core.errors import BadInput
 from bootstrap.debug import places
-from bootstrap.debug.stops import KINDS, Stop
+from bootstrap.debug.stops import KINDS, StopReason
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.search import Access
 from bootstrap.trace.reader import OpenRow
@@ -35,7 +35,7 @@ def _told(access: Access) -> str:
     return f"{access.pc:#x} {does} {count} at {access.guest_addr:#x}"
 
 
-def next_access(session: Session, guest_addr: int, size: int, kinds: str) -> Stop:
+def next_access(session: Session, guest_addr: int, size: int, kinds: str) -> StopReason:
     """See Session.next_access."""
     bits = _check(size, kinds)
     row, began = session.row, session.executed
@@ -50,7 +50,7 @@ def next_access(session: Session, guest_addr: int, size: int, kinds: str) -> Sto
     return session.stop("watchpoint", _told(access))
 
 
-def previous_access(session: Session, guest_addr: int, size: int, kinds: str) -> Stop:
+def previous_access(session: Session, guest_addr: int, size: int, kinds: str) -> StopReason:
     """See Session.previous_access."""
     bits = _check(size, kinds)
     if session.explorer.run_back_to_access(guest_addr, guest_addr + size, bits) is not None:
@@ -59,7 +59,7 @@ def previous_access(session: Session, guest_addr: int, size: int, kinds: str) ->
     return _stay(session, place, _before_the_program(session, guest_addr, size, bits))
 
 
-def _stay(session: Session, place: Position, stop: Stop) -> Stop:
+def _stay(session: Session, place: Position, stop: StopReason) -> StopReason:
     """Where nobody can tell, it did not move."""
     if stop.reason != "unknown":
         return stop
@@ -67,7 +67,7 @@ def _stay(session: Session, place: Position, stop: Stop) -> Stop:
     return session.stop("unknown", stop.detail)
 
 
-def _before_the_program(session: Session, guest_addr: int, size: int, bits: int) -> Stop:
+def _before_the_program(session: Session, guest_addr: int, size: int, bits: int) -> StopReason:
     """This program made no such access before: who put there what it found at its begin?"""
     program = session.program
     if program.ordinal == 0:
@@ -96,7 +96,7 @@ def _before_the_program(session: Session, guest_addr: int, size: int, bits: int)
     return _to_writer(session, writers, shown(program.path), offset)
 
 
-def _to_writer(session: Session, writers: list[OpenRow], path: str, offset: int) -> Stop:
+def _to_writer(session: Session, writers: list[OpenRow], path: str, offset: int) -> StopReason:
     what = f"byte {offset:#x} of {path}"
     if not writers:
         return session.stop("unknown", f"{what}, which was there before the run")
@@ -109,12 +109,12 @@ def _to_writer(session: Session, writers: list[OpenRow], path: str, offset: int)
     return session.stop("watchpoint", f"{what}, which {program.label} writes")
 
 
-def origin(session: Session, guest_addr: int) -> Stop:
+def origin(session: Session, guest_addr: int) -> StopReason:
     """See Session.origin."""
     return _stay(session, (session.row, session.executed), _origin(session, guest_addr))
 
 
-def _origin(session: Session, guest_addr: int) -> Stop:
+def _origin(session: Session, guest_addr: int) -> StopReason:
     row, began = session.row, session.executed
     found = session.explorer.last_access(
         guest_addr, guest_addr + 1, KINDS["w"], row, began

@@ -16,7 +16,7 @@ from bootstrap.trace.text import shown
 
 if TYPE_CHECKING:
     from bootstrap.debug.session import Session
-    from bootstrap.debug.stops import Stop
+    from bootstrap.debug.stops import StopReason
 
 _ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{1,16}")
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)%", re.ASCII)
@@ -110,7 +110,7 @@ def _loaded(image: ProgramImage, offsets: list[int]) -> tuple[int, ...]:
 # -- going ----------------------------------------------------------------------------------------
 
 
-def go(session: Session, place: str | Coordinate) -> Stop:
+def go(session: Session, place: str | Coordinate) -> StopReason:
     """See Session.go."""
     if not isinstance(place, str):
         with session.moving():
@@ -127,7 +127,7 @@ def go(session: Session, place: str | Coordinate) -> Stop:
     return _named(session, text) if coordinate is None else go(session, coordinate)
 
 
-def _percent(session: Session, percent: float) -> Stop:
+def _percent(session: Session, percent: float) -> StopReason:
     if percent > 100:
         raise BadInput(f"{percent}%: a program has 0% to 100%")
     with session.moving():
@@ -136,7 +136,7 @@ def _percent(session: Session, percent: float) -> Stop:
         return session.stop("jump")
 
 
-def _named(session: Session, text: str) -> Stop:
+def _named(session: Session, text: str) -> StopReason:
     trace = session.trace
     match = _IN_FILE.fullmatch(text)
     found = addresses(trace, session.images, text, session.program.image)

@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.command_language import (
     Address,
-    Expectation,
+    CommandCheck,
+    CommandWord,
     Focus,
-    Word,
     address_of,
     number_of,
     span_of,
 )
 from bootstrap.debug.session import Session
-from bootstrap.debug.stops import Stop
-from bootstrap.debug.views import Line, in_memory, in_sources
+from bootstrap.debug.stops import StopReason
+from bootstrap.debug.views import CodeLine, in_memory, in_sources
 from bootstrap.timeline.origins import OriginStep
 from bootstrap.timeline.render import dump
 from bootstrap.trace import coordinates
@@ -36,7 +36,7 @@ _STRING = re.compile(rb"[\t\x20-\x7e]{%d,}" % SHORTEST)
 # Lines.
 
 
-def code_line(line: Line) -> str:
+def code_line(line: CodeLine) -> str:
     """An instruction with what is known of it."""
     arrow = f"-> {line.target_label}" if line.target_label else ""
     label = f"<{line.label}>" if line.label else ""
@@ -306,7 +306,7 @@ def address(session: Session, wanted: Address) -> int:
 
 def address_in(session: Session, text: str) -> int:
     """The same from a text."""
-    return address(session, address_of(Word(text, 1)))
+    return address(session, address_of(CommandWord(text, 1)))
 
 
 def is_at(session: Session, text: str) -> bool:
@@ -402,7 +402,7 @@ SUBJECTS: dict[str, Callable[[Session, str], str]] = {
 """What `print` and `expect` know by name, besides registers and `stop`."""
 
 
-def value(session: Session, subject: str, of: str, last: Stop | None) -> str:
+def value(session: Session, subject: str, of: str, last: StopReason | None) -> str:
     """One value, as text. Raises BadInput."""
     if subject == "stop":
         return "" if last is None else last.reason
@@ -418,13 +418,13 @@ def value(session: Session, subject: str, of: str, last: Stop | None) -> str:
     return SUBJECTS[subject](session, of)
 
 
-def printed(session: Session, subject: str, of: str, last: Stop | None) -> Iterator[str]:
+def printed(session: Session, subject: str, of: str, last: StopReason | None) -> Iterator[str]:
     """One value, with its name."""
     found = value(session, subject, of, last)
     yield f"{subject}{f' {of}' if of else ''} = {found or '(nothing: unknown, or not there)'}"
 
 
-def holds(session: Session, check: Expectation, last: Stop | None) -> tuple[bool, str]:
+def holds(session: Session, check: CommandCheck, last: StopReason | None) -> tuple[bool, str]:
     """Whether a check holds, and what it is now. Raises BadInput."""
     if check.subject == "at":
         return is_at(session, check.value), str(session.here)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bootstrap.debug import places
-from bootstrap.debug.stops import KINDS, Interrupted, Stop, Watchpoint
+from bootstrap.debug.stops import KINDS, Interrupted, StopReason, Watchpoint
 from bootstrap.timeline.search import Access, Explorer
 from bootstrap.timeline.travel import PastEnd
 from bootstrap.trace.reader import ProgramRow
@@ -127,10 +127,10 @@ class _Pause:
     ordinal: int
     """Of the system call."""
     call: tuple[str, int] | None = None
-    """See Stop."""
+    """See StopReason."""
 
 
-def cont(session: Session, pause_at: Collection[str], caught: Collection[int] | None) -> Stop:
+def cont(session: Session, pause_at: Collection[str], caught: Collection[int] | None) -> StopReason:
     """See Session.cont."""
     while True:
         row = session.row
@@ -155,7 +155,7 @@ def cont(session: Session, pause_at: Collection[str], caught: Collection[int] | 
 
 def reverse_cont(
     session: Session, pause_at: Collection[str], caught: Collection[int] | None
-) -> Stop:
+) -> StopReason:
     """See Session.reverse_cont."""
     while True:
         program = session.program
@@ -184,7 +184,7 @@ def reverse_cont(
             return _stop_at(session, Reached())
 
 
-def before_exec(session: Session, program: ProgramRow) -> Stop:
+def before_exec(session: Session, program: ProgramRow) -> StopReason:
     """Back before what the process executed."""
     detail = f"back before {program.label} executes {command(program)}"
     return session.stop("exec", detail)
@@ -256,22 +256,24 @@ def _where_call(session: Session, program: ProgramRow, ordinal: int) -> tuple[in
     return found
 
 
-def _paused(session: Session, pause: _Pause) -> Stop:
+def _paused(session: Session, pause: _Pause) -> StopReason:
     return replace(session.stop(pause.reason, session.call(pause.ordinal)), call=pause.call)
 
 
-def _with_call(stop: Stop, pause: _Pause | None) -> Stop:
+def _with_call(stop: StopReason, pause: _Pause | None) -> StopReason:
     """What is at one place with a caught call says that, too."""
     same = pause is not None and pause.executed == stop.place.executed
     return replace(stop, call=pause.call) if pause is not None and same else stop
 
 
-def _stop_at(session: Session, reached: Reached) -> Stop:
+def _stop_at(session: Session, reached: Reached) -> StopReason:
     """At a watchpoint or a breakpoint; both, where both are there."""
     one = session.breakpoints.addresses(session.program.image).get(session.pc)
     access = reached.access
     if reached.watchpoint is None or access is None:
-        return Stop("breakpoint", session.here, "" if one is None else f"at {one}", one)
+        return StopReason("breakpoint", session.here, "" if one is None else f"at {one}", one)
     does = "writes" if access.writes else "reads"
     detail = f"{access.pc:#x} {does} {access.size} bytes at {access.guest_addr:#x}"
-    return Stop("watchpoint", session.here, detail, one, reached.watchpoint, access.guest_addr)
+    return StopReason(
+        "watchpoint", session.here, detail, one, reached.watchpoint, access.guest_addr
+    )

@@ -17,8 +17,8 @@ from bootstrap.core.memory import READ
 from bootstrap.debug import opening, origins, places, running, views
 from bootstrap.debug.edits import NOT_LIVE, LiveEdits
 from bootstrap.debug.source_paths import SourcePaths
-from bootstrap.debug.stops import Breakpoints, Stop, Watchpoints
-from bootstrap.debug.views import NEARBY, Line, SourceView
+from bootstrap.debug.stops import Breakpoints, StopReason, Watchpoints
+from bootstrap.debug.views import NEARBY, CodeLine, SourceView
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.linux.limits import Limits
 from bootstrap.sources import Resolved
@@ -63,7 +63,7 @@ class Produced(NamedTuple):
 class Session:
     """At a place of a trace. A context manager.
 
-    Moves return a Stop and never raise for reaching an end. They raise BadInput for what does
+    Moves return a StopReason and never raise for reaching an end. They raise BadInput for what does
     not exist, Diverged (trace/replay.py) where the run is not the recorded one, and whatever
     `progress` raises; the session is at a good place then, too. Not for several threads.
     """
@@ -374,7 +374,7 @@ class Session:
 
     # -- code and sources ------------------------------------------------------------------------
 
-    def disassemble(self, guest_addr: int | None = None, count: int = 10) -> tuple[Line, ...]:
+    def disassemble(self, guest_addr: int | None = None, count: int = 10) -> tuple[CodeLine, ...]:
         """Instructions from an address (pc) on, with labels, source lines and jump targets."""
         start = self.pc if guest_addr is None else guest_addr
         return tuple(views.disassemble(self.at, self.image, self.written, start, count))
@@ -481,15 +481,15 @@ class Session:
             del self._undo[:-MOST_UNDO]
             self._before = registers
 
-    def stop(self, reason: str, detail: str = "") -> Stop:
+    def stop(self, reason: str, detail: str = "") -> StopReason:
         """What a move that ends here returns."""
-        return Stop(reason, self.here, detail)
+        return StopReason(reason, self.here, detail)
 
     def neighbour(self, row: int, by: int) -> ProgramRow | None:
         """What the process executed after (1) or before (-1) that program."""
         return places.neighbour(self.trace, self.trace.program(row), by)
 
-    def to_end(self, row: int) -> Stop:
+    def to_end(self, row: int) -> StopReason:
         """Part of a move: before the instruction that ends the process."""
         self.at.seek(row, max(0, self.at.total(row) - 1))
         program = self.program
@@ -497,7 +497,7 @@ class Session:
         how = f"the run failed: {failed}" if failed else ended(program)
         return self.stop("end", f"{program.label}: {how}")
 
-    def to_start(self, row: int) -> Stop:
+    def to_start(self, row: int) -> StopReason:
         """Part of a move: before the first instruction of the process."""
         self.at.seek(row, 0)
         program = self.program
@@ -505,7 +505,7 @@ class Session:
             return self.stop("begin", f"{program.label} begins: {command(program)}")
         return self.stop("begin", f"{program.label} begins, forked by its parent")
 
-    def after_end(self, row: int) -> Stop:
+    def after_end(self, row: int) -> StopReason:
         """Part of a move over the end of a program: what the process executes then, or its end."""
         following = self.neighbour(row, 1)
         if following is None:
@@ -515,7 +515,7 @@ class Session:
 
     # -- instructions ----------------------------------------------------------------------------
 
-    def step(self, count: int = 1) -> Stop:
+    def step(self, count: int = 1) -> StopReason:
         """So many instructions on, into what the process executes, too."""
         with self.moving():
             left, entered = count, ""
@@ -532,7 +532,7 @@ class Session:
                     continue
                 return self.stop("exec" if entered else "step", entered)
 
-    def back(self, count: int = 1) -> Stop:
+    def back(self, count: int = 1) -> StopReason:
         """So many instructions back, out of what the process executed, too."""
         with self.moving():
             left = count
@@ -546,13 +546,13 @@ class Session:
             self.at.seek(self.row, self.executed - left)
             return self.stop("step")
 
-    def step_over(self) -> Stop:
+    def step_over(self) -> StopReason:
         """One instruction on; a call with all that it does counts as one."""
         with self.moving():
             row = self.row
             return self.stop("step") if self.explorer.step_over() else self.after_end(row)
 
-    def back_over(self) -> Stop:
+    def back_over(self) -> StopReason:
         """One instruction back; a call that has returned is gone back over as one."""
         if not self.executed:
             return self.back()
@@ -560,22 +560,24 @@ class Session:
             self.explorer.step_back_over()
             return self.stop("step")
 
-    def _found(self, found: bool, none: str, reason: str = "step") -> Stop:
+    def _found(self, found: bool, none: str, reason: str = "step") -> StopReason:
         return self.stop(reason) if found else self.stop("nowhere", none)
 
-    def out(self) -> Stop:
+    def out(self) -> StopReason:
         """On to where the present function has returned."""
         with self.moving():
             return self._found(self.explorer.step_out(), "this function never returns")
 
-    def back_out(self) -> Stop:
+    def back_out(self) -> StopReason:
         """Back to the call of the present function: its instruction comes next."""
         with self.moving():
             return self._found(self.explorer.step_back_out(), "no call led here")
 
     # -- breakpoints, watchpoints and addresses --------------------------------------------------
 
-    def cont(self, pause_at: Collection[str] = (), caught: Collection[int] | None = None) -> Stop:
+    def cont(
+        self, pause_at: Collection[str] = (), caught: Collection[int] | None = None
+    ) -> StopReason:
         """On to the next breakpoint, watchpoint, or the end of the process.
 
         `pause_at`: "fork", "exec" or both, to stop there too; `caught`: numbers of system calls,
@@ -587,7 +589,7 @@ class Session:
 
     def reverse_cont(
         self, pause_at: Collection[str] = (), caught: Collection[int] | None = None
-    ) -> Stop:
+    ) -> StopReason:
         """Back to the last breakpoint or watchpoint before, or the start of the process.
 
         `caught`: as for `cont`. `pause_at`: "exec", to stop before an execve(2) of a program for
@@ -596,19 +598,19 @@ class Session:
         with self.moving():
             return running.reverse_cont(self, pause_at, caught)
 
-    def next_execution(self, guest_addr: int | None = None) -> Stop:
+    def next_execution(self, guest_addr: int | None = None) -> StopReason:
         """On to the next time that the instruction at an address (pc) comes next."""
         addr = self.pc if guest_addr is None else guest_addr
         return self.run_to_addresses([addr], f"{addr:#x}")
 
-    def previous_execution(self, guest_addr: int | None = None) -> Stop:
+    def previous_execution(self, guest_addr: int | None = None) -> StopReason:
         """Back to the last time before that it came next."""
         addr = self.pc if guest_addr is None else guest_addr
         with self.moving():
             none = f"{addr:#x} did not run before in this program"
             return self._found(self.explorer.run_back_to([addr]), none, "jump")
 
-    def run_to_addresses(self, addresses: Sequence[int], name: str) -> Stop:
+    def run_to_addresses(self, addresses: Sequence[int], name: str) -> StopReason:
         """On to the next time that an instruction at any of them comes next."""
         with self.moving():
             none = f"{name} does not run again in {self.program.label}"
@@ -627,12 +629,12 @@ class Session:
 
     # -- memory ----------------------------------------------------------------------------------
 
-    def next_access(self, guest_addr: int, size: int = 1, kinds: str = "a") -> Stop:
+    def next_access(self, guest_addr: int, size: int = 1, kinds: str = "a") -> StopReason:
         """On to just after the next instruction of this program that reads or writes there."""
         with self.moving():
             return origins.next_access(self, guest_addr, size, kinds)
 
-    def previous_access(self, guest_addr: int, size: int = 1, kinds: str = "a") -> Stop:
+    def previous_access(self, guest_addr: int, size: int = 1, kinds: str = "a") -> StopReason:
         """Back to the last instruction that read or wrote there.
 
         Where this program has none: to where the byte came from, in another process: the parent
@@ -641,7 +643,7 @@ class Session:
         with self.moving():
             return origins.previous_access(self, guest_addr, size, kinds)
 
-    def origin(self, guest_addr: int) -> Stop:
+    def origin(self, guest_addr: int) -> StopReason:
         """Back to who made the byte that is there now; a byte that was read from a file leads to
         the write call, of any process, that put it there."""
         with self.moving():
@@ -660,7 +662,7 @@ class Session:
 
     def next_call(
         self, name: str | None = None, fd: int | None = None, path: str | None = None
-    ) -> Stop:
+    ) -> StopReason:
         """On to just after the next system call of the process that is so. Raises BadInput."""
         wish = Wish(self.trace, name, fd, path)
         with self.moving():
@@ -671,7 +673,7 @@ class Session:
 
     def previous_call(
         self, name: str | None = None, fd: int | None = None, path: str | None = None
-    ) -> Stop:
+    ) -> StopReason:
         """Back to the last such call before: its instruction comes next."""
         wish = Wish(self.trace, name, fd, path)
         with self.moving():
@@ -680,7 +682,7 @@ class Session:
                     return self.before_call(program, call.ordinal)
             return self.stop("nowhere", "there was no such call before")
 
-    def next_output(self) -> Stop:
+    def next_output(self) -> StopReason:
         """On to just after the next system call that wrote something; see `produced`."""
         with self.moving():
             for program, call in self._calls(self.calls + 1, 1):
@@ -688,7 +690,7 @@ class Session:
                     return self._after_call(program, call.ordinal, "output")
             return self.stop("nowhere", "nothing is written after this")
 
-    def previous_output(self) -> Stop:
+    def previous_output(self) -> StopReason:
         """Back to just after the last system call before that wrote something."""
         with self.moving():
             # What was just written is here, not before.
@@ -707,7 +709,7 @@ class Session:
         self.at.seek(row, executed)
         return before < after
 
-    def _after_call(self, program: ProgramRow, ordinal: int, reason: str) -> Stop:
+    def _after_call(self, program: ProgramRow, ordinal: int, reason: str) -> StopReason:
         if ordinal == program.calls and places.never_returns(program):
             return self.after_end(program.id)
         try:
@@ -720,12 +722,12 @@ class Session:
         count = "byte" if made.size == 1 else f"{made.size:,} bytes"
         return self.stop(reason, f"{count} at {made.offset:#x} of {made.path}")
 
-    def to_call(self, program: ProgramRow, ordinal: int) -> Stop:
+    def to_call(self, program: ProgramRow, ordinal: int) -> StopReason:
         """To just after a program's call of that number, from 1."""
         with self.moving():
             return self._after_call(program, ordinal, "output")
 
-    def before_call(self, program: ProgramRow, ordinal: int) -> Stop:
+    def before_call(self, program: ProgramRow, ordinal: int) -> StopReason:
         """Part of a move: to where a program's call of that number comes next."""
         if ordinal == program.calls and places.never_returns(program):
             self.at.seek(program.id, self.at.total(program.id) - 1)
@@ -736,7 +738,7 @@ class Session:
 
     # -- processes -------------------------------------------------------------------------------
 
-    def into_child(self) -> Stop:
+    def into_child(self) -> StopReason:
         """To the start of a child: the one that the last system call made, else the next one."""
         with self.moving():
             child = places.child_here(self.at)
@@ -746,7 +748,7 @@ class Session:
             parent = self.trace.program(child.parent or child.id)
             return self.stop("child", f"pid {child.pid}, forked by pid {parent.pid}")
 
-    def to_parent(self) -> Stop:
+    def to_parent(self) -> StopReason:
         """To the parent: its call that forked this process comes next."""
         with self.moving():
             forked = places.forked_by(self.trace, self.program)
@@ -760,13 +762,13 @@ class Session:
 
     # -- anywhere --------------------------------------------------------------------------------
 
-    def go(self, place: str | Coordinate) -> Stop:
+    def go(self, place: str | Coordinate) -> StopReason:
         """To PID@N, PID#K, eN; N% of the program; the next execution of a label, an address
         (0x...) or FILE:LINE; ARTIFACT:OFFSET, just after that byte was written. Raises BadInput.
         """
         return places.go(self, place)
 
-    def seek(self, row: int, executed: int) -> Stop:
+    def seek(self, row: int, executed: int) -> StopReason:
         """To an instruction of a program, by its number in the trace. Raises BadInput."""
         with self.moving():
             try:
@@ -780,14 +782,14 @@ class Session:
         self.marks[name] = self.here
         return self.marks[name]
 
-    def jump(self, name: str) -> Stop:
+    def jump(self, name: str) -> StopReason:
         """To a marked place. Raises BadInput for a name that was not given."""
         if name not in self.marks:
             known = ", ".join(self.marks) or "there is none yet"
             raise BadInput(f"there is no mark {name}; {known}")
         return self.go(self.marks[name])
 
-    def undo(self) -> Stop:
+    def undo(self) -> StopReason:
         """Back to where the last move began; again, to where the one before it began."""
         self.settle()
         if not self._undo:

@@ -17,7 +17,7 @@ from bootstrap.trace.reader import OpenRow, Trace
 from bootstrap.trace.text import shown
 
 
-class Written(NamedTuple):
+class WrittenPlace(NamedTuple):
     """A place in a source; `version` is that of the file."""
 
     place: SourcePlace
@@ -36,9 +36,9 @@ class SourcePaths:
         self._starts: dict[int, list[int]] = {}
         self._lines: dict[int, tuple[str, ...]] = {}
 
-    def source(self, writer: OpenRow, offset: int) -> Written | None:
+    def source(self, writer: OpenRow, offset: int) -> WrittenPlace | None:
         """Where the byte comes from; None where no model says it."""
-        found: Written | None = None
+        found: WrittenPlace | None = None
         current: OpenRow | None = writer
         for _ in range(MOST_LINKS):
             if current is None:
@@ -50,7 +50,7 @@ class SourcePaths:
             if place is None:
                 break
             reading, current = self._reading(current, place.file)
-            found = Written(replace(place, file=shown(reading.path)), reading.version or 0)
+            found = WrittenPlace(replace(place, file=shown(reading.path)), reading.version or 0)
             if found.version not in self._starts:
                 self._starts[found.version] = line_starts(self._trace.content(found.version))
             offset = self._starts[found.version][place.line - 1] + place.column - 1

@@ -28,7 +28,7 @@ REASONS = {
     "nowhere": "there is no such place: it did not move",
     "unknown": "nobody can tell: it did not move",
 }
-"""Every reason of a Stop."""
+"""Every reason of a StopReason."""
 
 KINDS = {"r": READS, "w": WRITES, "a": READS | WRITES}
 """Of watchpoints: reads, writes, all accesses."""
@@ -64,7 +64,7 @@ class Breakpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopReason:
     """Where a move came to its end, and why."""
 
     reason: str

@@ -28,7 +28,7 @@ MOST_FOUND = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CodeLine:
     """A disassembled instruction, with all that is known of it."""
 
     guest_addr: int
@@ -83,7 +83,7 @@ At = Callable[[int], tuple[SourcePlace, Sequence[str]] | None]
 
 def disassemble(
     traveller: Timeline, image: ProgramImage, at: At, guest_addr: int, count: int
-) -> Iterator[Line]:
+) -> Iterator[CodeLine]:
     """`count` instructions from an address on; fewer where the memory ends."""
     memory, abi = traveller.process.memory, traveller.program.abi
     code = memory.read_upto(guest_addr, 15 * max(0, count))
@@ -94,7 +94,7 @@ def disassemble(
             calls_and_returns.target(abi, one.code, one.guest_addr) if one.is_instruction else None
         )
         leads = None if target is None else image.offset(target)
-        yield Line(
+        yield CodeLine(
             one.guest_addr,
             one.code,
             one.text,

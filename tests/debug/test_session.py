@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput
-from bootstrap.debug import Session, Stop
+from bootstrap.debug import Session, StopReason
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.trace.coordinates import AfterInstructions
 from tests.debug.material import READ, SEED, SOURCE, stack, state
@@ -149,7 +149,7 @@ def test_watchpoints_see_what_stepping_sees_change(hex0: Session) -> None:
     assert len(changed) > 10
     hex0.go("1@47950")
     hex0.watchpoints.add(cell, 4, "w")
-    stops: list[Stop] = []
+    stops: list[StopReason] = []
     while not stops or stops[-1].place.executed < 47950 + 300:
         stops.append(hex0.cont())
         assert (stops[-1].reason, stops[-1].watchpoint) == (

@@ -14,7 +14,7 @@ from bootstrap.core.errors import BadInput
 from bootstrap.debug import places
 from bootstrap.debug.command_table import Interpreter
 from bootstrap.debug.gdb.packets import number
-from bootstrap.debug.gdb.registers import DESCRIPTIONS, Description, Register
+from bootstrap.debug.gdb.registers import DESCRIPTIONS, Description, TargetRegister
 from bootstrap.debug.gdb.symbols import SymbolFiles
 from bootstrap.debug.gdb.wire import PacketLine
 from bootstrap.debug.session import Position, Session
@@ -246,7 +246,7 @@ class Client:
                            "`unset tdesc filename` reads them anew")  # fmt: skip
         return self.description()
 
-    def expected(self) -> tuple[Register, ...]:
+    def expected(self) -> tuple[TargetRegister, ...]:
         """What gdb expects in all registers of the process. Raises as `agreed`.
 
         It never asks for the description of a process that it finds in the list of threads.

@@ -54,7 +54,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Symbols:
+class SymbolTable:
     """What a symbol file says."""
 
     header: bytes
@@ -71,7 +71,7 @@ class Symbols:
     folder: str
 
 
-def symbol_file(symbols: Symbols) -> bytes:
+def symbol_file(symbols: SymbolTable) -> bytes:
     """The bytes of the ELF file. Little-endian, as all that is served here is."""
     return _Elf(symbols).build()
 
@@ -120,7 +120,7 @@ def _end(last: Stretch | None) -> bytes:
 
 
 class _Elf:
-    def __init__(self, symbols: Symbols) -> None:
+    def __init__(self, symbols: SymbolTable) -> None:
         self._symbols = symbols
         self._wide = symbols.header[4] == 2
         self._word = "<Q" if self._wide else "<I"

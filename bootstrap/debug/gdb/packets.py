@@ -15,7 +15,7 @@ BAD = b"E.malformed packet"
 _ESCAPED = frozenset(b"#$}*")
 
 
-class Kind(Enum):
+class PacketKind(Enum):
     """What came in."""
 
     PACKET = "packet"
@@ -30,10 +30,10 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class PacketEvent:
     """One of them; `content` of a packet is without frame and escapes."""
 
-    kind: Kind
+    kind: PacketKind
     content: bytes = b""
 
 
@@ -69,7 +69,7 @@ def frame(raw: bytes) -> bytes:
     return b"$" + raw + b"#" + checksum(raw)
 
 
-class Reader:
+class PacketReader:
     """Takes bytes as they come, in any pieces, and gives events."""
 
     def __init__(self) -> None:
@@ -78,22 +78,24 @@ class Reader:
         self._sum: bytearray | None = None
         self._long = False
 
-    def feed(self, data: bytes) -> Iterator[Event]:
+    def feed(self, data: bytes) -> Iterator[PacketEvent]:
         """What these bytes complete."""
         for byte in data:
             event = self._byte(byte)
             if event is not None:
                 yield event
 
-    def _byte(self, byte: int) -> Event | None:
+    def _byte(self, byte: int) -> PacketEvent | None:
         if byte == 0x24:  # $: a packet begins, also in the middle of one that was cut short
             self._inside, self._sum, self._long = True, None, False
             self._raw.clear()
             return None
         if not self._inside:
             # What is no packet and none of these is noise on the line.
-            found = {0x03: Kind.INTERRUPT, 0x2B: Kind.ACK, 0x2D: Kind.AGAIN}.get(byte)
-            return None if found is None else Event(found)
+            found = {0x03: PacketKind.INTERRUPT, 0x2B: PacketKind.ACK, 0x2D: PacketKind.AGAIN}.get(
+                byte
+            )
+            return None if found is None else PacketEvent(found)
         if self._sum is not None:
             self._sum.append(byte)
             return self._end() if len(self._sum) == 2 else None
@@ -105,15 +107,15 @@ class Reader:
             self._long = True
         return None
 
-    def _end(self) -> Event:
+    def _end(self) -> PacketEvent:
         raw, told = bytes(self._raw), bytes(self._sum or b"")
         self._inside, self._sum = False, None
         self._raw.clear()
         if self._long:
-            return Event(Kind.LONG)
+            return PacketEvent(PacketKind.LONG)
         if told.lower() != checksum(raw):
-            return Event(Kind.BAD)
-        return Event(Kind.PACKET, unescape(raw))
+            return PacketEvent(PacketKind.BAD)
+        return PacketEvent(PacketKind.PACKET, unescape(raw))
 
 
 def number(raw: bytes) -> int:

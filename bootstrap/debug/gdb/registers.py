@@ -14,7 +14,7 @@ Saved = Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Register:
+class TargetRegister:
     """A register of a target description; `value` takes it out of what a CPU saved."""
 
     name: str
@@ -45,18 +45,18 @@ class Description:
     """All registers of an architecture, in gdb's order."""
 
     architecture: str
-    features: tuple[tuple[str, str, tuple[Register, ...]], ...]
+    features: tuple[tuple[str, str, tuple[TargetRegister, ...]], ...]
     """(name, types that it needs as XML, registers)"""
     pc: str
     sp: str
 
     @property
-    def registers(self) -> tuple[Register, ...]:
+    def registers(self) -> tuple[TargetRegister, ...]:
         """In the order of the `g` packet."""
         return tuple(register for _, _, group in self.features for register in group)
 
     @property
-    def promised(self) -> tuple[Register, ...]:
+    def promised(self) -> tuple[TargetRegister, ...]:
         """What gdb expects of a program that it knows by its ELF header alone: of RISC-V, which
         has its floating point registers by choice, the general ones."""
         named = self.features[:1] if self.architecture.startswith("riscv") else self.features
@@ -83,18 +83,20 @@ class Description:
         return "\n".join([*lines, "</target>", ""])
 
 
-def _plain(name: str, bits: int, type_: str, saved_as: str = "", group: str = "") -> Register:
+def _plain(name: str, bits: int, type_: str, saved_as: str = "", group: str = "") -> TargetRegister:
     key = saved_as or name
-    return Register(name, bits, type_, lambda saved: saved[key], group, lambda _, raw: (key, raw))
+    return TargetRegister(
+        name, bits, type_, lambda saved: saved[key], group, lambda _, raw: (key, raw)
+    )
 
 
-def _unknown(name: str, bits: int, type_: str, group: str = "") -> Register:
-    return Register(name, bits, type_, lambda _: None, group)
+def _unknown(name: str, bits: int, type_: str, group: str = "") -> TargetRegister:
+    return TargetRegister(name, bits, type_, lambda _: None, group)
 
 
-def _fixed(name: str, bits: int, type_: str, value: int) -> Register:
+def _fixed(name: str, bits: int, type_: str, value: int) -> TargetRegister:
     """One that is the same for every program, as no call here can change it."""
-    return Register(name, bits, type_, lambda _: value.to_bytes(bits // 8, "little"))
+    return TargetRegister(name, bits, type_, lambda _: value.to_bytes(bits // 8, "little"))
 
 
 def _types(*rows: str) -> str:
@@ -138,25 +140,27 @@ _SELECTORS = {
 """By word, what every program has (arch/x86/include/asm/segment.h, kernel/process_64.c)."""
 
 
-def _selector(name: str, word: int) -> Register:
+def _selector(name: str, word: int) -> TargetRegister:
     value = _SELECTORS[word].get(name)
     if value is None:
         # Not to be set: a selector that the descriptor table refuses would be dropped in silence.
-        return Register(name, 32, "int32", lambda saved: saved[name])
+        return TargetRegister(name, 32, "int32", lambda saved: saved[name])
     return _fixed(name, 32, "int32", value)
 
 
-def _st(index: int) -> Register:
+def _st(index: int) -> TargetRegister:
     def key(saved: Saved) -> str:
         # The engine numbers them as the hardware does, gdb from the top of the stack.
         top = _number(saved, "fpsw") >> 11 & 7
         return f"fp{(top + index) & 7}"
 
-    return Register(f"st{index}", 80, "i387_ext", lambda saved: saved[key(saved)],
+    return TargetRegister(f"st{index}", 80, "i387_ext", lambda saved: saved[key(saved)],
                     store=lambda saved, raw: (key(saved), raw))  # fmt: skip
 
 
-def _x86(architecture: str, general: tuple[Register, ...], word: int, xmm: int) -> Description:
+def _x86(
+    architecture: str, general: tuple[TargetRegister, ...], word: int, xmm: int
+) -> Description:
     pc, sp = ("rip", "rsp") if word == 64 else ("eip", "esp")
     core = (
         *general,
@@ -176,7 +180,7 @@ def _x86(architecture: str, general: tuple[Register, ...], word: int, xmm: int) 
         _plain("mxcsr", 32, "i386_mxcsr", group="vector"),
     )
     # No system call is under way at any place.
-    orig = Register("orig_" + general[0].name, word, "int",
+    orig = TargetRegister("orig_" + general[0].name, word, "int",
                     lambda _: b"\xff" * 8, "system")  # fmt: skip
     features = [
         ("org.gnu.gdb.i386.core", _EFLAGS, core),
@@ -247,21 +251,21 @@ _RISCV_F = (
 ).split()
 
 
-def _riscv_x(name: str, word: int) -> Register:
+def _riscv_x(name: str, word: int) -> TargetRegister:
     type_ = {"ra": "code_ptr", "sp": "data_ptr", "gp": "data_ptr", "tp": "data_ptr",
              "fp": "data_ptr"}.get(name, "int")  # fmt: skip
     if name == "zero":
-        return Register(name, word, type_, lambda _: b"")
+        return TargetRegister(name, word, type_, lambda _: b"")
     return _plain(name, word, type_, "s0" if name == "fp" else name)
 
 
-def _of_fcsr(name: str, shift: int, mask: int) -> Register:
+def _of_fcsr(name: str, shift: int, mask: int) -> TargetRegister:
     def store(saved: Saved, raw: bytes) -> tuple[str, bytes]:
         kept = _number(saved, "fcsr") & ~(mask << shift)
         value = kept | (int.from_bytes(raw, "little") & mask) << shift
         return "fcsr", value.to_bytes(4, "little")
 
-    return Register(
+    return TargetRegister(
         name, 32, "int", lambda saved: bytes((_number(saved, "fcsr") >> shift & mask,)), "float",
         store,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from __future__ import annotations
 from bootstrap.debug import running
 from bootstrap.debug.gdb.client import Client
 from bootstrap.debug.gdb.packets import BAD, number
-from bootstrap.debug.stops import Interrupted, Stop
+from bootstrap.debug.stops import Interrupted, StopReason
 from bootstrap.trace.text import shown
 
 _WATCHES = {2: "w", 3: "r", 4: "a"}
@@ -93,9 +93,9 @@ def _go(client: Client, how: str, pid: int) -> bytes:
         _, call, breakpoint_ = due
         if call is not None:
             client.due = due[0], None, breakpoint_
-            return _stopped(client, Stop(call[0], session.here, call=call))
+            return _stopped(client, StopReason(call[0], session.here, call=call))
         if breakpoint_ and session.pc in points.breakpoints:
-            return _stopped(client, Stop("breakpoint", session.here))
+            return _stopped(client, StopReason("breakpoint", session.here))
     before, calls = session.program, session.calls
     pauses = [name for name in ("fork", "exec") if f"{name}-events+".encode() in client.features]
     if how == "s":
@@ -122,7 +122,7 @@ def _go(client: Client, how: str, pid: int) -> bytes:
     return _stopped(client, stop) if event is None else event
 
 
-def _stopped(client: Client, stop: Stop) -> bytes:
+def _stopped(client: Client, stop: StopReason) -> bytes:
     if stop.reason == "interrupted":
         return reply(client, b"T02")
     if stop.reason in ("begin", "end"):

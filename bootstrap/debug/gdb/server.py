@@ -12,12 +12,12 @@ import socket
 from collections.abc import Callable
 
 from bootstrap.core.errors import BootstrapError
-from bootstrap.debug.gdb import queries, resuming, values
+from bootstrap.debug.gdb import queries, reads_and_writes, resuming
 from bootstrap.debug.gdb.client import Client
-from bootstrap.debug.gdb.files import file_packet
+from bootstrap.debug.gdb.guest_files import file_packet
 from bootstrap.debug.gdb.packets import BAD, PACKET_SIZE, escape, number
 from bootstrap.debug.gdb.symbols import SymbolFiles
-from bootstrap.debug.gdb.wire import Connection, Descriptors, Gone, PacketLine, Wire
+from bootstrap.debug.gdb.wire import Gone, PacketLine, PipeWire, SocketWire, Wire
 from bootstrap.debug.session import Session
 from bootstrap.debug.stops import Interrupted
 from bootstrap.trace.replay import Diverged
@@ -83,14 +83,14 @@ def _no_acknowledgements(client: Client, _rest: bytes) -> None:
 PACKETS: dict[bytes, Handler] = {
     b"?": _stop_question,
     b"!": _extend,
-    b"g": values.read_registers,
-    b"G": values.write_registers,
-    b"p": values.read_register,
-    b"P": values.write_register,
-    b"m": values.read_memory,
-    b"M": values.write_memory,
-    b"x": values.read_binary,
-    b"X": values.write_binary,
+    b"g": reads_and_writes.read_registers,
+    b"G": reads_and_writes.write_registers,
+    b"p": reads_and_writes.read_register,
+    b"P": reads_and_writes.write_register,
+    b"m": reads_and_writes.read_memory,
+    b"M": reads_and_writes.write_memory,
+    b"x": reads_and_writes.read_binary,
+    b"X": reads_and_writes.write_binary,
     b"H": _select,
     b"T": _alive,
     b"Z": resuming.insert_point,
@@ -192,7 +192,7 @@ def at_port(
         with client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             log(f"a client has come from {address[0]}:{address[1]}")
-            same = serve(session, Connection(client, listener), log, symbols)
+            same = serve(session, SocketWire(client, listener), log, symbols)
         if once:
             return same
 
@@ -201,4 +201,4 @@ def on_descriptors(
     session: Session, in_fd: int, out_fd: int, log: Log, symbols: SymbolFiles | None = None
 ) -> bool:
     """The one client of a pair of descriptors. Returns as `serve` does."""
-    return serve(session, Descriptors(in_fd, out_fd), log, symbols)
+    return serve(session, PipeWire(in_fd, out_fd), log, symbols)

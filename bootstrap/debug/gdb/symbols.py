@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bootstrap.core.errors import BadInput
-from bootstrap.debug.gdb.dwarf import Stretch, Symbols, joined, symbol_file
+from bootstrap.debug.gdb.dwarf import Stretch, SymbolTable, joined, symbol_file
 from bootstrap.debug.source_paths import SourcePaths
 from bootstrap.timeline.images import ProgramImage, ProgramImages
 from bootstrap.trace.reader import Trace
@@ -114,7 +114,7 @@ class SymbolFiles:
             target.write_bytes(trace.content(version))
         rows = [Stretch(start, end, sources[path, version], line)
                 for start, end, (path, version, line) in found]  # fmt: skip
-        what = Symbols(
+        what = SymbolTable(
             image.content[:64], image.elf.entry, loaded(image), rows, labels(image), names,
             str(folder / SOURCES),
         )  # fmt: skip

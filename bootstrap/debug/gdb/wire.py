@@ -11,7 +11,7 @@ from collections import deque
 from typing import Protocol
 
 from bootstrap.core.errors import BadInput
-from bootstrap.debug.gdb.packets import Event, Kind, Reader, frame
+from bootstrap.debug.gdb.packets import PacketEvent, PacketKind, PacketReader, frame
 
 _CHUNK = 1 << 16
 
@@ -30,7 +30,7 @@ class Wire(Protocol):
         """All of it. Raises Gone."""
 
 
-class Descriptors:
+class PipeWire:
     """A pair of descriptors, a pipe's say."""
 
     def __init__(self, in_fd: int, out_fd: int) -> None:
@@ -57,7 +57,7 @@ class Descriptors:
             raise Gone from None
 
 
-class Connection:
+class SocketWire:
     """A connection; who else comes meanwhile is sent away."""
 
     def __init__(self, client: socket.socket, listener: socket.socket) -> None:
@@ -95,8 +95,8 @@ class PacketLine:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._reader = Reader()
-        self._events: deque[Event] = deque()
+        self._reader = PacketReader()
+        self._events: deque[PacketEvent] = deque()
         self._last = b""
         self.acknowledges = True
 
@@ -105,17 +105,17 @@ class PacketLine:
         while True:
             while self._events:
                 event = self._events.popleft()
-                if event.kind is Kind.AGAIN and self._last and self.acknowledges:
+                if event.kind is PacketKind.AGAIN and self._last and self.acknowledges:
                     self._wire.send(self._last)
-                elif event.kind is Kind.BAD and self.acknowledges:
+                elif event.kind is PacketKind.BAD and self.acknowledges:
                     self._wire.send(b"-")
-                elif event.kind in (Kind.PACKET, Kind.LONG):
+                elif event.kind in (PacketKind.PACKET, PacketKind.LONG):
                     # The same once more: gdb did not wait for a slow start, but wants one answer.
                     while self._events and self._events[0] == event and self.acknowledges:
                         self._events.popleft()
                     if self.acknowledges:
                         self._wire.send(b"+")
-                    return event.content if event.kind is Kind.PACKET else None
+                    return event.content if event.kind is PacketKind.PACKET else None
             data = self._wire.receive(True)
             self._events.extend(self._reader.feed(data or b""))
 
@@ -124,7 +124,7 @@ class PacketLine:
         data = self._wire.receive(False)
         self._events.extend(self._reader.feed(data or b""))
         found = len(self._events)
-        self._events = deque(e for e in self._events if e.kind is not Kind.INTERRUPT)
+        self._events = deque(e for e in self._events if e.kind is not PacketKind.INTERRUPT)
         return len(self._events) < found
 
     def reply(self, raw: bytes) -> None:

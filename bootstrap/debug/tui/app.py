@@ -1,165 +1,224 @@
-"""The keys of the screen: each becomes a command, or moves a cursor."""
+"""The screen of `bootstrap step`: its parts, what they draw, and the session that they show. What
+keys do stands in keys.py."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import ClassVar
+
 from textual import events
+from textual.app import App, ComposeResult
+from textual.binding import BindingType
+from textual.screen import Screen
 
-from bootstrap.debug.command_table import COUNTED
+from bootstrap.core.errors import BadInput
+from bootstrap.debug.command_language import CommandResult, DebugCommand
+from bootstrap.debug.command_table import help_lines, parse
 from bootstrap.debug.linking import Links
-from bootstrap.debug.tui import keys, moving, widgets
-from bootstrap.debug.tui.arrangement import PANES
-from bootstrap.debug.tui.shell import Shell
+from bootstrap.debug.screen_state import ScreenRequest, ScreenState
+from bootstrap.debug.tui import drawing, widgets
+from bootstrap.debug.tui.arrangement import (
+    LEAST,
+    PANES,
+    TITLES,
+    arrange,
+    links_height,
+    time_height,
+)
+from bootstrap.debug.tui.cursor import Cursor, per_row
+from bootstrap.debug.tui.drawing import Row
+from bootstrap.debug.tui.keys import Typed
+from bootstrap.debug.tui.worker import Failed, Linked, Rested, Shown, Worker, Working
 
-MOST_OFFERED = 12
-"""Completions that are shown."""
-MOST_TIMES = 1000
-"""A number before a key that has to be done once after the other."""
-_AT_ONCE = frozenset(("!prompt", "!help", "!mark", "!jump", "!find"))
-"""What keys do that needs no view: the rest of it comes after them."""
-_STOPS = frozenset(("!escape", "!interrupt"))
-_OF_LINKS = frozenset(("!follow", "!why", "!break"))
-"""What is done with what belongs to the cursor."""
+SLOW = 0.04
+"""Seconds after which it is shown that a key works."""
 
 
-class StepApp(Shell, inherit_bindings=False):
-    """See above."""
+class Main(Screen[None], inherit_bindings=False):
+    """The one screen; every key comes to the app."""
 
-    # -- keys ------------------------------------------------------------------------------------
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+
+class StepApp(App[int], inherit_bindings=False):
+    """See above. `save` writes a script (destination, text)."""
+
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    def __init__(self, trace: str, save: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self.title = "bootstrap step"
+        self.view: ScreenState | None = None
+        self.cursor = Cursor()
+        self.typed = Typed(self)
+        self.message: list[tuple[str, str]] = [("opening the trace ...", "")]
+        self.failure: BaseException | None = None
+        self.still = asyncio.Event()
+        """Set while the session has nothing to do."""
+        self.worker = Worker(trace, save, self.post_message)
+        self.panes: dict[str, widgets.Pane] = {}
+        self._zoomed = False
+        self._pulled: float | None = None
+        self._asked = 0
+        self._links_wanted = True
+        self._busy = ""
+        """What works for so long that it is shown."""
+        self._stopping = False
+        """Whether it was asked to stop."""
+
+    # -- the parts -------------------------------------------------------------------------------
+
+    def get_default_screen(self) -> Screen[None]:
+        """Ours."""
+        return Main()
+
+    def compose(self) -> ComposeResult:
+        """All parts; `_arrange` says where each is."""
+        yield widgets.Cells(self._head, "head")
+        for name in PANES:
+            self.panes[name] = widgets.Pane(self._pane(name), name)
+            yield self.panes[name]
+        yield widgets.TimeLine(self._time, "time")
+        yield widgets.Cells(self._links, "links")
+        yield widgets.Cells(self._status, "status")
+
+    def on_mount(self) -> None:
+        """Begin."""
+        self._arrange()
+        self.worker.start()
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """More or less room."""
+        # App.size is set after this.
+        self.call_next(self._arrange)
+        self.call_next(self.look)
+
+    def on_unmount(self) -> None:
+        """The session is closed before the terminal is given back."""
+        self.worker.end()
+
+    @property
+    def focused(self) -> widgets.Pane:
+        """The pane in focus."""
+        return self.panes[self.cursor.focus]
+
+    def _arrange(self) -> None:
+        width, height = self.size
+        places = arrange(width, height, self.cursor.focus, self._zoomed)
+        rest = links_height(height)
+        times = time_height(height)
+        rows = {
+            "head": (0, 1), "time": (height - 1 - rest - times, times),
+            "links": (height - 1 - rest, rest), "status": (height - 1, 1),
+        }  # fmt: skip
+        too_small = width < LEAST[0] or height < LEAST[1]
+        for name, pane in self.panes.items():
+            pane.display = name in places and not too_small
+            if name in places:
+                x, y, wide, high = places[name]
+                pane.styles.offset = (x, y)
+                pane.styles.width, pane.styles.height = wide, high
+        for name, (y, high) in rows.items():
+            part = self.query_one(f"#{name}")
+            part.styles.offset = (0, y)
+            part.styles.width, part.styles.height = width, high
+            part.display = not too_small or name == "status"
+        if too_small:
+            self.query_one("#status").styles.offset = (0, 0)
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Draw again what is otherwise."""
+        for part in self.query(widgets.Cells):
+            part.redraw()
+
+    def refresh_status(self) -> None:
+        """Draw the last row again."""
+        self.query_one("#status").refresh()
+
+    def refresh_links(self) -> None:
+        """Draw what belongs to the cursor again."""
+        self.query_one("#links").refresh()
+
+    # -- drawing ---------------------------------------------------------------------------------
+
+    def _pane(self, name: str) -> Callable[[int, int], list[Row]]:
+        def draw(width: int, height: int) -> list[Row]:
+            focused = name == self.cursor.focus
+            style = "focused" if focused else "title"
+            text = TITLES[name]
+            if self.view is not None:
+                text = drawing.title(name, self.view, self.cursor, text)
+            line = f"{'>>' if focused else '--'} {text} "
+            rows: list[Row] = [[(line.ljust(width, "-")[:width], style)]]
+            if self.view is not None:
+                rows += drawing.pane(name, self.view, self.cursor, width, height - 1)
+            return rows
+
+        return draw
+
+    def _head(self, width: int, _height: int) -> list[Row]:
+        return [] if self.view is None else [drawing.head(self.view, width)]
+
+    def _time(self, width: int, height: int) -> list[Row]:
+        view = self.view
+        return [] if view is None else drawing.time_rows(view, width, height, self._pulled)
+
+    def _links(self, width: int, height: int) -> list[Row]:
+        return drawing.links(self.cursor.links, width, height)
+
+    def _status(self, width: int, _height: int) -> list[Row]:
+        if self.size.width < LEAST[0] or self.size.height < LEAST[1]:
+            return [[(f"at least {LEAST[0]} columns, {LEAST[1]} rows", "error")]]
+        line, typed = self.typed.line, self.typed.number or self.typed.pending
+        if line.open:
+            first = max(0, line.at - width + 3)
+            text, at = line.text[first:], line.at - first
+            rest = text[at + 1 :]
+            return [
+                [(":", "key"), (text[:at], ""), (text[at : at + 1] or " ", "cursor"), (rest, "")]
+            ]
+        hints = "? help  : command  q quit "
+        before = f" {typed}" if typed else ""
+        if self.typed.waiting:
+            before += f" {len(self.typed.waiting)} waiting"
+        row = [*self.message]
+        room = width - len(hints) - len(before) - 2
+        text = drawing.text_of(row)
+        if len(text) > room:
+            row = [(text[: max(0, room - 3)] + "...", row[0][1] if row else "")]
+            text = row[0][0]
+        gap = " " * max(1, room - len(text) + 1)
+        return [[(" ", ""), *row, (before, "key"), (gap, ""), (hints, "dim")]]
+
+    def say(self, text: str, style: str = "") -> None:
+        """A line in the status row."""
+        self.message = [(text, style)]
+        self.refresh_status()
+
+    def show(self, title: str, lines: list[str]) -> None:
+        """Several lines, in a box."""
+        self.push_screen(widgets.TextDialog(title, lines), lambda _: self.typed.pump())
+
+    # -- keys and the mouse ----------------------------------------------------------------------
 
     def on_key(self, event: events.Key) -> None:
-        """Every key that a box does not take: in order, each when all before it is done."""
-        if len(self.screen_stack) > 1:
-            return
-        event.stop()
-        if event.key in ("escape", "ctrl+c") and self._keys:
-            forgotten = len(self._keys)
-            self._keys.clear()
-            self._number = self._pending = ""
-            self.key_does_interrupt(1)
-            self.tell(f"stopping ...; {forgotten} keys that waited are forgotten")
-            return
-        self._keys.append(event)
-        self.pump()
+        """Every key that a box does not take."""
+        if len(self.screen_stack) == 1:
+            event.stop()
+            self.typed.add(event)
 
     def on_paste(self, event: events.Paste) -> None:
         """Into the command line."""
-        self._keys.append(event)
-        self.pump()
-
-    def pump(self) -> None:
-        """Take the keys that wait, as far as that goes."""
-        while self._keys and len(self.screen_stack) == 1 and self._can_take(self._keys[0]):
-            event = self._keys.popleft()
-            if isinstance(event, events.Key):
-                self._take(event)
-            elif self.line.open:
-                self.line.insert(event.text)
-            else:
-                self.tell("! what is pasted goes into the command line: press : first", "error")
-        self.query_one("#status").refresh()
-
-    def _key(self, event: events.Key) -> keys.Key | None:
-        name = event.character if event.character in keys.KEYS else event.key
-        return keys.KEYS.get(keys.SAME.get(name, name))
-
-    def _can_take(self, event: events.Key | events.Paste) -> bool:
-        """Whether all is there that a key goes by."""
-        key = self._key(event) if isinstance(event, events.Key) else None
-        if self.view is None:
-            return key is not None and key.does in _STOPS | {"quit"}
-        if key is None or self.line.open or self._pending or key.does in _AT_ONCE | _STOPS:
-            return True
-        if key.does in _OF_LINKS:
-            return self.still.is_set()
-        if key.does == "quit":
-            return self._worker.idle
-        if "{" not in key.does and not key.does.startswith("!"):
-            return True
-        return self.still.is_set() or (self._worker.idle and self.view.settled)
-
-    def _take(self, event: events.Key) -> None:
-        character = event.character or ""
-        if self.line.open:
-            self._type(event.key, character)
-            return
-        if self._pending:
-            pending, self._pending = self._pending, ""
-            self._with_letter(pending, event.key, character)
-            return
-        if character.isdigit() and (character != "0" or self._number):
-            self._number += character
-            return
-        number, self._number = self._number, ""
-        key = self._key(event)
-        if key is None:
-            self.tell(f"! {event.key} is no key; ? shows them", "error")
-        elif len(number) > 9:
-            self.tell(f"! {number}: a number of at most 9 digits", "error")
-        else:
-            self._press(key, int(number or 1))
-
-    def _press(self, key: keys.Key, times: int) -> None:
-        if key.does.startswith("!"):
-            getattr(self, f"key_does_{key.does[1:]}")(times)
-            return
-        if key.does.endswith(" "):
-            self._prompt(key.does)
-            return
-        if self.view is None or key.does in COUNTED or times == 1:
-            self.do(self._line(key) + (f" {times}" if times > 1 else ""))
-        elif times > MOST_TIMES:
-            self.tell(f"! {times} times: {key.key} at most {MOST_TIMES} times", "error")
-        else:
-            for _ in range(times):
-                self.do(self._line(key))
-
-    def _line(self, key: keys.Key) -> str:
-        if self.view is None or "{" not in key.does:
-            return key.does
-        byte = moving.byte(self.cursor, self.view)
-        if "{byte}" in key.does:
-            self.cursor.memory = byte  # stay with it, also where another was accessed last
-        return key.does.format(
-            here=f"{moving.address(self.cursor, self.view):#x}", byte=f"{byte:#x}"
-        )
-
-    def _leave(self) -> None:
-        """The end, when all that was typed before is done."""
-        if self._worker.idle:
-            self.exit(0)
-        else:
-            self._keys.appendleft(events.Key("q", "q"))
-
-    def _with_letter(self, pending: str, key: str, character: str) -> None:
-        if key in ("escape", "ctrl+c"):
-            self.tell("")
-        elif pending == "'" and character == "'":
-            self.do("jump")
-        elif character.isalnum():
-            self.do(f"{'mark' if pending == 'm' else 'jump'} {character}")
-        else:
-            self.tell(f"! {pending} wants a letter", "error")
-
-    def _prompt(self, text: str) -> None:
-        self.line.start(text)
-        self.query_one("#status").refresh()
-
-    def _type(self, key: str, character: str) -> None:
-        line = self.line.press(key, character)
-        if self.line.offered is not None:
-            words = [found.rpartition(" ")[2] for found in self.line.offered[:MOST_OFFERED]]
-            more = len(self.line.offered) - len(words)
-            text = "  ".join(words) + (f"  and {more} more" if more > 0 else "")
-            if len(self.line.offered) != 1:
-                self.cursor.links = Links((("data", text or "nothing goes on like this"),))
-                self.query_one("#links").refresh()
-        self.query_one("#status").refresh()
-        if line:
-            self.do(line)
+        self.typed.add(event)
 
     def on_clicked(self, message: widgets.Clicked) -> None:
-        """A click in a pane: it has the focus; in what has rows, the cursor is there."""
-        self._focus(message.pane)
+        """A click in a pane: it has the focus."""
+        self.focus_on(message.pane)
 
     def on_dragged(self, message: widgets.Dragged) -> None:
         """The time line was pulled: where it is let go the program goes."""
@@ -168,178 +227,198 @@ class StepApp(Shell, inherit_bindings=False):
         if message.done:
             self.do(f"go {100 * message.share:.4f}%")
 
-    # -- what keys do on the screen --------------------------------------------------------------
+    def focus_on(self, name: str) -> None:
+        """Give a pane the focus."""
+        self.cursor.focus = name
+        self._arrange()
+        self.look()
+        self.link()
 
-    def _by_percent(self, by: int) -> None:
-        view = self.view
-        if view is None:
-            return
-        if view.total is None:
-            self.do("print total")
-            self.tell("the instructions of this program are counted first; once more, then")
-            return
-        share = 100 * view.executed / max(1, view.total - 1) + by
-        self.do(f"go {max(0.0, min(100.0, share)):.4f}%")
-
-    def key_does_later(self, times: int) -> None:
-        """Of the time line."""
-        self._by_percent(times)
-
-    def key_does_earlier(self, times: int) -> None:
-        """Of the time line."""
-        self._by_percent(-times)
-
-    def _pane_by(self, by: int) -> None:
-        self._focus(PANES[(PANES.index(self.cursor.focus) + by) % len(PANES)])
-
-    def key_does_next_pane(self, times: int) -> None:
-        """In their order; also those that are folded away."""
-        self._pane_by(times)
-
-    def key_does_previous_pane(self, times: int) -> None:
-        """The other way."""
-        self._pane_by(-times)
-
-    def _vertically(self, by: int) -> None:
-        if self.view is not None:
-            width = self._panes[self.cursor.focus].size.width
-            moving.vertically(self.cursor, self.view, by, width)
-            self._after_cursor()
-
-    def _horizontally(self, by: int) -> None:
-        if self.view is None:
-            return
-        if not moving.horizontally(self.cursor, self.view, by):
-            pane = self._panes[self.cursor.focus]
-            pane.shift = max(0, pane.shift + 8 * by)
-        self._after_cursor()
-
-    def _after_cursor(self) -> None:
+    def after_cursor(self) -> None:
+        """The cursor was moved."""
         self.redraw()
         if self.cursor.focus in ("code", "memory"):
-            self._look()
-        self._link()
+            self.look()
+        self.link()
 
-    def key_does_up(self, times: int) -> None:
-        """The cursor."""
-        self._vertically(-times)
+    # -- asking the session ----------------------------------------------------------------------
 
-    def key_does_down(self, times: int) -> None:
-        """The cursor."""
-        self._vertically(times)
+    def request(self) -> ScreenRequest:
+        """What the panes have room for."""
 
-    def key_does_left(self, times: int) -> None:
-        """The cursor, or the pane."""
-        self._horizontally(-times)
+        def rows(name: str) -> int:
+            pane = self.panes.get(name)
+            return max(4, pane.size.height - 1) if pane is not None and pane.display else 8
 
-    def key_does_right(self, times: int) -> None:
-        """The cursor, or the pane."""
-        self._horizontally(times)
+        memory = self.panes["memory"]
+        each = per_row(memory.size.width) if memory.display else 16
+        at = None
+        if self.cursor.memory and self.view is not None:
+            at = self.view.memory_at
+            size = rows("memory") * each
+            if not at <= self.cursor.memory < at + size:
+                at = max(0, self.cursor.memory - size // 2) // each * each
+        code_at = self.cursor.code if self.cursor.focus == "code" and self.cursor.code else None
+        if self.cursor.by_hand:
+            code_at = self.cursor.links.guest_addr
+        return ScreenRequest(
+            code=max(12, rows("code")), memory=rows("memory") * each, stack=rows("stack"),
+            calls=max(20, rows("calls")), code_at=code_at, memory_at=at,
+            memory_byte=self.cursor.memory or None, generated=self.cursor.generated,
+        )  # fmt: skip
 
-    def key_does_page_up(self, times: int) -> None:
-        """The cursor."""
-        self._vertically(-times * max(1, self._panes[self.cursor.focus].size.height - 2))
-
-    def key_does_page_down(self, times: int) -> None:
-        """The cursor."""
-        self._vertically(times * max(1, self._panes[self.cursor.focus].size.height - 2))
-
-    def key_does_follow(self, _times: int) -> None:
-        """Go to what the cursor is on."""
-        view, cursor = self.view, self.cursor
-        if view is None:
-            return
-        if cursor.focus == "tree":
-            begin = next((b.begin for b in view.tree if b.row == (cursor.tree or view.row)), "")
-            self.do(f"go {begin}")
-        elif cursor.focus == "calls" and view.calls and cursor.calls:
-            ordinal = view.calls[-cursor.calls][0]
-            self.do("back-call" if cursor.calls == 1 else f"show calls {ordinal}")
-        elif cursor.focus in ("code", "regs", "stack", "calls"):
-            self.do(f"next execution {moving.address(cursor, view):#x}")
-        elif cursor.focus == "memory":
-            self.do(f"previous write {moving.byte(cursor, view):#x}")
-        elif cursor.links.moment:
-            self.do(f"go {cursor.links.moment}")
-        else:
-            self.tell("! when that was is unknown", "error")
-
-    def key_does_mark(self, _times: int) -> None:
-        """A letter comes next."""
-        self._pending = "m"
-        self.tell("mark this place with a letter:")
-
-    def key_does_jump(self, _times: int) -> None:
-        """A letter comes next."""
-        self._pending = "'"
-        self.tell("jump to the mark with the letter (' for back):")
-
-    def key_does_break(self, _times: int) -> None:
-        """On or off."""
-        if self.view is not None:
-            addr = moving.address(self.cursor, self.view)
-            self.do(f"{'delete' if addr in self.view.breaks else 'break'} {addr:#x}")
-
-    def key_does_watch(self, _times: int) -> None:
-        """On or off."""
-        if self.view is None:
-            return
-        addr = moving.byte(self.cursor, self.view)
-        for number, start, size in self.view.watched:
-            if start <= addr < start + size:
-                self.do(f"delete watch {number}")
+    def do(self, line: str) -> None:
+        """A command: of the screen at once, else by the session."""
+        try:
+            command = parse(line)
+            if command is None:
                 return
-        self.do(f"watch {addr:#x}")
+            if command.name == "quit":
+                self._leave()
+            elif command.name == "help":
+                self.show("help", list(help_lines(command.text("command"))))
+            elif command.name == "zoom":
+                self._zoomed = not self._zoomed
+                self._arrange()
+                self.look()
+            elif command.name == "theme":
+                light = self.theme == "textual-light"
+                self.theme = "textual-dark" if light else "textual-light"
+            elif command.name == "generated":
+                self.cursor.generated = not self.cursor.generated
+                self.cursor.source = 0
+                self.look()
+            elif command.name == "pane":
+                self.focus_on(command.text("pane"))
+            else:
+                self._ask(command, line)
+        except BadInput as error:
+            self.say(f"! {error}", "error")
 
-    def key_does_find(self, _times: int) -> None:
-        """A text."""
-        self._prompt("find memory " if self.cursor.focus in ("memory", "stack") else "find source ")
-
-    def key_does_why(self, _times: int) -> None:
-        """The whole way of a byte."""
-        if self.view is None:
-            return
-        if self.cursor.focus in ("input", "output", "source") and self.cursor.links.file:
-            path, offset = self.cursor.links.file
-            self.do(f'why "{path}:{offset:#x}"')
+    def _leave(self) -> None:
+        """The end, when all that was typed before is done."""
+        if self.worker.idle:
+            self.exit(0)
         else:
-            self.do(f"why {moving.address(self.cursor, self.view):#x}")
+            self.typed.waiting.appendleft(events.Key("q", "q"))
 
-    def key_does_count(self, _times: int) -> None:
+    def _ask(self, command: DebugCommand, line: str) -> None:
+        request = replace(self.request(), code_at=None)  # where it comes to, code follows pc
+        self.still.clear()
+        self._links_wanted = True
+        self.worker.do(command, request)
+        self._asked += 1
+        asked = self._asked
+        self.set_timer(SLOW, lambda: self._working(asked, line))
+
+    def _working(self, asked: int, line: str) -> None:
+        if asked == self._asked and not self.still.is_set():
+            self._busy = line
+            self.say(f"{line} ... (Esc stops)")
+
+    def look(self, link: bool = True) -> None:
+        """A new view of the same place."""
+        if self.view is not None:
+            self._links_wanted = link
+            self.still.clear()
+            self.worker.look(self.request())
+
+    def link(self) -> None:
+        """What belongs to the cursor."""
+        target = None if self.view is None else self.cursor.target(self.view)
+        if target is not None:
+            self.still.clear()
+            self.worker.link(*target)
+
+    def count(self) -> None:
         """All instructions of the program."""
         self.still.clear()
-        self._worker.count()
+        self.worker.count()
         self._busy = "counting"
-        self.tell("counting ... (Esc stops)")
+        self.say("counting ... (Esc stops)")
 
-    def key_does_prompt(self, _times: int) -> None:
-        """The command line."""
-        self._prompt("")
-
-    def key_does_help(self, _times: int) -> None:
-        """All keys."""
-        self._answer("keys", list(keys.help_lines()))
-
-    def key_does_interrupt(self, _times: int) -> None:
+    def interrupt(self, _times: int) -> None:
         """Stop what is working."""
         if self.still.is_set():
-            self.tell("nothing is working; q quits")
+            self.say("nothing is working; q quits")
         else:
-            self._worker.interrupt()
+            self.worker.interrupt()
             self._asked += 1  # whoever wanted to say that it works need not any more
             self._busy, self._stopping = "", True
-            self.tell("stopping ...")
+            self.say("stopping ...")
 
-    def key_does_escape(self, times: int) -> None:
-        """The same, and the cursor back."""
-        works = not self.still.is_set()
-        self.key_does_interrupt(times)
-        if self.view is not None:
-            moving.reset(self.cursor)
-            self.cursor.memory = 0
-            for pane in self._panes.values():
-                pane.shift = 0
-            if not works:
-                self.tell("")
-            self.redraw()
-            self._link()
+    # -- what comes of it ------------------------------------------------------------------------
+
+    def on_working(self, message: Working) -> None:
+        """How far a long move is."""
+        if self._busy:
+            program = f"program {message.row}: {message.executed:,} instructions"
+            self.say(f"{self._busy} ... {program} (Esc stops)")
+
+    def on_shown(self, message: Shown) -> None:
+        """A new view."""
+        old, self.view = self.view, message.view
+        if message.names is not None:
+            self.typed.line.names = message.names
+        if old is None:
+            self.message = [("? shows the keys; s steps, S steps back, o goes to the next output "
+                             "byte", "")]  # fmt: skip
+        moved = old is None or old.here != message.view.here
+        if moved or (message.result is not None and message.result.stop is not None):
+            self.cursor.reset()
+            self.cursor.links = Links()
+        elif message.result is not None and (self.cursor.code or self.cursor.by_hand):
+            self.look()
+        if message.result is not None:
+            self._show_result(message.result)
+        self.redraw()
+        if message.view.settled and self._links_wanted:
+            self.link()
+        self.typed.pump()
+
+    def _done(self) -> None:
+        self._asked += 1
+        self._busy, self._stopping = "", False
+
+    def _show_result(self, result: CommandResult) -> None:
+        self._done()
+        focus = result.focus
+        if focus is not None and focus.guest_addr is not None:
+            self.cursor.memory = focus.guest_addr
+            self.focus_on("memory")
+        elif focus is not None and self.view is not None and focus.file == self.view.source.file:
+            self.cursor.source = focus.line
+            self.focus_on("source")
+        if focus is not None or result.stop is not None or len(result.lines) == 1:
+            self.say(result.lines[0])
+        elif result.lines:
+            self.show("answer", list(result.lines))
+            self.say("")
+
+    def on_linked(self, message: Linked) -> None:
+        """What belongs to the cursor."""
+        self.cursor.links = message.links
+        if self.cursor.by_hand and self.view is not None:
+            addr = message.links.guest_addr
+            wanted = self.view.pc if addr is None else addr
+            if all(line.guest_addr != wanted for line in self.view.code):
+                self.look(link=False)
+        self.redraw()
+
+    def on_failed(self, message: Failed) -> None:
+        """It could not be done."""
+        self._done()
+        if message.over:
+            self.failure = message.error
+            self.exit(2)
+        self.say(f"! {message.text}", "error")
+        self.typed.pump()
+
+    def on_rested(self, message: Rested) -> None:
+        """Nothing more to do, unless something was asked for meanwhile."""
+        if message.requests == self.worker.requests:
+            self.still.set()
+            if self._busy or self._stopping:
+                self._busy, self._stopping = "", False
+                self.say("")
+            self.typed.pump()

@@ -8,13 +8,15 @@ breakpoint, `|` the cursor, `=` what belongs to the cursor.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from bootstrap.debug.linking import Links
-from bootstrap.debug.tui.arrows import arrows
-from bootstrap.debug.tui.bytesdrawn import Cursor, Row, dump, file, per_row, scroll
-from bootstrap.debug.view import View
-from bootstrap.debug.views import Line
+from bootstrap.debug.screen_state import FileView, ScreenState
+from bootstrap.debug.tui.cursor import Cursor, is_text, per_row
+from bootstrap.debug.views import CodeLine
 
+Row = list[tuple[str, str]]
+"""(text, style)."""
 _FLAGS = {
     "CF": "carry", "PF": "parity even", "AF": "adjust", "ZF": "zero", "SF": "negative",
     "TF": "trap", "IF": "interrupts on", "DF": "backwards", "OF": "overflow",
@@ -30,10 +32,15 @@ def text_of(row: Row) -> str:
     return "".join(text for text, _ in row)
 
 
+def scroll(count: int, height: int, at: int) -> int:
+    """The first of `count` rows to show in `height`, so that `at` is well inside."""
+    return max(0, min(at - height // 2, count - height))
+
+
 # Source.
 
 
-def source(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
+def source(view: ScreenState, cursor: Cursor, width: int, height: int) -> list[Row]:
     """The source around the cursor."""
     found = view.source
     if not found.lines:
@@ -77,15 +84,59 @@ def _wrapped(text: str, style: str, width: int, height: int) -> list[Row]:
 
 # Code.
 
+LANES = 3
+"""Arrows that may run beside one another."""
 
-def code(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
+
+def arrows(lines: Sequence[tuple[int, int | None]], pc: int) -> list[str]:
+    """For each line (address, where it leads), LANES + 1 cells.
+
+    What leads out of the lines is `^` (to lower addresses) or `v`. The jump at pc comes first;
+    then the short ones; what finds no free lane has only its own sign.
+    """
+    index = {addr: i for i, (addr, _) in enumerate(lines)}
+    cells = [[" "] * (LANES + 1) for _ in lines]
+    jumps = []
+    for i, (addr, target) in enumerate(lines):
+        if target is None:
+            continue
+        if target in index:
+            jumps.append((addr != pc, abs(index[target] - i), i, index[target]))
+        elif lines:
+            cells[i][LANES] = "^" if target < lines[0][0] else "v"
+    taken: list[list[tuple[int, int]]] = [[] for _ in range(LANES)]
+    for _, _, source, target in sorted(jumps):
+        low, high = min(source, target), max(source, target)
+        lane = next(
+            (n for n in range(LANES - 1, -1, -1)
+             if all(high < a or b < low for a, b in taken[n])), None,
+        )  # fmt: skip
+        if lane is None:
+            cells[source][LANES] = "^" if target < source else "v"
+            continue
+        taken[lane].append((low, high))
+        for row in range(low, high + 1):
+            if cells[row][lane] == " ":
+                cells[row][lane] = ":"
+        for column in range(lane + 1, LANES):
+            for row in (source, target):
+                if cells[row][column] == " ":
+                    cells[row][column] = "-"
+        cells[source][lane] = cells[target][lane] = "+"
+        cells[target][LANES] = ">"
+        if cells[source][LANES] == " ":
+            cells[source][LANES] = "-"
+    return ["".join(row) for row in cells]
+
+
+def code(view: ScreenState, cursor: Cursor, width: int, height: int) -> list[Row]:
     """Instructions around pc or the cursor: labels, arrows of jumps, what ran at all."""
     at = cursor.code if cursor.code and cursor.focus == "code" else view.pc
     if cursor.by_hand and cursor.links.guest_addr is not None:
         at = cursor.links.guest_addr
     lines = view.code
     index = next((i for i, line in enumerate(lines) if line.guest_addr >= at), 0)
-    rows: list[tuple[Line | None, Row]] = []
+    rows: list[tuple[CodeLine | None, Row]] = []
     gutters = arrows([(line.guest_addr, line.target) for line in lines], view.pc)
     wide = width >= 80
     for number, line in enumerate(lines):
@@ -98,7 +149,7 @@ def code(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
     return shown or [[(f" {view.pc:#x}: nothing can be read there", "unknown")]]
 
 
-def _instruction(view: View, cursor: Cursor, line: Line, gutter: str, wide: bool) -> Row:
+def _instruction(view: ScreenState, cursor: Cursor, line: CodeLine, gutter: str, wide: bool) -> Row:
     addr = line.guest_addr
     mine = addr == cursor.code and cursor.focus == "code"
     links = cursor.links
@@ -125,7 +176,7 @@ def _instruction(view: View, cursor: Cursor, line: Line, gutter: str, wide: bool
     return row
 
 
-def _ran(view: View, addr: int) -> str:
+def _ran(view: ScreenState, addr: int) -> str:
     """`.` never ran in this program, `+` did; blank: not counted."""
     if view.ran is None:
         return " "
@@ -135,7 +186,7 @@ def _ran(view: View, addr: int) -> str:
 # Registers.
 
 
-def regs(view: View, _cursor: Cursor, width: int, height: int) -> list[Row]:
+def regs(view: ScreenState, _cursor: Cursor, width: int, height: int) -> list[Row]:
     """In columns; `*` what the last move changed; the flags in words.
 
     Where there is no room for all: pc, stack pointer, flags and what changed come first.
@@ -171,10 +222,129 @@ def regs(view: View, _cursor: Cursor, width: int, height: int) -> list[Row]:
     return [*rows, *last][:height]
 
 
+# Bytes.
+
+
+def dump(
+    name: str, data: bytes, at: int, each: int, cursor: int | None,
+    read: tuple[int, int] | None, wrote: tuple[int, int] | None, linked: int | None,
+    focused: bool = True,
+) -> Row:  # fmt: skip
+    row: Row = [(f" {name} ", "dim")]
+    text: Row = []
+    for index, byte in enumerate(data):
+        addr = at + index
+        mark, style = " ", ""
+        if linked == addr:
+            mark, style = "=", "linked"
+        if inside(read, addr):
+            mark, style = "~", "read"
+        if inside(wrote, addr):
+            mark, style = "*", "written"
+        if cursor == addr and (focused or mark == " "):
+            mark, style = "|", "cursor"
+        row.append((f"{mark}{byte:02x}", style))
+        text.append((chr(byte) if 0x20 <= byte < 0x7F else ".", style or "dim"))
+    row.append(("   " * (each - len(data)) + " ", ""))
+    return row + text
+
+
+def inside(span: tuple[int, int] | None, addr: int) -> bool:
+    return span is not None and span[0] <= addr < span[0] + span[1]
+
+
+def file(view: ScreenState, cursor: Cursor, width: int, height: int, which: str) -> list[Row]:
+    """A file as the guest sees it: text as lines, all else as bytes."""
+    found = view.input if which == "input" else view.output
+    if found is None:
+        what = "read" if which == "input" else "written"
+        return [[(f" no file is open to be {what} here", "unknown")]]
+    mine = (cursor.input if which == "input" else cursor.output) if cursor.focus == which else None
+    mine = None if mine is None or mine < 0 else mine
+    linked = _linked(found, cursor, which)
+    if is_text(found.content):
+        return _text_file(found, mine, linked, width, height)
+    each = per_row(width)
+    centre = mine if mine is not None else found.written[0] if found.written else found.offset
+    total = -(-len(found.content) // each)
+    first = scroll(total, height, (centre - found.first) // each)
+    rows: list[Row] = []
+    for index in range(first, min(first + height, total)):
+        begin = index * each
+        rows.append(
+            dump(f"{found.first + begin:06x}", found.content[begin : begin + each],
+                  found.first + begin, each, mine, None, found.written, linked)
+        )  # fmt: skip
+    return rows or [[(" empty so far", "dim")]]
+
+
+def _linked(found: FileView, cursor: Cursor, which: str) -> int | None:
+    name, links = found.path.lstrip("/"), cursor.links
+    if cursor.focus != which and links.file is not None and links.file[0] == name:
+        return links.file[1]
+    here = next((one for one in links.sources if one[0] == name), None)
+    if cursor.focus != which and here is not None:
+        return offset_at(found, here[1], max(1, here[2]))
+    return None
+
+
+def offset_at(found: FileView, line: int, column: int) -> int | None:
+    """Where a line and a column are in a file that is shown from its begin."""
+    if found.first:
+        return None
+    lines = found.content.split(b"\n")
+    if not 0 < line <= len(lines):
+        return None
+    return sum(len(one) + 1 for one in lines[: line - 1]) + column - 1
+
+
+def _text_file(
+    found: FileView, mine: int | None, linked: int | None, width: int, height: int
+) -> list[Row]:
+    lines = found.content.split(b"\n")
+    starts = [found.first]
+    for line in lines[:-1]:
+        starts.append(starts[-1] + len(line) + 1)
+    centre = mine if mine is not None else found.written[0] if found.written else found.offset
+    at = max((i for i, start in enumerate(starts) if start <= centre), default=0)
+    first = scroll(len(lines), height, at)
+    rows: list[Row] = []
+    for index in range(first, min(first + height, len(lines))):
+        start, raw = starts[index], lines[index]
+        end = start + len(raw)
+        here = start <= found.offset <= end
+        mark = (">" if here else " ") + ("|" if mine is not None and start <= mine <= end else " ")
+        row: Row = [(mark, "here" if here else "dim"), (f"{index + 1:5} ", "dim")]
+        spots = {found.offset: ("here", "^"), linked: ("linked", "="), mine: ("cursor", "|")}
+        for offset in range(start, end + 1):
+            text = raw[offset - start : offset - start + 1].decode("latin-1") or " "
+            text = text if text.isprintable() else "."
+            style, sign = spots.get(offset, ("", ""))
+            if inside(found.written, offset):
+                style, sign = "written", "*"
+            # Where nothing but a look would tell, a sign stands before the byte.
+            row.append(
+                (sign + text if sign else text, style or ("dim" if offset < found.offset else ""))
+            )
+        rows.append(_joined(row))
+    return rows
+
+
+def _joined(row: Row) -> Row:
+    """Neighbours of one style together."""
+    found: Row = []
+    for text, style in row:
+        if found and found[-1][1] == style:
+            found[-1] = (found[-1][0] + text, style)
+        else:
+            found.append((text, style))
+    return found
+
+
 # Memory, stack.
 
 
-def memory(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
+def memory(view: ScreenState, cursor: Cursor, width: int, height: int) -> list[Row]:
     """Bytes, with what was just read (~) and written (*)."""
     each = per_row(width)
     if not view.memory:
@@ -191,7 +361,7 @@ def memory(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
     return rows
 
 
-def stack(view: View, _cursor: Cursor, width: int, height: int) -> list[Row]:
+def stack(view: ScreenState, _cursor: Cursor, width: int, height: int) -> list[Row]:
     """Words from the stack pointer on."""
     digits = 2 * view.word
     rows: list[Row] = []
@@ -212,7 +382,7 @@ def stack(view: View, _cursor: Cursor, width: int, height: int) -> list[Row]:
 # Calls, processes.
 
 
-def calls(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
+def calls(view: ScreenState, cursor: Cursor, width: int, height: int) -> list[Row]:
     """System calls so far, and the next."""
     rows: list[Row] = [
         [(" " * 2, ""), (f"{number:7,} ", "dim"), (text, "")] for number, text in view.calls
@@ -228,7 +398,7 @@ def calls(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
     return rows[max(0, end - height) : end]
 
 
-def tree(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
+def tree(view: ScreenState, cursor: Cursor, width: int, height: int) -> list[Row]:
     """All programs of the run, below those that started them."""
     at = cursor.tree if cursor.focus == "tree" and cursor.tree else view.row
     index = next((i for i, one in enumerate(view.tree) if one.row == at), 0)
@@ -246,7 +416,7 @@ def tree(view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
     return rows
 
 
-def pane(name: str, view: View, cursor: Cursor, width: int, height: int) -> list[Row]:
+def pane(name: str, view: ScreenState, cursor: Cursor, width: int, height: int) -> list[Row]:
     """One pane, by its name."""
     if name in ("input", "output"):
         return file(view, cursor, width, height, name)
@@ -255,7 +425,7 @@ def pane(name: str, view: View, cursor: Cursor, width: int, height: int) -> list
     return drawers[name](view, cursor, width, height)
 
 
-def title(name: str, view: View, cursor: Cursor, plain: str) -> str:
+def title(name: str, view: ScreenState, cursor: Cursor, plain: str) -> str:
     """What stands above a pane."""
     if name == "source" and view.source.file:
         made = " (generated)" if cursor.generated else ""
@@ -279,7 +449,7 @@ def title(name: str, view: View, cursor: Cursor, plain: str) -> str:
     return plain
 
 
-def head(view: View, width: int) -> Row:
+def head(view: ScreenState, width: int) -> Row:
     """The first row of the screen."""
     failed = "  RUN FAILED: " + view.failure if view.failure else ""
     return [(f" {view.here}", "here"), (f"  pid {view.pid}  {view.program}{failed}"[:width], "")]
@@ -293,3 +463,41 @@ def links(found: Links, width: int, height: int) -> list[Row]:
         for kind, text in found.lines[:height]
     ]
     return rows
+
+
+# Time.
+
+
+def bar_place(width: int) -> tuple[int, int]:
+    """Where the bar of the time line is: first column, columns."""
+    return 14, max(4, width - (46 if width > 110 else 34))
+
+
+def time_rows(view: ScreenState, width: int, height: int, pulled: float | None) -> list[Row]:
+    """The bar, with marks on it; below it, where there is room, the other scales."""
+    left, room = bar_place(width)
+    total = view.total
+    if total is not None:
+        share = view.executed / max(1, total - 1)
+        end = f"{total - 1:,}" + (" instructions" if width > 110 else "")
+    else:
+        share = view.calls_made / max(1, view.calls_total)
+        end = "the calls"
+    share = share if pulled is None else pulled
+    at = round(share * (room - 1))
+    bar = ["="] * at + ["-"] * (room - at)
+    if total is not None:
+        for name, executed in view.marked:
+            bar[round(executed / max(1, total - 1) * (room - 1))] = name[0]
+    bar[at] = "O"
+    now = f"{view.executed:,}" if pulled is None else f"to {share:.1%}"
+    rows: list[Row] = [
+        [(f"{now:>{left - 2}} ", "here"), ("[", "dim"), ("".join(bar[:at]), "control"),
+         (bar[at], "here"), ("".join(bar[at + 1 :]), "dim"), ("] ", "dim"),
+         (f"{share:6.1%} of {end}", "")]
+    ]  # fmt: skip
+    rows.append(
+        [(f"{'':{left}}call {view.calls_made:,} of {view.calls_total:,}; event {view.event:,} of "
+          f"{view.events:,} of the run; drag, or [ and ], or g 50%", "dim")]
+    )  # fmt: skip
+    return rows[:height]

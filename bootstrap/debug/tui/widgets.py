@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
@@ -15,15 +16,12 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from bootstrap.debug.tui.bytesdrawn import Row
-from bootstrap.debug.view import View
+from bootstrap.debug.tui.drawing import Row, bar_place
 
 STYLES = (
     "here", "cursor", "linked", "changed", "read", "written", "comment", "label", "dim", "break",
     "never", "unknown", "data", "control", "title", "focused", "error", "key",
 )  # fmt: skip
-MOST_SHOWN = 12
-"""Completions that are shown."""
 
 
 class Cells(Widget):
@@ -73,28 +71,27 @@ def _visible(text: str) -> str:
     return "".join(letter if letter.isprintable() else "." for letter in text)
 
 
+@dataclass
 class Clicked(Message):
-    """A cell of a pane was clicked."""
+    """A pane was clicked."""
 
-    def __init__(self, pane: str, x: int, y: int) -> None:
-        super().__init__()
-        self.pane, self.x, self.y = pane, x, y
+    pane: str
 
 
 class Pane(Cells):
     """A pane; its first row is its title."""
 
-    def on_click(self, event: events.Click) -> None:
+    def on_click(self, _event: events.Click) -> None:
         """To the screen."""
-        self.post_message(Clicked(self.id or "", event.x, event.y))
+        self.post_message(Clicked(self.id or ""))
 
 
+@dataclass
 class Dragged(Message):
     """Somebody pulls the time line to a share of it, 0 to 1; `done`: and let go."""
 
-    def __init__(self, share: float, done: bool) -> None:
-        super().__init__()
-        self.share, self.done = share, done
+    share: float
+    done: bool
 
 
 class TimeLine(Cells):
@@ -125,43 +122,8 @@ class TimeLine(Cells):
             self.post_message(Dragged(self._share(event.x), True))
 
 
-def bar_place(width: int) -> tuple[int, int]:
-    """Where the bar of the time line is: first column, columns."""
-    return 14, max(4, width - (46 if width > 110 else 34))
-
-
-def time_rows(view: View, width: int, height: int, pulled: float | None) -> list[Row]:
-    """The bar, with marks on it; below it, where there is room, the other scales."""
-    left, room = bar_place(width)
-    total = view.total
-    if total is not None:
-        share = view.executed / max(1, total - 1)
-        end = f"{total - 1:,}" + (" instructions" if width > 110 else "")
-    else:
-        share = view.calls_made / max(1, view.calls_total)
-        end = "the calls"
-    share = share if pulled is None else pulled
-    at = round(share * (room - 1))
-    bar = ["="] * at + ["-"] * (room - at)
-    if total is not None:
-        for name, executed in view.marked:
-            bar[round(executed / max(1, total - 1) * (room - 1))] = name[0]
-    bar[at] = "O"
-    now = f"{view.executed:,}" if pulled is None else f"to {share:.1%}"
-    rows: list[Row] = [
-        [(f"{now:>{left - 2}} ", "here"), ("[", "dim"), ("".join(bar[:at]), "control"),
-         (bar[at], "here"), ("".join(bar[at + 1 :]), "dim"), ("] ", "dim"),
-         (f"{share:6.1%} of {end}", "")]
-    ]  # fmt: skip
-    rows.append(
-        [(f"{'':{left}}call {view.calls_made:,} of {view.calls_total:,}; event {view.event:,} of "
-          f"{view.events:,} of the run; drag, or [ and ], or g 50%", "dim")]
-    )  # fmt: skip
-    return rows[:height]
-
-
-class Told(ModalScreen[None]):
-    """An answer of several lines."""
+class TextDialog(ModalScreen[None]):
+    """Several lines."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q,question_mark,ctrl+c", "dismiss_it", show=False, priority=True),
@@ -178,10 +140,10 @@ class Told(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """A box that scrolls."""
         text = Text("\n".join(_visible(line) for line in self.lines), no_wrap=False)
-        with VerticalScroll(id="told") as box:
+        with VerticalScroll(id="dialog") as box:
             box.border_title = self._title
             box.border_subtitle = "Esc closes, j and k scroll"
-            yield Static(text, id="told-text", markup=False)
+            yield Static(text, id="dialog-text", markup=False)
 
     def action_dismiss_it(self) -> None:
         """Close."""

@@ -1,86 +1,86 @@
 """The thread that the session belongs to: does one thing after the other, and can be interrupted.
 
-Drawing never waits for it. It tells what it found through `tell`, which has to be safe to be called
+Drawing never waits for it. It sends what it found through `send`, which has to be safe to be called
 from here (Textual's post_message is).
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from textual.message import Message
 
 from bootstrap.core.errors import BootstrapError
 from bootstrap.debug import linking
-from bootstrap.debug.command_language import Command, Result
+from bootstrap.debug.command_language import CommandResult, DebugCommand
 from bootstrap.debug.command_table import COUNTED, Interpreter, Names, names_of
 from bootstrap.debug.linking import Links
+from bootstrap.debug.screen_state import ScreenReader, ScreenRequest, ScreenState
 from bootstrap.debug.session import Session
-from bootstrap.debug.view import View, Viewer, Wish
 
 
-class Interrupted(Exception):
-    """Somebody asked to stop."""
+class AskedToStop(Exception):
+    """Somebody wants what is being done to end; unlike stops.Interrupted, where it began."""
 
 
+@dataclass
 class Shown(Message):
     """A new view; `result` where a command was done, `names` where they are others now."""
 
-    def __init__(
-        self, view: View, result: Result | None = None, names: Names | None = None
-    ) -> None:
-        super().__init__()
-        self.view, self.result, self.names = view, result, names
+    view: ScreenState
+    result: CommandResult | None = None
+    names: Names | None = None
 
 
+@dataclass
 class Linked(Message):
     """What belongs to the cursor."""
 
-    def __init__(self, links: Links) -> None:
-        super().__init__()
-        self.links = links
+    links: Links
 
 
+@dataclass
 class Failed(Message):
     """A command could not be done; `over`: nor can anything else."""
 
-    def __init__(self, text: str, over: bool = False, error: BaseException | None = None) -> None:
-        super().__init__()
-        self.text, self.over, self.error = text, over, error
+    text: str
+    over: bool = False
+    error: BaseException | None = None
 
 
+@dataclass
 class Working(Message):
-    """How far a long way is: program, instructions."""
+    """How far a long move is: program, instructions."""
 
-    def __init__(self, row: int, executed: int) -> None:
-        super().__init__()
-        self.row, self.executed = row, executed
+    row: int
+    executed: int
 
 
+@dataclass
 class Rested(Message):
     """There is nothing to do; `requests`: how many there had been by then."""
 
-    def __init__(self, requests: int) -> None:
-        super().__init__()
-        self.requests = requests
+    requests: int
 
 
 class Worker(threading.Thread):
     """Opens the trace, and does what it is asked."""
 
     def __init__(
-        self, name: str, save: Callable[[str, str], None], tell: Callable[[Message], object]
+        self, name: str, save: Callable[[str, str], None], send: Callable[[Message], object]
     ) -> None:
         super().__init__(name="session", daemon=True)
-        self._trace, self._save, self._tell = name, save, tell
-        self._commands: deque[Command] = deque()
+        self._trace, self._save, self._send = name, save, send
+        self._commands: deque[DebugCommand] = deque()
         self._link: tuple[str, str, int] | None = None
-        self._look: Wish | None = None
+        self._look: ScreenRequest | None = None
         self._count = False
         self._over = False
-        self._wish = Wish()
+        self._wanted = ScreenRequest()
         self._settled = True
         self._asked_to_stop = threading.Event()
         self._condition = threading.Condition()
@@ -92,46 +92,46 @@ class Worker(threading.Thread):
 
     # Asked by the screen.
 
-    def do(self, command: Command, wish: Wish) -> None:
-        """A command, after those that wait; what comes again and again becomes one."""
+    @contextlib.contextmanager
+    def _request(self) -> Iterator[None]:
+        """Something more is asked for."""
         with self._condition:
+            yield
+            self.requests += 1
+            self._condition.notify()
+
+    def do(self, command: DebugCommand, request: ScreenRequest) -> None:
+        """A command, after those that wait; what comes again and again becomes one."""
+        with self._request():
             self._asked_to_stop.clear()
             last = self._commands[-1] if self._commands else None
             if last is not None and last.name == command.name and command.name in COUNTED:
                 times = self._commands.pop().number("n") + command.number("n")
-                command = Command(command.verb, {"n": times})
+                command = DebugCommand(command.verb, {"n": times})
             self._commands.append(command)
-            self._wish = wish
-            self.requests += 1
-            self._condition.notify()
+            self._wanted = request
 
     @property
     def idle(self) -> bool:
-        """Whether all commands are done, and their views were told of."""
+        """Whether all commands are done, and their views were sent."""
         with self._condition:
             return not self._commands and not self._doing
 
-    def look(self, wish: Wish) -> None:
+    def look(self, request: ScreenRequest) -> None:
         """A new view of the same place."""
-        with self._condition:
-            self._look = self._wish = wish
-            self.requests += 1
-            self._condition.notify()
+        with self._request():
+            self._look = self._wanted = request
 
     def link(self, what: str, name: str, number: int) -> None:
         """What belongs to a thing; only the last one that was asked for counts."""
-        with self._condition:
+        with self._request():
             self._link = what, name, number
-            self.requests += 1
-            self._condition.notify()
 
     def count(self) -> None:
         """Count the instructions of this program."""
-        with self._condition:
+        with self._request():
             self._asked_to_stop.clear()
             self._count = True
-            self.requests += 1
-            self._condition.notify()
 
     def interrupt(self) -> None:
         """Stop what is being done, and forget what waits."""
@@ -142,11 +142,10 @@ class Worker(threading.Thread):
 
     def end(self) -> None:
         """Be done; waits until the session is closed."""
-        with self._condition:
+        with self._request():
             self._over = True
             self._asked_to_stop.set()
             self._commands.clear()
-            self._condition.notify()
         if self.ident is not None:
             self.join()
 
@@ -155,8 +154,8 @@ class Worker(threading.Thread):
     def _progress(self, row: int, executed: int) -> None:
         stopped = self._asked_to_stop.is_set() and not self._arrived
         if stopped or self._over or (self._settling and self._commands):
-            raise Interrupted
-        self._tell(Working(row, executed))
+            raise AskedToStop
+        self._send(Working(row, executed))
 
     def run(self) -> None:
         """The thread's life."""
@@ -164,22 +163,22 @@ class Worker(threading.Thread):
             with Session.open(self._trace, self._progress) as session:
                 self._serve(session)
         except BootstrapError as error:
-            self._tell(Failed(str(error), over=True, error=error))
-        except Interrupted:
+            self._send(Failed(str(error), over=True, error=error))
+        except AskedToStop:
             pass
-        except Exception as error:  # told on the screen's side, never lost in a thread
-            self._tell(Failed(f"{type(error).__name__}: {error}", over=True, error=error))
+        except Exception as error:  # said on the screen, never lost in a thread
+            self._send(Failed(f"{type(error).__name__}: {error}", over=True, error=error))
 
     def _serve(self, session: Session) -> None:
-        run, viewer = Interpreter(session, self._save), Viewer(session)
-        shown = viewer.view(self._wish)
+        run, reader = Interpreter(session, self._save), ScreenReader(session)
+        shown = reader.view(self._wanted)
         names: tuple[int, Names] = session.row, names_of(session)
-        self._tell(Shown(shown, None, names[1]))
+        self._send(Shown(shown, None, names[1]))
         self._settled = False
         while True:
             with self._condition:
                 if not self._some():
-                    self._tell(Rested(self.requests))
+                    self._send(Rested(self.requests))
                     while not self._some():
                         self._condition.wait()
                 if self._over:
@@ -188,7 +187,7 @@ class Worker(threading.Thread):
                 self._doing = command is not None
                 look, self._look = self._look, None
                 counts, self._count = self._count, False
-                wish = self._wish
+                request = self._wanted
                 link = None
                 if command is None and look is None and not counts and self._settled:
                     link, self._link = self._link, None
@@ -201,30 +200,27 @@ class Worker(threading.Thread):
                     if names[0] != session.row or command.name == "mark":
                         names = session.row, names_of(session)
                         fresh = names[1]
-                    shown = viewer.view(wish)
+                    shown = reader.view(request)
                     self._asked_to_stop.clear()
                     self._settled = self._doing = False
-                    self._tell(Shown(shown, result, fresh))
-                elif counts:
-                    viewer.count()
-                    shown = viewer.view(wish)
+                    self._send(Shown(shown, result, fresh))
+                elif counts or look is not None:
+                    if counts:
+                        reader.count()
+                    shown = reader.view(request)
                     self._settled = False
-                    self._tell(Shown(shown))
-                elif look is not None:
-                    shown = viewer.view(wish)
-                    self._settled = False
-                    self._tell(Shown(shown))
+                    self._send(Shown(shown))
                 elif not self._settled:
-                    self._settle(viewer, shown, wish)
+                    self._settle(reader, shown, request)
                 elif link is not None:
-                    self._tell(Linked(linking.of(session, *link)))
-            except Interrupted:
+                    self._send(Linked(linking.of(session, *link)))
+            except AskedToStop:
                 self._asked_to_stop.clear()
                 self._doing = False
-                self._tell(Failed("interrupted: still where it was"))
+                self._send(Failed("interrupted: still where it was"))
             except BootstrapError as error:
                 self._doing = False
-                self._tell(Failed(str(error), error=error))
+                self._send(Failed(str(error), error=error))
             finally:
                 self._arrived = False
 
@@ -232,13 +228,13 @@ class Worker(threading.Thread):
         asked = self._commands or self._look or self._link or self._count or self._over
         return bool(asked) or not self._settled
 
-    def _settle(self, viewer: Viewer, shown: View, wish: Wish) -> None:
+    def _settle(self, reader: ScreenReader, shown: ScreenState, request: ScreenRequest) -> None:
         """The parts that take longer; a key that comes meanwhile goes first."""
         self._settled = True
         self._settling = True
         try:
-            self._tell(Shown(viewer.settle(shown, wish)))
-        except Interrupted:
+            self._send(Shown(reader.settle(shown, request)))
+        except AskedToStop:
             if self._asked_to_stop.is_set():
                 raise
         finally:

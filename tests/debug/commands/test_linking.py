@@ -8,9 +8,9 @@ import pytest
 
 from bootstrap.debug.command_table import Interpreter
 from bootstrap.debug.linking import CONTROL, DATA, UNKNOWN, Links, of
-from bootstrap.debug.tui.bytesdrawn import Cursor
+from bootstrap.debug.screen_state import ScreenReader, ScreenRequest
+from bootstrap.debug.tui.cursor import Cursor
 from bootstrap.debug.tui.drawing import regs
-from bootstrap.debug.view import Viewer, Wish
 
 
 def kinds(links: Links) -> set[str]:
@@ -75,8 +75,11 @@ def test_the_source_is_the_one_that_a_person_wrote(run: Interpreter) -> None:
     for line in ("go 12@0", "expect source = hello.M1:43", "expect line ~ 1st argument",
                  "expect generated = hello-whole.hex2:73"):  # fmt: skip
         run.run(line)
-    session, viewer = run.session, Viewer(run.session)
-    written, made = viewer.view(Wish()).source, viewer.view(Wish(generated=True)).source
+    session, viewer = run.session, ScreenReader(run.session)
+    written, made = (
+        viewer.view(ScreenRequest()).source,
+        viewer.view(ScreenRequest(generated=True)).source,
+    )
     assert (written.file, written.line, made.file, made.line) == (
         "hello.M1", 43, "hello-whole.hex2", 73)  # fmt: skip
     assert written.lines[42].startswith("mov_ebx, %1") and made.lines[72] == "BB"
@@ -93,10 +96,10 @@ def test_the_source_is_the_one_that_a_person_wrote(run: Interpreter) -> None:
 
 def test_code_before_the_present_place_is_aligned_with_it(run: Interpreter) -> None:
     """Against the source map: each line of the source begins an instruction."""
-    session, viewer = run.session, Viewer(run.session)
+    session, viewer = run.session, ScreenReader(run.session)
     for place in ("1@26", "1@5000", "2@1000", "6@5000", "5@17"):
         run.run(f"go {place}")
-        view = viewer.view(Wish(code=24))
+        view = viewer.view(ScreenRequest(code=24))
         assert sum(line.here for line in view.code) == 1
         addresses = [line.guest_addr for line in view.code]
         index = addresses.index(session.pc)
@@ -110,7 +113,7 @@ def test_code_before_the_present_place_is_aligned_with_it(run: Interpreter) -> N
 
 
 def test_where_registers_have_no_room_the_telling_ones_stay(run: Interpreter) -> None:
-    view = Viewer(run.session).view(Wish())
+    view = ScreenReader(run.session).view(ScreenRequest())
     low = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp")
     names = (*low, *(f"r{number}" for number in range(8, 16)), "rip", "eflags")
     wide = replace(

@@ -8,10 +8,10 @@ from bootstrap.debug.command_language import (
     OPERATORS,
     Address,
     BadCommand,
-    Command,
-    Expectation,
+    CommandCheck,
+    DebugCommand,
+    MemorySpan,
     Param,
-    Span,
     Value,
     Verb,
     split,
@@ -19,7 +19,7 @@ from bootstrap.debug.command_language import (
 from bootstrap.debug.command_table import GROUPS, NAMES, VERBS, parse
 
 
-def read(line: str) -> Command:
+def read(line: str) -> DebugCommand:
     found = parse(line)
     assert found is not None
     return found
@@ -35,8 +35,8 @@ def read(line: str) -> Command:
         ("next", "over", {}),
         ("n 3", "over", {"n": 3}),
         ("next x", "next", {"event": "execution"}),
-        ("next write esp-4:4", "next", {"event": "write", "of": Span(Address("esp", -4), 4)}),
-        ("previous read 0x10", "previous", {"event": "read", "of": Span(Address("0x10"), 1)}),
+        ("next write esp-4:4", "next", {"event": "write", "of": MemorySpan(Address("esp", -4), 4)}),
+        ("previous read 0x10", "previous", {"event": "read", "of": MemorySpan(Address("0x10"), 1)}),
         ("call", "call", {}),
         ("call read fd=3", "call", {"name": "read", "fd": 3}),
         ("call fd=3 read", "call", {"name": "read", "fd": 3}),
@@ -52,12 +52,12 @@ def read(line: str) -> Command:
         ("find memory 0xcd80", "find", {"in": "memory", "text": "0xcd80"}),
         ('find "int 0x80"', "find", {"text": "int 0x80"}),
         ("find memory", "find", {"text": "memory"}),
-        ("expect at 5@17", "expect", {"check": Expectation("at", "=", "5@17")}),
-        ("expect pc = 0x8048077", "expect", {"check": Expectation("pc", "=", "0x8048077")}),
+        ("expect at 5@17", "expect", {"check": CommandCheck("at", "=", "5@17")}),
+        ("expect pc = 0x8048077", "expect", {"check": CommandCheck("pc", "=", "0x8048077")}),
         ("expect mem esp:4 = 03000000", "expect",
-         {"check": Expectation("mem", "=", "03000000", "esp:4")}),
-        ('expect call ~ "read(3"', "expect", {"check": Expectation("call", "~", "read(3")}),
-        ("expect flags = ZF PF", "expect", {"check": Expectation("flags", "=", "ZF PF")}),
+         {"check": CommandCheck("mem", "=", "03000000", "esp:4")}),
+        ('expect call ~ "read(3"', "expect", {"check": CommandCheck("call", "~", "read(3")}),
+        ("expect flags = ZF PF", "expect", {"check": CommandCheck("flags", "=", "ZF PF")}),
     ],
 )  # fmt: skip
 def test_a_line_is_a_command(line: str, name: str | None, values: dict[str, Value]) -> None:
@@ -131,11 +131,11 @@ _addresses = st.builds(
     ),
     st.integers(-(1 << 40), 1 << 40),
 )
-_spans = st.builds(Span, _addresses, st.integers(1, 1 << 20))
+_spans = st.builds(MemorySpan, _addresses, st.integers(1, 1 << 20))
 _checks = st.one_of(
-    st.builds(lambda place: Expectation("at", "=", place), _texts),
+    st.builds(lambda place: CommandCheck("at", "=", place), _texts),
     st.builds(
-        Expectation,
+        CommandCheck,
         _names.filter(lambda name: name != "at"),
         st.sampled_from(OPERATORS),
         _texts,
@@ -159,7 +159,7 @@ def _value(param: Param) -> st.SearchStrategy[Value]:
 
 
 @st.composite
-def commands(draw: st.DrawFn) -> Command:
+def commands(draw: st.DrawFn) -> DebugCommand:
     """Any command; an argument that can be left out is, with all that can be behind it."""
     verb: Verb = draw(st.sampled_from(VERBS))
     plain = [param for param in verb.params if not param.key]
@@ -169,10 +169,10 @@ def commands(draw: st.DrawFn) -> Command:
     for param in verb.params:
         if param.key and draw(st.booleans()):
             values[param.name] = draw(_value(param))
-    return Command(verb, values)
+    return DebugCommand(verb, values)
 
 
-def _ambiguous(command: Command) -> bool:
+def _ambiguous(command: DebugCommand) -> bool:
     """Where a text looks like the choice that may stand before it, or like `name=value`."""
     texts = [value for value in command.values.values() if isinstance(value, str)]
     keys = [param.name for param in command.verb.params if param.key]
@@ -184,7 +184,7 @@ def _ambiguous(command: Command) -> bool:
 
 @_unhurried
 @given(commands())
-def test_a_command_that_is_written_down_is_read_as_the_same(command: Command) -> None:
+def test_a_command_that_is_written_down_is_read_as_the_same(command: DebugCommand) -> None:
     if _ambiguous(command):
         return
     again = read(str(command))

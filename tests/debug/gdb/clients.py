@@ -15,7 +15,7 @@ import pytest
 
 from bootstrap.debug import Session
 from bootstrap.debug.gdb import server
-from bootstrap.debug.gdb.packets import Event, Kind, Reader, frame
+from bootstrap.debug.gdb.packets import PacketEvent, PacketKind, PacketReader, frame
 from bootstrap.debug.gdb.symbols import SCRIPT
 from bootstrap.debug.gdb.wire import Gone
 from tests.cli.command import arguments, environment
@@ -132,11 +132,11 @@ class Script:
     @property
     def replies(self) -> list[bytes]:
         """Contents of the packets that the server sent."""
-        return [e.content for e in self.events if e.kind is Kind.PACKET]
+        return [e.content for e in self.events if e.kind is PacketKind.PACKET]
 
     @property
-    def events(self) -> list[Event]:
-        return list(Reader().feed(self.sent))
+    def events(self) -> list[PacketEvent]:
+        return list(PacketReader().feed(self.sent))
 
 
 def talk(

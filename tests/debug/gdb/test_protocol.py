@@ -14,8 +14,8 @@ from bootstrap.core.errors import BadInput
 from bootstrap.debug import Session
 from bootstrap.debug.gdb.packets import (
     PACKET_SIZE,
-    Kind,
-    Reader,
+    PacketKind,
+    PacketReader,
     checksum,
     escape,
     frame,
@@ -44,13 +44,13 @@ def test_what_is_escaped_comes_out_again(content: bytes) -> None:
     raw = escape(content)
     assert not set(raw) & set(b"#$")
     assert unescape(raw) == content
-    (event,) = Reader().feed(frame(raw))
-    assert (event.kind, event.content) == (Kind.PACKET, content)
+    (event,) = PacketReader().feed(frame(raw))
+    assert (event.kind, event.content) == (PacketKind.PACKET, content)
 
 
 @given(data=st.binary(max_size=300), cuts=st.lists(st.integers(0, 300), max_size=5))
 def test_pieces_are_read_as_the_whole(data: bytes, cuts: list[int]) -> None:
-    whole, pieces = Reader(), Reader()
+    whole, pieces = PacketReader(), PacketReader()
     expected = list(whole.feed(data))
     at = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     found = [event for start, end in pairwise(at) for event in pieces.feed(data[start:end])]
@@ -59,19 +59,26 @@ def test_pieces_are_read_as_the_whole(data: bytes, cuts: list[int]) -> None:
 
 @given(noise=st.binary(max_size=200))
 def test_after_any_noise_a_packet_is_read(noise: bytes) -> None:
-    reader = Reader()
+    reader = PacketReader()
     list(reader.feed(noise))
     # Two: the first one's `$` may be taken for the checksum of what the noise began.
     events = list(reader.feed(frame(b"first") + frame(b"second")))
-    assert (events[-1].kind, events[-1].content) == (Kind.PACKET, b"second")
+    assert (events[-1].kind, events[-1].content) == (PacketKind.PACKET, b"second")
 
 
 def test_bad_long_and_cut_packets() -> None:
-    kinds = [event.kind for event in Reader().feed(b"$OK#00" + frame(b"x" * (PACKET_SIZE + 1)))]
-    assert kinds == [Kind.BAD, Kind.LONG]
-    events = list(Reader().feed(b"$half a pack" + frame(b"?") + b"+-\x03 \x04"))
-    assert [e.kind for e in events] == [Kind.PACKET, Kind.ACK, Kind.AGAIN, Kind.INTERRUPT]
-    assert next(Reader().feed(frame(b"x" * PACKET_SIZE))).content == b"x" * PACKET_SIZE
+    kinds = [
+        event.kind for event in PacketReader().feed(b"$OK#00" + frame(b"x" * (PACKET_SIZE + 1)))
+    ]
+    assert kinds == [PacketKind.BAD, PacketKind.LONG]
+    events = list(PacketReader().feed(b"$half a pack" + frame(b"?") + b"+-\x03 \x04"))
+    assert [e.kind for e in events] == [
+        PacketKind.PACKET,
+        PacketKind.ACK,
+        PacketKind.AGAIN,
+        PacketKind.INTERRUPT,
+    ]
+    assert next(PacketReader().feed(frame(b"x" * PACKET_SIZE))).content == b"x" * PACKET_SIZE
 
 
 def test_numbers_are_plain_hex() -> None:
@@ -356,7 +363,7 @@ def test_any_client_is_survived(
         wire = Script(*framed, noise, frame(b"?"), frame(b"?"), meanwhile=meanwhile)
         serve(session, wire)
         assert wire.replies[-1].startswith(b"T05")
-        assert all(event.kind is not Kind.BAD for event in wire.events)
+        assert all(event.kind is not PacketKind.BAD for event in wire.events)
 
 
 # -- addresses ------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pytest
 from bootstrap.cli.main import main
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.gdb import launch
-from bootstrap.debug.gdb.packets import Kind, Reader, frame
+from bootstrap.debug.gdb.packets import PacketKind, PacketReader, frame
 from tests.cli.command import ROOT, arguments, bootstrap, environment
 from tests.debug.gdb.clients import TELL, gdb_for, registers_of, run_gdb
 
@@ -46,7 +46,7 @@ class Client:
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), SECONDS)
-        self._reader = Reader()
+        self._reader = PacketReader()
         self._replies: list[bytes] = []
 
     def ask(self, packet: bytes) -> bytes:
@@ -54,7 +54,9 @@ class Client:
         while not self._replies:
             data = self.socket.recv(1 << 16)
             assert data, "the server has gone"
-            self._replies += [e.content for e in self._reader.feed(data) if e.kind is Kind.PACKET]
+            self._replies += [
+                e.content for e in self._reader.feed(data) if e.kind is PacketKind.PACKET
+            ]
         return self._replies.pop(0)
 
     def __enter__(self) -> Client:

@@ -14,7 +14,7 @@ from bootstrap.cli.main import main
 from bootstrap.core.errors import BadInput
 from bootstrap.debug import Session
 from bootstrap.debug.gdb import launch
-from bootstrap.debug.gdb.dwarf import Stretch, Symbols, signed, symbol_file, unsigned
+from bootstrap.debug.gdb.dwarf import Stretch, SymbolTable, signed, symbol_file, unsigned
 from bootstrap.debug.gdb.symbols import SCRIPT, SymbolFiles, below
 from tests.cli.command import arguments, bootstrap, environment
 from tests.debug.gdb.clients import NO_MORE, QUIET, SECONDS, gdb_for, run_gdb
@@ -80,7 +80,7 @@ def test_each_machine(name: str, tmp_path: Path) -> None:
     head = bytes((0x7F, *b"ELF", elf_class, 1, 1)).ljust(16, b"\0") + struct.pack("<HH", 2, machine)
     header = head.ljust(48 if elf_class == 2 else 36, b"\0") + struct.pack("<I", flags)
     path = tmp_path / "symbols.elf"
-    path.write_bytes(symbol_file(Symbols(
+    path.write_bytes(symbol_file(SymbolTable(
         header.ljust(64, b"\0"), 0x10054, ((0x10000, 0x10100), (0x20000, 0x20400)),
         # The second file in between, back to an earlier line, a gap, the second segment.
         (Stretch(0x10054, 0x10056, 0, 300), Stretch(0x10056, 0x10058, 1, 7),

@@ -9,7 +9,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from bootstrap.debug.tui.app import StepApp
-from bootstrap.debug.tui.widgets import Cells, Told
+from bootstrap.debug.tui.widgets import Cells, TextDialog
 
 LONGEST = 120
 """Seconds after which a key that is not answered fails the test, rather than hangs it."""
@@ -36,7 +36,7 @@ class Screen:
     async def type(self, line: str) -> None:
         """A line of the command line."""
         await self.press("colon")
-        self.app.line.insert(line)
+        self.app.typed.line.insert(line)
         await self.press("enter")
 
     @property
@@ -60,7 +60,7 @@ class Screen:
     def told(self) -> list[str]:
         """The answer that is open, if one is."""
         top = self.app.screen
-        return top.lines if isinstance(top, Told) else []
+        return top.lines if isinstance(top, TextDialog) else []
 
     def text(self) -> str:
         """All of the screen."""

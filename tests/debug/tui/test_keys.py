@@ -189,7 +189,7 @@ def test_the_command_line(recorded: Path) -> None:
 
     async def walk(screen: Screen) -> None:
         await screen.press("colon", *"und", "tab")
-        assert screen.app.line.text == "undo "
+        assert screen.app.typed.line.text == "undo "
         await screen.press("escape", "colon", *"b", "tab")
         assert "back-output" in "".join(screen.pane("links"))
         await screen.press("escape")
@@ -203,7 +203,7 @@ def test_the_command_line(recorded: Path) -> None:
         await screen.press("colon", "up", "up", "down", "up", "enter")
         assert screen.here == "1@6"
         await screen.press("colon", "ctrl+c", "g")
-        assert screen.app.line.text == "go "
+        assert screen.app.typed.line.text == "go "
         await screen.press(*"50%", "enter")
         assert screen.here == "1@100910"
         await screen.type("go nowhere")
@@ -225,7 +225,7 @@ def test_the_command_line(recorded: Path) -> None:
 def test_who_stops_it_is_told_so(recorded: Path) -> None:
     async def walk(screen: Screen) -> None:
         screen.app.still.clear()  # as while something works
-        screen.app.key_does_escape(1)
+        screen.app.typed.add(events.Key("escape", None))
         assert screen.status == "stopping ..."
         await screen.still()
         assert screen.status == ""
@@ -251,8 +251,8 @@ def test_the_time_line_is_dragged(recorded: Path) -> None:
 def typed(recorded: Path, *keys: str, saved: dict[str, str] | None = None) -> StepApp:
     """All at once, before the screen has drawn anything; then until there is nothing to do."""
     app = StepApp(str(recorded), ({} if saved is None else saved).__setitem__)
-    start = app._worker.start
-    app._worker.start = lambda: None  # type: ignore[method-assign]  # as if opening took long
+    start = app.worker.start
+    app.worker.start = lambda: None  # type: ignore[method-assign]  # as if opening took long
 
     async def live() -> None:
         async with app.run_test(size=SMALL) as pilot:
@@ -260,9 +260,9 @@ def typed(recorded: Path, *keys: str, saved: dict[str, str] | None = None) -> St
                 letter = _NAMES.get(key, key if len(key) == 1 else None)
                 app.post_message(events.Key(key, letter))
             await pilot.pause()
-            assert app.view is None and len(app._keys) == len(keys)
+            assert app.view is None and len(app.typed.waiting) == len(keys)
             start()
-            while not (app._exit or (app.still.is_set() and not app._keys)):
+            while not (app._exit or (app.still.is_set() and not app.typed.waiting)):
                 await asyncio.sleep(0.01)
 
     asyncio.run(asyncio.wait_for(live(), LONGEST))
@@ -322,15 +322,15 @@ def test_what_is_not_done_is_told(recorded: Path) -> None:
         await screen.press("enter")
         assert screen.here == "1@5"
         # While something works: Esc forgets what waits for it, and says so.
-        screen.app._worker._doing = True
+        screen.app.worker._doing = True
         screen.app.still.clear()
         for key in "xxv":
             screen.app.on_key(events.Key(key, key))
         assert "3 waiting" in screen.pane("status")[0]
         screen.app.on_key(events.Key("escape", None))
         assert "3 keys that waited are forgotten" in screen.status
-        screen.app._worker._doing = False
-        screen.app._look()
+        screen.app.worker._doing = False
+        screen.app.look()
         await screen.still()
         assert screen.here == "1@5"
 

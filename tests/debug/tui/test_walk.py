@@ -35,7 +35,7 @@ async def press(screen: Screen, keys: str) -> None:
     """Keys as the page writes them."""
     if keys.startswith((":", "g ")):
         await screen.press("colon" if keys[0] == ":" else "g")
-        screen.app.line.insert(keys[1 if keys[0] == ":" else 2 :].removesuffix(" ⏎"))
+        screen.app.typed.line.insert(keys[1 if keys[0] == ":" else 2 :].removesuffix(" ⏎"))
         await screen.press("enter")
     elif keys in ("⏎", "Esc"):
         await screen.press("enter" if keys == "⏎" else "escape")

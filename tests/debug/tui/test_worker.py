@@ -10,6 +10,7 @@ import pytest
 from textual.message import Message
 
 from bootstrap.debug.command_table import parse
+from bootstrap.debug.screen_state import ScreenReader, ScreenRequest, ScreenState
 from bootstrap.debug.tui.worker import (
     Failed,
     Linked,
@@ -18,7 +19,6 @@ from bootstrap.debug.tui.worker import (
     Worker,
     Working,
 )
-from bootstrap.debug.view import View, Viewer, Wish
 
 LONGEST = 120
 
@@ -42,7 +42,7 @@ class Asked:
         """A command, as the screen gives it."""
         command = parse(line)
         assert command is not None
-        self.worker.do(command, Wish())
+        self.worker.do(command, ScreenRequest())
 
     def until_rested(self) -> list[Message]:
         """All that it tells until there is nothing to do."""
@@ -90,14 +90,14 @@ def test_a_long_way_is_interrupted_and_it_is_still_where_it_was(asked: Asked) ->
 def test_who_stops_it_too_late_sees_where_it_is(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    view = Viewer.view
+    view = ScreenReader.view
 
-    def late(viewer: Viewer, wish: Wish) -> View:
+    def late(viewer: ScreenReader, wish: ScreenRequest) -> ScreenState:
         asked.worker.interrupt()
         viewer.session.progress(1, 0)
         return view(viewer, wish)
 
-    monkeypatch.setattr(Viewer, "view", late)
+    monkeypatch.setattr(ScreenReader, "view", late)
     asked.do("step 5")
     told = asked.until_rested()
     assert not [m for m in told if isinstance(m, Failed)]
@@ -139,7 +139,7 @@ def test_links_and_counts(asked: Asked) -> None:
     linked = [m for m in asked.until_rested() if isinstance(m, Linked)]
     assert linked[-1].links.sources == (("hex0.hex0", 139, 1),)
     asked.worker.count()
-    asked.worker.look(Wish(code=12))
+    asked.worker.look(ScreenRequest(code=12))
     shown = [m for m in asked.until_rested() if isinstance(m, Shown)]
     assert shown[-1].view.ran and len(shown[-1].view.code) == 12
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.gdb.client import Client
 from bootstrap.debug.gdb.packets import PACKET_SIZE, escape, number, span
-from bootstrap.debug.gdb.registers import Register
+from bootstrap.debug.gdb.registers import TargetRegister
 
 _FAULT = b"E14"
 """EFAULT, as gdb expects of memory that is not there."""
@@ -25,7 +25,7 @@ def read_register(client: Client, rest: bytes) -> bytes:
     return _register(client, rest).content(client.saved()).encode()
 
 
-def _register(client: Client, which: bytes) -> Register:
+def _register(client: Client, which: bytes) -> TargetRegister:
     index, found = number(which), client.agreed().registers
     if index >= len(found):
         raise BadInput("no such register")
@@ -55,7 +55,7 @@ def write_register(client: Client, rest: bytes) -> bytes:
     return b"OK"
 
 
-def _store(client: Client, register: Register, raw: bytes) -> None:
+def _store(client: Client, register: TargetRegister, raw: bytes) -> None:
     if register.store is None:
         raise BadInput(f"register {register.name} cannot be set")
     if len(raw) != register.bits // 8:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.session import Produced, Session
-from bootstrap.debug.views import Line
+from bootstrap.debug.views import CodeLine
 from bootstrap.instruments.counter import READS, WRITES
 from bootstrap.timeline.images import ProgramImage
 from bootstrap.timeline.profile import count
@@ -26,7 +26,7 @@ LONGEST = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ScreenRequest:
     """What the screen has room for, and where it looks."""
 
     code: int = 20
@@ -48,7 +48,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceText:
     """The source that the instruction was assembled from; `unknown` says why there is none."""
 
     file: str = ""
@@ -87,7 +87,7 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class View:
+class ScreenState:
     """See above."""
 
     here: str
@@ -104,8 +104,8 @@ class View:
     word: int
     pc: int
     sp: int
-    source: Source
-    code: tuple[Line, ...]
+    source: SourceText
+    code: tuple[CodeLine, ...]
     registers: tuple[tuple[str, int], ...]
     changed: frozenset[str]
     flags: str
@@ -137,41 +137,41 @@ class View:
     """Marks in this program: (name, instructions)."""
 
 
-class Viewer:
+class ScreenReader:
     """Makes views of one session; keeps what is expensive to make again."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._lines: dict[tuple[int, int, bytes], Line] = {}
+        self._lines: dict[tuple[int, int, bytes], CodeLine] = {}
         self._tree: tuple[Branch, ...] = ()
         self._shown: tuple[int, tuple[int, ...]] = 0, ()
         self._ran: dict[int, dict[int, int]] = {}
 
-    def view(self, wish: Wish) -> View:
+    def view(self, request: ScreenRequest) -> ScreenState:
         """What there is here. Raises as the session does."""
         session = self.session
         program = session.program
         registers = dict(session.registers())
         sp = next((registers[n] for n in ("esp", "rsp", "sp") if n in registers), 0)
-        start = wish.memory_at if wish.memory_at is not None else sp & ~15
-        if wish.memory_byte is not None and not session.read(start, 1):
-            start = wish.memory_byte & ~15
+        start = request.memory_at if request.memory_at is not None else sp & ~15
+        if request.memory_byte is not None and not session.read(start, 1):
+            start = request.memory_byte & ~15
         produced = session.produced()
         files = session.open_files()
-        input_, output = self._files(files, wish, produced)
+        input_, output = self._files(files, request, produced)
         made = session.calls
-        first = max(1, made - wish.calls + 1)
+        first = max(1, made - request.calls + 1)
         here = session.here
-        return View(
+        return ScreenState(
             here=str(here), row=session.row, pid=session.pid, program=command(program),
             executed=session.executed, total=session.at.points.totals.get(session.row),
             calls_made=made, calls_total=program.calls, event=session.at.event,
             events=session.trace.events, word=WORD[program.abi], pc=session.pc, sp=sp,
-            source=self._source(wish.generated), code=self._code(wish),
+            source=self._source(request.generated), code=self._code(request),
             registers=session.registers(), changed=session.changed(),
             flags=session.flags().partition(": ")[2],
-            memory_at=start, memory=session.read(start, wish.memory),
-            stack=tuple((a, v, session.label(v)) for a, v in session.stack(wish.stack)),
+            memory_at=start, memory=session.read(start, request.memory),
+            stack=tuple((a, v, session.label(v)) for a, v in session.stack(request.stack)),
             input=input_, output=output, files=files,
             calls=tuple((n, session.call(n)) for n in range(first, made + 1)),
             next_call=session.call(made + 1), tree=self._branches(),
@@ -185,7 +185,7 @@ class Viewer:
             ),
         )  # fmt: skip
 
-    def settle(self, view: View, wish: Wish) -> View:
+    def settle(self, view: ScreenState, request: ScreenRequest) -> ScreenState:
         """The same place, with what takes longer: accesses, and how often each instruction ran."""
         session, row, at = self.session, self.session.row, self.session.executed
         read = wrote = None
@@ -202,11 +202,11 @@ class Viewer:
         if row not in self._ran and short and (known is None or known <= COUNTED_AT_ONCE):
             self.count()
         accessed = wrote or read
-        if wish.memory_at is None and accessed is not None:
+        if request.memory_at is None and accessed is not None:
             # In a small window what was accessed is in its first rows.
-            align = 16 if wish.memory >= 64 else 4
+            align = 16 if request.memory >= 64 else 4
             start = max(0, accessed[0] // align * align - (2 * align if align == 16 else 0))
-            size = max(wish.memory, 16)
+            size = max(request.memory, 16)
             data = session.read(start, size) or session.read(accessed[0] & ~15, size)
             if session.read(start, 1):
                 view = replace(view, memory_at=start, memory=data)
@@ -235,14 +235,14 @@ class Viewer:
 
     # Parts.
 
-    def _source(self, generated: bool) -> Source:
+    def _source(self, generated: bool) -> SourceText:
         session = self.session
         found = session.source(None, 0, generated)
         if found is None:
-            return Source(unknown=session.unknown or "what comes next is not in the image")
-        return Source(found.file, found.lines, found.line, found.column)
+            return SourceText(unknown=session.unknown or "what comes next is not in the image")
+        return SourceText(found.file, found.lines, found.line, found.column)
 
-    def _line(self, guest_addr: int, raw: bytes, image: ProgramImage) -> Line | None:
+    def _line(self, guest_addr: int, raw: bytes, image: ProgramImage) -> CodeLine | None:
         one = image.decoder.one(raw, guest_addr)
         key = self.session.program.image, guest_addr, one.code
         if key not in self._lines:
@@ -254,25 +254,25 @@ class Viewer:
         here = guest_addr == self.session.pc
         return line if line.here == here else replace(line, here=here)
 
-    def _code(self, wish: Wish) -> tuple[Line, ...]:
+    def _code(self, request: ScreenRequest) -> tuple[CodeLine, ...]:
         session = self.session
         image = session.image
-        centre = session.pc if wish.code_at is None else wish.code_at
-        before = wish.code // 3
-        start = self._begin(centre, before, wish)
-        found = self._from(start, wish.code, image, centre)
-        if len(found) < wish.code:
+        centre = session.pc if request.code_at is None else request.code_at
+        before = request.code // 3
+        start = self._begin(centre, before, request)
+        found = self._from(start, request.code, image, centre)
+        if len(found) < request.code:
             # The program ends here: more of what is before it.
-            more = self.before(found[0].guest_addr if found else centre, wish.code - len(found))
-            found = self._from(more, wish.code, image, centre)
+            more = self.before(found[0].guest_addr if found else centre, request.code - len(found))
+            found = self._from(more, request.code, image, centre)
         self._shown = session.program.image, tuple(line.guest_addr for line in found)
         return tuple(found)
 
-    def _from(self, start: int, count: int, image: ProgramImage, centre: int) -> list[Line]:
+    def _from(self, start: int, count: int, image: ProgramImage, centre: int) -> list[CodeLine]:
         """Instructions from an address on, up to the end of the image that the centre is in."""
         raw = self.session.read(start, LONGEST * count)
         inside = image.offset(centre) is not None
-        found: list[Line] = []
+        found: list[CodeLine] = []
         at = 0
         while at < len(raw) and len(found) < count:
             if inside and image.offset(start + at) is None:
@@ -284,10 +284,10 @@ class Viewer:
             at += len(line.code)
         return found
 
-    def _begin(self, centre: int, before: int, wish: Wish) -> int:
+    def _begin(self, centre: int, before: int, request: ScreenRequest) -> int:
         """The same begin as before, as long as what is looked at is well inside: nothing jumps."""
         image, shown = self._shown
-        if image == self.session.program.image and len(shown) == wish.code and centre in shown:
+        if image == self.session.program.image and len(shown) == request.code and centre in shown:
             index = shown.index(centre)
             if min(2, before) <= index < len(shown) - min(3, before):
                 return shown[0]
@@ -334,14 +334,14 @@ class Viewer:
         return starts if at == len(raw) and starts else None
 
     def _files(
-        self, files: tuple[File, ...], wish: Wish, produced: Produced | None
+        self, files: tuple[File, ...], request: ScreenRequest, produced: Produced | None
     ) -> tuple[FileView | None, FileView | None]:
         readable = [f for f in files if f.size is not None and f.access != "write"]
         writable = [f for f in files if f.size is not None and f.access != "read"]
         used = [f for f in readable if f.offset]
-        input_ = _chosen(readable, wish.input_fd) or _last(used) or _last(readable)
+        input_ = _chosen(readable, request.input_fd) or _last(used) or _last(readable)
         made = [f for f in writable if produced is not None and f.path == produced.path]
-        output = _chosen(writable, wish.output_fd) or _last(made) or _last(writable)
+        output = _chosen(writable, request.output_fd) or _last(made) or _last(writable)
         return self._file(input_, None), self._file(output, produced)
 
     def _file(self, file: File | None, produced: Produced | None) -> FileView | None:
