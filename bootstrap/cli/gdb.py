@@ -31,8 +31,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Serve gdb's remote protocol in a recorded run: `stepi`, `continue`, "
         "`reverse-stepi`, `reverse-continue`, breakpoints, watchpoints, memory, registers, for "
         "x86, AMD64, AArch64, riscv64 and riscv32. A program or a source tree is recorded first. "
-        "A recording cannot be changed; a program behind -- can be written to and is recorded anew "
-        "from there on. `monitor help` in gdb tells what else there is: where a byte comes from, "
+        "A recording cannot be changed; a program after -- can be written to and is recorded anew "
+        "from there on. `monitor help` in gdb lists what else there is: where a byte comes from, "
         "going to any place, other processes.",
         epilog=f"In gdb: target remote {DEFAULT}, or: target remote | bootstrap gdb --stdio "
         "TRACE. Exit status: 0 done (with --launch: gdb's own); 1 the run is not the recorded one; "
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     symbols = None if args.symbols is None else SymbolFiles(Path(args.symbols))
     with step.trace_of(args, writes=True) as name:
         if args.launch:
-            # What the server will do first: its errors are better told before gdb is there.
+            # What the server will do first: its errors are better known before gdb is there.
             with _opened(args, name):
                 pass
             return launch(name, args.at, root=_root(args))
@@ -104,7 +104,7 @@ def _take_stdio() -> tuple[int, int]:
     os.dup2(nowhere, 0)
     os.close(nowhere)
     os.dup2(2, 1)
-    # On a terminal Ctrl-C goes to gdb and to us; gdb tells us in its own words.
+    # On a terminal Ctrl-C goes to gdb and to us; gdb says so in its own words.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return in_fd, out_fd
 
@@ -154,6 +154,6 @@ def _listen(
         if not is_loopback(host):
             _say(f"warning: {host} is not this machine alone: whoever comes to the port can read "
                  "all of the recorded run")  # fmt: skip
-        told = f"[{host}]" if ":" in host else host
-        _say(f"waiting for gdb: target remote {told}:{listener.getsockname()[1]}")
+        shown = f"[{host}]" if ":" in host else host
+        _say(f"waiting for gdb: target remote {shown}:{listener.getsockname()[1]}")
         return 0 if at_port(session, listener, _say, args.once, symbols) else 1

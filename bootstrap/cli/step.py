@@ -40,10 +40,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_options(parser)
     parser.add_argument(
         "--script", metavar="FILE", help="do the commands of a file ('-': standard input), print "
-        "what they answer, and stop at the first that fails; no terminal is needed",
+        "what comes of them, and stop at the first that fails; no terminal is needed",
     )  # fmt: skip
     parser.add_argument(
-        "--json", metavar="FILE", help="with --script: the answers as JSON ('-': standard output)"
+        "--json", metavar="FILE", help="with --script: the results as JSON ('-': standard output)"
     )
     parser.set_defaults(run=run)
 
@@ -96,7 +96,7 @@ def _script(args: argparse.Namespace, name: str, lines: list[tuple[int, str, Deb
     from bootstrap.debug.command_table import Interpreter
     from bootstrap.debug.session import Session
 
-    told: list[dict[str, object]] = []
+    results: list[dict[str, object]] = []
     failed: BootstrapError | None = None
     with Session.open(name) as session:
         interpreter = Interpreter(session, write_text)
@@ -106,9 +106,11 @@ def _script(args: argparse.Namespace, name: str, lines: list[tuple[int, str, Deb
                 result = interpreter.do(command)
             except BootstrapError as error:
                 failed = _placed(args.script, number, text, error)
-                told.append(entry | {"answer": [], "failed": str(error), "at": str(session.here)})
+                results.append(
+                    entry | {"answer": [], "failed": str(error), "at": str(session.here)}
+                )
                 break
-            told.append(entry | {"answer": list(result.lines), "at": str(session.here)})
+            results.append(entry | {"answer": list(result.lines), "at": str(session.here)})
             if args.json != STDOUT:
                 say((f"> {text}", *result.lines))
                 sys.stdout.flush()
@@ -116,7 +118,12 @@ def _script(args: argparse.Namespace, name: str, lines: list[tuple[int, str, Deb
                 break
         digest = session.trace.digest
     if args.json is not None:
-        value = {"schema": SCHEMA, "trace": digest, "commands": told, "failed": failed is not None}
+        value = {
+            "schema": SCHEMA,
+            "trace": digest,
+            "commands": results,
+            "failed": failed is not None,
+        }
         write_text(args.json, json.dumps(value, indent=2) + "\n")
     if failed is not None:
         raise failed

@@ -422,7 +422,7 @@ def check_of(words: Sequence[CommandWord], end: int) -> CommandCheck:
         column = rest[0].column if rest else end
         raise BadCommand(column, "here comes =, != or ~ (contains), between blanks")
     if len(rest) == 1:
-        raise BadCommand(end, f"a value is missing behind {rest[0].text}")
+        raise BadCommand(end, f"a value is missing after {rest[0].text}")
     return CommandCheck(subject, rest[0].text, " ".join(word.text for word in rest[1:]), of)
 
 

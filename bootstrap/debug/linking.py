@@ -1,7 +1,7 @@
 """What belongs together: a byte of a source, the byte that it became, the instruction, the moment.
 
 `data` says where a byte came from or went to, `control` which instruction did it and when, and
-`unknown` what nobody knows. Only what a language model makes byte for byte, or the record tells, is
+`unknown` what nobody knows. Only what a language model makes byte for byte, or the record has, is
 said.
 """
 
@@ -22,7 +22,7 @@ from bootstrap.trace.views import was_read
 
 DATA, CONTROL, UNKNOWN = "data", "control", "unknown"
 MOST_LINES = 3
-"""Outputs of one line that are told."""
+"""Outputs of one line that are shown."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,15 @@ def of_source(session: Session, file: str, line: int) -> Links:
         count = "1 byte" if one.size == 1 else f"{one.size:,} bytes"
         text = f"{file}:{line} became {count} of {one.path} from {begin:#x}"
         lines.append((DATA, f"{text} ({one.model}, {one.program.label})"))
-        told = _written(session, one.path, begin)
-        if told is not None and written is None:
+        call = _written(session, one.path, begin)
+        if call is not None and written is None:
             written = one.path, begin
-            moment = told[1]
-            lines.append((CONTROL, told[0]))
+            moment = call[1]
+            lines.append((CONTROL, call[0]))
     if len(found) > MOST_LINES:
-        lines.append((DATA, f"and bytes of {len(found) - MOST_LINES} more files: `where` tells"))
+        lines.append(
+            (DATA, f"and bytes of {len(found) - MOST_LINES} more files: `where` lists them")
+        )
     for stop in stopped[:1]:
         what = f"what {stop.program.label} made of {stop.path.lstrip('/')}"
         lines.append((UNKNOWN, f"{what}: {stop.why}"))
@@ -97,9 +99,9 @@ def of_address(session: Session, guest_addr: int) -> Links:
         return Links(((UNKNOWN, text),), (), guest_addr)
     path = shown(image.same.path).lstrip("/")
     running = image.name.lstrip("/")
-    # A seed was there before the run: what is told is of a file with the same bytes.
-    told = path if path == running else f"{path} (the same bytes as {running})"
-    found = _of_written(session, image.same, path, offset, told)
+    # A seed was there before the run: what is said is of a file with the same bytes.
+    called = path if path == running else f"{path} (the same bytes as {running})"
+    found = _of_written(session, image.same, path, offset, called)
     return Links(found.lines, found.sources, guest_addr, 1, found.file, found.moment)
 
 
@@ -140,8 +142,8 @@ def of_input(session: Session, path: str, offset: int) -> Links:
             lines.append((DATA, f"it became no byte of {target}"))
         else:
             written = target, byte
-            told = _written(session, target, byte)
-            when = "" if told is None else f", {told[0]}"
+            call = _written(session, target, byte)
+            when = "" if call is None else f", {call[0]}"
             lines.append((DATA, f"it became byte {byte:#x} of {target}{when}"))
     return Links(tuple(lines), ((name, line, column),), None, 1, written, read or "")
 
@@ -154,7 +156,7 @@ def _became(made: SourceMap, name: str, content: bytes, line: int, column: int) 
         if place is None or place.file.lstrip("/") != name or place.line != line:
             continue
         begin = line_starts(content)[place.line - 1] + place.column - 1
-        # Of two digits the second is behind the first, with nothing but the like between them.
+        # Of two digits the second is after the first, with nothing but the like between them.
         digits = b"0123456789abcdefABCDEF"
         if begin <= start < begin + 2 and not content[begin:start].strip(digits):
             return offset
@@ -162,7 +164,7 @@ def _became(made: SourceMap, name: str, content: bytes, line: int, column: int) 
 
 
 def _of_written(
-    session: Session, writer: OpenRow, name: str, offset: int, told_as: str = ""
+    session: Session, writer: OpenRow, name: str, offset: int, name_as: str = ""
 ) -> Links:
     chain = session.images.why.chain(writer, offset)
     link = chain[0]
@@ -175,7 +177,7 @@ def _of_written(
         file = link.place.file.lstrip("/")
         text = chain[1].text.strip()[:60] if len(chain) > 1 else ""
         lines.append(
-            (DATA, f"{told_as or name} + {offset:#x} (byte {link.byte:02x}) comes from {file}:"
+            (DATA, f"{name_as or name} + {offset:#x} (byte {link.byte:02x}) comes from {file}:"
                    f"{link.place.line}:{link.place.column}  {text}")
         )  # fmt: skip
         last = chain[-1]
@@ -186,11 +188,11 @@ def _of_written(
             lines.append((DATA, f"in a function that by its name is {where}:{number}  {text[:60]}"))
     if link.ends and link.place is None:
         lines.append((UNKNOWN, f"what {name} + {offset:#x} comes from: {link.ends}"))
-    told = _written(session, name, offset, writer)
-    if told is None:
+    call = _written(session, name, offset, writer)
+    if call is None:
         lines.append((UNKNOWN, f"{name} + {offset:#x}: nobody knows when it was written"))
     else:
-        lines.append((CONTROL, told[0]))
+        lines.append((CONTROL, call[0]))
     guest_addr = None
     if session.image.same is not None and session.image.same.last_version == writer.last_version:
         guest_addr = session.image.address(offset)
@@ -199,7 +201,7 @@ def _of_written(
         if offset < session.image.headers_end:
             guest_addr = None  # no instruction
     return Links(
-        tuple(lines), sources, guest_addr, 1, (name, offset), "" if told is None else told[1]
+        tuple(lines), sources, guest_addr, 1, (name, offset), "" if call is None else call[1]
     )
 
 

@@ -92,9 +92,8 @@ def record_program(
         except GuestFailed as error:
             failure = error
         recorder.finish()
-        told = str(failure) if failure is not None else ""
         digest = writer.finish(
-            {**header("run", engine, limits, (0, 1, 2)), "arch": "", "failure": told}
+            {**header("run", engine, limits, (0, 1, 2)), "arch": "", "failure": str(failure or "")}
         )
     return Recording(digest, ended, failure, machine.probes or {})
 
@@ -106,8 +105,8 @@ def record_sources(
     entry: str = "",
     limits: Limits | None = None,
     observers: Sequence[Observer] = (),
-    tell: Callable[[str], None] = lambda _: None,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Rebuild a source tree, as verify does, and record it; `tell` hears what verify says of it."""
+    """Rebuild a source tree, as verify does, and record it; `notify` gets what verify says."""
     found = entry or next(iter(resolved.step.entries))
-    tell(record_rebuild(name, resolved, found, engine, limits, observers).report.claim)
+    notify(record_rebuild(name, resolved, found, engine, limits, observers).report.claim)

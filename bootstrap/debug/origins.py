@@ -60,7 +60,7 @@ def previous_access(session: Session, guest_addr: int, size: int, kinds: str) ->
 
 
 def _stay(session: Session, place: Position, stop: StopReason) -> StopReason:
-    """Where nobody can tell, it did not move."""
+    """Where nothing is known, it did not move."""
     if stop.reason != "unknown":
         return stop
     session.at.seek(*place)

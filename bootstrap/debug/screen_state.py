@@ -285,7 +285,7 @@ class ScreenReader:
         return found
 
     def _begin(self, centre: int, before: int, request: ScreenRequest) -> int:
-        """The same begin as before, as long as what is looked at is well inside: nothing jumps."""
+        """The same start as before, as long as the centre is well inside: nothing jumps."""
         image, shown = self._shown
         if image == self.session.program.image and len(shown) == request.code and centre in shown:
             index = shown.index(centre)
@@ -296,7 +296,7 @@ class ScreenReader:
     def before(self, guest_addr: int, wanted: int) -> int:
         """Where to begin to disassemble, so that about so many instructions come before that one.
 
-        Instructions have no begin that can be seen from behind: of all begins that lead exactly to
+        Instructions have no start that can be seen from their end: of all that lead exactly to
         the address, one from which no byte is left over. Where the source is known, its lines help.
         """
         image = self.session.image

@@ -664,10 +664,10 @@ class Session:
         self, name: str | None = None, fd: int | None = None, path: str | None = None
     ) -> StopReason:
         """On to just after the next system call of the process that is so. Raises BadInput."""
-        wish = Wish(self.trace, name, fd, path)
+        wanted = Wish(self.trace, name, fd, path)
         with self.moving():
             for program, call in self._calls(self.calls + 1, 1):
-                if wish.fits(program, call):
+                if wanted.fits(program, call):
                     return self._after_call(program, call.ordinal, "call")
             return self.stop("nowhere", "no such call comes")
 
@@ -675,10 +675,10 @@ class Session:
         self, name: str | None = None, fd: int | None = None, path: str | None = None
     ) -> StopReason:
         """Back to the last such call before: its instruction comes next."""
-        wish = Wish(self.trace, name, fd, path)
+        wanted = Wish(self.trace, name, fd, path)
         with self.moving():
             for program, call in self._calls(self.calls, -1):
-                if wish.fits(program, call):
+                if wanted.fits(program, call):
                     return self.before_call(program, call.ordinal)
             return self.stop("nowhere", "there was no such call before")
 

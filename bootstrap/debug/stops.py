@@ -10,7 +10,7 @@ from bootstrap.instruments.counter import READS, WRITES
 from bootstrap.trace.coordinates import AfterInstructions
 
 REASONS = {
-    "step": "it went where it was told",
+    "step": "it went where it was to go",
     "jump": "the same, from anywhere to anywhere",
     "breakpoint": "an instruction with a breakpoint comes next",
     "watchpoint": "watched memory was accessed; going back, that instruction comes next",
@@ -26,7 +26,7 @@ REASONS = {
     "begin": "there is nothing before this place",
     "end": "the instruction that comes next ends the process",
     "nowhere": "there is no such place: it did not move",
-    "unknown": "nobody can tell: it did not move",
+    "unknown": "it is not known: it did not move",
 }
 """Every reason of a StopReason."""
 

@@ -42,7 +42,7 @@ class CodeLine:
     """That line."""
     comment: str
     target: int | None
-    """Where it jumps or calls to, if its bytes tell."""
+    """Where it jumps or calls to, if its bytes say."""
     target_label: str
     here: bool
     """Whether it comes next."""

@@ -27,7 +27,7 @@ def test_a_session_begins_before_the_first_instruction(hex0: Session) -> None:
     assert hex0.read(stack(hex0)[1], 12) == b"./hex0-seed\0"
 
 
-def test_a_step_tells_which_registers_it_changed(hex0: Session) -> None:
+def test_a_step_shows_which_registers_it_changed(hex0: Session) -> None:
     before = dict(hex0.registers())
     stop = hex0.step()
     assert (stop.reason, str(stop.place)) == ("step", "1@1")

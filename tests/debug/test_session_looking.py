@@ -110,12 +110,12 @@ def test_jumps_lead_where_the_arrows_point(embedded: Session) -> None:
     for _ in range(1500):
         (line,) = embedded.disassemble(count=1)
         embedded.step()
-        behind = line.guest_addr + len(line.code)
+        after = line.guest_addr + len(line.code)
         if line.target is not None:
-            assert embedded.pc in (line.target, behind)
+            assert embedded.pc in (line.target, after)
             jumped += embedded.pc == line.target
         elif line.text.split()[0] not in ("ret", "jmp"):
-            assert embedded.pc == behind or line.text.startswith("rep")
+            assert embedded.pc == after or line.text.startswith("rep")
     assert jumped > 100
 
 
@@ -237,7 +237,9 @@ def test_a_move_can_be_ended(tmp_path: Path) -> None:
 
 def test_a_live_program_is_recorded_and_gone_afterwards(tmp_path: Path) -> None:
     guest = Program("i386")
-    (tmp_path / "guest").write_bytes(guest.call("write", 1, guest.data(b"told\n"), 5).exit(3).elf())
+    (tmp_path / "guest").write_bytes(
+        guest.call("write", 1, guest.data(b"output\n"), 5).exit(3).elf()
+    )
     (tmp_path / "guest").chmod(0o755)
     with Session.record(["./guest"], root=str(tmp_path), env=["A=b"]) as session:
         place = Path(session.trace.name)
@@ -280,6 +282,6 @@ def test_a_program_without_an_instruction(tmp_path: Path) -> None:
         assert session.go("50%").place.executed == 0
 
 
-def test_every_reason_is_told() -> None:
+def test_every_reason_is_described() -> None:
     for name in ("step", "breakpoint", "watchpoint", "call", "begin", "end", "child", "nowhere"):
         assert REASONS[name]

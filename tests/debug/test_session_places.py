@@ -87,7 +87,7 @@ def test_children_and_parents(embedded: Session) -> None:
     for child in children:
         stop = embedded.into_child()
         assert (stop.reason, embedded.row, embedded.executed) == ("child", child.id, 0)
-        assert dict(embedded.registers())["eax"] == 0  # fork(2) answers 0 in the child
+        assert dict(embedded.registers())["eax"] == 0  # fork(2) returns 0 in the child
         stop = embedded.to_parent()
         assert (stop.reason, embedded.row, stop.detail) == (
             "parent",

@@ -192,7 +192,7 @@ def test_a_repeated_instruction_counts_again_when_it_is_gone_back_to(tmp_path: P
         assert dict(session.registers())["eax"] == 2
 
 
-def test_a_loop_without_an_end_is_ended_and_looked_at(tmp_path: Path) -> None:
+def test_a_loop_without_an_end_is_ended_and_inspected(tmp_path: Path) -> None:
     with live(tmp_path, countdown(3)) as session:
         session.go("1#1")
         place, executed = session.pc, session.executed

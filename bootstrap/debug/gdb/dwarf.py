@@ -47,7 +47,7 @@ class Stretch:
     start: int
     """Guest address of the first."""
     end: int
-    """Guest address behind the last."""
+    """Guest address after the last."""
     file: int
     """Which of the sources, from 0."""
     line: int
@@ -61,7 +61,7 @@ class SymbolTable:
     """The program's ELF header: class, machine and flags are as there."""
     entry: int
     loaded: Sequence[tuple[int, int]]
-    """Where the program is: (first guest address, that behind the last), in order."""
+    """Where the program is: (first guest address, that after the last), in order."""
     stretches: Sequence[Stretch]
     """In order of their addresses; they do not overlap. At least one."""
     labels: Sequence[tuple[str, int]]
@@ -102,7 +102,7 @@ def _text(value: str) -> bytes:
 
 
 def joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans (first, behind the last), in order, as few as they are."""
+    """Spans (first, after the last), in order, as few as they are."""
     found: list[tuple[int, int]] = []
     for start, end in spans:
         if found and found[-1][1] == start:

@@ -108,12 +108,12 @@ class PacketReader:
         return None
 
     def _end(self) -> PacketEvent:
-        raw, told = bytes(self._raw), bytes(self._sum or b"")
+        raw, given = bytes(self._raw), bytes(self._sum or b"")
         self._inside, self._sum = False, None
         self._raw.clear()
         if self._long:
             return PacketEvent(PacketKind.LONG)
-        if told.lower() != checksum(raw):
+        if given.lower() != checksum(raw):
             return PacketEvent(PacketKind.BAD)
         return PacketEvent(PacketKind.PACKET, unescape(raw))
 

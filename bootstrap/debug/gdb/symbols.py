@@ -25,7 +25,7 @@ Found = tuple[str, int, int]
 
 
 def stretches(image: ProgramImage, ways: SourcePaths) -> Iterator[tuple[int, int, Found]]:
-    """The bytes of an image that are of one line each: first address, address behind, where."""
+    """The bytes of an image that are of one line each: first address, address after, where."""
     if image.same is None:
         return
     begin: tuple[int, int, Found] | None = None
@@ -45,7 +45,7 @@ def stretches(image: ProgramImage, ways: SourcePaths) -> Iterator[tuple[int, int
 
 
 def loaded(image: ProgramImage) -> list[tuple[int, int]]:
-    """Where the bytes of the file are in memory: (first, behind the last), in order."""
+    """Where the bytes of the file are in memory: (first, after the last), in order."""
     starts = (image.address(offset) for offset in range(len(image.content)))
     return joined((at, at + 1) for at in sorted({at for at in starts if at is not None}))
 
@@ -125,7 +125,7 @@ class SymbolFiles:
     def write_script(self, first: Path | str) -> None:
         """What gdb has to read when it is connected: `source DIR/symbols.gdb`.
 
-        `first`: as `of` answered for the program where it will be.
+        `first`: as `of` returned for the program where it will be.
         """
         begin = f"symbol-file {_quoted(first)}\nframe\n" if isinstance(first, Path) else ""
         text = f"{begin}python\nOURS = {str(self._folder) + os.sep!a}\n{_PYTHON}end\n"
@@ -147,17 +147,17 @@ class Symbols(gdb.Command):
         process = gdb.selected_inferior()
         if not process.pid:
             return
-        told = gdb.execute(f"monitor symbols {process.pid}", False, True).rstrip("\n")
+        text = gdb.execute(f"monitor symbols {process.pid}", False, True).rstrip("\n")
         now = gdb.current_progspace().filename or ""
-        if told.startswith(OURS):
-            if now != told:
-                quoted = told.replace("\\", "\\\\").replace('"', '\\"')
+        if text.startswith(OURS):
+            if now != text:
+                quoted = text.replace("\\", "\\\\").replace('"', '\\"')
                 gdb.execute(f'symbol-file "{quoted}"', False, True)
         else:
             if now.startswith(OURS):
                 gdb.execute("symbol-file", False, True)
             if from_tty:
-                print(told)
+                print(text)
 
 
 Symbols()

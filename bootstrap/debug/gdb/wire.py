@@ -110,7 +110,7 @@ class PacketLine:
                 elif event.kind is PacketKind.BAD and self.acknowledges:
                     self._wire.send(b"-")
                 elif event.kind in (PacketKind.PACKET, PacketKind.LONG):
-                    # The same once more: gdb did not wait for a slow start, but wants one answer.
+                    # The same once more: gdb did not wait for a slow start, but wants one reply.
                     while self._events and self._events[0] == event and self.acknowledges:
                         self._events.popleft()
                     if self.acknowledges:

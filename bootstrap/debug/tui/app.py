@@ -392,7 +392,7 @@ class StepApp(App[int], inherit_bindings=False):
         if focus is not None or result.stop is not None or len(result.lines) == 1:
             self.say(result.lines[0])
         elif result.lines:
-            self.show("answer", list(result.lines))
+            self.show("result", list(result.lines))
             self.say("")
 
     def on_linked(self, message: Linked) -> None:

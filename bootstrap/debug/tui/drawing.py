@@ -322,7 +322,7 @@ def _text_file(
             style, sign = spots.get(offset, ("", ""))
             if inside(found.written, offset):
                 style, sign = "written", "*"
-            # Where nothing but a look would tell, a sign stands before the byte.
+            # Where nothing but a style would show it, a sign stands before the byte.
             row.append(
                 (sign + text if sign else text, style or ("dim" if offset < found.offset else ""))
             )

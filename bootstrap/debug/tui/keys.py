@@ -195,7 +195,7 @@ GROUPS: tuple[tuple[str, tuple[ScreenKey, ...]], ...] = (
         ScreenKey("N", "back-over", "back over", "n"),
         ScreenKey("f", "out", "finish: out of the function", "F"),
         ScreenKey("F", "back-out", "back to its call", "f"),
-        ScreenKey("y", "call", "to behind the next system call", "Y"),
+        ScreenKey("y", "call", "to after the next system call", "Y"),
         ScreenKey("Y", "back-call", "to before the last system call", "y"),
         ScreenKey("o", "output", "to the next output byte", "O"),
         ScreenKey("O", "back-output", "to the output byte before", "o"),

@@ -79,7 +79,7 @@ class LineEditor:
         self._put(self.history[self._back] if self._back < len(self.history) else self._kept)
 
     def _edit(self, what: str) -> None:
-        before, behind = self.text[: self.at], self.text[self.at :]
+        before, after = self.text[: self.at], self.text[self.at :]
         if what == "left":
             self.at = max(0, self.at - 1)
         elif what == "right":
@@ -89,17 +89,17 @@ class LineEditor:
         elif what == "end":
             self.at = len(self.text)
         elif what == "rub":
-            self.text, self.at = before[:-1] + behind, max(0, self.at - 1)
+            self.text, self.at = before[:-1] + after, max(0, self.at - 1)
         elif what == "delete":
-            self.text = before + behind[1:]
+            self.text = before + after[1:]
         elif what == "kill":
             self.text = before
         elif what == "clear":
-            self.text, self.at = behind, 0
+            self.text, self.at = after, 0
         elif what == "word":
             kept = before.rstrip()
             kept = kept[: kept.rfind(" ") + 1]
-            self.text, self.at = kept + behind, len(kept)
+            self.text, self.at = kept + after, len(kept)
 
 
 _EDITS = {

@@ -61,18 +61,18 @@ def test_every_move_is_tried() -> None:
 
 
 def test_a_function_is_left_and_entered_again(run: Interpreter) -> None:
-    """hex2's `n` (the next byte) is called; `out` comes back behind the call."""
+    """hex2's `n` (the next byte) is called; `out` comes back after the call."""
     run.run("break c")
     run.run("go 6@0")
     run.run("cont")
     run.run("expect label = c")
     place = run.session.here
     run.run("over")
-    behind = run.session.here
+    after = run.session.here
     assert at(run, "back-over") == str(place)
     run.run("step")
     run.run("expect label = n")
-    assert at(run, "out") == str(behind)
+    assert at(run, "out") == str(after)
     run.run("back")
     assert at(run, "back-out") == str(place)
 
@@ -137,7 +137,7 @@ def test_marks_and_jumps_and_undo(run: Interpreter) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "output"),
     [
         ("show here", "1@104165: pid 1, ./hex0-seed hex0.hex0 hex0"),
         ("where", "1@104165: pid 1, ./hex0-seed hex0.hex0 hex0"),
@@ -168,10 +168,10 @@ def test_marks_and_jumps_and_undo(run: Interpreter) -> None:
         ("help expect", "subjects: pc"),
     ],
 )
-def test_questions_are_answered(run: Interpreter, line: str, told: str) -> None:
+def test_questions_have_results(run: Interpreter, line: str, output: str) -> None:
     run.run("go hex0:0x54")
     place = run.session.here
-    assert told in "\n".join(run.run(line).lines)
+    assert output in "\n".join(run.run(line).lines)
     assert run.session.here == place
 
 
@@ -215,7 +215,7 @@ def test_the_product_is_what_the_seed_is(run: Interpreter) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "output"),
     [
         ("expect nothing = 1", "neither a register"),
         ("expect mem 0x0 = 00", "cannot be read"),
@@ -246,10 +246,10 @@ def test_the_product_is_what_the_seed_is(run: Interpreter) -> None:
         ("help nothing", "there is no command nothing"),
     ],
 )
-def test_what_cannot_be_done_is_told_and_moves_nothing(
-    run: Interpreter, line: str, told: str
+def test_what_cannot_be_done_is_said_and_moves_nothing(
+    run: Interpreter, line: str, output: str
 ) -> None:
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=output):
         run.run(line)
     assert str(run.session.here) == "1@0" and not run.done
 
@@ -269,7 +269,7 @@ def test_a_session_is_saved_as_a_script_that_holds(run: Interpreter) -> None:
         run.run(line)
 
 
-def test_saving_goes_where_it_is_told(recorded: Path, run: Interpreter) -> None:
+def test_saving_goes_where_it_should(recorded: Path, run: Interpreter) -> None:
     assert run.run("save x").lines == ("written to x: 0 commands",)
     run.save = None
     with pytest.raises(BadInput, match="not from here"):

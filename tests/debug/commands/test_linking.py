@@ -51,7 +51,7 @@ def test_what_is_in_the_header_is_no_instruction(run: Interpreter) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "name", "number", "told"),
+    ("what", "name", "number", "printed"),
     [
         ("source", "none.hex0", 1, "no program read"),
         ("source", "hex0.hex0", 9999, "has no line"),
@@ -63,11 +63,11 @@ def test_what_is_in_the_header_is_no_instruction(run: Interpreter) -> None:
     ],
 )
 def test_what_is_unknown_is_said_to_be(
-    run: Interpreter, what: str, name: str, number: int, told: str
+    run: Interpreter, what: str, name: str, number: int, printed: str
 ) -> None:
     run.run("end")
     links = of(run.session, what, name, number)
-    assert kinds(links) == {UNKNOWN} and told in links.lines[0][1] and not links.sources
+    assert kinds(links) == {UNKNOWN} and printed in links.lines[0][1] and not links.sources
 
 
 def test_the_source_is_the_one_that_a_person_wrote(run: Interpreter) -> None:
@@ -112,7 +112,7 @@ def test_code_before_the_present_place_is_aligned_with_it(run: Interpreter) -> N
             assert before is None or (place_.file, place_.line) != (before.file, before.line)
 
 
-def test_where_registers_have_no_room_the_telling_ones_stay(run: Interpreter) -> None:
+def test_where_registers_have_no_room_the_important_ones_stay(run: Interpreter) -> None:
     view = ScreenReader(run.session).view(ScreenRequest())
     low = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp")
     names = (*low, *(f"r{number}" for number in range(8, 16)), "rip", "eflags")

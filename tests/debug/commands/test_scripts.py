@@ -1,4 +1,4 @@
-"""`bootstrap step --script`: answers, exit statuses, and which line failed."""
+"""`bootstrap step --script`: results, exit statuses, and which line failed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def script(tmp_path: Path, *lines: str) -> str:
     return str(place)
 
 
-def test_answers_are_printed_and_what_holds_ends_with_0(
+def test_results_are_printed_and_what_holds_ends_with_0(
     recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     walk = script(
@@ -27,12 +27,12 @@ def test_answers_are_printed_and_what_holds_ends_with_0(
     )
     assert main(["step", str(recorded), "--script", walk]) == 0
     out, err = capsys.readouterr()
-    told = out.splitlines()
-    assert told[:2] == ["> step 3", "step at 1@3"] and told[-1] == "> quit" and not err
+    output = out.splitlines()
+    assert output[:2] == ["> step 3", "step at 1@3"] and output[-1] == "> quit" and not err
 
 
 @pytest.mark.parametrize(
-    ("lines", "status", "told"),
+    ("lines", "status", "output"),
     [
         (["step", "", "expect pc = 1", "step"], 1, ":3: expect pc = 1: expected pc = 1; it is 0x"),
         (["step", "go nowhere"], 2, ":2: go nowhere: nowhere: is no place"),
@@ -40,19 +40,19 @@ def test_answers_are_printed_and_what_holds_ends_with_0(
         (["zoom"], 2, ":1: zoom: only where there is a screen"),
     ],
 )
-def test_what_fails_ends_it_and_is_told_with_its_line(
+def test_what_fails_ends_it_and_is_said_with_its_line(
     recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    lines: list[str], status: int, told: str,
+    lines: list[str], status: int, output: str,
 ) -> None:  # fmt: skip
     walk = script(tmp_path, *lines)
     assert main(["step", str(recorded), "--script", walk]) == status
     out, err = capsys.readouterr()
-    assert err.startswith(f"bootstrap: {walk}{told}") and err.count("\n") == 1
+    assert err.startswith(f"bootstrap: {walk}{output}") and err.count("\n") == 1
     # What is no command at all is found before anything is done.
-    assert ("> step" in out) == (":2: column" not in told and "zoom" not in told)
+    assert ("> step" in out) == (":2: column" not in output and "zoom" not in output)
 
 
-def test_answers_as_json(
+def test_results_as_json(
     recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     walk = script(tmp_path, "step", "expect pc = 1")
@@ -86,7 +86,7 @@ def test_a_program_is_recorded_and_stepped_through(
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "output"),
     [
         (["t", "u", "--script", "WALK"], "one trace, please"),
         (["--script", "WALK", "t", "--", "x"], "either of them"),
@@ -100,9 +100,9 @@ def test_a_program_is_recorded_and_stepped_through(
         (["t", "--json", "-"], "--json goes with --script"),
     ],
 )
-def test_what_cannot_be_asked_for_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], told: str
+def test_what_cannot_be_asked_for_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], output: str
 ) -> None:
     walk = script(tmp_path, "step")
     assert main(["step", *(walk if word == "WALK" else word for word in argv)]) == 2
-    assert told in capsys.readouterr().err
+    assert output in capsys.readouterr().err

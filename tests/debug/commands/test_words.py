@@ -75,7 +75,7 @@ def test_a_line_without_a_command_is_none(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "column", "told"),
+    ("line", "column", "output"),
     [
         ("stpe", 1, "did you mean step?"),
         ("  zzzz", 3, "there is no command zzzz"),
@@ -102,12 +102,12 @@ def test_a_line_without_a_command_is_none(line: str) -> None:
         ("quit now", 6, "too much"),
     ],
 )
-def test_what_is_no_command_is_told_with_its_place(line: str, column: int, told: str) -> None:
+def test_what_is_no_command_is_said_with_its_place(line: str, column: int, output: str) -> None:
     with pytest.raises(BadCommand) as caught:
         parse(line)
     assert caught.value.column == column
     assert str(caught.value).startswith(f"column {column}: ")
-    assert told in str(caught.value) and "\n" not in str(caught.value)
+    assert output in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_every_name_is_of_one_command_and_every_reverse_is_there() -> None:
@@ -160,7 +160,7 @@ def _value(param: Param) -> st.SearchStrategy[Value]:
 
 @st.composite
 def commands(draw: st.DrawFn) -> DebugCommand:
-    """Any command; an argument that can be left out is, with all that can be behind it."""
+    """Any command; an argument that can be left out is, with all that can be after it."""
     verb: Verb = draw(st.sampled_from(VERBS))
     plain = [param for param in verb.params if not param.key]
     count = draw(st.integers(0, len(plain)))
@@ -194,7 +194,7 @@ def test_a_command_that_is_written_down_is_read_as_the_same(command: DebugComman
 
 @_unhurried
 @given(st.text(max_size=60))
-def test_any_line_is_a_command_or_told_in_one_line(line: str) -> None:
+def test_any_line_is_a_command_or_refused_in_one_line(line: str) -> None:
     try:
         found = parse(line)
     except BadCommand as error:

@@ -80,17 +80,17 @@ def connected(
         options += ["--symbols", str(symbols)]
         begin = [f"source {symbols / SCRIPT}", *begin]
     server = shlex.join(arguments("gdb", "--stdio", trace, *options))
-    told = run_gdb(gdb_for(abi), tmp_path, [f"target remote | {server}", *begin, *commands])
+    output = run_gdb(gdb_for(abi), tmp_path, [f"target remote | {server}", *begin, *commands])
     for wrong in ("Error in sourced", "Traceback", "warning: while parsing", "Ignoring packet",
                   "Truncated register", "Protocol error", "internal-error"):  # fmt: skip
-        assert wrong not in told, told
-    return told
+        assert wrong not in output, output
+    return output
 
 
-def registers_of(told: str) -> list[dict[str, int]]:
-    """Every `info registers` in what gdb told: each begins with the line `registers`."""
+def registers_of(output: str) -> list[dict[str, int]]:
+    """Every `info registers` in what gdb output: each begins with the line `registers`."""
     found: list[dict[str, int]] = []
-    for line in told.splitlines():
+    for line in output.splitlines():
         cells = line.split()
         if line == "registers":
             found.append({})
@@ -99,19 +99,19 @@ def registers_of(told: str) -> list[dict[str, int]]:
     return found
 
 
-TELL = ("echo registers\\n", "info registers")
+SHOW = ("echo registers\\n", "info registers")
 """Commands for `registers_of`."""
 _GDBS = {"nzcv": "cpsr", "s0": "fp"}
 """What gdb calls them."""
 
 
 def registers_here(session: Session) -> dict[str, int]:
-    """What gdb should tell where a session is."""
+    """What gdb should show where a session is."""
     return {_GDBS.get(name, name): value for name, value in session.registers()}
 
 
 class Script:
-    """A wire on which a client says what it was told to, and then goes."""
+    """A wire on which a client says what it was output to, and then goes."""
 
     def __init__(self, *chunks: bytes, meanwhile: Sequence[bytes] = ()) -> None:
         """`meanwhile`: what comes when the server looks while it runs a program."""
@@ -170,13 +170,13 @@ def natively(program: Path, tmp_path: Path, commands: list[str], *argv: str) -> 
     """What gdb prints for them in a program that runs on this machine; skips where none can."""
     if not may_trace():
         pytest.skip("programs of x86 run natively on x86-64 Linux only")
-    told = run_gdb(
+    output = run_gdb(
         gdb_for("i386"), tmp_path, [f"cd {program.parent}", "starti", *commands, "kill"],
         "--args", program, *argv,
     )  # fmt: skip
-    if "Program stopped" not in told:
-        pytest.skip(f"gdb cannot run a program here: {told.strip().splitlines()[-1][:200]}")
-    return told
+    if "Program stopped" not in output:
+        pytest.skip(f"gdb cannot run a program here: {output.strip().splitlines()[-1][:200]}")
+    return output
 
 
 def same(ours: dict[str, int], theirs: dict[str, int], sps: tuple[int, int]) -> bool:

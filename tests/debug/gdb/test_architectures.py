@@ -14,7 +14,7 @@ from bootstrap.debug.gdb.registers import DESCRIPTIONS
 from bootstrap.linux.numbers import NUMBERS
 from tests.debug.gdb.clients import (
     HELLO,
-    TELL,
+    SHOW,
     connected,
     gdb_for,
     natively,
@@ -56,20 +56,20 @@ def executing(folder: Path, abi: str) -> Path:
 def test_a_process_that_monitor_brings(abi: str, tmp_path: Path) -> None:
     gdb_for(abi)
     trace = record_image(tmp_path, forking(abi))
-    told = connected(
+    output = connected(
         trace, tmp_path,
-        ["monitor go 2@0", "info threads", "thread 2.1", *TELL, "unset tdesc filename", *TELL,
-         "stepi", *TELL, "thread 1.1", *TELL],
+        ["monitor go 2@0", "info threads", "thread 2.1", *SHOW, "unset tdesc filename", *SHOW,
+         "stepi", *SHOW, "thread 1.1", *SHOW],
         abi,
     )  # fmt: skip
-    assert re.search(r"^\* 2\.1 +Thread 2\.2 \(\./guest, at 2@0\) 0x", told, re.MULTILINE)
+    assert re.search(r"^\* 2\.1 +Thread 2\.2 \(\./guest, at 2@0\) 0x", output, re.MULTILINE)
     with Session.open(str(trace)) as session:
         expected = [registers_here(session)]
         session.go("2@0")
         expected[:0] = [registers_here(session)] * 2
         session.step()
         expected.insert(2, registers_here(session))
-    for found, known in zip(registers_of(told), expected, strict=True):
+    for found, known in zip(registers_of(output), expected, strict=True):
         assert {name: found[name] for name in known} == known
 
 
@@ -77,14 +77,14 @@ def test_a_process_that_monitor_brings(abi: str, tmp_path: Path) -> None:
 def test_a_program_of_another_architecture(abi: str, tmp_path: Path) -> None:
     gdb_for("riscv64")  # gdb-multiarch
     trace = executing(tmp_path, abi)
-    told = connected(
+    output = connected(
         trace, tmp_path,
-        [*TELL, "catch exec", "continue", *TELL, "stepi", *TELL, "reverse-stepi", *TELL,
-         "reverse-continue", *TELL, "stepi", *TELL, "reverse-stepi", *TELL, "delete",
-         "reverse-continue", *TELL],
+        [*SHOW, "catch exec", "continue", *SHOW, "stepi", *SHOW, "reverse-stepi", *SHOW,
+         "reverse-continue", *SHOW, "stepi", *SHOW, "reverse-stepi", *SHOW, "delete",
+         "reverse-continue", *SHOW],
         "riscv64",
     )  # fmt: skip
-    assert re.findall(r"^Catchpoint 1 \(exec'd (\S+)\)", told, re.MULTILINE) == [
+    assert re.findall(r"^Catchpoint 1 \(exec'd (\S+)\)", output, re.MULTILINE) == [
         "/second", "/guest", "/second", "/guest"]  # fmt: skip
     with Session.open(str(trace)) as session:
         begin = registers_here(session)
@@ -95,7 +95,7 @@ def test_a_program_of_another_architecture(abi: str, tmp_path: Path) -> None:
         session.back(2)
         before = registers_here(session)
     expected = [begin, executed, stepped, executed, before, executed, before, begin]
-    for found, known in zip(registers_of(told), expected, strict=True):
+    for found, known in zip(registers_of(output), expected, strict=True):
         assert {name: found[name] for name in known} == known
 
 
@@ -151,11 +151,11 @@ def test_caught_calls_are_as_on_this_machine(abi: str, what: str, tmp_path: Path
     there = pattern.findall(
         natively(tmp_path / "root" / "guest", tmp_path, commands).partition("Inferior 1")[0]
     )
-    told = connected(trace, tmp_path, [*commands, *["reverse-continue"] * 20], abi)
-    here = pattern.findall(told)
+    output = connected(trace, tmp_path, [*commands, *["reverse-continue"] * 20], abi)
+    here = pattern.findall(output)
     assert here[: len(there)] == there
     assert len(there) > 7
-    # And all the way back; where it turned round, that call is not told twice.
+    # And all the way back; where it turned round, that call is not output twice.
     last = len(there)
     assert here[last:] == there[::-1][1:] if not what else here[last:] == there[::-1]
 

@@ -1,4 +1,4 @@
-"""The server's files, what /proc tells, long answers, and `monitor`."""
+"""The server's files, what /proc has, long replies, and `monitor`."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_not_too_many_files(hex0: Session) -> None:
     assert (replies[63], replies[64]) == (b"F40", b"F-1,17")
 
 
-def test_what_proc_tells(hex0: Session) -> None:
+def test_what_proc_has(hex0: Session) -> None:
     def content(name: str) -> bytes:
         path = hexed(f"/proc/1/{name}")
         return talk(hex0, b"vFile:open:%b,0,0" % path, b"vFile:pread:1,ffff,0")[1].partition(b";")[
@@ -101,7 +101,7 @@ def test_the_auxiliary_vector_is_the_programs(embedded: Session) -> None:
     assert (values[9], values[6], values[0]) == (0x804804C, 4096, 0)  # entry, page size, the end
 
 
-def test_long_answers_come_in_pieces(loop: Session) -> None:
+def test_long_replies_come_in_pieces(loop: Session) -> None:
     whole = DESCRIPTIONS["riscv64"].xml.encode()
     found, offset, more = b"", 0, b"m"
     while more == b"m":
@@ -120,7 +120,7 @@ def monitor(line: str) -> bytes:
     return b"qRcmd," + line.encode().hex().encode()
 
 
-def told(reply: bytes) -> str:
+def output(reply: bytes) -> str:
     return bytes.fromhex(reply.decode()).decode()
 
 
@@ -131,7 +131,7 @@ def test_monitor_is_about_the_process_that_moved_last(embedded: Session) -> None
         monitor("show here"), monitor("go 4@7"), monitor("go 5@0"), monitor("show here"),
         b"qfThreadInfo", monitor("process 9"), monitor("# nothing"),
     )  # fmt: skip
-    texts = [told(reply) for reply in replies if not reply.startswith((b"T", b"m", b"O", b"P"))]
+    texts = [output(reply) for reply in replies if not reply.startswith((b"T", b"m", b"O", b"P"))]
     assert "process 3:\n3@" in texts[0]
     assert texts[1] == "`monitor` is about process 4\n"
     assert "process 4:\n4.0@0" in texts[2]
@@ -149,7 +149,7 @@ def test_attaching(embedded: Session) -> None:
     )
     assert attached.endswith(b"thread:p5.5;")
     assert threads == b"mp1.1,p5.5"
-    assert told(extra) == "./kaem tools.kaem, at 5.0@0"
+    assert output(extra) == "./kaem tools.kaem, at 5.0@0"
 
 
 def test_an_extended_client_stays_without_processes(embedded: Session) -> None:
@@ -161,7 +161,7 @@ def test_an_extended_client_stays_without_processes(embedded: Session) -> None:
     assert attached.endswith(b"thread:p3.3;")
 
 
-def test_a_run_that_is_not_the_recorded_one_is_told(tmp_path: Path) -> None:
+def test_a_run_that_is_not_the_recorded_one_is_said(tmp_path: Path) -> None:
     trace = record_loop(tmp_path, "aarch64")
     change(trace, "UPDATE processes SET status = 256 WHERE id = 1")
     with Session.open(str(trace)) as session:
@@ -171,7 +171,7 @@ def test_a_run_that_is_not_the_recorded_one_is_told(tmp_path: Path) -> None:
         step, cont, end, after = wire.replies
         assert step.startswith(b"T05")
         assert cont.startswith(b"E.diverged: pid 1 (/loop)")
-        assert told(end).startswith("diverged: pid 1 (/loop)")
+        assert output(end).startswith("diverged: pid 1 (/loop)")
         assert after.startswith(b"T05")
         assert not recorded
         assert said[1:3] == ["  recorded: status 256", "  now:      status 1792"]

@@ -11,13 +11,13 @@ from tests.debug.pages import blocks
 def follow(page: str, hex0_trace: Path, tmp_path: Path, root: Path | None = None) -> None:
     commands = [line[6:] for line in page.splitlines() if line.startswith("(gdb) ")]
     assert len(commands) > 5
-    told = connected(
+    output = connected(
         hex0_trace, tmp_path,
         [line for c in commands for line in (f"echo (gdb) {c}\\n", c)], root=root,
         symbols=tmp_path / "symbols",
     )  # fmt: skip
-    begin = told.index(f"(gdb) {commands[0]}\n")
-    assert told[begin:].startswith(page)
+    begin = output.index(f"(gdb) {commands[0]}\n")
+    assert output[begin:].startswith(page)
 
 
 def test_the_walk(hex0_trace: Path, tmp_path: Path) -> None:

@@ -94,18 +94,18 @@ def test_numbers_are_plain_hex() -> None:
 def test_packets_are_acknowledged_until_both_agree(loop: Session) -> None:
     wire = Script(frame(b"qC"), b"$qC#00", b"-", frame(b"QStartNoAckMode"), frame(b"qC"), b"$qC#00")
     serve(loop, wire)
-    answer = frame(b"QC1")
+    reply = frame(b"QC1")
     assert wire.sent == (
-        b"+" + answer  # taken
+        b"+" + reply  # taken
         + b"-"  # a wrong checksum: again, please
-        + answer  # ours again, since the client wants it
+        + reply  # ours again, since the client wants it
         + b"+" + frame(b"OK")
-        + answer  # no more acknowledgements; a wrong checksum is dropped
+        + reply  # no more acknowledgements; a wrong checksum is dropped
     )  # fmt: skip
 
 
-def test_a_packet_that_came_again_meanwhile_is_answered_once(loop: Session) -> None:
-    """gdb sends it again when it waits for a slow start, and takes each answer for the next."""
+def test_a_packet_that_came_again_meanwhile_is_replied_to_once(loop: Session) -> None:
+    """gdb sends it again when it waits for a slow start, and takes each reply for the next."""
     wire = Script(frame(b"qC") * 3, frame(b"?") + frame(b"qC"), frame(b"qC"))
     serve(loop, wire)
     assert [reply[:3] for reply in wire.replies] == [b"QC1", b"T05", b"QC1", b"QC1"]
@@ -120,8 +120,8 @@ def test_a_packet_that_is_too_long_is_refused(loop: Session) -> None:
 
 
 def test_what_is_advertised_is_done(loop: Session) -> None:
-    (told,) = talk(loop, HELLO)
-    features = dict(f.partition(b"=")[::2] for f in told.split(b";"))
+    (output,) = talk(loop, HELLO)
+    features = dict(f.partition(b"=")[::2] for f in output.split(b";"))
     assert int(features[b"PacketSize"], 16) == PACKET_SIZE
     does = {
         b"QStartNoAckMode+": b"QStartNoAckMode",
@@ -155,7 +155,7 @@ def test_what_is_advertised_is_done(loop: Session) -> None:
      b"qXfer:memory-map:read::0,9", b"b", b"bx", b"vFile:unlink:2f61", b"vRun;", b"e", b"",
      b"Z5,0,0", b"QPassSignals:1"],
 )  # fmt: skip
-def test_what_is_not_done_is_answered_by_nothing(loop: Session, packet: bytes) -> None:
+def test_what_is_not_done_has_an_empty_reply(loop: Session, packet: bytes) -> None:
     assert talk(loop, packet) == [b""]
 
 
@@ -265,7 +265,7 @@ def test_processes_stand_where_they_were_left(embedded: Session) -> None:
     assert fork.endswith(b"thread:p3.3;fork:p4.4;")
     assert info == b"mp3.3,p4.4"
     assert chosen == b"OK"
-    assert child.startswith(b"00000000")  # eax: fork(2) answers 0 in the child
+    assert child.startswith(b"00000000")  # eax: fork(2) returns 0 in the child
     assert stepped.endswith(b"thread:p4.4;")
     assert (back, parent, gone, last) == (b"OK", b"QCp3.3", b"OK", b"mp3.3")
 
@@ -285,18 +285,18 @@ def test_breakpoints_belong_to_a_process(embedded: Session) -> None:
     assert embedded.executed == 3
 
 
-def test_a_breakpoint_just_behind_a_fork_counts(embedded: Session) -> None:
+def test_a_breakpoint_just_after_a_fork_counts(embedded: Session) -> None:
     embedded.go("3@0")
     embedded.cont(("fork",))
-    behind = embedded.pc
+    after = embedded.pc
     embedded.go("3@0")
-    replies = talk(embedded, HELLO, b"Z0,%x,1" % behind, b"c", b"c", b"c")
+    replies = talk(embedded, HELLO, b"Z0,%x,1" % after, b"c", b"c", b"c")
     assert b"fork:p4.4;" in replies[2]
     assert replies[3].endswith(b"swbreak:;")
     assert b"fork:p5.5;" in replies[4]
 
 
-def test_an_exec_tells_its_program(embedded: Session) -> None:
+def test_an_exec_names_its_program(embedded: Session) -> None:
     embedded.go("4.0@0")
     _, told_exec, file = talk(embedded, HELLO, b"c", b"qXfer:exec-file:read:4:0,100")
     assert told_exec.endswith(b"exec:" + b"/hex0".hex().encode() + b";")

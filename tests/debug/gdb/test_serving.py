@@ -19,7 +19,7 @@ from bootstrap.core.errors import BadInput
 from bootstrap.debug.gdb import launch
 from bootstrap.debug.gdb.packets import PacketKind, PacketReader, frame
 from tests.cli.command import ROOT, arguments, bootstrap, environment
-from tests.debug.gdb.clients import TELL, gdb_for, registers_of, run_gdb
+from tests.debug.gdb.clients import SHOW, gdb_for, registers_of, run_gdb
 
 SECONDS = 60
 
@@ -87,11 +87,11 @@ def test_clients_come_and_go(hex0_trace: Path) -> None:
             assert client.ask(b"D") == b"OK"
             assert client.socket.recv(1) == b"+"[:0]
         server.send_signal(signal.SIGINT)
-        _, told = server.communicate(timeout=SECONDS)
+        _, printed = server.communicate(timeout=SECONDS)
         assert server.returncode == 130
-        assert "Traceback" not in told
-        assert told.count("a client has come") == 4
-        assert told.strip().endswith("bootstrap: interrupted")
+        assert "Traceback" not in printed
+        assert printed.count("a client has come") == 4
+        assert printed.strip().endswith("bootstrap: interrupted")
 
 
 def test_ctrl_c_while_it_serves(hex0_trace: Path) -> None:
@@ -105,9 +105,9 @@ def test_ctrl_c_while_it_serves(hex0_trace: Path) -> None:
 def test_gdb_at_a_port(hex0_trace: Path, tmp_path: Path) -> None:
     gdb = gdb_for("i386")
     with listening(hex0_trace, "--once") as (server, port):
-        commands = ["break *0x804806e", "continue", *TELL, "detach"]
-        told = run_gdb(gdb, tmp_path, [f"target remote 127.0.0.1:{port}", *commands])
-        assert registers_of(told)[0]["eip"] == 0x804806E
+        commands = ["break *0x804806e", "continue", *SHOW, "detach"]
+        printed = run_gdb(gdb, tmp_path, [f"target remote 127.0.0.1:{port}", *commands])
+        assert registers_of(printed)[0]["eip"] == 0x804806E
         server.communicate(timeout=SECONDS)
         assert server.returncode == 0
 
@@ -125,7 +125,7 @@ def test_a_port_of_others_is_warned_of(hex0_trace: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "printed"),
     [
         (["--listen", "nowhere"], "name an address and a port"),
         (["--listen", "192.0.2.1:0"], "cannot be listened at"),
@@ -135,25 +135,27 @@ def test_a_port_of_others_is_warned_of(hex0_trace: Path) -> None:
     ],
 )
 def test_options_that_do_not_go(
-    hex0_trace: Path, options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    hex0_trace: Path, options: list[str], printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["gdb", str(hex0_trace), *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("bootstrap: ") and told in line
+    assert line.startswith("bootstrap: ") and printed in line
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "printed"),
     [
         (["--stdio", "--once"], "--once goes with --listen"),
         (["--at", "9@0", "--stdio"], "has no pid 9"),
         (["--stdio", "--env", "A=b"], "--env goes with -- PROGRAM only"),
     ],
 )
-def test_options_that_do_not_go_on_a_pipe(hex0_trace: Path, options: list[str], told: str) -> None:
+def test_options_that_do_not_go_on_a_pipe(
+    hex0_trace: Path, options: list[str], printed: str
+) -> None:
     done = bootstrap("gdb", hex0_trace, *options)
     assert done.status == 2
-    assert told in done.one_line()
+    assert printed in done.one_line()
 
 
 def test_no_trace_no_program() -> None:

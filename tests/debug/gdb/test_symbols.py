@@ -30,7 +30,7 @@ def line_with(text: str) -> int:
 
 
 def readelf(path: Path, *options: str) -> str:
-    """What it tells; it warns of whatever is not as the standards have it."""
+    """What it prints; it warns of whatever is not as the standards have it."""
     if shutil.which("readelf") is None:
         pytest.skip("no readelf here: apt-get install binutils")
     done = subprocess.run(["readelf", "-W", *options, path], capture_output=True, text=True,
@@ -88,12 +88,12 @@ def test_each_machine(name: str, tmp_path: Path) -> None:
          Stretch(0x10080, 0x100FF, 0, 5), Stretch(0x20000, 0x20400, 0, 6)),
         (("_start", 0x10054), ("data", 0x20010)), ("a/one.M1", "two.hex2"), "/far away",
     )))  # fmt: skip
-    told = readelf(path, "-hSs")
-    assert re.search(rf"Machine: +{name.strip()}$", told, re.MULTILINE)
-    assert f"Flags:                             0x{flags:x}" in told
-    assert re.search(r"\.text +NOBITS +0*10000 \w+ 000100 00  AX", told)
-    assert re.search(r"\.text\.1 +NOBITS +0*20000 \w+ 000400 00  AX", told)
-    assert re.findall(r": 0*(\w+) +0 NOTYPE +GLOBAL DEFAULT +(\d) (\w+)", told) == [
+    output = readelf(path, "-hSs")
+    assert re.search(rf"Machine: +{name.strip()}$", output, re.MULTILINE)
+    assert f"Flags:                             0x{flags:x}" in output
+    assert re.search(r"\.text +NOBITS +0*10000 \w+ 000100 00  AX", output)
+    assert re.search(r"\.text\.1 +NOBITS +0*20000 \w+ 000400 00  AX", output)
+    assert re.findall(r": 0*(\w+) +0 NOTYPE +GLOBAL DEFAULT +(\d) (\w+)", output) == [
         ("10054", "1", "_start"), ("20010", "2", "data"),
     ]  # fmt: skip
     assert rows(path) == [
@@ -102,16 +102,16 @@ def test_each_machine(name: str, tmp_path: Path) -> None:
         ("one.M1", "-", 0x100FF), ("one.M1", "6", 0x20000), ("one.M1", "-", 0x20400),
         ("two.hex2", "7", 0x10056), ("two.hex2", "-", 0x10058),
     ]  # fmt: skip
-    told = readelf(path, "--debug-dump=info,Ranges,frames")
-    assert re.findall(r"DW_AT_name +: (?:\(string\) )?(.+)", told) == ["a/one.M1", "two.hex2"]
-    assert re.findall(r"DW_AT_comp_dir +: (?:\(string\) )?(.+)", told) == ["/far away"] * 2
-    spans = re.findall(r"^ +0\w+ 0*(\w+) 0*(\w+) ?$", told, re.MULTILINE)
+    output = readelf(path, "--debug-dump=info,Ranges,frames")
+    assert re.findall(r"DW_AT_name +: (?:\(string\) )?(.+)", output) == ["a/one.M1", "two.hex2"]
+    assert re.findall(r"DW_AT_comp_dir +: (?:\(string\) )?(.+)", output) == ["/far away"] * 2
+    spans = re.findall(r"^ +0\w+ 0*(\w+) 0*(\w+) ?$", output, re.MULTILINE)
     assert spans == [("10054", "10056"), ("10058", "10060"), ("10080", "100ff"),
                      ("20000", "20400"), ("10056", "10058")]  # fmt: skip
     stack, back = FRAMES[machine]
-    assert re.search(rf"DW_CFA_def_cfa: r\d+ \({stack}\) ofs 0", told)
-    assert re.search(rf"DW_CFA_undefined: r\d+ \({back}\)", told)
-    assert re.findall(r"FDE cie=\w+ pc=0*(\w+)\.\.0*(\w+)", told) == [
+    assert re.search(rf"DW_CFA_def_cfa: r\d+ \({stack}\) ofs 0", output)
+    assert re.search(rf"DW_CFA_undefined: r\d+ \({back}\)", output)
+    assert re.findall(r"FDE cie=\w+ pc=0*(\w+)\.\.0*(\w+)", output) == [
         ("10000", "10100"), ("20000", "20400")]  # fmt: skip
 
 
@@ -157,9 +157,9 @@ def test_the_listing_is_followed_through_what_was_joined(embedded: Session, tmp_
 def test_of_what_is_not_known_nothing_is_said(tmp_path: Path) -> None:
     with Session.open(str(record_loop(tmp_path, "riscv64"))) as session:
         files = SymbolFiles(tmp_path / "new")
-        told = files.of(session.trace, session.images, session.program.image)
-        files.write_script(told)
-    assert told == "loop: it was there before the run, and no program made the same bytes"
+        output = files.of(session.trace, session.images, session.program.image)
+        files.write_script(output)
+    assert output == "loop: it was there before the run, and no program made the same bytes"
     assert [p.name for p in (tmp_path / "new").iterdir()] == [SCRIPT]
     assert "symbol-file /" not in (tmp_path / "new" / SCRIPT).read_text()
 
@@ -174,7 +174,7 @@ def test_what_is_written_into_a_program_does_not_take_its_source(
         session.go("0x80480b1")
         session.write(dict(session.registers())["ecx"], b"A")
         session.settle()
-        # What it makes now is not itself any more, so the run does not tell what it was made of.
+        # What it makes now is not itself any more, so the run does not say what it was made of.
         assert session.unknown
         assert files.of(session.trace, session.images, session.program.image) == before
         assert isinstance(before, Path)
@@ -242,7 +242,7 @@ def test_the_source_is_shown_at_each_stop(hex0_trace: Path, tmp_path: Path) -> N
     bit = line_with("# 08048069 ")
     mine = tmp_path / "mine.gdb"
     mine.write_text("set $stops = 0\ndefine hook-stop\nset $stops = $stops + 1\nend\n")
-    told = launched(
+    output = launched(
         hex0_trace, "", tmp_path,
         ["info source", f"list {begin},{begin + 1}", "info line *0x80480b1",
          f"break hex0.hex0:{write}", "continue", "info breakpoints", "step", "next",
@@ -250,19 +250,21 @@ def test_the_source_is_shown_at_each_stop(hex0_trace: Path, tmp_path: Path) -> N
          "bgo out:0x20", "frame", "info symbol $pc", 'printf "stops %d\\n", $stops'],
         f"source {mine}",
     )  # fmt: skip
-    assert re.search(r"^Located in /\S+/sources/hex0\.hex0$", told, re.MULTILINE)
-    assert "Source language is asm." in told
-    assert shown(begin) + shown(begin + 1)[1:] in told
-    assert f'Line {write} of "hex0.hex0" starts at address 0x80480b1 and ends at 0x80480b3.' in told
-    assert f"Breakpoint 1 at 0x80480b1: file hex0.hex0, line {write}." in told
-    assert f"Breakpoint 1, ?? () at hex0.hex0:{write}{shown(write)}" in told
+    assert re.search(r"^Located in /\S+/sources/hex0\.hex0$", output, re.MULTILINE)
+    assert "Source language is asm." in output
+    assert shown(begin) + shown(begin + 1)[1:] in output
     assert (
-        shown(jump) + shown(bit)[1:] + shown(jump)[1:] + "back\n\nBreakpoint 1, ?? () at " in told
+        f'Line {write} of "hex0.hex0" starts at address 0x80480b1 and ends at 0x80480b3.' in output
     )
-    assert re.findall(r"^#\d.*", told, re.MULTILINE)[1:] == [
+    assert f"Breakpoint 1 at 0x80480b1: file hex0.hex0, line {write}." in output
+    assert f"Breakpoint 1, ?? () at hex0.hex0:{write}{shown(write)}" in output
+    assert (
+        shown(jump) + shown(bit)[1:] + shown(jump)[1:] + "back\n\nBreakpoint 1, ?? () at " in output
+    )
+    assert re.findall(r"^#\d.*", output, re.MULTILINE)[1:] == [
         f"#0  ?? () at hex0.hex0:{write}", f"#0  ?? () at hex0.hex0:{jump}",
     ]  # fmt: skip
-    end = told.partition(NO_MORE)[2]
+    end = output.partition(NO_MORE)[2]
     assert f"?? () at hex0.hex0:{begin}{shown(begin)}" in end
     assert "No symbol matches $pc." in end
     assert re.search(r"^stops [6-9]$", end, re.MULTILINE), "a hook of the user's own stays"
@@ -273,18 +275,18 @@ def test_the_program_is_followed_across_an_exec_and_back(
 ) -> None:
     if run_gdb(gdb_for("i386"), tmp_path, ["python print(6 * 7)"]).strip() != "42":
         pytest.skip("this gdb has no Python")
-    told = launched(
+    output = launched(
         embedded_trace, "3@0", tmp_path,
         ["catch exec", "set follow-fork-mode child", "continue", "step", "reverse-continue",
          "stepi", "bgo 9@0", "monitor symbols 9", "monitor symbols 77"],
     )  # fmt: skip
-    stops = re.findall(r"^.*\(\) at (\w+\.hex0):(\d+)\n\d+\t(.*)$", told, re.MULTILINE)
+    stops = re.findall(r"^.*\(\) at (\w+\.hex0):(\d+)\n\d+\t(.*)$", output, re.MULTILINE)
     assert [file for file, _, _ in stops] == ["kaem.hex0", "hex0.hex0", "kaem.hex0"]
     begin = line_with("# 0804804c ")
     assert stops[1][1:] == (str(begin), LINES[begin - 1])
     assert "test eax, eax" in stops[2][2]
-    assert re.search(r"^/\S+/M0-[0-9a-f]{12}/symbols\.elf$", told, re.MULTILINE)
-    assert "symbols 77: gdb knows of" in told
+    assert re.search(r"^/\S+/M0-[0-9a-f]{12}/symbols\.elf$", output, re.MULTILINE)
+    assert "symbols 77: gdb knows of" in output
 
 
 def test_without_python_the_first_program_has_its_source(hex0: Session, tmp_path: Path) -> None:
@@ -295,5 +297,5 @@ def test_without_python_the_first_program_has_its_source(hex0: Session, tmp_path
     found = launch.arguments("gdb", "x.trace", "", tmp_path)
     assert found[-2:] == ["-x", str(tmp_path / "programs" / SCRIPT)]
     commands = [before.splitlines()[0], f"list {line_with('# 0804804c ')},+0", "info line 139"]
-    told = run_gdb(gdb_for("i386"), tmp_path, commands)
-    assert shown(line_with("# 0804804c "))[1:] in told
+    output = run_gdb(gdb_for("i386"), tmp_path, commands)
+    assert shown(line_with("# 0804804c "))[1:] in output

@@ -12,7 +12,7 @@ from bootstrap.debug import Session
 from bootstrap.sources import SourceTree
 from tests.debug.gdb.clients import (
     NO_MORE,
-    TELL,
+    SHOW,
     connected,
     gdb_for,
     natively,
@@ -37,9 +37,9 @@ from tests.instruments.guest import Program
 STEPS = 40
 
 
-def pcs(told: str) -> list[int]:
-    """What `printf "pc %#lx\\n", $pc` told."""
-    return [int(found, 16) for found in re.findall(r"^pc 0x([0-9a-f]+)$", told, re.MULTILINE)]
+def pcs(output: str) -> list[int]:
+    """What `printf "pc %#lx\\n", $pc` output."""
+    return [int(found, 16) for found in re.findall(r"^pc 0x([0-9a-f]+)$", output, re.MULTILINE)]
 
 
 PC = 'printf "pc 0x%lx\\n", (long)$pc'
@@ -47,11 +47,11 @@ PC = 'printf "pc 0x%lx\\n", (long)$pc'
 
 def walk(trace: Path, tmp_path: Path, abi: str, steps: int = STEPS) -> None:
     """On, to the end, and all the way back: registers as a session has them."""
-    told = connected(
+    output = connected(
         trace, tmp_path,
-        [*TELL, *repeated(steps, "stepi", *TELL), *repeated(steps, "reverse-stepi", *TELL),
-         "continue", *TELL, *repeated(3, "reverse-stepi", *TELL), "reverse-continue", *TELL,
-         "reverse-stepi", *TELL],
+        [*SHOW, *repeated(steps, "stepi", *SHOW), *repeated(steps, "reverse-stepi", *SHOW),
+         "continue", *SHOW, *repeated(3, "reverse-stepi", *SHOW), "reverse-continue", *SHOW,
+         "reverse-stepi", *SHOW],
         abi,
     )  # fmt: skip
     with Session.open(str(trace)) as session:
@@ -64,10 +64,10 @@ def walk(trace: Path, tmp_path: Path, abi: str, steps: int = STEPS) -> None:
         for _ in range(3):
             session.back()
             end.append(registers_here(session))
-    found = registers_of(told)
+    found = registers_of(output)
     known = [{name: v for name, v in one.items() if name in on[0]} for one in found]
     assert known == [*on, *on[-2::-1], *end, on[0], on[0]]
-    assert told.count(NO_MORE) == 3
+    assert output.count(NO_MORE) == 3
 
 
 @pytest.mark.parametrize("abi", sorted(LOOP))
@@ -75,7 +75,7 @@ def test_a_loop_on_and_back(abi: str, tmp_path: Path) -> None:
     gdb_for(abi)
     trace = record_loop(tmp_path, abi)
     walk(trace, tmp_path, abi, 15)
-    told = connected(
+    output = connected(
         trace, tmp_path,
         [f"break *{STORE[abi]:#x}", *repeated(6, "continue", PC), "reverse-continue", PC,
          "delete", "reverse-continue", f"watch *(int *){STORED:#x}",
@@ -83,9 +83,9 @@ def test_a_loop_on_and_back(abi: str, tmp_path: Path) -> None:
         abi,
     )  # fmt: skip
     # Five stores, the end; back to the last one.
-    assert pcs(told)[:5] == [STORE[abi]] * 5
-    assert pcs(told)[6] == STORE[abi]
-    assert re.findall(r"(?:Old|New) value = (\d)", told) == list("0554433221" + "12233445")
+    assert pcs(output)[:5] == [STORE[abi]] * 5
+    assert pcs(output)[6] == STORE[abi]
+    assert re.findall(r"(?:Old|New) value = (\d)", output) == list("0554433221" + "12233445")
 
 
 def test_hex0_on_and_back(hex0_trace: Path, tmp_path: Path) -> None:
@@ -106,26 +106,26 @@ def test_upstreams_hex0_on_and_back(abi: str, release: SourceTree, tmp_path: Pat
         session.breakpoints.add(f"{pc:#x}")
         session.cont()
         after = registers_here(session)
-    told = connected(
+    output = connected(
         trace, tmp_path,
         ["monitor go out:0x20", "maintenance flush register-cache", PC, f"break *{pc:#x}",
-         "continue", *TELL, "reverse-continue", PC, "info line *$pc", "step", "reverse-step"],
+         "continue", *SHOW, "reverse-continue", PC, "info line *$pc", "step", "reverse-step"],
         abi, symbols=tmp_path / "symbols",
     )  # fmt: skip
     line, nearby = source.line, dict(source.nearby)
-    assert f'Line {line} of "hex0.hex0" starts at address {pc:#x} ' in told
+    assert f'Line {line} of "hex0.hex0" starts at address {pc:#x} ' in output
     # Back where the step began: gdb shows that line of the source, and no other.
-    assert f"\n{line}\t{nearby[line]}\n[Inferior 1 " in told
-    assert f"output at 1@{executed}: byte at 0x20 of /out" in told
-    assert pcs(told)[0] == pc == pcs(told)[-1]
-    assert {name: registers_of(told)[0][name] for name in after} == after
+    assert f"\n{line}\t{nearby[line]}\n[Inferior 1 " in output
+    assert f"output at 1@{executed}: byte at 0x20 of /out" in output
+    assert pcs(output)[0] == pc == pcs(output)[-1]
+    assert {name: registers_of(output)[0][name] for name in after} == after
 
 
 def test_breakpoints_on_and_back(hex0_trace: Path, tmp_path: Path) -> None:
-    told = connected(
+    output = connected(
         hex0_trace, tmp_path,
-        [f"break *{READ:#x}", *repeated(6, "continue", *TELL), *repeated(5, "reverse-continue",
-         *TELL), "reverse-continue", PC],
+        [f"break *{READ:#x}", *repeated(6, "continue", *SHOW), *repeated(5, "reverse-continue",
+         *SHOW), "reverse-continue", PC],
     )  # fmt: skip
     with Session.open(str(hex0_trace)) as session:
         session.breakpoints.add(f"{READ:#x}")
@@ -133,10 +133,10 @@ def test_breakpoints_on_and_back(hex0_trace: Path, tmp_path: Path) -> None:
         for _ in range(6):
             session.cont()
             expected.append(registers_here(session))
-    found = [{n: one[n] for n in expected[0]} for one in registers_of(told)]
+    found = [{n: one[n] for n in expected[0]} for one in registers_of(output)]
     assert found == [*expected, *expected[-2::-1]]
-    assert told.count("Breakpoint 1, ") == 11
-    assert pcs(told) == [0x804804C]
+    assert output.count("Breakpoint 1, ") == 11
+    assert pcs(output) == [0x804804C]
 
 
 @pytest.mark.parametrize(("command", "kinds"), [("awatch", "a"), ("rwatch", "r")])
@@ -156,21 +156,21 @@ def test_watchpoints_on_and_back(
         for _ in range(5):
             session.reverse_cont()
             back.append(session.pc)
-    told = connected(
+    output = connected(
         hex0_trace, tmp_path,
         [f"{command} *(int *){cell:#x}", *repeated(6, "continue", PC),
          *repeated(5, "reverse-continue", PC)],
         at="1@47950",
     )  # fmt: skip
-    assert pcs(told) == [*on, *back]
-    assert told.count("Hardware ") >= 12
+    assert pcs(output) == [*on, *back]
+    assert output.count("Hardware ") >= 12
 
 
 def test_children(embedded_trace: Path, tmp_path: Path) -> None:
-    told = connected(
+    output = connected(
         embedded_trace, tmp_path,
         ["catch fork", "catch exec", "set detach-on-fork off", "continue", PC, "stepi", PC,
-         "info inferiors", "inferior 2", PC, "continue", *TELL, "continue", PC,
+         "info inferiors", "inferior 2", PC, "continue", *SHOW, "continue", PC,
          "reverse-continue", PC, "inferior 1", PC, "reverse-continue", PC],
         at="3@0",
     )  # fmt: skip
@@ -187,16 +187,16 @@ def test_children(embedded_trace: Path, tmp_path: Path) -> None:
         executed = registers_here(session)
         session.cont()
         end = session.pc
-    assert "Catchpoint 1 (forked process 4)" in told
-    assert re.search(r"^  2 +process 4 ", told, re.MULTILINE)
-    assert "process 4 is executing new program: /hex0" in told or "exec'd /hex0" in told
-    found = registers_of(told)[0]
+    assert "Catchpoint 1 (forked process 4)" in output
+    assert re.search(r"^  2 +process 4 ", output, re.MULTILINE)
+    assert "process 4 is executing new program: /hex0" in output or "exec'd /hex0" in output
+    found = registers_of(output)[0]
     assert {name: found[name] for name in executed} == executed
-    assert pcs(told) == [forked, stepped, child, end, child, stepped, begin]
+    assert pcs(output) == [forked, stepped, child, end, child, stepped, begin]
 
 
 def test_a_followed_child(embedded_trace: Path, tmp_path: Path) -> None:
-    told = connected(
+    output = connected(
         embedded_trace, tmp_path,
         ["set follow-fork-mode child", "continue", PC, "info inferiors", "monitor show here"],
         at="3@0",
@@ -204,60 +204,60 @@ def test_a_followed_child(embedded_trace: Path, tmp_path: Path) -> None:
     with Session.open(str(embedded_trace)) as session:
         session.go("4@0")
         session.cont()
-        assert pcs(told) == [session.pc]
-        assert f"{session.here}: pid 4" in told
+        assert pcs(output) == [session.pc]
+        assert f"{session.here}: pid 4" in output
 
 
-def test_what_the_kernel_tells(hex0_trace: Path, tmp_path: Path) -> None:
-    told = connected(
+def test_what_the_kernel_says(hex0_trace: Path, tmp_path: Path) -> None:
+    output = connected(
         hex0_trace, tmp_path,
         ["info proc", "info proc mappings", "info auxv", "info inferiors", "info threads",
          "info os processes", "info sharedlibrary"],
     )  # fmt: skip
-    assert "cmdline = './hex0-seed hex0.hex0 out'" in told
-    assert "exe = '/hex0-seed'" in told
-    assert "cwd = '/'" in told
-    assert re.search(r"0x0*8048000 +0x0*8049000 +0x1000 .*/hex0-seed", told)
-    assert re.search(r"AT_ENTRY +Entry point of program +0x804804c", told)
-    assert re.search(r"AT_PAGESZ +System page size +4096", told)
-    assert "process 1 " in told
-    assert "./hex0-seed hex0.hex0 out, at 1@0" in told
-    assert re.search(r"^1 +\./hex0-seed hex0\.hex0 out +yes", told, re.MULTILINE)
+    assert "cmdline = './hex0-seed hex0.hex0 out'" in output
+    assert "exe = '/hex0-seed'" in output
+    assert "cwd = '/'" in output
+    assert re.search(r"0x0*8048000 +0x0*8049000 +0x1000 .*/hex0-seed", output)
+    assert re.search(r"AT_ENTRY +Entry point of program +0x804804c", output)
+    assert re.search(r"AT_PAGESZ +System page size +4096", output)
+    assert "process 1 " in output
+    assert "./hex0-seed hex0.hex0 out, at 1@0" in output
+    assert re.search(r"^1 +\./hex0-seed hex0\.hex0 out +yes", output, re.MULTILINE)
 
 
 def test_a_recording_cannot_be_changed(hex0_trace: Path, tmp_path: Path) -> None:
-    told = connected(
+    output = connected(
         hex0_trace, tmp_path,
         ["python", "for command in ('set $eax = 7', 'set var *(int *)$esp = 7', 'signal 11'):",
          "  try:", "    gdb.execute(command)", "    print('done')",
          "  except gdb.error as error:", "    print('refused:', error)", "end",
-         "maintenance flush register-cache", *TELL, "x/wx $esp"],
+         "maintenance flush register-cache", *SHOW, "x/wx $esp"],
     ) if _has_python(tmp_path) else pytest.skip("this gdb has no Python")  # fmt: skip
-    assert "this is a recording: nothing can be written to it" in told
-    assert told.count("refused:") >= 2
-    assert registers_of(told)[-1]["eax"] == 0
-    assert "0x00000003" in told  # argc
+    assert "this is a recording: nothing can be written to it" in output
+    assert output.count("refused:") >= 2
+    assert registers_of(output)[-1]["eax"] == 0
+    assert "0x00000003" in output  # argc
 
 
 def _has_python(tmp_path: Path) -> bool:
-    told = run_gdb(gdb_for("i386"), tmp_path, ["python print(6 * 7)"])
-    return told.strip() == "42"
+    output = run_gdb(gdb_for("i386"), tmp_path, ["python print(6 * 7)"])
+    return output.strip() == "42"
 
 
 def test_monitor(hex0_trace: Path, tmp_path: Path) -> None:
-    told = connected(
+    output = connected(
         hex0_trace, tmp_path,
         ["monitor help", "monitor show here", "monitor mark begin", "monitor go out:0x10",
          "maintenance flush register-cache", PC, "monitor why out:0x10", "monitor marks",
          "monitor jump begin", "maintenance flush register-cache", PC, "monitor processes",
          "monitor break 0x8048054", "monitor nonsense", "monitor go nowhere", "stepi", PC],
     )  # fmt: skip
-    assert "1@0: pid 1" in told
-    assert "byte at 0x10 of /out" in told
-    assert "model     hex0, which makes this file byte for byte" in told
-    assert "break: not here; use gdb's `break *ADDRESS`" in told
-    assert "nowhere: is no place in" in told
-    assert pcs(told)[1:] == [0x804804C, 0x804804D]
+    assert "1@0: pid 1" in output
+    assert "byte at 0x10 of /out" in output
+    assert "model     hex0, which makes this file byte for byte" in output
+    assert "break: not here; use gdb's `break *ADDRESS`" in output
+    assert "nowhere: is no place in" in output
+    assert pcs(output)[1:] == [0x804804C, 0x804804D]
 
 
 # -- against the same program on this machine ----------------------------------------------------
@@ -265,12 +265,12 @@ def test_monitor(hex0_trace: Path, tmp_path: Path) -> None:
 
 def _compare(trace: Path, program: Path, tmp_path: Path, abi: str, argv: list[str]) -> None:
     # Where calls are is the same in both, so the same commands lead to the same places.
-    commands = [*TELL, *repeated(STEPS, "stepi", *TELL)]
+    commands = [*SHOW, *repeated(STEPS, "stepi", *SHOW)]
     with Session.open(str(trace)) as session:
         session.step(STEPS)
         for call in ("write", "read") * 4:
             session.next_call(call)
-            commands += [f"tbreak *{session.pc:#x}", "continue", *TELL]
+            commands += [f"tbreak *{session.pc:#x}", "continue", *SHOW]
     theirs = registers_of(natively(program, tmp_path, commands, *argv))
     ours = registers_of(connected(trace, tmp_path, commands, abi))
     assert len(theirs) == len(ours) == STEPS + 1 + 8

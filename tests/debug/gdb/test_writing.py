@@ -13,7 +13,7 @@ from tests.debug.gdb.clients import (
     HELLO,
     NATIVE,
     NO_MORE,
-    TELL,
+    SHOW,
     connected,
     natively,
     registers_of,
@@ -57,10 +57,10 @@ def test_registers_are_what_they_were_set_to(live: Session) -> None:
         value = (b"\x01" + bytes(register.bits // 8 - 1)).hex().encode()
         if register.name not in ("eip", "rip", "pc"):
             packets += [b"p%x" % number, b"P%x=%b" % (number, value), b"p%x" % number, value]
-    answers = iter(talk(live, HELLO, *(packet for packet in packets if packet[:1] in b"pP"))[1:])
+    replies = iter(talk(live, HELLO, *(packet for packet in packets if packet[:1] in b"pP"))[1:])
     for ask, _, _, value in zip(*(iter(packets),) * 4, strict=True):
         register = described[int(ask[1:], 16)]
-        was, stored, found = next(answers), next(answers), next(answers)
+        was, stored, found = next(replies), next(replies), next(replies)
         if register.store is None:
             assert stored == f"E.register {register.name} cannot be set".encode()
             assert found == was
@@ -136,7 +136,7 @@ def test_processes_after_a_write(tmp_path: Path) -> None:
 @pytest.mark.parametrize("abi", sorted(LOOP))
 def test_gdb_writes(abi: str, tmp_path: Path) -> None:
     trace = record_loop(tmp_path, abi)
-    told = connected(
+    output = connected(
         trace, tmp_path,
         [f"watch *(int *){STORED:#x}", "continue", "continue", f"set ${NUMBERS[abi]} = 9",
          "continue", "continue", "delete", f"set var *(int *){STORED:#x} = 77",
@@ -144,21 +144,21 @@ def test_gdb_writes(abi: str, tmp_path: Path) -> None:
          "continue", f"print ${NUMBERS[abi]}", "reverse-continue", f"print *(int *){STORED:#x}"],
         abi, root=tmp_path / "root",
     )  # fmt: skip
-    assert [line.split(" = ")[1] for line in told.splitlines() if line.startswith("$")] == [
+    assert [line.split(" = ")[1] for line in output.splitlines() if line.startswith("$")] == [
         "77", "0", "0", "0"]  # fmt: skip
     # 5 and 4 were stored; then what was set, and so on down.
-    assert [line for line in told.splitlines() if line.startswith("New value")] == [
+    assert [line for line in output.splitlines() if line.startswith("New value")] == [
         f"New value = {n}" for n in (5, 4, 9, 8)]  # fmt: skip
-    assert told.count(NO_MORE) == 3
+    assert output.count(NO_MORE) == 3
 
 
 @pytest.mark.parametrize("abi", NATIVE)
 def test_what_follows_is_as_on_this_machine(abi: str, tmp_path: Path) -> None:
     register = "eax" if abi == "i386" else "rax"
     commands = [
-        *TELL, *repeated(5, "stepi"), f"set var *(char *){DATA:#x} = 3",
-        *repeated(3, "stepi", *TELL), f"set ${register} = 0x12340", *TELL,
-        *repeated(6, "stepi", *TELL), "set $eflags = 0x246", *repeated(3, "stepi", *TELL),
+        *SHOW, *repeated(5, "stepi"), f"set var *(char *){DATA:#x} = 3",
+        *repeated(3, "stepi", *SHOW), f"set ${register} = 0x12340", *SHOW,
+        *repeated(6, "stepi", *SHOW), "set $eflags = 0x246", *repeated(3, "stepi", *SHOW),
     ]  # fmt: skip
     trace = record(tmp_path, abi)
     theirs = registers_of(natively(tmp_path / "root" / "guest", tmp_path, commands))

@@ -12,7 +12,7 @@ from bootstrap.debug.tui.app import StepApp
 from bootstrap.debug.tui.widgets import Cells, TextDialog
 
 LONGEST = 120
-"""Seconds after which a key that is not answered fails the test, rather than hangs it."""
+"""Seconds after which a key that has no effect fails the test, rather than hangs it."""
 
 
 class Screen:
@@ -28,7 +28,7 @@ class Screen:
         await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:
-        """Keys, one after the other, each answered."""
+        """Keys, one after the other, each done."""
         for key in keys:
             await self.pilot.press(key)
             await self.still()
@@ -57,8 +57,8 @@ class Screen:
         """The last row, without the hints."""
         return "".join(text for text, _ in self.app.message)
 
-    def told(self) -> list[str]:
-        """The answer that is open, if one is."""
+    def output(self) -> list[str]:
+        """The box that is open, if one is."""
         top = self.app.screen
         return top.lines if isinstance(top, TextDialog) else []
 

@@ -51,11 +51,11 @@ def test_a_function_is_left_and_entered_again(recorded: Path) -> None:
         call = screen.here
         assert "@" in "".join(screen.pane("code"))
         await screen.press("s", "f")
-        behind = screen.here
+        after = screen.here
         await screen.press("S", "F")
         assert screen.here == call
         await screen.press("n")
-        assert screen.here == behind
+        assert screen.here == after
 
     on_screen(recorded, walk, SMALL)
 
@@ -137,7 +137,7 @@ def test_panes_cursors_and_what_belongs_together(recorded: Path) -> None:
         await screen.press("up", "right")
         assert "hex0.hex0 + " in "\n".join(screen.pane("links"))
         await screen.press("p")
-        assert screen.told()
+        assert screen.output()
         await screen.press("escape")
         await screen.type("pane tree")
         await screen.press("down", "enter")
@@ -154,9 +154,9 @@ def test_panes_cursors_and_what_belongs_together(recorded: Path) -> None:
 def test_the_screen_itself(recorded: Path) -> None:
     async def walk(screen: Screen) -> None:
         await screen.press("question_mark")
-        assert any("one instruction back" in line for line in screen.told())
+        assert any("one instruction back" in line for line in screen.output())
         await screen.press("j", "k", "pagedown", "escape")
-        assert not screen.told()
+        assert not screen.output()
         await screen.press("z")
         assert not screen.app.query_one("#code").display
         await screen.press("z")
@@ -172,7 +172,7 @@ def test_the_screen_itself(recorded: Path) -> None:
         assert screen.pane("source")[0].startswith(">> source hello.M1:43 --")
         await screen.type("go 1@0")
         await screen.press("i")
-        assert "1@0: pid 1" in screen.told()[0]
+        assert "1@0: pid 1" in screen.output()[0]
         await screen.press("escape", "ctrl+c")
         assert screen.status == "nothing is working; q quits"
         await screen.press("f12")
@@ -210,7 +210,7 @@ def test_the_command_line(recorded: Path) -> None:
         assert screen.status.startswith("! nowhere: is no place")
         await screen.type("save here.step")
         await screen.type("help step")
-        assert screen.told()[0] == "step [N]"
+        assert screen.output()[0] == "step [N]"
         await screen.press("enter")
         await screen.type("zoom")
         await screen.type("theme")
@@ -222,7 +222,7 @@ def test_the_command_line(recorded: Path) -> None:
     ]  # fmt: skip
 
 
-def test_who_stops_it_is_told_so(recorded: Path) -> None:
+def test_who_stops_it_sees_so(recorded: Path) -> None:
     async def walk(screen: Screen) -> None:
         screen.app.still.clear()  # as while something works
         screen.app.typed.add(events.Key("escape", None))
@@ -308,7 +308,7 @@ def test_the_end_waits_for_what_was_typed_before(recorded: Path) -> None:
     assert saved["f"].splitlines()[2:] == ["step 2", "expect at 1@2", "call", "expect at 1@8"]
 
 
-def test_what_is_not_done_is_told(recorded: Path) -> None:
+def test_what_is_not_done_is_said(recorded: Path) -> None:
     async def walk(screen: Screen) -> None:
         await screen.press(*"1001y")
         assert screen.status == "! 1001 times: y at most 1000 times"

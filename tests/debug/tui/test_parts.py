@@ -58,7 +58,7 @@ def test_arrows_of_any_code(targets: list[int | None]) -> None:
 
 
 @given(st.integers(0, 500), st.integers(1, 60), st.integers(0, 499))
-def test_what_is_looked_at_is_in_sight(count: int, height: int, at: int) -> None:
+def test_where_the_cursor_is_is_in_sight(count: int, height: int, at: int) -> None:
     first = scroll(count, height, at)
     assert first >= 0
     if at < count:
@@ -138,11 +138,11 @@ def test_what_is_offered_begins_the_same() -> None:
 
 
 def keys(editor: LineEditor, *names: str) -> str | None:
-    """The last one's answer."""
-    answer = None
+    """What the last one gave."""
+    reply = None
     for name in names:
-        answer = editor.press(name, name if len(name) == 1 else "")
-    return answer
+        reply = editor.press(name, name if len(name) == 1 else "")
+    return reply
 
 
 def test_a_line_is_edited() -> None:

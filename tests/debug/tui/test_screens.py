@@ -40,7 +40,7 @@ def draw(trace: Path, name: str) -> str:
 
 
 @pytest.mark.parametrize("name", SCREENS)
-def test_screens_are_as_they_were_looked_at(recorded: Path, name: str) -> None:
+def test_screens_are_as_they_were_seen(recorded: Path, name: str) -> None:
     assert draw(recorded, name) == (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
 
 

@@ -14,20 +14,20 @@ from tests.debug.tui.screen import Screen, on_screen
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "step.md"
 _ROW = re.compile(
-    r"^\| (?:`(?P<keys>[^`]+)`|\(start\)) \| (?:`(?P<there>[^`]+)`)? ?\| ?(?P<told>.*)\|$"
+    r"^\| (?:`(?P<keys>[^`]+)`|\(start\)) \| (?:`(?P<there>[^`]+)`)? ?\| ?(?P<output>.*)\|$"
 )
 _BLOCK = re.compile(r"^```(?:sh)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def steps() -> list[tuple[str, str, str]]:
-    """(keys, where they lead, what the page tells of it)."""
+    """(keys, where they lead, what the page says of it)."""
     found = []
     in_table = False
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         in_table = line.startswith("| key | there |") or (in_table and line.startswith("|"))
         match = _ROW.match(line) if in_table else None
         if match is not None:
-            found.append((match["keys"] or "", match["there"] or "", match["told"]))
+            found.append((match["keys"] or "", match["there"] or "", match["output"]))
     return found
 
 
@@ -49,13 +49,13 @@ def test_the_walk_leads_where_the_page_says(recorded: Path) -> None:
     assert len(walk) > 30
 
     async def follow(screen: Screen) -> None:
-        for keys, there, told in walk:
+        for keys, there, output in walk:
             if keys:
                 await press(screen, keys)
             if there:
-                assert screen.here == there, (keys, told, screen.status)
+                assert screen.here == there, (keys, output, screen.status)
             text = screen.text()
-            for wanted in re.findall(r"`([^`]+)`", told):
+            for wanted in re.findall(r"`([^`]+)`", output):
                 pieces = [piece.strip() for piece in wanted.split("...")]
                 assert all(piece in text for piece in pieces), (keys, wanted, text)
 

@@ -1,4 +1,4 @@
-"""The thread behind the screen: answers in order, can be interrupted, and ends."""
+"""The thread after the screen: does things in order, can be interrupted, and ends."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ LONGEST = 120
 
 
 class Asked:
-    """A worker, and what it tells."""
+    """A worker, and what it sends."""
 
     def __init__(self, trace: Path) -> None:
-        self.told: queue.Queue[Message] = queue.Queue()
+        self.output: queue.Queue[Message] = queue.Queue()
         self.stop_at_first = False
-        self.worker = Worker(str(trace), lambda _dest, _text: None, self.hear)
+        self.worker = Worker(str(trace), lambda _dest, _text: None, self.receive)
 
-    def hear(self, message: Message) -> None:
-        """As the screen does; interrupts a long way as soon as it is told of one."""
+    def receive(self, message: Message) -> None:
+        """As the screen does; interrupts a long way as soon as one is reported."""
         if isinstance(message, Working) and self.stop_at_first:
             self.stop_at_first = False
             self.worker.interrupt()
-        self.told.put(message)
+        self.output.put(message)
 
     def do(self, line: str) -> None:
         """A command, as the screen gives it."""
@@ -45,10 +45,10 @@ class Asked:
         self.worker.do(command, ScreenRequest())
 
     def until_rested(self) -> list[Message]:
-        """All that it tells until there is nothing to do."""
+        """All that it sends until there is nothing to do."""
         found: list[Message] = []
         while True:
-            message = self.told.get(timeout=LONGEST)
+            message = self.output.get(timeout=LONGEST)
             if isinstance(message, Rested) and message.requests == self.worker.requests:
                 return found
             found.append(message)
@@ -80,8 +80,8 @@ def test_a_long_way_is_interrupted_and_it_is_still_where_it_was(asked: Asked) ->
     asked.until_rested()
     asked.stop_at_first = True
     asked.do("go 1@100910")
-    told = asked.until_rested()
-    assert [m.text for m in told if isinstance(m, Failed)] == ["interrupted: still where it was"]
+    output = asked.until_rested()
+    assert [m.text for m in output if isinstance(m, Failed)] == ["interrupted: still where it was"]
     asked.do("print at")
     shown = [m for m in asked.until_rested() if isinstance(m, Shown) and m.result is not None]
     assert shown[0].result is not None and shown[0].result.lines == ("at = 1@5",)
@@ -99,9 +99,9 @@ def test_who_stops_it_too_late_sees_where_it_is(
 
     monkeypatch.setattr(ScreenReader, "view", late)
     asked.do("step 5")
-    told = asked.until_rested()
-    assert not [m for m in told if isinstance(m, Failed)]
-    assert [m.view.here for m in told if isinstance(m, Shown)][-1] == "1@5"
+    output = asked.until_rested()
+    assert not [m for m in output if isinstance(m, Failed)]
+    assert [m.view.here for m in output if isinstance(m, Shown)][-1] == "1@5"
 
 
 def test_what_comes_again_and_again_is_one_move(asked: Asked) -> None:
@@ -128,7 +128,7 @@ def test_what_waits_is_forgotten(asked: Asked) -> None:
     assert shown[-1].view.here == "1@0"
 
 
-def test_what_cannot_be_done_is_told(asked: Asked) -> None:
+def test_what_cannot_be_done_is_said(asked: Asked) -> None:
     asked.do("go nowhere")
     failed = [m for m in asked.until_rested() if isinstance(m, Failed)]
     assert len(failed) == 1 and not failed[0].over and "is no place" in failed[0].text
@@ -144,11 +144,11 @@ def test_links_and_counts(asked: Asked) -> None:
     assert shown[-1].view.ran and len(shown[-1].view.code) == 12
 
 
-def test_no_trace_is_told_as_the_end(tmp_path: Path) -> None:
+def test_no_trace_is_said_as_the_end(tmp_path: Path) -> None:
     bad = tmp_path / "bad.trace"
     bad.write_bytes(b"x")
     asked = Asked(bad)
     asked.worker.start()
-    message = asked.told.get(timeout=LONGEST)
+    message = asked.output.get(timeout=LONGEST)
     assert isinstance(message, Failed) and message.over and "is no trace" in message.text
     asked.worker.end()
