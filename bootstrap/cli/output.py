@@ -178,9 +178,9 @@ def spare_trace(dest: str) -> None:
     """
     if not Path(dest).is_file():
         return
-    from bootstrap.trace.schema import is_trace
+    from bootstrap.trace.store import FORMAT
 
-    if is_trace(dest):
+    if FORMAT.begins(dest):
         raise BadInput(f"{dest}: is a trace, and stays one; name another file")
 
 

@@ -21,7 +21,7 @@ from bootstrap.core.errors import printable
 from bootstrap.known import StepFile
 from bootstrap.linux.events import BaseObserver, ExecEvent
 from bootstrap.linux.inode import Inode
-from bootstrap.trace.model import guest_text, normal_path, tree_path
+from bootstrap.trace.lineage import guest_text, normal_path, tree_path
 
 # Below this share (or this many seconds) an estimate of the rest would be a guess.
 SHARE_TO_ESTIMATE = 0.02

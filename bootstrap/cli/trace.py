@@ -17,7 +17,7 @@ from bootstrap.core.errors import BadInput, printable
 if TYPE_CHECKING:
     from bootstrap.timeline.origins import ByteOrigins, OriginStep
     from bootstrap.timeline.stores import StoreReport
-    from bootstrap.trace.reader import Trace
+    from bootstrap.trace.store import Trace
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -236,7 +236,7 @@ def run_check(args: argparse.Namespace) -> int:
     from bootstrap.cli.output import say
     from bootstrap.cli.trace_timeline import ReplayLine
     from bootstrap.instruments import default_engine
-    from bootstrap.trace.replay import check
+    from bootstrap.trace.compare import check
 
     with trace.open(args.trace) as opened:
         with ReplayLine(opened) as line:
@@ -278,11 +278,11 @@ def run_files(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     from bootstrap import trace
     from bootstrap.cli.output import say
-    from bootstrap.trace.files import as_graph, as_text
+    from bootstrap.trace.views import files_graph, files_text
 
     with trace.open(args.trace) as opened:
-        graph = args.graph and as_graph(opened, args.graph)
-        say(graph.splitlines() if graph else as_text(opened))
+        graph = args.graph and files_graph(opened, args.graph)
+        say(graph.splitlines() if graph else files_text(opened))
     return 0
 
 
@@ -290,10 +290,10 @@ def run_log(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     from bootstrap import trace
     from bootstrap.cli.output import say
-    from bootstrap.trace.log import Wanted, log
+    from bootstrap.trace.log import LogFilter, log
 
     names = [name for names in args.call or () for name in names.split(",")]
-    wanted = Wanted(frozenset(args.pid or ()), tuple(args.path or ()), frozenset(names))
+    wanted = LogFilter(frozenset(args.pid or ()), tuple(args.path or ()), frozenset(names))
     with trace.open(args.trace) as opened:
         say(log(opened, wanted))
     return 0

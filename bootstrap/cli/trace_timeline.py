@@ -14,8 +14,8 @@ from bootstrap.cli.live import LiveLine
 from bootstrap.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from bootstrap.timeline.travel import Timeline
-    from bootstrap.trace.reader import ProgramRow, Trace
+    from bootstrap.timeline.timeline import Timeline
+    from bootstrap.trace.store import ProgramRow, Trace
 
 SCHEMA = 1
 
@@ -105,15 +105,15 @@ def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Timelin
     from bootstrap import trace
     from bootstrap.cli.output import say
     from bootstrap.instruments import default_engine
-    from bootstrap.timeline.indexing import beside, is_stale, points_of
-    from bootstrap.timeline.travel import Timeline
+    from bootstrap.timeline.checkpoints import beside, checkpoints_of, is_stale
+    from bootstrap.timeline.timeline import Timeline
 
     with trace.open(name) as opened, ReplayLine(opened) as line:
         if indexed and is_stale(opened):
             told = f"bootstrap: {beside(opened)}: is not of this trace, and is not used; "
             say([f"{told}`bootstrap trace index` makes it anew"], sys.stderr)
-        points = points_of(opened) if indexed else None
-        traveller = Timeline(opened, default_engine(), line.at_instruction, points=points)
+        kept = checkpoints_of(opened) if indexed else None
+        traveller = Timeline(opened, default_engine(), line.at_instruction, checkpoints=kept)
         try:
             yield opened, traveller, line
         finally:
@@ -135,12 +135,12 @@ def run_show(args: argparse.Namespace) -> int:
     from bootstrap.timeline.images import ProgramImages
     from bootstrap.timeline.render import show_json, show_lines
     from bootstrap.timeline.state import memory_wanted, show
-    from bootstrap.trace.coordinates import go, parse
+    from bootstrap.trace.coordinates import parse
 
     place = parse(args.place)
     memory = None if args.memory is None else memory_wanted(args.memory)
     with travelling(args.trace) as (opened, traveller, _line):
-        go(traveller, place)
+        traveller.go(place)
         found = show(traveller, ProgramImages(opened), memory)
     _put(args.json, show_json(found), show_lines(found))
     return 0
@@ -150,7 +150,8 @@ def run_index(args: argparse.Namespace) -> int:
     """Make it. Raises BootstrapError, KeyboardInterrupt."""
     from bootstrap.cli.output import say
     from bootstrap.instruments import default_engine
-    from bootstrap.timeline.indexing import beside, build
+    from bootstrap.timeline.checkpoints import beside
+    from bootstrap.timeline.indexing import build
 
     with travelling(args.trace, indexed=False) as (opened, traveller, line):
 
@@ -269,10 +270,10 @@ def run_export(args: argparse.Namespace) -> int:
         with trace.open(args.trace) as opened:
             write_pieces(args.output, _read(args, opened))
         return 0
-    from bootstrap.trace.export import chosen
+    from bootstrap.trace.coordinates import have_pid
 
     with travelling(args.trace) as (opened, traveller, line):
-        programs = chosen(opened, args.pid)
+        programs = opened.programs if args.pid is None else have_pid(opened, args.pid)
         line.doing = f"{args.format}: "
         write_pieces(args.output, _travelled(args, traveller, programs))
     return 0
@@ -296,19 +297,23 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _read(args: argparse.Namespace, opened: Trace) -> Iterator[bytes]:
-    from bootstrap.trace.export.strace import dot, strace
+    from bootstrap.trace.log import LogFilter, log
+    from bootstrap.trace.views import files_graph
 
-    return strace(opened, args.pid) if args.format == "strace" else dot(opened)
+    if args.format == "dot":
+        return iter(files_graph(opened, "dot").encode().splitlines(keepends=True))
+    pids = frozenset(() if args.pid is None else (args.pid,))
+    return (f"{line}\n".encode() for line in log(opened, LogFilter(pids)))
 
 
 def _travelled(
     args: argparse.Namespace, traveller: Timeline, programs: list[ProgramRow]
 ) -> Iterator[bytes]:
     from bootstrap.instruments import default_engine
-    from bootstrap.trace.coordinates import go, parse
-    from bootstrap.trace.export.drcov import counts, drcov
-    from bootstrap.trace.export.perfetto import perfetto
-    from bootstrap.trace.export.tenet import MOST, tenet, window
+    from bootstrap.timeline.export.drcov import counts, drcov
+    from bootstrap.timeline.export.perfetto import perfetto
+    from bootstrap.timeline.export.tenet import MOST, tenet, window
+    from bootstrap.trace.coordinates import parse
 
     if args.format == "perfetto":
         yield from perfetto(traveller)
@@ -316,7 +321,7 @@ def _travelled(
     if args.format == "drcov":
         yield from drcov(counts(traveller, programs))
         return
-    go(traveller, parse(args.start or f"{args.pid}@0"))
+    traveller.go(parse(args.start or f"{args.pid}@0"))
     row, start = traveller.row, traveller.executed
     wanted = None if args.count is None else start + args.count
     end = window(traveller, row, start, wanted, args.most or MOST)

@@ -24,8 +24,8 @@ from bootstrap.debug.session import Session
 from bootstrap.debug.stops import Breakpoint, StopReason, Watchpoint
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline import line_outputs, origins
+from bootstrap.trace.columns import shown
 from bootstrap.trace.coordinates import AfterInstructions
-from bootstrap.trace.text import shown
 
 
 class Unmet(BootstrapError):

@@ -19,14 +19,10 @@ from bootstrap.linux.hostfolder import FolderLower
 from bootstrap.linux.inode import Stream
 from bootstrap.linux.machine import Machine
 from bootstrap.timeline.edits import META, Edit, Edits
-from bootstrap.timeline.travel import SLICE, Timeline
-from bootstrap.trace.columns import unpacked
-from bootstrap.trace.digest import MAX_INPUT
-from bootstrap.trace.header import INTERRUPTED, header, limits_of
-from bootstrap.trace.reader import Trace
+from bootstrap.timeline.timeline import SLICE, Timeline
+from bootstrap.trace.columns import as_raw, unpacked
 from bootstrap.trace.recorder import Recorder
-from bootstrap.trace.text import as_raw
-from bootstrap.trace.writer import recording
+from bootstrap.trace.store import INTERRUPTED, MAX_INPUT, Trace, header, recording
 
 NOT_LIVE = (
     "this is a recording: nothing can be written to it (a program that is there to be run again "
@@ -92,8 +88,7 @@ class LiveEdits:
         self, name: str, trace: Trace, edits: Edits, engine: Engine,
         progress: Callable[[int, int], None],
     ) -> BaseException | None:  # fmt: skip
-        with trace.reading():
-            limits = limits_of(trace.meta)
+        limits = trace.limits
         run = trace.runs[0]
         ended: BaseException | None = None
         failure = ""

@@ -13,12 +13,11 @@ from bootstrap.core.errors import BadInput
 from bootstrap.debug.places import neighbour, on_line
 from bootstrap.debug.session import Session
 from bootstrap.linux.numbers import NUMBERS
-from bootstrap.timeline.origins import is_at
 from bootstrap.timeline.source_maps import SourceMap, line_at, line_starts
+from bootstrap.trace.columns import shown
 from bootstrap.trace.coordinates import AfterCall
-from bootstrap.trace.reader import OpenRow, ProgramRow
-from bootstrap.trace.text import shown
-from bootstrap.trace.views import was_read
+from bootstrap.trace.store import OpenRow, ProgramRow
+from bootstrap.trace.views import is_at, was_read
 
 DATA, CONTROL, UNKNOWN = "data", "control", "unknown"
 MOST_LINES = 3

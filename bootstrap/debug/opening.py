@@ -20,9 +20,8 @@ from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Ended, Machine
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import Resolved
-from bootstrap.trace.header import header
 from bootstrap.trace.recorder import Recorder
-from bootstrap.trace.writer import recording
+from bootstrap.trace.store import header, recording
 
 Streams = tuple[Stream, Stream, Stream]
 

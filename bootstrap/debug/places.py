@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from bootstrap.core.errors import BadInput
 from bootstrap.timeline.images import ProgramImage, ProgramImages
 from bootstrap.timeline.line_outputs import outputs_of_line
-from bootstrap.timeline.travel import Timeline
+from bootstrap.timeline.timeline import Timeline
 from bootstrap.trace import coordinates
+from bootstrap.trace.columns import shown
 from bootstrap.trace.coordinates import FORMS, Coordinate
-from bootstrap.trace.reader import ProgramRow, Trace
-from bootstrap.trace.text import shown
+from bootstrap.trace.store import ProgramRow, Trace
 
 if TYPE_CHECKING:
     from bootstrap.debug.session import Session
@@ -114,7 +114,7 @@ def go(session: Session, place: str | Coordinate) -> StopReason:
     """See Session.go."""
     if not isinstance(place, str):
         with session.moving():
-            coordinates.go(session.at, place)
+            session.at.go(place)
             return session.stop("jump")
     text = place.strip()
     percent = _PERCENT.fullmatch(text)

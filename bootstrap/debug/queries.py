@@ -23,7 +23,7 @@ from bootstrap.debug.views import CodeLine, in_memory, in_sources
 from bootstrap.timeline.origins import OriginStep
 from bootstrap.timeline.render import dump
 from bootstrap.trace import coordinates
-from bootstrap.trace.recorder import WORD
+from bootstrap.trace.columns import WORD
 from bootstrap.trace.views import command, ended
 
 MOST_SHOWN = 12
@@ -324,7 +324,7 @@ def is_at(session: Session, text: str) -> bool:
     if isinstance(place, coordinates.AfterInstructions) and str(place) == str(session.here):
         return True
     before = session.row, session.executed
-    coordinates.go(session.at, place)
+    session.at.go(place)
     there = session.row, session.executed
     session.at.seek(*before)
     return there == before

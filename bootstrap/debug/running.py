@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from bootstrap.debug import places
 from bootstrap.debug.stops import KINDS, Interrupted, StopReason, Watchpoint
-from bootstrap.timeline.search import Access, Explorer
-from bootstrap.timeline.travel import PastEnd
-from bootstrap.trace.reader import ProgramRow
-from bootstrap.trace.syscalls import calls
+from bootstrap.instruments.counter import Access
+from bootstrap.timeline import search
+from bootstrap.timeline.timeline import PastEnd, Timeline
+from bootstrap.trace.calls import calls
+from bootstrap.trace.store import ProgramRow
 from bootstrap.trace.views import command
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Reached:
 
 
 def forward(
-    explorer: Explorer,
+    at: Timeline,
     addresses: Sequence[int],
     watchpoints: Sequence[Watchpoint],
     bound: int | None = None,
@@ -45,10 +46,9 @@ def forward(
 
     Raises PastEnd where the program ends before; then it is somewhere in it.
     """
-    at = explorer.at
     began = at.executed
     if not watchpoints:
-        return Reached() if explorer.run_within(addresses, began, bound) else None
+        return Reached() if search.run_within(at, addresses, began, bound) else None
     size = STRETCH
     while bound is None or at.executed < bound:
         row, start = at.row, at.executed
@@ -57,14 +57,14 @@ def forward(
         end: PastEnd | None = None
         limit = start + size if bound is None else min(bound, start + size)
         try:
-            met = explorer.run_within(addresses, began, limit)
+            met = search.run_within(at, addresses, began, limit)
             limit = at.executed
         except PastEnd as error:
             end, met = error, False
             limit = min(limit, error.total)
         for one in watchpoints:
-            access = explorer.first_access(
-                one.guest_addr, one.guest_addr + one.size, KINDS[one.kinds], row, start, limit
+            access = search.first_access(
+                at, one.guest_addr, one.guest_addr + one.size, KINDS[one.kinds], row, start, limit
             )
             if access is not None:
                 found, limit = (one, access), access.executed
@@ -81,26 +81,25 @@ def forward(
 
 
 def backward(
-    explorer: Explorer,
+    at: Timeline,
     addresses: Sequence[int],
     watchpoints: Sequence[Watchpoint],
     bound: int = 0,
 ) -> Reached | None:
     """Back to the last before, not beyond `bound`. None: there is none, and it did not move."""
-    at = explorer.at
     if not watchpoints:
-        return Reached() if addresses and explorer.run_back_to(addresses, bound) else None
+        return Reached() if addresses and search.run_back_to(at, addresses, bound) else None
     row, began, size = at.row, at.executed, STRETCH
     end = began
     while end > bound:
         since = max(bound, end - size)
         found: tuple[Watchpoint, Access] | None = None
-        met = bool(addresses) and explorer.run_back_to(addresses, since)
+        met = bool(addresses) and search.run_back_to(at, addresses, since)
         if met:
             since = at.executed
         for one in watchpoints:
-            access = explorer.last_access(
-                one.guest_addr, one.guest_addr + one.size, KINDS[one.kinds], row, end, since
+            access = search.last_access(
+                at, one.guest_addr, one.guest_addr + one.size, KINDS[one.kinds], row, end, since
             )
             if access is not None:
                 found, since = (one, access), access.executed
@@ -161,7 +160,7 @@ def reverse_cont(
         program = session.program
         pause = _pause_before(session, caught)
         reached = backward(
-            session.explorer, _addresses(session), list(session.watchpoints),
+            session.timeline, _addresses(session), list(session.watchpoints),
             0 if pause is None else pause.executed,
         )  # fmt: skip
         if reached is not None:
@@ -197,10 +196,10 @@ def _addresses(session: Session) -> list[int]:
 def _forward(session: Session, bound: int | None) -> Reached | None:
     """See `forward`; where there is nothing to stop at, a known end is not run to."""
     addresses = _addresses(session)
-    total = session.at.points.totals.get(session.row)
+    total = session.at.checkpoints.totals.get(session.row)
     if total is not None and bound is None and not addresses and not session.watchpoints:
         raise PastEnd(session.program, total)
-    return forward(session.explorer, addresses, list(session.watchpoints), bound)
+    return forward(session.timeline, addresses, list(session.watchpoints), bound)
 
 
 def _pause_after(session: Session, forks: bool, caught: Collection[int] | None) -> _Pause | None:

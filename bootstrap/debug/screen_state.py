@@ -11,10 +11,11 @@ from bootstrap.core.errors import BadInput
 from bootstrap.debug.session import Produced, Session
 from bootstrap.debug.views import CodeLine
 from bootstrap.instruments.counter import READS, WRITES
+from bootstrap.timeline import search
 from bootstrap.timeline.images import ProgramImage
 from bootstrap.timeline.profile import count
 from bootstrap.timeline.state import File
-from bootstrap.trace.recorder import WORD
+from bootstrap.trace.columns import WORD
 from bootstrap.trace.views import command, ended
 
 MOST_BYTES = 1 << 20
@@ -164,7 +165,7 @@ class ScreenReader:
         here = session.here
         return ScreenState(
             here=str(here), row=session.row, pid=session.pid, program=command(program),
-            executed=session.executed, total=session.at.points.totals.get(session.row),
+            executed=session.executed, total=session.at.checkpoints.totals.get(session.row),
             calls_made=made, calls_total=program.calls, event=session.at.event,
             events=session.trace.events, word=WORD[program.abi], pc=session.pc, sp=sp,
             source=self._source(request.generated), code=self._code(request),
@@ -192,12 +193,12 @@ class ScreenReader:
         end = (1 << 8 * WORD[session.program.abi]) - 1
         if at:
             for kinds in (READS, WRITES):
-                access = session.explorer.first_access(0, end, kinds, row, at - 1, at)
+                access = search.first_access(session.timeline, 0, end, kinds, row, at - 1, at)
                 if access is not None and kinds == READS:
                     read = access.guest_addr, access.size
                 elif access is not None:
                     wrote = access.guest_addr, access.size
-        known = session.at.points.totals.get(row)
+        known = session.at.checkpoints.totals.get(row)
         short = session.program.calls <= COUNTED_AT_ONCE // 20
         if row not in self._ran and short and (known is None or known <= COUNTED_AT_ONCE):
             self.count()
@@ -212,7 +213,7 @@ class ScreenReader:
                 view = replace(view, memory_at=start, memory=data)
             else:
                 view = replace(view, memory_at=accessed[0] & ~15, memory=data)
-        total = session.at.points.totals.get(row)
+        total = session.at.checkpoints.totals.get(row)
         return replace(
             view, read=read, wrote=wrote, settled=True, ran=self._ran.get(row), total=total
         )
@@ -226,7 +227,7 @@ class ScreenReader:
             found = count(session.at, session.images, [program])
             counted = found[program.image]
             self._ran[program.id] = dict(counted.ran())
-            session.at.points.totals.setdefault(program.id, counted.total)
+            session.at.checkpoints.totals.setdefault(program.id, counted.total)
         except BadInput:
             self._ran[program.id] = {}
         finally:

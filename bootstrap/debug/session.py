@@ -1,6 +1,6 @@
 """A stepping session: one place in a recorded run, and every way to another.
 
-Thin over the trace library: a Timeline is at the place, an Explorer finds others. A session goes
+Thin over the trace library: a Timeline is at the place, searches find others. A session goes
 along one process at a time, across its execve calls; children are entered and left by name.
 """
 
@@ -22,10 +22,11 @@ from bootstrap.debug.views import NEARBY, CodeLine, SourceView
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.linux.limits import Limits
 from bootstrap.sources import Resolved
+from bootstrap.timeline import search
+from bootstrap.timeline.checkpoints import checkpoints_of
 from bootstrap.timeline.images import ProgramImage, ProgramImages
 from bootstrap.timeline.line_outputs import LineOutput, Stopped, outputs_of_line
 from bootstrap.timeline.origins import OriginStep
-from bootstrap.timeline.search import Explorer
 from bootstrap.timeline.source_maps import SourcePlace
 from bootstrap.timeline.state import (
     Area,
@@ -37,11 +38,10 @@ from bootstrap.timeline.state import (
     stack_words,
     told_call,
 )
-from bootstrap.timeline.travel import PastEnd, Timeline
+from bootstrap.timeline.timeline import PastEnd, Timeline
+from bootstrap.trace.calls import CallFilter, RecordedCall, calls, outputs
 from bootstrap.trace.coordinates import AfterInstructions, Coordinate
-from bootstrap.trace.coordinates import here as coordinate_here
-from bootstrap.trace.reader import ProgramRow, Trace
-from bootstrap.trace.syscalls import RecordedCall, Wish, calls, outputs
+from bootstrap.trace.store import ProgramRow, Trace
 from bootstrap.trace.views import command, ended
 
 MOST_UNDO = 1000
@@ -93,7 +93,8 @@ class Session:
     def _use(self, trace: Trace) -> None:
         """Be in this recording."""
         self._trace = trace
-        self._explorer = Explorer(trace, self._engine, self._notify)
+        kept = checkpoints_of(trace)
+        self._timeline = Timeline(trace, self._engine, self._notify, checkpoints=kept)
         self._images = ProgramImages(trace)
         self._paths: SourcePaths | None = None
         self._resolved: dict[tuple[str, int], tuple[int, ...]] = {}
@@ -162,7 +163,7 @@ class Session:
 
     def close(self) -> None:
         """Close the machines and the trace; recordings of our own are removed."""
-        self._explorer.close()
+        self._timeline.close()
         self._trace.close()
         self._temporary.close()
 
@@ -220,7 +221,7 @@ class Session:
                 raise
             finally:
                 self.settling = False
-            self._explorer.close()
+            self._timeline.close()
             self._trace.close()
             self._temporary.push(stack.pop_all())
         self._use(trace)
@@ -238,10 +239,10 @@ class Session:
         return self._trace
 
     @property
-    def explorer(self) -> Explorer:
+    def timeline(self) -> Timeline:
         """What finds places in it."""
         self.settle()
-        return self._explorer
+        return self._timeline
 
     @property
     def images(self) -> ProgramImages:
@@ -252,7 +253,7 @@ class Session:
     @property
     def at(self) -> Timeline:
         """The traveller: the machine as it is here."""
-        return self._explorer.at
+        return self._timeline
 
     @property
     def row(self) -> int:
@@ -292,7 +293,7 @@ class Session:
     @property
     def here(self) -> AfterInstructions:
         """The coordinate of this place."""
-        return coordinate_here(self.at)
+        return self.at.here
 
     @property
     def image(self) -> ProgramImage:
@@ -312,12 +313,12 @@ class Session:
     def total_of(self, row: int) -> int:
         """The same of any program."""
         self.settle()
-        if row not in self.at.points.totals:
+        if row not in self.at.checkpoints.totals:
             with self._steady():
                 before = self.position
                 self.at.total(row)
                 self.at.seek(*before)
-        return self.at.points.totals[row]
+        return self.at.checkpoints.totals[row]
 
     # -- what is there ---------------------------------------------------------------------------
 
@@ -550,14 +551,14 @@ class Session:
         """One instruction on; a call with all that it does counts as one."""
         with self.moving():
             row = self.row
-            return self.stop("step") if self.explorer.step_over() else self.after_end(row)
+            return self.stop("step") if search.step_over(self.timeline) else self.after_end(row)
 
     def back_over(self) -> StopReason:
         """One instruction back; a call that has returned is gone back over as one."""
         if not self.executed:
             return self.back()
         with self.moving():
-            self.explorer.step_back_over()
+            search.step_back_over(self.timeline)
             return self.stop("step")
 
     def _found(self, found: bool, none: str, reason: str = "step") -> StopReason:
@@ -566,12 +567,12 @@ class Session:
     def out(self) -> StopReason:
         """On to where the present function has returned."""
         with self.moving():
-            return self._found(self.explorer.step_out(), "this function never returns")
+            return self._found(search.step_out(self.timeline), "this function never returns")
 
     def back_out(self) -> StopReason:
         """Back to the call of the present function: its instruction comes next."""
         with self.moving():
-            return self._found(self.explorer.step_back_out(), "no call led here")
+            return self._found(search.step_back_out(self.timeline), "no call led here")
 
     # -- breakpoints, watchpoints and addresses --------------------------------------------------
 
@@ -608,13 +609,13 @@ class Session:
         addr = self.pc if guest_addr is None else guest_addr
         with self.moving():
             none = f"{addr:#x} did not run before in this program"
-            return self._found(self.explorer.run_back_to([addr]), none, "jump")
+            return self._found(search.run_back_to(self.timeline, [addr]), none, "jump")
 
     def run_to_addresses(self, addresses: Sequence[int], name: str) -> StopReason:
         """On to the next time that an instruction at any of them comes next."""
         with self.moving():
             none = f"{name} does not run again in {self.program.label}"
-            return self._found(self.explorer.run_to(addresses), none, "jump")
+            return self._found(search.run_to(self.timeline, addresses), none, "jump")
 
     def _resolve(self, text: str, version: int) -> tuple[int, ...]:
         key = text, version
@@ -664,7 +665,7 @@ class Session:
         self, name: str | None = None, fd: int | None = None, path: str | None = None
     ) -> StopReason:
         """On to just after the next system call of the process that is so. Raises BadInput."""
-        wanted = Wish(self.trace, name, fd, path)
+        wanted = CallFilter(self.trace, name, fd, path)
         with self.moving():
             for program, call in self._calls(self.calls + 1, 1):
                 if wanted.fits(program, call):
@@ -675,7 +676,7 @@ class Session:
         self, name: str | None = None, fd: int | None = None, path: str | None = None
     ) -> StopReason:
         """Back to the last such call before: its instruction comes next."""
-        wanted = Wish(self.trace, name, fd, path)
+        wanted = CallFilter(self.trace, name, fd, path)
         with self.moving():
             for program, call in self._calls(self.calls, -1):
                 if wanted.fits(program, call):

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.origins import MOST_LINKS
 from bootstrap.timeline.source_maps import SourceMap, SourcePlace, line_starts
-from bootstrap.trace.reader import OpenRow, Trace
-from bootstrap.trace.text import shown
+from bootstrap.trace.columns import shown
+from bootstrap.trace.store import OpenRow, Trace
 
 
 class WrittenPlace(NamedTuple):

@@ -14,12 +14,12 @@ from bootstrap.linux.hostfolder import LowerEntry
 from bootstrap.linux.inode import Directory, RegularFile
 from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.process import Process
-from bootstrap.timeline import calls_and_returns
+from bootstrap.timeline import disassembly
 from bootstrap.timeline.images import ProgramImage
 from bootstrap.timeline.source_maps import SourcePlace
-from bootstrap.timeline.travel import Timeline
-from bootstrap.trace.replay import Diverged, TraceLower
-from bootstrap.trace.text import shown
+from bootstrap.timeline.timeline import Timeline
+from bootstrap.trace.columns import shown
+from bootstrap.trace.compare import Diverged, TraceLower
 
 NEARBY = 8
 """Lines of the source that are shown before and after the present one."""
@@ -90,9 +90,7 @@ def disassemble(
     for one in image.decoder.several(code, guest_addr, count):
         offset = known_offset(image, memory, one.guest_addr, len(one.code))
         place, lines = (None if offset is None else at(offset)) or (None, ())
-        target = (
-            calls_and_returns.target(abi, one.code, one.guest_addr) if one.is_instruction else None
-        )
+        target = disassembly.target(abi, one.code, one.guest_addr) if one.is_instruction else None
         leads = None if target is None else image.offset(target)
         yield CodeLine(
             one.guest_addr,

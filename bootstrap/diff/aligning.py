@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from difflib import SequenceMatcher
 
 from bootstrap.diff.sides import Both
-from bootstrap.trace.reader import ProgramRow, Trace
+from bootstrap.trace.store import ProgramRow, Trace
 
 Pair = Both[ProgramRow]
 

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from bootstrap.diff.aligning import Pair
 from bootstrap.diff.sides import Both
 from bootstrap.linux.strace_values import quote
-from bootstrap.trace.calltext import arity, call_text, plain_text, row_of
-from bootstrap.trace.columns import Calls
-from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
-from bootstrap.trace.recorder import WORD
-from bootstrap.trace.replay import RecordedCalls, first_difference
-from bootstrap.trace.text import as_raw, shown
+from bootstrap.trace.calls import arity, call_text, plain_text, row_of
+from bootstrap.trace.columns import WORD, Calls, as_raw, shown
+from bootstrap.trace.compare import RecordedCalls, first_difference
+from bootstrap.trace.store import OpenRow, ProgramRow, Trace
 
 _BLOBS = "first_call - ?, count, word, brk, nr, a0, a1, a2, result, more"
 AT_ONCE = 1 << 16

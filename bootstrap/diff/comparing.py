@@ -16,7 +16,7 @@ from bootstrap.diff.sides import Both, FirstByte, first_byte, first_difference
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.origins import ByteOrigins, WriteCall
-from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
+from bootstrap.trace.store import OpenRow, ProgramRow, Trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,8 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bootstrap.trace.columns import unpacked
-from bootstrap.trace.digest import MAX_INPUT
-from bootstrap.trace.reader import Trace
-from bootstrap.trace.text import shown
+from bootstrap.trace.columns import shown, unpacked
+from bootstrap.trace.store import MAX_INPUT, Trace
 
 CALL, INPUT, OPENED, CHANGED, CLOSED, RUN, BEGAN, ENDED = range(8)
 """The order of what has the same event: it happened in that call, or after it. A program that was

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from bootstrap.diff.aligning import Pair
 from bootstrap.diff.sides import Both
 from bootstrap.documents import key
-from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
-from bootstrap.trace.text import shown
-from bootstrap.trace.views import command, was_read, writes
+from bootstrap.trace.columns import shown
+from bootstrap.trace.store import OpenRow, ProgramRow, Trace
+from bootstrap.trace.views import FileUses, command
 
 HANDED_ON = "what its parent handed on"
 """Why a forked child differs: it has the memory and the open files of its parent."""
@@ -76,15 +76,10 @@ class FilesOf:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self._hashes = trace.hashes()
-        written = writes(trace)
+        self._uses = FileUses(trace)
         self._first_written: dict[int, int] = {}
-        self._reads: dict[int, list[OpenRow]] = {}
-        self._writes: dict[int, list[OpenRow]] = {}
-        for row in trace.opens():
-            if row.version is not None and was_read(row):
-                self._reads.setdefault(row.process, []).append(row)
-            if row.id in written and row.last_version is not None:
-                self._writes.setdefault(row.process, []).append(row)
+        for row in self._uses.writers:
+            if row.last_version is not None:
                 event = row.last_event or row.event
                 known = self._first_written.get(row.last_version, event)
                 self._first_written[row.last_version] = min(known, event)
@@ -95,20 +90,19 @@ class FilesOf:
 
     def reads(self, program: ProgramRow) -> list[tuple[OpenRow, Version]]:
         """What it opened for reading."""
-        rows = self._reads.get(program.id, ())
         return [
-            (row, self._version(shown(row.path), row.version, row.event))
-            for row in rows
-            if row.version is not None
+            (row, self._version(shown(row.path), version, row.event))
+            for row, version in self._uses.reads(program.id)
         ]
 
     def leaves(self, program: ProgramRow) -> list[Version]:
         """What it wrote, as it was when the file was closed."""
-        rows = sorted(self._writes.get(program.id, ()), key=lambda r: (r.last_event or 0, r.id))
+        found = sorted(
+            self._uses.writes(program.id), key=lambda one: (one[0].last_event or 0, one[0].id)
+        )
         return [
-            self._version(shown(row.path), row.last_version, row.last_event or row.event)
-            for row in rows
-            if row.last_version is not None
+            self._version(shown(row.path), version, row.last_event or row.event)
+            for row, version in found
         ]
 
     def _version(self, path: str, version: int, event: int) -> Version:

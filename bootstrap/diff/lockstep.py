@@ -19,10 +19,9 @@ from bootstrap.instruments import Engine
 from bootstrap.instruments.counter import NEVER, READS
 from bootstrap.timeline.images import ProgramImage, ProgramImages
 from bootstrap.timeline.origins import OriginStep
-from bootstrap.timeline.travel import PastEnd, Timeline, Unsure
-from bootstrap.trace.coordinates import here
-from bootstrap.trace.reader import Trace
-from bootstrap.trace.replay import Diverged
+from bootstrap.timeline.timeline import PastEnd, Timeline, Unsure
+from bootstrap.trace.compare import Diverged
+from bootstrap.trace.store import Trace
 
 WINDOW = 1 << 18
 """Instructions that are run together."""
@@ -145,9 +144,7 @@ class Machines:
     ) -> None:
         self._at = Timeline(a, engine, progress), Timeline(b, engine, progress)
         first = self._at[0]
-        self._watcher = Timeline(
-            a, engine, progress, watching=True, facts=first.facts, points=first.points
-        )
+        self._watcher = first.watcher()
         self._images = images or (ProgramImages(a), ProgramImages(b))
         self._passed = ""
         """That a system call took what differs from memory, where no instruction had."""
@@ -179,7 +176,7 @@ class Machines:
         far = at.by_blocks()
         try:
             far.seek_call(row, calls)
-            at.resume(far.point())
+            at.resume(far.checkpoint())
         except Unsure:
             at.seek_call(row, calls)
         finally:
@@ -212,7 +209,7 @@ class Machines:
 
     def _ranges(self) -> Ranges:
         """Where the two memories differ."""
-        a, b = (at.point().snapshot.tasks[-1].memory for at in self._at)
+        a, b = (at.checkpoint().snapshot.tasks[-1].memory for at in self._at)
         return differing(a, b)
 
     def _first(self, where: SearchRange) -> InstructionDiff:
@@ -260,7 +257,7 @@ class Machines:
 
     def _place(self, where: SearchRange, executed: int) -> str:
         self._at[0].seek(where.rows[0], executed)
-        return str(here(self._at[0]))
+        return str(self._at[0].here)
 
     def _narrow(self, where: SearchRange) -> None:
         """Where nothing differs yet: go to the call after which something does."""
@@ -300,7 +297,7 @@ class Machines:
         at, row = self._at[0], where.rows[0]
         if where.end > at.trace.program(row).calls:
             return NEVER
-        place = at.point()
+        place = at.checkpoint()
         try:
             self._go(0, row, where.end)
             return at.executed
@@ -341,7 +338,7 @@ class Machines:
 
         watcher.on_restore = arm
         try:
-            watcher.resume(at.point())
+            watcher.resume(at.checkpoint())
             while base < limit:
                 end = min(limit, base + WINDOW)
                 arm()
@@ -399,7 +396,7 @@ class Machines:
         at = self._at[side]
         image = self._image(side)
         raw = at.process.memory.read_upto(at.pc, LONGEST)
-        coordinate = str(here(at))
+        coordinate = str(at.here)
         at_pc = coordinate, at.program.pid, image.name.lstrip("/"), at.pc
         if not raw:
             return DiffInstruction(*at_pc, b"", "nothing can be read there")

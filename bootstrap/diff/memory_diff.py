@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from bootstrap.core.arches import PAGE
 from bootstrap.linux.snapshot import MemoryState
-from bootstrap.timeline.images import Decoder
+from bootstrap.timeline.disassembly import Decoder
 
 LONGEST = 15
 """Bytes of the longest instruction."""

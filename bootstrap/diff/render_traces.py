@@ -14,8 +14,8 @@ from bootstrap.diff.traces import TraceDiff
 from bootstrap.documents import encode
 from bootstrap.report.page import Page, visible
 from bootstrap.report.words import count, some
-from bootstrap.trace.reader import ProgramRow, Trace
-from bootstrap.trace.text import shown
+from bootstrap.trace.columns import shown
+from bootstrap.trace.store import ProgramRow, Trace
 from bootstrap.trace.views import SHORT, command
 
 MOST = 20

@@ -27,8 +27,7 @@ from bootstrap.diff.lockstep import InstructionDiff, Machines, NotFound
 from bootstrap.diff.sides import Both, FirstByte, first_byte, first_difference
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.trace.columns import unpacked
-from bootstrap.trace.digest import MAX_INPUT
-from bootstrap.trace.reader import ProgramRow, Trace
+from bootstrap.trace.store import MAX_INPUT, ProgramRow, Trace
 from bootstrap.trace.views import ended
 
 HEADER = ("source", "source_digest", "arch", "entry", "tool", "engine", "hot_path", "result",

@@ -16,7 +16,7 @@ from bootstrap.report.reasons import (
     run_reasons,
 )
 from bootstrap.report.report import Artifact, Report
-from bootstrap.trace.model import ProcessRecord, tree_path
+from bootstrap.trace.lineage import ProcessRecord, tree_path
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bootstrap.report.model import Expected, Materials
 from bootstrap.report.report import Goodness, Input, Origin, Producer, Step
-from bootstrap.trace.model import FileVersion, ProcessRecord, tree_path
+from bootstrap.trace.lineage import FileVersion, ProcessRecord, tree_path
 
 
 @dataclass(frozen=True, slots=True)

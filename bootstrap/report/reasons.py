@@ -6,7 +6,7 @@ from bootstrap.report.lineage import Lineage
 from bootstrap.report.model import Materials, Product, Result, RunFacts
 from bootstrap.report.report import Artifact, ChangedMaterial, Failing
 from bootstrap.report.words import count, some, wait_status
-from bootstrap.trace.model import tree_path
+from bootstrap.trace.lineage import tree_path
 
 
 def result_of(artifacts: Sequence[Artifact], facts: RunFacts, reasons: Sequence[str]) -> Result:

@@ -21,7 +21,7 @@ from bootstrap.linux.filesystem import FileSystem
 from bootstrap.linux.inode import Stream
 from bootstrap.linux.machine import Machine
 from bootstrap.sources import open_source
-from bootstrap.trace.model import ProcessRecord, tree_path
+from bootstrap.trace.lineage import ProcessRecord, tree_path
 from bootstrap.trace.provenance import Provenance
 
 

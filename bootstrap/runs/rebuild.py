@@ -41,11 +41,10 @@ from bootstrap.report import (
 from bootstrap.report.model import ExpectedKind
 from bootstrap.runs.modelled import opinions
 from bootstrap.sources import MaterialsReport, Resolved, SourceTree, guest_view
-from bootstrap.trace.header import header
-from bootstrap.trace.model import ProcessRecord
+from bootstrap.trace.lineage import ProcessRecord
 from bootstrap.trace.provenance import Provenance
 from bootstrap.trace.recorder import Recorder
-from bootstrap.trace.writer import recording
+from bootstrap.trace.store import header, recording
 
 TAIL = 64 << 10
 """Bytes of the guest's output that are kept, from its end."""

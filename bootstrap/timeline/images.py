@@ -8,19 +8,16 @@ run (a seed) is known too when a program wrote the same bytes.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
-
-import capstone
 
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.arches import page_down, page_up
 from bootstrap.core.errors import BadInput
-from bootstrap.linux.faults import MODES
 from bootstrap.linux.loader import ElfFile, Segment, parse
+from bootstrap.timeline.disassembly import Decoder
 from bootstrap.timeline.origins import FUNCTION, ByteOrigins
 from bootstrap.timeline.source_maps import SourceMap, SourcePlace
-from bootstrap.trace.reader import OpenRow, Trace
-from bootstrap.trace.text import shown
+from bootstrap.trace.columns import shown
+from bootstrap.trace.store import OpenRow, Trace
 
 _PT_LOAD, _PF_W = 1, 2
 _COPIES = ("catm",)
@@ -29,65 +26,8 @@ _LABELLED = frozenset(("hex1", "hex2"))
 """Models whose source has labels."""
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedInstruction:
-    """An instruction, or a byte that is none."""
-
-    guest_addr: int
-    code: bytes
-    text: str
-
-    @property
-    def is_instruction(self) -> bool:
-        """Whether capstone takes it for one."""
-        return not self.text.startswith(".byte")
-
-
-def _is_relative(code: bytes, abi: str) -> bool:
-    """Whether an instruction of RISC-V jumps or branches by a distance (unprivileged ISA, 34)."""
-    if code[0] & 3 == 3:
-        return code[0] & 0x7F in (0x63, 0x6F)  # BRANCH, JAL
-    # c.j, c.beqz, c.bnez; and c.jal, where RV64 has c.addiw
-    kinds = (1, 5, 6, 7) if abi == "riscv32" else (5, 6, 7)
-    return code[0] & 3 == 1 and code[1] >> 5 in kinds
-
-
 FEW = 32
 """Places whose labels are looked for one by one, before all of a file are found at once."""
-
-
-class Decoder:
-    """Capstone, for one ABI."""
-
-    def __init__(self, abi: str) -> None:
-        self._capstone = capstone.Cs(*MODES[abi])
-        self._abi = abi
-        self._mask = (1 << 32) - 1 if abi in ("i386", "riscv32") else (1 << 64) - 1
-        self._smallest = {"aarch64": 4, "riscv64": 2, "riscv32": 2}.get(abi, 1)
-
-    def one(self, code: bytes, guest_addr: int) -> DecodedInstruction:
-        """The instruction at the begin of `code`, which is not empty."""
-        for found in self._capstone.disasm(code[:16], guest_addr, 1):
-            raw, operands = bytes(found.bytes), found.op_str
-            if self._abi.startswith("riscv") and _is_relative(raw, self._abi):
-                # Capstone tells the distance; of other architectures, the address.
-                rest, comma, distance = operands.rpartition(", ")
-                operands = f"{rest}{comma}{guest_addr + int(distance, 0) & self._mask:#x}"
-            return DecodedInstruction(guest_addr, raw, f"{found.mnemonic} {operands}".strip())
-        raw = code[: self._smallest]
-        return DecodedInstruction(
-            guest_addr, raw, f".byte {', '.join(f'{byte:#04x}' for byte in raw)}"
-        )
-
-    def several(self, code: bytes, guest_addr: int, most: int) -> list[DecodedInstruction]:
-        """Up to `most` instructions, one after the other."""
-        found: list[DecodedInstruction] = []
-        at = 0
-        while at < len(code) and len(found) < most:
-            one = self.one(code[at:], guest_addr + at)
-            found.append(one)
-            at += len(one.code)
-        return found
 
 
 class ProgramImage:

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bootstrap.core.errors import BadInput
-from bootstrap.timeline.origins import ByteOrigins, is_at
+from bootstrap.timeline.origins import ByteOrigins
 from bootstrap.timeline.source_maps import SourceMap, line_span, line_starts
-from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
-from bootstrap.trace.text import shown
-from bootstrap.trace.views import was_read
+from bootstrap.trace.columns import shown
+from bootstrap.trace.store import OpenRow, ProgramRow, Trace
+from bootstrap.trace.views import is_at, was_read
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ from bootstrap.timeline.source_maps import (
     maker,
     offset_of,
 )
-from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
-from bootstrap.trace.text import shown
-from bootstrap.trace.views import was_read, writes
+from bootstrap.trace.columns import shown
+from bootstrap.trace.store import OpenRow, ProgramRow, Trace
+from bootstrap.trace.views import FileUses, is_at
 
 FUNCTION = "FUNCTION_"
 """How cc_x86 and M2-Planet begin the label of a C function."""
@@ -75,21 +75,13 @@ class OriginStep:
     """Where it ends at a compiler: file, line and text of the function's definition, by name."""
 
 
-def is_at(row: OpenRow, path: str) -> bool:
-    """Whether that is the path of the file, with or without the first slash."""
-    return shown(row.path).lstrip("/") == path.lstrip("/")
-
-
-class ByteOrigins:
-    """Answers from one trace; what it has read of it is kept for the next question."""
+class ByteOrigins(FileUses):
+    """Where the bytes of one trace's files come from; what was read of it is kept for the next
+    question."""
 
     def __init__(self, trace: Trace) -> None:
-        self._trace = trace
-        self.hashes = trace.hashes()
-        self.opens = list(trace.opens())
-        written = writes(trace)
+        super().__init__(trace)
         self._known: dict[int, tuple[SourceMap | str, dict[str, OpenRow]]] = {}
-        self._writers = [row for row in self.opens if row.id in written]
         self._spans: dict[int, list[tuple[int, int, int, int, int]]] = {}
         """By writer: where its writes went."""
 
@@ -98,16 +90,16 @@ class ByteOrigins:
 
         Raises BadInput for a file that no program wrote or read, or an offset beyond its end.
         """
-        row = self._last_write(path)
+        row = self.last_writer(path)
         if row is None:
             version, name = self._given(path)
-            return [self._given_link(name, version, offset)]
+            return [self._link(None, name, version, offset)[0]]
         return self.chain(row, offset)
 
     def writing(self, path: str, offset: int) -> tuple[OpenRow, WriteCall | None] | None:
         """Who wrote a byte of the last version of a file, in which call; None where it was there
         before the run. Raises as `why` does."""
-        row = self._last_write(path)
+        row = self.last_writer(path)
         if row is None:
             self._given(path)
             return None
@@ -127,84 +119,39 @@ class ByteOrigins:
                 return links
             reading = inputs[link.place.file]
             assert reading.version is not None
-            text = self._trace.content(reading.version)
+            text = self.trace.content(reading.version)
             offset = offset_of(text, link.place.line, link.place.column)
             writer = self.writer_of(reading)
             found = (writer, shown(reading.path), reading.version)
 
-    def written_by(self, reading: OpenRow) -> list[OpenRow]:
-        """What the program that read this wrote, once it had begun to read."""
-        return [
-            row
-            for row in self._writers
-            if row.process == reading.process and (row.last_event or reading.event) >= reading.event
-        ]
-
-    def writers_of(self, version: int) -> list[OpenRow]:
-        """Who wrote that content, in order."""
-        return [row for row in self._writers if row.last_version == version]
-
     def made(self, writer: OpenRow) -> SourceMap | str:
         """What a model makes of a writing program's inputs, if it makes the file; or why not."""
         assert writer.last_version is not None
-        return self._made(writer, self._trace.content(writer.last_version))[0]
+        return self._made(writer, self.trace.content(writer.last_version))[0]
 
     # -- files ----------------------------------------------------------------------------------
-
-    def _last_write(self, path: str) -> OpenRow | None:
-        rows = [row for row in self._writers if is_at(row, path)]
-        return max(rows, key=lambda row: row.last_event or 0, default=None)
 
     def _given(self, path: str) -> tuple[int, str]:
         for row in self.opens:
             if is_at(row, path) and row.version is not None:
                 return row.version, shown(row.path)
         raise BadInput(
-            f"{self._trace.name}: no program wrote or read {path}; "
+            f"{self.trace.name}: no program wrote or read {path}; "
             "`bootstrap trace files` lists what there is"
         )
-
-    def _given_link(self, path: str, version: int, offset: int) -> OriginStep:
-        link, _ = self._link(None, path, version, offset)
-        return link
-
-    def writer_of(self, reading: OpenRow) -> OpenRow | None:
-        """Who wrote the version that was read: the last one before that, under the same inode."""
-        rows = [
-            row
-            for row in self._writers
-            if row.file == reading.file
-            and row.last_version == reading.version
-            and (row.last_event or 0) <= reading.event
-        ]
-        return max(rows, key=lambda row: row.last_event or 0, default=None)
-
-    def inputs(self, writer: OpenRow) -> dict[str, OpenRow]:
-        """What the writing program read until it was done, by path, in order of first opening."""
-        found: dict[str, OpenRow] = {}
-        for row in self.opens:
-            if (
-                row.process == writer.process
-                and row.id != writer.id
-                and was_read(row)
-                and row.version is not None
-                and row.event <= (writer.last_event or row.event)
-            ):
-                found.setdefault(shown(row.path), row)
-        return found
 
     # -- one step -------------------------------------------------------------------------------
 
     def _link(
         self, writer: OpenRow | None, path: str, version: int, offset: int
     ) -> tuple[OriginStep, dict[str, OpenRow]]:
-        content = self._trace.content(version)
+        content = self.trace.content(version)
         sha256, size = self.hashes[version]
         if not 0 <= offset < len(content):
             raise BadInput(f"{path} has {size} bytes; there is no byte at {offset:#x}")
         is_text = b"\0" not in content[:4096]
         line, column, text = line_at(content, offset) if is_text else (0, 0, "")
-        program = None if writer is None else self._trace.program(writer.process)
+        program = None if writer is None else self.trace.program(writer.process)
         call = None if writer is None else self.write_call(writer, offset)
         inputs: dict[str, OpenRow] = {}
         model, place, ends, label = "", None, "", ""
@@ -235,9 +182,9 @@ class ByteOrigins:
         """What a model makes of the writing program's inputs, or why there is none; the inputs."""
         if writer.id in self._known:
             return self._known[writer.id]
-        program, inputs = self._trace.program(writer.process), self.inputs(writer)
+        program, inputs = self.trace.program(writer.process), self.inputs(writer)
         sources = [
-            Source(name, self._trace.content(row.version))
+            Source(name, self.trace.content(row.version))
             for name, row in inputs.items()
             if row.version is not None
         ]
@@ -257,7 +204,7 @@ class ByteOrigins:
             re.MULTILINE,
         )
         for name, row in inputs.items():
-            content = self._trace.content(row.version or 0)
+            content = self.trace.content(row.version or 0)
             match = pattern.search(content)
             if match is None:
                 continue
@@ -274,27 +221,27 @@ class ByteOrigins:
     def write_call(self, writer: OpenRow, offset: int) -> WriteCall | None:
         """The last write(2) or the like that put the byte there, by the descriptor's own offset."""
         if writer.id not in self._spans:
-            self._spans[writer.id] = self._written(writer)
+            self._spans[writer.id] = self._writes_to(writer)
         for at, ordinal, event, guest_addr, size in reversed(self._spans[writer.id]):
             if at <= offset < at + size:
                 return WriteCall(ordinal, event, writer.fd, guest_addr + offset - at, size)
         return None
 
-    def _written(self, writer: OpenRow) -> list[tuple[int, int, int, int, int]]:
+    def _writes_to(self, writer: OpenRow) -> list[tuple[int, int, int, int, int]]:
         """Each write: where in the file, ordinal, event, address, size.
 
         Followed from the open to the last close, in the process that opened the file.
         """
-        program = self._trace.program(writer.process)
+        program = self.trace.program(writer.process)
         numbers = NUMBERS[program.abi]
         write, lseek = numbers["write"], numbers.get("lseek", -1)
         first, last = writer.event, writer.last_event or program.last_event
         mine, at = writer.fd, 0
         found = []
-        for chunk in self._trace.chunks(program.id):
+        for chunk in self.trace.chunks(program.id):
             if chunk.first_event + chunk.count <= first or chunk.first_event > last:
                 continue
-            calls = self._trace.calls(chunk)
+            calls = self.trace.calls(chunk)
             sign = 1 << 8 * calls.word - 1
             begin, end = (max(0, event + 1 - chunk.first_event) for event in (first, last))
             numbers_of, fds, addresses, results = (calls.values(c) for c in (0, 1, 2, 4))

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments.blocks import Blocks
-from bootstrap.timeline.images import DecodedInstruction, ProgramImage, ProgramImages
+from bootstrap.timeline.disassembly import DecodedInstruction
+from bootstrap.timeline.images import ProgramImage, ProgramImages
 from bootstrap.timeline.source_maps import SourcePlace
-from bootstrap.timeline.travel import Timeline, Unsure
-from bootstrap.trace.reader import ProgramRow
-from bootstrap.trace.text import shown
+from bootstrap.timeline.timeline import Timeline, Unsure
+from bootstrap.trace.store import ProgramRow
 
 MAX_WINDOW = 1 << 27
 """Addresses that one image may span; each costs 8 bytes while it is counted."""
@@ -249,8 +249,3 @@ def place_text(place: SourcePlace | None) -> str:
         return ""
     note = f"  # {place.comment}" if place.comment else ""
     return f"{place.file.lstrip('/')}:{place.line}{note}"
-
-
-def who(program: ProgramRow) -> str:
-    """pid and name of a program."""
-    return f"{program.label} ({shown(program.path).rpartition('/')[2]})"

@@ -13,11 +13,11 @@ from bootstrap.timeline.profile import (
     ProfileLine,
     listing,
     place_text,
-    who,
 )
 from bootstrap.timeline.state import ShownInstruction, StateView
 from bootstrap.timeline.stores import StoreReport
-from bootstrap.trace.text import shown
+from bootstrap.trace.columns import shown
+from bootstrap.trace.views import who
 
 _PER_LINE = 4
 _ROW = 16

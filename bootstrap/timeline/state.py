@@ -11,14 +11,13 @@ from bootstrap.core.errors import BadInput
 from bootstrap.core.memory import EXEC, READ, WRITE
 from bootstrap.linux.inode import Directory, RegularFile
 from bootstrap.linux.openfile import OpenFile
-from bootstrap.timeline.images import DecodedInstruction, ProgramImage, ProgramImages
+from bootstrap.timeline.disassembly import DecodedInstruction
+from bootstrap.timeline.images import ProgramImage, ProgramImages
 from bootstrap.timeline.origins import OriginStep
 from bootstrap.timeline.profile import place_text
-from bootstrap.timeline.travel import Timeline
-from bootstrap.trace.calltext import arity, call_text, row_of
-from bootstrap.trace.coordinates import here
-from bootstrap.trace.recorder import WORD
-from bootstrap.trace.text import shown
+from bootstrap.timeline.timeline import Timeline
+from bootstrap.trace.calls import arity, call_text, row_of
+from bootstrap.trace.columns import WORD, shown
 
 BEFORE, AFTER = 6, 10
 """Instructions that are shown: those that ran last, and those that stand from pc on."""
@@ -148,7 +147,7 @@ def show(
             raise BadInput(f"--memory {memory[0]:#x}: nothing can be read there at this place")
         found = (memory[0], data)
     return StateView(
-        coordinate=str(here(traveller)),
+        coordinate=str(traveller.here),
         program=shown(program.path),
         argv=tuple(raw.decode("utf-8", "backslashreplace") for raw in program.argv),
         pid=program.pid,
@@ -268,7 +267,7 @@ def told_call(traveller: Timeline, ordinal: int, paths: dict[int, str]) -> str:
     if not 1 <= ordinal <= program.calls:
         return ""
     word = WORD[program.abi]
-    calls = traveller.facts.recorded.part(program.id, program.first_call + ordinal, 1, word)
+    calls = traveller.record.calls.part(program.id, program.first_call + ordinal, 1, word)
     number, result = calls.values(0)[0], calls.values(4)[0]
     row = row_of(program.abi, number)
     args = calls.arguments(0, 3 if row is None else arity(row))

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 from bootstrap.instruments import Engine
 from bootstrap.instruments.counter import WRITES
-from bootstrap.timeline.calls_and_returns import LONGEST
+from bootstrap.timeline.checkpoints import checkpoints_of
+from bootstrap.timeline.disassembly import LONGEST
 from bootstrap.timeline.images import ProgramImages
-from bootstrap.timeline.indexing import points_of
 from bootstrap.timeline.origins import OriginStep
-from bootstrap.timeline.travel import Counting, Timeline
+from bootstrap.timeline.timeline import Counting, Timeline
+from bootstrap.timeline.watch import MemoryWatch
+from bootstrap.trace.compare import RecordedRun
 from bootstrap.trace.coordinates import AfterCall
-from bootstrap.trace.follower import RecordedRun
-from bootstrap.trace.reader import Trace
+from bootstrap.trace.store import Trace
 
 BACK = (2, 200, 20_000)
 """Calls before the one in question from which stores are watched; then from the first on."""
@@ -29,7 +30,7 @@ class MemoryStore:
     calls: int
     """System calls that the program had made before it."""
     after: int
-    """Instructions between the last of them, or the program's begin, and this one."""
+    """Instructions between the last of them, or the program's start, and this one."""
     pc: int
     code: bytes
     """Bytes from there on, as they were: the instruction, and perhaps more."""
@@ -44,9 +45,11 @@ def store_before(
 
     None: the program never stored there; the byte is of its image. Raises BadInput, Diverged.
     """
-    facts, points = RecordedRun(trace), points_of(trace)
-    plain = Timeline(trace, engine, facts=facts, counting=Counting.NOTHING, points=points)
-    watcher = Timeline(trace, engine, watching=True, facts=facts)
+    record, checkpoints = RecordedRun(trace), checkpoints_of(trace)
+    plain = Timeline(
+        trace, engine, record=record, counting=Counting.NOTHING, checkpoints=checkpoints
+    )
+    watcher = Timeline(trace, engine, watching=True, record=record)
     try:
         for back in (*BACK, call):
             first = max(0, call - 1 - back)
@@ -64,42 +67,25 @@ def store_before(
 def _last_store(
     plain: Timeline, watcher: Timeline, row: int, first: int, call: int, guest_addr: int
 ) -> MemoryStore | None:
-    seen: list[tuple[int, int, bool]] = []  # executed, pc, by a call
-
-    def arm() -> None:
-        stepping = watcher.stepping
-        stepping.watch(guest_addr, guest_addr + 1, WRITES, stops=False)
-
-        def kernel(at: int, size: int, writes: bool) -> None:
-            if writes and at <= guest_addr < at + size:
-                seen.append((stepping.executed - 1, int(stepping.state.last_pc), True))
-
-        watcher.process.memory.watcher = kernel
-
-    def look() -> None:
-        last = watcher.stepping.last_access
-        if last is not None:
-            seen.append((last.executed, last.pc, False))
-
-    point = plain.point()
-    watcher.on_restore, watcher.on_stop = arm, lambda _: look()
-    watcher.resume(point)
     began = [(plain.executed, first)]  # 0 where `plain` does not count
-    for ordinal in range(first + 1, call + 1):
-        watcher.seek_call(row, ordinal)
-        began.append((watcher.executed, ordinal))
-    look()
-    if not seen:
-        return None
-    executed, pc, by_call = max(seen)
-    since, calls = max(pair for pair in began if pair[0] <= executed)
-    code = watcher.process.memory.read_upto(pc, LONGEST)
-    return MemoryStore(row, calls, executed - since, pc, code, by_call)
+    with MemoryWatch(watcher, guest_addr, guest_addr + 1, WRITES) as watch:
+        watcher.resume(plain.checkpoint())
+        for ordinal in range(first + 1, call + 1):
+            watcher.seek_call(row, ordinal)
+            began.append((watcher.executed, ordinal))
+        watch.look()
+        last = watch.last
+        if last is None:
+            return None
+        since, calls = max(pair for pair in began if pair[0] <= last.executed)
+        code = watcher.process.memory.read_upto(last.pc, LONGEST)
+        by_call = last in watch.by_calls
+        return MemoryStore(row, calls, last.executed - since, last.pc, code, by_call)
 
 
 @dataclass(frozen=True, slots=True)
 class StoreReport:
-    """A store, as it is told."""
+    """A store, for people and machines."""
 
     coordinate: str
     guest_addr: int
@@ -140,11 +126,12 @@ def store_report(
     return StoreReport(str(place), found.pc, text, label, source, found.by_call)
 
 
-def line(told: StoreReport | None) -> str:
+def line(report: StoreReport | None) -> str:
     """For people."""
-    if told is None:
+    if report is None:
         return "by no instruction: it was in memory when the program began"
-    what = "the system call of " if told.by_call else ""
-    label = f" <{told.label}>" if told.label else ""
-    source = f", {told.source}" if told.source else ""
-    return f"by {what}{told.instruction}, at {told.guest_addr:#x}{label}{source}; {told.coordinate}"
+    what = "the system call of " if report.by_call else ""
+    label = f" <{report.label}>" if report.label else ""
+    source = f", {report.source}" if report.source else ""
+    place = f"at {report.guest_addr:#x}{label}{source}; {report.coordinate}"
+    return f"by {what}{report.instruction}, {place}"

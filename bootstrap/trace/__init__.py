@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import os
 
-    from bootstrap.trace.reader import Trace
+    from bootstrap.trace.store import Trace
 
 
 def open(path: "str | os.PathLike[str]") -> "Trace":
-    """Open a trace for reading: see bootstrap.trace.reader. Raises BadInput."""
-    from bootstrap.trace.reader import open_trace
+    """Open a trace for reading: see bootstrap.trace.store. Raises BadInput."""
+    from bootstrap.trace.store import Trace
 
-    return open_trace(path)
+    return Trace(path)
 
 
 __all__ = ["open"]

@@ -1,9 +1,9 @@
-"""How system calls are kept: columns of a chunk, coded and compressed, and back.
+"""What stands in the cells of a trace: calls in columns, paths, lists of strings.
 
-The columns are those of kernel.calllog, as little-endian words. In those of brk, the most frequent
-call whose arguments all differ, the first argument is kept as its difference from that of the brk
-before it in the chunk, and the result as its difference from the argument: both modulo the word.
-Then zlib.
+Calls are kept in chunks, coded and compressed. The columns are those of instruments.callbuffer, as
+little-endian words. In those of brk, the most frequent call whose arguments all differ, the first
+argument is kept as its difference from that of the brk before it in the chunk, and the result as
+its difference from the argument: both modulo the word. Then zlib.
 """
 
 import hashlib
@@ -14,10 +14,13 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bootstrap.core.arches import ARCHES
 from bootstrap.documents import typed_json
 from bootstrap.instruments.callbuffer import COLUMNS
 
 LEVEL = 6
+WORD = {abi.name: abi.word for abi in ARCHES}
+"""Bytes in a word of each ABI."""
 _WORDS = {4: "I", 8: "Q"}
 
 More = tuple[int, int, int]
@@ -142,4 +145,42 @@ def unpacked(blob: bytes, limit: int) -> bytes:
     return data
 
 
-__all__ = ["COLUMNS", "LEVEL", "Calls", "CallsHash", "decode", "encode", "unpacked", "words"]
+# -- paths and strings -----------------------------------------------------------------------------
+
+Value = int | str | bytes | None
+"""What a cell holds."""
+
+
+def as_text(raw: bytes) -> str | bytes:
+    """A guest path as a cell: text where it is UTF-8, else a blob."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw
+
+
+def as_raw(cell: object) -> bytes:
+    """The reverse. Raises ValueError for any other cell."""
+    if isinstance(cell, str):
+        return cell.encode("utf-8", "surrogatepass")
+    if isinstance(cell, bytes):
+        return cell
+    raise ValueError("a path is neither text nor a blob")
+
+
+def list_text(strings: Sequence[bytes]) -> str:
+    """Arguments as a JSON array; a byte that is not UTF-8 becomes one of \\udc80 to \\udcff."""
+    return json.dumps([s.decode("utf-8", "surrogateescape") for s in strings])
+
+
+def list_raw(text: str) -> tuple[bytes, ...]:
+    """The reverse. Raises Fault."""
+    found = typed_json(tuple[str, ...], text)
+    return tuple(s.encode("utf-8", "surrogateescape") for s in found)
+
+
+def shown(cell: object) -> str:
+    """A path for people."""
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "backslashreplace")
+    return str(cell).encode("utf-8", "backslashreplace").decode()

@@ -14,8 +14,7 @@ import re
 from dataclasses import dataclass
 
 from bootstrap.core.errors import BadInput
-from bootstrap.timeline.travel import PastEnd, Timeline
-from bootstrap.trace.reader import ProgramRow, Trace
+from bootstrap.trace.store import ProgramRow, Trace
 
 _NUMBER = r"(\d{1,3}(?:,\d{3})+|\d{1,19})"
 _FORM = re.compile(
@@ -117,7 +116,7 @@ def have_pid(trace: Trace, pid: int, run: int | None = None) -> list[ProgramRow]
     return found
 
 
-def _program(trace: Trace, place: AfterInstructions) -> ProgramRow:
+def program_at(trace: Trace, place: AfterInstructions) -> ProgramRow:
     found = programs_of(trace, place.pid, place.run)
     if place.ordinal is None:
         return found[-1]
@@ -128,8 +127,10 @@ def _program(trace: Trace, place: AfterInstructions) -> ProgramRow:
     raise BadInput(f"{trace.name}: pid {place.pid} has no program {place.ordinal}; it has {have}")
 
 
-def _call(trace: Trace, place: AfterCall) -> tuple[ProgramRow, int]:
-    """The program in which that call is, and its ordinal there."""
+def after_call(trace: Trace, place: AfterCall | AfterEvent) -> tuple[ProgramRow, int]:
+    """The program in which that call is, and its ordinal there. Raises BadInput."""
+    if isinstance(place, AfterEvent):
+        place = _event(trace, place.event)
     found = programs_of(trace, place.pid, place.run)
     total = found[-1].first_call + found[-1].calls
     if place.call > total:
@@ -160,28 +161,6 @@ def _event(trace: Trace, event: int) -> AfterCall:
     raise BadInput(f"{trace.name}: no process made the system call of event {event:,}")
 
 
-def go(traveller: Timeline, place: Coordinate) -> None:
-    """Go there. Raises BadInput (PastEnd, with the total) where there is no such place."""
-    trace = traveller.trace
-    if isinstance(place, AfterInstructions):
-        traveller.seek(_program(trace, place).id, place.executed)
-        return
-    if isinstance(place, AfterEvent):
-        call = _event(trace, place.event)
-    else:
-        call = place
-    program, ordinal = _call(trace, call)
-    try:
-        traveller.seek_call(program.id, ordinal)
-    except PastEnd as end:
-        raise BadInput(
-            f"{place}: pid {program.pid} ends in that call, after {end.total:,} instructions; "
-            f"just before it is {at(trace, program, end.total - 1)}"
-        ) from None
-    if place.executed:
-        traveller.step(place.executed)
-
-
 def at(trace: Trace, program: ProgramRow, executed: int) -> AfterInstructions:
     """The shortest coordinate of a place."""
     mine = [p for p in trace.programs if p.pid == program.pid]
@@ -192,8 +171,3 @@ def at(trace: Trace, program: ProgramRow, executed: int) -> AfterInstructions:
         None if last == program.id else program.ordinal,
         None if len({p.run for p in mine}) == 1 else program.run,
     )
-
-
-def here(traveller: Timeline) -> AfterInstructions:
-    """Where a traveller is."""
-    return at(traveller.trace, traveller.program, traveller.executed)

@@ -14,11 +14,10 @@ from bootstrap.linux.flags import F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.row import Kind
 from bootstrap.linux.strace_values import quote
-from bootstrap.trace.calltext import arity, call_text, row_of, signed
+from bootstrap.trace.calls import arity, call_text, row_of, signed
+from bootstrap.trace.columns import WORD, as_raw, shown
 from bootstrap.trace.coordinates import have_pid
-from bootstrap.trace.reader import Chunk, OpenRow, ProgramRow, Trace
-from bootstrap.trace.recorder import WORD
-from bootstrap.trace.text import as_raw, shown
+from bootstrap.trace.store import Chunk, OpenRow, ProgramRow, Trace
 
 _FREQUENT = ("read", "write", "brk", "lseek")
 """Nearly all calls, and nearly all of these are alike: their lines are made once."""
@@ -28,7 +27,7 @@ _FIOCLEX, _FIONCLEX = 0x5451, 0x5450
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LogFilter:
     """What to show; an empty set or tuple is everything."""
 
     pids: frozenset[int] = frozenset()
@@ -71,7 +70,7 @@ class _Table:
             self.drop(fd)
 
 
-def log(trace: Trace, wanted: Wanted) -> Iterator[str]:
+def log(trace: Trace, wanted: LogFilter) -> Iterator[str]:
     """The lines. Raises BadInput for a call that no architecture has, a process or a file that is
     not in the trace."""
     known = {name for numbers in NUMBERS.values() for name in numbers}
@@ -82,7 +81,7 @@ def log(trace: Trace, wanted: Wanted) -> Iterator[str]:
     named = {shown(row.path) for row in trace.opens()}
     named |= {shown(program.path) for program in trace.programs}
     for one in wanted.paths:
-        if not any(Wanted(paths=(one,)).path(path) for path in named):
+        if not any(LogFilter(paths=(one,)).path(path) for path in named):
             raise BadInput(
                 f"--path {one}: no file of that name was opened or executed; "
                 "`bootstrap trace files` lists what there is"
@@ -91,7 +90,7 @@ def log(trace: Trace, wanted: Wanted) -> Iterator[str]:
 
 
 class _Log:
-    def __init__(self, trace: Trace, wanted: Wanted) -> None:
+    def __init__(self, trace: Trace, wanted: LogFilter) -> None:
         self._trace = trace
         self._wanted = wanted
         self._opens = {row.event: row for row in trace.opens()}

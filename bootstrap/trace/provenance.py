@@ -11,7 +11,7 @@ from bootstrap.core.abi import O_ACCMODE, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.core.errors import GuestFailed
 from bootstrap.linux.events import BaseObserver, ExecEvent
 from bootstrap.linux.inode import Inode, RegularFile
-from bootstrap.trace.model import FileVersion, ProcessRecord, guest_text, normal_path
+from bootstrap.trace.lineage import FileVersion, ProcessRecord, guest_text, normal_path
 
 MAX_VERSIONS = 500_000
 """File versions in one record, some hundred MB; a whole bootstrap has about two thousand."""

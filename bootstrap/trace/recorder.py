@@ -22,8 +22,7 @@ from bootstrap.linux.machine import Machine
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.openfile import OpenFile
 from bootstrap.linux.snapshot import Sharing, Snapshot, take
-from bootstrap.trace.columns import Calls, CallsHash
-from bootstrap.trace.text import Value, as_text, list_text
+from bootstrap.trace.columns import Calls, CallsHash, Value, as_text, list_text
 
 Streams = tuple[Stream, Stream, Stream]
 OUTPUT_ROW = 1 << 16

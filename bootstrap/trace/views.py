@@ -1,16 +1,169 @@
-"""What is in a trace, for people: its header, and the tree of its programs."""
+"""What is in a trace: its header, the tree of its programs, and who wrote, read and executed which
+version of which file.
+"""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from bootstrap.core.abi import O_ACCMODE, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.documents import typed_json
+from bootstrap.graph import Arrow, Form, Node, write_graph
 from bootstrap.linux.strace_values import SIGNALS
-from bootstrap.trace.reader import OpenRow, ProgramRow, Trace
-from bootstrap.trace.text import shown
+from bootstrap.trace.columns import shown
+from bootstrap.trace.store import OpenRow, ProgramRow, Trace
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 SHORT = 12
 """Digits of a SHA-256 that are shown where many are."""
+
+
+def was_read(row: OpenRow) -> bool:
+    """Whether the opener could read a content that was there when it opened the file."""
+    return row.flags & O_ACCMODE != O_WRONLY and not row.flags & O_TRUNC
+
+
+def is_at(row: OpenRow, path: str) -> bool:
+    """Whether that is the path of the file, with or without the first slash."""
+    return shown(row.path).lstrip("/") == path.lstrip("/")
+
+
+@dataclass
+class VersionUses:
+    """One content under one path, and the programs (by row) that used it, each once."""
+
+    number: int
+    path: str
+    sha256: str
+    size: int
+    writers: list[int] = field(default_factory=list)
+    """None: it was there before."""
+    executed: list[int] = field(default_factory=list)
+    readers: list[int] = field(default_factory=list)
+
+
+class FileUses:
+    """Who wrote, read and executed what in a recorded run."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.hashes = trace.hashes()
+        self.opens = trace.opens()
+        written = self._written()
+        self.writers = [row for row in self.opens if row.id in written]
+        """The opens that left a file with another content than it had before. Where several had the
+        same file open, that is the one that was closed first with the content."""
+
+    def _written(self) -> set[int]:
+        empty = {version for version, (sha256, _) in self.hashes.items() if sha256 == EMPTY}
+        steps: list[tuple[int, int, OpenRow]] = []
+        for row in self.opens:
+            steps.append((row.event, 1, row))
+            if row.last_event is not None:
+                steps.append((row.last_event, 2, row))
+        # At one event, what was closed before the call is over comes after what was opened by it.
+        latest: dict[int, int | None] = {}
+        found: set[int] = set()
+        for _, step, row in sorted(steps, key=lambda one: (one[0], one[1], one[2].id)):
+            if step == 1:
+                latest[row.file] = row.version
+                continue
+            may_write = row.flags & O_ACCMODE != O_RDONLY or row.flags & O_TRUNC
+            emptied = row.flags & O_TRUNC and row.last_version in empty
+            if may_write and (latest.get(row.file) != row.last_version or emptied):
+                found.add(row.id)
+            latest[row.file] = row.last_version
+        return found
+
+    # -- of one file or program --------------------------------------------------------------------
+
+    def reads(self, process: int) -> Iterator[tuple[OpenRow, int]]:
+        """What a program opened for reading, with the version that was there, in order."""
+        for row in self.opens:
+            if row.process == process and row.version is not None and was_read(row):
+                yield row, row.version
+
+    def writes(self, process: int) -> Iterator[tuple[OpenRow, int]]:
+        """What a program left in files, with the version, in the order in which it opened them."""
+        for row in self.writers:
+            if row.process == process and row.last_version is not None:
+                yield row, row.last_version
+
+    def writers_of(self, version: int) -> list[OpenRow]:
+        """Who wrote that content, in order."""
+        return [row for row in self.writers if row.last_version == version]
+
+    def writer_of(self, reading: OpenRow) -> OpenRow | None:
+        """Who wrote the version that was read: the last one before that, under the same inode."""
+        rows = [
+            row
+            for row in self.writers_of(reading.version or 0)
+            if row.file == reading.file and (row.last_event or 0) <= reading.event
+        ]
+        return max(rows, key=lambda row: row.last_event or 0, default=None)
+
+    def written_by(self, reading: OpenRow) -> list[OpenRow]:
+        """What the program that read this wrote, once it had begun to read."""
+        return [
+            row
+            for row, _ in self.writes(reading.process)
+            if (row.last_event or reading.event) >= reading.event
+        ]
+
+    def inputs(self, writer: OpenRow) -> dict[str, OpenRow]:
+        """What the writing program read until it was done, by path, in order of first opening."""
+        found: dict[str, OpenRow] = {}
+        for row, _ in self.reads(writer.process):
+            if row.id != writer.id and row.event <= (writer.last_event or row.event):
+                found.setdefault(shown(row.path), row)
+        return found
+
+    def last_writer(self, path: str) -> OpenRow | None:
+        """Who wrote the last version of a file; None: nobody did."""
+        rows = [row for row in self.writers if is_at(row, path)]
+        return max(rows, key=lambda row: row.last_event or 0, default=None)
+
+    # -- of the whole run --------------------------------------------------------------------------
+
+    def shown_uses(self) -> dict[int, list[tuple[str, str, int]]]:
+        """By program: `<` (read) or `>` (written), path and version, each once, in order.
+
+        Empty contents only where a program left one.
+        """
+        found: dict[int, dict[tuple[str, str, int], None]] = {p.id: {} for p in self.trace.programs}
+        written = {row.id for row in self.writers}
+        for row in self.opens:
+            mine, path = found[row.process], shown(row.path)
+            if row.version is not None and was_read(row) and self.hashes[row.version][0] != EMPTY:
+                mine["<", path, row.version] = None
+            if row.last_version is not None and row.id in written:
+                mine[">", path, row.last_version] = None
+        return {process: list(uses) for process, uses in found.items()}
+
+    def versions(self) -> list[VersionUses]:
+        """All contents under all paths, in order of first use; empty ones as in `shown_uses`."""
+        uses: list[tuple[int, int, str, int, int]] = []
+        for program in self.trace.programs:
+            if program.ordinal:
+                path = shown(program.path)
+                uses.append((program.first_event, 0, path, program.image, program.id))
+            for row, version in self.reads(program.id):
+                if self.hashes[version][0] != EMPTY:
+                    uses.append((row.event, 1, shown(row.path), version, program.id))
+            for row, version in self.writes(program.id):
+                event = row.last_event or row.event
+                uses.append((event, 2, shown(row.path), version, program.id))
+        found: dict[tuple[str, int], VersionUses] = {}
+        for _, kind, path, version, process in sorted(uses):
+            one = found.setdefault(
+                (path, version), VersionUses(len(found) + 1, path, *self.hashes[version])
+            )
+            users = (one.executed, one.readers, one.writers)[kind]
+            if process not in users:
+                users.append(process)
+        return list(found.values())
+
+
+# -- as text and as graphs -------------------------------------------------------------------------
 
 
 def info(trace: Trace) -> Iterator[str]:
@@ -43,37 +196,6 @@ def info(trace: Trace) -> Iterator[str]:
             yield f"{'claim:':15} {report['claim']}"
 
 
-def was_read(row: OpenRow) -> bool:
-    """Whether the opener could read a content that was there when it opened the file."""
-    return row.flags & O_ACCMODE != O_WRONLY and not row.flags & O_TRUNC
-
-
-def writes(trace: Trace) -> frozenset[int]:
-    """The opens, by id, that left a file with another content than it had before.
-
-    Where several had the same file open, that is the one that was closed first with the content.
-    """
-    empty = {version for version, (sha256, _) in trace.hashes().items() if sha256 == EMPTY}
-    steps: list[tuple[int, int, OpenRow]] = []
-    for row in trace.opens():
-        steps.append((row.event, 1, row))
-        if row.last_event is not None:
-            steps.append((row.last_event, 2, row))
-    # At one event, what was closed before the call is over comes after what was opened by it.
-    latest: dict[int, int | None] = {}
-    found: set[int] = set()
-    for _, step, row in sorted(steps, key=lambda one: (one[0], one[1], one[2].id)):
-        if step == 1:
-            latest[row.file] = row.version
-            continue
-        may_write = row.flags & O_ACCMODE != O_RDONLY or row.flags & O_TRUNC
-        emptied = row.flags & O_TRUNC and row.last_version in empty
-        if may_write and (latest.get(row.file) != row.last_version or emptied):
-            found.add(row.id)
-        latest[row.file] = row.last_version
-    return frozenset(found)
-
-
 def command(program: ProgramRow) -> str:
     """The path of its image, then its arguments."""
     words = [raw.decode("utf-8", "backslashreplace") for raw in program.argv]
@@ -97,46 +219,58 @@ def tree(trace: Trace, instructions: Mapping[int, int] | None = None) -> Iterato
 
     `instructions`: how many each executed, by its row, where somebody counted.
     """
-    hashes, written = trace.hashes(), writes(trace)
-    opens: dict[int, list[OpenRow]] = {}
-    for row in trace.opens():
-        opens.setdefault(row.process, []).append(row)
+    hashes, uses = trace.hashes(), FileUses(trace).shown_uses()
     children: dict[int | None, list[ProgramRow]] = {}
     for program in trace.programs:
         children.setdefault(program.parent, []).append(program)
     todo = [(program, 0) for program in reversed(children.get(None, []))]
     while todo:
         program, depth = todo.pop()
-        count = None if instructions is None else instructions[program.id]
-        mine = opens.get(program.id, [])
-        yield from _program(program, "  " * depth, mine, hashes, written, count)
+        indent = "  " * depth
+        forked = " (forked)" if program.ordinal == 0 else ""
+        done = f"{program.calls:,} call{'' if program.calls == 1 else 's'}"
+        if instructions is not None:
+            count = instructions[program.id]
+            done = f"{count:,} instruction{'' if count == 1 else 's'}, {done}"
+        yield f"{indent}{program.pid} {command(program)}{forked}  [{done}, {ended(program)}]"
+        for mark, path, version in uses[program.id]:
+            sha256, size = hashes[version]
+            yield f"{indent}    {mark} {path}  {size:,} bytes  {sha256[:SHORT]}"
         todo += [(child, depth + 1) for child in reversed(children.get(program.id, []))]
 
 
-def _program(
-    program: ProgramRow,
-    indent: str,
-    opens: list[OpenRow],
-    hashes: dict[int, tuple[str, int]],
-    written: frozenset[int],
-    count: int | None,
-) -> Iterator[str]:
-    forked = " (forked)" if program.ordinal == 0 else ""
-    calls = f"{program.calls:,} call{'' if program.calls == 1 else 's'}"
-    if count is not None:
-        calls = f"{count:,} instruction{'' if count == 1 else 's'}, {calls}"
-    yield f"{indent}{program.pid} {command(program)}{forked}  [{calls}, {ended(program)}]"
-    told: set[str] = set()
-    for row in opens:
-        for mark, version, does in (
-            ("<", row.version, was_read(row)),
-            (">", row.last_version, row.id in written),
+def files_text(trace: Trace) -> Iterator[str]:
+    """A line for each version, and one for each kind of use."""
+    for one in FileUses(trace).versions():
+        yield f"{one.sha256[:SHORT]}  {one.size:>10,}  {one.path}"
+        before = "" if one.writers else "  there before"
+        for word, users in (
+            ("written by", one.writers),
+            ("executed as", one.executed),
+            ("read by", one.readers),
         ):
-            if not does or version is None:
-                continue
-            sha256, size = hashes.get(version, ("?", 0))
-            line = f"{indent}    {mark} {shown(row.path)}  {size:,} bytes  {sha256[:SHORT]}"
-            if sha256 != EMPTY or mark == ">":
-                if line not in told:
-                    yield line
-                told.add(line)
+            if users:
+                names = ", ".join(who(trace.program(row)) for row in users)
+                yield f"{'':14}{word} {names}"
+        if before:
+            yield f"{'':12}{before}"
+
+
+def who(program: ProgramRow) -> str:
+    """pid and name of a program."""
+    return f"{program.label} ({shown(program.path).rpartition('/')[2]})"
+
+
+def files_graph(trace: Trace, form: Form) -> str:
+    """Boxes are programs, ellipses file versions; dashed: executed."""
+    found = FileUses(trace).versions()
+    arrows: list[Arrow] = []
+    for one in found:
+        file = f"f{one.number}"
+        arrows += [Arrow(f"p{row}", file) for row in one.writers]
+        arrows += [Arrow(file, f"p{row}", dashed=True) for row in one.executed]
+        arrows += [Arrow(file, f"p{row}") for row in one.readers]
+    used = {name for arrow in arrows for name in (arrow.from_, arrow.to)}
+    files = [Node(f"f{one.number}", (one.path, one.sha256[:SHORT]), ellipse=True) for one in found]
+    programs = [Node(f"p{p.id}", (p.label, command(p))) for p in trace.programs]
+    return write_graph("trace", [*files, *(p for p in programs if p.id in used), *arrows], form)

@@ -23,7 +23,7 @@ from bootstrap.linux.inode import Stream
 from bootstrap.linux.machine import Machine
 from bootstrap.runs.rebuild import expectations
 from bootstrap.sources import open_source
-from bootstrap.trace.model import ProcessRecord
+from bootstrap.trace.lineage import ProcessRecord
 from bootstrap.trace.provenance import Provenance
 from tests.bench.timing import Failed
 from tests.bench.tree import ENTRY_BY_HAND, first_half, lay_out, release, view

@@ -11,7 +11,7 @@ import pytest
 from bootstrap.core.release import SourceFile
 from bootstrap.known import find
 from bootstrap.sources import SourceTree
-from bootstrap.trace.model import FileVersion, ProcessRecord
+from bootstrap.trace.lineage import FileVersion, ProcessRecord
 from tests.bench import __main__ as bench
 from tests.bench import qemu, single, tree, whole
 from tests.bench.guest import TOOLS, chosen

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bootstrap import trace
 from bootstrap.instruments import default_engine
-from bootstrap.timeline.indexing import open_index, points_of
-from bootstrap.timeline.travel import Timeline
+from bootstrap.timeline.checkpoints import checkpoints_of, open_index
+from bootstrap.timeline.timeline import Timeline
 from tests.bench.single import our_environment
 from tests.bench.tables import Row, megabytes, seconds
 from tests.bench.timing import Failed, timed
@@ -83,7 +83,7 @@ def _about(place: Path) -> list[Row]:
         index = open_index(opened)
         if index is None:
             raise Failed(f"{place}: has no index of its own")
-        traveller = Timeline(opened, default_engine(), points=points_of(opened))
+        traveller = Timeline(opened, default_engine(), checkpoints=checkpoints_of(opened))
         seeks, backs = [], []
         try:
             for row, executed in places(index.totals, PLACES):

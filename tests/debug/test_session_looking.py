@@ -11,7 +11,7 @@ from bootstrap.debug import Interrupted, Session
 from bootstrap.debug.stops import REASONS
 from bootstrap.debug.views import in_memory, in_sources
 from bootstrap.languages import hex0 as model
-from bootstrap.timeline import calls_and_returns
+from bootstrap.timeline import disassembly
 from tests.debug.material import SEED, SOURCE, record_image, stack, state
 from tests.instruments.guest import Load, Program, R, X, elf
 from tests.instruments.runs import engine_for
@@ -136,7 +136,7 @@ def test_jumps_lead_where_the_arrows_point(embedded: Session) -> None:
     ],
 )
 def test_targets(abi: str, code: str, target: int | None) -> None:
-    assert calls_and_returns.target(abi, bytes.fromhex(code), 0x1000) == target
+    assert disassembly.target(abi, bytes.fromhex(code), 0x1000) == target
 
 
 def test_lines_say_where_they_come_from(hex0: Session) -> None:

@@ -10,11 +10,11 @@ import pytest
 from bootstrap.core.errors import BadInput
 from bootstrap.debug import Session
 from bootstrap.linux.limits import Limits
-from bootstrap.timeline import travel
+from bootstrap.timeline import timeline as travel
 from bootstrap.timeline.edits import Edit, Edits, edits_of
 from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.profile import count
-from bootstrap.timeline.travel import BEYOND, Timeline
+from bootstrap.timeline.timeline import BEYOND, Timeline
 from tests.debug.material import state
 from tests.instruments.guest import DATA, Program
 from tests.instruments.runs import EACH_HOT_PATH, engine_for

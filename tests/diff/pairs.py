@@ -18,11 +18,9 @@ from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import Resolved, check_materials
-from bootstrap.timeline.travel import PastEnd, Timeline
-from bootstrap.trace.header import header
-from bootstrap.trace.reader import Trace
+from bootstrap.timeline.timeline import PastEnd, Timeline
 from bootstrap.trace.recorder import Recorder
-from bootstrap.trace.writer import recording
+from bootstrap.trace.store import Trace, header, recording
 from tests.instruments.guest import Program
 from tests.instruments.runs import engine_for
 from tests.trace import recorded

@@ -13,7 +13,7 @@ from bootstrap.diff.render_traces import trace_document, trace_text
 from bootstrap.diff.traces import TraceDiff
 from bootstrap.linux.limits import Limits
 from bootstrap.report.page import Page
-from bootstrap.trace.reader import Trace
+from bootstrap.trace.store import Trace
 from tests.diff.pairs import (
     Run,
     compared,

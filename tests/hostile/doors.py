@@ -39,10 +39,9 @@ from bootstrap.languages.fault import LanguageError
 from bootstrap.oci.layout import read_layout
 from bootstrap.report import to_json
 from bootstrap.sources.tree import SourceTree, read_archive, to_tar
-from bootstrap.timeline import indexing
-from bootstrap.trace import sealed
-from bootstrap.trace.digest import trace_digest
-from bootstrap.trace.schema import TABLES
+from bootstrap.timeline import checkpoints, indexing
+from bootstrap.trace import container
+from bootstrap.trace.store import TABLES, trace_digest
 from tests.attest.runs import handed_off
 from tests.hostile.mutation import ODD, as_json, as_toml, bent, changed, either
 from tests.report.scenario import Scenario
@@ -209,8 +208,8 @@ class Doors:
     def _trace_bytes(self, dice: random.Random) -> int:
         self._fresh()
         raw = bent(self.good.read_bytes(), dice)
-        at, size = sealed.SEAL_AT, sealed.SEAL_SIZE
-        self.place.write_bytes(raw[:at] + sealed.NOT_SEALED + raw[at + size :])
+        at, size = container.SEAL_AT, container.SEAL_SIZE
+        self.place.write_bytes(raw[:at] + container.NOT_SEALED + raw[at + size :])
         if dice.randrange(8):
             _seal(self.place)
         return self.run(*dice.choice(_TRACE_COMMANDS))
@@ -226,7 +225,7 @@ class Doors:
         beside = self._fresh()
         beside.write_bytes((self.folder / "good.index").read_bytes())
         with _editing(beside) as database:
-            _change(database, dice, [*indexing.FORMAT.tables])
+            _change(database, dice, [*checkpoints.FORMAT.tables])
         _seal(beside)
         return self.run(*dice.choice(_INDEX_COMMANDS))
 
@@ -316,7 +315,7 @@ def _editing(place: Path) -> Iterator[sqlite3.Connection]:
     """A sealed file as a database; what a table refuses is left as it is."""
     database = sqlite3.connect(place, isolation_level=None)
     with contextlib.closing(database), contextlib.suppress(sqlite3.Error):
-        database.execute("UPDATE seal SET sha256 = ?", (sealed.NOT_SEALED.decode(),))
+        database.execute("UPDATE seal SET sha256 = ?", (container.NOT_SEALED.decode(),))
         yield database
 
 
@@ -324,7 +323,7 @@ def _seal(place: Path) -> None:
     """Seal what can be."""
     fd = os.open(place, os.O_RDWR)
     with contextlib.suppress(OSError):
-        sealed.seal(fd)
+        container.seal(fd)
     os.close(fd)
 
 

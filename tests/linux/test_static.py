@@ -23,7 +23,7 @@ from bootstrap.linux.machine import Machine
 from bootstrap.runs.program import NoOutput, run_alone
 from bootstrap.runs.rebuild import observe
 from bootstrap.sources import SourceTree
-from bootstrap.trace.header import probing_in
+from bootstrap.trace.store import probing_in
 from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
 from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, engine_for

@@ -20,7 +20,7 @@ from bootstrap.report import (
     Totals,
     judge,
 )
-from bootstrap.trace.model import FileVersion, ProcessRecord
+from bootstrap.trace.lineage import FileVersion, ProcessRecord
 
 SOURCES = ("seeds/seed", "script", "a.src", "b.src", "c.src")
 ARTIFACTS = ("bin/a", "bin/tmp-b", "bin/b", "bin/c")

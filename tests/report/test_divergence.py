@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from bootstrap.report import Expected, Materials, Report, judge
 from bootstrap.report.report import Divergence, Input
-from bootstrap.trace.model import FileVersion
+from bootstrap.trace.lineage import FileVersion
 from tests.report.scenario import GOOD, GOOD_SOURCES, Scenario, sha
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bootstrap.timeline import checkpoints, search, travel
+from bootstrap.timeline import checkpoints, search
+from bootstrap.timeline import timeline as travel
 
 
 @pytest.fixture(scope="module")

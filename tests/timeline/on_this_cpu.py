@@ -22,8 +22,8 @@ from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap.instruments import Engine
 from bootstrap.instruments.unicorn_cpu import UnicornCpu
-from bootstrap.timeline.travel import PastEnd, Timeline
-from bootstrap.trace.reader import Trace
+from bootstrap.timeline.timeline import PastEnd, Timeline
+from bootstrap.trace.store import Trace
 from tests.instruments.runs import need_native
 
 HERE = Path(__file__).parent

@@ -14,11 +14,11 @@ from bootstrap.core.memory import DIRTY, EXEC, KEPT, MAPPED, READ, WRITE
 from bootstrap.instruments import Engine
 from bootstrap.instruments.counter import READS, WRITES, Access
 from bootstrap.linux.inode import Directory, RegularFile
-from bootstrap.timeline import calls_and_returns
+from bootstrap.timeline import disassembly
 from bootstrap.timeline.checkpoints import Checkpoints
-from bootstrap.timeline.travel import PastEnd, Timeline
-from bootstrap.trace.follower import RecordedRun
-from bootstrap.trace.reader import Trace
+from bootstrap.timeline.timeline import PastEnd, Timeline
+from bootstrap.trace.compare import RecordedRun
+from bootstrap.trace.store import Trace
 
 PAGE = 4096
 _RIGHTS = bytes(
@@ -105,13 +105,13 @@ class Oracle:
     trace: Trace
     engine: Engine
     known: dict[tuple[int, int], State] = field(default_factory=dict)
-    _facts: RecordedRun | None = None
+    _record: RecordedRun | None = None
 
     def at(self, row: int, executed: int) -> State:
         """The state there, by running to it from where the program begins."""
         if (row, executed) not in self.known:
-            self._facts = self._facts or RecordedRun(self.trace)
-            one = Timeline(self.trace, self.engine, facts=self._facts, points=Checkpoints())
+            self._record = self._record or RecordedRun(self.trace)
+            one = Timeline(self.trace, self.engine, record=self._record, checkpoints=Checkpoints())
             try:
                 one.seek_from(row, 0)
                 while one.executed < executed:
@@ -143,9 +143,7 @@ class Way:
         """Calls less returns before each instruction."""
         found = [0]
         for kind in self.kinds:
-            found.append(
-                found[-1] + {calls_and_returns.CALL: 1, calls_and_returns.RETURN: -1}.get(kind, 0)
-            )
+            found.append(found[-1] + {disassembly.CALL: 1, disassembly.RETURN: -1}.get(kind, 0))
         return found
 
     # What searches should find: the place, or None.
@@ -177,7 +175,7 @@ class Way:
 
     def over(self, began: int) -> int | None:
         depths = self.depths
-        if self.kinds[began] != calls_and_returns.CALL:
+        if self.kinds[began] != disassembly.CALL:
             return began + 1 if began + 1 < len(self) else None
         return _first(i for i in range(began + 1, len(self)) if depths[i] <= depths[began])
 
@@ -189,7 +187,7 @@ class Way:
         depths = self.depths
         if not began:
             return None
-        if self.kinds[began - 1] != calls_and_returns.RETURN:
+        if self.kinds[began - 1] != disassembly.RETURN:
             return began - 1
         inside = (i for i in range(began - 2, -1, -1) if depths[i] <= depths[began])
         return _first(inside, began - 1)
@@ -197,23 +195,6 @@ class Way:
     def back_out(self, began: int) -> int | None:
         depths = self.depths
         return _first(i for i in range(began - 1, -1, -1) if depths[i] < depths[began])
-
-    def call_after(self, began: int, number: int | None, fd: int | None) -> int | None:
-        """Just behind the next system call; the one that never comes back is none."""
-        found = _first(
-            i
-            for i, n, first in self.calls
-            if i >= began and number in (None, n) and fd in (None, first)
-        )
-        return None if found is None or found + 1 >= len(self) else found + 1
-
-    def call_before(self, began: int, number: int | None, fd: int | None) -> int | None:
-        """Just before the last system call that has been made."""
-        return _first(
-            i
-            for i, n, first in reversed(self.calls)
-            if i < began and number in (None, n) and fd in (None, first)
-        )
 
 
 def _first(found: object, otherwise: int | None = None) -> int | None:
@@ -231,7 +212,7 @@ _CALL = {
 
 def way(trace: Trace, engine: Engine, row: int) -> Way:
     """Step through a program, in Python, and listen to everything."""
-    one = Timeline(trace, engine.in_python(), watching=True, points=Checkpoints())
+    one = Timeline(trace, engine.in_python(), watching=True, checkpoints=Checkpoints())
     found = Way(trace.program(row).abi)
     trap, number, first = _CALL[found.abi]
     one.seek_from(row, 0)
@@ -248,9 +229,9 @@ def way(trace: Trace, engine: Engine, row: int) -> Way:
     listen()
     try:
         while True:
-            code = one.process.memory.read_upto(one.pc, calls_and_returns.LONGEST)
+            code = one.process.memory.read_upto(one.pc, disassembly.LONGEST)
             found.pcs.append(one.pc)
-            found.kinds.append(calls_and_returns.kind(found.abi, code)[0])
+            found.kinds.append(disassembly.kind(found.abi, code)[0])
             here = []
             found.accesses.append(here)
             if code.startswith(trap):

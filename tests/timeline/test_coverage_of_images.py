@@ -16,8 +16,8 @@ from bootstrap.core.errors import BadInput
 from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.profile import ExecutionCounts, count, coverage, listing
 from bootstrap.timeline.render import coverage_json, coverage_lines
-from bootstrap.timeline.travel import Timeline
-from bootstrap.trace.reader import Trace
+from bootstrap.timeline.timeline import Timeline
+from bootstrap.trace.store import Trace
 from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
 from tests.instruments.runs import engine_for

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap import trace
-from bootstrap.trace.replay import check
+from bootstrap.trace.compare import check
 from tests.instruments.guest import ABIS, Program, R, W, X
 from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, HOT_PATHS, engine_for
 from tests.linux.test_snapshot import GUEST, program
-from tests.timeline.walking import SETTINGS, SHARE, WALK, World, explorer, walk
+from tests.timeline.walking import SETTINGS, SHARE, WALK, World, timeline_of, walk
 from tests.trace import recorded
 
 pytestmark = pytest.mark.usefixtures("small")
@@ -50,9 +50,9 @@ def test_any_walk_in_any_guest(abi: str, ops: Any, walks: Any) -> None:
             world = World(opened)
             for number, (which, start, moves) in enumerate(walks):
                 row = 1 + int(which * (len(opened.programs) - 1))
-                x = explorer(world, HOT_PATHS[number % 2])
+                x = timeline_of(world, HOT_PATHS[number % 2])
                 try:
-                    x.at.seek(row, int(start * (len(world.way(row)) - 1)))
+                    x.seek(row, int(start * (len(world.way(row)) - 1)))
                     walk(world, x, row, moves)
                 finally:
                     x.close()
@@ -95,9 +95,9 @@ def changed(
 @given(st.lists(st.tuples(SHARE, WALK), min_size=1, max_size=2))
 def test_any_walk_where_code_changes(changed: World, hot_path: str, walks: Any) -> None:
     for start, moves in walks:
-        x = explorer(changed, hot_path)
+        x = timeline_of(changed, hot_path)
         try:
-            x.at.seek(1, int(start * (len(changed.way(1)) - 1)))
+            x.seek(1, int(start * (len(changed.way(1)) - 1)))
             walk(changed, x, 1, moves)
         finally:
             x.close()

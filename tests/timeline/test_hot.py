@@ -14,8 +14,8 @@ from bootstrap.languages.source import Source
 from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.profile import ExecutionCounts, count, hot_spots
 from bootstrap.timeline.render import hot_lines
-from bootstrap.timeline.travel import Timeline
-from bootstrap.trace.reader import Trace
+from bootstrap.timeline.timeline import Timeline
+from bootstrap.trace.store import Trace
 from tests.cli.command import bootstrap
 from tests.instruments.runs import engine_for
 from tests.seeds.tools import SOURCES

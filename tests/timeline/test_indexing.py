@@ -12,10 +12,10 @@ import pytest
 
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
-from bootstrap.timeline import indexing
+from bootstrap.timeline import checkpoints, indexing
 from bootstrap.timeline.checkpoints import Checkpoints
-from bootstrap.timeline.travel import Timeline, Unsure
-from bootstrap.trace.reader import Trace
+from bootstrap.timeline.timeline import Timeline, Unsure
+from bootstrap.trace.store import Trace
 from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
 from tests.instruments.runs import EACH_HOT_PATH, engine_for
@@ -34,7 +34,7 @@ def indexed(place: Path) -> Iterator[Trace]:
     """With states 40,000 instructions apart."""
     with pytest.MonkeyPatch.context() as patch, trace.open(place) as found:
         patch.setattr(indexing, "SPACING", 40_000)
-        total = indexing.build(found, engine_for("native"), indexing.beside(found))
+        total = indexing.build(found, engine_for("native"), checkpoints.beside(found))
         assert total == 2_667_272
         yield found
 
@@ -51,7 +51,7 @@ def state(traveller: Timeline) -> tuple[object, ...]:
 @EACH_HOT_PATH
 def test_every_place_is_the_same_from_a_stored_state(indexed: Trace, hot_path: str) -> None:
     engine, choose = engine_for(hot_path), random.Random(5)
-    index = indexing.open_index(indexed)
+    index = checkpoints.open_index(indexed)
     assert index is not None
     # Where instructions are counted in Python, one short program.
     rows, times = ((1, 5, 7, 13), 3) if hot_path == "native" else ((1,), 2)
@@ -59,8 +59,8 @@ def test_every_place_is_the_same_from_a_stored_state(indexed: Trace, hot_path: s
         assert len(index.executed(row)) == index.totals[row] // 40_000
         for _ in range(times):
             executed = choose.randrange(40_000, index.totals[row])
-            near = Checkpoints(indexing.open_index(indexed))
-            with_index = Timeline(indexed, engine, points=near)
+            near = Checkpoints(checkpoints.open_index(indexed))
+            with_index = Timeline(indexed, engine, checkpoints=near)
             without = Timeline(indexed, engine)
             try:
                 with_index.seek(row, executed)
@@ -75,7 +75,7 @@ def test_every_place_is_the_same_from_a_stored_state(indexed: Trace, hot_path: s
 
 
 def test_totals_are_those_of_running_to_the_end(indexed: Trace) -> None:
-    index = indexing.open_index(indexed)
+    index = checkpoints.open_index(indexed)
     assert index is not None
     traveller = Timeline(indexed, engine_for("native"))
     try:
@@ -88,8 +88,8 @@ def test_a_program_that_a_fault_ends_is_counted_one_by_one(tmp_path: Path) -> No
     guest = Program("i386").raw("b9e8030000").raw("83e90175fb").raw("90a100000000").exit(0)
     recorded.record(guest, tmp_path / "t.trace")
     with trace.open(tmp_path / "t.trace") as opened:
-        indexing.build(opened, engine_for("native"), indexing.beside(opened))
-        index = indexing.open_index(opened)
+        indexing.build(opened, engine_for("native"), checkpoints.beside(opened))
+        index = checkpoints.open_index(opened)
         assert index is not None
         assert index.totals == {1: 1 + 2 * 1000 + 2}
 
@@ -106,8 +106,8 @@ def test_segments_that_a_program_loads_are_there_at_every_place(
     recorded.record(guest, tmp_path / "t.trace", hot_path)
     with trace.open(tmp_path / "t.trace") as opened:
         engine = engine_for(hot_path)
-        indexing.build(opened, engine, indexing.beside(opened))
-        index = indexing.open_index(opened)
+        indexing.build(opened, engine, checkpoints.beside(opened))
+        index = checkpoints.open_index(opened)
         assert index is not None
         assert index.totals == {1: 3 + 2 + 6 + 2 + 2 + 6 + 3, 2: 2 + 2 + 5 + 3}
         traveller = Timeline(opened, engine)
@@ -139,13 +139,13 @@ def test_an_index_of_another_trace_is_told_and_not_used(place: Path, tmp_path: P
 @pytest.mark.parametrize("byte", [0, 100, 5_000, 20_000, -1])
 def test_any_changed_byte_of_an_index_is_found(indexed: Trace, tmp_path: Path, byte: int) -> None:
     here = Path(shutil.copy(indexed.name, tmp_path / "t.trace"))
-    index = Path(shutil.copy(indexing.beside(indexed), f"{here}.index"))
+    index = Path(shutil.copy(checkpoints.beside(indexed), f"{here}.index"))
     raw = bytearray(index.read_bytes())
     raw[byte] ^= 1
     for content in (raw, index.read_bytes()[:-4096]):
         index.write_bytes(content)
         with trace.open(here) as opened, pytest.raises(BadInput, match=r"t\.trace\.index: "):
-            indexing.points_of(opened)
+            checkpoints.checkpoints_of(opened)
 
 
 def test_a_damaged_index_is_told_with_the_way_out(tmp_path: Path) -> None:
@@ -173,15 +173,15 @@ def test_what_was_not_counted_right_is_not_kept(
         total = run_out(self, row)
         if row == 1 and not given_up:
             given_up.append(total)
-            del self.points.totals[row]
+            del self.checkpoints.totals[row]
             raise Unsure
         return total
 
     monkeypatch.setattr(Timeline, "run_out", unsure_once)
     here = Path(shutil.copy(place, tmp_path / "t.trace"))
     with trace.open(here) as opened:
-        indexing.build(opened, engine_for("native"), indexing.beside(opened))
-        index = indexing.open_index(opened)
+        indexing.build(opened, engine_for("native"), checkpoints.beside(opened))
+        index = checkpoints.open_index(opened)
     assert index is not None
     assert given_up == [index.totals[1]]
     assert [at // 100_000 for at in index.executed(1)] == [1, 2]

@@ -18,18 +18,19 @@ from bootstrap.languages.architecture import Architecture
 from bootstrap.languages.source import Source
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import SourceTree
-from bootstrap.timeline.images import Decoder, ProgramImages
+from bootstrap.timeline.disassembly import Decoder
+from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.origins import ByteOrigins
 from bootstrap.timeline.render import show_lines
 from bootstrap.timeline.source_maps import SourceMap, Target, maker, target_of
 from bootstrap.timeline.state import show
-from bootstrap.timeline.travel import Counting, Timeline
-from bootstrap.trace.reader import OpenRow, Trace
-from bootstrap.trace.replay import check
-from bootstrap.trace.text import shown
+from bootstrap.timeline.timeline import Counting, Timeline
+from bootstrap.trace.columns import shown
+from bootstrap.trace.compare import check
+from bootstrap.trace.store import OpenRow, Trace
 from tests.instruments.guest import Program
 from tests.instruments.runs import HOT_PATHS, engine_for
-from tests.timeline.walking import SETTINGS, SHARE, WALK, World, explorer, walk
+from tests.timeline.walking import SETTINGS, SHARE, WALK, World, timeline_of, walk
 from tests.trace import recorded
 from tests.upstream.runs import early_step, resolved
 
@@ -58,7 +59,7 @@ def opened(
 
 
 def wrote(why: ByteOrigins, path: str) -> OpenRow:
-    return next(row for row in why._writers if shown(row.path) == path)
+    return next(row for row in why.writers if shown(row.path) == path)
 
 
 def test_why_comes_from_hex2_to_the_sources(arch: str, opened: Trace) -> None:
@@ -146,9 +147,9 @@ def seed(
 @settings(SETTINGS, max_examples=8)
 @given(WALK, SHARE)
 def test_any_walk(seed: World, hot_path: str, moves: Any, start: float) -> None:
-    x = explorer(seed, hot_path)
+    x = timeline_of(seed, hot_path)
     try:
-        x.at.seek(1, int(start * (len(seed.way(1)) - 1)))
+        x.seek(1, int(start * (len(seed.way(1)) - 1)))
         walk(seed, x, 1, moves)
     finally:
         x.close()

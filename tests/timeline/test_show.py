@@ -15,10 +15,10 @@ from bootstrap.languages import hex0
 from bootstrap.timeline.images import FEW, ProgramImages
 from bootstrap.timeline.render import dump, show_lines
 from bootstrap.timeline.state import StateView, flags_of, memory_wanted, show
-from bootstrap.timeline.travel import Timeline
-from bootstrap.trace.coordinates import go, parse
-from bootstrap.trace.log import Wanted, log
-from bootstrap.trace.reader import Trace
+from bootstrap.timeline.timeline import Timeline
+from bootstrap.trace.coordinates import parse
+from bootstrap.trace.log import LogFilter, log
+from bootstrap.trace.store import Trace
 from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
 from tests.instruments.runs import engine_for
@@ -47,7 +47,7 @@ def traveller(opened: Trace) -> Iterator[Timeline]:
 
 
 def shown(traveller: Timeline, text: str, memory: tuple[int, int] | None = None) -> StateView:
-    go(traveller, parse(text))
+    traveller.go(parse(text))
     return show(traveller, ProgramImages(traveller.trace), memory)
 
 
@@ -95,7 +95,7 @@ def test_what_ran_last_is_what_a_traveller_passes(traveller: Timeline) -> None:
 
 
 def test_calls_are_those_of_the_log(opened: Trace, traveller: Timeline) -> None:
-    lines = [line.partition("] ")[2] for line in log(opened, Wanted(frozenset((5,))))]
+    lines = [line.partition("] ")[2] for line in log(opened, LogFilter(frozenset((5,))))]
     calls = [line for line in lines if "execve" not in line and not line.startswith("+++")]
     program = next(p for p in opened.programs if (p.pid, p.ordinal) == (5, 1))
     for ordinal in range(1, program.calls):
@@ -117,7 +117,7 @@ def test_memory_files_and_areas(opened: Trace, traveller: Timeline) -> None:
     assert found.areas[-1].what == "stack"
     files = {file.fd: file for file in found.files}
     source = next(file for file in files.values() if file.path == "/hex0.hex0")
-    lines = list(log(opened, Wanted(frozenset((1,)))))
+    lines = list(log(opened, LogFilter(frozenset((1,)))))
     # The first line is the execve, which is no call of the program's own.
     reads = [line for line in lines[1:21] if "/hex0.hex0>, " in line and "read(" in line]
     assert source.offset == len(reads) > 0

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from bootstrap import trace
-from bootstrap.timeline.travel import Timeline
-from bootstrap.trace.reader import ProgramRow, Trace
-from bootstrap.trace.text import shown
-from bootstrap.trace.views import writes
+from bootstrap.timeline.timeline import Timeline
+from bootstrap.trace.columns import shown
+from bootstrap.trace.store import ProgramRow, Trace
+from bootstrap.trace.views import FileUses
 from tests.instruments.guest import CODE
 from tests.instruments.runs import EACH_HOT_PATH, HOT_PATHS, engine_for
 from tests.timeline.on_this_cpu import (
@@ -104,7 +104,7 @@ def test_each_instruction(opened: Trace, tree: Path, tmp_path: Path, tool: str) 
 def test_the_products_are_those_of_the_trace(opened: Trace, tree: Path, tmp_path: Path) -> None:
     """What ran under ptrace did the work, and wrote what the emulated one wrote."""
     kaem = program_of(opened, TOOLS["kaem"])
-    written, expected = writes(opened), {}
+    written, expected = {row.id for row in FileUses(opened).writers}, {}
     for row in opened.opens():
         if row.id in written and row.process > kaem.id and row.last_version is not None:
             expected[shown(row.path).lstrip("/")] = opened.content(row.last_version)

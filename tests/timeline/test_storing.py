@@ -13,9 +13,9 @@ from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.origins import ByteOrigins
 from bootstrap.timeline.stores import line, store_before, store_report
-from bootstrap.timeline.travel import Timeline
+from bootstrap.timeline.timeline import Timeline
 from bootstrap.trace import coordinates
-from bootstrap.trace.reader import Trace
+from bootstrap.trace.store import Trace
 from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
 from tests.instruments.runs import EACH_HOT_PATH, engine_for
@@ -66,7 +66,7 @@ def test_no_later_instruction_stores_to_the_byte_before_the_call(
         for behind, expected in ((0, link.byte), (1, other[0])):
             # From a state of its own: a kept one would come without what we write.
             traveller = Timeline(opened, engine)
-            coordinates.go(traveller, coordinates.parse(told.coordinate))
+            traveller.go(coordinates.parse(told.coordinate))
             assert traveller.pc == told.guest_addr
             traveller.step(behind)
             assert traveller.executed <= before_the_call

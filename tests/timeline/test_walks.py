@@ -11,11 +11,12 @@ from hypothesis import given
 from bootstrap import trace
 from bootstrap.core.arches import PAGE
 from bootstrap.core.memory import DIRTY, KEPT
-from bootstrap.instruments.counter import READS
+from bootstrap.instruments.counter import READS, WRITES
+from bootstrap.timeline import search
 from bootstrap.timeline.stores import store_before
-from bootstrap.timeline.travel import Timeline
+from bootstrap.timeline.timeline import Timeline
 from tests.instruments.runs import HOT_PATHS, engine_for
-from tests.timeline.walking import SETTINGS, SHARE, WALK, World, explorer, pick, walk
+from tests.timeline.walking import SETTINGS, SHARE, WALK, World, pick, timeline_of, walk
 from tests.trace import recorded
 
 pytestmark = pytest.mark.usefixtures("small")
@@ -39,9 +40,9 @@ def test_any_walk(
     world: World, program: tuple[int, int], hot_path: str, moves: Any, start: float
 ) -> None:
     row = world.row(*program)
-    x = explorer(world, hot_path)
+    x = timeline_of(world, hot_path)
     try:
-        x.at.seek(row, pick(start, len(world.way(row)) - 1))
+        x.seek(row, pick(start, len(world.way(row)) - 1))
         walk(world, x, row, moves)
     finally:
         x.close()
@@ -50,36 +51,52 @@ def test_any_walk(
 def test_just_after_a_call_is_no_place_behind_it(world: World) -> None:
     """Neither where we are already, nor a state that was kept between this call and the next."""
     row = world.row(*HEX1)
-    x = explorer(world, "native")
-    x.at.seek_call(row, 3)
-    place = x.at.executed
-    assert x.at.calls == 3
-    x.at.step(5_000)
-    assert x.at.calls == 3
-    x.at.seek_call(row, 3)
-    assert x.at.executed == place
-    x.at.step(9_000)
-    assert x.run_back_to_call()
-    assert x.at.executed == place - 1
+    x = timeline_of(world, "native")
+    x.seek_call(row, 3)
+    place = x.executed
+    assert x.calls == 3
+    x.step(5_000)
+    assert x.calls == 3
+    x.seek_call(row, 3)
+    assert x.executed == place
+    x.step(9_000)
     x.close()
-    x.at.seek_call(row, 3)
-    assert x.at.executed == place
-    x.at.seek_call(row, 0)
-    assert x.at.executed == 0
+    x.seek_call(row, 3)
+    assert x.executed == place
+    x.seek_call(row, 0)
+    assert x.executed == 0
     x.close()
 
 
-def test_an_access_of_the_last_instruction_has_no_place_behind_it(world: World) -> None:
+def test_an_access_of_the_last_instruction(world: World) -> None:
     """The path that execve(2) reads: the program is another one then."""
     row = world.row(*FORKED)
     known = world.way(row)
     access = known.accesses[-1][0]
-    x = explorer(world, "native")
+    x = timeline_of(world, "native")
     watched = (access.guest_addr, access.guest_addr + access.size, READS)
     assert known.first_access(4, *watched) is None
-    x.at.seek(row, 4)
-    assert x.run_to_access(*watched) is None
-    assert (x.at.row, x.at.executed) == (row, 4)
+    x.seek(row, 4)
+    found = search.first_access(x, *watched, row, 4)
+    assert found is not None and found.executed == len(known) - 1
+    assert (x.row, x.executed) == (row, 4)
+    x.close()
+
+
+def test_no_access_before_the_place_to_begin_at(world: World) -> None:
+    """What was accessed between the checkpoint that the search starts from and that place."""
+    row = world.row(*HELLO)
+    known = world.way(row)
+    access = next(a for some in known.accesses[20:] for a in some)
+    watched = access.guest_addr, access.guest_addr + access.size, READS | WRITES
+    x = timeline_of(world, "native")
+    x.seek(row, len(known) - 1)
+    after = access.executed + 1
+    assert known.last_access(after, *watched) == access.executed
+    assert search.last_access(x, *watched, row, after, access.executed) is not None
+    assert search.last_access(x, *watched, row, after + 3, after) is None or any(
+        known.last_access(n, *watched) == n - 1 for n in (after + 1, after + 2, after + 3)
+    )
     x.close()
 
 

@@ -12,7 +12,7 @@ from bootstrap import trace
 from bootstrap.core.errors import BadInput
 from bootstrap.timeline.line_outputs import lines, outputs_of_line
 from bootstrap.timeline.origins import ByteOrigins
-from bootstrap.trace.reader import Trace
+from bootstrap.trace.store import Trace
 from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
 from tests.seeds.tools import SOURCES

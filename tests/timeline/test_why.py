@@ -12,7 +12,7 @@ from bootstrap.core.errors import BadInput
 from bootstrap.languages import hex0, hex2
 from bootstrap.languages.source import Source
 from bootstrap.timeline.origins import ByteOrigins, lines
-from bootstrap.trace.reader import Trace
+from bootstrap.trace.store import Trace
 from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
 from tests.seeds.tools import SOURCES

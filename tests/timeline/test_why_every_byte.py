@@ -11,8 +11,9 @@ from bootstrap import trace
 from bootstrap.languages import hex0, hex1, hex2
 from bootstrap.languages.assembly import Assembly
 from bootstrap.languages.source import Source
-from bootstrap.timeline.origins import ByteOrigins, is_at
-from bootstrap.trace.reader import Trace
+from bootstrap.timeline.origins import ByteOrigins
+from bootstrap.trace.store import Trace
+from bootstrap.trace.views import is_at
 from tests.seeds.tools import SOURCES
 from tests.trace import recorded
 
@@ -72,7 +73,7 @@ def test_the_write_of_every_byte(opened: Trace, why: ByteOrigins, product: str) 
     """Followed by hand: the calls of the program that wrote it, in their order."""
     written: dict[int, tuple[int, int]] = {}
     at = 0
-    row = next(r for r in why._writers if is_at(r, product))
+    row = next(r for r in why.writers if is_at(r, product))
     program = opened.program(row.process)
     links = [why.write_call(row, offset) for offset in range(PRODUCTS[product])]
     for chunk in opened.chunks(program.id):

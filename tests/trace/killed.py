@@ -16,11 +16,10 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bootstrap.trace import sealed as writing
-from bootstrap.trace.columns import Calls
+from bootstrap.trace import container as writing
+from bootstrap.trace.columns import Calls, Value
 from bootstrap.trace.recorder import Recorder
-from bootstrap.trace.text import Value
-from bootstrap.trace.writer import Writer
+from bootstrap.trace.store import Writer
 from tests.trace import recorded
 
 MOMENTS = 50

@@ -16,12 +16,10 @@ from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
 from bootstrap.runs.rebuild import Rebuilt, record_rebuild
 from bootstrap.sources import Resolved, check_materials, embedded_source
-from bootstrap.trace import sealed
-from bootstrap.trace.digest import trace_digest
-from bootstrap.trace.header import header
+from bootstrap.trace import container
+from bootstrap.trace.container import seal
 from bootstrap.trace.recorder import Recorder
-from bootstrap.trace.sealed import seal
-from bootstrap.trace.writer import Writer, recording
+from bootstrap.trace.store import Writer, header, recording, trace_digest
 from tests.instruments.guest import Program
 from tests.instruments.runs import engine_for
 
@@ -128,8 +126,8 @@ def busy_files(abi: str) -> dict[bytes, bytes]:
 def change(place: Path, *statements: str, digest: bool = True) -> None:
     """Change a trace and make it look whole again; with `digest`, the trace digest too."""
     with place.open("r+b") as file:
-        file.seek(sealed.SEAL_AT)
-        file.write(sealed.NOT_SEALED)
+        file.seek(container.SEAL_AT)
+        file.write(container.NOT_SEALED)
     database = sqlite3.connect(place, isolation_level=None)
     for statement in statements:
         assert database.execute(statement).rowcount in (1, -1)  # -1: not one that changes rows

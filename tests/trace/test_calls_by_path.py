@@ -1,4 +1,4 @@
-"""Calls of a recorded program that are on a file, as `Explorer` finds them."""
+"""Calls of a recorded program that are on a file, as a `CallFilter` finds them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
-from bootstrap.timeline.search import Explorer, Wanted
+from bootstrap.trace.calls import CallFilter, calls
+from bootstrap.trace.store import Trace
 from tests.instruments.guest import Program
-from tests.instruments.runs import engine_for
 from tests.trace import recorded
 
 PARENT, CHILD = 1, 2
@@ -20,44 +20,31 @@ MADE, SOURCE = (8, 9, 18), (2, 3, 4, 5, 6, 7, 22)
 
 
 @pytest.fixture
-def explorer(tmp_path: Path) -> Iterator[Explorer]:
+def opened(tmp_path: Path) -> Iterator[Trace]:
     files = recorded.busy_files("i386")
     recorded.record(recorded.busy("i386"), tmp_path / "t", files=files, stdin=[b"12345678"])
-    with trace.open(tmp_path / "t") as opened:
-        found = Explorer(opened, engine_for("native"))
+    with trace.open(tmp_path / "t") as found:
         yield found
-        found.close()
 
 
-def test_all_of_them(explorer: Explorer) -> None:
-    def on(path: str, row: int = PARENT, name: str = "") -> tuple[int, ...]:
-        return tuple(explorer.calls(row, Wanted(path=path, name=name)))
+def on(
+    opened: Trace, path: str, row: int = PARENT, name: str | None = None, backwards: bool = False
+) -> tuple[int, ...]:
+    program, wanted = opened.program(row), CallFilter(opened, name, path=path)
+    every = calls(opened, program, program.calls if backwards else 1, backwards)
+    return tuple(call.ordinal for call in every if wanted.fits(program, call))
 
-    assert (on("/made"), on("made"), on("source")) == (MADE, MADE, SOURCE)
-    assert tuple(explorer.calls(PARENT, Wanted(path="/source"), backwards=True)) == SOURCE[::-1]
+
+def test_all_of_them(opened: Trace) -> None:
+    assert (on(opened, "/made"), on(opened, "made"), on(opened, "source")) == (MADE, MADE, SOURCE)
+    assert on(opened, "/source", backwards=True) == SOURCE[::-1]
     # A write and a close, by the descriptor that it inherited.
-    assert on("/made", CHILD) == (1, 2)
-    assert on("/source", CHILD) == ()
-    assert on("/made", name="write") == (9,)
-    assert on("/made", name="read") == ()
+    assert on(opened, "/made", CHILD) == (1, 2)
+    assert on(opened, "/source", CHILD) == ()
+    assert on(opened, "/made", name="write") == (9,)
+    assert on(opened, "/made", name="read") == ()
     with pytest.raises(BadInput, match="no program of this run opened it"):
-        on("/another")
-
-
-def test_going_to_them(explorer: Explorer) -> None:
-    at = explorer.at
-    at.seek(PARENT, 0)
-    there = []
-    while explorer.run_to_call(Wanted(path="/made")):
-        there.append(at.calls)
-    assert tuple(there) == MADE
-    back = []
-    while explorer.run_back_to_call(Wanted(path="/made")):
-        back.append(at.calls + 1)  # its instruction comes next
-    assert tuple(back) == MADE[::-1]
-    here = at.executed
-    assert not explorer.run_to_call(Wanted(path="/made", name="read"))
-    assert (at.row, at.executed) == (PARENT, here)
+        on(opened, "/another")
 
 
 def test_the_call_that_closes_it_is_one_of_them(tmp_path: Path) -> None:
@@ -68,7 +55,5 @@ def test_the_call_that_closes_it_is_one_of_them(tmp_path: Path) -> None:
     guest.call("open", two, 0o101, 0o644).call("close", 3).call("close", 3).exit(0)
     recorded.record(guest, tmp_path / "t")
     with trace.open(tmp_path / "t") as opened:
-        explorer = Explorer(opened, engine_for("native"))
-        for path, wanted in (("/one", (1, 2, 3)), ("/two", (4, 5))):
-            assert tuple(explorer.calls(PARENT, Wanted(path=path))) == wanted
-        explorer.close()
+        assert on(opened, "/one") == (1, 2, 3)
+        assert on(opened, "/two") == (4, 5)

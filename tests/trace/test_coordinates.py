@@ -10,18 +10,16 @@ from hypothesis import strategies as st
 
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
-from bootstrap.timeline.travel import Timeline
+from bootstrap.timeline.timeline import Timeline
 from bootstrap.trace.coordinates import (
     AfterCall,
     AfterEvent,
     AfterInstructions,
     Coordinate,
     at,
-    go,
-    here,
     parse,
 )
-from bootstrap.trace.reader import Trace
+from bootstrap.trace.store import Trace
 from tests.instruments.runs import engine_for
 from tests.trace import recorded
 
@@ -97,7 +95,7 @@ def test_every_event_is_the_call_that_it_numbers(opened: Trace, traveller: Timel
     forks = {p.first_event: p.pid for p in opened.programs if p.ordinal == 0}
     assert forks
     for event in set(range(1, opened.events + 1)) - ends:
-        go(traveller, AfterEvent(event))
+        traveller.go(AfterEvent(event))
         if event in forks:
             ended = max(p.last_event for p in opened.programs if p.pid == forks[event])
             assert traveller.event == ended
@@ -106,26 +104,26 @@ def test_every_event_is_the_call_that_it_numbers(opened: Trace, traveller: Timel
         program = traveller.program
         ordinal = program.first_call + traveller.calls
         executed = traveller.executed
-        go(traveller, AfterCall(program.pid, ordinal))
+        traveller.go(AfterCall(program.pid, ordinal))
         assert (traveller.row, traveller.executed) == (program.id, executed)
-        go(traveller, parse(str(here(traveller))))
+        traveller.go(parse(str(traveller.here)))
         assert (traveller.row, traveller.executed) == (program.id, executed)
 
 
 def test_after_an_execve_is_the_new_program(opened: Trace, traveller: Timeline) -> None:
     forked = next(p for p in opened.programs if p.replaced)
-    go(traveller, AfterCall(forked.pid, forked.calls))
+    traveller.go(AfterCall(forked.pid, forked.calls))
     assert (traveller.program.ordinal, traveller.executed) == (forked.ordinal + 1, 0)
-    assert str(here(traveller)) == f"{forked.pid}@0"
-    go(traveller, AfterInstructions(forked.pid, 0, 0))
-    assert str(here(traveller)) == f"{forked.pid}.0@0"
+    assert str(traveller.here) == f"{forked.pid}@0"
+    traveller.go(AfterInstructions(forked.pid, 0, 0))
+    assert str(traveller.here) == f"{forked.pid}.0@0"
     assert traveller.row == forked.id
 
 
 def test_some_instructions_later(traveller: Timeline) -> None:
-    go(traveller, AfterCall(1, 3))
+    traveller.go(AfterCall(1, 3))
     executed = traveller.executed
-    go(traveller, AfterCall(1, 3, 2))
+    traveller.go(AfterCall(1, 3, 2))
     assert traveller.executed == executed + 2
 
 
@@ -143,12 +141,12 @@ def test_some_instructions_later(traveller: Timeline) -> None:
 )
 def test_places_that_are_not_there(traveller: Timeline, text: str, says: str) -> None:
     with pytest.raises(BadInput, match=says):
-        go(traveller, parse(text))
+        traveller.go(parse(text))
 
 
 def test_after_the_last_call_there_is_nothing(opened: Trace, traveller: Timeline) -> None:
     program = opened.programs[0]
     total = traveller.total(program.id)
     with pytest.raises(BadInput, match=f"just before it is 1@{total - 1}$"):
-        go(traveller, AfterCall(1, program.calls))
+        traveller.go(AfterCall(1, program.calls))
     assert str(at(opened, program, total - 1)) == f"1@{total - 1}"

@@ -12,7 +12,7 @@ from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.inode import RegularFile
 from bootstrap.linux.openfile import OpenFile
 from bootstrap.linux.paths import At
-from bootstrap.trace.model import ProcessRecord, guest_text, normal_path
+from bootstrap.trace.lineage import ProcessRecord, guest_text, normal_path
 from bootstrap.trace.provenance import Provenance
 
 FILES = {

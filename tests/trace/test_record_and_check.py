@@ -13,13 +13,11 @@ from bootstrap.core.errors import BadInput
 from bootstrap.instruments.callbuffer import CAPACITY
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.numbers_i386 import NUMBERS
-from bootstrap.trace.columns import Calls, encode
-from bootstrap.trace.files import versions
-from bootstrap.trace.log import Wanted, log
-from bootstrap.trace.reader import Trace
-from bootstrap.trace.replay import check
-from bootstrap.trace.text import shown
-from bootstrap.trace.views import tree
+from bootstrap.trace.columns import Calls, encode, shown
+from bootstrap.trace.compare import check
+from bootstrap.trace.log import LogFilter, log
+from bootstrap.trace.store import Trace
+from bootstrap.trace.views import FileUses, tree
 from tests.instruments.guest import Cell, Program
 from tests.instruments.runs import EACH_ABI, HOT_PATHS, engine_for
 from tests.trace import recorded
@@ -122,7 +120,7 @@ def test_the_embedded_path(tmp_path: Path) -> None:
             assert len(reached) > 20 and reached == sorted(reached)
             assert reached[-1] <= opened.events
             assert json.loads(opened.meta["report"])["result"] == "verified"
-            written = {v.path: v.sha256 for v in versions(opened) if v.writers}
+            written = {v.path: v.sha256 for v in FileUses(opened).versions() if v.writers}
             told = {"/" + a.path: a.sha256 for a in rebuilt.report.artifacts if a.sha256}
             assert told.items() <= written.items()
     assert len(set(found)) == 1
@@ -170,7 +168,7 @@ class TestDivergence:
     @pytest.mark.parametrize(
         "statement, told",
         [
-            ("UPDATE tree SET version = 1 WHERE path = '/source'", "its folder tells"),
+            ("UPDATE tree SET version = 1 WHERE path = '/source'", "its folder says"),
             ("UPDATE versions SET content = (SELECT content FROM versions WHERE id = 1), size ="
              " (SELECT size FROM versions WHERE id = 1) WHERE id = 2", "its SHA-256"),
             ("UPDATE runs SET argv = '7'", r"runs\[1\]: argv must be a list"),
@@ -224,7 +222,7 @@ class TestViews:
         assert any(line.startswith("    2 /second  [2 calls, exit 4]") for line in lines)
 
     def test_log(self, opened: Trace) -> None:
-        lines = list(log(opened, Wanted()))
+        lines = list(log(opened, LogFilter()))
         text = "\n".join(lines)
         assert lines[0].startswith('[pid     1] execve("/guest", ["/guest", "an argument"')
         assert 'open("/source", O_RDONLY) = 3</source>' in " ".join(text.split())
@@ -238,31 +236,31 @@ class TestViews:
         assert len(lines) == opened.events + ends + first
 
     def test_log_filtered(self, opened: Trace) -> None:
-        everything = list(log(opened, Wanted()))
-        of_two = list(log(opened, Wanted(pids=frozenset([2]))))
+        everything = list(log(opened, LogFilter()))
+        of_two = list(log(opened, LogFilter(pids=frozenset([2]))))
         assert of_two == [line for line in everything if line.startswith("[pid     2]")]
-        reads = list(log(opened, Wanted(calls=frozenset(["read"]))))
+        reads = list(log(opened, LogFilter(calls=frozenset(["read"]))))
         assert reads == [line for line in everything if "] read(" in line]
-        made = list(log(opened, Wanted(paths=("/made",))))
+        made = list(log(opened, LogFilter(paths=("/made",))))
         assert made and all("/made>" in line for line in made)
-        assert list(log(opened, Wanted(paths=("made",)))) == made
+        assert list(log(opened, LogFilter(paths=("made",)))) == made
 
     @pytest.mark.parametrize(
         ("wanted", "told"),
         [
-            (Wanted(pids=frozenset([1, 3])), "has no pid 3; there are 1 to 2"),
-            (Wanted(paths=("/made", "ade")), "--path ade: no file of that name was opened"),
-            (Wanted(calls=frozenset(["reed"])), "--call reed: there is no such system call"),
+            (LogFilter(pids=frozenset([1, 3])), "has no pid 3; there are 1 to 2"),
+            (LogFilter(paths=("/made", "ade")), "--path ade: no file of that name was opened"),
+            (LogFilter(calls=frozenset(["reed"])), "--call reed: there is no such system call"),
         ],
     )
     def test_what_cannot_be_in_it_is_no_empty_answer(
-        self, opened: Trace, wanted: Wanted, told: str
+        self, opened: Trace, wanted: LogFilter, told: str
     ) -> None:
         with pytest.raises(BadInput, match=told):
             log(opened, wanted)
 
     def test_files(self, opened: Trace) -> None:
-        found = {(v.path, v.size): v for v in versions(opened)}
+        found = {(v.path, v.size): v for v in FileUses(opened).versions()}
         assert found["/made", 8].writers == [1]
         assert found["/source", 42].readers == [1] and not found["/source", 42].writers
         assert [shown(opened.program(p).path) for v in found.values() for p in v.executed] == [

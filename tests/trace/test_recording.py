@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bootstrap.runs.reading import reads
-from bootstrap.trace.model import FileVersion, ProcessRecord
+from bootstrap.trace.lineage import FileVersion, ProcessRecord
 
 
 def test_reads_are_files_of_the_tree_as_they_are_there() -> None:

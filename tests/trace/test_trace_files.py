@@ -13,9 +13,10 @@ import pytest
 
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
-from bootstrap.trace import schema, sealed
+from bootstrap.trace import container
+from bootstrap.trace import store as schema
 from bootstrap.trace.recorder import Recorder
-from bootstrap.trace.writer import Writer, recording
+from bootstrap.trace.store import Writer, recording
 from tests.cli.command import ROOT, environment
 from tests.instruments.guest import Program
 from tests.instruments.runs import engine_for
@@ -50,7 +51,7 @@ def refusal(place: Path) -> str:
 
 def test_any_changed_byte_is_found(place: Path) -> None:
     size = place.stat().st_size
-    header = [*range(100), *range(sealed.SEAL_AT - 8, sealed.SEAL_AT + sealed.SEAL_SIZE)]
+    header = [*range(100), *range(container.SEAL_AT - 8, container.SEAL_AT + container.SEAL_SIZE)]
     with place.open("r+b", buffering=0) as file:
         for at in sorted({*header, *range(0, size, EVERY), size - 1}):
             file.seek(at)

@@ -12,8 +12,8 @@ from bootstrap.languages.source import Source
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import SourceTree
 from bootstrap.timeline.origins import ByteOrigins
-from bootstrap.trace.files import versions
-from bootstrap.trace.replay import check
+from bootstrap.trace.compare import check
+from bootstrap.trace.views import FileUses
 from tests.upstream.runs import ARCHES, early_step, engine_for, resolved
 
 pytestmark = pytest.mark.upstream
@@ -30,7 +30,7 @@ def test_both_hot_paths_record_the_same(arch: str, tree: SourceTree, tmp_path: P
         assert rebuilt.report.exit_code == 0
         with trace.open(place) as opened:
             digests.append(opened.digest)
-            written = {v.path: v.sha256 for v in versions(opened) if v.writers}
+            written = {v.path: v.sha256 for v in FileUses(opened).versions() if v.writers}
             told = {"/" + a.path: a.sha256 for a in rebuilt.report.artifacts if a.sha256}
             assert told.items() <= written.items()
             if hot_path == "native":

@@ -19,8 +19,8 @@ from bootstrap.debug.gdb.symbols import SymbolFiles
 from bootstrap.debug.gdb.wire import PacketLine
 from bootstrap.debug.session import Position, Session
 from bootstrap.debug.stops import Interrupted
-from bootstrap.trace.reader import ProgramRow
-from bootstrap.trace.replay import Diverged
+from bootstrap.trace.compare import Diverged
+from bootstrap.trace.store import ProgramRow
 
 
 class NoProcess(BadInput):

@@ -14,8 +14,7 @@ from bootstrap.debug.gdb.client import Client
 from bootstrap.debug.gdb.packets import PACKET_SIZE, escape, number
 from bootstrap.debug.session import Session
 from bootstrap.timeline.state import Area, stack_words
-from bootstrap.trace.recorder import WORD
-from bootstrap.trace.text import as_raw, shown
+from bootstrap.trace.columns import WORD, as_raw, shown
 
 ENOENT, EBADF, EACCES, EINVAL, EROFS, ENFILE = 2, 9, 13, 22, 30, 23
 """gdb's own numbers ("Errno Values"), which are Linux's here."""

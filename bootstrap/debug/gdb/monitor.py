@@ -7,7 +7,7 @@ from bootstrap.debug.command_table import parse
 from bootstrap.debug.gdb.client import Client
 from bootstrap.debug.session import Position
 from bootstrap.debug.stops import Interrupted
-from bootstrap.trace.replay import Diverged
+from bootstrap.trace.compare import Diverged
 
 _GDBS_OWN = {
     "break": "gdb's `break *ADDRESS`",

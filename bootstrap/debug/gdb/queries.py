@@ -6,7 +6,7 @@ from bootstrap.debug.gdb import monitor
 from bootstrap.debug.gdb.client import Client, NoProcess
 from bootstrap.debug.gdb.guest_files import auxv
 from bootstrap.debug.gdb.packets import PACKET_SIZE, escape, span
-from bootstrap.trace.text import shown
+from bootstrap.trace.columns import shown
 from bootstrap.trace.views import command
 
 ALWAYS = (

@@ -7,7 +7,7 @@ from bootstrap.debug import running
 from bootstrap.debug.gdb.client import Client
 from bootstrap.debug.gdb.packets import BAD, number
 from bootstrap.debug.stops import Interrupted, StopReason
-from bootstrap.trace.text import shown
+from bootstrap.trace.columns import shown
 
 _WATCHES = {2: "w", 3: "r", 4: "a"}
 """Kinds of Z packets."""

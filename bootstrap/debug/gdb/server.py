@@ -20,7 +20,7 @@ from bootstrap.debug.gdb.symbols import SymbolFiles
 from bootstrap.debug.gdb.wire import Gone, PacketLine, PipeWire, SocketWire, Wire
 from bootstrap.debug.session import Session
 from bootstrap.debug.stops import Interrupted
-from bootstrap.trace.replay import Diverged
+from bootstrap.trace.compare import Diverged
 
 Log = Callable[[str], None]
 Handler = Callable[[Client, bytes], bytes | None]

@@ -14,7 +14,7 @@ from bootstrap.core.errors import BadInput
 from bootstrap.debug.gdb.dwarf import Stretch, SymbolTable, joined, symbol_file
 from bootstrap.debug.source_paths import SourcePaths
 from bootstrap.timeline.images import ProgramImage, ProgramImages
-from bootstrap.trace.reader import Trace
+from bootstrap.trace.store import Trace
 
 SYMBOLS = "symbols.elf"
 SCRIPT = "symbols.gdb"

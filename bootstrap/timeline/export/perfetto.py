@@ -5,7 +5,7 @@ parent has executed that one) until its end, and then the parent goes on; a run 
 one before it ended. So all programs lie on one axis, and one microsecond of the format stands for
 one instruction. A program is a complete event ("X") that lasts as long as its own instructions and
 those of its children; it lies inside its parent's, and a program that another one becomes by
-execve(2) lies behind it.
+execve(2) lies after it.
 
 Source: "Trace Event Format", Google, the document that chrome://tracing and Perfetto read.
 """
@@ -18,11 +18,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bootstrap.core.errors import BadInput
-from bootstrap.timeline.travel import Timeline
-from bootstrap.trace.files import versions
-from bootstrap.trace.reader import ProgramRow, Trace
-from bootstrap.trace.text import shown
-from bootstrap.trace.views import EMPTY, command, ended, was_read, writes
+from bootstrap.timeline.timeline import Timeline
+from bootstrap.trace.columns import shown
+from bootstrap.trace.store import ProgramRow, Trace
+from bootstrap.trace.views import FileUses, command, ended
 
 TRACK = 1
 """The one process and thread for the viewer: slices nest where they are on one track."""
@@ -48,7 +47,7 @@ class Slice:
         return self.begin + self.span
 
 
-def measure(traveller: Timeline, program: ProgramRow, children: list[ProgramRow]) -> Slice:
+def measure(timeline: Timeline, program: ProgramRow, children: list[ProgramRow]) -> Slice:
     """Run a program to its end: how long it is, and where its children begin."""
     row = program.id
     stops: list[tuple[int, int]] = []
@@ -59,27 +58,27 @@ def measure(traveller: Timeline, program: ProgramRow, children: list[ProgramRow]
         if wanted and at.row == row:
             stops.append((at.event, at.executed))
 
-    traveller.seek(row, 0)
-    traveller.on_stop = note
-    traveller.points.totals.pop(row, None)
+    timeline.seek(row, 0)
+    timeline.on_stop = note
+    timeline.checkpoints.totals.pop(row, None)
     try:
-        found = Slice(program, traveller.total(row))
+        found = Slice(program, timeline.total(row))
     finally:
-        traveller.on_stop = lambda _: None
+        timeline.on_stop = lambda _: None
     events = [event for event, _ in stops]
     for child in children:
         index = bisect_right(events, child.first_event - 1) - 1
         if index < 0 or events[index] != child.first_event - 1:
             raise BadInput(
-                f"{traveller.trace.name}: {child.label} does not begin where {program.label} forks"
+                f"{timeline.trace.name}: {child.label} does not begin where {program.label} forks"
             )
         found.forks[child.id] = stops[index][1]
     return found
 
 
-def axis(traveller: Timeline) -> dict[int, Slice]:
+def axis(timeline: Timeline) -> dict[int, Slice]:
     """Every program of the trace at its place, by row; runs each once."""
-    trace = traveller.trace
+    trace = timeline.trace
     forked: dict[int, list[ProgramRow]] = {}
     after: dict[int, ProgramRow] = {}
     for program in trace.programs:
@@ -89,7 +88,7 @@ def axis(traveller: Timeline) -> dict[int, Slice]:
             forked.setdefault(program.parent, []).append(program)
         else:
             after[program.parent] = program
-    found = {p.id: measure(traveller, p, forked.get(p.id, [])) for p in trace.programs}
+    found = {p.id: measure(timeline, p, forked.get(p.id, [])) for p in trace.programs}
     lengths: dict[int, int] = {}
     # A child begins after its parent: from the last to the first, all below is known.
     for program in reversed(trace.programs):
@@ -120,22 +119,15 @@ def _name(program: ProgramRow) -> str:
 
 
 def _slices(trace: Trace, found: dict[int, Slice]) -> Iterator[dict[str, object]]:
-    hashes, written = trace.hashes(), writes(trace)
-    reads: dict[int, list[dict[str, object]]] = {}
-    wrote: dict[int, list[dict[str, object]]] = {}
-    for row in trace.opens():
-        for into, version, does in (
-            (reads, row.version, was_read(row)),
-            (wrote, row.last_version, row.id in written),
-        ):
-            if not does or version is None:
-                continue
-            sha256, size = hashes[version]
-            if sha256 != EMPTY or into is wrote:
-                told: dict[str, object] = {"path": shown(row.path), "sha256": sha256, "size": size}
-                mine = into.setdefault(row.process, [])
-                if told not in mine:
-                    mine.append(told)
+    hashes, uses = trace.hashes(), FileUses(trace).shown_uses()
+
+    def files(row: int, wanted: str) -> list[dict[str, object]]:
+        return [
+            {"path": path, "sha256": hashes[version][0], "size": hashes[version][1]}
+            for mark, path, version in uses[row]
+            if mark == wanted
+        ]
+
     for one in found.values():
         program = one.program
         yield {
@@ -146,7 +138,7 @@ def _slices(trace: Trace, found: dict[int, Slice]) -> Iterator[dict[str, object]
                 "path": shown(program.path), "command": command(program), "instructions": one.own,
                 "calls": program.calls,
                 "ended": ended(program), "image": hashes[program.image][0],
-                "reads": reads.get(program.id, []), "writes": wrote.get(program.id, []),
+                "reads": files(program.id, "<"), "writes": files(program.id, ">"),
             },
         }  # fmt: skip
 
@@ -181,7 +173,7 @@ class _Places:
 def _flows(trace: Trace, found: dict[int, Slice]) -> Iterator[dict[str, object]]:
     """An arrow for each file version that one program wrote and another read or executed."""
     places, number = _Places(found), 0
-    for version in versions(trace):
+    for version in FileUses(trace).versions():
         for reader in dict.fromkeys((*version.executed, *version.readers)):
             best: tuple[int, int] | None = None
             for writer in version.writers:
@@ -202,9 +194,9 @@ def _flows(trace: Trace, found: dict[int, Slice]) -> Iterator[dict[str, object]]
             yield {**common, "ph": "f", "bp": "e", "ts": best[1]}
 
 
-def perfetto(traveller: Timeline) -> Iterator[bytes]:
+def perfetto(timeline: Timeline) -> Iterator[bytes]:
     """The JSON, an event a line. Raises as Timeline does."""
-    trace, found = traveller.trace, axis(traveller)
+    trace, found = timeline.trace, axis(timeline)
     events: list[dict[str, object]] = []
     for kind, name in (
         ("process_name", "bootstrap"), ("thread_name", "programs; 1 us is 1 instruction"),

@@ -1,8 +1,8 @@
 """Which basic blocks ran, as drcov (DynamoRIO's coverage tool) writes it: version 2 of the file,
 with module table version 2, which Lighthouse and others load.
 
-A block is a longest run of instructions that all ran, one behind the other, that no jump leaves but
-at its end and none enters but at its begin: it ends behind an instruction that may jump or traps,
+A block is a longest run of instructions that all ran, one after the other, that no jump leaves but
+at its end and none enters but at its start: it ends after an instruction that may jump or traps,
 and where a jump that ran leads to, and where the counts of two neighbours differ. Blocks do not
 overlap unless the instructions do, so each instruction that ran is in one block.
 
@@ -20,12 +20,12 @@ from dataclasses import dataclass
 import capstone
 
 from bootstrap.core.errors import BadInput
-from bootstrap.timeline.calls_and_returns import disassembler
+from bootstrap.timeline.disassembly import disassembler
 from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.profile import ExecutionCounts, count
-from bootstrap.timeline.travel import Timeline
-from bootstrap.trace.reader import ProgramRow
-from bootstrap.trace.text import shown
+from bootstrap.timeline.timeline import Timeline
+from bootstrap.trace.columns import shown
+from bootstrap.trace.store import ProgramRow
 
 _RECORD = struct.Struct("<IHH")
 _MOST_SIZE = 0xFFFF
@@ -111,6 +111,6 @@ def drcov(modules: Sequence[ExecutionCounts]) -> Iterator[bytes]:
     yield from records
 
 
-def counts(traveller: Timeline, programs: Sequence[ProgramRow]) -> list[ExecutionCounts]:
+def counts(timeline: Timeline, programs: Sequence[ProgramRow]) -> list[ExecutionCounts]:
     """What `drcov` takes: runs the programs to their ends. Raises as Timeline does."""
-    return list(count(traveller, ProgramImages(traveller.trace), programs).values())
+    return list(count(timeline, ProgramImages(timeline.trace), programs).values())

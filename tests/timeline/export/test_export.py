@@ -12,16 +12,17 @@ import pytest
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments import default_engine
-from bootstrap.timeline.travel import Timeline
-from bootstrap.trace.export import chosen
-from bootstrap.trace.export.drcov import counts, drcov
-from bootstrap.trace.export.perfetto import axis, perfetto
-from bootstrap.trace.export.strace import dot, strace
-from bootstrap.trace.reader import Trace
+from bootstrap.timeline.export.drcov import counts, drcov
+from bootstrap.timeline.export.perfetto import axis, perfetto
+from bootstrap.timeline.timeline import Timeline
+from bootstrap.trace.coordinates import have_pid
+from bootstrap.trace.log import LogFilter, log
+from bootstrap.trace.store import Trace
+from bootstrap.trace.views import files_graph
 from tests.cli.command import bootstrap
 from tests.instruments.guest import CODE, Program
+from tests.timeline.export.readers import read_chrome, read_dot, read_drcov, read_strace
 from tests.trace import recorded
-from tests.trace.export.readers import read_chrome, read_dot, read_drcov, read_strace
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,10 @@ def traveller(opened: Trace) -> Iterator[Timeline]:
     found.close()
 
 
+def strace(opened: Trace, *pids: int) -> str:
+    return "".join(f"{line}\n" for line in log(opened, LogFilter(frozenset(pids))))
+
+
 def busy(tmp_path: Path, abi: str) -> Path:
     place = tmp_path / "busy"
     recorded.record(recorded.busy(abi), place, files=recorded.busy_files(abi), stdin=[b"12345678"])
@@ -54,7 +59,7 @@ def busy(tmp_path: Path, abi: str) -> Path:
 
 
 def test_strace_has_every_call_and_every_end(opened: Trace) -> None:
-    found = read_strace(b"".join(strace(opened)).decode())
+    found = read_strace(strace(opened))
     # The execve that starts a first process is nobody's call, but strace shows it.
     assert len([call for _, call, _ in found if call]) == opened.events + len(opened.runs)
     ends = [pid for pid, call, _ in found if not call]
@@ -62,13 +67,13 @@ def test_strace_has_every_call_and_every_end(opened: Trace) -> None:
 
 
 def test_strace_of_one_process(opened: Trace) -> None:
-    every = b"".join(strace(opened)).decode().splitlines()
-    one = b"".join(strace(opened, 4)).decode().splitlines()
+    every = strace(opened).splitlines()
+    one = strace(opened, 4).splitlines()
     assert one == [line for line in every if line.startswith("[pid     4] ")] != []
 
 
 def test_a_line_that_is_not_straces_is_refused(opened: Trace) -> None:
-    text = b"".join(strace(opened, 4)).decode()
+    text = strace(opened, 4)
     with pytest.raises(ValueError, match="no line of strace"):
         read_strace(text.replace("exited", "left"))
 
@@ -203,12 +208,12 @@ def test_blocks_end_at_jumps_and_where_jumps_lead(tmp_path: Path) -> None:
 def test_coverage_of_one_process(traveller: Timeline) -> None:
     # The seed makes itself: pid 4 runs the same bytes under another path.
     for pid, paths in ((1, ["/hex0-seed"]), (4, ["/kaem", "/hex0"])):
-        found = read_drcov(b"".join(drcov(counts(traveller, chosen(traveller.trace, pid)))))
+        found = read_drcov(b"".join(drcov(counts(traveller, have_pid(traveller.trace, pid)))))
         assert [module.path for module in found.modules] == paths
 
 
 def test_a_changed_drcov_file_is_refused(traveller: Timeline) -> None:
-    content = b"".join(drcov(counts(traveller, chosen(traveller.trace, 1))))
+    content = b"".join(drcov(counts(traveller, have_pid(traveller.trace, 1))))
     for changed in (content[:-1], content.replace(b"VERSION: 2", b"VERSION: 3"),
                     content[:-2] + b"\x09\x00"):  # fmt: skip
         with pytest.raises(ValueError):
@@ -219,7 +224,7 @@ def test_a_changed_drcov_file_is_refused(traveller: Timeline) -> None:
 
 
 def test_dot_is_a_graph_of_the_files(opened: Trace) -> None:
-    text = b"".join(dot(opened)).decode()
+    text = files_graph(opened, "dot")
     nodes, edges = read_dot(text)
     hex1 = next(name for name, label in nodes.items() if label.startswith('"/hex1\\n'))
     writers = [a for a, b in edges if b == hex1]
@@ -284,4 +289,4 @@ def test_wrong_options(embedded: Path, tmp_path: Path, args: tuple[str, ...], to
 
 def test_a_pid_that_is_not_there(opened: Trace) -> None:
     with pytest.raises(BadInput, match="has no pid 0"):
-        chosen(opened, 0)
+        have_pid(opened, 0)

@@ -12,19 +12,19 @@ import pytest
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments import default_engine
-from bootstrap.timeline.travel import PastEnd, Timeline
-from bootstrap.trace.export.drcov import counts, drcov
-from bootstrap.trace.export.tenet import MOST, tenet, window
+from bootstrap.timeline.export.drcov import counts, drcov
+from bootstrap.timeline.export.tenet import MOST, tenet, window
+from bootstrap.timeline.timeline import PastEnd, Timeline
 from tests.instruments.guest import Program
 from tests.linux.guest_process import areas
-from tests.trace import recorded
-from tests.trace.export.readers import (
+from tests.timeline.export.readers import (
     TENET_AMD64,
     TENET_X86,
     Delta,
     read_drcov,
     read_tenet,
 )
+from tests.trace import recorded
 
 KNOWN = {"i386": (TENET_X86, "eip"), "x86_64": (TENET_AMD64, "rip")}
 

@@ -1,33 +1,88 @@
-"""Which instructions call and which return, by architecture: what stepping over and out needs.
+"""Capstone for programs that run: instructions as text, which ones call and return, and where
+jumps lead to.
 
-x86 and AArch64 are told by capstone. RISC-V has no call: an instruction that links is one, and a
-jump to the link register without linking returns (RISC-V unprivileged ISA, 2.5.1, table 3).
+Of x86 and AArch64 capstone says what calls. RISC-V has no call: an instruction that links is one,
+and a jump to the link register without linking returns (RISC-V unprivileged ISA, 2.5.1, table 3).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import capstone
+
+from bootstrap.linux.faults import MODES
 
 CALL, RETURN, OTHER = "call", "return", "other"
 LONGEST = 16
 """Bytes to give for one instruction: no instruction is longer."""
 
-_CAPSTONE = {
-    "i386": (capstone.CS_ARCH_X86, capstone.CS_MODE_32),
-    "x86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
-    "aarch64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM),
-    "riscv64": (capstone.CS_ARCH_RISCV, capstone.CS_MODE_RISCV64 | capstone.CS_MODE_RISCVC),
-    "riscv32": (capstone.CS_ARCH_RISCV, capstone.CS_MODE_RISCV32 | capstone.CS_MODE_RISCVC),
-}
-
 
 @cache
 def disassembler(abi: str) -> capstone.Cs:
     """Capstone for an Abi.name, with details."""
-    machine = capstone.Cs(*_CAPSTONE[abi])
+    machine = capstone.Cs(*MODES[abi])
     machine.detail = True
     return machine
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedInstruction:
+    """An instruction, or a byte that is none."""
+
+    guest_addr: int
+    code: bytes
+    text: str
+
+    @property
+    def is_instruction(self) -> bool:
+        """Whether capstone takes it for one."""
+        return not self.text.startswith(".byte")
+
+
+def _is_relative(code: bytes, abi: str) -> bool:
+    """Whether an instruction of RISC-V jumps or branches by a distance (unprivileged ISA, 34)."""
+    if code[0] & 3 == 3:
+        return code[0] & 0x7F in (0x63, 0x6F)  # BRANCH, JAL
+    # c.j, c.beqz, c.bnez; and c.jal, where RV64 has c.addiw
+    kinds = (1, 5, 6, 7) if abi == "riscv32" else (5, 6, 7)
+    return code[0] & 3 == 1 and code[1] >> 5 in kinds
+
+
+class Decoder:
+    """Capstone, for one ABI."""
+
+    def __init__(self, abi: str) -> None:
+        self._capstone = capstone.Cs(*MODES[abi])
+        self._abi = abi
+        self._mask = (1 << 32) - 1 if abi in ("i386", "riscv32") else (1 << 64) - 1
+        self._smallest = {"aarch64": 4, "riscv64": 2, "riscv32": 2}.get(abi, 1)
+
+    def one(self, code: bytes, guest_addr: int) -> DecodedInstruction:
+        """The instruction at the begin of `code`, which is not empty."""
+        for found in self._capstone.disasm(code[:16], guest_addr, 1):
+            raw, operands = bytes(found.bytes), found.op_str
+            if self._abi.startswith("riscv") and _is_relative(raw, self._abi):
+                # Capstone gives the distance; of other architectures, the address.
+                rest, comma, distance = operands.rpartition(", ")
+                operands = f"{rest}{comma}{guest_addr + int(distance, 0) & self._mask:#x}"
+            return DecodedInstruction(guest_addr, raw, f"{found.mnemonic} {operands}".strip())
+        raw = code[: self._smallest]
+        return DecodedInstruction(
+            guest_addr, raw, f".byte {', '.join(f'{byte:#04x}' for byte in raw)}"
+        )
+
+    def several(self, code: bytes, guest_addr: int, most: int) -> list[DecodedInstruction]:
+        """Up to `most` instructions, one after the other."""
+        found: list[DecodedInstruction] = []
+        at = 0
+        while at < len(code) and len(found) < most:
+            one = self.one(code[at:], guest_addr + at)
+            found.append(one)
+            at += len(one.code)
+        return found
 
 
 @cache
@@ -59,7 +114,7 @@ def _riscv(code: bytes) -> tuple[str, int]:
 
 
 def target(abi: str, code: bytes, guest_addr: int) -> int | None:
-    """Where the jump or call that `code` begins with leads; None: nowhere that its bytes tell."""
+    """Where the jump or call that `code` begins with leads; None: nowhere that its bytes say."""
     found = next(disassembler(abi).disasm(code, guest_addr, 1), None)
     if found is None:
         return None

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments import Engine
-from bootstrap.timeline.travel import PastEnd, Timeline
+from bootstrap.timeline.timeline import PastEnd, Timeline
 
 MOST = 100_000
 """Instructions of a window, unless somebody asks for more; some 5 MB of text."""
@@ -32,42 +32,42 @@ REGISTERS = {
 class _Ear:
     """What the present instruction reads and writes."""
 
-    def __init__(self, traveller: Timeline) -> None:
-        self._traveller = traveller
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
         self.reads: dict[int, int] = {}
         """Each byte by address, as it was when it was first read."""
         self.writes: set[int] = set()
 
     def listen(self) -> None:
         """To the CPU and the process that are there now."""
-        self._traveller.stepping.hear = self.hear
-        self._traveller.process.memory.watcher = self.hear
+        self._timeline.stepping.hear = self.hear
+        self._timeline.process.memory.watcher = self.hear
 
     def hear(self, guest_addr: int, size: int, writes: bool) -> None:
         """An instruction, or a system call, is about to read or write there."""
         if writes:
             self.writes.update(range(guest_addr, guest_addr + size))
             return
-        found = self._traveller.process.memory.read_upto(guest_addr, size)
+        found = self._timeline.process.memory.read_upto(guest_addr, size)
         for index, byte in enumerate(found):
             if guest_addr + index not in self.writes:
                 self.reads.setdefault(guest_addr + index, byte)
 
-    def told(self) -> list[str]:
+    def entries(self) -> list[str]:
         """The entries of the instruction that has run; then there are none."""
-        memory = self._traveller.process.memory
+        memory = self._timeline.process.memory
         written: dict[int, int] = {}
         for start, end in _runs(sorted(self.writes)):
             written.update(
                 zip(range(start, end), memory.read_upto(start, end - start), strict=True)
             )
-        entries = [*_entries("mr", self.reads), *_entries("mw", written)]
+        found = [*_entries("mr", self.reads), *_entries("mw", written)]
         self.reads, self.writes = {}, set()
-        return entries
+        return found
 
 
 def _runs(addresses: list[int]) -> Iterator[tuple[int, int]]:
-    """Stretches of addresses without a gap: first, and behind the last."""
+    """Stretches of addresses without a gap: first, and after the last."""
     start = end = None
     for address in addresses:
         if start is None or address != end:
@@ -84,12 +84,12 @@ def _entries(name: str, found: dict[int, int]) -> Iterator[str]:
         yield f"{name}={start:#x}:{bytes(found[a] for a in range(start, end)).hex()}"
 
 
-def window(traveller: Timeline, row: int, start: int, end: int | None, most: int) -> int:
-    """The end of a window of instructions: `end`, or the last that a line can tell of.
+def window(timeline: Timeline, row: int, start: int, end: int | None, most: int) -> int:
+    """The end of a window of instructions: `end`, or the last that a line can show.
 
     Raises BadInput: the window is empty, too long, or not in the program (PastEnd).
     """
-    program = traveller.trace.program(row)
+    program = timeline.trace.program(row)
     if program.abi not in REGISTERS:
         raise BadInput(
             f"{program.label} is of {program.abi}: Tenet reads traces of x86 and AMD64 only"
@@ -100,7 +100,7 @@ def window(traveller: Timeline, row: int, start: int, end: int | None, most: int
         raise BadInput(f"{program.label}: the window from {start:,} to {wanted:,} is empty")
     try:
         if wanted - start <= most or end is None:
-            traveller.seek(row, wanted)
+            timeline.seek(row, wanted)
     except PastEnd as past:
         if start >= past.total or (end is not None and end > past.total):
             raise
@@ -118,20 +118,18 @@ def window(traveller: Timeline, row: int, start: int, end: int | None, most: int
     return wanted
 
 
-def tenet(traveller: Timeline, engine: Engine, row: int, start: int, end: int) -> Iterator[bytes]:
+def tenet(timeline: Timeline, engine: Engine, row: int, start: int, end: int) -> Iterator[bytes]:
     """The lines of a window that `window` agreed to.
 
-    Loads and stores are heard where Python counts, which is slow: the traveller, which need not,
+    Loads and stores are heard where Python counts, which is slow: the timeline, which need not,
     goes to the start.
     """
-    traveller.seek(row, start)
-    point = traveller.point()
+    timeline.seek(row, start)
+    place = timeline.checkpoint()
     # Who follows the way of one, and may end it, follows the other's.
-    listener = Timeline(
-        traveller.trace, engine.in_python(), traveller.progress, True, traveller.facts
-    )
+    listener = timeline.another(watching=True, engine=engine.in_python())
     try:
-        listener.resume(point)
+        listener.resume(place)
         yield from _lines(listener, end)
     finally:
         listener.close()
@@ -147,7 +145,7 @@ def _lines(at: Timeline, end: int) -> Iterator[bytes]:
         now = dict(at.registers())
         entries = [f"{n}={now[n]:#x}" for n in names[:-1] if before.get(n) != now[n]]
         entries.append(f"{names[-1]}={at.pc:#x}")
-        yield (",".join([*entries, *ear.told()]) + "\n").encode()
+        yield (",".join([*entries, *ear.entries()]) + "\n").encode()
         if at.executed >= end:
             return
         before = now

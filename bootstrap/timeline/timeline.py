@@ -1,23 +1,36 @@
 """Goes to any instruction of any program of a trace, forwards and backwards.
 
 A place is a program (a row of the trace) and how many instructions it has executed since it began;
-0 is before its first. The machine is made again from the nearest kept state before the place and
-run up to it, under a Follower's eyes. The trace keeps a state where each program begins and where
-one goes on after a child, so a program's own time never runs its children; more are kept here, in
-memory, while travelling.
+0 is before its first. The machine is made again from the nearest checkpoint before the place and
+run up to it, compared with the record all the way (trace/compare.py). The trace has a checkpoint
+where each program begins and where one goes on after a child, so a program's own time never runs
+its children; more are kept in memory on the way, and in an index beside the trace (checkpoints.py).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from enum import Enum
 
 from bootstrap.core.errors import BadInput, GuestFailed
-from bootstrap.instruments import Engine
+from bootstrap.instruments import Engine, Travel
 from bootstrap.instruments.blocks import UNSURE
-from bootstrap.instruments.counter import BREAKPOINT, NEVER
+from bootstrap.instruments.counter import BREAKPOINT, NEVER, Stepping
+from bootstrap.linux.inode import Stream
+from bootstrap.linux.machine import Machine
+from bootstrap.linux.memory import AddressSpace
+from bootstrap.linux.process import Process
+from bootstrap.linux.snapshot import Sharing, Snapshot, restore, take
 from bootstrap.timeline.checkpoints import Checkpoint, Checkpoints
-from bootstrap.timeline.standing import Counting, MachineState
-from bootstrap.trace.follower import RecordedRun
-from bootstrap.trace.header import was_cut
-from bootstrap.trace.reader import ProgramRow, StoredCheckpoint, Trace
+from bootstrap.timeline.edits import edits_of
+from bootstrap.trace.compare import Comparer, RecordedRun, ReplayStreams, recorded_files
+from bootstrap.trace.coordinates import (
+    AfterInstructions,
+    Coordinate,
+    after_call,
+    at,
+    program_at,
+)
+from bootstrap.trace.store import ProgramRow, StoredCheckpoint, Trace
 
 SPACING = 20_000_000
 """Instructions between two states that are kept on the way; about 0.4 s of running."""
@@ -49,6 +62,188 @@ class PastEnd(BadInput):
         self.total = total
 
 
+class Counting(Enum):
+    """How a timeline counts instructions."""
+
+    EACH = "each"
+    """One by one; goes to every place."""
+    BLOCKS = "blocks"
+    """By blocks, four times as fast; stops at the first one from the place on."""
+    NOTHING = "nothing"
+    """Not at all, faster still; only seeks calls."""
+
+
+class MachineState:
+    """The machine at a place of a trace: made from a checkpoint, and kept as one again.
+
+    What is written since it was made is known, page by page, so that the same state can be gone
+    back to by undoing that much (linux/snapshot.py).
+    """
+
+    def __init__(
+        self, trace: Trace, engine: Engine, watching: bool, record: RecordedRun | None,
+        counting: Counting, checkpoints: Checkpoints | None,
+    ) -> None:  # fmt: skip
+        self.trace = trace
+        self.record = record or RecordedRun(trace)
+        self.checkpoints = checkpoints or Checkpoints()
+        self._plain = engine
+        self._engine = engine
+        with trace.reading():
+            self._edits = edits_of(trace.meta)
+        if counting is Counting.NOTHING and self._edits:
+            counting = Counting.EACH  # what was written is at counted places
+        if counting is not Counting.NOTHING:
+            self._engine = engine.travelling(Travel(watching, counting is Counting.BLOCKS))
+        self._counting = counting
+        self._watching = watching
+        self._limits = replace(trace.limits, seconds=0, instructions=0)
+        self.machine: Machine | None = None
+        self._comparer = Comparer(self.record, [], [], 0)
+        self._streams: list[Stream] = []
+        self._sharing = Sharing()
+        self._marked: tuple[Snapshot | None, dict[int, AddressSpace]] = (None, {})
+        self.on_restore: Callable[[], None] = lambda: None
+        """Called whenever the machine was made anew, its CPUs with it; for who set them up."""
+
+    # Where we are.
+
+    @property
+    def row(self) -> int:
+        """The program we are in."""
+        return self._comparer.row
+
+    @property
+    def program(self) -> ProgramRow:
+        """The program we are in."""
+        return self._comparer.program
+
+    @property
+    def executed(self) -> int:
+        """Instructions that it has executed."""
+        return 0 if self._counting is Counting.NOTHING else self.stepping.executed
+
+    @property
+    def calls(self) -> int:
+        """System calls that it has made."""
+        return self._comparer.calls
+
+    @property
+    def event(self) -> int:
+        """System calls of all the run so far."""
+        return self._comparer.log.total
+
+    @property
+    def live(self) -> Machine:
+        """The machine as it is here. Raises BadInput before the first seek."""
+        if self.machine is None:
+            raise BadInput("nowhere yet: seek first")
+        return self.machine
+
+    @property
+    def process(self) -> Process:
+        """The process as it is here: memory, descriptors, current directory."""
+        return self.live.tasks[-1].process
+
+    def registers(self) -> tuple[tuple[str, int], ...]:
+        """The general registers, by name."""
+        return self.live.tasks[-1].cpu.registers()
+
+    @property
+    def pc(self) -> int:
+        """Address of the instruction that comes next."""
+        return self.live.tasks[-1].cpu.pc
+
+    @property
+    def here(self) -> AfterInstructions:
+        """The coordinate of this place."""
+        return at(self.trace, self.program, self.executed)
+
+    # Checkpoints.
+
+    def _keep(self) -> None:
+        """Keep the state here."""
+        if self._counting is not Counting.NOTHING and not self.checkpoints.has(
+            self.row, self.executed
+        ):
+            kept = self.checkpoint()
+            self.checkpoints.add(self.row, kept)
+            self._mark(kept.snapshot)
+
+    def keep(self, apart: int) -> None:
+        """Keep the state here, unless one is kept less than so many instructions before."""
+        if self.executed - self.checkpoints.before(self.row, self.executed + 1) >= apart:
+            self._keep()
+
+    def checkpoint(self) -> Checkpoint:
+        """The state here, to `resume` from."""
+        self._comparer.catch_up()
+        snapshot = take(self.live, self._streams, self._sharing)
+        stack = tuple(self._comparer.stack)
+        return Checkpoint(self.executed, self.calls, self.event, stack, snapshot)
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go to a checkpoint that any timeline of this trace made."""
+        self._restore(checkpoint.snapshot, list(checkpoint.stack), checkpoint.event)
+
+    def _mark(self, snapshot: Snapshot) -> None:
+        """The memory is as it is in the snapshot: what is written from here on can be undone."""
+        if self._counting is Counting.EACH:
+            self._mark_in(self.live, snapshot)
+
+    def _mark_in(self, machine: Machine, snapshot: Snapshot) -> None:
+        spaces = {task.process.pid: task.process.memory for task in machine.tasks}
+        for memory in spaces.values():
+            memory.mark()
+        self._marked = snapshot, spaces
+
+    def _to_undo(self, snapshot: Snapshot) -> dict[int, AddressSpace]:
+        """Memory that only has to be undone to be that of the snapshot; ends the machine."""
+        marked, spaces = self._marked
+        if self.machine is None or marked is not snapshot:
+            return {}
+        self.machine.fs.volume.watcher = None
+        found = self.machine.hand_over()
+        self.machine = None
+        return {pid: memory for pid, memory in found.items() if spaces.get(pid) is memory}
+
+    def _restore(self, snapshot: Snapshot, stack: list[int], event: int) -> None:
+        spaces = self._to_undo(snapshot)
+        self.close()
+        with self.trace.reading():
+            made = [
+                task.syscalls - self.trace.program(row).first_call
+                for task, row in zip(snapshot.tasks, stack, strict=True)
+            ]
+            comparer = Comparer(self.record, stack, made, event)
+            fs = recorded_files(self.trace, comparer.catch_up)
+            streams = ReplayStreams(self.record, lambda: comparer.log.total + 1)
+            self._streams = list(streams.streams)
+            machine = Machine(fs, self._engine, self._limits, [comparer], self.trace.probing)
+            restore(machine, snapshot, self._streams, spaces)
+        fs.volume.watcher = comparer
+        self._comparer, self.machine = comparer, machine
+        self._sharing = Sharing.restored(snapshot)
+        self._mark(snapshot)
+        if self._watching:
+            comparer.log.all_in_python()
+        self.on_restore()
+
+    @property
+    def stepping(self) -> Stepping:
+        """The counter of the CPU: breakpoints, watchpoints, counts (instruments/counter.py)."""
+        stepping = self.live.tasks[-1].cpu.stepping
+        assert stepping is not None, "a timeline that does not count"
+        return stepping
+
+    def close(self) -> None:
+        """Let go of the machine."""
+        if self.machine is not None:
+            self.machine.fs.volume.watcher = None
+            self.machine.discard()
+            self.machine = None
+
+
 class Timeline(MachineState):
     """At a place in a trace, with the machine as it was there. Methods raise BadInput for a place
     that does not exist, and Diverged (trace/replay.py) where the run is not the recorded one.
@@ -60,26 +255,27 @@ class Timeline(MachineState):
         engine: Engine,
         progress: Callable[[int, int], None] = lambda _row, _executed: None,
         watching: bool = False,
-        facts: RecordedRun | None = None,
+        record: RecordedRun | None = None,
         counting: Counting = Counting.EACH,
-        points: Checkpoints | None = None,
+        checkpoints: Checkpoints | None = None,
         spacing: int = SPACING,
     ) -> None:
         """`progress` hears of long ways, about ten times a second, and may raise to end them.
 
-        `facts` and `points` may be those of another traveller in the same trace. `spacing` is how
-        many instructions apart states are kept.
+        `record` and `checkpoints` may be those of another timeline of the same trace. `spacing` is
+        how many instructions apart checkpoints are made.
         """
-        super().__init__(trace, engine, watching, facts, counting, points)
+        super().__init__(trace, engine, watching, record, counting, checkpoints)
         self._spacing = spacing
         self._far: Timeline | None = None
+        self._watcher: Timeline | None = None
         self._one_by_one: set[int] = set()
         """Programs in which blocks do not count right."""
         self.progress = progress
-        self._checkpoints = trace.checkpoints()
-        self._begun = {c.process: c for c in self._checkpoints if not c.came_back}
+        self._stored = trace.checkpoints()
+        self._begun = {c.process: c for c in self._stored if not c.came_back}
         self._cut = self._cut_short()
-        self._back = self._after_children(self._checkpoints)
+        self._back = self._after_children(self._stored)
         self._last_executed = 0
         self.on_stop: Callable[[Timeline], None] = lambda _: None
         """Called while a CPU that stopped is still there: another one may go on. With whom it is
@@ -104,7 +300,7 @@ class Timeline(MachineState):
 
     def _cut_short(self) -> int | None:
         """The program that ran when a limit ended the run between two calls."""
-        if not was_cut(self.trace.meta):
+        if not self.trace.was_cut:
             return None
         return max((p.id for p in self.trace.programs if p.unfinished), default=None)
 
@@ -117,12 +313,12 @@ class Timeline(MachineState):
         if executed < 0:
             raise BadInput("before its first instruction a program has executed 0: none is before")
         self._find_cut(row)
-        total = self.points.totals.get(row)
+        total = self.checkpoints.totals.get(row)
         # One whose first instruction cannot even be fetched has its begin, and nothing else.
         if total is not None and executed >= max(total, 1):
             raise PastEnd(self.trace.program(row), total)
         here = self.machine is not None and self.row == row and self.executed <= executed
-        start = self.points.nearest(row, executed)
+        start = self.checkpoints.nearest(row, executed)
         if here and (start is None or start.executed <= self.executed):
             start = None
         elif start is None:
@@ -146,7 +342,11 @@ class Timeline(MachineState):
             raise BadInput(f"{program.label} makes {program.calls:,} system calls, not {calls:,}")
         self._find_cut(row)
         # A state with as many calls may be anywhere between that call and the next.
-        known = self.points.nearest_call(row, calls - 1) if calls else self.points.nearest(row, 0)
+        known = (
+            self.checkpoints.nearest_call(row, calls - 1)
+            if calls
+            else self.checkpoints.nearest(row, 0)
+        )
         if self.machine is None or self.row != row or self.calls >= calls:
             if known is not None:
                 self.resume(known)
@@ -155,15 +355,31 @@ class Timeline(MachineState):
         elif known is not None and known.calls > self.calls:
             self.resume(known)
         while self.calls < calls:
-            self._follower.log.stop_at(self.event + calls - self.calls, self._pause)
+            self._comparer.log.stop_at(self.event + calls - self.calls, self._pause)
             try:
                 self._run(None)
             finally:
-                self._follower.log.stop_at(None, self._pause)
+                self._comparer.log.stop_at(None, self._pause)
 
     def _pause(self) -> None:
         if self.machine is not None and self.machine.tasks:
             self.machine.tasks[-1].cpu.pause()
+
+    def go(self, place: Coordinate) -> None:
+        """Go to a coordinate. Raises BadInput (PastEnd, with the total) where there is none."""
+        if isinstance(place, AfterInstructions):
+            self.seek(program_at(self.trace, place).id, place.executed)
+            return
+        program, ordinal = after_call(self.trace, place)
+        try:
+            self.seek_call(program.id, ordinal)
+        except PastEnd as end:
+            raise BadInput(
+                f"{place}: pid {program.pid} ends in that call, after {end.total:,} instructions; "
+                f"just before it is {at(self.trace, program, end.total - 1)}"
+            ) from None
+        if place.executed:
+            self.step(place.executed)
 
     def step(self, count: int = 1) -> None:
         """So many instructions on, in the same program."""
@@ -177,16 +393,16 @@ class Timeline(MachineState):
 
     def total(self, row: int) -> int:
         """How many instructions a program executes: goes to its end, once."""
-        totals = self.points.totals
+        totals = self.checkpoints.totals
         self._find_cut(row)
         if row not in totals:
             try:
-                point = self.points.nearest(row, 1 << 62)
+                last = self.checkpoints.nearest(row, 1 << 62)
                 if self.machine is None or self.row != row:
-                    if point is None:
+                    if last is None:
                         self._enter(row)
                     else:
-                        self.resume(point)
+                        self.resume(last)
                 if not self.faulted(row):
                     self._by_blocks_to(1 << 62)
                 self._advance(None)
@@ -201,21 +417,22 @@ class Timeline(MachineState):
 
     def close(self) -> None:
         """Let go of the machines."""
-        if self._far is not None:
-            self._far.close()
+        for other in (self._far, self._watcher):
+            if other is not None:
+                other.close()
         super().close()
 
     # Running.
 
     def _enter(self, row: int) -> None:
-        """Go to where a program begins, from the last kept state before it."""
+        """Go to where a program begins, from the last checkpoint before it."""
         begun = self._begun.get(row)
         if begun is None:
-            before = [c for c in self._checkpoints if c.programs < row]
+            before = [c for c in self._stored if c.programs < row]
             if not before:
                 raise BadInput(f"{self.trace.name}: keeps no state before program {row}")
             begun = before[-1]
-        self._restore(self.trace.snapshot(begun.id), self.facts.stack(begun.process), begun.event)
+        self._restore(self.trace.snapshot(begun.id), self.record.stack(begun.process), begun.event)
         while self.row != row:
             self._turn(None)
             if self.machine is None:
@@ -232,15 +449,30 @@ class Timeline(MachineState):
             self._run(executed)
 
     def by_blocks(self) -> "Timeline":
-        """One that counts by blocks, with the same kept states; raises Unsure where that fails."""
+        """One that counts by blocks, with the same checkpoints; raises Unsure where that fails."""
         if self._edits:
             raise Unsure  # it would not stop at their places
         if self._far is None:
-            self._far = Timeline(
-                self.trace, self._plain, self.progress, False, self.facts, Counting.BLOCKS,
-                self.points,
-            )  # fmt: skip
+            self._far = self.another(counting=Counting.BLOCKS)
         return self._far
+
+    def watcher(self) -> "Timeline":
+        """One that watches memory, with the same checkpoints."""
+        if self._watcher is None:
+            self._watcher = self.another(watching=True)
+        return self._watcher
+
+    def another(
+        self,
+        watching: bool = False,
+        counting: Counting = Counting.EACH,
+        engine: Engine | None = None,
+    ) -> "Timeline":
+        """Another timeline of this trace, with the same checkpoints; it is nowhere yet."""
+        return Timeline(
+            self.trace, engine or self._plain, self.progress, watching, self.record, counting,
+            self.checkpoints,
+        )  # fmt: skip
 
     def run_out(self, row: int) -> int:
         """Go on from a place in a program to its end, in its own way of counting; the total."""
@@ -252,7 +484,7 @@ class Timeline(MachineState):
         raise AssertionError("a program without an end")
 
     def _by_blocks_to(self, executed: int, start: Checkpoint | None = None) -> bool:
-        """On from a state of the present program, or from here, to shortly behind that place.
+        """On from a state of the present program, or from here, to shortly after that place.
 
         False, and nothing is done, where blocks cannot be relied on. Raises PastEnd.
         """
@@ -262,7 +494,7 @@ class Timeline(MachineState):
         try:
             far = self.by_blocks()
             far.on_stop = self.on_stop
-            far.resume(start or self.point())
+            far.resume(start or self.checkpoint())
             far._advance(executed)
             self._take_over(far)
         except Unsure:
@@ -275,11 +507,11 @@ class Timeline(MachineState):
 
     def _take_over(self, other: "Timeline") -> None:
         """Go to where another one is, with its memory."""
-        point = other.point()
+        place = other.checkpoint()
         super().close()
-        self._mark_in(other.live, point.snapshot)
+        self._mark_in(other.live, place.snapshot)
         self.machine, other.machine = other.machine, None
-        self.resume(point)
+        self.resume(place)
 
     def go_on(
         self,
@@ -288,7 +520,7 @@ class Timeline(MachineState):
     ) -> bool:
         """One stretch on, no further than `executed`; for who has armed the CPU.
 
-        Answers whether it stopped at a breakpoint; the one at `began` does not count.
+        Whether it stopped at a breakpoint; the one at `began` does not count.
         Raises PastEnd.
         """
         self._find_cut(self.row)
@@ -313,15 +545,15 @@ class Timeline(MachineState):
         edit = self._edits.after(row, here)
         target = target if edit is None else min(target, edit)
         if row == self._cut:
-            target = min(target, self.points.totals.get(row, target))
+            target = min(target, self.checkpoints.totals.get(row, target))
         self.stepping.run_to(target, here if began is None else began)
         self._stretch(row, program)
         if blocks and self.stepping.reached == UNSURE:
             raise Unsure
         self._edit()
-        if row == self._cut and self.executed >= self.points.totals.get(row, NEVER):
+        if row == self._cut and self.executed >= self.checkpoints.totals.get(row, NEVER):
             self.close()
-            raise PastEnd(program, self.points.totals[row])
+            raise PastEnd(program, self.checkpoints.totals[row])
         self.progress(row, self.executed)
         if self.executed >= border:
             self._keep()
@@ -334,13 +566,13 @@ class Timeline(MachineState):
 
     def _find_cut(self, row: int) -> None:
         """Know how far a program is gone on with, if a limit ended it."""
-        if row != self._cut or row in self.points.totals or self._counting is Counting.NOTHING:
+        if row != self._cut or row in self.checkpoints.totals or self._counting is Counting.NOTHING:
             return
-        here = None if self.machine is None else self.point()
+        here = None if self.machine is None else self.checkpoint()
         self._cut = None
         try:
             self.seek_call(row, self.trace.program(row).calls)
-            self.points.totals[row] = self.executed + BEYOND
+            self.checkpoints.totals[row] = self.executed + BEYOND
         finally:
             self._cut = row
         if here is not None:
@@ -356,7 +588,7 @@ class Timeline(MachineState):
         if self.machine is None or self.row != row:
             total = self._last_executed
             if self._counting is not Counting.NOTHING:
-                self.points.totals[row] = total
+                self.checkpoints.totals[row] = total
             self.close()
             raise PastEnd(program, total)
 
@@ -374,7 +606,7 @@ class Timeline(MachineState):
         self._last_executed = self.executed
         if stop.reached:
             # Nothing happened in the machine; but a failure inside the last call counts.
-            self._follower.catch_up()
+            self._comparer.catch_up()
             return
         self.on_stop(self)
         try:
@@ -383,10 +615,10 @@ class Timeline(MachineState):
             self.close()
             raise
         if ended is not None:
-            self._follower.stack.clear()
+            self._comparer.stack.clear()
             self.machine = None
             return
-        if home is not None and self.row != home and home in self._follower.stack:
+        if home is not None and self.row != home and home in self._comparer.stack:
             self._pass_child(home)
 
     def _pass_child(self, home: int) -> None:
@@ -397,7 +629,7 @@ class Timeline(MachineState):
             self._last_executed = executed
             return
         if back is not None:
-            self._restore(self.trace.snapshot(back.id), self.facts.stack(back.process), back.event)
+            self._restore(self.trace.snapshot(back.id), self.record.stack(back.process), back.event)
         else:
             while self.machine is not None and self.row != home:
                 self._turn(None)
@@ -405,6 +637,3 @@ class Timeline(MachineState):
             self.stepping.executed = executed
             self._edit()
             self._keep()
-
-
-__all__ = ["Checkpoint", "Counting", "PastEnd", "Timeline", "Unsure"]
