@@ -6,19 +6,14 @@ import os
 import signal
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, settings
 
-from bootstrap.sources import SourceTree
-from tests.upstream.release import from_cache
+if TYPE_CHECKING:
+    from bootstrap.sources import SourceTree
 
 ROOT = Path(__file__).resolve().parent.parent
-
-# How long an example, or the making of it, takes says nothing about what is tested, and on a busy
-# machine it fails what is right.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts something in the background makes it deaf to Ctrl-C, and with it what it
@@ -34,8 +29,22 @@ def checkout() -> Path:
 
 @pytest.fixture(scope="session")
 def release() -> SourceTree:
-    """Upstream's release that most tests look at; without it in the cache, they are skipped."""
+    """Upstream's release that most tests read; without it in the cache, they are skipped."""
+    from tests.upstream.release import from_cache
+
     return from_cache()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """tests/core runs without hypothesis, whose plugin is there wherever it is installed."""
+    if config.pluginmanager.hasplugin("hypothesispytest"):
+        from hypothesis import HealthCheck, settings
+
+        # How long an example, or the making of it, takes says nothing about what is tested, and on
+        # a busy machine it fails what is right.
+        untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        settings.register_profile("untimed", untimed)
+        settings.load_profile("untimed")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
