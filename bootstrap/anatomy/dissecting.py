@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bootstrap.anatomy import elf, opinions, pe, raw
-from bootstrap.anatomy.model import Anatomy, Claim, Opinion, make
+from bootstrap.anatomy.model import Anatomy, make
 
 
 def dissect(data: bytes, knight: bool = False, ask_lief: bool = True) -> Anatomy:
@@ -13,42 +15,26 @@ def dissect(data: bytes, knight: bool = False, ask_lief: bool = True) -> Anatomy
     ``ask_lief``: have LIEF read the headers too; it is not imported otherwise.
     Raises nothing for any content: what is broken is a fact of the anatomy.
     """
-    said: list[Opinion] = []
+    lief: Any = None
+    if ask_lief and data.startswith((elf.MAGIC, pe.MAGIC)):
+        from bootstrap.anatomy import lief_reader as lief
     if knight:
-        return make(data, "Knight", *_ordered(raw.knight(data)))
+        return make(data, "Knight", raw.knight(data))
+    why = "it is no ELF or PE file, no boot sector and no hex0 source"
     if data.startswith(elf.MAGIC):
         read = elf.read(data)
         if isinstance(read, str):
-            return make(
-                data, "unknown", *_ordered(raw.unknown(data, f"it begins as ELF, but {read}"))
-            )
-        said.append(opinions.pyelftools(data, read))
-        if ask_lief:
-            from bootstrap.anatomy import lief_reader
-
-            said.append(lief_reader.on_elf(data, read))
-        claims, facts, limits = elf.claims(data, read)
-        return make(data, "ELF", facts, claims, said, limits)
-    why = "it is no ELF or PE file, no boot sector and no hex0 source"
+            return make(data, "unknown", raw.unknown(data, f"it begins as ELF, but {read}"))
+        said = [opinions.pyelftools(data, read), *([lief.on_elf(data, read)] if lief else [])]
+        return make(data, "ELF", elf.claims(data, read), said)
     if data.startswith(pe.MAGIC):
         image = pe.read(data)
         if not isinstance(image, str):
-            if ask_lief:
-                from bootstrap.anatomy import lief_reader
-
-                said.append(lief_reader.on_pe(data, image))
-            claims, facts, limits = pe.claims(data, image)
-            return make(data, "PE", facts, claims, said, limits)
+            said = [lief.on_pe(data, image)] if lief else []
+            return make(data, "PE", pe.claims(data, image), said)
         why = f"it begins as PE, but {image}"
     if raw.is_boot_sector(data):
-        return make(data, "boot sector", *_ordered(raw.boot_sector(data)))
+        return make(data, "boot sector", raw.boot_sector(data))
     if raw.is_source(data):
-        return make(data, "hex0 source", *_ordered(raw.source(data)))
-    return make(data, "unknown", *_ordered(raw.unknown(data, why)))
-
-
-def _ordered(
-    reading: raw.Reading,
-) -> tuple[list[str], list[Claim], tuple[Opinion, ...], list[str]]:
-    claims, facts, limits = reading
-    return facts, claims, (), limits
+        return make(data, "hex0 source", raw.source(data))
+    return make(data, "unknown", raw.unknown(data, why))

@@ -1,19 +1,20 @@
 """The anatomy of an ELF file: headers by their fields, code by following it, and the rest.
 
-Sources: System V ABI (ELF); Linux, fs/binfmt_elf.c, for what is mapped: whole pages of each
-PT_LOAD segment, so that bytes of the file beside the segment's own are seen as well.
+Sources: System V ABI, chapters 4 and 5 (ELF header, sections, program header); for what Linux
+reads, fs/binfmt_elf.c (load_elf_binary, load_elf_phdrs) and elf_check_arch of the architectures.
+What it does not read is free for other use, and seeds use it: code lies there. It maps whole pages
+of each PT_LOAD segment, so that bytes of the file beside the segment's own are seen as well.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bootstrap.anatomy import elf_layout
-from bootstrap.anatomy.flat import instruction_claims, leftovers
-from bootstrap.anatomy.flow import Flow, Image, Mapping, follow
+from bootstrap.anatomy.flat import code_and_rest
+from bootstrap.anatomy.flow import Image, Mapping
 from bootstrap.anatomy.machines import BY_ELF, Machine
-from bootstrap.anatomy.model import Claim
-from bootstrap.anatomy.reading import ByteOrder, Record, read_record
+from bootstrap.anatomy.model import Claim, Reading
+from bootstrap.anatomy.reading import ByteOrder, Field, Record, named, read_record, size_of
 
 MAGIC = b"\x7fELF"
 _LOADER = "Linux"
@@ -29,6 +30,87 @@ _MAX_MAPPED = 16
 """PT_LOAD segments that are followed."""
 _MAX_RECORDS = 1024
 """Headers of one kind that are read; Linux itself takes at most 64 KiB of program headers."""
+
+
+def _flags(value: int) -> str:
+    letters = "".join(letter for bit, letter in ((4, "R"), (2, "W"), (1, "X")) if value & bit)
+    return f"{value:#x} ({letters or 'none'})"
+
+
+_CLASSES = {1: "32-bit", 2: "64-bit"}
+_ENDIANS = {1: "little-endian", 2: "big-endian"}
+_ABIS = {0: "System V", 3: "Linux", 9: "FreeBSD"}
+_TYPES = {0: "none", 1: "relocatable", 2: "executable", 3: "shared object", 4: "core"}
+MACHINES = {3: "EM_386", 40: "EM_ARM", 62: "EM_X86_64", 183: "EM_AARCH64", 243: "EM_RISCV"}
+_SEGMENTS = {0: "PT_NULL", 1: "PT_LOAD", 2: "PT_DYNAMIC", 3: "PT_INTERP", 4: "PT_NOTE"}
+_SECTIONS = {0: "NULL", 1: "PROGBITS", 2: "SYMTAB", 3: "STRTAB", 8: "NOBITS"}
+
+IDENT = (
+    Field("e_ident[EI_MAG]", 4, "the file is ELF", raw=True),
+    Field(
+        "e_ident[EI_CLASS]",
+        1,
+        "how wide addresses are; only RISC-V Linux reads it",
+        True,
+        named(_CLASSES),
+    ),
+    Field("e_ident[EI_DATA]", 1, "the order of bytes in a number", False, named(_ENDIANS)),
+    Field("e_ident[EI_VERSION]", 1, "version of the format, 1", False, str),
+    Field("e_ident[EI_OSABI]", 1, "whose extensions are used", False, named(_ABIS)),
+    Field("e_ident[EI_ABIVERSION]", 1, "version of that ABI", False, str),
+    Field("e_ident[EI_PAD]", 7, "unused, by the specification", False, raw=True),
+)
+
+
+def header_of(word: int) -> tuple[Field, ...]:
+    """The ELF header of a class with ``word`` bytes in an address: 52 or 64 bytes."""
+    return (
+        *IDENT,
+        Field("e_type", 2, "what kind of file", True, named(_TYPES)),
+        Field("e_machine", 2, "whose instructions", True, named(MACHINES)),
+        Field("e_version", 4, "version of the format, 1", False, str),
+        Field("e_entry", word, "address of the first instruction"),
+        Field("e_phoff", word, "where the program headers are in the file"),
+        Field("e_shoff", word, "where the section headers are in the file", False),
+        Field("e_flags", 4, "flags of the processor", False),
+        Field("e_ehsize", 2, "size of this header", False, str),
+        Field("e_phentsize", 2, "size of a program header", True, str),
+        Field("e_phnum", 2, "how many program headers", True, str),
+        Field("e_shentsize", 2, "size of a section header", False, str),
+        Field("e_shnum", 2, "how many section headers", False, str),
+        Field("e_shstrndx", 2, "which section has the names of sections", False, str),
+    )
+
+
+def segment_of(word: int) -> tuple[Field, ...]:
+    """A program header: 32 or 56 bytes.  p_flags stands in another place in each."""
+    kind = Field("p_type", 4, "what to do with the segment", True, named(_SEGMENTS))
+    flags = Field("p_flags", 4, "rights of its pages", True, _flags)
+    places = (
+        Field("p_offset", word, "where the segment is in the file"),
+        Field("p_vaddr", word, "the address it is mapped at"),
+        Field("p_paddr", word, "its physical address", False),
+        Field("p_filesz", word, "bytes of it in the file", True, str),
+        Field("p_memsz", word, "bytes of it in memory", True, str),
+    )
+    align = Field("p_align", word, "alignment; Linux reads it if addresses may be chosen")
+    return (kind, *places, flags, align) if word == 4 else (kind, flags, *places, align)
+
+
+def section_of(word: int) -> tuple[Field, ...]:
+    """A section header: 40 or 64 bytes.  Linux reads none of it."""
+    return (
+        Field("sh_name", 4, "its name, as an offset into the names", False),
+        Field("sh_type", 4, "what it holds", False, named(_SECTIONS)),
+        Field("sh_flags", word, "write 1, alloc 2, execute 4", False),
+        Field("sh_addr", word, "its address", False),
+        Field("sh_offset", word, "where it is in the file", False),
+        Field("sh_size", word, "its size in bytes", False, str),
+        Field("sh_link", 4, "another section's number", False, str),
+        Field("sh_info", 4, "more, by type", False, str),
+        Field("sh_addralign", word, "alignment", False, str),
+        Field("sh_entsize", word, "size of an entry", False, str),
+    )
 
 
 @dataclass
@@ -67,7 +149,7 @@ def read(data: bytes) -> Elf | str:
 
 
 def _header(data: bytes, word: int, order: ByteOrder) -> Record:
-    return read_record(data, 0, elf_layout.header(word), "ELF", order, _LOADER)
+    return read_record(data, 0, header_of(word), "ELF", order, _LOADER)
 
 
 def _read(data: bytes, elf: Elf) -> Elf:
@@ -76,17 +158,17 @@ def _read(data: bytes, elf: Elf) -> Elf:
     if not elf.header.whole:
         elf.facts.append(f"the file ends inside the ELF header, which has {40 + 3 * word} bytes")
         return elf
-    elf.segments = _table(data, elf, "e_ph", "segment", elf_layout.segment(word))
-    elf.sections = _table(data, elf, "e_sh", "section", elf_layout.section(word))
+    elf.segments = _table(data, elf, "e_ph", "segment", segment_of(word))
+    elf.sections = _table(data, elf, "e_sh", "section", section_of(word))
     return elf
 
 
 def _table(
-    data: bytes, elf: Elf, prefix: str, title: str, layout: tuple[elf_layout.Field, ...]
+    data: bytes, elf: Elf, prefix: str, title: str, layout: tuple[Field, ...]
 ) -> list[Record]:
     get = elf.header.get
     offset, each, count = get(f"{prefix}off"), get(f"{prefix}entsize"), get(f"{prefix}num")
-    size = elf_layout.size_of(layout)
+    size = size_of(layout)
     if not count or (not offset and title == "section"):
         return []
     if each != size:
@@ -137,49 +219,22 @@ def machine_of(elf: Elf) -> Machine | None:
     return BY_ELF.get((_EM_386 if number == _EM_486 else number, elf.word // 4))
 
 
-def claims(data: bytes, elf: Elf) -> tuple[list[Claim], list[str], list[str]]:
-    """All claims in order of precedence, facts for the reader, and what stays unknown."""
+def claims(data: bytes, elf: Elf) -> Reading:
+    """Headers, symbols and names, code, and the rest."""
     made = [claim for record in elf.records() for claim in record.claims]
     made += _tables_of_names(data, elf)
-    facts, limits = list(elf.facts), []
     view, machine = image(elf, len(data)), machine_of(elf)
-    flow: Flow | None = None
     entry = elf.header.get("e_entry")
     place = view.offset(entry)
-    facts = [*_describe(elf, data, machine, place), *facts]
-    if machine is None:
-        limits.append("the instructions are of an architecture that is not disassembled here")
-    elif place is None:
-        limits.append(f"the entry {entry:#x} is not in what is loaded from the file; no code is"
-                      " reached")  # fmt: skip
-    else:
-        flow = follow(data, view, machine, place)
-        made += instruction_claims(flow)
-        limits += flow_limits(flow)
-    made += leftovers(data, made, flow, view, machine, elf.word if elf.order == "little" else 0)
-    return made, facts, limits
-
-
-def flow_limits(flow: Flow) -> list[str]:
-    """What following the flow could not find out, in words: a line for each reason."""
-    places: dict[str, list[int]] = {}
-    for offset, why in flow.unfollowed:
-        places.setdefault(why, []).append(offset)
-    found = []
-    for why, offsets in places.items():
-        shown = ", ".join(f"{offset:#x}" for offset in offsets[:8])
-        more = f" and {len(offsets) - 8} more" if len(offsets) > 8 else ""
-        found.append(f"not followed, {why}: at byte {shown}{more}")
-    if len(found) > 12:
-        found = [*found[:12], f"and {len(found) - 12} more such reasons"]
-    if not flow.complete:
-        found.append("there is more code than is followed here; the rest is not told apart")
-    return found
+    facts = [*_describe(elf, data, machine, place), *elf.facts]
+    no_code = f"the entry {entry:#x} is not in what is loaded from the file; no code is reached"
+    word = elf.word if elf.order == "little" else 0
+    return code_and_rest(data, made, facts, view, machine, place, no_code, word)
 
 
 def _describe(elf: Elf, data: bytes, machine: Machine | None, place: int | None) -> list[str]:
     width = 32 if elf.word == 4 else 64
-    name = machine.name if machine else elf_layout.MACHINES.get(elf.header.get("e_machine"), "?")
+    name = machine.name if machine else MACHINES.get(elf.header.get("e_machine"), "?")
     entry = elf.header.get("e_entry")
     where = "which is not in the file" if place is None else f"byte {place:#x}"
     facts = [f"ELF, {width}-bit {elf.order}-endian; {name}", f"entry {entry:#x}, {where}"]

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bootstrap.anatomy.flow import Flow, Image, sweep
+from bootstrap.anatomy.flow import Flow, Image, follow, sweep
 from bootstrap.anatomy.machines import Machine
-from bootstrap.anatomy.model import Claim, Kind, gaps
+from bootstrap.anatomy.model import Claim, Kind, Reading, gaps
 
 # Possessive: a long text without a NUL must not be scanned again from each of its bytes.
 _STRING = re.compile(rb"[\t\x20-\x7e]{3,200}+[\r\n]{0,2}+\x00?+")
@@ -23,7 +23,31 @@ _MAX_CODE = 64 << 10
 """Bytes that nothing reaches and that are still decoded, as a possible reading; per file."""
 
 
-def instruction_claims(flow: Flow) -> list[Claim]:
+def code_and_rest(
+    data: bytes,
+    claims: list[Claim],
+    facts: list[str],
+    image: Image,
+    machine: Machine | None,
+    entry: int | None,
+    no_code: str,
+    word: int = 0,
+) -> Reading:
+    """What ``claims`` say, the code that is reached from the file offset ``entry``, and the rest.
+
+    ``no_code`` is why none is reached without an entry; ``word``: size of a pointer, 0 for none.
+    """
+    flow, limits = None, [no_code]
+    if machine is None:
+        limits = ["the instructions are of an architecture that is not disassembled here"]
+    elif entry is not None:
+        flow = follow(data, image, machine, entry)
+        claims = [*claims, *_instructions(flow)]
+        limits = _limits_of(flow)
+    return [*claims, *leftovers(data, claims, flow, image, machine, word)], facts, limits
+
+
+def _instructions(flow: Flow) -> list[Claim]:
     """The instructions that were reached, in file order."""
     claims = []
     for offset in sorted(flow.instructions):
@@ -31,6 +55,23 @@ def instruction_claims(flow: Flow) -> list[Claim]:
         meaning = f"to byte {item.target:#x}" if item.target is not None else item.note
         claims.append(Claim(offset, offset + item.size, "code", item.text, "", meaning))
     return claims
+
+
+def _limits_of(flow: Flow) -> list[str]:
+    """What following the flow could not find out, in words: a line for each reason."""
+    places: dict[str, list[int]] = {}
+    for offset, why in flow.unfollowed:
+        places.setdefault(why, []).append(offset)
+    found = []
+    for why, offsets in places.items():
+        shown = ", ".join(f"{offset:#x}" for offset in offsets[:8])
+        more = f" and {len(offsets) - 8} more" if len(offsets) > 8 else ""
+        found.append(f"not followed, {why}: at byte {shown}{more}")
+    if len(found) > 12:
+        found = [*found[:12], f"and {len(found) - 12} more such reasons"]
+    if not flow.complete:
+        found.append("there is more code than is followed here; the rest is not told apart")
+    return found
 
 
 def leftovers(

@@ -43,6 +43,10 @@ class Claim:
     """Whether it is a header field that is not read when the file is run."""
 
 
+Reading = tuple[list[Claim], list[str], list[str]]
+"""Claims in order of precedence, facts for the reader, and what stays unknown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """Bytes that belong to one claim, and the other claims that lie over them."""
@@ -139,15 +143,9 @@ class Anatomy:
         return total
 
 
-def make(
-    data: bytes,
-    form: str,
-    facts: Sequence[str],
-    claims: Sequence[Claim],
-    opinions: Sequence[Opinion] = (),
-    limits: Sequence[str] = (),
-) -> Anatomy:
-    """The anatomy of ``data`` from claims in order of precedence; they may leave bytes out."""
+def make(data: bytes, form: str, reading: Reading, opinions: Sequence[Opinion] = ()) -> Anatomy:
+    """The anatomy of ``data``; the claims may leave bytes out."""
+    claims, facts, limits = reading
     return Anatomy(
         size=len(data),
         sha256=hashlib.sha256(data).hexdigest(),

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bootstrap.anatomy.elf import flow_limits
-from bootstrap.anatomy.elf_layout import Field, named, size_of
-from bootstrap.anatomy.flat import instruction_claims, leftovers
-from bootstrap.anatomy.flow import Image, Mapping, follow
+from bootstrap.anatomy.flat import code_and_rest
+from bootstrap.anatomy.flow import Image, Mapping
 from bootstrap.anatomy.machines import UEFI_64
-from bootstrap.anatomy.model import Claim
-from bootstrap.anatomy.reading import Record, read_record
+from bootstrap.anatomy.model import Reading
+from bootstrap.anatomy.reading import Field, Record, named, read_record, size_of
 
 MAGIC = b"MZ"
 _MAX_SECTIONS = 96
@@ -148,8 +146,8 @@ def image(pe: Pe, size: int) -> Image:
     return Image((*maps, Mapping(0, headers, 0)), absolute=False)
 
 
-def claims(data: bytes, pe: Pe) -> tuple[list[Claim], list[str], list[str]]:
-    """All claims in order of precedence, facts for the reader, and what stays unknown."""
+def claims(data: bytes, pe: Pe) -> Reading:
+    """Headers, code, and the rest."""
     made = [claim for record in pe.records() for claim in record.claims]
     view = image(pe, len(data))
     entry = pe.optional.get("AddressOfEntryPoint")
@@ -165,15 +163,5 @@ def claims(data: bytes, pe: Pe) -> tuple[list[Claim], list[str], list[str]]:
             f" {item.address:#x} from the image's start"
         )
     facts += pe.facts
-    limits: list[str] = []
-    flow = None
-    if machine is None:
-        limits.append("the instructions are of an architecture that is not disassembled here")
-    elif place is None:
-        limits.append("the entry is not in the file; no code is reached")
-    else:
-        flow = follow(data, view, machine, place)
-        made += instruction_claims(flow)
-        limits += flow_limits(flow)
-    made += leftovers(data, made, flow, view, machine)
-    return made, facts, limits
+    no_code = "the entry is not in the file; no code is reached"
+    return code_and_rest(data, made, facts, view, machine, place, no_code)

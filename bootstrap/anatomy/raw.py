@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 
-from bootstrap.anatomy.elf import flow_limits
-from bootstrap.anatomy.flat import instruction_claims, leftovers
-from bootstrap.anatomy.flow import Image, Mapping, follow
+from bootstrap.anatomy.flat import code_and_rest, leftovers
+from bootstrap.anatomy.flow import Image, Mapping
 from bootstrap.anatomy.machines import X86_16
-from bootstrap.anatomy.model import Claim
+from bootstrap.anatomy.model import Claim, Reading
 from bootstrap.core.errors import printable
 from bootstrap.languages import hex0
 
@@ -24,9 +23,6 @@ _MAX_SOURCE = 256 << 10
 _SOURCE = re.compile(
     rb"(?=(?:[#;][^\n]*\n|[ \t\r\n])*[0-9A-Fa-f])(?:[#;][^\n]*|[0-9A-Fa-f \t\r\n])*+"
 )
-
-Reading = tuple[list[Claim], list[str], list[str]]
-"""Claims in order of precedence, facts, limits."""
 
 
 def is_boot_sector(data: bytes) -> bool:
@@ -50,11 +46,8 @@ def boot_sector(data: bytes) -> Reading:
     if len(data) > _SECTOR:
         facts.append(f"the BIOS does not load the {len(data) - _SECTOR} bytes after the sector")
     view = Image((Mapping(0, _SECTOR, _LOADED_AT),))
-    flow = follow(data, view, X86_16, 0)
-    made += instruction_claims(flow)
-    limits += flow_limits(flow)
-    made += leftovers(data, made, flow, view, X86_16)
-    return made, facts, limits
+    claims, facts, more = code_and_rest(data, made, facts, view, X86_16, 0, "")
+    return claims, facts, [*limits, *more]
 
 
 def is_source(data: bytes) -> bool:

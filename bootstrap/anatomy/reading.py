@@ -1,15 +1,38 @@
-"""Reads header fields out of a file by a layout, bounded by the file's end."""
+"""Header fields: their layout, and how they are read out of a file, bounded by the file's end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bootstrap.anatomy.elf_layout import Field
 from bootstrap.anatomy.model import Claim
 
 ByteOrder = Literal["little", "big"]
+Show = Callable[[int], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a header.  ``size`` is in bytes; ``raw`` fields are bytes, not a number."""
+
+    name: str
+    size: int
+    meaning: str
+    loaded: bool = True
+    """Whether Linux reads it when it executes the file."""
+    show: Show = hex
+    raw: bool = False
+
+
+def named(names: Mapping[int, str]) -> Show:
+    """Shows a number with its name."""
+    return lambda value: f"{value} ({names[value]})" if value in names else f"{value} (no name)"
+
+
+def size_of(fields: tuple[Field, ...]) -> int:
+    """Bytes of a header."""
+    return sum(field.size for field in fields)
 
 
 @dataclass

@@ -18,7 +18,7 @@ def claims_of(ranges: list[tuple[int, int]]) -> list[Claim]:
 @given(st.binary(min_size=1, max_size=50), RANGES)
 def test_parts_cover_every_byte_once(data: bytes, ranges: list[tuple[int, int]]) -> None:
     claims = claims_of(ranges)
-    anatomy = make(data, "test", (), claims)
+    anatomy = make(data, "test", (claims, [], []))
     assert b"".join(part.data for part in anatomy.parts) == data
     assert sum(anatomy.totals().values()) == len(data)
     for part in anatomy.parts:
@@ -51,5 +51,5 @@ def test_what_lies_over_another_is_told_beside_it() -> None:
     first, second = account(b"abcdef", [field, code])
     assert (first.claim, first.also, first.size) == (field, (code,), 4)
     assert (second.claim, second.also, second.size) == (code, (), 2)
-    anatomy = make(b"abcdef", "test", (), [field, code])
+    anatomy = make(b"abcdef", "test", ([field, code], [], []))
     assert (anatomy.shared(), anatomy.idle()) == (2, 2)
