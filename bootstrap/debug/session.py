@@ -35,8 +35,8 @@ from bootstrap.timeline.state import (
     flags_of,
     open_file,
     open_paths,
+    shown_call,
     stack_words,
-    told_call,
 )
 from bootstrap.timeline.timeline import PastEnd, Timeline
 from bootstrap.trace.calls import CallFilter, RecordedCall, calls, outputs
@@ -358,7 +358,7 @@ class Session:
     def call(self, ordinal: int) -> str:
         """The program's system call of that number, from 1, as strace writes it; empty: none."""
         self.settle()
-        return told_call(self.at, ordinal, open_paths(self.at))
+        return shown_call(self.at, ordinal, open_paths(self.at))
 
     def produced(self) -> Produced | None:
         """What the system call just before this place wrote to a file, if it did that."""

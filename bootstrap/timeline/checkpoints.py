@@ -9,8 +9,9 @@ import contextlib
 import json
 import os
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from bootstrap.documents import Size, typed_json
@@ -28,7 +29,7 @@ two share none, and a program may have a hundred megabytes."""
 
 @dataclass(frozen=True, slots=True, order=True)
 class Checkpoint:
-    """A kept state of the machine, in one program's time."""
+    """The state of the machine at a place, in one program's time."""
 
     executed: int
     calls: int = field(compare=False)
@@ -183,7 +184,7 @@ def is_stale(trace: Trace) -> bool:
 
 
 class Checkpoints:
-    """The kept states of all programs, and how many instructions programs execute in all."""
+    """The checkpoints of all programs, and how many instructions programs execute in all."""
 
     def __init__(self, index: StoredIndex | None = None) -> None:
         self._index = index
@@ -192,25 +193,28 @@ class Checkpoints:
         """Instructions of the programs whose end was seen."""
 
     def nearest(self, row: int, executed: int) -> Checkpoint | None:
-        """The last state not after that instruction."""
-        mine = self._rows.get(row, [])
-        number = bisect_right(mine, executed, key=lambda kept: kept.executed)
-        found = mine[number - 1] if number else None
-        if self._index is not None:
-            number = bisect_right(places := self._index.executed(row), executed)
-            if number and (found is None or places[number - 1] > found.executed):
-                return self._take(row, number - 1)
-        return found
+        """The last one of a program that is not after that instruction."""
+        return self._nearest(row, executed, attrgetter("executed"), StoredIndex.executed)
 
     def nearest_call(self, row: int, calls: int) -> Checkpoint | None:
-        """The last state with so many calls of the program, or fewer."""
+        """The last one with so many calls of the program, or fewer."""
+        return self._nearest(row, calls, attrgetter("calls"), StoredIndex.calls)
+
+    def _nearest(
+        self,
+        row: int,
+        most: int,
+        place: Callable[[Checkpoint], int],
+        stored: Callable[[StoredIndex, int], list[int]],
+    ) -> Checkpoint | None:
         mine = self._rows.get(row, [])
-        number = bisect_right(mine, calls, key=lambda kept: kept.calls)
+        number = bisect_right(mine, most, key=place)
         found = mine[number - 1] if number else None
         if self._index is not None:
-            number = bisect_right(places := self._index.calls(row), calls)
-            if number and (found is None or places[number - 1] > found.calls):
-                return self._take(row, number - 1)
+            number = bisect_right(places := stored(self._index, row), most)
+            if number and (found is None or places[number - 1] > place(found)):
+                found = self._index.checkpoint(row, number - 1)
+                self.add(row, found)
         return found
 
     def before(self, row: int, end: int) -> int:
@@ -221,12 +225,6 @@ class Checkpoints:
         if self._index is not None:
             number = bisect_left(places := self._index.executed(row), end)
             found = max(found, places[number - 1] if number else 0)
-        return found
-
-    def _take(self, row: int, number: int) -> Checkpoint:
-        assert self._index is not None
-        found = self._index.checkpoint(row, number)
-        self.add(row, found)
         return found
 
     def add(self, row: int, checkpoint: Checkpoint) -> None:

@@ -61,7 +61,7 @@ class Decoder:
         self._smallest = {"aarch64": 4, "riscv64": 2, "riscv32": 2}.get(abi, 1)
 
     def one(self, code: bytes, guest_addr: int) -> DecodedInstruction:
-        """The instruction at the begin of `code`, which is not empty."""
+        """The instruction at the start of `code`, which is not empty."""
         for found in self._capstone.disasm(code[:16], guest_addr, 1):
             raw, operands = bytes(found.bytes), found.op_str
             if self._abi.startswith("riscv") and _is_relative(raw, self._abi):

@@ -1,5 +1,5 @@
 """What somebody wrote into a program while it stood still: memory and registers, at places in its
-time. A trace of a run that was written into has them in its `meta`; travellers do them again.
+time. A trace of a run that was written into has them in its `meta`; a timeline does them again.
 """
 
 from __future__ import annotations
@@ -110,13 +110,13 @@ class Edits:
 def edits_of(meta: Mapping[str, str]) -> Edits:
     """Those of a recorded run. Raises ValueError."""
     return Edits(
-        Edit(told.row, told.executed, told.event, told.memory, tuple(told.registers.items()))
-        for told in typed_json(tuple[_Told, ...], meta.get(META, "[]"))
+        Edit(one.row, one.executed, one.event, one.memory, tuple(one.registers.items()))
+        for one in typed_json(tuple[_StoredEdit, ...], meta.get(META, "[]"))
     )
 
 
 @dataclass(frozen=True)
-class _Told:
+class _StoredEdit:
     """An edit as `meta` has it."""
 
     row: Count

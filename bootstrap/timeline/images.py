@@ -1,8 +1,8 @@
 """What is known of a program's image: which byte of the file is at an address, and what it is of.
 
-Labels and source lines come from the language models (makers.py): only where one of them makes the
-image, byte for byte, of what the program that wrote it had read. An image that was there before the
-run (a seed) is known too when a program wrote the same bytes.
+Labels and source lines come from the language models (source_maps.py): only where one of them makes
+the image, byte for byte, of what the program that wrote it had read. An image that was there before
+the run (a seed) is known too when a program wrote the same bytes.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ProgramImage:
             if segment.vaddr <= guest_addr < segment.vaddr + segment.file_size:
                 return self._in_file(segment, guest_addr)
         for segment in self._loads:
-            # Linux maps whole pages of the file; what lies behind a segment that is zeroed is not.
+            # Linux maps whole pages of the file; what lies after a segment that is zeroed is not.
             end = page_up(segment.vaddr + segment.file_size)
             if segment.flags & _PF_W and segment.memory_size > segment.file_size:
                 end = segment.vaddr + segment.file_size
@@ -124,7 +124,7 @@ class ProgramImage:
         return [line.decode("utf-8", "backslashreplace") for line in raw]
 
     def labelled(self, name: str) -> list[int]:
-        """The offsets at which the bytes behind a label begin; `name` may be that of a function."""
+        """The offsets at which the bytes after a label begin; `name` may be that of a function."""
         if self._starts is None:
             self._starts = self._find(functions=False)
         wanted = (name, FUNCTION + name)
@@ -144,7 +144,7 @@ class ProgramImage:
         return found
 
     def label(self, offset: int) -> tuple[str, int] | None:
-        """The last label before a byte of the file, and how far behind it the byte is."""
+        """The last label before a byte of the file, and how far after it the byte is."""
         if self._starts is None and self._asked < FEW:
             self._asked += 1
             return self._look_back(offset)
@@ -163,8 +163,8 @@ class ProgramImage:
         found = self.label(offset)
         if found is None:
             return ""
-        name, behind = found
-        return f"{name}+{behind:#x}" if behind else name
+        name, after = found
+        return f"{name}+{after:#x}" if after else name
 
     def _find(self, functions: bool) -> tuple[list[int], list[str]]:
         """Where each stretch of bytes with the same label begins, and the label."""
@@ -182,7 +182,7 @@ class ProgramImage:
         return starts, names
 
     def _look_back(self, offset: int) -> tuple[str, int] | None:
-        """What `_find` would tell of one place, without a look at all the others."""
+        """What `_find` would give for one place, without finding all the others."""
         if self.made is None or self.made.model not in _LABELLED:
             return None
         start = min(offset, len(self.content) - 1)
@@ -231,7 +231,7 @@ def _last(found: tuple[list[int], list[str]], offset: int) -> tuple[str, int] | 
 
 
 class ProgramImages:
-    """The images of a trace; each is looked at once."""
+    """The images of a trace; each is made once."""
 
     def __init__(self, trace: Trace, why: ByteOrigins | None = None) -> None:
         self._trace = trace
@@ -240,7 +240,7 @@ class ProgramImages:
 
     @property
     def why(self) -> ByteOrigins:
-        """What answers where bytes come from."""
+        """Where bytes come from."""
         if self._why is None:
             self._why = ByteOrigins(self._trace)
         return self._why
@@ -272,7 +272,7 @@ class ProgramImages:
         return None, unknown, None
 
     def find(self, wanted: str) -> list[int]:
-        """The versions that ran as programs under that path, or with that (begin of a) SHA-256.
+        """The versions that ran as programs under that path, or with that (start of a) SHA-256.
 
         Raises BadInput where none did.
         """
@@ -291,6 +291,6 @@ class ProgramImages:
             index = min(bisect_left(paths, wanted.lstrip("/")), len(paths) - 1)
             raise BadInput(
                 f"{self._trace.name}: no program {wanted} ran; name its path in the tree or its "
-                f"SHA-256, as `bootstrap trace tree` tells them: {paths[index]}, say"
+                f"SHA-256, as `bootstrap trace tree` lists them: {paths[index]}, say"
             )
         return found

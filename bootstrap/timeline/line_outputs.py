@@ -1,8 +1,8 @@
 """What a line of a source became: the bytes of every file that come from it. The reverse of `why`.
 
 Followed forward through every program that read the file and has a model which makes what it
-wrote, byte for byte (makers.py). What went into a program without a model is told, and followed no
-further.
+wrote, byte for byte (source_maps.py). What went into a program without a model is said, and is
+followed no further.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class LineOutput:
     path: str
     sha256: str
     spans: tuple[tuple[int, int], ...]
-    """Offsets, (from, to), in order; `to` is behind the last byte."""
+    """Offsets, (from, to), in order; `to` is after the last byte."""
     program: ProgramRow
     model: str
 
@@ -115,11 +115,11 @@ def _images(
 
 
 MOST_SPANS = 8
-"""Stretches of one file that a line of the answer shows."""
+"""Stretches of one file that a line of text shows."""
 
 
 def lines(path: str, line: int, found: list[LineOutput], stopped: list[Stopped]) -> Iterator[str]:
-    """The answer for people."""
+    """For people."""
     if not found and not stopped:
         yield f"{path.lstrip('/')}:{line} became no byte of any file"
     for one in found:
@@ -131,8 +131,8 @@ def lines(path: str, line: int, found: list[LineOutput], stopped: list[Stopped])
         rest = f" and {more} more places" if more > 0 else ""
         count = "1 byte" if one.size == 1 else f"{one.size:,} bytes"
         yield f"{one.path}: {count} at {shown_spans}{rest}  ({one.model}, {one.program.label})"
-    told: set[tuple[str, str]] = set()
+    shown_ends: set[tuple[str, str]] = set()
     for end in stopped:
-        if (end.path, end.why) not in told:
-            told.add((end.path, end.why))
+        if (end.path, end.why) not in shown_ends:
+            shown_ends.add((end.path, end.why))
             yield f"{end.path.lstrip('/')}: read by {end.program.label}; {end.why}"

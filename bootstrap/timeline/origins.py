@@ -1,8 +1,8 @@
 """Where a byte of a file comes from: who wrote it, in which call, from which place of which source.
 
 The trace says who wrote a file and what that program had read. Which byte of what it read became
-this byte, the language models say (makers.py), and only where they make the whole file, byte for
-byte. The way ends at a file of the source tree, or at a program that there is no model of, which is
+this byte, the language models say (source_maps.py), and only where they make the whole file, byte
+for byte. The way ends at a file of the source tree, or at a program that there is no model of, which is
 said.
 """
 
@@ -262,7 +262,7 @@ class ByteOrigins(FileUses):
 def lines(
     links: list[OriginStep], stored: Callable[[OriginStep], str] = lambda _: ""
 ) -> Iterator[str]:
-    """The answer for people; `stored` tells of each link what stored the byte before its call."""
+    """For people; `stored` gives of each link what stored the byte before its call."""
     for number, link in enumerate(links):
         if number:
             yield ""

@@ -52,7 +52,7 @@ class ExecutionCounts:
 
 
 def count(
-    traveller: Timeline, images: ProgramImages, programs: Iterable[ProgramRow]
+    timeline: Timeline, images: ProgramImages, programs: Iterable[ProgramRow]
 ) -> dict[int, ExecutionCounts]:
     """Run the programs to their ends and count; by image. Raises as Timeline does."""
     found: dict[int, ExecutionCounts] = {}
@@ -65,66 +65,66 @@ def count(
                 raise BadInput(f"{image.name}: spans {size:,} addresses, too many to count each")
             known = ExecutionCounts(image, program.image, start, array("Q", bytes(8 * size)))
             found[program.image] = known
-        known.programs.append((program, _count(traveller, program, known)))
+        known.programs.append((program, _count(timeline, program, known)))
     return found
 
 
-def _count(traveller: Timeline, program: ProgramRow, into: ExecutionCounts) -> int:
+def _count(timeline: Timeline, program: ProgramRow, into: ExecutionCounts) -> int:
     """Count one program; the number of its instructions."""
     try:
-        total, ran = _by_blocks(traveller.by_blocks(), program)
+        total, ran = _by_blocks(timeline.by_blocks(), program)
     except Unsure:
-        total, ran = _one_by_one(traveller, program, into)
+        total, ran = _one_by_one(timeline, program, into)
     for guest_addr, times in ran:
         if 0 <= guest_addr - into.start < len(into.counts):
             into.counts[guest_addr - into.start] += times
     return total
 
 
-def _by_blocks(traveller: Timeline, program: ProgramRow) -> tuple[int, Iterable[tuple[int, int]]]:
+def _by_blocks(timeline: Timeline, program: ProgramRow) -> tuple[int, Iterable[tuple[int, int]]]:
     row = program.id
-    if traveller.faulted(row):
+    if timeline.faulted(row):
         raise Unsure
-    traveller.seek_from(row, 0)
-    counting = [_blocks(traveller)]
+    timeline.seek_from(row, 0)
+    counting = [_blocks(timeline)]
 
     def take_over() -> None:
-        if traveller.row == row:
-            now = _blocks(traveller)
+        if timeline.row == row:
+            now = _blocks(timeline)
             now.go_on_counting(counting[0])
             counting[0] = now
 
-    traveller.on_restore = take_over
+    timeline.on_restore = take_over
     try:
-        total = traveller.run_out(row)
+        total = timeline.run_out(row)
     finally:
-        traveller.on_restore = lambda: None
-        traveller.close()
+        timeline.on_restore = lambda: None
+        timeline.close()
     return total, counting[0].ran().items()
 
 
-def _blocks(traveller: Timeline) -> Blocks:
-    stepping = traveller.stepping
+def _blocks(timeline: Timeline) -> Blocks:
+    stepping = timeline.stepping
     assert isinstance(stepping, Blocks)
     return stepping
 
 
 def _one_by_one(
-    traveller: Timeline, program: ProgramRow, into: ExecutionCounts
+    timeline: Timeline, program: ProgramRow, into: ExecutionCounts
 ) -> tuple[int, Iterable[tuple[int, int]]]:
     row = program.id
-    traveller.seek(row, 0)
-    counts = traveller.stepping.count_each(into.start, len(into.counts))
+    timeline.seek(row, 0)
+    counts = timeline.stepping.count_each(into.start, len(into.counts))
 
     def lend() -> None:
-        if traveller.row == row:
-            traveller.stepping.lend_counts(into.start, counts)
+        if timeline.row == row:
+            timeline.stepping.lend_counts(into.start, counts)
 
-    traveller.on_restore = lend
+    timeline.on_restore = lend
     try:
-        total = traveller.run_out(row)
+        total = timeline.run_out(row)
     finally:
-        traveller.on_restore = lambda: None
+        timeline.on_restore = lambda: None
     return total, ((into.start + index, n) for index, n in enumerate(counts) if n)
 
 
@@ -150,7 +150,7 @@ class Coverage:
     executed: bytes
     """One for each byte of the file: 1 where it ran."""
     strange: tuple[int, ...]
-    """Addresses at which something ran whose length nobody can tell: one byte is counted."""
+    """Addresses at which something ran whose length nobody knows: one byte is counted."""
 
     @property
     def stretches(self) -> list[CodeRange]:
@@ -233,7 +233,7 @@ def hot_spots(found: Sequence[ExecutionCounts]) -> list[HotSpot]:
         for guest_addr, times in counted.ran():
             offset = image.offset(guest_addr)
             label = None if offset is None else image.function(offset)
-            # One label may stand in two files: the place where it begins tells them apart.
+            # One label may stand in two files: the place where it begins keeps them apart.
             key = ("", guest_addr) if label is None else (label[0], guest_addr - label[1])
             sums.setdefault(key, [0, guest_addr])[0] += times
         for (label_name, _), (times, guest_addr) in sums.items():

@@ -1,4 +1,4 @@
-"""What show, coverage and hot found, as lines for people and as values for JSON."""
+"""What why, show, coverage and hot found, as lines for people and as values for JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bootstrap.trace.views import who
 _PER_LINE = 4
 _ROW = 16
 MOST_LINES = 16
-"""Instructions that are told of each stretch that never ran, unless all are asked for."""
+"""Instructions that are shown of each stretch that never ran, unless all are asked for."""
 
 
 def _hex(value: int, word: int) -> str:
@@ -103,9 +103,11 @@ def show_lines(found: StateView) -> Iterator[str]:
         yield from dump(address, data)
 
 
-def why_json(link: OriginStep, told: Mapping[OriginStep, StoreReport | None]) -> dict[str, object]:
+def why_json(
+    link: OriginStep, stores: Mapping[OriginStep, StoreReport | None]
+) -> dict[str, object]:
     """One file on the way of `why`, for machines."""
-    call, place, store, program = link.call, link.place, told.get(link), link.program
+    call, place, store, program = link.call, link.place, stores.get(link), link.program
     value: dict[str, object] = {
         "path": link.path, "offset": link.offset, "byte": link.byte, "size": link.size,
         "sha256": link.sha256, "line": link.line or None, "column": link.column or None,
@@ -124,7 +126,7 @@ def why_json(link: OriginStep, told: Mapping[OriginStep, StoreReport | None]) ->
         "label": place.label or None, "macro": place.macro or None,
         "comment": place.comment or None,
     }  # fmt: skip
-    if link in told:
+    if link in stores:
         value["stored"] = None if store is None else {
             "coordinate": store.coordinate, "address": store.guest_addr,
             "instruction": store.instruction, "label": store.label or None,

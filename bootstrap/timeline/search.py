@@ -209,7 +209,7 @@ def _leave(at: Timeline, row: int, began: int) -> bool:
 
 
 def step_back_over(at: Timeline) -> bool:
-    """One instruction back; one that returned takes its whole call back. False at the begin."""
+    """One instruction back; one that returned takes its whole call back. False at the start."""
     row, began = at.row, at.executed
     if not began:
         return False

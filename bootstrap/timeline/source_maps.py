@@ -44,7 +44,7 @@ class SourceMap:
 
 @dataclass(frozen=True)
 class Target:
-    """What an image is made for; the early assemblers have it built in, and are not told."""
+    """What an image is made for; the early assemblers have it built in, and are given none."""
 
     architecture: m1.Architecture = m1.Architecture.X86
     base_address: int = hex2.BASE_ADDRESS
@@ -193,11 +193,11 @@ def offset_of(text: bytes, line: int, column: int) -> int:
 
 def line_at(text: bytes, offset: int) -> tuple[int, int, str]:
     """Line and column (from 1) of an offset, and the text of that line."""
-    begin = text.rfind(b"\n", 0, offset) + 1
+    start = text.rfind(b"\n", 0, offset) + 1
     end = text.find(b"\n", offset)
-    whole = text[begin : end if end >= 0 else len(text)]
-    number = text.count(b"\n", 0, begin) + 1
-    return number, offset - begin + 1, whole.decode("utf-8", "backslashreplace").expandtabs()
+    whole = text[start : end if end >= 0 else len(text)]
+    number = text.count(b"\n", 0, start) + 1
+    return number, offset - start + 1, whole.decode("utf-8", "backslashreplace").expandtabs()
 
 
 def line_span(text: bytes, line: int) -> tuple[int, int] | None:

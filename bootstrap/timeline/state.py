@@ -127,14 +127,14 @@ def memory_wanted(text: str) -> tuple[int, int]:
 
 
 def show(
-    traveller: Timeline, images: ProgramImages, memory: tuple[int, int] | None = None
+    timeline: Timeline, images: ProgramImages, memory: tuple[int, int] | None = None
 ) -> StateView:
-    """What there is where the traveller is; it is there again afterwards. Raises as it does."""
-    image = images.image(traveller.program.image)
-    way = _way(traveller, image)
-    process, program = traveller.process, traveller.program
-    registers, pc = traveller.registers(), traveller.pc
-    paths = open_paths(traveller)
+    """What there is where the timeline is; it is there again afterwards. Raises as it does."""
+    image = images.image(timeline.program.image)
+    way = _way(timeline, image)
+    process, program = timeline.process, timeline.program
+    registers, pc = timeline.registers(), timeline.pc
+    paths = open_paths(timeline)
     offset = image.offset(pc)
     chain: tuple[OriginStep, ...] = ()
     if image.same is not None and offset is not None:
@@ -147,13 +147,13 @@ def show(
             raise BadInput(f"--memory {memory[0]:#x}: nothing can be read there at this place")
         found = (memory[0], data)
     return StateView(
-        coordinate=str(traveller.here),
+        coordinate=str(timeline.here),
         program=shown(program.path),
         argv=tuple(raw.decode("utf-8", "backslashreplace") for raw in program.argv),
         pid=program.pid,
-        executed=traveller.executed,
-        calls=program.first_call + traveller.calls,
-        event=traveller.event,
+        executed=timeline.executed,
+        calls=program.first_call + timeline.calls,
+        event=timeline.event,
         abi=program.abi,
         word=WORD[program.abi],
         cwd=process.fs.getcwd(process.at).decode("utf-8", "backslashreplace"),
@@ -165,11 +165,11 @@ def show(
         way=tuple(way),
         code=tuple(_code(image, one, None) for one in code),
         chain=chain,
-        stack=tuple(stack_words(traveller, STACK_WORDS)),
-        areas=tuple(areas(traveller, image)),
+        stack=tuple(stack_words(timeline, STACK_WORDS)),
+        areas=tuple(areas(timeline, image)),
         files=tuple(open_file(fd, file) for fd, file in process.fds.items()),
-        last_call=told_call(traveller, traveller.calls, paths) if traveller.calls else "",
-        next_call=told_call(traveller, traveller.calls + 1, paths),
+        last_call=shown_call(timeline, timeline.calls, paths) if timeline.calls else "",
+        next_call=shown_call(timeline, timeline.calls + 1, paths),
         memory=found,
     )
 
@@ -183,34 +183,34 @@ def _code(image: ProgramImage, one: DecodedInstruction, executed: int | None) ->
     return ShownInstruction(executed, one, image.shown_label(offset), place_text(place), text)
 
 
-def _way(traveller: Timeline, image: ProgramImage) -> list[ShownInstruction]:
+def _way(timeline: Timeline, image: ProgramImage) -> list[ShownInstruction]:
     """The instructions that ran last: gone back to and stepped through, not guessed."""
-    row, executed = traveller.row, traveller.executed
+    row, executed = timeline.row, timeline.executed
     found: list[ShownInstruction] = []
     if executed:
-        traveller.seek(row, max(0, executed - BEFORE))
-    while traveller.executed < executed:
-        raw = traveller.process.memory.read_upto(traveller.pc, 15)
-        one = image.decoder.one(raw, traveller.pc)
-        found.append(_code(image, one, traveller.executed))
-        traveller.step()
+        timeline.seek(row, max(0, executed - BEFORE))
+    while timeline.executed < executed:
+        raw = timeline.process.memory.read_upto(timeline.pc, 15)
+        one = image.decoder.one(raw, timeline.pc)
+        found.append(_code(image, one, timeline.executed))
+        timeline.step()
     return found
 
 
-def stack_words(traveller: Timeline, count: int) -> list[tuple[int, int]]:
+def stack_words(timeline: Timeline, count: int) -> list[tuple[int, int]]:
     """The words from the stack pointer on, fewer where the stack ends: (address, value)."""
-    abi = traveller.program.abi
-    word, sp = WORD[abi], dict(traveller.registers())[_SP[abi]]
-    data = traveller.process.memory.read_upto(sp, word * count)
+    abi = timeline.program.abi
+    word, sp = WORD[abi], dict(timeline.registers())[_SP[abi]]
+    data = timeline.process.memory.read_upto(sp, word * count)
     return [
         (sp + at, int.from_bytes(data[at : at + word], "little"))
         for at in range(0, len(data) - word + 1, word)
     ]
 
 
-def areas(traveller: Timeline, image: ProgramImage) -> list[Area]:
+def areas(timeline: Timeline, image: ProgramImage) -> list[Area]:
     """What is mapped, in order."""
-    memory = traveller.process.memory
+    memory = timeline.process.memory
     heap = range(memory.start_brk, max(memory.brk_now, memory.start_brk + 1))
     top = memory.arch.task_size
     start, size = image.window
@@ -256,18 +256,18 @@ def open_file(fd: int, file: OpenFile) -> File:
     return File(fd, _path(file), file.offset, size, access)
 
 
-def open_paths(traveller: Timeline) -> dict[int, str]:
+def open_paths(timeline: Timeline) -> dict[int, str]:
     """What each open descriptor is of."""
-    return {fd: _path(file) for fd, file in traveller.process.fds.items()}
+    return {fd: _path(file) for fd, file in timeline.process.fds.items()}
 
 
-def told_call(traveller: Timeline, ordinal: int, paths: dict[int, str]) -> str:
+def shown_call(timeline: Timeline, ordinal: int, paths: dict[int, str]) -> str:
     """The program's call of that ordinal, as far as a trace knows it; empty where there is none."""
-    program = traveller.program
+    program = timeline.program
     if not 1 <= ordinal <= program.calls:
         return ""
     word = WORD[program.abi]
-    calls = traveller.record.calls.part(program.id, program.first_call + ordinal, 1, word)
+    calls = timeline.record.calls.part(program.id, program.first_call + ordinal, 1, word)
     number, result = calls.values(0)[0], calls.values(4)[0]
     row = row_of(program.abi, number)
     args = calls.arguments(0, 3 if row is None else arity(row))

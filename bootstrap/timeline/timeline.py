@@ -57,7 +57,7 @@ class PastEnd(BadInput):
     def __init__(self, program: ProgramRow, total: int) -> None:
         super().__init__(
             f"{program.label} executes {total:,} instructions: there is no such place in it "
-            f"(the last is {max(0, total - 1):,} instructions after its begin)"
+            f"(the last is {max(0, total - 1):,} instructions after its start)"
         )
         self.total = total
 
@@ -314,7 +314,7 @@ class Timeline(MachineState):
             raise BadInput("before its first instruction a program has executed 0: none is before")
         self._find_cut(row)
         total = self.checkpoints.totals.get(row)
-        # One whose first instruction cannot even be fetched has its begin, and nothing else.
+        # One whose first instruction cannot even be fetched has its start, and nothing else.
         if total is not None and executed >= max(total, 1):
             raise PastEnd(self.trace.program(row), total)
         here = self.machine is not None and self.row == row and self.executed <= executed

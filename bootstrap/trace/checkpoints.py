@@ -27,7 +27,7 @@ MAX_EXTENT = 64 << 30
 
 def encode(snapshot: Snapshot, put: Put) -> bytes:
     """The snapshot, compressed."""
-    told = {
+    document = {
         "processes": snapshot.processes,
         "syscalls": snapshot.syscalls,
         "tasks": [_task(task, put) for task in snapshot.tasks],
@@ -39,7 +39,7 @@ def encode(snapshot: Snapshot, put: Put) -> bytes:
             "files": [_plain(dataclasses.asdict(file)) for file in snapshot.fs.files],
         },
     }
-    return zlib.compress(json.dumps(told, separators=(",", ":")).encode(), 1)
+    return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 1)
 
 
 def _task(task: TaskState, put: Put) -> dict[str, object]:
@@ -67,19 +67,19 @@ def _flags(flags: bytes) -> str:
 
 def _inode(inode: InodeState, put: Put) -> dict[str, object]:
     default = InodeState(inode.kind, inode.ino, inode.mode, inode.links, inode.guest_made)
-    told: dict[str, object] = {}
+    document: dict[str, object] = {}
     for field in dataclasses.fields(inode):
         value = getattr(inode, field.name)
         if field.name == "content":
             if value is not None:
-                told["content"] = put(value)
+                document["content"] = put(value)
         elif field.name in _ALWAYS or value != getattr(default, field.name):
-            told[field.name] = value
-    return _plain(told)
+            document[field.name] = value
+    return _plain(document)
 
 
-def _plain(told: Mapping[str, object]) -> dict[str, object]:
-    return {name: _text(value) for name, value in told.items()}
+def _plain(document: Mapping[str, object]) -> dict[str, object]:
+    return {name: _text(value) for name, value in document.items()}
 
 
 def _text(value: object) -> object:
@@ -96,31 +96,33 @@ def _text(value: object) -> object:
 
 def decode(raw: bytes, get: Get) -> Snapshot:
     """What `encode` made."""
-    told = json_value(unpacked(raw, MAX_STATE), MAX_STATE)
-    fs = told["fs"]
-    tasks = [_task_back(task, get) for task in told["tasks"]]
+    document = json_value(unpacked(raw, MAX_STATE), MAX_STATE)
+    fs = document["fs"]
+    tasks = [_task_back(task, get) for task in document["tasks"]]
     inodes = [_inode_back(inode, get) for inode in fs["inodes"]]
     files = [
         {**f, "names": None if f["names"] is None else list(map(_raw, f["names"]))}
         for f in fs["files"]
     ]
-    return typed(Snapshot, {**told, "tasks": tasks, "fs": {**fs, "inodes": inodes, "files": files}})
+    return typed(
+        Snapshot, {**document, "tasks": tasks, "fs": {**fs, "inodes": inodes, "files": files}}
+    )
 
 
 def _raw(text: str) -> bytes:
     return text.encode("latin-1")
 
 
-def _task_back(told: dict[str, Any], get: Get) -> dict[str, Any]:
-    extents, *brk, implies = told["memory"]
+def _task_back(document: dict[str, Any], get: Get) -> dict[str, Any]:
+    extents, *brk, implies = document["memory"]
     rows = [
         {"start": first, "end": last, "flags": _flags_back(bits, last - first), "pages": get(pages)}
         for first, last, bits, pages in extents
     ]
     names = ("mapped", "start_brk", "brk_now", "heap_end", "heap_flags")
     memory = {"extents": rows, **dict(zip(names, brk, strict=True)), "read_implies_exec": implies}
-    argv = list(map(_raw, told["argv"]))
-    return {**told, "memory": memory, "exe_path": _raw(told["exe_path"]), "argv": argv}
+    argv = list(map(_raw, document["argv"]))
+    return {**document, "memory": memory, "exe_path": _raw(document["exe_path"]), "argv": argv}
 
 
 def _flags_back(bits: str, size: int) -> bytes:
@@ -129,16 +131,16 @@ def _flags_back(bits: str, size: int) -> bytes:
     return unpacked(bytes.fromhex(bits), size >> 12)
 
 
-def _inode_back(told: dict[str, Any], get: Get) -> dict[str, Any]:
-    cells = dict(told)
+def _inode_back(document: dict[str, Any], get: Get) -> dict[str, Any]:
+    cells = dict(document)
     for name in ("origin", "target", "lower_path"):
         if name in cells:
             cells[name] = _raw(cells[name])
     if "content" in cells:
         (cells["content"],) = get([cells["content"]])
-    cells["children"] = [[_raw(name), ino] for name, ino in told.get("children", ())]
+    cells["children"] = [[_raw(name), ino] for name, ino in document.get("children", ())]
     cells["pending"] = [
         [_raw(name), [mode, size, _raw(target), _raw(path)]]
-        for name, (mode, size, target, path) in told.get("pending", ())
+        for name, (mode, size, target, path) in document.get("pending", ())
     ]
     return cells

@@ -253,7 +253,7 @@ class TraceLower:
     def _stray(self, what: str, guest_path: bytes, now: str) -> NoReturn:
         self._catch_up()
         path = shown(as_text(guest_path))
-        raise Diverged(f"the {what} {path}", "never looked at", f"the guest {now}")
+        raise Diverged(f"the {what} {path}", "never read", f"the guest {now}")
 
 
 def recorded_files(trace: Trace, catch_up: Callable[[], None]) -> FileSystem:

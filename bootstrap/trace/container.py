@@ -2,7 +2,7 @@
 
 Such a file is written beside its place, under a lock, sealed, and renamed into place. While it is
 written it is FILE.partial, and says so itself: it is not sealed. A writer that was killed leaves
-that behind; its lock goes with it, and the next one writes over it.
+that; its lock goes with it, and the next one writes over it.
 """
 
 import contextlib
@@ -240,7 +240,7 @@ class SealedWriter:
             host.sync_folder(self._place.parent)
 
     def abandon(self) -> None:
-        """Leave nothing behind; after `put_in_place`, nothing happens."""
+        """Leave nothing; after `put_in_place`, nothing happens."""
         with signals.held:
             if self._database is not None:
                 with contextlib.suppress(sqlite3.Error):

@@ -2,12 +2,12 @@
 
     PID@N         N instructions into the last program of that process
     PID.EXEC@N    the same for a certain program of it: 0 as forked, 1 its first execve, ...
-    PID#K         just after the process's K-th system call, counted across execve; 0: at its begin
+    PID#K         just after the process's K-th system call, counted across execve; 0: at its start
     PID#K+N       N instructions after that
     eEVENT        just after that system call of the whole run; eEVENT+N too
 
 A trace of several runs (each has a pid 1) wants the run before it: `2:1@0`. Numbers may have commas
-between thousands, as they are told everywhere.
+between thousands, as they are shown everywhere.
 """
 
 import re
@@ -110,7 +110,7 @@ def have_pid(trace: Trace, pid: int, run: int | None = None) -> list[ProgramRow]
         where = "" if run is None else f" in run {run}"
         pids = sorted({p.pid for p in trace.programs if run in (None, p.run)})
         there = (
-            f"there are {pids[0]} to {pids[-1]}" if pids else "`bootstrap trace info` tells runs"
+            f"there are {pids[0]} to {pids[-1]}" if pids else "`bootstrap trace info` lists runs"
         )
         raise BadInput(f"{trace.name}: has no pid {pid}{where}; {there}")
     return found

@@ -1,4 +1,4 @@
-"""What a run leaves behind about its processes: who read what, who wrote what.
+"""What is known of the processes of a run: who read what, who wrote what.
 
 Plain data, JSON-able by `dataclasses.asdict`. Guest paths and arguments are text here: UTF-8, with
 bytes that are not valid UTF-8 written as `\\xNN` (`guest_text`).
@@ -42,7 +42,7 @@ class ProcessRecord:
     ppid: int
     """0 for a process that nobody forked."""
     ordinal: int
-    """Tells the programs of one pid apart: 0 for what fork(2) made, 1 for its first exec, ..."""
+    """Numbers the programs of one pid: 0 for what fork(2) made, 1 for its first exec, ..."""
     exe: FileVersion
     """The image: path and content at the time of the exec (or of the parent's exec, after fork)."""
     argv: tuple[str, ...]

@@ -1,6 +1,6 @@
 """Observes a run and gives every fact of it, in order, to a sink: a file, or a comparison.
 
-What is told is what cannot be recomputed: the tree as far as it was looked at, what came in from
+What is recorded is what cannot be computed again: the tree as far as it was read, what came in from
 outside, what each program was started with, its calls and their results; and, so that nobody has to
 run it again only to ask, who opened which version of which file and what happened to names.
 """
@@ -125,7 +125,7 @@ class Recorder(BaseObserver):
         return first, second, third
 
     def finish(self) -> None:
-        """The run is over, however it ended: tell what is known of what still ran."""
+        """The run is over, however it ended: give what is known of what still ran."""
         if self._programs:
             self._log.hand_over()
         while self._programs:
@@ -345,8 +345,14 @@ class Recorder(BaseObserver):
     ) -> None:
         if self._programs:
             place: dict[str, Value] = {"process": self._programs[-1].row, "event": self.event}
-            told = {"kind": kind, "path": path, "file": inode.ino, "value": value, "target": target}
-            self._add("changes", {**place, **told})
+            cells = {
+                "kind": kind,
+                "path": path,
+                "file": inode.ino,
+                "value": value,
+                "target": target,
+            }
+            self._add("changes", {**place, **cells})
 
     # -- streams --------------------------------------------------------------------------------
 

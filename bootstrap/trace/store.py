@@ -345,7 +345,9 @@ def check_programs(programs: list[ProgramRow], chunks: list[Chunk]) -> None:
         made[program.id] += chunk.count
     for program in programs:
         if made[program.id] != program.calls:
-            raise ValueError(f"processes[{program.id}]: has {made[program.id]} calls, not as told")
+            raise ValueError(
+                f"processes[{program.id}]: has {made[program.id]} calls, not as it says"
+            )
 
 
 # -- the header ------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def blocks(counted: ExecutionCounts) -> list[BasicBlock]:
         if found is None:
             raise BadInput(
                 f"{image.name}: what ran at {guest_addr:#x} is no instruction that capstone knows, "
-                "so nobody can tell the size of its block; choose another process with --pid"
+                "so nobody knows the size of its block; choose another process with --pid"
             )
         ends = any(map(found.group, _ENDS)) or found.mnemonic in _TRAPS
         if ends:
@@ -95,7 +95,7 @@ def drcov(modules: Sequence[ExecutionCounts]) -> Iterator[bytes]:
         # Of several paths of the same content, the first that ran.
         path = shown(counted.programs[0][0].path)
         if ", " in path or "\n" in path:
-            raise BadInput(f"{path}: drcov cannot tell a path with a comma or a line's end")
+            raise BadInput(f"{path}: drcov cannot hold a path with a comma or a line's end")
         base, end = counted.start, max(image.memory_end, counted.start + len(counted.counts))
         table.append(f"{number:3}, {base:#018x}, {end:#018x}, {image.elf.entry:#018x}, {path}")
         records += [_RECORD.pack(b.guest_addr - base, b.size, number) for b in blocks(counted)]
