@@ -2,8 +2,8 @@
 
 The trace says who wrote a file and what that program had read. Which byte of what it read became
 this byte, the language models say (source_maps.py), and only where they make the whole file, byte
-for byte. The way ends at a file of the source tree, or at a program that there is no model of, which is
-said.
+for byte. The way ends at a file of the source tree, or at a program that there is no model of,
+which is said.
 """
 
 from __future__ import annotations
