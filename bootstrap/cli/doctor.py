@@ -46,9 +46,9 @@ def run(args: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Cached:
-    """A release, or a checkout with its commit, in the cache.
+    """A release, or a checkout with its commit, in the cache; or a folder of these.
 
-    ``digest`` is its tree digest, None when it cannot be used.
+    ``digest`` is its tree digest, None when it cannot be used: of a folder always.
     """
 
     release: str
@@ -173,6 +173,7 @@ def _cache_place() -> str:
 
 
 def _cached(problems: list[str]) -> tuple[Cached, ...]:
+    from bootstrap.known import RELEASES
     from bootstrap.sources.cache import Cache
     from bootstrap.sources.checkouts import NAMES, load_checkout
 
@@ -181,6 +182,12 @@ def _cached(problems: list[str]) -> tuple[Cached, ...]:
     except ImportError:
         return ()
     found = []
+    for name in (RELEASES, *NAMES):
+        try:
+            cache.require_usable(name)
+        except BootstrapError as error:
+            problems.append(str(error))
+            found.append(Cached(name, None, 0))
     for release in cache.releases():
         try:
             tree = cache.load(release)

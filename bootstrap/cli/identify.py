@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _LINES = 100
 """Files of a folder that are listed; the rest is counted."""
+_FEW = 3
+"""Files of another release in a tree that are listed one by one; more are told in a line."""
 _MOST = 64 << 20
 _HASH = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{64}(?![0-9A-Za-z])")
 _TAG = re.compile(r"^SHA256 \((.*)\) =\s*$")
@@ -67,6 +69,8 @@ class _Answer:
     nearest: Nearest | None = None
     listed_in: str = ""
     """The list of hashes that it stands in."""
+    beside: str = ""
+    """The tree that it is in, of whose release it is not."""
 
     @property
     def status(self) -> str:
@@ -234,7 +238,8 @@ def _look_at_tree(
         )
     )
     for path in sorted(tree.files.keys() - found.known.keys() - unread):
-        answers.append(known.answer(f"{name}/{path}", tree.files[path].data, False))
+        answer = known.answer(f"{name}/{path}", tree.files[path].data, False)
+        answers.append(replace(answer, beside=name))
     return True
 
 
@@ -255,9 +260,14 @@ def _said(answers: Sequence[_Answer], trees: Sequence[_Tree], known: _Known) -> 
         yield from (f"  {reason}" for reason in tree.why)
         more = f"  {tree.unread} more files are the release's by name"
         yield f"{more}; no bootstrap reads them, so their content is not known"
+    others = _others(answers)
+    for (name, whose), same in others.items():
+        them = f"{printable(same[0].name)} and others"
+        yield f"{printable(name)}: {len(same)} more files are sources of {whose}: {them}"
+    together = {answer.name for same in others.values() for answer in same}
     folded: dict[str, int] = {}
     for answer in answers:
-        if answer.status == "unreadable":
+        if answer.status == "unreadable" or answer.name in together:
             continue
         kind = "seed" if answer.seed is not None else answer.status
         folded[kind] = folded.get(kind, 0) + (not answer.named)
@@ -274,6 +284,17 @@ def _said(answers: Sequence[_Answer], trees: Sequence[_Tree], known: _Known) -> 
     if missing:
         yield f"not compared with {missing} of {len(known.seeds.seeds)} known seeds, which are not"
         yield f"at hand: {where_from()}"
+
+
+def _others(answers: Sequence[_Answer]) -> dict[tuple[str, str], list[_Answer]]:
+    """Files in a tree that are sources of one other release: told together where they are many."""
+    found: dict[tuple[str, str], list[_Answer]] = {}
+    for answer in answers:
+        if answer.beside and answer.seed is None and answer.uses:
+            use = answer.uses[0]
+            if use.role == "material":
+                found.setdefault((answer.beside, use.whose), []).append(answer)
+    return {key: same for key, same in found.items() if len(same) > _FEW}
 
 
 def _together(answers: Sequence[_Answer]) -> Iterator[str]:

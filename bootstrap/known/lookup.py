@@ -37,12 +37,16 @@ class Use:
     @property
     def text(self) -> str:
         """``x86/bin/M1 of stage0-posix 1.8.0 to 1.9.1``."""
-        name = "our embedded path" if self.name == EMBEDDED else self.name
-        whose = f"{name} {ranges(self.releases, releases(self.name))}".strip()
         if self.role == "archive":
-            return f"the published archive of {whose}"
+            return f"the published archive of {self.whose}"
         named = self.role == "material" or any(arch in self.path for arch in self.arches)
-        return f"{self.path} of {whose}" + ("" if named else f" {', '.join(self.arches)}")
+        return f"{self.path} of {self.whose}" + ("" if named else f" {', '.join(self.arches)}")
+
+    @property
+    def whose(self) -> str:
+        """``stage0-posix 1.8.0 to 1.9.1``."""
+        name = "our embedded path" if self.name == EMBEDDED else self.name
+        return f"{name} {ranges(self.releases, releases(self.name))}".strip()
 
 
 class KnownFiles:

@@ -82,14 +82,18 @@ class Cache:
         """Where a release is or would be."""
         return self.root / name / release
 
-    def require_usable(self) -> None:
-        """Raise BadInput where there is something that is no folder, or one that cannot be read."""
+    def require_usable(self, name: str = "") -> None:
+        """Raise BadInput where there is something that is no folder, or one that cannot be read.
+
+        With a name: where its releases are, or would be.
+        """
+        place = self.root / name
         try:
-            os.listdir(self.root)
+            os.listdir(place)
         except FileNotFoundError:
             pass  # it is made when something is to be kept
         except OSError as error:
-            raise _unusable(self.root, error) from None
+            raise _unusable(place, error) from None
 
     def releases(self, name: str = RELEASES) -> tuple[str, ...]:
         """The releases that have a manifest, sorted; what is in them is not read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -66,6 +67,29 @@ def test_a_damaged_cache_is_named(capsys: pytest.CaptureFixture[str], empty_cach
     out = capsys.readouterr().out
     assert "1.9.1: cannot be used" in out
     assert f"problem: the cache of release 1.9.1 in {release}" in out
+
+
+@pytest.mark.parametrize("name", ["stage0-posix", "live-bootstrap"])
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "no folder"])
+def test_a_part_of_the_cache_that_cannot_be_entered(
+    name: str, closed: bool, capsys: pytest.CaptureFixture[str], empty_cache: Path
+) -> None:
+    empty_cache.mkdir()
+    place = empty_cache / name
+    if closed:
+        if os.geteuid() == 0:
+            pytest.skip("no folder is closed to root")
+        place.mkdir(mode=0)
+    else:
+        place.touch()
+    try:
+        assert call() == 2
+    finally:
+        place.chmod(0o700)
+    out = capsys.readouterr().out
+    assert f"{name}: cannot be used (see below)" in out and "no release yet" not in out
+    why = "Permission denied" if closed else "Not a directory"
+    assert f"problem: {place}: cannot be used as the cache: {why}" in out
 
 
 def test_a_missing_package_is_named(

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootstrap.cli.identify import _list_of
+from bootstrap.cli.identify import _Answer, _Known, _list_of, _said
 from bootstrap.cli.main import main
 from bootstrap.handoff.render import _run_checks
 from bootstrap.handoff.work import CheckedFile
@@ -202,6 +202,22 @@ def test_a_release_and_what_is_beside_it(
     assert status == 1 and facts["differing"] == 1
     assert path in facts["why"][0] and "no release has" in facts["why"][0]
     assert [one["file"] for one in document["files"]] == [f"{archive}/mine"]
+
+
+def test_many_files_of_one_other_release_are_one_line() -> None:
+    """As where a submodule of another release was left in a tree."""
+    known = _Known()
+    use = Use("material", "M2-Planet/test/a.c", "stagex-stage0", (), ("x86",))
+
+    def said(count: int) -> list[str]:
+        rows = [_Answer(f"t/{n}", False, uses=(use,), beside="t") for n in range(count)]
+        return list(_said([*rows, _Answer("t/mine", False, size=1, sha256=NOBODY)], [], known))
+
+    few, many = said(3), said(4)
+    assert few[:3] == [f"t/{n}: the source M2-Planet/test/a.c of stagex-stage0" for n in range(3)]
+    assert many[0] == "t: 4 more files are sources of stagex-stage0: t/0 and others"
+    assert many[1] == f"t/mine: unknown, 1 bytes, sha256 {NOBODY}"
+    assert many[2] == "5 files: 4 known, 1 unknown"
 
 
 @given(st.one_of(st.binary(max_size=300), st.text(max_size=300).map(str.encode)))
