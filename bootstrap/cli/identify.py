@@ -261,10 +261,10 @@ def _said(answers: Sequence[_Answer], trees: Sequence[_Tree], known: _Known) -> 
         more = f"  {tree.unread} more files are the release's by name"
         yield f"{more}; no bootstrap reads them, so their content is not known"
     others = _others(answers)
-    for (name, whose), same in others.items():
-        them = f"{printable(same[0].name)} and others"
-        yield f"{printable(name)}: {len(same)} more files are sources of {whose}: {them}"
-    together = {answer.name for same in others.values() for answer in same}
+    for (name, whose), rows in others.items():
+        them = f"{printable(rows[0].name)} and others"
+        yield f"{printable(name)}: {len(rows)} more files are sources of {whose}: {them}"
+    together = {answer.name for rows in others.values() for answer in rows}
     folded: dict[str, int] = {}
     for answer in answers:
         if answer.status == "unreadable" or answer.name in together:
