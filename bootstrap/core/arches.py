@@ -104,7 +104,7 @@ class Arch:
     """How far Unicorn moves pc on before it reports an exception."""
     breakpoints: tuple[bytes, ...] = ()
     """Instructions that Unicorn takes for invalid ones, and that are breakpoints."""
-    leave_privileged: Callable[[Uc], None]
+    leave_privileged: Callable[[Uc, int], None]
     """See `enter_user_mode`."""
     refusals: tuple[Callable[[AddHook, EndProcess, ReadCode], None], ...] = ()
     """Add hooks that end the process at instructions that Linux refuses and Unicorn does not."""
@@ -136,17 +136,24 @@ def page_up(guest_addr: int) -> int:
 # control registers, or read the host's clock. The way out is the real one where a mere register
 # write is not enough: a return from an exception, on a page that exists only for it.
 
-_PAGE = 0x1000
 _GDT, _CODE, _LANDING, _FRAME, _STACK = 0x000, 0x300, 0x400, 0x800, 0xC00
 """Where things lie in that page."""
 
 
 def enter_user_mode(cpu: Uc, arch: Arch) -> None:
-    """Leave `cpu` in user mode, its general registers 0, nothing mapped, in virtual TLB mode."""
+    """Leave `cpu` in user mode, its general registers 0, nothing to reach, in virtual TLB mode.
+
+    With 64-bit addresses the page stays, above all that a process may map, where no TLB hook lets
+    a guest. Once a region was taken away, Unicorn compares all pairs of regions for each new one
+    (qemu/exec.c, find_ram_offset): 2,000 took 20 s. 32 bits have no room for so many.
+    """
+    stays = arch.word == 8
+    page = arch.task_size if stays else PAGE
     cpu.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
-    cpu.mem_map(_PAGE, _PAGE)
-    arch.leave_privileged(cpu)
-    cpu.mem_unmap(_PAGE, _PAGE)
+    cpu.mem_map(page, PAGE)
+    arch.leave_privileged(cpu, page)
+    if not stays:
+        cpu.mem_unmap(page, PAGE)
     cpu.ctl(uc.UC_CTL_TLB_FLUSH, uc.UC_CTL_IO_WRITE)
 
 
@@ -176,7 +183,7 @@ _FPU_CONTROL, _FPU_EMPTY, _MXCSR = 0x37F, 0xFFFF, 0x1F80
 volume 1, 8.1.5 and 10.2.3): all exceptions masked, all registers empty."""
 
 
-def _leave_ring_0(cpu: Uc, is64: bool) -> None:
+def _leave_ring_0(cpu: Uc, page: int, is64: bool) -> None:
     """By IRET to ring 3 with flat segments (Intel SDM volume 3, 5.3, 5.9, 6.12.1).
 
     The descriptor table is then put out of reach: a guest must not see it. So an instruction that
@@ -186,17 +193,17 @@ def _leave_ring_0(cpu: Uc, is64: bool) -> None:
     for selector, descriptor in SEGMENTS.items():
         gdt[selector & ~7 : (selector & ~7) + 8] = descriptor
     code_selector = CS64 if is64 else CS32
-    frame = (_PAGE + _LANDING, code_selector, _INITIAL_FLAGS, _PAGE + _STACK, DATA)
+    frame = (page + _LANDING, code_selector, _INITIAL_FLAGS, page + _STACK, DATA)
     sp = x86.UC_X86_REG_RSP if is64 else x86.UC_X86_REG_ESP
-    cpu.mem_write(_PAGE + _GDT, bytes(gdt))
-    cpu.mem_write(_PAGE + _CODE, b"\x48\xcf" if is64 else b"\xcf")
-    cpu.mem_write(_PAGE + _FRAME, struct.pack("<5Q" if is64 else "<5I", *frame))
-    cpu.reg_write(x86.UC_X86_REG_GDTR, (0, _PAGE + _GDT, len(gdt) - 1, 0))
+    cpu.mem_write(page + _GDT, bytes(gdt))
+    cpu.mem_write(page + _CODE, b"\x48\xcf" if is64 else b"\xcf")
+    cpu.mem_write(page + _FRAME, struct.pack("<5Q" if is64 else "<5I", *frame))
+    cpu.reg_write(x86.UC_X86_REG_GDTR, (0, page + _GDT, len(gdt) - 1, 0))
     cpu.reg_write(x86.UC_X86_REG_CR0, cpu.reg_read(x86.UC_X86_REG_CR0) | _MP_NE)
     cr4 = cpu.reg_read(x86.UC_X86_REG_CR4) | _TSD | _OSFXSR_OSXMMEXCPT
     cpu.reg_write(x86.UC_X86_REG_CR4, cr4)
-    cpu.reg_write(sp, _PAGE + _FRAME)
-    cpu.emu_start(_PAGE + _CODE, _PAGE + _LANDING)
+    cpu.reg_write(sp, page + _FRAME)
+    cpu.emu_start(page + _CODE, page + _LANDING)
     if cpu.reg_read(x86.UC_X86_REG_CS) != code_selector:
         raise RuntimeError("the CPU did not enter ring 3")
     if not is64:
@@ -218,15 +225,15 @@ _FPEN = 3 << 20
 """CPACR_EL1: floating point does not trap."""
 
 
-def _leave_el1(cpu: Uc) -> None:
+def _leave_el1(cpu: Uc, page: int) -> None:
     """By ERET to EL0 (Arm ARM, D1.10). CNTKCTL_EL1 and PMUSERENR_EL0 are 0: no clock in EL0."""
     allow = (_MRS_X1_SCTLR, _ORR_X1_X1_X2, _MSR_SCTLR_X1)
     leave = (_MSR_ELR_X0, _MSR_SPSR_XZR, _ERET)
-    cpu.mem_write(_PAGE + _CODE, struct.pack("<6I", *allow, *leave))
+    cpu.mem_write(page + _CODE, struct.pack("<6I", *allow, *leave))
     cpu.reg_write(arm64.UC_ARM64_REG_X2, _UCI_UCT_DZE)
     cpu.reg_write(arm64.UC_ARM64_REG_CPACR_EL1, _FPEN)
-    cpu.reg_write(arm64.UC_ARM64_REG_X0, _PAGE + _LANDING)
-    cpu.emu_start(_PAGE + _CODE, _PAGE + _LANDING)
+    cpu.reg_write(arm64.UC_ARM64_REG_X0, page + _LANDING)
+    cpu.emu_start(page + _CODE, page + _LANDING)
     if cpu.reg_read(arm64.UC_ARM64_REG_PSTATE) & 0xF:
         raise RuntimeError("the CPU did not enter EL0")
     for register in (arm64.UC_ARM64_REG_X0, arm64.UC_ARM64_REG_X1, arm64.UC_ARM64_REG_X2):
@@ -237,14 +244,14 @@ _FS_INITIAL = 1 << 13
 """mstatus.FS: floating point is on."""
 
 
-def _leave_machine_mode(cpu: Uc) -> None:
+def _leave_machine_mode(cpu: Uc, page: int) -> None:
     """By Unicorn's own register for the privilege.
 
     One instruction runs first: Unicorn reports new translations, which `_refuse_counters` needs,
     only once another one has run.
     """
-    cpu.mem_write(_PAGE + _CODE, struct.pack("<2I", 0x13, 0x0FC0006F))  # nop; j _LANDING
-    cpu.emu_start(_PAGE + _CODE, _PAGE + _LANDING)
+    cpu.mem_write(page + _CODE, struct.pack("<2I", 0x13, 0x0FC0006F))  # nop; j _LANDING
+    cpu.emu_start(page + _CODE, page + _LANDING)
     cpu.reg_write(
         riscv.UC_RISCV_REG_MSTATUS, cpu.reg_read(riscv.UC_RISCV_REG_MSTATUS) | _FS_INITIAL
     )
