@@ -9,10 +9,12 @@ raised where the holding ends.
 
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -150,3 +152,17 @@ def let_in() -> Iterator[None]:
         yield
     finally:
         _state.holding = holding
+
+
+@contextmanager
+def scratch_folder(prefix: str = "bootstrap-", inside: Path | None = None) -> Iterator[Path]:
+    """A new folder for the block only: all of it is gone afterwards, whatever signal ends that."""
+    folder = None
+    try:
+        with held:
+            folder = tempfile.TemporaryDirectory(prefix=prefix, dir=inside)
+        yield Path(folder.name)
+    finally:
+        if folder is not None:
+            with held:
+                folder.cleanup()

@@ -14,7 +14,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Literal
 from bootstrap.attest.envelope import SSH_NAMESPACE, Signature
 from bootstrap.attest.policy import KeyState, PolicyKey
 from bootstrap.core.errors import BadInput
+from bootstrap.signals import scratch_folder
 
 SSH_KEYGEN = "ssh-keygen"
 GPG = "gpg"
@@ -114,8 +114,8 @@ def sign_ssh(data: bytes, key: str) -> Signature:
         if "passphrase" in why:
             why += f"; start this in a terminal, or ssh-add {key}, and give --key {key}.pub"
         raise BadInput(f"--key {key}: ssh-keygen did not sign: {why}")
-    with tempfile.TemporaryDirectory(prefix="bootstrap-attest-") as folder:
-        place = Path(folder, "signature")
+    with scratch_folder("bootstrap-attest-") as folder:
+        place = folder / "signature"
         place.write_bytes(done.stdout)
         check = run(
             SSH_KEYGEN,
@@ -335,6 +335,6 @@ def open_ring(keys: Sequence[PolicyKey], at: datetime.date) -> Iterator[Ring]:
 
     Raises BadInput: a program is missing, a key's file holds no such key.
     """
-    with tempfile.TemporaryDirectory(prefix="bootstrap-quorum-") as folder:
-        os.chmod(folder, 0o700)
-        yield Ring(Path(folder), keys, at)
+    with scratch_folder("bootstrap-quorum-") as folder:
+        folder.chmod(0o700)
+        yield Ring(folder, keys, at)

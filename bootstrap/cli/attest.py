@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.core.errors import BadInput, ExitStatus, printable
+from bootstrap.signals import scratch_folder
 
 if TYPE_CHECKING:
     from bootstrap.attest.evidence import Evidence
@@ -97,8 +97,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.here:
         no_verify(args, "json")
         return _attest(args, args.report, args.products)
-    with tempfile.TemporaryDirectory(prefix="bootstrap-attest-") as folder:
-        report, products = Path(folder, "report.json"), Path(folder, "products")
+    with scratch_folder("bootstrap-attest-") as folder:
+        report, products = folder / "report.json", folder / "products"
         status = verify_here(args, report, products, args.json, args.output)
         if status != 0:
             print("bootstrap: not verified; nothing was signed", file=sys.stderr)

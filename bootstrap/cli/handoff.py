@@ -501,13 +501,12 @@ def _stage0(args: argparse.Namespace, plan: HandoffPlan, order: Order) -> Stage0
 
 def _try_engine(args: argparse.Namespace, plan: HandoffPlan) -> None:
     """Raise BadInput where there is none, before minutes of emulation for nothing."""
-    import tempfile
-
     from bootstrap.handoff.containers.container import ContainerLimits
     from bootstrap.handoff.containers.running import choose
+    from bootstrap.signals import scratch_folder
 
-    with tempfile.TemporaryDirectory() as folder:
-        choose(args.engine, plan.arch, ContainerLimits().with_options(args.limit), Path(folder))
+    with scratch_folder() as folder:
+        choose(args.engine, plan.arch, ContainerLimits().with_options(args.limit), folder)
 
 
 def _sha256(data: bytes) -> str:

@@ -6,11 +6,11 @@ import argparse
 import contextlib
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.core.errors import BadInput
+from bootstrap.signals import scratch_folder
 
 if TYPE_CHECKING:
     from bootstrap.attest.evidence import Evidence
@@ -113,8 +113,8 @@ def run_export(args: argparse.Namespace) -> int:
     if args.report is not None:
         no_verify(args, "report_to")
         return _export(args, Path(args.report), Path(args.products))
-    with tempfile.TemporaryDirectory(prefix="bootstrap-oci-") as folder:
-        report, products = Path(folder, "report.json"), Path(folder, "products")
+    with scratch_folder("bootstrap-oci-") as folder:
+        report, products = folder / "report.json", folder / "products"
         status = verify_here(args, report, products, args.report_to, args.json)
         if status != 0:
             print("bootstrap: not verified; no image was written", file=sys.stderr)

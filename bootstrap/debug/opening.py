@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from bootstrap.linux.inode import Stream
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Ended, Machine
 from bootstrap.runs.rebuild import record_rebuild
+from bootstrap.signals import scratch_folder
 from bootstrap.sources import Resolved
 from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.store import header, recording
@@ -40,8 +40,8 @@ def quiet_streams(stdin: bytes = b"") -> Streams:
 @contextlib.contextmanager
 def temporary() -> Iterator[str]:
     """The name of a trace that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="bootstrap-") as folder:
-        yield str(Path(folder) / "live.trace")
+    with scratch_folder() as folder:
+        yield str(folder / "live.trace")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import contextlib
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import NamedTuple
 
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import SourceFile, as_bytes, read_file
+from bootstrap.signals import scratch_folder
 from bootstrap.sources.cache import Cache
 from bootstrap.sources.git import (
     GITLINK,
@@ -310,8 +310,8 @@ def checkout_at(
         yield CheckedOut(Path(given))
         return
     tree = _cached(given, name, cache)
-    with tempfile.TemporaryDirectory(prefix=f"{name}-") as place:
-        folder = Path(place) / name
+    with scratch_folder(f"{name}-") as place:
+        folder = place / name
         _lay_out(folder, tree)
         if say is not None:
             say(f"{name} {tree.release}, from the cache")

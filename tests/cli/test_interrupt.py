@@ -10,8 +10,10 @@ import os
 import random
 import signal
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -202,6 +204,33 @@ def test_what_is_held_is_whole() -> None:
             done.append("all of it")
         done.append("no more")
     assert done == ["all of it"]
+
+
+@pytest.mark.parametrize("moment", ["made", "used", "removed"])
+def test_a_scratch_folder_is_gone_whenever_a_signal_comes(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, removed = tempfile.TemporaryDirectory, os.unlink
+
+    def making(*args: Any, **kwargs: Any) -> object:
+        folder = made(*args, **kwargs)
+        signal.raise_signal(signal.SIGTERM)
+        return folder
+
+    def removing(*args: Any, **kwargs: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        removed(*args, **kwargs)
+
+    if moment == "made":
+        monkeypatch.setattr(tempfile, "TemporaryDirectory", making)
+    with pytest.raises(Terminated), signals.polite(), signals.scratch_folder("x-", tmp_path) as one:
+        (one / "file").touch()
+        if moment == "removed":
+            monkeypatch.setattr(os, "unlink", removing)
+        else:
+            signal.raise_signal(signal.SIGTERM)
+    monkeypatch.undo()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:

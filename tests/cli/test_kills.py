@@ -111,6 +111,8 @@ def kill(case: Case, folder: Path, given: Path, number: signal.Signals, after: f
     scratch.mkdir(parents=True)
     (folder / "given.trace").symlink_to(given)
     places = {"TMPDIR": str(scratch), "BOOTSTRAP_CACHE": str(folder / "cache")}
+    # A file that is opened when the signal comes is Python's to close, which it says.
+    places["PYTHONWARNINGS"] = "error,ignore::ResourceWarning"
     _, said = killed(arguments(*case.args), number, after, environment(places), folder)
     case.check(folder)
     names = {str(p.relative_to(folder)).split(os.sep)[0] for p in folder.rglob("*") if p.is_file()}

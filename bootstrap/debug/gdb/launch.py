@@ -7,13 +7,13 @@ import shlex
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from bootstrap import host
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.gdb.symbols import SCRIPT
+from bootstrap.signals import scratch_folder
 
 GDBS = ("gdb-multiarch", "gdb")
 COMMANDS = """\
@@ -104,8 +104,8 @@ def launch(trace: str, place: str = "", more: Sequence[str] = (), root: str | No
     gdb = find_gdb()
     # gdb has a Python of its own, which would import from where these lead.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    with tempfile.TemporaryDirectory(prefix="bootstrap-") as folder:
-        command = arguments(gdb, trace, place, Path(folder), more, root)
+    with scratch_folder() as folder:
+        command = arguments(gdb, trace, place, folder, more, root)
         # On a terminal Ctrl-C comes to us too; it is gdb's. Not SIG_IGN, which gdb would inherit.
         before = signal.signal(signal.SIGINT, lambda _signal, _frame: None)
         try:

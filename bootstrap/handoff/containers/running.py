@@ -8,7 +8,6 @@ import selectors
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from bootstrap.handoff.containers.container import (
 from bootstrap.handoff.containers.docker import Docker
 from bootstrap.handoff.containers.engines import Bubblewrap, Podman, ask, explained
 from bootstrap.handoff.containers.programs import NAME, STATUS, lay_out_probe
-from bootstrap.signals import held
+from bootstrap.signals import held, scratch_folder
 
 _CHUNK = 1 << 16
 _TICK = 0.2
@@ -245,8 +244,8 @@ def _tried(
     engine: ContainerEngine, arch: str, limits: ContainerLimits, folder: Path
 ) -> ContainerEngine:
     """The engine, when it ran our program.  Raises BadInput with its own words and a way out."""
-    with tempfile.TemporaryDirectory(prefix=".probe.", dir=folder) as place:
-        root = Path(place) / "root"
+    with scratch_folder(".probe.", folder) as place:
+        root = place / "root"
         lay_out_probe(root, arch)
         (root / "tmp").mkdir()
         container = Container(
