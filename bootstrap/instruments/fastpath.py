@@ -13,6 +13,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap.core.arches import PAGE, Arch, page_up
 from bootstrap.core.errors import BadInput
+from bootstrap.core.memory import Extent
 from bootstrap.instruments.callbuffer import CallLog
 from bootstrap.instruments.libunicorn import REMOVE_CACHE
 from bootstrap.instruments.structures import (
@@ -104,6 +105,18 @@ class _Lent:
         )
 
 
+class _LentExtent:
+    """An extent's row in the table that fastpath.c searches, and what keeps its addresses good."""
+
+    __slots__ = ("_host", "_pages", "row")
+
+    def __init__(self, extent: Extent) -> None:
+        self._host = (ctypes.c_char * (extent.end - extent.start)).from_buffer(extent.host)
+        self._pages = (ctypes.c_char * len(extent.pages)).from_buffer(extent.pages)
+        host, pages = ctypes.addressof(self._host), ctypes.addressof(self._pages)
+        self.row = bytes(ExtentRow(extent.start, extent.end, host, pages))
+
+
 class HotCpu:
     """The state that fastpath.c works on, for one process image."""
 
@@ -122,6 +135,7 @@ class HotCpu:
         self._inodes: dict[RegularFile, tuple[InodeState, Room, object]] = {}
         self.extents_changed = True
         """What was lent of memory is no longer all, or too much."""
+        self._extents: dict[Extent, _LentExtent] = {}
         self._table = (ctypes.c_void_p * _MAX_FD)()
         self.tlb_fill = path.functions["hot_tlb_fill"]
         self.interrupt = path.functions["hot_interrupt"]
@@ -189,19 +203,13 @@ class HotCpu:
 
     def _lend_extents(self) -> None:
         memory, state = self._memory, self.state
-        self._keep = [
-            (
-                (ctypes.c_char * (e.end - e.start)).from_buffer(e.host),
-                (ctypes.c_char * len(e.pages)).from_buffer(e.pages),
-            )
-            for e in memory.extents
-        ]
-        array = (ExtentRow * max(1, len(memory.extents)))()
-        for row, extent, (host, pages) in zip(array, memory.extents, self._keep, strict=False):
-            row.start, row.end = extent.start, extent.end
-            row.host, row.pages = ctypes.addressof(host), ctypes.addressof(pages)
-        self._extents = array
-        state.extents = ctypes.addressof(array)
+        # Those that were lent before are not looked at again: a guest may have thousands.
+        before = self._extents
+        self._extents = {e: before.get(e) or _LentExtent(e) for e in memory.extents}
+        self._rows = ctypes.create_string_buffer(
+            b"".join([lent.row for lent in self._extents.values()])
+        )
+        state.extents = ctypes.addressof(self._rows)
         state.extent_count = len(memory.extents)
         state.last_extent = 0
         self.extents_changed = False
@@ -276,7 +284,7 @@ class HotCpu:
         """Give everything back for good."""
         self._lent.clear()
         self._inodes.clear()
-        self._keep = []
+        self._extents.clear()
         self._slow = self.state.slow = SLOW()
 
 

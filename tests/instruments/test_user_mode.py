@@ -6,7 +6,9 @@ import functools
 import signal
 
 import pytest
+import unicorn
 
+from bootstrap.core.arches import ARCHES, PAGE, Arch, enter_user_mode
 from tests.instruments import runs
 from tests.instruments.guest import Program
 from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, emulate, native
@@ -273,3 +275,26 @@ def test_floating_point_is_as_linux_starts_it(abi: str, hot_path: str) -> None:
         theirs = native(image).output
         assert [theirs[at : at + 2] for at in (0, 4, 8)] == [found[at : at + 2] for at in (0, 4, 8)]
         assert theirs[28:] == found[28:]
+
+
+@pytest.mark.parametrize("arch", [a for a in ARCHES if a.word == 8], ids=lambda a: a.name)
+def test_no_region_is_taken_away_where_there_is_room_for_many(
+    arch: Arch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After that Unicorn's time for a region grows with the square of how many there are."""
+    taken = []
+    monkeypatch.setattr(unicorn.Uc, "mem_unmap", lambda *args: taken.append(args))
+    cpu = unicorn.Uc(arch.unicorn_arch, arch.unicorn_mode)
+    if arch.model is not None:
+        cpu.ctl_set_cpu_model(arch.model)
+    enter_user_mode(cpu, arch)
+    assert not taken
+    assert list(cpu.mem_regions()) == [(arch.task_size, arch.task_size + PAGE - 1, 7)]
+
+
+@EACH_ABI
+@EACH_HOT_PATH
+def test_the_page_by_which_user_mode_was_entered_is_out_of_reach(abi: str, hot_path: str) -> None:
+    page = next(a for a in ARCHES if a.name == abi).task_size
+    outcome = emulate(Program(abi).load(page).exit(0), hot_path)
+    assert outcome.status == runs.signalled(signal.SIGSEGV)
