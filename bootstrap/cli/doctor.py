@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.core.errors import BootstrapError
@@ -34,13 +33,11 @@ def run(args: argparse.Namespace) -> int:
 
     Raises BadInput when the JSON cannot be written.
     """
-    from bootstrap.cli.output import say, write_text
+    from bootstrap.cli.output import say, write_json
 
     found = examine()
-    out = sys.stderr if args.json == "-" else sys.stdout
-    say(found.lines(), out)
-    if args.json is not None:
-        write_text(args.json, json.dumps(found.to_json(), indent=2) + "\n")
+    say(found.lines(), sys.stderr if args.json == "-" else sys.stdout)
+    write_json(args.json, {"schema": SCHEMA, **vars(found)})
     return 2 if found.problems else 0
 
 
@@ -66,7 +63,7 @@ class Native:
 
 
 @dataclass(frozen=True)
-class Findings:
+class HostFindings:
     """What the doctor found; ``problems`` are what has to be mended before a run can start."""
 
     version: str
@@ -81,10 +78,6 @@ class Findings:
     embedded: tuple[str, ...]
     native: tuple[Native, ...]
     problems: tuple[str, ...]
-
-    def to_json(self) -> dict[str, object]:
-        """The same, for machines."""
-        return {"schema": SCHEMA, **asdict(self)}
 
     def lines(self) -> list[str]:
         """The same, for people."""
@@ -118,12 +111,12 @@ class Findings:
         return lines + [f"problem: {problem}" for problem in self.problems]
 
 
-def examine() -> Findings:
+def examine() -> HostFindings:
     """Look at everything; a room that fails becomes a problem, never an exception."""
     import bootstrap
 
     problems: list[str] = []
-    return Findings(
+    return HostFindings(
         version=bootstrap.__version__,
         place=str(Path(bootstrap.__file__).resolve().parent),
         python=platform.python_version(),
@@ -257,7 +250,7 @@ _MACHINES = {
 _TO_JUDGE = ("x86", "AMD64", "AArch64", "riscv64", "riscv32")
 
 # arch/x86/entry/vdso/vdso32-setup.c: a 64-bit kernel has this file when it was built to run
-# 32-bit programs. It can still be told at boot not to (ia32_emulation=0), which nothing shows
+# 32-bit programs. It can still be kept from it at boot (ia32_emulation=0), which nothing shows
 # short of starting one.
 _IA32 = Path("/proc/sys/abi/vsyscall32")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; 0 when the release is in the cache.  Raises BootstrapError otherwise."""
-    from bootstrap.cli.output import say, write_text
+    from bootstrap.cli.output import document, say, write_json
     from bootstrap.cli.verify import check_report_places
     from bootstrap.known import default_release
     from bootstrap.sources import Cache, fetch, fetch_checkout
@@ -67,9 +66,24 @@ def run(args: argparse.Namespace) -> int:
     folder = cache.folder(release, args.name)
     out = sys.stderr if args.json == "-" else sys.stdout
     say(_lines(fetched, args.name, release, folder), out)
-    if args.json is not None:
-        document = _document(fetched, args.name, release, folder)
-        write_text(args.json, json.dumps(document, indent=2) + "\n")
+    tree = fetched.tree
+    write_json(
+        args.json,
+        document(
+            schema=SCHEMA,
+            name=args.name,
+            release=release,
+            status="fetched" if fetched.fresh else "present",
+            source={
+                "kind": tree.kind,
+                "label": tree.label,
+                "archive_sha256": tree.archive_sha256,
+                "tree_digest": tree.digest,
+                "files": len(tree.files),
+            },
+            cache=str(folder),
+        ),
+    )
     return 0
 
 
@@ -90,27 +104,6 @@ def _lines(fetched: Fetched, name: str, release: str, folder: Path) -> list[str]
         return [*lines, *tree.notes, f"put into {folder}"]
     lines.append(f"verified and put into {folder}")
     return lines
-
-
-def _document(fetched: Fetched, name: str, release: str, folder: Path) -> dict[str, object]:
-    import bootstrap
-
-    tree = fetched.tree
-    return {
-        "schema": SCHEMA,
-        "tool": {"name": "bootstrap", "version": bootstrap.__version__},
-        "name": name,
-        "release": release,
-        "status": "fetched" if fetched.fresh else "present",
-        "source": {
-            "kind": tree.kind,
-            "label": tree.label,
-            "archive_sha256": tree.archive_sha256,
-            "tree_digest": tree.digest,
-            "files": len(tree.files),
-        },
-        "cache": str(folder),
-    }
 
 
 def _shown(line: LiveLine) -> Progress:

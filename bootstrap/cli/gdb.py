@@ -41,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     step.add_options(
         parser, "; with a TRACE of one program: where to run it again when something is written"
     )
-    parser.add_argument("--at", metavar="PLACE", default="", help="begin there: 5@0, say")
+    parser.add_argument("--at", metavar="PLACE", default="", help="start there: 5@0, say")
     parser.add_argument(
         "--symbols", metavar="DIR", help="write the annotated sources and gdb's symbol files into "
         "that empty folder; in gdb, when connected: source DIR/symbols.gdb (--launch does it all)",
@@ -112,7 +112,7 @@ def _take_stdio() -> tuple[int, int]:
 def _root(args: argparse.Namespace) -> str | None:
     """Where the program can be run again; None: it cannot."""
     root: str | None = args.root
-    _, program = step.behind_dashes(args)
+    _, program = step.after_dashes(args)
     return (root or ".") if program else root
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bootstrap.cli.live import LiveLine
 from bootstrap.core.errors import BadInput, ExitStatus, printable
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from bootstrap.sources.checkouts import CheckedOut
 
 _PLAN_MORE = (
-    "Read a checkout of live-bootstrap and tell what it would do in a chroot without network, "
+    "Read a checkout of live-bootstrap and say what it would do in a chroot without network, "
     "without running any of it: every line of its manifest, the steps in order with their pass "
     "numbers, the source files of each, what upstream checks and by which line of which file, "
     "what it does not check, and which stage0-posix it pins. Of a checkout of StageX: its stages, "
@@ -46,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="plan the way on to live-bootstrap, get the sources it needs, and run it",
         description="The way on from stage0 to a C compiler: read what live-bootstrap would do, "
         "get, or check, the source files that it needs, and run it in a container. "
-        "docs/handoff.md tells more.",
+        "docs/handoff.md says more.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_plan(commands)
@@ -99,7 +98,7 @@ def _add_sources(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Hash every source file in a folder, and get those that are missing from the "
         "mirrors given and the addresses that the checkout lists: several at once, going on where "
         "an earlier run stopped. A file gets its name only when it has the sha256 that the "
-        "checkout lists; a file with its name and another sha256 is told, and left as it is.",
+        "checkout lists; a file with its name and another sha256 is named, and left as it is.",
         epilog="Exit status: 0 every file is there with its sha256; 1 some are missing or wrong; "
         "2 usage or bad input, a folder that cannot be written; 130 interrupted, 143 ended by "
         "SIGTERM: what came is kept, and the next run goes on from there.",
@@ -117,7 +116,7 @@ def _add_sources(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=[],
         metavar="URL-OR-DIR",
         help="a folder, or an address (https, http, file), that has the files under their names: "
-        "looked at before the listed addresses; may be repeated",
+        "asked before the listed addresses; may be repeated",
     )
     sources.add_argument("--jobs", type=int, default=4, metavar="N", help="files at once (4)")
     sources.add_argument(
@@ -131,7 +130,7 @@ def _add_sources(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run_sources(args: argparse.Namespace) -> int:
-    """Look, fetch what is missing, and tell.  Raises BootstrapError; returns the exit status."""
+    """Hash, fetch what is missing, and report.  Raises BootstrapError; returns the exit status."""
     from bootstrap.cli.output import STDOUT, view_and_json
     from bootstrap.cli.verify import check_report_places, print_view
     from bootstrap.handoff.fetching import mirror_at
@@ -204,7 +203,7 @@ def _fetched(
 
 def run_plan(args: argparse.Namespace) -> int:
     """Read and print.  Raises BootstrapError; returns the exit status."""
-    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.output import STDOUT, write_json
     from bootstrap.cli.verify import check_report_places, print_view
     from bootstrap.handoff.plan import read_plan
     from bootstrap.handoff.render import plan_document, plan_graph, plan_text
@@ -223,8 +222,7 @@ def run_plan(args: argparse.Namespace) -> int:
         sys.stdout.write(plan_graph(plan, args.graph))
     else:
         print_view(lambda **how: plan_text(plan, found, **how), args.verbose, args.json == STDOUT)
-    if args.json is not None:
-        write_text(args.json, _json(plan_document(plan, found)))
+    write_json(args.json, plan_document(plan, found))
     good = found is None or all(
         row.state == "present" for row in found.rows if row.file.name in plan.needed
     )
@@ -232,7 +230,7 @@ def run_plan(args: argparse.Namespace) -> int:
 
 
 def _run_stagex(args: argparse.Namespace) -> int:
-    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.output import STDOUT, write_json
     from bootstrap.cli.verify import print_view
     from bootstrap.handoff.render import stagex_document, stagex_graph, stagex_text
     from bootstrap.handoff.stagex import read_stagex
@@ -247,13 +245,8 @@ def _run_stagex(args: argparse.Namespace) -> int:
         sys.stdout.write(stagex_graph(plan, args.graph))
     else:
         print_view(lambda **how: stagex_text(plan, **how), args.verbose, args.json == STDOUT)
-    if args.json is not None:
-        write_text(args.json, _json(stagex_document(plan)))
+    write_json(args.json, stagex_document(plan))
     return ExitStatus.DONE
-
-
-def _json(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=2) + "\n"
 
 
 def _audit(files: tuple[Distfile, ...], folder: str) -> Audit:
@@ -264,9 +257,7 @@ def _audit(files: tuple[Distfile, ...], folder: str) -> Audit:
         return audit(
             files,
             Path(folder),
-            lambda row: line.show(
-                f"{next(numbers)} of {len(files)} files looked at, {row.file.name}"
-            ),
+            lambda row: line.show(f"{next(numbers)} of {len(files)} files hashed, {row.file.name}"),
         )
 
 
@@ -341,7 +332,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         dest="begin",
         default="seed",
         choices=["seed", "stage0"],
-        help="seed: rebuild stage0 natively in the container, and compare; stage0: begin with the "
+        help="seed: rebuild stage0 natively in the container, and compare; stage0: start with the "
         "binaries that emulation made",
     )
     run.add_argument(
@@ -411,7 +402,7 @@ def say(text: str) -> None:
 
 
 def run_run(args: argparse.Namespace) -> int:
-    """Do it and tell.  Raises BootstrapError; returns the exit status."""
+    """Do it and report.  Raises BootstrapError; returns the exit status."""
     if not sys.platform.startswith("linux"):
         raise BadInput(
             "handoff run: containers for these steps need Linux; plan and sources do not"
@@ -423,8 +414,8 @@ def run_run(args: argparse.Namespace) -> int:
     check_report_places(args.json)
     if args.products is not None and args.begin != "stage0":
         raise BadInput("--products goes with --from stage0")
-    tell = None if args.quiet else say
-    with checkout_at(args.live_bootstrap, LIVE_BOOTSTRAP, Cache(), tell) as at:
+    notify = None if args.quiet else say
+    with checkout_at(args.live_bootstrap, LIVE_BOOTSTRAP, Cache(), notify) as at:
         return _run(args, at)
 
 
@@ -470,7 +461,7 @@ def _run(args: argparse.Namespace, at: CheckedOut) -> int:
 
 
 def _stage0(args: argparse.Namespace, plan: HandoffPlan, order: Order) -> Stage0:
-    """What to begin with, and what to compare with."""
+    """What to start with, and what to compare with."""
     from bootstrap.handoff import stage0 as known
     from bootstrap.handoff.configuration import ARCHITECTURES
     from bootstrap.handoff.work import WorkFolder
@@ -527,7 +518,7 @@ def _emulated(resolved: Resolved, quiet: bool) -> Rebuilt:
     if rebuilt.report.result != "verified":
         raise BadInput(
             f"{resolved.step.title}: emulation gave {rebuilt.report.result}, so there is nothing to"
-            " begin with or to compare with; bootstrap verify tells more"
+            " start with or to compare with; bootstrap verify says more"
         )
     return rebuilt
 
@@ -565,4 +556,4 @@ class _RunLine(LiveLine):
     def hashed(self, row: AuditedFile) -> None:
         """A source file was hashed."""
         self._files += 1
-        self.show(f"{self._files} source files looked at, {row.file.name}")
+        self.show(f"{self._files} source files hashed, {row.file.name}")

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bootstrap.cli.output import document, show
 from bootstrap.cli.seed_files import STDIN, files_below, read_file
-from bootstrap.cli.seeds import about, place_facts, seed_facts, show
+from bootstrap.cli.seeds import SCHEMA, about, seed_facts
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Say of each file, folder or SHA-256 which known seed it is, or which source,"
         " product or archive of which release and architecture; of a folder or archive with a"
         " source tree, which release that is, and why it is not quite that. A file that holds"
-        " hashes, as sha256sum and most reports print them, is taken for a list: each is looked"
-        " up. Of an unknown file: the nearest known seed that is at hand.",
+        " hashes, as sha256sum and most reports print them, is taken for a list: each is searched"
+        " for. Of an unknown file: the nearest known seed that is at hand.",
         epilog="Exit status: 0 all are known, 1 one is not, 2 one cannot be read.",
     )
     parser.add_argument(
@@ -80,7 +81,7 @@ class _Answer:
 
 
 @dataclass(frozen=True)
-class _Tree:
+class _IdentifiedTree:
     """A source tree, and the release that it is more or less; None where none fits."""
 
     name: str
@@ -105,7 +106,7 @@ class _Known:
         self.seeds = load()
         self.files = known_files()
         self.at_hand: Mapping[str, bytes] | None = None
-        """Bytes of known seeds, looked for once and only when an unknown file asks for them."""
+        """Bytes of known seeds, searched for once and only when an unknown file asks for them."""
 
     def answer(self, name: str, data: bytes, named: bool) -> _Answer:
         """Of a content."""
@@ -137,14 +138,18 @@ def run(args: argparse.Namespace) -> int:
     check_report_places(args.json)
     known = _Known()
     answers: list[_Answer] = []
-    trees: list[_Tree] = []
+    trees: list[_IdentifiedTree] = []
     for name in dict.fromkeys(args.what):
         _look(known, name, answers, trees)
     for answer in answers:
         if answer.status == "unreadable":
             print(f"bootstrap: {printable(answer.fault)}", file=sys.stderr)
-    document = {"trees": [_tree_facts(t) for t in trees], "files": [_facts(a) for a in answers]}
-    show(_said(answers, trees, known), args.json, document)
+    value = document(
+        schema=SCHEMA,
+        trees=[_tree_facts(tree) for tree in trees],
+        files=[_facts(answer) for answer in answers],
+    )
+    show(_said(answers, trees, known), args.json, value)
     found = {answer.status for answer in answers}
     if "unreadable" in found:
         return ExitStatus.BAD_INPUT
@@ -153,7 +158,7 @@ def run(args: argparse.Namespace) -> int:
     return ExitStatus.DIFFERS if wrong else ExitStatus.DONE
 
 
-def _look(known: _Known, name: str, answers: list[_Answer], trees: list[_Tree]) -> None:
+def _look(known: _Known, name: str, answers: list[_Answer], trees: list[_IdentifiedTree]) -> None:
     """One argument."""
     from bootstrap.sources.tree import read_archive, read_folder
 
@@ -210,9 +215,9 @@ def _list_of(data: bytes) -> list[tuple[str, str]]:
 
 
 def _look_at_tree(
-    known: _Known, name: str, tree: SourceTree, answers: list[_Answer], trees: list[_Tree]
+    known: _Known, name: str, tree: SourceTree, answers: list[_Answer], trees: list[_IdentifiedTree]
 ) -> bool:
-    """Whether the tree is some release. Then what is not accounted for by that is answered."""
+    """Whether the tree is some release. Then what that does not account for gets an answer."""
     from bootstrap.known import tree_files
     from bootstrap.sources.identity import Likeness, candidates, nearest, no_release, why
 
@@ -221,13 +226,13 @@ def _look_at_tree(
     if found is None:
         # A folder of products, say, is not blamed for being no tree.
         if side.present or not tree.files:
-            trees.append(_Tree(name, tree.digest, None, why=(no_release(side),)))
+            trees.append(_IdentifiedTree(name, tree.digest, None, why=(no_release(side),)))
         return False
     wrong = side.differing(found)
     same = [one.name for one in among if one.name != found.name and not side.differing(one)]
     unread = (tree_files(found.steps[0]) or frozenset()) - found.known.keys()
     trees.append(
-        _Tree(
+        _IdentifiedTree(
             name,
             tree.digest,
             found,
@@ -243,7 +248,9 @@ def _look_at_tree(
     return True
 
 
-def _said(answers: Sequence[_Answer], trees: Sequence[_Tree], known: _Known) -> Iterator[str]:
+def _said(
+    answers: Sequence[_Answer], trees: Sequence[_IdentifiedTree], known: _Known
+) -> Iterator[str]:
     from bootstrap.sources.seeds_at_hand import where_from
 
     for tree in trees:
@@ -330,8 +337,8 @@ def _lines(answer: _Answer, known: _Known) -> Iterator[str]:
 
 def _unknown(answer: _Answer, known: _Known, path: str) -> Iterator[str]:
     if answer.size is None:
-        told = "" if answer.name.lower() == answer.sha256 else f", sha256 {answer.sha256}"
-        yield f"{path}: unknown{told}: no seed, source, product or archive of any release has it"
+        digest = "" if answer.name.lower() == answer.sha256 else f", sha256 {answer.sha256}"
+        yield f"{path}: unknown{digest}: no seed, source, product or archive of any release has it"
         return
     yield f"{path}: unknown, {answer.size} bytes, sha256 {answer.sha256}"
     near = answer.nearest
@@ -359,7 +366,7 @@ def _hex(data: bytes) -> str:
     return data[:16].hex(" ") + more
 
 
-def _tree_facts(tree: _Tree) -> dict[str, object]:
+def _tree_facts(tree: _IdentifiedTree) -> dict[str, object]:
     return {
         "tree": printable(tree.name),
         "tree_digest": tree.digest,
@@ -380,20 +387,9 @@ def _facts(answer: _Answer) -> dict[str, object]:
         facts["fault"] = answer.fault
     else:
         facts.update(size=answer.size, sha256=answer.sha256)
-        facts["uses"] = [
-            {**vars(use), "releases": list(use.releases), "arches": list(use.arches)}
-            for use in answer.uses
-        ]
+        facts["uses"] = answer.uses
     if answer.seed is not None:
-        places = [place_facts(place) for place in answer.seed.places]
-        facts["seed"] = {**seed_facts(answer.seed), "places": places}
+        facts["seed"] = {**seed_facts(answer.seed), "places": answer.seed.places}
     if answer.nearest is not None:
-        facts["nearest"] = {
-            "sha256": answer.nearest.sha256,
-            "distance": answer.nearest.distance,
-            "changes": [
-                {"offset": c.offset, "known": c.known.hex(), "here": c.here.hex()}
-                for c in answer.nearest.changes
-            ],
-        }
+        facts["nearest"] = answer.nearest
     return facts

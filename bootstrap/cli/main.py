@@ -1,4 +1,4 @@
-"""The command line: parse, call one command, tell what went wrong in a line and a status."""
+"""The command line: parse, call one command, say what went wrong in a line and a status."""
 
 import argparse
 import contextlib
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     args = parser().parse_args(argv)
-    # What came after a -- cannot be told from what came before it otherwise.
+    # What came after a -- cannot be distinguished from what came before it otherwise.
     args.given = list(sys.argv[1:] if argv is None else argv)
     status = args.run(args)
     sys.stdout.flush()

@@ -43,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "oci",
         help="write the verified stage0 as a container image",
-        description="The verified stage0 as a container image. docs/oci.md tells more.",
+        description="The verified stage0 as a container image. docs/oci.md says more.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     export = commands.add_parser(

@@ -44,12 +44,41 @@ def each(*outputs: Callable[[], object] | str | None) -> None:
             failed.append(error)
         except OSError as error:
             broken = broken or error
-    for told in failed if broken else failed[:-1]:
-        print(f"bootstrap: {printable(str(told))}", file=sys.stderr)
+    for one in failed if broken else failed[:-1]:
+        print(f"bootstrap: {printable(str(one))}", file=sys.stderr)
     if broken is not None:
         raise broken
     if failed:
         raise failed[-1]
+
+
+def write_json(dest: str | None, value: object) -> None:
+    """Write a document where it is asked for: plain values, and dataclasses, which become objects.
+
+    Otherwise as `write_text`.
+    """
+    from bootstrap.documents import encode
+
+    if dest is not None:
+        write_text(dest, json.dumps(encode(value), indent=2) + "\n")
+
+
+def document(**fields: object) -> dict[str, object]:
+    """A document's schema, the first of the fields, then this tool, then the others."""
+    import bootstrap
+
+    tool = {"name": "bootstrap", "version": bootstrap.__version__}
+    return {"schema": fields.pop("schema"), "tool": tool, **fields}
+
+
+def show(lines: Iterable[str], dest: str | None, value: object) -> None:
+    """Lines for people, then `value` as JSON where `dest` asks for it.
+
+    With JSON on standard output nothing else is printed there.
+    """
+    if dest != STDOUT:
+        say(lines)
+    write_json(dest, value)
 
 
 def view_and_json(
@@ -59,7 +88,7 @@ def view_and_json(
     if dest is None:
         view()
     else:
-        each(view, lambda: write_text(dest, json.dumps(value(), indent=2) + "\n"))
+        each(view, lambda: write_json(dest, value()))
 
 
 def check_place(dest: str) -> None:

@@ -35,7 +35,7 @@ def write_tree(folder: Path, fs: FileSystem) -> list[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if host.HAS_DIR_FD:
-            return list(_Tree(fs).write(os.open(folder, _FOLDER & ~host.NOFOLLOW)))
+            return list(_TreeWriter(fs).write(os.open(folder, _FOLDER & ~host.NOFOLLOW)))
     except OSError as error:
         raise BadInput(f"{folder}: cannot be written: {error.strerror}") from error
     lines = []
@@ -47,7 +47,7 @@ def write_tree(folder: Path, fs: FileSystem) -> list[str]:
     return lines
 
 
-class _Tree:
+class _TreeWriter:
     """The way through it. One folder of the host is open at a time."""
 
     def __init__(self, fs: FileSystem) -> None:

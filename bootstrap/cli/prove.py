@@ -38,9 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do it: 0 proven (with --against: the same), 1 not proven or different. Raises BadInput."""
-    import json
-
-    from bootstrap.cli.output import STDOUT, each, write_text
+    from bootstrap.cli.output import STDOUT, each, write_json, write_text
     from bootstrap.cli.verify import check_report_places
     from bootstrap.prove import report
 
@@ -60,8 +58,7 @@ def run(args: argparse.Namespace) -> int:
     writes = []
     if args.json != STDOUT:
         writes.append(lambda: print(*lines, sep="\n"))
-    if args.json:
-        writes.append(lambda: write_text(args.json, json.dumps(facts, indent=2) + "\n"))
+    writes.append(lambda: write_json(args.json, facts))
     if not proof.refused:
         if args.output:
             writes.append(lambda: write_text(args.output, proof.certificate))

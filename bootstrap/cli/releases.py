@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import textwrap
@@ -34,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; always 0.  Raises BadInput when a step file is not right or FILE cannot be written."""
-    from bootstrap.cli.output import STDOUT, write_text
+    from bootstrap.cli.output import STDOUT, write_json
     from bootstrap.known import RELEASES, architectures, find, releases
     from bootstrap.sources import Cache
 
@@ -47,9 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json != STDOUT:
         width = os.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
         sys.stdout.write(to_text(known, cached, max(width, 40)))
-    if args.json is not None:
-        document = to_document(known, cached, str(cache.root))
-        write_text(args.json, json.dumps(document, indent=2) + "\n")
+    write_json(args.json, to_document(known, cached, str(cache.root)))
     return 0
 
 
@@ -99,13 +96,12 @@ def to_document(
     known: Sequence[tuple[str, Sequence[StepFile]]], cached: Sequence[str], cache: str
 ) -> dict[str, object]:
     """The list as JSON data: docs/releases.md."""
-    import bootstrap
+    from bootstrap.cli.output import document
 
-    return {
-        "schema": SCHEMA,
-        "tool": {"name": "bootstrap", "version": bootstrap.__version__},
-        "cache": cache,
-        "releases": [
+    return document(
+        schema=SCHEMA,
+        cache=cache,
+        releases=[
             {
                 "name": steps[0].name,
                 "release": release,
@@ -118,7 +114,7 @@ def to_document(
             }
             for release, steps in known
         ],
-    }
+    )
 
 
 def _architecture(step: StepFile, common: Sequence[str]) -> dict[str, object]:

@@ -51,7 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it. Raises BootstrapError; returns the guest's exit status as a shell would tell it."""
+    """Do it. Raises BootstrapError; returns the guest's exit status as a shell would have it."""
     from bootstrap.cli.output_tree import write_tree
     from bootstrap.core.abi import LinuxError
     from bootstrap.instruments import default_engine
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     except LinuxError as error:
         raise BadInput(f"{args.program}: cannot be executed in {args.root}: {error}") from None
     finally:
-        tell_probes(machine.probes or {})
+        report_probes(machine.probes or {})
         unwritten = [] if args.output is None else write_tree(Path(args.output), fs)
         for line in unwritten:
             print(f"bootstrap: {printable(line)}", file=sys.stderr)
@@ -109,7 +109,7 @@ def standard_streams() -> tuple[Stream, Stream, Stream]:
     )
 
 
-def tell_probes(probes: Mapping[str, int]) -> None:
+def report_probes(probes: Mapping[str, int]) -> None:
     """Say which calls failed as they would not on Linux, and how often, if any did."""
     if probes:
         counts = ", ".join(f"{name} {count}" for name, count in sorted(probes.items()))
@@ -117,7 +117,7 @@ def tell_probes(probes: Mapping[str, int]) -> None:
 
 
 def exit_status(ended: Ended) -> int:
-    """The guest's exit status as a shell would tell it; what ended it is said, if a fault did."""
+    """The guest's exit status as a shell would have it; what ended it is said, if a fault did."""
     from bootstrap.linux import faults
 
     if ended.status & 0x7F:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bootstrap.cli.output import document, show
 from bootstrap.cli.seed_files import STDIN, read_file
 from bootstrap.core.errors import BadInput, printable
 
@@ -102,8 +102,9 @@ def run_list(args: argparse.Namespace) -> int:
     check_report_places(args.json)
     catalogue = load()
     rows = _chosen(catalogue, args)
-    listed = [{**seed_facts(seed), "place": place_facts(place)} for seed, place in rows]
-    show(_table(catalogue, rows), args.json, {"source": catalogue.source, "seeds": listed})
+    listed = [{**seed_facts(seed), "place": place} for seed, place in rows]
+    value = document(schema=SCHEMA, source=catalogue.source, seeds=listed)
+    show(_table(catalogue, rows), args.json, value)
     return 0
 
 
@@ -175,28 +176,8 @@ def seed_facts(seed: KnownSeed) -> dict[str, object]:
         "arch": seed.arch,
         "kind": seed.kind,
         "git_blob": seed.git_blob,
-        "pins": [vars(pin) for pin in seed.pins],
+        "pins": seed.pins,
     }
-
-
-def place_facts(place: Place) -> dict[str, object]:
-    return {**vars(place), "tags": list(place.tags), "releases": list(place.releases)}
-
-
-def show(lines: Iterable[str], dest: str | None, document: Mapping[str, object]) -> None:
-    """Print lines, then write the document, its schema and tool in front, where ``dest`` asks.
-
-    With JSON on standard output nothing else is printed there.
-    """
-    import bootstrap
-    from bootstrap.cli.output import STDOUT, say, write_text
-
-    if dest != STDOUT:
-        say(lines)
-    if dest is not None:
-        tool = {"name": "bootstrap", "version": bootstrap.__version__}
-        whole = {"schema": SCHEMA, "tool": tool, **document}
-        write_text(dest, json.dumps(whole, indent=2) + "\n")
 
 
 _LARGEST = 2 << 20
@@ -208,8 +189,8 @@ _SOURCE = 1 << 20
 def run_show(args: argparse.Namespace) -> int:
     """Print the anatomy; 0.  Raises BadInput for a file that cannot be read."""
     from bootstrap.anatomy import dissect
-    from bootstrap.anatomy.text import document
-    from bootstrap.cli.output import STDOUT
+    from bootstrap.anatomy.text import document as anatomy_document
+    from bootstrap.cli.output import STDOUT, write_json
     from bootstrap.cli.verify import check_report_places
     from bootstrap.known.seeds import load
 
@@ -220,13 +201,15 @@ def run_show(args: argparse.Namespace) -> int:
     catalogue = load()
     seed = catalogue.by_sha256.get(hashlib.sha256(data).hexdigest())
     anatomy = dissect(data, knight=seed is not None and seed.arch == "knight")
-    facts = {"file": printable(args.file), "seed": None if seed is None else seed.name}
     if args.json != STDOUT:
         # Escaped where it was made; here it may have colours.
         encoding = sys.stdout.encoding or "utf-8"
         for line in _anatomy(args, catalogue, seed, anatomy):
             print(line.encode(encoding, "backslashreplace").decode(encoding))
-    show((), args.json, {**facts, **document(anatomy)})
+    name = None if seed is None else seed.name
+    parts = anatomy_document(anatomy)
+    value = document(schema=SCHEMA, file=printable(args.file), seed=name, **parts)
+    write_json(args.json, value)
     return 0
 
 
@@ -271,7 +254,8 @@ def run_check(args: argparse.Namespace) -> int:
     checked = check(seed, source, printable(args.source), assembler, words, default_engine())
     name = "no known seed" if known is None else known.name
     first = f"{printable(args.file)}: {name}, {len(seed)} bytes, sha256 {_sha(seed)}"
-    show([first, *_told(args, checked, note)], args.json, _document(args, seed, checked, note))
+    value = _document(args, seed, checked, note)
+    show([first, *_outcome(args, checked, note)], args.json, value)
     if checked.same:
         return 0
     return 1 if checked.model_differs or checked.run.output is not None else 3
@@ -305,7 +289,7 @@ def _assembler(seed: bytes, kind: str | None, by: str | None) -> tuple[bytes, st
     return program, f"the {len(program)}-byte x86 hex0-seed", note
 
 
-def _told(args: argparse.Namespace, checked: Checked, note: str) -> Iterator[str]:
+def _outcome(args: argparse.Namespace, checked: Checked, note: str) -> Iterator[str]:
     run = checked.run
     yield f"  source          {printable(args.source)}"
     yield f"  pure model      {_verdict(checked.model_differs)}, sha256 {_sha(checked.model)}"
@@ -349,24 +333,25 @@ def _document(
     args: argparse.Namespace, seed: bytes, checked: Checked, note: str
 ) -> dict[str, object]:
     run = checked.run
-    return {
-        "file": printable(args.file),
-        "source": printable(args.source),
-        "same": checked.same,
-        "sha256": _sha(seed),
-        "model": {"sha256": _sha(checked.model), "differs": _facts(checked.model_differs)},
-        "emulated": {
+    return document(
+        schema=SCHEMA,
+        file=printable(args.file),
+        source=printable(args.source),
+        same=checked.same,
+        sha256=_sha(seed),
+        model={"sha256": _sha(checked.model), "differs": _facts(checked.model_differs)},
+        emulated={
             "assembler": run.assembler,
             "note": note,
             "sha256": None if run.output is None else _sha(run.output),
-            "failure": list(run.failure),
+            "failure": run.failure,
             "differs": _facts(checked.run_differs),
         },
-        "oddities": [
+        oddities=[
             {"line": o.position.line, "column": o.position.column, "reason": o.reason}
             for o in checked.oddities
         ],
-    }
+    )
 
 
 def _facts(differs: Difference | None) -> dict[str, object] | None:

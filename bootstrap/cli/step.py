@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -92,7 +91,7 @@ def _read(name: str) -> list[tuple[int, str, DebugCommand]]:
 
 
 def _script(args: argparse.Namespace, name: str, lines: list[tuple[int, str, DebugCommand]]) -> int:
-    from bootstrap.cli.output import STDOUT, say, write_text
+    from bootstrap.cli.output import STDOUT, say, write_json, write_text
     from bootstrap.debug.command_table import Interpreter
     from bootstrap.debug.session import Session
 
@@ -117,14 +116,10 @@ def _script(args: argparse.Namespace, name: str, lines: list[tuple[int, str, Deb
             if result.ends:
                 break
         digest = session.trace.digest
-    if args.json is not None:
-        value = {
-            "schema": SCHEMA,
-            "trace": digest,
-            "commands": results,
-            "failed": failed is not None,
-        }
-        write_text(args.json, json.dumps(value, indent=2) + "\n")
+    write_json(
+        args.json,
+        {"schema": SCHEMA, "trace": digest, "commands": results, "failed": failed is not None},
+    )
     if failed is not None:
         raise failed
     return 0
@@ -147,7 +142,7 @@ def add_options(parser: argparse.ArgumentParser, root: str = "") -> None:
 
     parser.add_argument(
         "words", nargs="*", metavar="TRACE | -- PROGRAM ARG...",
-        help="a trace (`bootstrap trace record`); or, behind --, a program and its arguments, "
+        help="a trace (`bootstrap trace record`); or, after --, a program and its arguments, "
         "recorded as `bootstrap run` runs it. Without either: the sources that this program "
         "carries, from the hex0 seed to a hello, world",
     )  # fmt: skip
@@ -168,18 +163,18 @@ def add_options(parser: argparse.ArgumentParser, root: str = "") -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress while recording")
 
 
-def behind_dashes(args: argparse.Namespace) -> tuple[str | None, list[str]]:
+def after_dashes(args: argparse.Namespace) -> tuple[str | None, list[str]]:
     """The trace, and the program with its arguments; at most one of the two. Raises BadInput."""
     given: Sequence[str] = args.given
     words: list[str] = args.words
     count = len(given) - given.index("--") - 1 if "--" in given else 0
     before, program = words[: len(words) - count], words[len(words) - count :]
     if "--" in given and not program:
-        raise BadInput("no program behind --: name one, as in -- ./hex0 in.hex0 out")
+        raise BadInput("no program after --: name one, as in -- ./hex0 in.hex0 out")
     if len(before) > 1:
-        raise BadInput(f"{' '.join(before)}: one trace, please; a program to run goes behind --")
+        raise BadInput(f"{' '.join(before)}: one trace, please; a program to run goes after --")
     if before and program:
-        raise BadInput(f"{before[0]} and a program behind --: either of them")
+        raise BadInput(f"{before[0]} and a program after --: either of them")
     return (before[0] if before else None), program
 
 
@@ -190,7 +185,7 @@ def trace_of(args: argparse.Namespace, writes: bool = False) -> Iterator[str]:
     `writes`: a trace may have --root too, where its program can be run again.
     Raises BootstrapError, KeyboardInterrupt.
     """
-    trace, program = behind_dashes(args)
+    trace, program = after_dashes(args)
     again = writes and trace is not None
     for names, wanted, what in (
         (ONLY_PROGRAM[1:] if again else ONLY_PROGRAM, bool(program), "with -- PROGRAM"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         ("check", run_check, "run a trace again, and compare every call and every file",
          "Run what was recorded again, from the trace's own content: no source tree, no cache. "
          "Every system call, argument, result and file version is compared; the first that "
-         "differs is told."),
+         "differs is shown."),
         ("info", run_info, "what a trace is of, and its digest",
          "What was recorded, by what, how much of it there is, and the trace digest, which is "
          "equal for two recordings in which the same happened."),
@@ -72,12 +71,12 @@ def _add_tree(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "Every program that ran, below the one that started it: pid, arguments, system calls, how "
         "it ended; what it opened for reading (<) and for writing (>), with size and the first "
         "digits of the SHA-256. A file that a child writes through a descriptor it inherited is "
-        "told at the one that opened it.",
+        "shown at the one that opened it.",
     )
     parser.add_argument(
         "--instructions",
         action="store_true",
-        help="tell how many instructions each executed, too: runs all of them again",
+        help="say how many instructions each executed, too: runs all of them again",
     )
 
 
@@ -90,9 +89,9 @@ def _add_why(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "Who wrote a byte of a file, in which system call, which instruction had "
         "stored the byte there, and from which place of "
         "which source: through every file in between, until a file of the source tree. What a "
-        "program made of its input is told by the language models, where one of them makes the "
-        "whole file byte for byte; at a program that has no model (a compiler) the way ends, and "
-        "the answer says so, with the label that the byte lies behind.",
+        "program made of its input is known by the language models, where one of them makes the "
+        "whole file byte for byte; at a program that has no model (a compiler) the path ends, and "
+        "the answer says so, with the label that the byte lies after.",
     )
     parser.add_argument(
         "byte", metavar="FILE:OFFSET", help="a path in the tree, and an offset: x86/bin/M1:0x200"
@@ -113,8 +112,8 @@ def _add_why(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         run_where,
         "what a line of a source became: the bytes of every file that come from it",
         "The reverse of why: the bytes of every file that come from a line of a "
-        "source, through every program that has a language model, and the programs without one at "
-        "which the way ends. A macro's bytes come from the line that uses it, not from its DEFINE.",
+        "source, through every program that has a language model, and the programs without one, "
+        "where that ends. A macro's bytes come from the line that uses it, not from its DEFINE.",
     )
     reverse.add_argument("line", metavar="SOURCE:LINE", help="such as x86/cc_x86.M1:1623")
 
@@ -204,7 +203,7 @@ _VERIFY_ONLY = (
 
 
 def _program(args: argparse.Namespace) -> int:
-    from bootstrap.cli.run import exit_status, standard_streams, tell_probes
+    from bootstrap.cli.run import exit_status, report_probes, standard_streams
     from bootstrap.debug.opening import record_program
     from bootstrap.instruments import default_engine
     from bootstrap.linux.limits import Limits
@@ -212,7 +211,7 @@ def _program(args: argparse.Namespace) -> int:
     for name in _VERIFY_ONLY:
         if getattr(args, name):
             raise BadInput(f"--{name} goes with a bootstrap only, not with -- PROGRAM")
-    # The image tells its architecture, and there is one.
+    # The image has its architecture, and there is one.
     for name, usual in (("arch", "x86"), ("jobs", 1)):
         if getattr(args, name) != usual:
             raise BadInput(f"--{name} goes with a bootstrap only, not with -- PROGRAM")
@@ -220,11 +219,11 @@ def _program(args: argparse.Namespace) -> int:
         args.trace, args.program, default_engine(), args.root, args.cwd, args.env,
         Limits().with_options(args.limit), standard_streams(),
     )  # fmt: skip
-    tell_probes(done.probes)
+    report_probes(done.probes)
     status = 3 if done.ended is None else exit_status(done.ended)
     if not args.quiet:
-        told = f"bootstrap: recorded in {args.trace}: trace digest {done.digest}"
-        print(printable(told), file=sys.stderr)
+        text = f"bootstrap: recorded in {args.trace}: trace digest {done.digest}"
+        print(printable(text), file=sys.stderr)
     if done.failure is not None:
         raise done.failure
     return status
@@ -302,7 +301,7 @@ def run_log(args: argparse.Namespace) -> int:
 def run_why(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     from bootstrap import trace
-    from bootstrap.cli.output import STDOUT, say, write_text
+    from bootstrap.cli.output import show
     from bootstrap.core.errors import BadInput
     from bootstrap.timeline.origins import ByteOrigins, lines
     from bootstrap.timeline.render import why_json
@@ -319,17 +318,17 @@ def run_why(args: argparse.Namespace) -> int:
         why = ByteOrigins(opened)
         links = why.why(path, offset)
         find = _stores(opened, why)
-        told = {
+        stores = {
             link: find(link)
             for number, link in enumerate(links)
             if link.call is not None and args.stores != "none"
             and (number == 0 or args.stores == "all")
         }  # fmt: skip
-        if args.json != STDOUT:
-            say(lines(links, lambda link: line(told[link]) if link in told else ""))
-        if args.json is not None:
-            value = {"schema": 1, "links": [why_json(link, told) for link in links]}
-            write_text(args.json, json.dumps(value, indent=2) + "\n")
+        show(
+            lines(links, lambda link: line(stores[link]) if link in stores else ""),
+            args.json,
+            {"schema": 1, "links": [why_json(link, stores) for link in links]},
+        )
     return 0
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from bootstrap.cli import output
 from bootstrap.cli.live import LiveLine
 from bootstrap.core.errors import BadInput
 
@@ -28,8 +28,8 @@ def add_parsers(reader: Callable[..., argparse.ArgumentParser]) -> None:
         run_show,
         "a process at any instruction: registers, code, stack, memory, files",
         "Go to a place and show the process as it was there: registers, the instructions that ran "
-        "last and those that come next, with labels and source lines where a language model can "
-        "tell them, stack, mapped memory, open files with their offsets, the system call before "
+        "last and those that come next, with labels and source lines where a language model "
+        "knows them, stack, mapped memory, open files with their offsets, the system call before "
         "and the one after. A place is PID@N (after N instructions of the last program of that "
         "process), PID.EXEC@N (of a certain one: 0 as forked, 1 its first execve), PID#K (just "
         "after its K-th system call), PID#K+N, or eEVENT (after that system call of the run).",
@@ -52,22 +52,22 @@ def add_parsers(reader: Callable[..., argparse.ArgumentParser]) -> None:
         "hot",
         run_hot,
         "which functions or labels the instructions went to",
-        "Run every program of the trace again, count its instructions, and tell the hottest "
+        "Run every program of the trace again, count its instructions, and show the hottest "
         "functions, or labels, or addresses where no language model knows the image. An "
         "instruction counts once, one with a REP prefix too.",
     )
     hot.add_argument("--pid", type=int, action="append", metavar="N", help="only this process")
     hot.add_argument(
-        "--top", type=int, default=20, metavar="N", help="how many to tell (default: 20)"
+        "--top", type=int, default=20, metavar="N", help="how many to show (default: 20)"
     )
     hot.add_argument("--json", metavar="FILE", help=from_)
     coverage = reader(
         "coverage",
         run_coverage,
         "which bytes of a program ever ran, and what never did",
-        "Run every program of the trace that ran this image again, and tell which bytes of the "
+        "Run every program of the trace that ran this image again, and show which bytes of the "
         "file were ever executed. What never was is listed, with labels and source lines where a "
-        "language model can tell them. Data that a program only reads counts as not run.",
+        "language model knows them. Data that a program only reads counts as not run.",
     )
     coverage.add_argument(
         "binary", metavar="BINARY", help="its path, or 8 or more digits of its SHA-256"
@@ -110,24 +110,14 @@ def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Timelin
 
     with trace.open(name) as opened, ReplayLine(opened) as line:
         if indexed and is_stale(opened):
-            told = f"bootstrap: {beside(opened)}: is not of this trace, and is not used; "
-            say([f"{told}`bootstrap trace index` makes it anew"], sys.stderr)
+            text = f"bootstrap: {beside(opened)}: is not of this trace, and is not used; "
+            say([f"{text}`bootstrap trace index` makes it anew"], sys.stderr)
         kept = checkpoints_of(opened) if indexed else None
         traveller = Timeline(opened, default_engine(), line.at_instruction, checkpoints=kept)
         try:
             yield opened, traveller, line
         finally:
             traveller.close()
-
-
-def _put(dest: str | None, value: object, lines: Iterable[str]) -> None:
-    """JSON where it is wanted; lines on standard output unless the JSON goes there."""
-    from bootstrap.cli.output import STDOUT, say, write_text
-
-    if dest != STDOUT:
-        say(lines)
-    if dest is not None:
-        write_text(dest, json.dumps(value, indent=2) + "\n")
 
 
 def run_show(args: argparse.Namespace) -> int:
@@ -142,7 +132,7 @@ def run_show(args: argparse.Namespace) -> int:
     with travelling(args.trace) as (opened, traveller, _line):
         traveller.go(place)
         found = show(traveller, ProgramImages(opened), memory)
-    _put(args.json, show_json(found), show_lines(found))
+    output.show(show_lines(found), args.json, show_json(found))
     return 0
 
 
@@ -185,9 +175,8 @@ def run_hot(args: argparse.Namespace) -> int:
         found = list(count(traveller, ProgramImages(opened), programs).values())
         rows = hot_spots(found)
         hashes = opened.hashes()
-    _put(
-        args.json, hot_json(found, rows, args.top, hashes), hot_lines(found, rows, args.top)
-    )  # fmt: skip
+    lines = hot_lines(found, rows, args.top)
+    output.show(lines, args.json, hot_json(found, rows, args.top, hashes))
     return 0
 
 
@@ -204,9 +193,10 @@ def run_coverage(args: argparse.Namespace) -> int:
         line.doing = f"counting {len(programs)} programs: "
         found = [coverage(one) for one in count(traveller, images, programs).values()]
         hashes = opened.hashes()
-    told = [(one, hashes[one.counted.version][0]) for one in found]
-    value = {"schema": SCHEMA, "images": [coverage_json(*one) for one in told]}
-    _put(args.json, value, (text for one in told for text in coverage_lines(*one, args.all)))
+    parts = [(one, hashes[one.counted.version][0]) for one in found]
+    value = {"schema": SCHEMA, "images": [coverage_json(*one) for one in parts]}
+    lines = (text for one in parts for text in coverage_lines(*one, args.all))
+    output.show(lines, args.json, value)
     return 0
 
 
@@ -249,7 +239,7 @@ def _add_export(reader: Callable[..., argparse.ArgumentParser]) -> None:
         "--from",
         dest="start",
         metavar="COORD",
-        help="where it begins: 17@5000, 17.1@5000, 17#12, ... (default: the begin of the last "
+        help="where it begins: 17@5000, 17.1@5000, 17#12, ... (default: the start of the last "
         "program of --pid)",
     )
     window.add_argument(

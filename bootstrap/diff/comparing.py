@@ -11,7 +11,7 @@ from bootstrap.diff.aligning import Pair, pairs
 from bootstrap.diff.calls import CallsOf
 from bootstrap.diff.facts import Fact
 from bootstrap.diff.files import FilesOf, Version, path_of, start_differs
-from bootstrap.diff.lockstep import Origin, SearchRange
+from bootstrap.diff.lockstep import SearchRange, SourceByte
 from bootstrap.diff.sides import Both, FirstByte, first_byte, first_difference
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.images import ProgramImages
@@ -20,7 +20,7 @@ from bootstrap.trace.store import OpenRow, ProgramRow, Trace
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class ChangedFile:
     """A file that differs."""
 
     path: str
@@ -28,7 +28,7 @@ class Changed:
     b: Version | None
     first_difference: FirstByte | None
     """None where one side has no such file."""
-    from_: Both[Origin]
+    from_: Both[SourceByte]
     """Where the byte comes from, where that is another file."""
 
     @property
@@ -41,7 +41,7 @@ class _Sources(ByteOrigins):
     """Origins without the system calls in between: those are not shown here, and take long."""
 
     def write_call(self, writer: OpenRow, offset: int) -> WriteCall | None:
-        """None is looked for."""
+        """None is searched for."""
         return None
 
 
@@ -97,18 +97,18 @@ class Comparing:
         row = None if fact is None else self.program_at(0, fact.event)
         return None if fact is None or row is None else (self.of_a[row], fact.event)
 
-    def changed(self, couple: Both[Version]) -> Changed:
+    def changed(self, couple: Both[Version]) -> ChangedFile:
         """What differs in a file."""
         path, a, b = path_of(couple), couple.a, couple.b
         first: FirstByte | None = None
-        origins: list[Origin | None] = [None, None]
+        origins: list[SourceByte | None] = [None, None]
         if a is not None and b is not None:
             first = first_byte(self.a.content(a.id), self.b.content(b.id))
             if first is not None:
                 origins = [self._origin(n, one, first.offset) for n, one in enumerate((a, b))]
-        return Changed(path, a, b, first, Both(*origins))
+        return ChangedFile(path, a, b, first, Both(*origins))
 
-    def _origin(self, side: int, version: Version, offset: int) -> Origin | None:
+    def _origin(self, side: int, version: Version, offset: int) -> SourceByte | None:
         """Where a byte of what some program wrote comes from in the end."""
         why: ByteOrigins = self.images[side].why
         writers = why.writers_of(version.id)
@@ -117,7 +117,7 @@ class Comparing:
         # A file that was there before may be known too: some program made the same bytes.
         rows = [row for row in writers if row.path in ("/" + version.path, version.path)]
         chain = why.chain((rows or writers)[0], offset)
-        return Origin.of(chain[-1]) if len(chain) > 1 else None
+        return SourceByte.of(chain[-1]) if len(chain) > 1 else None
 
 
 # In which programs, and from which system call on, to search for the first instruction.

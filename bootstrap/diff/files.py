@@ -1,4 +1,4 @@
-"""What each program read and left behind in two runs: what differs, and what it came from."""
+"""What each program read and left in two runs: what differs, and what it came from."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class GivenFile:
 
 
 @dataclass
-class Flow:
+class FileFlow:
     """All of it."""
 
     given: list[GivenFile] = field(default_factory=list)
@@ -163,9 +163,11 @@ def start_differs(pair: Pair) -> tuple[str, ...]:
     return tuple(name for name, x, y in parts if x != y)
 
 
-def compare(a: FilesOf, b: FilesOf, pairs: Iterable[Pair], input_to: Pair | None = None) -> Flow:
+def compare(
+    a: FilesOf, b: FilesOf, pairs: Iterable[Pair], input_to: Pair | None = None
+) -> FileFlow:
     """Follow the files through both runs. `input_to`: who read standard input that differs."""
-    flow = Flow()
+    flow = FileFlow()
     since: dict[int, int] = {}
     """Programs of A for which something differs, and from which event on: what they hand on to a
     child then differs too."""
@@ -226,7 +228,7 @@ def _is_given(couple: Both[Version]) -> bool:
     return all(v is None or v.given for v in (couple.a, couple.b))
 
 
-def _alone(a: FilesOf, b: FilesOf, pair: Pair, flow: Flow) -> None:
+def _alone(a: FilesOf, b: FilesOf, pair: Pair, flow: FileFlow) -> None:
     one, other = pair.a, pair.b
     for version in () if one is None else a.leaves(one):
         flow.left.append(Left(version.path, Both(version, None), pair, (), "a"))

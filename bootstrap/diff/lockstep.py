@@ -43,7 +43,7 @@ class FunctionLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class SourceByte:
     """Where a byte comes from in the end: an offset of a file, and its line where that is text."""
 
     path: str
@@ -55,7 +55,7 @@ class Origin:
     """Of a program that a compiler made: the function, found by its name."""
 
     @classmethod
-    def of(cls, end: OriginStep) -> Origin:
+    def of(cls, end: OriginStep) -> SourceByte:
         """The last of the steps that lead there."""
         function = None if end.defined is None else FunctionLine(*end.defined)
         return cls(
@@ -87,7 +87,7 @@ class DiffInstruction:
     line: str | None = None
     no_source_line: str | None = None
     """Why there is none."""
-    from_: Origin | None = None
+    from_: SourceByte | None = None
     """Where that line comes from, where it is made of another file."""
 
 
@@ -283,7 +283,7 @@ class Machines:
         self._differ_after(where, high)
 
     def _differ_after(self, where: SearchRange, calls: int) -> bool:
-        """Go there, and tell whether anything differs. Raises NotFound where a program ends."""
+        """Go there, and see whether anything differs. Raises NotFound where a program ends."""
         try:
             self._both(where, calls)
         except PastEnd as end:
@@ -413,7 +413,7 @@ class Machines:
             line = "" if found is None else image.source_text(found)
             if image.same is not None:
                 chain = self._images[side].why.chain(image.same, offset)
-                origin = Origin.of(chain[-1]) if len(chain) > 2 else None
+                origin = SourceByte.of(chain[-1]) if len(chain) > 2 else None
         return DiffInstruction(
             *at_pc, decoded.code, decoded.text, label or None, place or None, line or None,
             unknown or None, origin,

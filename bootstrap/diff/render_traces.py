@@ -6,7 +6,7 @@ from typing import Any
 
 from bootstrap.diff.aligning import Pair
 from bootstrap.diff.calls import RenderedCall
-from bootstrap.diff.comparing import Changed
+from bootstrap.diff.comparing import ChangedFile
 from bootstrap.diff.files import Left, Version, path_of, title
 from bootstrap.diff.lockstep import DiffInstruction, InstructionDiff
 from bootstrap.diff.sides import Both, short
@@ -84,7 +84,7 @@ def _first(page: Page, found: TraceDiff, every: bool) -> None:
             page.line(f"  and {len(others) - MOST:,} more (--all shows them)")
 
 
-def _key(one: Changed | None) -> tuple[str | None, ...]:
+def _key(one: ChangedFile | None) -> tuple[str | None, ...]:
     """What makes two of them the same."""
     versions = () if one is None else (one.a, one.b)
     return (one.path if one else None, *(None if v is None else v.sha256 for v in versions))
@@ -95,7 +95,7 @@ def _words(program: ProgramRow, name: str) -> str:
     return " ".join(raw.decode("utf-8", "backslashreplace") for raw in cells)
 
 
-def _changed(page: Page, one: Changed) -> None:
+def _changed(page: Page, one: ChangedFile) -> None:
     first = one.first_difference
     page.wrapped(f"file  {visible(one.path)}" + (f": {first}" if first is not None else ""), 2, 6)
     for side, version, at, origin in (

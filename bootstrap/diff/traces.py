@@ -11,11 +11,11 @@ from bootstrap.diff import calls as calling
 from bootstrap.diff import facts as happened
 from bootstrap.diff.aligning import Pair
 from bootstrap.diff.calls import RenderedCall
-from bootstrap.diff.comparing import Changed, Comparing, candidates, search_range
+from bootstrap.diff.comparing import ChangedFile, Comparing, candidates, search_range
 from bootstrap.diff.comparison import Comparison, Progress, Replaying
 from bootstrap.diff.facts import Fact
 from bootstrap.diff.files import (
-    Flow,
+    FileFlow,
     Left,
     Version,
     compare,
@@ -46,7 +46,7 @@ class RunsDivergence:
     what: str
     """A sentence."""
     programs: Both[ProgramRow]
-    file: Changed | None = None
+    file: ChangedFile | None = None
     calls: Both[RenderedCall] = field(default_factory=lambda: Both(None, None))
     """Of a system call that differs."""
 
@@ -69,12 +69,12 @@ class TraceDiff:
     """Programs in which no such instruction was found, and why."""
     no_instruction: str = ""
     """Why nothing was run again."""
-    given: list[Changed] = field(default_factory=list)
+    given: list[ChangedFile] = field(default_factory=list)
     """Files that were there before the run and that differ, in order of first use."""
-    flow: Flow = field(default_factory=Flow)
+    flow: FileFlow = field(default_factory=FileFlow)
     left: list[tuple[Left, int | None]] = field(default_factory=list)
     """What programs left that differs, and the first byte in which it does."""
-    first_left: Changed | None = None
+    first_left: ChangedFile | None = None
     """The first of them, with where its byte comes from."""
     at_end: tuple[int, int] = (0, 0)
     """Paths whose content at the end of the run differs or that are in one only; all paths."""
@@ -173,7 +173,7 @@ def _call_sentence(calls: Both[RenderedCall]) -> str:
     return "a program makes another system call, and nothing that it was given before differs"
 
 
-def _version(work: Comparing, a: Fact | None, b: Fact | None) -> Changed | None:
+def _version(work: Comparing, a: Fact | None, b: Fact | None) -> ChangedFile | None:
     """The two contents that a fact is about."""
     if a is None or b is None or a.version is None or b.version is None or a.path != b.path:
         return None
@@ -276,7 +276,7 @@ def _instruction(
     try:
         for pair in candidates(work, first, among):
             if len(found.searched) == TRIED:
-                found.no_instruction = f"it was looked for in {TRIED} programs"
+                found.no_instruction = f"it was searched for in {TRIED} programs"
                 break
             one = _in_program(work, machines, pair)
             if isinstance(one, InstructionDiff):

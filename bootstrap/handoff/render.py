@@ -64,7 +64,7 @@ def plan_text(plan: HandoffPlan, audit: Audit | None, *, verbose: bool, **how: A
     if changed:
         page.labelled("defines", " ".join(f"{name}={value}" for name, value in changed.items()))
     page.labelled("stage0", pin_text(plan.pin))
-    page.heading("SeedProgram the manifest")
+    page.heading("Before the manifest")
     for before in plan.before:
         value = f"must have the sha256 {before.sha256}" if before.sha256 else "has no known value"
         page.wrapped(f"{before.name} {value} ({before.where})", hanging=2)

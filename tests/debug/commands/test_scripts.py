@@ -93,7 +93,7 @@ def test_a_program_is_recorded_and_stepped_through(
         (["t", "--script", "WALK", "--root", "x"], "--root goes with -- PROGRAM only"),
         (["t", "--script", "WALK", "--source", "x"], "--source goes without a trace"),
         (["t", "--script", "WALK", "--limit", "memory=1"], "--limit goes with a run to record"),
-        (["--script", "WALK", "--"], "no program behind --"),
+        (["--script", "WALK", "--"], "no program after --"),
         (["--script", "WALK", "--arch", "z80"], "there are no embedded sources for it"),
         (["t", "--script", "none"], "none: cannot be read"),
         (["none.trace", "--script", "WALK"], "none.trace: cannot be read"),
