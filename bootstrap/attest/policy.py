@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
 from bootstrap.documents import (
+    THE_KEY,
     Fault,
     Sha256,
     Size,
@@ -27,6 +28,7 @@ from bootstrap.documents import (
     at_least,
     filled,
     from_toml,
+    key,
     matching,
 )
 from bootstrap.known import arch_name
@@ -44,21 +46,66 @@ _Persons = Annotated[int, at_least(1)]
 
 
 @dataclass(frozen=True)
-class PolicyKey:
-    """One key of one person.
+class SshKey:
+    """Type and base64 of a line as in authorized_keys or .pub, and the key's fingerprint."""
 
-    ``fingerprint`` is as ssh-keygen and gpg print it.  ``data`` is the public key: type and base64
-    of an ssh key, the content of the key's file for gpg.  Days are UTC and count as a whole.
+    data: bytes
+    fingerprint: str
+
+    @classmethod
+    def from_text(cls, text: str) -> SshKey:
+        """Raises Fault."""
+        parts = text.split()
+        fault = Fault('is no public key of OpenSSH, as in "ssh-ed25519 AAAA..."')
+        if len(parts) < 2 or not _SSH_TYPE.fullmatch(parts[0]):
+            raise fault
+        try:
+            blob = base64.b64decode(parts[1].encode("ascii"), validate=True)
+        except (binascii.Error, UnicodeEncodeError):
+            raise fault from None
+        kind = parts[0].encode()
+        if blob[: 4 + len(kind)] != len(kind).to_bytes(4, "big") + kind or b"-cert-" in kind:
+            raise fault
+        digest = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+        return cls(f"{parts[0]} {parts[1]}".encode(), f"SHA256:{digest}")
+
+
+@dataclass(frozen=True)
+class PolicyKey:
+    """One key of one person: an ssh key, or the fingerprint of an OpenPGP key and the key's file.
+
+    Days are UTC and count as a whole.  ``person`` is whose it is, ``content`` that of the file.
     """
 
-    person: str
-    label: str
-    kind: Kind
-    fingerprint: str
-    data: bytes
+    label: str = key(THE_KEY, default="")
+    ssh: SshKey | None = None
+    gpg: Annotated[str, _FINGERPRINT] | None = None
+    file: str = ""
     valid_from: datetime.date | None = None
     valid_until: datetime.date | None = None
     revoked: datetime.date | None = None
+    person: str = key(None, default="")
+    content: bytes = key(None, default=b"")
+
+    def __post_init__(self) -> None:
+        if (self.ssh is None) == (self.gpg is None) or (self.gpg is None) != (not self.file):
+            raise Fault('must have either ssh = "TYPE BASE64", or gpg = "FINGERPRINT" and file')
+        if self.valid_from and self.valid_until and self.valid_from > self.valid_until:
+            raise Fault("is before valid_from: the key never counts", "valid_until")
+
+    @property
+    def kind(self) -> Kind:
+        return "ssh" if self.ssh else "gpg"
+
+    @property
+    def fingerprint(self) -> str:
+        """As ssh-keygen and gpg print it."""
+        return self.ssh.fingerprint if self.ssh else str(self.gpg).replace(" ", "")
+
+    @property
+    def data(self) -> bytes:
+        """The public key: type and base64 of an ssh key, the content of the key's file for gpg."""
+        return self.ssh.data if self.ssh else self.content
 
     def state(self, at: datetime.date) -> tuple[KeyState, str] | None:
         """Why the key does not count on that day, as a word and a sentence; None if it does.
@@ -79,9 +126,9 @@ class PolicyKey:
 class Person:
     """Somebody whose word counts once, however many keys there are."""
 
-    id: str
-    name: str
-    keys: tuple[PolicyKey, ...]
+    keys: Annotated[Mapping[str, PolicyKey], filled]
+    id: str = key(THE_KEY, default="")
+    name: str | None = None
 
 
 def _known_arch(text: str) -> None:
@@ -149,99 +196,14 @@ class Stagex:
 class Policy:
     """All of it.  ``about`` and ``need`` go together; one of them or ``stagex`` is there."""
 
-    file: str
-    name: str
-    persons: Mapping[str, Person]
-    about: About | None
-    need: Need | None
-    stagex: Stagex | None
-    allow: Allow = Allow()
-
-    @property
-    def keys(self) -> tuple[PolicyKey, ...]:
-        """Every key of every person."""
-        return tuple(key for person in self.persons.values() for key in person.keys)
-
-    def able(self, at: datetime.date, kind: Kind | None = None) -> list[str]:
-        """The persons who have a key (of that kind) that counts on that day."""
-        return [
-            person.id
-            for person in self.persons.values()
-            if any(k.state(at) is None and kind in (None, k.kind) for k in person.keys)
-        ]
-
-
-@dataclass(frozen=True)
-class _Ssh:
-    """Type and base64 of a line as in authorized_keys or .pub, and the key's fingerprint."""
-
-    data: bytes
-    fingerprint: str
-
-    @classmethod
-    def from_text(cls, text: str) -> _Ssh:
-        """Raises Fault."""
-        parts = text.split()
-        fault = Fault('is no public key of OpenSSH, as in "ssh-ed25519 AAAA..."')
-        if len(parts) < 2 or not _SSH_TYPE.fullmatch(parts[0]):
-            raise fault
-        try:
-            blob = base64.b64decode(parts[1].encode("ascii"), validate=True)
-        except (binascii.Error, UnicodeEncodeError):
-            raise fault from None
-        kind = parts[0].encode()
-        if blob[: 4 + len(kind)] != len(kind).to_bytes(4, "big") + kind or b"-cert-" in kind:
-            raise fault
-        digest = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
-        return cls(f"{parts[0]} {parts[1]}".encode(), f"SHA256:{digest}")
-
-
-@dataclass(frozen=True)
-class _Key:
-    """A key as the policy has it."""
-
-    ssh: _Ssh | None = None
-    gpg: Annotated[str, _FINGERPRINT] | None = None
-    file: str = ""
-    valid_from: datetime.date | None = None
-    valid_until: datetime.date | None = None
-    revoked: datetime.date | None = None
-
-    def __post_init__(self) -> None:
-        if (self.ssh is None) == (self.gpg is None) or (self.gpg is None) != (not self.file):
-            raise Fault('must have either ssh = "TYPE BASE64", or gpg = "FINGERPRINT" and file')
-        if self.valid_from and self.valid_until and self.valid_from > self.valid_until:
-            raise Fault("is before valid_from: the key never counts", "valid_until")
-
-    @property
-    def fingerprint(self) -> str:
-        return self.ssh.fingerprint if self.ssh else str(self.gpg).replace(" ", "")
-
-    def key(self, person: str, label: str, folder: Path) -> PolicyKey:
-        """Raises BadInput when its file cannot be read."""
-        data = self.ssh.data if self.ssh else read_file(folder / self.file, MAX_FILE)
-        days = self.valid_from, self.valid_until, self.revoked
-        kind: Kind = "ssh" if self.ssh else "gpg"
-        return PolicyKey(person, label, kind, self.fingerprint, data, *days)
-
-
-@dataclass(frozen=True)
-class _Person:
-    """A person counts by a key."""
-
-    keys: Annotated[Mapping[str, _Key], filled]
-    name: str | None = None
-
-
-@dataclass(frozen=True)
-class _File:
     schema: Literal[1]
-    persons: Mapping[str, _Person]
+    persons: Mapping[str, Person]
     name: str = ""
     about: About | None = None
     need: Need | None = None
     stagex: Stagex | None = None
     allow: Allow = Allow()
+    file: str = key(None, default="")
 
     def __post_init__(self) -> None:
         """That the parts fit, and that it can be met at all."""
@@ -251,12 +213,12 @@ class _File:
             raise Fault("asks for nothing: it needs [about] and [need], or [stagex]")
         owners: dict[str, str] = {}
         for person, row in self.persons.items():
-            for label, key in row.keys.items():
+            for label, one in row.keys.items():
                 here = f"{person}'s {label}"
-                if (other := owners.setdefault(key.fingerprint, here)) != here:
-                    fault = f"{key.fingerprint} is listed twice, as {other} and {here}"
+                if (other := owners.setdefault(one.fingerprint, here)) != here:
+                    fault = f"{one.fingerprint} is listed twice, as {other} and {here}"
                     raise Fault(fault, "persons", person, "keys", label)
-        with_gpg = sum(any(key.gpg for key in row.keys.values()) for row in self.persons.values())
+        with_gpg = sum(any(one.gpg for one in row.keys.values()) for row in self.persons.values())
         for table, wanted, there, whose in (
             ("need", self.need, len(self.persons), ""),
             ("stagex", self.stagex, with_gpg, " with a gpg key"),
@@ -267,20 +229,33 @@ class _File:
                     " nobody can meet that", table, "persons",
                 )  # fmt: skip
 
+    @property
+    def keys(self) -> tuple[PolicyKey, ...]:
+        """Every key of every person."""
+        return tuple(one for person in self.persons.values() for one in person.keys.values())
+
+    def able(self, at: datetime.date, kind: Kind | None = None) -> list[str]:
+        """The persons who have a key (of that kind) that counts on that day."""
+        return [
+            person.id
+            for person in self.persons.values()
+            if any(k.state(at) is None and kind in (None, k.kind) for k in person.keys.values())
+        ]
+
 
 def read_policy(path: Path) -> Policy:
     """Read and check a policy and its key files.
 
     Raises BadInput, with file and line, also for a policy that nobody could ever meet.
     """
-    said = from_toml(_File, read_file(path, MAX_FILE), str(path))
-    persons = {
-        person: Person(
-            person,
-            person if row.name is None else row.name,
-            tuple(key.key(person, label, path.parent) for label, key in row.keys.items()),
-        )
-        for person, row in said.persons.items()
-    }
-    about = said.about and replace(said.about, arch=arch_name(said.about.arch))
-    return Policy(str(path), said.name, persons, about, said.need, said.stagex, said.allow)
+    policy = from_toml(Policy, read_file(path, MAX_FILE), str(path))
+    persons = {}
+    for person in policy.persons.values():
+        keys = {}
+        for label, one in person.keys.items():
+            content = read_file(path.parent / one.file, MAX_FILE) if one.gpg else b""
+            keys[label] = replace(one, person=person.id, content=content)
+        name = person.id if person.name is None else person.name
+        persons[person.id] = replace(person, keys=keys, name=name)
+    about = policy.about and replace(policy.about, arch=arch_name(policy.about.arch))
+    return replace(policy, file=str(path), persons=persons, about=about)

@@ -66,10 +66,13 @@ def read_sources(text: str, file: str, package: str) -> tuple[SourceLine, ...]:
         # The shell's read gives such a line back as if there were none: upstream would neither
         # fetch nor check the file.
         raise BadInput(f"{file}:{len(lines) + 1}: the last line has no line end: upstream skips it")
-    return tuple(_line(line, f"{file}:{number}", package) for number, line in enumerate(lines, 1))
+    return tuple(
+        _line(line, f"{file}:{number}", f"steps/{package}/sources:{number}", package)
+        for number, line in enumerate(lines, 1)
+    )
 
 
-def _line(line: str, where: str, package: str) -> SourceLine:
+def _line(line: str, where: str, place: str, package: str) -> SourceLine:
     words = line.split()
     kind = words.pop(0) if words else ""
     git = None
@@ -91,7 +94,7 @@ def _line(line: str, where: str, package: str) -> SourceLine:
         raise BadInput(f"{where}: {name!r} is no name for a file; give one as the last word")
     if not name.isprintable():
         raise BadInput(f"{where}: {name!r} has a character that cannot be printed")
-    return SourceLine(name, sha256, None if url == "_" else url, git, where, package)
+    return SourceLine(name, sha256, None if url == "_" else url, git, place, package)
 
 
 def distfiles(lines: Iterable[SourceLine]) -> tuple[Distfile, ...]:

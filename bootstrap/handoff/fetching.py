@@ -145,18 +145,16 @@ class _Crew:
         try:
             while len(self.flight.done) < self.flight.total:
                 with contextlib.suppress(queue.Empty):
-                    self._took(self.found.get(timeout=_TICK))
+                    found = self.found.get(timeout=_TICK)
+                    if isinstance(found, BootstrapError):
+                        raise found
+                    self.flight.done.append(found)
                 notify(self.flight)
         finally:
             self.stop.set()
             for thread in threads:
                 # One that waits for a server that says nothing ends with the process.
                 thread.join(timeout=1.0)
-
-    def _took(self, found: FetchedFile | BootstrapError) -> None:
-        if isinstance(found, BootstrapError):
-            raise found
-        self.flight.done.append(found)
 
     def _thread(self) -> None:
         with contextlib.suppress(queue.Empty, _Stopped):

@@ -172,18 +172,14 @@ def _directive(line: _Line) -> Directive:
     if kind == "uninstall":
         names = []
         while line.words and line.words[0] != "(":
-            names.append(_uninstalled(line))
+            is_file = line.words[0].startswith("/")
+            what = "package or file for uninstall:"
+            names.append(line.take("a file") if is_file else line.name(_NAME, what))
         if not names:
             raise line.error("uninstall: names nothing")
     else:
         names = [line.name(_NAME, f"name for {kind}:")]
     return Directive(kind, tuple(names), line.number, _predicate_at_end(line))
-
-
-def _uninstalled(line: _Line) -> str:
-    if line.words[0].startswith("/"):
-        return line.take("a file")
-    return line.name(_NAME, "package or file for uninstall:")
 
 
 def _define(line: _Line) -> Directive:

@@ -100,7 +100,8 @@ def read_plan(
     reader = Reader(checkout, variables, {name for name, rows in lines.items() if rows})
     rows = []
     for step in steps:
-        names = _names(lines, step.directive) if step.directive.kind == "build" else ()
+        used = lines[step.directive.argument] if step.directive.kind == "build" else ()
+        names = tuple(dict.fromkeys(line.name for line in used))
         rows.append(PlanStep(step, names, reader.read(step)))
     notes = [
         f"{MANIFEST}:{line} reads {name}, which nothing sets: it counts as empty"
@@ -162,20 +163,9 @@ def _all_sources(
         path = f"steps/{package}/sources"
         found[package] = ()
         if (checkout / path).exists():
-            rows = read_sources(read_text(checkout, path), str(checkout / path), package)
-            found[package] = tuple(_relative(row, checkout) for row in rows)
+            text = read_text(checkout, path)
+            found[package] = read_sources(text, str(checkout / path), package)
     return found
-
-
-def _relative(row: SourceLine, checkout: Path) -> SourceLine:
-    where = row.where.rpartition(":")[2]
-    return SourceLine(
-        row.name, row.sha256, row.url, row.git, f"steps/{row.package}/sources:{where}", row.package
-    )
-
-
-def _names(lines: Mapping[str, tuple[SourceLine, ...]], directive: Directive) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(line.name for line in lines[directive.argument]))
 
 
 def _before(checkout: Path, arch: str) -> tuple[SeedProgram, ...]:
@@ -243,7 +233,8 @@ class Stage0Pin:
 def read_pin(checkout: Path, arch: str) -> Stage0Pin:
     """Look at index and files.  Raises BadInput when either is there and cannot be read."""
     steps = [step for step in all_steps() if step.name == RELEASES and step.release]
-    commit = _gitlink(checkout)
+    entry = next((row for row in read_index(checkout) or () if row.path == PLACE), None)
+    commit = entry.sha1 if entry and entry.mode == GITLINK else None
     by_commit = {step.source.commit: step.release for step in steps if step.source.commit}
     release_of_files, files, digest = _files(checkout / PLACE, [s for s in steps if s.arch == arch])
     known = by_commit.get(commit) if commit else None
@@ -269,10 +260,3 @@ def _files(folder: Path, steps: list[StepFile]) -> tuple[str | None, str | None,
     wrong = len(report.missing) + len(report.changed)
     text = f"nearest is {step.title}, from which {wrong} of {total} files differ"
     return None, text, tree.digest
-
-
-def _gitlink(checkout: Path) -> str | None:
-    for entry in read_index(checkout) or ():
-        if entry.path == PLACE:
-            return entry.sha1 if entry.mode == GITLINK else None
-    return None

@@ -53,10 +53,10 @@ def test_from_a_report_to_a_quorum(
     assert "NOT MET: persons: 2 wanted, 1 found." in one.stdout
     both = inside("quorum", "--policy", policy, *ours, "--json", "-")
     assert both.status == 0, both.stderr
-    told = json.loads(both.stdout)
-    assert told["schema"] == "bootstrap-quorum/1" and told["met"] is True
-    assert told["at_given"] is False and told["why_not"] == []
-    signatures = told["attestations"]["signatures"]
+    document = json.loads(both.stdout)
+    assert document["schema"] == "bootstrap-quorum/1" and document["met"] is True
+    assert document["at_given"] is False and document["why_not"] == []
+    signatures = document["attestations"]["signatures"]
     assert [row["person"] for row in signatures] == ["alice", "bob"]
     assert "today, UTC" in both.stderr and "MET: the policy is met" in both.stderr
     dated = inside("quorum", "--policy", policy, *ours, "--at", "2031-01-02")
@@ -279,8 +279,8 @@ def test_a_policy_to_begin_with(people: People, tmp_path: Path) -> None:
     assert sorted(policy.persons) == ["alice", "bob"]
     for key in policy.keys:
         # Nobody chose these keys, so nobody can sign by them.
-        told = f"bootstrap-emulator: {key.person} of the sample policy"
-        assert base64.b64decode(key.data.split()[1])[-32:] == hashlib.sha256(told.encode()).digest()
+        seed = f"bootstrap-emulator: {key.person} of the sample policy"
+        assert base64.b64decode(key.data.split()[1])[-32:] == hashlib.sha256(seed.encode()).digest()
     place.write_text("mine")
     again = inside("quorum", "--init", cwd=tmp_path)
     assert again.status == 2 and "is there already, and stays" in again.one_line()

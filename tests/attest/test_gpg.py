@@ -161,7 +161,7 @@ def test_sha1_is_not_accepted(tmp_path: Path, gpg: People, evidence: Evidence) -
     assert found.fault == "bad-signature"
 
 
-def test_two_signatures_in_one_are_not_told_apart(
+def test_two_signatures_in_one_are_not_kept_apart(
     tmp_path: Path, gpg: People, evidence: Evidence
 ) -> None:
     envelope = gpg.attest(evidence, "gpg-dan", "gpg-mallory")
@@ -193,7 +193,7 @@ def test_key_files_that_are_not_what_the_policy_says(
         checked(tmp_path, keys, gpg.attest(evidence, "gpg-dan"))
 
 
-def test_the_users_own_key_ring_is_not_looked_at(
+def test_the_users_own_key_ring_is_not_used(
     tmp_path: Path, gpg: People, evidence: Evidence
 ) -> None:
     """GNUPGHOME of the tests holds Mallory's key, and gpg would say that it is good."""

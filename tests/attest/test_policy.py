@@ -136,6 +136,6 @@ def test_days_of_a_key(
     revoked: datetime.date | None,
     state: str | None,
 ) -> None:
-    key = PolicyKey("alice", "laptop", "ssh", "SHA256:x", b"", first, last, revoked)
+    key = PolicyKey("laptop", None, "A" * 40, "key", first, last, revoked)
     found = key.state(DAY)
     assert (found[0] if found else None) == state

@@ -549,7 +549,7 @@ def test_verdicts(name: str, tmp_path: Path, people: People, evidence: Evidence)
     assert all(voice.why for voice in found.voices if voice.verdict != "counts")
 
 
-def test_a_disagreement_is_told_byte_for_byte(
+def test_a_disagreement_is_named_byte_for_byte(
     tmp_path: Path, people: People, evidence: Evidence
 ) -> None:
     found = judged(tmp_path, people, evidence, TABLE["one of three has another product"])
@@ -634,14 +634,14 @@ def test_what_is_only_stated_is_marked(tmp_path: Path, people: People, evidence:
     assert (vendors.have, vendors.stated) == (("AuthenticAMD",), ("GenuineIntel",))
 
 
-def test_whose_sources_differ_is_told_with_the_file(
+def test_whose_sources_differ_is_reported_with_the_file(
     tmp_path: Path, people: People, evidence: Evidence
 ) -> None:
     found = judged(tmp_path, people, evidence, TABLE["other sources than most have"])
     assert found.voices[1].why == "it is about other sources: hex0.hex0"
 
 
-def test_sources_that_the_policy_does_not_want_are_told_with_the_digest(
+def test_sources_that_the_policy_does_not_want_are_named_with_the_digest(
     tmp_path: Path, people: People, evidence: Evidence
 ) -> None:
     found = judged(tmp_path, people, evidence, TABLE["other sources than the policy's"])

@@ -118,7 +118,7 @@ def test_a_plan_that_ends_early_does_not_agree() -> None:
     assert comparison.result == "incomplete"
 
 
-def told(comparison: BuildComparison) -> tuple[str, str]:
+def rendered(comparison: BuildComparison) -> tuple[str, str]:
     paths = [BuildPath(name, f"the path {name}", lambda _s, _f: b"") for name in ("one", "path0")]
     source = SourceInfo("folder", "1.9.1", None, "d" * 64, "a\x1bplace")
     tool = ToolInfo("bootstrap", "1", "unicorn", "2", "native")
@@ -132,13 +132,13 @@ def test_the_json_keeps_to_its_schema(checkout: Path) -> None:
     schema = json.loads((checkout / "docs" / "ddc.schema.json").read_text("utf-8"))
     less = {path: data for path, data in GOOD.items() if path != WANTED[5]}
     for other in (GOOD, {**GOOD, "a.hex2": b"4 1\n"}, less, {**GOOD, WANTED[0]: b"\x7fELF"}):
-        jsonschema.validate(json.loads(told(judged(other))[1]), schema)
+        jsonschema.validate(json.loads(rendered(judged(other))[1]), schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"schema": "bootstrap-ddc/1"}, schema)
 
 
 def test_the_text_ends_with_the_verdict_and_says_what_it_does_not_prove() -> None:
-    good, bad = told(judged(GOOD))[0], told(judged({**GOOD, WANTED[0]: b"\x7fELF"}))[0]
+    good, bad = rendered(judged(GOOD))[0], rendered(judged({**GOOD, WANTED[0]: b"\x7fELF"}))[0]
     assert "What it does not show" in good
     assert good.splitlines()[-2].startswith("AGREE: 6 programs and 2 of 2 texts are the same")
     assert "DIFFER: 7 of 8 artifacts agree along 2 paths; x86/artifact/hex1 differs" in bad

@@ -23,7 +23,7 @@ def follow(path: BuildPath, tree: SourceTree) -> Along:
     return along(path, plan(tree, sample.step()), tree, lambda _step: None)
 
 
-def test_a_step_that_fails_is_told_and_the_rest_goes_on() -> None:
+def test_a_step_that_fails_is_reported_and_the_rest_goes_on() -> None:
     found = follow(upstream(default_engine(), LIMITS), sample.tree())
     assert found.made["x86/artifact/hex0"] == sample.SEED.read_bytes()
     assert found.made["x86/artifact/M2"] == sample.SEED.read_bytes()

@@ -124,7 +124,7 @@ def check(text: str, **configuration: str) -> dict[str, int]:
     return unset_variables(read_manifest(text, "m"), configuration, "m")
 
 
-def test_a_cycle_of_defines_is_told() -> None:
+def test_a_cycle_of_defines_is_reported() -> None:
     text = "build: a-1\ndefine: A = ( B == True )\ndefine: B = ( A == True )\n"
     with pytest.raises(BadInput, match=r"^m:2: a cycle: .*A <- B|m:2: a cycle: .*B <- A"):
         check(text)
@@ -133,7 +133,7 @@ def test_a_cycle_of_defines_is_told() -> None:
     assert check(text, A="x", B="x") == {}
 
 
-def test_a_variable_read_above_its_define_is_told() -> None:
+def test_a_variable_read_above_its_define_is_reported() -> None:
     with pytest.raises(BadInput, match="m:1: X is read here, and only line 2 defines it"):
         check("build: a-1 ( X == 1 )\ndefine: X = 1\n")
     assert check("define: X = 1\nbuild: a-1 ( X == 1 )\n") == {}

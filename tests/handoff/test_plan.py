@@ -94,7 +94,7 @@ def test_update_checksums_turns_the_products_checks_off(small: Path) -> None:
     assert "UPDATE_CHECKSUMS is True" in text(plan)
 
 
-def test_a_src_get_of_its_own_is_told(small: Path) -> None:
+def test_a_src_get_of_its_own_is_reported(small: Path) -> None:
     tree.put(small, "steps/lib-3.0/pass1.sh", "\nsrc_get() {\n    :\n}\n")
     check = row(read_plan(small), "lib-3.0 pass 1").checked.sources
     assert (check.state, check.by) == ("partly", "steps/lib-3.0/pass1.sh:2")
@@ -246,7 +246,7 @@ def test_files_that_are_a_release(small: Path, release: SourceTree) -> None:
     assert "from which 1 of " in (pin.files or "")
 
 
-def test_a_damaged_index_is_told(small: Path) -> None:
+def test_a_damaged_index_is_reported(small: Path) -> None:
     git_index(small, "ab" * 20)
     index = small / ".git/index"
     index.write_bytes(index.read_bytes()[:100])

@@ -84,7 +84,7 @@ def test_stages_images_sources_and_digests(checkout: Path) -> None:
     assert source.where == f"{PLACE}/stage1/package.toml:5"
 
 
-def test_what_is_off_is_told_with_its_line(checkout: Path) -> None:
+def test_what_is_off_is_reported_with_its_line(checkout: Path) -> None:
     plan = read_stagex(checkout)
     place = f"{PLACE}/stage1/Containerfile"
     updates, network, image = plan.stages[1].findings
@@ -93,7 +93,7 @@ def test_what_is_off_is_told_with_its_line(checkout: Path) -> None:
     assert image.where == f"{place}:3" and "without a digest" in image.text
 
 
-def test_what_is_on_is_not_told(checkout: Path) -> None:
+def test_what_is_on_is_not_reported(checkout: Path) -> None:
     text = STAGE1.replace("CHECKSUMS=True", "CHECKSUMS=False").replace(
         "RUN <<", "RUN --network=none <<"
     )
@@ -108,7 +108,7 @@ def test_keys(checkout: Path) -> None:
     assert key.where == "MAINTAINERS:3"
 
 
-def test_a_checkout_that_is_not_whole_is_told(checkout: Path) -> None:
+def test_a_checkout_that_is_not_whole_is_reported(checkout: Path) -> None:
     (checkout / "MAINTAINERS").unlink()
     (checkout / "digests/bootstrap.txt").unlink()
     notes = " ".join(read_stagex(checkout).notes)

@@ -31,13 +31,13 @@ def test_verify_and_export(tmp_path: Path, image: OciImage) -> None:
         "oci", "export", "--release", "embedded", "-o", out, "--json", "-", "--report-to", report
     )
     assert done.status == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["schema"] == "bootstrap-oci-export/2"
-    assert told["image"]["manifest"] == manifest(out) == f"sha256:{image.manifest}"
+    document = json.loads(done.stdout)
+    assert document["schema"] == "bootstrap-oci-export/2"
+    assert document["image"]["manifest"] == manifest(out) == f"sha256:{image.manifest}"
     assert json.loads(report.read_text())["result"] == "verified"
     found = json.loads((out / "findings.json").read_text())
-    assert found["manifest"] == told["image"]["manifest"]
-    assert found["source_digest"] == told["source_digest"]
+    assert found["manifest"] == document["image"]["manifest"]
+    assert found["source_digest"] == document["source_digest"]
     assert "VERIFIED" in done.stderr and "WRITTEN" in done.stderr
 
 
@@ -98,12 +98,12 @@ def test_a_product_that_is_not_the_verified_one(what: str, verified: Run, tmp_pa
     else:
         (products / "hello").unlink()
     given: list[str | Path] = ["--report", verified.report, "--products", products]
-    done = inside("oci", "export", "-o", out, *given, "--json", tmp_path / "told.json")
+    done = inside("oci", "export", "-o", out, *given, "--json", tmp_path / "document.json")
     assert done.status == 1
     assert "NOT WRITTEN" in done.stdout and "hello: " in done.stdout
     assert not out.exists()
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert told["image"] is None and [row["path"] for row in told["differs"]] == ["hello"]
+    document = json.loads((tmp_path / "document.json").read_text())
+    assert document["image"] is None and [row["path"] for row in document["differs"]] == ["hello"]
 
 
 def test_a_run_that_is_not_verified_is_not_exported(tmp_path: Path) -> None:

@@ -85,6 +85,16 @@ class Started:
     process: subprocess.Popen[bytes]
     first: int = -1
 
+    def __enter__(self) -> Started:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close what it has open here."""
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        if self.first != -1:
+            os.close(self.first)
+
 
 class ContainerEngine(Protocol):
     """podman, docker or bubblewrap.  Each method may raise BadInput with the engine's own words."""

@@ -17,7 +17,6 @@ from typing import Any
 
 from bootstrap.core.errors import BadInput
 from bootstrap.handoff.containers.confinement import (
-    Ids,
     apply_to_this_process,
     container_ids,
     give,
@@ -232,7 +231,8 @@ class Podman:
             "--uts=private",
             # Anybody may write to it, and podman hides it from nobody.
             "--security-opt=mask=/proc/pressure",
-            *_mapped(ids),
+            # 0 inside is ``ids`` outside; for a user's containers podman has its own mapping.
+            *([f"--uidmap=0:{ids[0]}:1", f"--gidmap=0:{ids[1]}:1"] if ids else []),
             *common_options(container),
             # Steps ask whether /tmp is a mount; it is one of the root's own folder.
             *([f"--volume={root / 'tmp'}:/tmp"] if is_folder(container.root / "tmp") else []),
@@ -246,11 +246,6 @@ class Podman:
 
     def finish(self, container: Container) -> None:
         """The root is the folder itself."""
-
-
-def _mapped(ids: Ids | None) -> list[str]:
-    """The options that make 0 inside ``ids`` outside; podman's own for a user's containers."""
-    return [] if ids is None else [f"--uidmap=0:{ids[0]}:1", f"--gidmap=0:{ids[1]}:1"]
 
 
 def _with_mount_points(root: Path) -> Path:

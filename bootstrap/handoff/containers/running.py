@@ -72,8 +72,8 @@ def run_container(
                 _read_rest(process, on_output)
         finally:
             if started is not None:
-                with held:
-                    _end_and_close(engine, container, started)
+                with held, started:
+                    _end(engine, container, started)
         status = process.returncode
         ended = ContainerEnd(
             status if status >= 0 else 128 - status, time.monotonic() - begun, over_time
@@ -83,16 +83,6 @@ def run_container(
     finally:
         if leftovers is not None:
             leftovers.clear()
-
-
-def _end_and_close(engine: ContainerEngine, container: Container, started: Started) -> None:
-    try:
-        _end(engine, container, started)
-    finally:
-        if started.process.stdout is not None:
-            started.process.stdout.close()
-        if started.first != -1:
-            os.close(started.first)
 
 
 def _follow(

@@ -63,7 +63,7 @@ def small(tmp_path: Path) -> Small:
 
 
 class Heard:
-    """What a run told; ``on_line`` is called with the last line of the step that is running."""
+    """What a run said; ``on_line`` is called with the last line of the step that is running."""
 
     def __init__(self, on_line: Callable[[str], None] | None = None) -> None:
         self.texts: list[str] = []

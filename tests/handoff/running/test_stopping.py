@@ -255,7 +255,7 @@ def test_a_step_that_takes_too_long(sleeper: Small, tmp_path: Path, engine: str)
 
 
 def test_what_a_step_leaves_running_is_gone(small: Small, tmp_path: Path, each_engine: str) -> None:
-    """Nobody in the container can write any more when the step is looked at and kept."""
+    """Nobody in the container can write any more when the step is checked and kept."""
     lib = small.checkout / "steps/lib-3.0/pass1.sh"
     lib.write_text(f"sleep {SECONDS} < /dev/null > /dev/null 2>&1 &\n{lib.read_text()}")
     done = go(small, tmp_path / "work", each_engine, until="lib-3.0 pass 1")

@@ -26,7 +26,7 @@ def test_the_forms_of_a_line() -> None:
         ("snap.tgz", "https://h/r/snap.tgz", "git://h/r.git~v1"),
         ("r-c.tar.gz", None, "https://h/r~c"),
     ]
-    assert {r.sha256 for r in rows} == {SUM} and rows[3].where == "f:4"
+    assert {r.sha256 for r in rows} == {SUM} and rows[3].where == "steps/p-1/sources:4"
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_what_is_refused(line: str, fault: str) -> None:
         read_sources(f"f https://h/ok {SUM}\n{line}\n", "f", "p")
 
 
-def test_a_last_line_that_the_shell_would_not_read_is_told() -> None:
+def test_a_last_line_that_the_shell_would_not_read_is_reported() -> None:
     with pytest.raises(BadInput, match="f:2: the last line has no line end"):
         read_sources(f"f https://h/a {SUM}\nf https://h/b {SUM}", "f", "p")
 
@@ -70,7 +70,10 @@ def test_one_file_from_several_lines() -> None:
 
 def test_one_name_with_two_contents_is_refused() -> None:
     rows = read_sources(f"f https://h/a {SUM}\nf https://g/a {'0' * 64}\n", "f", "p")
-    with pytest.raises(BadInput, match=r"f:2: a has the sha256 0+ here, and 0123.* at f:1"):
+    where = "steps/p/sources"
+    with pytest.raises(
+        BadInput, match=rf"{where}:2: a has the sha256 0+ here, and 0123.* at {where}:1"
+    ):
         distfiles(rows)
 
 
