@@ -3,9 +3,9 @@
 David A. Wheeler, "Fully Countering Trusting Trust through Diverse Double-Compiling" (2009).
 """
 
+from bootstrap.ddc.build_paths import Along, BuildPath, along, models, our_tools, ours, upstream
 from bootstrap.ddc.build_plan import BuildStep, plan
 from bootstrap.ddc.comparing import BuildComparison, PathRow, compare
-from bootstrap.ddc.paths import Along, BuildPath, along, models, our_tools, ours, upstream
 from bootstrap.ddc.render import claim, to_json_text, to_text
 
 __all__ = [

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bootstrap.ddc.build_paths import Along
 from bootstrap.ddc.build_plan import WANTED, BuildStep
-from bootstrap.ddc.paths import Along
 from bootstrap.known import StepFile
 
 Status = Literal["agree", "differ", "text differs", "missing", "not the known-good value"]

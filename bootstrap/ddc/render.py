@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from bootstrap.ddc.build_paths import BuildPath
 from bootstrap.ddc.comparing import BuildComparison, PathRow
-from bootstrap.ddc.paths import BuildPath
 from bootstrap.documents import encode
 from bootstrap.report.model import SourceInfo, ToolInfo
 from bootstrap.report.page import Page, visible

@@ -71,7 +71,7 @@ def read_sums(text: str, file: str) -> dict[str, tuple[str, int]]:
     return rows
 
 
-class Reader:
+class CheckReader:
     """Reads the checks of steps, in order: the number of a package depends on those before it."""
 
     def __init__(self, checkout: Path, variables: Mapping[str, str], with_sources: set[str]):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
-from bootstrap.handoff.checks import MAX_TEXT, Reader, StepChecks, read_sums, read_text
+from bootstrap.handoff.checks import MAX_TEXT, CheckReader, StepChecks, read_sums, read_text
 from bootstrap.handoff.configuration import ARCHITECTURES, chroot_configuration
 from bootstrap.handoff.distfiles import Distfile, SourceLine, distfiles, read_sources
 from bootstrap.handoff.manifest import (
@@ -97,7 +97,7 @@ def read_plan(
     unset = unset_variables(directives, configuration, place)
     steps, variables = evaluate(directives, configuration)
     lines = _all_sources(checkout, directives)
-    reader = Reader(checkout, variables, {name for name, rows in lines.items() if rows})
+    reader = CheckReader(checkout, variables, {name for name, rows in lines.items() if rows})
     rows = []
     for step in steps:
         used = lines[step.directive.argument] if step.directive.kind == "build" else ()

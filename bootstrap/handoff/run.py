@@ -317,8 +317,11 @@ class _Run:
     def heads(self) -> rootfs.Heads:
         """Of upstream's scripts as they are now; read when needed first.  Raises BadInput."""
         if self._heads is None:
-            self._heads = rootfs.read_scripts(self.root, [row.step for row in self.plan.rows])
+            self._heads = self._read_heads()
         return self._heads
+
+    def _read_heads(self) -> rootfs.Heads:
+        return rootfs.read_scripts(self.root, [row.step for row in self.plan.rows])
 
     def _kaem_head(self) -> tuple[str, ...]:
         """What kaem has in its environment when ``/steps/0.sh`` begins, and that script's head."""
@@ -376,8 +379,7 @@ class _Run:
                     rows.append(CheckedFile(path, found, None, "no value is known"))
             return rows
         if task.row is None:
-            self._heads = None
-            assert self.heads
+            self._heads = self._read_heads()
             return checking.check_before(self.root, self.plan.before)
         if task.row.step.title == "improve reconfigure":
             self._heads = None

@@ -27,7 +27,7 @@ _KNOWN = frozenset(
 
 
 @dataclass(frozen=True)
-class Instruction:
+class BuildInstruction:
     """One instruction: its name as written, its flags, and the rest of its words.
 
     ``body`` is what its here-documents hold; ``continued``: it is written on several lines.
@@ -41,7 +41,7 @@ class Instruction:
     continued: bool
 
 
-def read_instructions(text: str, file: str) -> Iterator[Instruction]:
+def read_instructions(text: str, file: str) -> Iterator[BuildInstruction]:
     """All of them, whatever their names.  Raises BadInput: one is cut off."""
     lines = text.splitlines(keepends=True)
     at = 0
@@ -73,7 +73,7 @@ def read_instructions(text: str, file: str) -> Iterator[Instruction]:
         while match := _FLAG.match(rest):
             flags.append((match[1], match[2] or ""))
             rest = rest[match.end() :].lstrip()
-        yield Instruction(name, tuple(flags), rest, "".join(body), start, continued)
+        yield BuildInstruction(name, tuple(flags), rest, "".join(body), start, continued)
 
 
 # -- what is going to be run ---------------------------------------------------------------------
@@ -133,7 +133,7 @@ class _Reader:
     def error(self, fault: str) -> BadInput:
         return BadInput(f"{self.file}:{self.at}: {fault}")
 
-    def take(self, instruction: Instruction) -> None:
+    def take(self, instruction: BuildInstruction) -> None:
         self.at = instruction.line
         if instruction.continued:
             raise self.error("a continued line is not understood")
@@ -163,24 +163,24 @@ class _Reader:
             raise self.error(f"there are two stages {words[2]}")
         self.stages[words[2]] = Stage(words[2])
 
-    def _arg(self, stage: Stage, instruction: Instruction) -> None:
+    def _arg(self, stage: Stage, instruction: BuildInstruction) -> None:
         if instruction.rest not in self.arguments:
             raise self.error(f"package.toml gives no value for ARG {instruction.rest}")
         stage.arguments.add(instruction.rest)
 
-    def _env(self, stage: Stage, instruction: Instruction) -> None:
+    def _env(self, stage: Stage, instruction: BuildInstruction) -> None:
         name, sep, value = instruction.rest.partition("=")
         if not sep or not name.isidentifier() or re.search(r"[\s\"'\\$]", value):
             raise self.error("only ENV NAME=VALUE without quotes is understood")
         stage.environment[name] = value
 
-    def _workdir(self, stage: Stage, instruction: Instruction) -> None:
+    def _workdir(self, stage: Stage, instruction: BuildInstruction) -> None:
         stage.cwd = self._absolute(stage, self._filled(stage, instruction.rest))
 
-    def _add(self, stage: Stage, instruction: Instruction) -> None:
+    def _add(self, stage: Stage, instruction: BuildInstruction) -> None:
         self._copied(stage, instruction.rest.split(), None)
 
-    def _copy(self, stage: Stage, instruction: Instruction) -> None:
+    def _copy(self, stage: Stage, instruction: BuildInstruction) -> None:
         words = instruction.rest.split()
         if not instruction.flags and words and words[0].startswith("<<"):
             self._here_document(stage, words, instruction.body)
@@ -219,7 +219,7 @@ class _Reader:
             raise self.error(f"{path} has a $ or \\, which BuildKit would replace")
         stage.texts[path] = text.encode()
 
-    def _run(self, stage: Stage, instruction: Instruction) -> None:
+    def _run(self, stage: Stage, instruction: BuildInstruction) -> None:
         try:
             argv = typed_json(tuple[str, ...], instruction.rest)
         except Fault:
@@ -312,7 +312,7 @@ def read_outline(text: str, file: str) -> dict[str, StageOutline]:
     return stages
 
 
-def _outline(name: str, instruction: Instruction, stage: StageOutline, where: str) -> None:
+def _outline(name: str, instruction: BuildInstruction, stage: StageOutline, where: str) -> None:
     line, flags = instruction.line, dict(instruction.flags)
     if name == "RUN":
         text = "\n".join(instruction.body.splitlines()) or instruction.rest

@@ -8,8 +8,8 @@ import pytest
 
 from bootstrap.core.errors import GuestFailed
 from bootstrap.ddc import Along, BuildPath, along, compare, models, our_tools, ours, plan, upstream
+from bootstrap.ddc.build_paths import emulate
 from bootstrap.ddc.build_plan import WANTED, BuildStep
-from bootstrap.ddc.paths import emulate
 from bootstrap.instruments import default_engine
 from bootstrap.known import find
 from bootstrap.linux.limits import Limits
@@ -103,6 +103,6 @@ def test_all_three_agree_up_to_m2_planet(release: SourceTree) -> None:
 def test_our_tools_are_only_taken_when_they_are_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     step = find("embedded", None, "x86")
     spoilt = replace(step, catalogue={**step.catalogue, "hex1": "0" * 64})
-    monkeypatch.setattr("bootstrap.ddc.paths.find", lambda *_names: spoilt)
+    monkeypatch.setattr("bootstrap.ddc.build_paths.find", lambda *_names: spoilt)
     with pytest.raises(GuestFailed, match=r"our own tools were not verified.*hex1"):
         our_tools(default_engine(), LIMITS)
