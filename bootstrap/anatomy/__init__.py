@@ -5,6 +5,6 @@ a second opinion, may not be in one program with Unicorn (docs/dependencies.md).
 """
 
 from bootstrap.anatomy.dissecting import dissect
-from bootstrap.anatomy.model import KINDS, Anatomy, Claim, Difference, Opinion, Part
+from bootstrap.anatomy.model import KINDS, Anatomy, Claim, FieldDifference, Opinion, Part
 
-__all__ = ["KINDS", "Anatomy", "Claim", "Difference", "Opinion", "Part", "dissect"]
+__all__ = ["KINDS", "Anatomy", "Claim", "FieldDifference", "Opinion", "Part", "dissect"]

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bootstrap.anatomy.flat import code_and_rest
-from bootstrap.anatomy.flow import Image, Mapping
-from bootstrap.anatomy.machines import BY_ELF, Machine
+from bootstrap.anatomy.flow import FlowImage, Mapping
+from bootstrap.anatomy.machines import BY_ELF, InstructionSet
 from bootstrap.anatomy.model import Claim, Reading
 from bootstrap.anatomy.reading import ByteOrder, Field, Record, named, read_record, size_of
 
@@ -189,7 +189,7 @@ def _table(
     return records
 
 
-def image(elf: Elf, size: int) -> Image:
+def image(elf: Elf, size: int) -> FlowImage:
     """How the loaded file is seen.  A segment's own bytes come before its pages' other bytes."""
     exact: list[Mapping] = []
     pages: list[Mapping] = []
@@ -208,10 +208,10 @@ def image(elf: Elf, size: int) -> Image:
             pages.append(Mapping(offset - before, last - offset + before, address - before))
     # A file mapped below one page would make every small number look like an address.
     absolute = all(item.address >= _PAGE for item in (*exact, *pages))
-    return Image((*exact, *pages), absolute)
+    return FlowImage((*exact, *pages), absolute)
 
 
-def machine_of(elf: Elf) -> Machine | None:
+def machine_of(elf: Elf) -> InstructionSet | None:
     """Whose instructions these are, or None when it is no architecture of the bootstrap's."""
     if elf.order != "little":
         return None
@@ -232,7 +232,9 @@ def claims(data: bytes, elf: Elf) -> Reading:
     return code_and_rest(data, made, facts, view, machine, place, no_code, word)
 
 
-def _describe(elf: Elf, data: bytes, machine: Machine | None, place: int | None) -> list[str]:
+def _describe(
+    elf: Elf, data: bytes, machine: InstructionSet | None, place: int | None
+) -> list[str]:
     width = 32 if elf.word == 4 else 64
     name = machine.name if machine else MACHINES.get(elf.header.get("e_machine"), "?")
     entry = elf.header.get("e_entry")

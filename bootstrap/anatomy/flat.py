@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bootstrap.anatomy.flow import Flow, Image, follow, sweep
-from bootstrap.anatomy.machines import Machine
+from bootstrap.anatomy.flow import ControlFlow, FlowImage, follow, sweep
+from bootstrap.anatomy.machines import InstructionSet
 from bootstrap.anatomy.model import Claim, Kind, Reading, gaps
 
 # Possessive: a long text without a NUL must not be scanned again from each of its bytes.
@@ -27,8 +27,8 @@ def code_and_rest(
     data: bytes,
     claims: list[Claim],
     facts: list[str],
-    image: Image,
-    machine: Machine | None,
+    image: FlowImage,
+    machine: InstructionSet | None,
     entry: int | None,
     no_code: str,
     word: int = 0,
@@ -47,7 +47,7 @@ def code_and_rest(
     return [*claims, *leftovers(data, claims, flow, image, machine, word)], facts, limits
 
 
-def _instructions(flow: Flow) -> list[Claim]:
+def _instructions(flow: ControlFlow) -> list[Claim]:
     """The instructions that were reached, in file order."""
     claims = []
     for offset in sorted(flow.instructions):
@@ -57,7 +57,7 @@ def _instructions(flow: Flow) -> list[Claim]:
     return claims
 
 
-def _limits_of(flow: Flow) -> list[str]:
+def _limits_of(flow: ControlFlow) -> list[str]:
     """What following the flow could not find out, in words: a line for each reason."""
     places: dict[str, list[int]] = {}
     for offset, why in flow.unfollowed:
@@ -77,9 +77,9 @@ def _limits_of(flow: Flow) -> list[str]:
 def leftovers(
     data: bytes,
     claims: list[Claim],
-    flow: Flow | None = None,
-    image: Image | None = None,
-    machine: Machine | None = None,
+    flow: ControlFlow | None = None,
+    image: FlowImage | None = None,
+    machine: InstructionSet | None = None,
     word: int = 0,
 ) -> list[Claim]:
     """Claims on all that ``claims`` leave over.  ``word``: size of a pointer, 0 for none."""
@@ -104,8 +104,8 @@ class _Rest:
     """Reads what is left over of one file."""
 
     data: bytes
-    image: Image | None
-    machine: Machine | None
+    image: FlowImage | None
+    machine: InstructionSet | None
     word: int
     budget: int = _MAX_CODE
 
@@ -168,7 +168,9 @@ class _Rest:
         else:
             yield from self.rows(start, end, "not reached by direct flow")
 
-    def unreached(self, start: int, end: int, image: Image, machine: Machine) -> Iterator[Claim]:
+    def unreached(
+        self, start: int, end: int, image: FlowImage, machine: InstructionSet
+    ) -> Iterator[Claim]:
         """A possible reading as instructions."""
         bad: int | None = None
         for low, high, item in sweep(self.data, image, machine, start, end):

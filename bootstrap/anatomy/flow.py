@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import capstone
 
-from bootstrap.anatomy.machines import Facts, Machine, State, understand
+from bootstrap.anatomy.machines import InstructionFacts, InstructionSet, PathState, understand
 
 MAX_STATES = 30_000
 """Instructions decoded before giving up; the largest known seed needs under 10,000."""
@@ -29,7 +29,7 @@ class Mapping:
 
 
 @dataclass(frozen=True)
-class Image:
+class FlowImage:
     """The file as the program sees it."""
 
     mappings: tuple[Mapping, ...]
@@ -52,7 +52,7 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Instruction:
+class DecodedInstruction:
     """One instruction at a file offset."""
 
     offset: int
@@ -64,10 +64,10 @@ class Instruction:
 
 
 @dataclass
-class Flow:
+class ControlFlow:
     """What following the flow found."""
 
-    instructions: dict[int, Instruction] = field(default_factory=dict)
+    instructions: dict[int, DecodedInstruction] = field(default_factory=dict)
     """By file offset.  They may overlap each other."""
     references: dict[int, tuple[int, int]] = field(default_factory=dict)
     """File offset of data -> (offset of the instruction that names it, size read or 0)."""
@@ -76,12 +76,12 @@ class Flow:
     complete: bool = True
 
 
-def follow(data: bytes, image: Image, machine: Machine, entry: int) -> Flow:
+def follow(data: bytes, image: FlowImage, machine: InstructionSet, entry: int) -> ControlFlow:
     """Follow the flow from the file offset ``entry``."""
-    flow = Flow()
+    flow = ControlFlow()
     decoder = _decoder(machine)
-    work: list[tuple[int, State]] = [(entry, State())]
-    seen: dict[int, set[State]] = {}
+    work: list[tuple[int, PathState]] = [(entry, PathState())]
+    seen: dict[int, set[PathState]] = {}
     steps = 0
     while work:
         offset, state = work.pop()
@@ -112,21 +112,23 @@ def follow(data: bytes, image: Image, machine: Machine, entry: int) -> Flow:
 
 
 def sweep(
-    data: bytes, image: Image, machine: Machine, start: int, end: int
-) -> list[tuple[int, int, Instruction | None]]:
+    data: bytes, image: FlowImage, machine: InstructionSet, start: int, end: int
+) -> list[tuple[int, int, DecodedInstruction | None]]:
     """Decode from ``start`` to ``end`` one after another: (start, end, instruction or None).
 
     None stands for bytes that are no instruction.  The pieces cover the range exactly.
     """
     decoder = capstone.Cs(machine.arch, machine.mode)
-    pieces: list[tuple[int, int, Instruction | None]] = []
+    pieces: list[tuple[int, int, DecodedInstruction | None]] = []
     at = start
     while at < end:
         # Without details, and as far as it gets: many times faster than one by one.
         for _, size, mnemonic, operands in decoder.disasm_lite(
             data[at:end], image.address(at) or 0
         ):
-            pieces.append((at, at + size, Instruction(at, size, f"{mnemonic} {operands}".strip())))
+            pieces.append(
+                (at, at + size, DecodedInstruction(at, size, f"{mnemonic} {operands}".strip()))
+            )
             at += size
         if at < end:
             size = min(machine.step, end - at)
@@ -135,7 +137,7 @@ def sweep(
     return pieces
 
 
-def _decoder(machine: Machine) -> capstone.Cs:
+def _decoder(machine: InstructionSet) -> capstone.Cs:
     decoder = capstone.Cs(machine.arch, machine.mode)
     decoder.detail = True
     return decoder
@@ -144,9 +146,9 @@ def _decoder(machine: Machine) -> capstone.Cs:
 def _decode(
     decoder: capstone.Cs,
     data: bytes,
-    image: Image,
+    image: FlowImage,
     offset: int,
-    machine: Machine,
+    machine: InstructionSet,
 ) -> capstone.CsInsn | None:
     address = image.address(offset)
     if address is None:
@@ -156,11 +158,17 @@ def _decode(
     return decoded[0] if decoded else None
 
 
-def _record(flow: Flow, image: Image, offset: int, decoded: capstone.CsInsn, facts: Facts) -> None:
+def _record(
+    flow: ControlFlow,
+    image: FlowImage,
+    offset: int,
+    decoded: capstone.CsInsn,
+    facts: InstructionFacts,
+) -> None:
     target = image.offset(facts.target) if facts.target is not None else None
     known = flow.instructions.get(offset)
     note = facts.note or (known.note if known else "")
-    flow.instructions[offset] = Instruction(offset, decoded.size, facts.text, target, note)
+    flow.instructions[offset] = DecodedInstruction(offset, decoded.size, facts.text, target, note)
     for address, size, certain in facts.reads:
         place = image.offset(address) if certain or image.absolute else None
         if place is not None:

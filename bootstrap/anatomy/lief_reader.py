@@ -13,7 +13,7 @@ from typing import Any
 
 from bootstrap.anatomy.elf import Elf
 from bootstrap.anatomy.model import Opinion
-from bootstrap.anatomy.opinions import Fields, NotAsked, Refused, compare
+from bootstrap.anatomy.opinions import Fields, NotAsked, ReaderRefused, compare
 from bootstrap.anatomy.pe import Pe
 
 _ELF = {"e_type": "file_type", "e_machine": "machine_type", "e_version": "object_file_version",
@@ -103,9 +103,9 @@ def _parsed(reader: Any, data: bytes) -> Any:
     try:
         binary = reader.parse(list(data))
     except Exception as error:
-        raise Refused(f"{type(error).__name__}: {error}") from None
+        raise ReaderRefused(f"{type(error).__name__}: {error}") from None
     if binary is None:
-        raise Refused("it gives no reason")
+        raise ReaderRefused("it gives no reason")
     return binary
 
 

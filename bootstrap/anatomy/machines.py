@@ -20,7 +20,7 @@ Family = Literal["x86", "arm64", "riscv"]
 
 
 @dataclass(frozen=True)
-class Machine:
+class InstructionSet:
     """How to read an architecture's instructions.  Sizes in bytes."""
 
     name: str
@@ -47,18 +47,18 @@ _RV32 = capstone.CS_MODE_RISCV32 | capstone.CS_MODE_RISCVC
 _RV64 = capstone.CS_MODE_RISCV64 | capstone.CS_MODE_RISCVC
 _ENDS = frozenset({93, 94})
 
-X86_16 = Machine("x86, 16-bit", "x86", _X86, capstone.CS_MODE_16, 1, 15, wrap=0x10000)
-X86_32 = Machine("x86, 32-bit", "x86", _X86, capstone.CS_MODE_32, 1, 15, frozenset({1, 252}),
-                 _names("i386"))  # fmt: skip
-X86_64 = Machine("x86, 64-bit", "x86", _X86, capstone.CS_MODE_64, 1, 15, frozenset({60, 231}),
-                 _names("x86_64"))  # fmt: skip
-UEFI_64 = Machine("x86, 64-bit", "x86", _X86, capstone.CS_MODE_64, 1, 15)
-AARCH64 = Machine("AArch64", "arm64", _ARM, capstone.CS_MODE_ARM, 4, 4, _ENDS,
-                  _names("aarch64"))  # fmt: skip
-RISCV32 = Machine("RISC-V, 32-bit", "riscv", _RISCV, _RV32, 2, 4, _ENDS,
-                  _names("riscv32"))  # fmt: skip
-RISCV64 = Machine("RISC-V, 64-bit", "riscv", _RISCV, _RV64, 2, 4, _ENDS,
-                  _names("riscv64"))  # fmt: skip
+X86_16 = InstructionSet("x86, 16-bit", "x86", _X86, capstone.CS_MODE_16, 1, 15, wrap=0x10000)
+X86_32 = InstructionSet("x86, 32-bit", "x86", _X86, capstone.CS_MODE_32, 1, 15,
+                        frozenset({1, 252}), _names("i386"))  # fmt: skip
+X86_64 = InstructionSet("x86, 64-bit", "x86", _X86, capstone.CS_MODE_64, 1, 15,
+                        frozenset({60, 231}), _names("x86_64"))  # fmt: skip
+UEFI_64 = InstructionSet("x86, 64-bit", "x86", _X86, capstone.CS_MODE_64, 1, 15)
+AARCH64 = InstructionSet("AArch64", "arm64", _ARM, capstone.CS_MODE_ARM, 4, 4, _ENDS,
+                         _names("aarch64"))  # fmt: skip
+RISCV32 = InstructionSet("RISC-V, 32-bit", "riscv", _RISCV, _RV32, 2, 4, _ENDS,
+                         _names("riscv32"))  # fmt: skip
+RISCV64 = InstructionSet("RISC-V, 64-bit", "riscv", _RISCV, _RV64, 2, 4, _ENDS,
+                         _names("riscv64"))  # fmt: skip
 
 BY_ELF = {(3, 1): X86_32, (62, 2): X86_64, (183, 2): AARCH64, (243, 1): RISCV32,
           (243, 2): RISCV64}  # fmt: skip
@@ -66,7 +66,7 @@ BY_ELF = {(3, 1): X86_32, (62, 2): X86_64, (183, 2): AARCH64, (243, 1): RISCV32,
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class PathState:
     """The little that is known on a path: enough to know exit from other system calls."""
 
     number: int | None = None
@@ -80,11 +80,11 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class InstructionFacts:
     """What one instruction does: where it goes on, and which addresses it names."""
 
     text: str
-    next: tuple[tuple[int, State], ...]
+    next: tuple[tuple[int, PathState], ...]
     target: int | None = None
     reads: tuple[tuple[int, int, bool], ...] = ()
     """Addresses named: (address, size or 0, whether it is surely an address)."""
@@ -92,7 +92,9 @@ class Facts:
     note: str = ""
 
 
-def understand(machine: Machine, item: capstone.CsInsn, state: State) -> Facts:
+def understand(
+    machine: InstructionSet, item: capstone.CsInsn, state: PathState
+) -> InstructionFacts:
     """What ``item`` does when reached with ``state``."""
     if machine.family == "x86":
         return _x86(machine, item, state)
@@ -105,7 +107,7 @@ def _text(item: capstone.CsInsn) -> str:
     return f"{item.mnemonic} {item.op_str}".strip()
 
 
-def _call(machine: Machine, state: State) -> str:
+def _call(machine: InstructionSet, state: PathState) -> str:
     if state.number is None:
         return "system call; its number is not told by the code before it"
     name = machine.calls.get(state.number)
@@ -120,7 +122,7 @@ _ACCUMULATOR = {x86.X86_REG_AL, x86.X86_REG_AH, x86.X86_REG_AX, x86.X86_REG_EAX,
 _WIDE = {x86.X86_REG_EAX, x86.X86_REG_RAX}
 
 
-def _x86(machine: Machine, item: capstone.CsInsn, state: State) -> Facts:
+def _x86(machine: InstructionSet, item: capstone.CsInsn, state: PathState) -> InstructionFacts:
     text, after = _text(item), _after(item)
     operands = list(item.operands)
     flow = _x86_flow(machine, item, state, operands)
@@ -131,77 +133,79 @@ def _x86(machine: Machine, item: capstone.CsInsn, state: State) -> Facts:
     )
     if exits and machine.exits:
         if state.number in machine.exits:
-            return Facts(text, (), note=f"{_call(machine, state)}: the program ends")
+            return InstructionFacts(text, (), note=f"{_call(machine, state)}: the program ends")
         note = _call(machine, state)
-        return Facts(text, ((after, State()),), note=note)
+        return InstructionFacts(text, ((after, PathState()),), note=note)
     reads = tuple(_x86_reads(machine, item, operands, after))
-    return Facts(text, ((after, _x86_state(item, operands, state)),), reads=reads)
+    return InstructionFacts(text, ((after, _x86_state(item, operands, state)),), reads=reads)
 
 
 def _x86_flow(
-    machine: Machine, item: capstone.CsInsn, state: State, operands: list[x86.X86Op]
-) -> Facts | None:
+    machine: InstructionSet, item: capstone.CsInsn, state: PathState, operands: list[x86.X86Op]
+) -> InstructionFacts | None:
     text, after = _text(item), _after(item)
     if item.group(capstone.CS_GRP_RET) or item.group(capstone.CS_GRP_IRET):
-        return Facts(text, ())
+        return InstructionFacts(text, ())
     jumps = item.group(capstone.CS_GRP_JUMP) or item.id in (
         x86.X86_INS_LOOP, x86.X86_INS_LOOPE, x86.X86_INS_LOOPNE)  # fmt: skip
     calls = item.group(capstone.CS_GRP_CALL)
     if not jumps and not calls:
         return None
-    returns = ((after, State()),) if calls else ()
+    returns = ((after, PathState()),) if calls else ()
     if not operands or operands[-1].type != x86.X86_OP_IMM:
-        return Facts(text, returns, indirect=True)
+        return InstructionFacts(text, returns, indirect=True)
     if len(operands) == 2 and not (machine.wrap and operands[0].imm == 0):
         # A far jump or call, whose segment says where and in which mode it goes on.
-        return Facts(text, returns, note="to another segment: not followed", indirect=True)
+        return InstructionFacts(
+            text, returns, note="to another segment: not followed", indirect=True
+        )
     target = operands[-1].imm
     if machine.wrap:
         target %= machine.wrap
     if calls:
-        return Facts(text, ((after, State()), (target, State())), target)
+        return InstructionFacts(text, ((after, PathState()), (target, PathState())), target)
     if item.id in (x86.X86_INS_JMP, x86.X86_INS_LJMP):
-        return Facts(text, ((target, _forget(state)),), target)
-    zero = State(number=0)
+        return InstructionFacts(text, ((target, _forget(state)),), target)
+    zero = PathState(number=0)
     taken = zero if state.zero_tested and item.id == x86.X86_INS_JE else _forget(state)
     falls = zero if state.zero_tested and item.id == x86.X86_INS_JNE else _forget(state)
-    return Facts(text, ((after, falls), (target, taken)), target)
+    return InstructionFacts(text, ((after, falls), (target, taken)), target)
 
 
-def _forget(state: State) -> State:
-    return State(number=state.number)
+def _forget(state: PathState) -> PathState:
+    return PathState(number=state.number)
 
 
-def _x86_state(item: capstone.CsInsn, operands: list[x86.X86Op], state: State) -> State:
+def _x86_state(item: capstone.CsInsn, operands: list[x86.X86Op], state: PathState) -> PathState:
     """What is known of the accumulator after a plain instruction."""
     first = operands[0] if operands else None
     second = operands[1] if len(operands) > 1 else None
     if item.id == x86.X86_INS_PUSH and first is not None and first.type == x86.X86_OP_IMM:
-        return State(number=state.number, pushed=first.imm)
+        return PathState(number=state.number, pushed=first.imm)
     register = first.reg if first is not None and first.type == x86.X86_OP_REG else None
     if item.id == x86.X86_INS_POP and register in _WIDE:
-        return State(number=state.pushed)
+        return PathState(number=state.pushed)
     if register in _ACCUMULATOR and first is not None and second is not None:
         same = second.type == x86.X86_OP_REG and second.reg == register
         if item.id == x86.X86_INS_TEST:
-            return State(number=state.number, zero_tested=same and register in _WIDE)
+            return PathState(number=state.number, zero_tested=same and register in _WIDE)
         if item.id in (x86.X86_INS_XOR, x86.X86_INS_SUB) and same and register in _WIDE:
-            return State(number=0)
+            return PathState(number=0)
         if item.id == x86.X86_INS_MOV and second.type == x86.X86_OP_IMM:
             if register in _WIDE:
-                return State(number=second.imm)
+                return PathState(number=second.imm)
             if register == x86.X86_REG_AL and state.number is not None and state.number < 256:
-                return State(number=second.imm & 0xFF)
+                return PathState(number=second.imm & 0xFF)
     if item.id == x86.X86_INS_INC and register in _WIDE and state.number is not None:
-        return State(number=state.number + 1)
+        return PathState(number=state.number + 1)
     if item.id == x86.X86_INS_CDQ:  # fills edx; capstone counts eax as written too
-        return State(number=state.number)
+        return PathState(number=state.number)
     _, written = item.regs_access()
-    return State(number=None if _ACCUMULATOR & set(written) else state.number)
+    return PathState(number=None if _ACCUMULATOR & set(written) else state.number)
 
 
 def _x86_reads(
-    machine: Machine, item: capstone.CsInsn, operands: list[x86.X86Op], after: int
+    machine: InstructionSet, item: capstone.CsInsn, operands: list[x86.X86Op], after: int
 ) -> list[tuple[int, int, bool]]:
     reads = []
     for operand in operands:
@@ -216,27 +220,27 @@ def _x86_reads(
     return reads
 
 
-def _arm64(machine: Machine, item: capstone.CsInsn, state: State) -> Facts:
+def _arm64(machine: InstructionSet, item: capstone.CsInsn, state: PathState) -> InstructionFacts:
     text, after = _text(item), _after(item)
     operands = list(item.operands)
     target = next((o.imm for o in reversed(operands) if o.type == arm64.ARM64_OP_IMM), None)
     plain = ((after, _forget(state)),)
     if item.id == arm64.ARM64_INS_RET:
-        return Facts(text, ())
+        return InstructionFacts(text, ())
     if item.id in (arm64.ARM64_INS_BR, arm64.ARM64_INS_BLR):
         calls = item.id == arm64.ARM64_INS_BLR
-        return Facts(text, ((after, State()),) if calls else (), indirect=True)
+        return InstructionFacts(text, ((after, PathState()),) if calls else (), indirect=True)
     if item.id == arm64.ARM64_INS_BL and target is not None:
-        return Facts(text, ((after, State()), (target, State())), target)
+        return InstructionFacts(text, ((after, PathState()), (target, PathState())), target)
     if item.group(capstone.CS_GRP_JUMP) and target is not None:
         going = ((target, _forget(state)),)
         unconditional = item.mnemonic == "b"
-        return Facts(text, going if unconditional else (*plain, *going), target)
+        return InstructionFacts(text, going if unconditional else (*plain, *going), target)
     if item.id == arm64.ARM64_INS_SVC:
         if state.number in machine.exits:
-            return Facts(text, (), note=f"{_call(machine, state)}: the program ends")
+            return InstructionFacts(text, (), note=f"{_call(machine, state)}: the program ends")
         note = _call(machine, state)
-        return Facts(text, ((after, State(number=state.number)),), note=note)
+        return InstructionFacts(text, ((after, PathState(number=state.number)),), note=note)
     reads: tuple[tuple[int, int, bool], ...] = ()
     if target is not None and item.mnemonic in ("ldr", "ldrsw") and len(operands) == 2:
         size = 4 if text.startswith(("ldr w", "ldrsw")) else 8
@@ -247,13 +251,13 @@ def _arm64(machine: Machine, item: capstone.CsInsn, state: State) -> Facts:
     if operands and operands[0].type == arm64.ARM64_OP_REG and operands[0].reg in (
         arm64.ARM64_REG_X8, arm64.ARM64_REG_W8):  # fmt: skip
         number = target if item.mnemonic in ("mov", "movz") and len(operands) == 2 else None
-    return Facts(text, ((after, State(number=number)),), reads=reads)
+    return InstructionFacts(text, ((after, PathState(number=number)),), reads=reads)
 
 
 _RISCV_ENDS = {"ret", "mret", "sret", "uret"}
 
 
-def _riscv(machine: Machine, item: capstone.CsInsn, state: State) -> Facts:
+def _riscv(machine: InstructionSet, item: capstone.CsInsn, state: PathState) -> InstructionFacts:
     after = _after(item)
     operands = list(item.operands)
     name = item.mnemonic.removeprefix("c.")
@@ -264,23 +268,25 @@ def _riscv(machine: Machine, item: capstone.CsInsn, state: State) -> Facts:
     # Capstone prints the distance; the place is what a reader wants.
     text = f"{_text(item)} (to {target:#x})" if goes and target is not None else _text(item)
     if name in _RISCV_ENDS:
-        return Facts(text, ())
+        return InstructionFacts(text, ())
     if name in ("jr", "jalr"):
-        return Facts(text, ((after, State()),) if name == "jalr" else (), indirect=True)
+        return InstructionFacts(
+            text, ((after, PathState()),) if name == "jalr" else (), indirect=True
+        )
     if goes and target is not None:
-        going = (target, _forget(state) if name != "jal" else State())
+        going = (target, _forget(state) if name != "jal" else PathState())
         if name == "j" or (name == "jal" and register == riscv.RISCV_REG_X0):
-            return Facts(text, (going,), target)
-        falls = State() if name == "jal" else _forget(state)
-        return Facts(text, ((after, falls), going), target)
+            return InstructionFacts(text, (going,), target)
+        falls = PathState() if name == "jal" else _forget(state)
+        return InstructionFacts(text, ((after, falls), going), target)
     if name == "ecall":
         if state.number in machine.exits:
-            return Facts(text, (), note=f"{_call(machine, state)}: the program ends")
+            return InstructionFacts(text, (), note=f"{_call(machine, state)}: the program ends")
         note = _call(machine, state)
-        return Facts(text, ((after, State(number=state.number)),), note=note)
+        return InstructionFacts(text, ((after, PathState(number=state.number)),), note=note)
     if name == "auipc" and register is not None and immediate is not None:
         upper = (register, int(item.address) + _signed20(immediate) * 4096)
-        return Facts(text, ((after, State(number=state.number, upper=upper)),))
+        return InstructionFacts(text, ((after, PathState(number=state.number, upper=upper)),))
     reads: tuple[tuple[int, int, bool], ...] = ()
     added = name == "addi" and len(operands) == 3 and immediate is not None
     if added and state.upper is not None and operands[1].reg == state.upper[0]:
@@ -289,7 +295,7 @@ def _riscv(machine: Machine, item: capstone.CsInsn, state: State) -> Facts:
     if register == riscv.RISCV_REG_A7 and not name.startswith("s"):
         zero = len(operands) == 3 and operands[1].reg == riscv.RISCV_REG_X0
         number = immediate if name == "li" or (name == "addi" and zero) else None
-    return Facts(text, ((after, State(number=number)),), reads=reads)
+    return InstructionFacts(text, ((after, PathState(number=number)),), reads=reads)
 
 
 def _signed20(value: int) -> int:

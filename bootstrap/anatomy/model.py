@@ -66,7 +66,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class FieldDifference:
     """A field that a reader reads otherwise than our own table does."""
 
     field: str
@@ -82,7 +82,7 @@ class Opinion:
     verdict: Verdict
     fields: int = 0
     """How many fields were compared."""
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[FieldDifference, ...] = ()
     detail: str = ""
 
 

@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 from bootstrap.anatomy.elf import Elf
-from bootstrap.anatomy.model import Difference, Opinion, Verdict
+from bootstrap.anatomy.model import FieldDifference, Opinion, Verdict
 from bootstrap.anatomy.reading import Record
 
 Fields = Mapping[str, int]
 """Field names as our table has them, with the title of their header, to their values."""
 
 
-class Refused(Exception):
+class ReaderRefused(Exception):
     """A reader does not read the file; the message is its reason."""
 
 
@@ -35,11 +35,11 @@ def compare(reader: str, ours: Sequence[Record], ask: Callable[[], Fields]) -> O
         theirs = ask()
     except NotAsked as error:
         return Opinion(reader, "not asked", detail=str(error))
-    except Refused as error:
+    except ReaderRefused as error:
         return Opinion(reader, "refuses", detail=str(error))
     shared = [name for name in mine if name in theirs]
     differences = tuple(
-        Difference(name, hex(mine[name]), hex(theirs[name]))
+        FieldDifference(name, hex(mine[name]), hex(theirs[name]))
         for name in shared
         if mine[name] != theirs[name]
     )
@@ -92,5 +92,5 @@ def _pyelftools(data: bytes, elf: Elf) -> Fields:
         for index, section in enumerate(islice(file.iter_sections(), len(elf.sections))):
             found.update(numbers(f"section {index}", section.header))
     except Exception as error:
-        raise Refused(f"{type(error).__name__}: {error}") from None
+        raise ReaderRefused(f"{type(error).__name__}: {error}") from None
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bootstrap.anatomy.flat import code_and_rest
-from bootstrap.anatomy.flow import Image, Mapping
+from bootstrap.anatomy.flow import FlowImage, Mapping
 from bootstrap.anatomy.machines import UEFI_64
 from bootstrap.anatomy.model import Reading
 from bootstrap.anatomy.reading import Field, Record, named, read_record, size_of
@@ -134,7 +134,7 @@ def read(data: bytes) -> Pe | str:
     return pe
 
 
-def image(pe: Pe, size: int) -> Image:
+def image(pe: Pe, size: int) -> FlowImage:
     """The image from address 0: headers at their file offsets, sections where they say."""
     maps = []
     for record in pe.sections:
@@ -143,7 +143,7 @@ def image(pe: Pe, size: int) -> Image:
         if record.whole and length > 0:
             maps.append(Mapping(start, length, record.get("VirtualAddress")))
     headers = min(pe.optional.get("SizeOfHeaders"), size)
-    return Image((*maps, Mapping(0, headers, 0)), absolute=False)
+    return FlowImage((*maps, Mapping(0, headers, 0)), absolute=False)
 
 
 def claims(data: bytes, pe: Pe) -> Reading:

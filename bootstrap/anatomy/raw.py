@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from bootstrap.anatomy.flat import code_and_rest, leftovers
-from bootstrap.anatomy.flow import Image, Mapping
+from bootstrap.anatomy.flow import FlowImage, Mapping
 from bootstrap.anatomy.machines import X86_16
 from bootstrap.anatomy.model import Claim, Reading
 from bootstrap.core.errors import printable
@@ -45,7 +45,7 @@ def boot_sector(data: bytes) -> Reading:
     ]
     if len(data) > _SECTOR:
         facts.append(f"the BIOS does not load the {len(data) - _SECTOR} bytes after the sector")
-    view = Image((Mapping(0, _SECTOR, _LOADED_AT),))
+    view = FlowImage((Mapping(0, _SECTOR, _LOADED_AT),))
     claims, facts, more = code_and_rest(data, made, facts, view, X86_16, 0, "")
     return claims, facts, [*limits, *more]
 

@@ -21,7 +21,7 @@ from bootstrap.core.errors import BadInput, printable
 if TYPE_CHECKING:
     from bootstrap.anatomy.model import Anatomy
     from bootstrap.known.seeds import KnownSeed, Place, SeedCatalogue
-    from bootstrap.runs.seed_check import Checked, Difference
+    from bootstrap.runs.seed_check import Difference, SeedResult
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -289,7 +289,7 @@ def _assembler(seed: bytes, kind: str | None, by: str | None) -> tuple[bytes, st
     return program, f"the {len(program)}-byte x86 hex0-seed", note
 
 
-def _outcome(args: argparse.Namespace, checked: Checked, note: str) -> Iterator[str]:
+def _outcome(args: argparse.Namespace, checked: SeedResult, note: str) -> Iterator[str]:
     run = checked.run
     yield f"  source          {printable(args.source)}"
     yield f"  pure model      {_verdict(checked.model_differs)}, sha256 {_sha(checked.model)}"
@@ -330,7 +330,7 @@ def _first(who: str, differs: Difference) -> Iterator[str]:
 
 
 def _document(
-    args: argparse.Namespace, seed: bytes, checked: Checked, note: str
+    args: argparse.Namespace, seed: bytes, checked: SeedResult, note: str
 ) -> dict[str, object]:
     run = checked.run
     return document(

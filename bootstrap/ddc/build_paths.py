@@ -10,7 +10,7 @@ from bootstrap.ddc.build_plan import ENTRY, BuildStep
 from bootstrap.instruments import Engine
 from bootstrap.known import EMBEDDED, find
 from bootstrap.languages.fault import LanguageError
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink
 from bootstrap.linux.limits import Limits
 from bootstrap.runs.modelled import MODELS
@@ -78,7 +78,7 @@ def models(engine: Engine, limits: Limits) -> BuildPath:
         if model is None:
             return emulate(files[step.program], step, files, engine, limits)
         try:
-            return model([Source(name, files[name]) for name in step.inputs])
+            return model([SourceText(name, files[name]) for name in step.inputs])
         except LanguageError as error:
             raise StepFailed(f"the {step.language} model refuses it: {error}") from error
 

@@ -1,6 +1,6 @@
 """What is known of each release: materials, products, known-good hashes, read from steps/."""
 
-from bootstrap.known.schema import Entry, Known, Seed, Source, StepFile
+from bootstrap.known.schema import Entry, Known, ReleaseSource, Seed, StepFile
 from bootstrap.known.steps import (
     EMBEDDED,
     RELEASES,
@@ -22,8 +22,8 @@ __all__ = [
     "STAGEX",
     "Entry",
     "Known",
+    "ReleaseSource",
     "Seed",
-    "Source",
     "StepFile",
     "all_steps",
     "arch_name",

@@ -75,7 +75,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Source:
+class ReleaseSource:
     """Where upstream publishes the tree: addresses, the archive's SHA-256 if any was published."""
 
     commit: Commit | None = None
@@ -85,7 +85,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Checked:
+class RunRecord:
     """A whole run of ``bootstrap verify`` that was ``verified``: its date, how many answers it had.
 
     In a step file: ``checked = "2026-11-22, all 19 answers"``.
@@ -95,7 +95,7 @@ class Checked:
     answers: int
 
     @classmethod
-    def from_text(cls, text: str) -> Checked:
+    def from_text(cls, text: str) -> RunRecord:
         """Raises Fault."""
         match = _CHECKED.fullmatch(text)
         if match is None:
@@ -145,7 +145,7 @@ class StepFile:
     materials: _Hashes
     file: str = key(None, default="")
     release: Word | None = None
-    source: Source = Source()
+    source: ReleaseSource = ReleaseSource()
     directories: _Paths = ()
     answers: _Hashes = field(default_factory=dict)
     answers_from: str = ""
@@ -155,7 +155,7 @@ class StepFile:
     catalogue_from: str = ""
     tree_files: Word | None = None
     materials_from: str = ""
-    checked: Checked | None = None
+    checked: RunRecord | None = None
     notes: Texts = ()
     sha256: str = key(None, default="")
     models: Mapping[TreePath, Modelled] = field(default_factory=dict)

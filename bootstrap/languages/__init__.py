@@ -6,6 +6,6 @@ nor kernel nor vfs.
 
 from bootstrap.languages.assembly import Assembly, Oddity, Origin, Position
 from bootstrap.languages.fault import Kind, LanguageError
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 
-__all__ = ["Assembly", "Kind", "LanguageError", "Oddity", "Origin", "Position", "Source"]
+__all__ = ["Assembly", "Kind", "LanguageError", "Oddity", "Origin", "Position", "SourceText"]

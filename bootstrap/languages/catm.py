@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bootstrap.languages.assembly import Position
-from bootstrap.languages.source import Source, Text
+from bootstrap.languages.source import SourceText, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Joined:
     """
 
     output: bytes
-    sources: tuple[Source, ...]
+    sources: tuple[SourceText, ...]
     _text: Text
 
     def place(self, offset: int) -> tuple[str, Position]:
@@ -26,7 +26,7 @@ class Joined:
         return self._text.place(offset)
 
 
-def join(sources: Sequence[Source]) -> Joined:
+def join(sources: Sequence[SourceText]) -> Joined:
     """Join ``sources``.
 
     Raises LanguageError, of kind TOO_LARGE, if they have more than 16 MiB in all.

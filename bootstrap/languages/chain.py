@@ -18,7 +18,7 @@ def compose(assembly: Assembly, expansions: Mapping[str, Expansion]) -> Assembly
     it is the token in the macro's source: its file, places and comment, the macro's name, and the
     reference from which hex2 made the byte, as written.
     """
-    finders = {name: _Finder(expansion) for name, expansion in expansions.items()}
+    finders = {name: _TokenFinder(expansion) for name, expansion in expansions.items()}
     origins: list[Origin] = []
     previous: Origin | None = None
     for origin in assembly.map:
@@ -30,7 +30,7 @@ def compose(assembly: Assembly, expansions: Mapping[str, Expansion]) -> Assembly
     return replace(assembly, map=tuple(origins))
 
 
-class _Finder:
+class _TokenFinder:
     """Finds the token that made what stands at a position of an expansion's output."""
 
     def __init__(self, expansion: Expansion) -> None:

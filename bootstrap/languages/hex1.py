@@ -15,7 +15,7 @@ import re
 from bootstrap.languages.assembly import Assembly
 from bootstrap.languages.draft import Draft
 from bootstrap.languages.fault import Kind, shown
-from bootstrap.languages.source import Source, Text
+from bootstrap.languages.source import SourceText, Text
 
 _ITEM = re.compile(
     rb"(?P<blanks>[ \t\r\n]+)"
@@ -34,7 +34,7 @@ def assemble(source: bytes, name: str) -> Assembly:
     Raises LanguageError for the first thing outside the language, in the order of the source;
     labels that nothing defines come after all others, as they are known only at the end.
     """
-    text = Text([Source(name, source)])
+    text = Text([SourceText(name, source)])
     draft = Draft(text, most_labels=None)
     at = 0
     while at < len(source):

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from bootstrap.languages.assembly import Assembly
 from bootstrap.languages.draft import Draft, Reference, require_name
 from bootstrap.languages.fault import Kind, shown
-from bootstrap.languages.source import Source, Text
+from bootstrap.languages.source import SourceText, Text
 
 BASE_ADDRESS = 0x08048000
 """Where x86 programs of the bootstrap are loaded."""
@@ -41,7 +41,7 @@ _ITEM = re.compile(
 _NAME = re.compile(rb"[!-=?-~]*")
 
 
-def assemble(sources: Sequence[Source], base_address: int = BASE_ADDRESS) -> Assembly:
+def assemble(sources: Sequence[SourceText], base_address: int = BASE_ADDRESS) -> Assembly:
     """Assemble hex2 ``sources``, read as one text; ``base_address`` is that of the first byte.
 
     Raises LanguageError for the first thing outside the language, in the order of the source;

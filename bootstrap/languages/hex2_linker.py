@@ -26,7 +26,7 @@ from bootstrap.languages.architecture import Architecture
 from bootstrap.languages.assembly import Assembly
 from bootstrap.languages.draft import Draft, Reference, require_name
 from bootstrap.languages.fault import Kind, LanguageError, shown
-from bootstrap.languages.source import Source, Text
+from bootstrap.languages.source import SourceText, Text
 
 _WIDTHS = {ord("!"): 1, ord("@"): 2, ord("~"): 3, ord("%"): 4, ord("$"): 2, ord("&"): 4}
 _ABSOLUTE = frozenset(b"$&")
@@ -45,7 +45,9 @@ _ITEM = re.compile(
 _NAME = re.compile(rb"[!-=?-~]*")
 
 
-def assemble(sources: Sequence[Source], architecture: Architecture, base_address: int) -> Assembly:
+def assemble(
+    sources: Sequence[SourceText], architecture: Architecture, base_address: int
+) -> Assembly:
     """Link ``sources`` for ``architecture``; ``base_address`` is that of the first byte.
 
     Raises LanguageError for the first thing outside the language, in the order of the sources,

@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 
 from bootstrap.languages.fault import Kind, shown
-from bootstrap.languages.source import Source, Text
+from bootstrap.languages.source import SourceText, Text
 
 MOST_ARGUMENTS = 1024
 
@@ -52,7 +52,7 @@ def parse(script: bytes, name: str) -> list[Command]:
 
     Raises LanguageError for the first thing outside the language.
     """
-    text = Text([Source(name, script)])
+    text = Text([SourceText(name, script)])
     commands: list[Command] = []
     arguments: list[bytes] = []
     first = 0  # where the command's first argument begins

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 
 from bootstrap.languages.fault import Kind
 from bootstrap.languages.macros import WIDTHS, Builder, Expansion, Token, tokens
-from bootstrap.languages.source import LARGEST, Source, Text
+from bootstrap.languages.source import LARGEST, SourceText, Text
 
 MOST_MACROS = 65536
 
@@ -31,7 +31,7 @@ _HEXADECIMAL = re.compile(rb"0x([0-9A-Fa-f]+)")
 _DECIMAL = re.compile(rb"-?[0-9]+")
 
 
-def expand(sources: Sequence[Source]) -> Expansion:
+def expand(sources: Sequence[SourceText]) -> Expansion:
     """Expand ``sources``, read as one text.
 
     Raises LanguageError for the first thing outside the language.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bootstrap.languages import m0, mescc
 from bootstrap.languages.architecture import Architecture
 from bootstrap.languages.macros import Expansion, Span
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 
 __all__ = ["Architecture", "Dialect", "Expansion", "Span", "expand"]
 
@@ -23,7 +23,7 @@ class Dialect(enum.Enum):
 
 
 def expand(
-    sources: Sequence[Source],
+    sources: Sequence[SourceText],
     dialect: Dialect = Dialect.M0,
     architecture: Architecture = Architecture.X86,
 ) -> Expansion:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bootstrap.languages.assembly import Origin
 from bootstrap.languages.fault import Kind, shown
-from bootstrap.languages.source import Source, Text
+from bootstrap.languages.source import SourceText, Text
 
 WIDTHS = {ord("!"): 1, ord("@"): 2, ord("~"): 3, ord("%"): 4, ord("$"): 2, ord("&"): 4}
 """Bytes of the field that each sign makes of a number."""
@@ -55,9 +55,9 @@ class Expansion:
     output: bytes
     spans: tuple[Span, ...]
 
-    def source(self, name: str) -> Source:
+    def source(self, name: str) -> SourceText:
         """The output as a source for hex2, as if it had been written to the file ``name``."""
-        return Source(name, self.output)
+        return SourceText(name, self.output)
 
 
 class Builder:

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from bootstrap.languages.architecture import Architecture
 from bootstrap.languages.fault import Kind, LanguageError, shown
 from bootstrap.languages.macros import WIDTHS, Builder, Expansion, Token, tokens
-from bootstrap.languages.source import LARGEST, Source, Text
+from bootstrap.languages.source import LARGEST, SourceText, Text
 
 _AS_IS = frozenset(b"!@$~%&:^")
 _BEGINS_NUMBER = re.compile(rb"-?[0-9]|-?_+[0-9]")
@@ -70,7 +70,7 @@ class _Program:
             self.items.append(None)
 
 
-def expand(sources: Sequence[Source], architecture: Architecture) -> Expansion:
+def expand(sources: Sequence[SourceText], architecture: Architecture) -> Expansion:
     """Expand ``sources``, each one a file of its own, with macros in common.
 
     Raises LanguageError: first for what is no token or no DEFINE, in the order of the sources,

@@ -14,7 +14,7 @@ LARGEST = 2**24
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceText:
     """One file of source: its name, for errors and maps, and its bytes."""
 
     name: str
@@ -29,7 +29,7 @@ class Text:
     """
 
     def __init__(
-        self, sources: Sequence[Source], largest: int | None = LARGEST, between: bytes = b""
+        self, sources: Sequence[SourceText], largest: int | None = LARGEST, between: bytes = b""
     ) -> None:
         """Join ``sources``, with ``between`` between them; above ``largest`` bytes is TOO_LARGE."""
         self.content = between.join(source.text for source in sources)

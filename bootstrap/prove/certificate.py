@@ -10,10 +10,10 @@ from bootstrap.core.arches import Arch
 from bootstrap.prove.check.proof import FORMAT
 from bootstrap.prove.relation import Relation
 from bootstrap.prove.values import place_text
-from bootstrap.prove.walk import Automaton, Step
+from bootstrap.prove.walk import Automaton, Transition
 
 
-def ranges(steps: dict[int, Step]) -> Iterator[list[int]]:
+def ranges(steps: dict[int, Transition]) -> Iterator[list[int]]:
     """[first byte, last byte, target] for bytes that lead to the same state."""
     first = 0
     for byte in range(1, 257):

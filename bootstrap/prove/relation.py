@@ -23,7 +23,7 @@ Moves = Callable[[S, int], tuple[bytes, S | None, str]]
 
 
 @dataclass(frozen=True)
-class Difference:
+class Counterexample:
     """An input for which two programs do not the same, and what each writes, or how it ends."""
 
     word: bytes
@@ -39,7 +39,7 @@ class Relation:
 
     dialect: Dialect
     classes: tuple[Class, ...]
-    difference: Difference | None
+    difference: Counterexample | None
 
 
 def moves(found: Automaton) -> Moves[int]:
@@ -67,7 +67,7 @@ def language(dialect: Dialect) -> Moves[Class]:
 
 def compare(
     one: Moves[S], first: S, other: Moves[T], second: T
-) -> tuple[Difference | None, dict[S, T]]:
+) -> tuple[Counterexample | None, dict[S, T]]:
     """The shortest input that shows two programs to differ, and which states correspond."""
     related: dict[S, T] = {first: second}
     seen = {(first, second)}
@@ -80,7 +80,7 @@ def compare(
             if (wrote, end) != (due, ends):
                 texts = [out.hex() + (f" {how}" if how else "") or "nothing"
                          for out, how in ((wrote, end), (due, ends))]  # fmt: skip
-                return Difference(longer, item == END, *texts), related
+                return Counterexample(longer, item == END, *texts), related
             if to is not None and there is not None and (to, there) not in seen:
                 seen.add((to, there))
                 related.setdefault(to, there)
@@ -99,7 +99,7 @@ def relate(found: Automaton) -> Relation:
     return max(rows, key=lambda row: len(row.difference.word) if row.difference else 0)
 
 
-def witness(which: int) -> Difference:
+def witness(which: int) -> Counterexample:
     """The shortest input that shows a peculiarity of `WORDS`."""
     dialect = (which == 0, which == 1)
     difference, _ = compare(language(dialect), START, language(DIALECTS[0]), START)

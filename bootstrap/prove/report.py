@@ -8,7 +8,7 @@ from typing import Any
 
 from bootstrap.prove import Proof
 from bootstrap.prove.picture import by_class, bytes_text, to_svg
-from bootstrap.prove.relation import WORDS, Dialect, Difference, compare, moves, witness
+from bootstrap.prove.relation import WORDS, Counterexample, Dialect, compare, moves, witness
 from bootstrap.prove.walk import Automaton
 
 SCHEMA = "bootstrap-prove/1"
@@ -86,7 +86,7 @@ def to_text(proof: Proof, name: str) -> Iterator[str]:
     yield claim(proof)
 
 
-def _told(difference: Difference, other: str) -> str:
+def _told(difference: Counterexample, other: str) -> str:
     end = " at its end" if difference.at_end else ""
     word = shown(difference.word)
     return f"{word}{end} makes it write {difference.one}; {other}: {difference.other}"
@@ -138,7 +138,7 @@ def document(proof: Proof, name: str) -> dict[str, Any]:
     return facts
 
 
-def _facts(difference: Difference) -> dict[str, Any]:
+def _facts(difference: Counterexample) -> dict[str, Any]:
     return {
         "input": difference.word.hex(), "at_end": difference.at_end,
         "one": difference.one, "other": difference.other,

@@ -46,7 +46,7 @@ def _all_are(values: Sequence[int], bases: Sequence[int], offset: int) -> bool:
     return all(value - base == offset for value, base in zip(values, bases, strict=True))
 
 
-class Symbols:
+class WorldSymbols:
     """What each symbol is in each world."""
 
     def __init__(self, full: int, stack: int, opens: Sequence[tuple[int, int]]) -> None:

@@ -24,7 +24,7 @@ from bootstrap.linux.limits import Limits
 from bootstrap.linux.loader import build, parse
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.prove.tables import Tables
-from bootstrap.prove.values import REACH, WORLDS, Place, Symbols, Value, place_text
+from bootstrap.prove.values import REACH, WORLDS, Place, Value, WorldSymbols, place_text
 
 END = -1
 """The input at the end of the file; the others are the bytes 0 to 255, and FAILS + a byte."""
@@ -88,7 +88,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Step:
+class Transition:
     """From one read to the next: what was written, and where it goes on, or how it ended."""
 
     written: bytes
@@ -101,7 +101,7 @@ class Automaton:
     """All that was found. States are numbered as they were reached; 0 is the first read."""
 
     states: list[State] = field(default_factory=list)
-    steps: list[dict[int, Step]] = field(default_factory=list)
+    steps: list[dict[int, Transition]] = field(default_factory=list)
     words: list[bytes] = field(default_factory=list)
     """A shortest input that leads to each state."""
     calls: set[Call] = field(default_factory=set)
@@ -157,7 +157,7 @@ class Walker:
         self.memory, _ = build(elf, image, b"seed", (b"seed",), (), Limits(), Meter(Limits()))
         self.abi, self.entry, self._most = abi, elf.entry, most
         self._stack = abi.task_size - 0x80000
-        self.symbols = Symbols(abi.word_mask, self._stack, opens)
+        self.symbols = WorldSymbols(abi.word_mask, self._stack, opens)
         self._opens = opens
         self._names = {number: name for name, number in NUMBERS[abi.name].items()}
         self._tables = Tables(abi.name)
@@ -437,7 +437,7 @@ class Walker:
     def _step(
         self, found: Automaton, number: int, state: State, item: int | None,
         numbers: dict[State, int], to: bytes,
-    ) -> Step:  # fmt: skip
+    ) -> Transition:  # fmt: skip
         full = self.abi.word_mask
         path = self._go(number, state, item)
         effects = path.effects
@@ -467,11 +467,11 @@ class Walker:
             raise NotProven(f"what it does hangs on something that has no value, at {path.parted}")
         written = b"".join(self._call(found, *call) for call in path.calls)
         if path.ended:
-            return Step(written, None, path.ended)
+            return Transition(written, None, path.ended)
         at, name, given, _ = path.calls[-1]
         arguments = self._explained(given)
         if name != "read":
-            return Step(written, None, f"exit {arguments[0].number & 0xFF}")
+            return Transition(written, None, f"exit {arguments[0].number & 0xFF}")
         live = self._live_at(at, self.symbols.explain(self._all_seen(path, self._sp), full))
         for place, mask in live.items():
             if item is not None:
@@ -483,7 +483,7 @@ class Walker:
             numbers[target] = len(found.states)
             found.states.append(target)
             found.words.append(to)
-        return Step(written, numbers[target])
+        return Transition(written, numbers[target])
 
     def _grows(self, state: State, place: Place, mask: int) -> None:
         """Makes these bits part of the states at this read; raises _Grow if they were not."""

@@ -13,38 +13,38 @@ from bootstrap.core.errors import BadInput
 from bootstrap.known import StepFile
 from bootstrap.languages import catm, hex0, hex1, hex2, m1
 from bootstrap.languages.fault import LanguageError
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 from bootstrap.report import Expected
 from bootstrap.sources import SourceTree
 
 
-def _hex0(sources: Sequence[Source]) -> bytes:
+def _hex0(sources: Sequence[SourceText]) -> bytes:
     return hex0.assemble(*_alone(sources)).output
 
 
-def _hex1(sources: Sequence[Source]) -> bytes:
+def _hex1(sources: Sequence[SourceText]) -> bytes:
     return hex1.assemble(*_alone(sources)).output
 
 
-def _hex2(sources: Sequence[Source]) -> bytes:
+def _hex2(sources: Sequence[SourceText]) -> bytes:
     return hex2.assemble(sources).output
 
 
-def _m0(sources: Sequence[Source]) -> bytes:
+def _m0(sources: Sequence[SourceText]) -> bytes:
     return m1.expand(sources, m1.Dialect.M0).output
 
 
-def _catm(sources: Sequence[Source]) -> bytes:
+def _catm(sources: Sequence[SourceText]) -> bytes:
     return catm.join(sources).output
 
 
-def _alone(sources: Sequence[Source]) -> tuple[bytes, str]:
+def _alone(sources: Sequence[SourceText]) -> tuple[bytes, str]:
     if len(sources) != 1:
         raise BadInput(f"this language reads one source, not {len(sources)}")
     return sources[0].text, sources[0].name
 
 
-MODELS: Mapping[str, Callable[[Sequence[Source]], bytes]] = {
+MODELS: Mapping[str, Callable[[Sequence[SourceText]], bytes]] = {
     "hex0": _hex0,
     "hex1": _hex1,
     "hex2": _hex2,
@@ -73,7 +73,7 @@ def models(step: StepFile, tree: SourceTree) -> dict[str, bytes]:
     files = {path: file.data for path, file in tree.files.items()}
     made = {}
     for path, how in step.models.items():
-        sources = [Source(name, files[name]) for name in how.sources if name in files]
+        sources = [SourceText(name, files[name]) for name in how.sources if name in files]
         if len(sources) != len(how.sources):
             continue  # a file of the tree is missing, which the report says
         try:

@@ -46,7 +46,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Checked:
+class SeedResult:
     """Three opinions; ``same`` when all three are one content."""
 
     model: bytes
@@ -74,7 +74,7 @@ def abi_of(program: bytes) -> Arch | None:
 
 def check(
     seed: bytes, source: bytes, source_name: str, assembler: bytes, words: str, engine: Engine
-) -> Checked:
+) -> SeedResult:
     """Compare ``seed`` with what ``source`` assembles to.
 
     ``assembler`` is the hex0 seed to run (``seed`` itself, where it is one), ``words`` its name.
@@ -82,7 +82,7 @@ def check(
     """
     assembly = hex0.assemble(source, source_name)
     run = _run(assembler, source, words, engine)
-    return Checked(
+    return SeedResult(
         assembly.output,
         run,
         _difference(seed, assembly.output, assembly.map),

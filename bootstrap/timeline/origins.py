@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import compress
 
 from bootstrap.core.errors import BadInput
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.source_maps import (
     SourceMap,
@@ -184,7 +184,7 @@ class ByteOrigins(FileUses):
             return self._known[writer.id]
         program, inputs = self.trace.program(writer.process), self.inputs(writer)
         sources = [
-            Source(name, self.trace.content(row.version))
+            SourceText(name, self.trace.content(row.version))
             for name, row in inputs.items()
             if row.version is not None
         ]

@@ -15,7 +15,7 @@ from bootstrap.languages import catm, hex0, hex1, hex2, hex2_linker, m1
 from bootstrap.languages.assembly import Assembly, Origin, Position
 from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.macros import Expansion
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 from bootstrap.linux.loader import parse
 
 _PT_LOAD = 1
@@ -62,7 +62,7 @@ def target_of(content: bytes) -> Target:
     return Target(m1.Architecture(elf.abi.upstream.lower()), first.vaddr - first.offset)
 
 
-Model = Callable[[Sequence[Source], Sequence[str], Target], SourceMap]
+Model = Callable[[Sequence[SourceText], Sequence[str], Target], SourceMap]
 """From a program's inputs, in the order in which it opened them, its arguments, and what the file
 that it wrote is for."""
 
@@ -90,15 +90,15 @@ def _expanded(model: str, expansion: Expansion) -> SourceMap:
     return SourceMap(model, expansion.output, place)
 
 
-def _hex0(sources: Sequence[Source], _argv: Sequence[str], _target: Target) -> SourceMap:
+def _hex0(sources: Sequence[SourceText], _argv: Sequence[str], _target: Target) -> SourceMap:
     return _assembled("hex0", hex0.assemble(sources[0].text, sources[0].name))
 
 
-def _hex1(sources: Sequence[Source], _argv: Sequence[str], _target: Target) -> SourceMap:
+def _hex1(sources: Sequence[SourceText], _argv: Sequence[str], _target: Target) -> SourceMap:
     return _assembled("hex1", hex1.assemble(sources[0].text, sources[0].name))
 
 
-def _hex2(sources: Sequence[Source], _argv: Sequence[str], target: Target) -> SourceMap:
+def _hex2(sources: Sequence[SourceText], _argv: Sequence[str], target: Target) -> SourceMap:
     try:
         return _assembled("hex2", hex2.assemble(sources, target.base_address))
     except LanguageError:
@@ -108,20 +108,20 @@ def _hex2(sources: Sequence[Source], _argv: Sequence[str], target: Target) -> So
         return _assembled("hex2", found)
 
 
-def _linker(sources: Sequence[Source], argv: Sequence[str], _target: Target) -> SourceMap:
+def _linker(sources: Sequence[SourceText], argv: Sequence[str], _target: Target) -> SourceMap:
     base = int(_option(argv, "--base-address", "0x08048000"), 0)
     return _assembled("hex2", hex2_linker.assemble(sources, _architecture(argv), base))
 
 
-def _m0(sources: Sequence[Source], _argv: Sequence[str], _target: Target) -> SourceMap:
+def _m0(sources: Sequence[SourceText], _argv: Sequence[str], _target: Target) -> SourceMap:
     return _expanded("M0", m1.expand(sources, m1.Dialect.M0))
 
 
-def _m1(sources: Sequence[Source], argv: Sequence[str], _target: Target) -> SourceMap:
+def _m1(sources: Sequence[SourceText], argv: Sequence[str], _target: Target) -> SourceMap:
     return _expanded("M1", m1.expand(sources, m1.Dialect.M1, _architecture(argv)))
 
 
-def _joined(sources: Sequence[Source], _argv: Sequence[str], _target: Target) -> SourceMap:
+def _joined(sources: Sequence[SourceText], _argv: Sequence[str], _target: Target) -> SourceMap:
     found = catm.join(sources)
 
     def place(offset: int) -> SourcePlace | None:
@@ -157,7 +157,7 @@ MODELS: dict[str, tuple[Model, ...]] = {
 
 
 def maker(
-    program: str, argv: Sequence[str], sources: Sequence[Source], content: bytes
+    program: str, argv: Sequence[str], sources: Sequence[SourceText], content: bytes
 ) -> SourceMap | str:
     """The model that makes ``content`` of ``sources``, or why there is none."""
     models = MODELS.get(program.rpartition("/")[2], ())

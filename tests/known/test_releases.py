@@ -25,7 +25,7 @@ from bootstrap.known import (
     steps_of,
     tree_files,
 )
-from bootstrap.known.schema import Checked, Entry, parse
+from bootstrap.known.schema import Entry, RunRecord, parse
 from bootstrap.runs.rebuild import rebuild
 from bootstrap.sources import Resolved, SourceTree, check_materials, embedded_source
 from bootstrap.sources.identity import candidates, nearest
@@ -247,7 +247,7 @@ def test_what_all_architectures_have_in_common_is_said_once() -> None:
     met = replace(two, native=step.answers)
     assert "; met natively, not run here yet" in command.to_text([("1.0", [met])], [])
     assert max(len(line) for line in text.splitlines() if "word" in line) <= 60
-    assert isinstance(step.checked, Checked)
+    assert isinstance(step.checked, RunRecord)
 
 
 def test_an_entry_goes_to_another_process_and_is_the_same() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.languages import Kind, Position, Source
+from bootstrap.languages import Kind, Position, SourceText
 from bootstrap.languages.catm import join
 from tests.languages.faults import fault
 
@@ -15,13 +15,13 @@ SETTINGS = settings(max_examples=60, deadline=None, derandomize=True)
 
 def test_nothing_at_all() -> None:
     assert join([]).output == b""
-    assert join([Source("a", b"")]).output == b""
+    assert join([SourceText("a", b"")]).output == b""
 
 
 @SETTINGS
 @given(st.lists(st.lists(st.sampled_from(b"a\n")).map(bytes), min_size=1, max_size=4))
 def test_every_byte_is_found_again(texts: list[bytes]) -> None:
-    sources = [Source(str(number), text) for number, text in enumerate(texts)]
+    sources = [SourceText(str(number), text) for number, text in enumerate(texts)]
     joined = join(sources)
     assert joined.output == b"".join(texts)
     assert joined.sources == tuple(sources)
@@ -36,9 +36,9 @@ def test_every_byte_is_found_again(texts: list[bytes]) -> None:
 
 @pytest.mark.parametrize("sizes", [(2**24 + 1,), (2**24, 1), (1, 2**24)])
 def test_more_than_16_mib_are_too_large(sizes: tuple[int, ...]) -> None:
-    sources = [Source("x", b"x" * size) for size in sizes]
+    sources = [SourceText("x", b"x" * size) for size in sizes]
     assert fault(lambda: join(sources))[0] is Kind.TOO_LARGE
 
 
 def test_16_mib_are_not() -> None:
-    assert len(join([Source("x", b"x" * 2**23)] * 2).output) == 2**24
+    assert len(join([SourceText("x", b"x" * 2**23)] * 2).output) == 2**24

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.languages import Origin, Position, Source, hex2
+from bootstrap.languages import Origin, Position, SourceText, hex2
 from bootstrap.languages.chain import compose
 from bootstrap.languages.m1 import Dialect, expand
 
@@ -27,8 +27,8 @@ DEFINE nop 90
 
 @pytest.mark.parametrize("dialect", Dialect)
 def test_each_byte_is_traced_to_its_token(dialect: Dialect) -> None:
-    header = Source("elf.hex2", b"7F # magic\n")
-    expansion = expand([Source("x.M1", PROGRAM)], dialect)
+    header = SourceText("elf.hex2", b"7F # magic\n")
+    expansion = expand([SourceText("x.M1", PROGRAM)], dialect)
     assembly = hex2.assemble([header, expansion.source("x.hex2")])
     traced = compose(assembly, {"x.hex2": expansion})
     assert traced.output == assembly.output
@@ -47,14 +47,14 @@ def test_each_byte_is_traced_to_its_token(dialect: Dialect) -> None:
 
 
 def test_a_pair_of_digits_from_two_tokens() -> None:
-    expansion = expand([Source("x.M1", b"DEFINE a 4\na # one\n '1' # two")], Dialect.M0)
+    expansion = expand([SourceText("x.M1", b"DEFINE a 4\na # one\n '1' # two")], Dialect.M0)
     traced = compose(hex2.assemble([expansion.source("x")]), {"x": expansion})
     assert traced.output == b"A"
     assert traced.map == (Origin("x.M1", (Position(2, 1), Position(3, 4)), "two", "", "a"),)
 
 
 def test_a_macro_whose_value_is_a_reference() -> None:
-    expansion = expand([Source("x.M1", b"DEFINE a !b\n:b a")], Dialect.M0)
+    expansion = expand([SourceText("x.M1", b"DEFINE a !b\n:b a")], Dialect.M0)
     traced = compose(hex2.assemble([expansion.source("x")]), {"x": expansion})
     assert traced.map == (Origin("x.M1", (Position(2, 4), Position(2, 4)), "", "!b", "a"),)
 
@@ -66,7 +66,7 @@ def test_what_a_byte_is_traced_to_makes_that_byte(tokens: list[bytes]) -> None:
     tokens = [b":x", *(token for token in tokens if token != b":x")]
     source = b"DEFINE a E8 DEFINE b 90\n" + b" ".join(tokens)
     lines = source.split(b"\n")
-    expansion = expand([Source("x.M1", source)], Dialect.M0)
+    expansion = expand([SourceText("x.M1", source)], Dialect.M0)
     traced = compose(hex2.assemble([expansion.source("x")]), {"x": expansion})
     for byte, origin in zip(traced.output, traced.map, strict=True):
         first, last = origin.columns

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.languages import Kind, Source
+from bootstrap.languages import Kind, SourceText
 from bootstrap.languages.hex2 import assemble
 from tests.languages.faults import fault
 
@@ -15,7 +15,7 @@ BASE = 0x08048000
 
 
 def one(source: bytes, base_address: int = BASE) -> bytes:
-    return assemble([Source("x", source)], base_address).output
+    return assemble([SourceText("x", source)], base_address).output
 
 
 @pytest.mark.parametrize(
@@ -110,21 +110,21 @@ def test_65536_labels_are_the_most() -> None:
 
 
 def test_more_than_16_mib_in_all_are_too_large() -> None:
-    sources = [Source("a", b"#" * 2**23), Source("b", b"#" * 2**23)]
+    sources = [SourceText("a", b"#" * 2**23), SourceText("b", b"#" * 2**23)]
     assert assemble(sources).output == b""
-    assert fault(lambda: assemble([*sources, Source("c", b"#")])) == (Kind.TOO_LARGE, 1, 1)
+    assert fault(lambda: assemble([*sources, SourceText("c", b"#")])) == (Kind.TOO_LARGE, 1, 1)
 
 
 def test_several_sources_are_read_as_one() -> None:
     sources = [
-        Source("head", b"00 # no newline at the end of "),
-        Source("empty", b""),
-        Source("body", b"this comment\n:lab"),
-        Source("tail", b"el 4"),
-        Source("end", b"1 !label\n4"),
+        SourceText("head", b"00 # no newline at the end of "),
+        SourceText("empty", b""),
+        SourceText("body", b"this comment\n:lab"),
+        SourceText("tail", b"el 4"),
+        SourceText("end", b"1 !label\n4"),
     ]
     assert fault(lambda: assemble(sources)) == (Kind.ODD_DIGITS, 2, 1)
-    assembly = assemble([*sources, Source("more", b"2")])
+    assembly = assemble([*sources, SourceText("more", b"2")])
     assert assembly.output == b"\0A\xfeB"
     assert [(o.file, o.line, o.columns, o.label) for o in assembly.map] == [
         ("head", 1, (1, 2), ""),
@@ -137,12 +137,12 @@ def test_several_sources_are_read_as_one() -> None:
 
 def test_an_error_names_the_file_it_is_in() -> None:
     with pytest.raises(Exception, match=r"^two:2:3: 'x' is no digit"):
-        assemble([Source("one", b"41\n42"), Source("two", b"43\n  x")])
+        assemble([SourceText("one", b"41\n42"), SourceText("two", b"43\n  x")])
 
 
 def test_a_second_definition_says_where_the_first_is() -> None:
     with pytest.raises(Exception, match=r"^two:1:1: .*second time; the first is at one:2:3"):
-        assemble([Source("one", b"41\n  :a\n"), Source("two", b":a")])
+        assemble([SourceText("one", b"41\n  :a\n"), SourceText("two", b":a")])
 
 
 NAMES = st.text("ab:%!#;=?", min_size=1, max_size=4).map(str.encode)
@@ -193,10 +193,10 @@ def programs(draw: st.DrawFn) -> tuple[bytes, bytes]:
 @given(programs(), st.integers(0, 200))
 def test_any_program_in_one_file_or_two(program: tuple[bytes, bytes], cut: int) -> None:
     source, output = program
-    whole = assemble([Source("x", source)], 0)
+    whole = assemble([SourceText("x", source)], 0)
     assert whole.output == output
     assert len(whole.map) == len(output)
-    parts = assemble([Source("a", source[:cut]), Source("b", source[cut:])], 0)
+    parts = assemble([SourceText("a", source[:cut]), SourceText("b", source[cut:])], 0)
     assert parts.output == output
     for origin, same in zip(parts.map, whole.map, strict=True):
         assert (origin.label, origin.comment) == (same.label, same.comment)
@@ -212,7 +212,7 @@ def test_any_program_in_one_file_or_two(program: tuple[bytes, bytes], cut: int) 
 def test_any_source_gives_an_output_or_an_error_in_its_place(parts: list[bytes]) -> None:
     source = b"".join(parts)
     try:
-        assembly = assemble([Source("x", source)])
+        assembly = assemble([SourceText("x", source)])
     except Exception:
         _, line, column = fault(lambda: one(source))
         lines = source.split(b"\n")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.languages import Kind, LanguageError, Source, hex2
+from bootstrap.languages import Kind, LanguageError, SourceText, hex2
 from bootstrap.languages.architecture import Architecture
 from bootstrap.languages.hex2_linker import assemble
 from tests.languages.faults import fault
@@ -18,7 +18,7 @@ BASE = 0x600000
 
 
 def one(source: bytes, architecture: Architecture = X86) -> bytes:
-    return assemble([Source("x", source)], architecture, BASE).output
+    return assemble([SourceText("x", source)], architecture, BASE).output
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_language(architecture: Architecture, source: bytes, output: str) ->
 
 
 def test_the_last_definition_of_a_label_counts() -> None:
-    assembly = assemble([Source("a", b"!x :x 00"), Source("b", b"!x\n:x")], X86, BASE)
+    assembly = assemble([SourceText("a", b"!x :x 00"), SourceText("b", b"!x\n:x")], X86, BASE)
     assert assembly.output == b"\x02\0\0"
     (oddity,) = assembly.oddities
     assert (oddity.file, oddity.position.line, oddity.position.column) == ("b", 2, 1)
@@ -59,18 +59,22 @@ def test_the_last_definition_of_a_label_counts() -> None:
 
 
 def test_each_source_is_a_file_of_its_own() -> None:
-    sources = [Source("a", b"00 # no newline"), Source("b", b"11 :x"), Source("c", b"y !x")]
+    sources = [
+        SourceText("a", b"00 # no newline"),
+        SourceText("b", b"11 :x"),
+        SourceText("c", b"y !x"),
+    ]
     assert fault(lambda: assemble(sources, X86, BASE)) == (Kind.BAD_CHARACTER, 1, 1)
-    assembly = assemble([*sources[:2], Source("c", b"!x")], X86, BASE)
+    assembly = assemble([*sources[:2], SourceText("c", b"!x")], X86, BASE)
     assert assembly.output == b"\0\x11\xff"
     assert [o.file for o in assembly.map] == ["a", "b", "c"]
-    halves = [Source("a", b"4"), Source("b", b"1")]
+    halves = [SourceText("a", b"4"), SourceText("b", b"1")]
     assert fault(lambda: assemble(halves, X86, BASE)) == (Kind.ODD_DIGITS, 1, 1)
 
 
 def test_the_map_of_a_word_says_which_reference_changed_it() -> None:
     source = b":a .80000000 $a # call\n6F000000 # jump\n"
-    assembly = assemble([Source("x", source)], RISCV, BASE)
+    assembly = assemble([SourceText("x", source)], RISCV, BASE)
     seen = [(o.label, o.line, o.columns, o.comment) for o in assembly.map]
     assert seen == [("$a", 2, (n, n + 1), "jump") for n in (1, 3, 5, 7)]
 
@@ -116,7 +120,7 @@ PARTS = st.sampled_from(
 @SETTINGS
 @given(st.lists(PARTS), st.sampled_from([X86, AMD64]))
 def test_for_x86_it_is_hex2(parts: list[bytes], architecture: Architecture) -> None:
-    source = [Source("x", b"".join(parts))]
+    source = [SourceText("x", b"".join(parts))]
     try:
         expected = hex2.assemble(source, BASE)
     except LanguageError as error:

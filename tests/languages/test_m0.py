@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.languages import Kind, Source
+from bootstrap.languages import Kind, SourceText
 from bootstrap.languages.m1 import Dialect, expand
 from tests.languages.faults import fault
 
@@ -14,7 +14,7 @@ SETTINGS = settings(max_examples=100, deadline=None, derandomize=True)
 
 
 def one(source: bytes) -> bytes:
-    return expand([Source("x", source)], Dialect.M0).output
+    return expand([SourceText("x", source)], Dialect.M0).output
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_16_mib_are_the_most() -> None:
 
 def test_the_map_says_which_token_made_what() -> None:
     source = b"DEFINE call E8\n  call %main # go\n'00\n' !5 ; five"
-    expansion = expand([Source("a.M1", source[:-6]), Source("b.M1", source[-6:])])
+    expansion = expand([SourceText("a.M1", source[:-6]), SourceText("b.M1", source[-6:])])
     assert expansion.output == b"E8\n%main\n00\n\n05\n"
     seen = [
         (expansion.output[s.start : s.end], s.origin.line, s.origin.columns, s.origin.comment)
@@ -179,7 +179,7 @@ def test_any_program(program: list[tuple[str, ...]], data: st.DataObject) -> Non
             field = (int(number) % 256**width).to_bytes(width, "little")
             lines.append(field.hex().upper())
         source += written + data.draw(BETWEEN)
-    expansion = expand([Source("x", source.encode())])
+    expansion = expand([SourceText("x", source.encode())])
     assert expansion.output == "".join(line + "\n" for line in lines).encode()
     pieces = [expansion.output[span.start : span.end].decode() for span in expansion.spans]
     assert pieces == lines

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.languages import Kind, Source
+from bootstrap.languages import Kind, SourceText
 from bootstrap.languages.m1 import Architecture, Dialect, expand
 from tests.languages.faults import fault
 
@@ -14,7 +14,7 @@ SETTINGS = settings(max_examples=100, deadline=None, derandomize=True)
 
 
 def one(source: bytes, architecture: Architecture = Architecture.X86) -> bytes:
-    return expand([Source("x", source)], Dialect.M1, architecture).output
+    return expand([SourceText("x", source)], Dialect.M1, architecture).output
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,10 @@ def test_an_address_takes_no_number_on_risc_v() -> None:
 
 
 def test_each_source_is_a_file_of_its_own_but_macros_are_common() -> None:
-    sources = [Source("a.M1", b"nop # no newline"), Source("b.M1", b"DEFINE nop 90\n %x ; b\nnop")]
+    sources = [
+        SourceText("a.M1", b"nop # no newline"),
+        SourceText("b.M1", b"DEFINE nop 90\n %x ; b\nnop"),
+    ]
     expansion = expand(sources, Dialect.M1)
     assert expansion.output == b"90\n%x\n90\n"
     seen = [
@@ -129,7 +132,10 @@ def test_each_source_is_a_file_of_its_own_but_macros_are_common() -> None:
         ("b.M1", 3, (1, 3), "", "nop", ""),
     ]
     with pytest.raises(Exception, match=r"^two:1:1: the string has no second '$"):
-        expand([Source("one", b":a"), Source("two", b"'a"), Source("three", b"b'")], Dialect.M1)
+        expand(
+            [SourceText("one", b":a"), SourceText("two", b"'a"), SourceText("three", b"b'")],
+            Dialect.M1,
+        )
 
 
 @SETTINGS

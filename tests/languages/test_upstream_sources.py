@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from bootstrap.known import find
-from bootstrap.languages import Source, catm, hex0, hex1, hex2, hex2_linker, kaem
+from bootstrap.languages import SourceText, catm, hex0, hex1, hex2, hex2_linker, kaem
 from bootstrap.languages.chain import compose
 from bootstrap.languages.m1 import Architecture, Dialect, expand
 from bootstrap.sources import SourceTree
@@ -47,8 +47,8 @@ def tree(release: SourceTree) -> SourceTree:
     return release
 
 
-def source(tree: SourceTree, path: str) -> Source:
-    return Source(path, tree.files[path].data)
+def source(tree: SourceTree, path: str) -> SourceText:
+    return SourceText(path, tree.files[path].data)
 
 
 def sha256(content: bytes) -> str:
@@ -76,7 +76,7 @@ def test_hex2_makes_catm_and_m0(tree: SourceTree) -> None:
     assert sha256(made.output) == known("catm")
     joined = catm.join([source(tree, f"x86/{name}.hex2") for name in ("ELF-i386", "M0_x86")])
     assert sha256(joined.output) == known("M0.hex2")
-    one = hex2.assemble([Source("M0.hex2", joined.output)])
+    one = hex2.assemble([SourceText("M0.hex2", joined.output)])
     two = hex2.assemble(joined.sources)
     assert one.output == two.output
     assert sha256(one.output) == known("M0")

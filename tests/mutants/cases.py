@@ -8,7 +8,7 @@ from functools import cache
 
 from bootstrap.core.abi import Errno
 from bootstrap.languages.fault import LanguageError
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 from bootstrap.runs.modelled import MODELS
 from tests.mutants.large import LARGE
 from tests.mutants.programs import PROGRAMS, read
@@ -45,16 +45,16 @@ class Case:
 def program(tool: str) -> bytes:
     """The tool itself, by the models."""
     if tool == "hex1":
-        return MODELS["hex0"]([Source("hex1.hex0", read("hex1.hex0"))])
+        return MODELS["hex0"]([SourceText("hex1.hex0", read("hex1.hex0"))])
     if tool == "hex2":
-        return MODELS["hex1"]([Source("hex2.hex1", read("hex2.hex1"))])
-    return MODELS["hex2"]([Source(name, read(name)) for name in ("elf.hex2", "M0.hex2")])
+        return MODELS["hex1"]([SourceText("hex2.hex1", read("hex2.hex1"))])
+    return MODELS["hex2"]([SourceText(name, read(name)) for name in ("elf.hex2", "M0.hex2")])
 
 
 def _assembled(tool: str, source: bytes) -> Case:
     """What the model says of a program."""
     try:
-        answer, status = MODELS[tool]([Source("in", source)]), 0
+        answer, status = MODELS[tool]([SourceText("in", source)]), 0
     except LanguageError as error:
         answer, status = None, int(error.kind)
     return Case(("in", "out"), source, status, answer)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from bootstrap.languages.fault import Kind, LanguageError
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 from bootstrap.runs.modelled import MODELS
 from tests.seeds import tools
 
@@ -46,7 +46,7 @@ class Assembler:
     def expected(self, program: bytes) -> tuple[int, bytes | None]:
         """The exit status and the output, if there is one, as the model says."""
         try:
-            return 0, MODELS[self.name]([Source("in", program)])
+            return 0, MODELS[self.name]([SourceText("in", program)])
         except LanguageError as error:
             return int(error.kind), None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 from bootstrap.runs.modelled import MODELS
 from bootstrap.sources import SourceTree
 from tests.seeds import ours
@@ -14,8 +14,8 @@ from tests.seeds import ours
 def upstreams(release: SourceTree) -> dict[str, bytes]:
     """Upstream's tools by the names of ours, as the models build them from the release."""
 
-    def source(path: str) -> Source:
-        return Source(path, release.files[path].data)
+    def source(path: str) -> SourceText:
+        return SourceText(path, release.files[path].data)
 
     found = {
         "hex1": MODELS["hex0"]([source("x86/hex1_x86.hex0")]),

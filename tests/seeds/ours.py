@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 from bootstrap.runs.modelled import MODELS
 from tests.seeds import tools
 
 
-def source(name: str) -> Source:
-    return Source(name, (tools.SOURCES / name).read_bytes())
+def source(name: str) -> SourceText:
+    return SourceText(name, (tools.SOURCES / name).read_bytes())
 
 
-def build(*sources: Source) -> bytes:
+def build(*sources: SourceText) -> bytes:
     """What hex2 makes of the joined sources."""
-    return MODELS["hex2"]([Source("joined", MODELS["catm"](sources))])
+    return MODELS["hex2"]([SourceText("joined", MODELS["catm"](sources))])
 
 
 HEX1 = MODELS["hex0"]([source("hex1.hex0")])

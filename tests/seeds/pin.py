@@ -12,7 +12,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 from bootstrap.runs.modelled import MODELS
 from tests.seeds.tools import SOURCES
 
@@ -72,7 +72,7 @@ def step_file() -> str:
     """The text of the step file."""
     files = {name: (SOURCES / name).read_bytes() for name in MATERIALS}
     for path, language, sources in PRODUCTS:
-        files[path] = MODELS[language]([Source(name, files[name]) for name in sources])
+        files[path] = MODELS[language]([SourceText(name, files[name]) for name in sources])
 
     def values(names: list[str]) -> list[str]:
         return [f'{_key(n)} = "{hashlib.sha256(files[n]).hexdigest()}"' for n in names]

@@ -8,7 +8,7 @@ import pytest
 
 from bootstrap.languages import hex0, hex1, hex2
 from bootstrap.languages.assembly import Assembly
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 from tests.seeds.annotated import complaints, plain
 
 SOURCES = Path(__file__).resolve().parents[2] / "seeds" / "x86"
@@ -30,7 +30,7 @@ def assemble(sources: dict[str, bytes]) -> Assembly:
     """The joined sources, assembled by the model of their language."""
     (language,) = {Path(name).suffix for name in sources}
     if language == ".hex2":
-        return hex2.assemble([Source(name, text) for name, text in sources.items()])
+        return hex2.assemble([SourceText(name, text) for name, text in sources.items()])
     ((name, text),) = sources.items()
     if language == ".hex1":
         return hex1.assemble(text, name)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bootstrap.languages import catm
 from bootstrap.languages.fault import Kind, LanguageError
-from bootstrap.languages.source import LARGEST, Source
+from bootstrap.languages.source import LARGEST, SourceText
 from tests.seeds import randomly, tools
 from tests.seeds.ours import CATM
 
@@ -20,7 +20,7 @@ SETTINGS = settings(randomly.SETTINGS, max_examples=40)
 def expected(texts: Sequence[bytes]) -> tuple[int, bytes | None]:
     """Exit status and output for inputs of these contents, as the model says."""
     try:
-        return 0, catm.join([Source(f"in{i}", text) for i, text in enumerate(texts)]).output
+        return 0, catm.join([SourceText(f"in{i}", text) for i, text in enumerate(texts)]).output
     except LanguageError as error:
         return int(error.kind), None
 

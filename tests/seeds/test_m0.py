@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bootstrap.languages.fault import Kind
-from bootstrap.languages.source import LARGEST, Source
+from bootstrap.languages.source import LARGEST, SourceText
 from tests.seeds import ours, tools
 from tests.seeds.m0 import M0
 
@@ -14,7 +14,7 @@ MOST_MACROS = 65536
 def test_the_last_step_of_the_path(run: tools.Runner) -> None:
     ended = run(M0.tool, ["hello.M1", "hello.hex2"], {"hello.M1": ours.source("hello.M1").text})
     assert ended.status == 0
-    hello = ours.build(ours.source("elf.hex2"), Source("hello.hex2", ended.files["hello.hex2"]))
+    hello = ours.build(ours.source("elf.hex2"), SourceText("hello.hex2", ended.files["hello.hex2"]))
     ended = run(hello, [], {})
     assert (ended.status, ended.stdout) == (0, b"hello from hex0, hex1, hex2 and M0\n")
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import SourceFile
 from bootstrap.known import StepFile, releases
-from bootstrap.known.schema import Source, parse
+from bootstrap.known.schema import ReleaseSource, parse
 from bootstrap.sources import Cache, SourceTree, check_materials, open_source
 from bootstrap.sources.identity import (
     COPY,
@@ -48,7 +48,7 @@ def release(
     name: str, files: Mapping[str, bytes], modules: Sequence[str] = MODULES
 ) -> KnownRelease:
     known = {path: sha256(data) for path, data in files.items()}
-    source = Source(submodules=dict.fromkeys(modules, "c" * 40))
+    source = ReleaseSource(submodules=dict.fromkeys(modules, "c" * 40))
     step = replace(parse(GOOD, "g"), release=name, materials=known, source=source, tree_files=None)
     return KnownRelease.of([step])
 

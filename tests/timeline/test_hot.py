@@ -10,7 +10,7 @@ import pytest
 
 from bootstrap import trace
 from bootstrap.languages import hex2
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.profile import ExecutionCounts, count, hot_spots
 from bootstrap.timeline.render import hot_lines
@@ -54,7 +54,7 @@ def test_nothing_is_lost_and_the_hottest_is_first(counted: list[ExecutionCounts]
 def test_labels_of_catm_are_those_of_its_source(counted: list[ExecutionCounts]) -> None:
     """Labels and where they stand, told by the source itself: `:name` before the line's bytes."""
     text = (SOURCES / "catm.hex2").read_bytes()
-    origins = hex2.assemble([Source("catm.hex2", text)]).map
+    origins = hex2.assemble([SourceText("catm.hex2", text)]).map
     labels = [
         (number, raw.split()[0][1:].decode())
         for number, raw in enumerate(text.split(b"\n"), 1)

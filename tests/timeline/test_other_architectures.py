@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from bootstrap import trace
 from bootstrap.languages import hex2, hex2_linker
 from bootstrap.languages.architecture import Architecture
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import SourceTree
 from bootstrap.timeline.disassembly import Decoder
@@ -97,7 +97,7 @@ def test_another_base_address_or_machine_makes_another_file(arch: str, opened: T
     assert version is not None
     assert joined is not None
     content, text = opened.content(version), opened.content(joined)
-    sources = [Source("M0.hex2", text)]
+    sources = [SourceText("M0.hex2", text)]
     assert isinstance(maker("/hex2-0", (), sources, content), SourceMap)
     changed = bytearray(content)
     # p_vaddr of the first program header, a page further.

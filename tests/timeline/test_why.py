@@ -10,7 +10,7 @@ import pytest
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
 from bootstrap.languages import hex0, hex2
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 from bootstrap.timeline.origins import ByteOrigins, lines
 from bootstrap.trace.store import Trace
 from tests.cli.command import bootstrap
@@ -50,7 +50,7 @@ def test_every_byte_of_a_hex0_product(opened: Trace, product: str, source: str) 
 
 def test_every_byte_of_catm(opened: Trace) -> None:
     text = (SOURCES / "catm.hex2").read_bytes()
-    assembly = hex2.assemble([Source("catm.hex2", text)])
+    assembly = hex2.assemble([SourceText("catm.hex2", text)])
     why = ByteOrigins(opened)
     for offset, origin in enumerate(assembly.map):
         made, given = why.why("catm", offset)

@@ -10,7 +10,7 @@ import pytest
 from bootstrap import trace
 from bootstrap.languages import hex0, hex1, hex2
 from bootstrap.languages.assembly import Assembly
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 from bootstrap.timeline.origins import ByteOrigins
 from bootstrap.trace.store import Trace
 from bootstrap.trace.views import is_at
@@ -31,8 +31,8 @@ def why(opened: Trace) -> ByteOrigins:
     return ByteOrigins(opened)
 
 
-def source(name: str) -> Source:
-    return Source(name, (SOURCES / name).read_bytes())
+def source(name: str) -> SourceText:
+    return SourceText(name, (SOURCES / name).read_bytes())
 
 
 def assembled(product: str) -> Assembly:

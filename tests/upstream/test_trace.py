@@ -8,7 +8,7 @@ import pytest
 
 from bootstrap import trace
 from bootstrap.languages import hex0, hex2
-from bootstrap.languages.source import Source
+from bootstrap.languages.source import SourceText
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import SourceTree
 from bootstrap.timeline.origins import ByteOrigins
@@ -47,7 +47,7 @@ def test_why_for_every_byte_of_hex1_and_catm(tree: SourceTree, tmp_path: Path) -
     text = tree.files[catm_source].data
     maps = {
         "hex1": (hex1_source, hex0.assemble(tree.files[hex1_source].data, hex1_source).map),
-        "catm": (catm_source, hex2.assemble([Source(catm_source, text)]).map),
+        "catm": (catm_source, hex2.assemble([SourceText(catm_source, text)]).map),
     }
     with trace.open(tmp_path / "t") as opened:
         why = ByteOrigins(opened)

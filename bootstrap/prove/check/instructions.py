@@ -6,8 +6,8 @@ executes one instruction, and raises Refused.
 
 from bootstrap.prove.check.machine import (
     LOW,
-    Machine,
     Refused,
+    SeedMachine,
     Value,
     is_zero,
     low,
@@ -31,7 +31,7 @@ def _unknown(code: str, at: int) -> Refused:
 class X86:
     """x86, and AMD64, where registers have 64 bits."""
 
-    def __init__(self, m: Machine) -> None:
+    def __init__(self, m: SeedMachine) -> None:
         self.m, self.wide = m, m.word == 8
         self.names = [("r" if self.wide else "e") + name for name in _X86]
 
@@ -141,7 +141,7 @@ class X86:
 class AArch64:
     """Register 31 is the stack pointer, or zero."""
 
-    def __init__(self, m: Machine) -> None:
+    def __init__(self, m: SeedMachine) -> None:
         self.m = m
 
     def _get(self, register: int, of_31: str = "") -> Value:
@@ -208,7 +208,7 @@ class AArch64:
 class RiscV:
     """Of 32 and 64 bits."""
 
-    def __init__(self, m: Machine) -> None:
+    def __init__(self, m: SeedMachine) -> None:
         self.m = m
 
     def _get(self, register: int) -> Value:

@@ -19,7 +19,7 @@ class Refused(Exception):
     """The certificate does not hold, or the checker cannot follow: never a proof."""
 
 
-class Arch(NamedTuple):
+class CallingConvention(NamedTuple):
     """An ELF machine, bytes of a word, and how Linux is called (syscall(2))."""
 
     machine: int
@@ -37,13 +37,13 @@ class Arch(NamedTuple):
 _GENERIC = {93: "exit", 63: "read", 64: "write", 56: "openat"}
 _RISCV = _GENERIC, "sp", ("a7", "a0", "a1", "a2", "a3"), "a0"
 ARCHES = {
-    "x86": Arch(3, 4, {1: "exit", 3: "read", 4: "write", 5: "open"},
+    "x86": CallingConvention(3, 4, {1: "exit", 3: "read", 4: "write", 5: "open"},
                 "esp", ("eax", "ebx", "ecx", "edx"), "eax", 2),
-    "AMD64": Arch(62, 8, {60: "exit", 0: "read", 1: "write", 2: "open"},
+    "AMD64": CallingConvention(62, 8, {60: "exit", 0: "read", 1: "write", 2: "open"},
                   "rsp", ("rax", "rdi", "rsi", "rdx"), "rax", 2, ("rcx", "r11")),
-    "AArch64": Arch(183, 8, _GENERIC, "sp", ("x8", "x0", "x1", "x2", "x3"), "x0"),
-    "riscv64": Arch(243, 8, *_RISCV),
-    "riscv32": Arch(243, 4, *_RISCV),
+    "AArch64": CallingConvention(183, 8, _GENERIC, "sp", ("x8", "x0", "x1", "x2", "x3"), "x0"),
+    "riscv64": CallingConvention(243, 8, *_RISCV),
+    "riscv32": CallingConvention(243, 4, *_RISCV),
 }  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def is_zero(a: Value) -> bool | None:
     return None if a is None or a[0] not in ("", "out", "-out") else a == ("", 0)
 
 
-class Image:
+class SeedImage:
     """The one segment of a seed, and what all paths together did with it."""
 
     def __init__(self, data: bytes, name: str) -> None:
@@ -112,10 +112,10 @@ class Image:
             raise Refused(f"the seed changes its own byte at {min(changed):#x}")
 
 
-class Machine:
+class SeedMachine:
     """Registers and memory at one moment."""
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: SeedImage) -> None:
         self.image, self.arch, self.word = image, image.arch, image.arch.word
         self.mask = (1 << 8 * self.word) - 1
         self.pc = image.entry
@@ -128,7 +128,7 @@ class Machine:
         self.ended = ""
         self.buffer: Value = None
 
-    def copy(self) -> "Machine":
+    def copy(self) -> "SeedMachine":
         """The same once more: only of one that has made no call yet."""
         other = copy.copy(self)
         other.registers, other.memory = dict(self.registers), dict(self.memory)

@@ -7,7 +7,7 @@ from typing import Any
 
 from bootstrap.prove.check.instructions import X86, AArch64, RiscV
 from bootstrap.prove.check.language import START, Class, step
-from bootstrap.prove.check.machine import Image, Machine, Refused, Value
+from bootstrap.prove.check.machine import Refused, SeedImage, SeedMachine, Value
 
 FORMAT = "bootstrap-hex0-proof/1"
 _CORES: dict[str, Any] = {
@@ -49,13 +49,13 @@ class _Proof:
     def __init__(self, proof: Any, seed: bytes) -> None:
         self.arch, self.rows = proof["arch"], proof["states"]
         self.dialect = bool(proof["language"]["G"]), bool(proof["language"]["CR"])
-        self.image, self.core = Image(seed, self.arch), _CORES[self.arch]
+        self.image, self.core = SeedImage(seed, self.arch), _CORES[self.arch]
         self.classes: list[Class] = [(row["comment"], row["held"]) for row in self.rows]
         self.states = list(map(self._state, self.rows))
 
-    def _state(self, row: Any) -> Machine:
+    def _state(self, row: Any) -> SeedMachine:
         """A state of the certificate: what it does not list has no value."""
-        m = Machine(self.image)
+        m = SeedMachine(self.image)
         m.pc, m.buffer = int(row["at"], 16), _value(row["buffer"], m.mask)
         for name, text in row["values"].items():
             value = _value(text, m.mask)
@@ -66,7 +66,7 @@ class _Proof:
                 m.registers[name] = value
         return m
 
-    def _run(self, m: Machine) -> None:
+    def _run(self, m: SeedMachine) -> None:
         core = self.core(m)
         for _ in range(2000):
             core.step()
@@ -74,7 +74,7 @@ class _Proof:
                 return
         raise Refused("2000 instructions without a read")
 
-    def _arrive(self, m: Machine, target: int, now: Class) -> None:
+    def _arrive(self, m: SeedMachine, target: int, now: Class) -> None:
         """Raises Refused unless ``m`` is an instance of the state ``target``, of the class."""
         wide = self.states[target]
         holds = (m.ended, m.pc, m.buffer) == ("read", wide.pc, wide.buffer)
@@ -88,7 +88,7 @@ class _Proof:
 
     def start(self, zero: list[str]) -> None:
         """From the first instruction to the first read."""
-        m = Machine(self.image)
+        m = SeedMachine(self.image)
         m.registers |= dict.fromkeys(zero, ("", 0)) | {m.arch.sp: ("sp", 0)}
         for n in range(4):
             m.put(("sp", n * m.word), (f"word {n}", 0), m.word)
