@@ -25,7 +25,7 @@ from unicorn import unicorn_const as uc
 from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
 
 from bootstrap.core.abi import SIGBUS, SIGILL, SIGSEGV, SIGTRAP
-from bootstrap.core.arches import PAGE, Arch, enter_user_mode
+from bootstrap.core.arches import PAGE, Arch, enter_user_mode, page_down
 from bootstrap.core.errors import BadInput
 from bootstrap.core.memory import BEYOND, DIRTY, EXEC, FETCHED, READ, WRITE, AddressSpace, Extent
 
@@ -296,6 +296,9 @@ class Cpu:
     def _bad_access(self, page_addr: int, kind: int) -> Fault:
         """The fault of an access to a page that it may not reach."""
         addr = self.pc if kind == uc.UC_MEM_FETCH else page_addr
+        if page_addr < page_down(addr):
+            # For an illegal instruction of RISC-V, Unicorn also fetches what is before it.
+            return Fault(SIGILL, "invalid instruction", addr)
         reason = f"cannot {_VERBS.get(kind, 'read from')} {addr:#x}"
         if self.memory.is_beyond(addr, _NEEDED.get(kind, READ)):
             reason += ", which is beyond the end of the file that is mapped there"

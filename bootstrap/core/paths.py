@@ -175,7 +175,7 @@ class FileSystem:
         if not created:
             self._check_open(inode, flags)
             if isinstance(inode, RegularFile):
-                if flags & abi.O_TRUNC or flags & abi.O_ACCMODE != abi.O_RDONLY:
+                if flags & abi.O_TRUNC or flags & abi.O_ACCMODE in (abi.O_WRONLY, abi.O_RDWR):
                     inode.check_not_running()
                 # fs/open.c, generic_file_open
                 if inode.size > abi.MAX_NON_LFS and not flags & abi.O_LARGEFILE:
