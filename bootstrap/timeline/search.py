@@ -135,8 +135,10 @@ def last_access(
         for first, last in _windows(watcher, row, before, since):
             watcher.seek_from(row, first)
             _walk(watcher, last, watch.look)
-            if watch.last is not None:
-                return watch.last
+            found = watch.last
+            # The CPU knows the last access on the way to `first` too.
+            if found is not None and found.executed >= since:
+                return found
     return None
 
 

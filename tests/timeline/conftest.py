@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from bootstrap import trace
 from bootstrap.timeline import checkpoints, search
 from bootstrap.timeline import timeline as travel
+from bootstrap.trace.store import Trace
+from tests.trace import recorded
 
 
 @pytest.fixture(scope="module")
@@ -21,3 +25,18 @@ def small() -> Iterator[None]:
         patch.setattr(checkpoints, "KEPT", 12)
         patch.setattr(search, "TRAIL", 32)
         yield
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trace of the embedded path, recorded once: to be read, with nothing put beside it."""
+    found = tmp_path_factory.mktemp("embedded") / "embedded.trace"
+    assert recorded.record_embedded(found, "native").report.result == "verified"
+    return found
+
+
+@pytest.fixture(scope="module")
+def opened(place: Path) -> Iterator[Trace]:
+    """It, open."""
+    with trace.open(place) as found:
+        yield found

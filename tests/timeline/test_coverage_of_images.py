@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import capstone
@@ -24,19 +23,6 @@ from tests.instruments.runs import engine_for
 from tests.trace import recorded
 
 BASE = 0x8048000
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("coverage") / "embedded.trace"
-    recorded.record_embedded(found, "native")
-    return found
-
-
-@pytest.fixture(scope="module")
-def opened(place: Path) -> Iterator[Trace]:
-    with trace.open(place) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bootstrap import trace
 from bootstrap.languages import hex2
 from bootstrap.languages.source import SourceText
 from bootstrap.timeline.images import ProgramImages
@@ -19,22 +17,8 @@ from bootstrap.trace.store import Trace
 from tests.cli.command import bootstrap
 from tests.instruments.runs import engine_for
 from tests.seeds.tools import SOURCES
-from tests.trace import recorded
 
 BASE = 0x8048000
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("hot") / "embedded.trace"
-    recorded.record_embedded(found, "native")
-    return found
-
-
-@pytest.fixture(scope="module")
-def opened(place: Path) -> Iterator[Trace]:
-    with trace.open(place) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -27,19 +27,6 @@ from tests.trace import recorded
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("show") / "embedded.trace"
-    recorded.record_embedded(found, "native")
-    return found
-
-
-@pytest.fixture(scope="module")
-def opened(place: Path) -> Iterator[Trace]:
-    with trace.open(place) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def traveller(opened: Trace) -> Iterator[Timeline]:
     found = Timeline(opened, engine_for("native"))
     yield found

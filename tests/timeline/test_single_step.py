@@ -7,7 +7,6 @@ what they begin with on the stack, and the numbers of their children, are those 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,14 +34,6 @@ STACK_END = 0xFFFFE000
 ZERO = dict.fromkeys(("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp"), 0)
 TOOLS = {"hex0": 1, "kaem": 3, "hex1": 5}
 """By pid of the embedded path. The first is hex0-seed, which makes itself: hex0, byte for byte."""
-
-
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trace]:
-    place = tmp_path_factory.mktemp("steps") / "t"
-    recorded.record_embedded(place, "native")
-    with trace.open(place) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

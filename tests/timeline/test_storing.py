@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,19 +19,6 @@ from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
 from tests.instruments.runs import EACH_HOT_PATH, engine_for
 from tests.trace import recorded
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("storing") / "embedded.trace"
-    assert recorded.record_embedded(found, "native").report.result == "verified"
-    return found
-
-
-@pytest.fixture(scope="module")
-def opened(place: Path) -> Iterator[Trace]:
-    with trace.open(place) as found:
-        yield found
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,19 +16,6 @@ from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
 from tests.seeds.tools import SOURCES
 from tests.trace import recorded
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("where") / "embedded.trace"
-    recorded.record_embedded(found, "native")
-    return found
-
-
-@pytest.fixture(scope="module")
-def opened(place: Path) -> Iterator[Trace]:
-    with trace.open(place) as found:
-        yield found
 
 
 @pytest.mark.parametrize(

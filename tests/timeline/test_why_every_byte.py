@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 import pytest
 
-from bootstrap import trace
 from bootstrap.languages import hex0, hex1, hex2
 from bootstrap.languages.assembly import Assembly
 from bootstrap.languages.source import SourceText
@@ -15,15 +13,6 @@ from bootstrap.timeline.origins import ByteOrigins
 from bootstrap.trace.store import Trace
 from bootstrap.trace.views import is_at
 from tests.seeds.tools import SOURCES
-from tests.trace import recorded
-
-
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trace]:
-    place = tmp_path_factory.mktemp("every") / "t"
-    recorded.record_embedded(place, "native")
-    with trace.open(place) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

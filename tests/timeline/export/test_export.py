@@ -25,19 +25,6 @@ from tests.timeline.export.readers import read_chrome, read_dot, read_drcov, rea
 from tests.trace import recorded
 
 
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("embedded") / "t"
-    recorded.record_embedded(place, "native")
-    return place
-
-
-@pytest.fixture
-def opened(embedded: Path) -> Iterator[Trace]:
-    with trace.open(embedded) as found:
-        yield found
-
-
 @pytest.fixture
 def traveller(opened: Trace) -> Iterator[Timeline]:
     found = Timeline(opened, default_engine())
@@ -238,14 +225,14 @@ def test_dot_is_a_graph_of_the_files(opened: Trace) -> None:
 
 @pytest.mark.parametrize("name", ["strace", "dot", "perfetto", "drcov"])
 def test_the_command_writes_the_same_to_a_file_and_to_stdout(
-    embedded: Path, tmp_path: Path, name: str
+    place: Path, tmp_path: Path, name: str
 ) -> None:
     dest = tmp_path / "out"
-    done = bootstrap("trace", "export", embedded, "--format", name, "-o", dest)
+    done = bootstrap("trace", "export", place, "--format", name, "-o", dest)
     assert (done.status, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == [dest]
     if name != "drcov":
-        again = bootstrap("trace", "export", embedded, "--format", name, "-o", "-")
+        again = bootstrap("trace", "export", place, "--format", name, "-o", "-")
         assert again.stdout == dest.read_text()
     else:
         assert len(read_drcov(dest.read_bytes()).blocks) > 100
@@ -278,10 +265,10 @@ def test_both_hot_paths_export_the_same(tmp_path: Path, name: str) -> None:
         (("--format", "tenet", "--from", "3@11468"), "its last instruction, 11,468, has no line"),
     ],
 )
-def test_wrong_options(embedded: Path, tmp_path: Path, args: tuple[str, ...], told: str) -> None:
+def test_wrong_options(place: Path, tmp_path: Path, args: tuple[str, ...], told: str) -> None:
     dest = tmp_path / "out"
     dest.write_text("what was there before")
-    done = bootstrap("trace", "export", embedded, "-o", dest, *args)
+    done = bootstrap("trace", "export", place, "-o", dest, *args)
     assert done.status == 2
     assert told in done.one_line()
     assert dest.read_text() == "what was there before"

@@ -66,16 +66,9 @@ def replay(traveller: Timeline, row: int, start: int, deltas: list[Delta], every
     assert {a: byte for a, byte in modelled.items() if byte} == memory(traveller)
 
 
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("embedded") / "t"
-    recorded.record_embedded(place, "native")
-    return place
-
-
 @pytest.fixture
-def traveller(embedded: Path) -> Iterator[Timeline]:
-    with trace.open(embedded) as opened:
+def traveller(place: Path) -> Iterator[Timeline]:
+    with trace.open(place) as opened:
         found = Timeline(opened, default_engine())
         yield found
         found.close()
