@@ -11,7 +11,7 @@ from bootstrap.cli.live import LiveLine
 
 if TYPE_CHECKING:
     from bootstrap.sources import Fetched
-    from bootstrap.sources.download import Progress
+    from bootstrap.sources.tree import Progress
 
 SCHEMA = 1
 

@@ -20,7 +20,8 @@ from pathlib import Path
 from bootstrap import host
 from bootstrap.core.errors import BadInput, BootstrapError
 from bootstrap.handoff.distfiles import Distfile, look
-from bootstrap.sources.download import DownloadFailed, download_to, is_url
+from bootstrap.sources.download import download_to
+from bootstrap.sources.tree import DownloadFailed, is_url
 
 MAX_FILE = 1 << 30
 LOCK = ".bootstrap.lock"

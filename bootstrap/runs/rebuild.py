@@ -3,12 +3,15 @@
 The one way of the data: source tree -> guest file system -> machine -> products -> judge.
 """
 
+from __future__ import annotations
+
 import functools
 import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import bootstrap
 from bootstrap.core.abi import LinuxError
@@ -43,8 +46,9 @@ from bootstrap.runs.modelled import opinions
 from bootstrap.sources import MaterialsReport, Resolved, SourceTree, guest_view
 from bootstrap.trace.lineage import ProcessRecord
 from bootstrap.trace.provenance import Provenance
-from bootstrap.trace.recorder import Recorder
-from bootstrap.trace.store import header, recording
+
+if TYPE_CHECKING:
+    from bootstrap.trace.recorder import Recorder
 
 TAIL = 64 << 10
 """Bytes of the guest's output that are kept, from its end."""
@@ -255,6 +259,9 @@ def record_rebuild(
     Raises what rebuild raises, and BadInput when the file cannot be written; once the run is over,
     the result says that (`Rebuilt.unrecorded`): its verdict must not be lost.
     """
+    from bootstrap.trace.recorder import Recorder
+    from bootstrap.trace.store import header, recording
+
     limits = limits or Limits()
     rebuilt = None
     try:

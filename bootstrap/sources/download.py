@@ -10,28 +10,17 @@ import re
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 import bootstrap
 from bootstrap import host
 from bootstrap.core.errors import BadInput
-
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes so far and the bytes in all, where the server says them."""
+from bootstrap.sources.tree import DownloadFailed, Progress
 
 TIMEOUT = 20.0
 _CHUNK = 1 << 16
-
-
-class DownloadFailed(BadInput):
-    """An address that could not be reached, or that did not give the whole file.
-
-    ``code`` is the server's status where it gave one that says no.
-    """
-
-    code: int | None = None
 
 
 class _OnlyHttps(urllib.request.HTTPRedirectHandler):
@@ -57,12 +46,6 @@ class _HttpToo(_OnlyHttps):
     """Also from http to http: for what is pinned by its hash, nothing is lost by it."""
 
     schemes = ("https", "http")
-
-
-def is_url(text: str) -> bool:
-    """Whether ``text`` is meant as an address and not as a path: it has a scheme and ``//``."""
-    scheme, colon, _ = text.partition("://")
-    return bool(colon) and scheme.isalnum()
 
 
 def download(

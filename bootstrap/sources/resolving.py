@@ -21,7 +21,6 @@ from bootstrap.known import (
 )
 from bootstrap.known.lookup import known_files
 from bootstrap.sources.cache import Cache
-from bootstrap.sources.download import DownloadFailed, Progress, download, is_url
 from bootstrap.sources.identity import (
     KnownRelease,
     candidates,
@@ -31,7 +30,16 @@ from bootstrap.sources.identity import (
     why,
 )
 from bootstrap.sources.materials import MaterialsReport, check_materials
-from bootstrap.sources.tree import MAX_ARCHIVE, SourceTree, open_source, parents, read_archive
+from bootstrap.sources.tree import (
+    MAX_ARCHIVE,
+    DownloadFailed,
+    Progress,
+    SourceTree,
+    is_url,
+    open_source,
+    parents,
+    read_archive,
+)
 
 
 @dataclass(frozen=True)
@@ -222,6 +230,13 @@ def obtain(
     else:
         tree = open_source(from_)
     return check_release(tree, steps).but(release=steps[0].release)
+
+
+def download(url: str, limit: int, progress: Progress | None = None) -> bytes:
+    """As `bootstrap.sources.download.download`; until then no module of the network is loaded."""
+    from bootstrap.sources.download import download as now
+
+    return now(url, limit, progress)
 
 
 def _published(step: StepFile, progress: Progress | None) -> SourceTree:

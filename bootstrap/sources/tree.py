@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -31,6 +31,24 @@ Kind = Literal["folder", "archive", "cache", "download", "embedded"]
 
 MAX_ARCHIVE = 64 << 20
 _GZIP = b"\x1f\x8b"
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes so far and the bytes in all, where the server says them."""
+
+
+class DownloadFailed(BadInput):
+    """An address that could not be reached, or that did not give the whole file.
+
+    ``code`` is the server's status where it gave one that says no.
+    """
+
+    code: int | None = None
+
+
+def is_url(text: str) -> bool:
+    """Whether ``text`` is meant as an address and not as a path: it has a scheme and ``//``."""
+    scheme, colon, _ = text.partition("://")
+    return bool(colon) and scheme.isalnum()
 
 
 @dataclass(frozen=True)
