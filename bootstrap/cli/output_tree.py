@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING
 from bootstrap import host, signals
 from bootstrap.cli.output import write_file
 from bootstrap.core.errors import BadInput
+from bootstrap.linux.inode import LazyFile
 
 if TYPE_CHECKING:
-    from bootstrap.linux.filesystem import FileSystem
-    from bootstrap.linux.inode import Directory, Inode, RegularFile
+    from bootstrap.core.files import Directory, Inode
+    from bootstrap.linux.filesystem import OverlayFileSystem
 
 _SHOWN = 200
 """Bytes of a path in a message, about: a guest can make one of megabytes."""
 _FOLDER = os.O_RDONLY | host.DIRECTORY | host.NOFOLLOW | host.CLOEXEC
 
 
-def write_tree(folder: Path, fs: FileSystem) -> list[str]:
+def write_tree(folder: Path, fs: OverlayFileSystem) -> list[str]:
     """Write all files, links and directories that the guest made or changed below `folder`.
 
     Gives back a line for each that cannot be written: it does not keep the others from it.
@@ -50,7 +51,7 @@ def write_tree(folder: Path, fs: FileSystem) -> list[str]:
 class _TreeWriter:
     """The way through it. One folder of the host is open at a time."""
 
-    def __init__(self, fs: FileSystem) -> None:
+    def __init__(self, fs: OverlayFileSystem) -> None:
         self._root = fs.root
         self._changes = fs.changes()
 
@@ -84,7 +85,8 @@ class _TreeWriter:
     @staticmethod
     def _write(here: int, name: bytes, inode: Inode) -> tuple[int, Directory] | None:
         """Write one name; of a directory, the descriptor, too. Raises OSError."""
-        from bootstrap.linux.inode import Directory, RegularFile, Symlink
+        from bootstrap.core.files import Directory, Symlink
+        from bootstrap.linux.inode import LazyFile
 
         if isinstance(inode, Directory):
             with contextlib.suppress(FileExistsError):
@@ -92,7 +94,7 @@ class _TreeWriter:
             return os.open(name, _FOLDER, dir_fd=here), inode
         beside = b".%s.new" % secrets.token_hex(8).encode()
         try:
-            if isinstance(inode, RegularFile):
+            if isinstance(inode, LazyFile):
                 _write_file(here, beside, inode)
             elif isinstance(inode, Symlink):
                 os.symlink(inode.target, beside, dir_fd=here)
@@ -112,7 +114,7 @@ class _TreeWriter:
         return os.fsdecode(above + b"/".join(reversed(names)))
 
 
-def _write_file(here: int, name: bytes, file: RegularFile) -> None:
+def _write_file(here: int, name: bytes, file: LazyFile) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | host.NOFOLLOW | host.CLOEXEC
     with open(os.open(name, flags, 0o600, dir_fd=here), "wb") as stream:
         for piece in file.pieces():

@@ -18,9 +18,9 @@ from typing import TextIO
 from bootstrap.cli.live import LiveLine, Style, style_for
 from bootstrap.core.abi import O_ACCMODE, O_RDONLY
 from bootstrap.core.errors import printable
+from bootstrap.core.files import Inode
 from bootstrap.known import StepFile
 from bootstrap.linux.events import BaseObserver, ExecEvent
-from bootstrap.linux.inode import Inode
 from bootstrap.trace.lineage import guest_text, normal_path, tree_path
 
 # Below this share (or this many seconds) an estimate of the rest would be a guess.

@@ -16,7 +16,7 @@ from bootstrap.core.errors import BadInput, printable
 
 if TYPE_CHECKING:
     from bootstrap.core.abi import LinuxError
-    from bootstrap.linux.inode import Stream
+    from bootstrap.core.files import Stream
     from bootstrap.linux.machine import Ended
 
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from bootstrap.core.abi import LinuxError
     from bootstrap.instruments import default_engine
     from bootstrap.linux.events import Observer
-    from bootstrap.linux.filesystem import FileSystem
+    from bootstrap.linux.filesystem import OverlayFileSystem
     from bootstrap.linux.hostfolder import FolderLower
     from bootstrap.linux.limits import Limits
     from bootstrap.linux.machine import Machine
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if not Path(args.root).is_dir():
         raise BadInput(f"--root {args.root}: is not a folder")
     check_output_folder(args.output)
-    fs = FileSystem(FolderLower(args.root), limits)
+    fs = OverlayFileSystem(FolderLower(args.root), limits)
     observers: list[Observer] = []
     machine: Machine
     if args.strace:
@@ -100,7 +100,7 @@ def _print_call(line: str) -> None:
 
 def standard_streams() -> tuple[Stream, Stream, Stream]:
     """Our own three, for the guest."""
-    from bootstrap.linux.inode import Stream
+    from bootstrap.core.files import Stream
 
     return (
         Stream(_from_stdin),

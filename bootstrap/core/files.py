@@ -21,11 +21,11 @@ Buffer = bytearray | mmap.mmap
 
 _MAPPED = 1 << 20
 """From so many bytes on, a buffer is pages of the host: those not written to cost nothing."""
-_MIN_CAPACITY = 1024
+MIN_CAPACITY = 1024
 _BYTES = tuple(bytes((value,)) for value in range(256))
 
 
-def _buffer(size: int) -> Buffer:
+def new_buffer(size: int) -> Buffer:
     """`size` zero bytes."""
     return bytearray(size) if size < _MAPPED else host_memory(size)
 
@@ -139,10 +139,10 @@ class RegularFile(Inode):
         """Have room for `needed` bytes in `data`. Raises GuestFailed over a limit."""
         if needed <= len(self.data):
             return
-        wanted = max(needed, 2 * len(self.data), _MIN_CAPACITY)
+        wanted = max(needed, 2 * len(self.data), MIN_CAPACITY)
         meter = self._volume.meter
         self._charged = meter.file_capacity(self.origin, needed, self._charged, wanted)
-        larger = _buffer(self._charged)
+        larger = new_buffer(self._charged)
         with memoryview(larger) as target, memoryview(self.data) as source:
             target[: self.size] = source[: self.size]
         self.data = larger

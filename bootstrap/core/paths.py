@@ -138,7 +138,24 @@ class FileSystem:
     def __init__(self, limits: Limits | None = None, volume: Volume | None = None,
                  root: Directory | None = None) -> None:  # fmt: skip
         self.volume = volume or Volume(limits or Limits())
-        self.root = root or Directory(self.volume, abi.S_IFDIR | 0o755, None)
+        self.root = root or self.new_directory(0o755, None)
+
+    # What it consists of; a subclass may have classes of its own.
+
+    def new_file(
+        self, mode: int, origin: bytes, content: bytes = b"", prepared: bool = False
+    ) -> RegularFile:
+        """A file without a name."""
+        kind = abi.S_IFREG | mode & abi.PERMISSIONS
+        return RegularFile(self.volume, kind, origin, content, prepared)
+
+    def new_directory(self, mode: int, parent: Directory | None) -> Directory:
+        """A directory without a name."""
+        return Directory(self.volume, abi.S_IFDIR | mode, parent)
+
+    def new_open_file(self, inode: Inode, flags: int) -> OpenFile:
+        """An open file description, with the one reference of the caller."""
+        return OpenFile(inode, flags, self.volume)
 
     # Finding.
 
@@ -182,7 +199,7 @@ class FileSystem:
                     raise LinuxError(Errno.EOVERFLOW)
                 if flags & abi.O_TRUNC:
                     inode.empty()
-        return OpenFile(inode, flags & ~_NOT_KEPT, self.volume), created
+        return self.new_open_file(inode, flags & ~_NOT_KEPT), created
 
     def _open_last(self, base: PathBase, path: bytes, flags: int, mode: int) -> tuple[Inode, bool]:
         """The file to open, and whether it was made (fs/namei.c, open_last_lookups)."""
@@ -234,7 +251,7 @@ class FileSystem:
         """A new file, where nothing is. Raises GuestFailed over a limit."""
         origin = self.path_of(last.directory, last.name)
         self.volume.meter.add_inode(origin)
-        file = RegularFile(self.volume, abi.S_IFREG | mode & abi.PERMISSIONS, origin)
+        file = self.new_file(mode, origin)
         self.enter(last, file)
         return file
 
@@ -281,7 +298,7 @@ class FileSystem:
         for name in plain_parts(path):
             child = here.lookup(name)
             if child is None:
-                child = Directory(self.volume, abi.S_IFDIR | 0o755, here)
+                child = self.new_directory(0o755, here)
                 here.put(name, child)
             if not isinstance(child, Directory):
                 raise ValueError(f"{path!r}: {name!r} is there, and is no directory")
@@ -298,9 +315,7 @@ class FileSystem:
         if not name or directory.lookup(name) is not None:
             raise ValueError(f"{path!r} is there already")
         origin = b"/" + b"/".join((*parents, name))
-        file = RegularFile(
-            self.volume, abi.S_IFREG | mode & abi.PERMISSIONS, origin, data, prepared=True
-        )
+        file = self.new_file(mode, origin, data, prepared=True)
         directory.put(name, file)
         return file
 

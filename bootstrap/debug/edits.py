@@ -13,10 +13,10 @@ from pathlib import Path
 from bootstrap import trace as traces
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.core.files import Stream
 from bootstrap.instruments import Engine, Stop, Travel
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import FolderLower
-from bootstrap.linux.inode import Stream
 from bootstrap.linux.machine import Machine
 from bootstrap.timeline.edits import META, Edit, Edits
 from bootstrap.timeline.timeline import SLICE, Timeline
@@ -94,7 +94,7 @@ class LiveEdits:
         failure = ""
         with recording(name) as writer:
             recorder = Recorder(writer)
-            fs = FileSystem(FolderLower(self._root), limits)
+            fs = OverlayFileSystem(FolderLower(self._root), limits)
             given = Stream(_Input(trace).read), Stream(None, len), Stream(None, len)
             streams = recorder.attach(fs, given)
             machine = Machine(fs, engine.travelling(Travel()), limits, [recorder], probing=True)

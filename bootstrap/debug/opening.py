@@ -10,11 +10,11 @@ from pathlib import Path
 
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.core.files import Stream
 from bootstrap.instruments import Engine
 from bootstrap.linux.events import Observer
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import FolderLower
-from bootstrap.linux.inode import Stream
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Ended, Machine
 from bootstrap.runs.rebuild import record_rebuild
@@ -77,7 +77,7 @@ def record_program(
     limits = limits or Limits()
     with recording(name) as writer:
         recorder = Recorder(writer)
-        fs = FileSystem(FolderLower(root), limits)
+        fs = OverlayFileSystem(FolderLower(root), limits)
         attached = recorder.attach(fs, streams or quiet_streams())
         machine = Machine(fs, engine, limits, [recorder], probing=True)
         words = [os.fsencode(word) for word in argv]

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.errors import BadInput
+from bootstrap.core.files import Directory, RegularFile
 from bootstrap.core.memory import BEYOND, READ
 from bootstrap.linux.hostfolder import LowerEntry
-from bootstrap.linux.inode import Directory, RegularFile
+from bootstrap.linux.inode import LazyDirectory
 from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.process import Process
 from bootstrap.timeline import disassembly
@@ -188,9 +189,10 @@ def _by_path(traveller: Timeline, process: Process, name: str) -> bytes:
     cwd = process.fs.getcwd(process.at)
     path = posixpath.normpath(posixpath.join(cwd, name.encode("utf-8", "surrogateescape")))
     parts = [part for part in path.split(b"/") if part]
-    where = process.fs.root
+    where: Directory = process.fs.root
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
+        assert isinstance(where, LazyDirectory)
         if where.lower_path is not None:
             return _untouched(traveller, name, path)
         child = where.peek(part)

@@ -13,6 +13,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap.core.arches import PAGE, Arch, page_up
 from bootstrap.core.errors import BadInput
+from bootstrap.core.files import Buffer, OpenFile
 from bootstrap.core.memory import Extent
 from bootstrap.instruments.callbuffer import CallLog
 from bootstrap.instruments.libunicorn import REMOVE_CACHE
@@ -24,12 +25,10 @@ from bootstrap.instruments.structures import (
     InodeState,
     StepState,
 )
-from bootstrap.linux.inode import RegularFile
+from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.numbers import NUMBERS
-from bootstrap.linux.openfile import OpenFile
 from bootstrap.linux.process import FdTable
-from bootstrap.linux.room import Room
 
 _READ, _WRITE, _APPEND = 1, 2, 4
 _MAX_FD = 64
@@ -87,7 +86,7 @@ class _Lent:
 
     __slots__ = ("address", "file", "inode", "inode_state", "state")
 
-    def __init__(self, file: OpenFile, inode: RegularFile, inode_state: InodeState) -> None:
+    def __init__(self, file: OpenFile, inode: LazyFile, inode_state: InodeState) -> None:
         self.file = file
         self.inode = inode
         self.inode_state = inode_state
@@ -132,7 +131,7 @@ class HotCpu:
         self._memory = memory
         self._fds = fds
         self._lent: dict[OpenFile, _Lent] = {}
-        self._inodes: dict[RegularFile, tuple[InodeState, Room, object]] = {}
+        self._inodes: dict[LazyFile, tuple[InodeState, Buffer, object]] = {}
         self.extents_changed = True
         """What was lent of memory is no longer all, or too much."""
         self._extents: dict[Extent, _LentExtent] = {}
@@ -218,13 +217,13 @@ class HotCpu:
         table = self._table
         ctypes.memset(table, 0, ctypes.sizeof(table))
         lent: dict[OpenFile, _Lent] = {}
-        seen: set[RegularFile] = set()
+        seen: set[LazyFile] = set()
         for fd, file in self._fds.below(_MAX_FD):
             # Two descriptors of one description (dup, fork) are lent as one.
             entry = lent.get(file)
             if entry is None:
                 inode = file.inode
-                if not isinstance(inode, RegularFile) or inode.pending:
+                if not isinstance(inode, LazyFile) or inode.pending:
                     continue
                 if inode not in seen:
                     seen.add(inode)
@@ -237,7 +236,7 @@ class HotCpu:
         if len(self._inodes) > len(seen):
             self._inodes = {i: state for i, state in self._inodes.items() if i in seen}
 
-    def _lend_inode(self, inode: RegularFile) -> None:
+    def _lend_inode(self, inode: LazyFile) -> None:
         data = inode.data
         known = self._inodes.get(inode)
         if known is None or known[1] is not data:
@@ -263,7 +262,8 @@ class HotCpu:
             file.offset = entry.state.offset
         for inode, (inode_state, _, _) in self._inodes.items():
             if inode_state.written:
-                inode.native_write(inode_state.size)
+                inode.size = inode_state.size
+                inode.version += 1
                 inode_state.written = 0
 
     def bad_page(self) -> tuple[int, int] | None:

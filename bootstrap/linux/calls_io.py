@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bootstrap.core.abi import (
+    MAX_NON_LFS,
+    MAX_OFFSET,
     O_APPEND,
     O_ASYNC,
     O_CLOEXEC,
@@ -23,6 +25,7 @@ from bootstrap.core.abi import (
     LinuxError,
 )
 from bootstrap.core.errors import GuestFailed
+from bootstrap.core.files import OpenFile, Stream
 from bootstrap.core.memory import READ, WRITE
 from bootstrap.linux.flags import (
     F_DUPFD,
@@ -33,9 +36,8 @@ from bootstrap.linux.flags import (
     F_SETFL,
     FD_CLOEXEC,
 )
-from bootstrap.linux.inode import RegularFile, Stream
-from bootstrap.linux.openfile import MAX_OFFSET, OpenFile
-from bootstrap.linux.structs import MAX_NON_LFS, Word
+from bootstrap.linux.inode import LazyFile
+from bootstrap.linux.structs import Word
 
 if TYPE_CHECKING:
     from bootstrap.core.arches import Arch
@@ -195,7 +197,7 @@ def sys_pread64(proc: Process, fd: int, buf: int, count: int, offset: int) -> in
     if not file.readable:
         raise LinuxError(Errno.EBADF)
     count = checked_count(proc, buf, count, offset)
-    if not isinstance(file.inode, RegularFile):
+    if not isinstance(file.inode, LazyFile):
         raise LinuxError(Errno.EISDIR)
     inode, done = file.inode, 0
     for base, size in _pieces([(buf, count)], count):
@@ -219,7 +221,7 @@ def sys_pwrite64(proc: Process, fd: int, buf: int, count: int, offset: int) -> i
         return 0
     total = _room(proc, [(buf, count)], READ)
     inode = file.inode
-    assert isinstance(inode, RegularFile)
+    assert isinstance(inode, LazyFile)
     if not file.flags & O_LARGEFILE and offset + total > MAX_NON_LFS:
         raise LinuxError(Errno.EFBIG)
     at = inode.size if file.append else offset
@@ -341,7 +343,7 @@ def sys_dup(proc: Process, fd: int) -> int:
 
 def _duplicate(proc: Process, file: OpenFile, lowest: int, cloexec: bool) -> int:
     new = proc.fds.install(file, lowest, cloexec)
-    file.incref()
+    file.refs += 1
     return new
 
 
@@ -466,7 +468,7 @@ def sys_ftruncate(proc: Process, fd: int, length: int) -> int:
     if length < 0:
         raise LinuxError(Errno.EINVAL)
     file = proc.fds.get(fd)
-    if not isinstance(file.inode, RegularFile) or not file.writable:
+    if not isinstance(file.inode, LazyFile) or not file.writable:
         raise LinuxError(Errno.EINVAL)
     file.inode.truncate(length)
     return 0

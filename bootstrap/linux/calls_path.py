@@ -24,6 +24,7 @@ from bootstrap.core.abi import (
     O_TMPFILE,
     O_TRUNC,
     O_WRONLY,
+    PATH_MAX,
     S_IFMT,
     S_IFREG,
     VALID_OPEN_FLAGS,
@@ -31,6 +32,8 @@ from bootstrap.core.abi import (
     LinuxError,
 )
 from bootstrap.core.errors import GuestFailed
+from bootstrap.core.files import Directory, Inode, Symlink
+from bootstrap.core.paths import MAXSYMLINKS, PathBase
 from bootstrap.linux.flags import (
     AT_EMPTY_PATH,
     AT_SYMLINK_FOLLOW,
@@ -38,8 +41,6 @@ from bootstrap.linux.flags import (
     RENAME_NOREPLACE,
     RENAME_WHITEOUT,
 )
-from bootstrap.linux.inode import Directory, Inode, Symlink
-from bootstrap.linux.paths import MAXSYMLINKS, PATH_MAX, At
 
 if TYPE_CHECKING:
     from bootstrap.linux.process import Process
@@ -56,14 +57,14 @@ def user_path(proc: Process, guest_addr: int) -> bytes:
     return path
 
 
-def at_dirfd(proc: Process, dirfd: int, path: bytes) -> At:
+def at_dirfd(proc: Process, dirfd: int, path: bytes) -> PathBase:
     """Where the lookup of `path` starts. Raises LinuxError: EBADF, ENOTDIR."""
     if dirfd == AT_FDCWD or path.startswith(b"/"):
         return proc.at
     inode = proc.fds.get(dirfd).inode
     if not isinstance(inode, Directory):
         raise LinuxError(Errno.ENOTDIR)
-    return At(proc.at.root, inode)
+    return PathBase(proc.at.root, inode)
 
 
 def _open(proc: Process, dirfd: int, path_addr: int, flags: int, mode: int) -> int:
@@ -83,7 +84,7 @@ def _open(proc: Process, dirfd: int, path_addr: int, flags: int, mode: int) -> i
     # Linux takes the descriptor before it looks at the path: EMFILE wins, and nothing is made.
     fd = proc.fds.lowest_free()
     at = at_dirfd(proc, dirfd, path)
-    file = proc.fs.open(at, path, flags, mode & PERMISSIONS & ~proc.umask)
+    file, _ = proc.fs.open(at, path, flags, mode & PERMISSIONS & ~proc.umask)
     proc.fds.install(file, cloexec=bool(flags & O_CLOEXEC))
     if proc.observers:
         where = _where_opened(proc, at, path, file.inode)
@@ -92,19 +93,19 @@ def _open(proc: Process, dirfd: int, path_addr: int, flags: int, mode: int) -> i
     return fd
 
 
-def _where(proc: Process, at: At, path: bytes) -> bytes:
+def _where(proc: Process, at: PathBase, path: bytes) -> bytes:
     """The path from the top of the file system, for observers; a link at its end not followed."""
     seen = proc.fs.absolute(at, path)
     if at.root is proc.fs.root:
         return seen
-    return posixpath.join(proc.fs.path_of(at.root), seen.lstrip(b"/"))
+    return posixpath.join(proc.fs.seen_path(at.root), seen.lstrip(b"/"))
 
 
-def _where_opened(proc: Process, at: At, path: bytes, inode: Inode) -> bytes:
+def _where_opened(proc: Process, at: PathBase, path: bytes, inode: Inode) -> bytes:
     """The path of the file that was opened: links at the end of `path` followed."""
     for _ in range(MAXSYMLINKS):
         if isinstance(inode, Directory) and not inode.removed:
-            return proc.fs.path_of(inode)
+            return proc.fs.seen_path(inode)
         here = proc.fs.resolve(at, path, follow=False)
         if not isinstance(here, Symlink):
             break
@@ -160,7 +161,7 @@ def _directory(proc: Process, path: int) -> Directory:
 
 def sys_chdir(proc: Process, path: int) -> int:
     """chdir(2)."""
-    proc.at = At(proc.at.root, _directory(proc, path))
+    proc.at = PathBase(proc.at.root, _directory(proc, path))
     return 0
 
 
@@ -169,13 +170,13 @@ def sys_fchdir(proc: Process, fd: int) -> int:
     inode = proc.fds.get(fd).inode
     if not isinstance(inode, Directory):
         raise LinuxError(Errno.ENOTDIR)
-    proc.at = At(proc.at.root, inode)
+    proc.at = PathBase(proc.at.root, inode)
     return 0
 
 
 def sys_chroot(proc: Process, path: int) -> int:
     """chroot(2): the current directory stays where it is, as on Linux."""
-    proc.at = At(_directory(proc, path), proc.at.cwd)
+    proc.at = PathBase(_directory(proc, path), proc.at.cwd)
     return 0
 
 

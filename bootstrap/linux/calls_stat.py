@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bootstrap.core.abi import AT_FDCWD, PATH_MAX, Errno, LinuxError
+from bootstrap.core.files import Directory, Inode, RegularFile, Symlink
 from bootstrap.linux.calls_path import at_dirfd, user_path
 from bootstrap.linux.flags import (
     AT_EMPTY_PATH,
@@ -16,7 +17,8 @@ from bootstrap.linux.flags import (
     AT_SYMLINK_NOFOLLOW,
     STATX_RESERVED,
 )
-from bootstrap.linux.inode import Directory, Inode, RegularFile, Symlink
+from bootstrap.linux.inode import nlink
+from bootstrap.linux.openfile import OpenInode
 from bootstrap.linux.structs import STATX, StatFields, StatLayout, Word, pack_dirent, pack_dirent64
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def fields_of(inode: Inode) -> StatFields:
         size = len(inode.target)
     elif isinstance(inode, Directory):
         size = DIRECTORY_SIZE
-    return StatFields(ST_DEV, inode.ino, inode.mode, inode.nlink, 0, size)
+    return StatFields(ST_DEV, inode.ino, inode.mode, nlink(inode), 0, size)
 
 
 def _store(proc: Process, layout: StatLayout, inode: Inode, buf: int) -> int:
@@ -111,7 +113,7 @@ def getdents_for(word: Word | None) -> Handler:
 
     def sys_getdents(proc: Process, fd: int, buf: int, size: int) -> int:
         file = proc.fds.get(fd)
-        if not isinstance(file.inode, Directory):
+        if not isinstance(file, OpenInode):
             raise LinuxError(Errno.ENOTDIR)
         room = size
         cookie = file.offset

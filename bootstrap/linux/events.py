@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from bootstrap.core.files import Inode
 from bootstrap.instruments.callbuffer import CallLog
-from bootstrap.linux.inode import Inode, RegularFile
+from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.row import Row
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class ExecEvent:
     argv: tuple[bytes, ...]
     envp: tuple[bytes, ...]
     cwd: bytes
-    image: RegularFile
+    image: LazyFile
     abi: str = ""
     """Abi.name."""
 

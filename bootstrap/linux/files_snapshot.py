@@ -3,14 +3,21 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.core.files import (
+    Directory,
+    Inode,
+    OpenFile,
+    Stream,
+    Symlink,
+    new_buffer,
+)
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerEntry
-from bootstrap.linux.inode import Directory, Inode, RegularFile, Special, Stream, Symlink
-from bootstrap.linux.openfile import OpenFile
-from bootstrap.linux.room import room
+from bootstrap.linux.inode import LazyDirectory, LazyFile, Special
+from bootstrap.linux.openfile import OpenInode
 
 _RESTORED = 1
-"""RegularFile.version of a file that was made from its content."""
+"""LazyFile.version of a file that was made from its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ class Contents:
         """For a machine whose files `restore` has just made."""
         return cls({i.ino: (_RESTORED, i.content) for i in state.inodes if i.content is not None})
 
-    def of(self, file: RegularFile) -> bytes:
+    def of(self, file: LazyFile) -> bytes:
         """The content of a file, the same object as long as it does not change."""
         known = self.known.get(file.ino)
         if known is None or known[0] != file.version:
@@ -86,7 +93,7 @@ class Contents:
 
 
 def save(
-    fs: FileSystem,
+    fs: OverlayFileSystem,
     files: Sequence[OpenFile],
     folders: Iterable[Directory],
     streams: Sequence[Stream],
@@ -103,13 +110,14 @@ def save(
         else:
             ino = inode.ino
             waiting.append(inode)
-        names = None if file._names is None else tuple(file._names)
+        listed = file._names if isinstance(file, OpenInode) else None
+        names = None if listed is None else tuple(listed)
         opened.append(OpenState(ino, file.flags, file.append, file.offset, file.refs, names))
     while waiting:
         inode = waiting.pop()
         if inode.ino not in found:
             found[inode.ino] = _saved(inode, contents)
-            if isinstance(inode, Directory):
+            if isinstance(inode, LazyDirectory):
                 waiting.append(inode.parent)
                 waiting.extend(inode._children.values())
     inodes = tuple(found[ino] for ino in sorted(found))
@@ -121,7 +129,7 @@ def save(
 
 def _saved(inode: Inode, contents: Contents) -> InodeState:
     common = (inode.ino, inode.mode, inode.links, inode.guest_made)
-    if isinstance(inode, Directory):
+    if isinstance(inode, LazyDirectory):
         return InodeState(
             "directory",
             *common,
@@ -132,7 +140,7 @@ def _saved(inode: Inode, contents: Contents) -> InodeState:
             children=tuple((name, child.ino) for name, child in inode._children.items()),
             pending=tuple(inode._pending.items()),
         )
-    if isinstance(inode, RegularFile):
+    if isinstance(inode, LazyFile):
         as_below = inode.pending or (inode.prepared and inode.version == 0)
         return InodeState(
             "file",
@@ -154,18 +162,18 @@ class Restored:
     """A file system come back: its directories by number, its open files in their order."""
 
     inodes: Mapping[int, Inode]
-    folders: Callable[[int], Directory]
+    folders: Callable[[int], LazyDirectory]
     files: list[OpenFile]
 
 
-def restore(fs: FileSystem, state: FsState, streams: Sequence[Stream]) -> Restored:
+def restore(fs: OverlayFileSystem, state: FsState, streams: Sequence[Stream]) -> Restored:
     """Make `fs`, which nobody has looked into, what it was. Raises ValueError, KeyError."""
     volume = fs.volume
     inodes: dict[int, Inode] = {}
     for told in state.inodes:
         inode: Inode
         if told.kind == "directory":
-            inode = fs.root if told.ino == fs.root.ino else Directory(volume, told.mode, None)
+            inode = fs.root if told.ino == fs.root.ino else LazyDirectory(volume, told.mode, None)
         elif told.kind == "file":
             inode = _file(fs, told)
         elif told.kind == "link":
@@ -179,42 +187,45 @@ def restore(fs: FileSystem, state: FsState, streams: Sequence[Stream]) -> Restor
         inodes[told.ino] = inode
     for told in state.inodes:
         folder = inodes[told.ino]
-        if isinstance(folder, Directory):
+        if isinstance(folder, LazyDirectory):
             parent = inodes[told.parent]
-            if not isinstance(parent, Directory):
+            if not isinstance(parent, LazyDirectory):
                 raise ValueError("a directory lies in a file")
             folder.parent, folder.removed, folder.subdirs = parent, told.removed, told.subdirs
             folder._lower_path = told.lower_path
             folder._children = {name: inodes[ino] for name, ino in told.children}
             for name, child in folder._children.items():
-                if isinstance(child, Directory):
+                if isinstance(child, LazyDirectory):
                     child.name = name
             folder._pending = dict(told.pending)
     files = []
     for opened in state.files:
         target = streams[-1 - opened.ino] if opened.ino < 0 else inodes[opened.ino]
-        file = OpenFile(target, opened.flags, None if opened.ino < 0 else volume)
+        if opened.ino < 0:
+            file = OpenFile(target, opened.flags)
+        else:
+            file = OpenInode(target, opened.flags, volume)
+            file._names = None if opened.names is None else list(opened.names)
         file.append, file.offset, file.refs = opened.append, opened.offset, opened.refs
-        file._names = None if opened.names is None else list(opened.names)
         files.append(file)
     volume._last_ino = state.last_ino
     fs.volume.meter.files, fs.volume.meter.inodes = state.total, state.made
 
-    def folder_of(ino: int) -> Directory:
+    def folder_of(ino: int) -> LazyDirectory:
         found = inodes[ino]
-        if not isinstance(found, Directory):
+        if not isinstance(found, LazyDirectory):
             raise ValueError("a process is in a file")
         return found
 
     return Restored(inodes, folder_of, files)
 
 
-def _file(fs: FileSystem, told: InodeState) -> RegularFile:
-    file = RegularFile(fs.volume, told.mode, told.origin, b"", told.prepared)
+def _file(fs: OverlayFileSystem, told: InodeState) -> LazyFile:
+    file = LazyFile(fs.volume, told.mode, told.origin, b"", told.prepared)
     if told.content is None:
         file.load_later(told.size)
     else:
-        file.data = room(max(told.capacity, len(told.content)))
+        file.data = new_buffer(max(told.capacity, len(told.content)))
         file.data[: len(told.content)] = told.content
         file.size, file.version, file._charged = told.size, _RESTORED, told.charged
     return file

@@ -13,8 +13,8 @@ from typing import Protocol
 from bootstrap.core.abi import PROT_EXEC, PROT_READ, PROT_WRITE, Errno, LinuxError
 from bootstrap.core.arches import ARCHES, PAGE, PAGE_MASK, Arch, page_down, page_up
 from bootstrap.core.errors import GuestFailed, Meter
+from bootstrap.core.files import RegularFile
 from bootstrap.core.memory import BEYOND, EXEC, MAPPED, READ, WRITE
-from bootstrap.linux.inode import RegularFile
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.memory import AddressSpace
 

@@ -15,15 +15,15 @@ from bootstrap import signals
 from bootstrap.core.abi import ANY_EXECUTE, Errno, LinuxError
 from bootstrap.core.arches import ARCHES
 from bootstrap.core.errors import GuestFailed, Meter
+from bootstrap.core.files import Directory, OpenFile, Stream
+from bootstrap.core.paths import PathBase
 from bootstrap.instruments import Cpu, Engine, Stop
 from bootstrap.linux import loader
 from bootstrap.linux.events import ExecEvent, Fault, Observer
-from bootstrap.linux.filesystem import FileSystem
-from bootstrap.linux.inode import Directory, RegularFile, Stream
+from bootstrap.linux.filesystem import OverlayFileSystem
+from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.memory import AddressSpace
-from bootstrap.linux.openfile import OpenFile
-from bootstrap.linux.paths import At
 from bootstrap.linux.process import Exec, Exit, FdTable, Fork, OnRegisters, Process
 from bootstrap.linux.row import Row
 from bootstrap.linux.slices import ticking
@@ -47,7 +47,7 @@ class Machine:
 
     def __init__(
         self,
-        fs: FileSystem,
+        fs: OverlayFileSystem,
         engine: Engine,
         limits: Limits | None = None,
         observers: Sequence[Observer] = (),
@@ -123,11 +123,11 @@ class Machine:
         Raises as `run` does.
         """
         root = self.fs.root
-        at = At(root, root)
+        at = PathBase(root, root)
         directory = self.fs.resolve(at, cwd)
         if not isinstance(directory, Directory):
             raise LinuxError(Errno.ENOTDIR)
-        at = At(root, directory)
+        at = PathBase(root, directory)
         fds = FdTable(self.limits.open_files)
         for stream, flags in zip(streams or (), (0, 1, 1), strict=False):
             fds.install(OpenFile(stream, flags))
@@ -380,7 +380,7 @@ class Machine:
         task.cpu.start_at(elf.entry, sp)
         event = ExecEvent(
             process.pid, process.ppid, process.exe_path, argv, control.envp,
-            self.fs.path_of(process.at.cwd, process.at.root), inode, elf.abi.name,
+            self.fs.seen_path(process.at.cwd, process.at.root), inode, elf.abi.name,
         )  # fmt: skip
         if caller is not None:
             self._leave(caller, 0)
@@ -388,9 +388,9 @@ class Machine:
             observer.on_exec(event)
         return task
 
-    def _image(self, process: Process, path: bytes) -> tuple[RegularFile, loader.Image]:
+    def _image(self, process: Process, path: bytes) -> tuple[LazyFile, loader.Image]:
         inode = self.fs.resolve(process.at, path)
-        if not isinstance(inode, RegularFile) or not inode.mode & ANY_EXECUTE:
+        if not isinstance(inode, LazyFile) or not inode.mode & ANY_EXECUTE:
             raise LinuxError(Errno.EACCES)
         if inode.writers:
             raise LinuxError(Errno.ETXTBSY)  # execve(2); fs/exec.c, do_open_execat

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.arches import Arch
+from bootstrap.core.files import OpenFile, RegularFile
+from bootstrap.core.paths import PathBase
 from bootstrap.linux.events import Observer
-from bootstrap.linux.filesystem import FileSystem
-from bootstrap.linux.inode import RegularFile
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.memory import AddressSpace
-from bootstrap.linux.openfile import OpenFile
-from bootstrap.linux.paths import At
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ class FdTable:
         file = self.get(old)
         if not 0 <= new < self.limit:
             raise LinuxError(Errno.EBADF)
-        file.incref()
+        file.refs += 1
         if new in self._files:
             self.close(new)
         self._files[new] = file
@@ -137,7 +136,7 @@ class FdTable:
         child._full = self._full
         child.cloexec = set(self.cloexec)
         for file in self._files.values():
-            file.incref()
+            file.refs += 1
         return child
 
     def close_on_exec(self) -> None:
@@ -160,8 +159,8 @@ class Process:
     abi: Arch
     memory: AddressSpace
     fds: FdTable
-    fs: FileSystem
-    at: At
+    fs: OverlayFileSystem
+    at: PathBase
     umask: int
     limits: Limits
     observers: Sequence[Observer] = ()

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from bootstrap.core.arches import ARCHES, PAGE
+from bootstrap.core.files import OpenFile, RegularFile, Stream
 from bootstrap.core.memory import DIRTY, KEPT, Extent
+from bootstrap.core.paths import PathBase
 from bootstrap.linux import files_snapshot as files
-from bootstrap.linux.inode import RegularFile, Stream
 from bootstrap.linux.machine import Machine
 from bootstrap.linux.memory import MMAP_BASE, AddressSpace
-from bootstrap.linux.openfile import OpenFile
-from bootstrap.linux.paths import At
 from bootstrap.linux.process import FdTable, Process
 
 _ABIS = {abi.name: abi for abi in ARCHES}
@@ -207,7 +206,7 @@ def restore(
             fds.put(fd, back.files[place], cloexec)
         process = Process(
             told.pid, told.ppid, abi, memory, fds, machine.fs,
-            At(back.folders(told.root), back.folders(told.cwd)), told.umask, machine.limits,
+            PathBase(back.folders(told.root), back.folders(told.cwd)), told.umask, machine.limits,
             machine.observers, told.exe_path, told.argv, dict(told.zombies), told.syscalls,
         )  # fmt: skip
         image = back.inodes.get(told.exe)  # no longer there: nobody can reach it to write to it

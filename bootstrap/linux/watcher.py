@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from bootstrap.core.files import Directory, Inode, OpenFile
     from bootstrap.linux.hostfolder import LowerEntry
-    from bootstrap.linux.inode import Directory, Inode, RegularFile
-    from bootstrap.linux.openfile import OpenFile
+    from bootstrap.linux.inode import LazyFile
 
 
 class Watcher(Protocol):
@@ -35,7 +35,7 @@ class Watcher(Protocol):
     def mode_set(self, inode: Inode) -> None:
         """The permissions of a file changed."""
 
-    def truncated(self, inode: RegularFile) -> None:
+    def truncated(self, inode: LazyFile) -> None:
         """A file was given the size it now has."""
 
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.errors import GuestFailed
+from bootstrap.core.files import RegularFile
+from bootstrap.core.paths import PathBase
 from bootstrap.instruments import Engine
 from bootstrap.linux import faults
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink, MemoryLower
-from bootstrap.linux.inode import RegularFile
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
-from bootstrap.linux.paths import At
 
 
 class NoOutput(Exception):
@@ -37,7 +37,7 @@ def run_alone(
     Nothing but ``files`` is there for it.  None where it ended well without making the file.
     Raises NoOutput for a guest that fails in any other way.
     """
-    fs = FileSystem(MemoryLower(files))
+    fs = OverlayFileSystem(MemoryLower(files))
     try:
         ended = Machine(fs, engine, limits).run(program, argv)
     except GuestFailed as error:
@@ -49,7 +49,7 @@ def run_alone(
     if ended.status:
         raise NoOutput(f"it ended with exit status {ended.status >> 8}")
     try:
-        inode = fs.resolve(At(fs.root, fs.root), output)
+        inode = fs.resolve(PathBase(fs.root, fs.root), output)
     except LinuxError:
         return None
     if not isinstance(inode, RegularFile):

@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bootstrap.core.errors import BootstrapError, GuestFailed
+from bootstrap.core.files import Stream
 from bootstrap.instruments import default_engine
 from bootstrap.known.steps import arch_name
-from bootstrap.linux.filesystem import FileSystem
-from bootstrap.linux.inode import Stream
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.machine import Machine
 from bootstrap.sources import open_source
 from bootstrap.trace.lineage import ProcessRecord, tree_path
@@ -31,7 +31,7 @@ def run(tree: Path, command: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     Raises BadInput (tree) and GuestFailed, also when the run ends with an error.
     """
     source = open_source(tree)
-    fs = FileSystem(source.as_lower())
+    fs = OverlayFileSystem(source.as_lower())
     provenance = Provenance()
     machine = Machine(fs, default_engine(), observers=[provenance])
     nowhere = Stream(lambda _count: b"", len)

@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING
 import bootstrap
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.core.files import Stream
+from bootstrap.core.paths import PathBase
 from bootstrap.documents import Fault
 from bootstrap.instruments import Engine, describe
 from bootstrap.known import Entry, StepFile
 from bootstrap.known.lookup import known_files
 from bootstrap.linux import faults
 from bootstrap.linux.events import Observer
-from bootstrap.linux.filesystem import FileSystem
-from bootstrap.linux.inode import RegularFile, Stream
+from bootstrap.linux.filesystem import OverlayFileSystem
+from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Ended, Machine
-from bootstrap.linux.paths import At
 from bootstrap.report import (
     Catalogue,
     Expected,
@@ -154,7 +155,7 @@ def observe(
     It knows nothing of what should come of it. Raises KeyboardInterrupt.
     """
     limits = limits or Limits()
-    fs = FileSystem(view.as_lower(), limits)
+    fs = OverlayFileSystem(view.as_lower(), limits)
     tail = _Tail()
     provenance = Provenance()
     output = Stream(None, tail.write)
@@ -292,15 +293,15 @@ def record_rebuild(
     return rebuilt
 
 
-def _left_alone(fs: FileSystem, kept: Sequence[str]) -> dict[str, RegularFile]:
-    at = At(fs.root, fs.root)
+def _left_alone(fs: OverlayFileSystem, kept: Sequence[str]) -> dict[str, LazyFile]:
+    at = PathBase(fs.root, fs.root)
     found = {}
     for path in kept:
         try:
             inode = fs.resolve(at, b"/" + path.encode(), follow=False)
         except LinuxError:
             continue
-        if isinstance(inode, RegularFile):
+        if isinstance(inode, LazyFile):
             inode.load()
             found[path] = inode
     return found

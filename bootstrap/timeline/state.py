@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.files import Directory, OpenFile, RegularFile
 from bootstrap.core.memory import EXEC, READ, WRITE
-from bootstrap.linux.inode import Directory, RegularFile
-from bootstrap.linux.openfile import OpenFile
 from bootstrap.timeline.disassembly import DecodedInstruction
 from bootstrap.timeline.images import ProgramImage, ProgramImages
 from bootstrap.timeline.origins import OriginStep

@@ -12,10 +12,10 @@ from dataclasses import replace
 from enum import Enum
 
 from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.core.files import Stream
 from bootstrap.instruments import Engine, Travel
 from bootstrap.instruments.blocks import UNSURE
 from bootstrap.instruments.counter import BREAKPOINT, NEVER, Stepping
-from bootstrap.linux.inode import Stream
 from bootstrap.linux.machine import Machine
 from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.process import Process

@@ -16,14 +16,13 @@ from typing import NoReturn
 
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import BadInput, BootstrapError, ExitStatus, GuestFailed
+from bootstrap.core.files import Directory, Inode, OpenFile, RegularFile, Stream
 from bootstrap.instruments import Engine
 from bootstrap.instruments.callbuffer import CallLog
 from bootstrap.linux.events import BaseObserver, ExecEvent
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerEntry
-from bootstrap.linux.inode import Directory, Inode, RegularFile, Stream
 from bootstrap.linux.machine import Machine
-from bootstrap.linux.openfile import OpenFile
 from bootstrap.linux.snapshot import Snapshot
 from bootstrap.trace.calls import plain_text
 from bootstrap.trace.columns import WORD, Calls, Value, as_raw, as_text, shown, unpacked
@@ -256,9 +255,9 @@ class TraceLower:
         raise Diverged(f"the {what} {path}", "never read", f"the guest {now}")
 
 
-def recorded_files(trace: Trace, catch_up: Callable[[], None]) -> FileSystem:
+def recorded_files(trace: Trace, catch_up: Callable[[], None]) -> OverlayFileSystem:
     """The guest's files before the run. `catch_up` compares the calls made so far."""
-    return FileSystem(TraceLower(trace, catch_up), trace.limits)
+    return OverlayFileSystem(TraceLower(trace, catch_up), trace.limits)
 
 
 class Comparer(BaseObserver):

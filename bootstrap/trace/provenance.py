@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from bootstrap.core.abi import O_ACCMODE, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.core.errors import GuestFailed
+from bootstrap.core.files import Inode, RegularFile
 from bootstrap.linux.events import BaseObserver, ExecEvent
-from bootstrap.linux.inode import Inode, RegularFile
 from bootstrap.trace.lineage import FileVersion, ProcessRecord, guest_text, normal_path
 
 MAX_VERSIONS = 500_000

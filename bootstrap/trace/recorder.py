@@ -13,14 +13,14 @@ from typing import Protocol
 
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.arches import ARCHES
+from bootstrap.core.files import Directory, Inode, OpenFile, Stream, Symlink
 from bootstrap.instruments.callbuffer import CallLog
 from bootstrap.linux.events import BaseObserver, ExecEvent
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerEntry
-from bootstrap.linux.inode import Directory, Inode, RegularFile, Stream, Symlink
+from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.machine import Machine
 from bootstrap.linux.numbers import NUMBERS
-from bootstrap.linux.openfile import OpenFile
 from bootstrap.linux.snapshot import Sharing, Snapshot, take
 from bootstrap.trace.columns import Calls, CallsHash, Value, as_text, list_text
 
@@ -79,7 +79,7 @@ class Recorder(BaseObserver):
         self._ids: dict[str, int] = {}
         self._run = 0
         self._programs: list[_Program] = []
-        self._fs: FileSystem | None = None
+        self._fs: OverlayFileSystem | None = None
         self._in_tree: dict[bytes, int] = {}
         self._last_opened: OpenFile | None = None
         self._open: dict[OpenFile, int] = {}
@@ -112,7 +112,7 @@ class Recorder(BaseObserver):
         """The number of the present system call among all of the run, from 1."""
         return self._log.total + 1
 
-    def attach(self, fs: FileSystem, streams: Streams) -> Streams:
+    def attach(self, fs: OverlayFileSystem, streams: Streams) -> Streams:
         """Watch a file system that nobody has looked into; the streams to give to the guest."""
         self._fs = fs
         fs.volume.watcher = self
@@ -155,7 +155,7 @@ class Recorder(BaseObserver):
             self.failed = True
             raise
 
-    def _version(self, file: RegularFile) -> int:
+    def _version(self, file: LazyFile) -> int:
         file.load()
         return self._content(file.sha256(), file.size, lambda: memoryview(file.data)[: file.size])
 
@@ -281,7 +281,7 @@ class Recorder(BaseObserver):
                 "path": as_text(guest_path),
                 "flags": flags,
                 "file": inode.ino,
-                "version": self._version(inode) if isinstance(inode, RegularFile) else None,
+                "version": self._version(inode) if isinstance(inode, LazyFile) else None,
             },
         )
 
@@ -294,7 +294,7 @@ class Recorder(BaseObserver):
         if row is None or self.failed:
             return
         inode = file.inode
-        version = self._version(inode) if isinstance(inode, RegularFile) else None
+        version = self._version(inode) if isinstance(inode, LazyFile) else None
         last = self._log.total
         self._complete("opens", row, {"last_event": last, "last_version": version})
 
@@ -328,7 +328,7 @@ class Recorder(BaseObserver):
     def mode_set(self, inode: Inode) -> None:
         self._change("mode", inode, inode.mode)
 
-    def truncated(self, inode: RegularFile) -> None:
+    def truncated(self, inode: LazyFile) -> None:
         self._change("truncate", inode, inode.size)
 
     def _path(self, directory: Directory, name: bytes) -> str | bytes:

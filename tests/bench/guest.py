@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bootstrap.core.files import Stream
 from bootstrap.instruments import Engine, default_engine
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import Lower
-from bootstrap.linux.inode import Stream
 from bootstrap.linux.machine import Machine
 from bootstrap.runs.rebuild import expectations
 from bootstrap.sources import open_source
@@ -38,7 +38,7 @@ def prepare(arch: str, folder: Path) -> list[dict[str, Any]]:
     """
     resolved = release(arch)
     tree = view(resolved, ENTRY_BY_HAND)
-    fs = FileSystem(tree.as_lower())
+    fs = OverlayFileSystem(tree.as_lower())
     provenance = Provenance()
     machine = Machine(fs, default_engine(), observers=[provenance])
     for command in first_half(resolved.step):
@@ -90,7 +90,7 @@ def _streams() -> tuple[Stream, Stream, Stream]:
 
 def run_once(lower: Lower, engine: Engine, argv: Sequence[str]) -> dict[str, Any]:
     """Run one process on a fresh file system; `wall` and `cpu` seconds, and what it wrote."""
-    fs = FileSystem(lower)
+    fs = OverlayFileSystem(lower)
     machine = Machine(fs, engine)
     raw = [word.encode() for word in argv]
     cpu, wall = time.process_time(), time.monotonic()

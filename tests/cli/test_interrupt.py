@@ -19,9 +19,9 @@ import pytest
 
 from bootstrap import signals
 from bootstrap.core.errors import GuestFailed, Terminated
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.core.files import Stream
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.inode import Stream
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
 from tests.cli.command import arguments, environment
@@ -137,7 +137,7 @@ def test_inside_a_system_call_that_python_serves(abi: str, hot_path: str, real: 
             raise KeyboardInterrupt
         return len(data)
 
-    fs = FileSystem(MemoryLower({b"/guest": LowerFile(0o755, calling(abi).elf())}))
+    fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, calling(abi).elf())}))
     machine = Machine(fs, engine_for(hot_path))
     output = Stream(None, write)
     with pytest.raises(KeyboardInterrupt):
@@ -158,7 +158,7 @@ def busy(abi: str) -> Program:
 @EACH_HOT_PATH
 @pytest.mark.parametrize("number", signals.POLITE)
 def test_at_any_moment(number: int, hot_path: str) -> None:
-    fs = FileSystem(MemoryLower({b"/guest": LowerFile(0o755, busy("i386").elf())}))
+    fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, busy("i386").elf())}))
     engine = engine_for(hot_path)
     with pytest.raises(GuestFailed):
         # All that is imported late is there: an import that ends in the middle is not what this is.

@@ -12,30 +12,32 @@ import pytest
 from bootstrap import host
 from bootstrap.cli.output_tree import write_tree
 from bootstrap.core.abi import O_CREAT, O_RDWR
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.core.files import Directory
+from bootstrap.core.paths import PathBase
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.inode import Directory
-from bootstrap.linux.paths import At
 from tests.cli.command import bootstrap
 from tests.instruments.guest import CODE, Cell, Program
 
 
-def fresh() -> tuple[FileSystem, At]:
-    fs = FileSystem(MemoryLower({b"lower/old": LowerFile(0o644, b"old")}))
-    return fs, At(fs.root, fs.root)
+def fresh() -> tuple[OverlayFileSystem, PathBase]:
+    fs = OverlayFileSystem(MemoryLower({b"lower/old": LowerFile(0o644, b"old")}))
+    return fs, PathBase(fs.root, fs.root)
 
 
-def put(fs: FileSystem, at: At, path: bytes, content: bytes = b"x", mode: int = 0o644) -> None:
-    file = fs.open(at, path, O_CREAT | O_RDWR, mode)
+def put(
+    fs: OverlayFileSystem, at: PathBase, path: bytes, content: bytes = b"x", mode: int = 0o644
+) -> None:
+    file = fs.open(at, path, O_CREAT | O_RDWR, mode)[0]
     file.write(content)
     file.close()
 
 
-def deeper(fs: FileSystem, at: At, name: bytes, mode: int) -> At:
+def deeper(fs: OverlayFileSystem, at: PathBase, name: bytes, mode: int) -> PathBase:
     fs.mkdir(at, name, mode)
     found = fs.resolve(at, name)
     assert isinstance(found, Directory)
-    return At(at.root, found)
+    return PathBase(at.root, found)
 
 
 def test_a_path_may_be_longer_than_a_call_takes(tmp_path: Path) -> None:
@@ -68,7 +70,7 @@ def test_what_linux_would_have_made(tmp_path: Path) -> None:
     fs.mkdir(at, b"empty", 0o555)
     put(fs, at, b"a\\b:\xff", b"named", 0o751)
     put(fs, at, b"lower/new", b"1" + bytes(5 << 20) + b"2")
-    fs.open(at, b"lower/old", 0).close()
+    fs.open(at, b"lower/old", 0)[0].close()
     out = tmp_path / "out"
     assert write_tree(out, fs) == []
     assert sorted(os.listdir(os.fsencode(out))) == [b"a\\b:\xff", b"empty", b"link", b"lower"]

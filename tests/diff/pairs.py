@@ -9,11 +9,11 @@ from pathlib import Path
 
 from bootstrap import trace
 from bootstrap.core.errors import GuestFailed
+from bootstrap.core.files import Stream
 from bootstrap.core.release import SourceFile
 from bootstrap.diff.traces import TraceDiff, diff
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.inode import Stream
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
 from bootstrap.runs.rebuild import record_rebuild
@@ -48,7 +48,7 @@ class Run:
         lower = {path: LowerFile(0o755, data) for path, data in (self.files or {}).items()}
         lower[b"/guest"] = LowerFile(0o755, self.guest.elf())
         lower[b"/folder/there"] = LowerFile(0o644, b"")
-        fs = FileSystem(MemoryLower(lower), limits)
+        fs = OverlayFileSystem(MemoryLower(lower), limits)
         rest = list(self.stdin)
         with recording(str(place)) as writer:
             recorder = Recorder(writer)

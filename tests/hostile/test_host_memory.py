@@ -14,15 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.core.files import Buffer, OpenFile, Stream, new_buffer
+from bootstrap.core.paths import PathBase
 from bootstrap.linux import calls_io
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LARGE, FolderLower
-from bootstrap.linux.inode import RegularFile, Stream
+from bootstrap.linux.inode import LazyFile, moved, wipe
 from bootstrap.linux.limits import Limits
-from bootstrap.linux.openfile import OpenFile
-from bootstrap.linux.paths import At
 from bootstrap.linux.process import FdTable
-from bootstrap.linux.room import Room, moved, room, wipe
 from tests.instruments.guest import Cell, Program
 from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, emulate
 
@@ -88,7 +87,7 @@ def test_large_reads_and_writes_go_in_pieces(abi: str, hot_path: str, call: str)
     with at_most(2 * MIB):
         outcome = emulate(guest, hot_path)
     assert outcome.words(guest.word) == [size, size]
-    assert outcome.fs.resolve(At(outcome.fs.root, outcome.fs.root), b"/f").size == size  # type: ignore[attr-defined]
+    assert outcome.fs.resolve(PathBase(outcome.fs.root, outcome.fs.root), b"/f").size == size  # type: ignore[attr-defined]
 
 
 @EACH_HOT_PATH
@@ -138,18 +137,18 @@ def test_a_stream_that_takes_less_ends_a_write() -> None:
     assert (got, taken) == (2 * calls_io.PIECE - 1, [calls_io.PIECE] * 2)
 
 
-def root_with(tmp_path: Path, size: int) -> tuple[FileSystem, At]:
+def root_with(tmp_path: Path, size: int) -> tuple[OverlayFileSystem, PathBase]:
     """A root whose file `f` has a 7 in its middle, and is a hole but for that."""
     with (tmp_path / "f").open("wb") as file:
         file.truncate(size)
         file.seek(size // 2)
         file.write(b"\7")
-    fs = FileSystem(FolderLower(tmp_path), Limits())
-    return fs, At(fs.root, fs.root)
+    fs = OverlayFileSystem(FolderLower(tmp_path), Limits())
+    return fs, PathBase(fs.root, fs.root)
 
 
-def regular(file: OpenFile) -> RegularFile:
-    assert isinstance(file.inode, RegularFile)
+def regular(file: OpenFile) -> LazyFile:
+    assert isinstance(file.inode, LazyFile)
     return file.inode
 
 
@@ -157,7 +156,7 @@ def test_of_a_large_file_only_what_is_read_is_held(tmp_path: Path) -> None:
     size = 3 << 30
     fs, at = root_with(tmp_path, size)
     with at_most(MIB):
-        file = fs.open(at, b"f", O_RDWR | O_LARGEFILE)
+        file = fs.open(at, b"f", O_RDWR | O_LARGEFILE)[0]
         file.seek(size // 2, 0)
         assert file.read(1) == b"\7"
         assert file.read(3) == bytes(3)
@@ -176,11 +175,11 @@ def test_of_a_large_file_only_what_is_read_is_held(tmp_path: Path) -> None:
 
 def test_a_large_file_that_is_written_to_counts(tmp_path: Path) -> None:
     fs, at = root_with(tmp_path, 4 * MIB)
-    file = fs.open(at, b"f", O_RDWR)
+    file = fs.open(at, b"f", O_RDWR)[0]
     file.seek(2 * MIB - 1, 0)
     file.write(b"x")
     assert fs.volume.meter.files == 4 * MIB
-    again = fs.open(at, b"f", O_RDONLY)
+    again = fs.open(at, b"f", O_RDONLY)[0]
     again.seek(2 * MIB - 2, 0)
     assert again.read(4) == b"\0x\7\0"
     assert (tmp_path / "f").read_bytes().count(b"x") == 0
@@ -189,9 +188,9 @@ def test_a_large_file_that_is_written_to_counts(tmp_path: Path) -> None:
 def test_many_files_are_held_up_to_a_sum(tmp_path: Path) -> None:
     for number in range(70):
         (tmp_path / str(number)).write_bytes(b"%02d" % number + bytes(LARGE - 3))
-    fs = FileSystem(FolderLower(tmp_path))
-    at = At(fs.root, fs.root)
-    files = [fs.open(at, b"%d" % number, O_RDONLY) for number in range(70)]
+    fs = OverlayFileSystem(FolderLower(tmp_path))
+    at = PathBase(fs.root, fs.root)
+    files = [fs.open(at, b"%d" % number, O_RDONLY)[0] for number in range(70)]
     assert [int(file.read(2)) for file in files] == list(range(70))
     held = [not regular(file).pending for file in files]
     assert held == [True] * 64 + [False] * 6
@@ -200,7 +199,7 @@ def test_many_files_are_held_up_to_a_sum(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [4 * MIB, 4 * MIB + 1])
 def test_a_large_file_that_changes_is_noticed(tmp_path: Path, size: int) -> None:
     fs, at = root_with(tmp_path, 4 * MIB)
-    file = fs.open(at, b"f", O_RDONLY)
+    file = fs.open(at, b"f", O_RDONLY)[0]
     assert file.read(1) == b"\0"
     with (tmp_path / "f").open("r+b") as changed:
         changed.truncate(size)
@@ -212,7 +211,7 @@ def test_a_large_file_that_changes_is_noticed(tmp_path: Path, size: int) -> None
 
 
 def test_what_a_file_leaves_when_it_grows_is_given_back() -> None:
-    old = room(4 * MIB)
+    old = new_buffer(4 * MIB)
     old[: 4 * MIB] = bytes(range(256)) * (4 * MIB // 256)
     new = moved(old, 3 * MIB + 5, 8 * MIB)
     assert new[: 3 * MIB + 6] == bytes(range(256)) * (3 * MIB // 256) + b"\0\1\2\3\4\0"
@@ -220,13 +219,13 @@ def test_what_a_file_leaves_when_it_grows_is_given_back() -> None:
 
 
 PAGES = MIB + 3 * 4096
-"""A room of pages, which can be given back."""
+"""A new_buffer of pages, which can be given back."""
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, PAGES), st.integers(0, PAGES), st.booleans())
 def test_wiping_is_exact(start: int, end: int, large: bool) -> None:
-    data: Room = room(PAGES) if large else bytearray(PAGES)
+    data: Buffer = new_buffer(PAGES) if large else bytearray(PAGES)
     data[:] = b"x" * PAGES
     start, end = sorted((start, end))
     wipe(data, start, end)

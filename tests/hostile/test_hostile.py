@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import GuestFailed
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.core.files import Stream
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import FolderLower, LowerFile, MemoryLower
-from bootstrap.linux.inode import Stream
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
 from tests.instruments.guest import Cell, Program
@@ -37,7 +37,7 @@ def run_in(root: Path, guest: Program, limits: Limits | None = None) -> tuple[li
 
         return write
 
-    fs = FileSystem(FolderLower(root), limits)
+    fs = OverlayFileSystem(FolderLower(root), limits)
     machine = Machine(fs, engine_for("native"), limits)
     streams = (Stream(lambda _: b""), Stream(None, to(out)), Stream(None, to(err)))
     ended = machine.run(b"/guest", [b"guest"], streams=streams)
@@ -418,7 +418,7 @@ def test_output_without_end_takes_no_memory() -> None:
     guest = Program("x86_64")
     buffer = guest.space(1 << 20)
     guest.label("more").call("write", 1, buffer, 1 << 20).jmp("more")
-    fs = FileSystem(MemoryLower({b"/guest": LowerFile(0o755, guest.elf())}))
+    fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, guest.elf())}))
     output = Stream(None, write)
     tracemalloc.start()
     with pytest.raises(Bounded):

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.core.files import Stream
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.linux.events import BaseObserver, Fault
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.inode import Stream
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
 from tests.instruments.guest import ABIS, Program
@@ -54,7 +54,7 @@ class Emulated(Outcome):
 
     fault: Fault | None
     machine: Machine
-    fs: FileSystem
+    fs: OverlayFileSystem
 
     @property
     def files(self) -> dict[bytes, bytes]:
@@ -109,7 +109,7 @@ def emulate(
     lower = {path: LowerFile(0o755, data) for path, data in (files or {}).items()}
     lower[b"/guest"] = LowerFile(0o755, image)
     fs_limits = limits
-    fs = FileSystem(MemoryLower(lower), fs_limits)
+    fs = OverlayFileSystem(MemoryLower(lower), fs_limits)
     output = bytearray()
     rest = [stdin]
 

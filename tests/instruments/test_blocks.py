@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bootstrap.instruments import Cpu, Travel, exit_checks
 from bootstrap.instruments.blocks import UNSURE, Blocks
 from bootstrap.instruments.counter import NEVER, TARGET
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.machine import Machine
 from tests.instruments.guest import CODE, Program, R, W, X
@@ -53,7 +53,7 @@ class Run:
 
 
 def run(image: bytes, hot_path: str, travel: Travel) -> Run:
-    fs = FileSystem(MemoryLower({b"/guest": LowerFile(0o755, image)}))
+    fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, image)}))
     machine = Machine(fs, engine_for(hot_path).travelling(travel))
     assert machine.start(b"/guest", [b"/guest"]) is None
     return Run(machine)

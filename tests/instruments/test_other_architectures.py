@@ -11,7 +11,7 @@ import pytest
 
 from bootstrap.core.arches import ARCHES
 from bootstrap.linux import machine as machines
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.machine import Ended, Machine
 from tests.instruments.runs import EACH_HOT_PATH, engine_for
@@ -47,7 +47,7 @@ def program(abi_name: str, code: bytes) -> bytes:
 
 def run(abi_name: str, code: bytes, hot_path: str) -> Ended:
     """Run that code to its end."""
-    fs = FileSystem(MemoryLower({b"/guest": LowerFile(0o755, program(abi_name, code))}))
+    fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, program(abi_name, code))}))
     return Machine(fs, engine_for(hot_path)).run(b"/guest", [b"/guest"])
 
 

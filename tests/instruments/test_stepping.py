@@ -22,7 +22,7 @@ from bootstrap.instruments.counter import (
     is_repeat,
     jumps,
 )
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.machine import Machine
 from tests.instruments.guest import CODE, Program
@@ -173,7 +173,7 @@ class Guest:
     """One program on one CPU that counts."""
 
     def __init__(self, case: Case, hot_path: str, watching: bool = False) -> None:
-        fs = FileSystem(MemoryLower({b"/guest": LowerFile(0o755, case.image)}))
+        fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, case.image)}))
         self.machine = Machine(fs, engine_for(hot_path).travelling(Travel(watching)))
         assert self.machine.start(b"/guest", [b"/guest"]) is None
         self.cpu = self.machine.tasks[-1].cpu

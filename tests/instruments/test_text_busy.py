@@ -8,9 +8,9 @@ from __future__ import annotations
 import functools
 
 from bootstrap.core.abi import Errno
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.core.files import Stream
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.inode import Stream
 from bootstrap.linux.machine import Machine
 from bootstrap.linux.snapshot import Sharing, restore, take
 from tests.instruments import runs
@@ -134,7 +134,7 @@ def test_a_restored_machine_still_knows_what_runs() -> None:
 
     def machine() -> Machine:
         lower = MemoryLower({b"/guest": LowerFile(0o755, guest.elf())})
-        return Machine(FileSystem(lower), runs.engine_for("python"))
+        return Machine(OverlayFileSystem(lower), runs.engine_for("python"))
 
     streams = (Stream(), Stream(None, write), Stream(None, write))
     first = machine()

@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bootstrap.core.arches import ARCHES, Arch
+from bootstrap.core.files import Directory, Inode, RegularFile, Stream, Symlink
 from bootstrap.instruments import Engine
 from bootstrap.linux.events import Observer
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.inode import Directory, Inode, RegularFile, Stream, Symlink
+from bootstrap.linux.inode import children
 from bootstrap.linux.machine import Machine
 from bootstrap.linux.numbers import NUMBERS
 
@@ -228,7 +229,7 @@ def native_tree(root: Path) -> dict[str, str]:
 
 def run_emulated(elf: bytes, engine: Engine, observers: Sequence[Observer] = ()) -> Outcome:
     """Run a guest program in a Machine, on nothing but itself."""
-    fs = FileSystem(MemoryLower({b"/guest": LowerFile(0o755, elf)}))
+    fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, elf)}))
     stdin, stdout = io.BytesIO(STDIN), bytearray()
 
     def write(data: bytes) -> int:
@@ -245,7 +246,7 @@ def run_emulated(elf: bytes, engine: Engine, observers: Sequence[Observer] = ())
     return Outcome(status, _lines(bytes(stdout)), emulated_tree(fs))
 
 
-def emulated_tree(fs: FileSystem) -> dict[str, str]:
+def emulated_tree(fs: OverlayFileSystem) -> dict[str, str]:
     """The same of a guest's file system."""
     tree: dict[str, str] = {}
     _walk(fs.root, "", tree)
@@ -254,7 +255,7 @@ def emulated_tree(fs: FileSystem) -> dict[str, str]:
 
 
 def _walk(directory: Directory, prefix: str, tree: dict[str, str]) -> None:
-    for name, inode in directory.children():
+    for name, inode in children(directory):
         path = prefix + name.decode("latin-1")
         tree[path] = _describe(inode)
         if isinstance(inode, Directory):

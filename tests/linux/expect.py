@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import pytest
 
 from bootstrap.core.abi import Errno, LinuxError
+from bootstrap.core.files import OpenFile
+from bootstrap.linux.openfile import Entry, OpenInode
 
 
 @contextmanager
@@ -14,3 +16,9 @@ def fails(errno: Errno) -> Iterator[None]:
     with pytest.raises(LinuxError) as caught:
         yield
     assert caught.value.errno is errno
+
+
+def entries(file: OpenFile) -> list[Entry]:
+    """What a directory still has to list."""
+    assert isinstance(file, OpenInode)
+    return list(file.entries())

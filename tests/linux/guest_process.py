@@ -6,14 +6,13 @@ import re
 
 from bootstrap.core.arches import AMD64, PAGE, X86, Arch
 from bootstrap.core.errors import Meter
+from bootstrap.core.files import OpenFile, Stream
 from bootstrap.core.memory import MAPPED, READ, WRITE
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.core.paths import PathBase
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, LowerLink, MemoryLower
-from bootstrap.linux.inode import Stream
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.memory import AddressSpace
-from bootstrap.linux.openfile import OpenFile
-from bootstrap.linux.paths import At
 from bootstrap.linux.process import FdTable, Process
 
 BUFFER = 0x10000
@@ -35,7 +34,7 @@ def make(abi: Arch = AMD64, limits: Limits | None = None) -> Process:
     memory = AddressSpace(abi, limits, Meter(limits))
     memory.map(BUFFER, END, READ | WRITE | MAPPED)
     memory.set_brk_start(0x100000)
-    fs = FileSystem(MemoryLower(FILES))
+    fs = OverlayFileSystem(MemoryLower(FILES))
     fds = FdTable(limits.open_files)
     chunks = [b"typed ", b"in"]
     taken = bytearray()
@@ -49,7 +48,7 @@ def make(abi: Arch = AMD64, limits: Limits | None = None) -> Process:
 
     for flags in (0, 1, 1):
         fds.install(OpenFile(Stream(read=read, write=write), flags))
-    return Process(1, 0, abi, memory, fds, fs, At(fs.root, fs.root), 0o022, limits)
+    return Process(1, 0, abi, memory, fds, fs, PathBase(fs.root, fs.root), 0o022, limits)
 
 
 def put(process: Process, data: bytes, guest_addr: int = BUFFER) -> int:

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from bootstrap.core.abi import O_LARGEFILE, S_IFREG, Errno, LinuxError
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.core.files import Directory, Inode, OpenFile, Symlink
+from bootstrap.core.paths import PathBase
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink, MemoryLower
-from bootstrap.linux.inode import Directory, Inode, RegularFile, Symlink
-from bootstrap.linux.openfile import OpenFile
-from bootstrap.linux.paths import At
+from bootstrap.linux.inode import LazyFile, children, nlink
+from tests.linux.expect import entries
 
 Tree = dict[bytes, tuple[str, bytes]]
 
@@ -27,23 +28,23 @@ def lower_of(tree: Tree) -> MemoryLower:
 
 def describe(inode: Inode, dir_links: bool) -> tuple[int, int, int]:
     if isinstance(inode, Directory):
-        return inode.mode, inode.nlink if dir_links else 0, 0
+        return inode.mode, nlink(inode) if dir_links else 0, 0
     if isinstance(inode, Symlink):
-        return inode.mode, inode.nlink, len(inode.target)
-    assert isinstance(inode, RegularFile)
-    return inode.mode, inode.nlink, inode.size
+        return inode.mode, nlink(inode), len(inode.target)
+    assert isinstance(inode, LazyFile)
+    return inode.mode, nlink(inode), inode.size
 
 
 class Guest:
-    def __init__(self, fs: FileSystem, dir_links: bool) -> None:
+    def __init__(self, fs: OverlayFileSystem, dir_links: bool) -> None:
         self.fs = fs
-        self.at = At(fs.root, fs.root)
+        self.at = PathBase(fs.root, fs.root)
         self.dir_links = dir_links
         self.files: dict[int, OpenFile] = {}
 
     def open(self, slot: int, path: bytes, flags: int, mode: int) -> None:
         self.close(slot)
-        self.files[slot] = self.fs.open(self.at, path, flags | O_LARGEFILE, mode)
+        self.files[slot] = self.fs.open(self.at, path, flags | O_LARGEFILE, mode)[0]
 
     def close(self, slot: int) -> None:
         file = self.files.pop(slot, None)
@@ -68,7 +69,7 @@ class Guest:
 
     def ftruncate(self, slot: int, size: int) -> None:
         file = self.file(slot)
-        if not isinstance(file.inode, RegularFile) or not file.writable:
+        if not isinstance(file.inode, LazyFile) or not file.writable:
             raise LinuxError(Errno.EINVAL)  # the system call's own check, not the file system's
         file.inode.truncate(size)
 
@@ -112,12 +113,12 @@ class Guest:
         self.fs.access(self.at, path, mode)
 
     def listdir(self, path: bytes) -> list[bytes]:
-        file = self.fs.open(self.at, path, 0o200000)
+        file = self.fs.open(self.at, path, 0o200000)[0]
         assert isinstance(file.inode, Directory)
         if file.inode.removed:
             return []  # readdir(3) hides the system call's ENOENT
         try:
-            return [name for _, _, name, _ in file.entries() if name not in (b".", b"..")]
+            return [name for _, _, name, _ in entries(file) if name not in (b".", b"..")]
         finally:
             file.close()
 
@@ -128,27 +129,27 @@ class Guest:
         return inode
 
     def chdir(self, path: bytes) -> None:
-        self.at = At(self.at.root, self._directory(path))
+        self.at = PathBase(self.at.root, self._directory(path))
 
     def chroot(self, path: bytes) -> None:
         self.chdir(path)
-        self.at = At(self.at.cwd, self.at.cwd)
+        self.at = PathBase(self.at.cwd, self.at.cwd)
 
     def getcwd(self) -> bytes:
         return self.fs.getcwd(self.at)
 
 
-def snapshot(fs: FileSystem, dir_links: bool) -> list[Any]:
+def snapshot(fs: OverlayFileSystem, dir_links: bool) -> list[Any]:
     first: dict[int, bytes] = {}
     rows: list[Any] = []
 
     def visit(folder: Directory, at: bytes) -> None:
-        for name, inode in folder.children():
+        for name, inode in children(folder):
             path = at + b"/" + name
             content = b""
             if isinstance(inode, Symlink):
                 content = inode.target
-            elif isinstance(inode, RegularFile):
+            elif isinstance(inode, LazyFile):
                 content = inode.contents()
             same = first.setdefault(inode.ino, path)
             rows.append((path, describe(inode, dir_links), content, same))
@@ -167,7 +168,7 @@ def attempt(act: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 
 
 def run(tree: Tree, operations: list[Any], dir_links: bool) -> Any:
-    fs = FileSystem(lower_of(tree))
+    fs = OverlayFileSystem(lower_of(tree))
     guest = Guest(fs, dir_links)
     results = [attempt(getattr(guest, name), tuple(rest)) for name, *rest in operations]
     for slot in list(guest.files):

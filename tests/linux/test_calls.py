@@ -9,10 +9,10 @@ import pytest
 from bootstrap.core.abi import O_CREAT, O_PATH, O_RDWR, O_TMPFILE, O_WRONLY, Errno, LinuxError
 from bootstrap.core.arches import AMD64, X86
 from bootstrap.core.errors import GuestFailed
+from bootstrap.core.files import Inode, Symlink
 from bootstrap.linux import numbers_i386, numbers_x86_64, structs
 from bootstrap.linux.events import BaseObserver
 from bootstrap.linux.flags import MAP_ANONYMOUS, MAP_GROWSDOWN, MAP_PRIVATE, MAP_SHARED
-from bootstrap.linux.inode import Inode, Symlink
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.process import Exec, Exit, Fork, Process
 from bootstrap.linux.table import table_for

@@ -9,20 +9,21 @@ import pytest
 from bootstrap import host
 from bootstrap.core.abi import O_CREAT, O_RDONLY, O_RDWR, O_WRONLY, S_IFMT, X_OK, Errno
 from bootstrap.core.errors import BadInput
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.core.files import Directory, RegularFile, Symlink
+from bootstrap.core.paths import PathBase
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.flags import S_IFIFO, S_IFSOCK
 from bootstrap.linux.hostfolder import FolderLower, LowerFile, LowerFolder, LowerLink, MemoryLower
-from bootstrap.linux.inode import RegularFile, Symlink
-from bootstrap.linux.paths import At
+from bootstrap.linux.inode import nlink
 from tests.linux.expect import fails
 
 
-def mounted(root: Path) -> tuple[FileSystem, At]:
-    fs = FileSystem(FolderLower(root))
-    return fs, At(fs.root, fs.root)
+def mounted(root: Path) -> tuple[OverlayFileSystem, PathBase]:
+    fs = OverlayFileSystem(FolderLower(root))
+    return fs, PathBase(fs.root, fs.root)
 
 
-def content(fs: FileSystem, at: At, path: bytes) -> bytes:
+def content(fs: OverlayFileSystem, at: PathBase, path: bytes) -> bytes:
     inode = fs.resolve(at, path)
     assert isinstance(inode, RegularFile)
     return inode.contents()
@@ -52,9 +53,9 @@ def test_modes_are_normalised(root: Path) -> None:
 def test_what_the_guest_does_never_reaches_the_host(root: Path) -> None:
     before = sorted(str(path) for path in root.parent.rglob("*"))
     fs, at = mounted(root)
-    file = fs.open(at, b"d/f", O_RDWR)
+    file = fs.open(at, b"d/f", O_RDWR)[0]
     file.write(b"OUT")
-    fs.open(at, b"new", O_CREAT | O_WRONLY, 0o600).write(b"x")
+    fs.open(at, b"new", O_CREAT | O_WRONLY, 0o600)[0].write(b"x")
     fs.rename(fs.parent(at, b"d"), fs.parent(at, b"e"))
     fs.mkdir(at, b"d", 0o755)
     fs.chmod(at, b"e/f", 0o777)
@@ -74,7 +75,9 @@ def test_dots_stop_at_the_root(root: Path, path: bytes) -> None:
     with fails(Errno.ENOENT):
         fs.resolve(at, path)
     with fails(Errno.ENOENT):
-        fs.open(At(fs.root, fs.open(at, b"d", O_RDONLY).inode), path, O_RDONLY)  # type: ignore[arg-type]
+        folder = fs.open(at, b"d", O_RDONLY)[0].inode
+        assert isinstance(folder, Directory)
+        fs.open(PathBase(fs.root, folder), path, O_RDONLY)
 
 
 def test_links_resolve_inside_the_root_only(root: Path) -> None:
@@ -208,8 +211,8 @@ def test_only_what_is_needed_is_read(root: Path) -> None:
 
     lower = Counting(root)
     lower.calls = []
-    fs = FileSystem(lower)
-    at = At(fs.root, fs.root)
+    fs = OverlayFileSystem(lower)
+    at = PathBase(fs.root, fs.root)
     found = fs.resolve(at, b"d/f")
     assert isinstance(found, RegularFile) and found.size == 6
     assert list(fs.changed()) == []
@@ -234,11 +237,11 @@ def test_memory_implies_folders() -> None:
             b"g": LowerFolder(),
         }
     )
-    fs = FileSystem(lower)
-    at = At(fs.root, fs.root)
+    fs = OverlayFileSystem(lower)
+    at = PathBase(fs.root, fs.root)
     assert content(fs, at, b"a/e/f") == b"c"
     assert fs.resolve(at, b"a/e/f").mode == 0o100755
-    assert fs.resolve(at, b"a").nlink == 4
+    assert nlink(fs.resolve(at, b"a")) == 4
     assert fs.root.names() == [b"a", b"g"]
 
 

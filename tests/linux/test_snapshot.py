@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bootstrap.core.files import Stream
 from bootstrap.instruments import Travel
 from bootstrap.instruments.counter import NEVER
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.inode import Stream
 from bootstrap.linux.machine import Ended, Machine
 from bootstrap.linux.snapshot import Sharing, Snapshot, restore, take
 from bootstrap.trace.checkpoints import decode, encode
@@ -169,7 +169,7 @@ class Run:
 
 def new(image: bytes, hot_path: str, output: bytes = b"") -> Run:
     lower = {b"/guest": LowerFile(0o755, image), b"/given": LowerFile(0o644, GIVEN)}
-    fs = FileSystem(MemoryLower(lower))
+    fs = OverlayFileSystem(MemoryLower(lower))
     machine = Machine(fs, engine_for(hot_path).travelling(Travel()))
     written = bytearray(output)
 

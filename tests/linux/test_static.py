@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import GuestFailed
+from bootstrap.core.files import Stream
 from bootstrap.core.release import SourceFile
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.known import Entry
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.inode import Stream
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
 from bootstrap.runs.program import NoOutput, run_alone
@@ -97,7 +97,7 @@ def emulated(
     image: bytes, part: str, engine: Engine, probing: bool = True
 ) -> tuple[Outcome, dict[str, int]]:
     """The same in a Machine, and which calls failed with ENOSYS."""
-    fs = FileSystem(MemoryLower({b"/guest": LowerFile(0o755, image)}))
+    fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, image)}))
     written = bytearray(), bytearray()
 
     def stream(to: bytearray) -> Stream:

@@ -8,7 +8,7 @@ from bootstrap.core.abi import Errno
 from bootstrap.core.arches import AARCH64, AMD64, RISCV32, RISCV64, X86, Arch
 from bootstrap.linux import strace, strace_values
 from bootstrap.linux.events import ExecEvent, Fault
-from bootstrap.linux.inode import RegularFile
+from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.process import Process
 from bootstrap.linux.row import Row
@@ -225,7 +225,7 @@ def test_the_observer_prints_calls_faults_and_ends(process: Process) -> None:
     process.memory.write(TEXT, b"before\0")
     row = row_of(AMD64, "execve")
     image = process.fs.resolve(process.at, b"/f")
-    assert isinstance(image, RegularFile)
+    assert isinstance(image, LazyFile)
     observer.on_exec(ExecEvent(1, 0, b"/f", (b"f", b"x y"), (b"A=1",), b"/", image))
     text = observer.on_syscall_enter(2, row, [TEXT, 0, 0])
     process.memory.write(TEXT, b"after\0")

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import GuestFailed
+from bootstrap.core.files import Stream
 from bootstrap.instruments import Engine
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink, MemoryLower
-from bootstrap.linux.inode import Stream
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
 from tests.mutants.cases import Case, Results, cases, program
@@ -79,11 +79,11 @@ def answers(tool: bytes, mode: int, case: Case, engine: Engine) -> bool:
     if case.old is not None:
         rows[b"/out"] = LowerFile(0o644, case.old)
         mode = 0o644
-    fs = FileSystem(MemoryLower(rows))
+    fs = OverlayFileSystem(MemoryLower(rows))
     written = bytearray()
     if case.reads:
         assert case.source is not None
-        fs.remove(b"/in")
+        fs.root.take(b"in")
         fs.root.put(b"in", _reading(case.source, case.reads))
     if case.writes:
         fs.root.put(b"out", _writing(written, case.writes))

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from bootstrap.core.abi import Errno, LinuxError
+from bootstrap.core.files import OpenFile
+from bootstrap.core.paths import PathBase
 from bootstrap.instruments import default_engine
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.machine import Machine
-from bootstrap.linux.openfile import OpenFile
-from bootstrap.linux.paths import At
 from tests.seeds import tools
 
 
@@ -48,7 +48,7 @@ def with_failing(
 def mode_of(made: str, program: bytes, arguments: Sequence[str], files: Mapping[str, bytes]) -> int:
     """The permissions of the file ``made`` after a run."""
     lower = {b"/" + name.encode(): LowerFile(0o644, data) for name, data in files.items()}
-    fs = FileSystem(MemoryLower({**lower, b"/tool": LowerFile(0o755, program)}))
+    fs = OverlayFileSystem(MemoryLower({**lower, b"/tool": LowerFile(0o755, program)}))
     argv = [b"./tool", *(argument.encode() for argument in arguments)]
     assert Machine(fs, default_engine()).run(b"/tool", argv).status == 0
-    return fs.resolve(At(fs.root, fs.root), b"/" + made.encode()).mode & 0o7777
+    return fs.resolve(PathBase(fs.root, fs.root), b"/" + made.encode()).mode & 0o7777

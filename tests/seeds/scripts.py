@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.core.files import Stream
 from bootstrap.instruments import Engine, default_engine
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, MemoryLower
-from bootstrap.linux.inode import Stream
 from bootstrap.linux.machine import Machine
 from tests.seeds import host, tools
 
@@ -113,7 +113,7 @@ def emulated(engine: Engine, kaem: bytes, case: Case) -> Ended:
         return len(data)
 
     silent, stdout = Stream(), Stream(write=write)
-    ended = Machine(FileSystem(MemoryLower(lower)), engine).run(
+    ended = Machine(OverlayFileSystem(MemoryLower(lower)), engine).run(
         b"/there/kaem",
         [b"./kaem", *(a.encode() for a in case.arguments)],
         [f"{name}={value}".encode() for name, value in case.environment.items()],

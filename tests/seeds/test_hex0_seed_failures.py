@@ -6,7 +6,7 @@ import pytest
 
 from bootstrap.core.errors import GuestFailed
 from bootstrap.instruments import default_engine
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, MemoryLower
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
@@ -15,7 +15,7 @@ from tests.seeds.guest import SEED
 
 def run(*argv: bytes) -> tuple[int, dict[bytes, bytes]]:
     """Wait status, and the files that are new or changed."""
-    fs = FileSystem(
+    fs = OverlayFileSystem(
         MemoryLower(
             {
                 b"/seed": LowerFile(0o755, SEED.read_bytes()),

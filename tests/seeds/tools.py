@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.core.files import Directory, RegularFile, Stream
+from bootstrap.core.paths import PathBase
 from bootstrap.instruments import Engine, default_engine
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.inode import Directory, RegularFile, Stream
 from bootstrap.linux.machine import Machine
-from bootstrap.linux.paths import At
 from tests.seeds import host
 
 SOURCES = Path(__file__).resolve().parents[2] / "seeds" / "x86"
@@ -45,7 +45,7 @@ def emulated(
     """A run in the emulator."""
     lower = {b"/" + name.encode(): LowerFile(0o644, data) for name, data in files.items()}
     lower[b"/tool"] = LowerFile(0o755, program)
-    fs = FileSystem(MemoryLower(lower))
+    fs = OverlayFileSystem(MemoryLower(lower))
     written = bytearray()
 
     def write(data: bytes) -> int:
@@ -58,7 +58,7 @@ def emulated(
     )
     there = {}
     for name in fs.root.names():
-        inode = fs.resolve(At(fs.root, fs.root), b"/" + name)
+        inode = fs.resolve(PathBase(fs.root, fs.root), b"/" + name)
         if name != b"tool" and not isinstance(inode, Directory):
             assert isinstance(inode, RegularFile)
             there[name.decode()] = inode.contents()

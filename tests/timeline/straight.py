@@ -10,10 +10,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bootstrap.core.files import Directory
 from bootstrap.core.memory import DIRTY, EXEC, KEPT, MAPPED, READ, WRITE
 from bootstrap.instruments import Engine
 from bootstrap.instruments.counter import READS, WRITES, Access
-from bootstrap.linux.inode import Directory, RegularFile
+from bootstrap.linux.inode import LazyFile
 from bootstrap.timeline import disassembly
 from bootstrap.timeline.checkpoints import Checkpoints
 from bootstrap.timeline.timeline import PastEnd, Timeline
@@ -94,7 +95,7 @@ def _add(tree: hashlib._Hash, folder: Directory, where: bytes) -> None:
         tree.update(b"%s %d %o " % (path, inode.ino, inode.mode))
         if isinstance(inode, Directory):
             _add(tree, inode, path)
-        elif isinstance(inode, RegularFile) and (inode.is_changed or inode.origin != path):
+        elif isinstance(inode, LazyFile) and (inode.is_changed or inode.origin != path):
             tree.update(inode.contents())
 
 

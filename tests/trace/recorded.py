@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bootstrap.core.errors import GuestFailed
+from bootstrap.core.files import Stream
 from bootstrap.known import all_steps
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.inode import Stream
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
 from bootstrap.runs.rebuild import Rebuilt, record_rebuild
@@ -56,7 +56,7 @@ def finish(
     limits, engine = limits or Limits(), engine_for(hot_path)
     lower = {path: LowerFile(0o755, data) for path, data in (files or {}).items()}
     lower[b"/guest"] = LowerFile(0o755, guest.elf())
-    fs = FileSystem(MemoryLower(lower), limits)
+    fs = OverlayFileSystem(MemoryLower(lower), limits)
     rest = list(stdin)
     streams = recorder.attach(
         fs, (Stream(lambda _n: rest.pop(0) if rest else b""), Stream(None, len), Stream(None, len))

@@ -6,12 +6,12 @@ import pytest
 
 from bootstrap.core.abi import O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
 from bootstrap.core.errors import GuestFailed
+from bootstrap.core.files import OpenFile
+from bootstrap.core.paths import PathBase
 from bootstrap.linux.events import ExecEvent
-from bootstrap.linux.filesystem import FileSystem
+from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.inode import RegularFile
-from bootstrap.linux.openfile import OpenFile
-from bootstrap.linux.paths import At
+from bootstrap.linux.inode import LazyFile
 from bootstrap.trace.lineage import ProcessRecord, guest_text, normal_path
 from bootstrap.trace.provenance import Provenance
 
@@ -32,8 +32,8 @@ class Guest:
 
     def __init__(self) -> None:
         lower = MemoryLower({path: LowerFile(0o755, data) for path, data in FILES.items()})
-        self.fs = FileSystem(lower)
-        self.at = At(self.fs.root, self.fs.root)
+        self.fs = OverlayFileSystem(lower)
+        self.at = PathBase(self.fs.root, self.fs.root)
         self.seen = Provenance()
         self.parents = {1: 0}
 
@@ -43,7 +43,7 @@ class Guest:
 
     def exec(self, pid: int, path: bytes, *argv: bytes) -> None:
         image = self.fs.resolve(self.at, path)
-        assert isinstance(image, RegularFile)
+        assert isinstance(image, LazyFile)
         self.seen.on_exec(
             ExecEvent(
                 pid=pid,
@@ -57,7 +57,7 @@ class Guest:
         )
 
     def open(self, pid: int, path: bytes, flags: int = O_RDONLY) -> OpenFile:
-        opened = self.fs.open(self.at, path, flags, 0o644)
+        opened = self.fs.open(self.at, path, flags, 0o644)[0]
         self.seen.on_open(pid, path, opened.inode, flags, 3)
         return opened
 
@@ -253,7 +253,7 @@ def test_the_order_of_writes_is_the_order_of_being_finished(guest: Guest) -> Non
     guest.exec(2, b"/bin/tool")
     guest.create(2, b"/early").write(b"x")
     guest.exit(2)
-    guest.fs.open(guest.at, b"/late", O_WRONLY, 0).write(b"y")
+    guest.fs.open(guest.at, b"/late", O_WRONLY, 0)[0].write(b"y")
     guest.exit(1)
     first, second = guest.seen.records
     assert second.writes[0].order < first.writes[-1].order
