@@ -159,21 +159,22 @@ class CheckReader:
             self.notes.append(
                 f"there is no {script}: {HELPERS} builds {step.title} by its defaults"
             )
+        value = sha256 = ""
         if self.off:
             text = "UPDATE_CHECKSUMS is True: the values are not looked at"
-            return StepChecks(sources, UpstreamCheck("unchecked", HELPERS, text), package=name)
-        if not self.checks_package:
+            made = UpstreamCheck("unchecked", HELPERS, text)
+        elif not self.checks_package:
             text = "has no sha256sum -c of packages that is understood"
-            return StepChecks(sources, UpstreamCheck("unchecked", HELPERS, text), package=name)
-        if name not in self.sums:
+            made = UpstreamCheck("unchecked", HELPERS, text)
+        elif name not in self.sums:
             text = f"the build will stop here: {PACKAGES} has no {name}"
-            return StepChecks(sources, UpstreamCheck("unchecked", PACKAGES, text), package=name)
-        sha256, line = self.sums[name]
-        by = f"{HELPERS}:{self.checks_package}"
-        text = f"the whole package {name}"
-        return StepChecks(
-            sources, UpstreamCheck("checked", by, text), f"{PACKAGES}:{line}", sha256, name
-        )
+            made = UpstreamCheck("unchecked", PACKAGES, text)
+        else:
+            by = f"{HELPERS}:{self.checks_package}"
+            made = UpstreamCheck("checked", by, f"the whole package {name}")
+            sha256, line = self.sums[name]
+            value = f"{PACKAGES}:{line}"
+        return StepChecks(sources, made, value, sha256, name)
 
     def _bash_sources(self, package: str, script: str) -> UpstreamCheck:
         own = 0

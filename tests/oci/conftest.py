@@ -6,21 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.attest.evidence import Evidence, read_report
+from bootstrap.attest.evidence import Evidence
 from bootstrap.oci.image import OciImage, make_image
 from bootstrap.oci.layout import files_of, read_products
-from tests.attest.runs import Run, embedded_run
+from tests.attest.conftest import evidence, verified
+from tests.attest.runs import Run
 
-
-@pytest.fixture(scope="session")
-def verified(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Report and products of a run of the embedded sources."""
-    return embedded_run(tmp_path_factory.mktemp("verified"))
-
-
-@pytest.fixture(scope="session")
-def evidence(verified: Run) -> Evidence:
-    return read_report(verified.report)
+__all__ = ["evidence", "verified"]
 
 
 @pytest.fixture(scope="session")

@@ -98,7 +98,8 @@ def folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     uid = os.geteuid()
     if request.param == "user" and uid == 0:
         uid = USER
-    place = Path(tempfile.mkdtemp(prefix="a container of "))
+    # Short: sockets of podman's are to fit below it (unix(7), 108 bytes).
+    place = Path(tempfile.mkdtemp(prefix="a b c "))
     os.chown(place, uid, uid if uid == USER else -1)
     monkeypatch.chdir(place)
     try:
