@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.core.errors import BadInput, ExitStatus, printable
-from bootstrap.signals import scratch_folder
 
 if TYPE_CHECKING:
     from bootstrap.attest.evidence import Evidence
@@ -89,7 +88,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do it.  Raises BootstrapError; returns the exit status."""
-    from bootstrap.cli.oci import no_verify, verify_here
+    from bootstrap.cli.oci import no_verify, verified_here
     from bootstrap.cli.verify import check_report_places
 
     _check_options(args)
@@ -97,13 +96,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.here:
         no_verify(args, "json")
         return _attest(args, args.report, args.products)
-    with scratch_folder("bootstrap-attest-") as folder:
-        report, products = folder / "report.json", folder / "products"
-        status = verify_here(args, report, products, args.json, args.output)
-        if status != 0:
-            print("bootstrap: not verified; nothing was signed", file=sys.stderr)
-            return status
-        return _attest(args, report, products)
+    with verified_here(args, args.json, args.output, "nothing was signed") as run:
+        status, report, products = run
+        return status or _attest(args, report, products)
 
 
 def _attest(args: argparse.Namespace, report: Path | str, products: Path | str | None) -> int:

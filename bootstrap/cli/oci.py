@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,22 +114,19 @@ def run_export(args: argparse.Namespace) -> int:
     if args.report is not None:
         no_verify(args, "report_to")
         return _export(args, Path(args.report), Path(args.products))
-    with scratch_folder("bootstrap-oci-") as folder:
-        report, products = folder / "report.json", folder / "products"
-        status = verify_here(args, report, products, args.report_to, args.json)
-        if status != 0:
-            print("bootstrap: not verified; no image was written", file=sys.stderr)
-            return status
-        return _export(args, report, products)
+    with verified_here(args, args.report_to, args.json, "no image was written") as run:
+        status, report, products = run
+        return status or _export(args, report, products)
 
 
-def verify_here(
-    args: argparse.Namespace, report: Path, products: Path, report_to: str | None, other: str | None
-) -> int:
-    """`bootstrap verify` itself, with its report and products in a folder of ours.
+@contextlib.contextmanager
+def verified_here(
+    args: argparse.Namespace, report_to: str | None, other: str | None, undone: str
+) -> Iterator[tuple[int, Path, Path]]:
+    """`bootstrap verify` itself: its exit status, and its report and products in a scratch folder.
 
-    The report is copied to ``report_to``; ``other`` is where the command's own output goes.
-    Returns the exit status.  Raises BootstrapError.
+    The report is copied to ``report_to``; ``other`` is where the command's own output goes. Where
+    it is not verified, ``undone`` is said.  Raises BootstrapError.
     """
     from bootstrap.cli import several, verify
     from bootstrap.cli.output import STDOUT, write_text
@@ -143,14 +141,17 @@ def verify_here(
         )
     if [args.junit, report_to, other].count(STDOUT) > 1:
         raise BadInput("only one output can have standard output")
-    given = argparse.Namespace(**{**vars(args), "json": str(report), "output": str(products)})
-    with contextlib.ExitStack() as stack:
-        if STDOUT in (report_to, other):
-            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        status = verify.run(given)
-    if report_to is not None and report.exists():
-        write_text(report_to, report.read_text("utf-8"))
-    return status
+    with scratch_folder("bootstrap-verify-") as folder:
+        report, products = folder / "report.json", folder / "products"
+        given = argparse.Namespace(**{**vars(args), "json": str(report), "output": str(products)})
+        out = sys.stderr if STDOUT in (report_to, other) else sys.stdout
+        with contextlib.redirect_stdout(out):
+            status = verify.run(given)
+        if report_to is not None and report.exists():
+            write_text(report_to, report.read_text("utf-8"))
+        if status != 0:
+            print(f"bootstrap: not verified; {undone}", file=sys.stderr)
+        yield status, report, products
 
 
 def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
