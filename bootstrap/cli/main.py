@@ -55,7 +55,7 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
+class _CommandParser(argparse.ArgumentParser):
     """Of every command and of its own commands: each --help ends with the one table of statuses."""
 
     def format_help(self) -> str:
@@ -64,7 +64,7 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    top = _Parser(
+    top = _CommandParser(
         prog="bootstrap",
         description="Rebuild and verify a full-source bootstrap in an emulator: from a seed of a "
         "few hundred bytes, through every program built from it, each compared with its known-good "

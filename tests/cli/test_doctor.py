@@ -1,4 +1,4 @@
-"""The doctor tells the truth about what is there, and what is not."""
+"""The doctor says truly what is there, and what is not."""
 
 from __future__ import annotations
 

@@ -106,8 +106,8 @@ def test_the_hot_path_is_told(hot_path: str) -> None:
     done = bootstrap(
         "verify", "--release", "embedded", "--json", "-", env={"BOOTSTRAP_HOT_PATH": hot_path}
     )
-    told = report_of(done.stdout)["tool"]["hot_path"]
-    assert told in ("native", "python") if hot_path == "auto" else told == hot_path
+    used = report_of(done.stdout)["tool"]["hot_path"]
+    assert used in ("native", "python") if hot_path == "auto" else used == hot_path
 
 
 def test_a_limit_ends_with_status_3_and_a_report(tmp_path: Path) -> None:

@@ -321,7 +321,7 @@ def test_two_architectures(tmp_path: Path) -> None:
 
 
 def test_names_that_are_no_text_renames_and_children(tmp_path: Path) -> None:
-    """All that a trace can tell of, with another byte in what is read first."""
+    """All that a trace has, with another byte in what is read first."""
     files = recorded.busy_files("i386")
     other = {**files, b"/source": flipped(files[b"/source"], 1)}
     argv = (b"/guest", b"\xff")
