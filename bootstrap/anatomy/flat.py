@@ -70,7 +70,7 @@ def _limits_of(flow: ControlFlow) -> list[str]:
     if len(found) > 12:
         found = [*found[:12], f"and {len(found) - 12} more such reasons"]
     if not flow.complete:
-        found.append("there is more code than is followed here; the rest is not told apart")
+        found.append("there is more code than is followed here; the rest stays unread")
     return found
 
 

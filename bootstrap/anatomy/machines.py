@@ -109,7 +109,7 @@ def _text(item: capstone.CsInsn) -> str:
 
 def _call(machine: InstructionSet, state: PathState) -> str:
     if state.number is None:
-        return "system call; its number is not told by the code before it"
+        return "system call; the code before it does not say its number"
     name = machine.calls.get(state.number)
     return f"system call {state.number}" + (f", {name}" if name else "")
 

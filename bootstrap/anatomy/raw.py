@@ -100,5 +100,5 @@ def _row(data: bytes, at: int) -> Claim:
 
 def unknown(data: bytes, why: str) -> Reading:
     """A file of which only the bytes are known."""
-    limits = ["what it is cannot be told; nothing in it is claimed to be code"]
+    limits = ["what it is is not known; nothing in it is claimed to be code"]
     return leftovers(data, []), [why], limits

@@ -100,7 +100,7 @@ def _summary(anatomy: Anatomy) -> Iterator[str]:
         if len(opinion.differences) > 20:
             yield f"  and {len(opinion.differences) - 20} more"
     for limit in anatomy.limits:
-        yield f"not told: {limit}"
+        yield f"not known: {limit}"
 
 
 def verdict(opinion: Opinion) -> str:

@@ -179,7 +179,7 @@ def _start() -> Process:
     return host.start("bootstrap.cli.several", "worker")
 
 
-def _given(task: Task) -> pool.Task:
+def _given(task: Task) -> pool.WorkTask:
     """Just what `bootstrap.runs.rebuild.rebuild` would run, in plain values and bytes."""
     view, entry, kept = visible(task.resolved, task.entry)
     job = _Job(
@@ -193,7 +193,7 @@ def _given(task: Task) -> pool.Task:
         plan_of(task.resolved.step),
     )
     blobs = [file.data for file in view.files.values()]
-    return pool.Task(task.resolved.step.arch, job, blobs)
+    return pool.WorkTask(task.resolved.step.arch, job, blobs)
 
 
 def worker() -> None:
@@ -201,7 +201,7 @@ def worker() -> None:
     pool.serve(_work)
 
 
-def _work(given: object, blobs: list[bytes], tell: pool.Tell) -> tuple[object, list[bytes]]:
+def _work(given: object, blobs: list[bytes], notify: pool.Notify) -> tuple[object, list[bytes]]:
     job = typed(_Job, given)
     files = {
         path: SourceFile(data, executable)
@@ -210,7 +210,7 @@ def _work(given: object, blobs: list[bytes], tell: pool.Tell) -> tuple[object, l
     view = SourceTree("", files, job.symlinks, job.folders)
     if view.digest != job.digest:
         raise BadInput(f"a process was given the tree {view.digest}, not {job.digest}")
-    progress = WorkerProgress(job.plan, tell, clock=time.monotonic)
+    progress = WorkerProgress(job.plan, notify, clock=time.monotonic)
     observed, products = observe(
         view, job.entry, job.kept, default_engine(), job.limits, [progress]
     )
@@ -219,7 +219,7 @@ def _work(given: object, blobs: list[bytes], tell: pool.Tell) -> tuple[object, l
 
 
 class _Runs:
-    """Hands on what the workers tell to the progress, by name, and judges what they give back."""
+    """Hands on what the workers report to the progress, by name, and judges what they give back."""
 
     def __init__(self, tasks: Sequence[Task], progress: Combined) -> None:
         self._tasks = tasks
@@ -236,7 +236,7 @@ class _Runs:
     def on_note(self, number: int, note: object) -> None:
         self._progress.note(self._tasks[number].resolved.step.arch, typed(Note, note))
 
-    def on_end(self, number: int, result: pool.Result | pool.Died) -> None:
+    def on_end(self, number: int, result: pool.WorkResult | pool.Died) -> None:
         """Raises Fault for a result that cannot be one."""
         task = self._tasks[number]
         made: list[tuple[str, int, pool.Blob]] = []

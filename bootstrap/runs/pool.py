@@ -44,7 +44,7 @@ _HEADER = struct.Struct(">cQ")
 _JSON, _BLOB = b"J", b"B"
 _CHUNK = 1 << 20
 
-Tell = Callable[[object], None]
+Notify = Callable[[object], None]
 """Sends a note, anything that `bootstrap.documents.encode` knows, to whoever started the worker."""
 
 
@@ -58,7 +58,7 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class WorkTask:
     """What a worker is given: a name for messages, plain values (`encode`), and bytes."""
 
     name: str
@@ -67,7 +67,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class WorkResult:
     """What it gives back: plain values that nobody has checked yet, and bytes."""
 
     value: object
@@ -92,7 +92,7 @@ class Died:
         return f"was ended by signal {-self.exit_code} ({name}){hint}"
 
 
-class Watcher(Protocol):
+class WorkWatcher(Protocol):
     """Hears, in the process that called `run_each`, how the tasks go; they go by number.
 
     Raises documents.Fault for what a worker cannot have meant.
@@ -104,7 +104,7 @@ class Watcher(Protocol):
     def on_note(self, number: int, note: Any) -> None:
         """A note of the worker, in plain values."""
 
-    def on_end(self, number: int, result: Result | Died) -> None:
+    def on_end(self, number: int, result: WorkResult | Died) -> None:
         """What came of it; a worker that died at its work gives `Died`."""
 
 
@@ -127,7 +127,7 @@ class _Message:
 @dataclass(slots=True)
 class _Worker:
     number: int
-    task: Task
+    task: WorkTask
     process: Process
     thread: threading.Thread | None = None
     heard: bool = False
@@ -138,15 +138,15 @@ class _Worker:
     """For so many of our beats."""
 
 
-_Said = _Message | Result | Exception | None
+_Said = _Message | WorkResult | Exception | None
 """A message, the last one with its blobs, what is wrong; None: the worker has ended."""
 
 
 def run_each(
     start: Callable[[], Process],
-    tasks: Sequence[Task],
+    tasks: Sequence[WorkTask],
     jobs: int,
-    watcher: Watcher,
+    watcher: WorkWatcher,
     keep_blobs: bool = False,
 ) -> None:
     """Have each task done by a worker, at most `jobs` (at least 1) at once, in order of start.
@@ -174,7 +174,7 @@ def run_each(
                 watcher.on_start(number)
             with suppress(queue.Empty):
                 worker, said = inbox.get(timeout=max(beat - time.monotonic(), 0))
-                if said is None or isinstance(said, Result):
+                if said is None or isinstance(said, WorkResult):
                     running.remove(worker)
                     _end(worker)
                 _hear(worker, said, watcher)
@@ -213,7 +213,7 @@ def _end(worker: _Worker) -> None:
     process.wait()
 
 
-def _hear(worker: _Worker, said: _Said, watcher: Watcher) -> None:
+def _hear(worker: _Worker, said: _Said, watcher: WorkWatcher) -> None:
     """Hand on what a worker said. Raises as `run_each` does."""
     name, number = worker.task.name, worker.number
     if said is None:
@@ -229,7 +229,7 @@ def _hear(worker: _Worker, said: _Said, watcher: Watcher) -> None:
     try:
         if isinstance(said, Exception):
             raise said
-        if isinstance(said, Result):
+        if isinstance(said, WorkResult):
             watcher.on_end(number, said)
         elif said.kind == "note":
             watcher.on_note(number, said.value)
@@ -278,7 +278,7 @@ def _converse(worker: _Worker, inbox: queue.SimpleQueue[tuple[_Worker, _Said]], 
             message = _read_message(ours, lambda: setattr(worker, "heard", True))
             if message.kind == "result":
                 blobs = tuple(_read_blob(ours, worker, keep) for _ in range(message.blobs))
-                said = Result(message.value, blobs)
+                said = WorkResult(message.value, blobs)
                 break
             inbox.put((worker, message))
     except EOFError:
@@ -354,7 +354,7 @@ def _chunks(stream: IO[bytes], size: int) -> Iterator[bytes]:
 # -- in the worker ------------------------------------------------------------------------------
 
 
-def serve(work: Callable[[object, list[bytes], Tell], tuple[object, list[bytes]]]) -> None:
+def serve(work: Callable[[object, list[bytes], Notify], tuple[object, list[bytes]]]) -> None:
     """Do the one task that comes on standard input, and give its result on standard output.
 
     Whatever else is printed goes to standard error. Ends the process when its parent is gone.

@@ -89,7 +89,7 @@ def test_every_architecture(machine: int, code: str, names: list[str]) -> None:
 
 
 def test_a_literal_pool_and_what_it_points_to() -> None:
-    # ldr x1, .+16; mov x8, #93; svc #0; nop; then the address of the text behind it
+    # ldr x1, .+16; mov x8, #93; svc #0; nop; then the address of the text after it
     code = bytes.fromhex("81000058 a80b80d2 010000d4 1f2003d5")
     code += struct.pack("<Q", BASE + 144) + b"hello\0"
     parts = {part.start: part for part in read(elf64(183, code)).parts}
@@ -121,7 +121,7 @@ def test_what_is_broken_is_told(data: bytes, fact: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "fact"),
     [
         (tiny(52), "EI_CLASS is 1 and EI_DATA 0: read as e_machine 3 asks for"),
         (b"\x7fELF\0" + elf32(3, b"\xcd\x80")[5:], "EI_CLASS is 0 and EI_DATA 1"),
@@ -129,10 +129,10 @@ def test_what_is_broken_is_told(data: bytes, fact: str) -> None:
         (b"\x7fELF\1\2" + elf64(62, b"\x0f\x05")[6:], "EI_CLASS is 1 and EI_DATA 2"),
     ],
 )
-def test_what_linux_does_not_look_at_does_not_hide_the_code(data: bytes, told: str) -> None:
+def test_what_linux_does_not_read_does_not_hide_the_code(data: bytes, fact: str) -> None:
     anatomy = read(data)
     assert anatomy.format == "ELF"
-    assert told in "\n".join(anatomy.facts)
+    assert fact in "\n".join(anatomy.facts)
     assert "system call" in "\n".join(render(anatomy))
 
 

@@ -33,7 +33,7 @@ def test_lief_on_every_seed_at_hand_and_on_broken_ones(checkout: Path) -> None:
         # LIEF reads every seed that has headers as we do.
         assert facts["lief"] == ("agrees" if facts["format"] in ("ELF", "PE") else "nothing")
     assert said["changed"]["agrees"] > 0
-    # Of p_flags LIEF gives the three low bits only; a reader is told.
+    # Of p_flags LIEF gives the three low bits only; a reader sees it.
     assert said["flags"] == [["segment 0 p_flags", "0xf05", "0x5"]]
 
 

@@ -52,7 +52,7 @@ HELP_ROUNDS = 15
 BUSY = 0.5
 """Load, by uptime(1), above which something else runs."""
 
-# Seconds on a machine like the one of docs/speed.md, for what is told in advance.
+# Seconds on a machine like the one of docs/speed.md, for what is said in advance.
 WHOLE_SECONDS = {
     ("x86", OURS): 170, ("x86", PEER): 330, ("x86", PYTHON): 400, ("x86", NATIVE): 330,
     ("x86", RECORDED): 180,

@@ -34,7 +34,7 @@ _NAMES = {
 _SECONDS = 20
 
 # ELF header of what stage0 makes: class, little-endian, version 1, ELFOSABI_GNU, ET_EXEC, machine,
-# version 1, entry point just behind the headers at 0x08048000 or 0x600000. No linker in use gives
+# version 1, entry point just after the headers at 0x08048000 or 0x600000. No linker in use gives
 # this: not to qemu itself, which must not match where the host is AMD64.
 _IDENT = b"\x7fELF%c\x01\x01\x03" + bytes(8)
 _MAGIC = {
@@ -144,7 +144,7 @@ def _private(line: str, mount: str) -> list[str]:
 
 
 def _probe(prefix: Sequence[str], seed: Path) -> str:
-    """Run `seed`, asking qemu to tell its version instead: its answer proves that it was there."""
+    """Run `seed`, asking qemu for its version instead: its answer proves that it was there."""
     return _version([*prefix, "QEMU_VERSION=1", str(seed)])
 
 
@@ -153,6 +153,3 @@ def _which(program: str) -> str:
     if found is None:
         raise Failed(f"binfmt_misc cannot be set up: there is no {program}")
     return found
-
-
-__all__ = ["Qemu", "binfmt", "find", "registration"]

@@ -249,6 +249,3 @@ def rows(
             ratio_row(f"{arch}, {len(found)} processes, Python path", contest, "native path")
         )
     return out
-
-
-__all__ = ["Case", "Measured", "measure", "our_environment", "rounds", "rows", "text", "totals"]

@@ -119,6 +119,3 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     rule = [f"{'-' * (w + 1)}{'-' if i == 0 else ':'}" for i, w in enumerate(widths)]
     return "\n".join([line(head), f"|{'|'.join(rule)}|", *(line(row) for row in rows)])
-
-
-__all__ = ["HEAD", "Pairs", "Row", "median_wall", "megabytes", "ratio_row", "seconds", "table"]

@@ -1,4 +1,4 @@
-"""The stopwatch: what it tells, and that nothing outlives it."""
+"""The stopwatch: what it measures, and that nothing outlives it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def test_it_tells_what_a_command_cost(log: Path) -> None:
 def test_the_folder_and_the_environment_are_the_commands(log: Path, tmp_path: Path) -> None:
     say = "import os; print(os.getcwd(), os.environ['A'], sorted(os.environ))"
     timed([sys.executable, "-I", "-S", "-c", say], log, cwd=tmp_path, env={"A": "b"})
-    told = log.read_text().split()
-    assert told[:2] == [str(tmp_path), "b"]
+    said = log.read_text().split()
+    assert said[:2] == [str(tmp_path), "b"]
 
 
-def test_a_failure_is_told_with_the_last_words(log: Path) -> None:
+def test_a_failure_is_said_with_the_last_words(log: Path) -> None:
     with pytest.raises(Failed, match=r"(?s)wait status 768.*\n    the reason"):
         timed(["/bin/sh", "-c", "echo the reason >&2; exit 3"], log)
 

@@ -88,13 +88,13 @@ class Running:
 
 def parse(text: str, name: str, statuses: Sequence[int], last_words: object = lambda: "") -> Cost:
     """A line of the stopwatch. Raises Failed for an error or a status that is not expected."""
-    told = json.loads(text)
-    if "error" in told:
-        raise Failed(f"{name}: cannot be executed: {told['error']}")
-    if told["status"] not in statuses:
+    found = json.loads(text)
+    if "error" in found:
+        raise Failed(f"{name}: cannot be executed: {found['error']}")
+    if found["status"] not in statuses:
         words = last_words() if callable(last_words) else ""
-        raise Failed(f"{name}: ended with wait status {told['status']}{words}")
-    return Cost(told["wall"], told["cpu"], told["peak"])
+        raise Failed(f"{name}: ended with wait status {found['status']}{words}")
+    return Cost(found["wall"], found["cpu"], found["peak"])
 
 
 def timed(
@@ -112,6 +112,3 @@ def timed(
 
 def _cpu(cpu: int | None) -> str:
     return "-" if cpu is None else str(cpu)
-
-
-__all__ = ["Cost", "Failed", "Running", "parse", "timed"]

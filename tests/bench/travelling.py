@@ -105,6 +105,3 @@ def _about(place: Path) -> list[Row]:
         Row(f"reverse step, p95 of {len(backs)}", f"median {percentile(backs, 0.5):.3f} s", "",
             percentile(backs, 0.95), " s", BACK_TARGET, strict=True),
     ]  # fmt: skip
-
-
-__all__ = ["SECONDS", "measure", "percentile", "places"]

@@ -65,16 +65,3 @@ def file_sha256(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ""
-
-
-__all__ = [
-    "ENTRY",
-    "ENTRY_BY_HAND",
-    "RELEASE",
-    "file_sha256",
-    "first_half",
-    "lay_out",
-    "release",
-    "view",
-    "wrong_products",
-]

@@ -192,18 +192,3 @@ HEAD = [
 
 def _cost_cells(cost: Cost) -> list[str]:
     return [seconds(cost.wall), seconds(cost.cpu), megabytes(cost.peak)]
-
-
-__all__ = [
-    "ALL",
-    "NATIVE",
-    "ONE_JOB",
-    "OURS",
-    "PEER",
-    "PYTHON",
-    "RECORDED",
-    "TWO_JOBS",
-    "Ledger",
-    "Way",
-    "launch",
-]

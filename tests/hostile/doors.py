@@ -200,8 +200,8 @@ class Doors:
                 _change(database, dice, [*TABLES])
             if dice.randrange(2):
                 with contextlib.suppress(ValueError, TypeError, KeyError):
-                    told = (trace_digest(database),)
-                    database.execute("UPDATE meta SET value = ? WHERE name = 'digest'", told)
+                    forged = (trace_digest(database),)
+                    database.execute("UPDATE meta SET value = ? WHERE name = 'digest'", forged)
         _seal(self.place)
         return self.run(*dice.choice(_TRACE_COMMANDS))
 
@@ -358,6 +358,3 @@ def _other(cell: Any, dice: random.Random) -> Any:
         return bent(cell.encode(), dice).decode("utf-8", "replace")
     value = dice.choice(ODD)
     return value if isinstance(value, int | float | str | None) else b"\xff\0"
-
-
-__all__ = ["Doors"]

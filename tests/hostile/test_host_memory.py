@@ -1,4 +1,4 @@
-"""What a guest costs the host: by what it was allowed, and looked at before it is taken."""
+"""What a guest costs the host: by what it was allowed, and checked before it is taken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The maintainers' tool: what a strace log tells, and that its result is a step file."""
+"""The maintainers' tool: what a strace log shows, and that its result is a step file."""
 
 from __future__ import annotations
 

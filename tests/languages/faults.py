@@ -1,4 +1,4 @@
-"""How the tests of the languages look at errors."""
+"""How the tests of the languages read errors."""
 
 from __future__ import annotations
 

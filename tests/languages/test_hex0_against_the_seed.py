@@ -30,7 +30,7 @@ def every_transition() -> bytes:
     """A source that feeds each byte value to each state of the seed's state machine.
 
     The states are: in a comment or not, times no digit seen or one of 17 values seen.  After each
-    byte under test come a digit and a newline, which tell the states apart in what is written,
+    byte under test come a digit and a newline, in which the states differ by what is written,
     then what leads back to the start, and a marker byte.
     """
     source = bytearray()

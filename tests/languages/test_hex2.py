@@ -181,8 +181,8 @@ def programs(draw: st.DrawFn) -> tuple[bytes, bytes]:
             if sign in "!@~%" and base is not None:
                 source += b">" + base
             if sign != ":":
-                behind = len(output) + WIDTHS[sign]
-                origin = behind if base is None else address[base]
+                after = len(output) + WIDTHS[sign]
+                origin = after if base is None else address[base]
                 value = address[name] if sign in "$&" else address[name] - origin
                 output += value.to_bytes(WIDTHS[sign], "little", signed=sign not in "$&")
         source += draw(BETWEEN)

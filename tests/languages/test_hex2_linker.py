@@ -34,7 +34,7 @@ def one(source: bytes, architecture: Architecture = X86) -> bytes:
             b":a 00000000 ^~b 94 ^~a 94 :b",
             "00000000 02000094 feffff94",
         ),
-        # The distance from 8 behind the instruction.
+        # The distance from 8 after the instruction.
         (AARCH64, b"!a 000000 :a", "fc 000000"),
         (AARCH64, b"%a :a", "f8ffffff"),
         (AARCH64, b"%a>a :a", "00000000"),

@@ -55,7 +55,7 @@ def names(trace: Path, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         task = several._given(tasks_for(["x86"])[0])
         watcher = Quiet()
         pool.run_each(lambda: start("bootstrap.cli.several:worker"), [task], 1, watcher)
-        assert isinstance(watcher.results[0], pool.Result)
+        assert isinstance(watcher.results[0], pool.WorkResult)
         with start("bootstrap.cli.main:main", "gdb", "--stdio", str(trace)) as server:
             assert b"QC1" in server.communicate(frame(b"qC") + frame(b"k"))[0]
     said = [line for line in place.read_text().splitlines() if line.startswith("import time:")]

@@ -16,7 +16,7 @@ import pytest
 from bootstrap.core.errors import BadInput, BootstrapError, GuestFailed
 from bootstrap.documents import MAX_DOCUMENT, typed
 from bootstrap.runs import pool
-from bootstrap.runs.pool import Blob, Died, Result, Task, run_each
+from bootstrap.runs.pool import Blob, Died, WorkResult, WorkTask, run_each
 from tests.runs.works import RAW, Quiet, worker
 
 
@@ -24,26 +24,26 @@ def run(
     names: list[str], tasks: Sequence[object], jobs: int = 1, watcher: Quiet | None = None
 ) -> Quiet:
     watcher = watcher or Quiet()
-    run_each(worker(*names), [Task("x86", task) for task in tasks], jobs, watcher)
+    run_each(worker(*names), [WorkTask("x86", task) for task in tasks], jobs, watcher)
     return watcher
 
 
 def values(watcher: Quiet) -> list[object]:
-    return [result.value for result in watcher.results if isinstance(result, Result)]
+    return [result.value for result in watcher.results if isinstance(result, WorkResult)]
 
 
 def test_each_task_has_its_result() -> None:
     watcher = run(["doubled"], [3, 1, 2], 2)
     assert values(watcher) == [6, 2, 4]
-    assert ("note", 0, "about to double 3") in watcher.told
+    assert ("note", 0, "about to double 3") in watcher.heard
     for number in range(3):
-        mine = [told[0] for told in watcher.told if told[1] == number]
+        mine = [row[0] for row in watcher.heard if row[1] == number]
         assert mine == ["start", "note", "end"]
 
 
 def test_one_job_is_one_after_the_other() -> None:
     watcher = run(["doubled"], [1, 2])
-    assert [told[:2] for told in watcher.told if told[0] != "note"] == [
+    assert [row[:2] for row in watcher.heard if row[0] != "note"] == [
         ("start", 0),
         ("end", 0),
         ("start", 1),
@@ -52,16 +52,16 @@ def test_one_job_is_one_after_the_other() -> None:
 
 
 def test_nothing_to_do() -> None:
-    assert run(["doubled"], []).told == []
+    assert run(["doubled"], []).heard == []
 
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_bytes_are_hashed_here_and_kept_if_asked_for(keep: bool) -> None:
     given = [b"", b"ab", bytes(3 << 20)]
     watcher = Quiet()
-    run_each(worker("doubled"), [Task("x86", 1, given)], 1, watcher, keep)
+    run_each(worker("doubled"), [WorkTask("x86", 1, given)], 1, watcher, keep)
     (result,) = watcher.results
-    assert isinstance(result, Result)
+    assert isinstance(result, WorkResult)
     for blob, data in zip(result.blobs, given, strict=True):
         twice = 2 * data
         sha256 = hashlib.sha256(twice).hexdigest()
@@ -91,7 +91,7 @@ def test_a_death_is_a_result_of_its_own_and_the_others_go_on(
 ) -> None:
     died, well = run(["dies"], [how, "well"]).results
     assert died == Died(exit_code) and str(died) == words
-    assert well == Result("well", ())
+    assert well == WorkResult("well", ())
 
 
 def test_a_death_in_the_middle_of_a_word() -> None:
@@ -114,7 +114,7 @@ class Strict(Quiet):
         typed(str, note)
 
     def on_end(self, number: int, result: object) -> None:
-        if isinstance(result, Result):
+        if isinstance(result, WorkResult):
             typed(str, result.value)
 
 
@@ -154,7 +154,7 @@ def test_no_interpreter_no_run() -> None:
         return subprocess.Popen(["/nonexistent/python"])
 
     with pytest.raises(BadInput, match="No such file or directory; try fewer --jobs"):
-        run_each(start, [Task("x86", 0)], 1, Quiet())
+        run_each(start, [WorkTask("x86", 0)], 1, Quiet())
 
 
 def test_an_error_ends_the_other_workers(tmp_path: Path) -> None:

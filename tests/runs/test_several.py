@@ -21,7 +21,7 @@ from bootstrap.cli.several import is_several, rebuild_each, resolve_each, write_
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.documents import Fault, encode
 from bootstrap.report import set_to_json, set_to_text
-from bootstrap.runs.pool import Blob, Result
+from bootstrap.runs.pool import Blob, WorkResult
 from bootstrap.runs.rebuild import Rebuilt, observe, rebuild, visible
 from bootstrap.sources import Cache, Resolved
 from tests.runs.tiny import ENTRY, resolved_for, tasks_for
@@ -116,14 +116,14 @@ def test_a_lie_about_the_products_is_seen() -> None:
     names = several._Done(observed, (("x86/hex0", 0o755),))
     for data, result in ((good, "verified"), (good + b"!", "mismatch")):
         blob = Blob(len(data), hashlib.sha256(data).hexdigest(), b"")
-        runs.on_end(0, Result(encode(names), (blob,)))
+        runs.on_end(0, WorkResult(encode(names), (blob,)))
         assert runs.reports[0].result == result
     for blobs in ((), (blob, blob)):
         with pytest.raises(Fault, match="1 names for"):
-            runs.on_end(0, Result(encode(names), blobs))
+            runs.on_end(0, WorkResult(encode(names), blobs))
     text = json.dumps(encode(names)).replace('"started_by": null', '"started_by": 0')
     with pytest.raises(Fault, match=r"observed\.records\[0\]\.started_by is no earlier process"):
-        runs.on_end(0, Result(json.loads(text), (blob,)))
+        runs.on_end(0, WorkResult(json.loads(text), (blob,)))
 
 
 def test_a_worker_runs_the_tree_that_was_resolved_or_none() -> None:

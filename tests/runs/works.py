@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bootstrap.core.errors import BadInput, GuestFailed
-from bootstrap.runs.pool import Task, Tell, run_each, serve
+from bootstrap.runs.pool import Notify, WorkTask, run_each, serve
 from bootstrap.signals import polite
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,24 +34,24 @@ def worker(*names: str) -> Callable[[], subprocess.Popen[bytes]]:
 # -- at their work ------------------------------------------------------------------------------
 
 
-def doubled(number: object, blobs: list[bytes], tell: Tell) -> tuple[object, list[bytes]]:
+def doubled(number: object, blobs: list[bytes], notify: Notify) -> tuple[object, list[bytes]]:
     assert isinstance(number, int)
-    tell(f"about to double {number}")
+    notify(f"about to double {number}")
     print("this is not a part of it")
     return 2 * number, [2 * blob for blob in blobs]
 
 
-def pair(text: object, blobs: list[bytes], tell: Tell) -> tuple[object, list[bytes]]:
+def pair(text: object, blobs: list[bytes], notify: Notify) -> tuple[object, list[bytes]]:
     return [text, text], []
 
 
-def where(_: object, blobs: list[bytes], tell: Tell) -> tuple[object, list[bytes]]:
+def where(_: object, blobs: list[bytes], notify: Notify) -> tuple[object, list[bytes]]:
     """Process id, and the signals that cannot reach it."""
     return (os.getpid(), tuple(signal.pthread_sigmask(signal.SIG_BLOCK, ()))), []
 
 
-def dies(how: object, blobs: list[bytes], tell: Tell) -> tuple[object, list[bytes]]:
-    tell("alive")
+def dies(how: object, blobs: list[bytes], notify: Notify) -> tuple[object, list[bytes]]:
+    notify("alive")
     if how == "signal":
         os.kill(os.getpid(), signal.SIGSEGV)
     if how == "exit":
@@ -68,11 +68,11 @@ def dies(how: object, blobs: list[bytes], tell: Tell) -> tuple[object, list[byte
     return how, []
 
 
-def waits(pids: object, blobs: list[bytes], tell: Tell) -> NoReturn:
+def waits(pids: object, blobs: list[bytes], notify: Notify) -> NoReturn:
     assert isinstance(pids, str)
     with open(pids, "a") as file:
         file.write(f"{os.getpid()}\n")
-    tell("waiting")
+    notify("waiting")
     while True:
         threading.Event().wait()
 
@@ -109,24 +109,24 @@ def raw(name: str) -> None:
 
 
 class Quiet:
-    """A watcher that keeps what it is told."""
+    """A watcher that keeps what it hears."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, int, object]] = []
+        self.heard: list[tuple[str, int, object]] = []
 
     def on_start(self, number: int) -> None:
-        self.told.append(("start", number, None))
+        self.heard.append(("start", number, None))
 
     def on_note(self, number: int, note: object) -> None:
-        self.told.append(("note", number, note))
+        self.heard.append(("note", number, note))
 
     def on_end(self, number: int, result: object) -> None:
-        self.told.append(("end", number, result))
+        self.heard.append(("end", number, result))
 
     @property
     def results(self) -> list[object]:
         """In the order of the tasks."""
-        ends = sorted((number, result) for what, number, result in self.told if what == "end")
+        ends = sorted((number, result) for what, number, result in self.heard if what == "end")
         return [result for _, result in ends]
 
 
@@ -139,7 +139,7 @@ def pool(pids: str) -> int:
     """Two workers that never end, for the tests that end this process."""
     try:
         with polite():
-            run_each(worker("waits"), [Task("x86", pids)] * 2, 2, Announcing())
+            run_each(worker("waits"), [WorkTask("x86", pids)] * 2, 2, Announcing())
     except KeyboardInterrupt as ended:
         return int(getattr(ended, "exit_code", 130))
     return 0

@@ -1,4 +1,4 @@
-"""Meddles with the system calls of an emulated tool, and looks at what they made."""
+"""Meddles with the system calls of an emulated tool, and reads what they made."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ GOOD: dict[str, tuple[bytes, bytes]] = {
     "only blanks": (b" \t\r\n", b""),
     "a comment without a newline": (b"# \x00\xff", b""),
     "a CR does not end a comment": (b";x\r!1\n!2", b"02\n"),
-    "a comment that ends with the input, a newline behind it": (b"!1 #\n", b"01\n"),
+    "a comment that ends with the input, a newline after it": (b"!1 #\n", b"01\n"),
     "comment signs within a token": (b":a#b :a;b", b":a#b\n:a;b\n"),
     "a macro": (b"DEFINE a 41 a a", b"41\n41\n"),
     "a macro named like a string's text": (b"DEFINE a 41 'a' \"a\"", b"a\n6100\n"),
@@ -28,7 +28,7 @@ GOOD: dict[str, tuple[bytes, bytes]] = {
     "nearly DEFINE": (b"DEFINE DEFIN 1 DEFINE DEFINED 2 DEFIN DEFINED", b"1\n2\n"),
     "strings": (b"\"a'\n# ;\" '41 \"\n42'", b'61270A23203B00\n41 "\n42\n'),
     "empty strings": (b"\"\" ''", b"00\n\n"),
-    "tokens at once behind strings": (b"'a''b'\"c\"!1 ''# no", b"a\nb\n6300\n01\n\n"),
+    "tokens at once after strings": (b"'a''b'\"c\"!1 ''# no", b"a\nb\n6300\n01\n\n"),
     "quotes within a token": (b"DEFINE a\"b'c 41 a\"b'c :'", b"41\n:'\n"),
     "bytes in strings": (b"'\xff\x01' \"\xff\x01\"", b"\xff\x01\nFF0100\n"),
     "labels and references": (b":a &a %a>b !-a @- $a ~x:", b":a\n&a\n%a>b\n!-a\n@-\n$a\n~x:\n"),
@@ -168,7 +168,7 @@ OURS = (
 
 
 def written(parts: list[tuple[bytes, bytes]]) -> bytes:
-    """A program of tokens with the blanks behind them; each macro is defined in time."""
+    """A program of tokens with the blanks after them; each macro is defined in time."""
     program = b""
     defined: set[bytes] = set()
     for token, blanks in parts:

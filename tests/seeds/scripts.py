@@ -34,7 +34,7 @@ def elf(code: str) -> bytes:
 SHOW = elf(
     "31F6"  # xor esi, esi       0: the arguments; -1: the environment
     "58"  # pop eax              argc
-    "59"  # next: pop ecx        the next string, or the 0 behind the last
+    "59"  # next: pop ecx        the next string, or the 0 after the last
     "85C9"  # test ecx, ecx
     "7414"  # je last
     "31D2"  # xor edx, edx
@@ -52,7 +52,7 @@ SHOW = elf(
     "6A01 58"  # eax = 1
     "CD80"  # exit(0)
 )
-"""A program that writes its arguments and its environment, a NUL behind each string."""
+"""A program that writes its arguments and its environment, a NUL after each string."""
 
 
 def ending(status: int) -> bytes:

@@ -73,8 +73,8 @@ def test_in_and_out_again(clone: Path, cache: Cache) -> None:
     assert fetched.fresh and fetched.tree.release == head(clone)
     assert "no value of that commit is known here" in fetched.tree.notes[0]
     assert not fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache).fresh
-    told: list[str] = []
-    with checkout_at(None, LIVE_BOOTSTRAP, cache, told.append) as (folder, commit):
+    said: list[str] = []
+    with checkout_at(None, LIVE_BOOTSTRAP, cache, said.append) as (folder, commit):
         assert commit == head(clone)
         names = git(clone, "ls-files", "steps").split()
         assert {str(p.relative_to(folder)) for p in (folder / "steps").rglob("*")} == set(names)
@@ -85,7 +85,7 @@ def test_in_and_out_again(clone: Path, cache: Cache) -> None:
         assert not (folder / "untracked").exists()
         # What the plan asks of git's files.
         assert read_head(folder) == head(clone) and read_pin(folder, "x86").commit == PIN
-    assert not folder.exists() and told == [f"live-bootstrap {head(clone)}, from the cache"]
+    assert not folder.exists() and said == [f"live-bootstrap {head(clone)}, from the cache"]
 
 
 def test_a_checkout_is_taken_where_it_is(clone: Path, cache: Cache) -> None:
@@ -134,7 +134,7 @@ def test_a_checkout_without_git_goes_by_its_digest(
     assert other != with_git.digest and len(cache.releases(LIVE_BOOTSTRAP)) == 2
 
 
-def test_a_change_that_git_was_told_of_is_one(clone: Path, cache: Cache) -> None:
+def test_a_change_that_git_was_said_of_is_one(clone: Path, cache: Cache) -> None:
     """The index is not the commit: what is only staged must not be cached under its name."""
     (clone / "steps/manifest").write_text("build: b-1.0\n")
     git(clone, "add", "steps/manifest")
@@ -201,7 +201,7 @@ def test_a_known_commit_has_known_files(
         load_checkout(LIVE_BOOTSTRAP, commit, cache)
 
 
-def test_a_damaged_cache_is_told(clone: Path, cache: Cache) -> None:
+def test_a_damaged_cache_is_said(clone: Path, cache: Cache) -> None:
     commit = fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache).tree.release or ""
     tar = next(cache.folder(commit, LIVE_BOOTSTRAP).glob("*.tar"))
     tar.write_bytes(tar.read_bytes().replace(b"a-1.0", b"b-1.0"))

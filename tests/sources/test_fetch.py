@@ -325,7 +325,7 @@ def test_nothing_stands_in_for_what_can_be_had(cache: Cache, offline: None) -> N
 
 
 def test_the_embedded_sources_asked_for_by_name(cache: Cache) -> None:
-    """Neither the cache nor the network is looked at."""
+    """Neither the cache nor the network is used."""
     found = resolve(None, "embedded", "x86", cache)
     assert (found.tree.kind, found.tree.release, found.step.name) == ("embedded", None, "embedded")
     assert found.tree.notes == (

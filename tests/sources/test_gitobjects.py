@@ -101,7 +101,7 @@ def which(folder: Path, commit: str | None = None) -> Identity:
 
 
 def test_which_checkout_it_is(clone: Path) -> None:
-    """Commit and changes, whether or not git was told of them; and a digest that sees each."""
+    """Commit and changes, whether or not git knows of them; and a digest that sees each."""
     first = which(clone)
     assert (first.commit, first.changed, first.files) == (head(clone), (), 3)
     assert first.text == f"commit {head(clone)}, no file changed"
