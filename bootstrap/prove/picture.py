@@ -7,6 +7,7 @@ from xml.sax.saxutils import escape
 
 from bootstrap.prove.check.language import Class
 from bootstrap.prove.relation import Relation
+from bootstrap.prove.values import runs
 from bootstrap.prove.walk import Automaton
 
 _ROW, _TOP = 46, 90
@@ -21,14 +22,9 @@ text { font: 13px sans-serif; fill: #222 } .head { font-size: 16px; font-weight:
 
 def bytes_text(values: Iterable[int]) -> str:
     """`0-9 A-F`, `0x00-0x22`: a set of bytes, in runs."""
-    runs: list[list[int]] = []
-    for value in sorted(values):
-        if runs and runs[-1][1] == value - 1:
-            runs[-1][1] = value
-        else:
-            runs.append([value, value])
     return " ".join(
-        _name(first) if first == last else f"{_name(first)}-{_name(last)}" for first, last in runs
+        _name(first) if first == last else f"{_name(first)}-{_name(last)}"
+        for first, last in runs(values)
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from bootstrap.prove import Proof
 from bootstrap.prove.picture import by_class, bytes_text, to_svg
 from bootstrap.prove.relation import WORDS, Counterexample, Dialect, compare, moves, witness
+from bootstrap.prove.values import runs
 from bootstrap.prove.walk import Automaton
 
 SCHEMA = "bootstrap-prove/1"
@@ -45,13 +46,7 @@ def _base(proof: Proof) -> int:
 
 
 def _runs(offsets: set[int]) -> str:
-    rows: list[list[int]] = []
-    for at in sorted(offsets):
-        if rows and rows[-1][1] == at - 1:
-            rows[-1][1] = at
-        else:
-            rows.append([at, at])
-    return ", ".join(f"{a:#x}" if a == b else f"{a:#x}-{b:#x}" for a, b in rows) or "none"
+    return ", ".join(f"{a:#x}" if a == b else f"{a:#x}-{b:#x}" for a, b in runs(offsets)) or "none"
 
 
 def to_text(proof: Proof, name: str) -> Iterator[str]:
@@ -64,12 +59,12 @@ def to_text(proof: Proof, name: str) -> Iterator[str]:
         classes = len(set(relation.classes))
         yield f"  walked      {len(found.states)} states at read(2), {count:,} transitions"
         if relation.difference is not None:
-            yield f"  differs     {_told(relation.difference, _language(relation.dialect))}"
+            yield f"  differs     {_shows(relation.difference, _language(relation.dialect))}"
         else:
             yield f"  classes     {classes}: in a comment or not, and no digit waits or one of 16"
             for which, on in enumerate(relation.dialect):
                 if on:
-                    yield f"  peculiar    {WORDS[which]}: {_told(witness(which), 'plain hex0')}"
+                    yield f"  peculiar    {WORDS[which]}: {_shows(witness(which), 'plain hex0')}"
             yield "  checked     by bootstrap.prove.check, which recomputed each transition"
         zero = ", ".join(sorted(found.zero))
         yield f"  assumes     {zero} is 0 at the start, as Linux leaves it" if zero else (
@@ -86,7 +81,7 @@ def to_text(proof: Proof, name: str) -> Iterator[str]:
     yield claim(proof)
 
 
-def _told(difference: Counterexample, other: str) -> str:
+def _shows(difference: Counterexample, other: str) -> str:
     end = " at its end" if difference.at_end else ""
     word = shown(difference.word)
     return f"{word}{end} makes it write {difference.one}; {other}: {difference.other}"
@@ -159,7 +154,7 @@ def against(one: Proof, other: Proof) -> tuple[int, str]:
         return 1, "NOT COMPARED: not both are walked"
     difference, _ = compare(moves(one.found), 0, moves(other.found), 0)
     if difference is not None:
-        return 1, f"DIFFERENT: {_told(difference, 'the other')}"
+        return 1, f"DIFFERENT: {_shows(difference, 'the other')}"
     if one.refused or other.refused:
         return 1, "NOT PROVEN the same, for not both are checked; the walks show no difference"
     return 0, "PROVEN the same for all inputs"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 Place = str | tuple[str, int]
@@ -30,6 +30,17 @@ def place_text(place: Place) -> str:
         return place
     base, offset = place
     return f"[sp{offset:+d}]" if base else f"[{offset:#x}]"
+
+
+def runs(numbers: Iterable[int]) -> list[list[int]]:
+    """[first, last] of each run of neighbours."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return found
 
 
 WORLDS = 3
