@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import socket
 from pathlib import Path
@@ -11,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import BadInput
-from bootstrap.core.release import SourceFile
-from bootstrap.sources import SourceTree, open_source
+from bootstrap.sources import open_source
 from bootstrap.sources.tree import read_archive, to_tar
 from tests.sources import sample
 
@@ -25,34 +23,6 @@ def test_a_folder_and_its_archive_are_the_same_tree(tmp_path: Path) -> None:
     assert folder.digest == archive.digest
     assert folder.files == archive.files
     assert archive.archive_sha256 == sample.sha256(sample.make_archive())
-
-
-def test_the_digest_is_what_the_documentation_says(tmp_path: Path) -> None:
-    files = {"b": SourceFile(b"B", True), "a/c": SourceFile(b"C")}
-    lines = [
-        b"100644 " + sample.sha256(b"C").encode() + b" a/c\0",
-        b"100755 " + sample.sha256(b"B").encode() + b" b\0",
-        b"120000 " + sample.sha256(b"b").encode() + b" c\0",
-    ]
-    tree = SourceTree("t", files, {"c": "b"})
-    assert tree.digest == hashlib.sha256(b"".join(lines)).hexdigest()
-
-
-@pytest.mark.parametrize("change", ["content", "mode", "name", "link"])
-def test_every_part_of_a_tree_counts_for_its_digest(tmp_path: Path, change: str) -> None:
-    root = sample.make_folder(tmp_path / "t")
-    (root / "l").symlink_to("a")
-    before = open_source(root).digest
-    if change == "content":
-        (root / "README").write_bytes(b"hellO\n")
-    elif change == "mode":
-        (root / "README").chmod(0o755)
-    elif change == "name":
-        (root / "README").rename(root / "README.md")
-    else:
-        (root / "l").unlink()
-        (root / "l").symlink_to("b")
-    assert open_source(root).digest != before
 
 
 def test_what_git_keeps_for_itself_is_left_out(tmp_path: Path) -> None:
