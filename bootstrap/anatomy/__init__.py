@@ -4,7 +4,7 @@ This room runs nothing, and neither imports nor is imported by what does: LIEF, 
 a second opinion, may not be in one program with Unicorn (docs/dependencies.md).
 """
 
+from bootstrap.anatomy.claims import KINDS, Anatomy, Claim, FieldDifference, Opinion, Part
 from bootstrap.anatomy.dissecting import dissect
-from bootstrap.anatomy.model import KINDS, Anatomy, Claim, FieldDifference, Opinion, Part
 
 __all__ = ["KINDS", "Anatomy", "Claim", "FieldDifference", "Opinion", "Part", "dissect"]

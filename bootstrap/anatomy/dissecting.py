@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bootstrap.anatomy import elf, opinions, pe, raw
-from bootstrap.anatomy.model import Anatomy, make
+from bootstrap.anatomy.claims import Anatomy, make
 
 
 def dissect(data: bytes, knight: bool = False, ask_lief: bool = True) -> Anatomy:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bootstrap.anatomy.claims import Claim, Reading
 from bootstrap.anatomy.flat import code_and_rest
 from bootstrap.anatomy.flow import FlowImage, Mapping
 from bootstrap.anatomy.machines import BY_ELF, InstructionSet
-from bootstrap.anatomy.model import Claim, Reading
 from bootstrap.anatomy.reading import ByteOrder, Field, Record, named, read_record, size_of
 
 MAGIC = b"\x7fELF"

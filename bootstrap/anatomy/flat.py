@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from bootstrap.anatomy.claims import Claim, Kind, Reading, gaps
 from bootstrap.anatomy.flow import ControlFlow, FlowImage, follow, sweep
 from bootstrap.anatomy.machines import InstructionSet
-from bootstrap.anatomy.model import Claim, Kind, Reading, gaps
 
 # Possessive: a long text without a NUL must not be scanned again from each of its bytes.
 _STRING = re.compile(rb"[\t\x20-\x7e]{3,200}+[\r\n]{0,2}+\x00?+")

@@ -11,8 +11,8 @@ import sys
 import warnings
 from typing import Any
 
+from bootstrap.anatomy.claims import Opinion
 from bootstrap.anatomy.elf import Elf
-from bootstrap.anatomy.model import Opinion
 from bootstrap.anatomy.opinions import Fields, NotAsked, ReaderRefused, compare
 from bootstrap.anatomy.pe import Pe
 

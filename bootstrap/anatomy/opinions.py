@@ -11,8 +11,8 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
+from bootstrap.anatomy.claims import FieldDifference, Opinion, Verdict
 from bootstrap.anatomy.elf import Elf
-from bootstrap.anatomy.model import FieldDifference, Opinion, Verdict
 from bootstrap.anatomy.reading import Record
 
 Fields = Mapping[str, int]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bootstrap.anatomy.claims import Reading
 from bootstrap.anatomy.flat import code_and_rest
 from bootstrap.anatomy.flow import FlowImage, Mapping
 from bootstrap.anatomy.machines import UEFI_64
-from bootstrap.anatomy.model import Reading
 from bootstrap.anatomy.reading import Field, Record, named, read_record, size_of
 
 MAGIC = b"MZ"

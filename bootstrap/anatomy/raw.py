@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 
+from bootstrap.anatomy.claims import Claim, Reading
 from bootstrap.anatomy.flat import code_and_rest, leftovers
 from bootstrap.anatomy.flow import FlowImage, Mapping
 from bootstrap.anatomy.machines import X86_16
-from bootstrap.anatomy.model import Claim, Reading
 from bootstrap.core.errors import printable
 from bootstrap.languages import hex0
 

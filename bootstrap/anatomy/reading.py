@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bootstrap.anatomy.model import Claim
+from bootstrap.anatomy.claims import Claim
 
 ByteOrder = Literal["little", "big"]
 Show = Callable[[int], str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bootstrap.anatomy.model import KINDS, Anatomy, Claim, Kind, Opinion, Part
+from bootstrap.anatomy.claims import KINDS, Anatomy, Claim, Kind, Opinion, Part
 
 _BYTES = 8
 """Bytes of a part on one line."""

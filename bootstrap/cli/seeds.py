@@ -19,7 +19,7 @@ from bootstrap.cli.seed_files import STDIN, read_file
 from bootstrap.core.errors import BadInput, printable
 
 if TYPE_CHECKING:
-    from bootstrap.anatomy.model import Anatomy
+    from bootstrap.anatomy.claims import Anatomy
     from bootstrap.known.seeds import KnownSeed, Place, SeedCatalogue
     from bootstrap.runs.seed_check import Difference, SeedResult
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootstrap.anatomy.model import Anatomy, Claim, Part, account, gaps, make
+from bootstrap.anatomy.claims import Anatomy, Claim, Part, account, gaps, make
 
 RANGES = st.lists(st.tuples(st.integers(-5, 60), st.integers(-5, 60)), max_size=20)
 

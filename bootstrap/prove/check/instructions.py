@@ -4,7 +4,7 @@ Sources: Intel SDM volume 2; Arm ARM, C6.2; the RISC-V unprivileged specificatio
 executes one instruction, and raises Refused.
 """
 
-from bootstrap.prove.check.machine import (
+from bootstrap.prove.check.seed import (
     LOW,
     Refused,
     SeedMachine,

@@ -7,7 +7,7 @@ from typing import Any
 
 from bootstrap.prove.check.instructions import X86, AArch64, RiscV
 from bootstrap.prove.check.language import START, Class, step
-from bootstrap.prove.check.machine import Refused, SeedImage, SeedMachine, Value
+from bootstrap.prove.check.seed import Refused, SeedImage, SeedMachine, Value
 
 FORMAT = "bootstrap-hex0-proof/1"
 _CORES: dict[str, Any] = {
