@@ -18,12 +18,21 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from bootstrap.core.errors import Terminated
-
 POLITE = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 _MAIN = threading.main_thread().ident
+
+
+class Terminated(KeyboardInterrupt):
+    """A polite signal other than SIGINT asked us to end.
+
+    A KeyboardInterrupt, so that whatever is undone on Ctrl-C is undone on these too.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
 
 
 @dataclass(slots=True)

@@ -32,9 +32,9 @@ from bootstrap.core.errors import (
     EXIT_STATUS_HELP,
     BootstrapError,
     ExitStatus,
-    Terminated,
     printable,
 )
+from bootstrap.signals import Terminated
 
 _EPILOG = """\
 examples:

@@ -262,16 +262,11 @@ def _leave_machine_mode(cpu: Uc, page: int) -> None:
 
 # Instructions that Linux refuses to programs and that Unicorn's user mode does not.
 
-_NO_OPERANDS = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
-_PORT_IN = ctypes.CFUNCTYPE(
-    ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_void_p
-)
-_PORT_OUT = ctypes.CFUNCTYPE(
-    None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p
-)
-_TRANSLATED = ctypes.CFUNCTYPE(
-    None, ctypes.c_void_p, ctypes.POINTER(uc_tb), ctypes.POINTER(uc_tb), ctypes.c_void_p
-)
+_P = ctypes.c_void_p
+_NO_OPERANDS = ctypes.CFUNCTYPE(None, _P, _P)
+_PORT_IN = ctypes.CFUNCTYPE(ctypes.c_uint32, _P, ctypes.c_uint32, ctypes.c_int, _P)
+_PORT_OUT = ctypes.CFUNCTYPE(None, _P, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32, _P)
+_TRANSLATED = ctypes.CFUNCTYPE(None, _P, ctypes.POINTER(uc_tb), ctypes.POINTER(uc_tb), _P)
 
 
 def _refuse_ports(add_hook: AddHook, end: EndProcess, _read_code: ReadCode) -> None:

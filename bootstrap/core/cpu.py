@@ -44,17 +44,13 @@ OnTrap = Callable[[Sequence[int]], int | None]
 Must not raise: it is called from inside Unicorn, which no exception can cross.
 """
 
-# Prototypes after unicorn.h.
-_INTERRUPT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
-_INSTRUCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
-_TLB_FILL = ctypes.CFUNCTYPE(
-    ctypes.c_bool,
-    ctypes.c_void_p,
-    ctypes.c_uint64,
-    ctypes.c_int,
-    ctypes.POINTER(uc_tlb_entry),
-    ctypes.c_void_p,
+_P = ctypes.c_void_p
+_INTERRUPT = ctypes.CFUNCTYPE(None, _P, ctypes.c_uint32, _P)
+_INSTRUCTION = ctypes.CFUNCTYPE(None, _P, _P)
+_FILL = ctypes.CFUNCTYPE(
+    ctypes.c_bool, _P, ctypes.c_uint64, ctypes.c_int, ctypes.POINTER(uc_tlb_entry), _P
 )
+"""Prototypes after unicorn.h."""
 _READ_BATCH, _WRITE_BATCH = uclib["uc_reg_read_batch"], uclib["uc_reg_write_batch"]
 """Without the prototypes that the binding gives them: those cost more than the functions do."""
 _CALL = struct.Struct("7Q")
@@ -146,7 +142,7 @@ class Cpu:
         return self._handle, (ctypes.c_int * count)(*registers), addresses, ctypes.c_int(count)
 
     def _add_hooks(self) -> None:
-        self._hook(uc.UC_HOOK_TLB_FILL, _TLB_FILL(self._fill))
+        self._hook(uc.UC_HOOK_TLB_FILL, _FILL(self._fill))
         self._hook(uc.UC_HOOK_INTR, _INTERRUPT(self._interrupt))
         # The trap comes first among the instruction hooks: once a stop is asked for, Unicorn calls
         # the first of them only (qemu/target/i386/seg_helper.c, helper_syscall).

@@ -66,17 +66,6 @@ class GuestFailed(BootstrapError):
     exit_code = ExitStatus.GUEST_FAILED
 
 
-class Terminated(KeyboardInterrupt):
-    """A polite signal other than SIGINT asked us to end.
-
-    A KeyboardInterrupt, so that whatever is undone on Ctrl-C is undone on these too.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Most that a guest may use. The defaults are several times what the largest release needs."""

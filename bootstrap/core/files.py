@@ -122,19 +122,6 @@ class RegularFile(Inode):
         count = max(0, min(count, self.size - offset))
         return bytes(memoryview(self.data)[offset : offset + count])
 
-    def write_at(self, offset: int, content: bytes) -> int:
-        """What pwrite(2) does; returns how many bytes were written: all. Raises GuestFailed."""
-        if not content:
-            return 0
-        end = offset + len(content)
-        if end > len(self.data):
-            self.reserve(end)
-        self.data[offset:end] = content
-        if end > self.size:
-            self.size = end
-        self.version += 1
-        return len(content)
-
     def reserve(self, needed: int) -> None:
         """Have room for `needed` bytes in `data`. Raises GuestFailed over a limit."""
         if needed <= len(self.data):
@@ -296,9 +283,9 @@ class OpenFile:
         Raises LinuxError: EBADF, EFBIG, EIO; GuestFailed over a limit.
         """
         file = self._file
-        if file is None or self.append or not self.writable:
+        if file is None or not self.writable:
             return self._write_other(data)
-        start = self.offset
+        start = file.size if self.append and data else self.offset
         count = len(data)
         end = start + count
         if end > len(file.data):
@@ -349,18 +336,8 @@ class OpenFile:
     def _write_other(self, data: bytes) -> int:
         if not self.writable:
             raise LinuxError(Errno.EBADF)
-        inode = self.inode
-        if isinstance(inode, Stream):
-            return inode.write(data)
-        file = self._file
-        assert file is not None, "no directory is ever open for writing"
-        if not data:
-            return 0
-        if file.size + len(data) > len(file.data):
-            data = data[: self._make_room(file, file.size, len(data))]
-        written = file.write_at(file.size, data)
-        self.offset = file.size
-        return written
+        assert isinstance(self.inode, Stream), "no directory is ever open for writing"
+        return self.inode.write(data)
 
     def seek(self, offset: int, whence: int) -> int:
         """lseek(2): the new offset. Raises LinuxError: EINVAL, ENXIO, ESPIPE.
@@ -368,6 +345,8 @@ class OpenFile:
         Every file is taken to be data: the only hole is at its end. A directory's offsets are
         cookies (fs/libfs.c, dcache_dir_lseek).
         """
+        if whence > abi.SEEK_HOLE:
+            raise LinuxError(Errno.EINVAL)
         if isinstance(self.inode, Stream):
             raise LinuxError(Errno.ESPIPE)
         if whence == abi.SEEK_SET:
@@ -378,12 +357,10 @@ class OpenFile:
             raise LinuxError(Errno.EINVAL)
         elif whence == abi.SEEK_END:
             new = self._file.size + offset
-        elif whence in (abi.SEEK_DATA, abi.SEEK_HOLE):
-            if not 0 <= offset < self._file.size:
-                raise LinuxError(Errno.ENXIO)
-            new = offset if whence == abi.SEEK_DATA else self._file.size
+        elif not 0 <= offset < self._file.size:
+            raise LinuxError(Errno.ENXIO)
         else:
-            raise LinuxError(Errno.EINVAL)
+            new = offset if whence == abi.SEEK_DATA else self._file.size
         if not 0 <= new <= abi.MAX_OFFSET:
             raise LinuxError(Errno.EINVAL)
         self.offset = new

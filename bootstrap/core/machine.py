@@ -239,7 +239,10 @@ class Machine:
         try:
             call = task.calls.get(registers[0] & NUMBER)
             if call is None:
-                raise self._unknown(registers)
+                values = ", ".join(f"{value:#x}" for value in registers[1:])
+                raise GuestFailed(
+                    f"system call {registers[0] & NUMBER} is not supported; arguments ({values})"
+                )
             try:
                 result = call.handler(process, *call.arguments(registers))
             except LinuxError as error:
@@ -253,11 +256,6 @@ class Machine:
         except BaseException as error:
             self._failure = error
         return None
-
-    def _unknown(self, registers: Sequence[int]) -> GuestFailed:
-        number = registers[0] & NUMBER
-        values = ", ".join(f"{value:#x}" for value in registers[1:])
-        return GuestFailed(f"system call {number} is not supported; arguments ({values})")
 
     def _placed(
         self, task: RunningProcess, registers: Sequence[int], error: GuestFailed

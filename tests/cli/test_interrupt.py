@@ -18,12 +18,13 @@ from typing import Any
 import pytest
 
 from bootstrap import signals
-from bootstrap.core.errors import GuestFailed, Terminated
+from bootstrap.core.errors import GuestFailed
 from bootstrap.core.files import Stream
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
+from bootstrap.signals import Terminated
 from tests.cli.command import arguments, environment
 from tests.instruments.guest import Program
 from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, engine_for
