@@ -164,7 +164,7 @@ def test_emulation_that_was_not_verified_is_no_beginning(
     resolved = resolve(None, release.release, "AMD64", Cache(), online=False)
     result = SimpleNamespace(report=SimpleNamespace(result="mismatch"))
     monkeypatch.setattr("bootstrap.runs.rebuild.rebuild", lambda *_: result)
-    with pytest.raises(BadInput, match="emulation gave mismatch, so there is nothing to begin"):
+    with pytest.raises(BadInput, match="emulation gave mismatch, so there is nothing to start"):
         handoff._emulated(resolved, quiet=True)
 
 

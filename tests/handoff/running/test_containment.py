@@ -98,8 +98,7 @@ def folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     uid = os.geteuid()
     if request.param == "user" and uid == 0:
         uid = USER
-    # Short: sockets of podman's are to fit below it (unix(7), 108 bytes).
-    place = Path(tempfile.mkdtemp(prefix="a b c "))
+    place = Path(tempfile.mkdtemp(prefix="a container of "))
     os.chown(place, uid, uid if uid == USER else -1)
     monkeypatch.chdir(place)
     try:
