@@ -6,13 +6,14 @@ whether they found it; where not, they leave the timeline where it was. They rai
 do.
 """
 
+import contextlib
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
 
 from bootstrap.instruments.counter import NEVER, Access
 from bootstrap.timeline import disassembly
 from bootstrap.timeline.timeline import PastEnd, Timeline
-from bootstrap.timeline.watch import MemoryWatch
+from bootstrap.timeline.watch import watching
 
 TRAIL = 1 << 16
 """Instructions that are read together when stepping over or out; then eight times as many."""
@@ -44,14 +45,10 @@ def run_within(
 
     Raises PastEnd where the program ends before.
     """
-    at.on_restore = lambda: at.stepping.set_breakpoints(addresses)
-    at.on_restore()
-    try:
+    with _stopping(at, addresses):
         while limit is None or at.executed < limit:
             if at.go_on(began, limit):
                 return True
-    finally:
-        _disarm(at)
     return False
 
 
@@ -61,7 +58,6 @@ def run_back_to(at: Timeline, addresses: Sequence[int], since: int = 0) -> bool:
     `since`: no further back than that place.
     """
     row, began = at.row, at.executed
-    at.on_restore = lambda: at.stepping.set_breakpoints(addresses, passing=True)
     reached: list[int] = []
 
     def look() -> None:
@@ -69,23 +65,30 @@ def run_back_to(at: Timeline, addresses: Sequence[int], since: int = 0) -> bool:
         if last is not None:
             reached.append(last)
 
-    at.on_stop = lambda _: look()
-    try:
+    with _stopping(at, addresses, look):
         for start, end in _windows(at, row, began, since):
             at.seek_from(row, start)
             _walk(at, end, look)
             if reached:
                 break
-    finally:
-        at.on_stop = lambda _: None
-        _disarm(at)
     return _back_to(at, row, max(reached, default=began), bool(reached))
 
 
-def _disarm(at: Timeline) -> None:
-    at.on_restore = lambda: None
-    if at.machine is not None:
-        at.stepping.set_breakpoints(())
+@contextlib.contextmanager
+def _stopping(
+    at: Timeline, addresses: Sequence[int], passing: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """With breakpoints; with `passing`, which looks, they are only noted."""
+    look = passing or (lambda: None)
+    try:
+        with at.armed(
+            lambda: at.stepping.set_breakpoints(addresses, passing=passing is not None),
+            lambda _: look(),
+        ):
+            yield
+    finally:
+        if at.machine is not None:
+            at.stepping.set_breakpoints(())
 
 
 def _walk(at: Timeline, end: int, look: Callable[[], None]) -> None:
@@ -114,7 +117,7 @@ def first_access(
     goes nowhere."""
     watcher = at.watcher()
     watcher.seek(row, begin)
-    with MemoryWatch(watcher, start, end, kinds, stops=True) as watch:
+    with watching(watcher, start, end, kinds, stops=True) as watch:
         try:
             while watch.first is None and (limit is None or watcher.executed < limit):
                 watcher.go_on(None, limit)
@@ -131,7 +134,7 @@ def last_access(
     `since`; goes nowhere."""
     watcher = at.watcher()
     watcher.close()
-    with MemoryWatch(watcher, start, end, kinds) as watch:
+    with watching(watcher, start, end, kinds) as watch:
         for first, last in _windows(watcher, row, before, since):
             watcher.seek_from(row, first)
             _walk(watcher, last, watch.look)
@@ -250,13 +253,11 @@ def _trail(at: Timeline, row: int, start: int, end: int) -> list[int]:
     if end <= start:
         return []
     trail = (ctypes.c_uint64 * (end - start))()
-    at.on_restore = lambda: at.stepping.lend_trail(start, trail)
-    at.on_restore()
     try:
-        while at.executed < end:
-            at.go_on(None, end)
+        with at.armed(lambda: at.stepping.lend_trail(start, trail)):
+            while at.executed < end:
+                at.go_on(None, end)
     finally:
-        at.on_restore = lambda: None
         if at.machine is not None:
             at.stepping.lend_trail(NEVER, (ctypes.c_uint64 * 1)())
     return list(trail)

@@ -13,7 +13,7 @@ from bootstrap.timeline.disassembly import LONGEST
 from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.origins import OriginStep
 from bootstrap.timeline.timeline import Counting, Timeline
-from bootstrap.timeline.watch import MemoryWatch
+from bootstrap.timeline.watch import watching
 from bootstrap.trace.compare import RecordedRun
 from bootstrap.trace.coordinates import AfterCall
 from bootstrap.trace.store import Trace
@@ -68,7 +68,7 @@ def _last_store(
     plain: Timeline, watcher: Timeline, row: int, first: int, call: int, guest_addr: int
 ) -> MemoryStore | None:
     began = [(plain.executed, first)]  # 0 where `plain` does not count
-    with MemoryWatch(watcher, guest_addr, guest_addr + 1, WRITES) as watch:
+    with watching(watcher, guest_addr, guest_addr + 1, WRITES) as watch:
         watcher.resume(plain.checkpoint())
         for ordinal in range(first + 1, call + 1):
             watcher.seek_call(row, ordinal)

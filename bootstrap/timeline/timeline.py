@@ -7,7 +7,8 @@ where each program begins and where one goes on after a child, so a program's ow
 its children; more are kept in memory on the way, and in an index beside the trace (checkpoints.py).
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum
 
@@ -526,6 +527,20 @@ class Timeline(MachineState):
         self._find_cut(self.row)
         self._run(executed, began)
         return self.stepping.reached == BREAKPOINT
+
+    @contextlib.contextmanager
+    def armed(
+        self, arm: Callable[[], None], look: "Callable[[Timeline], None]" = lambda _: None
+    ) -> Iterator[None]:
+        """In the block `arm` sets up the CPU that is there, and each that takes its place; `look`
+        is `on_stop`."""
+        self.on_restore, self.on_stop = arm, look
+        try:
+            if self.machine is not None:
+                arm()
+            yield
+        finally:
+            self.on_restore, self.on_stop = (lambda: None), (lambda _: None)
 
     def seek_from(self, row: int, executed: int) -> None:
         """Seek by making the machine anew, so that `on_restore` hears of it."""

@@ -2,48 +2,25 @@
 the program, together.
 """
 
-from types import TracebackType
+import contextlib
+from collections.abc import Iterator
 
 from bootstrap.instruments.counter import READS, WRITES, Access
 from bootstrap.timeline.timeline import Timeline
 
 
 class MemoryWatch:
-    """Notes accesses from `start` up to `end`, of READS, WRITES or both, while a timeline runs.
+    """Notes accesses from `start` up to `end`, of READS, WRITES or both: see `watching`."""
 
-    The timeline is one that watches. A context manager, at whose end the timeline is closed. Of the
-    accesses of instructions between two stops of the CPU only the last is known, unless `stops`:
-    then the CPU stops after each.
-    """
-
-    def __init__(
-        self, timeline: Timeline, start: int, end: int, kinds: int, stops: bool = False
-    ) -> None:
+    def __init__(self, timeline: Timeline, start: int, end: int, kinds: int, stops: bool) -> None:
         self._at = timeline
         self._start, self._end, self._kinds = start, end, kinds
         self._stops = stops
         self.by_calls: list[Access] = []
         self.by_instructions: list[Access] = []
 
-    def __enter__(self) -> "MemoryWatch":
-        """From here on, and whenever the machine is made anew."""
-        self._at.on_restore = self._arm
-        self._at.on_stop = lambda _: self.look()
-        if self._at.machine is not None:
-            self._arm()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._at.on_restore = lambda: None
-        self._at.on_stop = lambda _: None
-        self._at.close()
-
-    def _arm(self) -> None:
+    def arm(self) -> None:
+        """Watch the memory that is there now."""
         self._at.stepping.watch(self._start, self._end, self._kinds, self._stops)
         self._at.process.memory.watcher = self._by_call
 
@@ -73,3 +50,20 @@ class MemoryWatch:
     @property
     def _all(self) -> list[Access]:
         return [*self.by_calls, *self.by_instructions]
+
+
+@contextlib.contextmanager
+def watching(
+    timeline: Timeline, start: int, end: int, kinds: int, stops: bool = False
+) -> Iterator[MemoryWatch]:
+    """Watch while a timeline that can (`Timeline.watcher`) runs; at the end it is closed.
+
+    Of the accesses of instructions between two stops of the CPU only the last is known, unless
+    `stops`: then the CPU stops after each.
+    """
+    watch = MemoryWatch(timeline, start, end, kinds, stops)
+    try:
+        with timeline.armed(watch.arm, lambda _: watch.look()):
+            yield watch
+    finally:
+        timeline.close()

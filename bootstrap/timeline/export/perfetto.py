@@ -59,12 +59,9 @@ def measure(timeline: Timeline, program: ProgramRow, children: list[ProgramRow])
             stops.append((at.event, at.executed))
 
     timeline.seek(row, 0)
-    timeline.on_stop = note
     timeline.checkpoints.totals.pop(row, None)
-    try:
+    with timeline.armed(lambda: None, note):
         found = Slice(program, timeline.total(row))
-    finally:
-        timeline.on_stop = lambda _: None
     events = [event for event, _ in stops]
     for child in children:
         index = bisect_right(events, child.first_event - 1) - 1
