@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
 def _proof(name: str, args: argparse.Namespace) -> Proof:
     from bootstrap.cli.seed_files import read_file
     from bootstrap.core.abi import LinuxError
+    from bootstrap.core.elf import BadImage
     from bootstrap.core.errors import GuestFailed
-    from bootstrap.linux.loader import BadImage
     from bootstrap.prove import prove
     from bootstrap.runs.seed_check import abi_of
 

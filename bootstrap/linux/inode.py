@@ -370,3 +370,8 @@ def is_within(directory: Directory, ancestor: Directory) -> bool:
             return False
         here = here.parent
     return True
+
+
+def file_of(content: bytes) -> files.RegularFile:
+    """A file that is in no file system, for what reads one."""
+    return files.RegularFile(files.Volume(Limits()), S_IFREG | 0o755, b"", content)

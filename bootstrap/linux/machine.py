@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bootstrap import signals
+from bootstrap.core import elf
 from bootstrap.core.abi import ANY_EXECUTE, Errno, LinuxError
 from bootstrap.core.arches import ARCHES
 from bootstrap.core.errors import GuestFailed, Meter
 from bootstrap.core.files import Directory, OpenFile, Stream
 from bootstrap.core.paths import PathBase
 from bootstrap.instruments import Cpu, Engine, Stop
-from bootstrap.linux import loader
 from bootstrap.linux.events import ExecEvent, Fault, Observer
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.inode import LazyFile
@@ -26,6 +26,7 @@ from bootstrap.linux.limits import Limits
 from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.process import Exec, Exit, FdTable, Fork, OnRegisters, Process
 from bootstrap.linux.row import Row
+from bootstrap.linux.scripts import interpreter
 from bootstrap.linux.slices import ticking
 from bootstrap.linux.table import answering, table_for
 from bootstrap.linux.tasks import (
@@ -142,7 +143,7 @@ class Machine:
         start = Exec(path, tuple(argv), tuple(envp))
         try:
             self.tasks.append(self._execute(empty, start))
-        except loader.BadImage as error:
+        except elf.BadImage as error:
             fault = no_image(start, str(error))
             return Ended(SIGSEGV, fault, empty.pid)
         self._ready(came_back=False)
@@ -275,7 +276,7 @@ class Machine:
         except LinuxError as error:
             self._answer(task, -error.errno)
             return None
-        except loader.BadImage as error:
+        except elf.BadImage as error:
             self._leave(task, None)
             self._note_fault(task, no_image(control, str(error), task.cpu))
             return self._end(task, SIGSEGV)
@@ -354,33 +355,33 @@ class Machine:
     def _execute(self, process: Process, control: Exec, caller: Task | None = None) -> Task:
         """Make the new image and its CPU; the old image stays until this has succeeded."""
         path, argv = control.path, control.argv
-        inode, image = self._image(process, path)
+        file = self._executable(process, path)
         for _ in range(5):  # binfmt_script nests at most this deep (fs/exec.c, exec_binprm)
-            script = loader.interpreter(image)
+            script = interpreter(file)
             if script is None:
                 break
             name, argument = script
             argv = (name, *(() if argument is None else (argument,)), path, *argv[1:])
             path = name
-            inode, image = self._image(process, path)
+            file = self._executable(process, path)
         else:
-            if loader.interpreter(image) is not None:
+            if interpreter(file) is not None:
                 raise LinuxError(Errno.ELOOP)
-        elf = loader.parse(image)
-        memory, sp = loader.build(
-            elf, image, control.path, argv, control.envp, self.limits, self.meter
+        loaded = elf.load(
+            file, control.path, argv, control.envp, self.limits, self.meter, AddressSpace
         )
         process.memory.release()
-        process.memory, process.abi = memory, elf.abi
+        assert isinstance(loaded.memory, AddressSpace)
+        process.memory, process.abi = loaded.memory, loaded.arch
         process.fds.close_on_exec()
-        process.run_file(inode)
+        process.run_file(file)
         process.exe_path = self.fs.absolute(process.at, path)
         process.argv = argv
         task = self.new_task(process)
-        task.cpu.start_at(elf.entry, sp)
+        task.cpu.start_at(loaded.pc, loaded.sp)
         event = ExecEvent(
             process.pid, process.ppid, process.exe_path, argv, control.envp,
-            self.fs.seen_path(process.at.cwd, process.at.root), inode, elf.abi.name,
+            self.fs.seen_path(process.at.cwd, process.at.root), file, loaded.arch.name,
         )  # fmt: skip
         if caller is not None:
             self._leave(caller, 0)
@@ -388,14 +389,14 @@ class Machine:
             observer.on_exec(event)
         return task
 
-    def _image(self, process: Process, path: bytes) -> tuple[LazyFile, loader.Image]:
+    def _executable(self, process: Process, path: bytes) -> LazyFile:
         inode = self.fs.resolve(process.at, path)
         if not isinstance(inode, LazyFile) or not inode.mode & ANY_EXECUTE:
             raise LinuxError(Errno.EACCES)
         if inode.writers:
             raise LinuxError(Errno.ETXTBSY)  # execve(2); fs/exec.c, do_open_execat
         inode.prepare()
-        return inode, loader.FileImage(inode)
+        return inode
 
     def _end(self, task: Task, status: int) -> Ended | None:
         process = task.process

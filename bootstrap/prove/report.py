@@ -40,9 +40,10 @@ def _coverage(found: Automaton, size: int, base: int) -> tuple[set[int], set[int
 
 
 def _base(proof: Proof) -> int:
-    from bootstrap.linux.loader import parse
+    from bootstrap.core.elf import parse
+    from bootstrap.linux.inode import file_of
 
-    return next(s.vaddr - s.offset for s in parse(proof.seed).segments if s.file_size)
+    return next(s.vaddr - s.offset for s in parse(file_of(proof.seed)).segments if s.file_size)
 
 
 def _runs(offsets: set[int]) -> str:

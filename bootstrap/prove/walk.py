@@ -18,10 +18,12 @@ from typing import NamedTuple
 
 from bootstrap import signals
 from bootstrap.core.arches import Arch
+from bootstrap.core.elf import load
 from bootstrap.core.errors import BootstrapError, ExitStatus, Meter
 from bootstrap.instruments.walking import Event, WalkingCpu
+from bootstrap.linux.inode import file_of
 from bootstrap.linux.limits import Limits
-from bootstrap.linux.loader import build, parse
+from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.prove.tables import Tables
 from bootstrap.prove.values import REACH, WORLDS, Place, Value, WorldSymbols, place_text
@@ -153,9 +155,11 @@ class Walker:
 
     def __init__(self, image: bytes, abi: Arch, opens: Opens, most: int) -> None:
         """``most``: states at which it stops. Raises what the loader raises."""
-        elf = parse(image)
-        self.memory, _ = build(elf, image, b"seed", (b"seed",), (), Limits(), Meter(Limits()))
-        self.abi, self.entry, self._most = abi, elf.entry, most
+        limits = Limits()
+        loaded = load(file_of(image), b"seed", (b"seed",), (), limits, Meter(limits), AddressSpace)
+        assert isinstance(loaded.memory, AddressSpace)
+        self.memory = loaded.memory
+        self.abi, self.entry, self._most = abi, loaded.pc, most
         self._stack = abi.task_size - 0x80000
         self.symbols = WorldSymbols(abi.word_mask, self._stack, opens)
         self._opens = opens

@@ -11,8 +11,9 @@ from bisect import bisect_left, bisect_right
 
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.arches import page_down, page_up
+from bootstrap.core.elf import ElfFile, Segment, parse
 from bootstrap.core.errors import BadInput
-from bootstrap.linux.loader import ElfFile, Segment, parse
+from bootstrap.linux.inode import file_of
 from bootstrap.timeline.disassembly import Decoder
 from bootstrap.timeline.origins import FUNCTION, ByteOrigins
 from bootstrap.timeline.source_maps import SourceMap, SourcePlace
@@ -45,10 +46,10 @@ class ProgramImage:
         self.same = same
         """Who wrote these bytes, for an image with source lines."""
         try:
-            self.elf: ElfFile = parse(content)
+            self.elf: ElfFile = parse(file_of(content))
         except LinuxError:
             raise BadInput(f"{name}: is no program that this kernel can run") from None
-        self.decoder = Decoder(self.elf.abi.name)
+        self.decoder = Decoder(self.elf.arch.name)
         self._loads = [s for s in self.elf.segments if s.kind == _PT_LOAD and s.file_size]
         self._sources = sources
         self._lines: dict[str, tuple[list[int], list[str], list[int], list[str]]] = {}
@@ -97,8 +98,8 @@ class ProgramImage:
     @property
     def headers_end(self) -> int:
         """Where the ELF header and the program headers end, which nobody has to run."""
-        size = 52 if self.elf.abi.elf_class == 1 else 64
-        entry = 32 if self.elf.abi.elf_class == 1 else 56
+        size = 52 if self.elf.arch.elf_class == 1 else 64
+        entry = 32 if self.elf.arch.elf_class == 1 else 56
         if self.elf.phdr_offset <= size:
             size = max(size, self.elf.phdr_offset + entry * len(self.elf.segments))
         return size

@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bootstrap.core.abi import LinuxError
+from bootstrap.core.elf import parse
 from bootstrap.languages import catm, hex0, hex1, hex2, hex2_linker, m1
 from bootstrap.languages.assembly import Assembly, Origin, Position
 from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.macros import Expansion
 from bootstrap.languages.source import SourceText
-from bootstrap.linux.loader import parse
+from bootstrap.linux.inode import file_of
 
 _PT_LOAD = 1
 
@@ -53,13 +54,13 @@ class Target:
 def target_of(content: bytes) -> Target:
     """What a file is for, by its ELF headers; x86 where it is no program."""
     try:
-        elf = parse(content)
+        elf = parse(file_of(content))
     except LinuxError:
         return Target()
     first = next((s for s in elf.segments if s.kind == _PT_LOAD), None)
     if first is None:
         return Target()
-    return Target(m1.Architecture(elf.abi.upstream.lower()), first.vaddr - first.offset)
+    return Target(m1.Architecture(elf.arch.upstream.lower()), first.vaddr - first.offset)
 
 
 Model = Callable[[Sequence[SourceText], Sequence[str], Target], SourceMap]

@@ -47,7 +47,7 @@ class BasicBlock:
 def blocks(counted: ExecutionCounts) -> list[BasicBlock]:
     """The blocks, by address. Raises BadInput where an instruction that ran cannot be decoded."""
     image = counted.image
-    decode = disassembler(image.elf.abi.name)
+    decode = disassembler(image.elf.arch.name)
     targets: set[int] = set()
     rows: list[tuple[int, int, int, bool]] = []
     for guest_addr, times in counted.ran():
@@ -63,7 +63,7 @@ def blocks(counted: ExecutionCounts) -> list[BasicBlock]:
         if ends:
             # Of an indirect one the operands are registers or memory: none of these.
             # RISC-V's lead so far from here, the others' to there.
-            base = guest_addr if image.elf.abi.name.startswith("riscv") else 0
+            base = guest_addr if image.elf.arch.name.startswith("riscv") else 0
             targets.update(base + o.imm for o in found.operands if o.type == capstone.CS_OP_IMM)
         rows.append((guest_addr, found.size, times, ends))
     result: list[BasicBlock] = []
