@@ -361,12 +361,12 @@ def _instruction(session: Session, of: str) -> str:
 
 
 def _source_place(session: Session, of: str, generated: bool = False) -> str:
-    view = session.source(address_in(session, of) if of else None, 0, generated)
+    view = session.source(address_in(session, of) if of else None, generated)
     return "" if view is None else f"{view.file}:{view.line}"
 
 
 def _line_text(session: Session, of: str) -> str:
-    view = session.source(address_in(session, of) if of else None, 0)
+    view = session.source(address_in(session, of) if of else None)
     return "" if view is None else view.text
 
 

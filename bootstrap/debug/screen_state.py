@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.session import Produced, Session
-from bootstrap.debug.views import CodeLine
+from bootstrap.debug.views import CodeLine, SourceView
 from bootstrap.instruments.counter import READS, WRITES
 from bootstrap.timeline import search
 from bootstrap.timeline.images import ProgramImage
@@ -46,17 +46,6 @@ class ScreenRequest:
     output_fd: int | None = None
     generated: bool = False
     """Which source: see Session.source."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceText:
-    """The source that the instruction was assembled from; `unknown` says why there is none."""
-
-    file: str = ""
-    lines: tuple[str, ...] = ()
-    line: int = 0
-    column: int = 0
-    unknown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +94,10 @@ class ScreenState:
     word: int
     pc: int
     sp: int
-    source: SourceText
+    source: SourceView | None
+    """The source that the instruction was assembled from."""
+    unknown: str
+    """Why there is none."""
     code: tuple[CodeLine, ...]
     registers: tuple[tuple[str, int], ...]
     changed: frozenset[str]
@@ -168,7 +160,9 @@ class ScreenReader:
             executed=session.executed, total=session.at.checkpoints.totals.get(session.row),
             calls_made=made, calls_total=program.calls, event=session.at.event,
             events=session.trace.events, word=WORD[program.abi], pc=session.pc, sp=sp,
-            source=self._source(request.generated), code=self._code(request),
+            source=session.source(None, request.generated),
+            unknown=session.unknown or "what comes next is not in the image",
+            code=self._code(request),
             registers=session.registers(), changed=session.changed(),
             flags=session.flags().partition(": ")[2],
             memory_at=start, memory=session.read(start, request.memory),
@@ -235,13 +229,6 @@ class ScreenReader:
                 session.at.seek(*place)
 
     # Parts.
-
-    def _source(self, generated: bool) -> SourceText:
-        session = self.session
-        found = session.source(None, 0, generated)
-        if found is None:
-            return SourceText(unknown=session.unknown or "what comes next is not in the image")
-        return SourceText(found.file, found.lines, found.line, found.column)
 
     def _line(self, guest_addr: int, raw: bytes, image: ProgramImage) -> CodeLine | None:
         one = image.decoder.one(raw, guest_addr)

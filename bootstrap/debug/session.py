@@ -18,7 +18,7 @@ from bootstrap.debug import opening, origins, places, running, views
 from bootstrap.debug.edits import NOT_LIVE, LiveEdits
 from bootstrap.debug.source_paths import SourcePaths
 from bootstrap.debug.stops import Breakpoints, StopReason, Watchpoints
-from bootstrap.debug.views import NEARBY, CodeLine, SourceView
+from bootstrap.debug.views import CodeLine, SourceView
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.linux.limits import Limits
 from bootstrap.sources import Resolved
@@ -380,9 +380,7 @@ class Session:
         start = self.pc if guest_addr is None else guest_addr
         return tuple(views.disassemble(self.at, self.image, self.written, start, count))
 
-    def source(
-        self, guest_addr: int | None = None, nearby: int = NEARBY, generated: bool = False
-    ) -> SourceView | None:
+    def source(self, guest_addr: int | None = None, generated: bool = False) -> SourceView | None:
         """Where the code at an address (pc) stands in the source that a person wrote, or a compiler
         put out; `generated`: in the text that the image was made of at last, by M0 say. None:
         nobody knows; see `unknown`."""
@@ -391,13 +389,14 @@ class Session:
         offset = views.known_offset(image, self.at.process.memory, addr, 1)
         if offset is None:
             return None
-        if not generated:
-            found = self.written(offset)
-            return None if found is None else views.source_view(*found, nearby)
-        place = image.place(offset)
+        if generated:
+            place = image.place(offset)
+            lines = () if place is None else tuple(image.source_lines(place.file))
+        else:
+            place, lines = self.written(offset) or (None, ())
         if place is None:
             return None
-        return views.source_view(place, image.source_lines(place.file), nearby)
+        return SourceView(place.file.lstrip("/"), place.line, place.column, lines)
 
     def written(self, offset: int) -> tuple[SourcePlace, tuple[str, ...]] | None:
         """Where a byte of the program's image stands in the source that a person wrote, and all
@@ -413,7 +412,7 @@ class Session:
     def sources(self) -> dict[str, Sequence[str]]:
         """The lines of the sources of this program, by file: that of what comes next, and those
         that the image was made of at last."""
-        image, here = self.image, self.source(None, 0)
+        image, here = self.image, self.source()
         found: dict[str, Sequence[str]] = {} if here is None else {here.file: here.lines}
         for file in image.sources:
             found.setdefault(file.lstrip("/"), image.source_lines(file))

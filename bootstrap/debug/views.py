@@ -51,20 +51,24 @@ class CodeLine:
 
 @dataclass(frozen=True, slots=True)
 class SourceView:
-    """Where an instruction stands in the source that its image was made of."""
+    """Where an instruction stands in a source."""
 
     file: str
     line: int
     column: int
-    text: str
-    """The line."""
-    label: str
-    macro: str
-    comment: str
-    nearby: tuple[tuple[int, str], ...]
-    """Lines around it, and it: (number, text)."""
     lines: tuple[str, ...]
     """All of the file."""
+
+    @property
+    def text(self) -> str:
+        """The line."""
+        return self.lines[self.line - 1].strip()
+
+    @property
+    def nearby(self) -> tuple[tuple[int, str], ...]:
+        """Lines around it, and it: (number, text)."""
+        first = max(0, self.line - 1 - NEARBY)
+        return tuple(enumerate(self.lines[first : self.line + NEARBY], first + 1))
 
 
 def known_offset(
@@ -105,22 +109,6 @@ def disassemble(
             "" if leads is None else image.shown_label(leads),
             one.guest_addr == traveller.pc,
         )
-
-
-def source_view(place: SourcePlace, lines: Sequence[str], nearby: int) -> SourceView:
-    """The line of a place, with those around it."""
-    first = max(0, place.line - 1 - nearby)
-    return SourceView(
-        place.file.lstrip("/"),
-        place.line,
-        place.column,
-        lines[place.line - 1].strip(),
-        place.label,
-        place.macro,
-        place.comment,
-        tuple(enumerate(lines[first : place.line + nearby], first + 1)),
-        tuple(lines),
-    )
 
 
 def in_memory(memory: AddressSpace, wanted: bytes) -> list[int]:

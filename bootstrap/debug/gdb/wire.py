@@ -8,6 +8,7 @@ import os
 import select
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from bootstrap.core.errors import BadInput
@@ -30,6 +31,16 @@ class Wire(Protocol):
         """All of it. Raises Gone."""
 
 
+def _received(read: Callable[[], bytes]) -> bytes:
+    try:
+        data = read()
+    except OSError:
+        raise Gone from None
+    if not data:
+        raise Gone
+    return data
+
+
 class PipeWire:
     """A pair of descriptors, a pipe's say."""
 
@@ -40,13 +51,7 @@ class PipeWire:
         """See Wire."""
         if not select.select([self._in], [], [], None if wait else 0)[0]:
             return None
-        try:
-            data = os.read(self._in, _CHUNK)
-        except OSError:
-            raise Gone from None
-        if not data:
-            raise Gone
-        return data
+        return _received(lambda: os.read(self._in, _CHUNK))
 
     def send(self, data: bytes) -> None:
         """See Wire."""
@@ -74,13 +79,7 @@ class SocketWire:
                     self._listener.accept()[0].close()
             if not wait:
                 return None
-        try:
-            data = self._client.recv(_CHUNK)
-        except OSError:
-            raise Gone from None
-        if not data:
-            raise Gone
-        return data
+        return _received(lambda: self._client.recv(_CHUNK))
 
     def send(self, data: bytes) -> None:
         """See Wire."""

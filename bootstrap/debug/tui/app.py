@@ -382,11 +382,11 @@ class StepApp(App[int], inherit_bindings=False):
 
     def _show_result(self, result: CommandResult) -> None:
         self._done()
-        focus = result.focus
+        focus, source = result.focus, None if self.view is None else self.view.source
         if focus is not None and focus.guest_addr is not None:
             self.cursor.memory = focus.guest_addr
             self.focus_on("memory")
-        elif focus is not None and self.view is not None and focus.file == self.view.source.file:
+        elif focus is not None and source is not None and focus.file == source.file:
             self.cursor.source = focus.line
             self.focus_on("source")
         if focus is not None or result.stop is not None or len(result.lines) == 1:

@@ -70,7 +70,7 @@ class Cursor:
 
     def target(self, view: ScreenState) -> tuple[str, str, int] | None:
         """What the cursor is on, as linking.of wants it; None: on nothing."""
-        if self.focus == "source" and self.source and view.source.file:
+        if self.focus == "source" and self.source and view.source is not None:
             return "source", view.source.file, self.source
         if self.focus in ("input", "output"):
             found, at = self.file_at(view)
@@ -84,7 +84,7 @@ class Cursor:
     def vertically(self, view: ScreenState, by: int, width: int) -> None:
         """So many rows down, or up."""
         focus = self.focus
-        if focus == "source" and view.source.lines:
+        if focus == "source" and view.source is not None:
             at = (self.source or view.source.line) + by
             self.source = max(1, min(len(view.source.lines), at))
         elif focus == "code" and view.code:

@@ -43,8 +43,8 @@ def scroll(count: int, height: int, at: int) -> int:
 def source(view: ScreenState, cursor: Cursor, width: int, height: int) -> list[Row]:
     """The source around the cursor."""
     found = view.source
-    if not found.lines:
-        return _wrapped(f"no source line is known: {found.unknown}", "unknown", width, height)
+    if found is None:
+        return _wrapped(f"no source line is known: {view.unknown}", "unknown", width, height)
     linked = cursor.links.line_in(found.file)
     at = cursor.source or (linked if linked is not None and cursor.by_hand else found.line)
     first = scroll(len(found.lines), height, at - 1)
@@ -427,7 +427,7 @@ def pane(name: str, view: ScreenState, cursor: Cursor, width: int, height: int) 
 
 def title(name: str, view: ScreenState, cursor: Cursor, plain: str) -> str:
     """What stands above a pane."""
-    if name == "source" and view.source.file:
+    if name == "source" and view.source is not None:
         made = " (generated)" if cursor.generated else ""
         return f"{plain} {view.source.file}:{cursor.source or view.source.line}{made}"
     if name == "code":

@@ -80,6 +80,7 @@ def test_the_source_is_the_one_that_a_person_wrote(run: Interpreter) -> None:
         viewer.view(ScreenRequest()).source,
         viewer.view(ScreenRequest(generated=True)).source,
     )
+    assert written is not None and made is not None
     assert (written.file, written.line, made.file, made.line) == (
         "hello.M1", 43, "hello-whole.hex2", 73)  # fmt: skip
     assert written.lines[42].startswith("mov_ebx, %1") and made.lines[72] == "BB"
@@ -90,7 +91,7 @@ def test_the_source_is_the_one_that_a_person_wrote(run: Interpreter) -> None:
     source = of(session, "source", "hello.M1", 44)
     assert (source.guest_addr, source.size) == (session.pc + 5, 5)
     assert run.run('find source "1st argument: descr"').lines[0].startswith("1 place")
-    header = session.source(0x8048000, 0)
+    header = session.source(0x8048000)
     assert header is not None and header.file.endswith(".hex2") and header.file != made.file
 
 
