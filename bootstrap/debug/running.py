@@ -57,10 +57,10 @@ def forward(
         end: PastEnd | None = None
         limit = start + size if bound is None else min(bound, start + size)
         try:
-            met = search.run_within(at, addresses, began, limit)
+            stopped = search.run_within(at, addresses, began, limit)
             limit = at.executed
         except PastEnd as error:
-            end, met = error, False
+            end, stopped = error, False
             limit = min(limit, error.total)
         for one in watchpoints:
             access = search.first_access(
@@ -74,7 +74,7 @@ def forward(
             return Reached(*found)
         if end is not None:
             raise end
-        if met:
+        if stopped:
             return Reached()
         size = min(size * 8, LONGEST)
     return None
@@ -94,8 +94,8 @@ def backward(
     while end > bound:
         since = max(bound, end - size)
         found: tuple[Watchpoint, Access] | None = None
-        met = bool(addresses) and search.run_back_to(at, addresses, since)
-        if met:
+        stopped = bool(addresses) and search.run_back_to(at, addresses, since)
+        if stopped:
             since = at.executed
         for one in watchpoints:
             access = search.last_access(
@@ -106,7 +106,7 @@ def backward(
         if found is not None:
             at.seek(row, found[1].executed)
             return Reached(*found)
-        if met:
+        if stopped:
             return Reached()
         end, size = since, min(size * 8, LONGEST)
         at.seek(row, end)

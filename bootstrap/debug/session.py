@@ -1,4 +1,4 @@
-"""A stepping session: one place in a recorded run, and every way to another.
+"""A stepping session: one place in a recorded run, and every move to another.
 
 Thin over the trace library: a Timeline is at the place, searches find others. A session goes
 along one process at a time, across its execve calls; children are entered and left by name.

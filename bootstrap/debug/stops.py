@@ -20,7 +20,7 @@ REASONS = {
     "entry": "a caught system call comes next",
     "return": "the system call just before this place is a caught one",
     "exec": "the process executed another program",
-    "interrupted": "`progress` ended the way here",
+    "interrupted": "`progress` ended the move here",
     "child": "in a child, at its begin",
     "parent": "in the parent, before it forks",
     "begin": "there is nothing before this place",

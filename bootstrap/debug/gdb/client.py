@@ -1,7 +1,7 @@
 """What a client of gdb's protocol has of a session: processes, where they stop, what is selected.
 
 Each process of the run is a process of gdb's with one thread, and stands at a place of its own: to
-select it goes there. gdb knows of those that it has met: the first, children, and those that
+select it goes there. gdb knows of some: the first, children, and those that
 `monitor` brought.
 """
 
@@ -24,7 +24,7 @@ from bootstrap.trace.store import ProgramRow
 
 
 class NoProcess(BadInput):
-    """gdb names a process that it has not met, or that there is none of."""
+    """gdb names a process that it does not know, or that there is none of."""
 
     def __init__(self) -> None:
         super().__init__("no such process")
@@ -60,7 +60,7 @@ class Client:
         """The process that the session is at, by gdb's number of it: its pid, where no two
         processes of the trace share it."""
         self.places: dict[int, Position] = {self.current: session.position}
-        """Of each process that gdb has met; of the current one where it was selected."""
+        """Of each process that gdb knows; of the current one where it was selected."""
         self.points: dict[int, Points] = {self.current: Points()}
         self.general = self.continued = self.moved = self.current
         """The process that questions are about, the one that moves, and the one that `monitor` is
@@ -80,7 +80,7 @@ class Client:
         self.over = False
         """Whether it has said that it goes."""
         self.due: tuple[object, tuple[str, int] | None, bool] | None = None
-        """Where and which way it stopped, and what else is there: a caught call, a breakpoint."""
+        """Where it stopped, going forwards or back, and what else is there: a caught call, a breakpoint."""
 
     def note(self, error: Diverged) -> str:
         """Say, in the log too, that the run is not the recorded one; its first line."""
@@ -125,7 +125,7 @@ class Client:
                 self._forget(pid)
 
     def select(self, pid: int) -> Session:
-        """The session, where a process stands. Raises KeyError for one that gdb has not met."""
+        """The session, where a process stands. Raises KeyError for one that gdb does not know."""
         if pid != self.current:
             self.settle()
             place = self.places[pid]
@@ -139,37 +139,37 @@ class Client:
         """The session, where the process is that questions are about."""
         return self.select(self.general)
 
-    def met(self) -> int:
-        """The process that the session is at now; gdb meets it, if a move led there."""
+    def now_at(self) -> int:
+        """The process that the session is at now; gdb knows it then, if a move led there."""
         found = self._number(self._session.program)
         if found != self.current:
-            self._meet(found, self._session.position)
+            self._know(found, self._session.position)
             self.current = found
         return found
 
-    def _meet(self, pid: int, place: Position) -> None:
+    def _know(self, pid: int, place: Position) -> None:
         self.places[pid] = place
         self.points.setdefault(pid, Points())
 
     def attach(self, pid: int) -> None:
-        """Meet a process, at its start, and select it. Raises NoProcess."""
+        """Let gdb know a process, at its start, and select it. Raises NoProcess."""
         self.settle()
         program = self._first.get(pid)
         if program is None:
             raise NoProcess
         if pid not in self.places:
-            self._meet(pid, (program.id, 0))
+            self._know(pid, (program.id, 0))
         self.general = self.continued = self.moved = pid
 
     def fork(self, row: int, ordinal: int) -> int | None:
-        """gdb meets the child that a call of the program made, with what was put into its parent's
+        """gdb knows the child that a call of the program made, with what was put into its parent's
         memory; its number, None where there is no child."""
         trace = self._session.trace
         made = dict(places.children(trace, trace.program(row)))
         if ordinal not in made:
             return None
         child = self._number(made[ordinal])
-        self._meet(child, (self._first[child].id, 0))
+        self._know(child, (self._first[child].id, 0))
         mine = self.points[self.continued]
         self.points[child] = replace(
             mine, breakpoints=set(mine.breakpoints), watches=set(mine.watches)
@@ -203,7 +203,7 @@ class Client:
             session.watchpoints.add(guest_addr, size, kinds)
 
     def all(self) -> list[tuple[int, ProgramRow]]:
-        """Every process of the trace with its first program, met or not."""
+        """Every process of the trace with its first program, known to gdb or not."""
         self.settle()
         return sorted(self._first.items())
 

@@ -112,7 +112,7 @@ def _lines(client: Client, line: str) -> tuple[list[str], Position | None]:
 def _after(client: Client, before: Position) -> str:
     """What gdb's user has to do after a move."""
     was = client.moved
-    now = client.met()
+    now = client.now_at()
     if now == was:
         known = client.points[now].described
         return FLUSH if known in (None, client.select(now).program.abi) else DESCRIBE

@@ -75,7 +75,7 @@ def _libraries(_client: Client, _annex: bytes) -> bytes | None:
 
 
 def _osdata(client: Client, annex: bytes) -> bytes | None:
-    """For `info os processes`: every process of the run, and which of them gdb has met."""
+    """For `info os processes`: every process of the run, and which of them gdb knows."""
     if annex == b"":
         rows = [{"Type": "processes", "Description": "All processes of the recorded run"}]
         return _table("types", rows)

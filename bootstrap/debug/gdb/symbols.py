@@ -24,7 +24,7 @@ Found = tuple[str, int, int]
 """A place in a source: path, version, line."""
 
 
-def stretches(image: ProgramImage, ways: SourcePaths) -> Iterator[tuple[int, int, Found]]:
+def stretches(image: ProgramImage, paths: SourcePaths) -> Iterator[tuple[int, int, Found]]:
     """The bytes of an image that are of one line each: first address, address after, where."""
     if image.same is None:
         return
@@ -32,8 +32,12 @@ def stretches(image: ProgramImage, ways: SourcePaths) -> Iterator[tuple[int, int
     for start, end in loaded(image):
         for guest_addr in range(start, end):
             offset = image.offset(guest_addr)
-            way = None if offset is None else ways.source(image.same, offset)
-            found = None if way is None else (way.place.file, way.version, way.place.line)
+            written = None if offset is None else paths.source(image.same, offset)
+            found = (
+                None
+                if written is None
+                else (written.place.file, written.version, written.place.line)
+            )
             if begin is not None and begin[1] == guest_addr and begin[2] == found:
                 begin = begin[0], guest_addr + 1, found
                 continue

@@ -72,10 +72,10 @@ class LineEditor:
         self.offered = found
         self.text, self.at = head + tail, len(head)
 
-    def _recall(self, way: int) -> None:
+    def _recall(self, by: int) -> None:
         if self._back == len(self.history):
             self._kept = self.text
-        self._back = max(0, min(len(self.history), self._back + way))
+        self._back = max(0, min(len(self.history), self._back + by))
         self._put(self.history[self._back] if self._back < len(self.history) else self._kept)
 
     def _edit(self, what: str) -> None:

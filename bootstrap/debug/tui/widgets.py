@@ -149,11 +149,11 @@ class TextDialog(ModalScreen[None]):
         """Close."""
         self.dismiss(None)
 
-    def action_scroll(self, way: int) -> None:
+    def action_scroll(self, by: int) -> None:
         """A line."""
-        self.query_one(VerticalScroll).scroll_relative(y=way, animate=False)
+        self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)
 
-    def action_page(self, way: int) -> None:
+    def action_page(self, by: int) -> None:
         """A page."""
         box = self.query_one(VerticalScroll)
-        box.scroll_relative(y=way * max(1, box.size.height - 1), animate=False)
+        box.scroll_relative(y=by * max(1, box.size.height - 1), animate=False)
