@@ -383,7 +383,7 @@ VERBS: tuple[Verb, ...] = (
         _repeat(Session.previous_output), _N, "ro reverse-output"),
     _go("cont", "cont", "run on to a breakpoint or watchpoint, or the end", "reverse",
         _move(lambda s, _: s.cont()), aliases="c continue run"),
-    _go("reverse", "reverse", "run back to a breakpoint or watchpoint, or the begin", "cont",
+    _go("reverse", "reverse", "run back to a breakpoint or watchpoint, or the start", "cont",
         _move(lambda s, _: s.reverse_cont()), aliases="rc reverse-continue"),
     _go("next", "next execution [ADDR] | read|write|access ADDR[:LEN] | found",
         "on to the next time that this happens; without a word it is `over`", "previous",

@@ -69,7 +69,7 @@ def _stay(session: Session, place: Position, stop: StopReason) -> StopReason:
 
 
 def _before_the_program(session: Session, guest_addr: int, size: int, bits: int) -> StopReason:
-    """This program made no such access before: who put there what it found at its begin?"""
+    """This program made no such access before: who put there what it found at its start?"""
     program = session.program
     if program.ordinal == 0:
         forked = places.forked_by(session.trace, program)

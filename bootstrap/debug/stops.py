@@ -21,7 +21,7 @@ REASONS = {
     "return": "the system call just before this place is a caught one",
     "exec": "the process executed another program",
     "interrupted": "`progress` ended the move here",
-    "child": "in a child, at its begin",
+    "child": "in a child, at its start",
     "parent": "in the parent, before it forks",
     "begin": "there is nothing before this place",
     "end": "the instruction that comes next ends the process",

@@ -1,8 +1,8 @@
 """What a client of gdb's protocol has of a session: processes, where they stop, what is selected.
 
 Each process of the run is a process of gdb's with one thread, and stands at a place of its own: to
-select it goes there. gdb knows of some: the first, children, and those that
-`monitor` brought.
+select it goes there. gdb knows of some: the first, children, and those that `monitor`
+brought.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class Client:
         self.over = False
         """Whether it has said that it goes."""
         self.due: tuple[object, tuple[str, int] | None, bool] | None = None
-        """Where it stopped, going forwards or back, and what else is there: a caught call, a breakpoint."""
+        """Where it stopped, going forwards or back, and what else is there: a caught call, a
+        breakpoint."""
 
     def note(self, error: Diverged) -> str:
         """Say, in the log too, that the run is not the recorded one; its first line."""

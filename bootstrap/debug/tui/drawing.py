@@ -289,7 +289,7 @@ def _linked(found: FileView, cursor: Cursor, which: str) -> int | None:
 
 
 def offset_at(found: FileView, line: int, column: int) -> int | None:
-    """Where a line and a column are in a file that is shown from its begin."""
+    """Where a line and a column are in a file that is shown from its start."""
     if found.first:
         return None
     lines = found.content.split(b"\n")

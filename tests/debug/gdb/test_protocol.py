@@ -243,7 +243,7 @@ def test_stops_name_their_reason(loop: Session) -> None:
     )  # fmt: skip
     reasons = [r.split(b"thread:p1.1;")[1] for r in replies if r.startswith(b"T05")]
     assert reasons == [
-        b"", b"", b"", b"replaylog:begin;",  # at the begin, a step, and back, and no further
+        b"", b"", b"", b"replaylog:begin;",  # at the start, a step, and back, and no further
         b"swbreak:;", b"swbreak:;", b"swbreak:;", b"replaylog:end;",
         b"watch:10808;", b"watch:10808;", b"awatch:10808;", b"replaylog:end;", b"replaylog:begin;",
     ]  # fmt: skip
