@@ -1,7 +1,7 @@
 """Who read or wrote memory, also where that leads to another process.
 
 Across processes a byte came from one of three: the parent's memory at the fork, the image that was
-loaded, or a file that was read. The trace knows who wrote files (trace/why.py).
+loaded, or a file that was read. The trace knows who wrote files (timeline/origins.py).
 """
 
 from __future__ import annotations

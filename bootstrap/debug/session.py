@@ -64,7 +64,7 @@ class Session:
     """At a place of a trace. A context manager.
 
     Moves return a StopReason and never raise for reaching an end. They raise BadInput for what does
-    not exist, Diverged (trace/replay.py) where the run is not the recorded one, and whatever
+    not exist, Diverged (trace/compare.py) where the run is not the recorded one, and whatever
     `progress` raises; the session is at a good place then, too. Not for several threads.
     """
 
@@ -252,7 +252,7 @@ class Session:
 
     @property
     def at(self) -> Timeline:
-        """The traveller: the machine as it is here."""
+        """The timeline: the machine as it is here."""
         return self._timeline
 
     @property

@@ -82,19 +82,19 @@ def known_offset(
     return offset if now and image.content[offset : offset + len(now)] == now else None
 
 
-At = Callable[[int], tuple[SourcePlace, Sequence[str]] | None]
+Written = Callable[[int], tuple[SourcePlace, Sequence[str]] | None]
 """Of a byte of an image: where it stands in its source, and all lines of that."""
 
 
 def disassemble(
-    traveller: Timeline, image: ProgramImage, at: At, guest_addr: int, count: int
+    at: Timeline, image: ProgramImage, written: Written, guest_addr: int, count: int
 ) -> Iterator[CodeLine]:
     """`count` instructions from an address on; fewer where the memory ends."""
-    memory, abi = traveller.process.memory, traveller.program.abi
+    memory, abi = at.process.memory, at.program.abi
     code = memory.read_upto(guest_addr, 15 * max(0, count))
     for one in image.decoder.several(code, guest_addr, count):
         offset = known_offset(image, memory, one.guest_addr, len(one.code))
-        place, lines = (None if offset is None else at(offset)) or (None, ())
+        place, lines = (None if offset is None else written(offset)) or (None, ())
         target = disassembly.target(abi, one.code, one.guest_addr) if one.is_instruction else None
         leads = None if target is None else image.offset(target)
         yield CodeLine(
@@ -107,7 +107,7 @@ def disassemble(
             "" if place is None else place.comment,
             target,
             "" if leads is None else image.shown_label(leads),
-            one.guest_addr == traveller.pc,
+            one.guest_addr == at.pc,
         )
 
 
@@ -156,12 +156,12 @@ def in_sources(sources: Mapping[str, Sequence[str]], wanted: str) -> list[tuple[
     return found[:MOST_FOUND]
 
 
-def content_of(traveller: Timeline, name: int | str) -> bytes:
+def content_of(at: Timeline, name: int | str) -> bytes:
     """A file as the guest sees it now, by descriptor or path. Raises BadInput.
 
     Looks up nothing in the guest's own tree: that would change the numbers of its files.
     """
-    process = traveller.process
+    process = at.process
     if isinstance(name, int):
         try:
             inode = process.fds.get(name).inode
@@ -170,10 +170,10 @@ def content_of(traveller: Timeline, name: int | str) -> bytes:
         if not isinstance(inode, RegularFile):
             raise BadInput(f"descriptor {name} is of no regular file")
         return inode.contents()
-    return _by_path(traveller, process, name)
+    return _by_path(at, process, name)
 
 
-def _by_path(traveller: Timeline, process: Process, name: str) -> bytes:
+def _by_path(at: Timeline, process: Process, name: str) -> bytes:
     cwd = process.fs.getcwd(process.at)
     path = posixpath.normpath(posixpath.join(cwd, name.encode("utf-8", "surrogateescape")))
     parts = [part for part in path.split(b"/") if part]
@@ -182,10 +182,10 @@ def _by_path(traveller: Timeline, process: Process, name: str) -> bytes:
         last = index == len(parts) - 1
         assert isinstance(where, LazyDirectory)
         if where.lower_path is not None:
-            return _untouched(traveller, name, path)
+            return _untouched(at, name, path)
         child = where.peek(part)
         if isinstance(child, LowerEntry):
-            return _untouched(traveller, name, path)
+            return _untouched(at, name, path)
         if last and isinstance(child, RegularFile):
             return child.contents()
         if last or not isinstance(child, Directory):
@@ -194,9 +194,9 @@ def _by_path(traveller: Timeline, process: Process, name: str) -> bytes:
     raise BadInput(f"{name}: is no regular file here" if parts else f"{name}: is a folder")
 
 
-def _untouched(traveller: Timeline, name: str, path: bytes) -> bytes:
+def _untouched(at: Timeline, name: str, path: bytes) -> bytes:
     try:
-        return TraceLower(traveller.trace, lambda: None).load(path)
+        return TraceLower(at.trace, lambda: None).load(path)
     except Diverged:
         raise BadInput(
             f"{shown(name)}: the run never looked into it, so the trace does not have it"
