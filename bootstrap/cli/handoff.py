@@ -257,7 +257,7 @@ def _audit(files: tuple[Distfile, ...], folder: str) -> Audit:
         return audit(
             files,
             Path(folder),
-            lambda row: line.show(f"{next(numbers)} of {len(files)} files hashed, {row.file.name}"),
+            lambda row: line.show(f"{next(numbers)} of {len(files)} files checked, {row.file.name}"),
         )
 
 
@@ -556,4 +556,4 @@ class _RunLine(LiveLine):
     def hashed(self, row: AuditedFile) -> None:
         """A source file was hashed."""
         self._files += 1
-        self.show(f"{self._files} source files hashed, {row.file.name}")
+        self.show(f"{self._files} source files checked, {row.file.name}")
