@@ -257,7 +257,9 @@ def _audit(files: tuple[Distfile, ...], folder: str) -> Audit:
         return audit(
             files,
             Path(folder),
-            lambda row: line.show(f"{next(numbers)} of {len(files)} files checked, {row.file.name}"),
+            lambda row: line.show(
+                f"{next(numbers)} of {len(files)} files checked, {row.file.name}"
+            ),
         )
 
 

@@ -7,15 +7,12 @@ what they sent.
 """
 
 import contextlib
-import os
 import posixpath
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TextIO
 
-from bootstrap.cli.live import LiveLine, Style, style_for
+from bootstrap.cli.live import LiveLine
 from bootstrap.core.abi import O_ACCMODE, O_RDONLY
 from bootstrap.core.errors import printable
 from bootstrap.core.files import Inode
@@ -200,19 +197,13 @@ class RunProgress(BaseObserver):
 
 
 class Progress(RunProgress):
-    """Progress of one run on `stream`. Call `close` at the end: it clears the live line."""
+    """Progress of one run, shown in the live line."""
 
     def __init__(
-        self,
-        stream: TextIO,
-        plan: Plan,
-        *,
-        clock: Callable[[], float],
-        style: Style,
-        quiet: bool = False,
+        self, line: LiveLine, plan: Plan, clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__(plan, clock)
-        self._line = LiveLine(quiet, stream, style)
+        self._line = line
 
     def tick(self) -> None:
         """Renew the live line; does nothing where lines cannot be renewed."""
@@ -242,10 +233,6 @@ class Progress(RunProgress):
         if not self._line.style.terminal:
             self._line.line(self.finished_line(path))
 
-    def close(self) -> None:
-        """No live line, and nothing is written any more."""
-        self._line.close()
-
 
 @contextlib.contextmanager
 def progress_of(step: StepFile, quiet: bool, only_live: bool = False) -> Iterator[Progress]:
@@ -253,13 +240,10 @@ def progress_of(step: StepFile, quiet: bool, only_live: bool = False) -> Iterato
 
     `only_live`: no line per artifact where there is no live one.
     """
-    style = style_for(sys.stderr, os.environ)
-    quiet = quiet or (only_live and not style.terminal)
-    progress = Progress(sys.stderr, plan_of(step), clock=time.monotonic, style=style, quiet=quiet)
-    try:
-        yield progress
-    finally:
-        progress.close()
+    with LiveLine(quiet) as line:
+        if only_live and not line.live:
+            line.close()
+        yield Progress(line, plan_of(step))
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,18 +286,12 @@ class WorkerProgress(RunProgress):
 
 
 class Combined:
-    """Progress of all runs on `stream`, each known by its name. Call `close` at the end."""
+    """Progress of all runs, each known by its name, in the live line. Call `close` at the end."""
 
     def __init__(
-        self,
-        stream: TextIO,
-        names: Sequence[str],
-        *,
-        clock: Callable[[], float],
-        style: Style,
-        quiet: bool = False,
+        self, line: LiveLine, names: Sequence[str], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._line = LiveLine(quiet, stream, style)
+        self._line = line
         self._names = names
         self._clock = clock
         self._started = clock()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap import host
-from bootstrap.cli.live import style_for
+from bootstrap.cli.live import LiveLine
 from bootstrap.cli.progress import Combined, Note, Plan, WorkerProgress, plan_of
 from bootstrap.core.errors import BadInput, printable
 from bootstrap.core.release import SourceFile
@@ -283,5 +282,4 @@ def write_all(folder: Path, rebuilt: Sequence[Rebuilt | None], each: Sequence[Re
 
 def _progress(each: Sequence[Resolved], quiet: bool) -> Combined:
     names = [resolved.step.arch for resolved in each]
-    style = style_for(sys.stderr, os.environ)
-    return Combined(sys.stderr, names, clock=time.monotonic, style=style, quiet=quiet)
+    return Combined(LiveLine(quiet), names)

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from bootstrap.cli.live import Style, style_for
+from bootstrap.cli.live import LiveLine, Style, style_for
 from bootstrap.cli.progress import Plan, Progress
 from bootstrap.core.abi import O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.linux.events import ExecEvent
@@ -41,13 +41,9 @@ class Run:
         self.clock = Clock()
         self.stream = stream or io.StringIO()
         self.width = width
-        self.progress = Progress(
-            self.stream,
-            Plan(products, weights or {}, PHASES),
-            clock=self.clock,
-            style=Style(terminal, colour, unicode, lambda: self.width),
-            quiet=quiet,
-        )
+        style = Style(terminal, colour, unicode, lambda: self.width)
+        self.line = LiveLine(quiet, self.stream, style)
+        self.progress = Progress(self.line, Plan(products, weights or {}, PHASES), self.clock)
 
     def exec(self, pid: int, path: str, *argv: str, cwd: str = "/") -> None:
         arguments = tuple(a.encode() for a in (path, *argv))
@@ -81,7 +77,7 @@ def test_elsewhere_one_plain_line_per_finished_artifact() -> None:
     for path in PRODUCTS:
         run.make(path)
         run.progress.tick()
-    run.progress.close()
+    run.line.close()
     assert run.text.splitlines() == [
         " 25% x86/artifact/hex0 (phase 0)",
         " 50% x86/artifact/hex1 (phase 1)",
@@ -235,12 +231,12 @@ def test_an_unchanged_line_is_not_drawn_again() -> None:
 def test_close_clears_the_live_line_and_nothing_comes_after() -> None:
     run = Run(terminal=True)
     run.progress.tick()
-    run.progress.close()
+    run.line.close()
     assert run.text.endswith("\r\x1b[K")
     length = len(run.text)
     run.make(PRODUCTS[0])
     run.progress.tick()
-    run.progress.close()
+    run.line.close()
     assert len(run.text) == length
 
 
@@ -249,7 +245,7 @@ def test_quiet_is_quiet() -> None:
         run = Run(terminal=terminal, quiet=True)
         run.make(PRODUCTS[0])
         run.progress.tick()
-        run.progress.close()
+        run.line.close()
         assert run.text == ""
 
 
@@ -265,7 +261,7 @@ def test_a_stream_that_breaks_silences_and_does_not_end_the_run() -> None:
     run = Run(stream=closed, terminal=True)
     closed.close()
     run.progress.tick()
-    run.progress.close()
+    run.line.close()
 
 
 def test_hostile_names_cannot_drive_the_terminal() -> None:

@@ -6,7 +6,7 @@ import io
 import re
 from typing import Any, cast
 
-from bootstrap.cli.live import Style
+from bootstrap.cli.live import LiveLine, Style
 from bootstrap.cli.progress import Combined, Note, Plan, WorkerProgress
 from bootstrap.core.abi import O_CREAT, O_WRONLY
 
@@ -30,7 +30,7 @@ def combined(
 ) -> tuple[Combined, io.StringIO, Clock]:
     clock, out = Clock(), stream or io.StringIO()
     style = Style(terminal, False, unicode, lambda: width)
-    return Combined(out, names, clock=clock, style=style, quiet=quiet), out, clock
+    return Combined(LiveLine(quiet, out, style), names, clock), out, clock
 
 
 def last_line(stream: io.StringIO) -> str:

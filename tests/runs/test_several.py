@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bootstrap.cli import several, verify
-from bootstrap.cli.live import Style
+from bootstrap.cli.live import LiveLine, Style
 from bootstrap.cli.main import parser
 from bootstrap.cli.progress import Combined
 from bootstrap.cli.several import is_several, rebuild_each, resolve_each, write_all
@@ -31,7 +31,7 @@ PLAIN = Style(terminal=False, colour=False, unicode=True, width=lambda: 80)
 
 
 def shown(stream: io.StringIO, *names: str) -> Combined:
-    return Combined(stream, names, clock=lambda: 0.0, style=PLAIN)
+    return Combined(LiveLine(stream=stream, style=PLAIN), names, lambda: 0.0)
 
 
 def test_all_runs_in_the_order_asked_for_and_as_alone() -> None:
