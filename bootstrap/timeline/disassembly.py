@@ -29,7 +29,7 @@ def disassembler(abi: str) -> capstone.Cs:
 
 
 @dataclass(frozen=True, slots=True)
-class DecodedInstruction:
+class Decoded:
     """An instruction, or a byte that is none."""
 
     guest_addr: int
@@ -60,7 +60,7 @@ class Decoder:
         self._mask = (1 << 32) - 1 if abi in ("i386", "riscv32") else (1 << 64) - 1
         self._smallest = {"aarch64": 4, "riscv64": 2, "riscv32": 2}.get(abi, 1)
 
-    def one(self, code: bytes, guest_addr: int) -> DecodedInstruction:
+    def one(self, code: bytes, guest_addr: int) -> Decoded:
         """The instruction at the start of `code`, which is not empty."""
         for found in self._capstone.disasm(code[:16], guest_addr, 1):
             raw, operands = bytes(found.bytes), found.op_str
@@ -68,15 +68,13 @@ class Decoder:
                 # Capstone gives the distance; of other architectures, the address.
                 rest, comma, distance = operands.rpartition(", ")
                 operands = f"{rest}{comma}{guest_addr + int(distance, 0) & self._mask:#x}"
-            return DecodedInstruction(guest_addr, raw, f"{found.mnemonic} {operands}".strip())
+            return Decoded(guest_addr, raw, f"{found.mnemonic} {operands}".strip())
         raw = code[: self._smallest]
-        return DecodedInstruction(
-            guest_addr, raw, f".byte {', '.join(f'{byte:#04x}' for byte in raw)}"
-        )
+        return Decoded(guest_addr, raw, f".byte {', '.join(f'{byte:#04x}' for byte in raw)}")
 
-    def several(self, code: bytes, guest_addr: int, most: int) -> list[DecodedInstruction]:
+    def several(self, code: bytes, guest_addr: int, most: int) -> list[Decoded]:
         """Up to `most` instructions, one after the other."""
-        found: list[DecodedInstruction] = []
+        found: list[Decoded] = []
         at = 0
         while at < len(code) and len(found) < most:
             one = self.one(code[at:], guest_addr + at)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments.blocks import Blocks
-from bootstrap.timeline.disassembly import DecodedInstruction
+from bootstrap.timeline.disassembly import Decoded
 from bootstrap.timeline.images import ProgramImage, ProgramImages
 from bootstrap.timeline.source_maps import SourcePlace
 from bootstrap.timeline.timeline import Timeline, Unsure
@@ -190,7 +190,7 @@ class ProfileLine:
     """An instruction of the image, with what is known of it."""
 
     offset: int
-    decoded: DecodedInstruction
+    decoded: Decoded
     label: str
     """`name` or `name+0x12`; empty where none is known."""
     place: SourcePlace | None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bootstrap.core.errors import BadInput
 from bootstrap.core.files import Directory, OpenFile, RegularFile
 from bootstrap.core.memory import EXEC, READ, WRITE
-from bootstrap.timeline.disassembly import DecodedInstruction
+from bootstrap.timeline.disassembly import Decoded
 from bootstrap.timeline.images import ProgramImage, ProgramImages
 from bootstrap.timeline.origins import OriginStep
 from bootstrap.timeline.profile import place_text
@@ -37,7 +37,7 @@ class ShownInstruction:
 
     executed: int | None
     """Instructions before it, of one that ran; None of one that only stands there."""
-    decoded: DecodedInstruction
+    decoded: Decoded
     label: str
     place: str
     text: str
@@ -173,7 +173,7 @@ def show(
     )
 
 
-def _code(image: ProgramImage, one: DecodedInstruction, executed: int | None) -> ShownInstruction:
+def _code(image: ProgramImage, one: Decoded, executed: int | None) -> ShownInstruction:
     offset = image.offset(one.guest_addr)
     if offset is None or image.content[offset : offset + len(one.code)] != one.code:
         return ShownInstruction(executed, one, "", "", "")  # code that was made in memory

@@ -28,7 +28,7 @@ class _Output:
 
 
 @dataclass(slots=True)
-class _Program:
+class _RunningProgram:
     """A running program; `index` is its place in the records, once it has done something."""
 
     record: ProcessRecord
@@ -48,7 +48,7 @@ class Provenance(BaseObserver):
 
     def __init__(self, max_versions: int = MAX_VERSIONS) -> None:
         self.records: list[ProcessRecord] = []
-        self._running: dict[int, _Program] = {}
+        self._running: dict[int, _RunningProgram] = {}
         self._ordinals: dict[int, int] = {}
         self._clock = 0
         self._max_versions = max_versions
@@ -89,7 +89,7 @@ class Provenance(BaseObserver):
             started_by=parent.index,
         )
         outputs = [_Output(o.path, o.inode, fresh=False) for o in parent.outputs]
-        self._running[child_pid] = _Program(record, outputs=outputs)
+        self._running[child_pid] = _RunningProgram(record, outputs=outputs)
 
     def on_exec(self, event: ExecEvent) -> None:
         """A new program begins; the image is its first input."""
@@ -114,7 +114,7 @@ class Provenance(BaseObserver):
             cwd=normal_path(event.cwd),
             started_by=started_by,
         )
-        program = _Program(record, outputs=outputs)
+        program = _RunningProgram(record, outputs=outputs)
         self._running[pid] = program
         self._enter(program)
 
@@ -181,7 +181,7 @@ class Provenance(BaseObserver):
 
     # -- bookkeeping ----------------------------------------------------------------------------
 
-    def _enter(self, program: _Program) -> None:
+    def _enter(self, program: _RunningProgram) -> None:
         if program.index is None:
             program.index = len(self.records)
             self.records.append(program.record)
@@ -195,7 +195,7 @@ class Provenance(BaseObserver):
             )
         return FileVersion(path, inode.sha256(), inode.size, self._clock)
 
-    def _is_own(self, program: _Program, inode: RegularFile) -> bool:
+    def _is_own(self, program: _RunningProgram, inode: RegularFile) -> bool:
         """Whether the content of the file is this program's own work."""
         if self._last_writer.get(inode.ino) is program.record:
             return True
@@ -204,7 +204,7 @@ class Provenance(BaseObserver):
             for o in program.outputs
         )
 
-    def _credit(self, program: _Program) -> None:
+    def _credit(self, program: _RunningProgram) -> None:
         """Note the content of every output that changed since it was last credited to anyone."""
         for output in program.outputs:
             inode = output.inode
@@ -220,7 +220,7 @@ class Provenance(BaseObserver):
         record.writes.append(self._version(path, inode))
 
     @staticmethod
-    def _add_read(program: _Program, version: FileVersion) -> None:
+    def _add_read(program: _RunningProgram, version: FileVersion) -> None:
         key = (version.path, version.sha256)
         if key not in program.known:
             program.known.add(key)

@@ -53,7 +53,7 @@ class Sink(Protocol):
 
 
 @dataclass(slots=True)
-class _Program:
+class _RecordedProgram:
     """One program of one process: a row of `processes`."""
 
     row: int
@@ -78,7 +78,7 @@ class Recorder(BaseObserver):
         self._sink = sink
         self._ids: dict[str, int] = {}
         self._run = 0
-        self._programs: list[_Program] = []
+        self._programs: list[_RecordedProgram] = []
         self._fs: OverlayFileSystem | None = None
         self._in_tree: dict[bytes, int] = {}
         self._last_opened: OpenFile | None = None
@@ -251,10 +251,10 @@ class Recorder(BaseObserver):
         place: dict[str, Value] = {"run": self._run, "pid": pid, "ordinal": ordinal}
         place |= {"parent": parent, "abi": abi, **facts, "first_call": first_call}
         row = self._add("processes", {**place, "first_event": self._log.total})
-        self._programs.append(_Program(row, pid, ordinal, abi, facts, first_call))
+        self._programs.append(_RecordedProgram(row, pid, ordinal, abi, facts, first_call))
         self._log.use_word(WORD[abi])
 
-    def _end(self, program: _Program, status: int | None, replaced: int) -> None:
+    def _end(self, program: _RecordedProgram, status: int | None, replaced: int) -> None:
         self._complete(
             "processes",
             program.row,
