@@ -79,8 +79,9 @@ class LiveLine:
             drawn = line
             if bold and self.style.colour:
                 drawn = f"\x1b[1m{line[:bold]}\x1b[0m{line[bold:]}"
-            self._write(f"\r{drawn}\x1b[K")
+            # Before it is written: Ctrl-C may come in the middle, and the line is cleared after it.
             self._shown = line
+            self._write(f"\r{drawn}\x1b[K")
 
     def line(self, text: str) -> None:
         """A line that stays, on any stream."""

@@ -78,3 +78,17 @@ def test_a_stream_that_breaks_silences_it() -> None:
         line.show("one")
         line.line("stays")
     assert stream.calls == 1
+
+
+def test_a_line_that_ctrl_c_came_into_is_cleared() -> None:
+    class Interrupted(io.StringIO):
+        def write(self, text: str) -> int:
+            count = super().write(text)
+            if text != CLEAR:
+                raise KeyboardInterrupt
+            return count
+
+    stream = Interrupted()
+    with pytest.raises(KeyboardInterrupt), line_on(stream) as line:
+        line.show("one")
+    assert stream.getvalue() == f"\rone\x1b[K{CLEAR}"
