@@ -91,7 +91,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     compare.set_defaults(run=run_compare)
 
 
-_VERIFY_ONLY = ("source", "release", "fetched", "entry", "junit", "limit", "verbose")
+_VERIFY_ONLY = ("source", "release", "fetched", "entry", "junit", "limit", "verbose", "recheck")
 
 
 def no_verify(args: argparse.Namespace, *more: str) -> None:

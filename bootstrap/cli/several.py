@@ -13,7 +13,7 @@ import itertools
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,16 +21,25 @@ from bootstrap import host
 from bootstrap.cli.live import LiveLine
 from bootstrap.cli.progress import Combined, Note, Plan, WorkerProgress, plan_of
 from bootstrap.core.errors import BadInput, printable
-from bootstrap.core.release import SourceFile
+from bootstrap.core.release import EntryPoint, SourceFile, Tree
+from bootstrap.core.verdict import Outcome
 from bootstrap.documents import Fault, typed
 from bootstrap.instruments import default_engine, describe
-from bootstrap.known import Entry
 from bootstrap.linux.limits import Limits
 from bootstrap.report import Failure, Product, Report, ReportSet
 from bootstrap.runs import pool
+from bootstrap.runs.deciding import proposal, settled
 from bootstrap.runs.modelled import opinions
-from bootstrap.runs.rebuild import Observed, Rebuilt, judged, observe, unfinished, visible
-from bootstrap.sources import Cache, Resolved, SourceTree
+from bootstrap.runs.rebuild import (
+    Observed,
+    Rebuilt,
+    judged,
+    observe,
+    outcome,
+    unfinished,
+    visible,
+)
+from bootstrap.sources import Cache, Resolved
 
 if TYPE_CHECKING:
     from bootstrap.host import Process
@@ -58,7 +67,7 @@ class _Job:
     folders: frozenset[str]
     digest: str
     """The tree's, to be found again by the worker."""
-    entry: Entry
+    entry: EntryPoint
     kept: tuple[str, ...]
     """As `bootstrap.runs.rebuild.visible` has it."""
     limits: Limits
@@ -88,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         check_report_places,
         default_entry,
         print_view,
+        recheck,
     )
     from bootstrap.report import set_to_json_text, set_to_junit, set_to_text
 
@@ -108,6 +118,11 @@ def run(args: argparse.Namespace) -> int:
         reports, rebuilt = rebuild_each(tasks, args.jobs, progress)
     finally:
         progress.close()
+    if args.recheck:
+        reports = replace(reports, reports=tuple(
+            recheck(one.report, one, resolved, args.quiet) if one is not None else report
+            for report, one, resolved in zip(reports.reports, rebuilt, each, strict=True)
+        ))  # fmt: skip
     to_stderr = STDOUT in (args.json, args.junit)
     quiet_line = reports.claim if args.quiet and reports.exit_code == 0 else None
     output.each(
@@ -206,7 +221,7 @@ def _work(given: object, blobs: list[bytes], notify: pool.Notify) -> tuple[objec
         path: SourceFile(data, executable)
         for (path, executable), data in zip(job.files, blobs, strict=True)
     }
-    view = SourceTree("", files, job.symlinks, job.folders)
+    view = Tree("", files, job.symlinks, job.folders)
     if view.digest != job.digest:
         raise BadInput(f"a process was given the tree {view.digest}, not {job.digest}")
     progress = WorkerProgress(job.plan, notify, clock=time.monotonic)
@@ -224,6 +239,7 @@ class _Runs:
         self._tasks = tasks
         self._progress = progress
         self._modelled = [opinions(task.resolved.step, task.resolved.tree) for task in tasks]
+        self._views = [visible(task.resolved, task.entry)[0] for task in tasks]
         self._started: dict[int, float] = {}
         self.reports: dict[int, Report] = {}
         self.rebuilt: dict[int, Rebuilt] = {}
@@ -252,12 +268,23 @@ class _Runs:
         found = {path: Product(path, blob.size, blob.sha256) for path, _, blob in made}
         modelled = self._modelled[number]
         report = judged(task.resolved, task.entry, modelled, observed, found)
+        given, heard = self._views[number], False
+
+        def run(view: Tree, _entry: EntryPoint) -> Outcome:
+            nonlocal heard
+            if view.digest != given.digest:
+                raise Fault(f"ran in the tree {given.digest}, not {view.digest}")
+            heard = True
+            return outcome(view, observed, found)
+
+        findings = proposal(task.resolved.tree, task.resolved.step, task.entry, run)
+        report = settled(report, findings, heard)
         self.reports[number] = report
         if not isinstance(result, pool.Died):
             kept = {
                 path: (blob.data, mode & 0o777) for path, mode, blob in made if task.keep_products
             }
-            self.rebuilt[number] = Rebuilt(report, kept, observed.log)
+            self.rebuilt[number] = Rebuilt(report, kept, observed.log, findings)
         self._progress.end(task.resolved.step.arch, report.result)
 
 

@@ -199,6 +199,7 @@ def run_record(args: argparse.Namespace) -> int:
 
 _VERIFY_ONLY = (
     "source", "release", "fetched", "fallback", "entry", "output", "json", "junit", "verbose",
+    "recheck",
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
+    from bootstrap.report import Report
     from bootstrap.runs.rebuild import Rebuilt
     from bootstrap.sources import Resolved
 
@@ -93,6 +95,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON ('-': stdout)")
     parser.add_argument("--junit", metavar="FILE", help="write the report as JUnit XML")
     parser.add_argument(
+        "--recheck",
+        action="store_true",
+        help="afterwards, run it again by the core alone, in an interpreter of its own, and compare"
+        " verdict, digests and every artifact: several times the time",
+    )
+    parser.add_argument(
         "--quiet", action="store_true", help="no progress, and one line if all is well"
     )
     parser.add_argument(
@@ -153,6 +161,8 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
         else:
             rebuilt = record_rebuild(record_to, resolved, entry, engine, limits, [progress])
     report = rebuilt.report
+    if args.recheck:
+        report = recheck(report, rebuilt, resolved, args.quiet)
     to_stderr = STDOUT in (args.json, args.junit)
     quiet_line = report.claim if args.quiet and report.exit_code in ONE_LINE else None
     verbose = args.verbose or bool(resolved.image)
@@ -174,6 +184,29 @@ def _jobs(text: str) -> int:
 
 
 _jobs.__name__ = "number"  # what argparse calls it when it is none
+
+
+def recheck(report: Report, rebuilt: Rebuilt, resolved: Resolved, quiet: bool) -> Report:
+    """The report with what the core alone finds, which takes several times the first run's time.
+
+    Raises BadInput, KeyboardInterrupt.
+    """
+    from bootstrap.cli.live import LiveLine
+    from bootstrap.runs.deciding import core_tree
+    from bootstrap.runs.recheck import rechecked
+
+    started = time.monotonic()
+    what = f"recheck of {resolved.step.arch} by the core alone"
+    with LiveLine(quiet) as line:
+        if not line.live and not quiet:
+            line.line(f"{what}: it takes several times as long as the run with the fast path")
+        return rechecked(
+            report,
+            rebuilt.findings,
+            core_tree(resolved.tree),
+            resolved.step,
+            lambda: line.show(f"{what}: {time.monotonic() - started:.0f} s"),
+        )
 
 
 def default_entry(resolved: Resolved) -> str:

@@ -183,7 +183,7 @@ def _lines(findings: "Findings") -> Iterator[str]:
     for file in findings.artifacts:
         if not file.matches:
             yield f"{file.path}: got {file.sha256 or 'nothing'}"
-            yield from (f"    expected {value.sha256} ({value.from_})" for value in file.known)
+            yield from (f"    expected {value.sha256} ({value.source})" for value in file.known)
     yield from (f"because {reason}" for reason in findings.reasons)
 
 

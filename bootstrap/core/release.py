@@ -118,7 +118,8 @@ def read_folder(root: Path) -> Tree:
             path = _as_text(os.path.relpath(place, root).replace(os.sep, "/"))
             number += 1
             if number > MAX_FILES:
-                raise BadInput(f"{root}: more than {MAX_FILES} files: no source tree, at {path}")
+                more = f"more than {MAX_FILES} files, at {path!r}"
+                raise BadInput(f"{root}: too large for a stage0-posix tree: {more}")
             try:
                 mode = os.lstat(place).st_mode
                 target = os.readlink(place) if stat.S_ISLNK(mode) else ""
@@ -155,7 +156,7 @@ def read_file(path: Path, limit: int, follow: bool = True) -> bytes:
     except OSError as error:
         _unreadable(error, path)
     if len(data) > limit:
-        raise BadInput(f"{path}: is larger than {limit} bytes: no source tree has that much")
+        raise BadInput(f"{path}: is larger than {limit} bytes, which no source file is")
     return data
 
 
@@ -172,7 +173,7 @@ class KnownValue:
 
     path: str
     sha256: str
-    from_: str
+    source: str
     is_answer: bool
     """Whether the release promises this file; of others somebody has only seen them come out."""
 

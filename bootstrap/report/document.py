@@ -8,6 +8,7 @@ from typing import Annotated
 
 from bootstrap.documents import Fault, Sha256, Size
 from bootstrap.report.model import ExpectedKind, Result, Status
+from bootstrap.report.report import DecidedBy
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,14 @@ class Totals:
 
 
 @dataclass(frozen=True)
+class Recheck:
+    """What the core alone found."""
+
+    result: str | None
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Report:
     """All of it that any reader of ours uses."""
 
@@ -144,6 +153,9 @@ class Report:
     first_divergence: Divergence | None
     failure: Failure | None
     totals: Totals
+    decided_by: DecidedBy | None = None
+    """Reports made before there was such a thing have none, as those of a tree that differs."""
+    recheck: Recheck | None = None
     catalogue: Catalogue | None = None
 
 

@@ -4,6 +4,7 @@ Deterministic: keys in a fixed order, no host paths, no clock but `totals.wall_s
 """
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from bootstrap.report.model import Catalogue, SourceInfo
@@ -45,6 +46,8 @@ def to_json(report: Report) -> Json:
             _divergence(report.first_divergence) if report.first_divergence else None
         ),
         "failure": _failure(report),
+        "decided_by": report.decided_by,
+        "recheck": None if report.recheck is None else asdict(report.recheck),
         "totals": {
             "processes": facts.totals.processes,
             "syscalls": facts.totals.syscalls,

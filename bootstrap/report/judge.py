@@ -1,12 +1,13 @@
 """Compares what a run made with what it should have made. Pure: data in, a `Report` out."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from bootstrap.core.errors import ExitStatus
 from bootstrap.report.claim import claim
 from bootstrap.report.divergence import changed_materials, failing_process, first_divergence
 from bootstrap.report.lineage import Lineage, Written, producer_of
-from bootstrap.report.model import Expected, Materials, Product, RunFacts, Status
+from bootstrap.report.model import Expected, Materials, Product, Result, RunFacts, Status
 from bootstrap.report.reasons import (
     differing_reasons,
     material_reasons,
@@ -91,6 +92,15 @@ def judge(
         first_divergence=divergence,
         failing=failing,
     )
+
+
+def lowered(report: Report, reason: str) -> Report:
+    """The report, where something speaks against it that is not in the run: nothing that was
+    verified stays so."""
+    result: Result = "incomplete" if report.exit_code != ExitStatus.DIFFERS else report.result
+    reasons = (reason, *report.reasons)
+    said = claim(result, report.artifacts, report.facts, report.materials, reasons)
+    return replace(report, result=result, reasons=reasons, claim=said)
 
 
 def _by_path(expected: Sequence[Expected]) -> dict[str, tuple[Expected, ...]]:

@@ -59,6 +59,7 @@ def _suite(suites: ET.Element, report: Report) -> ET.Element:
             "time": seconds,
         },
     )
+    _properties(suite, report)
     group = _xml(f"{facts.name}.{facts.arch}.{facts.entry}")
     run = ET.SubElement(suite, "testcase", {"name": "run", "classname": group, "time": seconds})
     if problems:
@@ -71,6 +72,18 @@ def _suite(suites: ET.Element, report: Report) -> ET.Element:
         )
         _judged(case, artifact, report)
     return suite
+
+
+def _properties(suite: ET.Element, report: Report) -> None:
+    """Whose verdict it is; nothing where nothing was decided."""
+    if report.decided_by is None:
+        return
+    values: dict[str, str] = {"decided_by": report.decided_by}
+    if report.recheck is not None:
+        values["recheck"] = "differs" if report.recheck.differences else "agrees"
+    properties = ET.SubElement(suite, "properties")
+    for name, value in values.items():
+        ET.SubElement(properties, "property", {"name": name, "value": value})
 
 
 def _run_problems(report: Report, failures: int) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bootstrap.core.errors import printable
 from bootstrap.report.model import Result, Status
-from bootstrap.report.report import LESSER, Goodness
+from bootstrap.report.report import LESSER, DecidedBy, Goodness
 
 _MARKS: dict[Status | Goodness, tuple[str, str, str]] = {
     # status: (mark, mark where the encoding has only ASCII, colour)
@@ -26,6 +26,10 @@ _VERDICTS: dict[Result, tuple[str, str]] = {
     "incomplete": ("INCOMPLETE", "1;33"),
     "error": ("GUEST FAILED", "1;31"),
     **dict.fromkeys(LESSER, ("LESS THAN ASKED", "1;33")),
+}
+_DECIDED: dict[DecidedBy, str] = {
+    "core": " by the core alone",
+    "core with the fast path": " with the fast path",
 }
 _ASCII = str.maketrans({"…": "...", "–": "-", "−": "-", "→": "->"})
 
@@ -81,9 +85,11 @@ class Page:
             break_on_hyphens=False,
         )
 
-    def verdict(self, result: Result, claim: str) -> None:
+    def verdict(self, result: Result, claim: str, decided_by: DecidedBy | None = None) -> None:
         """The last word: what the result is, and the sentence that says what it means."""
-        self.last_word(*_VERDICTS[result], claim)
+        word, code = _VERDICTS[result]
+        how = "" if result != "verified" or decided_by is None else _DECIDED[decided_by]
+        self.last_word(word + how, code, claim)
 
     def last_word(self, word: str, code: str, claim: str) -> None:
         """`verdict`, for what is judged in other words; `code` is the word's colour."""

@@ -14,6 +14,7 @@ Goodness = Literal["good", "bad", "unknown"]
 Origin = Literal["release", "run", "foreign"]
 Suspect = Literal["input", "commands", "step", "expected-value", "unknown"]
 
+DecidedBy = Literal["core", "core with the fast path"]
 LESSER: tuple[Lesser, ...] = get_args(Lesser)
 EXIT_CODES: dict[Result, ExitStatus] = {
     "verified": ExitStatus.DONE,
@@ -130,6 +131,20 @@ class Failing:
 
 
 @dataclass(frozen=True, slots=True)
+class Recheck:
+    """What the core alone found, in an interpreter of its own, after the run of the report."""
+
+    result: str | None
+    """None: it came to no verdict."""
+    tree_digest: str | None
+    steps_sha256: str | None
+    artifacts: int
+    """How many were compared."""
+    differences: tuple[str, ...]
+    """Where it found something else; or why it came to no verdict."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that is said about a run."""
 
@@ -147,6 +162,10 @@ class Report:
     first_divergence: Divergence | None = None
     failing: Failing | None = None
     """Where the guest failed: by a limit, a system call, or a process that ended badly."""
+    decided_by: DecidedBy | None = None
+    """`core`: by a run of its own. None: no step file of ours says what should come of it, or the
+    tree is not the release, so that there was nothing to decide."""
+    recheck: Recheck | None = None
 
     @property
     def exit_code(self) -> ExitStatus:

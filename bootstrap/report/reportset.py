@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bootstrap.core.errors import ExitStatus
 from bootstrap.report.jsonform import Json, to_json
 from bootstrap.report.model import Result
-from bootstrap.report.report import EXIT_CODES, LESSER, Report
+from bootstrap.report.report import EXIT_CODES, LESSER, DecidedBy, Report
 from bootstrap.report.words import count, listed
 
 SET_SCHEMA = "bootstrap-report-set/2"
@@ -32,6 +32,12 @@ class ReportSet:
     def result(self) -> Result:
         """The worst of the results."""
         return min((r.result for r in self.reports), key=_WORST_FIRST.index)
+
+    @property
+    def decided_by(self) -> DecidedBy | None:
+        """By what all of them were decided; None where they were not alike."""
+        ways = {report.decided_by for report in self.reports}
+        return ways.pop() if len(ways) == 1 else None
 
     @property
     def exit_code(self) -> ExitStatus:

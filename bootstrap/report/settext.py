@@ -43,7 +43,7 @@ def set_to_text(
     page.blank()
     page.wrapped(f"{reports.wall_seconds:.1f} s in all", indent=0)
     page.blank()
-    page.verdict(reports.result, reports.claim)
+    page.verdict(reports.result, reports.claim, reports.decided_by)
     return page.text()
 
 

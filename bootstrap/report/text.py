@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from bootstrap.report.model import SourceInfo, ToolInfo
 from bootstrap.report.page import Page, visible
 from bootstrap.report.reasons import run_reasons
-from bootstrap.report.report import Artifact, Divergence, Producer, Report, Step
+from bootstrap.report.report import Artifact, Divergence, Producer, Recheck, Report, Step
 from bootstrap.report.words import count, some
 
 SHORT_HASH = 12
@@ -46,10 +46,21 @@ def to_page(page: Page, report: Report, *, verbose: bool) -> None:
         f"{totals.wall_seconds:.1f} s",
         indent=0,
     )
+    if report.recheck is not None:
+        page.wrapped(_recheck(report.recheck), indent=0)
     page.blank()
     for reason in report.reasons[1:]:
         page.wrapped(f"also: {visible(reason)}", indent=0, hanging=6)
-    page.verdict(report.result, report.claim)
+    page.verdict(report.result, report.claim, report.decided_by)
+
+
+def _recheck(recheck: Recheck) -> str:
+    if recheck.differences:
+        return "recheck by the core alone: it does not agree"
+    return (
+        "recheck by the core alone: the same verdict, tree, step file and "
+        f"{count(recheck.artifacts, 'artifact')}"
+    )
 
 
 def findings(page: Page, report: Report) -> None:

@@ -21,6 +21,7 @@ from bootstrap.known.steps import arch_name
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.machine import Machine
 from bootstrap.sources import open_source
+from bootstrap.sources.tree import as_lower
 from bootstrap.trace.lineage import ProcessRecord, tree_path
 from bootstrap.trace.provenance import Provenance
 
@@ -31,7 +32,7 @@ def run(tree: Path, command: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     Raises BadInput (tree) and GuestFailed, also when the run ends with an error.
     """
     source = open_source(tree)
-    fs = OverlayFileSystem(source.as_lower())
+    fs = OverlayFileSystem(as_lower(source))
     provenance = Provenance()
     machine = Machine(fs, default_engine(), observers=[provenance])
     nowhere = Stream(lambda _count: b"", len)

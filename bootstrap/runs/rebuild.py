@@ -1,6 +1,7 @@
 """Rebuilds what a step file describes from its seed, in the emulator, and has it judged.
 
-The one way of the data: source tree -> guest file system -> machine -> products -> judge.
+The one way of the data: source tree -> guest file system -> machine -> products -> the core, which
+decides, and a report, which explains.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from bootstrap.core.abi import LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.core.files import Stream
 from bootstrap.core.paths import PathBase
+from bootstrap.core.release import EntryPoint, Tree, as_bytes
+from bootstrap.core.verdict import Findings, Outcome
 from bootstrap.documents import Fault
 from bootstrap.instruments import Engine, describe
-from bootstrap.known import Entry, StepFile
+from bootstrap.known import StepFile
 from bootstrap.known.lookup import known_files
 from bootstrap.linux import faults
 from bootstrap.linux.events import Observer
@@ -43,8 +46,10 @@ from bootstrap.report import (
     to_json_text,
 )
 from bootstrap.report.model import ExpectedKind
+from bootstrap.runs.deciding import core_tree, proposal, settled
 from bootstrap.runs.modelled import opinions
 from bootstrap.sources import MaterialsReport, Resolved, SourceTree, guest_view
+from bootstrap.sources.tree import as_lower
 from bootstrap.trace.lineage import ProcessRecord
 from bootstrap.trace.provenance import Provenance
 
@@ -64,11 +69,21 @@ class Observed:
     engine: Mapping[str, str]
     """As `Engine.describe` has it."""
     totals: Totals
-    exit_status: int | None
+    statuses: tuple[int, ...]
+    """The wait status of each command that ended."""
+    finished: bool
+    """Whether the last command that was started ended."""
+    gone: tuple[str, ...]
+    """Files that it was given, and that are no files any more."""
     failure: Failure | None
     records: tuple[ProcessRecord, ...]
     log: bytes
     """The end of what the guest printed."""
+
+    @property
+    def exit_status(self) -> int | None:
+        """The wait status of the last command started; None when it never ended."""
+        return self.statuses[-1] if self.statuses and self.finished else None
 
     def __post_init__(self) -> None:
         for index, record in enumerate(self.records):
@@ -85,6 +100,8 @@ class Rebuilt:
     """Tree path -> (content, permission bits)."""
     log: bytes
     """The end of what the guest printed."""
+    findings: Findings | None = None
+    """What the core found of the same run; None where no step file of ours says what should be."""
     unrecorded: BadInput | None = None
     """Why there is no trace of it, where there should be one."""
 
@@ -123,26 +140,48 @@ def rebuild(
     """
     modelled = opinions(resolved.step, resolved.tree)
     view, entry, kept = visible(resolved, entry_name)
-    observed, products = observe(view, entry, kept, engine, limits, observers, clock, recorder)
-    found = {
-        path: Product(path, len(content), hashlib.sha256(content).hexdigest())
-        for path, (content, _) in products.items()
-    }
-    return Rebuilt(judged(resolved, entry_name, modelled, observed, found), products, observed.log)
+    made: list[tuple[Observed, dict[str, Product], dict[str, tuple[bytes, int]]]] = []
+
+    def run(view: Tree, entry: EntryPoint) -> Outcome:
+        observed, products = observe(view, entry, kept, engine, limits, observers, clock, recorder)
+        found = {
+            path: Product(path, len(content), hashlib.sha256(content).hexdigest())
+            for path, (content, _) in products.items()
+        }
+        made.append((observed, found, products))
+        return outcome(view, observed, found)
+
+    findings = proposal(resolved.tree, resolved.step, entry_name, run)
+    decided = bool(made)
+    if not decided:
+        # It is no release: the run shows where it parts from one.
+        run(view, entry)
+    [(observed, found, products)] = made
+    report = judged(resolved, entry_name, modelled, observed, found)
+    return Rebuilt(settled(report, findings, decided), products, observed.log, findings)
 
 
-def visible(resolved: Resolved, entry_name: str) -> tuple[SourceTree, Entry, tuple[str, ...]]:
+def outcome(view: Tree, observed: Observed, products: Mapping[str, Product]) -> Outcome:
+    """A run on `view`, as the core hears of it."""
+    files = {path: f.sha256 for path, f in view.files.items() if path not in observed.gone}
+    files.update((path, product.sha256) for path, product in products.items())
+    failure = observed.failure
+    return Outcome(observed.statuses, files, None if failure is None else failure.message)
+
+
+def visible(resolved: Resolved, entry_name: str) -> tuple[Tree, EntryPoint, tuple[str, ...]]:
     """What a run is given: the files that the guest sees, the entry, and the answers among the
     files, which the run has only to leave where they are. Raises BadInput."""
     step = resolved.step
     entry = step.entry(entry_name)
-    view = guest_view(resolved.tree, step, entry, resolved.materials)
-    return view, entry, tuple(path for path in step.answers if path in step.materials)
+    view = core_tree(guest_view(resolved.tree, step, entry, resolved.materials))
+    point = EntryPoint(entry.name, entry.commands, entry.hidden, entry.cwd, entry.environment)
+    return view, point, tuple(path for path in step.answers if path in step.materials)
 
 
 def observe(
-    view: SourceTree,
-    entry: Entry,
+    view: Tree,
+    entry: EntryPoint,
     kept: Sequence[str],
     engine: Engine,
     limits: Limits | None = None,
@@ -155,7 +194,7 @@ def observe(
     It knows nothing of what should come of it. Raises KeyboardInterrupt.
     """
     limits = limits or Limits()
-    fs = OverlayFileSystem(view.as_lower(), limits)
+    fs = OverlayFileSystem(as_lower(view), limits)
     tail = _Tail()
     provenance = Provenance()
     output = Stream(None, tail.write)
@@ -170,11 +209,13 @@ def observe(
     started = clock()
     ended: Ended | None = None
     failure: Failure | None = None
+    statuses: list[int] = []
     try:
         for command in entry.commands:
             argv = [argument.encode() for argument in command]
             ended = None
             ended = machine.run(argv[0], argv, environment, cwd, streams)
+            statuses.append(ended.status)
             if ended.status:
                 break
     except GuestFailed as error:
@@ -196,7 +237,9 @@ def observe(
     observed = Observed(
         engine.describe(),
         Totals(machine.processes, machine.syscalls, round(clock() - started, 3)),
-        None if ended is None else ended.status,
+        tuple(statuses),
+        ended is not None,
+        tuple(path for path in view.files if not _regular(fs, path)),
         failure,
         tuple(provenance.records),
         bytes(tail.data),
@@ -293,23 +336,25 @@ def record_rebuild(
     return rebuilt
 
 
+def _regular(fs: OverlayFileSystem, path: str) -> LazyFile | None:
+    """The regular file at a tree path, no link followed."""
+    try:
+        inode = fs.resolve(PathBase(fs.root, fs.root), b"/" + as_bytes(path), follow=False)
+    except LinuxError:
+        return None
+    return inode if isinstance(inode, LazyFile) else None
+
+
 def _left_alone(fs: OverlayFileSystem, kept: Sequence[str]) -> dict[str, LazyFile]:
-    at = PathBase(fs.root, fs.root)
-    found = {}
-    for path in kept:
-        try:
-            inode = fs.resolve(at, b"/" + path.encode(), follow=False)
-        except LinuxError:
-            continue
-        if isinstance(inode, LazyFile):
-            inode.load()
-            found[path] = inode
+    found = {path: file for path in kept if (file := _regular(fs, path)) is not None}
+    for file in found.values():
+        file.load()
     return found
 
 
 def unfinished(failure: Failure, seconds: float) -> Observed:
     """A run of which nothing is known but that it failed after so many seconds."""
-    return Observed(describe(), Totals(0, 0, seconds), None, failure, (), b"")
+    return Observed(describe(), Totals(0, 0, seconds), (), False, (), failure, (), b"")
 
 
 def _facts(

@@ -12,8 +12,9 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal
 
+from bootstrap.core import release
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import (
     MAX_BYTES,
@@ -60,20 +61,21 @@ class SourceTree(Tree):
     archive_sha256: str | None = None
     notes: tuple[str, ...] = ()
 
-    def as_lower(self) -> MemoryLower:
-        """The tree as the guest's read-only lower file system, its top at ``/``."""
-        rows: dict[bytes, LowerFile | LowerLink | LowerFolder] = {}
-        for path in self.folders:
-            rows[as_bytes(path)] = LowerFolder()
-        for path, file in self.files.items():
-            rows[as_bytes(path)] = LowerFile(0o755 if file.executable else 0o644, file.data)
-        for path, target in self.symlinks.items():
-            rows[as_bytes(path)] = LowerLink(as_bytes(target))
-        return MemoryLower(rows)
-
     def but(self, **changes: object) -> SourceTree:
         """The same tree with other facts about where it came from."""
         return replace(self, **changes)  # type: ignore[arg-type]
+
+
+def as_lower(tree: Tree) -> MemoryLower:
+    """The tree as the guest's read-only lower file system, its top at ``/``."""
+    rows: dict[bytes, LowerFile | LowerLink | LowerFolder] = {}
+    for path in tree.folders:
+        rows[as_bytes(path)] = LowerFolder()
+    for path, file in tree.files.items():
+        rows[as_bytes(path)] = LowerFile(0o755 if file.executable else 0o644, file.data)
+    for path, target in tree.symlinks.items():
+        rows[as_bytes(path)] = LowerLink(as_bytes(target))
+    return MemoryLower(rows)
 
 
 def open_source(path: str | os.PathLike[str]) -> SourceTree:
@@ -94,77 +96,9 @@ def open_source(path: str | os.PathLike[str]) -> SourceTree:
 
 
 def read_folder(root: Path) -> SourceTree:
-    """A checkout.  What git keeps for itself (.git, a folder or a file) is left out.
-
-    Symbolic links stay links, whatever they point to: the host never follows one.
-    """
-    files: dict[str, SourceFile] = {}
-    symlinks: dict[str, str] = {}
-    folders: set[str] = set()
-    special: list[str] = []
-    budget = _Budget(str(root))
-    for path, entry in _walk(root, folders, budget):
-        try:
-            info = entry.stat(follow_symlinks=False)
-            if stat.S_ISLNK(info.st_mode):
-                symlinks[path] = as_text(os.fsencode(os.readlink(entry.path)))
-                continue
-        except OSError as error:
-            raise BadInput(f"{entry.path}: cannot be read: {_why(error)}") from None
-        if not stat.S_ISREG(info.st_mode):
-            special.append(path)
-            continue
-        data = read_file(Path(entry.path), budget.left, follow=False)
-        budget.take_bytes(path, len(data))
-        files[path] = SourceFile(data, bool(info.st_mode & 0o111))
-    return SourceTree(str(root), files, symlinks, frozenset(folders), tuple(sorted(special)))
-
-
-def _walk(root: Path, folders: set[str], budget: _Budget) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """What is no folder below ``root``; the folders are put into ``folders``."""
-    waiting = [(str(root), "")]
-    while waiting:
-        folder, below = waiting.pop()
-        try:
-            with os.scandir(folder) as scan:
-                entries = sorted(scan, key=lambda entry: entry.name)
-        except OSError as error:
-            raise BadInput(f"{folder}: cannot be read: {_why(error)}") from None
-        for entry in entries:
-            if entry.name == ".git":
-                continue
-            name = as_text(os.fsencode(entry.name))
-            path = f"{below}/{name}" if below else name
-            budget.take_file(path)
-            if entry.is_dir(follow_symlinks=False):
-                folders.add(path)
-                waiting.append((entry.path, path))
-            else:
-                yield path, entry
-
-
-class _Budget:
-    """How much of a tree may still be read: a wrong --source must not fill the memory."""
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._files = MAX_FILES
-        self.left = MAX_BYTES
-
-    def take_file(self, path: str) -> None:
-        self._files -= 1
-        if self._files < 0:
-            self._over(path, f"{MAX_FILES} files")
-
-    def take_bytes(self, path: str, size: int) -> None:
-        self.left -= size
-        if self.left < 0:
-            self._over(path, f"{MAX_BYTES} bytes")
-
-    def _over(self, path: str, limit: str) -> NoReturn:
-        raise BadInput(
-            f"{self._label}: too large for a stage0-posix tree: more than {limit}, at {path!r}"
-        )
+    """A checkout, as the core reads one."""
+    tree = release.read_folder(root)
+    return SourceTree(tree.label, tree.files, tree.symlinks, tree.folders, tree.special)
 
 
 def read_archive(data: bytes, label: str) -> SourceTree:

@@ -23,6 +23,7 @@ from bootstrap.linux.hostfolder import Lower
 from bootstrap.linux.machine import Machine
 from bootstrap.runs.rebuild import expectations
 from bootstrap.sources import open_source
+from bootstrap.sources.tree import as_lower
 from bootstrap.trace.lineage import ProcessRecord
 from bootstrap.trace.provenance import Provenance
 from tests.bench.timing import Failed
@@ -38,7 +39,7 @@ def prepare(arch: str, folder: Path) -> list[dict[str, Any]]:
     """
     resolved = release(arch)
     tree = view(resolved, ENTRY_BY_HAND)
-    fs = OverlayFileSystem(tree.as_lower())
+    fs = OverlayFileSystem(as_lower(tree))
     provenance = Provenance()
     machine = Machine(fs, default_engine(), observers=[provenance])
     for command in first_half(resolved.step):
@@ -102,7 +103,7 @@ def run_once(lower: Lower, engine: Engine, argv: Sequence[str]) -> dict[str, Any
 
 def serve(folder: Path) -> None:
     """Answer requests until standard input ends."""
-    lower = open_source(folder).as_lower()
+    lower = as_lower(open_source(folder))
     engine = default_engine()
     for line in sys.stdin:
         print(json.dumps(run_once(lower, engine, json.loads(line)["argv"])), flush=True)

@@ -336,7 +336,7 @@ def test_a_report_that_cannot_be_written_takes_nothing_with_it(
     more = ("--output", "out", *outputs)
     done = bootstrap("verify", "--release", "embedded", *more, cwd=tmp_path)
     assert done.status == 2
-    assert "VERIFIED: Our own path only" in done.stdout
+    assert "VERIFIED with the fast path: Our own path only" in done.stdout
     said = [line for line in done.stderr.splitlines() if line.startswith("bootstrap: ")]
     assert [line.split(": ")[1] for line in said] == lost
     assert all("No space left on device" in line for line in said)

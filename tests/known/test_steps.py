@@ -61,7 +61,7 @@ def test_the_core_reads_the_same_of_every_step_file() -> None:
             (e.name, e.commands, e.hidden, e.cwd, dict(e.environment))
             for e in step.entries.values()
         ]
-        assert {(v.path, v.sha256, v.from_) for v in release.known} == {
+        assert {(v.path, v.sha256, v.source) for v in release.known} == {
             (v.path, v.sha256, v.from_) for v in step.known()
         }
         promised = {value.path for value in release.known if value.is_answer}

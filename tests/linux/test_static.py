@@ -13,16 +13,14 @@ import pytest
 
 from bootstrap.core.errors import GuestFailed
 from bootstrap.core.files import Stream
-from bootstrap.core.release import SourceFile
+from bootstrap.core.release import EntryPoint, SourceFile, Tree
 from bootstrap.instruments import Engine, default_engine
-from bootstrap.known import Entry
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Machine
 from bootstrap.runs.program import NoOutput, run_alone
 from bootstrap.runs.rebuild import observe
-from bootstrap.sources import SourceTree
 from bootstrap.trace.store import probing_in
 from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
@@ -159,8 +157,8 @@ def test_what_verdicts_are_made_of_is_run_so() -> None:
     files = {b"/guest": LowerFile(0o755, image)}
     with pytest.raises(NoOutput, match=r"\(getrandom\) is not supported"):
         run_alone(files, b"/guest", [b"/guest"], b"/out", default_engine(), Limits())
-    tree = SourceTree("guests", {"guest": SourceFile(image, True)})
-    entry = Entry("only", (("/guest",),))
+    tree = Tree("guests", {"guest": SourceFile(image, True)})
+    entry = EntryPoint("only", (("/guest",),))
     observed, _ = observe(tree, entry, (), default_engine())
     assert observed.failure is not None
     assert "(getrandom) is not supported" in observed.failure.message

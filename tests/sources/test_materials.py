@@ -11,6 +11,7 @@ from bootstrap.core.errors import BadInput
 from bootstrap.known import StepFile, find
 from bootstrap.sources import check_materials, guest_view, require_materials
 from bootstrap.sources.materials import Change, named
+from bootstrap.sources.tree import as_lower
 from tests.sources import sample
 from tests.sources.sample import FILES, SEED, make_tree
 
@@ -106,12 +107,12 @@ def test_a_file_where_a_folder_must_be_is_named(step: StepFile) -> None:
 
 def test_a_view_is_a_file_system(step: StepFile) -> None:
     tree = replace(make_tree(), symlinks={"l": "README"})
-    lower = guest_view(tree, step, step.entry("script"), check_materials(tree, step)).as_lower()
+    lower = as_lower(guest_view(tree, step, step.entry("script"), check_materials(tree, step)))
     assert set(lower.list(b"/")) == {b"seeds", b"x86", b"kaem.x86"}
     assert lower.list(b"/seeds")[b"hex0-seed"].mode & 0o7777 == 0o755
     assert lower.load(b"/x86/a.hex0") == FILES["x86/a.hex0"]
     assert lower.list(b"/x86/bin") == {}
-    whole = tree.as_lower()
+    whole = as_lower(tree)
     assert whole.list(b"/")[b"l"].target == b"README"
     assert whole.list(b"/")[b"README"].mode & 0o7777 == 0o644
 
