@@ -93,6 +93,11 @@ def as_bytes(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
 
 
+def as_text(path: bytes) -> str:
+    """The other way."""
+    return path.decode("utf-8", "surrogateescape")
+
+
 def leads_out(path: str, target: str) -> bool:
     """Whether a link at `path` names something outside of its tree."""
     landing = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
@@ -109,37 +114,42 @@ def read_folder(root: Path) -> Tree:
     symlinks: dict[str, str] = {}
     folders: set[str] = set()
     special: list[str] = []
-    left, number = MAX_BYTES, 0
-    for above, below, others in os.walk(root, onerror=_unreadable):
-        below[:] = sorted(name for name in below if name != ".git")
-        for name in [*below, *sorted(others)]:
-            place = os.path.join(above, name)
-            # The same name whatever the locale: the bytes, read as UTF-8.
-            path = _as_text(os.path.relpath(place, root).replace(os.sep, "/"))
-            number += 1
-            if number > MAX_FILES:
+    left, waiting = MAX_BYTES, [(str(root), "")]
+    while waiting:
+        folder, above = waiting.pop()
+        try:
+            entries = _entries(folder)
+            targets = {at: os.readlink(at) for _, at, mode in entries if stat.S_ISLNK(mode)}
+        except OSError as error:
+            _unreadable(error)
+        for name, place, mode in entries:
+            path = above + name
+            if len(files) + len(symlinks) + len(folders) + len(special) == MAX_FILES:
                 more = f"more than {MAX_FILES} files, at {path!r}"
                 raise BadInput(f"{root}: too large for a stage0-posix tree: {more}")
-            try:
-                mode = os.lstat(place).st_mode
-                target = os.readlink(place) if stat.S_ISLNK(mode) else ""
-            except OSError as error:
-                _unreadable(error)
-            if stat.S_ISLNK(mode):
-                symlinks[path] = _as_text(target)
+            if place in targets:
+                symlinks[path] = as_text(os.fsencode(targets[place]))
             elif stat.S_ISDIR(mode):
                 folders.add(path)
+                waiting.append((place, f"{path}/"))
             elif not stat.S_ISREG(mode):
                 special.append(path)
-            elif name != ".git":
+            else:
                 data = read_file(Path(place), left, follow=False)
                 left -= len(data)
                 files[path] = SourceFile(data, bool(mode & 0o111))
     return Tree(str(root), files, symlinks, frozenset(folders), tuple(sorted(special)))
 
 
-def _as_text(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "surrogateescape")
+def _entries(folder: str) -> list[tuple[str, str, int]]:
+    """Name, place and mode of what is in a folder, sorted. Raises OSError."""
+    with os.scandir(folder) as scan:
+        # The same name whatever the locale: the bytes, read as UTF-8.
+        return sorted(
+            (as_text(os.fsencode(e.name)), e.path, e.stat(follow_symlinks=False).st_mode)
+            for e in scan
+            if e.name != ".git"
+        )
 
 
 def read_file(path: Path, limit: int, follow: bool = True) -> bytes:

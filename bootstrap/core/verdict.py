@@ -25,6 +25,7 @@ from bootstrap.core.release import (
     Release,
     Tree,
     as_bytes,
+    as_text,
     compare_materials,
     shipped,
     visible_tree,
@@ -88,16 +89,20 @@ def run_in_core(tree: Tree, entry: EntryPoint) -> Outcome:
             if ended.fault is not None:
                 failure = f"{ended.fault_program}, pid {ended.fault_pid}: {ended.fault.reason}"
             break
-    return Outcome(tuple(statuses), dict(_regular_files(files.root, "")), failure)
+    return Outcome(tuple(statuses), dict(_regular_files(files.root)), failure)
 
 
-def _regular_files(directory: Directory, above: str) -> Iterator[tuple[str, str]]:
-    for name in directory.names():
-        inode, path = directory.lookup(name), above + name.decode("utf-8", "surrogateescape")
-        if isinstance(inode, Directory):
-            yield from _regular_files(inode, f"{path}/")
-        elif isinstance(inode, RegularFile):
-            yield path, inode.sha256()
+def _regular_files(root: Directory) -> Iterator[tuple[str, str]]:
+    """Path and SHA-256 of every regular file."""
+    waiting = [(root, "")]
+    while waiting:
+        directory, above = waiting.pop()
+        for name in directory.names():
+            inode, path = directory.lookup(name), above + as_text(name)
+            if isinstance(inode, Directory):
+                waiting.append((inode, f"{path}/"))
+            elif isinstance(inode, RegularFile):
+                yield path, inode.sha256()
 
 
 # What was found.

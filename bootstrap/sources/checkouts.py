@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from bootstrap.core.errors import BadInput
-from bootstrap.core.release import SourceFile, as_bytes, read_file
+from bootstrap.core.release import SourceFile, as_bytes, as_text, read_file
 from bootstrap.signals import scratch_folder
 from bootstrap.sources.cache import Cache
 from bootstrap.sources.git import (
@@ -34,7 +34,7 @@ from bootstrap.sources.git import (
 )
 from bootstrap.sources.materials import named
 from bootstrap.sources.resolving import Fetched
-from bootstrap.sources.tree import SourceTree, as_text, read_folder
+from bootstrap.sources.tree import SourceTree, read_folder
 
 LIVE_BOOTSTRAP, STAGEX_TREE = "live-bootstrap", "stagex"
 NAMES = (LIVE_BOOTSTRAP, STAGEX_TREE)

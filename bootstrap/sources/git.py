@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.core.errors import BadInput
-from bootstrap.core.release import as_bytes, read_file
-from bootstrap.sources.tree import as_text
+from bootstrap.core.release import as_bytes, as_text, read_file
 
 FILE, PROGRAM, LINK, GITLINK = 0o100644, 0o100755, 0o120000, 0o160000
 """Modes that an entry of an index may have; a gitlink is a submodule's commit."""

@@ -214,10 +214,5 @@ def to_tar(tree: SourceTree, top: str) -> bytes:
     return write_tar(iter(sorted(rows, key=lambda member: as_bytes(member.path))))
 
 
-def as_text(data: bytes) -> str:
-    """The same as text, whatever the locale: UTF-8, other bytes as surrogate escapes."""
-    return data.decode("utf-8", "surrogateescape")
-
-
 def _why(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

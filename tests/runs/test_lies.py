@@ -185,7 +185,7 @@ def wrong_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolved:
     monkeypatch.setattr(core_release, "shipped_files", lambda: {"x86": [steps]})
     step = replace(parse(one.steps(), f"steps/{steps.name}"), sha256=sha256(one.steps()))
     files = {path: SourceFile(data) for path, data in one.files.items()}
-    tree = SourceTree("folder", "made up", files)  # type: ignore[arg-type]
+    tree = SourceTree("made up", files)
     return Resolved(tree, step, check_materials_of(tree, step))
 
 

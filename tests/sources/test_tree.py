@@ -104,11 +104,11 @@ def test_a_tree_that_is_too_large_is_not_read_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = sample.make_folder(tmp_path / "t")
-    monkeypatch.setattr("bootstrap.sources.tree.MAX_FILES", 3)
+    monkeypatch.setattr("bootstrap.core.release.MAX_FILES", 3)
     with pytest.raises(BadInput, match="too large for a stage0-posix tree: more than 3 files"):
         open_source(root)
-    monkeypatch.setattr("bootstrap.sources.tree.MAX_FILES", 100)
-    monkeypatch.setattr("bootstrap.sources.tree.MAX_BYTES", 9)
+    monkeypatch.setattr("bootstrap.core.release.MAX_FILES", 100)
+    monkeypatch.setattr("bootstrap.core.release.MAX_BYTES", 9)
     with pytest.raises(BadInput, match=r"larger than \d bytes"):
         open_source(root)
 
