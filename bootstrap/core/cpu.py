@@ -139,7 +139,8 @@ class Cpu:
     ) -> tuple[object, ...]:
         base, count = ctypes.addressof(values), len(registers)
         addresses = (ctypes.c_void_p * count)(*(base + 8 * i for i in range(count)))
-        return self._handle, (ctypes.c_int * count)(*registers), addresses, ctypes.c_int(count)
+        numbers = (ctypes.c_int * count)(*registers)
+        return self._handle, ctypes.byref(numbers), ctypes.byref(addresses), count
 
     def _add_hooks(self) -> None:
         self._hook(uc.UC_HOOK_TLB_FILL, _FILL(self._fill))
