@@ -269,15 +269,10 @@ class Cpu:
         """From inside a hook: end `run` after this instruction."""
         uclib.uc_emu_stop(self._handle)
 
-    def interrupt(self) -> None:
-        """From a signal handler: end `run` for good. The guest cannot go on after it."""
-        self._over = True
-        uclib.uc_emu_stop(self._handle)
-
     # Running.
 
     def run(self) -> Fault | None:
-        """Go on until a fault, or until `on_trap` or an `interrupt` stops it."""
+        """Go on until a fault, or until `on_trap` stops it."""
         self._fault = self._bad_page = None
         status = uclib.uc_emu_start(self._handle, self.pc, 0, 0, 0)
         if self._fault is not None or not status:

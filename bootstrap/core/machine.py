@@ -8,13 +8,11 @@ the process and the call.
 Relies on: all modules before it.
 Tests that would fail if it lied: tests/core/test_processes.py, test_exec.py, test_whole.py.
 
-Ctrl-C: the machine is in Unicorn nearly all the time, and Python runs a signal handler only between
-two bytecodes, of a hook for instance; an exception raised there would be lost, and the guest would
-go on with what the hook left undone. So while a machine runs in the main thread, and Python's own
-handler of SIGINT is installed, one stands in that stops the CPU instead; KeyboardInterrupt is
-raised once it has stopped. That is at the next system call: a guest that makes none goes on.
-`python -m bootstrap.core` has nothing to clean up, and lets the signals end it as they end any
-program (SIG_DFL), at once. Handlers of others stay: who installs one must not let it raise.
+Ctrl-C: Python runs a signal handler only between two bytecodes, here of a hook that Unicorn calls;
+an exception raised there would be lost, and the guest would go on with what the hook left undone.
+So while a machine runs in the main thread, Python's own handler of SIGINT gives way to the
+system's, which ends the process at once: a machine has nothing to clean up. Handlers of others
+stay: who installs one must not let it raise.
 """
 
 import posixpath
@@ -79,6 +77,23 @@ class RunResult:
     fault_program: str = ""
 
 
+@contextmanager
+def _sigint_of_the_system() -> Iterator[None]:
+    """See the module's text."""
+    before = signal.getsignal(signal.SIGINT)
+    ours = before is signal.default_int_handler
+    try:
+        if ours:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except ValueError:  # not the main thread, which is the one that handlers run in
+        ours = False
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
+
+
 class Machine:
     """One run of a tree of processes on one file system.
 
@@ -112,7 +127,6 @@ class Machine:
         """The process that runs, or ran when the run stopped."""
         self._failure: BaseException | None = None
         self._fault: tuple[Fault, int, str] | None = None
-        self._interrupted = False
 
     @property
     def time(self) -> int:
@@ -139,10 +153,10 @@ class Machine:
         """Run one program, and all that it starts, to its end.
 
         Raises GuestFailed (unknown system call, limit, what the core cannot do), LinuxError when
-        the program cannot be executed at all, KeyboardInterrupt.
+        the program cannot be executed at all.
         """
         try:
-            with self._stopped_by_sigint():
+            with _sigint_of_the_system():
                 result = self.start(Exec(path, tuple(argv), tuple(envp)), cwd, streams)
                 while result is None:
                     result = self.turn(self.running[-1].cpu.run())
@@ -182,28 +196,6 @@ class Machine:
         while self.running:
             self._release(self.running.pop())
 
-    @contextmanager
-    def _stopped_by_sigint(self) -> Iterator[None]:
-        """See the module's text."""
-
-        def stop(_number: int, _frame: object) -> None:
-            self._interrupted = True
-            if self.running:
-                self.running[-1].cpu.interrupt()
-
-        self._interrupted = False
-        before = signal.getsignal(signal.SIGINT)
-        try:
-            if before is signal.default_int_handler:
-                signal.signal(signal.SIGINT, stop)
-        except ValueError:  # not the main thread, which is the one that handlers run in
-            before = None
-        try:
-            yield
-        finally:
-            if before is signal.default_int_handler:
-                signal.signal(signal.SIGINT, before)
-
     # Turns.
 
     def turn(self, fault: Fault | None) -> RunResult | None:
@@ -215,8 +207,6 @@ class Machine:
         self.current_pid = task.process.pid
         if self._failure is not None:
             raise self._failure
-        if self._interrupted:
-            raise KeyboardInterrupt
         if fault is not None:
             self._note_fault(task.process, fault)
             return self._end(task, fault.signal)

@@ -154,17 +154,6 @@ def test_nothing_is_served_after_a_fault(arch: Arch) -> None:
     assert (ran.output, ran.result.status & 0x7F in (4, 11)) == (b"", True)
 
 
-@EACH_ARCH
-def test_an_interrupt_is_for_good(arch: Arch) -> None:
-    guest = Program(arch).call(1000).call(1001).call(1002)
-    machine, seen = loaded(guest, [0, 0, None])
-    machine.interrupt()
-    assert machine.run() is None
-    assert machine.run() is None
-    assert seen == []
-    machine.close()
-
-
 @ON_X86
 def test_a_page_is_dirty_once_written_and_fetched_once_run(arch: Arch) -> None:
     guest = Program(arch)
