@@ -16,30 +16,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from bootstrap.core.errors import (
-    EXIT_STATUS_HELP,
-    BadInput,
-    BootstrapError,
-    ExitStatus,
-    printable,
-)
-from bootstrap.core.release import (
-    MAX_BYTES,
-    Release,
-    Tree,
-    compare_materials,
-    from_answers,
-    read_file,
-    read_folder,
-    read_release,
-    shipped,
-    shipped_files,
-)
+from bootstrap.core import release as known
+from bootstrap.core.errors import EXIT_STATUS_HELP, BadInput, BootstrapError, ExitStatus, printable
+from bootstrap.core.release import MAX_BYTES, Release, Tree, read_file
 
 if TYPE_CHECKING:  # it loads Unicorn, which may not be there
     from bootstrap.core.verdict import Findings
@@ -84,12 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(signal, "sigwait"):
             _end_by_signals(args.seconds)
         findings = _findings(args)
-        text = (
-            json.dumps(asdict(findings), indent=2)
-            if args.json
-            else "\n".join(map(printable, _lines(findings)))
-        )
-        print(text, flush=True)
+        lines = [json.dumps(asdict(findings), indent=2)] if args.json else _lines(findings)
+        print("\n".join(lines), flush=True)
         return findings.exit_status
     except BootstrapError as error:
         return _fail(str(error), error.exit_code)
@@ -138,53 +118,55 @@ def _end_by_signals(seconds: int) -> None:
 def _findings(args: argparse.Namespace) -> "Findings":
     from bootstrap.core.verdict import decide
 
-    arches = {name.lower(): name for name in shipped_files()}
+    arches = {name.lower(): name for name in known.shipped_files()}
     arch = arches.get(args.arch.lower())
     if arch is None:
         raise BadInput(f"--arch {args.arch}: there are step files for {', '.join(arches.values())}")
     release = None
     if args.steps is not None:
-        release = read_release(read_file(Path(args.steps), MAX_BYTES), args.steps)
+        release = known.read_release(read_file(Path(args.steps), MAX_BYTES), args.steps)
         if release.arch != arch:
             raise BadInput(f"{args.steps}: is for {release.arch}, not for {arch}")
     if args.answers is not None:
-        release = from_answers(read_file(Path(args.answers), MAX_BYTES), args.answers, arch)
-    tree = read_folder(Path(args.tree))
+        release = known.from_answers(read_file(Path(args.answers), MAX_BYTES), args.answers, arch)
+    tree = known.read_folder(Path(args.tree))
     tree.refuse_odd()
-    release = release or _release_of(tree, arch, args.entry)
-    return decide(tree, release, args.entry).findings
+    return decide(tree, release or _release_of(tree, arch, args.entry), args.entry).findings
 
 
 def _release_of(tree: Tree, arch: str, entry: str | None) -> Release:
     """The release whose materials the tree has; of several, the one of which most is known."""
-    ranked: list[tuple[int, int, int, int, Release]] = []
-    for number, release in enumerate(shipped(arch)):
-        if entry is None or any(entry == point.name for point in release.entries):
-            materials = release.materials_for(release.entry(entry))
-            wrong = len(compare_materials(tree, materials))
-            ranked.append((-wrong, len(materials) - wrong, len(release.known), -number, release))
-    if not ranked:
+
+    def missing(release: Release) -> int:
+        return len(known.compare_materials(tree, release.materials_for(release.entry(entry))))
+
+    among = [
+        r for r in known.shipped(arch) if entry in (None, *(point.name for point in r.entries))
+    ]
+    if not among:
         raise BadInput(f"--entry {entry}: no release for {arch} has it")
-    whole = [row for row in ranked if not row[0]]
+    whole = [release for release in among if not missing(release)]
     if whole:
-        return max(whole)[-1]
-    wrong, same, _, _, nearest = max(ranked, key=lambda row: row[1])
-    raise BadInput(
-        f"{tree.label}: no release that is known here has these files, so nothing was run; nearest "
-        f"is {nearest.title} for {arch}, of which {same} of {same - wrong} are there and equal"
-    )
+        return max(whole, key=lambda release: len(release.known))
+    nearest = max(among, key=lambda r: len(r.materials or ()) - missing(r))
+    number = len(nearest.materials_for(nearest.entry(entry)))
+    equal = f"{number - missing(nearest)} of {number} are there and equal"
+    raise BadInput(f"{tree.label}: no release that is known here has these files, so nothing was run; "
+                   f"nearest is {nearest.title} for {arch}, of which {equal}")  # fmt: skip
 
 
-def _lines(findings: "Findings") -> Iterator[str]:
-    yield f"{_HEADLINES.get(findings.result, 'NOT VERIFIED')}: {findings.claim}"
-    yield f"tree digest  {findings.tree_digest}"
-    yield f"judged by    {findings.judged_by} (sha256 {findings.judged_by_sha256})"
-    yield "decided by   core"
+def _lines(findings: "Findings") -> list[str]:
+    lines = [
+        f"{_HEADLINES.get(findings.result, 'NOT VERIFIED')}: {findings.claim}",
+        f"tree digest  {findings.tree_digest}",
+        f"judged by    {findings.judged_by} (sha256 {findings.judged_by_sha256})",
+        "decided by   core",
+    ]
     for file in findings.artifacts:
         if not file.matches:
-            yield f"{file.path}: got {file.sha256 or 'nothing'}"
-            yield from (f"    expected {value.sha256} ({value.source})" for value in file.known)
-    yield from (f"because {reason}" for reason in findings.reasons)
+            lines.append(f"{file.path}: got {file.sha256 or 'nothing'}")
+            lines += [f"    expected {value.sha256} ({value.source})" for value in file.known]
+    return [printable(line) for line in (*lines, *(f"because {why}" for why in findings.reasons))]
 
 
 if __name__ == "__main__":

@@ -78,14 +78,15 @@ class Tree:
 
     def refuse_odd(self) -> None:
         """Raise BadInput for what no published tree has."""
-        for path in self.special:
-            raise BadInput(f"{self.label}: {path} is neither file, link nor folder")
-        for path, target in self.symlinks.items():
-            if leads_out(path, target):
-                raise BadInput(f"{self.label}: {path} is a link out of the tree, to {target}")
+        odd = [f"{path} is neither file, link nor folder" for path in self.special]
+        odd += [
+            f"{p} is a link out of the tree" for p, to in self.symlinks.items() if leads_out(p, to)
+        ]
         for path in (*self.files, *self.symlinks, *self.folders):
             if any("\udc80" <= character <= "\udcff" for character in path):
-                raise BadInput(f"{self.label}: the name {path} is not UTF-8")
+                odd.append(f"{path} is a name that is not UTF-8")
+        if odd:
+            raise BadInput(f"{self.label}: {odd[0]}")
 
 
 def as_bytes(path: str) -> bytes:
