@@ -151,8 +151,8 @@ def _release_of(tree: Tree, arch: str, entry: str | None) -> Release:
     nearest = max(among, key=lambda r: len(r.materials or ()) - missing(r))
     number = len(nearest.materials_for(nearest.entry(entry)))
     equal = f"{number - missing(nearest)} of {number} are there and equal"
-    raise BadInput(f"{tree.label}: no release that is known here has these files, so nothing was run; "
-                   f"nearest is {nearest.title} for {arch}, of which {equal}")  # fmt: skip
+    raise BadInput(f"{tree.label}: no release that is known here has these files, so nothing was "
+                   f"run; nearest is {nearest.title} for {arch}, of which {equal}")  # fmt: skip
 
 
 def _lines(findings: "Findings") -> list[str]:

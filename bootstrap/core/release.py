@@ -26,9 +26,6 @@ MAX_BYTES = 256 << 20
 """No source tree is near either: a wrong folder must not fill the memory."""
 
 
-# A tree.
-
-
 @dataclass(frozen=True)
 class SourceFile:
     """A regular file of a tree: its content, and whether any x bit is set."""
@@ -79,9 +76,8 @@ class Tree:
     def refuse_odd(self) -> None:
         """Raise BadInput for what no published tree has."""
         odd = [f"{path} is neither file, link nor folder" for path in self.special]
-        odd += [
-            f"{p} is a link out of the tree" for p, to in self.symlinks.items() if leads_out(p, to)
-        ]
+        links = [path for path, target in self.symlinks.items() if leads_out(path, target)]
+        odd += [f"{path} is a link out of the tree" for path in links]
         for path in (*self.files, *self.symlinks, *self.folders):
             if any("\udc80" <= character <= "\udcff" for character in path):
                 odd.append(f"{path} is a name that is not UTF-8")
@@ -173,9 +169,6 @@ def read_file(path: Path, limit: int, follow: bool = True) -> bytes:
 
 def _unreadable(error: OSError, path: Path | None = None) -> NoReturn:
     raise BadInput(f"{path or error.filename}: cannot be read: {error.strerror}") from None
-
-
-# A release.
 
 
 @dataclass(frozen=True)
@@ -383,9 +376,6 @@ def shipped(arch: str) -> tuple[Release, ...]:
     """The releases of this installation for an architecture. Raises BadInput."""
     files = shipped_files().get(arch, ())
     return tuple(read_release(read_file(file, MAX_BYTES), file.name) for file in files)
-
-
-# The two together.
 
 
 def compare_materials(tree: Tree, materials: Mapping[str, str]) -> dict[str, str | None]:

@@ -42,9 +42,6 @@ EXIT_STATUS: dict[Result, ExitStatus] = {
 }
 
 
-# A run.
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What a runner says of a run. It was given nothing of what should come of it."""
@@ -103,9 +100,6 @@ def _regular_files(root: Directory) -> Iterator[tuple[str, str]]:
                 waiting.append((inode, f"{path}/"))
             elif isinstance(inode, RegularFile):
                 yield path, inode.sha256()
-
-
-# What was found.
 
 
 @dataclass(frozen=True)
@@ -178,9 +172,6 @@ class Proposal:
     """What would be the verdict if the runner said what happened."""
 
     findings: Findings
-
-
-# Deciding.
 
 
 def decide(
