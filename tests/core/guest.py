@@ -435,10 +435,12 @@ def native(
     Raises OSError with execve's errno.
     """
     image = image.elf() if isinstance(image, Program) else image
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as outer:
+        # One further down: what a guest does with ".." it does to a folder of ours too.
+        folder = Path(outer, "root")
         for path, data in {b"guest": image, **(files or {})}.items():
-            place = Path(folder, os.fsdecode(path.lstrip(b"/")))
-            place.parent.mkdir(exist_ok=True)
+            place = folder / os.fsdecode(path.lstrip(b"/"))
+            place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(data)
             place.chmod(0o755)
         done = subprocess.run(

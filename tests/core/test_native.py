@@ -75,7 +75,8 @@ class Drawn:
         elif kind == "access":
             guest.call("faccessat", abi.AT_FDCWD, self.name(), rng.choice((0, 1, 2, 4, 7, 8)))
         elif kind == "chmod":
-            guest.call("chmod", self.name(), rng.choice((0o644, 0o755, 0o700)))
+            # Never less for its owner: on the host that may be somebody who is not root.
+            guest.call("chmod", self.name(), rng.choice((0o744, 0o755, 0o700)))
         elif kind == "unlink":
             guest.call("unlink", self.name())
         elif kind == "chdir":
