@@ -89,6 +89,17 @@ def test_an_instruction_across_two_pages(arch: Arch) -> None:
 
 
 @ON_X86
+def test_a_page_that_is_read_before_it_is_run(arch: Arch) -> None:
+    """To be read is not to be run: what runs later must be known when the kernel writes there."""
+    f = CODE + 4096
+    guest = Program(arch).load(f)
+    ask(guest, f).call("read", 0, f, 6)
+    ask(guest, f).exit(0)
+    guest.raw(bytes(f - guest.here)).raw(RETURN_1)
+    check(guest, 1, 2, stdin=RETURN_2)
+
+
+@ON_X86
 def test_a_forked_child_changes_only_its_own(arch: Arch) -> None:
     guest = ask(start(arch)).fork().jump("child", "zero").wait()
     ask(guest).exit(0).label("child")

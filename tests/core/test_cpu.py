@@ -13,7 +13,7 @@ from bootstrap.core.arches import AMD64, RISCV64, X86, Arch
 from bootstrap.core.cpu import Cpu
 from bootstrap.core.elf import load
 from bootstrap.core.errors import BadInput, Limits, Meter
-from bootstrap.core.memory import FETCHED, READ
+from bootstrap.core.memory import EXEC, FETCHED, READ
 from tests.core.guest import (
     CODE,
     EACH_ARCH,
@@ -168,6 +168,24 @@ def test_a_page_is_dirty_once_written_and_fetched_once_run(arch: Arch) -> None:
     assert not before[page] & FETCHED
     assert extent.pages[page] & FETCHED
     assert machine.memory.reachable(cell, 4096, READ) == 4096
+    machine.close()
+
+
+@EACH_ARCH
+def test_a_page_that_may_not_run_any_more(arch: Arch) -> None:
+    """What the kernel writes over is forgotten, and is not to be run by the way."""
+    guest = Program(arch).label("again").call(1000).jump("again")
+    machine, seen = loaded(guest, [None, None])
+    machine.run()
+    extent = machine.memory.find(CODE)
+    assert extent is not None
+    extent.pages[(CODE - extent.start) // 4096] &= ~EXEC
+    machine.pages_changed()
+    machine.memory.poke(CODE + 64, b"over")
+    machine.set_result(0)
+    fault = machine.run()
+    assert fault is not None
+    assert (fault.signal, fault.reason[:17], len(seen)) == (signal.SIGSEGV, "cannot fetch from", 1)
     machine.close()
 
 

@@ -35,6 +35,17 @@ def test_a_child_has_memory_of_its_own(arch: Arch) -> None:
 
 
 @EACH_ARCH
+def test_a_child_has_what_the_guest_wrote_where_nothing_was(arch: Arch) -> None:
+    guest = Program(arch)
+    guest.data(b"data")
+    heap = 0x80_1000
+    guest.call("brk", heap + 4096).store(heap + 64).fork().jump("child", "zero").wait()
+    guest.load(heap + 64).report().exit(0)
+    guest.label("child").load(heap + 64).report().store(heap + 64).exit(0)
+    alike(guest, heap + 4096, heap + 4096)
+
+
+@EACH_ARCH
 def test_results_of_fork(arch: Arch) -> None:
     guest = Program(arch)
     for number in range(3):
