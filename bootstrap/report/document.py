@@ -8,7 +8,7 @@ from typing import Annotated
 
 from bootstrap.documents import Fault, Sha256, Size
 from bootstrap.report.model import ExpectedKind, Result, Status
-from bootstrap.report.report import DecidedBy
+from bootstrap.report.report import DecidedBy, Recheck
 
 
 @dataclass(frozen=True)
@@ -127,14 +127,6 @@ class Totals:
 
     processes: Size
     syscalls: Size
-
-
-@dataclass(frozen=True)
-class Recheck:
-    """What the core alone found."""
-
-    result: str | None
-    differences: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from bootstrap.report.report import (
     Divergence,
     Input,
     Producer,
+    Recheck,
     Report,
     Step,
 )
@@ -47,7 +48,7 @@ def to_json(report: Report) -> Json:
         ),
         "failure": _failure(report),
         "decided_by": report.decided_by,
-        "recheck": None if report.recheck is None else asdict(report.recheck),
+        "recheck": _recheck(report.recheck) if report.recheck else None,
         "totals": {
             "processes": facts.totals.processes,
             "syscalls": facts.totals.syscalls,
@@ -59,6 +60,10 @@ def to_json(report: Report) -> Json:
 def to_json_text(report: Report) -> str:
     """The report as JSON text, ASCII only, ending in a newline."""
     return json.dumps(to_json(report), indent=2, ensure_ascii=True) + "\n"
+
+
+def _recheck(recheck: Recheck) -> Json:
+    return {**asdict(recheck), "differences": list(recheck.differences)}
 
 
 def _catalogue(catalogue: Catalogue) -> Json:
