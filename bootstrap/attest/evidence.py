@@ -22,7 +22,7 @@ from bootstrap.documents import MAX_DOCUMENT, Fault, json_value, path_fault, typ
 from bootstrap.known import EMBEDDED, RELEASES, StepFile, find
 from bootstrap.known.seeds import load as seed_catalogue
 from bootstrap.report.document import Report, Source
-from bootstrap.report.report import SCHEMA, SCHEMAS
+from bootstrap.report.report import SCHEMA, SCHEMAS, DecidedBy
 from bootstrap.report.reportset import SET_SCHEMAS
 from bootstrap.runs.modelled import models
 from bootstrap.sources import embedded_source
@@ -48,7 +48,7 @@ class Evidence:
     have a known-good value here, ``others`` of those that only the report speaks of, ``materials``
     that of every source file and seed that the bootstrap reads; all by tree path.
     ``report_sha256`` is that of the report's file, ``run_digest`` that of what it says, however it
-    is written: see `canonical_digest`.
+    is written: see `canonical_digest`.  ``decided_by`` is None in reports of older versions.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Evidence:
     tool: tuple[str, str]
     engine: tuple[str, str]
     hot_path: str
+    decided_by: DecidedBy | None
     report_sha256: str
     run_digest: str
 
@@ -161,6 +162,7 @@ def evidence(data: bytes) -> Evidence:
             f"was judged by another catalogue: {step.file} has sha256 {step.sha256} here, and had"
             f" {report.catalogue.sha256} there; verify again"
         )
+    _require_recheck(step, report)
     artifacts = {known.path: rows[known.path].product for known in step.known()}
     promised = {**step.answers, **step.catalogue}
     materials = materials_of(step, report.entry)
@@ -183,6 +185,7 @@ def evidence(data: bytes) -> Evidence:
         tool=(tool.name, tool.version),
         engine=(tool.engine.name, tool.engine.version),
         hot_path=tool.hot_path,
+        decided_by=report.decided_by,
         report_sha256=hashlib.sha256(data).hexdigest(),
         run_digest=canonical_digest(typed(object, value)),
     )
@@ -290,6 +293,18 @@ def _require_run(step: StepFile, report: Report, rows: Mapping[str, _Row]) -> No
             f"counts {totals.processes} processes and {totals.syscalls} system calls, but"
             f" {len(writers)} processes wrote {len(rows)} files: it contradicts itself"
         )
+
+
+def _require_recheck(step: StepFile, report: Report) -> None:
+    """That a recheck, if there was one, was of this run and agreed."""
+    recheck = report.recheck
+    if (report.decided_by == "core") != (recheck is not None):
+        raise BadInput(f"is decided by {report.decided_by}, and its recheck is not so")
+    if recheck is not None and (
+        (recheck.result, recheck.tree_digest, recheck.steps_sha256, recheck.differences)
+        != (report.result, report.source.tree_digest, step.sha256, ())
+    ):  # fmt: skip
+        raise BadInput("has a recheck of another run, or one that does not agree")
 
 
 def _tree(step: StepFile, source: Source) -> str:

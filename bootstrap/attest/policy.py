@@ -160,7 +160,7 @@ class Need:
     """How many distinct persons, runs and so on it takes; 0: not asked for.
 
     ``stated`` is whether that counts which the signer only states, and the command that signed did
-    not see.
+    not see.  ``recheck``: whether only runs count that the core alone found the same of.
     """
 
     persons: _Persons
@@ -170,6 +170,7 @@ class Need:
     systems: Size = 0
     stated: Literal["count", "refuse"] = "count"
     disagreement: Literal["refuse", "tell"] = "refuse"
+    recheck: Literal["ignore", "require"] = "ignore"
 
 
 @dataclass(frozen=True)

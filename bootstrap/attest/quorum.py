@@ -40,6 +40,7 @@ Verdict = (
         "other-entry",
         "other-sources",
         "other-products",
+        "not-rechecked",
         "contradicts",
     ]
     | SignatureFault
@@ -179,6 +180,8 @@ def judge(
     voices = [voice for file, envelope in envelopes for voice in _read(file, envelope, ring)]
     voices = _held(voices, lambda _, said: _not_allowed(said, policy))
     voices = _held(voices, lambda _, said: _not_about(said, about))
+    if need.recheck == "require":
+        voices = _held(voices, lambda _, said: _not_rechecked(said))
     voices = _no_contradictions(voices)
     refused = []
     sources, why = _most(voices, lambda v: v.source_digest, about.source_digest, "sources")
@@ -279,6 +282,14 @@ def _not_about(said: Vouched, about: About) -> _Refusal:
         why = f"its source digest is {said.source_digest}, the policy's {about.source_digest}"
         return "other-sources", why
     return None
+
+
+def _not_rechecked(said: Vouched) -> _Refusal:
+    """Whether only the fast path speaks for it."""
+    if said.rechecked:
+        return None
+    why = "it does not say that the core alone found the same, which the policy requires"
+    return "not-rechecked", why
 
 
 def _no_contradictions(voices: Sequence[Attestation]) -> list[Attestation]:

@@ -34,7 +34,8 @@ class Vouched:
 
     ``products`` and ``materials`` are SHA-256 values by tree path, ``run`` is that of what the
     report says, however it is written.  ``engine``, ``cpu_vendor`` and ``os`` are known names, or
-    ``unknown``; ``stated`` is whether the command that signed did not see them itself.
+    ``unknown``; ``rechecked`` is whether the core alone found the same; ``stated`` is whether the
+    command that signed did not see them itself.
     ``builder`` and ``parameters`` are SLSA's builder id, and external parameters that no run of
     ours has.
     """
@@ -50,6 +51,7 @@ class Vouched:
     cpu_vendor: str
     os: str
     run: str
+    rechecked: bool
     stated: bool
     builder: str
     parameters: tuple[str, ...]
@@ -88,6 +90,7 @@ def make_statement(
             "products": products,
             "tool": {"name": tool[0], "version": tool[1]},
             "engine": {"name": engine[0], "version": engine[1], "hotPath": evidence.hot_path},
+            "decidedBy": evidence.decided_by,
             "host": host_document(host),
             "source": dict(evidence.source),
             "sourceDigest": evidence.source_digest,
@@ -219,6 +222,7 @@ class _Internal:
     host: _Host
     source_digest: Sha256 = key("sourceDigest")
     run: str | None = None
+    decided_by: str | None = key("decidedBy", default=None)
 
 
 @dataclass(frozen=True)
@@ -293,6 +297,7 @@ def read_statement(data: bytes) -> Vouched:
         cpu_vendor=known_vendor(inner.host.cpu_vendor),
         os=known_system(inner.host.os),
         run=details.run,
+        rechecked=inner.decided_by == "core",
         stated=not made_here,
         builder=details.builder.id,
         parameters=tuple(sorted(definition.external.keys() - {*PARAMETERS})),

@@ -56,6 +56,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--products", metavar="DIR", help="hash these products again (verify --output DIR)"
     )
     parser.add_argument(
+        "--require-recheck",
+        action="store_true",
+        help="sign only what the core alone found too: --run rechecks, a report must say so",
+    )
+    parser.add_argument(
         "--sign",
         choices=["ssh", "gpg", "none"],
         default="none",
@@ -96,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.here:
         no_verify(args, "json")
         return _attest(args, args.report, args.products)
+    args.recheck = args.recheck or args.require_recheck
     with verified_here(args, args.json, args.output, "nothing was signed") as run:
         status, report, products = run
         return status or _attest(args, report, products)
@@ -107,8 +113,15 @@ def _attest(args: argparse.Namespace, report: Path | str, products: Path | str |
 
     handoff = None if args.here else read_handoff_run(Path(report))
     if handoff is not None:
+        if args.require_recheck:
+            raise BadInput("--require-recheck goes with a verify, or a report of one")
         return _handoff(args, handoff)
     evidence = read_report(Path(report))
+    if args.require_recheck and evidence.decided_by != "core":
+        raise BadInput(
+            f"{args.report or report}: does not say that the core alone found the same, as"
+            " --require-recheck asks; verify again with --recheck"
+        )
     if products is not None and not _same(evidence, Path(products)):
         print("bootstrap: not what was verified; nothing was signed", file=sys.stderr)
         return ExitStatus.DIFFERS

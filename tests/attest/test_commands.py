@@ -96,6 +96,26 @@ def test_unsigned_it_is_the_statement(verified: Run, tmp_path: Path, policy: Pat
     assert done.status == 1 and "a statement that nobody signed" in " ".join(done.stdout.split())
 
 
+def test_a_recheck_can_be_required(verified: Run, tmp_path: Path, policy: Path) -> None:
+    out, report = tmp_path / "out.json", tmp_path / "report.json"
+    refused = attest(verified, out, "--require-recheck")
+    assert refused.status == 2 and not out.exists()
+    assert "does not say that the core alone found the same" in refused.one_line()
+    given: list[str | Path] = ["--release", "embedded", "--quiet", "--json", report]
+    done = inside("attest", "--run", *given, "--require-recheck", "-o", out)
+    assert done.status == 0, done.stderr
+    assert parameters(out)["decidedBy"] == "core"
+    assert json.loads(report.read_text())["recheck"]["differences"] == []
+    again = tmp_path / "again.json"
+    read = inside("attest", "--report", report, "--require-recheck", "-o", again)
+    assert read.status == 0, read.stderr
+    assert read_statement(again.read_bytes()).rechecked
+    assert attest(verified, again).status == 0
+    assert not read_statement(again.read_bytes()).rechecked
+    both = inside("attest", "--report", report, "--recheck", "-o", again)
+    assert both.status == 2 and "--recheck goes with a verify" in both.one_line()
+
+
 def parameters(place: Path) -> dict[str, Any]:
     """What a statement says of how it came about."""
     content = json.loads(place.read_text())

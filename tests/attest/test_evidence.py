@@ -35,6 +35,17 @@ def one_more(report: Report) -> None:
     report["artifacts"].append({**row, "path": "more"})
 
 
+def agreeing(report: dict[str, Any]) -> dict[str, Any]:
+    """The recheck of a run, if there had been one."""
+    return {
+        "result": "verified",
+        "tree_digest": report["source"]["tree_digest"],
+        "steps_sha256": report["catalogue"]["sha256"],
+        "artifacts": len(report["artifacts"]),
+        "differences": [],
+    }
+
+
 CHANGES: dict[str, tuple[Change, str]] = {
     "a mismatch": (lambda r: r.update(result="mismatch"), "its result is mismatch, not verified"),
     "an error": (lambda r: r.update(result="error"), "its result is error, not verified"),
@@ -158,6 +169,27 @@ CHANGES: dict[str, tuple[Change, str]] = {
         lambda r: r["source"].update(sha256="x"),
         "source.sha256 is no sha256",
     ),
+    "decided by the core, by its own word": (
+        lambda r: r.update(decided_by="core"),
+        "is decided by core, and its recheck is not so",
+    ),
+    "a recheck that decides nothing": (
+        lambda r: r.update(recheck=agreeing(r)),
+        "is decided by core with the fast path, and its recheck is not so",
+    ),
+    "a recheck of another tree": (
+        lambda r: r.update(decided_by="core", recheck=agreeing(r) | {"tree_digest": ZERO}),
+        "has a recheck of another run, or one that does not agree",
+    ),
+    "a recheck by another step file": (
+        lambda r: r.update(decided_by="core", recheck=agreeing(r) | {"steps_sha256": ZERO}),
+        "has a recheck of another run, or one that does not agree",
+    ),
+    "a recheck that does not agree": (
+        lambda r: r.update(decided_by="core", recheck=agreeing(r) | {"differences": ["x"]}),
+        "has a recheck of another run, or one that does not agree",
+    ),
+    "decided by hearsay": (lambda r: r.update(decided_by="hearsay"), "decided_by is 'hearsay'"),
     "another document": (lambda r: r.update(schema="x"), "schema is 'x'"),
     "a value that is nested too deep": (
         lambda r: r.update(more=json.loads("[" * 500 + "]" * 500)),

@@ -476,6 +476,18 @@ TABLE: dict[str, Case] = {
         False,
         says="persons: 2 wanted, 1 found",
     ),
+    "runs of the fast path alone, where a recheck is asked for": Case(
+        lambda p, e: [p.attest(e, "alice"), p.attest(e, "bob", decided_by="core")],
+        ("not-rechecked", "counts"),
+        False,
+        need='persons = 2\nrecheck = "require"',
+    ),
+    "rechecked runs": Case(
+        lambda p, e: [p.attest(e, who, decided_by="core") for who in ("alice", "bob")],
+        ("counts", "counts"),
+        True,
+        need='persons = 2\nrecheck = "require"',
+    ),
     "a builder nobody knows": Case(odd_builder, ("not-allowed", "counts"), False),
     "a builder that the policy allows": Case(
         odd_builder,
