@@ -12,6 +12,7 @@ them. What goes through the standard streams is known to who gave the streams.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from bootstrap.core.cpu import Fault
 from bootstrap.core.files import Inode, OpenFile, RegularFile
@@ -61,19 +62,13 @@ class Executed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Faulted(Event):
-    """The CPU faulted; the process ends with the fault's signal."""
-
-    fault: Fault
-    program: str
-
-
-@dataclass(frozen=True, slots=True)
 class Exited(Event):
     """A process ended with this wait status, after so many system calls."""
 
     status: int
     calls: int
+    fault: Fault | None
+    """Of the CPU, if that ended it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,34 +79,16 @@ class Resumed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class NameEvent(Event):
-    """Of a path as the guest wrote it, which was looked up from `base`."""
+class Opened(Event):
+    """A file was opened."""
 
     base: PathBase
     path: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Opened(NameEvent):
-    """A file was opened; `flags` are open(2)'s."""
-
+    """As the guest wrote it; it was looked up from `base`."""
     file: OpenFile
     flags: int
+    """open(2)'s."""
     fd: int
-
-
-@dataclass(frozen=True, slots=True)
-class Named(NameEvent):
-    """A name came to be: of a new file, or one more or another of an old one."""
-
-    inode: Inode
-
-
-@dataclass(frozen=True, slots=True)
-class Unnamed(NameEvent):
-    """A name was taken away."""
-
-    inode: Inode
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +99,11 @@ class Closed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class ModeSet(Event):
-    """The permissions of a file were set."""
+class Changed(Event):
+    """A file got a name, lost one, got permissions, or lost its content by O_TRUNC."""
 
+    what: Literal["name", "unname", "mode", "empty"]
     inode: Inode
-
-
-@dataclass(frozen=True, slots=True)
-class Emptied(Event):
-    """A file that was there lost its content, by O_TRUNC."""
-
-    inode: RegularFile
+    base: PathBase | None = None
+    path: bytes = b""
+    """Of a name, as in Opened."""

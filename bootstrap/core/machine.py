@@ -208,8 +208,7 @@ class Machine:
         if self._failure is not None:
             raise self._failure
         if fault is not None:
-            self._note_fault(task.process, fault)
-            return self._end(task, fault.signal)
+            return self._end(task, fault.signal, fault)
         control, task.pending = task.pending, None
         if isinstance(control, Exit):
             task.process.calls += 1
@@ -303,8 +302,7 @@ class Machine:
         except BadImage as error:
             task.process.calls += 1
             reason = f"{printable(control.path)}: {error}"
-            self._note_fault(task.process, Fault(SIGSEGV, reason, task.cpu.pc))
-            return self._end(task, SIGSEGV)
+            return self._end(task, SIGSEGV, Fault(SIGSEGV, reason, task.cpu.pc))
         self.running[-1] = new
         task.cpu.close()
         task.process.calls += 1
@@ -356,12 +354,16 @@ class Machine:
                     raise
         raise LinuxError(Errno.ENOEXEC)
 
-    def _end(self, task: RunningProcess, status: int) -> RunResult | None:
+    def _end(
+        self, task: RunningProcess, status: int, fault: Fault | None = None
+    ) -> RunResult | None:
         process = task.process
+        if fault is not None:
+            self._fault = (fault, process.pid, process.name)
         self.running.pop()
         self.ended_calls += process.calls
         self._closed(process, self._release(task))
-        process.emit(events.Exited, status=status, calls=process.calls)
+        process.emit(events.Exited, status=status, calls=process.calls, fault=fault)
         if not self.running:
             return RunResult(status, *(self._fault or (None, None, "")))
         parent = self.running[-1].process
@@ -379,7 +381,3 @@ class Machine:
     def _closed(self, process: Process, files: list[OpenFile]) -> None:
         for file in files:
             process.emit(events.Closed, file=file)
-
-    def _note_fault(self, process: Process, fault: Fault) -> None:
-        self._fault = (fault, process.pid, process.name)
-        process.emit(events.Faulted, fault=fault, program=process.name)

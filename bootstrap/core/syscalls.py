@@ -15,6 +15,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import product
 
 from bootstrap.core import abi, events
 from bootstrap.core.abi import Errno, LinuxError
@@ -190,9 +191,9 @@ def openat(process: Process, dirfd: int, path: int, flags: int, mode: int) -> in
     file, created = process.files.open(base, name, flags, permissions)
     process.fds.put(fd, file, close_on_exec=bool(flags & abi.O_CLOEXEC))
     if created:
-        process.emit(events.Named, base=base, path=name, inode=file.inode)
+        process.emit(events.Changed, what="name", inode=file.inode, base=base, path=name)
     elif flags & abi.O_TRUNC and isinstance(file.inode, RegularFile):
-        process.emit(events.Emptied, inode=file.inode)
+        process.emit(events.Changed, what="empty", inode=file.inode)
     process.emit(events.Opened, base=base, path=name, file=file, flags=flags, fd=fd)
     return fd
 
@@ -223,7 +224,7 @@ def fchmodat(process: Process, dirfd: int, path: int, mode: int) -> int:
     name = user_path(process, path)
     inode = process.files.resolve(directory_of(process, dirfd, name), name)
     inode.set_mode(mode & abi.PERMISSIONS)
-    process.emit(events.ModeSet, inode=inode)
+    process.emit(events.Changed, what="mode", inode=inode)
     return 0
 
 
@@ -236,7 +237,7 @@ def unlinkat(process: Process, dirfd: int, path: int, flags: int = 0) -> int:
     name = user_path(process, path)
     base = directory_of(process, dirfd, name)
     inode = process.files.unlink(base, name)
-    process.emit(events.Unnamed, base=base, path=name, inode=inode)
+    process.emit(events.Changed, what="unname", inode=inode, base=base, path=name)
     return 0
 
 
@@ -501,19 +502,13 @@ def tables(rows: Iterable[Syscall], words: Mapping[str, Width] = WORDS) -> Table
 
     Raises ValueError where two rows have one number, KeyError for a word that is not in `words`.
     """
-    rows = tuple(rows)
-    return {arch.name: _table(rows, arch, words) for arch in ARCHES}
-
-
-def _table(
-    rows: Sequence[Syscall], arch: Arch, words: Mapping[str, Width]
-) -> Mapping[int, BoundCall]:
-    found: dict[int, BoundCall] = {}
-    for row in rows:
+    found: dict[str, dict[int, BoundCall]] = {arch.name: {} for arch in ARCHES}
+    for row, arch in product(rows, ARCHES):
+        table = found[arch.name]
         for number in (row.numbers[key] for key in arch.call_tables if key in row.numbers):
-            if number in found:
-                raise ValueError(f"{row.name} and {found[number].row.name} have one number")
-            found[number] = _bound(row, arch, words)
+            if number in table:
+                raise ValueError(f"{row.name} and {table[number].row.name} have one number")
+            table[number] = _bound(row, arch, words)
     return found
 
 
