@@ -24,7 +24,8 @@ from bootstrap.report import set_to_json, set_to_text
 from bootstrap.runs.pool import Blob, WorkResult
 from bootstrap.runs.rebuild import Rebuilt, observe, rebuild, visible
 from bootstrap.sources import Cache, Resolved
-from tests.runs.tiny import ENTRY, known_to_the_core, resolved_for, tasks_for
+from tests.runs.known import known_to_the_core
+from tests.runs.tiny import ENTRY, resolved_for, tasks_for
 from tests.runs.works import worker
 
 PLAIN = Style(terminal=False, colour=False, unicode=True, width=lambda: 80)

@@ -8,9 +8,13 @@ from __future__ import annotations
 import pytest
 
 from bootstrap.sources import SourceTree
+from tests.runs.known import for_a_module
 from tests.upstream.runs import ARCHES, early_step, engine_for, run, statuses
 
 pytestmark = pytest.mark.upstream
+
+known = pytest.fixture(scope="module", autouse=True)(for_a_module)
+"""The early steps are step files of ours."""
 
 COMMANDS = 16
 SYSCALLS = {"x86": 6_569_436, "AMD64": 6_887_322}

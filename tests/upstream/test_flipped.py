@@ -15,9 +15,13 @@ from bootstrap.linux.limits import Limits
 from bootstrap.report import Report
 from bootstrap.runs.rebuild import rebuild
 from bootstrap.sources import SourceTree
+from tests.runs.known import for_a_module
 from tests.upstream.runs import ARCHES, early_step, flipped, resolved, run, statuses, with_file
 
 pytestmark = pytest.mark.upstream
+
+known = pytest.fixture(scope="module", autouse=True)(for_a_module)
+"""The early steps are step files of ours."""
 
 BOUNDED = Limits(instructions=2_000_000, memory=64 << 20)
 """A program that went wrong must not run for long; hex0 to catm take much less."""

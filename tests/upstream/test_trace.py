@@ -14,9 +14,13 @@ from bootstrap.sources import SourceTree
 from bootstrap.timeline.origins import ByteOrigins
 from bootstrap.trace.compare import check
 from bootstrap.trace.views import FileUses
+from tests.runs.known import for_a_module
 from tests.upstream.runs import ARCHES, early_step, engine_for, resolved
 
 pytestmark = pytest.mark.upstream
+
+known = pytest.fixture(scope="module", autouse=True)(for_a_module)
+"""The early steps are step files of ours."""
 
 
 @pytest.mark.parametrize("arch", ARCHES)
