@@ -30,6 +30,7 @@ from bootstrap.trace.compare import check
 from bootstrap.trace.store import OpenRow, Trace
 from tests.instruments.guest import Program
 from tests.instruments.runs import HOT_PATHS, engine_for
+from tests.runs.known import for_a_module
 from tests.timeline.walking import SETTINGS, SHARE, WALK, World, timeline_of, walk
 from tests.trace import recorded
 from tests.upstream.runs import early_step, resolved
@@ -37,6 +38,10 @@ from tests.upstream.runs import early_step, resolved
 pytestmark = pytest.mark.usefixtures("small")
 BASE = 0x600000
 ARCHES = ("AMD64", "AArch64", "riscv64", "riscv32")
+
+
+known = pytest.fixture(scope="module", autouse=True)(for_a_module)
+"""The early steps are step files of ours."""
 
 
 @pytest.fixture(scope="module", params=ARCHES)
