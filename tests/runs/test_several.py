@@ -19,8 +19,9 @@ from bootstrap.cli.main import parser
 from bootstrap.cli.progress import Combined
 from bootstrap.cli.several import is_several, rebuild_each, resolve_each, write_all
 from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.core.verdict import Findings
 from bootstrap.documents import Fault, encode
-from bootstrap.report import set_to_json, set_to_text
+from bootstrap.report import Report, lowered, set_to_json, set_to_text
 from bootstrap.runs.pool import Blob, WorkResult
 from bootstrap.runs.rebuild import Rebuilt, observe, rebuild, visible
 from bootstrap.sources import Cache, Resolved
@@ -219,3 +220,31 @@ def test_the_command_with_little_to_say(tiny: None, capsys: pytest.CaptureFixtur
     said = capsys.readouterr()
     assert said.out.count("\n") == 1 and said.out.startswith("All 2 answers of tiny")
     assert said.err == ""
+
+
+@pytest.mark.parametrize("differs", ["", "AMD64"])
+def test_each_is_rechecked(
+    tiny: None,
+    differs: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen: list[str] = []
+
+    def rechecked(report: Report, findings: Findings | None, *_: object) -> Report:
+        assert findings is not None and findings.result == "verified"
+        seen.append(findings.arch)
+        if findings.arch == differs:
+            return lowered(report, "the core alone finds otherwise: x")
+        return replace(report, decided_by="core")
+
+    monkeypatch.setattr("bootstrap.runs.recheck.rechecked", rechecked)
+    assert run("--recheck", "--json", "-") == (1 if differs else 0)
+    said = capsys.readouterr()
+    assert seen == ["x86", "AMD64"]
+    assert "recheck of AMD64 by the core alone" in said.err
+    reports = json.loads(said.out)["reports"]
+    by = [report["decided_by"] for report in reports]
+    assert by == ["core", "core with the fast path" if differs else "core"]
+    assert ("VERIFIED by the core alone: All 2" in said.err) == (not differs)
+    assert ("AMD64: the core alone finds otherwise: x" in said.err) == bool(differs)
