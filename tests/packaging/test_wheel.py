@@ -78,3 +78,28 @@ def test_an_installation_finds_its_data(wheel: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     assert found.stdout.split()[1].startswith("f74dcf9c")
+
+
+def test_an_installation_decides_with_unicorn_and_no_other_dependency(
+    wheel: Path, tmp_path: Path
+) -> None:
+    """`pip install unicorn; pip install --no-deps` of the wheel, without pip's network."""
+    unicorn = pytest.importorskip("unicorn")
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    (tmp_path / "unicorn").symlink_to(Path(unicorn.__file__).parent)
+    code = (
+        f"import runpy, sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "sys.argv[0] = 'core'\n"
+        "runpy.run_module('bootstrap.core', run_name='__main__', alter_sys=True)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, tmp_path / "bootstrap/_data/seeds/x86",
+         "--arch", "x86"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("VERIFIED: All 10 answers of our own path")
+    bare = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", "import capstone"], capture_output=True, check=False
+    )
+    assert bare.returncode != 0  # it was alone indeed
