@@ -36,6 +36,13 @@ class _Parser(argparse.ArgumentParser):
         raise BadInput(f"{message}; see --help")
 
 
+def _seconds(text: str) -> int:
+    number = int(text)
+    if not 0 < number < 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text} is out of range")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -I -m bootstrap.core",
@@ -52,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     judges.add_argument("--answers", metavar="FILE", help="judge by this answers file alone: the "
                         "sources are compared with no list (status 4 at best)")  # fmt: skip
     parser.add_argument("--entry", help="kaem-optional-seed (the usual one) or hex0-seed")
-    parser.add_argument("--seconds", type=int, default=6 * 3600, metavar="N", help="a net for "
+    parser.add_argument("--seconds", type=_seconds, default=6 * 3600, metavar="N", help="a net for "
                         "loops: the CPU time that the run may take (default 21600)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="the verdict as JSON")
     return parser
@@ -129,6 +136,8 @@ def _findings(args: argparse.Namespace) -> "Findings":
             raise BadInput(f"{args.steps}: is for {release.arch}, not for {arch}")
     if args.answers is not None:
         release = known.from_answers(read_file(Path(args.answers), MAX_BYTES), args.answers, arch)
+    if not args.tree:
+        raise BadInput("'' is no tree")
     tree = known.read_folder(Path(args.tree))
     tree.refuse_odd()
     return decide(tree, release or _release_of(tree, arch, args.entry), args.entry).findings

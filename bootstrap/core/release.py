@@ -267,7 +267,7 @@ _ENTRY: Shape = {
     "environment": {_is_text: _is_text},
 }
 _STEP: Shape = {
-    "schema": lambda value: value == 1,
+    "schema": lambda value: value == 1 and type(value) is int,
     **dict.fromkeys("name arch release answers_from catalogue_from native_from".split(), _is_text),
     **dict.fromkeys("materials answers catalogue native".split(), _HASHES),
     "directories": [_is_path],

@@ -93,6 +93,8 @@ def test_all_that_are_shipped_can_be_read() -> None:
     [
         ("schema = 1", "schema = 2"),
         ("schema = 1\n", ""),
+        ("schema = 1\n", "schema = true\n"),
+        ("schema = 1\n", "schema = 1.0\n"),
         ('name = "made-up"\n', ""),
         ('arch = "x86"', "arch = 3"),
         ('arch = "x86"', 'arch = "x\\u0000"'),
