@@ -13,7 +13,7 @@ from typing import NamedTuple
 from bootstrap.core import abi
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import Limits
-from bootstrap.core.files import Directory, Inode, OpenFile, RegularFile, Symlink, Volume
+from bootstrap.core.files import Directory, Inode, OpenFile, RegularFile, Stream, Symlink, Volume
 
 MAXSYMLINKS = 40
 """Links followed in one look-up (include/linux/namei.h)."""
@@ -242,8 +242,8 @@ class FileSystem:
             flags & abi.O_ACCMODE != abi.O_RDONLY or flags & abi.O_TRUNC
         ):
             raise LinuxError(Errno.EISDIR)
-        if not isinstance(inode, Directory | RegularFile):
-            raise LinuxError(Errno.ENXIO)  # a device or socket, which the core itself never has
+        if not isinstance(inode, Directory | RegularFile | Stream):
+            raise LinuxError(Errno.ENXIO)  # a socket or a pipe with a name: none here can be opened
 
     # Making and removing.
 
