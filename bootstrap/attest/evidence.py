@@ -21,9 +21,7 @@ from bootstrap.core.release import read_file
 from bootstrap.documents import MAX_DOCUMENT, Fault, json_value, path_fault, typed
 from bootstrap.known import EMBEDDED, RELEASES, StepFile, find
 from bootstrap.known.seeds import load as seed_catalogue
-from bootstrap.report.document import Report, Source
-from bootstrap.report.report import SCHEMA, SCHEMAS, DecidedBy
-from bootstrap.report.reportset import SET_SCHEMAS
+from bootstrap.report.model import SCHEMA, SCHEMAS, SET_SCHEMAS, DecidedBy, Report, Source
 from bootstrap.runs.modelled import models
 from bootstrap.sources import embedded_source
 from bootstrap.sources.tree import Kind

@@ -479,7 +479,7 @@ def _stage0(args: argparse.Namespace, plan: HandoffPlan, order: Order) -> Stage0
         if args.emulate and not goes_on:
             _try_engine(args, plan)
             rebuilt = _emulated(resolved, args.quiet)
-            by = f"emulation now ({rebuilt.report.facts.tool.engine_name})"
+            by = f"emulation now ({rebuilt.report.tool.engine.name})"
             rows = [(path, _sha256(data)) for path, (data, _) in rebuilt.products.items()]
             stage0 = known.emulated(stage0, rows, by)
         return stage0

@@ -13,7 +13,7 @@ import itertools
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from bootstrap.core.verdict import Outcome
 from bootstrap.documents import Fault, typed
 from bootstrap.instruments import default_engine, describe
 from bootstrap.linux.limits import Limits
-from bootstrap.report import Failure, Product, Report, ReportSet
+from bootstrap.report import Failure, Product, Report, ReportSet, report_set
 from bootstrap.runs import pool
 from bootstrap.runs.deciding import proposal, settled
 from bootstrap.runs.modelled import opinions
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         print_view,
         recheck,
     )
-    from bootstrap.report import set_to_json_text, set_to_junit, set_to_text
+    from bootstrap.report import to_json_text, to_junit, to_text
 
     limits = Limits().with_options(args.limit)
     describe()  # says now, and once, if there is no engine
@@ -119,19 +119,20 @@ def run(args: argparse.Namespace) -> int:
     finally:
         progress.close()
     if args.recheck:
-        reports = replace(reports, reports=tuple(
+        again = [
             recheck(one.report, one, resolved, args.quiet) if one is not None else report
             for report, one, resolved in zip(reports.reports, rebuilt, each, strict=True)
-        ))  # fmt: skip
+        ]
+        reports = report_set(again, reports.totals.wall_seconds)
     to_stderr = STDOUT in (args.json, args.junit)
     quiet_line = reports.claim if args.quiet and reports.exit_code == 0 else None
     output.each(
         lambda: print_view(
-            lambda **how: set_to_text(reports, **how), args.verbose, to_stderr, quiet_line
+            lambda **how: to_text(reports, **how), args.verbose, to_stderr, quiet_line
         ),
         args.output and (lambda: write_all(Path(args.output), rebuilt, each)),
-        args.json and (lambda: write_text(args.json, set_to_json_text(reports))),
-        args.junit and (lambda: write_text(args.junit, set_to_junit(reports))),
+        args.json and (lambda: write_text(args.json, to_json_text(reports))),
+        args.junit and (lambda: write_text(args.junit, to_junit(reports))),
     )
     return reports.exit_code
 
@@ -184,9 +185,9 @@ def rebuild_each(
     runs = _Runs(tasks, progress)
     keep = any(task.keep_products for task in tasks)
     pool.run_each(_start, [_given(task) for task in tasks], jobs, runs, keep)
-    reports = tuple(runs.reports[number] for number in range(len(tasks)))
+    reports = [runs.reports[number] for number in range(len(tasks))]
     seconds = round(time.monotonic() - started, 3)
-    return ReportSet(reports, seconds), [runs.rebuilt.get(n) for n in range(len(tasks))]
+    return report_set(reports, seconds), [runs.rebuilt.get(n) for n in range(len(tasks))]
 
 
 def _start() -> Process:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from bootstrap.ddc.build_paths import BuildPath
 from bootstrap.ddc.comparing import BuildComparison, PathRow
 from bootstrap.documents import encode
-from bootstrap.report.model import SourceInfo, ToolInfo
+from bootstrap.report.model import SourceInfo, Tool
 from bootstrap.report.page import Page, visible
 from bootstrap.report.text import source_lines
 from bootstrap.report.words import count
@@ -66,7 +66,7 @@ def to_text(
     comparison: BuildComparison,
     paths: Sequence[BuildPath],
     source: SourceInfo,
-    tool: ToolInfo,
+    tool: Tool,
     *,
     colour: bool = False,
     width: int | None = None,
@@ -113,7 +113,7 @@ def _row(page: Page, row: PathRow, name_width: int, paths: int) -> None:
 
 
 def to_json_text(
-    comparison: BuildComparison, paths: Sequence[BuildPath], source: SourceInfo, tool: ToolInfo
+    comparison: BuildComparison, paths: Sequence[BuildPath], source: SourceInfo, tool: Tool
 ) -> str:
     """The comparison as JSON of the schema in docs/ddc.schema.json, ending in a newline."""
     value = {
@@ -121,8 +121,8 @@ def to_json_text(
         "tool": {
             "name": tool.name,
             "version": tool.version,
-            "engine": tool.engine_name,
-            "engine_version": tool.engine_version,
+            "engine": tool.engine.name,
+            "engine_version": tool.engine.version,
             "hot_path": tool.hot_path,
         },
         "source": {

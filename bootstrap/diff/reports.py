@@ -12,10 +12,8 @@ from bootstrap.diff.sides import Both
 from bootstrap.documents import decode, encode
 from bootstrap.known import arch_name
 from bootstrap.known.lookup import known_files
-from bootstrap.report.document import Report, ReportSet
+from bootstrap.report.model import SCHEMA, SCHEMAS, SET_SCHEMA, SET_SCHEMAS, Report
 from bootstrap.report.page import Page, visible
-from bootstrap.report.report import SCHEMA, SCHEMAS
-from bootstrap.report.reportset import SET_SCHEMA, SET_SCHEMAS
 from bootstrap.report.words import count, listed, some
 
 MOST = 20
@@ -95,6 +93,13 @@ class ReportDiff:
         return not (counted or self.sources or self.artifacts or self.failure)
 
 
+@dataclass(frozen=True)
+class _Reports:
+    """What is read of a set: all that its other keys say follows from this."""
+
+    reports: tuple[Report, ...]
+
+
 def load(name: str) -> dict[str, Json]:
     """The reports in a file, by architecture. Raises BadInput for any other JSON."""
     value = read_json(name)
@@ -104,7 +109,7 @@ def load(name: str) -> dict[str, Json]:
         decode(Report, value, name, lenient=True)
         found = [value]
     elif schema in SET_SCHEMAS:
-        decode(ReportSet, value, name, lenient=True)
+        decode(_Reports, value, name, lenient=True)
         found = value["reports"]
     else:
         kind = f"of the schema {schema!r}" if isinstance(schema, str) else "of no schema"

@@ -3,21 +3,22 @@
 from collections.abc import Mapping, Sequence
 
 from bootstrap.report.lineage import Lineage
-from bootstrap.report.model import RunFacts
-from bootstrap.report.report import (
+from bootstrap.report.model import (
     Artifact,
     ChangedMaterial,
-    Divergence,
-    Failing,
+    FirstMismatch,
+    GuestFailure,
     Input,
+    RunFacts,
     Step,
     Suspect,
 )
+from bootstrap.report.reasons import run_reason
 
 
 def first_divergence(
     artifacts: Sequence[Artifact], lineage: Lineage, writers: Mapping[str, int]
-) -> Divergence | None:
+) -> FirstMismatch | None:
     """The first artifact (they come in build order) that differs; None when none does.
 
     `writers`: tree path -> index of the program that wrote the final content.
@@ -26,22 +27,36 @@ def first_divergence(
     if artifact is None:
         return None
     index = writers.get(artifact.path)
-    if index is None:
-        verdict = (
-            f"No process in the record wrote this content of {artifact.path}: "
-            "the record is inconsistent, and nothing can be said about the cause."
-        )
-        return Divergence(artifact, None, (), (), "unknown", verdict)
-    step = lineage.step(index)
-    path, accounted = lineage.trail_to_bad(index)
-    trail = tuple(lineage.step(i) for i in path)
-    drivers = tuple(
-        driven
-        for driver, moment in lineage.drivers(index)
-        if _bad(driven := lineage.step(driver, before=moment))
+    step: Step | None = None
+    drivers: tuple[Step, ...] = ()
+    trail: tuple[Step, ...] = ()
+    suspect: Suspect = "unknown"
+    verdict = (
+        f"No process in the record wrote this content of {artifact.path}: "
+        "the record is inconsistent, and nothing can be said about the cause."
     )
-    suspect, verdict = _verdict(artifact, step, trail, drivers, accounted, artifacts, lineage)
-    return Divergence(artifact, step, drivers, trail, suspect, verdict)
+    if index is not None:
+        step = lineage.step(index)
+        path, accounted = lineage.trail_to_bad(index)
+        trail = tuple(lineage.step(i) for i in path)
+        drivers = tuple(
+            driven
+            for driver, moment in lineage.drivers(index)
+            if _bad(driven := lineage.step(driver, before=moment))
+        )
+        suspect, verdict = _verdict(artifact, step, trail, drivers, accounted, artifacts, lineage)
+    return FirstMismatch(
+        path=artifact.path,
+        size=artifact.size,
+        sha256=artifact.sha256,
+        expected=artifact.expected,
+        expected_from=artifact.expected_from,
+        suspect=suspect,
+        verdict=verdict,
+        step=step,
+        drivers=drivers,
+        trail=trail,
+    )
 
 
 def _bad(step: Step) -> list[Input]:
@@ -69,7 +84,7 @@ def _verdict(
     if drivers:
         bad = _bad(drivers[0])
         return "commands", (
-            f"Its own inputs were good, but the command came from {drivers[0].producer.program}, "
+            f"Its own inputs were good, but the command came from {drivers[0].process.program}, "
             f"and {_named(bad, start=False)} already wrong there: {_what_bad(bad[0], lineage)}."
         )
     unknown = [i for i in step.inputs if i.state == "unknown"]
@@ -184,26 +199,30 @@ def changed_materials(
     )
 
 
-def failing_process(facts: RunFacts, lineage: Lineage) -> Failing | None:
-    """Where the run failed; None when it did not, or when the record does not show where.
+def guest_failure(facts: RunFacts, lineage: Lineage) -> GuestFailure | None:
+    """How and where the run failed, as far as the record shows it; None when it did not.
 
-    With a failure: the program of the pid it names, else the last that never ended. Without one,
-    but with a bad end: the first program that ended badly though all it started ended well.
+    With a failure: in the program of the pid it names, else the last that never ended. Without one,
+    but with a bad end: in the first program that ended badly though all it started ended well.
     """
-    records = lineage.records
-    if facts.failure is not None:
-        pid = facts.failure.pid
+    records, failure = lineage.records, facts.failure
+    index = None
+    if failure is not None:
+        pid = failure.pid
         found = [i for i, r in enumerate(records) if (r.pid == pid if pid else not r.ended)]
         index = found[-1] if found else None
     elif facts.exit_status:
         bad = [i for i, r in enumerate(records) if r.status]
         parents = {records[i].started_by for i in bad}
         index = next((i for i in bad if i not in parents), None)
-    else:
+    step = None if index is None else lineage.step(index)
+    status = None if index is None else records[index].status
+    message = run_reason(facts, step, status)
+    if message is None:
         return None
-    if index is None:
-        return None
-    step = lineage.step(index)
+    details = failure.details if failure is not None else ()
+    if step is None:
+        return GuestFailure(message, details=details)
     wrong = _bad(step)
     verdict = _already_wrong(wrong, lineage) if wrong else None
-    return Failing(step, records[index].status, verdict)
+    return GuestFailure(message, step.process, step.inputs, status, verdict, details)

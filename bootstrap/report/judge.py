@@ -4,19 +4,29 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bootstrap.core.errors import ExitStatus
-from bootstrap.report.claim import claim
-from bootstrap.report.divergence import changed_materials, failing_process, first_divergence
-from bootstrap.report.lineage import Lineage, Written, producer_of
-from bootstrap.report.model import Expected, Materials, Product, Result, RunFacts, Status
+from bootstrap.report.divergence import changed_materials, first_divergence, guest_failure
+from bootstrap.report.lineage import Lineage, producer_of
+from bootstrap.report.model import (
+    SCHEMA,
+    Artifact,
+    Expected,
+    Materials,
+    Product,
+    ReleaseFiles,
+    Report,
+    Result,
+    RunFacts,
+    Source,
+    Status,
+)
 from bootstrap.report.reasons import (
+    claim,
     differing_reasons,
     material_reasons,
     missing_reasons,
     record_reasons,
     result_of,
-    run_reasons,
 )
-from bootstrap.report.report import Artifact, Report
 from bootstrap.trace.lineage import ProcessRecord, tree_path
 
 
@@ -35,7 +45,7 @@ def judge(
     records: Sequence[ProcessRecord],
     *,
     facts: RunFacts,
-    materials: Materials,
+    materials: ReleaseFiles,
     about: Callable[[str, str], Iterable[str]] = lambda path, sha256: (),
 ) -> Report:
     """Judge every expected artifact and every product.
@@ -58,49 +68,62 @@ def judge(
     artifacts = [p.artifact for p in placed if p.artifact.status != "missing"]
     unfinished = {p.artifact.path: p.artifact for p in placed if p.artifact.status == "missing"}
     artifacts += [
-        unfinished.get(path) or Artifact(path, "missing", None, None, values, None)
+        unfinished.get(path) or _artifact(path, "missing", None, values)
         for path, values in expectations.items()
         if path not in found or path in unfinished
     ]
     writers = {p.artifact.path: p.writer for p in placed if p.writer is not None}
     changed = changed_materials(artifacts, lineage, writers)
-    divergence = first_divergence(artifacts, lineage, writers)
-    failing = failing_process(facts, lineage)
+    failure = guest_failure(facts, lineage)
     differing, missing = differing_reasons(artifacts), missing_reasons(artifacts)
     reasons = [
         *differing,
-        *run_reasons(facts, failing),
+        *([failure.message] if failure else ()),
         *missing,
         *material_reasons(materials, changed),
         *record_reasons(artifacts, found, facts, lineage),
     ]
     result = result_of(artifacts, facts, reasons)
-    if facts.source.in_place_of is not None:
+    source = facts.source
+    if source.in_place_of is not None:
         reasons.append(
-            f"embedded only, upstream not verified: {facts.source.in_place_of} could not be had"
+            f"embedded only, upstream not verified: {source.in_place_of} could not be had"
         )
         result = "embedded-only" if result == "verified" else result
-    return Report(
-        facts=facts,
-        materials=materials,
+    report = Report(
+        schema=SCHEMA,
+        tool=facts.tool,
+        source=Source(
+            **vars(source),
+            materials=Materials(
+                len(materials.known),
+                tuple(sorted(materials.missing)),
+                changed,
+                tuple(sorted(materials.extra)),
+            ),
+        ),
+        catalogue=facts.catalogue,
+        arch=facts.arch,
+        entry=facts.entry,
         result=result,
-        artifacts=tuple(artifacts),
-        claim=claim(result, artifacts, facts, materials, reasons),
+        claim="",
         reasons=tuple(reasons),
+        artifacts=tuple(artifacts),
+        first_divergence=first_divergence(artifacts, lineage, writers),
+        failure=failure,
+        totals=facts.totals,
+        name=facts.name,
         artifact_reasons=(*differing, *missing),
-        changed=changed,
-        first_divergence=divergence,
-        failing=failing,
     )
+    return replace(report, claim=claim(report))
 
 
 def lowered(report: Report, reason: str) -> Report:
     """The report, where something speaks against it that is not in the run: nothing that was
     verified stays so."""
     result: Result = "incomplete" if report.exit_code != ExitStatus.DIFFERS else report.result
-    reasons = (reason, *report.reasons)
-    said = claim(result, report.artifacts, report.facts, report.materials, reasons)
-    return replace(report, result=result, reasons=reasons, claim=said)
+    report = replace(report, result=result, reasons=(reason, *report.reasons))
+    return replace(report, claim=claim(report))
 
 
 def _by_path(expected: Sequence[Expected]) -> dict[str, tuple[Expected, ...]]:
@@ -123,33 +146,44 @@ def _place(
     lineage: Lineage,
     about: Callable[[str, str], Iterable[str]],
 ) -> _Placed:
-    written: Written | None = lineage.writer(path, product.sha256)
+    written = lineage.writer(path, product.sha256)
     record = lineage.records[written.index] if written else None
     values = {e.sha256 for e in expectations}
     notes = []
     if len(values) > 1:
-        told = ", ".join(f"{e.from_} says {e.sha256[:12]}" for e in expectations)
-        notes.append(f"the known-good values disagree: {told}")
-    status: Status
-    if not expectations:
-        status = "unknown"
-    else:
+        said = ", ".join(f"{e.from_} says {e.sha256[:12]}" for e in expectations)
+        notes.append(f"the known-good values disagree: {said}")
+    status: Status = "unknown"
+    if expectations:
         status = "match" if values == {product.sha256} else "mismatch"
-    unfinished = record is not None and not record.ended
-    if unfinished and status != "match":
+    if record is not None and not record.ended and status != "match":
         notes.insert(0, f"unfinished: {product.size} bytes were written when the run stopped")
         if status == "mismatch":
             # A file that was never finished is not a wrong product; it is none.
             status = "missing"
     if status == "mismatch":
         notes.extend(about(path, product.sha256))
-    artifact = Artifact(
-        path=path,
-        status=status,
-        size=None if status == "missing" else product.size,
-        sha256=None if status == "missing" else product.sha256,
-        expectations=expectations,
-        producer=producer_of(record) if record else None,
-        note="; ".join(notes) or None,
-    )
+    artifact = _artifact(path, status, product, expectations, record, "; ".join(notes) or None)
     return _Placed(artifact, written.order if written else 0, written.index if written else None)
+
+
+def _artifact(
+    path: str,
+    status: Status,
+    product: Product | None,
+    expectations: tuple[Expected, ...],
+    record: ProcessRecord | None = None,
+    note: str | None = None,
+) -> Artifact:
+    product = None if status == "missing" else product
+    return Artifact(
+        path=path,
+        size=product.size if product else None,
+        sha256=product.sha256 if product else None,
+        expected=expectations[0].sha256 if expectations else None,
+        expected_from=" and ".join(e.from_ for e in expectations) or None,
+        status=status,
+        producer=producer_of(record) if record else None,
+        expectations=expectations,
+        note=note,
+    )

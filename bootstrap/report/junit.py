@@ -7,51 +7,39 @@ skipped; github.com/jenkinsci/xunit-plugin, junit-10.xsd).
 """
 
 import re
-from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from bootstrap.report.report import LESSER, Artifact, Report
-from bootstrap.report.reportset import ReportSet
+from bootstrap.report.model import LESSER, Artifact, Report, ReportSet
 
 # What XML 1.0 allows (section 2.2, production 2); everything else cannot even be escaped.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-
 _COUNTS = ("tests", "failures", "errors")
 
 
-def to_junit(report: Report) -> str:
-    """The report as an XML document. An artifact that nobody can judge is a skipped case."""
-    return _document([report], report.facts.totals.wall_seconds)
-
-
-def set_to_junit(reports: ReportSet) -> str:
-    """All reports as one XML document, a suite each."""
-    return _document(reports.reports, reports.wall_seconds)
-
-
-def _document(reports: Sequence[Report], seconds: float) -> str:
+def to_junit(said: Report | ReportSet) -> str:
+    """An XML document, a suite for each report. An artifact that nobody can judge is skipped."""
     suites = ET.Element("testsuites", {"name": "bootstrap verify"})
+    reports = (said,) if isinstance(said, Report) else said.reports
     each = [_suite(suites, report) for report in reports]
     for key in _COUNTS:
         suites.set(key, str(sum(int(suite.attrib[key]) for suite in each)))
-    suites.set("time", f"{seconds:.3f}")
+    suites.set("time", f"{said.totals.wall_seconds:.3f}")
     ET.indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suites, "unicode") + "\n"
 
 
 def _suite(suites: ET.Element, report: Report) -> ET.Element:
-    facts = report.facts
     statuses = [a.status for a in report.artifacts]
     failures = sum(s in ("mismatch", "missing") for s in statuses)
     problems = _run_problems(report, failures)
     lesser = report.result in LESSER
-    seconds = f"{facts.totals.wall_seconds:.3f}"
+    seconds = f"{report.totals.wall_seconds:.3f}"
     suite = ET.SubElement(
         suites,
         "testsuite",
         {
-            "name": _xml(f"{facts.title} {facts.arch}"),
+            "name": _xml(f"{report.title} {report.arch}"),
             "tests": str(len(statuses) + 1),
             "failures": str(failures + lesser),
             "errors": str(1 if problems and not lesser else 0),
@@ -60,10 +48,10 @@ def _suite(suites: ET.Element, report: Report) -> ET.Element:
         },
     )
     _properties(suite, report)
-    group = _xml(f"{facts.name}.{facts.arch}.{facts.entry}")
+    group = _xml(f"{report.name}.{report.arch}.{report.entry}")
     run = ET.SubElement(suite, "testcase", {"name": "run", "classname": group, "time": seconds})
     if problems:
-        details = facts.failure.details if facts.failure else ()
+        details = report.failure.details if report.failure else ()
         tag = "failure" if lesser else "error"
         _outcome(run, tag, report.result, problems[0], "\n".join([*problems, *details]))
     for artifact in report.artifacts:
@@ -98,10 +86,10 @@ def _judged(case: ET.Element, artifact: Artifact, report: Report) -> None:
     divergence = report.first_divergence
     if artifact.status == "mismatch":
         body = f"{expected}\ngot      {artifact.sha256}{note}"
-        if divergence is not None and divergence.artifact.path == artifact.path:
+        if divergence is not None and divergence.path == artifact.path:
             body += f"\nfirst divergence in build order\n{divergence.verdict}"
         elif divergence is not None:
-            body += f"\nthe first divergence was {divergence.artifact.path}"
+            body += f"\nthe first divergence was {divergence.path}"
         _outcome(case, "failure", "mismatch", f"{artifact.path} differs", body)
     elif artifact.status == "missing":
         _outcome(case, "failure", "missing", f"{artifact.path} is missing", expected + note)

@@ -3,9 +3,17 @@
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from bootstrap.report.model import Expected, Materials
-from bootstrap.report.report import Goodness, Input, Origin, Producer, Step
+from bootstrap.report.model import (
+    Expected,
+    Goodness,
+    Input,
+    Origin,
+    Producer,
+    ReleaseFiles,
+    Step,
+)
 from bootstrap.trace.lineage import FileVersion, ProcessRecord, tree_path
 
 
@@ -19,7 +27,13 @@ class Written:
 
 def producer_of(record: ProcessRecord) -> Producer:
     """A record as the report names it."""
-    return Producer(record.pid, record.ordinal, tree_path(record.exe_path), record.argv, record.cwd)
+    return Producer(
+        pid=record.pid,
+        ordinal=record.ordinal,
+        program=tree_path(record.exe_path),
+        argv=record.argv,
+        cwd=record.cwd,
+    )
 
 
 class Lineage:
@@ -28,7 +42,7 @@ class Lineage:
     def __init__(
         self,
         records: Sequence[ProcessRecord],
-        materials: Materials,
+        materials: ReleaseFiles,
         expectations: Mapping[str, tuple[Expected, ...]],
     ) -> None:
         self.records = records
@@ -102,16 +116,8 @@ class Lineage:
             why = " and ".join(agreeing) if agreeing else f"differs from {known[0].from_}"
         elif made:
             why = "made by this run; no known-good value"
-        return Input(
-            path=path,
-            sha256=version.sha256,
-            size=version.size,
-            role="program" if program else "file",
-            state=state,
-            why=why,
-            expected=expected,
-            origin=origin,
-        )
+        role: Literal["program", "file"] = "program" if program else "file"
+        return Input(path, role, version.size, version.sha256, expected, state, why, origin)
 
     def step(self, index: int, before: int | None = None) -> Step:
         """One program with its inputs; with `before`, only what it read before that moment."""
@@ -139,34 +145,24 @@ class Lineage:
         Returns the programs from (not including) `index` to that one, empty when there is none,
         and whether everything on the way is known: no input that nobody can account for.
         """
-        came_from: dict[int, int | None] = {index: None}
+        trails: dict[int, tuple[int, ...]] = {index: ()}
         queue = deque([index])
         accounted = True
         while queue:
             at = queue.popleft()
-            record = self.records[at]
-            for version in record.inputs:
-                judged = self.judge_input(version, program=version is record.exe)
-                if judged.state == "bad" and at != index:
-                    return self._path(came_from, at), accounted
-                source = self.source_of(version)
-                if judged.state != "unknown":
+            for version in self.records[at].inputs:
+                state = self.judge_input(version, program=False).state
+                if state == "bad" and at != index:
+                    return trails[at], accounted
+                if state != "unknown":
                     continue
+                source = self.source_of(version)
                 if source is None:
                     accounted = False
-                elif source not in came_from:
-                    came_from[source] = at
+                elif source not in trails:
+                    trails[source] = (*trails[at], source)
                     queue.append(source)
         return (), accounted
-
-    @staticmethod
-    def _path(came_from: Mapping[int, int | None], at: int) -> tuple[int, ...]:
-        path = []
-        step: int | None = at
-        while step is not None and came_from[step] is not None:
-            path.append(step)
-            step = came_from[step]
-        return tuple(reversed(path))
 
     def reached_by(self, path: str) -> frozenset[int]:
         """Every program that this file of the release reached.

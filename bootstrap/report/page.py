@@ -8,8 +8,7 @@ import textwrap
 from dataclasses import dataclass
 
 from bootstrap.core.errors import printable
-from bootstrap.report.model import Result, Status
-from bootstrap.report.report import LESSER, DecidedBy, Goodness
+from bootstrap.report.model import LESSER, DecidedBy, Goodness, Result, Status
 
 _MARKS: dict[Status | Goodness, tuple[str, str, str]] = {
     # status: (mark, mark where the encoding has only ASCII, colour)

@@ -1,21 +1,53 @@
-"""The report for people: what was run, what matches, and first of all what went wrong first."""
+"""The report for people: what was run, what matches, and first of all what went wrong first.
 
+Of several architectures: a line each, and in full what went wrong.
+"""
+
+import json
 import shlex
 from collections.abc import Sequence
 
-from bootstrap.report.model import SourceInfo, ToolInfo
+from bootstrap.documents import encode
+from bootstrap.report.model import (
+    LESSER,
+    Artifact,
+    FirstMismatch,
+    Producer,
+    Recheck,
+    Report,
+    ReportSet,
+    Result,
+    SourceInfo,
+    Status,
+    Step,
+    Tool,
+    set_title,
+)
 from bootstrap.report.page import Page, visible
-from bootstrap.report.reasons import run_reasons
-from bootstrap.report.report import Artifact, Divergence, Producer, Recheck, Report, Step
-from bootstrap.report.words import count, some
+from bootstrap.report.words import count, listed, some
 
 SHORT_HASH = 12
 # More good inputs than this are summed up on a terminal; a pipe and the JSON get them all.
 MANY_INPUTS = 12
+_MARKS: dict[Result, Status] = {
+    "verified": "match",
+    "mismatch": "mismatch",
+    "error": "mismatch",
+    "incomplete": "unknown",
+    **dict.fromkeys(LESSER, "unknown"),
+}
+
+
+def to_json_text(said: Report | ReportSet) -> str:
+    """The JSON text of docs/report.md, ASCII only, ending in a newline.
+
+    Deterministic: keys in a fixed order, no host paths, no clock but `totals.wall_seconds`.
+    """
+    return json.dumps(encode(said), indent=2, ensure_ascii=True) + "\n"
 
 
 def to_text(
-    report: Report,
+    said: Report | ReportSet,
     *,
     colour: bool = False,
     width: int | None = None,
@@ -25,21 +57,38 @@ def to_text(
     """The report, ending in a newline.
 
     `width` is the number of columns of the terminal; None (a pipe, a file) shows every hash in
-    full. `verbose` lists the intermediate artifacts also when all of them match.
+    full. `verbose` lists the intermediate artifacts also when all of them match; of several
+    reports, it shows each whole.
     """
     page = Page(colour, width, unicode)
-    to_page(page, report, verbose=verbose)
+    if isinstance(said, Report):
+        _report(page, said, verbose)
+    else:
+        _several(page, said, verbose)
+    page.verdict(said.result, said.claim, said.decided_by)
     return page.text()
 
 
-def to_page(page: Page, report: Report, *, verbose: bool) -> None:
-    """Write the report on a page."""
-    _header(page, report)
-    matching = sum(a.status == "match" for a in report.answers)
-    _table(page, f"Answers: {matching} of {len(report.answers)} match", report.answers)
+def _report(page: Page, report: Report, verbose: bool) -> None:
+    """All of it but the verdict."""
+    what = report.title
+    if report.source.kind == "embedded":
+        what = "our own path, on the embedded sources,"
+    page.heading(f"{what} for {report.arch}, entry {report.entry}")
+    source_lines(page, report.source, report.tool)
+    materials = report.source.materials
+    if materials.known:
+        state = "all as in the release"
+        if materials.changed or materials.missing:
+            state = f"{len(materials.changed)} changed, {len(materials.missing)} missing"
+        page.labelled("materials", f"{count(materials.known, 'file')}, {state}")
+    if extra := materials.extra:
+        shown = some(visible(p) for p in extra)
+        page.labelled("hidden", f"{count(len(extra), 'file')} not of the release: {shown}")
+    _table(page, f"Answers: {_matching(report.answers)} match", report.answers)
     _intermediates(page, report.intermediates, verbose)
     findings(page, report)
-    totals = report.facts.totals
+    totals = report.totals
     page.blank()
     page.wrapped(
         f"{count(totals.processes, 'process')}, {totals.syscalls:,} system calls, "
@@ -51,7 +100,6 @@ def to_page(page: Page, report: Report, *, verbose: bool) -> None:
     page.blank()
     for reason in report.reasons[1:]:
         page.wrapped(f"also: {visible(reason)}", indent=0, hanging=6)
-    page.verdict(report.result, report.claim, report.decided_by)
 
 
 def _recheck(recheck: Recheck) -> str:
@@ -63,43 +111,66 @@ def _recheck(recheck: Recheck) -> str:
     )
 
 
+def _several(page: Page, said: ReportSet, verbose: bool) -> None:
+    """All of it but the verdict."""
+    entries = listed(dict.fromkeys(r.entry for r in said.reports))
+    page.heading(f"{set_title(said.reports)}, entry {entries}")
+    source_lines(page, said.reports[0].source, said.reports[0].tool)
+    if verbose:
+        for report in said.reports:
+            _report(page, report, verbose=True)
+            page.verdict(report.result, report.claim, report.decided_by)
+    page.heading(f"Answers: {said.totals.matching} of {said.totals.answers} match")
+    names = max(len(r.arch) for r in said.reports)
+    for report in said.reports:
+        _row_of(page, report, names)
+    for report in said.reports:
+        if not verbose and report.result != "verified":
+            page.heading(f"{report.arch}: {report.result}")
+            for reason in report.reasons:
+                page.wrapped(visible(reason), hanging=2)
+            findings(page, report)
+    page.blank()
+    page.wrapped(f"{said.totals.wall_seconds:.1f} s in all", indent=0)
+    page.blank()
+
+
+def _row_of(page: Page, report: Report, names: int) -> None:
+    """A report in one row; the names of architectures have so many columns."""
+    intermediates = [a for a in report.intermediates if a.expectations]
+    unknown = sum(a.status == "unknown" for a in report.artifacts)
+    parts = [f"{_matching(report.answers)} answers"]
+    if intermediates:
+        parts.append(f"{_matching(intermediates)} intermediate artifacts")
+    if unknown:
+        parts.append(f"{unknown} without a known-good value")
+    row = f"{report.arch:<{names}}  {', '.join(parts)}; {report.totals.wall_seconds:.1f} s"
+    start = len(page.lines)
+    page.wrapped(row, indent=4 + page.mark_width - 1, hanging=names + 2)
+    mark = page.mark(_MARKS[report.result])
+    page.lines[start] = f"  {mark} {page.lines[start].lstrip()}"
+
+
+def _matching(artifacts: Sequence[Artifact]) -> str:
+    return f"{sum(a.status == 'match' for a in artifacts)} of {len(artifacts)}"
+
+
 def findings(page: Page, report: Report) -> None:
     """What went wrong, and first of all what went wrong first; nothing if all is well."""
     _changed(page, report)
-    if report.first_divergence is not None:
-        _first_divergence(page, report.first_divergence)
+    if (divergence := report.first_divergence) is not None:
+        artifact = next(a for a in report.artifacts if a.path == divergence.path)
+        _first_divergence(page, divergence, artifact)
     _failure(page, report)
 
 
-def _header(page: Page, report: Report) -> None:
-    facts, source = report.facts, report.facts.source
-    what = facts.title
-    if source.kind == "embedded":
-        what = "our own path, on the embedded sources,"
-    page.heading(f"{what} for {facts.arch}, entry {facts.entry}")
-    source_lines(page, report.facts.source, report.facts.tool)
-    materials = report.materials
-    wrong = len(report.changed) + len(materials.missing)
-    if materials.known:
-        files = count(len(materials.known), "file")
-        state = "all as in the release"
-        if wrong:
-            state = f"{len(report.changed)} changed, {len(materials.missing)} missing"
-        page.labelled("materials", f"{files}, {state}")
-    if materials.extra:
-        shown = some(visible(p) for p in sorted(materials.extra))
-        page.labelled(
-            "hidden", f"{count(len(materials.extra), 'file')} not of the release: {shown}"
-        )
-
-
-def source_lines(page: Page, source: SourceInfo, tool: ToolInfo) -> None:
+def source_lines(page: Page, source: SourceInfo, tool: Tool) -> None:
     """Where the tree came from, and what did the emulation."""
     digest = f"sha256 {source.sha256}" if source.sha256 else f"tree {source.tree_digest}"
     label = f" {visible(source.label)}" if source.label and source.kind != "embedded" else ""
     known = f", {digest}" if source.sha256 or source.tree_digest else ""
     page.labelled("source", f"{source.kind}{label}{known}")
-    page.labelled("engine", f"{tool.engine_name} {tool.engine_version}, {tool.hot_path} hot path")
+    page.labelled("engine", f"{tool.engine.name} {tool.engine.version}, {tool.hot_path} hot path")
 
 
 def _table(page: Page, title: str, artifacts: Sequence[Artifact]) -> None:
@@ -180,12 +251,13 @@ def _intermediates(page: Page, artifacts: Sequence[Artifact], verbose: bool) -> 
 
 
 def _changed(page: Page, report: Report) -> None:
-    if not report.changed and not report.materials.missing:
+    materials = report.source.materials
+    if not materials.changed and not materials.missing:
         return
     page.heading("The source differs from the release")
-    for path in sorted(report.materials.missing):
+    for path in materials.missing:
         page.line(f"  {page.mark('missing')} {visible(path)} is missing")
-    for changed in report.changed:
+    for changed in materials.changed:
         seed = " (a seed)" if changed.seed else ""
         page.line(f"  {page.mark('bad')} {visible(changed.path)}{seed}")
         page.line(f"      got      {changed.sha256 or 'not read by this run'}")
@@ -194,8 +266,7 @@ def _changed(page: Page, report: Report) -> None:
             page.line(f"      first artifact made from it: {visible(changed.first_artifact)}")
 
 
-def _first_divergence(page: Page, divergence: Divergence) -> None:
-    artifact = divergence.artifact
+def _first_divergence(page: Page, divergence: FirstMismatch, artifact: Artifact) -> None:
     page.heading(f"First divergence: {visible(artifact.path)}")
     page.labelled("got", f"{artifact.sha256}")
     for sha256 in dict.fromkeys(e.sha256 for e in artifact.expectations):
@@ -212,7 +283,7 @@ def _first_divergence(page: Page, divergence: Divergence) -> None:
 
 
 def _step(page: Page, label: str, step: Step, *, everything: bool) -> None:
-    _process(page, label, step.producer)
+    _process(page, label, step.process)
     inputs = [i for i in step.inputs if everything or i.state != "good"]
     good = [i for i in inputs if i.state == "good" and i.role == "file"]
     many = page.width is not None and len(good) > MANY_INPUTS
@@ -244,18 +315,17 @@ def _process(page: Page, label: str, producer: Producer) -> None:
 
 
 def _failure(page: Page, report: Report) -> None:
-    failure, failing = report.facts.failure, report.failing
-    if failure is None and report.facts.exit_status == 0:
+    failure = report.failure
+    if failure is None:
         return
     page.heading("The guest failed")
-    for reason in run_reasons(report.facts, failing):
-        page.wrapped(visible(reason))
-    if failing is not None:
-        _step(page, "process", failing.step, everything=True)
-    for detail in failure.details if failure else ():
+    page.wrapped(visible(failure.message))
+    if failure.process is not None:
+        _step(page, "process", Step(failure.process, failure.inputs), everything=True)
+    for detail in failure.details:
         page.line(f"    {visible(detail)}")
-    if failing is not None and failing.verdict:
-        page.wrapped(page.paint(visible(failing.verdict), "1"))
+    if failure.verdict:
+        page.wrapped(page.paint(visible(failure.verdict), "1"))
     judged = [a for a in report.artifacts if a.expectations]
     built = [a for a in judged if a.status != "missing"]
     good = sum(a.status == "match" for a in built)

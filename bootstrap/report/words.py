@@ -5,11 +5,11 @@ from collections.abc import Iterable
 SHOWN = 5
 
 
-def count(number: int, noun: str) -> str:
-    """`1 artifact`, `2 artifacts`, `3 processes`."""
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number} {noun}es" if noun.endswith("s") else f"{number} {noun}s"
+def count(number: int, noun: str, one: str = "", many: str = "") -> str:
+    """`1 artifact`, `2 artifacts`, `3 processes`; with a verb: `1 file is`, `2 files are`."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    verb = one if number == 1 else many
+    return f"{number} {noun}{ending} {verb}".rstrip()
 
 
 def some(names: Iterable[str]) -> str:

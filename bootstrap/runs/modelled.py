@@ -64,7 +64,8 @@ def opinions(step: StepFile, tree: SourceTree) -> list[Expected]:
     for path, data in models(step, tree).items():
         how = step.models[path]
         what = f"{how.language} model on {' + '.join(how.sources)}"
-        found.append(Expected(path, hashlib.sha256(data).hexdigest(), what, "model"))
+        sha256 = hashlib.sha256(data).hexdigest()
+        found.append(Expected(path=path, sha256=sha256, from_=what, kind="model"))
     return found
 
 

@@ -35,12 +35,13 @@ from bootstrap.report import (
     Catalogue,
     Expected,
     Failure,
-    Materials,
+    NameAndVersion,
     Product,
+    ReleaseFiles,
     Report,
     RunFacts,
     SourceInfo,
-    ToolInfo,
+    Tool,
     Totals,
     judge,
     to_json_text,
@@ -104,6 +105,8 @@ class Rebuilt:
     """What the core found of the same run; None where no step file of ours says what should be."""
     unrecorded: BadInput | None = None
     """Why there is no trace of it, where there should be one."""
+    failure: Failure | None = None
+    """Why it stopped before its end, in the machine's words."""
 
     def require_recorded(self) -> None:
         """Raise BadInput where there should be a trace and is none."""
@@ -158,7 +161,8 @@ def rebuild(
         run(view, entry)
     [(observed, found, products)] = made
     report = judged(resolved, entry_name, modelled, observed, found)
-    return Rebuilt(settled(report, findings, decided), products, observed.log, findings)
+    report = settled(report, findings, decided)
+    return Rebuilt(report, products, observed.log, findings, failure=observed.failure)
 
 
 def outcome(view: Tree, observed: Observed, products: Mapping[str, Product]) -> Outcome:
@@ -314,7 +318,7 @@ def record_rebuild(
             rebuilt = rebuild(resolved, entry_name, engine, limits, observers, recorder=recorder)
             recorder.finish()
             report = rebuilt.report
-            source, failure = report.facts.source, report.facts.failure
+            source, failure = report.source, rebuilt.failure
             writer.finish(
                 {
                     **header("verify", engine, limits, (0, 1, 1)),
@@ -379,11 +383,10 @@ def _facts(
     )
 
 
-def tool_info(engine: Mapping[str, str]) -> ToolInfo:
+def tool_info(engine: Mapping[str, str]) -> Tool:
     """This program and its engine (`Engine.describe`), in the judge's terms."""
-    return ToolInfo(
-        "bootstrap", bootstrap.__version__, engine["name"], engine["version"], engine["hot_path"]
-    )
+    used = NameAndVersion(engine["name"], engine["version"])
+    return Tool("bootstrap", bootstrap.__version__, used, engine["hot_path"])
 
 
 def source_info(tree: SourceTree, step: StepFile) -> SourceInfo:
@@ -405,15 +408,15 @@ def expectations(step: StepFile) -> list[Expected]:
         (dict(step.native), step.native_from, "native-run"),
     )
     return [
-        Expected(path, sha256, from_, kind)
+        Expected(path=path, sha256=sha256, from_=from_, kind=kind)
         for table, from_, kind in kinds
         for path, sha256 in table.items()
     ]
 
 
-def materials(step: StepFile, report: MaterialsReport, hidden: Sequence[str] = ()) -> Materials:
+def materials(step: StepFile, report: MaterialsReport, hidden: Sequence[str] = ()) -> ReleaseFiles:
     """The release's files, and how the tree differs from them, in the judge's terms."""
-    return Materials(
+    return ReleaseFiles(
         known={path: sha for path, sha in step.materials.items() if path not in hidden},
         missing=report.missing,
         changed=tuple(change.path for change in report.changed),

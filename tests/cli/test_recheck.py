@@ -17,9 +17,10 @@ from bootstrap import host
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import SourceFile, Tree
 from bootstrap.core.verdict import Findings
+from bootstrap.documents import encode
 from bootstrap.instruments import default_engine
 from bootstrap.known import EMBEDDED, find
-from bootstrap.report import Report, to_json, to_junit, to_text
+from bootstrap.report import Report, to_junit, to_text
 from bootstrap.runs.deciding import core_tree
 from bootstrap.runs.rebuild import Rebuilt, rebuild
 from bootstrap.runs.recheck import compared, rechecked
@@ -122,7 +123,7 @@ def test_a_difference_is_named_everywhere(done: Rebuilt, monkeypatch: pytest.Mon
     assert report.decided_by == "core with the fast path"
     path, sha256 = done.findings.artifacts[0].path, done.findings.artifacts[0].sha256  # type: ignore[union-attr]
     differences = ["result verified, the core mismatch", f"{path} {sha256}, the core {'0' * 64}"]
-    assert to_json(report)["recheck"]["differences"] == differences
+    assert encode(report)["recheck"]["differences"] == differences
     text = to_text(report)
     assert "recheck by the core alone: it does not agree" in text
     assert "VERIFIED" not in text and "INCOMPLETE: Not verified" in text

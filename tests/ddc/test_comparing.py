@@ -14,7 +14,7 @@ import pytest
 from bootstrap.ddc import Along, BuildComparison, BuildPath, compare, plan, to_json_text, to_text
 from bootstrap.ddc.build_plan import WANTED, BuildStep
 from bootstrap.known import StepFile
-from bootstrap.report import SourceInfo, ToolInfo
+from bootstrap.report import NameAndVersion, SourceInfo, Tool
 from tests.ddc import sample
 
 PROGRAM = b"\x7fELF program"
@@ -121,7 +121,7 @@ def test_a_plan_that_ends_early_does_not_agree() -> None:
 def rendered(comparison: BuildComparison) -> tuple[str, str]:
     paths = [BuildPath(name, f"the path {name}", lambda _s, _f: b"") for name in ("one", "path0")]
     source = SourceInfo("folder", "1.9.1", None, "d" * 64, "a\x1bplace")
-    tool = ToolInfo("bootstrap", "1", "unicorn", "2", "native")
+    tool = Tool("bootstrap", "1", NameAndVersion("unicorn", "2"), "native")
     return (
         to_text(comparison, paths, source, tool, width=80),
         to_json_text(comparison, paths, source, tool),

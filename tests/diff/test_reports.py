@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput
 from bootstrap.diff.reports import compare_reports, diff, load
-from bootstrap.report import to_json
+from bootstrap.documents import encode
+from bootstrap.report import report_set
 from bootstrap.report.page import Page
-from bootstrap.report.reportset import ReportSet, set_to_json
 from tests.report.scenario import Scenario, sha
 from tests.report.test_json import scenarios
 
-GOOD = to_json(Scenario().report())
+GOOD: dict[str, Any] = encode(Scenario().report())
 
 
 def write(place: Path, value: object) -> str:
@@ -41,12 +41,12 @@ def changed(**facts: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", scenarios())
 def test_every_report_is_itself(name: str) -> None:
-    value = to_json(scenarios()[name].report())
+    value = encode(scenarios()[name].report())
     assert diff(value, copy.deepcopy(value)).equal
 
 
 def test_a_wrong_step() -> None:
-    bad = to_json(Scenario(wrong_steps=("bin/a",)).report())
+    bad = encode(Scenario(wrong_steps=("bin/a",)).report())
     found = diff(GOOD, bad)
     assert not found.equal
     differing = [row["path"] for row in bad["artifacts"] if row["status"] == "mismatch"]
@@ -105,7 +105,7 @@ def test_what_counts(facts: dict[str, Any], counts: bool) -> None:
 def test_sources_that_differ() -> None:
     other = Scenario()
     other.sources["b.src"] = sha("flipped")
-    found = diff(GOOD, to_json(other.report()))
+    found = diff(GOOD, encode(other.report()))
     (source,) = found.sources
     assert (source.path, source.a, source.b) == ("b.src", None, sha("flipped"))
 
@@ -114,8 +114,8 @@ def test_sets(tmp_path: Path) -> None:
     scenario = Scenario()
     one = scenario.report()
     other = scenario.with_facts(arch="AMD64").report()
-    both = write(tmp_path / "both", set_to_json(ReportSet((one, other), 1.0)))
-    single = write(tmp_path / "single", to_json(one))
+    both = write(tmp_path / "both", encode(report_set([one, other], 1.0)))
+    single = write(tmp_path / "single", encode(one))
     assert compare_reports(both, both).equal
     found = compare_reports(single, both)
     assert not found.equal
@@ -193,5 +193,5 @@ def test_a_report_with_anything_in_it(tmp_path: Path, way: tuple[Any, ...], cell
 def test_expectations_of_another_kind() -> None:
     scenario = Scenario()
     scenario.expected[0] = replace(scenario.expected[0], sha256=sha("another"))
-    found = diff(GOOD, to_json(scenario.report()))
+    found = diff(GOOD, encode(scenario.report()))
     assert "expected" in found.artifacts[0].differs

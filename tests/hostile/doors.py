@@ -29,7 +29,7 @@ from bootstrap.attest.statement import read_statement
 from bootstrap.cli import main as command
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.core.release import SourceFile
-from bootstrap.documents import Fault
+from bootstrap.documents import Fault, encode
 from bootstrap.instruments import default_engine
 from bootstrap.known import data_dir
 from bootstrap.known import schema as stepfile
@@ -37,7 +37,6 @@ from bootstrap.known import seeds as catalogue
 from bootstrap.languages import hex0, kaem
 from bootstrap.languages.fault import LanguageError
 from bootstrap.oci.layout import read_layout
-from bootstrap.report import to_json
 from bootstrap.sources.tree import SourceTree, read_archive, to_tar
 from bootstrap.timeline import checkpoints, indexing
 from bootstrap.trace import container
@@ -114,7 +113,7 @@ class Doors:
         with mock.patch.object(indexing, "SPACING", 20), trace.open(self.good) as opened:
             indexing.build(opened, default_engine(), str(folder / "good.index"))
         (folder / "script").write_text("step 3\nback\nrun\ninfo\n")
-        self.report = to_json(Scenario().report())
+        self.report = encode(Scenario().report())
         (folder / "report").write_bytes(as_json(self.report))
         self.handoff = handed_off("1.9.1", "amd64")
         self.policy = tomllib.loads(POLICY)

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 
 from bootstrap.report import (
     Expected,
-    Materials,
+    NameAndVersion,
     Product,
+    ReleaseFiles,
     Report,
     RunFacts,
     SourceInfo,
-    ToolInfo,
+    Tool,
     Totals,
     judge,
 )
@@ -60,18 +61,18 @@ class Scenario:
     expected: list[Expected] = field(
         default_factory=lambda: [
             # Not in build order on purpose: answers files are sorted by name.
-            Expected("bin/c", GOOD["bin/c"], "t.answers"),
-            Expected("bin/b", GOOD["bin/b"], "t.answers"),
-            Expected("bin/a", GOOD["bin/a"], "native run", "native-run"),
-            Expected("bin/b", GOOD["bin/b"], "native run", "native-run"),
+            Expected(path="bin/c", sha256=GOOD["bin/c"], from_="t.answers"),
+            Expected(path="bin/b", sha256=GOOD["bin/b"], from_="t.answers"),
+            Expected(path="bin/a", sha256=GOOD["bin/a"], from_="native run", kind="native-run"),
+            Expected(path="bin/b", sha256=GOOD["bin/b"], from_="native run", kind="native-run"),
         ]
     )
-    materials: Materials = field(
-        default_factory=lambda: Materials(known=GOOD_SOURCES, seeds=("seeds/seed",))
+    materials: ReleaseFiles = field(
+        default_factory=lambda: ReleaseFiles(known=GOOD_SOURCES, seeds=("seeds/seed",))
     )
     facts: RunFacts = field(
         default_factory=lambda: RunFacts(
-            tool=ToolInfo("bootstrap", "0.1.0", "unicorn", "2.1.4", "native"),
+            tool=Tool("bootstrap", "0.1.0", NameAndVersion("unicorn", "2.1.4"), "native"),
             source=SourceInfo(
                 "archive", "1.9.1", sha("archive"), sha("tree"), label="/home/me/x.tar.gz"
             ),

@@ -8,7 +8,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from bootstrap.report import Catalogue, Failure, to_json, to_json_text
+from bootstrap.documents import encode
+from bootstrap.report import Catalogue, Failure, to_json_text
 from tests.report.scenario import Scenario, sha
 
 SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "report.schema.json"
@@ -106,15 +107,15 @@ OPTIONAL = {"decided_by", "recheck"}
 """Older reports of the same schema have none of these."""
 
 
-@pytest.mark.parametrize("key", list(to_json(Scenario().report())))
+@pytest.mark.parametrize("key", list(encode(Scenario().report())))
 def test_the_schema_asks_for_every_key(key: str) -> None:
-    data = to_json(Scenario().report())
+    data = encode(Scenario().report())
     del data[key]
     assert bool(list(validator().iter_errors(data))) == (key not in OPTIONAL)
 
 
 def test_the_keys_that_users_were_promised() -> None:
-    data = to_json(Scenario().report())
+    data = encode(Scenario().report())
     assert {
         "schema",
         "tool",
@@ -153,12 +154,12 @@ def test_no_host_path_and_only_ascii() -> None:
 
 def test_equal_runs_give_equal_bytes_but_for_the_time() -> None:
     changed = scenarios()["changed"]
-    first = to_json(changed.report())
+    first = encode(changed.report())
     changed.with_facts(totals=replace(changed.facts.totals, wall_seconds=99.0))
     changed.materials = replace(
         changed.materials, changed=("b", "z"), missing=("a", "y"), extra=("c", "x")
     )
-    second = to_json(changed.report())
+    second = encode(changed.report())
     assert first["totals"].pop("wall_seconds") == 12.5
     assert second["totals"].pop("wall_seconds") == 99.0
     first["reasons"], second["reasons"] = [], []
@@ -171,7 +172,7 @@ def test_a_report_of_what_stands_in_for_another_tree_says_so() -> None:
     assert (report.result, report.exit_code) == ("embedded-only", 4)
     assert report.claim.startswith("Embedded only, upstream not verified: ")
     assert "stage0-posix 1.9.1 for x86 could not be had" in report.claim
-    assert to_json(report)["source"]["in_place_of"] == "stage0-posix 1.9.1 for x86"
+    assert encode(report)["source"]["in_place_of"] == "stage0-posix 1.9.1 for x86"
     wrong = scenarios()["embedded only, and wrong"].report()
     assert (wrong.result, wrong.exit_code) == ("mismatch", 1)
     assert wrong.reasons[-1].startswith("embedded only, upstream not verified: ")

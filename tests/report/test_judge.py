@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootstrap.report import Expected, Failure, Materials, Product, judge
+from bootstrap.report import Expected, Failure, Product, ReleaseFiles, judge
 from tests.report.scenario import GOOD, GOOD_SOURCES, Scenario, sha
 
 
@@ -72,7 +72,9 @@ def test_a_missing_answer_is_incomplete() -> None:
 
 def test_a_missing_intermediate_is_incomplete_too() -> None:
     scenario = Scenario()
-    scenario.expected.append(Expected("bin/d", sha("d"), "native run", "native-run"))
+    scenario.expected.append(
+        Expected(path="bin/d", sha256=sha("d"), from_="native run", kind="native-run")
+    )
     assert scenario.report().result == "incomplete"
 
 
@@ -101,7 +103,9 @@ def test_a_product_that_nobody_expected_is_unknown_and_does_no_harm() -> None:
 
 def test_expectations_that_disagree_are_said_and_never_verified() -> None:
     scenario = Scenario()
-    scenario.expected.append(Expected("bin/c", sha("other"), "native run", "native-run"))
+    scenario.expected.append(
+        Expected(path="bin/c", sha256=sha("other"), from_="native run", kind="native-run")
+    )
     report = scenario.report()
     c = next(a for a in report.artifacts if a.path == "bin/c")
     assert c.status == "mismatch"
@@ -118,8 +122,8 @@ def test_a_changed_material_is_never_verified_even_when_all_matches() -> None:
     report = scenario.report()
     assert {a.status for a in report.artifacts} == {"match"}
     assert report.result == "incomplete"
-    assert [c.path for c in report.changed] == ["unused.src"]
-    assert report.changed[0].first_artifact is None
+    assert [c.path for c in report.source.materials.changed] == ["unused.src"]
+    assert report.source.materials.changed[0].first_artifact is None
 
 
 def test_a_missing_material_is_never_verified() -> None:
@@ -156,8 +160,9 @@ def test_a_guest_failure_names_the_process_and_what_was_built_until_then() -> No
     report = scenario.report()
     assert report.result == "error"
     assert report.exit_code == 3
-    assert report.failing is not None
-    assert report.failing.step.producer.argv[0] == "./bin/a"
+    assert report.failure is not None
+    assert report.failure.process is not None
+    assert report.failure.process.argv[0] == "./bin/a"
     assert [(a.path, a.status) for a in report.artifacts] == [
         ("bin/a", "match"),
         ("bin/b", "unknown"),
@@ -169,9 +174,10 @@ def test_a_guest_failure_names_the_process_and_what_was_built_until_then() -> No
 def test_a_failure_without_a_pid_is_the_last_process_that_had_not_ended() -> None:
     scenario = Scenario(keep_steps=4, ended=False)
     scenario.with_facts(failure=Failure("too many instructions"), exit_status=None)
-    failing = scenario.report().failing
+    failing = scenario.report().failure
     assert failing is not None
-    assert failing.step.producer.pid == 4
+    assert failing.process is not None
+    assert failing.process.pid == 4
 
 
 def test_a_bad_end_names_the_process_that_ended_badly_first_and_its_bad_input() -> None:
@@ -185,18 +191,19 @@ def test_a_bad_end_names_the_process_that_ended_badly_first_and_its_bad_input() 
         scenario.expected, {}, records, facts=scenario.facts, materials=scenario.materials
     )
     assert report.result == "error"
-    assert report.failing is not None
-    assert report.failing.step.producer.pid == 2
-    assert report.failing.status == 11
-    assert report.failing.verdict is not None
-    assert "it is a seed that differs from the release" in report.failing.verdict
+    assert report.failure is not None
+    assert report.failure.process is not None
+    assert report.failure.process.pid == 2
+    assert report.failure.status == 11
+    assert report.failure.verdict is not None
+    assert "it is a seed that differs from the release" in report.failure.verdict
     assert "pid 2 (seeds/seed) was ended by signal 11" in report.reasons[0]
-    assert [(c.path, c.seed) for c in report.changed] == [("seeds/seed", True)]
+    assert [(c.path, c.seed) for c in report.source.materials.changed] == [("seeds/seed", True)]
 
 
 def test_a_failing_process_with_good_inputs_has_no_verdict() -> None:
     scenario = Scenario(keep_steps=4, ended=False)
-    failing = scenario.with_facts(failure=Failure("x", 4), exit_status=None).report().failing
+    failing = scenario.with_facts(failure=Failure("x", 4), exit_status=None).report().failure
     assert failing is not None
     assert failing.verdict is None
     assert failing.status is None
@@ -221,7 +228,7 @@ def test_a_mismatch_before_a_failure_is_what_is_reported() -> None:
     report = scenario.report()
     assert report.result == "mismatch"
     assert report.first_divergence is not None
-    assert report.first_divergence.artifact.path == "bin/a"
+    assert report.first_divergence.path == "bin/a"
     assert any("segmentation fault" in r for r in report.reasons)
 
 
@@ -282,7 +289,7 @@ class TestInconsistentRecords:
     def test_an_input_from_nowhere(self) -> None:
         scenario = Scenario()
         known = {k: v for k, v in GOOD_SOURCES.items() if k != "c.src"}
-        scenario.materials = Materials(known=known, seeds=("seeds/seed",))
+        scenario.materials = ReleaseFiles(known=known, seeds=("seeds/seed",))
         result, why = self.judged(scenario)
         assert result == "incomplete"
         assert "neither a file of the release nor made by the run: c.src" in why
@@ -356,8 +363,8 @@ def test_verified_means_that_nothing_at_all_is_wrong(
     assert (report.result == "mismatch") == ("mismatch" in judged)
     assert (report.first_divergence is not None) == ("mismatch" in judged)
     if report.first_divergence:
-        first = report.first_divergence.artifact
-        assert first == next(a for a in report.artifacts if a.status == "mismatch")
+        wrong_ones = [a.path for a in report.artifacts if a.status == "mismatch"]
+        assert report.first_divergence.path == wrong_ones[0]
     for artifact in report.artifacts:
         values = {e.sha256 for e in artifact.expectations}
         assert (artifact.status == "match") == (values == {artifact.sha256})

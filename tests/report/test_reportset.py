@@ -13,14 +13,14 @@ import jsonschema
 import pytest
 from referencing import Registry, Resource
 
+from bootstrap.documents import encode
 from bootstrap.report import (
     Failure,
     ReportSet,
-    set_to_json,
-    set_to_json_text,
-    set_to_junit,
-    set_to_text,
-    to_json,
+    report_set,
+    to_json_text,
+    to_junit,
+    to_text,
 )
 from tests.report.scenario import Scenario, sha
 
@@ -54,7 +54,7 @@ def of(arch: str, kind: str = "verified") -> Scenario:
 def several(*kinds: str) -> ReportSet:
     arches = ("x86", "AMD64", "AArch64", "riscv64")
     pairs = zip(arches, kinds, strict=False)
-    reports = ReportSet(tuple(of(arch, kind).report() for arch, kind in pairs), 21.25)
+    reports = report_set([of(arch, kind).report() for arch, kind in pairs], 21.25)
     assert [r.result for r in reports.reports] == list(kinds)
     return reports
 
@@ -73,20 +73,20 @@ def several(*kinds: str) -> ReportSet:
 def test_the_worst_decides(kinds: tuple[str, ...], result: str, exit_code: int) -> None:
     reports = several(*kinds)
     assert (reports.result, reports.exit_code) == (result, exit_code)
-    data = json.loads(set_to_json_text(reports))
+    data = json.loads(to_json_text(reports))
     validator().validate(data)
     assert data["result"] == result
     assert data["totals"]["verified"] == kinds.count("verified")
     assert bool(data["reasons"]) == (result != "verified")
-    last = set_to_text(reports).splitlines()
+    last = to_text(reports).splitlines()
     words = {"verified": "VERIFIED", "mismatch": "MISMATCH", "incomplete": "INCOMPLETE"}
     assert sum(line.startswith(words.get(result, "GUEST FAILED")) for line in last) == 1
 
 
 def test_json_holds_each_report_as_it_is_alone() -> None:
     reports = several("verified", "mismatch")
-    data = set_to_json(reports)
-    assert data["reports"] == [to_json(r) for r in reports.reports]
+    data = encode(reports)
+    assert data["reports"] == [encode(r) for r in reports.reports]
     assert list(data) == ["schema", "result", "claim", "reasons", "reports", "totals"]
     assert data["schema"] == "bootstrap-report-set/2"
     assert data["totals"] == {
@@ -98,7 +98,7 @@ def test_json_holds_each_report_as_it_is_alone() -> None:
         "syscalls": 2469134,
         "wall_seconds": 21.25,
     }
-    text = set_to_json_text(reports)
+    text = to_json_text(reports)
     assert text.isascii() and text.endswith("}\n") and "/home/me" not in text
 
 
@@ -115,7 +115,7 @@ def test_json_holds_each_report_as_it_is_alone() -> None:
     ],
 )
 def test_the_schema_refuses_what_is_wrong(path: tuple[Any, ...], value: object) -> None:
-    data: Any = json.loads(set_to_json_text(several("verified", "mismatch")))
+    data: Any = json.loads(to_json_text(several("verified", "mismatch")))
     place = data
     for key in path[:-1]:
         place = place[key]
@@ -123,9 +123,9 @@ def test_the_schema_refuses_what_is_wrong(path: tuple[Any, ...], value: object) 
     assert list(validator().iter_errors(data))
 
 
-@pytest.mark.parametrize("key", list(set_to_json(several("verified"))))
+@pytest.mark.parametrize("key", list(encode(several("verified"))))
 def test_the_schema_asks_for_every_key(key: str) -> None:
-    data = set_to_json(several("verified", "mismatch"))
+    data = encode(several("verified", "mismatch"))
     del data[key]
     assert list(validator().iter_errors(data))
 
@@ -148,11 +148,11 @@ def test_claims() -> None:
         "2 of 3 architectures are verified; AMD64: 2 artifacts differ"
     )
     alone = of("x86").report()
-    assert ReportSet((alone,), 1.0).claim == alone.claim
+    assert report_set([alone], 1.0).claim == alone.claim
 
 
 def test_text_has_a_line_for_each_and_in_full_only_what_went_wrong() -> None:
-    text = set_to_text(several("verified", "mismatch", "error"))
+    text = to_text(several("verified", "mismatch", "error"))
     rows = [line for line in text.splitlines() if line.startswith(("  ✓ ", "  ✗ "))]
     assert [row.split()[1] for row in rows[:3]] == ["x86", "AMD64", "AArch64"]
     assert "2 of 2 answers" in rows[0] and "0 of 2 answers" in rows[1]
@@ -160,13 +160,13 @@ def test_text_has_a_line_for_each_and_in_full_only_what_went_wrong() -> None:
     assert "AMD64: mismatch" in text and "AArch64: error" in text and "x86: " not in text
     assert "unknown system call 999" in text
     assert text.count("Answers: ") == 1
-    verbose = set_to_text(several("verified", "mismatch"), verbose=True)
+    verbose = to_text(several("verified", "mismatch"), verbose=True)
     assert verbose.count("Answers: ") == 3
     assert verbose.count("First divergence: bin/b") == 1
 
 
 def test_text_on_a_narrow_plain_terminal() -> None:
-    text = set_to_text(several("verified", "incomplete"), width=60, unicode=False)
+    text = to_text(several("verified", "incomplete"), width=60, unicode=False)
     assert text.isascii()
     assert all(len(line) <= 60 for line in text.splitlines() if not re.search("[0-9a-f]{64}", line))
     assert "  ok x86" in text and "  ?? AMD64" in text
@@ -174,12 +174,12 @@ def test_text_on_a_narrow_plain_terminal() -> None:
 
 def test_colour_is_only_where_it_was_asked_for() -> None:
     reports = several("verified", "mismatch")
-    assert "\x1b" not in set_to_text(reports)
-    assert "\x1b[1;31mMISMATCH\x1b[0m" in set_to_text(reports, colour=True)
+    assert "\x1b" not in to_text(reports)
+    assert "\x1b[1;31mMISMATCH\x1b[0m" in to_text(reports, colour=True)
 
 
 def test_junit_has_a_suite_for_each() -> None:
-    root = ET.fromstring(set_to_junit(several("verified", "mismatch", "error")))
+    root = ET.fromstring(to_junit(several("verified", "mismatch", "error")))
     suites = root.findall("testsuite")
     assert [s.attrib["name"] for s in suites] == [
         f"stage0-posix 1.9.1 {arch}" for arch in ("x86", "AMD64", "AArch64")

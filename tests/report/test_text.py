@@ -43,7 +43,10 @@ def test_an_intermediate_that_differs_is_listed_unasked() -> None:
 
 def test_many_missing_intermediates_stay_one_paragraph() -> None:
     scenario = Scenario()
-    scenario.expected += [Expected(f"bin/x{i}", sha(str(i)), "n", "native-run") for i in range(30)]
+    scenario.expected += [
+        Expected(path=f"bin/x{i}", sha256=sha(str(i)), from_="n", kind="native-run")
+        for i in range(30)
+    ]
     text = to_text(scenario.report(), width=80)
     assert "missing: bin/x0, bin/x1," in text
     assert "and 25 more" in text
@@ -122,12 +125,8 @@ def test_ascii_marks_differ() -> None:
 def test_lines_fit_the_terminal(name: str, width: int) -> None:
     report = scenarios()[name].report()
     # A whole digest cannot be broken: it may stand out.
-    report = replace(
-        report,
-        facts=replace(
-            report.facts, source=replace(report.facts.source, sha256=None, tree_digest=None)
-        ),
-    )
+    source = replace(report.source, sha256=None, tree_digest=None)
+    report = replace(report, source=source)
     for line in to_text(report, width=width, verbose=True).splitlines():
         assert len(line) <= width, line
 

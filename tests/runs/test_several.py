@@ -21,7 +21,7 @@ from bootstrap.cli.several import is_several, rebuild_each, resolve_each, write_
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.core.verdict import Findings
 from bootstrap.documents import Fault, encode
-from bootstrap.report import Report, lowered, set_to_json, set_to_text
+from bootstrap.report import Report, lowered, to_text
 from bootstrap.runs.pool import Blob, WorkResult
 from bootstrap.runs.rebuild import Rebuilt, observe, rebuild, visible
 from bootstrap.sources import Cache, Resolved
@@ -42,8 +42,8 @@ def test_all_runs_in_the_order_asked_for_and_as_alone() -> None:
     tasks = tasks_for(arches, keep_products=True)
     reports, rebuilt = rebuild_each(tasks, 2, shown(stream, *arches))
     assert reports.result == "verified"
-    assert [r.facts.arch for r in reports.reports] == list(arches)
-    assert (reports.answers, reports.matching) == (3, 3)
+    assert [r.arch for r in reports.reports] == list(arches)
+    assert (reports.totals.answers, reports.totals.matching) == (3, 3)
     for task, one in zip(tasks, rebuilt, strict=True):
         assert one is not None
         alone = rebuild(task.resolved, ENTRY, engine())
@@ -66,9 +66,8 @@ def engine() -> Any:
 
 
 def without_times(rebuilt: Rebuilt) -> Any:
-    facts = rebuilt.report.facts
-    totals = replace(facts.totals, wall_seconds=0.0)
-    return replace(rebuilt.report, facts=replace(facts, totals=totals))
+    totals = replace(rebuilt.report.totals, wall_seconds=0.0)
+    return replace(rebuilt.report, totals=totals)
 
 
 def test_products_stay_with_the_worker_unless_they_are_asked_for() -> None:
@@ -102,8 +101,8 @@ def test_a_run_whose_process_dies_is_an_error_with_a_report(second: Callable[[st
     assert (reports.result, reports.exit_code) == ("error", 3)
     assert rebuilt[1] is None and rebuilt[2] is not None
     assert [a.status for a in reports.reports[1].artifacts] == ["missing"]
-    assert "exit status 7" in reports.claim and "exit status 7" in set_to_text(reports)
-    assert set_to_json(reports)["reports"][1]["failure"]["process"] is None
+    assert "exit status 7" in reports.claim and "exit status 7" in to_text(reports)
+    assert encode(reports)["reports"][1]["failure"]["process"] is None
     assert "AMD64    error" in stream.getvalue()
 
 

@@ -113,10 +113,10 @@ def test_a_changed_source_is_named_with_the_first_product_made_from_it(
         assert source in str(error)
         return
     assert report.result == "mismatch"
-    assert [c.path for c in report.changed] == [source]
-    assert report.changed[0].first_artifact == product
+    assert [c.path for c in report.source.materials.changed] == [source]
+    assert report.source.materials.changed[0].first_artifact == product
     assert report.first_divergence is not None
-    assert report.first_divergence.artifact.path == product
+    assert report.first_divergence.path == product
 
 
 def test_a_source_that_its_model_refuses_is_bad_input(step: StepFile, tree: SourceTree) -> None:

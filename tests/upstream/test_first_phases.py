@@ -30,6 +30,6 @@ def test_phases_0_to_5(tree: SourceTree, arch: str, hot_path: str) -> None:
     assert set(statuses(rebuilt)) == set(step.answers)
     assert len(step.answers) == COMMANDS
     # The same number on either path: no call is lost, and none is made twice.
-    totals = report.facts.totals
+    totals = report.totals
     assert (totals.processes, totals.syscalls) == (COMMANDS, SYSCALLS[arch])
-    assert report.facts.tool.hot_path == hot_path
+    assert report.tool.hot_path == hot_path

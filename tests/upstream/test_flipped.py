@@ -60,8 +60,8 @@ def test_in_a_comment(tree: SourceTree, step: StepFile, arch: str) -> None:
     # The products do not differ, and still nothing is verified: this was not the release.
     assert {a.status for a in report.artifacts} == {"match"}
     assert (report.result, report.exit_code, report.first_divergence) == ("incomplete", 1, None)
-    assert [(c.path, c.seed) for c in report.changed] == [(path, False)]
-    assert report.changed[0].first_artifact == f"{arch}/artifact/hex2-0"
+    assert [(c.path, c.seed) for c in report.source.materials.changed] == [(path, False)]
+    assert report.source.materials.changed[0].first_artifact == f"{arch}/artifact/hex2-0"
     assert report.reasons == (f"1 source file differs from the release: {path}",)
 
 
@@ -77,13 +77,15 @@ def test_in_code(
     assert (report.result, report.exit_code) == ("mismatch", 1)
     found = report.first_divergence
     assert found is not None and found.step is not None
-    assert found.artifact.path == f"{arch}/artifact/{artifact}"
+    assert found.path == f"{arch}/artifact/{artifact}"
     assert found.suspect == "input"
     assert path in found.verdict
     assert [i.path for i in found.step.inputs if i.state == "bad"] == [path]
-    assert found.step.producer.argv[1:] == (f"./{path}", f"./{arch}/artifact/{artifact}")
+    assert found.step.process.argv[1:] == (f"./{path}", f"./{arch}/artifact/{artifact}")
     # What was built before it, and from other files, is not blamed.
-    before = [a.status for a in report.artifacts[: report.artifacts.index(found.artifact)]]
+    before = [
+        a.status for a in report.artifacts[: [a.path for a in report.artifacts].index(found.path)]
+    ]
     assert set(before) == {"match"}
 
 
@@ -109,14 +111,15 @@ def test_in_the_seed(tree: SourceTree, step: StepFile, part: int) -> None:
     for offset in range(part * 7, len(data), 21):
         report = report_of(with_file(tree, seed, flipped(data, offset)), step)
         assert report.exit_code != 0, offset
-        assert [(c.path, c.seed) for c in report.changed] == [(seed, True)], offset
+        assert [(c.path, c.seed) for c in report.source.materials.changed] == [(seed, True)], offset
         assert any(seed in reason for reason in report.reasons), offset
         found = report.first_divergence
         if found is not None:
             assert found.suspect == "input", offset
             assert seed in found.verdict, offset
-        if report.failing is not None and report.failing.step.producer.program == seed:
-            assert seed in str(report.failing.verdict), offset
+        failed = report.failure.process if report.failure is not None else None
+        if report.failure is not None and failed is not None and failed.program == seed:
+            assert seed in str(report.failure.verdict), offset
         results.add(report.result)
     # Some crash, some write something else, some bytes (padding, unused fields) do not matter.
     assert {"error", "mismatch", "incomplete"} <= results
@@ -131,7 +134,7 @@ def test_in_a_known_good_value(tree: SourceTree, step: StepFile, arch: str, arti
     assert (report.result, report.exit_code) == ("mismatch", 1)
     found = report.first_divergence
     assert found is not None
-    assert (found.artifact.path, found.artifact.sha256, found.artifact.expected) == (
+    assert (found.path, found.sha256, found.expected) == (
         path,
         right,
         wrong,
@@ -141,4 +144,4 @@ def test_in_a_known_good_value(tree: SourceTree, step: StepFile, arch: str, arti
     assert found.step is not None
     assert {i.state for i in found.step.inputs} == {"good"}
     assert [a.path for a in report.artifacts if a.status == "mismatch"] == [path]
-    assert not report.changed
+    assert not report.source.materials.changed

@@ -28,7 +28,7 @@ RUNS += [(arch, ENTRIES[0]) for arch in ("AArch64", "riscv64", "riscv32")]
 
 
 def only_with(arch: str, entry: str) -> set[str]:
-    """Materials that the entry does not read, for the other entry does what they are for."""
+    """ReleaseFiles that the entry does not read, for the other entry does what they are for."""
     if entry == "kaem-optional-seed":
         return set()
     return {
