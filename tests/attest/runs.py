@@ -83,6 +83,25 @@ def forged(step: StepFile) -> dict[str, Any]:
     }
 
 
+GONE = object()
+
+
+def put(document: Any, place: str, value: object = GONE) -> None:
+    """Change one value of a document: `put(report, "artifacts 0 size", 1)`; GONE removes it.
+
+    ``+`` is the place after the last of a list.
+    """
+    *way, last = (int(part) if part.lstrip("-").isdigit() else part for part in place.split())
+    for part in way:
+        document = document[part]
+    if value is GONE:
+        del document[last]
+    elif last == "+":
+        document.append(value)
+    else:
+        document[last] = value
+
+
 class _Text(io.StringIO):
     encoding = "utf-8"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import subprocess
@@ -16,26 +15,14 @@ from bootstrap.attest.evidence import Evidence, materials_of, read_report, sourc
 from bootstrap.core.errors import BadInput
 from bootstrap.known import find
 from bootstrap.sources import embedded_source
-from tests.attest.runs import Run, forged
+from tests.attest.runs import GONE, Run, forged, put
 
 Report = dict[str, Any]
 Change = Callable[[Report], object]
 ZERO = "0" * 64
 
 
-def forged_product(report: Report) -> None:
-    """Consistent in itself: the value and what it is compared with are both changed."""
-    row = report["artifacts"][0]
-    row["sha256"] = row["expected"] = ZERO
-    row["expectations"] = [{"sha256": ZERO, "from": "x", "kind": "catalogue"}]
-
-
-def one_more(report: Report) -> None:
-    row = copy.deepcopy(report["artifacts"][0])
-    report["artifacts"].append({**row, "path": "more"})
-
-
-def agreeing(report: dict[str, Any]) -> dict[str, Any]:
+def agreeing(report: Report, **changed: object) -> Report:
     """The recheck of a run, if there had been one."""
     return {
         "result": "verified",
@@ -43,64 +30,104 @@ def agreeing(report: dict[str, Any]) -> dict[str, Any]:
         "steps_sha256": report["catalogue"]["sha256"],
         "artifacts": len(report["artifacts"]),
         "differences": [],
+        **changed,
     }
 
 
-CHANGES: dict[str, tuple[Change, str]] = {
-    "a mismatch": (lambda r: r.update(result="mismatch"), "its result is mismatch, not verified"),
-    "an error": (lambda r: r.update(result="error"), "its result is error, not verified"),
-    "a reason": (lambda r: r.update(reasons=["because"]), "reasons is not empty"),
-    "a failure": (lambda r: r.update(failure={"message": "x"}), "failure is not empty"),
-    "a divergence": (
-        lambda r: r.update(first_divergence={"path": "x", "verdict": "y"}),
-        "first_divergence is not",
-    ),
-    "a changed source": (
-        lambda r: r["source"]["materials"].update(changed=[{"path": "x", "sha256": None}]),
+def forged_product(report: Report) -> None:
+    """Consistent in itself: the value and what it is compared with are both changed."""
+    values = [{"sha256": ZERO, "from": "x", "kind": "catalogue"}]
+    report["artifacts"][0].update(sha256=ZERO, expected=ZERO, expectations=values)
+
+
+def one_content_of_two_sizes(report: Report) -> None:
+    """Neither has a known-good value."""
+    row = {**report["artifacts"][0], "sha256": ZERO, "status": "unknown"}
+    row |= {"expected": None, "expectations": []}
+    report["artifacts"] += [{**row, "path": path, "size": n} for n, path in enumerate("ab")]
+
+
+def rechecked(**changed: object) -> Change:
+    return lambda r: r.update(decided_by="core", recheck=agreeing(r, **changed))
+
+
+def at(place: str, value: object) -> Change:
+    return lambda report: put(report, place, value)
+
+
+DIFFERS = "does not equal all its known-good values"
+OTHER_RECHECK = "has a recheck of another run, or one that does not agree"
+SECOND = "is decided by core with the fast path, and its recheck is not so"
+
+# Place, what stands there then, and what is said of it.
+PLACES: list[tuple[str, object, str]] = [
+    ("result", "mismatch", "its result is mismatch, not verified"),
+    ("result", "error", "its result is error, not verified"),
+    ("reasons", ["because"], "reasons is not empty"),
+    ("failure", {"message": "x"}, "failure is not empty"),
+    ("first_divergence", {"path": "x", "verdict": "y"}, "first_divergence is not"),
+    (
+        "source materials changed",
+        [{"path": "x", "sha256": None}],
         "source.materials.changed is not empty",
     ),
-    "a missing source": (
-        lambda r: r["source"]["materials"].update(missing=["x"]),
-        "source.materials.missing is not empty",
+    ("source materials missing", ["x"], "source.materials.missing is not empty"),
+    ("source in_place_of", "x", "source.in_place_of is not empty"),
+    ("artifacts 0 sha256", ZERO, DIFFERS),
+    ("artifacts 0 status", "missing", DIFFERS),
+    ("artifacts 0 expected", ZERO, DIFFERS),
+    ("artifacts 0 expectations", [], DIFFERS),
+    ("artifacts 0 expectations 0 kind", "x", "artifacts[0].expectations[0].kind is 'x'"),
+    ("artifacts 0 note", 1, "artifacts[0].note must be a string"),
+    ("artifacts 0 path", "../x", "'..'"),
+    ("artifacts 0 producer", None, "does not say which process wrote hex0"),
+    ("artifacts 0 producer argv", [], "artifacts[0].producer.argv is empty"),
+    ("artifacts 0 size", 1, "hex0 has 1 bytes, but the file with its sha256 has 181"),
+    ("artifacts -1 size", 1, "hello has 1 bytes, but the file with its sha256 has"),
+    ("artifacts -1", GONE, "lacks hello, which embedded x86 has"),
+    ("source materials known", 9, "counts 9 source files, but embedded x86 has 10"),
+    ("entry", "x", "has no entry 'x'"),
+    ("arch", "x", "unknown architecture"),
+    ("schema", "bootstrap-report-set/1", "is a report of several architectures"),
+    (
+        "schema",
+        "bootstrap-report/1",
+        "is a bootstrap-report/1, which does not say what it was judged by; verify again",
     ),
-    "a product that differs": (
-        lambda r: r["artifacts"][0].update(sha256=ZERO),
-        "does not equal all its known-good values",
+    ("schema", "x", "schema is 'x'"),
+    ("schema", GONE, "schema is missing"),
+    ("catalogue sha256", ZERO, f"here, and had {ZERO} there; verify again"),
+    ("catalogue", None, "its catalogue is null"),
+    ("totals", GONE, "totals is missing"),
+    ("totals processes", 1, "it contradicts itself"),
+    ("totals syscalls", 9, "it contradicts itself"),
+    ("source tree_digest", GONE, "tree_digest is missing"),
+    ("source tree_digest", ZERO, f"its tree digest is {ZERO}, but that of embedded x86 is"),
+    ("source kind", "x", "source.kind is 'x'"),
+    ("source sha256", "x", "source.sha256 is no sha256"),
+    ("tool", GONE, "tool is missing"),
+    ("tool name", "x", "tool.name is 'x'; known: bootstrap"),
+    ("tool hot_path", "x", "known: native, python"),
+    (
+        "tool engine name",
+        "unicorn-2",
+        "tool.engine.name is 'unicorn-2'; known: unicorn",
     ),
-    "a product said to be missing": (
-        lambda r: r["artifacts"][0].update(status="missing"),
-        "does not equal all its known-good values",
-    ),
-    "a product with another value expected": (
-        lambda r: r["artifacts"][0].update(expected=ZERO),
-        "does not equal all its known-good values",
-    ),
-    "a value of a kind that is none": (
-        lambda r: r["artifacts"][0]["expectations"][0].update(kind="x"),
-        "artifacts[0].expectations[0].kind is 'x'",
-    ),
-    "a note that is no text": (
-        lambda r: r["artifacts"][0].update(note=1),
-        "artifacts[0].note must be a string",
-    ),
-    "a product without a value": (
-        lambda r: r["artifacts"][0].update(expectations=[]),
-        "does not equal all its known-good values",
-    ),
+    ("decided_by", "core", "is decided by core, and its recheck is not so"),
+    ("decided_by", "hearsay", "decided_by is 'hearsay'"),
+    ("more", json.loads("[" * 500 + "]" * 500), "more is nested too deep"),
+]
+CHANGES: dict[str, tuple[Change, str]] = {
     "a forged product": (forged_product, "but the catalogue has"),
-    "a product too few": (lambda r: r["artifacts"].pop(), "lacks hello, which embedded x86 has"),
-    "a product too many": (one_more, "has a product more, which embedded x86 does not have"),
-    "a product twice": (
-        lambda r: r["artifacts"].append(r["artifacts"][0]),
-        "is there twice",
+    "two sizes of one content": (
+        one_content_of_two_sizes,
+        "b has 1 bytes, but the file with its sha256 has 0",
     ),
-    "a path that leads out": (lambda r: r["artifacts"][0].update(path="../x"), "'..'"),
-    "other sources counted": (
-        lambda r: r["source"]["materials"].update(known=9),
-        "counts 9 source files, but embedded x86 has 10",
+    "a product too many": (
+        lambda r: put(r, "artifacts +", {**r["artifacts"][0], "path": "more"}),
+        "has a product more, which embedded x86 does not have",
     ),
-    "an entry that is none": (lambda r: r.update(entry="x"), "has no entry 'x'"),
-    "an architecture that is none": (lambda r: r.update(arch="x"), "unknown architecture"),
+    "a product twice": (lambda r: put(r, "artifacts +", r["artifacts"][0]), "is there twice"),
     "a release nobody knows": (
         lambda r: r["source"].update(kind="folder", release="0.0"),
         "stage0-posix 0.0 is not in the catalogue",
@@ -109,94 +136,11 @@ CHANGES: dict[str, tuple[Change, str]] = {
         lambda r: r["source"].update(kind="folder", release="1.9.1"),
         "lacks x86/bin/blood-elf",
     ),
-    "a set of reports": (
-        lambda r: r.update(schema="bootstrap-report-set/1"),
-        "is a report of several architectures",
-    ),
-    "another catalogue": (
-        lambda r: r["catalogue"].update(sha256=ZERO),
-        f"here, and had {ZERO} there; verify again",
-    ),
-    "no catalogue": (lambda r: r.update(catalogue=None), "its catalogue is null"),
-    "a report of before": (
-        lambda r: r.update(schema="bootstrap-report/1"),
-        "is a bootstrap-report/1, which does not say what it was judged by; verify again",
-    ),
-    "another tree in its place": (
-        lambda r: r["source"].update(in_place_of="x"),
-        "source.in_place_of is not empty",
-    ),
-    "no totals": (lambda r: r.pop("totals"), "totals is missing"),
-    "too few processes": (lambda r: r["totals"].update(processes=1), "it contradicts itself"),
-    "too few system calls": (lambda r: r["totals"].update(syscalls=9), "it contradicts itself"),
-    "a product that nobody wrote": (
-        lambda r: r["artifacts"][0].update(producer=None),
-        "does not say which process wrote hex0",
-    ),
-    "a writer without arguments": (
-        lambda r: r["artifacts"][0]["producer"].update(argv=[]),
-        "artifacts[0].producer.argv is empty",
-    ),
-    "a size that is the seed's no more": (
-        lambda r: r["artifacts"][0].update(size=1),
-        "hex0 has 1 bytes, but the file with its sha256 has 181",
-    ),
-    "a size that the models contradict": (
-        lambda r: r["artifacts"][-1].update(size=1),
-        "hello has 1 bytes, but the file with its sha256 has",
-    ),
-    "two sizes of one content": (
-        lambda r: r["artifacts"].extend(
-            {**r["artifacts"][0], "path": path, "size": n, "sha256": ZERO, "status": "unknown"}
-            | {"expected": None, "expectations": []}
-            for n, path in enumerate("ab")
-        ),
-        "b has 1 bytes, but the file with its sha256 has 0",
-    ),
-    "no tree digest": (lambda r: r["source"].pop("tree_digest"), "tree_digest is missing"),
-    "another tree": (
-        lambda r: r["source"].update(tree_digest=ZERO),
-        f"its tree digest is {ZERO}, but that of embedded x86 is",
-    ),
-    "a kind of source that is none": (lambda r: r["source"].update(kind="x"), "source.kind is 'x'"),
-    "an engine that is none": (
-        lambda r: r["tool"]["engine"].update(name="unicorn-2"),
-        "tool.engine.name is 'unicorn-2'; known: unicorn",
-    ),
-    "another program": (lambda r: r["tool"].update(name="x"), "tool.name is 'x'; known: bootstrap"),
-    "a hot path that is none": (lambda r: r["tool"].update(hot_path="x"), "known: native, python"),
-    "an archive's digest that is none": (
-        lambda r: r["source"].update(sha256="x"),
-        "source.sha256 is no sha256",
-    ),
-    "decided by the core, by its own word": (
-        lambda r: r.update(decided_by="core"),
-        "is decided by core, and its recheck is not so",
-    ),
-    "a recheck that decides nothing": (
-        lambda r: r.update(recheck=agreeing(r)),
-        "is decided by core with the fast path, and its recheck is not so",
-    ),
-    "a recheck of another tree": (
-        lambda r: r.update(decided_by="core", recheck=agreeing(r) | {"tree_digest": ZERO}),
-        "has a recheck of another run, or one that does not agree",
-    ),
-    "a recheck by another step file": (
-        lambda r: r.update(decided_by="core", recheck=agreeing(r) | {"steps_sha256": ZERO}),
-        "has a recheck of another run, or one that does not agree",
-    ),
-    "a recheck that does not agree": (
-        lambda r: r.update(decided_by="core", recheck=agreeing(r) | {"differences": ["x"]}),
-        "has a recheck of another run, or one that does not agree",
-    ),
-    "decided by hearsay": (lambda r: r.update(decided_by="hearsay"), "decided_by is 'hearsay'"),
-    "another document": (lambda r: r.update(schema="x"), "schema is 'x'"),
-    "a value that is nested too deep": (
-        lambda r: r.update(more=json.loads("[" * 500 + "]" * 500)),
-        "more is nested too deep",
-    ),
-    "no tool": (lambda r: r.pop("tool"), "tool is missing"),
-    "no schema": (lambda r: r.pop("schema"), "schema is missing"),
+    "a recheck that decides nothing": (lambda r: r.update(recheck=agreeing(r)), SECOND),
+    "a recheck of another tree": (rechecked(tree_digest=ZERO), OTHER_RECHECK),
+    "a recheck by another step file": (rechecked(steps_sha256=ZERO), OTHER_RECHECK),
+    "a recheck that does not agree": (rechecked(differences=["x"]), OTHER_RECHECK),
+    **{f"{place}: {says}": (at(place, value), says) for place, value, says in PLACES},
 }
 
 
