@@ -21,6 +21,12 @@ def manifest(layout: Path) -> str:
     return str(index["manifests"][0]["digest"])
 
 
+def given(run: Run | Path) -> list[str | Path]:
+    """The options for a report and its products."""
+    here = run if isinstance(run, Path) else run.report.parent
+    return ["--report", here / "report.json", "--products", here / "products"]
+
+
 def everything(layout: Path) -> dict[str, bytes]:
     return {str(p.relative_to(layout)): p.read_bytes() for p in layout.rglob("*") if p.is_file()}
 
@@ -45,20 +51,12 @@ def test_two_exports_differ_in_nothing(verified: Run, tmp_path: Path) -> None:
     """Other umask, locale, time zone, home and hash seed; and a whole verify against a report."""
     first, second = tmp_path / "first", tmp_path / "second"
     shell = ["sh", "-c", 'umask 077; exec "$@"', "sh"]
-    there: list[str | Path] = ["--report", verified.report, "--products", verified.products]
     one = {"LC_ALL": "C", "TZ": "UTC", "HOME": "/nonexistent", "PYTHONHASHSEED": "1"}
     two = {"LC_ALL": "C.UTF-8", "TZ": "Asia/Kathmandu", "SOURCE_DATE_EPOCH": "77"}
-    done = bootstrap("oci", "export", "-o", first, *there, env=one, prefix=shell)
+    done = bootstrap("oci", "export", "-o", first, *given(verified), env=one, prefix=shell)
     assert done.status == 0, done.stderr
-    done = bootstrap(
-        "oci",
-        "export",
-        "--release",
-        "embedded",
-        "-o",
-        second,
-        env={**two, "BOOTSTRAP_HOT_PATH": "python"},
-    )
+    two["BOOTSTRAP_HOT_PATH"] = "python"
+    done = bootstrap("oci", "export", "--release", "embedded", "-o", second, env=two)
     assert done.status == 0, done.stderr
     assert everything(first) == everything(second)
 
@@ -78,51 +76,41 @@ def test_another_user_gets_the_same(verified: Run, image: OciImage) -> None:
         probe = [sys.executable, "-c", "import bootstrap, securesystemslib"]
         if os.spawnvp(os.P_WAIT, nobody[0], [*nobody, *probe]) != 0:
             pytest.skip("the checkout cannot be read by other users here")
-        there: list[str | Path] = [
-            "--report",
-            here / "report.json",
-            "--products",
-            here / "products",
-        ]
-        done = bootstrap("oci", "export", "-o", here / "layout", *there, prefix=nobody)
+        done = bootstrap("oci", "export", "-o", here / "layout", *given(here), prefix=nobody)
         assert done.status == 0, done.stderr
         assert manifest(here / "layout") == f"sha256:{image.manifest}"
 
 
 @pytest.mark.parametrize("what", ["changed", "missing"])
 def test_a_product_that_is_not_the_verified_one(what: str, verified: Run, tmp_path: Path) -> None:
-    products, out = tmp_path / "products", tmp_path / "layout"
-    shutil.copytree(verified.products, products)
+    out = tmp_path / "layout"
+    shutil.copytree(verified.products, tmp_path / "products")
+    shutil.copy(verified.report, tmp_path)
     if what == "changed":
-        (products / "hello").write_bytes(b"\x7fELF something else")
+        (tmp_path / "products/hello").write_bytes(b"\x7fELF something else")
     else:
-        (products / "hello").unlink()
-    given: list[str | Path] = ["--report", verified.report, "--products", products]
-    done = inside("oci", "export", "-o", out, *given, "--json", tmp_path / "document.json")
+        (tmp_path / "products/hello").unlink()
+    document = tmp_path / "document.json"
+    done = inside("oci", "export", "-o", out, *given(tmp_path), "--json", document)
     assert done.status == 1
     assert "NOT WRITTEN" in done.stdout and "hello: " in done.stdout
     assert not out.exists()
-    document = json.loads((tmp_path / "document.json").read_text())
-    assert document["image"] is None and [row["path"] for row in document["differs"]] == ["hello"]
+    found = json.loads(document.read_text())
+    assert found["image"] is None and [row["path"] for row in found["differs"]] == ["hello"]
 
 
-def test_a_run_that_is_not_verified_is_not_exported(tmp_path: Path) -> None:
+def test_what_is_not_verified_is_not_exported(verified: Run, tmp_path: Path) -> None:
     out = tmp_path / "layout"
-    done = bootstrap(
-        "oci", "export", "--release", "embedded", "-o", out, "--limit", "instructions=1000"
-    )
+    run = ["oci", "export", "-o", str(out)]
+    done = inside(*run, "--release", "embedded", "--limit", "instructions=1000")
     assert done.status == 3
     assert "not verified; no image was written" in done.stderr
-    assert not out.exists()
-
-
-def test_a_report_that_is_not_verified_is_refused(verified: Run, tmp_path: Path) -> None:
     report = json.loads(verified.report.read_text())
-    (tmp_path / "r.json").write_text(json.dumps({**report, "result": "incomplete"}))
-    given: list[str | Path] = ["--report", tmp_path / "r.json", "--products", verified.products]
-    done = inside("oci", "export", "-o", tmp_path / "layout", *given)
+    (tmp_path / "report.json").write_text(json.dumps({**report, "result": "incomplete"}))
+    done = inside(*run, *given(tmp_path))
     assert done.status == 2
     assert "its result is incomplete, not verified" in done.one_line()
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
@@ -135,16 +123,11 @@ def test_a_report_that_is_not_verified_is_refused(verified: Run, tmp_path: Path)
         (["--release", "stagex-stage0", "--source", "."], "has no known-good value"),
         (["--json", "-", "--junit", "-"], "only one output can"),
         (["--json", "no/such/folder"], "there is no folder no/such"),
+        (["-o", "."], "is not empty"),
     ],
 )
 def test_bad_input(args: list[str], says: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     done = inside("oci", "export", "-o", "layout", *args, cwd=tmp_path)
     assert done.status == 2
     assert says in done.one_line()
-
-
-def test_a_folder_that_is_not_empty(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    done = inside("oci", "export", "-o", tmp_path)
-    assert done.status == 2
-    assert "is not empty" in done.one_line()

@@ -36,6 +36,12 @@ def tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def with_product(evidence: Evidence, path: str, data: bytes) -> Evidence:
+    """The evidence of a run that made this file too, or in place of another."""
+    product = VerifiedFile(len(data), sha256(data))
+    return dataclasses.replace(evidence, products={**evidence.products, path: product})
+
+
 def said(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -50,27 +56,21 @@ def test_skopeo_reads_the_layout(layout: Path, image: OciImage) -> None:
     assert raw == json.loads(image.blobs[image.manifest])
 
 
-def test_skopeo_copies_it_without_a_change(layout: Path, image: OciImage, tmp_path: Path) -> None:
-    """To a folder of single blobs: each is hashed on the way, and the manifest stays itself."""
-    options = ["--insecure-policy", "copy", "--preserve-digests", "--quiet"]
-    said(tool("skopeo", *options, f"oci:{layout}", f"dir:{tmp_path}/copy"))
-    manifest = (tmp_path / "copy" / "manifest.json").read_bytes()
-    assert sha256(manifest) == image.manifest
-    assert (tmp_path / "copy" / image.layer).read_bytes() == image.blobs[image.layer]
-
-
 SKOPEO = ("--insecure-policy", "copy", "--quiet")
 KEEPING = ("--preserve-digests",)
 
 
-@pytest.mark.parametrize("how", [(), KEEPING])
-def test_the_digest_survives_a_copy(
-    layout: Path, image: OciImage, how: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_the_digest_survives_a_copy(layout: Path, image: OciImage, tmp_path: Path) -> None:
     """The default layer is passed on as it is, even by a client that is not asked to."""
-    said(tool("skopeo", *SKOPEO, *how, f"oci:{layout}", f"oci:{tmp_path}/copied"))
-    assert read_layout(tmp_path / "copied").manifest == image.manifest
-    assert main(["oci", "compare", str(layout), f"{tmp_path}/copied"]) == 0
+    for how in ((), KEEPING):
+        copied = tmp_path / f"copied{len(how)}"
+        said(tool("skopeo", *SKOPEO, *how, f"oci:{layout}", f"oci:{copied}"))
+        assert read_layout(copied).manifest == image.manifest
+        assert main(["oci", "compare", str(layout), str(copied)]) == 0
+    # To a folder of single blobs: each is hashed on the way, and the manifest stays itself.
+    said(tool("skopeo", *SKOPEO, *KEEPING, f"oci:{layout}", f"dir:{tmp_path}/blobs"))
+    assert sha256((tmp_path / "blobs" / "manifest.json").read_bytes()) == image.manifest
+    assert (tmp_path / "blobs" / image.layer).read_bytes() == image.blobs[image.layer]
 
 
 @pytest.fixture
@@ -141,8 +141,7 @@ def test_another_image_is_another(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     odd = b"\x7fELF of another"
-    product = VerifiedFile(len(odd), hashlib.sha256(odd).hexdigest())
-    changed = dataclasses.replace(evidence, products={**evidence.products, "hello": product})
+    changed = with_product(evidence, "hello", odd)
     other = write(tmp_path / "other", make_image(changed, {**contents, "hello": odd}))
     assert main(["oci", "compare", str(layout), str(other)]) == 1
     assert capsys.readouterr().out.endswith("ANOTHER IMAGE\n")
@@ -258,35 +257,47 @@ def test_an_image_with_sha256sum_checks_itself(
     evidence: Evidence, contents: dict[str, bytes]
 ) -> None:
     """As every release of stage0-posix has it; here a file of that name stands for it."""
-    data = contents["hello"]
-    product = VerifiedFile(len(data), hashlib.sha256(data).hexdigest())
-    with_it = dataclasses.replace(
-        evidence, products={**evidence.products, "x86/bin/sha256sum": product}
-    )
-    image = make_image(with_it, {**contents, "x86/bin/sha256sum": data})
+    path, data = "x86/bin/sha256sum", contents["hello"]
+    image = make_image(with_product(evidence, path, data), {**contents, path: data})
     assert image.command == ("/x86/bin/sha256sum", "-c", "/SHA256SUMS")
     config = json.loads(image.blobs[image.config])
     assert config["config"]["Env"] == ["PATH=/:/x86/bin"]
 
 
+def with_layer(layout: Path, image: OciImage, layer: bytes) -> dict[str, Any]:
+    """The index of an image that has another layer, with the blobs that it takes in the layout."""
+    manifest, index = json.loads(image.blobs[image.manifest]), json.loads(image.index)
+    manifest["layers"] = [blob(layout, layer, manifest["layers"][0]["mediaType"])]
+    kind = index["manifests"][0]["mediaType"]
+    index["manifests"] = [blob(layout, json.dumps(manifest).encode(), kind)]
+    return dict(index)
+
+
 def test_gzip_and_an_index_in_an_index_are_read(
-    layout: Path, image: OciImage, tmp_path: Path, contents: dict[str, bytes]
+    other: Path, image: OciImage, contents: dict[str, bytes]
 ) -> None:
     """As BuildKit writes them, and so StageX."""
-    other = tmp_path / "layout"
-    shutil.copytree(layout, other)
     layer = gzip.compress(gzip.decompress(image.blobs[image.layer]), mtime=0)
-    manifest = json.loads(image.blobs[image.manifest])
-    manifest["layers"] = [blob(other, layer, manifest["layers"][0]["mediaType"])]
-    inner = json.loads(image.index)
-    inner["manifests"] = [
-        blob(other, json.dumps(manifest).encode(), inner["manifests"][0]["mediaType"])
-    ]
+    inner = with_layer(other, image, layer)
     outer = {**inner, "manifests": [blob(other, json.dumps(inner).encode(), inner["mediaType"])]}
     (other / "index.json").write_text(json.dumps(outer))
     found = read_layout(other)
     assert found.manifest == inner["manifests"][0]["digest"].removeprefix("sha256:")
     assert {k: v for k, v in found.files.items() if k != SUMS} == contents
+
+
+def test_a_layer_that_is_not_the_configurations_is_seen(other: Path, image: OciImage) -> None:
+    """Every blob has its digest, and still the image is not the one that its config is of."""
+    layer = gzip.compress(pack({"hello": (b"another", True)}), mtime=0)
+    (other / "index.json").write_text(json.dumps(with_layer(other, image, layer)))
+    with pytest.raises(BadInput, match="not those of its configuration's diff_ids"):
+        read_layout(other)
+
+
+@pytest.fixture
+def other(layout: Path, tmp_path: Path) -> Path:
+    """A copy of the layout, to be changed."""
+    return shutil.copytree(layout, tmp_path / "layout")
 
 
 def blob(layout: Path, data: bytes, kind: str) -> dict[str, Any]:
@@ -295,28 +306,10 @@ def blob(layout: Path, data: bytes, kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("which", ["manifest", "config", "layer"])
-def test_a_changed_blob_is_seen(layout: Path, image: OciImage, which: str, tmp_path: Path) -> None:
-    other = tmp_path / "layout"
-    shutil.copytree(layout, other)
+def test_a_changed_blob_is_seen(other: Path, image: OciImage, which: str) -> None:
     place = other / "blobs" / "sha256" / getattr(image, which)
     place.write_bytes(place.read_bytes().replace(b"a", b"b", 1))
     with pytest.raises(BadInput, match=f"blob {place.name} has .* and sha256"):
-        read_layout(other)
-
-
-def test_a_layer_that_is_not_the_configurations_is_seen(layout: Path, tmp_path: Path) -> None:
-    """Every blob has its digest, and still the image is not the one that its config is of."""
-    other = tmp_path / "layout"
-    shutil.copytree(layout, other)
-    index = json.loads((layout / "index.json").read_text())
-    place = layout / "blobs" / "sha256" / index["manifests"][0]["digest"].removeprefix("sha256:")
-    manifest = json.loads(place.read_text())
-    layer = gzip.compress(pack({"hello": (b"another", True)}), mtime=0)
-    manifest["layers"] = [blob(other, layer, manifest["layers"][0]["mediaType"])]
-    kind = index["manifests"][0]["mediaType"]
-    index["manifests"] = [blob(other, json.dumps(manifest).encode(), kind)]
-    (other / "index.json").write_text(json.dumps(index))
-    with pytest.raises(BadInput, match="not those of its configuration's diff_ids"):
         read_layout(other)
 
 
@@ -329,11 +322,7 @@ def test_a_layer_that_is_not_the_configurations_is_seen(layout: Path, tmp_path: 
         ("index.json", '{"manifests":[{"mediaType":"a","digest":"md5:0","size":1}]}', "sha256:HEX"),
     ],
 )
-def test_layouts_that_are_none(
-    layout: Path, name: str, text: str, says: str, tmp_path: Path
-) -> None:
-    other = tmp_path / "layout"
-    shutil.copytree(layout, other)
+def test_layouts_that_are_none(other: Path, name: str, text: str, says: str) -> None:
     (other / name).write_text(text)
     with pytest.raises(BadInput, match=says):
         read_layout(other)
