@@ -17,8 +17,7 @@ from bootstrap.diff.reports import compare_reports, diff, load
 from bootstrap.documents import encode
 from bootstrap.report import report_set
 from bootstrap.report.page import Page
-from tests.report.scenario import Scenario, sha
-from tests.report.test_json import scenarios
+from tests.report.scenario import SCENARIOS, Scenario, sha
 
 GOOD: dict[str, Any] = encode(Scenario().report())
 
@@ -39,9 +38,9 @@ def changed(**facts: Any) -> dict[str, Any]:
     return value
 
 
-@pytest.mark.parametrize("name", scenarios())
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_every_report_is_itself(name: str) -> None:
-    value = encode(scenarios()[name].report())
+    value = encode(SCENARIOS[name]().report())
     assert diff(value, copy.deepcopy(value)).equal
 
 
