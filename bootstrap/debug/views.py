@@ -95,7 +95,8 @@ def disassemble(
     for one in image.decoder.several(code, guest_addr, count):
         offset = known_offset(image, memory, one.guest_addr, len(one.code))
         place, lines = (None if offset is None else written(offset)) or (None, ())
-        target = disassembly.target(abi, one.code, one.guest_addr) if one.is_instruction else None
+        flow = disassembly.flow(abi, one.code, one.guest_addr)
+        target = None if flow is None else flow.target
         leads = None if target is None else image.offset(target)
         yield CodeLine(
             one.guest_addr,

@@ -1,13 +1,13 @@
-"""Capstone for programs that run: instructions as text, which ones call and return, and where
+"""Capstone for programs that run: instructions as text, which ones call, return and jump, and where
 jumps lead to.
 
-Of x86 and AArch64 capstone says what calls. RISC-V has no call: an instruction that links is one,
-and a jump to the link register without linking returns (RISC-V unprivileged ISA, 2.5.1, table 3).
+Of x86 and AArch64 capstone says so. RISC-V has no call: an instruction that links is one, and a
+jump to the link register without linking returns (RISC-V unprivileged ISA, 2.5.1, table 3); and
+capstone 5 gives its compressed jumps no group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,10 +18,13 @@ from bootstrap.linux.faults import MODES
 CALL, RETURN, OTHER = "call", "return", "other"
 LONGEST = 16
 """Bytes to give for one instruction: no instruction is longer."""
+_LEADS = (capstone.CS_GRP_BRANCH_RELATIVE, capstone.CS_GRP_CALL, capstone.CS_GRP_JUMP)
+_ENDS = (*_LEADS, capstone.CS_GRP_RET, capstone.CS_GRP_INT, capstone.CS_GRP_IRET)
+_TRAPS = frozenset(("syscall", "sysenter", "svc", "ecall", "hlt", "ud2", "ebreak", "brk"))
 
 
 @cache
-def disassembler(abi: str) -> capstone.Cs:
+def _disassembler(abi: str) -> capstone.Cs:
     """Capstone for an Abi.name, with details."""
     machine = capstone.Cs(*MODES[abi])
     machine.detail = True
@@ -42,13 +45,63 @@ class Decoded:
         return not self.text.startswith(".byte")
 
 
-def _is_relative(code: bytes, abi: str) -> bool:
-    """Whether an instruction of RISC-V jumps or branches by a distance (unprivileged ISA, 34)."""
-    if code[0] & 3 == 3:
-        return code[0] & 0x7F in (0x63, 0x6F)  # BRANCH, JAL
-    # c.j, c.beqz, c.bnez; and c.jal, where RV64 has c.addiw
-    kinds = (1, 5, 6, 7) if abi == "riscv32" else (5, 6, 7)
-    return code[0] & 3 == 1 and code[1] >> 5 in kinds
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Where a program goes on after an instruction."""
+
+    size: int
+    kind: str
+    """CALL, RETURN or OTHER."""
+    target: int | None
+    """Where it leads; None: nowhere that its bytes say."""
+    ends: bool
+    """Whether it may go elsewhere than to the next instruction: it jumps, or traps."""
+
+
+def flow(abi: str, code: bytes, guest_addr: int) -> Flow | None:
+    """Of the instruction that `code` begins with; None where it is none that capstone knows."""
+    found = next(_disassembler(abi).disasm(code, guest_addr, 1), None)
+    if found is None:
+        return None
+    ends = any(map(found.group, _ENDS)) or found.mnemonic in _TRAPS
+    if abi.startswith("riscv"):
+        kind, relative = _riscv(code, abi)
+        leads, ends, base = relative, ends or relative or kind != OTHER, guest_addr
+    else:
+        returns = RETURN if found.group(capstone.CS_GRP_RET) else OTHER
+        kind = CALL if found.group(capstone.CS_GRP_CALL) else returns
+        leads, base = any(map(found.group, _LEADS)), 0
+    # Of an indirect one the operands are registers or memory: none of these.
+    values = [operand.imm for operand in found.operands if operand.type == capstone.CS_OP_IMM]
+    target = int(base + values[-1]) & _mask(abi) if leads and values else None
+    return Flow(found.size, kind, target, ends)
+
+
+@cache
+def kind(abi: str, code: bytes) -> str:
+    """CALL, RETURN or OTHER for the instruction that `code` begins with."""
+    found = flow(abi, code, 0)
+    return OTHER if found is None else found.kind
+
+
+def _riscv(code: bytes, abi: str) -> tuple[str, bool]:
+    """Its kind, and whether it jumps or branches by a distance (unprivileged ISA, 34)."""
+    half = int.from_bytes(code[:2], "little")
+    if half & 3 != 3:
+        links = half & 0xF07F == 0x9002 and half & 0xF80  # c.jalr
+        # c.j, c.beqz, c.bnez; and c.jal, where RV64 has c.addiw
+        relative = half & 3 == 1 and half >> 13 in ((1, 5, 6, 7) if abi == "riscv32" else (5, 6, 7))
+        return CALL if links else RETURN if half == 0x8082 else OTHER, relative  # c.jr ra
+    word = int.from_bytes(code[:4], "little")
+    opcode, rd, rs1 = word & 0x7F, word >> 7 & 31, word >> 15 & 31
+    relative = opcode in (0x63, 0x6F)  # BRANCH, JAL
+    if opcode in (0x6F, 0x67) and rd:
+        return CALL, relative
+    return RETURN if opcode == 0x67 and rs1 == 1 else OTHER, relative
+
+
+def _mask(abi: str) -> int:
+    return (1 << (32 if abi in ("i386", "riscv32") else 64)) - 1
 
 
 class Decoder:
@@ -57,17 +110,16 @@ class Decoder:
     def __init__(self, abi: str) -> None:
         self._capstone = capstone.Cs(*MODES[abi])
         self._abi = abi
-        self._mask = (1 << 32) - 1 if abi in ("i386", "riscv32") else (1 << 64) - 1
         self._smallest = {"aarch64": 4, "riscv64": 2, "riscv32": 2}.get(abi, 1)
 
     def one(self, code: bytes, guest_addr: int) -> Decoded:
         """The instruction at the start of `code`, which is not empty."""
-        for found in self._capstone.disasm(code[:16], guest_addr, 1):
+        for found in self._capstone.disasm(code[:LONGEST], guest_addr, 1):
             raw, operands = bytes(found.bytes), found.op_str
-            if self._abi.startswith("riscv") and _is_relative(raw, self._abi):
+            if self._abi.startswith("riscv") and _riscv(raw, self._abi)[1]:
                 # Capstone gives the distance; of other architectures, the address.
                 rest, comma, distance = operands.rpartition(", ")
-                operands = f"{rest}{comma}{guest_addr + int(distance, 0) & self._mask:#x}"
+                operands = f"{rest}{comma}{guest_addr + int(distance, 0) & _mask(self._abi):#x}"
             return Decoded(guest_addr, raw, f"{found.mnemonic} {operands}".strip())
         raw = code[: self._smallest]
         return Decoded(guest_addr, raw, f".byte {', '.join(f'{byte:#04x}' for byte in raw)}")
@@ -81,78 +133,3 @@ class Decoder:
             found.append(one)
             at += len(one.code)
         return found
-
-
-@cache
-def kind(abi: str, code: bytes) -> tuple[str, int]:
-    """CALL, RETURN or OTHER for the instruction that `code` begins with; and its size in bytes."""
-    if abi.startswith("riscv"):
-        return _riscv(code)
-    found = next(disassembler(abi).disasm(code, 0, 1), None)
-    if found is None:
-        return OTHER, 1
-    if found.group(capstone.CS_GRP_CALL):
-        return CALL, found.size
-    return (RETURN if found.group(capstone.CS_GRP_RET) else OTHER), found.size
-
-
-def _riscv(code: bytes) -> tuple[str, int]:
-    if len(code) < 2:
-        return OTHER, 2
-    half = int.from_bytes(code[:2], "little")
-    if half & 3 != 3:
-        links = half & 0xF07F == 0x9002 and half & 0xF80  # c.jalr
-        returns = half == 0x8082  # c.jr ra
-        return (CALL if links else RETURN if returns else OTHER), 2
-    word = int.from_bytes(code[:4], "little")
-    opcode, rd, rs1 = word & 0x7F, word >> 7 & 31, word >> 15 & 31
-    if opcode in (0x6F, 0x67) and rd:
-        return CALL, 4
-    return (RETURN if opcode == 0x67 and rs1 == 1 else OTHER), 4
-
-
-def target(abi: str, code: bytes, guest_addr: int) -> int | None:
-    """Where the jump or call that `code` begins with leads; None: nowhere that its bytes say."""
-    found = next(disassembler(abi).disasm(code, guest_addr, 1), None)
-    if found is None:
-        return None
-    riscv = abi.startswith("riscv")
-    jumps = (capstone.CS_GRP_BRANCH_RELATIVE, capstone.CS_GRP_CALL, capstone.CS_GRP_JUMP)
-    # Capstone 5 gives c.j, c.beqz and their like no group.
-    if not any(found.group(group) for group in jumps) and not (
-        riscv and found.mnemonic in ("c.j", "c.jal", "c.beqz", "c.bnez", "j")
-    ):
-        return None
-    values = [operand.imm for operand in found.operands if operand.type == capstone.CS_OP_IMM]
-    if not values or (riscv and found.mnemonic in ("jalr", "jr", "c.jr", "c.jalr")):
-        return None
-    mask = (1 << (32 if abi in ("i386", "riscv32") else 64)) - 1
-    return int(values[-1] + guest_addr if riscv else values[-1]) & mask
-
-
-def leaves(kinds: Callable[[int], str], trail: list[int], depth: int = 0) -> int | None:
-    """Where a trail of addresses first returns from `depth` calls deep to its caller: the index
-    after the return. None: it does not."""
-    for index, address in enumerate(trail):
-        what = kinds(address)
-        if what == CALL:
-            depth += 1
-        elif what == RETURN:
-            depth -= 1
-            if depth < 0:
-                return index + 1
-    return None
-
-
-def entered(kinds: Callable[[int], str], trail: list[int], depth: int = 0) -> int | None:
-    """The reverse: the index of the call, last in the trail, that leads to its end, when `depth`
-    returns lie between. None: it is not in the trail."""
-    for index in range(len(trail) - 1, -1, -1):
-        what = kinds(trail[index])
-        if what == RETURN:
-            depth += 1
-        elif what == CALL:
-            if depth == 0:
-                return index
-            depth -= 1
-    return None

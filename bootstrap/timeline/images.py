@@ -7,14 +7,18 @@ the run (a seed) is known too when a program wrote the same bytes.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.arches import page_down, page_up
 from bootstrap.core.elf import ElfFile, Segment, parse
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import key
 from bootstrap.linux.inode import file_of
-from bootstrap.timeline.disassembly import Decoder
+from bootstrap.timeline.disassembly import Decoded, Decoder
 from bootstrap.timeline.origins import FUNCTION, ByteOrigins
 from bootstrap.timeline.source_maps import SourceMap, SourcePlace
 from bootstrap.trace.columns import shown
@@ -27,8 +31,28 @@ _LABELLED = frozenset(("hex1", "hex2"))
 """Models whose source has labels."""
 
 
-FEW = 32
-"""Places whose labels are looked for one by one, before all of a file are found at once."""
+Label = tuple[str, int]
+"""The last label before a byte of a file, and how far after it the byte is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownInstruction:
+    """An instruction with what is known of it, as text that is empty where nothing is."""
+
+    executed: int | None
+    """Instructions before it, of one that ran; None of one that only stands there."""
+    address: int | None
+    """None where this byte of the file is not loaded."""
+    code: bytes = key("bytes")
+    instruction: str
+    label: str
+    """`name` or `name+0x12`."""
+    source: str
+    """As SourcePlace.text."""
+    line: str
+    """That line of the source."""
+    offset: int = key(None)
+    """In the file; -1 for code that was made in memory."""
 
 
 class ProgramImage:
@@ -53,9 +77,9 @@ class ProgramImage:
         self._loads = [s for s in self.elf.segments if s.kind == _PT_LOAD and s.file_size]
         self._sources = sources
         self._lines: dict[str, tuple[list[int], list[str], list[int], list[str]]] = {}
-        self._asked = 0
-        self._starts: tuple[list[int], list[str]] | None = None
-        self._functions: tuple[list[int], list[str]] | None = None
+        self._starts = {key: array("q", [-1]) * len(content) for key in (False, True)}
+        """Of each byte of the file, where the stretch with its label, or (True) with that of its C
+        function, begins; -1 where nobody has looked yet."""
 
     def offset(self, guest_addr: int) -> int | None:
         """The byte of the file that is loaded at an address, or None."""
@@ -126,10 +150,9 @@ class ProgramImage:
 
     def labelled(self, name: str) -> list[int]:
         """The offsets at which the bytes after a label begin; `name` may be that of a function."""
-        if self._starts is None:
-            self._starts = self._find(functions=False)
-        wanted = (name, FUNCTION + name)
-        return [at for at, label in zip(*self._starts, strict=True) if label in wanted]
+        wanted = ((name, 0), (FUNCTION + name, 0))
+        labels = map(self.label, range(len(self.content)))
+        return [at for at, found in enumerate(labels) if found in wanted]
 
     def on_line(self, file: str, line: int) -> list[int]:
         """The offsets at which the bytes of a source line begin, each stretch of them once."""
@@ -144,58 +167,57 @@ class ProgramImage:
             before = now
         return found
 
-    def label(self, offset: int) -> tuple[str, int] | None:
-        """The last label before a byte of the file, and how far after it the byte is."""
-        if self._starts is None and self._asked < FEW:
-            self._asked += 1
-            return self._look_back(offset)
-        if self._starts is None:
-            self._starts = self._find(functions=False)
-        return _last(self._starts, offset)
-
-    def function(self, offset: int) -> tuple[str, int] | None:
-        """The same for labels of C functions where there is one before, else for any label."""
-        if self._functions is None:
-            self._functions = self._find(functions=True)
-        return _last(self._functions, offset)
+    def label(self, offset: int, functions: bool = False) -> Label | None:
+        """The last label; with `functions`, of a C function where there is one before."""
+        last = min(offset, len(self.content) - 1)
+        if last < 0 or self.made is None or self.made.model not in _LABELLED:
+            return None
+        name, starts, start = self._name(last, functions), self._starts[functions], last
+        if starts[last] < 0:
+            while start and starts[start] < 0 and self._name(start - 1, functions) == name:
+                start -= 1
+            start = start if starts[start] < 0 else starts[start]
+            starts[start : last + 1] = array("q", [start]) * (last + 1 - start)
+        return (name, offset - starts[last]) if name else None
 
     def shown_label(self, offset: int) -> str:
         """The label for people: `name+0x12`; empty where none is known."""
-        found = self.label(offset)
-        if found is None:
-            return ""
-        name, after = found
+        name, after = self.label(offset) or ("", 0)
         return f"{name}+{after:#x}" if after else name
 
-    def _find(self, functions: bool) -> tuple[list[int], list[str]]:
-        """Where each stretch of bytes with the same label begins, and the label."""
-        starts: list[int] = []
-        names: list[str] = []
-        if self.made is None or self.made.model not in _LABELLED:
-            return starts, names
-        before: str | None = None
-        for offset in range(len(self.content)):
-            name = self._name(self.made, offset, functions)
-            if name != before:
-                starts.append(offset)
-                names.append(name)
-                before = name
-        return starts, names
+    def shown(self, one: Decoded, executed: int | None = None) -> ShownInstruction:
+        """An instruction that stands in memory."""
+        offset = self.offset(one.guest_addr)
+        if offset is None or self.content[offset : offset + len(one.code)] != one.code:
+            offset = -1
+        return self._shown(one, executed, one.guest_addr, offset)
 
-    def _look_back(self, offset: int) -> tuple[str, int] | None:
-        """What `_find` would give for one place, without finding all the others."""
-        if self.made is None or self.made.model not in _LABELLED:
-            return None
-        start = min(offset, len(self.content) - 1)
-        name = self._name(self.made, start, False) if start >= 0 else ""
-        if not name:
-            return None
-        while start and self._name(self.made, start - 1, False) == name:
-            start -= 1
-        return name, offset - start
+    def listing(self, start: int, end: int) -> Iterator[ShownInstruction]:
+        """The instructions of a stretch of the file."""
+        while start < end:
+            address = self.address(start)
+            one = self.decoder.one(self.content[start:end], address or 0)
+            yield self._shown(one, None, address, start)
+            start += len(one.code)
 
-    def _name(self, made: SourceMap, offset: int, functions: bool) -> str:
-        place = made.place(offset)
+    def _shown(
+        self, one: Decoded, executed: int | None, address: int | None, offset: int
+    ) -> ShownInstruction:
+        place = None if offset < 0 else self.place(offset)
+        return ShownInstruction(
+            executed=executed,
+            address=address,
+            code=one.code,
+            instruction=one.text,
+            label="" if offset < 0 else self.shown_label(offset),
+            source="" if place is None else place.text,
+            line="" if place is None else self.source_text(place),
+            offset=offset,
+        )
+
+    def _name(self, offset: int, functions: bool) -> str:
+        """The label of a byte; empty where none is known."""
+        place = self.place(offset)
         return "" if place is None else self._label_at(place, functions)
 
     def _label_at(self, place: SourcePlace, functions: bool) -> str:
@@ -221,14 +243,6 @@ def _labels(text: bytes) -> tuple[list[int], list[str], list[int], list[str]]:
             names.append(words[0][1:].decode("latin-1"))
     functions = [(at, n) for at, n in zip(lines, names, strict=True) if n.startswith(FUNCTION)]
     return lines, names, [at for at, _ in functions], [name for _, name in functions]
-
-
-def _last(found: tuple[list[int], list[str]], offset: int) -> tuple[str, int] | None:
-    starts, names = found
-    index = bisect_right(starts, offset) - 1
-    if index < 0 or not names[index]:
-        return None
-    return names[index], offset - starts[index]
 
 
 class ProgramImages:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import compress
 
 from bootstrap.core.errors import BadInput
+from bootstrap.documents import key
 from bootstrap.languages.source import SourceText
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.source_maps import (
@@ -42,10 +43,10 @@ class WriteCall:
     """Of the system call, in its process, from 1."""
     event: int
     fd: int
-    guest_addr: int
-    """Where the byte was in the process's memory."""
     size: int
     """Bytes that the call wrote."""
+    guest_addr: int = key("address")
+    """Where the byte was in the process's memory."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ class ByteOrigins(FileUses):
             self._spans[writer.id] = self._writes_to(writer)
         for at, ordinal, event, guest_addr, size in reversed(self._spans[writer.id]):
             if at <= offset < at + size:
-                return WriteCall(ordinal, event, writer.fd, guest_addr + offset - at, size)
+                return WriteCall(ordinal, event, writer.fd, size, guest_addr + offset - at)
         return None
 
     def _writes_to(self, writer: OpenRow) -> list[tuple[int, int, int, int, int]]:

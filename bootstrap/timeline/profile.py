@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments.blocks import Blocks
-from bootstrap.timeline.disassembly import Decoded
+from bootstrap.timeline.disassembly import LONGEST
 from bootstrap.timeline.images import ProgramImage, ProgramImages
-from bootstrap.timeline.source_maps import SourcePlace
 from bootstrap.timeline.timeline import Timeline, Unsure
 from bootstrap.trace.store import ProgramRow
 
@@ -177,35 +176,12 @@ def coverage(counted: ExecutionCounts) -> Coverage:
         if offset is None:
             strange.append(guest_addr)
             continue
-        one = image.decoder.one(image.content[offset : offset + 16], guest_addr)
+        one = image.decoder.one(image.content[offset : offset + LONGEST], guest_addr)
         if not one.is_instruction:
             strange.append(guest_addr)
         for index in range(offset, min(offset + len(one.code), len(executed))):
             executed[index] = 1
     return Coverage(counted, bytes(executed), tuple(strange))
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileLine:
-    """An instruction of the image, with what is known of it."""
-
-    offset: int
-    decoded: Decoded
-    label: str
-    """`name` or `name+0x12`; empty where none is known."""
-    place: SourcePlace | None
-
-
-def listing(image: ProgramImage, start: int, end: int, most: int) -> list[ProfileLine]:
-    """Up to `most` instructions of a stretch of the file."""
-    found: list[ProfileLine] = []
-    offset = start
-    while offset < end and len(found) < most:
-        guest_addr = image.address(offset)
-        one = image.decoder.one(image.content[offset:end], guest_addr or 0)
-        found.append(ProfileLine(offset, one, image.shown_label(offset), image.place(offset)))
-        offset += len(one.code)
-    return found
 
 
 # Hot.
@@ -221,7 +197,8 @@ class HotSpot:
     """The first that ran."""
     label: str
     instructions: int
-    place: SourcePlace | None
+    source: str
+    """As SourcePlace.text; empty where none is known."""
 
 
 def hot_spots(found: Sequence[ExecutionCounts]) -> list[HotSpot]:
@@ -232,20 +209,13 @@ def hot_spots(found: Sequence[ExecutionCounts]) -> list[HotSpot]:
         sums: dict[tuple[str, int], list[int]] = {}
         for guest_addr, times in counted.ran():
             offset = image.offset(guest_addr)
-            label = None if offset is None else image.function(offset)
+            label = None if offset is None else image.label(offset, functions=True)
             # One label may stand in two files: the place where it begins keeps them apart.
             key = ("", guest_addr) if label is None else (label[0], guest_addr - label[1])
             sums.setdefault(key, [0, guest_addr])[0] += times
         for (label_name, _), (times, guest_addr) in sums.items():
             offset = image.offset(guest_addr)
             place = None if offset is None else image.place(offset)
-            rows.append(HotSpot(image, counted.version, guest_addr, label_name, times, place))
+            source = "" if place is None else place.text
+            rows.append(HotSpot(image, counted.version, guest_addr, label_name, times, source))
     return sorted(rows, key=lambda r: (-r.instructions, r.version, r.guest_addr))
-
-
-def place_text(place: SourcePlace | None) -> str:
-    """`file:line  # comment`; empty where none is known."""
-    if place is None:
-        return ""
-    note = f"  # {place.comment}" if place.comment else ""
-    return f"{place.file.lstrip('/')}:{place.line}{note}"

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
 
-from bootstrap.timeline.images import ProgramImage
+from bootstrap.documents import encode
+from bootstrap.timeline.images import ShownInstruction
 from bootstrap.timeline.origins import OriginStep
-from bootstrap.timeline.profile import (
-    Coverage,
-    ExecutionCounts,
-    HotSpot,
-    ProfileLine,
-    listing,
-    place_text,
-)
-from bootstrap.timeline.state import ShownInstruction, StateView
+from bootstrap.timeline.profile import Coverage, ExecutionCounts, HotSpot
+from bootstrap.timeline.state import StateView, flags_of
 from bootstrap.timeline.stores import StoreReport
 from bootstrap.trace.columns import shown
 from bootstrap.trace.views import who
@@ -29,15 +25,20 @@ def _hex(value: int, word: int) -> str:
     return f"{value:0{2 * word}x}"
 
 
-def _instruction(address: int, raw: bytes, text: str, label: str, source: str) -> str:
-    line = f"    {address:8x}  {raw.hex(' '):24} {text:34}"
-    more = "  ".join(part for part in (f"<{label}>" if label else "", source) if part)
+def _code(one: ShownInstruction) -> str:
+    if one.address is None:
+        return f"    file offset {one.offset:#x} is not loaded"
+    line = f"    {one.address:8x}  {one.code.hex(' '):24} {one.instruction:34}"
+    more = "  ".join(part for part in (f"<{one.label}>" if one.label else "", one.source) if part)
     return f"{line} {more}".rstrip()
 
 
-def _code(code: ShownInstruction) -> str:
-    one = code.decoded
-    return _instruction(one.guest_addr, one.code, one.text, code.label, code.place)
+def _plain(value: object) -> Any:
+    """As a document, in which what is empty text is null."""
+    value = encode(value)
+    if isinstance(value, dict):
+        return {name: None if cell == "" else _plain(cell) for name, cell in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
 def dump(start: int, data: bytes) -> Iterator[str]:
@@ -59,11 +60,11 @@ def show_lines(found: StateView) -> Iterator[str]:
     if found.unknown:
         yield f"  no source lines: {found.unknown}"
     yield "registers"
-    cells = [f"{name:>6} {_hex(value, found.word)}" for name, value in found.registers]
+    cells = [f"{name:>6} {_hex(value, found.word)}" for name, value in found.registers.items()]
     for at in range(0, len(cells), _PER_LINE):
         yield f"  {'  '.join(cells[at : at + _PER_LINE])}"
-    if found.flags:
-        yield f"  {found.flags}"
+    if found.flags is not None:
+        yield f"  {flags_of(tuple(found.registers.items()))}"
     if found.way:
         yield "ran last"
         yield from map(_code, found.way)
@@ -71,20 +72,19 @@ def show_lines(found: StateView) -> Iterator[str]:
     yield from map(_code, found.code)
     if not found.code:
         yield f"    {found.pc:8x}  nothing can be read there"
-    if found.chain:
+    if found.source:
         yield "source of what comes next"
-        for link in found.chain:
-            line = f":{link.line}  {link.text.strip()[:100]}" if link.text else f"+{link.offset:#x}"
-            yield f"    {link.path}{line}"
-        last = found.chain[-1]
-        if last.ends:
-            yield f"    the way ends here: {last.ends}"
-        if last.defined is not None:
-            source, number, text = last.defined
+        for link in found.source:
+            line = f":{link.line}  {link.text[:100]}" if link.text else f"+{link.offset:#x}"
+            yield f"    {link.file}{line}"
+        if link.ends:
+            yield f"    the way ends here: {link.ends}"
+        if link.defined is not None:
+            source, number, text = link.defined
             yield f"    {source}:{number}  {text.strip()[:100]} (the function, found by its name)"
     yield "stack"
-    for address, value in found.stack:
-        yield f"    {_hex(address, found.word)}  {_hex(value, found.word)}"
+    for cell in found.stack:
+        yield f"    {_hex(cell['address'], found.word)}  {_hex(cell['value'], found.word)}"
     yield "memory"
     for area in found.areas:
         start, end = _hex(area.start, found.word), _hex(area.end, found.word)
@@ -98,7 +98,7 @@ def show_lines(found: StateView) -> Iterator[str]:
     yield f"    last  {found.last_call or 'none yet'}"
     yield f"    next  {found.next_call or 'none follows'}"
     if found.memory is not None:
-        address, data = found.memory
+        address, data = int(found.memory["address"]), bytes.fromhex(str(found.memory["bytes"]))
         yield f"{len(data):,} bytes at {address:#x}"
         yield from dump(address, data)
 
@@ -107,94 +107,29 @@ def why_json(
     link: OriginStep, stores: Mapping[OriginStep, StoreReport | None]
 ) -> dict[str, object]:
     """One file on the way of `why`, for machines."""
-    call, place, store, program = link.call, link.place, stores.get(link), link.program
-    value: dict[str, object] = {
+    program = link.program
+    value = {
         "path": link.path, "offset": link.offset, "byte": link.byte, "size": link.size,
         "sha256": link.sha256, "line": link.line or None, "column": link.column or None,
-        "text": link.text or None, "model": link.model or None, "ends": link.ends or None,
+        "text": link.text, "model": link.model, "ends": link.ends,
     }  # fmt: skip
     value["program"] = None if program is None else {
         "run": program.run, "pid": program.pid, "ordinal": program.ordinal,
         "argv": [shown(argument) for argument in program.argv],
     }  # fmt: skip
-    value["call"] = None if call is None else {
-        "ordinal": call.ordinal, "event": call.event, "fd": call.fd, "size": call.size,
-        "address": call.guest_addr,
-    }  # fmt: skip
-    value["from"] = None if place is None else {
-        "file": place.file, "line": place.line, "column": place.column,
-        "label": place.label or None, "macro": place.macro or None,
-        "comment": place.comment or None,
-    }  # fmt: skip
+    value |= {"call": link.call, "from": link.place}
     if link in stores:
-        value["stored"] = None if store is None else {
-            "coordinate": store.coordinate, "address": store.guest_addr,
-            "instruction": store.instruction, "label": store.label or None,
-            "source": store.source or None, "by_system_call": store.by_call,
-        }  # fmt: skip
-    return value
+        value["stored"] = stores[link]
+    found: dict[str, object] = _plain(value)
+    return found
 
 
 def show_json(found: StateView) -> dict[str, object]:
     """The same for machines; addresses and values are numbers."""
-
-    def code(one: ShownInstruction) -> dict[str, object]:
-        return {
-            "executed": one.executed, "address": one.decoded.guest_addr,
-            "bytes": one.decoded.code.hex(), "instruction": one.decoded.text,
-            "label": one.label or None, "source": one.place or None, "line": one.text or None,
-        }  # fmt: skip
-
-    memory = None
-    if found.memory is not None:
-        memory = {"address": found.memory[0], "bytes": found.memory[1].hex()}
-    return {
-        "schema": 1,
-        "coordinate": found.coordinate,
-        "pid": found.pid,
-        "program": found.program,
-        "argv": list(found.argv),
-        "cwd": found.cwd,
-        "abi": found.abi,
-        "executed": found.executed,
-        "system_calls": found.calls,
-        "event": found.event,
-        "pc": found.pc,
-        "registers": dict(found.registers),
-        "flags": found.flags.partition(": ")[2].split() if found.flags else None,
-        "no_source_lines": found.unknown or None,
-        "ran_last": [code(one) for one in found.way],
-        "comes_next": [code(one) for one in found.code],
-        "source": [
-            {"file": link.path, "offset": link.offset, "line": link.line or None,
-             "text": link.text.strip() or None, "ends": link.ends or None}
-            for link in found.chain
-        ],
-        "stack": [{"address": address, "value": value} for address, value in found.stack],
-        "areas": [
-            {"start": a.start, "end": a.end, "rights": a.rights, "what": a.what or None}
-            for a in found.areas
-        ],
-        "files": [
-            {"fd": f.fd, "path": f.path, "offset": f.offset, "size": f.size, "access": f.access}
-            for f in found.files
-        ],
-        "last_call": found.last_call or None,
-        "next_call": found.next_call or None,
-        "memory": memory,
-    }  # fmt: skip
+    return {"schema": 1, **_plain(found)}
 
 
 # Coverage.
-
-
-def _line(image: ProgramImage, line: ProfileLine) -> str:
-    address = image.address(line.offset)
-    if address is None:
-        return f"    file offset {line.offset:#x} is not loaded"
-    return _instruction(
-        address, line.decoded.code, line.decoded.text, line.label, place_text(line.place)
-    )
 
 
 def _share(part: int, whole: int) -> str:
@@ -227,9 +162,10 @@ def coverage_lines(found: Coverage, sha256: str, every: bool) -> Iterator[str]:
             yield f"{span}  ELF header and program headers, {bytes_}"
         else:
             yield f"{span}  never ran, {bytes_}"
-            lines = listing(image, stretch.start, stretch.end, length if every else MOST_LINES)
-            yield from (_line(image, line) for line in lines)
-            rest = stretch.end - (lines[-1].offset + len(lines[-1].decoded.code))
+            listing = image.listing(stretch.start, stretch.end)
+            lines = list(islice(listing, None if every else MOST_LINES))
+            yield from map(_code, lines)
+            rest = stretch.end - (lines[-1].offset + len(lines[-1].code))
             if rest > 0:
                 yield f"    and {rest:,} bytes more (--all shows them)"
 
@@ -250,17 +186,12 @@ def coverage_json(found: Coverage, sha256: str) -> dict[str, object]:
             for p, total in counted.programs
         ],
         "ranges": [
-            {"start": s.start, "end": s.end, "ran": s.ran, "header": s.header}
-            | (
-                {}
-                if s.ran or s.header
-                else {"code": [
-                    {"offset": n.offset, "address": image.address(n.offset),
-                     "bytes": n.decoded.code.hex(), "instruction": n.decoded.text,
-                     "label": n.label or None, "source": place_text(n.place) or None}
-                    for n in listing(image, s.start, s.end, s.end - s.start)
-                ]}
-            )
+            encode(s) if s.ran or s.header else {**encode(s), "code": [
+                {"offset": one.offset, "address": one.address, "bytes": one.code.hex(),
+                 "instruction": one.instruction, "label": one.label or None,
+                 "source": one.source or None}
+                for one in image.listing(s.start, s.end)
+            ]}
             for s in found.stretches
         ],
     }  # fmt: skip
@@ -281,8 +212,7 @@ def hot_lines(
         share = _share(row.instructions, total)
         image = row.image.name.lstrip("/")
         line = f"{row.instructions:>15,}  {share:>7}  {image}  {name}"
-        source = place_text(row.place)
-        yield f"{line}  {source}".rstrip()
+        yield f"{line}  {row.source}".rstrip()
     rest = rows[most:]
     if rest:
         left = sum(row.instructions for row in rest)
@@ -311,7 +241,7 @@ def hot_json(
         "hottest": [
             {"image": row.image.name, "sha256": hashes[row.version][0], "label": row.label or None,
              "address": row.guest_addr, "instructions": row.instructions,
-             "source": place_text(row.place) or None}
+             "source": row.source or None}
             for row in rows[:most]
         ],
     }  # fmt: skip

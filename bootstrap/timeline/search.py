@@ -10,13 +10,13 @@ import contextlib
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
 
-from bootstrap.instruments.counter import NEVER, Access
+from bootstrap.instruments.counter import NEVER, READS, WRITES, Access
 from bootstrap.timeline import disassembly
 from bootstrap.timeline.timeline import PastEnd, Timeline
-from bootstrap.timeline.watch import watching
 
 TRAIL = 1 << 16
 """Instructions that are read together when stepping over or out; then eight times as many."""
+MOST_TRAIL = 1 << 22
 MOST = 1 << 26
 """Instructions that are searched back at most for a call."""
 
@@ -110,6 +110,63 @@ def _windows(at: Timeline, row: int, began: int, since: int) -> Iterator[tuple[i
 # Watchpoints: accesses from `start` up to `end`, by READS, WRITES or both. A second timeline runs.
 
 
+class MemoryWatch:
+    """Notes accesses from `start` up to `end`, of READS, WRITES or both, by instructions and by
+    system calls for the program: see `watching`."""
+
+    def __init__(self, timeline: Timeline, start: int, end: int, kinds: int, stops: bool) -> None:
+        self._at = timeline
+        self._start, self._end, self._kinds = start, end, kinds
+        self._stops = stops
+        self.by_calls: list[Access] = []
+        self._by_instructions: list[Access] = []
+
+    def arm(self) -> None:
+        """Watch the memory that is there now."""
+        self._at.stepping.watch(self._start, self._end, self._kinds, self._stops)
+        self._at.process.memory.watcher = self._by_call
+
+    def _by_call(self, guest_addr: int, size: int, writes: bool) -> None:
+        wanted = self._kinds & (WRITES if writes else READS)
+        if wanted and guest_addr < self._end and self._start < guest_addr + size:
+            state = self._at.stepping.state
+            access = Access(state.executed - 1, int(state.last_pc), guest_addr, size, writes)
+            self.by_calls.append(access)
+
+    def look(self) -> None:
+        """Note the last access by an instruction on the present CPU."""
+        last = self._at.stepping.last_access
+        if last is not None:
+            self._by_instructions.append(last)
+
+    @property
+    def noted(self) -> list[Access]:
+        """All of them."""
+        return [*self.by_calls, *self._by_instructions]
+
+    @property
+    def last(self) -> Access | None:
+        """The last one noted."""
+        return max(self.noted, key=lambda access: access.executed, default=None)
+
+
+@contextlib.contextmanager
+def watching(
+    timeline: Timeline, start: int, end: int, kinds: int, stops: bool = False
+) -> Iterator[MemoryWatch]:
+    """Watch while a timeline that can (`Timeline.watcher`) runs; at the end it is closed.
+
+    Of the accesses of instructions between two stops of the CPU only the last is known, unless
+    `stops`: then the CPU stops after each.
+    """
+    watch = MemoryWatch(timeline, start, end, kinds, stops)
+    try:
+        with timeline.armed(watch.arm, lambda _: watch.look()):
+            yield watch
+    finally:
+        timeline.close()
+
+
 def first_access(
     at: Timeline, start: int, end: int, kinds: int, row: int, begin: int, limit: int | None = None
 ) -> Access | None:
@@ -119,12 +176,12 @@ def first_access(
     watcher.seek(row, begin)
     with watching(watcher, start, end, kinds, stops=True) as watch:
         try:
-            while watch.first is None and (limit is None or watcher.executed < limit):
+            while not watch.noted and (limit is None or watcher.executed < limit):
                 watcher.go_on(None, limit)
                 watch.look()
         except PastEnd:
             pass
-        return watch.first
+        return min(watch.noted, key=lambda access: access.executed, default=None)
 
 
 def last_access(
@@ -157,26 +214,28 @@ def run_back_to_access(at: Timeline, start: int, end: int, kinds: int) -> Access
 
 
 _DEPTH = {disassembly.CALL: 1, disassembly.RETURN: -1, disassembly.OTHER: 0}
+"""What an instruction adds to the calls that have not returned."""
 
 
-def _kinds(at: Timeline) -> Callable[[int], str]:
+def _depths(at: Timeline) -> Callable[[int], int]:
+    """By address; as the memory is now."""
     memory, abi = at.process.memory, at.process.abi.name
-    known: dict[int, str] = {}
+    known: dict[int, int] = {}
 
-    def kind_of(address: int) -> str:
+    def depth_of(address: int) -> int:
         found = known.get(address)
         if found is None:
             code = memory.read_upto(address, disassembly.LONGEST)
-            found = known[address] = disassembly.kind(abi, code)[0]
+            found = known[address] = _DEPTH[disassembly.kind(abi, code)]
         return found
 
-    return kind_of
+    return depth_of
 
 
 def step_over(at: Timeline) -> bool:
     """One instruction on; a call with all that it does is one. False at the program's end."""
     row, began = at.row, at.executed
-    is_call = _kinds(at)(at.pc) == disassembly.CALL
+    is_call = _depths(at)(at.pc) > 0
     try:
         at.step()
         return not is_call or _leave(at, row, began)
@@ -193,6 +252,7 @@ def step_out(at: Timeline) -> bool:
 
 
 def _leave(at: Timeline, row: int, began: int) -> bool:
+    """On to after the return that ends the present function."""
     depth, size = 0, TRAIL
     while True:
         start = at.executed
@@ -202,15 +262,14 @@ def _leave(at: Timeline, row: int, began: int) -> bool:
             at.seek(row, start)
             trail = _trail(at, row, start, end.total - 1)
             size = 0
-        kinds = _kinds(at)
-        index = disassembly.leaves(kinds, trail, depth)
-        if index is not None:
-            at.seek(row, start + index)
-            return True
+        depth_of = _depths(at)
+        for index, address in enumerate(trail, 1):
+            depth += depth_of(address)
+            if depth < 0:
+                return _back_to(at, row, start + index, True)
         if not size:
             return _back_to(at, row, began, False)
-        depth += sum(_DEPTH[kinds(address)] for address in trail)
-        size = min(size * 8, 1 << 22)
+        size = min(size * 8, MOST_TRAIL)
 
 
 def step_back_over(at: Timeline) -> bool:
@@ -219,7 +278,7 @@ def step_back_over(at: Timeline) -> bool:
     if not began:
         return False
     at.back()
-    if _kinds(at)(at.pc) != disassembly.RETURN:
+    if _depths(at)(at.pc) >= 0:
         return True
     return _enter(at, row, began - 1) or _back_to(at, row, began - 1, True)
 
@@ -231,20 +290,19 @@ def step_back_out(at: Timeline) -> bool:
 
 
 def _enter(at: Timeline, row: int, end: int) -> bool:
-    """Back to the call that led to where we were at `end`."""
+    """Back to the call that led to where we were at `end`: the first without a return."""
     depth, size = 0, TRAIL
     searched = 0
     while end > 0 and searched < MOST:
         start = max(0, end - size)
         at.seek(row, start)
         trail = _trail(at, row, start, end)
-        kinds = _kinds(at)
-        index = disassembly.entered(kinds, trail, depth)
-        if index is not None:
-            at.seek(row, start + index)
-            return True
-        depth -= sum(_DEPTH[kinds(address)] for address in trail)
-        end, searched, size = start, searched + len(trail), min(size * 8, 1 << 22)
+        depth_of = _depths(at)
+        for index in range(len(trail) - 1, -1, -1):
+            depth += depth_of(trail[index])
+            if depth > 0:
+                return _back_to(at, row, start + index, True)
+        end, searched, size = start, searched + len(trail), min(size * 8, MOST_TRAIL)
     return False
 
 

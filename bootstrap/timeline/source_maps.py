@@ -33,6 +33,12 @@ class SourcePlace:
     macro: str = ""
     comment: str = ""
 
+    @property
+    def text(self) -> str:
+        """`file:line  # comment`."""
+        note = f"  # {self.comment}" if self.comment else ""
+        return f"{self.file.lstrip('/')}:{self.line}{note}"
+
 
 @dataclass(frozen=True)
 class SourceMap:

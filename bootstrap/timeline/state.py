@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from bootstrap.core.errors import BadInput
 from bootstrap.core.files import Directory, OpenFile, RegularFile
 from bootstrap.core.memory import EXEC, READ, WRITE
-from bootstrap.timeline.disassembly import Decoded
-from bootstrap.timeline.images import ProgramImage, ProgramImages
-from bootstrap.timeline.origins import OriginStep
-from bootstrap.timeline.profile import place_text
+from bootstrap.documents import key
+from bootstrap.timeline.disassembly import LONGEST
+from bootstrap.timeline.images import ProgramImage, ProgramImages, ShownInstruction
 from bootstrap.timeline.timeline import Timeline
 from bootstrap.trace.calls import arity, call_text, row_of
 from bootstrap.trace.columns import WORD, shown
@@ -29,19 +28,6 @@ _EFLAGS = ((0, "CF"), (2, "PF"), (4, "AF"), (6, "ZF"), (7, "SF"), (8, "TF"), (9,
            (10, "DF"), (11, "OF"))  # fmt: skip
 _NZCV = ((31, "N"), (30, "Z"), (29, "C"), (28, "V"))
 _SP = {"i386": "esp", "x86_64": "rsp", "aarch64": "sp", "riscv64": "sp", "riscv32": "sp"}
-
-
-@dataclass(frozen=True, slots=True)
-class ShownInstruction:
-    """An instruction with what is known of it."""
-
-    executed: int | None
-    """Instructions before it, of one that ran; None of one that only stands there."""
-    decoded: Decoded
-    label: str
-    place: str
-    text: str
-    """The line of the source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,39 +51,56 @@ class File:
     access: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class SourceStep:
+    """A file on the way from the byte at pc to its source."""
+
+    file: str
+    offset: int
+    line: int | None
+    """In a text."""
+    text: str
+    """That line."""
+    ends: str
+    """Why the way ends here, where it does."""
+    defined: tuple[str, int, str] | None = key(None)
+    """As of an OriginStep."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StateView:
-    """All of it."""
+    """All of it; a document of `trace show --json`."""
 
     coordinate: str
+    pid: int
     program: str
     argv: tuple[str, ...]
-    pid: int
-    executed: int
-    calls: int
-    event: int
-    abi: str
-    word: int
     cwd: str
+    abi: str
+    executed: int
+    calls: int = key("system_calls")
+    event: int
     pc: int
-    registers: tuple[tuple[str, int], ...]
-    flags: str
-    """Those that are set; empty where the architecture has none."""
-    image: str
-    unknown: str
-    """Why there are no source lines, where there are none."""
-    way: tuple[ShownInstruction, ...]
-    """What ran last."""
-    code: tuple[ShownInstruction, ...]
+    registers: dict[str, int]
+    flags: tuple[str, ...] | None
+    """Those that are set; None where the architecture has none."""
+    unknown: str = key("no_source_lines")
+    """Why there are none, where there are none."""
+    way: tuple[ShownInstruction, ...] = key("ran_last")
+    code: tuple[ShownInstruction, ...] = key("comes_next")
     """What stands from pc on."""
-    chain: tuple[OriginStep, ...]
+    source: tuple[SourceStep, ...]
     """Where the byte at pc comes from."""
-    stack: tuple[tuple[int, int], ...]
+    stack: tuple[dict[str, int], ...]
     areas: tuple[Area, ...]
     files: tuple[File, ...]
     last_call: str
     next_call: str
-    memory: tuple[int, bytes] | None
+    memory: dict[str, int | str] | None
+    """Address and bytes, in hexadecimal digits."""
+    word: int = key(None)
+    image: str = key(None)
+    """The path of the program's file."""
 
 
 def flags_of(registers: tuple[tuple[str, int], ...]) -> str:
@@ -132,54 +135,53 @@ def show(
     image = images.image(timeline.program.image)
     way = _way(timeline, image)
     process, program = timeline.process, timeline.program
-    registers, pc = timeline.registers(), timeline.pc
+    pc = timeline.pc
+    flags = flags_of(timeline.registers())
     paths = open_paths(timeline)
     offset = image.offset(pc)
-    chain: tuple[OriginStep, ...] = ()
+    chain = []
     if image.same is not None and offset is not None:
-        chain = tuple(images.why.chain(image.same, offset))
+        chain = images.why.chain(image.same, offset)
     code = image.decoder.several(process.memory.read_upto(pc, 15 * AFTER), pc, AFTER)
-    found = None
+    found: dict[str, int | str] | None = None
     if memory is not None:
         data = process.memory.read_upto(*memory)
         if not data:
             raise BadInput(f"--memory {memory[0]:#x}: nothing can be read there at this place")
-        found = (memory[0], data)
+        found = {"address": memory[0], "bytes": data.hex()}
     return StateView(
         coordinate=str(timeline.here),
-        program=shown(program.path),
-        argv=tuple(raw.decode("utf-8", "backslashreplace") for raw in program.argv),
         pid=program.pid,
+        program=shown(program.path),
+        argv=tuple(map(shown, program.argv)),
+        cwd=shown(process.fs.getcwd(process.at)),
+        abi=program.abi,
         executed=timeline.executed,
         calls=program.first_call + timeline.calls,
         event=timeline.event,
-        abi=program.abi,
-        word=WORD[program.abi],
-        cwd=process.fs.getcwd(process.at).decode("utf-8", "backslashreplace"),
         pc=pc,
-        registers=registers,
-        flags=flags_of(registers),
-        image=image.name,
+        registers=dict(timeline.registers()),
+        flags=tuple(flags.partition(": ")[2].split()) if flags else None,
         unknown=image.unknown,
         way=tuple(way),
-        code=tuple(_code(image, one, None) for one in code),
-        chain=chain,
-        stack=tuple(stack_words(timeline, STACK_WORDS)),
+        code=tuple(map(image.shown, code)),
+        source=tuple(
+            SourceStep(link.path, link.offset, link.line or None, link.text.strip(), link.ends,
+                       link.defined)
+            for link in chain
+        ),
+        stack=tuple(
+            {"address": address, "value": value}
+            for address, value in stack_words(timeline, STACK_WORDS)
+        ),
         areas=tuple(areas(timeline, image)),
         files=tuple(open_file(fd, file) for fd, file in process.fds.items()),
         last_call=shown_call(timeline, timeline.calls, paths) if timeline.calls else "",
         next_call=shown_call(timeline, timeline.calls + 1, paths),
         memory=found,
-    )
-
-
-def _code(image: ProgramImage, one: Decoded, executed: int | None) -> ShownInstruction:
-    offset = image.offset(one.guest_addr)
-    if offset is None or image.content[offset : offset + len(one.code)] != one.code:
-        return ShownInstruction(executed, one, "", "", "")  # code that was made in memory
-    place = image.place(offset)
-    text = "" if place is None else image.source_text(place)
-    return ShownInstruction(executed, one, image.shown_label(offset), place_text(place), text)
+        word=WORD[program.abi],
+        image=image.name,
+    )  # fmt: skip
 
 
 def _way(timeline: Timeline, image: ProgramImage) -> list[ShownInstruction]:
@@ -189,9 +191,8 @@ def _way(timeline: Timeline, image: ProgramImage) -> list[ShownInstruction]:
     if executed:
         timeline.seek(row, max(0, executed - BEFORE))
     while timeline.executed < executed:
-        raw = timeline.process.memory.read_upto(timeline.pc, 15)
-        one = image.decoder.one(raw, timeline.pc)
-        found.append(_code(image, one, timeline.executed))
+        raw = timeline.process.memory.read_upto(timeline.pc, LONGEST)
+        found.append(image.shown(image.decoder.one(raw, timeline.pc), timeline.executed))
         timeline.step()
     return found
 
@@ -242,7 +243,7 @@ def areas(timeline: Timeline, image: ProgramImage) -> list[Area]:
 def _path(file: OpenFile) -> str:
     inode = file.inode
     if isinstance(inode, RegularFile):
-        return inode.origin.decode("utf-8", "backslashreplace")
+        return shown(inode.origin)
     return "(a directory)" if isinstance(inode, Directory) else "(a standard stream)"
 
 

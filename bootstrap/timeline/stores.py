@@ -6,14 +6,15 @@ and from there with every store watched; further back where it stored the byte e
 
 from dataclasses import dataclass
 
+from bootstrap.documents import key
 from bootstrap.instruments import Engine
 from bootstrap.instruments.counter import WRITES
 from bootstrap.timeline.checkpoints import checkpoints_of
 from bootstrap.timeline.disassembly import LONGEST
 from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.origins import OriginStep
+from bootstrap.timeline.search import watching
 from bootstrap.timeline.timeline import Counting, Timeline
-from bootstrap.timeline.watch import watching
 from bootstrap.trace.compare import RecordedRun
 from bootstrap.trace.coordinates import AfterCall
 from bootstrap.trace.store import Trace
@@ -83,17 +84,17 @@ def _last_store(
         return MemoryStore(row, calls, last.executed - since, last.pc, code, by_call)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreReport:
     """A store, for people and machines."""
 
     coordinate: str
-    guest_addr: int
+    guest_addr: int = key("address")
     instruction: str
     label: str
     source: str
     """File and line, where they are known."""
-    by_call: bool
+    by_call: bool = key("by_system_call")
 
 
 def store_report(
@@ -117,13 +118,15 @@ def store_report(
     )  # fmt: skip
     image = images.image(program.image)
     offset = image.offset(found.pc)
-    label = source = ""
-    if offset is not None:
-        label = image.shown_label(offset)
-        where = image.place(offset)
-        source = "" if where is None else f"{where.file.lstrip('/')}:{where.line}"
-    text = image.decoder.one(found.code, found.pc).text
-    return StoreReport(str(place), found.pc, text, label, source, found.by_call)
+    where = None if offset is None else image.place(offset)
+    return StoreReport(
+        coordinate=str(place),
+        guest_addr=found.pc,
+        instruction=image.decoder.one(found.code, found.pc).text,
+        label="" if offset is None else image.shown_label(offset),
+        source="" if where is None else f"{where.file.lstrip('/')}:{where.line}",
+        by_call=found.by_call,
+    )
 
 
 def line(report: StoreReport | None) -> str:

@@ -136,7 +136,8 @@ def test_jumps_lead_where_the_arrows_point(embedded: Session) -> None:
     ],
 )
 def test_targets(abi: str, code: str, target: int | None) -> None:
-    assert disassembly.target(abi, bytes.fromhex(code), 0x1000) == target
+    found = disassembly.flow(abi, bytes.fromhex(code), 0x1000)
+    assert (None if found is None else found.target) == target
 
 
 def test_lines_say_where_they_come_from(hex0: Session) -> None:

@@ -232,7 +232,7 @@ def way(trace: Trace, engine: Engine, row: int) -> Way:
         while True:
             code = one.process.memory.read_upto(one.pc, disassembly.LONGEST)
             found.pcs.append(one.pc)
-            found.kinds.append(disassembly.kind(found.abi, code)[0])
+            found.kinds.append(disassembly.kind(found.abi, code))
             here = []
             found.accesses.append(here)
             if code.startswith(trap):

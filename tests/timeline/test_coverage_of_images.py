@@ -13,7 +13,7 @@ import pytest
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
 from bootstrap.timeline.images import ProgramImages
-from bootstrap.timeline.profile import ExecutionCounts, count, coverage, listing
+from bootstrap.timeline.profile import ExecutionCounts, count, coverage
 from bootstrap.timeline.render import coverage_json, coverage_lines
 from bootstrap.timeline.timeline import Timeline
 from bootstrap.trace.store import Trace
@@ -97,10 +97,10 @@ def test_what_never_ran_is_listed(counted: dict[str, ExecutionCounts]) -> None:
     after = coverage(changed)
     gone = [i for i in range(len(before.executed)) if before.executed[i] != after.executed[i]]
     assert gone[0] == address - BASE
-    (line,) = listing(one.image, gone[0], gone[-1] + 1, 9)
+    (line,) = one.image.listing(gone[0], gone[-1] + 1)
     text = "\n".join(coverage_lines(after, "", every=True))
     assert f"{gone[0]:#x}-{gone[-1]:#x}  never ran, " in text
-    assert line.decoded.text in text
+    assert line.instruction in text
     assert f"{gone[0]:#x}-{gone[-1]:#x}  never ran, " not in "\n".join(
         coverage_lines(before, "", every=True)
     )
@@ -118,8 +118,8 @@ def test_code_in_memory_and_code_that_never_runs(tmp_path: Path) -> None:
         traveller.close()
     found = coverage(one)
     never = [s for s in found.stretches if not s.ran and not s.header]
-    code = [line for s in never for line in listing(one.image, s.start, s.end, 99)]
-    assert any(line.decoded.text == "int 0x80" for line in code)
+    code = [line for s in never for line in one.image.listing(s.start, s.end)]
+    assert any(line.instruction == "int 0x80" for line in code)
     text = list(coverage_lines(found, "", every=False))
     assert any("no labels or source lines: it was there before the run" in line for line in text)
     value = coverage_json(found, "")

@@ -57,7 +57,7 @@ def test_without_labels_there_are_addresses(counted: list[ExecutionCounts]) -> N
     (one,) = (c for c in counted if c.image.name == "/hex0-seed")
     rows = hot_spots([one])
     assert {row.guest_addr: row.instructions for row in rows} == dict(one.ran())
-    assert all(row.label == "" and row.place is not None for row in rows)
+    assert all(row.label == "" and row.source for row in rows)
 
 
 def test_the_answer_for_people(counted: list[ExecutionCounts]) -> None:

@@ -217,13 +217,13 @@ def test_show_tells_where_we_are(arch: str, opened: Trace) -> None:
     traveller = Timeline(opened, engine_for("native"))
     traveller.seek_call(row, 3)
     found = show(traveller, ProgramImages(opened))
-    assert found.pc == traveller.pc == found.code[0].decoded.guest_addr
+    assert found.pc == traveller.pc == found.code[0].address
     assert (found.last_call.partition("(")[0], found.next_call.partition("(")[0]) == (
         ("brk", "open") if arch == "AMD64" else ("brk", "openat")
     )
     assert len(found.way) == 6
-    assert all(code.place.startswith(f"{arch}/catm_{arch}.hex") for code in found.code)
-    assert found.stack[0][0] == dict(found.registers)["rsp" if arch == "AMD64" else "sp"]
+    assert all(code.source.startswith(f"{arch}/catm_{arch}.hex") for code in found.code)
+    assert found.stack[0]["address"] == found.registers["rsp" if arch == "AMD64" else "sp"]
     assert {file.fd: file.path for file in found.files}[3] == f"/{arch}/artifact/M0.hex2"
     assert list(show_lines(found))
     traveller.close()

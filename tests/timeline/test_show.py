@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
 from bootstrap.languages import hex0
-from bootstrap.timeline.images import FEW, ProgramImages
+from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.render import dump, show_lines
 from bootstrap.timeline.state import StateView, flags_of, memory_wanted, show
 from bootstrap.timeline.timeline import Timeline
@@ -38,14 +39,16 @@ def shown(traveller: Timeline, text: str, memory: tuple[int, int] | None = None)
     return show(traveller, ProgramImages(traveller.trace), memory)
 
 
-def test_a_label_that_is_looked_for_alone_is_that_of_the_table(opened: Trace) -> None:
+def test_a_label_is_the_same_whatever_was_looked_up_before(opened: Trace) -> None:
+    chosen = random.Random(5)
     for name in ("hex1", "catm", "M0"):
-        images = ProgramImages(opened)
-        image = images.image(images.find(name)[0])
-        alone = [image._look_back(offset) for offset in range(-1, len(image.content) + 2)]
-        image._asked = FEW
-        assert alone == [image.label(offset) for offset in range(-1, len(image.content) + 2)]
-    assert any(alone)
+        version = ProgramImages(opened).find(name)[0]
+        some, every = (ProgramImages(opened).image(version) for _ in range(2))
+        offsets = list(range(-1, len(some.content) + 2))
+        in_order = [every.label(offset) for offset in offsets]
+        chosen.shuffle(offsets)
+        assert {at: some.label(at) for at in offsets} == dict(enumerate(in_order, -1))
+    assert any(in_order)
 
 
 def test_a_program_begins_at_its_entry(opened: Trace, traveller: Timeline) -> None:
@@ -55,7 +58,7 @@ def test_a_program_begins_at_its_entry(opened: Trace, traveller: Timeline) -> No
             entry = struct.unpack_from("<I", opened.content(program.image), 24)[0]  # e_entry
             assert found.pc == dict(found.registers)["eip"] == entry
             assert (found.executed, found.way, found.last_call) == (0, (), "")
-            argc, (first, *_) = found.stack[0][1], found.argv
+            argc, (first, *_) = found.stack[0]["value"], found.argv
             assert (argc, first) == (len(found.argv), found.argv[0])
 
 
@@ -65,9 +68,9 @@ def test_every_line_of_hex1_is_the_models(opened: Trace, traveller: Timeline) ->
     for executed in range(0, 2000, 97):
         found = shown(traveller, f"5@{executed}")
         origin = origins[found.pc - 0x8048000]
-        assert found.code[0].place.startswith(f"hex1.hex0:{origin.line}")
-        assert [link.path for link in found.chain] == ["hex1", "hex1.hex0"]
-        assert found.chain[1].line == origin.line
+        assert found.code[0].source.startswith(f"hex1.hex0:{origin.line}")
+        assert [link.file for link in found.source] == ["hex1", "hex1.hex0"]
+        assert found.source[1].line == origin.line
 
 
 def test_what_ran_last_is_what_a_traveller_passes(traveller: Timeline) -> None:
@@ -76,9 +79,9 @@ def test_what_ran_last_is_what_a_traveller_passes(traveller: Timeline) -> None:
     assert (traveller.executed, traveller.pc) == (500, found.pc)
     for code in found.way:
         traveller.seek(traveller.row, code.executed or 0)
-        assert traveller.pc == code.decoded.guest_addr
-        raw = traveller.process.memory.read_upto(traveller.pc, len(code.decoded.code))
-        assert raw == code.decoded.code
+        assert traveller.pc == code.address
+        raw = traveller.process.memory.read_upto(traveller.pc, len(code.code))
+        assert raw == code.code
 
 
 def test_calls_are_those_of_the_log(opened: Trace, traveller: Timeline) -> None:
@@ -99,7 +102,7 @@ def _plain(text: str) -> str:
 def test_memory_files_and_areas(opened: Trace, traveller: Timeline) -> None:
     image = opened.content(opened.programs[0].image)
     found = shown(traveller, "1#20", (0x8048000, len(image)))
-    assert found.memory == (0x8048000, image)
+    assert found.memory == {"address": 0x8048000, "bytes": image.hex()}
     assert found.areas[0].start == 0x8048000
     assert found.areas[-1].what == "stack"
     files = {file.fd: file for file in found.files}
@@ -119,7 +122,7 @@ def test_a_changed_byte_of_memory_is_seen(traveller: Timeline) -> None:
     changed = show(traveller, ProgramImages(traveller.trace), (0x8048054, 4))
     traveller.close()
     assert found.memory is not None
-    assert changed.memory == (0x8048054, b"\xcc" + found.memory[1][1:])
+    assert changed.memory == {"address": 0x8048054, "bytes": f"cc{str(found.memory['bytes'])[2:]}"}
 
 
 def test_no_model_is_said_and_nothing_guessed(tmp_path: Path) -> None:
@@ -129,8 +132,8 @@ def test_no_model_is_said_and_nothing_guessed(tmp_path: Path) -> None:
         found = shown(own, "1@1")
         own.close()
     assert "no program made the same bytes" in found.unknown
-    assert not any(code.label or code.place for code in (*found.way, *found.code))
-    assert found.chain == ()
+    assert not any(code.label or code.source for code in (*found.way, *found.code))
+    assert found.source == ()
     assert any("no source lines: it was there" in line for line in show_lines(found))
 
 
@@ -143,9 +146,9 @@ def test_other_architectures(abi: str, tmp_path: Path) -> None:
         own.close()
     assert found.abi == abi
     assert found.last_call.startswith("getpid() ") and found.last_call.endswith("= 1")
-    assert found.stack[0][1] == 3  # argc, as `record` starts a guest
-    assert found.code[0].decoded.guest_addr == found.pc
-    assert found.code[0].decoded.is_instruction
+    assert found.stack[0]["value"] == 3  # argc, as `record` starts a guest
+    assert found.code[0].address == found.pc
+    assert not found.code[0].instruction.startswith(".byte")
     assert list(show_lines(found))
 
 

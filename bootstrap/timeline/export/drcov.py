@@ -17,10 +17,8 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import capstone
-
 from bootstrap.core.errors import BadInput
-from bootstrap.timeline.disassembly import disassembler
+from bootstrap.timeline.disassembly import LONGEST, flow
 from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.profile import ExecutionCounts, count
 from bootstrap.timeline.timeline import Timeline
@@ -29,11 +27,6 @@ from bootstrap.trace.store import ProgramRow
 
 _RECORD = struct.Struct("<IHH")
 _MOST_SIZE = 0xFFFF
-_ENDS = (
-    capstone.CS_GRP_JUMP, capstone.CS_GRP_CALL, capstone.CS_GRP_RET, capstone.CS_GRP_INT,
-    capstone.CS_GRP_IRET, capstone.CS_GRP_BRANCH_RELATIVE,
-)  # fmt: skip
-_TRAPS = frozenset(("syscall", "sysenter", "svc", "ecall", "hlt", "ud2", "ebreak", "brk"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +40,19 @@ class BasicBlock:
 def blocks(counted: ExecutionCounts) -> list[BasicBlock]:
     """The blocks, by address. Raises BadInput where an instruction that ran cannot be decoded."""
     image = counted.image
-    decode = disassembler(image.elf.arch.name)
-    targets: set[int] = set()
+    targets: set[int | None] = set()
     rows: list[tuple[int, int, int, bool]] = []
     for guest_addr, times in counted.ran():
         offset = image.offset(guest_addr)
-        code = b"" if offset is None else image.content[offset : offset + 16]
-        found = next(decode.disasm(code, guest_addr, 1), None)
+        code = b"" if offset is None else image.content[offset : offset + LONGEST]
+        found = flow(image.elf.arch.name, code, guest_addr)
         if found is None:
             raise BadInput(
                 f"{image.name}: what ran at {guest_addr:#x} is no instruction that capstone knows, "
                 "so nobody knows the size of its block; choose another process with --pid"
             )
-        ends = any(map(found.group, _ENDS)) or found.mnemonic in _TRAPS
-        if ends:
-            # Of an indirect one the operands are registers or memory: none of these.
-            # RISC-V's lead so far from here, the others' to there.
-            base = guest_addr if image.elf.arch.name.startswith("riscv") else 0
-            targets.update(base + o.imm for o in found.operands if o.type == capstone.CS_OP_IMM)
-        rows.append((guest_addr, found.size, times, ends))
+        targets.add(found.target)
+        rows.append((guest_addr, found.size, times, found.ends))
     result: list[BasicBlock] = []
     start = end = before = 0
     for guest_addr, size, times, ends in rows:
