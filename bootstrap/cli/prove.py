@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 
 if TYPE_CHECKING:
-    from bootstrap.prove import Proof
+    from bootstrap.prove.proving import Proof
 
 _LARGEST = 64 << 10
 """Bytes; the largest hex0 seed has 526."""
@@ -73,7 +73,7 @@ def _proof(name: str, args: argparse.Namespace) -> Proof:
     from bootstrap.core.abi import LinuxError
     from bootstrap.core.elf import BadImage
     from bootstrap.core.errors import GuestFailed
-    from bootstrap.prove import prove
+    from bootstrap.prove.proving import prove
     from bootstrap.runs.seed_check import abi_of
 
     data, shown = read_file(name, _LARGEST, "no hex0 seed has that many"), printable(name)

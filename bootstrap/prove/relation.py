@@ -1,15 +1,22 @@
-"""Holds a walked seed against the language: from related states, the same output and end."""
+"""Holds a walked seed against the language: from related states, the same output and end.
+
+What is found is written as a certificate for `check` (docs/proof.md has the format).
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from bootstrap.core.arches import Arch
 from bootstrap.languages import hex0
-from bootstrap.prove.check.language import START, Class, step
-from bootstrap.prove.walk import END, INPUTS, Automaton
+from bootstrap.prove.check import FORMAT, START, Class, step
+from bootstrap.prove.values import place_text
+from bootstrap.prove.walk import END, INPUTS, Automaton, Transition
 
 Dialect = tuple[bool, bool]
 """Whether G is a digit of value 16, and whether a carriage return ends a comment."""
@@ -116,8 +123,7 @@ def model_differs(found: Automaton, dialect: Dialect) -> bytes | None:
     if dialect[1]:
         table = bytes(0x0A if byte == 0x0D else there for byte, there in enumerate(table))
     for number, word in enumerate(found.words):
-        before = b""
-        at = 0
+        before, at = b"", 0
         for byte in word:
             before += found.steps[at][byte].written
             at = found.steps[at][byte].target or 0
@@ -129,3 +135,44 @@ def model_differs(found: Automaton, dialect: Dialect) -> bytes | None:
             if before + found.steps[number][byte].written != due:
                 return longer
     return None
+
+
+def certificate(found: Automaton, relation: Relation, seed: bytes, abi: Arch) -> str:
+    """One state a line. ``found`` has only bytes and the end as inputs, and always ends well."""
+    full = abi.word_mask
+    head = {
+        "format": FORMAT,
+        "arch": abi.upstream,
+        "sha256": hashlib.sha256(seed).hexdigest(),
+        "language": dict(zip(("G", "CR"), relation.dialect, strict=True)),
+        "zero": sorted(found.zero),
+    }
+    rows = []
+    for number, (state, (comment, held)) in enumerate(
+        zip(found.states, relation.classes, strict=True)
+    ):
+        row = {
+            "at": hex(state.at),
+            "comment": comment,
+            "held": held,
+            "buffer": state.arguments[1].text(full),
+            "values": {
+                # What has 32 of 64 bits is most often zero-extended: the checker finds out.
+                place_text(place): value._replace(known=full).text(full)
+                for place, value, has in state.values
+                if value.known in (has, full) and (value.base or has in (full, 0xFFFFFFFF))
+            },
+            "next": list(_ranges(found.steps[number])),
+        }
+        rows.append(json.dumps(row))
+    lines = ",\n".join(rows)
+    return f'{json.dumps(head)[:-1]}, "states": [\n{lines}\n]}}\n'
+
+
+def _ranges(steps: dict[int, Transition]) -> Iterator[list[int]]:
+    """[first byte, last byte, target] for bytes that lead to the same state."""
+    first = 0
+    for byte in range(1, 257):
+        if byte == 256 or steps[byte].target != steps[first].target:
+            yield [first, byte - 1, steps[first].target or 0]
+            first = byte

@@ -7,6 +7,12 @@ from typing import NamedTuple
 
 Place = str | tuple[str, int]
 """A register, or a word of memory: ("sp", offset from the first stack pointer) or ("", address)."""
+WORLDS = 3
+"""So many runs are made of each step, in which all that has no value differs."""
+REACH = 256
+"""Bytes on either side of the first stack pointer that a seed may use."""
+_DESCRIPTORS = ("in", "out", "-out")
+"""Symbols that 32 bits hold whole."""
 
 
 class Value(NamedTuple):
@@ -43,20 +49,6 @@ def runs(numbers: Iterable[int]) -> list[list[int]]:
     return found
 
 
-WORLDS = 3
-"""So many runs are made of each step, in which all that has no value differs."""
-REACH = 256
-"""Bytes on either side of the first stack pointer that a seed may use."""
-
-
-DESCRIPTORS = ("in", "out", "-out")
-"""Symbols that 32 bits hold whole."""
-
-
-def _all_are(values: Sequence[int], bases: Sequence[int], offset: int) -> bool:
-    return all(value - base == offset for value, base in zip(values, bases, strict=True))
-
-
 class WorldSymbols:
     """What each symbol is in each world."""
 
@@ -70,28 +62,26 @@ class WorldSymbols:
                 (0x51F15EED * (9 * world + index + 1) ^ 0x3C3C00 >> world) & full | 1
                 for world in range(WORLDS)
             )
-        inputs, outputs = zip(*opens, strict=True)
-        self.named |= {"in": inputs, "out": outputs}
-        self.named = {name: tuple(v & full for v in row) for name, row in self.named.items()}
+        for name, row in zip(("in", "out"), zip(*opens, strict=True), strict=True):
+            self.named[name] = tuple(value & full for value in row)
         self.named["-out"] = tuple(-value & min(full, 0xFFFFFFFF) for value in self.named["out"])
         if full > 0xFFFFFFFF:
             self.named["-out64"] = tuple(-value & full for value in self.named["out"])
 
     def explain(self, values: Sequence[int], has: int) -> Value:
         """What the worlds have in common in the bits ``has``; known 0 is nothing."""
-        first, whole = values[0], has == self.full
-        if values.count(first) == len(values):
-            return Value("", first & has, has)
-        offset = first - self.sp[0]
-        if whole and abs(offset) <= REACH and _all_are(values, self.sp, offset):
-            return Value("sp", offset, self.full)
-        for name, row in self.named.items():
-            fits = whole or (has & 0xFFFFFFFF == 0xFFFFFFFF and name in DESCRIPTORS)
-            if fits and all((v ^ symbol) & has == 0 for v, symbol in zip(values, row, strict=True)):
-                return Value(name, 0, self.full)
-        differ = 0
+        first, whole, differ = values[0], has == self.full, 0
         for value in values:
             differ |= value ^ first
+        if not differ:
+            return Value("", first & has, has)
+        offset = first - self.sp[0]
+        if whole and abs(offset) <= REACH and values == [at + offset for at in self.sp]:
+            return Value("sp", offset, self.full)
+        for name, row in self.named.items():
+            fits = whole or (has & 0xFFFFFFFF == 0xFFFFFFFF and name in _DESCRIPTORS)
+            if fits and all((v ^ symbol) & has == 0 for v, symbol in zip(values, row, strict=True)):
+                return Value(name, 0, self.full)
         known = has & ~differ
         return Value("", first & known, known)
 

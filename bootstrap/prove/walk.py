@@ -84,10 +84,6 @@ class State:
     values: tuple[tuple[Place, Value, int], ...]
     """(place, value, mask of the bits that were written: others have no value)."""
 
-    def value_of(self, place: Place) -> Value:
-        """Of a place that has one."""
-        return next(value for at, value, _ in self.values if at == place)
-
 
 @dataclass(frozen=True)
 class Transition:
@@ -119,35 +115,33 @@ class Automaton:
     """How it ended, if it ends before the first read."""
 
 
+_Normal = tuple[tuple[str, str, int, int], ...]
+"""Events, with stack addresses as offsets: (kind, base, address or offset, size)."""
+_Inside = tuple[list[int], list[tuple[int, bytes]]]
+"""Registers, and memory by address: a state in one world."""
+
+
 class _Effects(NamedTuple):
     """What a path did to what it found: first uses with the instruction's address, and writes."""
 
-    uses: tuple[tuple[Place, int, int], ...]
-    written: Mapping[Place, int]
-    executed: tuple[tuple[int, int], ...]
-    loads: tuple[tuple[int, int], ...]
-    stores: tuple[tuple[int, int], ...]
+    uses: list[tuple[Place, int, int]]
+    written: dict[Place, int]
+    executed: dict[int, tuple[int, str]]
+    loads: list[tuple[int, int]]
+    stores: list[tuple[int, int]]
 
 
-_Normal = tuple[tuple[str, str, int, int], ...]
+class _Run(NamedTuple):
+    """A path in one world."""
 
-
-class _After(NamedTuple):
-    """One world at the end of a path."""
-
+    normal: _Normal
+    traps: list[tuple[str, list[int], bytes]]
+    """Each system call's name, arguments, and what it writes."""
+    ended: str
+    """How, if not at a system call."""
     registers: list[int]
     stack: bytes
-    image: dict[int, int]
-
-
-class _Path(NamedTuple):
-    calls: list[tuple[int, str, list[list[int]], list[bytes]]]
-    """(address, name, arguments by world, data by world)."""
-    effects: _Effects
-    after: list[_After]
-    ended: str
-    parted: str
-    """Where the worlds parted, if they did."""
+    image: dict[int, bytes]
 
 
 class Walker:
@@ -158,43 +152,44 @@ class Walker:
         limits = Limits()
         loaded = load(file_of(image), b"seed", (b"seed",), (), limits, Meter(limits), AddressSpace)
         assert isinstance(loaded.memory, AddressSpace)
-        self.memory = loaded.memory
-        self.abi, self.entry, self._most = abi, loaded.pc, most
-        self._stack = abi.task_size - 0x80000
-        self.symbols = WorldSymbols(abi.word_mask, self._stack, opens)
-        self._opens = opens
+        self._memory = loaded.memory
+        self._entry, self._most, self._opens = loaded.pc, most, opens
+        self._word, self._full = abi.word, abi.word_mask
+        stack = abi.task_size - 0x80000
+        self._symbols = WorldSymbols(self._full, stack, opens)
         self._names = {number: name for name, number in NUMBERS[abi.name].items()}
         self._tables = Tables(abi.name)
-        self.cpu = WalkingCpu(abi, self.memory, self._trap, _LONGEST)
-        named = dict(zip(self.cpu.names, self.cpu.numbers, strict=True))
-        by_number = {number: name for name, number in named.items()}
-        d = self.cpu.abi
-        self._pc, self._sp = by_number[d.pc], by_number[d.sp]
-        self._result = by_number[d.result]
-        self._number = by_number[d.number]
-        self._arguments = [by_number[number] for number in d.arguments]
-        self._clobbered = [by_number[number] for _, number in d.saved]
-        self._index = {name: index for index, name in enumerate(self.cpu.names)}
+        self._cpu = WalkingCpu(abi, self._memory, self._trap, _LONGEST)
+        d, named = self._cpu.abi, dict(zip(self._cpu.numbers, self._cpu.names, strict=True))
+        self._pc, self._sp, self._result = named[d.pc], named[d.sp], named[d.result]
+        self._passed = [named[number] for number in (d.number, *d.arguments)]
+        self._lost = [self._result, *(named[number] for _, number in d.saved)]
+        """Registers that a call leaves with another value."""
+        self._index = {name: index for index, name in enumerate(self._cpu.names)}
         self._live: dict[tuple[int, Value], dict[Place, int]] = {}
         """By address of the read and the stack pointer there: what may be read before written."""
         self._image: dict[int, tuple[int, int]] = {}
         """Words of the file's memory that are ever stored to: as in the file, and which bits."""
-        self._loaded = [(e.start, e.host[:]) for e in self.memory.extents if e.end < self._stack]
-        self.initial: set[str] = set()
+        self._loaded = [(e.start, e.host[:]) for e in self._memory.extents if e.end < stack]
+        self._initial: set[str] = set()
         """Registers that are read, perhaps only to be moved, as the program found them."""
         self._first: Mapping[Place, int] = {}
         """What is written before the first read."""
-        self.zero: frozenset[str] = frozenset()
+        self._zero: frozenset[str] = frozenset()
         """Those that have to be 0 then, as Linux leaves them (ELF_PLAT_INIT, start_thread)."""
         self._world = 0
         self._traps: list[tuple[str, list[int], bytes]] = []
         self._final: list[int] = []
         self._normal: list[dict[tuple[Event, ...], _Normal]] = [{} for _ in range(WORLDS)]
-        self._interned: dict[_Normal, _Normal] = {}
-        self._effects: dict[_Normal, _Effects] = {}
+        self._effects: dict[_Normal, tuple[_Normal, _Effects | None]] = {}
         self._accounted: set[int] = set()
-        self._texts: dict[int, str] = {}
-        self._set: dict[int, list[tuple[list[int], list[tuple[int, bytes]]]]] = {}
+        self._found = Automaton()
+        self._numbers: dict[State, int] = {}
+
+    def close(self) -> None:
+        """Let go of CPU and memory."""
+        self._cpu.close()
+        self._memory.release()
 
     # One step in one world.
 
@@ -203,14 +198,14 @@ class Walker:
         if args[0] >= _NO_NUMBER:
             name = _NOTHING
         given = list(args[1:7])
-        data = b""
         # The mode counts only where a file may be made.
         last = name in ("open", "openat") and not given[_ARGUMENTS[name] - 2] & _O_CREAT
         del given[_ARGUMENTS.get(name, 0) - last :]
-        self.cpu.events.append(("t", len(given), 0))
-        if name == "write":
-            data = self.memory.read_upto(given[1], min(given[2], 64))
+        self._cpu.events.append(("t", len(given), 0))
         opened = sum(trap[0] in ("open", "openat") for trap in self._traps)
+        data = b""
+        if name == "write":
+            data = self._memory.read_upto(given[1], min(given[2], 64))
         self._traps.append((name, given, data))
         if name == "write":
             return _WRITTEN[self._world]
@@ -218,140 +213,101 @@ class Walker:
             return _ENOSYS
         if name in ("open", "openat") and opened < 2:
             return self._opens[self._world][opened]
-        self._final = self.cpu.get_registers()
+        self._final = self._cpu.get_registers()
         return None
 
     def _bytes(self, addr: int, size: int) -> bytes:
         """Of mapped memory, also where the guest may not read."""
-        extent = self.memory.find(addr)
+        extent = self._memory.find(addr)
         assert extent is not None
         return extent.host[addr - extent.start : addr - extent.start + size]
 
     def _put(self, addr: int, data: bytes) -> None:
         """Not `poke`: what is executed is never stored to here, so translations stay right."""
-        extent = self.memory.find(addr)
+        extent = self._memory.find(addr)
         assert extent is not None
         extent.host[addr - extent.start : addr - extent.start + len(data)] = data
 
-    def _word(self, addr: int) -> int:
-        return int.from_bytes(self._bytes(addr, self.abi.word), "little")
-
-    def _fill(self, place: Place, world: int) -> int:
-        """What stands where nothing has a value."""
-        full = self.abi.word_mask
-        if world < 2:
-            return full * world
-        return zlib.crc32(repr(place).encode()) * 0x100000001 & full
-
-    def _prepare(self, state: State) -> list[tuple[list[int], list[tuple[int, bytes]]]]:
-        """Registers and memory of each world."""
-        word, full, symbols = self.abi.word, self.abi.word_mask, self.symbols
+    def _prepare(self, state: State, world: int) -> _Inside:
+        """A state in a world: nothing that has no value is the same in all of them."""
+        word, full = self._word, self._full
         known = {place: (value, has) for place, value, has in state.values}
 
-        def number(place: Place, world: int, bits: int, base: int) -> int:
-            fill = self._fill(place, world) & bits | base & ~bits
-            return symbols.inside(*known[place], world, fill) if place in known else fill
+        def number(place: Place, bits: int = full, base: int = 0) -> int:
+            fill = full * world if world < 2 else zlib.crc32(repr(place).encode()) * 0x100000001
+            fill = fill & full & bits | base & ~bits
+            return self._symbols.inside(*known[place], world, fill) if place in known else fill
 
-        rows = []
-        for world in range(WORLDS):
-            registers = [
-                number(name, world, *_STATUS.get(name, (full, 0))) for name in self.cpu.names
-            ]
-            stack = b"".join(
-                number(("sp", offset), world, full, 0).to_bytes(word, "little")
-                for offset in range(-REACH, REACH, word)
-            )
-            blocks = [(symbols.sp[world] - REACH, stack)]
-            for addr, (original, mask) in self._image.items():
-                there = number(("", addr), world, mask, original)
-                blocks.append((addr, there.to_bytes(word, "little")))
-            rows.append((registers, blocks))
-        return rows
+        registers = [number(name, *_STATUS.get(name, (full, 0))) for name in self._cpu.names]
+        stack = [number(("sp", offset)) for offset in range(-REACH, REACH, word)]
+        blocks = [
+            (self._symbols.sp[world] - REACH, b"".join(n.to_bytes(word, "little") for n in stack))
+        ]
+        for addr, (original, mask) in self._image.items():
+            blocks.append((addr, number(("", addr), mask, original).to_bytes(word, "little")))
+        return registers, blocks
 
-    def _go(self, number: int, state: State, item: int | None) -> _Path:
-        """The path from a state with one input (None: from the program's entry)."""
-        full = self.abi.word_mask
-        if number not in self._set:
-            self._set[number] = self._prepare(state)
-        calls: list[tuple[int, str, list[list[int]], list[bytes]]] = []
-        after: list[_After] = []
-        normal: _Normal = ()
-        ended = parted = ""
-        for world, (registers, blocks) in enumerate(self._set[number]):
-            self._world, self._traps, self._final = world, [], []
-            self.cpu.events.clear()
-            for addr, data in blocks:
-                self._put(addr, data)
-            values = list(registers)
-            if item is None:
-                values[self._index[self._pc]] = self.entry
-            else:
-                values[self._index[self._pc]] = state.at + self.cpu.abi.trap_size
-                result = 0
-                if item != END:
-                    result = 1 if item < FAILS else _FAILED[world]
-                    place = self.symbols.inside(state.arguments[1], full, world, 0)
-                    self._put(place, bytes((item % FAILS,)))
-                values[self._index[self._result]] = result & full
-            self.cpu.set_registers(values)
-            stop = self.cpu.run()
-            this = self._normalised(world)
-            over = (
-                f"a fault: {stop.fault.reason} at {stop.fault.pc:#x}" if stop.fault
-                else "" if self._final
-                else f"no system call after {_LONGEST} steps, at {self.cpu.pc:#x}"
-            )  # fmt: skip
-            if world == 0:
-                normal, ended = this, over
-                addrs = [e[2] for e, after in pairwise(this) if after[0] == "t"]
-                calls = [(a, t[0], [], []) for a, t in zip(addrs, self._traps, strict=True)]
-            elif this is not normal or over != ended:
-                parted = _part(normal, this)
-                break
-            for call, trap in zip(calls, self._traps, strict=True):
-                call[2].append(trap[1])
-                call[3].append(trap[2])
-            stack = self._bytes(self.symbols.sp[world] - REACH, 2 * REACH)
-            after.append(
-                _After(self._final, stack, {addr: self._word(addr) for addr in self._image})
-            )
-        return _Path(calls, self._effects_of(normal), after, ended, parted)
+    def _run(self, world: int, inside: _Inside, state: State, item: int | None) -> _Run:
+        """A state with one input (None: from the program's entry), until the next read."""
+        self._world, self._traps, self._final = world, [], []
+        self._cpu.events.clear()
+        registers = list(inside[0])
+        for addr, data in inside[1]:
+            self._put(addr, data)
+        registers[self._index[self._pc]] = self._entry
+        if item is not None:
+            registers[self._index[self._pc]] = state.at + self._cpu.abi.trap_size
+            result = 0
+            if item != END:
+                result = 1 if item < FAILS else _FAILED[world]
+                place = self._symbols.inside(state.arguments[1], self._full, world, 0)
+                self._put(place, bytes((item % FAILS,)))
+            registers[self._index[self._result]] = result & self._full
+        self._cpu.set_registers(registers)
+        stop = self._cpu.run()
+        return _Run(
+            self._normalised(world),
+            self._traps,
+            f"a fault: {stop.fault.reason} at {stop.fault.pc:#x}" if stop.fault
+            else "" if self._final
+            else f"no system call after {_LONGEST} steps, at {self._cpu.pc:#x}",
+            self._final,
+            self._bytes(self._symbols.sp[world] - REACH, 2 * REACH),
+            {addr: self._bytes(addr, self._word) for addr in self._image},
+        )  # fmt: skip
 
     def _normalised(self, world: int) -> _Normal:
-        """Events with stack addresses as offsets; one object for all that are equal."""
-        events = tuple(self.cpu.events)
+        """One object for all that are equal, in each world."""
+        events = tuple(self._cpu.events)
         found = self._normal[world].get(events)
         if found is None:
-            sp = self.symbols.sp[world]
+            sp = self._symbols.sp[world]
             found = tuple(
                 (kind, "sp", addr - sp, size)
                 if kind in "rw" and abs(addr - sp) < 0x8000
                 else (kind, "", addr, size)
                 for kind, addr, size in events
             )
-            # One object for what is the same in each world.
-            found = self._normal[world][events] = self._interned.setdefault(found, found)
+            found, _ = self._effects.setdefault(found, (found, None))
+            self._normal[world][events] = found
         return found
 
     # What a path reads and writes.
 
     def _effects_of(self, normal: _Normal) -> _Effects:
-        found = self._effects.get(normal)
+        _, found = self._effects[normal]
         if found is None:
-            found = self._effects[normal] = self._look(normal)
+            found = self._look(normal)
+            self._effects[normal] = normal, found
         return found
 
     def _look(self, normal: _Normal) -> _Effects:
-        uses: list[tuple[Place, int, int]] = []
-        written: dict[Place, int] = {}
-        executed: list[tuple[int, int]] = []
-        loads: list[tuple[int, int]] = []
-        stores: list[tuple[int, int]] = []
-        full, word, pc = self.abi.word_mask, self.abi.word, 0
+        found = _Effects([], {}, {}, [], [])
+        pc, written = 0, found.written
 
         def use(place: Place, mask: int) -> None:
             if mask & ~written.get(place, 0):
-                uses.append((place, mask & ~written.get(place, 0), pc))
+                found.uses.append((place, mask & ~written.get(place, 0), pc))
 
         def write(place: Place, mask: int) -> None:
             written[place] = written.get(place, 0) | mask
@@ -359,29 +315,28 @@ class Walker:
         for kind, base, addr, size in normal:
             if kind == "x":
                 pc = addr
-                executed.append((addr, size))
                 try:
                     effect = self._tables.effect(self._bytes(addr, size), addr)
                 except ValueError as error:
                     raise NotProven(f"{error}, at {addr:#x}") from None
-                self._texts[addr] = effect.text
+                found.executed[addr] = size, effect.text
                 for name, mask in effect.reads:
-                    use(name, mask & full)
+                    use(name, mask & self._full)
                 for name, mask in effect.writes:
-                    write(name, mask & full)
+                    write(name, mask & self._full)
             elif kind == "t":
-                for name in (self._number, *self._arguments[:addr]):
-                    use(name, full)
-                for name in (self._result, *self._clobbered):
-                    write(name, full)
+                for name in self._passed[: addr + 1]:
+                    use(name, self._full)
+                for name in self._lost:
+                    write(name, self._full)
             else:
                 if base and abs(addr) > REACH - 8:
                     raise NotProven(f"it uses the stack {addr:+d} bytes from its start, at {pc:#x}")
                 if not base:
-                    (loads if kind == "r" else stores).append((addr, size))
-                for at, mask in _words(addr, size, word):
+                    (found.loads if kind == "r" else found.stores).append((addr, size))
+                for at, mask in _words(addr, size, self._word):
                     (use if kind == "r" else write)((base, at), mask)
-        return _Effects(tuple(uses), written, tuple(executed), tuple(loads), tuple(stores))
+        return found
 
     # All states.
 
@@ -392,159 +347,155 @@ class Walker:
         """
         fails = known is not None
         while True:
-            self._set.clear()
             try:
                 return self._once(fails, known)
             except _Grow:
                 known = None  # its states lack what has turned out to be live
             except NotProven:
                 live = {p for places in self._live.values() for p in places if isinstance(p, str)}
-                found = self.initial | live - self._first.keys()
-                if found <= self.zero | {self._sp, self._pc}:
+                found = self._initial | live - self._first.keys()
+                if found <= self._zero | {self._sp, self._pc}:
                     raise
-                self.zero, known = frozenset(found - {self._sp, self._pc}), None
-
-    def close(self) -> None:
-        """Let go of CPU and memory."""
-        self.cpu.close()
-        self.memory.release()
+                self._zero, known = frozenset(found - {self._sp, self._pc}), None
 
     def _once(self, fails: bool, known: Automaton | None) -> Automaton:
-        word, full = self.abi.word, self.abi.word_mask
-        values: list[tuple[Place, Value, int]] = [
-            (name, Value("", 0, full if name in self.zero else 0), full) for name in self.cpu.names
-        ]
-        values[self._index[self._sp]] = (self._sp, Value("sp", 0, full), full)
+        full = self._full
+        values: dict[Place, Value] = {
+            name: Value("", 0, full if name in self._zero else 0) for name in self._cpu.names
+        }
+        values[self._sp] = Value("sp", 0, full)
         for index in range(4):
-            values.append((("sp", word * index), Value(f"word {index}", 0, full), full))
+            values["sp", self._word * index] = Value(f"word {index}", 0, full)
         for addr, (number, _) in self._image.items():
-            values.append((("", addr), Value("", number, full), full))
-        found = Automaton(zero=self.zero)
-        self._accounted = set()
-        numbers: dict[State, int] = {}
-        start = State(self.entry, (), tuple(values))
+            values["", addr] = Value("", number, full)
+        start = State(self._entry, (), tuple((place, v, full) for place, v in values.items()))
+        found = self._found = Automaton(zero=self._zero)
+        self._accounted.clear()
         if known is not None:
             found.states, found.words = list(known.states), list(known.words)
-            numbers |= {state: number for number, state in enumerate(known.states)}
-        found.started = self._step(found, -1, start, None, numbers, b"").ended
+        self._numbers = {state: number for number, state in enumerate(found.states)}
+        found.started = self._step(start, self._worlds(start), None, b"").ended
         for number, state in enumerate(found.states):  # which grows as it is walked
-            old = known is not None and number < len(known.steps)
-            steps = dict(known.steps[number]) if known is not None and old else {}
-            items = FAILING if old else (*INPUTS, *FAILING) if fails else INPUTS
+            steps, items = {}, (*INPUTS, *FAILING) if fails else INPUTS
+            if known is not None and number < len(known.steps):
+                steps, items = dict(known.steps[number]), tuple(FAILING)
+            worlds = self._worlds(state)
             with signals.held:  # once for a state: each run holds them too
                 for item in items if state.arguments[2].number else (END,):
-                    to = found.words[number] + (b"" if item == END else bytes((item % FAILS,)))
-                    steps[item] = self._step(found, number, state, item, numbers, to)
+                    steps[item] = self._step(state, worlds, item, found.words[number])
             found.steps.append(steps)
         return found
 
+    def _worlds(self, state: State) -> list[_Inside]:
+        return [self._prepare(state, world) for world in range(WORLDS)]
+
     def _step(
-        self, found: Automaton, number: int, state: State, item: int | None,
-        numbers: dict[State, int], to: bytes,
-    ) -> Transition:  # fmt: skip
-        full = self.abi.word_mask
-        path = self._go(number, state, item)
-        effects = path.effects
+        self, state: State, worlds: list[_Inside], item: int | None, word: bytes
+    ) -> Transition:
+        """One input (None: from the start) in all worlds. ``word`` leads to the state."""
+        full = self._full
+        runs = [self._run(world, row, state, item) for world, row in enumerate(worlds)]
+        normal, ended = runs[0].normal, runs[0].ended
+        effects = self._effects_of(normal)
         if item is None:
             self._first = effects.written
         if id(effects) not in self._accounted:
-            self._account(found, effects)
+            self._account(effects)
             self._accounted.add(id(effects))
         defined = {place: mask for place, _, mask in state.values}
         if item is not None:
-            defined |= dict.fromkeys((self._result, *self._clobbered), full)
+            defined |= dict.fromkeys(self._lost, full)
             if item != END:
                 base, number, _ = state.arguments[1]
-                ((at, mask),) = _words(number, 1, self.abi.word)
+                ((at, mask),) = _words(number, 1, self._word)
                 defined[base, at] = defined.get((base, at), 0) | mask
         for place, mask, pc in effects.uses:
             if isinstance(place, tuple) and not place[0]:
                 mask &= self._image.get(place[1], (0, 0))[1]  # the rest of the file never changes
             if item is None and isinstance(place, str):
-                self.initial.add(place)
+                self._initial.add(place)
             elif mask & ~defined.get(place, 0):
                 if item is not None:
                     self._grows(state, place, mask)
-                where = f"{pc:#x} ({self._texts[pc]})"
+                where = f"{pc:#x} ({effects.executed[pc][1]})"
                 raise NotProven(f"it reads {place_text(place)}, which has no value, at {where}")
-        if path.parted:
-            raise NotProven(f"what it does hangs on something that has no value, at {path.parted}")
-        written = b"".join(self._call(found, *call) for call in path.calls)
-        if path.ended:
-            return Transition(written, None, path.ended)
-        at, name, given, _ = path.calls[-1]
-        arguments = self._explained(given)
+        for run in runs:
+            if run.normal is not normal or run.ended != ended:
+                where = _part(normal, run.normal)
+                raise NotProven(f"what it does hangs on something that has no value, at {where}")
+        written, name, at = b"", "", 0
+        arguments: tuple[Value, ...] = ()
+        addresses = [event[2] for event, then in pairwise(normal) if then[0] == "t"]
+        made_by_call = zip(*(run.traps for run in runs), strict=True)
+        for at, made in zip(addresses, made_by_call, strict=True):
+            name = made[0][0]
+            arguments = tuple(
+                self._symbols.explain(list(row), full)
+                for row in zip(*(given for _, given, _ in made), strict=True)
+            )
+            written += self._call(at, name, arguments, made)
+        if ended:
+            return Transition(written, None, ended)
         if name != "read":
             return Transition(written, None, f"exit {arguments[0].number & 0xFF}")
-        live = self._live_at(at, self.symbols.explain(self._all_seen(path, self._sp), full))
+        live = self._live_at(at, self._symbols.explain(self._after(runs, self._sp), full))
+        values = []
         for place, mask in live.items():
+            kept = effects.written.get(place, 0)
             if item is not None:
-                self._grows(state, place, mask & ~effects.written.get(place, 0))
-        target = State(at, arguments[:3], self._after(path, live, defined))
-        if target not in numbers:
-            if len(found.states) >= self._most:
-                raise NotProven(_growing(found, self._most))
-            numbers[target] = len(found.states)
-            found.states.append(target)
-            found.words.append(to)
-        return Transition(written, numbers[target])
+                self._grows(state, place, mask & ~kept)
+            if has := (defined.get(place, 0) | kept) & mask:
+                values.append((place, self._symbols.explain(self._after(runs, place), has), has))
+        values.sort(key=lambda row: (isinstance(row[0], tuple), row[0]))
+        target = State(at, arguments[:3], tuple(values))
+        if target not in self._numbers:
+            if len(self._found.states) >= self._most:
+                raise NotProven(_growing(self._found, self._most))
+            self._numbers[target] = len(self._found.states)
+            self._found.states.append(target)
+            byte = b"" if item is None or item == END else bytes((item % FAILS,))
+            self._found.words.append(word + byte)
+        return Transition(written, self._numbers[target])
 
     def _grows(self, state: State, place: Place, mask: int) -> None:
         """Makes these bits part of the states at this read; raises _Grow if they were not."""
-        live = self._live_at(state.at, state.value_of(self._sp))
+        sp = next(value for at, value, _ in state.values if at == self._sp)
+        live = self._live_at(state.at, sp)
         if mask & ~live.get(place, 0):
             live[place] = live.get(place, 0) | mask
             raise _Grow
 
     def _live_at(self, at: int, sp: Value) -> dict[Place, int]:
-        return self._live.setdefault((at, sp), {self._sp: self.abi.word_mask})
+        return self._live.setdefault((at, sp), {self._sp: self._full})
 
-    def _after(
-        self, path: _Path, live: Mapping[Place, int], defined: Mapping[Place, int]
-    ) -> tuple[tuple[Place, Value, int], ...]:
-        """What has a value at the end of a path, of what is live there."""
-        rows: list[tuple[Place, Value, int]] = []
-        for place, mask in live.items():
-            has = (defined.get(place, 0) | path.effects.written.get(place, 0)) & mask
-            if has:
-                rows.append((place, self.symbols.explain(self._all_seen(path, place), has), has))
-        return tuple(sorted(rows, key=lambda row: (isinstance(row[0], tuple), row[0])))
-
-    def _all_seen(self, path: _Path, place: Place) -> list[int]:
-        """In each world."""
-        return [self._seen(after, place) for after in path.after]
-
-    def _seen(self, after: _After, place: Place) -> int:
+    def _after(self, runs: list[_Run], place: Place) -> list[int]:
+        """What stands at a place at the end of a path, in each world."""
         if isinstance(place, str):
-            return after.registers[self._index[place]]
+            return [run.registers[self._index[place]] for run in runs]
         base, offset = place
-        if not base:
-            return after.image[offset]
-        return int.from_bytes(after.stack[REACH + offset :][: self.abi.word], "little")
-
-    def _explained(self, given: list[list[int]]) -> tuple[Value, ...]:
-        """The arguments of a call, given by world."""
-        full = self.abi.word_mask
-        return tuple(self.symbols.explain(row, full) for row in zip(*given, strict=True))
+        words = (
+            run.stack[REACH + offset :][: self._word] if base else run.image[offset] for run in runs
+        )
+        return [int.from_bytes(word, "little") for word in words]
 
     # What is allowed, and what is reported.
 
-    def _account(self, found: Automaton, effects: _Effects) -> None:
-        for addr, size in effects.executed:
-            found.executed[addr] = (size, self._texts[addr])
+    def _account(self, effects: _Effects) -> None:
+        found = self._found
+        found.executed.update(effects.executed)
         for addr, size in effects.loads:
             found.data.update(range(addr, addr + size))
         for addr, size in effects.stores:
-            self._store(found, addr, size)
+            self._store(addr, size)
         code = {a + n for a, (size, _) in found.executed.items() for n in range(size)}
         if changed := code & found.stored:
             raise NotProven(f"it changes its own code, at {min(changed):#x}")
 
-    def _store(self, found: Automaton, addr: int, size: int) -> None:
+    def _store(self, addr: int, size: int) -> None:
         """Bytes of the file's memory are stored to; raises _Grow if it is the first time."""
-        found.stored.update(range(addr, addr + size))
+        self._found.stored.update(range(addr, addr + size))
         before = dict(self._image)
-        for at, more in _words(addr, size, self.abi.word):
+        for at, more in _words(addr, size, self._word):
             number, mask = self._image.get(at) or (self._in_file(at), 0)
             self._image[at] = number, mask | more
         if self._image != before:
@@ -553,40 +504,41 @@ class Walker:
     def _in_file(self, addr: int) -> int:
         for start, data in self._loaded:
             if start <= addr < start + len(data):
-                return int.from_bytes(data[addr - start :][: self.abi.word], "little")
+                return int.from_bytes(data[addr - start :][: self._word], "little")
         raise NotProven(f"it stores to {addr:#x}, which is neither of the file nor on the stack")
 
     def _call(
-        self, found: Automaton, at: int, name: str, given: list[list[int]], data: list[bytes]
-    ) -> bytes:
-        """Accounts for a system call; what it writes to the output."""
+        self, at: int, name: str, values: tuple[Value, ...],
+        made: Sequence[tuple[str, list[int], bytes]],
+    ) -> bytes:  # fmt: skip
+        """Accounts for a system call, ``made`` in each world; what it writes to the output."""
         if name == _NOTHING:
-            found.calls.add(Call(at, name, ()))
+            self._found.calls.add(Call(at, name, ()))
             return b""
         if name not in _ARGUMENTS:
             raise NotProven(f"it makes the system call {name}, which no hex0 needs, at {at:#x}")
-        rows, values = list(zip(*given, strict=True)), self._explained(given)
-        texts = tuple(value.text(self.abi.word_mask) for value in values)
+        texts = [value.text(self._full) for value in values]
+        data = {data for _, _, data in made}
         if name == "write":
-            texts = (texts[0], "?" if len(set(data)) > 1 else "a byte", texts[2])
-        found.calls.add(Call(at, name, texts))
+            texts[1] = "?" if len(data) > 1 else "a byte"
+        self._found.calls.add(Call(at, name, tuple(texts)))
         if name in ("read", "write"):
-            which = {self.symbols.named["in" if name == "read" else "out"]}
+            which = {self._symbols.named["in" if name == "read" else "out"]}
             if name == "write" and self._opens is NO_OUTPUT:
-                which.add(self.symbols.named["-out"])
-            if rows[0] not in which or values[2].known != self.abi.word_mask:
+                which.add(self._symbols.named["-out"])
+            descriptors = tuple(given[0] for _, given, _ in made)
+            if descriptors not in which or values[2].known != self._full:
                 raise NotProven(f"{name}({', '.join(texts)}) is no {name} of one byte, at {at:#x}")
-            if name == "read" and values[2].number > 1:
+        if name == "read":
+            if values[2].number > 1:
                 raise NotProven(f"it reads {values[2].number} bytes at once, at {at:#x}")
-            if name == "read" and not values[1].base:
-                self._store(found, values[1].number, values[2].number)
-        if name == "write":
-            if len(set(data)) > 1:
-                raise NotProven(f"it writes what has no value, at {at:#x}")
-            return data[0]
+            if not values[1].base:
+                self._store(values[1].number, values[2].number)
+        if name == "write" and len(data) > 1:
+            raise NotProven(f"it writes what has no value, at {at:#x}")
         if name in ("exit", "exit_group") and values[0].known & 0xFF != 0xFF:
             raise NotProven(f"it ends with a status that has no value, at {at:#x}")
-        return b""
+        return made[0][2]
 
 
 def _words(addr: int, size: int, word: int) -> Iterator[tuple[int, int]]:

@@ -27,7 +27,6 @@ BREACHES = {
     "cli": "import textual, lief, pickle",
     "debug": "import bootstrap.cli, subprocess",
     "prove": "import bootstrap.report",
-    "prove/check": "import unicorn, bootstrap.instruments",
     "oci": "import bootstrap.linux.machine",
     "attest": "import bootstrap.runs.rebuild, subprocess",
 }
@@ -59,8 +58,12 @@ def test_each_breach_of_the_contract_is_seen(package: Path) -> None:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
     for room, statement in BREACHES.items():
         (package / "bootstrap" / room / "breach.py").write_text(f"{statement}\n")
-    with open(package / "bootstrap/core/abi.py", "a") as module:  # a layer of the core
-        module.write("import bootstrap.core.machine\n")
+    for name, statement in (
+        ("core/abi", "import bootstrap.core.machine"),  # a layer of the core
+        ("prove/check", "import unicorn, bootstrap.instruments"),
+    ):
+        with open(package / f"bootstrap/{name}.py", "a") as module:
+            module.write(f"{statement}\n")
     result = lint(package)
     assert result.returncode == 1, result.stdout + result.stderr
     kept = [c["name"] for c in contracts if f"{c['name']} KEPT" in result.stdout]

@@ -16,8 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootstrap.languages import hex0
-from bootstrap.prove.check.language import START, step
-from bootstrap.prove.check.proof import MAX_FILE, decide
+from bootstrap.prove.check import MAX_FILE, START, decide, step
 from bootstrap.sources import SourceTree
 from tests.prove.material import CERTIFICATES, OTHERS, X86, certificate, document, program, seed
 
@@ -57,7 +56,7 @@ def test_upstreams_seeds_are_proven(arch: str, release: SourceTree) -> None:
 def test_it_imports_the_standard_library_and_itself_only() -> None:
     code = (
         # Debian's interpreter comes with a sitecustomize.
-        "import sys; before = set(sys.modules); import bootstrap.prove.check.proof; "
+        "import sys; before = set(sys.modules); import bootstrap.prove.check; "
         "print(*sorted(n for n in set(sys.modules) - before if not n.startswith('_') "
         "and n.partition('.')[0] not in sys.stdlib_module_names))"
     )

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from bootstrap.cli.main import main
-from bootstrap.prove.check.proof import decide
+from bootstrap.prove.check import decide
 from tests.prove.material import X86, program
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.prove.check.language import step
+from bootstrap.prove.check import step
 from tests.prove.material import OTHERS, X86, document, seed
 
 QEMU = {"x86": "i386", "AMD64": "x86_64", "AArch64": "aarch64"}

@@ -9,10 +9,9 @@ import pytest
 
 from bootstrap.core import arches
 from bootstrap.core.arches import ARCHES
-from bootstrap.prove import Proof, prove
-from bootstrap.prove.picture import by_class
+from bootstrap.prove.proving import Proof, prove
 from bootstrap.prove.relation import compare, moves
-from bootstrap.prove.report import against, picture, to_text
+from bootstrap.prove.report import against, by_class, picture, to_text
 from bootstrap.prove.walk import GOOD, NotProven, Walker
 from bootstrap.sources import SourceTree
 from tests.prove.material import OTHERS, X86, certificate, program, seed

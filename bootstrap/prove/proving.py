@@ -1,14 +1,24 @@
-"""What a seed does where something goes wrong: each walked as far as it goes, and stated."""
+"""A seed is walked, held against the language, certified and checked; and where something goes
+wrong for it, walked as far as it goes, and stated."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 from bootstrap.core.arches import Arch
-from bootstrap.prove.check.language import START, Class, step
-from bootstrap.prove.relation import Dialect, compare, moves, relate
+from bootstrap.prove import check
+from bootstrap.prove.relation import (
+    Dialect,
+    Relation,
+    certificate,
+    compare,
+    model_differs,
+    moves,
+    relate,
+)
 from bootstrap.prove.walk import (
     ANY,
     END,
@@ -21,7 +31,7 @@ from bootstrap.prove.walk import (
     NotProven,
     Opens,
     Walker,
-)  # fmt: skip
+)
 
 _DOES_NOT_LOOK = "it does not look: as if all were well"
 
@@ -33,7 +43,46 @@ class Finding(NamedTuple):
     then: str
 
 
-def explore(seed: bytes, abi: Arch, most: int) -> tuple[Automaton, tuple[Finding, ...]]:
+@dataclass(frozen=True)
+class Proof:
+    """What is known of a seed. Proven only where ``refused`` is empty."""
+
+    seed: bytes
+    abi: Arch
+    found: Automaton | None
+    relation: Relation | None
+    certificate: str
+    refused: str
+    """Why nothing is proven; or empty."""
+    findings: tuple[Finding, ...]
+
+
+def prove(seed: bytes, abi: Arch, most: int) -> Proof:
+    """Walk, relate, certify, check. ``most``: states at which the walk stops.
+
+    What is not proven is a finding, not an error. Raises what the loader raises.
+    """
+    try:
+        found, relation, findings = _explore(seed, abi, most)
+    except NotProven as error:
+        return Proof(seed, abi, None, None, "", str(error), ())
+    text, refused = "", ""
+    if relation is None:
+        refused = f"it reads nothing: {found.started}"
+    elif relation.difference is not None:
+        refused = "it is not hex0"
+    elif (word := model_differs(found, relation.dialect)) is not None:
+        refused = f"the model of bootstrap.languages differs, at {word!r}"
+    else:
+        text = certificate(found, relation, seed, abi)
+        status, line = check.decide(text.encode(), seed)
+        refused = line if status else ""
+    return Proof(seed, abi, found, relation, text, refused, findings)
+
+
+def _explore(
+    seed: bytes, abi: Arch, most: int
+) -> tuple[Automaton, Relation | None, tuple[Finding, ...]]:
     """The walk where all goes well, and what is found where not. Raises NotProven."""
     opens, walker = ANY, Walker(seed, abi, ANY, most)
     try:
@@ -43,8 +92,9 @@ def explore(seed: bytes, abi: Arch, most: int) -> tuple[Automaton, tuple[Finding
             walker.close()
             opens, walker = GOOD, Walker(seed, abi, GOOD, most)
             found = walker.walk()
-        if not found.states or (relation := relate(found)).difference is not None:
-            return found, ()
+        relation = relate(found) if found.states else None
+        if relation is None or relation.difference is not None:
+            return found, relation, ()
         failing = _stated(lambda: _reads(walker.walk(found), relation.dialect))
     finally:
         walker.close()
@@ -61,11 +111,9 @@ def explore(seed: bytes, abi: Arch, most: int) -> tuple[Automaton, tuple[Finding
             ("INPUT cannot be opened, and OUTPUT becomes descriptor 0", OUTPUT_IS_0),
         ):
             rows.append(Finding(name, _stated(partial(_other, seed, abi, other, most, found))))
-    rows.append(
-        Finding("arguments are missing or too many",
-                "the second and third word above argc are opened, whatever they are")
-    )  # fmt: skip
-    return found, tuple(rows)
+    opened = "the second and third word above argc are opened, whatever they are"
+    rows.append(Finding("arguments are missing or too many", opened))
+    return found, relation, tuple(rows)
 
 
 def _stated(what: Callable[[], str]) -> str:
@@ -77,21 +125,18 @@ def _stated(what: Callable[[], str]) -> str:
 
 def _reads(failing: Automaton, dialect: Dialect) -> str:
     """What a read that fails is taken for, with each byte that the buffer may hold."""
-    classes: dict[int, Class] = {0: START}
-    waiting = [0]
+    classes: dict[int, check.Class] = {0: check.START}
     lost = False
-    for number in waiting:
+    for number, steps in enumerate(failing.steps):  # each was reached from one before it
         for item in (*range(256), *FAILING):
-            taken = failing.steps[number][item]
-            to, due = step(classes[number], item % FAILS, *dialect)
+            taken = steps[item]
+            to, due = check.step(classes[number], item % FAILS, *dialect)
             if taken.written != due:
                 lost = lost or (item >= FAILS and not taken.written)
                 if item < FAILS or taken.written:
                     return "what it does then is no hex0"
             if taken.target is None or classes.setdefault(taken.target, to) != to:
                 return "it goes on otherwise than after a read"
-            if taken.target not in waiting:
-                waiting.append(taken.target)
     return "it does not look: the byte that the buffer holds counts once more" + (
         ", but what it completes as a second digit is not written: Linux has no such call" * lost
     )

@@ -1,1 +1,0 @@
-"""Checks a certificate with the standard library alone: docs/proof.md."""
