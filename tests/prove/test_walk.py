@@ -1,40 +1,107 @@
-"""The walk in Unicorn: what it finds, and what it refuses to call proven."""
+"""`bootstrap prove`: what the walk in Unicorn finds, and what it refuses to call proven."""
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
+import jsonschema
 import pytest
 
+from bootstrap.cli.main import main
 from bootstrap.core import arches
 from bootstrap.core.arches import ARCHES
+from bootstrap.prove import proving
+from bootstrap.prove.check import decide
 from bootstrap.prove.proving import Proof, prove
-from bootstrap.prove.relation import compare, moves
-from bootstrap.prove.report import against, by_class, picture, to_text
-from bootstrap.prove.walk import GOOD, NotProven, Walker
+from bootstrap.prove.report import against, by_class, to_text
 from bootstrap.sources import SourceTree
 from tests.prove.material import OTHERS, X86, certificate, program, seed
 
+# A walk takes seconds, and one serves many tests: one worker makes it.
+pytestmark = pytest.mark.xdist_group("prove")
+
+
+class Proven(NamedTuple):
+    """What `bootstrap prove` found, said and wrote."""
+
+    status: int
+    proof: Proof
+    out: list[str]
+    folder: Path
+
+
+def by_command(data: bytes, folder: Path, *options: str) -> Proven:
+    made: list[Proof] = []
+
+    def prove_and_keep(*arguments: object) -> Proof:
+        made.append(prove(*arguments))  # type: ignore[arg-type]
+        return made[-1]
+
+    (folder / "seed").write_bytes(data)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
+        patch.setattr(proving, "prove", prove_and_keep)
+        outputs = ["-o", str(folder / "cert"), "--svg", str(folder / "svg")]
+        status = main(["prove", str(folder / "seed"), *outputs, *options])
+    return Proven(status, made[0], out.getvalue().splitlines(), folder)
+
 
 @pytest.fixture(scope="module")
-def x86() -> Proof:
-    return prove(X86, arches.X86, 300)
+def proven(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proven]:
+    folder = tmp_path_factory.mktemp("prove")
+    yield by_command(X86, folder, "--arch", "x86", "--json", str(folder / "json"))
 
 
-def test_the_x86_seed_is_hex0_for_every_input(x86: Proof) -> None:
-    assert x86.refused == ""
-    assert x86.found is not None and x86.relation is not None
-    assert (len(x86.found.states), len(set(x86.relation.classes))) == (36, 34)
-    assert x86.relation.dialect == (True, False)
-    assert x86.found.zero == frozenset()
-    text = list(to_text(x86, "seed"))
-    assert text[-1].startswith("PROVEN for all inputs: it is hex0, where G and g count")
-    assert any("0G makes it write 10; plain hex0: nothing" in line for line in text)
+@pytest.fixture(scope="module")
+def x86(proven: Proven) -> Proof:
+    return proven.proof
 
 
-def test_the_certificate_in_the_package_is_what_the_walk_writes(x86: Proof) -> None:
-    assert x86.certificate.encode() == certificate("x86")
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Proven:
+    """Of a seed where '!' begins a comment in place of '#'."""
+    data = bytearray(X86)
+    data[0x8B] = ord("!")
+    return by_command(bytes(data), tmp_path_factory.mktemp("other"))
+
+
+def test_the_x86_seed_is_hex0_for_every_input(proven: Proven) -> None:
+    proof = proven.proof
+    assert (proven.status, proof.refused) == (0, "")
+    assert proof.found is not None and proof.relation is not None
+    assert (len(proof.found.states), len(set(proof.relation.classes))) == (36, 34)
+    assert proof.relation.dialect == (True, False)
+    assert proof.found.zero == frozenset()
+    assert proven.out[-1].startswith("PROVEN for all inputs: it is hex0, where G and g count")
+    assert any("0G makes it write 10; plain hex0: nothing" in line for line in proven.out)
+
+
+def test_the_certificate_in_the_package_is_what_the_walk_writes(proven: Proven) -> None:
+    written = (proven.folder / "cert").read_bytes()
+    assert written == certificate("x86") == proven.proof.certificate.encode()
+    assert set(json.loads(written)) == {"format", "arch", "sha256", "language", "zero", "states"}
+    assert X86.hex()[0x98 : 0x98 + 16] not in written.decode()  # none of the seed's own bytes
+    assert decide(written, X86)[0] == 0
+
+
+def test_the_document_is_of_its_schema(proven: Proven, checkout: Path) -> None:
+    document = json.loads((proven.folder / "json").read_text())
+    jsonschema.validate(document, json.loads((checkout / "docs" / "prove.schema.json").read_text()))
+    assert document["proven"] and document["language"]["classes"] == 34
+
+
+def test_the_picture_has_all_classes(proven: Proven) -> None:
+    found, relation = proven.proof.found, proven.proof.relation
+    assert found is not None and relation is not None
+    svg = (proven.folder / "svg").read_text()
+    assert svg.startswith("<svg ") and svg.count("<circle") == 34
+    rows = by_class(found, relation)
+    arrows = sum(to != place for place, row in rows.items() for to in row)
+    assert svg.count("marker-end") == 1 + arrows
 
 
 def test_what_it_says_of_failures_is_what_docs_hex0_says(x86: Proof) -> None:
@@ -73,27 +140,18 @@ def test_upstreams_other_seeds(arch: str, release: SourceTree) -> None:
     assert proof.certificate.encode() == certificate(arch)
 
 
-def test_two_seeds_are_compared_with_each_other(x86: Proof) -> None:
+def test_a_seed_that_is_another_is_not_proven(other: Proven) -> None:
+    assert other.status == 1
+    assert other.out[-1] == "NOT PROVEN: it is not hex0"
+    differs = "  differs     !00 makes it write nothing; hex0, where G and g count"
+    assert differs in "\n".join(other.out)
+    assert not (other.folder / "cert").exists()
+
+
+def test_two_seeds_are_compared_with_each_other(x86: Proof, other: Proven) -> None:
     assert against(x86, x86) == (0, "PROVEN the same for all inputs")
-    other = bytearray(X86)
-    other[0x9D] = 6  # cmp al, 6: without G
-    walker = Walker(bytes(other), arches.X86, GOOD, 300)
-    found = walker.walk()
-    walker.close()
-    assert x86.found is not None
-    difference, _ = compare(moves(x86.found), 0, moves(found), 0)
-    assert difference is not None
-    assert (difference.word, difference.one, difference.other) == (b"0G", "10", "nothing")
-
-
-def test_the_picture_has_all_classes(x86: Proof, tmp_path: Path) -> None:
-    assert x86.found is not None and x86.relation is not None
-    svg = picture(x86)
-    assert svg.count("<circle") == 34
-    rows = by_class(x86.found, x86.relation)
-    assert svg.count("marker-end") == 1 + sum(
-        to != place for place, row in rows.items() for to in row
-    )
+    status, line = against(x86, other.proof)
+    assert (status, line) == (1, "DIFFERENT: !00 makes it write 00; the other: nothing")
 
 
 # exit(0) at once; read and loop: `mov eax, 3; int 0x80` and so on.
@@ -124,16 +182,27 @@ def test_what_is_no_hex0_is_never_proven(code: bytes, why: str) -> None:
     assert list(to_text(proof, "x"))[-1].startswith("NOT PROVEN: ")
 
 
-def test_states_that_do_not_close_say_what_grows() -> None:
-    with pytest.raises(NotProven, match=r"do not close: 20 at the limit.*ebp takes 1. values"):
-        walker = Walker(X86, arches.X86, GOOD, 20)
-        try:
-            walker.walk()
-        finally:
-            walker.close()
-
-
-def test_the_certificate_holds_no_bytes_of_the_seed(x86: Proof) -> None:
-    document = json.loads(x86.certificate)
-    assert set(document) == {"format", "arch", "sha256", "language", "zero", "states"}
-    assert X86.hex()[0x98 : 0x98 + 16] not in x86.certificate
+@pytest.mark.parametrize(
+    "data, options, status, why",
+    [
+        (b"hello", [], 2, "no Linux program of an architecture"),
+        (b"", [], 2, "is empty"),
+        (X86, ["--arch", "AMD64"], 2, "a program for x86, not for AMD64"),
+        (X86, ["--states", "0"], 2, "must be 1 or more"),
+        (X86[:60], [], 2, "Linux does not start it"),
+        (bytes(100_000), [], 2, "no hex0 seed has that many"),
+        (X86, ["--states", "20"], 1, "NOT PROVEN: its states do not close: 20 at the limit, where"),
+        (program(LOOP), ["--against", "seed"], 1, "NOT COMPARED: not both are walked"),
+    ],
+)
+def test_what_it_does_not_take_or_cannot_walk(
+    data: bytes, options: list[str], status: int, why: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "seed").write_bytes(data)
+    assert main(["prove", "seed", *options]) == status
+    out, err = capsys.readouterr()
+    assert why in (out.splitlines()[-1] if status == 1 else err)
+    assert "--states" not in options or status == 2 or "ebp takes 1" in out
+    assert status == 1 or err.count("\n") == 1
