@@ -6,7 +6,6 @@ by itself. Nothing of this process is taken over.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import threading
@@ -17,12 +16,13 @@ from pathlib import Path
 
 from bootstrap import host, signals
 from bootstrap.core.errors import BadInput
-from bootstrap.core.release import Tree, as_bytes
+from bootstrap.core.release import Tree
 from bootstrap.core.verdict import Findings
 from bootstrap.documents import from_json
 from bootstrap.known import StepFile
 from bootstrap.known.steps import data_dir
 from bootstrap.report import Recheck, Report, lowered
+from bootstrap.sources.tree import lay_out
 
 TICK = 0.2
 """Seconds between two looks at a core that is at work."""
@@ -116,20 +116,7 @@ def _laid_out(tree: Tree) -> Iterator[Path]:
     try:
         with signals.held:
             folder = Path(tempfile.mkdtemp(prefix="bootstrap-recheck-"))
-        top = os.fsencode(folder)
-        for path in tree.folders:
-            os.makedirs(os.path.join(top, as_bytes(path)), exist_ok=True)
-        for path, file in tree.files.items():
-            place = os.path.join(top, as_bytes(path))
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            with open(place, "xb") as stream:
-                stream.write(file.data)
-            os.chmod(place, 0o755 if file.executable else 0o644)
-        # After the files: so nothing is written through one.
-        for path, target in tree.symlinks.items():
-            place = os.path.join(top, as_bytes(path))
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            os.symlink(as_bytes(target), place)
+        lay_out(tree, folder)
         yield folder
     except OSError as error:
         raise BadInput(f"{folder}: the tree cannot be laid out: {error.strerror}") from None

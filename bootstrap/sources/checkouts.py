@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from bootstrap.core.errors import BadInput
-from bootstrap.core.release import SourceFile, as_bytes, as_text, read_file
+from bootstrap.core.release import MAX_BYTES, SourceFile, as_bytes, as_text, read_file
 from bootstrap.signals import scratch_folder
 from bootstrap.sources.cache import Cache
 from bootstrap.sources.git import (
@@ -34,7 +34,7 @@ from bootstrap.sources.git import (
 )
 from bootstrap.sources.materials import named
 from bootstrap.sources.resolving import Fetched
-from bootstrap.sources.tree import SourceTree, read_folder
+from bootstrap.sources.tree import SourceTree, lay_out, read_folder
 
 LIVE_BOOTSTRAP, STAGEX_TREE = "live-bootstrap", "stagex"
 NAMES = (LIVE_BOOTSTRAP, STAGEX_TREE)
@@ -74,7 +74,6 @@ KNOWN = MappingProxyType(
     }
 )
 _KEY = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_MAX_FILE = 64 << 20
 
 
 class CheckedOut(NamedTuple):
@@ -134,11 +133,13 @@ def identify_checkout(name: str, at: CheckedOut) -> Identity:
 
 
 def _is_used(name: str, entry: IndexEntry) -> bool:
-    path = entry.path
-    if entry.mode == GITLINK or path == CONFIGURATION:
-        return False
+    return entry.mode != GITLINK and _is_used_path(name, entry.path)
+
+
+def _is_used_path(name: str, path: str) -> bool:
     top = next((top for top in _USED[name] if path == top or path.startswith(f"{top}/")), None)
-    return top is not None and not (top == _FLAT and path.count("/") > 1)
+    deep = top == _FLAT and path.count("/") > 1
+    return top is not None and not deep and path != CONFIGURATION
 
 
 def _is_as_in(tree: SourceTree, path: str, entry: IndexEntry | None) -> bool:
@@ -157,36 +158,25 @@ def read_used(name: str, folder: Path) -> SourceTree:
     """What the product uses of a checkout, whatever git knows of it.  Raises BadInput."""
     files: dict[str, SourceFile] = {}
     symlinks: dict[str, str] = {}
-    try:
-        for place in _places(name, folder):
-            path = as_text(os.fsencode(place.relative_to(folder)))
-            mode = place.lstat().st_mode
-            if stat.S_ISLNK(mode):
-                symlinks[path] = as_text(os.fsencode(os.readlink(place)))
-            elif stat.S_ISREG(mode) and path != CONFIGURATION:
-                data = read_file(place, _MAX_FILE, follow=False)
-                files[path] = SourceFile(data, bool(mode & 0o111))
-    except OSError as error:
-        where = os.fsdecode(error.filename or folder)
-        raise BadInput(f"{where}: cannot be read: {error.strerror}") from None
-    return SourceTree(str(folder), files, symlinks)
-
-
-def _places(name: str, folder: Path) -> Iterator[Path]:
-    """All that is no folder, and links to folders too."""
     for top in _USED[name]:
-        if (folder / top).is_file():
-            yield folder / top
-        for at, folders, names in os.walk(folder / top, onerror=_refuse):
-            links = [name for name in folders if Path(at, name).is_symlink()]
-            if top == _FLAT:
-                folders.clear()
-            yield from (Path(at, name) for name in (*names, *links))
-
-
-def _refuse(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise error
+        place = folder / top
+        try:
+            mode = place.lstat().st_mode
+            is_folder = place.is_dir()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise BadInput(f"{place}: cannot be read: {error.strerror}") from None
+        if is_folder:
+            there = read_folder(place)
+            used = {p for p in (*there.files, *there.symlinks) if _is_used_path(name, f"{top}/{p}")}
+            files.update((f"{top}/{p}", file) for p, file in there.files.items() if p in used)
+            symlinks.update((f"{top}/{p}", to) for p, to in there.symlinks.items() if p in used)
+        elif stat.S_ISLNK(mode):
+            symlinks[top] = as_text(os.fsencode(os.readlink(place)))
+        elif stat.S_ISREG(mode):
+            files[top] = SourceFile(read_file(place, MAX_BYTES, follow=False), bool(mode & 0o111))
+    return SourceTree(str(folder), files, symlinks)
 
 
 def fetch_checkout(
@@ -312,7 +302,7 @@ def checkout_at(
     tree = _cached(given, name, cache)
     with scratch_folder(f"{name}-") as place:
         folder = place / name
-        _lay_out(folder, tree)
+        lay_out(tree, folder)
         if say is not None:
             say(f"{name} {tree.release}, from the cache")
         yield CheckedOut(folder, None if len(tree.release or "") == 64 else tree.release)
@@ -334,17 +324,3 @@ def _cached(commit: str | None, name: str, cache: Cache) -> SourceTree:
             " --from DIR"
         )
     return tree
-
-
-def _lay_out(folder: Path, tree: SourceTree) -> None:
-    try:
-        for path in (*tree.files, *tree.symlinks):
-            place = folder / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if (file := tree.files.get(path)) is None:
-                place.symlink_to(tree.symlinks[path])
-            else:
-                place.write_bytes(file.data)
-                place.chmod(0o755 if file.executable else 0o644)
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot be laid out: {error.strerror}") from None

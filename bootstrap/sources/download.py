@@ -58,7 +58,8 @@ def download(
     is neither https nor http.
     """
     with _asked(url, {}, _OnlyHttps, timeout) as answer:
-        return _read(answer, url, _length(answer.headers), limit, progress)
+        total = _length(answer.headers)
+        return b"".join(_chunks(answer, url, 0, total, limit, progress))
 
 
 def download_to(
@@ -85,13 +86,11 @@ def download_to(
 def _part(part: Path) -> Iterator[IO[bytes]]:
     flags = os.O_RDWR | os.O_CREAT | host.BINARY | host.NOFOLLOW | host.CLOEXEC
     try:
-        with os.fdopen(os.open(part, flags, 0o644), "r+b", buffering=0) as file:
+        with open(part, "r+b", 0, opener=lambda name, _: os.open(name, flags, 0o644)) as file:
             yield file
             os.fsync(file.fileno())
     except OSError as error:
-        raise BadInput(
-            f"{part}: cannot be written: {error.strerror}; make room or take another folder"
-        ) from None
+        raise _unwritable(part, error) from None
 
 
 def _go_on(
@@ -119,9 +118,13 @@ def _write(file: IO[bytes], chunk: bytes) -> None:
         while rest:
             rest = rest[file.write(rest) :]
     except OSError as error:
-        raise BadInput(
-            f"{file.name}: cannot be written: {error.strerror}; make room or take another folder"
-        ) from None
+        raise _unwritable(file.name, error) from None
+
+
+def _unwritable(part: object, error: OSError) -> BadInput:
+    return BadInput(
+        f"{part}: cannot be written: {error.strerror}; make room or take another folder"
+    )
 
 
 def _start(headers: email.message.Message) -> int | None:
@@ -155,16 +158,6 @@ def _asked(
 
 def _scheme(url: str) -> str:
     return url.partition(":")[0].lower()
-
-
-def _read(
-    answer: http.client.HTTPResponse,
-    url: str,
-    total: int | None,
-    limit: int,
-    progress: Progress | None,
-) -> bytes:
-    return b"".join(_chunks(answer, url, 0, total, limit, progress))
 
 
 def _chunks(

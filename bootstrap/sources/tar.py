@@ -8,15 +8,22 @@ must not be able to name a place outside of the tree: it refuses rather than rep
 
 from __future__ import annotations
 
+import gzip
+import io
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import as_bytes, as_text
 
 BLOCK = 512
 _ZEROS = bytes(BLOCK)
-_CHUNK = 1 << 20
+_CARRIED = dict.fromkeys((b"0", b"\0", b"7"), "file") | {
+    b"1": "hard",
+    b"2": "link",
+    b"5": "folder",
+}
 _KINDS = {b"3": "a character device", b"4": "a block device", b"6": "a fifo"}
 _MAX_EXTENDED = 1 << 20
 # What a ustar header holds: bytes of a name and of the prefix before it, and of a file.
@@ -39,30 +46,21 @@ class Member:
 
 
 def gunzip(data: bytes, label: str, limit: int) -> bytes:
-    """Decompress a whole gzip file (RFC 1952), of one or more members.
+    """Decompress a whole gzip file (RFC 1952), of one or more members, perhaps with zeros after.
 
     Raises BadInput when it is damaged, cut short, followed by other bytes, or when it holds more
     than ``limit`` bytes (found out without decompressing more than that).
     """
-    out = bytearray()
-    rest = data
-    # Zero bytes after the last member are padding, as gzip(1) has it.
-    while rest.strip(b"\0") or rest is data:
-        member = zlib.decompressobj(wbits=31)
-        while not member.eof:
-            try:
-                piece = member.decompress(rest, _CHUNK)
-            except zlib.error as error:
-                raise BadInput(f"{label}: damaged gzip data: {error}") from None
-            rest = member.unconsumed_tail
-            # Nothing in, nothing out, and not at the end: the rest of the file is not there.
-            if not piece and not rest and not member.eof:
-                raise BadInput(f"{label}: cut short: its gzip data ends after {len(data)} bytes")
-            out += piece
-            if len(out) > limit:
-                raise BadInput(f"{label}: holds more than {limit} bytes when unpacked")
-        rest = member.unused_data
-    return bytes(out)
+    try:
+        with gzip.open(io.BytesIO(data)) as file:
+            out = file.read(limit + 1)
+    except EOFError:
+        raise BadInput(f"{label}: cut short: its gzip data ends after {len(data)} bytes") from None
+    except (OSError, zlib.error) as error:
+        raise BadInput(f"{label}: damaged gzip data: {error}") from None
+    if len(out) > limit:
+        raise BadInput(f"{label}: holds more than {limit} bytes when unpacked")
+    return out
 
 
 def read_tar(raw: bytes, label: str) -> Iterator[Member]:
@@ -101,7 +99,7 @@ def read_tar(raw: bytes, label: str) -> Iterator[Member]:
             elif kind == b"x":
                 longs.update(_records(data, label, offset))
             else:
-                longs["path" if kind == b"L" else "linkpath"] = _text(data.rstrip(b"\0"))
+                longs["path" if kind == b"L" else "linkpath"] = as_text(data.rstrip(b"\0"))
         else:
             yield _member(header, kind, data, {**everywhere, **longs}, label, offset)
             longs = {}
@@ -123,13 +121,11 @@ def _member(
         raise BadInput(f"{where} is a sparse file, which no release has")
     if kind in _KINDS:
         raise BadInput(f"{where} is {_KINDS[kind]}; a source tree has none")
-    if kind in (b"0", b"\0", b"7"):
-        # Before POSIX a folder was a file whose name ends in a slash.
-        name = "folder" if path.endswith("/") else "file"
-    elif kind in (b"1", b"2", b"5"):
-        name = {b"1": "hard", b"2": "link", b"5": "folder"}[kind]
-    else:
+    if kind not in _CARRIED:
         raise BadInput(f"{where} is of the unknown kind {kind!r}")
+    name = _CARRIED[kind]
+    if name == "file" and path.endswith("/"):
+        name = "folder"  # what one was before POSIX
     mode = _number(header[100:108], label, offset)
     return Member(name, path, bool(mode & 0o111), data, target, offset)
 
@@ -169,17 +165,13 @@ def _records(data: bytes, label: str, offset: int) -> dict[str, str]:
         key, equals, value = record[len(digits) + 1 : -1].partition(b"=")
         if len(record) < length or not equals or record[-1:] != b"\n":
             raise BadInput(f"{label}: damaged: bad extended header at byte {offset}")
-        records[_text(key)] = _text(value)
+        records[as_text(key)] = as_text(value)
         at += length
     return records
 
 
 def _field(field: bytes) -> str:
-    return _text(field.split(b"\0", 1)[0])
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
+    return as_text(field.split(b"\0", 1)[0])
 
 
 def write_tar(members: Iterable[Member], extended: bool = True) -> bytes:
@@ -192,7 +184,7 @@ def write_tar(members: Iterable[Member], extended: bool = True) -> bytes:
     """
     out = bytearray()
     for member in members:
-        path, target = _bytes(member.path), _bytes(member.target)
+        path, target = as_bytes(member.path), as_bytes(member.target)
         parts = _split(path)
         if parts is None and not extended:
             raise BadInput(f"{path.decode('utf-8', 'replace')}: is too long a path for a tar file")
@@ -233,7 +225,3 @@ def _header(kind: bytes, path: tuple[bytes, bytes], size: int, mode: int, target
     tail = kind + target.ljust(100, b"\0") + b"ustar\00000" + bytes(80) + prefix
     whole = (head + b" " * 8 + tail).ljust(BLOCK, b"\0")
     return whole[:148] + b"%06o\0 " % sum(whole) + whole[156:]
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")

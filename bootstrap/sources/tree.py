@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -78,6 +78,28 @@ def as_lower(tree: Tree) -> MemoryLower:
     return MemoryLower(rows)
 
 
+def lay_out(tree: Tree, folder: Path) -> None:
+    """Write a tree into a folder of the host, its links last: so nothing is written through one.
+
+    Raises BadInput.
+    """
+    top = os.fsencode(folder)
+    try:
+        for path in tree.folders:
+            os.makedirs(os.path.join(top, as_bytes(path)), exist_ok=True)
+        for path in (*tree.files, *tree.symlinks):
+            place = os.path.join(top, as_bytes(path))
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            if (file := tree.files.get(path)) is None:
+                os.symlink(as_bytes(tree.symlinks[path]), place)
+                continue
+            with open(place, "xb") as stream:
+                stream.write(file.data)
+            os.chmod(place, 0o755 if file.executable else 0o644)
+    except OSError as error:
+        raise BadInput(f"{folder}: the tree cannot be laid out: {error.strerror}") from None
+
+
 def open_source(path: str | os.PathLike[str]) -> SourceTree:
     """The tree at ``path``: a folder (a checkout) or a tar archive, plain or gzip'ed.
 
@@ -115,7 +137,12 @@ def read_archive(data: bytes, label: str) -> SourceTree:
     raw = gunzip(data, label, MAX_BYTES) if data[:2] == _GZIP else data
     if len(raw) < 512 or (data is raw and raw[257:262] != b"ustar"):
         raise BadInput(f"{label}: is neither a gzip'ed nor a plain tar archive")
-    members = [(_safe_path(m, label), m) for m in _limited(read_tar(raw, label), label)]
+    members: list[tuple[str, Member]] = []
+    for member in read_tar(raw, label):
+        if len(members) == MAX_FILES:
+            raise BadInput(f"{label}: has more than {MAX_FILES} members, which no release has")
+        where = f"{label}: the member {member.path!r} at byte {member.offset}"
+        members.append((_plain(member.path, where), member))
     top = _leading_folder(members)
     files: dict[str, SourceFile] = {}
     symlinks: dict[str, str] = {}
@@ -143,18 +170,6 @@ def read_archive(data: bytes, label: str) -> SourceTree:
     return SourceTree(
         label, files, symlinks, frozenset(folders), kind="archive", archive_sha256=sha256
     )
-
-
-def _limited(members: Iterable[Member], label: str) -> Iterator[Member]:
-    for count, member in enumerate(members, 1):
-        if count > MAX_FILES:
-            raise BadInput(f"{label}: has more than {MAX_FILES} members, which no release has")
-        yield member
-
-
-def _safe_path(member: Member, label: str) -> str:
-    where = f"{label}: the member {member.path!r} at byte {member.offset}"
-    return _plain(member.path, where)
 
 
 def _plain(path: str, where: str) -> str:
