@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput("standard input and output are no terminal; --script FILE needs none")
     with trace_of(args) as name:
         from bootstrap.cli.output import write_text
-        from bootstrap.debug.tui import run_app
+        from bootstrap.debug.tui.app import run_app
 
         return run_app(name, write_text)
 

@@ -18,7 +18,7 @@ import pytest
 from bootstrap import host
 from bootstrap.cli import several
 from bootstrap.core.errors import BadInput
-from bootstrap.debug.gdb.packets import frame
+from bootstrap.debug.gdb.wire import frame
 from bootstrap.known import find
 from bootstrap.runs import pool
 from tests.cli.command import ROOT, bootstrap, environment

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field, replace
 from bootstrap.core.errors import BadInput
 from bootstrap.debug import places
 from bootstrap.debug.command_table import Interpreter
-from bootstrap.debug.gdb.packets import number
 from bootstrap.debug.gdb.registers import DESCRIPTIONS, Description, TargetRegister
 from bootstrap.debug.gdb.symbols import SymbolFiles
-from bootstrap.debug.gdb.wire import PacketLine
+from bootstrap.debug.gdb.wire import PacketLine, number
 from bootstrap.debug.session import Position, Session
 from bootstrap.debug.stops import Interrupted
 from bootstrap.trace.compare import Diverged
@@ -31,9 +30,11 @@ class NoProcess(BadInput):
 
 
 @dataclass
-class Points:
-    """What gdb wants of one process, and has of it."""
+class GdbProcess:
+    """A process that gdb knows, and what it wants of it."""
 
+    place: Position
+    """Where it stands; of the current one where it was selected."""
     breakpoints: set[int] = field(default_factory=set)
     watches: set[tuple[int, int, str]] = field(default_factory=set)
     """(address, size, kind of stops.KINDS)"""
@@ -59,9 +60,8 @@ class Client:
         self.current = self._number(session.program)
         """The process that the session is at, by gdb's number of it: its pid, where no two
         processes of the trace share it."""
-        self.places: dict[int, Position] = {self.current: session.position}
-        """Of each process that gdb knows; of the current one where it was selected."""
-        self.points: dict[int, Points] = {self.current: Points()}
+        self.processes = {self.current: GdbProcess(session.position)}
+        """Those that gdb knows."""
         self.general = self.continued = self.moved = self.current
         """The process that questions are about, the one that moves, and the one that `monitor` is
         about: it moved last, or was chosen."""
@@ -102,8 +102,7 @@ class Client:
         session = self._session
         self._version = session.versions
         first = {(p.run, p.pid): p for p in reversed(session.trace.programs)}
-        pids = [pid for _, pid in first]
-        shared = len(set(pids)) < len(pids)
+        shared = len({pid for _, pid in first}) < len(first)
         self._numbers = {
             key: key[1] + (key[0] << 20 if shared else 0) for key in sorted(first)
         }  # runs that each have a pid 1
@@ -119,19 +118,19 @@ class Client:
         if self._version == self._session.versions:
             return
         self._read()
-        for pid in [pid for pid in self.places if pid != self.current]:
+        for pid in [pid for pid in self.processes if pid != self.current]:
             if pid in self._first:
-                self.places[pid] = self._first[pid].id, 0
+                self.processes[pid].place = self._first[pid].id, 0
             else:
-                self._forget(pid)
+                del self.processes[pid]
 
     def select(self, pid: int) -> Session:
         """The session, where a process stands. Raises KeyError for one that gdb does not know."""
         if pid != self.current:
             self.settle()
-            place = self.places[pid]
-            if self.current in self.places:
-                self.places[self.current] = self._session.position
+            place = self.processes[pid].place
+            if self.current in self.processes:
+                self.processes[self.current].place = self._session.position
             self._session.at.seek(*place)
             self.current = pid
         return self._session
@@ -144,13 +143,10 @@ class Client:
         """The process that the session is at now; gdb knows it then, if a move led there."""
         found = self._number(self._session.program)
         if found != self.current:
-            self._know(found, self._session.position)
+            place = self._session.position
+            self.processes.setdefault(found, GdbProcess(place)).place = place
             self.current = found
         return found
-
-    def _know(self, pid: int, place: Position) -> None:
-        self.places[pid] = place
-        self.points.setdefault(pid, Points())
 
     def attach(self, pid: int) -> None:
         """Let gdb know a process, at its start, and select it. Raises NoProcess."""
@@ -158,8 +154,7 @@ class Client:
         program = self._first.get(pid)
         if program is None:
             raise NoProcess
-        if pid not in self.places:
-            self._know(pid, (program.id, 0))
+        self.processes.setdefault(pid, GdbProcess((program.id, 0)))
         self.general = self.continued = self.moved = pid
 
     def fork(self, row: int, ordinal: int) -> int | None:
@@ -170,32 +165,29 @@ class Client:
         if ordinal not in made:
             return None
         child = self._number(made[ordinal])
-        self._know(child, (self._first[child].id, 0))
-        mine = self.points[self.continued]
-        self.points[child] = replace(
-            mine, breakpoints=set(mine.breakpoints), watches=set(mine.watches)
-        )
+        mine = self.processes[self.continued]
+        self.processes[child] = replace(
+            mine, place=(self._first[child].id, 0), breakpoints=set(mine.breakpoints),
+            watches=set(mine.watches),
+        )  # fmt: skip
         return child
-
-    def _forget(self, pid: int) -> None:
-        del self.places[pid], self.points[pid]
 
     def leave(self, pid: int) -> None:
         """gdb lets go of a process. Raises NoProcess."""
-        if pid not in self.places:
+        if pid not in self.processes:
             raise NoProcess
-        self._forget(pid)
-        if not self.places:
+        del self.processes[pid]
+        if not self.processes:
             self.over = not self.extended
             return
-        left = next(iter(self.places))
+        left = next(iter(self.processes))
         self.general = left if self.general == pid else self.general
         self.continued = left if self.continued == pid else self.continued
         self.moved = left if self.moved == pid else self.moved
 
     def arm(self, pid: int) -> None:
         """Give the session what a process stops at."""
-        session, points = self._session, self.points[pid]
+        session, points = self._session, self.processes[pid]
         session.breakpoints.clear()
         session.watchpoints.clear()
         for guest_addr in sorted(points.breakpoints):
@@ -228,7 +220,7 @@ class Client:
         if raw in (b"0", b"-1"):
             return None
         pid = number(raw)
-        if pid not in self.places:
+        if pid not in self.processes:
             raise NoProcess
         return pid
 
@@ -241,7 +233,7 @@ class Client:
     def agreed(self) -> Description:
         """The same, for registers that gdb takes to be so. Raises BadInput where it takes them for
         those of another architecture, that of a program that the process executed elsewhere."""
-        known, is_ = self.points[self.general].described, self.here().program.abi
+        known, is_ = self.processes[self.general].described, self.here().program.abi
         if known not in (None, is_):
             raise BadInput(f"this is a program for {is_}, and gdb has the registers of {known}: "
                            "`unset tdesc filename` reads them anew")  # fmt: skip
@@ -253,7 +245,7 @@ class Client:
         It never asks for the description of a process that it finds in the list of threads.
         """
         found = self.agreed()
-        known = self.points[self.general].described
+        known = self.processes[self.general].described
         return found.promised if known is None else found.registers
 
     def saved(self) -> dict[str, bytes]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.gdb.client import Client
-from bootstrap.debug.gdb.packets import PACKET_SIZE, escape, number
+from bootstrap.debug.gdb.wire import PACKET_SIZE, escape, number, text_of
 from bootstrap.debug.session import Session
 from bootstrap.timeline.state import Area, stack_words
 from bootstrap.trace.columns import WORD, as_raw, shown
@@ -59,7 +59,7 @@ def _opens(client: Client, rest: bytes) -> bytes:
         raise FileError(EROFS)
     if len(client.open) >= MOST_OPEN:
         raise FileError(ENFILE)
-    content = _content(client, bytes.fromhex(path.decode("ascii")).decode("utf-8"))
+    content = _content(client, text_of(path))
     fd = next(n for n in range(1, MOST_OPEN + 1) if n not in client.open)
     client.open[fd] = content
     return b"F%x" % fd
@@ -95,19 +95,10 @@ def _close(client: Client, rest: bytes) -> bytes:
 
 
 def _readlink(client: Client, rest: bytes) -> bytes:
-    path = bytes.fromhex(rest.decode("ascii")).decode("utf-8")
-    match = _PROC.fullmatch(path)
-    if match is None:
+    match = _PROC.fullmatch(text_of(rest))
+    if match is None or match[2] not in _LINKS:
         raise FileError(EINVAL)
-    session = _at(client, int(match[1]))
-    if match[2] == "exe":
-        return _attached(shown(session.program.path).encode())
-    if match[2] == "cwd":
-        process = session.at.process
-        return _attached(process.fs.getcwd(process.at))
-    if match[2] == "root":
-        return _attached(b"/")
-    raise FileError(EINVAL)
+    return _attached(_LINKS[match[2]](_at(client, int(match[1]))))
 
 
 def _at(client: Client, pid: int) -> Session:
@@ -133,30 +124,46 @@ def _content(client: Client, path: str) -> bytes:
 
 
 def _proc(session: Session, name: str) -> bytes:
+    if name not in _FILES:
+        raise FileError(ENOENT)
+    return _FILES[name](session)
+
+
+def _words(words: Sequence[bytes]) -> bytes:
+    return b"".join(word + b"\0" for word in words)
+
+
+def _comm(session: Session) -> bytes:
+    path = as_raw(session.program.path)
+    return path.rpartition(b"/")[2][:15]  # TASK_COMM_LEN, with its zero
+
+
+def _status(session: Session) -> bytes:
     program = session.program
-    name_of = as_raw(program.path).rpartition(b"/")[2][:15]  # TASK_COMM_LEN, with its zero
-    if name == "cmdline":
-        return b"".join(word + b"\0" for word in program.argv)
-    if name == "environ":
-        return b"".join(word + b"\0" for word in program.environment)
-    if name == "auxv":
-        return auxv(session)
-    if name == "comm":
-        return name_of + b"\n"
-    if name == "exe":
-        return session.trace.content(program.image)
-    if name == "maps":
-        return "".join(_map_line(session, area) for area in session.maps()).encode()
-    if name == "status":
-        parent = session.trace.program(program.parent).pid if program.parent else 0
-        rest = (
-            f"State:\tt (tracing stop)\nTgid:\t{program.pid}\nPid:\t{program.pid}\n"
-            f"PPid:\t{parent}\nThreads:\t1\n"
-        )
-        return b"Name:\t%b\n%b" % (name_of, rest.encode())
-    raise FileError(ENOENT)
+    parent = session.trace.program(program.parent).pid if program.parent else 0
+    rest = (
+        f"State:\tt (tracing stop)\nTgid:\t{program.pid}\nPid:\t{program.pid}\n"
+        f"PPid:\t{parent}\nThreads:\t1\n"
+    )
+    return b"Name:\t%b\n%b" % (_comm(session), rest.encode())
 
 
+_LINKS: dict[str, Callable[[Session], bytes]] = {
+    "exe": lambda session: shown(session.program.path).encode(),
+    "cwd": lambda session: session.at.process.fs.getcwd(session.at.process.at),
+    "root": lambda _session: b"/",
+}
+"""What links of /proc/PID lead to."""
+_FILES: dict[str, Callable[[Session], bytes]] = {
+    "cmdline": lambda session: _words(session.program.argv),
+    "environ": lambda session: _words(session.program.environment),
+    "auxv": lambda session: auxv(session),
+    "comm": lambda session: _comm(session) + b"\n",
+    "exe": lambda session: session.trace.content(session.program.image),
+    "maps": lambda session: "".join(_map_line(session, a) for a in session.maps()).encode(),
+    "status": _status,
+}
+"""What its files have in them."""
 _REQUESTS: dict[bytes, Callable[[Client, bytes], bytes]] = {
     b"setfs": _setfs,
     b"open": _opens,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bootstrap.core.errors import BootstrapError
+from bootstrap.core.errors import BadInput, BootstrapError
 from bootstrap.debug.command_table import parse
 from bootstrap.debug.gdb.client import Client
 from bootstrap.debug.session import Position
@@ -42,15 +42,19 @@ _HELP = (
 def do(client: Client, line: str) -> str:
     """The text that comes of a command."""
     words = line.split()
-    if words[:1] == ["process"]:
-        return _choose(client, words[1:])
-    if words[:1] == ["symbols"]:
-        return _symbols(client, words[1:])
+    try:
+        if words[:1] == ["process"]:
+            client.moved = _known(client, words)
+            return f"`monitor` is about process {client.moved}"
+        if words[:1] == ["symbols"]:
+            return _symbols(client, words)
+    except BadInput as error:
+        return str(error)
     client.select(client.moved)
     flushes = words[:1] == ["bgo"]  # the user's command of `--launch` does it by itself
     line = line.replace("bgo", "go", 1) if flushes else _ALIASES.get(line.strip(), line)
     lines, moved = _lines(client, line)
-    if len(client.places) > 1 and lines:
+    if len(client.processes) > 1 and lines:
         lines.insert(0, f"process {client.moved}:")
     if moved is not None:
         after = _after(client, moved)
@@ -58,26 +62,22 @@ def do(client: Client, line: str) -> str:
     return "\n".join(lines)
 
 
-def _choose(client: Client, words: list[str]) -> str:
-    known = client.places
-    if len(words) == 1 and words[0].isascii() and words[0].isdigit() and int(words[0]) in known:
-        client.moved = int(words[0])
-    elif words:
-        return f"process {' '.join(words)}: gdb knows of {', '.join(map(str, sorted(known)))}"
-    return f"`monitor` is about process {client.moved}"
+def _known(client: Client, words: list[str]) -> int:
+    """The process that is named after a word, or the one that moved last. Raises BadInput."""
+    pid = client.moved
+    if len(words) > 1:
+        pid = int(words[1]) if words[1].isascii() and words[1].isdigit() else -1
+        if len(words) > 2 or pid not in client.processes:
+            known = ", ".join(map(str, sorted(client.processes)))
+            raise BadInput(f"{' '.join(words)}: gdb knows of {known}")
+    return pid
 
 
 def _symbols(client: Client, words: list[str]) -> str:
     """The path of the symbol file of the program that a process is in, or why there is none."""
     if client.symbols is None:
         return "no symbol files are written: start `bootstrap gdb` with --symbols DIR, or --launch"
-    pid = client.moved
-    if words:
-        known = client.places
-        pid = int(words[0]) if words[0].isascii() and words[0].isdigit() else -1
-        if len(words) > 1 or pid not in known:
-            return f"symbols {' '.join(words)}: gdb knows of {', '.join(map(str, sorted(known)))}"
-    session = client.select(pid)
+    session = client.select(_known(client, words))
     session.settle()
     return str(client.symbols.of(session.trace, session.images, session.program.image))
 
@@ -114,9 +114,9 @@ def _after(client: Client, before: Position) -> str:
     was = client.moved
     now = client.now_at()
     if now == was:
-        known = client.points[now].described
+        known = client.processes[now].described
         return FLUSH if known in (None, client.select(now).program.abi) else DESCRIBE
-    client.places[was] = before
+    client.processes[was].place = before
     client.select(was)
     return (
         f"gdb is still at process {was}; process {now} stands there: `info threads`, then "

@@ -83,20 +83,31 @@ class Description:
         return "\n".join([*lines, "</target>", ""])
 
 
-def _plain(name: str, bits: int, type_: str, saved_as: str = "", group: str = "") -> TargetRegister:
-    key = saved_as or name
-    return TargetRegister(
-        name, bits, type_, lambda saved: saved[key], group, lambda _, raw: (key, raw)
-    )
+def _plain(rows: str, bits: int, type_: str, group: str = "") -> tuple[TargetRegister, ...]:
+    """Registers that are as a CPU saves them: of each `NAME[=SAVED AS][:TYPE]`."""
+
+    def one(name: str, key: str, its_type: str) -> TargetRegister:
+        return TargetRegister(
+            name, bits, its_type, lambda saved: saved[key], group, lambda _, raw: (key, raw)
+        )
+
+    found = []
+    for row in rows.split():
+        names, _, its_type = row.partition(":")
+        name, _, key = names.partition("=")
+        found.append(one(name, key or name, its_type or type_))
+    return tuple(found)
 
 
-def _unknown(name: str, bits: int, type_: str, group: str = "") -> TargetRegister:
-    return TargetRegister(name, bits, type_, lambda _: None, group)
+def _numbered(form: str, count: int, start: int = 0) -> str:
+    return " ".join(form.format(n) for n in range(start, start + count))
 
 
-def _fixed(name: str, bits: int, type_: str, value: int) -> TargetRegister:
-    """One that is the same for every program, as no call here can change it."""
-    return TargetRegister(name, bits, type_, lambda _: value.to_bytes(bits // 8, "little"))
+def _fixed(
+    name: str, bits: int, type_: str, value: bytes | None, group: str = ""
+) -> TargetRegister:
+    """One that is the same for every program, as no call here can change it; None: unknown."""
+    return TargetRegister(name, bits, type_, lambda _: value, group)
 
 
 def _types(*rows: str) -> str:
@@ -145,7 +156,7 @@ def _selector(name: str, word: int) -> TargetRegister:
     if value is None:
         # Not to be set: a selector that the descriptor table refuses would be dropped in silence.
         return TargetRegister(name, 32, "int32", lambda saved: saved[name])
-    return _fixed(name, 32, "int32", value)
+    return _fixed(name, 32, "int32", bytes((value,)))
 
 
 def _st(index: int) -> TargetRegister:
@@ -161,46 +172,41 @@ def _st(index: int) -> TargetRegister:
 def _x86(
     architecture: str, general: tuple[TargetRegister, ...], word: int, xmm: int
 ) -> Description:
-    pc, sp = ("rip", "rsp") if word == 64 else ("eip", "esp")
     core = (
         *general,
-        _plain("eflags", 32, "i386_eflags"),
+        *_plain("eflags", 32, "i386_eflags"),
         *(_selector(name, word) for name in ("cs", "ss", "ds", "es", "fs", "gs")),
         *(_st(index) for index in range(8)),
-        _plain("fctrl", 32, "int", "fpcw", "float"),
-        _plain("fstat", 32, "int", "fpsw", "float"),
-        _plain("ftag", 32, "int", "fptag", "float"),
+        *_plain("fctrl=fpcw fstat=fpsw ftag=fptag", 32, "int", "float"),
         *(
-            _unknown(name, 32, "int", "float")
+            _fixed(name, 32, "int", None, "float")
             for name in ("fiseg", "fioff", "foseg", "fooff", "fop")
         ),
     )
     sse = (
-        *(_plain(f"xmm{n}", 128, "vec128") for n in range(xmm)),
-        _plain("mxcsr", 32, "i386_mxcsr", group="vector"),
+        *_plain(_numbered("xmm{}", xmm), 128, "vec128"),
+        *_plain("mxcsr", 32, "i386_mxcsr", "vector"),
     )
     # No system call is under way at any place.
-    orig = TargetRegister("orig_" + general[0].name, word, "int",
-                    lambda _: b"\xff" * 8, "system")  # fmt: skip
+    orig = _fixed("orig_" + general[0].name, word, "int", b"\xff" * 8, "system")
     features = [
         ("org.gnu.gdb.i386.core", _EFLAGS, core),
         ("org.gnu.gdb.i386.sse", _VECTORS, sse),
         ("org.gnu.gdb.i386.linux", "", (orig,)),
     ]
     if word == 64:
-        bases = tuple(_plain(name, 64, "int") for name in ("fs_base", "gs_base"))
+        bases = _plain("fs_base gs_base", 64, "int")
         features.append(("org.gnu.gdb.i386.segments", "", bases))
-    return Description(architecture, tuple(features), pc, sp)
+    letter = "r" if word == 64 else "e"
+    return Description(architecture, tuple(features), letter + "ip", letter + "sp")
 
 
-_I386 = tuple(
-    _plain(name, 32, {"esp": "data_ptr", "ebp": "data_ptr", "eip": "code_ptr"}.get(name, "int32"))
-    for name in ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "eip")
-)
-_X86_64 = tuple(
-    _plain(name, 64, {"rsp": "data_ptr", "rbp": "data_ptr", "rip": "code_ptr"}.get(name, "int64"))
-    for name in ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp",
-                 *(f"r{n}" for n in range(8, 16)), "rip")
+_I386 = _plain(
+    "eax ecx edx ebx esp:data_ptr ebp:data_ptr esi edi eip:code_ptr", 32, "int32"
+)  # fmt: skip
+_X86_64 = _plain(
+    f"rax rbx rcx rdx rsi rdi rbp:data_ptr rsp:data_ptr {_numbered('r{}', 8, 8)} rip:code_ptr",
+    64, "int64",
 )  # fmt: skip
 
 # -- AArch64 --------------------------------------------------------------------------------------
@@ -212,51 +218,30 @@ _AARCH64_VECTORS = _types(
     "union vnd f:v2d u:v2u", "union vns f:v4f u:v4u",
     "union aarch64v d:vnd s:vns h:v8u b:v16u q:v1u",
 )  # fmt: skip
-_AARCH64 = Description(
-    "aarch64",
-    (
-        (
-            "org.gnu.gdb.aarch64.core",
-            _CPSR,
-            (
-                *(_plain(f"x{n}", 64, "int") for n in range(31)),
-                _plain("sp", 64, "data_ptr"),
-                _plain("pc", 64, "code_ptr"),
-                _plain("cpsr", 32, "cpsr_flags", "nzcv"),
-            ),
-        ),
-        (
-            "org.gnu.gdb.aarch64.fpu",
-            _AARCH64_VECTORS,
-            (
-                *(_plain(f"v{n}", 128, "aarch64v") for n in range(32)),
-                _plain("fpsr", 32, "int"),
-                _plain("fpcr", 32, "int"),
-            ),
-        ),
-    ),
-    "pc",
-    "sp",
+_AARCH64_CORE = (
+    *_plain(f"{_numbered('x{}', 31)} sp:data_ptr pc:code_ptr", 64, "int"),
+    *_plain("cpsr=nzcv", 32, "cpsr_flags"),
+)
+_AARCH64_FPU = (
+    *_plain(_numbered("v{}", 32), 128, "aarch64v"),
+    *_plain("fpsr fpcr", 32, "int"),
+)
+_AARCH64_FEATURES = (
+    ("org.gnu.gdb.aarch64.core", _CPSR, _AARCH64_CORE),
+    ("org.gnu.gdb.aarch64.fpu", _AARCH64_VECTORS, _AARCH64_FPU),
 )
 
 # -- RISC-V ---------------------------------------------------------------------------------------
 
 _RISCV_X = (
-    "zero ra sp gp tp t0 t1 t2 fp s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 "
-    "t3 t4 t5 t6"
-).split()
+    "ra:code_ptr sp:data_ptr gp:data_ptr tp:data_ptr t0 t1 t2 fp=s0:data_ptr s1 a0 a1 a2 a3 a4 a5 "
+    "a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6 pc:code_ptr"
+)
 _RISCV_F = (
-    "ft0 ft1 ft2 ft3 ft4 ft5 ft6 ft7 fs0 fs1 fa0 fa1 fa2 fa3 fa4 fa5 fa6 fa7 fs2 fs3 fs4 fs5 fs6 "
-    "fs7 fs8 fs9 fs10 fs11 ft8 ft9 ft10 ft11"
-).split()
-
-
-def _riscv_x(name: str, word: int) -> TargetRegister:
-    type_ = {"ra": "code_ptr", "sp": "data_ptr", "gp": "data_ptr", "tp": "data_ptr",
-             "fp": "data_ptr"}.get(name, "int")  # fmt: skip
-    if name == "zero":
-        return TargetRegister(name, word, type_, lambda _: b"")
-    return _plain(name, word, type_, "s0" if name == "fp" else name)
+    "ft0=f0 ft1=f1 ft2=f2 ft3=f3 ft4=f4 ft5=f5 ft6=f6 ft7=f7 fs0=f8 fs1=f9 fa0=f10 fa1=f11 fa2=f12 "
+    "fa3=f13 fa4=f14 fa5=f15 fa6=f16 fa7=f17 fs2=f18 fs3=f19 fs4=f20 fs5=f21 fs6=f22 fs7=f23 "
+    "fs8=f24 fs9=f25 fs10=f26 fs11=f27 ft8=f28 ft9=f29 ft10=f30 ft11=f31"
+)
 
 
 def _of_fcsr(name: str, shift: int, mask: int) -> TargetRegister:
@@ -272,9 +257,9 @@ def _of_fcsr(name: str, shift: int, mask: int) -> TargetRegister:
 
 
 def _riscv(word: int) -> Description:
-    core = (*(_riscv_x(name, word) for name in _RISCV_X), _plain("pc", word, "code_ptr"))
+    core = (_fixed("zero", word, "int", b""), *_plain(_RISCV_X, word, "int"))
     fpu = (
-        *(_plain(name, 64, "ieee_double", f"f{n}") for n, name in enumerate(_RISCV_F)),
+        *_plain(_RISCV_F, 64, "ieee_double"),
         _of_fcsr("fflags", 0, 0x1F),
         _of_fcsr("frm", 5, 7),
         _of_fcsr("fcsr", 0, 0xFF),
@@ -290,7 +275,7 @@ def _riscv(word: int) -> Description:
 DESCRIPTIONS: dict[str, Description] = {
     "i386": _x86("i386", _I386, 32, 8),
     "x86_64": _x86("i386:x86-64", _X86_64, 64, 16),
-    "aarch64": _AARCH64,
+    "aarch64": Description("aarch64", _AARCH64_FEATURES, "pc", "sp"),
     "riscv64": _riscv(64),
     "riscv32": _riscv(32),
 }

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from xml.sax.saxutils import escape as xml_escape
 
-from bootstrap.core.errors import BootstrapError
-from bootstrap.debug.gdb import queries, reads_and_writes, resuming
-from bootstrap.debug.gdb.client import Client
-from bootstrap.debug.gdb.guest_files import file_packet
-from bootstrap.debug.gdb.packets import BAD, PACKET_SIZE, escape, number
+from bootstrap.core.errors import BadInput, BootstrapError
+from bootstrap.debug import running
+from bootstrap.debug.gdb import monitor, wire
+from bootstrap.debug.gdb.client import Client, NoProcess
+from bootstrap.debug.gdb.guest_files import auxv, file_packet
+from bootstrap.debug.gdb.registers import TargetRegister
 from bootstrap.debug.gdb.symbols import SymbolFiles
-from bootstrap.debug.gdb.wire import Gone, PacketLine, PipeWire, SocketWire, Wire
+from bootstrap.debug.gdb.wire import BAD, PACKET_SIZE, escape, number, span, text_of
 from bootstrap.debug.session import Session
-from bootstrap.debug.stops import Interrupted
+from bootstrap.debug.stops import Interrupted, StopReason
+from bootstrap.trace.columns import shown
 from bootstrap.trace.compare import Diverged
+from bootstrap.trace.views import command
 
 Log = Callable[[str], None]
 Handler = Callable[[Client, bytes], bytes | None]
@@ -28,51 +32,40 @@ Handler = Callable[[Client, bytes], bytes | None]
 ValueError, IndexError and KeyError for a malformed packet, and as the session does."""
 
 
-# -- one client -----------------------------------------------------------------------------------
+def _then_ok(act: Callable[[Client, bytes], object]) -> Handler:
+    """Something is done, or raises."""
+
+    def handle(client: Client, rest: bytes) -> bytes:
+        act(client, rest)
+        return b"OK"
+
+    return handle
 
 
-def _stop_question(client: Client, _rest: bytes) -> bytes:
-    return resuming.reply(client, b"T05")
+def _always(reply: bytes) -> Handler:
+    return lambda _client, _rest: reply
 
 
-def _extend(client: Client, _rest: bytes) -> bytes:
-    client.extended = True
-    return b"OK"
+# -- what both can do, which processes there are --------------------------------------------------
+
+ALWAYS = (
+    *(b"PacketSize=%x QStartNoAckMode+ vContSupported+ ReverseStep+ ReverseContinue+ "
+      b"binary-upload+ QCatchSyscalls+" % PACKET_SIZE).split(),
+    *(b"qXfer:%b:read+" % name for name in (
+        b"features", b"auxv", b"exec-file", b"libraries-svr4", b"osdata")),
+)  # fmt: skip
+IF_WANTED = (b"multiprocess+", b"swbreak+", b"hwbreak+")
+EVENTS = (b"fork-events+", b"exec-events+")
+"""These need process numbers in thread ids."""
 
 
-def _select(client: Client, rest: bytes) -> bytes:
-    which, pid = rest[:1], client.pid_of(rest[1:])
-    if which == b"g":
-        client.general = client.general if pid is None else pid
-    elif which == b"c":
-        client.continued = client.general if pid is None else pid
-    else:
-        return BAD
-    return b"OK"
-
-
-def _alive(client: Client, rest: bytes) -> bytes:
-    client.pid_of(rest)
-    return b"OK"
-
-
-def _attach(client: Client, rest: bytes) -> bytes:
-    client.attach(number(rest))
-    return resuming.reply(client, b"T05")
-
-
-def _leave(client: Client, rest: bytes) -> bytes:
-    client.leave(number(rest))
-    return b"OK"
-
-
-def _detach(client: Client, _rest: bytes) -> bytes:
-    client.over = True
-    return b"OK"
-
-
-def _end(client: Client, _rest: bytes) -> None:
-    client.over = True
+def _supported(client: Client, offered: bytes) -> bytes:
+    theirs = frozenset(offered.removeprefix(b":").split(b";"))
+    wanted = [name for name in IF_WANTED if name in theirs]
+    if b"multiprocess+" in wanted:
+        wanted += [name for name in EVENTS if name in theirs]
+    client.features = frozenset(wanted)
+    return b";".join((*ALWAYS, *wanted))
 
 
 def _no_acknowledgements(client: Client, _rest: bytes) -> None:
@@ -80,48 +73,385 @@ def _no_acknowledgements(client: Client, _rest: bytes) -> None:
     client.line.acknowledges = False
 
 
+def _extend(client: Client, _rest: bytes) -> None:
+    client.extended = True
+
+
+def _end(client: Client, _rest: bytes) -> None:
+    client.over = True
+
+
+def _select(client: Client, rest: bytes) -> bytes:
+    which, pid = rest[:1], client.pid_of(rest[1:]) or client.general
+    if which == b"g":
+        client.general = pid
+    elif which == b"c":
+        client.continued = pid
+    else:
+        return BAD
+    return b"OK"
+
+
+def _attach(client: Client, rest: bytes) -> bytes:
+    client.attach(number(rest))
+    return stop_reply(client, b"T05")
+
+
+def _threads(client: Client, _rest: bytes) -> bytes:
+    """All in the first reply; `qsThreadInfo` has the end of them."""
+    known = client.processes if client.multiprocess else (client.general,)
+    return b"m" + b",".join(client.thread(pid) for pid in sorted(known)) if known else b"l"
+
+
+def _thread_info(client: Client, rest: bytes) -> bytes:
+    """A line about a process."""
+    pid = client.pid_of(rest)
+    if pid is None:
+        raise NoProcess
+    session = client.select(pid)
+    return _hexed(f"{command(session.program)[:60]}, at {session.here}")
+
+
+def _hexed(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace").hex().encode()
+
+
+def _monitor(client: Client, rest: bytes) -> bytes:
+    text = monitor.do(client, text_of(rest, "backslashreplace"))
+    return _hexed(text + "\n") if text else b"OK"
+
+
+# -- objects: `qXfer:OBJECT:read:ANNEX:OFFSET,LENGTH` ---------------------------------------------
+
+
+def _transfer(client: Client, rest: bytes) -> bytes:
+    what, how, annex, part = rest.split(b":")
+    if what not in _OBJECTS:
+        return b""
+    if how != b"read":
+        return b"E.only to be read"
+    found = _OBJECTS[what](client, annex)
+    if found is None:
+        return b"E00"
+    offset, size = span(part)
+    size = min(size, PACKET_SIZE // 2 - 8)
+    piece = found[offset : offset + size]
+    return (b"m" if offset + len(piece) < len(found) else b"l") + escape(piece)
+
+
+def _features(client: Client, annex: bytes) -> bytes | None:
+    if annex != b"target.xml":
+        return None
+    client.processes[client.general].described = client.here().program.abi
+    return client.description().xml.encode()
+
+
+def _exec_file(client: Client, annex: bytes) -> bytes | None:
+    pid = int(annex, 16) if annex else client.general
+    if pid not in client.processes:
+        return None
+    return shown(client.select(pid).program.path).encode()
+
+
+def _osdata(client: Client, annex: bytes) -> bytes | None:
+    """For `info os processes`: every process of the run, and which of them gdb knows."""
+    if annex == b"":
+        rows = [{"Type": "processes", "Description": "All processes of the recorded run"}]
+    elif annex == b"processes":
+        rows = [
+            {"pid": str(pid), "command": command(program),
+             "met": "yes" if pid in client.processes else "no"}
+            for pid, program in client.all()
+        ]  # fmt: skip
+    else:
+        return None
+    lines = ['<?xml version="1.0"?>', '<!DOCTYPE target SYSTEM "osdata.dtd">']
+    lines.append(f'<osdata type="{annex.decode() or "types"}">')
+    for row in rows:
+        cells = "".join(f'<column name="{k}">{_xml(v)}</column>' for k, v in row.items())
+        lines.append(f"<item>{cells}</item>")
+    return "\n".join([*lines, "</osdata>", ""]).encode("ascii")
+
+
+def _xml(text: str) -> str:
+    return xml_escape("".join(c if " " <= c <= "~" else "?" for c in text))
+
+
+_OBJECTS: dict[bytes, Callable[[Client, bytes], bytes | None]] = {
+    b"features": _features,
+    b"auxv": lambda client, _annex: auxv(client.here()),
+    b"exec-file": _exec_file,
+    # Every program is static.
+    b"libraries-svr4": lambda _client, _annex: b'<library-list-svr4 version="1.0"/>',
+    b"osdata": _osdata,
+}
+
+# -- registers and memory -------------------------------------------------------------------------
+
+_FAULT = b"E14"
+"""EFAULT, as gdb expects of memory that is not there."""
+
+
+def _read_registers(client: Client, _rest: bytes) -> bytes:
+    """All, in target byte order."""
+    saved = client.saved()
+    return "".join(register.content(saved) for register in client.expected()).encode()
+
+
+def _register(client: Client, which: bytes) -> TargetRegister:
+    index, found = number(which), client.agreed().registers
+    if index >= len(found):
+        raise BadInput("no such register")
+    return found[index]
+
+
+def _write_registers(client: Client, rest: bytes) -> None:
+    """`G VALUES`: those that are not as they were are set."""
+    client.here().check_live()
+    raw, at = rest.decode("ascii").lower(), 0
+    found = client.expected()
+    if len(raw) != sum(register.bits // 4 for register in found):
+        raise ValueError(raw)
+    saved = client.saved()
+    for register in found:
+        cells, at = raw[at : at + register.bits // 4], at + register.bits // 4
+        if cells != register.content(saved):
+            _store(client, register, bytes.fromhex(cells))
+
+
+def _write_register(client: Client, rest: bytes) -> None:
+    """`P NUMBER=VALUE`, in target byte order."""
+    client.here().check_live()
+    which, raw = rest.split(b"=")
+    _store(client, _register(client, which), bytes.fromhex(raw.decode("ascii")))
+
+
+def _store(client: Client, register: TargetRegister, raw: bytes) -> None:
+    if register.store is None:
+        raise BadInput(f"register {register.name} cannot be set")
+    if len(raw) != register.bits // 8:
+        raise ValueError(raw)
+    client.here().set_register(*register.store(client.saved(), raw))
+
+
+def _read(form: Callable[[bytes], bytes]) -> Handler:
+    """`m` and `x ADDR,LENGTH`: as much as goes into a packet, in that form."""
+
+    def handle(client: Client, rest: bytes) -> bytes:
+        guest_addr, size = span(rest)
+        data = client.here().read(guest_addr, min(size, PACKET_SIZE // 2 - 8))
+        return form(data) if data or not size else _FAULT
+
+    return handle
+
+
+def _write(form: Callable[[bytes], bytes]) -> Handler:
+    """`M` and `X ADDR,LENGTH:DATA`; by an `X` of no length gdb asks whether there is this packet.
+
+    To write takes a live program; a session refuses it to a recording, in words.
+    """
+
+    def write(client: Client, rest: bytes) -> None:
+        where, _, raw = rest.partition(b":")
+        guest_addr, size = span(where)
+        if size:
+            client.here().check_live()
+        data = form(raw)
+        if len(data) != size:
+            raise ValueError(where)
+        if data:
+            client.here().write(guest_addr, data)
+
+    return _then_ok(write)
+
+
+# -- what stops a move ----------------------------------------------------------------------------
+
+_WATCHES = {2: "w", 3: "r", 4: "a"}
+"""Kinds of Z packets."""
+_WATCHED = {"w": b"watch", "r": b"rwatch", "a": b"awatch"}
+
+
+def _point(insert: bool) -> Handler:
+    """`Z KIND,ADDR,LENGTH`: a breakpoint or a watchpoint; `z`: none any more."""
+
+    def handle(client: Client, rest: bytes) -> bytes:
+        what, raw, length, *_ = rest.split(b";")[0].split(b",")
+        kind, guest_addr, size = number(what), number(raw), number(length)
+        points = client.processes[client.general]
+        if kind in (0, 1):
+            (points.breakpoints.add if insert else points.breakpoints.discard)(guest_addr)
+            return b"OK"
+        if kind not in _WATCHES:
+            return b""
+        if guest_addr + size > 1 << 64:
+            return b"E.there is no such memory"
+        watch = guest_addr, max(1, size), _WATCHES[kind]
+        (points.watches.add if insert else points.watches.discard)(watch)
+        return b"OK"
+
+    return handle
+
+
+def _catch_calls(client: Client, rest: bytes) -> bytes:
+    """`QCatchSyscalls:1[;NUMBER]...` or `:0`."""
+    catches, *numbers = rest.split(b";")
+    if catches not in (b"0", b"1"):
+        return BAD
+    caught = frozenset(map(number, numbers)) if catches == b"1" else None
+    client.processes[client.general].caught = caught
+    return b"OK"
+
+
+# -- moves, and the replies to them ("Stop Reply Packets") ----------------------------------------
+
+_NO_SIGNALS = b"E.no signal can be sent: there are none in this kernel"
+
+
+def _resume(client: Client, rest: bytes) -> bytes | None:
+    """What follows `vCont;`."""
+    what, _, thread = rest.split(b";")[0].partition(b":")
+    if what[:1] in (b"C", b"S"):
+        return _NO_SIGNALS
+    if what not in (b"c", b"s"):
+        return BAD
+    # The first that goes on is the one that runs: one process runs at a time.
+    client.continued = (client.pid_of(thread) if thread else None) or client.general
+    return _move(what.decode("ascii"))(client, b"")
+
+
+def _move(how: str) -> Handler:
+    """c, s, bc or bs, of the process that is to move."""
+
+    def handle(client: Client, rest: bytes) -> bytes:
+        if rest:
+            return b"E.it cannot go on from another address: set the pc first"
+        pid = client.continued
+        client.select(pid)
+        client.general = client.moved = pid
+        client.arm(pid)
+        client.may_stop = True
+        try:
+            return _go(client, how, pid)
+        except Interrupted:
+            return stop_reply(client, b"T02")
+        finally:
+            client.may_stop = False
+
+    return handle
+
+
+def _go(client: Client, how: str, pid: int) -> bytes:
+    client.settle()
+    session, process = client.select(pid), client.processes[pid]
+    due, client.due = client.due, None
+    if due is not None and due[0] == (how, pid, session.position):
+        _, call, breakpoint_ = due
+        if call is not None:
+            client.due = due[0], None, breakpoint_
+            return _stopped(client, StopReason(call[0], session.here, call=call))
+        if breakpoint_ and session.pc in process.breakpoints:
+            return _stopped(client, StopReason("breakpoint", session.here))
+    before, calls = session.program, session.calls
+    pauses = [name for name in ("fork", "exec") if f"{name}-events+".encode() in client.features]
+    if how == "s":
+        stop = session.step()
+    elif how == "c":
+        stop = session.cont(pauses, process.caught)
+    elif how == "bs":
+        stop = session.back()
+        if session.program.abi != before.abi:
+            stop = running.before_exec(session, before)
+    else:
+        stop = session.reverse_cont(pauses, process.caught)
+    event = None
+    if stop.reason == "exec" and "exec" in pauses:
+        event = stop_reply(client, b"T05", b"exec:" + _hexed(shown(session.program.path)))
+    elif "fork" in pauses and session.row == before.id and session.calls > calls:
+        child = client.fork(before.id, session.calls)
+        event = None if child is None else stop_reply(
+            client, b"T05", b"fork:" + client.thread(child))  # fmt: skip
+    # What else is at this place comes at the next move.
+    other = event is not None or stop.reason in ("entry", "return")
+    call = stop.call if event is not None or not other else None
+    client.due = (how.replace("s", "c"), pid, session.position), call, other
+    return _stopped(client, stop) if event is None else event
+
+
+def _stopped(client: Client, stop: StopReason) -> bytes:
+    reasons: list[bytes] = []
+    if stop.reason in ("begin", "end"):
+        reasons.append(b"replaylog:" + stop.reason.encode())
+    elif stop.reason in ("entry", "return") and stop.call is not None:
+        reasons.append(b"syscall_%b:%x" % (stop.reason.encode(), stop.call[1]))
+    elif stop.watchpoint is not None:
+        kind = _WATCHED[stop.watchpoint.kinds]
+        reasons.append(b"%b:%x" % (kind, stop.watchpoint.guest_addr))
+    elif stop.reason == "breakpoint" and b"swbreak+" in client.features:
+        reasons.append(b"swbreak:")
+    return stop_reply(client, b"T02" if stop.reason == "interrupted" else b"T05", *reasons)
+
+
+def stop_reply(client: Client, signal: bytes, *reasons: bytes) -> bytes:
+    """A stop reply, with pc and stack pointer so that gdb need not ask.
+
+    The registers stand last: gdb has to know of which process they are, and of an `exec:` that
+    they are none of the program before. It is to have the description of these.
+    """
+    described, saved = client.description(), client.saved()
+    cells = [
+        b"%x:%b" % (n, described.registers[n].content(saved).encode())
+        for n in (described.number(described.pc), described.number(described.sp))
+        if client.processes[client.general].described == client.here().program.abi
+    ]
+    parts = [b"thread:" + client.thread(client.general), *reasons, *cells]
+    return signal + b"".join(part + b";" for part in parts)
+
+
+# -- one client -----------------------------------------------------------------------------------
+
 PACKETS: dict[bytes, Handler] = {
-    b"?": _stop_question,
-    b"!": _extend,
-    b"g": reads_and_writes.read_registers,
-    b"G": reads_and_writes.write_registers,
-    b"p": reads_and_writes.read_register,
-    b"P": reads_and_writes.write_register,
-    b"m": reads_and_writes.read_memory,
-    b"M": reads_and_writes.write_memory,
-    b"x": reads_and_writes.read_binary,
-    b"X": reads_and_writes.write_binary,
+    b"?": lambda client, _rest: stop_reply(client, b"T05"),
+    b"!": _then_ok(_extend),
+    b"g": _read_registers,
+    b"G": _then_ok(_write_registers),
+    b"p": lambda client, rest: _register(client, rest).content(client.saved()).encode(),
+    b"P": _then_ok(_write_register),
+    b"m": _read(lambda data: data.hex().encode()),
+    b"M": _write(lambda raw: bytes.fromhex(raw.decode("ascii"))),
+    b"x": _read(lambda data: b"b" + escape(data)),
+    b"X": _write(bytes),
     b"H": _select,
-    b"T": _alive,
-    b"Z": resuming.insert_point,
-    b"z": resuming.remove_point,
-    b"c": lambda client, rest: resuming.move(client, "c", rest),
-    b"s": lambda client, rest: resuming.move(client, "s", rest),
-    b"bc": lambda client, rest: resuming.move(client, "bc", rest),
-    b"bs": lambda client, rest: resuming.move(client, "bs", rest),
-    b"C": resuming.signal,
-    b"S": resuming.signal,
-    b"D;": _leave,
-    b"D": _detach,
+    b"T": _then_ok(Client.pid_of),
+    b"Z": _point(insert=True),
+    b"z": _point(insert=False),
+    b"c": _move("c"),
+    b"s": _move("s"),
+    b"bc": _move("bc"),
+    b"bs": _move("bs"),
+    b"C": _always(_NO_SIGNALS),
+    b"S": _always(_NO_SIGNALS),
+    b"D;": _then_ok(lambda client, rest: client.leave(number(rest))),
+    b"D": _then_ok(_end),
     b"k": _end,
-    b"vCont?": lambda _client, _rest: b"vCont;c;C;s;S",
-    b"vCont;": resuming.resume,
+    b"vCont?": _always(b"vCont;c;C;s;S"),
+    b"vCont;": _resume,
     b"vFile:": file_packet,
-    b"vKill;": _leave,
+    b"vKill;": _then_ok(lambda client, rest: client.leave(number(rest))),
     b"vAttach;": _attach,
-    b"qSupported": queries.supported,
-    b"qXfer:": queries.transfer,
-    b"qRcmd,": queries.monitor_command,
-    b"qThreadExtraInfo,": queries.thread_info,
-    b"qCRC:": lambda _client, _rest: b"",  # not known, and no qC
+    b"qSupported": _supported,
+    b"qXfer:": _transfer,
+    b"qRcmd,": _monitor,
+    b"qThreadExtraInfo,": _thread_info,
+    b"qCRC:": _always(b""),  # not known, and no qC
     b"qC": lambda client, _rest: b"QC" + client.thread(client.general),
-    b"qfThreadInfo": queries.threads,
-    b"qsThreadInfo": lambda _client, _rest: b"l",
-    b"qAttached": lambda _client, _rest: b"1",
-    b"qSymbol:": lambda _client, _rest: b"OK",
+    b"qfThreadInfo": _threads,
+    b"qsThreadInfo": _always(b"l"),
+    b"qAttached": _always(b"1"),
+    b"qSymbol:": _always(b"OK"),
     b"QStartNoAckMode": _no_acknowledgements,
-    b"QNonStop:0": lambda _client, _rest: b"OK",
-    b"QCatchSyscalls:": resuming.catch_calls,
+    b"QNonStop:0": _always(b"OK"),
+    b"QCatchSyscalls:": _catch_calls,
 }
 """By what a packet begins with; the longest that fits counts."""
 _BY_LENGTH = sorted(PACKETS.items(), key=lambda row: -len(row[0]))
@@ -138,24 +468,24 @@ def handle(client: Client, packet: bytes) -> bytes | None:
     except (ValueError, IndexError, KeyError):
         return BAD
     except Diverged as error:
-        return b"E." + _plain(client.note(error))
+        return _refused(client.note(error))
     except BootstrapError as error:
-        return b"E." + _plain(str(error))
+        return _refused(str(error))
     except Interrupted:
         return b"E.interrupted"
 
 
-def _plain(text: str) -> bytes:
+def _refused(text: str) -> bytes:
     """A message as it may stand in a packet."""
-    return escape(text.replace("\n", " ").encode("ascii", "backslashreplace"))[:1000]
+    return b"E." + escape(text.replace("\n", " ").encode("ascii", "backslashreplace"))[:1000]
 
 
-def serve(session: Session, wire: Wire, log: Log, symbols: SymbolFiles | None = None) -> bool:
+def serve(session: Session, line: wire.Wire, log: Log, symbols: SymbolFiles | None = None) -> bool:
     """One client, until it goes; whether the run always was the recorded one.
 
     Raises KeyboardInterrupt.
     """
-    client = Client(session, PacketLine(wire), log, symbols)
+    client = Client(session, wire.PacketLine(line), log, symbols)
     session.progress = client.progress
     try:
         while not client.over:
@@ -166,7 +496,7 @@ def serve(session: Session, wire: Wire, log: Log, symbols: SymbolFiles | None = 
             reply = handle(client, packet)
             if reply is not None:
                 client.line.reply(reply)
-    except Gone:
+    except wire.Gone:
         log("the client has gone")
     finally:
         session.progress = lambda _row, _executed: None
@@ -192,7 +522,7 @@ def at_port(
         with client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             log(f"a client has come from {address[0]}:{address[1]}")
-            same = serve(session, SocketWire(client, listener), log, symbols)
+            same = serve(session, wire.SocketWire(client, listener), log, symbols)
         if once:
             return same
 
@@ -201,4 +531,4 @@ def on_descriptors(
     session: Session, in_fd: int, out_fd: int, log: Log, symbols: SymbolFiles | None = None
 ) -> bool:
     """The one client of a pair of descriptors. Returns as `serve` does."""
-    return serve(session, PipeWire(in_fd, out_fd), log, symbols)
+    return serve(session, wire.PipeWire(in_fd, out_fd), log, symbols)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 from bootstrap.core.errors import BadInput
@@ -26,26 +27,21 @@ Found = tuple[str, int, int]
 
 def stretches(image: ProgramImage, paths: SourcePaths) -> Iterator[tuple[int, int, Found]]:
     """The bytes of an image that are of one line each: first address, address after, where."""
-    if image.same is None:
-        return
-    begin: tuple[int, int, Found] | None = None
     for start, end in loaded(image):
-        for guest_addr in range(start, end):
-            offset = image.offset(guest_addr)
-            written = None if offset is None else paths.source(image.same, offset)
-            found = (
-                None
-                if written is None
-                else (written.place.file, written.version, written.place.line)
-            )
-            if begin is not None and begin[1] == guest_addr and begin[2] == found:
-                begin = begin[0], guest_addr + 1, found
-                continue
-            if begin is not None:
-                yield begin
-            begin = None if found is None else (guest_addr, guest_addr + 1, found)
-    if begin is not None:
-        yield begin
+        begin = start
+        for found, those in groupby(range(start, end), lambda at: _source(image, paths, at)):
+            size = len(list(those))
+            if found is not None:
+                yield begin, begin + size, found
+            begin += size
+
+
+def _source(image: ProgramImage, paths: SourcePaths, guest_addr: int) -> Found | None:
+    offset = image.offset(guest_addr)
+    if image.same is None or offset is None:
+        return None
+    written = paths.source(image.same, offset)
+    return None if written is None else (written.place.file, written.version, written.place.line)
 
 
 def loaded(image: ProgramImage) -> list[tuple[int, int]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 from textual import events
@@ -18,15 +19,8 @@ from bootstrap.debug.command_language import CommandResult, DebugCommand
 from bootstrap.debug.command_table import help_lines, parse
 from bootstrap.debug.linking import Links
 from bootstrap.debug.screen_state import ScreenRequest, ScreenState
-from bootstrap.debug.tui import drawing, widgets
-from bootstrap.debug.tui.arrangement import (
-    LEAST,
-    PANES,
-    TITLES,
-    arrange,
-    links_height,
-    time_height,
-)
+from bootstrap.debug.tui import arrangement, drawing, widgets
+from bootstrap.debug.tui.arrangement import LEAST, PANES, TITLES
 from bootstrap.debug.tui.cursor import Cursor, per_row
 from bootstrap.debug.tui.drawing import Row
 from bootstrap.debug.tui.keys import Typed
@@ -54,8 +48,9 @@ class StepApp(App[int], inherit_bindings=False):
         self.title = "bootstrap step"
         self.view: ScreenState | None = None
         self.cursor = Cursor()
-        self.typed = Typed(self)
-        self.message: list[tuple[str, str]] = [("opening the trace ...", "")]
+        self.typed: Typed = Typed(self)
+        self.message = ("opening the trace ...", "")
+        """What the last row says, and its style."""
         self.failure: BaseException | None = None
         self.still = asyncio.Event()
         """Set while the session has nothing to do."""
@@ -80,9 +75,9 @@ class StepApp(App[int], inherit_bindings=False):
         """All parts; `_arrange` says where each is."""
         yield widgets.Cells(self._head, "head")
         for name in PANES:
-            self.panes[name] = widgets.Pane(self._pane(name), name)
+            self.panes[name] = widgets.Pane(partial(self._pane, name), name, self.focus_on)
             yield self.panes[name]
-        yield widgets.TimeLine(self._time, "time")
+        yield widgets.TimeLine(self._time, "time", self._dragged)
         yield widgets.Cells(self._links, "links")
         yield widgets.Cells(self._status, "status")
 
@@ -108,9 +103,9 @@ class StepApp(App[int], inherit_bindings=False):
 
     def _arrange(self) -> None:
         width, height = self.size
-        places = arrange(width, height, self.cursor.focus, self._zoomed)
-        rest = links_height(height)
-        times = time_height(height)
+        places = arrangement.arrange(width, height, self.cursor.focus, self._zoomed)
+        rest = arrangement.links_height(height)
+        times = arrangement.time_height(height)
         rows = {
             "head": (0, 1), "time": (height - 1 - rest - times, times),
             "links": (height - 1 - rest, rest), "status": (height - 1, 1),
@@ -136,30 +131,19 @@ class StepApp(App[int], inherit_bindings=False):
         for part in self.query(widgets.Cells):
             part.redraw()
 
-    def refresh_status(self) -> None:
-        """Draw the last row again."""
-        self.query_one("#status").refresh()
-
-    def refresh_links(self) -> None:
-        """Draw what belongs to the cursor again."""
-        self.query_one("#links").refresh()
+    def refresh_part(self, name: str = "status") -> None:
+        """Draw one of the parts again."""
+        self.query_one(f"#{name}").refresh()
 
     # -- drawing ---------------------------------------------------------------------------------
 
-    def _pane(self, name: str) -> Callable[[int, int], list[Row]]:
-        def draw(width: int, height: int) -> list[Row]:
-            focused = name == self.cursor.focus
-            style = "focused" if focused else "title"
-            text = TITLES[name]
-            if self.view is not None:
-                text = drawing.title(name, self.view, self.cursor, text)
-            line = f"{'>>' if focused else '--'} {text} "
-            rows: list[Row] = [[(line.ljust(width, "-")[:width], style)]]
-            if self.view is not None:
-                rows += drawing.pane(name, self.view, self.cursor, width, height - 1)
-            return rows
-
-        return draw
+    def _pane(self, name: str, width: int, height: int) -> list[Row]:
+        sign, style = (">>", "focused") if name == self.cursor.focus else ("--", "title")
+        view, text, rows = self.view, TITLES[name], []
+        if view is not None:
+            text = drawing.title(name, view, self.cursor, text)
+            rows = drawing.pane(name, view, self.cursor, width, height - 1)
+        return [[(f"{sign} {text} ".ljust(width, "-")[:width], style)], *rows]
 
     def _head(self, width: int, _height: int) -> list[Row]:
         return [] if self.view is None else [drawing.head(self.view, width)]
@@ -178,27 +162,23 @@ class StepApp(App[int], inherit_bindings=False):
         if line.open:
             first = max(0, line.at - width + 3)
             text, at = line.text[first:], line.at - first
-            rest = text[at + 1 :]
-            return [
-                [(":", "key"), (text[:at], ""), (text[at : at + 1] or " ", "cursor"), (rest, "")]
-            ]
+            cursor = (text[at : at + 1] or " ", "cursor")
+            return [[(":", "key"), (text[:at], ""), cursor, (text[at + 1 :], "")]]
         hints = "? help  : command  q quit "
         before = f" {typed}" if typed else ""
         if self.typed.waiting:
             before += f" {len(self.typed.waiting)} waiting"
-        row = [*self.message]
         room = width - len(hints) - len(before) - 2
-        text = drawing.text_of(row)
+        text, style = self.message
         if len(text) > room:
-            row = [(text[: max(0, room - 3)] + "...", row[0][1] if row else "")]
-            text = row[0][0]
+            text = text[: max(0, room - 3)] + "..."
         gap = " " * max(1, room - len(text) + 1)
-        return [[(" ", ""), *row, (before, "key"), (gap, ""), (hints, "dim")]]
+        return [[(" ", ""), (text, style), (before, "key"), (gap, ""), (hints, "dim")]]
 
     def say(self, text: str, style: str = "") -> None:
         """A line in the status row."""
-        self.message = [(text, style)]
-        self.refresh_status()
+        self.message = text, style
+        self.refresh_part()
 
     def show(self, title: str, lines: list[str]) -> None:
         """Several lines, in a box."""
@@ -216,16 +196,12 @@ class StepApp(App[int], inherit_bindings=False):
         """Into the command line."""
         self.typed.add(event)
 
-    def on_clicked(self, message: widgets.Clicked) -> None:
-        """A click in a pane: it has the focus."""
-        self.focus_on(message.pane)
-
-    def on_dragged(self, message: widgets.Dragged) -> None:
+    def _dragged(self, share: float, done: bool) -> None:
         """The time line was pulled: where it is let go the program goes."""
-        self._pulled = None if message.done else message.share
+        self._pulled = None if done else share
         self.query_one("#time").refresh()
-        if message.done:
-            self.do(f"go {100 * message.share:.4f}%")
+        if done:
+            self.do(f"go {100 * share:.4f}%")
 
     def focus_on(self, name: str) -> None:
         """Give a pane the focus."""
@@ -361,8 +337,8 @@ class StepApp(App[int], inherit_bindings=False):
         if message.names is not None:
             self.typed.line.names = message.names
         if old is None:
-            self.message = [("? shows the keys; s steps, S steps back, o goes to the next output "
-                             "byte", "")]  # fmt: skip
+            text = "? shows the keys; s steps, S steps back, o goes to the next output byte"
+            self.message = text, ""
         moved = old is None or old.here != message.view.here
         if moved or (message.result is not None and message.result.stop is not None):
             self.cursor.reset()
@@ -422,3 +398,22 @@ class StepApp(App[int], inherit_bindings=False):
                 self._busy, self._stopping = "", False
                 self.say("")
             self.typed.pump()
+
+
+def run_app(trace: str, save: Callable[[str, str], None]) -> int:
+    """Show a trace until somebody quits; the exit status.
+
+    `save` writes a script (destination, text). Raises BootstrapError where the trace is bad, and
+    whatever broke the session.
+    """
+
+    def to_file(dest: str, text: str) -> None:
+        if dest == "-":
+            raise BadInput("save -: the screen is there; name a file")
+        save(dest, text)
+
+    app = StepApp(trace, to_file)
+    status = app.run()
+    if app.failure is not None:
+        raise app.failure
+    return status or app.return_code or 0

@@ -27,11 +27,6 @@ _FLAG_REGISTERS = ("eflags", "nzcv")
 _FIRST = ("eip", "rip", "pc", "esp", "rsp", "sp", *_FLAG_REGISTERS)
 
 
-def text_of(row: Row) -> str:
-    """The row without its styles."""
-    return "".join(text for text, _ in row)
-
-
 def scroll(count: int, height: int, at: int) -> int:
     """The first of `count` rows to show in `height`, so that `at` is well inside."""
     return max(0, min(at - height // 2, count - height))

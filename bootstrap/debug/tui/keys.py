@@ -148,11 +148,6 @@ def _watch(app: StepApp, _times: int) -> None:
     app.do(f"watch {addr:#x}")
 
 
-def _prompt(app: StepApp, _times: int) -> None:
-    """The command line."""
-    app.typed.prompt("")
-
-
 def _find(app: StepApp, _times: int) -> None:
     in_memory = app.cursor.focus in ("memory", "stack")
     app.typed.prompt("find memory " if in_memory else "find source ")
@@ -249,7 +244,7 @@ GROUPS: tuple[tuple[str, tuple[ScreenKey, ...]], ...] = (
         ScreenKey("K", lambda app, _: app.count(),
             "count how often each instruction ran (long programs)"),
         ScreenKey("i", "show here", "information about this place"),
-        ScreenKey(":", _prompt,
+        ScreenKey(":", lambda app, _: app.typed.prompt(""),
             "the command line; Tab completes, up and down go through history", when="now"),
         ScreenKey("?", lambda app, _: app.show("keys", list(help_lines())), "this", when="now"),
         ScreenKey("escape", _escape, "stop what is working; cursor back to the present place",
@@ -316,7 +311,7 @@ class Typed:
                 self.line.insert(event.text)
             else:
                 app.say("! what is pasted goes into the command line: press : first", "error")
-        app.refresh_status()
+        app.refresh_part()
 
     def _key(self, event: events.Key) -> ScreenKey | None:
         name = event.character if event.character in KEYS else event.key
@@ -397,7 +392,7 @@ class Typed:
     def prompt(self, text: str) -> None:
         """Open the command line."""
         self.line.start(text)
-        self._app.refresh_status()
+        self._app.refresh_part()
 
     def _type(self, key: str, character: str) -> None:
         line, offered = self.line.press(key, character), self.line.offered
@@ -406,7 +401,7 @@ class Typed:
             more = len(offered) - len(words)
             text = "  ".join(words) + (f"  and {more} more" if more > 0 else "")
             self._app.cursor.links = Links((("data", text or "nothing goes on like this"),))
-            self._app.refresh_links()
-        self._app.refresh_status()
+            self._app.refresh_part("links")
+        self._app.refresh_part()
         if line:
             self._app.do(line)

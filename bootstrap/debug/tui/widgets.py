@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
@@ -11,7 +10,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Static
@@ -71,66 +69,64 @@ def _visible(text: str) -> str:
     return "".join(letter if letter.isprintable() else "." for letter in text)
 
 
-@dataclass
-class Clicked(Message):
-    """A pane was clicked."""
-
-    pane: str
-
-
 class Pane(Cells):
-    """A pane; its first row is its title."""
+    """A pane; its first row is its title. `clicked` gets its name."""
+
+    def __init__(
+        self, draw: Callable[[int, int], list[Row]], id: str, clicked: Callable[[str], None]
+    ) -> None:
+        super().__init__(draw, id)
+        self._clicked = clicked
 
     def on_click(self, _event: events.Click) -> None:
-        """To the screen."""
-        self.post_message(Clicked(self.id or ""))
-
-
-@dataclass
-class Dragged(Message):
-    """Somebody pulls the time line to a share of it, 0 to 1; `done`: and let go."""
-
-    share: float
-    done: bool
+        self._clicked(self.id or "")
 
 
 class TimeLine(Cells):
-    """The time of the program; can be dragged."""
+    """The time of the program; can be dragged. `dragged` gets the share of it that somebody pulls
+    it to, 0 to 1, and whether it was let go there."""
 
-    held = False
+    def __init__(
+        self, draw: Callable[[int, int], list[Row]], id: str, dragged: Callable[[float, bool], None]
+    ) -> None:
+        super().__init__(draw, id)
+        self._dragged, self._held = dragged, False
 
-    def _share(self, x: int) -> float:
+    def _pull(self, x: int, done: bool) -> None:
         left, width = bar_place(self.size.width)
-        return max(0.0, min(1.0, (x - left) / max(1, width - 1)))
+        self._dragged(max(0.0, min(1.0, (x - left) / max(1, width - 1))), done)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Take hold."""
-        self.held = True
+        self._held = True
         self.capture_mouse()
-        self.post_message(Dragged(self._share(event.x), False))
+        self._pull(event.x, False)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Pull."""
-        if self.held:
-            self.post_message(Dragged(self._share(event.x), False))
+        if self._held:
+            self._pull(event.x, False)
 
     def on_mouse_up(self, event: events.MouseUp) -> None:
-        """Let go."""
-        if self.held:
-            self.held = False
+        if self._held:
+            self._held = False
             self.release_mouse()
-            self.post_message(Dragged(self._share(event.x), True))
+            self._pull(event.x, True)
+
+
+class _Box(VerticalScroll):
+    """Scrolls by Textual's own keys, and by these."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "scroll_down", show=False),
+        Binding("k", "scroll_up", show=False),
+        Binding("space", "page_down", show=False),
+    ]
 
 
 class TextDialog(ModalScreen[None]):
     """Several lines."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,enter,q,question_mark,ctrl+c", "dismiss_it", show=False, priority=True),
-        Binding("j,down", "scroll(1)", show=False, priority=True),
-        Binding("k,up", "scroll(-1)", show=False, priority=True),
-        Binding("space,pagedown", "page(1)", show=False, priority=True),
-        Binding("pageup", "page(-1)", show=False, priority=True),
+        Binding("escape,enter,q,question_mark,ctrl+c", "dismiss(None)", show=False, priority=True)
     ]
 
     def __init__(self, title: str, lines: list[str]) -> None:
@@ -140,20 +136,7 @@ class TextDialog(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """A box that scrolls."""
         text = Text("\n".join(_visible(line) for line in self.lines), no_wrap=False)
-        with VerticalScroll(id="dialog") as box:
+        with _Box(id="dialog") as box:
             box.border_title = self._title
             box.border_subtitle = "Esc closes, j and k scroll"
             yield Static(text, id="dialog-text", markup=False)
-
-    def action_dismiss_it(self) -> None:
-        """Close."""
-        self.dismiss(None)
-
-    def action_scroll(self, by: int) -> None:
-        """A line."""
-        self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)
-
-    def action_page(self, by: int) -> None:
-        """A page."""
-        box = self.query_one(VerticalScroll)
-        box.scroll_relative(y=by * max(1, box.size.height - 1), animate=False)

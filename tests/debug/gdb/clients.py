@@ -15,9 +15,8 @@ import pytest
 
 from bootstrap.debug import Session
 from bootstrap.debug.gdb import server
-from bootstrap.debug.gdb.packets import PacketEvent, PacketKind, PacketReader, frame
 from bootstrap.debug.gdb.symbols import SCRIPT
-from bootstrap.debug.gdb.wire import Gone
+from bootstrap.debug.gdb.wire import Gone, PacketEvent, PacketKind, PacketReader, frame
 from tests.cli.command import arguments, environment
 
 QUIET = (

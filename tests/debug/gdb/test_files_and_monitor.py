@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from bootstrap.debug import Session
-from bootstrap.debug.gdb.packets import (
+from bootstrap.debug.gdb.registers import DESCRIPTIONS
+from bootstrap.debug.gdb.wire import (
     frame,
     unescape,
 )
-from bootstrap.debug.gdb.registers import DESCRIPTIONS
 from tests.cli.command import arguments, environment
 from tests.debug.gdb.clients import HELLO, Script, serve, talk
 from tests.debug.material import record_loop

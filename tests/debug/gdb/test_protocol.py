@@ -12,18 +12,19 @@ from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput
 from bootstrap.debug import Session
-from bootstrap.debug.gdb.packets import (
+from bootstrap.debug.gdb.registers import DESCRIPTIONS
+from bootstrap.debug.gdb.wire import (
     PACKET_SIZE,
     PacketKind,
     PacketReader,
+    address_of,
     checksum,
     escape,
     frame,
+    is_loopback,
     number,
     unescape,
 )
-from bootstrap.debug.gdb.registers import DESCRIPTIONS
-from bootstrap.debug.gdb.wire import address_of, is_loopback
 from tests.debug.gdb.clients import HELLO, Script, serve, talk
 from tests.debug.material import record_image
 from tests.instruments.guest import Program

@@ -17,7 +17,7 @@ import pytest
 from bootstrap.cli.main import main
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.gdb import launch
-from bootstrap.debug.gdb.packets import PacketKind, PacketReader, frame
+from bootstrap.debug.gdb.wire import PacketKind, PacketReader, frame
 from tests.cli.command import ROOT, arguments, bootstrap, environment
 from tests.debug.gdb.clients import SHOW, gdb_for, registers_of, run_gdb
 

@@ -55,7 +55,7 @@ class Screen:
     @property
     def status(self) -> str:
         """The last row, without the hints."""
-        return "".join(text for text, _ in self.app.message)
+        return self.app.message[0]
 
     def output(self) -> list[str]:
         """The box that is open, if one is."""
