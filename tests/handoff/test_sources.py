@@ -71,16 +71,35 @@ def files(tmp_path: Path, wire: Wire) -> dict[str, Distfile]:
     return {file.name: file for file in read_distfiles(checkout)}
 
 
-def part(folder: Path, name: str) -> Path:
-    return folder / f".{name}.part"
+class Getter:
+    """Fetches one of the files into a folder, where a part of it may be."""
+
+    def __init__(self, folder: Path, wire: Wire, files: dict[str, Distfile]) -> None:
+        self.folder, self.wire, self.files = folder, wire, files
+        self.part = folder / ".two.tar.xz.part"
+
+    def get(self, name: str, *mirrors: str) -> str:
+        """Why not, or an empty text."""
+        (outcome,) = fetch([self.files[name]], self.folder, mirrors)
+        assert (outcome.url is None) == bool(outcome.detail)
+        assert (self.folder / name).exists() == (outcome.url is not None)
+        return outcome.detail
+
+    def two(self, *mirrors: str) -> str:
+        return self.get("two.tar.xz", *mirrors)
+
+    def require_two(self, *mirrors: str, ranges: list[str] | None = None) -> None:
+        """It comes, right; ``ranges`` is what the server is asked for."""
+        self.wire.ranges.clear()
+        assert self.two(*mirrors) == ""
+        assert (self.folder / "two.tar.xz").read_bytes() == tree.TWO and not self.part.exists()
+        assert ranges is None or self.wire.ranges == ranges
 
 
-def get(file: Distfile, folder: Path, *mirrors: str) -> str:
-    """Fetch one; gives why not, or an empty text."""
-    (outcome,) = fetch([file], folder, mirrors)
-    assert (outcome.url is None) == bool(outcome.detail)
-    assert (folder / file.name).exists() == (outcome.url is not None)
-    return outcome.detail
+@pytest.fixture
+def getter(tmp_path: Path, wire: Wire, files: dict[str, Distfile]) -> Getter:
+    (tmp_path / "d").mkdir()
+    return Getter(tmp_path / "d", wire, files)
 
 
 def test_all_come_and_are_right(tmp_path: Path, wire: Wire, files: dict[str, Distfile]) -> None:
@@ -98,113 +117,72 @@ def test_all_come_and_are_right(tmp_path: Path, wire: Wire, files: dict[str, Dis
 
 def test_mirrors_are_asked_first(files: dict[str, Distfile]) -> None:
     file = files["two.tar.xz"]
-    assert places(file, [mirror_at("http://m/x/"), "http://n"]) == (
-        "http://m/x/two.tar.xz",
-        "http://n/two.tar.xz",
-        *file.urls,
-    )
+    own = ("http://m/x/two.tar.xz", "http://n/two.tar.xz")
+    assert places(file, [mirror_at("http://m/x/"), "http://n"]) == (*own, *file.urls)
 
 
-def test_a_part_is_gone_on_with(tmp_path: Path, wire: Wire, files: dict[str, Distfile]) -> None:
-    part(tmp_path, "two.tar.xz").write_bytes(tree.TWO[:1000])
-    assert get(files["two.tar.xz"], tmp_path) == ""
-    assert (tmp_path / "two.tar.xz").read_bytes() == tree.TWO
-    assert wire.ranges == ["bytes=1000-"]
-    assert not part(tmp_path, "two.tar.xz").exists()
+@pytest.mark.parametrize(
+    ("part", "ranges"),
+    [
+        (tree.TWO[:1000], ["bytes=1000-"]),
+        (b"x" * 99, ["bytes=99-", ""]),  # of something else: the whole is asked for
+        (tree.TWO + b"more", [f"bytes={len(tree.TWO) + 4}-", ""]),
+        (tree.TWO, []),
+    ],
+    ids=["begun", "other", "longer", "whole"],
+)
+def test_a_part_is_gone_on_with(getter: Getter, part: bytes, ranges: list[str]) -> None:
+    getter.part.write_bytes(part)
+    getter.require_two(ranges=ranges)
 
 
-def test_a_connection_that_ends_is_gone_on_with_the_next_time(
-    tmp_path: Path, wire: Wire, files: dict[str, Distfile]
-) -> None:
-    wire.give("/dl/2", tree.TWO, stop=5000)
-    why = get(files["two.tar.xz"], tmp_path)
-    assert f"cut short: 5000 of {len(tree.TWO)} bytes came" in why
-    assert part(tmp_path, "two.tar.xz").read_bytes() == tree.TWO[:5000]
-    wire.give("/dl/2", tree.TWO)
-    assert get(files["two.tar.xz"], tmp_path) == ""
-    assert wire.ranges == ["", "bytes=5000-"]
+def test_servers_that_do_not_do_as_they_are_asked(getter: Getter) -> None:
+    """A connection that ends is gone on with the next time; another range is refused."""
+    getter.wire.give("/dl/2", tree.TWO, stop=5000)
+    assert f"cut short: 5000 of {len(tree.TWO)} bytes came" in getter.two()
+    assert getter.part.read_bytes() == tree.TWO[:5000]
+    getter.wire.give("/dl/2", tree.TWO, shift=1)
+    assert "asked for what follows byte 5000, and gave another part" in getter.two()
+    getter.part.write_bytes(tree.TWO[:5000])
+    getter.wire.give("/dl/2", tree.TWO)
+    getter.require_two(ranges=["bytes=5000-"])
+    (getter.folder / "two.tar.xz").unlink()
+    getter.part.write_bytes(b"x" * 99)
+    getter.wire.give("/dl/2", tree.TWO, ranges=False)
+    getter.require_two()
 
 
-def test_a_server_without_ranges(tmp_path: Path, wire: Wire, files: dict[str, Distfile]) -> None:
-    wire.give("/dl/2", tree.TWO, ranges=False)
-    part(tmp_path, "two.tar.xz").write_bytes(b"x" * 99)
-    assert get(files["two.tar.xz"], tmp_path) == ""
-    assert (tmp_path / "two.tar.xz").read_bytes() == tree.TWO
-
-
-def test_a_part_of_something_else_is_replaced(
-    tmp_path: Path, wire: Wire, files: dict[str, Distfile]
-) -> None:
-    part(tmp_path, "two.tar.xz").write_bytes(b"x" * 99)
-    assert get(files["two.tar.xz"], tmp_path) == ""
-    assert wire.ranges == ["bytes=99-", ""]
-
-
-def test_a_part_longer_than_the_file(
-    tmp_path: Path, wire: Wire, files: dict[str, Distfile]
-) -> None:
-    part(tmp_path, "two.tar.xz").write_bytes(tree.TWO + b"more")
-    assert get(files["two.tar.xz"], tmp_path) == ""
-    assert wire.ranges[-1] == "" and (tmp_path / "two.tar.xz").read_bytes() == tree.TWO
-
-
-def test_a_part_that_is_whole_needs_no_server(tmp_path: Path, files: dict[str, Distfile]) -> None:
-    part(tmp_path, "snap-abc.tar.gz").write_bytes(tree.GIT)
-    (outcome,) = fetch([files["snap-abc.tar.gz"]], tmp_path)
-    assert outcome.url == "" and (tmp_path / "snap-abc.tar.gz").read_bytes() == tree.GIT
-
-
-def test_another_range_than_was_asked_for(
-    tmp_path: Path, wire: Wire, files: dict[str, Distfile]
-) -> None:
-    wire.give("/dl/2", tree.TWO, shift=1)
-    part(tmp_path, "two.tar.xz").write_bytes(tree.TWO[:10])
-    assert "asked for what follows byte 10, and gave another part" in get(
-        files["two.tar.xz"], tmp_path
-    )
-
-
-def test_a_wrong_file_never_gets_its_name(
-    tmp_path: Path, wire: Wire, files: dict[str, Distfile]
-) -> None:
+def test_a_wrong_file_never_gets_its_name(getter: Getter, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = bytearray(tree.TWO)
     wrong[7] ^= 1
-    wire.give("/dl/2", bytes(wrong))
-    why = get(files["two.tar.xz"], tmp_path)
-    assert f"gave the sha256 {tree.sha256(bytes(wrong))}, not {tree.sha256(tree.TWO)}" in why
-    assert not part(tmp_path, "two.tar.xz").exists()
-
-
-def test_the_next_address_is_asked(tmp_path: Path, wire: Wire, files: dict[str, Distfile]) -> None:
-    wire.give("/m/two.tar.xz", b"an error page with status 200")
-    wire.server.fail("/n/two.tar.xz", 404)
-    url = wire.server.url
-    assert get(files["two.tar.xz"], tmp_path, f"{url}/m", f"{url}/n") == ""
-    assert wire.server.asked == ["/m/two.tar.xz", "/n/two.tar.xz", "/dl/2"]
-
-
-def test_a_redirect_from_http_to_http(
-    tmp_path: Path, wire: Wire, files: dict[str, Distfile]
-) -> None:
-    wire.give("/moved", tree.TWO)
-    wire.server.fail("/dl/2", 302, wire.server.url + "/moved")
-    assert get(files["two.tar.xz"], tmp_path) == ""
-    wire.server.fail("/one-1.0.tar.gz", 302, "file:///etc/passwd")
-    assert "'file:///etc/passwd' is not allowed" in get(files["one-1.0.tar.gz"], tmp_path)
-
-
-def test_no_address_at_all(tmp_path: Path, files: dict[str, Distfile]) -> None:
-    assert "no address is listed; give --mirror" in get(files["snap-abc.tar.gz"], tmp_path)
-
-
-def test_a_file_larger_than_any_source(
-    tmp_path: Path, files: dict[str, Distfile], monkeypatch: pytest.MonkeyPatch
-) -> None:
+    getter.wire.give("/dl/2", bytes(wrong))
+    gave = f"gave the sha256 {tree.sha256(bytes(wrong))}, not {tree.sha256(tree.TWO)}"
+    assert gave in getter.two()
+    assert not getter.part.exists()
+    assert "no address is listed; give --mirror" in getter.get("snap-abc.tar.gz")
     monkeypatch.setattr(fetching, "MAX_FILE", 100)
-    assert "is larger than 100 bytes" in get(files["two.tar.xz"], tmp_path)
+    assert "is larger than 100 bytes" in getter.two()
 
 
-def test_two_runs_exclude_each_other(tmp_path: Path, files: dict[str, Distfile]) -> None:
+def test_the_next_address_is_asked(getter: Getter) -> None:
+    server = getter.wire.server
+    getter.wire.give("/m/two.tar.xz", b"an error page with status 200")
+    server.fail("/n/two.tar.xz", 404)
+    getter.require_two(f"{server.url}/m", f"{server.url}/n")
+    assert server.asked == ["/m/two.tar.xz", "/n/two.tar.xz", "/dl/2"]
+
+
+def test_a_redirect_from_http_to_http(getter: Getter) -> None:
+    server = getter.wire.server
+    getter.wire.give("/moved", tree.TWO)
+    server.fail("/dl/2", 302, server.url + "/moved")
+    getter.require_two()
+    server.fail("/one-1.0.tar.gz", 302, "file:///etc/passwd")
+    assert "'file:///etc/passwd' is not allowed" in getter.get("one-1.0.tar.gz")
+
+
+def test_folders_that_cannot_be_fetched_into(tmp_path: Path, files: dict[str, Distfile]) -> None:
+    """Two runs exclude each other."""
     fd = os.open(tmp_path / LOCK, os.O_RDWR | os.O_CREAT)
     try:
         assert host.try_lock(fd)
@@ -212,11 +190,12 @@ def test_two_runs_exclude_each_other(tmp_path: Path, files: dict[str, Distfile])
             fetch(list(files.values()), tmp_path)
     finally:
         os.close(fd)
+    (tmp_path / "f").write_text("")
+    with pytest.raises(BadInput, match="f: cannot be written: "):
+        fetch(list(files.values()), tmp_path / "f")
 
 
-def test_what_came_until_ctrl_c_is_kept(
-    tmp_path: Path, wire: Wire, files: dict[str, Distfile]
-) -> None:
+def test_what_came_until_ctrl_c_is_kept(getter: Getter) -> None:
     ended = threading.Event()
 
     def stall(handler: BaseHTTPRequestHandler) -> None:
@@ -232,19 +211,12 @@ def test_what_came_until_ctrl_c_is_kept(
             ended.set()
             raise KeyboardInterrupt
 
-    wire.server.answers["/dl/2"] = stall
+    getter.wire.server.answers["/dl/2"] = stall
     with pytest.raises(KeyboardInterrupt):
-        fetch([files["two.tar.xz"]], tmp_path, notify=tell)
-    assert part(tmp_path, "two.tar.xz").read_bytes() == tree.TWO[:1000]
-    wire.give("/dl/2", tree.TWO)
-    assert get(files["two.tar.xz"], tmp_path) == ""
-    assert wire.ranges == ["bytes=1000-"]
-
-
-def test_a_folder_that_is_a_file(tmp_path: Path, files: dict[str, Distfile]) -> None:
-    (tmp_path / "f").write_text("")
-    with pytest.raises(BadInput, match="f: cannot be written: "):
-        fetch(list(files.values()), tmp_path / "f")
+        fetch([getter.files["two.tar.xz"]], getter.folder, notify=tell)
+    assert getter.part.read_bytes() == tree.TWO[:1000]
+    getter.wire.give("/dl/2", tree.TWO)
+    getter.require_two(ranges=["bytes=1000-"])
 
 
 def test_a_full_disk_ends_the_run(
@@ -291,15 +263,12 @@ def test_the_audit(tmp_path: Path, files: dict[str, Distfile]) -> None:
         ("missing", ""),
         ("wrong", "is empty"),
     ]
-
-
-def test_what_is_no_file_is_wrong(tmp_path: Path, files: dict[str, Distfile]) -> None:
-    file = files["one-1.0.tar.gz"]
-    (tmp_path / file.name).mkdir()
-    assert look(file, tmp_path).state == "wrong"
-    (tmp_path / file.name).rmdir()
-    os.mkfifo(tmp_path / file.name)
-    assert look(file, tmp_path).detail == "is no regular file"
+    place = folder / "two.tar.xz"
+    place.mkdir()
+    assert look(files[place.name], folder).detail == "is a folder"
+    place.rmdir()
+    os.mkfifo(place)
+    assert look(files[place.name], folder).detail == "is no regular file"
 
 
 def run(*args: str | Path) -> int:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -40,26 +41,6 @@ def require(name: str) -> str:
     if isinstance(found, str):
         pytest.skip(found)
     return name
-
-
-@pytest.fixture(params=["podman", "bwrap"])
-def each_engine(request: pytest.FixtureRequest) -> str:
-    """podman, then bubblewrap."""
-    return require(request.param)
-
-
-@pytest.fixture
-def engine() -> str:
-    """The quicker one that works: for what does not depend on it."""
-    if not isinstance(working("bwrap"), str):
-        return require("bwrap")
-    return require("podman")
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Small:
-    """The small tree, in a folder of its own."""
-    return make(tmp_path)
 
 
 class Heard:
@@ -100,3 +81,54 @@ def go(
             choice = EngineChoice(tried, ())
             stack.enter_context(mock.patch.object(running, "choose", lambda *_: choice))
         return running.run(changed, small.plan, small.stage0, heard or Heard())
+
+
+class Lab:
+    """The small tree, an engine, and a work folder to run it in."""
+
+    def __init__(self, folder: Path, engine: str) -> None:
+        self.folder, self.engine, self.small = folder, engine, make(folder)
+        self.work, self.heard = folder / "work", Heard()
+
+    def go(self, listen: Callable[[str], None] | None = None, **order: Any) -> RunOutcome:
+        """Run; ``listen`` gets the last line of the step that is running."""
+        self.heard.on_line = listen
+        return go(self.small, self.work, self.engine, self.heard, **order)
+
+    def refused(self, says: str, **order: Any) -> None:
+        with pytest.raises(BadInput, match=says):
+            self.go(**order)
+
+    @property
+    def done(self) -> list[str]:
+        """Titles of the steps that were finished, in order."""
+        return self.heard.done
+
+    def file(self, path: str, more: str = "", text: str | None = None) -> Path:
+        """A file of the checkout, with more at its end, or with another text."""
+        place = self.small.checkout / path
+        place.write_text((place.read_text() if text is None else text) + more)
+        return place
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Small:
+    """The small tree, in a folder of its own."""
+    return make(tmp_path)
+
+
+@pytest.fixture
+def engine() -> str:
+    """The quicker one that works: for what does not depend on it."""
+    return require("podman" if isinstance(working("bwrap"), str) else "bwrap")
+
+
+@pytest.fixture
+def lab(tmp_path: Path, engine: str) -> Lab:
+    return Lab(tmp_path, engine)
+
+
+@pytest.fixture(params=["podman", "bwrap"])
+def each_lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
+    """With podman, then with bubblewrap."""
+    return Lab(tmp_path, require(request.param))

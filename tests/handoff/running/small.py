@@ -6,6 +6,7 @@ upstream's sources: kaem's language is near enough to that of bash for the scrip
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 import subprocess
@@ -266,6 +267,7 @@ def stage0() -> Stage0:
     )
 
 
+@functools.cache
 def _programs() -> dict[str, SourceFile]:
     """The host's programs, and the libraries that they want, at their places."""
     files: dict[str, SourceFile] = {}

@@ -19,8 +19,8 @@ from tests.attest.runs import inside
 from tests.cli.command import ROOT, bootstrap, environment
 from tests.handoff import tree
 from tests.handoff.conftest import upstream
-from tests.handoff.running.conftest import require, working
-from tests.handoff.running.small import ARCH, Small
+from tests.handoff.running.conftest import Lab
+from tests.handoff.running.small import ARCH
 
 __all__ = ["upstream"]
 
@@ -39,76 +39,55 @@ def command(checkout: Path, work: Path, *more: str) -> list[str]:
     ]
 
 
+def of_lab(lab: Lab, *more: str) -> list[str]:
+    words = ["handoff", "run", "--live-bootstrap", str(lab.small.checkout), "--arch", ARCH]
+    words += ["--distfiles", str(lab.small.distfiles), "--engine", lab.engine]
+    return [*words, "--work", str(lab.work), *more]
+
+
 def test_help_teaches() -> None:
-    done = bootstrap("handoff", "run", "--help")
+    done = inside("handoff", "run", "--help")
     assert done.status == 0
     for words in ("--from {seed,stage0}", "--resume", "Exit status: 0 all steps", "auto takes the"):
         assert words in " ".join(done.stdout.split())
 
 
-def test_no_checkout(tmp_path: Path) -> None:
-    done = inside(*command(tmp_path / "none", tmp_path / "work"))
-    assert done.status == 2 and "no checkout of live-bootstrap" in done.one_line()
+@pytest.mark.parametrize(
+    ("manifest", "more", "says"),
+    [
+        (None, "", "no checkout of live-bootstrap"),
+        ("rebuild: tool-1.0", "", "manifest:1: unknown directive 'rebuild:'"),
+        (
+            "define: A = ( B == 1 )\ndefine: B = ( A == 1 )\nbuild: tool-1.0",
+            "",
+            "a cycle: A <- B <- A",
+        ),
+        ("", "", "nothing says which stage0-posix it pins: name the release with --stage0-release"),
+        ("", "--limit speed=1", "--limit speed=1: give NAME=N"),
+        ("", "--products x", "--products goes with --from stage0"),
+        ("", "--json /nowhere/x.json", "there is no folder /nowhere"),
+        ("", "--set MIRRORS=x", "--set MIRRORS=x: give NAME=VALUE"),
+    ],
+)
+def test_what_cannot_be_run(tmp_path: Path, manifest: str | None, more: str, says: str) -> None:
+    checkout = tmp_path / "lb" if manifest is None else tree.make(tmp_path / "lb")
+    if manifest:
+        tree.put(checkout, "steps/manifest", manifest + "\n")
+    done = inside(*command(checkout, tmp_path / "work", *more.split()))
+    assert done.status == 2 and says in done.one_line()
     assert not (tmp_path / "work").exists()
 
 
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        ("rebuild: tool-1.0", "manifest:1: unknown directive 'rebuild:'"),
-        ("define: A = ( B == 1 )\ndefine: B = ( A == 1 )\nbuild: tool-1.0", "a cycle: A <- B <- A"),
-    ],
-)
-def test_a_manifest_that_cannot_be_run(tmp_path: Path, line: str, says: str) -> None:
-    checkout = tree.make(tmp_path / "lb")
-    tree.put(checkout, "steps/manifest", line + "\n")
-    done = inside(*command(checkout, tmp_path / "work"))
-    assert done.status == 2 and says in done.one_line()
-
-
-def test_a_checkout_that_pins_nothing(tmp_path: Path) -> None:
-    done = inside(*command(tree.make(tmp_path / "lb"), tmp_path / "work"))
-    assert done.status == 2
-    assert (
-        "nothing says which stage0-posix it pins: name the release with --stage0-release"
-        in done.one_line()
-    )
-
-
-@pytest.mark.parametrize(
-    ("more", "says"),
-    [
-        (("--limit", "speed=1"), "--limit speed=1: give NAME=N"),
-        (("--products", "x"), "--products goes with --from stage0"),
-        (("--json", "/nowhere/x.json"), "there is no folder /nowhere"),
-        (("--set", "MIRRORS=x"), "--set MIRRORS=x: give NAME=VALUE"),
-    ],
-)
-def test_options_that_make_no_sense(tmp_path: Path, more: tuple[str, ...], says: str) -> None:
-    done = inside(*command(tree.make(tmp_path / "lb"), tmp_path / "work", *more))
-    assert done.status == 2 and says in done.one_line()
-
-
-def first_engine() -> str:
-    """The quicker that works; skips without one."""
-    return require("bwrap" if not isinstance(working("bwrap"), str) else "podman")
-
-
 def test_a_run_as_a_user_sees_it(
-    small: Small,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handoff, "_stage0", lambda args, plan, order: small.stage0)
-    words = ["handoff", "run", "--live-bootstrap", str(small.checkout), "--arch", ARCH]
-    words += ["--distfiles", str(small.distfiles), "--work", str(tmp_path / "work")]
-    words += ["--engine", first_engine()]
+    monkeypatch.setattr(handoff, "_stage0", lambda args, plan, order: lab.small.stage0)
+    words, digest = of_lab(lab), lab.small.plan.checkout.digest
     assert main([*words, "--limit", "file=4M"]) == 3
     said, live = capsys.readouterr()
     assert "[2 of 7] tool-1.0 pass 1: " in live and "1 verified" in live
     assert "Where it stopped: last-1.0 pass 1" in said and "it was given:" in said
-    enter = tmp_path / "work" / "enter.sh"
+    enter = lab.work / "enter.sh"
     assert f"to enter the container as it is now: sh {enter}" in " ".join(said.split())
     assert "last-1.0_0.tar.bz2: " not in said and "verified   1\n" in said
     assert said.endswith("STEP FAILED: what was finished before is kept, for --resume\n")
@@ -116,17 +95,17 @@ def test_a_run_as_a_user_sees_it(
     said, live = capsys.readouterr()
     document = json.loads(said)
     assert (document["result"], document["finished_before"]) == ("done", 7)
-    assert document["checkout"]["digest"] == small.plan.checkout.digest
+    assert document["checkout"]["digest"] == digest
     assert {row["state"] for row in document["packages"]} == {"verified"}
     assert "FINISHED: all 6 steps" in live and "[7 of 7]" not in live
     assert main([*words, "--resume", "--quiet", "--json", "/dev/full"]) == 2
     said, live = capsys.readouterr()
     assert "FINISHED: all 6 steps" in said and "/dev/full: cannot be written" in live
-    assert small.plan.checkout.digest in said
+    assert digest in said
     assert main(words) == 2
     assert "has a run with 8 of 8 steps finished: give --resume" in capsys.readouterr().err
     monkeypatch.setattr("bootstrap.handoff.run.run_container", _interrupted)
-    assert main([*words[:-3], str(tmp_path / "other"), *words[-2:]]) == 130
+    assert main([*words[:-1], str(lab.folder / "other")]) == 130
     assert "goes on after the last finished step\nbootstrap: int" in capsys.readouterr().err
 
 
@@ -137,45 +116,36 @@ def _interrupted(*_: object) -> None:
 @pytest.mark.upstream
 def test_values_are_never_written_anew(upstream: Path, tmp_path: Path, release: SourceTree) -> None:
     more = ("--set", "UPDATE_CHECKSUMS=True")
-    done = bootstrap(*command(upstream, tmp_path / "work", *more), env=CACHE)
+    done = inside(*command(upstream, tmp_path / "work", *more))
     assert done.status == 2 and "never lets upstream write values anew" in done.one_line()
 
 
 @pytest.mark.upstream
-def test_no_emulation_without_an_engine(
-    small: Small, tmp_path: Path, release: SourceTree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    resolved = resolve(None, release.release, "AMD64", Cache(), online=False)
-    monkeypatch.setattr("bootstrap.handoff.stage0.pinned", lambda *_: resolved)
-    monkeypatch.setattr("bootstrap.runs.rebuild.rebuild", None)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    words = ["handoff", "run", "--live-bootstrap", str(small.checkout), "--arch", ARCH]
-    words += ["--distfiles", str(small.distfiles), "--work", str(tmp_path / "work")]
-    for begin in (["--from", "stage0"], ["--emulate"]):
-        args = parser().parse_args([*words, *begin])
-        with pytest.raises(BadInput, match="no engine can be used here: podman: is not installed"):
-            args.run(args)
-
-
-@pytest.mark.upstream
-def test_emulation_that_was_not_verified_is_no_beginning(
-    tmp_path: Path, release: SourceTree, monkeypatch: pytest.MonkeyPatch
+def test_no_emulation_without_an_engine_and_none_that_was_not_verified(
+    lab: Lab, release: SourceTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolved = resolve(None, release.release, "AMD64", Cache(), online=False)
     result = SimpleNamespace(report=SimpleNamespace(result="mismatch"))
     monkeypatch.setattr("bootstrap.runs.rebuild.rebuild", lambda *_: result)
     with pytest.raises(BadInput, match="emulation gave mismatch, so there is nothing to start"):
         handoff._emulated(resolved, quiet=True)
+    monkeypatch.setattr("bootstrap.handoff.stage0.pinned", lambda *_: resolved)
+    monkeypatch.setattr("bootstrap.runs.rebuild.rebuild", None)
+    monkeypatch.setenv("PATH", str(lab.folder))
+    for begin in (["--from", "stage0"], ["--emulate"]):
+        args = parser().parse_args(of_lab(lab, "--engine", "auto", *begin))
+        with pytest.raises(BadInput, match="no engine can be used here: podman: is not installed"):
+            args.run(args)
 
 
 @pytest.mark.slow
 @pytest.mark.upstream
 def test_the_real_checkout_to_its_first_source_file(
-    upstream: Path, tmp_path: Path, release: SourceTree
+    upstream: Path, tmp_path: Path, release: SourceTree, engine: str
 ) -> None:
     """From the seed, natively, through stage0 and script-generator; amd64 is the quick one."""
     work = tmp_path / "work"
-    more = ("--arch", "amd64", "--engine", first_engine(), "--json", str(tmp_path / "run.json"))
+    more = ("--arch", "amd64", "--engine", engine, "--json", str(tmp_path / "run.json"))
     # By its commit, as it is in the cache.
     commit = Path((upstream / ".git/HEAD").read_text().strip())
     done = bootstrap(*command(commit, work, *more), env=CACHE, timeout=HANGS)

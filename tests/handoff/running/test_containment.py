@@ -138,12 +138,9 @@ def probed(name: str, folder: Path) -> list[str]:
     root = folder / "root"
     root.mkdir()
     lay_out(root)
-    container = Container(
-        f"bootstrap-test-{os.getpid()}", root, ARCH, ("/AMD64/bin/bash", "/probe.sh")
-    )
-    container = Container(
-        container.name, root, ARCH, (*container.argv, *HOST_FILES), {"PATH": "/AMD64/bin"}
-    )
+    argv = ("/AMD64/bin/bash", "/probe.sh", *HOST_FILES)
+    name_here = f"bootstrap-test-{os.getpid()}"
+    container = Container(name_here, root, ARCH, argv, {"PATH": "/AMD64/bin"})
     said: list[bytes] = []
     ended = run_container(
         choose(name, ARCH, ContainerLimits(), folder).engine, container, said.append, None, 120

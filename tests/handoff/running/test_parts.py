@@ -29,7 +29,7 @@ from bootstrap.sources import SourceTree
 from bootstrap.sources.checkouts import LIVE_BOOTSTRAP, CheckedOut, identify_checkout
 from tests.attest.runs import forged
 from tests.handoff.running.small import MANIFEST, SEED_KAEM, Small
-from tests.handoff.tree import put
+from tests.handoff.tree import put, write_tree
 from tests.handoff.tree import sha256 as of_bytes
 
 NAME = st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True).filter(
@@ -79,11 +79,6 @@ def test_a_jump_is_refused() -> None:
         rootfs.lines_of(step)
 
 
-def write_scripts(root: Path, zero: str, one: str) -> None:
-    put(root, "steps/0.sh", zero)
-    put(root, "steps/1.sh", one)
-
-
 ZERO = "set -ex\ncd /steps\nA=1\npkg=tool-1.0\ncd ${pkg}\nkaem --file pass1.kaem\ncd ..\n" + (
     "pkg=bash-0.1\ncd ${pkg}\nkaem --file pass1.kaem\ncd ..\nbash /steps/1.sh\n"
 )
@@ -94,33 +89,34 @@ ONE = FIRST + (
 )
 
 
-def test_the_scripts_as_planned(small: Small, tmp_path: Path) -> None:
+LIB = "build lib-3.0 pass1.sh\n"
+
+
+def test_the_scripts_are_those_of_the_plan(small: Small, tmp_path: Path) -> None:
     steps = [row.step for row in small.plan.rows]
-    write_scripts(tmp_path, ZERO, ONE)
-    read = rootfs.read_scripts(tmp_path, steps)
-    assert read == {
+    root = tmp_path / "root"
+
+    def read(zero: str, one: str) -> rootfs.Heads:
+        put(root, "steps/0.sh", zero)
+        put(root, "steps/1.sh", one)
+        return rootfs.read_scripts(root, steps)
+
+    assert read(ZERO, ONE) == {
         0: ("set -ex", "cd /steps", "A=1"),
         1: ("#!/bin/bash", "set -e", ". ./env"),
     }
-
-
-@pytest.mark.parametrize(
-    ("zero", "one"),
-    [
+    for zero, one in (
         (ZERO, ONE.replace("lib-3.0", "lib-3.1")),
         (ZERO, ONE + "build more-1.0 pass1.sh\n"),
-        (ZERO, ONE.replace("build lib-3.0 pass1.sh\n", "")),
+        (ZERO, ONE.replace(LIB, "")),
         (ZERO, ONE.replace(FIRST, "build hidden-1.0 pass1.sh\n")),
-        (ZERO, "build lib-3.0 pass1.sh\n" + ONE),
+        (ZERO, LIB + ONE),
         (ZERO.replace("pass1", "pass2"), ONE),
         (ZERO.replace("bash /steps/1.sh\n", ""), ONE),
         (ZERO, ""),
-    ],
-)
-def test_scripts_that_are_not_the_plan(small: Small, tmp_path: Path, zero: str, one: str) -> None:
-    write_scripts(tmp_path, zero, one)
-    with pytest.raises(BadInput, match=r"^/steps/[01].sh(, as upstream|: has a step that)"):
-        rootfs.read_scripts(tmp_path, [row.step for row in small.plan.rows])
+    ):
+        with pytest.raises(BadInput, match=r"^/steps/[01].sh(, as upstream|: has a step that)"):
+            read(zero, one)
 
 
 def test_no_link_leads_out_of_the_root(tmp_path: Path) -> None:
@@ -146,6 +142,7 @@ def test_no_link_leads_out_of_the_root(tmp_path: Path) -> None:
 
 
 def test_the_digest_of_a_checkout_sees_all_that_is_laid_out(small: Small) -> None:
+    env = small.checkout / "steps/env"
 
     def digest() -> str:
         return identify_checkout(LIVE_BOOTSTRAP, CheckedOut(small.checkout)).digest
@@ -155,16 +152,13 @@ def test_the_digest_of_a_checkout_sees_all_that_is_laid_out(small: Small) -> Non
     (small.checkout / "steps/bootstrap.cfg").write_text("UPDATE_CHECKSUMS=True\n")
     (small.checkout / "seed/stage0-posix").mkdir()
     assert digest() in seen
-    for change in ("text", "mode", "link", "new"):
-        place = small.checkout / "steps/env"
-        if change == "text":
-            place.write_text("B=2\n")
-        elif change == "mode":
-            place.chmod(0o755)
-        elif change == "link":
-            (small.checkout / "steps/link").symlink_to("env")
-        else:
-            put(small.checkout, "seed/new.kaem", "true\n")
+    for change in (
+        lambda: env.write_text("B=2\n"),
+        lambda: env.chmod(0o755),
+        lambda: (small.checkout / "steps/link").symlink_to("env"),
+        lambda: put(small.checkout, "seed/new.kaem", "true\n"),
+    ):
+        change()
         assert digest() not in seen
         seen.add(digest())
 
@@ -190,51 +184,44 @@ def test_the_layout(small: Small, tmp_path: Path) -> None:
 OURS = default_release(RELEASES)
 
 
-def test_a_pin_that_nobody_knows(tmp_path: Path) -> None:
-    pin = Stage0Pin("ab" * 20, None, None, None, None, OURS)
-    with pytest.raises(BadInput, match="which the catalogue does not know"):
-        pinned(pin, "AMD64", None, tmp_path)
-    with pytest.raises(BadInput, match="nothing says which stage0-posix it pins"):
-        pinned(replace(pin, commit=None), "AMD64", None, tmp_path)
+NO_PIN = Stage0Pin(None, None, None, None, None, OURS)
+A_COMMIT = replace(NO_PIN, commit="ab" * 20)
+OUR_COMMIT = replace(A_COMMIT, release_of_commit=OURS)
 
 
-def test_a_release_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing pins one; where something does, it has to be that."""
+@pytest.mark.parametrize(
+    ("pin", "named", "says"),
+    [
+        (A_COMMIT, None, "which the catalogue does not know"),
+        (NO_PIN, None, "nothing says which stage0-posix it pins"),
+        (NO_PIN, OURS, f"is to be run with stage0-posix {OURS}, and .* is empty: give --stage0"),
+        (OUR_COMMIT, "1.3", rf"--stage0-release 1\.3: .* pins {OURS}"),
+        (replace(NO_PIN, release_of_files=OURS), "1.3", rf"release 1\.3: .* pins {OURS}"),
+        (
+            OUR_COMMIT,
+            None,
+            "give --stage0 DIR, or fill it .git submodule update .*"
+            rf"bootstrap fetch stage0-posix --release {OURS}",
+        ),
+    ],
+)
+def test_stage0_that_is_not_to_be_had(
+    pin: Stage0Pin,
+    named: str | None,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("BOOTSTRAP_CACHE", str(tmp_path / "cache"))
-    nothing = Stage0Pin(None, None, None, None, None, OURS)
-    with pytest.raises(
-        BadInput, match=rf"is to be run with stage0-posix {OURS}, and .* is empty: give --stage0"
-    ):
-        pinned(nothing, "AMD64", None, tmp_path, OURS)
-    for pin in (
-        replace(nothing, commit="ab" * 20, release_of_commit=OURS),
-        replace(nothing, release_of_files=OURS),
-    ):
-        with pytest.raises(BadInput, match=rf"--stage0-release 1\.3: .* pins {OURS}"):
-            pinned(pin, "AMD64", None, tmp_path, "1.3")
-    assert "named by --stage0-release: nothing" in pin_words(nothing)
-
-
-def test_a_pin_whose_tree_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BOOTSTRAP_CACHE", str(tmp_path / "cache"))
-    pin = Stage0Pin("ab" * 20, OURS, None, None, None, OURS)
-    with pytest.raises(BadInput) as found:
-        pinned(pin, "AMD64", None, tmp_path)
-    for way in (
-        "give --stage0 DIR",
-        "git submodule update",
-        f"bootstrap fetch stage0-posix --release {OURS}",
-    ):
-        assert way in str(found.value)
+    with pytest.raises(BadInput, match=says):
+        pinned(pin, "AMD64", None, tmp_path, named)
+    assert "named by --stage0-release: nothing" in pin_words(NO_PIN)
 
 
 @pytest.mark.upstream
 def test_a_tree_that_is_not_the_pinned_one(tmp_path: Path, release: SourceTree) -> None:
-    for path, file in release.files.items():
-        place = tmp_path / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(file.data)
-    pin = Stage0Pin("ab" * 20, release.release, None, None, None, OURS)
+    write_tree(tmp_path, release)
+    pin = replace(A_COMMIT, release_of_commit=release.release)
     good = of_catalogue(pinned(pin, "AMD64", str(tmp_path), tmp_path))
     assert len(good.answers) == 19 and "bootstrap verify met them" in good.opinion
     with pytest.raises(BadInput, match="--products"):
@@ -247,7 +234,7 @@ def test_a_tree_that_is_not_the_pinned_one(tmp_path: Path, release: SourceTree) 
 
 @pytest.mark.upstream
 def test_a_report_about_something_else(tmp_path: Path, release: SourceTree) -> None:
-    pin = Stage0Pin("ab" * 20, release.release, None, None, None, OURS)
+    pin = replace(A_COMMIT, release_of_commit=release.release)
     stage0 = of_catalogue(pinned(pin, "AMD64", None, tmp_path))
     step = find(RELEASES, release.release or "", "AMD64")
     report = tmp_path / "report.json"

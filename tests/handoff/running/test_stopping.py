@@ -17,17 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.core.errors import BadInput
 from bootstrap.handoff import saving
 from bootstrap.handoff.containers.container import ContainerLimits
 from bootstrap.handoff.containers.safe_paths import copy_file
 from bootstrap.handoff.work import WorkFolder
-from tests.cli.command import killed
-from tests.handoff.running.conftest import Heard, go
-from tests.handoff.running.small import Small
+from tests.cli.command import ROOT, killed
+from tests.handoff.running.conftest import Lab
 from tests.handoff.running.test_run import TITLES
 
-ROOT = Path(__file__).resolve().parents[3]
 SECONDS = f"{100000 + os.getpid()}"
 """How long a step sleeps: a number of this process's own, for other tests run at the same time."""
 SLEEPS = f"""\
@@ -36,84 +33,35 @@ echo it sleeps
 [ -e /external/distfiles/awake ] || sleep {SECONDS}
 echo what lib makes of it > "/external/repo/${{pkg}}_0.tar.bz2"
 """
+BEGUN = len(TITLES[:5])
+"""Steps before the one that sleeps."""
 
 
-@pytest.fixture
-def sleeper(small: Small) -> Small:
-    """The small tree, with a step that sleeps until it is ended."""
-    (small.checkout / "steps/lib-3.0/pass1.sh").write_text(SLEEPS)
-    return small
+def sleeping(lab: Lab) -> Lab:
+    """With a step that sleeps until it is ended, and the run before it."""
+    lab.file("steps/lib-3.0/pass1.sh", text=SLEEPS)
+    lab.go(until=TITLES[BEGUN - 1])
+    return lab
 
 
-def awake(work: Path) -> None:
-    """Let the step not sleep again: this folder is not brought back."""
-    (work / "root/external/distfiles/awake").touch()
-
-
-def goes_on(small: Small, work: Path, engine: str, before: int = 5) -> None:
+def require_going_on(lab: Lab) -> None:
     """The rest of the run, from the last finished step; nothing of the half step is there."""
-    awake(work)
-    heard = Heard()
-    done = go(small, work, engine, heard, resume=True, until="lib-3.0 pass 1")
-    assert (done.exit_code, done.before, heard.done) == (0, before, TITLES[before:6])
-    assert (work / "root/steps/lines").read_text() == "half of a step\n"
+    # Let the step not sleep again: this folder is not brought back.
+    (lab.work / "root/external/distfiles/awake").touch()
+    done = lab.go(resume=True, until="lib-3.0 pass 1")
+    assert (done.exit_code, done.before, lab.done) == (0, BEGUN, TITLES[: BEGUN + 1])
+    assert (lab.work / "root/steps/lines").read_text() == "half of a step\n"
 
 
 def sleepers() -> list[int]:
     """Processes anywhere on this machine that sleep as the steps of these tests do."""
     found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                words = Path("/proc", name, "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            words = Path("/proc", name, "cmdline").read_bytes().split(b"\0")
             if words[1:2] == [SECONDS.encode()]:
                 found.append(int(name))
     return found
-
-
-def test_ctrl_c_ends_the_container(sleeper: Small, tmp_path: Path, each_engine: str) -> None:
-    work = tmp_path / "work"
-
-    def stop(line: str) -> None:
-        if line == "it sleeps":
-            raise KeyboardInterrupt
-
-    heard = Heard(stop)
-    with pytest.raises(KeyboardInterrupt):
-        go(sleeper, work, each_engine, heard)
-    assert heard.done == TITLES[:5] and not sleepers()
-    goes_on(sleeper, work, each_engine)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_polite_signals(
-    sleeper: Small, tmp_path: Path, each_engine: str, number: signal.Signals
-) -> None:
-    """To the command itself: its container is gone when it is, and its status says which it was."""
-    command = [sys.executable, "-c", _COMMAND, str(tmp_path), each_engine]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    ) as process:
-        assert process.stdout is not None and process.stderr is not None
-        assert any(line == "it sleeps\n" for line in process.stdout)
-        process.send_signal(number)
-        said = process.stderr.read()
-    assert process.returncode == 128 + number and not sleepers()
-    lines = said.splitlines()[-2:]
-    assert "the container was ended; --work" in lines[0] and len(lines) == 2
-    assert lines[1] == (
-        "bootstrap: interrupted"
-        if number == signal.SIGINT
-        else f"bootstrap: ended by {number.name}"
-    )
-    goes_on(sleeper, tmp_path / "work", each_engine)
 
 
 _COMMAND = """\
@@ -135,50 +83,54 @@ sys.exit(main([*words, "--engine", engine, *more]))
 """
 
 
-def test_a_container_killed_from_outside(sleeper: Small, tmp_path: Path, each_engine: str) -> None:
-    work = tmp_path / "work"
-
-    def kill(line: str) -> None:
-        if line == "it sleeps":
-            for pid in sleepers():
-                os.kill(pid, signal.SIGKILL)
-
-    done = go(sleeper, work, each_engine, Heard(kill))
-    assert (done.result, done.exit_code) == ("failed", 3)
-    assert done.failure is not None and "status 137, which says killed by SIGKILL" in (
-        done.failure.message
+def started(lab: Lab) -> subprocess.Popen[str]:
+    """The command itself, going on with the run, as soon as its step sleeps."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _COMMAND, str(lab.folder), lab.engine, "--resume"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    goes_on(sleeper, work, each_engine)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "it sleeps\n"
+    return process
 
 
-_ALONE = """\
-import sys
-from pathlib import Path
-from tests.handoff.running.conftest import Heard, go
-from tests.handoff.running.small import Small, stage0
-def say(line):
-    if line == "it sleeps":
-        print(line, flush=True)
-folder = Path(sys.argv[1])
-go(Small(folder / "lb", folder / "distfiles", stage0()), folder / "work", sys.argv[2], Heard(say))
-"""
-
-
-def test_we_are_killed_ourselves(sleeper: Small, tmp_path: Path, each_engine: str) -> None:
-    """Then podman's container lives on; the next run ends it before it touches the root."""
-    command = [sys.executable, "-c", _ALONE, str(tmp_path), each_engine]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"it sleeps\n"
-        with pytest.raises(BadInput, match="another run has it; wait until it has ended"):
-            go(sleeper, tmp_path / "work", each_engine, resume=True)
+def test_whatever_ends_a_step_it_is_begun_again(each_lab: Lab) -> None:
+    """The container is gone when the command is, whose status says which signal it was."""
+    lab = sleeping(each_lab)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        with started(lab) as process:
+            process.send_signal(number)
+            assert process.stderr is not None
+            said = process.stderr.read()
+        assert process.returncode == 128 + number and not sleepers()
+        ended, word = said.splitlines()[-2:]
+        assert "the container was ended; --work" in ended
+        by = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
+        assert word == f"bootstrap: {by}"
+    # The container killed from outside.
+    done = lab.go(resume=True, listen=kill_sleepers)
+    assert (done.result, done.exit_code) == ("failed", 3)
+    why = "status 137, which says killed by SIGKILL"
+    assert done.failure is not None and why in done.failure.message
+    # We are killed ourselves: then podman's container lives on; the next run ends it before it
+    # touches the root.
+    with started(lab) as process:
+        lab.refused("another run has it; wait until it has ended", resume=True)
         process.kill()
-    state = WorkFolder(tmp_path / "work").read()
+    state = WorkFolder(lab.work).read()
     assert state is not None and state.running == "4"
-    goes_on(sleeper, tmp_path / "work", each_engine)
+    require_going_on(lab)
     assert not sleepers()
+
+
+def kill_sleepers(line: str) -> None:
+    if line == "it sleeps":
+        for pid in sleepers():
+            os.kill(pid, signal.SIGKILL)
 
 
 WORK = {"lock", "state.json", "root", "saved", "logs"}
@@ -210,11 +162,11 @@ def boxed(work: Path) -> list[int]:
 
 
 @pytest.mark.exhaustive
-def test_a_hundred_moments(small: Small, tmp_path: Path, each_engine: str) -> None:
+def test_a_hundred_moments(each_lab: Lab) -> None:
     """Each run goes on with what the one before it left; what is finished is what it should be."""
-    scratch, work = tmp_path / "scratch", tmp_path / "work"
+    scratch, work = each_lab.folder / "scratch", each_lab.work
     scratch.mkdir()
-    command = [sys.executable, "-c", _COMMAND, str(tmp_path), each_engine, "--quiet"]
+    command = [sys.executable, "-c", _COMMAND, str(each_lab.folder), each_lab.engine, "--quiet"]
 
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch)}
 
@@ -245,54 +197,47 @@ def test_a_hundred_moments(small: Small, tmp_path: Path, each_engine: str) -> No
     assert finished >= 5
 
 
-def test_a_step_that_takes_too_long(sleeper: Small, tmp_path: Path, engine: str) -> None:
-    work = tmp_path / "work"
-    go(sleeper, work, engine, until="improve paths")
-    done = go(sleeper, work, engine, resume=True, limits=ContainerLimits(seconds=1))
+def test_a_step_that_takes_too_long(lab: Lab) -> None:
+    done = sleeping(lab).go(resume=True, limits=ContainerLimits(seconds=1))
     assert done.result == "failed" and not sleepers()
     assert done.failure is not None and "was ended after 1 s" in done.failure.message
-    goes_on(sleeper, work, engine)
+    require_going_on(lab)
 
 
-def test_what_a_step_leaves_running_is_gone(small: Small, tmp_path: Path, each_engine: str) -> None:
+def test_what_a_step_leaves_running_is_gone(each_lab: Lab) -> None:
     """Nobody in the container can write any more when the step is checked and kept."""
-    lib = small.checkout / "steps/lib-3.0/pass1.sh"
-    lib.write_text(f"sleep {SECONDS} < /dev/null > /dev/null 2>&1 &\n{lib.read_text()}")
-    done = go(small, tmp_path / "work", each_engine, until="lib-3.0 pass 1")
-    assert done.exit_code == 0 and not sleepers()
+    kaem = each_lab.file("steps/tool-1.0/pass1.kaem").read_text()
+    left = f"sleep {SECONDS} < /dev/null > /dev/null 2>&1 &\n"
+    each_lab.file("steps/tool-1.0/pass1.kaem", text=left + kaem)
+    assert each_lab.go(until="1").exit_code == 0 and not sleepers()
 
 
-def test_a_copy_cut_off_is_made_good(
-    small: Small, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_cut_off_is_made_good(lab: Lab) -> None:
     """Killed while the copy of a good root is made: the step counts, and the copy is made again."""
-    work = tmp_path / "work"
-    go(small, work, engine, until="seed")
-    place = WorkFolder(work)
+    lab.go(until="seed")
+    place = WorkFolder(lab.work)
     state = place.read()
     assert state is not None
     state.saving = True
     place.write(state)
-    (work / "saved/tree/steps/0.sh").write_text("half")
-    (work / "saved/tree/seed-full.kaem").unlink()
-    (work / "saved/index").unlink()
-    assert go(small, work, engine, resume=True, until="1").before == 2
-    assert (work / "saved/tree/steps/0.sh").read_text().startswith("set -ex\n")
+    saved = lab.work / "saved"
+    (saved / "tree/steps/0.sh").write_text("half")
+    (saved / "tree/seed-full.kaem").unlink()
+    (saved / "index").unlink()
+    assert lab.go(resume=True, until="1").before == 2
+    assert (saved / "tree/steps/0.sh").read_text().startswith("set -ex\n")
 
 
 @pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MB: its tests are marked `root`, who can mount it."""
-    place = tmp_path / "disk"
+def tiny_disk(lab: Lab) -> Iterator[Path]:
+    """A file system of 24 MB to work on: its tests are marked `root`, who can mount it."""
+    place = lab.folder / "disk"
     place.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    lab.work = place / "work"
     try:
         yield place
     finally:
@@ -300,54 +245,36 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.root
-def test_a_full_disk(small: Small, tmp_path: Path, engine: str, tiny_disk: Path) -> None:
-    last = small.checkout / "steps/last-1.0/pass1.sh"
-    fill = "while :; do cat /AMD64/bin/bash; done > /steps/fill\n"
-    last.write_text(last.read_text() + fill)
-    work = tiny_disk / "work"
-    done = go(small, work, engine)
+def test_a_full_disk(lab: Lab, tiny_disk: Path) -> None:
+    (tiny_disk / "fill").write_bytes(bytes(22 << 20))
+    lab.refused("cannot be laid out: No space left on device")
+    (tiny_disk / "fill").unlink()
+    assert lab.go(until="stage0").exit_code == 0
+    shutil.rmtree(lab.work)
+    lab.file("steps/tool-1.0/pass1.kaem", "while :; do cat /AMD64/bin/bash; done > /steps/fill\n")
+    done = lab.go()
     assert done.result == "failed" and done.failure is not None
     assert "is full (0 MB left)" in done.failure.message
     assert "No space left on device" in " ".join(done.failure.lines)
-    last.write_text(last.read_text().removesuffix(fill))
 
 
-@pytest.mark.root
-def test_a_disk_that_is_full_before_anything(
-    small: Small, tmp_path: Path, engine: str, tiny_disk: Path
-) -> None:
-    (tiny_disk / "fill").write_bytes(bytes(22 << 20))
-    with pytest.raises(BadInput, match="cannot be laid out: No space left on device"):
-        go(small, tiny_disk / "work", engine)
-    (tiny_disk / "fill").unlink()
-    assert go(small, tiny_disk / "work", engine, until="stage0").exit_code == 0
-
-
-def test_a_layout_that_was_cut_off_is_begun_anew(small: Small, tmp_path: Path, engine: str) -> None:
-    work = tmp_path / "work"
+def test_a_layout_that_was_cut_off_is_begun_anew(lab: Lab) -> None:
     for place in ("root/steps", "saved/tree", "logs", ".probe.x"):
-        (work / place).mkdir(parents=True)
-    (work / "root/steps/stale").write_text("half")
-    assert go(small, work, engine, until="seed").exit_code == 0
-    assert not (work / "root/steps/stale").exists()
+        (lab.work / place).mkdir(parents=True)
+    (lab.work / "root/steps/stale").write_text("half")
+    assert lab.go(until="stage0").exit_code == 0
+    assert not (lab.work / "root/steps/stale").exists()
 
 
-def test_what_the_host_refuses_is_one_line(
-    small: Small, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_host_refuses_is_one_line(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(5, "Input/output error", "/there/x")
 
     monkeypatch.setattr("bootstrap.handoff.checking.check_packages", refuse)
-    with pytest.raises(BadInput, match=r"^/there/x: Input/output error; what was finished is"):
-        go(small, tmp_path / "work", engine, until="stage0")
+    lab.refused(r"^/there/x: Input/output error; what was finished is", until="stage0")
 
 
-def test_a_disk_that_fills_while_a_step_is_kept(
-    small: Small, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    work, heard = tmp_path / "work", Heard()
-
+def test_a_disk_that_fills_while_a_step_is_kept(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(source: Path, target: Path) -> None:
         if source.name == "seed-full.kaem":
             raise OSError(errno.ENOSPC, "No space left on device", str(target))
@@ -355,34 +282,29 @@ def test_a_disk_that_fills_while_a_step_is_kept(
 
     with monkeypatch.context() as patch:
         patch.setattr(saving, "copy_file", full)
-        with pytest.raises(BadInput, match=r"seed-full.kaem: cannot be kept .*: No space left"):
-            go(small, work, engine, heard)
+        lab.refused(r"seed-full.kaem: cannot be kept .*: No space left")
     # The step itself was finished, and is not run again.
-    done = go(small, work, engine, heard, resume=True, until="1")
+    done = lab.go(resume=True, until="1")
     assert (done.exit_code, done.before) == (0, 2)
-    assert (work / "saved/tree/seed-full.kaem").exists()
+    assert (lab.work / "saved/tree/seed-full.kaem").exists()
 
 
-def test_folders_that_cannot_be_gone_on_with(small: Small, tmp_path: Path, engine: str) -> None:
-    work = tmp_path / "work"
-    with pytest.raises(BadInput, match="has no run to --resume"):
-        go(small, work, engine, resume=True)
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other/letter").touch()
-    with pytest.raises(BadInput, match=r"is not empty \(letter\)"):
-        go(small, tmp_path / "other", engine)
-    go(small, work, engine, until="stage0")
-    with pytest.raises(BadInput, match="has a run with 1 of 8 steps finished: give --resume"):
-        go(small, work, engine)
-    (small.checkout / "steps/env").write_text("X=1\n")
-    with pytest.raises(BadInput, match="was begun with another checkout"):
-        go(small, work, engine, resume=True)
-    state = (work / "state.json").read_text()
+def test_folders_that_cannot_be_gone_on_with(lab: Lab) -> None:
+    lab.refused("has no run to --resume", resume=True)
+    (lab.work / "letter").touch()
+    lab.refused(r"is not empty \(letter\)")
+    (lab.work / "letter").unlink()
+    lab.go(until="stage0")
+    lab.refused("has a run with 1 of 8 steps finished: give --resume")
+    place = lab.work / "state.json"
+    state = place.read_text()
     for text, fault in (
         ("{", "not JSON"),
         (state.replace('"schema": 2', '"schema": 1'), "schema is 1"),
         (state.replace('"schema": 2', '"schema": 2, "more": 1'), "more is not a key"),
     ):
-        (work / "state.json").write_text(text)
-        with pytest.raises(BadInput, match=f"state.json: cannot be read: .*{fault}"):
-            go(small, work, engine, resume=True)
+        place.write_text(text)
+        lab.refused(f"state.json: cannot be read: .*{fault}", resume=True)
+    place.write_text(state)
+    lab.file("steps/env", text="X=1\n")
+    lab.refused("was begun with another checkout", resume=True)
