@@ -266,7 +266,7 @@ _P = ctypes.c_void_p
 _NO_OPERANDS = ctypes.CFUNCTYPE(None, _P, _P)
 _PORT_IN = ctypes.CFUNCTYPE(ctypes.c_uint32, _P, ctypes.c_uint32, ctypes.c_int, _P)
 _PORT_OUT = ctypes.CFUNCTYPE(None, _P, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32, _P)
-_TRANSLATED = ctypes.CFUNCTYPE(None, _P, ctypes.POINTER(uc_tb), ctypes.POINTER(uc_tb), _P)
+TRANSLATION = ctypes.CFUNCTYPE(None, _P, ctypes.POINTER(uc_tb), ctypes.POINTER(uc_tb), _P)
 
 
 def _refuse_ports(add_hook: AddHook, end: EndProcess, _read_code: ReadCode) -> None:
@@ -327,7 +327,7 @@ def _refuse_counters(add_hook: AddHook, end: EndProcess, read_code: ReadCode) ->
         if reads_counter(read_code(tb.contents.pc, tb.contents.size)):
             end(SIGILL, "reads a cycle or instruction counter: the guest has no clock")
 
-    add_hook(uc.UC_HOOK_EDGE_GENERATED, _TRANSLATED(translated))
+    add_hook(uc.UC_HOOK_EDGE_GENERATED, TRANSLATION(translated))
 
 
 # CPU exceptions as Linux turns them into signals.

@@ -54,7 +54,7 @@ _FILL = ctypes.CFUNCTYPE(
 _READ_BATCH, _WRITE_BATCH = uclib["uc_reg_read_batch"], uclib["uc_reg_write_batch"]
 """Without the prototypes that the binding gives them: those cost more than the functions do."""
 _CALL = struct.Struct("7Q")
-_REMOVE_CACHE = uc.UC_CTL_IO_WRITE << 30 | 2 << 26 | uc.UC_CTL_TB_REMOVE_CACHE
+REMOVE_CACHE = uc.UC_CTL_IO_WRITE << 30 | 2 << 26 | uc.UC_CTL_TB_REMOVE_CACHE
 """uc_ctl's word for dropping the translations of [start, end): UC_CTL_WRITE(type, 2 arguments)."""
 _NEEDED = {uc.UC_MEM_WRITE: WRITE, uc.UC_MEM_FETCH: EXEC}
 """The right that an access needs; a load needs READ."""
@@ -83,18 +83,49 @@ def _closed(_args: Sequence[int]) -> None:
     raise AssertionError("a closed CPU made a system call")
 
 
+def require_pinned() -> None:
+    """Raises BadInput for another Unicorn than the pinned one."""
+    if __version__ != PINNED:
+        raise BadInput(
+            f"Unicorn {__version__} is installed; this version works with {PINNED} only: "
+            f"pip install unicorn=={PINNED}"
+        )
+
+
+def in_user_mode(arch: Arch) -> Uc:
+    """A Unicorn that has left its privileged mode, without memory."""
+    machine = Uc(arch.unicorn_arch, arch.unicorn_mode)
+    if arch.model is not None:
+        machine.ctl_set_cpu_model(arch.model)
+    if arch.page_size is not None:
+        machine.ctl_set_page_size(arch.page_size)
+    machine.ctl_set_tcg_buffer_size(TRANSLATED)
+    enter_user_mode(machine, arch)
+    return machine
+
+
+class RegisterBatch:
+    """Registers that are read and written together."""
+
+    def __init__(self, handle: _P, registers: Sequence[int]) -> None:
+        count = len(registers)
+        self.numbers = (ctypes.c_int * count)(*registers)
+        self.values = (ctypes.c_uint64 * count)()
+        base = ctypes.addressof(self.values)
+        self.places = (_P * count)(*(base + 8 * index for index in range(count)))
+        arguments = handle, ctypes.byref(self.numbers), ctypes.byref(self.places), count
+        self.read = partial(_READ_BATCH, *arguments)
+        self.write = partial(_WRITE_BATCH, *arguments)
+
+
 class Cpu:
     """Runs one process image. `close` it when the process is gone or runs another program.
 
-    Raises BadInput for another Unicorn than the pinned one.
+    What stands outside the core may subclass it: to serve by other `_callbacks`, and to do more.
     """
 
     def __init__(self, arch: Arch, memory: AddressSpace, on_trap: OnTrap) -> None:
-        if __version__ != PINNED:
-            raise BadInput(
-                f"Unicorn {__version__} is installed; this version works with {PINNED} only: "
-                f"pip install unicorn=={PINNED}"
-            )
+        require_pinned()
         self.arch = arch
         self.memory = memory
         self._on_trap = on_trap
@@ -106,50 +137,36 @@ class Cpu:
         self._hooks: list[object] = []
         self._hosts: dict[int, object] = {}
 
-        self._uc = Uc(arch.unicorn_arch, arch.unicorn_mode)
-        if arch.model is not None:
-            self._uc.ctl_set_cpu_model(arch.model)
-        if arch.page_size is not None:
-            self._uc.ctl_set_page_size(arch.page_size)
-        self._uc.ctl_set_tcg_buffer_size(TRANSLATED)
-        enter_user_mode(self._uc, arch)
+        self._uc = in_user_mode(arch)
         # No address ends the run: not even the one that emu_start wants to be given.
         self._uc.ctl_exits_enabled(True)
         self._handle = self._uc._uch
-        self._prepare_registers()
+        self._call = RegisterBatch(
+            self._handle, (arch.number, *arch.arguments, *(source for source, _ in arch.saved))
+        )
+        self._result = RegisterBatch(
+            self._handle, (arch.result, *(target for _, target in arch.saved))
+        )
+        self._mask = arch.word_mask
         memory.listener = self
         for extent in memory.extents:
             self.extent_added(extent)
         self._add_hooks()
 
-    def _prepare_registers(self) -> None:
-        """The arrays that uc_reg_read_batch and uc_reg_write_batch work on."""
-        arch = self.arch
-        reads = (arch.number, *arch.arguments, *(source for source, _ in arch.saved))
-        writes = (arch.result, *(target for _, target in arch.saved))
-        self._values = (ctypes.c_uint64 * len(reads))()
-        self._results = (ctypes.c_uint64 * len(writes))()
-        self._read_call = partial(_READ_BATCH, *self._batch(reads, self._values))
-        self._write_result = partial(_WRITE_BATCH, *self._batch(writes, self._results))
-        self._mask = arch.word_mask
-        self._unpack = _CALL.unpack_from
-
-    def _batch(
-        self, registers: tuple[int, ...], values: "ctypes.Array[ctypes.c_uint64]"
-    ) -> tuple[object, ...]:
-        base, count = ctypes.addressof(values), len(registers)
-        addresses = (ctypes.c_void_p * count)(*(base + 8 * i for i in range(count)))
-        numbers = (ctypes.c_int * count)(*registers)
-        return self._handle, ctypes.byref(numbers), ctypes.byref(addresses), count
+    def _callbacks(self) -> tuple[object, object, object, int | None]:
+        """For TLB fills, interrupts and trap instructions, and the user data of all three."""
+        return (
+            _FILL(self._fill), _INTERRUPT(self._interrupt), _INSTRUCTION(self._instruction), None
+        )  # fmt: skip
 
     def _add_hooks(self) -> None:
-        self._hook(uc.UC_HOOK_TLB_FILL, _FILL(self._fill))
-        self._hook(uc.UC_HOOK_INTR, _INTERRUPT(self._interrupt))
+        fill, interrupt, trap, user_data = self._callbacks()
+        self._hook(uc.UC_HOOK_TLB_FILL, fill, user_data)
+        self._hook(uc.UC_HOOK_INTR, interrupt, user_data)
         # The trap comes first among the instruction hooks: once a stop is asked for, Unicorn calls
         # the first of them only (qemu/target/i386/seg_helper.c, helper_syscall).
         if self.arch.trap_instruction is not None:
-            trap = _INSTRUCTION(self._instruction)
-            self._hook(uc.UC_HOOK_INSN, trap, None, self.arch.trap_instruction)
+            self._hook(uc.UC_HOOK_INSN, trap, user_data, self.arch.trap_instruction)
         for refuse in self.arch.refusals:
             refuse(self._hook, self.end, self.memory.read_upto)
 
@@ -192,7 +209,7 @@ class Cpu:
         flags = extent.pages[index]
         extent.pages[index] = flags | READ | EXEC | FETCHED
         start, end = ctypes.c_uint64(guest_addr), ctypes.c_uint64(guest_addr + size)
-        uclib.uc_ctl(self._handle, _REMOVE_CACHE, start, end)
+        uclib.uc_ctl(self._handle, REMOVE_CACHE, start, end)
         extent.pages[index] = flags
         if not flags & EXEC:
             self.pages_changed()
@@ -243,8 +260,8 @@ class Cpu:
         if self._over:
             self.stop()
             return
-        self._read_call()
-        result = self._on_trap(self._unpack(self._values))
+        self._call.read()
+        result = self._on_trap(_CALL.unpack_from(self._call.values))
         if result is None:
             self.stop()
         else:
@@ -261,7 +278,7 @@ class Cpu:
 
         What is left of its block may still run, but changes nothing that outlives the process.
         """
-        self._fault = Fault(signal, reason, self.pc)
+        self._fault = self._describe(signal, reason)
         self._over = True
         self.stop()
 
@@ -274,39 +291,47 @@ class Cpu:
     def run(self) -> Fault | None:
         """Go on until a fault, or until `on_trap` stops it."""
         self._fault = self._bad_page = None
-        status = uclib.uc_emu_start(self._handle, self.pc, 0, 0, 0)
+        status = self._emulate()
         if self._fault is not None or not status:
             return self._fault
         if self._bad_page is not None:
             return self._bad_access(*self._bad_page)
         if status == uc.UC_ERR_INSN_INVALID:
             if self.memory.read_upto(self.pc, 4).startswith(self.arch.breakpoints):
-                return Fault(SIGTRAP, "breakpoint", self.pc)
-            return Fault(SIGILL, "invalid instruction", self.pc)
-        return Fault(SIGSEGV, f"CPU exception (Unicorn error {status})", self.pc)
+                return self._describe(SIGTRAP, "breakpoint")
+            return self._describe(SIGILL, "invalid instruction")
+        return self._describe(SIGSEGV, f"CPU exception (Unicorn error {status})")
+
+    def _emulate(self) -> int:
+        """Until Unicorn stops; its status."""
+        status: int = uclib.uc_emu_start(self._handle, self.pc, 0, 0, 0)
+        return status
 
     def _bad_access(self, page_addr: int, kind: int) -> Fault:
         """The fault of an access to a page that it may not reach."""
         addr = self.pc if kind == uc.UC_MEM_FETCH else page_addr
         if page_addr < page_down(addr):
             # For an illegal instruction of RISC-V, Unicorn also fetches what is before it.
-            return Fault(SIGILL, "invalid instruction", addr)
+            return self._describe(SIGILL, "invalid instruction")
         reason = f"cannot {_VERBS.get(kind, 'read from')} {addr:#x}"
         if self.memory.is_beyond(addr, _NEEDED.get(kind, READ)):
             reason += ", which is beyond the end of the file that is mapped there"
-            return Fault(SIGBUS, reason, self.pc, addr)
-        return Fault(SIGSEGV, reason, self.pc, addr)
+            return self._describe(SIGBUS, reason, addr)
+        return self._describe(SIGSEGV, reason, addr)
+
+    def _describe(self, signal: int, reason: str, guest_addr: int | None = None) -> Fault:
+        return Fault(signal, reason, self.pc, guest_addr)
 
     # Registers.
 
     def set_result(self, result: int) -> None:
         """Give the trap's result to the guest, and overwrite what the trap overwrites."""
-        results = self._results
+        results = self._result.values
         results[0] = result & self._mask
         if len(results) > 1:
-            results[1] = self._values[7] + self.arch.trap_size
-            results[2] = self._values[8]
-        self._write_result()
+            results[1] = self._call.values[7] + self.arch.trap_size
+            results[2] = self._call.values[8]
+        self._result.write()
 
     def _read(self, register: int) -> int:
         value = ctypes.c_uint64(0)
@@ -334,8 +359,7 @@ class Cpu:
     def copy_state_to(self, child: "Cpu") -> None:
         """Give a forked child all registers."""
         child._uc.context_restore(self._uc.context_save())
-        child.pages_changed()
-        ctypes.memmove(child._values, self._values, ctypes.sizeof(self._values))
+        ctypes.memmove(child._call.values, self._call.values, ctypes.sizeof(self._call.values))
 
     def close(self) -> None:
         """Let go of the CPU and of the memory it points to."""
@@ -343,5 +367,5 @@ class Cpu:
         # No cycles stay: Python looks for them seldom, and each holds a whole CPU.
         self._on_trap = _closed
         self._hooks.clear()
-        del self._uc, self._read_call, self._write_result
+        del self._uc, self._call, self._result
         self._hosts.clear()

@@ -14,7 +14,7 @@ from bootstrap import trace as traces
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.core.files import Stream
-from bootstrap.instruments import Engine, Stop, Travel
+from bootstrap.instruments import Engine, Travel
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import FolderLower
 from bootstrap.linux.machine import Machine
@@ -175,9 +175,9 @@ class Rerun:
             here = stepping.executed
             edit = self._edits.after(row, here)
             stepping.run_to(here + SLICE if edit is None else min(edit, here + SLICE))
-            stop = task.cpu.run()
+            fault = task.cpu.run()
             known = recorder.count("processes")
-            if machine.turn_over(Stop() if stop.reached else stop) is not None:
+            if machine.turn_over(fault) is not None:
                 return
             if recorder.count("processes") > known and recorder.ordinal == 0:
                 # As it does where a program starts: a child's time never runs its parent's.

@@ -15,18 +15,16 @@ in fastpath.c.
 
 import ctypes
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import capstone
 from unicorn import UC_HOOK_BLOCK, UC_HOOK_EDGE_GENERATED
-from unicorn.unicorn_py3.unicorn import uclib
+from unicorn.unicorn_py3.unicorn import uc_tb, uclib
 
-from bootstrap.core.arches import Arch
-from bootstrap.instruments import libunicorn
-from bootstrap.instruments.counter import NEVER, TARGET, Stepping, is_repeat, jumps
-from bootstrap.instruments.fastpath import HotCpu, HotPath
+from bootstrap.core.arches import TRANSLATION, Arch
+from bootstrap.core.memory import AddressSpace
+from bootstrap.instruments.counter import CODE, NEVER, TARGET, Stepping, is_repeat, jumps
 from bootstrap.instruments.structures import SLOW, Block
-from bootstrap.linux.memory import AddressSpace
 
 UNSURE = 3
 _ROOM = 1 << 14
@@ -54,20 +52,21 @@ class Blocks(Stepping):
         self.state.unknown = self._unknown_callback
         self.state.last_addr = NEVER
 
-    def install(
-        self, handle: ctypes.c_void_p, hook: Callable[..., None], hot: HotPath | None,
-        hot_cpu: HotCpu | None, watching: bool,
-    ) -> None:  # fmt: skip
-        """Add the hooks; in C where there is a hot path, else these methods."""
+    def install(self, hook: Callable[..., None], watching: bool) -> None:
+        """Add the hooks: these methods."""
         assert not watching, "blocks are not watched"
-        if hot is not None and hot_cpu is not None:
-            self.state.stop = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p)
-            place = ctypes.addressof(self.state)
-            hook(UC_HOOK_BLOCK, hot.functions["step_block_count"], place)
-            hook(UC_HOOK_EDGE_GENERATED, hot.functions["step_translated"], place)
-        else:
-            hook(UC_HOOK_BLOCK, libunicorn.CODE(self._block))
-            hook(UC_HOOK_EDGE_GENERATED, libunicorn.TRANSLATED(self._translated))
+        hook(UC_HOOK_BLOCK, CODE(self._block))
+        hook(UC_HOOK_EDGE_GENERATED, TRANSLATION(self._translated))
+
+    def install_native(
+        self, hook: Callable[..., None], handle: ctypes.c_void_p, watching: bool,
+        functions: Mapping[str, ctypes.c_void_p], memory: int,
+    ) -> None:  # fmt: skip
+        """The same in C."""
+        assert not watching, "blocks are not watched"
+        self.state.stop = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p)
+        hook(UC_HOOK_BLOCK, functions["step_block_count"], ctypes.addressof(self.state))
+        hook(UC_HOOK_EDGE_GENERATED, functions["step_translated"], ctypes.addressof(self.state))
 
     def _new(self, room: int) -> "ctypes.Array[Block]":
         table = (Block * room)()
@@ -172,10 +171,11 @@ class Blocks(Stepping):
         block.entered += 1
         s.last_addr, s.last_size, s.last_repeat = addr, size, block.repeat
 
-    def _translated(self, _uc: int, now: "ctypes._Pointer[ctypes.c_uint64]", _before: object,
-                    _user: int) -> None:  # fmt: skip
-        block = self._at(now[0])
-        if block.addr == now[0]:
+    def _translated(
+        self, _uc: int, now: "ctypes._Pointer[uc_tb]", _before: object, _user: int
+    ) -> None:
+        block = self._at(now.contents.pc)
+        if block.addr == now.contents.pc:
             block.count = 0
 
 

@@ -9,16 +9,28 @@ a hook on every instruction takes about as long as the instruction.
 """
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from unicorn import UC_HOOK_CODE, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE, UC_MEM_WRITE
+from unicorn import (
+    UC_CTL_IO_WRITE,
+    UC_CTL_TB_FLUSH,
+    UC_HOOK_CODE,
+    UC_HOOK_MEM_READ,
+    UC_HOOK_MEM_WRITE,
+    UC_MEM_WRITE,
+)
 from unicorn.unicorn_py3.unicorn import uclib
 
-from bootstrap.instruments import libunicorn
-from bootstrap.instruments.fastpath import HotCpu, HotPath
+from bootstrap.core.memory import AddressSpace
 from bootstrap.instruments.structures import StepState
-from bootstrap.linux.memory import AddressSpace
+
+_P = ctypes.c_void_p
+CODE = ctypes.CFUNCTYPE(None, _P, ctypes.c_uint64, ctypes.c_uint32, _P)
+ACCESS = ctypes.CFUNCTYPE(None, _P, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, _P)
+"""unicorn.h: uc_cb_hookcode_t, uc_cb_hookmem_t."""
+_FLUSH = UC_CTL_IO_WRITE << 30 | UC_CTL_TB_FLUSH
+"""uc_ctl's word for dropping all translations."""
 
 READS, WRITES = 1, 2
 NEVER = 0xFFFF_FFFF_FFFF_FFFF
@@ -81,28 +93,27 @@ class Stepping:
         self.counts: ctypes.Array[ctypes.c_uint64] | None = None
         self.trail: ctypes.Array[ctypes.c_uint64] | None = None
         self._on_access: tuple[ctypes.c_void_p, ctypes.c_void_p] | None = None
-        self._watched: int | None = None
+        self._watched: ctypes.c_size_t | None = None
         self.hear: Callable[[int, int, bool], None] | None = None
         """Gets every access before it is made, where these methods count and not fastpath.c:
         address, size, whether it writes."""
 
-    def install(
-        self, handle: ctypes.c_void_p, hook: Callable[..., None], hot: HotPath | None,
-        hot_cpu: HotCpu | None, watching: bool,
+    def install(self, hook: Callable[..., None], watching: bool) -> None:
+        """Add the hooks: these methods."""
+        hook(UC_HOOK_CODE, CODE(self._count))
+        if watching:
+            hook(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, ACCESS(self._access))
+
+    def install_native(
+        self, hook: Callable[..., None], handle: ctypes.c_void_p, watching: bool,
+        functions: Mapping[str, ctypes.c_void_p], memory: int,
     ) -> None:  # fmt: skip
-        """Add the hooks; in C where there is a hot path, else these methods."""
-        if hot is not None and hot_cpu is not None:
-            self.state.stop = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p)
-            self.state.memory = hot_cpu.user_data
-            place = ctypes.addressof(self.state)
-            hook(UC_HOOK_CODE, hot.functions["step_count"], place)
-            if watching:
-                self._on_access = handle, hot.functions["step_access"]
-        else:
-            hook(UC_HOOK_CODE, libunicorn.CODE(self._count))
-            if watching:
-                kinds = UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE
-                hook(kinds, libunicorn.ACCESS(self._access))
+        """The same in C. `memory`: address of the fast path's state, which knows the extents."""
+        self.state.stop = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p)
+        self.state.memory = memory
+        hook(UC_HOOK_CODE, functions["step_count"], ctypes.addressof(self.state))
+        if watching:
+            self._on_access = handle, functions["step_access"]
 
     @property
     def executed(self) -> int:
@@ -161,12 +172,27 @@ class Stepping:
         state.watch_stops, state.accesses = stops, 0
         if self._on_access is not None and start < end:
             # A hook that is not called costs less: fastpath.c looks only at what begins near.
-            handle, function = self._on_access
             kind = UC_HOOK_MEM_READ * bool(kinds & READS) | UC_HOOK_MEM_WRITE * bool(kinds & WRITES)
-            first = max(0, start - WIDEST + 1)
-            self._watched = libunicorn.watch(
-                handle, kind, function, ctypes.addressof(state), first, end - 1, self._watched
-            )
+            self._watch_from(max(0, start - WIDEST + 1), end - 1, kind, *self._on_access)
+
+    def _watch_from(
+        self, first: int, last: int, kind: int, handle: ctypes.c_void_p, function: ctypes.c_void_p
+    ) -> None:
+        """A hook on accesses that begin at these addresses, instead of the one before.
+
+        What was translated without a hook would not look for it, so all translations are dropped.
+        """
+        failed = 0
+        if self._watched is not None:
+            failed = uclib.uc_hook_del(handle, self._watched)
+        self._watched = ctypes.c_size_t()
+        bounds = ctypes.c_uint64(first), ctypes.c_uint64(last)
+        failed = failed or uclib.uc_hook_add(
+            handle, ctypes.byref(self._watched), kind, function, ctypes.addressof(self.state),
+            *bounds,
+        )  # fmt: skip
+        failed = failed or uclib.uc_ctl(handle, _FLUSH)
+        assert not failed, f"Unicorn refused a watchpoint: error {failed}"
 
     @property
     def last_access(self) -> Access | None:

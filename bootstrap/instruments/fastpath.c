@@ -10,6 +10,7 @@
  * nothing is linked.
  */
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -55,15 +56,15 @@ typedef struct {
     int (*reg_write_batch)(void *uc, const int *regs, void *const *values, int count);
     int (*ctl)(void *uc, int control, ...);
     int64_t remove_cache; /* the control that drops translations of [start, end) */
-    /* Python: handles the trap whose arguments are in `args` */
+    /* Python: handles the present trap or exception */
     void (*slow)(void);
     /* registers: number, then six arguments; and the ones to write back */
     const int *arg_regs;
     const int *result_regs;
-    void *arg_values[9];
-    void *result_values[4];
-    uint64_t args[9];
-    uint64_t results[4];
+    void **arg_values; /* the addresses of `args` and `results`, one by one */
+    void **result_values;
+    uint64_t *args;
+    uint64_t *results;
     int64_t arg_count, result_count;
     uint64_t trap_size; /* bytes of the trap instruction */
     uint64_t word_mask;
@@ -92,8 +93,6 @@ typedef struct {
     /* set by another thread: leave the next system call to Python, which ends the time slice */
     volatile int64_t pause;
 } hot_state;
-
-EXPORT const int64_t hot_state_size = sizeof(hot_state);
 
 static const hot_extent *find(hot_state *s, uint64_t addr)
 {
@@ -300,10 +299,10 @@ static void log_call(hot_state *s, uint64_t nr, uint64_t result)
 static void trap(void *uc, hot_state *s)
 {
     bool done = false;
-    /* What is served here has three arguments at most. Python gets the others, too, and so does
-     * a trap that writes back the registers saved behind them. */
-    int count = (int)s->arg_count, first = s->result_count > 1 ? count : 4;
-    s->reg_read_batch(uc, s->arg_regs, s->arg_values, first);
+    /* What is served here has three arguments at most. The registers that some traps save come after
+     * all six. */
+    int count = s->result_count > 1 ? (int)s->arg_count : 4;
+    s->reg_read_batch(uc, s->arg_regs, s->arg_values, count);
     uint64_t nr = s->args[0] & s->word_mask, result = 0;
     if (s->pause || (s->log_count && s->log_count[0] >= s->log_count[1]))
         ; /* Python ends the time slice, or empties the log */
@@ -316,16 +315,17 @@ static void trap(void *uc, hot_state *s)
     else if (nr == s->nr_lseek)
         done = do_lseek(s, s->args[1], s->args[2], s->args[3], &result);
     if (!done) {
-        s->reg_read_batch(uc, s->arg_regs + first, s->arg_values + first, count - first);
-        s->slow();
+        s->slow(); /* reads all registers itself */
         return;
     }
     s->served++;
     if (s->log_count)
         log_call(s, nr, result);
     s->results[0] = result;
-    s->results[1] = s->args[7] + s->trap_size;
-    s->results[2] = s->args[8];
+    if (s->result_count > 1) {
+        s->results[1] = s->args[7] + s->trap_size;
+        s->results[2] = s->args[8];
+    }
     s->reg_write_batch(uc, s->result_regs, s->result_values, (int)s->result_count);
 }
 
@@ -391,8 +391,6 @@ typedef struct {
     uint64_t last_addr, last_size; /* the block before */
     uint64_t last_repeat; /* its last instruction, where that has a REP prefix; else none */
 } step_state;
-
-EXPORT const int64_t step_state_size = sizeof(step_state);
 
 static bool is_prefix(uint8_t b)
 {
@@ -533,3 +531,59 @@ EXPORT void step_translated(void *uc, const uint64_t *now, const uint64_t *befor
     if (block->addr == now[0])
         block->count = 0;
 }
+
+/* Where each field lies, for fastpath.py to hold against structures.py. */
+#define F(type, field) offsetof(type, field), sizeof(((type *)0)->field)
+EXPORT const uint16_t hot_extent_layout[] = {
+    F(hot_extent, start), F(hot_extent, end), F(hot_extent, host), F(hot_extent, pages),
+    sizeof(hot_extent),
+};
+
+EXPORT const uint16_t hot_inode_layout[] = {
+    F(hot_inode, data), F(hot_inode, size), F(hot_inode, capacity), F(hot_inode, written),
+    sizeof(hot_inode),
+};
+
+EXPORT const uint16_t hot_file_layout[] = {
+    F(hot_file, inode), F(hot_file, offset), F(hot_file, flags),
+    sizeof(hot_file),
+};
+
+EXPORT const uint16_t hot_state_layout[] = {
+    F(hot_state, reg_read_batch), F(hot_state, reg_write_batch), F(hot_state, ctl),
+    F(hot_state, remove_cache), F(hot_state, slow), F(hot_state, arg_regs),
+    F(hot_state, result_regs), F(hot_state, arg_values), F(hot_state, result_values),
+    F(hot_state, args), F(hot_state, results), F(hot_state, arg_count), F(hot_state, result_count),
+    F(hot_state, trap_size), F(hot_state, word_mask), F(hot_state, trap_number),
+    F(hot_state, interrupt), F(hot_state, nr_read), F(hot_state, nr_write), F(hot_state, nr_brk),
+    F(hot_state, nr_lseek), F(hot_state, extents), F(hot_state, extent_count),
+    F(hot_state, last_extent), F(hot_state, brk_start), F(hot_state, brk_now),
+    F(hot_state, brk_limit), F(hot_state, heap_flags), F(hot_state, access_end),
+    F(hot_state, files), F(hot_state, file_count), F(hot_state, served), F(hot_state, fault_addr),
+    F(hot_state, fault_type), F(hot_state, log_count), F(hot_state, log_numbers),
+    F(hot_state, log_columns), F(hot_state, nowhere), F(hot_state, nowhere_is_set),
+    F(hot_state, pause),
+    sizeof(hot_state),
+};
+
+EXPORT const uint16_t step_block_layout[] = {
+    F(step_block, addr), F(step_block, size), F(step_block, count), F(step_block, repeat),
+    F(step_block, entered),
+    sizeof(step_block),
+};
+
+EXPORT const uint16_t step_state_layout[] = {
+    F(step_state, stop), F(step_state, executed), F(step_state, target), F(step_state, began),
+    F(step_state, last_pc), F(step_state, repeating), F(step_state, is_x86), F(step_state, reached),
+    F(step_state, breakpoints), F(step_state, breakpoint_count), F(step_state, hit_at),
+    F(step_state, passing), F(step_state, met), F(step_state, counts), F(step_state, counts_base),
+    F(step_state, counts_size), F(step_state, trail), F(step_state, trail_base),
+    F(step_state, trail_size), F(step_state, watch_start), F(step_state, watch_end),
+    F(step_state, watch_kinds), F(step_state, watch_stops), F(step_state, accesses),
+    F(step_state, access_at), F(step_state, access_pc), F(step_state, access_addr),
+    F(step_state, access_size), F(step_state, access_kind), F(step_state, memory),
+    F(step_state, blocks), F(step_state, block_mask), F(step_state, unknown),
+    F(step_state, block_addr), F(step_state, block_size), F(step_state, last_addr),
+    F(step_state, last_size), F(step_state, last_repeat),
+    sizeof(step_state),
+};

@@ -12,18 +12,21 @@ from pathlib import Path
 from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap.core.arches import PAGE, Arch, page_up
+from bootstrap.core.cpu import REMOVE_CACHE, OnTrap, RegisterBatch
 from bootstrap.core.errors import BadInput
 from bootstrap.core.files import Buffer, OpenFile
 from bootstrap.core.memory import Extent
+from bootstrap.instruments import Travel
 from bootstrap.instruments.callbuffer import CallLog
-from bootstrap.instruments.libunicorn import REMOVE_CACHE
+from bootstrap.instruments.counter import Stepping
+from bootstrap.instruments.instrumented import InstrumentedCpu
 from bootstrap.instruments.structures import (
     SLOW,
+    STRUCTURES,
     ExtentRow,
     FileState,
     HotState,
     InodeState,
-    StepState,
 )
 from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.memory import AddressSpace
@@ -43,15 +46,12 @@ class HotPath:
     def __init__(self, library: Path) -> None:
         try:
             self._library = ctypes.CDLL(os.fspath(library))
-            sizes = [
-                ctypes.c_int64.in_dll(self._library, f"{name}_state_size").value
-                for name in ("hot", "step")
-            ]
+            fits = all(_fits(self._library, structure) for structure in STRUCTURES)
         except (OSError, ValueError) as error:
             raise BadInput(
                 f"the native hot path {library.name} cannot be loaded: {error}"
             ) from None
-        if sizes != [ctypes.sizeof(HotState), ctypes.sizeof(StepState)]:
+        if not fits:
             raise BadInput(
                 f"the native hot path {library.name} was built from another version; "
                 "build it again with: make clean && make"
@@ -69,19 +69,19 @@ class HotPath:
             )
         }
 
-    def attach(
-        self,
-        abi: Arch,
-        memory: AddressSpace,
-        fds: FdTable,
-        slow: Callable[[int], None],
-        log: CallLog | None,
-    ) -> "HotCpu":
-        """Serve one CPU. `slow` gets the interrupt number (-1: the trap instruction)."""
-        return HotCpu(self, abi, memory, fds, slow, log)
+
+def _fits(library: ctypes.CDLL, structure: type[ctypes.Structure]) -> bool:
+    """Whether the library has each field of it where we have it, as fastpath.c's LAYOUT says."""
+    ours = []
+    for name, *_ in structure._fields_:
+        field = getattr(structure, name)
+        ours += [field.offset, field.size]
+    ours.append(ctypes.sizeof(structure))
+    layout = (ctypes.c_uint16 * len(ours)).in_dll(library, f"{STRUCTURES[structure]}_layout")
+    return list(layout) == ours
 
 
-class _Lent:
+class _LentFile:
     """One open file description in C's hands."""
 
     __slots__ = ("address", "file", "inode", "inode_state", "state")
@@ -116,58 +116,35 @@ class _LentExtent:
         self.row = bytes(ExtentRow(extent.start, extent.end, host, pages))
 
 
-class HotCpu:
+class _Lent:
     """The state that fastpath.c works on, for one process image."""
 
     def __init__(
-        self,
-        path: HotPath,
-        abi: Arch,
-        memory: AddressSpace,
-        fds: FdTable,
-        slow: Callable[[int], None],
-        log: CallLog | None,
+        self, memory: AddressSpace, fds: FdTable, slow: Callable[[int], None], log: CallLog | None
     ) -> None:
         self._memory = memory
         self._fds = fds
-        self._lent: dict[OpenFile, _Lent] = {}
+        self._files: dict[OpenFile, _LentFile] = {}
         self._inodes: dict[LazyFile, tuple[InodeState, Buffer, object]] = {}
         self.extents_changed = True
         """What was lent of memory is no longer all, or too much."""
         self._extents: dict[Extent, _LentExtent] = {}
         self._table = (ctypes.c_void_p * _MAX_FD)()
-        self.tlb_fill = path.functions["hot_tlb_fill"]
-        self.interrupt = path.functions["hot_interrupt"]
-        self.syscall = path.functions["hot_syscall"]
 
         state = self.state = HotState()
         self.user_data = ctypes.addressof(state)
-        self.args = state.args
-        d = abi
-        read = (d.number, *d.arguments, *(source for source, _ in d.saved))
-        wrote = (d.result, *(target for _, target in d.saved))
-        self._registers = (
-            (ctypes.c_int * len(read))(*read),
-            (ctypes.c_int * len(wrote))(*wrote),
-        )
+        arch = memory.arch
         state.reg_read_batch = ctypes.cast(uclib.uc_reg_read_batch, ctypes.c_void_p)
         state.reg_write_batch = ctypes.cast(uclib.uc_reg_write_batch, ctypes.c_void_p)
         state.ctl = ctypes.cast(uclib.uc_ctl, ctypes.c_void_p)
         state.remove_cache = REMOVE_CACHE
         self._slow = SLOW(lambda: slow(state.interrupt))
         state.slow = self._slow
-        state.arg_regs = ctypes.addressof(self._registers[0])
-        state.result_regs = ctypes.addressof(self._registers[1])
-        for index in range(len(read)):
-            state.arg_values[index] = ctypes.addressof(state.args) + 8 * index
-        for index in range(len(wrote)):
-            state.result_values[index] = ctypes.addressof(state.results) + 8 * index
-        state.arg_count, state.result_count = len(read), len(wrote)
-        state.trap_size = d.trap_size
-        state.word_mask = abi.word_mask
-        state.access_end = abi.access_end
-        state.trap_number = -1 if d.trap_interrupt is None else d.trap_interrupt
-        numbers = NUMBERS[abi.name]
+        state.trap_size = arch.trap_size
+        state.word_mask = arch.word_mask
+        state.access_end = arch.access_end
+        state.trap_number = -1 if arch.trap_interrupt is None else arch.trap_interrupt
+        numbers = NUMBERS[arch.name]
         state.nr_read, state.nr_write = numbers["read"], numbers["write"]
         state.nr_brk, state.nr_lseek = numbers["brk"], numbers.get("lseek", _NO_SUCH_CALL)
         state.files = ctypes.addressof(self._table)
@@ -175,6 +152,14 @@ class HotCpu:
         state.fault_type = -1
         if log is not None:
             self._lend_log(log)
+
+    def lend_registers(self, call: RegisterBatch, result: RegisterBatch) -> None:
+        """Those that a system call needs, and those that it changes."""
+        state, address = self.state, ctypes.addressof
+        state.arg_regs, state.result_regs = address(call.numbers), address(result.numbers)
+        state.arg_values, state.result_values = address(call.places), address(result.places)
+        state.args, state.results = address(call.values), address(result.values)
+        state.arg_count, state.result_count = len(call.values), len(result.values)
 
     def _lend_log(self, log: CallLog) -> None:
         state = self.state
@@ -216,7 +201,7 @@ class HotCpu:
     def _lend_files(self) -> None:
         table = self._table
         ctypes.memset(table, 0, ctypes.sizeof(table))
-        lent: dict[OpenFile, _Lent] = {}
+        lent: dict[OpenFile, _LentFile] = {}
         seen: set[LazyFile] = set()
         for fd, file in self._fds.below(_MAX_FD):
             # Two descriptors of one description (dup, fork) are lent as one.
@@ -228,11 +213,11 @@ class HotCpu:
                 if inode not in seen:
                     seen.add(inode)
                     self._lend_inode(inode)
-                entry = self._lent.get(file) or _Lent(file, inode, self._inodes[inode][0])
+                entry = self._files.get(file) or _LentFile(file, inode, self._inodes[inode][0])
                 entry.sync_out()
                 lent[file] = entry
             table[fd] = entry.address
-        self._lent = lent
+        self._files = lent
         if len(self._inodes) > len(seen):
             self._inodes = {i: state for i, state in self._inodes.items() if i in seen}
 
@@ -258,7 +243,7 @@ class HotCpu:
             memory.mapped += grown
             memory.meter.add_memory(grown)
             memory.brk_now = state.brk_now
-        for file, entry in self._lent.items():
+        for file, entry in self._files.items():
             file.offset = entry.state.offset
         for inode, (inode_state, _, _) in self._inodes.items():
             if inode_state.written:
@@ -266,26 +251,103 @@ class HotCpu:
                 inode.version += 1
                 inode_state.written = 0
 
-    def bad_page(self) -> tuple[int, int] | None:
-        """The address and kind of the access that the TLB hook refused, if one was."""
-        if self.state.fault_type < 0:
-            return None
-        return self.state.fault_addr, self.state.fault_type
-
-    def send_bad_pages_to(self, guest_addr: int | None) -> None:
-        """From now on an access that is refused goes to this page; None: it is refused."""
-        self.state.nowhere, self.state.nowhere_is_set = guest_addr or 0, guest_addr is not None
-
-    def pause(self, wanted: bool) -> None:
-        """Whether the next system call is left to Python, whatever it is. From any thread."""
-        self.state.pause = wanted
-
     def detach(self) -> None:
         """Give everything back for good."""
-        self._lent.clear()
+        self._files.clear()
         self._inodes.clear()
         self._extents.clear()
         self._slow = self.state.slow = SLOW()
+
+
+class FastCpu(InstrumentedCpu):
+    """An InstrumentedCpu whose plain system calls, and whose TLB, are served in C."""
+
+    def __init__(
+        self,
+        path: HotPath,
+        fds: FdTable,
+        log: CallLog | None,
+        arch: Arch,
+        memory: AddressSpace,
+        on_trap: OnTrap,
+        instruction_limit: int = 0,
+        travel: Travel | None = None,
+    ) -> None:
+        self._functions = path.functions
+        self._lent = _Lent(memory, fds, self._slow, log)
+        super().__init__(arch, memory, on_trap, instruction_limit, travel)
+
+    def _callbacks(self) -> tuple[object, object, object, int | None]:
+        self._lent.lend_registers(self._call, self._result)
+        names = "hot_tlb_fill", "hot_interrupt", "hot_syscall"
+        fill, interrupt, trap = (self._functions[name] for name in names)
+        return fill, interrupt, trap, self._lent.user_data
+
+    def _add_counter(self, counter: Stepping, watching: bool) -> None:
+        counter.install_native(
+            self._hook, self._handle, watching, self._functions, self._lent.user_data
+        )
+
+    def extent_added(self, extent: Extent) -> None:
+        """See the core's."""
+        super().extent_added(extent)
+        self._lent.extents_changed = True
+
+    def extent_removed(self, extent: Extent) -> None:
+        """See InstrumentedCpu's."""
+        super().extent_removed(extent)
+        self._lent.extents_changed = True
+
+    def _send_bad_pages_to(self, guest_addr: int | None) -> None:
+        super()._send_bad_pages_to(guest_addr)
+        state = self._lent.state
+        state.nowhere, state.nowhere_is_set = guest_addr or 0, guest_addr is not None
+
+    def _slow(self, interrupt: int) -> None:
+        """fastpath.c declined: a system call that it leaves to Python, or an exception. -1: the
+        trap instruction."""
+        if interrupt in (-1, self.arch.trap_interrupt):
+            self._lent.sync_in()
+            self._serve()
+            self._lent.sync_out()
+        else:
+            self._exception(interrupt)
+
+    def _emulate(self) -> int:
+        lent = self._lent
+        lent.state.pause = False
+        lent.sync_out()
+        status = super()._emulate()
+        lent.sync_in()
+        if lent.state.fault_type >= 0:
+            self._bad_page = lent.state.fault_addr, lent.state.fault_type
+        return status
+
+    # Whatever ends the process or its time slice leaves the next system call to Python.
+
+    def pause(self) -> None:
+        """See InstrumentedCpu's."""
+        super().pause()
+        self._lent.state.pause = True
+
+    def end(self, signal: int, reason: str) -> None:
+        """See the core's."""
+        super().end(signal, reason)
+        self._lent.state.pause = True
+
+    def _exact(self, page_addr: int) -> int:
+        self._lent.state.pause = True
+        return super()._exact(page_addr)
+
+    @property
+    def served(self) -> int:
+        """System calls that were served without `on_trap`."""
+        return int(self._lent.state.served)
+
+    def close(self) -> None:
+        """See the core's."""
+        super().close()
+        self._lent.detach()
 
 
 def find_library() -> Path | None:
@@ -314,6 +376,3 @@ def load() -> tuple[HotPath | None, str]:
             raise BadInput(f"BOOTSTRAP_HOT_PATH=native, but {reason}; install one and run make")
         return None, reason
     return HotPath(library), f"built from fastpath.c as {library.name}"
-
-
-__all__ = ["HotCpu", "HotPath", "find_library", "load"]

@@ -48,10 +48,10 @@ class HotState(ctypes.Structure):
         ("slow", SLOW),
         ("arg_regs", ctypes.c_void_p),
         ("result_regs", ctypes.c_void_p),
-        ("arg_values", ctypes.c_void_p * 9),
-        ("result_values", ctypes.c_void_p * 4),
-        ("args", ctypes.c_uint64 * 9),
-        ("results", ctypes.c_uint64 * 4),
+        ("arg_values", ctypes.c_void_p),
+        ("result_values", ctypes.c_void_p),
+        ("args", ctypes.c_void_p),
+        ("results", ctypes.c_void_p),
         ("arg_count", ctypes.c_int64),
         ("result_count", ctypes.c_int64),
         ("trap_size", ctypes.c_uint64),
@@ -141,4 +141,13 @@ class StepState(ctypes.Structure):
     )
 
 
-__all__ = ["SLOW", "Block", "ExtentRow", "FileState", "HotState", "InodeState", "StepState"]
+STRUCTURES: dict[type[ctypes.Structure], str] = {
+    ExtentRow: "hot_extent",
+    InodeState: "hot_inode",
+    FileState: "hot_file",
+    HotState: "hot_state",
+    Block: "step_block",
+    StepState: "step_state",
+}
+"""Each with its name in fastpath.c, which exports NAME_layout: offset and size of each field, and
+the size of all."""

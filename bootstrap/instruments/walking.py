@@ -3,53 +3,50 @@
 It lists each instruction that it executes and each access to memory.
 """
 
-import ctypes
 from collections.abc import Sequence
 
 from unicorn import UC_HOOK_CODE, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE, UC_MEM_WRITE
-from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap.core.arches import Arch
-from bootstrap.instruments import OnTrap, exit_checks, libunicorn, registers
-from bootstrap.instruments.unicorn_cpu import UnicornCpu
-from bootstrap.linux.memory import AddressSpace
-from bootstrap.linux.process import FdTable
+from bootstrap.core.cpu import OnTrap, RegisterBatch
+from bootstrap.core.memory import AddressSpace
+from bootstrap.instruments import exit_checks, registers
+from bootstrap.instruments.counter import ACCESS, CODE
+from bootstrap.instruments.instrumented import InstrumentedCpu
 
 Event = tuple[str, int, int]
 """("x" executed, "r" read or "w" written, guest address, size in bytes)."""
 
 
-class WalkingCpu(UnicornCpu):
+class WalkingCpu(InstrumentedCpu):
     """Give it registers with `set_registers`, `run` it, and look at `events`."""
 
-    def __init__(self, abi: Arch, memory: AddressSpace, on_trap: OnTrap, most: int) -> None:
-        """`most`: events after which a run ends (its Stop says nothing then)."""
-        super().__init__(abi, memory, FdTable(0), on_trap, None)
+    def __init__(self, arch: Arch, memory: AddressSpace, on_trap: OnTrap, most: int) -> None:
+        """`most`: events after which a run ends, without a fault."""
+        super().__init__(arch, memory, on_trap)
         exit_checks.leave_out(self._handle, False)  # these hooks end a run within a block
         self.events: list[Event] = []
-        self.names, self.numbers = zip(*registers.GENERAL[abi.name], strict=True)
+        self.names, self.numbers = zip(*registers.GENERAL[arch.name], strict=True)
         self._most = most
-        self._numbers = (ctypes.c_int * len(self.numbers))(*self.numbers)
-        self._cells = (ctypes.c_uint64 * len(self.numbers))()
-        self._places = self._pointers(self._cells)
-        self._hook(UC_HOOK_CODE, libunicorn.CODE(self._executes))
-        self._hook(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, libunicorn.ACCESS(self._accesses))
+        self._general = RegisterBatch(self._handle, self.numbers)
+        self._hook(UC_HOOK_CODE, CODE(self._executes))
+        self._hook(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, ACCESS(self._accesses))
 
     def _executes(self, _uc: int, addr: int, size: int, _user: int) -> None:
         if size <= 16:  # Unicorn has a very large number for what is no instruction
             self.events.append(("x", addr, size))
         if len(self.events) > self._most:
-            uclib.uc_emu_stop(self._handle)
+            self.stop()
 
     def _accesses(self, _uc: int, kind: int, addr: int, size: int, _value: int, _user: int) -> None:
         self.events.append(("w" if kind == UC_MEM_WRITE else "r", addr, size))
 
     def set_registers(self, values: Sequence[int]) -> None:
         """One for each of `names`, in that order."""
-        self._cells[:] = list(values)
-        uclib.uc_reg_write_batch(self._handle, self._numbers, self._places, len(self._cells))
+        self._general.values[:] = list(values)
+        self._general.write()
 
     def get_registers(self) -> list[int]:
         """In the order of `names`."""
-        uclib.uc_reg_read_batch(self._handle, self._numbers, self._places, len(self._cells))
-        return [value & self._mask for value in self._cells]
+        self._general.read()
+        return [value & self._mask for value in self._general.values]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from bootstrap.core import cpu as core
 from bootstrap.core.files import Inode
 from bootstrap.instruments.callbuffer import CallLog
 from bootstrap.linux.inode import LazyFile
@@ -82,20 +83,14 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """A CPU exception that ends a process, as Linux would by a signal."""
+class Fault(core.Fault):
+    """The core's, with what a report says of it."""
 
-    signal: int
-    """Linux signal number (signal(7))."""
-    reason: str
-    pc: int
-    guest_addr: int | None
-    """The address that could not be read, written or fetched from, for SIGSEGV."""
-    registers: tuple[tuple[str, int], ...]
-    code: bytes
+    registers: tuple[tuple[str, int], ...] = ()
+    code: bytes = b""
     """Up to 16 bytes at pc, as far as they are readable."""
     abi: str = ""
-    """Abi.name, for whoever disassembles `code`."""
+    """Arch.name, for whoever disassembles `code`."""
     program: str = ""
 
 

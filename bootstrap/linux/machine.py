@@ -12,13 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bootstrap import signals
+from bootstrap.core import cpu as core
 from bootstrap.core import elf
 from bootstrap.core.abi import ANY_EXECUTE, Errno, LinuxError
 from bootstrap.core.arches import ARCHES
 from bootstrap.core.errors import GuestFailed, Meter
 from bootstrap.core.files import Directory, OpenFile, Stream
 from bootstrap.core.paths import PathBase
-from bootstrap.instruments import Cpu, Engine, Stop
+from bootstrap.instruments import Engine
+from bootstrap.instruments.instrumented import InstrumentedCpu
 from bootstrap.linux.events import ExecEvent, Fault, Observer
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.inode import LazyFile
@@ -167,13 +169,12 @@ class Machine:
     def _loop(self) -> Ended:
         self._since = time.process_time()
         while True:
-            stop = self.tasks[-1].cpu.run()
-            ended = self.turn_over(stop)
+            ended = self.turn_over(self.tasks[-1].cpu.run())
             if ended is not None:
                 return ended
 
-    def turn_over(self, stop: Stop) -> Ended | None:
-        """The CPU of the present process has stopped: do what it stopped for.
+    def turn_over(self, fault: core.Fault | None) -> Ended | None:
+        """The CPU of the present process has stopped, by a fault or not: do what it stopped for.
 
         Answers how the run ended, once it has. Raises as `run` does.
         """
@@ -188,10 +189,11 @@ class Machine:
             raise KeyboardInterrupt
         # Before execve makes a new task of it, which goes on counting where this one is.
         self._charge(task, seconds)
-        if stop.fault is not None:
-            self._note_fault(task, stop.fault)
-            return self._end(task, stop.fault.signal)
-        if stop.asked:
+        if fault is not None:
+            assert isinstance(fault, Fault)
+            self._note_fault(task, fault)
+            return self._end(task, fault.signal)
+        if task.pending is not None or task.cpu.over_limit:
             return self._control(task)
         for observer in self.observers:
             observer.on_tick()
@@ -289,7 +291,7 @@ class Machine:
         return None
 
     @staticmethod
-    def _on_registers(cpu: Cpu, control: OnRegisters) -> int:
+    def _on_registers(cpu: InstrumentedCpu, control: OnRegisters) -> int:
         saved = cpu.save()
         try:
             result = control.change(saved)
@@ -314,9 +316,7 @@ class Machine:
         # The CPU needs the trap function and the trap function needs the task.
         holder: list[Task] = []
         trap: Callable[[Sequence[int]], int | None] = lambda args: self._trap(holder[0], args)  # noqa: E731
-        cpu = self.engine.cpu(
-            process.abi, process.memory, process.fds, trap, self.limits.instructions, self._log
-        )
+        cpu = self.engine.cpu(process, trap, self.limits.instructions, self._log)
         rows = table_for(process.abi.name)
         if self.probes is not None:
             rows = answering(rows, self.probes)
@@ -418,7 +418,7 @@ class Machine:
         task.process.run_file(None)
         task.process.memory.release()
 
-    def _close(self, cpu: Cpu) -> None:
+    def _close(self, cpu: InstrumentedCpu) -> None:
         with self._lock:
             cpu.close()
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bootstrap.core.errors import GuestFailed
-from bootstrap.instruments import Cpu
+from bootstrap.instruments.instrumented import InstrumentedCpu
 from bootstrap.linux.events import Fault, Observer
 from bootstrap.linux.process import Control, Exec, Process
 from bootstrap.linux.row import Row, Support
@@ -20,7 +20,7 @@ class Task:
     """A process and the CPU that runs its present image."""
 
     process: Process
-    cpu: Cpu
+    cpu: InstrumentedCpu
     rows: dict[int, Row]
     pending: Control | None = None
     args: Sequence[int] = ()
@@ -43,7 +43,7 @@ class Ended:
     fault_pid: int | None = None
 
 
-def no_image(control: Exec, reason: str, cpu: Cpu | None = None) -> Fault:
+def no_image(control: Exec, reason: str, cpu: InstrumentedCpu | None = None) -> Fault:
     """The fault of a program that cannot be made; `cpu` is of the one that called execve(2)."""
     name = control.path.decode("utf-8", "backslashreplace")
     pc, registers = (cpu.pc, cpu.registers()) if cpu is not None else (0, ())

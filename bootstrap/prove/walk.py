@@ -160,7 +160,7 @@ class Walker:
         self._names = {number: name for name, number in NUMBERS[abi.name].items()}
         self._tables = Tables(abi.name)
         self._cpu = WalkingCpu(abi, self._memory, self._trap, _LONGEST)
-        d, named = self._cpu.abi, dict(zip(self._cpu.numbers, self._cpu.names, strict=True))
+        d, named = self._cpu.arch, dict(zip(self._cpu.numbers, self._cpu.names, strict=True))
         self._pc, self._sp, self._result = named[d.pc], named[d.sp], named[d.result]
         self._passed = [named[number] for number in (d.number, *d.arguments)]
         self._lost = [self._result, *(named[number] for _, number in d.saved)]
@@ -256,7 +256,7 @@ class Walker:
             self._put(addr, data)
         registers[self._index[self._pc]] = self._entry
         if item is not None:
-            registers[self._index[self._pc]] = state.at + self._cpu.abi.trap_size
+            registers[self._index[self._pc]] = state.at + self._cpu.arch.trap_size
             result = 0
             if item != END:
                 result = 1 if item < FAILS else _FAILED[world]
@@ -264,11 +264,11 @@ class Walker:
                 self._put(place, bytes((item % FAILS,)))
             registers[self._index[self._result]] = result & self._full
         self._cpu.set_registers(registers)
-        stop = self._cpu.run()
+        fault = self._cpu.run()
         return _Run(
             self._normalised(world),
             self._traps,
-            f"a fault: {stop.fault.reason} at {stop.fault.pc:#x}" if stop.fault
+            f"a fault: {fault.reason} at {fault.pc:#x}" if fault
             else "" if self._final
             else f"no system call after {_LONGEST} steps, at {self._cpu.pc:#x}",
             self._final,

@@ -614,18 +614,19 @@ class Timeline(MachineState):
         """
         machine = self.live
         try:
-            stop = machine.tasks[-1].cpu.run()
+            cpu = machine.tasks[-1].cpu
+            fault = cpu.run()
         except KeyboardInterrupt:
             self.close()
             raise
         self._last_executed = self.executed
-        if stop.reached:
+        if fault is None and cpu.reached:
             # Nothing happened in the machine; but a failure inside the last call counts.
             self._comparer.catch_up()
             return
         self.on_stop(self)
         try:
-            ended = machine.turn_over(stop)
+            ended = machine.turn_over(fault)
         except BaseException:
             self.close()
             raise

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.instruments import Cpu, Travel, exit_checks
+from bootstrap.instruments import Travel, exit_checks
 from bootstrap.instruments.blocks import UNSURE, Blocks
 from bootstrap.instruments.counter import NEVER, TARGET
+from bootstrap.instruments.instrumented import InstrumentedCpu
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.machine import Machine
@@ -31,7 +32,7 @@ class Run:
     machine: Machine
 
     @property
-    def cpu(self) -> Cpu:
+    def cpu(self) -> InstrumentedCpu:
         return self.machine.tasks[-1].cpu
 
     def to(self, target: int) -> bool:
@@ -40,10 +41,10 @@ class Run:
         stepping = self.cpu.stepping
         stepping.run_to(target)
         while True:
-            stop = self.cpu.run()
-            if stop.reached:
+            fault = self.cpu.run()
+            if fault is None and self.cpu.reached:
                 return True
-            ended = self.machine.turn_over(stop)
+            ended = self.machine.turn_over(fault)
             if ended is not None:
                 self.executed, self.status = stepping.executed, ended.status
                 return False

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
+from bootstrap.core import cpu
 from bootstrap.core.abi import PROT_EXEC, PROT_READ, PROT_WRITE
-from bootstrap.instruments import unicorn_cpu
 from bootstrap.linux.flags import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE
 from tests.instruments import runs
 from tests.instruments.guest import CODE, Cell, Program, R, W, X
@@ -176,7 +176,7 @@ def test_more_code_than_there_is_room_for(
     abi: str, hot_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """8,000 blocks, three times: 1 MiB, the least that Unicorn takes, holds about 3,000."""
-    monkeypatch.setattr(unicorn_cpu, "TRANSLATED", 1 << 20)
+    monkeypatch.setattr(cpu, "TRANSLATED", 1 << 20)
     guest = Program(abi)
     rounds, blocks = guest.data(answer(3) + bytes(4)), guest.space(8)
     guest.label("again").load(blocks)

@@ -9,12 +9,13 @@ import struct
 
 import pytest
 
-from bootstrap.core.arches import ARCHES
+from bootstrap.core.arches import ARCHES, RISCV32, RISCV64, Arch
 from bootstrap.linux import machine as machines
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.machine import Ended, Machine
-from tests.instruments.runs import EACH_HOT_PATH, engine_for
+from tests.core import guest
+from tests.instruments.runs import EACH_HOT_PATH, emulate, engine_for
 
 BASE = 0x10000
 CODE = 0x100
@@ -129,6 +130,15 @@ def test_breakpoints_end_by_sigtrap(abi: str, code: bytes, hot_path: str) -> Non
     assert ended.status == SIGTRAP
     assert ended.fault is not None
     assert ended.fault.pc == BASE + CODE
+
+
+@EACH_HOT_PATH
+@pytest.mark.parametrize("arch", [RISCV64, RISCV32], ids=["riscv64", "riscv32"])
+def test_an_illegal_instruction_at_the_start_of_memory(arch: Arch, hot_path: str) -> None:
+    """Unicorn also fetches the page before it, which is not there."""
+    ended = emulate(guest.Program(arch).raw("00000000").exit(0).elf(), hot_path)
+    assert ended.fault is not None
+    assert (ended.fault.signal, ended.fault.pc) == (SIGILL, guest.CODE)
 
 
 AARCH64_ALLOWED = {

@@ -184,10 +184,10 @@ class Guest:
         """Why it stopped; 0 at the program's end."""
         self.stepping.run_to(target, began)
         while True:
-            stop = self.cpu.run()
-            if stop.reached:
+            fault = self.cpu.run()
+            if fault is None and self.cpu.reached:
                 return self.stepping.reached
-            if self.machine.turn_over(stop) is not None:
+            if self.machine.turn_over(fault) is not None:
                 return 0
 
 

@@ -143,9 +143,9 @@ class Run:
             cpu = machine.tasks[-1].cpu
             assert cpu.stepping is not None
             cpu.stepping.run_to(cpu.stepping.executed + 1)
-            stop = cpu.run()
-            if not stop.reached:
-                ended = machine.turn_over(stop)
+            fault = cpu.run()
+            if fault is not None or not cpu.reached:
+                ended = machine.turn_over(fault)
                 if ended is not None:
                     return ended
             after -= 1

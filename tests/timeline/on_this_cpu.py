@@ -21,7 +21,6 @@ from unicorn import x86_const as uc
 from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap.instruments import Engine
-from bootstrap.instruments.unicorn_cpu import UnicornCpu
 from bootstrap.timeline.timeline import PastEnd, Timeline
 from bootstrap.trace.store import Trace
 from tests.instruments.runs import need_native
@@ -143,7 +142,6 @@ def in_a_replay(folder: Path, trace: Trace, engine: Engine, row: int) -> Rows:
 
     def listen() -> None:
         cpu = traveller.live.tasks[-1].cpu
-        assert isinstance(cpu, UnicornCpu)
         state = traveller.stepping.state
         notes.executed = ctypes.addressof(state) + type(state).executed.offset
         notes.last = 0xFFFF_FFFF_FFFF_FFFF
