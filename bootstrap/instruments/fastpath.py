@@ -46,12 +46,11 @@ class HotPath:
     def __init__(self, library: Path) -> None:
         try:
             self._library = ctypes.CDLL(os.fspath(library))
-            fits = all(_fits(self._library, structure) for structure in STRUCTURES)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise BadInput(
                 f"the native hot path {library.name} cannot be loaded: {error}"
             ) from None
-        if not fits:
+        if not all(_fits(self._library, structure) for structure in STRUCTURES):
             raise BadInput(
                 f"the native hot path {library.name} was built from another version; "
                 "build it again with: make clean && make"
@@ -77,7 +76,10 @@ def _fits(library: ctypes.CDLL, structure: type[ctypes.Structure]) -> bool:
         field = getattr(structure, name)
         ours += [field.offset, field.size]
     ours.append(ctypes.sizeof(structure))
-    layout = (ctypes.c_uint16 * len(ours)).in_dll(library, f"{STRUCTURES[structure]}_layout")
+    try:
+        layout = (ctypes.c_uint16 * len(ours)).in_dll(library, f"{STRUCTURES[structure]}_layout")
+    except ValueError:
+        return False
     return list(layout) == ours
 
 
