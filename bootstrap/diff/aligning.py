@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 from bootstrap.diff.sides import Both
 from bootstrap.trace.store import ProgramRow, Trace
 
-Pair = Both[ProgramRow]
+Pair = Both[ProgramRow | None]
 
 
 class _Family:

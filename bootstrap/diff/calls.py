@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bootstrap.diff.aligning import Pair
 from bootstrap.diff.sides import Both
 from bootstrap.linux.strace_values import quote
 from bootstrap.trace.calls import arity, call_text, plain_text, row_of
@@ -115,10 +114,9 @@ class CallsOf:
         return found
 
 
-def differ(a: CallsOf, b: CallsOf, pair: Pair) -> int | None:
+def differ(a: CallsOf, b: CallsOf, pair: Both[ProgramRow]) -> int | None:
     """The index (from 0) of the first call in which two programs differ; None where none does."""
     one, other = pair.a, pair.b
-    assert one is not None and other is not None
     if one.abi == other.abi and one.calls_sha256 == other.calls_sha256:
         return None
     if one.abi != other.abi:
@@ -150,9 +148,8 @@ def _cut(calls: Calls, count: int) -> Calls:
     return Calls(calls.word, columns, tuple(row for row in calls.more if row[0] < count))
 
 
-def differs_in_result(a: CallsOf, b: CallsOf, pair: Pair, index: int) -> bool:
+def differs_in_result(a: CallsOf, b: CallsOf, pair: Both[ProgramRow], index: int) -> bool:
     """Whether the call of that index is the same on both sides but for its result."""
-    assert pair.a is not None and pair.b is not None
     one, other = a.part(pair.a, index, 1), b.part(pair.b, index, 1)
     same = one.columns[:4] == other.columns[:4] and one.more == other.more
     return same and one.count == other.count == 1
@@ -160,17 +157,14 @@ def differs_in_result(a: CallsOf, b: CallsOf, pair: Pair, index: int) -> bool:
 
 def event_of(calls: Both[RenderedCall]) -> int:
     """The event of the earlier of the two; of one that is missing there is none."""
-    return min(c.event for c in (calls.a, calls.b) if c is not None and not c.missing)
+    return min(call.event for _, call in calls.sides if not call.missing)
 
 
-def rendered(a: CallsOf, b: CallsOf, pair: Pair, index: int) -> Both[RenderedCall]:
+def rendered(a: CallsOf, b: CallsOf, pair: Both[ProgramRow], index: int) -> Both[RenderedCall]:
     """The call of that index on both sides; by the registers where the words are the same.
 
     The same path at another address is such a difference, and a mode where none is needed.
     """
-    one = None if pair.a is None else a.call(pair.a, index)
-    other = None if pair.b is None else b.call(pair.b, index)
-    if one is not None and other is not None and one.text == other.text and not one.missing:
-        assert pair.a is not None and pair.b is not None
-        return Both(a.call(pair.a, index, plain=True), b.call(pair.b, index, plain=True))
-    return Both(one, other)
+    one, other = a.call(pair.a, index), b.call(pair.b, index)
+    plain = one.text == other.text and not one.missing
+    return Both(a.call(pair.a, index, plain), b.call(pair.b, index, plain))

@@ -28,11 +28,11 @@ class ChangedFile:
     b: Version | None
     first_difference: FirstByte | None
     """None where one side has no such file."""
-    from_: Both[SourceByte]
+    from_: Both[SourceByte | None]
     """Where the byte comes from, where that is another file."""
 
     @property
-    def versions(self) -> Both[Version]:
+    def versions(self) -> Both[Version | None]:
         """Both of them."""
         return Both(self.a, self.b)
 
@@ -57,9 +57,9 @@ class Comparing:
         self.of_a = {pair.a.id: pair for pair in self.pairs if pair.a is not None}
         self.of_b = {pair.b.id: pair for pair in self.pairs if pair.b is not None}
         self.images = ProgramImages(a, _Sources(a)), ProgramImages(b, _Sources(b))
-        self._indexes: dict[Pair, int | None] = {}
+        self._indexes: dict[Both[ProgramRow], int | None] = {}
 
-    def index(self, pair: Pair) -> int | None:
+    def index(self, pair: Both[ProgramRow]) -> int | None:
         """The first call in which two programs differ."""
         if pair not in self._indexes:
             self._indexes[pair] = calling.differ(*self.calls, pair)
@@ -97,7 +97,7 @@ class Comparing:
         row = None if fact is None else self.program_at(0, fact.event)
         return None if fact is None or row is None else (self.of_a[row], fact.event)
 
-    def changed(self, couple: Both[Version]) -> ChangedFile:
+    def changed(self, couple: Both[Version | None]) -> ChangedFile:
         """What differs in a file."""
         path, a, b = path_of(couple), couple.a, couple.b
         first: FirstByte | None = None
@@ -123,18 +123,19 @@ class Comparing:
 # In which programs, and from which system call on, to search for the first instruction.
 
 
-def candidates(work: Comparing, first: Pair | None, among: Iterable[Pair]) -> list[Pair]:
+def candidates(
+    work: Comparing, first: Pair | None, among: Iterable[Both[ProgramRow]]
+) -> list[Both[ProgramRow]]:
     """Programs of both in which something differs, the first of all before the others."""
-    order = [] if first is None or first.a is None or first.b is None else [first]
-    known = set(among)
-    order += [pair for pair in work.pairs if pair in known]
-    return list(dict.fromkeys(order))
+    known: set[Pair] = {first, *among} if first is not None else set(among)
+    order = [first, *work.pairs] if first is not None else work.pairs
+    found = (pair.whole() for pair in order if pair in known)
+    return list(dict.fromkeys(pair for pair in found if pair is not None))
 
 
-def search_range(work: Comparing, pair: Pair) -> SearchRange | str:
+def search_range(work: Comparing, pair: Both[ProgramRow]) -> SearchRange | str:
     """From where to where to look, or why not."""
     a, b = pair.a, pair.b
-    assert a is not None and b is not None
     if a.abi != b.abi:
         return "they are of two architectures"
     index = work.index(pair)
@@ -154,10 +155,10 @@ def search_range(work: Comparing, pair: Pair) -> SearchRange | str:
     return SearchRange((a.id, b.id), start, end)
 
 
-def _input_calls(work: Comparing, pair: Pair) -> list[int]:
+def _input_calls(work: Comparing, pair: Both[ProgramRow]) -> list[int]:
     """The call of the program in which the first standard input came that differs."""
     found = work.differing_input()
-    if found is None or found[0] != pair or pair.a is None:
+    if found is None or found[0] != pair:
         return []
     event = found[1]
     for chunk in work.a.chunks(pair.a.id):
@@ -167,9 +168,8 @@ def _input_calls(work: Comparing, pair: Pair) -> list[int]:
     return []
 
 
-def _differing_reads(work: Comparing, pair: Pair) -> list[tuple[OpenRow, int]]:
+def _differing_reads(work: Comparing, pair: Both[ProgramRow]) -> list[tuple[OpenRow, int]]:
     """What the program opened in A that is another content in B, and its first other byte."""
-    assert pair.a is not None and pair.b is not None
     found = []
     reads = (files.reads(p) for files, p in zip(work.files, (pair.a, pair.b), strict=True))
     for (row, mine), (_, theirs) in zip(*reads, strict=False):

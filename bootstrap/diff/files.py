@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from bootstrap.diff.aligning import Pair
 from bootstrap.diff.sides import Both
@@ -35,8 +36,8 @@ class Left:
     """A content that a program left in a file, and what differs of what it was made from."""
 
     path: str
-    versions: Both[Version]
-    writers: Both[ProgramRow]
+    versions: Both[Version | None]
+    writers: Pair
     because: tuple[str, ...]
     """What differs for its program: files by path, `its arguments` and the like; empty where
     nothing does that a trace has."""
@@ -48,7 +49,7 @@ class Left:
 class GivenFile:
     """A file that was there before the run, that differs, and the first that read it."""
 
-    versions: Both[Version]
+    versions: Both[Version | None]
     programs: Both[ProgramRow]
     executed: bool
 
@@ -63,7 +64,7 @@ class FileFlow:
     """In the order in which the programs began."""
     same: int = 0
     """Contents that programs left, and that are the same."""
-    differing: list[tuple[Pair, tuple[str, ...]]] = field(default_factory=list)
+    differing: list[tuple[Both[ProgramRow], tuple[str, ...]]] = field(default_factory=list)
     """Programs of both for which something differs, and what."""
     alike: int = 0
     """Programs of both that began and read and left the same."""
@@ -120,39 +121,30 @@ def by_path(versions: Iterable[Version]) -> dict[str, list[Version]]:
     return found
 
 
-def _couples(a: list[Version], b: list[Version]) -> list[Both[Version]]:
+def _couples(a: list[Version], b: list[Version]) -> list[Both[Version | None]]:
     """Versions under the same path, one after the other; those of `a` first."""
     mine, theirs = by_path(a), by_path(b)
-    found: list[Both[Version]] = []
-    for path in dict.fromkeys((*mine, *theirs)):
-        one, other = mine.get(path, []), theirs.get(path, [])
-        for index in range(max(len(one), len(other))):
-            found.append(
-                Both(
-                    one[index] if index < len(one) else None,
-                    other[index] if index < len(other) else None,
-                )
-            )
-    return found
+    return [
+        Both(one, other)
+        for path in dict.fromkeys((*mine, *theirs))
+        for one, other in zip_longest(mine.get(path, []), theirs.get(path, []))
+    ]
 
 
-def differs(couple: Both[Version]) -> bool:
+def differs(couple: Both[Version | None]) -> bool:
     """Whether two versions are not the same content."""
     a, b = couple.a, couple.b
     return a is None or b is None or a.sha256 != b.sha256
 
 
-def path_of(couple: Both[Version]) -> str:
+def path_of(couple: Both[Version | None]) -> str:
     """The path, which both have."""
-    found = couple.a or couple.b
-    assert found is not None
-    return found.path
+    return couple.either().path
 
 
-def start_differs(pair: Pair) -> tuple[str, ...]:
+def start_differs(pair: Both[ProgramRow]) -> tuple[str, ...]:
     """What of its start differs, but for its image."""
     a, b = pair.a, pair.b
-    assert a is not None and b is not None
     parts = (
         ("its path", a.path, b.path),
         ("its arguments", a.argv, b.argv),
@@ -173,14 +165,15 @@ def compare(
     child then differs too."""
     seen: set[tuple[str, str | None, str | None]] = set()
     for pair in pairs:
-        one, other = pair.a, pair.b
-        if one is None or other is None:
+        both = pair.whole()
+        if both is None:
             flow.lonely.append(pair)
             _alone(a, b, pair, flow)
             continue
-        images: Both[Version] = Both(a.image(one), b.image(other))
+        one, other = both.a, both.b
+        images: Both[Version | None] = Both(a.image(one), b.image(other))
         reads = _couples([v for _, v in a.reads(one)], [v for _, v in b.reads(other)])
-        because = list(start_differs(pair))
+        because = list(start_differs(both))
         only_executes = one.replaced and one.calls == 1
         parents = since.get(one.parent or 0, one.first_event)
         if one.ordinal == 0 and not only_executes and parents < one.first_event:
@@ -191,7 +184,7 @@ def compare(
         changed_inputs = [one for one in inputs if differs(one[0])]
         # What only one of them opens is most often what followed; if nothing else differs, it is
         # the cause: the file is not there in the other.
-        shared = [one for one in changed_inputs if one[0].a is not None and one[0].b is not None]
+        shared = [one for one in changed_inputs if one[0].whole() is not None]
         for couple, executed in shared or ([] if because else changed_inputs):
             path = path_of(couple)
             if path not in because:
@@ -200,17 +193,16 @@ def compare(
             given = path, a_sha, b_sha
             if _is_given(couple) and given not in seen:
                 seen.add(given)
-                flow.given.append(GivenFile(couple, Both(one, other), executed))
+                flow.given.append(GivenFile(couple, both, executed))
         if because:
             since[one.id] = _since(a, one, because)
         left = _couples(a.leaves(one), b.leaves(other))
         changed = [couple for couple in left if differs(couple)]
         flow.same += len(left) - len(changed)
-        writers: Both[ProgramRow] = Both(one, other)
         for couple in changed:
-            flow.left.append(Left(path_of(couple), couple, writers, tuple(because)))
+            flow.left.append(Left(path_of(couple), couple, both, tuple(because)))
         if because or changed:
-            flow.differing.append((pair, tuple(because)))
+            flow.differing.append((both, tuple(because)))
         else:
             flow.alike += 1
     return flow
@@ -224,8 +216,8 @@ def _since(a: FilesOf, program: ProgramRow, because: list[str]) -> int:
     return min(row.event for row, version in a.reads(program) if version.path in because)
 
 
-def _is_given(couple: Both[Version]) -> bool:
-    return all(v is None or v.given for v in (couple.a, couple.b))
+def _is_given(couple: Both[Version | None]) -> bool:
+    return all(v is None or v.given for _, v in couple.sides)
 
 
 def _alone(a: FilesOf, b: FilesOf, pair: Pair, flow: FileFlow) -> None:

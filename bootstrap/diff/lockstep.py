@@ -106,7 +106,7 @@ class InstructionDiff:
 
     a: DiffInstruction
     b: DiffInstruction
-    registers: Mapping[str, Both[int]]
+    registers: Mapping[str, Both[int | None]]
     """Those that differ, as they are after it; of a start that differs, as they are there."""
     reads: Read | None
     """What it read that differs."""
@@ -203,7 +203,7 @@ class Machines:
 
     # Comparing.
 
-    def _registers(self) -> Mapping[str, Both[int]]:
+    def _registers(self) -> Mapping[str, Both[int | None]]:
         a, b = (dict(at.registers()) for at in self._at)
         return {name: Both(a[name], b.get(name)) for name in a if a[name] != b.get(name)}
 
@@ -378,7 +378,7 @@ class Machines:
     # What was found.
 
     def _made(
-        self, where: SearchRange, executed: int, registers: Mapping[str, Both[int]],
+        self, where: SearchRange, executed: int, registers: Mapping[str, Both[int | None]],
         address: int | None, starts: bool, ends: str = "",
     ) -> InstructionDiff:  # fmt: skip
         made: list[DiffInstruction] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from bootstrap.diff.aligning import Pair
 from bootstrap.diff.calls import RenderedCall
 from bootstrap.diff.comparing import ChangedFile
 from bootstrap.diff.files import Left, Version, path_of, title
@@ -25,8 +24,7 @@ _STREAMS = {0: "standard input", 1: "standard output", 2: "standard error"}
 
 def trace_text(found: TraceDiff, page: Page, every: bool) -> None:
     """All of it but the last word."""
-    for side, trace in zip("AB", (found.traces.a, found.traces.b), strict=True):
-        assert trace is not None
+    for side, trace in found.traces.sides:
         _head(page, side, trace)
     if found.equal:
         return
@@ -51,12 +49,12 @@ def _head(page: Page, side: str, trace: Trace) -> None:
     page.line(f"   {count(len(trace.programs), 'program')}, {calls}")
 
 
-def _sides(page: Page, both: Both[str], indent: int = 2) -> None:
+def _sides(page: Page, both: Both[str | None], indent: int = 2) -> None:
     """One line where both are the same, else one for each."""
     if both.same and both.a is not None:
         page.wrapped(f"A B  {visible(both.a)}", indent, 5)
         return
-    for side, text in (("A", both.a), ("B", both.b)):
+    for side, text in both.sides:
         page.wrapped(f"{side}    {visible(text if text is not None else '(none)')}", indent, 5)
 
 
@@ -66,13 +64,14 @@ def _first(page: Page, found: TraceDiff, every: bool) -> None:
         page.heading("The runs do the same, but something else came out")
         return
     page.heading(f"The runs part at event {first.event:,}: {visible(first.what)}")
-    if first.programs.a is not None or first.programs.b is not None:
-        _sides(page, first.programs.map(title))
+    if first.programs != Both(None, None):
+        _sides(page, first.programs.where_there(title))
+    if (programs := first.programs.whole()) is not None:
         for name in ("argv", "environment"):
-            a, b = first.programs.a, first.programs.b
-            if a is not None and b is not None and _words(a, name) != _words(b, name):
+            words = Both(_words(programs.a, name), _words(programs.b, name))
+            if not words.same:
                 page.line(f"  {name}")
-                _sides(page, Both(_words(a, name), _words(b, name)), 4)
+                _sides(page, words, 4)
     if first.file is not None:
         _changed(page, first.file)
     others = [one for one in found.given if _key(one) != _key(first.file)]
@@ -114,7 +113,7 @@ def _changed(page: Page, one: ChangedFile) -> None:
 
 def _call(page: Page, found: TraceDiff) -> None:
     if found.call is None:
-        same = found.traces.a.events if found.traces.a is not None else 0
+        same = found.traces.a.events
         if found.flow.lonely:
             page.heading("No system call differs of the programs that both ran")
         else:
@@ -123,11 +122,7 @@ def _call(page: Page, found: TraceDiff) -> None:
     calls = found.call.calls
     page.heading("The first system call that differs")
     _sides(page, found.call.programs.map(title))
-    for side, call, program in (
-        ("A", calls.a, found.call.programs.a),
-        ("B", calls.b, found.call.programs.b),
-    ):
-        assert call is not None and program is not None
+    for (side, call), (_, program) in zip(calls.sides, found.call.programs.sides, strict=True):
         page.wrapped(f"{side}    {_call_text(program, call)}", 2, 7)
 
 
@@ -151,9 +146,7 @@ def _instruction(page: Page, found: TraceDiff) -> None:
         _sides(page, found.instruction_in.map(title))
         _found(page, one)
     for pair, why in found.searched:
-        program = pair.a or pair.b
-        assert program is not None
-        page.wrapped(f"{program.label} ({_name(program)}): {visible(why)}", 2, 4)
+        page.wrapped(f"{pair.a.label} ({_name(pair.a)}): {visible(why)}", 2, 4)
     if found.before_call is not None and found.call is not None:
         page.heading("The first in the program of that system call")
         _sides(page, found.call.programs.map(title))
@@ -173,7 +166,7 @@ def _found(page: Page, one: InstructionDiff) -> None:
         page.line(f"  it reads    {one.reads.address:#x}: {values[0]} / {values[1]}")
     when = "there" if one.before_the_first else "after it"
     for name, register in one.registers.items():
-        a, b = (f"{v:#x}" if v is not None else "none" for v in (register.a, register.b))
+        a, b = (f"{v:#x}" if v is not None else "none" for _, v in register.sides)
         page.line(f"  {when}  {name:>8}: {a} / {b}")
     if one.ends:
         ends = "both end" if one.ends == "both" else f"{one.ends.upper()} ends"
@@ -219,7 +212,6 @@ def _followed(page: Page, found: TraceDiff, every: bool) -> None:
         page.wrapped(f"{_STREAMS.get(stream, f'stream {stream}')}: {first}")
         _sides(page, Both(str(first.a), str(first.b)), 4)
     for pair, how in found.ends[: None if every else MOST]:
-        assert pair.a is not None
         page.wrapped(f"{title(pair.a)[:100]}: {how.a} / {how.b}")
     for side, programs in (
         ("A", [pair.a for pair in flow.lonely if pair.a is not None]),
@@ -234,14 +226,10 @@ def _followed(page: Page, found: TraceDiff, every: bool) -> None:
 
 
 def _left(page: Page, left: Left, offset: int | None) -> None:
-    sizes = [_size(version) for version in (left.versions.a, left.versions.b)]
-    size = sizes[0] if sizes[0] == sizes[1] else f"{sizes[0]} / {sizes[1]}"
-    writer = left.writers.a or left.writers.b
-    assert writer is not None
-    hashes = " / ".join(
-        "none" if version is None else version.sha256[:SHORT]
-        for version in (left.versions.a, left.versions.b)
-    )
+    sizes = left.versions.map(_size)
+    size = sizes.a if sizes.same else f"{sizes.a} / {sizes.b}"
+    writer = left.writers.either()
+    hashes = " / ".join("none" if v is None else v.sha256[:SHORT] for _, v in left.versions.sides)
     where = "" if offset is None else f", from {offset:#x}"
     page.wrapped(f"{visible(path_of(left.versions))}  {size}{where}  {hashes}", 2, 4)
     if left.only:
@@ -261,7 +249,6 @@ def claim(found: TraceDiff) -> str:
     """One sentence."""
     if found.equal:
         a = found.traces.a
-        assert a is not None
         return (
             f"the same happened in both: {len(a.programs):,} programs, {a.events:,} system calls, "
             f"trace digest {a.digest}"
@@ -290,7 +277,7 @@ def trace_document(found: TraceDiff) -> dict[str, Any]:
         "first": None if first is None else {
             "event": first.event,
             "what": first.what,
-            "process": first.programs.map(_program),
+            "process": first.programs.where_there(_program),
             "file": first.file,
         },
         "call": None if call is None else {
@@ -308,7 +295,7 @@ def trace_document(found: TraceDiff) -> dict[str, Any]:
                 "path": left.path,
                 **encode(left.versions),
                 "offset": offset,
-                "process": left.writers.map(_program),
+                "process": left.writers.where_there(_program),
                 "because": left.because,
                 "only": left.only or None,
             }
@@ -350,7 +337,9 @@ def _program(program: ProgramRow) -> dict[str, Any]:
     }
 
 
-def _instruction_of(one: InstructionDiff | None, pair: Pair | None) -> dict[str, Any] | None:
+def _instruction_of(
+    one: InstructionDiff | None, pair: Both[ProgramRow] | None
+) -> dict[str, Any] | None:
     if one is None or pair is None:
         return None
     return {"process": pair.map(_program), **encode(one)}

@@ -83,7 +83,7 @@ class ReportDiff:
     artifacts: tuple[ArtifactDiff, ...]
     """In build order."""
     same: int
-    failure: Both[str] | None
+    failure: Both[str | None] | None
     """Where the guest failed, if that is not the same."""
 
     @property
@@ -153,7 +153,7 @@ def diff(a: Json, b: Json) -> ReportDiff:
         if one != other:
             said.append(Statement(name, one, other, name in _COUNTS))
     artifacts, same = _artifacts(a, b)
-    failures: Both[str] = Both(_failure(a), _failure(b))
+    failures = Both(_failure(a), _failure(b))
     return ReportDiff(
         a["arch"], Both(a, b), tuple(said), _sources(a, b), artifacts, same,
         None if failures.same else failures,
@@ -192,20 +192,20 @@ def _artifacts(a: Json, b: Json) -> tuple[tuple[ArtifactDiff, ...], int]:
     found, same = [], 0
     for path in sorted({*one, *other}, key=order):
         mine, theirs = one.get(path), other.get(path)
-        rows: Both[Json] = Both(mine and mine[1], theirs and theirs[1])
+        rows = Both(mine and mine[1], theirs and theirs[1])
         differs = _differs(rows)
         if not differs:
             same += 1
             continue
         answer = any(
             expectation["kind"] in ("answers", "catalogue")
-            for row in (rows.a, rows.b) if row is not None for expectation in row["expectations"]
+            for _, row in rows.sides if row is not None for expectation in row["expectations"]
         )  # fmt: skip
         found.append(ArtifactDiff(path, differs, answer, rows.a, rows.b))
     return tuple(found), same
 
 
-def _differs(rows: Both[Json]) -> tuple[str, ...]:
+def _differs(rows: Both[Json | None]) -> tuple[str, ...]:
     a, b = rows.a, rows.b
     if a is None or b is None:
         return ("only",)
@@ -237,7 +237,7 @@ def report_text(
     """All of it but the last word."""
     for one in found:
         _one(one, page, every)
-    for side, arches in (("A", only.a), ("B", only.b)):
+    for side, arches in only.sides:
         if arches:
             page.blank()
             page.line(f"in {side} only: {listed(arches)}")
@@ -245,8 +245,7 @@ def report_text(
 
 def _one(one: ReportDiff, page: Page, every: bool) -> None:
     page.heading(one.arch)
-    for side, report in (("A", one.reports.a), ("B", one.reports.b)):
-        assert report is not None
+    for side, report in one.reports.sides:
         page.wrapped(f"{side}  {visible(report['claim'])}", 2, 3)
     for said in one.said:
         if said.name != "result":
@@ -254,7 +253,7 @@ def _one(one: ReportDiff, page: Page, every: bool) -> None:
             page.wrapped(f"{said.name}: {both}", 5, 2)
     if one.failure is not None:
         page.line("  the guest failed")
-        for side, message in (("A", one.failure.a), ("B", one.failure.b)):
+        for side, message in one.failure.sides:
             page.wrapped(f"{side}  {visible(message or 'no')}", 4, 3)
     if one.sources:
         page.line("  source files that differ from the release, by one report or the other")
@@ -267,8 +266,8 @@ def _one(one: ReportDiff, page: Page, every: bool) -> None:
         return
     page.heading(f"First in build order: {visible(one.artifacts[0].path)}")
     _artifact(one.artifacts[0], page)
-    for side, report in (("A", one.reports.a), ("B", one.reports.b)):
-        divergence = report["first_divergence"] if report is not None else None
+    for side, report in one.reports.sides:
+        divergence = report["first_divergence"]
         if divergence is not None:
             text = f"{divergence['path']} differs from what it should be: {divergence['verdict']}"
             page.wrapped(f"{side} says that {visible(text)}", 2, 2)

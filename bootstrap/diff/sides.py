@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
+T = TypeVar("T", covariant=True)
 U = TypeVar("U")
+V = TypeVar("V")
 
 TEXT_SEARCHED = 4096
 """Bytes in which there is no NUL where a content counts as text."""
@@ -16,21 +17,40 @@ LINE_SHOWN = 160
 
 @dataclass(frozen=True, slots=True)
 class Both(Generic[T]):
-    """What is on either side; None where that side has no such thing."""
+    """What is on either side; a side that may have no such thing has None there."""
 
-    a: T | None
-    b: T | None
+    a: T
+    b: T
 
     @property
     def same(self) -> bool:
         """Whether both sides have the same."""
         return self.a == self.b
 
+    @property
+    def sides(self) -> tuple[tuple[str, T], tuple[str, T]]:
+        """With what the sides are called."""
+        return ("A", self.a), ("B", self.b)
+
     def map(self, made: Callable[[T], U]) -> Both[U]:
-        """The same of what each side has."""
+        """The same of each side."""
+        return Both(made(self.a), made(self.b))
+
+    def where_there(self: Both[V | None], made: Callable[[V], U]) -> Both[U | None]:
+        """The same of each side that has it."""
         return Both(
             None if self.a is None else made(self.a), None if self.b is None else made(self.b)
         )
+
+    def whole(self: Both[V | None]) -> Both[V] | None:
+        """Itself, where both sides have it."""
+        return None if self.a is None or self.b is None else Both(self.a, self.b)
+
+    def either(self: Both[V | None]) -> V:
+        """What A has, or else B; one of them does."""
+        found = self.b if self.a is None else self.a
+        assert found is not None
+        return found
 
 
 @dataclass(frozen=True, slots=True)

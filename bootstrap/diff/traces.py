@@ -45,10 +45,16 @@ class RunsDivergence:
     """System calls of the whole run before it, or the one in which it came."""
     what: str
     """A sentence."""
-    programs: Both[ProgramRow]
+    programs: Pair
     file: ChangedFile | None = None
-    calls: Both[RenderedCall] = field(default_factory=lambda: Both(None, None))
-    """Of a system call that differs."""
+
+
+@dataclass(frozen=True)
+class CallDivergence(RunsDivergence):
+    """The system call in which two programs differ."""
+
+    programs: Both[ProgramRow]
+    calls: Both[RenderedCall] = field(kw_only=True)
 
 
 @dataclass
@@ -57,15 +63,15 @@ class TraceDiff:
 
     equal: bool
     traces: Both[Trace]
-    header: list[tuple[str, Both[str]]] = field(default_factory=list)
+    header: list[tuple[str, Both[str | None]]] = field(default_factory=list)
     first: RunsDivergence | None = None
-    call: RunsDivergence | None = None
+    call: CallDivergence | None = None
     """The first system call that differs."""
     instruction: InstructionDiff | None = None
-    instruction_in: Pair | None = None
+    instruction_in: Both[ProgramRow] | None = None
     before_call: InstructionDiff | None = None
     """The same in the program of that system call, where that is another one."""
-    searched: list[tuple[Pair, str]] = field(default_factory=list)
+    searched: list[tuple[Both[ProgramRow], str]] = field(default_factory=list)
     """Programs in which no such instruction was found, and why."""
     no_instruction: str = ""
     """Why nothing was run again."""
@@ -80,7 +86,7 @@ class TraceDiff:
     """Paths whose content at the end of the run differs or that are in one only; all paths."""
     printed: list[tuple[int, FirstByte]] = field(default_factory=list)
     """Standard streams on which something else came out, and the first byte of it."""
-    ends: list[tuple[Pair, Both[str]]] = field(default_factory=list)
+    ends: list[tuple[Both[ProgramRow], Both[str]]] = field(default_factory=list)
     """Programs that ended in another way."""
 
 
@@ -120,14 +126,11 @@ def diff(
     return found
 
 
-def _first_call(work: Comparing) -> RunsDivergence | None:
-    best: RunsDivergence | None = None
-    for pair in work.pairs:
-        a, b = pair.a, pair.b
-        if a is None or b is None:
-            continue
+def _first_call(work: Comparing) -> CallDivergence | None:
+    best: CallDivergence | None = None
+    for pair in filter(None, (pair.whole() for pair in work.pairs)):
         # Nothing that came later can be the first.
-        if best is not None and min(a.first_event, b.first_event) >= best.event:
+        if best is not None and min(p.first_event for _, p in pair.sides) >= best.event:
             continue
         index = work.index(pair)
         if index is None:
@@ -135,21 +138,21 @@ def _first_call(work: Comparing) -> RunsDivergence | None:
         calls = calling.rendered(*work.calls, pair, index)
         event = calling.event_of(calls)
         if best is None or event < best.event:
-            best = RunsDivergence(event, _call_sentence(calls), pair, calls=calls)
+            best = CallDivergence(event, _call_sentence(calls), pair, calls=calls)
     return best
 
 
 def _first(
     work: Comparing,
     sides: tuple[Fact | None, Fact | None] | None,
-    call: RunsDivergence | None,
+    call: CallDivergence | None,
 ) -> RunsDivergence | None:
     fact = None if sides is None else min(
         (one for one in sides if one is not None), key=lambda one: one.key
     )  # fmt: skip
     if call is not None:
         # Where a run is stopped, its files are closed: that is no divergence of its own.
-        missing = [c.event for c in (call.calls.a, call.calls.b) if c is not None and c.missing]
+        missing = [one.event for _, one in call.calls.sides if one.missing]
         stopped = fact is not None and fact.order == happened.CLOSED and fact.event in missing
         if fact is None or stopped or (call.event, happened.CALL) < fact.key:
             return call
@@ -163,12 +166,10 @@ def _first(
 
 
 def _call_sentence(calls: Both[RenderedCall]) -> str:
-    a, b = calls.a, calls.b
-    assert a is not None and b is not None
-    for side, one in (("A", a), ("B", b)):
+    for side, one in calls.sides:
         if one.missing:
             return f"a program makes a system call that it does not make in {side}"
-    if a.text.rpartition(" = ")[0] == b.text.rpartition(" = ")[0]:
+    if calls.map(lambda one: one.text.rpartition(" = ")[0]).same:
         return "a system call has another result"
     return "a program makes another system call, and nothing that it was given before differs"
 
@@ -177,7 +178,7 @@ def _version(work: Comparing, a: Fact | None, b: Fact | None) -> ChangedFile | N
     """The two contents that a fact is about."""
     if a is None or b is None or a.version is None or b.version is None or a.path != b.path:
         return None
-    couple: Both[Version] = Both(*(
+    couple: Both[Version | None] = Both(*(
         Version(*trace.hashes()[f.version or 0], f.path.lstrip("/"), f.version or 0)
         for f, trace in zip((a, b), work.sides, strict=True)
     ))  # fmt: skip
@@ -197,10 +198,10 @@ def _sentence(work: Comparing, fact: Fact, a: Fact | None, b: Fact | None, pair:
             happened.BEGAN: f"{fact.path} is executed, or forked,",
         }[fact.order] + side
     if fact.order in (happened.RUN, happened.BEGAN):
-        if pair.a is not None and pair.b is not None:
-            parts = list(start_differs(pair))
-            images = [files.image(p) for files, p in
-                      zip(work.files, (pair.a, pair.b), strict=True)]  # fmt: skip
+        if (both := pair.whole()) is not None:
+            parts = list(start_differs(both))
+            images = [files.image(p) for files, (_, p) in
+                      zip(work.files, both.sides, strict=True)]  # fmt: skip
             if images[0].sha256 != images[1].sha256:
                 parts.append("the program itself")
             if parts:
@@ -238,11 +239,9 @@ def _followed(work: Comparing, found: TraceDiff) -> None:
     paths = {*ends[0], *ends[1]}
     other = [p for p in paths if differs(Both(ends[0].get(p), ends[1].get(p)))]
     found.at_end = len(other), len(paths)
-    for pair in work.pairs:
-        if pair.a is not None and pair.b is not None:
-            how = Both(ended(pair.a), ended(pair.b))
-            if not how.same:
-                found.ends.append((pair, how))
+    for pair in filter(None, (pair.whole() for pair in work.pairs)):
+        if not (how := pair.map(ended)).same:
+            found.ends.append((pair, how))
     a_out, b_out = (_printed(trace) for trace in work.sides)
     for stream in sorted({*a_out, *b_out}):
         where = first_byte(a_out.get(stream, b""), b_out.get(stream, b""))
@@ -294,7 +293,9 @@ def _instruction(
         machines.close()
 
 
-def _in_program(work: Comparing, machines: Machines, pair: Pair) -> InstructionDiff | str:
+def _in_program(
+    work: Comparing, machines: Machines, pair: Both[ProgramRow]
+) -> InstructionDiff | str:
     """The first instruction after which a register differs in two programs, or why none is."""
     where = search_range(work, pair)
     if isinstance(where, str):

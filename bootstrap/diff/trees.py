@@ -46,7 +46,7 @@ class Different:
     read_by: tuple[str, ...]
     """Architectures whose bootstrap reads it."""
     seed: bool
-    released: Both[bool]
+    released: Both[bool | None]
     """Whether it is the release's; None where it is not there, or where the release has none."""
     products: tuple[str, ...]
     """What is made of it, directly or not, as far as it is known."""
@@ -106,9 +106,9 @@ def _different(
     if files.a is not None and files.b is not None:
         where = first_byte(files.a.data, files.b.data)
     known = next((s.materials[path] for s in steps if path in s.materials), None)
-    released: Both[bool] = Both(None, None)
+    released: Both[bool | None] = Both(None, None)
     if known is not None:
-        released = files.map(lambda file: file.sha256 == known)
+        released = files.where_there(lambda file: file.sha256 == known)
     return Different(
         path,
         one.get(path),
@@ -227,14 +227,13 @@ def claim(found: TreeDiff) -> str:
 
 def tree_text(found: TreeDiff, page: Page, every: bool) -> None:
     """All of it but the last word."""
-    for side, tree in (("A", found.trees.a), ("B", found.trees.b)):
-        assert tree is not None
+    for side, tree in found.trees.sides:
         page.wrapped(f"{side}  {tree.kind} {visible(tree.label)}", 0, 3)
         page.line(f"   {count(len(tree.files), 'file')}, tree digest {tree.digest}")
     if found.steps:
         page.wrapped(f"nearest to {identity.KnownRelease.of(found.steps).title}", 3)
-        for side, reasons in (("A", found.why.a), ("B", found.why.b)):
-            for reason in reasons or ():
+        for side, reasons in found.why.sides:
+            for reason in reasons:
                 page.wrapped(f"{side}: {visible(reason)}", 3, 3)
     read = [one for one in found.different if one.read_by]
     if read:
@@ -296,8 +295,7 @@ def _about(one: Different, page: Page) -> None:
 def tree_document(found: TreeDiff) -> dict[str, Any]:
     """The same for machines."""
 
-    def tree(one: SourceTree | None, why: tuple[str, ...] | None) -> dict[str, Any]:
-        assert one is not None and why is not None
+    def tree(one: SourceTree, why: tuple[str, ...]) -> dict[str, Any]:
         facts = {"kind": one.kind, "digest": one.digest, "files": len(one.files)}
         return {**facts, "why": list(why)}
 

@@ -11,6 +11,7 @@ from bootstrap import trace
 from bootstrap.core.errors import GuestFailed
 from bootstrap.core.files import Stream
 from bootstrap.core.release import SourceFile
+from bootstrap.diff.sides import FirstByte
 from bootstrap.diff.traces import TraceDiff, diff
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
@@ -85,6 +86,26 @@ def compared(a: Path, b: Path, hot_path: str = "native") -> Iterator[TraceDiff]:
         yield diff(one, other, engine_for(hot_path), _quietly)  # type: ignore[arg-type]
 
 
+@contextlib.contextmanager
+def recorded_pair(folder: Path, one: Run, other: Run) -> Iterator[TraceDiff]:
+    """The difference of two runs, which are recorded as `a` and `b` in the folder."""
+    with compared(one.record(folder / "a"), other.record(folder / "b")) as found:
+        yield found
+
+
+def first_of(found: TraceDiff) -> str:
+    """The file in which they differ first."""
+    assert found.first is not None and found.first.file is not None
+    return found.first.file.path
+
+
+def first_byte_of(found: TraceDiff) -> FirstByte:
+    """And the byte of it."""
+    assert found.first is not None and found.first.file is not None
+    assert found.first.file.first_difference is not None
+    return found.first.file.first_difference
+
+
 def flipped(data: bytes, offset: int, mask: int = 1) -> bytes:
     """One byte of it changed."""
     return data[:offset] + bytes((data[offset] ^ mask,)) + data[offset + 1 :]
@@ -154,10 +175,8 @@ def swapped(found: TraceDiff) -> tuple[object, ...]:
         None if first is None or first.file is None else first.file.path,
         None if first is None or first.file is None or first.file.first_difference is None
         else first.file.first_difference.offset,
-        None if call is None or call.calls.a is None or call.calls.b is None
-        else min(call.calls.a.event, call.calls.b.event),
-        None if instruction is None or instruction.a is None
-        else instruction.a.coordinate,
+        None if call is None else min(one.event for _, one in call.calls.sides),
+        None if instruction is None else instruction.a.coordinate,
         sorted(left.path for left, _ in found.left),
         found.at_end,
     )  # fmt: skip

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.diff.traces import TraceDiff
 from bootstrap.languages import hex0
 from bootstrap.timeline.source_maps import offset_of
-from tests.diff.pairs import compared, embedded_with, flipped, source
+from tests.diff.pairs import compared, embedded_with, first_byte_of, first_of, flipped, source
 from tests.trace import recorded
 
 
@@ -20,11 +19,6 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def first_of(found: TraceDiff) -> str:
-    assert found.first is not None and found.first.file is not None
-    return found.first.file.path
-
-
 def test_a_comment_of_a_source(embedded: Path, tmp_path: Path) -> None:
     """It is read by every program that reads the file, and changes nothing that is made."""
     text = source("hex2.hex1")
@@ -32,14 +26,10 @@ def test_a_comment_of_a_source(embedded: Path, tmp_path: Path) -> None:
     other = embedded_with(tmp_path / "b", hex2_hex1=flipped(text, offset))
     with compared(embedded, other) as found:
         assert first_of(found) == "hex2.hex1"
-        first = found.first
-        assert (
-            first is not None and first.file is not None and first.file.first_difference is not None
-        )
-        assert first.file.first_difference.offset == offset
+        assert first_byte_of(found).offset == offset
         assert found.call is None and found.left == []
         one = found.instruction
-        assert one is not None and one.a is not None
+        assert one is not None
         assert one.a.program == "hex1"
         assert (one.a.source or "").startswith("hex1.hex0:")
         assert one.a.line is not None and one.a.line in source("hex1.hex0").decode()
@@ -71,15 +61,13 @@ def test_a_byte_of_the_seed(embedded: Path, tmp_path: Path) -> None:
     with compared(embedded, other) as found:
         assert first_of(found) == "hex0-seed"
         first, one = found.first, found.instruction
-        assert (
-            first is not None and first.file is not None and first.file.first_difference is not None
-        )
-        assert first.file.first_difference.offset == place + 1
+        assert first is not None and first.file is not None
+        assert first_byte_of(found).offset == place + 1
         # hex0 of the good run is the same bytes as the seed: so their source is known.
         assert first.file.from_.a is not None and first.file.from_.a.path == "hex0.hex0"
-        assert one is not None and one.a is not None
+        assert one is not None
         assert one.a.instruction == "int 0x80"
-        assert one.b is not None and one.b.instruction == "int 0x90"
+        assert one.b.instruction == "int 0x90"
         lonely = [pair.a for pair in found.flow.lonely if pair.a is not None]
         assert {"/kaem", "/hex1"} <= {str(program.path) for program in lonely}
         assert (one.ends, found.ends[0][1].b) == ("b", "killed by SIGSEGV")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -13,13 +16,15 @@ from bootstrap.diff.render_traces import trace_document, trace_text
 from bootstrap.diff.traces import TraceDiff
 from bootstrap.linux.limits import Limits
 from bootstrap.report.page import Page
-from bootstrap.trace.store import Trace
 from tests.diff.pairs import (
     Run,
     compared,
     executed_of,
+    first_byte_of,
+    first_of,
     flipped,
     one_by_one,
+    recorded_pair,
 )
 from tests.instruments.guest import Program
 from tests.instruments.runs import engine_for
@@ -27,6 +32,7 @@ from tests.trace import recorded
 
 O_RDONLY = 0
 O_NEW = 0o1101  # O_WRONLY | O_CREAT | O_TRUNC
+Pairs = Callable[[Run, Run], AbstractContextManager[TraceDiff]]
 SOURCE = b"the source of it all\n" * 2
 
 
@@ -45,47 +51,47 @@ def copier(last: int = 3) -> Program:
     return guest
 
 
-def first_of(found: TraceDiff) -> str:
-    assert found.first is not None and found.first.file is not None
-    return found.first.file.path
-
-
 def at(found: TraceDiff) -> int:
-    assert found.instruction is not None and found.instruction.a is not None
+    assert found.instruction is not None
     return executed_of(found.instruction.a.coordinate)
+
+
+def oracle(found: TraceDiff) -> int | None:
+    return one_by_one(found.traces.a, found.traces.b, 1, 1)
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Pairs:
+    """Records two runs, and compares them."""
+    return functools.partial(recorded_pair, tmp_path)
 
 
 # Files.
 
 
-def test_one_byte_of_a_source_file(tmp_path: Path) -> None:
-    a = Run(copier(), {b"/source": SOURCE}).record(tmp_path / "a")
-    b = Run(copier(), {b"/source": flipped(SOURCE, 25)}).record(tmp_path / "b")
-    with compared(a, b) as found:
+def test_one_byte_of_a_source_file(both: Pairs) -> None:
+    with both(
+        Run(copier(), {b"/source": SOURCE}), Run(copier(), {b"/source": flipped(SOURCE, 25)})
+    ) as found:
         assert not found.equal
         assert first_of(found) == "source"
-        first = found.first
-        assert (
-            first is not None and first.file is not None and first.file.first_difference is not None
-        )
+        first, sides = found.first, first_byte_of(found)
+        assert first is not None
         assert (first.what, first.event) == ("source is opened, and is not the same file", 1)
-        assert first.file.first_difference.offset == 25
-        sides = first.file.first_difference
-        assert sides.a is not None and sides.b is not None
+        assert sides.offset == 25
         assert (sides.a.line, sides.a.column, sides.a.text) == (2, 5, "the source of it all")
         assert sides.b.text == "the rource of it all"
         # The same calls were made, only with other bytes.
         assert found.call is None
         # The byte comes in by the 25th read, and is loaded into al after it.
         one = found.instruction
-        assert one is not None and one.a is not None
+        assert one is not None
         assert one.a.instruction == "mov al, byte ptr [0x800020]"
         assert [(name, r.a, r.b) for name, r in one.registers.items()] == [
             ("eax", ord("s"), ord("r"))
         ]
         assert one.reads is not None and one.reads.a == b"s" and one.reads.b == b"r"
-        oracle = one_by_one(*_open(found), 1, 1)
-        assert at(found) == oracle
+        assert at(found) == oracle(found)
         # And what followed.
         assert [(left.path, left.because, offset) for left, offset in found.left] == [
             ("out", ("source",), 25)
@@ -93,47 +99,34 @@ def test_one_byte_of_a_source_file(tmp_path: Path) -> None:
         assert found.at_end == (1, 1)
 
 
-def _open(found: TraceDiff) -> tuple[Trace, Trace]:
-    assert found.traces.a is not None and found.traces.b is not None
-    return found.traces.a, found.traces.b
-
-
-def test_a_source_file_that_is_longer(tmp_path: Path) -> None:
-    a = Run(copier(), {b"/source": SOURCE}).record(tmp_path / "a")
-    b = Run(copier(), {b"/source": SOURCE + b"x"}).record(tmp_path / "b")
-    with compared(a, b) as found:
-        first, call = found.first, found.call
-        assert (
-            first is not None and first.file is not None and first.file.first_difference is not None
-        )
-        sides = first.file.first_difference
-        assert sides.a is not None and sides.b is not None
+def test_a_source_file_that_is_longer(both: Pairs) -> None:
+    with both(
+        Run(copier(), {b"/source": SOURCE}), Run(copier(), {b"/source": SOURCE + b"x"})
+    ) as found:
+        call, sides = found.call, first_byte_of(found)
         assert (sides.a.byte, sides.b.byte) == (None, ord("x"))
-        assert call is not None and call.calls.a is not None and call.calls.b is not None
+        assert call is not None
         # open, open, 42 times read and write, and the read with another result.
         assert call.calls.a.call == call.calls.b.call == 2 + 2 * len(SOURCE) + 1
         assert call.calls.a.text == "read(3</source>, 0x800020, 1) = 0"
         assert call.calls.b.text == "read(3</source>, 0x800020, 1) = 1"
         one = found.instruction
-        assert one is not None and one.a is not None
+        assert one is not None
         assert one.a.instruction == "int 0x80"
         assert list(one.registers) == ["eax"]
-        assert at(found) == one_by_one(*_open(found), 1, 1)
+        assert at(found) == oracle(found)
 
 
-def test_a_file_in_one_only(tmp_path: Path) -> None:
+def test_a_file_in_one_only(both: Pairs) -> None:
     guest = Program("i386")
     guest.call("getpid").call("open", guest.text(b"/source"), O_RDONLY, 0).exit(0)
-    a = Run(guest, {b"/source": SOURCE}).record(tmp_path / "a")
-    b = Run(guest).record(tmp_path / "b")
-    with compared(a, b) as found:
+    with both(Run(guest, {b"/source": SOURCE}), Run(guest)) as found:
         assert found.first is not None and found.call is not None
         assert found.first.event == 2
         calls = found.call.calls
-        assert calls.a is not None and calls.b is not None
         assert calls.a.text == 'open("/source", O_RDONLY) = 3</source>'
         assert "ENOENT" in calls.b.text
-        assert at(found) == one_by_one(*_open(found), 1, 1)
+        assert at(found) == oracle(found)
 
 
 def test_a_call_that_reads_the_same_is_shown_by_its_registers(tmp_path: Path) -> None:
@@ -148,7 +141,6 @@ def test_a_call_that_reads_the_same_is_shown_by_its_registers(tmp_path: Path) ->
     with compared(record("a", b""), record("b", b"before it")) as found:
         assert found.call is not None
         calls = found.call.calls
-        assert calls.a is not None and calls.b is not None
         assert calls.a.text == "open(0x800000, 0, 0) = 3"
         assert calls.b.text == "open(0x800010, 0, 0) = 3"
 
@@ -156,21 +148,18 @@ def test_a_call_that_reads_the_same_is_shown_by_its_registers(tmp_path: Path) ->
 # Programs.
 
 
-def test_a_program_that_makes_one_different_system_call(tmp_path: Path) -> None:
+def test_a_program_that_makes_one_different_system_call(both: Pairs) -> None:
     files = {b"/source": SOURCE}
-    a = Run(copier(3), files).record(tmp_path / "a")
-    b = Run(copier(4), files).record(tmp_path / "b")
-    with compared(a, b) as found:
+    with both(Run(copier(3), files), Run(copier(4), files)) as found:
         assert first_of(found) == "guest"
         assert found.first is not None
         assert found.first.what == "a program is started, and the program itself differs"
-        assert found.call is not None and found.call.calls.a is not None
+        assert found.call is not None
         assert found.call.calls.a.text.startswith("write(1, 0x800020, 3)")
         one = found.instruction
-        assert one is not None and one.a is not None
-        assert one.b is not None
+        assert one is not None
         assert (one.a.instruction, one.b.instruction) == ("mov edx, 3", "mov edx, 4")
-        assert at(found) == one_by_one(*_open(found), 1, 1)
+        assert at(found) == oracle(found)
         assert found.left == []
         assert [(stream, spot.offset) for stream, spot in found.printed] == [(1, 3)]
 
@@ -185,7 +174,7 @@ def test_another_encoding_of_the_same_instruction(tmp_path: Path) -> None:
         assert first_of(found) == "guest"
         assert found.call is None and found.instruction is None
         assert "no instruction" in found.searched[0][1]
-        assert one_by_one(*_open(found), 1, 1) is None
+        assert oracle(found) is None
 
 
 def test_other_arguments_and_another_environment(tmp_path: Path) -> None:
@@ -197,14 +186,14 @@ def test_other_arguments_and_another_environment(tmp_path: Path) -> None:
     with compared(same, other) as found:
         assert found.first is not None
         assert found.first.what == "a program is started, and its arguments differ"
-        assert at(found) == one_by_one(*_open(found), 1, 1) == 3
+        assert at(found) == oracle(found) == 3
     other = Run(guest, argv=(b"/guest", b"one"), environment=(b"MANE=value",)).record(
         tmp_path / "c"
     )
     with compared(same, other) as found:
         assert found.first is not None
         assert found.first.what == "a program is started, and its environment differs"
-        assert at(found) == one_by_one(*_open(found), 1, 1) == 6
+        assert at(found) == oracle(found) == 6
         one = found.instruction
         assert one is not None and one.reads is not None
         assert (one.reads.a, one.reads.b) == (b"N", b"M")
@@ -219,30 +208,26 @@ def test_other_arguments_and_another_environment(tmp_path: Path) -> None:
         assert found.instruction is None  # the program cannot see it but by system calls
 
 
-def test_something_else_on_standard_input(tmp_path: Path) -> None:
+def test_something_else_on_standard_input(both: Pairs) -> None:
     guest = Program("i386")
     space = guest.space(8)
     guest.call("getpid").call("read", 0, space, 8).raw(
         b"\x8a\x1d" + (space + 2).to_bytes(4, "little")
     )
     guest.exit(0)
-    a = Run(guest, stdin=(b"12345678",)).record(tmp_path / "a")
-    b = Run(guest, stdin=(b"12x45678",)).record(tmp_path / "b")
-    with compared(a, b) as found:
+    with both(Run(guest, stdin=(b"12345678",)), Run(guest, stdin=(b"12x45678",))) as found:
         assert found.first is not None
         assert (found.first.what, found.first.event) == (
             "something else comes in on standard input", 2,
         )  # fmt: skip
-        assert at(found) == one_by_one(*_open(found), 1, 1)
+        assert at(found) == oracle(found)
 
 
-def test_a_run_that_was_stopped(tmp_path: Path) -> None:
+def test_a_run_that_was_stopped(both: Pairs) -> None:
     files = {b"/source": SOURCE}
-    a = Run(copier(), files).record(tmp_path / "a")
-    b = Run(copier(), files, limits=Limits(instructions=100)).record(tmp_path / "b")
-    with compared(a, b) as found:
+    with both(Run(copier(), files), Run(copier(), files, limits=Limits(instructions=100))) as found:
         assert found.first is not None and found.call is not None
-        assert found.call.calls.b is not None and found.call.calls.b.missing
+        assert found.call.calls.b.missing
         assert "the run had ended" in found.call.calls.b.text
         assert found.call.calls.b.call == found.first.event
         assert found.instruction is None
@@ -253,7 +238,7 @@ def test_a_run_that_was_stopped(tmp_path: Path) -> None:
 # What is handed on.
 
 
-def test_what_a_child_inherits(tmp_path: Path) -> None:
+def test_what_a_child_inherits(both: Pairs) -> None:
     """The byte comes in by the parent; the child writes what it has from it."""
     guest = Program("i386")
     name, out, space = guest.text(b"/source"), guest.text(b"/out"), guest.space(16)
@@ -262,9 +247,7 @@ def test_what_a_child_inherits(tmp_path: Path) -> None:
     guest.call("fork").jump_if_zero("child")
     guest.call("wait4", -1, status, 0, 0).exit(0)
     guest.label("child").call("open", out, O_NEW, 0o644).call("write", 4, space, 4).exit(0)
-    a = Run(guest, {b"/source": b"1234"}).record(tmp_path / "a")
-    b = Run(guest, {b"/source": b"1294"}).record(tmp_path / "b")
-    with compared(a, b) as found:
+    with both(Run(guest, {b"/source": b"1234"}), Run(guest, {b"/source": b"1294"})) as found:
         assert [(left.path, left.because) for left, _ in found.left] == [
             ("out", ("what its parent handed on",))
         ]
@@ -273,7 +256,7 @@ def test_what_a_child_inherits(tmp_path: Path) -> None:
         assert "system call 2#2 takes it from memory" in reasons[-1]
 
 
-def test_a_program_in_one_trace_only(tmp_path: Path) -> None:
+def test_a_program_in_one_trace_only(both: Pairs) -> None:
     def forks(children: int) -> Program:
         guest = Program("i386")
         status = guest.space(8)
@@ -288,9 +271,7 @@ def test_a_program_in_one_trace_only(tmp_path: Path) -> None:
         return guest
 
     files = {b"/second%d" % n: recorded.second("i386").elf() for n in range(3)}
-    a = Run(forks(2), files).record(tmp_path / "a")
-    b = Run(forks(3), files).record(tmp_path / "b")
-    with compared(a, b) as found:
+    with both(Run(forks(2), files), Run(forks(3), files)) as found:
         lonely = [pair.b.path for pair in found.flow.lonely if pair.b is not None]
         assert lonely == ["/guest", "/second2"]
         assert all(pair.a is None for pair in found.flow.lonely)
@@ -300,34 +281,35 @@ def test_a_program_in_one_trace_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("hot_path", ["native", "python"])
-def test_the_same_by_both_hot_paths(hot_path: str, tmp_path: Path) -> None:
+def test_the_same_by_both_hot_paths(hot_path: str, both: Pairs) -> None:
     files = recorded.busy_files("i386")
     busy = recorded.busy("i386")
-    a = Run(busy, files, stdin=(b"12345678",)).record(tmp_path / "a")
-    b = Run(busy, files, stdin=(b"12345678",), hot_path=hot_path).record(tmp_path / "b")
-    with compared(a, b) as found:
+    with both(
+        Run(busy, files, stdin=(b"12345678",)),
+        Run(busy, files, stdin=(b"12345678",), hot_path=hot_path),
+    ) as found:
         assert found.equal
         assert {name for name, _ in found.header} <= {"hot_path"}
 
 
-def test_two_architectures(tmp_path: Path) -> None:
-    a = Run(Program("i386").call("getpid").exit(0)).record(tmp_path / "a")
-    b = Run(Program("x86_64").call("getpid").exit(0)).record(tmp_path / "b")
-    with compared(a, b) as found:
+def test_two_architectures(both: Pairs) -> None:
+    with both(
+        Run(Program("i386").call("getpid").exit(0)), Run(Program("x86_64").call("getpid").exit(0))
+    ) as found:
         assert found.first is not None and found.call is not None
         assert "its architecture and the program itself differ" in found.first.what
         assert found.instruction is None
         assert found.searched[0][1] == "they are of two architectures"
 
 
-def test_names_that_are_no_text_renames_and_children(tmp_path: Path) -> None:
+def test_names_that_are_no_text_renames_and_children(both: Pairs) -> None:
     """All that a trace has, with another byte in what is read first."""
     files = recorded.busy_files("i386")
     other = {**files, b"/source": flipped(files[b"/source"], 1)}
     argv = (b"/guest", b"\xff")
-    a = Run(recorded.busy("i386"), files, argv).record(tmp_path / "a")
-    b = Run(recorded.busy("i386"), other, argv).record(tmp_path / "b")
-    with compared(a, b) as found:
+    with both(
+        Run(recorded.busy("i386"), files, argv), Run(recorded.busy("i386"), other, argv)
+    ) as found:
         assert first_of(found) == "source"
         assert {left.path for left, _ in found.left} == {"made"}
         assert found.given[0].path == "source"
@@ -373,7 +355,7 @@ def test_a_trace_that_does_not_happen_again(tmp_path: Path) -> None:
         b, f"UPDATE processes SET calls_sha256 = '{'0' * 64}'",
     )  # fmt: skip
     with compared(a, b) as found:
-        assert found.call is not None and found.call.calls.b is not None
+        assert found.call is not None
         assert (found.call.calls.b.call, found.call.calls.b.text[-3:]) == (7, "= 0")
         assert found.instruction is None
         assert "does not happen again" in found.searched[0][1]

@@ -46,7 +46,6 @@ def test_one_byte_of_one_source() -> None:
     (one,) = found.different
     assert (one.path, one.read_by, one.seed) == ("M0.hex2", ("x86",), False)
     assert one.first_difference is not None and one.first_difference.offset == offset
-    assert one.first_difference.a is not None and one.first_difference.b is not None
     assert one.first_difference.a.line == text.count(b"\n", 0, offset) + 1
     assert one.first_difference.a.text != one.first_difference.b.text
     assert (one.released.a, one.released.b) == (True, False)
