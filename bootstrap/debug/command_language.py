@@ -22,6 +22,8 @@ _ADDRESS = re.compile(
     re.ASCII,
 )
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_QUOTED = re.compile(r'"((?:\\["\\]|[^"])*+)"')
+_WORD = re.compile(rf'\s*(?:(?P<word>(?:[^\s"]|{_QUOTED.pattern})+)|(?P<open>"))')
 
 
 class BadCommand(BadInput):
@@ -54,7 +56,7 @@ class Param:
     size: int = 1
     """Of a span: bytes, where none are given."""
     skips: bool = False
-    """A word that does not fit is the next argument's."""
+    """Of a choice: a word that is none is the next argument's."""
     choices: Mapping[str, str] = field(default_factory=dict)
     """Of a choice: each word, and the one that it stands for."""
 
@@ -79,10 +81,13 @@ class Verb:
     reverse: str = ""
     """The command that goes the other way."""
     moves: bool = False
-    screen: bool = False
-    """Only where there is a screen."""
     completes: str = "addresses"
     """The fields of Names that its arguments come from, with what then follows."""
+
+    @property
+    def screen(self) -> bool:
+        """Whether it is only for where there is a screen."""
+        return self.group == "screen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,52 +213,24 @@ class DebugCommand:
 
 
 def _quoted(text: str) -> str:
-    if (
-        text not in OPERATORS
-        and text
-        and not re.search(r'[\s"]', text)
-        and not text.startswith("#")
-    ):
+    if text and text not in OPERATORS and not re.search(r'^#|[\s"]', text):
         return text
-    inner = text.replace("\\", "\\\\").replace('"', '\\"')
+    inner = re.sub(r'(["\\])', r"\\\1", text)
     return f'"{inner}"'
 
 
 def split(line: str) -> list[CommandWord]:
     """The words of a line, without its comment. Raises BadCommand."""
     found: list[CommandWord] = []
-    at = 0
-    while at < len(line):
-        if line[at].isspace():
-            at += 1
-            continue
-        if line[at] == "#":
+    for match in _WORD.finditer(line):
+        raw = match["word"]
+        if raw is None:
+            raise BadCommand(match.start("open") + 1, 'a " without its second one')
+        if raw.startswith("#"):
             break
-        begin = at
-        text: list[str] = []
-        quoted = False
-        while at < len(line) and not line[at].isspace():
-            if line[at] == '"':
-                quoted = True
-                at = _quotation(line, at, text)
-            else:
-                text.append(line[at])
-                at += 1
-        found.append(CommandWord("".join(text), begin + 1, quoted))
+        text = _QUOTED.sub(lambda quoted: re.sub(r'\\(["\\])', r"\1", quoted[1]), raw)
+        found.append(CommandWord(text, match.start("word") + 1, '"' in raw))
     return found
-
-
-def _quotation(line: str, begin: int, text: list[str]) -> int:
-    """Add what is in the quotes that begin there; where it goes on after them."""
-    at = begin + 1
-    while at < len(line):
-        if line[at] == '"':
-            return at + 1
-        if line[at] == "\\" and line[at + 1 : at + 2] in ('"', "\\"):
-            at += 1
-        text.append(line[at])
-        at += 1
-    raise BadCommand(begin + 1, 'a " without its second one')
 
 
 def read(line: str, verbs: Mapping[str, Verb]) -> DebugCommand | None:
@@ -293,7 +270,7 @@ def _arguments(verb: Verb, line: str, words: Sequence[CommandWord]) -> dict[str,
         later = verb.params[verb.params.index(param) + 1 :]
         if param.optional and len(plain) <= sum(not one.optional for one in later):
             continue
-        if param.skips and not _fits(param, word):
+        if param.skips and word.text not in param.choices:
             continue
         values[param.name] = _READERS[param.kind](param, word)
         rest.remove(word)
@@ -320,14 +297,6 @@ def _key(word: CommandWord, keys: Mapping[str, Param]) -> str | None:
     return name if sign and name in keys else None
 
 
-def _fits(param: Param, word: CommandWord) -> bool:
-    try:
-        _READERS[param.kind](param, word)
-    except BadCommand:
-        return False
-    return True
-
-
 # What arguments look like.
 
 
@@ -338,17 +307,11 @@ def number_of(text: str) -> int | None:
     return int(text, 16) if text[:2] in ("0x", "0X") else int(text.replace(",", ""))
 
 
-def _count(param: Param, word: CommandWord) -> int:
-    found = number_of(word.text)
-    if found is None or not found or word.quoted:
-        raise BadCommand(word.column, f"{_shown(word)} is no number of times (1 or more)")
-    return found
-
-
 def _number(param: Param, word: CommandWord) -> int:
     found = number_of(word.text)
-    if found is None or word.quoted:
-        raise BadCommand(word.column, f"{_shown(word)} is no number")
+    if found is None or word.quoted or (param.kind == "count" and not found):
+        of = " of times (1 or more)" if param.kind == "count" else ""
+        raise BadCommand(word.column, f"{_shown(word)} is no number{of}")
     return found
 
 
@@ -435,7 +398,7 @@ def _shown(word: CommandWord) -> str:
 
 
 _READERS: dict[str, Callable[[Param, CommandWord], Value]] = {
-    "count": _count,
+    "count": _number,
     "number": _number,
     "text": _text,
     "name": _name,

@@ -342,21 +342,19 @@ _PANES = choices("source src", "code disassembly asm", "regs registers", "memory
                  "input", "output", "calls strace", "tree processes")  # fmt: skip
 
 
-def _go(name: str, usage: str, text: str, reverse: str, do: Handler,
-        params: tuple[Param, ...] = (), aliases: str = "",
-        completes: str = "addresses") -> Verb:  # fmt: skip
-    """A move that has a reverse."""
-    return Verb(name, usage, text, "go", do, params, tuple(aliases.split()), reverse, moves=True,
-                completes=completes)  # fmt: skip
+def _move_to(group: str) -> Callable[..., Verb]:
+    """Rows of one group: what goes on has a reverse, what goes to a place may have one."""
+
+    def row(name: str, usage: str, text: str, reverse: str, do: Handler,
+            params: tuple[Param, ...] = (), aliases: str = "",
+            completes: str = "addresses") -> Verb:  # fmt: skip
+        return Verb(name, usage, text, group, do, params, tuple(aliases.split()), reverse,
+                    True, completes)  # fmt: skip
+
+    return row
 
 
-def _to(name: str, usage: str, text: str, do: Handler, params: tuple[Param, ...] = (),
-        aliases: str = "", reverse: str = "", completes: str = "addresses") -> Verb:  # fmt: skip
-    """A move to a place."""
-    return Verb(name, usage, text, "jump", do, params, tuple(aliases.split()), reverse, moves=True,
-                completes=completes)  # fmt: skip
-
-
+_go, _to = _move_to("go"), _move_to("jump")
 _CALLS = "calls path=files fd="
 VERBS: tuple[Verb, ...] = (
     _go("step", "step [N]", "N instructions on (1)", "back",
@@ -395,18 +393,18 @@ VERBS: tuple[Verb, ...] = (
     _go("parent", "parent", "out to the parent, before it forks this process", "child",
         _move(lambda s, _: s.to_parent())),
     _to("go", "go PLACE",
-        "to PID@N, PID#K, eN, N%, 0xADDR, a label, FILE:LINE, or ARTIFACT:OFFSET",
+        "to PID@N, PID#K, eN, N%, 0xADDR, a label, FILE:LINE, or ARTIFACT:OFFSET", "",
         _move(lambda s, c: s.go(c.text("place"))), (Param("place", "text", optional=False),),
         "goto g", completes="labels files:"),
-    _to("begin", "begin", "to the program's first instruction",
-        _move(lambda s, _: s.seek(s.row, 0)), aliases="start", reverse="end"),
-    _to("end", "end", "to the program's last instruction",
-        _move(lambda s, _: s.seek(s.row, s.total - 1)), reverse="begin"),
-    _to("origin", "origin ADDR", "back to who made the byte that is there now, in any process",
+    _to("begin", "begin", "to the program's first instruction", "end",
+        _move(lambda s, _: s.seek(s.row, 0)), aliases="start"),
+    _to("end", "end", "to the program's last instruction", "begin",
+        _move(lambda s, _: s.seek(s.row, s.total - 1))),
+    _to("origin", "origin ADDR", "back to who made the byte that is there now, in any process", "",
         _move(_origin), _OF),
-    _to("jump", "jump [NAME]", "to a mark; without a name to where the last jump came from",
+    _to("jump", "jump [NAME]", "to a mark; without a name to where the last jump came from", "",
         _jump, _NAME, "j", completes="marks"),
-    _to("undo", "undo", "back to where the last command came from",
+    _to("undo", "undo", "back to where the last command came from", "",
         _move(lambda s, _: s.undo()), aliases="u"),
     Verb("mark", "mark [NAME]", "give this place a name; without one, list the marks", "jump",
          _show(_mark), _NAME, ("ma",), completes="marks"),
@@ -458,12 +456,11 @@ VERBS: tuple[Verb, ...] = (
          ("q", "exit")),
     Verb("pane", "pane NAME",
          "go to source, code, regs, memory, stack, input, output, calls or tree", "screen",
-         _on_a_screen, (Param("pane", "choice", optional=False, choices=_PANES),), screen=True),
+         _on_a_screen, (Param("pane", "choice", optional=False, choices=_PANES),)),
     Verb("generated", "generated", "the text that the image was made of at last, and the source "
-         "again that a person wrote", "screen", _on_a_screen, screen=True),
-    Verb("zoom", "zoom", "the present pane alone, and all again", "screen", _on_a_screen,
-         screen=True),
-    Verb("theme", "theme", "dark, light", "screen", _on_a_screen, screen=True),
+         "again that a person wrote", "screen", _on_a_screen),
+    Verb("zoom", "zoom", "the present pane alone, and all again", "screen", _on_a_screen),
+    Verb("theme", "theme", "dark, light", "screen", _on_a_screen),
 )  # fmt: skip
 NAMES: dict[str, Verb] = {name: verb for verb in VERBS for name in (verb.name, *verb.aliases)}
 """Every word that begins a command."""
@@ -550,14 +547,3 @@ def _arguments(words: Sequence[str], names: Names) -> Iterable[str]:
             after = what[len(what.rstrip(":")) :]
             found += (f"{before}{sign}{name}{after}" for name in getattr(names, what.rstrip(":")))
     return found
-
-
-def common(lines: Sequence[str]) -> str:
-    """What all of them begin with."""
-    if not lines:
-        return ""
-    first, last = min(lines), max(lines)
-    count = 0
-    while count < min(len(first), len(last)) and first[count] == last[count]:
-        count += 1
-    return first[:count]

@@ -98,27 +98,58 @@ class LiveEdits:
             given = Stream(_Input(trace).read), Stream(None, len), Stream(None, len)
             streams = recorder.attach(fs, given)
             machine = Machine(fs, engine.travelling(Travel()), limits, [recorder], probing=True)
-            rerun = Rerun(machine, recorder, edits, self._arrivals, progress)
+            left = {edit.when for edit in edits.all}
             try:
                 start = as_raw(run.path), run.argv, run.environment, as_raw(run.cwd), streams
                 if machine.start(*start) is None:
-                    rerun.to_end()
+                    self._go(machine, recorder, edits, left, progress)
             except LinuxError as error:
                 raise BadInput(f"{self._root}: the program cannot be run again: {error}") from None
             except GuestFailed as error:
                 failure = str(error)
-            except _Otherwise:
-                raise self._otherwise from None
             except _Ended as error:
                 ended, failure = error.cause, INTERRUPTED
             finally:
                 machine.discard()
-            if ended is None and rerun.left:
+            if ended is None and left:
                 raise self._otherwise
             recorder.finish()
             meta = {**header("run", engine, limits, (0, 1, 2)), "arch": "", "failure": failure}
             writer.finish({**meta, META: edits.text})
         return ended
+
+    def _go(
+        self, machine: Machine, recorder: Recorder, edits: Edits,
+        left: set[tuple[int, int, int]], progress: Callable[[int, int], None],
+    ) -> None:  # fmt: skip
+        """To the end of the run; `left` are the edits that it has not come to.
+
+        Raises GuestFailed, _Ended, BadInput.
+        """
+        while True:
+            task, row = machine.tasks[-1], recorder.row
+            stepping = task.cpu.stepping
+            assert stepping is not None
+            here = stepping.executed
+            edit = edits.at(row, here)
+            if edit is not None and edit.when in left:
+                if dict(task.cpu.save()) != dict(self._arrivals[edit.when]):
+                    raise self._otherwise
+                left.discard(edit.when)
+                edit.do(task)
+            following = edits.after(row, here)
+            stepping.run_to(here + SLICE if following is None else min(following, here + SLICE))
+            fault = task.cpu.run()
+            known = recorder.count("processes")
+            if machine.turn_over(fault) is not None:
+                return
+            if recorder.count("processes") > known and recorder.ordinal == 0:
+                # As it does where a program starts: a child's time never runs its parent's.
+                recorder.on_ready(machine, came_back=False)
+            try:
+                progress(row, here)
+            except BaseException as error:
+                raise _Ended(error) from None
 
 
 def _facts(trace: Trace, edit: Edit) -> list[object]:
@@ -135,68 +166,12 @@ def _facts(trace: Trace, edit: Edit) -> list[object]:
     return [programs, opened]
 
 
-class _Otherwise(Exception):
-    """It is not the same program any more."""
-
-
 class _Ended(Exception):
     """`progress` ended the run."""
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__()
         self.cause = cause
-
-
-class Rerun:
-    """One run, from its start to its end."""
-
-    def __init__(
-        self,
-        machine: Machine,
-        recorder: Recorder,
-        edits: Edits,
-        arrivals: Mapping[tuple[int, int, int], Mapping[str, bytes]],
-        progress: Callable[[int, int], None],
-    ) -> None:
-        self._machine, self._recorder = machine, recorder
-        self._edits, self._arrivals = edits, arrivals
-        self._progress = progress
-        self.left = {edit.when for edit in edits.all}
-        """Those that it has not come to."""
-
-    def to_end(self) -> None:
-        """Raises GuestFailed, _Ended, _Otherwise."""
-        machine, recorder = self._machine, self._recorder
-        while True:
-            task, row = machine.tasks[-1], recorder.row
-            stepping = task.cpu.stepping
-            assert stepping is not None
-            self._edit()
-            here = stepping.executed
-            edit = self._edits.after(row, here)
-            stepping.run_to(here + SLICE if edit is None else min(edit, here + SLICE))
-            fault = task.cpu.run()
-            known = recorder.count("processes")
-            if machine.turn_over(fault) is not None:
-                return
-            if recorder.count("processes") > known and recorder.ordinal == 0:
-                # As it does where a program starts: a child's time never runs its parent's.
-                recorder.on_ready(machine, came_back=False)
-            try:
-                self._progress(row, here)
-            except BaseException as error:
-                raise _Ended(error) from None
-
-    def _edit(self) -> None:
-        task = self._machine.tasks[-1]
-        assert task.cpu.stepping is not None
-        edit = self._edits.at(self._recorder.row, task.cpu.stepping.executed)
-        if edit is None or edit.when not in self.left:
-            return
-        if dict(task.cpu.save()) != dict(self._arrivals[edit.when]):
-            raise _Otherwise
-        self.left.discard(edit.when)
-        edit.do(task)
 
 
 class _Input:
@@ -216,10 +191,7 @@ class _Input:
             return b""
         first = self._rest.pop(0)
         if isinstance(first, int):
-            raise LinuxError(_ERRNO[-first])
+            raise LinuxError(next(errno for errno in Errno if int(errno) == -first))
         if len(first) > count:
             self._rest.insert(0, first[count:])
         return first[:count]
-
-
-_ERRNO = {int(errno): errno for errno in Errno}

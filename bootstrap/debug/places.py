@@ -119,21 +119,18 @@ def go(session: Session, place: str | Coordinate) -> StopReason:
     text = place.strip()
     percent = _PERCENT.fullmatch(text)
     if percent is not None:
-        return _percent(session, float(percent[1]))
+        share = float(percent[1])
+        if share > 100:
+            raise BadInput(f"{share}%: a program has 0% to 100%")
+        with session.moving():
+            row, total = session.row, session.total
+            session.at.seek(row, max(0, min(total - 1, int(total * share / 100))))
+            return session.stop("jump")
     try:
         coordinate = coordinates.parse(text)
     except BadInput:
         coordinate = None
     return _named(session, text) if coordinate is None else go(session, coordinate)
-
-
-def _percent(session: Session, percent: float) -> StopReason:
-    if percent > 100:
-        raise BadInput(f"{percent}%: a program has 0% to 100%")
-    with session.moving():
-        row, total = session.row, session.total
-        session.at.seek(row, max(0, min(total - 1, int(total * percent / 100))))
-        return session.stop("jump")
 
 
 def _named(session: Session, text: str) -> StopReason:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.command_language import (
@@ -231,13 +231,13 @@ def find(session: Session, where: str, text: str) -> list[Focus]:
     if where == "source":
         return [Focus(None, file, line) for file, line, _ in in_sources(session.sources(), text)]
     if where == "strings":
-        return [Focus(addr) for addr in _strings(session, text)]
+        return list(map(Focus, _strings(session, text)))
     is_bytes = re.fullmatch(r"0[xX](?:[0-9a-fA-F]{2})+", text)
     wanted = bytes.fromhex(text[2:]) if is_bytes else text.encode()
-    return [Focus(addr) for addr in in_memory(session.at.process.memory, wanted)]
+    return list(map(Focus, in_memory(session.at.process.memory, wanted)))
 
 
-def _strings(session: Session, text: str) -> Iterator[int]:
+def _strings(session: Session, text: str) -> Iterable[int]:
     """The starts of the strings in memory with that text in them."""
     starts: dict[int, None] = {}
     for found in in_memory(session.at.process.memory, text.encode()):
@@ -246,7 +246,7 @@ def _strings(session: Session, text: str) -> Iterator[int]:
         start = found - (len(run.group()) if run else 0)
         if _STRING.match(session.read(start, 256)):
             starts[start] = None
-    return iter(starts)
+    return starts
 
 
 def place_line(session: Session, place: Focus) -> str:
@@ -342,32 +342,22 @@ def _bytes(session: Session, of: str) -> str:
     return data.hex()
 
 
-def _digest(session: Session, of: str) -> str:
+def _file_of(session: Session, of: str, what: str) -> bytes:
     if not of:
-        raise BadInput("sha256: of which file? sha256 hex0")
-    return hashlib.sha256(session.file(of)).hexdigest()
-
-
-def _size(session: Session, of: str) -> str:
-    if not of:
-        raise BadInput("size: of which file? size hex0")
-    return str(len(session.file(of)))
+        raise BadInput(f"{what}: of which file? {what} hex0")
+    return session.file(of)
 
 
 def _instruction(session: Session, of: str) -> str:
     start = address_in(session, of) if of else session.pc
-    lines = session.disassemble(start, 1)
-    return lines[0].text if lines else ""
+    return next((line.text for line in session.disassemble(start, 1)), "")
 
 
-def _source_place(session: Session, of: str, generated: bool = False) -> str:
+def _source_place(session: Session, of: str, generated: bool = False, text: bool = False) -> str:
     view = session.source(address_in(session, of) if of else None, generated)
-    return "" if view is None else f"{view.file}:{view.line}"
-
-
-def _line_text(session: Session, of: str) -> str:
-    view = session.source(address_in(session, of) if of else None)
-    return "" if view is None else view.text
+    if view is None:
+        return ""
+    return view.text if text else f"{view.file}:{view.line}"
 
 
 def _written(session: Session, _of: str) -> str:
@@ -380,7 +370,7 @@ SUBJECTS: dict[str, Callable[[Session, str], str]] = {
     "label": lambda s, of: s.label(address_in(s, of) if of else s.pc),
     "source": _source_place,
     "generated": lambda s, of: _source_place(s, of, generated=True),
-    "line": _line_text,
+    "line": lambda s, of: _source_place(s, of, text=True),
     "instruction": _instruction,
     "mem": _bytes,
     "flags": lambda s, _: s.flags().partition(": ")[2],
@@ -394,8 +384,8 @@ SUBJECTS: dict[str, Callable[[Session, str], str]] = {
     "calls": lambda s, _: str(s.calls),
     "event": lambda s, _: str(s.at.event),
     "total": lambda s, _: str(s.total),
-    "sha256": _digest,
-    "size": _size,
+    "sha256": lambda s, of: hashlib.sha256(_file_of(s, of, "sha256")).hexdigest(),
+    "size": lambda s, of: str(len(_file_of(s, of, "size"))),
     "failure": lambda s, _: s.failure,
     "trace": lambda s, _: s.trace.digest,
 }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from types import TracebackType
 from typing import NamedTuple
 
 from bootstrap import trace as traces
@@ -70,7 +69,7 @@ class Session:
 
     def __init__(self, trace: Trace, engine: Engine, progress: Progress) -> None:
         self.progress = progress
-        self.breakpoints = Breakpoints(self._resolve, self._known)
+        self.breakpoints = Breakpoints(resolve=self._resolve, known=self._known)
         self.watchpoints = Watchpoints()
         self.marks: dict[str, AfterInstructions] = {}
         self.edits: LiveEdits | None = None
@@ -153,12 +152,7 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

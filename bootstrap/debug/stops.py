@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar, Generic, TypeVar
 
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments.counter import READS, WRITES
@@ -83,21 +84,47 @@ class StopReason:
         return f"{self.reason} at {self.place}{': ' if self.detail else ''}{self.detail}"
 
 
-@dataclass
-class Breakpoints:
-    """Breakpoints; `resolve` gives the addresses of one in an image, by the image's version."""
+Point = TypeVar("Point", Breakpoint, Watchpoint)
 
-    resolve: Callable[[str, int], tuple[int, ...]]
-    known: Callable[[str], bool]
-    """Whether any program has such a place."""
-    _found: dict[int, Breakpoint] = field(default_factory=dict)
+
+@dataclass
+class _Points(Generic[Point]):
+    """Breakpoints or watchpoints, by their numbers."""
+
+    what: ClassVar[str]
+    _found: dict[int, Point] = field(default_factory=dict)
     _last: int = 0
 
-    def __iter__(self) -> Iterator[Breakpoint]:
+    def __iter__(self) -> Iterator[Point]:
         return iter(self._found.values())
 
     def __len__(self) -> int:
         return len(self._found)
+
+    def _put(self, make: Callable[[int], Point]) -> Point:
+        self._last += 1
+        return self._found.setdefault(self._last, make(self._last))
+
+    def remove(self, which: int | str) -> Point:
+        """By number, or as it is written. Raises BadInput where there is none."""
+        for one in self:
+            if which in (one.number, str(one)):
+                return self._found.pop(one.number)
+        raise BadInput(f"there is no {self.what} {which}")
+
+    def clear(self) -> None:
+        """Remove all."""
+        self._found.clear()
+
+
+@dataclass
+class Breakpoints(_Points[Breakpoint]):
+    """Breakpoints; `resolve` gives the addresses of one in an image, by the image's version."""
+
+    what = "breakpoint"
+    resolve: Callable[[str, int], tuple[int, ...]] = field(kw_only=True)
+    known: Callable[[str], bool] = field(kw_only=True)
+    """Whether any program has such a place."""
 
     def add(self, text: str) -> Breakpoint:
         """`0x8048054`, a label or FILE:LINE. Raises BadInput where no program has it."""
@@ -106,38 +133,17 @@ class Breakpoints:
                 return one
         if not self.known(text):
             raise BadInput(f"{text}: no program of this run has such an address, label or line")
-        self._last += 1
-        self._found[self._last] = Breakpoint(self._last, text)
-        return self._found[self._last]
-
-    def remove(self, which: int | str) -> Breakpoint:
-        """By number or text. Raises BadInput where there is none."""
-        for one in self:
-            if which in (one.number, one.text):
-                return self._found.pop(one.number)
-        raise BadInput(f"there is no breakpoint {which}")
-
-    def clear(self) -> None:
-        """Remove all."""
-        self._found.clear()
+        return self._put(lambda number: Breakpoint(number, text))
 
     def addresses(self, version: int) -> dict[int, Breakpoint]:
         """Where programs of that image stop."""
         return {addr: one for one in self for addr in self.resolve(one.text, version)}
 
 
-@dataclass
-class Watchpoints:
+class Watchpoints(_Points[Watchpoint]):
     """Watchpoints; they are at the same addresses in every program."""
 
-    _found: dict[int, Watchpoint] = field(default_factory=dict)
-    _last: int = 0
-
-    def __iter__(self) -> Iterator[Watchpoint]:
-        return iter(self._found.values())
-
-    def __len__(self) -> int:
-        return len(self._found)
+    what = "watchpoint"
 
     def add(self, guest_addr: int, size: int = 1, kinds: str = "w") -> Watchpoint:
         """`kinds`: r, w or a (both). Raises BadInput."""
@@ -145,16 +151,4 @@ class Watchpoints:
             raise BadInput(f"a watchpoint is of kind r, w or a (all), not {kinds}")
         if size < 1 or guest_addr < 0 or guest_addr + size > 1 << 64:
             raise BadInput(f"{guest_addr:#x}:{size}: there is no such memory")
-        self._last += 1
-        self._found[self._last] = Watchpoint(self._last, guest_addr, size, kinds)
-        return self._found[self._last]
-
-    def remove(self, number: int) -> Watchpoint:
-        """Raises BadInput where there is none."""
-        if number not in self._found:
-            raise BadInput(f"there is no watchpoint {number}")
-        return self._found.pop(number)
-
-    def clear(self) -> None:
-        """Remove all."""
-        self._found.clear()
+        return self._put(lambda number: Watchpoint(number, guest_addr, size, kinds))

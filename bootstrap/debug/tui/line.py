@@ -5,9 +5,10 @@ The screen gives it every key in order, so that what is typed ahead or pasted is
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
-from bootstrap.debug.command_table import Names, common, complete
+from bootstrap.debug.command_table import Names, complete
 
 
 @dataclass
@@ -68,7 +69,7 @@ class LineEditor:
         if len(found) == 1:
             head = found[0] + ("" if found[0].endswith((":", "=")) else " ")
         elif found:
-            head = common(found)
+            head = os.path.commonprefix(found)  # noqa: RUF071 (of texts, no paths)
         self.offered = found
         self.text, self.at = head + tail, len(head)
 
