@@ -8,11 +8,12 @@ name, the file is called what the address ends with.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -114,10 +115,29 @@ def distfiles(lines: Iterable[SourceLine]) -> tuple[Distfile, ...]:
     return tuple(Distfile(name, same[0].sha256, tuple(same)) for name, same in by_name.items())
 
 
+@contextlib.contextmanager
+def held_folder(folder: Path, lock: str, unusable: str, taken: str) -> Iterator[None]:
+    """Hold a folder, which is made if need be; the host lets go of it when the process ends.
+
+    Raises BadInput: ``unusable`` and the reason, or ``taken`` where another run has it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | host.CLOEXEC | host.NOFOLLOW
+        fd = os.open(folder / lock, flags, 0o644)
+    except OSError as error:
+        raise BadInput(f"{unusable}: {error.strerror}; name another") from None
+    try:
+        if not host.try_lock(fd):
+            raise BadInput(taken)
+        yield
+    finally:
+        os.close(fd)
+
+
 # -- what a folder has of them ---------------------------------------------------------------------
 
 FileState = Literal["present", "missing", "wrong"]
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -177,7 +197,8 @@ def look(file: Distfile, folder: Path) -> AuditedFile:
             mode = os.fstat(stream.fileno()).st_mode
             if not stat.S_ISREG(mode):
                 return AuditedFile(file, "wrong", detail="is no regular file")
-            size, sha256 = _hash(stream.fileno())
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            size = stream.tell()
     except FileNotFoundError:
         return AuditedFile(file, "missing")
     except IsADirectoryError:
@@ -189,12 +210,3 @@ def look(file: Distfile, folder: Path) -> AuditedFile:
     if size == 0:
         return AuditedFile(file, "wrong", size, "is empty")
     return AuditedFile(file, "wrong", size, f"has the sha256 {sha256}")
-
-
-def _hash(fd: int) -> tuple[int, str]:
-    digest = hashlib.sha256()
-    size = 0
-    while chunk := os.read(fd, _CHUNK):
-        digest.update(chunk)
-        size += len(chunk)
-    return size, digest.hexdigest()

@@ -13,13 +13,13 @@ import queue
 import shutil
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bootstrap import host
 from bootstrap.core.errors import BadInput, BootstrapError
-from bootstrap.handoff.distfiles import Distfile, look
+from bootstrap.handoff.distfiles import Distfile, held_folder, look
 from bootstrap.sources.download import download_to
 from bootstrap.sources.tree import DownloadFailed, is_url
 
@@ -96,27 +96,11 @@ def fetch(
     it; what came until then is kept and is gone on with the next time.
     """
     flight = FetchProgress(len(files))
-    with _locked(folder):
+    taken = f"{folder}: another run is fetching into it; wait until it has ended"
+    with held_folder(folder, LOCK, f"{folder}: cannot be written", taken):
         _Crew(files, folder, mirrors, flight).work(jobs, notify or (lambda flight: None))
     by_name = {outcome.file.name: outcome for outcome in flight.done}
     return tuple(by_name[file.name] for file in files)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder; the host lets go of it when the process ends, however it ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | host.CLOEXEC | host.NOFOLLOW
-        fd = os.open(folder / LOCK, flags, 0o644)
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot be written: {error.strerror}; name another") from None
-    try:
-        if not host.try_lock(fd):
-            raise BadInput(f"{folder}: another run is fetching into it; wait until it has ended")
-        yield
-    finally:
-        os.close(fd)
 
 
 class _Crew:

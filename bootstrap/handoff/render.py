@@ -11,7 +11,6 @@ from bootstrap.core.errors import printable
 from bootstrap.documents import encode
 from bootstrap.graph import Arrow, Form, Group, Node, write_graph
 from bootstrap.handoff.checks import UpstreamCheck, count
-from bootstrap.handoff.containers.container import engine_text
 from bootstrap.handoff.distfiles import Audit, AuditedFile, Distfile
 from bootstrap.handoff.plan import MANIFEST, PLACE, HandoffPlan, PlanStep, Stage0Pin
 from bootstrap.handoff.stagex import CONTEXT, StagexPlan, StagexStage
@@ -435,7 +434,7 @@ def run_text(
     page = Page(**how)
     page.heading("Run of a hand-off to live-bootstrap")
     checkout_lines(page, plan.checkout)
-    now = engine_text(outcome.choice.engine)
+    now = str(outcome.choice.engine)
     page.labelled("engine", now)
     for text in sorted({row.engine for row in outcome.finished if row.engine} - {now}):
         page.labelled("", f"and, for steps finished before, {text} (--json says which)")

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile, Tree
 from bootstrap.documents import decoded
 from bootstrap.handoff.configuration import ARCHITECTURES
 from bootstrap.handoff.containers.container import MOUNTED
@@ -29,6 +30,7 @@ from bootstrap.handoff.plan import HandoffPlan
 from bootstrap.handoff.stage0 import Stage0
 from bootstrap.sources import SourceTree
 from bootstrap.sources.checkouts import CONFIGURATION, LIVE_BOOTSTRAP, read_used
+from bootstrap.sources.tree import lay_out as lay_out_tree
 
 DISTFILES = "external/distfiles"
 HOOK = "after.kaem"
@@ -37,36 +39,38 @@ HOOK = "after.kaem"
 
 def lay_out(root: Path, checkout: Path, plan: HandoffPlan, stage0: Stage0) -> None:
     """Make the root, which must not be there yet.  Raises BadInput."""
+    of_checkout = read_same(checkout, plan)
+    files, links = dict(stage0.tree.files), dict(stage0.tree.symlinks)
+    for path in stage0.seeds:
+        files[path] = replace(files[path], executable=True)
+    for path, file in of_checkout.files.items():
+        if path == f"seed/{SEED}":
+            where = f"{of_checkout.label}/{path}"
+            text = without_last(decoded(file.data, where), where)
+            file = replace(file, data=text.encode("utf-8"))
+        # What comes after stage0 is its own at first: see `put_hook`.
+        if path != f"seed/{HOOK}":
+            files[path.removeprefix("seed/")] = file
+            links.pop(path.removeprefix("seed/"), None)
+    for path, target in of_checkout.symlinks.items():
+        links[path.removeprefix("seed/")] = target
+        files.pop(path.removeprefix("seed/"), None)
+    seed = f"bootstrap-seeds/POSIX/{ARCHITECTURES[plan.arch]}/kaem-optional-seed"
+    if seed not in files:
+        raise BadInput(f"{stage0.title}: has no {seed}")
+    files["init"] = files[seed]
+    configuration = "".join(f"{name}={value}\n" for name, value in plan.configuration.items())
+    files[CONFIGURATION] = SourceFile(configuration.encode("ascii"), False)
+    folders = frozenset((*stage0.tree.folders, *MOUNTED, DISTFILES))
     try:
         root.mkdir(parents=True)
-        _tree(root, stage0)
-        of_checkout = read_same(checkout, plan)
-        seed = f"bootstrap-seeds/POSIX/{ARCHITECTURES[plan.arch]}/kaem-optional-seed"
-        if not (root / seed).is_file():
-            raise BadInput(f"{stage0.title}: has no {seed}")
-        shutil.copy(root / seed, root / "init")
-        _checkout(root, of_checkout)
-        text = "".join(f"{name}={value}\n" for name, value in plan.configuration.items())
-        (root / CONFIGURATION).write_text(text, encoding="ascii")
-        for folder in (*MOUNTED, DISTFILES):
-            (root / folder).mkdir(parents=True, exist_ok=True)
+        lay_out_tree(Tree(stage0.title, files, links, folders), root)
         for path, (data, mode) in (stage0.products or {}).items():
             _write(root, path, data, mode)
     except OSError as error:
         raise BadInput(
             f"{os.fsdecode(error.filename or root)}: cannot be laid out: {error.strerror}"
         ) from None
-
-
-def _tree(root: Path, stage0: Stage0) -> None:
-    for folder in stage0.tree.folders:
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    for path, file in stage0.tree.files.items():
-        _write(root, path, file.data, 0o755 if file.executable else 0o644)
-    for path, target in stage0.tree.symlinks.items():
-        (root / path).symlink_to(target)
-    for path in stage0.seeds:
-        (root / path).chmod(0o755)
 
 
 def _write(root: Path, path: str, data: bytes, mode: int) -> None:
@@ -85,22 +89,6 @@ def read_same(checkout: Path, plan: HandoffPlan) -> SourceTree:
             f" {plan.checkout.digest}, and is {tree.digest} now; the last step does not count"
         )
     return tree
-
-
-def _checkout(root: Path, tree: SourceTree) -> None:
-    for path, file in tree.files.items():
-        if path == f"seed/{HOOK}":
-            continue
-        data = file.data
-        if path == f"seed/{SEED}":
-            where = f"{tree.label}/{path}"
-            data = without_last(decoded(data, where), where).encode("utf-8")
-        _write(root, path.removeprefix("seed/"), data, 0o755 if file.executable else 0o644)
-    for path, target in tree.symlinks.items():
-        place = root / path.removeprefix("seed/")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.unlink(missing_ok=True)
-        place.symlink_to(target)
 
 
 def put_hook(root: Path, tree: SourceTree) -> None:
@@ -243,14 +231,8 @@ def _head(
     # A new script after the last step of all: it has a head only.
     at = len(lines) - len(body)
     if at < 1 or lines[at:] != list(body):
-        found = next(
-            (
-                line
-                for line, wanted in zip(lines[max(at, 0) :], body, strict=False)
-                if line != wanted
-            ),
-            "other lines",
-        )
+        pairs = zip(lines[max(at, 0) :], body, strict=False)
+        found = next((line for line, wanted in pairs if line != wanted), "other lines")
         raise BadInput(
             f"{name}, as upstream's script-generator wrote it, is not what the plan of the manifest"
             f" expects ({found[:80]!r}, where there are {len(steps)} steps): one of the two reads"

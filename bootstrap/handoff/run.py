@@ -16,7 +16,7 @@ from bootstrap.handoff import checking, rootfs
 from bootstrap.handoff.checks import PACKAGES, read_sums, read_text
 from bootstrap.handoff.configuration import ARCHITECTURES
 from bootstrap.handoff.containers.confinement import container_ids
-from bootstrap.handoff.containers.container import Container, ContainerLimits, engine_text
+from bootstrap.handoff.containers.container import Container, ContainerLimits
 from bootstrap.handoff.containers.running import ContainerEnd, choose, kill_leftovers, run_container
 from bootstrap.handoff.containers.safe_paths import read_inside, remove
 from bootstrap.handoff.distfiles import AuditedFile
@@ -114,7 +114,7 @@ class _Run:
         engine = self.choice.engine
         for name, reason in self.choice.others:
             self.listener.said(f"not {name}: {reason}")
-        self.listener.said(f"engine: {engine_text(engine)}")
+        self.listener.said(f"engine: {engine}")
         self.state = self._laid_out() if state is None else self._gone_back(state)
         self._distfiles(self.plan.needed)
         before = len(self.state.finished)
@@ -262,7 +262,7 @@ class _Run:
             return replace(failure, checked=tuple(rows)), "mismatch"
         for name in (f"{rootfs.STEP}.kaem", f"{rootfs.STEP}.sh", rootfs.EXPORTED):
             (self.root / name).unlink(missing_ok=True)
-        engine = engine_text(self.choice.engine)
+        engine = str(self.choice.engine)
         finished = FinishedStep(task.key, task.title, round(ended.seconds, 3), log, rows, engine)
         self.state.finished.append(finished)
         self._keep(self.state)

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -15,7 +15,7 @@ from bootstrap import host
 from bootstrap.core.errors import BadInput, ExitStatus
 from bootstrap.documents import Fault, Sha256, encode, typed_json
 from bootstrap.handoff.containers.container import ContainerLimits
-from bootstrap.handoff.distfiles import AuditedFile
+from bootstrap.handoff.distfiles import AuditedFile, held_folder
 from bootstrap.handoff.plan import HandoffPlan, PlanStep
 
 if TYPE_CHECKING:
@@ -94,24 +94,11 @@ class WorkFolder:
         """What the container is called: two work folders have two names."""
         return "bootstrap-handoff-" + hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Hold the folder, which is made if need be; the host lets go when the process ends."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | host.CLOEXEC | host.NOFOLLOW
-            fd = os.open(self.folder / LOCK, flags, 0o644)
-        except OSError as error:
-            raise BadInput(f"--work {self.folder}: cannot be used: {error.strerror}") from None
-        try:
-            if not host.try_lock(fd):
-                raise BadInput(
-                    f"--work {self.folder}: another run has it; wait until it has ended, or name"
-                    " another folder"
-                )
-            yield
-        finally:
-            os.close(fd)
+        taken = "another run has it; wait until it has ended, or name another folder"
+        here = f"--work {self.folder}:"
+        return held_folder(self.folder, LOCK, f"{here} cannot be used", f"{here} {taken}")
 
     def read(self) -> WorkState | None:
         """The state; None where no run was begun."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import resource
 import threading
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -219,30 +217,15 @@ def test_what_came_until_ctrl_c_is_kept(getter: Getter) -> None:
     getter.require_two(ranges=["bytes=1000-"])
 
 
-def test_a_full_disk_ends_the_run(
-    tmp_path: Path, files: dict[str, Distfile], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real: Callable[..., Any] = os.fdopen
-
-    class Full:
-        def __init__(self, file: Any) -> None:
-            self.file, self.name = file, file.name
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.file, name)
-
-        def __enter__(self) -> Full:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self.file.close()
-
-        def write(self, data: bytes) -> int:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fdopen", lambda *a, **k: Full(real(*a, **k)))
-    with pytest.raises(BadInput, match="No space left on device; make room"):
-        fetch([files["two.tar.xz"]], tmp_path)
+def test_what_cannot_be_written_ends_the_run(getter: Getter) -> None:
+    """A limit stands for a full disk: the host takes the first 1,000 bytes and no more."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(BadInput, match="File too large; make room"):
+            getter.two()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_the_audit(tmp_path: Path, files: dict[str, Distfile]) -> None:

@@ -1,4 +1,4 @@
-"""What a container is, what it may use, and what an engine of containers has to do."""
+"""What a container is, what it may use, and what engines leave in its root."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from bootstrap.core.errors import BadInput
 
@@ -96,68 +95,26 @@ class Started:
             os.close(self.first)
 
 
-class ContainerEngine(Protocol):
-    """podman, docker or bubblewrap.  Each method may raise BadInput with the engine's own words."""
-
-    name: str
-    version: str
-    notes: tuple[str, ...]
-    """What a user should know of how it is used here."""
-
-    leaves: bool
-    """Whether it puts files of its own into a root (:class:`MountPoints`)."""
-
-    def prepare(self, container: Container) -> list[str]:
-        """The command line that starts the container, with all that may take long done for it."""
-        ...
-
-    def start(self, container: Container, command: list[str]) -> Started:
-        """Start it, without input and in a session of its own, its output in one pipe.
-
-        This takes no time: Ctrl-C waits for it.
-        """
-        ...
-
-    def enter(self, container: Container) -> list[str]:
-        """The command line for a user to go in with, without the program to start there."""
-        ...
-
-    def kill(self, container: Container) -> None:
-        """End the container, whether or not it is there."""
-        ...
-
-    def finish(self, container: Container) -> None:
-        """After the end: bring back into the root what the container changed, and clear away."""
-        ...
-
-
-def engine_text(engine: ContainerEngine) -> str:
-    """Its name, its version, and what to know of it."""
-    return ", ".join((f"{engine.name} {engine.version}", *engine.notes))
-
-
 _LEFT = ("etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab", "run/.containerenv")
 LEFT_FOLDERS = ("run", "etc")
 """Folders in which podman and docker put files of their own."""
 
 
-class MountPoints:
-    """Takes away what podman and docker leave in a root: the files that they mount over.
+@contextlib.contextmanager
+def without_mount_points(root: Path) -> Iterator[None]:
+    """Take away what podman and docker leave in a root meanwhile: the files that they mount over.
 
     Only what was not there before, is empty, and has one of the names known; so that a root is
     the same whichever engine ran in it.
     """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.before = {name for name in (*_LEFT, *LEFT_FOLDERS) if os.path.lexists(root / name)}
-
-    def clear(self) -> None:
-        """After the container's end."""
+    before = {name for name in (*_LEFT, *LEFT_FOLDERS) if os.path.lexists(root / name)}
+    try:
+        yield
+    finally:
         for name in _LEFT:
-            place = self.root / name
+            place = root / name
             # A step may have made a link of the folder, to files that are the host's.
-            if name in self.before or place.parent.is_symlink():
+            if name in before or place.parent.is_symlink():
                 continue
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 found = os.lstat(place)
@@ -165,6 +122,6 @@ class MountPoints:
                 if is_link or (stat.S_ISREG(found.st_mode) and found.st_size == 0):
                     place.unlink()
         for name in LEFT_FOLDERS:
-            if name not in self.before and not (self.root / name).is_symlink():
+            if name not in before and not (root / name).is_symlink():
                 with contextlib.suppress(OSError):
-                    (self.root / name).rmdir()
+                    (root / name).rmdir()

@@ -15,33 +15,28 @@ import tarfile
 from pathlib import Path, PurePosixPath
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.containers.container import MOUNTED, Container, Started
+from bootstrap.handoff.containers.container import MOUNTED, Container
 from bootstrap.handoff.containers.engines import (
+    ContainerEngine,
     ask,
     common_options,
-    end_container,
     explained,
     last_line,
-    mount_of_starter,
-    popen,
-    version_of,
 )
-from bootstrap.handoff.containers.programs import PLACE, put_starter
 from bootstrap.handoff.containers.safe_paths import inside, remove, require_folder
 
 _OWN = (".dockerenv", *MOUNTED)
 
 
-class Docker:
+class Docker(ContainerEngine):
     """docker, where its root is this user: steps then run as nobody else on the host."""
 
-    name = "docker"
-    leaves = True
+    name, least = "docker", (20, 10)
+    kill_words = ("rm", "--force")
+    look_words = ("container", "inspect")
 
     def __init__(self, program: str) -> None:
-        self.program = program
-        self.version = version_of(program, (20, 10))
-        self.notes: tuple[str, ...] = ()
+        super().__init__(program)
         status, text = ask([program, "info", "--format", "{{.SecurityOptions}}"])
         if status:
             raise BadInput(explained("docker", text))
@@ -51,26 +46,19 @@ class Docker:
                 " up rootless docker and run as its user, or take podman or bubblewrap"
             )
 
-    def prepare(self, container: Container) -> list[str]:
-        put_starter(container.starter, container.arch)
-        return [*self._command(container, mount_of_starter(container)), PLACE, *container.argv]
-
-    def start(self, container: Container, command: list[str]) -> Started:
-        return Started(popen(command))
-
     def enter(self, container: Container) -> list[str]:
-        return self._command(container, "--rm", "--interactive")
-
-    def _command(self, container: Container, *more: str) -> list[str]:
         self.kill(container)
+        return super().enter(container)
+
+    def command(self, container: Container, *more: str) -> list[str]:
         # After a failure it is kept, for going in.
-        ask([self.program, "rmi", self._image(container)])
+        ask([*self.words, "rmi", self._image(container)])
         folders, packed = _parts(container.root)
-        status, text = ask([self.program, "import", "-", self._image(container)], packed)
+        status, text = ask([*self.words, "import", "-", self._image(container)], packed)
         if status:
             raise BadInput(f"docker import: {last_line(text)}")
         return [
-            self.program,
+            *self.words,
             "run",
             *more,
             *common_options(container),
@@ -78,13 +66,9 @@ class Docker:
             self._image(container),
         ]
 
-    def kill(self, container: Container) -> None:
-        remove = [self.program, "rm", "--force", container.name]
-        end_container(container, remove, [self.program, "container", "inspect", container.name])
-
     def finish(self, container: Container) -> None:
         folders, _ = _parts(container.root)
-        command = [self.program, "export", container.name]
+        command = [*self.words, "export", container.name]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
             assert run.stdout is not None
             try:
@@ -92,7 +76,7 @@ class Docker:
             except tarfile.TarError as error:
                 raise BadInput(f"docker export {container.name}: {error}") from None
         self.kill(container)
-        ask([self.program, "rmi", self._image(container)])
+        ask([*self.words, "rmi", self._image(container)])
 
     def _image(self, container: Container) -> str:
         return f"{container.name}:root"

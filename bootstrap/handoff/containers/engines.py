@@ -1,4 +1,4 @@
-"""podman and bubblewrap by their command lines, and what docker (:mod:`.docker`) shares with them.
+"""The form of an engine by its command line, as podman and docker have it; podman and bubblewrap.
 
 In each engine the container has no network, no host environment, no capabilities, cannot gain any,
 and sees of the host only the usual harmless devices and a /proc of its own.  Its namespaces are
@@ -13,7 +13,7 @@ import resource
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from bootstrap.core.errors import BadInput
 from bootstrap.handoff.containers.confinement import (
@@ -94,17 +94,6 @@ def ask(command: list[str], data: bytes | None = None) -> tuple[int, str]:
     return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace").strip()
 
 
-def version_of(program: str, least: tuple[int, int]) -> str:
-    """Its version.  Raises BadInput when it cannot be run, or is older than ``least``."""
-    status, text = ask([program, "--version"])
-    match = re.search(r"(\d+)\.(\d+)(\.\d+)?", text)
-    if status or match is None:
-        raise BadInput(f"{program}: cannot be run: {last_line(text)}")
-    if (int(match[1]), int(match[2])) < least:
-        raise BadInput(f"{program} {match[0]} is too old: {least[0]}.{least[1]} or newer is needed")
-    return match[0]
-
-
 def last_line(text: str) -> str:
     """The last line that is not empty."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no output")
@@ -149,11 +138,6 @@ def common_options(container: Container) -> list[str]:
     return options
 
 
-def mount_of_starter(container: Container) -> str:
-    """The option that puts it into the container."""
-    return f"--volume={container.starter}:{PLACE}:ro"
-
-
 def popen(command: list[str], **more: Any) -> subprocess.Popen[bytes]:
     """Start an engine's command as :class:`.container.Started` has it.  Raises BadInput."""
     try:
@@ -170,47 +154,96 @@ def popen(command: list[str], **more: Any) -> subprocess.Popen[bytes]:
         raise BadInput(f"{command[0]}: cannot be started: {error}") from None
 
 
-def end_container(container: Container, remove: list[str], look: list[str]) -> None:
-    """End a container and take it away, if it is there; ``look`` succeeds while it is.
+class ContainerEngine:
+    """podman, docker or bubblewrap.  Each method may raise BadInput with the engine's own words.
 
-    The client that runs it may take it away at the same time, and one of the two
-    then fails.  Raises BadInput when it is still there after all.
+    What stands here is how podman and docker are used: a client runs the container, whose first
+    program is our starter, and others end it.  ``notes`` are what a user should know of how it is
+    used here.
     """
-    text = ""
-    for _ in range(_ATTEMPTS):
-        status, text = ask(remove)
-        if status == 0 or ask(look)[0] == 1:
-            return
-    raise BadInput(
-        f"{explained(f'the container {container.name} could not be ended', text)}; when it has"
-        " ended, --resume goes on"
-    )
 
-
-class Podman:
-    """podman on a folder as root file system (``--rootfs``): no image is made or fetched."""
-
-    name = "podman"
+    name: ClassVar[str]
+    least: ClassVar[tuple[int, int]]
+    """The oldest version that can be used."""
     leaves = True
+    """Whether it puts files of its own into a root (:func:`.container.without_mount_points`)."""
+    started_with: ClassVar[tuple[str, ...]] = ()
+    """Options of a container that we start."""
+    kill_words: ClassVar[tuple[str, ...]] = ()
+    """What, before a container's name, ends it and takes it away."""
+    look_words: ClassVar[tuple[str, ...]] = ()
+    """What succeeds while a container of that name is there."""
 
-    def __init__(self, program: str, runtime: str | None = None) -> None:
-        self.program = program
-        self.version = version_of(program, (4, 0))
-        self.words = [program, *(["--runtime", runtime] if runtime else [])]
-        self.notes: tuple[str, ...] = (f"with the OCI runtime {runtime}",) if runtime else ()
+    def __init__(self, program: str, *options: str) -> None:
+        """Raises BadInput when it cannot be run, or is too old."""
+        self.words = [program, *options]
+        self.notes: tuple[str, ...] = ()
+        status, text = ask([program, "--version"])
+        match = re.search(r"(\d+)\.(\d+)(\.\d+)?", text)
+        if status or match is None:
+            raise BadInput(f"{program}: cannot be run: {last_line(text)}")
+        self.version = match[0]
+        if (int(match[1]), int(match[2])) < self.least:
+            least = "{}.{}".format(*self.least)
+            raise BadInput(f"{program} {match[0]} is too old: {least} or newer is needed")
+
+    def __str__(self) -> str:
+        """Its name, its version, and what to know of it."""
+        return ", ".join((f"{self.name} {self.version}", *self.notes))
+
+    def command(self, container: Container, *more: str) -> list[str]:
+        """The command line that makes the container, without the program to start in it."""
+        raise NotImplementedError
 
     def prepare(self, container: Container) -> list[str]:
+        """The command line that starts the container, with all that may take long done for it."""
         self.kill(container)
         put_starter(container.starter, container.arch)
-        return [*self._command(container, mount_of_starter(container)), PLACE, *container.argv]
+        mount = f"--volume={container.starter}:{PLACE}:ro"
+        command = self.command(container, *self.started_with, mount)
+        return [*command, PLACE, *container.argv]
 
     def start(self, container: Container, command: list[str]) -> Started:
+        """Start it, without input and in a session of its own, its output in one pipe.
+
+        This takes no time: Ctrl-C waits for it.
+        """
         return Started(popen(command))
 
     def enter(self, container: Container) -> list[str]:
-        return self._command(container)
+        """The command line for a user to go in with, without the program to start there."""
+        return self.command(container, "--rm", "--interactive")
 
-    def _command(self, container: Container, *more: str) -> list[str]:
+    def kill(self, container: Container) -> None:
+        """End the container, whether or not it is there.
+
+        The client that runs it may take it away at the same time, and one of the two then fails.
+        """
+        text = ""
+        for _ in range(_ATTEMPTS):
+            status, text = ask([*self.words, *self.kill_words, container.name])
+            if status == 0 or ask([*self.words, *self.look_words, container.name])[0] == 1:
+                return
+        raise BadInput(
+            f"{explained(f'the container {container.name} could not be ended', text)}; when it has"
+            " ended, --resume goes on"
+        )
+
+    def finish(self, container: Container) -> None:
+        """After the end: bring back into the root what the container changed, and clear away."""
+
+
+class Podman(ContainerEngine):
+    """podman on a folder as root file system (``--rootfs``): no image is made or fetched."""
+
+    name, least = "podman", (4, 0)
+    # A pipe as input. Without it that is the host's /dev/null, which crun gives to the container's
+    # user (1.8.1 does, for descriptors 0 to 2): a step could then close it.
+    started_with = ("--rm", "--interactive")
+    kill_words = ("rm", "--force", "--time=0", "--ignore")
+    look_words = ("container", "exists")
+
+    def command(self, container: Container, *more: str) -> list[str]:
         ids = container_ids()
         give(_with_mount_points(container.root), ids)
         reach, root = in_reach(container.root, ids)
@@ -218,11 +251,7 @@ class Podman:
             *reach,
             *self.words,
             "run",
-            "--rm",
             *more,
-            # A pipe as input. Without it that is the host's /dev/null, which crun gives to the
-            # container's user (1.8.1 does, for descriptors 0 to 2): a step could then close it.
-            "--interactive",
             "--unsetenv-all",
             "--no-hosts",
             "--systemd=false",
@@ -240,18 +269,11 @@ class Podman:
             str(root),
         ]
 
-    def kill(self, container: Container) -> None:
-        remove = [*self.words, "rm", "--force", "--time=0", "--ignore", container.name]
-        end_container(container, remove, [*self.words, "container", "exists", container.name])
-
-    def finish(self, container: Container) -> None:
-        """The root is the folder itself."""
-
 
 def _with_mount_points(root: Path) -> Path:
     """With the folders in which podman mounts files: those it made would not be the container's.
 
-    :class:`.container.MountPoints` takes them away again.
+    :func:`.container.without_mount_points` takes them away again.
     """
     for name in LEFT_FOLDERS:
         if not os.path.lexists(root / name):
@@ -273,19 +295,13 @@ _HIDDEN = (
 _READ_ONLY = ("bus", "fs", "irq", "pressure", "sys", "sysrq-trigger")
 
 
-class Bubblewrap:
+class Bubblewrap(ContainerEngine):
     """bubblewrap: a user namespace of its own, in which the user is 0, and no other can be made."""
 
-    name = "bwrap"
-    leaves = False
-
-    def __init__(self, program: str) -> None:
-        self.program = program
-        self.version = version_of(program, (0, 8))
-        self.notes: tuple[str, ...] = ()
+    name, least, leaves = "bwrap", (0, 8), False
 
     def prepare(self, container: Container) -> list[str]:
-        return self._command(container)[:-1]
+        return self.command(container)[:-1]
 
     def start(self, container: Container, command: list[str]) -> Started:
         def before() -> None:
@@ -323,9 +339,9 @@ class Bubblewrap:
 
     def enter(self, container: Container) -> list[str]:
         without = own_command("bootstrap.handoff.containers.confinement", "run_without")
-        return [*without, *self._command(container)]
+        return [*without, *self.command(container)]
 
-    def _command(self, container: Container) -> list[str]:
+    def command(self, container: Container, *more: str) -> list[str]:
         ids = container_ids()
         give(container.root, ids)
         reach, root = in_reach(container.root, ids)
@@ -334,7 +350,7 @@ class Bubblewrap:
         environment = {"HOME": "/", "HOSTNAME": HOSTNAME, **container.environment}
         return [
             *reach,
-            self.program,
+            *self.words,
             *("--unshare-all", "--unshare-user", "--uid", "0", "--gid", "0", "--disable-userns"),
             *("--die-with-parent", "--new-session", "--cap-drop", "ALL"),
             *("--hostname", HOSTNAME, "--clearenv"),
@@ -349,9 +365,6 @@ class Bubblewrap:
 
     def kill(self, container: Container) -> None:
         """It dies with the process that started it, and with it all that is inside."""
-
-    def finish(self, container: Container) -> None:
-        """The root is the folder itself."""
 
 
 def _masks() -> list[str]:

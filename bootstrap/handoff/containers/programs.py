@@ -12,10 +12,11 @@ from pathlib import Path
 
 from bootstrap.core.errors import BadInput
 
-STATUS = 42
+PROBED = 42
+"""What the first ends with."""
 NAME = "probe"
 
-_CODE = {
+_PROBE = {
     # mov ebx, 42; mov eax, 1 (exit); int 0x80
     "x86": bytes.fromhex("bb2a000000 b801000000 cd80"),
     # mov edi, 42; mov eax, 60 (exit); syscall
@@ -26,11 +27,6 @@ _CODE = {
 # ELF class (1: 32 bits, 2: 64), and e_machine.
 _KINDS = {"x86": (1, 3), "amd64": (2, 62), "riscv64": (2, 243)}
 _ADDRESS = 0x10000
-
-
-def probe_program(arch: str) -> bytes:
-    """It, for upstream's name of an architecture."""
-    return elf(arch, _CODE[arch])
 
 
 def elf(arch: str, code: bytes) -> bytes:
@@ -58,7 +54,7 @@ def lay_out_probe(root: Path, arch: str) -> None:
     """A root with nothing but the program in it."""
     root.mkdir(parents=True, exist_ok=True)
     place = root / NAME
-    place.write_bytes(probe_program(arch))
+    place.write_bytes(elf(arch, _PROBE[arch]))
     place.chmod(0o755)
 
 
@@ -69,7 +65,7 @@ STATUS = 127
 MESSAGE = b"the program of this step cannot be started\n"
 
 _LENGTH = len(MESSAGE)
-_CODE = {
+_STARTER = {
     # pop esi (argc); pop eax (its own name); ebx = 1; ecx = 2; eax = 63 (dup2); int 0x80
     # ebx = [esp]; ecx = esp; edx = esp + 4 * esi (the environment); eax = 11 (execve); int 0x80
     # call over the message, so that it lies on the stack's top; pop ecx
@@ -106,16 +102,14 @@ _CODE = {
 }
 
 
-def starter_program(arch: str) -> bytes:
-    """An ELF file; its arguments are the path and the arguments of the program to become."""
-    return elf(arch, _CODE[arch])
-
-
 def put_starter(place: Path, arch: str) -> None:
-    """Write it, whatever was there.  Raises BadInput."""
+    """Write it, whatever was there; its arguments are the path and those of the program to become.
+
+    Raises BadInput.
+    """
     try:
         place.unlink(missing_ok=True)
-        place.write_bytes(starter_program(arch))
+        place.write_bytes(elf(arch, _STARTER[arch]))
         place.chmod(0o755)
     except OSError as error:
         raise BadInput(f"{place}: cannot be written: {error.strerror}") from None

@@ -16,14 +16,19 @@ from pathlib import Path
 from bootstrap.core.errors import BadInput
 from bootstrap.handoff.containers.container import (
     Container,
-    ContainerEngine,
     ContainerLimits,
-    MountPoints,
     Started,
+    without_mount_points,
 )
 from bootstrap.handoff.containers.docker import Docker
-from bootstrap.handoff.containers.engines import Bubblewrap, Podman, ask, explained
-from bootstrap.handoff.containers.programs import NAME, STATUS, lay_out_probe
+from bootstrap.handoff.containers.engines import (
+    Bubblewrap,
+    ContainerEngine,
+    Podman,
+    ask,
+    explained,
+)
+from bootstrap.handoff.containers.programs import NAME, PROBED, lay_out_probe
 from bootstrap.signals import held, scratch_folder
 
 _CHUNK = 1 << 16
@@ -56,8 +61,8 @@ def run_container(
     Ctrl-C, and whatever ``on_output`` raises, ends the container at once and goes on from here.
     Raises BadInput when the engine cannot be started, or the container cannot be ended.
     """
-    leftovers = MountPoints(container.root) if engine.leaves else None
-    try:
+    clearing = without_mount_points(container.root) if engine.leaves else contextlib.nullcontext()
+    with clearing:
         command = engine.prepare(container)
         begun = time.monotonic()
         started = None
@@ -75,14 +80,9 @@ def run_container(
                 with held, started:
                     _end(engine, container, started)
         status = process.returncode
-        ended = ContainerEnd(
-            status if status >= 0 else 128 - status, time.monotonic() - begun, over_time
-        )
+        passed = time.monotonic() - begun
         engine.finish(container)
-        return ended
-    finally:
-        if leftovers is not None:
-            leftovers.clear()
+        return ContainerEnd(status if status >= 0 else 128 - status, passed, over_time)
 
 
 def _follow(
@@ -131,7 +131,7 @@ def _read_rest(process: subprocess.Popen[bytes], on_output: Callable[[bytes], ob
 def _end(engine: ContainerEngine, container: Container, started: Started) -> None:
     """Kill the container if need be, and what stands for it here; come back when all are gone.
 
-    Raises BadInput when they are not.
+    Nobody in the container can write any more then.  Raises BadInput when they are not gone.
     """
     process = started.process
     if process.poll() is None:
@@ -145,21 +145,12 @@ def _end(engine: ContainerEngine, container: Container, started: Started) -> Non
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    if started.first != -1:
-        # With it goes all that a step left in the container.
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(started.first, signal.SIGKILL)
-    _require_gone(started, container)
-
-
-def _require_gone(started: Started, container: Container) -> None:
-    """Come back when nobody in the container can write any more.  Raises BadInput when some can.
-
-    bubblewrap's client ends a little before its namespace, whose first process ends last of all
-    (pid_namespaces(7)); a program that a step left behind may well have closed the output.
-    """
     if started.first == -1:
         return
+    # With it goes all that a step left in the container. bubblewrap's client ends a little before
+    # its namespace, whose first process ends last of all (pid_namespaces(7)).
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(started.first, signal.SIGKILL)
     with selectors.DefaultSelector() as selector:
         selector.register(started.first, selectors.EVENT_READ)
         if not selector.select(_PATIENCE):
@@ -171,8 +162,11 @@ def _require_gone(started: Started, container: Container) -> None:
 
 # -- which engine ----------------------------------------------------------------------------------
 
-NAMES = ("auto", "podman", "docker", "bwrap")
-_ORDER = ("podman", "docker", "bwrap")
+_ENGINES: dict[str, Callable[[str], ContainerEngine]] = {
+    "podman": Podman,
+    "docker": Docker,
+    "bwrap": Bubblewrap,
+}
 _RUNTIMES = ("runc", "crun")
 _INSTALL = {
     "podman": "apt-get install podman",
@@ -196,7 +190,7 @@ def choose(wanted: str, arch: str, limits: ContainerLimits, folder: Path) -> Eng
     ``folder`` is where runs are to be: a folder of the probe's own is made there, and removed.
     """
     others: list[tuple[str, str]] = []
-    for name in _ORDER if wanted == "auto" else (wanted,):
+    for name in _ENGINES if wanted == "auto" else (wanted,):
         try:
             return EngineChoice(_one(name, arch, limits, folder), tuple(others))
         except BadInput as error:
@@ -211,22 +205,18 @@ def _one(name: str, arch: str, limits: ContainerLimits, folder: Path) -> Contain
     program = shutil.which(name)
     if program is None:
         raise BadInput(f"{name}: is not installed ({_INSTALL[name]})")
-    if name == "bwrap":
-        return _tried(Bubblewrap(program), arch, limits, folder)
-    if name == "docker":
-        return _tried(Docker(program), arch, limits, folder)
     try:
-        return _tried(Podman(program), arch, limits, folder)
+        return _tried(_ENGINES[name](program), arch, limits, folder)
     except BadInput as error:
         # podman's own choice of an OCI runtime may not work where another does.
-        for runtime in _RUNTIMES:
+        for runtime in _RUNTIMES if name == "podman" else ():
             if shutil.which(runtime, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
-                try:
-                    engine = _tried(Podman(program, runtime), arch, limits, folder)
-                except BadInput:
-                    continue
-                engine.notes = (*engine.notes, f"since its own choice fails ({error})")
-                return engine
+                with contextlib.suppress(BadInput):
+                    engine = Podman(program, "--runtime", runtime)
+                    _tried(engine, arch, limits, folder)
+                    since = f"since its own choice fails ({error})"
+                    engine.notes = (f"with the OCI runtime {runtime}", since)
+                    return engine
         raise
 
 
@@ -243,7 +233,7 @@ def _tried(
         )
         said: list[bytes] = []
         ended = run_container(engine, container, said.append, None, _PROBE_SECONDS)
-    if ended.status == STATUS:
+    if ended.status == PROBED:
         return engine
     raise BadInput(explained(engine.name, b"".join(said).decode("utf-8", "replace")))
 

@@ -16,7 +16,8 @@ import pytest
 
 from bootstrap.core.errors import BadInput
 from bootstrap.handoff import run as running
-from bootstrap.handoff.containers.container import ContainerEngine, ContainerLimits
+from bootstrap.handoff.containers.container import ContainerLimits
+from bootstrap.handoff.containers.engines import ContainerEngine
 from bootstrap.handoff.containers.running import EngineChoice, choose
 from bootstrap.handoff.distfiles import AuditedFile
 from bootstrap.handoff.work import FinishedStep, HandoffTask, Order, RunOutcome

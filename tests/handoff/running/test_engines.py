@@ -14,9 +14,9 @@ import pytest
 from bootstrap.core.errors import BadInput
 from bootstrap.handoff.containers import engines, running
 from bootstrap.handoff.containers.confinement import never_raised
-from bootstrap.handoff.containers.container import ContainerLimits, MountPoints
+from bootstrap.handoff.containers.container import ContainerLimits, without_mount_points
 from bootstrap.handoff.containers.engines import Podman, explained
-from bootstrap.handoff.containers.programs import STATUS, lay_out_probe
+from bootstrap.handoff.containers.programs import PROBED, lay_out_probe
 from bootstrap.handoff.containers.running import choose
 from bootstrap.handoff.work import WorkFolder
 from tests.handoff.running.conftest import Lab, require, working
@@ -168,7 +168,7 @@ def test_the_probe_is_a_program(tmp_path: Path, arch: str, machine: str) -> None
         if arch == "riscv64":
             return
     try:
-        assert subprocess.run([place], check=False).returncode == STATUS
+        assert subprocess.run([place], check=False).returncode == PROBED
     except OSError as error:
         pytest.skip(f"the kernel runs no programs for {arch}: {error}")
 
@@ -206,13 +206,12 @@ def test_a_failure_and_going_in_after_it(each_lab: Lab) -> None:
 def test_only_what_an_engine_leaves_is_taken_away(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/hosts").touch()
-    left = MountPoints(tmp_path)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run/.containerenv").touch()
-    (tmp_path / "etc/hostname").touch()
-    (tmp_path / "etc/resolv.conf").write_text("by a step")
-    (tmp_path / "etc/mtab").symlink_to("/proc/mounts")
-    left.clear()
+    with without_mount_points(tmp_path):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run/.containerenv").touch()
+        (tmp_path / "etc/hostname").touch()
+        (tmp_path / "etc/resolv.conf").write_text("by a step")
+        (tmp_path / "etc/mtab").symlink_to("/proc/mounts")
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == [
         "etc",
         "etc/hosts",
@@ -224,9 +223,8 @@ def test_nothing_is_taken_away_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "host").mkdir()
     root = tmp_path / "root"
     root.mkdir()
-    left = MountPoints(root)
-    (tmp_path / "host/hosts").touch()
-    (tmp_path / "host/mtab").symlink_to("/proc/mounts")
-    (root / "etc").symlink_to(tmp_path / "host")
-    left.clear()
+    with without_mount_points(root):
+        (tmp_path / "host/hosts").touch()
+        (tmp_path / "host/mtab").symlink_to("/proc/mounts")
+        (root / "etc").symlink_to(tmp_path / "host")
     assert sorted(place.name for place in (tmp_path / "host").iterdir()) == ["hosts", "mtab"]

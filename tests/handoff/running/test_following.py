@@ -12,7 +12,7 @@ import pytest
 from bootstrap.core.errors import BadInput
 from bootstrap.handoff.containers import running
 from bootstrap.handoff.containers.container import Container, Started
-from bootstrap.handoff.containers.engines import end_container, popen
+from bootstrap.handoff.containers.engines import ContainerEngine, popen
 from bootstrap.handoff.containers.programs import lay_out_probe
 from bootstrap.handoff.containers.running import run_container
 from bootstrap.signals import polite
@@ -20,11 +20,10 @@ from tests.handoff.running.conftest import require, working
 from tests.handoff.running.small import ARCH
 
 
-class Stand:
+class Stand(ContainerEngine):
     """An engine whose client is one program of the host's, and whose container is another."""
 
-    name, version, leaves = "stand-in", "1.0", False
-    notes: tuple[str, ...] = ()
+    name, leaves = "stand-in", False
 
     def __init__(self, client: list[str], first: int = -1, fifo: Path | None = None) -> None:
         self.client, self.first, self.fifo = client, first, fifo
@@ -35,17 +34,11 @@ class Stand:
     def start(self, container: Container, command: list[str]) -> Started:
         return Started(popen(command), -1 if self.first == -1 else os.pidfd_open(self.first))
 
-    def enter(self, container: Container) -> list[str]:
-        return []
-
     def kill(self, container: Container) -> None:
         if self.fifo is not None:
             self.fifo.write_text("end\n")
         if self.first != -1:
             os.kill(self.first, signal.SIGKILL)
-
-    def finish(self, container: Container) -> None:
-        """Nothing is to be brought back."""
 
 
 @pytest.fixture
@@ -84,17 +77,26 @@ def test_a_container_whose_time_is_up(container: Container, tmp_path: Path) -> N
     assert ended.over_time and b"".join(heard) == b"last words: end\n"
 
 
+class Ender(Stand):
+    """An engine that ends a container, and looks for it, by a shell's command each."""
+
+    kill, kill_words, look_words = ContainerEngine.kill, ("kill",), ("look",)
+
+    def __init__(self, kill: str, look: str) -> None:
+        super().__init__([])
+        self.words = ["sh", "-c", f'if [ "$0" = kill ]; then {kill}; else {look}; fi']
+
+
 def test_an_engine_that_cannot_end_a_container(container: Container, tmp_path: Path) -> None:
-    fails = ["sh", "-c", "echo Error >&2; echo it is stuck >&2; exit 125"]
-    end_container(container, ["true"], ["true"])
+    fails = "echo Error >&2; echo it is stuck >&2; exit 125"
+    Ender("true", "true").kill(container)
     # Somebody else took it away at the same time.
-    end_container(container, fails, ["sh", "-c", "exit 1"])
-    once = ["sh", "-c", f"rmdir {tmp_path}/busy && exit 125 || exit 0"]
+    Ender(fails, "exit 1").kill(container)
     (tmp_path / "busy").mkdir()
-    end_container(container, once, ["true"])
-    for there in (["true"], ["sh", "-c", "exit 125"]):
+    Ender(f"rmdir {tmp_path}/busy && exit 125 || exit 0", "true").kill(container)
+    for there in ("true", "exit 125"):
         with pytest.raises(BadInput, match="container name could not be ended: it is stuck; when"):
-            end_container(container, fails, there)
+            Ender(fails, there).kill(container)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

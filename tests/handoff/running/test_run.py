@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.handoff.containers.container import ContainerLimits, engine_text
+from bootstrap.handoff.containers.container import ContainerLimits
 from bootstrap.handoff.render import run_document, run_text
 from bootstrap.handoff.stage0 import emulated
 from bootstrap.handoff.work import HandoffTask, RunOutcome, WorkFolder
@@ -93,7 +93,7 @@ def test_what_was_checked_is_said(lab: Lab) -> None:
     assert document["steps"][0]["checked"][0]["by"] == "amd64.answers"
     # What it is a result of.
     assert document["checkout"]["digest"] == lab.small.plan.checkout.digest
-    assert {row["engine"] for row in document["steps"]} == {engine_text(done.choice.engine)}
+    assert {row["engine"] for row in document["steps"]} == {str(done.choice.engine)}
     assert document["steps"][2]["distfiles"] == [{"name": "one-1.0.tar.gz", "sha256": sha256(ONE)}]
     assert (document["until"], document["limits"]["memory"]) == (None, None)
     until_and_on(lab, lab.work / "root")
