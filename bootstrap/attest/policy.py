@@ -32,7 +32,7 @@ from bootstrap.documents import (
     matching,
 )
 from bootstrap.known import arch_name
-from bootstrap.report.words import count
+from bootstrap.words import count
 
 MAX_FILE = 4 << 20
 

@@ -22,7 +22,7 @@ from bootstrap.attest.statement import BUILDER, Vouched, read_statement
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import Fault
 from bootstrap.known import find
-from bootstrap.report.words import count
+from bootstrap.words import count
 
 _T = TypeVar("_T")
 _Products = tuple[tuple[str, str], ...]

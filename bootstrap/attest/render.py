@@ -12,7 +12,7 @@ from bootstrap.attest.quorum import Attestation, Threshold, Verdicts
 from bootstrap.attest.simplesigning import StagexVerdicts
 from bootstrap.documents import encode
 from bootstrap.report.page import Page, visible
-from bootstrap.report.words import count, listed
+from bootstrap.words import count, listed
 
 SCHEMA = "bootstrap-quorum/1"
 

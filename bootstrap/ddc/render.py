@@ -11,7 +11,7 @@ from bootstrap.documents import encode
 from bootstrap.report.model import SourceInfo, Tool
 from bootstrap.report.page import Page, visible
 from bootstrap.report.text import source_lines
-from bootstrap.report.words import count
+from bootstrap.words import count
 
 SCHEMA = "bootstrap-ddc/1"
 

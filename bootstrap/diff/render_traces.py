@@ -12,10 +12,10 @@ from bootstrap.diff.sides import Both, short
 from bootstrap.diff.traces import TraceDiff
 from bootstrap.documents import encode
 from bootstrap.report.page import Page, visible
-from bootstrap.report.words import count, some
 from bootstrap.trace.columns import shown
 from bootstrap.trace.store import ProgramRow, Trace
 from bootstrap.trace.views import SHORT, command
+from bootstrap.words import count, some
 
 MOST = 20
 """Rows of a list that are shown, unless all are asked for."""

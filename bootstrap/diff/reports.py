@@ -14,7 +14,7 @@ from bootstrap.known import arch_name
 from bootstrap.known.lookup import known_files
 from bootstrap.report.model import SCHEMA, SCHEMAS, SET_SCHEMA, SET_SCHEMAS, Report
 from bootstrap.report.page import Page, visible
-from bootstrap.report.words import count, listed, some
+from bootstrap.words import count, listed, some
 
 MOST = 20
 """Artifacts that are shown with all that is known of them, unless all are asked for."""

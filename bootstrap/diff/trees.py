@@ -14,9 +14,9 @@ from bootstrap.known import EMBEDDED, StepFile, all_steps
 from bootstrap.languages import kaem
 from bootstrap.languages.fault import LanguageError
 from bootstrap.report.page import Page, visible
-from bootstrap.report.words import count, some
 from bootstrap.sources import identity
 from bootstrap.sources.tree import SourceTree, open_source
+from bootstrap.words import count, some
 
 MOST = 20
 """Rows that are shown of what the bootstrap does not read, unless all are asked for."""

@@ -12,7 +12,6 @@ from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
 from bootstrap.handoff.plan import PLACE, Stage0Pin
 from bootstrap.known import RELEASES, StepFile, find
-from bootstrap.runs.rebuild import expectations
 from bootstrap.sources import Cache, Resolved, SourceTree, resolve
 
 Compared = Literal["now", "report"]
@@ -113,7 +112,7 @@ def of_catalogue(resolved: Resolved, pin_text: str = "") -> Stage0:
         step.title,
         replace(resolved.tree, files=files),
         tuple(seed.path for seed in step.seeds.values()),
-        tuple((e.path, e.sha256, e.from_) for e in expectations(step)),
+        tuple((e.path, e.sha256, e.from_) for e in step.known()),
         frozenset(step.answers),
         f"the known-good values of {step.file}; "
         + (checked or "no run of bootstrap verify is on record that met them"),

@@ -20,7 +20,6 @@ release needs it.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import posixpath
 import re
 import sys
@@ -28,7 +27,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bootstrap.core.errors import BadInput, BootstrapError
-from bootstrap.documents import path_fault
+from bootstrap.core.release import MAX_BYTES, Tree, read_file, read_folder
+from bootstrap.documents import decoded, path_fault
 from bootstrap.known.schema import StepFile, parse
 from bootstrap.known.steps import RELEASES, arch_name
 
@@ -100,16 +100,6 @@ def _unquote(text: str) -> str:
     return _ESCAPE.sub(plain, text)
 
 
-def tree_paths(tree: Path) -> list[str]:
-    """All files and symbolic links of a tree, sorted; what git keeps for itself is left out."""
-    paths = []
-    for path in tree.rglob("*"):
-        relative = path.relative_to(tree)
-        if ".git" not in relative.parts and (path.is_symlink() or not path.is_dir()):
-            paths.append(relative.as_posix())
-    return sorted(paths)
-
-
 def read_sums(file: Path) -> dict[str, str]:
     """A file in sha256sum's format as path -> sha256, in its order.  Raises BadInput."""
     sums: dict[str, str] = {}
@@ -122,10 +112,7 @@ def read_sums(file: Path) -> dict[str, str]:
 
 
 def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{file}: cannot be read: {error.strerror}") from None
+    return decoded(read_file(file, MAX_BYTES), str(file))
 
 
 def listed_reads(file: Path, paths: Sequence[str]) -> set[str]:
@@ -136,21 +123,16 @@ def listed_reads(file: Path, paths: Sequence[str]) -> set[str]:
     return listed
 
 
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def render(args: argparse.Namespace, arch: str, paths: Sequence[str], reads: frozenset[str]) -> str:
+def render(args: argparse.Namespace, arch: str, tree: Tree, reads: set[str]) -> str:
     """The text of the step file."""
-    tree, facts = Path(args.tree), Path(args.facts)
+    facts = Path(args.facts)
     records = facts / RELEASES / args.release
     short = arch.lower()
     seeds = f"bootstrap-seeds/POSIX/{arch}"
     native = facts / "native-run" / f"{RELEASES}-{args.release}-{arch}.sha256"
     submodules = dict(line.split() for line in _text(records / "submodules.txt").splitlines())
     answers = read_sums(records / f"{short}.answers")
-    materials = {path: _sha256(tree / path) for path in paths if path in reads}
-    seed_files = {name: tree / seeds / name for name in ("hex0-seed", "kaem-optional-seed")}
+    materials = {path: tree.files[path].sha256 for path in sorted(tree.files) if path in reads}
     out = [
         f"# {RELEASES} {args.release} on {arch}: what the bootstrap reads, and what it must give.",
         "# Recorded by python -m bootstrap.known.record; docs/sources.md tells how.",
@@ -172,10 +154,10 @@ def render(args: argparse.Namespace, arch: str, paths: Sequence[str], reads: fro
     if args.archive_sha256:
         out.append(_pair("sha256", args.archive_sha256))
     out += _table("source.submodules", submodules)
-    for name, file in seed_files.items():
-        size = file.stat().st_size
-        out += ["", f"[seeds.{name}]", _pair("path", f"{seeds}/{name}"), f"size = {size}"]
-        out += [_pair("sha256", _sha256(file))]
+    for name in ("hex0-seed", "kaem-optional-seed"):
+        seed = tree.files[f"{seeds}/{name}"]
+        out += ["", f"[seeds.{name}]", _pair("path", f"{seeds}/{name}")]
+        out += [f"size = {len(seed.data)}", _pair("sha256", seed.sha256)]
     first = [[f"./{seeds}/kaem-optional-seed", f"./kaem.{short}"]]
     out += ["", "[entries.kaem-optional-seed]", _commands(first)]
     # The way of kaem.<arch> without kaem-optional-seed: each command as kaem.<arch>, the seed's
@@ -223,7 +205,8 @@ def _table(name: str, values: Mapping[str, str]) -> list[str]:
 def record(args: argparse.Namespace) -> StepFile:
     """Write the step file and the list of the tree's paths.  Raises BadInput before writing."""
     arch = arch_name(args.arch)
-    paths = tree_paths(Path(args.tree))
+    tree = read_folder(Path(args.tree))
+    paths = sorted({*tree.files, *tree.symlinks})
     reads: set[str] = set()
     for log in args.reads:
         reads |= files_read(_text(Path(log)).splitlines())
@@ -232,7 +215,7 @@ def record(args: argparse.Namespace) -> StepFile:
     if not reads:
         raise BadInput("no materials: give --reads or --read-list")
     also = _text(Path(args.also)).splitlines() if args.also else []
-    text = render(args, arch, paths, frozenset(reads))
+    text = render(args, arch, tree, reads)
     output = Path(args.output)
     step = parse(text, f"{RELEASES}-{args.release}-{arch}.toml")
     (output / step.file).write_text(text, encoding="utf-8")

@@ -34,6 +34,10 @@ Language = Literal["hex0", "hex1", "hex2", "M0", "catm"]
 MODELLED = get_args(Language)
 """The languages whose models make a product."""
 
+KnownKind = Literal["answers", "native-run", "catalogue", "model"]
+"""``answers`` and ``catalogue``: one of the answers; ``native-run`` and ``model``: an intermediate,
+unless another value makes it an answer."""
+
 _CHECKED = re.compile(r"(\d{4}-\d{2}-\d{2}), all ([1-9]\d*) answers")
 _Paths = Annotated[tuple[TreePath, ...], unique]
 _Hashes = Mapping[TreePath, Sha256]
@@ -41,13 +45,18 @@ _Command = Annotated[tuple[Annotated[str, matching(r"[^\0]*", "argument")], ...]
 _Address = Annotated[str, matching("https://.*", "https address")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Known:
-    """A known-good value: the SHA-256 of the file at ``path`` and where that value comes from."""
+    """A known-good value: the SHA-256 of the file at ``path`` and where that value comes from.
 
-    path: str
-    sha256: str
+    ``from_`` is shown to the user: ``x86.answers``, ``native run of 2026-11-22``.  In a report the
+    path is its artifact's.
+    """
+
+    path: str = key(None, default="")
+    sha256: Sha256
     from_: str
+    kind: KnownKind = "answers"
 
 
 @dataclass(frozen=True)
@@ -166,17 +175,19 @@ class StepFile:
         return " ".join(part for part in (self.name, self.release, self.arch) if part)
 
     def known(self) -> tuple[Known, ...]:
-        """Every known-good value: the answers in upstream's order, then native, then catalogue.
+        """Every known-good value: the answers in upstream's order, then catalogue, then native.
 
         A path may come up more than once, when two sources of values know it.
         """
-        tables = (
-            (self.answers, self.answers_from),
-            (self.native, self.native_from),
-            (self.catalogue, self.catalogue_from),
+        tables: tuple[tuple[_Hashes, str, KnownKind], ...] = (
+            (self.answers, self.answers_from, "answers"),
+            (self.catalogue, self.catalogue_from, "catalogue"),
+            (self.native, self.native_from, "native-run"),
         )
         return tuple(
-            Known(path, sha256, from_) for table, from_ in tables for path, sha256 in table.items()
+            Known(path=path, sha256=sha256, from_=from_, kind=kind)
+            for table, from_, kind in tables
+            for path, sha256 in table.items()
         )
 
     def expected(self) -> tuple[Known, ...]:

@@ -7,7 +7,6 @@ from bootstrap.report.judge import judge, lowered
 from bootstrap.report.junit import to_junit
 from bootstrap.report.model import (
     Catalogue,
-    Expected,
     Failure,
     NameAndVersion,
     Product,
@@ -26,7 +25,6 @@ from bootstrap.report.text import to_json_text, to_text
 
 __all__ = [
     "Catalogue",
-    "Expected",
     "Failure",
     "NameAndVersion",
     "Product",

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bootstrap.core.errors import ExitStatus
+from bootstrap.known.schema import Known
 from bootstrap.report.divergence import changed_materials, first_divergence, guest_failure
 from bootstrap.report.lineage import Lineage, producer_of
 from bootstrap.report.model import (
     SCHEMA,
     Artifact,
-    Expected,
     Materials,
     Product,
     ReleaseFiles,
@@ -40,7 +40,7 @@ class _Placed:
 
 
 def judge(
-    expected: Sequence[Expected],
+    expected: Sequence[Known],
     products: Mapping[str, Product],
     records: Sequence[ProcessRecord],
     *,
@@ -126,9 +126,9 @@ def lowered(report: Report, reason: str) -> Report:
     return replace(report, claim=claim(report))
 
 
-def _by_path(expected: Sequence[Expected]) -> dict[str, tuple[Expected, ...]]:
+def _by_path(expected: Sequence[Known]) -> dict[str, tuple[Known, ...]]:
     """Expectations by tree path in the order given, the answers' values before all others."""
-    grouped: dict[str, list[Expected]] = {}
+    grouped: dict[str, list[Known]] = {}
     for value in expected:
         values = grouped.setdefault(tree_path(value.path), [])
         if value not in values:
@@ -142,7 +142,7 @@ def _by_path(expected: Sequence[Expected]) -> dict[str, tuple[Expected, ...]]:
 def _place(
     path: str,
     product: Product,
-    expectations: tuple[Expected, ...],
+    expectations: tuple[Known, ...],
     lineage: Lineage,
     about: Callable[[str, str], Iterable[str]],
 ) -> _Placed:
@@ -171,7 +171,7 @@ def _artifact(
     path: str,
     status: Status,
     product: Product | None,
-    expectations: tuple[Expected, ...],
+    expectations: tuple[Known, ...],
     record: ProcessRecord | None = None,
     note: str | None = None,
 ) -> Artifact:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bootstrap.known.schema import Known
 from bootstrap.report.model import (
-    Expected,
     Goodness,
     Input,
     Origin,
@@ -43,7 +43,7 @@ class Lineage:
         self,
         records: Sequence[ProcessRecord],
         materials: ReleaseFiles,
-        expectations: Mapping[str, tuple[Expected, ...]],
+        expectations: Mapping[str, tuple[Known, ...]],
     ) -> None:
         self.records = records
         self.materials = materials

@@ -14,7 +14,8 @@ from typing import Annotated, Literal, get_args
 
 from bootstrap.core.errors import ExitStatus
 from bootstrap.documents import Fault, Sha256, Size, key
-from bootstrap.report.words import listed
+from bootstrap.known.schema import Known
+from bootstrap.words import listed
 
 SCHEMA = "bootstrap-report/2"
 SCHEMAS = ("bootstrap-report/1", SCHEMA)
@@ -23,7 +24,6 @@ SET_SCHEMA = "bootstrap-report-set/2"
 SET_SCHEMAS = ("bootstrap-report-set/1", SET_SCHEMA)
 """Those that are read."""
 
-ExpectedKind = Literal["answers", "native-run", "catalogue", "model"]
 Status = Literal["match", "mismatch", "missing", "unknown"]
 Lesser = Literal["embedded-only", "answers-only", "as-pinned", "with-memo"]
 """Nothing differed, but less than asked was shown."""
@@ -45,20 +45,6 @@ EXIT_CODES: dict[Result, ExitStatus] = {
 
 
 # -- what the judge is given, and what of it goes into the report ----------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """A known-good value of one artifact, and where the value comes from."""
-
-    path: str = key(None, default="")
-    """In the document, the artifact's."""
-    sha256: Sha256
-    from_: str
-    """Shown to the user: `x86.answers`, `native run of 2026-11-22`, `seed catalogue`."""
-    kind: ExpectedKind = "answers"
-    """`answers` and `catalogue`: one of the answers; `native-run` and `model`: an intermediate,
-    unless another value makes it an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +210,7 @@ class Artifact:
     """Where the known-good value comes from; every place that has a value is named."""
     status: Status
     producer: Producer | None
-    expectations: tuple[Expected, ...]
+    expectations: tuple[Known, ...]
     note: str | None
     """What must be said beside the status: expectations that disagree, an unfinished file."""
 

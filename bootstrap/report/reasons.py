@@ -21,8 +21,8 @@ from bootstrap.report.model import (
     Step,
     set_title,
 )
-from bootstrap.report.words import count, listed, some, wait_status
 from bootstrap.trace.lineage import tree_path
+from bootstrap.words import count, listed, some, wait_status
 
 _HOW = "(to verify it: bootstrap fetch stage0-posix --from PATH, then bootstrap verify)"
 _EMBEDDED_TAIL = f"upstream's tree was not verified {_HOW}"

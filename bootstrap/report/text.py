@@ -24,7 +24,7 @@ from bootstrap.report.model import (
     set_title,
 )
 from bootstrap.report.page import Page, visible
-from bootstrap.report.words import count, listed, some
+from bootstrap.words import count, listed, some
 
 SHORT_HASH = 12
 # More good inputs than this are summed up on a terminal; a pipe and the JSON get them all.

@@ -10,11 +10,10 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
 from bootstrap.core.errors import BadInput
-from bootstrap.known import StepFile
+from bootstrap.known import Known, StepFile
 from bootstrap.languages import catm, hex0, hex1, hex2, m1
 from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.source import SourceText
-from bootstrap.report import Expected
 from bootstrap.sources import SourceTree
 
 
@@ -54,7 +53,7 @@ MODELS: Mapping[str, Callable[[Sequence[SourceText]], bytes]] = {
 """Language -> what its model makes of sources. Each raises LanguageError, with the place."""
 
 
-def opinions(step: StepFile, tree: SourceTree) -> list[Expected]:
+def opinions(step: StepFile, tree: SourceTree) -> list[Known]:
     """What the models say that each product in the step file's ``models`` must be.
 
     A source that its model refuses gives no value: there is then nothing that can be known good,
@@ -65,7 +64,7 @@ def opinions(step: StepFile, tree: SourceTree) -> list[Expected]:
         how = step.models[path]
         what = f"{how.language} model on {' + '.join(how.sources)}"
         sha256 = hashlib.sha256(data).hexdigest()
-        found.append(Expected(path=path, sha256=sha256, from_=what, kind="model"))
+        found.append(Known(path=path, sha256=sha256, from_=what, kind="model"))
     return found
 
 

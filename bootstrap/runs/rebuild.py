@@ -23,7 +23,7 @@ from bootstrap.core.release import EntryPoint, Tree, as_bytes
 from bootstrap.core.verdict import Findings, Outcome
 from bootstrap.documents import Fault
 from bootstrap.instruments import Engine, describe
-from bootstrap.known import StepFile
+from bootstrap.known import Known, StepFile
 from bootstrap.known.lookup import known_files
 from bootstrap.linux import faults
 from bootstrap.linux.events import Observer
@@ -33,7 +33,6 @@ from bootstrap.linux.limits import Limits
 from bootstrap.linux.machine import Ended, Machine
 from bootstrap.report import (
     Catalogue,
-    Expected,
     Failure,
     NameAndVersion,
     Product,
@@ -46,7 +45,6 @@ from bootstrap.report import (
     judge,
     to_json_text,
 )
-from bootstrap.report.model import ExpectedKind
 from bootstrap.runs.deciding import core_tree, proposal, settled
 from bootstrap.runs.modelled import opinions
 from bootstrap.sources import MaterialsReport, Resolved, SourceTree, guest_view
@@ -254,7 +252,7 @@ def observe(
 def judged(
     resolved: Resolved,
     entry_name: str,
-    modelled: Sequence[Expected],
+    modelled: Sequence[Known],
     observed: Observed,
     products: Mapping[str, Product],
 ) -> Report:
@@ -269,7 +267,7 @@ def judged(
         observed.failure,
     )
     return judge(
-        [*expectations(step), *modelled],
+        [*step.known(), *modelled],
         products,
         observed.records,
         facts=facts,
@@ -398,20 +396,6 @@ def source_info(tree: SourceTree, step: StepFile) -> SourceInfo:
         tree_digest=tree.digest,
         label=tree.label,
     )
-
-
-def expectations(step: StepFile) -> list[Expected]:
-    """Every known-good value of the step file, the answers first."""
-    kinds: tuple[tuple[dict[str, str], str, ExpectedKind], ...] = (
-        (dict(step.answers), step.answers_from, "answers"),
-        (dict(step.catalogue), step.catalogue_from, "catalogue"),
-        (dict(step.native), step.native_from, "native-run"),
-    )
-    return [
-        Expected(path=path, sha256=sha256, from_=from_, kind=kind)
-        for table, from_, kind in kinds
-        for path, sha256 in table.items()
-    ]
 
 
 def materials(step: StepFile, report: MaterialsReport, hidden: Sequence[str] = ()) -> ReleaseFiles:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -19,6 +19,7 @@ from bootstrap.known import RELEASES, StepFile, releases, steps_of, tree_files
 from bootstrap.known.lookup import known_files, ranges
 from bootstrap.sources.materials import MaterialsReport, check_materials, named
 from bootstrap.sources.tree import SourceTree
+from bootstrap.words import count
 
 UPDATE = "git submodule update --init --recursive"
 # Submodules do not inherit what a clone is configured with (git clone -c).
@@ -182,8 +183,8 @@ def no_release(side: Likeness) -> str:
     equal = side.equal(best)
     return "; ".join(
         [
-            f"{title}: of its {_count(side.present)} with the name of a known one {len(equal)}"
-            f" {_are(equal)} as in {best.name}, the nearest",
+            f"{title}: of its {count(len(side.present), 'file')} with the name of a known one"
+            f" {len(equal)} {'is' if len(equal) == 1 else 'are'} as in {best.name}, the nearest",
             *causes,
             *_below(side),
             f"--release {best.name} compares it all the same",
@@ -221,10 +222,9 @@ def why(tree: SourceTree, release: KnownRelease, among: Sequence[KnownRelease]) 
     causes, accounted = _unusable(side, differing)
     rest = [path for path in differing if path not in accounted and path not in ends]
     if ends:
-        verb = "differs" if len(ends) == 1 else "differ"
         causes.append(
-            f"{_count(ends)} {verb} by line ends only, CR LF in place of LF"
-            f" ({_some(ends)}): {LINE_ENDS}"
+            f"{count(len(ends), 'file', 'differs', 'differ')} by line ends only, CR LF in place of"
+            f" LF ({_some(ends)}): {LINE_ENDS}"
         )
     # Submodules of which no known file is there.
     gone = {path for path in rest if path not in tree.files}
@@ -232,7 +232,7 @@ def why(tree: SourceTree, release: KnownRelease, among: Sequence[KnownRelease]) 
     left = [path for path in rest if release.part(path) not in absent]
     if absent:
         causes.append(
-            f"the submodule{_s(absent)} {', '.join(absent)} {_are(absent)} not there: {UPDATE}"
+            f"{_submodules(absent)} {'is' if len(absent) == 1 else 'are'} not there: {UPDATE}"
             + ' (GitHub\'s "Source code" archives have none)'
         )
     mixed, left = _mixed(side, release, left, alone=not causes)
@@ -253,16 +253,25 @@ def _unusable(side: Likeness, paths: Sequence[str]) -> tuple[list[str], set[str]
     says = []
     if linked:
         says.append(
-            f"{_count(linked)} {_are(linked)} symbolic links or below one ({_some(linked)}), and"
-            f" links are not followed: {COPY}"
+            f"{count(len(linked), 'file', 'is', 'are')} symbolic links or below one"
+            f" ({_some(linked)}), and links are not followed: {COPY}"
         )
     if empty:
-        says.append(f"{_count(empty)} {_are(empty)} empty ({_some(empty)}): get the tree again")
+        files = count(len(empty), "file", "is", "are")
+        says.append(f"{files} empty ({_some(empty)}): get the tree again")
     return says, {*linked, *empty}
 
 
 def _some(paths: Sequence[str]) -> str:
     return named(paths) if len(paths) <= 4 else f"{named(paths[:3])} and {len(paths) - 3} more"
+
+
+def _submodules(names: Sequence[str]) -> str:
+    return f"the submodule{'' if len(names) == 1 else 's'} {', '.join(names)}"
+
+
+def _those(what: str, names: Sequence[str], of: str) -> str:
+    return f"{what} {'is that' if len(names) == 1 else 'are those'} of {of}"
 
 
 def _mixed(
@@ -288,10 +297,9 @@ def _mixed(
         files = [path for path in differing if not release.part(path)] if "" in some else []
         modules = [part for part in some if part]
         if files:
-            says.append(f"{named(files)} {_those(files)} of {theirs}")
+            says.append(_those(named(files), files, theirs))
         if modules:
-            names = f"the submodule{_s(modules)} {', '.join(modules)}"
-            says.append(f"{names} {_those(modules)} of {theirs}")
+            says.append(_those(_submodules(modules), modules, theirs))
     left = [path for path in differing if release.part(path) not in of]
     if not left and alone:
         says.append(f"the rest is {release.name}")
@@ -306,7 +314,7 @@ def _mixed(
         state = f"{'was' if one else 'were'} left behind"
         if not older:
             state = f"{'does' if one else 'do'} not fit it"
-        says[-1] += f": the submodule{_s(modules)} {state}; {UPDATE}"
+        says[-1] += f": the submodule{'' if one else 's'} {state}; {UPDATE}"
     return ["; ".join(says)], left
 
 
@@ -343,31 +351,15 @@ def _others(side: Likeness, release: KnownRelease, differing: Sequence[str]) -> 
         else:
             unknown.append(f"{path} ({side.tree.files[path].sha256}, not {release.known[path]})")
     for names, paths in theirs.items():
-        says.append(f"{named(paths)} {_those(paths)} of {names}")
+        says.append(_those(named(paths), paths, names))
     if unknown:
-        verb = "has a content" if len(unknown) == 1 else "have contents"
-        says.append(f"{_count(unknown)} {verb} that no release has: {named(unknown)}")
+        files_have = count(len(unknown), "file", "has a content", "have contents")
+        says.append(f"{files_have} that no release has: {named(unknown)}")
     if other:
-        says.append(f"no regular file{_s(other)}: {named(other)}")
+        says.append(f"no regular file{'' if len(other) == 1 else 's'}: {named(other)}")
     if gone:
         says.append(f"missing: {named(gone)}")
     return says
-
-
-def _count(paths: Collection[str]) -> str:
-    return f"{len(paths)} file{_s(paths)}"
-
-
-def _s(names: Collection[str]) -> str:
-    return "" if len(names) == 1 else "s"
-
-
-def _are(names: Collection[str]) -> str:
-    return "is" if len(names) == 1 else "are"
-
-
-def _those(names: Collection[str]) -> str:
-    return "is that" if len(names) == 1 else "are those"
 
 
 def require_materials(tree: SourceTree, step: StepFile, report: MaterialsReport) -> None:

@@ -9,6 +9,7 @@ from bootstrap.core.errors import BadInput, printable
 from bootstrap.core.release import compare_materials
 from bootstrap.known import Entry, StepFile, steps_of, tree_files
 from bootstrap.sources.tree import SourceTree, parents
+from bootstrap.words import some
 
 _NAMED = 10
 
@@ -61,9 +62,7 @@ def named(paths: Sequence[str]) -> str:
 
     A name that a terminal could take for more than a name is shown with escapes.
     """
-    more = len(paths) - _NAMED
-    shown = [printable(path) for path in paths[:_NAMED]]
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return some(map(printable, paths), _NAMED)
 
 
 def check_materials(

@@ -12,7 +12,6 @@ from bootstrap.cli.main import main
 from bootstrap.handoff.configuration import ARCHITECTURES
 from bootstrap.known import StepFile, find
 from bootstrap.known.seeds import load
-from bootstrap.runs.rebuild import expectations
 from tests.cli.command import Done, bootstrap
 
 
@@ -36,7 +35,7 @@ def embedded_run(folder: Path) -> Run:
 def forged(step: StepFile) -> dict[str, Any]:
     """A report that nobody ran, with all that it takes: no check of a file alone finds it out."""
     values: dict[str, list[dict[str, str]]] = {}
-    for value in expectations(step):
+    for value in step.known():
         row = {"sha256": value.sha256, "from": value.from_, "kind": value.kind}
         values.setdefault(value.path, []).append(row)
     sizes = {seed.sha256: seed.size for seed in load().seeds}

@@ -21,7 +21,6 @@ from bootstrap.instruments import Engine, default_engine
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import Lower
 from bootstrap.linux.machine import Machine
-from bootstrap.runs.rebuild import expectations
 from bootstrap.sources import open_source
 from bootstrap.sources.tree import as_lower
 from bootstrap.trace.lineage import ProcessRecord
@@ -48,7 +47,7 @@ def prepare(arch: str, folder: Path) -> list[dict[str, Any]]:
             raise Failed(f"{command[0]} failed in our own kernel; see `bootstrap verify`")
     provenance.finish()
     lay_out(tree, folder)
-    known = {value.path: value.sha256 for value in expectations(resolved.step)}
+    known = {value.path: value.sha256 for value in resolved.step.known()}
     for path, file in fs.changed():
         name = path.decode().lstrip("/")
         if known.get(name, file.sha256()) != file.sha256():

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from bootstrap.core.errors import BootstrapError
 from bootstrap.known import StepFile
-from bootstrap.runs.rebuild import expectations
 from bootstrap.sources import Cache, Resolved, SourceTree, guest_view, resolve
 from tests.bench.timing import Failed
 
@@ -53,9 +52,7 @@ def lay_out(tree: SourceTree, folder: Path) -> None:
 def wrong_products(step: StepFile, folder: Path) -> list[str]:
     """Known products that a run in `folder` did not make, or made differently."""
     return [
-        value.path
-        for value in expectations(step)
-        if file_sha256(folder / value.path) != value.sha256
+        value.path for value in step.known() if file_sha256(folder / value.path) != value.sha256
     ]
 
 

@@ -28,11 +28,11 @@ def test_a_good_file_is_read_whole() -> None:
 def test_expected_takes_the_answer_before_the_native_value() -> None:
     step = parse(GOOD, "t")
     assert step.expected() == (
-        Known("x86/bin/M1", A, "x86.answers"),
-        Known("x86/bin/catm", A, "x86.answers"),
-        Known("x86/artifact/hex0", B, "a run"),
+        Known(path="x86/bin/M1", sha256=A, from_="x86.answers"),
+        Known(path="x86/bin/catm", sha256=A, from_="x86.answers"),
+        Known(path="x86/artifact/hex0", sha256=B, from_="a run", kind="native-run"),
     )
-    assert Known("x86/bin/M1", B, "a run") in step.known()
+    assert Known(path="x86/bin/M1", sha256=B, from_="a run", kind="native-run") in step.known()
 
 
 def test_an_unknown_entry_is_named_with_those_there_are() -> None:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bootstrap.known import Known
 from bootstrap.report import (
     Catalogue,
-    Expected,
     Failure,
     NameAndVersion,
     Product,
@@ -58,8 +58,8 @@ def run(sources: Mapping[str, str], wrong_steps: tuple[str, ...] = ()) -> dict[s
 GOOD = run(GOOD_SOURCES)
 
 
-def value(path: str, from_: str, sha256: str = "", kind: Any = "answers") -> Expected:
-    return Expected(path=path, sha256=sha256 or GOOD[path], from_=from_, kind=kind)
+def value(path: str, from_: str, sha256: str = "", kind: Any = "answers") -> Known:
+    return Known(path=path, sha256=sha256 or GOOD[path], from_=from_, kind=kind)
 
 
 # Not in build order on purpose: answers files are sorted by name.
@@ -87,7 +87,7 @@ class Scenario:
     keep_steps: int = 5
     ended: bool = True
     sources: dict[str, str] = field(default_factory=lambda: dict(GOOD_SOURCES))
-    expected: list[Expected] = field(default_factory=lambda: list(VALUES))
+    expected: list[Known] = field(default_factory=lambda: list(VALUES))
     materials: ReleaseFiles = field(
         default_factory=lambda: ReleaseFiles(known=GOOD_SOURCES, seeds=("seeds/seed",))
     )
@@ -164,7 +164,7 @@ def flipped(*paths: str, **more: Any) -> Scenario:
     return Scenario(sources={**GOOD_SOURCES, **{p: sha(f"flipped {p}") for p in paths}}, **more)
 
 
-def expecting(*values: Expected) -> Scenario:
+def expecting(*values: Known) -> Scenario:
     """What is expected beside all else."""
     return Scenario(expected=[*VALUES, *values])
 

@@ -1,4 +1,4 @@
-"""Small wording helpers that reasons, claim and text share."""
+"""Small wording helpers for whatever is said to people: numbers, and lists of names."""
 
 from collections.abc import Iterable
 
@@ -12,12 +12,12 @@ def count(number: int, noun: str, one: str = "", many: str = "") -> str:
     return f"{number} {noun}{ending} {verb}".rstrip()
 
 
-def some(names: Iterable[str]) -> str:
+def some(names: Iterable[str], shown: int = SHOWN) -> str:
     """The first few names, and how many more there are."""
     everything = list(names)
-    shown = ", ".join(everything[:SHOWN])
-    more = len(everything) - SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown
+    first = ", ".join(everything[:shown])
+    more = len(everything) - shown
+    return f"{first} and {more} more" if more > 0 else first
 
 
 def listed(names: Iterable[str]) -> str:
