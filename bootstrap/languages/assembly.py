@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+WIDTHS = {ord("!"): 1, ord("@"): 2, ord("~"): 3, ord("%"): 4, ord("$"): 2, ord("&"): 4}
+"""Bytes of the field that each sign makes of a label (hex2) or a number (M0, M1)."""
+
+
+class Architecture(enum.Enum):
+    """A machine, by the name that mescc-tools' ``--architecture`` has for it: as far as we do.
+
+    All are little-endian.
+    """
+
+    X86 = "x86"
+    AMD64 = "amd64"
+    AARCH64 = "aarch64"
+    RISCV32 = "riscv32"
+    RISCV64 = "riscv64"
+
+    @property
+    def in_words(self) -> bool:
+        """Whether fields are put together into words of 32 bits, as RISC-V needs it."""
+        return self in (Architecture.RISCV32, Architecture.RISCV64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,12 +110,13 @@ class Draft:
         """The offset in the output that the label ``name`` of ``reference`` stands for."""
         found = self.labels.get(name)
         if found is None:
-            raise self.text.fault(
-                reference.start,
-                Kind.UNDEFINED,
-                f"label {name.decode('latin-1')!r} is not defined",
-            )
+            reason = f"label {name.decode('latin-1')!r} is not defined"
+            raise self.text.fault(reference.start, Kind.UNDEFINED, reason)
         return found
+
+    def written(self, reference: Reference) -> str:
+        """The reference as the source has it."""
+        return self.text.content[reference.start : reference.end].decode("latin-1")
 
     def flip(self, start: int, bits: int) -> None:
         """Exclusive-or the word of four bytes, little-endian, at ``start`` of the output."""
@@ -124,7 +125,7 @@ class Draft:
 
     def change_word(self, reference: Reference, bits: int) -> None:
         """Flip ``bits`` in the word of ``reference``, whose bytes the digits after it made."""
-        written = self.text.content[reference.start : reference.end].decode("latin-1")
+        written = self.written(reference)
         self.flip(reference.output, bits)
         for index in range(reference.output, reference.output + 4):
             first, last, _ = self._spans[index]
@@ -133,12 +134,10 @@ class Draft:
     def fill(self, reference: Reference, value: int, lowest: int, highest: int) -> None:
         """Write ``value``, little-endian, in the field of ``reference``, if it is in range."""
         if not lowest <= value <= highest:
-            written = self.text.content[reference.start : reference.end].decode("latin-1")
-            raise self.text.fault(
-                reference.start,
-                Kind.OUT_OF_RANGE,
-                f"{written} is {value}, which is outside of {lowest} to {highest}",
+            reason = (
+                f"{self.written(reference)} is {value}, which is outside of {lowest} to {highest}"
             )
+            raise self.text.fault(reference.start, Kind.OUT_OF_RANGE, reason)
         width = reference.width
         field = (value % (1 << 8 * width)).to_bytes(width, "little")
         self.output[reference.output : reference.output + width] = field

@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 
 from bootstrap.languages.assembly import Assembly, Oddity, Origin, Position
+from bootstrap.languages.fault import shown
 
 _DIGITS = {ord(digit): value for value, digit in enumerate("0123456789ABCDEF")}
 _DIGITS |= {ord(digit): value for value, digit in enumerate("abcdef", start=10)}
@@ -78,7 +79,6 @@ def _split_comment(line: bytes) -> tuple[bytes, str]:
 
 
 def _why_odd(character: int) -> str:
-    shown = repr(chr(character)) if 0x20 < character < 0x7F else f"byte 0x{character:02x}"
     if character in _BEYOND_F:
-        return f"{shown} is no hexadecimal digit; it is taken for one of value 16"
-    return f"{shown} is neither a digit nor a blank; it is skipped"
+        return f"{shown(character)} is no hexadecimal digit; it is taken for one of value 16"
+    return f"{shown(character)} is neither a digit nor a blank; it is skipped"

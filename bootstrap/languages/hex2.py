@@ -15,9 +15,9 @@ Pairs of hexadecimal digits, blanks and comments are as in hex1.  A name is one 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from bootstrap.languages.assembly import Assembly
+from bootstrap.languages.assembly import WIDTHS, Assembly
 from bootstrap.languages.draft import Draft, Reference, require_name
 from bootstrap.languages.fault import Kind, shown
 from bootstrap.languages.source import SourceText, Text
@@ -27,8 +27,7 @@ BASE_ADDRESS = 0x08048000
 
 MOST_LABELS = 65536
 
-_WIDTHS = {ord("!"): 1, ord("@"): 2, ord("~"): 3, ord("%"): 4, ord("$"): 2, ord("&"): 4}
-_ABSOLUTE = frozenset(b"$&")
+ABSOLUTE = frozenset(b"$&")
 
 _ITEM = re.compile(
     rb"(?P<blanks>[ \t\r\n]+)"
@@ -38,7 +37,7 @@ _ITEM = re.compile(
     rb"|(?P<other>.)",
     re.DOTALL,
 )
-_NAME = re.compile(rb"[!-=?-~]*")
+NAME = re.compile(rb"[!-=?-~]*")
 
 
 def assemble(sources: Sequence[SourceText], base_address: int = BASE_ADDRESS) -> Assembly:
@@ -69,15 +68,15 @@ def assemble(sources: Sequence[SourceText], base_address: int = BASE_ADDRESS) ->
                 draft.define(item["name"], start)
                 continue
             base = None
-            if sign not in _ABSOLUTE and content[at : at + 1] == b">" and item["name"]:
-                found = _NAME.match(content, at + 1)
+            if sign not in ABSOLUTE and content[at : at + 1] == b">" and item["name"]:
+                found = NAME.match(content, at + 1)
                 assert found is not None
                 base = found[0]
                 at = found.end()
                 require_name(text, found.start(), at)
             else:
                 require_name(text, start + 1, at)
-            draft.refer(start, at, _WIDTHS[sign], item["name"], base)
+            draft.refer(start, at, WIDTHS[sign], item["name"], base)
         elif kind == "comment":
             text.remember_comment(start, at)
         else:
@@ -88,22 +87,33 @@ def assemble(sources: Sequence[SourceText], base_address: int = BASE_ADDRESS) ->
             )
     draft.require_whole("the end")
     for reference in draft.references:
-        _resolve(draft, reference, base_address)
+        fill(draft, reference, base_address)
     return draft.assembly()
 
 
-def _resolve(draft: Draft, reference: Reference, base_address: int) -> None:
-    """Fill the field of ``reference``."""
+def fill(
+    draft: Draft,
+    reference: Reference,
+    base_address: int,
+    distance: Callable[[Reference, int], int] | None = None,
+) -> None:
+    """Fill the field of ``reference``.
+
+    ``distance`` says what a relative reference without a base to a target puts out, where that is
+    not counted from the field's end.
+    """
     bits = 8 * reference.width
     target = draft.offset_of(reference.name, reference)
-    if reference.sign in _ABSOLUTE:
+    if reference.sign in ABSOLUTE:
         address = base_address + target
         if reference.width == 4:
             address %= 2**32
         draft.fill(reference, address, 0, (1 << bits) - 1)
         return
-    if reference.base is None:
-        origin = reference.output + reference.width
+    if reference.base is not None:
+        value = target - draft.offset_of(reference.base, reference)
+    elif distance is not None:
+        value = distance(reference, target)
     else:
-        origin = draft.offset_of(reference.base, reference)
-    draft.fill(reference, target - origin, -(1 << bits - 1), (1 << bits - 1) - 1)
+        value = target - (reference.output + reference.width)
+    draft.fill(reference, value, -(1 << bits - 1), (1 << bits - 1) - 1)

@@ -22,14 +22,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bootstrap.languages.architecture import Architecture
-from bootstrap.languages.assembly import Assembly
+from bootstrap.languages import hex2
+from bootstrap.languages.assembly import WIDTHS, Architecture, Assembly
 from bootstrap.languages.draft import Draft, Reference, require_name
 from bootstrap.languages.fault import Kind, LanguageError, shown
 from bootstrap.languages.source import SourceText, Text
 
-_WIDTHS = {ord("!"): 1, ord("@"): 2, ord("~"): 3, ord("%"): 4, ord("$"): 2, ord("&"): 4}
-_ABSOLUTE = frozenset(b"$&")
 _WORD_FIELDS = frozenset(b"%&")
 
 _ITEM = re.compile(
@@ -42,7 +40,6 @@ _ITEM = re.compile(
     rb"|(?P<other>.)",
     re.DOTALL,
 )
-_NAME = re.compile(rb"[!-=?-~]*")
 
 
 def assemble(
@@ -137,7 +134,7 @@ class _Linker:
             draft.define(name, start)
             return at
         if item["sign"][:1] == b"^":
-            if self._architecture is not Architecture.AARCH64 or sign in _ABSOLUTE:
+            if self._architecture is not Architecture.AARCH64 or sign in hex2.ABSOLUTE:
                 raise self._bad(start, "'^' is only for relative references, and for AArch64")
             start += 1
             self._aligned.add(start)
@@ -148,15 +145,15 @@ class _Linker:
             self._begin_word(start)
         base = None
         content = text.content
-        relative = field and sign not in _ABSOLUTE and start not in self._aligned
+        relative = field and sign not in hex2.ABSOLUTE and start not in self._aligned
         if relative and name and at < end and content[at] == ord(">"):
-            found = _NAME.match(content, at + 1, end)
+            found = hex2.NAME.match(content, at + 1, end)
             assert found is not None
             base = found[0]
             at = found.end()
         require_name(text, at - len(name if base is None else base), at)
         if field:
-            draft.refer(start, at, _WIDTHS[sign], name, base)
+            draft.refer(start, at, WIDTHS[sign], name, base)
         else:
             draft.references.append(Reference(len(draft.output), 4, start, at, sign, name))
         return at
@@ -171,23 +168,8 @@ class _Linker:
                 distance = draft.offset_of(reference.name, reference) - reference.output
                 draft.change_word(reference, self._immediate(reference, distance))
             else:
-                self._fill(reference)
+                hex2.fill(draft, reference, self._base_address, self._distance)
         return draft.assembly()
-
-    def _fill(self, reference: Reference) -> None:
-        bits = 8 * reference.width
-        target = self._draft.offset_of(reference.name, reference)
-        if reference.sign in _ABSOLUTE:
-            address = self._base_address + target
-            if reference.width == 4:
-                address %= 2**32
-            self._draft.fill(reference, address, 0, (1 << bits) - 1)
-            return
-        if reference.base is not None:
-            value = target - self._draft.offset_of(reference.base, reference)
-        else:
-            value = self._distance(reference, target)
-        self._draft.fill(reference, value, -(1 << bits - 1), (1 << bits - 1) - 1)
 
     def _distance(self, reference: Reference, target: int) -> int:
         """What a relative reference without a base puts out."""
@@ -227,7 +209,5 @@ class _Linker:
         )
 
     def _out_of_range(self, reference: Reference, distance: int, wanted: str) -> LanguageError:
-        written = self._text.content[reference.start : reference.end].decode("latin-1")
-        return self._text.fault(
-            reference.start, Kind.OUT_OF_RANGE, f"{written} is {distance}, which is not {wanted}"
-        )
+        reason = f"{self._draft.written(reference)} is {distance}, which is not {wanted}"
+        return self._text.fault(reference.start, Kind.OUT_OF_RANGE, reason)

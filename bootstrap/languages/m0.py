@@ -20,8 +20,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from bootstrap.languages.assembly import WIDTHS
 from bootstrap.languages.fault import Kind
-from bootstrap.languages.macros import WIDTHS, Builder, Expansion, Token, tokens
+from bootstrap.languages.macros import Builder, Expansion, Token, not_known, tokens
 from bootstrap.languages.source import LARGEST, SourceText, Text
 
 MOST_MACROS = 65536
@@ -92,11 +93,7 @@ def _expand_token(text: Text, token: Token) -> bytes:
         return content[1:-1]
     sign = content[0]
     if sign != ord(":") and sign not in WIDTHS:
-        raise text.fault(
-            token.start,
-            Kind.UNDEFINED,
-            f"{content.decode('latin-1')!r} is no macro, string, label, number or reference",
-        )
+        raise not_known(text, token)
     if len(content) == 1:
         kind = Kind.UNFINISHED if token.end == len(text.content) else Kind.BAD_CHARACTER
         raise text.fault(token.start, kind, f"nothing follows the sign {chr(sign)!r}")

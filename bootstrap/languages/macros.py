@@ -7,11 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bootstrap.languages.assembly import Origin
-from bootstrap.languages.fault import Kind, shown
+from bootstrap.languages.fault import Kind, LanguageError, shown
 from bootstrap.languages.source import SourceText, Text
-
-WIDTHS = {ord("!"): 1, ord("@"): 2, ord("~"): 3, ord("%"): 4, ord("$"): 2, ord("&"): 4}
-"""Bytes of the field that each sign makes of a number."""
 
 _ITEM = re.compile(
     rb"(?P<newline>\n)"
@@ -114,6 +111,12 @@ def tokens(text: Text) -> Iterator[Token]:
         elif kind == "string":
             _check_string(text, token)
         yield token
+
+
+def not_known(text: Text, token: Token) -> LanguageError:
+    """What to raise for a token that nothing can be made of."""
+    reason = f"{token.content.decode('latin-1')!r} is no macro, string, label, number or reference"
+    return text.fault(token.start, Kind.UNDEFINED, reason)
 
 
 def _check_atom(text: Text, token: Token) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class Text:
                     break
                 number += 1
             base += len(source.text) + len(between)
-        self._ends = _newlines(self.content)
+        self._ends = [item.start() for item in re.finditer(rb"\n", self.content)]
         self._comments: dict[int, str] = {}
         if largest is not None and len(self.content) > largest:
             raise self.fault(largest, Kind.TOO_LARGE, f"the input is above {largest} bytes")
@@ -74,12 +75,3 @@ class Text:
     def comment(self, offset: int) -> str:
         """The comment remembered for the line of ``offset``; empty where there is none."""
         return self._comments.get(bisect_left(self._ends, offset), "")
-
-
-def _newlines(content: bytes) -> list[int]:
-    found = []
-    at = content.find(b"\n")
-    while at >= 0:
-        found.append(at)
-        at = content.find(b"\n", at + 1)
-    return found

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bootstrap.core.errors import BadInput
 from bootstrap.known import Known, StepFile
-from bootstrap.languages import catm, hex0, hex1, hex2, m1
+from bootstrap.languages import catm, hex0, hex1, hex2, m0
 from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.source import SourceText
 from bootstrap.sources import SourceTree
@@ -30,11 +30,11 @@ def _hex2(sources: Sequence[SourceText]) -> bytes:
 
 
 def _m0(sources: Sequence[SourceText]) -> bytes:
-    return m1.expand(sources, m1.Dialect.M0).output
+    return m0.expand(sources).output
 
 
 def _catm(sources: Sequence[SourceText]) -> bytes:
-    return catm.join(sources).output
+    return catm.join(sources).content
 
 
 def _alone(sources: Sequence[SourceText]) -> tuple[bytes, str]:

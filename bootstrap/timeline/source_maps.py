@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.elf import parse
-from bootstrap.languages import catm, hex0, hex1, hex2, hex2_linker, m1
-from bootstrap.languages.assembly import Assembly, Origin, Position
+from bootstrap.languages import catm, hex0, hex1, hex2, hex2_linker, m0, m1
+from bootstrap.languages.assembly import Architecture, Assembly, Origin, Position
 from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.macros import Expansion
 from bootstrap.languages.source import SourceText
@@ -53,7 +53,7 @@ class SourceMap:
 class Target:
     """What an image is made for; the early assemblers have it built in, and are given none."""
 
-    architecture: m1.Architecture = m1.Architecture.X86
+    architecture: Architecture = Architecture.X86
     base_address: int = hex2.BASE_ADDRESS
 
 
@@ -66,7 +66,7 @@ def target_of(content: bytes) -> Target:
     first = next((s for s in elf.segments if s.kind == _PT_LOAD), None)
     if first is None:
         return Target()
-    return Target(m1.Architecture(elf.arch.upstream.lower()), first.vaddr - first.offset)
+    return Target(Architecture(elf.arch.upstream.lower()), first.vaddr - first.offset)
 
 
 Model = Callable[[Sequence[SourceText], Sequence[str], Target], SourceMap]
@@ -121,11 +121,11 @@ def _linker(sources: Sequence[SourceText], argv: Sequence[str], _target: Target)
 
 
 def _m0(sources: Sequence[SourceText], _argv: Sequence[str], _target: Target) -> SourceMap:
-    return _expanded("M0", m1.expand(sources, m1.Dialect.M0))
+    return _expanded("M0", m0.expand(sources))
 
 
 def _m1(sources: Sequence[SourceText], argv: Sequence[str], _target: Target) -> SourceMap:
-    return _expanded("M1", m1.expand(sources, m1.Dialect.M1, _architecture(argv)))
+    return _expanded("M1", m1.expand(sources, _architecture(argv)))
 
 
 def _joined(sources: Sequence[SourceText], _argv: Sequence[str], _target: Target) -> SourceMap:
@@ -135,7 +135,7 @@ def _joined(sources: Sequence[SourceText], _argv: Sequence[str], _target: Target
         file, position = found.place(offset)
         return SourcePlace(file, position.line, position.column)
 
-    return SourceMap("catm", found.output, place)
+    return SourceMap("catm", found.content, place)
 
 
 def _option(argv: Sequence[str], name: str, otherwise: str) -> str:
@@ -143,8 +143,8 @@ def _option(argv: Sequence[str], name: str, otherwise: str) -> str:
     return argv[at] if at < len(argv) else otherwise
 
 
-def _architecture(argv: Sequence[str]) -> m1.Architecture:
-    return m1.Architecture(_option(argv, "--architecture", "x86"))
+def _architecture(argv: Sequence[str]) -> Architecture:
+    return Architecture(_option(argv, "--architecture", "x86"))
 
 
 MODELS: dict[str, tuple[Model, ...]] = {

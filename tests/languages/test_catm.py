@@ -14,8 +14,8 @@ SETTINGS = settings(max_examples=60, deadline=None, derandomize=True)
 
 
 def test_nothing_at_all() -> None:
-    assert join([]).output == b""
-    assert join([SourceText("a", b"")]).output == b""
+    assert join([]).content == b""
+    assert join([SourceText("a", b"")]).content == b""
 
 
 @SETTINGS
@@ -23,15 +23,14 @@ def test_nothing_at_all() -> None:
 def test_every_byte_is_found_again(texts: list[bytes]) -> None:
     sources = [SourceText(str(number), text) for number, text in enumerate(texts)]
     joined = join(sources)
-    assert joined.output == b"".join(texts)
-    assert joined.sources == tuple(sources)
+    assert joined.content == b"".join(texts)
     places = [
         (source.name, Position(number, column))
         for source in sources
         for number, line in enumerate(source.text.splitlines(keepends=True), start=1)
         for column in range(1, len(line) + 1)
     ]
-    assert [joined.place(offset) for offset in range(len(joined.output))] == places
+    assert [joined.place(offset) for offset in range(len(joined.content))] == places
 
 
 @pytest.mark.parametrize("sizes", [(2**24 + 1,), (2**24, 1), (1, 2**24)])
@@ -41,4 +40,4 @@ def test_more_than_16_mib_are_too_large(sizes: tuple[int, ...]) -> None:
 
 
 def test_16_mib_are_not() -> None:
-    assert len(join([SourceText("x", b"x" * 2**23)] * 2).output) == 2**24
+    assert len(join([SourceText("x", b"x" * 2**23)] * 2).content) == 2**24

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.languages import Kind, LanguageError, SourceText, hex2
-from bootstrap.languages.architecture import Architecture
+from bootstrap.languages.assembly import Architecture
 from bootstrap.languages.hex2_linker import assemble
 from tests.languages.faults import fault
 

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.languages import Kind, SourceText
-from bootstrap.languages.m1 import Dialect, expand
+from bootstrap.languages.m0 import expand
 from tests.languages.faults import fault
 
 SETTINGS = settings(max_examples=100, deadline=None, derandomize=True)
 
 
 def one(source: bytes) -> bytes:
-    return expand([SourceText("x", source)], Dialect.M0).output
+    return expand([SourceText("x", source)]).output
 
 
 @pytest.mark.parametrize(

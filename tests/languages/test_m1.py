@@ -7,14 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.languages import Kind, SourceText
-from bootstrap.languages.m1 import Architecture, Dialect, expand
+from bootstrap.languages.assembly import Architecture
+from bootstrap.languages.m1 import expand
 from tests.languages.faults import fault
 
 SETTINGS = settings(max_examples=100, deadline=None, derandomize=True)
 
 
 def one(source: bytes, architecture: Architecture = Architecture.X86) -> bytes:
-    return expand([SourceText("x", source)], Dialect.M1, architecture).output
+    return expand([SourceText("x", source)], architecture).output
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_each_source_is_a_file_of_its_own_but_macros_are_common() -> None:
         SourceText("a.M1", b"nop # no newline"),
         SourceText("b.M1", b"DEFINE nop 90\n %x ; b\nnop"),
     ]
-    expansion = expand(sources, Dialect.M1)
+    expansion = expand(sources, Architecture.X86)
     assert expansion.output == b"90\n%x\n90\n"
     seen = [
         (o.file, o.line, o.columns, o.comment, o.macro, o.label)
@@ -134,7 +135,7 @@ def test_each_source_is_a_file_of_its_own_but_macros_are_common() -> None:
     with pytest.raises(Exception, match=r"^two:1:1: the string has no second '$"):
         expand(
             [SourceText("one", b":a"), SourceText("two", b"'a"), SourceText("three", b"b'")],
-            Dialect.M1,
+            Architecture.X86,
         )
 
 

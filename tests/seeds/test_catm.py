@@ -20,7 +20,7 @@ SETTINGS = settings(randomly.SETTINGS, max_examples=40)
 def expected(texts: Sequence[bytes]) -> tuple[int, bytes | None]:
     """Exit status and output for inputs of these contents, as the model says."""
     try:
-        return 0, catm.join([SourceText(f"in{i}", text) for i, text in enumerate(texts)]).output
+        return 0, catm.join([SourceText(f"in{i}", text) for i, text in enumerate(texts)]).content
     except LanguageError as error:
         return int(error.kind), None
 

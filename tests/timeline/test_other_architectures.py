@@ -14,7 +14,7 @@ from hypothesis import given, settings
 
 from bootstrap import trace
 from bootstrap.languages import hex2, hex2_linker
-from bootstrap.languages.architecture import Architecture
+from bootstrap.languages.assembly import Architecture
 from bootstrap.languages.source import SourceText
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import SourceTree
