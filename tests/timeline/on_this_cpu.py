@@ -21,11 +21,12 @@ from unicorn import x86_const as uc
 from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap.instruments import Engine
+from bootstrap.instruments.counter import CODE
 from bootstrap.timeline.timeline import PastEnd, Timeline
 from bootstrap.trace.store import Trace
 from tests.instruments.runs import need_native
 
-HERE = Path(__file__).parent
+_STEPPER = Path(__file__).with_name("single_step.c")
 NAMES = ("eip", "eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp", "eflags")
 ROW = 40
 """Bytes of a row: ten words."""
@@ -78,14 +79,6 @@ def _reason() -> str:
     return ""
 
 
-@functools.cache
-def _built(folder: Path, name: str, *flags: str) -> Path:
-    output = folder / name.removesuffix(".c")
-    command = ["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", *flags]
-    subprocess.run([*command, "-o", str(output), str(HERE / name)], check=True)
-    return output
-
-
 def on_this_cpu(
     folder: Path, tree: Path, argv: Sequence[bytes], envp: Sequence[bytes], stack: bytes, sp: int,
     pids: Sequence[int], status: int = 0,
@@ -94,7 +87,19 @@ def on_this_cpu(
 
     `folder`: for what is made on the way. Skips, in words, where the host does not let us.
     """
-    stepper = _built(folder, "single_step.c")
+    stepper = folder / "single_step"
+    command = [
+        "gcc",
+        "-std=gnu11",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-o",
+        str(stepper),
+        str(_STEPPER),
+    ]
+    subprocess.run(command, check=True)
     (folder / "stack").write_bytes(stack)
     numbers = ",".join(map(str, pids))
     done = subprocess.run(
@@ -118,34 +123,30 @@ def on_this_cpu(
 # -- in a replay ----------------------------------------------------------------------------------
 
 
-class _Notes(ctypes.Structure):
-    """registers.c: notes."""
-
-    _fields_ = (
-        ("reg_read_batch", ctypes.c_void_p),
-        ("executed", ctypes.c_void_p),
-        ("last", ctypes.c_uint64),
-        ("room", ctypes.c_uint64),
-        ("rows", ctypes.c_void_p),
-        ("ids", ctypes.c_int * 9),
-    )
-
-
-def in_a_replay(folder: Path, trace: Trace, engine: Engine, row: int) -> Rows:
-    """The rows of a program of a trace, from its first instruction to its last."""
-    library = ctypes.CDLL(str(_built(folder, "registers.c", "-shared", "-fPIC")))
+def in_a_replay(trace: Trace, engine: Engine, row: int) -> Rows:
+    """The rows of a program of a trace, from its first instruction to its last, as a hook on every
+    instruction reads them."""
     traveller = Timeline(trace, engine)
     total = traveller.total(row)
-    buffer = (ctypes.c_uint32 * (10 * total))()
-    notes = _Notes(room=total, rows=ctypes.addressof(buffer), ids=(ctypes.c_int * 9)(*_IDS))
-    notes.reg_read_batch = ctypes.cast(uclib.uc_reg_read_batch, ctypes.c_void_p)
+    rows, last = array("I", bytes(ROW * total)), 0
+    found = (ctypes.c_uint32 * 9)()
+    ids = (ctypes.c_int * 9)(*_IDS)
+    size = ctypes.sizeof(ctypes.c_uint32)
+    cells = (ctypes.c_void_p * 9)(*(ctypes.addressof(found) + size * n for n in range(9)))
+
+    def note(engine: int, addr: int, _size: int, _user: int) -> None:
+        nonlocal last
+        # The counter's own hook comes before. It stands still at one more round of a REP, and at
+        # the instruction at which the CPU stops.
+        now = traveller.stepping.state.executed
+        if now != last and 0 < now <= total:
+            last = now
+            uclib.uc_reg_read_batch(engine, ids, cells, 9)
+            rows[10 * (now - 1) : 10 * now] = array("I", (addr, *found))
 
     def listen() -> None:
         cpu = traveller.live.tasks[-1].cpu
-        state = traveller.stepping.state
-        notes.executed = ctypes.addressof(state) + type(state).executed.offset
-        notes.last = 0xFFFF_FFFF_FFFF_FFFF
-        cpu._hook(UC_HOOK_CODE, library.note, ctypes.addressof(notes))
+        cpu._hook(UC_HOOK_CODE, CODE(note))
 
     try:
         traveller.on_restore = listen
@@ -156,7 +157,7 @@ def in_a_replay(folder: Path, trace: Trace, engine: Engine, row: int) -> Rows:
                 traveller.go_on(None)
     finally:
         traveller.close()
-    return Rows(bytearray(buffer))
+    return Rows(rows.tobytes())
 
 
 # -- compared -------------------------------------------------------------------------------------

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
 
 from bootstrap import trace
 from bootstrap.languages import hex2, hex2_linker
@@ -28,16 +25,15 @@ from bootstrap.timeline.timeline import Counting, Timeline
 from bootstrap.trace.columns import shown
 from bootstrap.trace.compare import check
 from bootstrap.trace.store import OpenRow, Trace
-from tests.instruments.guest import Program
 from tests.instruments.runs import HOT_PATHS, engine_for
 from tests.runs.known import for_a_module
-from tests.timeline.walking import SETTINGS, SHARE, WALK, World, timeline_of, walk
+from tests.timeline.conftest import ARCHES, ARGV, SOURCE
+from tests.timeline.walking import World
 from tests.trace import recorded
 from tests.upstream.runs import early_step, resolved
 
 pytestmark = pytest.mark.usefixtures("small")
 BASE = 0x600000
-ARCHES = ("AMD64", "AArch64", "riscv64", "riscv32")
 
 
 known = pytest.fixture(scope="module", autouse=True)(for_a_module)
@@ -120,53 +116,15 @@ def test_run_again_it_is_the_same(opened: Trace) -> None:
     assert divergence is None, divergence.lines()
 
 
-SOURCE = b"# seven bytes\n48 65 6c 6C ; and more\n6f 0A\n\n00 ff 7F\n" * 4
-
-
-@dataclass
-class Seed(Program):
-    """The release's hex0 seed, as a guest that is recorded."""
-
-    image: bytes = b""
-
-    def elf(self, code_flags: int = 0, stack: int | None = None) -> bytes:
-        return self.image
-
-
 @pytest.fixture(scope="module")
-def seed(
-    arch: str, release: SourceTree, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
-    """hex0 on a short source."""
-    image = release.files[f"bootstrap-seeds/POSIX/{arch}/hex0-seed"].data
-    place = tmp_path_factory.mktemp("seed") / "t"
-    recorded.record(
-        Seed(arch, image=image), place, files={b"/in": SOURCE}, argv=(b"/guest", b"/in", b"/out")
-    )
-    with trace.open(place) as found:
-        assert found.programs[0].status == 0
-        yield World(found)
-
-
-@pytest.mark.parametrize("hot_path", HOT_PATHS)
-@settings(SETTINGS, max_examples=8)
-@given(WALK, SHARE)
-def test_any_walk(seed: World, hot_path: str, moves: Any, start: float) -> None:
-    x = timeline_of(seed, hot_path)
-    try:
-        x.seek(1, int(start * (len(seed.way(1)) - 1)))
-        walk(seed, x, 1, moves)
-    finally:
-        x.close()
+def seed(arch: str, seeds: Callable[[str], World]) -> World:
+    return seeds(arch)
 
 
 def test_both_hot_paths_record_the_same_and_run_it_again(seed: World, tmp_path: Path) -> None:
     image = seed.trace.content(seed.trace.programs[0].image)
-    program = Seed(seed.trace.programs[0].abi, image=image)
     for hot_path in HOT_PATHS:
-        digest = recorded.record(
-            program, tmp_path / hot_path, hot_path, {b"/in": SOURCE}, (b"/guest", b"/in", b"/out")
-        )
+        digest = recorded.record(image, tmp_path / hot_path, hot_path, {b"/in": SOURCE}, ARGV)
         assert digest == seed.trace.digest
         divergence = check(seed.trace, engine_for(hot_path))
         assert divergence is None, divergence.lines()

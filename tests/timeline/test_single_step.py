@@ -26,7 +26,6 @@ from tests.timeline.on_this_cpu import (
     need_ptrace,
     on_this_cpu,
 )
-from tests.timeline.test_drawn_guests import Drawn, changing
 from tests.trace import recorded
 
 BASE = 0x8048000
@@ -80,7 +79,7 @@ def test_each_instruction(opened: Trace, tree: Path, tmp_path: Path, tool: str) 
     program = program_of(opened, TOOLS[tool])
     image = opened.content(program.image)
     on_cpu = real(tmp_path, tree, opened, program.pid)
-    ours = in_a_replay(tmp_path, opened, engine_for("native"), program.id)
+    ours = in_a_replay(opened, engine_for("native"), program.id)
     assert first_difference(on_cpu, ours, image, BASE) == ""
     # And what a traveller says when it has gone to a place is the same again.
     traveller = Timeline(opened, engine_for("native"))
@@ -129,7 +128,7 @@ def test_a_difference_is_noticed(opened: Trace, tree: Path, tmp_path: Path) -> N
     """A byte of the source that differs on this machine, and a register that differs in one row."""
     program = program_of(opened, TOOLS["kaem"])
     image = opened.content(program.image)
-    ours = in_a_replay(tmp_path, opened, engine_for("native"), program.id)
+    ours = in_a_replay(opened, engine_for("native"), program.id)
     for word, name in enumerate(NAMES):
         changed = bytearray(ours.raw)
         changed[40 * 777 + 4 * word] ^= 1
@@ -151,14 +150,14 @@ def test_a_difference_is_noticed(opened: Trace, tree: Path, tmp_path: Path) -> N
 def test_code_that_changes_and_rep(tmp_path: Path) -> None:
     """Each instruction is one, however often the emulator begins it."""
     need_ptrace()
-    image = changing("i386")
-    recorded.record(Drawn("i386", image=image), tmp_path / "t", argv=(b"./guest",))
+    image = recorded.changing("i386")
+    recorded.record(image, tmp_path / "t", argv=(b"./guest",))
     (tmp_path / "guest").write_bytes(image)
     (tmp_path / "guest").chmod(0o755)
     with trace.open(tmp_path / "t") as opened:
         on_cpu = real(tmp_path, tmp_path, opened, 1, 3)
         base = CODE - image.index(bytes.fromhex("bf"), 0x1000)
         for hot_path in HOT_PATHS:
-            ours = in_a_replay(tmp_path, opened, engine_for(hot_path), 1)
+            ours = in_a_replay(opened, engine_for(hot_path), 1)
             assert first_difference(on_cpu, ours, image, base) == ""
         assert len(on_cpu) > 2_000

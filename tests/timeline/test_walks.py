@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bootstrap import trace
 from bootstrap.core.arches import PAGE
@@ -15,40 +18,81 @@ from bootstrap.instruments.counter import READS, WRITES
 from bootstrap.timeline import search
 from bootstrap.timeline.stores import store_before
 from bootstrap.timeline.timeline import Timeline
-from tests.instruments.runs import HOT_PATHS, engine_for
-from tests.timeline.walking import SETTINGS, SHARE, WALK, World, pick, timeline_of, walk
+from bootstrap.trace.compare import check
+from bootstrap.trace.store import Trace
+from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, HOT_PATHS, engine_for
+from tests.linux.test_snapshot import GUEST, program
+from tests.timeline.conftest import ARCHES
+from tests.timeline.walking import SETTINGS, SHARE, WALK, World, timeline_of, walk
 from tests.trace import recorded
 
 pytestmark = pytest.mark.usefixtures("small")
 KAEM, CATM, M0, HELLO, HEX1 = (3, 1), (7, 1), (9, 1), (12, 1), (5, 1)
 FORKED = (4, 0)
+PROGRAMS = [
+    *(("embedded", program) for program in (KAEM, FORKED, CATM, M0, HELLO)),
+    *(("code that changes", abi) for abi in ("i386", "x86_64")),
+    *(("hex0-seed", arch) for arch in ARCHES),
+]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    place = tmp_path_factory.mktemp("walks") / "t"
-    recorded.record_embedded(place, "native")
-    with trace.open(place) as found:
-        yield World(found)
+def world(opened: Trace) -> World:
+    """The embedded path."""
+    return World(opened)
 
 
-@pytest.mark.parametrize("hot_path", HOT_PATHS)
-@pytest.mark.parametrize("program", [KAEM, FORKED, CATM, M0, HELLO], ids=lambda p: f"{p[0]}.{p[1]}")
-@SETTINGS
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], World]]:
+    """By architecture, a guest whose code changes."""
+    worlds: dict[str, World] = {}
+
+    def of(abi: str) -> World:
+        if abi not in worlds:
+            place = tmp_path_factory.mktemp("changing") / "t"
+            recorded.record(recorded.changing(abi), place)
+            worlds[abi] = World(trace.open(place))
+            assert worlds[abi].trace.programs[0].status == 3 << 8
+        return worlds[abi]
+
+    yield of
+    for one in worlds.values():
+        one.trace.close()
+
+
+@EACH_HOT_PATH
+@pytest.mark.parametrize(("kind", "which"), PROGRAMS, ids=str)
+@settings(SETTINGS, max_examples=8)
 @given(WALK, SHARE)
 def test_any_walk(
-    world: World, program: tuple[int, int], hot_path: str, moves: Any, start: float
+    request: pytest.FixtureRequest, kind: str, which: Any, hot_path: str, moves: Any, start: float
 ) -> None:
-    row = world.row(*program)
-    x = timeline_of(world, hot_path)
-    try:
-        x.seek(row, pick(start, len(world.way(row)) - 1))
-        walk(world, x, row, moves)
-    finally:
-        x.close()
+    if kind == "embedded":
+        world: World = request.getfixturevalue("world")
+        walk(world, world.row(*which), hot_path, start, moves)
+    else:
+        name = "changed" if kind == "code that changes" else "seeds"
+        walk(request.getfixturevalue(name)(which), 1, hot_path, start, moves)
 
 
-def test_just_after_a_call_is_no_place_behind_it(world: World) -> None:
+@EACH_ABI
+@settings(SETTINGS, max_examples=8)
+@given(GUEST, st.lists(st.tuples(SHARE, SHARE, WALK), min_size=1, max_size=3))
+def test_any_walk_in_any_guest(abi: str, ops: Any, walks: Any) -> None:
+    """Processes, shared files, heaps, mappings."""
+    guest = program(abi, ops)
+    with tempfile.TemporaryDirectory() as folder:
+        digests = {recorded.record(guest, Path(folder, name), name) for name in HOT_PATHS}
+        assert len(digests) == 1
+        with trace.open(Path(folder, "native")) as opened:
+            assert check(opened, engine_for("python")) is None
+            world = World(opened)
+            for number, (which, start, moves) in enumerate(walks):
+                row = 1 + int(which * (len(opened.programs) - 1))
+                walk(world, row, HOT_PATHS[number % 2], start, moves)
+
+
+def test_just_after_a_call_is_no_place_after_it(world: World) -> None:
     """Neither where we are already, nor a state that was kept between this call and the next."""
     row = world.row(*HEX1)
     x = timeline_of(world, "native")
@@ -92,8 +136,8 @@ def test_no_access_before_the_place_to_begin_at(world: World) -> None:
         if known.last_access(access.executed + 5, *watched) == access.executed:
             break
     x = timeline_of(world, "native")
-    x.seek(row, access.executed + 5)
     here = row, access.executed + 5
+    x.seek(*here)
     found = search.last_access(x, *watched, *here, since=access.executed)
     assert found is not None and found.executed == access.executed
     assert search.last_access(x, *watched, *here, since=access.executed + 1) is None
@@ -102,8 +146,8 @@ def test_no_access_before_the_place_to_begin_at(world: World) -> None:
 
 def test_what_was_not_written_is_zero(world: World) -> None:
     """A kept state has the pages that are marked as written, and no other."""
-    for program in (KAEM, HEX1, M0):
-        row = world.row(*program)
+    for one in (KAEM, HEX1, M0):
+        row = world.row(*one)
         at = Timeline(world.trace, engine_for("native"))
         at.seek(row, at.total(row) - 1)
         for extent in at.process.memory.extents:

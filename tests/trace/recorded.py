@@ -20,14 +20,14 @@ from bootstrap.trace import container
 from bootstrap.trace.container import seal
 from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.store import Writer, header, recording, trace_digest
-from tests.instruments.guest import Program
+from tests.instruments.guest import Program, R, W, X
 from tests.instruments.runs import engine_for
 
 O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND = 0, 1, 2, 0o100, 0o1000, 0o2000
 
 
 def record(
-    guest: Program,
+    guest: Program | bytes,
     place: Path,
     hot_path: str = "native",
     files: Mapping[bytes, bytes] | None = None,
@@ -43,7 +43,7 @@ def record(
 
 
 def finish(
-    guest: Program,
+    guest: Program | bytes,
     writer: Writer,
     recorder: Recorder,
     hot_path: str = "native",
@@ -55,7 +55,8 @@ def finish(
     """Run a guest to its end and finish its trace."""
     limits, engine = limits or Limits(), engine_for(hot_path)
     lower = {path: LowerFile(0o755, data) for path, data in (files or {}).items()}
-    lower[b"/guest"] = LowerFile(0o755, guest.elf())
+    image = guest if isinstance(guest, bytes) else guest.elf()
+    lower[b"/guest"] = LowerFile(0o755, image)
     fs = OverlayFileSystem(MemoryLower(lower), limits)
     rest = list(stdin)
     streams = recorder.attach(
@@ -121,6 +122,26 @@ def second(abi: str) -> Program:
 
 def busy_files(abi: str) -> dict[bytes, bytes]:
     return {b"/second": second(abi).elf(), b"/source": b"the source of it all\n" * 2}
+
+
+def changing(abi: str) -> bytes:
+    """A loop whose code changes: far off, just ahead in the same block, and by a REP."""
+    guest = Program(abi)
+    counter, source = guest.words(150), guest.data(b"\x01\x02\x03\x04")
+    guest.label("again")
+    guest.raw("bf" + "00000000").raw("be" + source.to_bytes(4, "little").hex())  # edi, esi
+    edi = len(guest.code) - 9
+    guest.raw("b904000000f3a4")  # mov ecx, 4; rep movsb: into the mov of f
+    size = 7 if abi == "i386" else 8
+    guest.poke(guest.here + size + 1, 0x33)  # the byte that comes next
+    guest.raw("b011").raw("00c3")  # mov al, 0x11; add bl, al
+    guest.call_near("f")
+    guest.decrement(counter).jump_if_not_zero("again")
+    guest.call("write", 1, source, 4).exit(3)
+    guest.label("f")
+    guest.code[edi : edi + 4] = (guest.here + 1).to_bytes(4, "little")
+    guest.raw("b800000000" + "01c2" + "c3")  # mov eax, ...; add edx, eax; ret
+    return guest.elf(code_flags=R | W | X)
 
 
 def change(place: Path, *statements: str, digest: bool = True) -> None:

@@ -13,6 +13,7 @@ from bootstrap.core.errors import BadInput
 from bootstrap.instruments.callbuffer import CAPACITY
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.numbers_i386 import NUMBERS
+from bootstrap.timeline.timeline import Timeline
 from bootstrap.trace.columns import Calls, encode, shown
 from bootstrap.trace.compare import check
 from bootstrap.trace.log import LogFilter, log
@@ -298,3 +299,20 @@ def test_words_of_another_size_after_an_exec(abi: str, tmp_path: Path) -> None:
         assert [program.abi for program in found.programs] == [abi, abi, other]
         words = [found.calls(chunk).word for chunk in found.chunks()]
     assert words == ([4, 4, 8, 4] if abi == "i386" else [8, 8, 4, 8])
+
+
+@pytest.mark.parametrize("abi", ["i386", "x86_64"])
+def test_each_buffer_of_one_call_gets_its_part(tmp_path: Path, abi: str) -> None:
+    """What came in over a standard stream comes in again, at the same call."""
+    guest = Program(abi)
+    first, second = guest.space(4), guest.space(4)
+    guest.call("read", 0, first, 1)
+    guest.call("readv", 0, guest.words(first, 4, second, 4), 2).call("write", 1, first, 4).exit(0)
+    recorded.record(guest, tmp_path / "t", stdin=[b"x", b"abcd", b"efgh"])
+    with trace.open(tmp_path / "t") as opened:
+        assert check(opened, engine_for("native")) is None
+        at = Timeline(opened, engine_for("native"))
+        at.seek_call(1, 2)
+        assert at.process.memory.read(first, 4) == b"abcd"
+        assert at.process.memory.read(second, 4) == b"efgh"
+        at.close()
