@@ -1,7 +1,7 @@
 """Compares what a run made with what it should have made. Pure: data in, a `Report` out."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bootstrap.core.errors import ExitStatus
 from bootstrap.known.schema import Known
@@ -30,15 +30,6 @@ from bootstrap.report.reasons import (
 from bootstrap.trace.lineage import ProcessRecord, tree_path
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """An artifact, when it came to be, and the index of the program that made it."""
-
-    artifact: Artifact
-    order: int
-    writer: int | None
-
-
 def judge(
     expected: Sequence[Known],
     products: Mapping[str, Product],
@@ -59,20 +50,26 @@ def judge(
     expectations = _by_path(expected)
     lineage = Lineage(records, materials, expectations)
     found = {tree_path(path): product for path, product in products.items()}
-    placed = [
-        _place(path, product, expectations.get(path, ()), lineage, about)
-        for path, product in found.items()
-    ]
-    # What no process accounts for comes last: nobody knows when it was made.
-    placed.sort(key=lambda p: (p.writer is None, p.order, p.artifact.path))
-    artifacts = [p.artifact for p in placed if p.artifact.status != "missing"]
-    unfinished = {p.artifact.path: p.artifact for p in placed if p.artifact.status == "missing"}
-    artifacts += [
-        unfinished.get(path) or _artifact(path, "missing", None, values)
-        for path, values in expectations.items()
-        if path not in found or path in unfinished
-    ]
-    writers = {p.artifact.path: p.writer for p in placed if p.writer is not None}
+    written = {path: lineage.writer(path, product.sha256) for path, product in found.items()}
+    writers = {path: one.index for path, one in written.items() if one is not None}
+
+    def moment(path: str) -> tuple[bool, int, str]:
+        """What no process accounts for comes last: nobody knows when it was made."""
+        one = written[path]
+        return one is None, 0 if one is None else one.order, path
+
+    judged = {
+        path: _artifact(
+            path,
+            found.get(path),
+            expectations.get(path, ()),
+            records[writers[path]] if path in writers else None,
+            about,
+        )
+        for path in dict.fromkeys((*sorted(found, key=moment), *expectations))
+    }
+    artifacts = [a for a in judged.values() if a.status != "missing"]
+    artifacts += [judged[path] for path in expectations if judged[path].status == "missing"]
     changed = changed_materials(artifacts, lineage, writers)
     failure = guest_failure(facts, lineage)
     differing, missing = differing_reasons(artifacts), missing_reasons(artifacts)
@@ -139,51 +136,37 @@ def _by_path(expected: Sequence[Known]) -> dict[str, tuple[Known, ...]]:
     }
 
 
-def _place(
+def _artifact(
     path: str,
-    product: Product,
+    product: Product | None,
     expectations: tuple[Known, ...],
-    lineage: Lineage,
+    record: ProcessRecord | None,
     about: Callable[[str, str], Iterable[str]],
-) -> _Placed:
-    written = lineage.writer(path, product.sha256)
-    record = lineage.records[written.index] if written else None
+) -> Artifact:
     values = {e.sha256 for e in expectations}
     notes = []
-    if len(values) > 1:
+    status: Status = "unknown" if product else "missing"
+    if product and expectations:
+        status = "match" if values == {product.sha256} else "mismatch"
+    if product and len(values) > 1:
         said = ", ".join(f"{e.from_} says {e.sha256[:12]}" for e in expectations)
         notes.append(f"the known-good values disagree: {said}")
-    status: Status = "unknown"
-    if expectations:
-        status = "match" if values == {product.sha256} else "mismatch"
-    if record is not None and not record.ended and status != "match":
+    if product and record is not None and not record.ended and status != "match":
         notes.insert(0, f"unfinished: {product.size} bytes were written when the run stopped")
         if status == "mismatch":
             # A file that was never finished is not a wrong product; it is none.
             status = "missing"
-    if status == "mismatch":
+    if product and status == "mismatch":
         notes.extend(about(path, product.sha256))
-    artifact = _artifact(path, status, product, expectations, record, "; ".join(notes) or None)
-    return _Placed(artifact, written.order if written else 0, written.index if written else None)
-
-
-def _artifact(
-    path: str,
-    status: Status,
-    product: Product | None,
-    expectations: tuple[Known, ...],
-    record: ProcessRecord | None = None,
-    note: str | None = None,
-) -> Artifact:
-    product = None if status == "missing" else product
+    there = None if status == "missing" else product
     return Artifact(
         path=path,
-        size=product.size if product else None,
-        sha256=product.sha256 if product else None,
+        size=there.size if there else None,
+        sha256=there.sha256 if there else None,
         expected=expectations[0].sha256 if expectations else None,
         expected_from=" and ".join(e.from_ for e in expectations) or None,
         status=status,
         producer=producer_of(record) if record else None,
         expectations=expectations,
-        note=note,
+        note="; ".join(notes) or None,
     )

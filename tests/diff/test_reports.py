@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput
 from bootstrap.diff.reports import compare_reports, diff, load
@@ -148,45 +146,6 @@ def test_sets(tmp_path: Path) -> None:
 def test_bad_reports(value: object, says: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=says):
         load(write(tmp_path / "r", value))
-
-
-def _ways(value: object, before: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-    found = [before] if before else []
-    if isinstance(value, dict):
-        for key, cell in value.items():
-            found += _ways(cell, (*before, key))
-    elif isinstance(value, list):
-        for index, cell in enumerate(value):
-            found += _ways(cell, (*before, index))
-    return found
-
-
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(
-    way=st.sampled_from(_ways(GOOD)),
-    cell=st.sampled_from([None, 3, "x", [], {}, [3], ["x"], {"path": 3}, True]),
-)
-def test_a_report_with_anything_in_it(tmp_path: Path, way: tuple[Any, ...], cell: object) -> None:
-    """It is refused in a line, or compared and shown; nothing else comes out."""
-    value: Any = copy.deepcopy(GOOD)
-    at = value
-    for key in way[:-1]:
-        at = at[key]
-    at[way[-1]] = cell
-    good, other = write(tmp_path / "good", GOOD), write(tmp_path / "other", value)
-    try:
-        found = compare_reports(good, other)
-    except BadInput as error:
-        assert "\n" not in str(error)
-        return
-    assert found.text(True, colour=False, width=None, unicode=True).endswith("\n")
-    json.dumps(found.value())
-    assert compare_reports(other, good).equal is found.equal
-    assert compare_reports(other, other).equal
 
 
 def test_expectations_of_another_kind() -> None:
