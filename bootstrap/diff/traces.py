@@ -29,6 +29,7 @@ from bootstrap.instruments import Engine, default_engine
 from bootstrap.trace.columns import unpacked
 from bootstrap.trace.store import MAX_INPUT, ProgramRow, Trace
 from bootstrap.trace.views import ended
+from bootstrap.words import listed
 
 HEADER = ("source", "source_digest", "arch", "entry", "tool", "engine", "hot_path", "result",
         "failure", "limits")  # fmt: skip
@@ -206,7 +207,7 @@ def _sentence(work: Comparing, fact: Fact, a: Fact | None, b: Fact | None, pair:
                 parts.append("the program itself")
             if parts:
                 one = len(parts) == 1 and parts != ["its arguments"]
-                return f"a program is started, and {_and(parts)} {'differs' if one else 'differ'}"
+                return f"a program is started, and {listed(parts)} {'differs' if one else 'differ'}"
         return "another program is started"
     return {
         happened.INPUT: "something else comes in on standard input",
@@ -217,10 +218,6 @@ def _sentence(work: Comparing, fact: Fact, a: Fact | None, b: Fact | None, pair:
         happened.CHANGED: "the name or the mode of a file changes otherwise",
         happened.ENDED: "a program ends otherwise",
     }[fact.order]
-
-
-def _and(words: list[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _followed(work: Comparing, found: TraceDiff) -> None:

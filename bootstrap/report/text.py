@@ -12,7 +12,6 @@ from bootstrap.report.model import (
     LESSER,
     Artifact,
     FirstMismatch,
-    Producer,
     Recheck,
     Report,
     ReportSet,
@@ -283,7 +282,10 @@ def _first_divergence(page: Page, divergence: FirstMismatch, artifact: Artifact)
 
 
 def _step(page: Page, label: str, step: Step, *, everything: bool) -> None:
-    _process(page, label, step.process)
+    process = step.process
+    place = "" if process.cwd == "/" else f", in {visible(process.cwd)}"
+    command = visible(shlex.join(process.argv))
+    page.labelled(label, f"pid {process.pid}{place}: {command}")
     inputs = [i for i in step.inputs if everything or i.state != "good"]
     good = [i for i in inputs if i.state == "good" and i.role == "file"]
     many = page.width is not None and len(good) > MANY_INPUTS
@@ -306,12 +308,6 @@ def _step(page: Page, label: str, step: Step, *, everything: bool) -> None:
                 page.wrapped(why, indent=8)
     if many:
         page.wrapped(f"{page.mark('good')} {len(good)} files, all good (hashes: --json)", indent=4)
-
-
-def _process(page: Page, label: str, producer: Producer) -> None:
-    place = "" if producer.cwd == "/" else f", in {visible(producer.cwd)}"
-    command = visible(shlex.join(producer.argv))
-    page.labelled(label, f"pid {producer.pid}{place}: {command}")
 
 
 def _failure(page: Page, report: Report) -> None:

@@ -135,26 +135,36 @@ class _Reader:
 
     def take(self, instruction: BuildInstruction) -> None:
         self.at = instruction.line
+        name, rest = instruction.name, instruction.rest
         if instruction.continued:
             raise self.error("a continued line is not understood")
-        if instruction.name == "FROM" and not instruction.flags:
-            self._from(instruction.rest.split())
+        if name == "FROM" and not instruction.flags:
+            self._from(rest.split())
             return
-        handler = {
-            "ARG": self._arg,
-            "ENV": self._env,
-            "WORKDIR": self._workdir,
-            "ADD": self._add,
-            "COPY": self._copy,
-            "RUN": self._run,
-        }.get(instruction.name)
-        if handler is None:
-            raise self.error(f"the instruction {instruction.name} is not understood")
+        if name not in ("ARG", "ENV", "WORKDIR", "ADD", "COPY", "RUN"):
+            raise self.error(f"the instruction {name} is not understood")
         if not self.stages:
-            raise self.error(f"{instruction.name} stands before the first FROM")
-        if instruction.flags and instruction.name != "COPY":
-            raise self.error(f"{instruction.name} is understood without options only")
-        handler(list(self.stages.values())[-1], instruction)
+            raise self.error(f"{name} stands before the first FROM")
+        if instruction.flags and name != "COPY":
+            raise self.error(f"{name} is understood without options only")
+        stage = list(self.stages.values())[-1]
+        if name == "ARG":
+            if rest not in self.arguments:
+                raise self.error(f"package.toml gives no value for ARG {rest}")
+            stage.arguments.add(rest)
+        elif name == "ENV":
+            variable, sep, value = rest.partition("=")
+            if not sep or not variable.isidentifier() or re.search(r"[\s\"'\\$]", value):
+                raise self.error("only ENV NAME=VALUE without quotes is understood")
+            stage.environment[variable] = value
+        elif name == "WORKDIR":
+            stage.cwd = self._absolute(stage, self._filled(stage, rest))
+        elif name == "ADD":
+            self._copied(stage, rest.split(), None)
+        elif name == "COPY":
+            self._copy(stage, instruction)
+        else:
+            self._run(stage, rest)
 
     def _from(self, words: list[str]) -> None:
         if len(words) != 3 or words[0] != "scratch" or words[1].upper() != "AS":
@@ -162,23 +172,6 @@ class _Reader:
         if words[2] in self.stages:
             raise self.error(f"there are two stages {words[2]}")
         self.stages[words[2]] = Stage(words[2])
-
-    def _arg(self, stage: Stage, instruction: BuildInstruction) -> None:
-        if instruction.rest not in self.arguments:
-            raise self.error(f"package.toml gives no value for ARG {instruction.rest}")
-        stage.arguments.add(instruction.rest)
-
-    def _env(self, stage: Stage, instruction: BuildInstruction) -> None:
-        name, sep, value = instruction.rest.partition("=")
-        if not sep or not name.isidentifier() or re.search(r"[\s\"'\\$]", value):
-            raise self.error("only ENV NAME=VALUE without quotes is understood")
-        stage.environment[name] = value
-
-    def _workdir(self, stage: Stage, instruction: BuildInstruction) -> None:
-        stage.cwd = self._absolute(stage, self._filled(stage, instruction.rest))
-
-    def _add(self, stage: Stage, instruction: BuildInstruction) -> None:
-        self._copied(stage, instruction.rest.split(), None)
 
     def _copy(self, stage: Stage, instruction: BuildInstruction) -> None:
         words = instruction.rest.split()
@@ -219,9 +212,9 @@ class _Reader:
             raise self.error(f"{path} has a $ or \\, which BuildKit would replace")
         stage.texts[path] = text.encode()
 
-    def _run(self, stage: Stage, instruction: BuildInstruction) -> None:
+    def _run(self, stage: Stage, words: str) -> None:
         try:
-            argv = typed_json(tuple[str, ...], instruction.rest)
+            argv = typed_json(tuple[str, ...], words)
         except Fault:
             argv = ()
         if not argv:

@@ -109,16 +109,12 @@ def _go_on(
         rest = _length(answer.headers)
         total = None if rest is None else have + rest
         for chunk in _chunks(answer, url, have, total, limit, progress):
-            _write(file, chunk)
-
-
-def _write(file: IO[bytes], chunk: bytes) -> None:
-    rest = memoryview(chunk)
-    try:
-        while rest:
-            rest = rest[file.write(rest) :]
-    except OSError as error:
-        raise _unwritable(file.name, error) from None
+            left = memoryview(chunk)
+            try:
+                while left:
+                    left = left[file.write(left) :]
+            except OSError as error:
+                raise _unwritable(file.name, error) from None
 
 
 def _unwritable(part: object, error: OSError) -> BadInput:
