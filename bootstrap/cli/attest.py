@@ -3,115 +3,40 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bootstrap.attest.envelope import PAYLOAD_TYPE, Envelope
+from bootstrap.attest.evidence import Evidence, read_report
+from bootstrap.attest.handoff_run import HandoffRun, make_handoff_statement, read_handoff_run
+from bootstrap.attest.hosts import UNKNOWN, Host, known_system, known_vendor, this_host
+from bootstrap.attest.signatures import GPG, SSH_KEYGEN, find, sign_gpg, sign_ssh, signers_of
+from bootstrap.attest.simplesigning import document, folder_of, next_file, read_reference
+from bootstrap.attest.statement import HASHED, MADE, READ, REPORTED, make_statement, payload
+from bootstrap.cli.output import check_places, each, for_people, write_pieces, write_text
+from bootstrap.cli.verify import no_verify, verified_here
 from bootstrap.core.errors import BadInput, ExitStatus, printable
-
-if TYPE_CHECKING:
-    from bootstrap.attest.evidence import Evidence
-    from bootstrap.attest.handoff_run import HandoffRun
-    from bootstrap.attest.hosts import Host
-
-_MORE = (
-    "Say, and sign, that a release came out as it should: an in-toto statement with SLSA "
-    "provenance (products, seed and sources with their hashes, tool, engine, CPU vendor and "
-    "system) in a DSSE envelope. With --run this command verifies the release first, with the "
-    "options of bootstrap verify, and the statement says so; with --report it says that a report "
-    "says so, and with --products that the products were hashed again. Read a report on the "
-    "machine that ran it, or say with --cpu-vendor and --host-os what that was. With --stagex: the "
-    "container signature of an image (bootstrap oci export) in the layout of StageX's signatures."
-)
-_END = (
-    "A report that is not verified, contradicts itself, or is not what the catalogue knows is "
-    "refused. Exit status: 0 written, 1 something differs (nothing is signed), 2 usage or bad "
-    "input, 3 the guest failed."
-)
-
-
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command's options; imports nothing heavy."""
-    from bootstrap.cli.verify import add_options
-
-    parser = subparsers.add_parser(
-        "attest",
-        help="sign a statement of what a verified run made",
-        description=_MORE,
-        epilog=_END,
-        conflict_handler="resolve",  # --output is the attestation's here
-    )
-    add_options(parser)
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument(
-        "--run", dest="here", action="store_true", help="verify here and now (--json: the report)"
-    )
-    which.add_argument(
-        "--report",
-        metavar="FILE",
-        help="what bootstrap verify --json FILE wrote, or bootstrap handoff run --json FILE",
-    )
-    parser.add_argument(
-        "--products", metavar="DIR", help="hash these products again (verify --output DIR)"
-    )
-    parser.add_argument(
-        "--require-recheck",
-        action="store_true",
-        help="sign only what the core alone found too: --run rechecks, a report must say so",
-    )
-    parser.add_argument(
-        "--sign",
-        choices=["ssh", "gpg", "none"],
-        default="none",
-        help="with what to sign; none (the default): only the statement, for somebody to sign",
-    )
-    parser.add_argument(
-        "--key",
-        metavar="KEY",
-        help="ssh: a key's file, private, on a card, or public with the private half in the agent; "
-        "gpg: a fingerprint or user id (default: gpg's own choice)",
-    )
-    parser.add_argument(
-        "-o", "--output", metavar="FILE", help="where to write the attestation ('-': stdout)"
-    )
-    parser.add_argument(
-        "--cpu-vendor", metavar="NAME", help="who made the CPU of the machine that ran it"
-    )
-    parser.add_argument("--host-os", metavar="NAME", help="and its system")
-    parser.add_argument(
-        "--stagex", metavar="DIR", help="put a container signature into this signatures checkout"
-    )
-    parser.add_argument("--image", metavar="DIR", help="with --stagex: the image's OCI layout")
-    parser.add_argument(
-        "--reference",
-        metavar="REGISTRY/NAME:TAG",
-        help="with --stagex: what the image is called, as in stagex/bootstrap-stage0:1.9.1",
-    )
-    parser.set_defaults(run=run)
+from bootstrap.oci.layout import read_layout, read_products, require_products
+from bootstrap.report.page import visible
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it.  Raises BootstrapError; returns the exit status."""
-    from bootstrap.cli.oci import no_verify, verified_here
-    from bootstrap.cli.verify import check_report_places
-
     _check_options(args)
-    check_report_places(args.output, args.json, args.junit)
-    if not args.here:
+    check_places(args.output, args.json, args.junit)
+    if not args.run:
         no_verify(args, "json")
         return _attest(args, args.report, args.products)
     args.recheck = args.recheck or args.require_recheck
-    with verified_here(args, args.json, args.output, "nothing was signed") as run:
-        status, report, products = run
-        return status or _attest(args, report, products)
+    after_verify = functools.partial(_attest, args)
+    return verified_here(args, args.json, args.output, "nothing was signed", after_verify)
 
 
 def _attest(args: argparse.Namespace, report: Path | str, products: Path | str | None) -> int:
-    from bootstrap.attest.evidence import read_report
-    from bootstrap.attest.handoff_run import read_handoff_run
-
-    handoff = None if args.here else read_handoff_run(Path(report))
+    handoff = None if args.run else read_handoff_run(Path(report))
     if handoff is not None:
         if args.require_recheck:
             raise BadInput("--require-recheck goes with a verify, or a report of one")
@@ -132,9 +57,6 @@ def _attest(args: argparse.Namespace, report: Path | str, products: Path | str |
 
 def _check_options(args: argparse.Namespace) -> None:
     """Raise BadInput, before a run, for what cannot work after it."""
-    from bootstrap.attest.signatures import GPG, SSH_KEYGEN, find
-    from bootstrap.attest.simplesigning import read_reference
-
     for_image = args.image is not None
     if args.stagex is not None and not for_image:
         raise BadInput("--stagex needs --image, the OCI layout of the image that is signed")
@@ -150,9 +72,9 @@ def _check_options(args: argparse.Namespace) -> None:
         raise BadInput("say where to: -o FILE for an attestation, --stagex DIR for its layout")
     if args.sign == "none" and args.key is not None:
         raise BadInput("--key goes with --sign ssh or --sign gpg")
-    if args.here and args.products is not None:
+    if args.run and args.products is not None:
         raise BadInput("--products goes with --report; --run has the products itself")
-    if args.here and (args.cpu_vendor or args.host_os):
+    if args.run and (args.cpu_vendor or args.host_os):
         raise BadInput("--cpu-vendor and --host-os go with --report; --run sees its machine")
     if args.sign == "ssh" and args.key is None:
         raise BadInput("--sign ssh needs --key, the file of a key")
@@ -175,9 +97,6 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _same(evidence: Evidence, products: Path) -> bool:
-    from bootstrap.oci.layout import read_products
-    from bootstrap.report.page import visible
-
     _, wrong = read_products(products, evidence)
     for difference in wrong:
         print(f"bootstrap: {visible(str(difference))}", file=sys.stderr)
@@ -185,11 +104,9 @@ def _same(evidence: Evidence, products: Path) -> bool:
 
 
 def _statement(args: argparse.Namespace, evidence: Evidence) -> int:
-    from bootstrap.attest.statement import HASHED, MADE, READ, REPORTED, make_statement
-
     host = _host(args)
-    hashed = args.here or args.products is not None
-    run, products = MADE if args.here else READ, HASHED if hashed else REPORTED
+    hashed = args.run or args.products is not None
+    run, products = MADE if args.run else READ, HASHED if hashed else REPORTED
     _written(
         args,
         make_statement(evidence, host, run, products),
@@ -200,8 +117,6 @@ def _statement(args: argparse.Namespace, evidence: Evidence) -> int:
 
 
 def _handoff(args: argparse.Namespace, run: HandoffRun) -> int:
-    from bootstrap.attest.handoff_run import make_handoff_statement
-
     if args.image is not None or args.products is not None:
         option = "--image" if args.image is not None else "--products"
         raise BadInput(f"{option} goes with a report of bootstrap verify; {args.report} is none")
@@ -222,11 +137,6 @@ def _handoff(args: argparse.Namespace, run: HandoffRun) -> int:
 
 def _written(args: argparse.Namespace, statement: dict[str, Any], said: str) -> None:
     """Sign it if that is asked for, and write it."""
-    from bootstrap.attest.envelope import PAYLOAD_TYPE, Envelope
-    from bootstrap.attest.signatures import sign_gpg, sign_ssh
-    from bootstrap.attest.statement import payload
-    from bootstrap.cli.output import STDOUT, each, write_text
-
     content = payload(statement)
     by = "nobody yet"
     if args.sign == "none":
@@ -237,16 +147,15 @@ def _written(args: argparse.Namespace, statement: dict[str, Any], said: str) -> 
         signature = sign(signed, args.key)
         by = signature.keyid
         text = Envelope(content, PAYLOAD_TYPE, (signature,)).to_json()
-    to = sys.stderr if args.output == STDOUT else sys.stdout
     each(
-        lambda: print(f"{said}; signed by {by}", file=to, flush=True),
+        lambda: print(f"{said}; signed by {by}", file=for_people(args.output), flush=True),
         lambda: write_text(args.output, text),
     )
 
 
 def _seen(args: argparse.Namespace, host: Host) -> str:
     """What of it this command saw itself, and what it only read."""
-    if args.here:
+    if args.run:
         return printable(f"made here and now, on {host.cpu_vendor}, {host.os}")
     again = f" (products hashed again in {args.products})" if args.products is not None else ""
     where = "as given" if args.cpu_vendor is not None else "which is this machine"
@@ -257,8 +166,6 @@ def _seen(args: argparse.Namespace, host: Host) -> str:
 
 
 def _host(args: argparse.Namespace) -> Host:
-    from bootstrap.attest.hosts import UNKNOWN, Host, known_system, known_vendor, this_host
-
     if (args.cpu_vendor is None) != (args.host_os is None):
         raise BadInput("--cpu-vendor and --host-os go together: another machine than this ran it")
     if args.cpu_vendor is not None:
@@ -271,23 +178,18 @@ def _host(args: argparse.Namespace) -> Host:
                 file=sys.stderr,
             )
         return host
-    return this_host() if args.here else replace(this_host(), said_by="observed-at-signing")
+    return this_host() if args.run else replace(this_host(), said_by="observed-at-signing")
 
 
 def _container(args: argparse.Namespace, evidence: Evidence) -> int:
-    from bootstrap.attest.signatures import sign_gpg, signers_of
-    from bootstrap.attest.simplesigning import document, folder_of, next_file, read_reference
-    from bootstrap.cli.output import STDOUT, write_pieces
-    from bootstrap.oci.layout import read_layout, require_products
-
     reference = read_reference(args.reference)
     image = read_layout(Path(args.image))
     require_products(image, evidence, args.image)
     content = document(reference, image.manifest)
     if args.stagex is None:
         write_pieces(args.output, (content,))
-        out = sys.stderr if args.output == STDOUT else sys.stdout
-        print(f"{reference} sha256:{image.manifest}: signed by nobody yet", file=out)
+        said = f"{reference} sha256:{image.manifest}: signed by nobody yet"
+        print(said, file=for_people(args.output))
         return 0
     signature = sign_gpg(content, args.key, detached=False)
     folder = folder_of(Path(args.stagex), reference, image.manifest)

@@ -14,20 +14,6 @@ SCHEMA = 1
 _PACKAGES = ("unicorn", "capstone", "platformdirs")
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command's options; imports nothing heavy."""
-    parser = subparsers.add_parser(
-        "doctor",
-        help="say what is installed, cached and possible here",
-        description="Say what is there: engine and hot path, versions, the cache and the releases"
-        " in it, the embedded sources, and what this host could run natively.",
-    )
-    parser.add_argument(
-        "--json", metavar="FILE", help="write the same as JSON ('-': standard output)"
-    )
-    parser.set_defaults(run=run)
-
-
 def run(args: argparse.Namespace) -> int:
     """Print the findings; 0 when a run could start here, 2 when something needs mending.
 

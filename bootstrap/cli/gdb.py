@@ -9,59 +9,14 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bootstrap.cli import step
 from bootstrap.core.errors import BadInput, printable
-
-if TYPE_CHECKING:
-    from bootstrap.debug.gdb.symbols import SymbolFiles
-    from bootstrap.debug.session import Session
-
-DEFAULT = "127.0.0.1:1234"
-
-
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command's options; imports nothing heavy."""
-    parser = subparsers.add_parser(
-        "gdb",
-        help="let gdb travel in a recorded run: breakpoints, watchpoints, also backwards",
-        usage="%(prog)s [TRACE | --source TREE | -- PROGRAM ARG...] "
-        "[--listen ADDR:PORT | --stdio | --launch] [options]",
-        description="Serve gdb's remote protocol in a recorded run: `stepi`, `continue`, "
-        "`reverse-stepi`, `reverse-continue`, breakpoints, watchpoints, memory, registers, for "
-        "x86, AMD64, AArch64, riscv64 and riscv32. A program or a source tree is recorded first. "
-        "A recording cannot be changed; a program after -- can be written to and is recorded anew "
-        "from there on. `monitor help` in gdb lists what else there is: where a byte comes from, "
-        "going to any place, other processes.",
-        epilog=f"In gdb: target remote {DEFAULT}, or: target remote | bootstrap gdb --stdio "
-        "TRACE. Exit status: 0 done (with --launch: gdb's own); 1 the run is not the recorded one; "
-        "2 usage or bad input; 130 interrupted. A walk through hex0: docs/gdb.md.",
-    )
-    step.add_options(
-        parser, "; with a TRACE of one program: where to run it again when something is written"
-    )
-    parser.add_argument("--at", metavar="PLACE", default="", help="start there: 5@0, say")
-    parser.add_argument(
-        "--symbols", metavar="DIR", help="write the annotated sources and gdb's symbol files into "
-        "that empty folder; in gdb, when connected: source DIR/symbols.gdb (--launch does it all)",
-    )  # fmt: skip
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument(
-        "--listen", metavar="ADDR:PORT", help=f"wait there for gdb (default: {DEFAULT}); port 0: "
-        "any free one",
-    )  # fmt: skip
-    how.add_argument(
-        "--stdio", action="store_true", help="speak on standard input and output, for gdb's "
-        "`target remote | COMMAND`",
-    )  # fmt: skip
-    how.add_argument(
-        "--launch", action="store_true", help="start the installed gdb-multiarch or gdb, connected"
-    )
-    parser.add_argument(
-        "--once", action="store_true", help="with --listen: end when the first client has gone"
-    )
-    parser.set_defaults(run=run)
+from bootstrap.debug.gdb.launch import find_gdb, launch
+from bootstrap.debug.gdb.server import at_port, on_descriptors
+from bootstrap.debug.gdb.symbols import SymbolFiles
+from bootstrap.debug.gdb.wire import address_of, is_loopback, listen
+from bootstrap.debug.session import Session
 
 
 def _say(text: str) -> None:
@@ -70,17 +25,13 @@ def _say(text: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError, KeyboardInterrupt."""
-    from bootstrap.debug.gdb.launch import find_gdb, launch
-    from bootstrap.debug.gdb.symbols import SymbolFiles
-    from bootstrap.debug.gdb.wire import address_of
-
     if args.once and (args.stdio or args.launch):
         raise BadInput("--once goes with --listen")
     if args.symbols is not None and args.launch:
         raise BadInput("--symbols goes with --listen or --stdio: --launch has a folder of its own")
     if os.name == "nt" and (args.stdio or args.launch):
         raise BadInput("on Windows gdb comes to a port: --listen")
-    address = address_of(args.listen or DEFAULT)
+    address = address_of(args.listen)
     if args.stdio:
         in_fd, out_fd = _take_stdio()
     if args.launch:
@@ -121,8 +72,6 @@ def _opened(
     args: argparse.Namespace, name: str, symbols: SymbolFiles | None = None
 ) -> Iterator[Session]:
     """A session at a place, and gdb's script for the program there. Raises BootstrapError."""
-    from bootstrap.debug.session import Session
-
     with Session.open(name) as session:
         root = _root(args)
         if root is not None:
@@ -138,8 +87,6 @@ def _opened(
 def _serve(
     args: argparse.Namespace, name: str, descriptors: tuple[int, int], symbols: SymbolFiles | None
 ) -> int:
-    from bootstrap.debug.gdb.server import on_descriptors
-
     with _opened(args, name, symbols) as session:
         return 0 if on_descriptors(session, *descriptors, _say, symbols) else 1
 
@@ -147,9 +94,6 @@ def _serve(
 def _listen(
     args: argparse.Namespace, name: str, host: str, port: int, symbols: SymbolFiles | None
 ) -> int:
-    from bootstrap.debug.gdb.server import at_port
-    from bootstrap.debug.gdb.wire import is_loopback, listen
-
     with _opened(args, name, symbols) as session, listen(host, port) as listener:
         if not is_loopback(host):
             _say(f"warning: {host} is not this machine alone: whoever comes to the port can read "

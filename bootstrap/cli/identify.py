@@ -10,18 +10,18 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bootstrap.cli.output import document, show
 from bootstrap.cli.seed_files import STDIN, files_below, read_file
 from bootstrap.cli.seeds import SCHEMA, about, seed_facts
 from bootstrap.core.errors import BadInput, ExitStatus, printable
-
-if TYPE_CHECKING:
-    from bootstrap.known.lookup import Nearest, Use
-    from bootstrap.known.seeds import KnownSeed
-    from bootstrap.sources import SourceTree
-    from bootstrap.sources.identity import KnownRelease
+from bootstrap.known import lookup, releases, tree_files
+from bootstrap.known.lookup import Nearest, Use, known_files, ranges
+from bootstrap.known.seeds import KnownSeed, load
+from bootstrap.sources import SourceTree
+from bootstrap.sources.identity import KnownRelease, Likeness, candidates, nearest, no_release, why
+from bootstrap.sources.seeds_at_hand import at_hand, where_from
+from bootstrap.sources.tree import read_archive, read_folder
 
 _LINES = 100
 """Files of a folder that are listed; the rest is counted."""
@@ -32,26 +32,6 @@ _HASH = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{64}(?![0-9A-Za-z])")
 _TAG = re.compile(r"^SHA256 \((.*)\) =\s*$")
 """What ``sha256sum --tag``, and BSD's ``sha256``, print before a hash."""
 _ROLES = {"product": "", "material": "the source ", "archive": ""}
-
-
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command's options; imports nothing heavy."""
-    parser = subparsers.add_parser(
-        "identify",
-        help="say which seed, source or product of which release a file or a hash is",
-        description="Say of each file, folder or SHA-256 which known seed it is, or which source,"
-        " product or archive of which release and architecture; of a folder or archive with a"
-        " source tree, which release that is, and why it is not quite that. A file that holds"
-        " hashes, as sha256sum and most reports print them, is taken for a list: each is searched"
-        " for. Of an unknown file: the nearest known seed that is at hand.",
-        epilog="Exit status: 0 all are known, 1 one is not, 2 one cannot be read.",
-    )
-    parser.add_argument(
-        "what", nargs="+", metavar="FILE|HASH|FOLDER", help="a file, a SHA-256, a folder, or -"
-        " for standard input",
-    )  # fmt: skip
-    parser.add_argument("--json", metavar="FILE", help="write it as JSON ('-': standard output)")
-    parser.set_defaults(run=run)
 
 
 @dataclass(frozen=True)
@@ -100,9 +80,6 @@ class _Known:
     """All that contents are compared with."""
 
     def __init__(self) -> None:
-        from bootstrap.known.lookup import known_files
-        from bootstrap.known.seeds import load
-
         self.seeds = load()
         self.files = known_files()
         self.at_hand: Mapping[str, bytes] | None = None
@@ -121,21 +98,15 @@ class _Known:
         return _Answer(name, named, "", None, sha256, seed, uses, None, listed_in)
 
     def _nearest(self, data: bytes) -> Nearest | None:
-        from bootstrap.known.lookup import nearest
-        from bootstrap.sources.seeds_at_hand import at_hand
-
         if not 0 < len(data) <= 2 * self.seeds.largest:
             return None
         if self.at_hand is None:
             self.at_hand = at_hand(self.seeds)
-        return nearest(data, self.at_hand)
+        return lookup.nearest(data, self.at_hand)
 
 
 def run(args: argparse.Namespace) -> int:
     """Say what each is."""
-    from bootstrap.cli.verify import check_report_places
-
-    check_report_places(args.json)
     known = _Known()
     answers: list[_Answer] = []
     trees: list[_IdentifiedTree] = []
@@ -160,8 +131,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _look(known: _Known, name: str, answers: list[_Answer], trees: list[_IdentifiedTree]) -> None:
     """One argument."""
-    from bootstrap.sources.tree import read_archive, read_folder
-
     if name != STDIN and not os.path.lexists(name) and re.fullmatch(_HASH, name):
         answers.append(known.hash(name, name.lower()))
         return
@@ -218,9 +187,6 @@ def _look_at_tree(
     known: _Known, name: str, tree: SourceTree, answers: list[_Answer], trees: list[_IdentifiedTree]
 ) -> bool:
     """Whether the tree is some release. Then what that does not account for gets an answer."""
-    from bootstrap.known import tree_files
-    from bootstrap.sources.identity import Likeness, candidates, nearest, no_release, why
-
     among = candidates()
     side, found = Likeness(tree, among), nearest([tree], among)
     if found is None:
@@ -251,8 +217,6 @@ def _look_at_tree(
 def _said(
     answers: Sequence[_Answer], trees: Sequence[_IdentifiedTree], known: _Known
 ) -> Iterator[str]:
-    from bootstrap.sources.seeds_at_hand import where_from
-
     for tree in trees:
         if tree.release is None:
             yield f"{printable(tree.name)}: {tree.why[0]}"
@@ -306,9 +270,6 @@ def _others(answers: Sequence[_Answer]) -> dict[tuple[str, str], list[_Answer]]:
 
 def _together(answers: Sequence[_Answer]) -> Iterator[str]:
     """The releases that have most of the contents: together they say more than each."""
-    from bootstrap.known import releases
-    from bootstrap.known.lookup import ranges
-
     counts: dict[tuple[str, str], int] = {}
     for answer in answers:
         for place in {(use.name, release) for use in answer.uses for release in use.releases}:

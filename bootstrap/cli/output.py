@@ -1,11 +1,12 @@
 """Writes what a command made: to standard output, or to a file that is whole or untouched.
 
 The verdict first: what is known after minutes of work must not be lost because a file cannot be
-written. `check_place` finds out before the work what can be known then, `each` is for the rest.
+written. `check_places` finds out before the work what can be known then, `each` is for the rest.
 """
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import stat
@@ -81,20 +82,53 @@ def show(lines: Iterable[str], dest: str | None, value: object) -> None:
     write_json(dest, value)
 
 
-def view_and_json(
-    view: Callable[[], object], dest: str | None, value: Callable[[], object]
-) -> None:
-    """What people read, then `value` as JSON where `dest` asks for it; as `each` does."""
+def show_page(page: Callable[..., str], dest: str | None, value: Callable[[], object]) -> None:
+    """A page for people, then `value` as JSON where `dest` asks for it; as `each` does."""
+    view = functools.partial(print_page, page, for_people(dest))
     if dest is None:
         view()
     else:
         each(view, lambda: write_json(dest, value()))
 
 
-def check_place(dest: str) -> None:
-    """Raise BadInput where it is known before any work that `write_text` could not write there."""
-    if dest == STDOUT:
-        return
+def for_people(*dests: str | None) -> TextIO:
+    """Standard output; standard error where one of the outputs has that."""
+    return sys.stderr if STDOUT in dests else sys.stdout
+
+
+def print_page(page: Callable[..., str], out: TextIO) -> None:
+    """Print a page as suits the stream: `page` has the options of `bootstrap.report.to_text`."""
+    from bootstrap.report.page import speaks_unicode
+
+    terminal = out.isatty()
+    out.write(
+        page(
+            colour=terminal and not os.environ.get("NO_COLOR"),
+            width=os.get_terminal_size(out.fileno()).columns if terminal else None,
+            unicode=speaks_unicode(out.encoding),
+        )
+    )
+    out.flush()
+
+
+def check_places(*files: str | None, folder: str | None = None) -> None:
+    """Raise BadInput, before any work is done, where `files` could not be written after it.
+
+    So far as that is known, also where one of them, or `folder`, would take another's place.
+    """
+    for name in filter(lambda name: name is not None and name != STDOUT, files):
+        _check_place(str(name))
+    taken: set[Path] = set()
+    for name in (folder, *files):
+        place = Path(name or STDOUT).resolve()
+        if name in (None, STDOUT) or (place.exists() and not (place.is_file() or place.is_dir())):
+            continue  # streams and devices take what comes
+        if place in taken:
+            raise BadInput(f"{name}: is named for two outputs; name another place for one of them")
+        taken.add(place)
+
+
+def _check_place(dest: str) -> None:
     if not dest:
         raise BadInput("'' names no file: name one, or - for standard output")
     try:
@@ -112,25 +146,25 @@ def check_place(dest: str) -> None:
         raise _unwritable(dest, error) from None
 
 
-def check_apart(*dests: str | None) -> None:
-    """Raise BadInput where one of them would take another's place; each passed `check_place`."""
-    taken: set[Path] = set()
-    for dest in dests:
-        place = Path(dest or STDOUT).resolve()
-        if dest in (None, STDOUT) or (place.exists() and not (place.is_file() or place.is_dir())):
-            continue  # streams and devices take what comes
-        if place in taken:
-            raise BadInput(f"{dest}: is named for two outputs; name another place for one of them")
-        taken.add(place)
+def check_output_folder(name: str | None) -> None:
+    """Raise BadInput, before any work is done, unless `name` is a new or an empty folder.
 
-
-def check_folder(folder: Path) -> None:
-    """Raise OSError where a folder cannot be made, or no file in it; nothing of it stays."""
-    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    One that can be made, and a file in it; nothing of that stays.
+    """
+    if name is None:
+        return
+    folder, new = Path(name), list[Path]()
     try:
+        if folder.is_dir() and any(folder.iterdir()):
+            raise BadInput(f"--output {name}: is not empty; name a new or an empty folder")
+        if folder.exists() and not folder.is_dir():
+            raise BadInput(f"--output {name}: is a file; name a new or an empty folder")
+        new = [place for place in (folder, *folder.parents) if not place.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         with _beside(folder / "file"):
             pass
+    except OSError as error:
+        raise BadInput(f"--output {name}: cannot be used: {error.strerror}") from error
     finally:
         with signals.held, contextlib.suppress(OSError):
             for place in new:
@@ -148,15 +182,11 @@ def write_text(dest: str, text: str, *, stdout: TextIO | None = None) -> None:
     """
     if dest == STDOUT:
         out = stdout or sys.stdout
-        try:
+        with _standard_output():
             out.write(text)
             out.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise BadInput(f"standard output: cannot be written: {error.strerror}") from error
-        return
-    _write(dest, (text.encode("utf-8"),))
+    else:
+        _write(dest, (text.encode("utf-8"),))
 
 
 def write_pieces(dest: str, pieces: Iterable[bytes]) -> None:
@@ -164,10 +194,16 @@ def write_pieces(dest: str, pieces: Iterable[bytes]) -> None:
     if dest != STDOUT:
         _write(dest, pieces)
         return
-    try:
+    with _standard_output():
         sys.stdout.flush()
         sys.stdout.buffer.writelines(pieces)
         sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _standard_output() -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -196,21 +232,14 @@ def _is_other(dest: str, place: Path) -> bool:
     """Whether it is written to as it is. Raises BadInput for what is not written to at all."""
     if place.is_dir():
         raise BadInput(f"{dest}: is a directory; name a file, or - for standard output")
-    spare_trace(dest)
-    return place.exists() and not place.is_file()
-
-
-def spare_trace(dest: str) -> None:
-    """Raise BadInput where `dest` is a trace: a slip in a command line must not cost a recording.
-
-    Raises OSError where it is a file that cannot be read.
-    """
-    if not Path(dest).is_file():
-        return
+    if not place.is_file():
+        return place.exists()
     from bootstrap.trace.store import FORMAT
 
+    # A slip in a command line must not cost a recording.
     if FORMAT.begins(dest):
         raise BadInput(f"{dest}: is a trace, and stays one; name another file")
+    return False
 
 
 def _unwritable(dest: str, error: Exception) -> BadInput:

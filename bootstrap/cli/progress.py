@@ -1,12 +1,12 @@
 """How far runs are: one live line on a terminal, one plain line per artifact elsewhere.
 
-Driven by the kernel's events and by `tick`, about five times a second; it reads no clock but the
-one it was given, and starts no thread. `RunProgress` is the model of one run. `Progress` shows it;
-where several run at once, each worker sends it in `Note`s (`WorkerProgress`), and `Combined` shows
-what they sent.
+`RunProgress` is the model of a run, driven by the kernel's events and by `tick`, about five times a
+second; it reads no clock but the one it was given, and starts no thread. What is new it sends in a
+`Note`, also from one process to another, and `ShownProgress` shows what one or several runs sent.
 """
 
 import contextlib
+import functools
 import posixpath
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -96,18 +96,34 @@ def plan_of(step: StepFile) -> Plan:
     return Plan(products, weights, phases)
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a run sends: its share done (0 to 1), what it is building, and lines to show."""
+
+    share: float
+    building: str = ""
+    """Tree path of what is being made; empty between two products."""
+    phase: str = ""
+    program: str = ""
+    """The name of the program that was started last."""
+    lines: tuple[str, ...] = ()
+
+
 class RunProgress(BaseObserver):
     """The model of one run: what is finished, what is in the making, how much that is of all.
 
-    `clock` gives seconds, monotonic.
+    `send` gets what is new; `clock` gives seconds, monotonic.
     """
 
-    def __init__(self, plan: Plan, clock: Callable[[], float]) -> None:
-        self.plan = plan
-        self.program = ""
-        """The name of the program that was started last."""
-        self.building = ""
-        """Tree path of what is being made; empty between two products."""
+    def __init__(
+        self, plan: Plan, send: Callable[[Note], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._plan = plan
+        self._send = send
+        self._sent: Note | None = None
+        self._lines: list[str] = []
+        self._program = ""
+        self._building = ""
         self._clock = clock
         self._started = clock()
         self._weights = _weights(plan)
@@ -120,15 +136,19 @@ class RunProgress(BaseObserver):
         self._best_share = 0.0
 
     def tick(self) -> None:
-        """Show what is new; called about five times a second."""
-
-    def finished(self, path: str) -> None:
-        """A product was finished: called once for each."""
+        """Send what is new; called about five times a second."""
+        phase = self._plan.phases.get(self._building, "")
+        share = round(self.share(), 4)
+        note = Note(share, self._building, phase, self._program, tuple(self._lines))
+        self._lines.clear()
+        if note != self._sent:
+            self._sent = note
+            self._send(note)
 
     def on_exec(self, event: ExecEvent) -> None:
         """A new program; its output is often named in its arguments long before it is opened."""
         self._end_of_program(event.pid)
-        self.program = posixpath.basename(tree_path(normal_path(event.path)))
+        self._program = posixpath.basename(tree_path(normal_path(event.path)))
         for argument in event.argv[1:]:
             path = tree_path(
                 posixpath.normpath(posixpath.join(normal_path(event.cwd), guest_text(argument)))
@@ -160,28 +180,17 @@ class RunProgress(BaseObserver):
         if self._total <= 0:
             return 0.0
         done = self._finished_weight
-        if self.building and self._finished_weight > 0:
+        if self._building and self._finished_weight > 0:
             pace = self._finished_weight / max(self._finished_at - self._started, 1e-9)
-            weight = self._weights[self.building]
+            weight = self._weights[self._building]
             guess = (self._clock() - self._building_since) * pace
             done += min(guess, MOST_OF_A_STEP * weight)
         self._best_share = max(self._best_share, min(done / self._total, 1.0))
         return self._best_share
 
-    def seconds_left(self) -> float | None:
-        """An estimate from the pace so far; None while there is nothing to estimate from."""
-        return _seconds_left(self.share(), self._clock() - self._started)
-
-    def finished_line(self, path: str) -> str:
-        """The line that says that a product is finished."""
-        phase = self.plan.phases.get(path)
-        return f"{self.share():4.0%} {printable(path)}" + (
-            f" ({printable(phase)})" if phase else ""
-        )
-
     def _begin(self, path: str) -> None:
-        if path != self.building:
-            self.building = path
+        if path != self._building:
+            self._building = path
             self._building_since = self._clock()
 
     def _end_of_program(self, pid: int) -> None:
@@ -191,102 +200,18 @@ class RunProgress(BaseObserver):
             self._finished.add(path)
             self._finished_weight += self._weights[path]
             self._finished_at = self._clock()
-            if self.building == path:
-                self.building = ""
-            self.finished(path)
-
-
-class Progress(RunProgress):
-    """Progress of one run, shown in the live line."""
-
-    def __init__(
-        self, line: LiveLine, plan: Plan, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        super().__init__(plan, clock)
-        self._line = line
-
-    def tick(self) -> None:
-        """Renew the live line; does nothing where lines cannot be renewed."""
-        if not self._line.live:
-            return
-        share = self.share()
-        left = self.seconds_left()
-        percent = f"{share:4.0%}"
-        building = self.building
-        phase = self.plan.phases.get(building, "")
-        by = f"by {self.program}" if self.program else ""
-        rest = f"{_minutes(left)} left" if left is not None else ""
-        # From the fullest to the barest.
-        _show(
-            self._line,
-            (percent, _bar(share, self._line), phase, building, by, rest),
-            (percent, phase, building, by, rest),
-            (percent, building, by, rest),
-            (percent, building, rest),
-            (percent, posixpath.basename(building), rest),
-            (percent, rest),
-            (percent,),
-        )
-
-    def finished(self, path: str) -> None:
-        """A line, where there is no live one."""
-        if not self._line.style.terminal:
-            self._line.line(self.finished_line(path))
-
-
-@contextlib.contextmanager
-def progress_of(step: StepFile, quiet: bool, only_live: bool = False) -> Iterator[Progress]:
-    """Progress of a run of a step file, on standard error, for the block.
-
-    `only_live`: no line per artifact where there is no live one.
-    """
-    with LiveLine(quiet) as line:
-        if only_live and not line.live:
-            line.close()
-        yield Progress(line, plan_of(step))
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """What a worker sends: its share done (0 to 1), what it is building, and lines to show."""
-
-    share: float
-    building: str
-    lines: tuple[str, ...] = ()
-
-
-class WorkerProgress(RunProgress):
-    """In a worker: progress that is not shown, but sent."""
-
-    def __init__(
-        self, plan: Plan, send: Callable[[Note], None], *, clock: Callable[[], float]
-    ) -> None:
-        super().__init__(plan, clock)
-        self._send = send
-        self._sent: Note | None = None
-        self._lines: list[str] = []
-
-    def tick(self) -> None:
-        """Send what is new."""
-        note = Note(round(self.share(), 3), self.building, tuple(self._lines))
-        self._lines.clear()
-        if note != self._sent:
-            self._send(note)
-            self._sent = note
-
-    def finished(self, path: str) -> None:
-        """A line for the next note."""
-        self._lines.append(self.finished_line(path))
-
-    def on_exit(self, pid: int, status: int, syscalls: int) -> None:
-        """A line about what is finished does not wait for the next tick."""
-        super().on_exit(pid, status, syscalls)
+            if self._building == path:
+                self._building = ""
+            phase = self._plan.phases.get(path)
+            made_in = f" ({printable(phase)})" if phase else ""
+            self._lines.append(f"{self.share():4.0%} {printable(path)}{made_in}")
         if self._lines:
+            # A line about what is finished does not wait for the next tick.
             self.tick()
 
 
-class Combined:
-    """Progress of all runs, each known by its name, in the live line. Call `close` at the end."""
+class ShownProgress:
+    """Progress of one run or of several, each known by its name, in the live line."""
 
     def __init__(
         self, line: LiveLine, names: Sequence[str], clock: Callable[[], float] = time.monotonic
@@ -301,7 +226,7 @@ class Combined:
 
     def begin(self, name: str) -> None:
         """The run was started."""
-        self._running[name] = Note(0.0, "")
+        self._running[name] = Note(0.0)
         self._draw()
 
     def note(self, name: str, note: Note) -> None:
@@ -317,52 +242,73 @@ class Combined:
         self._ended[name] = outcome
         self._draw(name, outcome)
 
-    def close(self) -> None:
-        """No live line, and nothing is written any more."""
-        self._line.close()
-
     def share(self) -> float:
         """Share of all work done, 0 to 1; every run counts alike."""
         return sum(self._shares.values()) / len(self._shares)
 
     def _draw(self, name: str = "", *lines: str) -> None:
         """The live line, or else lines about the run of that name."""
+        alone = len(self._names) == 1
         if not self._line.style.terminal:
             for line in lines:
-                self._line.line(f"{name:<{max(map(len, self._names))}}  {line}")
+                head = "" if alone else f"{name:<{max(map(len, self._names))}}  "
+                self._line.line(f"{head}{line}")
         if not self._line.live:
             return
-        share = self.share()
-        percent = f"{share:4.0%}"
-        left = _seconds_left(share, self._clock() - self._started)
-        rest = f"{_minutes(left)} left" if left is not None else ""
+        share, elapsed = self.share(), self._clock() - self._started
+        rest = ""
+        if share >= SHARE_TO_ESTIMATE and elapsed >= SECONDS_TO_ESTIMATE:
+            rest = f"{_minutes(elapsed * (1 - share) / share)} left"
+        bar = _bar(share, self._line)
+        # From the fullest to the barest; the share, which is first, in bold.
+        choices = self._of_one(bar, rest) if alone else self._of_several(bar, rest)
+        parts = [(f"{share:4.0%}", *choice) for choice in (*choices, (rest,), ())]
+        self._line.show(*("  ".join(filter(None, choice)) for choice in parts), bold=4)
+
+    def _of_one(self, bar: str, rest: str) -> list[tuple[str, ...]]:
+        note = next(iter(self._running.values()), Note(1.0))
+        by = f"by {note.program}" if note.program else ""
+        return [
+            (bar, note.phase, note.building, by, rest),
+            (note.phase, note.building, by, rest),
+            (note.building, by, rest),
+            (note.building, rest),
+            (posixpath.basename(note.building), rest),
+        ]
+
+    def _of_several(self, bar: str, rest: str) -> list[tuple[str, ...]]:
         runs = [f"{name} {note.share:.0%}" for name, note in self._running.items()]
         building = [
             f"{run} {note.building.rpartition('/')[2]}".rstrip()
             for run, note in zip(runs, self._running.values(), strict=True)
         ]
         ended = [f"{name} {outcome}" for name, outcome in self._ended.items()]
-        bar = _bar(share, self._line)
-        _show(
-            self._line,
-            (percent, bar, *ended, *building, rest),
-            (percent, bar, *ended, *runs, rest),
-            (percent, *ended, *runs, rest),
-            (percent, *runs, rest),
-            (percent, rest),
-            (percent,),
-        )
+        return [
+            (bar, *ended, *building, rest),
+            (bar, *ended, *runs, rest),
+            (*ended, *runs, rest),
+            (*runs, rest),
+        ]
 
 
-def _show(line: LiveLine, *choices: tuple[str, ...]) -> None:
-    """The first of the choices that there is room for; the share, which is first, in bold."""
-    line.show(*("  ".join(part for part in parts if part) for parts in choices), bold=4)
+@contextlib.contextmanager
+def progress_of(step: StepFile, quiet: bool, only_live: bool = False) -> Iterator[RunProgress]:
+    """Progress of a run of a step file, on standard error, for the block.
+
+    `only_live`: no line per artifact where there is no live one.
+    """
+    with LiveLine(quiet) as line:
+        if only_live and not line.live:
+            line.close()
+        yield shown_alone(line, plan_of(step))
 
 
-def _seconds_left(share: float, elapsed: float) -> float | None:
-    if share < SHARE_TO_ESTIMATE or elapsed < SECONDS_TO_ESTIMATE:
-        return None
-    return elapsed * (1 - share) / share
+def shown_alone(
+    line: LiveLine, plan: Plan, clock: Callable[[], float] = time.monotonic
+) -> RunProgress:
+    """Progress of one run, shown in a live line."""
+    shown = ShownProgress(line, [""], clock)
+    return RunProgress(plan, functools.partial(shown.note, ""), clock)
 
 
 def _bar(share: float, line: LiveLine) -> str:

@@ -7,36 +7,18 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from bootstrap.known import StepFile
+from bootstrap.cli.output import STDOUT, document, write_json
+from bootstrap.known import RELEASES, StepFile, architectures, find, releases
+from bootstrap.sources import Cache
 
 SCHEMA = 1
 _WIDTH = 100
 _INDENT = "    "
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command's options; imports nothing heavy."""
-    parser = subparsers.add_parser(
-        "releases",
-        help="list the releases that can be verified, and what is known of each",
-        description="List the releases of stage0-posix that the catalogue knows, oldest first:"
-        " commit, published sha256 of the archive, whether it is in the cache; and for each"
-        " architecture how many of upstream's answers, values of a native run and materials (files"
-        " that the bootstrap reads) are known, and whether a run of the whole bootstrap met them.",
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the list as JSON ('-': stdout)")
-    parser.set_defaults(run=run)
-
-
 def run(args: argparse.Namespace) -> int:
     """Do it; always 0.  Raises BadInput when a step file is not right or FILE cannot be written."""
-    from bootstrap.cli.output import STDOUT, write_json
-    from bootstrap.known import RELEASES, architectures, find, releases
-    from bootstrap.sources import Cache
-
     cache = Cache()
     cached = cache.releases(RELEASES)
     known = [
@@ -54,8 +36,6 @@ def to_text(
     known: Sequence[tuple[str, Sequence[StepFile]]], cached: Sequence[str], width: int = _WIDTH
 ) -> str:
     """The list for people; ``known`` has each release with its step files."""
-    from bootstrap.known import RELEASES
-
     lines = []
     for release, steps in known:
         sha256 = _archive_sha256(steps)
@@ -96,8 +76,6 @@ def to_document(
     known: Sequence[tuple[str, Sequence[StepFile]]], cached: Sequence[str], cache: str
 ) -> dict[str, object]:
     """The list as JSON data: docs/releases.md."""
-    from bootstrap.cli.output import document
-
     return document(
         schema=SCHEMA,
         cache=cache,

@@ -8,60 +8,26 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from bootstrap import signals
-from bootstrap.cli.verify import add_limits, check_output_folder
+from bootstrap.cli.output import check_output_folder
+from bootstrap.cli.output_tree import write_tree
+from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import BadInput, printable
-
-if TYPE_CHECKING:
-    from bootstrap.core.abi import LinuxError
-    from bootstrap.core.files import Stream
-    from bootstrap.linux.machine import Ended
-
-
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command's options; imports nothing heavy."""
-    parser = subparsers.add_parser(
-        "run",
-        help="run one guest program in a folder, and leave the folder as it is",
-        description="Run one static Linux program (x86, AMD64, AArch64, riscv64 or riscv32) under "
-        "the same kernel as verify. It sees the folder --root as / and nothing else of the host; "
-        "what it writes stays in memory, and is written out only to --output. It may use a "
-        "C library (glibc, musl, dietlibc), memory, files, folders, and fork as the bare system "
-        "call; there are no threads, signals, sockets or clock, and a call for one stops it. What "
-        "libraries only probe fails with ENOSYS, and is counted at the end: docs/syscalls.md.",
-        epilog="Exit status: that of the program; 128 and the signal's number when a signal ended "
-        "it; 2 usage or bad input, or a name that --output could not write; 3 an unknown system "
-        "call or a limit.",
-    )
-    parser.add_argument("--root", default=".", metavar="DIR", help="the guest's / (default: .)")
-    parser.add_argument("--cwd", default="/", metavar="PATH", help="guest folder to start in")
-    parser.add_argument(
-        "--env", action="append", default=[], metavar="NAME=VALUE", help="the guest's environment"
-    )
-    parser.add_argument(
-        "--output", metavar="DIR", help="write what the guest wrote below this folder"
-    )
-    parser.add_argument("--strace", action="store_true", help="print each system call on stderr")
-    add_limits(parser)
-    parser.add_argument("program", metavar="PROGRAM", help="guest path, relative to --cwd")
-    parser.add_argument("argument", nargs=argparse.REMAINDER, metavar="ARG")
-    parser.set_defaults(run=run)
+from bootstrap.core.files import Stream
+from bootstrap.instruments import default_engine
+from bootstrap.linux import faults
+from bootstrap.linux.events import Observer
+from bootstrap.linux.filesystem import OverlayFileSystem
+from bootstrap.linux.hostfolder import FolderLower
+from bootstrap.linux.limits import Limits
+from bootstrap.linux.machine import Ended, Machine
+from bootstrap.linux.strace import Strace
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError; returns the guest's exit status as a shell would have it."""
-    from bootstrap.cli.output_tree import write_tree
-    from bootstrap.core.abi import LinuxError
-    from bootstrap.instruments import default_engine
-    from bootstrap.linux.events import Observer
-    from bootstrap.linux.filesystem import OverlayFileSystem
-    from bootstrap.linux.hostfolder import FolderLower
-    from bootstrap.linux.limits import Limits
-    from bootstrap.linux.machine import Machine
-    from bootstrap.linux.strace import Strace
-
     limits = Limits().with_options(args.limit)
     if not Path(args.root).is_dir():
         raise BadInput(f"--root {args.root}: is not a folder")
@@ -100,8 +66,6 @@ def _print_call(line: str) -> None:
 
 def standard_streams() -> tuple[Stream, Stream, Stream]:
     """Our own three, for the guest."""
-    from bootstrap.core.files import Stream
-
     return (
         Stream(_from_stdin),
         Stream(None, lambda data: _pass_on(sys.stdout, data)),
@@ -118,8 +82,6 @@ def report_probes(probes: Mapping[str, int]) -> None:
 
 def exit_status(ended: Ended) -> int:
     """The guest's exit status as a shell would have it; what ended it is said, if a fault did."""
-    from bootstrap.linux import faults
-
     if ended.status & 0x7F:
         assert ended.fault is not None
         for line in faults.describe(ended.fault):
@@ -155,7 +117,6 @@ def _pass_on(stream: TextIO, data: bytes) -> int:
 
 
 def _for_guest(error: OSError) -> LinuxError:
-    from bootstrap.core.abi import Errno, LinuxError
 
     # By name: other systems number their errors in other ways.
     name = errno.errorcode.get(error.errno or 0, "EIO")

@@ -12,6 +12,8 @@ from bootstrap.core.errors import BadInput, printable
 
 STDIN = "-"
 MAX_FILES = 100_000
+LARGEST = 2 << 20
+"""Bytes of a file that is a seed; the largest known one has 1.4 MiB."""
 
 _KINDS = (
     (stat.S_ISDIR, "is a folder"),

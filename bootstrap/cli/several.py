@@ -1,30 +1,23 @@
-"""`bootstrap verify` for several architectures: one run each, at most --jobs at once, one report.
+"""Several runs at once, each in a process of its own, for `bootstrap verify`.
 
-Each run has a process of its own (runs.pool), which is given the files that the guest sees
-and the commands, and gives back what happened and what was made. It knows nothing of what should
-come of it: the products are hashed and judged here. Only this process writes: the report, the
-products, the terminal.
+A process (runs.pool) is given the files that the guest sees and the commands, and gives back what
+happened and what was made. It knows nothing of what should come of it: the products are hashed and
+judged here.
 """
 
 from __future__ import annotations
 
-import argparse
-import itertools
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bootstrap import host
-from bootstrap.cli.live import LiveLine
-from bootstrap.cli.progress import Combined, Note, Plan, WorkerProgress, plan_of
-from bootstrap.core.errors import BadInput, printable
+from bootstrap.cli.progress import Note, Plan, RunProgress, ShownProgress, plan_of
+from bootstrap.core.errors import BadInput
 from bootstrap.core.release import EntryPoint, SourceFile, Tree
 from bootstrap.core.verdict import Outcome
 from bootstrap.documents import Fault, typed
-from bootstrap.instruments import default_engine, describe
+from bootstrap.instruments import default_engine
 from bootstrap.linux.limits import Limits
 from bootstrap.report import Failure, Product, Report, ReportSet, report_set
 from bootstrap.runs import pool
@@ -39,12 +32,7 @@ from bootstrap.runs.rebuild import (
     unfinished,
     visible,
 )
-from bootstrap.sources import Cache, Resolved
-
-if TYPE_CHECKING:
-    from bootstrap.host import Process
-
-ALL = "all"
+from bootstrap.sources import Resolved
 
 
 @dataclass(frozen=True)
@@ -83,99 +71,8 @@ class _Done:
     """Tree path, permission bits."""
 
 
-def is_several(arch: str) -> bool:
-    """Whether an `--arch` asks for a report of several runs: `all`, or a list."""
-    return arch.strip().lower() == ALL or "," in arch
-
-
-def run(args: argparse.Namespace) -> int:
-    """Do it. Raises BootstrapError and KeyboardInterrupt; returns the reports' exit status."""
-    from bootstrap.cli import output
-    from bootstrap.cli.output import STDOUT, write_text
-    from bootstrap.cli.verify import (
-        check_output_folder,
-        check_report_places,
-        default_entry,
-        print_view,
-        recheck,
-    )
-    from bootstrap.report import to_json_text, to_junit, to_text
-
-    limits = Limits().with_options(args.limit)
-    describe()  # says now, and once, if there is no engine
-    check_output_folder(args.output)
-    check_report_places(args.json, args.junit, folder=args.output)
-    each = resolve_each(args.source, args.release, args.arch, Cache(), args.entry)
-    if not args.quiet:
-        notes = [*each[0].tree.notes]
-        notes += [f"{r.step.arch}: {line}" for r in each for line in r.materials.lines()]
-        for note in notes:
-            print(f"note: {printable(note)}", file=sys.stderr)
-    keep = args.output is not None
-    tasks = [Task(r, args.entry or default_entry(r), limits, keep) for r in each]
-    progress = _progress(each, args.quiet)
-    try:
-        reports, rebuilt = rebuild_each(tasks, args.jobs, progress)
-    finally:
-        progress.close()
-    if args.recheck:
-        again = [
-            recheck(one.report, one, resolved, args.quiet) if one is not None else report
-            for report, one, resolved in zip(reports.reports, rebuilt, each, strict=True)
-        ]
-        reports = report_set(again, reports.totals.wall_seconds)
-    to_stderr = STDOUT in (args.json, args.junit)
-    quiet_line = reports.claim if args.quiet and reports.exit_code == 0 else None
-    output.each(
-        lambda: print_view(
-            lambda **how: to_text(reports, **how), args.verbose, to_stderr, quiet_line
-        ),
-        args.output and (lambda: write_all(Path(args.output), rebuilt, each)),
-        args.json and (lambda: write_text(args.json, to_json_text(reports))),
-        args.junit and (lambda: write_text(args.junit, to_junit(reports))),
-    )
-    return reports.exit_code
-
-
-def resolve_each(
-    source: str | None, release: str | None, arch: str, cache: Cache, entry: str | None
-) -> list[Resolved]:
-    """One source tree, held against each architecture that `arch` names (`all`, or a list).
-
-    Raises BadInput: an architecture that is not known, not in the release, or named twice; and
-    as `bootstrap.sources.resolve` does.
-    """
-    from bootstrap.known import RELEASES, architectures, default_release, steps_of
-    from bootstrap.sources import against, resolve
-
-    arches = _named(arch)
-    newest = default_release() if release is None else release
-    first = arches[0] if arches else steps_of(RELEASES, newest)[0].arch
-    found = resolve(source, release, first, cache, entry)
-    if not arches:
-        arches = list(architectures(found.step.name, found.step.release))
-    return [found if a == found.step.arch else against(found, a, entry) for a in arches]
-
-
-def _named(arch: str) -> list[str]:
-    """The architectures of a list; none for `all`."""
-    from bootstrap.known import arch_name
-
-    if arch.strip().lower() == ALL:
-        return []
-    names = [name.strip() for name in arch.split(",")]
-    for name in names:
-        if not name or name.lower() == ALL:
-            raise BadInput(f"--arch {arch}: give either all, or names with commas between them")
-    arches = [arch_name(name) for name in names]
-    for name in arches:
-        if arches.count(name) > 1:
-            raise BadInput(f"--arch {arch}: names {name} twice")
-    return arches
-
-
 def rebuild_each(
-    tasks: Sequence[Task], jobs: int, progress: Combined
+    tasks: Sequence[Task], jobs: int, progress: ShownProgress
 ) -> tuple[ReportSet, list[Rebuilt | None]]:
     """All reports, and what was rebuilt; None for a run whose process died, which is an error.
 
@@ -190,7 +87,7 @@ def rebuild_each(
     return report_set(reports, seconds), [runs.rebuilt.get(n) for n in range(len(tasks))]
 
 
-def _start() -> Process:
+def _start() -> host.Process:
     return host.start("bootstrap.cli.several", "worker")
 
 
@@ -225,7 +122,7 @@ def _work(given: object, blobs: list[bytes], notify: pool.Notify) -> tuple[objec
     view = Tree("", files, job.symlinks, job.folders)
     if view.digest != job.digest:
         raise BadInput(f"a process was given the tree {view.digest}, not {job.digest}")
-    progress = WorkerProgress(job.plan, notify, clock=time.monotonic)
+    progress = RunProgress(job.plan, notify)
     observed, products = observe(
         view, job.entry, job.kept, default_engine(), job.limits, [progress]
     )
@@ -236,7 +133,7 @@ def _work(given: object, blobs: list[bytes], notify: pool.Notify) -> tuple[objec
 class _Runs:
     """Hands on what the workers report to the progress, by name, and judges what they give back."""
 
-    def __init__(self, tasks: Sequence[Task], progress: Combined) -> None:
+    def __init__(self, tasks: Sequence[Task], progress: ShownProgress) -> None:
         self._tasks = tasks
         self._progress = progress
         self._modelled = [opinions(task.resolved.step, task.resolved.tree) for task in tasks]
@@ -287,27 +184,3 @@ class _Runs:
             }
             self.rebuilt[number] = Rebuilt(report, kept, observed.log, findings)
         self._progress.end(task.resolved.step.arch, report.result)
-
-
-def write_all(folder: Path, rebuilt: Sequence[Rebuilt | None], each: Sequence[Resolved]) -> None:
-    """Lay all products out below one folder. Raises BadInput when two runs claim one path."""
-    from bootstrap.cli.output import write_files
-    from bootstrap.cli.verify import product_files
-
-    owners: dict[str, str] = {}
-    for one, resolved in zip(rebuilt, each, strict=True):
-        for path in () if one is None else one.products:
-            arch = resolved.step.arch
-            if owners.setdefault(path, arch) != arch:
-                raise BadInput(
-                    f"--output {folder}: {path} was made for {owners[path]} and for {arch}; "
-                    "nothing was written; verify one architecture at a time"
-                )
-    pairs = zip(rebuilt, each, strict=True)
-    files = (product_files(one, resolved) for one, resolved in pairs if one is not None)
-    write_files(folder, itertools.chain.from_iterable(files))
-
-
-def _progress(each: Sequence[Resolved], quiet: bool) -> Combined:
-    names = [resolved.step.arch for resolved in each]
-    return Combined(LiveLine(quiet), names)

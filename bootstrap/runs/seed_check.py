@@ -28,11 +28,13 @@ class Difference:
     """The first byte at which two contents part.  None stands for the end of a content."""
 
     offset: int
-    expected: int | None
+    file: int | None
     """The byte of the file under test."""
     found: int | None
-    origin: Origin | None
+    line: int | None
     """Where the source writes the byte, if it writes one there."""
+    columns: tuple[int, int] | None
+    comment: str | None
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,11 @@ def _difference(seed: bytes, other: bytes, origins: Sequence[Origin]) -> Differe
         return None
     shorter = min(len(seed), len(other))
     at = next((i for i in range(shorter) if seed[i] != other[i]), shorter)
-    return Difference(
-        at,
-        seed[at] if at < len(seed) else None,
-        other[at] if at < len(other) else None,
-        origins[at] if at < len(origins) else None,
-    )
+    file, found = (data[at] if at < len(data) else None for data in (seed, other))
+    if at >= len(origins):
+        return Difference(at, file, found, None, None, None)
+    origin = origins[at]
+    return Difference(at, file, found, origin.line, origin.columns, origin.comment)
 
 
 def _run(program: bytes, source: bytes, words: str, engine: Engine) -> Run:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.cli.main import main, parser
-from bootstrap.cli.output import check_apart
+from bootstrap.cli.commands import parser
+from bootstrap.cli.main import main
+from bootstrap.cli.output import check_places
 from bootstrap.cli.verify import run as run_verify
 from bootstrap.core.errors import BadInput
 from tests.cli.command import Done, bootstrap, environment
@@ -423,4 +424,4 @@ def test_no_release_is_not_the_newest(inside: Callable[..., Done], words: list[s
 
 
 def test_devices_take_two_outputs() -> None:
-    check_apart("/dev/null", "/dev/null", "-", "-", None, None)
+    check_places("/dev/null", "/dev/null", "-", "-", None, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -12,16 +11,12 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli import doctor
+from bootstrap.cli.commands import parser
 from bootstrap.core.errors import BadInput
 
 
 def call(*options: str) -> int:
-    parser = argparse.ArgumentParser()
-    doctor.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["doctor", *options])
-    status = args.run(args)
-    assert isinstance(status, int)
-    return status
+    return doctor.run(parser().parse_args(["doctor", *options]))
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bootstrap.cli.main import parser
+from bootstrap.cli.commands import parser
 from bootstrap.core.errors import EXIT_STATUS_HELP, ExitStatus
 from tests.cli.command import ROOT, arguments, bootstrap, environment
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import bootstrap as package
-from bootstrap.cli.main import parser
+from bootstrap.cli.commands import parser
 from tests.cli.command import bootstrap, environment
 
 
@@ -53,7 +53,7 @@ def test_usage_errors(args: tuple[str, ...]) -> None:
 
 def test_help_starts_nothing_heavy(tmp_path: Path) -> None:
     code = (
-        "import sys; from bootstrap.cli.main import parser; parser().format_help(); "
+        "import sys; from bootstrap.cli.commands import parser; parser().format_help(); "
         "print(*sorted({n.split('.')[0] for n in sys.modules} & {'unicorn', 'capstone', 'ssl',"
         " 'platformdirs', 'unittest', 'asyncio', 'numpy'}))"
     )

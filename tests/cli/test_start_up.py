@@ -40,7 +40,7 @@ def loaded_by(*words: str | Path) -> set[str]:
 )
 def test_no_database_screen_or_network_is_loaded(words: tuple[str, ...], never: set[str]) -> None:
     loaded = loaded_by(*words)
-    assert "bootstrap.cli.verify" in loaded
+    assert "bootstrap.cli.commands" in loaded
     assert not loaded & never
 
 

@@ -26,6 +26,7 @@ from bootstrap.attest.evidence import source_digest
 from bootstrap.attest.handoff_run import read_handoff_run
 from bootstrap.attest.policy import read_policy
 from bootstrap.attest.statement import read_statement
+from bootstrap.cli import commands
 from bootstrap.cli import main as command
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.core.release import SourceFile
@@ -125,7 +126,7 @@ class Doors:
         tree = SourceTree("tree", files, {"a/link": "b"}, frozenset({"a"}))
         self.tar = to_tar(tree, "top")
         self.check_good()
-        self._parser = functools.cache(command.parser)
+        self._parser = functools.cache(commands.parser)
         self.doors: Mapping[str, Callable[[random.Random], int]] = {
             "trace": self._trace, "trace's bytes": self._trace_bytes, "index": self._index,
             "report": self._report, "handoff run": self._handoff_run,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli import releases as command
+from bootstrap.cli.commands import parser
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import SourceFile
 from bootstrap.documents import encode, typed
@@ -188,12 +188,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def call(*options: str) -> int:
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["releases", *options])
-    status = args.run(args)
-    assert isinstance(status, int)
-    return status
+    return command.run(parser().parse_args(["releases", *options]))
 
 
 def test_the_list_names_every_pair(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

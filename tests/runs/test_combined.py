@@ -7,7 +7,7 @@ import re
 from typing import Any, cast
 
 from bootstrap.cli.live import LiveLine, Style
-from bootstrap.cli.progress import Combined, Note, Plan, WorkerProgress
+from bootstrap.cli.progress import Note, Plan, RunProgress, ShownProgress
 from bootstrap.core.abi import O_CREAT, O_WRONLY
 
 NOTHING = cast(Any, None)
@@ -27,10 +27,10 @@ def combined(
     unicode: bool = True,
     quiet: bool = False,
     stream: io.StringIO | None = None,
-) -> tuple[Combined, io.StringIO, Clock]:
+) -> tuple[ShownProgress, io.StringIO, Clock]:
     clock, out = Clock(), stream or io.StringIO()
-    style = Style(terminal, False, unicode, lambda: width)
-    return Combined(LiveLine(quiet, out, style), names, clock), out, clock
+    line = LiveLine(quiet, out, Style(terminal, False, unicode, lambda: width))
+    return ShownProgress(line, names, clock), out, clock
 
 
 def last_line(stream: io.StringIO) -> str:
@@ -40,15 +40,15 @@ def last_line(stream: io.StringIO) -> str:
 def test_a_worker_sends_when_something_is_new() -> None:
     sent: list[Note] = []
     plan = Plan(("x86/a", "x86/b"), {}, {"x86/a": "phase 0"})
-    progress = WorkerProgress(plan, sent.append, clock=Clock())
+    progress = RunProgress(plan, sent.append, Clock())
     progress.tick()
     progress.tick()
     assert sent == [Note(0.0, "")]
     progress.on_open(2, b"/x86/a", NOTHING, O_WRONLY | O_CREAT, 3)
     progress.tick()
-    assert sent[1:] == [Note(0.0, "x86/a")]
+    assert sent[1:] == [Note(0.0, "x86/a", "phase 0")]
     progress.on_exit(2, 0, 7)
-    assert sent[2:] == [Note(0.5, "", (" 50% x86/a (phase 0)",))]
+    assert sent[2:] == [Note(0.5, lines=(" 50% x86/a (phase 0)",))]
     progress.on_exit(2, 0, 7)
     assert len(sent) == 3
 
@@ -56,10 +56,10 @@ def test_a_worker_sends_when_something_is_new() -> None:
 def test_lines_with_the_architecture_where_there_is_no_terminal() -> None:
     progress, out, _ = combined("x86", "riscv64", terminal=False)
     progress.begin("x86")
-    progress.note("x86", Note(0.1, "x86/b", (" 10% x86/a", " 11% x86/c")))
+    progress.note("x86", Note(0.1, "x86/b", lines=(" 10% x86/a", " 11% x86/c")))
     progress.note("x86", Note(0.2, "x86/b"))
     progress.end("x86", "verified")
-    progress.close()
+    progress._line.close()
     assert out.getvalue().splitlines() == [
         "x86       10% x86/a",
         "x86       11% x86/c",
@@ -72,13 +72,13 @@ def test_one_live_line_for_all_on_a_terminal() -> None:
     progress.begin("x86")
     progress.begin("AMD64")
     clock.now = 30.0
-    progress.note("x86", Note(0.5, "x86/bin/M1", (" 50% x86/bin/hex2",)))
+    progress.note("x86", Note(0.5, "x86/bin/M1", lines=(" 50% x86/bin/hex2",)))
     progress.note("AMD64", Note(0.25, "AMD64/bin/kaem"))
     assert "\n" not in out.getvalue()
     assert last_line(out) == " 25%  ━━━━────────────  x86 50% M1  AMD64 25% kaem  1:30 left"
     progress.end("x86", "verified")
     assert "x86 verified  AMD64 25% kaem" in last_line(out)
-    progress.close()
+    progress._line.close()
     assert out.getvalue().endswith("\r\x1b[K")
     before = out.getvalue()
     progress.note("AMD64", Note(0.5, ""))
@@ -111,4 +111,4 @@ def test_quiet_and_a_stream_that_breaks() -> None:
     closed.close()
     progress, _, _ = combined("x86", stream=closed)
     progress.begin("x86")
-    progress.close()
+    progress._line.close()

@@ -14,17 +14,18 @@ from typing import Any
 import pytest
 
 from bootstrap.cli import several, verify
+from bootstrap.cli.commands import parser
 from bootstrap.cli.live import LiveLine, Style
-from bootstrap.cli.main import parser
-from bootstrap.cli.progress import Combined
-from bootstrap.cli.several import is_several, rebuild_each, resolve_each, write_all
+from bootstrap.cli.progress import ShownProgress
+from bootstrap.cli.several import rebuild_each
+from bootstrap.cli.verify import is_several, resolve_each, write_products
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.core.verdict import Findings
 from bootstrap.documents import Fault, encode
 from bootstrap.report import Report, lowered, to_text
 from bootstrap.runs.pool import Blob, WorkResult
 from bootstrap.runs.rebuild import Rebuilt, observe, rebuild, visible
-from bootstrap.sources import Cache, Resolved
+from bootstrap.sources import Resolved
 from tests.runs.known import known_to_the_core
 from tests.runs.tiny import ENTRY, resolved_for, tasks_for
 from tests.runs.works import worker
@@ -32,8 +33,8 @@ from tests.runs.works import worker
 PLAIN = Style(terminal=False, colour=False, unicode=True, width=lambda: 80)
 
 
-def shown(stream: io.StringIO, *names: str) -> Combined:
-    return Combined(LiveLine(stream=stream, style=PLAIN), names, lambda: 0.0)
+def shown(stream: io.StringIO, *names: str) -> ShownProgress:
+    return ShownProgress(LiveLine(stream=stream, style=PLAIN), names, lambda: 0.0)
 
 
 def test_all_runs_in_the_order_asked_for_and_as_alone() -> None:
@@ -157,9 +158,9 @@ def test_what_asks_for_several(arch: str, expected: bool) -> None:
         ("x86,vax", "unknown architecture 'vax'"),
     ],
 )
-def test_a_list_that_makes_no_sense(arch: str, says: str, tmp_path: Path) -> None:
+def test_a_list_that_makes_no_sense(arch: str, says: str) -> None:
     with pytest.raises(BadInput, match=says):
-        resolve_each(None, "1.9.1", arch, Cache(tmp_path), None)
+        resolve_each(parser().parse_args(["verify", "--release", "1.9.1", "--arch", arch]))
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "two"])
@@ -174,13 +175,13 @@ def test_products_of_all_go_into_one_folder(tmp_path: Path) -> None:
     arches = ("x86", "AMD64")
     each = [resolved_for(arch) for arch in arches]
     rebuilt = [rebuild(one, ENTRY, engine()) for one in each]
-    write_all(tmp_path / "out", [rebuilt[0], None], each)
+    write_products(tmp_path / "out", [rebuilt[0], None], each)
     assert files(tmp_path / "out") == ["x86/hex0"]
-    write_all(tmp_path / "both", rebuilt, each)
+    write_products(tmp_path / "both", rebuilt, each)
     assert files(tmp_path / "both") == ["AMD64/hex0", "x86/hex0"]
     clash = replace(rebuilt[1], products=rebuilt[0].products)
     with pytest.raises(BadInput, match=r"x86/hex0 was made for x86 and for AMD64"):
-        write_all(tmp_path / "clash", [rebuilt[0], clash], each)
+        write_products(tmp_path / "clash", [rebuilt[0], clash], each)
     assert not (tmp_path / "clash").exists()
 
 
@@ -193,7 +194,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     def each(*_given: object) -> list[Resolved]:
         return [resolved_for("x86"), resolved_for("AMD64")]
 
-    monkeypatch.setattr(several, "resolve_each", each)
+    monkeypatch.setattr(verify, "resolve_each", each)
 
 
 def run(*options: str) -> int:
@@ -237,7 +238,7 @@ def test_each_is_rechecked(
             return lowered(report, "the core alone finds otherwise: x")
         return replace(report, decided_by="core")
 
-    monkeypatch.setattr("bootstrap.runs.recheck.rechecked", rechecked)
+    monkeypatch.setattr(verify, "rechecked", rechecked)
     assert run("--recheck", "--json", "-") == (1 if differs else 0)
     said = capsys.readouterr()
     assert seen == ["x86", "AMD64"]

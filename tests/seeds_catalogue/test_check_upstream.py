@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bootstrap.cli.seeds import _assembler
+from bootstrap.cli.seed_check import _assembler
 from bootstrap.instruments import default_engine
 from bootstrap.known.seeds import KnownSeed, load
 from bootstrap.runs.seed_check import check

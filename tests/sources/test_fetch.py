@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli import fetch as command
+from bootstrap.cli.commands import parser
 from bootstrap.cli.live import LiveLine
 from bootstrap.core.errors import BadInput
 from bootstrap.sources import Cache, fetch, resolve, resolving
@@ -98,7 +99,7 @@ def test_what_is_named_is_looked_at_whatever_is_cached(
     found = fetch("1.0", cache, str(folder))
     assert (found.fresh, found.seen) == (False, str(folder))
     args = _command("--from", str(folder))
-    assert args.run(args) == 0
+    assert command.run(args) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{folder} is stage0-posix 1.0, verified",
         f"it is in the cache already, so nothing new was put into {cache.folder('1.0')}",
@@ -358,9 +359,7 @@ def test_embedded_sources_that_are_gone_are_named(
 
 
 def _command(*argv: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    return parser.parse_args(["fetch", "stage0-posix", *argv])
+    return parser().parse_args(["fetch", "stage0-posix", *argv])
 
 
 def test_the_command_says_what_it_did(
@@ -369,7 +368,7 @@ def test_the_command_says_what_it_did(
     (tmp_path / "a.tar.gz").write_bytes(make_archive())
     out = tmp_path / "out.json"
     args = _command("--from", str(tmp_path / "a.tar.gz"), "--json", str(out))
-    assert args.run(args) == 0
+    assert command.run(args) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
         f"stage0-posix 1.0 from {tmp_path / 'a.tar.gz'}",
@@ -381,7 +380,7 @@ def test_the_command_says_what_it_did(
     assert document["status"] == "fetched"
     assert document["source"]["archive_sha256"] == sample.sha256(make_archive())
     args = _command("--release", "1.0", "--json", "-")
-    assert args.run(args) == 0
+    assert command.run(args) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["status"] == "present"
     assert "is in the cache already, verified" in captured.err
@@ -391,25 +390,30 @@ def test_a_path_that_is_no_text_can_be_said(
     cache: Cache, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     args = _command("--from", str(make_folder(tmp_path / "t\udcff")))
-    assert args.run(args) == 0
+    assert command.run(args) == 0
     assert f"from {tmp_path}/t\\xff" in capsys.readouterr().out
     assert cache.load("1.0") is not None
 
 
 def test_the_command_line_costs_nothing_until_it_is_used() -> None:
-    script = "import sys, bootstrap.cli.fetch; print(*sys.modules)"
+    script = "import sys, bootstrap.cli.main; print(*sys.modules)"
     top = Path(__file__).resolve().parents[2]
     loaded = subprocess.run(
         [sys.executable, "-c", script], cwd=top, capture_output=True, text=True, check=True
     ).stdout.split()
-    assert "bootstrap.cli.fetch" in loaded
-    assert not {"bootstrap.sources", "bootstrap.known", "urllib.request"} & set(loaded)
+    assert "bootstrap.cli.commands" in loaded
+    assert not {
+        "bootstrap.cli.fetch",
+        "bootstrap.sources",
+        "bootstrap.known",
+        "urllib.request",
+    } & set(loaded)
 
 
 def test_a_json_file_that_cannot_be_written_is_named(cache: Cache, tmp_path: Path) -> None:
     args = _command("--from", str(make_folder(tmp_path / "t")), "--json", str(tmp_path))
     with pytest.raises(BadInput, match="is a directory; name a file"):
-        args.run(args)
+        command.run(args)
 
 
 def test_progress_is_for_terminals(

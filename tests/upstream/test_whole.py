@@ -55,7 +55,7 @@ def test_every_product_is_the_known_good_one(
     assert {*step.answers, *step.native} <= statuses(rebuilt).keys()
     assert read.paths == set(step.materials) - only_with(arch, entry)
 
-    write_products(tmp_path, rebuilt, given)
+    write_products(tmp_path, [rebuilt], [given])
     assert (tmp_path / arch / "bin" / "M1").read_bytes() == rebuilt.products[f"{arch}/bin/M1"][0]
     if shutil.which("sha256sum") is not None:
         checked = subprocess.run(

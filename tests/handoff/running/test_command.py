@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from bootstrap.cli import handoff
-from bootstrap.cli.main import main, parser
+from bootstrap.cli.commands import parser
+from bootstrap.cli.main import main
 from bootstrap.core.errors import BadInput
 from bootstrap.sources import Cache, SourceTree, cache_root, resolve
 from tests.attest.runs import inside
@@ -135,7 +136,7 @@ def test_no_emulation_without_an_engine_and_none_that_was_not_verified(
     for begin in (["--from", "stage0"], ["--emulate"]):
         args = parser().parse_args(of_lab(lab, "--engine", "auto", *begin))
         with pytest.raises(BadInput, match="no engine can be used here: podman: is not installed"):
-            args.run(args)
+            handoff.run_run(args)
 
 
 @pytest.mark.slow
