@@ -64,7 +64,7 @@ class InstrumentedCpu(Cpu):
         self.over_limit = False
         self.stepping: Stepping | None = None
         """Counts instructions and stops at them, on a CPU that is made for travelling."""
-        self._paused = self._refused = self._again = False
+        self._paused = self._asked = self._refused = self._again = False
         self._exact_addr: int | None = None
         self._nowhere: int | None = None
         """Where pages that would be refused are led instead."""
@@ -125,7 +125,7 @@ class InstrumentedCpu(Cpu):
     def _serve(self) -> None:
         super()._serve()
         if self._paused:
-            self.stop()
+            super().stop()
 
     def _exception(self, number: int) -> None:
         if number == _REFUSED and self._table is not None and not self._again:
@@ -154,12 +154,17 @@ class InstrumentedCpu(Cpu):
 
     def interrupt(self) -> None:
         """From another thread: end `run` at once, and for good. The guest cannot go on after it."""
-        self.stop()
+        super().stop()
+
+    def stop(self) -> None:
+        """See the core's."""
+        self._asked = True
+        super().stop()
 
     @property
     def reached(self) -> bool:
         """Whether it was the counter that ended `run`, where there was no fault."""
-        return self.stepping is not None and self.stepping.reached != 0
+        return self.stepping is not None and self.stepping.reached != 0 and not self._asked
 
     def run(self) -> Fault | None:
         """Go on until a fault, a trap that must stop, a `pause`, an `interrupt` or where the
@@ -176,7 +181,7 @@ class InstrumentedCpu(Cpu):
         return fault
 
     def _emulate(self) -> int:
-        self._paused = self._over = False
+        self._paused = self._asked = self._over = False
         with signals.held:
             status = super()._emulate()
         return 0 if self.reached else status
@@ -191,7 +196,7 @@ class InstrumentedCpu(Cpu):
         table, self._refused = self._table, False
         assert table is not None
         before = table.extent.host[:]
-        self._again = True
+        self._asked, self._again = False, True
         # Of the exception it is only the registers that must not be forgotten: one that follows it
         # would be a double fault.
         state = self.save()
