@@ -8,8 +8,7 @@ import platform
 import shlex
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from bootstrap.core.errors import BadInput
 from bootstrap.handoff import checking, rootfs
@@ -84,52 +83,49 @@ def require_sense(order: Order, plan: HandoffPlan) -> None:
         )
 
 
-class _Missing(Exception):
-    """A step needs a distfile that is not there."""
+class _Stopped(Exception):
+    """A step that did not come to its end, and the result that the run has by that."""
+
+    def __init__(self, failure: StepFailure, result: Result) -> None:
+        super().__init__(failure.message)
+        self.failure, self.result = failure, result
 
 
+@dataclass
 class _Run:
-    def __init__(
-        self,
-        order: Order,
-        plan: HandoffPlan,
-        stage0: Stage0,
-        listener: RunListener,
-        work: WorkFolder,
-    ) -> None:
-        self.order, self.plan, self.stage0, self.work = order, plan, stage0, work
-        self.listener = listener
-        self.root = work.root
-        self.saved = SavedRoot(work.root, work.saved, (rootfs.DISTFILES,), container_ids())
-        self.arch_dir = ARCHITECTURES[plan.arch]
-        self.tasks = tasks_of(plan)
-        self.distfiles = {file.name: file for file in plan.distfiles}
-        self._heads: rootfs.Heads | None = None
+    order: Order
+    plan: HandoffPlan
+    stage0: Stage0
+    listener: RunListener
+    work: WorkFolder
+
+    def __post_init__(self) -> None:
+        self.root = self.work.root
+        self.saved = SavedRoot(self.root, self.work.saved, (rootfs.DISTFILES,), container_ids())
+        self.arch_dir = ARCHITECTURES[self.plan.arch]
+        self.tasks = tasks_of(self.plan)
+        self.heads: rootfs.Heads = {}
+        """Of upstream's scripts as they are now; empty until they are read."""
 
     def do(self) -> RunOutcome:
         last = last_task(self.tasks, self.order.until)
         state = self.work.read()
         self._require_fitting(state)
         self.choice = choose(self.order.engine, self.plan.arch, self.order.limits, self.work.folder)
-        engine = self.choice.engine
         for name, reason in self.choice.others:
             self.listener.said(f"not {name}: {reason}")
-        self.listener.said(f"engine: {engine}")
+        self.listener.said(f"engine: {self.choice.engine}")
         self.state = self._laid_out() if state is None else self._gone_back(state)
-        self._distfiles(self.plan.needed)
+        self._bring(self.plan.needed)
         before = len(self.state.finished)
         result: Result = "done" if last == len(self.tasks) - 1 else "until"
         failure = None
-        for number in range(len(self.state.finished), last + 1):
-            task = self.tasks[number]
-            self.listener.began(task, number, len(self.tasks) - 1)
-            try:
-                failure, bad = self._task(task)
-            except _Missing as error:
-                failure, bad = StepFailure(task, str(error)), "missing"
-            if failure is not None:
-                result = bad
-                break
+        try:
+            for number in range(before, last + 1):
+                self.listener.began(self.tasks[number], number, len(self.tasks) - 1)
+                self._do(self.tasks[number])
+        except _Stopped as stopped:
+            failure, result = stopped.failure, stopped.result
         sums = read_sums(read_text(self.order.checkout, PACKAGES), PACKAGES)
         rootfs.read_same(self.order.checkout, self.plan)
         # What a step left half done is not there in the copy, from which a next run goes on.
@@ -152,29 +148,26 @@ class _Run:
         }
 
     def _require_fitting(self, state: WorkState | None) -> None:
-        folder = self.work.folder
+        here = f"--work {self.work.folder}:"
         if state is None:
             if self.order.resume:
-                raise BadInput(f"--work {folder}: has no run to --resume")
+                raise BadInput(f"{here} has no run to --resume")
             ours = {"lock", "root", "saved", "logs", "state.new", "enter.sh", "start"}
-            names = {name for name in os.listdir(folder) if not name.startswith(".probe.")}
+            names = {n for n in os.listdir(self.work.folder) if not n.startswith(".probe.")}
             if others := sorted(names - ours):
-                raise BadInput(
-                    f"--work {folder}: is not empty ({others[0]}); name a new or an empty folder"
-                )
+                raise BadInput(f"{here} is not empty ({others[0]}); name a new or an empty folder")
             return
         if not self.order.resume:
             raise BadInput(
-                f"--work {folder}: has a run with {len(state.finished)} of {len(self.tasks)} steps"
+                f"{here} has a run with {len(state.finished)} of {len(self.tasks)} steps"
                 " finished: give --resume, or name another folder"
             )
         now = self._identity()
         for name, value in state.identity.items():
             if now.get(name) != value:
-                what = _IDENTITY.get(name, name)
                 raise BadInput(
-                    f"--work {folder}: was begun with another {what} ({value[:300]}); give the same"
-                    " as then, or begin in a new folder"
+                    f"{here} was begun with another {_IDENTITY.get(name, name)} ({value[:300]});"
+                    " give the same as then, or begin in a new folder"
                 )
 
     def _laid_out(self) -> WorkState:
@@ -233,57 +226,48 @@ class _Run:
 
     # -- steps ----------------------------------------------------------------------------------
 
-    def _distfiles(self, names: Sequence[str] | frozenset[str]) -> dict[str, AuditedFile]:
-        files = [self.distfiles[name] for name in self.distfiles if name in names]
+    def _bring(self, names: Sequence[str] | frozenset[str]) -> dict[str, AuditedFile]:
+        files = [file for file in self.plan.distfiles if file.name in names]
         return rootfs.bring_distfiles(self.root, self.order.distfiles, files, self.listener.hashed)
 
-    def _task(self, task: HandoffTask) -> tuple[StepFailure | None, Result]:
-        """Run one and keep it; the failure, if any, and what it is."""
-        given = self._require_distfiles(task)
+    def _do(self, task: HandoffTask) -> None:
+        """Run one and keep it.  Raises _Stopped."""
+        files = self._bring(task.row.files) if task.row else {}
+        if missing := [row.file for row in files.values() if row.state == "missing"]:
+            names = ", ".join(f"{file.name} ({file.lines[0].where})" for file in missing)
+            message = (
+                f"{task.title} needs {names}: not in {self.order.distfiles}; bootstrap handoff"
+                " sources gets it, then go on with --resume"
+            )
+            raise _Stopped(StepFailure(task, message), "missing")
+        given = [f"/{rootfs.DISTFILES}/{n} sha256 {row.file.sha256}" for n, row in files.items()]
         self.state.running = task.key
         self.work.write(self.state)
         container = self._started_by(task)
         log, tail, ended = self._run(task, container)
         if ended.status != 0 or ended.over_time:
-            why = _why(ended, self.order.limits)
-            message = f"{task.title}: {why}{_full(self.work.folder)}"
-            return self._failure(task, container, message, tail, given), "failed"
+            message = f"{task.title}: {_why(ended, self.order.limits)}"
+            facts = os.statvfs(self.work.folder)
+            if (free := facts.f_bavail * facts.f_frsize) < _FULL:
+                message += f"; the disk of {self.work.folder} is full ({free >> 20} MB left)"
+            raise _Stopped(self._failure(task, container, message, given, tail), "failed")
         rows = self._checked(task)
         # Values of the checkout were read anew.
         rootfs.read_same(self.order.checkout, self.plan)
-        if any(row.state == "mismatch" for row in rows):
-            wrong = [row for row in rows if row.state == "mismatch"]
-            first = wrong[0]
+        if wrong := [row for row in rows if row.state == "mismatch"]:
             message = (
                 f"{task.title}: {len(wrong)} of {len(rows)} files are not what they should be;"
-                f" {first.path} {_difference(first)}"
+                f" {wrong[0].path} {_difference(wrong[0])}"
             )
-            failure = self._failure(task, container, message, b"", given)
-            return replace(failure, checked=tuple(rows)), "mismatch"
+            failure = self._failure(task, container, message, given)
+            raise _Stopped(replace(failure, checked=tuple(rows)), "mismatch")
         for name in (f"{rootfs.STEP}.kaem", f"{rootfs.STEP}.sh", rootfs.EXPORTED):
             (self.root / name).unlink(missing_ok=True)
-        engine = str(self.choice.engine)
-        finished = FinishedStep(task.key, task.title, round(ended.seconds, 3), log, rows, engine)
+        engine, seconds = str(self.choice.engine), round(ended.seconds, 3)
+        finished = FinishedStep(task.key, task.title, seconds, log, rows, engine)
         self.state.finished.append(finished)
         self._keep(self.state)
         self.listener.ended(finished)
-        return None, "done"
-
-    def _require_distfiles(self, task: HandoffTask) -> tuple[str, ...]:
-        if task.row is None:
-            return ()
-        found = self._distfiles(task.row.files)
-        missing = [row.file for row in found.values() if row.state == "missing"]
-        if missing:
-            files = ", ".join(f"{file.name} ({file.lines[0].where})" for file in missing)
-            raise _Missing(
-                f"{task.title} needs {files}: not in {self.order.distfiles}; bootstrap handoff"
-                " sources gets it, then go on with --resume"
-            )
-        return tuple(
-            f"/{rootfs.DISTFILES}/{row.file.name} sha256 {row.file.sha256}"
-            for row in found.values()
-        )
 
     def _started_by(self, task: HandoffTask) -> Container:
         """What is to be started, with the script for it in the root."""
@@ -300,33 +284,25 @@ class _Run:
             self._script(name, *lines, f"{kaem} --verbose --strict --file ./{rootfs.HOOK}")
             return self._container(argv, environment)
         rootfs.require_enforced(self.root, self.plan.variables)
+        if not self.heads:
+            self._read_heads()
         step = task.row.step
-        if step.era == "kaem":
-            self._script(name, *self._kaem_head(), *rootfs.lines_of(step))
-            return self._container(argv, environment)
-        # A bash script of one step, which at its end says what it exports.
-        exports = f"cat /proc/self/environ > /{rootfs.EXPORTED}"
-        head = self.heads[step.script]
-        self._script(f"{rootfs.STEP}.sh", *head, *rootfs.lines_of(step), exports)
-        if self.state.exported is None:
-            self._script(name, *self._kaem_head(), f"bash /{rootfs.STEP}.sh")
-            return self._container(argv, environment)
-        return self._container((BASH, f"/{rootfs.STEP}.sh"), self.state.exported)
-
-    @property
-    def heads(self) -> rootfs.Heads:
-        """Of upstream's scripts as they are now; read when needed first.  Raises BadInput."""
-        if self._heads is None:
-            self._heads = self._read_heads()
-        return self._heads
-
-    def _read_heads(self) -> rootfs.Heads:
-        return rootfs.read_scripts(self.root, [row.step for row in self.plan.rows])
-
-    def _kaem_head(self) -> tuple[str, ...]:
-        """What kaem has in its environment when ``/steps/0.sh`` begins, and that script's head."""
+        text = rootfs.lines_of(step)
+        if step.era == "bash":
+            # A bash script of one step, which at its end says what it exports.
+            exports = f"cat /proc/self/environ > /{rootfs.EXPORTED}"
+            self._script(f"{rootfs.STEP}.sh", *self.heads[step.script], *text, exports)
+            if self.state.exported is not None:
+                return self._container((BASH, f"/{rootfs.STEP}.sh"), self.state.exported)
+            text = (f"bash /{rootfs.STEP}.sh",)
+        # What kaem has in its environment when /steps/0.sh begins, and that script's head.
         names = (f"{self.arch_dir}/kaem.run", rootfs.HOOK, "seed-full.kaem")
-        return "set -e", *rootfs.assignments(self.root, *names), *self.heads[0]
+        before = ("set -e", *rootfs.assignments(self.root, *names), *self.heads[0])
+        self._script(name, *before, *text)
+        return self._container(argv, environment)
+
+    def _read_heads(self) -> None:
+        self.heads = rootfs.read_scripts(self.root, [row.step for row in self.plan.rows])
 
     def _container(self, argv: tuple[str, ...], environment: Mapping[str, str]) -> Container:
         arch, limits = self.plan.arch, self.order.limits
@@ -341,6 +317,7 @@ class _Run:
             raise BadInput(f"{place}: cannot be written: {error.strerror}") from None
 
     def _run(self, task: HandoffTask, container: Container) -> tuple[str, bytes, ContainerEnd]:
+        """The log's name, the last of what was written, and how it ended."""
         number = task.key.zfill(3) if task.row else "000"
         name = f"{number}-{task.title.replace(' ', '-').replace('/', '_')[:80]}.log"
         place = self.work.logs / name
@@ -354,13 +331,12 @@ class _Run:
                     tail.extend(data)
                     del tail[:-_TAIL]
 
-                ended = run_container(
-                    self.choice.engine,
-                    container,
-                    on_output,
-                    lambda seconds: self.listener.tick(seconds, _last_line(bytes(tail))),
-                    self.order.limits.seconds,
-                )
+                def on_tick(seconds: float) -> None:
+                    line = tail[-400:].rstrip().rpartition(b"\n")[2]
+                    self.listener.tick(seconds, line.decode("utf-8", "replace"))
+
+                engine, seconds = self.choice.engine, self.order.limits.seconds
+                ended = run_container(engine, container, on_output, on_tick, seconds)
         except OSError as error:
             raise BadInput(
                 f"{place}: cannot be written: {error.strerror}; the step was stopped, and --resume"
@@ -379,10 +355,10 @@ class _Run:
                     rows.append(CheckedFile(path, found, None, "no value is known"))
             return rows
         if task.row is None:
-            self._heads = self._read_heads()
+            self._read_heads()
             return checking.check_before(self.root, self.plan.before)
         if task.row.step.title == "improve reconfigure":
-            self._heads = None
+            self.heads = {}
         if task.row.step.era == "bash":
             data = read_inside(self.root, rootfs.EXPORTED)
             self.state.exported = rootfs.read_exported(data)
@@ -395,33 +371,29 @@ class _Run:
         task: HandoffTask,
         container: Container,
         message: str,
-        tail: bytes,
-        files: tuple[str, ...],
+        files: Sequence[str],
+        tail: bytes = b"",
     ) -> StepFailure:
-        lines = tail.decode("utf-8", "replace").splitlines()[-_LINES:]
-        given = [
-            shlex.join(container.argv),
-            " ".join(f"{name}={value}" for name, value in sorted(container.environment.items())),
-            *files,
-        ]
-        return StepFailure(task, message, tuple(lines), tuple(given), self._write_enter(container))
-
-    def _write_enter(self, container: Container) -> str:
-        """A script that starts the same container again."""
-        command = self.choice.engine.enter(container)
+        """With a script that starts the same container again."""
+        lines = tuple(tail.decode("utf-8", "replace").splitlines()[-_LINES:])
+        argv = shlex.join(container.argv)
+        set_to = " ".join(
+            f"{name}={value}" for name, value in sorted(container.environment.items())
+        )
+        command = shlex.join(self.choice.engine.enter(container))
         text = (
             "#!/bin/sh\n# Enters the container as it was when its step stopped: with a program"
             " and its arguments,\n# or without, to start the step again. --resume throws away what"
-            " is done in it.\n"
-            f"[ $# -gt 0 ] || set -- {shlex.join(container.argv)}\n"
-            f'exec {shlex.join(command)} "$@"\n'
+            f' is done in it.\n[ $# -gt 0 ] || set -- {argv}\nexec {command} "$@"\n'
         )
+        place = self.work.enter
         try:
-            self.work.enter.write_text(text, encoding="utf-8")
-            self.work.enter.chmod(0o755)
+            place.write_text(text, encoding="utf-8")
+            place.chmod(0o755)
+            enter = shlex.join(["sh", str(place)])
         except OSError as error:
-            return f"(no script for it: {self.work.enter} cannot be written: {error.strerror})"
-        return shlex.join(["sh", str(self.work.enter)])
+            enter = f"(no script for it: {place} cannot be written: {error.strerror})"
+        return StepFailure(task, message, lines, (argv, set_to, *files), enter)
 
 
 # -- why it stopped, in words ----------------------------------------------------------------------
@@ -446,16 +418,3 @@ def _difference(row: CheckedFile) -> str:
     if row.found is None:
         return f"is not there; {row.by} wants the sha256 {row.expected}"
     return f"has the sha256 {row.found}; {row.by} wants {row.expected}"
-
-
-def _last_line(tail: bytes) -> str:
-    """Of what a step wrote so far."""
-    line = tail[-400:].rstrip().rpartition(b"\n")[2]
-    return line.decode("utf-8", "replace")
-
-
-def _full(folder: Path) -> str:
-    """What to add when the disk that holds a folder is full; nothing when it is not."""
-    facts = os.statvfs(folder)
-    free = facts.f_bavail * facts.f_frsize
-    return "" if free >= _FULL else f"; the disk of {folder} is full ({free >> 20} MB left)"
