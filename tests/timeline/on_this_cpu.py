@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import platform
-import shutil
 import subprocess
 import sys
 from array import array
@@ -26,7 +25,7 @@ from bootstrap.timeline.timeline import PastEnd, Timeline
 from bootstrap.trace.store import Trace
 from tests.instruments.runs import need_native
 
-_STEPPER = Path(__file__).with_name("single_step.c")
+_STEPPER = Path(__file__).with_name("single_step.py")
 NAMES = ("eip", "eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp", "eflags")
 ROW = 40
 """Bytes of a row: ten words."""
@@ -65,18 +64,9 @@ class Rows:
 
 def need_ptrace() -> None:
     """Skip, in words, where no program can be stepped through on the host's CPU."""
-    reason = _reason()
-    if reason:
-        pytest.skip(reason)
-    need_native("i386")
-
-
-def _reason() -> str:
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        return f"i386 programs are stepped through on Linux on x86-64, not {platform.platform()}"
-    if shutil.which("gcc") is None:
-        return "no gcc on this host, to build what steps through programs"
-    return ""
+        pytest.skip(f"i386 programs are stepped on Linux on x86-64, not {platform.platform()}")
+    need_native("i386")
 
 
 def on_this_cpu(
@@ -87,23 +77,11 @@ def on_this_cpu(
 
     `folder`: for what is made on the way. Skips, in words, where the host does not let us.
     """
-    stepper = folder / "single_step"
-    command = [
-        "gcc",
-        "-std=gnu11",
-        "-O2",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-o",
-        str(stepper),
-        str(_STEPPER),
-    ]
-    subprocess.run(command, check=True)
     (folder / "stack").write_bytes(stack)
     numbers = ",".join(map(str, pids))
+    command = [sys.executable, "-I", _STEPPER, folder / "rows", folder / "stack", f"{sp:x}"]
     done = subprocess.run(
-        [stepper, folder / "rows", folder / "stack", f"{sp:x}", numbers, *argv],
+        [*command, numbers, *argv],
         cwd=tree,
         env=dict(line.split(b"=", 1) for line in envp),
         stdin=subprocess.DEVNULL,

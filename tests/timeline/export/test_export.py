@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from bootstrap import trace
-from bootstrap.core.errors import BadInput
 from bootstrap.instruments import default_engine
 from bootstrap.timeline.export.drcov import counts, drcov
 from bootstrap.timeline.export.perfetto import axis, perfetto
@@ -23,13 +21,6 @@ from tests.cli.command import bootstrap
 from tests.instruments.guest import CODE, Program
 from tests.timeline.export.readers import read_chrome, read_dot, read_drcov, read_strace
 from tests.trace import recorded
-
-
-@pytest.fixture
-def traveller(opened: Trace) -> Iterator[Timeline]:
-    found = Timeline(opened, default_engine())
-    yield found
-    found.close()
 
 
 def strace(opened: Trace, *pids: int) -> str:
@@ -272,8 +263,3 @@ def test_wrong_options(place: Path, tmp_path: Path, args: tuple[str, ...], told:
     assert done.status == 2
     assert told in done.one_line()
     assert dest.read_text() == "what was there before"
-
-
-def test_a_pid_that_is_not_there(opened: Trace) -> None:
-    with pytest.raises(BadInput, match="has no pid 0"):
-        have_pid(opened, 0)

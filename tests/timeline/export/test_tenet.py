@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,14 +65,6 @@ def replay(traveller: Timeline, row: int, start: int, deltas: list[Delta], every
     assert {a: byte for a, byte in modelled.items() if byte} == memory(traveller)
 
 
-@pytest.fixture
-def traveller(place: Path) -> Iterator[Timeline]:
-    with trace.open(place) as opened:
-        found = Timeline(opened, default_engine())
-        yield found
-        found.close()
-
-
 def row_of(traveller: Timeline, pid: int) -> int:
     return max(p.id for p in traveller.trace.programs if p.pid == pid)
 
@@ -104,15 +95,21 @@ def test_drcov_covers_every_place_that_kaem_was_at(traveller: Timeline) -> None:
     assert starts <= places <= covered
 
 
-@pytest.mark.parametrize("abi", ["i386", "x86_64"])
-def test_what_system_calls_write(tmp_path: Path, abi: str) -> None:
-    place = tmp_path / "t"
-    recorded.record(recorded.busy(abi), place, files=recorded.busy_files(abi), stdin=[b"12345678"])
+def whole(place: Path) -> list[Delta]:
+    """Of the first program of a trace, which is replayed line by line."""
     with trace.open(place) as opened:
         traveller = Timeline(opened, default_engine())
         deltas = read(traveller, 1)
         replay(traveller, 1, 0, deltas, every=1)
         traveller.close()
+    return deltas
+
+
+@pytest.mark.parametrize("abi", ["i386", "x86_64"])
+def test_what_system_calls_write(tmp_path: Path, abi: str) -> None:
+    place = tmp_path / "t"
+    recorded.record(recorded.busy(abi), place, files=recorded.busy_files(abi), stdin=[b"12345678"])
+    deltas = whole(place)
     written = [bytes(delta.writes.values()) for delta in deltas if delta.writes]
     source = recorded.busy_files(abi)[b"/source"]
     # One byte three times, then 40; the status that wait4 stores (exit 4); what is on stdin.
@@ -134,11 +131,7 @@ def test_several_accesses_of_one_instruction(tmp_path: Path) -> None:
     guest.raw("b903000000").raw("f3a4").exit(0)
     place = tmp_path / "t"
     recorded.record(guest, place)
-    with trace.open(place) as opened:
-        traveller = Timeline(opened, default_engine())
-        deltas = read(traveller, 1)
-        replay(traveller, 1, 0, deltas, every=1)
-        traveller.close()
+    deltas = whole(place)
     push, increment, copy, smear = deltas[1], deltas[2], deltas[6], deltas[10]
     assert bytes(push.reads.values()) == bytes(push.writes.values()) == b"abcd"
     assert (increment.reads, increment.writes) == ({source: ord("a")}, {source: ord("b")})
