@@ -77,11 +77,11 @@ def on_this_cpu(
 
     `folder`: for what is made on the way. Skips, in words, where the host does not let us.
     """
-    (folder / "stack").write_bytes(stack)
+    saved, rows = folder / "stack", folder / "rows"
+    saved.write_bytes(stack)
     numbers = ",".join(map(str, pids))
-    command = [sys.executable, "-I", _STEPPER, folder / "rows", folder / "stack", f"{sp:x}"]
     done = subprocess.run(
-        [*command, numbers, *argv],
+        [sys.executable, "-I", _STEPPER, rows, saved, f"{sp:x}", numbers, *argv],
         cwd=tree,
         env=dict(line.split(b"=", 1) for line in envp),
         stdin=subprocess.DEVNULL,
@@ -93,8 +93,8 @@ def on_this_cpu(
     if done.returncode == CANNOT:
         pytest.skip(f"this host does not let a program be stepped: {done.stderr.decode().strip()}")
     assert done.returncode == status, (done.returncode, done.stderr)
-    first, rest = (raw := (folder / "rows").read_bytes())[:ROW], raw[ROW:]
-    (folder / "rows").unlink()
+    first, rest = (raw := rows.read_bytes())[:ROW], raw[ROW:]
+    rows.unlink()
     return Rows(first)[0], Rows(rest)
 
 

@@ -1,4 +1,4 @@
-"""Who read what and who wrote what, as the kernel's events tell it."""
+"""Who read what and who wrote what, as the kernel's events say it."""
 
 import hashlib
 
@@ -12,7 +12,8 @@ from bootstrap.linux.events import ExecEvent
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.inode import LazyFile
-from bootstrap.trace.lineage import ProcessRecord, guest_text, normal_path
+from bootstrap.runs.reading import reads
+from bootstrap.trace.lineage import FileVersion, ProcessRecord, guest_text, normal_path
 from bootstrap.trace.provenance import Provenance
 
 FILES = {
@@ -21,375 +22,222 @@ FILES = {
     b"src": b"source",
     b"other": b"other source",
 }
-
-
-def sha(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+FLAGS = {
+    "read": O_RDONLY,
+    "read or make": O_RDONLY | O_CREAT,
+    "empty": O_RDONLY | O_TRUNC,
+    "make empty": O_RDONLY | O_CREAT | O_TRUNC,
+    "make": O_WRONLY | O_CREAT | O_TRUNC,
+    "write": O_WRONLY,
+    "change": O_RDWR,
+    "replace": O_RDWR | O_TRUNC,
+}
 
 
 class Guest:
-    """Does to a file system what processes do, and tells the observer what a kernel would."""
+    """Does to a file system what processes do, and says to the observer what a kernel would."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_versions: int = 1_000) -> None:
         lower = MemoryLower({path: LowerFile(0o755, data) for path, data in FILES.items()})
         self.fs = OverlayFileSystem(lower)
         self.at = PathBase(self.fs.root, self.fs.root)
-        self.seen = Provenance()
+        self.seen = Provenance(max_versions)
         self.parents = {1: 0}
+        self.opened: dict[bytes, OpenFile] = {}
+        self.texts = {hashlib.sha256(b"").hexdigest(): ""}
+        for data in FILES.values():
+            self.knows(data)
+        self.exec(1, b"/bin/seed", b"script")
 
-    def fork(self, parent: int, child: int) -> None:
-        self.parents[child] = parent
-        self.seen.on_fork(parent, child)
+    def knows(self, data: bytes) -> None:
+        self.texts[hashlib.sha256(data).hexdigest()] = data.decode()
+
+    def do(self, script: str) -> "Guest":
+        """Steps, one after the other: a word of `steps` below, or one of FLAGS with a pid, a path
+        and perhaps what is written; ` + ` writes more where a path was last opened to be written."""
+        for step in script.split("; "):
+            verb, *words = step.split()
+            raw = [word.encode() for word in words]
+            match verb:
+                case "fork":
+                    self.parents[int(words[1])] = int(words[0])
+                    self.seen.on_fork(int(words[0]), int(words[1]))
+                case "exec":
+                    self.exec(int(words[0]), *raw[1:])
+                case "exit":
+                    self.seen.on_exit(int(words[0]), int(words[1]) if words[1:] else 0, 10)
+                case "unlink":
+                    self.fs.unlink(self.at, raw[1])
+                    self.seen.on_unlink(int(words[0]), raw[1])
+                case "rename":
+                    places = [self.fs.parent(self.at, path) for path in raw[1:]]
+                    self.fs.rename(*places)
+                    self.seen.on_rename(int(words[0]), *raw[1:])
+                case "+":
+                    self.write(self.opened[raw[0]], raw[1])
+                case _:
+                    flags = FLAGS[verb.replace("-", " ")]
+                    file = self.open(int(words[0]), raw[1], flags)
+                    if file.writable:
+                        self.opened[raw[1]] = file
+                    for data in raw[2:]:
+                        self.write(file, data)
+        return self
+
+    def write(self, file: OpenFile, data: bytes) -> None:
+        file.write(data)
+        assert isinstance(file.inode, LazyFile)
+        self.knows(file.inode.contents())
 
     def exec(self, pid: int, path: bytes, *argv: bytes) -> None:
         image = self.fs.resolve(self.at, path)
         assert isinstance(image, LazyFile)
-        self.seen.on_exec(
-            ExecEvent(
-                pid=pid,
-                ppid=self.parents.setdefault(pid, 0),
-                path=path,
-                argv=(path, *argv),
-                envp=(),
-                cwd=b"/",
-                image=image,
-            )
-        )
+        parent = self.parents.setdefault(pid, 0)
+        self.seen.on_exec(ExecEvent(pid, parent, path, (path, *argv), (), b"/", image))
 
-    def open(self, pid: int, path: bytes, flags: int = O_RDONLY) -> OpenFile:
+    def open(self, pid: int, path: bytes, flags: int) -> OpenFile:
         opened = self.fs.open(self.at, path, flags, 0o644)[0]
         self.seen.on_open(pid, path, opened.inode, flags, 3)
         return opened
 
-    def create(self, pid: int, path: bytes) -> OpenFile:
-        return self.open(pid, path, O_WRONLY | O_CREAT | O_TRUNC)
+    def record(self, number: int = 0) -> ProcessRecord:
+        return self.seen.records[number]
 
-    def exit(self, pid: int, status: int = 0) -> None:
-        self.seen.on_exit(pid, status, 10)
-
-    def unlink(self, pid: int, path: bytes) -> None:
-        self.fs.unlink(self.at, path)
-        self.seen.on_unlink(pid, path)
-
-    def rename(self, pid: int, old: bytes, new: bytes) -> None:
-        self.fs.rename(self.fs.parent(self.at, old), self.fs.parent(self.at, new))
-        self.seen.on_rename(pid, old, new)
-
-
-@pytest.fixture
-def guest() -> Guest:
-    guest = Guest()
-    guest.exec(1, b"/bin/seed", b"script")
-    return guest
+    def uses(self) -> list[str]:
+        """Of each record what it read and wrote: `< /src=source > /out=made`."""
+        return [
+            " ".join(
+                f"{mark} {one.path}={self.texts[one.sha256]}"
+                for mark, versions in (("<", record.reads), (">", record.writes))
+                for one in versions
+            )
+            for record in self.seen.records
+        ]
 
 
-def reads(record: ProcessRecord) -> list[tuple[str, str]]:
-    return [(r.path, r.sha256) for r in record.reads]
+TOOL = "fork 1 2; exec 2 /bin/tool"
+"""A child that only execs is one record: the second."""
 
 
-def writes(record: ProcessRecord) -> list[tuple[str, str]]:
-    return [(w.path, w.sha256) for w in record.writes]
+@pytest.mark.parametrize(
+    ("script", "uses"),
+    [
+        pytest.param(script, uses, id=name)
+        for name, script, *uses in (
+            ("one made from another", "read 1 /src; make 1 /out made; exit 1",
+             "< /src=source > /out=made"),
+            ("made without the right to write", "read-or-make 1 /out; exit 1", "> /out="),
+            ("emptied without the right to write", "empty 1 /src; exit 1", "> /src="),
+            ("made and emptied", "make-empty 1 /out; exit 1", "> /out="),
+            ("there where it might be made", "read-or-make 1 /src; exit 1", "< /src=source"),
+            ("a child that only execs", f"{TOOL} x; exit 2; exit 1", "", ""),
+            ("a child that never execs", "fork 1 2; make 2 /out child; exit 2; exit 1",
+             "", "> /out=child"),
+            ("an exec in between", "make 1 /out before; exec 1 /bin/tool; exit 1",
+             "> /out=before", ""),
+            ("a pid that is used again", "exit 1; exec 1 /bin/tool; exit 1", "", ""),
+            ("its own work is no input",
+             "make 1 /out made; read 1 /out; fork 1 2; exit 2; read 1 /out; exit 1",
+             "> /out=made", ""),
+            ("what its child wrote", f"{TOOL}; make 2 /tmp temporary; exit 2; read 1 /tmp; exit 1",
+             "< /tmp=temporary", "> /tmp=temporary"),
+            ("what the parent still writes",
+             f"make 1 /tmp one; {TOOL}; read 2 /tmp; exit 2; + /tmp ,two; exit 1",
+             "> /tmp=one > /tmp=one,two", "< /tmp=one"),
+            ("two writers of one path", "make 1 /out 1st; fork 1 2; exec 2 /bin/tool; "
+             "make 2 /out 2nd; exit 2; exit 1", "> /out=1st", "> /out=2nd"),
+            ("an inherited description", "make 1 /out a; fork 1 2; + /out b; exit 2; exit 1",
+             "> /out=a", "> /out=ab"),
+            ("it survives exec", f"make 1 /out; {TOOL}; + /out tool; exit 2; exit 1",
+             "> /out=", "> /out=tool"),
+            ("an empty output", "make 1 /empty; exit 1", "> /empty="),
+            ("nothing is written", "write 1 /src; exit 1", ""),
+            ("changed in place", "change 1 /src S; exit 1", "< /src=source > /src=Source"),
+            ("truncated", "replace 1 /src new; exit 1", "> /src=new"),
+            ("read twice", "read 1 /src; read 1 /src", "< /src=source"),
+            ("a directory", "read 1 /bin", ""),
+            ("renamed by another",
+             f"{TOOL}; make 2 /tmp made; exit 2; rename 1 /tmp /bin/final; exit 1",
+             "< /tmp=made > /bin/final=made", "> /tmp=made"),
+            ("renamed while it is open", "make 1 /tmp ma; rename 1 /tmp /final; + /tmp de; exit 1",
+             "> /tmp=ma > /final=ma > /final=made"),
+            ("renamed over another",
+             "make 1 /old gone; make 1 /new stays; rename 1 /new /old; exit 1",
+             "> /old=gone > /new=stays > /old=stays"),
+            # The compiler driver removes its temporary files; the way back leads through them.
+            ("removed by another",
+             f"{TOOL}; make 2 /tmp some; exit 2; fork 1 3; exec 3 /bin/tool; read 3 /tmp; exit 3; "
+             "unlink 1 /tmp; exit 1", "", "> /tmp=some", "< /tmp=some"),
+            ("removed by its writer",
+             "make 1 /tmp x; unlink 1 /tmp; + /tmp y; make 1 /tmp z; exit 1",
+             "> /tmp=x > /tmp=z"),
+        )
+    ],
+)  # fmt: skip
+def test_reads_and_writes(script: str, uses: list[str]) -> None:
+    assert Guest().do(script).uses() == uses
 
 
-@pytest.mark.parametrize("flags", [O_CREAT, O_TRUNC, O_CREAT | O_TRUNC])
-def test_a_file_made_or_emptied_without_the_right_to_write(guest: Guest, flags: int) -> None:
-    path = b"/out" if flags & O_CREAT else b"/src"
-    guest.open(1, path, O_RDONLY | flags)
-    guest.exit(1)
-    (record,) = guest.seen.records
-    assert reads(record) == []
-    assert writes(record) == [(path.decode(), sha(b""))]
-
-
-def test_a_file_that_is_there_is_read_where_it_might_have_been_made(guest: Guest) -> None:
-    guest.open(1, b"/src", O_RDONLY | O_CREAT)
-    guest.exit(1)
-    (record,) = guest.seen.records
-    assert reads(record) == [("/src", sha(b"source"))]
-    assert writes(record) == []
-
-
-def test_one_process_that_makes_one_file_from_another(guest: Guest) -> None:
-    guest.open(1, b"/src")
-    guest.create(1, b"/out").write(b"made")
-    guest.exit(1, 256)
-    (record,) = guest.seen.records
-    assert (record.pid, record.ppid, record.ordinal) == (1, 0, 1)
-    assert record.exe_path == "/bin/seed"
-    assert record.exe_sha256 == sha(b"seed image")
-    assert record.argv == ("/bin/seed", "script")
-    assert record.cwd == "/"
-    assert reads(record) == [("/src", sha(b"source"))]
-    assert writes(record) == [("/out", sha(b"made"))]
-    assert record.writes[0].size == 4
+def test_a_record() -> None:
+    guest = Guest().do("read 1 /src; make 1 /out made; exit 1 256")
+    record = guest.record()
+    assert (record.pid, record.ppid, record.ordinal, record.cwd) == (1, 0, 1, "/")
+    assert (record.exe_path, record.argv) == ("/bin/seed", ("/bin/seed", "script"))
+    assert record.exe_sha256 == hashlib.sha256(b"seed image").hexdigest()
+    assert [one.path for one in record.inputs] == ["/bin/seed", "/src"]
     assert (record.status, record.syscalls, record.ended) == (256, 10, True)
-    assert guest.seen.writer_of("/out", sha(b"made")) is record
-    assert guest.seen.writer_of("/out", sha(b"else")) is None
+    (written,) = record.writes
+    assert written.size == 4
+    assert guest.seen.writer_of("/out", written.sha256) is record
+    assert guest.seen.writer_of("/out", record.exe_sha256) is None
 
 
-def test_the_image_is_the_first_input(guest: Guest) -> None:
-    guest.open(1, b"/src")
-    assert [i.path for i in guest.seen.records[0].inputs] == ["/bin/seed", "/src"]
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        (f"{TOOL}; exit 2; exit 1", [(1, 0, 1, None, False), (2, 1, 1, 0, False)]),
+        ("fork 1 2; make 2 /out x; exit 2", [(1, 0, 1, None, False), (2, 1, 0, 0, False)]),
+        ("exec 1 /bin/tool; exit 1", [(1, 0, 1, None, True), (1, 0, 2, 0, False)]),
+        ("exit 1; exec 1 /bin/tool", [(1, 0, 1, None, False), (1, 0, 2, None, False)]),
+        ("fork 1 2; make 2 /o; exit 2; fork 1 2; make 2 /o; exit 2",
+         [(1, 0, 1, None, False), (2, 1, 0, 0, False), (2, 1, 1, 0, False)]),
+    ],
+)  # fmt: skip
+def test_whose_record_it_is(
+    script: str, expected: list[tuple[int, int, int, int | None, bool]]
+) -> None:
+    """pid, parent, which program of the pid, the record that started it, whether it was replaced;
+    a pid that comes again is told apart."""
+    assert [
+        (r.pid, r.ppid, r.ordinal, r.started_by, r.replaced)
+        for r in Guest().do(script).seen.records
+    ] == expected
 
 
-def test_a_child_that_only_execs_is_one_record(guest: Guest) -> None:
-    guest.fork(1, 2)
-    guest.exec(2, b"/bin/tool", b"x")
-    guest.exit(2)
-    guest.exit(1)
-    first, second = guest.seen.records
-    assert (second.pid, second.ppid, second.ordinal, second.started_by) == (2, 1, 1, 0)
-    assert not first.replaced
-
-
-def test_a_child_that_never_execs_is_a_record_of_the_same_program(guest: Guest) -> None:
-    guest.fork(1, 2)
-    guest.create(2, b"/out").write(b"by the child")
-    guest.exit(2)
-    guest.exit(1)
-    first, second = guest.seen.records
-    assert (second.pid, second.ordinal, second.exe_path) == (2, 0, "/bin/seed")
-    assert second.argv == first.argv
-    assert writes(second) == [("/out", sha(b"by the child"))]
-    assert writes(first) == []
-
-
-def test_a_process_that_execs_again_gets_a_second_record(guest: Guest) -> None:
-    guest.create(1, b"/out").write(b"before")
-    guest.exec(1, b"/bin/tool")
-    guest.exit(1, 0)
-    first, second = guest.seen.records
-    assert (first.ordinal, second.ordinal) == (1, 2)
-    assert (first.replaced, first.status, first.ended) == (True, None, True)
-    assert writes(first) == [("/out", sha(b"before"))]
-    assert (second.started_by, second.ppid, second.status) == (0, 0, 0)
-    assert writes(second) == []
-
-
-def test_a_pid_that_is_used_again_is_told_apart(guest: Guest) -> None:
-    guest.exit(1)
-    guest.exec(1, b"/bin/tool")
-    guest.exit(1)
-    assert [(r.pid, r.ordinal, r.started_by) for r in guest.seen.records] == [
-        (1, 1, None),
-        (1, 2, None),
-    ]
-
-
-def test_what_a_process_wrote_itself_is_not_its_input(guest: Guest) -> None:
-    guest.create(1, b"/out").write(b"made")
-    guest.open(1, b"/out")
-    guest.fork(1, 2)
-    guest.exit(2)
-    guest.open(1, b"/out")
-    guest.exit(1)
-    assert reads(guest.seen.records[0]) == []
-
-
-def test_what_its_child_wrote_is_its_input(guest: Guest) -> None:
-    guest.fork(1, 2)
-    guest.exec(2, b"/bin/tool")
-    guest.create(2, b"/tmp").write(b"temporary")
-    guest.exit(2)
-    guest.open(1, b"/tmp")
-    guest.exit(1)
-    first, second = guest.seen.records
-    assert reads(first) == [("/tmp", sha(b"temporary"))]
-    assert writes(second) == [("/tmp", sha(b"temporary"))]
-
-
-def test_what_the_parent_wrote_is_the_childs_input_while_it_is_still_open(guest: Guest) -> None:
-    output = guest.create(1, b"/tmp")
-    output.write(b"part one")
-    guest.fork(1, 2)
-    guest.exec(2, b"/bin/tool")
-    guest.open(2, b"/tmp")
-    guest.exit(2)
-    output.write(b", part two")
-    guest.exit(1)
-    first, second = guest.seen.records
-    assert reads(second) == [("/tmp", sha(b"part one"))]
-    assert writes(first) == [("/tmp", sha(b"part one")), ("/tmp", sha(b"part one, part two"))]
-
-
-def test_a_file_that_two_processes_write_has_two_versions(guest: Guest) -> None:
-    guest.create(1, b"/out").write(b"first")
-    guest.fork(1, 2)
-    guest.exec(2, b"/bin/tool")
-    guest.create(2, b"/out").write(b"second")
-    guest.exit(2)
-    guest.exit(1)
-    first, second = guest.seen.records
-    assert writes(first) == [("/out", sha(b"first"))]
-    assert writes(second) == [("/out", sha(b"second"))]
-    assert first.writes[0].order < second.writes[0].order
-
-
-def test_a_child_that_writes_through_an_inherited_description_is_the_writer(guest: Guest) -> None:
-    output = guest.create(1, b"/out")
-    output.write(b"a")
-    guest.fork(1, 2)
-    output.write(b"b")
-    guest.exit(2)
-    guest.exit(1)
-    first, second = guest.seen.records
-    assert writes(first) == [("/out", sha(b"a"))]
-    assert writes(second) == [("/out", sha(b"ab"))]
-
-
-def test_an_inherited_description_survives_exec(guest: Guest) -> None:
-    output = guest.create(1, b"/out")
-    guest.fork(1, 2)
-    guest.exec(2, b"/bin/tool")
-    output.write(b"by the tool")
-    guest.exit(2)
-    guest.exit(1)
-    assert writes(guest.seen.records[1]) == [("/out", sha(b"by the tool"))]
-
-
-def test_the_order_of_writes_is_the_order_of_being_finished(guest: Guest) -> None:
-    guest.create(1, b"/late")
-    guest.fork(1, 2)
-    guest.exec(2, b"/bin/tool")
-    guest.create(2, b"/early").write(b"x")
-    guest.exit(2)
+def test_the_order_of_writes_is_the_order_of_being_finished() -> None:
+    guest = Guest().do(f"make 1 /late; {TOOL}; make 2 /early x; exit 2")
     guest.fs.open(guest.at, b"/late", O_WRONLY, 0)[0].write(b"y")
-    guest.exit(1)
-    first, second = guest.seen.records
-    assert second.writes[0].order < first.writes[-1].order
-
-
-def test_an_empty_output_is_an_output(guest: Guest) -> None:
-    guest.create(1, b"/empty")
-    guest.exit(1)
-    assert writes(guest.seen.records[0]) == [("/empty", sha(b""))]
-
-
-def test_opening_for_writing_without_writing_makes_nothing(guest: Guest) -> None:
-    guest.open(1, b"/src", O_WRONLY)
-    guest.exit(1)
-    assert writes(guest.seen.records[0]) == []
-    assert reads(guest.seen.records[0]) == []
-
-
-def test_a_file_changed_in_place_is_both_input_and_output(guest: Guest) -> None:
-    guest.open(1, b"/src", O_RDWR).write(b"S")
-    guest.exit(1)
-    (record,) = guest.seen.records
-    assert reads(record) == [("/src", sha(b"source"))]
-    assert writes(record) == [("/src", sha(b"Source"))]
-
-
-def test_a_truncated_file_is_no_input(guest: Guest) -> None:
-    guest.open(1, b"/src", O_RDWR | O_TRUNC).write(b"new")
-    guest.exit(1)
-    (record,) = guest.seen.records
-    assert reads(record) == []
-    assert writes(record) == [("/src", sha(b"new"))]
-
-
-def test_a_file_read_twice_is_one_input(guest: Guest) -> None:
-    guest.open(1, b"/src")
-    guest.open(1, b"/src")
-    assert len(guest.seen.records[0].reads) == 1
-
-
-def test_directories_are_no_inputs(guest: Guest) -> None:
-    guest.open(1, b"/bin")
-    assert reads(guest.seen.records[0]) == []
-
-
-def test_a_renamed_file_is_made_by_who_renamed_it_from_the_old_one(guest: Guest) -> None:
-    guest.fork(1, 2)
-    guest.exec(2, b"/bin/tool")
-    guest.create(2, b"/tmp").write(b"made")
-    guest.exit(2)
-    guest.rename(1, b"/tmp", b"/bin/final")
-    guest.exit(1)
-    first, second = guest.seen.records
-    assert writes(second) == [("/tmp", sha(b"made"))]
-    assert reads(first) == [("/tmp", sha(b"made"))]
-    assert writes(first) == [("/bin/final", sha(b"made"))]
-
-
-def test_renaming_ones_own_open_file_moves_the_output(guest: Guest) -> None:
-    output = guest.create(1, b"/tmp")
-    output.write(b"ma")
-    guest.rename(1, b"/tmp", b"/final")
-    output.write(b"de")
-    guest.exit(1)
-    (record,) = guest.seen.records
-    assert reads(record) == []
-    assert writes(record)[-1] == ("/final", sha(b"made"))
-
-
-def test_a_rename_over_a_file_replaces_what_is_known_of_it(guest: Guest) -> None:
-    guest.create(1, b"/old").write(b"to be replaced")
-    guest.create(1, b"/new").write(b"stays")
-    guest.rename(1, b"/new", b"/old")
-    guest.exit(1)
-    (record,) = guest.seen.records
-    assert writes(record)[-1] == ("/old", sha(b"stays"))
-    assert ("/old", sha(b"to be replaced")) in writes(record)
-
-
-def test_a_removed_file_was_still_written_and_read(guest: Guest) -> None:
-    """The compiler driver removes its temporary files; the way back leads through them."""
-    guest.fork(1, 2)
-    guest.exec(2, b"/bin/tool")
-    guest.create(2, b"/tmp").write(b"temporary")
-    guest.exit(2)
-    guest.fork(1, 3)
-    guest.exec(3, b"/bin/tool")
-    guest.open(3, b"/tmp")
-    guest.exit(3)
-    guest.unlink(1, b"/tmp")
-    guest.exit(1)
-    _, writer, reader = guest.seen.records
-    assert writes(writer) == reads(reader) == [("/tmp", sha(b"temporary"))]
-
-
-def test_a_file_written_and_removed_by_one_process_is_one_write(guest: Guest) -> None:
-    output = guest.create(1, b"/tmp")
-    output.write(b"x")
-    guest.unlink(1, b"/tmp")
-    output.write(b"y")
-    output.close()
-    guest.create(1, b"/tmp").write(b"z")
-    guest.exit(1)
-    assert writes(guest.seen.records[0]) == [("/tmp", sha(b"x")), ("/tmp", sha(b"z"))]
-
-
-def test_a_pid_that_is_forked_again_is_told_apart(guest: Guest) -> None:
-    for _ in range(2):
-        guest.fork(1, 2)
-        guest.create(2, b"/out")
-        guest.exit(2)
-    names = [(r.pid, r.ordinal) for r in guest.seen.records]
-    assert len(set(names)) == len(names) == 3
+    guest.do("exit 1")
+    assert guest.record(1).writes[0].order < guest.record(0).writes[-1].order
+    guest = Guest().do(f"make 1 /out 1st; {TOOL}; make 2 /out 2nd; exit 2; exit 1")
+    assert guest.record(0).writes[0].order < guest.record(1).writes[0].order
 
 
 def test_a_guest_that_makes_files_without_end_is_stopped() -> None:
-    guest = Guest()
-    guest.seen = Provenance(max_versions=100)
-    guest.exec(1, b"/bin/seed")
+    guest = Guest(max_versions=100)
     with pytest.raises(GuestFailed, match="more than 100 times; the last was /loop"):
         for number in range(200):
-            guest.create(1, b"/loop").write(b"%d" % number)
-            guest.unlink(1, b"/loop")
+            guest.do(f"make 1 /loop {number}; unlink 1 /loop")
     guest.seen.finish()
-    assert len(guest.seen.records[0].writes) < 110
+    assert len(guest.record().writes) < 110
 
 
-def test_a_run_that_stops_in_the_middle_keeps_what_was_written(guest: Guest) -> None:
-    guest.fork(1, 2)
-    guest.exec(2, b"/bin/tool")
-    guest.create(2, b"/out").write(b"half")
+def test_a_run_that_stops_in_the_middle_keeps_what_was_written() -> None:
+    guest = Guest().do(f"{TOOL}; make 2 /out half")
     guest.seen.finish()
     guest.seen.finish()
-    record = guest.seen.records[1]
-    assert (record.status, record.ended) == (None, False)
-    assert writes(record) == [("/out", sha(b"half"))]
+    assert (guest.record(1).status, guest.record(1).ended) == (None, False)
+    assert guest.uses()[1] == "> /out=half"
 
 
 def test_paths_and_arguments_that_are_not_utf_8() -> None:
@@ -397,3 +245,21 @@ def test_paths_and_arguments_that_are_not_utf_8() -> None:
     assert guest_text("ä".encode()) == "ä"
     assert normal_path(b"//x86/./bin/../M1") == "/x86/M1"
     assert normal_path(b"x") == "/x"
+
+
+def test_reads_are_files_of_the_tree_as_they_are_there() -> None:
+    seed = FileVersion("/seed", "a" * 64, 1)
+    record = ProcessRecord(1, 0, 1, seed, ("seed",))
+    record.reads += [
+        FileVersion("/x86/source", "b" * 64, 2),
+        FileVersion("/x86/bin/made", "c" * 64, 3),
+        FileVersion("/x86/replaced", "d" * 64, 4),
+        FileVersion("/x86/source", "b" * 64, 2),
+    ]
+    tree = {
+        "seed": "a" * 64,
+        "x86/source": "b" * 64,
+        "x86/replaced": "e" * 64,
+        "README": "f" * 64,
+    }
+    assert reads([record], tree) == ["seed", "x86/source"]
