@@ -53,8 +53,8 @@ class Guest:
         self.texts[hashlib.sha256(data).hexdigest()] = data.decode()
 
     def do(self, script: str) -> "Guest":
-        """Steps, one after the other: a word of `steps` below, or one of FLAGS with a pid, a path
-        and perhaps what is written; ` + ` writes more where a path was last opened to be written."""
+        """Steps, one after the other: a word of FLAGS with a pid, a path and perhaps what is
+        written, or one of those below; `+` writes more where a path was last opened for that."""
         for step in script.split("; "):
             verb, *words = step.split()
             raw = [word.encode() for word in words]
