@@ -11,14 +11,13 @@ from bootstrap.instruments import default_engine
 from tests.mutants.cases import TOOLS, cases, program
 from tests.mutants.running import MODES, answers, mutant, survives
 from tests.mutants.survivors import SURVIVORS, offsets
-from tests.seeds import host, tools
+from tests.seeds import tools
 
 EVERY = 41
 """Shares no factor with the eight bits of a byte and the four bytes of a field."""
 
 _ROW = re.compile(r"\| (hex1|hex2|M0) +\| `([^`]+)` +\|(?: `(..) → (..)` +\|)?")
 _TOTAL = re.compile(r"\| (hex1|hex2|M0) +\| +(\d+) \| +(\d+) \| +(\d+) \|")
-_WHY_NOT = host.why_not()
 
 
 def page(checkout: Path) -> str:
@@ -46,7 +45,7 @@ def test_the_tools_answer_as_they_must(tool: str) -> None:
         assert answers(program(tool), MODES[tool], case, default_engine()), case
 
 
-@pytest.mark.skipif(_WHY_NOT is not None, reason=str(_WHY_NOT))
+@tools.ON_THE_HOST
 @pytest.mark.parametrize("tool", TOOLS)
 def test_survivors_run_on_the_host_as_well(tool: str) -> None:
     """That a field of the ELF header does not count is Linux's word, not only our loader's. The

@@ -1,16 +1,42 @@
-"""Our hex1, hex2 and M0, each of which makes one output of one input, as the tests see them."""
+"""Our hex1, hex2 and M0, each of which makes one output of one input, and random input for them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from bootstrap.languages.fault import Kind, LanguageError
 from bootstrap.languages.source import SourceText
 from bootstrap.runs.modelled import MODELS
 from tests.seeds import tools
+
+SETTINGS = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+def some(characters: bytes) -> st.SearchStrategy[bytes]:
+    """Up to three of these bytes."""
+    return st.lists(st.sampled_from(characters), max_size=3).map(bytes)
+
+
+@st.composite
+def spoilt(
+    draw: st.DrawFn, programs: st.SearchStrategy[bytes], odd: st.SearchStrategy[bytes]
+) -> bytes:
+    """A program in which a few places have been overwritten, or something odd put in."""
+    program = draw(programs)
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(program)))
+        end = at + draw(st.integers(0, 2))
+        program = program[:at] + draw(odd) + program[end:]
+    return program
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +60,8 @@ class Assembler:
     common: st.SearchStrategy[bytes]
     """The same, without what upstream's tool reads in a way of its own."""
 
-    spoilt: st.SearchStrategy[bytes]
-    """Random programs with something wrong, mostly."""
+    odd: st.SearchStrategy[bytes]
+    """What is put into such programs to spoil them."""
 
     noise: st.SearchStrategy[bytes]
     """Random bytes."""

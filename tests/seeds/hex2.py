@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from bootstrap.languages.fault import Kind
-from tests.seeds import ours, randomly
-from tests.seeds.assembler import Assembler
+from tests.seeds import ours
+from tests.seeds.assembler import Assembler, some
 
 GOOD: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", ""),
@@ -41,6 +41,8 @@ GOOD: dict[str, tuple[bytes, str]] = {
 }
 """Programs and their output, in hexadecimal."""
 
+SIGNS = (b":", b"!", b"@", b"~", b"$", b"%", b"&")
+
 BAD: dict[Kind, list[bytes]] = {
     Kind.BAD_CHARACTER: [
         b"41 G",
@@ -58,11 +60,11 @@ BAD: dict[Kind, list[bytes]] = {
         b"^a",
         b".",
         b"-1",
-        *(sign + b" a" for sign in (b":", b"!", b"@", b"~", b"$", b"%", b"&")),
-        *(sign + b"\n" for sign in (b":", b"!", b"@", b"~", b"$", b"%", b"&")),
-        *(sign + b">a" for sign in (b":", b"!", b"@", b"~", b"$", b"%", b"&")),
-        *(sign + b"a\x00 :a" for sign in (b":", b"!", b"@", b"~", b"$", b"%", b"&")),
-        *(sign + b"\x7f" for sign in (b":", b"!", b"@", b"~", b"$", b"%", b"&")),
+        *(sign + b" a" for sign in SIGNS),
+        *(sign + b"\n" for sign in SIGNS),
+        *(sign + b">a" for sign in SIGNS),
+        *(sign + b"a\x00 :a" for sign in SIGNS),
+        *(sign + b"\x7f" for sign in SIGNS),
         b":a>b",
         b":a>",
         b"$a>b",
@@ -125,7 +127,7 @@ BAD: dict[Kind, list[bytes]] = {
         b":a $a !b",
     ],
     Kind.UNFINISHED: [
-        *(sign for sign in (b":", b"!", b"@", b"~", b"$", b"%", b"&")),
+        *SIGNS,
         b"!a>",
         b"%a>",
         b":a !a :",
@@ -171,10 +173,7 @@ HEX2 = Assembler(
     BAD,
     programs=programs(b"!@~%&", MORE_BLANKS, 3) | programs(b"!!!@~%&", MORE_BLANKS, 70),
     common=programs(b"!@%&", BLANKS, 20),
-    spoilt=randomly.spoilt(
-        programs(b"!@~%&", MORE_BLANKS, 3),
-        randomly.some(b"\x00\x7f\xff \n\r!:%$~>019xGaF#;") | WRONG.map(b" %b ".__mod__),
-    ),
+    odd=some(b"\x00\x7f\xff \n\r!:%$~>019xGaF#;") | WRONG.map(b" %b ".__mod__),
     noise=st.binary(max_size=30) | st.lists(st.sampled_from(b"4:!%>a \n")).map(bytes),
     statuses=frozenset({0, Kind.OUT_OF_RANGE}),
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from bootstrap.languages.fault import Kind
-from tests.seeds import ours, randomly
-from tests.seeds.assembler import Assembler
+from tests.seeds import ours
+from tests.seeds.assembler import Assembler, some
 
 GOOD: dict[str, tuple[bytes, bytes]] = {
     "nothing": (b"", b""),
@@ -49,6 +49,8 @@ GOOD: dict[str, tuple[bytes, bytes]] = {
 }
 """Why, a program, and its output."""
 
+SIGNS = (b":", b"!", b"@", b"~", b"$", b"%", b"&")
+
 BAD: dict[Kind, list[bytes]] = {
     Kind.BAD_CHARACTER: [
         *(bytes([byte]) for byte in (0, 1, 8, 11, 12, 14, 31, 127, 128, 255)),
@@ -65,8 +67,8 @@ BAD: dict[Kind, list[bytes]] = {
         b"DEFINE DEFINE 1",
         b"DEFINE a DEFINE",
         b"DEFINE a 1 DEFINE a '2'",
-        *(sign + b" " for sign in (b":", b"!", b"@", b"~", b"$", b"%", b"&")),
-        *(sign + b"\n!1" for sign in (b":", b"!", b"@", b"~", b"$", b"%", b"&")),
+        *(sign + b" " for sign in SIGNS),
+        *(sign + b"\n!1" for sign in SIGNS),
         *(
             b"%" + number
             for number in (b"1x", b"0x", b"0X1", b"0xG", b"-0x1", b"1-", b"-1-", b"0:")
@@ -116,7 +118,7 @@ BAD: dict[Kind, list[bytes]] = {
         b"DEFINE a # 1",
         b"DEFINE a 1 DEFINE a",
         b"DEFINE 'a",
-        *(sign for sign in (b":", b"!", b"@", b"~", b"$", b"%", b"&")),
+        *SIGNS,
         b"!1 !",
     ],
 }
@@ -193,9 +195,6 @@ M0 = Assembler(
     BAD,
     programs=programs(OURS),
     common=programs(COMMON),
-    spoilt=randomly.spoilt(
-        programs(OURS),
-        randomly.some(b"\x00\x7f\xff \n\r!:%-019xGaF'\"#;") | WRONG.map(b" %b ".__mod__),
-    ),
+    odd=some(b"\x00\x7f\xff \n\r!:%-019xGaF'\"#;") | WRONG.map(b" %b ".__mod__),
     noise=st.binary(max_size=30),
 )

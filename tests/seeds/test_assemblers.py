@@ -11,18 +11,17 @@ from bootstrap.languages.fault import Kind
 from bootstrap.languages.source import LARGEST
 from bootstrap.sources import SourceTree
 from tests.seeds import tools
-from tests.seeds.assembler import Assembler
+from tests.seeds.assembler import SETTINGS, Assembler, spoilt
 from tests.seeds.hex1 import HEX1
 from tests.seeds.hex2 import HEX2
 from tests.seeds.m0 import M0
-from tests.seeds.randomly import SETTINGS
 
 ASSEMBLERS = (HEX1, HEX2, M0)
 EACH = pytest.mark.parametrize("assembler", ASSEMBLERS, ids=lambda assembler: assembler.name)
 
 
 @EACH
-@tools.EACH
+@tools.ON_BOTH_HOT_PATHS
 def test_good_programs(run: tools.Runner, assembler: Assembler) -> None:
     for why, (program, output) in assembler.good.items():
         assert assembler.expected(program) == (0, output), why
@@ -38,7 +37,7 @@ def test_the_output_may_be_the_input(run: tools.Runner, assembler: Assembler) ->
         assert run(assembler.tool, ["in", "in"], {"in": program}).files == {"in": output}, why
 
 
-@tools.EACH
+@tools.ON_BOTH_HOT_PATHS
 @pytest.mark.parametrize(
     ("assembler", "kind"),
     [
@@ -102,7 +101,7 @@ def test_random_programs(run: tools.Runner, assembler: Assembler, data: st.DataO
 def test_random_programs_with_something_wrong(
     run: tools.Runner, assembler: Assembler, data: st.DataObject
 ) -> None:
-    program = data.draw(assembler.spoilt)
+    program = data.draw(spoilt(assembler.programs, assembler.odd))
     assert assembler.made(run, program) == assembler.expected(program)
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from bootstrap.languages import catm
 from bootstrap.languages.fault import Kind, LanguageError
 from bootstrap.languages.source import LARGEST, SourceText
-from tests.seeds import randomly, tools
+from tests.seeds import assembler, tools
 from tests.seeds.ours import CATM
 
-SETTINGS = settings(randomly.SETTINGS, max_examples=40)
+SETTINGS = settings(assembler.SETTINGS, max_examples=40)
 
 
 def expected(texts: Sequence[bytes]) -> tuple[int, bytes | None]:
@@ -35,7 +35,7 @@ def joined(
     return ended.status, ended.files.get("out")
 
 
-@tools.EACH
+@tools.ON_BOTH_HOT_PATHS
 @pytest.mark.parametrize(
     "texts",
     [

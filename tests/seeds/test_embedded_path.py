@@ -16,7 +16,7 @@ from bootstrap.known import RELEASES, StepFile, find
 from bootstrap.known.schema import Modelled
 from bootstrap.runs.rebuild import Rebuilt, _about, rebuild
 from bootstrap.sources import Resolved, SourceTree, check_materials, embedded_source
-from tests.seeds import host, pin
+from tests.seeds import pin, tools
 
 ENTRY = "hex0-seed"
 UPSTREAM = {"hex0": 181, "kaem": 632, "hex1": 689, "hex2": 1405, "catm": 183, "M0": 1613}
@@ -126,7 +126,7 @@ def test_a_source_that_its_model_refuses_is_bad_input(step: StepFile, tree: Sour
         run(changed, step)
 
 
-@pytest.mark.skipif(host.why_not() is not None, reason=str(host.why_not()))
+@tools.ON_THE_HOST
 def test_the_host_builds_the_same(step: StepFile, tree: SourceTree, tmp_path: Path) -> None:
     for name, file in tree.files.items():
         (tmp_path / name).write_bytes(file.data)
@@ -134,7 +134,7 @@ def test_the_host_builds_the_same(step: StepFile, tree: SourceTree, tmp_path: Pa
     for command in step.entry(ENTRY).commands:
         done = subprocess.run(
             command, cwd=tmp_path, env={}, stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=host.SECONDS, check=False,
+            timeout=tools.SECONDS, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
     products = run(tree, step).products
