@@ -9,7 +9,7 @@ signs it; engines, vendors and systems are counted by known names.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
@@ -136,9 +136,14 @@ class Verdicts:
         )
 
     @property
+    def why_not(self) -> tuple[str, ...]:
+        """All that keeps the policy from being met."""
+        return (*filter(None, (self.impossible,)), *self.missing, *self.refused)
+
+    @property
     def met(self) -> bool:
         """Whether the policy is met."""
-        return not self.missing and not self.refused and self.impossible is None
+        return not self.why_not
 
 
 @dataclass(frozen=True)
@@ -181,14 +186,19 @@ def judge(
     voices = _held(voices, lambda _, said: _not_allowed(said, policy))
     voices = _held(voices, lambda _, said: _not_about(said, about))
     if need.recheck == "require":
-        voices = _held(voices, lambda _, said: _not_rechecked(said))
+        why = "it does not say that the core alone found the same, which the policy requires"
+        voices = _held(voices, lambda _, v: None if v.rechecked else ("not-rechecked", why))
     voices = _no_contradictions(voices)
     refused = []
     sources, why = _most(voices, lambda v: v.source_digest, about.source_digest, "sources")
     refused += [why] if why else []
     others = voices
     voices = _held(voices, lambda _, said: _other_sources(said, sources, others))
-    disagreements = _with_policy(voices, about.products)
+    disagreements = [
+        row
+        for said, by in _speaking(voices)
+        for row in _differing(about.products, said.products, by, about.products)
+    ]
     voices = _held(voices, lambda _, said: _not_pinned(said, about.products))
     products, why = _most(voices, _products, None, "products")
     refused += [why] if why else []
@@ -284,14 +294,6 @@ def _not_about(said: Vouched, about: About) -> _Refusal:
     return None
 
 
-def _not_rechecked(said: Vouched) -> _Refusal:
-    """Whether only the fast path speaks for it."""
-    if said.rechecked:
-        return None
-    why = "it does not say that the core alone found the same, which the policy requires"
-    return "not-rechecked", why
-
-
 def _no_contradictions(voices: Sequence[Attestation]) -> list[Attestation]:
     """Who vouches for two different products of the same sources counts for neither."""
     vouched: dict[tuple[str | None, str], set[_Products]] = {}
@@ -366,46 +368,38 @@ def _again(voice: Attestation, first: Attestation) -> _Refusal:
     return "again", f"{voice.person} counts already, by {first.label} in {first.file}"
 
 
-def _with_policy(voices: Sequence[Attestation], pinned: Mapping[str, str]) -> list[Disagreement]:
+def _speaking(voices: Sequence[Attestation]) -> list[tuple[Vouched, str]]:
+    """What those say who count, or would but for other words of theirs; and whose it is."""
     return [
-        Disagreement(path, sha256, voice.vouched.products.get(path), _by(voice))
+        (voice.vouched, f"{voice.person} ({voice.file})")
         for voice in voices
         if voice.verdict in ("counts", "contradicts") and voice.vouched is not None
-        for path, sha256 in pinned.items()
-        if voice.vouched.products.get(path) != sha256
     ]
 
 
-def _by(voice: Attestation) -> str:
-    return f"{voice.person} ({voice.file})"
+def _differing(
+    ours: Mapping[str, str], theirs: Mapping[str, str], by: str, paths: Iterable[str] | None = None
+) -> list[Disagreement]:
+    """Every product (of ``paths``, if they are given) for which there are two values."""
+    return [
+        Disagreement(path, ours.get(path), theirs.get(path), by)
+        for path in (sorted({*ours, *theirs}) if paths is None else paths)
+        if ours.get(path) != theirs.get(path)
+    ]
 
 
 def _disagreements(voices: Sequence[Attestation], chosen: _Products | None) -> list[Disagreement]:
     """Every product for which somebody has another value; of the same sources only."""
-    speaking = [
-        (voice, voice.vouched)
-        for voice in voices
-        if voice.verdict in ("counts", "contradicts") and voice.vouched is not None
-    ]
+    speaking = _speaking(voices)
     if not speaking:
         return []
-    ours = dict(chosen if chosen is not None else _products(speaking[0][1]))
-    found = []
-    for voice, said in speaking:
-        for path in sorted({*ours, *said.products}):
-            mine, theirs = ours.get(path), said.products.get(path)
-            if mine != theirs:
-                found.append(Disagreement(path, mine, theirs, _by(voice)))
-    return found
+    ours = dict(chosen) if chosen is not None else speaking[0][0].products
+    return [row for said, by in speaking for row in _differing(ours, said.products, by)]
 
 
 def _with_catalogue(agreed: Vouched, known: KnownValues) -> tuple[list[Disagreement], str]:
     """Where the catalogue has other values than those vouched for, and a sentence."""
-    found = [
-        Disagreement(path, agreed.products.get(path), known.products.get(path), CATALOGUE)
-        for path in sorted({*known.products, *agreed.products})
-        if agreed.products.get(path) != known.products.get(path)
-    ]
+    found = _differing(agreed.products, known.products, CATALOGUE)
     what = "products" if found else "sources"
     sources = known.sources.get(agreed.entry)
     if sources != agreed.source_digest:

@@ -36,13 +36,16 @@ def quorum_text(
     if stagex is not None:
         _images(page, policy, stagex)
     page.blank()
-    met = (verdicts is None or verdicts.met) and (stagex is None or stagex.met)
-    if met:
+    if why_not := _why_not(verdicts, stagex):
+        page.last_word("NOT MET", "1;31", "; ".join(why_not) + ".")
+    else:
         words = "; ".join(["the policy is met", *_one_run(verdicts)])
         page.last_word("MET", "1;32", f"{visible(words)}.")
-    else:
-        page.last_word("NOT MET", "1;31", "; ".join(_why_not(verdicts, stagex)) + ".")
     return page.text()
+
+
+def _why_not(verdicts: Verdicts | None, stagex: StagexVerdicts | None) -> list[str]:
+    return [why for part in (verdicts, stagex) if part is not None for why in part.why_not]
 
 
 def _attestations(page: Page, policy: Policy, verdicts: Verdicts, verbose: bool) -> None:
@@ -57,9 +60,8 @@ def _attestations(page: Page, policy: Policy, verdicts: Verdicts, verbose: bool)
     if agreed is not None:
         page.heading("What they vouch for")
         page.labelled("sources", f"{len(agreed.materials)} files, digest {agreed.source_digest}")
-        page.labelled(
-            "products", f"{len(agreed.products)}, entered through {visible(agreed.entry)}"
-        )
+        entry = visible(agreed.entry)
+        page.labelled("products", f"{len(agreed.products)}, entered through {entry}")
         runs = next(
             len({*row.have, *row.stated}) for row in verdicts.thresholds if row.what == "runs"
         )
@@ -69,13 +71,20 @@ def _attestations(page: Page, policy: Policy, verdicts: Verdicts, verbose: bool)
             page.wrapped(f"{sha256} {visible(path)}", indent=4)
     if verdicts.disagreements:
         page.heading("Who disagrees")
-        for row in verdicts.disagreements:
-            page.wrapped(f"{page.mark('mismatch')} {visible(row.path)}")
-            page.wrapped(f"{row.ours or 'not there'}", indent=6)
-            page.wrapped(f"{row.theirs or 'not there'} says {visible(row.by)}", indent=6)
+        for one in verdicts.disagreements:
+            page.wrapped(f"{page.mark('mismatch')} {visible(one.path)}")
+            page.wrapped(f"{one.ours or 'not there'}", indent=6)
+            page.wrapped(f"{one.theirs or 'not there'} says {visible(one.by)}", indent=6)
     page.heading("What the policy asks for")
-    for threshold in verdicts.thresholds:
-        _threshold(page, threshold)
+    for row in verdicts.thresholds:
+        if row.need == 0:
+            continue
+        mark = page.mark("match" if row.met else "missing")
+        mine = [_short(name) + " (stated)" * (name in row.stated) for name in row.have]
+        found = ", ".join(mine) or "none"
+        refused = [_short(name) for name in row.stated if name not in row.have]
+        found += f"; refused, being only stated: {', '.join(refused)}" if refused else ""
+        page.wrapped(f"{mark} {row.need} {row.what} wanted: {found}", hanging=2)
 
 
 def _one_run(verdicts: Verdicts | None) -> list[str]:
@@ -114,17 +123,6 @@ def _voice(page: Page, policy: Policy, voice: Attestation, what: str) -> None:
         page.wrapped(f"{voice.verdict}: {visible(voice.why)}", indent=6)
 
 
-def _threshold(page: Page, threshold: Threshold) -> None:
-    if threshold.need == 0:
-        return
-    mark = page.mark("match" if threshold.met else "missing")
-    mine = [_short(name) + " (stated)" * (name in threshold.stated) for name in threshold.have]
-    found = ", ".join(mine) or "none"
-    refused = [_short(name) for name in threshold.stated if name not in threshold.have]
-    found += f"; refused, being only stated: {', '.join(refused)}" if refused else ""
-    page.wrapped(f"{mark} {threshold.need} {threshold.what} wanted: {found}", hanging=2)
-
-
 def _short(name: str) -> str:
     """A name, or the beginning of a SHA-256."""
     return f"{name[:12]}..." if len(name) == 64 else visible(name)
@@ -146,24 +144,6 @@ def _images(page: Page, policy: Policy, stagex: StagexVerdicts) -> None:
         page.wrapped(f"note: {visible(note)}", hanging=2)
 
 
-def _why_not(verdicts: Verdicts | None, stagex: StagexVerdicts | None) -> list[str]:
-    why: list[str] = []
-    if verdicts is not None:
-        why += [verdicts.impossible] if verdicts.impossible else []
-        why += [*verdicts.missing, *verdicts.refused]
-    if stagex is not None:
-        why += [stagex.impossible] if stagex.impossible else []
-        why += ["no image is there"] if not stagex.images else []
-        for image in stagex.images:
-            if not image.threshold.met:
-                here = "" if image.here else " (no folder)"
-                why.append(
-                    f"{image.name}: {image.threshold.need} persons wanted,"
-                    f" {len(image.threshold.have)} found{here}"
-                )
-    return why
-
-
 def quorum_document(
     policy: Policy,
     at: tuple[datetime.date, bool],
@@ -171,18 +151,21 @@ def quorum_document(
     stagex: StagexVerdicts | None,
 ) -> dict[str, Any]:
     """The same for machines; equal inputs on equal days give equal bytes."""
-    met = (verdicts is None or verdicts.met) and (stagex is None or stagex.met)
+    why_not = _why_not(verdicts, stagex)
     return {
         "schema": SCHEMA,
         "tool": {"name": "bootstrap", "version": bootstrap.__version__},
         "policy": policy.name,
         "at": at[0].isoformat(),
         "at_given": at[1],
-        "met": met,
-        "why_not": _why_not(verdicts, stagex),
+        "met": not why_not,
+        "why_not": why_not,
         "attestations": None if verdicts is None else _verdicts(verdicts),
         "stagex": None if stagex is None else _stagex(stagex),
     }
+
+
+_AGREED = ("name", "release", "arch", "entry", "source_digest")
 
 
 def _verdicts(verdicts: Verdicts) -> dict[str, Any]:
@@ -192,14 +175,9 @@ def _verdicts(verdicts: Verdicts) -> dict[str, Any]:
         "impossible": verdicts.impossible,
         "signatures": [_signature(voice) for voice in verdicts.voices],
         "thresholds": _thresholds(verdicts.thresholds),
-        "agreed": None
-        if agreed is None
-        else {
-            "name": agreed.name,
-            "release": agreed.release,
-            "arch": agreed.arch,
-            "entry": agreed.entry,
-            "source_digest": agreed.source_digest,
+        "agreed": agreed
+        and {
+            **{name: getattr(agreed, name) for name in _AGREED},
             "products": dict(sorted(agreed.products.items())),
         },
         "disagreements": encode(verdicts.disagreements),

@@ -89,10 +89,21 @@ class StagexVerdicts:
     impossible: str | None
 
     @property
+    def why_not(self) -> tuple[str, ...]:
+        """All that keeps the policy from being met."""
+        few = (
+            f"{image.name}: {image.threshold.need} persons wanted,"
+            f" {len(image.threshold.have)} found{'' if image.here else ' (no folder)'}"
+            for image in self.images
+            if not image.threshold.met
+        )
+        none = None if self.images else "no image is there"
+        return (*filter(None, (self.impossible, none)), *few)
+
+    @property
     def met(self) -> bool:
         """Whether every image has enough distinct signers, and there is an image."""
-        enough = all(image.threshold.met for image in self.images)
-        return bool(self.images) and enough and self.impossible is None
+        return not self.why_not
 
 
 def read_reference(text: str) -> ImageReference:
