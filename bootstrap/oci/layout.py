@@ -5,10 +5,8 @@ Reading takes what others write too: an index in an index (as BuildKit does), gz
 
 from __future__ import annotations
 
-import gzip
 import io
 import tarfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from bootstrap.core.release import read_file
 from bootstrap.documents import Fault, Size, json_value, key, matching, named, one_of, typed
 from bootstrap.known.lookup import known_files
 from bootstrap.oci.image import INDEX, LAYER, MANIFEST, REF_NAME, SUMS, OciImage, sha256
+from bootstrap.sources.tar import gunzip
 
 MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 MAX_BLOB = 1 << 30
@@ -166,24 +165,13 @@ def _layers(folder: Path, manifest: _Manifest) -> list[bytes]:
     for row in manifest.layers:
         layer = _blob(folder, row)
         if row.kind == f"{LAYER}+gzip":
-            layer = _unzip(layer, row.media_type)
+            layer = gunzip(layer, f"{folder}: the layer {row.sha256}", MAX_BLOB)
         elif row.kind != LAYER:
             raise Fault(f"has a layer of the type {row.media_type}, which is not read here")
         layers.append(layer)
     if config.rootfs.diff_ids != tuple(f"sha256:{sha256(tar)}" for tar in layers):
         raise Fault("has layers that are not those of its configuration's diff_ids")
     return layers
-
-
-def _unzip(layer: bytes, kind: str) -> bytes:
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(layer)) as stream:
-            data = stream.read(MAX_BLOB + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise Fault(f"has a layer ({kind}) that does not unpack: {error}") from None
-    if len(data) > MAX_BLOB:
-        raise Fault(f"has a layer of more than {MAX_BLOB} bytes")
-    return data
 
 
 def _unpack(layer: bytes) -> dict[str, bytes]:

@@ -254,71 +254,72 @@ def test_the_audit(tmp_path: Path, files: dict[str, Distfile]) -> None:
     assert look(files[place.name], folder).detail == "is no regular file"
 
 
-def run(*args: str | Path) -> int:
-    return main(["handoff", "sources", *map(str, args)])
+class Command:
+    """`bootstrap handoff sources` on the small checkout, with a folder of its own."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.capsys = folder / "d", capsys
+        self.args = ["handoff", "sources", "--live-bootstrap", str(folder / "lb")]
+
+    def run(self, *more: str | Path) -> tuple[int, str, str]:
+        """Its status, and what it wrote."""
+        status = main([*self.args, "--distfiles", str(self.folder), *map(str, more)])
+        return status, *self.capsys.readouterr()
 
 
-def test_the_command_fetches_and_tells(
-    tmp_path: Path, wire: Wire, files: dict[str, Distfile], capsys: pytest.CaptureFixture[str]
-) -> None:
-    args = ("--live-bootstrap", tmp_path / "lb", "--distfiles", tmp_path / "d")
-    assert run(*args) == 1
-    out, err = capsys.readouterr()
+@pytest.fixture
+def command(
+    tmp_path: Path, files: dict[str, Distfile], capsys: pytest.CaptureFixture[str]
+) -> Command:
+    return Command(tmp_path, capsys)
+
+
+def test_the_command_fetches_and_tells(command: Command, wire: Wire) -> None:
+    status, out, err = command.run()
+    assert status == 1
     assert "INCOMPLETE: 1 file missing or wrong" in out and "give --mirror URL-OR-DIR" in out
     assert sorted(line.split(" ", 3)[3] for line in err.splitlines()) == [
         "one-1.0.tar.gz came",
         "snap-abc.tar.gz not to be had",
         "two.tar.xz came",
     ]
-    assert run(*args, "--mirror", f"{wire.server.url}/mirror") == 0
-    assert "WHOLE: every file is there" in capsys.readouterr().out
+    status, out, _ = command.run("--mirror", f"{wire.server.url}/mirror")
+    assert status == 0 and "WHOLE: every file is there" in out
     wire.server.asked.clear()
-    assert run(*args) == 0 and wire.server.asked == []
+    assert command.run()[0] == 0 and wire.server.asked == []
+    # A wrong file is left unless it is to be replaced.
+    place = command.folder / "two.tar.xz"
+    place.write_text("mine")
+    assert command.run()[0] == 1 and place.read_text() == "mine"
+    assert command.run("--replace")[0] == 0 and place.read_bytes() == tree.TWO
 
 
-def test_a_mirror_is_a_folder_or_an_address(
-    tmp_path: Path, wire: Wire, files: dict[str, Distfile], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mirror_is_a_folder_or_an_address(command: Command, wire: Wire, tmp_path: Path) -> None:
     """The same files, whichever way it is named; what is wrong in it is said, and not taken."""
     mirror = tree.fill(tmp_path / "a mirror")
-    args = ("--live-bootstrap", tmp_path / "lb")
     for number, text in enumerate((str(mirror), mirror.as_uri(), f"file://localhost{mirror}")):
-        assert run(*args, "--distfiles", tmp_path / f"{number}", "--mirror", text) == 0
-        assert {p.name for p in (tmp_path / f"{number}").iterdir()} == {LOCK, *tree.FILES}
+        command.folder = tmp_path / f"{number}"
+        assert command.run("--mirror", text)[0] == 0
+        assert {p.name for p in command.folder.iterdir()} == {LOCK, *tree.FILES}
     assert wire.server.asked == []
     (mirror / "snap-abc.tar.gz").write_text("other")
     (mirror / "two.tar.xz").unlink()
-    capsys.readouterr()
-    assert run(*args, "--distfiles", tmp_path / "d", "--mirror", mirror) == 1
-    out = " ".join(capsys.readouterr().out.split())
-    assert f"{mirror}/snap-abc.tar.gz: has the sha256 {tree.sha256(b'other')}" in out
-    assert (tmp_path / "d/two.tar.xz").read_bytes() == tree.TWO
-    assert not (tmp_path / "d/snap-abc.tar.gz").exists()
+    command.folder = tmp_path / "d"
+    status, out, _ = command.run("--mirror", mirror)
+    wrong = f"{mirror}/snap-abc.tar.gz: has the sha256 {tree.sha256(b'other')}"
+    assert status == 1 and wrong in " ".join(out.split())
+    assert (command.folder / "two.tar.xz").read_bytes() == tree.TWO
+    assert not (command.folder / "snap-abc.tar.gz").exists()
 
 
-def test_a_wrong_file_is_left_unless_it_is_to_be_replaced(
-    tmp_path: Path, files: dict[str, Distfile], capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tree.fill(tmp_path / "d")
-    (folder / "two.tar.xz").write_text("mine")
-    args = ("--live-bootstrap", tmp_path / "lb", "--distfiles", folder)
-    assert run(*args) == 1 and (folder / "two.tar.xz").read_text() == "mine"
-    assert run(*args, "--replace") == 0
-    assert (folder / "two.tar.xz").read_bytes() == tree.TWO
-    capsys.readouterr()
-
-
-def test_an_audit_never_asks_anybody(
-    tmp_path: Path, wire: Wire, files: dict[str, Distfile], capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "d").mkdir()
-    args = ("--live-bootstrap", tmp_path / "lb", "--distfiles", tmp_path / "d", "--json", "-")
+def test_an_audit_never_asks_anybody(command: Command, wire: Wire) -> None:
+    command.folder.mkdir()
     for option in ("--audit", "--offline"):
-        assert run(*args, option) == 1
-        document = json.loads(capsys.readouterr().out)
-        assert document["whole"] is False
+        status, out, _ = command.run("--json", "-", option)
+        document = json.loads(out)
+        assert status == 1 and document["whole"] is False
         assert [row["state"] for row in document["distfiles"]] == ["missing"] * 3
-    assert wire.server.asked == [] and list((tmp_path / "d").iterdir()) == []
+    assert wire.server.asked == [] and list(command.folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(
