@@ -1,7 +1,10 @@
-"""Runs `python -m bootstrap` as a user does, in a process of its own."""
+"""Runs `bootstrap` as a user does: in a process of its own or, far quicker, in this one."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +12,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import jsonschema
+
+from bootstrap.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,6 +77,42 @@ def bootstrap(
         check=False,
     )
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class _Stream(io.TextIOWrapper):
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), "utf-8", write_through=True)
+
+    @property
+    def said(self) -> str:
+        data: bytes = self.buffer.getvalue()  # type: ignore[attr-defined]
+        return data.decode()
+
+
+def inside(
+    *args: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Done:
+    """Run one command in this process: where it needs no descriptors and no signals of its own."""
+    out, err = _Stream(), _Stream()
+    with (
+        mock.patch.dict(os.environ, environment(env), clear=True),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        contextlib.chdir(cwd or Path.cwd()),
+    ):
+        try:
+            status = main([str(argument) for argument in args])
+        except SystemExit as error:  # argparse, of what was typed
+            status = int(error.code or 0)
+    return Done(status, out.said, err.said)
+
+
+def report_of(text: str) -> Any:
+    """A JSON report, checked against the schema."""
+    data = json.loads(text)
+    schema = json.loads((ROOT / "docs" / "report.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(data)
+    return data
 
 
 def killed(

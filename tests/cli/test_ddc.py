@@ -21,19 +21,6 @@ def lay_out(tree: SourceTree, folder: Path) -> Path:
     return folder
 
 
-def test_without_a_tree_of_upstream_there_is_nothing_to_compare() -> None:
-    done = bootstrap("ddc")
-    assert done.status == 2
-    assert "is not in the cache" in done.one_line()
-    assert "bootstrap fetch stage0-posix" in done.stderr
-
-
-def test_a_folder_that_is_no_tree() -> None:
-    done = bootstrap("ddc", "--source", "/nonexistent")
-    assert done.status == 2
-    assert "/nonexistent" in done.one_line()
-
-
 @pytest.mark.upstream
 def test_the_release_agrees(release: SourceTree, checkout: Path) -> None:
     done = bootstrap("ddc", "--quiet", "--json", "-", env={"BOOTSTRAP_CACHE": str(Cache().root)})

@@ -25,7 +25,8 @@ from bootstrap.runs.deciding import core_tree
 from bootstrap.runs.rebuild import Rebuilt, rebuild
 from bootstrap.runs.recheck import compared, rechecked
 from bootstrap.sources import Resolved, check_materials, embedded_source
-from tests.cli.command import bootstrap
+from tests.cli.command import inside, report_of
+from tests.cli.conftest import Verified
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -67,17 +68,13 @@ def with_core(done: Rebuilt, start: Start, monkeypatch: pytest.MonkeyPatch) -> R
 # What is said.
 
 
-def test_the_command_says_that_both_agree(tmp_path: Path) -> None:
-    report, junit = tmp_path / "r.json", tmp_path / "r.xml"
-    ran = bootstrap(
-        "verify", "--release", "embedded", "--recheck", "--json", report, "--junit", junit
-    )
-    assert ran.status == 0
-    assert "VERIFIED by the core alone: Our own path only" in ran.stdout
+def test_the_command_says_that_both_agree(rechecked_here: Verified) -> None:
+    said = rechecked_here.done
+    assert "VERIFIED by the core alone: Our own path only" in said.stdout
     same = "recheck by the core alone: the same verdict, tree, step file and 10 artifacts"
-    assert same in ran.stdout
-    assert "recheck of x86 by the core alone: it takes several times as long" in ran.stderr
-    data = json.loads(report.read_text())
+    assert same in said.stdout
+    assert "recheck of x86 by the core alone: it takes several times as long" in said.stderr
+    data = report_of((rechecked_here.folder / "r.json").read_text())
     step = find(EMBEDDED, None, "x86")
     assert data["decided_by"] == "core"
     assert data["recheck"] == {
@@ -87,28 +84,16 @@ def test_the_command_says_that_both_agree(tmp_path: Path) -> None:
         "artifacts": 10,
         "differences": [],
     }
-    properties = ET.parse(junit).findall("testsuite/properties/property")
+    properties = ET.parse(rechecked_here.folder / "r.xml").findall("testsuite/properties/property")
     assert [p.attrib for p in properties] == [
         {"name": "decided_by", "value": "core"},
         {"name": "recheck", "value": "agrees"},
     ]
 
 
-def test_without_it_the_verdict_names_the_fast_path() -> None:
-    ran = bootstrap("verify", "--release", "embedded", "--json", "-")
-    data = json.loads(ran.stdout)
-    assert (data["decided_by"], data["recheck"]) == ("core with the fast path", None)
-    assert "VERIFIED with the fast path: Our own path only" in ran.stderr
-
-
 def test_quiet_shows_no_progress() -> None:
-    ran = bootstrap("verify", "--release", "embedded", "--recheck", "--quiet")
+    ran = inside("verify", "--release", "embedded", "--recheck", "--quiet")
     assert (ran.status, ran.stderr, ran.stdout.count("\n")) == (0, "", 1)
-
-
-def test_a_program_is_not_rechecked(tmp_path: Path) -> None:
-    ran = bootstrap("trace", "record", "-o", tmp_path / "t", "--recheck", "--", "./any")
-    assert ran.status == 2 and "--recheck goes with a bootstrap only" in ran.one_line()
 
 
 # What differs.
