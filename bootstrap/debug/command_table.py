@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from bootstrap.core.errors import BadInput, BootstrapError
 from bootstrap.debug import command_language, queries
@@ -110,41 +111,35 @@ def _move(move: Callable[[Session, DebugCommand], StopReason]) -> Handler:
     return lambda run, command: _moved(run, move(run.session, command))
 
 
-def _repeat(move: Callable[[Session], StopReason]) -> Handler:
+def _repeat(
+    move: Callable[[Session], StopReason], run: Interpreter, command: DebugCommand
+) -> CommandResult:
     """A move so many times, or until it cannot go on."""
-
-    def do(run: Interpreter, command: DebugCommand) -> CommandResult:
+    stop = move(run.session)
+    for _ in range(command.number("n") - 1):
+        if stop.reason in _NO_FURTHER:
+            break
         stop = move(run.session)
-        for _ in range(command.number("n") - 1):
-            if stop.reason in _NO_FURTHER:
-                break
-            stop = move(run.session)
-        return _moved(run, stop)
-
-    return do
+    return _moved(run, stop)
 
 
 def _show(lines: Callable[[Session, DebugCommand], Iterable[str]]) -> Handler:
     return lambda run, command: CommandResult(tuple(lines(run.session, command)))
 
 
-def _event(by: int) -> Handler:
+def _event(by: int, run: Interpreter, command: DebugCommand) -> CommandResult:
     """The next (1) or the previous (-1) time that something happened."""
-
-    def do(run: Interpreter, command: DebugCommand) -> CommandResult:
-        session, what, of = run.session, command.text("event"), command.span("of")
-        if what == "found":
-            return _next_found(run, by)
-        guest_addr = None if of is None else address(session, of.address)
-        if what == "execution":
-            execution = session.next_execution if by > 0 else session.previous_execution
-            return _moved(run, execution(guest_addr))
-        if of is None or guest_addr is None:
-            raise BadInput(f"{command.name} {what}: of which memory? {command.verb.usage}")
-        access = session.next_access if by > 0 else session.previous_access
-        return _moved(run, access(guest_addr, of.size, what[0]))
-
-    return do
+    session, what, of = run.session, command.text("event"), command.span("of")
+    if what == "found":
+        return _next_found(run, by)
+    guest_addr = None if of is None else address(session, of.address)
+    if what == "execution":
+        execution = session.next_execution if by > 0 else session.previous_execution
+        return _moved(run, execution(guest_addr))
+    if of is None or guest_addr is None:
+        raise BadInput(f"{command.name} {what}: of which memory? {command.verb.usage}")
+    access = session.next_access if by > 0 else session.previous_access
+    return _moved(run, access(guest_addr, of.size, what[0]))
 
 
 def _next_found(run: Interpreter, by: int) -> CommandResult:
@@ -157,14 +152,11 @@ def _next_found(run: Interpreter, by: int) -> CommandResult:
     return CommandResult((text,), focus=place)
 
 
-def _call(by: int) -> Callable[[Session, DebugCommand], StopReason]:
-    def move(session: Session, command: DebugCommand) -> StopReason:
-        fd = command.number("fd", -1)
-        return (session.next_call if by > 0 else session.previous_call)(
-            command.text("name") or None, None if fd < 0 else fd, command.text("path") or None
-        )
-
-    return move
+def _call(by: int, session: Session, command: DebugCommand) -> StopReason:
+    fd = command.number("fd", -1)
+    return (session.next_call if by > 0 else session.previous_call)(
+        command.text("name") or None, None if fd < 0 else fd, command.text("path") or None
+    )
 
 
 def _origin(session: Session, command: DebugCommand) -> StopReason:
@@ -194,24 +186,20 @@ def _break(session: Session, command: DebugCommand) -> Iterable[str]:
     return (f"breakpoint {one.number}: {one}",)
 
 
-def _watch(kind: str) -> Handler:
+def _watch(kind: str, session: Session, command: DebugCommand) -> Iterable[str]:
     """A new watchpoint, or a list of all that there is."""
-
-    def lines(session: Session, command: DebugCommand) -> Iterable[str]:
-        span = command.span("of")
-        if span is None:
-            return queries.breaks(session)
-        base = span.address.base
-        register = dict(session.registers()).get(base)
-        if register is not None and not span.sized and not span.address.plus:
-            raise BadInput(f"{command.name} {base}: registers cannot be watched, only memory: "
-                           f"{command.name} {register:#x}, or {command.name} {base}:4, watches "
-                           "that to which it points here")  # fmt: skip
-        guest_addr = address(session, span.address)
-        one = session.watchpoints.add(guest_addr, span.size, command.text("kind") or kind)
-        return (f"watchpoint {one.number}: {one}",)
-
-    return _show(lines)
+    span = command.span("of")
+    if span is None:
+        return queries.breaks(session)
+    base = span.address.base
+    register = dict(session.registers()).get(base)
+    if register is not None and not span.sized and not span.address.plus:
+        raise BadInput(f"{command.name} {base}: registers cannot be watched, only memory: "
+                       f"{command.name} {register:#x}, or {command.name} {base}:4, watches "
+                       "that to which it points here")  # fmt: skip
+    guest_addr = address(session, span.address)
+    one = session.watchpoints.add(guest_addr, span.size, command.text("kind") or kind)
+    return (f"watchpoint {one.number}: {one}",)
 
 
 def _delete(session: Session, command: DebugCommand) -> Iterable[str]:
@@ -362,32 +350,32 @@ VERBS: tuple[Verb, ...] = (
     _go("back", "back [N]", "N instructions back (1)", "step",
         _move(lambda s, c: s.back(c.number("n"))), _N, "rs rsi reverse-step reverse-stepi"),
     _go("over", "over [N]", "an instruction on; a call with all that it does is one", "back-over",
-        _repeat(Session.step_over), _N, "n ni nexti"),
+        partial(_repeat, Session.step_over), _N, "n ni nexti"),
     _go("back-over", "back-over [N]", "an instruction back; a whole call is one", "over",
-        _repeat(Session.back_over), _N, "rn rni reverse-next reverse-nexti"),
+        partial(_repeat, Session.back_over), _N, "rn rni reverse-next reverse-nexti"),
     _go("out", "out", "on to where the present function has returned", "back-out",
         _move(lambda s, _: s.out()), aliases="finish fin up"),
     _go("back-out", "back-out", "back to the call of the present function", "out",
         _move(lambda s, _: s.back_out()), aliases="reverse-finish"),
     _go("call", "call [NAME] [fd=N] [path=PATH]",
         "on to just after the next system call, of that name, descriptor or file", "back-call",
-        _move(_call(1)), _CALL, "syscall", _CALLS),
+        _move(partial(_call, 1)), _CALL, "syscall", _CALLS),
     _go("back-call", "back-call [NAME] [fd=N] [path=PATH]",
         "back to before the last such system call", "call",
-        _move(_call(-1)), _CALL, "reverse-call", _CALLS),
+        _move(partial(_call, -1)), _CALL, "reverse-call", _CALLS),
     _go("output", "output [N]", "on to just after the next write to a file", "back-output",
-        _repeat(Session.next_output), _N, "o"),
+        partial(_repeat, Session.next_output), _N, "o"),
     _go("back-output", "back-output [N]", "back to just after the write before", "output",
-        _repeat(Session.previous_output), _N, "ro reverse-output"),
+        partial(_repeat, Session.previous_output), _N, "ro reverse-output"),
     _go("cont", "cont", "run on to a breakpoint or watchpoint, or the end", "reverse",
         _move(lambda s, _: s.cont()), aliases="c continue run"),
     _go("reverse", "reverse", "run back to a breakpoint or watchpoint, or the start", "cont",
         _move(lambda s, _: s.reverse_cont()), aliases="rc reverse-continue"),
     _go("next", "next execution [ADDR] | read|write|access ADDR[:LEN] | found",
         "on to the next time that this happens; without a word it is `over`", "previous",
-        _event(1), _EVENT),
+        partial(_event, 1), _EVENT),
     _go("previous", "previous execution [ADDR] | read|write|access ADDR[:LEN] | found",
-        "back to the last time that it happened", "next", _event(-1), _EVENT, "prev"),
+        "back to the last time that it happened", "next", partial(_event, -1), _EVENT, "prev"),
     _go("child", "child", "into the child that this process forks next, or has just forked",
         "parent", _move(lambda s, _: s.into_child()), aliases="down"),
     _go("parent", "parent", "out to the parent, before it forks this process", "child",
@@ -413,12 +401,13 @@ VERBS: tuple[Verb, ...] = (
          completes="labels sources:"),
     Verb("watch", "watch [ADDR[:LEN] [r|w|a]]",
          "stop where memory is written (w), read (r), or either (a); without one, list", "stop",
-         _watch("w"),
+         _show(partial(_watch, "w")),
          (Param("of", "span"),
           Param("kind", "choice", choices=choices("r read", "w write", "a access")))),
-    Verb("rwatch", "rwatch ADDR[:LEN]", "stop where memory is read", "stop", _watch("r"), _OF),
+    Verb("rwatch", "rwatch ADDR[:LEN]", "stop where memory is read", "stop",
+         _show(partial(_watch, "r")), _OF),
     Verb("awatch", "awatch ADDR[:LEN]", "stop where memory is read or written", "stop",
-         _watch("a"), _OF),
+         _show(partial(_watch, "a")), _OF),
     Verb("delete", "delete [break|watch] N | all", "let go of one, or of all", "stop",
          _show(_delete),
          (Param("point", "choice", skips=True,

@@ -46,6 +46,10 @@ class Links:
         return next((line for name, line, _ in self.sources if name == file), None)
 
 
+def _unknown(text: str, guest_addr: int | None = None) -> Links:
+    return Links(((UNKNOWN, text),), (), guest_addr)
+
+
 def of_source(session: Session, file: str, line: int) -> Links:
     """What a line of the source became. Raises BadInput."""
     lines: list[tuple[str, str]] = []
@@ -92,10 +96,10 @@ def of_address(session: Session, guest_addr: int) -> Links:
     offset = image.offset(guest_addr)
     if offset is None:
         text = f"{guest_addr:#x} is not in the image of {session.program.label}: made in memory"
-        return Links(((UNKNOWN, text),), (), guest_addr)
+        return _unknown(text, guest_addr)
     if image.same is None or image.made is None:
         text = f"byte {offset:#x} of {image.name.lstrip('/')}: {image.unknown}"
-        return Links(((UNKNOWN, text),), (), guest_addr)
+        return _unknown(text, guest_addr)
     path = shown(image.same.path).lstrip("/")
     running = image.name.lstrip("/")
     # A seed was there before the run: what is said is of a file with the same bytes.
@@ -109,7 +113,7 @@ def of_output(session: Session, path: str, offset: int) -> Links:
     name = path.lstrip("/")
     found = session.images.why.writing(name, offset)
     if found is None:
-        return Links(((UNKNOWN, f"{name} + {offset:#x}: no program wrote it"),))
+        return _unknown(f"{name} + {offset:#x}: no program wrote it")
     return _of_written(session, found[0], name, offset)
 
 
@@ -118,10 +122,10 @@ def of_input(session: Session, path: str, offset: int) -> Links:
     name = path.lstrip("/")
     reading = _reading(session, name)
     if reading is None or reading.version is None:
-        return Links(((UNKNOWN, f"{name}: this process did not open it for reading"),))
+        return _unknown(f"{name}: this process did not open it for reading")
     content = session.trace.content(reading.version)
     if offset >= len(content):
-        return Links(((UNKNOWN, f"{name} ends before {offset:#x}"),))
+        return _unknown(f"{name} ends before {offset:#x}")
     line, column, _ = line_at(content, offset)
     lines: list[tuple[str, str]] = []
     read = _read_at(session, reading, offset)
@@ -298,4 +302,4 @@ def of(session: Session, what: str, name: str, number: int) -> Links:
             return of_input(session, name, number)
         return of_output(session, name, number)
     except BadInput as error:
-        return Links(((UNKNOWN, str(error)),))
+        return _unknown(str(error))

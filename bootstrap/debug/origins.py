@@ -40,7 +40,7 @@ def next_access(session: Session, guest_addr: int, size: int, kinds: str) -> Sto
     """See Session.next_access."""
     bits = _check(size, kinds)
     row, began = session.row, session.executed
-    access = search.first_access(session.timeline, guest_addr, guest_addr + size, bits, row, began)
+    access = search.first_access(session.at, guest_addr, guest_addr + size, bits, row, began)
     if access is None or access.executed + 1 >= session.total_of(row):
         return session.stop(
             "unknown",
@@ -54,7 +54,7 @@ def next_access(session: Session, guest_addr: int, size: int, kinds: str) -> Sto
 def previous_access(session: Session, guest_addr: int, size: int, kinds: str) -> StopReason:
     """See Session.previous_access."""
     bits = _check(size, kinds)
-    if search.run_back_to_access(session.timeline, guest_addr, guest_addr + size, bits) is not None:
+    if search.run_back_to_access(session.at, guest_addr, guest_addr + size, bits) is not None:
         return session.stop("watchpoint", f"the next instruction is at {session.pc:#x}")
     place = session.row, session.executed
     return _stay(session, place, _before_the_program(session, guest_addr, size, bits))
@@ -77,7 +77,7 @@ def _before_the_program(session: Session, guest_addr: int, size: int, bits: int)
             parent, ordinal = forked
             session.at.seek_call(parent.id, ordinal)
             session.at.back()
-            found = search.run_back_to_access(session.timeline, guest_addr, guest_addr + size, bits)
+            found = search.run_back_to_access(session.at, guest_addr, guest_addr + size, bits)
             if found is not None:
                 return session.stop("watchpoint", f"in the parent: {_told(found)}")
             return _before_the_program(session, guest_addr, size, bits)
@@ -118,7 +118,7 @@ def origin(session: Session, guest_addr: int) -> StopReason:
 def _origin(session: Session, guest_addr: int) -> StopReason:
     row, began = session.row, session.executed
     found = search.last_access(
-        session.timeline, guest_addr, guest_addr + 1, KINDS["w"], row, began
+        session.at, guest_addr, guest_addr + 1, KINDS["w"], row, began
     )  # goes nowhere
     if found is None:
         return _before_the_program(session, guest_addr, 1, KINDS["w"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bootstrap.core.errors import BadInput
@@ -30,6 +31,14 @@ def neighbour(trace: Trace, program: ProgramRow, by: int) -> ProgramRow | None:
     """What the same process executed after (1) or before (-1) a program."""
     wanted = program.run, program.pid, program.ordinal + by
     return next((p for p in trace.programs if (p.run, p.pid, p.ordinal) == wanted), None)
+
+
+def family(trace: Trace) -> Iterator[tuple[ProgramRow, int]]:
+    """All programs of a trace, each with how far it is below the first."""
+    depth: dict[int, int] = {}
+    for program in trace.programs:
+        depth[program.id] = 0 if program.parent is None else depth[program.parent] + 1
+        yield program, depth[program.id]
 
 
 def never_returns(program: ProgramRow) -> bool:

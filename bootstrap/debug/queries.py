@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from bootstrap.core.errors import BadInput
+from bootstrap.debug import places
 from bootstrap.debug.command_language import (
     Address,
     CommandCheck,
@@ -159,10 +160,7 @@ def _calls(session: Session, of: str) -> Iterator[str]:
 
 
 def _tree(session: Session, _of: str) -> Iterator[str]:
-    depth: dict[int, int] = {}
-    for program in session.trace.programs:
-        level = 0 if program.parent is None else depth[program.parent] + 1
-        depth[program.id] = level
+    for program, level in places.family(session.trace):
         mark = ">" if program.id == session.row else " "
         forked = " (forked)" if program.ordinal == 0 else ""
         indent = "  " * level

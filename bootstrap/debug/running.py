@@ -160,7 +160,7 @@ def reverse_cont(
         program = session.program
         pause = _pause_before(session, caught)
         reached = backward(
-            session.timeline, _addresses(session), list(session.watchpoints),
+            session.at, _addresses(session), list(session.watchpoints),
             0 if pause is None else pause.executed,
         )  # fmt: skip
         if reached is not None:
@@ -199,7 +199,7 @@ def _forward(session: Session, bound: int | None) -> Reached | None:
     total = session.at.checkpoints.totals.get(session.row)
     if total is not None and bound is None and not addresses and not session.watchpoints:
         raise PastEnd(session.program, total)
-    return forward(session.timeline, addresses, list(session.watchpoints), bound)
+    return forward(session.at, addresses, list(session.watchpoints), bound)
 
 
 def _pause_after(session: Session, forks: bool, caught: Collection[int] | None) -> _Pause | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from bootstrap.core.errors import BadInput
+from bootstrap.debug import places
 from bootstrap.debug.session import Produced, Session
 from bootstrap.debug.views import CodeLine, SourceView
 from bootstrap.instruments.counter import READS, WRITES
@@ -42,8 +43,6 @@ class ScreenRequest:
     """None: what was accessed last, else the stack."""
     memory_byte: int | None = None
     """What has to be seen there, where what is before it cannot be read."""
-    input_fd: int | None = None
-    output_fd: int | None = None
     generated: bool = False
     """Which source: see Session.source."""
 
@@ -107,12 +106,10 @@ class ScreenState:
     stack: tuple[tuple[int, int, str], ...]
     input: FileView | None
     output: FileView | None
-    files: tuple[File, ...]
     calls: tuple[tuple[int, str], ...]
     """Those that were made, the last ones: (ordinal, text)."""
     next_call: str
     tree: tuple[Branch, ...]
-    marks: tuple[tuple[str, str], ...]
     breaks: frozenset[int]
     """Addresses with a breakpoint."""
     watched: tuple[tuple[int, int, int], ...]
@@ -150,8 +147,7 @@ class ScreenReader:
         if request.memory_byte is not None and not session.read(start, 1):
             start = request.memory_byte & ~15
         produced = session.produced()
-        files = session.open_files()
-        input_, output = self._files(files, request, produced)
+        input_, output = self._files(produced)
         made = session.calls
         first = max(1, made - request.calls + 1)
         here = session.here
@@ -167,10 +163,9 @@ class ScreenReader:
             flags=session.flags().partition(": ")[2],
             memory_at=start, memory=session.read(start, request.memory),
             stack=tuple((a, v, session.label(v)) for a, v in session.stack(request.stack)),
-            input=input_, output=output, files=files,
+            input=input_, output=output,
             calls=tuple((n, session.call(n)) for n in range(first, made + 1)),
             next_call=session.call(made + 1), tree=self._branches(),
-            marks=tuple((name, str(place)) for name, place in session.marks.items()),
             breaks=frozenset(session.breakpoints.addresses(program.image)),
             watched=tuple((w.number, w.guest_addr, w.size) for w in session.watchpoints),
             produced=produced, failure=session.failure, ran=self._ran.get(session.row),
@@ -187,7 +182,7 @@ class ScreenReader:
         end = (1 << 8 * WORD[session.program.abi]) - 1
         if at:
             for kinds in (READS, WRITES):
-                access = search.first_access(session.timeline, 0, end, kinds, row, at - 1, at)
+                access = search.first_access(session.at, 0, end, kinds, row, at - 1, at)
                 if access is not None and kinds == READS:
                     read = access.guest_addr, access.size
                 elif access is not None:
@@ -321,20 +316,19 @@ class ScreenReader:
             at += len(one.code)
         return starts if at == len(raw) and starts else None
 
-    def _files(
-        self, files: tuple[File, ...], request: ScreenRequest, produced: Produced | None
-    ) -> tuple[FileView | None, FileView | None]:
-        readable = [f for f in files if f.size is not None and f.access != "write"]
-        writable = [f for f in files if f.size is not None and f.access != "read"]
+    def _files(self, produced: Produced | None) -> tuple[FileView | None, FileView | None]:
+        """The file that is read and the one that is written, of several the last."""
+        files = [f for f in self.session.open_files() if f.size is not None]
+        readable = [f for f in files if f.access != "write"]
+        writable = [f for f in files if f.access != "read"]
         used = [f for f in readable if f.offset]
-        input_ = _chosen(readable, request.input_fd) or _last(used) or _last(readable)
         made = [f for f in writable if produced is not None and f.path == produced.path]
-        output = _chosen(writable, request.output_fd) or _last(made) or _last(writable)
-        return self._file(input_, None), self._file(output, produced)
+        return self._file(used or readable, None), self._file(made or writable, produced)
 
-    def _file(self, file: File | None, produced: Produced | None) -> FileView | None:
-        if file is None or file.size is None:
+    def _file(self, files: list[File], produced: Produced | None) -> FileView | None:
+        if not files:
             return None
+        file = files[-1]
         try:
             content = self.session.file(file.fd)
         except BadInput:
@@ -350,27 +344,14 @@ class ScreenReader:
 
     def _branches(self) -> tuple[Branch, ...]:
         if not self._tree:
-            depth: dict[int, int] = {}
-            found = []
             programs = self.session.trace.programs
             last = {(p.run, p.pid): p.ordinal for p in programs}
-            several = len(self.session.trace.runs) > 1
-            for p in programs:
-                depth[p.id] = 0 if p.parent is None else depth[p.parent] + 1
+            for p, depth in places.family(self.session.trace):
                 ordinal = "" if last[p.run, p.pid] == p.ordinal else f".{p.ordinal}"
-                same = sum(other.pid == p.pid and other.run != p.run for other in programs)
-                run = f"{p.run}:" if several and same else ""
-                text = command(p) + (" (forked)" if p.ordinal == 0 else "")
-                found.append(
-                    Branch(p.id, depth[p.id], p.pid, text, ended(p), f"{run}{p.pid}{ordinal}@0")
+                run = (
+                    f"{p.run}:" if any(q.pid == p.pid and q.run != p.run for q in programs) else ""
                 )
-            self._tree = tuple(found)
+                text = command(p) + (" (forked)" if p.ordinal == 0 else "")
+                begin = f"{run}{p.pid}{ordinal}@0"
+                self._tree += (Branch(p.id, depth, p.pid, text, ended(p), begin),)
         return self._tree
-
-
-def _last(files: list[File]) -> File | None:
-    return files[-1] if files else None
-
-
-def _chosen(files: list[File], fd: int | None) -> File | None:
-    return next((f for f in files if f.fd == fd), None) if fd is not None else None

@@ -93,7 +93,8 @@ class Session:
         """Be in this recording."""
         self._trace = trace
         kept = checkpoints_of(trace)
-        self._timeline = Timeline(trace, self._engine, self._notify, checkpoints=kept)
+        self.at = Timeline(trace, self._engine, self._notify, checkpoints=kept)
+        """The machine as it is here, and what finds other places."""
         self._images = ProgramImages(trace)
         self._paths: SourcePaths | None = None
         self._resolved: dict[tuple[str, int], tuple[int, ...]] = {}
@@ -157,7 +158,7 @@ class Session:
 
     def close(self) -> None:
         """Close the machines and the trace; recordings of our own are removed."""
-        self._timeline.close()
+        self.at.close()
         self._trace.close()
         self._temporary.close()
 
@@ -215,7 +216,7 @@ class Session:
                 raise
             finally:
                 self.settling = False
-            self._timeline.close()
+            self.at.close()
             self._trace.close()
             self._temporary.push(stack.pop_all())
         self._use(trace)
@@ -233,21 +234,10 @@ class Session:
         return self._trace
 
     @property
-    def timeline(self) -> Timeline:
-        """What finds places in it."""
-        self.settle()
-        return self._timeline
-
-    @property
     def images(self) -> ProgramImages:
         """What is known of its programs."""
         self.settle()
         return self._images
-
-    @property
-    def at(self) -> Timeline:
-        """The timeline: the machine as it is here."""
-        return self._timeline
 
     @property
     def row(self) -> int:
@@ -435,12 +425,11 @@ class Session:
     ) -> list[int] | list[tuple[str, int, str]]:
         """The addresses at which these bytes stand now, or (`in_="source"`) the lines of this
         program's sources with that text: (file, line, text). Raises BadInput."""
+        raw = wanted.encode() if isinstance(wanted, str) else wanted
         if in_ == "memory":
-            raw = wanted.encode() if isinstance(wanted, str) else wanted
             return views.in_memory(self.at.process.memory, raw)
         if in_ == "source":
-            text = wanted if isinstance(wanted, str) else wanted.decode()
-            return views.in_sources(self.sources(), text)
+            return views.in_sources(self.sources(), raw.decode())
         raise BadInput(f"find looks in memory or in source, not in {in_}")
 
     # -- what a move is --------------------------------------------------------------------------
@@ -544,14 +533,14 @@ class Session:
         """One instruction on; a call with all that it does counts as one."""
         with self.moving():
             row = self.row
-            return self.stop("step") if search.step_over(self.timeline) else self.after_end(row)
+            return self.stop("step") if search.step_over(self.at) else self.after_end(row)
 
     def back_over(self) -> StopReason:
         """One instruction back; a call that has returned is gone back over as one."""
         if not self.executed:
             return self.back()
         with self.moving():
-            search.step_back_over(self.timeline)
+            search.step_back_over(self.at)
             return self.stop("step")
 
     def _found(self, found: bool, none: str, reason: str = "step") -> StopReason:
@@ -560,12 +549,12 @@ class Session:
     def out(self) -> StopReason:
         """On to where the present function has returned."""
         with self.moving():
-            return self._found(search.step_out(self.timeline), "this function never returns")
+            return self._found(search.step_out(self.at), "this function never returns")
 
     def back_out(self) -> StopReason:
         """Back to the call of the present function: its instruction comes next."""
         with self.moving():
-            return self._found(search.step_back_out(self.timeline), "no call led here")
+            return self._found(search.step_back_out(self.at), "no call led here")
 
     # -- breakpoints, watchpoints and addresses --------------------------------------------------
 
@@ -602,13 +591,13 @@ class Session:
         addr = self.pc if guest_addr is None else guest_addr
         with self.moving():
             none = f"{addr:#x} did not run before in this program"
-            return self._found(search.run_back_to(self.timeline, [addr]), none, "jump")
+            return self._found(search.run_back_to(self.at, [addr]), none, "jump")
 
     def run_to_addresses(self, addresses: Sequence[int], name: str) -> StopReason:
         """On to the next time that an instruction at any of them comes next."""
         with self.moving():
             none = f"{name} does not run again in {self.program.label}"
-            return self._found(search.run_to(self.timeline, addresses), none, "jump")
+            return self._found(search.run_to(self.at, addresses), none, "jump")
 
     def _resolve(self, text: str, version: int) -> tuple[int, ...]:
         key = text, version

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bootstrap.debug import Session
-from tests.debug.material import record_hex0
+from bootstrap.debug.command_table import Interpreter
+from tests.debug.material import record_hex0, record_loop
 from tests.trace.recorded import record_embedded
 
 
@@ -35,4 +36,23 @@ def hex0(hex0_trace: Path) -> Iterator[Session]:
 @pytest.fixture
 def embedded(embedded_trace: Path) -> Iterator[Session]:
     with Session.open(str(embedded_trace)) as session:
+        yield session
+
+
+@pytest.fixture
+def run(embedded: Session) -> Interpreter:
+    """Commands in the embedded path."""
+    saved: dict[str, str] = {}
+    return Interpreter(embedded, saved.__setitem__)
+
+
+@pytest.fixture(scope="session")
+def loop_trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A loop, for who needs no more."""
+    return record_loop(tmp_path_factory.mktemp("loop"), "riscv64")
+
+
+@pytest.fixture
+def loop(loop_trace: Path) -> Iterator[Session]:
+    with Session.open(str(loop_trace)) as session:
         yield session

@@ -36,17 +36,6 @@ def test_a_step_shows_which_registers_it_changed(hex0: Session) -> None:
     assert hex0.changed() == {"eax", "esp", "eip"}  # pop eax
 
 
-def test_every_step_back_leads_where_the_step_came_from(hex0: Session) -> None:
-    hex0.go("1@48000")
-    passed = []
-    for _ in range(40):
-        passed.append(state(hex0))
-        hex0.step()
-    for before in reversed(passed):
-        assert hex0.back().reason == "step"
-        assert state(hex0) == before
-
-
 @settings(max_examples=12, deadline=None)
 @given(at=st.integers(0, 201_000), count=st.integers(1, 900))
 def test_so_many_on_and_back_is_here(hex0_trace: Path, at: int, count: int) -> None:

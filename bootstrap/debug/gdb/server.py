@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from xml.sax.saxutils import escape as xml_escape
 
 from bootstrap.core.errors import BadInput, BootstrapError
@@ -32,14 +33,10 @@ Handler = Callable[[Client, bytes], bytes | None]
 ValueError, IndexError and KeyError for a malformed packet, and as the session does."""
 
 
-def _then_ok(act: Callable[[Client, bytes], object]) -> Handler:
+def _then_ok(act: Callable[[Client, bytes], object], client: Client, rest: bytes) -> bytes:
     """Something is done, or raises."""
-
-    def handle(client: Client, rest: bytes) -> bytes:
-        act(client, rest)
-        return b"OK"
-
-    return handle
+    act(client, rest)
+    return b"OK"
 
 
 def _always(reply: bytes) -> Handler:
@@ -234,35 +231,28 @@ def _store(client: Client, register: TargetRegister, raw: bytes) -> None:
     client.here().set_register(*register.store(client.saved(), raw))
 
 
-def _read(form: Callable[[bytes], bytes]) -> Handler:
+def _read(form: Callable[[bytes], bytes], client: Client, rest: bytes) -> bytes:
     """`m` and `x ADDR,LENGTH`: as much as goes into a packet, in that form."""
-
-    def handle(client: Client, rest: bytes) -> bytes:
-        guest_addr, size = span(rest)
-        data = client.here().read(guest_addr, min(size, PACKET_SIZE // 2 - 8))
-        return form(data) if data or not size else _FAULT
-
-    return handle
+    guest_addr, size = span(rest)
+    data = client.here().read(guest_addr, min(size, PACKET_SIZE // 2 - 8))
+    return form(data) if data or not size else _FAULT
 
 
-def _write(form: Callable[[bytes], bytes]) -> Handler:
+def _write(form: Callable[[bytes], bytes], client: Client, rest: bytes) -> bytes:
     """`M` and `X ADDR,LENGTH:DATA`; by an `X` of no length gdb asks whether there is this packet.
 
     To write takes a live program; a session refuses it to a recording, in words.
     """
-
-    def write(client: Client, rest: bytes) -> None:
-        where, _, raw = rest.partition(b":")
-        guest_addr, size = span(where)
-        if size:
-            client.here().check_live()
-        data = form(raw)
-        if len(data) != size:
-            raise ValueError(where)
-        if data:
-            client.here().write(guest_addr, data)
-
-    return _then_ok(write)
+    where, _, raw = rest.partition(b":")
+    guest_addr, size = span(where)
+    if size:
+        client.here().check_live()
+    data = form(raw)
+    if len(data) != size:
+        raise ValueError(where)
+    if data:
+        client.here().write(guest_addr, data)
+    return b"OK"
 
 
 # -- what stops a move ----------------------------------------------------------------------------
@@ -272,25 +262,21 @@ _WATCHES = {2: "w", 3: "r", 4: "a"}
 _WATCHED = {"w": b"watch", "r": b"rwatch", "a": b"awatch"}
 
 
-def _point(insert: bool) -> Handler:
+def _point(insert: bool, client: Client, rest: bytes) -> bytes:
     """`Z KIND,ADDR,LENGTH`: a breakpoint or a watchpoint; `z`: none any more."""
-
-    def handle(client: Client, rest: bytes) -> bytes:
-        what, raw, length, *_ = rest.split(b";")[0].split(b",")
-        kind, guest_addr, size = number(what), number(raw), number(length)
-        points = client.processes[client.general]
-        if kind in (0, 1):
-            (points.breakpoints.add if insert else points.breakpoints.discard)(guest_addr)
-            return b"OK"
-        if kind not in _WATCHES:
-            return b""
-        if guest_addr + size > 1 << 64:
-            return b"E.there is no such memory"
-        watch = guest_addr, max(1, size), _WATCHES[kind]
-        (points.watches.add if insert else points.watches.discard)(watch)
+    what, raw, length, *_ = rest.split(b";")[0].split(b",")
+    kind, guest_addr, size = number(what), number(raw), number(length)
+    points = client.processes[client.general]
+    if kind in (0, 1):
+        (points.breakpoints.add if insert else points.breakpoints.discard)(guest_addr)
         return b"OK"
-
-    return handle
+    if kind not in _WATCHES:
+        return b""
+    if guest_addr + size > 1 << 64:
+        return b"E.there is no such memory"
+    watch = guest_addr, max(1, size), _WATCHES[kind]
+    (points.watches.add if insert else points.watches.discard)(watch)
+    return b"OK"
 
 
 def _catch_calls(client: Client, rest: bytes) -> bytes:
@@ -317,28 +303,24 @@ def _resume(client: Client, rest: bytes) -> bytes | None:
         return BAD
     # The first that goes on is the one that runs: one process runs at a time.
     client.continued = (client.pid_of(thread) if thread else None) or client.general
-    return _move(what.decode("ascii"))(client, b"")
+    return _move(what.decode("ascii"), client, b"")
 
 
-def _move(how: str) -> Handler:
+def _move(how: str, client: Client, rest: bytes) -> bytes:
     """c, s, bc or bs, of the process that is to move."""
-
-    def handle(client: Client, rest: bytes) -> bytes:
-        if rest:
-            return b"E.it cannot go on from another address: set the pc first"
-        pid = client.continued
-        client.select(pid)
-        client.general = client.moved = pid
-        client.arm(pid)
-        client.may_stop = True
-        try:
-            return _go(client, how, pid)
-        except Interrupted:
-            return stop_reply(client, b"T02")
-        finally:
-            client.may_stop = False
-
-    return handle
+    if rest:
+        return b"E.it cannot go on from another address: set the pc first"
+    pid = client.continued
+    client.select(pid)
+    client.general = client.moved = pid
+    client.arm(pid)
+    client.may_stop = True
+    try:
+        return _go(client, how, pid)
+    except Interrupted:
+        return stop_reply(client, b"T02")
+    finally:
+        client.may_stop = False
 
 
 def _go(client: Client, how: str, pid: int) -> bytes:
@@ -412,32 +394,32 @@ def stop_reply(client: Client, signal: bytes, *reasons: bytes) -> bytes:
 
 PACKETS: dict[bytes, Handler] = {
     b"?": lambda client, _rest: stop_reply(client, b"T05"),
-    b"!": _then_ok(_extend),
+    b"!": partial(_then_ok, _extend),
     b"g": _read_registers,
-    b"G": _then_ok(_write_registers),
+    b"G": partial(_then_ok, _write_registers),
     b"p": lambda client, rest: _register(client, rest).content(client.saved()).encode(),
-    b"P": _then_ok(_write_register),
-    b"m": _read(lambda data: data.hex().encode()),
-    b"M": _write(lambda raw: bytes.fromhex(raw.decode("ascii"))),
-    b"x": _read(lambda data: b"b" + escape(data)),
-    b"X": _write(bytes),
+    b"P": partial(_then_ok, _write_register),
+    b"m": partial(_read, lambda data: data.hex().encode()),
+    b"M": partial(_write, lambda raw: bytes.fromhex(raw.decode("ascii"))),
+    b"x": partial(_read, lambda data: b"b" + escape(data)),
+    b"X": partial(_write, bytes),
     b"H": _select,
-    b"T": _then_ok(Client.pid_of),
-    b"Z": _point(insert=True),
-    b"z": _point(insert=False),
-    b"c": _move("c"),
-    b"s": _move("s"),
-    b"bc": _move("bc"),
-    b"bs": _move("bs"),
+    b"T": partial(_then_ok, Client.pid_of),
+    b"Z": partial(_point, True),
+    b"z": partial(_point, False),
+    b"c": partial(_move, "c"),
+    b"s": partial(_move, "s"),
+    b"bc": partial(_move, "bc"),
+    b"bs": partial(_move, "bs"),
     b"C": _always(_NO_SIGNALS),
     b"S": _always(_NO_SIGNALS),
-    b"D;": _then_ok(lambda client, rest: client.leave(number(rest))),
-    b"D": _then_ok(_end),
+    b"D;": partial(_then_ok, lambda client, rest: client.leave(number(rest))),
+    b"D": partial(_then_ok, _end),
     b"k": _end,
     b"vCont?": _always(b"vCont;c;C;s;S"),
     b"vCont;": _resume,
     b"vFile:": file_packet,
-    b"vKill;": _then_ok(lambda client, rest: client.leave(number(rest))),
+    b"vKill;": partial(_then_ok, lambda client, rest: client.leave(number(rest))),
     b"vAttach;": _attach,
     b"qSupported": _supported,
     b"qXfer:": _transfer,

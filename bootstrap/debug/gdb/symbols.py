@@ -52,13 +52,8 @@ def loaded(image: ProgramImage) -> list[tuple[int, int]]:
 
 def labels(image: ProgramImage) -> list[tuple[str, int]]:
     """The labels that the models know, with their addresses."""
-    found: list[tuple[str, int]] = []
-    for offset in range(len(image.content)):
-        label = image.label(offset)
-        guest_addr = image.address(offset)
-        if label is not None and label[1] == 0 and guest_addr is not None:
-            found.append((label[0], guest_addr))
-    return found
+    known = ((image.label(at), image.address(at)) for at in range(len(image.content)))
+    return [(name[0], at) for name, at in known if name and not name[1] and at is not None]
 
 
 def below(path: str) -> str:

@@ -164,13 +164,11 @@ class PipeWire:
         self._in, self._out = in_fd, out_fd
 
     def receive(self, wait: bool) -> bytes | None:
-        """See Wire."""
         if not select.select([self._in], [], [], None if wait else 0)[0]:
             return None
         return _received(lambda: os.read(self._in, _CHUNK))
 
     def send(self, data: bytes) -> None:
-        """See Wire."""
         with _gone():
             while data:
                 data = data[os.write(self._out, data) :]
@@ -183,7 +181,6 @@ class SocketWire:
         self._client, self._listener = client, listener
 
     def receive(self, wait: bool) -> bytes | None:
-        """See Wire."""
         while True:
             ready, _, _ = select.select([self._client, self._listener], [], [], None if wait else 0)
             if self._client in ready:  # first: who has gone sends nobody else away
@@ -195,7 +192,6 @@ class SocketWire:
                 return None
 
     def send(self, data: bytes) -> None:
-        """See Wire."""
         with _gone():
             self._client.sendall(data)
 

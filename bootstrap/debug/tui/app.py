@@ -80,6 +80,7 @@ class StepApp(App[int], inherit_bindings=False):
         yield widgets.TimeLine(self._time, "time", self._dragged)
         yield widgets.Cells(self._links, "links")
         yield widgets.Cells(self._status, "status")
+        yield self.typed.line
 
     def on_mount(self) -> None:
         """Begin."""
@@ -160,8 +161,8 @@ class StepApp(App[int], inherit_bindings=False):
             return [[(f"at least {LEAST[0]} columns, {LEAST[1]} rows", "error")]]
         line, typed = self.typed.line, self.typed.number or self.typed.pending
         if line.open:
-            first = max(0, line.at - width + 3)
-            text, at = line.text[first:], line.at - first
+            first = max(0, line.cursor_position - width + 3)
+            text, at = line.value[first:], line.cursor_position - first
             cursor = (text[at : at + 1] or " ", "cursor")
             return [[(":", "key"), (text[:at], ""), cursor, (text[at + 1 :], "")]]
         hints = "? help  : command  q quit "

@@ -8,7 +8,9 @@ breakpoint, `|` the cursor, `=` what belongs to the cursor.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
+from itertools import groupby
 
 from bootstrap.debug.linking import Links
 from bootstrap.debug.screen_state import FileView, ScreenState
@@ -58,23 +60,13 @@ def source(view: ScreenState, cursor: Cursor, width: int, height: int) -> list[R
 
 
 def _comment(text: str) -> tuple[str, str]:
-    for index, letter in enumerate(text):
-        if letter in "#;":
-            return text[:index], text[index:]
-    return text, ""
+    code = re.split("[#;]", text, maxsplit=1)[0]
+    return code, text[len(code) :]
 
 
 def _wrapped(text: str, style: str, width: int, height: int) -> list[Row]:
-    rows: list[Row] = []
-    line = ""
-    for word in text.split():
-        if line and len(line) + 1 + len(word) > width - 2:
-            rows.append([(" " + line, style)])
-            line = word
-        else:
-            line = f"{line} {word}" if line else word
-    rows.append([(" " + line, style)])
-    return rows[:height]
+    lines = textwrap.wrap(text, max(1, width - 2), break_long_words=False, break_on_hyphens=False)
+    return [[(" " + line, style)] for line in lines[:height]]
 
 
 # Code.
@@ -327,13 +319,8 @@ def _text_file(
 
 def _joined(row: Row) -> Row:
     """Neighbours of one style together."""
-    found: Row = []
-    for text, style in row:
-        if found and found[-1][1] == style:
-            found[-1] = (found[-1][0] + text, style)
-        else:
-            found.append((text, style))
-    return found
+    groups = groupby(row, lambda cell: cell[1])
+    return [("".join(text for text, _ in cells), style) for style, cells in groups]
 
 
 # Memory, stack.
@@ -453,11 +440,10 @@ def head(view: ScreenState, width: int) -> Row:
 def links(found: Links, width: int, height: int) -> list[Row]:
     """What belongs to the cursor: data with ->, control with =>, what nobody knows with ??."""
     signs = {"data": " data    -> ", "control": " control => ", "unknown": " unknown ?? "}
-    rows: list[Row] = [
+    return [
         [(signs[kind], kind), (text[: width - 12], "unknown" if kind == "unknown" else "")]
         for kind, text in found.lines[:height]
     ]
-    return rows
 
 
 # Time.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual import events
@@ -16,7 +17,7 @@ from textual import events
 from bootstrap.debug.command_table import COUNTED
 from bootstrap.debug.linking import Links
 from bootstrap.debug.tui.arrangement import PANES
-from bootstrap.debug.tui.line import LineEditor
+from bootstrap.debug.tui.line import CommandLine
 
 if TYPE_CHECKING:
     from bootstrap.debug.tui.app import StepApp
@@ -46,56 +47,40 @@ class ScreenKey:
 # -- what keys do on the screen -------------------------------------------------------------------
 
 
-def _by_percent(sign: int) -> Action:
+def _by_percent(sign: int, app: StepApp, times: int) -> None:
     """Along the time line."""
-
-    def do(app: StepApp, times: int) -> None:
-        view = app.view
-        if view is None:
-            return
-        if view.total is None:
-            app.do("print total")
-            app.say("the instructions of this program are counted first; once more, then")
-            return
-        share = 100 * view.executed / max(1, view.total - 1) + sign * times
-        app.do(f"go {max(0.0, min(100.0, share)):.4f}%")
-
-    return do
+    view = app.view
+    if view is None:
+        return
+    if view.total is None:
+        app.do("print total")
+        app.say("the instructions of this program are counted first; once more, then")
+        return
+    share = 100 * view.executed / max(1, view.total - 1) + sign * times
+    app.do(f"go {max(0.0, min(100.0, share)):.4f}%")
 
 
-def _pane_by(sign: int) -> Action:
+def _pane_by(sign: int, app: StepApp, times: int) -> None:
     """To another pane, in their order; also those that are folded away."""
-
-    def do(app: StepApp, times: int) -> None:
-        app.focus_on(PANES[(PANES.index(app.cursor.focus) + sign * times) % len(PANES)])
-
-    return do
+    app.focus_on(PANES[(PANES.index(app.cursor.focus) + sign * times) % len(PANES)])
 
 
-def _vertically(sign: int, page: bool = False) -> Action:
+def _vertically(sign: int, app: StepApp, times: int, page: bool = False) -> None:
     """The cursor, by rows or pages."""
-
-    def do(app: StepApp, times: int) -> None:
-        if app.view is not None:
-            size = app.focused.size
-            rows = max(1, size.height - 2) if page else 1
-            app.cursor.vertically(app.view, sign * times * rows, size.width)
-            app.after_cursor()
-
-    return do
-
-
-def _horizontally(sign: int) -> Action:
-    """The cursor, or the pane."""
-
-    def do(app: StepApp, times: int) -> None:
-        if app.view is None:
-            return
-        if not app.cursor.horizontally(app.view, sign * times):
-            app.focused.shift = max(0, app.focused.shift + 8 * sign * times)
+    if app.view is not None:
+        size = app.focused.size
+        rows = max(1, size.height - 2) if page else 1
+        app.cursor.vertically(app.view, sign * times * rows, size.width)
         app.after_cursor()
 
-    return do
+
+def _horizontally(sign: int, app: StepApp, times: int) -> None:
+    """The cursor, or the pane."""
+    if app.view is None:
+        return
+    if not app.cursor.horizontally(app.view, sign * times):
+        app.focused.shift = max(0, app.focused.shift + 8 * sign * times)
+    app.after_cursor()
 
 
 def _follow(app: StepApp, _times: int) -> None:
@@ -119,14 +104,10 @@ def _follow(app: StepApp, _times: int) -> None:
         app.say("! when that was is unknown", "error")
 
 
-def _letter(pending: str, text: str) -> Action:
+def _letter(pending: str, text: str, app: StepApp, _times: int) -> None:
     """A letter comes next."""
-
-    def do(app: StepApp, _times: int) -> None:
-        app.typed.pending = pending
-        app.say(text)
-
-    return do
+    app.typed.pending = pending
+    app.say(text)
 
 
 def _break(app: StepApp, _times: int) -> None:
@@ -206,8 +187,8 @@ GROUPS: tuple[tuple[str, tuple[ScreenKey, ...]], ...] = (
         ScreenKey("D", "parent", "out to the parent", "d"),
         ScreenKey(".", "next found", "the next place that was found", ","),
         ScreenKey(",", "previous found", "the one before", "."),
-        ScreenKey("]", _by_percent(1), "one per cent of the program on", "["),
-        ScreenKey("[", _by_percent(-1), "one per cent back", "]"),
+        ScreenKey("]", partial(_by_percent, 1), "one per cent of the program on", "["),
+        ScreenKey("[", partial(_by_percent, -1), "one per cent back", "]"),
     )),
     ("places", (
         ScreenKey("g", "go ",
@@ -217,9 +198,9 @@ GROUPS: tuple[tuple[str, tuple[ScreenKey, ...]], ...] = (
         ScreenKey("a", "origin {byte}", "to who made the byte that is there now"),
         ScreenKey("enter", _follow, "go to what the cursor is on: when it was written, read, run",
             when="links"),
-        ScreenKey("m", _letter("m", "mark this place with a letter:"),
+        ScreenKey("m", partial(_letter, "m", "mark this place with a letter:"),
             "m and a letter: mark this place", "'", when="now"),
-        ScreenKey("'", _letter("'", "jump to the mark with the letter (' for back):"),
+        ScreenKey("'", partial(_letter, "'", "jump to the mark with the letter (' for back):"),
             "' and a letter: to the mark; '' back from the last jump", "m", when="now"),
         ScreenKey("u", "undo", "undo the last move"),
         ScreenKey("b", _break, "breakpoint at the cursor, on or off", when="links"),
@@ -228,14 +209,14 @@ GROUPS: tuple[tuple[str, tuple[ScreenKey, ...]], ...] = (
             when="now"),
     )),
     ("the screen", (
-        ScreenKey("tab", _pane_by(1), "the next pane", "shift+tab"),
-        ScreenKey("shift+tab", _pane_by(-1), "the pane before", "tab"),
-        ScreenKey("up", _vertically(-1), "the cursor up (also k)", "down"),
-        ScreenKey("down", _vertically(1), "down (j)", "up"),
-        ScreenKey("left", _horizontally(-1), "left (h)", "right"),
-        ScreenKey("right", _horizontally(1), "right (l)", "left"),
-        ScreenKey("pageup", _vertically(-1, page=True), "a page up", "pagedown"),
-        ScreenKey("pagedown", _vertically(1, page=True), "a page down", "pageup"),
+        ScreenKey("tab", partial(_pane_by, 1), "the next pane", "shift+tab"),
+        ScreenKey("shift+tab", partial(_pane_by, -1), "the pane before", "tab"),
+        ScreenKey("up", partial(_vertically, -1), "the cursor up (also k)", "down"),
+        ScreenKey("down", partial(_vertically, 1), "down (j)", "up"),
+        ScreenKey("left", partial(_horizontally, -1), "left (h)", "right"),
+        ScreenKey("right", partial(_horizontally, 1), "right (l)", "left"),
+        ScreenKey("pageup", partial(_vertically, -1, page=True), "a page up", "pagedown"),
+        ScreenKey("pagedown", partial(_vertically, 1, page=True), "a page down", "pageup"),
         ScreenKey("G", "generated", "the generated source, and the one that a person wrote again"),
         ScreenKey("z", "zoom", "this pane alone, and all again"),
         ScreenKey("t", "theme", "dark, light"),
@@ -283,7 +264,7 @@ class Typed:
     def __init__(self, app: StepApp) -> None:
         self._app = app
         self.waiting: deque[events.Key | events.Paste] = deque()
-        self.line = LineEditor()
+        self.line = CommandLine()
         self.number = ""
         self.pending = ""
         """The key that a letter has to follow."""
@@ -308,7 +289,7 @@ class Typed:
             if isinstance(event, events.Key):
                 self._take(event)
             elif self.line.open:
-                self.line.insert(event.text)
+                self.line.type_in(event.text)
             else:
                 app.say("! what is pasted goes into the command line: press : first", "error")
         app.refresh_part()

@@ -269,7 +269,7 @@ def test_a_session_is_saved_as_a_script_that_holds(run: Interpreter) -> None:
         run.run(line)
 
 
-def test_saving_goes_where_it_should(recorded: Path, run: Interpreter) -> None:
+def test_saving_goes_where_it_should(embedded_trace: Path, run: Interpreter) -> None:
     assert run.run("save x").lines == ("written to x: 0 commands",)
     run.save = None
     with pytest.raises(BadInput, match="not from here"):

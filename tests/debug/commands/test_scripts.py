@@ -20,12 +20,12 @@ def script(tmp_path: Path, *lines: str) -> str:
 
 
 def test_results_are_printed_and_what_holds_ends_with_0(
-    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    embedded_trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     walk = script(
         tmp_path, "# to the third", "step 3", "", "expect at 1@3  # there", "quit", "back 9"
     )
-    assert main(["step", str(recorded), "--script", walk]) == 0
+    assert main(["step", str(embedded_trace), "--script", walk]) == 0
     out, err = capsys.readouterr()
     output = out.splitlines()
     assert output[:2] == ["> step 3", "step at 1@3"] and output[-1] == "> quit" and not err
@@ -41,11 +41,11 @@ def test_results_are_printed_and_what_holds_ends_with_0(
     ],
 )
 def test_what_fails_ends_it_and_is_said_with_its_line(
-    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    embedded_trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     lines: list[str], status: int, output: str,
 ) -> None:  # fmt: skip
     walk = script(tmp_path, *lines)
-    assert main(["step", str(recorded), "--script", walk]) == status
+    assert main(["step", str(embedded_trace), "--script", walk]) == status
     out, err = capsys.readouterr()
     assert err.startswith(f"bootstrap: {walk}{output}") and err.count("\n") == 1
     # What is no command at all is found before anything is done.
@@ -53,21 +53,21 @@ def test_what_fails_ends_it_and_is_said_with_its_line(
 
 
 def test_results_as_json(
-    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    embedded_trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     walk = script(tmp_path, "step", "expect pc = 1")
-    assert main(["step", str(recorded), "--script", walk, "--json", "-"]) == 1
+    assert main(["step", str(embedded_trace), "--script", walk, "--json", "-"]) == 1
     value = json.loads(capsys.readouterr().out)
     assert value["failed"] and [one["line"] for one in value["commands"]] == [1, 2]
     assert value["commands"][0]["at"] == "1@1" and "it is 0x" in value["commands"][1]["failed"]
 
 
 def test_a_saved_session_holds_on_a_recording_of_its_own(
-    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    embedded_trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saved = tmp_path / "saved.step"
     walk = script(tmp_path, "output", "print written", f"save {saved}")
-    assert main(["step", str(recorded), "--script", walk]) == 0
+    assert main(["step", str(embedded_trace), "--script", walk]) == 0
     assert main(["step", "--quiet", "--script", str(saved)]) == 0
     assert "as expected: at 1@48011" in capsys.readouterr().out
 

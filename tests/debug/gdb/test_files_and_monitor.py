@@ -129,7 +129,8 @@ def test_monitor_is_about_the_process_that_moved_last(embedded: Session) -> None
     replies = talk(
         embedded, HELLO, b"c", b"Hgp4.4", monitor("show here"), monitor("process 4"),
         monitor("show here"), monitor("go 4@7"), monitor("go 5@0"), monitor("show here"),
-        b"qfThreadInfo", monitor("process 9"), monitor("# nothing"),
+        b"qfThreadInfo", monitor("process 9"), monitor("break 0x8048054"), monitor("help"),
+        monitor("marks"), monitor("nonsense"), monitor("# nothing"),
     )  # fmt: skip
     texts = [output(reply) for reply in replies if not reply.startswith((b"T", b"m", b"O", b"P"))]
     assert "process 3:\n3@" in texts[0]
@@ -140,6 +141,9 @@ def test_monitor_is_about_the_process_that_moved_last(embedded: Session) -> None
     assert "4@7" in texts[5]
     assert b"mp3.3,p4.4,p5.5" in replies
     assert "process 9: gdb knows of 3, 4, 5" in texts[6]
+    assert "break: not here; use gdb's `break *ADDRESS`" in texts[7]
+    assert "process N: they are about" in texts[8].replace("\n", " ") and "no marks" in texts[9]
+    assert "there is no command nonsense" in texts[10]
     assert replies[-1] == b"OK"
 
 

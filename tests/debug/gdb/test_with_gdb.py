@@ -195,19 +195,6 @@ def test_children(embedded_trace: Path, tmp_path: Path) -> None:
     assert pcs(output) == [forked, stepped, child, end, child, stepped, begin]
 
 
-def test_a_followed_child(embedded_trace: Path, tmp_path: Path) -> None:
-    output = connected(
-        embedded_trace, tmp_path,
-        ["set follow-fork-mode child", "continue", PC, "info inferiors", "monitor show here"],
-        at="3@0",
-    )  # fmt: skip
-    with Session.open(str(embedded_trace)) as session:
-        session.go("4@0")
-        session.cont()
-        assert pcs(output) == [session.pc]
-        assert f"{session.here}: pid 4" in output
-
-
 def test_what_the_kernel_says(hex0_trace: Path, tmp_path: Path) -> None:
     output = connected(
         hex0_trace, tmp_path,
@@ -242,22 +229,6 @@ def test_a_recording_cannot_be_changed(hex0_trace: Path, tmp_path: Path) -> None
 def _has_python(tmp_path: Path) -> bool:
     output = run_gdb(gdb_for("i386"), tmp_path, ["python print(6 * 7)"])
     return output.strip() == "42"
-
-
-def test_monitor(hex0_trace: Path, tmp_path: Path) -> None:
-    output = connected(
-        hex0_trace, tmp_path,
-        ["monitor help", "monitor show here", "monitor mark begin", "monitor go out:0x10",
-         "maintenance flush register-cache", PC, "monitor why out:0x10", "monitor marks",
-         "monitor jump begin", "maintenance flush register-cache", PC, "monitor processes",
-         "monitor break 0x8048054", "monitor nonsense", "monitor go nowhere", "stepi", PC],
-    )  # fmt: skip
-    assert "1@0: pid 1" in output
-    assert "byte at 0x10 of /out" in output
-    assert "model     hex0, which makes this file byte for byte" in output
-    assert "break: not here; use gdb's `break *ADDRESS`" in output
-    assert "nowhere: is no place in" in output
-    assert pcs(output)[1:] == [0x804804C, 0x804804D]
 
 
 # -- against the same program on this machine ----------------------------------------------------

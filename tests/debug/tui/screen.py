@@ -36,7 +36,7 @@ class Screen:
     async def type(self, line: str) -> None:
         """A line of the command line."""
         await self.press("colon")
-        self.app.typed.line.insert(line)
+        self.app.typed.line.type_in(line)
         await self.press("enter")
 
     @property

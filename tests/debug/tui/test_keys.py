@@ -31,7 +31,7 @@ SMALL = (80, 24)
 """Of a screen, for who looks at nothing that has no room there: drawing is what takes the time."""
 
 
-def test_keys_lead_there_and_their_reverse_back(recorded: Path) -> None:
+def test_keys_lead_there_and_their_reverse_back(embedded_trace: Path) -> None:
     async def walk(screen: Screen) -> None:
         for begin, key, there, back in THERE_AND_BACK:
             await screen.type(f"go {begin}")
@@ -40,10 +40,10 @@ def test_keys_lead_there_and_their_reverse_back(recorded: Path) -> None:
             await screen.press(back)
             assert screen.here == begin, back
 
-    on_screen(recorded, walk, SMALL)
+    on_screen(embedded_trace, walk, SMALL)
 
 
-def test_a_function_is_left_and_entered_again(recorded: Path) -> None:
+def test_a_function_is_left_and_entered_again(embedded_trace: Path) -> None:
     async def walk(screen: Screen) -> None:
         await screen.type("go 6@0")
         await screen.type("break c")
@@ -57,10 +57,10 @@ def test_a_function_is_left_and_entered_again(recorded: Path) -> None:
         await screen.press("n")
         assert screen.here == after
 
-    on_screen(recorded, walk, SMALL)
+    on_screen(embedded_trace, walk, SMALL)
 
 
-def test_bytes_of_memory_and_of_the_output(recorded: Path) -> None:
+def test_bytes_of_memory_and_of_the_output(embedded_trace: Path) -> None:
     async def walk(screen: Screen) -> None:
         await screen.press("o")
         assert screen.here == "1@48011"
@@ -80,10 +80,10 @@ def test_bytes_of_memory_and_of_the_output(recorded: Path) -> None:
         await screen.press("a")
         assert screen.here == "1@5005"
 
-    on_screen(recorded, walk)
+    on_screen(embedded_trace, walk)
 
 
-def test_marks_breakpoints_watchpoints_and_finding(recorded: Path) -> None:
+def test_marks_breakpoints_watchpoints_and_finding(embedded_trace: Path) -> None:
     async def walk(screen: Screen) -> None:
         await screen.press("1", "0", "s", "m", "k")
         assert screen.here == "1@10" and screen.status == "mark k: 1@10"
@@ -110,10 +110,10 @@ def test_marks_breakpoints_watchpoints_and_finding(recorded: Path) -> None:
         assert screen.app.cursor.memory == 0x8048001
         assert any("|45" in row for row in screen.pane("memory"))
 
-    on_screen(recorded, walk)
+    on_screen(embedded_trace, walk)
 
 
-def test_panes_cursors_and_what_belongs_together(recorded: Path) -> None:
+def test_panes_cursors_and_what_belongs_together(embedded_trace: Path) -> None:
     async def walk(screen: Screen) -> None:
         await screen.press("K", "tab")
         assert screen.app.cursor.focus == "code"
@@ -148,10 +148,10 @@ def test_panes_cursors_and_what_belongs_together(recorded: Path) -> None:
         await screen.press("left", "right", "up", "down", "enter")
         assert screen.app.cursor.focus == "memory"
 
-    on_screen(recorded, walk)
+    on_screen(embedded_trace, walk)
 
 
-def test_the_screen_itself(recorded: Path) -> None:
+def test_the_screen_itself(embedded_trace: Path) -> None:
     async def walk(screen: Screen) -> None:
         await screen.press("question_mark")
         assert any("one instruction back" in line for line in screen.output())
@@ -181,15 +181,15 @@ def test_the_screen_itself(recorded: Path) -> None:
         assert screen.status.startswith("! m wants a letter")
         await screen.press("q")
 
-    assert on_screen(recorded, walk).return_value == 0
+    assert on_screen(embedded_trace, walk).return_value == 0
 
 
-def test_the_command_line(recorded: Path) -> None:
+def test_the_command_line(embedded_trace: Path) -> None:
     saved: dict[str, str] = {}
 
     async def walk(screen: Screen) -> None:
         await screen.press("colon", *"und", "tab")
-        assert screen.app.typed.line.text == "undo "
+        assert screen.app.typed.line.value == "undo "
         await screen.press("escape", "colon", *"b", "tab")
         assert "back-output" in "".join(screen.pane("links"))
         await screen.press("escape")
@@ -203,7 +203,7 @@ def test_the_command_line(recorded: Path) -> None:
         await screen.press("colon", "up", "up", "down", "up", "enter")
         assert screen.here == "1@6"
         await screen.press("colon", "ctrl+c", "g")
-        assert screen.app.typed.line.text == "go "
+        assert screen.app.typed.line.value == "go "
         await screen.press(*"50%", "enter")
         assert screen.here == "1@100910"
         await screen.type("go nowhere")
@@ -216,13 +216,13 @@ def test_the_command_line(recorded: Path) -> None:
         await screen.type("theme")
         await screen.type("quit")
 
-    on_screen(recorded, walk, save=saved.__setitem__)
+    on_screen(embedded_trace, walk, save=saved.__setitem__)
     assert saved["here.step"].splitlines()[2:] == [
         "step 6", "expect at 1@6", "go 50%", "expect at 1@100910",
     ]  # fmt: skip
 
 
-def test_who_stops_it_sees_so(recorded: Path) -> None:
+def test_who_stops_it_sees_so(embedded_trace: Path) -> None:
     async def walk(screen: Screen) -> None:
         screen.app.still.clear()  # as while something works
         screen.app.typed.add(events.Key("escape", None))
@@ -230,10 +230,10 @@ def test_who_stops_it_sees_so(recorded: Path) -> None:
         await screen.still()
         assert screen.status == ""
 
-    on_screen(recorded, walk, SMALL)
+    on_screen(embedded_trace, walk, SMALL)
 
 
-def test_the_time_line_is_dragged(recorded: Path) -> None:
+def test_the_time_line_is_dragged(embedded_trace: Path) -> None:
     async def walk(screen: Screen) -> None:
         await screen.pilot.mouse_down("#time", offset=(14, 0))
         await screen.pilot.hover("#time", offset=(70, 0))
@@ -245,12 +245,12 @@ def test_the_time_line_is_dragged(recorded: Path) -> None:
         await screen.still()
         assert screen.app.cursor.focus == "calls"
 
-    on_screen(recorded, walk)
+    on_screen(embedded_trace, walk)
 
 
-def typed(recorded: Path, *keys: str, saved: dict[str, str] | None = None) -> StepApp:
+def typed(embedded_trace: Path, *keys: str, saved: dict[str, str] | None = None) -> StepApp:
     """All at once, before the screen has drawn anything; then until there is nothing to do."""
-    app = StepApp(str(recorded), ({} if saved is None else saved).__setitem__)
+    app = StepApp(str(embedded_trace), ({} if saved is None else saved).__setitem__)
     start = app.worker.start
     app.worker.start = lambda: None  # type: ignore[method-assign]  # as if opening took long
 
@@ -287,28 +287,28 @@ _NAMES = {"colon": ":", "space": " ", "enter": "\r", "ctrl+j": "\n"}
     ],
 )
 def test_keys_that_are_typed_ahead_are_all_done_in_order(
-    recorded: Path, keys: list[str] | str, there: str
+    embedded_trace: Path, keys: list[str] | str, there: str
 ) -> None:
     async def walk(screen: Screen) -> None:
         for key in keys:
             await screen.press(key)
 
-    slowly = on_screen(recorded, walk, SMALL).view
-    at_once = typed(recorded, *keys).view
+    slowly = on_screen(embedded_trace, walk, SMALL).view
+    at_once = typed(embedded_trace, *keys).view
     assert slowly is not None and at_once is not None
     assert at_once.here == slowly.here
     assert not there or at_once.here == there
 
 
-def test_the_end_waits_for_what_was_typed_before(recorded: Path) -> None:
+def test_the_end_waits_for_what_was_typed_before(embedded_trace: Path) -> None:
     saved: dict[str, str] = {}
     line = ("colon", *"save", "space", "f", "enter")
-    app = typed(recorded, *"ssy", *line, "q", saved=saved)
+    app = typed(embedded_trace, *"ssy", *line, "q", saved=saved)
     assert app.return_value == 0
     assert saved["f"].splitlines()[2:] == ["step 2", "expect at 1@2", "call", "expect at 1@8"]
 
 
-def test_what_is_not_done_is_said(recorded: Path) -> None:
+def test_what_is_not_done_is_said(embedded_trace: Path) -> None:
     async def walk(screen: Screen) -> None:
         await screen.press(*"1001y")
         assert screen.status == "! 1001 times: y at most 1000 times"
@@ -334,7 +334,7 @@ def test_what_is_not_done_is_said(recorded: Path) -> None:
         await screen.still()
         assert screen.here == "1@5"
 
-    on_screen(recorded, walk, SMALL)
+    on_screen(embedded_trace, walk, SMALL)
 
 
 def test_every_key_is_pressed_by_a_test() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from textual.app import App, ComposeResult
 
 from bootstrap.debug.command_table import VERBS, Names, complete, parse
 from bootstrap.debug.screen_state import FileView
@@ -12,7 +16,7 @@ from bootstrap.debug.tui.arrangement import PANES, arrange, body_height
 from bootstrap.debug.tui.cursor import Cursor, is_text, per_row
 from bootstrap.debug.tui.drawing import LANES, arrows, dump, offset_at, scroll
 from bootstrap.debug.tui.keys import KEYS, SAME
-from bootstrap.debug.tui.line import LineEditor
+from bootstrap.debug.tui.line import CommandLine
 
 SIZES = st.tuples(st.integers(40, 300), st.integers(10, 120))
 
@@ -136,68 +140,78 @@ def test_what_is_offered_begins_the_same() -> None:
         assert all(own in choices for own in choices.values())
 
 
-def keys(editor: LineEditor, *names: str) -> str | None:
+def edited(does: Callable[[CommandLine], None]) -> None:
+    """Edit a line, which takes an app that runs."""
+    line = CommandLine()
+    line.names = NAMES
+
+    class Lines(App[None]):
+        def compose(self) -> ComposeResult:
+            yield line
+
+    async def live() -> None:
+        async with Lines().run_test():
+            does(line)
+
+    asyncio.run(live())
+
+
+def keys(line: CommandLine, *names: str) -> str | None:
     """What the last one gave."""
     reply = None
     for name in names:
-        reply = editor.press(name, name if len(name) == 1 else "")
+        reply = line.press(name, name if len(name) == 1 else "")
     return reply
 
 
-def test_a_line_is_edited() -> None:
-    editor = LineEditor(NAMES)
-    editor.start("")
-    assert keys(editor, *"stpe", "left", "left", "backspace", *"te", "end", "backspace") is None
-    assert editor.text == "step" or keys(editor, "ctrl+u", *"step") is None
-    keys(editor, "home", "delete", "right", "ctrl+k")
-    assert editor.text == "t"
-    keys(editor, "ctrl+a", "ctrl+k", *"go 1@0")
-    keys(editor, "ctrl+w")
-    assert editor.text == "go "
-    keys(editor, *"5@1")
-    assert keys(editor, "enter") == "go 5@1" and not editor.open
+def test_a_line_is_edited_recalled_completed_and_left() -> None:
+    def edit(line: CommandLine) -> None:
+        line.start("")
+        assert keys(line, *"stpe", "left", "left", "backspace", *"te", "end", "backspace") is None
+        assert line.value == "step" or keys(line, "ctrl+u", *"step") is None
+        keys(line, "home", "delete", "right", "ctrl+k")
+        assert line.value == "t"
+        keys(line, "ctrl+a", "ctrl+k", *"go 1@0", "ctrl+w")
+        assert line.value == "go "
+        keys(line, *"5@1")
+        assert keys(line, "enter") == "go 5@1" and not line.open
+        line.history.clear()
+        for text in ("step", "back", "back"):
+            line.start(text)
+            assert line.press("enter", "") == text
+        assert line.history == ["step", "back"]
+        line.start("half")
+        keys(line, "up", "up", "up")
+        assert line.value == "step"
+        keys(line, "down", "down", "down")
+        assert line.value == "half"
+        line.start("und")
+        keys(line, "tab")
+        assert line.value == "undo " and line.offered == ["undo"]
+        assert keys(line, "escape") == "" and not line.open
+        line.start("")
+        assert keys(line, "backspace") == "" and not line.open
+        line.start("")
+        line.type_in("go \x1b1@0\nquit")  # pasted
+        assert line.value == "go 1@0"
 
-
-def test_lines_are_recalled() -> None:
-    editor = LineEditor(NAMES)
-    for line in ("step", "back", "back"):
-        editor.start(line)
-        assert editor.press("enter", "") == line
-    assert editor.history == ["step", "back"]
-    editor.start("half")
-    keys(editor, "up", "up", "up")
-    assert editor.text == "step"
-    keys(editor, "down", "down", "down")
-    assert editor.text == "half"
-
-
-def test_a_line_is_completed_and_left() -> None:
-    editor = LineEditor(NAMES)
-    editor.start("und")
-    keys(editor, "tab")
-    assert editor.text == "undo " and editor.offered == ["undo"]
-    assert keys(editor, "escape") == "" and not editor.open
-    editor.start("")
-    assert keys(editor, "backspace") == "" and not editor.open
-
-
-def test_what_is_pasted_is_one_line_without_control_characters() -> None:
-    editor = LineEditor(NAMES)
-    editor.start("")
-    editor.insert("go \x1b1@0\nquit")
-    assert editor.text == "go 1@0"
+    edited(edit)
 
 
 EDITS = ("left", "right", "home", "end", "backspace", "delete", "up", "down", "tab", "ctrl+w",
          "ctrl+k", "ctrl+u", "a", " ", "s")  # fmt: skip
 
 
-@given(st.lists(st.sampled_from(EDITS), max_size=40))
-def test_any_keys_leave_a_line_with_a_cursor_in_it(pressed: list[str]) -> None:
-    editor = LineEditor(NAMES, history=["step", "go 1@0"])
-    editor.start("x")
-    for name in pressed:
-        if not editor.open:
-            break
-        keys(editor, name)
-        assert 0 <= editor.at <= len(editor.text)
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.lists(st.sampled_from(EDITS), max_size=40), max_size=10))
+def test_any_keys_leave_a_line_with_a_cursor_in_it(pressed: list[list[str]]) -> None:
+    def edit(line: CommandLine) -> None:
+        for names in pressed:
+            line.history = ["step", "go 1@0"]
+            line.start("x")
+            for name in names:
+                if line.open:
+                    keys(line, name)
+                assert 0 <= line.cursor_position <= len(line.value)
+
+    edited(edit)

@@ -40,8 +40,8 @@ def draw(trace: Path, name: str) -> str:
 
 
 @pytest.mark.parametrize("name", SCREENS)
-def test_screens_are_as_they_were_seen(recorded: Path, name: str) -> None:
-    assert draw(recorded, name) == (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
+def test_screens_are_as_they_were_seen(embedded_trace: Path, name: str) -> None:
+    assert draw(embedded_trace, name) == (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
 
 
 def main() -> None:

@@ -80,18 +80,18 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     found.run("kill-server")
 
 
-def start(terminal: Terminal, recorded: Path, folder: Path, before: str = "") -> None:
-    program = f"{shlex.quote(sys.executable)} -m bootstrap step {shlex.quote(str(recorded))}"
+def start(terminal: Terminal, embedded_trace: Path, folder: Path, before: str = "") -> None:
+    program = f"{shlex.quote(sys.executable)} -m bootstrap step {shlex.quote(str(embedded_trace))}"
     terminal.line(f"cd {shlex.quote(str(folder))}; stty -a > before; clear; echo R''EADY")
     terminal.until("READY")
     terminal.line(f"{before}{program}; echo st''atus=$?; stty -a > after; echo do''ne")
 
 
 def test_start_step_quit_and_the_terminal_is_as_it_was(
-    terminal: Terminal, recorded: Path, tmp_path: Path
+    terminal: Terminal, embedded_trace: Path, tmp_path: Path
 ) -> None:
     modes = terminal.modes()
-    start(terminal, recorded, tmp_path)
+    start(terminal, embedded_trace, tmp_path)
     first = terminal.until("hex0.hex0:139")
     assert "1@0  pid 1" in first
     assert terminal.modes() != modes
@@ -109,9 +109,9 @@ def test_start_step_quit_and_the_terminal_is_as_it_was(
 
 
 def test_without_colours_all_is_still_there(
-    terminal: Terminal, recorded: Path, tmp_path: Path
+    terminal: Terminal, embedded_trace: Path, tmp_path: Path
 ) -> None:
-    start(terminal, recorded, tmp_path, "NO_COLOR=1 ")
+    start(terminal, embedded_trace, tmp_path, "NO_COLOR=1 ")
     terminal.until("hex0.hex0:139")
     terminal.keys("o")
     text = terminal.until("1@48011  pid 1")
@@ -128,9 +128,9 @@ def test_without_colours_all_is_still_there(
 
 
 def test_it_grows_and_shrinks_with_the_terminal(
-    terminal: Terminal, recorded: Path, tmp_path: Path
+    terminal: Terminal, embedded_trace: Path, tmp_path: Path
 ) -> None:
-    start(terminal, recorded, tmp_path)
+    start(terminal, embedded_trace, tmp_path)
     assert "system calls" not in terminal.until("hex0.hex0:139")
     terminal.run("resize-window", "-x", "160", "-y", "50")
     terminal.until("system calls 0 of 14,089")

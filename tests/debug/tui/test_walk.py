@@ -35,7 +35,7 @@ async def press(screen: Screen, keys: str) -> None:
     """Keys as the page writes them."""
     if keys.startswith((":", "g ")):
         await screen.press("colon" if keys[0] == ":" else "g")
-        screen.app.typed.line.insert(keys[1 if keys[0] == ":" else 2 :].removesuffix(" ⏎"))
+        screen.app.typed.line.type_in(keys[1 if keys[0] == ":" else 2 :].removesuffix(" ⏎"))
         await screen.press("enter")
     elif keys in ("⏎", "Esc"):
         await screen.press("enter" if keys == "⏎" else "escape")
@@ -43,7 +43,7 @@ async def press(screen: Screen, keys: str) -> None:
         await screen.press(*keys)
 
 
-def test_the_walk_leads_where_the_page_says(recorded: Path) -> None:
+def test_the_walk_leads_where_the_page_says(embedded_trace: Path) -> None:
     walk = steps()
     saved: dict[str, str] = {}
     assert len(walk) > 30
@@ -59,18 +59,18 @@ def test_the_walk_leads_where_the_page_says(recorded: Path) -> None:
                 pieces = [piece.strip() for piece in wanted.split("...")]
                 assert all(piece in text for piece in pieces), (keys, wanted, text)
 
-    on_screen(recorded, follow, (160, 50), saved.__setitem__)
+    on_screen(embedded_trace, follow, (160, 50), saved.__setitem__)
     assert "output 2\nexpect at 1@48093" in saved["walk.step"]
 
 
 def test_the_script_of_the_page_holds(
-    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    embedded_trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blocks = _BLOCK.findall(PAGE.read_text(encoding="utf-8"))
     scripts = [block for block in blocks if block.startswith("# the seed makes itself")]
     place = tmp_path / "walk.step"
     place.write_text(scripts[0])
-    assert main(["step", str(recorded), "--script", str(place)]) == 0
+    assert main(["step", str(embedded_trace), "--script", str(place)]) == 0
     out = capsys.readouterr().out
     shown = next(block for block in blocks if block.startswith("$ bootstrap step"))
     for line in shown.splitlines()[1:-1]:

@@ -55,8 +55,8 @@ class Asked:
 
 
 @pytest.fixture
-def asked(recorded: Path) -> Iterator[Asked]:
-    found = Asked(recorded)
+def asked(embedded_trace: Path) -> Iterator[Asked]:
+    found = Asked(embedded_trace)
     found.worker.start()
     found.until_rested()
     yield found
