@@ -77,18 +77,6 @@ def test_a_function_is_left_and_entered_again(run: Interpreter) -> None:
     assert at(run, "back-out") == str(place)
 
 
-def test_bytes_of_the_output_one_by_one(run: Interpreter) -> None:
-    content = HEX0.read_bytes()
-    made = bytearray()
-    for offset in range(3):
-        run.run("output")
-        run.run(f"expect written = hex0+{offset:#x}")
-        made.append(run.session.file("hex0")[offset])
-    assert bytes(made) == content[:3]
-    run.run("back-output")
-    run.run("expect written = hex0+0x1")
-
-
 def test_reads_and_writes_of_a_byte(run: Interpreter) -> None:
     run.run("go 1@5000")
     assert at(run, "next write ecx") == "1@5006"

@@ -10,52 +10,30 @@ from textual import events
 
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.tui.app import StepApp
-from bootstrap.debug.tui.keys import KEYS
+from bootstrap.debug.tui.keys import KEYS, SAME
 from tests.debug.tui.screen import LONGEST, Screen, on_screen
-
-THERE_AND_BACK = [
-    # begin, key, where to, key back
-    ("1@0", "s", "1@1", "S"),
-    ("1@0", "space", "1@1", "backspace"),
-    ("1@0", "n", "1@1", "N"),
-    ("1@25", "y", "1@26", "Y"),
-    ("1@5000", "x", "1@5013", "X"),
-    ("3@8864", "d", "4.0@0", "D"),
-    ("1@0", "c", "1@201820", "C"),
-    ("1@201820", "home", "1@0", "end"),
-    ("1@100910", "]", "1@102928", "["),
-    ("1@0", "s", "1@1", "u"),
-]
 
 SMALL = (80, 24)
 """Of a screen, for who looks at nothing that has no room there: drawing is what takes the time."""
 
 
-def test_keys_lead_there_and_their_reverse_back(embedded_trace: Path) -> None:
+def test_keys_ask_for_their_commands(embedded_trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def walk(screen: Screen) -> None:
-        for begin, key, there, back in THERE_AND_BACK:
-            await screen.type(f"go {begin}")
-            await screen.press(key)
-            assert screen.here == there, key
-            await screen.press(back)
-            assert screen.here == begin, back
-
-    on_screen(embedded_trace, walk, SMALL)
-
-
-def test_a_function_is_left_and_entered_again(embedded_trace: Path) -> None:
-    async def walk(screen: Screen) -> None:
-        await screen.type("go 6@0")
-        await screen.type("break c")
-        await screen.press("c")
-        call = screen.here
-        assert "@" in "".join(screen.pane("code"))
-        await screen.press("s", "f")
-        after = screen.here
-        await screen.press("S", "F")
-        assert screen.here == call
-        await screen.press("n")
-        assert screen.here == after
+        await screen.type("go 50%")
+        view, asked = screen.app.view, list[str]()
+        assert view is not None
+        monkeypatch.setattr(screen.app, "do", asked.append)
+        for name, key in [*KEYS.items(), *((other, KEYS[own]) for other, own in SAME.items())]:
+            if isinstance(key.does, str) and not key.does.endswith(" "):
+                await screen.press(name)
+                byte = screen.app.cursor.byte(view)
+                assert asked == [key.does.format(here=f"{view.pc:#x}", byte=f"{byte:#x}")], name
+                asked.clear()
+        monkeypatch.undo()
+        await screen.press("]")
+        assert screen.here == "1@102928"
+        await screen.press("[")
+        assert screen.here == "1@100910"
 
     on_screen(embedded_trace, walk, SMALL)
 
@@ -335,13 +313,6 @@ def test_what_is_not_done_is_said(embedded_trace: Path) -> None:
         assert screen.here == "1@5"
 
     on_screen(embedded_trace, walk, SMALL)
-
-
-def test_every_key_is_pressed_by_a_test() -> None:
-    text = Path(__file__).read_text()
-    names = {"?": "question_mark", ":": "colon", "/": "slash"}
-    missing = [key for key in KEYS if f'"{names.get(key, key)}"' not in text]
-    assert not missing
 
 
 def test_every_forward_key_has_its_reverse() -> None:
