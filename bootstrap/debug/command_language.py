@@ -16,6 +16,8 @@ from typing import Any
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.stops import StopReason
 
+NOTHING = '""'
+"""How a word that is empty is shown."""
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|\d{1,3}(?:,\d{3})+|\d{1,20}", re.ASCII)
 _ADDRESS = re.compile(
     rf"(?P<base>{_NUMBER.pattern}|[A-Za-z_.$][\w.$]*)(?P<plus>[+-](?:0[xX][0-9a-fA-F]{{1,16}}|\d{{1,20}}))?",
@@ -112,29 +114,18 @@ class CommandResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """A number, a register or a label, and what is added to it."""
+class MemorySpan:
+    """Memory: a number, a register or a label with what is added to it, and how many bytes."""
 
     base: str
     plus: int = 0
-
-    def __str__(self) -> str:
-        return self.base + (
-            f"{'+' if self.plus > 0 else '-'}{abs(self.plus):#x}" if self.plus else ""
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class MemorySpan:
-    """Memory: an address, and how many bytes."""
-
-    address: Address
-    size: int
+    size: int = 1
     sized: bool = field(default=True, compare=False)
     """Whether somebody said how many."""
 
     def __str__(self) -> str:
-        return f"{self.address}:{self.size}"
+        plus = f"{'+' if self.plus > 0 else '-'}{abs(self.plus):#x}" if self.plus else ""
+        return f"{self.base}{plus}:{self.size}"
 
 
 OPERATORS = ("=", "!=", "~")
@@ -340,32 +331,22 @@ def _choice(param: Param, word: CommandWord) -> str:
     return found
 
 
-def address_of(word: CommandWord) -> Address:
-    """`0x8048054`, `esp`, `loop`, `esp+4`. Raises BadCommand."""
-    match = _ADDRESS.fullmatch(word.text)
+def span_of(text: str, size: int = 1, column: int = 1) -> MemorySpan:
+    """`ADDR` (then of that size) or `ADDR:LEN`; `size` 0: only the former. Raises BadCommand."""
+    address, colon, length = text.partition(":") if size else (text, "", "")
+    match = _ADDRESS.fullmatch(address)
     if match is None:
         raise BadCommand(
-            word.column,
-            f"{_shown(word)} is no address: a number, a register or a label, and +N or -N",
+            column,
+            f"{address or NOTHING} is no address: a number, a register or a label, and +N or -N",
         )
-    return Address(match["base"], int(match["plus"] or "0", 0) if match["plus"] else 0)
-
-
-def span_of(text: str, size: int = 1) -> MemorySpan:
-    """`ADDR` (then of that size) or `ADDR:LEN`. Raises BadCommand."""
-    return _span(Param("of", "span", size=size), CommandWord(text, 1))
-
-
-def _span(param: Param, word: CommandWord) -> MemorySpan:
-    text, colon, length = word.text.partition(":")
-    address = address_of(CommandWord(text, word.column))
-    size = number_of(length) if colon else param.size
-    if size is None or not 0 < size <= 1 << 20:
+    found = number_of(length) if colon else size
+    if found is None or not min(size, 1) <= found <= 1 << 20:
         raise BadCommand(
-            word.column + len(text) + 1,
+            column + len(address) + 1,
             f"{length or 'nothing'} is no number of bytes (1 to 1048576)",
         )
-    return MemorySpan(address, size, bool(colon))
+    return MemorySpan(match["base"], int(match["plus"] or "0", 0), found, bool(colon))
 
 
 def check_of(words: Sequence[CommandWord], end: int) -> CommandCheck:
@@ -394,7 +375,7 @@ def _operator(word: CommandWord) -> bool:
 
 
 def _shown(word: CommandWord) -> str:
-    return word.text if word.text else '""'
+    return word.text or NOTHING
 
 
 _READERS: dict[str, Callable[[Param, CommandWord], Value]] = {
@@ -403,5 +384,5 @@ _READERS: dict[str, Callable[[Param, CommandWord], Value]] = {
     "text": _text,
     "name": _name,
     "choice": _choice,
-    "span": _span,
+    "span": lambda param, word: span_of(word.text, param.size, word.column),
 }

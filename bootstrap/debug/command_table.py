@@ -132,7 +132,7 @@ def _event(by: int, run: Interpreter, command: DebugCommand) -> CommandResult:
     session, what, of = run.session, command.text("event"), command.span("of")
     if what == "found":
         return _next_found(run, by)
-    guest_addr = None if of is None else address(session, of.address)
+    guest_addr = None if of is None else address(session, of)
     if what == "execution":
         execution = session.next_execution if by > 0 else session.previous_execution
         return _moved(run, execution(guest_addr))
@@ -162,7 +162,7 @@ def _call(by: int, session: Session, command: DebugCommand) -> StopReason:
 def _origin(session: Session, command: DebugCommand) -> StopReason:
     span = command.span("of")
     assert span is not None
-    return session.origin(address(session, span.address))
+    return session.origin(address(session, span))
 
 
 def _jump(run: Interpreter, command: DebugCommand) -> CommandResult:
@@ -191,13 +191,13 @@ def _watch(kind: str, session: Session, command: DebugCommand) -> Iterable[str]:
     span = command.span("of")
     if span is None:
         return queries.breaks(session)
-    base = span.address.base
+    base = span.base
     register = dict(session.registers()).get(base)
-    if register is not None and not span.sized and not span.address.plus:
+    if register is not None and not span.sized and not span.plus:
         raise BadInput(f"{command.name} {base}: registers cannot be watched, only memory: "
                        f"{command.name} {register:#x}, or {command.name} {base}:4, watches "
                        "that to which it points here")  # fmt: skip
-    guest_addr = address(session, span.address)
+    guest_addr = address(session, span)
     one = session.watchpoints.add(guest_addr, span.size, command.text("kind") or kind)
     return (f"watchpoint {one.number}: {one}",)
 

@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from bootstrap.core.errors import BadInput
 from bootstrap.debug import places
 from bootstrap.debug.command_language import (
-    Address,
     CommandCheck,
-    CommandWord,
     Focus,
-    address_of,
+    MemorySpan,
     number_of,
     span_of,
 )
@@ -101,7 +99,7 @@ def marks(session: Session) -> Iterator[str]:
 
 def _memory(session: Session, of: str) -> Iterator[str]:
     span = span_of(of or "pc", 64)
-    start = address(session, span.address)
+    start = address(session, span)
     data = session.read(start, span.size)
     if not data:
         raise BadInput(f"{of}: nothing can be read at {start:#x} here")
@@ -181,7 +179,7 @@ def _disassembly(session: Session, of: str) -> Iterator[str]:
     start, count = session.pc, 10
     if of:
         span = span_of(of, 10)
-        start, count = address(session, span.address), span.size
+        start, count = address(session, span), span.size
     yield from map(code_line, session.disassemble(start, count))
 
 
@@ -284,7 +282,7 @@ def chain(session: Session, text: str) -> list[OriginStep]:
 # Addresses and places.
 
 
-def address(session: Session, wanted: Address) -> int:
+def address(session: Session, wanted: MemorySpan) -> int:
     """A number, a register, or a label of this program. Raises BadInput."""
     number = number_of(wanted.base)
     if number is None:
@@ -304,7 +302,7 @@ def address(session: Session, wanted: Address) -> int:
 
 def address_in(session: Session, text: str) -> int:
     """The same from a text."""
-    return address(session, address_of(CommandWord(text, 1)))
+    return address(session, span_of(text, size=0))
 
 
 def is_at(session: Session, text: str) -> bool:
@@ -333,7 +331,7 @@ def is_at(session: Session, text: str) -> bool:
 
 def _bytes(session: Session, of: str) -> str:
     span = span_of(of or "pc", 1)
-    start = address(session, span.address)
+    start = address(session, span)
     data = session.read(start, span.size)
     if len(data) < span.size:
         raise BadInput(f"{of}: {span.size} bytes cannot be read at {start:#x} here")

@@ -192,15 +192,6 @@ def test_a_look_at_a_file_gives_it_no_number(embedded: Session) -> None:
     assert embedded.cont().reason == "end"
 
 
-def test_why_and_where_are_the_traces(hex0: Session) -> None:
-    line = hex0.why("out", 0)[0]
-    assert line.place is not None
-    found, _ = hex0.where("hex0.hex0", line.place.line)
-    assert any(span[0] == 0 for one in found for span in one.spans)
-    with pytest.raises(BadInput):
-        hex0.why("out", 0xB5)
-
-
 # -- ending a move, live programs -----------------------------------------------------------------
 
 

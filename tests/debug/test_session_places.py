@@ -186,36 +186,3 @@ def test_marks_and_undo(hex0: Session) -> None:
     hex0.back(10)
     hex0.back()  # moves nowhere: nothing to undo
     assert hex0.undo().place.executed == 5
-
-
-def test_the_same_instruction_again(hex0: Session) -> None:
-    hex0.go(f"{READ:#x}")
-    first = hex0.executed
-    assert hex0.next_execution().reason == "jump"
-    assert (hex0.pc, hex0.executed > first) == (READ, True)
-    assert hex0.previous_execution().place.executed == first
-    assert hex0.previous_execution().reason == "nowhere"
-    assert hex0.executed == first
-
-
-def test_over_and_out_of_a_call(embedded: Session) -> None:
-    embedded.go("5@0")  # hex1, which has calls
-    for line in embedded.disassemble(count=200):
-        if line.text.startswith("call "):
-            embedded.breakpoints.add(f"{line.guest_addr:#x}")
-    embedded.cont()
-    (call,) = embedded.disassemble(count=1)
-    at, executed = embedded.pc, embedded.executed
-    esp = dict(embedded.registers())["esp"]
-    embedded.step_over()
-    assert (embedded.pc, dict(embedded.registers())["esp"]) == (at + len(call.code), esp)
-    after = embedded.executed
-    embedded.back_over()
-    assert embedded.executed == executed
-    embedded.step()
-    assert embedded.pc == call.target
-    embedded.step()
-    embedded.out()
-    assert embedded.executed == after
-    embedded.back(2)
-    assert embedded.back_out().place.executed == executed

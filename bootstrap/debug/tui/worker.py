@@ -93,17 +93,18 @@ class Worker(threading.Thread):
     # Asked by the screen.
 
     @contextlib.contextmanager
-    def _request(self) -> Iterator[None]:
-        """Something more is asked for."""
+    def _request(self, afresh: bool = False) -> Iterator[None]:
+        """Something more is asked for; `afresh`: who wanted to stop meant what was before it."""
         with self._condition:
+            if afresh:
+                self._asked_to_stop.clear()
             yield
             self.requests += 1
             self._condition.notify()
 
     def do(self, command: DebugCommand, request: ScreenRequest) -> None:
         """A command, after those that wait; what comes again and again becomes one."""
-        with self._request():
-            self._asked_to_stop.clear()
+        with self._request(afresh=True):
             last = self._commands[-1] if self._commands else None
             if last is not None and last.name == command.name and command.name in COUNTED:
                 times = self._commands.pop().number("n") + command.number("n")
@@ -129,8 +130,7 @@ class Worker(threading.Thread):
 
     def count(self) -> None:
         """Count the instructions of this program."""
-        with self._request():
-            self._asked_to_stop.clear()
+        with self._request(afresh=True):
             self._count = True
 
     def interrupt(self) -> None:

@@ -212,6 +212,7 @@ def test_the_product_is_what_the_seed_is(run: Interpreter) -> None:
         ("expect at nowhere", "no coordinate"),
         ("go nowhere", "is no place"),
         ("jump", "no jump to go back from"),
+        ("why hex0:0xb5", "there is no byte at 0xb5"),
         ("jump none", "there is no mark none"),
         ("next found", "nothing was looked for"),
         ("next read", "of which memory"),

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from bootstrap.debug.command_language import (
     OPERATORS,
-    Address,
     BadCommand,
     CommandCheck,
     DebugCommand,
@@ -35,8 +34,8 @@ def read(line: str) -> DebugCommand:
         ("next", "over", {}),
         ("n 3", "over", {"n": 3}),
         ("next x", "next", {"event": "execution"}),
-        ("next write esp-4:4", "next", {"event": "write", "of": MemorySpan(Address("esp", -4), 4)}),
-        ("previous read 0x10", "previous", {"event": "read", "of": MemorySpan(Address("0x10"), 1)}),
+        ("next write esp-4:4", "next", {"event": "write", "of": MemorySpan("esp", -4, 4)}),
+        ("previous read 0x10", "previous", {"event": "read", "of": MemorySpan("0x10")}),
         ("call", "call", {}),
         ("call read fd=3", "call", {"name": "read", "fd": 3}),
         ("call fd=3 read", "call", {"name": "read", "fd": 3}),
@@ -123,15 +122,15 @@ _unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 """The first draw of a text makes hypothesis' table of all characters: seconds, if it is busy."""
 _texts = st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), min_size=1, max_size=12)
 _names = st.text("abcXYZ_.-059", min_size=1, max_size=8)
-_addresses = st.builds(
-    Address,
+_spans = st.builds(
+    MemorySpan,
     st.one_of(
         st.integers(0, 1 << 63).map(hex),
         st.sampled_from(("esp", "pc", "loop", "_start", "FUNCTION_main", "a.b")),
     ),
     st.integers(-(1 << 40), 1 << 40),
+    st.integers(1, 1 << 20),
 )
-_spans = st.builds(MemorySpan, _addresses, st.integers(1, 1 << 20))
 _checks = st.one_of(
     st.builds(lambda place: CommandCheck("at", "=", place), _texts),
     st.builds(

@@ -60,6 +60,33 @@ def run_gdb(gdb: str, tmp_path: Path, commands: Sequence[str], *more: str | Path
     )  # fmt: skip
 
 
+def launched(
+    tmp_path: Path, trace: Path, place: str, commands: Sequence[str], begin: str = "",
+    folder: Path | None = None,
+) -> str:  # fmt: skip
+    """What the gdb prints that `launch` starts; `begin`: what it does before all commands.
+
+    It runs in `folder`, and leaves no file of its own.
+    """
+    gdb_for("i386")
+    script, temporary = tmp_path / "more.gdb", tmp_path / "temporary"
+    script.write_text("".join(f"{command}\n" for command in commands))
+    temporary.mkdir()
+    program = (
+        "import sys\nfrom bootstrap.debug.gdb import launch\nsys.exit(launch.launch("
+        "sys.argv[1], sys.argv[2], ['-nx', '-batch', '-iex', sys.argv[4], '-x', sys.argv[3]]))"
+    )
+    done = subprocess.run(
+        [arguments()[0], "-c", program, trace, place, script, begin],
+        stdin=subprocess.DEVNULL, cwd=folder, check=False, timeout=SECONDS, text=True,
+        env={**environment({"HOME": str(tmp_path), "TMPDIR": str(temporary)}),
+             "PYTHONWARNINGS": ""},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert (done.returncode, list(temporary.iterdir())) == (0, []), done.stdout
+    return done.stdout.replace("Reached end of recorded history; stopping.", NO_MORE)
+
+
 def connected(
     trace: Path,
     tmp_path: Path,

@@ -19,7 +19,7 @@ from bootstrap.core.errors import BadInput
 from bootstrap.debug.gdb import launch
 from bootstrap.debug.gdb.wire import PacketKind, PacketReader, frame
 from tests.cli.command import ROOT, arguments, bootstrap, environment
-from tests.debug.gdb.clients import SHOW, gdb_for, registers_of, run_gdb
+from tests.debug.gdb.clients import SHOW, gdb_for, launched, registers_of, run_gdb
 
 SECONDS = 60
 
@@ -182,24 +182,15 @@ def test_a_live_program_keeps_off_the_line(tmp_path: Path) -> None:
 
 
 def test_the_gdb_that_is_started(hex0_trace: Path, tmp_path: Path) -> None:
-    gdb_for("i386")
-    script = tmp_path / "more.gdb"
-    script.write_text("bgo out:0x10\nbsource\nstepi\ninfo registers eip\nquit\n")
-    program = (
-        "import sys\nfrom bootstrap.debug.gdb import launch\n"
-        "sys.exit(launch.launch(sys.argv[1], '1@0', ['-nx', '-batch', '-x', sys.argv[2]]))"
-    )
-    done = subprocess.run(
-        [arguments()[0], "-c", program, hex0_trace, script], stdin=subprocess.DEVNULL,
-        env={**environment({"HOME": str(tmp_path)}), "PYTHONWARNINGS": ""},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS, check=False,
+    printed = launched(
+        tmp_path, hex0_trace, "1@0",
+        ["bgo out:0x10", "bsource", "stepi", "info registers eip", "quit"],
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    assert "gdb does not know" not in done.stdout
-    assert "byte at 0x10 of /out" in done.stdout
-    assert "=> 0x80480b3:" in done.stdout
-    assert re.search(r"^> hex0\.hex0:251  EB B4 ", done.stdout, re.MULTILINE)
-    assert re.search(r"eip +0x8048069", done.stdout)
+    assert "gdb does not know" not in printed
+    assert "byte at 0x10 of /out" in printed
+    assert "=> 0x80480b3:" in printed
+    assert re.search(r"^> hex0\.hex0:251  EB B4 ", printed, re.MULTILINE)
+    assert re.search(r"eip +0x8048069", printed)
 
 
 def test_ctrl_c_on_its_terminal_is_gdbs(tmp_path: Path) -> None:

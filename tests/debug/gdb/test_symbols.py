@@ -16,8 +16,8 @@ from bootstrap.debug import Session
 from bootstrap.debug.gdb import launch
 from bootstrap.debug.gdb.dwarf import Stretch, SymbolTable, signed, symbol_file, unsigned
 from bootstrap.debug.gdb.symbols import SCRIPT, SymbolFiles, below
-from tests.cli.command import arguments, bootstrap, environment
-from tests.debug.gdb.clients import NO_MORE, QUIET, SECONDS, gdb_for, run_gdb
+from tests.cli.command import bootstrap
+from tests.debug.gdb.clients import NO_MORE, QUIET, gdb_for, launched, run_gdb
 from tests.debug.material import SOURCE, record_loop
 
 LINES = SOURCE.decode().split("\n")
@@ -203,33 +203,15 @@ def test_a_folder_with_something_in_it_is_refused(
 # -- gdb ------------------------------------------------------------------------------------------
 
 
-def launched(trace: Path, place: str, tmp_path: Path, commands: list[str], begin: str = "") -> str:
-    """What gdb prints that `launch` has started in a folder of a host, with other files in it.
-
-    `begin`: what it does before all that.
-    """
-    gdb_for("i386")
+def on_a_host(trace: Path, place: str, tmp_path: Path, commands: list[str], begin: str = "") -> str:
+    """What gdb prints that is started in a folder with other files in it."""
     folder = tmp_path / "host"
     folder.mkdir()
     (folder / "hex0.hex0").write_text("a file of the host\n" * len(LINES))
-    (tmp_path / "temporary").mkdir()
-    script = tmp_path / "more.gdb"
-    script.write_text("".join(f"{command}\n" for command in (*QUIET, *commands)))
-    program = (
-        "import sys\nfrom bootstrap.debug.gdb import launch\nsys.exit(launch.launch("
-        "sys.argv[1], sys.argv[2], ['-nx', '-batch', '-iex', sys.argv[4], '-x', sys.argv[3]]))"
-    )
-    done = subprocess.run(
-        [arguments()[0], "-c", program, trace, place, script, begin],
-        stdin=subprocess.DEVNULL, cwd=folder,
-        env={**environment({"HOME": str(tmp_path), "TMPDIR": str(tmp_path / "temporary")}),
-             "PYTHONWARNINGS": ""},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS, check=False,
-    )  # fmt: skip
-    assert (done.returncode, list((tmp_path / "temporary").iterdir())) == (0, []), done.stdout
-    assert "Error" not in done.stdout
-    assert "a file of the host" not in done.stdout
-    return done.stdout.replace("Reached end of recorded history; stopping.", NO_MORE)
+    output = launched(tmp_path, trace, place, [*QUIET, *commands], begin, folder)
+    assert "Error" not in output
+    assert "a file of the host" not in output
+    return output
 
 
 def shown(line: int) -> str:
@@ -242,7 +224,7 @@ def test_the_source_is_shown_at_each_stop(hex0_trace: Path, tmp_path: Path) -> N
     bit = line_with("# 08048069 ")
     mine = tmp_path / "mine.gdb"
     mine.write_text("set $stops = 0\ndefine hook-stop\nset $stops = $stops + 1\nend\n")
-    output = launched(
+    output = on_a_host(
         hex0_trace, "", tmp_path,
         ["info source", f"list {begin},{begin + 1}", "info line *0x80480b1",
          f"break hex0.hex0:{write}", "continue", "info breakpoints", "step", "next",
@@ -275,7 +257,7 @@ def test_the_program_is_followed_across_an_exec_and_back(
 ) -> None:
     if run_gdb(gdb_for("i386"), tmp_path, ["python print(6 * 7)"]).strip() != "42":
         pytest.skip("this gdb has no Python")
-    output = launched(
+    output = on_a_host(
         embedded_trace, "3@0", tmp_path,
         ["catch exec", "set follow-fork-mode child", "continue", "step", "reverse-continue",
          "stepi", "bgo 9@0", "monitor symbols 9", "monitor symbols 77"],

@@ -25,7 +25,6 @@ from tests.debug.gdb.clients import (
 from tests.debug.material import (
     FOLDERS,
     LOOP,
-    READ,
     STORE,
     STORED,
     record_image,
@@ -119,24 +118,6 @@ def test_upstreams_hex0_on_and_back(abi: str, release: SourceTree, tmp_path: Pat
     assert f"output at 1@{executed}: byte at 0x20 of /out" in output
     assert pcs(output)[0] == pc == pcs(output)[-1]
     assert {name: registers_of(output)[0][name] for name in after} == after
-
-
-def test_breakpoints_on_and_back(hex0_trace: Path, tmp_path: Path) -> None:
-    output = connected(
-        hex0_trace, tmp_path,
-        [f"break *{READ:#x}", *repeated(6, "continue", *SHOW), *repeated(5, "reverse-continue",
-         *SHOW), "reverse-continue", PC],
-    )  # fmt: skip
-    with Session.open(str(hex0_trace)) as session:
-        session.breakpoints.add(f"{READ:#x}")
-        expected = []
-        for _ in range(6):
-            session.cont()
-            expected.append(registers_here(session))
-    found = [{n: one[n] for n in expected[0]} for one in registers_of(output)]
-    assert found == [*expected, *expected[-2::-1]]
-    assert output.count("Breakpoint 1, ") == 11
-    assert pcs(output) == [0x804804C]
 
 
 @pytest.mark.parametrize(("command", "kinds"), [("awatch", "a"), ("rwatch", "r")])

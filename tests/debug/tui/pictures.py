@@ -27,8 +27,7 @@ def picture(trace: Path, folder: Path, name: str) -> None:
     size, keys = PICTURES[name]
 
     async def take(screen: Screen) -> None:
-        for key in keys:
-            await (screen.type(key[1:]) if key.startswith(":") else screen.press(key))
+        await screen.do(keys)
         svg = screen.app.export_screenshot(simplify=True)
         # Nothing from the network: the viewer's own font.
         svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)

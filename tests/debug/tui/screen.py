@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from textual.pilot import Pilot
@@ -32,6 +32,11 @@ class Screen:
         for key in keys:
             await self.pilot.press(key)
             await self.still()
+
+    async def do(self, keys: Sequence[str]) -> None:
+        """Keys, and lines of the command line, which `:` begins."""
+        for key in keys:
+            await (self.type(key[1:]) if key.startswith(":") else self.press(key))
 
     async def type(self, line: str) -> None:
         """A line of the command line."""

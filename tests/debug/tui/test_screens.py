@@ -31,8 +31,7 @@ def draw(trace: Path, name: str) -> str:
     found: list[str] = []
 
     async def look(screen: Screen) -> None:
-        for key in keys:
-            await (screen.type(key[1:]) if key.startswith(":") else screen.press(key))
+        await screen.do(keys)
         found.append(screen.text())
 
     on_screen(trace, look, size)
