@@ -1,19 +1,19 @@
 """Runs to the first of several things, forwards and backwards: breakpoints, watchpoints, calls.
 
-`forward` and `backward` stay in one program's time; `cont` and `reverse_cont` are Session's.
+`_forward` and `_backward` stay in one program's time; `cont` and `reverse_cont` are Session's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bootstrap.debug import places
-from bootstrap.debug.stops import KINDS, Interrupted, StopReason, Watchpoint
+from bootstrap.debug.stops import KINDS, Breakpoint, Interrupted, StopReason, Watchpoint
 from bootstrap.instruments.counter import Access
 from bootstrap.timeline import search
-from bootstrap.timeline.timeline import PastEnd, Timeline
+from bootstrap.timeline.timeline import PastEnd
 from bootstrap.trace.calls import calls
 from bootstrap.trace.store import ProgramRow
 from bootstrap.trace.views import command
@@ -28,27 +28,19 @@ APART = 1 << 11
 """Instructions between states that are kept where memory is watched."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """A watchpoint and the access, or (no watchpoint) an address."""
+def _forward(session: Session, bound: int | None) -> StopReason | None:
+    """On to the first breakpoint or watchpoint; no further than `bound`, where it then is (None).
 
-    watchpoint: Watchpoint | None = None
-    access: Access | None = None
-
-
-def forward(
-    at: Timeline,
-    addresses: Sequence[int],
-    watchpoints: Sequence[Watchpoint],
-    bound: int | None = None,
-) -> Reached | None:
-    """On to the first; no further than `bound`, where it then is (None).
-
-    Raises PastEnd where the program ends before; then it is somewhere in it.
+    Raises PastEnd where the program ends before; then it is somewhere in it. Where there is
+    nothing to stop at, a known end is not run to.
     """
+    at, addresses, watchpoints = session.at, _addresses(session), list(session.watchpoints)
+    total = at.checkpoints.totals.get(at.row)
+    if total is not None and bound is None and not addresses and not watchpoints:
+        raise PastEnd(session.program, total)
     began = at.executed
     if not watchpoints:
-        return Reached() if search.run_within(at, addresses, began, bound) else None
+        return _at_breakpoint(session) if search.run_within(at, addresses, began, bound) else None
     size = STRETCH
     while bound is None or at.executed < bound:
         row, start = at.row, at.executed
@@ -71,25 +63,22 @@ def forward(
         # The instruction that ends the program has no place after it.
         if found is not None and (end is None or found[1].executed + 1 < end.total):
             at.seek(row, found[1].executed + 1)
-            return Reached(*found)
+            return _at_access(session, *found)
         if end is not None:
             raise end
         if stopped:
-            return Reached()
+            return _at_breakpoint(session)
         size = min(size * 8, LONGEST)
     return None
 
 
-def backward(
-    at: Timeline,
-    addresses: Sequence[int],
-    watchpoints: Sequence[Watchpoint],
-    bound: int = 0,
-) -> Reached | None:
+def _backward(session: Session, bound: int) -> StopReason | None:
     """Back to the last before, not beyond `bound`. None: there is none, and it did not move."""
-    if not watchpoints:
-        return Reached() if addresses and search.run_back_to(at, addresses, bound) else None
+    at, addresses, watchpoints = session.at, _addresses(session), list(session.watchpoints)
     row, began, size = at.row, at.executed, STRETCH
+    if not watchpoints:
+        found_one = bool(addresses) and search.run_back_to(at, addresses, bound)
+        return _at_breakpoint(session) if found_one else None
     end = began
     while end > bound:
         since = max(bound, end - size)
@@ -105,13 +94,35 @@ def backward(
                 found, since = (one, access), access.executed
         if found is not None:
             at.seek(row, found[1].executed)
-            return Reached(*found)
+            return _at_access(session, *found)
         if stopped:
-            return Reached()
+            return _at_breakpoint(session)
         end, size = since, min(size * 8, LONGEST)
         at.seek(row, end)
     at.seek(row, began)
     return None
+
+
+def _addresses(session: Session) -> list[int]:
+    return list(session.breakpoints.addresses(session.program.image))
+
+
+def _breakpoint_here(session: Session) -> Breakpoint | None:
+    return session.breakpoints.addresses(session.program.image).get(session.pc)
+
+
+def _at_breakpoint(session: Session) -> StopReason:
+    one = _breakpoint_here(session)
+    return StopReason("breakpoint", session.here, "" if one is None else f"at {one}", one)
+
+
+def _at_access(session: Session, watchpoint: Watchpoint, access: Access) -> StopReason:
+    """At a watchpoint, and a breakpoint where one is there, too."""
+    does = "writes" if access.writes else "reads"
+    detail = f"{access.pc:#x} {does} {access.size} bytes at {access.guest_addr:#x}"
+    return StopReason(
+        "watchpoint", session.here, detail, _breakpoint_here(session), watchpoint, access.guest_addr
+    )
 
 
 # -- through a process, with pauses at system calls -----------------------------------------------
@@ -135,20 +146,21 @@ def cont(session: Session, pause_at: Collection[str], caught: Collection[int] | 
         row = session.row
         pause = _pause_after(session, "fork" in pause_at, caught)
         try:
-            reached = _forward(session, None if pause is None else pause.executed)
+            stop = _forward(session, None if pause is None else pause.executed)
         except PastEnd:
             stop = session.after_end(row)
             if stop.reason == "end" or "exec" in pause_at:
                 return stop
             if session.pc in _addresses(session):
-                return _stop_at(session, Reached())
+                return _at_breakpoint(session)
             continue
         except Interrupted:
             if session.watchpoints or session.at.machine is None:
                 raise
             return session.stop("interrupted")
-        if reached is not None or pause is None:
-            return _with_call(_stop_at(session, reached or Reached()), pause)
+        if stop is not None:
+            return _with_call(stop, pause)
+        assert pause is not None  # what else would bound it
         return _paused(session, pause)
 
 
@@ -159,12 +171,9 @@ def reverse_cont(
     while True:
         program = session.program
         pause = _pause_before(session, caught)
-        reached = backward(
-            session.at, _addresses(session), list(session.watchpoints),
-            0 if pause is None else pause.executed,
-        )  # fmt: skip
-        if reached is not None:
-            return _with_call(_stop_at(session, reached), pause)
+        stop = _backward(session, 0 if pause is None else pause.executed)
+        if stop is not None:
+            return _with_call(stop, pause)
         if pause is not None:
             session.at.seek(program.id, pause.executed)
             return _paused(session, pause)
@@ -180,26 +189,13 @@ def reverse_cont(
         if pause is not None:
             return _paused(session, pause)
         if session.pc in _addresses(session):
-            return _stop_at(session, Reached())
+            return _at_breakpoint(session)
 
 
 def before_exec(session: Session, program: ProgramRow) -> StopReason:
     """Back before what the process executed."""
     detail = f"back before {program.label} executes {command(program)}"
     return session.stop("exec", detail)
-
-
-def _addresses(session: Session) -> list[int]:
-    return list(session.breakpoints.addresses(session.program.image))
-
-
-def _forward(session: Session, bound: int | None) -> Reached | None:
-    """See `forward`; where there is nothing to stop at, a known end is not run to."""
-    addresses = _addresses(session)
-    total = session.at.checkpoints.totals.get(session.row)
-    if total is not None and bound is None and not addresses and not session.watchpoints:
-        raise PastEnd(session.program, total)
-    return forward(session.at, addresses, list(session.watchpoints), bound)
 
 
 def _pause_after(session: Session, forks: bool, caught: Collection[int] | None) -> _Pause | None:
@@ -263,16 +259,3 @@ def _with_call(stop: StopReason, pause: _Pause | None) -> StopReason:
     """What is at one place with a caught call says that, too."""
     same = pause is not None and pause.executed == stop.place.executed
     return replace(stop, call=pause.call) if pause is not None and same else stop
-
-
-def _stop_at(session: Session, reached: Reached) -> StopReason:
-    """At a watchpoint or a breakpoint; both, where both are there."""
-    one = session.breakpoints.addresses(session.program.image).get(session.pc)
-    access = reached.access
-    if reached.watchpoint is None or access is None:
-        return StopReason("breakpoint", session.here, "" if one is None else f"at {one}", one)
-    does = "writes" if access.writes else "reads"
-    detail = f"{access.pc:#x} {does} {access.size} bytes at {access.guest_addr:#x}"
-    return StopReason(
-        "watchpoint", session.here, detail, one, reached.watchpoint, access.guest_addr
-    )
