@@ -38,29 +38,6 @@ def test_keys_ask_for_their_commands(embedded_trace: Path, monkeypatch: pytest.M
     on_screen(embedded_trace, walk, SMALL)
 
 
-def test_bytes_of_memory_and_of_the_output(embedded_trace: Path) -> None:
-    async def walk(screen: Screen) -> None:
-        await screen.press("o")
-        assert screen.here == "1@48011"
-        assert any("*7f" in row for row in screen.pane("output"))
-        await screen.press("o", "O")
-        assert screen.here == "1@48011"
-        await screen.type("go 1@5006")
-        assert any("*20" in row for row in screen.pane("memory"))
-        await screen.press("W")
-        assert screen.here == "1@5005"
-        await screen.press("w")
-        assert screen.here == "1@5006"
-        await screen.press("r")
-        assert screen.here == "1@5010" and any("~20" in row for row in screen.pane("memory"))
-        await screen.press("R")
-        assert screen.here == "1@5009"
-        await screen.press("a")
-        assert screen.here == "1@5005"
-
-    on_screen(embedded_trace, walk)
-
-
 def test_marks_breakpoints_watchpoints_and_finding(embedded_trace: Path) -> None:
     async def walk(screen: Screen) -> None:
         await screen.press("1", "0", "s", "m", "k")
