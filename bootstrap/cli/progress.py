@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from bootstrap.cli.live import LiveLine
 from bootstrap.core.abi import O_ACCMODE, O_RDONLY
 from bootstrap.core.errors import printable
-from bootstrap.core.files import Inode
+from bootstrap.core.events import Event, Executed, Exited, Opened
 from bootstrap.known import StepFile
-from bootstrap.linux.events import BaseObserver, ExecEvent
+from bootstrap.linux.events import Tick
+from bootstrap.linux.filesystem import absolute, opened_path, seen_path
 from bootstrap.trace.lineage import guest_text, normal_path, tree_path
 
 # Below this share (or this many seconds) an estimate of the rest would be a guess.
@@ -109,8 +110,9 @@ class Note:
     lines: tuple[str, ...] = ()
 
 
-class RunProgress(BaseObserver):
-    """The model of one run: what is finished, what is in the making, how much that is of all.
+class RunProgress:
+    """The model of one run: what is finished, what is in the making, how much that is of all. A
+    listener.
 
     `send` gets what is new; `clock` gives seconds, monotonic.
     """
@@ -145,35 +147,38 @@ class RunProgress(BaseObserver):
             self._sent = note
             self._send(note)
 
-    def on_exec(self, event: ExecEvent) -> None:
+    def __call__(self, event: Event) -> None:
+        """See Listener."""
+        if isinstance(event, Tick):
+            self.tick()
+        elif isinstance(event, Executed):
+            self._executed(event)
+        elif isinstance(event, Opened):
+            self._opened(event)
+        elif isinstance(event, Exited):
+            self._end_of_program(event.pid)
+
+    def _executed(self, event: Executed) -> None:
         """A new program; its output is often named in its arguments long before it is opened."""
         self._end_of_program(event.pid)
-        self._program = posixpath.basename(tree_path(normal_path(event.path)))
-        for argument in event.argv[1:]:
-            path = tree_path(
-                posixpath.normpath(posixpath.join(normal_path(event.cwd), guest_text(argument)))
-            )
+        base, program = event.base, event.program
+        self._program = posixpath.basename(tree_path(normal_path(absolute(base, program.path))))
+        cwd = normal_path(seen_path(base.cwd, base.root))
+        for argument in program.argv[1:]:
+            path = tree_path(posixpath.normpath(posixpath.join(cwd, guest_text(argument))))
             if path in self._weights and path not in self._finished:
                 self._begin(path)
                 break
 
-    def on_open(self, pid: int, guest_path: bytes, inode: Inode, flags: int, fd: int) -> None:
+    def _opened(self, event: Opened) -> None:
         """A file opened for writing is being made."""
-        if flags & O_ACCMODE == O_RDONLY:
+        if event.flags & O_ACCMODE == O_RDONLY:
             return
-        path = tree_path(normal_path(guest_path))
+        path = tree_path(normal_path(opened_path(event.base, event.path, event.file.inode)))
         if path in self._weights:
-            self._writing.setdefault(pid, {})[path] = None
+            self._writing.setdefault(event.pid, {})[path] = None
             if path not in self._finished:
                 self._begin(path)
-
-    def on_exit(self, pid: int, status: int, syscalls: int) -> None:
-        """What a program wrote is finished when it ends."""
-        self._end_of_program(pid)
-
-    def on_tick(self) -> None:
-        """The same as `tick`."""
-        self.tick()
 
     def share(self) -> float:
         """Share of the work done, 0 to 1; never falls; 1 when all that has a weight is made."""

@@ -16,13 +16,13 @@ from bootstrap.cli.output_tree import write_tree
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import BadInput, printable
 from bootstrap.core.files import Stream
+from bootstrap.core.machine import RunResult
 from bootstrap.instruments import default_engine
 from bootstrap.linux import faults
-from bootstrap.linux.events import Observer
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import FolderLower
 from bootstrap.linux.limits import Limits
-from bootstrap.linux.machine import Ended, Machine
+from bootstrap.linux.machine import Machine
 from bootstrap.linux.strace import Strace
 
 
@@ -33,11 +33,8 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(f"--root {args.root}: is not a folder")
     check_output_folder(args.output)
     fs = OverlayFileSystem(FolderLower(args.root), limits)
-    observers: list[Observer] = []
-    machine: Machine
-    if args.strace:
-        observers.append(Strace(_print_call, lambda pid: machine.memory_of(pid)))
-    machine = Machine(fs, default_engine(), limits, observers, probing=True)
+    listeners = [Strace(_print_call)] if args.strace else []
+    machine = Machine(fs, default_engine(), limits, listeners, probing=True, each_call=args.strace)
     argv = [os.fsencode(argument) for argument in (args.program, *args.argument)]
     envp = [os.fsencode(variable) for variable in args.env]
     cwd = os.fsencode(args.cwd)
@@ -80,7 +77,7 @@ def report_probes(probes: Mapping[str, int]) -> None:
         print(f"bootstrap: failed with ENOSYS, as in an older kernel: {counts}", file=sys.stderr)
 
 
-def exit_status(ended: Ended) -> int:
+def exit_status(ended: RunResult) -> int:
     """The guest's exit status as a shell would have it; what ended it is said, if a fault did."""
     if ended.status & 0x7F:
         assert ended.fault is not None

@@ -466,7 +466,7 @@ RISCV64 = Arch(
     elf_class=2,
     task_size=1 << 38,
     access_end=1 << 38,
-    call_tables=("generic", "generic-64"),
+    call_tables=("generic", "generic-64", "riscv64"),
     implied_open_flags=abi.O_LARGEFILE,
     unicorn_arch=uc.UC_ARCH_RISCV,
     unicorn_mode=uc.UC_MODE_RISCV64,
@@ -493,7 +493,7 @@ RISCV32 = replace(
     task_size=0x9DC00000,
     access_end=0x9DC00000,
     # No generic ABI ever had a 32-bit off_t, so O_LARGEFILE is implied here too.
-    call_tables=("generic", "generic-32"),
+    call_tables=("generic", "generic-32", "riscv32"),
     unicorn_mode=uc.UC_MODE_RISCV32,
 )
 

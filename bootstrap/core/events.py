@@ -1,8 +1,8 @@
 """What happens in a run, as one stream of events for whoever listens.
 
-Claims: events come in the order in which things happen, after they were done. Nothing that a
-verdict needs comes from here: recording, comparing and explaining do. A machine without listeners
-makes no event at all.
+Claims: events come in the order in which things happen, after they were done (Closed: before, for
+the content may go with it). Nothing that a verdict needs comes from here: recording, comparing and
+explaining do. A machine without listeners makes no event at all.
 Relies on: nothing; the machine and the handlers make the events.
 Test that would fail if it lied: tests/core/test_events.py.
 
@@ -16,7 +16,7 @@ from typing import Literal
 
 from bootstrap.core.cpu import Fault
 from bootstrap.core.files import Inode, OpenFile, RegularFile
-from bootstrap.core.paths import PathBase
+from bootstrap.core.paths import ParentAndName, PathBase
 from bootstrap.core.process import Exec
 
 
@@ -93,17 +93,16 @@ class Opened(Event):
 
 @dataclass(frozen=True, slots=True)
 class Closed(Event):
-    """The last descriptor of an open file was closed."""
+    """The last descriptor of an open file is closed next."""
 
     file: OpenFile
 
 
 @dataclass(frozen=True, slots=True)
 class Changed(Event):
-    """A file got a name, lost one, got permissions, or lost its content by O_TRUNC."""
+    """A file got a name, lost one, got permissions, or was given the size that it has now."""
 
-    what: Literal["name", "unname", "mode", "empty"]
+    what: Literal["name", "unname", "mode", "truncate"]
     inode: Inode
-    base: PathBase | None = None
-    path: bytes = b""
-    """Of a name, as in Opened."""
+    place: ParentAndName | None = None
+    """Of a name: the directory that it is or was in, and the name."""

@@ -18,7 +18,7 @@ stay: who installs one must not let it raise.
 import posixpath
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -31,8 +31,8 @@ from bootstrap.core.errors import GuestFailed, Limits, Meter, printable
 from bootstrap.core.files import Directory, OpenFile, RegularFile, Stream
 from bootstrap.core.memory import AddressSpace
 from bootstrap.core.paths import FileSystem, PathBase
-from bootstrap.core.process import Exec, Exit, FdTable, Fork, Process
-from bootstrap.core.syscalls import CALLS, BoundCall, Tables
+from bootstrap.core.process import Control, Exec, Exit, FdTable, Fork, Process
+from bootstrap.core.syscalls import CALLS, BoundCall, Tables, close_each
 
 NUMBER = 0xFFFFFFFF
 """x86-64 takes the call's number from eax (arch/x86/entry/common.c, do_syscall_64)."""
@@ -40,12 +40,12 @@ INTERPRETERS = 5
 """How deep one file may ask for another to run it (fs/exec.c, exec_binprm)."""
 
 Streams = tuple[Stream, Stream, Stream]
-Control = Exit | Fork | Exec
 Format = Callable[
-    [RegularFile, bytes, tuple[bytes, ...], tuple[bytes, ...], Limits, Meter], Loaded | Exec
+    [RegularFile, bytes, tuple[bytes, ...], tuple[bytes, ...], bytes, Limits, Meter], Loaded | Exec
 ]
-"""Makes a process image, as elf.load does, or names another program to run instead (an
-interpreter). LinuxError(ENOEXEC) where a file is not of its kind. Linux calls them binfmts."""
+"""Makes a process image, as elf.load does, of a file, its path, arguments, environment and the path
+that execve(2) was given; or names another program to run instead (an interpreter).
+LinuxError(ENOEXEC) where a file is not of its kind. Linux calls them binfmts."""
 NewCpu = Callable[[Process, OnTrap], Cpu]
 
 
@@ -98,8 +98,10 @@ class Machine:
     """One run of a tree of processes on one file system.
 
     What stands outside the core may give other `calls` and `formats`, listeners, and a `new_cpu`
-    of its own, which sees each call and its result; a verdict does not.
+    of its own, or be a subclass; a verdict does not.
     """
+
+    new_process: type[Process] = Process
 
     def __init__(
         self,
@@ -156,13 +158,17 @@ class Machine:
         the program cannot be executed at all.
         """
         try:
-            with _sigint_of_the_system():
+            with self._signals():
                 result = self.start(Exec(path, tuple(argv), tuple(envp)), cwd, streams)
                 while result is None:
                     result = self.turn(self.running[-1].cpu.run())
                 return result
         finally:
             self.discard()
+
+    def _signals(self) -> AbstractContextManager[None]:
+        """What becomes of signals of the host while it runs."""
+        return _sigint_of_the_system()
 
     def start(self, program: Exec, cwd: bytes, streams: Streams | None) -> RunResult | None:
         """Make the first process; `turn` runs it. Returns how it ended if it has no image.
@@ -179,7 +185,7 @@ class Machine:
         self.processes += 1
         self._failure = self._fault = None
         empty = AddressSpace(ARCHES[0], self.limits, self.meter)
-        process = Process(self.processes, 0, ARCHES[0], empty, fds, self.files,
+        process = self.new_process(self.processes, 0, ARCHES[0], empty, fds, self.files,
                           PathBase(root, directory), 0o022, self.limits,
                           partial(self.emit, self.processes))  # fmt: skip
         process.emit(events.RunStarted, program=program, cwd=cwd)
@@ -192,9 +198,11 @@ class Machine:
         return None
 
     def discard(self) -> None:
-        """End all processes without a word."""
+        """End all processes, without a word but that their files are closed."""
         while self.running:
-            self._release(self.running.pop())
+            task = self.running.pop()
+            self._close(task)
+            self._release(task.process)
 
     # Turns.
 
@@ -211,7 +219,7 @@ class Machine:
             return self._end(task, fault.signal, fault)
         control, task.pending = task.pending, None
         if isinstance(control, Exit):
-            task.process.calls += 1
+            self._ended(task, None)
             return self._end(task, control.code << 8)
         if isinstance(control, Fork):
             self._fork(task, control)
@@ -228,10 +236,7 @@ class Machine:
         try:
             call = task.calls.get(registers[0] & NUMBER)
             if call is None:
-                values = ", ".join(f"{value:#x}" for value in registers[1:])
-                raise GuestFailed(
-                    f"system call {registers[0] & NUMBER} is not supported; arguments ({values})"
-                )
+                raise GuestFailed(self._unsupported(process, registers))
             try:
                 result = call.handler(process, *call.arguments(registers))
             except LinuxError as error:
@@ -245,6 +250,17 @@ class Machine:
         except BaseException as error:
             self._failure = error
         return None
+
+    def _unsupported(self, process: Process, registers: Sequence[int]) -> str:
+        """What to say of a call that is not in the table."""
+        values = ", ".join(f"{value:#x}" for value in registers[1:])
+        return f"system call {registers[0] & NUMBER} is not supported; arguments ({values})"
+
+    def _ended(self, task: RunningProcess, result: int | None) -> None:
+        """A call that stopped the CPU has ended, with this result unless it does not return."""
+        task.process.calls += 1
+        if result is not None:
+            task.cpu.set_result(result)
 
     def _placed(
         self, task: RunningProcess, registers: Sequence[int], error: GuestFailed
@@ -276,7 +292,7 @@ class Machine:
                 f"limit: {limits.nesting} processes alive at once (--limit nesting=N raises it)"
             )
         self.processes += 1
-        child = Process(self.processes, parent.pid, parent.arch, parent.memory.fork(),
+        child = self.new_process(self.processes, parent.pid, parent.arch, parent.memory.fork(),
                         parent.fds.copy(), parent.files, parent.base, parent.umask, parent.limits,
                         partial(self.emit, self.processes), parent.exe_path,
                         parent.program)  # fmt: skip
@@ -286,8 +302,7 @@ class Machine:
         new.cpu.set_result(0)
         if control.child_stack:
             new.cpu.set_sp(control.child_stack)
-        task.cpu.set_result(child.pid)
-        parent.calls += 1
+        self._ended(task, child.pid)
         parent.emit(events.Forked, child=child.pid)
         self.running.append(new)
 
@@ -296,16 +311,15 @@ class Machine:
         try:
             new = self._execute(task.process, control)
         except LinuxError as error:
-            task.cpu.set_result(-error.errno)
-            task.process.calls += 1
+            self._ended(task, -error.errno)
             return None
         except BadImage as error:
-            task.process.calls += 1
+            self._ended(task, None)
             reason = f"{printable(control.path)}: {error}"
             return self._end(task, SIGSEGV, Fault(SIGSEGV, reason, task.cpu.pc))
+        self._ended(task, 0)
         self.running[-1] = new
-        task.cpu.close()
-        task.process.calls += 1
+        self._close(task)
         self._executed(task.process)
         return None
 
@@ -314,7 +328,7 @@ class Machine:
         wanted = control
         for _ in range(INTERPRETERS + 1):
             file = self._executable(process, wanted.path)
-            loaded = self._load(file, control.path, wanted)
+            loaded = self._load(file, wanted, control.path)
             if isinstance(loaded, Loaded):
                 break
             wanted = loaded
@@ -322,7 +336,7 @@ class Machine:
             raise LinuxError(Errno.ELOOP)
         process.memory.release()
         process.memory, process.arch = loaded.memory, loaded.arch
-        self._closed(process, process.fds.close_on_exec())
+        close_each(process, process.fds.cloexec)
         process.run_file(file)
         directory = self.files.path_of(process.base.cwd)
         process.exe_path = posixpath.normpath(posixpath.join(directory, wanted.path))
@@ -344,11 +358,12 @@ class Machine:
             raise LinuxError(Errno.ETXTBSY)  # execve(2); fs/exec.c, do_open_execat
         return inode
 
-    def _load(self, file: RegularFile, path: bytes, wanted: Exec) -> Loaded | Exec:
+    def _load(self, file: RegularFile, wanted: Exec, asked: bytes) -> Loaded | Exec:
         """The first format that knows the file makes its image (search_binary_handler)."""
+        path, argv, envp = wanted.path, wanted.argv, wanted.envp
         for form in self.formats:
             try:
-                return form(file, path, wanted.argv, wanted.envp, self.limits, self.meter)
+                return form(file, path, argv, envp, asked, self.limits, self.meter)
             except LinuxError as error:
                 if error.errno != Errno.ENOEXEC:
                     raise
@@ -361,8 +376,9 @@ class Machine:
         if fault is not None:
             self._fault = (fault, process.pid, process.name)
         self.running.pop()
+        self._close(task)
         self.ended_calls += process.calls
-        self._closed(process, self._release(task))
+        self._release(process)
         process.emit(events.Exited, status=status, calls=process.calls, fault=fault)
         if not self.running:
             return RunResult(status, *(self._fault or (None, None, "")))
@@ -371,13 +387,12 @@ class Machine:
         parent.emit(events.Resumed, came_back=True)
         return None
 
-    def _release(self, task: RunningProcess) -> list[OpenFile]:
-        task.cpu.close()
-        closed = task.process.fds.close_all()
-        task.process.run_file(None)
-        task.process.memory.release()
-        return closed
+    @staticmethod
+    def _release(process: Process) -> None:
+        close_each(process, process.fds.files)
+        process.run_file(None)
+        process.memory.release()
 
-    def _closed(self, process: Process, files: list[OpenFile]) -> None:
-        for file in files:
-            process.emit(events.Closed, file=file)
+    def _close(self, task: RunningProcess) -> None:
+        """The CPU is not needed any more."""
+        task.cpu.close()

@@ -180,16 +180,18 @@ class FileSystem:
 
     # Opening.
 
-    def open(self, base: PathBase, path: bytes, flags: int, mode: int = 0) -> tuple[OpenFile, bool]:
-        """open(2), and whether it made the file; `mode` has the umask taken off.
+    def open(
+        self, base: PathBase, path: bytes, flags: int, mode: int = 0
+    ) -> tuple[OpenFile, ParentAndName | None]:
+        """open(2), and where it made the file if it did; `mode` has the umask taken off.
 
         The caller owns the one reference.
         """
         if flags & abi.O_CREAT and flags & abi.O_DIRECTORY:
             raise LinuxError(Errno.EINVAL)
         check_path(path)
-        inode, created = self._open_last(base, path, flags, mode)
-        if not created:
+        inode, made = self._open_last(base, path, flags, mode)
+        if made is None:
             self._check_open(inode, flags)
             if isinstance(inode, RegularFile):
                 if flags & abi.O_TRUNC or flags & abi.O_ACCMODE in (abi.O_WRONLY, abi.O_RDWR):
@@ -199,10 +201,12 @@ class FileSystem:
                     raise LinuxError(Errno.EOVERFLOW)
                 if flags & abi.O_TRUNC:
                     inode.empty()
-        return self.new_open_file(inode, flags & ~_NOT_KEPT), created
+        return self.new_open_file(inode, flags & ~_NOT_KEPT), made
 
-    def _open_last(self, base: PathBase, path: bytes, flags: int, mode: int) -> tuple[Inode, bool]:
-        """The file to open, and whether it was made (fs/namei.c, open_last_lookups)."""
+    def _open_last(
+        self, base: PathBase, path: bytes, flags: int, mode: int
+    ) -> tuple[Inode, ParentAndName | None]:
+        """The file to open, and where it was made (fs/namei.c, open_last_lookups)."""
         lookup = Lookup(base)
         start = base.cwd
         directory_only = bool(flags & abi.O_DIRECTORY)
@@ -210,7 +214,7 @@ class FileSystem:
         while True:
             last = lookup.parent(start, path)
             if not last.is_name:
-                return lookup.dots(last), False
+                return lookup.dots(last), None
             if last.slash:
                 if flags & abi.O_CREAT:
                     raise LinuxError(Errno.EISDIR)
@@ -219,14 +223,14 @@ class FileSystem:
             if inode is None:
                 if not flags & abi.O_CREAT:
                     raise LinuxError(Errno.ENOENT)
-                return self.make_file(last, mode), True
+                return self.make_file(last, mode), last
             if not isinstance(inode, Symlink) or not follow:
                 break
             lookup.count_link()
             start, path = last.directory, inode.target
         if directory_only and not flags & abi.O_CREAT and not isinstance(inode, Directory):
             raise LinuxError(Errno.ENOTDIR)
-        return inode, False
+        return inode, None
 
     @staticmethod
     def _check_open(inode: Inode, flags: int) -> None:
@@ -267,8 +271,8 @@ class FileSystem:
             raise LinuxError(Errno.ENOENT)
         return inode
 
-    def unlink(self, base: PathBase, path: bytes) -> Inode:
-        """unlink(2): EISDIR for a directory. What is open stays usable. Returns the file."""
+    def unlink(self, base: PathBase, path: bytes) -> tuple[Inode, ParentAndName]:
+        """unlink(2): EISDIR for a directory. What is open stays usable. Returns file and name."""
         last = self.parent(base, path)
         if not last.is_name:
             raise LinuxError(Errno.EISDIR)
@@ -278,7 +282,7 @@ class FileSystem:
         if last.slash:
             raise LinuxError(Errno.ENOTDIR)
         self.take(last)
-        return inode
+        return inode, last
 
     def take(self, last: ParentAndName) -> None:
         """Take a name away, and the file with it when that was its last hold."""

@@ -18,24 +18,28 @@ from bootstrap.core.memory import AddressSpace
 from bootstrap.core.paths import FileSystem, PathBase
 
 
+class Control:
+    """Returned by a handler: what the machine has to do, where the CPU stands still."""
+
+
 @dataclass(frozen=True, slots=True)
-class Exit:
-    """Returned by a handler: the process ends with this exit code (0..255)."""
+class Exit(Control):
+    """The process ends with this exit code (0..255)."""
 
     code: int
 
 
 @dataclass(frozen=True, slots=True)
-class Fork:
-    """Returned by a handler: a child is made and runs first, until it ends."""
+class Fork(Control):
+    """A child is made and runs first, until it ends."""
 
     child_stack: int = 0
     """clone(2)'s new stack pointer for the child; 0 keeps the parent's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exec:
-    """Returned by a handler: the process goes on as another program, or gets an errno."""
+class Exec(Control):
+    """The process goes on as another program, or gets an errno."""
 
     path: bytes
     argv: tuple[bytes, ...]
@@ -79,13 +83,12 @@ class FdTable:
         if close_on_exec:
             self.cloexec.add(fd)
 
-    def close(self, fd: int) -> OpenFile | None:
-        """close(2): the file, if that was its last descriptor. Raises LinuxError(EBADF)."""
-        file = self.get(fd)
+    def close(self, fd: int) -> None:
+        """close(2). Raises LinuxError(EBADF)."""
+        self.get(fd).close()
         del self.files[fd]
         self._full = min(self._full, fd)
         self.cloexec.discard(fd)
-        return file if file.close() else None
 
     def copy(self) -> "FdTable":
         """What fork(2) gives the child: the same open file descriptions."""
@@ -96,17 +99,6 @@ class FdTable:
         for file in self.files.values():
             file.refs += 1
         return child
-
-    def close_on_exec(self) -> list[OpenFile]:
-        """execve(2) closes what was marked. Returns those that had no other descriptor."""
-        return self._close_each(sorted(self.cloexec))
-
-    def close_all(self) -> list[OpenFile]:
-        """What exit does, likewise."""
-        return self._close_each(sorted(self.files))
-
-    def _close_each(self, fds: list[int]) -> list[OpenFile]:
-        return [file for fd in fds if (file := self.close(fd)) is not None]
 
 
 @dataclass(slots=True)
@@ -127,7 +119,7 @@ class Process:
     """Makes an event of this process: takes its class and its own fields (see `events`)."""
     exe_path: bytes = b""
     """Path of the running image, for messages: no link in it is resolved."""
-    program: Exec | None = None
+    program: Exec = Exec(b"", (), ())
     """What execve(2) was asked for; the path may be an interpreter's."""
     zombies: dict[int, int] = field(default_factory=dict)
     """Ended children nobody waited for: pid -> wait status, in the order in which they ended."""

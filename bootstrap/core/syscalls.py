@@ -24,7 +24,7 @@ from bootstrap.core.errors import GuestFailed
 from bootstrap.core.files import Directory, OpenFile, RegularFile, Stream
 from bootstrap.core.memory import READ, WRITE
 from bootstrap.core.paths import PathBase
-from bootstrap.core.process import Exec, Exit, Fork, Process
+from bootstrap.core.process import Control, Exec, Exit, Fork, Process
 
 # Reading and writing: fs/read_write.c. These run tens of millions of times in one bootstrap, so
 # the common case comes first.
@@ -34,7 +34,7 @@ PIECE = 4 << 20
 ever has at once: a stream that fills it is a file or endless, and is read on."""
 
 
-def _checked_count(process: Process, buf: int, count: int, offset: int) -> int:
+def checked_count(process: Process, buf: int, count: int, offset: int) -> int:
     """`count` as read and write use it at `offset`. Raises LinuxError: EFAULT, EINVAL.
 
     The whole range is checked before the first byte (vfs_read, rw_verify_area).
@@ -54,7 +54,7 @@ def read(process: Process, fd: int, buf: int, count: int) -> int:
     if not file.readable:
         raise LinuxError(Errno.EBADF)
     if buf + count > process.arch.access_end or file.offset + count > abi.MAX_RW_COUNT:
-        count = _checked_count(process, buf, count, file.offset)
+        count = checked_count(process, buf, count, file.offset)
     if count > PIECE or file.inode.__class__ is Stream:
         return _read_pieces(process, file, buf, count)
     data = file.read(count)
@@ -93,7 +93,7 @@ def write(process: Process, fd: int, buf: int, count: int) -> int:
     if not file.writable:
         raise LinuxError(Errno.EBADF)
     if buf + count > process.arch.access_end or file.offset + count > abi.MAX_RW_COUNT:
-        count = _checked_count(process, buf, count, file.offset)
+        count = checked_count(process, buf, count, file.offset)
     if not count:
         return 0
     if count > PIECE:
@@ -142,10 +142,16 @@ def llseek(process: Process, fd: int, high: int, low: int, result: int, whence: 
 
 def close(process: Process, fd: int) -> int:
     """close(2)."""
-    closed = process.fds.close(fd)
-    if closed is not None:
-        process.emit(events.Closed, file=closed)
+    if process.fds.get(fd).refs == 1:
+        process.emit(events.Closed, file=process.fds.get(fd))
+    process.fds.close(fd)
     return 0
+
+
+def close_each(process: Process, fds: Iterable[int]) -> None:
+    """What execve(2) does with the descriptors that were marked, and an end with all."""
+    for fd in sorted(fds):
+        close(process, fd)
 
 
 # Paths: fs/open.c, fs/namei.c.
@@ -188,12 +194,12 @@ def openat(process: Process, dirfd: int, path: int, flags: int, mode: int) -> in
     fd = process.fds.lowest_free()
     base = directory_of(process, dirfd, name)
     permissions = mode & abi.PERMISSIONS & ~process.umask
-    file, created = process.files.open(base, name, flags, permissions)
+    file, made = process.files.open(base, name, flags, permissions)
     process.fds.put(fd, file, close_on_exec=bool(flags & abi.O_CLOEXEC))
-    if created:
-        process.emit(events.Changed, what="name", inode=file.inode, base=base, path=name)
+    if made is not None:
+        process.emit(events.Changed, what="name", inode=file.inode, place=made)
     elif flags & abi.O_TRUNC and isinstance(file.inode, RegularFile):
-        process.emit(events.Changed, what="empty", inode=file.inode)
+        process.emit(events.Changed, what="truncate", inode=file.inode)
     process.emit(events.Opened, base=base, path=name, file=file, flags=flags, fd=fd)
     return fd
 
@@ -236,8 +242,8 @@ def unlinkat(process: Process, dirfd: int, path: int, flags: int = 0) -> int:
         raise GuestFailed("unlinkat with AT_REMOVEDIR is not supported")
     name = user_path(process, path)
     base = directory_of(process, dirfd, name)
-    inode = process.files.unlink(base, name)
-    process.emit(events.Changed, what="unname", inode=inode, base=base, path=name)
+    inode, place = process.files.unlink(base, name)
+    process.emit(events.Changed, what="unname", inode=inode, place=place)
     return 0
 
 
@@ -418,7 +424,7 @@ def no_such_call(process: Process) -> int:
 
 # The table.
 
-Handler = Callable[..., int | Exit | Fork | Exec]
+Handler = Callable[..., int | Control]
 """handler(process, *arguments); raises LinuxError, GuestFailed.
 
 The argument count differs from row to row, so the type cannot say more.
@@ -550,8 +556,11 @@ _NO_CALL_NOTE = (
 _OPENAT = "dirfd dirfd, path pathname, open_flags flags, mode mode"
 _WAIT4 = "int pid, status_out wstatus, wait_options options, ptr rusage"
 _WAITID = "wait_id_type idtype, int id, siginfo_out infop, wait_options options, ptr rusage"
-_LLSEEK = "fd fd, seek_high high, seek_low low, offset_out result, whence whence"
-_CLONE = "clone_flags flags, ptr stack, ptr ptid, ptr tls, ptr ctid"
+_LLSEEK = "fd fd, seek_high offset_high, seek_low offset_low, offset_out result, whence whence"
+_CLONE, _CLONE_X86_64 = (
+    f"clone_flags flags, ptr stack, ptr ptid, {rest}"
+    for rest in ("ptr tls, ptr ctid", "ptr ctid, ptr tls")
+)
 _AT_CWD = (abi.AT_FDCWD,)
 
 # fmt: off
@@ -559,8 +568,9 @@ ROWS: tuple[Syscall, ...] = (
     Syscall("exit", {"i386": 1, "x86_64": 60, "generic": 93}, "int status", exit_process,
             result="none"),
     Syscall("fork", {"i386": 2, "x86_64": 57}, "", fork),
-    Syscall("clone", {"i386": 120, "x86_64": 56, "generic": 220}, _CLONE, clone,
+    Syscall("clone", {"i386": 120, "generic": 220}, _CLONE, clone,
             support="partial", note=_CLONE_NOTE),
+    Syscall("clone", {"x86_64": 56}, _CLONE_X86_64, clone, support="partial", note=_CLONE_NOTE),
     Syscall("execve", {"i386": 11, "x86_64": 59, "generic": 221},
             "path pathname, strings argv, environment envp", execve),
     Syscall("waitpid", {"i386": 7}, "int pid, status_out wstatus, wait_options options", wait4,

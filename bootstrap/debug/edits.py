@@ -14,6 +14,7 @@ from bootstrap import trace as traces
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.core.files import Stream
+from bootstrap.core.process import Exec
 from bootstrap.instruments import Engine, Travel
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import FolderLower
@@ -96,12 +97,12 @@ class LiveEdits:
             recorder = Recorder(writer)
             fs = OverlayFileSystem(FolderLower(self._root), limits)
             given = Stream(_Input(trace).read), Stream(None, len), Stream(None, len)
-            streams = recorder.attach(fs, given)
-            machine = Machine(fs, engine.travelling(Travel()), limits, [recorder], probing=True)
+            machine = Machine(fs, engine.travelling(Travel()), limits, probing=True)
+            streams = recorder.attach(machine, given)
             left = {edit.when for edit in edits.all}
             try:
-                start = as_raw(run.path), run.argv, run.environment, as_raw(run.cwd), streams
-                if machine.start(*start) is None:
+                program = Exec(as_raw(run.path), run.argv, run.environment)
+                if machine.start(program, as_raw(run.cwd), streams) is None:
                     self._go(machine, recorder, edits, left, progress)
             except LinuxError as error:
                 raise BadInput(f"{self._root}: the program cannot be run again: {error}") from None
@@ -141,11 +142,11 @@ class LiveEdits:
             stepping.run_to(here + SLICE if following is None else min(following, here + SLICE))
             fault = task.cpu.run()
             known = recorder.count("processes")
-            if machine.turn_over(fault) is not None:
+            if machine.turn(fault) is not None:
                 return
             if recorder.count("processes") > known and recorder.ordinal == 0:
                 # As it does where a program starts: a child's time never runs its parent's.
-                recorder.on_ready(machine, came_back=False)
+                recorder.checkpoint(came_back=False)
             try:
                 progress(row, here)
             except BaseException as error:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.core.events import Listener
 from bootstrap.core.files import Stream
+from bootstrap.core.machine import RunResult
 from bootstrap.instruments import Engine
-from bootstrap.linux.events import Observer
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import FolderLower
 from bootstrap.linux.limits import Limits
-from bootstrap.linux.machine import Ended, Machine
+from bootstrap.linux.machine import Machine
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.signals import scratch_folder
 from bootstrap.sources import Resolved
@@ -49,7 +50,7 @@ class Recording:
     """What came of a program that was recorded."""
 
     digest: str
-    ended: Ended | None
+    ended: RunResult | None
     """None where it failed."""
     failure: GuestFailed | None = None
     probes: Mapping[str, int] = field(default_factory=dict)
@@ -78,11 +79,11 @@ def record_program(
     with recording(name) as writer:
         recorder = Recorder(writer)
         fs = OverlayFileSystem(FolderLower(root), limits)
-        attached = recorder.attach(fs, streams or quiet_streams())
-        machine = Machine(fs, engine, limits, [recorder], probing=True)
+        machine = Machine(fs, engine, limits, probing=True)
+        attached = recorder.attach(machine, streams or quiet_streams())
         words = [os.fsencode(word) for word in argv]
         variables = [os.fsencode(variable) for variable in env]
-        ended: Ended | None = None
+        ended: RunResult | None = None
         failure: GuestFailed | None = None
         try:
             ended = machine.run(words[0], words, variables, os.fsencode(cwd), attached)
@@ -103,9 +104,9 @@ def record_sources(
     engine: Engine,
     entry: str = "",
     limits: Limits | None = None,
-    observers: Sequence[Observer] = (),
+    listeners: Sequence[Listener] = (),
     notify: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Rebuild a source tree, as verify does, and record it; `notify` gets what verify says."""
     found = entry or next(iter(resolved.step.entries))
-    notify(record_rebuild(name, resolved, found, engine, limits, observers).report.claim)
+    notify(record_rebuild(name, resolved, found, engine, limits, listeners).report.claim)

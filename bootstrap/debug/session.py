@@ -333,7 +333,7 @@ class Session:
 
     def open_files(self) -> tuple[File, ...]:
         """Descriptors: fd, path, offset, size, access."""
-        return tuple(open_file(fd, file) for fd, file in self.at.process.fds.items())
+        return tuple(open_file(fd, file) for fd, file in sorted(self.at.process.fds.files.items()))
 
     def file(self, name: int | str) -> bytes:
         """A file's content as the guest sees it now, by descriptor or path. Raises BadInput."""

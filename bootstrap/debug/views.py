@@ -14,7 +14,7 @@ from bootstrap.core.memory import BEYOND, READ
 from bootstrap.linux.hostfolder import LowerEntry
 from bootstrap.linux.inode import LazyDirectory
 from bootstrap.linux.memory import AddressSpace
-from bootstrap.linux.process import Process
+from bootstrap.linux.process import LinuxProcess
 from bootstrap.timeline import disassembly
 from bootstrap.timeline.images import ProgramImage
 from bootstrap.timeline.source_maps import SourcePlace
@@ -174,11 +174,11 @@ def content_of(at: Timeline, name: int | str) -> bytes:
     return _by_path(at, process, name)
 
 
-def _by_path(at: Timeline, process: Process, name: str) -> bytes:
-    cwd = process.fs.getcwd(process.at)
+def _by_path(at: Timeline, process: LinuxProcess, name: str) -> bytes:
+    cwd = process.files.getcwd(process.base)
     path = posixpath.normpath(posixpath.join(cwd, name.encode("utf-8", "surrogateescape")))
     parts = [part for part in path.split(b"/") if part]
-    where: Directory = process.fs.root
+    where: Directory = process.files.root
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
         assert isinstance(where, LazyDirectory)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bootstrap.instruments.callbuffer import CallLog
     from bootstrap.instruments.fastpath import HotPath
     from bootstrap.instruments.instrumented import InstrumentedCpu
-    from bootstrap.linux.process import Process
+    from bootstrap.linux.process import LinuxProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Engine:
 
     def cpu(
         self,
-        process: "Process",
+        process: "LinuxProcess",
         on_trap: "OnTrap",
         instruction_limit: int = 0,
         log: "CallLog | None" = None,
@@ -45,7 +45,7 @@ class Engine:
         from bootstrap.instruments.fastpath import FastCpu
         from bootstrap.instruments.instrumented import InstrumentedCpu
 
-        image = process.abi, process.memory, on_trap, instruction_limit, self.travel
+        image = process.arch, process.memory, on_trap, instruction_limit, self.travel
         if self.hot is None:
             return InstrumentedCpu(*image)
         return FastCpu(self.hot, process.fds, log, *image)

@@ -16,6 +16,7 @@ from bootstrap.core.cpu import REMOVE_CACHE, OnTrap, RegisterBatch
 from bootstrap.core.errors import BadInput
 from bootstrap.core.files import Buffer, OpenFile
 from bootstrap.core.memory import Extent
+from bootstrap.core.process import FdTable
 from bootstrap.instruments import Travel
 from bootstrap.instruments.callbuffer import CallLog
 from bootstrap.instruments.counter import Stepping
@@ -31,7 +32,6 @@ from bootstrap.instruments.structures import (
 from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.numbers import NUMBERS
-from bootstrap.linux.process import FdTable
 
 _READ, _WRITE, _APPEND = 1, 2, 4
 _MAX_FD = 64
@@ -205,7 +205,9 @@ class _Lent:
         ctypes.memset(table, 0, ctypes.sizeof(table))
         lent: dict[OpenFile, _LentFile] = {}
         seen: set[LazyFile] = set()
-        for fd, file in self._fds.below(_MAX_FD):
+        for fd, file in sorted(self._fds.files.items()):
+            if fd >= _MAX_FD:
+                break
             # Two descriptors of one description (dup, fork) are lent as one.
             entry = lent.get(file)
             if entry is None:

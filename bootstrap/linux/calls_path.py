@@ -1,39 +1,18 @@
-"""System calls that name files by path: open, link, rename, remove, change directory.
+"""System calls that name files by path: link, rename, remove, change directory.
 
 The order in which errors win is Linux's: fs/open.c, fs/namei.c. Looking up paths and changing
 directories of the file system are bootstrap.linux.filesystem; here are the arguments.
 """
 
-from __future__ import annotations
-
-import posixpath
-from typing import TYPE_CHECKING
-
-from bootstrap.core.abi import (
-    AT_FDCWD,
-    AT_REMOVEDIR,
-    O_ACCMODE,
-    O_CLOEXEC,
-    O_CREAT,
-    O_DIRECTORY,
-    O_DSYNC,
-    O_LARGEFILE,
-    O_PATH,
-    O_RDONLY,
-    O_SYNC,
-    O_TMPFILE,
-    O_TRUNC,
-    O_WRONLY,
-    PATH_MAX,
-    S_IFMT,
-    S_IFREG,
-    VALID_OPEN_FLAGS,
-    Errno,
-    LinuxError,
-)
+from bootstrap.core import abi
+from bootstrap.core import syscalls as core
+from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import GuestFailed
-from bootstrap.core.files import Directory, Inode, Symlink
-from bootstrap.core.paths import MAXSYMLINKS, PathBase
+from bootstrap.core.events import Changed
+from bootstrap.core.files import Directory, Inode
+from bootstrap.core.paths import ParentAndName, PathBase
+from bootstrap.core.syscalls import directory_of, user_path
+from bootstrap.linux.events import Renamed
 from bootstrap.linux.flags import (
     AT_EMPTY_PATH,
     AT_SYMLINK_FOLLOW,
@@ -41,250 +20,113 @@ from bootstrap.linux.flags import (
     RENAME_NOREPLACE,
     RENAME_WHITEOUT,
 )
+from bootstrap.linux.process import LinuxProcess
+from bootstrap.linux.row import call, in_two_registers
 
-if TYPE_CHECKING:
-    from bootstrap.linux.process import Process
-
-PERMISSIONS = 0o7777
-"""S_IALLUGO: the mode bits that chmod and open set."""
+_CREAT = abi.O_CREAT | abi.O_WRONLY | abi.O_TRUNC | abi.O_LARGEFILE
 
 
-def user_path(proc: Process, guest_addr: int) -> bytes:
-    """The path at `guest_addr`. Raises LinuxError: EFAULT, ENAMETOOLONG, ENOENT when empty."""
-    path = proc.memory.read_cstring(guest_addr, PATH_MAX)
-    if not path:
-        raise LinuxError(Errno.ENOENT)
-    return path
+def _at(process: LinuxProcess, dirfd: int, path: int) -> tuple[PathBase, bytes]:
+    """A path, and where its look-up starts. Raises LinuxError."""
+    name = user_path(process, path)
+    return directory_of(process, dirfd, name), name
 
 
-def at_dirfd(proc: Process, dirfd: int, path: bytes) -> PathBase:
-    """Where the lookup of `path` starts. Raises LinuxError: EBADF, ENOTDIR."""
-    if dirfd == AT_FDCWD or path.startswith(b"/"):
-        return proc.at
-    inode = proc.fds.get(dirfd).inode
-    if not isinstance(inode, Directory):
-        raise LinuxError(Errno.ENOTDIR)
-    return PathBase(proc.at.root, inode)
+def _named(process: LinuxProcess, inode: Inode, place: ParentAndName) -> int:
+    process.emit(Changed, what="name", inode=inode, place=place)
+    return 0
 
 
-def _open(proc: Process, dirfd: int, path_addr: int, flags: int, mode: int) -> int:
-    # The old calls drop what they do not know (fs/open.c, build_open_how, build_open_flags).
-    flags &= VALID_OPEN_FLAGS
-    if flags & O_PATH:
-        raise GuestFailed("open with O_PATH is not supported")
-    if flags & O_CREAT and flags & O_DIRECTORY:
-        raise LinuxError(Errno.EINVAL)
-    if flags & O_TMPFILE & ~O_DIRECTORY:
-        if not flags & O_DIRECTORY or flags & O_ACCMODE == O_RDONLY:
-            raise LinuxError(Errno.EINVAL)
-        raise LinuxError(Errno.EOPNOTSUPP)
-    if flags & O_SYNC:
-        flags |= O_DSYNC
-    path = user_path(proc, path_addr)
-    # Linux takes the descriptor before it looks at the path: EMFILE wins, and nothing is made.
-    fd = proc.fds.lowest_free()
-    at = at_dirfd(proc, dirfd, path)
-    file, _ = proc.fs.open(at, path, flags, mode & PERMISSIONS & ~proc.umask)
-    proc.fds.install(file, cloexec=bool(flags & O_CLOEXEC))
-    if proc.observers:
-        where = _where_opened(proc, at, path, file.inode)
-        for observer in proc.observers:
-            observer.on_open(proc.pid, where, file.inode, flags, fd)
-    return fd
-
-
-def _where(proc: Process, at: PathBase, path: bytes) -> bytes:
-    """The path from the top of the file system, for observers; a link at its end not followed."""
-    seen = proc.fs.absolute(at, path)
-    if at.root is proc.fs.root:
-        return seen
-    return posixpath.join(proc.fs.seen_path(at.root), seen.lstrip(b"/"))
-
-
-def _where_opened(proc: Process, at: PathBase, path: bytes, inode: Inode) -> bytes:
-    """The path of the file that was opened: links at the end of `path` followed."""
-    for _ in range(MAXSYMLINKS):
-        if isinstance(inode, Directory) and not inode.removed:
-            return proc.fs.seen_path(inode)
-        here = proc.fs.resolve(at, path, follow=False)
-        if not isinstance(here, Symlink):
-            break
-        path = posixpath.join(posixpath.dirname(path), here.target)
-    return _where(proc, at, path)
-
-
-def sys_open(proc: Process, path: int, flags: int, mode: int) -> int:
-    """open(2) of a 32-bit process."""
-    return _open(proc, AT_FDCWD, path, flags, mode)
-
-
-def sys_openat(proc: Process, dirfd: int, path: int, flags: int, mode: int) -> int:
-    """openat(2) of a 32-bit process."""
-    return _open(proc, dirfd, path, flags, mode)
-
-
-def sys_open_64(proc: Process, path: int, flags: int, mode: int) -> int:
-    """open(2) where O_LARGEFILE is implied (Linux, force_o_largefile)."""
-    return _open(proc, AT_FDCWD, path, flags | O_LARGEFILE, mode)
-
-
-def sys_openat_64(proc: Process, dirfd: int, path: int, flags: int, mode: int) -> int:
-    """openat(2) where O_LARGEFILE is implied."""
-    return _open(proc, dirfd, path, flags | O_LARGEFILE, mode)
-
-
-def sys_creat(proc: Process, path: int, mode: int) -> int:
+def creat(process: LinuxProcess, path: int, mode: int) -> int:
     """creat(2): O_LARGEFILE is implied, for there is no compat_sys_creat (fs/open.c)."""
-    return _open(proc, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC | O_LARGEFILE, mode)
+    return core.openat(process, abi.AT_FDCWD, path, _CREAT, mode)
 
 
-def sys_access(proc: Process, path: int, mode: int) -> int:
-    """access(2)."""
-    return sys_faccessat(proc, AT_FDCWD, path, mode)
-
-
-def sys_faccessat(proc: Process, dirfd: int, path: int, mode: int) -> int:
-    """faccessat(2): the system call has no flags."""
-    if mode & ~7:
-        raise LinuxError(Errno.EINVAL)
-    name = user_path(proc, path)
-    proc.fs.access(at_dirfd(proc, dirfd, name), name, mode)
-    return 0
-
-
-def _directory(proc: Process, path: int) -> Directory:
-    inode = proc.fs.resolve(proc.at, user_path(proc, path))
-    if not isinstance(inode, Directory):
-        raise LinuxError(Errno.ENOTDIR)
-    return inode
-
-
-def sys_chdir(proc: Process, path: int) -> int:
-    """chdir(2)."""
-    proc.at = PathBase(proc.at.root, _directory(proc, path))
-    return 0
-
-
-def sys_fchdir(proc: Process, fd: int) -> int:
+def fchdir(process: LinuxProcess, fd: int) -> int:
     """fchdir(2)."""
-    inode = proc.fds.get(fd).inode
+    inode = process.fds.get(fd).inode
     if not isinstance(inode, Directory):
         raise LinuxError(Errno.ENOTDIR)
-    proc.at = PathBase(proc.at.root, inode)
+    process.base = PathBase(process.base.root, inode)
     return 0
 
 
-def sys_chroot(proc: Process, path: int) -> int:
+def chroot(process: LinuxProcess, path: int) -> int:
     """chroot(2): the current directory stays where it is, as on Linux."""
-    proc.at = PathBase(_directory(proc, path), proc.at.cwd)
+    inode = process.files.resolve(process.base, user_path(process, path))
+    if not isinstance(inode, Directory):
+        raise LinuxError(Errno.ENOTDIR)
+    process.base = PathBase(inode, process.base.cwd)
     return 0
 
 
-def sys_getcwd(proc: Process, buf: int, size: int) -> int:
-    """getcwd as the system call has it: answers the length, its NUL included."""
-    path = proc.fs.getcwd(proc.at) + b"\0"
-    if len(path) > PATH_MAX:
+def getcwd(process: LinuxProcess, buf: int, size: int) -> int:
+    """getcwd as the system call has it: returns the length, its NUL included."""
+    path = process.files.getcwd(process.base) + b"\0"
+    if len(path) > abi.PATH_MAX:
         raise LinuxError(Errno.ENAMETOOLONG)
     if len(path) > size:
         raise LinuxError(Errno.ERANGE)
-    proc.memory.write(buf, path)
+    process.memory.write(buf, path)
     return len(path)
 
 
-def sys_chmod(proc: Process, path: int, mode: int) -> int:
-    """chmod(2)."""
-    return sys_fchmodat(proc, AT_FDCWD, path, mode)
-
-
-def sys_fchmodat(proc: Process, dirfd: int, path: int, mode: int) -> int:
-    """fchmodat(2): the system call has no flags."""
-    name = user_path(proc, path)
-    proc.fs.chmod(at_dirfd(proc, dirfd, name), name, mode & PERMISSIONS)
-    return 0
-
-
-def sys_fchmod(proc: Process, fd: int, mode: int) -> int:
+def fchmod(process: LinuxProcess, fd: int, mode: int) -> int:
     """fchmod(2)."""
-    proc.fs.volume.set_mode(proc.fds.get(fd).inode, mode & PERMISSIONS)
+    inode = process.fds.get(fd).inode
+    inode.set_mode(mode & abi.PERMISSIONS)
+    process.emit(Changed, what="mode", inode=inode)
     return 0
 
 
-def sys_mkdir(proc: Process, path: int, mode: int) -> int:
-    """mkdir(2)."""
-    return sys_mkdirat(proc, AT_FDCWD, path, mode)
-
-
-def sys_mkdirat(proc: Process, dirfd: int, path: int, mode: int) -> int:
+def mkdirat(process: LinuxProcess, dirfd: int, path: int, mode: int) -> int:
     """mkdirat(2): of the mode, the permissions and the sticky bit count (fs/namei.c)."""
-    name = user_path(proc, path)
-    proc.fs.mkdir(at_dirfd(proc, dirfd, name), name, mode & 0o1777 & ~proc.umask)
-    return 0
+    base, name = _at(process, dirfd, path)
+    return _named(process, *process.files.mkdir(base, name, mode & 0o1777 & ~process.umask))
 
 
-def sys_mknod(proc: Process, path: int, mode: int, device: int) -> int:
-    """mknod(2), for regular files."""
-    return sys_mknodat(proc, AT_FDCWD, path, mode, device)
-
-
-def sys_mknodat(proc: Process, dirfd: int, path: int, mode: int, device: int) -> int:
+def mknodat(process: LinuxProcess, dirfd: int, path: int, mode: int, device: int) -> int:
     """mknodat(2), for regular files."""
-    if mode & S_IFMT not in (0, S_IFREG):
+    if mode & abi.S_IFMT not in (0, abi.S_IFREG):
         raise GuestFailed(f"mknod with mode {mode:#o}: only regular files can be made")
-    name = user_path(proc, path)
-    at = at_dirfd(proc, dirfd, name)
-    proc.fs.mknod(at, name, S_IFREG | mode & PERMISSIONS & ~proc.umask)
-    return 0
+    base, name = _at(process, dirfd, path)
+    permissions = mode & abi.PERMISSIONS & ~process.umask
+    return _named(process, *process.files.mknod(base, name, abi.S_IFREG | permissions))
 
 
-def sys_rmdir(proc: Process, path: int) -> int:
+def rmdir(process: LinuxProcess, path: int) -> int:
     """rmdir(2)."""
-    proc.fs.rmdir(proc.at, user_path(proc, path))
+    return unlinkat(process, abi.AT_FDCWD, path, abi.AT_REMOVEDIR)
+
+
+def unlinkat(process: LinuxProcess, dirfd: int, path: int, flags: int) -> int:
+    """unlinkat(2), with AT_REMOVEDIR too."""
+    if flags != abi.AT_REMOVEDIR:
+        return core.unlinkat(process, dirfd, path, flags)
+    inode, place = process.files.rmdir(*_at(process, dirfd, path))
+    process.emit(Changed, what="unname", inode=inode, place=place)
     return 0
 
 
-def sys_unlink(proc: Process, path: int) -> int:
-    """unlink(2)."""
-    return sys_unlinkat(proc, AT_FDCWD, path, 0)
-
-
-def sys_unlinkat(proc: Process, dirfd: int, path: int, flags: int) -> int:
-    """unlinkat(2)."""
-    if flags & ~AT_REMOVEDIR:
-        raise LinuxError(Errno.EINVAL)
-    name = user_path(proc, path)
-    at = at_dirfd(proc, dirfd, name)
-    if flags & AT_REMOVEDIR:
-        proc.fs.rmdir(at, name)
-    else:
-        proc.fs.unlink(at, name)
-        for observer in proc.observers:
-            observer.on_unlink(proc.pid, _where(proc, at, name))
-    return 0
-
-
-def sys_rename(proc: Process, old: int, new: int) -> int:
-    """rename(2)."""
-    return sys_renameat(proc, AT_FDCWD, old, AT_FDCWD, new)
-
-
-def sys_renameat(proc: Process, old_dirfd: int, old: int, new_dirfd: int, new: int) -> int:
+def renameat(process: LinuxProcess, old_dirfd: int, old: int, new_dirfd: int, new: int) -> int:
     """renameat(2)."""
     # What is wrong with the new path is found after the old one's folder (fs/namei.c).
-    old_name = user_path(proc, old)
-    old_at = at_dirfd(proc, old_dirfd, old_name)
-    source = proc.fs.parent(old_at, old_name)
-    new_name = user_path(proc, new)
-    new_at = at_dirfd(proc, new_dirfd, new_name)
-    proc.fs.rename(source, proc.fs.parent(new_at, new_name))
-    if proc.observers:
-        before, after = _where(proc, old_at, old_name), _where(proc, new_at, new_name)
-        for observer in proc.observers:
-            observer.on_rename(proc.pid, before, after)
+    old_base, old_name = _at(process, old_dirfd, old)
+    source = process.files.parent(old_base, old_name)
+    new_base, new_name = _at(process, new_dirfd, new)
+    target = process.files.parent(new_base, new_name)
+    moved, replaced = process.files.rename(source, target)
+    process.emit(Renamed, old_base=old_base, old=old_name, new_base=new_base, new=new_name)
+    if moved is not replaced:
+        if replaced is not None:
+            process.emit(Changed, what="unname", inode=replaced, place=target)
+        process.emit(Changed, what="unname", inode=moved, place=source)
+        process.emit(Changed, what="name", inode=moved, place=target)
     return 0
 
 
-def sys_renameat2(
-    proc: Process, old_dirfd: int, old: int, new_dirfd: int, new: int, flags: int
+def renameat2(
+    process: LinuxProcess, old_dirfd: int, old: int, new_dirfd: int, new: int, flags: int
 ) -> int:
     """renameat2(2), without flags."""
     known = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT
@@ -292,16 +134,16 @@ def sys_renameat2(
         raise LinuxError(Errno.EINVAL)
     if flags:
         raise GuestFailed(f"renameat2 with flags {flags:#x} is not supported")
-    return sys_renameat(proc, old_dirfd, old, new_dirfd, new)
+    return renameat(process, old_dirfd, old, new_dirfd, new)
 
 
-def sys_link(proc: Process, old: int, new: int) -> int:
-    """link(2): a symbolic link is itself linked to, as on Linux."""
-    return sys_linkat(proc, AT_FDCWD, old, AT_FDCWD, new, 0)
+def rename(process: LinuxProcess, old: int, new: int) -> int:
+    """rename(2)."""
+    return renameat(process, abi.AT_FDCWD, old, abi.AT_FDCWD, new)
 
 
-def sys_linkat(
-    proc: Process, old_dirfd: int, old: int, new_dirfd: int, new: int, flags: int
+def linkat(
+    process: LinuxProcess, old_dirfd: int, old: int, new_dirfd: int, new: int, flags: int
 ) -> int:
     """linkat(2)."""
     if flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH):
@@ -309,55 +151,80 @@ def sys_linkat(
     if flags & AT_EMPTY_PATH:
         raise GuestFailed("linkat with AT_EMPTY_PATH is not supported")
     # What is wrong with the new path is found after the old file (fs/namei.c, do_linkat).
-    old_name = user_path(proc, old)
-    old_at = at_dirfd(proc, old_dirfd, old_name)
-    inode = proc.fs.resolve(old_at, old_name, follow=bool(flags & AT_SYMLINK_FOLLOW))
-    new_name = user_path(proc, new)
-    proc.fs.link(inode, at_dirfd(proc, new_dirfd, new_name), new_name)
-    return 0
+    old_base, old_name = _at(process, old_dirfd, old)
+    inode = process.files.resolve(old_base, old_name, follow=bool(flags & AT_SYMLINK_FOLLOW))
+    new_base, new_name = _at(process, new_dirfd, new)
+    return _named(process, inode, process.files.link(inode, new_base, new_name))
 
 
-def sys_symlink(proc: Process, target: int, path: int) -> int:
-    """symlink(2)."""
-    return sys_symlinkat(proc, target, AT_FDCWD, path)
+def link(process: LinuxProcess, old: int, new: int) -> int:
+    """link(2): a symbolic link is itself linked to, as on Linux."""
+    return linkat(process, abi.AT_FDCWD, old, abi.AT_FDCWD, new, 0)
 
 
-def sys_symlinkat(proc: Process, target: int, dirfd: int, path: int) -> int:
+def symlinkat(process: LinuxProcess, target: int, dirfd: int, path: int) -> int:
     """symlinkat(2)."""
-    text = user_path(proc, target)
-    name = user_path(proc, path)
-    proc.fs.symlink(at_dirfd(proc, dirfd, name), name, text)
-    return 0
+    text = user_path(process, target)
+    base, name = _at(process, dirfd, path)
+    return _named(process, *process.files.symlink(base, name, text))
 
 
-def sys_readlink(proc: Process, path: int, buf: int, size: int) -> int:
-    """readlink(2)."""
-    return sys_readlinkat(proc, AT_FDCWD, path, buf, size)
+def symlink(process: LinuxProcess, target: int, path: int) -> int:
+    """symlink(2)."""
+    return symlinkat(process, target, abi.AT_FDCWD, path)
 
 
-def sys_readlinkat(proc: Process, dirfd: int, path: int, buf: int, size: int) -> int:
+def readlinkat(process: LinuxProcess, dirfd: int, path: int, buf: int, size: int) -> int:
     """readlinkat(2)."""
     if size <= 0:
         raise LinuxError(Errno.EINVAL)
-    name = proc.memory.read_cstring(path, PATH_MAX)
+    name = process.memory.read_cstring(path, abi.PATH_MAX)
     if not name:  # the file of the descriptor, which no call here can have opened as a link
-        if dirfd != AT_FDCWD:
-            proc.fds.get(dirfd)
+        if dirfd != abi.AT_FDCWD:
+            process.fds.get(dirfd)
         raise LinuxError(Errno.ENOENT)
-    target = proc.fs.readlink(at_dirfd(proc, dirfd, name), name)[:size]
-    proc.memory.write(buf, target)
+    target = process.files.readlink(directory_of(process, dirfd, name), name)[:size]
+    process.memory.write(buf, target)
     return len(target)
 
 
-def sys_truncate(proc: Process, path: int, length: int) -> int:
+def truncate(process: LinuxProcess, path: int, length: int) -> int:
     """truncate(2)."""
     if length < 0:
         raise LinuxError(Errno.EINVAL)
-    proc.fs.truncate(proc.at, user_path(proc, path), length)
+    inode = process.files.truncate(process.base, user_path(process, path), length)
+    process.emit(Changed, what="truncate", inode=inode)
     return 0
 
 
-def sys_truncate64_32(proc: Process, path: int, low: int, high: int) -> int:
-    """truncate(2), the length in two registers."""
-    length = high << 32 | low
-    return sys_truncate(proc, path, length - (length >> 63 << 64))
+_MKNOD = "Regular files only; any other type stops the run."
+_RENAME = "Without flags; RENAME_NOREPLACE, RENAME_EXCHANGE and RENAME_WHITEOUT stop the run."
+_TWO_AT = "dirfd olddirfd, path oldpath, dirfd newdirfd, path newpath"
+_CWD = (abi.AT_FDCWD,)
+# fmt: off
+ROWS = (
+    call("creat", "path pathname, mode mode", creat),
+    call("fchdir", "fd fd", fchdir),
+    call("chroot", "path path", chroot),
+    call("getcwd", "string_out buf, size size", getcwd),
+    call("fchmod", "fd fd, mode mode", fchmod),
+    call("mkdir", "path pathname, mode mode", mkdirat, _CWD),
+    call("mkdirat", "dirfd dirfd, path pathname, mode mode", mkdirat),
+    call("mknod", "path pathname, file_mode mode, uint dev", mknodat, _CWD, note=_MKNOD),
+    call("mknodat", "dirfd dirfd, path pathname, file_mode mode, uint dev", mknodat, note=_MKNOD),
+    call("rmdir", "path pathname", rmdir),
+    call("unlinkat", "dirfd dirfd, path pathname, unlinkat_flags flags", unlinkat),
+    call("rename", "path oldpath, path newpath", rename),
+    call("renameat", _TWO_AT, renameat),
+    call("renameat2", f"{_TWO_AT}, rename_flags flags", renameat2, note=_RENAME),
+    call("link", "path oldpath, path newpath", link),
+    call("linkat", f"{_TWO_AT}, at_flags flags", linkat, note="AT_EMPTY_PATH stops the run."),
+    call("symlink", "path target, path linkpath", symlink),
+    call("symlinkat", "path target, dirfd newdirfd, path linkpath", symlinkat),
+    call("readlink", "path pathname, string_out buf, int bufsiz", readlinkat, _CWD),
+    call("readlinkat", "dirfd dirfd, path pathname, string_out buf, int bufsiz", readlinkat),
+    call("truncate", "path path, offset length", truncate),
+    call("truncate64", "path path, off_low length, off_high length_high",
+         in_two_registers(truncate)),
+)
+# fmt: on

@@ -3,13 +3,12 @@
 Source: Linux, fs/stat.c, fs/readdir.c.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
 
 from bootstrap.core.abi import AT_FDCWD, PATH_MAX, Errno, LinuxError
 from bootstrap.core.files import Directory, Inode, RegularFile, Symlink
-from bootstrap.linux.calls_path import at_dirfd, user_path
+from bootstrap.core.syscalls import directory_of, user_path
 from bootstrap.linux.flags import (
     AT_EMPTY_PATH,
     AT_NO_AUTOMOUNT,
@@ -19,11 +18,18 @@ from bootstrap.linux.flags import (
 )
 from bootstrap.linux.inode import nlink
 from bootstrap.linux.openfile import OpenInode
-from bootstrap.linux.structs import STATX, StatFields, StatLayout, Word, pack_dirent, pack_dirent64
-
-if TYPE_CHECKING:
-    from bootstrap.linux.process import Process
-    from bootstrap.linux.row import Handler
+from bootstrap.linux.process import LinuxProcess
+from bootstrap.linux.row import call
+from bootstrap.linux.structs import (
+    STAT64_I386,
+    STAT_OF,
+    STATX,
+    WORDS_OF,
+    StatFields,
+    StatLayout,
+    pack_dirent,
+    pack_dirent64,
+)
 
 ST_DEV = 1
 """The one device that all guest files are on."""
@@ -44,95 +50,107 @@ def fields_of(inode: Inode) -> StatFields:
     return StatFields(ST_DEV, inode.ino, inode.mode, nlink(inode), 0, size)
 
 
-def _store(proc: Process, layout: StatLayout, inode: Inode, buf: int) -> int:
+def _store(process: LinuxProcess, layout: StatLayout, inode: Inode, buf: int) -> int:
     try:
         raw = layout.pack(fields_of(inode))
     except OverflowError:
         raise LinuxError(Errno.EOVERFLOW) from None
-    proc.memory.write(buf, raw)
+    process.memory.write(buf, raw)
     return 0
 
 
-def stat_for(layout: StatLayout) -> Handler:
-    """stat(2) that stores `layout`."""
-
-    def sys_stat(proc: Process, path: int, buf: int) -> int:
-        return _store(proc, layout, proc.fs.resolve(proc.at, user_path(proc, path)), buf)
-
-    return sys_stat
-
-
-def lstat_for(layout: StatLayout) -> Handler:
-    """lstat(2) that stores `layout`."""
-
-    def sys_lstat(proc: Process, path: int, buf: int) -> int:
-        inode = proc.fs.resolve(proc.at, user_path(proc, path), follow=False)
-        return _store(proc, layout, inode, buf)
-
-    return sys_lstat
+def stat(
+    process: LinuxProcess, path: int, buf: int, layout: StatLayout | None = None,
+    follow: bool = True,
+) -> int:  # fmt: skip
+    """stat(2), and lstat(2) where a link at the end is not followed; `layout` where it is not the
+    architecture's."""
+    inode = process.files.resolve(process.base, user_path(process, path), follow)
+    return _store(process, layout or STAT_OF[process.arch.name], inode, buf)
 
 
-def fstat_for(layout: StatLayout) -> Handler:
-    """fstat(2) that stores `layout`."""
-
-    def sys_fstat(proc: Process, fd: int, buf: int) -> int:
-        return _store(proc, layout, proc.fds.get(fd).inode, buf)
-
-    return sys_fstat
+def fstat(process: LinuxProcess, fd: int, buf: int, layout: StatLayout | None = None) -> int:
+    """fstat(2)."""
+    inode = process.fds.get(fd).inode
+    return _store(process, layout or STAT_OF[process.arch.name], inode, buf)
 
 
-def fstatat_for(layout: StatLayout) -> Handler:
-    """fstatat(2) that stores `layout`."""
+def fstatat(
+    process: LinuxProcess, dirfd: int, path: int, buf: int, flags: int,
+    layout: StatLayout | None = None,
+) -> int:  # fmt: skip
+    """fstatat(2)."""
+    inode = _stat_at(process, dirfd, path, flags)
+    return _store(process, layout or STAT_OF[process.arch.name], inode, buf)
 
-    def sys_fstatat(proc: Process, dirfd: int, path: int, buf: int, flags: int) -> int:
-        return _store(proc, layout, _stat_at(proc, dirfd, path, flags), buf)
 
-    return sys_fstatat
-
-
-def _stat_at(proc: Process, dirfd: int, path: int, flags: int) -> Inode:
+def _stat_at(process: LinuxProcess, dirfd: int, path: int, flags: int) -> Inode:
     """What fstatat and statx tell of (vfs_statx). Raises LinuxError."""
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE):
         raise LinuxError(Errno.EINVAL)
-    if flags & AT_EMPTY_PATH and not proc.memory.read_cstring(path, PATH_MAX):
-        return proc.at.cwd if dirfd == AT_FDCWD else proc.fds.get(dirfd).inode
-    name = user_path(proc, path)
-    at = at_dirfd(proc, dirfd, name)
-    return proc.fs.resolve(at, name, follow=not flags & AT_SYMLINK_NOFOLLOW)
+    if flags & AT_EMPTY_PATH and not process.memory.read_cstring(path, PATH_MAX):
+        return process.base.cwd if dirfd == AT_FDCWD else process.fds.get(dirfd).inode
+    name = user_path(process, path)
+    at = directory_of(process, dirfd, name)
+    return process.files.resolve(at, name, follow=not flags & AT_SYMLINK_NOFOLLOW)
 
 
-def sys_statx(proc: Process, dirfd: int, path: int, flags: int, mask: int, buf: int) -> int:
+def statx(process: LinuxProcess, dirfd: int, path: int, flags: int, mask: int, buf: int) -> int:
     """statx(2): the basic fields, whatever `mask` asks for, as on a file system without others."""
     if mask & STATX_RESERVED or flags & AT_STATX_SYNC_TYPE == AT_STATX_SYNC_TYPE:
         raise LinuxError(Errno.EINVAL)
-    return _store(proc, STATX, _stat_at(proc, dirfd, path, flags), buf)
+    return _store(process, STATX, _stat_at(process, dirfd, path, flags), buf)
 
 
-def getdents_for(word: Word | None) -> Handler:
-    """getdents(2) for a word size; getdents64 for None."""
+def getdents64(process: LinuxProcess, fd: int, buf: int, size: int) -> int:
+    """getdents64(2)."""
+    return _list(process, fd, buf, size, pack_dirent64)
 
-    def sys_getdents(proc: Process, fd: int, buf: int, size: int) -> int:
-        file = proc.fds.get(fd)
-        if not isinstance(file, OpenInode):
-            raise LinuxError(Errno.ENOTDIR)
-        room = size
-        cookie = file.offset
-        for ino, after, name, kind in file.entries():
-            if word is None:
-                record = pack_dirent64(ino, after, name, kind)
-            else:
-                record = pack_dirent(word, ino, after, name, kind)
-            # What the room or the memory is too small for comes with the next call (filldir64).
-            failed = Errno.EINVAL if len(record) > room else None
-            if failed is None and proc.memory.write_upto(buf + size - room, record) < len(record):
-                failed = Errno.EFAULT
-            if failed is not None:
-                if room == size:
-                    raise LinuxError(failed)
-                break
-            room -= len(record)
-            cookie = after
-        file.offset = cookie
-        return size - room
 
-    return sys_getdents
+def getdents(process: LinuxProcess, fd: int, buf: int, size: int) -> int:
+    """getdents(2)."""
+    return _list(process, fd, buf, size, partial(pack_dirent, WORDS_OF[process.arch.word]))
+
+
+def _list(process: LinuxProcess, fd: int, buf: int, size: int, pack: Callable[..., bytes]) -> int:
+    file = process.fds.get(fd)
+    if not isinstance(file, OpenInode):
+        raise LinuxError(Errno.ENOTDIR)
+    room = size
+    cookie = file.offset
+    for ino, after, name, kind in file.entries():
+        record = pack(ino, after, name, kind)
+        # What the room or the memory is too small for comes with the next call (filldir64).
+        failed = Errno.EINVAL if len(record) > room else None
+        if failed is None and process.memory.write_upto(buf + size - room, record) < len(record):
+            failed = Errno.EFAULT
+        if failed is not None:
+            if room == size:
+                raise LinuxError(failed)
+            break
+        room -= len(record)
+        cookie = after
+    file.offset = cookie
+    return size - room
+
+
+_STATX = "The basic fields only: no time of birth, no mount, no attributes."
+_PATH, _AT = "path pathname,", "dirfd dirfd, path pathname,"
+_STAT_64 = partial(stat, layout=STAT64_I386)
+# fmt: off
+ROWS = (
+    call("stat", f"{_PATH} stat_out statbuf", stat),
+    call("lstat", f"{_PATH} stat_out statbuf", partial(stat, follow=False)),
+    call("fstat", "fd fd, stat_out statbuf", fstat),
+    call("newfstatat", f"{_AT} stat_out statbuf, at_flags flags", fstatat),
+    call("stat64", f"{_PATH} stat64_i386_out statbuf", _STAT_64),
+    call("lstat64", f"{_PATH} stat64_i386_out statbuf", partial(_STAT_64, follow=False)),
+    call("fstat64", "fd fd, stat64_i386_out statbuf", partial(fstat, layout=STAT64_I386)),
+    call("fstatat64", f"{_AT} stat64_i386_out statbuf, at_flags flags",
+         partial(fstatat, layout=STAT64_I386)),
+    call("statx", f"{_AT} statx_flags flags, statx_mask mask, statx_out statxbuf", statx,
+         note=_STATX),
+    call("getdents", "fd fd, dirents_out dirp, uint count", getdents),
+    call("getdents64", "fd fd, dirents64_out dirp, uint count", getdents64),
+)
+# fmt: on

@@ -4,18 +4,12 @@ Source: Linux, arch/x86/kernel/process_64.c and process.c (arch_prctl), tls.c an
 include/asm/desc.h (set_thread_area). On the other architectures the pointer is a plain register.
 """
 
-from __future__ import annotations
-
 import struct
-from typing import TYPE_CHECKING
 
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import GuestFailed
-from bootstrap.linux.process import OnRegisters
-
-if TYPE_CHECKING:
-    from bootstrap.linux.process import Process
-    from bootstrap.linux.row import Handler
+from bootstrap.linux.process import LinuxProcess, OnRegisters
+from bootstrap.linux.row import call
 
 _SET_GS, _SET_FS, _GET_FS, _GET_GS = 0x1001, 0x1002, 0x1003, 0x1004
 _BASES = {_SET_GS: "gs_base", _SET_FS: "fs_base", _GET_FS: "fs_base", _GET_GS: "gs_base"}
@@ -25,28 +19,25 @@ _OF_THE_CPU = range(0x1021, 0x1026)
 _MAPS_VDSO = range(0x2001, 0x2004)
 
 
-def arch_prctl_for(word: int) -> Handler:
-    """arch_prctl(2) for a process of so many bytes in a word: 4 has no bases to set."""
-
-    def sys_arch_prctl(proc: Process, option: int, arg: int) -> int | OnRegisters:
-        if word == 8 and option in _BASES:
-            name = _BASES[option]
-            if option in (_SET_GS, _SET_FS):
-                return _set_base(proc, name, arg)
-            return _get_base(proc, name, arg)
-        if option == _GET_CPUID:
-            return 1
-        if option == _SET_CPUID:
-            raise LinuxError(Errno.ENODEV)  # the guest's CPU cannot refuse it
-        if option in _OF_THE_CPU or (word == 8 and option in _MAPS_VDSO):
-            raise GuestFailed(f"arch_prctl with option {option:#x} is not supported")
-        raise LinuxError(Errno.EINVAL)
-
-    return sys_arch_prctl
+def arch_prctl(process: LinuxProcess, option: int, arg: int) -> int | OnRegisters:
+    """arch_prctl(2): a process of 32 bits has no bases to set."""
+    is64 = process.arch.word == 8
+    if is64 and option in _BASES:
+        name = _BASES[option]
+        if option in (_SET_GS, _SET_FS):
+            return _set_base(process, name, arg)
+        return _get_base(process, name, arg)
+    if option == _GET_CPUID:
+        return 1
+    if option == _SET_CPUID:
+        raise LinuxError(Errno.ENODEV)  # the guest's CPU cannot refuse it
+    if option in _OF_THE_CPU or (is64 and option in _MAPS_VDSO):
+        raise GuestFailed(f"arch_prctl with option {option:#x} is not supported")
+    raise LinuxError(Errno.EINVAL)
 
 
-def _set_base(proc: Process, name: str, guest_addr: int) -> OnRegisters:
-    if guest_addr >= proc.abi.task_size:
+def _set_base(process: LinuxProcess, name: str, guest_addr: int) -> OnRegisters:
+    if guest_addr >= process.arch.task_size:
         raise LinuxError(Errno.EPERM)
 
     def change(saved: dict[str, bytes]) -> int:
@@ -56,9 +47,9 @@ def _set_base(proc: Process, name: str, guest_addr: int) -> OnRegisters:
     return OnRegisters(change)
 
 
-def _get_base(proc: Process, name: str, guest_addr: int) -> OnRegisters:
+def _get_base(process: LinuxProcess, name: str, guest_addr: int) -> OnRegisters:
     def change(saved: dict[str, bytes]) -> int:
-        proc.memory.put(guest_addr, saved[name].ljust(8, b"\0"))
+        process.memory.put(guest_addr, saved[name].ljust(8, b"\0"))
         return 0
 
     return OnRegisters(change)
@@ -92,9 +83,9 @@ def _descriptor(base: int, limit: int, flags: int) -> bytes:
     )
 
 
-def sys_set_thread_area(proc: Process, u_info: int) -> OnRegisters:
+def set_thread_area(process: LinuxProcess, u_info: int) -> OnRegisters:
     """set_thread_area(2) of a 32-bit process."""
-    wanted, base, limit, flags = _USER_DESC.unpack(proc.memory.read(u_info, _USER_DESC.size))
+    wanted, base, limit, flags = _USER_DESC.unpack(process.memory.read(u_info, _USER_DESC.size))
     descriptor = _descriptor(base, limit, flags)
 
     def change(saved: dict[str, bytes]) -> int:
@@ -104,10 +95,18 @@ def sys_set_thread_area(proc: Process, u_info: int) -> OnRegisters:
             if not free:
                 raise LinuxError(Errno.ESRCH)
             entry = free[0]
-            proc.memory.put(u_info, entry.to_bytes(4, "little"))
+            process.memory.put(u_info, entry.to_bytes(4, "little"))
         if entry not in _ENTRIES:
             raise LinuxError(Errno.EINVAL)
         saved[f"tls{entry}"] = descriptor
         return 0
 
     return OnRegisters(change)
+
+
+_SEGMENTS = "The CPU does not enforce a segment's limit, nor that it is read only."
+_ARCH = "ARCH_GET_XCOMP_SUPP and its kind, and ARCH_MAP_VDSO_64 and its, stop the run."
+ROWS = (
+    call("set_thread_area", "ptr u_info", set_thread_area, note=_SEGMENTS, only="i386"),
+    call("arch_prctl", "int option, ptr addr", arch_prctl, note=_ARCH),
+)

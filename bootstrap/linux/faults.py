@@ -2,6 +2,7 @@
 
 import capstone
 
+from bootstrap.core import cpu
 from bootstrap.linux.events import Fault
 
 _NAMES = {4: "SIGILL", 5: "SIGTRAP", 7: "SIGBUS", 8: "SIGFPE", 11: "SIGSEGV"}
@@ -32,8 +33,10 @@ def instruction(fault: Fault) -> str:
     return f"{fault.pc:#x}: {fault.code.hex(' ')}  (no instruction)"
 
 
-def describe(fault: Fault) -> tuple[str, ...]:
-    """The fault as lines: what happened, where, and the registers."""
+def describe(fault: cpu.Fault) -> tuple[str, ...]:
+    """The fault as lines: what happened, where, and the registers, as far as they are known."""
+    if not isinstance(fault, Fault):
+        fault = Fault(fault.signal, fault.reason, fault.pc)
     width = max((len(name) for name, _ in fault.registers), default=0)
     digits = 8 if fault.abi in ("i386", "riscv32") else 16
     cells = [f"{name:>{width}} {value:0{digits}x}" for name, value in fault.registers]

@@ -8,10 +8,17 @@ import posixpath
 from collections.abc import Iterator
 
 from bootstrap.core import paths
-from bootstrap.core.abi import PERMISSIONS, S_IFDIR, S_IFMT, S_IFREG, X_OK, Errno, LinuxError
+from bootstrap.core.abi import PERMISSIONS, S_IFDIR, S_IFMT, S_IFREG, Errno, LinuxError
 from bootstrap.core.errors import Limits
 from bootstrap.core.files import Directory, Inode, OpenFile, RegularFile, Symlink
-from bootstrap.core.paths import Lookup, ParentAndName, PathBase, check_path, plain_parts
+from bootstrap.core.paths import (
+    MAXSYMLINKS,
+    Lookup,
+    ParentAndName,
+    PathBase,
+    check_path,
+    plain_parts,
+)
 from bootstrap.linux.flags import S_ISGID
 from bootstrap.linux.hostfolder import Lower
 from bootstrap.linux.inode import LazyDirectory, LazyFile, OverlayVolume, children, is_within
@@ -43,12 +50,6 @@ class OverlayFileSystem(paths.FileSystem):
 
     # -- looking -------------------------------------------------------------------------------
 
-    def access(self, base: PathBase, path: bytes, mode: int) -> None:
-        """access(2), for root: EACCES only for executing what nobody may execute."""
-        inode = self.resolve(base, path)
-        if mode & X_OK and not isinstance(inode, Directory) and not inode.mode & 0o111:
-            raise LinuxError(Errno.EACCES)
-
     def readlink(self, base: PathBase, path: bytes) -> bytes:
         """readlink(2)."""
         inode = self.resolve(base, path, follow=False)
@@ -63,35 +64,7 @@ class OverlayFileSystem(paths.FileSystem):
         """
         if base.cwd.removed:
             raise LinuxError(Errno.ENOENT)
-        return self.seen_path(base.cwd, base.root)
-
-    def seen_path(self, directory: Directory, root: Directory | None = None) -> bytes:
-        """The path of a directory, seen from `root`; a removed one has none: b"/(deleted)"."""
-        if directory.removed:
-            return b"/(deleted)"
-        top = root or self.root
-        names: list[bytes] = []
-        here = directory
-        while here is not top and here.parent is not here:
-            names.append(here.name)
-            here = here.parent
-        path = b"/" + b"/".join(reversed(names))
-        return path if here is top else b"(unreachable)" + path
-
-    def absolute(self, base: PathBase, path: bytes) -> bytes:
-        """For messages and records: where `path` leads, links in its directories resolved.
-
-        A link at its end is not followed. Falls back to the text where nothing is there.
-        """
-        try:
-            check_path(path)
-            lookup = Lookup(base)
-            last = lookup.parent(base.cwd, path)
-            if not last.is_name:
-                return self.seen_path(lookup.dots(last), base.root)
-            return posixpath.join(self.seen_path(last.directory, base.root), last.name)
-        except LinuxError:
-            return posixpath.normpath(posixpath.join(self.seen_path(base.cwd, base.root), path))
+        return seen_path(base.cwd, base.root)
 
     # -- making --------------------------------------------------------------------------------
 
@@ -104,38 +77,44 @@ class OverlayFileSystem(paths.FileSystem):
             raise LinuxError(Errno.ENOENT)
         return last
 
-    def mkdir(self, base: PathBase, path: bytes, mode: int) -> None:
+    def mkdir(self, base: PathBase, path: bytes, mode: int) -> tuple[Directory, ParentAndName]:
         """mkdir(2); `mode` has the umask taken off. The set-group-ID bit is inherited."""
         last = self._place(base, path, folder=True)
         self.volume.meter.add_inode(self.path_of(last.directory, last.name))
         bits = mode & 0o1777 | last.directory.mode & S_ISGID
-        self.enter(last, self.new_directory(bits, last.directory))
+        made = self.new_directory(bits, last.directory)
+        self.enter(last, made)
+        return made, last
 
-    def mknod(self, base: PathBase, path: bytes, mode: int) -> None:
+    def mknod(self, base: PathBase, path: bytes, mode: int) -> tuple[RegularFile, ParentAndName]:
         """mknod(2), for regular files only: EPERM for all else."""
         if mode & S_IFMT not in (0, S_IFREG):
             raise LinuxError(Errno.EPERM)
-        self.make_file(self._place(base, path), mode)
+        last = self._place(base, path)
+        return self.make_file(last, mode), last
 
-    def symlink(self, base: PathBase, path: bytes, target: bytes) -> None:
+    def symlink(self, base: PathBase, path: bytes, target: bytes) -> tuple[Symlink, ParentAndName]:
         """symlink(2): makes `path` a link to `target`."""
         check_path(target)
         last = self._place(base, path)
         self.volume.meter.add_inode(self.path_of(last.directory, last.name))
-        self.enter(last, Symlink(self.volume.next_ino(), target))
+        made = Symlink(self.volume.next_ino(), target)
+        self.enter(last, made)
+        return made, last
 
-    def link(self, inode: Inode, base: PathBase, path: bytes) -> None:
+    def link(self, inode: Inode, base: PathBase, path: bytes) -> ParentAndName:
         """linkat(2): `path` becomes another name of `inode`."""
         last = self._place(base, path)
         if isinstance(inode, Directory):
             raise LinuxError(Errno.EPERM)
         inode.links += 1
         last.directory.put(last.name, inode)
+        return last
 
     # -- renaming and changing -----------------------------------------------------------------
 
-    def rmdir(self, base: PathBase, path: bytes) -> None:
-        """rmdir(2)."""
+    def rmdir(self, base: PathBase, path: bytes) -> tuple[Directory, ParentAndName]:
+        """rmdir(2). Returns what was removed, and where it was."""
         last = self.parent(base, path)
         if not last.is_name:
             raise LinuxError(
@@ -147,9 +126,13 @@ class OverlayFileSystem(paths.FileSystem):
         if inode.names():
             raise LinuxError(Errno.ENOTEMPTY)
         self.take(last)
+        return inode, last
 
-    def rename(self, source: ParentAndName, target: ParentAndName) -> None:
-        """renameat(2), of what `parent` found (fs/namei.c, do_renameat2 and vfs_rename)."""
+    def rename(self, source: ParentAndName, target: ParentAndName) -> tuple[Inode, Inode | None]:
+        """renameat(2), of what `parent` found (fs/namei.c, do_renameat2 and vfs_rename).
+
+        Returns the file, and what it replaced: itself, where nothing is done.
+        """
         if not source.is_name or not target.is_name:
             raise LinuxError(Errno.EBUSY)
         inode = self.existing(source)
@@ -161,7 +144,7 @@ class OverlayFileSystem(paths.FileSystem):
         if isinstance(replaced, Directory) and is_within(source.directory, replaced):
             raise LinuxError(Errno.ENOTEMPTY)
         if replaced is inode:
-            return
+            return inode, inode
         if replaced is not None:
             if isinstance(inode, Directory):
                 if not isinstance(replaced, Directory):
@@ -173,6 +156,7 @@ class OverlayFileSystem(paths.FileSystem):
             self.take(target)
         source.directory.take(source.name)
         target.directory.put(target.name, inode)
+        return inode, replaced
 
     def take(self, last: ParentAndName) -> None:
         """Take a name away, and the file with it when that was its last hold."""
@@ -181,16 +165,8 @@ class OverlayFileSystem(paths.FileSystem):
         if isinstance(inode, Directory):
             inode.removed = True
 
-    def chmod(self, base: PathBase, path: bytes, mode: int) -> Inode:
-        """chmod(2). Returns the file."""
-        inode = self.resolve(base, path)
-        self.volume.set_mode(inode, mode & PERMISSIONS)
-        return inode
-
-    def truncate(self, base: PathBase, path: bytes, length: int) -> None:
-        """truncate(2)."""
-        if length < 0:
-            raise LinuxError(Errno.EINVAL)
+    def truncate(self, base: PathBase, path: bytes, length: int) -> RegularFile:
+        """truncate(2), to a length that is not negative. Returns the file."""
         inode = self.resolve(base, path)
         if isinstance(inode, Directory):
             raise LinuxError(Errno.EISDIR)
@@ -198,6 +174,7 @@ class OverlayFileSystem(paths.FileSystem):
             raise LinuxError(Errno.EINVAL)
         inode.check_not_running()
         inode.truncate(length)
+        return inode
 
     # -- for the harness -----------------------------------------------------------------------
 
@@ -280,4 +257,56 @@ class OverlayFileSystem(paths.FileSystem):
         """Whether `path` is the one, of `length` bytes, of a directory or of a name in it."""
         if len(path) != max(1, length):
             return False
-        return path == posixpath.join(self.seen_path(directory), *name)
+        return path == posixpath.join(seen_path(directory), *name)
+
+
+def seen_path(directory: Directory, root: Directory | None = None) -> bytes:
+    """The path of a directory, seen from `root` or from the top of its file system.
+
+    A removed one has none: b"/(deleted)".
+    """
+    if directory.removed:
+        return b"/(deleted)"
+    names: list[bytes] = []
+    here = directory
+    while here is not root and here.parent is not here:
+        names.append(here.name)
+        here = here.parent
+    path = b"/" + b"/".join(reversed(names))
+    return path if root in (None, here) else b"(unreachable)" + path
+
+
+def absolute(base: PathBase, path: bytes) -> bytes:
+    """For messages and records: where `path` leads, links in its directories resolved.
+
+    A link at its end is not followed. Falls back to the text where nothing is there.
+    """
+    try:
+        check_path(path)
+        lookup = Lookup(base)
+        last = lookup.parent(base.cwd, path)
+        if not last.is_name:
+            return seen_path(lookup.dots(last), base.root)
+        return posixpath.join(seen_path(last.directory, base.root), last.name)
+    except LinuxError:
+        return posixpath.normpath(posixpath.join(seen_path(base.cwd, base.root), path))
+
+
+def path_from_top(base: PathBase, path: bytes) -> bytes:
+    """The same, from the top of the file system where a process has another root."""
+    if base.root.parent is base.root:
+        return absolute(base, path)
+    return posixpath.join(seen_path(base.root), absolute(base, path).lstrip(b"/"))
+
+
+def opened_path(base: PathBase, path: bytes, inode: Inode) -> bytes:
+    """The path of the file that was opened: links at the end of `path` followed."""
+    for _ in range(MAXSYMLINKS):
+        if isinstance(inode, Directory) and not inode.removed:
+            return seen_path(inode)
+        check_path(path)
+        here = Lookup(base).find(base.cwd, path, follow=False)
+        if not isinstance(here, Symlink):
+            break
+        path = posixpath.join(posixpath.dirname(path), here.target)
+    return path_from_top(base, path)

@@ -6,14 +6,14 @@ Numbers are given out in the order in which files are first looked up, and never
 import hashlib
 import mmap
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from bootstrap.core import files
 from bootstrap.core.abi import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from bootstrap.core.errors import BadInput, Limits
 from bootstrap.core.files import Buffer, Directory, Inode, Symlink, new_buffer
+from bootstrap.linux.events import Listed, Read
 from bootstrap.linux.hostfolder import LARGE, Lower, LowerEntry
-from bootstrap.linux.watcher import Watcher
 
 # Only Linux promises that the pages are zero after it (madvise(2)).
 _GIVE_BACK = mmap.MADV_DONTNEED if sys.platform == "linux" else None
@@ -46,20 +46,22 @@ def moved(old: Buffer, used: int, size: int) -> Buffer:
 class OverlayVolume(files.Volume):
     """A volume with a tree below."""
 
-    __slots__ = ("_room", "lower", "watcher")
+    __slots__ = ("_room", "emit", "lower", "recorded")
 
     def __init__(self, lower: Lower, limits: Limits) -> None:
         super().__init__(limits)
         self.lower = lower
         self._room = 64 * LARGE
-        self.watcher: Watcher | None = None
-        """Who records what happens, if anybody does."""
+        self.emit: Callable[..., None] | None = None
+        """Makes an event of the machine, if there is one and somebody listens."""
+        self.recorded = False
+        """Somebody records what is in the lower tree."""
 
     def list(self, guest_path: bytes) -> Mapping[bytes, LowerEntry]:
         """What is in a folder of the lower tree. Raises BadInput."""
         listing = self.lower.list(guest_path)
-        if self.watcher is not None:
-            self.watcher.listed(guest_path, listing)
+        if self.emit is not None:
+            self.emit(Listed, path=guest_path, listing=listing)
         return listing
 
     @property
@@ -68,7 +70,7 @@ class OverlayVolume(files.Volume):
 
         Not where it is itself in memory, nor where somebody records what is in it.
         """
-        return self.lower.lazy and self.watcher is None
+        return self.lower.lazy and not self.recorded
 
     def may_hold(self, size: int) -> bool:
         """Whether so many bytes more of the lower tree may be held in memory, uncounted."""
@@ -81,15 +83,9 @@ class OverlayVolume(files.Volume):
     def load(self, guest_path: bytes) -> bytes:
         """The content of a file in the lower tree. Raises BadInput."""
         content = self.lower.load(guest_path)
-        if self.watcher is not None:
-            self.watcher.loaded(guest_path, content)
+        if self.emit is not None:
+            self.emit(Read, path=guest_path, content=content)
         return content
-
-    def set_mode(self, inode: Inode, mode: int) -> None:
-        """Give a file these permissions."""
-        inode.set_mode(mode)
-        if self.watcher is not None:
-            self.watcher.mode_set(inode)
 
     def from_lower(self, guest_path: bytes, entry: LowerEntry, parent: Directory) -> Inode:
         """The inode of a file in the lower tree, which is at `guest_path` there."""
@@ -221,17 +217,12 @@ class LazyFile(files.RegularFile):
         if size < self.size:
             wipe(self.data, size, self.size)
         self.size = size
-        self._changed_size()
+        self.version += 1
 
     def empty(self) -> None:
         """What O_TRUNC does."""
         self._drop_data()
-        self._changed_size()
-
-    def _changed_size(self) -> None:
         self.version += 1
-        if self._volume.watcher is not None:
-            self._volume.watcher.truncated(self)
 
     def _drop_data(self) -> None:
         self.pending = False
@@ -330,8 +321,6 @@ class LazyDirectory(Directory):
         self._fill()
         super().put(name, inode)
         self.subdirs += isinstance(inode, Directory)
-        if self._volume.watcher is not None:
-            self._volume.watcher.named(self, name, inode)
 
     def take(self, name: bytes) -> None:
         """Take out a name that is there. Counting links is the caller's."""
@@ -340,8 +329,6 @@ class LazyDirectory(Directory):
             raise KeyError(name)
         super().take(name)
         self.subdirs -= isinstance(inode, Directory)
-        if self._volume.watcher is not None:
-            self._volume.watcher.unnamed(self, name, inode)
 
 
 def nlink(inode: Inode) -> int:

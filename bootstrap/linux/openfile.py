@@ -23,8 +23,6 @@ class OpenInode(OpenFile):
             inode.prepare()
         super().__init__(inode, flags, volume)
         self._names: list[bytes] | None = None
-        if volume.watcher is not None:
-            volume.watcher.opened(self)
 
     def read(self, count: int) -> bytes:
         """read(2): see the core's. Raises BadInput where the tree below changed."""
@@ -34,12 +32,6 @@ class OpenInode(OpenFile):
             self.offset += len(data)
             return data
         return super().read(count)
-
-    def close(self) -> bool:
-        """One descriptor fewer; whether it was the last one, which closes."""
-        if self.refs == 1 and self._volume.watcher is not None:
-            self._volume.watcher.closed(self)
-        return super().close()
 
     def entries(self) -> Iterator[Entry]:
         """What getdents(2) tells from the present offset on, which the caller moves to a cookie.

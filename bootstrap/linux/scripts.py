@@ -4,30 +4,38 @@ import re
 
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.elf import BINPRM_BUF_SIZE
+from bootstrap.core.errors import Limits, Meter
 from bootstrap.core.files import RegularFile
+from bootstrap.core.process import Exec
 
 _WHOLE_NAME = re.compile(rb"#![ \t]*+[^ \t\0]*+[ \t\0]")
 _LINE = re.compile(rb"([^ \t\0]*)(?:[ \t]+([^\0]*))?", re.DOTALL)
 
 
-def interpreter(image: RegularFile) -> tuple[bytes, bytes | None] | None:
-    """The interpreter and its one argument of a `#!` script (fs/binfmt_script.c), or None.
+def load(
+    image: RegularFile,
+    path: bytes,
+    argv: tuple[bytes, ...],
+    envp: tuple[bytes, ...],
+    _asked: bytes,
+    _limits: Limits,
+    _meter: Meter,
+) -> Exec:
+    """The interpreter of a script, to be run on the script's path; its line may have one argument.
 
-    Raises LinuxError: ENOEXEC where there is no name, or one that may have been cut (of a line
-    without a newline the 255 bytes count that the buffer has room for); EACCES for an empty one.
+    Raises LinuxError: ENOEXEC for what is no script, and where there is no name or one that may
+    have been cut (of a line without a newline the 255 bytes count that the buffer has room for);
+    EACCES for an empty one.
     """
     text = image.read_at(0, BINPRM_BUF_SIZE).ljust(BINPRM_BUF_SIZE, b"\0")
-    if text[:2] != b"#!":
-        return None
     end = text.partition(b"\0")[0].find(b"\n")
-    if end < 0:
-        if not _WHOLE_NAME.match(text):
-            raise LinuxError(Errno.ENOEXEC)
-        end = BINPRM_BUF_SIZE - 1
-    line = text[2:end].strip(b" \t")
+    if text[:2] != b"#!" or (end < 0 and not _WHOLE_NAME.match(text)):
+        raise LinuxError(Errno.ENOEXEC)
+    line = text[2 : BINPRM_BUF_SIZE - 1 if end < 0 else end].strip(b" \t")
     found = _LINE.match(line)
     if not line or found is None:
         raise LinuxError(Errno.ENOEXEC)
-    if not found[1]:
+    name, argument = found[1], found[2]
+    if not name:
         raise LinuxError(Errno.EACCES)  # a NUL: to open_exec the empty name is the current folder
-    return found[1], found[2]
+    return Exec(name, (name, *(() if argument is None else (argument,)), path, *argv[1:]), envp)

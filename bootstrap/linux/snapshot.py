@@ -6,16 +6,18 @@ Taken where the CPU of the last process has stopped; every other process waits b
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 
 from bootstrap.core.arches import ARCHES, PAGE
 from bootstrap.core.files import OpenFile, RegularFile, Stream
 from bootstrap.core.memory import DIRTY, KEPT, Extent
 from bootstrap.core.paths import PathBase
+from bootstrap.core.process import Exec, FdTable
 from bootstrap.linux import files_snapshot as files
 from bootstrap.linux.machine import Machine
 from bootstrap.linux.memory import MMAP_BASE, AddressSpace
-from bootstrap.linux.process import FdTable, Process
+from bootstrap.linux.process import LinuxProcess
 
 _ABIS = {abi.name: abi for abi in ARCHES}
 _NOT_KEPT = bytes(flags & ~KEPT | (DIRTY if flags & KEPT else 0) for flags in range(256))
@@ -128,25 +130,25 @@ def take(machine: Machine, streams: Sequence[Stream], sharing: Sharing) -> Snaps
     for task in machine.tasks:
         process = task.process
         fds = []
-        for fd, file in process.fds.items():
+        for fd, file in sorted(process.fds.files.items()):
             if file not in places:
                 places[file] = len(opened)
                 opened.append(file)
             fds.append((fd, places[file], fd in process.fds.cloexec))
-        folders += [process.at.root, process.at.cwd]
+        folders += [process.base.root, process.base.cwd]
         stepping = task.cpu.stepping
         tasks.append(
             TaskState(
                 pid=process.pid,
                 ppid=process.ppid,
-                abi=process.abi.name,
+                abi=process.arch.name,
                 exe_path=process.exe_path,
-                argv=process.argv,
+                argv=process.program.argv,
                 umask=process.umask,
                 zombies=tuple(process.zombies.items()),
-                syscalls=process.syscalls + task.cpu.served,
-                root=process.at.root.ino,
-                cwd=process.at.cwd.ino,
+                syscalls=process.calls + task.cpu.served,
+                root=process.base.root.ino,
+                cwd=process.base.cwd.ino,
                 fds=tuple(fds),
                 memory=_memory(process.memory, process.pid, sharing),
                 registers=task.cpu.save(),
@@ -154,8 +156,8 @@ def take(machine: Machine, streams: Sequence[Stream], sharing: Sharing) -> Snaps
                 exe=process.exe.ino if process.exe is not None else 0,
             )
         )
-    fs = files.save(machine.fs, opened, folders, streams, sharing.contents)
-    sharing.last = Snapshot(machine.processes, machine.syscalls, tuple(tasks), fs)
+    fs = files.save(machine.files, opened, folders, streams, sharing.contents)
+    sharing.last = Snapshot(machine.processes, machine.ended_calls, tuple(tasks), fs)
     return sharing.last
 
 
@@ -192,8 +194,8 @@ def restore(
     `spaces`: by pid, memory that was marked when the snapshot was taken, to be used again.
     Raises ValueError or KeyError for a snapshot that is none.
     """
-    back = files.restore(machine.fs, state.fs, streams)
-    machine.processes, machine.syscalls = state.processes, state.syscalls
+    back = files.restore(machine.files, state.fs, streams)
+    machine.processes, machine.ended_calls = state.processes, state.syscalls
     for told in state.tasks:
         abi = _ABIS[told.abi]
         old = spaces.get(told.pid)
@@ -204,15 +206,16 @@ def restore(
         fds = FdTable(machine.limits.open_files)
         for fd, place, cloexec in told.fds:
             fds.put(fd, back.files[place], cloexec)
-        process = Process(
-            told.pid, told.ppid, abi, memory, fds, machine.fs,
+        process = LinuxProcess(
+            told.pid, told.ppid, abi, memory, fds, machine.files,
             PathBase(back.folders(told.root), back.folders(told.cwd)), told.umask, machine.limits,
-            machine.observers, told.exe_path, told.argv, dict(told.zombies), told.syscalls,
+            partial(machine.emit, told.pid), told.exe_path, Exec(told.exe_path, told.argv, ()),
+            dict(told.zombies), told.syscalls,
         )  # fmt: skip
         image = back.inodes.get(told.exe)  # no longer there: nobody can reach it to write to it
         process.run_file(image if isinstance(image, RegularFile) else None)
-        task = machine.new_task(process)
-        machine.tasks.append(task)
+        task = machine.add_process(process)
+        machine.running.append(task)
         task.cpu.restore(told.registers)
         if task.cpu.stepping is not None:
             task.cpu.stepping.executed = told.executed
@@ -268,6 +271,3 @@ def _space(machine: Machine, told: TaskState) -> AddressSpace:
         memory.adopt(extent)
     _complete(memory, machine, state)
     return memory
-
-
-__all__ = ["ExtentState", "MemoryState", "Sharing", "Snapshot", "TaskState", "restore", "take"]

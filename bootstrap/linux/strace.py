@@ -4,16 +4,19 @@ After strace 6.1 with its defaults: strings of up to 32 characters, "=" in colum
 abbreviated. What a call reads is printed as it was before the call, what it stores as it was after.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from bootstrap.core.abi import O_CREAT, O_TMPFILE, Errno, LinuxError
+from bootstrap.core.arches import Arch
+from bootstrap.core.events import Event, Executed, Exited
+from bootstrap.core.syscalls import Syscall
 from bootstrap.linux import strace_memory as stored
 from bootstrap.linux import strace_values as values
-from bootstrap.linux.events import BaseObserver, ExecEvent, Fault
+from bootstrap.linux.events import CallBegan, CallEnded
+from bootstrap.linux.filesystem import absolute
 from bootstrap.linux.flags import F_GETFD, F_GETFL
 from bootstrap.linux.memory import AddressSpace
-from bootstrap.linux.row import Kind, Result, Row
+from bootstrap.linux.row import parameters
 
 RESULT_COLUMN = 39
 """Where " = result" begins, in characters from the start of the line."""
@@ -22,78 +25,71 @@ RESULT_COLUMN = 39
 _ERRNO = {int(errno): errno for errno in Errno}
 
 
-@dataclass(frozen=True)
-class Entered:
-    """A call that has begun: what could be printed before the handler ran."""
-
-    row: Row
-    args: list[int]
-    before: list[str | None]
-    """Per argument its text; None for one that the call stores to."""
-
-
-def enter(row: Row, args: list[int], memory: AddressSpace) -> Entered:
-    """Print the arguments that the call reads, from `memory` as it is before the call."""
-    before: list[str | None] = []
-    for index, arg in enumerate(row.args):
-        printer = stored.BEFORE.get(arg.kind)
+def before(row: Syscall, args: Sequence[int], memory: AddressSpace) -> list[str | None]:
+    """Per argument its text, from memory as it is before the call; None for what it stores to."""
+    found: list[str | None] = []
+    for index, (word, _) in enumerate(parameters(row.arguments)):
+        printer = stored.BEFORE.get(word)
         if printer is not None:
-            before.append(printer(memory, args, index))
-        elif arg.kind in stored.AFTER:
-            before.append(None)
+            found.append(printer(memory, args, index))
+        elif word in stored.AFTER:
+            found.append(None)
         else:
-            before.append(values.plain(arg.kind, args[index]))
-    return Entered(row, args, before)
+            found.append(values.plain(word, args[index]))
+    return found
 
 
-def call_text(entered: Entered, result: int | None, memory: AddressSpace) -> str:
-    """The call with all its arguments, once it has ended with `result` (-errno when it failed)."""
-    row, args = entered.row, entered.args
+def call_text(
+    row: Syscall, args: Sequence[int], known: Sequence[str | None], result: int | None,
+    memory: AddressSpace,
+) -> str:  # fmt: skip
+    """The call with all its arguments, once it has ended with `result` (-errno when it failed);
+    `known` is what `before` gave."""
     if row.name == "clone":
         flags, stack = args[:2]
         return f"clone(child_stack={values.address(stack)}, flags={values.clone_flags(flags)})"
     texts: list[str] = []
-    for index, (arg, text) in enumerate(zip(row.args, entered.before, strict=True)):
+    for index, ((word, _), text) in enumerate(zip(parameters(row.arguments), known, strict=True)):
         if text is None:
             if result is None or result < 0:
-                failed = stored.FAILED.get(arg.kind)
+                failed = stored.FAILED.get(word)
                 text = failed(memory, args, index) if failed else values.address(args[index])
             else:
-                text = stored.AFTER[arg.kind](memory, args, index, result)
+                text = stored.AFTER[word](memory, args, index, result)
         if left_out(row, args, index):
             continue
         texts.append(text)
     return f"{row.name}({', '.join(texts)})"
 
 
-def left_out(row: Row, args: list[int], index: int) -> bool:
+def left_out(row: Syscall, args: Sequence[int], index: int) -> bool:
     """Arguments that strace leaves out where they mean nothing."""
-    kind, name = row.args[index]
-    if kind in (Kind.OFF_HIGH, Kind.SEEK_HIGH):
+    words = parameters(row.arguments)
+    word, name = words[index]
+    if word in ("off_high", "seek_high"):
         return True
-    opens = (Kind.OPEN_FLAGS, Kind.OPEN_FLAGS_ARM)
-    if kind is Kind.MODE and index and row.args[index - 1].kind in opens:
+    if word == "mode" and index and words[index - 1][0] == "open_flags":
         return not args[index - 1] & (O_CREAT | O_TMPFILE & ~0o200000)
-    if kind in (Kind.FCNTL_ARG, Kind.FCNTL_ARG_ARM):
+    if word == "fcntl_arg":
         return args[index - 1] in (F_GETFD, F_GETFL)
-    if kind is Kind.PTR and row.name == "ioctl" and values.FIONCLEX <= args[1] <= values.FIOCLEX:
+    if word == "ptr" and row.name == "ioctl" and values.FIONCLEX <= args[1] <= values.FIOCLEX:
         return True
     return name == "dev" and args[index - 1] & 0o170000 in (0, 0o100000)
 
 
-def result_text(row: Row, args: list[int], result: int | None) -> str:
+def result_text(arch: Arch, row: Syscall, args: Sequence[int], result: int | None) -> str:
     """What stands after " = ": a number, an errno with its text, or ? for no return."""
     if result is None:
         return "?"
     errno = _ERRNO.get(-result)
     if errno is not None:
         return f"-1 {errno.name} ({errno.text})"
-    if row.result is Result.HEX:
+    if row.result == "hex":
         return f"{result:#x}"
-    if row.result is Result.OCTAL:
+    if row.result == "octal":
         return values.octal(result)
-    if row.result in (Result.FCNTL, Result.FCNTL_ARM):
-        return values.fcntl_result(args[1], result, row.result is Result.FCNTL_ARM)
+    if row.result == "fcntl":
+        return values.fcntl_result(arch, args[1], result)
     return str(result)
 
 
@@ -102,60 +98,51 @@ def line(call: str, result: str, prefix: str = "") -> str:
     return f"{prefix}{call}".ljust(RESULT_COLUMN) + f" = {result}"
 
 
-def format_call(row: Row, args: list[int], result: int | None, memory: AddressSpace) -> str:
-    """One call as a line, for when memory is the same before and after it."""
-    call = call_text(enter(row, args, memory), result, memory)
-    return line(call, result_text(row, args, result))
+class Strace:
+    """A listener that prints every system call, signal and end of a process, of a machine that
+    makes an event of each call. `write` takes each line, without its newline."""
 
-
-class Strace(BaseObserver):
-    """An observer that prints every system call, signal and end of a process.
-
-    `write` takes each line, without its newline; `memory_of` gives the memory of a live process.
-    """
-
-    wants_syscalls = True
-
-    def __init__(
-        self, write: Callable[[str], None], memory_of: Callable[[int], AddressSpace]
-    ) -> None:
+    def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
-        self._memory_of = memory_of
-        self._entered: dict[int, Entered] = {}
+        self._known: dict[int, list[str | None]] = {}
         self._begun = False
 
-    def on_exec(self, event: ExecEvent) -> None:
-        # Any other exec is a system call, and printed as one.
-        if not self._begun:
-            argv = ", ".join(values.quote(argument) for argument in event.argv)
-            variables = values.count_text(len(event.envp), "var", "vars")
-            call = f"execve({values.quote(event.path, 4096)}, [{argv}], [{variables}])"
-            self._write(line(call, "0", _prefix(event.pid)))
-        self._begun = True
+    def __call__(self, event: Event) -> None:
+        """See Listener."""
+        if isinstance(event, CallEnded):
+            self._call(event)
+        elif isinstance(event, CallBegan):
+            self._known[event.pid] = before(event.call.row, event.args, event.memory)
+        elif isinstance(event, Executed) and not self._begun:
+            # Any other exec is a system call, and printed as one.
+            self._begun = True
+            program = event.program
+            argv = ", ".join(values.quote(argument) for argument in program.argv)
+            variables = values.count_text(len(program.envp), "var", "vars")
+            path = values.quote(absolute(event.base, program.path), 4096)
+            self._write(line(f"execve({path}, [{argv}], [{variables}])", "0", _prefix(event.pid)))
+        elif isinstance(event, Exited):
+            self._end(event)
 
-    def on_syscall_enter(self, pid: int, row: Row, args: list[int]) -> str:
-        self._entered[pid] = enter(row, args, self._memory_of(pid))
-        return ""
-
-    def on_syscall_exit(self, pid: int, row: Row, entered: str, result: int | None) -> None:
-        begun = self._entered.pop(pid)
+    def _call(self, event: CallEnded) -> None:
+        row, known, memory = event.call.row, self._known.pop(event.pid), event.memory
         try:
-            call = call_text(begun, result, self._memory_of(pid))
+            call = call_text(row, event.args, known, event.result, memory)
         except LinuxError:
-            call = call_text(begun, None, self._memory_of(pid))
-        self._write(line(call, result_text(row, begun.args, result), _prefix(pid)))
+            call = call_text(row, event.args, known, None, memory)
+        result = result_text(memory.arch, row, event.args, event.result)
+        self._write(line(call, result, _prefix(event.pid)))
 
-    def on_fault(self, pid: int, fault: Fault) -> None:
-        name = values.SIGNALS.get(fault.signal, f"signal {fault.signal}")
-        place = f", si_addr={fault.guest_addr:#x}" if fault.guest_addr is not None else ""
-        self._write(f"{_prefix(pid)}--- {name} {{si_signo={name}{place}}} ---")
-
-    def on_exit(self, pid: int, status: int, syscalls: int) -> None:
-        if status & 0x7F:
-            name = values.SIGNALS.get(status & 0x7F, f"signal {status & 0x7F}")
-            self._write(f"{_prefix(pid)}+++ killed by {name} +++")
+    def _end(self, event: Exited) -> None:
+        prefix, fault, signal = _prefix(event.pid), event.fault, event.status & 0x7F
+        name = values.SIGNALS.get(signal, f"signal {signal}")
+        if fault is not None:
+            place = f", si_addr={fault.guest_addr:#x}" if fault.guest_addr is not None else ""
+            self._write(f"{prefix}--- {name} {{si_signo={name}{place}}} ---")
+        if signal:
+            self._write(f"{prefix}+++ killed by {name} +++")
         else:
-            self._write(f"{_prefix(pid)}+++ exited with {status >> 8} +++")
+            self._write(f"{prefix}+++ exited with {event.status >> 8} +++")
 
 
 def _prefix(pid: int) -> str:

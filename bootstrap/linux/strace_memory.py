@@ -1,17 +1,16 @@
 """How strace prints what is in guest memory: paths, buffers, arrays, structures.
 
-What a call reads has a printer in BEFORE, what it stores one in AFTER; both key it by Kind. Formats
-are strace 6.1's (src/print_struct_stat.c, src/wait.c, src/io.c, src/execve.c, src/dirent.c).
+What a call reads has a printer in BEFORE, what it stores one in AFTER; both key it by the row's
+word. Formats are strace 6.1's (src/print_struct_stat.c, src/wait.c, src/io.c, src/execve.c,
+src/dirent.c).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from struct import Struct
 
 from bootstrap.core.abi import CLD_EXITED, S_IFCHR, S_IFMT, Errno, LinuxError
-from bootstrap.core.arches import AARCH64
 from bootstrap.linux import flags as abi
 from bootstrap.linux.memory import AddressSpace
-from bootstrap.linux.row import Kind
 from bootstrap.linux.strace_values import (
     SIGNALS,
     STRING_MAX,
@@ -27,13 +26,10 @@ from bootstrap.linux.strace_values import (
 )
 from bootstrap.linux.structs import (
     STAT64_I386,
-    STAT_GENERIC,
-    STAT_I386,
-    STAT_X86_64,
+    STAT_OF,
     STATX,
     UTS_FIELD,
-    WORD_32,
-    WORD_64,
+    WORDS_OF,
     StatLayout,
     Word,
 )
@@ -44,7 +40,7 @@ STRINGS_MAX = 32
 # What a call reads: printer(memory, args, index), before the call.
 
 
-def _path(memory: AddressSpace, args: list[int], index: int) -> str:
+def _path(memory: AddressSpace, args: Sequence[int], index: int) -> str:
     try:
         return quote(memory.read_cstring(args[index], 4096), 4096)
     except LinuxError as error:
@@ -62,15 +58,15 @@ def buffer(memory: AddressSpace, guest_addr: int, size: int) -> str:
         return address(guest_addr)
 
 
-def _buffer_in(memory: AddressSpace, args: list[int], index: int) -> str:
+def _buffer_in(memory: AddressSpace, args: Sequence[int], index: int) -> str:
     return buffer(memory, args[index], args[index + 1])
 
 
 def _word(memory: AddressSpace) -> Word:
-    return WORD_64 if memory.arch.word == 8 else WORD_32
+    return WORDS_OF[memory.arch.word]
 
 
-def _strings(memory: AddressSpace, args: list[int], index: int) -> str:
+def _strings(memory: AddressSpace, args: Sequence[int], index: int) -> str:
     word, at = _word(memory), args[index]
     if not at:
         return "NULL"
@@ -97,7 +93,7 @@ def _cstring(memory: AddressSpace, guest_addr: int) -> str:
     return quote(data[:end] if end >= 0 else data)
 
 
-def _environment(memory: AddressSpace, args: list[int], index: int) -> str:
+def _environment(memory: AddressSpace, args: Sequence[int], index: int) -> str:
     word, at = _word(memory), args[index]
     if not at:
         return "NULL"
@@ -111,7 +107,7 @@ def _environment(memory: AddressSpace, args: list[int], index: int) -> str:
     return f"{args[index]:#x} {count_text(count, 'var', 'vars')}"
 
 
-def _iov_in(memory: AddressSpace, args: list[int], index: int) -> str:
+def _iov_in(memory: AddressSpace, args: Sequence[int], index: int) -> str:
     return iovec(memory, args[index], args[index + 1], None)
 
 
@@ -141,33 +137,27 @@ def iovec(memory: AddressSpace, at: int, count: int, filled: int | None) -> str:
     return f"[{', '.join(texts)}]"
 
 
-def _offset(memory: AddressSpace, args: list[int], index: int) -> str:
+def _offset(memory: AddressSpace, args: Sequence[int], index: int) -> str:
     return str(((args[index + 1] << 32 | args[index]) ^ 1 << 63) - (1 << 63))
 
 
-def _seek_offset(memory: AddressSpace, args: list[int], index: int) -> str:
+def _seek_offset(memory: AddressSpace, args: Sequence[int], index: int) -> str:
     return str(((args[index - 1] << 32 | args[index]) ^ 1 << 63) - (1 << 63))
 
 
-def _fcntl_argument(memory: AddressSpace, args: list[int], index: int) -> str:
+def _fcntl_argument(memory: AddressSpace, args: Sequence[int], index: int) -> str:
     command, value = args[index - 1], args[index]
     if command == abi.F_SETFL:
-        return open_flags(value & 0xFFFFFFFF)
+        return open_flags(memory.arch.open_flags(value & 0xFFFFFFFF))
     if command == abi.F_SETFD:
         return flag_text(value & 0xFFFFFFFF, ((abi.FD_CLOEXEC, "FD_CLOEXEC"),), "FD_???")
     return str(((value & 0xFFFFFFFF) ^ 1 << 31) - (1 << 31))
 
 
-def _fcntl_argument_arm(memory: AddressSpace, args: list[int], index: int) -> str:
-    if args[index - 1] == abi.F_SETFL:
-        return open_flags(AARCH64.open_flags(args[index] & 0xFFFFFFFF))
-    return _fcntl_argument(memory, args, index)
-
-
 _OLD_MMAP = Struct("<IIIIiI")
 
 
-def _old_mmap(memory: AddressSpace, args: list[int], index: int) -> str:
+def _old_mmap(memory: AddressSpace, args: Sequence[int], index: int) -> str:
     try:
         values = _OLD_MMAP.unpack(memory.read(args[index], _OLD_MMAP.size))
     except LinuxError:
@@ -176,7 +166,7 @@ def _old_mmap(memory: AddressSpace, args: list[int], index: int) -> str:
     texts = (
         address(hint),
         str(length),
-        plain(Kind.PROT, prot),
+        plain("prot", prot),
         map_flags(flags),
         str(fd),
         f"{offset:#x}" if offset else "0",
@@ -184,48 +174,47 @@ def _old_mmap(memory: AddressSpace, args: list[int], index: int) -> str:
     return ", ".join(texts)
 
 
-Before = Callable[[AddressSpace, list[int], int], str]
+Before = Callable[[AddressSpace, Sequence[int], int], str]
 
-BEFORE: dict[Kind, Before] = {
-    Kind.PATH: _path,
-    Kind.BUFFER_IN: _buffer_in,
-    Kind.STRINGS: _strings,
-    Kind.ENVIRONMENT: _environment,
-    Kind.IOV_IN: _iov_in,
-    Kind.OFF_LOW: _offset,
-    Kind.SEEK_LOW: _seek_offset,
-    Kind.FCNTL_ARG: _fcntl_argument,
-    Kind.FCNTL_ARG_ARM: _fcntl_argument_arm,
-    Kind.MMAP_ARGUMENTS: _old_mmap,
+BEFORE: dict[str, Before] = {
+    "path": _path,
+    "buffer_in": _buffer_in,
+    "strings": _strings,
+    "environment": _environment,
+    "iov_in": _iov_in,
+    "off_low": _offset,
+    "seek_low": _seek_offset,
+    "fcntl_arg": _fcntl_argument,
+    "mmap_arguments": _old_mmap,
 }
 
 # What a call would have stored, had it not failed: printer(memory, args, index).
 
 
-def _iov_addresses(memory: AddressSpace, args: list[int], index: int) -> str:
+def _iov_addresses(memory: AddressSpace, args: Sequence[int], index: int) -> str:
     return iovec(memory, args[index], args[index + 1], -1)
 
 
-FAILED: dict[Kind, Before] = {Kind.IOV_OUT: _iov_addresses}
+FAILED: dict[str, Before] = {"iov_out": _iov_addresses}
 """The rest are printed as addresses."""
 
 # What a call stores: printer(memory, args, index, result), after a call that succeeded.
 
 
-def _buffer_out(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+def _buffer_out(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
     return buffer(memory, args[index], result) if result else '""'
 
 
-def _string_out(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+def _string_out(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
     data = memory.read(args[index], result)
     return quote(data.removesuffix(b"\0"), 4096)
 
 
-def _iov_out(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+def _iov_out(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
     return iovec(memory, args[index], args[index + 1], result)
 
 
-def _status(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+def _status(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
     if not args[index] or not result:
         return address(args[index])
     status = int.from_bytes(memory.read(args[index], 4), "little")
@@ -236,17 +225,22 @@ def _status(memory: AddressSpace, args: list[int], index: int, result: int) -> s
     return f"[{{WIFEXITED(s) && WEXITSTATUS(s) == {status >> 8 & 0xFF}}}]"
 
 
-def _stat(layout: StatLayout) -> "After":
-    def printer(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
-        mode, size = layout.mode_and_size(memory.read(args[index], layout.length))
-        if mode & S_IFMT in (S_IFCHR, abi.S_IFBLK):
-            return f"{{st_mode={file_mode(mode)}, st_rdev=makedev(0, 0), ...}}"
-        return f"{{st_mode={file_mode(mode)}, st_size={size}, ...}}"
-
-    return printer
+def _stat(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
+    return _stat_text(memory, args[index], STAT_OF[memory.arch.name])
 
 
-def _statx(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+def _stat64(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
+    return _stat_text(memory, args[index], STAT64_I386)
+
+
+def _stat_text(memory: AddressSpace, at: int, layout: StatLayout) -> str:
+    mode, size = layout.mode_and_size(memory.read(at, layout.length))
+    if mode & S_IFMT in (S_IFCHR, abi.S_IFBLK):
+        return f"{{st_mode={file_mode(mode)}, st_rdev=makedev(0, 0), ...}}"
+    return f"{{st_mode={file_mode(mode)}, st_size={size}, ...}}"
+
+
+def _statx(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
     mode, size = STATX.mode_and_size(memory.read(args[index], STATX.length))
     return (
         f"{{stx_mask=STATX_BASIC_STATS, stx_attributes=0, stx_mode={file_mode(mode)}, "
@@ -254,7 +248,7 @@ def _statx(memory: AddressSpace, args: list[int], index: int, result: int) -> st
     )
 
 
-def _siginfo(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+def _siginfo(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
     if not args[index]:
         return "NULL"
     layout = _word(memory).siginfo
@@ -269,18 +263,18 @@ def _siginfo(memory: AddressSpace, args: list[int], index: int, result: int) -> 
     )
 
 
-def _utsname(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+def _utsname(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
     raw = memory.read(args[index], 2 * UTS_FIELD)
     system, node = (raw[at : at + UTS_FIELD].split(b"\0")[0] for at in (0, UTS_FIELD))
     return f"{{sysname={quote(system, 65)}, nodename={quote(node, 65)}, ...}}"
 
 
-def _offset_out(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+def _offset_out(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
     return f"[{int.from_bytes(memory.read(args[index], 8), 'little')}]"
 
 
 def _entries(length_at: int) -> "After":
-    def printer(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+    def printer(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
         raw = memory.read(args[index], result)
         at = count = 0
         while at < result:
@@ -291,25 +285,23 @@ def _entries(length_at: int) -> "After":
     return printer
 
 
-def _dirents(memory: AddressSpace, args: list[int], index: int, result: int) -> str:
+def _dirents(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
     return _entries(2 * memory.arch.word)(memory, args, index, result)
 
 
-After = Callable[[AddressSpace, list[int], int, int], str]
+After = Callable[[AddressSpace, Sequence[int], int, int], str]
 
-AFTER: dict[Kind, After] = {
-    Kind.BUFFER_OUT: _buffer_out,
-    Kind.STRING_OUT: _string_out,
-    Kind.IOV_OUT: _iov_out,
-    Kind.STATUS_OUT: _status,
-    Kind.STAT_I386_OUT: _stat(STAT_I386),
-    Kind.STAT64_I386_OUT: _stat(STAT64_I386),
-    Kind.STAT_X86_64_OUT: _stat(STAT_X86_64),
-    Kind.STAT_GENERIC_OUT: _stat(STAT_GENERIC),
-    Kind.STATX_OUT: _statx,
-    Kind.SIGINFO_OUT: _siginfo,
-    Kind.UTSNAME_OUT: _utsname,
-    Kind.OFFSET_OUT: _offset_out,
-    Kind.DIRENTS_OUT: _dirents,
-    Kind.DIRENTS64_OUT: _entries(16),
+AFTER: dict[str, After] = {
+    "buffer_out": _buffer_out,
+    "string_out": _string_out,
+    "iov_out": _iov_out,
+    "status_out": _status,
+    "stat_out": _stat,
+    "stat64_i386_out": _stat64,
+    "statx_out": _statx,
+    "siginfo_out": _siginfo,
+    "utsname_out": _utsname,
+    "offset_out": _offset_out,
+    "dirents_out": _dirents,
+    "dirents64_out": _entries(16),
 }

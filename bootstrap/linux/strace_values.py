@@ -6,10 +6,9 @@ Formats are strace 6.1's (src/util.c, src/xlat.c).
 from collections.abc import Callable
 
 from bootstrap.core.abi import AT_FDCWD, O_ACCMODE, S_IFMT
-from bootstrap.core.arches import AARCH64
+from bootstrap.core.arches import Arch
 from bootstrap.linux import flags as abi
 from bootstrap.linux.flags import Flags
-from bootstrap.linux.row import Kind
 
 STRING_MAX = 32
 """Characters of a buffer that are shown (strace -s)."""
@@ -132,36 +131,35 @@ def ioctl_command(value: int) -> str:
     return f"{value:#x}"
 
 
-_PLAIN: dict[Kind, Callable[[int], str]] = {
-    Kind.PTR: address,
-    Kind.MODE: octal,
-    Kind.FILE_MODE: file_mode,
-    Kind.DIRFD: lambda v: "AT_FDCWD" if v == AT_FDCWD else str(v),
-    Kind.OPEN_FLAGS: open_flags,
-    Kind.OPEN_FLAGS_ARM: open_flags,
-    Kind.DUP_FLAGS: lambda v: flag_text(v, abi.OPEN_FLAGS, "O_???"),
-    Kind.AT_FLAGS: lambda v: flag_text(v, abi.AT_FLAGS, "AT_???"),
-    Kind.STATX_FLAGS: statx_flags,
-    Kind.STATX_MASK: lambda v: flag_text(v, abi.STATX_MASK, "STATX_???"),
-    Kind.RENAME_FLAGS: lambda v: flag_text(v, abi.RENAME_FLAGS, "RENAME_???"),
-    Kind.WAIT_ID_TYPE: lambda v: choice_text(v & 0xFFFFFFFF, abi.WAIT_ID_TYPES, "P_???"),
-    Kind.UNLINKAT_FLAGS: lambda v: flag_text(v, abi.UNLINKAT_FLAGS, "AT_???"),
-    Kind.ACCESS_MODE: lambda v: flag_text(v & 0xFFFFFFFF, abi.ACCESS_MODES, "?_OK", "F_OK"),
-    Kind.WHENCE: lambda v: choice_text(v, abi.SEEK_WHENCE, "SEEK_???"),
-    Kind.WAIT_OPTIONS: lambda v: flag_text(v & 0xFFFFFFFF, abi.WAIT_OPTIONS, "W???"),
-    Kind.CLONE_FLAGS: clone_flags,
-    Kind.PROT: lambda v: flag_text(v, abi.PROT_FLAGS, "PROT_???", "PROT_NONE"),
-    Kind.MAP_FLAGS: map_flags,
-    Kind.MAP_OFFSET: lambda v: f"{v:#x}" if v else "0",
-    Kind.PAGE_OFFSET: lambda v: f"{v * 4096:#x}" if v else "0",
-    Kind.FCNTL_CMD: lambda v: choice_text(v, abi.FCNTL_COMMANDS, "F_???"),
-    Kind.IOCTL_CMD: ioctl_command,
+_PLAIN: dict[str, Callable[[int], str]] = {
+    "ptr": address,
+    "mode": octal,
+    "file_mode": file_mode,
+    "dirfd": lambda v: "AT_FDCWD" if v == AT_FDCWD else str(v),
+    "open_flags": open_flags,
+    "dup_flags": lambda v: flag_text(v, abi.OPEN_FLAGS, "O_???"),
+    "at_flags": lambda v: flag_text(v, abi.AT_FLAGS, "AT_???"),
+    "statx_flags": statx_flags,
+    "statx_mask": lambda v: flag_text(v, abi.STATX_MASK, "STATX_???"),
+    "rename_flags": lambda v: flag_text(v, abi.RENAME_FLAGS, "RENAME_???"),
+    "wait_id_type": lambda v: choice_text(v & 0xFFFFFFFF, abi.WAIT_ID_TYPES, "P_???"),
+    "unlinkat_flags": lambda v: flag_text(v, abi.UNLINKAT_FLAGS, "AT_???"),
+    "access_mode": lambda v: flag_text(v & 0xFFFFFFFF, abi.ACCESS_MODES, "?_OK", "F_OK"),
+    "whence": lambda v: choice_text(v, abi.SEEK_WHENCE, "SEEK_???"),
+    "wait_options": lambda v: flag_text(v & 0xFFFFFFFF, abi.WAIT_OPTIONS, "W???"),
+    "clone_flags": clone_flags,
+    "prot": lambda v: flag_text(v, abi.PROT_FLAGS, "PROT_???", "PROT_NONE"),
+    "map_flags": map_flags,
+    "map_offset": lambda v: f"{v:#x}" if v else "0",
+    "page_offset": lambda v: f"{v * 4096:#x}" if v else "0",
+    "fcntl_cmd": lambda v: choice_text(v, abi.FCNTL_COMMANDS, "F_???"),
+    "ioctl_cmd": ioctl_command,
 }
 
 
-def plain(kind: Kind, value: int) -> str:
+def plain(word: str, value: int) -> str:
     """An argument that needs nothing but its value."""
-    printer = _PLAIN.get(kind)
+    printer = _PLAIN.get(word)
     return str(value) if printer is None else printer(value)
 
 
@@ -170,13 +168,12 @@ def count_text(count: int, one: str, many: str) -> str:
     return f"/* {count} {one if count == 1 else many} */"
 
 
-def fcntl_result(command: int, result: int, arm: bool = False) -> str:
-    """What fcntl(2) answered, by its command; `arm`: in arm's open flags."""
+def fcntl_result(arch: Arch, command: int, result: int) -> str:
+    """What fcntl(2) returned, by its command."""
     if command == abi.F_GETFD and result:
         return f"{result:#x} (flags FD_CLOEXEC)"
     if command == abi.F_GETFL:
-        generic = AARCH64.open_flags(result) if arm else result
-        return f"{result:#x} (flags {open_flags(generic)})"
+        return f"{result:#x} (flags {open_flags(arch.open_flags(result))})"
     return str(result)
 
 

@@ -103,6 +103,12 @@ STAT64_I386 = StatLayout(96, _pack_stat64_i386, 16, 4, 44, 8, 32)
 STAT_X86_64 = StatLayout(144, _pack_stat_x86_64, 24, 4, 48, 8, 40)
 STAT_GENERIC = StatLayout(128, _pack_stat_generic, 16, 4, 48, 8, 32)
 """Of architectures with the generic numbers and 64 bits."""
+STAT_OF = {
+    "i386": STAT_I386,
+    "x86_64": STAT_X86_64,
+    **dict.fromkeys(("aarch64", "riscv64", "riscv32"), STAT_GENERIC),
+}
+"""By Arch.name, what stat(2) and its kin store."""
 STATX = StatLayout(256, _pack_statx, 28, 2, 40, 8, 128)
 """struct statx, the same everywhere: the basic fields, no time of birth, no mount."""
 
@@ -126,6 +132,8 @@ class Word:
 
 WORD_32 = Word(4, (1 << 31) - 1, Struct("<I"), Struct("<II"), Struct("<6i"), Struct("<IIH"))
 WORD_64 = Word(8, (1 << 63) - 1, Struct("<Q"), Struct("<QQ"), Struct("<3i4x3i"), Struct("<QQH"))
+WORDS_OF = {4: WORD_32, 8: WORD_64}
+"""By Arch.word."""
 
 _DIRENT64 = Struct("<QqHB")
 

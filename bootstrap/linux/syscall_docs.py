@@ -2,8 +2,10 @@
 
 import sys
 
-from bootstrap.linux.row import Row, Support
-from bootstrap.linux.table import number_names, table_for
+from bootstrap.core.syscalls import Syscall
+from bootstrap.linux.calls import CALLS, KNOWN, SUPPORT
+from bootstrap.linux.numbers import NUMBERS
+from bootstrap.linux.row import parameters
 
 ABIS = (
     ("i386", "`int 0x80`"),
@@ -16,7 +18,8 @@ ABIS = (
 _HEAD = """\
 # System calls
 
-Generated from the tables in `bootstrap/kernel`; do not edit. To write it again:
+Generated from the tables in `bootstrap/core` and `bootstrap/linux`; do not edit. To write it
+again:
 
     python -m bootstrap.linux.syscall_docs > docs/syscalls.md
 
@@ -44,22 +47,30 @@ programs leave out, and why, is the table KNOWN in `tests/fuzz/programs.py`.
 """
 
 
-def _merged() -> list[tuple[dict[str, int], Row]]:
+def _served(arch: str) -> dict[int, Syscall]:
+    """The rows of an architecture by number, those that nobody serves too."""
+    return {number: call.row for number, call in {**CALLS[arch], **KNOWN[arch]}.items()}
+
+
+def _names(row: Syscall) -> tuple[str, ...]:
+    return tuple(name for _, name in parameters(row.arguments))
+
+
+def _merged() -> list[tuple[dict[str, int], Syscall]]:
     """Rows with their number in each ABI; what differs between ABIs stays apart."""
-    merged: dict[tuple[str, tuple[str, ...], Support, str], tuple[dict[str, int], Row]] = {}
+    merged: dict[tuple[str, tuple[str, ...], str, str], tuple[dict[str, int], Syscall]] = {}
     for abi, _ in ABIS:
-        for number, row in table_for(abi).items():
-            names = tuple(arg.name for arg in row.args)
-            numbers, _row = merged.setdefault((row.name, names, row.level, row.note), ({}, row))
-            numbers[abi] = number
+        for number, row in sorted(_served(abi).items()):
+            key = row.name, _names(row), row.support, row.note
+            merged.setdefault(key, ({}, row))[0][abi] = number
     return sorted(merged.values(), key=lambda item: (item[1].name, sorted(item[0].items())))
 
 
-def _line(numbers: dict[str, int], row: Row) -> str:
+def _line(numbers: dict[str, int], row: Syscall) -> str:
     cells = [
-        f"`{row.name}({', '.join(arg.name for arg in row.args)})`",
+        f"`{row.name}({', '.join(_names(row))})`",
         *(str(numbers.get(abi, "")) for abi, _ in ABIS),
-        row.level.value,
+        row.support,
         row.note,
     ]
     return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
@@ -70,20 +81,18 @@ def render() -> str:
     rows = _merged()
     lines = [_HEAD]
     for abi, trap in ABIS:
-        found = table_for(abi).values()
-        counts = ", ".join(
-            f"{sum(row.level is level for row in found)} {level.value}" for level in Support
-        )
-        lines.append(f"- {abi} ({trap}): {counts}, of {len(number_names(abi))} that Linux has.")
+        found = [row.support for row in _served(abi).values()]
+        counts = ", ".join(f"{found.count(support)} {support}" for support in SUPPORT)
+        lines.append(f"- {abi} ({trap}): {counts}, of {len(NUMBERS[abi])} that Linux has.")
     for title, wanted in (
-        ("Supported", (Support.FULL, Support.PARTIAL)),
-        ("Probed: ENOSYS, and why that is enough", (Support.PROBED,)),
-        ("Refused, and why", (Support.REFUSED,)),
+        ("Supported", ("full", "partial")),
+        ("Probed: ENOSYS, and why that is enough", ("probed",)),
+        ("Refused, and why", ("refused",)),
     ):
         lines += ["", f"## {title}", ""]
         names = " | ".join(abi for abi, _ in ABIS)
         lines += [f"| call | {names} | support | note |", f"|---|{'---:|' * len(ABIS)}---|---|"]
-        lines += [_line(numbers, row) for numbers, row in rows if row.level in wanted]
+        lines += [_line(numbers, row) for numbers, row in rows if row.support in wanted]
     return "\n".join(lines) + "\n"
 
 

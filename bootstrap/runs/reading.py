@@ -34,7 +34,7 @@ def run(tree: Path, command: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     source = open_source(tree)
     fs = OverlayFileSystem(as_lower(source))
     provenance = Provenance()
-    machine = Machine(fs, default_engine(), observers=[provenance])
+    machine = Machine(fs, default_engine(), listeners=[provenance])
     nowhere = Stream(lambda _count: b"", len)
     argv = [argument.encode() for argument in command]
     ended = machine.run(argv[0], argv, streams=(nowhere, nowhere, nowhere))

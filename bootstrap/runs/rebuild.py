@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 import bootstrap
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.core.events import Listener
 from bootstrap.core.files import Stream
+from bootstrap.core.machine import RunResult
 from bootstrap.core.paths import PathBase
 from bootstrap.core.release import EntryPoint, Tree, as_bytes
 from bootstrap.core.verdict import Findings, Outcome
@@ -26,11 +28,10 @@ from bootstrap.instruments import Engine, describe
 from bootstrap.known import Known, StepFile
 from bootstrap.known.lookup import known_files
 from bootstrap.linux import faults
-from bootstrap.linux.events import Observer
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.limits import Limits
-from bootstrap.linux.machine import Ended, Machine
+from bootstrap.linux.machine import Machine
 from bootstrap.report import (
     Catalogue,
     Failure,
@@ -130,7 +131,7 @@ def rebuild(
     entry_name: str,
     engine: Engine,
     limits: Limits | None = None,
-    observers: Sequence[Observer] = (),
+    listeners: Sequence[Listener] = (),
     clock: Callable[[], float] = time.monotonic,
     recorder: Recorder | None = None,
 ) -> Rebuilt:
@@ -144,7 +145,7 @@ def rebuild(
     made: list[tuple[Observed, dict[str, Product], dict[str, tuple[bytes, int]]]] = []
 
     def run(view: Tree, entry: EntryPoint) -> Outcome:
-        observed, products = observe(view, entry, kept, engine, limits, observers, clock, recorder)
+        observed, products = observe(view, entry, kept, engine, limits, listeners, clock, recorder)
         found = {
             path: Product(path, len(content), hashlib.sha256(content).hexdigest())
             for path, (content, _) in products.items()
@@ -187,7 +188,7 @@ def observe(
     kept: Sequence[str],
     engine: Engine,
     limits: Limits | None = None,
-    observers: Sequence[Observer] = (),
+    listeners: Sequence[Listener] = (),
     clock: Callable[[], float] = time.monotonic,
     recorder: Recorder | None = None,
 ) -> tuple[Observed, dict[str, tuple[bytes, int]]]:
@@ -201,15 +202,13 @@ def observe(
     provenance = Provenance()
     output = Stream(None, tail.write)
     streams = (Stream(lambda _count: b""), output, output)
-    watching: list[Observer] = [provenance, *observers]
+    machine = Machine(fs, engine, limits, [provenance, *listeners])
     if recorder is not None:
-        streams = recorder.attach(fs, streams)
-        watching.append(recorder)
-    machine = Machine(fs, engine, limits, watching)
+        streams = recorder.attach(machine, streams)
     environment = [f"{name}={value}".encode() for name, value in entry.environment.items()]
     cwd = b"/" + entry.cwd.encode()
     started = clock()
-    ended: Ended | None = None
+    ended: RunResult | None = None
     failure: Failure | None = None
     statuses: list[int] = []
     try:
@@ -228,9 +227,10 @@ def observe(
         provenance.finish()
     if failure is None and ended is not None and ended.status and ended.fault is not None:
         lines = faults.describe(ended.fault)
-        where = f"{ended.fault.program} " if ended.fault.program else ""
         failure = Failure(
-            f"{where}{lines[0]}", ended.fault_pid, (*lines[1:], *_last_lines(bytes(tail.data)))
+            f"{ended.fault_program} {lines[0]}",
+            ended.fault_pid,
+            (*lines[1:], *_last_lines(bytes(tail.data))),
         )
     files = {
         path.decode("utf-8", "surrogateescape").lstrip("/"): file for path, file in fs.changed()
@@ -238,7 +238,7 @@ def observe(
     files.update(_left_alone(fs, kept))
     observed = Observed(
         engine.describe(),
-        Totals(machine.processes, machine.syscalls, round(clock() - started, 3)),
+        Totals(machine.processes, machine.ended_calls, round(clock() - started, 3)),
         tuple(statuses),
         ended is not None,
         tuple(path for path in view.files if not _regular(fs, path)),
@@ -298,7 +298,7 @@ def record_rebuild(
     entry_name: str,
     engine: Engine,
     limits: Limits | None = None,
-    observers: Sequence[Observer] = (),
+    listeners: Sequence[Listener] = (),
 ) -> Rebuilt:
     """`rebuild`, and a trace of it in the file `name`, the report in it.
 
@@ -313,7 +313,7 @@ def record_rebuild(
     try:
         with recording(name) as writer:
             recorder = Recorder(writer)
-            rebuilt = rebuild(resolved, entry_name, engine, limits, observers, recorder=recorder)
+            rebuilt = rebuild(resolved, entry_name, engine, limits, listeners, recorder=recorder)
             recorder.finish()
             report = rebuilt.report
             source, failure = report.source, rebuilt.failure

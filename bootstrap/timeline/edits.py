@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from bootstrap.documents import Size, at_least, typed_json
-from bootstrap.linux.tasks import Task
+from bootstrap.linux.machine import Task
 
 if TYPE_CHECKING:
     from bootstrap.linux.memory import AddressSpace

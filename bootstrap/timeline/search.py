@@ -219,7 +219,7 @@ _DEPTH = {disassembly.CALL: 1, disassembly.RETURN: -1, disassembly.OTHER: 0}
 
 def _depths(at: Timeline) -> Callable[[int], int]:
     """By address; as the memory is now."""
-    memory, abi = at.process.memory, at.process.abi.name
+    memory, abi = at.process.memory, at.process.arch.name
     known: dict[int, int] = {}
 
     def depth_of(address: int) -> int:

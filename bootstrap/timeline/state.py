@@ -11,10 +11,11 @@ from bootstrap.core.errors import BadInput
 from bootstrap.core.files import Directory, OpenFile, RegularFile
 from bootstrap.core.memory import EXEC, READ, WRITE
 from bootstrap.documents import key
+from bootstrap.linux.calls import find
 from bootstrap.timeline.disassembly import LONGEST
 from bootstrap.timeline.images import ProgramImage, ProgramImages, ShownInstruction
 from bootstrap.timeline.timeline import Timeline
-from bootstrap.trace.calls import arity, call_text, row_of
+from bootstrap.trace.calls import call_text
 from bootstrap.trace.columns import WORD, shown
 
 BEFORE, AFTER = 6, 10
@@ -154,7 +155,7 @@ def show(
         pid=program.pid,
         program=shown(program.path),
         argv=tuple(map(shown, program.argv)),
-        cwd=shown(process.fs.getcwd(process.at)),
+        cwd=shown(process.files.getcwd(process.base)),
         abi=program.abi,
         executed=timeline.executed,
         calls=program.first_call + timeline.calls,
@@ -175,7 +176,7 @@ def show(
             for address, value in stack_words(timeline, STACK_WORDS)
         ),
         areas=tuple(areas(timeline, image)),
-        files=tuple(open_file(fd, file) for fd, file in process.fds.items()),
+        files=tuple(open_file(fd, file) for fd, file in sorted(process.fds.files.items())),
         last_call=shown_call(timeline, timeline.calls, paths) if timeline.calls else "",
         next_call=shown_call(timeline, timeline.calls + 1, paths),
         memory=found,
@@ -258,7 +259,7 @@ def open_file(fd: int, file: OpenFile) -> File:
 
 def open_paths(timeline: Timeline) -> dict[int, str]:
     """What each open descriptor is of."""
-    return {fd: _path(file) for fd, file in timeline.process.fds.items()}
+    return {fd: _path(file) for fd, file in sorted(timeline.process.fds.files.items())}
 
 
 def shown_call(timeline: Timeline, ordinal: int, paths: dict[int, str]) -> str:
@@ -269,6 +270,6 @@ def shown_call(timeline: Timeline, ordinal: int, paths: dict[int, str]) -> str:
     word = WORD[program.abi]
     calls = timeline.record.calls.part(program.id, program.first_call + ordinal, 1, word)
     number, result = calls.values(0)[0], calls.values(4)[0]
-    row = row_of(program.abi, number)
-    args = calls.arguments(0, 3 if row is None else arity(row))
+    call = find(program.abi, number)
+    args = calls.arguments(0, 3 if call is None else call.end - 1)
     return call_text(program.abi, number, args, result, word, paths)

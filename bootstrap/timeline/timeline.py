@@ -19,7 +19,7 @@ from bootstrap.instruments.blocks import UNSURE
 from bootstrap.instruments.counter import BREAKPOINT, NEVER, Stepping
 from bootstrap.linux.machine import Machine
 from bootstrap.linux.memory import AddressSpace
-from bootstrap.linux.process import Process
+from bootstrap.linux.process import LinuxProcess
 from bootstrap.linux.snapshot import Sharing, Snapshot, restore, take
 from bootstrap.timeline.checkpoints import Checkpoint, Checkpoints
 from bootstrap.timeline.edits import edits_of
@@ -142,7 +142,7 @@ class MachineState:
         return self.machine
 
     @property
-    def process(self) -> Process:
+    def process(self) -> LinuxProcess:
         """The process as it is here: memory, descriptors, current directory."""
         return self.live.tasks[-1].process
 
@@ -203,7 +203,7 @@ class MachineState:
         marked, spaces = self._marked
         if self.machine is None or marked is not snapshot:
             return {}
-        self.machine.fs.volume.watcher = None
+        self.machine.listeners = ()
         found = self.machine.hand_over()
         self.machine = None
         return {pid: memory for pid, memory in found.items() if spaces.get(pid) is memory}
@@ -221,8 +221,8 @@ class MachineState:
             streams = ReplayStreams(self.record, lambda: comparer.log.total + 1)
             self._streams = list(streams.streams)
             machine = Machine(fs, self._engine, self._limits, [comparer], self.trace.probing)
+            machine.log = comparer.log
             restore(machine, snapshot, self._streams, spaces)
-        fs.volume.watcher = comparer
         self._comparer, self.machine = comparer, machine
         self._sharing = Sharing.restored(snapshot)
         self._mark(snapshot)
@@ -240,7 +240,7 @@ class MachineState:
     def close(self) -> None:
         """Let go of the machine."""
         if self.machine is not None:
-            self.machine.fs.volume.watcher = None
+            self.machine.listeners = ()
             self.machine.discard()
             self.machine = None
 
@@ -626,7 +626,7 @@ class Timeline(MachineState):
             return
         self.on_stop(self)
         try:
-            ended = machine.turn_over(fault)
+            ended = machine.turn(fault)
         except BaseException:
             self.close()
             raise

@@ -8,30 +8,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from bootstrap.core.arches import ARCHES
 from bootstrap.core.errors import BadInput
 from bootstrap.linux import strace_memory as stored
 from bootstrap.linux import strace_values as values
+from bootstrap.linux.calls import find
 from bootstrap.linux.numbers import NUMBERS
-from bootstrap.linux.row import Kind, Row
+from bootstrap.linux.row import parameters
 from bootstrap.linux.strace import left_out, line, result_text
-from bootstrap.linux.table import table_for
 from bootstrap.trace.columns import Calls
 from bootstrap.trace.store import Chunk, OpenRow, ProgramRow, Trace
 from bootstrap.trace.views import is_at
 
+_ARCH = {arch.name: arch for arch in ARCHES}
 OUTPUTS = ("write", "writev")
 _IN_MEMORY = frozenset((*stored.BEFORE, *stored.AFTER))
 NO_RETURN = frozenset(("exit", "exit_group"))
-
-
-def row_of(abi: str, number: int) -> Row | None:
-    """The row of a call, or None for a number that only a damaged trace has."""
-    return table_for(abi).get(number)
-
-
-def arity(row: Row) -> int:
-    """How many registers the call has."""
-    return len(row.args)
 
 
 def signed(result: int, word: int) -> int:
@@ -51,30 +43,30 @@ def call_text(
     prefix: str = "",
 ) -> str:
     """A line. `path` stands for the (last) path argument; `descriptors` names open ones."""
-    row = row_of(abi, number)
-    if row is None:
+    call = find(abi, number)
+    if call is None:
         shown = ", ".join(f"{value:#x}" for value in registers)
         return line(f"call_{number}({shown})", str(signed(result, word)), prefix)
-    args = row.arguments(registers)
+    row, args = call.row, call.arguments((number, *registers))
+    words = [kind for kind, _ in parameters(row.arguments)]
     texts: list[str] = []
-    paths = [index for index, arg in enumerate(row.args) if arg.kind is Kind.PATH]
-    for index, arg in enumerate(row.args):
+    paths = [index for index, kind in enumerate(words) if kind == "path"]
+    for index, kind in enumerate(words):
         value = args[index]
         if left_out(row, args, index):
             continue
         if path is not None and paths and index == paths[-1]:
             texts.append(path)
-        elif arg.kind in _IN_MEMORY:
+        elif kind in _IN_MEMORY:
             texts.append(values.address(value))
         else:
-            text = values.plain(arg.kind, value)
-            if arg.kind in (Kind.FD, Kind.DIRFD) and value in descriptors:
+            text = values.plain(kind, value)
+            if kind in ("fd", "dirfd") and value in descriptors:
                 text += f"<{descriptors[value]}>"
             texts.append(text)
     end = signed(result, word)
-    returned = "?" if row.name in NO_RETURN else result_text(row, args, end)
-    opens = any(arg.kind in (Kind.OPEN_FLAGS, Kind.OPEN_FLAGS_ARM) for arg in row.args)
-    if (opens or row.name == "creat") and end in descriptors and end >= 0:
+    returned = "?" if row.name in NO_RETURN else result_text(_ARCH[abi], row, args, end)
+    if ("open_flags" in words or row.name == "creat") and end in descriptors and end >= 0:
         returned += f"<{descriptors[end]}>"
     return line(f"{row.name}({', '.join(texts)})", returned, prefix)
 
@@ -82,9 +74,9 @@ def call_text(
 def plain_text(abi: str, calls: Calls, index: int) -> str:
     """A call by its registers alone, without a column for the result."""
     number, result = calls.values(0)[index], calls.values(4)[index]
-    row = row_of(abi, number)
-    registers = calls.arguments(index, 3 if row is None else arity(row))
-    name = f"call_{number}" if row is None else row.name
+    call = find(abi, number)
+    registers = calls.arguments(index, 3 if call is None else call.end - 1)
+    name = f"call_{number}" if call is None else call.row.name
     shown = ", ".join(f"{v:#x}" if v > 9 else str(v) for v in registers)
     returned = "?" if name in NO_RETURN else signed(result, calls.word)
     return f"{name}({shown}) = {returned}"
@@ -107,8 +99,8 @@ class RecordedCall:
 @cache
 def takes_fd(abi: str, number: int) -> bool:
     """Whether the first argument of the call is a descriptor."""
-    row = row_of(abi, number)
-    return row is not None and bool(row.args) and row.args[0].kind is Kind.FD
+    call = find(abi, number)
+    return call is not None and call.row.arguments.startswith("fd ")
 
 
 def calls(trace: Trace, program: ProgramRow, from_: int, backwards: bool) -> Iterator[RecordedCall]:

@@ -16,10 +16,10 @@ from typing import NoReturn
 
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import BadInput, BootstrapError, ExitStatus, GuestFailed
-from bootstrap.core.files import Directory, Inode, OpenFile, RegularFile, Stream
+from bootstrap.core.events import Closed, Event, Executed, Exited, Forked
+from bootstrap.core.files import RegularFile, Stream
 from bootstrap.instruments import Engine
 from bootstrap.instruments.callbuffer import CallLog
-from bootstrap.linux.events import BaseObserver, ExecEvent
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerEntry
 from bootstrap.linux.machine import Machine
@@ -260,13 +260,13 @@ def recorded_files(trace: Trace, catch_up: Callable[[], None]) -> OverlayFileSys
     return OverlayFileSystem(TraceLower(trace, catch_up), trace.limits)
 
 
-class Comparer(BaseObserver):
-    """One run from a checkpoint on: an observer, and the watcher of its file system."""
+class Comparer:
+    """One run from a checkpoint on: a listener, which owns the machine's log of calls."""
 
     def __init__(self, run: RecordedRun, stack: list[int], calls: list[int], event: int) -> None:
         """`stack`: rows of the live programs; `calls`: how many each has made; `event`: all."""
         self.recorded = run
-        self.log = self.call_log = CallLog(self._take)
+        self.log = CallLog(self._take)
         self.log.handed_over = event
         self.stack = stack
         self.made = dict(zip(stack, calls, strict=True))
@@ -307,7 +307,17 @@ class Comparer(BaseObserver):
         self.recorded.compare_calls(program, first, log.handed_over + 1, calls)
         self.made[self.row] += calls.count
 
-    # Observer.
+    def __call__(self, event: Event) -> None:
+        """See Listener."""
+        if isinstance(event, Forked):
+            self.catch_up()
+            self._push(self.program.run, event.child, 0)
+        elif isinstance(event, Executed):
+            self._executed(event)
+        elif isinstance(event, Exited):
+            self._exited(event)
+        elif isinstance(event, Closed):
+            self._closed(event)
 
     def _push(self, run: int, pid: int, ordinal: int) -> None:
         row = self.recorded.rows.get((run, pid, ordinal))
@@ -317,11 +327,7 @@ class Comparer(BaseObserver):
         self.made[row] = 0
         self._use_word()
 
-    def on_fork(self, parent_pid: int, child_pid: int) -> None:
-        self.catch_up()
-        self._push(self.program.run, child_pid, 0)
-
-    def on_exec(self, event: ExecEvent) -> None:
+    def _executed(self, event: Executed) -> None:
         self.catch_up()
         before = self.program
         self.stack.pop()
@@ -329,23 +335,23 @@ class Comparer(BaseObserver):
         image, _ = self.recorded.hashes[self.program.image]
         if event.image.sha256() != image:
             raise self._diverged("its image", f"sha256 {image}", f"sha256 {event.image.sha256()}")
-        if event.argv != self.program.argv or event.envp != self.program.environment:
-            start = (self.program.argv, self.program.environment)
-            raise self._diverged("its start", repr(start), repr((event.argv, event.envp)))
+        now = event.program.argv, event.program.envp
+        start = self.program.argv, self.program.environment
+        if now != start:
+            raise self._diverged("its start", repr(start), repr(now))
 
-    def on_exit(self, pid: int, status: int, syscalls: int) -> None:
+    def _exited(self, event: Exited) -> None:
         self.catch_up()
-        if self.program.status != status:
-            raise self._diverged("its end", f"status {self.program.status}", f"status {status}")
+        known, now = self.program.status, event.status
+        if known != now:
+            raise self._diverged("its end", f"status {known}", f"status {now}")
         self.stack.pop()
         if self.stack:
             self._use_word()
 
-    # Watcher: only files that are closed are compared.
-
-    def closed(self, file: OpenFile) -> None:
-        """See vfs.watcher."""
-        inode = file.inode
+    def _closed(self, event: Closed) -> None:
+        """Only files that are closed are compared."""
+        inode = event.file.inode
         if not isinstance(inode, RegularFile):
             return
         known = self.recorded.closed.get((self.log.total, inode.ino), set())
@@ -358,16 +364,6 @@ class Comparer(BaseObserver):
                 or "it is not closed",
                 f"sha256 {inode.sha256()}",
             )
-
-    def listed(self, guest_path: bytes, listing: Mapping[bytes, LowerEntry]) -> None:
-        """See vfs.watcher, as for all that follow."""
-
-    def loaded(self, guest_path: bytes, content: bytes) -> None: ...
-    def opened(self, file: OpenFile) -> None: ...
-    def named(self, directory: Directory, name: bytes, inode: Inode) -> None: ...
-    def unnamed(self, directory: Directory, name: bytes, inode: Inode) -> None: ...
-    def mode_set(self, inode: Inode) -> None: ...
-    def truncated(self, inode: RegularFile) -> None: ...
 
 
 class _RowComparer:
@@ -469,8 +465,8 @@ def check(
     recorder = Recorder(comparer)
     comparer.catch_up = recorder.catch_up
     fs = recorded_files(trace, recorder.catch_up)
-    streams = recorder.attach(fs, ReplayStreams(run, lambda: recorder.event).streams)
-    machine = Machine(fs, engine, trace.limits, [recorder], trace.probing)
+    machine = Machine(fs, engine, trace.limits, probing=trace.probing)
+    streams = recorder.attach(machine, ReplayStreams(run, lambda: recorder.event).streams)
     cause = ""
     try:
         for one in trace.runs:

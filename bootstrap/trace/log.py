@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 from bootstrap.core.abi import O_CLOEXEC
 from bootstrap.core.errors import BadInput
+from bootstrap.linux.calls import find
 from bootstrap.linux.flags import F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD
 from bootstrap.linux.numbers import NUMBERS
-from bootstrap.linux.row import Kind
+from bootstrap.linux.row import parameters
 from bootstrap.linux.strace_values import quote
-from bootstrap.trace.calls import arity, call_text, row_of, signed
+from bootstrap.trace.calls import call_text, signed
 from bootstrap.trace.columns import WORD, as_raw, shown
 from bootstrap.trace.coordinates import have_pid
 from bootstrap.trace.store import Chunk, OpenRow, ProgramRow, Trace
@@ -182,13 +183,13 @@ class _Log:
             here = self._opens[first + index] if index in opened else None
             if here is not None:
                 table.put(cells[3], shown(here.path), bool(here.flags & O_CLOEXEC))
-            row = row_of(program.abi, number)
+            call = find(program.abi, number)
             if everything or number in some:
-                given = 3 if row is None else arity(row)
+                given = 3 if call is None else call.end - 1
                 args = calls.arguments(index, given) if given > 3 else cells[:given]
                 yield from self._line(program, first + index, number, args, cells[3], here)
-            if number in follows and row is not None and signed(cells[3], calls.word) >= 0:
-                self._follow(table, row.name, cells)
+            if number in follows and call is not None and signed(cells[3], calls.word) >= 0:
+                self._follow(table, call.row.name, cells)
 
     def _frequent(
         self, program: ProgramRow, table: _Table, number: int, cells: list[int]
@@ -198,8 +199,8 @@ class _Log:
         if found is None:
             if len(table.lines) >= _KEPT_LINES:
                 table.lines.clear()
-            row = row_of(program.abi, number)
-            given = len(cells) if row is None else arity(row)
+            call = find(program.abi, number)
+            given = len(cells) if call is None else call.end - 1
             found = list(self._line(program, 0, number, cells[:given], cells[3], None))
             table.lines[key] = found
         return found
@@ -213,8 +214,8 @@ class _Log:
         result: int,
         here: OpenRow | None,
     ) -> Iterator[str]:
-        row = row_of(program.abi, number)
-        name = row.name if row is not None else ""
+        call = find(program.abi, number)
+        name = call.row.name if call is not None else ""
         table = self._tables[program.id]
         path: str | None = None
         paths: list[str] = []
@@ -225,12 +226,12 @@ class _Log:
             if self._is_wanted(program, name, [shown(new[0].path)]):
                 yield f"{self._prefix(program)}execve({_exec(new[0])}) = 0"
             return
-        if row is not None:
-            values = row.arguments(args)
+        if call is not None:
+            values = call.arguments((number, *args))
             paths += [
                 table.paths[value]
-                for value, arg in zip(values, row.args, strict=False)
-                if arg.kind is Kind.FD and value in table.paths
+                for value, (word, _) in zip(values, parameters(call.row.arguments), strict=False)
+                if word == "fd" and value in table.paths
             ]
         if self._is_wanted(program, name, paths):
             yield call_text(

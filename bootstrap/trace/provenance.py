@@ -1,16 +1,19 @@
-"""An observer that notes which program read which content and wrote which content.
+"""A listener that notes which program read which content and wrote which content.
 
 The guest is single-threaded and its processes take turns only at fork(2), execve(2) and exit(2), so
 the content that a program wrote is known at those three events: nobody else ran in between.
 """
 
 import posixpath
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bootstrap.core.abi import O_ACCMODE, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.core.errors import GuestFailed
-from bootstrap.core.files import Inode, RegularFile
-from bootstrap.linux.events import BaseObserver, ExecEvent
+from bootstrap.core.events import Changed, Event, Executed, Exited, Forked, Opened
+from bootstrap.core.files import RegularFile
+from bootstrap.linux.events import Renamed
+from bootstrap.linux.filesystem import absolute, opened_path, path_from_top, seen_path
 from bootstrap.trace.lineage import FileVersion, ProcessRecord, guest_text, normal_path
 
 MAX_VERSIONS = 500_000
@@ -38,7 +41,7 @@ class _RunningProgram:
     """Path and hash of what it has read."""
 
 
-class Provenance(BaseObserver):
+class Provenance:
     """Builds one `ProcessRecord` per program, in order of start.
 
     Call `finish` when the run is over, however it ended: it notes what programs that never came to
@@ -56,6 +59,20 @@ class Provenance(BaseObserver):
         self._credited: dict[int, int] = {}
         self._last_writer: dict[int, ProcessRecord] = {}
         self._at_path: dict[str, RegularFile] = {}
+        self._heard: dict[type[Event], Callable[..., None]] = {
+            Forked: self._forked,
+            Executed: self._executed,
+            Opened: self._opened,
+            Changed: self._changed,
+            Renamed: self._renamed,
+            Exited: self._exited,
+        }
+
+    def __call__(self, event: Event) -> None:
+        """See Listener."""
+        hear = self._heard.get(type(event))
+        if hear is not None:
+            hear(event)
 
     def writer_of(self, path: str, sha256: str) -> ProcessRecord | None:
         """The last program that wrote this content to the absolute guest path, if any did."""
@@ -72,16 +89,16 @@ class Provenance(BaseObserver):
 
     # -- events ---------------------------------------------------------------------------------
 
-    def on_fork(self, parent_pid: int, child_pid: int) -> None:
+    def _forked(self, event: Forked) -> None:
         """The child starts as the same program, with the same files open."""
-        parent = self._running[parent_pid]
+        parent, child_pid = self._running[event.pid], event.child
         self._credit(parent)
         self._enter(parent)
         ordinal = self._ordinals.get(child_pid, -1) + 1
         self._ordinals[child_pid] = ordinal
         record = ProcessRecord(
             pid=child_pid,
-            ppid=parent_pid,
+            ppid=event.pid,
             ordinal=ordinal,
             exe=parent.record.exe,
             argv=parent.record.argv,
@@ -91,9 +108,9 @@ class Provenance(BaseObserver):
         outputs = [_Output(o.path, o.inode, fresh=False) for o in parent.outputs]
         self._running[child_pid] = _RunningProgram(record, outputs=outputs)
 
-    def on_exec(self, event: ExecEvent) -> None:
+    def _executed(self, event: Executed) -> None:
         """A new program begins; the image is its first input."""
-        pid = event.pid
+        pid, base = event.pid, event.base
         started_by: int | None = None
         outputs: list[_Output] = []
         before = self._running.pop(pid, None)
@@ -109,22 +126,23 @@ class Provenance(BaseObserver):
             pid=pid,
             ppid=event.ppid,
             ordinal=self._ordinals[pid],
-            exe=self._version(normal_path(event.path), event.image),
-            argv=tuple(guest_text(a) for a in event.argv),
-            cwd=normal_path(event.cwd),
+            exe=self._version(normal_path(absolute(base, event.program.path)), event.image),
+            argv=tuple(guest_text(a) for a in event.program.argv),
+            cwd=normal_path(seen_path(base.cwd, base.root)),
             started_by=started_by,
         )
         program = _RunningProgram(record, outputs=outputs)
         self._running[pid] = program
         self._enter(program)
 
-    def on_open(self, pid: int, guest_path: bytes, inode: Inode, flags: int, fd: int) -> None:
+    def _opened(self, event: Opened) -> None:
         """An input (content as it is now), an output (content as it will be), or both."""
+        inode, flags = event.file.inode, event.flags
         if not isinstance(inode, RegularFile):
             return
-        program = self._running[pid]
+        program = self._running[event.pid]
         self._enter(program)
-        name = normal_path(guest_path)
+        name = normal_path(opened_path(event.base, event.path, inode))
         self._at_path[name] = inode
         access = flags & O_ACCMODE
         # Creating or emptying needs no right to write: O_RDONLY | O_CREAT does it too.
@@ -141,19 +159,25 @@ class Provenance(BaseObserver):
             program.outputs = [o for o in program.outputs if o.inode is not inode]
             program.outputs.append(_Output(name, inode, fresh))
 
-    def on_unlink(self, pid: int, guest_path: bytes) -> None:
-        """What was written under the name stays written; a file without a name is let go."""
-        inode = self._at_path.pop(normal_path(guest_path), None)
-        if inode is not None and inode.links == 0:
-            self._credit(self._running[pid])
-            self._forget(inode)
+    def _changed(self, event: Changed) -> None:
+        """What was written under a name stays written; a file without a name is let go."""
+        inode, place = event.inode, event.place
+        if event.what != "unname" or place is None or not isinstance(inode, RegularFile):
+            return
+        name = normal_path(posixpath.join(seen_path(place.directory), place.name))
+        if self._at_path.get(name) is inode:
+            del self._at_path[name]
+            if inode.links == 0:
+                self._credit(self._running[event.pid])
+                self._forget(inode)
 
-    def on_rename(self, pid: int, old: bytes, new: bytes) -> None:
+    def _renamed(self, event: Renamed) -> None:
         """The new name is an output of the program that gave it, made from the old one."""
-        program = self._running[pid]
+        program = self._running[event.pid]
         self._enter(program)
         self._credit(program)
-        old_name, new_name = normal_path(old), normal_path(new)
+        old_name = normal_path(path_from_top(event.old_base, event.old))
+        new_name = normal_path(path_from_top(event.new_base, event.new))
         replaced = self._at_path.get(new_name)
         if replaced is not None and replaced.links == 0:
             self._forget(replaced)
@@ -171,13 +195,13 @@ class Provenance(BaseObserver):
                     if output.inode is inode:
                         output.path = moved
 
-    def on_exit(self, pid: int, status: int, syscalls: int) -> None:
+    def _exited(self, event: Exited) -> None:
         """The program's outputs have their last content."""
-        program = self._running.pop(pid)
+        program = self._running.pop(event.pid)
         self._enter(program)
         self._credit(program)
-        program.record.status = status
-        program.record.syscalls = syscalls
+        program.record.status = event.status
+        program.record.syscalls = event.calls
 
     # -- bookkeeping ----------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Observes a run and gives every fact of it, in order, to a sink: a file, or a comparison.
+"""Listens to a run and gives every fact of it, in order, to a sink: a file, or a comparison.
 
 What is recorded is what cannot be computed again: the tree as far as it was read, what came in from
 outside, what each program was started with, its calls and their results; and, so that nobody has to
@@ -7,17 +7,27 @@ run it again only to ask, who opened which version of which file and what happen
 
 import hashlib
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.arches import ARCHES
-from bootstrap.core.files import Directory, Inode, OpenFile, Stream, Symlink
+from bootstrap.core.events import (
+    Changed,
+    Closed,
+    Event,
+    Executed,
+    Exited,
+    Forked,
+    Opened,
+    Resumed,
+    RunStarted,
+)
+from bootstrap.core.files import OpenFile, Stream, Symlink
 from bootstrap.instruments.callbuffer import CallLog
-from bootstrap.linux.events import BaseObserver, ExecEvent
-from bootstrap.linux.filesystem import OverlayFileSystem
-from bootstrap.linux.hostfolder import LowerEntry
+from bootstrap.linux.events import Listed, Read
+from bootstrap.linux.filesystem import absolute, opened_path, seen_path
 from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.machine import Machine
 from bootstrap.linux.numbers import NUMBERS
@@ -67,26 +77,43 @@ class _RecordedProgram:
     digest: CallsHash = field(default_factory=CallsHash)
 
 
-class Recorder(BaseObserver):
-    """Give it to the machine among its observers, and `attach` it to the file system first.
+class Recorder:
+    """A listener: `attach` it to a machine before that runs.
 
     Once a sink has failed nothing more is given to it: what remains of the run only ends.
     """
 
     def __init__(self, sink: Sink) -> None:
-        self._log = self.call_log = CallLog(self._take)
+        self._log = CallLog(self._take)
         self._sink = sink
         self._ids: dict[str, int] = {}
         self._run = 0
         self._programs: list[_RecordedProgram] = []
-        self._fs: OverlayFileSystem | None = None
+        self._machine: Machine | None = None
         self._in_tree: dict[bytes, int] = {}
-        self._last_opened: OpenFile | None = None
         self._open: dict[OpenFile, int] = {}
         self._output: dict[int, tuple[int, bytearray]] = {}
         self.failed = False
         self._streams: list[Stream] = []
         self._sharing = Sharing()
+        self._heard: dict[type[Event], Callable[..., None]] = {
+            RunStarted: self._run_started,
+            Forked: self._forked,
+            Executed: self._executed,
+            Exited: self._exited,
+            Resumed: self._resumed,
+            Opened: self._opened,
+            Closed: self._closed,
+            Changed: self._changed,
+            Listed: self._listed,
+            Read: self._read,
+        }
+
+    def __call__(self, event: Event) -> None:
+        """See Listener."""
+        hear = self._heard.get(type(event))
+        if hear is not None and self._machine is not None:
+            hear(event)
 
     def count(self, table: str) -> int:
         """Rows so far."""
@@ -112,10 +139,12 @@ class Recorder(BaseObserver):
         """The number of the present system call among all of the run, from 1."""
         return self._log.total + 1
 
-    def attach(self, fs: OverlayFileSystem, streams: Streams) -> Streams:
-        """Watch a file system that nobody has looked into; the streams to give to the guest."""
-        self._fs = fs
-        fs.volume.watcher = self
+    def attach(self, machine: Machine, streams: Streams) -> Streams:
+        """Listen to a machine that has not run; the streams to give to the guest."""
+        self._machine = machine
+        machine.listeners += (self,)
+        machine.log = self._log
+        machine.files.volume.recorded = True
         wrapped: dict[Stream, Stream] = {}
         for number, stream in enumerate(streams):
             if stream not in wrapped:
@@ -132,8 +161,7 @@ class Recorder(BaseObserver):
             self._end(self._programs.pop(), None, 0)
         for stream in sorted(self._output):
             self._flush_output(stream)
-        if self._fs is not None:
-            self._fs.volume.watcher = None
+        self._machine = None
 
     # -- giving ---------------------------------------------------------------------------------
 
@@ -183,50 +211,56 @@ class Recorder(BaseObserver):
 
     # -- processes ------------------------------------------------------------------------------
 
-    def on_start(
-        self, path: bytes, argv: Sequence[bytes], envp: Sequence[bytes], cwd: bytes
-    ) -> None:
+    def _run_started(self, event: RunStarted) -> None:
+        program = event.program
         self._run = self._add(
             "runs",
             {
-                "path": as_text(path),
-                "argv": list_text(argv),
-                "environment": list_text(envp),
-                "cwd": as_text(cwd),
+                "path": as_text(program.path),
+                "argv": list_text(program.argv),
+                "environment": list_text(program.envp),
+                "cwd": as_text(event.cwd),
                 "first_event": self._log.total,
             },
         )
 
-    def on_fork(self, parent_pid: int, child_pid: int) -> None:
+    def _forked(self, event: Forked) -> None:
         self._log.hand_over()
         parent = self._programs[-1]
-        self._begin(child_pid, 0, parent.row, parent.abi, parent.facts, 0)
+        self._begin(event.child, 0, parent.row, parent.abi, parent.facts, 0)
 
-    def on_exec(self, event: ExecEvent) -> None:
+    def _executed(self, event: Executed) -> None:
         self._log.hand_over()
+        base, program = event.base, event.program
+        assert isinstance(event.image, LazyFile)
         facts = {
-            "path": as_text(event.path),
-            "argv": list_text(event.argv),
-            "environment": list_text(event.envp),
-            "cwd": as_text(event.cwd),
+            "path": as_text(absolute(base, program.path)),
+            "argv": list_text(program.argv),
+            "environment": list_text(program.envp),
+            "cwd": as_text(seen_path(base.cwd, base.root)),
             "image": self._version(event.image),
         }
         before = self._programs[-1] if self._programs else None
         if before is None or before.pid != event.pid:
-            self._begin(event.pid, 1, None, event.abi, facts, 0)
+            self._begin(event.pid, 1, None, event.arch, facts, 0)
             return
         self._programs.pop()
         self._end(before, None, 1)
         calls = before.first_call + before.calls
-        self._begin(event.pid, before.ordinal + 1, before.row, event.abi, facts, calls)
+        self._begin(event.pid, before.ordinal + 1, before.row, event.arch, facts, calls)
 
-    def on_exit(self, pid: int, status: int, syscalls: int) -> None:
+    def _exited(self, event: Exited) -> None:
         self._log.hand_over()
-        self._end(self._programs.pop(), status, 0)
+        self._end(self._programs.pop(), event.status, 0)
         if self._programs:
             self._log.use_word(WORD[self._programs[-1].abi])
 
-    def on_ready(self, machine: Machine, came_back: bool) -> None:
+    def _resumed(self, event: Resumed) -> None:
+        self.checkpoint(event.came_back)
+
+    def checkpoint(self, came_back: bool) -> None:
+        """Keep the machine as it is."""
+        assert self._machine is not None
         number = self._ids.get("checkpoints", 0) + 1
         self._ids["checkpoints"] = number
         row: dict[str, Value] = {
@@ -236,7 +270,7 @@ class Recorder(BaseObserver):
             "programs": self.count("processes"),
             "came_back": int(came_back),
         }
-        snapshot = take(machine, self._streams, self._sharing)
+        snapshot = take(self._machine, self._streams, self._sharing)
         self._give(lambda: self._sink.checkpoint(row, snapshot))
 
     def _begin(
@@ -269,39 +303,34 @@ class Recorder(BaseObserver):
 
     # -- files ----------------------------------------------------------------------------------
 
-    def on_open(self, pid: int, guest_path: bytes, inode: Inode, flags: int, fd: int) -> None:
-        file, self._last_opened = self._last_opened, None
-        assert file is not None and file.inode is inode
-        self._open[file] = self._add(
+    def _opened(self, event: Opened) -> None:
+        inode = event.file.inode
+        self._open[event.file] = self._add(
             "opens",
             {
                 "process": self._programs[-1].row,
                 "event": self.event,
-                "fd": fd,
-                "path": as_text(guest_path),
-                "flags": flags,
+                "fd": event.fd,
+                "path": as_text(opened_path(event.base, event.path, inode)),
+                "flags": event.flags,
                 "file": inode.ino,
                 "version": self._version(inode) if isinstance(inode, LazyFile) else None,
             },
         )
 
-    def opened(self, file: OpenFile) -> None:
-        """See vfs.watcher, as for all that follow."""
-        self._last_opened = file
-
-    def closed(self, file: OpenFile) -> None:
-        row = self._open.pop(file, None)
+    def _closed(self, event: Closed) -> None:
+        row = self._open.pop(event.file, None)
         if row is None or self.failed:
             return
-        inode = file.inode
+        inode = event.file.inode
         version = self._version(inode) if isinstance(inode, LazyFile) else None
         last = self._log.total
         self._complete("opens", row, {"last_event": last, "last_version": version})
 
-    def listed(self, guest_path: bytes, listing: Mapping[bytes, LowerEntry]) -> None:
-        folder = self._add("folders", {"path": as_text(guest_path)})
-        for name, entry in sorted(listing.items()):
-            path = guest_path.rstrip(b"/") + b"/" + name
+    def _listed(self, event: Listed) -> None:
+        folder = self._add("folders", {"path": as_text(event.path)})
+        for name, entry in sorted(event.listing.items()):
+            path = event.path.rstrip(b"/") + b"/" + name
             self._in_tree[path] = self._add(
                 "tree",
                 {
@@ -314,45 +343,36 @@ class Recorder(BaseObserver):
                 },
             )
 
-    def loaded(self, guest_path: bytes, content: bytes) -> None:
+    def _read(self, event: Read) -> None:
+        content = event.content
         version = self._content(hashlib.sha256(content).hexdigest(), len(content), lambda: content)
-        self._complete("tree", self._in_tree[guest_path], {"version": version})
+        self._complete("tree", self._in_tree[event.path], {"version": version})
 
-    def named(self, directory: Directory, name: bytes, inode: Inode) -> None:
-        target = as_text(inode.target) if isinstance(inode, Symlink) else None
-        self._change("name", inode, inode.mode, self._path(directory, name), target)
-
-    def unnamed(self, directory: Directory, name: bytes, inode: Inode) -> None:
-        self._change("unname", inode, None, self._path(directory, name))
-
-    def mode_set(self, inode: Inode) -> None:
-        self._change("mode", inode, inode.mode)
-
-    def truncated(self, inode: LazyFile) -> None:
-        self._change("truncate", inode, inode.size)
-
-    def _path(self, directory: Directory, name: bytes) -> str | bytes:
-        assert self._fs is not None
-        return as_text(self._fs.path_of(directory).rstrip(b"/") + b"/" + name)
-
-    def _change(
-        self,
-        kind: str,
-        inode: Inode,
-        value: int | None,
-        path: str | bytes | None = None,
-        target: str | bytes | None = None,
-    ) -> None:
-        if self._programs:
-            place: dict[str, Value] = {"process": self._programs[-1].row, "event": self.event}
-            cells = {
-                "kind": kind,
+    def _changed(self, event: Changed) -> None:
+        inode, what, place = event.inode, event.what, event.place
+        path: str | bytes | None = None
+        if place is not None:
+            assert self._machine is not None
+            directory = self._machine.files.path_of(place.directory)
+            path = as_text(directory.rstrip(b"/") + b"/" + place.name)
+        value = None if what == "unname" else inode.mode
+        if what == "truncate" and isinstance(inode, LazyFile):
+            value = inode.size
+        target = None
+        if what == "name" and isinstance(inode, Symlink):
+            target = as_text(inode.target)
+        self._add(
+            "changes",
+            {
+                "process": self._programs[-1].row,
+                "event": self.event,
+                "kind": what,
                 "path": path,
                 "file": inode.ino,
                 "value": value,
                 "target": target,
-            }
-            self._add("changes", {**place, **cells})
+            },
+        )
 
     # -- streams --------------------------------------------------------------------------------
 

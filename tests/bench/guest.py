@@ -40,7 +40,7 @@ def prepare(arch: str, folder: Path) -> list[dict[str, Any]]:
     tree = view(resolved, ENTRY_BY_HAND)
     fs = OverlayFileSystem(as_lower(tree))
     provenance = Provenance()
-    machine = Machine(fs, default_engine(), observers=[provenance])
+    machine = Machine(fs, default_engine(), listeners=[provenance])
     for command in first_half(resolved.step):
         argv = [word.encode() for word in command]
         if machine.run(argv[0], argv, streams=_streams()).status:

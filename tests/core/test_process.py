@@ -6,9 +6,11 @@ import random
 
 import pytest
 
+from bootstrap.core import events
 from bootstrap.core.abi import Errno
 from bootstrap.core.files import OpenFile, Stream
 from bootstrap.core.process import FdTable
+from bootstrap.core.syscalls import close_each
 from tests.core.calls import make
 from tests.core.test_files import fails
 
@@ -30,7 +32,7 @@ def test_a_descriptor_is_the_lowest_free_one() -> None:
             model.add(fd)
         else:
             fd = rng.choice(sorted(model))
-            assert fds.close(fd) is not None
+            fds.close(fd)
             model.remove(fd)
     assert set(fds.files) == model
 
@@ -52,15 +54,25 @@ def test_a_child_has_the_same_open_files_and_a_table_of_its_own() -> None:
     child = parent.copy()
     assert child.get(0) is file
     assert (file.refs, child.limit, child.cloexec) == (2, 4, {2})
-    assert child.close(0) is None  # the parent's descriptor is left
-    assert parent.get(0) is file
+    child.close(0)
+    assert parent.get(0) is file  # the parent's descriptor is left
     assert child.lowest_free() == 0
-    assert child.close_on_exec() == []
-    assert set(child.files) == set()
-    other = parent.get(2)
-    assert parent.close_on_exec() == [other]
-    assert parent.close_all() == [file]
-    assert (parent.files, file.refs, file.inode.opens) == ({}, 0, 0)
+    parent.close(0)
+    assert (set(parent.files), file.refs, file.inode.opens) == ({2}, 0, 0)
+
+
+def test_many_are_closed_the_lowest_first_and_each_end_is_an_event() -> None:
+    process = make()
+    shared, alone = OpenFile(Stream(), 0), OpenFile(Stream(), 0)
+    shared.refs = 2
+    process.fds.put(9, shared, close_on_exec=True)
+    process.fds.put(5, alone, close_on_exec=True)
+    heard = []
+    process.emit = lambda kind, **fields: heard.append((kind, fields["file"], process.fds.files))
+    close_each(process, process.fds.cloexec)
+    assert heard == [(events.Closed, alone, process.fds.files)]
+    assert (set(process.fds.files), process.fds.cloexec) == ({0, 1, 2}, set())
+    assert (shared.refs, alone.refs) == (1, 0)
 
 
 @pytest.mark.parametrize("forked", [False, True])

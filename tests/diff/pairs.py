@@ -53,15 +53,15 @@ class Run:
         rest = list(self.stdin)
         with recording(str(place)) as writer:
             recorder = Recorder(writer)
+            machine = Machine(fs, engine, limits)
             streams = recorder.attach(
-                fs,
+                machine,
                 (
                     Stream(lambda _n: rest.pop(0) if rest else b""),
                     Stream(None, len),
                     Stream(None, len),
                 ),
             )
-            machine = Machine(fs, engine, limits, [recorder])
             failure = ""
             try:
                 machine.run(

@@ -13,26 +13,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bootstrap.core import syscalls
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.core.files import Buffer, OpenFile, Stream, new_buffer
 from bootstrap.core.paths import PathBase
+from bootstrap.core.process import FdTable
 from bootstrap.linux import calls_io
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LARGE, FolderLower
 from bootstrap.linux.inode import LazyFile, moved, wipe
 from bootstrap.linux.limits import Limits
-from bootstrap.linux.process import FdTable
 from tests.instruments.guest import Cell, Program
 from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, emulate
 
 O_RDONLY, O_RDWR, O_CREAT, O_APPEND, O_LARGEFILE = 0, 2, 0o100, 0o2000, 0o100000
 MIB = 1 << 20
+PIECE = 1 << 16
 
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that few bytes are many pieces."""
-    monkeypatch.setattr(calls_io, "PIECE", 1 << 16)
+    for module in (syscalls, calls_io):
+        monkeypatch.setattr(module, "PIECE", PIECE)
 
 
 @contextmanager
@@ -71,7 +74,7 @@ def test_a_vector_is_not_gathered_to_find_that_it_is_too_much(abi: str, hot_path
 @EACH_ABI
 @pytest.mark.parametrize("call", ["read", "readv"])
 def test_large_reads_and_writes_go_in_pieces(abi: str, hot_path: str, call: str) -> None:
-    size = 64 * calls_io.PIECE + 5
+    size = 64 * PIECE + 5
     guest = Program(abi)
     memory = mapping(guest, size)
     guest.call("open", guest.text(b"/f"), O_RDWR | O_CREAT | O_APPEND, 0o600)
@@ -93,7 +96,7 @@ def test_large_reads_and_writes_go_in_pieces(abi: str, hot_path: str, call: str)
 @EACH_HOT_PATH
 def test_pieces_end_where_the_guests_memory_ends(hot_path: str) -> None:
     """As one read and one write do: the bytes before the bad page count."""
-    size = 2 * calls_io.PIECE
+    size = 2 * PIECE
     guest = Program("x86_64")
     guest.call("mmap", 0x1000_0000, size, 3, 0x32, -1, 0)
     guest.call("open", guest.text(b"/f"), O_RDWR | O_CREAT, 0o600)
@@ -118,10 +121,10 @@ def test_a_stream_that_takes_less_ends_a_write() -> None:
 
     def write(data: bytes) -> int:
         taken.append(len(data))
-        return min(len(data), calls_io.PIECE - (len(taken) == 2))
+        return min(len(data), PIECE - (len(taken) == 2))
 
     file = OpenFile(Stream(None, write), 1)
-    memory = b"x" * (3 * calls_io.PIECE)
+    memory = b"x" * (3 * PIECE)
 
     class Memory:
         def reachable(self, at: int, size: int, need: int) -> int:
@@ -134,7 +137,7 @@ def test_a_stream_that_takes_less_ends_a_write() -> None:
         memory = Memory()
 
     got = calls_io._gather(Process(), file, [(0, len(memory))])  # type: ignore[arg-type]
-    assert (got, taken) == (2 * calls_io.PIECE - 1, [calls_io.PIECE] * 2)
+    assert (got, taken) == (2 * PIECE - 1, [PIECE] * 2)
 
 
 def root_with(tmp_path: Path, size: int) -> tuple[OverlayFileSystem, PathBase]:
@@ -242,11 +245,11 @@ def test_the_lowest_free_descriptor_is_found(closing: list[int]) -> None:
             fds.close(number)
             there.remove(number)
         lowest = min(set(range(100)) - there)
-        assert fds.install(OpenFile(Stream(), 0), 0) == lowest
+        assert fds.lowest_free() == lowest
+        fds.put(lowest, OpenFile(Stream(), 0))
         there.add(lowest)
         above = min(set(range(number, 100)) - there)
         assert fds.lowest_free(number) == above
-        assert [fd for fd, _ in fds.below(3)] == sorted(there & {0, 1, 2})
 
 
 def test_more_memory_than_the_host_has_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

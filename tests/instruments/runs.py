@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.core.events import Listener
 from bootstrap.core.files import Stream
 from bootstrap.instruments import Engine, default_engine
-from bootstrap.linux.events import BaseObserver, Fault
+from bootstrap.linux.events import Fault
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.limits import Limits
@@ -55,6 +56,7 @@ class Emulated(Outcome):
     fault: Fault | None
     machine: Machine
     fs: OverlayFileSystem
+    fault_program: str
 
     @property
     def files(self) -> dict[bytes, bytes]:
@@ -64,7 +66,7 @@ class Emulated(Outcome):
     @property
     def counts(self) -> tuple[int, int]:
         """Processes and system calls."""
-        return self.machine.processes, self.machine.syscalls
+        return self.machine.processes, self.machine.ended_calls
 
 
 @functools.cache
@@ -95,7 +97,7 @@ def emulate(
     envp: Sequence[bytes] = (),
     files: Mapping[bytes, bytes] | None = None,
     limits: Limits | None = None,
-    observers: Sequence[BaseObserver] = (),
+    listeners: Sequence[Listener] = (),
     stdin: bytes = b"",
     path: bytes = b"/guest",
 ) -> Emulated:
@@ -121,10 +123,13 @@ def emulate(
         output.extend(data)
         return len(data)
 
-    machine = Machine(fs, engine_for(hot_path), limits, observers)
+    machine = Machine(fs, engine_for(hot_path), limits, listeners)
     streams = (Stream(read), Stream(None, write), Stream(None, write))
     ended = machine.run(path, argv, envp, streams=streams)
-    return Emulated(status_of(ended.status), bytes(output), ended.fault, machine, fs)
+    assert ended.fault is None or isinstance(ended.fault, Fault)
+    return Emulated(
+        status_of(ended.status), bytes(output), ended.fault, machine, fs, ended.fault_program
+    )
 
 
 class NotHere(Exception):

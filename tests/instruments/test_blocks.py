@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bootstrap.core.process import Exec
 from bootstrap.instruments import Travel, exit_checks
 from bootstrap.instruments.blocks import UNSURE, Blocks
 from bootstrap.instruments.counter import NEVER, TARGET
@@ -44,7 +45,7 @@ class Run:
             fault = self.cpu.run()
             if fault is None and self.cpu.reached:
                 return True
-            ended = self.machine.turn_over(fault)
+            ended = self.machine.turn(fault)
             if ended is not None:
                 self.executed, self.status = stepping.executed, ended.status
                 return False
@@ -56,7 +57,7 @@ class Run:
 def run(image: bytes, hot_path: str, travel: Travel) -> Run:
     fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, image)}))
     machine = Machine(fs, engine_for(hot_path).travelling(travel))
-    assert machine.start(b"/guest", [b"/guest"]) is None
+    assert machine.start(Exec(b"/guest", (b"/guest",), ()), b"/", None) is None
     return Run(machine)
 
 

@@ -10,10 +10,11 @@ import struct
 import pytest
 
 from bootstrap.core.arches import ARCHES, RISCV32, RISCV64, Arch
+from bootstrap.core.machine import RunResult
 from bootstrap.linux import machine as machines
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.machine import Ended, Machine
+from bootstrap.linux.machine import Machine
 from tests.core import guest
 from tests.instruments.runs import EACH_HOT_PATH, emulate, engine_for
 
@@ -46,7 +47,7 @@ def program(abi_name: str, code: bytes) -> bytes:
     return bytes(image)
 
 
-def run(abi_name: str, code: bytes, hot_path: str) -> Ended:
+def run(abi_name: str, code: bytes, hot_path: str) -> RunResult:
     """Run that code to its end."""
     fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, program(abi_name, code))}))
     return Machine(fs, engine_for(hot_path)).run(b"/guest", [b"/guest"])

@@ -199,7 +199,7 @@ def test_an_image_follows_another_in_one_process(abi: str, hot_path: str) -> Non
     assert outcome.status == signalled(signal.SIGSEGV)
     assert outcome.counts == (1, 3)
     assert outcome.fault is not None
-    assert outcome.fault.program == "/second"
+    assert outcome.fault_program == "/second"
 
 
 @EACH_HOT_PATH

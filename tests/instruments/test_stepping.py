@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from bootstrap.core.process import Exec
 from bootstrap.instruments import Travel
 from bootstrap.instruments.counter import (
     BREAKPOINT,
@@ -175,7 +176,7 @@ class Guest:
     def __init__(self, case: Case, hot_path: str, watching: bool = False) -> None:
         fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, case.image)}))
         self.machine = Machine(fs, engine_for(hot_path).travelling(Travel(watching)))
-        assert self.machine.start(b"/guest", [b"/guest"]) is None
+        assert self.machine.start(Exec(b"/guest", (b"/guest",), ()), b"/", None) is None
         self.cpu = self.machine.tasks[-1].cpu
         assert self.cpu.stepping is not None
         self.stepping: Stepping = self.cpu.stepping
@@ -187,7 +188,7 @@ class Guest:
             fault = self.cpu.run()
             if fault is None and self.cpu.reached:
                 return self.stepping.reached
-            if self.machine.turn_over(fault) is not None:
+            if self.machine.turn(fault) is not None:
                 return 0
 
 

@@ -9,6 +9,7 @@ import functools
 
 from bootstrap.core.abi import Errno
 from bootstrap.core.files import Stream
+from bootstrap.core.process import Exec
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.machine import Machine
@@ -138,12 +139,12 @@ def test_a_restored_machine_still_knows_what_runs() -> None:
 
     streams = (Stream(), Stream(None, write), Stream(None, write))
     first = machine()
-    first.start(b"/guest", [b"guest"], streams=streams)
-    assert first.turn_over(first.tasks[-1].cpu.run()) is None  # now the child is there
+    first.start(Exec(b"/guest", (b"guest",), ()), b"/", streams)
+    assert first.turn(first.tasks[-1].cpu.run()) is None  # now the child is there
     state = take(first, streams, Sharing())
     first.discard()
     second = machine()
     restore(second, state, streams)
-    while second.turn_over(second.tasks[-1].cpu.run()) is None:
+    while second.turn(second.tasks[-1].cpu.run()) is None:
         pass
     assert int.from_bytes(written, "little", signed=True) == BUSY

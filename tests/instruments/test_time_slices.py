@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from bootstrap.core.events import Event, Listener
 from bootstrap.linux import machine
-from bootstrap.linux.events import BaseObserver
+from bootstrap.linux.events import Tick
 from tests.instruments.guest import Cell, Program
 from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, Emulated, emulate
 
 O_RDONLY, O_WRONLY_CREAT_TRUNC = 0, 0o1101
 INPUT = bytes(range(256)) * 24
-
-
-class Slices(BaseObserver):
-    """Counts them."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def on_tick(self) -> None:
-        self.count += 1
 
 
 def copier(abi: str) -> Program:
@@ -60,8 +51,8 @@ def forker(abi: str, count: int = 40) -> Program:
     return guest
 
 
-def run(program: Program, hot_path: str, observers: list[BaseObserver]) -> Emulated:
-    return emulate(program, hot_path, files={b"/in": INPUT}, observers=observers)
+def run(program: Program, hot_path: str, listeners: list[Listener]) -> Emulated:
+    return emulate(program, hot_path, files={b"/in": INPUT}, listeners=listeners)
 
 
 @EACH_HOT_PATH
@@ -70,9 +61,9 @@ def test_calls_are_neither_lost_nor_made_twice(
     abi: str, hot_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "TICK", 0.0001)
-    slices = Slices()
-    outcome = run(copier(abi), hot_path, [slices])
-    assert slices.count
+    heard: list[Event] = []
+    outcome = run(copier(abi), hot_path, [heard.append])
+    assert any(isinstance(event, Tick) for event in heard)
     assert outcome.status == 5
     assert outcome.files == {b"/out": INPUT}
     # open, open, getpid, brk; five calls a byte; the last read, write, exit.

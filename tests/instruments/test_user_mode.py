@@ -249,7 +249,7 @@ def test_a_fault_is_told_with_address_instruction_and_registers(abi: str, hot_pa
     assert (fault.signal, fault.pc, fault.guest_addr) == (signal.SIGSEGV, at, 0x12345678)
     assert fault.code[:2] == b"\x8b\x00"
     assert dict(fault.registers)["eax" if abi == "i386" else "rax"] == 0x12345678
-    assert fault.program == "/guest"
+    assert outcome.fault_program == "/guest"
 
 
 @EACH_HOT_PATH

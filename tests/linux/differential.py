@@ -18,14 +18,13 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bootstrap.core.arches import ARCHES, Arch
+from bootstrap.core.events import Listener
 from bootstrap.core.files import Directory, Inode, RegularFile, Stream, Symlink
 from bootstrap.instruments import Engine
-from bootstrap.linux.events import Observer
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.inode import children
@@ -227,8 +226,8 @@ def native_tree(root: Path) -> dict[str, str]:
     return dict(sorted(tree.items()))
 
 
-def run_emulated(elf: bytes, engine: Engine, observers: Sequence[Observer] = ()) -> Outcome:
-    """Run a guest program in a Machine, on nothing but itself."""
+def run_emulated(elf: bytes, engine: Engine, listener: Listener | None = None) -> Outcome:
+    """Run a guest program in a Machine, on nothing but itself; a listener gets each call."""
     fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, elf)}))
     stdin, stdout = io.BytesIO(STDIN), bytearray()
 
@@ -237,7 +236,8 @@ def run_emulated(elf: bytes, engine: Engine, observers: Sequence[Observer] = ())
         return len(data)
 
     streams = (Stream(read=stdin.read), Stream(write=write), Stream(write=write))
-    machine = Machine(fs, engine, observers=observers)
+    listeners = [] if listener is None else [listener]
+    machine = Machine(fs, engine, listeners=listeners, each_call=bool(listeners))
     argv = [arg.encode() for arg in ARGV]
     envp = [f"{name}={value}".encode() for name, value in ENVIRONMENT.items()]
     ended = machine.run(b"/guest", argv, envp, streams=streams)

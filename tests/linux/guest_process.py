@@ -9,11 +9,12 @@ from bootstrap.core.errors import Meter
 from bootstrap.core.files import OpenFile, Stream
 from bootstrap.core.memory import MAPPED, READ, WRITE
 from bootstrap.core.paths import PathBase
+from bootstrap.core.process import FdTable
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, LowerLink, MemoryLower
 from bootstrap.linux.limits import Limits
 from bootstrap.linux.memory import AddressSpace
-from bootstrap.linux.process import FdTable, Process
+from bootstrap.linux.process import LinuxProcess
 
 BUFFER = 0x10000
 """Two pages; the one after them is not mapped."""
@@ -28,7 +29,7 @@ FILES: dict[bytes, LowerFile | LowerLink] = {
 }
 
 
-def make(abi: Arch = AMD64, limits: Limits | None = None) -> Process:
+def make(abi: Arch = AMD64, limits: Limits | None = None) -> LinuxProcess:
     """A process at the root of a small file system, standard streams open."""
     limits = limits or Limits()
     memory = AddressSpace(abi, limits, Meter(limits))
@@ -46,12 +47,14 @@ def make(abi: Arch = AMD64, limits: Limits | None = None) -> Process:
         taken.extend(data)
         return len(data)
 
-    for flags in (0, 1, 1):
-        fds.install(OpenFile(Stream(read=read, write=write), flags))
-    return Process(1, 0, abi, memory, fds, fs, PathBase(fs.root, fs.root), 0o022, limits)
+    for fd, flags in enumerate((0, 1, 1)):
+        fds.put(fd, OpenFile(Stream(read=read, write=write), flags))
+    base = PathBase(fs.root, fs.root)
+    quiet = lambda kind, **fields: None  # noqa: E731
+    return LinuxProcess(1, 0, abi, memory, fds, fs, base, 0o022, limits, quiet)
 
 
-def put(process: Process, data: bytes, guest_addr: int = BUFFER) -> int:
+def put(process: LinuxProcess, data: bytes, guest_addr: int = BUFFER) -> int:
     """Store a C string, for a path argument; returns its address."""
     process.memory.write(guest_addr, data + b"\0")
     return guest_addr

@@ -104,13 +104,17 @@ class Guest:
         return self.fs.readlink(self.at, path)
 
     def chmod(self, path: bytes, mode: int) -> None:
-        self.fs.chmod(self.at, path, mode)
+        self.fs.resolve(self.at, path).set_mode(mode)
 
     def truncate(self, path: bytes, size: int) -> None:
+        if size < 0:
+            raise LinuxError(Errno.EINVAL)
         self.fs.truncate(self.at, path, size)
 
     def access(self, path: bytes, mode: int) -> None:
-        self.fs.access(self.at, path, mode)
+        inode = self.fs.resolve(self.at, path)
+        if mode & 1 and not isinstance(inode, Directory) and not inode.mode & 0o111:
+            raise LinuxError(Errno.EACCES)
 
     def listdir(self, path: bytes) -> list[bytes]:
         file = self.fs.open(self.at, path, 0o200000)[0]

@@ -16,11 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bootstrap.core.files import Stream
+from bootstrap.core.machine import RunResult
+from bootstrap.core.process import Exec
 from bootstrap.instruments import Travel
 from bootstrap.instruments.counter import NEVER
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.machine import Ended, Machine
+from bootstrap.linux.machine import Machine
 from bootstrap.linux.snapshot import Sharing, Snapshot, restore, take
 from bootstrap.trace.checkpoints import decode, encode
 from tests.instruments.guest import Program
@@ -136,7 +138,7 @@ class Run:
         assert stepping is not None
         return stepping.executed
 
-    def stops(self, after: int) -> Ended | None:
+    def stops(self, after: int) -> RunResult | None:
         """Run until so many stops of the CPU: at instructions, and where processes change."""
         machine = self.machine
         while after:
@@ -145,7 +147,7 @@ class Run:
             cpu.stepping.run_to(cpu.stepping.executed + 1)
             fault = cpu.run()
             if fault is not None or not cpu.reached:
-                ended = machine.turn_over(fault)
+                ended = machine.turn(fault)
                 if ended is not None:
                     return ended
             after -= 1
@@ -158,9 +160,11 @@ class Run:
             cpu = machine.tasks[-1].cpu
             assert cpu.stepping is not None
             cpu.stepping.run_to(NEVER)
-            ended = machine.turn_over(cpu.run())
+            ended = machine.turn(cpu.run())
             if ended is not None:
-                files = {path: (file.mode, file.contents()) for path, file in machine.fs.changed()}
+                files = {
+                    path: (file.mode, file.contents()) for path, file in machine.files.changed()
+                }
                 return ended.status, bytes(self.output), files
 
     def take(self, sharing: Sharing | None = None) -> Snapshot:
@@ -182,7 +186,7 @@ def new(image: bytes, hot_path: str, output: bytes = b"") -> Run:
 
 def begun(image: bytes, hot_path: str) -> Run:
     run = new(image, hot_path)
-    assert run.machine.start(b"/guest", [b"/guest"], streams=run.streams) is None
+    assert run.machine.start(Exec(b"/guest", (b"/guest",), ()), b"/", run.streams) is None
     return run
 
 
@@ -205,7 +209,7 @@ def test_any_machine_goes_on(abi: str, hot_path: str, ops: Any, share: float, fu
     image = program(abi, ops)
     straight = begun(image, hot_path)
     expected = straight.to_the_end()
-    total = straight.machine.syscalls
+    total = straight.machine.ended_calls
     run = begun(image, hot_path)
     ended = run.stops(int(share * 6 * total))
     if ended is not None:

@@ -6,12 +6,15 @@ import pytest
 
 from bootstrap.core.abi import Errno
 from bootstrap.core.arches import AARCH64, AMD64, RISCV32, RISCV64, X86, Arch
+from bootstrap.core.cpu import Fault
+from bootstrap.core.events import Executed, Exited
+from bootstrap.core.process import Exec
 from bootstrap.linux import strace, strace_values
-from bootstrap.linux.events import ExecEvent, Fault
+from bootstrap.linux.calls import CALLS
+from bootstrap.linux.events import CallBegan, CallEnded
 from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.numbers import NUMBERS
-from bootstrap.linux.process import Process
-from bootstrap.linux.row import Row
+from bootstrap.linux.process import LinuxProcess
 from bootstrap.linux.structs import (
     STAT64_I386,
     STAT_GENERIC,
@@ -23,7 +26,6 @@ from bootstrap.linux.structs import (
     pack_dirent64,
     pack_utsname,
 )
-from bootstrap.linux.table import table_for
 from tests.linux.guest_process import BAD, BUFFER, make
 
 TEXT = BUFFER
@@ -31,19 +33,18 @@ OTHER = BUFFER + 0x800
 EDGE = BUFFER + 0x1000
 
 
-def row_of(abi: Arch, name: str) -> Row:
-    return table_for(abi.name)[NUMBERS[abi.name][name]]
-
-
 @pytest.fixture
-def process() -> Process:
+def process() -> LinuxProcess:
     return make(AMD64)
 
 
-def printed(process: Process, name: str, args: list[int], result: int | None) -> str:
-    row = row_of(process.abi, name)
-    registers = [arg & process.abi.word_mask for arg in args]
-    return strace.format_call(row, row.arguments(registers), result, process.memory)
+def printed(process: LinuxProcess, name: str, args: list[int], result: int | None) -> str:
+    arch, number = process.arch, NUMBERS[process.arch.name][name]
+    call = CALLS[arch.name][number]
+    values = call.arguments([number, *(arg & arch.word_mask for arg in args)])
+    known = strace.before(call.row, values, process.memory)
+    text = strace.call_text(call.row, values, known, result, process.memory)
+    return strace.line(text, strace.result_text(arch, call.row, values, result))
 
 
 PLAIN: list[tuple[str, list[int], int | None, str]] = [
@@ -76,12 +77,12 @@ PLAIN: list[tuple[str, list[int], int | None, str]] = [
 
 @pytest.mark.parametrize(("name", "args", "result", "line"), PLAIN)
 def test_numbers_and_flags(
-    process: Process, name: str, args: list[int], result: int | None, line: str
+    process: LinuxProcess, name: str, args: list[int], result: int | None, line: str
 ) -> None:
     assert printed(process, name, args, result) == line
 
 
-def test_a_long_call_pushes_the_result_out(process: Process) -> None:
+def test_a_long_call_pushes_the_result_out(process: LinuxProcess) -> None:
     args = [0, 12288, 3, 0x22, -1, 0]
     assert printed(process, "mmap", args, 0x7F7C6C39A000) == (
         "mmap(NULL, 12288, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f7c6c39a000"
@@ -97,13 +98,13 @@ def test_a_long_call_pushes_the_result_out(process: Process) -> None:
         (0o10000000000, '"f", O_RDONLY|0x40000000'),
     ],
 )
-def test_open(process: Process, flags: int, text: str) -> None:
+def test_open(process: LinuxProcess, flags: int, text: str) -> None:
     process.memory.write(TEXT, b"f\0")
     line = printed(process, "open", [TEXT, flags, 0o644], 3)
     assert line == f"open({text})".ljust(39) + " = 3"
 
 
-def test_paths_and_pointers_that_are_not_there(process: Process) -> None:
+def test_paths_and_pointers_that_are_not_there(process: LinuxProcess) -> None:
     process.memory.write(TEXT, b"f\0")
     assert printed(process, "open", [0, 0, 0], -Errno.EFAULT).startswith("open(NULL, O_RDONLY) ")
     assert printed(process, "open", [BAD, 0, 0], -Errno.EFAULT).startswith("open(0x10, O_RDONLY) ")
@@ -115,7 +116,7 @@ def test_paths_and_pointers_that_are_not_there(process: Process) -> None:
     assert printed(process, "mknod", [TEXT, 0o100640, 0], 0).startswith('mknod("f", S_IFREG|0640) ')
 
 
-def test_buffers(process: Process) -> None:
+def test_buffers(process: LinuxProcess) -> None:
     process.memory.write(TEXT, b"hello, world\n" + b"x" * 40)
     assert printed(process, "read", [3, TEXT, 64], 13).startswith(r'read(3, "hello, world\n", 64) ')
     assert printed(process, "read", [3, TEXT, 64], 0).startswith('read(3, "", 64) ')
@@ -168,7 +169,7 @@ def test_vectors_and_argument_arrays(abi: Arch) -> None:
     )
 
 
-def test_structures(process: Process) -> None:
+def test_structures(process: LinuxProcess) -> None:
     memory = process.memory
     memory.write(TEXT, b"f\0")
     memory.write(OTHER, STAT_X86_64.pack(StatFields(1, 2, 0o100751, 1, 0, 9)))
@@ -219,21 +220,21 @@ def test_offsets_in_two_registers() -> None:
     )
 
 
-def test_the_observer_prints_calls_faults_and_ends(process: Process) -> None:
+def test_the_listener_prints_calls_faults_and_ends(process: LinuxProcess) -> None:
     lines: list[str] = []
-    observer = strace.Strace(lines.append, lambda pid: process.memory)
-    process.memory.write(TEXT, b"before\0")
-    row = row_of(AMD64, "execve")
-    image = process.fs.resolve(process.at, b"/f")
+    listener, memory = strace.Strace(lines.append), process.memory
+    memory.write(TEXT, b"before\0")
+    call = CALLS["x86_64"][NUMBERS["x86_64"]["execve"]]
+    image = process.files.resolve(process.base, b"/f")
     assert isinstance(image, LazyFile)
-    observer.on_exec(ExecEvent(1, 0, b"/f", (b"f", b"x y"), (b"A=1",), b"/", image))
-    text = observer.on_syscall_enter(2, row, [TEXT, 0, 0])
-    process.memory.write(TEXT, b"after\0")
-    observer.on_syscall_exit(2, row, text, 0)
-    observer.on_fault(2, Fault(11, "why", 0, 16, (), b""))
-    observer.on_exit(2, 11, 5)
-    observer.on_exit(1, 42 << 8, 5)
-    observer.on_exec(ExecEvent(2, 1, b"/f", (b"f",), (), b"/", image))
+    first, second = Exec(b"/f", (b"f", b"x y"), (b"A=1",)), Exec(b"/f", (b"f",), ())
+    listener(Executed(0, 1, 0, process.base, first, image, "x86_64"))
+    listener(CallBegan(0, 2, call, [TEXT, 0, 0], memory))
+    memory.write(TEXT, b"after\0")
+    listener(CallEnded(0, 2, call, [TEXT, 0, 0], memory, 0))
+    listener(Exited(0, 2, 11, 5, Fault(11, "why", 0, 16)))
+    listener(Exited(0, 1, 42 << 8, 5, None))
+    listener(Executed(0, 2, 1, process.base, second, image, "x86_64"))
     assert lines == [
         '[pid     1] execve("/f", ["f", "x y"], [/* 1 var */]) = 0',
         '[pid     2] execve("before", NULL, NULL) = 0',

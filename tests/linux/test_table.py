@@ -3,53 +3,39 @@
 from __future__ import annotations
 
 import inspect
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 from bootstrap.core.abi import O_DIRECT, O_DIRECTORY, O_LARGEFILE, O_NOFOLLOW, O_TMPFILE, O_TRUNC
-from bootstrap.linux import numbers_i386, numbers_x86_64, syscall_docs
-from bootstrap.linux import row as rows
+from bootstrap.core.arches import ARCHES
+from bootstrap.core.syscalls import tables
+from bootstrap.linux import strace_memory, strace_values, syscall_docs
+from bootstrap.linux.calls import CALLS, KNOWN, SUPPORT, find
 from bootstrap.linux.numbers import NUMBERS
-from bootstrap.linux.row import Arg, Kind, Row, Support
-from bootstrap.linux.rows import COMMON, word_rows
-from bootstrap.linux.rows_generic import AARCH64_ROWS, RISCV32_ROWS, RISCV64_ROWS
-from bootstrap.linux.structs import WORD_32, WORD_64
-from bootstrap.linux.table import I386_ROWS, X86_64_ROWS, number_names, table_for
+from bootstrap.linux.row import WORDS, call, in_two_registers, parameters
 
 NAMES = list(NUMBERS)
+ROWS = [bound.row for table in (*CALLS.values(), *KNOWN.values()) for bound in table.values()]
 
 
 @pytest.mark.parametrize("abi", NAMES)
 def test_every_handler_takes_the_arguments_of_its_row(abi: str) -> None:
-    for row in table_for(abi).values():
-        if row.handler is not None:
-            parameters = list(inspect.signature(row.handler).parameters)
-            assert parameters[0] == "proc", row.name
-            assert len(parameters) == 1 + len(row.args), row.name
-        assert len(row.args) <= 6, row.name
+    for bound in CALLS[abi].values():
+        given = bound.end - 1
+        assert given == len(parameters(bound.row.arguments)) <= 6, bound.row.name
+        inspect.signature(bound.handler).bind(None, *range(given))
 
 
 @pytest.mark.parametrize("abi", NAMES)
 def test_numbers_are_unique_and_rows_are_reached_by_their_own(abi: str) -> None:
     numbers = NUMBERS[abi]
     assert len(set(numbers.values())) == len(numbers)
-    assert number_names(abi) == {number: name for name, number in numbers.items()}
-    for number, row in table_for(abi).items():
-        assert numbers[row.name] == number
-
-
-def test_no_row_is_without_a_number_everywhere() -> None:
-    assert set(I386_ROWS) <= set(numbers_i386.NUMBERS)
-    assert set(X86_64_ROWS) <= set(numbers_x86_64.NUMBERS)
-    for abi, table, word in (
-        ("aarch64", AARCH64_ROWS, WORD_64),
-        ("riscv64", RISCV64_ROWS, WORD_64),
-        ("riscv32", RISCV32_ROWS, WORD_32),
-    ):
-        shared = {**COMMON, **word_rows(word)}
-        own = {name for name, row in table.items() if name not in shared}
-        assert own <= set(NUMBERS[abi]), abi
+    assert not set(CALLS[abi]) & set(KNOWN[abi])
+    for number, bound in chain(CALLS[abi].items(), KNOWN[abi].items()):
+        assert numbers[bound.row.name] == number
+        assert find(abi, number) is bound
 
 
 @pytest.mark.parametrize(
@@ -75,29 +61,25 @@ def test_no_row_is_without_a_number_everywhere() -> None:
     ],
 )
 def test_well_known_numbers(abi: str, name: str, number: int) -> None:
-    assert table_for(abi)[number].name == name
-
-
-def test_registers_become_arguments_as_c_converts_them() -> None:
-    kinds = (Kind.FD, Kind.UINT, Kind.SIZE, Kind.OFF64, Kind.OFF32)
-    row = Row("test", tuple(Arg(kind, kind.label) for kind in kinds), lambda proc: 0)
-    all_ones = (1 << 64) - 1
-    assert row.arguments([all_ones] * 6) == [-1, 0xFFFFFFFF, all_ones, -1, -1]
-    low_ones = 0xFFFFFFFF
-    assert row.arguments([low_ones] * 6) == [-1, low_ones, low_ones, low_ones, -1]
-    assert row.arguments([0x1_8000_0000, 7, 7, 7, 7, 7])[0] == -(1 << 31)
+    assert CALLS[abi][number].row.name == name
 
 
 def test_what_an_abi_does_not_have() -> None:
-    names = {abi: {row.name for row in table_for(abi).values()} for abi in NAMES}
+    names = {abi: {bound.row.name for bound in CALLS[abi].values()} for abi in NAMES}
     assert not names["riscv32"] & {"wait4", "fstat", "newfstatat", "lseek", "fcntl", "renameat"}
     assert "renameat" not in names["riscv64"]
     for abi in ("aarch64", "riscv64", "riscv32"):
         assert not names[abi] & {"fork", "vfork", "open", "access", "unlink", "dup2", "getdents"}
 
 
+def test_an_offset_in_two_registers_is_joined() -> None:
+    given = in_two_registers(lambda process, fd, offset: offset)
+    assert given(None, 3, 5, 1) == 5 | 1 << 32
+    assert given(None, 3, 0, 1 << 31) == -1 << 63
+
+
 def test_arm_has_four_open_flags_elsewhere() -> None:
-    row = {row.name: row for row in table_for("aarch64").values()}["openat"]
+    openat = CALLS["aarch64"][56]
     for arm, generic in (
         (0o40000, O_DIRECTORY),
         (0o100000, O_NOFOLLOW),
@@ -108,23 +90,29 @@ def test_arm_has_four_open_flags_elsewhere() -> None:
         (O_TRUNC, O_TRUNC),
         (0xFFFFFFFF_00004000, O_DIRECTORY),
     ):
-        assert row.arguments([0, 0, arm, 0])[2] == generic
-    row = {row.name: row for row in table_for("riscv64").values()}["openat"]
-    assert row.arguments([0, 0, 0o600000, 0])[2] == O_DIRECTORY | O_NOFOLLOW
+        assert openat.arguments([56, 0, 0, arm, 0])[2] == generic
+    openat = CALLS["riscv64"][56]
+    assert openat.arguments([56, 0, 0, 0o600000, 0])[2] == O_DIRECTORY | O_NOFOLLOW
 
 
-def test_a_row_without_a_handler_is_refused_and_says_why() -> None:
-    with pytest.raises(ValueError, match="refused"):
-        Row("test", (), None)
-    with pytest.raises(ValueError, match="refused"):
-        Row("test", (), lambda proc: 0, Support.REFUSED, "why")
-    with pytest.raises(ValueError, match="says why"):
-        Row("test", (), lambda proc: 0, Support.PARTIAL)
+def test_every_row_says_how_far_it_goes_and_why_not_further() -> None:
+    for row in ROWS:
+        assert row.support in SUPPORT
+        assert row.note or row.support == "full", row.name
+    known = {bound.row.support for table in KNOWN.values() for bound in table.values()}
+    assert known == {"probed", "refused"}
 
 
-def test_every_kind_has_its_own_label() -> None:
-    assert len({kind.label for kind in Kind}) == len(list(Kind))
-    assert {kind.width for kind in Kind} <= set(rows.Width)
+def test_every_word_is_known_to_the_table_and_used() -> None:
+    used = {word for row in ROWS for word, _ in parameters(row.arguments)}
+    assert used == set(WORDS)
+    printed = {*strace_memory.BEFORE, *strace_memory.AFTER, *strace_values._PLAIN}
+    assert printed <= used
+
+
+def test_a_row_that_nobody_has_a_number_for_is_nowhere() -> None:
+    row = call("no_such_call", "", lambda process: 0)
+    assert tables([row], WORDS) == {arch.name: {} for arch in ARCHES}
 
 
 def test_the_documentation_is_what_the_tables_say(checkout: Path) -> None:

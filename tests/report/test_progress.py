@@ -9,7 +9,10 @@ import pytest
 from bootstrap.cli.live import LiveLine, Style, style_for
 from bootstrap.cli.progress import Plan, shown_alone
 from bootstrap.core.abi import O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
-from bootstrap.linux.events import ExecEvent
+from bootstrap.core.events import Executed, Exited, Opened
+from bootstrap.core.files import OpenFile
+from bootstrap.core.paths import FileSystem, PathBase
+from bootstrap.core.process import Exec
 
 PRODUCTS = ("x86/artifact/hex0", "x86/artifact/hex1", "x86/artifact/M0", "x86/bin/M1")
 PHASES = {"x86/artifact/hex0": "phase 0", "x86/artifact/hex1": "phase 1", "x86/bin/M1": "phase 9"}
@@ -39,6 +42,7 @@ class Run:
         stream: io.StringIO | None = None,
     ) -> None:
         self.clock = Clock()
+        self.files = FileSystem()
         self.stream = stream or io.StringIO()
         self.width = width
         style = Style(terminal, colour, unicode, lambda: self.width)
@@ -47,18 +51,28 @@ class Run:
 
     def exec(self, pid: int, path: str, *argv: str, cwd: str = "/") -> None:
         arguments = tuple(a.encode() for a in (path, *argv))
-        self.progress.on_exec(
-            ExecEvent(pid, 1, path.encode(), arguments, (), cwd.encode(), NOTHING)
-        )
+        root = self.files.root
+        here = PathBase(root, self.files.add_directory(cwd.encode()))
+        program = Exec(path.encode(), arguments, ())
+        self.progress(Executed(0, pid, 1, here, program, NOTHING, "i386"))
 
     def open(self, pid: int, path: str, flags: int = O_WRONLY | O_CREAT | O_TRUNC) -> None:
-        self.progress.on_open(pid, path.encode(), NOTHING, flags, 3)
+        base = PathBase(self.files.root, self.files.root)
+        self.progress(Opened(0, pid, base, path.encode(), self.add(path), flags, 3))
+
+    def add(self, path: str) -> OpenFile:
+        """A file, which is there now, opened."""
+        file = self.files.file_at(path.encode()) or self.files.add_file(path.encode(), b"")
+        return OpenFile(file, 0)
+
+    def exit(self, pid: int) -> None:
+        self.progress(Exited(0, pid, 0, 1, None))
 
     def make(self, path: str, pid: int = 2, seconds: float = 1.0) -> None:
         self.exec(pid, "/x86/bin/tool")
         self.open(pid, "/" + path)
         self.clock.now += seconds
-        self.progress.on_exit(pid, 0, 1)
+        self.exit(pid)
 
     @property
     def text(self) -> str:
@@ -99,7 +113,7 @@ def test_what_is_not_a_product_or_only_read_gets_no_line() -> None:
     run.make("tmp/x")
     run.exec(3, "/tool")
     run.open(3, "/x86/bin/M1", O_RDONLY)
-    run.progress.on_exit(3, 0, 1)
+    run.exit(3)
     assert run.text == ""
     assert run.progress.share() == 0.0
 

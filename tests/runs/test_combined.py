@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Any, cast
 
 from bootstrap.cli.live import LiveLine, Style
 from bootstrap.cli.progress import Note, Plan, RunProgress, ShownProgress
 from bootstrap.core.abi import O_CREAT, O_WRONLY
-
-NOTHING = cast(Any, None)
+from bootstrap.core.events import Exited, Opened
+from bootstrap.core.files import OpenFile
+from bootstrap.core.paths import FileSystem, PathBase
 
 
 class Clock:
@@ -44,12 +44,15 @@ def test_a_worker_sends_when_something_is_new() -> None:
     progress.tick()
     progress.tick()
     assert sent == [Note(0.0, "")]
-    progress.on_open(2, b"/x86/a", NOTHING, O_WRONLY | O_CREAT, 3)
+    files = FileSystem()
+    base = PathBase(files.root, files.root)
+    opened = OpenFile(files.add_file(b"/x86/a", b""), O_WRONLY)
+    progress(Opened(0, 2, base, b"/x86/a", opened, O_WRONLY | O_CREAT, 3))
     progress.tick()
     assert sent[1:] == [Note(0.0, "x86/a", "phase 0")]
-    progress.on_exit(2, 0, 7)
+    progress(Exited(0, 2, 0, 7, None))
     assert sent[2:] == [Note(0.5, lines=(" 50% x86/a (phase 0)",))]
-    progress.on_exit(2, 0, 7)
+    progress(Exited(0, 2, 0, 7, None))
     assert len(sent) == 3
 
 

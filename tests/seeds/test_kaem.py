@@ -21,10 +21,7 @@ from bootstrap.languages import kaem
 from bootstrap.languages.fault import Kind, LanguageError
 from bootstrap.languages.kaem import MOST_ARGUMENTS
 from bootstrap.languages.source import LARGEST
-from bootstrap.linux import machine
-from bootstrap.linux.process import Process
-from bootstrap.linux.row import Row
-from bootstrap.linux.table import table_for as real_table_for
+from bootstrap.linux import calls
 from tests.seeds import assembler, tools
 from tests.seeds.ours import KAEM
 
@@ -266,16 +263,14 @@ def test_as_many_commands_as_there_is_room_for(run: tools.Runner) -> None:
 
 @pytest.mark.parametrize("name", ["fork", "waitpid"])
 def test_a_fork_or_wait_that_fails(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    def fails(process: Process, *arguments: int) -> NoReturn:
+    def fails(process: object, *arguments: int) -> NoReturn:
         raise LinuxError(Errno.EAGAIN)
 
-    def table_for(abi: str) -> Mapping[int, Row]:
-        return {
-            number: dataclasses.replace(row, handler=fails) if row.name == name else row
-            for number, row in real_table_for(abi).items()
-        }
-
-    monkeypatch.setattr(machine, "table_for", table_for)
+    table = {
+        number: dataclasses.replace(bound, handler=fails) if bound.row.name == name else bound
+        for number, bound in calls.CALLS["i386"].items()
+    }
+    monkeypatch.setattr(calls, "CALLS", {**calls.CALLS, "i386": table})
     emulated = functools.partial(tools.emulated, default_engine())
     assert ran(emulated, b"./good x\n./good y") == (12, b" +> ./good x \n")
 

@@ -54,7 +54,7 @@ def state(at: Timeline) -> dict[str, object]:
         for run in _WRITTEN.finditer(extent.pages):
             memory.update(b"%d" % run.start())
             memory.update(extent.host[run.start() * PAGE : run.end() * PAGE])
-    _add(tree, at.live.fs.root, b"")
+    _add(tree, at.live.files.root, b"")
     return {
         "place": (at.row, at.executed, at.calls, at.event, at.pc),
         "registers": at.registers(),
@@ -62,9 +62,9 @@ def state(at: Timeline) -> dict[str, object]:
         "brk": (process.memory.start_brk, process.memory.brk_now, process.memory.mapped),
         "files": [
             (fd, getattr(f.inode, "ino", -1), f.offset, f.flags, f.refs, fd in fds.cloexec)
-            for fd, f in fds.items()
+            for fd, f in sorted(fds.files.items())
         ],
-        "folders": (process.at.cwd.ino, process.at.root.ino),
+        "folders": (process.base.cwd.ino, process.base.root.ino),
         "tree": tree.hexdigest(),
     }
 

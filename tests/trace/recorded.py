@@ -59,10 +59,11 @@ def finish(
     lower[b"/guest"] = LowerFile(0o755, image)
     fs = OverlayFileSystem(MemoryLower(lower), limits)
     rest = list(stdin)
+    machine = Machine(fs, engine, limits)
     streams = recorder.attach(
-        fs, (Stream(lambda _n: rest.pop(0) if rest else b""), Stream(None, len), Stream(None, len))
+        machine,
+        (Stream(lambda _n: rest.pop(0) if rest else b""), Stream(None, len), Stream(None, len)),
     )
-    machine = Machine(fs, engine, limits, [recorder])
     failure = ""
     try:
         machine.run(b"/guest", argv, (b"NAME=value",), streams=streams)

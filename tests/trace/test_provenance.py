@@ -6,9 +6,11 @@ import pytest
 
 from bootstrap.core.abi import O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
 from bootstrap.core.errors import GuestFailed
+from bootstrap.core.events import Changed, Executed, Exited, Forked, Opened
 from bootstrap.core.files import OpenFile
 from bootstrap.core.paths import PathBase
-from bootstrap.linux.events import ExecEvent
+from bootstrap.core.process import Exec
+from bootstrap.linux.events import Renamed
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.inode import LazyFile
@@ -35,7 +37,7 @@ FLAGS = {
 
 
 class Guest:
-    """Does to a file system what processes do, and says to the observer what a kernel would."""
+    """Does to a file system what processes do, and gives the listener the events of a machine."""
 
     def __init__(self, max_versions: int = 1_000) -> None:
         lower = MemoryLower({path: LowerFile(0o755, data) for path, data in FILES.items()})
@@ -61,18 +63,17 @@ class Guest:
             match verb:
                 case "fork":
                     self.parents[int(words[1])] = int(words[0])
-                    self.seen.on_fork(int(words[0]), int(words[1]))
+                    self.seen(Forked(0, int(words[0]), int(words[1])))
                 case "exec":
                     self.exec(int(words[0]), *raw[1:])
                 case "exit":
-                    self.seen.on_exit(int(words[0]), int(words[1]) if words[1:] else 0, 10)
+                    status = int(words[1]) if words[1:] else 0
+                    self.seen(Exited(0, int(words[0]), status, 10, None))
                 case "unlink":
-                    self.fs.unlink(self.at, raw[1])
-                    self.seen.on_unlink(int(words[0]), raw[1])
+                    gone, place = self.fs.unlink(self.at, raw[1])
+                    self.seen(Changed(0, int(words[0]), "unname", gone, place))
                 case "rename":
-                    places = [self.fs.parent(self.at, path) for path in raw[1:]]
-                    self.fs.rename(*places)
-                    self.seen.on_rename(int(words[0]), *raw[1:])
+                    self.rename(int(words[0]), *raw[1:])
                 case "+":
                     self.write(self.opened[raw[0]], raw[1])
                 case _:
@@ -93,11 +94,21 @@ class Guest:
         image = self.fs.resolve(self.at, path)
         assert isinstance(image, LazyFile)
         parent = self.parents.setdefault(pid, 0)
-        self.seen.on_exec(ExecEvent(pid, parent, path, (path, *argv), (), b"/", image))
+        program = Exec(path, (path, *argv), ())
+        self.seen(Executed(0, pid, parent, self.at, program, image, "i386"))
+
+    def rename(self, pid: int, old: bytes, new: bytes) -> None:
+        source, target = self.fs.parent(self.at, old), self.fs.parent(self.at, new)
+        moved, replaced = self.fs.rename(source, target)
+        self.seen(Renamed(0, pid, self.at, old, self.at, new))
+        if replaced is not None:
+            self.seen(Changed(0, pid, "unname", replaced, target))
+        self.seen(Changed(0, pid, "unname", moved, source))
+        self.seen(Changed(0, pid, "name", moved, target))
 
     def open(self, pid: int, path: bytes, flags: int) -> OpenFile:
         opened = self.fs.open(self.at, path, flags, 0o644)[0]
-        self.seen.on_open(pid, path, opened.inode, flags, 3)
+        self.seen(Opened(0, pid, self.at, path, opened, flags, 3))
         return opened
 
     def record(self, number: int = 0) -> ProcessRecord:

@@ -10,11 +10,12 @@ from dataclasses import replace
 import pytest
 
 from bootstrap.core.abi import O_ACCMODE, O_WRONLY
+from bootstrap.core.events import Event, Executed, Listener, Opened
 from bootstrap.core.files import Inode, RegularFile
 from bootstrap.core.release import SourceFile
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.known import Entry, StepFile, find
-from bootstrap.linux.events import BaseObserver, ExecEvent
+from bootstrap.linux.filesystem import absolute, opened_path
 from bootstrap.runs.rebuild import Rebuilt, rebuild
 from bootstrap.sources import Resolved, SourceTree, check_materials
 from tests.upstream.release import RELEASE
@@ -23,7 +24,7 @@ ARCHES = ("x86", "AMD64")
 ENTRIES = ("kaem-optional-seed", "hex0-seed")
 
 
-class FilesRead(BaseObserver):
+class FilesRead:
     """Tree paths of the files that were executed or opened for reading and not made by the guest.
 
     Made for the tests, and simpler than trace.provenance, which it checks.
@@ -36,12 +37,12 @@ class FilesRead(BaseObserver):
         if isinstance(inode, RegularFile) and not inode.guest_made:
             self.paths.add(posixpath.normpath(guest_path.decode()).lstrip("/"))
 
-    def on_exec(self, event: ExecEvent) -> None:
-        self._read(event.path, event.image)
-
-    def on_open(self, pid: int, guest_path: bytes, inode: Inode, flags: int, fd: int) -> None:
-        if flags & O_ACCMODE != O_WRONLY:
-            self._read(guest_path, inode)
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Executed):
+            self._read(absolute(event.base, event.program.path), event.image)
+        elif isinstance(event, Opened) and event.flags & O_ACCMODE != O_WRONLY:
+            inode = event.file.inode
+            self._read(opened_path(event.base, event.path, inode), inode)
 
 
 def engine_for(hot_path: str) -> Engine:
@@ -107,11 +108,11 @@ def flipped(data: bytes, offset: int, mask: int = 1) -> bytes:
 
 
 def run(
-    tree: SourceTree, step: StepFile, engine: Engine, observers: Sequence[BaseObserver] = ()
+    tree: SourceTree, step: StepFile, engine: Engine, listeners: Sequence[Listener] = ()
 ) -> Rebuilt:
     """Rebuild through the step's only entry."""
     (entry,) = step.entries
-    return rebuild(resolved(tree, step), entry, engine, observers=observers)
+    return rebuild(resolved(tree, step), entry, engine, listeners=listeners)
 
 
 def statuses(rebuilt: Rebuilt) -> Mapping[str, str]:

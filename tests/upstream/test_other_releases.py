@@ -49,7 +49,7 @@ def test_every_product_is_the_known_good_one(release: str, arch: str) -> None:
     read = FilesRead()
 
     rebuilt = rebuild(
-        resolved(tree, step), "kaem-optional-seed", engine_for("native"), observers=[read]
+        resolved(tree, step), "kaem-optional-seed", engine_for("native"), listeners=[read]
     )
 
     report = rebuilt.report

@@ -47,7 +47,7 @@ def test_every_product_is_the_known_good_one(
     given = resolved(tree, step)
     read = FilesRead()
 
-    rebuilt = rebuild(given, entry, engine_for("native"), observers=[read])
+    rebuilt = rebuild(given, entry, engine_for("native"), listeners=[read])
 
     report = rebuilt.report
     assert (report.result, report.reasons, report.exit_code) == ("verified", (), 0)

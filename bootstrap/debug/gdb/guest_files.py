@@ -150,7 +150,7 @@ def _status(session: Session) -> bytes:
 
 _LINKS: dict[str, Callable[[Session], bytes]] = {
     "exe": lambda session: shown(session.program.path).encode(),
-    "cwd": lambda session: session.at.process.fs.getcwd(session.at.process.at),
+    "cwd": lambda session: session.at.process.files.getcwd(session.at.process.base),
     "root": lambda _session: b"/",
 }
 """What links of /proc/PID lead to."""
