@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,30 +12,27 @@ from bootstrap.diff.sides import Both
 from bootstrap.documents import decode, encode
 from bootstrap.known import arch_name
 from bootstrap.known.lookup import known_files
-from bootstrap.report.model import SCHEMA, SCHEMAS, SET_SCHEMA, SET_SCHEMAS, Report
+from bootstrap.report.model import SCHEMA, SCHEMAS, SET_SCHEMA, SET_SCHEMAS, Artifact, Report
 from bootstrap.report.page import Page, visible
 from bootstrap.words import count, listed, some
 
 MOST = 20
 """Artifacts that are shown with all that is known of them, unless all are asked for."""
-Json = Mapping[str, Any]
 
-_SAID = (
-    ("engine", ("tool", "engine", "name"), ("tool", "engine", "version")),
-    ("hot path", ("tool", "hot_path")),
-    ("tool", ("tool", "name"), ("tool", "version")),
-    ("source", ("source", "kind")),
-    ("archive", ("source", "sha256")),
-    ("tree digest", ("source", "tree_digest")),
-    ("release", ("source", "release")),
-    ("entry", ("entry",)),
-    ("processes", ("totals", "processes")),
-    ("system calls", ("totals", "syscalls")),
-    ("result", ("result",)),
+_SAID: tuple[tuple[str, Callable[[Report], tuple[object, ...]], bool], ...] = (
+    ("engine", lambda r: (r.tool.engine.name, r.tool.engine.version), False),
+    ("hot path", lambda r: (r.tool.hot_path,), False),
+    ("tool", lambda r: (r.tool.name, r.tool.version), False),
+    ("source", lambda r: (r.source.kind,), False),
+    ("archive", lambda r: (r.source.sha256,), False),
+    ("tree digest", lambda r: (r.source.tree_digest,), False),
+    ("release", lambda r: (r.source.release,), True),
+    ("entry", lambda r: (r.entry,), True),
+    ("processes", lambda r: (r.totals.processes,), True),
+    ("system calls", lambda r: (r.totals.syscalls,), True),
+    ("result", lambda r: (r.result,), True),
 )
-"""What the reports say of the run."""
-_COUNTS = ("release", "entry", "processes", "system calls", "result")
-"""Of these, what counts."""
+"""What the reports say of the run, and whether it counts."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +44,8 @@ class ArtifactDiff:
     """`sha256`, `status`, `expected`, `note`; or `only`, where one report does not have it."""
     answer: bool
     """One that the release promises, in either report."""
-    a: Json | None
-    b: Json | None
+    a: Artifact | None
+    b: Artifact | None
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class ReportDiff:
     """All that is said of two reports of one architecture."""
 
     arch: str
-    reports: Both[Json]
+    reports: Both[Report]
     said: tuple[Statement, ...]
     sources: tuple[SourceChange, ...]
     artifacts: tuple[ArtifactDiff, ...]
@@ -100,27 +97,24 @@ class _Reports:
     reports: tuple[Report, ...]
 
 
-def load(name: str) -> dict[str, Json]:
+def load(name: str) -> dict[str, Report]:
     """The reports in a file, by architecture. Raises BadInput for any other JSON."""
     value = read_json(name)
     schema = value.get("schema")
-    found: list[Json]
     if schema in SCHEMAS:
-        decode(Report, value, name, lenient=True)
-        found = [value]
+        found: tuple[Report, ...] = (decode(Report, value, name, lenient=True),)
     elif schema in SET_SCHEMAS:
-        decode(_Reports, value, name, lenient=True)
-        found = value["reports"]
+        found = decode(_Reports, value, name, lenient=True).reports
     else:
         kind = f"of the schema {schema!r}" if isinstance(schema, str) else "of no schema"
         raise BadInput(
             f"{name}: is JSON {kind[:80]}; this version compares {SCHEMA} and {SET_SCHEMA}"
         )
-    by_arch: dict[str, Json] = {}
+    by_arch: dict[str, Report] = {}
     for report in found:
-        if report["schema"] not in SCHEMAS:
+        if report.schema not in SCHEMAS:
             raise BadInput(f"{name}: a report in it is not of {SCHEMA}")
-        arch = report["arch"]
+        arch = report.arch
         try:
             known = arch_name(arch)
         except BadInput as error:
@@ -135,42 +129,27 @@ def load(name: str) -> dict[str, Json]:
     return by_arch
 
 
-def _at(report: Json, way: Iterable[str]) -> Any:
-    found: Any = report
-    for key in way:
-        found = found[key]
-    return found
-
-
-def diff(a: Json, b: Json) -> ReportDiff:
-    """Compare two reports that `load` gave."""
+def diff(a: Report, b: Report) -> ReportDiff:
+    """Compare two reports."""
     said = []
-    for name, *ways in _SAID:
-        one, other = (
-            " ".join(str(cell) for cell in (_at(r, way) for way in ways) if cell is not None)
-            for r in (a, b)
-        )
+    for name, cells, counts in _SAID:
+        one, other = (" ".join(str(c) for c in cells(r) if c is not None) for r in (a, b))
         if one != other:
-            said.append(Statement(name, one, other, name in _COUNTS))
+            said.append(Statement(name, one, other, counts))
     artifacts, same = _artifacts(a, b)
-    failures = Both(_failure(a), _failure(b))
+    failures = Both(a, b).map(lambda r: None if r.failure is None else r.failure.message)
     return ReportDiff(
-        a["arch"], Both(a, b), tuple(said), _sources(a, b), artifacts, same,
+        a.arch, Both(a, b), tuple(said), _sources(a, b), artifacts, same,
         None if failures.same else failures,
     )  # fmt: skip
 
 
-def _failure(report: Json) -> str | None:
-    failure = report["failure"]
-    return None if failure is None else str(failure["message"])
-
-
-def _sources(a: Json, b: Json) -> tuple[SourceChange, ...]:
-    def of(report: Json) -> dict[str, str]:
-        materials = report["source"]["materials"]
-        found = {row["path"]: row["sha256"] or "never read" for row in materials["changed"]}
-        found |= dict.fromkeys(materials["missing"], "missing")
-        return found | dict.fromkeys(materials["extra"], "extra")
+def _sources(a: Report, b: Report) -> tuple[SourceChange, ...]:
+    def of(report: Report) -> dict[str, str]:
+        materials = report.source.materials
+        found = {changed.path: changed.sha256 or "never read" for changed in materials.changed}
+        found |= dict.fromkeys(materials.missing, "missing")
+        return found | dict.fromkeys(materials.extra, "extra")
 
     one, other = of(a), of(b)
     return tuple(
@@ -180,9 +159,9 @@ def _sources(a: Json, b: Json) -> tuple[SourceChange, ...]:
     )
 
 
-def _artifacts(a: Json, b: Json) -> tuple[tuple[ArtifactDiff, ...], int]:
-    one = {row["path"]: (index, row) for index, row in enumerate(a["artifacts"])}
-    other = {row["path"]: (index, row) for index, row in enumerate(b["artifacts"])}
+def _artifacts(a: Report, b: Report) -> tuple[tuple[ArtifactDiff, ...], int]:
+    one = {row.path: (index, row) for index, row in enumerate(a.artifacts)}
+    other = {row.path: (index, row) for index, row in enumerate(b.artifacts)}
     last = max(len(one), len(other))
 
     def order(path: str) -> tuple[int, int, str]:
@@ -197,19 +176,17 @@ def _artifacts(a: Json, b: Json) -> tuple[tuple[ArtifactDiff, ...], int]:
         if not differs:
             same += 1
             continue
-        answer = any(
-            expectation["kind"] in ("answers", "catalogue")
-            for _, row in rows.sides if row is not None for expectation in row["expectations"]
-        )  # fmt: skip
+        answer = any(row is not None and row.is_answer for _, row in rows.sides)
         found.append(ArtifactDiff(path, differs, answer, rows.a, rows.b))
     return tuple(found), same
 
 
-def _differs(rows: Both[Json | None]) -> tuple[str, ...]:
+def _differs(rows: Both[Artifact | None]) -> tuple[str, ...]:
     a, b = rows.a, rows.b
     if a is None or b is None:
         return ("only",)
-    return tuple(key for key in ("sha256", "status", "expected", "note") if a[key] != b[key])
+    keys = ("sha256", "status", "expected", "note")
+    return tuple(key for key in keys if getattr(a, key) != getattr(b, key))
 
 
 # For people.
@@ -246,7 +223,7 @@ def report_text(
 def _one(one: ReportDiff, page: Page, every: bool) -> None:
     page.heading(one.arch)
     for side, report in one.reports.sides:
-        page.wrapped(f"{side}  {visible(report['claim'])}", 2, 3)
+        page.wrapped(f"{side}  {visible(report.claim)}", 2, 3)
     for said in one.said:
         if said.name != "result":
             both = f"{visible(said.a or 'none')} / {visible(said.b or 'none')}"
@@ -267,9 +244,8 @@ def _one(one: ReportDiff, page: Page, every: bool) -> None:
     page.heading(f"First in build order: {visible(one.artifacts[0].path)}")
     _artifact(one.artifacts[0], page)
     for side, report in one.reports.sides:
-        divergence = report["first_divergence"]
-        if divergence is not None:
-            text = f"{divergence['path']} differs from what it should be: {divergence['verdict']}"
+        if (divergence := report.first_divergence) is not None:
+            text = f"{divergence.path} differs from what it should be: {divergence.verdict}"
             page.wrapped(f"{side} says that {visible(text)}", 2, 2)
     rest = one.artifacts[1:]
     if rest:
@@ -292,24 +268,19 @@ def _artifact(one: ArtifactDiff, page: Page) -> None:
     for side, row in (("A", a), ("B", b)):
         if row is None:
             continue
-        size = "" if row["size"] is None else f"{row['size']:,} bytes  "
-        page.line(f"    {side}  {row['status']:8}  {size}{row['sha256'] or ''}")
-        if "expected" in one.differs and row["expected"] is not None:
-            page.line(f"       expected  {row['expected']}")
-        note = row["note"] if "note" in one.differs else None
+        size = "" if row.size is None else f"{row.size:,} bytes  "
+        page.line(f"    {side}  {row.status:8}  {size}{row.sha256 or ''}")
+        if "expected" in one.differs and row.expected is not None:
+            page.line(f"       expected  {row.expected}")
+        note = row.note if "note" in one.differs else None
         if note:
             page.wrapped(visible(note), 7)
-        text = known_files().text(row["sha256"] or "")
+        text = known_files().text(row.sha256 or "")
         if text and f"this is {text}" not in (note or ""):
             page.wrapped(f"this is {text}", 7)
-    makers = [_maker(row) for row in (a, b) if row is not None and row["producer"] is not None]
-    for maker in dict.fromkeys(makers):
-        page.wrapped(f"written by {visible(maker)}", 7, 2)
-
-
-def _maker(row: Json) -> str:
-    producer = row["producer"]
-    return f"pid {producer['pid']}: {' '.join(producer['argv'])}"
+    makers = [row.producer for row in (a, b) if row is not None and row.producer is not None]
+    for said in dict.fromkeys(f"pid {made.pid}: {' '.join(made.argv)}" for made in makers):
+        page.wrapped(f"written by {visible(said)}", 7, 2)
 
 
 def report_document(found: list[ReportDiff], only: Both[tuple[str, ...]]) -> dict[str, Any]:

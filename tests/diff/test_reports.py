@@ -11,13 +11,20 @@ from typing import Any
 import pytest
 
 from bootstrap.core.errors import BadInput
-from bootstrap.diff.reports import compare_reports, diff, load
-from bootstrap.documents import encode
-from bootstrap.report import report_set
+from bootstrap.diff.reports import ReportDiff, compare_reports, load
+from bootstrap.diff.reports import diff as diff_of
+from bootstrap.documents import decode, encode
+from bootstrap.report import Report, report_set
 from bootstrap.report.page import Page
 from tests.report.scenario import SCENARIOS, Scenario, sha
 
 GOOD: dict[str, Any] = encode(Scenario().report())
+
+
+def diff(a: object, b: object) -> ReportDiff:
+    """Of two documents."""
+    one, other = (decode(Report, value, "r", lenient=True) for value in (a, b))
+    return diff_of(one, other)
 
 
 def write(place: Path, value: object) -> str:

@@ -36,17 +36,15 @@ class Run:
         colour: bool = False,
         unicode: bool = True,
         width: int = 100,
-        quiet: bool = False,
         weights: dict[str, float] | None = None,
         products: tuple[str, ...] = PRODUCTS,
-        stream: io.StringIO | None = None,
     ) -> None:
         self.clock = Clock()
         self.files = FileSystem()
-        self.stream = stream or io.StringIO()
+        self.stream = io.StringIO()
         self.width = width
         style = Style(terminal, colour, unicode, lambda: self.width)
-        self.line = LiveLine(quiet, self.stream, style)
+        self.line = LiveLine(False, self.stream, style)
         self.progress = shown_alone(self.line, Plan(products, weights or {}, PHASES), self.clock)
 
     def exec(self, pid: int, path: str, *argv: str, cwd: str = "/") -> None:
@@ -233,47 +231,11 @@ def test_colour_only_when_asked_for() -> None:
         assert ("\x1b[1m" in run.text) == colour
 
 
-def test_an_unchanged_line_is_not_drawn_again() -> None:
+def test_a_stream_that_is_closed_does_not_end_the_run() -> None:
     run = Run(terminal=True)
+    run.stream.close()
     run.progress.tick()
-    length = len(run.text)
-    run.progress.tick()
-    assert len(run.text) == length
-
-
-def test_close_clears_the_live_line_and_nothing_comes_after() -> None:
-    run = Run(terminal=True)
-    run.progress.tick()
-    run.line.close()
-    assert run.text.endswith("\r\x1b[K")
-    length = len(run.text)
     run.make(PRODUCTS[0])
-    run.progress.tick()
-    run.line.close()
-    assert len(run.text) == length
-
-
-def test_quiet_is_quiet() -> None:
-    for terminal in (True, False):
-        run = Run(terminal=terminal, quiet=True)
-        run.make(PRODUCTS[0])
-        run.progress.tick()
-        run.line.close()
-        assert run.text == ""
-
-
-def test_a_stream_that_breaks_silences_and_does_not_end_the_run() -> None:
-    class Broken(io.StringIO):
-        def write(self, text: str) -> int:
-            raise BrokenPipeError
-
-    run = Run(stream=Broken())
-    run.make(PRODUCTS[0])
-    run.make(PRODUCTS[1])
-    closed = io.StringIO()
-    run = Run(stream=closed, terminal=True)
-    closed.close()
-    run.progress.tick()
     run.line.close()
 
 
