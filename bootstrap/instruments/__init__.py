@@ -48,7 +48,7 @@ class Engine:
         image = process.arch, process.memory, on_trap, instruction_limit, self.travel
         if self.hot is None:
             return InstrumentedCpu(*image)
-        return FastCpu(self.hot, process.fds, log, *image)
+        return FastCpu(self.hot, process.fds.files, log, *image)
 
     def in_python(self) -> "Engine":
         """The same engine with every system call serviced in Python."""

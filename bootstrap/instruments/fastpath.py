@@ -6,7 +6,7 @@ the break to C before the guest runs on, `sync_in` copies them back. See fastpat
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from unicorn.unicorn_py3.unicorn import uclib
@@ -14,9 +14,8 @@ from unicorn.unicorn_py3.unicorn import uclib
 from bootstrap.core.arches import PAGE, Arch, page_up
 from bootstrap.core.cpu import REMOVE_CACHE, OnTrap, RegisterBatch
 from bootstrap.core.errors import BadInput
-from bootstrap.core.files import Buffer, OpenFile
+from bootstrap.core.files import Buffer, OpenFile, RegularFile
 from bootstrap.core.memory import Extent
-from bootstrap.core.process import FdTable
 from bootstrap.instruments import Travel
 from bootstrap.instruments.callbuffer import CallLog
 from bootstrap.instruments.counter import Stepping
@@ -29,7 +28,6 @@ from bootstrap.instruments.structures import (
     HotState,
     InodeState,
 )
-from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.numbers import NUMBERS
 
@@ -88,7 +86,7 @@ class _LentFile:
 
     __slots__ = ("address", "file", "inode", "inode_state", "state")
 
-    def __init__(self, file: OpenFile, inode: LazyFile, inode_state: InodeState) -> None:
+    def __init__(self, file: OpenFile, inode: RegularFile, inode_state: InodeState) -> None:
         self.file = file
         self.inode = inode
         self.inode_state = inode_state
@@ -122,12 +120,13 @@ class _Lent:
     """The state that fastpath.c works on, for one process image."""
 
     def __init__(
-        self, memory: AddressSpace, fds: FdTable, slow: Callable[[int], None], log: CallLog | None
-    ) -> None:
+        self, memory: AddressSpace, files: Mapping[int, OpenFile],
+        slow: Callable[[int], None], log: CallLog | None,
+    ) -> None:  # fmt: skip
         self._memory = memory
-        self._fds = fds
+        self._opened = files
         self._files: dict[OpenFile, _LentFile] = {}
-        self._inodes: dict[LazyFile, tuple[InodeState, Buffer, object]] = {}
+        self._inodes: dict[RegularFile, tuple[InodeState, Buffer, object]] = {}
         self.extents_changed = True
         """What was lent of memory is no longer all, or too much."""
         self._extents: dict[Extent, _LentExtent] = {}
@@ -204,15 +203,15 @@ class _Lent:
         table = self._table
         ctypes.memset(table, 0, ctypes.sizeof(table))
         lent: dict[OpenFile, _LentFile] = {}
-        seen: set[LazyFile] = set()
-        for fd, file in sorted(self._fds.files.items()):
+        seen: set[RegularFile] = set()
+        for fd, file in self._opened.items():
             if fd >= _MAX_FD:
-                break
+                continue
             # Two descriptors of one description (dup, fork) are lent as one.
             entry = lent.get(file)
             if entry is None:
                 inode = file.inode
-                if not isinstance(inode, LazyFile) or inode.pending:
+                if not isinstance(inode, RegularFile) or getattr(inode, "pending", False):
                     continue
                 if inode not in seen:
                     seen.add(inode)
@@ -225,7 +224,7 @@ class _Lent:
         if len(self._inodes) > len(seen):
             self._inodes = {i: state for i, state in self._inodes.items() if i in seen}
 
-    def _lend_inode(self, inode: LazyFile) -> None:
+    def _lend_inode(self, inode: RegularFile) -> None:
         data = inode.data
         known = self._inodes.get(inode)
         if known is None or known[1] is not data:
@@ -264,12 +263,15 @@ class _Lent:
 
 
 class FastCpu(InstrumentedCpu):
-    """An InstrumentedCpu whose plain system calls, and whose TLB, are served in C."""
+    """An InstrumentedCpu whose plain system calls, and whose TLB, are served in C.
+
+    `files`: the descriptors of the process, as they are at any time.
+    """
 
     def __init__(
         self,
         path: HotPath,
-        fds: FdTable,
+        files: Mapping[int, OpenFile],
         log: CallLog | None,
         arch: Arch,
         memory: AddressSpace,
@@ -278,7 +280,7 @@ class FastCpu(InstrumentedCpu):
         travel: Travel | None = None,
     ) -> None:
         self._functions = path.functions
-        self._lent = _Lent(memory, fds, self._slow, log)
+        self._lent = _Lent(memory, files, self._slow, log)
         super().__init__(arch, memory, on_trap, instruction_limit, travel)
 
     def _callbacks(self) -> tuple[object, object, object, int | None]:

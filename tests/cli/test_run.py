@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.core.arches import X86
 from tests.cli.command import Done, bootstrap, inside
+from tests.core.test_elf import field
 from tests.instruments.guest import CODE, DATA, Load, Program, R, W, X, elf
-from tests.instruments.test_loader import field, headers_size
 
 GOOD = Program("i386").exit(0).elf()
 EXITS = bytes(Program("i386").exit(0).code)
@@ -35,11 +36,11 @@ BAD_PROGRAMS = {
     "empty": b"",
     "text": b"hello\n",
     "truncated in the header": GOOD[:40],
-    "truncated in the program headers": GOOD[: headers_size("i386") - 1],
-    "of another machine": field("i386", GOOD, "e_machine", 8),
-    "with a huge header": field("i386", GOOD, "e_phnum", 0xFFFF),
-    "with headers beyond its end": field("i386", GOOD, "e_phoff", 1 << 30),
-    "a core dump": field("i386", GOOD, "e_type", 4),
+    "truncated in the program headers": GOOD[: 52 + 2 * 32 - 1],
+    "of another machine": field(X86, GOOD, "e_machine", 8),
+    "with a huge header": field(X86, GOOD, "e_phnum", 0xFFFF),
+    "with headers beyond its end": field(X86, GOOD, "e_phoff", 1 << 30),
+    "a core dump": field(X86, GOOD, "e_type", 4),
     "a script without an interpreter": b"#!/no/such/interpreter\n",
 }
 

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -110,6 +111,8 @@ class _X86:
     _memory = ("8b05", "8b1d", "8b0d", "8b15", "8b35", "8b3d", "8b2d", "8b05")
     _conditions: Mapping[str, str] = {
         "": "e9",
+        "call": "e8",
+        "flag not zero": "0f85",
         "zero": "0f84",
         "not zero": "0f85",
         "negative": "0f88",
@@ -131,7 +134,8 @@ class _X86:
         return bytes.fromhex(self._store) + guest_addr.to_bytes(self._size, "little")
 
     def jump(self, condition: str, distance: int) -> bytes:
-        before = bytes.fromhex((self._test if condition else "") + self._conditions[condition])
+        test = self._test if condition in ("zero", "not zero", "negative") else ""
+        before = bytes.fromhex(test + self._conditions[condition])
         return before + struct.pack("<i", distance - len(before) - 4)
 
 
@@ -258,30 +262,33 @@ class Program:
 
     # Code.
 
-    def raw(self, content: bytes | str) -> Program:
+    def raw(self, content: bytes | str) -> Self:
         """Machine code, as bytes or in hex."""
         self.code += bytes.fromhex(content) if isinstance(content, str) else content
         return self
 
-    def label(self, name: str) -> Program:
+    def label(self, name: str) -> Self:
         assert name not in self.labels
         self.labels[name] = len(self.code)
         return self
 
-    def jump(self, name: str, condition: str = "") -> Program:
-        """Jump where the result is "zero", "not zero" or "negative"; always without a condition."""
+    def jump(self, name: str, condition: str = "") -> Self:
+        """Jump where the result is "zero", "not zero" or "negative"; always without a condition.
+
+        On x86 also: "call", and "flag not zero", of what an instruction before left.
+        """
         self._jumps.append((len(self.code), name, condition))
         return self.raw(_CODERS[self.arch.name].jump(condition, 0))
 
-    def store(self, guest_addr: int) -> Program:
+    def store(self, guest_addr: int) -> Self:
         """The result register into a word of memory."""
         return self.raw(_CODERS[self.arch.name].store(guest_addr))
 
-    def load(self, guest_addr: int, register: int = RESULT) -> Program:
+    def load(self, guest_addr: int, register: int = RESULT) -> Self:
         """A word of memory into the result register."""
         return self.raw(_CODERS[self.arch.name].load(register, guest_addr))
 
-    def call(self, name: str | int, *args: int | Cell) -> Program:
+    def call(self, name: str | int, *args: int | Cell) -> Self:
         """A system call by name or number; an argument is a number or a Cell."""
         coder = _CODERS[self.arch.name]
         for register, arg in enumerate(args, 1):
@@ -293,7 +300,7 @@ class Program:
         assert number is not None, name
         return self.raw(coder.set(0, number)).raw(coder.trap)
 
-    def at(self, name: str, *args: int | Cell) -> Program:
+    def at(self, name: str, *args: int | Cell) -> Self:
         """`open`, `access`, `chmod` or `unlink`, or the form with a directory where it is all that
         there is."""
         if number_of(self.arch, name) is not None:
@@ -301,23 +308,23 @@ class Program:
         names = {"open": "openat", "access": "faccessat", "chmod": "fchmodat", "unlink": "unlinkat"}
         return self.call(names[name], AT_FDCWD, *args, *([0] * (name == "unlink")))
 
-    def fork(self) -> Program:
+    def fork(self) -> Self:
         if number_of(self.arch, "fork") is not None:
             return self.call("fork")
         return self.call("clone", SIGCHLD, 0, 0, 0, 0)
 
-    def wait(self, pid: int | Cell = -1, status: int = 0) -> Program:
+    def wait(self, pid: int | Cell = -1, status: int = 0) -> Self:
         """For a child; where there is no wait4, `status` is not stored to."""
         if number_of(self.arch, "wait4") is not None:
             return self.call("wait4", pid, status, 0, 0)
         return self.call("waitid", 0, 0, 0, 4, 0)  # P_ALL, WEXITED
 
-    def report(self) -> Program:
+    def report(self) -> Self:
         """The result, a word, to descriptor 1."""
         cell = self.space()
         return self.store(cell).call("write", 1, cell, self.arch.word)
 
-    def exit(self, code: int | Cell = 0) -> Program:
+    def exit(self, code: int | Cell = 0) -> Self:
         return self.call("exit", code)
 
     # The file.
@@ -337,6 +344,10 @@ class Program:
 
 
 # Running.
+
+
+OPTIONS: dict[str, object] = {}
+"""What `run` gives the machine: tests/instruments runs the same guests on other CPUs."""
 
 
 @dataclass
@@ -399,6 +410,7 @@ def run(
         output.extend(data)
         return len(data)
 
+    options = {**OPTIONS, **options}
     machine = Machine(system, limits=limits, **options)  # type: ignore[arg-type]
     streams = (Stream(read), Stream(None, write), Stream(None, write))
     result = machine.run(path, argv, envp, streams=streams)

@@ -9,7 +9,7 @@ import pytest
 import unicorn
 
 from bootstrap.core import cpu
-from bootstrap.core.arches import AMD64, RISCV64, X86, Arch
+from bootstrap.core.arches import AMD64, RISCV32, RISCV64, X86, Arch
 from bootstrap.core.cpu import Cpu
 from bootstrap.core.elf import load
 from bootstrap.core.errors import BadInput, Limits, Meter
@@ -196,8 +196,9 @@ def test_another_unicorn_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         run(Program(X86).exit(0))
 
 
-def test_an_illegal_instruction_at_the_start_of_memory() -> None:
+@pytest.mark.parametrize("arch", [RISCV64, RISCV32], ids=["riscv64", "riscv32"])
+def test_an_illegal_instruction_at_the_start_of_memory(arch: Arch) -> None:
     """Unicorn also fetches the page before it, which is not there, for RISC-V."""
-    ran = run(Program(RISCV64).raw("00000000").exit(0))
+    ran = run(Program(arch).raw("00000000").exit(0))
     assert ran.result.fault is not None
     assert (ran.status, ran.result.fault.pc) == (128 + signal.SIGILL, CODE)

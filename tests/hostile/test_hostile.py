@@ -190,7 +190,7 @@ def test_folders_without_end_take_little_memory() -> None:
         at = (name + 1 + digit).to_bytes(4, "little")
         guest.raw(b"\xfe\x05" + at)  # inc byte
         guest.raw(b"\x80\x3d" + at + b"\x2e")  # cmp byte, '.'
-        guest._jump(b"\x0f\x85", "more")
+        guest.jump("more", "flag not zero")
         guest.poke(name + 1 + digit, 1)
     guest.jmp("more")
     tracemalloc.start()

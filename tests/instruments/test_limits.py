@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import time
-import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -19,16 +17,6 @@ from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, emulate
 
 def looping(abi: str) -> Program:
     return Program(abi).label("again").jmp("again")
-
-
-def fork_bomb(abi: str) -> Program:
-    return Program(abi).label("again").call("fork").jmp("again")
-
-
-def wide_fork_bomb(abi: str) -> Program:
-    """One child after another, none of them waited for."""
-    guest = Program(abi).label("again").call("fork").jump_if_not_zero("again")
-    return guest.exit(0)
 
 
 def executing_itself(abi: str) -> Program:
@@ -128,64 +116,3 @@ def test_a_parent_is_not_charged_for_its_children(
     assert emulate(image, limits=Limits(seconds=9)).counts[0] == 9
     with pytest.raises(GuestFailed, match=r"pid 1. ran for more than 7"):
         emulate(image, limits=Limits(seconds=7))
-
-
-@EACH_HOT_PATH
-@EACH_ABI
-def test_a_fork_bomb_comes_to_the_nesting_limit(abi: str, hot_path: str) -> None:
-    with pytest.raises(GuestFailed, match=r"limit: 20 processes alive at once.*--limit nesting"):
-        emulate(fork_bomb(abi), hot_path, limits=Limits(nesting=20))
-
-
-@EACH_HOT_PATH
-@EACH_ABI
-def test_a_wide_fork_bomb_comes_to_the_process_limit(abi: str, hot_path: str) -> None:
-    with pytest.raises(GuestFailed, match=r"limit: 60 processes.*--limit processes"):
-        emulate(wide_fork_bomb(abi), hot_path, limits=Limits(processes=60))
-
-
-def test_processes_that_ended_take_no_memory() -> None:
-    # Without Python's collector of cycles, which runs when it likes.
-    gc.collect()
-    gc.disable()
-
-    def peak(processes: int) -> int:
-        tracemalloc.start()
-        with pytest.raises(GuestFailed, match=r"processes"):
-            emulate(wide_fork_bomb("i386"), limits=Limits(processes=processes))
-        (_, most) = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return most
-
-    try:
-        peak(10)
-        assert peak(60) < peak(10) + 60_000
-    finally:
-        gc.enable()
-
-
-@EACH_HOT_PATH
-@EACH_ABI
-def test_the_memory_limits(abi: str, hot_path: str) -> None:
-    guest = Program(abi)
-    start = guest.space(8)
-    step = "05" if abi == "i386" else "4805"
-    guest.call("brk", 0).store(start).label("more")
-    guest.load(start).raw(step + "00001000").store(start)  # 1 MiB more
-    image = guest.raw("89c3" if abi == "i386" else "4889c7").call("brk").jmp("more").elf()
-    limits = Limits(memory=24 << 20)
-    with pytest.raises(GuestFailed, match=r"limit: the process asked for .*--limit memory"):
-        emulate(image, hot_path, limits=limits)
-    with pytest.raises(GuestFailed, match=r"limit: all processes together.*--limit memory_total"):
-        emulate(image, hot_path, limits=Limits(memory_total=24 << 20))
-
-
-@EACH_HOT_PATH
-@EACH_ABI
-def test_an_unknown_call_stops_the_run_and_is_named(abi: str, hot_path: str) -> None:
-    guest = Program(abi).call(9999, 1, 2, 3).exit(0)
-    with pytest.raises(GuestFailed) as caught:
-        emulate(guest, hot_path)
-    text = str(caught.value)
-    for part in ("system call 9999 (unknown)", "(0x1, 0x2, 0x3, ", "/guest, pid 1", "pc 0x400"):
-        assert part in text, text

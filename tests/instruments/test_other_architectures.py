@@ -9,14 +9,13 @@ import struct
 
 import pytest
 
-from bootstrap.core.arches import ARCHES, RISCV32, RISCV64, Arch
+from bootstrap.core.arches import ARCHES
 from bootstrap.core.machine import RunResult
 from bootstrap.linux import machine as machines
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.machine import Machine
-from tests.core import guest
-from tests.instruments.runs import EACH_HOT_PATH, emulate, engine_for
+from tests.instruments.runs import EACH_HOT_PATH, engine_for
 
 BASE = 0x10000
 CODE = 0x100
@@ -63,103 +62,6 @@ def exit_with(abi_name: str, status: int) -> bytes:
     if abi_name == "aarch64":  # mov x0, #status; mov x8, #93; svc #0
         return words(0xD2800000 | status << 5, 0xD2800BA8, 0xD4000001)
     return words(0x00000513 | status << 20, 0x05D00893, 0x00000073)  # li a0; li a7, 93; ecall
-
-
-AARCH64_REFUSED = {
-    "udf #0": 0x00000000,
-    "mrs x0, sctlr_el1": 0xD5381000,
-    "msr vbar_el1, x0": 0xD518C000,
-    "msr ttbr0_el1, x0": 0xD5182000,
-    "msr daifset, #2": 0xD50342DF,
-    "msr spsel, #1": 0xD50041BF,
-    "eret": 0xD69F03E0,
-    "hvc #0": 0xD4000002,
-    "smc #0": 0xD4000003,
-    "tlbi vmalle1": 0xD508871F,
-    "ic iallu": 0xD508751F,
-    "dc isw, x0": 0xD5087640,
-    "mrs x0, cntvct_el0": 0xD53BE040,
-    "mrs x0, cntpct_el0": 0xD53BE020,
-    "mrs x0, cntfrq_el0": 0xD53BE000,
-    "mrs x0, pmccntr_el0": 0xD53B9D00,
-    "msr pmcr_el0, x0": 0xD51B9C00,
-}
-RISCV_REFUSED = {
-    "no instruction": 0x00000000,
-    "unimp": 0xC0001073,
-    "csrr a0, mstatus": 0x30002573,
-    "csrr a0, mhartid": 0xF1402573,
-    "csrr a0, sstatus": 0x10002573,
-    "csrw satp, zero": 0x18001073,
-    "csrw stvec, zero": 0x10501073,
-    "mret": 0x30200073,
-    "sret": 0x10200073,
-    "sfence.vma": 0x12000073,
-    "rdcycle a0": 0xC0002573,
-    "rdtime a0": 0xC0102573,
-    "rdinstret a0": 0xC0202573,
-    "csrr a0, hpmcounter3": 0xC0302573,
-}
-REFUSED = [("aarch64", name) for name in AARCH64_REFUSED] + [
-    (abi, name) for abi in ("riscv64", "riscv32") for name in RISCV_REFUSED
-]
-
-
-@EACH_HOT_PATH
-@pytest.mark.parametrize(("abi", "name"), REFUSED)
-def test_what_user_mode_refuses_ends_by_sigill(abi: str, name: str, hot_path: str) -> None:
-    word = (AARCH64_REFUSED if abi == "aarch64" else RISCV_REFUSED)[name]
-    ended = run(abi, words(word) + exit_with(abi, 77), hot_path)
-    assert ended.status == SIGILL
-    assert ended.fault is not None
-    assert ended.fault.pc == BASE + CODE
-
-
-@EACH_HOT_PATH
-@pytest.mark.parametrize(
-    ("abi", "code"),
-    [
-        ("aarch64", words(0xD4200000)),  # brk #0
-        ("riscv64", words(0x00100073)),  # ebreak
-        ("riscv32", words(0x00100073)),
-        ("riscv64", b"\x02\x90"),  # c.ebreak
-        ("riscv32", b"\x02\x90"),
-    ],
-)
-def test_breakpoints_end_by_sigtrap(abi: str, code: bytes, hot_path: str) -> None:
-    ended = run(abi, code + exit_with(abi, 77)[:4], hot_path)
-    assert ended.status == SIGTRAP
-    assert ended.fault is not None
-    assert ended.fault.pc == BASE + CODE
-
-
-@EACH_HOT_PATH
-@pytest.mark.parametrize("arch", [RISCV64, RISCV32], ids=["riscv64", "riscv32"])
-def test_an_illegal_instruction_at_the_start_of_memory(arch: Arch, hot_path: str) -> None:
-    """Unicorn also fetches the page before it, which is not there."""
-    ended = emulate(guest.Program(arch).raw("00000000").exit(0).elf(), hot_path)
-    assert ended.fault is not None
-    assert (ended.fault.signal, ended.fault.pc) == (SIGILL, guest.CODE)
-
-
-AARCH64_ALLOWED = {
-    "mrs x0, ctr_el0": 0xD53B0020,
-    "mrs x0, dczid_el0": 0xD53B00E0,
-    "ic ivau, x1": 0xD50B7521,
-    "dc cvau, x1": 0xD50B7B21,
-    "dc zva, x1": 0xD50B7421,
-    "mrs x0, tpidr_el0": 0xD53BD040,
-    "mrs x0, fpcr": 0xD53B4400,
-    "fmov d0, #1.0": 0x1E6E1000,
-}
-
-
-@EACH_HOT_PATH
-@pytest.mark.parametrize("name", AARCH64_ALLOWED)
-def test_what_linux_lets_a_program_do(name: str, hot_path: str) -> None:
-    x1 = words(0xD2818001, 0xF2A00021)  # x1 = BASE + 0xc00
-    code = x1 + words(AARCH64_ALLOWED[name]) + exit_with("aarch64", 77)
-    assert run("aarch64", code, hot_path).status == 77 << 8
 
 
 # getpid, then exit with the sum of the argument registers that it must leave alone: 1 + ... + 5,

@@ -72,7 +72,8 @@ def test_scripts_run_as_on_the_host(abi: str) -> None:
     program = show(abi)
     files = {**FILES, b"/show": program, **dict.fromkeys(SHORTER, program)}
     differing = {}
-    for script in SCRIPTS:
+    # What a line means does not depend on the architecture.
+    for script in SCRIPTS[:: 1 if abi == "x86_64" else 8]:
         ours: object
         theirs: object
         try:

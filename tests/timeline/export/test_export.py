@@ -167,7 +167,7 @@ def test_blocks_are_the_instructions_that_ran(traveller: Timeline) -> None:
 def test_blocks_end_at_jumps_and_where_jumps_lead(tmp_path: Path) -> None:
     guest = Program("i386")
     guest.raw("b903000000")  # mov ecx, 3
-    guest.label("loop").raw("90").raw("49").raw("85c9")._jump(b"\x0f\x85", "loop")
+    guest.label("loop").raw("90").raw("49").raw("85c9").jump("loop", "flag not zero")
     guest.raw("90").jmp("end").raw("cccc")
     guest.label("end").exit(0)
     place = tmp_path / "t"
