@@ -34,7 +34,7 @@ PIECE = 4 << 20
 ever has at once: a stream that fills it is a file or endless, and is read on."""
 
 
-def checked_count(process: Process, buf: int, count: int, offset: int) -> int:
+def _checked_count(process: Process, buf: int, count: int, offset: int) -> int:
     """`count` as read and write use it at `offset`. Raises LinuxError: EFAULT, EINVAL.
 
     The whole range is checked before the first byte (vfs_read, rw_verify_area).
@@ -54,20 +54,20 @@ def read(process: Process, fd: int, buf: int, count: int) -> int:
     if not file.readable:
         raise LinuxError(Errno.EBADF)
     if buf + count > process.arch.access_end or file.offset + count > abi.MAX_RW_COUNT:
-        count = checked_count(process, buf, count, file.offset)
+        count = _checked_count(process, buf, count, file.offset)
     if count > PIECE or file.inode.__class__ is Stream:
-        return _read_pieces(process, file, buf, count)
+        return read_pieces(process, file, buf, count)
     data = file.read(count)
     if data:
         try:
             process.memory.write(buf, data)
         except LinuxError:
             file.offset -= len(data)
-            return _read_pieces(process, file, buf, count)
+            return read_pieces(process, file, buf, count)
     return len(data)
 
 
-def _read_pieces(process: Process, file: OpenFile, buf: int, count: int) -> int:
+def read_pieces(process: Process, file: OpenFile, buf: int, count: int) -> int:
     """Read until the end, or up to what cannot be stored: what a stream gave cannot be put back."""
     room = process.memory.reachable(buf, count, WRITE)
     if count and not room:
@@ -93,19 +93,19 @@ def write(process: Process, fd: int, buf: int, count: int) -> int:
     if not file.writable:
         raise LinuxError(Errno.EBADF)
     if buf + count > process.arch.access_end or file.offset + count > abi.MAX_RW_COUNT:
-        count = checked_count(process, buf, count, file.offset)
+        count = _checked_count(process, buf, count, file.offset)
     if not count:
         return 0
     if count > PIECE:
-        return _write_pieces(process, file, buf, count)
+        return write_pieces(process, file, buf, count)
     try:
         data = process.memory.read(buf, count)
     except LinuxError:
-        return _write_pieces(process, file, buf, count)
+        return write_pieces(process, file, buf, count)
     return file.write(data)
 
 
-def _write_pieces(process: Process, file: OpenFile, buf: int, count: int) -> int:
+def write_pieces(process: Process, file: OpenFile, buf: int, count: int) -> int:
     """Write up to what cannot be read; the limits are checked before the first byte.
 
     What a stream does not take whole ends it.

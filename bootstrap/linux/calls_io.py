@@ -3,7 +3,8 @@
 The order in which errors win is Linux's: fs/read_write.c, fs/fcntl.c, fs/file.c, lib/iov_iter.c.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 
 from bootstrap.core import abi
 from bootstrap.core.abi import Errno, LinuxError
@@ -11,7 +12,7 @@ from bootstrap.core.errors import GuestFailed
 from bootstrap.core.events import Changed
 from bootstrap.core.files import OpenFile, Stream
 from bootstrap.core.memory import READ, WRITE
-from bootstrap.core.syscalls import PIECE, checked_count, close
+from bootstrap.core.syscalls import close, read, read_pieces, write, write_pieces
 from bootstrap.linux.flags import (
     F_DUPFD,
     F_DUPFD_CLOEXEC,
@@ -30,121 +31,31 @@ UIO_MAXIOV = 1024
 """Most buffers in one readv or writev (include/uapi/linux/uio.h)."""
 
 
-def _room(process: LinuxProcess, vector: list[tuple[int, int]], need: int = WRITE) -> int:
-    """How many bytes from the first buffer on have the right `need`. Raises LinuxError(EFAULT).
-
-    That is what a stream may deliver: what it gave cannot be put back.
-    """
-    total = 0
-    for base, length in vector:
-        room = process.memory.reachable(base, length, need)
-        total += room
-        if room < length:
-            break
-    if not total and any(length for _, length in vector):
-        raise LinuxError(Errno.EFAULT)
-    return total
+def pread64(process: LinuxProcess, fd: int, buf: int, count: int, offset: int) -> int:
+    """pread(2)."""
+    return _positioned(process, fd, buf, count, offset, read)
 
 
-def _pieces(vector: list[tuple[int, int]], total: int) -> Iterator[tuple[int, int]]:
-    """The first `total` bytes of the buffers, none of the pieces larger than PIECE."""
-    for base, length in vector:
-        for at in range(0, min(length, total), PIECE):
-            yield base + at, min(PIECE, length - at, total - at)
-        total -= min(length, total)
+def pwrite64(process: LinuxProcess, fd: int, buf: int, count: int, offset: int) -> int:
+    """pwrite(2); a file opened with O_APPEND is appended to, as on Linux (its BUGS section)."""
+    return _positioned(process, fd, buf, count, offset, write)
 
 
-def _scatter(process: LinuxProcess, file: OpenFile, vector: list[tuple[int, int]]) -> int:
-    """Read into the buffers, until one cannot be stored to or there is no more."""
-    if file.inode.__class__ is Stream:
-        total = _room(process, vector)
-    else:
-        total = sum(length for _, length in vector)
-    done = 0
-    for base, size in _pieces(vector, total):
-        data = file.read(size)
-        stored = process.memory.write_upto(base, data)
-        done += stored
-        if stored < len(data):
-            file.seek(stored - len(data), abi.SEEK_CUR)
-            if not done:
-                raise LinuxError(Errno.EFAULT)
-        if stored < size:
-            break
-    return done
-
-
-def _gather(process: LinuxProcess, file: OpenFile, vector: list[tuple[int, int]]) -> int:
-    """Write the buffers, up to what cannot be read; the limits are looked at before the first byte.
-
-    What a stream does not take whole ends it (do_loop_readv_writev, fs/read_write.c).
-    """
-    total = file.room(_room(process, vector, READ))
-    done = 0
-    for base, size in _pieces(vector, total):
-        written = _stored(file, process.memory.read(base, size), done)
-        done += written
-        if written < size:
-            break
-    return done
-
-
-def _stored(file: OpenFile, data: bytes, done: int) -> int:
-    try:
-        return file.write(data)
-    except LinuxError:
-        if not done:
-            raise
-        return 0
-
-
-def _positioned(process: LinuxProcess, fd: int, offset: int) -> OpenFile:
+def _positioned(
+    process: LinuxProcess, fd: int, buf: int, count: int, offset: int,
+    act: Callable[[LinuxProcess, int, int, int], int],
+) -> int:  # fmt: skip
+    """read(2) or write(2), at another offset than the file's, which stays."""
     if offset < 0:
         raise LinuxError(Errno.EINVAL)
     file = process.fds.get(fd)
     if file.inode.__class__ is Stream:
         raise LinuxError(Errno.ESPIPE)
-    return file
-
-
-def pread64(process: LinuxProcess, fd: int, buf: int, count: int, offset: int) -> int:
-    """pread(2)."""
-    file = _positioned(process, fd, offset)
-    if not file.readable:
-        raise LinuxError(Errno.EBADF)
-    count = checked_count(process, buf, count, offset)
-    if not isinstance(file.inode, LazyFile):
-        raise LinuxError(Errno.EISDIR)
-    inode, done = file.inode, 0
-    for base, size in _pieces([(buf, count)], count):
-        data = inode.read_at(offset + done, size)
-        stored = process.memory.write_upto(base, data)
-        done += stored
-        if data and not done:
-            raise LinuxError(Errno.EFAULT)
-        if stored < size:
-            break
-    return done
-
-
-def pwrite64(process: LinuxProcess, fd: int, buf: int, count: int, offset: int) -> int:
-    """pwrite(2); a file opened with O_APPEND is appended to, as on Linux (its BUGS section)."""
-    file = _positioned(process, fd, offset)
-    if not file.writable:
-        raise LinuxError(Errno.EBADF)
-    count = checked_count(process, buf, count, offset)
-    if not count:
-        return 0
-    total = _room(process, [(buf, count)], READ)
-    inode = file.inode
-    assert isinstance(inode, LazyFile)
-    if not file.flags & abi.O_LARGEFILE and offset + total > abi.MAX_NON_LFS:
-        raise LinuxError(Errno.EFBIG)
-    at = inode.size if file.append else offset
-    inode.reserve(at + total)
-    for base, size in _pieces([(buf, count)], total):
-        at += inode.write_at(at, process.memory.read(base, size))
-    return total
+    kept, file.offset = file.offset, offset
+    try:
+        return act(process, fd, buf, count)
+    finally:
+        file.offset = kept
 
 
 def _vector(process: LinuxProcess, iov: int, count: int) -> list[tuple[int, int]]:
@@ -187,7 +98,7 @@ def readv(process: LinuxProcess, fd: int, iov: int, count: int) -> int:
         return 0
     if file.offset + total > abi.MAX_OFFSET:
         raise LinuxError(Errno.EINVAL)  # rw_verify_area
-    return _scatter(process, file, vector)
+    return _each(vector, partial(read_pieces, process, file))
 
 
 def writev(process: LinuxProcess, fd: int, iov: int, count: int) -> int:
@@ -198,7 +109,31 @@ def writev(process: LinuxProcess, fd: int, iov: int, count: int) -> int:
     vector = _vector(process, iov, count)
     if file.offset + sum(length for _, length in vector) > abi.MAX_OFFSET:
         raise LinuxError(Errno.EINVAL)  # rw_verify_area
-    return _gather(process, file, vector)
+    readable = 0
+    for base, length in vector:
+        reached = process.memory.reachable(base, length, READ)
+        readable += reached
+        if reached < length:
+            break
+    file.room(readable)  # a limit is found before the first byte
+    return _each(vector, partial(write_pieces, process, file))
+
+
+def _each(vector: list[tuple[int, int]], act: Callable[[int, int], int]) -> int:
+    """Buffer by buffer, until one is not dealt with whole (do_loop_readv_writev)."""
+    done = 0
+    for base, length in vector:
+        if length:
+            try:
+                count = act(base, length)
+            except LinuxError:
+                if not done:
+                    raise
+                break
+            done += count
+            if count < length:
+                break
+    return done
 
 
 def dup(process: LinuxProcess, fd: int) -> int:

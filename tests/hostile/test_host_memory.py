@@ -18,7 +18,6 @@ from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.core.files import Buffer, OpenFile, Stream, new_buffer
 from bootstrap.core.paths import PathBase
 from bootstrap.core.process import FdTable
-from bootstrap.linux import calls_io
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LARGE, FolderLower
 from bootstrap.linux.inode import LazyFile, moved, wipe
@@ -34,8 +33,7 @@ PIECE = 1 << 16
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that few bytes are many pieces."""
-    for module in (syscalls, calls_io):
-        monkeypatch.setattr(module, "PIECE", PIECE)
+    monkeypatch.setattr(syscalls, "PIECE", PIECE)
 
 
 @contextmanager
@@ -136,7 +134,7 @@ def test_a_stream_that_takes_less_ends_a_write() -> None:
     class Process:
         memory = Memory()
 
-    got = calls_io._gather(Process(), file, [(0, len(memory))])  # type: ignore[arg-type]
+    got = syscalls.write_pieces(Process(), file, 0, len(memory))  # type: ignore[arg-type]
     assert (got, taken) == (2 * PIECE - 1, [PIECE] * 2)
 
 
