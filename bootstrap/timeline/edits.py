@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated
 
-from bootstrap.documents import Size, at_least, typed_json
+from bootstrap.documents import Size, at_least, encode, typed_json
 from bootstrap.linux.machine import Task
 
 if TYPE_CHECKING:
@@ -23,16 +23,16 @@ Count = Annotated[int, at_least(1)]
 class Edit:
     """At one place: before the instruction that comes next there."""
 
-    row: int
+    row: Count
     """The program."""
-    executed: int
+    executed: Size
     """Instructions before it."""
-    event: int
+    event: Size
     """System calls of all the run before it."""
-    memory: tuple[tuple[int, bytes], ...] = ()
+    memory: tuple[tuple[Size, bytes], ...] = ()
     """(address, bytes), in order."""
-    registers: tuple[tuple[str, bytes], ...] = ()
-    """(name, little-endian), as Cpu.save() names them."""
+    registers: Mapping[str, bytes] = field(default_factory=dict)
+    """Little-endian, by the names that Cpu.save() gives them."""
 
     @property
     def when(self) -> tuple[int, int, int]:
@@ -44,19 +44,17 @@ class Edit:
         for guest_addr, data in self.memory:
             put(task.process.memory, guest_addr, data)
         if self.registers:
-            task.cpu.restore({**task.cpu.save(), **dict(self.registers)})
+            task.cpu.restore({**task.cpu.save(), **self.registers})
             if task.cpu.stepping is not None:
                 task.cpu.stepping.elsewhere()
 
     def with_memory(self, guest_addr: int, data: bytes) -> Edit:
         """The same, and these bytes."""
-        memory = (*self.memory, (guest_addr, data))
-        return Edit(self.row, self.executed, self.event, memory, self.registers)
+        return replace(self, memory=(*self.memory, (guest_addr, data)))
 
     def with_register(self, name: str, value: bytes) -> Edit:
         """The same, and this register."""
-        registers = {**dict(self.registers), name: value}
-        return Edit(self.row, self.executed, self.event, self.memory, tuple(registers.items()))
+        return replace(self, registers={**self.registers, name: value})
 
 
 def put(memory: AddressSpace, guest_addr: int, data: bytes) -> None:
@@ -93,34 +91,9 @@ class Edits:
     @property
     def text(self) -> str:
         """For `meta`."""
-        return json.dumps(
-            [
-                {
-                    "row": edit.row,
-                    "executed": edit.executed,
-                    "event": edit.event,
-                    "memory": [[guest_addr, data.hex()] for guest_addr, data in edit.memory],
-                    "registers": {name: value.hex() for name, value in edit.registers},
-                }
-                for edit in self.all
-            ]
-        )
+        return json.dumps(encode(self.all))
 
 
 def edits_of(meta: Mapping[str, str]) -> Edits:
     """Those of a recorded run. Raises ValueError."""
-    return Edits(
-        Edit(one.row, one.executed, one.event, one.memory, tuple(one.registers.items()))
-        for one in typed_json(tuple[_StoredEdit, ...], meta.get(META, "[]"))
-    )
-
-
-@dataclass(frozen=True)
-class _StoredEdit:
-    """An edit as `meta` has it."""
-
-    row: Count
-    executed: Size
-    event: Size
-    memory: tuple[tuple[Size, bytes], ...]
-    registers: Mapping[str, bytes]
+    return Edits(typed_json(tuple[Edit, ...], meta.get(META, "[]")))

@@ -97,12 +97,11 @@ def _expanded(model: str, expansion: Expansion) -> SourceMap:
     return SourceMap(model, expansion.output, place)
 
 
-def _hex0(sources: Sequence[SourceText], _argv: Sequence[str], _target: Target) -> SourceMap:
-    return _assembled("hex0", hex0.assemble(sources[0].text, sources[0].name))
-
-
-def _hex1(sources: Sequence[SourceText], _argv: Sequence[str], _target: Target) -> SourceMap:
-    return _assembled("hex1", hex1.assemble(sources[0].text, sources[0].name))
+def _first(model: str, assemble: Callable[[bytes, str], Assembly]) -> Model:
+    """Of the one file that the program read."""
+    return lambda sources, _argv, _target: _assembled(
+        model, assemble(sources[0].text, sources[0].name)
+    )
 
 
 def _hex2(sources: Sequence[SourceText], _argv: Sequence[str], target: Target) -> SourceMap:
@@ -148,9 +147,9 @@ def _architecture(argv: Sequence[str]) -> Architecture:
 
 
 MODELS: dict[str, tuple[Model, ...]] = {
-    "hex0": (_hex0,),
-    "hex0-seed": (_hex0,),
-    "hex1": (_hex1, _hex2),
+    "hex0": (_first("hex0", hex0.assemble),),
+    "hex0-seed": (_first("hex0", hex0.assemble),),
+    "hex1": (_first("hex1", hex1.assemble), _hex2),
     "hex2-0": (_hex2,),
     "hex2-1": (_linker,),
     "hex2": (_linker, _hex2),

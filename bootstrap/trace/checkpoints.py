@@ -8,17 +8,20 @@ and gives the contents in their order.
 import dataclasses
 import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bootstrap.documents import json_value, typed
 from bootstrap.linux.files_snapshot import InodeState
-from bootstrap.linux.snapshot import Snapshot, TaskState
+from bootstrap.linux.snapshot import ExtentState, MemoryState, Snapshot
 from bootstrap.trace.columns import unpacked
 
 Put = Callable[[bytes], int]
 Get = Callable[[Sequence[int]], Sequence[bytes]]
 _ALWAYS = ("kind", "ino", "mode", "links", "guest_made")
+"""The first fields of an InodeState; of the others, what is not as usual is written."""
+_INODE, _MEMORY = ([field.name for field in dataclasses.fields(cls)]
+                   for cls in (InodeState, MemoryState))  # fmt: skip
 MAX_STATE = 256 << 20
 """Bytes of JSON that are read at most."""
 MAX_EXTENT = 64 << 30
@@ -27,66 +30,36 @@ MAX_EXTENT = 64 << 30
 
 def encode(snapshot: Snapshot, put: Put) -> bytes:
     """The snapshot, compressed."""
-    document = {
-        "processes": snapshot.processes,
-        "syscalls": snapshot.syscalls,
-        "tasks": [_task(task, put) for task in snapshot.tasks],
-        "fs": {
-            "last_ino": snapshot.fs.last_ino,
-            "total": snapshot.fs.total,
-            "made": snapshot.fs.made,
-            "inodes": [_inode(inode, put) for inode in snapshot.fs.inodes],
-            "files": [_plain(dataclasses.asdict(file)) for file in snapshot.fs.files],
-        },
-    }
+    document = _plain(snapshot, put)
     return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 1)
 
 
-def _task(task: TaskState, put: Put) -> dict[str, object]:
-    fields = {
-        field.name: getattr(task, field.name)
-        for field in dataclasses.fields(task)
-        if field.name not in ("memory", "registers")
-    }
-    memory = task.memory
-    extents = [
-        [e.start, e.end, _flags(e.flags), [put(page) for page in e.pages]] for e in memory.extents
-    ]
-    brk = [memory.mapped, memory.start_brk, memory.brk_now, memory.heap_end, memory.heap_flags]
-    return {
-        **_plain(fields),
-        "memory": [extents, *brk, memory.read_implies_exec],
-        "registers": {name: raw.hex() for name, raw in task.registers.items()},
-    }
-
-
-def _flags(flags: bytes) -> str:
-    """Page flags are mostly long runs: 16 MiB of heap that is not there."""
-    return zlib.compress(flags, 1).hex()
-
-
-def _inode(inode: InodeState, put: Put) -> dict[str, object]:
-    default = InodeState(inode.kind, inode.ino, inode.mode, inode.links, inode.guest_made)
-    document: dict[str, object] = {}
-    for field in dataclasses.fields(inode):
-        value = getattr(inode, field.name)
-        if field.name == "content":
-            if value is not None:
-                document["content"] = put(value)
-        elif field.name in _ALWAYS or value != getattr(default, field.name):
-            document[field.name] = value
-    return _plain(document)
-
-
-def _plain(document: Mapping[str, object]) -> dict[str, object]:
-    return {name: _text(value) for name, value in document.items()}
-
-
-def _text(value: object) -> object:
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    if isinstance(value, tuple | list):
-        return [_text(part) for part in value]
+def _plain(value: Any, put: Put) -> Any:
+    """A value of the snapshot as one of JSON."""
+    match value:
+        case bytes():
+            return value.decode("latin-1")
+        case tuple() | list():
+            return [_plain(part, put) for part in value]
+        case dict():  # registers
+            return {name: raw.hex() for name, raw in value.items()}
+        case ExtentState():
+            # Page flags are mostly long runs: 16 MiB of heap that is not there.
+            flags = zlib.compress(value.flags, 1).hex()
+            return [value.start, value.end, flags, [put(page) for page in value.pages]]
+        case MemoryState():
+            return [_plain(getattr(value, name), put) for name in _MEMORY]
+        case InodeState():
+            content = {} if value.content is None else {"content": put(value.content)}
+            default = InodeState(*(getattr(value, name) for name in _ALWAYS))
+            cells = {name: getattr(value, name) for name in _INODE if name != "content"}
+            return content | {
+                name: _plain(cell, put)
+                for name, cell in cells.items()
+                if name in _ALWAYS or cell != getattr(default, name)
+            }
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name), put) for f in dataclasses.fields(value)}
     return value
 
 
@@ -114,13 +87,11 @@ def _raw(text: str) -> bytes:
 
 
 def _task_back(document: dict[str, Any], get: Get) -> dict[str, Any]:
-    extents, *brk, implies = document["memory"]
-    rows = [
+    memory = dict(zip(_MEMORY, document["memory"], strict=True))
+    memory["extents"] = [
         {"start": first, "end": last, "flags": _flags_back(bits, last - first), "pages": get(pages)}
-        for first, last, bits, pages in extents
+        for first, last, bits, pages in memory["extents"]
     ]
-    names = ("mapped", "start_brk", "brk_now", "heap_end", "heap_flags")
-    memory = {"extents": rows, **dict(zip(names, brk, strict=True)), "read_implies_exec": implies}
     argv = list(map(_raw, document["argv"]))
     return {**document, "memory": memory, "exe_path": _raw(document["exe_path"]), "argv": argv}
 

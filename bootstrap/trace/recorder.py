@@ -9,10 +9,9 @@ import hashlib
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from bootstrap.core.abi import LinuxError
-from bootstrap.core.arches import ARCHES
 from bootstrap.core.events import (
     Changed,
     Closed,
@@ -32,13 +31,12 @@ from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.machine import Machine
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.snapshot import Sharing, Snapshot, take
-from bootstrap.trace.columns import Calls, CallsHash, Value, as_text, list_text
+from bootstrap.trace.columns import WORD, Calls, CallsHash, Value, as_text, list_text
 
+T = TypeVar("T")
 Streams = tuple[Stream, Stream, Stream]
 OUTPUT_ROW = 1 << 16
 """Bytes of output after which a row of it is made."""
-WORD = {abi.name: abi.word for abi in ARCHES}
-"""Bytes in a word of each ABI."""
 
 
 class Sink(Protocol):
@@ -174,11 +172,11 @@ class Recorder:
     def _complete(self, table: str, row_id: int, values: Mapping[str, Value]) -> None:
         self._give(lambda: self._sink.complete(table, row_id, values))
 
-    def _give(self, act: Callable[[], None]) -> None:
+    def _give(self, act: Callable[[], T]) -> T | None:
         if self.failed:
-            return
+            return None
         try:
-            act()
+            return act()
         except BaseException:
             self.failed = True
             raise
@@ -188,14 +186,7 @@ class Recorder:
         return self._content(file.sha256(), file.size, lambda: memoryview(file.data)[: file.size])
 
     def _content(self, sha256: str, size: int, content: Callable[[], bytes | memoryview]) -> int:
-        found = 0
-
-        def ask() -> None:
-            nonlocal found
-            found = self._sink.version(sha256, size, content)
-
-        self._give(ask)
-        return found
+        return self._give(lambda: self._sink.version(sha256, size, content)) or 0
 
     # -- calls ----------------------------------------------------------------------------------
 

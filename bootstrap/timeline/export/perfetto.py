@@ -140,43 +140,31 @@ def _slices(trace: Trace, found: dict[int, Slice]) -> Iterator[dict[str, object]
         }  # fmt: skip
 
 
-class _Places:
-    """Where flows begin and end."""
-
-    def __init__(self, found: dict[int, Slice]) -> None:
-        self._found = found
-
-    def _branch(self, row: int, of: int) -> int | None:
-        """The child of `of` in whose process, or below, `row` runs; None if it is not below it."""
-        child: int | None = row
-        while child is not None:
-            program = self._found[child].program
-            if program.parent == of and program.ordinal == 0:
-                return child
-            child = program.parent
-        return None
-
-    def leaves(self, writer: int, reader: int) -> int:
-        """The last place of the writer at which the reader's process has not begun."""
-        child = self._branch(reader, writer)
-        return (self._found[writer].end if child is None else self._found[child].begin) - 1
-
-    def arrives(self, writer: int, reader: int) -> int:
-        """The first place of the reader at which the writer's process, if a child, is over."""
-        child = self._branch(writer, reader)
-        return self._found[reader].begin if child is None else self._found[child].process_end
+def _branch(found: dict[int, Slice], row: int, of: int) -> Slice | None:
+    """The child of `of` in whose process, or below, `row` runs; None if it is not below it."""
+    child: int | None = row
+    while child is not None:
+        program = found[child].program
+        if program.parent == of and program.ordinal == 0:
+            return found[child]
+        child = program.parent
+    return None
 
 
 def _flows(trace: Trace, found: dict[int, Slice]) -> Iterator[dict[str, object]]:
     """An arrow for each file version that one program wrote and another read or executed."""
-    places, number = _Places(found), 0
+    number = 0
     for version in FileUses(trace).versions():
         for reader in dict.fromkeys((*version.executed, *version.readers)):
             best: tuple[int, int] | None = None
             for writer in version.writers:
                 if writer == reader:
                     continue
-                start, end = places.leaves(writer, reader), places.arrives(writer, reader)
+                # From the last place of the writer at which the reader's process has not begun, to
+                # the first of the reader at which the writer's, if a child, is over.
+                above, below = _branch(found, reader, writer), _branch(found, writer, reader)
+                start = (found[writer].end if above is None else above.begin) - 1
+                end = found[reader].begin if below is None else below.process_end
                 # Of several that wrote the same, the last one before.
                 if start < end < found[reader].end and (best is None or start > best[0]):
                     best = (start, end)
@@ -194,17 +182,14 @@ def _flows(trace: Trace, found: dict[int, Slice]) -> Iterator[dict[str, object]]
 def perfetto(timeline: Timeline) -> Iterator[bytes]:
     """The JSON, an event a line. Raises as Timeline does."""
     trace, found = timeline.trace, axis(timeline)
-    events: list[dict[str, object]] = []
-    for kind, name in (
-        ("process_name", "bootstrap"), ("thread_name", "programs; 1 us is 1 instruction"),
-    ):  # fmt: skip
-        events.append({"name": kind, "ph": "M", "pid": TRACK, "tid": TRACK, "args": {"name": name}})
-    events += _slices(trace, found)
-    events += _flows(trace, found)
-    about = {
-        "trace digest": trace.digest,
-        "axis": "1 microsecond is 1 instruction",
-    }
+    names = {"process_name": "bootstrap", "thread_name": "programs; 1 us is 1 instruction"}
+    events = [
+        *({"name": kind, "ph": "M", "pid": TRACK, "tid": TRACK, "args": {"name": name}}
+          for kind, name in names.items()),
+        *_slices(trace, found),
+        *_flows(trace, found),
+    ]  # fmt: skip
+    about = {"trace digest": trace.digest, "axis": "1 microsecond is 1 instruction"}
     head = {"displayTimeUnit": "ns", "otherData": about}
     yield f'{json.dumps(head)[:-1]}, "traceEvents": [\n'.encode()
     for index, event in enumerate(events):

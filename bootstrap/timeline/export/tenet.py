@@ -11,7 +11,8 @@ Source of the format: tracers/README.md of Tenet; its trace/arch folder for the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments import Engine
@@ -57,7 +58,7 @@ class _Ear:
         """The entries of the instruction that has run; then there are none."""
         memory = self._timeline.process.memory
         written: dict[int, int] = {}
-        for start, end in _runs(sorted(self.writes)):
+        for start, end in _runs(self.writes):
             written.update(
                 zip(range(start, end), memory.read_upto(start, end - start), strict=True)
             )
@@ -66,21 +67,15 @@ class _Ear:
         return found
 
 
-def _runs(addresses: list[int]) -> Iterator[tuple[int, int]]:
+def _runs(addresses: Iterable[int]) -> Iterator[tuple[int, int]]:
     """Stretches of addresses without a gap: first, and after the last."""
-    start = end = None
-    for address in addresses:
-        if start is None or address != end:
-            if start is not None and end is not None:
-                yield start, end
-            start = address
-        end = address + 1
-    if start is not None and end is not None:
-        yield start, end
+    for _, run in groupby(enumerate(sorted(addresses)), key=lambda pair: pair[1] - pair[0]):
+        found = [address for _, address in run]
+        yield found[0], found[-1] + 1
 
 
 def _entries(name: str, found: dict[int, int]) -> Iterator[str]:
-    for start, end in _runs(sorted(found)):
+    for start, end in _runs(found):
         yield f"{name}={start:#x}:{bytes(found[a] for a in range(start, end)).hex()}"
 
 
