@@ -13,11 +13,10 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from bootstrap.trace import container as writing
-from bootstrap.trace.columns import Calls, Value
 from bootstrap.trace.recorder import Recorder
 from bootstrap.trace.store import Writer
 from tests.trace import recorded
@@ -26,36 +25,19 @@ MOMENTS = 50
 
 
 class Mortal(Writer):
-    """Dies before the given thing is written."""
+    """Dies before the given thing (a row, or what is known later of one) is written."""
 
     def __init__(self, name: str, moment: int) -> None:
         super().__init__(name)
         self.left = moment
         self.things = 0
 
-    def _thing(self) -> None:
+    def execute(self, text: str, cells: Sequence[object] = ()) -> None:
         self.things += 1
         self.left -= 1
         if self.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def version(self, sha256: str, size: int, content: Callable[[], bytes | memoryview]) -> int:
-        self._thing()
-        return super().version(sha256, size, content)
-
-    def add(self, table: str, row: Mapping[str, Value]) -> None:
-        self._thing()
-        super().add(table, row)
-
-    def complete(self, table: str, row_id: int, values: Mapping[str, Value]) -> None:
-        self._thing()
-        super().complete(table, row_id, values)
-
-    def calls(
-        self, process: int, first_call: int, first_event: int, calls: Calls, brk: int
-    ) -> None:
-        self._thing()
-        super().calls(process, first_call, first_event, calls, brk)
+            die()
+        super().execute(text, cells)
 
 
 def die(*_: object) -> None:

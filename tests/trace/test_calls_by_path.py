@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,14 +16,6 @@ from tests.trace import recorded
 PARENT, CHILD = 1, 2
 MADE, SOURCE = (8, 9, 18), (2, 3, 4, 5, 6, 7, 22)
 """As `recorded.busy` makes them: open, write, close; open, three that read, lseek, read, dup2."""
-
-
-@pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Trace]:
-    files = recorded.busy_files("i386")
-    recorded.record(recorded.busy("i386"), tmp_path / "t", files=files, stdin=[b"12345678"])
-    with trace.open(tmp_path / "t") as found:
-        yield found
 
 
 def on(

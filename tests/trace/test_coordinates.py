@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootstrap import trace
 from bootstrap.core.errors import BadInput
 from bootstrap.timeline.timeline import Timeline
 from bootstrap.trace.coordinates import (
@@ -21,7 +20,6 @@ from bootstrap.trace.coordinates import (
 )
 from bootstrap.trace.store import Trace
 from tests.instruments.runs import engine_for
-from tests.trace import recorded
 
 NUMBERS = st.integers(0, 10**18)
 MAYBE = st.none() | NUMBERS
@@ -69,17 +67,6 @@ def test_the_forms(text: str, place: Coordinate) -> None:
 def test_what_is_none(text: str) -> None:
     with pytest.raises(BadInput, match="is no place in a trace; one looks like 17@5000"):
         parse(text)
-
-
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trace]:
-    """Pid 1 makes calls, forks pid 2, which executes another program."""
-    place = tmp_path_factory.mktemp("coordinates") / "t"
-    recorded.record(
-        recorded.busy("i386"), place, files=recorded.busy_files("i386"), stdin=(b"12345678",)
-    )
-    with trace.open(place) as found:
-        yield found
 
 
 @pytest.fixture

@@ -24,14 +24,6 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trace of a guest that does everything."""
-    place = tmp_path_factory.mktemp("whole") / "t"
-    recorded.record(recorded.busy("i386"), place, files=recorded.busy_files("i386"), stdin=[b"abc"])
-    return place
-
-
 @pytest.fixture
 def edited(whole: Path, tmp_path: Path) -> Callable[..., Path]:
     """A copy of it, changed and sealed again."""

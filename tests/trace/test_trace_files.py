@@ -27,14 +27,6 @@ EVERY = 211
 """One byte of so many is changed; a prime, so that all places in a page have their turn."""
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("whole") / "t"
-    files = recorded.busy_files("i386")
-    recorded.record(recorded.busy("i386"), place, files=files, stdin=[b"input"])
-    return place
-
-
 @pytest.fixture
 def place(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(whole, tmp_path / "t"))
