@@ -12,19 +12,21 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 Kind = Literal["header", "code", "unreached", "data", "string", "padding", "source", "unused"]
-KINDS: dict[Kind, str] = {
-    "header": "header fields",
-    "code": "instructions reached from the entry",
-    "unreached": "reads as instructions, not reached by direct flow",
-    "data": "data",
-    "string": "strings",
-    "padding": "padding",
-    "source": "source text",
-    "unused": "used by nothing",
+KINDS: dict[Kind, tuple[str, str, str]] = {
+    "header": ("header fields", "field", "36"),
+    "code": ("instructions reached from the entry", "code", "32"),
+    "unreached": ("reads as instructions, not reached by direct flow", "code?", "33"),
+    "data": ("data", "data", "35"),
+    "string": ("strings", "string", "34"),
+    "padding": ("padding", "padding", "2"),
+    "source": ("source text", "source", "0"),
+    "unused": ("used by nothing", "unused", "31"),
 }
+"""What a kind is, its word in a listing, and its colour there (ECMA-48, SGR)."""
 Verdict = Literal["agrees", "differs", "refuses", "not asked"]
 
 
@@ -157,16 +159,6 @@ def make(data: bytes, form: str, reading: Reading, opinions: Sequence[Opinion] =
     )
 
 
-def owners(size: int, claims: Sequence[Claim]) -> array[int]:
-    """For each byte the index of the first claim on it, or -1."""
-    owner = array("i", [-1]) * size
-    for index, claim in enumerate(claims):
-        for at in range(max(claim.start, 0), min(claim.end, size)):
-            if owner[at] < 0:
-                owner[at] = index
-    return owner
-
-
 def gaps(size: int, claims: Sequence[Claim]) -> list[tuple[int, int]]:
     """The ranges (start, end) that no claim covers, in file order."""
     found = []
@@ -181,16 +173,17 @@ def gaps(size: int, claims: Sequence[Claim]) -> list[tuple[int, int]]:
 
 
 def account(data: bytes, claims: Sequence[Claim]) -> tuple[Part, ...]:
-    """Give every byte to one claim; what none covers becomes ``unused``."""
-    owner = owners(len(data), claims)
+    """Give every byte to the first claim on it; what none covers becomes ``unused``."""
+    owner = array("i", [-1]) * len(data)
+    for index, claim in enumerate(claims):
+        for at in range(max(claim.start, 0), min(claim.end, len(data))):
+            if owner[at] < 0:
+                owner[at] = index
     runs: list[tuple[int, int, int]] = []
-    at = 0
-    while at < len(data):
-        end = at + 1
-        while end < len(data) and owner[end] == owner[at]:
-            end += 1
-        runs.append((at, end, owner[at]))
-        at = end
+    end = 0
+    for index, same in groupby(owner):
+        start, end = end, end + len(list(same))
+        runs.append((start, end, index))
     starts = [run[0] for run in runs]
     also: list[list[Claim]] = [[] for _ in runs]
     for index, claim in enumerate(claims):
@@ -201,10 +194,7 @@ def account(data: bytes, claims: Sequence[Claim]) -> tuple[Part, ...]:
             at += 1
     parts = []
     for (start, end, index), others in zip(runs, also, strict=True):
-        claim = claims[index] if index >= 0 else _unused(start, end)
+        unused = "used by nothing", "", "no header field, code or reference"
+        claim = claims[index] if index >= 0 else Claim(start, end, "unused", *unused)
         parts.append(Part(start, data[start:end], claim, tuple(others)))
     return tuple(parts)
-
-
-def _unused(start: int, end: int) -> Claim:
-    return Claim(start, end, "unused", "used by nothing", "", "no header field, code or reference")

@@ -107,11 +107,17 @@ def _text(item: capstone.CsInsn) -> str:
     return f"{item.mnemonic} {item.op_str}".strip()
 
 
-def _call(machine: InstructionSet, state: PathState) -> str:
+def _call(
+    machine: InstructionSet, item: capstone.CsInsn, state: PathState, then: PathState
+) -> InstructionFacts:
+    """A system call: exit(2) ends the path, any other goes on in ``then``."""
+    name = machine.calls.get(state.number) if state.number is not None else None
+    note = f"system call {state.number}" + (f", {name}" if name else "")
     if state.number is None:
-        return "system call; the code before it does not say its number"
-    name = machine.calls.get(state.number)
-    return f"system call {state.number}" + (f", {name}" if name else "")
+        note = "system call; the code before it does not say its number"
+    if state.number in machine.exits:
+        return InstructionFacts(_text(item), (), note=f"{note}: the program ends")
+    return InstructionFacts(_text(item), ((_after(item), then),), note=note)
 
 
 def _after(item: capstone.CsInsn) -> int:
@@ -132,10 +138,7 @@ def _x86(machine: InstructionSet, item: capstone.CsInsn, state: PathState) -> In
         item.id == x86.X86_INS_INT and operands[0].imm == 0x80
     )
     if exits and machine.exits:
-        if state.number in machine.exits:
-            return InstructionFacts(text, (), note=f"{_call(machine, state)}: the program ends")
-        note = _call(machine, state)
-        return InstructionFacts(text, ((after, PathState()),), note=note)
+        return _call(machine, item, state, PathState())
     reads = tuple(_x86_reads(machine, item, operands, after))
     return InstructionFacts(text, ((after, _x86_state(item, operands, state)),), reads=reads)
 
@@ -237,10 +240,7 @@ def _arm64(machine: InstructionSet, item: capstone.CsInsn, state: PathState) -> 
         unconditional = item.mnemonic == "b"
         return InstructionFacts(text, going if unconditional else (*plain, *going), target)
     if item.id == arm64.ARM64_INS_SVC:
-        if state.number in machine.exits:
-            return InstructionFacts(text, (), note=f"{_call(machine, state)}: the program ends")
-        note = _call(machine, state)
-        return InstructionFacts(text, ((after, PathState(number=state.number)),), note=note)
+        return _call(machine, item, state, _forget(state))
     reads: tuple[tuple[int, int, bool], ...] = ()
     if target is not None and item.mnemonic in ("ldr", "ldrsw") and len(operands) == 2:
         size = 4 if text.startswith(("ldr w", "ldrsw")) else 8
@@ -280,10 +280,7 @@ def _riscv(machine: InstructionSet, item: capstone.CsInsn, state: PathState) -> 
         falls = PathState() if name == "jal" else _forget(state)
         return InstructionFacts(text, ((after, falls), going), target)
     if name == "ecall":
-        if state.number in machine.exits:
-            return InstructionFacts(text, (), note=f"{_call(machine, state)}: the program ends")
-        note = _call(machine, state)
-        return InstructionFacts(text, ((after, PathState(number=state.number)),), note=note)
+        return _call(machine, item, state, _forget(state))
     if name == "auipc" and register is not None and immediate is not None:
         upper = (register, int(item.address) + _signed20(immediate) * 4096)
         return InstructionFacts(text, ((after, PathState(number=state.number, upper=upper)),))

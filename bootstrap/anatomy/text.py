@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
-from bootstrap.anatomy.claims import KINDS, Anatomy, Claim, Kind, Opinion, Part
+from bootstrap.anatomy.claims import KINDS, Anatomy, Claim, Opinion, Part
 
 _BYTES = 8
 """Bytes of a part on one line."""
 _FOLD = 64
 """Padding of more bytes than this is shown by its first line only: all of it is the same."""
-_WORDS: dict[Kind, str] = {
-    "header": "field",
-    "code": "code",
-    "unreached": "code?",
-    "data": "data",
-    "string": "string",
-    "padding": "padding",
-    "source": "source",
-    "unused": "unused",
-}
-_COLOURS: dict[Kind, str] = {
-    "header": "36",
-    "code": "32",
-    "unreached": "33",
-    "data": "35",
-    "string": "34",
-    "padding": "2",
-    "source": "0",
-    "unused": "31",
-}
 
 
 def render(anatomy: Anatomy, colour: bool = False) -> Iterator[str]:
@@ -50,11 +31,13 @@ def _part(part: Part, colour: bool, shown: set[int]) -> Iterator[str]:
     claim = part.claim
     again = id(claim) in shown
     shown.add(id(claim))
-    what = f"{_WORDS[claim.kind]:<8} {_words(claim)}"
+    _, word, code = KINDS[claim.kind]
+    what = f"{word:<8} {_words(claim)}"
     if again or claim.start < part.start or claim.end > part.end:
-        what += f"  [{_portion(part, claim)}]"
+        low, high = part.start - claim.start, part.end - claim.start
+        what += f"  [its bytes {low} to {high - 1} of {claim.end - claim.start}]"
     if colour:
-        what = f"\x1b[{_COLOURS[claim.kind]}m{what}\x1b[0m"
+        what = f"\x1b[{code}m{what}\x1b[0m"
     first = part.data[:_BYTES].hex(" ")
     if claim.kind == "source":
         first = ""
@@ -70,11 +53,6 @@ def _part(part: Part, colour: bool, shown: set[int]) -> Iterator[str]:
         yield f"{'':>8}  {'':>7}  {'':<23}  also     {_words(other)}  [{portion}]"
 
 
-def _portion(part: Part, claim: Claim) -> str:
-    low, high = part.start - claim.start, part.end - claim.start
-    return f"its bytes {low} to {high - 1} of {claim.end - claim.start}"
-
-
 def _words(claim: Claim) -> str:
     text = claim.name
     if claim.value:
@@ -87,7 +65,7 @@ def _words(claim: Claim) -> str:
 def _summary(anatomy: Anatomy) -> Iterator[str]:
     totals = anatomy.totals()
     for kind, size in totals.items():
-        yield f"{size:>9}  {KINDS[kind]}"
+        yield f"{size:>9}  {KINDS[kind][0]}"
     yield f"{sum(totals.values()):>9}  together, of {anatomy.size}: every byte once"
     if anatomy.idle():
         yield f"{anatomy.idle():>9}  of them in fields that are not read, and in nothing else"
@@ -128,19 +106,7 @@ def document(anatomy: Anatomy) -> dict[str, object]:
         "totals": dict(anatomy.totals()),
         "shared": anatomy.shared(),
         "idle": anatomy.idle(),
-        "opinions": [
-            {
-                "reader": opinion.reader,
-                "verdict": opinion.verdict,
-                "fields": opinion.fields,
-                "detail": opinion.detail,
-                "differences": [
-                    {"field": item.field, "ours": item.ours, "theirs": item.theirs}
-                    for item in opinion.differences
-                ],
-            }
-            for opinion in anatomy.opinions
-        ],
+        "opinions": [asdict(opinion) for opinion in anatomy.opinions],
         "limits": list(anatomy.limits),
     }
 

@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from bootstrap.anatomy import Anatomy, dissect
+from bootstrap.anatomy import dissect
+from bootstrap.anatomy.claims import Anatomy
 from bootstrap.anatomy.text import render
 from tests.instruments.guest import tiny
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.anatomy import KINDS, Anatomy, dissect
+from bootstrap.anatomy import dissect
+from bootstrap.anatomy.claims import KINDS, Anatomy
 from bootstrap.anatomy.text import document, render
 from bootstrap.known.seeds import load
 from tests.anatomy import material

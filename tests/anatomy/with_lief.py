@@ -13,7 +13,8 @@ import random
 import sys
 from collections import Counter
 
-from bootstrap.anatomy import Anatomy, dissect
+from bootstrap.anatomy import dissect
+from bootstrap.anatomy.claims import Anatomy
 from tests.anatomy import material
 from tests.anatomy.test_forms import elf32
 
