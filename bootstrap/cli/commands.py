@@ -1,7 +1,7 @@
 """Every command, its options and its help: the whole command line on one page.
 
 Nothing is loaded for it but what is written here: what a command does is a function of another
-module, named `module:function`, that is imported when it is called. Options are written as their
+module, named by `run`, that is imported when it is called. Options are written as their
 help shows them, one in a row (`add_options` says how), what is deeper than a row goes on with it.
 """
 
@@ -26,8 +26,6 @@ class Command:
     """A command, or a group of them. What its `run` returns is the exit status."""
 
     name: str
-    run: str
-    """`module:function`, below bootstrap.cli; empty for a group."""
     help: str
     description: str
     options: str | Sequence[str] = ()
@@ -37,6 +35,8 @@ class Command:
     parser: Mapping[str, Any] = field(default_factory=dict)
     """The same of the parser."""
     commands: Sequence[Command] = ()
+    run: str = ""
+    """`module:function` below bootstrap.cli, where that is not `NAME:run`, or `GROUP:run_NAME`."""
 
 
 def _number(least: int) -> Callable[[str], int]:
@@ -116,7 +116,6 @@ _THE_SAME = "--json FILE  the same as JSON ('-': standard output)"
 
 VERIFY = Command(
     "verify",
-    "verify:run",
     "rebuild a release from its seed and compare every product with its known-good hash",
     """Rebuild a release of stage0-posix from its seed in the emulator, and compare every product
     with its known-good hash. The source is, in this order: --source, the release in the cache, the
@@ -127,7 +126,6 @@ VERIFY = Command(
 
 DDC = Command(
     "ddc",
-    "ddc:run",
     "build upstream's first programs along three unrelated paths and compare them",
     """Diverse double-compiling: assemble upstream's own sources of hex1, hex2-0, catm, M0 and the C
     compiler cc_x86 along three paths, and with each path's compiler M2-Planet. The paths are:
@@ -147,7 +145,6 @@ DDC = Command(
 
 PROVE = Command(
     "prove",
-    "prove:run",
     "show what a hex0 seed does for every input, by walking all its states",
     """Walk every state that a hex0 seed can be in when it reads a byte, with every byte and the end
     of the file, and hold it against the language. A certificate of that is checked by a checker
@@ -166,7 +163,6 @@ PROVE = Command(
 
 IDENTIFY = Command(
     "identify",
-    "identify:run",
     "say which seed, source or product of which release a file or a hash is",
     """Say of each file, folder or SHA-256 which known seed it is, or which source, product or
     archive of which release and architecture; of a folder or archive with a source tree, which
@@ -178,18 +174,17 @@ IDENTIFY = Command(
     --json FILE  write it as JSON ('-': standard output)
     """,
     "Exit status: 0 all are known, 1 one is not, 2 one cannot be read.",
+    run="identify:run",
 )
 
 SEEDS = Command(
     "seeds",
-    "",
     "list the known seeds; identify, take apart and check a file",
     """What is known of every seed that bootstrap-seeds ever published, and what a file is, byte by
     byte.""",
     commands=(
         Command(
             "list",
-            "seeds:run_list",
             "the known seeds",
             "The known seeds, one row for each place.",
             """
@@ -203,7 +198,6 @@ SEEDS = Command(
         IDENTIFY,
         Command(
             "show",
-            "seed_anatomy:run",
             "the anatomy of a file: what each byte of it is",
             """The anatomy of a seed, in file order: each header field with its meaning, each
             instruction, strings, padding, and what nothing uses. Every byte is in exactly one part;
@@ -213,10 +207,10 @@ SEEDS = Command(
             --lines N [20000]  print at most N lines (default 20000; 0: all)
             --json FILE  write it as JSON ('-': standard output)
             """,
+            run="seed_anatomy:run",
         ),
         Command(
             "check",
-            "seed_check:run",
             "hold a seed against its hex0 source",
             """Assemble the source by the pure model and by a hex0 seed that runs in the emulator,
             and compare both with the file, byte by byte. A hex0 seed assembles its own source; for
@@ -229,13 +223,13 @@ SEEDS = Command(
             """,
             """Exit status: 0 all three agree, 1 they differ, 2 bad input, 3 the seed that was run
             failed.""",
+            run="seed_check:run",
         ),
     ),
 )
 
 FETCH = Command(
     "fetch",
-    "fetch:run",
     "put a release, or a checkout, into the cache",
     """Put a release into the cache: from its published address, a mirror, a local archive or a
     local checkout. An archive is checked against the published sha256, every tree file by file
@@ -253,7 +247,6 @@ FETCH = Command(
 
 RELEASES = Command(
     "releases",
-    "releases:run",
     "list the releases that can be verified, and what is known of each",
     """List the releases of stage0-posix that the catalogue knows, oldest first: commit, published
     sha256 of the archive, whether it is in the cache; and for each architecture how many of
@@ -264,7 +257,6 @@ RELEASES = Command(
 
 RUN = Command(
     "run",
-    "run:run",
     "run one guest program in a folder, and leave the folder as it is",
     """Run one static Linux program (x86, AMD64, AArch64, riscv64 or riscv32) under the same kernel
     as verify. It sees the folder --root as / and nothing else of the host; what it writes stays in
@@ -286,7 +278,6 @@ argument ARG
 
 TRACE = Command(
     "trace",
-    "",
     "record a run, check the record, see who read and wrote what",
     """Record a run in one file: every system call, every version of every file, what each program
     was started with. Check a record by running it again, from what is in the file alone. See its
@@ -294,7 +285,6 @@ TRACE = Command(
     commands=(
         Command(
             "record",
-            "trace:run_record",
             "run and record: a bootstrap as verify does it, or one program",
             """Run and record. Without a PROGRAM: what `bootstrap verify` does with the same
             options, every check of it included. With -- PROGRAM ARG...: that program, as `bootstrap
@@ -315,7 +305,6 @@ TRACE = Command(
         ),
         Command(
             "check",
-            "trace:run_check",
             "run a trace again, and compare every call and every file",
             """Run what was recorded again, from the trace's own content: no source tree, no cache.
             Every system call, argument, result and file version is compared; the first that differs
@@ -324,7 +313,6 @@ TRACE = Command(
         ),
         Command(
             "info",
-            "trace:run_info",
             "what a trace is of, and its digest",
             """What was recorded, by what, how much of it there is, and the trace digest, which is
             equal for two recordings in which the same happened.""",
@@ -332,7 +320,6 @@ TRACE = Command(
         ),
         Command(
             "tree",
-            "trace:run_tree",
             "the programs, who started whom, what each read and wrote",
             """Every program that ran, below the one that started it: pid, arguments, system calls,
             how it ended; what it opened for reading (<) and for writing (>), with size and the
@@ -344,7 +331,6 @@ TRACE = Command(
         ),
         Command(
             "files",
-            "trace:run_files",
             "every version of every file: who wrote it, who read it",
             """Every version of every file that was executed, read or written, in order of its first
             use: SHA-256, size, path, the program that wrote it (or that it was there before), and
@@ -355,7 +341,6 @@ TRACE = Command(
         ),
         Command(
             "log",
-            "trace:run_log",
             "the system calls, as strace writes them",
             """The system calls in order, in strace's notation: [pid N] name(arguments) = result. A
             descriptor is followed by the path it was opened with, as by strace -y. A trace keeps
@@ -370,7 +355,6 @@ TRACE = Command(
         ),
         Command(
             "why",
-            "trace:run_why",
             "where a byte of a file comes from, through every file in between",
             """Who wrote a byte of a file, in which system call, which instruction had stored the
             byte there, and from which place of which source: through every file in between, until a
@@ -387,7 +371,6 @@ byte FILE:OFFSET  a path in the tree, and an offset: x86/bin/M1:0x200
         ),
         Command(
             "where",
-            "trace:run_where",
             "what a line of a source became: the bytes of every file that come from it",
             """The reverse of why: the bytes of every file that come from a line of a source,
             through every program that has a language model, and the programs without one, where
@@ -398,7 +381,6 @@ line SOURCE:LINE  such as x86/cc_x86.M1:1623
         ),
         Command(
             "show",
-            "trace_timeline:run_show",
             "a process at any instruction: registers, code, stack, memory, files",
             """Go to a place and show the process as it was there: registers, the instructions that
             ran last and those that come next, with labels and source lines where a language model
@@ -411,20 +393,20 @@ place COORD  such as 17@5000, 17#12, 17#12+3 or e4711
 --memory ADDR[:LEN]  show so many bytes there too (default: 64)
 {_THE_SAME}
 """,
+            run="trace_timeline:run_show",
         ),
         Command(
             "index",
-            "trace_timeline:run_index",
             "make every place of a trace quick to reach",
             """Run every program of the trace again, once, and keep the machine every 50 million
             instructions in TRACE.index, from which all commands that go to a place then start, and
             `tree --instructions` has its numbers. It takes minutes for a whole architecture, and
             some hundred megabytes. The trace is not changed; the index can be deleted.""",
             _TRACE,
+            run="trace_timeline:run_index",
         ),
         Command(
             "hot",
-            "trace_timeline:run_hot",
             "which functions or labels the instructions went to",
             """Run every program of the trace again, count its instructions, and show the hottest
             functions, or labels, or addresses where no language model knows the image. An
@@ -434,10 +416,10 @@ place COORD  such as 17@5000, 17#12, 17#12+3 or e4711
 --top N [20]  how many to show (default: 20)
 {_THE_SAME}
 """,
+            run="trace_timeline:run_hot",
         ),
         Command(
             "coverage",
-            "trace_timeline:run_coverage",
             "which bytes of a program ever ran, and what never did",
             """Run every program of the trace that ran this image again, and show which bytes of the
             file were ever executed. What never was is listed, with labels and source lines where a
@@ -447,10 +429,10 @@ binary BINARY  its path, or 8 or more digits of its SHA-256
 --all  list all of what never ran, however long
 {_THE_SAME}
 """,
+            run="trace_timeline:run_coverage",
         ),
         Command(
             "export",
-            "trace_timeline:run_export",
             "for other tools: strace, drcov, perfetto, tenet, dot",
             """Write the trace, or a part of it, in another tool's format. strace: the system calls
             as text. dot: who wrote and read which file, for Graphviz. perfetto: the process tree
@@ -468,13 +450,13 @@ the window of --format tenet:
 --count N  instructions in it (default: to the program's end)
 --most N  how many are allowed (default: 100000)
 """,
+            run="trace_timeline:run_export",
         ),
     ),
 )
 
 STEP = Command(
     "step",
-    "step:run",
     "step through a run, forwards and backwards: source, code, registers, files",
     """Step through a recorded run, instruction by instruction, forwards and backwards, in a
     terminal: the source line that each instruction was assembled from, disassembly, registers,
@@ -498,7 +480,6 @@ STEP = Command(
 
 GDB = Command(
     "gdb",
-    "gdb:run",
     "let gdb travel in a recorded run: breakpoints, watchpoints, also backwards",
     """Serve gdb's remote protocol in a recorded run: `stepi`, `continue`, `reverse-stepi`,
     `reverse-continue`, breakpoints, watchpoints, memory, registers, for x86, AMD64, AArch64,
@@ -531,7 +512,6 @@ GDB = Command(
 
 DIFF = Command(
     "diff",
-    "diff:run",
     "where two traces, two reports or two source trees part first, and what followed",
     """\
 Compare two runs or two sources, and say where they part first and what followed from it.
@@ -569,14 +549,12 @@ examples:
 
 HANDOFF = Command(
     "handoff",
-    "",
     "plan the way on to live-bootstrap, get the sources it needs, and run it",
     """The way on from stage0 to a C compiler: read what live-bootstrap would do, get, or check, the
     source files that it needs, and run it in a container. docs/handoff.md says more.""",
     commands=(
         Command(
             "plan",
-            "handoff:run_plan",
             "what a checkout of live-bootstrap would do, step by step, and what it checks",
             """Read a checkout of live-bootstrap and say what it would do in a chroot without
             network, without running any of it: every line of its manifest, the steps in order with
@@ -604,7 +582,6 @@ HANDOFF = Command(
         ),
         Command(
             "sources",
-            "handoff:run_sources",
             "get the source files that a checkout of live-bootstrap lists, or check a folder",
             """Hash every source file in a folder, and get those that are missing from the mirrors
             given and the addresses that the checkout lists: several at once, going on where an
@@ -629,7 +606,6 @@ HANDOFF = Command(
         ),
         Command(
             "run",
-            "handoff:run_run",
             "run live-bootstrap's steps in a container, checked and resumable",
             """Lay out live-bootstrap's root file system from a checkout, its source files and
             stage0, and run its steps, each in a container without network, host environment or
@@ -677,13 +653,11 @@ HANDOFF = Command(
 
 OCI = Command(
     "oci",
-    "",
     "write the verified stage0 as a container image",
     "The verified stage0 as a container image. docs/oci.md says more.",
     commands=(
         Command(
             "export",
-            "oci:run_export",
             "write the verified products as an OCI image layout",
             """Verify a release, as bootstrap verify does and with its options, and write the
             verified products as an OCI image layout: from scratch, one layer, nothing in it but the
@@ -717,7 +691,6 @@ OCI = Command(
         ),
         Command(
             "compare",
-            "oci:run_compare",
             "say whether two layouts hold the same image",
             """Say whether two OCI image layouts hold the same image. A client that compresses
             layers again changes the manifest; what stays is the configuration and the layers'
@@ -731,7 +704,6 @@ OCI = Command(
 
 ATTEST = Command(
     "attest",
-    "attest:run",
     "sign a statement of what a verified run made",
     """Say, and sign, that a release came out as it should: an in-toto statement with SLSA
     provenance (products, seed and sources with their hashes, tool, engine, CPU vendor and system)
@@ -772,7 +744,6 @@ ATTEST = Command(
 
 QUORUM = Command(
     "quorum",
-    "quorum:run",
     "count who vouches for a release, by a policy",
     """Verify signed attestations (bootstrap attest) and count by a policy, a TOML file: persons
     with their ssh and gpg keys, and how many distinct persons, runs, engines, CPU vendors and
@@ -798,7 +769,6 @@ QUORUM = Command(
 
 DOCTOR = Command(
     "doctor",
-    "doctor:run",
     "say what is installed, cached and possible here",
     """Say what is there: engine and hot path, versions, the cache and the releases in it, the
     embedded sources, and what this host could run natively.""",
@@ -853,18 +823,21 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_commands(above: argparse.ArgumentParser, commands: Sequence[Command]) -> None:
+def _add_commands(
+    above: argparse.ArgumentParser, commands: Sequence[Command], group_name: str = ""
+) -> None:
     group = above.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for one in commands:
         added = group.add_parser(
             one.name, help=one.help, description=one.description, epilog=one.epilog, **one.parser
         )
         if one.commands:
-            _add_commands(added, one.commands)
+            _add_commands(added, one.commands, one.name)
         else:
             texts = (one.options,) if isinstance(one.options, str) else one.options
             add_options(added, "\n".join(map(inspect.cleandoc, texts)), one.more)
-            added.set_defaults(function=one.run)
+            usual = f"{group_name}:run_{one.name}" if group_name else f"{one.name}:run"
+            added.set_defaults(function=one.run or usual)
 
 
 _ROW = re.compile(

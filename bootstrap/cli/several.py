@@ -9,29 +9,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bootstrap import host
 from bootstrap.cli.progress import Note, Plan, RunProgress, ShownProgress, plan_of
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import EntryPoint, SourceFile, Tree
-from bootstrap.core.verdict import Outcome
 from bootstrap.documents import Fault, typed
-from bootstrap.instruments import default_engine
+from bootstrap.instruments import default_engine, describe
 from bootstrap.linux.limits import Limits
-from bootstrap.report import Failure, Product, Report, ReportSet, report_set
+from bootstrap.report import Failure, Product, Report, ReportSet, Totals, report_set
 from bootstrap.runs import pool
-from bootstrap.runs.deciding import proposal, settled
 from bootstrap.runs.modelled import opinions
-from bootstrap.runs.rebuild import (
-    Observed,
-    Rebuilt,
-    judged,
-    observe,
-    outcome,
-    unfinished,
-    visible,
-)
+from bootstrap.runs.rebuild import Observed, Rebuilt, observe, visible, weighed
 from bootstrap.sources import Resolved
 
 
@@ -137,7 +127,7 @@ class _Runs:
         self._tasks = tasks
         self._progress = progress
         self._modelled = [opinions(task.resolved.step, task.resolved.tree) for task in tasks]
-        self._views = [visible(task.resolved, task.entry)[0] for task in tasks]
+        self._given = [visible(task.resolved, task.entry)[:2] for task in tasks]
         self._started: dict[int, float] = {}
         self.reports: dict[int, Report] = {}
         self.rebuilt: dict[int, Rebuilt] = {}
@@ -155,8 +145,11 @@ class _Runs:
         made: list[tuple[str, int, pool.Blob]] = []
         if isinstance(result, pool.Died):
             seconds = round(time.monotonic() - self._started[number], 3)
-            message = f"the process that emulated it {result}; nothing that it made is known"
-            observed = unfinished(Failure(message), seconds)
+            failure = Failure(
+                f"the process that emulated it {result}; nothing that it made is known"
+            )
+            totals = Totals(0, 0, seconds)
+            observed = Observed(describe(), totals, (), False, (), failure, (), b"")
         else:
             done = typed(_Done, result.value)
             if not len(result.blobs) == len(done.products) == len(dict(done.products)):
@@ -164,23 +157,17 @@ class _Runs:
             observed = done.observed
             made = [(*name, blob) for name, blob in zip(done.products, result.blobs, strict=True)]
         found = {path: Product(path, blob.size, blob.sha256) for path, _, blob in made}
-        modelled = self._modelled[number]
-        report = judged(task.resolved, task.entry, modelled, observed, found)
-        given, heard = self._views[number], False
+        given = self._given[number]
 
-        def run(view: Tree, _entry: EntryPoint) -> Outcome:
-            nonlocal heard
-            if view.digest != given.digest:
-                raise Fault(f"ran in the tree {given.digest}, not {view.digest}")
-            heard = True
-            return outcome(view, observed, found)
+        def run(view: Tree, _entry: EntryPoint) -> tuple[Observed, dict[str, Product]]:
+            if view.digest != given[0].digest:
+                raise Fault(f"ran in the tree {given[0].digest}, not {view.digest}")
+            return observed, found
 
-        findings = proposal(task.resolved.tree, task.resolved.step, task.entry, run)
-        report = settled(report, findings, heard)
-        self.reports[number] = report
+        rebuilt = weighed(task.resolved, task.entry, self._modelled[number], given, run)
+        self.reports[number] = report = rebuilt.report
         if not isinstance(result, pool.Died):
-            kept = {
-                path: (blob.data, mode & 0o777) for path, mode, blob in made if task.keep_products
-            }
-            self.rebuilt[number] = Rebuilt(report, kept, observed.log, findings)
+            kept = made if task.keep_products else []
+            products = {path: (blob.data, mode & 0o777) for path, mode, blob in kept}
+            self.rebuilt[number] = replace(rebuilt, products=products)
         self._progress.end(task.resolved.step.arch, report.result)

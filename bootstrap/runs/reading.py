@@ -10,20 +10,19 @@ made, in sha256sum's format, to hold against upstream's answers before the step 
 """
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bootstrap.core.errors import BootstrapError, GuestFailed
-from bootstrap.core.files import Stream
+from bootstrap.core.release import EntryPoint
 from bootstrap.instruments import default_engine
 from bootstrap.known.steps import arch_name
-from bootstrap.linux.filesystem import OverlayFileSystem
-from bootstrap.linux.machine import Machine
+from bootstrap.runs.deciding import core_tree
+from bootstrap.runs.rebuild import observe
 from bootstrap.sources import open_source
-from bootstrap.sources.tree import as_lower
 from bootstrap.trace.lineage import ProcessRecord, tree_path
-from bootstrap.trace.provenance import Provenance
 
 
 def run(tree: Path, command: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -31,19 +30,16 @@ def run(tree: Path, command: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
     Raises BadInput (tree) and GuestFailed, also when the run ends with an error.
     """
-    source = open_source(tree)
-    fs = OverlayFileSystem(as_lower(source))
-    provenance = Provenance()
-    machine = Machine(fs, default_engine(), listeners=[provenance])
-    nowhere = Stream(lambda _count: b"", len)
-    argv = [argument.encode() for argument in command]
-    ended = machine.run(argv[0], argv, streams=(nowhere, nowhere, nowhere))
-    provenance.finish()
-    if ended.status:
-        raise GuestFailed(f"{' '.join(command)}: wait status {ended.status}")
-    hashes = {path: file.sha256 for path, file in source.files.items()}
-    made = {path.decode().lstrip("/"): file.sha256() for path, file in fs.changed()}
-    return reads(provenance.records, hashes), made
+    view = core_tree(open_source(tree))
+    entry = EntryPoint("the one", (tuple(command),))
+    observed, products = observe(view, entry, (), default_engine())
+    if observed.failure is not None or observed.exit_status:
+        why = observed.failure and observed.failure.message
+        words = " ".join(command)
+        raise GuestFailed(f"{words}: {why or f'wait status {observed.exit_status}'}")
+    hashes = {path: file.sha256 for path, file in view.files.items()}
+    made = {path: hashlib.sha256(data).hexdigest() for path, (data, _) in products.items()}
+    return reads(observed.records, hashes), made
 
 
 def reads(records: Sequence[ProcessRecord], hashes: Mapping[str, str]) -> list[str]:

@@ -24,7 +24,7 @@ from bootstrap.core.paths import PathBase
 from bootstrap.core.release import EntryPoint, Tree, as_bytes
 from bootstrap.core.verdict import Findings, Outcome
 from bootstrap.documents import Fault
-from bootstrap.instruments import Engine, describe
+from bootstrap.instruments import Engine
 from bootstrap.known import Known, StepFile
 from bootstrap.known.lookup import known_files
 from bootstrap.linux import faults
@@ -48,7 +48,7 @@ from bootstrap.report import (
 )
 from bootstrap.runs.deciding import core_tree, proposal, settled
 from bootstrap.runs.modelled import opinions
-from bootstrap.sources import MaterialsReport, Resolved, SourceTree, guest_view
+from bootstrap.sources import Resolved, SourceTree, guest_view
 from bootstrap.sources.tree import as_lower
 from bootstrap.trace.lineage import ProcessRecord
 from bootstrap.trace.provenance import Provenance
@@ -142,34 +142,49 @@ def rebuild(
     """
     modelled = opinions(resolved.step, resolved.tree)
     view, entry, kept = visible(resolved, entry_name)
-    made: list[tuple[Observed, dict[str, Product], dict[str, tuple[bytes, int]]]] = []
+    made: dict[str, tuple[bytes, int]] = {}
 
-    def run(view: Tree, entry: EntryPoint) -> Outcome:
+    def run(view: Tree, entry: EntryPoint) -> tuple[Observed, dict[str, Product]]:
         observed, products = observe(view, entry, kept, engine, limits, listeners, clock, recorder)
-        found = {
+        made.update(products)
+        return observed, {
             path: Product(path, len(content), hashlib.sha256(content).hexdigest())
             for path, (content, _) in products.items()
         }
-        made.append((observed, found, products))
-        return outcome(view, observed, found)
 
-    findings = proposal(resolved.tree, resolved.step, entry_name, run)
-    decided = bool(made)
+    return replace(weighed(resolved, entry_name, modelled, (view, entry), run), products=made)
+
+
+def weighed(
+    resolved: Resolved,
+    entry_name: str,
+    modelled: Sequence[Known],
+    given: tuple[Tree, EntryPoint],
+    run: Callable[[Tree, EntryPoint], tuple[Observed, dict[str, Product]]],
+) -> Rebuilt:
+    """What is to be said of a run that `run` makes, or has made elsewhere, on `given`.
+
+    `modelled` as `opinions` has it, `given` as `visible`; the products are only named here.
+    """
+    ran: list[tuple[Observed, dict[str, Product]]] = []
+
+    def outcome(view: Tree, entry: EntryPoint) -> Outcome:
+        """The run, as the core hears of it."""
+        observed, products = run(view, entry)
+        ran.append((observed, products))
+        files = {path: f.sha256 for path, f in view.files.items() if path not in observed.gone}
+        files.update((path, product.sha256) for path, product in products.items())
+        failure = observed.failure
+        return Outcome(observed.statuses, files, None if failure is None else failure.message)
+
+    findings = proposal(resolved.tree, resolved.step, entry_name, outcome)
+    decided = bool(ran)
     if not decided:
         # It is no release: the run shows where it parts from one.
-        run(view, entry)
-    [(observed, found, products)] = made
-    report = judged(resolved, entry_name, modelled, observed, found)
-    report = settled(report, findings, decided)
-    return Rebuilt(report, products, observed.log, findings, failure=observed.failure)
-
-
-def outcome(view: Tree, observed: Observed, products: Mapping[str, Product]) -> Outcome:
-    """A run on `view`, as the core hears of it."""
-    files = {path: f.sha256 for path, f in view.files.items() if path not in observed.gone}
-    files.update((path, product.sha256) for path, product in products.items())
-    failure = observed.failure
-    return Outcome(observed.statuses, files, None if failure is None else failure.message)
+        outcome(*given)
+    [(observed, products)] = ran
+    report = settled(judged(resolved, entry_name, modelled, observed, products), findings, decided)
+    return Rebuilt(report, {}, observed.log, findings, failure=observed.failure)
 
 
 def visible(resolved: Resolved, entry_name: str) -> tuple[Tree, EntryPoint, tuple[str, ...]]:
@@ -235,7 +250,10 @@ def observe(
     files = {
         path.decode("utf-8", "surrogateescape").lstrip("/"): file for path, file in fs.changed()
     }
-    files.update(_left_alone(fs, kept))
+    for path in kept:
+        if (left := _regular(fs, path)) is not None:
+            left.load()
+            files[path] = left
     observed = Observed(
         engine.describe(),
         Totals(machine.processes, machine.ended_calls, round(clock() - started, 3)),
@@ -257,21 +275,33 @@ def judged(
     products: Mapping[str, Product],
 ) -> Report:
     """What is to be said of a run on `resolved`; `modelled` as `opinions` has it."""
-    step = resolved.step
-    facts = _facts(
-        resolved,
-        entry_name,
-        observed.engine,
-        observed.totals,
-        observed.exit_status,
-        observed.failure,
+    step, tree = resolved.step, resolved.tree
+    source = replace(source_info(tree, step), in_place_of=resolved.in_place_of)
+    facts = RunFacts(
+        tool=tool_info(observed.engine),
+        source=source,
+        arch=step.arch,
+        entry=entry_name,
+        totals=observed.totals,
+        name=step.name,
+        exit_status=observed.exit_status,
+        failure=observed.failure,
+        catalogue=Catalogue(step.file.rpartition("/")[2], step.sha256) if step.sha256 else None,
+    )
+    hidden, differing = step.entry(entry_name).hidden, resolved.materials
+    files = ReleaseFiles(
+        known={path: sha for path, sha in step.materials.items() if path not in hidden},
+        missing=differing.missing,
+        changed=tuple(change.path for change in differing.changed),
+        extra=(*differing.stale, *differing.extra),
+        seeds=tuple(seed.path for seed in step.seeds.values() if seed.path not in hidden),
     )
     return judge(
         [*step.known(), *modelled],
         products,
         observed.records,
         facts=facts,
-        materials=materials(step, resolved.materials, step.entry(entry_name).hidden),
+        materials=files,
         about=functools.partial(_about, resolved),
     )
 
@@ -347,40 +377,6 @@ def _regular(fs: OverlayFileSystem, path: str) -> LazyFile | None:
     return inode if isinstance(inode, LazyFile) else None
 
 
-def _left_alone(fs: OverlayFileSystem, kept: Sequence[str]) -> dict[str, LazyFile]:
-    found = {path: file for path in kept if (file := _regular(fs, path)) is not None}
-    for file in found.values():
-        file.load()
-    return found
-
-
-def unfinished(failure: Failure, seconds: float) -> Observed:
-    """A run of which nothing is known but that it failed after so many seconds."""
-    return Observed(describe(), Totals(0, 0, seconds), (), False, (), failure, (), b"")
-
-
-def _facts(
-    resolved: Resolved,
-    entry_name: str,
-    engine: Mapping[str, str],
-    totals: Totals,
-    exit_status: int | None,
-    failure: Failure | None,
-) -> RunFacts:
-    step, tree = resolved.step, resolved.tree
-    return RunFacts(
-        tool=tool_info(engine),
-        source=replace(source_info(tree, step), in_place_of=resolved.in_place_of),
-        arch=step.arch,
-        entry=entry_name,
-        totals=totals,
-        name=step.name,
-        exit_status=exit_status,
-        failure=failure,
-        catalogue=Catalogue(step.file.rpartition("/")[2], step.sha256) if step.sha256 else None,
-    )
-
-
 def tool_info(engine: Mapping[str, str]) -> Tool:
     """This program and its engine (`Engine.describe`), in the judge's terms."""
     used = NameAndVersion(engine["name"], engine["version"])
@@ -395,17 +391,6 @@ def source_info(tree: SourceTree, step: StepFile) -> SourceInfo:
         sha256=tree.archive_sha256,
         tree_digest=tree.digest,
         label=tree.label,
-    )
-
-
-def materials(step: StepFile, report: MaterialsReport, hidden: Sequence[str] = ()) -> ReleaseFiles:
-    """The release's files, and how the tree differs from them, in the judge's terms."""
-    return ReleaseFiles(
-        known={path: sha for path, sha in step.materials.items() if path not in hidden},
-        missing=report.missing,
-        changed=tuple(change.path for change in report.changed),
-        extra=(*report.stale, *report.extra),
-        seeds=tuple(seed.path for seed in step.seeds.values() if seed.path not in hidden),
     )
 
 

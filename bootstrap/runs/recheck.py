@@ -6,7 +6,6 @@ by itself. Nothing of this process is taken over.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -112,15 +111,10 @@ def _run(tree: Tree, step: StepFile, entry: str, tick: Callable[[], None]) -> Fi
 @contextmanager
 def _laid_out(tree: Tree) -> Iterator[Path]:
     """The tree in a new folder, for the block only. Raises BadInput."""
-    folder = None
+    where = Path(tempfile.gettempdir())
     try:
-        with signals.held:
-            folder = Path(tempfile.mkdtemp(prefix="bootstrap-recheck-"))
-        lay_out(tree, folder)
-        yield folder
+        with signals.scratch_folder("bootstrap-recheck-") as where:
+            lay_out(tree, where)
+            yield where
     except OSError as error:
-        raise BadInput(f"{folder}: the tree cannot be laid out: {error.strerror}") from None
-    finally:
-        if folder is not None:
-            with signals.held:
-                shutil.rmtree(folder, ignore_errors=True)
+        raise BadInput(f"{where}: the tree cannot be laid out: {error.strerror}") from None
