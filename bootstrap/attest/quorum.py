@@ -22,7 +22,7 @@ from bootstrap.attest.statement import BUILDER, Vouched, read_statement
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import Fault
 from bootstrap.known import find
-from bootstrap.words import count
+from bootstrap.words import count, some
 
 _T = TypeVar("_T")
 _Products = tuple[tuple[str, str], ...]
@@ -47,6 +47,8 @@ Verdict = (
 )
 CATALOGUE = "this program's catalogue"
 ALL_SOURCES = "(all sources)"
+NAMED = 3
+"""Paths that a sentence names; of more it says how many."""
 
 
 @dataclass(frozen=True)
@@ -276,7 +278,7 @@ def _not_allowed(said: Vouched, policy: Policy) -> _Refusal:
         return "not-allowed", f"its builder is {said.builder}, which the policy does not allow"
     odd = [name for name in said.parameters if name not in policy.allow.external_parameters]
     if odd:
-        why = f"it has external parameters that the policy does not allow: {_named(odd)}"
+        why = f"it has external parameters that the policy does not allow: {some(odd, NAMED)}"
         return "not-allowed", why
     return None
 
@@ -339,7 +341,7 @@ def _other_sources(said: Vouched, chosen: str | None, voices: Sequence[Attestati
             theirs = other.vouched.materials
             paths = {*said.materials, *theirs}
             rows = sorted(path for path in paths if said.materials.get(path) != theirs.get(path))
-            return "other-sources", f"it is about other sources: {_named(rows)}"
+            return "other-sources", f"it is about other sources: {some(rows, NAMED)}"
     why = f"its source digest is {said.source_digest}, and others' is {chosen or 'another'}"
     return "other-sources", why
 
@@ -349,7 +351,7 @@ def _not_pinned(said: Vouched, pinned: Mapping[str, str]) -> _Refusal:
     rows = [path for path, sha256 in pinned.items() if said.products.get(path) != sha256]
     if not rows:
         return None
-    return "other-products", f"it has not the products that the policy wants: {_named(rows)}"
+    return "other-products", f"it has not the products that the policy wants: {some(rows, NAMED)}"
 
 
 def _other_products(said: Vouched, chosen: _Products | None) -> _Refusal:
@@ -358,7 +360,7 @@ def _other_products(said: Vouched, chosen: _Products | None) -> _Refusal:
     if chosen is None:
         return "other-products", "no products have the most voices"
     rows = sorted({path for path, _ in {*_products(said)} ^ {*chosen}})
-    return "other-products", f"it is about other products: {_named(rows)}"
+    return "other-products", f"it is about other products: {some(rows, NAMED)}"
 
 
 def _again(voice: Attestation, first: Attestation) -> _Refusal:
@@ -405,7 +407,7 @@ def _with_catalogue(agreed: Vouched, known: KnownValues) -> tuple[list[Disagreem
     if sources != agreed.source_digest:
         found.append(Disagreement(ALL_SOURCES, agreed.source_digest, sources, CATALOGUE))
     if found:
-        named = _named([row.path for row in found])
+        named = some([row.path for row in found], NAMED)
         return found, f"not the same {what} as {CATALOGUE} has for {agreed.title}: {named}"
     return [], f"{CATALOGUE} has the same {len(known.products)} products and the same sources"
 
@@ -427,8 +429,3 @@ def _thresholds(need: Need, counting: Sequence[Attestation]) -> tuple[Threshold,
         row("cpu vendors", need.cpu_vendors, lambda vouched: vouched.cpu_vendor),
         row("systems", need.systems, lambda vouched: vouched.os),
     )
-
-
-def _named(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return ", ".join(paths[:3]) + more

@@ -188,13 +188,15 @@ def judge_checkout(policy: Policy, root: Path, ring: Ring) -> StagexVerdicts:
 def _voices(
     folder: Path | None, registry: str, name: str, sha256: str, ring: Ring
 ) -> tuple[list[Attestation], list[str]]:
+    """What each signature in a folder says, by number; and what was not read there."""
     voices: list[Attestation] = []
     notes: list[str] = []
     seen: dict[str, str] = {}
-    for place in sorted(folder.iterdir(), key=_order) if folder is not None else ():
-        match = _FILE.fullmatch(place.name)
-        inside = f"{registry}/{name}@sha256={sha256}/{place.name}"
-        if match is None:
+    matches = [(_FILE.fullmatch(place.name), place) for place in folder.iterdir()] if folder else []
+    files = sorted((int(match[1]) if match else 0, place.name, place) for match, place in matches)
+    for number, file, place in files:
+        inside = f"{registry}/{place.parent.name}/{file}"
+        if not number:
             notes.append(f"{inside}: is no signature-N; not read")
             continue
         try:
@@ -203,23 +205,15 @@ def _voices(
             notes.append(f"{inside}: does not count: {error}")
             continue
         content, signed = ring.check_message(message)
-        voice = Attestation.of(place.name, int(match[1]), signed)
+        voice = Attestation.of(file, number, signed)
         person = voice.person
         if voice.verdict == "counts" and person is not None:
-            first = seen.get(person, place.name)
             if refusal := _fault(content, registry, name, sha256):
                 voice = voice.without(*refusal)
-            elif first != place.name:
+            elif (first := seen.setdefault(person, file)) != file:
                 voice = voice.without("again", f"{person} counts already, by {first}")
-            else:
-                seen[person] = first
         voices.append(voice)
     return voices, notes
-
-
-def _order(place: Path) -> tuple[int, str]:
-    match = _FILE.fullmatch(place.name)
-    return (int(match[1]) if match else 0, place.name)
 
 
 def _fault(content: bytes, registry: str, name: str, sha256: str) -> tuple[Verdict, str] | None:

@@ -32,12 +32,7 @@ def run(args: argparse.Namespace) -> int:
         )
     notes = (*resolved.tree.notes, *resolved.materials.lines())
     steps = ddc.plan(resolved.tree, resolved.step)
-    tools = ddc.our_tools(engine, limits)
-    paths = [
-        ddc.upstream(engine, limits),
-        ddc.ours(tools, engine, limits),
-        ddc.models(engine, limits),
-    ]
+    paths = ddc.paths(ddc.our_tools(engine, limits), engine, limits)
     with LiveLine(args.quiet) as line:
         found = [ddc.along(path, steps, resolved.tree, _shown(line, path, steps)) for path in paths]
     comparison = ddc.compare(steps, found, resolved.step, notes)

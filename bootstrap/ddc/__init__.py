@@ -3,7 +3,7 @@
 David A. Wheeler, "Fully Countering Trusting Trust through Diverse Double-Compiling" (2009).
 """
 
-from bootstrap.ddc.build_paths import Along, BuildPath, along, models, our_tools, ours, upstream
+from bootstrap.ddc.build_paths import Along, BuildPath, along, our_tools, paths
 from bootstrap.ddc.build_plan import BuildStep, plan
 from bootstrap.ddc.comparing import BuildComparison, PathRow, compare
 from bootstrap.ddc.render import claim, to_json_text, to_text
@@ -17,11 +17,9 @@ __all__ = [
     "along",
     "claim",
     "compare",
-    "models",
     "our_tools",
-    "ours",
+    "paths",
     "plan",
     "to_json_text",
     "to_text",
-    "upstream",
 ]

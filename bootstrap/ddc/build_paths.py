@@ -47,44 +47,34 @@ class Along:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def upstream(engine: Engine, limits: Limits) -> BuildPath:
-    """Every step by the program that upstream's earlier steps built."""
+def paths(tools: Files, engine: Engine, limits: Limits) -> list[BuildPath]:
+    """All three; ``tools`` are the verified products of the embedded path, by name."""
 
-    def run(step: BuildStep, files: Files) -> bytes:
+    def upstream(step: BuildStep, files: Files) -> bytes:
         return emulate(files[step.program], step, files, engine, limits)
 
-    return BuildPath("upstream", "upstream's hex0 to M0, each built by the one before", run)
-
-
-def ours(tools: Files, engine: Engine, limits: Limits) -> BuildPath:
-    """Every assembling step by our tool for the language; the compiler is the one it built.
-
-    ``tools`` are the verified products of the embedded path, by name.
-    """
-
-    def run(step: BuildStep, files: Files) -> bytes:
+    def ours(step: BuildStep, files: Files) -> bytes:
         tool = OURS.get(step.language)
+        # The compiler is the one that our tools built.
         program = files[step.program] if tool is None else tools[tool]
         return emulate(program, step, files, engine, limits)
 
-    return BuildPath("ours", "our own hex0 to M0, built from the same seed on our own sources", run)
-
-
-def models(engine: Engine, limits: Limits) -> BuildPath:
-    """Every assembling step by a Python function; only the compiler it gives is emulated."""
-
-    def run(step: BuildStep, files: Files) -> bytes:
+    def models(step: BuildStep, files: Files) -> bytes:
         model = MODELS.get(step.language)
         if model is None:
-            return emulate(files[step.program], step, files, engine, limits)
+            return upstream(step, files)
         try:
             return model([SourceText(name, files[name]) for name in step.inputs])
         except LanguageError as error:
             raise StepFailed(f"the {step.language} model refuses it: {error}") from error
 
-    return BuildPath(
-        "models", "the language models in Python; no seed and no assembler is run", run
-    )
+    return [
+        BuildPath("upstream", "upstream's hex0 to M0, each built by the one before", upstream),
+        BuildPath("ours", "our own hex0 to M0, built from the same seed on our own sources", ours),
+        BuildPath(
+            "models", "the language models in Python; no seed and no assembler is run", models
+        ),
+    ]
 
 
 def along(

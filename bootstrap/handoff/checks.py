@@ -8,7 +8,7 @@ there, not that it was run.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -201,11 +201,3 @@ def _line_with(text: str, part: str) -> int:
         if part in line and not line.lstrip().startswith("#"):
             return number
     return 0
-
-
-def count(checks: Iterable[UpstreamCheck]) -> dict[CheckState, int]:
-    """How many checks have which state."""
-    found: dict[CheckState, int] = {"checked": 0, "partly": 0, "unchecked": 0, "none": 0}
-    for check in checks:
-        found[check.state] += 1
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import bootstrap
 from bootstrap.core.errors import printable
 from bootstrap.documents import encode
 from bootstrap.graph import Arrow, Form, Group, Node, write_graph
-from bootstrap.handoff.checks import UpstreamCheck, count
+from bootstrap.handoff.checks import HELPERS, UpstreamCheck
 from bootstrap.handoff.distfiles import Audit, AuditedFile, Distfile
 from bootstrap.handoff.plan import MANIFEST, PLACE, HandoffPlan, PlanStep, Stage0Pin
 from bootstrap.handoff.stagex import CONTEXT, StagexPlan, StagexStage
@@ -25,6 +26,7 @@ from bootstrap.handoff.work import (
 from bootstrap.known.lookup import known_files
 from bootstrap.report.page import Page, visible
 from bootstrap.sources.checkouts import Identity
+from bootstrap.words import count
 
 if TYPE_CHECKING:
     from bootstrap.handoff.stage0 import Stage0
@@ -42,6 +44,7 @@ _NOWHERE = (
     "the root file system as it is in the end: upstream compares packages, not what is installed",
 )
 _SHOWN = 10
+_STATES = ("verified", "mismatch", "unchecked")
 
 
 def plan_text(plan: HandoffPlan, audit: Audit | None, *, verbose: bool, **how: Any) -> str:
@@ -89,18 +92,11 @@ def checkout_lines(page: Page, checkout: Identity) -> None:
 
 def document_head(kind: str, checkout: Identity) -> dict[str, Any]:
     """What every document begins with."""
-    changed = checkout.changed
     return {
         "schema": SCHEMA,
         "tool": {"name": "bootstrap", "version": bootstrap.__version__},
         "kind": kind,
-        "checkout": {
-            "commit": checkout.commit,
-            "changed": None if changed is None else list(changed),
-            "unknown": checkout.unknown or None,
-            "digest": checkout.digest,
-            "files": checkout.files,
-        },
+        "checkout": {**encode(checkout), "unknown": checkout.unknown or None},
     }
 
 
@@ -131,8 +127,10 @@ def _steps(page: Page, plan: HandoffPlan, audit: Audit | None, verbose: bool) ->
         marks = "".join(
             page.sign(*_MARKS[check.state]) for check in (row.checked.sources, row.checked.products)
         )
-        files = f", {_files(len(row.files))}" if row.files else ""
-        files += _bad(row, found)
+        files = f", {count(len(row.files), 'file')}" if row.files else ""
+        states = [found[name].state for name in row.files if name in found]
+        if bad := [f"{states.count(s)} {s}" for s in ("missing", "wrong") if s in states]:
+            files += f" ({', '.join(bad)})"
         page.line(f"  {step.number:>5} {marks} {step.title} (line {step.directive.line}){files}")
         if verbose:
             _details(page, row, found)
@@ -140,16 +138,6 @@ def _steps(page: Page, plan: HandoffPlan, audit: Audit | None, verbose: bool) ->
         for directive in plan.skipped:
             what = f"{directive.kind} {directive.argument} {directive.predicate}"
             page.wrapped(f"passed over: {MANIFEST}:{directive.line} {what}", hanging=2)
-
-
-def _files(number: int) -> str:
-    return "1 file" if number == 1 else f"{number} files"
-
-
-def _bad(row: PlanStep, found: dict[str, AuditedFile]) -> str:
-    states = [found[name].state for name in row.files if name in found]
-    parts = [f"{states.count(s)} {s}" for s in ("missing", "wrong") if s in states]
-    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _details(page: Page, row: PlanStep, found: dict[str, AuditedFile]) -> None:
@@ -171,14 +159,19 @@ def _checks(page: Page, plan: HandoffPlan) -> None:
         ("in", [row.checked.sources for row in plan.rows]),
         ("out", [row.checked.products for row in plan.rows]),
     ):
-        states = count(checks)
+        states = Counter(check.state for check in checks)
         text = (
             f"{states['checked']} steps checked, {states['partly']} partly,"
             f" {states['unchecked']} not at all, {states['none']} have nothing to check"
         )
         page.labelled(label, text)
-        for by, number in _most(check.by for check in checks if check.state == "checked"):
-            page.wrapped(f"{number} by {by}", indent=13, hanging=2)
+        places = Counter(
+            check.by if check.by.startswith(HELPERS) else "passN.kaem of each package"
+            for check in checks
+            if check.state == "checked"
+        )
+        for place, number in places.most_common():
+            page.wrapped(f"{number} by {place}", indent=13, hanging=2)
     page.heading("What is not checked")
     for text, titles in _unchecked(plan.rows).items():
         page.wrapped(f"{', '.join(titles)}: {text}", hanging=2)
@@ -201,15 +194,6 @@ def _unchecked(rows: Iterable[PlanStep]) -> dict[str, list[str]]:
     return found
 
 
-def _most(places: Iterable[str]) -> list[tuple[str, int]]:
-    """Files by how many checks stand in them, the most first."""
-    found: dict[str, int] = {}
-    for place in places:
-        file = place if place.startswith("steps/helpers.sh") else "passN.kaem of each package"
-        found[file] = found.get(file, 0) + 1
-    return sorted(found.items(), key=lambda item: -item[1])
-
-
 def sources_text(audit: Audit, checkout: Identity, *, verbose: bool, **how: Any) -> str:
     """What a folder of distfiles has, with the last word on whether it is whole."""
     page = Page(**how)
@@ -220,7 +204,7 @@ def sources_text(audit: Audit, checkout: Identity, *, verbose: bool, **how: Any)
         page.last_word("WHOLE", "1;32", "every file is there, with the sha256 that upstream lists")
     else:
         bad = len(audit.rows) - len(audit.having("present"))
-        page.last_word("INCOMPLETE", "1;33", f"{_files(bad)} missing or wrong")
+        page.last_word("INCOMPLETE", "1;33", f"{count(bad, 'file')} missing or wrong")
     return page.text()
 
 
@@ -338,7 +322,9 @@ def stagex_text(plan: StagexPlan, *, verbose: bool, **how: Any) -> str:
     page.wrapped(f"its stage0 {known} the one that bootstrap verify has values for")
     for stage in plan.stages:
         page.heading(stage.name)
-        page.labelled("from", _from(stage))
+        images = ["the sources below" if image == CONTEXT else image for image in stage.images]
+        nothing = "nothing but what is in its own folder and its sources"
+        page.labelled("from", ", ".join(images) or nothing)
         page.labelled("sources", f"{len(stage.sources)}, each with a sha256 in package.toml")
         runs = sum(len(inner.runs) for inner in stage.stages)
         names = ", ".join(inner.name for inner in stage.stages)
@@ -358,11 +344,6 @@ def stagex_text(plan: StagexPlan, *, verbose: bool, **how: Any) -> str:
     for note in plan.notes:
         page.wrapped(f"note: {visible(note)}", hanging=2)
     return page.text()
-
-
-def _from(stage: StagexStage) -> str:
-    images = ["the sources below" if image == CONTEXT else image for image in stage.images]
-    return ", ".join(images) or "nothing but what is in its own folder and its sources"
 
 
 def _stage_details(page: Page, stage: StagexStage) -> None:
@@ -451,7 +432,7 @@ def run_text(
     _run_checks(page, outcome, stage0)
     if outcome.packages:
         page.heading("Packages, hashed again at the end")
-    for state in ("verified", "mismatch", "unchecked") if outcome.packages else ():
+    for state in _STATES if outcome.packages else ():
         files = [file for file in outcome.packages if file.state == state]
         page.labelled(state, str(len(files)))
         for file in files if state != "verified" else ():
@@ -465,14 +446,9 @@ def run_text(
 
 def counted(rows: Sequence[CheckedFile]) -> str:
     """``13 verified``, ``nothing is known to check``."""
-    if not rows:
-        return "nothing is known to check it by"
-    states = [row.state for row in rows]
-    return ", ".join(
-        f"{states.count(state)} {state}"
-        for state in ("verified", "mismatch", "unchecked")
-        if state in states
-    )
+    states = Counter(row.state for row in rows)
+    shown = (f"{states[state]} {state}" for state in _STATES if states[state])
+    return ", ".join(shown) or "nothing is known to check it by"
 
 
 def _run_checks(page: Page, outcome: RunOutcome, stage0: Stage0) -> None:

@@ -20,6 +20,7 @@ from bootstrap.known import STAGEX, find
 from bootstrap.sources.checkouts import STAGEX_TREE, CheckedOut, Identity, identify_checkout
 from bootstrap.sources.containerfile import StageOutline, images, read_outline
 from bootstrap.sources.stagex import is_known, read_package, read_recipe
+from bootstrap.words import some
 
 FOLDER = "packages/bootstrap"
 DIGESTS = "digests/bootstrap.txt"
@@ -193,11 +194,10 @@ def _findings(
     runs = [run for stage in stages.values() for run in stage.runs]
     open_ = [run for run in runs if run.network != "none"]
     if open_:
-        lines = ", ".join(str(run.line) for run in open_[:5])
-        more = f" and {len(open_) - 5} more" if len(open_) > 5 else ""
+        lines = some(str(run.line) for run in open_)
         text = (
             f"the network is on, unless the builder is told otherwise, in {len(open_)} of"
-            f" {len(runs)} RUN, which have no --network=none (lines {lines}{more})"
+            f" {len(runs)} RUN, which have no --network=none (lines {lines})"
         )
         found.append(StageFinding(f"{path}:{open_[0].line}", text))
     for image, where in outside.items():

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from bootstrap.attest.envelope import read_envelope
 from bootstrap.attest.evidence import VerifiedFile
 from bootstrap.attest.policy import read_policy
-from bootstrap.attest.statement import read_statement
+from bootstrap.attest.statement import Vouched, read_statement
 from bootstrap.core.errors import BadInput
 from bootstrap.oci.layout import read_products
 from tests.attest.people import People
@@ -27,33 +28,59 @@ from tests.cli.command import Done, bootstrap
 NEED = 'schema = 1\n[need]\npersons = 2\n[about]\nname = "embedded"\narch = "x86"\n'
 
 
-def attest(run: Run, output: Path, *more: str | Path) -> Done:
-    return inside("attest", "--report", run.report, "-o", output, *more)
+@dataclass
+class Desk:
+    """A verified run, people who sign what it found, and a folder for that."""
 
+    run: Run
+    people: People
+    folder: Path
 
-def signed(run: Run, people: People, name: str, output: Path, *more: str | Path) -> Done:
-    """By that person's ssh key."""
-    return attest(run, output, "--sign", "ssh", "--key", people.ssh(name), *more)
+    def attest(self, name: str, *more: str | Path) -> Done:
+        output = self.folder / f"{name}.json"
+        return inside("attest", "--report", self.run.report, "-o", output, *more)
+
+    def key(self, name: str) -> list[str | Path]:
+        return ["--sign", "ssh", "--key", self.people.ssh(name)]
+
+    def sign(self, name: str, *more: str | Path) -> Done:
+        """By that person's ssh key."""
+        return self.attest(name, *self.key(name), *more)
+
+    def policy(self, need: str = NEED, people: str = "alice bob") -> Path:
+        place = self.folder / "policy.toml"
+        place.write_text(need + "".join(self.people.key(name, name) for name in people.split()))
+        return place
+
+    def quorum(self, *files: str | Path) -> Done:
+        return inside("quorum", "--policy", self.folder / "policy.toml", *files, cwd=self.folder)
+
+    def statement(self, name: str) -> Vouched:
+        return read_statement((self.folder / f"{name}.json").read_bytes())
+
+    def parameters(self, name: str) -> dict[str, Any]:
+        """What a statement says of how it came about."""
+        content = json.loads((self.folder / f"{name}.json").read_text())
+        if "payload" in content:
+            content = json.loads(base64.b64decode(content["payload"]))
+        found: dict[str, Any] = content["predicate"]["buildDefinition"]["internalParameters"]
+        return found
 
 
 @pytest.fixture
-def policy(tmp_path: Path, people: People) -> Path:
-    place = tmp_path / "policy.toml"
-    place.write_text(NEED + people.key("alice", "alice") + people.key("bob", "bob"))
-    return place
+def desk(verified: Run, people: People, tmp_path: Path) -> Desk:
+    found = Desk(verified, people, tmp_path)
+    found.policy()
+    return found
 
 
-def test_from_a_report_to_a_quorum(
-    verified: Run, people: People, policy: Path, tmp_path: Path
-) -> None:
-    ours = [tmp_path / "alice.json", tmp_path / "bob.json"]
-    for place in ours:
-        done = signed(verified, people, place.stem, place, "--products", verified.products)
+def test_from_a_report_to_a_quorum(desk: Desk) -> None:
+    for name in ("alice", "bob"):
+        done = desk.sign(name, "--products", desk.run.products)
         assert done.status == 0, done.stderr
-    one = inside("quorum", "--policy", policy, ours[0])
-    assert one.status == 1
-    assert "NOT MET: persons: 2 wanted, 1 found." in one.stdout
-    both = inside("quorum", "--policy", policy, *ours, "--json", "-")
+    one = desk.quorum("alice.json")
+    assert one.status == 1 and "NOT MET: persons: 2 wanted, 1 found." in one.stdout
+    both = desk.quorum("alice.json", "bob.json", "--json", "-")
     assert both.status == 0, both.stderr
     document = json.loads(both.stdout)
     assert document["schema"] == "bootstrap-quorum/1" and document["met"] is True
@@ -61,101 +88,79 @@ def test_from_a_report_to_a_quorum(
     signatures = document["attestations"]["signatures"]
     assert [row["person"] for row in signatures] == ["alice", "bob"]
     assert "today, UTC" in both.stderr and "MET: the policy is met" in both.stderr
-    dated = inside("quorum", "--policy", policy, *ours, "--at", "2031-01-02")
-    assert dated.status == 0
-    assert "of 2031-01-02 (the day given by --at)" in dated.stdout
+    dated = desk.quorum("alice.json", "bob.json", "--at", "2031-01-02")
+    assert dated.status == 0 and "of 2031-01-02 (the day given by --at)" in dated.stdout
 
 
-def test_a_public_key_without_its_private_half(
-    verified: Run, people: People, tmp_path: Path
-) -> None:
-    public = tmp_path / "alone.pub"
-    shutil.copy(f"{people.ssh('alice')}.pub", public)
-    done = attest(verified, tmp_path / "out.json", "--sign", "ssh", "--key", public)
-    assert done.status == 2
-    assert "ssh-keygen did not sign" in done.one_line()
-    assert not (tmp_path / "out.json").exists()
+def test_a_public_key_without_its_private_half(desk: Desk) -> None:
+    public = desk.folder / "alone.pub"
+    shutil.copy(f"{desk.people.ssh('alice')}.pub", public)
+    done = desk.attest("out", "--sign", "ssh", "--key", public)
+    assert done.status == 2 and "ssh-keygen did not sign" in done.one_line()
+    assert not (desk.folder / "out.json").exists()
 
 
-def test_gpg_signs_and_chooses_the_key(verified: Run, gpg: People, tmp_path: Path) -> None:
+def test_gpg_signs_and_chooses_the_key(desk: Desk, gpg: People) -> None:
     gpg.gpg("gpg-dan")
-    out = tmp_path / "dan.json"
-    done = attest(verified, out, "--sign", "gpg")
+    done = desk.attest("dan", "--sign", "gpg")
     assert done.status == 0, done.stderr
-    wrong = attest(verified, out, "--sign", "gpg", "--key", "nobody@example.com")
+    wrong = desk.attest("dan", "--sign", "gpg", "--key", "nobody@example.com")
     assert wrong.status == 2 and "gpg did not sign" in wrong.one_line()
-    (signature,) = read_envelope(out.read_bytes()).signatures
+    (signature,) = read_envelope((desk.folder / "dan.json").read_bytes()).signatures
     assert len(signature.keyid) == 40
 
 
-def test_unsigned_it_is_the_statement(verified: Run, tmp_path: Path, policy: Path) -> None:
-    out = tmp_path / "statement.json"
+def test_unsigned_it_is_the_statement(desk: Desk) -> None:
     given = ["--cpu-vendor", "GenuineIntel", "--host-os", "Debian 12"]
-    assert attest(verified, out, *given).status == 0
-    said = read_statement(out.read_bytes())
+    assert desk.attest("out", *given).status == 0
+    said = desk.statement("out")
     assert (said.cpu_vendor, said.os, said.stated) == ("GenuineIntel", "unknown", True)
-    done = inside("quorum", "--policy", policy, out)
+    done = desk.quorum("out.json")
     assert done.status == 1 and "a statement that nobody signed" in " ".join(done.stdout.split())
 
 
-def test_a_recheck_can_be_required(verified: Run, tmp_path: Path, policy: Path) -> None:
-    out, report = tmp_path / "out.json", tmp_path / "report.json"
-    refused = attest(verified, out, "--require-recheck")
+def test_a_recheck_can_be_required(desk: Desk) -> None:
+    out, report = desk.folder / "out.json", desk.folder / "report.json"
+    refused = desk.attest("out", "--require-recheck")
     assert refused.status == 2 and not out.exists()
     assert "does not say that the core alone found the same" in refused.one_line()
     given: list[str | Path] = ["--release", "embedded", "--quiet", "--json", report]
     done = inside("attest", "--run", *given, "--require-recheck", "-o", out)
     assert done.status == 0, done.stderr
-    assert parameters(out)["decidedBy"] == "core"
+    assert desk.parameters("out")["decidedBy"] == "core"
     assert json.loads(report.read_text())["recheck"]["differences"] == []
-    again = tmp_path / "again.json"
-    read = inside("attest", "--report", report, "--require-recheck", "-o", again)
+    assert desk.attest("again").status == 0 and not desk.statement("again").rechecked
+    desk.run = Run(report, desk.run.products)
+    read = desk.attest("again", "--require-recheck")
     assert read.status == 0, read.stderr
-    assert read_statement(again.read_bytes()).rechecked
-    assert attest(verified, again).status == 0
-    assert not read_statement(again.read_bytes()).rechecked
-    both = inside("attest", "--report", report, "--recheck", "-o", again)
+    assert desk.statement("again").rechecked
+    both = desk.attest("again", "--recheck")
     assert both.status == 2 and "--recheck goes with a verify" in both.one_line()
 
 
-def parameters(place: Path) -> dict[str, Any]:
-    """What a statement says of how it came about."""
-    content = json.loads(place.read_text())
-    if "payload" in content:
-        content = json.loads(base64.b64decode(content["payload"]))
-    found: dict[str, Any] = content["predicate"]["buildDefinition"]["internalParameters"]
-    return found
-
-
-def test_a_statement_says_what_was_seen_and_what_only_read(
-    verified: Run, people: People, tmp_path: Path
-) -> None:
-    read, hashed, made = (tmp_path / f"{name}.json" for name in ("read", "hashed", "made"))
-    done = attest(verified, read)
+def test_a_statement_says_what_was_seen_and_what_only_read(desk: Desk) -> None:
+    done = desk.attest("read")
     assert "report.json says, not run here; stated to be of" in done.stdout
-    done = attest(verified, hashed, "--products", verified.products)
-    assert f"says (products hashed again in {verified.products}), not run here" in done.stdout
-    given: list[str | Path] = ["--release", "embedded", "--json", tmp_path / "report.json"]
-    key = people.ssh("alice")
-    done = inside("attest", "--run", *given, "--sign", "ssh", "--key", key, "-o", made)
+    done = desk.attest("hashed", "--products", desk.run.products)
+    assert f"says (products hashed again in {desk.run.products}), not run here" in done.stdout
+    report = desk.folder / "report.json"
+    given: list[str | Path] = ["--release", "embedded", "--json", report, *desk.key("alice")]
+    done = inside("attest", "--run", *given, "-o", desk.folder / "made.json")
     assert done.status == 0, done.stderr
     assert "VERIFIED" in done.stdout and "made here and now, on" in done.stdout
-    for place, run, products, by in (
-        (read, "read-from-report", "read-from-report", "observed-at-signing"),
-        (hashed, "read-from-report", "hashed-here", "observed-at-signing"),
-        (made, "made-here", "hashed-here", "observed"),
+    for name, run, products, by in (
+        ("read", "read-from-report", "read-from-report", "observed-at-signing"),
+        ("hashed", "read-from-report", "hashed-here", "observed-at-signing"),
+        ("made", "made-here", "hashed-here", "observed"),
     ):
-        said = parameters(place)
+        said = desk.parameters(name)
         assert (said["run"], said["products"], said["host"]["saidBy"]) == (run, products, by)
-    policy = tmp_path / "policy.toml"
-    policy.write_text(
-        NEED.replace("persons = 2", 'persons = 1\nruns = 1\nengines = 1\nstated = "refuse"')
-        + people.key("alice", "alice")
-    )
-    assert inside("quorum", "--policy", policy, made).status == 0
-    assert json.loads((tmp_path / "report.json").read_text())["result"] == "verified"
-    assert signed(verified, people, "alice", read).status == 0
-    assert inside("quorum", "--policy", policy, read).status == 1
+    seen = NEED.replace("persons = 2", 'persons = 1\nruns = 1\nengines = 1\nstated = "refuse"')
+    desk.policy(seen, "alice")
+    assert desk.quorum("made.json").status == 0
+    assert json.loads(report.read_text())["result"] == "verified"
+    assert desk.sign("alice").status == 0
+    assert desk.quorum("alice.json").status == 1
 
 
 def test_names_that_no_terminal_should_see(verified: Run, tmp_path: Path) -> None:
@@ -175,36 +180,31 @@ def test_a_run_that_fails_here_is_not_signed(tmp_path: Path) -> None:
     assert not (tmp_path / "out.json").exists()
 
 
-def test_a_size_that_the_products_contradict(people: People, tmp_path: Path) -> None:
+def test_a_size_that_the_products_contradict(tmp_path: Path) -> None:
     """Of a release the catalogue has no sizes: only who has the products can know."""
-    data = b"content"
-    (tmp_path / "M1").write_bytes(data)
-    products = {"M1": VerifiedFile(1, hashlib.sha256(data).hexdigest())}
+    (tmp_path / "M1").write_bytes(b"content")
+    products = {"M1": VerifiedFile(1, hashlib.sha256(b"content").hexdigest())}
     found = SimpleNamespace(products=products)
     with pytest.raises(BadInput, match="M1: has 7 bytes, where the report says 1"):
         read_products(tmp_path, found)  # type: ignore[arg-type]
 
 
-def test_products_that_differ_are_not_signed_for(
-    verified: Run, people: People, tmp_path: Path
-) -> None:
-    products = tmp_path / "products"
-    shutil.copytree(verified.products, products)
+def test_products_that_differ_are_not_signed_for(desk: Desk) -> None:
+    products = shutil.copytree(desk.run.products, desk.folder / "products")
     (products / "hello").write_bytes(b"")
-    out = tmp_path / "out.json"
-    done = signed(verified, people, "alice", out, "--products", products)
+    done = desk.sign("alice", "--products", products)
     assert done.status == 1
     assert "hello: has sha256" in done.stderr and "nothing was signed" in done.stderr
-    assert not out.exists()
+    assert not (desk.folder / "alice.json").exists()
 
 
 @pytest.mark.parametrize("result", ["mismatch", "incomplete", "error"])
-def test_only_what_is_verified(result: str, verified: Run, people: People, tmp_path: Path) -> None:
-    report = {**json.loads(verified.report.read_text()), "result": result, "reasons": ["so"]}
-    run = Run(tmp_path / "report.json", verified.products)
-    run.report.write_text(json.dumps(report))
-    done = signed(run, people, "alice", tmp_path / "out.json")
-    assert done.status == 2 and not (tmp_path / "out.json").exists()
+def test_only_what_is_verified(result: str, desk: Desk) -> None:
+    report = {**json.loads(desk.run.report.read_text()), "result": result, "reasons": ["so"]}
+    desk.run = Run(desk.folder / "report.json", desk.run.products)
+    desk.run.report.write_text(json.dumps(report))
+    done = desk.sign("alice")
+    assert done.status == 2 and not (desk.folder / "alice.json").exists()
     assert f"its result is {result}, not verified: so; nothing can be vouched" in done.one_line()
 
 
@@ -241,46 +241,42 @@ RUN = "attest --run --release embedded -o -"
         ("quorum --init other.toml x.json", "--init only writes a policy"),
     ],
 )
-def test_bad_usage(command: str, says: str, verified: Run, policy: Path, tmp_path: Path) -> None:
+def test_bad_usage(command: str, says: str, desk: Desk) -> None:
     if "gpg" in command and shutil.which("gpg") is None:
         pytest.skip("gpg is not installed: attest says so first")
-    (tmp_path / "greedy.toml").write_text(policy.read_text().replace("persons = 2", "persons = 3"))
+    greedy = desk.policy().read_text().replace("persons = 2", "persons = 3")
+    (desk.folder / "greedy.toml").write_text(greedy)
     name, *words = command.split()
     if name == "attest" and "--run" not in words:
-        words = ["--report", str(verified.report), *words]
-    done = inside(name, *words, cwd=tmp_path)
+        words = ["--report", str(desk.run.report), *words]
+    done = inside(name, *words, cwd=desk.folder)
     assert done.status == 2
     assert says in done.one_line()
-    assert not (tmp_path / "other.toml").exists()
+    assert not (desk.folder / "other.toml").exists()
 
 
-def test_what_is_no_attestation_is_named_and_does_not_count(
-    verified: Run, people: People, policy: Path, tmp_path: Path
-) -> None:
+def test_what_is_no_attestation_is_named_and_does_not_count(desk: Desk) -> None:
     """README's lines, in a folder where report.json lies beside: `*.json` has that too."""
-    shutil.copy(verified.report, tmp_path / "report.json")
+    shutil.copy(desk.run.report, desk.folder / "report.json")
     for name in ("alice", "bob"):
-        assert signed(verified, people, name, tmp_path / f"{name}.json").status == 0
-    (tmp_path / "other.json").write_text("{}")
-    (tmp_path / "folder.json").mkdir()
-    everything = sorted(tmp_path.glob("*.json"))
-    done = inside("quorum", "--policy", policy, *everything, "--json", tmp_path / "out.txt")
+        assert desk.sign(name).status == 0
+    (desk.folder / "other.json").write_text("{}")
+    (desk.folder / "folder.json").mkdir()
+    everything = sorted(place.name for place in desk.folder.glob("*.json"))
+    done = desk.quorum(*everything, "--json", "out.txt")
     assert done.status == 0, done.stdout
-    rows = json.loads((tmp_path / "out.txt").read_text())["attestations"]["signatures"]
-    assert {Path(row["file"]).name: row["verdict"] for row in rows} == {
-        "alice.json": "counts",
-        "bob.json": "counts",
-        "folder.json": "no-attestation",
-        "other.json": "no-attestation",
-        "report.json": "no-attestation",
+    rows = json.loads((desk.folder / "out.txt").read_text())["attestations"]["signatures"]
+    assert {row["file"]: row["verdict"] for row in rows} == {
+        **dict.fromkeys(("alice.json", "bob.json"), "counts"),
+        **dict.fromkeys(("folder.json", "other.json", "report.json"), "no-attestation"),
     }
     text = " ".join(done.stdout.split())
     assert "other.json: no attestation: signatures is missing" in text
     assert "report.json: no attestation: is a report, which nobody signed" in text
     assert "runs 1 report; alice and bob signed one and the same report, so one run" in text
     assert "MET: the policy is met; alice and bob signed one and the same report, so" in text
-    (tmp_path / "bob.json").write_text("{}")
-    done = inside("quorum", "--policy", policy, *everything)
+    (desk.folder / "bob.json").write_text("{}")
+    done = desk.quorum(*everything)
     assert done.status == 1 and "NOT MET: persons: 2 wanted, 1 found." in done.stdout
 
 
@@ -314,20 +310,19 @@ def test_every_key_of_the_sample_policy_is_one(tmp_path: Path) -> None:
     assert policy.allow.builders and policy.allow.external_parameters == ("mirror",)
 
 
-def test_a_day_that_is_none(policy: Path) -> None:
-    done = inside("quorum", "--policy", policy, "--at", "yesterday")
+def test_a_day_that_is_none(desk: Desk) -> None:
+    done = desk.quorum("--at", "yesterday")
     assert done.status == 2
     assert "--at: invalid day, as in 2026-11-23 value: 'yesterday'" in done.stderr
 
 
-def test_without_the_programs(verified: Run, people: People, policy: Path, tmp_path: Path) -> None:
-    out = tmp_path / "alice.json"
-    assert signed(verified, people, "alice", out).status == 0
-    nowhere = {"PATH": str(tmp_path)}
-    done = bootstrap("quorum", "--policy", policy, out, env=nowhere)
+def test_without_the_programs(desk: Desk) -> None:
+    assert desk.sign("alice").status == 0
+    out, nowhere = desk.folder / "alice.json", {"PATH": str(desk.folder)}
+    done = bootstrap("quorum", "--policy", desk.policy(), out, env=nowhere)
     assert done.status == 2
     assert "ssh-keygen is not installed; it comes with OpenSSH" in done.one_line()
     given: list[str | Path] = ["--sign", "gpg", "-o", out]
-    done = bootstrap("attest", "--report", verified.report, *given, env=nowhere)
+    done = bootstrap("attest", "--report", desk.run.report, *given, env=nowhere)
     assert done.status == 2
     assert "gpg is not installed; it comes with GnuPG" in done.one_line()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bootstrap.core.errors import GuestFailed
-from bootstrap.ddc import Along, BuildPath, along, compare, models, our_tools, ours, plan, upstream
+from bootstrap.ddc import Along, BuildPath, along, compare, our_tools, paths, plan
 from bootstrap.ddc.build_paths import emulate
 from bootstrap.ddc.build_plan import WANTED, BuildStep
 from bootstrap.instruments import default_engine
@@ -19,12 +19,18 @@ from tests.ddc import sample
 LIMITS = Limits()
 
 
-def follow(path: BuildPath, tree: SourceTree) -> Along:
-    return along(path, plan(tree, sample.step()), tree, lambda _step: None)
+def path(name: str) -> BuildPath:
+    """One that needs no tools of ours."""
+    (found,) = (path for path in paths({}, default_engine(), LIMITS) if path.name == name)
+    return found
+
+
+def follow(name: str, tree: SourceTree) -> Along:
+    return along(path(name), plan(tree, sample.step()), tree, lambda _step: None)
 
 
 def test_a_step_that_fails_is_reported_and_the_rest_goes_on() -> None:
-    found = follow(upstream(default_engine(), LIMITS), sample.tree())
+    found = follow("upstream", sample.tree())
     assert found.made["x86/artifact/hex0"] == sample.SEED.read_bytes()
     assert found.made["x86/artifact/M2"] == sample.SEED.read_bytes()
     assert found.failed == {
@@ -33,14 +39,14 @@ def test_a_step_that_fails_is_reported_and_the_rest_goes_on() -> None:
 
 
 def test_the_models_need_no_tool() -> None:
-    found = follow(models(default_engine(), LIMITS), sample.tree())
+    found = follow("models", sample.tree())
     assert found.made["x86/artifact/both.c"] == b"one\ntwo\n"
     assert found.failed == {}
 
 
 def test_what_a_model_refuses_is_a_failed_step() -> None:
     whole = sample.tree(b"./x86/artifact/hex1 ./one.c ./x86/artifact/M2\n")
-    found = follow(models(default_engine(), LIMITS), whole)
+    found = follow("models", whole)
     assert found.failed["x86/artifact/M2"] == (
         "x86/mescc-tools-mini-kaem.kaem:1: the hex1 model refuses it: one.c:1:1: "
         + found.failed["x86/artifact/M2"].rpartition("1:1: ")[2]
@@ -61,8 +67,7 @@ def test_a_program_that_fails_makes_nothing() -> None:
 @pytest.mark.upstream
 def test_a_trap_in_one_tool_is_seen_in_what_it_assembles(release: SourceTree) -> None:
     """hex2-0 of the first path gives every program it assembles another entry point."""
-    engine = default_engine()
-    honest = upstream(engine, LIMITS)
+    honest = path("upstream")
 
     def trapped(step: BuildStep, files: dict[str, bytes]) -> bytes:
         made = honest.run(step, files)
@@ -73,8 +78,8 @@ def test_a_trap_in_one_tool_is_seen_in_what_it_assembles(release: SourceTree) ->
     steps = plan(release, sample.step())
     steps = steps[: [step.output for step in steps].index("x86/artifact/M0") + 1]
     found = [
-        along(path, steps, release, lambda _step: None)
-        for path in (BuildPath("trapped", "", trapped), models(engine, LIMITS))  # type: ignore[arg-type]
+        along(one, steps, release, lambda _step: None)
+        for one in (BuildPath("trapped", "", trapped), path("models"))  # type: ignore[arg-type]
     ]
     comparison = compare(steps, found, sample.step())
     status = {row.path: row.status for row in comparison.rows}
@@ -88,12 +93,10 @@ def test_a_trap_in_one_tool_is_seen_in_what_it_assembles(release: SourceTree) ->
 def test_all_three_agree_up_to_m2_planet(release: SourceTree) -> None:
     engine = default_engine()
     steps = plan(release, sample.step())
-    paths = (
-        upstream(engine, LIMITS),
-        ours(our_tools(engine, LIMITS), engine, LIMITS),
-        models(engine, LIMITS),
-    )
-    found = [along(path, steps, release, lambda _step: None) for path in paths]
+    found = [
+        along(one, steps, release, lambda _step: None)
+        for one in paths(our_tools(engine, LIMITS), engine, LIMITS)
+    ]
     comparison = compare(steps, found, sample.step())
     assert (comparison.result, comparison.reasons, comparison.remarks) == ("agree", (), ())
     assert {row.path for row in comparison.rows} > set(WANTED)

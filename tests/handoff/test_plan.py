@@ -16,6 +16,7 @@ from bootstrap.handoff.plan import HandoffPlan, PlanStep, read_pin, read_plan
 from bootstrap.handoff.render import plan_document, plan_graph, plan_text
 from bootstrap.known import RELEASES, default_release, find
 from bootstrap.sources import SourceTree
+from bootstrap.sources.tree import lay_out
 from tests.attest.runs import inside
 from tests.cli.command import bootstrap
 from tests.handoff import tree
@@ -220,7 +221,7 @@ def test_files_that_are_no_release(small: Path) -> None:
 
 @pytest.mark.upstream
 def test_files_that_are_a_release(small: Path, release: SourceTree) -> None:
-    tree.write_tree(small / "seed/stage0-posix", release)
+    lay_out(release, small / "seed/stage0-posix")
     pin = read_pin(small, "x86")
     assert pin.release_of_files == release.release and pin.same is True
     changed = small / "seed/stage0-posix/x86/hex0_x86.hex0"

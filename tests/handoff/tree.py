@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from bootstrap.sources import SourceTree
-
 ONE = b"the first source file\n" * 50
 TWO = b"the second source file\n" * 4000
 GIT = b"a snapshot of a repository\n"
@@ -48,14 +46,6 @@ def put(folder: Path, path: str, text: str) -> None:
     place = folder / path
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(text, encoding="utf-8")
-
-
-def write_tree(folder: Path, tree: SourceTree) -> None:
-    """The files of a source tree."""
-    for path, file in tree.files.items():
-        place = folder / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(file.data)
 
 
 def make(folder: Path, base: str = "https://example.invalid") -> Path:

@@ -25,10 +25,12 @@ from bootstrap.handoff.containers.confinement import (
     leave_session_keyring,
 )
 from bootstrap.handoff.containers.container import Container, ContainerLimits
+from bootstrap.handoff.containers.engines import ContainerEngine
 from bootstrap.handoff.containers.programs import elf
 from bootstrap.handoff.containers.running import choose, run_container
 from bootstrap.handoff.saving import SavedRoot
 from bootstrap.linux.numbers import NUMBERS
+from bootstrap.sources.tree import lay_out as lay_out_tree
 from tests.handoff.running.conftest import go, require
 from tests.handoff.running.small import ARCH, make, stage0
 
@@ -123,30 +125,30 @@ def owned(device: str) -> tuple[int, int, int]:
 
 def lay_out(root: Path) -> None:
     """bash and a little more, with the probe."""
-    for path, file in stage0().tree.files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(file.data)
-        (root / path).chmod(0o755)
+    lay_out_tree(stage0().tree, root)
     for name in ("dev", "proc", "sys", "tmp"):
         (root / name).mkdir()
     (root / "probe.sh").write_text(PROBE)
     (root / "work").touch()
 
 
+def contained(name: str, folder: Path, *argv: str) -> tuple[ContainerEngine, Container, int, bytes]:
+    """A program of the root in a container of that engine: its status, and what it wrote."""
+    engine = choose(name, ARCH, ContainerLimits(), folder).engine
+    container_name, environment = f"bootstrap-test-{os.getpid()}", {"PATH": "/AMD64/bin"}
+    container = Container(container_name, folder / "root", ARCH, argv, environment)
+    said: list[bytes] = []
+    status = run_container(engine, container, said.append, None, 120).status
+    return engine, container, status, b"".join(said)
+
+
 def probed(name: str, folder: Path) -> list[str]:
     """What the probe says in that engine's container."""
-    root = folder / "root"
-    root.mkdir()
-    lay_out(root)
-    argv = ("/AMD64/bin/bash", "/probe.sh", *HOST_FILES)
-    name_here = f"bootstrap-test-{os.getpid()}"
-    container = Container(name_here, root, ARCH, argv, {"PATH": "/AMD64/bin"})
-    said: list[bytes] = []
-    ended = run_container(
-        choose(name, ARCH, ContainerLimits(), folder).engine, container, said.append, None, 120
-    )
-    assert ended.status == 0, b"".join(said)
-    return b"".join(said).decode().splitlines()
+    (folder / "root").mkdir()
+    lay_out(folder / "root")
+    _, _, status, said = contained(name, folder, "/AMD64/bin/bash", "/probe.sh", *HOST_FILES)
+    assert status == 0, said
+    return said.decode().splitlines()
 
 
 @pytest.mark.parametrize("name", ["podman", "bwrap"])
@@ -199,9 +201,8 @@ def found_keys(name: str, folder: Path) -> list[int]:
     (root / "finds").write_bytes(FINDS_KEY)
     (root / "finds").chmod(0o755)
     statuses = [subprocess.run([root / "finds"], check=False).returncode]
-    engine = choose(name, ARCH, ContainerLimits(), folder).engine
-    container = Container(f"bootstrap-test-{os.getpid()}", root, ARCH, ("/finds",))
-    statuses.append(run_container(engine, container, lambda _: None, None, 120).status)
+    engine, container, status, _ = contained(name, folder, "/finds")
+    statuses.append(status)
     if os.access(sys.executable, os.X_OK):  # root's own Python is closed to a user that root plays
         by_hand = [*engine.enter(container), "/finds"]
         statuses.append(subprocess.run(by_hand, check=False).returncode)

@@ -27,9 +27,10 @@ from bootstrap.handoff.stage0 import (
 from bootstrap.known import RELEASES, default_release, find
 from bootstrap.sources import SourceTree
 from bootstrap.sources.checkouts import LIVE_BOOTSTRAP, CheckedOut, identify_checkout
+from bootstrap.sources.tree import lay_out
 from tests.attest.runs import forged
 from tests.handoff.running.small import MANIFEST, SEED_KAEM, Small
-from tests.handoff.tree import put, write_tree
+from tests.handoff.tree import put
 from tests.handoff.tree import sha256 as of_bytes
 
 NAME = st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True).filter(
@@ -220,7 +221,7 @@ def test_stage0_that_is_not_to_be_had(
 
 @pytest.mark.upstream
 def test_a_tree_that_is_not_the_pinned_one(tmp_path: Path, release: SourceTree) -> None:
-    write_tree(tmp_path, release)
+    lay_out(release, tmp_path)
     pin = replace(A_COMMIT, release_of_commit=release.release)
     good = of_catalogue(pinned(pin, "AMD64", str(tmp_path), tmp_path))
     assert len(good.answers) == 19 and "bootstrap verify met them" in good.opinion
