@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from bootstrap.core.errors import BadInput
 from bootstrap.timeline.images import ProgramImage, ProgramImages
 from bootstrap.timeline.line_outputs import outputs_of_line
-from bootstrap.timeline.timeline import Timeline
 from bootstrap.trace import coordinates
 from bootstrap.trace.columns import shown
 from bootstrap.trace.coordinates import FORMS, Coordinate
@@ -63,11 +62,6 @@ def _ordinal(trace: Trace, program: ProgramRow, event: int) -> int | None:
         if chunk.first_event <= event < chunk.first_event + chunk.count:
             return chunk.first_call - program.first_call + event - chunk.first_event
     return None
-
-
-def child_here(at: Timeline) -> ProgramRow | None:
-    """The child that the last system call made, else the next one."""
-    return next((c for n, c in children(at.trace, at.program) if n >= max(1, at.calls)), None)
 
 
 def forked_by(trace: Trace, program: ProgramRow) -> tuple[ProgramRow, int] | None:

@@ -132,7 +132,8 @@ class ScreenReader:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._lines: dict[tuple[int, int, bytes], CodeLine] = {}
+        self._lines: dict[tuple[int, int, bytes], tuple[CodeLine, ...]] = {}
+        """By image, address and the bytes from there on."""
         self._tree: tuple[Branch, ...] = ()
         self._shown: tuple[int, tuple[int, ...]] = 0, ()
         self._ran: dict[int, dict[int, int]] = {}
@@ -225,18 +226,6 @@ class ScreenReader:
 
     # Parts.
 
-    def _line(self, guest_addr: int, raw: bytes, image: ProgramImage) -> CodeLine | None:
-        one = image.decoder.one(raw, guest_addr)
-        key = self.session.program.image, guest_addr, one.code
-        if key not in self._lines:
-            found = self.session.disassemble(guest_addr, 1)
-            if not found:
-                return None
-            self._lines[key] = found[0]
-        line = self._lines[key]
-        here = guest_addr == self.session.pc
-        return line if line.here == here else replace(line, here=here)
-
     def _code(self, request: ScreenRequest) -> tuple[CodeLine, ...]:
         session = self.session
         image = session.image
@@ -253,19 +242,16 @@ class ScreenReader:
 
     def _from(self, start: int, count: int, image: ProgramImage, centre: int) -> list[CodeLine]:
         """Instructions from an address on, up to the end of the image that the centre is in."""
-        raw = self.session.read(start, LONGEST * count)
-        inside = image.offset(centre) is not None
-        found: list[CodeLine] = []
-        at = 0
-        while at < len(raw) and len(found) < count:
-            if inside and image.offset(start + at) is None:
-                break
-            line = self._line(start + at, raw[at : at + LONGEST], image)
-            if line is None:
-                break
-            found.append(line)
-            at += len(line.code)
-        return found
+        session = self.session
+        key = session.program.image, start, session.read(start, LONGEST * count)
+        if key not in self._lines:
+            self._lines[key] = session.disassemble(start, count)
+        inside, pc = image.offset(centre) is not None, session.pc
+        return [
+            replace(line, here=not line.here) if line.here != (line.guest_addr == pc) else line
+            for line in self._lines[key]
+            if not inside or image.offset(line.guest_addr) is not None
+        ]
 
     def _begin(self, centre: int, before: int, request: ScreenRequest) -> int:
         """The same start as before, as long as the centre is well inside: nothing jumps."""

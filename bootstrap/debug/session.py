@@ -724,7 +724,9 @@ class Session:
     def into_child(self) -> StopReason:
         """To the start of a child: the one that the last system call made, else the next one."""
         with self.moving():
-            child = places.child_here(self.at)
+            # The one that the last system call made, else the next one.
+            made = places.children(self.trace, self.program)
+            child = next((child for n, child in made if n >= max(1, self.calls)), None)
             if child is None:
                 return self.stop("nowhere", f"pid {self.pid} forks no more children")
             self.at.seek(child.id, 0)
