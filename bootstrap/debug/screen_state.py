@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from bootstrap.core.arches import PAGE
 from bootstrap.core.errors import BadInput
 from bootstrap.debug import places
 from bootstrap.debug.session import Produced, Session
@@ -198,11 +199,9 @@ class ScreenReader:
             align = 16 if request.memory >= 64 else 4
             start = max(0, accessed[0] // align * align - (2 * align if align == 16 else 0))
             size = max(request.memory, 16)
-            data = session.read(start, size) or session.read(accessed[0] & ~15, size)
-            if session.read(start, 1):
-                view = replace(view, memory_at=start, memory=data)
-            else:
-                view = replace(view, memory_at=accessed[0] & ~15, memory=data)
+            if not session.read(start, 1):
+                start = accessed[0] & ~15
+            view = replace(view, memory_at=start, memory=session.read(start, size))
         total = session.at.checkpoints.totals.get(row)
         return replace(
             view, read=read, wrote=wrote, settled=True, ran=self._ran.get(row), total=total
@@ -271,12 +270,8 @@ class ScreenReader:
         image = self.session.image
         low = max(0, guest_addr - LONGEST * wanted)
         raw = self.session.read(low, guest_addr - low)
-        if len(raw) < guest_addr - low:
-            low = guest_addr
-            for size in range(1, min(LONGEST * wanted, guest_addr) + 1):
-                if not self.session.read(guest_addr - size, 1):
-                    break
-                low = guest_addr - size
+        if len(raw) < guest_addr - low:  # a page before it cannot be read
+            low = (guest_addr - 1) // PAGE * PAGE
             raw = self.session.read(low, guest_addr - low)
         floor = image.window[0] + image.headers_end
         if low < floor <= guest_addr:
