@@ -7,7 +7,7 @@ said.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.places import neighbour, on_line
@@ -75,18 +75,13 @@ def of_source(session: Session, file: str, line: int) -> Links:
         lines.append((UNKNOWN, f"{what}: {stop.why}"))
     if not found and not stopped:
         lines.append((DATA, f"{file}:{line} became no byte of any file"))
-    guest_addr = None
     image = session.image
     offsets = on_line(session.trace, image, file, line, session.program.image)
-    size = 1
+    guest_addr, size = None, 1
     if offsets:
-        guest_addr = image.address(offsets[0])
+        guest_addr = _stands(session, offsets[0], lines)
         places = map(session.written, range(offsets[0], min(offsets[0] + 16, len(image.content))))
         size = max(1, sum(1 for found in places if found is not None and found[0].line == line))
-    if guest_addr is not None:
-        lines.append((CONTROL, _stands(session, guest_addr)))
-        if offsets[0] < image.headers_end:
-            guest_addr = None  # no instruction
     return Links(tuple(lines), ((file, line, 0),), guest_addr, size, written, moment)
 
 
@@ -104,8 +99,7 @@ def of_address(session: Session, guest_addr: int) -> Links:
     running = image.name.lstrip("/")
     # A seed was there before the run: what is said is of a file with the same bytes.
     called = path if path == running else f"{path} (the same bytes as {running})"
-    found = _of_written(session, image.same, path, offset, called)
-    return Links(found.lines, found.sources, guest_addr, 1, found.file, found.moment)
+    return replace(_of_written(session, image.same, path, offset, called), guest_addr=guest_addr)
 
 
 def of_output(session: Session, path: str, offset: int) -> Links:
@@ -198,14 +192,9 @@ def _of_written(
         lines.append((CONTROL, call[0]))
     guest_addr = None
     if session.image.same is not None and session.image.same.last_version == writer.last_version:
-        guest_addr = session.image.address(offset)
-        if guest_addr is not None:
-            lines.append((CONTROL, _stands(session, guest_addr)))
-        if offset < session.image.headers_end:
-            guest_addr = None  # no instruction
-    return Links(
-        tuple(lines), sources, guest_addr, 1, (name, offset), "" if call is None else call[1]
-    )
+        guest_addr = _stands(session, offset, lines)
+    moment = "" if call is None else call[1]
+    return Links(tuple(lines), sources, guest_addr, 1, (name, offset), moment)
 
 
 def _written(
@@ -233,14 +222,18 @@ def _after(session: Session, program: ProgramRow, ordinal: int) -> AfterCall:
     return AfterCall(program.pid, ordinal, 0, program.run if several else None)
 
 
-def _stands(session: Session, guest_addr: int) -> str:
-    """What a byte of the program's image is in its memory."""
-    offset = session.image.offset(guest_addr) or 0
+def _stands(session: Session, offset: int, lines: list[tuple[str, str]]) -> int | None:
+    """Add what a byte of the program's image is in its memory; its address if it is run."""
+    guest_addr = session.image.address(offset)
+    if guest_addr is None:
+        return None
+    text = f"it stands at {guest_addr:#x} here"
     if offset < session.image.headers_end:
-        return f"it stands at {guest_addr:#x} here, in the ELF header: it is not run"
-    lines = session.disassemble(guest_addr, 1)
-    text = f", as an instruction {lines[0].text}" if lines else ""
-    return f"it stands at {guest_addr:#x} here{text}"
+        lines.append((CONTROL, f"{text}, in the ELF header: it is not run"))
+        return None
+    code = session.disassemble(guest_addr, 1)
+    lines.append((CONTROL, f"{text}, as an instruction {code[0].text}" if code else text))
+    return guest_addr
 
 
 def _reading(session: Session, name: str) -> OpenRow | None:
