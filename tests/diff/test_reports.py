@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from bootstrap.core.errors import BadInput
-from bootstrap.diff.reports import ReportDiff, compare_reports, load
+from bootstrap.diff.reports import ReportDiff, compare_reports, load, report_text
 from bootstrap.diff.reports import diff as diff_of
+from bootstrap.diff.sides import Both
 from bootstrap.documents import decode, encode
 from bootstrap.report import Report, report_set
 from bootstrap.report.page import Page
@@ -25,6 +26,12 @@ def diff(a: object, b: object) -> ReportDiff:
     """Of two documents."""
     one, other = (decode(Report, value, "r", lenient=True) for value in (a, b))
     return diff_of(one, other)
+
+
+def shown(found: ReportDiff) -> str:
+    page = Page(False, None, True)
+    report_text([found], Both((), ()), page, False)
+    return page.text()
 
 
 def write(place: Path, value: object) -> str:
@@ -57,12 +64,7 @@ def test_a_wrong_step() -> None:
     assert [one.path for one in found.artifacts] == differing
     assert differing[0] == "bin/a" and found.artifacts[0].differs == ("sha256", "status")
     assert found.same == len(GOOD["artifacts"]) - len(differing)
-    page = Page(False, None, True)
-    from bootstrap.diff.reports import report_text
-    from bootstrap.diff.sides import Both
-
-    report_text([found], Both((), ()), page, False)
-    text = page.text()
+    text = shown(found)
     assert "First in build order: bin/a" in text
     assert bad["first_divergence"]["verdict"][:20] in text
     for row in (GOOD["artifacts"], bad["artifacts"]):
@@ -102,8 +104,10 @@ def test_an_artifact_in_one_only() -> None:
     ],
 )
 def test_what_counts(facts: dict[str, Any], counts: bool) -> None:
-    assert diff(GOOD, changed(**facts)).equal is not counts
-    assert diff(changed(**facts), GOOD).equal is not counts
+    for pair in ((GOOD, changed(**facts)), (changed(**facts), GOOD)):
+        found = diff(*pair)
+        assert found.equal is not counts
+        assert "x86" in shown(found)
 
 
 def test_sources_that_differ() -> None:
@@ -140,6 +144,7 @@ def test_sets(tmp_path: Path) -> None:
         ({"schema": "bootstrap-report-set/1", "reports": []}, "r: has no report"),
         ({"schema": "bootstrap-report-set/1", "reports": [GOOD, GOOD]}, "arch is 'x86', twice"),
         ({"schema": "bootstrap-report-set/1", "reports": 3}, "r: reports must be a list"),
+        ({"schema": "bootstrap-report-set/1", "reports": [changed(schema="x")]}, "is not of boot"),
         (changed(artifacts=[*GOOD["artifacts"], GOOD["artifacts"][0]]), "is there twice"),
         (changed(artifacts__0__size="large"), r"r: artifacts\[0\].size must be a whole number"),
         (changed(arch="\ud800"), "r: arch is no Unicode text: it has a lone surrogate"),
