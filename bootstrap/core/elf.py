@@ -32,12 +32,6 @@ _PF_X, _PF_W, _PF_R = 1, 2, 4
 _EHDR = {1: struct.Struct("<16sHHIIIIIHHHHHH"), 2: struct.Struct("<16sHHIQQQIHHHHHH")}
 _PHDR = {1: struct.Struct("<IIIIIIII"), 2: struct.Struct("<IIQQQQQQ")}
 
-_AT = {
-    "HWCAP": 16, "PAGESZ": 6, "CLKTCK": 17, "PHDR": 3, "PHENT": 4, "PHNUM": 5, "BASE": 7,
-    "FLAGS": 8, "ENTRY": 9, "UID": 11, "EUID": 12, "GID": 13, "EGID": 14, "SECURE": 23,
-    "RANDOM": 25, "HWCAP2": 26, "EXECFN": 31, "PLATFORM": 15, "NULL": 0,
-}  # fmt: skip
-"""Auxiliary vector types (include/uapi/linux/auxvec.h), in the order Linux writes them."""
 _PIECE = 1 << 20
 """Bytes of a file that are in the host's memory twice on their way to the guest's."""
 
@@ -230,16 +224,16 @@ def _fill_stack(
     platform = push(arch.platform.encode() + b"\0") if arch.platform else 0
     random = push(RANDOM)
     at &= ~15
-    values = {
-        "HWCAP": 0, "PAGESZ": PAGE, "CLKTCK": 100, "PHDR": elf.phdr_addr,
-        "PHENT": _PHDR[arch.elf_class].size, "PHNUM": len(elf.segments), "BASE": 0, "FLAGS": 0,
-        "ENTRY": elf.entry, "UID": 0, "EUID": 0, "GID": 0, "EGID": 0, "SECURE": 0,
-        "RANDOM": random, "HWCAP2": 0, "EXECFN": execfn, "PLATFORM": platform, "NULL": 0,
+    vector = {  # include/uapi/linux/auxvec.h, in the order in which Linux writes it
+        "HWCAP": (16, 0), "PAGESZ": (6, PAGE), "CLKTCK": (17, 100), "PHDR": (3, elf.phdr_addr),
+        "PHENT": (4, _PHDR[arch.elf_class].size), "PHNUM": (5, len(elf.segments)), "BASE": (7, 0),
+        "FLAGS": (8, 0), "ENTRY": (9, elf.entry), "UID": (11, 0), "EUID": (12, 0), "GID": (13, 0),
+        "EGID": (14, 0), "SECURE": (23, 0), "RANDOM": (25, random), "HWCAP2": (26, 0),
+        "EXECFN": (31, execfn), "PLATFORM": (15, platform), "NULL": (0, 0),
     }  # fmt: skip
-    absent = () if platform else ("PLATFORM",)
-    aux = [
-        word for name, kind in _AT.items() if name not in absent for word in (kind, values[name])
-    ]
+    if not platform:
+        del vector["PLATFORM"]
+    aux = [word for pair in vector.values() for word in pair]
     words = [len(argv), *arg_addrs, 0, *env_addrs, 0, *aux]
     table = struct.pack(f"<{len(words)}{'Q' if arch.word == 8 else 'I'}", *words)
     at = (at - len(table)) & ~15

@@ -13,24 +13,17 @@ from enum import IntEnum
 
 
 class ExitStatus(IntEnum):
-    """What the exit status of every command means. The one table: help and docs print it."""
+    """The exit status of every command: EXIT_STATUS_HELP says what each means."""
 
     DONE = 0
-    """As asked: verified, equal, written."""
     DIFFERS = 1
-    """Something differs from what it should be, or is missing."""
     BAD_INPUT = 2
-    """Usage, or something that was given (or could not be had) cannot be used."""
     GUEST_FAILED = 3
-    """The guest failed: a fault, an unknown system call, a limit."""
     LESS_THAN_ASKED = 4
-    """Nothing differed, but less than asked was shown."""
     INTERRUPTED = 128 + signal.SIGINT
-    """Ctrl-C (SIGINT)."""
     CLOSED_PIPE = 141
-    """The reader of standard output went away (128 + SIGPIPE, which Windows has no name for)."""
+    """128 + SIGPIPE, which Windows has no name for."""
     TERMINATED = 128 + signal.SIGTERM
-    """SIGTERM."""
 
 
 EXIT_STATUS_HELP = """\

@@ -14,7 +14,6 @@ like are names of the manual pages. Sources: Linux, the files named at each.
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from itertools import product
 
 from bootstrap.core import abi, events
@@ -431,25 +430,17 @@ The argument count differs from row to row, so the type cannot say more.
 """
 
 
-class Width(Enum):
-    """How a register becomes an argument: what C's conversion to the parameter's type does."""
-
-    RAW = "register, unsigned"
-    LONG = "register, signed"
-    U32 = "low 32 bits, unsigned"
-    S32 = "low 32 bits, signed"
-    OPEN_FLAGS = "low 32 bits, unsigned; the architecture's open flags become ours"
-
-
-WORDS: Mapping[str, Width] = {
-    **dict.fromkeys("fd dirfd int access_mode wait_id_type wait_options".split(), Width.S32),
-    **dict.fromkeys("mode whence seek_high seek_low unlinkat_flags".split(), Width.U32),
-    **dict.fromkeys("ptr size path strings environment clone_flags".split(), Width.RAW),
-    **dict.fromkeys("buffer_in buffer_out offset_out status_out siginfo_out".split(), Width.RAW),
-    "offset": Width.LONG,
-    "open_flags": Width.OPEN_FLAGS,
+WORDS: Mapping[str, str] = {
+    **dict.fromkeys("fd dirfd int access_mode wait_id_type wait_options".split(), "int"),
+    **dict.fromkeys("mode whence seek_high seek_low unlinkat_flags".split(), "unsigned"),
+    **dict.fromkeys("ptr size path strings environment clone_flags".split(), "register"),
+    **dict.fromkeys("buffer_in buffer_out offset_out status_out siginfo_out".split(), "register"),
+    "offset": "long",
+    "open_flags": "open_flags",
 }
-"""The words before the arguments' names in a row: here a width, to a printer a form."""
+"""The words before the arguments' names in a row: to a printer a form, here how a register becomes
+the argument, as C's conversion to its type does. int: the low 32 bits, signed; unsigned: the same,
+unsigned; long: the register, signed; register: unsigned; open_flags: unsigned, in our values."""
 
 
 def signed(value: int, bits: int) -> int:
@@ -503,7 +494,7 @@ Tables = Mapping[str, Mapping[int, BoundCall]]
 """By Arch.name, the calls by their numbers."""
 
 
-def tables(rows: Iterable[Syscall], words: Mapping[str, Width] = WORDS) -> Tables:
+def tables(rows: Iterable[Syscall], words: Mapping[str, str] = WORDS) -> Tables:
     """Rows as tables.
 
     Raises ValueError where two rows have one number, KeyError for a word that is not in `words`.
@@ -518,27 +509,25 @@ def tables(rows: Iterable[Syscall], words: Mapping[str, Width] = WORDS) -> Table
     return found
 
 
-def _bound(row: Syscall, arch: Arch, words: Mapping[str, Width]) -> BoundCall:
-    widths = [words[part.split()[0]] for part in row.arguments.split(",") if part]
+def _bound(row: Syscall, arch: Arch, words: Mapping[str, str]) -> BoundCall:
+    kinds = [words[part.split()[0]] for part in row.arguments.split(",") if part]
     conversions = tuple(
-        (index, *_conversion(width, arch))
-        for index, width in enumerate(widths)
-        if width is not Width.RAW
+        (index, *_conversion(kind, arch)) for index, kind in enumerate(kinds) if kind != "register"
     )
     handler, first = row.handler, row.first
     if first:
         handler = lambda process, *rest: row.handler(process, *first, *rest)  # noqa: E731
-    return BoundCall(row, handler, 1 + len(widths), conversions)
+    return BoundCall(row, handler, 1 + len(kinds), conversions)
 
 
-def _conversion(width: Width, arch: Arch) -> tuple[int, Callable[[int], int]]:
+def _conversion(kind: str, arch: Arch) -> tuple[int, Callable[[int], int]]:
     """Up to which value an argument is its register, and what to do with a greater one."""
-    if width is Width.U32:
+    if kind == "unsigned":
         return 0xFFFFFFFF, lambda value: value & 0xFFFFFFFF
-    if width is Width.OPEN_FLAGS:
+    if kind == "open_flags":
         lowest = min((bit for pair in arch.swapped_open_flags for bit in pair), default=1 << 32)
         return lowest - 1, lambda value: arch.open_flags(value & 0xFFFFFFFF)
-    bits = 32 if width is Width.S32 else 8 * arch.word
+    bits = 32 if kind == "int" else 8 * arch.word
     return (1 << (bits - 1)) - 1, lambda value: signed(value, bits)
 
 

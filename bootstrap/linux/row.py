@@ -4,21 +4,21 @@ from collections.abc import Mapping
 from functools import cache
 
 from bootstrap.core import syscalls as core
-from bootstrap.core.syscalls import Handler, Syscall, Width, signed
+from bootstrap.core.syscalls import Handler, Syscall, signed
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.process import LinuxProcess
 
-WORDS: Mapping[str, Width] = {
+WORDS: Mapping[str, str] = {
     **core.WORDS,
-    **dict.fromkeys("uid".split(), Width.S32),
+    **dict.fromkeys("uid".split(), "int"),
     **dict.fromkeys("uint file_mode page_offset off_low off_high at_flags statx_flags".split(),
-                    Width.U32),
+                    "unsigned"),
     **dict.fromkeys("statx_mask rename_flags dup_flags prot map_flags fcntl_cmd ioctl_cmd".split(),
-                    Width.U32),
-    **dict.fromkeys("long map_offset string_out iov_in iov_out utsname_out".split(), Width.RAW),
+                    "unsigned"),
+    **dict.fromkeys("long map_offset string_out iov_in iov_out utsname_out".split(), "register"),
     **dict.fromkeys("stat_out stat64_i386_out statx_out dirents64_out dirents_out".split(),
-                    Width.RAW),
-    **dict.fromkeys("mmap_arguments fcntl_arg".split(), Width.RAW),
+                    "register"),
+    **dict.fromkeys("mmap_arguments fcntl_arg".split(), "register"),
 }  # fmt: skip
 """The core's words and ours. Where calls store, strace_memory.py says what each prints."""
 EVERYWHERE = " ".join(NUMBERS)
