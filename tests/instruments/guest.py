@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from bootstrap.core.arches import AMD64, X86
-from bootstrap.linux import numbers_i386, numbers_x86_64
+from bootstrap.linux.numbers import NUMBERS
 from tests.core import guest as core
 from tests.core.guest import CODE, DATA, Cell, Load, R, W, X, tiny
 
 ARCHES = {"i386": X86, "x86_64": AMD64}
-NUMBERS = {"i386": numbers_i386.NUMBERS, "x86_64": numbers_x86_64.NUMBERS}
 ABIS = ("i386", "x86_64")
 
 

@@ -12,7 +12,7 @@ from bootstrap import trace
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments.callbuffer import CAPACITY
 from bootstrap.linux.limits import Limits
-from bootstrap.linux.numbers_i386 import NUMBERS
+from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.timeline import Timeline
 from bootstrap.trace.columns import Calls, encode, shown
 from bootstrap.trace.compare import check
@@ -192,7 +192,7 @@ class TestDivergence:
         result = bytearray(before.columns[4])
         result[4 * 4] ^= 2  # the fifth call, the third read of one byte
         calls = Calls(4, (*before.columns[:4], bytes(result)), before.more)
-        blob = encode(calls, NUMBERS["brk"])[4].hex()
+        blob = encode(calls, NUMBERS["i386"]["brk"])[4].hex()
         recorded.change(place, f"UPDATE calls SET result = x'{blob}' WHERE id = {chunk.id}")
         with trace.open(place) as opened:
             divergence = check(opened, engine_for("native"))
