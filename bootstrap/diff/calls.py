@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bootstrap.diff.sides import Both
 from bootstrap.linux.calls import find
 from bootstrap.linux.strace_values import quote
-from bootstrap.trace.calls import call_text, plain_text
+from bootstrap.trace.calls import arity, call_text, plain_text
 from bootstrap.trace.columns import WORD, Calls, as_raw, shown
 from bootstrap.trace.compare import RecordedCalls, first_difference
 from bootstrap.trace.store import OpenRow, ProgramRow, Trace
@@ -82,7 +82,7 @@ class CallsOf:
             return RenderedCall(ordinal, event, plain_text(program.abi, calls, 0))
         number, result = calls.values(0)[0], calls.values(4)[0]
         call = find(program.abi, number)
-        arguments = calls.arguments(0, 3 if call is None else call.end - 1)
+        arguments = calls.arguments(0, arity(program.abi, number))
         name = "" if call is None else call.row.name
         executed = self._executed.get(event)
         if name == "execve" and executed is not None and executed.parent == program.id:

@@ -14,7 +14,7 @@ from bootstrap.core.errors import BadInput
 from bootstrap.timeline.origins import ByteOrigins
 from bootstrap.timeline.source_maps import SourceMap, line_span, line_starts
 from bootstrap.trace.columns import shown
-from bootstrap.trace.store import OpenRow, ProgramRow, Trace
+from bootstrap.trace.store import ProgramRow, Trace
 from bootstrap.trace.views import is_at, was_read
 
 
@@ -54,8 +54,11 @@ def outputs_of_line(
     Raises BadInput for a file that no program read, or a line that it does not have.
     """
     why = why or ByteOrigins(trace)
-    start = _first_reading(trace.name, why.opens, path)
-    assert start.version is not None
+    start = next((r for r in why.opens if is_at(r, path) and r.version and was_read(r)), None)
+    if start is None or start.version is None:
+        raise BadInput(
+            f"{trace.name}: no program read {path}; `bootstrap trace files` lists what there is"
+        )
     span = line_span(trace.content(start.version), line)
     if span is None:
         raise BadInput(f"{shown(start.path)} has no line {line}")
@@ -86,13 +89,6 @@ def outputs_of_line(
                 inside = frozenset(o for begin, end in spans for o in range(begin, end))
                 todo.append((target, writer.last_version, inside))
     return found, stopped
-
-
-def _first_reading(name: str, opens: list[OpenRow], path: str) -> OpenRow:
-    for row in opens:
-        if is_at(row, path) and row.version is not None and was_read(row):
-            return row
-    raise BadInput(f"{name}: no program read {path}; `bootstrap trace files` lists what there is")
 
 
 def _images(

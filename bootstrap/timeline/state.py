@@ -11,11 +11,10 @@ from bootstrap.core.errors import BadInput
 from bootstrap.core.files import Directory, OpenFile, RegularFile
 from bootstrap.core.memory import EXEC, READ, WRITE
 from bootstrap.documents import key
-from bootstrap.linux.calls import find
 from bootstrap.timeline.disassembly import LONGEST
 from bootstrap.timeline.images import ProgramImage, ProgramImages, ShownInstruction
 from bootstrap.timeline.timeline import Timeline
-from bootstrap.trace.calls import call_text
+from bootstrap.trace.calls import arity, call_text
 from bootstrap.trace.columns import WORD, shown
 
 BEFORE, AFTER = 6, 10
@@ -270,6 +269,5 @@ def shown_call(timeline: Timeline, ordinal: int, paths: dict[int, str]) -> str:
     word = WORD[program.abi]
     calls = timeline.record.calls.part(program.id, program.first_call + ordinal, 1, word)
     number, result = calls.values(0)[0], calls.values(4)[0]
-    call = find(program.abi, number)
-    args = calls.arguments(0, 3 if call is None else call.end - 1)
+    args = calls.arguments(0, arity(program.abi, number))
     return call_text(program.abi, number, args, result, word, paths)

@@ -275,7 +275,9 @@ class Timeline(MachineState):
         self.progress = progress
         self._stored = trace.checkpoints()
         self._begun = {c.process: c for c in self._stored if not c.came_back}
-        self._cut = self._cut_short()
+        # The program that ran when a limit ended the run between two calls.
+        unfinished = [p.id for p in trace.programs if p.unfinished and trace.was_cut]
+        self._cut = max(unfinished, default=None)
         self._back = self._after_children(self._stored)
         self._last_executed = 0
         self.on_stop: Callable[[Timeline], None] = lambda _: None
@@ -298,12 +300,6 @@ class Timeline(MachineState):
             for child, back in zip(mine, backs.get(parent, ()), strict=False):
                 found[child.id] = back
         return found
-
-    def _cut_short(self) -> int | None:
-        """The program that ran when a limit ended the run between two calls."""
-        if not self.trace.was_cut:
-            return None
-        return max((p.id for p in self.trace.programs if p.unfinished), default=None)
 
     # Going.
 

@@ -21,9 +21,20 @@ from bootstrap.trace.store import Chunk, OpenRow, ProgramRow, Trace
 from bootstrap.trace.views import is_at
 
 _ARCH = {arch.name: arch for arch in ARCHES}
-OUTPUTS = ("write", "writev")
 _IN_MEMORY = frozenset((*stored.BEFORE, *stored.AFTER))
 NO_RETURN = frozenset(("exit", "exit_group"))
+
+
+def arity(abi: str, number: int) -> int:
+    """How many registers the call has; as many as a trace always keeps for one that is none."""
+    call = find(abi, number)
+    return 3 if call is None else call.end - 1
+
+
+@cache
+def numbers_of(abi: str, *names: str) -> frozenset[int]:
+    """The numbers of the calls of those names that the ABI has."""
+    return frozenset(NUMBERS[abi][name] for name in names if name in NUMBERS[abi])
 
 
 def signed(result: int, word: int) -> int:
@@ -75,7 +86,7 @@ def plain_text(abi: str, calls: Calls, index: int) -> str:
     """A call by its registers alone, without a column for the result."""
     number, result = calls.values(0)[index], calls.values(4)[index]
     call = find(abi, number)
-    registers = calls.arguments(index, 3 if call is None else call.end - 1)
+    registers = calls.arguments(index, arity(abi, number))
     name = f"call_{number}" if call is None else call.row.name
     shown = ", ".join(f"{v:#x}" if v > 9 else str(v) for v in registers)
     returned = "?" if name in NO_RETURN else signed(result, calls.word)
@@ -188,5 +199,4 @@ class CallFilter:
 
 def outputs(program: ProgramRow) -> frozenset[int]:
     """The numbers of the calls that write."""
-    numbers = NUMBERS[program.abi]
-    return frozenset(numbers[name] for name in OUTPUTS if name in numbers)
+    return numbers_of(program.abi, "write", "writev")

@@ -8,7 +8,7 @@ and gives the contents in their order.
 import dataclasses
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bootstrap.documents import json_value, typed
@@ -37,11 +37,13 @@ def encode(snapshot: Snapshot, put: Put) -> bytes:
 def _plain(value: Any, put: Put) -> Any:
     """A value of the snapshot as one of JSON."""
     match value:
+        case int() | str() | None:
+            return value
         case bytes():
             return value.decode("latin-1")
         case tuple() | list():
             return [_plain(part, put) for part in value]
-        case dict():  # registers
+        case Mapping():  # registers
             return {name: raw.hex() for name, raw in value.items()}
         case ExtentState():
             # Page flags are mostly long runs: 16 MiB of heap that is not there.
@@ -58,9 +60,7 @@ def _plain(value: Any, put: Put) -> Any:
                 for name, cell in cells.items()
                 if name in _ALWAYS or cell != getattr(default, name)
             }
-    if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name), put) for f in dataclasses.fields(value)}
-    return value
+    return {f.name: _plain(getattr(value, f.name), put) for f in dataclasses.fields(value)}
 
 
 # -- and back. What is malformed raises ValueError, KeyError, TypeError, AttributeError or

@@ -15,7 +15,7 @@ from bootstrap.linux.flags import F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.row import parameters
 from bootstrap.linux.strace_values import quote
-from bootstrap.trace.calls import call_text, signed
+from bootstrap.trace.calls import arity, call_text, numbers_of, signed
 from bootstrap.trace.columns import WORD, as_raw, shown
 from bootstrap.trace.coordinates import have_pid
 from bootstrap.trace.store import Chunk, OpenRow, ProgramRow, Trace
@@ -100,18 +100,6 @@ class _Log:
         self._by_start: dict[int, list[ProgramRow]] = {}
         for program in trace.programs:
             self._by_start.setdefault(program.first_event, []).append(program)
-        self._follows = {
-            abi: frozenset(numbers[name] for name in _FD_CALLS if name in numbers)
-            for abi, numbers in NUMBERS.items()
-        }
-        self._frequent_numbers = {
-            abi: frozenset(numbers[name] for name in _FREQUENT if name in numbers)
-            for abi, numbers in NUMBERS.items()
-        }
-        self._shown = {
-            abi: frozenset(numbers[name] for name in wanted.calls if name in numbers)
-            for abi, numbers in NUMBERS.items()
-        }
 
     def lines(self) -> Iterator[str]:
         started = 0
@@ -164,10 +152,10 @@ class _Log:
         program = trace.program(chunk.process)
         calls = trace.calls(chunk)
         table = self._tables.setdefault(program.id, _Table())
-        follows, frequent = self._follows[program.abi], self._frequent_numbers[program.abi]
+        follows, frequent = (numbers_of(program.abi, *some) for some in (_FD_CALLS, _FREQUENT))
         mine = not wanted.pids or program.pid in wanted.pids
         everything = mine and not wanted.calls
-        some = self._shown[program.abi] if mine else frozenset()
+        some = numbers_of(program.abi, *wanted.calls) if mine else frozenset()
         first = chunk.first_event
         events = self._open_events
         a, b = bisect_left(events, first), bisect_left(events, first + chunk.count)
@@ -185,7 +173,7 @@ class _Log:
                 table.put(cells[3], shown(here.path), bool(here.flags & O_CLOEXEC))
             call = find(program.abi, number)
             if everything or number in some:
-                given = 3 if call is None else call.end - 1
+                given = arity(program.abi, number)
                 args = calls.arguments(index, given) if given > 3 else cells[:given]
                 yield from self._line(program, first + index, number, args, cells[3], here)
             if number in follows and call is not None and signed(cells[3], calls.word) >= 0:
@@ -199,9 +187,8 @@ class _Log:
         if found is None:
             if len(table.lines) >= _KEPT_LINES:
                 table.lines.clear()
-            call = find(program.abi, number)
-            given = len(cells) if call is None else call.end - 1
-            found = list(self._line(program, 0, number, cells[:given], cells[3], None))
+            args = cells[: arity(program.abi, number)]
+            found = list(self._line(program, 0, number, args, cells[3], None))
             table.lines[key] = found
         return found
 

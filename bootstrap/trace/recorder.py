@@ -163,13 +163,13 @@ class Recorder:
 
     # -- giving ---------------------------------------------------------------------------------
 
-    def _add(self, table: str, row: Mapping[str, Value]) -> int:
+    def _add(self, table: str, **row: Value) -> int:
         number = self._ids.get(table, 0) + 1
         self._ids[table] = number
         self._give(lambda: self._sink.add(table, {"id": number, **row}))
         return number
 
-    def _complete(self, table: str, row_id: int, values: Mapping[str, Value]) -> None:
+    def _complete(self, table: str, row_id: int, **values: Value) -> None:
         self._give(lambda: self._sink.complete(table, row_id, values))
 
     def _give(self, act: Callable[[], T]) -> T | None:
@@ -206,13 +206,11 @@ class Recorder:
         program = event.program
         self._run = self._add(
             "runs",
-            {
-                "path": as_text(program.path),
-                "argv": list_text(program.argv),
-                "environment": list_text(program.envp),
-                "cwd": as_text(event.cwd),
-                "first_event": self._log.total,
-            },
+            path=as_text(program.path),
+            argv=list_text(program.argv),
+            environment=list_text(program.envp),
+            cwd=as_text(event.cwd),
+            first_event=self._log.total,
         )
 
     def _forked(self, event: Forked) -> None:
@@ -273,9 +271,10 @@ class Recorder:
         facts: Mapping[str, Value],
         first_call: int,
     ) -> None:
-        place: dict[str, Value] = {"run": self._run, "pid": pid, "ordinal": ordinal}
-        place |= {"parent": parent, "abi": abi, **facts, "first_call": first_call}
-        row = self._add("processes", {**place, "first_event": self._log.total})
+        row = self._add(
+            "processes", run=self._run, pid=pid, ordinal=ordinal, parent=parent, abi=abi, **facts,
+            first_call=first_call, first_event=self._log.total,
+        )  # fmt: skip
         self._programs.append(_RecordedProgram(row, pid, ordinal, abi, facts, first_call))
         self._log.use_word(WORD[abi])
 
@@ -283,13 +282,11 @@ class Recorder:
         self._complete(
             "processes",
             program.row,
-            {
-                "calls": program.calls,
-                "last_event": self._log.total,
-                "status": status,
-                "replaced": replaced,
-                "calls_sha256": program.digest.hexdigest(),
-            },
+            calls=program.calls,
+            last_event=self._log.total,
+            status=status,
+            replaced=replaced,
+            calls_sha256=program.digest.hexdigest(),
         )
 
     # -- files ----------------------------------------------------------------------------------
@@ -298,15 +295,13 @@ class Recorder:
         inode = event.file.inode
         self._open[event.file] = self._add(
             "opens",
-            {
-                "process": self._programs[-1].row,
-                "event": self.event,
-                "fd": event.fd,
-                "path": as_text(opened_path(event.base, event.path, inode)),
-                "flags": event.flags,
-                "file": inode.ino,
-                "version": self._version(inode) if isinstance(inode, LazyFile) else None,
-            },
+            process=self._programs[-1].row,
+            event=self.event,
+            fd=event.fd,
+            path=as_text(opened_path(event.base, event.path, inode)),
+            flags=event.flags,
+            file=inode.ino,
+            version=self._version(inode) if isinstance(inode, LazyFile) else None,
         )
 
     def _closed(self, event: Closed) -> None:
@@ -316,28 +311,26 @@ class Recorder:
         inode = event.file.inode
         version = self._version(inode) if isinstance(inode, LazyFile) else None
         last = self._log.total
-        self._complete("opens", row, {"last_event": last, "last_version": version})
+        self._complete("opens", row, last_event=last, last_version=version)
 
     def _listed(self, event: Listed) -> None:
-        folder = self._add("folders", {"path": as_text(event.path)})
+        folder = self._add("folders", path=as_text(event.path))
         for name, entry in sorted(event.listing.items()):
             path = event.path.rstrip(b"/") + b"/" + name
             self._in_tree[path] = self._add(
                 "tree",
-                {
-                    "folder": folder,
-                    "name": as_text(name),
-                    "path": as_text(path),
-                    "mode": entry.mode,
-                    "size": entry.size,
-                    "target": as_text(entry.target) if entry.target else None,
-                },
+                folder=folder,
+                name=as_text(name),
+                path=as_text(path),
+                mode=entry.mode,
+                size=entry.size,
+                target=as_text(entry.target) if entry.target else None,
             )
 
     def _read(self, event: Read) -> None:
         content = event.content
         version = self._content(hashlib.sha256(content).hexdigest(), len(content), lambda: content)
-        self._complete("tree", self._in_tree[event.path], {"version": version})
+        self._complete("tree", self._in_tree[event.path], version=version)
 
     def _changed(self, event: Changed) -> None:
         inode, what, place = event.inode, event.what, event.place
@@ -354,15 +347,13 @@ class Recorder:
             target = as_text(inode.target)
         self._add(
             "changes",
-            {
-                "process": self._programs[-1].row,
-                "event": self.event,
-                "kind": what,
-                "path": path,
-                "file": inode.ino,
-                "value": value,
-                "target": target,
-            },
+            process=self._programs[-1].row,
+            event=self.event,
+            kind=what,
+            path=path,
+            file=inode.ino,
+            value=value,
+            target=target,
         )
 
     # -- streams --------------------------------------------------------------------------------
@@ -372,10 +363,10 @@ class Recorder:
             try:
                 data = stream.read(count)
             except LinuxError as error:
-                self._add("input", {"event": self.event, "result": -error.errno, "content": None})
+                self._add("input", event=self.event, result=-error.errno, content=None)
                 raise
             content = zlib.compress(data)
-            self._add("input", {"event": self.event, "result": len(data), "content": content})
+            self._add("input", event=self.event, result=len(data), content=content)
             return data
 
         def write(data: bytes) -> int:
@@ -407,5 +398,6 @@ class Recorder:
 
     def _add_output(self, stream: int, event: int, data: bytes, result: int) -> None:
         sha256, content = hashlib.sha256(data).hexdigest(), zlib.compress(data)
-        row: dict[str, Value] = {"event": event, "stream": stream, "result": result}
-        self._add("output", {**row, "sha256": sha256, "content": content})
+        self._add(
+            "output", event=event, stream=stream, result=result, sha256=sha256, content=content
+        )

@@ -495,7 +495,11 @@ class Trace(SealedReader):
             with self.reading():
                 self.meta = {row.name: row.value for row in self.rows("meta", Meta)}
                 rows = {table: self.rows(table, cls) for table, cls in ROWS.items()}
-                self._check_references()
+                lost = self.database.execute("PRAGMA foreign_key_check").fetchone()
+                if lost is not None:
+                    raise ValueError(
+                        f"{lost[0]}[{lost[1]}] names one of {lost[2]} that is not there"
+                    )
                 self.runs: list[TraceRun] = rows["runs"]
                 self.programs: list[ProgramRow] = rows["processes"]
                 self._opens: list[OpenRow] = rows["opens"]
@@ -506,12 +510,6 @@ class Trace(SealedReader):
         except BaseException:
             self.close()
             raise
-
-    def _check_references(self) -> None:
-        """Every row that another one names is there."""
-        found = self.database.execute("PRAGMA foreign_key_check").fetchone()
-        if found is not None:
-            raise ValueError(f"{found[0]}[{found[1]}] names one of {found[2]} that is not there")
 
     # -- its header --------------------------------------------------------------------------------
 
