@@ -22,11 +22,11 @@ from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import Lower
 from bootstrap.linux.machine import Machine
 from bootstrap.sources import open_source
-from bootstrap.sources.tree import as_lower
+from bootstrap.sources.tree import as_lower, lay_out
 from bootstrap.trace.lineage import ProcessRecord
 from bootstrap.trace.provenance import Provenance
 from tests.bench.timing import Failed
-from tests.bench.tree import ENTRY_BY_HAND, first_half, lay_out, release, view
+from tests.bench.tree import ENTRY_BY_HAND, first_half, release, view
 
 TOOLS = ("hex2-0", "M0", "cc", "M2", "M1", "hex2")
 

@@ -35,20 +35,6 @@ def first_half(step: StepFile) -> tuple[tuple[str, ...], ...]:
     return step.entry(ENTRY_BY_HAND).commands[:3]
 
 
-def lay_out(tree: SourceTree, folder: Path) -> None:
-    """Write the tree into an empty host folder."""
-    for name in tree.folders:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for name, file in tree.files.items():
-        place = folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(file.data)
-        place.chmod(0o755 if file.executable else 0o644)
-    for name, target in tree.symlinks.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).symlink_to(target)
-
-
 def wrong_products(step: StepFile, folder: Path) -> list[str]:
     """Known products that a run in `folder` did not make, or made differently."""
     return [

@@ -11,11 +11,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bootstrap.sources.tree import lay_out
 from tests.bench import qemu
 from tests.bench.single import our_environment
 from tests.bench.tables import Pairs, megabytes, seconds, table
 from tests.bench.timing import Cost, Failed, Running
-from tests.bench.tree import ENTRY, RELEASE, lay_out, release, view, wrong_products
+from tests.bench.tree import ENTRY, RELEASE, release, view, wrong_products
 
 OURS, PYTHON, PEER, NATIVE = "ours", "ours, Python path", "qemu", "native"
 RECORDED = "ours, recorded"

@@ -9,16 +9,9 @@ import jsonschema
 import pytest
 
 from bootstrap.sources import Cache, SourceTree
+from bootstrap.sources.tree import lay_out
 from tests.cli.command import bootstrap
 from tests.upstream.release import RELEASE
-
-
-def lay_out(tree: SourceTree, folder: Path) -> Path:
-    for name, file in tree.files.items():
-        place = folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(file.data)
-    return folder
 
 
 @pytest.mark.upstream
@@ -37,10 +30,10 @@ def test_the_release_agrees(release: SourceTree, checkout: Path) -> None:
 @pytest.mark.upstream
 def test_a_changed_source_is_no_agreement(release: SourceTree, tmp_path: Path) -> None:
     """All paths agree on what the changed source gives, and that it is not the known-good value."""
-    tree = lay_out(release, tmp_path)
-    catm = tree / "x86" / "catm_x86.hex2"
+    lay_out(release, tmp_path)
+    catm = tmp_path / "x86" / "catm_x86.hex2"
     catm.write_bytes(catm.read_bytes().replace(b"6A 2D ", b"6A 2E ", 1))
-    done = bootstrap("ddc", "--source", tree, "--release", RELEASE, "--quiet")
+    done = bootstrap("ddc", "--source", tmp_path, "--release", RELEASE, "--quiet")
     assert done.status == 1, done.stderr
     said = " ".join(done.stdout.split())
     assert "x86/artifact/catm: the paths agree, but not with native run" in said

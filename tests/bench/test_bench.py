@@ -1,21 +1,27 @@
-"""Who runs against whom, how often and in what order; no emulator and no qemu is started here."""
+"""The bench: what it says follows from what it measured, and nothing that it starts outlives it.
+
+No qemu is started here, and of the emulator only hostile guests, at sizes that cost nothing.
+"""
 
 from __future__ import annotations
 
 import itertools
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bootstrap.core.release import SourceFile
 from bootstrap.known import find
-from bootstrap.sources import SourceTree
 from bootstrap.trace.lineage import FileVersion, ProcessRecord
 from tests.bench import __main__ as bench
-from tests.bench import qemu, single, tree, whole
+from tests.bench import hostile, qemu, single, tree, whole
 from tests.bench.guest import TOOLS, chosen
-from tests.bench.timing import Cost, Failed
+from tests.bench.tables import HEAD, Pairs, Row, median_wall, megabytes, ratio_row, seconds, table
+from tests.bench.timing import Cost, Failed, Running, parse, timed
+from tests.bench.travelling import percentile, places
+from tests.instruments.runs import engine_for
 
 CASE = single.Case("M0", ("./M0", "in", "out"), 1000, {"/out": "aa"})
 
@@ -177,19 +183,109 @@ def test_the_registration_fits_stage0_and_nothing_else(arch: str, checkout: Path
     assert not matches(python)
 
 
-def test_a_tree_is_laid_out_and_checked(tmp_path: Path) -> None:
-    source = SourceTree(
-        "here",
-        {"a/run": SourceFile(b"x", True), "b": SourceFile(b"y")},
-        {"c/link": "../b"},
-        frozenset({"x86/bin"}),
-    )
-    tree.lay_out(source, tmp_path)
-    assert (tmp_path / "a/run").stat().st_mode & 0o777 == 0o755
-    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o644
-    assert (tmp_path / "c/link").read_bytes() == b"y"
-    assert (tmp_path / "x86/bin").is_dir()
+def test_a_tree_is_checked(tmp_path: Path) -> None:
     step = find("stage0-posix", tree.RELEASE, "x86")
     assert "x86/bin/M1" in tree.wrong_products(step, tmp_path)
     assert len(tree.first_half(step)) == 3
     assert tree.file_sha256(tmp_path / "none") == ""
+
+
+def costs(*walls: float) -> tuple[Cost, ...]:
+    return tuple(Cost(wall, wall / 2, 1000) for wall in walls)
+
+
+def test_a_ratio_is_the_median_of_the_rounds() -> None:
+    """Not a ratio of medians: the second round met a busy machine, on both sides."""
+    pairs = Pairs(costs(1.0, 30.0, 1.2), costs(2.0, 40.0, 2.0))
+    assert pairs.wall_ratio == pairs.cpu_ratio == pytest.approx(0.6)
+    assert Pairs(costs(1.0, 9.0, 10.0), costs(1.0, 1.0, 100.0)).wall_ratio == pytest.approx(1.0)
+    assert median_wall(costs(1.0, 9.0, 10.0)) == 9.0
+    for ours, peer in (((), ()), ((1.0,), ()), ((1.0,), (1.0, 2.0))):
+        with pytest.raises(ValueError, match="rounds"):
+            Pairs(costs(*ours), costs(*peer))
+
+
+@pytest.mark.parametrize(
+    ("ours", "verdict"),
+    [(0.5, "met, and the aim of 0.65"), (0.7, "met"), (0.8, "met"), (0.81, "MISSED")],
+)
+def test_a_verdict(ours: float, verdict: str) -> None:
+    cells = ratio_row("x86", Pairs(costs(ours), costs(1.0)), "qemu-i386", 0.8, 0.65).cells()
+    assert (cells[0], cells[2]) == ("x86", "qemu-i386 1.00 s")
+    assert cells[3:] == [f"{ours:.2f}", f"{ours:.2f}", "≤ 0.8", verdict]
+    assert len(cells) == len(HEAD)
+
+
+def test_verdicts_without_a_target_and_with_a_strict_one() -> None:
+    row = ratio_row("AMD64", Pairs(costs(3.0), costs(1.0)), "native")
+    assert (row.met, row.cells()[3:]) == (None, ["3.00", "3.00", "", ""])
+    assert Row("peak", "600 MB", "", 600.0, " MB", 600.0, strict=True).met is False
+    row = Row("peak", "599 MB", "", 599.4, " MB", 600.0, strict=True)
+    assert (row.met, row.cells()[3:]) == (True, ["599 MB", "", "< 600 MB", "met"])
+
+
+def test_numbers_and_a_table_as_they_are_printed() -> None:
+    shown = {0.123: "0.12 s", 9.87: "9.87 s", 12.34: "12.3 s", 170.6: "171 s"}
+    assert {value: seconds(value) for value in shown} == shown
+    assert megabytes(312_400_000) == "312 MB"
+    assert table(["what", "s"], [["a", "1"], ["longer", "100"]]).splitlines() == [
+        "| what   |   s |",
+        "|--------|----:|",
+        "| a      |   1 |",
+        "| longer | 100 |",
+    ]
+
+
+def test_where_it_goes_in_a_trace() -> None:
+    values = [float(n) for n in range(1, 201)]
+    assert (percentile(values, 0.95), percentile(values, 0.5), percentile([7.0], 0.95)) == (
+        190, 100, 7,
+    )  # fmt: skip
+    found = places({1: 10, 2: 0, 3: 990}, 2000)
+    assert found == places({1: 10, 2: 0, 3: 990}, 2000)
+    assert {row for row, _ in found} == {1, 3}
+    assert 5 <= sum(row == 1 for row, _ in found) <= 50
+    assert all(0 <= executed < (10 if row == 1 else 990) for row, executed in found)
+
+
+@pytest.mark.parametrize("case", hostile.CASES, ids=lambda case: case.build.__name__)
+def test_each_hostile_guest_ends_as_it_should(case: hostile.Case) -> None:
+    engine_for("native")
+    size = {"vectors": 129}.get(case.build.__name__, 2)
+    assert hostile.cost(case, size, "native").peak > 0
+
+
+# The stopwatch: what it measures, and that nothing outlives it.
+
+
+def test_it_tells_what_a_command_cost(tmp_path: Path) -> None:
+    say = "import os; print(os.getcwd(), os.environ['A'])"
+    log = tmp_path / "log"
+    cost = timed([sys.executable, "-I", "-S", "-c", say], log, cwd=tmp_path, env={"A": "b"})
+    assert cost.wall > 0 and cost.cpu > 0 and cost.peak > 1_000_000
+    assert log.read_text() == f"{tmp_path} b\n"
+    with pytest.raises(Failed, match=r"(?s)wait status 768.*\n    the reason"):
+        timed(["/bin/sh", "-c", "echo the reason >&2; exit 3"], log)
+    with pytest.raises(Failed, match="cannot be executed: No such file"):
+        timed([str(tmp_path / "none")], log)
+
+
+def test_nothing_outlives_the_block(tmp_path: Path) -> None:
+    # A fifo that the command and its child hold open: its reader sees the end when both are gone.
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    script = f"exec 9>{fifo}; echo there >&9; sleep 1000 & sleep 1000"
+    with Running(["/bin/sh", "-c", script], tmp_path / "log"):
+        end = fifo.open("rb")
+        assert end.readline() == b"there\n"
+    with end:
+        assert end.read() == b""
+
+
+def test_a_line_of_the_stopwatch() -> None:
+    line = '{"status": %d, "wall": 2.5, "cpu": 2.0, "peak": 4096}'
+    assert parse(line % 0, "x", (0,)) == Cost(2.5, 2.0, 4096)
+    with pytest.raises(Failed, match="x: ended with wait status 11"):
+        parse(line % 11, "x", (0,))
+    with pytest.raises(Failed, match="x: cannot be executed: Exec format error"):
+        parse('{"error": "Exec format error"}', "x", (0,))
