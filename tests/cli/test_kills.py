@@ -131,10 +131,15 @@ def a_whole_run(case: Case, folder: Path, given: Path) -> float:
     return time.monotonic() - started
 
 
+@pytest.fixture(scope="module")
+def length(tmp_path_factory: pytest.TempPathFactory, given: Path) -> float:
+    """Seconds that any of them takes, more or less."""
+    return a_whole_run(CASES["verify"], tmp_path_factory.mktemp("whole") / "it", given)
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_a_few_moments(name: str, tmp_path: Path, given: Path) -> None:
+def test_a_few_moments(name: str, tmp_path: Path, given: Path, length: float) -> None:
     moments = random.Random(17)
-    length = a_whole_run(CASES[name], tmp_path / "whole", given)
     for number in ENDINGS:
         after = moments.uniform(0.3, 1) * length
         kill(CASES[name], tmp_path / number.name, given, number, after)

@@ -24,22 +24,17 @@ from bootstrap.report import Report, to_junit, to_text
 from bootstrap.runs.deciding import core_tree
 from bootstrap.runs.rebuild import Rebuilt, rebuild
 from bootstrap.runs.recheck import compared, rechecked
-from bootstrap.sources import Resolved, check_materials, embedded_source
+from bootstrap.sources import Resolved, check_materials
 from tests.cli.command import inside, report_of
 from tests.cli.conftest import Verified
+from tests.runs.tiny import embedded
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
-def resolved() -> Resolved:
-    step = find(EMBEDDED, None, "x86")
-    tree = embedded_source(step)
-    return Resolved(tree, step, check_materials(tree, step))
-
-
 @pytest.fixture(scope="module")
 def done() -> Rebuilt:
-    return rebuild(resolved(), "hex0-seed", default_engine())
+    return rebuild(embedded(), "hex0-seed", default_engine())
 
 
 def findings(done: Rebuilt) -> Findings:
@@ -61,7 +56,7 @@ def saying(text: str, status: int = 0) -> Start:
 
 def with_core(done: Rebuilt, start: Start, monkeypatch: pytest.MonkeyPatch) -> Report:
     monkeypatch.setattr(host, "start", start)
-    one = resolved()
+    one = embedded()
     return rechecked(done.report, done.findings, core_tree(one.tree), one.step)
 
 
@@ -165,7 +160,7 @@ def test_a_core_that_comes_to_no_verdict_is_a_difference(
 
 
 def test_a_tree_that_differs_is_found_to_differ_by_both() -> None:
-    one = resolved()
+    one = embedded()
     files = {
         **one.tree.files,
         "hello.M1": SourceFile(one.tree.files["hello.M1"].data + b"# more\n"),
@@ -180,7 +175,7 @@ def test_a_tree_that_differs_is_found_to_differ_by_both() -> None:
 
 
 def test_where_nothing_was_decided_there_is_nothing_to_compare(done: Rebuilt) -> None:
-    one = resolved()
+    one = embedded()
     report = rechecked(done.report, None, core_tree(one.tree), replace(one.step, sha256=""))
     assert (report.result, report.exit_code) == ("incomplete", 1)
     assert "no step file of ours" in report.reasons[0]
@@ -191,9 +186,9 @@ def test_where_nothing_was_decided_there_is_nothing_to_compare(done: Rebuilt) ->
 
 def test_the_tree_is_laid_out_as_it_is(done: Rebuilt, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that the core refuses, which is a difference then, and not a crash."""
-    one = core_tree(resolved().tree)
+    one = core_tree(embedded().tree)
     tree = Tree("t", {**one.files, "d/\udcff": SourceFile(b"")}, {"link": "hello.M1"})
-    report = rechecked(done.report, done.findings, tree, resolved().step)
+    report = rechecked(done.report, done.findings, tree, embedded().step)
     assert report.recheck is not None
     assert report.recheck.differences == ("it came to no verdict: it ended with status 2",)
 
@@ -202,10 +197,10 @@ def test_a_tree_that_cannot_be_laid_out_is_a_line(
     done: Rebuilt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    one = core_tree(resolved().tree)
+    one = core_tree(embedded().tree)
     tree = Tree("t", {**one.files, "hello.M1/below": SourceFile(b"")})
     with pytest.raises(BadInput, match="the tree cannot be laid out"):
-        rechecked(done.report, done.findings, tree, resolved().step)
+        rechecked(done.report, done.findings, tree, embedded().step)
     assert [*tmp_path.iterdir()] == []
 
 
@@ -228,7 +223,7 @@ def test_whoever_interrupts_it_leaves_nothing_behind(
 
     monkeypatch.setattr(host, "start", start)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    one = resolved()
+    one = embedded()
     with pytest.raises(KeyboardInterrupt):
         rechecked(done.report, done.findings, core_tree(one.tree), one.step, tick)
     assert started[0].returncode == -9

@@ -35,17 +35,12 @@ from bootstrap.sources.cache import Cache
 from tests.core.made_up import EMBEDDED as FOLDER
 from tests.core.made_up import made_up, sha256
 from tests.core.running import core
+from tests.runs.tiny import embedded
 
 LIE = b"not what the run makes"
 ENTRY = "hex0-seed"
 LAST = "out/twice.c"
 """Nothing reads it: whoever lies about it has no more to lie about."""
-
-
-def embedded() -> Resolved:
-    step = find(EMBEDDED, None, "x86")
-    tree = embedded_source(step)
-    return Resolved(tree, step, check_materials(tree, step))
 
 
 def rebuilt(resolved: Resolved) -> Rebuilt:

@@ -136,9 +136,9 @@ def test_silence_ends_the_run(
     names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks = ["stopped"] if names == ["dies"] else [str(tmp_path / "pids")] * len(names)
-    # Beats are as they are; a healthy worker's reach us well within so many of them.
     monkeypatch.setattr(pool, "SILENCE", 4)
-    with pytest.raises(GuestFailed, match=r"^x86: .* no sign of life for 4 seconds"):
+    monkeypatch.setattr(pool, "BEAT", 0.5)
+    with pytest.raises(GuestFailed, match=r"^x86: .* no sign of life for 2 seconds"):
         run(names, tasks, 2)
 
 

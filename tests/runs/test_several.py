@@ -18,10 +18,11 @@ from bootstrap.cli.commands import parser
 from bootstrap.cli.live import LiveLine, Style
 from bootstrap.cli.progress import ShownProgress
 from bootstrap.cli.several import rebuild_each
-from bootstrap.cli.verify import is_several, resolve_each, write_products
+from bootstrap.cli.verify import is_several, write_products
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.core.verdict import Findings
 from bootstrap.documents import Fault, encode
+from bootstrap.instruments import default_engine
 from bootstrap.report import Report, lowered, to_text
 from bootstrap.runs.pool import Blob, WorkResult
 from bootstrap.runs.rebuild import Rebuilt, observe, rebuild, visible
@@ -47,7 +48,7 @@ def test_all_runs_in_the_order_asked_for_and_as_alone() -> None:
     assert (reports.totals.answers, reports.totals.matching) == (3, 3)
     for task, one in zip(tasks, rebuilt, strict=True):
         assert one is not None
-        alone = rebuild(task.resolved, ENTRY, engine())
+        alone = rebuild(task.resolved, ENTRY, default_engine())
         assert one.products == alone.products
         assert without_times(one) == without_times(alone)
     lines = stream.getvalue().splitlines()
@@ -58,12 +59,6 @@ def test_all_runs_in_the_order_asked_for_and_as_alone() -> None:
         "x86      verified",
     ]
     assert "x86      100% x86/hex0" in lines
-
-
-def engine() -> Any:
-    from bootstrap.instruments import default_engine
-
-    return default_engine()
 
 
 def without_times(rebuilt: Rebuilt) -> Any:
@@ -119,7 +114,7 @@ def test_a_lie_about_the_products_is_seen() -> None:
     runs = several._Runs([task], shown(io.StringIO(), "x86"))
     runs.on_start(0)
     view, entry, kept = visible(task.resolved, ENTRY)
-    observed, products = observe(view, entry, kept, engine())
+    observed, products = observe(view, entry, kept, default_engine())
     (good,) = [content for content, _ in products.values()]
     names = several._Done(observed, (("x86/hex0", 0o755),))
     for data, result in ((good, "verified"), (good + b"!", "mismatch")):
@@ -149,32 +144,10 @@ def test_what_asks_for_several(arch: str, expected: bool) -> None:
     assert is_several(arch) == expected
 
 
-@pytest.mark.parametrize(
-    ("arch", "says"),
-    [
-        ("x86,", "all, or names with commas"),
-        ("x86,all", "all, or names with commas"),
-        ("x86,i386", "names x86 twice"),
-        ("x86,vax", "unknown architecture 'vax'"),
-    ],
-)
-def test_a_list_that_makes_no_sense(arch: str, says: str) -> None:
-    with pytest.raises(BadInput, match=says):
-        resolve_each(parser().parse_args(["verify", "--release", "1.9.1", "--arch", arch]))
-
-
-@pytest.mark.parametrize("jobs", ["0", "-1", "two"])
-def test_jobs_is_a_number_of_at_least_one(jobs: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        parser().parse_args(["verify", "--arch", "all", "--jobs", jobs])
-    assert ended.value.code == 2
-    assert "--jobs" in capsys.readouterr().err
-
-
 def test_products_of_all_go_into_one_folder(tmp_path: Path) -> None:
     arches = ("x86", "AMD64")
     each = [resolved_for(arch) for arch in arches]
-    rebuilt = [rebuild(one, ENTRY, engine()) for one in each]
+    rebuilt = [rebuild(one, ENTRY, default_engine()) for one in each]
     write_products(tmp_path / "out", [rebuilt[0], None], each)
     assert files(tmp_path / "out") == ["x86/hex0"]
     write_products(tmp_path / "both", rebuilt, each)

@@ -13,6 +13,13 @@ from bootstrap.sources import Resolved, check_materials, embedded_source
 ENTRY = "hex0-seed"
 
 
+def embedded() -> Resolved:
+    """The embedded sources, as they are."""
+    step = find(EMBEDDED, None, "x86")
+    tree = embedded_source(step)
+    return Resolved(tree, step, check_materials(tree, step))
+
+
 def step_for(arch: str) -> StepFile:
     """The seed turns its source into itself at `<arch>/hex0`, but under a fake name."""
     step = find(EMBEDDED, None, "x86")
