@@ -2,7 +2,7 @@
 
 Claims: each value describes a Linux process on that architecture as a 64-bit kernel makes it with
 address space randomisation off (`setarch -R`), and the CPU that runs it. A CPU that left
-`enter_user_mode` is in user mode: it cannot stop, load control registers or talk to devices, and
+`in_user_mode` is in user mode: it cannot stop, load control registers or talk to devices, and
 nothing that it can execute tells it the time. What no mode of the CPU refuses (port instructions
 and system call instructions of other ABIs on x86, cycle counters on RISC-V), `refusals` do.
 Relies on: Unicorn 2.1.4, whose numbers and start-up state these are.
@@ -40,6 +40,8 @@ ReadCode = Callable[[int, int], bytes]
 """Readable bytes of the guest: address and size."""
 AddHook = Callable[..., None]
 """Adds one Unicorn hook: kind, callback, user data, and what else uc_hook_add takes."""
+Refusal = Callable[[AddHook, EndProcess, ReadCode], None]
+"""Adds a hook that ends the process at what Linux refuses to programs and Unicorn does not."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,9 +107,8 @@ class Arch:
     breakpoints: tuple[bytes, ...] = ()
     """Instructions that Unicorn takes for invalid ones, and that are breakpoints."""
     leave_privileged: Callable[[Uc, int], None]
-    """See `enter_user_mode`."""
-    refusals: tuple[Callable[[AddHook, EndProcess, ReadCode], None], ...] = ()
-    """Add hooks that end the process at instructions that Linux refuses and Unicorn does not."""
+    """See `in_user_mode`."""
+    refusals: tuple[Refusal, ...] = ()
 
     @property
     def word_mask(self) -> int:
@@ -136,17 +137,29 @@ def page_up(guest_addr: int) -> int:
 # control registers, or read the host's clock. The way out is the real one where a mere register
 # write is not enough: a return from an exception, on a page that exists only for it.
 
+TRANSLATED = 32 << 20
+"""Bytes for translated code; when they are full, Unicorn drops all translations and begins anew.
+
+By default it takes 1 GiB for each CPU. The code of a process that is nested three deep is then more
+than 2 GiB away from libunicorn, out of reach of a direct call, and every block begins with one.
+"""
 _GDT, _CODE, _LANDING, _FRAME, _STACK = 0x000, 0x300, 0x400, 0x800, 0xC00
 """Where things lie in that page."""
 
 
-def enter_user_mode(cpu: Uc, arch: Arch) -> None:
-    """Leave `cpu` in user mode, its general registers 0, nothing to reach, in virtual TLB mode.
+def in_user_mode(arch: Arch) -> Uc:
+    """A Unicorn in user mode, its general registers 0, nothing to reach, in virtual TLB mode.
 
     With 64-bit addresses the page stays, above all that a process may map, where no TLB hook lets
     a guest. Once a region was taken away, Unicorn compares all pairs of regions for each new one
     (qemu/exec.c, find_ram_offset): 2,000 took 20 s. 32 bits have no room for so many.
     """
+    cpu = Uc(arch.unicorn_arch, arch.unicorn_mode)
+    if arch.model is not None:
+        cpu.ctl_set_cpu_model(arch.model)
+    if arch.page_size is not None:
+        cpu.ctl_set_page_size(arch.page_size)
+    cpu.ctl_set_tcg_buffer_size(TRANSLATED)
     stays = arch.word == 8
     page = arch.task_size if stays else PAGE
     cpu.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
@@ -155,6 +168,7 @@ def enter_user_mode(cpu: Uc, arch: Arch) -> None:
     if not stays:
         cpu.mem_unmap(page, PAGE)
     cpu.ctl(uc.UC_CTL_TLB_FLUSH, uc.UC_CTL_IO_WRITE)
+    return cpu
 
 
 def _flat_segment(access: int, flags: int) -> bytes:
@@ -269,30 +283,30 @@ _PORT_OUT = ctypes.CFUNCTYPE(None, _P, ctypes.c_uint32, ctypes.c_int, ctypes.c_u
 TRANSLATION = ctypes.CFUNCTYPE(None, _P, ctypes.POINTER(uc_tb), ctypes.POINTER(uc_tb), _P)
 
 
-def _refuse_ports(add_hook: AddHook, end: EndProcess, _read_code: ReadCode) -> None:
-    def port_in(_uc: int, _port: int, _size: int, _user: int) -> int:
-        end(SIGSEGV, "port input in user mode")
-        return 0
+def _refuse(kind: Callable[..., object], instruction: int, signal: int, reason: str) -> Refusal:
+    """End the process at one of Unicorn's hooks for an instruction (UC_HOOK_INSN)."""
 
-    def port_out(_uc: int, _port: int, _size: int, _value: int, _user: int) -> None:
-        end(SIGSEGV, "port output in user mode")
+    def add(add_hook: AddHook, end: EndProcess, _read_code: ReadCode) -> None:
+        def refused(*_: int) -> int:
+            end(signal, reason)
+            return 0
 
-    add_hook(uc.UC_HOOK_INSN, _PORT_IN(port_in), None, x86.UC_X86_INS_IN)
-    add_hook(uc.UC_HOOK_INSN, _PORT_OUT(port_out), None, x86.UC_X86_INS_OUT)
+        add_hook(uc.UC_HOOK_INSN, kind(refused), None, instruction)
+
+    return add
 
 
-def _refuse_other_traps(add_hook: AddHook, end: EndProcess, _read_code: ReadCode) -> None:
-    """Some CPUs have `syscall` in 32-bit code too; Linux's vDSO hides it from programs."""
-
-    def syscall(_uc: int, _user: int) -> None:
-        end(SIGILL, "the `syscall` instruction in a 32-bit program")
-
-    def sysenter(_uc: int, _user: int) -> None:
-        end(SIGILL, "the `sysenter` instruction outside the vDSO")
-
-    add_hook(uc.UC_HOOK_INSN, _NO_OPERANDS(syscall), None, x86.UC_X86_INS_SYSCALL)
-    add_hook(uc.UC_HOOK_INSN, _NO_OPERANDS(sysenter), None, x86.UC_X86_INS_SYSENTER)
-
+_REFUSE_PORTS = (
+    _refuse(_PORT_IN, x86.UC_X86_INS_IN, SIGSEGV, "port input in user mode"),
+    _refuse(_PORT_OUT, x86.UC_X86_INS_OUT, SIGSEGV, "port output in user mode"),
+)
+_REFUSE_OTHER_TRAPS = (
+    _refuse(_NO_OPERANDS, x86.UC_X86_INS_SYSCALL, SIGILL,
+            "the `syscall` instruction in a 32-bit program"),
+    _refuse(_NO_OPERANDS, x86.UC_X86_INS_SYSENTER, SIGILL,
+            "the `sysenter` instruction outside the vDSO"),
+)  # fmt: skip
+"""Some CPUs have `syscall` in 32-bit code too; Linux's vDSO hides it from programs."""
 
 _COUNTERS = frozenset({0xC00, *range(0xC02, 0xC20), 0xC80, *range(0xC82, 0xCA0)})
 """cycle, instret, hpmcounter3 to 31, and their high halves (The RISC-V Instruction Set Manual,
@@ -309,21 +323,16 @@ def reads_counter(code: bytes) -> bool:
     at = 0
     while at + 4 <= len(code):
         word = int.from_bytes(code[at : at + 4], "little")
-        if word & 3 != 3:
-            at += 2
-            continue
         if word & 0x7F == _SYSTEM and word >> 12 & 3 and word >> 20 in _COUNTERS:
             return True
-        at += 4
+        at += 4 if word & 3 == 3 else 2
     return False
 
 
 def _refuse_counters(add_hook: AddHook, end: EndProcess, read_code: ReadCode) -> None:
     """Each translation is searched once, when it is made and before it runs."""
 
-    def translated(
-        _uc: int, tb: "ctypes._Pointer[uc_tb]", _before: "ctypes._Pointer[uc_tb]", _user: int
-    ) -> None:
+    def translated(_uc: int, tb: "ctypes._Pointer[uc_tb]", *_: object) -> None:
         if reads_counter(read_code(tb.contents.pc, tb.contents.size)):
             end(SIGILL, "reads a cycle or instruction counter: the guest has no clock")
 
@@ -397,7 +406,7 @@ X86 = Arch(
     trap_size=2,
     exceptions=_X86_EXCEPTIONS,
     leave_privileged=partial(_leave_ring_0, is64=False),
-    refusals=(_refuse_ports, _refuse_other_traps),
+    refusals=(*_REFUSE_PORTS, *_REFUSE_OTHER_TRAPS),
 )
 
 AMD64 = Arch(
@@ -427,7 +436,7 @@ AMD64 = Arch(
     ),
     exceptions=_X86_EXCEPTIONS,
     leave_privileged=partial(_leave_ring_0, is64=True),
-    refusals=(_refuse_ports,),
+    refusals=_REFUSE_PORTS,
 )
 
 AARCH64 = Arch(

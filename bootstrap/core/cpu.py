@@ -20,24 +20,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from unicorn import Uc, __version__
+from unicorn import __version__
 from unicorn import unicorn_const as uc
 from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
 
 from bootstrap.core.abi import SIGBUS, SIGILL, SIGSEGV, SIGTRAP
-from bootstrap.core.arches import PAGE, Arch, enter_user_mode, page_down
+from bootstrap.core.arches import PAGE, Arch, in_user_mode, page_down
 from bootstrap.core.errors import BadInput
 from bootstrap.core.memory import BEYOND, DIRTY, EXEC, FETCHED, READ, WRITE, AddressSpace, Extent
 
 PINNED = "2.1.4"
 """The version of Unicorn that all of this was tested with; pyproject.toml pins the same."""
-TRANSLATED = 32 << 20
-"""Bytes for translated code; when they are full, Unicorn drops all translations and begins anew.
-
-By default it takes 1 GiB for each CPU. The code of a process that is nested three deep is then more
-than 2 GiB away from libunicorn, out of reach of a direct call, and every block begins with one.
-"""
-
 OnTrap = Callable[[Sequence[int]], int | None]
 """Receives the system call number and six arguments; returns the result, or None to stop.
 
@@ -79,10 +72,6 @@ def _check(status: int, what: str) -> None:
         raise RuntimeError(f"Unicorn refused {what}: error {status}")
 
 
-def _closed(_args: Sequence[int]) -> None:
-    raise AssertionError("a closed CPU made a system call")
-
-
 def require_pinned() -> None:
     """Raises BadInput for another Unicorn than the pinned one."""
     if __version__ != PINNED:
@@ -90,18 +79,6 @@ def require_pinned() -> None:
             f"Unicorn {__version__} is installed; this version works with {PINNED} only: "
             f"pip install unicorn=={PINNED}"
         )
-
-
-def in_user_mode(arch: Arch) -> Uc:
-    """A Unicorn that has left its privileged mode, without memory."""
-    machine = Uc(arch.unicorn_arch, arch.unicorn_mode)
-    if arch.model is not None:
-        machine.ctl_set_cpu_model(arch.model)
-    if arch.page_size is not None:
-        machine.ctl_set_page_size(arch.page_size)
-    machine.ctl_set_tcg_buffer_size(TRANSLATED)
-    enter_user_mode(machine, arch)
-    return machine
 
 
 class RegisterBatch:
@@ -155,9 +132,8 @@ class Cpu:
 
     def _callbacks(self) -> tuple[object, object, object, int | None]:
         """For TLB fills, interrupts and trap instructions, and the user data of all three."""
-        return (
-            _FILL(self._fill), _INTERRUPT(self._interrupt), _INSTRUCTION(self._instruction), None
-        )  # fmt: skip
+        trap = _INSTRUCTION(lambda *_: self._serve())
+        return _FILL(self._fill), _INTERRUPT(self._interrupt), trap, None
 
     def _add_hooks(self) -> None:
         fill, interrupt, trap, user_data = self._callbacks()
@@ -251,9 +227,6 @@ class Cpu:
             self._serve()
         else:
             self._exception(number)
-
-    def _instruction(self, _uc: int, _user: int) -> None:
-        self._serve()
 
     def _serve(self) -> None:
         """One system call."""
@@ -365,7 +338,6 @@ class Cpu:
         """Let go of the CPU and of the memory it points to."""
         self.memory.listener = None
         # No cycles stay: Python looks for them seldom, and each holds a whole CPU.
-        self._on_trap = _closed
         self._hooks.clear()
-        del self._uc, self._call, self._result
+        del self._on_trap, self._uc, self._call, self._result
         self._hosts.clear()

@@ -22,8 +22,8 @@ from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
 
 from bootstrap import signals
 from bootstrap.core.abi import SIGSEGV
-from bootstrap.core.arches import PAGE, PAGE_MASK, Arch, page_down
-from bootstrap.core.cpu import Cpu, OnTrap, in_user_mode
+from bootstrap.core.arches import PAGE, PAGE_MASK, Arch, in_user_mode, page_down
+from bootstrap.core.cpu import Cpu, OnTrap
 from bootstrap.core.memory import EXEC, FETCHED, READ, AddressSpace, Extent
 from bootstrap.instruments import Travel, exit_checks, registers
 from bootstrap.instruments.blocks import UNSURE, Blocks

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from bootstrap.core import cpu
+from bootstrap.core import arches
 from bootstrap.core.arches import X86, Arch
 from tests.core.guest import CODE, ON_X86, Cell, Program, R, W, X, native, need_native, run
 
@@ -153,7 +153,7 @@ def test_where_code_may_run(arch: Arch, stack: int | None, where: str) -> None:
 @ON_X86
 def test_more_code_than_there_is_room_for(arch: Arch, monkeypatch: pytest.MonkeyPatch) -> None:
     """8,000 blocks, three times: 1 MiB, the least that Unicorn takes, holds about 3,000."""
-    monkeypatch.setattr(cpu, "TRANSLATED", 1 << 20)
+    monkeypatch.setattr(arches, "TRANSLATED", 1 << 20)
     guest = Program(arch)
     rounds, blocks = guest.words(3), guest.space()
     decrement = "48" if arch is X86 else "48ffc8"

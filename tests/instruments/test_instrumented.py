@@ -12,7 +12,7 @@ import pytest
 import unicorn
 
 from bootstrap.core.abi import PROT_EXEC, PROT_READ, PROT_WRITE
-from bootstrap.core.arches import ARCHES, PAGE, Arch, enter_user_mode
+from bootstrap.core.arches import ARCHES, PAGE, Arch, in_user_mode
 from bootstrap.linux.flags import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE
 from tests.instruments import runs
 from tests.instruments.guest import Cell, Program
@@ -109,10 +109,7 @@ def test_no_region_is_taken_away_where_there_is_room_for_many(
     """After that Unicorn's time for a region grows with the square of how many there are."""
     taken = []
     monkeypatch.setattr(unicorn.Uc, "mem_unmap", lambda *args: taken.append(args))
-    cpu = unicorn.Uc(arch.unicorn_arch, arch.unicorn_mode)
-    if arch.model is not None:
-        cpu.ctl_set_cpu_model(arch.model)
-    enter_user_mode(cpu, arch)
+    cpu = in_user_mode(arch)
     assert not taken
     assert list(cpu.mem_regions()) == [(arch.task_size, arch.task_size + PAGE - 1, 7)]
 
