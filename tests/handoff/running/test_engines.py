@@ -92,6 +92,17 @@ def test_the_permission_that_is_missing(
     assert not list(tmp_path.glob(".probe*"))
 
 
+def test_an_engine_that_starts_nothing_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own status for that, 127, is not what our program ends with."""
+    text = "case $1 in --version) echo bubblewrap 0.8.0 ;; *) exit 127 ;; esac\n"
+    program(tmp_path / "programs", "bwrap", text)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'programs'}:{os.environ['PATH']}")
+    monkeypatch.setattr(engines, "container_ids", lambda: None)
+    assert why_not("bwrap", tmp_path) == "bwrap: no output"
+
+
 def test_nothing_is_invented_of_unknown_words() -> None:
     assert explained("podman", "one\nError: two\n\n") == "podman: Error: two"
 
