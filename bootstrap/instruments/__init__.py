@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bootstrap.core.cpu import OnTrap
-    from bootstrap.instruments.callbuffer import CallLog
-    from bootstrap.instruments.fastpath import HotPath
+    from bootstrap.instruments.callbuffer import CallBuffer
+    from bootstrap.instruments.fastpath import FastPath
     from bootstrap.instruments.instrumented import InstrumentedCpu
     from bootstrap.linux.process import LinuxProcess
 
@@ -30,7 +30,7 @@ class Travel:
 class Engine:
     """Makes the CPUs of a run, all with the same instruments."""
 
-    hot: "HotPath | None"
+    hot: "FastPath | None"
     reason: str
     travel: Travel | None = None
 
@@ -39,7 +39,7 @@ class Engine:
         process: "LinuxProcess",
         on_trap: "OnTrap",
         instruction_limit: int = 0,
-        log: "CallLog | None" = None,
+        log: "CallBuffer | None" = None,
     ) -> "InstrumentedCpu":
         """A CPU for one process image. `log` gets the calls that never come to `on_trap`."""
         from bootstrap.instruments.fastpath import FastCpu

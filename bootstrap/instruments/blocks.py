@@ -1,9 +1,9 @@
-"""Counts the instructions of one CPU by blocks, four times as fast as one by one (stepping.py).
+"""Counts the instructions of one CPU by blocks, four times as fast as one by one (counter.py).
 
 Unicorn translates code in blocks, which end with a jump or a trap, and tells of each before it
 runs. How many instructions are in one is found out when it is met first, and again when it was
 translated anew. The CPU stops only between blocks, and not within a REP. The count is that of
-stepping.py, but for two cases:
+counter.py, but for two cases:
 
 - Code that changes itself just behind where it runs makes Unicorn leave a block in the middle. That
   is noticed: `reached` is UNSURE, and who asked counts one by one instead.
@@ -23,7 +23,7 @@ from unicorn.unicorn_py3.unicorn import uc_tb, uclib
 
 from bootstrap.core.arches import TRANSLATION, Arch
 from bootstrap.core.memory import AddressSpace
-from bootstrap.instruments.counter import CODE, NEVER, TARGET, Stepping, is_repeat, jumps
+from bootstrap.instruments.counter import CODE, NEVER, TARGET, InstructionCounter, is_repeat, jumps
 from bootstrap.instruments.structures import SLOW, Block
 
 UNSURE = 3
@@ -32,7 +32,7 @@ _ROOM = 1 << 14
 _MODES = {"i386": capstone.CS_MODE_32, "x86_64": capstone.CS_MODE_64}
 
 
-class Blocks(Stepping):
+class BlockCounter(InstructionCounter):
     """The counter of one CPU, by blocks: it knows no breakpoints, watchpoints or trails."""
 
     def __init__(
@@ -148,7 +148,7 @@ class Blocks(Stepping):
                 self._flush(block)
         return self._ran
 
-    def go_on_counting(self, other: "Blocks") -> None:
+    def go_on_counting(self, other: "BlockCounter") -> None:
         """Take over what another CPU of the same program has counted by address."""
         self._ran = other.ran()
 
@@ -184,6 +184,3 @@ def _riscv(code: bytes) -> Iterator[int]:
     while at < len(code):
         yield at
         at += 4 if code[at] & 3 == 3 else 2
-
-
-__all__ = ["UNSURE", "Blocks"]

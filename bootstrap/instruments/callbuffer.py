@@ -12,7 +12,7 @@ CAPACITY = 1 << 16
 COLUMNS = ("nr", "a0", "a1", "a2", "result")
 
 
-class CallLog:
+class CallBuffer:
     """Calls in order: number, the first three arguments, result.
 
     Values are registers of the process: unsigned, of its word's width; a failed call's result is
@@ -112,6 +112,3 @@ class CallLog:
             self.more.clear()
             if self._stop is not None:
                 self._lower()
-
-
-__all__ = ["CAPACITY", "COLUMNS", "CallLog"]

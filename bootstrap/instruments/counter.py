@@ -79,7 +79,7 @@ class Access:
     writes: bool
 
 
-class Stepping:
+class InstructionCounter:
     """The counter of one CPU. `run_to` before the CPU runs; `reached` says why it stopped."""
 
     def __init__(self, memory: AddressSpace, x86: bool, stop: Callable[[], None]) -> None:
@@ -266,6 +266,3 @@ class Stepping:
         s.access_addr, s.access_size, s.access_kind = addr, size, which
         if s.watch_stops:
             s.target = s.executed
-
-
-__all__ = ["BREAKPOINT", "NEVER", "READS", "TARGET", "WRITES", "Access", "Stepping", "is_repeat"]

@@ -1,10 +1,10 @@
-/* The native hot path: the TLB hook and the four system calls that make up nearly all of a
+/* The fast path: the TLB hook and the four system calls that make up nearly all of a
  * bootstrap (read, write, brk, lseek), on files held in memory.
  *
- * It only ever does what bootstrap/kernel does in Python, and declines everything that is not
- * plain: then hot_trap calls `slow`, which is that Python code, the specification. Nothing here
+ * It only ever does what the core does in Python, and declines everything that is not
+ * plain: then trap calls `slow`, which is that Python code, the specification. Nothing here
  * allocates, frees, resizes or names a file; every pointer is lent by Python, and taken back
- * (hot.py: sync) before Python looks at the same things.
+ * (fastpath.py: sync_out, sync_in) before Python looks at the same things.
  *
  * Plain C99, no Python.h: loaded with ctypes. Function pointers of libunicorn are passed in, so
  * nothing is linked.
@@ -21,7 +21,7 @@
 #endif
 
 enum { PAGE_SHIFT = 12, PAGE_SIZE = 1 << PAGE_SHIFT };
-/* Page flags, as in bootstrap/linux/memory.py. */
+/* Page flags, as in bootstrap/core/memory.py. */
 enum { P_READ = 1, P_WRITE = 2, P_EXEC = 4, P_DIRTY = 8, P_FETCHED = 16, P_BEYOND = 128 };
 /* File flags, as in bootstrap/instruments/fastpath.py. */
 enum { F_READ = 1, F_WRITE = 2, F_APPEND = 4 };
@@ -84,11 +84,11 @@ typedef struct {
     uint64_t served;
     uint64_t fault_addr;
     int64_t fault_type;
-    /* the log of served calls, kernel/calllog.py: null when nobody records */
+    /* the log of served calls, callbuffer.py: null when nobody records */
     uint64_t *log_count; /* and, after it, at how many calls Python takes the next one */
     uint32_t *log_numbers;
     void *log_columns[4]; /* three arguments and the result, in words of the guest */
-    uint64_t nowhere; /* where bad pages are led, if it is set: see unicorn_cpu.py, _exact */
+    uint64_t nowhere; /* where bad pages are led, if it is set: see instrumented.py, _exact */
     int64_t nowhere_is_set;
     /* set by another thread: leave the next system call to Python, which ends the time slice */
     volatile int64_t pause;
@@ -159,7 +159,7 @@ static uint8_t *span(hot_state *s, uint64_t addr, uint64_t size, int need, int *
         *fetched |= e->pages[i] & P_FETCHED;
     }
     /* Dropping translations makes Unicorn fetch from the first page, and a page that may not be
-     * executed would look like a fault of the guest: Python knows how (unicorn_cpu.py). */
+     * executed would look like a fault of the guest: Python knows how (core/cpu.py, code_written). */
     if ((need & P_WRITE) && *fetched && (first != last || !(e->pages[first] & P_EXEC)))
         return NULL;
     if (need & P_WRITE)
@@ -281,7 +281,7 @@ static bool do_lseek(hot_state *s, uint64_t fd, uint64_t offset, uint64_t whence
     return true;
 }
 
-/* As CallLog.append in kernel/calllog.py. There is room: trap has seen to that. */
+/* As CallBuffer.append in callbuffer.py. There is room: trap has seen to that. */
 static void log_call(hot_state *s, uint64_t nr, uint64_t result)
 {
     uint64_t i = (*s->log_count)++;
@@ -346,7 +346,7 @@ EXPORT void hot_syscall(void *uc, hot_state *s)
     trap(uc, s);
 }
 
-/* Stepping: bootstrap/instruments/counter.py is the specification of what follows. */
+/* Counting: bootstrap/instruments/counter.py is the specification of what follows. */
 typedef struct {
     uint64_t addr; /* all ones: a free place in the table */
     uint64_t size;

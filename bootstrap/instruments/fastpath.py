@@ -17,8 +17,8 @@ from bootstrap.core.errors import BadInput
 from bootstrap.core.files import Buffer, OpenFile, RegularFile
 from bootstrap.core.memory import Extent
 from bootstrap.instruments import Travel
-from bootstrap.instruments.callbuffer import CallLog
-from bootstrap.instruments.counter import Stepping
+from bootstrap.instruments.callbuffer import CallBuffer
+from bootstrap.instruments.counter import InstructionCounter
 from bootstrap.instruments.instrumented import InstrumentedCpu
 from bootstrap.instruments.structures import (
     SLOW,
@@ -38,7 +38,7 @@ _MAX_FD = 64
 _NO_SUCH_CALL = 0xFFFF_FFFF_FFFF_FFFF
 
 
-class HotPath:
+class FastPath:
     """The loaded library. Raises BadInput when `library` cannot be loaded or does not fit."""
 
     def __init__(self, library: Path) -> None:
@@ -121,7 +121,7 @@ class _Lent:
 
     def __init__(
         self, memory: AddressSpace, files: Mapping[int, OpenFile],
-        slow: Callable[[int], None], log: CallLog | None,
+        slow: Callable[[int], None], log: CallBuffer | None,
     ) -> None:  # fmt: skip
         self._memory = memory
         self._opened = files
@@ -162,7 +162,7 @@ class _Lent:
         state.args, state.results = address(call.values), address(result.values)
         state.arg_count, state.result_count = len(call.values), len(result.values)
 
-    def _lend_log(self, log: CallLog) -> None:
+    def _lend_log(self, log: CallBuffer) -> None:
         state = self.state
         self._log = [
             (ctypes.c_char * len(buffer)).from_buffer(buffer)
@@ -270,9 +270,9 @@ class FastCpu(InstrumentedCpu):
 
     def __init__(
         self,
-        path: HotPath,
+        path: FastPath,
         files: Mapping[int, OpenFile],
-        log: CallLog | None,
+        log: CallBuffer | None,
         arch: Arch,
         memory: AddressSpace,
         on_trap: OnTrap,
@@ -289,7 +289,7 @@ class FastCpu(InstrumentedCpu):
         fill, interrupt, trap = (self._functions[name] for name in names)
         return fill, interrupt, trap, self._lent.user_data
 
-    def _add_counter(self, counter: Stepping, watching: bool) -> None:
+    def _add_counter(self, counter: InstructionCounter, watching: bool) -> None:
         counter.install_native(
             self._hook, self._handle, watching, self._functions, self._lent.user_data
         )
@@ -364,7 +364,7 @@ def find_library() -> Path | None:
     return None
 
 
-def load() -> tuple[HotPath | None, str]:
+def load() -> tuple[FastPath | None, str]:
     """The hot path to use and why: (None, reason) is the Python one.
 
     BOOTSTRAP_HOT_PATH chooses: auto (the default), native, python. Raises BadInput when native is
@@ -381,4 +381,4 @@ def load() -> tuple[HotPath | None, str]:
         if wanted == "native":
             raise BadInput(f"BOOTSTRAP_HOT_PATH=native, but {reason}; install one and run make")
         return None, reason
-    return HotPath(library), f"built from fastpath.c as {library.name}"
+    return FastPath(library), f"built from fastpath.c as {library.name}"

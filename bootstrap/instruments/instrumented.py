@@ -26,8 +26,8 @@ from bootstrap.core.arches import PAGE, PAGE_MASK, Arch, in_user_mode, page_down
 from bootstrap.core.cpu import Cpu, OnTrap
 from bootstrap.core.memory import EXEC, FETCHED, READ, AddressSpace, Extent
 from bootstrap.instruments import Travel, exit_checks, registers
-from bootstrap.instruments.blocks import UNSURE, Blocks
-from bootstrap.instruments.counter import CODE, Stepping
+from bootstrap.instruments.blocks import UNSURE, BlockCounter
+from bootstrap.instruments.counter import CODE, InstructionCounter
 from bootstrap.instruments.segments import LIMIT, TABLE, Descriptors
 from bootstrap.linux.events import Fault
 
@@ -62,7 +62,7 @@ class InstrumentedCpu(Cpu):
         self.executed = 0
         """Instructions so far; counted only under an instruction limit."""
         self.over_limit = False
-        self.stepping: Stepping | None = None
+        self.stepping: InstructionCounter | None = None
         """Counts instructions and stops at them, on a CPU that is made for travelling."""
         self._paused = self._asked = self._refused = self._again = False
         self._exact_addr: int | None = None
@@ -83,11 +83,11 @@ class InstrumentedCpu(Cpu):
             self._hook(UC_HOOK_CODE, CODE(self._count))
         if self._travel is not None:
             is_x86 = self.arch.unicorn_arch == UC_ARCH_X86
-            make = partial(Blocks, self.arch) if self._travel.blocks else Stepping
+            make = partial(BlockCounter, self.arch) if self._travel.blocks else InstructionCounter
             self.stepping = make(self.memory, is_x86, partial(uclib.uc_emu_stop, self._handle))
             self._add_counter(self.stepping, self._travel.watching)
 
-    def _add_counter(self, counter: Stepping, watching: bool) -> None:
+    def _add_counter(self, counter: InstructionCounter, watching: bool) -> None:
         counter.install(self._hook, watching)
 
     # Memory.
@@ -146,7 +146,7 @@ class InstrumentedCpu(Cpu):
     def pause(self) -> None:
         """From another thread: end `run` after the next system call, as at the end of a time slice.
 
-        Unicorn itself cannot do that at any other place: told to stop by another thread, it leaves
+        Unicorn itself cannot do that at any other place: stopped by another thread, it leaves
         a load or store that is done with pc still at it, and would do it again (tcg-op.c,
         check_exit_request).
         """
@@ -175,7 +175,7 @@ class InstrumentedCpu(Cpu):
         fault = super().run()
         while self._refused:
             fault = self._with_table()
-            if fault is None and not (isinstance(self.stepping, Blocks) and self.reached):
+            if fault is None and not (isinstance(self.stepping, BlockCounter) and self.reached):
                 fault = super().run()
         assert fault is None or isinstance(fault, Fault)
         return fault
@@ -218,7 +218,7 @@ class InstrumentedCpu(Cpu):
             self.restore(state)
             stack = self._read(self.arch.sp)
             fault = self._describe(SIGSEGV, "no stack for a far call", stack)
-        if fault is None and isinstance(self.stepping, Blocks):
+        if fault is None and isinstance(self.stepping, BlockCounter):
             # What was counted is the whole block. Who only passes here goes on all the same.
             self.stepping.state.reached = UNSURE
         assert fault is None or isinstance(fault, Fault)
@@ -244,7 +244,7 @@ class InstrumentedCpu(Cpu):
         return fault
 
     def _exact(self, page_addr: int) -> int:
-        """The address that the present instruction cannot reach, of which the TLB told the page.
+        """The address that the present instruction cannot reach, of which the TLB knows only the page.
 
         The process has ended, so the instruction may run once more: with every bad page led to
         where nothing is, Unicorn names the address.

@@ -104,6 +104,3 @@ def restore(handle: ctypes.c_void_p, abi: str, saved: dict[str, bytes]) -> None:
         if uclib.uc_reg_write(handle, numbers[name], cell):
             # A selector of what is no longer a segment: 0, as Linux does (arch/x86/kernel/tls.c).
             uclib.uc_reg_write(handle, numbers[name], bytes(_WIDEST))
-
-
-__all__ = ["restore", "save"]

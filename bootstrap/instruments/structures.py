@@ -97,7 +97,7 @@ class Block(ctypes.Structure):
 
 
 class StepState(ctypes.Structure):
-    """step_state, what counting works on: see stepping.py and blocks.py."""
+    """step_state, what counting works on: see counter.py and blocks.py."""
 
     _fields_ = (
         ("stop", ctypes.c_void_p),

@@ -18,7 +18,7 @@ from bootstrap.core.machine import NUMBER, RunResult
 from bootstrap.core.process import Exec, Process
 from bootstrap.core.syscalls import BoundCall
 from bootstrap.instruments import Engine
-from bootstrap.instruments.callbuffer import CallLog
+from bootstrap.instruments.callbuffer import CallBuffer
 from bootstrap.instruments.instrumented import InstrumentedCpu
 from bootstrap.linux import calls, scripts
 from bootstrap.linux.events import CallBegan, CallEnded, Fault, Tick
@@ -77,7 +77,7 @@ class Machine(machine.Machine):
             self._new_cpu,
             listeners,
         )
-        self.log: CallLog | None = None
+        self.log: CallBuffer | None = None
         """Gets every system call once it has ended, on either path."""
         self._engine = engine.in_python() if each_call else engine
         self._each_call = each_call

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bootstrap.core.errors import BadInput
-from bootstrap.instruments.blocks import Blocks
+from bootstrap.instruments.blocks import BlockCounter
 from bootstrap.timeline.disassembly import LONGEST
 from bootstrap.timeline.images import ProgramImage, ProgramImages
 from bootstrap.timeline.timeline import Timeline, Unsure
@@ -102,9 +102,9 @@ def _by_blocks(timeline: Timeline, program: ProgramRow) -> tuple[int, Iterable[t
     return total, counting[0].ran().items()
 
 
-def _blocks(timeline: Timeline) -> Blocks:
+def _blocks(timeline: Timeline) -> BlockCounter:
     stepping = timeline.stepping
-    assert isinstance(stepping, Blocks)
+    assert isinstance(stepping, BlockCounter)
     return stepping
 
 

@@ -16,7 +16,7 @@ from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.core.files import Stream
 from bootstrap.instruments import Engine, Travel
 from bootstrap.instruments.blocks import UNSURE
-from bootstrap.instruments.counter import BREAKPOINT, NEVER, Stepping
+from bootstrap.instruments.counter import BREAKPOINT, NEVER, InstructionCounter
 from bootstrap.linux.machine import Machine
 from bootstrap.linux.memory import AddressSpace
 from bootstrap.linux.process import LinuxProcess
@@ -231,7 +231,7 @@ class MachineState:
         self.on_restore()
 
     @property
-    def stepping(self) -> Stepping:
+    def stepping(self) -> InstructionCounter:
         """The counter of the CPU: breakpoints, watchpoints, counts (instruments/counter.py)."""
         stepping = self.live.tasks[-1].cpu.stepping
         assert stepping is not None, "a timeline that does not count"

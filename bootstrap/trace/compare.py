@@ -19,7 +19,7 @@ from bootstrap.core.errors import BadInput, BootstrapError, ExitStatus, GuestFai
 from bootstrap.core.events import Closed, Event, Executed, Exited, Forked
 from bootstrap.core.files import RegularFile, Stream
 from bootstrap.instruments import Engine
-from bootstrap.instruments.callbuffer import CallLog
+from bootstrap.instruments.callbuffer import CallBuffer
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerEntry
 from bootstrap.linux.machine import Machine
@@ -266,7 +266,7 @@ class Comparer:
     def __init__(self, run: RecordedRun, stack: list[int], calls: list[int], event: int) -> None:
         """`stack`: rows of the live programs; `calls`: how many each has made; `event`: all."""
         self.recorded = run
-        self.log = CallLog(self._take)
+        self.log = CallBuffer(self._take)
         self.log.handed_over = event
         self.stack = stack
         self.made = dict(zip(stack, calls, strict=True))

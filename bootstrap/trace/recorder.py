@@ -24,7 +24,7 @@ from bootstrap.core.events import (
     RunStarted,
 )
 from bootstrap.core.files import OpenFile, Stream, Symlink
-from bootstrap.instruments.callbuffer import CallLog
+from bootstrap.instruments.callbuffer import CallBuffer
 from bootstrap.linux.events import Listed, Read
 from bootstrap.linux.filesystem import absolute, opened_path, seen_path
 from bootstrap.linux.inode import LazyFile
@@ -82,7 +82,7 @@ class Recorder:
     """
 
     def __init__(self, sink: Sink) -> None:
-        self._log = CallLog(self._take)
+        self._log = CallBuffer(self._take)
         self._sink = sink
         self._ids: dict[str, int] = {}
         self._run = 0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bootstrap.core.process import Exec
 from bootstrap.instruments import Travel, exit_checks
-from bootstrap.instruments.blocks import UNSURE, Blocks
+from bootstrap.instruments.blocks import UNSURE, BlockCounter
 from bootstrap.instruments.counter import NEVER, TARGET
 from bootstrap.instruments.instrumented import InstrumentedCpu
 from bootstrap.linux.filesystem import OverlayFileSystem
@@ -235,7 +235,7 @@ def test_random_programs_stop_where_single_steps_do(pieces: list[str], data: st.
         if not fast.to(wanted):
             continue
         stepping = fast.cpu.stepping
-        assert isinstance(stepping, Blocks)
+        assert isinstance(stepping, BlockCounter)
         assert stepping.reached == TARGET
         assert wanted <= stepping.executed <= wanted + LONGEST
         slow = run(image, hot_path, EACH)
@@ -250,7 +250,7 @@ def test_how_often_each_instruction_ran(hot_path: str) -> None:
     image = guest.exit(0).elf()
     by_blocks, one_by_one = run(image, hot_path, BLOCKS), run(image, hot_path, EACH)
     blocks, each = by_blocks.cpu.stepping, one_by_one.cpu.stepping
-    assert isinstance(blocks, Blocks)
+    assert isinstance(blocks, BlockCounter)
     assert each is not None
     counts = each.count_each(CODE, 64)
     assert not by_blocks.to(NEVER)

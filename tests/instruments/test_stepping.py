@@ -19,7 +19,7 @@ from bootstrap.instruments.counter import (
     TARGET,
     WRITES,
     Access,
-    Stepping,
+    InstructionCounter,
     is_repeat,
     jumps,
 )
@@ -179,7 +179,7 @@ class Guest:
         assert self.machine.start(Exec(b"/guest", (b"/guest",), ()), b"/", None) is None
         self.cpu = self.machine.tasks[-1].cpu
         assert self.cpu.stepping is not None
-        self.stepping: Stepping = self.cpu.stepping
+        self.stepping: InstructionCounter = self.cpu.stepping
 
     def to(self, target: int = NEVER, began: int = NEVER) -> int:
         """Why it stopped; 0 at the program's end."""
