@@ -244,7 +244,7 @@ class InstrumentedCpu(Cpu):
         return fault
 
     def _exact(self, page_addr: int) -> int:
-        """The address that the present instruction cannot reach, of which the TLB knows only the page.
+        """The address that the present instruction cannot reach; the TLB knows only the page.
 
         The process has ended, so the instruction may run once more: with every bad page led to
         where nothing is, Unicorn names the address.

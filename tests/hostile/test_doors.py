@@ -10,7 +10,7 @@ import pytest
 from bootstrap.core.errors import ExitStatus
 from tests.hostile.doors import Doors
 
-FEW = 500
+FEW = 350
 MANY = int(os.environ.get("FUZZ", "10000"))
 
 

@@ -141,19 +141,6 @@ def test_special_files_of_the_host_are_never_opened(root: Path) -> None:
     assert words == [-6, -6, -6]  # ENXIO, and no wait for a reader
 
 
-@EACH_HOT_PATH
-@EACH_ABI
-def test_endless_writes_come_to_the_limit(abi: str, hot_path: str) -> None:
-    guest = Program(abi)
-    buffer = guest.space(4096)
-    guest.call("open", guest.text(b"/f"), O_WRONLY | O_CREAT, 0o600)
-    guest.label("more").call("write", 3, buffer, 4096).jmp("more")
-    with pytest.raises(GuestFailed, match=r"limit.*--limit file"):
-        emulate(guest, hot_path, limits=Limits(file=1 << 20))
-    with pytest.raises(GuestFailed, match=r"limit.*--limit files_total"):
-        emulate(guest, hot_path, limits=Limits(files_total=1 << 20))
-
-
 @EACH_ABI
 def test_a_hole_as_large_as_can_be_is_not_filled(abi: str) -> None:
     guest = Program(abi)
@@ -166,19 +153,6 @@ def test_a_hole_as_large_as_can_be_is_not_filled(abi: str) -> None:
     (_, peak) = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 64 << 20
-
-
-@EACH_HOT_PATH
-@EACH_ABI
-def test_files_without_end_come_to_the_limit(abi: str, hot_path: str) -> None:
-    guest = Program(abi)
-    name = guest.text(b"/0000")
-    guest.label("more").call("open", name, O_CREAT | O_EXCL, 0o600).call("close", 3)
-    # The next name: add one to the four bytes, whatever characters come of it but / and NUL.
-    guest.raw(b"\x81\x05" if abi == "i386" else b"\x81\x04\x25")
-    guest.raw((name + 1).to_bytes(4, "little") + b"\1\0\0\0").jmp("more")
-    with pytest.raises(GuestFailed, match=r"limit.*--limit inodes"):
-        emulate(guest, hot_path, limits=Limits(inodes=150))
 
 
 def test_folders_without_end_take_little_memory() -> None:
@@ -388,19 +362,6 @@ def test_arguments_without_end(abi: str, hot_path: str) -> None:
     guest.exit(0)
     e2big = -7
     assert emulate(guest, hot_path).words(guest.word) == [e2big] * 3
-
-
-@EACH_HOT_PATH
-@EACH_ABI
-def test_descriptors_without_end_are_emfile(abi: str, hot_path: str) -> None:
-    guest = Program(abi)
-    name, count, result = guest.text(b"/guest"), guest.words(0), guest.space(8)
-    guest.label("more").call("open", name, 0).store(result).jump_if_negative("full")
-    guest.decrement(count).jmp("more")
-    guest.label("full").call("write", 1, result, guest.word).call("write", 1, count, guest.word)
-    guest.exit(0)
-    outcome = emulate(guest, hot_path, limits=Limits(open_files=100))
-    assert outcome.words(guest.word) == [-24, -97]
 
 
 def test_output_without_end_takes_no_memory() -> None:

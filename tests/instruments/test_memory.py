@@ -340,19 +340,6 @@ def test_the_heap_stops_at_a_mapping() -> None:
     assert space.brk(0) == HEAP + 7 * PAGE
 
 
-def test_what_the_heap_gave_back_is_zero_when_it_comes_again() -> None:
-    space = new_space()
-    space.set_brk_start(HEAP)
-    space.brk(HEAP + 2 * PAGE)
-    space.write(HEAP, b"x" * 2 * PAGE)
-    space.brk(HEAP + 10)
-    with pytest.raises(LinuxError):
-        space.read(HEAP + PAGE, 1)
-    space.brk(HEAP + 2 * PAGE)
-    # The rest of the page that stayed keeps its bytes, as on Linux.
-    assert space.read(HEAP, 2 * PAGE) == b"x" * PAGE + bytes(PAGE)
-
-
 def test_over_the_limit_the_run_ends_and_nothing_is_mapped() -> None:
     space = new_space(limit=4 * PAGE)
     space.set_brk_start(HEAP)
