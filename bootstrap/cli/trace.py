@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bootstrap import trace
@@ -19,9 +19,9 @@ from bootstrap.linux.limits import Limits
 from bootstrap.timeline import line_outputs, origins
 from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.line_outputs import outputs_of_line
-from bootstrap.timeline.origins import ByteOrigins, OriginStep
+from bootstrap.timeline.origins import ByteOrigins
 from bootstrap.timeline.render import why_json
-from bootstrap.timeline.stores import StoreReport, line, store_report
+from bootstrap.timeline.stores import line, store_report
 from bootstrap.trace.compare import check
 from bootstrap.trace.log import LogFilter, log
 from bootstrap.trace.store import Trace
@@ -34,7 +34,6 @@ def run_record(args: argparse.Namespace) -> int:
         return _program(args)
     if args.env or args.root != "." or args.cwd != "/":
         raise BadInput("--root, --cwd and --env go with -- PROGRAM only")
-
     for name, option in ((args.json, "--json"), (args.junit, "--junit")):
         if name is not None and Path(name).resolve() == Path(args.trace).resolve():
             raise BadInput(f"{option} {name}: is where the trace goes; name another file")
@@ -83,36 +82,34 @@ def run_check(args: argparse.Namespace) -> int:
     return 1
 
 
-def run_info(args: argparse.Namespace) -> int:
-    """Print it. Raises BootstrapError."""
-    with trace.open(args.trace) as opened:
-        say(info(opened))
-    return 0
+def _reading(
+    lines: Callable[[Trace, argparse.Namespace], Iterable[str]],
+) -> Callable[[argparse.Namespace], int]:
+    """A command that prints lines about a trace. Raises BootstrapError."""
+
+    def run(args: argparse.Namespace) -> int:
+        with trace.open(args.trace) as opened:
+            say(lines(opened, args))
+        return 0
+
+    return run
 
 
-def run_tree(args: argparse.Namespace) -> int:
-    """Print it. Raises BootstrapError."""
-    counted = instructions(args.trace) if args.instructions else None
-    with trace.open(args.trace) as opened:
-        say(tree(opened, counted))
-    return 0
+def _tree(opened: Trace, args: argparse.Namespace) -> Iterable[str]:
+    return tree(opened, instructions(args.trace) if args.instructions else None)
 
 
-def run_files(args: argparse.Namespace) -> int:
-    """Print it. Raises BootstrapError."""
-    with trace.open(args.trace) as opened:
-        graph = args.graph and files_graph(opened, args.graph)
-        say(graph.splitlines() if graph else files_text(opened))
-    return 0
+def _files(opened: Trace, args: argparse.Namespace) -> Iterable[str]:
+    return files_graph(opened, args.graph).splitlines() if args.graph else files_text(opened)
 
 
-def run_log(args: argparse.Namespace) -> int:
-    """Print it. Raises BootstrapError."""
-    names = [name for names in args.call or () for name in names.split(",")]
-    wanted = LogFilter(frozenset(args.pid or ()), tuple(args.path or ()), frozenset(names))
-    with trace.open(args.trace) as opened:
-        say(log(opened, wanted))
-    return 0
+def _log(opened: Trace, args: argparse.Namespace) -> Iterable[str]:
+    names = [name for names in args.call for name in names.split(",")]
+    return log(opened, LogFilter(frozenset(args.pid), tuple(args.path), frozenset(names)))
+
+
+run_info = _reading(lambda opened, args: info(opened))
+run_tree, run_files, run_log = _reading(_tree), _reading(_files), _reading(_log)
 
 
 def run_why(args: argparse.Namespace) -> int:
@@ -127,9 +124,9 @@ def run_why(args: argparse.Namespace) -> int:
     with trace.open(args.trace) as opened:
         why = ByteOrigins(opened)
         links = why.why(path, offset)
-        find = _stores(opened, why)
+        images = ProgramImages(opened, why)
         stores = {
-            link: find(link)
+            link: store_report(opened, default_engine(), images, link)
             for number, link in enumerate(links)
             if link.call is not None and args.stores != "none"
             and (number == 0 or args.stores == "all")
@@ -140,11 +137,6 @@ def run_why(args: argparse.Namespace) -> int:
             {"schema": 1, "links": [why_json(link, stores) for link in links]},
         )
     return 0
-
-
-def _stores(opened: Trace, why: ByteOrigins) -> Callable[[OriginStep], StoreReport | None]:
-    images = ProgramImages(opened, why)
-    return lambda link: store_report(opened, default_engine(), images, link)
 
 
 def run_where(args: argparse.Namespace) -> int:
