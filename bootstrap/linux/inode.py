@@ -228,10 +228,6 @@ class LazyFile(files.RegularFile):
         self.pending = False
         super().forget()
 
-    def contents(self) -> bytes:
-        """The whole content. Raises BadInput when the lower tree cannot give it."""
-        return self.read_at(0, self.size)
-
     def sha256(self) -> str:
         """SHA-256 of the content, lower-case hexadecimal; computed once for each version."""
         known = self._hash

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from bootstrap.core.abi import LinuxError
@@ -20,15 +21,27 @@ END = BUFFER + 0x2000
 BAD = 16
 
 
-def make(arch: Arch = AMD64, limits: Limits | None = None) -> Process:
-    """A process at the root of a small file system, standard streams open."""
-    limits = limits or Limits()
-    memory = AddressSpace(arch, limits, Meter(limits))
-    memory.map(BUFFER, END, READ | WRITE | MAPPED)
-    memory.set_brk_start(0x100000)
+def small(limits: Limits) -> FileSystem:
+    """A small file system."""
     files = FileSystem(limits)
     files.add_file(b"/f", b"hello, world\n")
     files.add_file(b"/d/inner", b"inner", 0o755)
+    return files
+
+
+def make(
+    arch: Arch = AMD64,
+    limits: Limits | None = None,
+    new_files: Callable[[Limits], FileSystem] = small,
+    new_memory: type[AddressSpace] = AddressSpace,
+    new_process: type[Process] = Process,
+) -> Process:
+    """A process at the root of its files, standard streams open."""
+    limits = limits or Limits()
+    memory = new_memory(arch, limits, Meter(limits))
+    memory.map(BUFFER, END, READ | WRITE | MAPPED)
+    memory.set_brk_start(0x100000)
+    files = new_files(limits)
     fds = FdTable(limits.open_files)
     chunks, taken = [b"typed ", b"in"], bytearray()
 
@@ -42,7 +55,8 @@ def make(arch: Arch = AMD64, limits: Limits | None = None) -> Process:
     for fd, flags in enumerate((0, 1, 1)):
         fds.put(fd, OpenFile(Stream(read, write), flags))
     base = PathBase(files.root, files.root)
-    return Process(1, 0, arch, memory, fds, files, base, 0o022, limits, lambda kind, **fields: None)
+    quiet = lambda kind, **fields: None  # noqa: E731
+    return new_process(1, 0, arch, memory, fds, files, base, 0o022, limits, quiet)
 
 
 def call(process: Process, name: str, *args: int) -> Any:

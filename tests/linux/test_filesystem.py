@@ -41,14 +41,6 @@ def test_numbers_follow_the_order_of_looking() -> None:
     assert numbers([b"a", b"z", b"d/e/w", b"d/e"]) == [2, 3, 6, 5]
 
 
-def test_a_number_is_never_given_twice() -> None:
-    fs, at = make()
-    first = fs.open(at, b"n", O_CREAT | O_RDWR, 0o644)[0]
-    fs.unlink(at, b"n")
-    first.close()
-    assert fs.open(at, b"n", O_CREAT | O_RDWR, 0o644)[0].inode.ino > first.inode.ino
-
-
 def test_listing_is_sorted_and_tells_where_to_go_on() -> None:
     fs, at = make()
     folder = fs.open(at, b"/", O_RDONLY | O_DIRECTORY)[0]
