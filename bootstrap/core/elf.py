@@ -123,15 +123,14 @@ def parse(image: RegularFile) -> ElfFile:
 
 def load(
     image: RegularFile,
-    _path: bytes,
+    path: bytes,
     argv: tuple[bytes, ...],
     envp: tuple[bytes, ...],
-    asked: bytes,
     limits: Limits,
     meter: Meter,
     new_memory: NewMemory = AddressSpace,
 ) -> Loaded:
-    """The image of a fresh process. `asked` is execve's path, for AT_EXECFN.
+    """The image of a fresh process. `path` is execve's, for AT_EXECFN.
 
     Raises LinuxError(ENOEXEC), BadImage, GuestFailed (limits; what the core cannot run).
     """
@@ -150,7 +149,7 @@ def load(
         executable = memory.read_implies_exec or any(s.flags & _PF_X for s in stack)
         stack_flags = MAPPED | READ | WRITE | (EXEC if executable else 0)
         memory.map(top - STACK_SIZE, top, stack_flags)
-        sp = _fill_stack(memory, elf, asked, argv, envp)
+        sp = _fill_stack(memory, elf, path, argv, envp)
     except BaseException:
         memory.release()
         raise

@@ -36,16 +36,7 @@ from bootstrap.core.syscalls import CALLS, BoundCall, Tables, close_each
 
 NUMBER = 0xFFFFFFFF
 """x86-64 takes the call's number from eax (arch/x86/entry/common.c, do_syscall_64)."""
-INTERPRETERS = 5
-"""How deep one file may ask for another to run it (fs/exec.c, exec_binprm)."""
-
 Streams = tuple[Stream, Stream, Stream]
-Format = Callable[
-    [RegularFile, bytes, tuple[bytes, ...], tuple[bytes, ...], bytes, Limits, Meter], Loaded | Exec
-]
-"""Makes a process image, as elf.load does, of a file, its path, arguments, environment and the path
-that execve(2) was given; or names another program to run instead (an interpreter).
-LinuxError(ENOEXEC) where a file is not of its kind. Linux calls them binfmts."""
 NewCpu = Callable[[Process, OnTrap], Cpu]
 
 
@@ -97,8 +88,8 @@ def _sigint_of_the_system() -> Iterator[None]:
 class Machine:
     """One run of a tree of processes on one file system.
 
-    What stands outside the core may give other `calls` and `formats`, listeners, and a `new_cpu`
-    of its own, or be a subclass; a verdict does not.
+    What stands outside the core may give other `calls`, listeners, and a `new_cpu` of its own, or
+    be a subclass; a verdict does not.
     """
 
     new_process: type[Process] = Process
@@ -108,14 +99,12 @@ class Machine:
         files: FileSystem,
         calls: Tables = CALLS,
         limits: Limits | None = None,
-        formats: Sequence[Format] = (elf.load,),
         new_cpu: NewCpu = plain_cpu,
         listeners: Sequence[events.Listener] = (),
     ) -> None:
         self.files = files
         self.calls = calls
         self.limits = limits or Limits()
-        self.formats = tuple(formats)
         self.new_cpu = new_cpu
         self.listeners = tuple(listeners)
         self.meter = Meter(self.limits)
@@ -325,15 +314,7 @@ class Machine:
 
     def _execute(self, process: Process, control: Exec) -> RunningProcess:
         """Make the new image and its CPU; the old image stays until this has succeeded."""
-        wanted = control
-        for _ in range(INTERPRETERS + 1):
-            file = self._executable(process, wanted.path)
-            loaded = self._load(file, wanted, control.path)
-            if isinstance(loaded, Loaded):
-                break
-            wanted = loaded
-        else:
-            raise LinuxError(Errno.ELOOP)
+        wanted, file, loaded = self._image(process, control)
         process.memory.release()
         process.memory, process.arch = loaded.memory, loaded.arch
         close_each(process, process.fds.cloexec)
@@ -358,16 +339,12 @@ class Machine:
             raise LinuxError(Errno.ETXTBSY)  # execve(2); fs/exec.c, do_open_execat
         return inode
 
-    def _load(self, file: RegularFile, wanted: Exec, asked: bytes) -> Loaded | Exec:
-        """The first format that knows the file makes its image (search_binary_handler)."""
-        path, argv, envp = wanted.path, wanted.argv, wanted.envp
-        for form in self.formats:
-            try:
-                return form(file, path, argv, envp, asked, self.limits, self.meter)
-            except LinuxError as error:
-                if error.errno != Errno.ENOEXEC:
-                    raise
-        raise LinuxError(Errno.ENOEXEC)
+    def _image(self, process: Process, control: Exec) -> tuple[Exec, RegularFile, Loaded]:
+        """What runs, its file and its image. In the core that is the program itself: a script,
+        which names another to run it, is none (ENOEXEC)."""
+        file = self._executable(process, control.path)
+        path, argv, envp = control.path, control.argv, control.envp
+        return control, file, elf.load(file, path, argv, envp, self.limits, self.meter)
 
     def _end(
         self, task: RunningProcess, status: int, fault: Fault | None = None

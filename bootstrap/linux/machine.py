@@ -11,9 +11,11 @@ from functools import partial
 
 from bootstrap import signals
 from bootstrap.core import cpu, elf, machine
-from bootstrap.core.abi import LinuxError
+from bootstrap.core.abi import Errno, LinuxError
+from bootstrap.core.elf import Loaded
 from bootstrap.core.errors import GuestFailed
 from bootstrap.core.events import Listener
+from bootstrap.core.files import RegularFile
 from bootstrap.core.machine import NUMBER, RunResult
 from bootstrap.core.process import Exec, Process
 from bootstrap.core.syscalls import BoundCall
@@ -30,6 +32,8 @@ from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.process import LinuxProcess, OnRegisters
 from bootstrap.linux.slices import ticking
 
+INTERPRETERS = 5
+"""How deep one file may ask for another to run it (fs/exec.c, exec_binprm)."""
 TICK = 0.2
 """Seconds of host time between time slices, which only let listeners and Ctrl-C have their turn."""
 
@@ -73,7 +77,6 @@ class Machine(machine.Machine):
             files,
             calls.CALLS if self.probes is None else calls.probing(self.probes),
             limits or Limits(),
-            (partial(elf.load, new_memory=AddressSpace), scripts.load),
             self._new_cpu,
             listeners,
         )
@@ -251,6 +254,21 @@ class Machine(machine.Machine):
             # A program that only ever executes the next one must come to its limits too.
             task.used, task.cpu.executed = caller.used, caller.cpu.executed
         return task
+
+    def _image(self, process: Process, control: Exec) -> tuple[Exec, RegularFile, Loaded]:
+        wanted = control
+        for _ in range(INTERPRETERS + 1):
+            file = self._executable(process, wanted.path)
+            path, argv, envp = control.path, wanted.argv, wanted.envp
+            try:
+                loaded = elf.load(file, path, argv, envp, self.limits, self.meter, AddressSpace)
+            except LinuxError as error:
+                if error.errno != Errno.ENOEXEC:
+                    raise
+                wanted = scripts.interpreter(file, wanted)
+            else:
+                return wanted, file, loaded
+        raise LinuxError(Errno.ELOOP)
 
     def _executable(self, process: Process, path: bytes) -> LazyFile:
         inode = super()._executable(process, path)

@@ -4,7 +4,6 @@ import re
 
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.elf import BINPRM_BUF_SIZE
-from bootstrap.core.errors import Limits, Meter
 from bootstrap.core.files import RegularFile
 from bootstrap.core.process import Exec
 
@@ -12,15 +11,7 @@ _WHOLE_NAME = re.compile(rb"#![ \t]*+[^ \t\0]*+[ \t\0]")
 _LINE = re.compile(rb"([^ \t\0]*)(?:[ \t]+([^\0]*))?", re.DOTALL)
 
 
-def load(
-    image: RegularFile,
-    path: bytes,
-    argv: tuple[bytes, ...],
-    envp: tuple[bytes, ...],
-    _asked: bytes,
-    _limits: Limits,
-    _meter: Meter,
-) -> Exec:
+def interpreter(image: RegularFile, script: Exec) -> Exec:
     """The interpreter of a script, to be run on the script's path; its line may have one argument.
 
     Raises LinuxError: ENOEXEC for what is no script, and where there is no name or one that may
@@ -38,4 +29,5 @@ def load(
     name, argument = found[1], found[2]
     if not name:
         raise LinuxError(Errno.EACCES)  # a NUL: to open_exec the empty name is the current folder
-    return Exec(name, (name, *(() if argument is None else (argument,)), path, *argv[1:]), envp)
+    words = (name,) if argument is None else (name, argument)
+    return Exec(name, (*words, script.path, *script.argv[1:]), script.envp)

@@ -150,9 +150,7 @@ class Walker:
     def __init__(self, image: bytes, abi: Arch, opens: Opens, most: int) -> None:
         """``most``: states at which it stops. Raises what the loader raises."""
         limits = Limits()
-        loaded = load(
-            file_of(image), b"seed", (b"seed",), (), b"seed", limits, Meter(limits), AddressSpace
-        )
+        loaded = load(file_of(image), b"seed", (b"seed",), (), limits, Meter(limits), AddressSpace)
         assert isinstance(loaded.memory, AddressSpace)
         self._memory = loaded.memory
         self._entry, self._most, self._opens = loaded.pc, most, opens

@@ -34,7 +34,7 @@ def loaded(guest: Program, answers: Sequence[int | None]) -> tuple[Cpu, list[tup
     """A CPU at the start of the program; its calls get these results, and are kept."""
     file = laid_out({b"/guest": guest.elf()}).file_at(b"/guest")
     assert file is not None
-    image = load(file, b"guest", (b"guest",), (), b"guest", Limits(), Meter(Limits()))
+    image = load(file, b"guest", (b"guest",), (), Limits(), Meter(Limits()))
     seen: list[tuple[int, ...]] = []
 
     def on_trap(registers: Sequence[int]) -> int | None:

@@ -9,11 +9,8 @@ import pytest
 
 from bootstrap.core.abi import O_CLOEXEC, O_CREAT, O_RDWR, O_TRUNC, O_WRONLY, Errno, LinuxError
 from bootstrap.core.arches import AARCH64, X86, Arch
-from bootstrap.core.elf import Loaded, load
 from bootstrap.core.errors import GuestFailed
-from bootstrap.core.machine import INTERPRETERS
 from bootstrap.core.paths import FileSystem
-from bootstrap.core.process import Exec
 from tests.core.guest import EACH_ARCH, ON_X86, Program, alike, native, run, why_not_native
 
 BUSY = -Errno.ETXTBSY
@@ -145,33 +142,9 @@ def test_a_file_that_is_written_does_not_run(arch: Arch) -> None:
     check_busy(guest, [0, BUSY, 0, 0, 0, 0], {b"/other": other.elf()})
 
 
-def test_formats_are_asked_in_turn_and_may_name_an_interpreter() -> None:
-    """As Linux's binfmts. The core has ELF alone: a script is no program."""
-    tried = []
-
-    def scripts(file, path, argv, envp, _asked, limits, meter):  # type: ignore[no-untyped-def]
-        tried.append((path, argv))
-        if file.read_at(0, 2) != b"#!":
-            raise LinuxError(Errno.ENOEXEC)
-        name = file.read_at(2, 100).strip()
-        return Exec(name, (name, path, *argv[1:]), envp)
-
-    files = {b"/script": b"#!/second\n", b"/second": b"#!/guest\n", b"/loop": b"#!/loop\n"}
-    image = ends(X86, 7)
+def test_a_script_is_no_program() -> None:
     with pytest.raises(LinuxError, match="ENOEXEC"):
-        run(image, files, path=b"/script")
-    ran = run(image, files, [b"s", b"x"], path=b"/script", formats=(scripts, load))
-    assert ran.status == 7
-    assert tried == [
-        (b"/script", (b"s", b"x")),
-        (b"/second", (b"/second", b"/script", b"x")),
-        (b"/guest", (b"/guest", b"/second", b"/script", b"x")),
-    ]
-    tried.clear()
-    with pytest.raises(LinuxError, match="ELOOP"):
-        run(image, files, path=b"/loop", formats=(scripts, load))
-    assert len(tried) == INTERPRETERS + 1
-    assert Loaded.__name__ == "Loaded"
+        run(ends(X86, 7), {b"/script": b"#!/guest\n"}, path=b"/script")
 
 
 def test_the_first_program_of_a_run() -> None:
