@@ -358,10 +358,18 @@ def _real(value: Any, way: Way) -> float:
     return float(value)
 
 
-def _truth(value: Any, way: Way) -> bool:
-    if not isinstance(value, bool):
-        raise Fault("must be true or false", *way)
-    return value
+def _only(kind: type[T], what: str) -> Callable[[Any, Way], T]:
+    def decode(value: Any, way: Way) -> T:
+        if not isinstance(value, kind):
+            raise Fault(f"must be {what}", *way)
+        return value
+
+    return decode
+
+
+_truth = _only(bool, "true or false")
+_list = _only(list, "a list")
+_dict = _only(dict, "a table")
 
 
 def _bytes(value: Any, way: Way) -> bytes:
@@ -435,12 +443,6 @@ def _either(kinds: list[_Decode], value: Any, way: Way) -> Any:
     return kinds[-1](value, way)
 
 
-def _list(value: Any, way: Way) -> list[Any]:
-    if not isinstance(value, list):
-        raise Fault("must be a list", *way)
-    return value
-
-
 def _fixed(made: Any, kinds: list[_Decode], value: Any, way: Way) -> tuple[Any, ...]:
     """A tuple, or a named one that is ``made`` of it."""
     if len(_list(value, way)) != len(kinds):
@@ -451,12 +453,6 @@ def _fixed(made: Any, kinds: list[_Decode], value: Any, way: Way) -> tuple[Any, 
 
 def _many(made: Callable[[Any], Any], kind: _Decode, value: Any, way: Way) -> Any:
     return made([kind(inner, (*way, index)) for index, inner in enumerate(_list(value, way))])
-
-
-def _dict(value: Any, way: Way) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise Fault("must be a table", *way)
-    return value
 
 
 def _table(keys: _Decode, kind: _Decode, value: Any, way: Way) -> Mapping[str, Any]:

@@ -24,7 +24,10 @@ from bootstrap.report.page import visible
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it.  Raises BootstrapError; returns the exit status."""
+    """Do it; with --require-recheck only of what the core alone found too.
+
+    Raises BootstrapError; returns the exit status.
+    """
     _check_options(args)
     check_places(args.output, args.json, args.junit)
     if not args.run:
@@ -36,6 +39,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _attest(args: argparse.Namespace, report: Path | str, products: Path | str | None) -> int:
+    """What a report says, which was made here and now or is only read. Raises BadInput.
+
+    With --require-recheck it has to say that the core alone found the same; a report whose recheck
+    is of another run, or does not agree, is none (`evidence.read_report`), whatever is required.
+    """
     handoff = None if args.run else read_handoff_run(Path(report))
     if handoff is not None:
         if args.require_recheck:

@@ -17,26 +17,6 @@ from bootstrap.languages.source import SourceText
 from bootstrap.sources import SourceTree
 
 
-def _hex0(sources: Sequence[SourceText]) -> bytes:
-    return hex0.assemble(*_alone(sources)).output
-
-
-def _hex1(sources: Sequence[SourceText]) -> bytes:
-    return hex1.assemble(*_alone(sources)).output
-
-
-def _hex2(sources: Sequence[SourceText]) -> bytes:
-    return hex2.assemble(sources).output
-
-
-def _m0(sources: Sequence[SourceText]) -> bytes:
-    return m0.expand(sources).output
-
-
-def _catm(sources: Sequence[SourceText]) -> bytes:
-    return catm.join(sources).content
-
-
 def _alone(sources: Sequence[SourceText]) -> tuple[bytes, str]:
     if len(sources) != 1:
         raise BadInput(f"this language reads one source, not {len(sources)}")
@@ -44,11 +24,11 @@ def _alone(sources: Sequence[SourceText]) -> tuple[bytes, str]:
 
 
 MODELS: Mapping[str, Callable[[Sequence[SourceText]], bytes]] = {
-    "hex0": _hex0,
-    "hex1": _hex1,
-    "hex2": _hex2,
-    "M0": _m0,
-    "catm": _catm,
+    "hex0": lambda sources: hex0.assemble(*_alone(sources)).output,
+    "hex1": lambda sources: hex1.assemble(*_alone(sources)).output,
+    "hex2": lambda sources: hex2.assemble(sources).output,
+    "M0": lambda sources: m0.expand(sources).output,
+    "catm": lambda sources: catm.join(sources).content,
 }
 """Language -> what its model makes of sources. Each raises LanguageError, with the place."""
 
