@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bootstrap.core.abi import LinuxError
+from bootstrap.core.arches import PAGE
 from bootstrap.core.errors import BadInput
 from bootstrap.core.files import Directory, RegularFile
 from bootstrap.core.memory import BEYOND, READ
@@ -126,22 +127,25 @@ def in_memory(memory: AddressSpace, wanted: bytes) -> list[int]:
     return found
 
 
-def _readable(memory: AddressSpace) -> Iterator[tuple[int, int]]:
+def _readable(memory: AddressSpace) -> list[tuple[int, int]]:
     """Stretches of pages that can be read: (from, to)."""
-    start = end = -1
-    for extent in memory.extents:
-        page = (extent.end - extent.start) // len(extent.pages)
-        for index, flags in enumerate(extent.pages):
-            at = extent.start + index * page
-            readable = flags & (READ | BEYOND) == READ
-            if readable and at == end:
-                end = at + page
-            elif readable:
-                if start >= 0:
-                    yield start, end
-                start, end = at, at + page
-    if start >= 0:
-        yield start, end
+    return joined(
+        (extent.start + at, extent.start + at + PAGE)
+        for extent in memory.extents
+        for at, flags in zip(range(0, extent.end - extent.start, PAGE), extent.pages, strict=True)
+        if flags & (READ | BEYOND) == READ
+    )
+
+
+def joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans (first, after the last), in order, as few as they are."""
+    found: list[tuple[int, int]] = []
+    for start, end in spans:
+        if found and found[-1][1] == start:
+            found[-1] = found[-1][0], end
+        else:
+            found.append((start, end))
+    return found
 
 
 def in_sources(sources: Mapping[str, Sequence[str]], wanted: str) -> list[tuple[str, int, str]]:

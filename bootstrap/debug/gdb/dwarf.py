@@ -10,8 +10,10 @@ frames that could be followed.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from bootstrap.debug.views import joined
 
 _EM_386, _EM_X86_64, _EM_AARCH64, _EM_RISCV = 3, 62, 183, 243
 _ET_EXEC = 2
@@ -99,17 +101,6 @@ def signed(value: int) -> bytes:
 
 def _text(value: str) -> bytes:
     return value.encode("utf-8", "surrogateescape") + b"\0"
-
-
-def joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans (first, after the last), in order, as few as they are."""
-    found: list[tuple[int, int]] = []
-    for start, end in spans:
-        if found and found[-1][1] == start:
-            found[-1] = found[-1][0], end
-        else:
-            found.append((start, end))
-    return found
 
 
 def _end(last: Stretch | None) -> bytes:

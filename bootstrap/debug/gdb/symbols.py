@@ -12,8 +12,9 @@ from itertools import groupby
 from pathlib import Path
 
 from bootstrap.core.errors import BadInput
-from bootstrap.debug.gdb.dwarf import Stretch, SymbolTable, joined, symbol_file
+from bootstrap.debug.gdb.dwarf import Stretch, SymbolTable, symbol_file
 from bootstrap.debug.source_paths import SourcePaths
+from bootstrap.debug.views import joined
 from bootstrap.timeline.images import ProgramImage, ProgramImages
 from bootstrap.trace.store import Trace
 

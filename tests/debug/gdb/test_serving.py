@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.cli.main import main
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.gdb import launch
 from bootstrap.debug.gdb.wire import PacketKind, PacketReader, frame
@@ -132,27 +131,12 @@ def test_a_port_of_others_is_warned_of(hex0_trace: Path) -> None:
         (["--at", "9@0", "--listen", "127.0.0.1:0"], "has no pid 9"),
         (["--root", "/nonexistent"], "--root /nonexistent: is not a folder"),
         (["--root", ".", "--cwd", "/"], "--cwd goes with -- PROGRAM only"),
-    ],
-)
-def test_options_that_do_not_go(
-    hex0_trace: Path, options: list[str], printed: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["gdb", str(hex0_trace), *options]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("bootstrap: ") and printed in line
-
-
-@pytest.mark.parametrize(
-    ("options", "printed"),
-    [
         (["--stdio", "--once"], "--once goes with --listen"),
         (["--at", "9@0", "--stdio"], "has no pid 9"),
         (["--stdio", "--env", "A=b"], "--env goes with -- PROGRAM only"),
     ],
 )
-def test_options_that_do_not_go_on_a_pipe(
-    hex0_trace: Path, options: list[str], printed: str
-) -> None:
+def test_options_that_do_not_go(hex0_trace: Path, options: list[str], printed: str) -> None:
     done = bootstrap("gdb", hex0_trace, *options)
     assert done.status == 2
     assert printed in done.one_line()
