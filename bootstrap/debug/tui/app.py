@@ -103,28 +103,13 @@ class StepApp(App[int], inherit_bindings=False):
         return self.panes[self.cursor.focus]
 
     def _arrange(self) -> None:
-        width, height = self.size
-        places = arrangement.arrange(width, height, self.cursor.focus, self._zoomed)
-        rest = arrangement.links_height(height)
-        times = arrangement.time_height(height)
-        rows = {
-            "head": (0, 1), "time": (height - 1 - rest - times, times),
-            "links": (height - 1 - rest, rest), "status": (height - 1, 1),
-        }  # fmt: skip
-        too_small = width < LEAST[0] or height < LEAST[1]
-        for name, pane in self.panes.items():
-            pane.display = name in places and not too_small
-            if name in places:
-                x, y, wide, high = places[name]
-                pane.styles.offset = (x, y)
-                pane.styles.width, pane.styles.height = wide, high
-        for name, (y, high) in rows.items():
-            part = self.query_one(f"#{name}")
-            part.styles.offset = (0, y)
-            part.styles.width, part.styles.height = width, high
-            part.display = not too_small or name == "status"
-        if too_small:
-            self.query_one("#status").styles.offset = (0, 0)
+        places = arrangement.parts(*self.size, self.cursor.focus, self._zoomed)
+        for part in self.query(widgets.Cells):
+            place = places.get(part.id or "")
+            part.display = place is not None
+            if place is not None:
+                part.styles.offset = place.x, place.y
+                part.styles.width, part.styles.height = place.width, place.height
         self.redraw()
 
     def redraw(self) -> None:

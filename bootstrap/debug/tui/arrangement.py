@@ -28,19 +28,26 @@ class Rect(NamedTuple):
     height: int
 
 
-def links_height(height: int) -> int:
-    """Rows for what belongs together."""
-    return 4 if height >= TALL else 2
-
-
-def time_height(height: int) -> int:
-    """Rows of the time line."""
-    return 2 if height >= TALL else 1
+def rows_below(height: int) -> tuple[int, int]:
+    """Rows of the time line, and for what belongs together."""
+    return (2, 4) if height >= TALL else (1, 2)
 
 
 def body_height(height: int) -> int:
     """Rows that the panes have: without the head, time line, links, and the status row."""
-    return height - 2 - links_height(height) - time_height(height)
+    return height - 2 - sum(rows_below(height))
+
+
+def parts(width: int, height: int, focus: str, zoomed: bool) -> dict[str, Rect]:
+    """All that is shown: the panes, and the rows above and below them."""
+    if width < LEAST[0] or height < LEAST[1]:
+        return {"status": Rect(0, 0, width, 1)}
+    time, links = rows_below(height)
+    return arrange(width, height, focus, zoomed) | {
+        "head": Rect(0, 0, width, 1), "time": Rect(0, height - 1 - links - time, width, time),
+        "links": Rect(0, height - 1 - links, width, links),
+        "status": Rect(0, height - 1, width, 1),
+    }  # fmt: skip
 
 
 def arrange(width: int, height: int, focus: str, zoomed: bool = False) -> dict[str, Rect]:
