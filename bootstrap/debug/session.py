@@ -634,14 +634,22 @@ class Session:
 
     # -- system calls ----------------------------------------------------------------------------
 
-    def _calls(self, start: int, by: int) -> Iterator[tuple[ProgramRow, RecordedCall]]:
-        """The process's calls from that one of this program on (1) or back (-1), across execs."""
+    def _to_call(
+        self, fits: Callable[[ProgramRow, RecordedCall], bool], start: int, by: int, reason: str,
+        none: str,
+    ) -> StopReason:  # fmt: skip
+        """After the process's first such call from that one of this program on (1) or back (-1),
+        across execs; going back to a call, it comes next."""
         program: ProgramRow | None = self.program
         while program is not None:
             for call in calls(self.trace, program, start, backwards=by < 0):
-                yield program, call
+                if fits(program, call):
+                    if by < 0 and reason == "call":
+                        return self.before_call(program, call.ordinal)
+                    return self._after_call(program, call.ordinal, reason)
             program = self.neighbour(program.id, by)
             start = 1 if by > 0 or program is None else program.calls
+        return self.stop("nowhere", none)
 
     def next_call(
         self, name: str | None = None, fd: int | None = None, path: str | None = None
@@ -649,39 +657,30 @@ class Session:
         """On to just after the next system call of the process that is so. Raises BadInput."""
         wanted = CallFilter(self.trace, name, fd, path)
         with self.moving():
-            for program, call in self._calls(self.calls + 1, 1):
-                if wanted.fits(program, call):
-                    return self._after_call(program, call.ordinal, "call")
-            return self.stop("nowhere", "no such call comes")
+            return self._to_call(wanted.fits, self.calls + 1, 1, "call", "no such call comes")
 
     def previous_call(
         self, name: str | None = None, fd: int | None = None, path: str | None = None
     ) -> StopReason:
         """Back to the last such call before: its instruction comes next."""
         wanted = CallFilter(self.trace, name, fd, path)
+        none = "there was no such call before"
         with self.moving():
-            for program, call in self._calls(self.calls, -1):
-                if wanted.fits(program, call):
-                    return self.before_call(program, call.ordinal)
-            return self.stop("nowhere", "there was no such call before")
+            return self._to_call(wanted.fits, self.calls, -1, "call", none)
 
     def next_output(self) -> StopReason:
         """On to just after the next system call that wrote something; see `produced`."""
+        none = "nothing is written after this"
         with self.moving():
-            for program, call in self._calls(self.calls + 1, 1):
-                if _wrote(program, call):
-                    return self._after_call(program, call.ordinal, "output")
-            return self.stop("nowhere", "nothing is written after this")
+            return self._to_call(_wrote, self.calls + 1, 1, "output", none)
 
     def previous_output(self) -> StopReason:
         """Back to just after the last system call before that wrote something."""
+        none = "nothing was written before this"
         with self.moving():
             # What was just written is here, not before.
             start = self.calls - 1 if self._just_after_call() else self.calls
-            for program, call in self._calls(start, -1):
-                if _wrote(program, call):
-                    return self._after_call(program, call.ordinal, "output")
-            return self.stop("nowhere", "nothing was written before this")
+            return self._to_call(_wrote, start, -1, "output", none)
 
     def _just_after_call(self) -> bool:
         if not self.calls or not self.executed:
