@@ -139,14 +139,16 @@ class SeedImage:
 
         head = field(24 + word, word)
         count = field(56 if wide else 44, 2)
-        about = data[:6], field(16, 2), field(18, 2), count, field(head, 4)
-        if about != (b"\x7fELF" + bytes((word // 4, 1)), 2, self.arch.machine, 1, 1):
+        each = field(54 if wide else 42, 2)
+        about = data[:6], field(16, 2), field(18, 2), each, count, field(head, 4)
+        due = b"\x7fELF" + bytes((word // 4, 1)), 2, self.arch.machine, 56 if wide else 32, 1, 1
+        if about != due:
             raise Refused(f"the seed is no program of one segment for {name}")
         first = head + (8 if wide else 4)
         offset, self.addr, _, size, memory = (field(first + n * word, word) for n in range(5))
         flags = field(head + (4 if wide else 24), 4)
-        if offset + size > len(data) or size != memory or not flags & 1:
-            raise Refused("the seed's segment is not code that its file holds")
+        if size != memory or not flags & 1:
+            raise Refused("the seed's segment is not code, or more than its file holds")
         self.entry, self.bytes = field(24, word), data[offset : offset + size]
         self.readable, self.writable = bool(flags & 4), bool(flags & 2)
         self.executed: set[int] = set()
@@ -188,10 +190,6 @@ class SeedMachine:
         other.registers, other.memory = dict(self.registers), dict(self.memory)
         other.flags, other.opened = {}, []
         return other
-
-    def step(self) -> None:
-        """Execute one instruction. Raises Refused."""
-        raise NotImplementedError
 
     def unknown(self, code: str, at: int) -> Refused:
         """What to raise where no form fits."""
@@ -319,14 +317,17 @@ class SeedMachine:
 
 
 class X86(SeedMachine):
-    """x86, and AMD64, where registers have 64 bits and most instructions use 32."""
+    """x86, and AMD64, where a REX prefix makes 64 bits of 32, and registers of 8 to 15."""
 
     NAMES = "ax cx dx bx sp bp si di".split()
-    TWO_BYTES = bytes.fromhex("01 0f 31 66 85 89 8a c1 cd f7 ff")
+    TWO_BYTES = bytes.fromhex("01 0f 31 66 83 85 88 89 8a c1 c7 cd f7 ff")
     """Opcodes that a second byte follows, of the form mod, reg, r/m."""
+    MOVZX = 0xFB6
+    WITH_REX = (0x01, 0x31, 0x83, 0x85, 0x89, 0xC1, 0xC7, MOVZX)
 
     def _name(self, register: int) -> str:
-        return ("r" if self.word == 8 else "e") + self.NAMES[register]
+        known = self.NAMES[register] if register < 8 else str(register)
+        return ("r" if self.word == 8 else "e") + known
 
     def _whole(self, register: int) -> Value:
         return self.registers.get(self._name(register))
@@ -350,33 +351,60 @@ class X86(SeedMachine):
     def _constant(self, size: int) -> int:
         return signed(self.fetch(size), (1 << 8 * size) - 1)
 
+    def _address(self, first: int) -> Value:
+        """Of a memory operand without a displacement: in a register, or a number."""
+        if first == (4 if self.word == 8 else 5):
+            plain = self.word == 4 or self.fetch(1) == 0x25
+            return self.const(self._constant(4)) if plain else None
+        return None if first in (4, 5) else self._whole(first)
+
+    def _push(self, value: Value) -> None:
+        sp = self.arch.sp
+        self.registers[sp] = self.moved(self.registers.get(sp), -self.word)
+        self.store(self.registers[sp], value, self.word)
+
+    def _pop(self) -> Value:
+        sp = self.arch.sp
+        value = self.load(self.registers.get(sp), self.word)
+        self.registers[sp] = self.moved(self.registers.get(sp), self.word)
+        return value
+
     def step(self) -> None:
-        at, sp = self.pc, self.arch.sp
+        at, rex = self.pc, 0
         op = self.fetch(1)
-        reg = op & 7
+        if self.word == 8 and op >> 4 == 4:
+            rex, op = op, self.fetch(1)
         more = self.fetch(1) if op in self.TWO_BYTES else 0
-        form, second, first = more & 0xC0, more >> 3 & 7, more & 7
+        if (op, more) == (0x0F, 0xB6):
+            op, more = self.MOVZX, self.fetch(1)
+        reg, mask = op & 7, self.mask if rex & 8 else LOW
+        second, first = more >> 3 & 7 | (rex & 4) << 1, more & 7 | (rex & 1) << 3
+        form = more & 0xC0
         both, same = form == 0xC0, form == 0xC0 and second == first
+        if rex and not (op in self.WITH_REX and both):
+            raise self.unknown(f"{rex:02x}{op:02x}", at)
         if (0x40 <= op < 0x50 and self.word == 4) or (op == 0xFF and both and second < 2):
             reg, down = (reg, op & 8) if op < 0x50 else (first, second)  # inc, dec
             carry = self.flags.get("carry")
             self._set(reg, self._sum(self._get(reg), ("", 1), -1 if down else 1))
             self.flags["carry"] = carry
-        elif op >> 3 == 10 or op == 0x6A:  # push
-            value = self._whole(reg) if op != 0x6A else self.const(self._constant(1))
-            self.registers[sp] = self.moved(self.registers.get(sp), -self.word)
-            self.store(self.registers[sp], value, self.word)
-        elif op >> 3 == 11:  # pop
-            value = self.load(self.registers.get(sp), self.word)
-            self.registers[sp] = self.moved(self.registers.get(sp), self.word)
-            self.registers[self._name(reg)] = value
+        elif op >> 3 == 10:  # push
+            self._push(self._whole(reg))
+        elif op == 0x6A:
+            self._push(self.const(self._constant(1)))
+        elif op >> 3 == 11:
+            self.registers[self._name(reg)] = self._pop()
+        elif op in (0xE8, 0xEB):  # call, jmp
+            distance = self._constant(4 if op == 0xE8 else 1)
+            if op == 0xE8:
+                self._push(self.const(self.pc))
+            self.jump(self.pc + distance)
+        elif op == 0xC3:
+            self.pc = number(self._pop(), f"the return at {at:#x}")
         elif op >> 1 in (0x39, 0x3A, 0x3E):  # jb, jae, je, jne, jl, jge
             flag = {0x39: "carry", 0x3A: "zero", 0x3E: "less"}[op >> 1]
             distance = self._constant(1)
             self.jump(self.pc + distance, self.flags.get(flag), op & 1)
-        elif op == 0xEB:  # jmp
-            distance = self._constant(1)
-            self.jump(self.pc + distance)
         elif 0x90 < op < 0x98:  # xchg with eax
             old = self._get(0)
             self._set(0, self._get(reg))
@@ -386,30 +414,44 @@ class X86(SeedMachine):
             self._set(2, None if less is None else ("", LOW if less else 0))
         elif 0xB0 <= op < 0xB4:  # mov
             self._set(reg, ("", self.fetch(1)), 0xFF)
-        elif op == 0x66 and more >> 3 == 23:
+        elif op >> 3 == 0x17:
+            self._set(reg, ("", self.fetch(4)))
+        elif op == 0x66 and more >> 3 == 0x17:
             self._set(first, ("", self.fetch(2)), 0xFFFF)
+        elif op == 0xC7 and both and second == 0:
+            self._set(first, ("", self._constant(4) & mask), mask)
+        elif op == 0x89 and both:
+            self._set(first, self._get(second, mask), mask)
+        elif op == 0x89 and form == 0:
+            self.store(self._address(first), self._get(second), 4)
+        elif op == 0x88 and form == 0 and second < 4:
+            self.store(self._address(first), self._get(second, 0xFF), 1)
+        elif op == 0x8A and form == 0 and second < 4:
+            self._set(second, self.load(self._address(first), 1), 0xFF)
+        elif op == self.MOVZX and both and first < 4:
+            self._set(second, self._get(first, 0xFF), mask)
         elif op in (0x04, 0x2C, 0x3C):  # add, sub, cmp al
             sign = 1 if op == 0x04 else -1
             value = self._sum(self._get(0, 0xFF), ("", self.fetch(1)), sign, 0xFF)
             if op != 0x3C:
                 self._set(0, value, 0xFF)
+        elif op == 0x83 and both and second in (5, 7):  # sub, cmp
+            value = self._sum(self._get(first, mask), ("", self._constant(1) & mask), -1, mask)
+            if second == 5:
+                self._set(first, value, mask)
         elif op == 0x24:  # and al
-            mask, al = self.fetch(1), self._get(0, 0xFF)
-            self._set(0, self._sum(al and ("", al[1] & mask), ("", 0), 1, 0xFF), 0xFF)
+            bits, al = self.fetch(1), self._get(0, 0xFF)
+            self._set(0, self._sum(al and ("", al[1] & bits), ("", 0), 1, 0xFF), 0xFF)
         elif op == 0x31 and same:  # xor with itself
-            self._set(first, self._sum(("", 0), ("", 0)))
+            self._set(first, self._sum(("", 0), ("", 0)), mask)
         elif op == 0x85 and same:  # test with itself
-            self._sum(self._get(first), ("", 0))
+            self._sum(self._get(first, mask), ("", 0), 1, mask)
         elif op == 0x01 and both:  # add
-            self._set(first, self._sum(self._get(first), self._get(second)))
-        elif op == 0x89 and both:  # mov
-            self._set(first, self._get(second))
-        elif op == 0x89 and form == 0 and first not in (4, 5):
-            self.store(self._whole(first), self._get(second), 4)
-        elif op == 0x8A and form == 0 and first not in (4, 5) and second < 4:
-            self._set(second, self.load(self._whole(first), 1), 0xFF)
+            a, b = self._get(first, mask), self._get(second, mask)
+            self._set(first, self._sum(a, b, 1, mask), mask)
         elif op == 0xC1 and both and second == 4:  # shl
-            self._set(first, self.low(self.left(self._get(first), self.fetch(1) & 31), LOW))
+            count = self.fetch(1) & (63 if rex & 8 else 31)
+            self._set(first, self.low(self.left(self._get(first, mask), count), mask), mask)
             self.flags = {}
         elif op == 0xF7 and both and second == 3:  # neg
             value = self._get(first)
@@ -532,7 +574,7 @@ class RiscV(SeedMachine):
             raise self.unknown(f"{word:08x}", at)
 
 
-MACHINES: dict[str, type[SeedMachine]] = {
+MACHINES: dict[str, Any] = {
     "x86": X86, "AMD64": X86, "riscv32": RiscV, "riscv64": RiscV, "AArch64": AArch64,
 }  # fmt: skip
 
@@ -605,7 +647,7 @@ class _Proof:
 
     def _state(self, row: Any) -> SeedMachine:
         """A state of the certificate: what it does not list has no value."""
-        m = MACHINES[self.arch](self.image)
+        m: SeedMachine = MACHINES[self.arch](self.image)
         m.pc, m.buffer = int(row["at"], 16), _value(row["buffer"], m.mask)
         for name, text in row["values"].items():
             value = _value(text, m.mask)
@@ -616,7 +658,7 @@ class _Proof:
                 m.registers[name] = value
         return m
 
-    def _run(self, m: SeedMachine) -> None:
+    def _run(self, m: Any) -> None:
         for _ in range(2000):
             m.step()
             if m.ended:
