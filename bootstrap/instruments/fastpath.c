@@ -533,23 +533,24 @@ EXPORT void step_translated(void *uc, const uint64_t *now, const uint64_t *befor
 }
 
 /* Where each field lies, for fastpath.py to hold against structures.py. */
-#define F(type, field) offsetof(type, field), sizeof(((type *)0)->field)
-EXPORT const uint16_t hot_extent_layout[] = {
+typedef struct { const char *name; uint32_t offset, size; } layout_row;
+#define F(type, field) {#field, offsetof(type, field), sizeof(((type *)0)->field)}
+EXPORT const layout_row hot_extent_fields[] = {
     F(hot_extent, start), F(hot_extent, end), F(hot_extent, host), F(hot_extent, pages),
-    sizeof(hot_extent),
+    {"", 0, sizeof(hot_extent)},
 };
 
-EXPORT const uint16_t hot_inode_layout[] = {
+EXPORT const layout_row hot_inode_fields[] = {
     F(hot_inode, data), F(hot_inode, size), F(hot_inode, capacity), F(hot_inode, written),
-    sizeof(hot_inode),
+    {"", 0, sizeof(hot_inode)},
 };
 
-EXPORT const uint16_t hot_file_layout[] = {
+EXPORT const layout_row hot_file_fields[] = {
     F(hot_file, inode), F(hot_file, offset), F(hot_file, flags),
-    sizeof(hot_file),
+    {"", 0, sizeof(hot_file)},
 };
 
-EXPORT const uint16_t hot_state_layout[] = {
+EXPORT const layout_row hot_state_fields[] = {
     F(hot_state, reg_read_batch), F(hot_state, reg_write_batch), F(hot_state, ctl),
     F(hot_state, remove_cache), F(hot_state, slow), F(hot_state, arg_regs),
     F(hot_state, result_regs), F(hot_state, arg_values), F(hot_state, result_values),
@@ -563,16 +564,16 @@ EXPORT const uint16_t hot_state_layout[] = {
     F(hot_state, fault_type), F(hot_state, log_count), F(hot_state, log_numbers),
     F(hot_state, log_columns), F(hot_state, nowhere), F(hot_state, nowhere_is_set),
     F(hot_state, pause),
-    sizeof(hot_state),
+    {"", 0, sizeof(hot_state)},
 };
 
-EXPORT const uint16_t step_block_layout[] = {
+EXPORT const layout_row step_block_fields[] = {
     F(step_block, addr), F(step_block, size), F(step_block, count), F(step_block, repeat),
     F(step_block, entered),
-    sizeof(step_block),
+    {"", 0, sizeof(step_block)},
 };
 
-EXPORT const uint16_t step_state_layout[] = {
+EXPORT const layout_row step_state_fields[] = {
     F(step_state, stop), F(step_state, executed), F(step_state, target), F(step_state, began),
     F(step_state, last_pc), F(step_state, repeating), F(step_state, is_x86), F(step_state, reached),
     F(step_state, breakpoints), F(step_state, breakpoint_count), F(step_state, hit_at),
@@ -585,5 +586,5 @@ EXPORT const uint16_t step_state_layout[] = {
     F(step_state, blocks), F(step_state, block_mask), F(step_state, unknown),
     F(step_state, block_addr), F(step_state, block_size), F(step_state, last_addr),
     F(step_state, last_size), F(step_state, last_repeat),
-    sizeof(step_state),
+    {"", 0, sizeof(step_state)},
 };

@@ -67,18 +67,25 @@ class FastPath:
         }
 
 
+class LayoutRow(ctypes.Structure):
+    """layout_row: a field of a structure; without a name, the structure itself."""
+
+    _fields_ = (("name", ctypes.c_char_p), ("offset", ctypes.c_uint32), ("size", ctypes.c_uint32))
+
+
 def _fits(library: ctypes.CDLL, structure: type[ctypes.Structure]) -> bool:
-    """Whether the library has each field of it where we have it, as fastpath.c's LAYOUT says."""
-    ours = []
-    for name, *_ in structure._fields_:
-        field = getattr(structure, name)
-        ours += [field.offset, field.size]
-    ours.append(ctypes.sizeof(structure))
+    """Whether the library has each field of it where we have it, and no other."""
+    fields = [(name, getattr(structure, name)) for name, *_ in structure._fields_]
+    ours = [(name.encode(), field.offset, field.size) for name, field in fields]
+    ours.append((b"", 0, ctypes.sizeof(structure)))
     try:
-        layout = (ctypes.c_uint16 * len(ours)).in_dll(library, f"{STRUCTURES[structure]}_layout")
+        rows = (LayoutRow * len(ours)).in_dll(library, f"{STRUCTURES[structure]}_fields")
     except ValueError:
         return False
-    return list(layout) == ours
+    # One after the other: nothing is read after a row that differs, which may be the last.
+    return all(
+        (row.name, row.offset, row.size) == wanted for row, wanted in zip(rows, ours, strict=True)
+    )
 
 
 class _LentFile:

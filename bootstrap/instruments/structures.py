@@ -149,5 +149,5 @@ STRUCTURES: dict[type[ctypes.Structure], str] = {
     Block: "step_block",
     StepState: "step_state",
 }
-"""Each with its name in fastpath.c, which exports NAME_layout: offset and size of each field, and
-the size of all."""
+"""Each with its name in fastpath.c, which exports NAME_fields: each field's name, offset and size,
+and the size of all."""

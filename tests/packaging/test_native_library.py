@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import sysconfig
 from pathlib import Path
 
 import pytest
 
+from bootstrap.core.errors import BadInput
 from bootstrap.instruments import fastpath
+from bootstrap.instruments.structures import InodeState
 
 COMPILER = shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0])
 """The one that setuptools would use, if it is there."""
@@ -28,3 +31,27 @@ def test_where_a_compiler_is_the_native_library_is_new_and_used(
     monkeypatch.delenv("BOOTSTRAP_HOT_PATH", raising=False)
     found, reason = fastpath.load()
     assert found is not None, reason
+
+
+class Swapped(ctypes.Structure):
+    _fields_ = (*InodeState._fields_[:1], *InodeState._fields_[:0:-1])
+
+
+class Shorter(ctypes.Structure):
+    _fields_ = InodeState._fields_[:-1]
+
+
+class Longer(ctypes.Structure):
+    _fields_ = (*InodeState._fields_, ("more", ctypes.c_uint64))
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler on this machine")
+@pytest.mark.parametrize("other", [Swapped, Shorter, Longer])
+def test_a_library_with_other_fields_is_refused(
+    other: type[ctypes.Structure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = fastpath.find_library()
+    assert library is not None
+    monkeypatch.setattr(fastpath, "STRUCTURES", {other: "hot_inode"})
+    with pytest.raises(BadInput, match="built from another version"):
+        fastpath.FastPath(library)
