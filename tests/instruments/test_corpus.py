@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from bootstrap.core import elf
 from bootstrap.core.arches import Arch
 from bootstrap.core.cpu import Cpu, OnTrap
-from bootstrap.core.elf import load
 from bootstrap.core.files import OpenFile
 from bootstrap.core.memory import AddressSpace
 from bootstrap.core.process import Process
@@ -56,11 +56,11 @@ def other_cpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     def new_cpu(process: Process, trap: OnTrap) -> Cpu:
         return instrumented(request.param, process.fds.files, process.arch, process.memory, trap)
 
-    image = partial(load, new_memory=memory.AddressSpace)
-    monkeypatch.setattr(guest, "OPTIONS", {"new_cpu": new_cpu, "formats": (image,)})
+    image = partial(elf.load, new_memory=memory.AddressSpace)
+    monkeypatch.setattr(guest, "OPTIONS", {"new_cpu": new_cpu})
     # Some tests make a CPU of their own.
     monkeypatch.setattr(test_cpu, "Cpu", partial(instrumented, request.param, {}))
-    for module in (test_cpu, test_exec):
+    for module in (test_cpu, elf):
         monkeypatch.setattr(module, "load", image)
 
 
