@@ -5,9 +5,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 # What an install depends on. fastpath.c is the optional native library, built in place.
-INPUTS := pyproject.toml setup.py bootstrap/__init__.py $(wildcard bootstrap/instruments/fastpath.c)
+INPUTS := pyproject.toml setup.py bootstrap/__init__.py $(wildcard bootstrap/*/*.c)
 # Removed before each install: where the compiler fails, an old one must not be taken for the new.
-LIBRARY := bootstrap/instruments/_fastpath*.so bootstrap/instruments/_fastpath*.pyd
+LIBRARY := bootstrap/*/_*.so bootstrap/*/_*.pyd
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SAY_HOT_PATH := $(BIN)/python -c 'from glob import glob; \
   print("Native hot path:", *glob("bootstrap/instruments/_fastpath*.so") or ["not built (no C compiler?); the Python path is used"])'

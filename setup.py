@@ -13,7 +13,10 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-HOT_PATH = "bootstrap/instruments/fastpath.c"
+LIBRARIES = {
+    "bootstrap.instruments._fastpath": "bootstrap/instruments/fastpath.c",
+    "bootstrap.machines._interrupts": "bootstrap/machines/interrupts.c",
+}
 
 
 class BuildWithData(build_py):  # type: ignore[misc, unused-ignore]
@@ -60,16 +63,16 @@ class AnyPythonWheel(bdist_wheel):  # type: ignore[misc, unused-ignore]
 
 
 def extensions() -> list[Extension]:
-    if not (ROOT / HOT_PATH).exists():
-        return []
     posix = sys.platform != "win32"
     return [
         Extension(
-            "bootstrap.instruments._fastpath",
-            [HOT_PATH],
+            name,
+            [source],
             optional=True,
             extra_compile_args=["-std=c99", "-O2", "-fvisibility=hidden"] if posix else [],
         )
+        for name, source in LIBRARIES.items()
+        if (ROOT / source).exists()
     ]
 
 

@@ -82,6 +82,17 @@ _VERIFY = f"""
 --quiet  no progress, and one line if all is well
 --verbose  list the intermediate artifacts too
 {_LIMIT}"""
+_BUILDER = """
+--builder-hex0 DIR  a checkout of builder-hex0 (https://github.com/ironmeld/builder-hex0)
+"""
+_LOG = "--log FILE  write each system call of the guest, with arguments and result (slow)"
+_MACHINE = f"""
+on a machine that has no Linux (an opinion, no verdict: docs/machines.md):
+--machine {{builder-hex0}}  a PC on which builder-hex0's kernel serves the system calls; its limits
+    are memory, disk, seconds and interrupts
+{_BUILDER}{_LOG}
+:
+"""
 _ONE_OR_MORE: Mapping[str, Mapping[str, Any]] = {"jobs": {"type": _number(1)}}
 _TREE_OR_TRACE = f"""
 words TRACE | -- PROGRAM ARG...*  a trace (`bootstrap trace record`); or, after --, a program and
@@ -120,7 +131,7 @@ VERIFY = Command(
     """Rebuild a release of stage0-posix from its seed in the emulator, and compare every product
     with its known-good hash. The source is, in this order: --source, the release in the cache, the
     release from its published address. The report says which.""",
-    (_VERIFY, _FALLBACK),
+    (_VERIFY, _FALLBACK, _MACHINE),
     more=_ONE_OR_MORE,
 )
 
@@ -273,6 +284,50 @@ argument ARG
 """,
     """Exit status: that of the program; 128 and the signal's number when a signal ended it; 2 usage
     or bad input, or a name that --output could not write; 3 an unknown system call or a limit.""",
+    more={"argument": {"nargs": argparse.REMAINDER}},
+)
+
+PC = Command(
+    "pc",
+    "pc:run",
+    "boot a disk image on a bare PC: no operating system of ours",
+    """Boot a disk image on a PC that has a BIOS for what boot sectors like builder-hex0's ask for,
+    and nothing else: no Linux of ours serves a call. What the guest prints goes to standard output.
+    The image stays as it is: the disk with what the guest wrote goes to --disk-out. With 'image' in
+    the place of IMAGE (a file of that name is ./image), make the image that builds a release of
+    stage0-posix for x86 on builder-hex0: docs/machines.md.""",
+    f"""
+image IMAGE  a disk image; or 'image': make one
+--console  the guest's keyboard is standard input
+--disk-out FILE  write the disk as the guest left it
+{_LOG}
+--quiet  do not print what the guest prints
+--limit NAME=N*  change a limit: memory, disk, seconds, interrupts (K, M, G are powers of 1024)
+to make an image:
+-o, --output FILE  the image to be written
+--source PATH  a checkout, or a .tar.gz of a release
+--release R  the release (default: the newest known)
+{_BUILDER}""",
+    """Exit status: 0 the machine rebooted or halted; 2 usage or bad input; 3 it stopped at what it
+    does not have, at an exception or at a limit.""",
+)
+
+UEFI = Command(
+    "uefi",
+    "uefi:run",
+    "run a UEFI program on firmware that has what stage0's UEFI seeds use",
+    """Run a PE32+ program for x64 on UEFI firmware of ours: memory, the programs that it loads, the
+    files of --root, the console. A service that the seeds do not use stops it by name. What the
+    program writes stays in memory, and is written out only to --output.""",
+    """
+    --root DIR [.]  the files of the volume (default: .)
+    --output DIR  write what the program wrote below this folder
+    --limit NAME=N*  change a limit: memory, files, seconds (K, M, G are powers of 1024)
+    program PROGRAM  the program, below --root
+    argument ARG
+    """,
+    """Exit status: 0 it ended with EFI_SUCCESS; 1 with an error of its own, which is printed; 2 usage
+    or bad input; 3 it asked for what the firmware does not have, a fault or a limit.""",
     more={"argument": {"nargs": argparse.REMAINDER}},
 )
 
@@ -776,8 +831,8 @@ DOCTOR = Command(
 )
 
 COMMANDS = (
-    VERIFY, DDC, PROVE, SEEDS, IDENTIFY, FETCH, RELEASES, RUN, TRACE, STEP, GDB, DIFF, HANDOFF,
-    OCI, ATTEST, QUORUM, DOCTOR,
+    VERIFY, DDC, PROVE, SEEDS, IDENTIFY, FETCH, RELEASES, RUN, PC, UEFI, TRACE, STEP, GDB, DIFF,
+    HANDOFF, OCI, ATTEST, QUORUM, DOCTOR,
 )  # fmt: skip
 
 _EXAMPLES = """\
@@ -790,6 +845,7 @@ examples:
   bootstrap ddc                             three unrelated paths to one compiler
   bootstrap prove seeds/x86/hex0-seed       what the seed does, for every input
   bootstrap run --strace -- ./hex0 in.hex0 out
+  bootstrap verify --machine builder-hex0 --builder-hex0 ~/builder-hex0
   bootstrap trace record -o x86.trace       verify, and record all that happens
   bootstrap step                            step through hex0, forwards and backwards
   bootstrap gdb --launch -- ./hex0 in.hex0 out

@@ -5,11 +5,16 @@ several times what the largest known bootstrap needs.
 """
 
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bootstrap.core import errors as core
 from bootstrap.core.errors import BadInput
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 _SUFFIX = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_Limits = TypeVar("_Limits", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +27,23 @@ class Limits(core.Limits):
     """Host CPU seconds of one process, children not counted; 0 is none. A net for loops."""
 
     def with_options(self, options: list[str]) -> "Limits":
-        """These limits with `NAME=VALUE` options applied; K, M and G are powers of 1024.
+        """These limits with options applied. Raises BadInput."""
+        return with_options(self, options)
 
-        Raises BadInput naming the option that is not of that form.
-        """
-        changes: dict[str, int] = {}
-        known = [field.name for field in fields(self)]
-        for option in options:
-            name, sep, text = option.partition("=")
-            name = name.replace("-", "_")
-            factor = _SUFFIX.get(text[-1:].lower(), 1)
-            digits = text[:-1] if factor > 1 else text
-            if not sep or name not in known or not digits.isdecimal():
-                raise BadInput(
-                    f"--limit {option}: not NAME=NUMBER; the names are {', '.join(known)}"
-                )
-            changes[name] = int(digits) * factor
-        return replace(self, **changes)
+
+def with_options(limits: _Limits, options: list[str]) -> _Limits:
+    """Limits with `NAME=VALUE` options applied; K, M and G are powers of 1024.
+
+    Raises BadInput naming the option that is not of that form.
+    """
+    changes: dict[str, Any] = {}
+    known = [field.name for field in fields(limits)]
+    for option in options:
+        name, sep, text = option.partition("=")
+        name = name.replace("-", "_")
+        factor = _SUFFIX.get(text[-1:].lower(), 1)
+        digits = text[:-1] if factor > 1 else text
+        if not sep or name not in known or not digits.isdecimal():
+            raise BadInput(f"--limit {option}: not NAME=NUMBER; the names are {', '.join(known)}")
+        changes[name] = int(digits) * factor
+    return replace(limits, **changes)

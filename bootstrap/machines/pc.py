@@ -1,0 +1,468 @@
+"""A PC as its firmware leaves it: one x86 CPU in real mode, RAM, a disk, a console, a keyboard.
+
+The guest may change to protected mode and back, and bring its own interrupt table. Of the firmware
+there is what boot sectors like builder-hex0's ask for; each other request stops the machine with
+its name, the registers and the place. There is no clock and no timer.
+
+Sources: Intel SDM volume 3, 6.11 to 6.12 (gates and their delivery), 20.1 (real mode); the BIOS
+calls as in Ralf Brown's Interrupt List: INT 10H AH=0EH, INT 13H AH=00H, 02H, 42H and 43H, INT 15H
+AX=E820H, 2400H and 2401H, INT 16H AH=00H and 01H.
+
+Unicorn runs the CPU in its 32-bit mode with CR0.PE cleared: only so can it go on at an address
+beyond 64 KiB. It calls the hook for each interrupt and exception; EIP is then after the `int`. The
+TLB is filled by a hook, as in core/cpu.py, which says why: a page becomes executable in it once
+code was fetched from it, and what is written from outside to such a page drops its translations.
+"""
+
+import ctypes
+import mmap
+import struct
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from unicorn import Uc, UcError
+from unicorn import unicorn_const as uc
+from unicorn import x86_const as x86
+from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
+
+from bootstrap import signals
+from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.linux.slices import ticking
+from bootstrap.machines.disk import HEADS, PER_TRACK, SECTOR, Disk
+from bootstrap.machines.interrupts import FRAME, Native, load
+
+BOOT = 0x7C00
+"""Where the firmware puts the boot sector, and starts it."""
+BOOT_DRIVE = 0x80
+RESET = 0xFFFF0
+"""The CPU's first instruction after a reset: going there is to reboot."""
+_MEGABYTE = 1 << 20
+_PE, _CARRY, _IF_TF = 1, 1, 0x300
+_PACKET = struct.Struct("<BBHHHQ")
+"""Disk address packet: size, reserved, sectors, offset, segment, first sector."""
+_SMAP = 0x534D4150
+_NO_SECTOR = 4
+"""INT 13H's status: sector not found."""
+_TICK = 0.1
+_PAGE = 4096
+_FILL = ctypes.CFUNCTYPE(
+    ctypes.c_bool, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int, ctypes.POINTER(uc_tlb_entry),
+    ctypes.c_void_p,
+)  # fmt: skip
+_NO_RESERVE = 0x4000
+"""MAP_NORESERVE of Linux, which Python names from 3.13 on: what is not touched costs nothing."""
+_REGISTERS = ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp", "cs", "ds", "es", "ss")
+_NAMES = {
+    0: "divide error", 1: "debug exception", 3: "breakpoint", 4: "overflow", 5: "out of bounds",
+    6: "invalid instruction", 7: "no coprocessor", 8: "double fault", 10: "invalid task state",
+    11: "segment not present", 12: "stack fault", 13: "general protection fault", 14: "page fault",
+    16: "floating-point error",
+}  # fmt: skip
+"""Exceptions of the CPU (Intel SDM volume 3, table 6-1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PcLimits:
+    """Most that a guest may use; 0 seconds, or interrupts, is none."""
+
+    memory: int = 3 << 30
+    """Bytes of RAM. They are committed as the guest touches them."""
+    disk: int = 1 << 30
+    """Bytes of the disk that it may write over."""
+    seconds: int = 3600
+    """Host CPU seconds."""
+    interrupts: int = 0
+
+
+def positions(data: bytes, what: bytes) -> Iterator[int]:
+    """Where `what` begins in `data`."""
+    at = data.find(what)
+    while at >= 0:
+        yield at
+        at = data.find(what, at + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """A gate of the guest's own table that was gone through, as it was before the handler ran."""
+
+    vector: int
+    registers: tuple[int, ...]
+    """EAX, EBX, ECX, EDX, ESI, EDI, EBP."""
+    back: int
+    """Linear address that the handler returns to."""
+    esp: int
+
+
+class Pc:
+    """Boots a disk; `run` it once, and `close` it.
+
+    `console` gets each byte that is printed. `key` gives the next byte of the keyboard, None if
+    there is none, and waits for one if it is asked to. `on_interrupt` is called for each gate that
+    is gone through, and `on_step` for each instruction, with its linear address; both make it
+    slow. Raises BadInput where there is not so much memory.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        console: Callable[[int], object],
+        key: Callable[[bool], int | None] = lambda _wait: None,
+        limits: PcLimits = PcLimits(),
+        on_interrupt: Callable[[Interrupt], object] | None = None,
+        on_step: Callable[[int], object] | None = None,
+        native: bool = True,
+    ) -> None:
+        self.disk = disk
+        self.limits = limits
+        self._console, self._key = console, key
+        self._peeked: int | None = None
+        self._on_interrupt, self._on_step = on_interrupt, on_step
+        self._error: BaseException | None = None
+        self._how: str | None = None
+        """How the machine stopped, once it has."""
+        if limits.memory % mmap.PAGESIZE or limits.memory <= _MEGABYTE:
+            raise BadInput(f"memory: {limits.memory} bytes are not whole pages, over 1 MiB")
+        try:
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE
+            self.ram = mmap.mmap(-1, limits.memory, flags)
+        except (OSError, ValueError, OverflowError) as error:
+            raise BadInput(f"memory: {limits.memory} bytes cannot be had: {error}") from None
+        self._host = (ctypes.c_ubyte * limits.memory).from_buffer(self.ram)
+        self.uc = Uc(uc.UC_ARCH_X86, uc.UC_MODE_32)
+        self.uc.ctl_set_tcg_buffer_size(32 << 20)
+        self.uc.ctl_exits_enabled(True)
+        self.uc.mem_map_ptr(0, limits.memory, uc.UC_PROT_ALL, ctypes.addressof(self._host))
+        self._fetched = (ctypes.c_ubyte * (limits.memory // _PAGE))()
+        """Of each page, whether code was fetched from it."""
+        self._bad: int | None = None
+        """An address beyond the memory that was asked for."""
+        library = load() if native and on_interrupt is None else None
+        self.native = (
+            None
+            if library is None
+            else Native(library, self._host, self._fetched, limits.interrupts)
+        )
+        self.counts: dict[tuple[int, int], int] = {}
+        """Interrupts through the guest's own gates, by vector and AL (counted in Python)."""
+        self._add_hooks()
+
+    def _add_hooks(self) -> None:
+        self.uc.ctl_tlb_mode(uc.UC_TLB_VIRTUAL)
+        self._fill_hook = _FILL(self._fill)
+        hook = ctypes.c_size_t()
+        status = uclib.uc_hook_add(
+            self.uc._uch, ctypes.byref(hook), uc.UC_HOOK_TLB_FILL, self._fill_hook, None,
+            ctypes.c_uint64(1), ctypes.c_uint64(0),
+        )  # fmt: skip
+        if status:
+            raise RuntimeError(f"Unicorn refused a hook: error {status}")
+        if self.native is None:
+            self.uc.hook_add(uc.UC_HOOK_INTR, lambda _uc, vector, _: self._take(vector))
+        else:
+            self.native.hook(self.uc, self._take)
+        self.uc.hook_add(uc.UC_HOOK_CODE, lambda *_: self._stop("reboot"), None, RESET, RESET)
+        if self._on_step is not None:
+            step = self._on_step
+            self.uc.hook_add(uc.UC_HOOK_CODE, lambda _uc, at, _size, _: step(at))
+
+    def _fill(
+        self, _uc: int, addr: int, kind: int, out: "ctypes._Pointer[uc_tlb_entry]", _user: int
+    ) -> bool:
+        """unicorn.h, uc_cb_tlbevent_t: all of the memory may be read and written."""
+        if addr >= self.limits.memory:
+            self._bad = addr
+            return False
+        page = addr // _PAGE
+        if kind == uc.UC_MEM_FETCH:
+            self._fetched[page] = 1
+        entry = out.contents
+        entry.paddr = page * _PAGE
+        entry.perms = uc.UC_PROT_ALL if self._fetched[page] else uc.UC_PROT_READ | uc.UC_PROT_WRITE
+        return True
+
+    def store(self, at: int, data: bytes) -> None:
+        """Write to memory from outside. Raises GuestFailed beyond its end."""
+        end = at + len(data)
+        if end > self.limits.memory:
+            raise GuestFailed(f"{len(data)} bytes at {at:#x} are beyond the end of the memory")
+        self.ram[at:end] = data
+        if data and any(self._fetched[at // _PAGE : (end - 1) // _PAGE + 1]):
+            self.uc.ctl_remove_cache(at, end)
+
+    def _watch_clearing(self) -> None:
+        """Let each `rep stosb` that the guest has loaded below 1 MiB drop whole pages.
+
+        builder-hex0's kernel clears 654 MB at each execve. What memory holds after it is the same.
+        """
+        for at in positions(self.ram[BOOT:_MEGABYTE], b"\xf3\xaa"):
+            at += BOOT
+            self.uc.hook_add(uc.UC_HOOK_CODE, lambda *_: self._clear_pages(), None, at, at)
+
+    def _clear_pages(self) -> None:
+        read, write = self.uc.reg_read, self.uc.reg_write
+        start, count = read(x86.UC_X86_REG_EDI), read(x86.UC_X86_REG_ECX)
+        end = start + count
+        if (
+            not self.protected
+            or count < _MEGABYTE
+            or read(x86.UC_X86_REG_EAX) & 0xFF
+            or end > self.limits.memory
+        ):
+            return
+        if read(x86.UC_X86_REG_EFLAGS) & 0x400:  # downwards
+            return
+        low, high = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, end // mmap.PAGESIZE * mmap.PAGESIZE
+        self.ram.madvise(mmap.MADV_DONTNEED, low, high - low)
+        self.store(start, bytes(low - start))
+        self.store(high, bytes(end - high))
+        pages = memoryview(self._fetched)[low // _PAGE : high // _PAGE]
+        for number in positions(bytes(pages), b"\1"):
+            self.uc.ctl_remove_cache(low + number * _PAGE, low + (number + 1) * _PAGE)
+        write(x86.UC_X86_REG_EDI, end)
+        write(x86.UC_X86_REG_ECX, 0)
+
+    # Running.
+
+    def run(self) -> str:
+        """From the firmware's hand-over until the machine stops; how it stopped: reboot, halted.
+
+        Raises GuestFailed (an exception, a request that is not served, a limit), BadInput (the
+        image cannot be read), KeyboardInterrupt.
+        """
+        self._hand_over()
+        spent = time.process_time()
+
+        def tick() -> None:
+            if self.limits.seconds and time.process_time() - spent > self.limits.seconds:
+                more = "(--limit seconds=NUMBER raises it)"
+                self._fail(f"limit: the machine ran for {self.limits.seconds} seconds {more}")
+
+        with ticking(_TICK, tick, lambda: self._stop("interrupted")):
+            try:
+                self.uc.emu_start(BOOT, 0xFFFFFFFF)
+            except UcError as error:
+                where = "" if self._bad is None else f", at {self._bad:#x}, beyond the memory"
+                self._error = self._error or GuestFailed(f"the machine stopped: {error}{where}")
+        signals.check()
+        if isinstance(self._error, GuestFailed):
+            raise GuestFailed(f"{self._error} [{self.place()}]")
+        if self._error is not None:
+            raise self._error
+        return self._how or "halted"
+
+    def _hand_over(self) -> None:
+        """Real mode, segments 0, the boot sector at 0:7C00, the drive's number in DL."""
+        sector = self.disk.read(0, 1)
+        if sector[510:] != b"\x55\xaa":
+            raise GuestFailed("the firmware finds no boot sector: bytes 510 and 511 are not 55 AA")
+        self.uc.reg_write(x86.UC_X86_REG_CR0, 0x10)
+        for name in ("CS", "DS", "ES", "SS", "FS", "GS"):
+            self.uc.reg_write(getattr(x86, f"UC_X86_REG_{name}"), 0)
+        self.uc.reg_write(x86.UC_X86_REG_ESP, BOOT)
+        self.uc.reg_write(x86.UC_X86_REG_EDX, BOOT_DRIVE)
+        self.store(BOOT, sector)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.uc.mem_unmap(0, self.limits.memory)
+        del self._host
+        self.ram.close()
+
+    def _stop(self, how: str) -> None:
+        self._how = self._how or how
+        self.uc.emu_stop()
+
+    def _fail(self, why: str) -> None:
+        self._error = self._error or GuestFailed(why)
+        self.uc.emu_stop()
+
+    def register(self, name: str) -> int:
+        """A register's value."""
+        value: int = self.uc.reg_read(getattr(x86, f"UC_X86_REG_{name.upper()}"))
+        return value
+
+    @property
+    def protected(self) -> bool:
+        """Whether the CPU is in protected mode."""
+        return bool(self.register("cr0") & _PE)
+
+    @property
+    def pc(self) -> int:
+        """Linear address of the next instruction, for a flat or a real-mode code segment."""
+        return self.register("eip") + (0 if self.protected else self.register("cs") << 4)
+
+    def place(self) -> str:
+        """Mode and registers in a line, for messages."""
+        mode = "protected mode" if self.protected else "real mode"
+        at = f"{self.register('cs'):04x}:{self.register('eip'):04x}"
+        return f"{mode}, {at}; " + " ".join(f"{n}={self.register(n):x}" for n in _REGISTERS)
+
+    # Interrupts and exceptions.
+
+    def _take(self, vector: int) -> None:
+        """The hook. What is raised in it is raised again by `run`."""
+        try:
+            if self.limits.interrupts and self.interrupts >= self.limits.interrupts:
+                more = "(--limit interrupts=NUMBER raises it)"
+                raise GuestFailed(f"limit: {self.limits.interrupts} interrupts were taken {more}")
+            if self.protected:
+                self._through_gate(vector)
+            else:
+                self._real_mode(vector)
+        except BaseException as error:  # no exception can cross Unicorn
+            self._error = self._error or error
+            self.uc.emu_stop()
+
+    @property
+    def interrupts(self) -> int:
+        """How many went through the guest's own gates."""
+        return sum(self.counts.values()) + (self.native.taken if self.native else 0)
+
+    def counted(self, vector: int) -> dict[int, int]:
+        """Interrupts of this vector through the guest's own gates, by AL."""
+        found = {al: n for (v, al), n in self.counts.items() if v == vector}
+        for al, number in self.native.counted(vector) if self.native else ():
+            found[al] = found.get(al, 0) + number
+        return found
+
+    def _through_gate(self, vector: int) -> None:
+        """Through the guest's interrupt table, in protected mode without a change of privilege."""
+        _, base, limit, _ = self.uc.reg_read(x86.UC_X86_REG_IDTR)
+        low, selector, kind, high = 0, 0, 0, 0
+        if vector * 8 + 7 <= limit and base + vector * 8 + 8 <= self.limits.memory:
+            low, selector, kind, high = struct.unpack_from("<4H", self.ram, base + vector * 8)
+        if kind & 0x9F00 not in (0x8E00, 0x8F00):  # present, for ring 0: interrupt or trap, 32 bits
+            self._unserved(vector, "the guest's interrupt table has no gate for it")
+        software = self.ram[self.pc - 2 : self.pc] == bytes((0xCD, vector))
+        if vector < 32 and not software:
+            self._unserved(vector, "an exception is not delivered")
+        flags, esp = self.register("eflags"), self.register("esp") - FRAME.size
+        back, code = self.register("eip"), self.register("cs")
+        if self._on_interrupt is not None:
+            names = _REGISTERS[:7]
+            values = tuple(self.register(n) for n in names)
+            self._on_interrupt(Interrupt(vector, values, back, esp + FRAME.size))
+        key = vector, self.register("eax") & 0xFF
+        self.counts[key] = self.counts.get(key, 0) + 1
+        self.store(esp, FRAME.pack(back, code, flags))
+        self.uc.reg_write(x86.UC_X86_REG_ESP, esp)
+        # A trap gate (type 15) leaves interrupts on.
+        self.uc.reg_write(x86.UC_X86_REG_EFLAGS, flags & ~(0x100 if kind & 0x100 else _IF_TF))
+        if selector != code:
+            self.uc.reg_write(x86.UC_X86_REG_CS, selector)
+        self.uc.reg_write(x86.UC_X86_REG_EIP, low | high << 16)
+
+    def _real_mode(self, vector: int) -> None:
+        """Through the guest's vector, if it set one; else the firmware serves it."""
+        offset, segment = struct.unpack_from("<HH", self.ram, vector * 4)
+        if not offset and not segment:
+            self._firmware(vector)
+            return
+        sp = (self.register("sp") - 6) & 0xFFFF
+        back, code, flags = self.register("ip"), self.register("cs"), self.register("eflags")
+        key = vector, self.register("eax") & 0xFF
+        self.counts[key] = self.counts.get(key, 0) + 1
+        frame = struct.pack("<HHH", back, code, flags & 0xFFFF)
+        self.store((self.register("ss") << 4) + sp, frame)
+        self.uc.reg_write(x86.UC_X86_REG_SP, sp)
+        self.uc.reg_write(x86.UC_X86_REG_EFLAGS, flags & ~_IF_TF)
+        self.uc.reg_write(x86.UC_X86_REG_CS, segment)
+        self.uc.reg_write(x86.UC_X86_REG_EIP, offset)
+
+    def _unserved(self, vector: int, why: str) -> None:
+        name = f"exception {vector} ({_NAMES[vector]})" if vector in _NAMES else f"int {vector:#x}"
+        raise GuestFailed(f"{name}: {why}")
+
+    # The firmware.
+
+    def _firmware(self, vector: int) -> None:
+        ax = self.register("ax")
+        high, low = ax >> 8, ax & 0xFF
+        if (vector, high) == (0x10, 0x0E):
+            self._console(low)
+        elif (vector, high) == (0x13, 0x00):
+            self._done(0)
+        elif (vector, high) == (0x13, 0x02):
+            self._read_by_cylinder(low)
+        elif (vector, high) in ((0x13, 0x42), (0x13, 0x43)):
+            self._packet(write=high == 0x43)
+        elif (vector, ax) in ((0x15, 0x2400), (0x15, 0x2401)):
+            self._done(0)  # the address line A20 is always on
+        elif (vector, ax) == (0x15, 0xE820):
+            self._memory_map()
+        elif vector == 0x16 and high in (0, 1):
+            self._keyboard(wait=high == 0)
+        elif vector in _NAMES and vector < 16 and not self._was_software(vector):
+            self._unserved(vector, "an exception in real mode")
+        else:
+            what = f"int {vector:02x}h ah={high:02x}h al={low:02x}h"
+            raise GuestFailed(f"{what}: this firmware does not have it")
+
+    def _was_software(self, vector: int) -> bool:
+        return self.ram[self.pc - 2 : self.pc] == bytes((0xCD, vector))
+
+    def _done(self, status: int) -> None:
+        """AH and the carry flag as INT 13H and INT 15H give them."""
+        flags = self.register("eflags") & ~_CARRY
+        self.uc.reg_write(x86.UC_X86_REG_AH, status)
+        self.uc.reg_write(x86.UC_X86_REG_EFLAGS, flags | (_CARRY if status else 0))
+
+    def _read_by_cylinder(self, count: int) -> None:
+        cx, head = self.register("cx"), self.register("dx") >> 8
+        cylinder, sector = cx >> 8 | (cx & 0xC0) << 2, cx & 0x3F
+        first = (cylinder * HEADS + head) * PER_TRACK + sector - 1
+        address = (self.register("es") << 4) + self.register("bx")
+        good = 0 < sector <= PER_TRACK and head < HEADS
+        self._move(first, count, address, write=False, good=good)
+
+    def _packet(self, write: bool) -> None:
+        at = (self.register("ds") << 4) + self.register("si")
+        size, _, count, offset, segment, first = _PACKET.unpack_from(self.ram, at)
+        self._move(first, count, (segment << 4) + offset, write, good=size >= _PACKET.size)
+
+    def _move(self, first: int, count: int, address: int, write: bool, good: bool) -> None:
+        drive = self.register("dl")
+        if drive != BOOT_DRIVE or not good or not self.disk.holds(first, count):
+            self._done(_NO_SECTOR)
+            return
+        if write:
+            self.disk.write(first, self.ram[address : address + count * SECTOR])
+        else:
+            self.store(address, self.disk.read(first, count))
+        self._done(0)
+
+    def _memory_map(self) -> None:
+        """Low memory, what the firmware keeps for itself, and the rest (ACPI, 15.1)."""
+        ranges = (
+            (0, 0x9FC00, 1), (0x9FC00, 0x400, 2), (0xF0000, 0x10000, 2),
+            (_MEGABYTE, self.limits.memory - _MEGABYTE, 1),
+        )  # fmt: skip
+        index = self.register("ebx")
+        if not index:
+            self._watch_clearing()
+        if self.register("edx") != _SMAP or index >= len(ranges):
+            self._done(0x86)
+            return
+        at = (self.register("es") << 4) + self.register("di")
+        self.store(at, struct.pack("<QQI", *ranges[index]))
+        self.uc.reg_write(x86.UC_X86_REG_EAX, _SMAP)
+        self.uc.reg_write(x86.UC_X86_REG_ECX, 20)
+        self.uc.reg_write(x86.UC_X86_REG_EBX, (index + 1) % len(ranges))
+        flags = self.register("eflags") & ~_CARRY
+        self.uc.reg_write(x86.UC_X86_REG_EFLAGS, flags)
+
+    def _keyboard(self, wait: bool) -> None:
+        """AL is the byte, AH (the scan code) 0; the zero flag says that there is none."""
+        if self._peeked is None:
+            self._peeked = self._key(wait)
+        key = self._peeked
+        if wait:
+            if key is None:
+                raise GuestFailed("int 16h: the guest waits for a key, and there are no more")
+            self._peeked = None
+        flags = self.register("eflags") & ~0x40
+        self.uc.reg_write(x86.UC_X86_REG_EFLAGS, flags | (0x40 if key is None else 0))
+        if key is not None:
+            self.uc.reg_write(x86.UC_X86_REG_AX, key)

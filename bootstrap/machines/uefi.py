@@ -1,0 +1,563 @@
+"""UEFI firmware for one program at a time: PE32+ images, memory, a file system, a console.
+
+It has the services that stage0's UEFI seeds use; each other stops the machine with its name. There
+is no clock, no network and no variable. A call goes to an address that holds no code: a hook on
+these addresses serves it, and returns to the caller.
+
+Sources: UEFI Specification 2.10: 4.3 (system table), 4.4 and chapter 7 (boot services), 9.1 (loaded
+image), 12.4 (text output), 13.4 and 13.5 (file systems and files), appendix D (status codes). The
+calling convention is Microsoft's for x64: RCX, RDX, R8, R9, then the stack above 32 bytes.
+"""
+
+import struct
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from unicorn import Uc, UcError
+from unicorn import unicorn_const as uc
+from unicorn import x86_const as x86
+
+from bootstrap import signals
+from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.core.release import as_text
+from bootstrap.linux.slices import ticking
+
+SUCCESS = 0
+_ERROR = 1 << 63
+INVALID, UNSUPPORTED, TOO_SMALL, NO_MEMORY, NOT_FOUND, DENIED = (
+    _ERROR | code for code in (2, 3, 5, 9, 14, 15)
+)
+STATUS_NAMES = {
+    _ERROR | code: name
+    for code, name in enumerate(
+        "load error,invalid parameter,unsupported,bad buffer size,buffer too small,not ready,"
+        "device error,write protected,out of resources,volume corrupted,volume full,no media,"
+        "media changed,not found,access denied".split(","),
+        start=1,
+    )
+}
+"""Appendix D."""
+_LOADED_IMAGE = uuid.UUID("5b1b31a1-9562-11d2-8e3f-00a0c969723b").bytes_le
+_FILE_SYSTEM = uuid.UUID("964e5b22-6459-11d2-8e39-00a0c969723b").bytes_le
+_FILE_INFO = uuid.UUID("09576e92-6d3f-11d2-8e39-00a0c969723b").bytes_le
+_BOOT_SERVICES = (
+    "RaiseTPL RestoreTPL AllocatePages FreePages GetMemoryMap AllocatePool FreePool CreateEvent "
+    "SetTimer WaitForEvent SignalEvent CloseEvent CheckEvent InstallProtocolInterface "
+    "ReinstallProtocolInterface UninstallProtocolInterface HandleProtocol Reserved "
+    "RegisterProtocolNotify LocateHandle LocateDevicePath InstallConfigurationTable LoadImage "
+    "StartImage Exit UnloadImage ExitBootServices GetNextMonotonicCount Stall SetWatchdogTimer "
+    "ConnectController DisconnectController OpenProtocol CloseProtocol OpenProtocolInformation "
+    "ProtocolsPerHandle LocateHandleBuffer LocateProtocol InstallMultipleProtocolInterfaces "
+    "UninstallMultipleProtocolInterfaces CalculateCrc32 CopyMem SetMem CreateEventEx"
+).split()
+"""EFI_BOOT_SERVICES, in its order, after a header of 24 bytes."""
+_FILE = "Open Close Delete Read Write GetPosition SetPosition GetInfo SetInfo Flush".split()
+"""EFI_FILE_PROTOCOL, after the revision."""
+_TEXT = (
+    "Reset OutputString TestString QueryMode SetMode SetAttribute ClearScreen SetCursorPosition "
+    "EnableCursor"
+).split()
+"""EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL."""
+_CREATE, _WRITE = 1 << 63, 2
+"""Open modes of a file."""
+_DIRECTORY = 0x10
+"""EFI_FILE_DIRECTORY, an attribute."""
+_Handler = Callable[..., int]
+"""Serves a call: its first six arguments to its status."""
+_PAGE = 4096
+_TRAPS = 0x1000
+"""Where the services are called: one address each, up to the end of the page."""
+_TABLES, _HEAP = 0x2000, 0x10000
+_STACK = 1 << 20
+_TICK = 0.1
+_ARGUMENTS = (x86.UC_X86_REG_RCX, x86.UC_X86_REG_RDX, x86.UC_X86_REG_R8, x86.UC_X86_REG_R9)
+
+
+@dataclass(frozen=True, slots=True)
+class UefiLimits:
+    """Most that a guest may use; 0 seconds is none."""
+
+    memory: int = 256 << 20
+    """Bytes of RAM."""
+    files: int = 256 << 20
+    """Bytes of all files together."""
+    seconds: int = 3600
+    """Host CPU seconds."""
+
+
+@dataclass
+class _File:
+    """An open file or folder, whose protocol stands at an address of its own."""
+
+    path: str
+    is_folder: bool
+    writable: bool
+    offset: int = 0
+
+
+@dataclass
+class _Image:
+    """A loaded program: its protocol's address, entry and, while it runs, its caller's stack."""
+
+    protocol: int
+    entry: int
+    caller_rsp: int | None = None
+
+
+@dataclass
+class Volume:
+    """The files that a guest sees, by path (`/`-separated, from the root), and its folders."""
+
+    files: dict[str, bytearray]
+    folders: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, files: Mapping[str, bytes], folders: frozenset[str]) -> "Volume":
+        return cls({path: bytearray(data) for path, data in files.items()}, set(folders) | {""})
+
+    def find(self, path: str) -> str | None:
+        """The name as it is there: names differ by more than their case (UEFI 13.3, FAT)."""
+        wanted = path.casefold()
+        if path in self.files or path in self.folders:
+            return path
+        there = (name for name in (*self.files, *self.folders) if name.casefold() == wanted)
+        return next(there, None)
+
+
+def _nothing(*_: int) -> int:
+    """A service that has nothing to do here."""
+    return SUCCESS
+
+
+class Uefi:
+    """Runs one program, and those that it loads, on a volume. `console` gets what is printed."""
+
+    def __init__(
+        self, volume: Volume, console: Callable[[str], object], limits: UefiLimits = UefiLimits()
+    ) -> None:
+        self.volume = volume
+        self.limits = limits
+        self._console = console
+        self._error: BaseException | None = None
+        self._status: int | None = None
+        self._files: dict[int, _File] = {}
+        self._images: dict[int, _Image] = {}
+        self._running: list[int] = []
+        self._pools: dict[int, int] = {}
+        self._free: dict[int, list[int]] = {}
+        self._next = _HEAP
+        self._traps: list[tuple[str, _Handler | None]] = []
+        self.calls: dict[str, int] = {}
+        """How often each service was called."""
+        self.uc = Uc(uc.UC_ARCH_X86, uc.UC_MODE_64)
+        self.uc.ctl_set_tcg_buffer_size(32 << 20)
+        self.uc.ctl_exits_enabled(True)
+        self.uc.mem_map(_TRAPS, limits.memory)
+        self._make_tables()
+        self.uc.hook_add(
+            uc.UC_HOOK_CODE, lambda _uc, at, _size, _: self._serve(at), None, _TRAPS, _TABLES - 1
+        )
+
+    # Tables.
+
+    def _make_tables(self) -> None:
+        boot = _TABLES
+        served: dict[str, _Handler] = {
+            "AllocatePages": self._allocate_pages, "FreePages": _nothing,
+            "AllocatePool": self._allocate_pool, "FreePool": self._free_pool,
+            "HandleProtocol": self._handle_protocol, "OpenProtocol": self._handle_protocol,
+            "CloseProtocol": _nothing, "LoadImage": self._load_image,
+            "GetNextMonotonicCount": self._monotonic_count,
+            "SetWatchdogTimer": _nothing,
+        }  # fmt: skip
+        self._table(boot + 24, _BOOT_SERVICES, served)
+        self._out = boot + 24 + 8 * len(_BOOT_SERVICES)
+        self._table(self._out, _TEXT, {"OutputString": self._output_string})
+        self._system = self._out + 8 * len(_TEXT) + 8
+        self._write(self._system, struct.pack("<24xQI4x12Q", 0, 0, 0, 0, self._out, self._out,
+                    self._out, self._out, 0, boot, 0, 0, 0, 0))  # fmt: skip
+        self._device = self._system + 0x100
+        self._fs = self._device + 8
+        self._write(self._fs, struct.pack("<Q", 1 << 16))
+        self._table(self._fs + 8, ["OpenVolume"], {"OpenVolume": self._open_volume})
+        self._file_table = self._fs + 0x40
+        handlers: dict[str, _Handler] = {
+            "Open": self._open, "Close": self._close, "Delete": self._delete, "Read": self._read,
+            "Write": self._write_file, "GetPosition": self._get_position,
+            "SetPosition": self._set_position, "GetInfo": self._get_info,
+            "Flush": _nothing,
+        }  # fmt: skip
+        self._write(self._file_table, struct.pack("<Q", 1 << 16))
+        self._table(self._file_table + 8, _FILE, handlers)
+        self._return = self._trap("return from an image", None)
+
+    def _table(self, at: int, names: list[str], served: Mapping[str, _Handler]) -> None:
+        for number, name in enumerate(names):
+            self._write(at + 8 * number, struct.pack("<Q", self._trap(name, served.get(name))))
+
+    def _trap(self, name: str, handler: _Handler | None) -> int:
+        self._traps.append((name, handler))
+        return _TRAPS + len(self._traps) - 1
+
+    # Memory.
+
+    def _write(self, at: int, data: bytes) -> None:
+        self.uc.mem_write(at, data)
+
+    def _read_memory(self, at: int, size: int) -> bytes:
+        return bytes(self.uc.mem_read(at, size))
+
+    def _quad(self, at: int) -> int:
+        return int.from_bytes(self._read_memory(at, 8), "little")
+
+    def _text(self, at: int) -> str:
+        """UTF-16, to its NUL; at most 64 KiB."""
+        data = bytearray()
+        while len(data) < 0x10000:
+            unit = self._read_memory(at + len(data), 2)
+            if unit == b"\0\0":
+                return data.decode("utf-16-le", "replace")
+            data += unit
+        raise GuestFailed(f"a string at {at:#x} has no end")
+
+    def _allocate(self, size: int) -> int | None:
+        """So many bytes of zeros, on pages of their own if they are as long."""
+        size = max(-(-size // 64) * 64, 64)
+        if free := self._free.get(size):
+            at = free.pop()
+        else:
+            at = -(-self._next // _PAGE) * _PAGE if size >= _PAGE else self._next
+            if at + size > _TRAPS + self.limits.memory - _STACK:
+                return None
+            self._next = at + size
+        self._pools[at] = size
+        self._write(at, bytes(size))
+        return at
+
+    def _allocate_pool(self, _kind: int, size: int, result: int, *_: int) -> int:
+        return self._give(self._allocate(size), result)
+
+    def _allocate_pages(self, how: int, _kind: int, pages: int, result: int, *_: int) -> int:
+        if how == 2:
+            raise GuestFailed("AllocatePages: at a given address: this firmware cannot do that")
+        return self._give(self._allocate(pages * _PAGE), result)
+
+    def _give(self, at: int | None, result: int) -> int:
+        if at is None:
+            return NO_MEMORY
+        self._write(result, struct.pack("<Q", at))
+        return SUCCESS
+
+    def _free_pool(self, at: int, *_: int) -> int:
+        size = self._pools.pop(at, None)
+        if size is None:
+            return INVALID
+        self._free.setdefault(size, []).append(at)
+        return SUCCESS
+
+    def _monotonic_count(self, result: int, *_: int) -> int:
+        """kaem-optional-seed calls it with a null pointer: it means SetWatchdogTimer, two on."""
+        if not result:
+            return INVALID
+        raise GuestFailed("GetNextMonotonicCount: this firmware has no counter")
+
+    # Images.
+
+    def load(self, program: bytes, name: str, options: str) -> int:
+        """Load a PE32+ program for x64; its handle. Raises BadInput."""
+        base, entry = self._place(program, name)
+        text = (options + "\0").encode("utf-16-le")
+        at = self._allocate(len(text))
+        assert at is not None
+        self._write(at, text)
+        return self._new_image(base, entry, self._device, at, len(text))
+
+    def _place(self, program: bytes, name: str) -> tuple[int, int]:
+        import pefile
+
+        try:
+            pe = pefile.PE(data=program, fast_load=True)
+            header, machine = pe.OPTIONAL_HEADER, pe.FILE_HEADER.Machine
+            if machine != 0x8664 or header.Magic != 0x20B:
+                raise BadInput(f"{name}: is a PE file for machine {machine:#x}, not PE32+ for x64")
+            if header.SizeOfImage > self.limits.memory:
+                raise BadInput(f"{name}: wants {header.SizeOfImage} bytes of memory")
+            base = self._allocate(header.SizeOfImage + _PAGE)
+            if base is None:
+                raise BadInput(f"{name}: there is no memory for it")
+            pe.parse_data_directories([5])
+            if getattr(pe, "DIRECTORY_ENTRY_BASERELOC", None):
+                pe.relocate_image(base)
+            for section in pe.sections:
+                # As the firmware does it, not as Windows, which rounds the offset (get_data).
+                start = section.PointerToRawData
+                data = program[start : start + section.SizeOfRawData]
+                if section.VirtualAddress + len(data) > header.SizeOfImage:
+                    raise BadInput(f"{name}: a section ends beyond the image")
+                self._write(base + section.VirtualAddress, data)
+            return base, base + header.AddressOfEntryPoint
+        except (pefile.PEFormatError, AttributeError, ValueError, struct.error) as error:
+            raise BadInput(f"{name}: is no PE program: {error}") from None
+
+    def _new_image(self, base: int, entry: int, device: int, options: int, size: int) -> int:
+        """A handle, which is also the address of the loaded-image protocol."""
+        parent = self._running[-1] if self._running else 0
+        at = self._allocate(96)
+        if at is None:
+            raise GuestFailed("limit: no memory for one more program")
+        fields = (0x1000, parent, self._system, device, 0, 0, size, options, base, 0, 0, 0)
+        self._write(at, struct.pack("<12Q", *fields))
+        self._images[at] = _Image(at, entry)
+        return at
+
+    def _load_image(
+        self, _policy: int, _parent: int, _path: int, source: int, size: int, result: int, *_: int
+    ) -> int:
+        if not source:
+            raise GuestFailed("LoadImage: by a device path: this firmware loads from memory only")
+        try:
+            base, entry = self._place(self._read_memory(source, size), "LoadImage")
+        except BadInput:
+            return _ERROR | 1
+        return self._give(self._new_image(base, entry, self._device, 0, 0), result)
+
+    def _start_image(self, handle: int, _exit_size: int, *_: int) -> int | None:
+        """Call its entry; what it returns to is `_return`. None: the program goes on elsewhere."""
+        image = self._images.get(handle)
+        if image is None or image.caller_rsp is not None:
+            return INVALID
+        rsp = self.uc.reg_read(x86.UC_X86_REG_RSP)
+        self._enter(handle, rsp, (rsp & ~15) - 0x28)
+        return None
+
+    def _enter(self, handle: int, caller_rsp: int, rsp: int) -> None:
+        image = self._images[handle]
+        image.caller_rsp = caller_rsp
+        self._running.append(handle)
+        self._write(rsp, struct.pack("<Q", self._return))
+        for register, value in (
+            (x86.UC_X86_REG_RSP, rsp), (x86.UC_X86_REG_RCX, handle),
+            (x86.UC_X86_REG_RDX, self._system), (x86.UC_X86_REG_RIP, image.entry),
+        ):  # fmt: skip
+            self.uc.reg_write(register, value)
+
+    def _leave(self, status: int) -> None:
+        """The running image ends; its caller gets the status."""
+        image = self._images.pop(self._running.pop())
+        assert image.caller_rsp is not None
+        if not self._running:
+            self._status = status
+            self.uc.emu_stop()
+            return
+        self._return_to(image.caller_rsp, status)
+
+    def _return_to(self, rsp: int, result: int) -> None:
+        self.uc.reg_write(x86.UC_X86_REG_RAX, result)
+        self.uc.reg_write(x86.UC_X86_REG_RSP, rsp + 8)
+        self.uc.reg_write(x86.UC_X86_REG_RIP, self._quad(rsp))
+
+    # Running.
+
+    def run(self, handle: int) -> int:
+        """Start a loaded image; its status. Raises GuestFailed, KeyboardInterrupt."""
+        top = _TRAPS + self.limits.memory - 0x1000
+        self._enter(handle, top, top - 0x28)
+        spent = time.process_time()
+
+        def tick() -> None:
+            if self.limits.seconds and time.process_time() - spent > self.limits.seconds:
+                more = "(--limit seconds=NUMBER raises it)"
+                self._error = GuestFailed(f"limit: it ran for {self.limits.seconds} seconds {more}")
+                self.uc.emu_stop()
+
+        with ticking(_TICK, tick, self.uc.emu_stop):
+            try:
+                self.uc.emu_start(self.uc.reg_read(x86.UC_X86_REG_RIP), (1 << 64) - 1)
+            except UcError as error:
+                self._error = self._error or GuestFailed(f"the machine stopped: {error}")
+        signals.check()
+        if isinstance(self._error, GuestFailed):
+            raise GuestFailed(f"{self._error} [{self._place_text()}]")
+        if self._error is not None:
+            raise self._error
+        if self._status is None:
+            raise GuestFailed(f"the machine stopped [{self._place_text()}]")
+        return self._status
+
+    def _place_text(self) -> str:
+        names = "rip rax rcx rdx rsp rbp".split()
+        return " ".join(
+            f"{n}={self.uc.reg_read(getattr(x86, f'UC_X86_REG_{n.upper()}')):x}" for n in names
+        )
+
+    def _serve(self, at: int) -> None:
+        """The hook. What is raised in it is raised again by `run`."""
+        try:
+            rsp = self.uc.reg_read(x86.UC_X86_REG_RSP)
+            if at == self._return:
+                self._leave(self.uc.reg_read(x86.UC_X86_REG_RAX))
+                return
+            number = at - _TRAPS
+            name, handler = self._traps[number] if number < len(self._traps) else ("", None)
+            self.calls[name] = self.calls.get(name, 0) + 1
+            arguments = [self.uc.reg_read(register) for register in _ARGUMENTS]
+            arguments += [self._quad(rsp + 0x28), self._quad(rsp + 0x30)]
+            if name == "Exit":
+                self._leave(arguments[1])
+                return
+            if name == "StartImage":
+                result = self._start_image(*arguments)
+                if result is None:
+                    return
+            elif handler is None:
+                raise GuestFailed(f"{name or hex(at)}: this firmware does not have that service")
+            else:
+                try:
+                    result = handler(*arguments)
+                except UcError:
+                    raise GuestFailed(f"{name}: a pointer to memory that is not there") from None
+            self._return_to(rsp, result)
+        except BaseException as error:  # no exception can cross Unicorn
+            self._error = self._error or error
+            self.uc.emu_stop()
+
+    # Protocols and the console.
+
+    def _handle_protocol(self, handle: int, guid: int, result: int, *_: int) -> int:
+        wanted = self._read_memory(guid, 16)
+        if wanted == _LOADED_IMAGE and handle in self._images:
+            return self._give(handle, result)
+        if wanted == _FILE_SYSTEM and handle == self._device:
+            return self._give(self._fs, result)
+        if wanted in (_LOADED_IMAGE, _FILE_SYSTEM):
+            return UNSUPPORTED
+        name = uuid.UUID(bytes_le=wanted)
+        raise GuestFailed(f"the protocol {name}: this firmware does not have it")
+
+    def _output_string(self, _self: int, text: int, *_: int) -> int:
+        self._console(self._text(text))
+        return SUCCESS
+
+    # Files.
+
+    def _open_volume(self, _self: int, result: int, *_: int) -> int:
+        return self._new_file(_File("", True, False), result)
+
+    def _new_file(self, file: _File, result: int) -> int:
+        at = self._allocate(8 * (len(_FILE) + 1))
+        if at is None:
+            return NO_MEMORY
+        self._write(at, self._read_memory(self._file_table, 8 * (len(_FILE) + 1)))
+        self._files[at] = file
+        return self._give(at, result)
+
+    def _open(
+        self, handle: int, result: int, name: int, mode: int, attributes: int, *_: int
+    ) -> int:
+        folder = self._files.get(handle)
+        if folder is None:
+            return INVALID
+        text = self._text(name).replace("\\", "/")
+        parts = [] if text.startswith("/") or not folder.path else folder.path.split("/")
+        for part in text.split("/"):
+            if part == "..":
+                if not parts:
+                    return NOT_FOUND
+                parts.pop()
+            elif part not in ("", "."):
+                parts.append(part)
+        path = "/".join(parts)
+        there = self.volume.find(path)
+        if there is None:
+            if not mode & _CREATE:
+                return NOT_FOUND
+            above = self.volume.find("/".join(parts[:-1]))
+            if above is None or above not in self.volume.folders:
+                return NOT_FOUND
+            there = f"{above}/{parts[-1]}".lstrip("/")
+            if attributes & _DIRECTORY:
+                self.volume.folders.add(there)
+            else:
+                self.volume.files[there] = bytearray()
+                self.volume.changed.add(there)
+        is_folder = there in self.volume.folders
+        return self._new_file(_File(there, is_folder, bool(mode & _WRITE)), result)
+
+    def _close(self, handle: int, *_: int) -> int:
+        if self._files.pop(handle, None) is None:
+            return INVALID
+        return self._free_pool(handle)
+
+    def _delete(self, handle: int, *_: int) -> int:
+        file = self._files.pop(handle, None)
+        if file is None:
+            return INVALID
+        if file.is_folder or not file.writable:
+            return _ERROR | 15
+        self.volume.files.pop(file.path, None)
+        self.volume.changed.discard(file.path)
+        return SUCCESS
+
+    def _read(self, handle: int, size_at: int, buffer: int, *_: int) -> int:
+        file = self._files.get(handle)
+        if file is None or file.path not in self.volume.files:
+            if file is not None and file.is_folder:
+                raise GuestFailed("Read of a folder: this firmware lists none")
+            return INVALID
+        data = self.volume.files[file.path][file.offset : file.offset + self._quad(size_at)]
+        self._write(buffer, bytes(data))
+        self._write(size_at, struct.pack("<Q", len(data)))
+        file.offset += len(data)
+        return SUCCESS
+
+    def _write_file(self, handle: int, size_at: int, buffer: int, *_: int) -> int:
+        file = self._files.get(handle)
+        if file is None or file.is_folder:
+            return UNSUPPORTED
+        if not file.writable:
+            return DENIED
+        size = self._quad(size_at)
+        if size > self.limits.files:
+            raise GuestFailed(f"limit: one write of {size} bytes (--limit files=BYTES raises it)")
+        data, content = self._read_memory(buffer, size), self.volume.files[file.path]
+        content.extend(bytes(max(file.offset - len(content), 0)))
+        content[file.offset : file.offset + len(data)] = data
+        file.offset += len(data)
+        self.volume.changed.add(file.path)
+        if len(content) > self.limits.files:
+            raise GuestFailed(
+                f"limit: {as_text(file.path.encode())} has more than {self.limits.files} bytes "
+                "(--limit files=BYTES raises it)"
+            )
+        return SUCCESS
+
+    def _get_position(self, handle: int, result: int, *_: int) -> int:
+        file = self._files.get(handle)
+        return INVALID if file is None else self._give(file.offset, result)
+
+    def _set_position(self, handle: int, offset: int, *_: int) -> int:
+        file = self._files.get(handle)
+        if file is None or file.is_folder:
+            return UNSUPPORTED
+        end = len(self.volume.files[file.path])
+        file.offset = end if offset == (1 << 64) - 1 else offset
+        return SUCCESS
+
+    def _get_info(self, handle: int, guid: int, size_at: int, buffer: int, *_: int) -> int:
+        """EFI_FILE_INFO: there is no clock, so the times are 0."""
+        file = self._files.get(handle)
+        if file is None or self._read_memory(guid, 16) != _FILE_INFO:
+            return UNSUPPORTED if file is not None else INVALID
+        name = (file.path.rpartition("/")[2] + "\0").encode("utf-16-le")
+        size = 0 if file.is_folder else len(self.volume.files[file.path])
+        attributes = _DIRECTORY if file.is_folder else 0
+        info = struct.pack("<3Q48xQ", 80 + len(name), size, size, attributes) + name
+        fits = len(info) <= self._quad(size_at)
+        self._write(size_at, struct.pack("<Q", len(info)))
+        if not fits:
+            return TOO_SMALL
+        self._write(buffer, info)
+        return SUCCESS
