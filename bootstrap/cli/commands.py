@@ -324,11 +324,10 @@ UEFI = Command(
     --output DIR  write what the program wrote below this folder
     --limit NAME=N*  change a limit: memory, files, seconds (K, M, G are powers of 1024)
     program PROGRAM  the program, below --root
-    argument ARG
+    argument ARG*
     """,
-    """Exit status: 0 it ended with EFI_SUCCESS; 1 with an error of its own, which is printed; 2 usage
-    or bad input; 3 it asked for what the firmware does not have, a fault or a limit.""",
-    more={"argument": {"nargs": argparse.REMAINDER}},
+    """Exit status: 0 it ended with EFI_SUCCESS; 1 with an error of its own, which is printed; 2
+    usage or bad input; 3 it asked for what the firmware does not have, a fault or a limit.""",
 )
 
 TRACE = Command(

@@ -9,19 +9,30 @@ import select
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from bootstrap import signals
+from bootstrap.cli.live import LiveLine
+from bootstrap.cli.output import (
+    check_places,
+    document,
+    each,
+    for_people,
+    say,
+    write_json,
+    write_pieces,
+)
 from bootstrap.core.errors import BadInput, ExitStatus, printable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from bootstrap.core.release import Release, Tree
-    from bootstrap.machines.builder_hex0 import Opinion, Stages
-    from bootstrap.machines.call_log import Call
-    from bootstrap.machines.pc import Interrupt, Pc
+from bootstrap.core.release import Release, Tree
+from bootstrap.linux.limits import with_options
+from bootstrap.machines.builder_hex0 import Opinion, Stages, build, read_stages, release_image
+from bootstrap.machines.call_log import Call, CallLog, line, name
+from bootstrap.machines.disk import Disk
+from bootstrap.machines.pc import Interrupt, Pc, PcLimits
+from bootstrap.runs.deciding import core_tree, release_of
+from bootstrap.sources import Cache, resolve
 
 MAKE = "image"
 """In place of an image: make one."""
@@ -30,11 +41,6 @@ SCHEMA = "bootstrap-opinion/1"
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError; returns the exit status."""
-    from bootstrap.cli.output import check_apart, check_place, write_pieces
-    from bootstrap.linux.limits import with_options
-    from bootstrap.machines.builder_hex0 import release_image
-    from bootstrap.machines.disk import Disk
-    from bootstrap.machines.pc import Pc, PcLimits
 
     if args.image == MAKE:
         if args.output is None:
@@ -47,10 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output or args.source or args.release or args.builder_hex0:
         raise BadInput("-o, --source, --release and --builder-hex0 go with: pc image")
     limits = with_options(PcLimits(), args.limit)
-    for dest in (args.disk_out, args.log):
-        if dest is not None:
-            check_places(dest)
-    check_apart(args.disk_out, args.log)
+    check_places(args.disk_out, args.log)
     with contextlib.closing(Disk(Path(args.image), limits.disk)) as disk, _log(args.log) as log:
         taken: Callable[[Interrupt], object] | None = None
         pc: Pc
@@ -100,8 +103,6 @@ def _log(dest: str | None) -> Iterator[Callable[[Pc, Interrupt], object] | None]
     if dest is None:
         yield None
         return
-    from bootstrap.cli.output import write_pieces
-    from bootstrap.machines.call_log import CallLog, line
 
     with tempfile.TemporaryFile() as file:
 
@@ -122,9 +123,6 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
 
 def _what(args: argparse.Namespace) -> tuple[Stages, Tree, Release]:
     """builder-hex0, a tree and its release, as the options name them. Raises BadInput."""
-    from bootstrap.machines.builder_hex0 import read_stages
-    from bootstrap.runs.deciding import core_tree, release_of
-    from bootstrap.sources import Cache, resolve
 
     if args.builder_hex0 is None:
         raise BadInput(
@@ -144,16 +142,9 @@ def _what(args: argparse.Namespace) -> tuple[Stages, Tree, Release]:
 
 def verify(args: argparse.Namespace) -> int:
     """`verify --machine builder-hex0`. Raises BootstrapError; returns the exit status."""
-    from bootstrap.cli.live import LiveLine
-    from bootstrap.cli.output import STDOUT, check_place, document, each, say, write_json
-    from bootstrap.linux.limits import with_options
-    from bootstrap.machines.builder_hex0 import build
-    from bootstrap.machines.pc import PcLimits
 
     limits = with_options(PcLimits(), args.limit)
-    for dest in (args.json, args.log):
-        if dest is not None:
-            check_places(dest)
+    check_places(args.json, args.log)
     stages, tree, release = _what(args)
     started, text = time.monotonic(), bytearray()
     with LiveLine(args.quiet) as live, _log(args.log) as log:
@@ -170,7 +161,7 @@ def verify(args: argparse.Namespace) -> int:
     fields = _fields(opinion, release, tree)
     each(
         lambda: say(_lines(opinion, release, tree, args.quiet),
-                    sys.stderr if args.json == STDOUT else None),
+                    for_people(args.json)),
         args.json and (lambda: write_json(args.json, document(schema=SCHEMA, **fields))),
     )  # fmt: skip
     return ExitStatus.DONE if opinion.agrees else ExitStatus.DIFFERS
@@ -202,7 +193,6 @@ def _fields(opinion: Opinion, release: Release, tree: Tree) -> dict[str, object]
 
 def _lines(opinion: Opinion, release: Release, tree: Tree, quiet: bool) -> Iterator[str]:
     """The opinion for people."""
-    from bootstrap.machines.call_log import name
 
     good = sum(file.matches for file in opinion.artifacts)
     what = f"{release.title} for {release.arch} on a PC without Linux"
