@@ -83,7 +83,8 @@ _VERIFY = f"""
 --verbose  list the intermediate artifacts too
 {_LIMIT}"""
 _BUILDER = """
---builder-hex0 DIR  a checkout of builder-hex0 (https://github.com/ironmeld/builder-hex0)
+--builder-hex0 DIR  a checkout of builder-hex0, or a commit in our cache (default: the one there;
+    bootstrap fetch builder-hex0 --from DIR puts it there)
 """
 _LOG = "--log FILE  write each system call of the guest, with arguments and result (slow)"
 _MACHINE = f"""
@@ -248,7 +249,7 @@ FETCH = Command(
     goes into the cache under its commit, each file with the content that git's index has; of StageX
     only what is read of it.""",
     """
-    name {stage0-posix,live-bootstrap,stagex}  what to fetch
+    name {stage0-posix,live-bootstrap,stagex,builder-hex0,stage0}  what to fetch
     --release R  the release (default: the newest); the commit that a checkout should be at
     --from PATH-OR-URL  an archive, a checkout or an address
     --force  replace what the cache has of the release

@@ -33,6 +33,7 @@ from bootstrap.machines.disk import Disk
 from bootstrap.machines.pc import Interrupt, Pc, PcLimits
 from bootstrap.runs.deciding import core_tree, release_of
 from bootstrap.sources import Cache, resolve
+from bootstrap.sources.checkouts import BUILDER_HEX0, checkout_at
 
 MAKE = "image"
 """In place of an image: make one."""
@@ -124,12 +125,8 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
 def _what(args: argparse.Namespace) -> tuple[Stages, Tree, Release]:
     """builder-hex0, a tree and its release, as the options name them. Raises BadInput."""
 
-    if args.builder_hex0 is None:
-        raise BadInput(
-            "name a checkout of builder-hex0 with --builder-hex0 (git clone "
-            "https://github.com/ironmeld/builder-hex0)"
-        )
-    stages = read_stages(Path(args.builder_hex0))
+    with checkout_at(args.builder_hex0, BUILDER_HEX0, Cache()) as at:
+        stages = read_stages(at.folder)
     resolved = resolve(args.source, args.release, "x86", Cache())
     release = release_of(resolved.step)
     if release is None or resolved.step.release is None:

@@ -149,7 +149,7 @@ class Pc:
         self._add_hooks()
 
     def _add_hooks(self) -> None:
-        self.uc.ctl_tlb_mode(uc.UC_TLB_VIRTUAL)
+        self.uc.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
         self._fill_hook = _FILL(self._fill)
         hook = ctypes.c_size_t()
         status = uclib.uc_hook_add(

@@ -37,12 +37,15 @@ from bootstrap.sources.resolving import Fetched
 from bootstrap.sources.tree import SourceTree, lay_out, read_folder
 
 LIVE_BOOTSTRAP, STAGEX_TREE = "live-bootstrap", "stagex"
-NAMES = (LIVE_BOOTSTRAP, STAGEX_TREE)
+BUILDER_HEX0, STAGE0 = "builder-hex0", "stage0"
+NAMES = (LIVE_BOOTSTRAP, STAGEX_TREE, BUILDER_HEX0, STAGE0)
 
 ADDRESSES = MappingProxyType(
     {
         LIVE_BOOTSTRAP: "https://github.com/fosslinux/live-bootstrap",
         STAGEX_TREE: "https://codeberg.org/stagex/stagex",
+        BUILDER_HEX0: "https://github.com/ironmeld/builder-hex0",
+        STAGE0: "https://github.com/oriansj/stage0",
     }
 )
 # What the product uses of a checkout: of StageX, which has a thousand packages, little.  Of seed
@@ -51,6 +54,8 @@ _USED = MappingProxyType(
     {
         LIVE_BOOTSTRAP: ("seed", "steps"),
         STAGEX_TREE: ("packages/bootstrap", "digests", "MAINTAINERS"),
+        BUILDER_HEX0: ("builder-hex0-x86-stage1.hex0", "builder-hex0-x86-stage2.hex0"),
+        STAGE0: ("stage0", "stage1", "stage2", "High_level_prototypes/defs", "test"),
     }
 )
 _FLAT, CONFIGURATION = "seed", "steps/bootstrap.cfg"
@@ -59,6 +64,8 @@ _MARKS = MappingProxyType(
     {
         LIVE_BOOTSTRAP: "steps/manifest",
         STAGEX_TREE: "packages/bootstrap/stage0/Containerfile",
+        BUILDER_HEX0: "builder-hex0-x86-stage2.hex0",
+        STAGE0: "stage1/stage1_assembler-0.hex0",
     }
 )
 # Commit -> digest of the tree that is kept of it.  Taken on 2026-11-28 from clones in which git

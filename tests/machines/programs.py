@@ -1,0 +1,64 @@
+"""Small UEFI programs of our own, in machine code."""
+
+import struct
+
+TEXT = 0x1000
+_SUB, _ADD_RET = bytes.fromhex("4883ec28"), bytes.fromhex("4883c428 c3")
+_BOOT = bytes.fromhex("488b4260")
+"""mov rax, [rdx+0x60]: the boot services."""
+
+
+def pe(code: bytes, machine: int = 0x8664, magic: int = 0x20B, size: int = 0x3000) -> bytes:
+    """A PE32+ file with one section, aligned to a byte as stage0's seeds are."""
+    start = 0x170
+    header = bytearray(start)
+    header[:2] = b"MZ"
+    struct.pack_into("<I", header, 0x3C, 0x40)
+    struct.pack_into("<4sHHIIIHH", header, 0x40, b"PE\0\0", machine, 1, 0, 0, 0, 0xF0, 0)
+    struct.pack_into("<HHIIIII", header, 0x58, magic, 0, 0, 0, 0, TEXT, 0)
+    struct.pack_into("<QII", header, 0x70, 0, 1, 1)
+    struct.pack_into("<II", header, 0x90, size, start)
+    struct.pack_into("<H", header, 0x9C, 10)
+    struct.pack_into("<IIII", header, 0x150, len(code), TEXT, len(code), start)
+    return bytes(header) + code
+
+
+def _code(body: bytes, text: str = "") -> bytes:
+    """`body`, in which the four bytes `TEXT` become the distance to the text at its end."""
+    at = body.find(b"TEXT")
+    whole = _SUB + body
+    if at >= 0:
+        distance = len(body) - at - 4
+        body = body[:at] + struct.pack("<i", distance) + body[at + 4 :]
+        whole = _SUB + body
+    return whole + (text + "\0").encode("utf-16-le")
+
+
+def prints(text: str, status: int = 0) -> bytes:
+    """Prints a text on the console, and ends with a status."""
+    body = bytes.fromhex("488b4a40 488d15") + b"TEXT" + bytes.fromhex("ff5108")
+    body += b"\x48\xb8" + struct.pack("<Q", status) + _ADD_RET
+    return pe(_code(body, text))
+
+
+def calls(offset: int, rcx: int = 0) -> bytes:
+    """Calls the boot service at an offset with three arguments of no use, and ends with its
+    status."""
+    body = _BOOT + b"\x48\xb9" + struct.pack("<Q", rcx) + bytes.fromhex("31d2 4d31c0 ff90")
+    return pe(_code(body + struct.pack("<I", offset) + _ADD_RET))
+
+
+def exits(status: int) -> bytes:
+    """Ends by the boot service Exit."""
+    body = _BOOT + b"\xba" + struct.pack("<I", status) + bytes.fromhex("ff90d8000000") + b"\xf4"
+    return pe(_code(body))
+
+
+def forever() -> bytes:
+    """Never ends."""
+    return pe(b"\xeb\xfe")
+
+
+def jumps(to: int) -> bytes:
+    """Goes to an address."""
+    return pe(b"\x48\xb8" + struct.pack("<Q", to) + b"\xff\xe0")

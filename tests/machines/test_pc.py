@@ -1,0 +1,198 @@
+"""The bare PC: boot sectors of our own, on both paths, and on QEMU's PC where it is."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.machines.disk import Disk
+from bootstrap.machines.interrupts import find_library
+from bootstrap.machines.pc import Interrupt, Pc, PcLimits
+from tests.machines import sectors
+
+LIMITS = PcLimits(memory=64 << 20, disk=1 << 20, seconds=20)
+NATIVE = pytest.param(
+    True, marks=pytest.mark.skipif(find_library() is None, reason="interrupts.c was not built")
+)
+EACH_PATH = pytest.mark.parametrize("native", [NATIVE, False], ids=["native", "python"])
+IMAGES = {
+    "text": (sectors.prints(b"Hello\r\nworld\r\n"), b"Hello\r\nworld\r\n"),
+    "disk": (sectors.disk(), b"first\r\nsecond\r\nbeyond\r\n"),
+    "modes": (sectors.modes(), b"PM"),
+}
+
+
+@contextlib.contextmanager
+def machine(
+    folder: Path,
+    image: bytes,
+    native: bool = False,
+    limits: PcLimits = LIMITS,
+    keys: bytes = b"",
+    on_interrupt: Callable[[Interrupt], object] | None = None,
+) -> Iterator[tuple[Pc, bytearray]]:
+    file = folder / "disk.img"
+    file.write_bytes(image)
+    console, left = bytearray(), list(keys)
+    with contextlib.closing(Disk(file, limits.disk)) as disk:
+        pc = Pc(
+            disk, console.append, lambda _wait: left.pop(0) if left else None, limits,
+            on_interrupt, native=native,
+        )  # fmt: skip
+        with contextlib.closing(pc):
+            yield pc, console
+    assert file.read_bytes() == image
+
+
+@EACH_PATH
+@pytest.mark.parametrize("name", IMAGES)
+def test_a_boot_sector_does_what_it_says(tmp_path: Path, name: str, native: bool) -> None:
+    image, expected = IMAGES[name]
+    with machine(tmp_path, image, native) as (pc, console):
+        assert pc.run() == "reboot"
+        assert bytes(console) == expected + b"  "
+        assert pc.counted(0x30) == ({0x50: 1, 0x4D: 1} if name == "modes" else {})
+        if name == "disk":
+            after = b"".join(pc.disk.pieces())
+            assert after[3 * 512 : 4 * 512] == image[512:1024]
+            assert after[: 3 * 512] == image[: 3 * 512]
+
+
+@pytest.mark.skipif(bool(sectors.WHY_NOT), reason=sectors.WHY_NOT)
+@pytest.mark.parametrize("name", IMAGES)
+def test_as_on_the_pc_of_qemu(tmp_path: Path, name: str) -> None:
+    image, expected = IMAGES[name]
+    console, disk = sectors.in_qemu(tmp_path, image)
+    assert console == expected
+    with machine(tmp_path, image) as (pc, _):
+        pc.run()
+        assert b"".join(pc.disk.pieces()).ljust(1 << 20, b"\0") == disk
+
+
+def test_keys_come_one_by_one(tmp_path: Path) -> None:
+    with machine(tmp_path, sectors.echo(), keys=b"abqz") as (pc, console):
+        assert pc.run() == "reboot"
+        assert bytes(console) == b"abY  "
+    with machine(tmp_path, sectors.echo(), keys=b"q") as (pc, console):
+        assert pc.run() == "reboot"
+        assert bytes(console) == b"N  "
+    with (
+        machine(tmp_path, sectors.echo(), keys=b"a") as (pc, _),
+        pytest.raises(GuestFailed, match="waits for a key, and there are no more"),
+    ):
+        pc.run()
+
+
+def test_each_gate_can_be_watched(tmp_path: Path) -> None:
+    taken: list[Interrupt] = []
+    with machine(tmp_path, sectors.modes(), on_interrupt=taken.append) as (pc, _):
+        pc.run()
+    assert [(one.vector, chr(one.registers[0] & 0xFF)) for one in taken] == [
+        (0x30, "P"), (0x30, "M"),
+    ]  # fmt: skip
+
+
+@EACH_PATH
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (
+            "b400 cd1a",
+            r"int 1ah ah=00h al=00h: this firmware does not have it \[real mode, 0000:7c",
+        ),
+        ("b408 cd13", "int 13h ah=08h"),
+        ("0f0b", "the machine stopped: Invalid instruction"),
+        ("31c9 f7f1", r"exception 0 \(divide error\)"),
+    ],
+)
+def test_what_the_machine_does_not_have_stops_it(
+    tmp_path: Path, code: str, why: str, native: bool
+) -> None:
+    image = sectors.sector(sectors.START + bytes.fromhex(code))
+    with machine(tmp_path, image, native) as (pc, _), pytest.raises(GuestFailed, match=why):
+        pc.run()
+
+
+@EACH_PATH
+def test_a_gate_that_is_not_there_stops_it(tmp_path: Path, native: bool) -> None:
+    image = sectors.modes().replace(b"\xb0\x4d\xcd\x30", b"\xb0\x4d\xcd\x31")
+    with (
+        machine(tmp_path, image, native) as (pc, _),
+        pytest.raises(GuestFailed, match=r"int 0x31: the guest's interrupt table has no gate"),
+    ):
+        pc.run()
+    # mov ecx, [0xfffffff0], beyond the memory
+    image = sectors.modes().replace(b"\xb0\x50\xcd\x30\xb0\x4d", b"\x8b\x0d\xf0\xff\xff\xff")
+    with (
+        machine(tmp_path, image, native) as (pc, _),
+        pytest.raises(GuestFailed, match=r"the machine stopped.*beyond the memory"),
+    ):
+        pc.run()
+
+
+@EACH_PATH
+def test_limits_end_it(tmp_path: Path, native: bool) -> None:
+    forever = sectors.sector(sectors.START + b"\xeb\xfe")
+    limits = PcLimits(memory=64 << 20, seconds=1)
+    with (
+        machine(tmp_path, forever, native, limits) as (pc, _),
+        pytest.raises(GuestFailed, match=r"limit: the machine ran for 1 seconds"),
+    ):
+        pc.run()
+    limits = PcLimits(memory=64 << 20, interrupts=1)
+    with (
+        machine(tmp_path, sectors.modes(), native, limits) as (pc, _),
+        pytest.raises(GuestFailed, match="limit: 1 interrupts were taken"),
+    ):
+        pc.run()
+    limits = PcLimits(memory=64 << 20, disk=511)
+    with (
+        machine(tmp_path, sectors.disk(), native, limits) as (pc, _),
+        pytest.raises(GuestFailed, match="limit: the guest wrote to more than 511 bytes"),
+    ):
+        pc.run()
+
+
+def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot be read"):
+        Disk(tmp_path / "nothing", 0)
+    (tmp_path / "short").write_bytes(b"x" * 511)
+    with pytest.raises(BadInput, match="are no disk image"):
+        Disk(tmp_path / "short", 0)
+    with (
+        machine(tmp_path, bytes(512)) as (pc, _),
+        pytest.raises(GuestFailed, match="finds no boot sector"),
+    ):
+        pc.run()
+    with (
+        pytest.raises(BadInput, match="memory"),
+        machine(tmp_path, bytes(512), limits=PcLimits(memory=4097)),
+    ):
+        pass
+
+
+def _bootstrap(*args: str, **how: str) -> "subprocess.CompletedProcess[bytes]":
+    command = [sys.executable, "-m", "bootstrap", *args]
+    return subprocess.run(command, capture_output=True, env={**os.environ, **how}, check=False)
+
+
+def test_the_command_prints_and_writes_the_disk(tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(sectors.disk())
+    after = tmp_path / "after.img"
+    done = _bootstrap("pc", str(image), "--disk-out", str(after), "--limit", "memory=64M")
+    assert (done.returncode, done.stdout) == (0, IMAGES["disk"][1] + b"  ")
+    assert done.stderr == b"bootstrap: the machine rebooted\n"
+    assert after.read_bytes()[1536:2048] == sectors.disk()[512:1024]
+    image.write_bytes(sectors.sector(sectors.START + b"\xb4\x08\xcd\x13"))
+    done = _bootstrap("pc", str(image), "--limit", "memory=64M")
+    assert done.returncode == 3
+    assert done.stderr.count(b"\n") == 1
+    assert _bootstrap("pc", str(image), "--limit", "speed=1").returncode == 2
+    assert _bootstrap("pc", str(tmp_path)).returncode == 2
+    assert _bootstrap("pc", "image").returncode == 2

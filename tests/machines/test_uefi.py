@@ -1,0 +1,124 @@
+"""UEFI firmware: programs of our own, and stage0's seeds where a checkout of them is given."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.machines import uefi
+from bootstrap.machines.uefi import INVALID, NOT_FOUND, Uefi, UefiLimits, Volume
+from tests.machines import programs
+
+LIMITS = UefiLimits(memory=16 << 20, files=1 << 20, seconds=20)
+
+
+def run(program: bytes, options: str = "p.efi", limits: UefiLimits = LIMITS) -> tuple[int, str]:
+    printed: list[str] = []
+    machine = Uefi(Volume.of({}, frozenset()), printed.append, limits)
+    status = machine.run(machine.load(program, "p.efi", options))
+    return status, "".join(printed)
+
+
+def test_a_program_prints_and_ends() -> None:
+    assert run(programs.prints("Grüße\r\n")) == (0, "Grüße\r\n")
+    assert run(programs.prints("", NOT_FOUND)) == (NOT_FOUND, "")
+    assert run(programs.exits(7)) == (7, "")
+
+
+def test_what_the_firmware_does_not_have_stops_it() -> None:
+    for offset, name in ((24, "RaiseTPL"), (240, "GetNextMonotonicCount"), (248, "Stall")):
+        rcx = 0x20000
+        with pytest.raises(GuestFailed, match=f"^{name}: this firmware.*rip="):
+            run(programs.calls(offset, rcx))
+    # kaem-optional-seed calls it so, and takes it for another service.
+    assert run(programs.calls(240, 0)) == (INVALID, "")
+    assert run(programs.calls(72, 5)) == (INVALID, ""), "FreePool of what is not allocated"
+
+
+def test_a_bad_program_stops_it() -> None:
+    with pytest.raises(GuestFailed, match="the machine stopped: Invalid memory fetch"):
+        run(programs.jumps(1 << 40))
+    with pytest.raises(GuestFailed, match="a pointer to memory that is not there"):
+        run(programs.calls(152, 0))  # HandleProtocol with a null GUID
+    with pytest.raises(GuestFailed, match="limit: it ran for 1 seconds"):
+        run(programs.forever(), limits=UefiLimits(memory=16 << 20, seconds=1))
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        (b"", "is no PE program"),
+        (b"\x7fELF" + bytes(100), "is no PE program"),
+        (programs.pe(b"\xc3", machine=0x14C, magic=0x10B), "PE file for machine 0x14c"),
+        (programs.pe(b"\xc3", size=1 << 30), "wants 1073741824 bytes"),
+        (programs.pe(b"\xc3" * 100, size=0x1001), "a section ends beyond the image"),
+    ],
+)
+def test_what_is_no_program_is_refused(program: bytes, why: str) -> None:
+    with pytest.raises(BadInput, match=why):
+        run(program)
+
+
+@given(st.binary(max_size=40), st.integers(0, 0x170))
+def test_no_header_leads_to_a_traceback(change: bytes, at: int) -> None:
+    program = bytearray(programs.exits(0))
+    program[at : at + len(change)] = change
+    try:
+        run(bytes(program), limits=UefiLimits(memory=16 << 20, seconds=5))
+    except (BadInput, GuestFailed):
+        pass
+
+
+def test_names_differ_by_more_than_their_case() -> None:
+    volume = Volume.of({"A/b.TXT": b""}, frozenset({"A"}))
+    assert volume.find("a/B.txt") == "A/b.TXT"
+    assert volume.find("A") == "A"
+    assert volume.find("c") is None
+
+
+def seeds() -> Path:
+    """The seeds of the newest release in the cache, which are made from bootstrap-seeds."""
+    given_folder = os.environ.get("BOOTSTRAP_SEEDS")
+    if given_folder is None:
+        pytest.skip(
+            "BOOTSTRAP_SEEDS names no checkout of bootstrap-seeds, whose UEFI seeds it runs"
+        )
+    return Path(given_folder) / "UEFI" / "amd64"
+
+
+def test_the_seeds_rebuild_themselves(tmp_path: Path) -> None:
+    folder = seeds()
+    for name, source in (("hex0-seed", "hex0"), ("kaem-optional-seed", "kaem-optional")):
+        out = tmp_path / name
+        done = subprocess.run(
+            [sys.executable, "-m", "bootstrap", "uefi", "hex0-seed.efi", f"{source}.hex0", "new",
+             "--root", str(folder), "--output", str(out)],
+            capture_output=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, b"")
+        made = hashlib.sha256((out / "new").read_bytes()).hexdigest()
+        seed = (folder / f"{name}.efi").read_bytes()
+        assert made == hashlib.sha256(seed).hexdigest()
+
+
+def test_kaem_starts_hex0() -> None:
+    folder = seeds()
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    files["kaem.amd64"] = b"# a comment\nhex0-seed.efi hex0.hex0 new\n"
+    volume = Volume.of(files, frozenset())
+    printed: list[str] = []
+    machine = Uefi(volume, printed.append, LIMITS)
+    handle = machine.load(files["kaem-optional-seed.efi"], "kaem", "kaem-optional-seed.efi")
+    assert machine.run(handle) == uefi.SUCCESS
+    assert bytes(volume.files["new"]) == files["hex0-seed.efi"]
+    assert "".join(printed) == " +> hex0-seed.efi hex0.hex0 new\n\r"
+    volume.files["kaem.amd64"] = bytearray(b"nothing.efi x\n")
+    machine = Uefi(volume, printed.append, LIMITS)
+    handle = machine.load(files["kaem-optional-seed.efi"], "kaem", "kaem-optional-seed.efi")
+    assert machine.run(handle) == NOT_FOUND
