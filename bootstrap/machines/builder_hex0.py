@@ -87,7 +87,7 @@ def make_image(stages: Stages, files: Mapping[str, bytes], folders: set[str], co
         folders = folders | {p for p in _above(path) if p}
         if any(character in path for character in "\n\0") or len(path.encode()) > 1000:
             raise BadInput(f"{path!r}: builder-hex0's shell cannot read such a name")
-    script = bytearray()
+    script = bytearray(b"src 0 /\n")
     for folder in sorted(folders):
         script += f"src 0 /{folder}\n".encode()
     for path, data in sorted(files.items()):
