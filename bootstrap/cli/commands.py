@@ -290,7 +290,6 @@ argument ARG
 
 PC = Command(
     "pc",
-    "pc:run",
     "boot a disk image on a bare PC: no operating system of ours",
     """Boot a disk image on a PC that has a BIOS for what boot sectors like builder-hex0's ask for,
     and nothing else: no Linux of ours serves a call. What the guest prints goes to standard output.
@@ -315,7 +314,6 @@ to make an image:
 
 UEFI = Command(
     "uefi",
-    "uefi:run",
     "run a UEFI program on firmware that has what stage0's UEFI seeds use",
     """Run a PE32+ program for x64 on UEFI firmware of ours: memory, the programs that it loads, the
     files of --root, the console. A service that the seeds do not use stops it by name. What the

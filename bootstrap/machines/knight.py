@@ -13,7 +13,7 @@ bytes follows the four of the instruction.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bootstrap import signals
 from bootstrap.core.errors import GuestFailed
@@ -41,6 +41,10 @@ class KnightLimits:
     """Host CPU seconds."""
     tape: int = 64 << 20
     """Bytes written to a tape."""
+
+    def with_memory(self, memory: int) -> "KnightLimits":
+        """The same with so many bytes of memory."""
+        return replace(self, memory=memory)
 
 
 @dataclass(slots=True)
