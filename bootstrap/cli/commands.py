@@ -89,8 +89,10 @@ _BUILDER = """
 _LOG = "--log FILE  write each system call of the guest, with arguments and result (slow)"
 _MACHINE = f"""
 on a machine that has no Linux (an opinion, no verdict: docs/machines.md):
---machine {{builder-hex0}}  a PC on which builder-hex0's kernel serves the system calls; its limits
-    are memory, disk, seconds and interrupts
+--machine {{builder-hex0,knight,uefi}}  a PC on which builder-hex0's kernel serves the system calls
+    (x86; its limits are memory, disk, seconds, interrupts); stage0's knight, on which --source is a
+    checkout of stage0 (memory, instructions, seconds, tape); UEFI firmware, with a stage0-uefi tree
+    (memory, files, seconds)
 {_BUILDER}{_LOG}
 :
 """

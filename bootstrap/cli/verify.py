@@ -58,9 +58,9 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
     With `record_to`, the run is recorded into that file.
     """
     if getattr(args, "machine", None) is not None:
-        from bootstrap.cli import pc
+        from bootstrap.cli import machines
 
-        return pc.verify(args)
+        return machines.verify(args)
     _check_options(args, record_to)
     limits = Limits().with_options(args.limit)
     engine = default_engine()

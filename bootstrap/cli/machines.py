@@ -1,0 +1,263 @@
+"""`verify --machine`: what comes of a release on a machine without Linux: no verdict."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from bootstrap.cli.live import LiveLine
+from bootstrap.cli.output import check_places, document, each, for_people, say, write_json
+from bootstrap.cli.pc import log_of
+from bootstrap.core.errors import BadInput, ExitStatus, GuestFailed
+from bootstrap.core.release import Release, Tree, read_folder
+from bootstrap.languages import hex0
+from bootstrap.linux.limits import with_options
+from bootstrap.machines import stage0
+from bootstrap.machines.builder_hex0 import Opinion, Stages, build, read_stages
+from bootstrap.machines.call_log import name
+from bootstrap.machines.knight import KnightLimits
+from bootstrap.machines.pc import PcLimits
+from bootstrap.machines.uefi import STATUS_NAMES, Uefi, UefiLimits, Volume
+from bootstrap.runs.deciding import core_tree, release_of
+from bootstrap.sources import Cache, resolve
+from bootstrap.sources.checkouts import BUILDER_HEX0, STAGE0, checkout_at, identify_checkout
+
+SCHEMA = "bootstrap-opinion/1"
+_UEFI_SEED = "bootstrap-seeds/UEFI/amd64/kaem-optional-seed.efi"
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Do it. Raises BootstrapError, KeyboardInterrupt; returns the exit status."""
+    machines = {"builder-hex0": _builder_hex0, "knight": _knight, "uefi": _uefi}
+    check_places(args.json, args.log)
+    if args.log is not None and args.machine != "builder-hex0":
+        raise BadInput("--log goes with --machine builder-hex0")
+    agrees, fields, lines = machines[args.machine](args)
+    last = list(lines)[-1:] if args.quiet and agrees else lines
+    each(
+        lambda: say(last, for_people(args.json)),
+        args.json and (lambda: write_json(args.json, document(schema=SCHEMA, **fields))),
+    )
+    return ExitStatus.DONE if agrees else ExitStatus.DIFFERS
+
+
+_Found = tuple[bool, Mapping[str, object], list[str]]
+"""Whether it agrees, the fields of the document, and the lines for people, a claim at their end."""
+
+
+# builder-hex0.
+
+
+def builder_hex0_and_release(args: argparse.Namespace) -> tuple[Stages, Tree, Release]:
+    """builder-hex0, a tree and its release, as the options name them. Raises BadInput."""
+
+    with checkout_at(args.builder_hex0, BUILDER_HEX0, Cache()) as at:
+        stages = read_stages(at.folder)
+    resolved = resolve(args.source, args.release, "x86", Cache())
+    release = release_of(resolved.step)
+    if release is None or resolved.step.release is None:
+        raise BadInput(
+            "the machine builder-hex0 builds a release of stage0-posix that is known: name one "
+            "with --source or --release"
+        )
+    return stages, core_tree(resolved.tree), release
+
+
+def _builder_hex0(args: argparse.Namespace) -> _Found:
+    limits = with_options(PcLimits(), args.limit)
+    stages, tree, release = builder_hex0_and_release(args)
+    started, text = time.monotonic(), bytearray()
+    with LiveLine(args.quiet) as live, log_of(args.log) as log:
+
+        def show(byte: int) -> None:
+            if byte != 10:
+                text.append(byte)
+                return
+            seconds = f"builder-hex0: {time.monotonic() - started:.0f} s, "
+            live.show(seconds + text.decode("utf-8", "replace").strip())
+            text.clear()
+
+        opinion = build(stages, tree, release, limits, show, log)
+    return opinion.agrees, _fields(opinion, release, tree), [*_lines(opinion, release, tree)]
+
+
+def _fields(opinion: Opinion, release: Release, tree: Tree) -> dict[str, object]:
+    """The opinion as JSON."""
+    return {
+        "result": "agree" if opinion.agrees else "differ",
+        "opinion": "builder-hex0's kernel",
+        "release": release.title,
+        "arch": release.arch,
+        "tree": tree.digest,
+        "judged_by": {"file": release.file, "sha256": release.sha256},
+        "stages": opinion.stages,
+        "image_sha256": opinion.image_sha256 or None,
+        "stopped": opinion.stopped,
+        "artifacts": [
+            {"path": file.path, "sha256": file.sha256, "matches": file.matches}
+            for file in opinion.artifacts
+        ],
+        "seeds": opinion.seeds,
+        "materials": opinion.materials,
+        "guest_sha256sum_ok": opinion.guest_ok,
+        "system_calls": {str(number): count for number, count in sorted(opinion.calls.items())},
+        "console": opinion.console,
+    }
+
+
+def _lines(opinion: Opinion, release: Release, tree: Tree) -> Iterator[str]:
+    """The opinion for people."""
+
+    good = sum(file.matches for file in opinion.artifacts)
+    what = f"{release.title} for {release.arch} on a PC without Linux"
+    last = (
+        f"AGREES: builder-hex0's kernel made all {good} artifacts of {what} as they are known. "
+        "An opinion of its own, no verdict."
+        if opinion.agrees
+        else f"DIFFERS: {good} of {len(opinion.artifacts)} artifacts of {what} are as known."
+    )
+    yield f"{what}, as {release.file} says"
+    yield f"  tree       {tree.digest}"
+    yield "  kernel     builder-hex0's own serves the system calls, no line of ours"
+    yield f"  stage1     {opinion.stages['stage1']} (the boot sector)"
+    yield f"  stage2     {opinion.stages['stage2']} (its source)"
+    yield f"  kernel is  {opinion.stages['kernel']} (what stage1 makes of it)"
+    for path, there in opinion.materials.items():
+        yield f"  ✗ {path} is not the release's: {there or 'not there'}"
+    for path, made in opinion.seeds.items():
+        yield f"  {'✓' if made else '✗'} {path}, which its hex0 makes from source"
+    for file in opinion.artifacts:
+        if not file.matches:
+            known = ", ".join(sorted({value.sha256 for value in file.known}))
+            yield f"  ✗ {file.path}"
+            yield f"      got      {file.sha256 or 'no such file'}"
+            yield f"      expected {known}"
+    counts = ", ".join(f"{name(number)} {count:,}" for number, count in
+                       sorted(opinion.calls.items(), key=lambda item: -item[1]))  # fmt: skip
+    yield f"  calls      {sum(opinion.calls.values()):,}: {counts}"
+    yield f"  console    {len(opinion.console):,} characters; its own sha256sum says OK " + (
+        f"{opinion.guest_ok} times"
+    )
+    yield f"  stopped    {opinion.stopped}"
+    yield last
+
+
+# The knight.
+
+
+def _knight(args: argparse.Namespace) -> _Found:
+    limits = with_options(KnightLimits(), args.limit)
+    with checkout_at(args.source, STAGE0, Cache()) as at, LiveLine(args.quiet) as live:
+        identity = identify_checkout(STAGE0, at)
+        tree = read_folder(at.folder)
+        files = {path: file.data for path, file in tree.files.items()}
+        seed = _knight_seed(files)
+        roms = list(
+            stage0.build(files, seed, limits, lambda rom: live.show(f"knight: makes {rom}"))
+        )
+    known = [rom for rom in roms if rom.expected is not None]
+    good = [rom for rom in known if rom.matches]
+    agrees = bool(good) and len(good) == len(known)
+    instructions = sum(rom.instructions for rom in roms)
+    lines = [
+        "stage0 on the knight, as its test/SHA256SUMS says",
+        f"  checkout   {identity.text}",
+        f"  seed       {stage0.SEED_SHA256}, {len(seed)} bytes",
+        *(f"  {'✓' if rom.matches else '✗'} {rom.name}" + ("" if rom.matches else
+          f"\n      got      {rom.sha256}\n      expected {rom.expected}") for rom in known),
+        f"  executed   {instructions:,} instructions",
+    ]  # fmt: skip
+    if any(rom.name == "cc_x86" and not rom.matches for rom in known):
+        lines.append("  cc_x86     the value is that of stage2/cc_x86.s of commit 59d044b; the")
+        lines.append("             source was changed on 2025-05-06 (254b5ae) and later, the value")
+        lines.append("             was not")
+    verdict = "AGREES" if agrees else "DIFFERS"
+    lines.append(
+        f"{verdict}: the knight made {len(good)} of {len(known)} ROMs of stage0 as they are known, "
+        "on no system at all. An opinion of its own, no verdict."
+    )
+    fields = {
+        "result": "agree" if agrees else "differ",
+        "opinion": "the knight",
+        "release": "stage0",
+        "commit": identity.commit,
+        "tree": identity.digest,
+        "seed": stage0.SEED_SHA256,
+        "artifacts": [
+            {"path": rom.name, "sha256": rom.sha256, "matches": rom.matches} for rom in known
+        ],
+        "instructions": instructions,
+    }
+    return agrees, fields, [text for line in lines for text in line.split("\n")]
+
+
+def _knight_seed(files: Mapping[str, bytes]) -> bytes:
+    """The seed, from the checkout's submodule or as stage1_assembler-0 has it, in hex0.
+
+    A seed of another hash is refused. Raises BadInput.
+    """
+    found = next((files[path] for path in stage0.SEED_PATHS if path in files), None)
+    if found is None:
+        source = "stage1/stage1_assembler-0.hex0"
+        if source not in files:
+            raise BadInput(f"stage0: there is no {source}")
+        # The submodule is not there: the same program, assembled by our model of hex0.
+        found = bytes(hex0.assemble(files[source], source).output)
+    if hashlib.sha256(found).hexdigest() != stage0.SEED_SHA256:
+        raise BadInput(f"stage0: the knight's hex0 seed is not {stage0.SEED_SHA256}")
+    return found
+
+
+# UEFI.
+
+
+def _uefi(args: argparse.Namespace) -> _Found:
+    limits = with_options(UefiLimits(), args.limit)
+    if args.source is None:
+        raise BadInput("--machine uefi: name a stage0-uefi tree with --source")
+    root = Path(args.source)
+    if not root.is_dir():
+        raise BadInput(f"--source {args.source}: is not a folder")
+    tree = read_folder(root)
+    if _UEFI_SEED not in tree.files:
+        raise BadInput(f"{root}: is no stage0-uefi tree: there is no {_UEFI_SEED}")
+    volume = Volume.of({path: file.data for path, file in tree.files.items()}, tree.folders)
+    printed: list[str] = []
+    stopped = ""
+    with LiveLine(args.quiet) as live:
+
+        def show(text: str) -> None:
+            printed.append(text)
+            live.show(f"uefi: {text.strip()}")
+
+        machine = Uefi(volume, show, limits)
+        seed = tree.files[_UEFI_SEED].data
+        try:
+            status = machine.run(machine.load(seed, _UEFI_SEED, _UEFI_SEED.replace("/", "\\")))
+            if status:
+                stopped = f"the seed ended with {STATUS_NAMES.get(status, hex(status))}"
+        except GuestFailed as error:
+            stopped = str(error)
+    made = sorted(volume.changed)
+    lines = [
+        "stage0-uefi on UEFI firmware of ours",
+        f"  tree       {tree.digest}",
+        *(f"  made       {path}" for path in made),
+        f"  last       {(''.join(printed).strip().splitlines() or ['nothing'])[-1]}",
+        f"  stopped    {stopped or 'at the end of its script'}",
+        f"{'DIFFERS' if stopped else 'DONE'}: {len(made)} files were made; no known values are "
+        "compared. An opinion, no verdict.",
+    ]
+    fields = {
+        "result": "differ" if stopped else "agree",
+        "opinion": "UEFI firmware of ours",
+        "release": "stage0-uefi",
+        "tree": tree.digest,
+        "stopped": stopped or None,
+        "artifacts": [{"path": path, "matches": None} for path in made],
+        "console": "".join(printed),
+    }
+    return not stopped, fields, lines
