@@ -199,7 +199,7 @@ def build(
     with tempfile.NamedTemporaryFile(prefix="bootstrap-pc-") as file:
         file.write(image)
         file.flush()
-        stopped, pc = boot(stages, Path(file.name), limits, show, on_interrupt)
+        stopped, pc = boot(Path(file.name), limits, show, on_interrupt)
         try:
             found = {
                 path.removeprefix("/"): hashlib.sha256(data).hexdigest()
@@ -219,7 +219,6 @@ def build(
 
 
 def boot(
-    stages: Stages,
     image: Path,
     limits: PcLimits,
     console: Callable[[int], object],

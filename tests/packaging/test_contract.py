@@ -27,6 +27,7 @@ BREACHES = {
     "cli": "import textual, lief, pickle",
     "debug": "import bootstrap.cli, subprocess",
     "prove": "import bootstrap.report",
+    "machines": "import bootstrap.linux.machine",
     "oci": "import bootstrap.linux.machine",
     "attest": "import bootstrap.runs.rebuild, subprocess",
 }
@@ -35,7 +36,7 @@ BREACHES = {
 @pytest.fixture(scope="module")
 def package(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("contract")
-    skip = shutil.ignore_patterns("__pycache__", "_fastpath*")
+    skip = shutil.ignore_patterns("__pycache__", "_*.so")
     shutil.copytree(checkout / "bootstrap", folder / "bootstrap", ignore=skip)
     shutil.copy(checkout / "pyproject.toml", folder)
     return folder
