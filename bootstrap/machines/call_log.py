@@ -11,17 +11,18 @@ from dataclasses import dataclass
 
 from unicorn import unicorn_const as uc
 
-from bootstrap.linux.strace_values import quote
+from bootstrap.core.abi import O_CREAT
+from bootstrap.linux.strace_values import address, octal, open_flags, quote
 from bootstrap.machines.pc import Interrupt, Pc
 
 _CALLS = {
     1: ("exit", "d"), 2: ("fork", ""), 3: ("read", "dbd"), 4: ("write", "dbd"),
-    5: ("open", "sxo"), 6: ("close", "d"), 7: ("waitpid", "dxd"), 10: ("unlink", "s"),
+    5: ("open", "sfo"), 6: ("close", "d"), 7: ("waitpid", "dxd"), 10: ("unlink", "s"),
     11: ("execve", "sax"), 12: ("chdir", "s"), 15: ("chmod", "so"), 19: ("lseek", "ddd"),
     33: ("access", "sd"), 39: ("mkdir", "so"), 45: ("brk", "x"), 114: ("wait4", "dxdx"),
     122: ("uname", "x"), 183: ("getcwd", "xd"),
 }  # fmt: skip
-"""Name and arguments: numbers (d, x, o), a path (s), bytes whose count is next (b), argv (a)."""
+"""Name and arguments: numbers (d, x, o), open's flags (f), a path (s), bytes whose count is next (b), argv (a)."""
 EXIT, FORK, READ, WRITE, OPEN, CLOSE, EXECVE, CHDIR = 1, 2, 3, 4, 5, 6, 11, 12
 _USER = 0x08000000
 """Programs are loaded above it; the kernel's own shell makes its calls from below."""
@@ -96,16 +97,16 @@ def name(number: int) -> str:
     return _CALLS[number][0] if number in _CALLS else f"call {number}"
 
 
-def _string(pc: Pc, address: int) -> bytes:
-    end = pc.ram.find(b"\0", address, address + 4096)
-    return pc.ram[address : end if end >= 0 else address + 4096]
+def _string(pc: Pc, at: int) -> bytes:
+    end = pc.ram.find(b"\0", at, at + 4096)
+    return pc.ram[at : end if end >= 0 else at + 4096]
 
 
-def argv(pc: Pc, address: int) -> list[bytes]:
+def argv(pc: Pc, vector: int) -> list[bytes]:
     """The words of an argument vector, at most 4,096."""
     words = []
     for i in range(4096):
-        at = int.from_bytes(pc.ram[address + 4 * i : address + 4 * i + 4], "little")
+        at = int.from_bytes(pc.ram[vector + 4 * i : vector + 4 * i + 4], "little")
         if not at:
             break
         words.append(_string(pc, at))
@@ -128,9 +129,12 @@ def _text(pc: Pc, call: Call) -> str:
         elif kind == "a":
             texts.append(f"[{', '.join(quote(word) for word in argv(pc, value))}]")
         elif kind in "xb":
-            texts.append(f"{value:#x}")
+            texts.append(address(value))
+        elif kind == "f":
+            texts.append(open_flags(value))
         elif kind == "o":
-            texts.append(f"{value:#o}".replace("0o", "0"))
+            if call.number != OPEN or call.arguments[1] & O_CREAT:
+                texts.append(octal(value))
         else:
             texts.append(str(value - (1 << 32) if value >> 31 else value))
     return f"{name}({', '.join(texts)})"

@@ -88,7 +88,8 @@ def test_its_kernel_makes_files_and_runs_hex0(stages: Stages, tmp_path: Path) ->
     assert found["/d/out"] == b"ABC"
     assert b"hex0\r\n/in /d/out\r\nBuild finished." in bytes(console)
     assert lines[0] == '[pid     0] read(0, "s", 1)             = 1'
-    assert '[pid     0] open("/d/out", 0x241, 0600) = 5' in lines
+    assert '[pid     0] open("/d/out", O_WRONLY|O_CREAT|O_TRUNC, 0600) = 8' in lines
+    assert '[pid     0] open("/in", O_RDONLY)       = 7' in lines
 
 
 @NEEDED
