@@ -22,7 +22,8 @@ _CALLS = {
     33: ("access", "sd"), 39: ("mkdir", "so"), 45: ("brk", "x"), 114: ("wait4", "dxdx"),
     122: ("uname", "x"), 183: ("getcwd", "xd"),
 }  # fmt: skip
-"""Name and arguments: numbers (d, x, o), open's flags (f), a path (s), bytes whose count is next (b), argv (a)."""
+"""Name and arguments: numbers (d, x, o), open's flags (f), a path (s), bytes whose count comes next
+(b), an argument vector (a)."""
 EXIT, FORK, READ, WRITE, OPEN, CLOSE, EXECVE, CHDIR = 1, 2, 3, 4, 5, 6, 11, 12
 _USER = 0x08000000
 """Programs are loaded above it; the kernel's own shell makes its calls from below."""
