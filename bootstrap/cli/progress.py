@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from bootstrap.cli.live import LiveLine
 from bootstrap.core.abi import O_ACCMODE, O_RDONLY
 from bootstrap.core.errors import printable
-from bootstrap.core.events import Event, Executed, Exited, Opened
 from bootstrap.known import StepFile
-from bootstrap.linux.events import Tick
+from bootstrap.linux.events import Event, Executed, Exited, Opened, Tick
 from bootstrap.linux.filesystem import absolute, opened_path, seen_path
 from bootstrap.trace.lineage import guest_text, normal_path, tree_path
 

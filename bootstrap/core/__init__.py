@@ -19,12 +19,11 @@ It is to be read in this order; each module imports only those before it:
  7. elf: the image and the stack of a program, as Linux makes them;
  8. paths: from a path to a file, open(2), unlink(2), and laying out a tree;
  9. process: descriptors, and what a process is;
-10. events: what happens in a run, for whoever listens; no verdict needs it;
-11. syscalls: the 22 system calls that bootstraps make, and their table;
-12. machine: takes turns: calls, fork, execve, exit and limits;
-13. release: a tree, what a release says about it, and whether they agree;
-14. verdict: runs the entry and decides;
-15. __main__: the command line.
+10. syscalls: the 22 system calls that bootstraps make, and their table;
+11. machine: takes turns: calls, fork, execve, exit and limits;
+12. release: a tree, what a release says about it, and whether they agree;
+13. verdict: runs the entry and decides;
+14. __main__: the command line.
 
 This file imports nothing, so that an error class does not load the engine.
 """

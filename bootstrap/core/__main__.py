@@ -72,8 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         args = _parser().parse_args(argv)
-        if hasattr(signal, "sigwait"):
-            _end_by_signals(args.seconds)
+        _end_by_signals(args.seconds)
         findings = _findings(args)
         lines = [json.dumps(asdict(findings), indent=2)] if args.json else _lines(findings)
         print("\n".join(lines), flush=True)
@@ -103,9 +102,13 @@ def _fail(message: str, status: int) -> int:
 def _end_by_signals(seconds: int) -> None:
     """Let SIGINT, SIGTERM and a limit of CPU time end us at once: a line, and a status.
 
-    Python runs a handler between two bytecodes, and a guest's loop has none: so a thread waits for
-    them. Nothing is left behind, for the core writes no file. (Windows has no sigwait.)
+    Python runs a handler between two bytecodes: a guest's loop has none, and from a hook of Unicorn
+    no exception comes out. So a thread waits for them. Nothing is left behind, for the core writes
+    no file. (Windows has no sigwait: there the system ends us.)
     """
+    if not hasattr(signal, "sigwait"):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        return
     words = {
         signal.SIGINT: ("interrupted", ExitStatus.INTERRUPTED),
         signal.SIGTERM: ("ended by SIGTERM", ExitStatus.TERMINATED),

@@ -7,22 +7,14 @@ every host. Whatever the core cannot do, and every limit, ends the run with Gues
 the process and the call.
 Relies on: all modules before it.
 Tests that would fail if it lied: tests/core/test_processes.py, test_exec.py, test_whole.py.
-
-Ctrl-C: Python runs a signal handler only between two bytecodes, here of a hook that Unicorn calls;
-an exception raised there would be lost, and the guest would go on with what the hook left undone.
-So while a machine runs in the main thread, Python's own handler of SIGINT gives way to the
-system's, which ends the process at once: a machine has nothing to clean up. Handlers of others
-stay: who installs one must not let it raise.
 """
 
 import posixpath
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from bootstrap.core import elf, events
+from bootstrap.core import elf
 from bootstrap.core.abi import ANY_EXECUTE, SIGSEGV, Errno, LinuxError
 from bootstrap.core.arches import ARCHES
 from bootstrap.core.cpu import Cpu, Fault, OnTrap
@@ -37,12 +29,6 @@ from bootstrap.core.syscalls import CALLS, BoundCall, Tables, close_each
 NUMBER = 0xFFFFFFFF
 """x86-64 takes the call's number from eax (arch/x86/entry/common.c, do_syscall_64)."""
 Streams = tuple[Stream, Stream, Stream]
-NewCpu = Callable[[Process, OnTrap], Cpu]
-
-
-def plain_cpu(process: Process, on_trap: OnTrap) -> Cpu:
-    """The CPU of a verdict."""
-    return Cpu(process.arch, process.memory, on_trap)
 
 
 @dataclass(slots=True)
@@ -68,45 +54,21 @@ class RunResult:
     fault_program: str = ""
 
 
-@contextmanager
-def _sigint_of_the_system() -> Iterator[None]:
-    """See the module's text."""
-    before = signal.getsignal(signal.SIGINT)
-    ours = before is signal.default_int_handler
-    try:
-        if ours:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-    except ValueError:  # not the main thread, which is the one that handlers run in
-        ours = False
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, before)
-
-
 class Machine:
     """One run of a tree of processes on one file system.
 
-    What stands outside the core may give other `calls`, listeners, and a `new_cpu` of its own, or
-    be a subclass; a verdict does not.
+    What stands outside the core may give other `calls`, or be a subclass, with other CPUs, and with
+    listeners for what `emit` says; a verdict comes of this very class.
     """
 
     new_process: type[Process] = Process
 
     def __init__(
-        self,
-        files: FileSystem,
-        calls: Tables = CALLS,
-        limits: Limits | None = None,
-        new_cpu: NewCpu = plain_cpu,
-        listeners: Sequence[events.Listener] = (),
+        self, files: FileSystem, calls: Tables = CALLS, limits: Limits | None = None
     ) -> None:
         self.files = files
         self.calls = calls
         self.limits = limits or Limits()
-        self.new_cpu = new_cpu
-        self.listeners = tuple(listeners)
         self.meter = Meter(self.limits)
         self.processes = 0
         """Processes started so far."""
@@ -114,22 +76,18 @@ class Machine:
         """System calls of ended processes."""
         self.running: list[RunningProcess] = []
         """Live processes; the last one runs, each other waits for the one after it."""
-        self.current_pid: int | None = None
-        """The process that runs, or ran when the run stopped."""
         self._failure: BaseException | None = None
         self._fault: tuple[Fault, int, str] | None = None
 
-    @property
-    def time(self) -> int:
-        """System calls that the run has ended so far."""
-        return self.ended_calls + sum(task.process.calls for task in self.running)
+    def emit(self, pid: int, event: str, **details: object) -> None:
+        """Something was done (Closed: is done next). Nobody listens here, and no verdict needs it.
 
-    def emit(self, pid: int, kind: Callable[..., events.Event], **fields: object) -> None:
-        """Make an event of this kind and give it to all listeners, if there are any."""
-        if self.listeners:
-            event = kind(self.time, pid, **fields)
-            for listener in self.listeners:
-                listener(event)
+        System calls are not among it, for there are thirty million: a CPU sees each of them.
+        """
+
+    def new_cpu(self, process: Process, on_trap: OnTrap) -> Cpu:
+        """The CPU of a new image."""
+        return Cpu(process.arch, process.memory, on_trap)
 
     # Starting.
 
@@ -147,17 +105,12 @@ class Machine:
         the program cannot be executed at all.
         """
         try:
-            with self._signals():
-                result = self.start(Exec(path, tuple(argv), tuple(envp)), cwd, streams)
-                while result is None:
-                    result = self.turn(self.running[-1].cpu.run())
-                return result
+            result = self.start(Exec(path, tuple(argv), tuple(envp)), cwd, streams)
+            while result is None:
+                result = self.turn(self.running[-1].cpu.run())
+            return result
         finally:
             self.discard()
-
-    def _signals(self) -> AbstractContextManager[None]:
-        """What becomes of signals of the host while it runs."""
-        return _sigint_of_the_system()
 
     def start(self, program: Exec, cwd: bytes, streams: Streams | None) -> RunResult | None:
         """Make the first process; `turn` runs it. Returns how it ended if it has no image.
@@ -177,7 +130,7 @@ class Machine:
         process = self.new_process(self.processes, 0, ARCHES[0], empty, fds, self.files,
                           PathBase(root, directory), 0o022, self.limits,
                           partial(self.emit, self.processes))  # fmt: skip
-        process.emit(events.RunStarted, program=program, cwd=cwd)
+        process.emit("RunStarted", program=program, cwd=cwd)
         try:
             self.running.append(self._execute(process, program))
         except BadImage as error:
@@ -201,7 +154,6 @@ class Machine:
         Returns how the run ended, once it has. Raises as `run` does.
         """
         task = self.running[-1]
-        self.current_pid = task.process.pid
         if self._failure is not None:
             raise self._failure
         if fault is not None:
@@ -292,7 +244,7 @@ class Machine:
         if control.child_stack:
             new.cpu.set_sp(control.child_stack)
         self._ended(task, child.pid)
-        parent.emit(events.Forked, child=child.pid)
+        parent.emit("Forked", child=child.pid)
         self.running.append(new)
 
     def _replace(self, task: RunningProcess, control: Exec) -> RunResult | None:
@@ -327,9 +279,9 @@ class Machine:
         return task
 
     def _executed(self, process: Process) -> None:
-        process.emit(events.Executed, ppid=process.ppid, base=process.base, image=process.exe,
+        process.emit("Executed", ppid=process.ppid, base=process.base, image=process.exe,
                      program=process.program, arch=process.arch.name)  # fmt: skip
-        process.emit(events.Resumed, came_back=False)
+        process.emit("Resumed", came_back=False)
 
     def _executable(self, process: Process, path: bytes) -> RegularFile:
         inode = self.files.resolve(process.base, path)
@@ -356,12 +308,12 @@ class Machine:
         self._close(task)
         self.ended_calls += process.calls
         self._release(process)
-        process.emit(events.Exited, status=status, calls=process.calls, fault=fault)
+        process.emit("Exited", status=status, calls=process.calls, fault=fault)
         if not self.running:
             return RunResult(status, *(self._fault or (None, None, "")))
         parent = self.running[-1].process
         parent.zombies[process.pid] = status
-        parent.emit(events.Resumed, came_back=True)
+        parent.emit("Resumed", came_back=True)
         return None
 
     @staticmethod

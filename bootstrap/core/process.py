@@ -116,7 +116,7 @@ class Process:
     umask: int
     limits: Limits
     emit: Callable[..., None]
-    """Makes an event of this process: takes its class and its own fields (see `events`)."""
+    """Machine.emit for this process: says what happened, a name and details."""
     exe_path: bytes = b""
     """Path of the running image, for messages: no link in it is resolved."""
     program: Exec = Exec(b"", (), ())

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from bootstrap.core import abi, events
+from bootstrap.core import abi
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.arches import ARCHES, Arch
 from bootstrap.core.errors import GuestFailed
@@ -142,7 +142,7 @@ def llseek(process: Process, fd: int, high: int, low: int, result: int, whence: 
 def close(process: Process, fd: int) -> int:
     """close(2)."""
     if process.fds.get(fd).refs == 1:
-        process.emit(events.Closed, file=process.fds.get(fd))
+        process.emit("Closed", file=process.fds.get(fd))
     process.fds.close(fd)
     return 0
 
@@ -196,10 +196,10 @@ def openat(process: Process, dirfd: int, path: int, flags: int, mode: int) -> in
     file, made = process.files.open(base, name, flags, permissions)
     process.fds.put(fd, file, close_on_exec=bool(flags & abi.O_CLOEXEC))
     if made is not None:
-        process.emit(events.Changed, what="name", inode=file.inode, place=made)
+        process.emit("Changed", what="name", inode=file.inode, place=made)
     elif flags & abi.O_TRUNC and isinstance(file.inode, RegularFile):
-        process.emit(events.Changed, what="truncate", inode=file.inode)
-    process.emit(events.Opened, base=base, path=name, file=file, flags=flags, fd=fd)
+        process.emit("Changed", what="truncate", inode=file.inode)
+    process.emit("Opened", base=base, path=name, file=file, flags=flags, fd=fd)
     return fd
 
 
@@ -229,7 +229,7 @@ def fchmodat(process: Process, dirfd: int, path: int, mode: int) -> int:
     name = user_path(process, path)
     inode = process.files.resolve(directory_of(process, dirfd, name), name)
     inode.set_mode(mode & abi.PERMISSIONS)
-    process.emit(events.Changed, what="mode", inode=inode)
+    process.emit("Changed", what="mode", inode=inode)
     return 0
 
 
@@ -242,7 +242,7 @@ def unlinkat(process: Process, dirfd: int, path: int, flags: int = 0) -> int:
     name = user_path(process, path)
     base = directory_of(process, dirfd, name)
     inode, place = process.files.unlink(base, name)
-    process.emit(events.Changed, what="unname", inode=inode, place=place)
+    process.emit("Changed", what="unname", inode=inode, place=place)
     return 0
 
 

@@ -4,8 +4,8 @@ Claims: `decide` alone makes a `Verdict`, and says `verified` only where every m
 with the SHA-256 of the step file; the guest saw these files and nothing else; each command of the
 entry ended with status 0; every known value of every artifact, at least one of them promised by the
 release, is the SHA-256 of the file found there; and no material is another than before. It was run
-on the core's own machine, with a plain `Cpu` and no listener. Of a run made elsewhere `decide`
-makes the same findings, as a `Proposal`, which nothing turns into a `Verdict`.
+on the core's own machine, with its own `Cpu`. Of a run made elsewhere `decide` makes the same
+findings, as a `Proposal`, which nothing turns into a `Verdict`.
 Relies on: all of the core; Unicorn, and this host, execute instructions as the architectures say.
 Tests that would fail if it lied: tests/core/test_verdict.py, test_changed_bytes.py, test_whole.py.
 """

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
-from bootstrap.core.events import Listener
 from bootstrap.core.files import Stream
 from bootstrap.core.machine import RunResult
 from bootstrap.instruments import Engine
+from bootstrap.linux.events import Listener
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import FolderLower
 from bootstrap.linux.limits import Limits

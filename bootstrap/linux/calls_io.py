@@ -9,10 +9,10 @@ from functools import partial
 from bootstrap.core import abi
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import GuestFailed
-from bootstrap.core.events import Changed
 from bootstrap.core.files import OpenFile, Stream
 from bootstrap.core.memory import READ, WRITE
 from bootstrap.core.syscalls import close, read, read_pieces, write, write_pieces
+from bootstrap.linux.events import Changed
 from bootstrap.linux.flags import (
     F_DUPFD,
     F_DUPFD_CLOEXEC,

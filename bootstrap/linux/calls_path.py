@@ -8,11 +8,10 @@ from bootstrap.core import abi
 from bootstrap.core import syscalls as core
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import GuestFailed
-from bootstrap.core.events import Changed
 from bootstrap.core.files import Directory, Inode
 from bootstrap.core.paths import ParentAndName, PathBase
 from bootstrap.core.syscalls import directory_of, user_path
-from bootstrap.linux.events import Renamed
+from bootstrap.linux.events import Changed, Renamed
 from bootstrap.linux.flags import (
     AT_EMPTY_PATH,
     AT_SYMLINK_FOLLOW,

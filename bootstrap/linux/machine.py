@@ -4,8 +4,7 @@ of time and of instructions."""
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,16 +13,15 @@ from bootstrap.core import cpu, elf, machine
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.elf import Loaded
 from bootstrap.core.errors import GuestFailed
-from bootstrap.core.events import Listener
 from bootstrap.core.files import RegularFile
-from bootstrap.core.machine import NUMBER, RunResult
+from bootstrap.core.machine import NUMBER, RunResult, Streams
 from bootstrap.core.process import Exec, Process
 from bootstrap.core.syscalls import BoundCall
 from bootstrap.instruments import Engine
 from bootstrap.instruments.callbuffer import CallBuffer
 from bootstrap.instruments.instrumented import InstrumentedCpu
 from bootstrap.linux import calls, scripts
-from bootstrap.linux.events import CallBegan, CallEnded, Fault, Tick
+from bootstrap.linux.events import CORE_EVENTS, CallBegan, CallEnded, Event, Fault, Listener, Tick
 from bootstrap.linux.filesystem import OverlayFileSystem, absolute
 from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.limits import Limits
@@ -77,9 +75,10 @@ class Machine(machine.Machine):
             files,
             calls.CALLS if self.probes is None else calls.probing(self.probes),
             limits or Limits(),
-            self._new_cpu,
-            listeners,
         )
+        self.listeners = tuple(listeners)
+        self.current_pid: int | None = None
+        """The process that runs, or ran when the run stopped."""
         self.log: CallBuffer | None = None
         """Gets every system call once it has ended, on either path."""
         self._engine = engine.in_python() if each_call else engine
@@ -101,7 +100,15 @@ class Machine(machine.Machine):
     @property
     def time(self) -> int:
         """System calls that the run has ended so far."""
-        return super().time + sum(task.cpu.served for task in self.tasks)
+        return self.ended_calls + sum(task.process.calls + task.cpu.served for task in self.tasks)
+
+    def emit(self, pid: int, event: str | Callable[..., Event], **details: object) -> None:
+        """Make an event and give it to all listeners, if there are any."""
+        if self.listeners:
+            kind = CORE_EVENTS[event] if isinstance(event, str) else event
+            made = kind(self.time, pid, **details)
+            for listener in self.listeners:
+                listener(made)
 
     def hand_over(self) -> dict[int, AddressSpace]:
         """End all processes but for their memory, which is returned by pid."""
@@ -117,17 +124,26 @@ class Machine(machine.Machine):
 
     # Turns.
 
-    def _signals(self) -> AbstractContextManager[None]:
+    def run(
+        self,
+        path: bytes,
+        argv: Sequence[bytes],
+        envp: Sequence[bytes] = (),
+        cwd: bytes = b"/",
+        streams: Streams | None = None,
+    ) -> RunResult:
+        """See the core's. Raises KeyboardInterrupt too."""
         self._since = time.process_time()
-        return ticking(TICK, self._nudge, self._interrupt)
+        with ticking(TICK, self._nudge, self._interrupt):
+            return super().run(path, argv, envp, cwd, streams)
 
     def turn(self, fault: cpu.Fault | None) -> RunResult | None:
         """See the core's. Raises KeyboardInterrupt too."""
         task = self.tasks[-1]
         now = time.process_time()
         seconds, self._since = now - self._since, now
+        self.current_pid = task.process.pid
         if self._failure is None:
-            self.current_pid = task.process.pid
             if self._interrupted:
                 signals.check()
                 raise KeyboardInterrupt
@@ -234,7 +250,8 @@ class Machine(machine.Machine):
 
     # Processes.
 
-    def _new_cpu(self, process: Process, on_trap: cpu.OnTrap) -> InstrumentedCpu:
+    def new_cpu(self, process: Process, on_trap: cpu.OnTrap) -> InstrumentedCpu:
+        """The CPU of a new image."""
         assert isinstance(process, LinuxProcess)
         return self._engine.cpu(process, on_trap, self.limits.instructions, self.log)
 
@@ -243,7 +260,7 @@ class Machine(machine.Machine):
         assert isinstance(process, LinuxProcess)
         task = Task(process, self.calls[process.arch.name])
         noted = self._each_call or self.log is not None
-        task.cpu = self._new_cpu(process, partial(self._noted_trap if noted else self._trap, task))
+        task.cpu = self.new_cpu(process, partial(self._noted_trap if noted else self._trap, task))
         return task
 
     def _execute(self, process: Process, control: Exec) -> Task:

@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 
 from bootstrap.core.abi import O_CREAT, O_TMPFILE, Errno, LinuxError
 from bootstrap.core.arches import Arch
-from bootstrap.core.events import Event, Executed, Exited
 from bootstrap.core.syscalls import Syscall
 from bootstrap.linux import strace_memory as stored
 from bootstrap.linux import strace_values as values
-from bootstrap.linux.events import CallBegan, CallEnded
+from bootstrap.linux.events import CallBegan, CallEnded, Event, Executed, Exited
 from bootstrap.linux.filesystem import absolute
 from bootstrap.linux.flags import F_GETFD, F_GETFL
 from bootstrap.linux.memory import AddressSpace

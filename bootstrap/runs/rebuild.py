@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import bootstrap
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
-from bootstrap.core.events import Listener
 from bootstrap.core.files import Stream
 from bootstrap.core.machine import RunResult
 from bootstrap.core.paths import PathBase
@@ -28,6 +27,7 @@ from bootstrap.instruments import Engine
 from bootstrap.known import Known, StepFile
 from bootstrap.known.lookup import known_files
 from bootstrap.linux import faults
+from bootstrap.linux.events import Listener
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.limits import Limits

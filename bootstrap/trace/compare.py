@@ -16,10 +16,10 @@ from typing import NoReturn
 
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import BadInput, BootstrapError, ExitStatus, GuestFailed
-from bootstrap.core.events import Closed, Event, Executed, Exited, Forked
 from bootstrap.core.files import RegularFile, Stream
 from bootstrap.instruments import Engine
 from bootstrap.instruments.callbuffer import CallBuffer
+from bootstrap.linux.events import Closed, Event, Executed, Exited, Forked
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerEntry
 from bootstrap.linux.machine import Machine

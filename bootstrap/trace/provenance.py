@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 
 from bootstrap.core.abi import O_ACCMODE, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.core.errors import GuestFailed
-from bootstrap.core.events import Changed, Event, Executed, Exited, Forked, Opened
 from bootstrap.core.files import RegularFile
-from bootstrap.linux.events import Renamed
+from bootstrap.linux.events import Changed, Event, Executed, Exited, Forked, Opened, Renamed
 from bootstrap.linux.filesystem import absolute, opened_path, path_from_top, seen_path
 from bootstrap.trace.lineage import FileVersion, ProcessRecord, guest_text, normal_path
 

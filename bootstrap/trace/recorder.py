@@ -12,20 +12,21 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from bootstrap.core.abi import LinuxError
-from bootstrap.core.events import (
+from bootstrap.core.files import OpenFile, Stream, Symlink
+from bootstrap.instruments.callbuffer import CallBuffer
+from bootstrap.linux.events import (
     Changed,
     Closed,
     Event,
     Executed,
     Exited,
     Forked,
+    Listed,
     Opened,
+    Read,
     Resumed,
     RunStarted,
 )
-from bootstrap.core.files import OpenFile, Stream, Symlink
-from bootstrap.instruments.callbuffer import CallBuffer
-from bootstrap.linux.events import Listed, Read
 from bootstrap.linux.filesystem import absolute, opened_path, seen_path
 from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.machine import Machine

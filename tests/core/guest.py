@@ -346,8 +346,8 @@ class Program:
 # Running.
 
 
-OPTIONS: dict[str, object] = {}
-"""What `run` gives the machine: tests/instruments runs the same guests on other CPUs."""
+MACHINE: type[Machine] = Machine
+"""What `run` runs guests on: tests/instruments runs the same guests on other CPUs."""
 
 
 @dataclass
@@ -395,7 +395,7 @@ def run(
     stdin: bytes = b"",
     limits: Limits | None = None,
     path: bytes = b"/guest",
-    **options: object,
+    new_machine: Callable[..., Machine] | None = None,
 ) -> Ran:
     """Run one guest as /guest. Raises what Machine.run raises."""
     image = image.elf() if isinstance(image, Program) else image
@@ -410,8 +410,7 @@ def run(
         output.extend(data)
         return len(data)
 
-    options = {**OPTIONS, **options}
-    machine = Machine(system, limits=limits, **options)  # type: ignore[arg-type]
+    machine = (new_machine or MACHINE)(system, limits=limits)
     streams = (Stream(read), Stream(None, write), Stream(None, write))
     result = machine.run(path, argv, envp, streams=streams)
     return Ran(result, bytes(output), machine, system)

@@ -1,21 +1,38 @@
-"""The stream of events: all of them, in order, and none where nobody listens."""
+"""What the machine and the handlers say to who listens, and what a CPU sees of the calls."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 
-import pytest
-
-from bootstrap.core import events
 from bootstrap.core.abi import O_CLOEXEC, O_CREAT, O_TRUNC, O_WRONLY
-from bootstrap.core.arches import X86, Arch
-from bootstrap.core.cpu import Cpu, OnTrap
-from bootstrap.core.errors import GuestFailed
+from bootstrap.core.arches import Arch
+from bootstrap.core.cpu import Cpu, Fault, OnTrap
 from bootstrap.core.files import RegularFile
-from bootstrap.core.machine import Machine, plain_cpu
-from bootstrap.core.process import Process
-from tests.core.guest import EACH_ARCH, ON_X86, Program, run
+from bootstrap.core.machine import Machine
+from bootstrap.core.process import Exec, Process
+from tests.core.guest import ON_X86, Program, run
+
+
+class Listening(Machine):
+    """Each event as a line: its name, process and time, and what is short of its details."""
+
+    def __init__(self, *args: object, **options: object) -> None:
+        super().__init__(*args, **options)  # type: ignore[arg-type]
+        self.lines: list[str] = []
+        self.details: list[dict[str, object]] = []
+
+    def emit(self, pid: int, event: str, **details: object) -> None:
+        time = self.ended_calls + sum(task.process.calls for task in self.running)
+        short = [
+            f"{name}={value!r}"
+            for name, value in details.items()
+            if isinstance(value, int | bytes | str) and value != b""
+        ]
+        self.lines.append(" ".join([event, f"{pid}@{time}", *short]))
+        self.details.append(details)
+
+    def of(self, name: str) -> list[object]:
+        return [details[name] for details in self.details if details.get(name) is not None]
 
 
 def story(arch: Arch) -> Program:
@@ -29,27 +46,14 @@ def story(arch: Arch) -> Program:
     return guest
 
 
-def told(happened: Sequence[events.Event]) -> list[str]:
-    """Each event as a line: its name, process and time, and what is short of its fields."""
-    lines = []
-    for event in happened:
-        short = [
-            f"{field.name}={value!r}"
-            for field in fields(event)[2:]
-            if isinstance(value := getattr(event, field.name), int | bytes | str) and value != b""
-        ]
-        lines.append(" ".join([type(event).__name__, f"{event.pid}@{event.time}", *short]))
-    return lines
-
-
 @ON_X86
 def test_everything_in_order(arch: Arch) -> None:
-    happened: list[events.Event] = []
     other = Program(arch).raw("f4").exit(0)
     files = {b"/old": b"content", b"/other": other.elf()}
-    ran = run(story(arch), files, listeners=[happened.append])
+    machine = run(story(arch), files, new_machine=Listening).machine
+    assert isinstance(machine, Listening)
     implied = arch.implied_open_flags
-    assert told(happened) == [
+    assert machine.lines == [
         "RunStarted 1@0 cwd=b'/'",
         f"Executed 1@0 ppid=0 arch={arch.name!r}",
         "Resumed 1@0 came_back=False",
@@ -71,77 +75,22 @@ def test_everything_in_order(arch: Arch) -> None:
         "Closed 1@9",
         "Exited 1@9 status=1280 calls=8",
     ]
-    assert ran.machine.ended_calls == 9
-    executed = [event for event in happened if isinstance(event, events.Executed)]
-    assert [event.program.path for event in executed] == [b"/guest", b"./other"]
-    assert [event.arch for event in executed] == [arch.name] * 2
-    assert [event.image.origin for event in executed] == [b"/guest", b"/other"]
-    assert executed[1].program.argv == (b"new",)
-    emptied = next(event for event in happened if isinstance(event, events.Changed))
-    assert isinstance(emptied.inode, RegularFile)
-    assert emptied.inode.origin == b"/old"
-    places = [event.place for event in happened if isinstance(event, events.Changed)]
-    root = ran.machine.files.root
-    assert [place and place[:2] for place in places] == [
-        None, (root, b"new"), None, (root, b"new"),
+    assert machine.ended_calls == 9
+    programs = [program for program in machine.of("program") if isinstance(program, Exec)]
+    assert [program.path for program in programs] == [b"/guest", b"/guest", b"./other"]
+    assert programs[2].argv == (b"new",)
+    images = [image for image in machine.of("image") if isinstance(image, RegularFile)]
+    assert [image.origin for image in images] == [b"/guest", b"/other"]
+    assert [i.origin for i in machine.of("inode") if isinstance(i, RegularFile)][:1] == [b"/old"]
+    root = machine.files.root
+    assert [place[:2] for place in machine.of("place") if isinstance(place, tuple)] == [
+        (root, b"new"), (root, b"new"),
     ]  # fmt: skip
-    faults = [event.fault for event in happened if isinstance(event, events.Exited)]
-    assert [fault and fault.signal for fault in faults] == [11, None]
-
-
-@EACH_ARCH
-def test_all_listeners_hear_the_same(arch: Arch) -> None:
-    first: list[events.Event] = []
-    second: list[events.Event] = []
-    guest = Program(arch).fork().jump("child", "zero").wait().label("child").exit(0)
-    run(guest, listeners=[first.append, second.append])
-    assert first == second
-    assert [event.time for event in first] == sorted(event.time for event in first)
-
-
-def test_without_listeners_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("an event was made")
-
-    for kind in vars(events).values():
-        if isinstance(kind, type) and issubclass(kind, events.Event):
-            monkeypatch.setattr(kind, "__init__", refuse)
-    ran = run(story(X86), {b"/old": b"", b"/other": Program(X86).exit(0).elf()})
-    assert ran.status == 5
-    with pytest.raises(AssertionError, match="an event was made"):
-        run(Program(X86).exit(0), listeners=[lambda event: None])
-
-
-def test_what_a_listener_raises_ends_the_run() -> None:
-    def listen(event: events.Event) -> None:
-        if isinstance(event, events.Opened):
-            raise GuestFailed("heard enough")
-
-    guest = Program(X86)
-    guest.at("open", guest.text(b"/guest"), 0, 0).call("write", 1, CELL, 1).exit(0)
-    with pytest.raises(GuestFailed, match=r"heard enough \[/guest, pid 1, system call 1, in open"):
-        run(guest, listeners=[listen])
-
-
-CELL = 0x400000
-
-
-@dataclass(frozen=True, slots=True)
-class Later(events.Event):
-    """An event that the core does not know."""
-
-    word: str
-
-
-def test_rooms_above_may_have_events_of_their_own() -> None:
-    happened: list[events.Event] = []
-    machine = Machine(run(Program(X86).exit(0)).files, listeners=[happened.append])
-    machine.emit(7, Later, word="tick")
-    assert happened == [Later(0, 7, "tick")]
+    assert [fault.signal for fault in machine.of("fault") if isinstance(fault, Fault)] == [11]
 
 
 @ON_X86
-def test_who_makes_the_cpus_sees_each_call_and_its_result(arch: Arch) -> None:
+def test_a_cpu_sees_each_call_and_its_result(arch: Arch) -> None:
     """The way of strace and of recorders: no event for thirty million calls."""
     calls: list[tuple[int, int, int | None]] = []
 
@@ -154,19 +103,20 @@ def test_who_makes_the_cpus_sees_each_call_and_its_result(arch: Arch) -> None:
                 self.asked = None
             super().set_result(result)
 
-    def new_cpu(process: Process, on_trap: OnTrap) -> Cpu:
-        def trap(registers: Sequence[int]) -> int | None:
-            machine.asked = (process.pid, registers[0])
-            return on_trap(registers)
+    class Watching(Machine):
+        def new_cpu(self, process: Process, on_trap: OnTrap) -> Cpu:
+            def trap(registers: Sequence[int]) -> int | None:
+                cpu.asked = (process.pid, registers[0])
+                return on_trap(registers)
 
-        machine = Watched(process.arch, process.memory, trap)
-        return machine
+            cpu = Watched(process.arch, process.memory, trap)
+            return cpu
 
     guest = Program(arch)
     guest.call("brk", 0).fork().jump("child", "zero").wait().call("close", 9)
     guest.call("execve", guest.text(b"/none"), 0, 0).label("child").exit(0)
-    ran = run(guest, new_cpu=new_cpu)
+    ran = run(guest, new_machine=Watching)
     results = [result for pid, _, result in calls if pid == 1]
     assert results == [0x801000, 2, 2, -9, -2]
     assert ran.machine.ended_calls == 7  # two exits have no result
-    assert run(guest, new_cpu=plain_cpu).machine.ended_calls == 7
+    assert run(guest).machine.ended_calls == 7

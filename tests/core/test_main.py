@@ -24,12 +24,18 @@ def lay_out(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
-@pytest.fixture
-def looping(tmp_path: Path) -> tuple[Path, Path]:
+LOOPS = {
+    "computing": b"\xeb\xfe",  # jmp to itself
+    "calling": b"\x6a\x2d\x58\x31\xdb\xcd\x80\xeb\xf7",  # brk(0), and again
+}
+
+
+@pytest.fixture(params=LOOPS)
+def looping(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
     """A tree whose seed never ends, and its step file."""
     one = made_up()
-    seed = one.files["hex0-seed"]
-    one.files["hex0-seed"] = seed[:0x54] + b"\xeb\xfe" + seed[0x56:]  # jmp to itself
+    seed, code = one.files["hex0-seed"], LOOPS[request.param]
+    one.files["hex0-seed"] = seed[:0x54] + code + seed[0x54 + len(code) :]
     one.fit()
     (tmp_path / "steps.toml").write_bytes(one.steps())
     return lay_out(tmp_path / "tree", one.files), tmp_path / "steps.toml"

@@ -6,7 +6,6 @@ import random
 
 import pytest
 
-from bootstrap.core import events
 from bootstrap.core.abi import Errno
 from bootstrap.core.files import OpenFile, Stream
 from bootstrap.core.process import FdTable
@@ -70,7 +69,7 @@ def test_many_are_closed_the_lowest_first_and_each_end_is_an_event() -> None:
     heard = []
     process.emit = lambda kind, **fields: heard.append((kind, fields["file"], process.fds.files))
     close_each(process, process.fds.cloexec)
-    assert heard == [(events.Closed, alone, process.fds.files)]
+    assert heard == [("Closed", alone, process.fds.files)]
     assert (set(process.fds.files), process.fds.cloexec) == ({0, 1, 2}, set())
     assert (shared.refs, alone.refs) == (1, 0)
 

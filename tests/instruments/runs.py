@@ -16,10 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.core.events import Listener
 from bootstrap.core.files import Stream
 from bootstrap.instruments import Engine, default_engine
-from bootstrap.linux.events import Fault
+from bootstrap.linux.events import Fault, Listener
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.limits import Limits

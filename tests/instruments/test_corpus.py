@@ -17,6 +17,7 @@ from bootstrap.core import elf
 from bootstrap.core.arches import Arch
 from bootstrap.core.cpu import Cpu, OnTrap
 from bootstrap.core.files import OpenFile
+from bootstrap.core.machine import Machine
 from bootstrap.core.memory import AddressSpace
 from bootstrap.core.process import Process
 from bootstrap.instruments.fastpath import FastCpu
@@ -53,11 +54,13 @@ def other_cpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     if "mov ds, 0x2b" in request.node.name:
         pytest.skip("Linux allows it, and so do these CPUs: test_user_mode.py")
 
-    def new_cpu(process: Process, trap: OnTrap) -> Cpu:
-        return instrumented(request.param, process.fds.files, process.arch, process.memory, trap)
+    class OtherCpus(Machine):
+        def new_cpu(self, process: Process, on_trap: OnTrap) -> Cpu:
+            open_files, space = process.fds.files, process.memory
+            return instrumented(request.param, open_files, process.arch, space, on_trap)
 
     image = partial(elf.load, new_memory=memory.AddressSpace)
-    monkeypatch.setattr(guest, "OPTIONS", {"new_cpu": new_cpu})
+    monkeypatch.setattr(guest, "MACHINE", OtherCpus)
     # Some tests make a CPU of their own.
     monkeypatch.setattr(test_cpu, "Cpu", partial(instrumented, request.param, {}))
     for module in (test_cpu, elf):

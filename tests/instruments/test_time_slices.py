@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bootstrap.core.events import Event, Listener
 from bootstrap.linux import machine
-from bootstrap.linux.events import Tick
+from bootstrap.linux.events import Event, Listener, Tick
 from tests.instruments.guest import Cell, Program
 from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, Emulated, emulate
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bootstrap.core.arches import ARCHES, Arch
-from bootstrap.core.events import Listener
 from bootstrap.core.files import Directory, Inode, RegularFile, Stream, Symlink
 from bootstrap.instruments import Engine
+from bootstrap.linux.events import Listener
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.inode import children

@@ -9,11 +9,10 @@ import pytest
 from bootstrap.core.abi import O_CREAT, O_WRONLY, Errno, LinuxError
 from bootstrap.core.arches import AMD64, X86
 from bootstrap.core.errors import GuestFailed
-from bootstrap.core.events import Changed, Event, Opened
 from bootstrap.core.process import Exit, Fork
 from bootstrap.linux import structs
 from bootstrap.linux.calls import CALLS
-from bootstrap.linux.events import Renamed
+from bootstrap.linux.events import CORE_EVENTS, Changed, Event, Opened, Renamed
 from bootstrap.linux.filesystem import opened_path, path_from_top, seen_path
 from bootstrap.linux.flags import MAP_ANONYMOUS, MAP_GROWSDOWN, MAP_PRIVATE, MAP_SHARED
 from bootstrap.linux.limits import Limits
@@ -114,7 +113,9 @@ def whole(event: Event) -> tuple[object, ...]:
 
 def test_listeners_can_know_whole_paths(process: LinuxProcess) -> None:
     seen = []
-    process.emit = lambda kind, **fields: seen.append(whole(kind(0, 1, **fields)))
+    process.emit = lambda event, **details: seen.append(
+        whole(CORE_EVENTS.get(event, event)(0, 1, **details))
+    )
     assert call(process, "chdir", put(process, b"d")) == 0
     opened(process, b"../link")
     opened(process, b"new", O_CREAT | O_WRONLY)

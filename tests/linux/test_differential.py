@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.core.events import Event
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.linux.calls import CALLS
-from bootstrap.linux.events import CallBegan
+from bootstrap.linux.events import CallBegan, Event
 from tests.instruments.runs import cpu_flags
 from tests.linux import by_qemu, differential
 from tests.linux.differential import Outcome

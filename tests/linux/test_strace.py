@@ -7,11 +7,10 @@ import pytest
 from bootstrap.core.abi import Errno
 from bootstrap.core.arches import AARCH64, AMD64, RISCV32, RISCV64, X86, Arch
 from bootstrap.core.cpu import Fault
-from bootstrap.core.events import Executed, Exited
 from bootstrap.core.process import Exec
 from bootstrap.linux import strace, strace_values
 from bootstrap.linux.calls import CALLS
-from bootstrap.linux.events import CallBegan, CallEnded
+from bootstrap.linux.events import CallBegan, CallEnded, Executed, Exited
 from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.process import LinuxProcess

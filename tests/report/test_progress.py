@@ -9,10 +9,10 @@ import pytest
 from bootstrap.cli.live import LiveLine, Style, style_for
 from bootstrap.cli.progress import Plan, shown_alone
 from bootstrap.core.abi import O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
-from bootstrap.core.events import Executed, Exited, Opened
 from bootstrap.core.files import OpenFile
 from bootstrap.core.paths import FileSystem, PathBase
 from bootstrap.core.process import Exec
+from bootstrap.linux.events import Executed, Exited, Opened
 
 PRODUCTS = ("x86/artifact/hex0", "x86/artifact/hex1", "x86/artifact/M0", "x86/bin/M1")
 PHASES = {"x86/artifact/hex0": "phase 0", "x86/artifact/hex1": "phase 1", "x86/bin/M1": "phase 9"}

@@ -8,9 +8,9 @@ import re
 from bootstrap.cli.live import LiveLine, Style
 from bootstrap.cli.progress import Note, Plan, RunProgress, ShownProgress
 from bootstrap.core.abi import O_CREAT, O_WRONLY
-from bootstrap.core.events import Exited, Opened
 from bootstrap.core.files import OpenFile
 from bootstrap.core.paths import FileSystem, PathBase
+from bootstrap.linux.events import Exited, Opened
 
 
 class Clock:

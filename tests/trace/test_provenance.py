@@ -6,11 +6,10 @@ import pytest
 
 from bootstrap.core.abi import O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
 from bootstrap.core.errors import GuestFailed
-from bootstrap.core.events import Changed, Executed, Exited, Forked, Opened
 from bootstrap.core.files import OpenFile
 from bootstrap.core.paths import PathBase
 from bootstrap.core.process import Exec
-from bootstrap.linux.events import Renamed
+from bootstrap.linux.events import Changed, Executed, Exited, Forked, Opened, Renamed
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.inode import LazyFile

@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 
 from bootstrap.core.abi import O_ACCMODE, O_WRONLY
-from bootstrap.core.events import Event, Executed, Listener, Opened
 from bootstrap.core.files import Inode, RegularFile
 from bootstrap.core.release import SourceFile
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.known import Entry, StepFile, find
+from bootstrap.linux.events import Event, Executed, Listener, Opened
 from bootstrap.linux.filesystem import absolute, opened_path
 from bootstrap.runs.rebuild import Rebuilt, rebuild
 from bootstrap.sources import Resolved, SourceTree, check_materials
