@@ -4,7 +4,7 @@ Plain values become frozen dataclasses by their type hints (`decode`), and go ba
 a hint does not allow is an error with its place, as `report.json: artifacts[3].size is missing`:
 another type (`true` is no number), an integer over 64 bits, text that is not Unicode, a key that is
 not known, is twice there or is missing. What a type cannot say is said beside it (`Sha256`, `Size`,
-`Annotated[str, one_line]`), or in the class's `__post_init__`, which raises `Fault`.
+`Annotated[str, one_line]`), or in the class's `__post_init__`, which raises `BadValue`.
 
 A byte of a file name that is no UTF-8 may stand in text as U+DC80 to U+DCFF (PEP 383), as our own
 reports have it; no other lone surrogate may. `bootstrap.core.errors.printable` prints any of them.
@@ -59,7 +59,7 @@ _KEY = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*=""")
 _LONG_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){64}""")
 
 
-class Fault(ValueError):
+class BadValue(ValueError):
     """What is wrong in a document, and where in it."""
 
     def __init__(self, fault: str, *way: str | int) -> None:
@@ -82,7 +82,7 @@ def dotted(way: Way) -> str:
     return text
 
 
-# -- what a type cannot say, for Annotated: a function that raises Fault -------------------------
+# -- what a type cannot say, for Annotated: a function that raises BadValue ------------------------
 
 
 def matching(pattern: str, what: str) -> Callable[[str], None]:
@@ -91,7 +91,7 @@ def matching(pattern: str, what: str) -> Callable[[str], None]:
 
     def check(value: str) -> None:
         if not compiled.fullmatch(value):
-            raise Fault(f"is no {what}: {value!r}")
+            raise BadValue(f"is no {what}: {value!r}")
 
     return check
 
@@ -106,7 +106,9 @@ def at_least(least: int) -> Callable[[int], None]:
 
     def check(value: int) -> None:
         if value < least:
-            raise Fault("must not be negative" if not least else f"is {value}, less than {least}")
+            raise BadValue(
+                "must not be negative" if not least else f"is {value}, less than {least}"
+            )
 
     return check
 
@@ -114,7 +116,7 @@ def at_least(least: int) -> Callable[[int], None]:
 def unique(values: tuple[object, ...]) -> None:
     """A list that has nothing twice."""
     if len(set(values)) < len(values):
-        raise Fault(f"has {_twice(values)!r} twice")
+        raise BadValue(f"has {_twice(values)!r} twice")
 
 
 def _twice(values: Iterable[object]) -> object:
@@ -125,7 +127,7 @@ def _twice(values: Iterable[object]) -> object:
 def filled(values: tuple[object, ...] | Mapping[str, object]) -> None:
     """A list or table that has something in it."""
     if not values:
-        raise Fault("is empty")
+        raise BadValue("is empty")
 
 
 def path_fault(path: str) -> str | None:
@@ -144,7 +146,7 @@ def path_fault(path: str) -> str | None:
 
 def _in_a_tree(path: str) -> None:
     if fault := path_fault(path):
-        raise Fault(f"is no plain path in the tree: {path!r} {fault}")
+        raise BadValue(f"is no plain path in the tree: {path!r} {fault}")
 
 
 _HEX = "lower-case hexadecimal digits"
@@ -169,7 +171,7 @@ def key(name: str | None, **default: Any) -> Any:
 
 
 def typed(cls: type[T], value: object, *way: str | int, lenient: bool = False) -> T:
-    """``value``, which stands at ``way``, as a ``cls`` (any hint). Raises Fault.
+    """``value``, which stands at ``way``, as a ``cls`` (any hint). Raises BadValue.
 
     ``lenient``: unknown keys are passed over.
     """
@@ -189,14 +191,14 @@ def from_json(cls: type[T], data: bytes, place: str, *, limit: int = MAX_DOCUMEN
 
 
 def typed_json(cls: type[T], data: bytes | str, *, limit: int = MAX_DOCUMENT) -> T:
-    """A JSON text as a ``cls``; raises Fault."""
+    """A JSON text as a ``cls``; raises BadValue."""
     return typed(cls, json_value(data, limit))
 
 
 def from_toml(
     cls: type[T], data: bytes | str, place: str, *checks: Callable[[T], None], lenient: bool = False
 ) -> T:
-    """A TOML text as a ``cls`` that ``checks`` find good (else they raise Fault).
+    """A TOML text as a ``cls`` that ``checks`` find good (else they raise BadValue).
 
     Raises BadInput that begins with ``place`` and the line, where it is known.
     """
@@ -207,46 +209,46 @@ def from_toml(
         for check in checks:
             check(found)
         return found
-    except Fault as fault:
+    except BadValue as fault:
         line = line_of(text, fault.way)
         raise BadInput(f"{place}{'' if line is None else f':{line}'}: {fault}") from None
 
 
 def _toml_value(text: str) -> dict[str, Any]:
     if any(line.count(".") > 63 and _LONG_KEY.search(line) for line in text.splitlines()):
-        raise Fault("has a key of more than 64 parts")
+        raise BadValue("has a key of more than 64 parts")
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise Fault("not valid TOML: nested too deep") from None
+        raise BadValue("not valid TOML: nested too deep") from None
     except ValueError as error:  # TOMLDecodeError; a number with more digits than Python reads
-        raise Fault(f"not valid TOML: {error}") from None
+        raise BadValue(f"not valid TOML: {error}") from None
 
 
 @contextlib.contextmanager
 def named(place: str) -> Iterator[None]:
-    """A Fault within it becomes BadInput that begins with ``place``."""
+    """A BadValue within it becomes BadInput that begins with ``place``."""
     try:
         yield
-    except Fault as fault:
+    except BadValue as fault:
         raise BadInput(f"{place}: {fault}") from None
 
 
 def json_value(data: bytes | str, limit: int = MAX_DOCUMENT) -> Any:
-    """A JSON text in UTF-8 of at most ``limit`` bytes, no key twice, no NaN. Raises Fault."""
+    """A JSON text in UTF-8 of at most ``limit`` bytes, no key twice, no NaN. Raises BadValue."""
     if len(data) > limit:
-        raise Fault(f"is larger than {limit} bytes")
+        raise BadValue(f"is larger than {limit} bytes")
     text = _utf8(data)
     try:
         return json.loads(text, object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        raise Fault(f"not JSON: {error.msg} at line {error.lineno}") from None
+        raise BadValue(f"not JSON: {error.msg} at line {error.lineno}") from None
     except RecursionError:
-        raise Fault("not JSON that can be read: nested too deep") from None
-    except Fault:
+        raise BadValue("not JSON that can be read: nested too deep") from None
+    except BadValue:
         raise
     except ValueError as error:  # a number with more digits than Python reads
-        raise Fault(f"not JSON that can be read: {error}") from None
+        raise BadValue(f"not JSON that can be read: {error}") from None
 
 
 def decoded(data: bytes, place: str) -> str:
@@ -259,18 +261,18 @@ def _utf8(data: bytes | str) -> str:
     try:
         return data if isinstance(data, str) else data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Fault(f"not UTF-8 at byte {error.start}") from None
+        raise BadValue(f"not UTF-8 at byte {error.start}") from None
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise Fault(f"has the key {_twice([name for name, _ in pairs])!r} twice")
+        raise BadValue(f"has the key {_twice([name for name, _ in pairs])!r} twice")
     return found
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise Fault(f"has {name}, which is no JSON")
+    raise BadValue(f"has {name}, which is no JSON")
 
 
 def line_of(text: str, way: Way) -> int | None:
@@ -337,31 +339,31 @@ def _decoder(hint: Any, lenient: bool) -> _Decode:
 
 def _text(value: Any, way: Way) -> str:
     if not isinstance(value, str):
-        raise Fault("must be a string", *way)
+        raise BadValue("must be a string", *way)
     if not value.isascii() and _SURROGATE.search(value):
-        raise Fault("is no Unicode text: it has a lone surrogate", *way)
+        raise BadValue("is no Unicode text: it has a lone surrogate", *way)
     return value
 
 
 def _integer(value: Any, way: Way) -> int:
     # bool is a subclass of int, but true is not a size.
     if not isinstance(value, int) or isinstance(value, bool):
-        raise Fault("must be a whole number", *way)
+        raise BadValue("must be a whole number", *way)
     if not -(1 << 63) <= value < 1 << 64:
-        raise Fault("is a number of more than 64 bits", *way)
+        raise BadValue("is a number of more than 64 bits", *way)
     return value
 
 
 def _real(value: Any, way: Way) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise Fault("must be a number", *way)
+        raise BadValue("must be a number", *way)
     return float(value)
 
 
 def _only(kind: type[T], what: str) -> Callable[[Any, Way], T]:
     def decode(value: Any, way: Way) -> T:
         if not isinstance(value, kind):
-            raise Fault(f"must be {what}", *way)
+            raise BadValue(f"must be {what}", *way)
         return value
 
     return decode
@@ -377,24 +379,24 @@ def _bytes(value: Any, way: Way) -> bytes:
     try:
         return value if isinstance(value, bytes) else bytes.fromhex(_text(value, way))
     except ValueError:
-        raise Fault("must be bytes", *way) from None
+        raise BadValue("must be bytes", *way) from None
 
 
 def _day(value: Any, way: Way) -> date:
     if not isinstance(value, date) or isinstance(value, datetime):
-        raise Fault("must be a day without a time, as in 2026-11-23", *way)
+        raise BadValue("must be a day without a time, as in 2026-11-23", *way)
     return value
 
 
 def _nothing(value: Any, way: Way) -> None:
     if value is not None:
-        raise Fault("must be null", *way)
+        raise BadValue("must be null", *way)
 
 
 def _anything(value: Any, way: Way) -> Any:
     """Any plain value, whose text is Unicode."""
     if len(way) > MAX_DEPTH:
-        raise Fault("is nested too deep", *way[:1])
+        raise BadValue("is nested too deep", *way[:1])
     if isinstance(value, dict):
         return {_text(k, way): _anything(inner, (*way, k)) for k, inner in value.items()}
     if isinstance(value, list):
@@ -413,8 +415,8 @@ def _checked(inner: _Decode, checks: tuple[Any, ...], value: Any, way: Way) -> A
     try:
         for check in checks:
             check(found)
-    except Fault as fault:
-        raise Fault(fault.args[0], *way, *fault.way) from None
+    except BadValue as fault:
+        raise BadValue(fault.args[0], *way, *fault.way) from None
     return found
 
 
@@ -422,15 +424,15 @@ def _placed(call: Callable[..., T], way: Way, *args: Any, **kwargs: Any) -> T:
     """What it raises has its place below ``way``."""
     try:
         return call(*args, **kwargs)
-    except Fault as fault:
-        raise Fault(fault.args[0], *way, *fault.way) from None
+    except BadValue as fault:
+        raise BadValue(fault.args[0], *way, *fault.way) from None
 
 
 def _one_of(words: tuple[Any, ...], value: Any, way: Way) -> Any:
     if any(value == word and type(value) is type(word) for word in words):
         return value
     said = repr(value) if isinstance(value, str | int) else "of another kind"
-    raise Fault(f"is {said}; it must be {' or '.join(map(str, words))}", *way)
+    raise BadValue(f"is {said}; it must be {' or '.join(map(str, words))}", *way)
 
 
 def _either(kinds: list[_Decode], value: Any, way: Way) -> Any:
@@ -438,7 +440,7 @@ def _either(kinds: list[_Decode], value: Any, way: Way) -> Any:
     for kind in kinds[:-1]:
         try:
             return kind(value, way)
-        except Fault:
+        except BadValue:
             continue
     return kinds[-1](value, way)
 
@@ -446,7 +448,7 @@ def _either(kinds: list[_Decode], value: Any, way: Way) -> Any:
 def _fixed(made: Any, kinds: list[_Decode], value: Any, way: Way) -> tuple[Any, ...]:
     """A tuple, or a named one that is ``made`` of it."""
     if len(_list(value, way)) != len(kinds):
-        raise Fault(f"must have {len(kinds)} values", *way)
+        raise BadValue(f"must have {len(kinds)} values", *way)
     cells = tuple(kind(value[index], (*way, index)) for index, kind in enumerate(kinds))
     return made(*cells) if made else cells
 
@@ -495,12 +497,12 @@ def _object(cls: Any, lenient: bool, value: Any, way: Way) -> Any:
         elif name in value:
             cells[field.name] = kind(value[name], (*way, name))
         elif field.default is field.default_factory is dataclasses.MISSING:
-            raise Fault("is missing", *way, name)
+            raise BadValue("is missing", *way, name)
     # Only now: a document of another version says first that it is one.
     for name in value:
         if not lenient and (name not in fields or name == THE_KEY):
             known = ", ".join(sorted(set(fields) - {THE_KEY}))
-            raise Fault(f"is not a key that is known here; known: {known}", *way, name)
+            raise BadValue(f"is not a key that is known here; known: {known}", *way, name)
     return _placed(cls, way, **cells)
 
 

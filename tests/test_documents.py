@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bootstrap.core.errors import BadInput, printable
 from bootstrap.documents import (
     THE_KEY,
-    Fault,
+    BadValue,
     Sha256,
     Size,
     TreePath,
@@ -40,7 +40,7 @@ class Version:
     def from_text(cls, text: str) -> "Version":
         major, dot, minor = text.partition(".")
         if not (dot and major.isdigit() and minor.isdigit()):
-            raise Fault(f"is no version: {text!r}")
+            raise BadValue(f"is no version: {text!r}")
         return cls(int(major), int(minor))
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ class Whole:
 
     def __post_init__(self) -> None:
         if self.level == 13:
-            raise Fault("is 13", "level")
+            raise BadValue("is 13", "level")
 
 
 def _whole(**changes: Any) -> Whole:
@@ -234,7 +234,7 @@ def test_a_document_of_another_version_says_so_before_its_new_keys() -> None:
 
 def test_a_check_of_the_whole_has_its_line() -> None:
     def few(file: File) -> None:
-        raise Fault("is one too many", "row", len(file.rows) - 1)
+        raise BadValue("is one too many", "row", len(file.rows) - 1)
 
     with pytest.raises(BadInput, match=r"^f.toml:11: row\[1\] is one too many$"):
         from_toml(File, _TOML, "f.toml", few)

@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from bootstrap.documents import Fault, json_value, key, typed
+from bootstrap.documents import BadValue, json_value, key, typed
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 SSH_NAMESPACE = "in-toto@bootstrap-emulator"
@@ -61,12 +61,12 @@ class _Base64:
 
     @classmethod
     def from_text(cls, text: str) -> _Base64:
-        """Raises Fault."""
+        """Raises BadValue."""
         try:
             standard = text.encode("ascii").translate(_TO_STANDARD)
             return cls(base64.b64decode(standard, validate=True))
         except (binascii.Error, UnicodeEncodeError):
-            raise Fault("is no base64") from None
+            raise BadValue("is no base64") from None
 
 
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -86,10 +86,10 @@ class _Envelope:
 
     def __post_init__(self) -> None:
         if not self.signatures:
-            raise Fault("has no signature")
+            raise BadValue("has no signature")
         if len(self.signatures) > MAX_SIGNATURES:
             many = len(self.signatures)
-            raise Fault(f"has {many} signatures; more than {MAX_SIGNATURES} are not read")
+            raise BadValue(f"has {many} signatures; more than {MAX_SIGNATURES} are not read")
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,13 @@ class _Other:
 
 
 def read_envelope(data: bytes) -> Envelope:
-    """An envelope from its JSON text.  Raises Fault."""
+    """An envelope from its JSON text.  Raises BadValue."""
     value = json_value(data)
     other = typed(_Other, value, lenient=True)
     if other.type_ is not None and other.payload is None:
-        raise Fault("is a statement that nobody signed (bootstrap attest --sign none)")
+        raise BadValue("is a statement that nobody signed (bootstrap attest --sign none)")
     if str(other.schema).startswith("bootstrap-report"):
-        raise Fault("is a report, which nobody signed (bootstrap attest does, with --report)")
+        raise BadValue("is a report, which nobody signed (bootstrap attest does, with --report)")
     found = typed(_Envelope, value, lenient=True)
     return Envelope(
         found.payload.data,

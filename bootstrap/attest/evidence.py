@@ -18,7 +18,7 @@ from typing import get_args
 from bootstrap.attest.hosts import ENGINES
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
-from bootstrap.documents import MAX_DOCUMENT, Fault, json_value, path_fault, typed
+from bootstrap.documents import MAX_DOCUMENT, BadValue, json_value, path_fault, typed
 from bootstrap.known import EMBEDDED, RELEASES, StepFile, find
 from bootstrap.known.seeds import load as seed_catalogue
 from bootstrap.report.model import SCHEMA, SCHEMAS, SET_SCHEMAS, DecidedBy, Report, Source
@@ -114,7 +114,7 @@ def read_report(path: Path) -> Evidence:
     data = read_file(path, MAX_DOCUMENT)
     try:
         return evidence(data)
-    except Fault as fault:
+    except BadValue as fault:
         raise BadInput(f"{path}: no report of bootstrap verify --json: {fault}") from None
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
@@ -126,7 +126,7 @@ class _Schema:
 
 
 def evidence(data: bytes) -> Evidence:
-    """What a report's bytes are good for.  Raises Fault and BadInput."""
+    """What a report's bytes are good for.  Raises BadValue and BadInput."""
     value = json_value(data)
     schema = typed(_Schema, value, lenient=True).schema
     if schema in SET_SCHEMAS:
@@ -134,7 +134,7 @@ def evidence(data: bytes) -> Evidence:
             "is a report of several architectures; verify one (bootstrap verify --arch A --json F)"
         )
     if schema not in SCHEMAS:
-        raise Fault(f"is {schema!r}, not {SCHEMAS[-1]!r}", "schema")
+        raise BadValue(f"is {schema!r}, not {SCHEMAS[-1]!r}", "schema")
     report = typed(Report, value, lenient=True)
     _require_verified(report)
     if schema != SCHEMA:
@@ -147,7 +147,7 @@ def evidence(data: bytes) -> Evidence:
         (ENGINES, tool.engine.name, "tool", "engine", "name"),
     ):
         if said not in known:
-            raise Fault(f"is {said!r}; known: {', '.join(known)}", *way)
+            raise BadValue(f"is {said!r}; known: {', '.join(known)}", *way)
     name = EMBEDDED if source.kind == "embedded" else RELEASES
     step = find(name, source.release, report.arch)
     rows = _artifacts(report)
@@ -229,7 +229,7 @@ def _artifacts(report: Report) -> dict[str, _Row]:
     found: dict[str, _Row] = {}
     for number, row in enumerate(report.artifacts):
         if fault := path_fault(row.path):
-            raise Fault(f"is {row.path!r}, which {fault}", "artifacts", number, "path")
+            raise BadValue(f"is {row.path!r}, which {fault}", "artifacts", number, "path")
         wanted = ("match", row.sha256) if row.expectations else ("unknown", None)
         if (row.status, row.expected) != wanted or any(
             value.sha256 != row.sha256 for value in row.expectations
@@ -239,9 +239,9 @@ def _artifacts(report: Report) -> dict[str, _Row]:
                 " it contradicts itself"
             )
         if row.size is None or row.sha256 is None:
-            raise Fault("has no size or no sha256", "artifacts", number)
+            raise BadValue("has no size or no sha256", "artifacts", number)
         if row.producer is not None and not row.producer.argv:
-            raise Fault("is empty", "artifacts", number, "producer", "argv")
+            raise BadValue("is empty", "artifacts", number, "producer", "argv")
         found[row.path] = _Row(
             VerifiedFile(row.size, row.sha256),
             any(value.kind in PROMISED for value in row.expectations),
@@ -309,7 +309,7 @@ def _tree(step: StepFile, source: Source) -> str:
     """The tree's digest, which has to be the known one where one is known."""
     digest = source.tree_digest
     if digest is None:
-        raise Fault("is null", "source", "tree_digest")
+        raise BadValue("is null", "source", "tree_digest")
     if step.name == EMBEDDED and digest != (ours := embedded_source(step).digest):
         raise BadInput(f"its tree digest is {digest}, but that of {step.title} is {ours}")
     published = step.source.sha256

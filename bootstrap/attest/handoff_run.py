@@ -19,8 +19,8 @@ from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
 from bootstrap.documents import (
     MAX_DOCUMENT,
+    BadValue,
     Commit,
-    Fault,
     Sha256,
     Size,
     encode,
@@ -138,7 +138,7 @@ def read_handoff_run(path: Path) -> HandoffRun | None:
         value = json_value(data)
         if typed(_Kind, value, lenient=True).kind != KIND:
             return None
-    except Fault:
+    except BadValue:
         return None
     with named(f"{path}: no result of bootstrap handoff run --json"):
         run = typed(HandoffRun, value, lenient=True)

@@ -19,7 +19,7 @@ from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
 from bootstrap.documents import (
     THE_KEY,
-    Fault,
+    BadValue,
     Sha256,
     Size,
     Texts,
@@ -54,9 +54,9 @@ class SshKey:
 
     @classmethod
     def from_text(cls, text: str) -> SshKey:
-        """Raises Fault."""
+        """Raises BadValue."""
         parts = text.split()
-        fault = Fault('is no public key of OpenSSH, as in "ssh-ed25519 AAAA..."')
+        fault = BadValue('is no public key of OpenSSH, as in "ssh-ed25519 AAAA..."')
         if len(parts) < 2 or not _SSH_TYPE.fullmatch(parts[0]):
             raise fault
         try:
@@ -89,9 +89,9 @@ class PolicyKey:
 
     def __post_init__(self) -> None:
         if (self.ssh is None) == (self.gpg is None) or (self.gpg is None) != (not self.file):
-            raise Fault('must have either ssh = "TYPE BASE64", or gpg = "FINGERPRINT" and file')
+            raise BadValue('must have either ssh = "TYPE BASE64", or gpg = "FINGERPRINT" and file')
         if self.valid_from and self.valid_until and self.valid_from > self.valid_until:
-            raise Fault("is before valid_from: the key never counts", "valid_until")
+            raise BadValue("is before valid_from: the key never counts", "valid_until")
 
     @property
     def kind(self) -> Kind:
@@ -135,7 +135,7 @@ def _known_arch(text: str) -> None:
     try:
         arch_name(text)
     except BadInput as error:
-        raise Fault(f"is not known: {error}") from None
+        raise BadValue(f"is not known: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -209,23 +209,23 @@ class Policy:
     def __post_init__(self) -> None:
         """That the parts fit, and that it can be met at all."""
         if (self.about is None) != (self.need is None):
-            raise Fault("must have both [about] and [need], or neither")
+            raise BadValue("must have both [about] and [need], or neither")
         if self.about is None and self.stagex is None:
-            raise Fault("asks for nothing: it needs [about] and [need], or [stagex]")
+            raise BadValue("asks for nothing: it needs [about] and [need], or [stagex]")
         owners: dict[str, str] = {}
         for person, row in self.persons.items():
             for label, one in row.keys.items():
                 here = f"{person}'s {label}"
                 if (other := owners.setdefault(one.fingerprint, here)) != here:
                     fault = f"{one.fingerprint} is listed twice, as {other} and {here}"
-                    raise Fault(fault, "persons", person, "keys", label)
+                    raise BadValue(fault, "persons", person, "keys", label)
         with_gpg = sum(any(one.gpg for one in row.keys.values()) for row in self.persons.values())
         for table, wanted, there, whose in (
             ("need", self.need, len(self.persons), ""),
             ("stagex", self.stagex, with_gpg, " with a gpg key"),
         ):
             if wanted is not None and wanted.persons > there:
-                raise Fault(
+                raise BadValue(
                     f"is {wanted.persons}, but the policy lists {count(there, 'person')}{whose}:"
                     " nobody can meet that", table, "persons",
                 )  # fmt: skip

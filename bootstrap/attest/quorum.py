@@ -20,7 +20,7 @@ from bootstrap.attest.policy import About, Need, Policy
 from bootstrap.attest.signatures import CheckedSignature, Ring, SignatureFault
 from bootstrap.attest.statement import BUILDER, Vouched, read_statement
 from bootstrap.core.errors import BadInput
-from bootstrap.documents import Fault
+from bootstrap.documents import BadValue
 from bootstrap.known import find
 from bootstrap.words import count, some
 
@@ -177,7 +177,7 @@ def known_of(about: About) -> KnownValues | None:
 
 def judge(
     policy: Policy,
-    envelopes: Sequence[tuple[str, Envelope | Fault]],
+    envelopes: Sequence[tuple[str, Envelope | BadValue]],
     ring: Ring,
     known: KnownValues | None,
 ) -> Verdicts:
@@ -237,9 +237,9 @@ def impossible(table: str, persons: int, able: Sequence[str], at: datetime.date)
     )
 
 
-def _read(file: str, envelope: Envelope | Fault, ring: Ring) -> list[Attestation]:
+def _read(file: str, envelope: Envelope | BadValue, ring: Ring) -> list[Attestation]:
     """One for each signature; what is signed is read only when a signature over it is good."""
-    if isinstance(envelope, Fault):
+    if isinstance(envelope, BadValue):
         return [Attestation(file, 0, "no-attestation", str(envelope))]
     if envelope.payload_type != PAYLOAD_TYPE:
         why = f"its payloadType is {envelope.payload_type!r}, not {PAYLOAD_TYPE!r}"
@@ -253,7 +253,7 @@ def _read(file: str, envelope: Envelope | Fault, ring: Ring) -> list[Attestation
         if signed.fault is None:
             try:
                 voice = replace(voice, vouched=read_statement(envelope.payload))
-            except Fault as fault:
+            except BadValue as fault:
                 voice = voice.without("not-understood", str(fault))
         voices.append(voice)
     return voices

@@ -18,7 +18,7 @@ from bootstrap.attest.quorum import Attestation, Threshold, Verdict, impossible
 from bootstrap.attest.signatures import Ring
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
-from bootstrap.documents import Fault, key, one_of, typed_json
+from bootstrap.documents import BadValue, key, one_of, typed_json
 
 TYPE = "atomic container signature"
 MAX_SIGNATURE = 1 << 20
@@ -221,7 +221,7 @@ def _fault(content: bytes, registry: str, name: str, sha256: str) -> tuple[Verdi
     try:
         critical = typed_json(_Document, content).critical
         reference = read_reference(critical.identity.reference)
-    except (Fault, BadInput) as error:
+    except (BadValue, BadInput) as error:
         return "not-understood", str(error)
     digest = critical.image.digest
     if digest != f"sha256:{sha256}":

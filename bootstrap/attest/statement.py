@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from bootstrap.attest.evidence import Evidence, source_digest
 from bootstrap.attest.hosts import ENGINES, UNKNOWN, Host, known_system, known_vendor
-from bootstrap.documents import Fault, Sha256, filled, json_value, key, one_of, typed
+from bootstrap.documents import BadValue, Sha256, filled, json_value, key, one_of, typed
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"
@@ -183,7 +183,7 @@ def _names_once(rows: tuple[_Named, ...]) -> None:
     seen: set[str] = set()
     for number, row in enumerate(rows):
         if row.name in seen:
-            raise Fault(f"{row.name!r} is there twice", number, "name")
+            raise BadValue(f"{row.name!r} is there twice", number, "name")
         seen.add(row.name)
 
 
@@ -255,12 +255,12 @@ class _Details:
 
     @property
     def run(self) -> str:
-        """The run's digest.  Raises Fault."""
+        """The run's digest.  Raises BadValue."""
         for number, row in enumerate(self.byproducts):
             if row.name == "report":
                 way = "predicate", "runDetails", "byproducts", number, "annotations"
                 return typed(_RunDigest, row.annotations, *way, lenient=True).run
-        raise Fault("has no report", "predicate", "runDetails", "byproducts")
+        raise BadValue("has no report", "predicate", "runDetails", "byproducts")
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,7 @@ class _Statement:
 
 
 def read_statement(data: bytes) -> Vouched:
-    """What a payload says.  Raises Fault, also for the statements of other tools."""
+    """What a payload says.  Raises BadValue, also for the statements of other tools."""
     said = typed(_Statement, json_value(data), lenient=True)
     definition, details = said.predicate.definition, said.predicate.details
     way = "predicate", "buildDefinition", "externalParameters"
@@ -303,5 +303,5 @@ def read_statement(data: bytes) -> Vouched:
         parameters=tuple(sorted(definition.external.keys() - {*PARAMETERS})),
     )
     if inner.source_digest != vouched.source_digest:
-        raise Fault("sourceDigest is not that of its resolvedDependencies")
+        raise BadValue("sourceDigest is not that of its resolvedDependencies")
     return vouched

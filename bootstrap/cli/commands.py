@@ -22,7 +22,7 @@ ENTRIES = ("kaem-optional-seed", "hex0-seed")
 
 
 @dataclass(frozen=True)
-class Command:
+class CommandRow:
     """A command, or a group of them. What its `run` returns is the exit status."""
 
     name: str
@@ -34,7 +34,7 @@ class Command:
     """By an option's name, what of argparse's words the table of options cannot say."""
     parser: Mapping[str, Any] = field(default_factory=dict)
     """The same of the parser."""
-    commands: Sequence[Command] = ()
+    commands: Sequence[CommandRow] = ()
     run: str = ""
     """`module:function` below bootstrap.cli, where that is not `NAME:run`, or `GROUP:run_NAME`."""
 
@@ -128,7 +128,7 @@ _THE_SAME = "--json FILE  the same as JSON ('-': standard output)"
 
 # -- the commands --------------------------------------------------------------------------------
 
-VERIFY = Command(
+VERIFY = CommandRow(
     "verify",
     "rebuild a release from its seed and compare every product with its known-good hash",
     """Rebuild a release of stage0-posix from its seed in the emulator, and compare every product
@@ -138,7 +138,7 @@ VERIFY = Command(
     more=_ONE_OR_MORE,
 )
 
-DDC = Command(
+DDC = CommandRow(
     "ddc",
     "build upstream's first programs along three unrelated paths and compare them",
     """Diverse double-compiling: assemble upstream's own sources of hex1, hex2-0, catm, M0 and the C
@@ -157,7 +157,7 @@ DDC = Command(
     was not made; 2 usage or bad input; 3 our own tools could not be built; 130 interrupted.""",
 )
 
-PROVE = Command(
+PROVE = CommandRow(
     "prove",
     "show what a hex0 seed does for every input, by walking all its states",
     """Walk every state that a hex0 seed can be in when it reads a byte, with every byte and the end
@@ -175,7 +175,7 @@ PROVE = Command(
     """,
 )
 
-IDENTIFY = Command(
+IDENTIFY = CommandRow(
     "identify",
     "say which seed, source or product of which release a file or a hash is",
     """Say of each file, folder or SHA-256 which known seed it is, or which source, product or
@@ -191,13 +191,13 @@ IDENTIFY = Command(
     run="identify:run",
 )
 
-SEEDS = Command(
+SEEDS = CommandRow(
     "seeds",
     "list the known seeds; identify, take apart and check a file",
     """What is known of every seed that bootstrap-seeds ever published, and what a file is, byte by
     byte.""",
     commands=(
-        Command(
+        CommandRow(
             "list",
             "the known seeds",
             "The known seeds, one row for each place.",
@@ -210,7 +210,7 @@ SEEDS = Command(
             """,
         ),
         IDENTIFY,
-        Command(
+        CommandRow(
             "show",
             "the anatomy of a file: what each byte of it is",
             """The anatomy of a seed, in file order: each header field with its meaning, each
@@ -223,7 +223,7 @@ SEEDS = Command(
             """,
             run="seed_anatomy:run",
         ),
-        Command(
+        CommandRow(
             "check",
             "hold a seed against its hex0 source",
             """Assemble the source by the pure model and by a hex0 seed that runs in the emulator,
@@ -242,7 +242,7 @@ SEEDS = Command(
     ),
 )
 
-FETCH = Command(
+FETCH = CommandRow(
     "fetch",
     "put a release, or a checkout, into the cache",
     """Put a release into the cache: from its published address, a mirror, a local archive or a
@@ -259,7 +259,7 @@ FETCH = Command(
     """,
 )
 
-RELEASES = Command(
+RELEASES = CommandRow(
     "releases",
     "list the releases that can be verified, and what is known of each",
     """List the releases of stage0-posix that the catalogue knows, oldest first: commit, published
@@ -269,7 +269,7 @@ RELEASES = Command(
     "--json FILE  write the list as JSON ('-': stdout)",
 )
 
-RUN = Command(
+RUN = CommandRow(
     "run",
     "run one guest program in a folder, and leave the folder as it is",
     """Run one static Linux program (x86, AMD64, AArch64, riscv64 or riscv32) under the same kernel
@@ -290,7 +290,7 @@ argument ARG
     more={"argument": {"nargs": argparse.REMAINDER}},
 )
 
-PC = Command(
+PC = CommandRow(
     "pc",
     "boot a disk image on a bare PC: no operating system of ours",
     """Boot a disk image on a PC that has a BIOS for what boot sectors like builder-hex0's ask for,
@@ -314,7 +314,7 @@ to make an image:
     does not have, at an exception or at a limit.""",
 )
 
-UEFI = Command(
+UEFI = CommandRow(
     "uefi",
     "run a UEFI program on firmware that has what stage0's UEFI seeds use",
     """Run a PE32+ program for x64 on UEFI firmware of ours: memory, the programs that it loads, the
@@ -331,14 +331,14 @@ UEFI = Command(
     usage or bad input; 3 it asked for what the firmware does not have, a fault or a limit.""",
 )
 
-TRACE = Command(
+TRACE = CommandRow(
     "trace",
     "record a run, check the record, see who read and wrote what",
     """Record a run in one file: every system call, every version of every file, what each program
     was started with. Check a record by running it again, from what is in the file alone. See its
     processes, files and system calls. The file is an SQLite database: docs/trace.md.""",
     commands=(
-        Command(
+        CommandRow(
             "record",
             "run and record: a bootstrap as verify does it, or one program",
             """Run and record. Without a PROGRAM: what `bootstrap verify` does with the same
@@ -358,7 +358,7 @@ TRACE = Command(
             recorded to where it failed; one that is interrupted leaves no trace.""",
             more=_ONE_OR_MORE,
         ),
-        Command(
+        CommandRow(
             "check",
             "run a trace again, and compare every call and every file",
             """Run what was recorded again, from the trace's own content: no source tree, no cache.
@@ -366,14 +366,14 @@ TRACE = Command(
             is shown.""",
             _TRACE,
         ),
-        Command(
+        CommandRow(
             "info",
             "what a trace is of, and its digest",
             """What was recorded, by what, how much of it there is, and the trace digest, which is
             equal for two recordings in which the same happened.""",
             _TRACE,
         ),
-        Command(
+        CommandRow(
             "tree",
             "the programs, who started whom, what each read and wrote",
             """Every program that ran, below the one that started it: pid, arguments, system calls,
@@ -384,7 +384,7 @@ TRACE = Command(
 --instructions  say how many instructions each executed, too: runs all of them again
 """,
         ),
-        Command(
+        CommandRow(
             "files",
             "every version of every file: who wrote it, who read it",
             """Every version of every file that was executed, read or written, in order of its first
@@ -394,7 +394,7 @@ TRACE = Command(
 --graph {{dot,mermaid}}  as a graph instead: files and programs, in Graphviz's or Mermaid's language
 """,
         ),
-        Command(
+        CommandRow(
             "log",
             "the system calls, as strace writes them",
             """The system calls in order, in strace's notation: [pid N] name(arguments) = result. A
@@ -408,7 +408,7 @@ TRACE = Command(
 --call NAME*  only these calls (commas between names)
 """,
         ),
-        Command(
+        CommandRow(
             "why",
             "where a byte of a file comes from, through every file in between",
             """Who wrote a byte of a file, in which system call, which instruction had stored the
@@ -424,7 +424,7 @@ byte FILE:OFFSET  a path in the tree, and an offset: x86/bin/M1:0x200
 --json FILE  write the answer as JSON ('-': standard output)
 """,
         ),
-        Command(
+        CommandRow(
             "where",
             "what a line of a source became: the bytes of every file that come from it",
             """The reverse of why: the bytes of every file that come from a line of a source,
@@ -434,7 +434,7 @@ byte FILE:OFFSET  a path in the tree, and an offset: x86/bin/M1:0x200
 line SOURCE:LINE  such as x86/cc_x86.M1:1623
 """,
         ),
-        Command(
+        CommandRow(
             "show",
             "a process at any instruction: registers, code, stack, memory, files",
             """Go to a place and show the process as it was there: registers, the instructions that
@@ -450,7 +450,7 @@ place COORD  such as 17@5000, 17#12, 17#12+3 or e4711
 """,
             run="trace_timeline:run_show",
         ),
-        Command(
+        CommandRow(
             "index",
             "make every place of a trace quick to reach",
             """Run every program of the trace again, once, and keep the machine every 50 million
@@ -460,7 +460,7 @@ place COORD  such as 17@5000, 17#12, 17#12+3 or e4711
             _TRACE,
             run="trace_timeline:run_index",
         ),
-        Command(
+        CommandRow(
             "hot",
             "which functions or labels the instructions went to",
             """Run every program of the trace again, count its instructions, and show the hottest
@@ -473,7 +473,7 @@ place COORD  such as 17@5000, 17#12, 17#12+3 or e4711
 """,
             run="trace_timeline:run_hot",
         ),
-        Command(
+        CommandRow(
             "coverage",
             "which bytes of a program ever ran, and what never did",
             """Run every program of the trace that ran this image again, and show which bytes of the
@@ -486,7 +486,7 @@ binary BINARY  its path, or 8 or more digits of its SHA-256
 """,
             run="trace_timeline:run_coverage",
         ),
-        Command(
+        CommandRow(
             "export",
             "for other tools: strace, drcov, perfetto, tenet, dot",
             """Write the trace, or a part of it, in another tool's format. strace: the system calls
@@ -510,7 +510,7 @@ the window of --format tenet:
     ),
 )
 
-STEP = Command(
+STEP = CommandRow(
     "step",
     "step through a run, forwards and backwards: source, code, registers, files",
     """Step through a recorded run, instruction by instruction, forwards and backwards, in a
@@ -533,7 +533,7 @@ STEP = Command(
     },
 )
 
-GDB = Command(
+GDB = CommandRow(
     "gdb",
     "let gdb travel in a recorded run: breakpoints, watchpoints, also backwards",
     """Serve gdb's remote protocol in a recorded run: `stepi`, `continue`, `reverse-stepi`,
@@ -565,7 +565,7 @@ GDB = Command(
     },
 )
 
-DIFF = Command(
+DIFF = CommandRow(
     "diff",
     "where two traces, two reports or two source trees part first, and what followed",
     """\
@@ -602,13 +602,13 @@ examples:
     parser={"formatter_class": argparse.RawDescriptionHelpFormatter},
 )
 
-HANDOFF = Command(
+HANDOFF = CommandRow(
     "handoff",
     "plan the way on to live-bootstrap, get the sources it needs, and run it",
     """The way on from stage0 to a C compiler: read what live-bootstrap would do, get, or check, the
     source files that it needs, and run it in a container. docs/handoff.md says more.""",
     commands=(
-        Command(
+        CommandRow(
             "plan",
             "what a checkout of live-bootstrap would do, step by step, and what it checks",
             """Read a checkout of live-bootstrap and say what it would do in a chroot without
@@ -635,7 +635,7 @@ HANDOFF = Command(
             input.""",
             more={"stagex": {"nargs": "?", "const": ""}},
         ),
-        Command(
+        CommandRow(
             "sources",
             "get the source files that a checkout of live-bootstrap lists, or check a folder",
             """Hash every source file in a folder, and get those that are missing from the mirrors
@@ -659,7 +659,7 @@ HANDOFF = Command(
             usage or bad input, a folder that cannot be written; 130 interrupted, 143 ended by
             SIGTERM: what came is kept, and the next run goes on from there.""",
         ),
-        Command(
+        CommandRow(
             "run",
             "run live-bootstrap's steps in a container, checked and resumable",
             """Lay out live-bootstrap's root file system from a checkout, its source files and
@@ -706,12 +706,12 @@ HANDOFF = Command(
     ),
 )
 
-OCI = Command(
+OCI = CommandRow(
     "oci",
     "write the verified stage0 as a container image",
     "The verified stage0 as a container image. docs/oci.md says more.",
     commands=(
-        Command(
+        CommandRow(
             "export",
             "write the verified products as an OCI image layout",
             """Verify a release, as bootstrap verify does and with its options, and write the
@@ -744,7 +744,7 @@ OCI = Command(
             # --output and --json mean the image here.
             parser={"conflict_handler": "resolve"},
         ),
-        Command(
+        CommandRow(
             "compare",
             "say whether two layouts hold the same image",
             """Say whether two OCI image layouts hold the same image. A client that compresses
@@ -757,7 +757,7 @@ OCI = Command(
     ),
 )
 
-ATTEST = Command(
+ATTEST = CommandRow(
     "attest",
     "sign a statement of what a verified run made",
     """Say, and sign, that a release came out as it should: an in-toto statement with SLSA
@@ -797,7 +797,7 @@ ATTEST = Command(
     parser={"conflict_handler": "resolve"},
 )
 
-QUORUM = Command(
+QUORUM = CommandRow(
     "quorum",
     "count who vouches for a release, by a policy",
     """Verify signed attestations (bootstrap attest) and count by a policy, a TOML file: persons
@@ -822,7 +822,7 @@ QUORUM = Command(
     more={"init": {"nargs": "?", "const": "policy.toml"}, "at": {"type": _day}},
 )
 
-DOCTOR = Command(
+DOCTOR = CommandRow(
     "doctor",
     "say what is installed, cached and possible here",
     """Say what is there: engine and hot path, versions, the cache and the releases in it, the
@@ -880,7 +880,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_commands(
-    above: argparse.ArgumentParser, commands: Sequence[Command], group_name: str = ""
+    above: argparse.ArgumentParser, commands: Sequence[CommandRow], group_name: str = ""
 ) -> None:
     group = above.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for one in commands:

@@ -13,7 +13,7 @@ from bootstrap.cli.output import each, for_people, print_page, write_text
 from bootstrap.core.errors import BadInput
 from bootstrap.ddc import BuildPath, BuildStep
 from bootstrap.instruments import default_engine
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.runs.rebuild import source_info, tool_info
 from bootstrap.sources import Cache, resolve
 
@@ -22,7 +22,7 @@ _EXIT = {"agree": 0, "differ": 1, "incomplete": 1}
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError; returns the exit status."""
-    limits = Limits().with_options(args.limit)
+    limits = RunLimits().with_options(args.limit)
     engine = default_engine()
     resolved = resolve(args.source, args.release, "x86", Cache())
     if resolved.step.release is None:

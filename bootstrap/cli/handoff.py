@@ -25,7 +25,7 @@ from bootstrap.handoff.containers.running import choose
 from bootstrap.handoff.distfiles import Audit, AuditedFile, Distfile, audit, look
 from bootstrap.handoff.fetching import FetchProgress, Mirror, fetch, mirror_at
 from bootstrap.handoff.plan import HandoffPlan, read_distfiles, read_plan
-from bootstrap.handoff.render import (
+from bootstrap.handoff.plan_text import (
     counted,
     plan_document,
     plan_graph,

@@ -26,7 +26,7 @@ from bootstrap.sources.tree import read_archive, read_folder
 _LINES = 100
 """Files of a folder that are listed; the rest is counted."""
 _FEW = 3
-"""Files of another release in a tree that are listed one by one; more are told in a line."""
+"""Files of another release in a tree that are listed one by one; more are one line."""
 _MOST = 64 << 20
 _HASH = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{64}(?![0-9A-Za-z])")
 _TAG = re.compile(r"^SHA256 \((.*)\) =\s*$")
@@ -258,7 +258,7 @@ def _said(
 
 
 def _others(answers: Sequence[_Answer]) -> dict[tuple[str, str], list[_Answer]]:
-    """Files in a tree that are sources of one other release: told together where they are many."""
+    """Files in a tree that are sources of one other release: said together where they are many."""
     found: dict[tuple[str, str], list[_Answer]] = {}
     for answer in answers:
         if answer.beside and answer.seed is None and answer.uses:

@@ -16,11 +16,11 @@ from bootstrap.core.release import Release, Tree, read_folder
 from bootstrap.languages import hex0
 from bootstrap.linux.limits import with_options
 from bootstrap.machines import stage0
-from bootstrap.machines.builder_hex0 import Opinion, Stages, build, read_stages
+from bootstrap.machines.builder_hex0 import MachineOpinion, Stages, build, read_stages
 from bootstrap.machines.call_log import name
 from bootstrap.machines.knight import KnightLimits
 from bootstrap.machines.pc import PcLimits
-from bootstrap.machines.uefi import STATUS_NAMES, Uefi, UefiLimits, Volume
+from bootstrap.machines.uefi import STATUS_NAMES, Uefi, UefiLimits, UefiVolume
 from bootstrap.runs.deciding import core_tree, release_of
 from bootstrap.sources import Cache, resolve
 from bootstrap.sources.checkouts import BUILDER_HEX0, STAGE0, checkout_at, identify_checkout
@@ -84,7 +84,7 @@ def _builder_hex0(args: argparse.Namespace) -> _Found:
     return opinion.agrees, _fields(opinion, release, tree), [*_lines(opinion, release, tree)]
 
 
-def _fields(opinion: Opinion, release: Release, tree: Tree) -> dict[str, object]:
+def _fields(opinion: MachineOpinion, release: Release, tree: Tree) -> dict[str, object]:
     """The opinion as JSON."""
     return {
         "result": "agree" if opinion.agrees else "differ",
@@ -108,7 +108,7 @@ def _fields(opinion: Opinion, release: Release, tree: Tree) -> dict[str, object]
     }
 
 
-def _lines(opinion: Opinion, release: Release, tree: Tree) -> Iterator[str]:
+def _lines(opinion: MachineOpinion, release: Release, tree: Tree) -> Iterator[str]:
     """The opinion for people."""
 
     good = sum(file.matches for file in opinion.artifacts)
@@ -224,7 +224,7 @@ def _uefi(args: argparse.Namespace) -> _Found:
     tree = read_folder(root)
     if _UEFI_SEED not in tree.files:
         raise BadInput(f"{root}: is no stage0-uefi tree: there is no {_UEFI_SEED}")
-    volume = Volume.of({path: file.data for path, file in tree.files.items()}, tree.folders)
+    volume = UefiVolume.of({path: file.data for path, file in tree.files.items()}, tree.folders)
     printed: list[str] = []
     stopped = ""
     with LiveLine(args.quiet) as live:

@@ -20,7 +20,7 @@ from bootstrap.cli.output import (
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.linux.limits import with_options
 from bootstrap.machines.builder_hex0 import release_image
-from bootstrap.machines.call_log import Call, CallLog, line
+from bootstrap.machines.call_log import CallLog, PcCall, line
 from bootstrap.machines.disk import Disk
 from bootstrap.machines.pc import Interrupt, Pc, PcLimits
 
@@ -97,7 +97,7 @@ def log_of(dest: str | None) -> Iterator[Callable[[Pc, Interrupt], object] | Non
 
     with tempfile.TemporaryFile() as file:
 
-        def ended(pc: Pc, call: Call, result: int | None) -> None:
+        def ended(pc: Pc, call: PcCall, result: int | None) -> None:
             file.write(printable(line(pc, call, result)).encode() + b"\n")
 
         try:

@@ -17,7 +17,7 @@ from bootstrap.attest.simplesigning import judge_checkout
 from bootstrap.cli.output import show_page
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.core.release import read_file
-from bootstrap.documents import MAX_DOCUMENT, Fault
+from bootstrap.documents import MAX_DOCUMENT, BadValue
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,13 +64,13 @@ def _init(args: argparse.Namespace) -> int:
     return ExitStatus.DONE
 
 
-def _envelope(name: str) -> Envelope | Fault:
+def _envelope(name: str) -> Envelope | BadValue:
     """An envelope, or why the file is none. Raises BadInput only where there is no such file."""
     try:
         return read_envelope(read_file(Path(name), MAX_DOCUMENT))
-    except Fault as error:
+    except BadValue as error:
         return error
     except BadInput as error:
         if not Path(name).exists():
             raise
-        return Fault(str(error))
+        return BadValue(str(error))

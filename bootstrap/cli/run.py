@@ -21,20 +21,22 @@ from bootstrap.instruments import default_engine
 from bootstrap.linux import faults
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import FolderLower
-from bootstrap.linux.limits import Limits
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.machine import LinuxMachine
 from bootstrap.linux.strace import Strace
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError; returns the guest's exit status as a shell would have it."""
-    limits = Limits().with_options(args.limit)
+    limits = RunLimits().with_options(args.limit)
     if not Path(args.root).is_dir():
         raise BadInput(f"--root {args.root}: is not a folder")
     check_output_folder(args.output)
     fs = OverlayFileSystem(FolderLower(args.root), limits)
     listeners = [Strace(_print_call)] if args.strace else []
-    machine = Machine(fs, default_engine(), limits, listeners, probing=True, each_call=args.strace)
+    machine = LinuxMachine(
+        fs, default_engine(), limits, listeners, probing=True, each_call=args.strace
+    )
     argv = [os.fsencode(argument) for argument in (args.program, *args.argument)]
     envp = [os.fsencode(variable) for variable in args.env]
     cwd = os.fsencode(args.cwd)

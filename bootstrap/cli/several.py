@@ -15,9 +15,9 @@ from bootstrap import host
 from bootstrap.cli.progress import Note, Plan, RunProgress, ShownProgress, plan_of
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import EntryPoint, SourceFile, Tree
-from bootstrap.documents import Fault, typed
+from bootstrap.documents import BadValue, typed
 from bootstrap.instruments import default_engine, describe
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.report import Failure, Product, Report, ReportSet, Totals, report_set
 from bootstrap.runs import pool
 from bootstrap.runs.modelled import opinions
@@ -26,12 +26,12 @@ from bootstrap.sources import Resolved
 
 
 @dataclass(frozen=True)
-class Task:
+class VerifyTask:
     """One run. The contents of the products are kept only if they are asked for: megabytes."""
 
     resolved: Resolved
     entry: str
-    limits: Limits
+    limits: RunLimits
     keep_products: bool = False
 
 
@@ -48,7 +48,7 @@ class _Job:
     entry: EntryPoint
     kept: tuple[str, ...]
     """As `bootstrap.runs.rebuild.visible` has it."""
-    limits: Limits
+    limits: RunLimits
     plan: Plan
 
 
@@ -62,7 +62,7 @@ class _Done:
 
 
 def rebuild_each(
-    tasks: Sequence[Task], jobs: int, progress: ShownProgress
+    tasks: Sequence[VerifyTask], jobs: int, progress: ShownProgress
 ) -> tuple[ReportSet, list[Rebuilt | None]]:
     """All reports, and what was rebuilt; None for a run whose process died, which is an error.
 
@@ -81,7 +81,7 @@ def _start() -> host.Process:
     return host.start("bootstrap.cli.several", "worker")
 
 
-def _given(task: Task) -> pool.WorkTask:
+def _given(task: VerifyTask) -> pool.WorkTask:
     """Just what `bootstrap.runs.rebuild.rebuild` would run, in plain values and bytes."""
     view, entry, kept = visible(task.resolved, task.entry)
     job = _Job(
@@ -123,7 +123,7 @@ def _work(given: object, blobs: list[bytes], notify: pool.Notify) -> tuple[objec
 class _Runs:
     """Hands on what the workers report to the progress, by name, and judges what they give back."""
 
-    def __init__(self, tasks: Sequence[Task], progress: ShownProgress) -> None:
+    def __init__(self, tasks: Sequence[VerifyTask], progress: ShownProgress) -> None:
         self._tasks = tasks
         self._progress = progress
         self._modelled = [opinions(task.resolved.step, task.resolved.tree) for task in tasks]
@@ -140,7 +140,7 @@ class _Runs:
         self._progress.note(self._tasks[number].resolved.step.arch, typed(Note, note))
 
     def on_end(self, number: int, result: pool.WorkResult | pool.Died) -> None:
-        """Raises Fault for a result that cannot be one."""
+        """Raises BadValue for a result that cannot be one."""
         task = self._tasks[number]
         made: list[tuple[str, int, pool.Blob]] = []
         if isinstance(result, pool.Died):
@@ -153,7 +153,7 @@ class _Runs:
         else:
             done = typed(_Done, result.value)
             if not len(result.blobs) == len(done.products) == len(dict(done.products)):
-                raise Fault(f"has {len(done.products)} names for {len(result.blobs)} files")
+                raise BadValue(f"has {len(done.products)} names for {len(result.blobs)} files")
             observed = done.observed
             made = [(*name, blob) for name, blob in zip(done.products, result.blobs, strict=True)]
         found = {path: Product(path, blob.size, blob.sha256) for path, _, blob in made}
@@ -161,7 +161,7 @@ class _Runs:
 
         def run(view: Tree, _entry: EntryPoint) -> tuple[Observed, dict[str, Product]]:
             if view.digest != given[0].digest:
-                raise Fault(f"ran in the tree {given[0].digest}, not {view.digest}")
+                raise BadValue(f"ran in the tree {given[0].digest}, not {view.digest}")
             return observed, found
 
         rebuilt = weighed(task.resolved, task.entry, self._modelled[number], given, run)

@@ -22,7 +22,7 @@ from bootstrap.debug.opening import record_program, record_sources, temporary
 from bootstrap.debug.session import Session
 from bootstrap.instruments import default_engine
 from bootstrap.known import all_steps
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.sources import Cache, Resolved, check_materials, embedded_source, resolve
 
 SCHEMA = 1
@@ -158,7 +158,7 @@ def trace_of(args: argparse.Namespace, writes: bool = False) -> Iterator[str]:
 
 
 def _record_program(args: argparse.Namespace, name: str, program: list[str]) -> None:
-    limits = Limits().with_options(args.limit)
+    limits = RunLimits().with_options(args.limit)
     record_program(
         name, program, default_engine(), args.root or ".", args.cwd or "/", args.env, limits,
         standard_streams(),
@@ -166,7 +166,7 @@ def _record_program(args: argparse.Namespace, name: str, program: list[str]) -> 
 
 
 def _record_sources(args: argparse.Namespace, name: str) -> None:
-    limits = Limits().with_options(args.limit)
+    limits = RunLimits().with_options(args.limit)
     resolved = _resolved(args)
     notes: list[str] = []
     # On a pipe nobody asked for a line per artifact: what is wanted is what comes after.

@@ -15,7 +15,7 @@ from bootstrap.cli.trace_timeline import ReplayLine, instructions
 from bootstrap.core.errors import BadInput, printable
 from bootstrap.debug.opening import record_program
 from bootstrap.instruments import default_engine
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.timeline import line_outputs, origins
 from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.line_outputs import outputs_of_line
@@ -56,7 +56,7 @@ def _program(args: argparse.Namespace) -> int:
             raise BadInput(f"--{name} goes with a bootstrap only, not with -- PROGRAM")
     done = record_program(
         args.trace, args.program, default_engine(), args.root, args.cwd, args.env,
-        Limits().with_options(args.limit), standard_streams(),
+        RunLimits().with_options(args.limit), standard_streams(),
     )  # fmt: skip
     report_probes(done.probes)
     status = 3 if done.ended is None else exit_status(done.ended)

@@ -11,7 +11,7 @@ from bootstrap.cli.output import check_output_folder, write_files
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.core.release import read_folder
 from bootstrap.linux.limits import with_options
-from bootstrap.machines.uefi import STATUS_NAMES, SUCCESS, Uefi, UefiLimits, Volume
+from bootstrap.machines.uefi import STATUS_NAMES, SUCCESS, Uefi, UefiLimits, UefiVolume
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(f"--root {args.root}: is not a folder")
     check_output_folder(args.output)
     tree = read_folder(root)
-    volume = Volume.of({path: file.data for path, file in tree.files.items()}, tree.folders)
+    volume = UefiVolume.of({path: file.data for path, file in tree.files.items()}, tree.folders)
     wanted = args.program.replace("\\", "/").removeprefix("./").lstrip("/")
     program = volume.find(wanted)
     if program is None or program not in volume.files:

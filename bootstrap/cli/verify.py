@@ -28,7 +28,7 @@ from bootstrap.cli.output import (
     write_text,
 )
 from bootstrap.cli.progress import ShownProgress, progress_of
-from bootstrap.cli.several import Task, rebuild_each
+from bootstrap.cli.several import VerifyTask, rebuild_each
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.instruments import default_engine
 from bootstrap.known import (
@@ -39,7 +39,7 @@ from bootstrap.known import (
     default_release,
     steps_of,
 )
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.report import Report, ReportSet, report_set, to_json_text, to_junit, to_text
 from bootstrap.runs.deciding import core_tree
 from bootstrap.runs.rebuild import Rebuilt, rebuild, record_rebuild
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
 
         return machines.verify(args)
     _check_options(args, record_to)
-    limits = Limits().with_options(args.limit)
+    limits = RunLimits().with_options(args.limit)
     engine = default_engine()
     check_output_folder(args.output)
     check_places(args.json, args.junit, folder=args.output)
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
     done: list[Rebuilt | None]
     if is_several(args.arch):
         keep = args.output is not None
-        tasks = [Task(*one, limits, keep) for one in zip(found, entries, strict=True)]
+        tasks = [VerifyTask(*one, limits, keep) for one in zip(found, entries, strict=True)]
         with LiveLine(args.quiet) as line:
             shown = ShownProgress(line, [one.step.arch for one in found])
             report, done = rebuild_each(tasks, args.jobs, shown)

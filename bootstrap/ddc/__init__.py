@@ -6,7 +6,7 @@ David A. Wheeler, "Fully Countering Trusting Trust through Diverse Double-Compil
 from bootstrap.ddc.build_paths import Along, BuildPath, along, our_tools, paths
 from bootstrap.ddc.build_plan import BuildStep, plan
 from bootstrap.ddc.comparing import BuildComparison, PathRow, compare
-from bootstrap.ddc.render import claim, to_json_text, to_text
+from bootstrap.ddc.comparison_text import claim, to_json_text, to_text
 
 __all__ = [
     "Along",

@@ -12,7 +12,7 @@ from bootstrap.known import EMBEDDED, find
 from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.source import SourceText
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.runs.modelled import MODELS
 from bootstrap.runs.program import NoOutput, run_alone
 from bootstrap.runs.rebuild import rebuild
@@ -47,7 +47,7 @@ class Along:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def paths(tools: Files, engine: Engine, limits: Limits) -> list[BuildPath]:
+def paths(tools: Files, engine: Engine, limits: RunLimits) -> list[BuildPath]:
     """All three; ``tools`` are the verified products of the embedded path, by name."""
 
     def upstream(step: BuildStep, files: Files) -> bytes:
@@ -102,7 +102,9 @@ def along(
     return found
 
 
-def emulate(program: bytes, step: BuildStep, files: Files, engine: Engine, limits: Limits) -> bytes:
+def emulate(
+    program: bytes, step: BuildStep, files: Files, engine: Engine, limits: RunLimits
+) -> bytes:
     """Run ``program`` as the step says, in a file system with nothing but what the step names.
 
     Raises StepFailed when there is no output to be had.
@@ -125,7 +127,7 @@ def emulate(program: bytes, step: BuildStep, files: Files, engine: Engine, limit
     return output
 
 
-def our_tools(engine: Engine, limits: Limits) -> dict[str, bytes]:
+def our_tools(engine: Engine, limits: RunLimits) -> dict[str, bytes]:
     """The products of the embedded path by name, all verified.
 
     Raises GuestFailed when they are not what they should be: a comparison with them would then say

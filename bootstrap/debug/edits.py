@@ -18,7 +18,7 @@ from bootstrap.core.process import Exec
 from bootstrap.instruments import Engine, Travel
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import FolderLower
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.machine import LinuxMachine
 from bootstrap.timeline.edits import META, Edit, Edits
 from bootstrap.timeline.timeline import SLICE, Timeline
 from bootstrap.trace.columns import as_raw, unpacked
@@ -97,7 +97,7 @@ class LiveEdits:
             recorder = Recorder(writer)
             fs = OverlayFileSystem(FolderLower(self._root), limits)
             given = Stream(_Input(trace).read), Stream(None, len), Stream(None, len)
-            machine = Machine(fs, engine.travelling(Travel()), limits, probing=True)
+            machine = LinuxMachine(fs, engine.travelling(Travel()), limits, probing=True)
             streams = recorder.attach(machine, given)
             left = {edit.when for edit in edits.all}
             try:
@@ -120,7 +120,7 @@ class LiveEdits:
         return ended
 
     def _go(
-        self, machine: Machine, recorder: Recorder, edits: Edits,
+        self, machine: LinuxMachine, recorder: Recorder, edits: Edits,
         left: set[tuple[int, int, int]], progress: Callable[[int, int], None],
     ) -> None:  # fmt: skip
         """To the end of the run; `left` are the edits that it has not come to.

@@ -16,8 +16,8 @@ from bootstrap.instruments import Engine
 from bootstrap.linux.events import Listener
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import FolderLower
-from bootstrap.linux.limits import Limits
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.machine import LinuxMachine
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.signals import scratch_folder
 from bootstrap.sources import Resolved
@@ -64,7 +64,7 @@ def record_program(
     root: str = ".",
     cwd: str = "/",
     env: Sequence[str] = (),
-    limits: Limits | None = None,
+    limits: RunLimits | None = None,
     streams: Streams | None = None,
 ) -> Recording:
     """Run a program of the folder `root`, and record it; a guest that fails is recorded to there.
@@ -75,11 +75,11 @@ def record_program(
         raise BadInput(f"--root {root}: is not a folder")
     if not argv:
         raise BadInput("no program: name one, as in -- ./hex0 in.hex0 out")
-    limits = limits or Limits()
+    limits = limits or RunLimits()
     with recording(name) as writer:
         recorder = Recorder(writer)
         fs = OverlayFileSystem(FolderLower(root), limits)
-        machine = Machine(fs, engine, limits, probing=True)
+        machine = LinuxMachine(fs, engine, limits, probing=True)
         attached = recorder.attach(machine, streams or quiet_streams())
         words = [os.fsencode(word) for word in argv]
         variables = [os.fsencode(variable) for variable in env]
@@ -103,7 +103,7 @@ def record_sources(
     resolved: Resolved,
     engine: Engine,
     entry: str = "",
-    limits: Limits | None = None,
+    limits: RunLimits | None = None,
     listeners: Sequence[Listener] = (),
     notify: Callable[[str], None] = lambda _: None,
 ) -> None:

@@ -19,7 +19,7 @@ from bootstrap.debug.source_paths import SourcePaths
 from bootstrap.debug.stops import Breakpoints, StopReason, Watchpoints
 from bootstrap.debug.views import CodeLine, SourceView
 from bootstrap.instruments import Engine, default_engine
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.sources import Resolved
 from bootstrap.timeline import search
 from bootstrap.timeline.checkpoints import checkpoints_of
@@ -127,7 +127,7 @@ class Session:
         env: Sequence[str] = (),
         source: Resolved | None = None,
         entry: str = "",
-        limits: Limits | None = None,
+        limits: RunLimits | None = None,
         streams: opening.Streams | None = None,
         progress: Progress = lambda _row, _executed: None,
         engine: Engine | None = None,

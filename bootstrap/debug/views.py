@@ -14,7 +14,7 @@ from bootstrap.core.files import Directory, RegularFile
 from bootstrap.core.memory import BEYOND, READ
 from bootstrap.linux.hostfolder import LowerEntry
 from bootstrap.linux.inode import LazyDirectory
-from bootstrap.linux.memory import AddressSpace
+from bootstrap.linux.memory import VirtualMemory
 from bootstrap.linux.process import LinuxProcess
 from bootstrap.timeline import disassembly
 from bootstrap.timeline.images import ProgramImage
@@ -73,7 +73,7 @@ class SourceView:
 
 
 def known_offset(
-    image: ProgramImage, memory: AddressSpace, guest_addr: int, size: int
+    image: ProgramImage, memory: VirtualMemory, guest_addr: int, size: int
 ) -> int | None:
     """The byte of the image that is at an address now; None where other bytes stand there."""
     offset = image.offset(guest_addr)
@@ -113,7 +113,7 @@ def disassemble(
         )
 
 
-def in_memory(memory: AddressSpace, wanted: bytes) -> list[int]:
+def in_memory(memory: VirtualMemory, wanted: bytes) -> list[int]:
     """Every address at which these bytes can be read now."""
     if not wanted:
         raise BadInput("nothing to find: name a text or bytes")
@@ -127,7 +127,7 @@ def in_memory(memory: AddressSpace, wanted: bytes) -> list[int]:
     return found
 
 
-def _readable(memory: AddressSpace) -> list[tuple[int, int]]:
+def _readable(memory: VirtualMemory) -> list[tuple[int, int]]:
     """Stretches of pages that can be read: (from, to)."""
     return joined(
         (extent.start + at, extent.start + at + PAGE)

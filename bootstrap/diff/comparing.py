@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bootstrap.diff import calls as calling
+from bootstrap.diff import call_pairs as calling
 from bootstrap.diff import facts as happened
 from bootstrap.diff.aligning import Pair, pairs
-from bootstrap.diff.calls import CallsOf
+from bootstrap.diff.call_pairs import CallsOf
 from bootstrap.diff.facts import Fact
 from bootstrap.diff.files import FilesOf, Version, path_of, start_differs
 from bootstrap.diff.lockstep import SearchRange, SourceByte

@@ -92,7 +92,7 @@ class DiffInstruction:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ReadCall:
     """Memory that was read and that differs."""
 
     address: int
@@ -108,7 +108,7 @@ class InstructionDiff:
     b: DiffInstruction
     registers: Mapping[str, Both[int | None]]
     """Those that differ, as they are after it; of a start that differs, as they are there."""
-    reads: Read | None
+    reads: ReadCall | None
     """What it read that differs."""
     before_the_first: bool = False
     """The registers differ before the first instruction: it is that one."""
@@ -389,7 +389,7 @@ class Machines:
         if address is not None:
             cells = [at.process.memory.read_upto(address, 4) for at in self._at]
             size = next((i + 1 for i, (x, y) in enumerate(zip(*cells, strict=False)) if x != y), 4)
-            reads = Read(address, cells[0][:size], cells[1][:size])
+            reads = ReadCall(address, cells[0][:size], cells[1][:size])
         return InstructionDiff(made[0], made[1], registers, reads, starts, ends or None)
 
     def _instruction(self, side: int) -> DiffInstruction:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bootstrap.diff.calls import RenderedCall
+from bootstrap.diff.call_pairs import RenderedCall
 from bootstrap.diff.comparing import ChangedFile
 from bootstrap.diff.files import Left, Version, path_of, title
 from bootstrap.diff.lockstep import DiffInstruction, InstructionDiff

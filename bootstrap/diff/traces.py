@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bootstrap import trace
-from bootstrap.diff import calls as calling
+from bootstrap.diff import call_pairs as calling
 from bootstrap.diff import facts as happened
 from bootstrap.diff.aligning import Pair
-from bootstrap.diff.calls import RenderedCall
+from bootstrap.diff.call_pairs import RenderedCall
 from bootstrap.diff.comparing import ChangedFile, Comparing, candidates, search_range
 from bootstrap.diff.comparison import Comparison, Progress, Replaying
 from bootstrap.diff.facts import Fact

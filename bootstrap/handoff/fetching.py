@@ -49,7 +49,7 @@ class FetchProgress:
     coming: dict[str, tuple[int, int | None]] = field(default_factory=dict)
 
 
-class _Stopped(Exception):
+class _FetchStopped(Exception):
     """Another file's failure, or Ctrl-C, ended the whole."""
 
 
@@ -142,7 +142,7 @@ class _Crew:
                 thread.join(timeout=1.0)
 
     def _thread(self) -> None:
-        with contextlib.suppress(queue.Empty, _Stopped):
+        with contextlib.suppress(queue.Empty, _FetchStopped):
             while not self.stop.is_set():
                 file = self.left.get_nowait()
                 try:
@@ -192,7 +192,7 @@ class _Crew:
         def progress(done: int, total: int | None) -> None:
             self.flight.coming[file.name] = (done, total)
             if self.stop.is_set():
-                raise _Stopped
+                raise _FetchStopped
 
         resumed = part.exists()
         download_to(url, part, MAX_FILE, progress)

@@ -196,7 +196,7 @@ def _findings(
     if open_:
         lines = some(str(run.line) for run in open_)
         text = (
-            f"the network is on, unless the builder is told otherwise, in {len(open_)} of"
+            f"the network is on, unless the builder is set otherwise, in {len(open_)} of"
             f" {len(runs)} RUN, which have no --network=none (lines {lines})"
         )
         found.append(StageFinding(f"{path}:{open_[0].line}", text))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from bootstrap import host
 from bootstrap.core.errors import BadInput, ExitStatus
-from bootstrap.documents import Fault, Sha256, encode, typed_json
+from bootstrap.documents import BadValue, Sha256, encode, typed_json
 from bootstrap.handoff.containers.container import ContainerLimits
 from bootstrap.handoff.distfiles import AuditedFile, held_folder
 from bootstrap.handoff.plan import HandoffPlan, PlanStep
@@ -107,7 +107,7 @@ class WorkFolder:
             return None
         try:
             return typed_json(WorkState, place.read_bytes())
-        except (OSError, Fault) as error:
+        except (OSError, BadValue) as error:
             raise BadInput(f"{place}: cannot be read: {error}; begin in a new folder") from None
 
     def write(self, state: WorkState) -> None:

@@ -1,6 +1,6 @@
 """Counts the instructions of one CPU by blocks, four times as fast as one by one (counter.py).
 
-Unicorn translates code in blocks, which end with a jump or a trap, and tells of each before it
+Unicorn translates code in blocks, which end with a jump or a trap, and reports each before it
 runs. How many instructions are in one is found out when it is met first, and again when it was
 translated anew. The CPU stops only between blocks, and not within a REP. The count is that of
 counter.py, but for two cases:

@@ -145,7 +145,7 @@ EXPORT bool hot_tlb_fill(void *uc, uint64_t addr, int type, tlb_entry *out, hot_
 }
 
 /* Host memory behind [addr, addr+size) if it lies in one extent and every page has `need`; else
- * null. `fetched` tells whether code was fetched from one of the pages. */
+ * null. `fetched` says whether code was fetched from one of the pages. */
 static uint8_t *span(hot_state *s, uint64_t addr, uint64_t size, int need, int *fetched)
 {
     const hot_extent *e = find(s, addr);

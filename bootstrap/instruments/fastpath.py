@@ -26,9 +26,9 @@ from bootstrap.instruments.structures import (
     ExtentRow,
     FileState,
     HotState,
-    InodeState,
+    NativeInode,
 )
-from bootstrap.linux.memory import AddressSpace
+from bootstrap.linux.memory import VirtualMemory
 from bootstrap.linux.numbers import NUMBERS
 
 _READ, _WRITE, _APPEND = 1, 2, 4
@@ -93,7 +93,7 @@ class _LentFile:
 
     __slots__ = ("address", "file", "inode", "inode_state", "state")
 
-    def __init__(self, file: OpenFile, inode: RegularFile, inode_state: InodeState) -> None:
+    def __init__(self, file: OpenFile, inode: RegularFile, inode_state: NativeInode) -> None:
         self.file = file
         self.inode = inode
         self.inode_state = inode_state
@@ -127,13 +127,13 @@ class _Lent:
     """The state that fastpath.c works on, for one process image."""
 
     def __init__(
-        self, memory: AddressSpace, files: Mapping[int, OpenFile],
+        self, memory: VirtualMemory, files: Mapping[int, OpenFile],
         slow: Callable[[int], None], log: CallBuffer | None,
     ) -> None:  # fmt: skip
         self._memory = memory
         self._opened = files
         self._files: dict[OpenFile, _LentFile] = {}
-        self._inodes: dict[RegularFile, tuple[InodeState, Buffer, object]] = {}
+        self._inodes: dict[RegularFile, tuple[NativeInode, Buffer, object]] = {}
         self.extents_changed = True
         """What was lent of memory is no longer all, or too much."""
         self._extents: dict[Extent, _LentExtent] = {}
@@ -235,7 +235,7 @@ class _Lent:
         data = inode.data
         known = self._inodes.get(inode)
         if known is None or known[1] is not data:
-            state = known[0] if known is not None else InodeState()
+            state = known[0] if known is not None else NativeInode()
             keep = (ctypes.c_char * len(data)).from_buffer(data)
             state.data = ctypes.addressof(keep)
             state.capacity = len(data)
@@ -281,7 +281,7 @@ class FastCpu(InstrumentedCpu):
         files: Mapping[int, OpenFile],
         log: CallBuffer | None,
         arch: Arch,
-        memory: AddressSpace,
+        memory: VirtualMemory,
         on_trap: OnTrap,
         instruction_limit: int = 0,
         travel: Travel | None = None,

@@ -29,7 +29,7 @@ from bootstrap.instruments import Travel, exit_checks, registers
 from bootstrap.instruments.blocks import UNSURE, BlockCounter
 from bootstrap.instruments.counter import CODE, InstructionCounter
 from bootstrap.instruments.segments import LIMIT, TABLE, Descriptors
-from bootstrap.linux.events import Fault
+from bootstrap.linux.events import Faulted
 
 _REFUSED = 13
 """x86: general protection."""
@@ -166,7 +166,7 @@ class InstrumentedCpu(Cpu):
         """Whether it was the counter that ended `run`, where there was no fault."""
         return self.stepping is not None and self.stepping.reached != 0 and not self._asked
 
-    def run(self) -> Fault | None:
+    def run(self) -> Faulted | None:
         """Go on until a fault, a trap that must stop, a `pause`, an `interrupt` or where the
         counter is to stop.
 
@@ -177,7 +177,7 @@ class InstrumentedCpu(Cpu):
             fault = self._with_table()
             if fault is None and not (isinstance(self.stepping, BlockCounter) and self.reached):
                 fault = super().run()
-        assert fault is None or isinstance(fault, Fault)
+        assert fault is None or isinstance(fault, Faulted)
         return fault
 
     def _emulate(self) -> int:
@@ -186,12 +186,12 @@ class InstrumentedCpu(Cpu):
             status = super()._emulate()
         return 0 if self.reached else status
 
-    def _describe(self, signal: int, reason: str, guest_addr: int | None = None) -> Fault:
+    def _describe(self, signal: int, reason: str, guest_addr: int | None = None) -> Faulted:
         pc = self.pc
         code = self.memory.read_upto(pc, 16)
-        return Fault(signal, reason, pc, guest_addr, self.registers(), code, self.arch.name)
+        return Faulted(signal, reason, pc, guest_addr, self.registers(), code, self.arch.name)
 
-    def _with_table(self) -> Fault | None:
+    def _with_table(self) -> Faulted | None:
         """Run the present instruction once more, with the descriptor table: see segments.py."""
         table, self._refused = self._table, False
         assert table is not None
@@ -221,7 +221,7 @@ class InstrumentedCpu(Cpu):
         if fault is None and isinstance(self.stepping, BlockCounter):
             # What was counted is the whole block. Who only passes here goes on all the same.
             self.stepping.state.reached = UNSURE
-        assert fault is None or isinstance(fault, Fault)
+        assert fault is None or isinstance(fault, Faulted)
         return fault
 
     @contextmanager
@@ -237,10 +237,10 @@ class InstrumentedCpu(Cpu):
         self._uc.reg_write(x86.UC_X86_REG_GDTR, (0, 0, 0, 0))
         self.pages_changed()
 
-    def _bad_access(self, page_addr: int, kind: int) -> Fault:
+    def _bad_access(self, page_addr: int, kind: int) -> Faulted:
         exact = page_addr if kind == UC_MEM_FETCH else self._exact(page_addr)
         fault = super()._bad_access(exact, kind)
-        assert isinstance(fault, Fault)
+        assert isinstance(fault, Faulted)
         return fault
 
     def _exact(self, page_addr: int) -> int:

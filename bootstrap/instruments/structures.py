@@ -16,7 +16,7 @@ class ExtentRow(ctypes.Structure):
     )
 
 
-class InodeState(ctypes.Structure):
+class NativeInode(ctypes.Structure):
     """hot_inode."""
 
     _fields_ = (
@@ -31,7 +31,7 @@ class FileState(ctypes.Structure):
     """hot_file."""
 
     _fields_ = (
-        ("inode", ctypes.POINTER(InodeState)),
+        ("inode", ctypes.POINTER(NativeInode)),
         ("offset", ctypes.c_uint64),
         ("flags", ctypes.c_uint64),
     )
@@ -143,7 +143,7 @@ class StepState(ctypes.Structure):
 
 STRUCTURES: dict[type[ctypes.Structure], str] = {
     ExtentRow: "hot_extent",
-    InodeState: "hot_inode",
+    NativeInode: "hot_inode",
     FileState: "hot_file",
     HotState: "hot_state",
     Block: "step_block",

@@ -16,8 +16,8 @@ from typing import Annotated, Literal, get_args
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import (
     THE_KEY,
+    BadValue,
     Commit,
-    Fault,
     Sha256,
     Size,
     Texts,
@@ -105,14 +105,14 @@ class RunRecord:
 
     @classmethod
     def from_text(cls, text: str) -> RunRecord:
-        """Raises Fault."""
+        """Raises BadValue."""
         match = _CHECKED.fullmatch(text)
         if match is None:
-            raise Fault(f'is {text!r}; it must be like "2026-11-22, all 19 answers"')
+            raise BadValue(f'is {text!r}; it must be like "2026-11-22, all 19 answers"')
         try:
             return cls(datetime.date.fromisoformat(match[1]), int(match[2]))
         except ValueError as error:
-            raise Fault(f"has no date of the calendar: {error}") from None
+            raise BadValue(f"has no date of the calendar: {error}") from None
 
     def __str__(self) -> str:
         return f"{self.date.isoformat()}, all {self.answers} answers"
@@ -213,23 +213,23 @@ def _check_whole(step: StepFile) -> None:
     """What no single key shows: that the parts of a step file agree with one another."""
     for table in ("answers", "native", "catalogue"):
         if getattr(step, table) and not getattr(step, f"{table}_from"):
-            raise Fault(f"has values, but {table}_from does not say where they come from", table)
+            raise BadValue(f"has values, but {table}_from does not say where they come from", table)
     for name, seed in step.seeds.items():
         listed = step.materials.get(seed.path)
         if listed is None:
-            raise Fault(f"lacks {seed.path}, which seeds.{name} names", "materials")
+            raise BadValue(f"lacks {seed.path}, which seeds.{name} names", "materials")
         if listed != seed.sha256:
-            raise Fault(f"has another sha256 for {seed.path} than seeds.{name}", "materials")
+            raise BadValue(f"has another sha256 for {seed.path} than seeds.{name}", "materials")
     for path, sha256 in step.answers.items():
         if step.materials.get(path, sha256) != sha256:
-            raise Fault(f"has another sha256 for {path} than answers", "materials")
+            raise BadValue(f"has another sha256 for {path} than answers", "materials")
     made: set[str] = set()
     for path, model in step.models.items():
         for source in model.sources:
             if source not in step.materials and source not in made:
                 fault = f"makes {path} from {source}, which is no material, nor made before"
-                raise Fault(fault, "models")
+                raise BadValue(fault, "models")
         made.add(path)
     if step.checked is not None and step.checked.answers != len(step.answers):
         fault = f"says {step.checked.answers} answers, but there are {len(step.answers)}"
-        raise Fault(fault, "checked")
+        raise BadValue(fault, "checked")

@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from bootstrap.documents import (
+    BadValue,
     Commit,
-    Fault,
     Sha256,
     Texts,
     TreePath,
@@ -52,7 +52,7 @@ def _dated(text: str) -> None:
     except ValueError:
         known = False
     if not known:
-        raise Fault(f"is no date and time with its offset from UTC: {text!r}")
+        raise BadValue(f"is no date and time with its offset from UTC: {text!r}")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class KnownSeed:
         seen = set()
         for number, place in enumerate(self.places):
             if (place.repository, place.path) in seen:
-                raise Fault(f"is there twice: {place.path}", "at", number, "path")
+                raise BadValue(f"is there twice: {place.path}", "at", number, "path")
             seen.add((place.repository, place.path))
 
     @property
@@ -140,7 +140,7 @@ class SeedCatalogue:
                 value = getattr(seed, name)
                 other = first.setdefault(value, number)
                 if other != number:
-                    raise Fault(
+                    raise BadValue(
                         f"is the same as seed[{other}].{name}: {value}", "seed", number, name
                     )
         for number, seed in enumerate(self.seeds):
@@ -148,7 +148,7 @@ class SeedCatalogue:
                 for release in place.releases:
                     if release not in self.releases:
                         fault = f"has {release!r}, which [releases] does not"
-                        raise Fault(fault, "seed", number, "at", at, "releases")
+                        raise BadValue(fault, "seed", number, "at", at, "releases")
 
     @functools.cached_property
     def by_sha256(self) -> Mapping[str, KnownSeed]:

@@ -39,7 +39,7 @@ DIRECTORY_SIZE = 4096
 
 
 def fields_of(inode: Inode) -> StatFields:
-    """What stat tells of `inode`."""
+    """What stat says of `inode`."""
     size = 0
     if isinstance(inode, RegularFile):
         size = inode.size
@@ -85,7 +85,7 @@ def fstatat(
 
 
 def _stat_at(process: LinuxProcess, dirfd: int, path: int, flags: int) -> Inode:
-    """What fstatat and statx tell of (vfs_statx). Raises LinuxError."""
+    """What fstatat and statx say of (vfs_statx). Raises LinuxError."""
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE):
         raise LinuxError(Errno.EINVAL)
     if flags & AT_EMPTY_PATH and not process.memory.read_cstring(path, PATH_MAX):

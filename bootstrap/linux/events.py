@@ -15,11 +15,11 @@ from bootstrap.core.paths import ParentAndName, PathBase
 from bootstrap.core.process import Exec
 from bootstrap.core.syscalls import BoundCall
 from bootstrap.linux.hostfolder import LowerEntry
-from bootstrap.linux.memory import AddressSpace
+from bootstrap.linux.memory import VirtualMemory
 
 
 @dataclass(frozen=True, slots=True)
-class Fault(core.Fault):
+class Faulted(core.Fault):
     """The core's, with what a report says of it."""
 
     registers: tuple[tuple[str, int], ...] = ()
@@ -157,7 +157,7 @@ class CallBegan(Event):
 
     call: BoundCall
     args: Sequence[int]
-    memory: AddressSpace
+    memory: VirtualMemory
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import capstone
 
 from bootstrap.core import cpu
-from bootstrap.linux.events import Fault
+from bootstrap.linux.events import Faulted
 
 _NAMES = {4: "SIGILL", 5: "SIGTRAP", 7: "SIGBUS", 8: "SIGFPE", 11: "SIGSEGV"}
 MODES = {
@@ -22,7 +22,7 @@ def signal_name(number: int) -> str:
     return _NAMES.get(number, f"signal {number}")
 
 
-def instruction(fault: Fault) -> str:
+def instruction(fault: Faulted) -> str:
     """The faulting instruction: its bytes and, where they are one, its assembly text."""
     if not fault.code:
         return f"{fault.pc:#x}: nothing can be read there"
@@ -35,8 +35,8 @@ def instruction(fault: Fault) -> str:
 
 def describe(fault: cpu.Fault) -> tuple[str, ...]:
     """The fault as lines: what happened, where, and the registers, as far as they are known."""
-    if not isinstance(fault, Fault):
-        fault = Fault(fault.signal, fault.reason, fault.pc)
+    if not isinstance(fault, Faulted):
+        fault = Faulted(fault.signal, fault.reason, fault.pc)
     width = max((len(name) for name, _ in fault.registers), default=0)
     digits = 8 if fault.abi in ("i386", "riscv32") else 16
     cells = [f"{name:>{width}} {value:0{digits}x}" for name, value in fault.registers]

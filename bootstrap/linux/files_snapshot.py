@@ -170,34 +170,34 @@ def restore(fs: OverlayFileSystem, state: FsState, streams: Sequence[Stream]) ->
     """Make `fs`, which nobody has looked into, what it was. Raises ValueError, KeyError."""
     volume = fs.volume
     inodes: dict[int, Inode] = {}
-    for told in state.inodes:
+    for saved in state.inodes:
         inode: Inode
-        if told.kind == "directory":
-            inode = fs.root if told.ino == fs.root.ino else LazyDirectory(volume, told.mode, None)
-        elif told.kind == "file":
-            inode = _file(fs, told)
-        elif told.kind == "link":
-            inode = Symlink(told.ino, told.target)
-        elif told.kind == "special":
-            inode = Special(told.ino, told.mode)
+        if saved.kind == "directory":
+            inode = fs.root if saved.ino == fs.root.ino else LazyDirectory(volume, saved.mode, None)
+        elif saved.kind == "file":
+            inode = _file(fs, saved)
+        elif saved.kind == "link":
+            inode = Symlink(saved.ino, saved.target)
+        elif saved.kind == "special":
+            inode = Special(saved.ino, saved.mode)
         else:
-            raise ValueError(f"an inode is a {told.kind}")
-        inode.ino, inode.mode, inode.links = told.ino, told.mode, told.links
-        inode.guest_made = told.guest_made
-        inodes[told.ino] = inode
-    for told in state.inodes:
-        folder = inodes[told.ino]
+            raise ValueError(f"an inode is a {saved.kind}")
+        inode.ino, inode.mode, inode.links = saved.ino, saved.mode, saved.links
+        inode.guest_made = saved.guest_made
+        inodes[saved.ino] = inode
+    for saved in state.inodes:
+        folder = inodes[saved.ino]
         if isinstance(folder, LazyDirectory):
-            parent = inodes[told.parent]
+            parent = inodes[saved.parent]
             if not isinstance(parent, LazyDirectory):
                 raise ValueError("a directory lies in a file")
-            folder.parent, folder.removed, folder.subdirs = parent, told.removed, told.subdirs
-            folder._lower_path = told.lower_path
-            folder._children = {name: inodes[ino] for name, ino in told.children}
+            folder.parent, folder.removed, folder.subdirs = parent, saved.removed, saved.subdirs
+            folder._lower_path = saved.lower_path
+            folder._children = {name: inodes[ino] for name, ino in saved.children}
             for name, child in folder._children.items():
                 if isinstance(child, LazyDirectory):
                     child.name = name
-            folder._pending = dict(told.pending)
+            folder._pending = dict(saved.pending)
     files = []
     for opened in state.files:
         target = streams[-1 - opened.ino] if opened.ino < 0 else inodes[opened.ino]
@@ -220,14 +220,14 @@ def restore(fs: OverlayFileSystem, state: FsState, streams: Sequence[Stream]) ->
     return Restored(inodes, folder_of, files)
 
 
-def _file(fs: OverlayFileSystem, told: InodeState) -> LazyFile:
-    file = LazyFile(fs.volume, told.mode, told.origin, b"", told.prepared)
-    if told.content is None:
-        file.load_later(told.size)
+def _file(fs: OverlayFileSystem, saved: InodeState) -> LazyFile:
+    file = LazyFile(fs.volume, saved.mode, saved.origin, b"", saved.prepared)
+    if saved.content is None:
+        file.load_later(saved.size)
     else:
-        file.data = new_buffer(max(told.capacity, len(told.content)))
-        file.data[: len(told.content)] = told.content
-        file.size, file.version, file._charged = told.size, _RESTORED, told.charged
+        file.data = new_buffer(max(saved.capacity, len(saved.content)))
+        file.data[: len(saved.content)] = saved.content
+        file.size, file.version, file._charged = saved.size, _RESTORED, saved.charged
     return file
 
 

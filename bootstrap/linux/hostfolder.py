@@ -144,7 +144,7 @@ class FolderLower:
     """A folder of the host, read when needed and only read.
 
     No symbolic link in it is ever followed by the host: the guest sees the link itself, and its
-    own root. Fifos, sockets and devices are told by type and never opened. Hard links are files
+    own root. Fifos, sockets and devices go by their type and are never opened. Hard links are files
     of their own. Raises BadInput when `host_root` is no folder that can be read; and for a file
     that is read more than once, or in parts, and changed meanwhile.
     """

@@ -18,7 +18,7 @@ _Limits = TypeVar("_Limits", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits(core.Limits):
+class RunLimits(core.Limits):
     """The core's, and two that need a clock or a count; 0 is none."""
 
     instructions: int = 0
@@ -26,7 +26,7 @@ class Limits(core.Limits):
     seconds: int = 3600
     """Host CPU seconds of one process, children not counted; 0 is none. A net for loops."""
 
-    def with_options(self, options: list[str]) -> "Limits":
+    def with_options(self, options: list[str]) -> "RunLimits":
         """These limits with options applied. Raises BadInput."""
         return with_options(self, options)
 

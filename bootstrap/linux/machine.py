@@ -20,12 +20,12 @@ from bootstrap.core.syscalls import BoundCall
 from bootstrap.instruments import Engine
 from bootstrap.instruments.callbuffer import CallBuffer
 from bootstrap.instruments.instrumented import InstrumentedCpu
-from bootstrap.linux import calls, scripts
-from bootstrap.linux.events import CORE_EVENTS, CallBegan, CallEnded, Event, Fault, Listener, Tick
+from bootstrap.linux import call_tables, scripts
+from bootstrap.linux.events import CORE_EVENTS, CallBegan, CallEnded, Event, Faulted, Listener, Tick
 from bootstrap.linux.filesystem import OverlayFileSystem, absolute
 from bootstrap.linux.inode import LazyFile
-from bootstrap.linux.limits import Limits
-from bootstrap.linux.memory import AddressSpace
+from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.memory import VirtualMemory
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.process import LinuxProcess, OnRegisters
 from bootstrap.linux.slices import ticking
@@ -37,7 +37,7 @@ TICK = 0.2
 
 
 @dataclass(slots=True)
-class Task(machine.RunningProcess):
+class LinuxTask(machine.RunningProcess):
     """The core's, with what is counted of it."""
 
     process: LinuxProcess
@@ -50,18 +50,18 @@ class Task(machine.RunningProcess):
     """Host CPU seconds that the process took so far, for the limit only."""
 
 
-class Machine(machine.Machine):
+class LinuxMachine(machine.Machine):
     """One run of a tree of processes on one file system."""
 
     files: OverlayFileSystem
-    limits: Limits
+    limits: RunLimits
     new_process = LinuxProcess
 
     def __init__(
         self,
         files: OverlayFileSystem,
         engine: Engine,
-        limits: Limits | None = None,
+        limits: RunLimits | None = None,
         listeners: Sequence[Listener] = (),
         probing: bool = False,
         each_call: bool = False,
@@ -73,8 +73,8 @@ class Machine(machine.Machine):
         """By name, calls that failed with ENOSYS though Linux has them."""
         super().__init__(
             files,
-            calls.CALLS if self.probes is None else calls.probing(self.probes),
-            limits or Limits(),
+            call_tables.CALLS if self.probes is None else call_tables.probing(self.probes),
+            limits or RunLimits(),
         )
         self.listeners = tuple(listeners)
         self.current_pid: int | None = None
@@ -90,9 +90,9 @@ class Machine(machine.Machine):
         files.volume.emit = self._emit_now
 
     @property
-    def tasks(self) -> list[Task]:
+    def tasks(self) -> list[LinuxTask]:
         """What runs, as what it is here."""
-        return [task for task in self.running if isinstance(task, Task)]
+        return [task for task in self.running if isinstance(task, LinuxTask)]
 
     def _emit_now(self, kind: type, **fields: object) -> None:
         self.emit(self.running[-1].process.pid if self.running else self.processes, kind, **fields)
@@ -110,12 +110,12 @@ class Machine(machine.Machine):
             for listener in self.listeners:
                 listener(made)
 
-    def hand_over(self) -> dict[int, AddressSpace]:
+    def hand_over(self) -> dict[int, VirtualMemory]:
         """End all processes but for their memory, which is returned by pid."""
         found = {}
         for task in self.tasks:
             process, memory = task.process, task.process.memory
-            process.memory = AddressSpace(process.arch, self.limits, self.meter)
+            process.memory = VirtualMemory(process.arch, self.limits, self.meter)
             self._close(task)
             self._release(process)
             found[process.pid] = memory
@@ -157,7 +157,7 @@ class Machine(machine.Machine):
                 self.emit(task.process.pid, Tick)
         return super().turn(fault)
 
-    def _charge(self, task: Task, seconds: float) -> None:
+    def _charge(self, task: LinuxTask, seconds: float) -> None:
         task.used += seconds
         name, pid, limit = task.process.name, task.process.pid, self.limits.seconds
         if limit and task.used > limit:
@@ -204,7 +204,7 @@ class Machine(machine.Machine):
 
     # System calls.
 
-    def _noted_trap(self, task: Task, registers: Sequence[int]) -> int | None:
+    def _noted_trap(self, task: LinuxTask, registers: Sequence[int]) -> int | None:
         """`_trap`, where somebody wants to know of each call."""
         try:
             task.registers = registers
@@ -220,27 +220,27 @@ class Machine(machine.Machine):
             self._failure = error
             return None
 
-    def _note(self, task: Task, result: int | None) -> None:
+    def _note(self, task: LinuxTask, result: int | None) -> None:
         call = task.calls[task.registers[0] & NUMBER]
         if self._each_call:
             self._emit_call(task, CallEnded, call, result=result)
         if self.log is not None:
             self.log.append(task.registers, call.end - 1, result or 0)
 
-    def _emit_call(self, task: Task, kind: type, call: BoundCall, **fields: object) -> None:
+    def _emit_call(self, task: LinuxTask, kind: type, call: BoundCall, **fields: object) -> None:
         process = task.process
         process.emit(kind, call=call, args=task.args, memory=process.memory, **fields)
 
     def _ended(self, task: machine.RunningProcess, result: int | None) -> None:
         super()._ended(task, result)
-        assert isinstance(task, Task)
+        assert isinstance(task, LinuxTask)
         if task.registers:
             self._note(task, result)
 
     def _unsupported(self, process: Process, registers: Sequence[int]) -> str:
         number, arch = registers[0] & NUMBER, process.arch.name
         values = ", ".join(f"{value:#x}" for value in registers[1:])
-        call = calls.KNOWN[arch].get(number)
+        call = call_tables.KNOWN[arch].get(number)
         why = "" if call is None else f": {call.row.note}"
         if call is not None and call.row.support == "probed":
             why += " (`bootstrap run` lets it fail with ENOSYS; a run that is judged does not)"
@@ -255,17 +255,17 @@ class Machine(machine.Machine):
         assert isinstance(process, LinuxProcess)
         return self._engine.cpu(process, on_trap, self.limits.instructions, self.log)
 
-    def add_process(self, process: Process) -> Task:
+    def add_process(self, process: Process) -> LinuxTask:
         """A process with a CPU of its own, its registers yet to be set."""
         assert isinstance(process, LinuxProcess)
-        task = Task(process, self.calls[process.arch.name])
+        task = LinuxTask(process, self.calls[process.arch.name])
         noted = self._each_call or self.log is not None
         task.cpu = self.new_cpu(process, partial(self._noted_trap if noted else self._trap, task))
         return task
 
-    def _execute(self, process: Process, control: Exec) -> Task:
+    def _execute(self, process: Process, control: Exec) -> LinuxTask:
         task = super()._execute(process, control)
-        assert isinstance(task, Task)
+        assert isinstance(task, LinuxTask)
         process.exe_path = absolute(process.base, process.program.path)
         for caller in self.tasks[-1:]:
             # A program that only ever executes the next one must come to its limits too.
@@ -278,7 +278,7 @@ class Machine(machine.Machine):
             file = self._executable(process, wanted.path)
             path, argv, envp = control.path, wanted.argv, wanted.envp
             try:
-                loaded = elf.load(file, path, argv, envp, self.limits, self.meter, AddressSpace)
+                loaded = elf.load(file, path, argv, envp, self.limits, self.meter, VirtualMemory)
             except LinuxError as error:
                 if error.errno != Errno.ENOEXEC:
                     raise
@@ -296,13 +296,13 @@ class Machine(machine.Machine):
     def _end(
         self, task: machine.RunningProcess, status: int, fault: cpu.Fault | None = None
     ) -> RunResult | None:
-        assert isinstance(task, Task)
-        if fault is not None and not isinstance(fault, Fault):  # a program that cannot be made
-            fault = Fault(fault.signal, fault.reason, fault.pc, None, task.cpu.registers())
+        assert isinstance(task, LinuxTask)
+        if fault is not None and not isinstance(fault, Faulted):  # a program that cannot be made
+            fault = Faulted(fault.signal, fault.reason, fault.pc, None, task.cpu.registers())
         return super()._end(task, status, fault)
 
     def _close(self, task: machine.RunningProcess) -> None:
-        assert isinstance(task, Task)
+        assert isinstance(task, LinuxTask)
         with self._lock:
             task.process.calls += task.cpu.served
             task.cpu.close()

@@ -26,17 +26,17 @@ MMAP_BASE = {
 """mmap(2) places mappings downwards from here (arch/x86/mm/mmap.c, mm/util.c, mmap_base)."""
 
 
-class MemoryListener(core.MemoryListener, Protocol):
+class LinuxMemoryListener(core.MemoryListener, Protocol):
     """The CPU that runs on an address space, where extents can go too."""
 
     def extent_removed(self, extent: Extent) -> None:
         """Host memory is not to be reached any more."""
 
 
-class AddressSpace(core.AddressSpace):
+class VirtualMemory(core.AddressSpace):
     """The memory of one process."""
 
-    listener: MemoryListener | None
+    listener: LinuxMemoryListener | None
 
     def __init__(self, arch: Arch, limits: Limits, meter: Meter) -> None:
         super().__init__(arch, limits, meter)

@@ -34,7 +34,7 @@ class OpenInode(OpenFile):
         return super().read(count)
 
     def entries(self) -> Iterator[Entry]:
-        """What getdents(2) tells from the present offset on, which the caller moves to a cookie.
+        """What getdents(2) gives from the present offset on, which the caller moves to a cookie.
 
         '.', '..', then names in order of their bytes, as they were when the list was begun; those
         removed since are left out, so that reading and removing in turn misses none.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bootstrap.core import process as core
 from bootstrap.linux.filesystem import OverlayFileSystem
-from bootstrap.linux.memory import AddressSpace
+from bootstrap.linux.memory import VirtualMemory
 
 
 class LinuxProcess(core.Process):
@@ -13,7 +13,7 @@ class LinuxProcess(core.Process):
 
     __slots__ = ()
 
-    memory: AddressSpace
+    memory: VirtualMemory
     files: OverlayFileSystem
 
 

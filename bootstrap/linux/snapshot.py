@@ -15,8 +15,8 @@ from bootstrap.core.memory import DIRTY, KEPT, Extent
 from bootstrap.core.paths import PathBase
 from bootstrap.core.process import Exec, FdTable
 from bootstrap.linux import files_snapshot as files
-from bootstrap.linux.machine import Machine
-from bootstrap.linux.memory import MMAP_BASE, AddressSpace
+from bootstrap.linux.machine import LinuxMachine
+from bootstrap.linux.memory import MMAP_BASE, VirtualMemory
 from bootstrap.linux.process import LinuxProcess
 
 _ABIS = {abi.name: abi for abi in ARCHES}
@@ -121,7 +121,7 @@ class Sharing:
         return {}
 
 
-def take(machine: Machine, streams: Sequence[Stream], sharing: Sharing) -> Snapshot:
+def take(machine: LinuxMachine, streams: Sequence[Stream], sharing: Sharing) -> Snapshot:
     """The machine as it is. `streams` are its standard streams."""
     opened: list[OpenFile] = []
     places: dict[OpenFile, int] = {}
@@ -161,7 +161,7 @@ def take(machine: Machine, streams: Sequence[Stream], sharing: Sharing) -> Snaps
     return sharing.last
 
 
-def _memory(memory: AddressSpace, pid: int, sharing: Sharing) -> MemoryState:
+def _memory(memory: VirtualMemory, pid: int, sharing: Sharing) -> MemoryState:
     extents = []
     for extent in memory.extents:
         known = sharing.before(pid, extent.start)
@@ -184,10 +184,10 @@ def _memory(memory: AddressSpace, pid: int, sharing: Sharing) -> MemoryState:
 
 
 def restore(
-    machine: Machine,
+    machine: LinuxMachine,
     state: Snapshot,
     streams: Sequence[Stream],
-    spaces: Mapping[int, AddressSpace] = MappingProxyType({}),
+    spaces: Mapping[int, VirtualMemory] = MappingProxyType({}),
 ) -> None:
     """Make a new machine, on a file system nobody has looked into, what it was.
 
@@ -196,34 +196,35 @@ def restore(
     """
     back = files.restore(machine.files, state.fs, streams)
     machine.processes, machine.ended_calls = state.processes, state.syscalls
-    for told in state.tasks:
-        abi = _ABIS[told.abi]
-        old = spaces.get(told.pid)
-        memory = _space(machine, told) if old is None else old
-        if old is not None and not _rewind(old, machine, told):
+    for saved in state.tasks:
+        abi = _ABIS[saved.abi]
+        old = spaces.get(saved.pid)
+        memory = _space(machine, saved) if old is None else old
+        if old is not None and not _rewind(old, machine, saved):
             old.release()
-            memory = _space(machine, told)
+            memory = _space(machine, saved)
         fds = FdTable(machine.limits.open_files)
-        for fd, place, cloexec in told.fds:
+        for fd, place, cloexec in saved.fds:
             fds.put(fd, back.files[place], cloexec)
         process = LinuxProcess(
-            told.pid, told.ppid, abi, memory, fds, machine.files,
-            PathBase(back.folders(told.root), back.folders(told.cwd)), told.umask, machine.limits,
-            partial(machine.emit, told.pid), told.exe_path, Exec(told.exe_path, told.argv, ()),
-            dict(told.zombies), told.syscalls,
+            saved.pid, saved.ppid, abi, memory, fds, machine.files,
+            PathBase(back.folders(saved.root), back.folders(saved.cwd)), saved.umask,
+            machine.limits,
+            partial(machine.emit, saved.pid), saved.exe_path, Exec(saved.exe_path, saved.argv, ()),
+            dict(saved.zombies), saved.syscalls,
         )  # fmt: skip
-        image = back.inodes.get(told.exe)  # no longer there: nobody can reach it to write to it
+        image = back.inodes.get(saved.exe)  # no longer there: nobody can reach it to write to it
         process.run_file(image if isinstance(image, RegularFile) else None)
         task = machine.add_process(process)
         machine.running.append(task)
-        task.cpu.restore(told.registers)
+        task.cpu.restore(saved.registers)
         if task.cpu.stepping is not None:
-            task.cpu.stepping.executed = told.executed
+            task.cpu.stepping.executed = saved.executed
 
 
-def _rewind(memory: AddressSpace, machine: Machine, told: TaskState) -> bool:
+def _rewind(memory: VirtualMemory, machine: LinuxMachine, saved: TaskState) -> bool:
     """Undo what was written since the memory was marked; False where that is not enough."""
-    state = told.memory
+    state = saved.memory
     if [(e.start, e.end) for e in memory.extents] != [(e.start, e.end) for e in state.extents]:
         return False
     for extent, row in zip(memory.extents, state.extents, strict=True):
@@ -236,7 +237,7 @@ def _rewind(memory: AddressSpace, machine: Machine, told: TaskState) -> bool:
 
 
 def _changed(pages: bytearray, flags: bytes) -> Iterator[int]:
-    """Which pages are not as they were when AddressSpace.mark was called and flags were `flags`:
+    """Which pages are not as they were when VirtualMemory.mark was called and flags were `flags`:
     those written since, and those that were there and are not, or are new."""
     new = int.from_bytes(pages.translate(_IS_NEW), "big")
     kept = int.from_bytes(pages.translate(_IS_KEPT), "big")
@@ -245,7 +246,7 @@ def _changed(pages: bytearray, flags: bytes) -> Iterator[int]:
     return (match.start() for match in re.finditer(b"\1", changed))
 
 
-def _complete(memory: AddressSpace, machine: Machine, state: MemoryState) -> None:
+def _complete(memory: VirtualMemory, machine: LinuxMachine, state: MemoryState) -> None:
     memory.mapped = state.mapped
     machine.meter.add_memory(state.mapped)
     memory.start_brk, memory.brk_now = state.start_brk, state.brk_now
@@ -254,9 +255,9 @@ def _complete(memory: AddressSpace, machine: Machine, state: MemoryState) -> Non
     memory.searched = (MMAP_BASE[memory.arch.name], 0)
 
 
-def _space(machine: Machine, told: TaskState) -> AddressSpace:
-    state = told.memory
-    memory = AddressSpace(_ABIS[told.abi], machine.limits, machine.meter)
+def _space(machine: LinuxMachine, saved: TaskState) -> VirtualMemory:
+    state = saved.memory
+    memory = VirtualMemory(_ABIS[saved.abi], machine.limits, machine.meter)
     before = 0
     for row in state.extents:
         if not before <= row.start < row.end or (row.start | row.end) % PAGE:

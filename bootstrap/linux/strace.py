@@ -14,7 +14,7 @@ from bootstrap.linux import strace_values as values
 from bootstrap.linux.events import CallBegan, CallEnded, Event, Executed, Exited
 from bootstrap.linux.filesystem import absolute
 from bootstrap.linux.flags import F_GETFD, F_GETFL
-from bootstrap.linux.memory import AddressSpace
+from bootstrap.linux.memory import VirtualMemory
 from bootstrap.linux.row import parameters
 
 RESULT_COLUMN = 39
@@ -24,7 +24,7 @@ RESULT_COLUMN = 39
 _ERRNO = {int(errno): errno for errno in Errno}
 
 
-def before(row: Syscall, args: Sequence[int], memory: AddressSpace) -> list[str | None]:
+def before(row: Syscall, args: Sequence[int], memory: VirtualMemory) -> list[str | None]:
     """Per argument its text, from memory as it is before the call; None for what it stores to."""
     found: list[str | None] = []
     for index, (word, _) in enumerate(parameters(row.arguments)):
@@ -40,7 +40,7 @@ def before(row: Syscall, args: Sequence[int], memory: AddressSpace) -> list[str 
 
 def call_text(
     row: Syscall, args: Sequence[int], known: Sequence[str | None], result: int | None,
-    memory: AddressSpace,
+    memory: VirtualMemory,
 ) -> str:  # fmt: skip
     """The call with all its arguments, once it has ended with `result` (-errno when it failed);
     `known` is what `before` gave."""

@@ -10,7 +10,7 @@ from struct import Struct
 
 from bootstrap.core.abi import CLD_EXITED, S_IFCHR, S_IFMT, Errno, LinuxError
 from bootstrap.linux import flags as abi
-from bootstrap.linux.memory import AddressSpace
+from bootstrap.linux.memory import VirtualMemory
 from bootstrap.linux.strace_values import (
     SIGNALS,
     STRING_MAX,
@@ -40,7 +40,7 @@ STRINGS_MAX = 32
 # What a call reads: printer(memory, args, index), before the call.
 
 
-def _path(memory: AddressSpace, args: Sequence[int], index: int) -> str:
+def _path(memory: VirtualMemory, args: Sequence[int], index: int) -> str:
     try:
         return quote(memory.read_cstring(args[index], 4096), 4096)
     except LinuxError as error:
@@ -49,7 +49,7 @@ def _path(memory: AddressSpace, args: Sequence[int], index: int) -> str:
         return address(args[index])
 
 
-def buffer(memory: AddressSpace, guest_addr: int, size: int) -> str:
+def buffer(memory: VirtualMemory, guest_addr: int, size: int) -> str:
     """`size` bytes at `guest_addr`, or the address where they cannot be read."""
     needed = min(size, STRING_MAX + 1)
     try:
@@ -58,15 +58,15 @@ def buffer(memory: AddressSpace, guest_addr: int, size: int) -> str:
         return address(guest_addr)
 
 
-def _buffer_in(memory: AddressSpace, args: Sequence[int], index: int) -> str:
+def _buffer_in(memory: VirtualMemory, args: Sequence[int], index: int) -> str:
     return buffer(memory, args[index], args[index + 1])
 
 
-def _word(memory: AddressSpace) -> Word:
+def _word(memory: VirtualMemory) -> Word:
     return WORDS_OF[memory.arch.word]
 
 
-def _strings(memory: AddressSpace, args: Sequence[int], index: int) -> str:
+def _strings(memory: VirtualMemory, args: Sequence[int], index: int) -> str:
     word, at = _word(memory), args[index]
     if not at:
         return "NULL"
@@ -85,7 +85,7 @@ def _strings(memory: AddressSpace, args: Sequence[int], index: int) -> str:
     return f"[{', '.join(texts)}, ...]"
 
 
-def _cstring(memory: AddressSpace, guest_addr: int) -> str:
+def _cstring(memory: VirtualMemory, guest_addr: int) -> str:
     data = memory.read_upto(guest_addr, STRING_MAX + 1)
     end = data.find(0)
     if end < 0 and len(data) <= STRING_MAX:
@@ -93,7 +93,7 @@ def _cstring(memory: AddressSpace, guest_addr: int) -> str:
     return quote(data[:end] if end >= 0 else data)
 
 
-def _environment(memory: AddressSpace, args: Sequence[int], index: int) -> str:
+def _environment(memory: VirtualMemory, args: Sequence[int], index: int) -> str:
     word, at = _word(memory), args[index]
     if not at:
         return "NULL"
@@ -107,11 +107,11 @@ def _environment(memory: AddressSpace, args: Sequence[int], index: int) -> str:
     return f"{args[index]:#x} {count_text(count, 'var', 'vars')}"
 
 
-def _iov_in(memory: AddressSpace, args: Sequence[int], index: int) -> str:
+def _iov_in(memory: VirtualMemory, args: Sequence[int], index: int) -> str:
     return iovec(memory, args[index], args[index + 1], None)
 
 
-def iovec(memory: AddressSpace, at: int, count: int, filled: int | None) -> str:
+def iovec(memory: VirtualMemory, at: int, count: int, filled: int | None) -> str:
     """An array of struct iovec: the bytes behind it, at most `filled` in all if that is given."""
     word = _word(memory)
     wanted = min(count, STRINGS_MAX + 1) * word.iovec.size
@@ -137,15 +137,15 @@ def iovec(memory: AddressSpace, at: int, count: int, filled: int | None) -> str:
     return f"[{', '.join(texts)}]"
 
 
-def _offset(memory: AddressSpace, args: Sequence[int], index: int) -> str:
+def _offset(memory: VirtualMemory, args: Sequence[int], index: int) -> str:
     return str(((args[index + 1] << 32 | args[index]) ^ 1 << 63) - (1 << 63))
 
 
-def _seek_offset(memory: AddressSpace, args: Sequence[int], index: int) -> str:
+def _seek_offset(memory: VirtualMemory, args: Sequence[int], index: int) -> str:
     return str(((args[index - 1] << 32 | args[index]) ^ 1 << 63) - (1 << 63))
 
 
-def _fcntl_argument(memory: AddressSpace, args: Sequence[int], index: int) -> str:
+def _fcntl_argument(memory: VirtualMemory, args: Sequence[int], index: int) -> str:
     command, value = args[index - 1], args[index]
     if command == abi.F_SETFL:
         return open_flags(memory.arch.open_flags(value & 0xFFFFFFFF))
@@ -157,7 +157,7 @@ def _fcntl_argument(memory: AddressSpace, args: Sequence[int], index: int) -> st
 _OLD_MMAP = Struct("<IIIIiI")
 
 
-def _old_mmap(memory: AddressSpace, args: Sequence[int], index: int) -> str:
+def _old_mmap(memory: VirtualMemory, args: Sequence[int], index: int) -> str:
     try:
         values = _OLD_MMAP.unpack(memory.read(args[index], _OLD_MMAP.size))
     except LinuxError:
@@ -174,7 +174,7 @@ def _old_mmap(memory: AddressSpace, args: Sequence[int], index: int) -> str:
     return ", ".join(texts)
 
 
-Before = Callable[[AddressSpace, Sequence[int], int], str]
+Before = Callable[[VirtualMemory, Sequence[int], int], str]
 
 BEFORE: dict[str, Before] = {
     "path": _path,
@@ -191,7 +191,7 @@ BEFORE: dict[str, Before] = {
 # What a call would have stored, had it not failed: printer(memory, args, index).
 
 
-def _iov_addresses(memory: AddressSpace, args: Sequence[int], index: int) -> str:
+def _iov_addresses(memory: VirtualMemory, args: Sequence[int], index: int) -> str:
     return iovec(memory, args[index], args[index + 1], -1)
 
 
@@ -201,20 +201,20 @@ FAILED: dict[str, Before] = {"iov_out": _iov_addresses}
 # What a call stores: printer(memory, args, index, result), after a call that succeeded.
 
 
-def _buffer_out(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
+def _buffer_out(memory: VirtualMemory, args: Sequence[int], index: int, result: int) -> str:
     return buffer(memory, args[index], result) if result else '""'
 
 
-def _string_out(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
+def _string_out(memory: VirtualMemory, args: Sequence[int], index: int, result: int) -> str:
     data = memory.read(args[index], result)
     return quote(data.removesuffix(b"\0"), 4096)
 
 
-def _iov_out(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
+def _iov_out(memory: VirtualMemory, args: Sequence[int], index: int, result: int) -> str:
     return iovec(memory, args[index], args[index + 1], result)
 
 
-def _status(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
+def _status(memory: VirtualMemory, args: Sequence[int], index: int, result: int) -> str:
     if not args[index] or not result:
         return address(args[index])
     status = int.from_bytes(memory.read(args[index], 4), "little")
@@ -225,22 +225,22 @@ def _status(memory: AddressSpace, args: Sequence[int], index: int, result: int) 
     return f"[{{WIFEXITED(s) && WEXITSTATUS(s) == {status >> 8 & 0xFF}}}]"
 
 
-def _stat(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
+def _stat(memory: VirtualMemory, args: Sequence[int], index: int, result: int) -> str:
     return _stat_text(memory, args[index], STAT_OF[memory.arch.name])
 
 
-def _stat64(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
+def _stat64(memory: VirtualMemory, args: Sequence[int], index: int, result: int) -> str:
     return _stat_text(memory, args[index], STAT64_I386)
 
 
-def _stat_text(memory: AddressSpace, at: int, layout: StatLayout) -> str:
+def _stat_text(memory: VirtualMemory, at: int, layout: StatLayout) -> str:
     mode, size = layout.mode_and_size(memory.read(at, layout.length))
     if mode & S_IFMT in (S_IFCHR, abi.S_IFBLK):
         return f"{{st_mode={file_mode(mode)}, st_rdev=makedev(0, 0), ...}}"
     return f"{{st_mode={file_mode(mode)}, st_size={size}, ...}}"
 
 
-def _statx(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
+def _statx(memory: VirtualMemory, args: Sequence[int], index: int, result: int) -> str:
     mode, size = STATX.mode_and_size(memory.read(args[index], STATX.length))
     return (
         f"{{stx_mask=STATX_BASIC_STATS, stx_attributes=0, stx_mode={file_mode(mode)}, "
@@ -248,7 +248,7 @@ def _statx(memory: AddressSpace, args: Sequence[int], index: int, result: int) -
     )
 
 
-def _siginfo(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
+def _siginfo(memory: VirtualMemory, args: Sequence[int], index: int, result: int) -> str:
     if not args[index]:
         return "NULL"
     layout = _word(memory).siginfo
@@ -263,18 +263,18 @@ def _siginfo(memory: AddressSpace, args: Sequence[int], index: int, result: int)
     )
 
 
-def _utsname(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
+def _utsname(memory: VirtualMemory, args: Sequence[int], index: int, result: int) -> str:
     raw = memory.read(args[index], 2 * UTS_FIELD)
     system, node = (raw[at : at + UTS_FIELD].split(b"\0")[0] for at in (0, UTS_FIELD))
     return f"{{sysname={quote(system, 65)}, nodename={quote(node, 65)}, ...}}"
 
 
-def _offset_out(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
+def _offset_out(memory: VirtualMemory, args: Sequence[int], index: int, result: int) -> str:
     return f"[{int.from_bytes(memory.read(args[index], 8), 'little')}]"
 
 
 def _entries(length_at: int) -> "After":
-    def printer(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
+    def printer(memory: VirtualMemory, args: Sequence[int], index: int, result: int) -> str:
         raw = memory.read(args[index], result)
         at = count = 0
         while at < result:
@@ -285,11 +285,11 @@ def _entries(length_at: int) -> "After":
     return printer
 
 
-def _dirents(memory: AddressSpace, args: Sequence[int], index: int, result: int) -> str:
+def _dirents(memory: VirtualMemory, args: Sequence[int], index: int, result: int) -> str:
     return _entries(2 * memory.arch.word)(memory, args, index, result)
 
 
-After = Callable[[AddressSpace, Sequence[int], int, int], str]
+After = Callable[[VirtualMemory, Sequence[int], int, int], str]
 
 AFTER: dict[str, After] = {
     "buffer_out": _buffer_out,

@@ -106,7 +106,7 @@ def statx_flags(value: int) -> str:
 
 
 def clone_flags(value: int) -> str:
-    """clone(2)'s flags: the signal that tells of the child's end comes last."""
+    """clone(2)'s flags: the signal that reports the child's end comes last."""
     signal = {0: "", 17: "SIGCHLD"}.get(value & abi.CSIGNAL, str(value & abi.CSIGNAL))
     rest = value & ~abi.CSIGNAL
     texts = [flag_text(rest, abi.CLONE_FLAGS, "CLONE_???")] if rest else []

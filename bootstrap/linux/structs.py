@@ -15,7 +15,7 @@ from bootstrap.linux.flags import STATX_BASIC_STATS
 
 
 class StatFields(NamedTuple):
-    """What stat(2) tells of a file, in bytes and counts; owner, group and times are always 0."""
+    """What stat(2) says of a file, in bytes and counts; owner, group and times are always 0."""
 
     dev: int
     ino: int
@@ -40,7 +40,7 @@ _STAT_GENERIC = Struct("<QQIIIIQ8xqi4xq48x8x")
 _STATX = Struct("<IIQIIIH2xQQQQ64xIIII112x")
 
 MAX_NON_LFS = (1 << 31) - 1
-"""Largest file that the 32-bit struct stat and off_t can tell of (include/linux/fs.h)."""
+"""Largest file that the 32-bit struct stat and off_t can describe (include/linux/fs.h)."""
 
 
 def _pack_stat_i386(s: StatFields) -> bytes:
@@ -84,7 +84,7 @@ class StatLayout:
 
     length: int
     pack: Callable[[StatFields], bytes]
-    """Raises OverflowError for a file that the structure cannot tell of."""
+    """Raises OverflowError for a file that the structure cannot describe."""
     mode_at: int
     mode_bytes: int
     size_at: int

@@ -3,7 +3,7 @@
 import sys
 
 from bootstrap.core.syscalls import Syscall
-from bootstrap.linux.calls import CALLS, KNOWN, SUPPORT
+from bootstrap.linux.call_tables import CALLS, KNOWN, SUPPORT
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.row import parameters
 

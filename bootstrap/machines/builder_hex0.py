@@ -146,7 +146,7 @@ def files_of(pc: Pc) -> Iterator[tuple[str, bytes]]:
 
 
 @dataclass(frozen=True)
-class Opinion:
+class MachineOpinion:
     """What came of a release on this machine. No verdict: an opinion of its own."""
 
     stages: Mapping[str, str]
@@ -182,13 +182,13 @@ def build(
     limits: PcLimits,
     console: Callable[[int], object] = lambda _byte: None,
     on_interrupt: Callable[[Pc, Interrupt], object] | None = None,
-) -> Opinion:
+) -> MachineOpinion:
     """Build a release on this machine. Raises BadInput, GuestFailed, KeyboardInterrupt."""
     entry = release.entry(None)
     differing = compare_materials(tree, release.materials_for(entry))
     if differing:
-        return Opinion(stages.digests, "", compare({}, release.known), {}, differing, 0, "", {},
-                       "not started")  # fmt: skip
+        nothing = compare({}, release.known)
+        return MachineOpinion(stages.digests, "", nothing, {}, differing, 0, "", {}, "not started")
     image = release_image(stages, tree, release, entry)
     printed = bytearray()
 
@@ -213,7 +213,7 @@ def build(
                if found.get(path) != sha256 and path not in release.seeds}  # fmt: skip
     text = printed.decode("utf-8", "replace")
     good = sum(line.rstrip().endswith(": OK") for line in text.splitlines())
-    return Opinion(stages.digests, hashlib.sha256(image).hexdigest(),
+    return MachineOpinion(stages.digests, hashlib.sha256(image).hexdigest(),
                    compare(found, release.known), seeds, changed, good, text,
                    pc.counted(SYSTEM_CALL), stopped)  # fmt: skip
 

@@ -31,7 +31,7 @@ _COLUMN = 39
 
 
 @dataclass
-class Call:
+class PcCall:
     """A call that has begun."""
 
     number: int
@@ -47,11 +47,11 @@ class CallLog:
     return. Processes are numbered as they are forked: 0 is the kernel's shell, 1 the first program.
     """
 
-    def __init__(self, ended: Callable[[Pc, Call, int | None], object]) -> None:
+    def __init__(self, ended: Callable[[Pc, PcCall, int | None], object]) -> None:
         self._ended = ended
         self._pids = [0]
         self._last = 1
-        self._pending: dict[int, list[Call]] = {}
+        self._pending: dict[int, list[PcCall]] = {}
         """Calls by the address that they return to; the innermost last."""
         self._hooked: set[int] = set()
 
@@ -64,7 +64,7 @@ class CallLog:
         user = interrupt.back >= _USER
         if user and self._pids == [0]:
             self._pids.append(1)
-        call = Call(number, arguments, self._pids[-1], interrupt.esp, "")
+        call = PcCall(number, arguments, self._pids[-1], interrupt.esp, "")
         call.before = _text(pc, call)
         if number in (EXIT, EXECVE):
             self._ended(pc, call, None)
@@ -114,12 +114,12 @@ def argv(pc: Pc, vector: int) -> list[bytes]:
     return words
 
 
-def path(pc: Pc, call: Call) -> str:
+def path(pc: Pc, call: PcCall) -> str:
     """The path that is a call's first argument."""
     return _string(pc, call.arguments[0]).decode("utf-8", "surrogateescape")
 
 
-def _text(pc: Pc, call: Call) -> str:
+def _text(pc: Pc, call: PcCall) -> str:
     name, kinds = _CALLS.get(call.number, (f"syscall_{call.number}", "xxx"))
     texts = []
     for i, (kind, value) in enumerate(zip(kinds, call.arguments, strict=False)):
@@ -141,7 +141,7 @@ def _text(pc: Pc, call: Call) -> str:
     return f"{name}({', '.join(texts)})"
 
 
-def line(pc: Pc, call: Call, result: int | None) -> str:
+def line(pc: Pc, call: PcCall, result: int | None) -> str:
     """One line; of a read, with what was read."""
     text = call.before
     if call.number == READ and result is not None and result > 0:

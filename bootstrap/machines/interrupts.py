@@ -25,7 +25,7 @@ _REMOVE_CACHE = uc.UC_CTL_IO_WRITE << 30 | 2 << 26 | uc.UC_CTL_TB_REMOVE_CACHE
 """uc_ctl's word for dropping the translations of [start, end)."""
 
 
-class _State(ctypes.Structure):
+class _InterruptState(ctypes.Structure):
     """`pc` of interrupts.c."""
 
     _fields_ = (
@@ -62,12 +62,12 @@ def load() -> ctypes.CDLL | None:
     if library is None:
         raise BadInput("BOOTSTRAP_HOT_PATH=native, but interrupts.c was not built; run make")
     library.pc_size.restype = ctypes.c_uint64
-    if library.pc_size() != ctypes.sizeof(_State):
+    if library.pc_size() != ctypes.sizeof(_InterruptState):
         raise BadInput(f"{path}: was built from another version of interrupts.c; run make")
     return library
 
 
-class Native:
+class NativeInterrupts:
     """The hook in C for one machine. Keep it as long as the machine runs."""
 
     def __init__(
@@ -78,7 +78,7 @@ class Native:
         most: int,
     ) -> None:
         self._library = library
-        self._state = state = _State()
+        self._state = state = _InterruptState()
         for name in _FUNCTIONS:
             setattr(state, name, ctypes.cast(uclib[name], ctypes.c_void_p).value)
         state.ram, state.ram_size = ctypes.addressof(ram), len(ram)

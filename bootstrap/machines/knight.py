@@ -553,7 +553,7 @@ ROWS = {row.pattern: row for row in _rows()}
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class KnightInstruction:
     """An instruction of a ROM."""
 
     row: Row
@@ -570,7 +570,7 @@ class Decoded:
         return " ".join([self.row.name, *words])
 
 
-def decode(memory: bytes | bytearray, at: int) -> Decoded | None:
+def decode(memory: bytes | bytearray, at: int) -> KnightInstruction | None:
     """The instruction at an address; None where there is none."""
     halves = memory[at : at + 4].hex()
     row = next((ROWS[p] for n in (8, 7, 6, 5, 4, 2) if (p := halves[:n]) in ROWS), None)
@@ -582,4 +582,4 @@ def decode(memory: bytes | bytearray, at: int) -> Decoded | None:
     tail = memory[at + 4 : at + 6] if size == 6 else memory[at + 2 : at + 4]
     if len(tail) < 2:
         return None
-    return Decoded(row, registers, int.from_bytes(tail, "big", signed=True), size)
+    return KnightInstruction(row, registers, int.from_bytes(tail, "big", signed=True), size)

@@ -30,7 +30,7 @@ from bootstrap import signals
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.linux.slices import ticking
 from bootstrap.machines.disk import HEADS, PER_TRACK, SECTOR, Disk
-from bootstrap.machines.interrupts import FRAME, Native, load
+from bootstrap.machines.interrupts import FRAME, NativeInterrupts, load
 
 BOOT = 0x7C00
 """Where the firmware puts the boot sector, and starts it."""
@@ -142,7 +142,7 @@ class Pc:
         self.native = (
             None
             if library is None
-            else Native(library, self._host, self._fetched, limits.interrupts)
+            else NativeInterrupts(library, self._host, self._fetched, limits.interrupts)
         )
         self.counts: dict[tuple[int, int], int] = {}
         """Interrupts through the guest's own gates, by vector and AL (counted in Python)."""

@@ -88,7 +88,7 @@ class UefiLimits:
 
 
 @dataclass
-class _File:
+class _UefiFile:
     """An open file or folder, whose protocol stands at an address of its own."""
 
     path: str
@@ -98,7 +98,7 @@ class _File:
 
 
 @dataclass
-class _Image:
+class _LoadedImage:
     """A loaded program: its protocol's address, entry and, while it runs, its caller's stack."""
 
     protocol: int
@@ -107,7 +107,7 @@ class _Image:
 
 
 @dataclass
-class Volume:
+class UefiVolume:
     """The files that a guest sees, by path (`/`-separated, from the root), and its folders."""
 
     files: dict[str, bytearray]
@@ -115,7 +115,7 @@ class Volume:
     changed: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, files: Mapping[str, bytes], folders: frozenset[str]) -> "Volume":
+    def of(cls, files: Mapping[str, bytes], folders: frozenset[str]) -> "UefiVolume":
         return cls({path: bytearray(data) for path, data in files.items()}, set(folders) | {""})
 
     def find(self, path: str) -> str | None:
@@ -136,15 +136,18 @@ class Uefi:
     """Runs one program, and those that it loads, on a volume. `console` gets what is printed."""
 
     def __init__(
-        self, volume: Volume, console: Callable[[str], object], limits: UefiLimits = UefiLimits()
+        self,
+        volume: UefiVolume,
+        console: Callable[[str], object],
+        limits: UefiLimits = UefiLimits(),
     ) -> None:
         self.volume = volume
         self.limits = limits
         self._console = console
         self._error: BaseException | None = None
         self._status: int | None = None
-        self._files: dict[int, _File] = {}
-        self._images: dict[int, _Image] = {}
+        self._files: dict[int, _UefiFile] = {}
+        self._images: dict[int, _LoadedImage] = {}
         self._running: list[int] = []
         self._pools: dict[int, int] = {}
         self._free: dict[int, list[int]] = {}
@@ -310,7 +313,7 @@ class Uefi:
             raise GuestFailed("limit: no memory for one more program")
         fields = (0x1000, parent, self._system, device, 0, 0, size, options, base, 0, 0, 0)
         self._write(at, struct.pack("<12Q", *fields))
-        self._images[at] = _Image(at, entry)
+        self._images[at] = _LoadedImage(at, entry)
         return at
 
     def _load_image(
@@ -444,9 +447,9 @@ class Uefi:
     # Files.
 
     def _open_volume(self, _self: int, result: int, *_: int) -> int:
-        return self._new_file(_File("", True, False), result)
+        return self._new_file(_UefiFile("", True, False), result)
 
-    def _new_file(self, file: _File, result: int) -> int:
+    def _new_file(self, file: _UefiFile, result: int) -> int:
         at = self._allocate(8 * (len(_FILE) + 1))
         if at is None:
             return NO_MEMORY
@@ -484,7 +487,7 @@ class Uefi:
                 self.volume.files[there] = bytearray()
                 self.volume.changed.add(there)
         is_folder = there in self.volume.folders
-        return self._new_file(_File(there, is_folder, bool(mode & _WRITE)), result)
+        return self._new_file(_UefiFile(there, is_folder, bool(mode & _WRITE)), result)
 
     def _close(self, handle: int, *_: int) -> int:
         if self._files.pop(handle, None) is None:

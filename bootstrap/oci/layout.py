@@ -15,7 +15,7 @@ from typing import Annotated, TypeVar
 from bootstrap.attest.evidence import Evidence
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
-from bootstrap.documents import Fault, Size, json_value, key, matching, named, one_of, typed
+from bootstrap.documents import BadValue, Size, json_value, key, matching, named, one_of, typed
 from bootstrap.known.lookup import known_files
 from bootstrap.oci.image import INDEX, LAYER, MANIFEST, REF_NAME, SUMS, OciImage, sha256
 from bootstrap.sources.tar import gunzip
@@ -79,7 +79,7 @@ class _Config:
 
 
 def _typed(cls: type[_T], data: bytes, *way: str) -> _T:
-    """A document of others, of which some is used.  Raises Fault."""
+    """A document of others, of which some is used.  Raises BadValue."""
     return typed(cls, json_value(data), *way, lenient=True)
 
 
@@ -140,7 +140,7 @@ def _read(folder: Path) -> LayoutImage:
     tag: str | None = None
     for _ in range(3):
         if len(index.manifests) != 1:
-            raise Fault(f"has {len(index.manifests)} images; one is wanted")
+            raise BadValue(f"has {len(index.manifests)} images; one is wanted")
         row = index.manifests[0]
         tag = (row.annotations or {}).get(REF_NAME) or tag
         data = _blob(folder, row)
@@ -153,9 +153,9 @@ def _read(folder: Path) -> LayoutImage:
                 files.update(_unpack(layer))
             return LayoutImage(row.sha256, tag, manifest.config.sha256, diff_ids, files)
         if row.kind != INDEX:
-            raise Fault(f"has a {row.media_type}, which is no image")
+            raise BadValue(f"has a {row.media_type}, which is no image")
         index = _typed(_Index, data, "index")
-    raise Fault("has an index in an index in an index")
+    raise BadValue("has an index in an index in an index")
 
 
 def _layers(folder: Path, manifest: _Manifest) -> list[bytes]:
@@ -167,10 +167,10 @@ def _layers(folder: Path, manifest: _Manifest) -> list[bytes]:
         if row.kind == f"{LAYER}+gzip":
             layer = gunzip(layer, f"{folder}: the layer {row.sha256}", MAX_BLOB)
         elif row.kind != LAYER:
-            raise Fault(f"has a layer of the type {row.media_type}, which is not read here")
+            raise BadValue(f"has a layer of the type {row.media_type}, which is not read here")
         layers.append(layer)
     if config.rootfs.diff_ids != tuple(f"sha256:{sha256(tar)}" for tar in layers):
-        raise Fault("has layers that are not those of its configuration's diff_ids")
+        raise BadValue("has layers that are not those of its configuration's diff_ids")
     return layers
 
 
@@ -185,10 +185,10 @@ def _unpack(layer: bytes) -> dict[str, bytes]:
                     continue
                 stream = archive.extractfile(member) if member.isreg() else None
                 if stream is None or path in files or "/.wh." in f"/{path}":
-                    raise Fault(f"has {path!r}, which is no plain file, or there twice")
+                    raise BadValue(f"has {path!r}, which is no plain file, or there twice")
                 files[path] = stream.read()
     except (tarfile.TarError, EOFError, ValueError) as error:
-        raise Fault(f"has a layer that is no tar file: {error}") from None
+        raise BadValue(f"has a layer that is no tar file: {error}") from None
     return files
 
 

@@ -22,8 +22,8 @@ from bootstrap.core.elf import load
 from bootstrap.core.errors import BootstrapError, ExitStatus, Meter
 from bootstrap.instruments.walking import Event, WalkingCpu
 from bootstrap.linux.inode import file_of
-from bootstrap.linux.limits import Limits
-from bootstrap.linux.memory import AddressSpace
+from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.memory import VirtualMemory
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.prove.tables import Tables
 from bootstrap.prove.values import REACH, WORLDS, Place, Value, WorldSymbols, place_text
@@ -131,7 +131,7 @@ class _Effects(NamedTuple):
     stores: list[tuple[int, int]]
 
 
-class _Run(NamedTuple):
+class _SeedRun(NamedTuple):
     """A path in one world."""
 
     normal: _Normal
@@ -149,9 +149,9 @@ class Walker:
 
     def __init__(self, image: bytes, abi: Arch, opens: Opens, most: int) -> None:
         """``most``: states at which it stops. Raises what the loader raises."""
-        limits = Limits()
-        loaded = load(file_of(image), b"seed", (b"seed",), (), limits, Meter(limits), AddressSpace)
-        assert isinstance(loaded.memory, AddressSpace)
+        limits = RunLimits()
+        loaded = load(file_of(image), b"seed", (b"seed",), (), limits, Meter(limits), VirtualMemory)
+        assert isinstance(loaded.memory, VirtualMemory)
         self._memory = loaded.memory
         self._entry, self._most, self._opens = loaded.pc, most, opens
         self._word, self._full = abi.word, abi.word_mask
@@ -247,7 +247,7 @@ class Walker:
             blocks.append((addr, number(("", addr), mask, original).to_bytes(word, "little")))
         return registers, blocks
 
-    def _run(self, world: int, inside: _Inside, state: State, item: int | None) -> _Run:
+    def _run(self, world: int, inside: _Inside, state: State, item: int | None) -> _SeedRun:
         """A state with one input (None: from the program's entry), until the next read."""
         self._world, self._traps, self._final = world, [], []
         self._cpu.events.clear()
@@ -265,7 +265,7 @@ class Walker:
             registers[self._index[self._result]] = result & self._full
         self._cpu.set_registers(registers)
         fault = self._cpu.run()
-        return _Run(
+        return _SeedRun(
             self._normalised(world),
             self._traps,
             f"a fault: {fault.reason} at {fault.pc:#x}" if fault
@@ -468,7 +468,7 @@ class Walker:
     def _live_at(self, at: int, sp: Value) -> dict[Place, int]:
         return self._live.setdefault((at, sp), {self._sp: self._full})
 
-    def _after(self, runs: list[_Run], place: Place) -> list[int]:
+    def _after(self, runs: list[_SeedRun], place: Place) -> list[int]:
         """What stands at a place at the end of a path, in each world."""
         if isinstance(place, str):
             return [run.registers[self._index[place]] for run in runs]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal, get_args
 
 from bootstrap.core.errors import ExitStatus
-from bootstrap.documents import Fault, Sha256, Size, key
+from bootstrap.documents import BadValue, Sha256, Size, key
 from bootstrap.known.schema import Known
 from bootstrap.words import listed
 
@@ -224,7 +224,7 @@ def _each_once(artifacts: tuple[Artifact, ...]) -> None:
     seen: set[str] = set()
     for number, artifact in enumerate(artifacts):
         if artifact.path in seen:
-            raise Fault(f"{artifact.path!r} is there twice", number, "path")
+            raise BadValue(f"{artifact.path!r} is there twice", number, "path")
         seen.add(artifact.path)
 
 

@@ -210,8 +210,8 @@ def _table(page: Page, title: str, artifacts: Sequence[Artifact]) -> None:
             torn = len({e.sha256 for e in artifact.expectations}) > 1
             for value in artifact.expectations if torn else artifact.expectations[:1]:
                 origin = value.from_ if torn else "" if shared else f"{artifact.expected_from}"
-                told = f"expected  {_hash(value.sha256, full)}  {origin}"
-                page.wrapped(told, indent=6, hanging=10)
+                line = f"expected  {_hash(value.sha256, full)}  {origin}"
+                page.wrapped(line, indent=6, hanging=10)
         if artifact.note:
             page.wrapped(visible(artifact.note), indent=6)
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 from bootstrap.core.errors import BadInput, BootstrapError, GuestFailed
-from bootstrap.documents import MAX_DOCUMENT, Fault, encode, from_json, typed
+from bootstrap.documents import MAX_DOCUMENT, BadValue, encode, from_json, typed
 from bootstrap.signals import POLITE, held
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def _hear(worker: _Worker, said: _Said, watcher: WorkWatcher) -> None:
         elif said.kind == "raised":
             raised = typed(_Raised, said.value)
             raise (GuestFailed if raised.guest else BadInput)(raised.message)
-    except Fault as fault:
+    except BadValue as fault:
         raise GuestFailed(
             f"{name}: what the process that emulates it says is no result ({fault}); nothing of it "
             "is believed"
@@ -283,7 +283,7 @@ def _converse(worker: _Worker, inbox: queue.SimpleQueue[tuple[_Worker, _Said]], 
             inbox.put((worker, message))
     except EOFError:
         worker.process.wait()
-    except (Fault, BootstrapError, MemoryError) as error:
+    except (BadValue, BootstrapError, MemoryError) as error:
         said = error
     inbox.put((worker, said))
 
@@ -322,22 +322,22 @@ _NAMES = {_JSON: "record", _BLOB: "file"}
 
 
 def _read_message(stream: IO[bytes], heard: Callable[[], None] = lambda: None) -> _Message:
-    """Raises EOFError where the stream ends, Fault for what is no message."""
+    """Raises EOFError where the stream ends, BadValue for what is no message."""
     size = _read_header(stream, _JSON)
     heard()
     try:
         message = from_json(_Message, b"".join(_chunks(stream, size)), "frame")
     except BadInput as error:
-        raise Fault(f"is no message: {error}") from None
+        raise BadValue(f"is no message: {error}") from None
     if not 0 <= message.blobs <= MAX_BLOBS:
-        raise Fault(f"is a message with {message.blobs} files")
+        raise BadValue(f"is a message with {message.blobs} files")
     return message
 
 
 def _read_header(stream: IO[bytes], wanted: bytes) -> int:
     kind, size = _HEADER.unpack(b"".join(_chunks(stream, _HEADER.size)))
     if kind != wanted or size > _MOST[wanted]:
-        raise Fault(f"is a frame of kind {kind!r} and {size} bytes")
+        raise BadValue(f"is a frame of kind {kind!r} and {size} bytes")
     assert isinstance(size, int)
     return size
 

@@ -12,8 +12,8 @@ from bootstrap.instruments import Engine
 from bootstrap.linux import faults
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink, MemoryLower
-from bootstrap.linux.limits import Limits
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.machine import LinuxMachine
 
 
 class NoOutput(Exception):
@@ -30,7 +30,7 @@ def run_alone(
     argv: Sequence[bytes],
     output: bytes,
     engine: Engine,
-    limits: Limits,
+    limits: RunLimits,
 ) -> bytes | None:
     """The content of the guest file ``output`` after ``program``, a path in ``files``, was run.
 
@@ -39,7 +39,7 @@ def run_alone(
     """
     fs = OverlayFileSystem(MemoryLower(files))
     try:
-        ended = Machine(fs, engine, limits).run(program, argv)
+        ended = LinuxMachine(fs, engine, limits).run(program, argv)
     except GuestFailed as error:
         raise NoOutput(str(error)) from error
     except LinuxError as error:

@@ -22,7 +22,7 @@ from bootstrap.core.machine import RunResult
 from bootstrap.core.paths import PathBase
 from bootstrap.core.release import EntryPoint, Tree, as_bytes
 from bootstrap.core.verdict import Findings, Outcome
-from bootstrap.documents import Fault
+from bootstrap.documents import BadValue
 from bootstrap.instruments import Engine
 from bootstrap.known import Known, StepFile
 from bootstrap.known.lookup import known_files
@@ -30,8 +30,8 @@ from bootstrap.linux import faults
 from bootstrap.linux.events import Listener
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.inode import LazyFile
-from bootstrap.linux.limits import Limits
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.machine import LinuxMachine
 from bootstrap.report import (
     Catalogue,
     Failure,
@@ -88,7 +88,7 @@ class Observed:
     def __post_init__(self) -> None:
         for index, record in enumerate(self.records):
             if record.started_by is not None and not 0 <= record.started_by < index:
-                raise Fault("is no earlier process", "records", index, "started_by")
+                raise BadValue("is no earlier process", "records", index, "started_by")
 
 
 @dataclass(frozen=True)
@@ -130,14 +130,14 @@ def rebuild(
     resolved: Resolved,
     entry_name: str,
     engine: Engine,
-    limits: Limits | None = None,
+    limits: RunLimits | None = None,
     listeners: Sequence[Listener] = (),
     clock: Callable[[], float] = time.monotonic,
     recorder: Recorder | None = None,
 ) -> Rebuilt:
     """Run every command of the entry, and judge what came of it; `recorder` sees all of it.
 
-    A guest that fails is a finding, told in the report. Raises BadInput (entry, tree) and
+    A guest that fails is a finding, shown in the report. Raises BadInput (entry, tree) and
     KeyboardInterrupt.
     """
     modelled = opinions(resolved.step, resolved.tree)
@@ -202,7 +202,7 @@ def observe(
     entry: EntryPoint,
     kept: Sequence[str],
     engine: Engine,
-    limits: Limits | None = None,
+    limits: RunLimits | None = None,
     listeners: Sequence[Listener] = (),
     clock: Callable[[], float] = time.monotonic,
     recorder: Recorder | None = None,
@@ -211,13 +211,13 @@ def observe(
 
     It knows nothing of what should come of it. Raises KeyboardInterrupt.
     """
-    limits = limits or Limits()
+    limits = limits or RunLimits()
     fs = OverlayFileSystem(as_lower(view), limits)
     tail = _Tail()
     provenance = Provenance()
     output = Stream(None, tail.write)
     streams = (Stream(lambda _count: b""), output, output)
-    machine = Machine(fs, engine, limits, [provenance, *listeners])
+    machine = LinuxMachine(fs, engine, limits, [provenance, *listeners])
     if recorder is not None:
         streams = recorder.attach(machine, streams)
     environment = [f"{name}={value}".encode() for name, value in entry.environment.items()]
@@ -327,7 +327,7 @@ def record_rebuild(
     resolved: Resolved,
     entry_name: str,
     engine: Engine,
-    limits: Limits | None = None,
+    limits: RunLimits | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Rebuilt:
     """`rebuild`, and a trace of it in the file `name`, the report in it.
@@ -338,7 +338,7 @@ def record_rebuild(
     from bootstrap.trace.recorder import Recorder
     from bootstrap.trace.store import header, recording
 
-    limits = limits or Limits()
+    limits = limits or RunLimits()
     rebuilt = None
     try:
         with recording(name) as writer:

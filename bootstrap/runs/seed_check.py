@@ -15,10 +15,10 @@ from bootstrap.instruments import Engine
 from bootstrap.languages import hex0
 from bootstrap.languages.assembly import Oddity, Origin
 from bootstrap.linux.hostfolder import LowerFile
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.runs.program import NoOutput, run_alone
 
-LIMITS = Limits(memory=64 << 20, memory_total=64 << 20, file=16 << 20, files_total=16 << 20,
+LIMITS = RunLimits(memory=64 << 20, memory_total=64 << 20, file=16 << 20, files_total=16 << 20,
                 processes=16, seconds=120)  # fmt: skip
 """What a run may use: a seed assembles a source of 30 KB in a second."""
 

@@ -26,7 +26,7 @@ from typing import Literal, NoReturn
 from bootstrap import host, signals
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import MAX_BYTES, read_file
-from bootstrap.documents import Fault, Sha256, Size, typed_json
+from bootstrap.documents import BadValue, Sha256, Size, typed_json
 from bootstrap.known import RELEASES, all_steps
 from bootstrap.sources.materials import check_materials, named
 from bootstrap.sources.tree import SourceTree, read_archive, to_tar
@@ -66,7 +66,7 @@ class Manifest:
     def __post_init__(self) -> None:
         # The name of the tar leads to a file: it can only be the one form that store() writes.
         if self.tar != f"{self.sha256}.tar":
-            raise Fault("is not called after its sha256", "tar")
+            raise BadValue("is not called after its sha256", "tar")
 
     def to_json(self) -> str:
         return json.dumps(vars(self), indent=2, sort_keys=True) + "\n"
@@ -164,7 +164,7 @@ class Cache:
         text = read_file(file, _MAX_MANIFEST)
         try:
             manifest = typed_json(Manifest, text)
-        except Fault:
+        except BadValue:
             self._tampered(folder, release, f"{_MANIFEST} is damaged")
         if (manifest.name, manifest.release) != (name, release):
             self._tampered(folder, release, f"{_MANIFEST} is of {manifest.name} {manifest.release}")

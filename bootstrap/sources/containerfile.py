@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bootstrap.core.errors import BadInput
-from bootstrap.documents import Fault, typed_json
+from bootstrap.documents import BadValue, typed_json
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _HEREDOC = re.compile(r"(?<!<)<<(-?)([\"']?)([A-Za-z_][A-Za-z0-9_]*)\2")
@@ -215,7 +215,7 @@ class _Reader:
     def _run(self, stage: Stage, words: str) -> None:
         try:
             argv = typed_json(tuple[str, ...], words)
-        except Fault:
+        except BadValue:
             argv = ()
         if not argv:
             raise self.error('only RUN ["PROGRAM", "ARGUMENT", ...] is understood: no shell')

@@ -16,8 +16,8 @@ from pathlib import Path
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import SourceFile, read_file
 from bootstrap.documents import (
+    BadValue,
     Commit,
-    Fault,
     Sha256,
     Texts,
     decoded,
@@ -72,7 +72,7 @@ def _of_stage0(package: Package) -> None:
         typed(Commit, pinned.version, "sources", name, "version")
         file = pinned.filled_in().file
         if path_fault(file) or "/" in file:
-            raise Fault(f"is no plain file name: {file!r}", "sources", name, "file")
+            raise BadValue(f"is no plain file name: {file!r}", "sources", name, "file")
 
 
 @dataclass(frozen=True)

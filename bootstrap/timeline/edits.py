@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated
 
 from bootstrap.documents import Size, at_least, encode, typed_json
-from bootstrap.linux.machine import Task
+from bootstrap.linux.machine import LinuxTask
 
 if TYPE_CHECKING:
-    from bootstrap.linux.memory import AddressSpace
+    from bootstrap.linux.memory import VirtualMemory
 
 META = "edits"
 Count = Annotated[int, at_least(1)]
@@ -39,7 +39,7 @@ class Edit:
         """Its place in the time of the whole run."""
         return self.event, self.row, self.executed
 
-    def do(self, task: Task) -> None:
+    def do(self, task: LinuxTask) -> None:
         """Write it into the process that stands there. To do it twice changes nothing more."""
         for guest_addr, data in self.memory:
             put(task.process.memory, guest_addr, data)
@@ -57,7 +57,7 @@ class Edit:
         return replace(self, registers={**self.registers, name: value})
 
 
-def put(memory: AddressSpace, guest_addr: int, data: bytes) -> None:
+def put(memory: VirtualMemory, guest_addr: int, data: bytes) -> None:
     """Store bytes as a debugger does, whatever the protection; nobody hears of it."""
     hears, memory.watcher = memory.watcher, None
     try:

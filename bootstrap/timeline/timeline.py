@@ -17,8 +17,8 @@ from bootstrap.core.files import Stream
 from bootstrap.instruments import Engine, Travel
 from bootstrap.instruments.blocks import UNSURE
 from bootstrap.instruments.counter import BREAKPOINT, NEVER, InstructionCounter
-from bootstrap.linux.machine import Machine
-from bootstrap.linux.memory import AddressSpace
+from bootstrap.linux.machine import LinuxMachine
+from bootstrap.linux.memory import VirtualMemory
 from bootstrap.linux.process import LinuxProcess
 from bootstrap.linux.snapshot import Sharing, Snapshot, restore, take
 from bootstrap.timeline.checkpoints import Checkpoint, Checkpoints
@@ -99,11 +99,11 @@ class MachineState:
         self._counting = counting
         self._watching = watching
         self._limits = replace(trace.limits, seconds=0, instructions=0)
-        self.machine: Machine | None = None
+        self.machine: LinuxMachine | None = None
         self._comparer = Comparer(self.record, [], [], 0)
         self._streams: list[Stream] = []
         self._sharing = Sharing()
-        self._marked: tuple[Snapshot | None, dict[int, AddressSpace]] = (None, {})
+        self._marked: tuple[Snapshot | None, dict[int, VirtualMemory]] = (None, {})
         self.on_restore: Callable[[], None] = lambda: None
         """Called whenever the machine was made anew, its CPUs with it; for who set them up."""
 
@@ -135,7 +135,7 @@ class MachineState:
         return self._comparer.log.total
 
     @property
-    def live(self) -> Machine:
+    def live(self) -> LinuxMachine:
         """The machine as it is here. Raises BadInput before the first seek."""
         if self.machine is None:
             raise BadInput("nowhere yet: seek first")
@@ -192,13 +192,13 @@ class MachineState:
         if self._counting is Counting.EACH:
             self._mark_in(self.live, snapshot)
 
-    def _mark_in(self, machine: Machine, snapshot: Snapshot) -> None:
+    def _mark_in(self, machine: LinuxMachine, snapshot: Snapshot) -> None:
         spaces = {task.process.pid: task.process.memory for task in machine.tasks}
         for memory in spaces.values():
             memory.mark()
         self._marked = snapshot, spaces
 
-    def _to_undo(self, snapshot: Snapshot) -> dict[int, AddressSpace]:
+    def _to_undo(self, snapshot: Snapshot) -> dict[int, VirtualMemory]:
         """Memory that only has to be undone to be that of the snapshot; ends the machine."""
         marked, spaces = self._marked
         if self.machine is None or marked is not snapshot:
@@ -220,7 +220,7 @@ class MachineState:
             fs = recorded_files(self.trace, comparer.catch_up)
             streams = ReplayStreams(self.record, lambda: comparer.log.total + 1)
             self._streams = list(streams.streams)
-            machine = Machine(fs, self._engine, self._limits, [comparer], self.trace.probing)
+            machine = LinuxMachine(fs, self._engine, self._limits, [comparer], self.trace.probing)
             machine.log = comparer.log
             restore(machine, snapshot, self._streams, spaces)
         self._comparer, self.machine = comparer, machine

@@ -12,7 +12,7 @@ from bootstrap.core.arches import ARCHES
 from bootstrap.core.errors import BadInput
 from bootstrap.linux import strace_memory as stored
 from bootstrap.linux import strace_values as values
-from bootstrap.linux.calls import find
+from bootstrap.linux.call_tables import find
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.row import parameters
 from bootstrap.linux.strace import left_out, line, result_text

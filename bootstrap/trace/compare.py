@@ -22,7 +22,7 @@ from bootstrap.instruments.callbuffer import CallBuffer
 from bootstrap.linux.events import Closed, Event, Executed, Exited, Forked
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerEntry
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.machine import LinuxMachine
 from bootstrap.linux.snapshot import Snapshot
 from bootstrap.trace.calls import plain_text
 from bootstrap.trace.columns import WORD, Calls, Value, as_raw, as_text, shown, unpacked
@@ -465,7 +465,7 @@ def check(
     recorder = Recorder(comparer)
     comparer.catch_up = recorder.catch_up
     fs = recorded_files(trace, recorder.catch_up)
-    machine = Machine(fs, engine, trace.limits, probing=trace.probing)
+    machine = LinuxMachine(fs, engine, trace.limits, probing=trace.probing)
     streams = recorder.attach(machine, ReplayStreams(run, lambda: recorder.event).streams)
     cause = ""
     try:

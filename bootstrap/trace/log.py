@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from bootstrap.core.abi import O_CLOEXEC
 from bootstrap.core.errors import BadInput
-from bootstrap.linux.calls import find
+from bootstrap.linux.call_tables import find
 from bootstrap.linux.flags import F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.row import parameters

@@ -29,7 +29,7 @@ from bootstrap.linux.events import (
 )
 from bootstrap.linux.filesystem import absolute, opened_path, seen_path
 from bootstrap.linux.inode import LazyFile
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.machine import LinuxMachine
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.snapshot import Sharing, Snapshot, take
 from bootstrap.trace.columns import WORD, Calls, CallsHash, Value, as_text, list_text
@@ -88,7 +88,7 @@ class Recorder:
         self._ids: dict[str, int] = {}
         self._run = 0
         self._programs: list[_RecordedProgram] = []
-        self._machine: Machine | None = None
+        self._machine: LinuxMachine | None = None
         self._in_tree: dict[bytes, int] = {}
         self._open: dict[OpenFile, int] = {}
         self._output: dict[int, tuple[int, bytearray]] = {}
@@ -138,7 +138,7 @@ class Recorder:
         """The number of the present system call among all of the run, from 1."""
         return self._log.total + 1
 
-    def attach(self, machine: Machine, streams: Streams) -> Streams:
+    def attach(self, machine: LinuxMachine, streams: Streams) -> Streams:
         """Listen to a machine that has not run; the streams to give to the guest."""
         self._machine = machine
         machine.listeners += (self,)

@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal
 
 import bootstrap
 from bootstrap.core.abi import Errno
-from bootstrap.documents import Fault, Sha256, Size, at_least, typed_json
+from bootstrap.documents import BadValue, Sha256, Size, at_least, typed_json
 from bootstrap.instruments import Engine
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.snapshot import Snapshot
 from bootstrap.trace import checkpoints
@@ -110,12 +110,12 @@ _ERRNOS = frozenset(Errno)
 
 def _result(value: int) -> None:
     if (value < 0 and -value not in _ERRNOS) or value > 1 << 31:
-        raise Fault(f"is no result of a read or write: {value}")
+        raise BadValue(f"is no result of a read or write: {value}")
 
 
 def _abi(value: str) -> None:
     if value not in NUMBERS:
-        raise Fault(f"is no ABI: {value!r}")
+        raise BadValue(f"is no ABI: {value!r}")
 
 
 class Strings(tuple[bytes, ...]):
@@ -125,7 +125,7 @@ class Strings(tuple[bytes, ...]):
 
     @classmethod
     def from_text(cls, text: str) -> "Strings":
-        """Raises Fault."""
+        """Raises BadValue."""
         return cls(list_raw(text))
 
 
@@ -360,7 +360,7 @@ _CUT = re.compile(
 """As linux/machine.py writes it."""
 
 
-def header(kind: str, engine: Engine, limits: Limits, streams: Sequence[int]) -> dict[str, str]:
+def header(kind: str, engine: Engine, limits: RunLimits, streams: Sequence[int]) -> dict[str, str]:
     """The rows of `meta` that every trace has. `streams`: the first descriptor of the one that
     each of the three standard ones is."""
     about = engine.describe()
@@ -524,13 +524,13 @@ class Trace(SealedReader):
             return trace_digest(self.database)
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> RunLimits:
         """The limits of the recorded run."""
         with self.reading():
             found = typed_json(Mapping[str, Size], self.meta["limits"])  # type: ignore[type-abstract]
-            if set(found) != {field.name for field in fields(Limits)}:
+            if set(found) != {field.name for field in fields(RunLimits)}:
                 raise ValueError("its limits are others than this program has")
-            return Limits(**found)
+            return RunLimits(**found)
 
     @property
     def streams(self) -> tuple[int, int, int]:

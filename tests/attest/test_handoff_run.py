@@ -14,7 +14,7 @@ from bootstrap.attest.envelope import read_envelope
 from bootstrap.attest.handoff_run import make_handoff_statement, read_handoff_run
 from bootstrap.attest.statement import payload, read_statement
 from bootstrap.core.errors import BadInput
-from bootstrap.documents import Fault
+from bootstrap.documents import BadValue
 from tests.attest.people import AMD, People
 from tests.attest.runs import GONE, Run, handed_off, inside, put
 from tests.attest.test_statement import STATEMENT
@@ -54,7 +54,7 @@ def test_the_statement_names_the_checkout(place: Path) -> None:
     assert "lib-2.0_0.tar.bz2" not in subjects
     assert definition["externalParameters"]["last"] == "improve paths"
     assert definition["internalParameters"]["notChecked"] == ["improve paths"]
-    with pytest.raises(Fault, match="buildType is 'urn:x-bootstrap-emulator:handoff:1'"):
+    with pytest.raises(BadValue, match="buildType is 'urn:x-bootstrap-emulator:handoff:1'"):
         read_statement(json.dumps(made).encode())
 
 

@@ -21,7 +21,7 @@ from bootstrap.attest.policy import read_policy
 from bootstrap.attest.quorum import CATALOGUE, Verdicts, judge, known_of
 from bootstrap.attest.signatures import open_ring
 from bootstrap.attest.statement import MADE, READ, make_statement, payload
-from bootstrap.documents import Fault
+from bootstrap.documents import BadValue
 from tests.attest.people import AMD, INTEL, People
 
 TODAY = datetime.datetime.now(datetime.UTC).date()
@@ -261,10 +261,10 @@ for row in TEXT.replace("\n    ", " ").splitlines():
     TABLE[name] = Case(said, verdicts, outcome, **POLICIES["".join(policy)])
 
 
-def made(text: str, p: People, e: Evidence) -> Envelope | Fault:
+def made(text: str, p: People, e: Evidence) -> Envelope | BadValue:
     """The envelope that a case describes."""
     if text == NONE:
-        return Fault("signatures is missing")
+        return BadValue("signatures is missing")
     names, *odd = text.split()
     host, run = AMD, READ
     for word in odd:

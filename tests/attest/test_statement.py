@@ -28,7 +28,7 @@ from bootstrap.attest.hosts import (
     this_host,
 )
 from bootstrap.attest.statement import MADE, READ, make_statement, payload, read_statement
-from bootstrap.documents import Fault
+from bootstrap.documents import BadValue
 from bootstrap.instruments import describe
 from tests.attest.people import AMD
 
@@ -205,7 +205,7 @@ GOOD = {"payload": "e30=", "payloadType": "t", "signatures": [{"sig": ""}]}
     ],
 )
 def test_envelopes_that_are_none(document: dict[str, Any], says: str) -> None:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(BadValue) as caught:
         read_envelope(json.dumps(document).encode())
     assert says in str(caught.value)
 
@@ -213,7 +213,7 @@ def test_envelopes_that_are_none(document: dict[str, Any], says: str) -> None:
 @pytest.mark.parametrize("data", [b"", b"[]", b'"x"', b"{}", b'{"_type": 1}', b"\xff"])
 def test_what_is_no_statement_and_no_envelope(data: bytes) -> None:
     for read in (read_statement, read_envelope):
-        with pytest.raises(Fault):
+        with pytest.raises(BadValue):
             read(data)
 
 

@@ -20,7 +20,7 @@ from bootstrap.core.files import Stream
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import Lower
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.machine import LinuxMachine
 from bootstrap.sources import open_source
 from bootstrap.sources.tree import as_lower, lay_out
 from bootstrap.trace.lineage import ProcessRecord
@@ -40,7 +40,7 @@ def prepare(arch: str, folder: Path) -> list[dict[str, Any]]:
     tree = view(resolved, ENTRY_BY_HAND)
     fs = OverlayFileSystem(as_lower(tree))
     provenance = Provenance()
-    machine = Machine(fs, default_engine(), listeners=[provenance])
+    machine = LinuxMachine(fs, default_engine(), listeners=[provenance])
     for command in first_half(resolved.step):
         argv = [word.encode() for word in command]
         if machine.run(argv[0], argv, streams=_streams()).status:
@@ -91,7 +91,7 @@ def _streams() -> tuple[Stream, Stream, Stream]:
 def run_once(lower: Lower, engine: Engine, argv: Sequence[str]) -> dict[str, Any]:
     """Run one process on a fresh file system; `wall` and `cpu` seconds, and what it wrote."""
     fs = OverlayFileSystem(lower)
-    machine = Machine(fs, engine)
+    machine = LinuxMachine(fs, engine)
     raw = [word.encode() for word in argv]
     cpu, wall = time.process_time(), time.monotonic()
     ended = machine.run(raw[0], raw, streams=_streams())

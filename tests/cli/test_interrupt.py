@@ -22,8 +22,8 @@ from bootstrap.core.errors import GuestFailed
 from bootstrap.core.files import Stream
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.limits import Limits
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.machine import LinuxMachine
 from bootstrap.signals import Terminated
 from tests.cli.command import arguments, environment
 from tests.instruments.guest import Program
@@ -139,7 +139,7 @@ def test_inside_a_system_call_that_python_serves(abi: str, hot_path: str, real: 
         return len(data)
 
     fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, calling(abi).elf())}))
-    machine = Machine(fs, engine_for(hot_path))
+    machine = LinuxMachine(fs, engine_for(hot_path))
     output = Stream(None, write)
     with pytest.raises(KeyboardInterrupt):
         machine.run(b"/guest", [b"guest"], streams=(Stream(lambda _: b""), output, output))
@@ -163,13 +163,13 @@ def test_at_any_moment(number: int, hot_path: str) -> None:
     engine = engine_for(hot_path)
     with pytest.raises(GuestFailed):
         # All that is imported late is there: an import that ends in the middle is not what this is.
-        Machine(fs, engine, Limits(processes=3)).run(b"/guest", [b"guest"])
+        LinuxMachine(fs, engine, RunLimits(processes=3)).run(b"/guest", [b"guest"])
     moments = random.Random(14)
     for _ in range(40):
         sender = threading.Timer(moments.uniform(0, 0.03), os.kill, (os.getpid(), number))
         with pytest.raises(KeyboardInterrupt) as caught, signals.polite():
             sender.start()
-            Machine(fs, engine).run(b"/guest", [b"guest"])
+            LinuxMachine(fs, engine).run(b"/guest", [b"guest"])
         sender.join()
         kind = KeyboardInterrupt if number == signal.SIGINT else Terminated
         assert caught.type is kind and str(caught.value) in ("", signal.Signals(number).name)

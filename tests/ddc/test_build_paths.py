@@ -12,11 +12,11 @@ from bootstrap.ddc.build_paths import emulate
 from bootstrap.ddc.build_plan import WANTED, BuildStep
 from bootstrap.instruments import default_engine
 from bootstrap.known import find
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.sources import SourceTree
 from tests.ddc import sample
 
-LIMITS = Limits()
+LIMITS = RunLimits()
 
 
 def path(name: str) -> BuildPath:

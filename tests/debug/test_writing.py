@@ -9,7 +9,7 @@ import pytest
 
 from bootstrap.core.errors import BadInput
 from bootstrap.debug import Session
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.timeline import timeline as travel
 from bootstrap.timeline.edits import Edit, Edits, edits_of
 from bootstrap.timeline.images import ProgramImages
@@ -43,7 +43,7 @@ def family() -> bytes:
     return guest.elf()
 
 
-def live(tmp_path: Path, image: bytes, hot_path: str = "native", limits: Limits | None = None
+def live(tmp_path: Path, image: bytes, hot_path: str = "native", limits: RunLimits | None = None
          ) -> Session:  # fmt: skip
     root = tmp_path / str(len(list(tmp_path.iterdir())))
     root.mkdir()
@@ -277,8 +277,8 @@ def test_an_unknown_call_is_where_it_ends(tmp_path: Path) -> None:
         assert session.step(2).reason == "step"
 
 
-@pytest.mark.parametrize("limits", [Limits(instructions=2000), Limits(seconds=1)])
-def test_a_limit_ends_it_a_little_later(tmp_path: Path, limits: Limits) -> None:
+@pytest.mark.parametrize("limits", [RunLimits(instructions=2000), RunLimits(seconds=1)])
+def test_a_limit_ends_it_a_little_later(tmp_path: Path, limits: RunLimits) -> None:
     guest = Program("i386").call("getpid").label("again").raw("40").jmp("again")
     with live(tmp_path, guest.elf(), limits=limits) as session:
         assert "limit: " in session.failure

@@ -15,8 +15,8 @@ from bootstrap.diff.sides import FirstByte
 from bootstrap.diff.traces import TraceDiff, diff
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.limits import Limits
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.machine import LinuxMachine
 from bootstrap.runs.rebuild import record_rebuild
 from bootstrap.sources import Resolved, check_materials
 from bootstrap.timeline.timeline import PastEnd, Timeline
@@ -39,13 +39,13 @@ class Run:
     argv: Sequence[bytes] = (b"/guest",)
     environment: Sequence[bytes] = (b"NAME=value",)
     stdin: Sequence[bytes] = ()
-    limits: Limits | None = None
+    limits: RunLimits | None = None
     hot_path: str = "native"
     cwd: bytes = b"/"
 
     def record(self, place: Path) -> Path:
         """Record it; the place."""
-        limits, engine = self.limits or Limits(), engine_for(self.hot_path)
+        limits, engine = self.limits or RunLimits(), engine_for(self.hot_path)
         lower = {path: LowerFile(0o755, data) for path, data in (self.files or {}).items()}
         lower[b"/guest"] = LowerFile(0o755, self.guest.elf())
         lower[b"/folder/there"] = LowerFile(0o644, b"")
@@ -53,7 +53,7 @@ class Run:
         rest = list(self.stdin)
         with recording(str(place)) as writer:
             recorder = Recorder(writer)
-            machine = Machine(fs, engine, limits)
+            machine = LinuxMachine(fs, engine, limits)
             streams = recorder.attach(
                 machine,
                 (

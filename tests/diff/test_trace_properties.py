@@ -68,14 +68,14 @@ def test_a_byte_of_a_file(step: int, looks_at: int, flip: int, mask: int, more: 
 @given(data=st.data())
 def test_a_byte_of_a_program(data: st.DataObject) -> None:
     """Most such programs fail, and some never end: a limit stops them."""
-    from bootstrap.linux.limits import Limits
+    from bootstrap.linux.limits import RunLimits
 
     guest = reader("i386", 4, 2, 16)
     at = data.draw(st.integers(0, len(guest.code) - 1))
     mask = data.draw(st.sampled_from([1, 2, 8, 0x40, 0x80]))
     broken = reader("i386", 4, 2, 16)
     broken.code[at] ^= mask
-    files, limits = {b"/source": SOURCE}, Limits(instructions=5000)
+    files, limits = {b"/source": SOURCE}, RunLimits(instructions=5000)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         a = Run(guest, files, limits=limits).record(folder / "a")

@@ -14,7 +14,7 @@ from bootstrap import trace
 from bootstrap.diff.lockstep import Machines, NotFound, SearchRange
 from bootstrap.diff.render_traces import trace_document, trace_text
 from bootstrap.diff.traces import TraceDiff
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.report.page import Page
 from tests.diff.pairs import (
     Run,
@@ -225,7 +225,9 @@ def test_something_else_on_standard_input(both: Pairs) -> None:
 
 def test_a_run_that_was_stopped(both: Pairs) -> None:
     files = {b"/source": SOURCE}
-    with both(Run(copier(), files), Run(copier(), files, limits=Limits(instructions=100))) as found:
+    with both(
+        Run(copier(), files), Run(copier(), files, limits=RunLimits(instructions=100))
+    ) as found:
         assert found.first is not None and found.call is not None
         assert found.call.calls.b.missing
         assert "the run had ended" in found.call.calls.b.text

@@ -13,7 +13,7 @@ import pytest
 from bootstrap.core.errors import BadInput
 from bootstrap.handoff.distfiles import audit
 from bootstrap.handoff.plan import HandoffPlan, PlanStep, read_pin, read_plan
-from bootstrap.handoff.render import plan_document, plan_graph, plan_text
+from bootstrap.handoff.plan_text import plan_document, plan_graph, plan_text
 from bootstrap.known import RELEASES, default_release, find
 from bootstrap.sources import SourceTree
 from bootstrap.sources.tree import lay_out

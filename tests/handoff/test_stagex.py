@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.render import stagex_document, stagex_graph, stagex_text
+from bootstrap.handoff.plan_text import stagex_document, stagex_graph, stagex_text
 from bootstrap.handoff.stagex import read_stagex
 from bootstrap.sources.containerfile import images, read_outline
 from tests.attest.runs import inside

@@ -30,7 +30,7 @@ from bootstrap.cli import commands
 from bootstrap.cli import main as command
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.core.release import SourceFile
-from bootstrap.documents import Fault, encode
+from bootstrap.documents import BadValue, encode
 from bootstrap.instruments import default_engine
 from bootstrap.known import data_dir
 from bootstrap.known import schema as stepfile
@@ -136,7 +136,7 @@ class Doors:
         }  # fmt: skip
 
     def check_good(self) -> None:
-        """What is changed is good before. Raises BadInput, Fault, LanguageError."""
+        """What is changed is good before. Raises BadInput, BadValue, LanguageError."""
         self.place.write_bytes(as_toml(self.policy))
         read_policy(self.place)
         stepfile.parse(as_toml(self.step).decode(), "step.toml")
@@ -186,7 +186,7 @@ class Doors:
         """Read something; 0, or 2 where it is refused in a line."""
         try:
             read()
-        except (BadInput, Fault, LanguageError) as error:
+        except (BadInput, BadValue, LanguageError) as error:
             assert str(error)
             return 2
         return 0

@@ -21,7 +21,7 @@ from bootstrap.core.process import FdTable
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LARGE, FolderLower
 from bootstrap.linux.inode import LazyFile, moved, wipe
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from tests.instruments.guest import Cell, Program
 from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, emulate
 
@@ -65,7 +65,7 @@ def test_a_vector_is_not_gathered_to_find_that_it_is_too_much(abi: str, hot_path
     vector = guest.words(*[0x1000_0000, 2 * MIB] * 64)
     guest.call("writev", 3, vector, 64).exit(0)
     with at_most(8 * MIB), pytest.raises(GuestFailed, match=r"grow to 134217728 bytes.*limit"):
-        emulate(guest, hot_path, limits=Limits(file=64 * MIB))
+        emulate(guest, hot_path, limits=RunLimits(file=64 * MIB))
 
 
 @EACH_HOT_PATH
@@ -144,7 +144,7 @@ def root_with(tmp_path: Path, size: int) -> tuple[OverlayFileSystem, PathBase]:
         file.truncate(size)
         file.seek(size // 2)
         file.write(b"\7")
-    fs = OverlayFileSystem(FolderLower(tmp_path), Limits())
+    fs = OverlayFileSystem(FolderLower(tmp_path), RunLimits())
     return fs, PathBase(fs.root, fs.root)
 
 
@@ -256,4 +256,4 @@ def test_more_memory_than_the_host_has_is_no_traceback(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(mmap, "mmap", refuse)
     with pytest.raises(GuestFailed, match=r"the host has no .* \(Cannot allocate memory\)"):
-        emulate(Program("i386").exit(0), limits=Limits())
+        emulate(Program("i386").exit(0), limits=RunLimits())

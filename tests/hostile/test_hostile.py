@@ -13,8 +13,8 @@ from bootstrap.core.errors import GuestFailed
 from bootstrap.core.files import Stream
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import FolderLower, LowerFile, MemoryLower
-from bootstrap.linux.limits import Limits
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.machine import LinuxMachine
 from tests.instruments.guest import Cell, Program
 from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, emulate, engine_for
 
@@ -23,9 +23,9 @@ ENOENT, EBADF, EFAULT, ENOTDIR, EISDIR, EINVAL, ELOOP = 2, 9, 14, 20, 21, 22, 40
 SECRET = b"outside of the guest's root"
 
 
-def run_in(root: Path, guest: Program, limits: Limits | None = None) -> tuple[list[int], bytes]:
+def run_in(root: Path, guest: Program, limits: RunLimits | None = None) -> tuple[list[int], bytes]:
     """Run a guest in a folder of the host; the words and the bytes that it wrote to 1 and 2."""
-    limits = limits or Limits()
+    limits = limits or RunLimits()
     (root / "guest").write_bytes(guest.elf())
     (root / "guest").chmod(0o755)
     out, err = bytearray(), bytearray()
@@ -38,7 +38,7 @@ def run_in(root: Path, guest: Program, limits: Limits | None = None) -> tuple[li
         return write
 
     fs = OverlayFileSystem(FolderLower(root), limits)
-    machine = Machine(fs, engine_for("native"), limits)
+    machine = LinuxMachine(fs, engine_for("native"), limits)
     streams = (Stream(lambda _: b""), Stream(None, to(out)), Stream(None, to(err)))
     ended = machine.run(b"/guest", [b"guest"], streams=streams)
     assert ended.status == 0
@@ -169,7 +169,7 @@ def test_folders_without_end_take_little_memory() -> None:
     guest.jmp("more")
     tracemalloc.start()
     with pytest.raises(GuestFailed, match=r"limit.*inodes"):
-        emulate(guest, limits=Limits(inodes=8_000))
+        emulate(guest, limits=RunLimits(inodes=8_000))
     (_, peak) = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 30 << 20
@@ -182,7 +182,7 @@ def test_directories_without_end_come_to_a_limit() -> None:
     guest.call("chdir", name).jmp("deeper")
     guest.label("out").exit_with_result()
     with pytest.raises(GuestFailed, match=r"limit.*inodes"):
-        emulate(guest, limits=Limits(inodes=5000))
+        emulate(guest, limits=RunLimits(inodes=5000))
 
 
 @EACH_HOT_PATH
@@ -383,7 +383,7 @@ def test_output_without_end_takes_no_memory() -> None:
     output = Stream(None, write)
     tracemalloc.start()
     with pytest.raises(Bounded):
-        Machine(fs, engine_for("native")).run(
+        LinuxMachine(fs, engine_for("native")).run(
             b"/guest", [b"g"], streams=(Stream(lambda _: b""), output, output)
         )
     (_, peak) = tracemalloc.get_traced_memory()

@@ -18,11 +18,11 @@ import pytest
 
 from bootstrap.core.files import Stream
 from bootstrap.instruments import Engine, default_engine
-from bootstrap.linux.events import Fault, Listener
+from bootstrap.linux.events import Faulted, Listener
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.limits import Limits
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.machine import LinuxMachine
 from tests.instruments.guest import ABIS, Program
 
 HOT_PATHS = ("native", "python")
@@ -52,8 +52,8 @@ class Outcome:
 class Emulated(Outcome):
     """What is known beyond that of an emulated run."""
 
-    fault: Fault | None
-    machine: Machine
+    fault: Faulted | None
+    machine: LinuxMachine
     fs: OverlayFileSystem
     fault_program: str
 
@@ -95,18 +95,18 @@ def emulate(
     argv: Sequence[bytes] = (b"/guest",),
     envp: Sequence[bytes] = (),
     files: Mapping[bytes, bytes] | None = None,
-    limits: Limits | None = None,
+    limits: RunLimits | None = None,
     listeners: Sequence[Listener] = (),
     stdin: bytes = b"",
     path: bytes = b"/guest",
 ) -> Emulated:
     """Run one guest as /guest; other `files` are given with their content, all executable.
 
-    `path` is another name for it, as execve gets it. Raises what Machine.run raises.
+    `path` is another name for it, as execve gets it. Raises what LinuxMachine.run raises.
     """
     if isinstance(image, Program):
         image = image.elf()
-    limits = limits or Limits()
+    limits = limits or RunLimits()
     lower = {path: LowerFile(0o755, data) for path, data in (files or {}).items()}
     lower[b"/guest"] = LowerFile(0o755, image)
     fs_limits = limits
@@ -122,10 +122,10 @@ def emulate(
         output.extend(data)
         return len(data)
 
-    machine = Machine(fs, engine_for(hot_path), limits, listeners)
+    machine = LinuxMachine(fs, engine_for(hot_path), limits, listeners)
     streams = (Stream(read), Stream(None, write), Stream(None, write))
     ended = machine.run(path, argv, envp, streams=streams)
-    assert ended.fault is None or isinstance(ended.fault, Fault)
+    assert ended.fault is None or isinstance(ended.fault, Faulted)
     return Emulated(
         status_of(ended.status), bytes(output), ended.fault, machine, fs, ended.fault_program
     )

@@ -16,7 +16,7 @@ from bootstrap.instruments.counter import NEVER, TARGET
 from bootstrap.instruments.instrumented import InstrumentedCpu
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.machine import LinuxMachine
 from tests.instruments.guest import CODE, Program, R, W, X
 from tests.instruments.runs import EACH_ABI, EACH_HOT_PATH, engine_for
 from tests.instruments.test_other_architectures import exit_with, program, words
@@ -30,7 +30,7 @@ LONGEST = 512
 class Run:
     """One guest on one CPU that counts."""
 
-    machine: Machine
+    machine: LinuxMachine
 
     @property
     def cpu(self) -> InstrumentedCpu:
@@ -56,7 +56,7 @@ class Run:
 
 def run(image: bytes, hot_path: str, travel: Travel) -> Run:
     fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, image)}))
-    machine = Machine(fs, engine_for(hot_path).travelling(travel))
+    machine = LinuxMachine(fs, engine_for(hot_path).travelling(travel))
     assert machine.start(Exec(b"/guest", (b"/guest",), ()), b"/", None) is None
     return Run(machine)
 

@@ -45,7 +45,7 @@ def instrumented(
     hot = engine_for(hot_path).hot
     if hot is None:
         return InstrumentedCpu(arch, space, trap)
-    assert isinstance(space, memory.AddressSpace)
+    assert isinstance(space, memory.VirtualMemory)
     return FastCpu(hot, files, None, arch, space, trap)
 
 
@@ -59,7 +59,7 @@ def other_cpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
             open_files, space = process.fds.files, process.memory
             return instrumented(request.param, open_files, process.arch, space, on_trap)
 
-    image = partial(elf.load, new_memory=memory.AddressSpace)
+    image = partial(elf.load, new_memory=memory.VirtualMemory)
     monkeypatch.setattr(guest, "MACHINE", OtherCpus)
     # Some tests make a CPU of their own.
     monkeypatch.setattr(test_cpu, "Cpu", partial(instrumented, request.param, {}))

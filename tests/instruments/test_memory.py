@@ -12,11 +12,11 @@ from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.arches import AMD64, PAGE, X86
 from bootstrap.core.errors import GuestFailed, Meter
 from bootstrap.linux.flags import MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE
-from bootstrap.linux.limits import Limits
-from bootstrap.linux.memory import MMAP_BASE, AddressSpace
+from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.memory import MMAP_BASE, VirtualMemory
 from tests.linux.guest_process import areas
 
-ROOMY = Limits(memory=8 << 30, memory_total=8 << 30)
+ROOMY = RunLimits(memory=8 << 30, memory_total=8 << 30)
 BASE = 0x100_0000
 PAGES = 12
 """The pages from BASE on, where the model plays."""
@@ -56,12 +56,12 @@ class Model:
             self.pages[at // PAGE][1][at % PAGE] = byte
 
 
-def new_space(limit: int = 1 << 30) -> AddressSpace:
-    limits = Limits(memory=limit)
-    return AddressSpace(AMD64, limits, Meter(limits))
+def new_space(limit: int = 1 << 30) -> VirtualMemory:
+    limits = RunLimits(memory=limit)
+    return VirtualMemory(AMD64, limits, Meter(limits))
 
 
-def mmap(space: AddressSpace, hint: int, length: int, prot: int, flags: int) -> int:
+def mmap(space: VirtualMemory, hint: int, length: int, prot: int, flags: int) -> int:
     start, end = space.place(hint, length, flags)
     space.map(start, end, space.flags_for(prot))
     return start
@@ -89,7 +89,7 @@ class Memory(RuleBasedStateMachine):
         self.space.set_brk_start(HEAP)
         self.model = Model()
         self.brk = HEAP
-        self.relatives: list[tuple[AddressSpace, Model, int]] = []
+        self.relatives: list[tuple[VirtualMemory, Model, int]] = []
 
     @rule(page=page_numbers, count=counts, prot=prots, replace=st.booleans())
     def mmap_fixed(self, page: int, count: int, prot: int, replace: bool) -> None:
@@ -307,7 +307,7 @@ def test_large_mappings_are_in_several_extents() -> None:
     ],
 )
 def test_what_mmap_refuses(hint: int, length: int, flags: int, errno: Errno) -> None:
-    space = AddressSpace(X86, ROOMY, Meter(ROOMY))
+    space = VirtualMemory(X86, ROOMY, Meter(ROOMY))
     with pytest.raises(LinuxError) as caught:
         mmap(space, hint, length, READ | WRITE, flags)
     assert caught.value.errno is errno

@@ -14,7 +14,7 @@ from bootstrap.core.machine import RunResult
 from bootstrap.linux import machine as machines
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.machine import LinuxMachine
 from tests.instruments.runs import EACH_HOT_PATH, engine_for
 
 BASE = 0x10000
@@ -49,7 +49,7 @@ def program(abi_name: str, code: bytes) -> bytes:
 def run(abi_name: str, code: bytes, hot_path: str) -> RunResult:
     """Run that code to its end."""
     fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, program(abi_name, code))}))
-    return Machine(fs, engine_for(hot_path)).run(b"/guest", [b"/guest"])
+    return LinuxMachine(fs, engine_for(hot_path)).run(b"/guest", [b"/guest"])
 
 
 def words(*values: int) -> bytes:

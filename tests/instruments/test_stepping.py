@@ -25,7 +25,7 @@ from bootstrap.instruments.counter import (
 )
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.machine import LinuxMachine
 from tests.instruments.guest import CODE, Program
 from tests.instruments.runs import EACH_HOT_PATH, engine_for
 from tests.instruments.test_other_architectures import BASE, CELL, exit_with, program, words
@@ -175,7 +175,7 @@ class Guest:
 
     def __init__(self, case: Case, hot_path: str, watching: bool = False) -> None:
         fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, case.image)}))
-        self.machine = Machine(fs, engine_for(hot_path).travelling(Travel(watching)))
+        self.machine = LinuxMachine(fs, engine_for(hot_path).travelling(Travel(watching)))
         assert self.machine.start(Exec(b"/guest", (b"/guest",), ()), b"/", None) is None
         self.cpu = self.machine.tasks[-1].cpu
         assert self.cpu.stepping is not None

@@ -12,7 +12,7 @@ from bootstrap.core.files import Stream
 from bootstrap.core.process import Exec
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.machine import LinuxMachine
 from bootstrap.linux.snapshot import Sharing, restore, take
 from tests.instruments import runs
 from tests.instruments.guest import Program
@@ -133,9 +133,9 @@ def test_a_restored_machine_still_knows_what_runs() -> None:
         written.extend(data)
         return len(data)
 
-    def machine() -> Machine:
+    def machine() -> LinuxMachine:
         lower = MemoryLower({b"/guest": LowerFile(0o755, guest.elf())})
-        return Machine(OverlayFileSystem(lower), runs.engine_for("python"))
+        return LinuxMachine(OverlayFileSystem(lower), runs.engine_for("python"))
 
     streams = (Stream(), Stream(None, write), Stream(None, write))
     first = machine()

@@ -28,7 +28,7 @@ from bootstrap.linux.events import Listener
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.inode import children
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.machine import LinuxMachine
 from bootstrap.linux.numbers import NUMBERS
 
 GUESTS = Path(__file__).parent / "guests"
@@ -227,7 +227,7 @@ def native_tree(root: Path) -> dict[str, str]:
 
 
 def run_emulated(elf: bytes, engine: Engine, listener: Listener | None = None) -> Outcome:
-    """Run a guest program in a Machine, on nothing but itself; a listener gets each call."""
+    """Run a guest program in a LinuxMachine, on nothing but itself; a listener gets each call."""
     fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, elf)}))
     stdin, stdout = io.BytesIO(STDIN), bytearray()
 
@@ -237,7 +237,7 @@ def run_emulated(elf: bytes, engine: Engine, listener: Listener | None = None) -
 
     streams = (Stream(read=stdin.read), Stream(write=write), Stream(write=write))
     listeners = [] if listener is None else [listener]
-    machine = Machine(fs, engine, listeners=listeners, each_call=bool(listeners))
+    machine = LinuxMachine(fs, engine, listeners=listeners, each_call=bool(listeners))
     argv = [arg.encode() for arg in ARGV]
     envp = [f"{name}={value}".encode() for name, value in ENVIRONMENT.items()]
     ended = machine.run(b"/guest", argv, envp, streams=streams)

@@ -7,8 +7,8 @@ import re
 from bootstrap.core.arches import AMD64, PAGE, X86, Arch
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, LowerLink, MemoryLower
-from bootstrap.linux.limits import Limits
-from bootstrap.linux.memory import AddressSpace
+from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.memory import VirtualMemory
 from bootstrap.linux.process import LinuxProcess
 from tests.core import calls
 from tests.core.calls import BAD, BUFFER, END, put
@@ -23,20 +23,20 @@ FILES: dict[bytes, LowerFile | LowerLink] = {
 }
 
 
-def make(abi: Arch = AMD64, limits: Limits | None = None) -> LinuxProcess:
+def make(abi: Arch = AMD64, limits: RunLimits | None = None) -> LinuxProcess:
     """The core's, on an overlay."""
     process = calls.make(
         abi,
-        limits or Limits(),
+        limits or RunLimits(),
         lambda limits: OverlayFileSystem(MemoryLower(FILES)),
-        AddressSpace,
+        VirtualMemory,
         LinuxProcess,
     )
     assert isinstance(process, LinuxProcess)
     return process
 
 
-def areas(memory: AddressSpace) -> list[tuple[int, int]]:
+def areas(memory: VirtualMemory) -> list[tuple[int, int]]:
     """The mapped ranges, as (start, end), in order of address."""
     found: list[tuple[int, int]] = []
     for extent in memory.extents:

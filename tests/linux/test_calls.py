@@ -11,11 +11,11 @@ from bootstrap.core.arches import AMD64, X86
 from bootstrap.core.errors import GuestFailed
 from bootstrap.core.process import Exit, Fork
 from bootstrap.linux import structs
-from bootstrap.linux.calls import CALLS
+from bootstrap.linux.call_tables import CALLS
 from bootstrap.linux.events import CORE_EVENTS, Changed, Event, Opened, Renamed
 from bootstrap.linux.filesystem import opened_path, path_from_top, seen_path
 from bootstrap.linux.flags import MAP_ANONYMOUS, MAP_GROWSDOWN, MAP_PRIVATE, MAP_SHARED
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.process import LinuxProcess
 from tests.linux.guest_process import ABIS, BUFFER, make, put
@@ -92,7 +92,7 @@ def test_control_objects(process: LinuxProcess) -> None:
 
 
 def test_descriptors_run_out() -> None:
-    process = make(limits=Limits(open_files=4))
+    process = make(limits=RunLimits(open_files=4))
     opened(process, b"/f")
     assert call(process, "dup", 0) == -Errno.EMFILE
     assert process.fds.get(0).refs == 1

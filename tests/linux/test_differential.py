@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.instruments import Engine, default_engine
-from bootstrap.linux.calls import CALLS
+from bootstrap.linux.call_tables import CALLS
 from bootstrap.linux.events import CallBegan, Event
 from tests.instruments.runs import cpu_flags
 from tests.linux import by_qemu, differential

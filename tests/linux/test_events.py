@@ -13,14 +13,14 @@ from bootstrap.linux import events
 from bootstrap.linux.events import CORE_EVENTS, Event, Listener
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import MemoryLower
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.machine import LinuxMachine
 from tests.core.guest import Program
 
 
-def heard(guest: Program, *listeners: Listener) -> Machine:
+def heard(guest: Program, *listeners: Listener) -> LinuxMachine:
     files = OverlayFileSystem(MemoryLower({}))
     files.add_file(b"/guest", guest.elf(), 0o755)
-    machine = Machine(files, default_engine(), listeners=listeners)
+    machine = LinuxMachine(files, default_engine(), listeners=listeners)
     machine.run(b"/guest", [b"guest"])
     return machine
 

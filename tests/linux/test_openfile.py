@@ -15,7 +15,7 @@ from bootstrap.core.paths import PathBase
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.inode import LazyFile
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from tests.core import test_files
 from tests.core.test_files import (  # noqa: F401
     test_a_directory_is_not_read,
@@ -40,14 +40,14 @@ from tests.linux.expect import entries, fails
 
 @pytest.fixture(autouse=True)
 def on_the_overlay(monkeypatch: pytest.MonkeyPatch) -> None:
-    def overlay(limits: Limits | None = None) -> OverlayFileSystem:
+    def overlay(limits: RunLimits | None = None) -> OverlayFileSystem:
         return OverlayFileSystem(MemoryLower({}), limits)
 
     monkeypatch.setattr(test_files, "FileSystem", overlay)
 
 
 def make(
-    content: bytes = b"", limits: Limits | None = None, flags: int = O_RDWR
+    content: bytes = b"", limits: RunLimits | None = None, flags: int = O_RDWR
 ) -> tuple[OverlayFileSystem, OpenFile]:
     fs = OverlayFileSystem(MemoryLower({b"f": LowerFile(0o644, content)}), limits)
     return fs, fs.open(PathBase(fs.root, fs.root), b"f", flags)[0]
@@ -105,7 +105,7 @@ def test_a_file_that_is_gone_keeps_its_size_and_hash() -> None:
 
 
 def test_a_larger_size_than_allowed_ends_the_run() -> None:
-    fs, file = make(b"x" * 3000, limits=Limits(file=3000, files_total=10_000))
+    fs, file = make(b"x" * 3000, limits=RunLimits(file=3000, files_total=10_000))
     for act in (
         lambda: regular(file).truncate(3001),
         lambda: regular(file).write_at(1 << 62, b"x"),
@@ -119,7 +119,7 @@ def test_a_larger_size_than_allowed_ends_the_run() -> None:
 
 
 def test_more_files_than_allowed_end_the_run() -> None:
-    fs = OverlayFileSystem(MemoryLower({b"old": LowerFile(0o644, b"")}), Limits(inodes=2))
+    fs = OverlayFileSystem(MemoryLower({b"old": LowerFile(0o644, b"")}), RunLimits(inodes=2))
     at = PathBase(fs.root, fs.root)
     fs.mkdir(at, b"d", 0o755)
     fs.symlink(at, b"s", b"d")

@@ -22,7 +22,7 @@ from bootstrap.instruments import Travel
 from bootstrap.instruments.counter import NEVER
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.machine import LinuxMachine
 from bootstrap.linux.snapshot import Sharing, Snapshot, restore, take
 from bootstrap.trace.checkpoints import decode, encode
 from tests.instruments.guest import Program
@@ -128,7 +128,7 @@ def program(abi: str, ops: Sequence[Any]) -> bytes:
 class Run:
     """A machine with its streams, on one file system."""
 
-    machine: Machine
+    machine: LinuxMachine
     streams: tuple[Stream, Stream, Stream]
     output: bytearray
 
@@ -174,7 +174,7 @@ class Run:
 def new(image: bytes, hot_path: str, output: bytes = b"") -> Run:
     lower = {b"/guest": LowerFile(0o755, image), b"/given": LowerFile(0o644, GIVEN)}
     fs = OverlayFileSystem(MemoryLower(lower))
-    machine = Machine(fs, engine_for(hot_path).travelling(Travel()))
+    machine = LinuxMachine(fs, engine_for(hot_path).travelling(Travel()))
     written = bytearray(output)
 
     def write(data: bytes) -> int:

@@ -17,8 +17,8 @@ from bootstrap.core.release import EntryPoint, SourceFile, Tree
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.limits import Limits
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.machine import LinuxMachine
 from bootstrap.runs.program import NoOutput, run_alone
 from bootstrap.runs.rebuild import observe
 from bootstrap.trace.store import probing_in
@@ -94,7 +94,7 @@ def real(program: Path, part: str, folder: Path) -> Outcome:
 def emulated(
     image: bytes, part: str, engine: Engine, probing: bool = True
 ) -> tuple[Outcome, dict[str, int]]:
-    """The same in a Machine, and which calls failed with ENOSYS."""
+    """The same in a LinuxMachine, and which calls failed with ENOSYS."""
     fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, image)}))
     written = bytearray(), bytearray()
 
@@ -105,7 +105,7 @@ def emulated(
 
         return Stream(write=write)
 
-    machine = Machine(fs, engine, probing=probing)
+    machine = LinuxMachine(fs, engine, probing=probing)
     streams = Stream(read=lambda _: b""), stream(written[0]), stream(written[1])
     ended = machine.run(b"/guest", [b"/guest", part.encode()], [b"A=1"], streams=streams)
     assert ended.fault is None, ended.fault
@@ -156,7 +156,7 @@ def test_what_verdicts_are_made_of_is_run_so() -> None:
     image = Program("i386").call("getrandom", 0, 0, 0).exit(0).elf()
     files = {b"/guest": LowerFile(0o755, image)}
     with pytest.raises(NoOutput, match=r"\(getrandom\) is not supported"):
-        run_alone(files, b"/guest", [b"/guest"], b"/out", default_engine(), Limits())
+        run_alone(files, b"/guest", [b"/guest"], b"/out", default_engine(), RunLimits())
     tree = Tree("guests", {"guest": SourceFile(image, True)})
     entry = EntryPoint("only", (("/guest",),))
     observed, _ = observe(tree, entry, (), default_engine())

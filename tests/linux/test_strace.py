@@ -9,7 +9,7 @@ from bootstrap.core.arches import AARCH64, AMD64, RISCV32, RISCV64, X86, Arch
 from bootstrap.core.cpu import Fault
 from bootstrap.core.process import Exec
 from bootstrap.linux import strace, strace_values
-from bootstrap.linux.calls import CALLS
+from bootstrap.linux.call_tables import CALLS
 from bootstrap.linux.events import CallBegan, CallEnded, Executed, Exited
 from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.numbers import NUMBERS

@@ -12,7 +12,7 @@ from bootstrap.core.abi import O_DIRECT, O_DIRECTORY, O_LARGEFILE, O_NOFOLLOW, O
 from bootstrap.core.arches import ARCHES
 from bootstrap.core.syscalls import tables
 from bootstrap.linux import strace_memory, strace_values, syscall_docs
-from bootstrap.linux.calls import CALLS, KNOWN, SUPPORT, find
+from bootstrap.linux.call_tables import CALLS, KNOWN, SUPPORT, find
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.row import WORDS, call, in_two_registers, parameters
 

@@ -12,7 +12,7 @@ from bootstrap.core.verdict import compare
 from bootstrap.machines.builder_hex0 import (
     STAGE1,
     STAGE2,
-    Opinion,
+    MachineOpinion,
     Stages,
     boot,
     build,
@@ -106,7 +106,7 @@ def test_a_guest_that_never_ends_stops_at_a_limit(stages: Stages, tmp_path: Path
         boot(image, PcLimits(seconds=3), lambda _byte: None)
 
 
-def opinion(**other: object) -> Opinion:
+def opinion(**other: object) -> MachineOpinion:
     release = next(r for r in shipped("x86") if r.title == "stage0-posix 1.9.1")
     good = {value.path: value.sha256 for value in release.known}
     fields: dict[str, object] = {
@@ -114,7 +114,7 @@ def opinion(**other: object) -> Opinion:
         "seeds": {"s": True}, "materials": {}, "guest_ok": 19, "console": "", "calls": {},
         "stopped": "reboot",
     }  # fmt: skip
-    return Opinion(**{**fields, **other})  # type: ignore[arg-type]
+    return MachineOpinion(**{**fields, **other})  # type: ignore[arg-type]
 
 
 def test_it_agrees_only_if_all_is_as_known() -> None:

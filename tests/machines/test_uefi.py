@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.machines import uefi
-from bootstrap.machines.uefi import INVALID, NOT_FOUND, Uefi, UefiLimits, Volume
+from bootstrap.machines.uefi import INVALID, NOT_FOUND, Uefi, UefiLimits, UefiVolume
 from tests.machines import programs
 
 LIMITS = UefiLimits(memory=16 << 20, files=1 << 20, seconds=20)
@@ -20,7 +20,7 @@ LIMITS = UefiLimits(memory=16 << 20, files=1 << 20, seconds=20)
 
 def run(program: bytes, options: str = "p.efi", limits: UefiLimits = LIMITS) -> tuple[int, str]:
     printed: list[str] = []
-    machine = Uefi(Volume.of({}, frozenset()), printed.append, limits)
+    machine = Uefi(UefiVolume.of({}, frozenset()), printed.append, limits)
     status = machine.run(machine.load(program, "p.efi", options))
     return status, "".join(printed)
 
@@ -76,7 +76,7 @@ def test_no_header_leads_to_a_traceback(change: bytes, at: int) -> None:
 
 
 def test_names_differ_by_more_than_their_case() -> None:
-    volume = Volume.of({"A/b.TXT": b""}, frozenset({"A"}))
+    volume = UefiVolume.of({"A/b.TXT": b""}, frozenset({"A"}))
     assert volume.find("a/B.txt") == "A/b.TXT"
     assert volume.find("A") == "A"
     assert volume.find("c") is None
@@ -111,7 +111,7 @@ def test_kaem_starts_hex0() -> None:
     folder = seeds()
     files = {file.name: file.read_bytes() for file in folder.iterdir()}
     files["kaem.amd64"] = b"# a comment\nhex0-seed.efi hex0.hex0 new\n"
-    volume = Volume.of(files, frozenset())
+    volume = UefiVolume.of(files, frozenset())
     printed: list[str] = []
     machine = Uefi(volume, printed.append, LIMITS)
     handle = machine.load(files["kaem-optional-seed.efi"], "kaem", "kaem-optional-seed.efi")

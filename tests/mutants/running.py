@@ -11,8 +11,8 @@ from bootstrap.core.files import Stream
 from bootstrap.instruments import Engine
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink, MemoryLower
-from bootstrap.linux.limits import Limits
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.machine import LinuxMachine
 from tests.mutants.cases import Case, Results, cases, program
 
 SECONDS, LARGE_SECONDS = 2, 20
@@ -88,13 +88,13 @@ def answers(tool: bytes, mode: int, case: Case, engine: Engine) -> bool:
     if case.writes:
         fs.root.put(b"out", _writing(written, case.writes))
     limits = replace(
-        Limits(),
+        RunLimits(),
         seconds=LARGE_SECONDS if case.large else SECONDS,
         file=64 << 20,
         files_total=64 << 20,
     )
     try:
-        ended = Machine(fs, engine, limits).run(
+        ended = LinuxMachine(fs, engine, limits).run(
             b"/tool", [b"./tool", *(a.encode() for a in case.arguments)]
         )
     except (GuestFailed, LinuxError):

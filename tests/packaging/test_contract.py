@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -71,3 +72,18 @@ def test_each_breach_of_the_contract_is_seen(package: Path) -> None:
     assert kept == []
     for room in BREACHES:
         assert f"bootstrap.{room.replace('/', '.')}.breach" in result.stdout
+
+
+def test_names_are_unique(checkout: Path) -> None:
+    """A class's name stands once, a module's at most twice: who reads it knows which is meant."""
+    classes: dict[str, list[str]] = {}
+    modules: dict[str, list[str]] = {}
+    for file in sorted((checkout / "bootstrap").rglob("*.py")):
+        where = str(file.relative_to(checkout))
+        if file.name != "__init__.py":
+            modules.setdefault(file.stem, []).append(where)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                classes.setdefault(node.name, []).append(where)
+    assert {name: where for name, where in classes.items() if len(where) > 1} == {}
+    assert {name: where for name, where in modules.items() if len(where) > 2} == {}

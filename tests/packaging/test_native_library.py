@@ -11,7 +11,7 @@ import pytest
 
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments import fastpath
-from bootstrap.instruments.structures import InodeState
+from bootstrap.instruments.structures import NativeInode
 
 COMPILER = shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0])
 """The one that setuptools would use, if it is there."""
@@ -34,15 +34,15 @@ def test_where_a_compiler_is_the_native_library_is_new_and_used(
 
 
 class Swapped(ctypes.Structure):
-    _fields_ = (*InodeState._fields_[:1], *InodeState._fields_[:0:-1])
+    _fields_ = (*NativeInode._fields_[:1], *NativeInode._fields_[:0:-1])
 
 
 class Shorter(ctypes.Structure):
-    _fields_ = InodeState._fields_[:-1]
+    _fields_ = NativeInode._fields_[:-1]
 
 
 class Longer(ctypes.Structure):
-    _fields_ = (*InodeState._fields_, ("more", ctypes.c_uint64))
+    _fields_ = (*NativeInode._fields_, ("more", ctypes.c_uint64))
 
 
 @pytest.mark.skipif(COMPILER is None, reason="there is no C compiler on this machine")

@@ -22,7 +22,7 @@ from bootstrap.core.elf import BadImage
 from bootstrap.core.errors import GuestFailed
 from bootstrap.instruments import default_engine
 from bootstrap.languages import hex0
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.prove.check import MAX_FILE, START, decide, step
 from bootstrap.sources import SourceTree
 from tests.prove.material import CERTIFICATES, OTHERS, X86, certificate, document, program, seed
@@ -133,7 +133,7 @@ def what_it_does(seed: bytes, source: bytes, due: bytes) -> str:
         try:
             ended = tools.emulated(
                 default_engine(), seed, ["in", "out"], {"in": text},
-                limits=Limits(instructions=most),
+                limits=RunLimits(instructions=most),
             )  # fmt: skip
         except (BadImage, LinuxError):
             return "not started"

@@ -21,7 +21,7 @@ from bootstrap.cli.several import rebuild_each
 from bootstrap.cli.verify import is_several, write_products
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.core.verdict import Findings
-from bootstrap.documents import Fault, encode
+from bootstrap.documents import BadValue, encode
 from bootstrap.instruments import default_engine
 from bootstrap.report import Report, lowered, to_text
 from bootstrap.runs.pool import Blob, WorkResult
@@ -122,10 +122,10 @@ def test_a_lie_about_the_products_is_seen() -> None:
         runs.on_end(0, WorkResult(encode(names), (blob,)))
         assert runs.reports[0].result == result
     for blobs in ((), (blob, blob)):
-        with pytest.raises(Fault, match="1 names for"):
+        with pytest.raises(BadValue, match="1 names for"):
             runs.on_end(0, WorkResult(encode(names), blobs))
     text = json.dumps(encode(names)).replace('"started_by": null', '"started_by": 0')
-    with pytest.raises(Fault, match=r"observed\.records\[0\]\.started_by is no earlier process"):
+    with pytest.raises(BadValue, match=r"observed\.records\[0\]\.started_by is no earlier process"):
         runs.on_end(0, WorkResult(json.loads(text), (blob,)))
 
 

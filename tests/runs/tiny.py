@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bootstrap.cli.several import Task
+from bootstrap.cli.several import VerifyTask
 from bootstrap.known import EMBEDDED, StepFile, find
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.sources import Resolved, check_materials, embedded_source
 
 ENTRY = "hex0-seed"
@@ -42,5 +42,5 @@ def resolved_for(arch: str) -> Resolved:
     return Resolved(tree, step, check_materials(tree, step))
 
 
-def tasks_for(arches: Sequence[str], keep_products: bool = False) -> list[Task]:
-    return [Task(resolved_for(arch), ENTRY, Limits(), keep_products) for arch in arches]
+def tasks_for(arches: Sequence[str], keep_products: bool = False) -> list[VerifyTask]:
+    return [VerifyTask(resolved_for(arch), ENTRY, RunLimits(), keep_products) for arch in arches]

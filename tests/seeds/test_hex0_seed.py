@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from bootstrap.core.errors import GuestFailed
 from bootstrap.instruments import default_engine
 from bootstrap.languages.hex0 import assemble
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from tests.seeds import tools
 from tests.seeds.tools import SEED
 
@@ -120,5 +120,5 @@ def test_what_it_does_not_notice(arguments: list[str], changed: dict[str, bytes]
 @pytest.mark.parametrize("arguments", [["missing", "out"], ["folder", "out"], []])
 def test_an_input_that_cannot_be_read_makes_it_loop(arguments: list[str]) -> None:
     with pytest.raises(GuestFailed, match="instructions"):
-        limits = Limits(instructions=100_000)
+        limits = RunLimits(instructions=100_000)
         tools.emulated(default_engine(), SEED, arguments, {}, limits=limits)

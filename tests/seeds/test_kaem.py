@@ -21,7 +21,7 @@ from bootstrap.languages import kaem
 from bootstrap.languages.fault import Kind, LanguageError
 from bootstrap.languages.kaem import MOST_ARGUMENTS
 from bootstrap.languages.source import LARGEST
-from bootstrap.linux import calls
+from bootstrap.linux import call_tables
 from tests.seeds import assembler, tools
 from tests.seeds.ours import KAEM
 
@@ -268,9 +268,9 @@ def test_a_fork_or_wait_that_fails(monkeypatch: pytest.MonkeyPatch, name: str) -
 
     table = {
         number: dataclasses.replace(bound, handler=fails) if bound.row.name == name else bound
-        for number, bound in calls.CALLS["i386"].items()
+        for number, bound in call_tables.CALLS["i386"].items()
     }
-    monkeypatch.setattr(calls, "CALLS", {**calls.CALLS, "i386": table})
+    monkeypatch.setattr(call_tables, "CALLS", {**call_tables.CALLS, "i386": table})
     emulated = functools.partial(tools.emulated, default_engine())
     assert ran(emulated, b"./good x\n./good y") == (12, b" +> ./good x \n")
 

@@ -17,8 +17,8 @@ from bootstrap.core.paths import PathBase
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, MemoryLower
-from bootstrap.linux.limits import Limits
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.machine import LinuxMachine
 
 SOURCES = Path(__file__).resolve().parents[2] / "seeds" / "x86"
 SEED = (SOURCES / "hex0-seed").read_bytes()
@@ -52,7 +52,7 @@ def emulated(
     files: Mapping[str, bytes],
     programs: Mapping[str, bytes] | None = None,
     environment: Mapping[str, str] | None = None,
-    limits: Limits | None = None,
+    limits: RunLimits | None = None,
 ) -> Ended:
     """A run in the emulator."""
     fs = _filesystem(program, files, programs or {})
@@ -63,7 +63,7 @@ def emulated(
         return len(data)
 
     silent, stdout = Stream(), Stream(write=write)
-    ended = Machine(fs, engine, limits or Limits()).run(
+    ended = LinuxMachine(fs, engine, limits or RunLimits()).run(
         b"/there/tool",
         [b"./tool", *(a.encode() for a in arguments)],
         [f"{name}={value}".encode() for name, value in (environment or {}).items()],
@@ -96,7 +96,7 @@ def mode_of(made: str, program: bytes, arguments: Sequence[str], files: Mapping[
     """The permissions of the file ``made`` after a run."""
     fs = _filesystem(program, files, {})
     argv = [b"./tool", *(argument.encode() for argument in arguments)]
-    assert Machine(fs, default_engine()).run(b"/there/tool", argv, cwd=b"/there").status == 0
+    assert LinuxMachine(fs, default_engine()).run(b"/there/tool", argv, cwd=b"/there").status == 0
     return fs.resolve(PathBase(fs.root, fs.root), b"/there/" + made.encode()).mode & 0o7777
 
 

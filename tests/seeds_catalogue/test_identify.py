@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bootstrap.cli.identify import _Answer, _Known, _list_of, _said
 from bootstrap.cli.main import main
-from bootstrap.handoff.render import _run_checks
+from bootstrap.handoff.plan_text import _run_checks
 from bootstrap.handoff.work import CheckedFile
 from bootstrap.known import RELEASES, all_steps, find, releases
 from bootstrap.known.lookup import Use, known_files, ranges

@@ -12,8 +12,8 @@ from bootstrap.core.files import Stream
 from bootstrap.known import all_steps
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
-from bootstrap.linux.limits import Limits
-from bootstrap.linux.machine import Machine
+from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.machine import LinuxMachine
 from bootstrap.runs.rebuild import Rebuilt, record_rebuild
 from bootstrap.sources import Resolved, check_materials, embedded_source
 from bootstrap.trace import container
@@ -33,7 +33,7 @@ def record(
     files: Mapping[bytes, bytes] | None = None,
     argv: Sequence[bytes] = (b"/guest", b"an argument", b"\xff"),
     stdin: Sequence[bytes] = (),
-    limits: Limits | None = None,
+    limits: RunLimits | None = None,
     recorder_of: type[Recorder] = Recorder,
 ) -> str:
     """Record a guest, which may fail; the trace digest."""
@@ -50,16 +50,16 @@ def finish(
     files: Mapping[bytes, bytes] | None = None,
     argv: Sequence[bytes] = (b"/guest",),
     stdin: Sequence[bytes] = (),
-    limits: Limits | None = None,
+    limits: RunLimits | None = None,
 ) -> str:
     """Run a guest to its end and finish its trace."""
-    limits, engine = limits or Limits(), engine_for(hot_path)
+    limits, engine = limits or RunLimits(), engine_for(hot_path)
     lower = {path: LowerFile(0o755, data) for path, data in (files or {}).items()}
     image = guest if isinstance(guest, bytes) else guest.elf()
     lower[b"/guest"] = LowerFile(0o755, image)
     fs = OverlayFileSystem(MemoryLower(lower), limits)
     rest = list(stdin)
-    machine = Machine(fs, engine, limits)
+    machine = LinuxMachine(fs, engine, limits)
     streams = recorder.attach(
         machine,
         (Stream(lambda _n: rest.pop(0) if rest else b""), Stream(None, len), Stream(None, len)),

@@ -11,7 +11,7 @@ import pytest
 from bootstrap import trace
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments.callbuffer import CAPACITY
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.timeline import Timeline
 from bootstrap.trace.columns import Calls, encode, shown
@@ -101,7 +101,7 @@ def test_a_run_that_fails_is_recorded_to_where_it_failed(
         guest.call(4999)
     else:
         guest.label("again").call("fork").jmp("again")
-    limits = Limits(processes=3)
+    limits = RunLimits(processes=3)
     assert len(digests(tmp_path, guest, limits=limits)) == 1
     with trace.open(tmp_path / "native.trace") as opened:
         assert bool(opened.meta["failure"]) == (how != "fault")

@@ -11,7 +11,7 @@ import pytest
 
 from bootstrap.instruments import default_engine
 from bootstrap.known import StepFile
-from bootstrap.linux.limits import Limits
+from bootstrap.linux.limits import RunLimits
 from bootstrap.report import Report
 from bootstrap.runs.rebuild import rebuild
 from bootstrap.sources import SourceTree
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.upstream
 known = pytest.fixture(scope="module", autouse=True)(for_a_module)
 """The early steps are step files of ours."""
 
-BOUNDED = Limits(instructions=2_000_000, memory=64 << 20)
+BOUNDED = RunLimits(instructions=2_000_000, memory=64 << 20)
 """A program that went wrong must not run for long; hex0 to catm take much less."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.handoff.containers.container import ContainerLimits
-from bootstrap.handoff.render import run_document, run_text
+from bootstrap.handoff.plan_text import run_document, run_text
 from bootstrap.handoff.stage0 import emulated
 from bootstrap.handoff.work import HandoffTask, RunOutcome, WorkFolder
 from tests.handoff.running.conftest import Heard, Lab

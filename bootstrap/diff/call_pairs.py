@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bootstrap.diff.sides import Both
-from bootstrap.linux.calls import find
+from bootstrap.linux.call_tables import find
 from bootstrap.linux.strace_values import quote
 from bootstrap.trace.calls import arity, call_text, plain_text
 from bootstrap.trace.columns import WORD, Calls, as_raw, shown

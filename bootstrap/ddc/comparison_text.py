@@ -22,7 +22,7 @@ PROVES = (
     "from them, and in the Python functions, which run none of the two. What it does not show: "
     "that the sources are harmless, since all paths read the same ones; that hex0, which two of "
     "the paths start from, or the compiler cc_x86, whose source is one for all, does what it "
-    "should; or that the machine told the truth, since every guest ran on one model of a CPU "
+    "should; or that the machine did as it should, since every guest ran on one model of a CPU "
     "(Unicorn) and one kernel, both of this program, on one host. (The Python functions are no "
     "guest: up to cc_x86 their path needs neither the seed nor the CPU model.)"
 )
