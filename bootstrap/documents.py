@@ -420,7 +420,7 @@ def _checked(inner: _Decode, checks: tuple[Any, ...], value: Any, way: Way) -> A
     return found
 
 
-def _placed(call: Callable[..., T], way: Way, *args: Any, **kwargs: Any) -> T:
+def _placed(call: Callable[..., T], way: Way, /, *args: Any, **kwargs: Any) -> T:
     """What it raises has its place below ``way``."""
     try:
         return call(*args, **kwargs)

@@ -86,7 +86,9 @@ _BUILDER = """
 --builder-hex0 DIR  a checkout of builder-hex0, or a commit in our cache (default: the one there;
     bootstrap fetch builder-hex0 --from DIR puts it there)
 """
-_LOG = "--log FILE  write each system call of the guest, with arguments and result (slow)"
+_LOG = """--log FILE  write each system call of the guest, with arguments and result (slow)
+--effects FILE  write what each program of the guest opened, wrote and changed, as JSON that
+    bootstrap diff holds against a trace (slow)"""
 _MACHINE = f"""
 on a machine that has no Linux (an opinion, no verdict: docs/machines.md):
 --machine {{builder-hex0,knight,uefi}}  a PC on which builder-hex0's kernel serves the system calls
@@ -302,6 +304,9 @@ PC = CommandRow(
 image IMAGE  a disk image; or 'image': make one
 --console  the guest's keyboard is standard input
 --disk-out FILE  write the disk as the guest left it
+--gdb ADDRESS  wait at HOST:PORT, or a port of this machine alone (without a value 1234), for gdb's
+    `target remote`, before the first instruction of the boot sector. Each instruction is slow then,
+    also while nothing stops the machine (docs/gdb.md)
 {_LOG}
 --quiet  do not print what the guest prints
 --limit NAME=N*  change a limit: memory, disk, seconds, interrupts (K, M, G are powers of 1024)
@@ -310,8 +315,9 @@ to make an image:
 --source PATH  a checkout, or a .tar.gz of a release
 --release R  the release (default: the newest known)
 {_BUILDER}""",
-    """Exit status: 0 the machine rebooted or halted; 2 usage or bad input; 3 it stopped at what it
-    does not have, at an exception or at a limit.""",
+    """Exit status: 0 the machine rebooted or halted, or gdb ended it; 2 usage or bad input; 3 it
+    stopped at what it does not have, at an exception or at a limit.""",
+    more={"gdb": {"nargs": "?", "const": "1234"}},
 )
 
 UEFI = CommandRow(
@@ -572,13 +578,15 @@ DIFF = CommandRow(
 Compare two runs or two sources, and say where they part first and what followed from it.
 This is what to run when a checksum is not what it should be.
 
-A and B are of one kind, which is known by their content:
+A and B are of one kind, which is known by their content (but for the last):
   two traces         of `bootstrap trace record`: the first process, file, system call and
                      instruction that differ, with the source line; then every content that
                      programs left and that differs because of it
   two JSON reports   of `bootstrap verify --json`: the artifacts that differ, in build order
   two source trees   folders or archives: the files that differ, those first that the
                      bootstrap reads
+  a trace and FILE   of `--effects FILE` on a machine without Linux: process by process, the
+                     calls that have an effect; what differs by design is listed
 
 Two traces are compared as they stand in the files, which takes seconds for a whole
 architecture. Only for the instruction are the two programs in question run again, from the

@@ -32,9 +32,9 @@ _UEFI_SEED = "bootstrap-seeds/UEFI/amd64/kaem-optional-seed.efi"
 def verify(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError, KeyboardInterrupt; returns the exit status."""
     machines = {"builder-hex0": _builder_hex0, "knight": _knight, "uefi": _uefi}
-    check_places(args.json, args.log)
-    if args.log is not None and args.machine != "builder-hex0":
-        raise BadInput("--log goes with --machine builder-hex0")
+    check_places(args.json, args.log, args.effects)
+    if (args.log or args.effects) and args.machine != "builder-hex0":
+        raise BadInput("--log and --effects go with --machine builder-hex0")
     agrees, fields, lines = machines[args.machine](args)
     last = list(lines)[-1:] if args.quiet and agrees else lines
     each(
@@ -70,7 +70,7 @@ def _builder_hex0(args: argparse.Namespace) -> _Found:
     limits = with_options(PcLimits(), args.limit)
     stages, tree, release = builder_hex0_and_release(args)
     started, text = time.monotonic(), bytearray()
-    with LiveLine(args.quiet) as live, log_of(args.log) as log:
+    with LiveLine(args.quiet) as live, log_of(args.log, args.effects) as log:
 
         def show(byte: int) -> None:
             if byte != 10:

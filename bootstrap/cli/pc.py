@@ -10,19 +10,20 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from bootstrap import signals
-from bootstrap.cli.output import (
-    check_places,
-    write_pieces,
-)
+from bootstrap.cli.output import check_places, document, each, write_json, write_pieces
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.linux.limits import with_options
 from bootstrap.machines.builder_hex0 import release_image
 from bootstrap.machines.call_log import CallLog, PcCall, line
 from bootstrap.machines.disk import Disk
+from bootstrap.machines.effects import SCHEMA, Watch
 from bootstrap.machines.pc import Interrupt, Pc, PcLimits
+
+if TYPE_CHECKING:
+    from bootstrap.debug.gdb.bare_machine import BareMachine
 
 MAKE = "image"
 """In place of an image: make one."""
@@ -44,21 +45,34 @@ def run(args: argparse.Namespace) -> int:
     if args.output or args.source or args.release or args.builder_hex0:
         raise BadInput("-o, --source, --release and --builder-hex0 go with: pc image")
     limits = with_options(PcLimits(), args.limit)
-    check_places(args.disk_out, args.log)
-    with contextlib.closing(Disk(Path(args.image), limits.disk)) as disk, log_of(args.log) as log:
+    check_places(args.disk_out, args.log, args.effects)
+    watched = log_of(args.log, args.effects)
+    with contextlib.closing(Disk(Path(args.image), limits.disk)) as disk, watched as log:
         taken: Callable[[Interrupt], object] | None = None
         pc: Pc
         if log is not None:
             watch = log
             taken = lambda interrupt: watch(pc, interrupt)  # noqa: E731
         show = (lambda _byte: None) if args.quiet else _Console()
-        pc = Pc(disk, show, _key if args.console else lambda _wait: None, limits, taken)
-        with contextlib.closing(pc):
-            how = pc.run()
+        key = _key if args.console else lambda _wait: None
+        with _gdb(args.gdb) as gdb:
+            pc = Pc(disk, show, key, limits, taken, gdb.step if gdb else None)
+            with contextlib.closing(pc):
+                how = pc.run() if gdb is None else gdb.run(pc)
         if args.disk_out is not None:
             write_pieces(args.disk_out, disk.pieces())
     print(f"bootstrap: the machine {'rebooted' if how == 'reboot' else how}", file=sys.stderr)
     return ExitStatus.DONE
+
+
+def _gdb(address: str | None) -> contextlib.AbstractContextManager[BareMachine | None]:
+    if address is None:
+        return contextlib.nullcontext()
+    from bootstrap.debug.gdb.bare_machine import waiting
+
+    return waiting(
+        address, lambda text: print(f"bootstrap: {printable(text)}", file=sys.stderr, flush=True)
+    )
 
 
 class _Console:
@@ -89,22 +103,34 @@ def _key(wait: bool) -> int | None:
 
 
 @contextlib.contextmanager
-def log_of(dest: str | None) -> Iterator[Callable[[Pc, Interrupt], object] | None]:
-    """What each system call is given to; the file is written when all is over, however it ended."""
-    if dest is None:
+def log_of(
+    dest: str | None, effects: str | None
+) -> Iterator[Callable[[Pc, Interrupt], object] | None]:
+    """What each system call is given to; both files are written when all is over, however."""
+    if dest is None and effects is None:
         yield None
         return
-
+    watch = Watch()
     with tempfile.TemporaryFile() as file:
 
         def ended(pc: Pc, call: PcCall, result: int | None) -> None:
-            file.write(printable(line(pc, call, result)).encode() + b"\n")
+            if dest is not None:
+                file.write(printable(line(pc, call, result)).encode() + b"\n")
+            if effects is not None:
+                watch.ended(pc, call, result)
 
         try:
             yield CallLog(ended).taken
         finally:
             file.seek(0)
-            write_pieces(dest, _pieces(file))
+            each(
+                dest and (lambda: write_pieces(dest, _pieces(file))),
+                effects and (lambda: write_json(effects, _effects(watch))),
+            )
+
+
+def _effects(watch: Watch) -> dict[str, object]:
+    return document(schema=SCHEMA, kernel="builder-hex0's kernel", programs=watch.programs())
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:

@@ -17,12 +17,18 @@ from bootstrap.documents import MAX_DOCUMENT, json_value, named
 from bootstrap.report.page import Page
 
 SCHEMA = "bootstrap-diff/1"
-Kind = Literal["trace", "report", "tree"]
-NAMES: dict[Kind, str] = {"trace": "a trace", "report": "a report", "tree": "a source tree"}
+Kind = Literal["trace", "report", "tree", "effects"]
+NAMES: dict[Kind, str] = {
+    "trace": "a trace", "report": "a report", "tree": "a source tree",
+    "effects": "what a run did",
+}  # fmt: skip
 _SQLITE = b"SQLite format 3\0"
 _GZIP = b"\x1f\x8b"
 _HEAD = 512
-_KNOWN = "name two traces, two JSON reports of `bootstrap verify`, or two source trees"
+_KNOWN = (
+    "name two traces, two JSON reports of `bootstrap verify`, two source trees, or what a run did "
+    "(--effects) and a trace"
+)
 
 
 Progress = Callable[[int, int], None]
@@ -71,6 +77,11 @@ def compare(
     entered. Raises BadInput.
     """
     kind, other = recognise(a), recognise(b)
+    if {kind, other} in ({"effects", "trace"}, {"effects"}):
+        from bootstrap.diff.effects import compare_effects
+
+        yield compare_effects(a, b)
+        return
     if kind != other:
         raise BadInput(f"{a} is {NAMES[kind]} and {b} is {NAMES[other]}: {_KNOWN}")
     if kind == "report":
@@ -109,7 +120,7 @@ def recognise(name: str) -> Kind:
     if head.startswith(_GZIP) or head[257:262] == b"ustar":
         return "tree"
     if head.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
-        return "report"
+        return "effects" if b'"schema": "bootstrap-effects/' in head else "report"
     raise BadInput(f"{name}: is no trace, no report and no source tree; {_KNOWN}")
 
 

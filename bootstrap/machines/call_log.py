@@ -98,7 +98,7 @@ def name(number: int) -> str:
     return _CALLS[number][0] if number in _CALLS else f"call {number}"
 
 
-def _string(pc: Pc, at: int) -> bytes:
+def string(pc: Pc, at: int) -> bytes:
     end = pc.ram.find(b"\0", at, at + 4096)
     return pc.ram[at : end if end >= 0 else at + 4096]
 
@@ -110,13 +110,13 @@ def argv(pc: Pc, vector: int) -> list[bytes]:
         at = int.from_bytes(pc.ram[vector + 4 * i : vector + 4 * i + 4], "little")
         if not at:
             break
-        words.append(_string(pc, at))
+        words.append(string(pc, at))
     return words
 
 
 def path(pc: Pc, call: PcCall) -> str:
     """The path that is a call's first argument."""
-    return _string(pc, call.arguments[0]).decode("utf-8", "surrogateescape")
+    return string(pc, call.arguments[0]).decode("utf-8", "surrogateescape")
 
 
 def _text(pc: Pc, call: PcCall) -> str:
@@ -124,7 +124,7 @@ def _text(pc: Pc, call: PcCall) -> str:
     texts = []
     for i, (kind, value) in enumerate(zip(kinds, call.arguments, strict=False)):
         if kind == "s":
-            texts.append(quote(_string(pc, value)))
+            texts.append(quote(string(pc, value)))
         elif kind == "b" and call.number == WRITE:
             texts.append(quote(pc.ram[value : value + min(call.arguments[i + 1], 33)]))
         elif kind == "a":

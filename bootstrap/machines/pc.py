@@ -283,6 +283,13 @@ class Pc:
         value: int = self.uc.reg_read(getattr(x86, f"UC_X86_REG_{name.upper()}"))
         return value
 
+    def set_register(self, name: str, value: int) -> None:
+        """Set it. Raises BadInput for a value that the CPU does not take."""
+        try:
+            self.uc.reg_write(getattr(x86, f"UC_X86_REG_{name.upper()}"), value)
+        except UcError as error:
+            raise BadInput(f"{name} = {value:#x}: {error}") from None
+
     @property
     def protected(self) -> bool:
         """Whether the CPU is in protected mode."""

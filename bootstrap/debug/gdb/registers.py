@@ -45,10 +45,12 @@ class Description:
     """All registers of an architecture, in gdb's order."""
 
     architecture: str
+    """"": gdb keeps the one that it was set to."""
     features: tuple[tuple[str, str, tuple[TargetRegister, ...]], ...]
     """(name, types that it needs as XML, registers)"""
     pc: str
     sp: str
+    osabi: str = "GNU/Linux"
 
     @property
     def registers(self) -> tuple[TargetRegister, ...]:
@@ -73,9 +75,10 @@ class Description:
             '<?xml version="1.0"?>',
             '<!DOCTYPE target SYSTEM "gdb-target.dtd">',
             '<target version="1.0">',
-            f"  <architecture>{self.architecture}</architecture>",
-            "  <osabi>GNU/Linux</osabi>",
         ]
+        if self.architecture:
+            lines.append(f"  <architecture>{self.architecture}</architecture>")
+        lines.append(f"  <osabi>{self.osabi}</osabi>")
         for name, types, registers in self.features:
             lines += [f'  <feature name="{name}">', *types.splitlines()]
             lines += [register.xml for register in registers]

@@ -243,12 +243,12 @@ class PacketLine:
 # -- addresses ------------------------------------------------------------------------------------
 
 
-def address_of(text: str) -> tuple[str, int]:
-    """`HOST:PORT`, or `PORT` of this machine alone. Raises BadInput."""
+def address_of(text: str, option: str = "--listen") -> tuple[str, int]:
+    """`HOST:PORT`, or `PORT` of this machine alone. Raises BadInput, which names the option."""
     host, _, port = text.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
     if not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise BadInput(f"--listen {text}: name an address and a port, like 127.0.0.1:1234")
+        raise BadInput(f"{option} {text}: name an address and a port, like 127.0.0.1:1234")
     return host, int(port)
 
 
@@ -260,13 +260,13 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises BadInput."""
+def listen(host: str, port: int, option: str = "--listen") -> socket.socket:
+    """A listening socket. Raises BadInput, which names the option."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=1)
     except OSError as error:
         raise BadInput(
-            f"--listen {host}:{port}: cannot be listened at: {error.strerror}; "
+            f"{option} {host}:{port}: cannot be listened at: {error.strerror}; "
             "port 0 takes any free one"
         ) from None
