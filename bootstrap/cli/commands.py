@@ -337,6 +337,26 @@ UEFI = CommandRow(
     usage or bad input; 3 it asked for what the firmware does not have, a fault or a limit.""",
 )
 
+KNIGHT = CommandRow(
+    "knight",
+    "run, disassemble or step through a ROM of stage0's own machine",
+    """Run a ROM on the knight, the machine of the first stage0: tape 1 is read, tape 2 is written,
+    the terminal is the terminal. Or list its instructions, or step through them: commands come from
+    standard input, and ? names them.""",
+    """
+    rom ROM  a ROM, as verify --machine knight makes them
+    --tape1 FILE  what is on tape 1
+    --tape2 FILE  write what is on tape 2 at the end
+    --listing HEX0  the ROM's hex0 source: its lines are shown beside the instructions
+    --disassemble  list the instructions
+    --step  step through them
+    --limit NAME=N*  change a limit: memory, instructions, seconds, tape (K, M, G are powers of
+        1024)
+    """,
+    """Exit status: 0 it halted; 2 usage or bad input; 3 it did what the machine does not have, or a
+    limit.""",
+)
+
 TRACE = CommandRow(
     "trace",
     "record a run, check the record, see who read and wrote what",
@@ -839,8 +859,8 @@ DOCTOR = CommandRow(
 )
 
 COMMANDS = (
-    VERIFY, DDC, PROVE, SEEDS, IDENTIFY, FETCH, RELEASES, RUN, PC, UEFI, TRACE, STEP, GDB, DIFF,
-    HANDOFF, OCI, ATTEST, QUORUM, DOCTOR,
+    VERIFY, DDC, PROVE, SEEDS, IDENTIFY, FETCH, RELEASES, RUN, PC, UEFI, KNIGHT, TRACE, STEP, GDB,
+    DIFF, HANDOFF, OCI, ATTEST, QUORUM, DOCTOR,
 )  # fmt: skip
 
 _EXAMPLES = """\

@@ -2,6 +2,9 @@
 
 import hashlib
 import itertools
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -161,3 +164,36 @@ def test_sums_are_read_strictly() -> None:
     assert stage0.sums(b"0" * 64 + b"  roms/M0\n") == {"M0": "0" * 64}
     with pytest.raises(BadInput, match=r"SHA256SUMS:1: is no"):
         stage0.sums(b"0  roms/M0\n")
+
+
+STEPS = "s\ns 2\nb 4\nc\nr\nm 0 4\nl 1\nwhat\nq\n"
+
+
+def test_the_command_lists_steps_and_runs(tmp_path: Path) -> None:
+    source, rom, tape = tmp_path / "rom.hex0", tmp_path / "rom", tmp_path / "tape"
+    source.write_text("0D 00 00 03 # where\n3C 00 FF F8 ; back\n")
+    rom.write_bytes(bytes.fromhex("0d0000033c00fff8"))
+
+    def command(*args: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        words = [sys.executable, "-m", "bootstrap", "knight", str(rom), *args]
+        return subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
+
+    listed = command("--disassemble", "--listing", str(source))
+    assert listed.returncode == 0, listed.stderr
+    assert listed.stdout.splitlines() == [
+        f"0x0000  0d000003      READPC R3                   {source}:1  0D 00 00 03 # where",
+        f"0x0004  3c00fff8      JUMP -8                     {source}:2  3C 00 FF F8 ; back",
+    ]
+    stepped = command("--step", stdin=STEPS)
+    assert stepped.returncode == 0, stepped.stderr
+    assert "breakpoints: 0x4" in stepped.stdout
+    assert "r3=00000004" in stepped.stdout
+    assert "0x0000  0d 00 00 03" in stepped.stdout
+    assert "ip=0x4 after 5" in stepped.stdout or "ip=0x4 after" in stepped.stdout
+    ended = command("--limit", "instructions=100")
+    assert ended.returncode == 3
+    assert ended.stderr.count("\n") == 1
+    rom.write_bytes(bytes.fromhex("ffffffff"))
+    assert command("--tape2", str(tape)).returncode == 0
+    assert tape.read_bytes() == b""
+    assert command("--listing", str(source)).returncode == 2
