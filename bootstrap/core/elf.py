@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from bootstrap.core.abi import PROT_EXEC, PROT_READ, PROT_WRITE, Errno, LinuxError
 from bootstrap.core.arches import ARCHES, PAGE, PAGE_MASK, Arch, page_down, page_up
-from bootstrap.core.errors import GuestFailed, Limits, Meter
+from bootstrap.core.errors import GuestFailed, Meter
 from bootstrap.core.files import RegularFile
 from bootstrap.core.memory import BEYOND, EXEC, MAPPED, READ, WRITE, AddressSpace
 
@@ -40,14 +40,10 @@ class BadImage(Exception):
     """Linux would kill the process: the old image is gone and the new one cannot be made."""
 
 
-NewMemory = Callable[[Arch, Limits, Meter], AddressSpace]
-
-
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A process image that is ready to run."""
 
-    arch: Arch
     memory: AddressSpace
     pc: int
     sp: int
@@ -126,16 +122,15 @@ def load(
     path: bytes,
     argv: tuple[bytes, ...],
     envp: tuple[bytes, ...],
-    limits: Limits,
     meter: Meter,
-    new_memory: NewMemory = AddressSpace,
+    new_memory: Callable[[Arch, Meter], AddressSpace] = AddressSpace,
 ) -> Loaded:
     """The image of a fresh process. `path` is execve's, for AT_EXECFN.
 
     Raises LinuxError(ENOEXEC), BadImage, GuestFailed (limits; what the core cannot run).
     """
     elf = parse(image)
-    memory = new_memory(elf.arch, limits, meter)
+    memory = new_memory(elf.arch, meter)
     stack = [s for s in elf.segments if s.kind == _PT_GNU_STACK]
     memory.read_implies_exec = not stack and elf.arch.read_implies_exec
     loads = [s for s in elf.segments if s.kind == _PT_LOAD]
@@ -153,7 +148,7 @@ def load(
     except BaseException:
         memory.release()
         raise
-    return Loaded(elf.arch, memory, elf.entry, sp)
+    return Loaded(memory, elf.entry, sp)
 
 
 def _prot(flags: int) -> int:

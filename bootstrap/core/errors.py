@@ -50,8 +50,6 @@ class BootstrapError(Exception):
 class BadInput(BootstrapError):
     """What the user gave (a file, a tree, a cache, an address, an option) cannot be used."""
 
-    exit_code = ExitStatus.BAD_INPUT
-
 
 class GuestFailed(BootstrapError):
     """The guest stopped in a way it should not: a fault, an unknown system call, a limit."""

@@ -11,6 +11,7 @@ Tests that would fail if it lied: tests/core/test_files.py, test_limits.py, test
 import hashlib
 import mmap
 from collections.abc import Callable
+from typing import NoReturn
 
 from bootstrap.core import abi
 from bootstrap.core.abi import Errno, LinuxError
@@ -83,17 +84,9 @@ class RegularFile(Inode):
     by a larger one: what stands outside the core may hold a pointer into it.
     """
 
-    __slots__ = ("_charged", "_hash", "_volume", "data", "origin", "prepared", "runners", "size",
-                 "version", "writers")  # fmt: skip
+    __slots__ = ("_charged", "_volume", "data", "origin", "runners", "size", "version", "writers")
 
-    def __init__(
-        self,
-        volume: Volume,
-        mode: int,
-        origin: bytes,
-        content: bytes = b"",
-        prepared: bool = False,
-    ) -> None:
+    def __init__(self, volume: Volume, mode: int, origin: bytes, content: bytes = b"") -> None:
         super().__init__(volume.next_ino(), mode)
         self.data: Buffer = bytearray(content)
         self.size = len(content)
@@ -101,8 +94,6 @@ class RegularFile(Inode):
         """Grows with each change of the content."""
         self.origin = origin
         """The guest path at which the file was laid out or made."""
-        self.prepared = prepared
-        """Laid out before the guest ran, rather than made by it."""
         self.writers = 0
         """Open file descriptions for writing."""
         self.runners = 0
@@ -110,7 +101,6 @@ class RegularFile(Inode):
         self._volume = volume
         self._charged = 0
         """Capacity that is counted in the meter."""
-        self._hash: tuple[int, str] | None = None
 
     def check_not_running(self) -> None:
         """What writing and emptying ask first. Raises LinuxError(ETXTBSY): open(2), truncate(2)."""
@@ -151,11 +141,8 @@ class RegularFile(Inode):
         return self.read_at(0, self.size)
 
     def sha256(self) -> str:
-        """SHA-256 of the content, lower-case hexadecimal; computed once for each version."""
-        if self._hash is None or self._hash[0] != self.version:
-            digest = hashlib.sha256(memoryview(self.data)[: self.size])
-            self._hash = (self.version, digest.hexdigest())
-        return self._hash[1]
+        """SHA-256 of the content, lower-case hexadecimal."""
+        return hashlib.sha256(memoryview(self.data)[: self.size]).hexdigest()
 
 
 class Symlink(Inode):
@@ -184,15 +171,11 @@ class Stream(Inode):
         ino: int = 0,
     ) -> None:
         super().__init__(ino, abi.S_IFCHR | 0o666)
-        self.read = read or _no_read
-        self.write = write or _no_write
+        self.read = read or _not_given
+        self.write = write or _not_given
 
 
-def _no_read(_count: int) -> bytes:
-    raise LinuxError(Errno.EIO)
-
-
-def _no_write(_data: bytes) -> int:
+def _not_given(_: object) -> NoReturn:
     raise LinuxError(Errno.EIO)
 
 
@@ -266,7 +249,9 @@ class OpenFile:
             raise LinuxError(Errno.EBADF)
         file = self._file
         if file is None:
-            return self._read_other(count)
+            if isinstance(self.inode, Stream):
+                return self.inode.read(count)
+            raise LinuxError(Errno.EISDIR)
         start = self.offset
         if count == 1:
             if start < file.size:
@@ -282,9 +267,12 @@ class OpenFile:
 
         Raises LinuxError: EBADF, EFBIG, EIO; GuestFailed over a limit.
         """
+        if not self.writable:
+            raise LinuxError(Errno.EBADF)
         file = self._file
-        if file is None or not self.writable:
-            return self._write_other(data)
+        if file is None:
+            assert isinstance(self.inode, Stream), "no directory is ever open for writing"
+            return self.inode.write(data)
         start = file.size if self.append and data else self.offset
         count = len(data)
         end = start + count
@@ -326,18 +314,6 @@ class OpenFile:
                 raise LinuxError(Errno.EFBIG)
         file.reserve(start + count)
         return count
-
-    def _read_other(self, count: int) -> bytes:
-        inode = self.inode
-        if isinstance(inode, Stream):
-            return inode.read(count)
-        raise LinuxError(Errno.EISDIR)
-
-    def _write_other(self, data: bytes) -> int:
-        if not self.writable:
-            raise LinuxError(Errno.EBADF)
-        assert isinstance(self.inode, Stream), "no directory is ever open for writing"
-        return self.inode.write(data)
 
     def seek(self, offset: int, whence: int) -> int:
         """lseek(2): the new offset. Raises LinuxError: EINVAL, ENXIO, ESPIPE.

@@ -126,9 +126,9 @@ class Machine:
             fds.put(fd, OpenFile(stream, min(fd, 1)))  # O_RDONLY, O_WRONLY, O_WRONLY
         self.processes += 1
         self._failure = self._fault = None
-        empty = AddressSpace(ARCHES[0], self.limits, self.meter)
+        empty = AddressSpace(ARCHES[0], self.meter)
         process = self.new_process(self.processes, 0, ARCHES[0], empty, fds, self.files,
-                          PathBase(root, directory), 0o022, self.limits,
+                          PathBase(root, directory), 0o022,
                           partial(self.emit, self.processes))  # fmt: skip
         process.emit("RunStarted", program=program, cwd=cwd)
         try:
@@ -234,7 +234,7 @@ class Machine:
             )
         self.processes += 1
         child = self.new_process(self.processes, parent.pid, parent.arch, parent.memory.fork(),
-                        parent.fds.copy(), parent.files, parent.base, parent.umask, parent.limits,
+                        parent.fds.copy(), parent.files, parent.base, parent.umask,
                         partial(self.emit, self.processes), parent.exe_path,
                         parent.program)  # fmt: skip
         child.run_file(parent.exe)
@@ -268,7 +268,7 @@ class Machine:
         """Make the new image and its CPU; the old image stays until this has succeeded."""
         wanted, file, loaded = self._image(process, control)
         process.memory.release()
-        process.memory, process.arch = loaded.memory, loaded.arch
+        process.memory, process.arch = loaded.memory, loaded.memory.arch
         close_each(process, process.fds.cloexec)
         process.run_file(file)
         directory = self.files.path_of(process.base.cwd)
@@ -296,7 +296,7 @@ class Machine:
         which names another to run it, is none (ENOEXEC)."""
         file = self._executable(process, control.path)
         path, argv, envp = control.path, control.argv, control.envp
-        return control, file, elf.load(file, path, argv, envp, self.limits, self.meter)
+        return control, file, elf.load(file, path, argv, envp, self.meter)
 
     def _end(
         self, task: RunningProcess, status: int, fault: Fault | None = None

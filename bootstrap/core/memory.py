@@ -20,7 +20,7 @@ from typing import Protocol, Self
 
 from bootstrap.core.abi import PROT_EXEC, PROT_READ, PROT_WRITE, Errno, LinuxError
 from bootstrap.core.arches import PAGE, PAGE_MASK, Arch, page_up
-from bootstrap.core.errors import GuestFailed, Limits, Meter
+from bootstrap.core.errors import GuestFailed, Meter
 
 READ, WRITE, EXEC = 1, 2, 4
 """What the guest may do with a page."""
@@ -116,9 +116,8 @@ class MemoryListener(Protocol):
 class AddressSpace:
     """The memory of one process."""
 
-    def __init__(self, arch: Arch, limits: Limits, meter: Meter) -> None:
+    def __init__(self, arch: Arch, meter: Meter) -> None:
         self.arch = arch
-        self.limits = limits
         self.meter = meter
         self.extents: list[Extent] = []
         """In order of address; none overlaps another."""
@@ -283,10 +282,10 @@ class AddressSpace:
     def _grant(self, start: int, end: int, flags: int) -> None:
         """Give unmapped pages these flags."""
         size = end - start
-        if self.mapped + size > self.limits.memory:
+        if self.mapped + size > self.meter.limits.memory:
             raise GuestFailed(
                 f"limit: the process asked for {self.mapped + size} bytes of memory, over the "
-                f"limit of {self.limits.memory} (--limit memory=BYTES raises it)"
+                f"limit of {self.meter.limits.memory} (--limit memory=BYTES raises it)"
             )
         self.meter.add_memory(size)
         self.mapped += size
@@ -379,7 +378,7 @@ class AddressSpace:
     def fork(self) -> Self:
         """A copy for a child process (fork(2)). Raises GuestFailed over a limit."""
         self.meter.add_memory(self.mapped)
-        child = self.__class__(self.arch, self.limits, self.meter)
+        child = self.__class__(self.arch, self.meter)
         child.extents = [extent.copy() for extent in self.extents]
         child._starts = list(self._starts)
         child.mapped = self.mapped

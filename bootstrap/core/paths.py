@@ -142,12 +142,9 @@ class FileSystem:
 
     # What it consists of; a subclass may have classes of its own.
 
-    def new_file(
-        self, mode: int, origin: bytes, content: bytes = b"", prepared: bool = False
-    ) -> RegularFile:
+    def new_file(self, mode: int, origin: bytes, content: bytes = b"") -> RegularFile:
         """A file without a name."""
-        kind = abi.S_IFREG | mode & abi.PERMISSIONS
-        return RegularFile(self.volume, kind, origin, content, prepared)
+        return RegularFile(self.volume, abi.S_IFREG | mode & abi.PERMISSIONS, origin, content)
 
     def new_directory(self, mode: int, parent: Directory | None) -> Directory:
         """A directory without a name."""
@@ -291,7 +288,7 @@ class FileSystem:
         inode.links -= 1
         self.volume.drop(inode)
 
-    # Laying out a tree before the guest runs, and reading it afterwards.
+    # Laying out a tree before the guest runs.
 
     def add_directory(self, path: bytes) -> Directory:
         """Lay out a directory and its parents; what is there stays.
@@ -312,23 +309,16 @@ class FileSystem:
     def add_file(self, path: bytes, data: bytes, mode: int = 0o644) -> RegularFile:
         """Lay out a file, and its parents, where nothing is yet: ValueError, as add_directory.
 
-        It does not count as changed, nor against a limit.
+        It does not count against a limit.
         """
         *parents, name = plain_parts(path) or (b"",)
         directory = self.add_directory(b"/" + b"/".join(parents))
         if not name or directory.lookup(name) is not None:
             raise ValueError(f"{path!r} is there already")
         origin = b"/" + b"/".join((*parents, name))
-        file = self.new_file(mode, origin, data, prepared=True)
+        file = self.new_file(mode, origin, data)
         directory.put(name, file)
         return file
-
-    def file_at(self, path: bytes) -> RegularFile | None:
-        """The regular file at a plain absolute path, no link followed; None where none is."""
-        here: Inode | None = self.root
-        for name in plain_parts(path):
-            here = here.lookup(name) if isinstance(here, Directory) else None
-        return here if isinstance(here, RegularFile) else None
 
 
 def plain_parts(path: bytes) -> tuple[bytes, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.arches import Arch
-from bootstrap.core.errors import Limits, printable
+from bootstrap.core.errors import printable
 from bootstrap.core.files import OpenFile, RegularFile
 from bootstrap.core.memory import AddressSpace
 from bootstrap.core.paths import FileSystem, PathBase
@@ -114,7 +114,6 @@ class Process:
     base: PathBase
     """Its root and current directory."""
     umask: int
-    limits: Limits
     emit: Callable[..., None]
     """Machine.emit for this process: says what happened, a name and details."""
     exe_path: bytes = b""

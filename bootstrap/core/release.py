@@ -115,38 +115,32 @@ def read_folder(root: Path) -> Tree:
     while waiting:
         folder, above = waiting.pop()
         try:
-            entries = _entries(folder)
-            targets = {at: os.readlink(at) for _, at, mode in entries if stat.S_ISLNK(mode)}
+            with os.scandir(folder) as scan:
+                found = sorted((entry for entry in scan if entry.name != ".git"), key=_name)
+            for entry in found:
+                path, mode = above + _name(entry), entry.stat(follow_symlinks=False).st_mode
+                if len(files) + len(symlinks) + len(folders) + len(special) == MAX_FILES:
+                    more = f"more than {MAX_FILES} files, at {path!r}"
+                    raise BadInput(f"{root}: too large for a stage0-posix tree: {more}")
+                if stat.S_ISLNK(mode):
+                    symlinks[path] = as_text(os.fsencode(os.readlink(entry.path)))
+                elif stat.S_ISDIR(mode):
+                    folders.add(path)
+                    waiting.append((entry.path, f"{path}/"))
+                elif stat.S_ISREG(mode):
+                    data = read_file(Path(entry.path), left, follow=False)
+                    left -= len(data)
+                    files[path] = SourceFile(data, bool(mode & 0o111))
+                else:
+                    special.append(path)
         except OSError as error:
             _unreadable(error)
-        for name, place, mode in entries:
-            path = above + name
-            if len(files) + len(symlinks) + len(folders) + len(special) == MAX_FILES:
-                more = f"more than {MAX_FILES} files, at {path!r}"
-                raise BadInput(f"{root}: too large for a stage0-posix tree: {more}")
-            if place in targets:
-                symlinks[path] = as_text(os.fsencode(targets[place]))
-            elif stat.S_ISDIR(mode):
-                folders.add(path)
-                waiting.append((place, f"{path}/"))
-            elif not stat.S_ISREG(mode):
-                special.append(path)
-            else:
-                data = read_file(Path(place), left, follow=False)
-                left -= len(data)
-                files[path] = SourceFile(data, bool(mode & 0o111))
     return Tree(str(root), files, symlinks, frozenset(folders), tuple(sorted(special)))
 
 
-def _entries(folder: str) -> list[tuple[str, str, int]]:
-    """Name, place and mode of what is in a folder, sorted. Raises OSError."""
-    with os.scandir(folder) as scan:
-        # The same name whatever the locale: the bytes, read as UTF-8.
-        return sorted(
-            (as_text(os.fsencode(e.name)), e.path, e.stat(follow_symlinks=False).st_mode)
-            for e in scan
-            if e.name != ".git"
-        )
+def _name(entry: os.DirEntry[str]) -> str:
+    """A file's name, the same whatever the locale: its bytes, read as UTF-8."""
+    return as_text(os.fsencode(entry.name))
 
 
 def read_file(path: Path, limit: int, follow: bool = True) -> bytes:

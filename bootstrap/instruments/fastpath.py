@@ -186,9 +186,8 @@ class _Lent:
         state.brk_start = memory.start_brk
         state.brk_now = memory.brk_now
         state.heap_flags = memory.heap_flags
-        room = min(
-            memory.limits.memory - memory.mapped, memory.limits.memory_total - memory.meter.memory
-        )
+        meter, limits = memory.meter, memory.meter.limits
+        room = min(limits.memory - memory.mapped, limits.memory_total - meter.memory)
         state.brk_limit = min(memory.heap_end, page_up(memory.brk_now) + room // PAGE * PAGE)
         state.fault_type = -1
         self._lend_files()

@@ -34,11 +34,9 @@ class OverlayFileSystem(paths.FileSystem):
         volume = OverlayVolume(lower, limits or Limits())
         super().__init__(volume=volume, root=LazyDirectory(volume, S_IFDIR | 0o755, None, b"/"))
 
-    def new_file(
-        self, mode: int, origin: bytes, content: bytes = b"", prepared: bool = False
-    ) -> RegularFile:
+    def new_file(self, mode: int, origin: bytes, content: bytes = b"") -> LazyFile:
         """A file without a name."""
-        return LazyFile(self.volume, S_IFREG | mode & PERMISSIONS, origin, content, prepared)
+        return LazyFile(self.volume, S_IFREG | mode & PERMISSIONS, origin, content)
 
     def new_directory(self, mode: int, parent: Directory | None) -> Directory:
         """A directory without a name."""
@@ -190,7 +188,10 @@ class OverlayFileSystem(paths.FileSystem):
             raise ValueError(f"{path!r} is a directory")
         if there is not None:
             self.take(ParentAndName(directory, name, False))
-        return super().add_file(path, data, mode)
+        file = super().add_file(path, data, mode)
+        assert isinstance(file, LazyFile)
+        file.prepared = True
+        return file
 
     def changed(self) -> Iterator[tuple[bytes, RegularFile]]:
         """The products: (absolute guest path, file), sorted by path.

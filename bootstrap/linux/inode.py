@@ -104,7 +104,7 @@ class OverlayVolume(files.Volume):
 class LazyFile(files.RegularFile):
     """A regular file whose content may still be in the tree below: then `data` is empty."""
 
-    __slots__ = ("pending",)
+    __slots__ = ("_hash", "pending", "prepared")
 
     _volume: OverlayVolume
 
@@ -116,9 +116,12 @@ class LazyFile(files.RegularFile):
         content: bytes = b"",
         prepared: bool = False,
     ) -> None:
-        super().__init__(volume, mode, origin, content, prepared)
+        super().__init__(volume, mode, origin, content)
+        self.prepared = prepared
+        """Laid out before the guest ran, rather than made by it."""
         self.pending = False
         """The content is in the tree below."""
+        self._hash: tuple[int, str] | None = None
 
     def load_later(self, size: int) -> None:
         """The content, of `size` bytes, stays in the lower tree until it is needed."""

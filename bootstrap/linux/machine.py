@@ -115,7 +115,7 @@ class LinuxMachine(machine.Machine):
         found = {}
         for task in self.tasks:
             process, memory = task.process, task.process.memory
-            process.memory = VirtualMemory(process.arch, self.limits, self.meter)
+            process.memory = VirtualMemory(process.arch, self.meter)
             self._close(task)
             self._release(process)
             found[process.pid] = memory
@@ -278,7 +278,7 @@ class LinuxMachine(machine.Machine):
             file = self._executable(process, wanted.path)
             path, argv, envp = control.path, wanted.argv, wanted.envp
             try:
-                loaded = elf.load(file, path, argv, envp, self.limits, self.meter, VirtualMemory)
+                loaded = elf.load(file, path, argv, envp, self.meter, VirtualMemory)
             except LinuxError as error:
                 if error.errno != Errno.ENOEXEC:
                     raise

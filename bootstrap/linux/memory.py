@@ -11,7 +11,7 @@ from typing import Protocol
 from bootstrap.core import memory as core
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.arches import PAGE, PAGE_MASK, Arch, page_down, page_up
-from bootstrap.core.errors import Limits, Meter
+from bootstrap.core.errors import Meter
 from bootstrap.core.memory import BEYOND, DIRTY, FETCHED, KEPT, Extent
 from bootstrap.linux.flags import MAP_FIXED, MAP_FIXED_NOREPLACE
 
@@ -38,8 +38,8 @@ class VirtualMemory(core.AddressSpace):
 
     listener: LinuxMemoryListener | None
 
-    def __init__(self, arch: Arch, limits: Limits, meter: Meter) -> None:
-        super().__init__(arch, limits, meter)
+    def __init__(self, arch: Arch, meter: Meter) -> None:
+        super().__init__(arch, meter)
         self.watcher: Callable[[int, int, bool], None] | None = None
         """Gets what calls read and write in the guest: address, size, whether written."""
         self.searched = (MMAP_BASE[arch.name], 0)

@@ -209,7 +209,6 @@ def restore(
         process = LinuxProcess(
             saved.pid, saved.ppid, abi, memory, fds, machine.files,
             PathBase(back.folders(saved.root), back.folders(saved.cwd)), saved.umask,
-            machine.limits,
             partial(machine.emit, saved.pid), saved.exe_path, Exec(saved.exe_path, saved.argv, ()),
             dict(saved.zombies), saved.syscalls,
         )  # fmt: skip
@@ -257,7 +256,7 @@ def _complete(memory: VirtualMemory, machine: LinuxMachine, state: MemoryState) 
 
 def _space(machine: LinuxMachine, saved: TaskState) -> VirtualMemory:
     state = saved.memory
-    memory = VirtualMemory(_ABIS[saved.abi], machine.limits, machine.meter)
+    memory = VirtualMemory(_ABIS[saved.abi], machine.meter)
     before = 0
     for row in state.extents:
         if not before <= row.start < row.end or (row.start | row.end) % PAGE:

@@ -149,8 +149,7 @@ class Walker:
 
     def __init__(self, image: bytes, abi: Arch, opens: Opens, most: int) -> None:
         """``most``: states at which it stops. Raises what the loader raises."""
-        limits = RunLimits()
-        loaded = load(file_of(image), b"seed", (b"seed",), (), limits, Meter(limits), VirtualMemory)
+        loaded = load(file_of(image), b"seed", (b"seed",), (), Meter(RunLimits()), VirtualMemory)
         assert isinstance(loaded.memory, VirtualMemory)
         self._memory = loaded.memory
         self._entry, self._most, self._opens = loaded.pc, most, opens

@@ -38,7 +38,7 @@ def make(
 ) -> Process:
     """A process at the root of its files, standard streams open."""
     limits = limits or Limits()
-    memory = new_memory(arch, limits, Meter(limits))
+    memory = new_memory(arch, Meter(limits))
     memory.map(BUFFER, END, READ | WRITE | MAPPED)
     memory.set_brk_start(0x100000)
     files = new_files(limits)
@@ -56,7 +56,7 @@ def make(
         fds.put(fd, OpenFile(Stream(read, write), flags))
     base = PathBase(files.root, files.root)
     quiet = lambda kind, **fields: None  # noqa: E731
-    return new_process(1, 0, arch, memory, fds, files, base, 0o022, limits, quiet)
+    return new_process(1, 0, arch, memory, fds, files, base, 0o022, quiet)
 
 
 def call(process: Process, name: str, *args: int) -> Any:

@@ -23,9 +23,9 @@ import pytest
 from bootstrap.core.abi import AT_FDCWD, SIGCHLD
 from bootstrap.core.arches import AARCH64, AMD64, ARCHES, RISCV32, RISCV64, X86, Arch
 from bootstrap.core.errors import Limits
-from bootstrap.core.files import Stream
+from bootstrap.core.files import Directory, Inode, RegularFile, Stream
 from bootstrap.core.machine import Machine, RunResult
-from bootstrap.core.paths import FileSystem
+from bootstrap.core.paths import FileSystem, plain_parts
 from bootstrap.core.syscalls import ROWS
 
 CODE, DATA = 0x40_0000, 0x80_0000
@@ -341,6 +341,14 @@ class Program:
         if stack is not None:
             segments.append(Load(0, b"", stack, kind=PT_GNU_STACK))
         return elf(self.arch, CODE, segments)
+
+
+def file_at(files: FileSystem, path: bytes) -> RegularFile | None:
+    """The regular file at a plain absolute path, no link followed; None where none is."""
+    here: Inode | None = files.root
+    for name in plain_parts(path):
+        here = here.lookup(name) if isinstance(here, Directory) else None
+    return here if isinstance(here, RegularFile) else None
 
 
 # Running.

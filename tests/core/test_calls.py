@@ -17,7 +17,7 @@ from bootstrap.core.files import Directory, OpenFile, RegularFile, Stream
 from bootstrap.core.memory import MAPPED, READ, WRITE
 from bootstrap.core.process import Exec, Exit, Fork, Process
 from tests.core.calls import BAD, BUFFER, END, call, make, put
-from tests.core.guest import EACH_ARCH, ON_X86
+from tests.core.guest import EACH_ARCH, ON_X86, file_at
 
 CWD = abi.AT_FDCWD
 
@@ -35,7 +35,7 @@ def opened(process: Process, path: bytes, flags: int = 0, mode: int = 0o644) -> 
 
 
 def content(process: Process, path: bytes) -> bytes:
-    file = process.files.file_at(path)
+    file = file_at(process.files, path)
     assert file is not None
     return file.contents()
 
@@ -183,7 +183,7 @@ def test_opening(process: Process) -> None:
     assert opened(process, b"/f", abi.O_CREAT | abi.O_EXCL) == -Errno.EEXIST
     assert opened(process, b"/f", abi.O_CREAT | abi.O_DIRECTORY) == -Errno.EINVAL
     assert opened(process, b"/new", abi.O_CREAT, 0o7777) == 3
-    made = process.files.file_at(b"/new")
+    made = file_at(process.files, b"/new")
     assert made is not None and made.mode == abi.S_IFREG | 0o7755  # the umask is 022
     assert opened(process, b"/f", abi.O_TRUNC | abi.O_WRONLY) == 4
     assert content(process, b"/f") == b""
@@ -221,7 +221,7 @@ def test_descriptors_run_out_before_the_path_is_looked_at(arch: Arch) -> None:
     process = make(arch, Limits(open_files=4))
     assert opened(process, b"/f") == 3
     assert opened(process, b"/new", abi.O_CREAT | abi.O_WRONLY) == -Errno.EMFILE
-    assert process.files.file_at(b"/new") is None
+    assert file_at(process.files, b"/new") is None
     assert opened(process, b"") == -Errno.ENOENT  # but after the path is copied
 
 
@@ -248,7 +248,7 @@ def test_the_current_directory(process: Process) -> None:
 
 def test_chmod(process: Process) -> None:
     assert call(process, "fchmodat", CWD, put(process, b"/f"), 0o107755) == 0
-    file = process.files.file_at(b"/f")
+    file = file_at(process.files, b"/f")
     assert file is not None and file.mode == abi.S_IFREG | 0o7755
     assert call(process, "fchmodat", CWD, put(process, b"/d"), 0) == 0
     directory = process.files.root.lookup(b"d")

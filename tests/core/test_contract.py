@@ -10,7 +10,7 @@ from pathlib import Path
 import bootstrap.core
 
 FOLDER = Path(bootstrap.core.__file__).parent
-LINES, FILES = 4477, 15
+LINES, FILES = 4428, 15
 """On the way to 4,000 lines, and up to 4,400 where comments that a reader needs push it over."""
 
 _AUDIT = """

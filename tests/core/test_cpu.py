@@ -25,6 +25,7 @@ from tests.core.guest import (
     W,
     X,
     elf,
+    file_at,
     laid_out,
     run,
 )
@@ -32,9 +33,9 @@ from tests.core.guest import (
 
 def loaded(guest: Program, answers: Sequence[int | None]) -> tuple[Cpu, list[tuple[int, ...]]]:
     """A CPU at the start of the program; its calls get these results, and are kept."""
-    file = laid_out({b"/guest": guest.elf()}).file_at(b"/guest")
+    file = file_at(laid_out({b"/guest": guest.elf()}), b"/guest")
     assert file is not None
-    image = load(file, b"guest", (b"guest",), (), Limits(), Meter(Limits()))
+    image = load(file, b"guest", (b"guest",), (), Meter(Limits()))
     seen: list[tuple[int, ...]] = []
 
     def on_trap(registers: Sequence[int]) -> int | None:

@@ -29,7 +29,7 @@ HEAP = 0x200_0000
 
 def new_space(**limits: int) -> AddressSpace:
     bounds = Limits(**limits)
-    return AddressSpace(AMD64, bounds, Meter(bounds))
+    return AddressSpace(AMD64, Meter(bounds))
 
 
 class Heard:
@@ -231,7 +231,7 @@ def test_the_heap_stops_a_page_before_what_is_mapped() -> None:
 
 def test_the_heap_ends_with_the_address_space() -> None:
     limits = Limits(memory=1 << 40)
-    space = AddressSpace(X86, limits, Meter(limits))
+    space = AddressSpace(X86, Meter(limits))
     space.set_brk_start(X86.task_size - PAGE)
     assert space.brk(X86.task_size + 1) == X86.task_size - PAGE
     assert space.brk(X86.task_size) == X86.task_size
@@ -269,6 +269,6 @@ def test_over_the_limits_the_run_ends_and_nothing_is_mapped() -> None:
     space.map(BASE, BASE + 4 * PAGE, MAPPED)  # instead of what was there
     limits = Limits(memory_total=4 * PAGE)
     meter = Meter(limits)
-    AddressSpace(AMD64, limits, meter).map(BASE, BASE + 3 * PAGE, MAPPED)
+    AddressSpace(AMD64, meter).map(BASE, BASE + 3 * PAGE, MAPPED)
     with pytest.raises(GuestFailed, match=r"all processes together.*--limit memory_total="):
-        AddressSpace(AMD64, limits, meter).map(BASE, BASE + 2 * PAGE, MAPPED)
+        AddressSpace(AMD64, meter).map(BASE, BASE + 2 * PAGE, MAPPED)

@@ -16,6 +16,7 @@ from bootstrap.core import abi
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.files import Directory, RegularFile, Symlink
 from bootstrap.core.paths import FileSystem, Lookup, PathBase, plain_parts
+from tests.core.guest import file_at
 from tests.core.test_files import base, fails, open_at
 
 LINKS = {
@@ -154,7 +155,7 @@ def test_nothing_is_above_the_root() -> None:
     jail = PathBase(files.add_directory(b"/a"), inner)
     assert files.resolve(jail, b"/") is jail.root
     assert files.resolve(jail, b"../../../..") is jail.root
-    assert files.resolve(jail, b"/../f") is files.file_at(b"/a/f")
+    assert files.resolve(jail, b"/../f") is file_at(files, b"/a/f")
     with fails(Errno.ENOENT):
         files.resolve(jail, b"/../b/x")
 
@@ -164,7 +165,7 @@ def test_links_are_counted_over_one_whole_look_up() -> None:
     files.add_file(b"/end", b"")
     for number in range(41):
         add_link(files, b"l%d" % number, b"end" if number == 0 else b"l%d" % (number - 1))
-    assert files.resolve(base(files), b"l39") is files.file_at(b"/end")
+    assert files.resolve(base(files), b"l39") is file_at(files, b"/end")
     with fails(Errno.ELOOP):
         files.resolve(base(files), b"l40")
     with fails(Errno.ELOOP):
@@ -180,15 +181,15 @@ def test_a_name_that_is_removed_while_it_is_open() -> None:
     files = sample()
     file = open_at(files, b"b", abi.O_RDWR)
     files.unlink(base(files), b"b")
-    assert files.file_at(b"/b") is None
+    assert file_at(files, b"/b") is None
     again = open_at(files, b"b", abi.O_RDWR | abi.O_CREAT)
     again.write(b"new")
-    assert (file.read(10), files.file_at(b"/b")) == (b"0123456789", again.inode)
+    assert (file.read(10), file_at(files, b"/b")) == (b"0123456789", again.inode)
 
 
 def test_what_is_run_is_not_opened_for_writing() -> None:
     files = sample()
-    program = files.file_at(b"/b")
+    program = file_at(files, b"/b")
     assert program is not None
     program.runners = 1
     for flags in (1, 2, abi.O_TRUNC, abi.O_RDWR | abi.O_CREAT, abi.O_WRONLY | abi.O_TRUNC):
@@ -199,7 +200,7 @@ def test_what_is_run_is_not_opened_for_writing() -> None:
 
 def test_a_large_file_needs_o_largefile() -> None:
     files = sample()
-    program = files.file_at(b"/b")
+    program = file_at(files, b"/b")
     assert program is not None
     program.size = abi.MAX_NON_LFS + 1
     with fails(Errno.EOVERFLOW):
@@ -243,9 +244,9 @@ def test_laying_out_refuses_what_is_no_plain_path() -> None:
 
 def test_reading_a_tree_follows_no_link() -> None:
     files = sample()
-    assert files.file_at(b"/a/f") is not None
+    assert file_at(files, b"/a/f") is not None
     for path in (b"/l-file", b"/l/c", b"/l-dot/f", b"/a", b"/none", b"/b/x"):
-        assert files.file_at(path) is None
+        assert file_at(files, path) is None
 
 
 def test_a_path_for_a_message_is_cut_short() -> None:

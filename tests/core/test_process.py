@@ -11,6 +11,7 @@ from bootstrap.core.files import OpenFile, Stream
 from bootstrap.core.process import FdTable
 from bootstrap.core.syscalls import close_each
 from tests.core.calls import make
+from tests.core.guest import file_at
 from tests.core.test_files import fails
 
 
@@ -77,7 +78,7 @@ def test_many_are_closed_the_lowest_first_and_each_end_is_an_event() -> None:
 @pytest.mark.parametrize("forked", [False, True])
 def test_an_image_is_counted_by_who_runs_it(forked: bool) -> None:
     process = make()
-    first, second = process.files.file_at(b"/f"), process.files.file_at(b"/d/inner")
+    first, second = file_at(process.files, b"/f"), file_at(process.files, b"/d/inner")
     assert first is not None and second is not None
     process.run_file(first)
     if forked:

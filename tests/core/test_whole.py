@@ -13,6 +13,7 @@ import pytest
 from bootstrap.core.files import Stream
 from bootstrap.core.machine import Machine
 from bootstrap.core.paths import FileSystem
+from tests.core.guest import file_at
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = tomllib.loads((ROOT / "steps/embedded-x86.toml").read_text())
@@ -39,7 +40,7 @@ def rebuild(changed: dict[str, bytes] | None = None) -> tuple[FileSystem, Machin
 def products(files: FileSystem) -> dict[str, str]:
     found = {}
     for name in STEPS["catalogue"]:
-        file = files.file_at(b"/" + name.encode())
+        file = file_at(files, b"/" + name.encode())
         if file is not None:
             found[name] = file.sha256()
     return found
@@ -52,7 +53,7 @@ def test_every_product_is_what_it_should_be() -> None:
     # What the run is to its last call, also on another host.
     assert (machine.processes, machine.ended_calls) == (12, 67439)
     for name, sha256 in STEPS["materials"].items():
-        file = files.file_at(b"/" + name.encode())
+        file = file_at(files, b"/" + name.encode())
         assert file is not None and file.sha256() == sha256
 
 

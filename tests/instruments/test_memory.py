@@ -58,7 +58,7 @@ class Model:
 
 def new_space(limit: int = 1 << 30) -> VirtualMemory:
     limits = RunLimits(memory=limit)
-    return VirtualMemory(AMD64, limits, Meter(limits))
+    return VirtualMemory(AMD64, Meter(limits))
 
 
 def mmap(space: VirtualMemory, hint: int, length: int, prot: int, flags: int) -> int:
@@ -307,7 +307,7 @@ def test_large_mappings_are_in_several_extents() -> None:
     ],
 )
 def test_what_mmap_refuses(hint: int, length: int, flags: int, errno: Errno) -> None:
-    space = VirtualMemory(X86, ROOMY, Meter(ROOMY))
+    space = VirtualMemory(X86, Meter(ROOMY))
     with pytest.raises(LinuxError) as caught:
         mmap(space, hint, length, READ | WRITE, flags)
     assert caught.value.errno is errno

@@ -31,7 +31,7 @@ from tests.core.test_files import (  # noqa: F401
     test_one_byte_at_a_time,
     test_seeking,
     test_shared_by_fork_and_freed_with_the_last,
-    test_the_hash_is_computed_once_for_each_content,
+    test_the_hash_is_that_of_the_present_content,
     test_what_is_gone_no_longer_counts,
     test_without_largefile_nothing_is_written_past_two_gib,
 )
@@ -73,6 +73,18 @@ def test_a_size_that_is_set() -> None:
     inode.truncate(1)
     inode.truncate(0)
     assert bytes(pointer).rstrip(b"\0") == b"ab"
+
+
+def test_the_hash_is_computed_once_for_each_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, file = make()
+    inode = regular(file)
+    file.write(b"abc")
+    first = inode.sha256()
+    with monkeypatch.context() as patch:
+        patch.setattr(hashlib, "sha256", None)
+        assert inode.sha256() == first
+    file.write(b"x")
+    assert inode.sha256() == hashlib.sha256(b"abcx").hexdigest()
 
 
 def test_what_native_code_writes_counts() -> None:

@@ -13,6 +13,7 @@ from bootstrap.core.files import OpenFile
 from bootstrap.core.paths import FileSystem, PathBase
 from bootstrap.core.process import Exec
 from bootstrap.linux.events import Executed, Exited, Opened
+from tests.core.guest import file_at
 
 PRODUCTS = ("x86/artifact/hex0", "x86/artifact/hex1", "x86/artifact/M0", "x86/bin/M1")
 PHASES = {"x86/artifact/hex0": "phase 0", "x86/artifact/hex1": "phase 1", "x86/bin/M1": "phase 9"}
@@ -60,7 +61,7 @@ class Run:
 
     def add(self, path: str) -> OpenFile:
         """A file, which is there now, opened."""
-        file = self.files.file_at(path.encode()) or self.files.add_file(path.encode(), b"")
+        file = file_at(self.files, path.encode()) or self.files.add_file(path.encode(), b"")
         return OpenFile(file, 0)
 
     def exit(self, pid: int) -> None:
