@@ -1,7 +1,6 @@
 """UEFI firmware: programs of our own, and stage0's seeds where a checkout of them is given."""
 
 import hashlib
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.machines import uefi
 from bootstrap.machines.uefi import INVALID, NOT_FOUND, Uefi, UefiLimits, UefiVolume
+from bootstrap.sources import Cache
 from tests.machines import programs
 
 LIMITS = UefiLimits(memory=16 << 20, files=1 << 20, seconds=20)
@@ -82,18 +82,21 @@ def test_names_differ_by_more_than_their_case() -> None:
     assert volume.find("c") is None
 
 
-def seeds() -> Path:
-    """The seeds of the newest release in the cache, which are made from bootstrap-seeds."""
-    given_folder = os.environ.get("BOOTSTRAP_SEEDS")
-    if given_folder is None:
-        pytest.skip(
-            "BOOTSTRAP_SEEDS names no checkout of bootstrap-seeds, whose UEFI seeds it runs"
-        )
-    return Path(given_folder) / "UEFI" / "amd64"
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The UEFI seeds, which a release of stage0-posix has in its tree."""
+    tree = Cache().load("1.9.1", "stage0-posix")
+    if tree is None:
+        pytest.skip("no stage0-posix 1.9.1 in the cache: bootstrap fetch stage0-posix --from PATH")
+    folder = tmp_path_factory.mktemp("seeds")
+    for path, file in tree.files.items():
+        if path.startswith("bootstrap-seeds/UEFI/amd64/"):
+            (folder / Path(path).name).write_bytes(file.data)
+    return folder
 
 
-def test_the_seeds_rebuild_themselves(tmp_path: Path) -> None:
-    folder = seeds()
+def test_the_seeds_rebuild_themselves(seeds: Path, tmp_path: Path) -> None:
+    folder = seeds
     for name, source in (("hex0-seed", "hex0"), ("kaem-optional-seed", "kaem-optional")):
         out = tmp_path / name
         done = subprocess.run(
@@ -107,8 +110,8 @@ def test_the_seeds_rebuild_themselves(tmp_path: Path) -> None:
         assert made == hashlib.sha256(seed).hexdigest()
 
 
-def test_kaem_starts_hex0() -> None:
-    folder = seeds()
+def test_kaem_starts_hex0(seeds: Path) -> None:
+    folder = seeds
     files = {file.name: file.read_bytes() for file in folder.iterdir()}
     files["kaem.amd64"] = b"# a comment\nhex0-seed.efi hex0.hex0 new\n"
     volume = UefiVolume.of(files, frozenset())
