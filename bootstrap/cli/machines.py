@@ -12,7 +12,7 @@ from bootstrap.cli.live import LiveLine
 from bootstrap.cli.output import check_places, document, each, for_people, say, write_json
 from bootstrap.cli.pc import log_of
 from bootstrap.core.errors import BadInput, ExitStatus, GuestFailed
-from bootstrap.core.release import Release, Tree, read_folder
+from bootstrap.core.release import Release, Tree, read_file, read_folder
 from bootstrap.languages import hex0
 from bootstrap.linux.limits import with_options
 from bootstrap.machines import stage0
@@ -23,18 +23,34 @@ from bootstrap.machines.pc import PcLimits
 from bootstrap.machines.uefi import STATUS_NAMES, Uefi, UefiLimits, UefiVolume
 from bootstrap.runs.deciding import core_tree, release_of
 from bootstrap.sources import Cache, resolve
-from bootstrap.sources.checkouts import BUILDER_HEX0, STAGE0, checkout_at, identify_checkout
+from bootstrap.sources.checkouts import (
+    BUILDER_HEX0,
+    STAGE0,
+    checkout_at,
+    identify_checkout,
+    read_used,
+)
 
 SCHEMA = "bootstrap-opinion/1"
+_NOT_HERE = ("junit", "output", "recheck", "fallback", "fetched")
+"""Options of verify that say something of a run on our own kernel."""
 _UEFI_SEED = "bootstrap-seeds/UEFI/amd64/kaem-optional-seed.efi"
 
 
 def verify(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError, KeyboardInterrupt; returns the exit status."""
     machines = {"builder-hex0": _builder_hex0, "knight": _knight, "uefi": _uefi}
+    refused = [name for name in _NOT_HERE if getattr(args, name)]
+    if args.entry not in (None, "kaem-optional-seed"):
+        refused.append("entry hex0-seed")
+    if args.arch.lower() not in ("x86", "i386"):
+        refused.append("arch")
+    if args.machine != "builder-hex0":
+        refused += [name for name in ("log", "effects", "builder_hex0") if getattr(args, name)]
+    if refused:
+        option = f"--{refused[0].replace('_', '-')}"
+        raise BadInput(f"{option} does not go with --machine {args.machine}")
     check_places(args.json, args.log, args.effects)
-    if (args.log or args.effects) and args.machine != "builder-hex0":
-        raise BadInput("--log and --effects go with --machine builder-hex0")
     agrees, fields, lines = machines[args.machine](args)
     last = list(lines)[-1:] if args.quiet and agrees else lines
     each(
@@ -152,9 +168,8 @@ def _knight(args: argparse.Namespace) -> _Found:
     limits = with_options(KnightLimits(), args.limit)
     with checkout_at(args.source, STAGE0, Cache()) as at, LiveLine(args.quiet) as live:
         identity = identify_checkout(STAGE0, at)
-        tree = read_folder(at.folder)
-        files = {path: file.data for path, file in tree.files.items()}
-        seed = _knight_seed(files)
+        files = {path: file.data for path, file in read_used(STAGE0, at.folder).files.items()}
+        seed = _knight_seed(at.folder, files)
         roms = list(
             stage0.build(files, seed, limits, lambda rom: live.show(f"knight: makes {rom}"))
         )
@@ -194,17 +209,18 @@ def _knight(args: argparse.Namespace) -> _Found:
     return agrees, fields, [text for line in lines for text in line.split("\n")]
 
 
-def _knight_seed(files: Mapping[str, bytes]) -> bytes:
-    """The seed, from the checkout's submodule or as stage1_assembler-0 has it, in hex0.
+def _knight_seed(folder: Path, files: Mapping[str, bytes]) -> bytes:
+    """The seed, from the checkout's submodule; without it, assembled from its source by our model.
 
     A seed of another hash is refused. Raises BadInput.
     """
-    found = next((files[path] for path in stage0.SEED_PATHS if path in files), None)
-    if found is None:
-        source = "stage1/stage1_assembler-0.hex0"
-        if source not in files:
-            raise BadInput(f"stage0: there is no {source}")
-        # The submodule is not there: the same program, assembled by our model of hex0.
+    source = "stage1/stage1_assembler-0.hex0"
+    if source not in files:
+        raise BadInput(f"{folder}: is no checkout of stage0: there is no {source}")
+    if (folder / stage0.SEED_PATH).is_file():
+        found = read_file(folder / stage0.SEED_PATH, 1 << 16)
+    else:
+        # The same program as the ROM stage1_assembler-0.
         found = bytes(hex0.assemble(files[source], source).output)
     if hashlib.sha256(found).hexdigest() != stage0.SEED_SHA256:
         raise BadInput(f"stage0: the knight's hex0 seed is not {stage0.SEED_SHA256}")

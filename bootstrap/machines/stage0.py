@@ -13,8 +13,8 @@ from bootstrap.core.errors import BadInput
 from bootstrap.machines.knight import Knight, KnightLimits
 
 SEED = "hex0-seed"
-SEED_PATHS = ("seed/NATIVE/knight/hex0-seed", "NATIVE/knight/hex0-seed")
-"""In a checkout of stage0 with its submodule, and in bootstrap-seeds."""
+SEED_PATH = "seed/NATIVE/knight/hex0-seed"
+"""In a checkout of stage0 with its submodule."""
 SEED_SHA256 = "13b45134a88c1c6db349cb40f82269cee9edfce71ac644dc0e137bad053bf5ce"
 """The 250 bytes that are published; stage1_assembler-0 is the same again."""
 SUMS = "test/SHA256SUMS"
