@@ -8,13 +8,19 @@ Relies on: `release`, `verdict`.
 Tests that would fail if it lied: tests/core/test_main.py.
 """
 
+import signal
+
+if __name__ == "__main__" and hasattr(signal, "sigwait"):
+    # Python answers SIGINT with a traceback, and would from the first import on: so both wait for
+    # `_end_by_signals`.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+
 import _thread
 import argparse
 import contextlib
 import io
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -36,13 +42,6 @@ class _Parser(argparse.ArgumentParser):
         raise BadInput(f"{message}; see --help")
 
 
-def _seconds(text: str) -> int:
-    number = int(text)
-    if not 0 < number < 1 << 31:
-        raise argparse.ArgumentTypeError(f"{text} is out of range")
-    return number
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -I -m bootstrap.core",
@@ -59,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     judges.add_argument("--answers", metavar="FILE", help="judge by this answers file alone: the "
                         "sources are compared with no list (status 4 at best)")  # fmt: skip
     parser.add_argument("--entry", help="kaem-optional-seed (the usual one) or hex0-seed")
-    parser.add_argument("--seconds", type=_seconds, default=6 * 3600, metavar="N", help="a net for "
+    parser.add_argument("--seconds", type=int, default=6 * 3600, metavar="N", help="a net for "
                         "loops: the CPU time that the run may take (default 21600)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="the verdict as JSON")
     return parser
@@ -72,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         args = _parser().parse_args(argv)
+        if not 0 < args.seconds < 1 << 31:
+            raise BadInput(f"--seconds {args.seconds} is out of range")
         _end_by_signals(args.seconds)
         findings = _findings(args)
         lines = [json.dumps(asdict(findings), indent=2)] if args.json else _lines(findings)

@@ -1,4 +1,5 @@
-"""Linux's error numbers, flags and signals, as far as the core's calls use them.
+"""Linux's error numbers, flags and signals, as far as the core's calls use them; and the error
+numbers of calls that stand on the core, for one enumeration has all.
 
 Claims: each value is the one of Linux for x86, ARM64 and RISC-V alike; where ARM differs (its open
 flags), `arches` says so.

@@ -163,11 +163,11 @@ class Cpu:
 
     def extent_added(self, extent: Extent) -> None:
         """Let the CPU reach the host memory of `extent`; `_fill` says which pages, and how."""
-        size = extent.end - extent.start
-        host = (ctypes.c_char * size).from_buffer(extent.host)
+        size = ctypes.c_size_t(extent.size)
+        host = (ctypes.c_char * extent.size).from_buffer(extent.host)
         self._hosts[extent.start] = host
         status = uclib.uc_mem_map_ptr(
-            self._handle, ctypes.c_uint64(extent.start), ctypes.c_size_t(size), uc.UC_PROT_ALL, host
+            self._handle, ctypes.c_uint64(extent.start), size, uc.UC_PROT_ALL, host
         )
         _check(status, f"a mapping at {extent.start:#x}")
 
@@ -301,7 +301,7 @@ class Cpu:
         """Give the trap's result to the guest, and overwrite what the trap overwrites."""
         results = self._result.values
         results[0] = result & self._mask
-        if len(results) > 1:
+        if len(results) > 1:  # arch.saved, which _call has after the number and six arguments
             results[1] = self._call.values[7] + self.arch.trap_size
             results[2] = self._call.values[8]
         self._result.write()

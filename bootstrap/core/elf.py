@@ -28,7 +28,9 @@ BINPRM_BUF_SIZE = 256
 
 _PT_LOAD, _PT_INTERP, _PT_GNU_STACK = 1, 3, 0x6474E551
 _ET_EXEC, _ET_DYN = 2, 3
-_PF_X, _PF_W, _PF_R = 1, 2, 4
+_PF_X = 1
+_PROTECTION = ((_PF_X, PROT_EXEC), (2, PROT_WRITE), (4, PROT_READ))
+"""PF_X, PF_W and PF_R, and what they mean to mmap(2)."""
 _EHDR = {1: struct.Struct("<16sHHIIIIIHHHHHH"), 2: struct.Struct("<16sHHIQQQIHHHHHH")}
 _PHDR = {1: struct.Struct("<IIIIIIII"), 2: struct.Struct("<IIQQQQQQ")}
 
@@ -69,14 +71,6 @@ class ElfFile:
     entry: int
     phdr_offset: int
     segments: tuple[Segment, ...]
-
-    @property
-    def phdr_addr(self) -> int:
-        """Where the program headers land in memory, or 0 (AT_PHDR)."""
-        for s in self.segments:
-            if s.kind == _PT_LOAD and s.offset <= self.phdr_offset < s.offset + s.file_size:
-                return self.phdr_offset - s.offset + s.vaddr
-        return 0
 
 
 def parse(image: RegularFile) -> ElfFile:
@@ -151,14 +145,6 @@ def load(
     return Loaded(memory, elf.entry, sp)
 
 
-def _prot(flags: int) -> int:
-    return (
-        (PROT_READ if flags & _PF_R else 0)
-        | (PROT_WRITE if flags & _PF_W else 0)
-        | (PROT_EXEC if flags & _PF_X else 0)
-    )
-
-
 def _map_segment(memory: AddressSpace, segment: Segment, image: RegularFile) -> None:
     """Map one PT_LOAD segment: whole pages of the file, then zeroes (elf_load, padzero)."""
     task = memory.arch.task_size
@@ -166,7 +152,7 @@ def _map_segment(memory: AddressSpace, segment: Segment, image: RegularFile) -> 
         raise BadImage("a segment lies outside the address space or is larger in the file")
     if (segment.offset ^ segment.vaddr) & PAGE_MASK and segment.file_size:
         raise BadImage("a segment's offset and address differ within the page")
-    flags = memory.flags_for(_prot(segment.flags))
+    flags = memory.flags_for(sum(prot for flag, prot in _PROTECTION if segment.flags & flag))
     start = page_down(segment.vaddr)
     file_end = page_up(segment.vaddr + segment.file_size) if segment.file_size else start
     end = page_up(segment.vaddr + segment.memory_size)
@@ -202,7 +188,7 @@ def _fill_stack(
 
     Returns the stack pointer.
     """
-    arch = elf.arch
+    arch, phoff = elf.arch, elf.phdr_offset
     at = arch.task_size - 8
 
     def push(data: bytes) -> int:
@@ -218,8 +204,12 @@ def _fill_stack(
     platform = push(arch.platform.encode() + b"\0") if arch.platform else 0
     random = push(RANDOM)
     at &= ~15
+    phdr = 0  # where the program headers land: in the last segment that has them
+    for s in elf.segments:
+        if s.kind == _PT_LOAD and s.offset <= phoff < s.offset + s.file_size:
+            phdr = phoff - s.offset + s.vaddr
     vector = {  # include/uapi/linux/auxvec.h, in the order in which Linux writes it
-        "HWCAP": (16, 0), "PAGESZ": (6, PAGE), "CLKTCK": (17, 100), "PHDR": (3, elf.phdr_addr),
+        "HWCAP": (16, 0), "PAGESZ": (6, PAGE), "CLKTCK": (17, 100), "PHDR": (3, phdr),
         "PHENT": (4, _PHDR[arch.elf_class].size), "PHNUM": (5, len(elf.segments)), "BASE": (7, 0),
         "FLAGS": (8, 0), "ENTRY": (9, elf.entry), "UID": (11, 0), "EUID": (12, 0), "GID": (13, 0),
         "EGID": (14, 0), "SECURE": (23, 0), "RANDOM": (25, random), "HWCAP2": (26, 0),

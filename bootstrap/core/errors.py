@@ -38,7 +38,6 @@ exit status:
   141  the reader of the output went away
   143  ended by SIGTERM (SIGHUP: 129)
 """
-"""`ExitStatus` in words, for --help."""
 
 
 class BootstrapError(Exception):
@@ -59,7 +58,8 @@ class GuestFailed(BootstrapError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Most that a guest may use. The defaults are several times what the largest release needs."""
+    """Most that a guest may use: several times what the largest release needs. The core's command
+    line knows no others; --limit, which messages name, is an option of the commands above it."""
 
     memory: int = 1 << 30
     """Bytes one process may map."""

@@ -46,10 +46,6 @@ class Inode:
         self.guest_made = False
         """Counted in Meter.inodes."""
 
-    def set_mode(self, permissions: int) -> None:
-        """Give the file these permissions."""
-        self.mode = self.mode & abi.S_IFMT | permissions
-
     def forget(self) -> None:
         """Nothing leads to this file any more: no name, no open file description."""
 
@@ -91,7 +87,7 @@ class RegularFile(Inode):
         self.data: Buffer = bytearray(content)
         self.size = len(content)
         self.version = 0
-        """Grows with each change of the content."""
+        """Grows with each change of the content, for who stands outside the core."""
         self.origin = origin
         """The guest path at which the file was laid out or made."""
         self.writers = 0
@@ -101,11 +97,6 @@ class RegularFile(Inode):
         self._volume = volume
         self._charged = 0
         """Capacity that is counted in the meter."""
-
-    def check_not_running(self) -> None:
-        """What writing and emptying ask first. Raises LinuxError(ETXTBSY): open(2), truncate(2)."""
-        if self.runners:
-            raise LinuxError(Errno.ETXTBSY)
 
     def read_at(self, offset: int, count: int) -> bytes:
         """What pread(2) gives: up to `count` bytes from `offset`, less at the end of the file."""
@@ -146,7 +137,8 @@ class RegularFile(Inode):
 
 
 class Symlink(Inode):
-    """A symbolic link. Linux gives it mode 0777."""
+    """A symbolic link, of mode 0777 as on Linux. Nothing in the core makes one: its calls cannot,
+    and those of a tree are not laid out."""
 
     __slots__ = ("target",)
 
@@ -191,7 +183,7 @@ class Directory(Inode):
         self.name = b""
         """Its name there."""
         self.removed = False
-        """rmdir(2) has taken its name away; nothing can be made in it any more."""
+        """rmdir(2), which the core has not, has taken its name away: nothing can be made in it."""
         self._children: dict[bytes, Inode] = {}
 
     def lookup(self, name: bytes) -> Inode | None:
@@ -342,14 +334,13 @@ class OpenFile:
         self.offset = new
         return new
 
-    def close(self) -> bool:
-        """One descriptor fewer; whether it was the last one, which closes."""
+    def close(self) -> None:
+        """One descriptor fewer; the last one closes."""
         self.refs -= 1
         if self.refs:
-            return False
+            return
         self.inode.opens -= 1
         if self._file is not None:
             self._file.writers -= self.writable
         if self._volume is not None:
             self._volume.drop(self.inode)
-        return True

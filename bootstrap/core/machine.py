@@ -57,19 +57,18 @@ class RunResult:
 class Machine:
     """One run of a tree of processes on one file system.
 
-    What stands outside the core may give other `calls`, or be a subclass, with other CPUs, and with
-    listeners for what `emit` says; a verdict comes of this very class.
+    What stands outside the core may be a subclass, with more calls, other CPUs, and listeners for
+    what `emit` says; a verdict comes of this very class.
     """
 
+    calls: Tables = CALLS
     new_process: type[Process] = Process
 
-    def __init__(
-        self, files: FileSystem, calls: Tables = CALLS, limits: Limits | None = None
-    ) -> None:
+    def __init__(self, files: FileSystem, limits: Limits | None = None) -> None:
         self.files = files
-        self.calls = calls
         self.limits = limits or Limits()
         self.meter = Meter(self.limits)
+        """Of memory. Files are counted by their Volume's, for they outlive a machine."""
         self.processes = 0
         """Processes started so far."""
         self.ended_calls = 0
@@ -102,7 +101,8 @@ class Machine:
         """Run one program, and all that it starts, to its end.
 
         Raises GuestFailed (unknown system call, limit, what the core cannot do), LinuxError when
-        the program cannot be executed at all.
+        the program cannot be executed at all. No signal handler may raise meanwhile: most of it is
+        called from inside Unicorn, where an exception is lost.
         """
         try:
             result = self.start(Exec(path, tuple(argv), tuple(envp)), cwd, streams)
@@ -126,7 +126,7 @@ class Machine:
             fds.put(fd, OpenFile(stream, min(fd, 1)))  # O_RDONLY, O_WRONLY, O_WRONLY
         self.processes += 1
         self._failure = self._fault = None
-        empty = AddressSpace(ARCHES[0], self.meter)
+        empty = AddressSpace(ARCHES[0], self.meter)  # until `_execute`: nothing runs on it
         process = self.new_process(self.processes, 0, ARCHES[0], empty, fds, self.files,
                           PathBase(root, directory), 0o022,
                           partial(self.emit, self.processes))  # fmt: skip

@@ -198,6 +198,7 @@ class AddressSpace:
         """Store `data`, as copy_to_user does. Raises LinuxError(EFAULT) if any byte cannot be
         stored; those before it are by then.
         """
+        # The common case first: one page, which was written before and holds no code.
         size = len(data)
         extent = self._last
         if extent is not None:
@@ -357,8 +358,7 @@ class AddressSpace:
         """Move the end of the heap as brk(2) does inside Linux: returns where it then is."""
         if new < self.start_brk:
             return self.brk_now
-        old_page = (self.brk_now + PAGE_MASK) & ~PAGE_MASK
-        new_page = (new + PAGE_MASK) & ~PAGE_MASK
+        old_page, new_page = page_up(self.brk_now), page_up(new)
         if new_page > old_page:
             # One page stays free below the next mapping (mm/mmap.c, brk).
             after = self.next_mapped(old_page)

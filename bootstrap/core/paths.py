@@ -13,7 +13,7 @@ from typing import NamedTuple
 from bootstrap.core import abi
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import Limits
-from bootstrap.core.files import Directory, Inode, OpenFile, RegularFile, Stream, Symlink, Volume
+from bootstrap.core.files import Directory, Inode, OpenFile, RegularFile, Symlink, Volume
 
 MAXSYMLINKS = 40
 """Links followed in one look-up (include/linux/namei.h)."""
@@ -191,8 +191,9 @@ class FileSystem:
         if made is None:
             self._check_open(inode, flags)
             if isinstance(inode, RegularFile):
-                if flags & abi.O_TRUNC or flags & abi.O_ACCMODE in (abi.O_WRONLY, abi.O_RDWR):
-                    inode.check_not_running()
+                changes = flags & abi.O_TRUNC or flags & abi.O_ACCMODE in (abi.O_WRONLY, abi.O_RDWR)
+                if changes and inode.runners:
+                    raise LinuxError(Errno.ETXTBSY)
                 # fs/open.c, generic_file_open
                 if inode.size > abi.MAX_NON_LFS and not flags & abi.O_LARGEFILE:
                     raise LinuxError(Errno.EOVERFLOW)
@@ -243,8 +244,6 @@ class FileSystem:
             flags & abi.O_ACCMODE != abi.O_RDONLY or flags & abi.O_TRUNC
         ):
             raise LinuxError(Errno.EISDIR)
-        if not isinstance(inode, Directory | RegularFile | Stream):
-            raise LinuxError(Errno.ENXIO)  # a socket or a pipe with a name: none here can be opened
 
     # Making and removing.
 

@@ -49,12 +49,10 @@ class Exec(Control):
 class FdTable:
     """The descriptors of one process: fd -> open file description, with close-on-exec flags."""
 
-    __slots__ = ("_full", "cloexec", "files", "limit")
+    __slots__ = ("cloexec", "files", "limit")
 
     def __init__(self, limit: int) -> None:
         self.files: dict[int, OpenFile] = {}
-        self._full = 0
-        """Every descriptor below is in use (files_struct.next_fd, fs/file.c)."""
         self.cloexec: set[int] = set()
         self.limit = limit
         """Most descriptors; EMFILE beyond (RLIMIT_NOFILE)."""
@@ -68,11 +66,9 @@ class FdTable:
 
     def lowest_free(self, lowest: int = 0) -> int:
         """The smallest unused fd not below `lowest`. Raises LinuxError(EMFILE)."""
-        fd = max(lowest, self._full)
+        fd = lowest
         while fd in self.files:
             fd += 1
-        if lowest <= self._full:
-            self._full = fd
         if fd >= self.limit:
             raise LinuxError(Errno.EMFILE)
         return fd
@@ -87,14 +83,12 @@ class FdTable:
         """close(2). Raises LinuxError(EBADF)."""
         self.get(fd).close()
         del self.files[fd]
-        self._full = min(self._full, fd)
         self.cloexec.discard(fd)
 
     def copy(self) -> "FdTable":
         """What fork(2) gives the child: the same open file descriptions."""
         child = FdTable(self.limit)
         child.files = dict(self.files)
-        child._full = self._full
         child.cloexec = set(self.cloexec)
         for file in self.files.values():
             file.refs += 1

@@ -157,7 +157,7 @@ def read_file(path: Path, limit: int, follow: bool = True) -> bytes:
     except OSError as error:
         _unreadable(error, path)
     if len(data) > limit:
-        raise BadInput(f"{path}: is larger than {limit} bytes, which no source file is")
+        raise BadInput(f"{path}: has more than the {limit} bytes that may be read")
     return data
 
 
@@ -234,10 +234,6 @@ Shape = Callable[[object], bool] | list["Shape"] | dict[object, "Shape"]
 or a check that the name must pass; it may have no others."""
 
 
-def _is_anything(_value: object) -> bool:
-    return True
-
-
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and "\0" not in value
 
@@ -253,7 +249,7 @@ def _is_sha256(value: object) -> bool:
 
 
 _HASHES: Shape = {_is_path: _is_sha256}
-_SEED: Shape = {"path": _is_path, "size": _is_anything, "sha256": _is_sha256}
+_SEED: Shape = {"path": _is_path, "size": lambda _: True, "sha256": _is_sha256}
 _ENTRY: Shape = {
     "commands": [[_is_text]],
     "hidden": [_is_path],
@@ -268,7 +264,8 @@ _STEP: Shape = {
     "seeds": {_is_text: _SEED},
     "entries": {_is_text: _ENTRY},
     # These explain, and no verdict rests on them.
-    **dict.fromkeys("source models tree_files materials_from checked notes".split(), _is_anything),
+    **dict.fromkeys("source models tree_files materials_from checked".split(), lambda _: True),
+    "notes": lambda _: True,
 }
 
 
@@ -311,7 +308,7 @@ def read_release(data: bytes, file: str) -> Release:
             for path, sha256 in table.get(kind, {}).items()
         )
         title = " ".join((table["name"], *filter(None, (table.get("release"),))))
-        arch, _ = table["arch"], table["schema"]
+        arch, _ = table["arch"], table["schema"]  # which is 1, as _STEP says, but must be there
     except KeyError as error:
         raise BadInput(f"{file}: lacks {error}") from None
     if not seeds.items() <= materials.items():

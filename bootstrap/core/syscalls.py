@@ -228,7 +228,7 @@ def fchmodat(process: Process, dirfd: int, path: int, mode: int) -> int:
     """fchmodat(2): the system call has no flags."""
     name = user_path(process, path)
     inode = process.files.resolve(directory_of(process, dirfd, name), name)
-    inode.set_mode(mode & abi.PERMISSIONS)
+    inode.mode = inode.mode & abi.S_IFMT | mode & abi.PERMISSIONS
     process.emit("Changed", what="mode", inode=inode)
     return 0
 
@@ -261,7 +261,6 @@ ARGUMENT_BYTES = (8 << 20) // 4
 """Space for argument and environment strings and pointers: a quarter of an 8 MiB stack."""
 STRING_BYTES = 32 * 4096
 """MAX_ARG_STRLEN, the longest argument, its NUL included (include/uapi/linux/binfmts.h)."""
-_POINTER = {4: struct.Struct("<I"), 8: struct.Struct("<Q")}
 _SIGINFO = {4: struct.Struct("<6i"), 8: struct.Struct("<3i4x3i")}
 """By word size, siginfo_t of SIGCHLD up to si_status: si_signo, si_errno, si_code, si_pid, si_uid,
 si_status (include/uapi/asm-generic/siginfo.h)."""
@@ -309,7 +308,7 @@ def _strings(process: Process, guest_addr: int, room: int) -> tuple[bytes, ...]:
     memory, size = process.memory, process.arch.word
     found: list[bytes] = []
     while True:
-        (string_addr,) = _POINTER[size].unpack(memory.read(guest_addr, size))
+        string_addr = int.from_bytes(memory.read(guest_addr, size), "little")
         if not string_addr:
             return tuple(found)
         try:

@@ -73,7 +73,7 @@ def getcwd(process: LinuxProcess, buf: int, size: int) -> int:
 def fchmod(process: LinuxProcess, fd: int, mode: int) -> int:
     """fchmod(2)."""
     inode = process.fds.get(fd).inode
-    inode.set_mode(mode & abi.PERMISSIONS)
+    inode.mode = inode.mode & abi.S_IFMT | mode & abi.PERMISSIONS
     process.emit(Changed, what="mode", inode=inode)
     return 0
 

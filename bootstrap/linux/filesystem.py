@@ -21,7 +21,14 @@ from bootstrap.core.paths import (
 )
 from bootstrap.linux.flags import S_ISGID
 from bootstrap.linux.hostfolder import Lower
-from bootstrap.linux.inode import LazyDirectory, LazyFile, OverlayVolume, children, is_within
+from bootstrap.linux.inode import (
+    LazyDirectory,
+    LazyFile,
+    OverlayVolume,
+    Special,
+    children,
+    is_within,
+)
 from bootstrap.linux.openfile import OpenInode
 
 
@@ -44,6 +51,8 @@ class OverlayFileSystem(paths.FileSystem):
 
     def new_open_file(self, inode: Inode, flags: int) -> OpenFile:
         """An open file description, with the one reference of the caller."""
+        if isinstance(inode, Special):
+            raise LinuxError(Errno.ENXIO)  # a socket or a pipe with a name
         return OpenInode(inode, flags, self.volume)
 
     # -- looking -------------------------------------------------------------------------------
@@ -170,7 +179,8 @@ class OverlayFileSystem(paths.FileSystem):
             raise LinuxError(Errno.EISDIR)
         if not isinstance(inode, LazyFile):
             raise LinuxError(Errno.EINVAL)
-        inode.check_not_running()
+        if inode.runners:
+            raise LinuxError(Errno.ETXTBSY)
         inode.truncate(length)
         return inode
 

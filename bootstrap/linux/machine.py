@@ -71,11 +71,9 @@ class LinuxMachine(machine.Machine):
         is two events, which turns the fast path off."""
         self.probes: Counter[str] | None = Counter() if probing else None
         """By name, calls that failed with ENOSYS though Linux has them."""
-        super().__init__(
-            files,
-            call_tables.CALLS if self.probes is None else call_tables.probing(self.probes),
-            limits or RunLimits(),
-        )
+        super().__init__(files, limits or RunLimits())
+        probes = self.probes
+        self.calls = call_tables.CALLS if probes is None else call_tables.probing(probes)
         self.listeners = tuple(listeners)
         self.current_pid: int | None = None
         """The process that runs, or ran when the run stopped."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import bootstrap.core
 
 FOLDER = Path(bootstrap.core.__file__).parent
-LINES, FILES = 4428, 15
-"""On the way to 4,000 lines, and up to 4,400 where comments that a reader needs push it over."""
+LINES, FILES = 4400, 15
+"""4,000 lines, and up to 4,400 where comments that a reader needs push it over."""
 
 _AUDIT = """
 import json, sys

@@ -248,6 +248,23 @@ def test_a_signal_ends_a_run_at_once(
     assert (child.returncode, out, err) == (status, "", f"bootstrap.core: {says}\n")
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_before_all_is_loaded(number: signal.Signals, status: int) -> None:
+    """A line even where it comes while the standard library is being imported."""
+    code = (
+        f"import os, runpy, sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "class Sender:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        if name == 'argparse': os.kill(os.getpid(), {int(number)})\n"
+        "sys.meta_path.insert(0, Sender())\n"
+        f"sys.argv = ['core', {str(EMBEDDED)!r}, '--arch', 'x86']\n"
+        "runpy.run_module('bootstrap.core', run_name='__main__', alter_sys=True)"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True,
+                          preexec_fn=_hear, check=False)  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1)
+
+
 def _hear() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -118,7 +118,7 @@ def test_as_on_the_host(seed: int, tmp_path: Path) -> None:
                 return None
             inode = files.resolve(at, path)
             if action == "chmod":
-                inode.set_mode(0o755 if isinstance(inode, Directory) else 0o600)
+                inode.mode = 0o040755 if isinstance(inode, Directory) else 0o100600
             return inode.mode, inode.size if isinstance(inode, RegularFile) else None
 
         def theirs(path: bytes = path, action: str = action, flags: int = flags) -> object:

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 
 import pytest
 
-from bootstrap.core.arches import X86, Arch
+from bootstrap.core.arches import PAGE, X86, Arch
 from bootstrap.core.machine import Machine
 from bootstrap.core.process import Exec
 from tests.core.guest import (
     EACH_ARCH,
+    EHDR,
     ON_X86,
+    PHDR,
+    Load,
     Program,
+    R,
+    X,
+    elf,
     laid_out,
     native,
     run,
@@ -142,6 +148,24 @@ def test_the_auxiliary_vector(arch: Arch) -> None:
             assert ours.value(name) == theirs.value(name), name
         common = {kind for kind, _ in ours.aux}
         assert [kind for kind, _ in theirs.aux if kind in common] == expected
+
+
+@ON_X86
+def test_the_program_headers_are_in_the_last_segment_that_has_them(arch: Arch) -> None:
+    code = dumper(arch).elf()[PAGE : PAGE + 200]
+    segments = [Load(start, code, R | X) for start in (0x400000, 0x600000)]
+    image = bytearray(elf(arch, 0x400000 + PAGE, segments))
+    wide, header, row = arch.word == 8, EHDR[arch.word].size, PHDR[arch.word].size
+    for at in (header, header + row):  # the whole file, from its start
+        # p_offset, p_filesz and p_memsz: elf(5), Elf32_Phdr and Elf64_Phdr
+        places = (8, 32, 40) if wide else (4, 16, 20)
+        for place, value in zip(places, (0, len(image), len(image)), strict=True):
+            struct.pack_into("<Q" if wide else "<I", image, at + place, value)
+    ours = Stack.of(arch, started(bytes(image), [b"./guest"], []))
+    assert ours.value("PHDR") == 0x600000 + header
+    if why_not_native(arch) is None:
+        theirs = Stack.of(arch, native(bytes(image)).output)
+        assert ours.value("PHDR") == theirs.value("PHDR")
 
 
 @ON_X86

@@ -131,5 +131,5 @@ def test_too_large_a_folder_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(release, "MAX_FILES", 3)
     assert len(read_folder(tmp_path).files) == 3
     monkeypatch.setattr(release, "MAX_BYTES", 5)
-    with pytest.raises(BadInput, match="c: is larger than 1 bytes, which no source file is"):
+    with pytest.raises(BadInput, match="c: has more than the 1 bytes that may be read"):
         read_folder(tmp_path)

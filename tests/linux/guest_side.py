@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from bootstrap.core.abi import O_LARGEFILE, S_IFREG, Errno, LinuxError
+from bootstrap.core.abi import O_LARGEFILE, S_IFMT, S_IFREG, Errno, LinuxError
 from bootstrap.core.files import Directory, Inode, OpenFile, Symlink
 from bootstrap.core.paths import PathBase
 from bootstrap.linux.filesystem import OverlayFileSystem
@@ -104,7 +104,8 @@ class Guest:
         return self.fs.readlink(self.at, path)
 
     def chmod(self, path: bytes, mode: int) -> None:
-        self.fs.resolve(self.at, path).set_mode(mode)
+        inode = self.fs.resolve(self.at, path)
+        inode.mode = inode.mode & S_IFMT | mode
 
     def truncate(self, path: bytes, size: int) -> None:
         if size < 0:

@@ -109,7 +109,7 @@ def test_deep_directories_have_no_path_but_work() -> None:
 def test_products_are_what_the_guest_made_wrote_or_put_there() -> None:
     fs, at = make()
     fs.resolve(at, b"d/x")
-    fs.resolve(at, b"a").set_mode(0o755)
+    fs.resolve(at, b"a").mode = 0o100755
     assert products(fs) == []
     fs.open(at, b"d/new", O_CREAT | O_RDWR, 0o644)
     fs.open(at, b"z", O_WRONLY)[0].write(b"Z")
