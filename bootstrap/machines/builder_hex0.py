@@ -25,8 +25,8 @@ from bootstrap.machines.pc import Interrupt, Pc, PcLimits, positions
 
 STAGE1, STAGE2 = "builder-hex0-x86-stage1.hex0", "builder-hex0-x86-stage2.hex0"
 SYSTEM_CALL = 0x80
-SEEDS = {"hex0-seed": "x86/hex0_x86.hex0", "kaem-optional-seed": "x86/kaem-minimal.hex0"}
-"""The sources of the seeds, by the seed's file name."""
+SEEDS = {"hex0-seed": "hex0_x86.hex0", "kaem-optional-seed": "kaem-minimal.hex0"}
+"""The sources of the seeds, by the seed's file name: beside the seed, or in x86/."""
 _COMMANDS_AT = bytes.fromhex("c70500000001")
 """mov dword [0x01000000], SECTOR: where the shell reads its commands."""
 _NAMES, _NAME_SIZE = 0x200000, 1024
@@ -103,6 +103,20 @@ def _above(path: str) -> Iterator[str]:
         yield path
 
 
+def _source_of(seed: str, tree: Tree, release: Release) -> str:
+    """The hex0 source of a seed: in 1.7.0 that of hex0-seed stands beside it only. It need be no
+    material, for what is made of it must be the seed. Raises BadInput."""
+    folder, name = posixpath.split(seed)
+    places = [f"{where}/{SEEDS.get(name)}" for where in ("x86", folder)]
+    for place in places:
+        file = tree.files.get(place)
+        if file is not None:
+            made = hashlib.sha256(hex0.assemble(file.data, place).output).hexdigest()
+            if made == (release.materials or {}).get(seed):
+                return place
+    raise BadInput(f"{tree.label}: has no hex0 source of {seed}: neither {' nor '.join(places)}")
+
+
 def release_image(stages: Stages, tree: Tree, release: Release, entry: EntryPoint) -> bytes:
     """The image that builds a release: its materials but for the seeds, which hex0 makes.
 
@@ -113,9 +127,8 @@ def release_image(stages: Stages, tree: Tree, release: Release, entry: EntryPoin
         if path not in release.seeds:
             files[path] = tree.files[path].data
     for path in sorted(release.seeds):
-        source = SEEDS.get(posixpath.basename(path), "")
-        if source not in files:
-            raise BadInput(f"{release.title}: has no hex0 source {source or 'known'} for {path}")
+        source = _source_of(path, tree, release)
+        files[source] = tree.files[source].data
         commands.append(f"hex0 /{source} /{path}")
     for command in entry.commands:
         if len(command) != 2 or entry.cwd:
