@@ -123,7 +123,7 @@ def test_what_is_broken_is_told(data: bytes, fact: str) -> None:
 TINY = (
     b"\x7fELF"
     + struct.pack("<IIIHHIII", 1, 0, 0x10000, 2, 3, 0x10020, 0x10020, 4)
-    + (bytes.fromhex("b32a 31c0 40 cd80 909090") + struct.pack("<HH", 32, 1) + bytes(4))
+    + (bytes.fromhex("b32a 31c0 40 cd80 909090") + struct.pack("<HH", 32, 1) + bytes(6))
 )
 """52 bytes that Linux runs: the program header begins at byte 4. Made here: with_lief.py imports
 this module, and must not load the engine."""
