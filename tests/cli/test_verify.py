@@ -127,7 +127,7 @@ def test_what_cannot_be_had_is_an_error(command: str, tmp_path: Path) -> None:
     assert (done.status, done.stdout) == (2, "")
     said = done.one_line()
     assert said.startswith("bootstrap: https://github.com/oriansj/stage0-posix")
-    assert "cannot be reached: Connection refused" in said
+    assert "cannot be reached: " in said
     assert "bootstrap fetch stage0-posix --release 1.9.1 --from PATH" in said
     if "fetch" not in command and "--fallback" not in command:
         assert f"; stage0-posix 1.9.1 is not in the cache ({cache})" in said

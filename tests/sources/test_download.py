@@ -78,7 +78,7 @@ def test_nobody_there_is_named() -> None:
     with socket.socket() as bound:  # bound but not listening: a port that refuses
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}/a"
-        with pytest.raises(DownloadFailed, match="cannot be reached: Connection refused"):
+        with pytest.raises(DownloadFailed, match="cannot be reached: "):
             download(url, LIMIT)
     with pytest.raises(DownloadFailed, match="cannot be reached: "):
         download("https://release.invalid/a", LIMIT)
