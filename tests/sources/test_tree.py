@@ -109,7 +109,7 @@ def test_a_tree_that_is_too_large_is_not_read_to_its_end(
         open_source(root)
     monkeypatch.setattr("bootstrap.core.release.MAX_FILES", 100)
     monkeypatch.setattr("bootstrap.core.release.MAX_BYTES", 9)
-    with pytest.raises(BadInput, match=r"larger than \d bytes"):
+    with pytest.raises(BadInput, match=r"more than the \d bytes"):
         open_source(root)
 
 
@@ -118,7 +118,7 @@ def test_an_archive_that_is_too_large_is_refused(
 ) -> None:
     monkeypatch.setattr("bootstrap.sources.tree.MAX_ARCHIVE", 10)
     (tmp_path / "a.tar.gz").write_bytes(sample.make_archive())
-    with pytest.raises(BadInput, match="larger than 10 bytes"):
+    with pytest.raises(BadInput, match="more than the 10 bytes"):
         open_source(tmp_path / "a.tar.gz")
 
 
