@@ -184,8 +184,6 @@ class FileSystem:
 
         The caller owns the one reference.
         """
-        if flags & abi.O_CREAT and flags & abi.O_DIRECTORY:
-            raise LinuxError(Errno.EINVAL)
         check_path(path)
         inode, made = self._open_last(base, path, flags, mode)
         if made is None:

@@ -49,13 +49,13 @@ class Exec(Control):
 class FdTable:
     """The descriptors of one process: fd -> open file description, with close-on-exec flags."""
 
-    __slots__ = ("cloexec", "files", "limit")
+    __slots__ = ("_used_below", "cloexec", "files", "limit")
 
     def __init__(self, limit: int) -> None:
         self.files: dict[int, OpenFile] = {}
         self.cloexec: set[int] = set()
-        self.limit = limit
-        """Most descriptors; EMFILE beyond (RLIMIT_NOFILE)."""
+        self.limit = limit  # most descriptors; EMFILE beyond (RLIMIT_NOFILE)
+        self._used_below = 0  # no fd below is free: ten thousand are not counted at each open
 
     def get(self, fd: int) -> OpenFile:
         """The open file description of `fd`. Raises LinuxError(EBADF)."""
@@ -66,9 +66,11 @@ class FdTable:
 
     def lowest_free(self, lowest: int = 0) -> int:
         """The smallest unused fd not below `lowest`. Raises LinuxError(EMFILE)."""
-        fd = lowest
+        fd = max(lowest, self._used_below)
         while fd in self.files:
             fd += 1
+        if lowest <= self._used_below:
+            self._used_below = fd
         if fd >= self.limit:
             raise LinuxError(Errno.EMFILE)
         return fd
@@ -84,12 +86,12 @@ class FdTable:
         self.get(fd).close()
         del self.files[fd]
         self.cloexec.discard(fd)
+        self._used_below = min(self._used_below, fd)
 
     def copy(self) -> "FdTable":
         """What fork(2) gives the child: the same open file descriptions."""
         child = FdTable(self.limit)
-        child.files = dict(self.files)
-        child.cloexec = set(self.cloexec)
+        child.files, child.cloexec = dict(self.files), set(self.cloexec)
         for file in self.files.values():
             file.refs += 1
         return child
