@@ -1,5 +1,5 @@
-"""The core's machine, with the rest of Linux's calls, CPUs that are told when to stop, and limits
-of time and of instructions."""
+"""The core's machine, with the rest of Linux's calls, CPUs that stop on request, and limits of time
+and of instructions."""
 
 import threading
 import time
