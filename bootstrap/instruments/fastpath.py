@@ -210,9 +210,13 @@ class _Lent:
         ctypes.memset(table, 0, ctypes.sizeof(table))
         lent: dict[OpenFile, _LentFile] = {}
         seen: set[RegularFile] = set()
-        for fd, file in self._opened.items():
+        opened = self._opened
+        # A guest may have opened thousands, and this is done at each call that Python serves.
+        below = opened if len(opened) < _MAX_FD else (fd for fd in range(_MAX_FD) if fd in opened)
+        for fd in below:
             if fd >= _MAX_FD:
                 continue
+            file = opened[fd]
             # Two descriptors of one description (dup, fork) are lent as one.
             entry = lent.get(file)
             if entry is None:
