@@ -10,21 +10,19 @@ from pathlib import Path
 
 from bootstrap.cli.live import LiveLine
 from bootstrap.cli.output import check_places, document, each, for_people, say, write_json
-from bootstrap.cli.pc import log_of
+from bootstrap.cli.pc import builder_hex0_and_release, log_of
 from bootstrap.core.errors import BadInput, ExitStatus, GuestFailed
 from bootstrap.core.release import Release, Tree, read_file, read_folder
 from bootstrap.languages import hex0
 from bootstrap.linux.limits import with_options
 from bootstrap.machines import stage0
-from bootstrap.machines.builder_hex0 import MachineOpinion, Stages, build, read_stages
+from bootstrap.machines.builder_hex0 import MachineOpinion, build
 from bootstrap.machines.call_log import name
 from bootstrap.machines.knight import KnightLimits
 from bootstrap.machines.pc import PcLimits
 from bootstrap.machines.uefi import STATUS_NAMES, Uefi, UefiLimits, UefiVolume
-from bootstrap.runs.deciding import core_tree, release_of
-from bootstrap.sources import Cache, resolve
+from bootstrap.sources import Cache
 from bootstrap.sources.checkouts import (
-    BUILDER_HEX0,
     STAGE0,
     checkout_at,
     identify_checkout,
@@ -65,21 +63,6 @@ _Found = tuple[bool, Mapping[str, object], list[str]]
 
 
 # builder-hex0.
-
-
-def builder_hex0_and_release(args: argparse.Namespace) -> tuple[Stages, Tree, Release]:
-    """builder-hex0, a tree and its release, as the options name them. Raises BadInput."""
-
-    with checkout_at(args.builder_hex0, BUILDER_HEX0, Cache()) as at:
-        stages = read_stages(at.folder)
-    resolved = resolve(args.source, args.release, "x86", Cache())
-    release = release_of(resolved.step)
-    if release is None or resolved.step.release is None:
-        raise BadInput(
-            "the machine builder-hex0 builds a release of stage0-posix that is known: name one "
-            "with --source or --release"
-        )
-    return stages, core_tree(resolved.tree), release
 
 
 def _builder_hex0(args: argparse.Namespace) -> _Found:

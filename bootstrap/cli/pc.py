@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, BinaryIO
 from bootstrap import signals
 from bootstrap.cli.output import check_places, document, each, write_json, write_pieces
 from bootstrap.core.errors import BadInput, ExitStatus, printable
+from bootstrap.core.release import Release, Tree
 from bootstrap.linux.limits import with_options
-from bootstrap.machines.builder_hex0 import release_image
+from bootstrap.machines.builder_hex0 import Stages, read_stages, release_image
 from bootstrap.machines.call_log import CallLog, PcCall, line
 from bootstrap.machines.disk import Disk
 from bootstrap.machines.effects import SCHEMA, Watch
 from bootstrap.machines.pc import Interrupt, Pc, PcLimits
+from bootstrap.runs.deciding import core_tree, release_of
+from bootstrap.sources import Cache, resolve
+from bootstrap.sources.checkouts import BUILDER_HEX0, checkout_at
 
 if TYPE_CHECKING:
     from bootstrap.debug.gdb.bare_machine import BareMachine
@@ -31,13 +35,10 @@ MAKE = "image"
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError; returns the exit status."""
-
     if args.image == MAKE:
         if args.output is None:
             raise BadInput("pc image: name the image to be written with -o; or boot ./image")
         check_places(args.output)
-        from bootstrap.cli.machines import builder_hex0_and_release
-
         stages, tree, release = builder_hex0_and_release(args)
         entry = release.entry(None)
         write_pieces(args.output, [release_image(stages, tree, release, entry)])
@@ -136,3 +137,17 @@ def _effects(watch: Watch) -> dict[str, object]:
 def _pieces(file: BinaryIO) -> Iterator[bytes]:
     while piece := file.read(1 << 20):
         yield piece
+
+
+def builder_hex0_and_release(args: argparse.Namespace) -> tuple[Stages, Tree, Release]:
+    """builder-hex0, a tree and its release, as the options name them. Raises BadInput."""
+    with checkout_at(args.builder_hex0, BUILDER_HEX0, Cache()) as at:
+        stages = read_stages(at.folder)
+    resolved = resolve(args.source, args.release, "x86", Cache())
+    release = release_of(resolved.step)
+    if release is None or resolved.step.release is None:
+        raise BadInput(
+            "the machine builder-hex0 builds a release of stage0-posix that is known: name one "
+            "with --source or --release"
+        )
+    return stages, core_tree(resolved.tree), release

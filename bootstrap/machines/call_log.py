@@ -24,7 +24,7 @@ _CALLS = {
 }  # fmt: skip
 """Name and arguments: numbers (d, x, o), open's flags (f), a path (s), bytes whose count comes next
 (b), an argument vector (a)."""
-EXIT, FORK, READ, WRITE, OPEN, CLOSE, EXECVE, CHDIR = 1, 2, 3, 4, 5, 6, 11, 12
+EXIT, FORK, READ, WRITE, OPEN, EXECVE = 1, 2, 3, 4, 5, 11
 _USER = 0x08000000
 """Programs are loaded above it; the kernel's own shell makes its calls from below."""
 _COLUMN = 39

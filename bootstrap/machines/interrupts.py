@@ -12,6 +12,7 @@ from unicorn import x86_const as x86
 from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap.core.errors import BadInput
+from bootstrap.machines.emulation import add_hook
 
 FRAME = struct.Struct("<III")
 """EIP, CS and EFLAGS, as an interrupt pushes them in protected mode."""
@@ -89,14 +90,8 @@ class NativeInterrupts:
     def hook(self, engine: Uc, slow: Callable[[int], None]) -> None:
         """Serve the interrupts of `engine`; `slow` serves what is not plain."""
         self._state.slow = _SLOW(lambda _uc, vector, _state: slow(vector))
-        hook, every = ctypes.c_size_t(), (ctypes.c_uint64(1), ctypes.c_uint64(0))
         function = ctypes.cast(self._library.pc_interrupt, ctypes.c_void_p)
-        status = uclib.uc_hook_add(
-            engine._uch, ctypes.byref(hook), uc.UC_HOOK_INTR, function,
-            ctypes.byref(self._state), *every,
-        )  # fmt: skip
-        if status:
-            raise RuntimeError(f"Unicorn refused a hook: error {status}")
+        add_hook(engine, uc.UC_HOOK_INTR, function, ctypes.byref(self._state))
 
     @property
     def taken(self) -> int:

@@ -17,19 +17,17 @@ code was fetched from it, and what is written from outside to such a page drops 
 import ctypes
 import mmap
 import struct
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from unicorn import Uc, UcError
 from unicorn import unicorn_const as uc
 from unicorn import x86_const as x86
-from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
+from unicorn.unicorn_py3.unicorn import uc_tlb_entry
 
-from bootstrap import signals
 from bootstrap.core.errors import BadInput, GuestFailed
-from bootstrap.linux.slices import ticking
 from bootstrap.machines.disk import HEADS, PER_TRACK, SECTOR, Disk
+from bootstrap.machines.emulation import Emulation, add_hook
 from bootstrap.machines.interrupts import FRAME, NativeInterrupts, load
 
 BOOT = 0x7C00
@@ -44,7 +42,6 @@ _PACKET = struct.Struct("<BBHHHQ")
 _SMAP = 0x534D4150
 _NO_SECTOR = 4
 """INT 13H's status: sector not found."""
-_TICK = 0.1
 _PAGE = 4096
 _FILL = ctypes.CFUNCTYPE(
     ctypes.c_bool, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int, ctypes.POINTER(uc_tlb_entry),
@@ -119,9 +116,7 @@ class Pc:
         self._console, self._key = console, key
         self._peeked: int | None = None
         self._on_interrupt, self._on_step = on_interrupt, on_step
-        self._error: BaseException | None = None
-        self._how: str | None = None
-        """How the machine stopped, once it has."""
+        self._rebooted = False
         if limits.memory % mmap.PAGESIZE or limits.memory <= _MEGABYTE:
             raise BadInput(f"memory: {limits.memory} bytes are not whole pages, over 1 MiB")
         try:
@@ -131,6 +126,7 @@ class Pc:
             raise BadInput(f"memory: {limits.memory} bytes cannot be had: {error}") from None
         self._host = (ctypes.c_ubyte * limits.memory).from_buffer(self.ram)
         self.uc = Uc(uc.UC_ARCH_X86, uc.UC_MODE_32)
+        self._emulation = Emulation(self.uc, "the machine")
         self.uc.ctl_set_tcg_buffer_size(32 << 20)
         self.uc.ctl_exits_enabled(True)
         self.uc.mem_map_ptr(0, limits.memory, uc.UC_PROT_ALL, ctypes.addressof(self._host))
@@ -151,18 +147,12 @@ class Pc:
     def _add_hooks(self) -> None:
         self.uc.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
         self._fill_hook = _FILL(self._fill)
-        hook = ctypes.c_size_t()
-        status = uclib.uc_hook_add(
-            self.uc._uch, ctypes.byref(hook), uc.UC_HOOK_TLB_FILL, self._fill_hook, None,
-            ctypes.c_uint64(1), ctypes.c_uint64(0),
-        )  # fmt: skip
-        if status:
-            raise RuntimeError(f"Unicorn refused a hook: error {status}")
+        add_hook(self.uc, uc.UC_HOOK_TLB_FILL, self._fill_hook)
         if self.native is None:
             self.uc.hook_add(uc.UC_HOOK_INTR, lambda _uc, vector, _: self._take(vector))
         else:
             self.native.hook(self.uc, self._take)
-        self.uc.hook_add(uc.UC_HOOK_CODE, lambda *_: self._stop("reboot"), None, RESET, RESET)
+        self.uc.hook_add(uc.UC_HOOK_CODE, lambda *_: self._reboot(), None, RESET, RESET)
         if self._on_step is not None:
             step = self._on_step
             self.uc.hook_add(uc.UC_HOOK_CODE, lambda _uc, at, _size, _: step(at))
@@ -232,25 +222,11 @@ class Pc:
         image cannot be read), KeyboardInterrupt.
         """
         self._hand_over()
-        spent = time.process_time()
+        self._emulation.run(BOOT, 0xFFFFFFFF, self.limits.seconds, self.place, self._beyond)
+        return "reboot" if self._rebooted else "halted"
 
-        def tick() -> None:
-            if self.limits.seconds and time.process_time() - spent > self.limits.seconds:
-                more = "(--limit seconds=NUMBER raises it)"
-                self._fail(f"limit: the machine ran for {self.limits.seconds} seconds {more}")
-
-        with ticking(_TICK, tick, lambda: self._stop("interrupted")):
-            try:
-                self.uc.emu_start(BOOT, 0xFFFFFFFF)
-            except UcError as error:
-                where = "" if self._bad is None else f", at {self._bad:#x}, beyond the memory"
-                self._error = self._error or GuestFailed(f"the machine stopped: {error}{where}")
-        signals.check()
-        if isinstance(self._error, GuestFailed):
-            raise GuestFailed(f"{self._error} [{self.place()}]")
-        if self._error is not None:
-            raise self._error
-        return self._how or "halted"
+    def _beyond(self) -> str:
+        return "" if self._bad is None else f", at {self._bad:#x}, beyond the memory"
 
     def _hand_over(self) -> None:
         """Real mode, segments 0, the boot sector at 0:7C00, the drive's number in DL."""
@@ -270,12 +246,8 @@ class Pc:
         del self._host
         self.ram.close()
 
-    def _stop(self, how: str) -> None:
-        self._how = self._how or how
-        self.uc.emu_stop()
-
-    def _fail(self, why: str) -> None:
-        self._error = self._error or GuestFailed(why)
+    def _reboot(self) -> None:
+        self._rebooted = True
         self.uc.emu_stop()
 
     def register(self, name: str) -> int:
@@ -319,8 +291,7 @@ class Pc:
             else:
                 self._real_mode(vector)
         except BaseException as error:  # no exception can cross Unicorn
-            self._error = self._error or error
-            self.uc.emu_stop()
+            self._emulation.fail(error)
 
     @property
     def interrupts(self) -> int:
@@ -342,8 +313,7 @@ class Pc:
             low, selector, kind, high = struct.unpack_from("<4H", self.ram, base + vector * 8)
         if kind & 0x9F00 not in (0x8E00, 0x8F00):  # present, for ring 0: interrupt or trap, 32 bits
             self._unserved(vector, "the guest's interrupt table has no gate for it")
-        software = self.ram[self.pc - 2 : self.pc] == bytes((0xCD, vector))
-        if vector < 32 and not software:
+        if vector < 32 and not self._was_software(vector):
             self._unserved(vector, "an exception is not delivered")
         flags, esp = self.register("eflags"), self.register("esp") - FRAME.size
         back, code = self.register("eip"), self.register("cs")
@@ -351,8 +321,7 @@ class Pc:
             names = _REGISTERS[:7]
             values = tuple(self.register(n) for n in names)
             self._on_interrupt(Interrupt(vector, values, back, esp + FRAME.size))
-        key = vector, self.register("eax") & 0xFF
-        self.counts[key] = self.counts.get(key, 0) + 1
+        self._count(vector)
         self.store(esp, FRAME.pack(back, code, flags))
         self.uc.reg_write(x86.UC_X86_REG_ESP, esp)
         # A trap gate (type 15) leaves interrupts on.
@@ -369,14 +338,17 @@ class Pc:
             return
         sp = (self.register("sp") - 6) & 0xFFFF
         back, code, flags = self.register("ip"), self.register("cs"), self.register("eflags")
-        key = vector, self.register("eax") & 0xFF
-        self.counts[key] = self.counts.get(key, 0) + 1
+        self._count(vector)
         frame = struct.pack("<HHH", back, code, flags & 0xFFFF)
         self.store((self.register("ss") << 4) + sp, frame)
         self.uc.reg_write(x86.UC_X86_REG_SP, sp)
         self.uc.reg_write(x86.UC_X86_REG_EFLAGS, flags & ~_IF_TF)
         self.uc.reg_write(x86.UC_X86_REG_CS, segment)
         self.uc.reg_write(x86.UC_X86_REG_EIP, offset)
+
+    def _count(self, vector: int) -> None:
+        key = vector, self.register("eax") & 0xFF
+        self.counts[key] = self.counts.get(key, 0) + 1
 
     def _unserved(self, vector: int, why: str) -> None:
         name = f"exception {vector} ({_NAMES[vector]})" if vector in _NAMES else f"int {vector:#x}"

@@ -10,7 +10,6 @@ calling convention is Microsoft's for x64: RCX, RDX, R8, R9, then the stack abov
 """
 
 import struct
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,10 +18,8 @@ from unicorn import Uc, UcError
 from unicorn import unicorn_const as uc
 from unicorn import x86_const as x86
 
-from bootstrap import signals
-from bootstrap.core.errors import BadInput, GuestFailed
-from bootstrap.core.release import as_text
-from bootstrap.linux.slices import ticking
+from bootstrap.core.errors import BadInput, GuestFailed, printable
+from bootstrap.machines.emulation import Emulation
 
 SUCCESS = 0
 _ERROR = 1 << 63
@@ -71,7 +68,6 @@ _TRAPS = 0x1000
 """Where the services are called: one address each, up to the end of the page."""
 _TABLES, _HEAP = 0x2000, 0x10000
 _STACK = 1 << 20
-_TICK = 0.1
 _ARGUMENTS = (x86.UC_X86_REG_RCX, x86.UC_X86_REG_RDX, x86.UC_X86_REG_R8, x86.UC_X86_REG_R9)
 
 
@@ -144,7 +140,6 @@ class Uefi:
         self.volume = volume
         self.limits = limits
         self._console = console
-        self._error: BaseException | None = None
         self._status: int | None = None
         self._files: dict[int, _UefiFile] = {}
         self._images: dict[int, _LoadedImage] = {}
@@ -156,6 +151,7 @@ class Uefi:
         self.calls: dict[str, int] = {}
         """How often each service was called."""
         self.uc = Uc(uc.UC_ARCH_X86, uc.UC_MODE_64)
+        self._emulation = Emulation(self.uc, "it")
         self.uc.ctl_set_tcg_buffer_size(32 << 20)
         self.uc.ctl_exits_enabled(True)
         self.uc.mem_map(_TRAPS, limits.memory)
@@ -368,24 +364,8 @@ class Uefi:
         """Start a loaded image; its status. Raises GuestFailed, KeyboardInterrupt."""
         top = _TRAPS + self.limits.memory - 0x1000
         self._enter(handle, top, top - 0x28)
-        spent = time.process_time()
-
-        def tick() -> None:
-            if self.limits.seconds and time.process_time() - spent > self.limits.seconds:
-                more = "(--limit seconds=NUMBER raises it)"
-                self._error = GuestFailed(f"limit: it ran for {self.limits.seconds} seconds {more}")
-                self.uc.emu_stop()
-
-        with ticking(_TICK, tick, self.uc.emu_stop):
-            try:
-                self.uc.emu_start(self.uc.reg_read(x86.UC_X86_REG_RIP), (1 << 64) - 1)
-            except UcError as error:
-                self._error = self._error or GuestFailed(f"the machine stopped: {error}")
-        signals.check()
-        if isinstance(self._error, GuestFailed):
-            raise GuestFailed(f"{self._error} [{self._place_text()}]")
-        if self._error is not None:
-            raise self._error
+        begin = self.uc.reg_read(x86.UC_X86_REG_RIP)
+        self._emulation.run(begin, (1 << 64) - 1, self.limits.seconds, self._place_text)
         if self._status is None:
             raise GuestFailed(f"the machine stopped [{self._place_text()}]")
         return self._status
@@ -424,8 +404,7 @@ class Uefi:
                     raise GuestFailed(f"{name}: a pointer to memory that is not there") from None
             self._return_to(rsp, result)
         except BaseException as error:  # no exception can cross Unicorn
-            self._error = self._error or error
-            self.uc.emu_stop()
+            self._emulation.fail(error)
 
     # Protocols and the console.
 
@@ -499,7 +478,7 @@ class Uefi:
         if file is None:
             return INVALID
         if file.is_folder or not file.writable:
-            return _ERROR | 15
+            return DENIED
         self.volume.files.pop(file.path, None)
         self.volume.changed.discard(file.path)
         return SUCCESS
@@ -532,7 +511,7 @@ class Uefi:
         self.volume.changed.add(file.path)
         if len(content) > self.limits.files:
             raise GuestFailed(
-                f"limit: {as_text(file.path.encode())} has more than {self.limits.files} bytes "
+                f"limit: {printable(file.path)} has more than {self.limits.files} bytes "
                 "(--limit files=BYTES raises it)"
             )
         return SUCCESS
