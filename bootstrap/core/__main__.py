@@ -41,6 +41,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise BadInput(f"{message}; see --help")
 
+    def print_help(self, file: object = None) -> None:
+        print(self.format_help(), end="", flush=True)
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
@@ -66,9 +69,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a verdict; returns the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    if not isinstance(sys.stdout, io.TextIOWrapper):  # None: print would say nothing of it
+        return _fail("standard output is closed", ExitStatus.BAD_INPUT)
+    sys.stdout.reconfigure(errors="backslashreplace")
     try:
         args = _parser().parse_args(argv)
         if not 0 < args.seconds < 1 << 31:
@@ -85,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return ExitStatus.CLOSED_PIPE
-        return _fail(f"the verdict cannot be written: {error.strerror}", ExitStatus.BAD_INPUT)
+        return _fail(f"standard output: {error.strerror}", ExitStatus.BAD_INPUT)
     except KeyboardInterrupt:  # before the thread hears of it
         return _fail("interrupted", ExitStatus.INTERRUPTED)
     except MemoryError:
@@ -95,8 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    with contextlib.suppress(OSError):
-        print(f"bootstrap.core: {printable(message)}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # no print: to a closed stderr it writes to stdout
+        os.write(2, f"bootstrap.core: {printable(message)}\n".encode())
     return int(status)
 
 

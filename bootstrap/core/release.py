@@ -328,12 +328,8 @@ def from_answers(data: bytes, file: str, arch: str) -> Release:
     known: dict[str, KnownValue] = {}
     for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
         sha256, mark, path = line[:64], line[64:66], line[66:]
-        if (
-            not _is_sha256(sha256)
-            or mark not in ("  ", " *")
-            or not _is_path(path)
-            or path in known
-        ):
+        plain = _is_sha256(sha256) and mark in ("  ", " *") and _is_path(path)
+        if not plain or path in known:
             raise BadInput(f"{file}:{number}: is not `sha256  path` of one more file")
         known[path] = KnownValue(path, sha256, file, is_answer=True)
     if not known:

@@ -208,7 +208,7 @@ def test_an_unreadable_folder(tmp_path: Path) -> None:
 
 
 def test_without_unicorn_it_is_a_line(monkeypatch: pytest.MonkeyPatch,
-                                      capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+                                      capfd: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     for name in [name for name in sys.modules if name.startswith("bootstrap.core.verdict")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "bootstrap.core.machine", None)
@@ -216,7 +216,7 @@ def test_without_unicorn_it_is_a_line(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("_thread.start_new_thread", lambda function, args: 0)
     monkeypatch.setattr(signal, "setitimer", lambda which, seconds: None)
     assert main([str(EMBEDDED), "--arch", "x86"]) == 2
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     assert (out, err.count("\n")) == ("", 1) and "pip install unicorn" in err
 
 
@@ -285,12 +285,33 @@ def test_a_reader_that_goes_away() -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
-def test_an_output_that_cannot_be_written() -> None:
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(command(EMBEDDED, "--arch", "x86"), stdout=full,
-                              stderr=subprocess.PIPE, text=True, check=False)  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr == "bootstrap.core: the verdict cannot be written: No space left on device\n"
+@pytest.mark.parametrize("args", [("--help",), (str(EMBEDDED), "--arch", "x86")])
+@pytest.mark.parametrize(
+    ("redirection", "says"),
+    [
+        (">&-", "standard output is closed"),
+        (">/dev/full", "standard output: No space left on device"),
+        (">&- 2>&-", ""),
+        (">/dev/full 2>/dev/full", ""),
+    ],
+)
+def test_a_verdict_that_cannot_be_delivered(
+    args: tuple[str, ...], redirection: str, says: str
+) -> None:
+    """It is none: a caller that looks at the status alone must not take it for one."""
+    done = subprocess.run(["sh", "-c", f'exec "$@" {redirection}', "sh", *command(*args)],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (f"bootstrap.core: {says}\n" if says else "")
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_a_message_that_cannot_be_written_is_not_put_where_the_verdict_goes(
+    redirection: str,
+) -> None:
+    done = subprocess.run(["sh", "-c", f'exec "$@" {redirection}', "sh", *command("/nowhere")],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
 
 
 def test_help_loads_nothing_of_ours_but_the_core() -> None:
