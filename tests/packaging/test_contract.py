@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,11 +19,11 @@ import pytest
 BREACHES = {
     "core": "import bootstrap.documents, socket",
     "languages": "import bootstrap.linux",
-    "report": "import bootstrap.linux",
+    "report": "import bootstrap.linux, bootstrap.core.machine",
     "anatomy": "import bootstrap.instruments",
     "linux": "import bootstrap.sources, bootstrap.anatomy, unicorn",
     "instruments": "import bootstrap.report",
-    "sources": "import bootstrap.report, subprocess",
+    "sources": "import bootstrap.report, subprocess, urllib, sqlite3",
     "trace": "import bootstrap.cli",
     "timeline": "import bootstrap.cli",
     "known": "import bootstrap.trace",
@@ -66,8 +68,22 @@ def test_each_breach_of_the_contract_is_seen(package: Path) -> None:
     ):
         with open(package / f"bootstrap/{name}.py", "a") as module:
             module.write(f"{statement}\n")
+    floors = [re.findall(r"bootstrap\.(\w+)", layer) for layer in contracts[0]["layers"]]
+    upward = {room: [above[0]] for above, below in pairwise(floors) for room in below}
+    for rooms, layer in zip(floors, contracts[0]["layers"], strict=True):
+        for room in rooms if "|" in layer else ():
+            upward.setdefault(room, []).append(rooms[rooms[0] == room])
+    upward = {room: there for room, there in upward.items() if room != "confirm"}
+    for room, there in upward.items():
+        place = package / "bootstrap" / room
+        with open(place / "breach.py" if place.is_dir() else f"{place}.py", "a") as module:
+            module.write("".join(f"import bootstrap.{other}\n" for other in there))
     result = lint(package)
     assert result.returncode == 1, result.stdout + result.stderr
+    said = " ".join(result.stdout.split())
+    for room, there in upward.items():
+        for other in there:
+            assert f"bootstrap.{room} is not allowed to import bootstrap.{other}:" in said
     kept = [c["name"] for c in contracts if f"{c['name']} KEPT" in result.stdout]
     assert kept == []
     for room in BREACHES:
