@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 FORMAT = "bootstrap-hex0-proof/1"
 MAX_FILE = (1 << 22) - 1
+MAX_STATES = 1000
 
 
 class Refused(Exception):
@@ -150,6 +151,8 @@ class SeedImage:
         if size != memory or not flags & 1:
             raise Refused("the seed's segment is not code, or more than its file holds")
         self.entry, self.bytes = field(24, word), data[offset : offset + size]
+        if (offset - self.addr) % 4096 or (self.arch.trap_size == 4 and self.entry % 4):
+            raise Refused("Linux does not start it: its segment or its entry is not aligned")
         self.readable, self.writable = bool(flags & 4), bool(flags & 2)
         self.executed: set[int] = set()
         self.stored: set[int] = set()
@@ -469,10 +472,17 @@ class X86(SeedMachine):
 class AArch64(SeedMachine):
     """Register 31 is the stack pointer, or zero."""
 
-    def _get(self, register: int, of_31: str = "") -> Value:
-        if register == 31 and not of_31:
-            return "", 0
-        return self.registers.get(of_31 if register == 31 else f"x{register}")
+    def _get(self, register: int) -> Value:
+        return self.registers.get(f"x{register}") if register != 31 else ("", 0)
+
+    def _base(self, register: int) -> Value:
+        """For an address. The stack pointer has to be a multiple of 16 there, as it is at first."""
+        if register != 31:
+            return self._get(register)
+        value = self.registers.get("sp")
+        if value is None or value[0] != "sp" or value[1] % 16:
+            raise Refused(f"the stack pointer is not aligned, at {self.pc - 4:#x}")
+        return value
 
     def _set(self, register: int, value: Value) -> None:
         if register != 31:
@@ -495,13 +505,13 @@ class AArch64(SeedMachine):
         elif word >> 22 == 0x3C4 and to == 31 and one != 31:  # cmp
             self.flags = total(self._get(one), ("", short), -1, self.mask)[1]
         elif word >> 22 == 0x3E5:  # ldr x, [.., #n]
-            self._set(to, self.load(self.moved(self._get(one, "sp"), 8 * short), 8))
+            self._set(to, self.load(self.moved(self._base(one), 8 * short), 8))
         elif word >> 10 == 0xE5000:  # ldrb, no offset
-            self._set(to, self.load(self._get(one, "sp"), 1))
+            self._set(to, self.load(self._base(one), 1))
         elif word >> 10 == 0xE4000:  # strb, no offset
-            self.store(self._get(one, "sp"), self._get(to), 1)
+            self.store(self._base(one), self._get(to), 1)
         elif word >> 21 in (0x7C0, 0x7C2) and one == 31 and word >> 10 & 3 in (1, 3):
-            old = self.registers.get("sp")  # str and ldr x that move sp
+            old = self._base(one)  # str and ldr x that move sp
             moved = self.moved(old, nine)
             place = moved if word >> 10 & 3 == 3 else old
             if word >> 21 == 0x7C0:
@@ -607,12 +617,16 @@ def _check(text: bytes, seed: bytes, digest: str) -> str:
         raise ValueError("another format or architecture")
     if found["sha256"] != digest:
         raise Refused("the certificate is of another seed")
+    if len(found["states"]) > MAX_STATES:
+        raise ValueError(f"more than {MAX_STATES} states")
+    if not all(re.fullmatch("[a-z0-9]+", name) for name in found["zero"]):
+        raise ValueError("no names of registers")
     proof = _Proof(found, seed)
     proof.start(found["zero"])
     for number, row in enumerate(proof.rows):
-        targets = {b: to for first, last, to in row["next"] for b in range(first, last + 1)}
         for byte in range(256):
-            proof.go(number, byte, targets[byte])
+            (target,) = (to for first, last, to in row["next"] if first <= byte <= last)
+            proof.go(number, byte, target)
         proof.go(number, None, 0)
     proof.image.settle()
     also = " and ".join(text for text, on in zip(_WORDS, proof.dialect, strict=True) if on)
@@ -685,6 +699,8 @@ class _Proof:
             m.put(("sp", n * m.word), (f"word {n}", 0), m.word)
         self._run(m)
         self._arrive(m, 0, START)
+        if m.written:
+            raise Refused("it writes before it reads")
         if m.opened != [(("word 2", 0), 0, 0), (("word 3", 0), 0x241, 0o700)]:
             raise Refused("it does not open argv[1] to be read and argv[2] to be written")
 

@@ -76,7 +76,7 @@ def prove(seed: bytes, abi: Arch, most: int) -> Proof:
     else:
         text = certificate(found, relation, seed, abi)
         status, line = check.decide(text.encode(), seed)
-        refused = line if status else ""
+        refused = line.removeprefix("NOT proven: ") if status else ""
     return Proof(seed, abi, found, relation, text, refused, findings)
 
 

@@ -373,7 +373,10 @@ class Walker:
         if known is not None:
             found.states, found.words = list(known.states), list(known.words)
         self._numbers = {state: number for number, state in enumerate(found.states)}
-        found.started = self._step(start, self._worlds(start), None, b"").ended
+        first = self._step(start, self._worlds(start), None, b"")
+        if first.written:
+            raise NotProven("it writes before it reads")
+        found.started = first.ended
         for number, state in enumerate(found.states):  # which grows as it is walked
             steps, items = {}, (*INPUTS, *FAILING) if fails else INPUTS
             if known is not None and number < len(known.steps):

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import re
+import struct
 import subprocess
 import sys
 from collections import Counter
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bootstrap.core import arches
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.elf import BadImage
 from bootstrap.core.errors import GuestFailed
@@ -24,6 +26,7 @@ from bootstrap.instruments import default_engine
 from bootstrap.languages import hex0
 from bootstrap.linux.limits import RunLimits
 from bootstrap.prove.check import MAX_FILE, START, decide, step
+from bootstrap.prove.proving import prove
 from bootstrap.sources import SourceTree
 from tests.prove.material import CERTIFICATES, OTHERS, X86, certificate, document, program, seed
 from tests.prove.test_second_opinions import taking_every_step
@@ -195,6 +198,11 @@ BROKEN: dict[str, bytes] = {
     "another architecture": certificate("x86").replace(b'"x86"', b'"knight"', 1),
     "no states": json.dumps(document("x86") | {"states": []}).encode(),
     "values of another kind": json.dumps(document("x86") | {"states": [{"at": 7}]}).encode(),
+    "too many states": json.dumps(document("x86") | {"states": [{}] * 1001}).encode(),
+    "a register that has no name": json.dumps(document("x86") | {"zero": ["eax\nproven"]}).encode(),
+    "a byte that leads to two states": re.sub(
+        rb"\[0, \d+, 0\]", b"[0, 99999999999, 0]", certificate("x86"), count=1
+    ),
     "a state that is not there": re.sub(
         rb"\[0, \d+, 0\]", b"[0, 9, 99]", certificate("x86"), count=1
     ),
@@ -218,6 +226,35 @@ def test_an_instruction_that_it_does_not_know_is_refused() -> None:
     status, line = decide(of_another(bytes(other)), bytes(other))
     assert (status, line) == (
         1, "NOT proven: the checker does not know the instruction f4 at 0x804804c")  # fmt: skip
+
+
+def test_a_seed_that_writes_before_it_reads_is_refused() -> None:
+    """push 'A'; mov ecx, esp; mov ebx, edi; push 4; pop eax; int 0x80; pop eax: once, at first."""
+    more, at = bytes.fromhex("6a41 89e1 89fb 6a04 58 cd80 58"), X86.index(b"\x31\xed\x89\xd6")
+    seed = program(X86[0x4C:at] + more + X86[at:], X86[0x44])
+    certificate = json.loads(of_another(seed))
+    for row in certificate["states"]:
+        row["at"] = hex(int(row["at"], 16) + len(more))
+    due = "it writes before it reads"
+    assert decide(json.dumps(certificate).encode(), seed) == (1, f"NOT proven: {due}")
+    assert prove(seed, arches.X86, 300).refused == due
+
+
+@pytest.mark.parametrize(
+    "entry, code, why",
+    [
+        (0, "f81f8fe0", "is not aligned, at 0x40007c"),  # str x0, [sp, #-8]!
+        (2, "d503201f", "Linux does not start it"),
+    ],
+)
+def test_what_linux_on_aarch64_does_not_run_is_refused(entry: int, code: str, why: str) -> None:
+    base, size = 0x400000, 120 + 8
+    fields = b"\x7fELF", 2, 1, 1, 0, 0, 2, 183, 1, base + 120 + entry, 64, 0, 0, 64, 56, 1, 0, 0, 0
+    head = struct.pack("<4s5B7x2HI3QI6H", *fields)
+    row = struct.pack("<2I6Q", 1, 7, 0, base, base, size, size, 1)
+    seed = head + row + bytes.fromhex(code)[::-1] * 2
+    text = json.dumps(document("AArch64") | {"sha256": hashlib.sha256(seed).hexdigest()})
+    assert why in decide(text.encode(), seed)[1]
 
 
 @pytest.mark.parametrize(
