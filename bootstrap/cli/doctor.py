@@ -132,10 +132,10 @@ def _packages(problems: list[str]) -> dict[str, str | None]:
 
 
 def _engine(problems: list[str]) -> dict[str, str] | None:
-    from bootstrap.instruments import describe
+    from bootstrap.instruments import default_engine
 
     try:
-        return describe()
+        return default_engine().describe()
     # ImportError: no Unicorn; OSError: a library in it that this host cannot load.
     except (BootstrapError, ImportError, OSError) as error:
         problems.append(f"the engine cannot be used: {error}")

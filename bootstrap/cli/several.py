@@ -16,7 +16,7 @@ from bootstrap.cli.progress import Note, Plan, RunProgress, ShownProgress, plan_
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import EntryPoint, SourceFile, Tree
 from bootstrap.documents import BadValue, typed
-from bootstrap.instruments import default_engine, describe
+from bootstrap.instruments import default_engine
 from bootstrap.linux.limits import RunLimits
 from bootstrap.report import Failure, Product, Report, ReportSet, Totals, report_set
 from bootstrap.runs import pool
@@ -149,7 +149,9 @@ class _Runs:
                 f"the process that emulated it {result}; nothing that it made is known"
             )
             totals = Totals(0, 0, seconds)
-            observed = Observed(describe(), totals, (), False, (), failure, (), b"")
+            observed = Observed(
+                default_engine().describe(), totals, (), False, (), failure, (), b""
+            )
         else:
             done = typed(_Done, result.value)
             if not len(result.blobs) == len(done.products) == len(dict(done.products)):

@@ -22,8 +22,9 @@ from bootstrap.timeline.line_outputs import outputs_of_line
 from bootstrap.timeline.origins import ByteOrigins
 from bootstrap.timeline.render import why_json
 from bootstrap.timeline.stores import line, store_report
+from bootstrap.trace.calls import CallFilter
 from bootstrap.trace.compare import check
-from bootstrap.trace.log import LogFilter, log
+from bootstrap.trace.log import log
 from bootstrap.trace.store import Trace
 from bootstrap.trace.views import files_graph, files_text, info, tree
 
@@ -105,7 +106,7 @@ def _files(opened: Trace, args: argparse.Namespace) -> Iterable[str]:
 
 def _log(opened: Trace, args: argparse.Namespace) -> Iterable[str]:
     names = [name for names in args.call for name in names.split(",")]
-    return log(opened, LogFilter(frozenset(args.pid), tuple(args.path), frozenset(names)))
+    return log(opened, CallFilter(opened, names, None, args.path, args.pid))
 
 
 run_info = _reading(lambda opened, args: info(opened))

@@ -31,8 +31,9 @@ from bootstrap.timeline.render import (
 )
 from bootstrap.timeline.state import memory_wanted, show
 from bootstrap.timeline.timeline import Timeline
+from bootstrap.trace.calls import CallFilter
 from bootstrap.trace.coordinates import have_pid, parse, programs_of
-from bootstrap.trace.log import LogFilter, log
+from bootstrap.trace.log import log
 from bootstrap.trace.store import ProgramRow, Trace
 from bootstrap.trace.views import files_graph
 
@@ -182,8 +183,8 @@ def _check(args: argparse.Namespace) -> None:
 def _read(args: argparse.Namespace, opened: Trace) -> Iterator[bytes]:
     if args.format == "dot":
         return iter(files_graph(opened, "dot").encode().splitlines(keepends=True))
-    pids = frozenset(() if args.pid is None else (args.pid,))
-    return (f"{line}\n".encode() for line in log(opened, LogFilter(pids)))
+    wanted = CallFilter(opened, pids=() if args.pid is None else (args.pid,))
+    return (f"{line}\n".encode() for line in log(opened, wanted))
 
 
 def _travelled(

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.places import neighbour, on_line
 from bootstrap.debug.session import Session
-from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.source_maps import SourceMap, line_at, line_starts
+from bootstrap.trace.calls import transfers
 from bootstrap.trace.columns import shown
 from bootstrap.trace.coordinates import AfterCall
 from bootstrap.trace.store import OpenRow, ProgramRow
@@ -252,35 +252,10 @@ def _reading(session: Session, name: str) -> OpenRow | None:
 
 
 def _read_at(session: Session, row: OpenRow, offset: int) -> str | None:
-    """Just after the first read(2) that brought a byte of a file, as a coordinate.
-
-    Followed by the descriptor's own offset, in the program that opened the file.
-    """
-    trace = session.trace
-    program = trace.program(row.process)
-    numbers = NUMBERS[program.abi]
-    read, lseek = numbers["read"], numbers.get("lseek", -1)
-    last = row.last_event or program.last_event
-    at = 0
-    for chunk in trace.chunks(program.id):
-        if chunk.first_event + chunk.count <= row.event or chunk.first_event > last:
-            continue
-        calls = trace.calls(chunk)
-        sign = 1 << 8 * calls.word - 1
-        for index, (number, fd, result) in enumerate(
-            zip(calls.values(0), calls.values(1), calls.values(4), strict=True)
-        ):
-            event = chunk.first_event + index
-            if number not in (read, lseek) or fd != row.fd or result >= sign:
-                continue
-            if not row.event < event <= last:
-                continue
-            if number == lseek:
-                at = result
-                continue
-            if at <= offset < at + result:
-                return str(_after(session, program, chunk.first_call + index))
-            at += result
+    """Just after the first read(2) that brought a byte of a file, as a coordinate."""
+    for one in transfers(session.trace, row, "read"):
+        if one.offset <= offset < one.offset + one.size:
+            return str(_after(session, session.trace.program(row.process), one.ordinal))
     return None
 
 

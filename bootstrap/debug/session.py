@@ -651,11 +651,15 @@ class Session:
             start = 1 if by > 0 or program is None else program.calls
         return self.stop("nowhere", none)
 
+    def _wanted(self, name: str | None, fd: int | None, path: str | None) -> CallFilter:
+        one = [() if word is None else (word,) for word in (name, path)]
+        return CallFilter(self.trace, one[0], fd, one[1])
+
     def next_call(
         self, name: str | None = None, fd: int | None = None, path: str | None = None
     ) -> StopReason:
         """On to just after the next system call of the process that is so. Raises BadInput."""
-        wanted = CallFilter(self.trace, name, fd, path)
+        wanted = self._wanted(name, fd, path)
         with self.moving():
             return self._to_call(wanted.fits, self.calls + 1, 1, "call", "no such call comes")
 
@@ -663,7 +667,7 @@ class Session:
         self, name: str | None = None, fd: int | None = None, path: str | None = None
     ) -> StopReason:
         """Back to the last such call before: its instruction comes next."""
-        wanted = CallFilter(self.trace, name, fd, path)
+        wanted = self._wanted(name, fd, path)
         none = "there was no such call before"
         with self.moving():
             return self._to_call(wanted.fits, self.calls, -1, "call", none)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from bootstrap.diff import call_pairs as calling
 from bootstrap.diff import facts as happened
@@ -13,9 +14,9 @@ from bootstrap.diff.facts import Fact
 from bootstrap.diff.files import FilesOf, Version, path_of, start_differs
 from bootstrap.diff.lockstep import SearchRange, SourceByte
 from bootstrap.diff.sides import Both, FirstByte, first_byte, first_difference
-from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.origins import ByteOrigins, WriteCall
+from bootstrap.trace.calls import transfers
 from bootstrap.trace.store import OpenRow, ProgramRow, Trace
 
 
@@ -146,9 +147,13 @@ def search_range(work: Comparing, pair: Both[ProgramRow]) -> SearchRange | str:
     starts = [end] if end is not None else []
     starts += _input_calls(work, pair)
     for opened, its in _differing_reads(work, pair):
-        call = _read_at(work, a, opened, its)
-        if call is not None:
-            starts.append(call)
+        # The first call that read that byte of the file, or the end of it.
+        reads = (
+            one.ordinal - a.first_call
+            for one in transfers(work.a, opened, "read")
+            if one.offset <= its and (its < one.offset + one.size or not one.size)
+        )
+        starts += islice(reads, 1)
     start = min(starts, default=0)
     if start == end and not calling.differs_in_result(*work.calls, pair, end - 1):
         start = 0  # what it was given differs already: the question is how it came to that
@@ -180,30 +185,3 @@ def _differing_reads(work: Comparing, pair: Both[ProgramRow]) -> list[tuple[Open
             assert where is not None
             found.append((row, where))
     return found
-
-
-def _read_at(work: Comparing, program: ProgramRow, opened: OpenRow, offset: int) -> int | None:
-    """The program's call, counted in it, that first read that byte of a file, or the end of it."""
-    numbers = NUMBERS[program.abi]
-    read, lseek, close = numbers["read"], numbers.get("lseek", -1), numbers["close"]
-    at_now = 0
-    for chunk in work.a.chunks(program.id):
-        if chunk.first_event + chunk.count <= opened.event:
-            continue
-        calls = work.a.calls(chunk)
-        top = 1 << 8 * calls.word - 1
-        rows = zip(*(calls.values(c) for c in (0, 1, 4)), strict=True)
-        for index, (number, fd, result) in enumerate(rows):
-            if fd != opened.fd or number not in (read, lseek, close) or result >= top:
-                continue
-            if chunk.first_event + index <= opened.event:
-                continue
-            if number == close:
-                return None
-            if number == lseek:
-                at_now = result
-                continue
-            if at_now <= offset < at_now + result or (not result and at_now <= offset):
-                return chunk.first_call + index - program.first_call
-            at_now += result
-    return None

@@ -83,8 +83,3 @@ def default_engine() -> Engine:
 
     require_pinned()
     return Engine(*fastpath.load())
-
-
-def describe() -> dict[str, str]:
-    """Engine.describe of the default engine."""
-    return default_engine().describe()

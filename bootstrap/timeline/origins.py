@@ -11,12 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import compress
 
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import key
 from bootstrap.languages.source import SourceText
-from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.source_maps import (
     SourceMap,
     SourcePlace,
@@ -25,6 +23,7 @@ from bootstrap.timeline.source_maps import (
     maker,
     offset_of,
 )
+from bootstrap.trace.calls import Transfer, transfers
 from bootstrap.trace.columns import shown
 from bootstrap.trace.store import OpenRow, ProgramRow, Trace
 from bootstrap.trace.views import FileUses, is_at
@@ -83,8 +82,8 @@ class ByteOrigins(FileUses):
     def __init__(self, trace: Trace) -> None:
         super().__init__(trace)
         self._known: dict[int, tuple[SourceMap | str, dict[str, OpenRow]]] = {}
-        self._spans: dict[int, list[tuple[int, int, int, int, int]]] = {}
-        """By writer: where its writes went."""
+        self._writes: dict[int, list[Transfer]] = {}
+        """By writer."""
 
     def why(self, path: str, offset: int) -> list[OriginStep]:
         """The way back from a byte of the last version of a file.
@@ -221,43 +220,13 @@ class ByteOrigins(FileUses):
 
     def write_call(self, writer: OpenRow, offset: int) -> WriteCall | None:
         """The last write(2) or the like that put the byte there, by the descriptor's own offset."""
-        if writer.id not in self._spans:
-            self._spans[writer.id] = self._writes_to(writer)
-        for at, ordinal, event, guest_addr, size in reversed(self._spans[writer.id]):
-            if at <= offset < at + size:
-                return WriteCall(ordinal, event, writer.fd, size, guest_addr + offset - at)
+        if writer.id not in self._writes:
+            self._writes[writer.id] = list(transfers(self.trace, writer, "write"))
+        for one in reversed(self._writes[writer.id]):
+            if one.offset <= offset < one.offset + one.size:
+                guest_addr = one.guest_addr + offset - one.offset
+                return WriteCall(one.ordinal, one.event, writer.fd, one.size, guest_addr)
         return None
-
-    def _writes_to(self, writer: OpenRow) -> list[tuple[int, int, int, int, int]]:
-        """Each write: where in the file, ordinal, event, address, size.
-
-        Followed from the open to the last close, in the process that opened the file.
-        """
-        program = self.trace.program(writer.process)
-        numbers = NUMBERS[program.abi]
-        write, lseek = numbers["write"], numbers.get("lseek", -1)
-        first, last = writer.event, writer.last_event or program.last_event
-        mine, at = writer.fd, 0
-        found = []
-        for chunk in self.trace.chunks(program.id):
-            if chunk.first_event + chunk.count <= first or chunk.first_event > last:
-                continue
-            calls = self.trace.calls(chunk)
-            sign = 1 << 8 * calls.word - 1
-            begin, end = (max(0, event + 1 - chunk.first_event) for event in (first, last))
-            numbers_of, fds, addresses, results = (calls.values(c) for c in (0, 1, 2, 4))
-            ordinal, event = chunk.first_call, chunk.first_event
-            # One of a million calls may be of the file, or nearly each of them.
-            for index in compress(range(begin, end), map(mine.__eq__, fds[begin:end])):
-                number, result = numbers_of[index], results[index]
-                if result >= sign:
-                    continue
-                if number == write:
-                    found.append((at, ordinal + index, event + index, addresses[index], result))
-                    at += result
-                elif number == lseek:
-                    at = result
-        return found
 
 
 def lines(

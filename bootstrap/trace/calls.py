@@ -4,9 +4,10 @@ in strace's notation as far as a trace knows them: arguments, not memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import compress
 
 from bootstrap.core.arches import ARCHES
 from bootstrap.core.errors import BadInput
@@ -16,9 +17,9 @@ from bootstrap.linux.call_tables import find
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.row import parameters
 from bootstrap.linux.strace import left_out, line, result_text
-from bootstrap.trace.columns import Calls
+from bootstrap.trace.columns import Calls, shown
+from bootstrap.trace.coordinates import have_pid
 from bootstrap.trace.store import Chunk, OpenRow, ProgramRow, Trace
-from bootstrap.trace.views import is_at
 
 _ARCH = {arch.name: arch for arch in ARCHES}
 _IN_MEMORY = frozenset((*stored.BEFORE, *stored.AFTER))
@@ -144,39 +145,48 @@ def _of(
 
 
 class CallFilter:
-    """Which calls somebody looks for: all that is given must be so. Raises BadInput."""
+    """Which calls somebody looks for: all that is given must be so; what is not given is any."""
 
     def __init__(
         self,
         trace: Trace,
-        name: str | None = None,
+        names: Collection[str] = (),
         fd: int | None = None,
-        path: str | None = None,
+        paths: Collection[str] = (),
+        pids: Collection[int] = (),
     ) -> None:
+        """Raises BadInput for a call that no architecture of the run has, for a file that was never
+        opened or executed, and for a process that is not there."""
+        self.names, self.fd, self.paths, self.pids = frozenset(names), fd, paths, frozenset(pids)
         self._trace = trace
-        self._name, self._fd = name, fd
-        if name is not None and all(name not in NUMBERS[p.abi] for p in trace.programs):
+        known = {name for program in trace.programs for name in NUMBERS[program.abi]}
+        for name in sorted(self.names - known):
             raise BadInput(f"there is no system call {name} on any architecture of this run")
-        self._opens: list[OpenRow] | None = None
-        self._ends = {program.last_event for program in trace.programs}
-        if path is not None:
-            self._opens = [row for row in trace.opens() if is_at(row, path)]
-            if not self._opens:
+        for pid in sorted(self.pids):
+            have_pid(trace, pid)
+        opened = trace.opens() if paths else []
+        named = {shown(row.path) for row in opened} | {shown(p.path) for p in trace.programs}
+        for path in paths:
+            if not any(_is_path(one, path) for one in named):
                 raise BadInput(
-                    f"{path}: no program of this run opened it; "
+                    f"{path}: no program of this run opened or executed it; "
                     "`bootstrap trace files` lists what there is"
                 )
+        self._opens = [row for row in opened if self.on_path(shown(row.path))]
+        self._ends = {program.last_event for program in trace.programs}
+
+    def on_path(self, path: str) -> bool:
+        """Whether a call on this file is wanted."""
+        return not self.paths or any(_is_path(path, one) for one in self.paths)
 
     def fits(self, program: ProgramRow, call: RecordedCall) -> bool:
         """Whether it is one of them."""
-        if self._name is not None and NUMBERS[program.abi].get(self._name) != call.number:
+        if self.names and call.number not in numbers_of(program.abi, *self.names):
             return False
         of_fd = takes_fd(program.abi, call.number)
-        if self._fd is not None and not (of_fd and call.first == self._fd):
+        if self.fd is not None and not (of_fd and call.first == self.fd):
             return False
-        if self._opens is None:
-            return True
-        return any(self._on(row, program, call, of_fd) for row in self._opens)
+        return not self.paths or any(self._on(row, program, call, of_fd) for row in self._opens)
 
     def _on(self, row: OpenRow, program: ProgramRow, call: RecordedCall, of_fd: bool) -> bool:
         if call.event == row.event:
@@ -195,6 +205,53 @@ class CallFilter:
             if program.parent is None:
                 return False
             program = self._trace.program(program.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A read(2) or write(2) of a file that was opened, and where in the file it was."""
+
+    offset: int
+    size: int
+    """0: nothing was left to read."""
+    ordinal: int
+    """Of the system call, in its process, from 1."""
+    event: int
+    guest_addr: int
+
+
+def transfers(trace: Trace, opened: OpenRow, name: str) -> Iterator[Transfer]:
+    """The calls of that name by the descriptor of an open file, at the descriptor's own offset: in
+    the program that opened it, to its close."""
+    program = trace.program(opened.process)
+    numbers = NUMBERS[program.abi]
+    wanted, lseek, close = numbers[name], numbers.get("lseek", -1), numbers["close"]
+    first, last, at = opened.event, opened.last_event or program.last_event, 0
+    for chunk in trace.chunks(program.id):
+        if chunk.first_event + chunk.count <= first or chunk.first_event > last:
+            continue
+        calls = trace.calls(chunk)
+        sign = 1 << 8 * calls.word - 1
+        begin, end = (max(0, event + 1 - chunk.first_event) for event in (first, last))
+        numbers_of, fds, addresses, results = (calls.values(c) for c in (0, 1, 2, 4))
+        # One of a million calls may be of the file, or nearly each of them.
+        for index in compress(range(begin, end), map(opened.fd.__eq__, fds[begin:end])):
+            number, result = numbers_of[index], results[index]
+            if result >= sign:
+                continue
+            if number == wanted:
+                ordinal, event = chunk.first_call + index, chunk.first_event + index
+                yield Transfer(at, result, ordinal, event, addresses[index])
+                at += result
+            elif number == lseek:
+                at = result
+            elif number == close:
+                return
+
+
+def _is_path(path: str, wanted: str) -> bool:
+    """Whether it is that path, or ends with these parts."""
+    return f"/{path.lstrip('/')}".endswith(f"/{wanted.lstrip('/')}")
 
 
 def outputs(program: ProgramRow) -> frozenset[int]:

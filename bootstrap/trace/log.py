@@ -9,15 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bootstrap.core.abi import O_CLOEXEC
-from bootstrap.core.errors import BadInput
 from bootstrap.linux.call_tables import find
 from bootstrap.linux.flags import F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD
-from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.row import parameters
 from bootstrap.linux.strace_values import quote
-from bootstrap.trace.calls import arity, call_text, numbers_of, signed
+from bootstrap.trace.calls import CallFilter, arity, call_text, numbers_of, signed
 from bootstrap.trace.columns import WORD, as_raw, shown
-from bootstrap.trace.coordinates import have_pid
 from bootstrap.trace.store import Chunk, OpenRow, ProgramRow, Trace
 
 _FREQUENT = ("read", "write", "brk", "lseek")
@@ -25,21 +22,6 @@ _FREQUENT = ("read", "write", "brk", "lseek")
 _KEPT_LINES = 1 << 14
 _FD_CALLS = ("close", "dup", "dup2", "dup3", "fcntl", "fcntl64", "ioctl")
 _FIOCLEX, _FIONCLEX = 0x5451, 0x5450
-
-
-@dataclass(frozen=True, slots=True)
-class LogFilter:
-    """What to show; an empty set or tuple is everything."""
-
-    pids: frozenset[int] = frozenset()
-    paths: tuple[str, ...] = ()
-    calls: frozenset[str] = frozenset()
-
-    def path(self, path: str | None) -> bool:
-        """Whether a call on this file is wanted."""
-        return path is not None and any(
-            path == one or path.endswith("/" + one.lstrip("/")) for one in self.paths
-        )
 
 
 @dataclass(slots=True)
@@ -71,27 +53,13 @@ class _Table:
             self.drop(fd)
 
 
-def log(trace: Trace, wanted: LogFilter) -> Iterator[str]:
-    """The lines. Raises BadInput for a call that no architecture has, a process or a file that is
-    not in the trace."""
-    known = {name for numbers in NUMBERS.values() for name in numbers}
-    for name in sorted(wanted.calls - known):
-        raise BadInput(f"--call {name}: there is no such system call")
-    for pid in sorted(wanted.pids):
-        have_pid(trace, pid)
-    named = {shown(row.path) for row in trace.opens()}
-    named |= {shown(program.path) for program in trace.programs}
-    for one in wanted.paths:
-        if not any(LogFilter(paths=(one,)).path(path) for path in named):
-            raise BadInput(
-                f"--path {one}: no file of that name was opened or executed; "
-                "`bootstrap trace files` lists what there is"
-            )
-    return _Log(trace, wanted).lines()
+def log(trace: Trace, wanted: CallFilter | None = None) -> Iterator[str]:
+    """The lines."""
+    return _Log(trace, wanted or CallFilter(trace)).lines()
 
 
 class _Log:
-    def __init__(self, trace: Trace, wanted: LogFilter) -> None:
+    def __init__(self, trace: Trace, wanted: CallFilter) -> None:
         self._trace = trace
         self._wanted = wanted
         self._opens = {row.event: row for row in trace.opens()}
@@ -130,7 +98,7 @@ class _Log:
     def _end(self, chunk: Chunk) -> Iterator[str]:
         program = self._trace.program(chunk.process)
         over = chunk.first_event + chunk.count - 1 == program.last_event
-        if not over or program.replaced or self._wanted.paths or self._wanted.calls:
+        if not over or program.replaced or self._wanted.paths or self._wanted.names:
             return
         if self._wanted.pids and program.pid not in self._wanted.pids:
             return
@@ -143,8 +111,8 @@ class _Log:
         wanted = self._wanted
         return (
             (not wanted.pids or program.pid in wanted.pids)
-            and (not wanted.calls or name in wanted.calls)
-            and (not wanted.paths or any(wanted.path(path) for path in paths))
+            and (not wanted.names or name in wanted.names)
+            and (not wanted.paths or any(map(wanted.on_path, paths)))
         )
 
     def _chunk(self, chunk: Chunk) -> Iterator[str]:
@@ -154,8 +122,8 @@ class _Log:
         table = self._tables.setdefault(program.id, _Table())
         follows, frequent = (numbers_of(program.abi, *some) for some in (_FD_CALLS, _FREQUENT))
         mine = not wanted.pids or program.pid in wanted.pids
-        everything = mine and not wanted.calls
-        some = numbers_of(program.abi, *wanted.calls) if mine else frozenset()
+        everything = mine and not wanted.names
+        some = numbers_of(program.abi, *wanted.names) if mine else frozenset()
         first = chunk.first_event
         events = self._open_events
         a, b = bisect_left(events, first), bisect_left(events, first + chunk.count)

@@ -29,7 +29,7 @@ from bootstrap.attest.hosts import (
 )
 from bootstrap.attest.statement import MADE, READ, make_statement, payload, read_statement
 from bootstrap.documents import BadValue
-from bootstrap.instruments import describe
+from bootstrap.instruments import default_engine
 from tests.attest.people import AMD
 
 TEXT, ANY = {"type": "string"}, {"type": "object"}
@@ -142,7 +142,7 @@ def test_only_what_the_signing_command_saw_is_not_stated(evidence: Evidence) -> 
 
 
 def test_the_engines_are_those_of_this_program() -> None:
-    assert describe()["name"] in ENGINES
+    assert default_engine().describe()["name"] in ENGINES
 
 
 def test_this_machines_vendor_and_system_are_known_names() -> None:

@@ -18,8 +18,9 @@ from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.render import dump, show_lines
 from bootstrap.timeline.state import StateView, flags_of, memory_wanted, show
 from bootstrap.timeline.timeline import Timeline
+from bootstrap.trace.calls import CallFilter
 from bootstrap.trace.coordinates import parse
-from bootstrap.trace.log import LogFilter, log
+from bootstrap.trace.log import log
 from bootstrap.trace.store import Trace
 from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
@@ -79,7 +80,7 @@ def test_what_ran_last_is_what_a_traveller_passes(traveller: Timeline) -> None:
 
 
 def test_calls_are_those_of_the_log(opened: Trace, traveller: Timeline) -> None:
-    lines = [line.partition("] ")[2] for line in log(opened, LogFilter(frozenset((5,))))]
+    lines = [line.partition("] ")[2] for line in log(opened, CallFilter(opened, pids=(5,)))]
     calls = [line for line in lines if "execve" not in line and not line.startswith("+++")]
     program = next(p for p in opened.programs if (p.pid, p.ordinal) == (5, 1))
     for ordinal in range(1, program.calls):
@@ -101,7 +102,7 @@ def test_memory_files_and_areas(opened: Trace, traveller: Timeline) -> None:
     assert found.areas[-1].what == "stack"
     files = {file.fd: file for file in found.files}
     source = next(file for file in files.values() if file.path == "/hex0.hex0")
-    lines = list(log(opened, LogFilter(frozenset((1,)))))
+    lines = list(log(opened, CallFilter(opened, pids=(1,))))
     # The first line is the execve, which is no call of the program's own.
     reads = [line for line in lines[1:21] if "/hex0.hex0>, " in line and "read(" in line]
     assert source.offset == len(reads) > 0

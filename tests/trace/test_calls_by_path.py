@@ -21,7 +21,7 @@ MADE, SOURCE = (8, 9, 18), (2, 3, 4, 5, 6, 7, 22)
 def on(
     opened: Trace, path: str, row: int = PARENT, name: str | None = None, backwards: bool = False
 ) -> tuple[int, ...]:
-    program, wanted = opened.program(row), CallFilter(opened, name, path=path)
+    program, wanted = opened.program(row), CallFilter(opened, [name] if name else (), paths=[path])
     every = calls(opened, program, program.calls if backwards else 1, backwards)
     return tuple(call.ordinal for call in every if wanted.fits(program, call))
 
@@ -34,7 +34,7 @@ def test_all_of_them(opened: Trace) -> None:
     assert on(opened, "/source", CHILD) == ()
     assert on(opened, "/made", name="write") == (9,)
     assert on(opened, "/made", name="read") == ()
-    with pytest.raises(BadInput, match="no program of this run opened it"):
+    with pytest.raises(BadInput, match="no program of this run opened or executed it"):
         on(opened, "/another")
 
 

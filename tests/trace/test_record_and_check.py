@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,10 @@ from bootstrap.instruments.callbuffer import CAPACITY
 from bootstrap.linux.limits import RunLimits
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline.timeline import Timeline
+from bootstrap.trace.calls import CallFilter
 from bootstrap.trace.columns import Calls, encode, shown
 from bootstrap.trace.compare import check
-from bootstrap.trace.log import LogFilter, log
+from bootstrap.trace.log import log
 from bootstrap.trace.store import Trace
 from bootstrap.trace.views import FileUses, tree
 from tests.instruments.guest import Cell, Program
@@ -211,7 +213,7 @@ class TestViews:
         assert any(line.startswith("    2 /second  [2 calls, exit 4]") for line in lines)
 
     def test_log(self, opened: Trace) -> None:
-        lines = list(log(opened, LogFilter()))
+        lines = list(log(opened))
         text = "\n".join(lines)
         assert lines[0].startswith('[pid     1] execve("/guest", ["/guest", "an argument"')
         assert 'open("/source", O_RDONLY) = 3</source>' in " ".join(text.split())
@@ -225,28 +227,28 @@ class TestViews:
         assert len(lines) == opened.events + ends + first
 
     def test_log_filtered(self, opened: Trace) -> None:
-        everything = list(log(opened, LogFilter()))
-        of_two = list(log(opened, LogFilter(pids=frozenset([2]))))
+        everything = list(log(opened))
+        of_two = list(log(opened, CallFilter(opened, pids=[2])))
         assert of_two == [line for line in everything if line.startswith("[pid     2]")]
-        reads = list(log(opened, LogFilter(calls=frozenset(["read"]))))
+        reads = list(log(opened, CallFilter(opened, names=["read"])))
         assert reads == [line for line in everything if "] read(" in line]
-        made = list(log(opened, LogFilter(paths=("/made",))))
+        made = list(log(opened, CallFilter(opened, paths=("/made",))))
         assert made and all("/made>" in line for line in made)
-        assert list(log(opened, LogFilter(paths=("made",)))) == made
+        assert list(log(opened, CallFilter(opened, paths=("made",)))) == made
 
     @pytest.mark.parametrize(
         ("wanted", "told"),
         [
-            (LogFilter(pids=frozenset([1, 3])), "has no pid 3; there are 1 to 2"),
-            (LogFilter(paths=("/made", "ade")), "--path ade: no file of that name was opened"),
-            (LogFilter(calls=frozenset(["reed"])), "--call reed: there is no such system call"),
+            ({"pids": (1, 3)}, "has no pid 3; there are 1 to 2"),
+            ({"paths": ("/made", "ade")}, "ade: no program of this run opened or executed it"),
+            ({"names": ("reed",)}, "there is no system call reed on any architecture"),
         ],
     )
     def test_what_cannot_be_in_it_is_no_empty_answer(
-        self, opened: Trace, wanted: LogFilter, told: str
+        self, opened: Trace, wanted: dict[str, Any], told: str
     ) -> None:
         with pytest.raises(BadInput, match=told):
-            log(opened, wanted)
+            CallFilter(opened, **wanted)
 
     def test_files(self, opened: Trace) -> None:
         found = {(v.path, v.size): v for v in FileUses(opened).versions()}

@@ -13,8 +13,9 @@ from bootstrap.instruments import default_engine
 from bootstrap.timeline.export.drcov import counts, drcov
 from bootstrap.timeline.export.perfetto import axis, perfetto
 from bootstrap.timeline.timeline import Timeline
+from bootstrap.trace.calls import CallFilter
 from bootstrap.trace.coordinates import have_pid
-from bootstrap.trace.log import LogFilter, log
+from bootstrap.trace.log import log
 from bootstrap.trace.store import Trace
 from bootstrap.trace.views import files_graph
 from tests.cli.command import bootstrap
@@ -24,7 +25,7 @@ from tests.trace import recorded
 
 
 def strace(opened: Trace, *pids: int) -> str:
-    return "".join(f"{line}\n" for line in log(opened, LogFilter(frozenset(pids))))
+    return "".join(f"{line}\n" for line in log(opened, CallFilter(opened, pids=pids)))
 
 
 def busy(tmp_path: Path, abi: str) -> Path:
