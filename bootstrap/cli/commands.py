@@ -850,6 +850,38 @@ QUORUM = CommandRow(
     more={"init": {"nargs": "?", "const": "policy.toml"}, "at": {"type": _day}},
 )
 
+CONFIRM = CommandRow(
+    "confirm",
+    "who says so? count the independent opinions on every artifact of a release",
+    """For every artifact of a release: which opinions agree on it, and how many of them are
+    independent of one another. Opinions are made by --run, each in a process of its own, and kept
+    in the cache with all that they depend on; what upstream and others published is read. Two are
+    independent if they differ in CPU code, kernel or chain of tools, or are published by different
+    parties. A differing opinion is never outvoted. docs/confirm.md has the table.""",
+    f"""
+    --release R  the release (default: the newest known); embedded is what this program carries
+    --arch ARCH [x86]  x86 (default), AMD64, AArch64, riscv64 or riscv32
+    --source PATH  a checkout, or a .tar.gz of the release (default: as for verify)
+    --entry {{{",".join(ENTRIES)}}}  the way in, as for verify
+    --run NAME,...  make those that are not kept, or `all`: core, fast-path, builder-hex0,
+        qemu-user, native, models, proof, knight, ddc
+    --fresh  with --run: make them again, and say where something else came out
+    --jobs N  so many at once (default: as many as there are processors)
+    --at-least N [2]  independent opinions that every artifact must have (default 2)
+    --baseline FILE  an earlier --json: exit 1 if an artifact lost an opinion since. Only what is
+        made in this run counts then
+    --policy FILE  a policy of quorum, by which attestations count as one more opinion
+    --attestation FILE*  an attestation (bootstrap attest); may be repeated
+    --json FILE  write it as JSON ('-': stdout)
+    --html FILE  write it as one HTML page ('-': stdout)
+    --markdown FILE  write it as Markdown ('-': stdout); $GITHUB_STEP_SUMMARY gets the same
+    --quiet  no progress, and one line if all is confirmed
+    """,
+    """Exit status: 0 every artifact has as many independent opinions as asked for, and none
+    differs; 1 otherwise; 2 usage or bad input; 130 interrupted: what was made is kept.""",
+    more={"jobs": {"type": _number(1)}, "at-least": {"type": _number(1)}},
+)
+
 DOCTOR = CommandRow(
     "doctor",
     "say what is installed, cached and possible here",
@@ -860,7 +892,7 @@ DOCTOR = CommandRow(
 
 COMMANDS = (
     VERIFY, DDC, PROVE, SEEDS, IDENTIFY, FETCH, RELEASES, RUN, PC, UEFI, KNIGHT, TRACE, STEP, GDB,
-    DIFF, HANDOFF, OCI, ATTEST, QUORUM, DOCTOR,
+    DIFF, HANDOFF, OCI, CONFIRM, ATTEST, QUORUM, DOCTOR,
 )  # fmt: skip
 
 _EXAMPLES = """\

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(f"{args.policy}: has [stagex]; give --stagex, a checkout of its signatures")
     if policy.about is None and args.attestations:
         raise BadInput(f"{args.policy}: has no [about] and [need] to judge attestations by")
-    envelopes = [(name, _envelope(name)) for name in args.attestations]
+    envelopes = [(name, read_attestation(name)) for name in args.attestations]
     day = args.at or datetime.datetime.now(datetime.UTC).date()
     at = (day, args.at is not None)
     verdicts = stagex = None
@@ -64,7 +64,7 @@ def _init(args: argparse.Namespace) -> int:
     return ExitStatus.DONE
 
 
-def _envelope(name: str) -> Envelope | BadValue:
+def read_attestation(name: str) -> Envelope | BadValue:
     """An envelope, or why the file is none. Raises BadInput only where there is no such file."""
     try:
         return read_envelope(read_file(Path(name), MAX_DOCUMENT))

@@ -22,8 +22,9 @@ LANGUAGES = {
     "hex2-0": "hex2",
     "catm": "catm",
     "M0": "M0",
-    "cc_x86": "C",
 }
+_COMPILER = "cc_"
+"""How the name of the first compiler begins: cc_x86, cc_amd64."""
 LAST = "x86/artifact/M2"
 """With which the comparison ends."""
 WANTED = (
@@ -49,8 +50,8 @@ class BuildStep:
     """File and line that the command stands in."""
 
 
-def plan(tree: SourceTree, step: StepFile) -> list[BuildStep]:
-    """The commands that lead to M2-Planet, in upstream's order.
+def plan(tree: SourceTree, step: StepFile, last: str = LAST) -> list[BuildStep]:
+    """The commands that lead to M2-Planet (``last``, on x86), in upstream's order.
 
     Raises BadInput for a tree whose script is not there, not in the language, or not of the kind
     that is expected here: nothing is skipped that is not understood.
@@ -66,16 +67,17 @@ def plan(tree: SourceTree, step: StepFile) -> list[BuildStep]:
         for command in kaem.parse(tree.files[script].data, script):
             argv = tuple(a.decode("utf-8", "surrogateescape") for a in command.arguments)
             found.append(_step(argv, f"{script}:{command.line}"))
-            if found[-1].output == LAST:
+            if found[-1].output == last:
                 return found
     except LanguageError as error:
         raise BadInput(f"the script is not in the language of kaem: {error}") from error
-    raise BadInput(f"{script}: no command makes {LAST}")
+    raise BadInput(f"{script}: no command makes {last}")
 
 
 def _step(argv: Sequence[str], where: str) -> BuildStep:
     program = _plain(argv[0])
-    language = LANGUAGES.get(program.rpartition("/")[2])
+    name = program.rpartition("/")[2]
+    language = "C" if name.startswith(_COMPILER) else LANGUAGES.get(name)
     files = [_plain(argument) for argument in argv[1:]]
     if language is None:
         raise BadInput(f"{where}: {argv[0]} is no program that a comparison knows")

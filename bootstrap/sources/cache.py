@@ -201,8 +201,8 @@ class Cache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with _locked(folder / "lock", reads=False):
-                _put(folder / manifest.tar, data)
-                _put(folder / _MANIFEST, manifest.to_json().encode("utf-8", "backslashreplace"))
+                put(folder / manifest.tar, data)
+                put(folder / _MANIFEST, manifest.to_json().encode("utf-8", "backslashreplace"))
                 _sweep(folder, keep=manifest.tar)
         except OSError as error:
             raise BadInput(
@@ -253,7 +253,7 @@ def _locked(file: Path, reads: bool) -> Iterator[None]:
             os.close(fd)
 
 
-def _put(file: Path, data: bytes) -> None:
+def put(file: Path, data: bytes) -> None:
     """Write a file beside and rename it into place; under the lock, so the name is ours."""
     part = file.with_name(f"{file.name}.part")
     try:

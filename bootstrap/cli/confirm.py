@@ -1,0 +1,359 @@
+"""`bootstrap confirm`: who says so? Opinions on each artifact of a release, made, kept, counted."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import getpass
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import bootstrap
+from bootstrap import host
+from bootstrap.attest.hosts import this_host
+from bootstrap.attest.policy import read_policy
+from bootstrap.attest.quorum import judge, known_of
+from bootstrap.attest.signatures import open_ring
+from bootstrap.cli.live import LiveLine
+from bootstrap.cli.output import (
+    STDOUT,
+    check_places,
+    each,
+    for_people,
+    print_page,
+    write_json,
+    write_text,
+)
+from bootstrap.cli.quorum import read_attestation
+from bootstrap.cli.verify import default_entry
+from bootstrap.confirm.forms import to_html, to_markdown, to_text
+from bootstrap.confirm.table import (
+    Confirmation,
+    Subject,
+    Voice,
+    against,
+    confirmation,
+    read_baseline,
+)
+from bootstrap.confirm.ways import BY_NAME, WAYS, Way
+from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile, read_file
+from bootstrap.ddc import chains
+from bootstrap.documents import MAX_DOCUMENT, typed
+from bootstrap.handoff import natively
+from bootstrap.known import find
+from bootstrap.report.model import NameAndVersion
+from bootstrap.report.opinion import JudgedBy, Made, ReleaseOpinion, SeenFile
+from bootstrap.runs import opinions, pool
+from bootstrap.runs.opinions import OpinionStore, Sight
+from bootstrap.signals import scratch_folder
+from bootstrap.sources import Cache, Resolved, SourceTree, check_materials, resolve
+
+MAKERS = {**opinions.MAKERS, **natively.MAKERS, **chains.MAKERS}
+_TICK = 0.5
+"""Seconds between two notes of a worker."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it. Raises BootstrapError, KeyboardInterrupt; returns the exit status."""
+    wanted = _wanted(args.run)
+    check_places(args.json, args.html, args.markdown)
+    if [args.json, args.html, args.markdown].count(STDOUT) > 1:
+        raise BadInput("only one output can have standard output")
+    if args.fresh and not wanted:
+        raise BadInput("--fresh goes with --run: say which are to be made again")
+    if args.attestation and args.policy is None:
+        raise BadInput("--attestation needs --policy, which says whose word counts")
+    baseline = None
+    if args.baseline is not None:
+        baseline = read_baseline(read_file(Path(args.baseline), MAX_DOCUMENT), args.baseline)
+    resolved = resolve(args.source, args.release, args.arch, Cache(), args.entry)
+    if not resolved.materials.whole or not resolved.step.sha256:
+        raise BadInput(
+            f"{resolved.tree.label}: is not {resolved.step.title} as it is known, so there are no "
+            "opinions on it (bootstrap verify says what differs)"
+        )
+    found = _confirmed(args, resolved, wanted, baseline is not None)
+    if baseline is not None:
+        found = against(found, baseline)
+    _write(args, found)
+    return found.exit_code
+
+
+def _wanted(text: str | None) -> list[str]:
+    makable = [way.name for way in WAYS if way.makes]
+    if text is None:
+        return []
+    if text == "all":
+        return makable
+    names = [name.strip() for name in text.split(",")]
+    if odd := [name for name in names if name not in makable]:
+        raise BadInput(f"--run {odd[0]}: there is none of that name: all, {', '.join(makable)}")
+    return names
+
+
+def _write(args: argparse.Namespace, found: Confirmation) -> None:
+    out = for_people(args.json, args.html, args.markdown)
+
+    def view() -> None:
+        if args.quiet and not found.exit_code:
+            print(found.claim, file=out, flush=True)
+        else:
+            print_page(lambda **how: to_text(found, **how), out)
+
+    def summary() -> None:
+        place = os.environ.get("GITHUB_STEP_SUMMARY", "")
+        try:
+            with open(place, "a", encoding="utf-8") as file:
+                file.write(to_markdown(found))
+        except OSError as error:
+            raise BadInput(f"GITHUB_STEP_SUMMARY {place}: {error.strerror}") from None
+
+    each(
+        view,
+        args.json and (lambda: write_json(args.json, found)),
+        args.html and (lambda: write_text(args.html, to_html(found))),
+        args.markdown and (lambda: write_text(args.markdown, to_markdown(found))),
+        os.environ.get("GITHUB_STEP_SUMMARY") and summary,
+    )
+
+
+def _confirmed(
+    args: argparse.Namespace, resolved: Resolved, wanted: Sequence[str], only_new: bool
+) -> Confirmation:
+    """Make what is wanted and missing, read the rest, and count."""
+    step, entry = resolved.step, args.entry or default_entry(resolved)
+    tool = NameAndVersion("bootstrap", bootstrap.__version__)
+    judged_by = JudgedBy(step.file.rpartition("/")[2], step.sha256)
+    release = " ".join(filter(None, (step.name, step.release)))
+    frame = ReleaseOpinion(
+        tool=tool, opinion="none", release=release, arch=step.arch, entry=entry,
+        tree=resolved.tree.digest, judged_by=judged_by, inputs={}, how="", stopped=None,
+        artifacts=(),
+    )  # fmt: skip
+    store = OpinionStore(Cache().root)
+    voices: dict[str, Voice] = {}
+    missing: list[ReleaseOpinion] = []
+    for way in WAYS:
+        if step.arch not in way.arches:
+            voices[way.name] = Voice(way, "not applicable", None, f"not for {step.arch}")
+        elif way.makes:
+            voices[way.name], frame_of = _kept(way, resolved, frame, store)
+            again = args.fresh or voices[way.name].opinion is None or only_new
+            if way.name in wanted and frame_of is not None and again:
+                missing.append(frame_of)
+        else:
+            voices[way.name] = Voice(way, "not applicable", None, "nobody published one")
+    with LiveLine(args.quiet) as line:
+        for name, voice in _made(missing, resolved, args.jobs, store, line):
+            voices[name] = voice
+    for name, sight in opinions.published(resolved):
+        voices[name] = Voice(BY_NAME[name], "read", _opinion(replace(frame, opinion=name), sight))
+    voices["attested"] = _attested(args, frame)
+    if only_new:
+        voices = {name: _only_new(voice) for name, voice in voices.items()}
+    subject = Subject(release=release, arch=step.arch, entry=entry, tree=resolved.tree.digest,
+                      judged_by=judged_by, known=step.known())  # fmt: skip
+    order = [voices[way.name] for way in WAYS]
+    return confirmation(subject, order, args.at_least, tool)
+
+
+def _only_new(voice: Voice) -> Voice:
+    if voice.state != "kept":
+        return voice
+    why = "kept from before; with --baseline only those made in this run count (--run)"
+    return Voice(voice.way, "not run", None, why, True)
+
+
+def _kept(
+    way: Way, resolved: Resolved, frame: ReleaseOpinion, store: OpinionStore
+) -> tuple[Voice, ReleaseOpinion | None]:
+    """The kept one, if there is one; and what a new one depends on, if one can be made here."""
+    try:
+        inputs = MAKERS[way.name].inputs(resolved)
+    except BadInput as error:
+        return Voice(way, "not run", None, f"cannot be made here: {error}"), None
+    wanted = replace(frame, opinion=way.name, inputs=dict(inputs))
+    found, why = store.load(wanted)
+    return Voice(way, "not run" if found is None else "kept", found, why, True), wanted
+
+
+def _opinion(frame: ReleaseOpinion, sight: Sight) -> ReleaseOpinion:
+    files = tuple(SeenFile(path, sha256) for path, sha256 in sight.files.items())
+    return replace(frame, how=sight.how, stopped=sight.stopped, artifacts=files).sealed()
+
+
+def _attested(args: argparse.Namespace, frame: ReleaseOpinion) -> Voice:
+    """What the attestations given come to, by the policy given."""
+    way = BY_NAME["attested"]
+    if args.policy is None:
+        return Voice(way, "not run", None, "give --policy FILE and --attestation FILE")
+    policy = read_policy(Path(args.policy))
+    if policy.about is None:
+        raise BadInput(f"{args.policy}: has no [about] and [need] to judge attestations by")
+    about = " ".join(filter(None, (policy.about.name, policy.about.release)))
+    if (about, policy.about.arch) != (frame.release, frame.arch):
+        raise BadInput(f"{args.policy}: is about {policy.about.title}")
+    envelopes = [(name, read_attestation(name)) for name in args.attestation]
+    day = datetime.datetime.now(datetime.UTC).date()
+    with open_ring(policy.keys, day) as ring:
+        found = judge(policy, envelopes, ring, known_of(policy.about))
+    why = "" if found.met else f"NOT MET: {'; '.join(found.why_not)}"
+    if found.agreed is None or not (found.met or found.disagreements):
+        return Voice(way, "not run", None, why)
+    persons = ", ".join(sorted({v.person or "" for v in found.voices if v.verdict == "counts"}))
+    sight = Sight(found.agreed.products, f"signed by {persons}, by {args.policy}", why or None)
+    return Voice(way, "read", _opinion(replace(frame, opinion="attested"), sight))
+
+
+# -- making them, each in a process of its own ---------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _OpinionTask:
+    opinion: str
+    name: str
+    release: str | None
+    arch: str
+    entry: str
+    scratch: str
+    digest: str
+    label: str
+    files: tuple[tuple[str, bool], ...]
+    symlinks: Mapping[str, str]
+    folders: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A sight; or why there is none."""
+
+    sight: Sight | None
+    why: str = ""
+
+
+def _made(
+    frames: Sequence[ReleaseOpinion],
+    resolved: Resolved,
+    jobs: int,
+    store: OpinionStore,
+    line: LiveLine,
+) -> Iterator[tuple[str, Voice]]:
+    """Each is kept as soon as it is made: a kill loses those under way. Raises as the pool does."""
+    if not frames:
+        return
+    tree, step = resolved.tree, resolved.step
+    watcher = _Watcher(frames, store, line)
+    with scratch_folder("bootstrap-confirm-") as scratch:
+        tasks = [
+            pool.WorkTask(
+                frame.opinion,
+                _OpinionTask(
+                    frame.opinion, step.name, step.release, step.arch, frame.entry, str(scratch),
+                    tree.digest, tree.label,
+                    tuple((path, file.executable) for path, file in tree.files.items()),
+                    tree.symlinks, tree.folders,
+                ),
+                [file.data for file in tree.files.values()],
+            )
+            for frame in frames
+        ]  # fmt: skip
+        pool.run_each(_start, tasks, jobs or os.cpu_count() or 1, watcher)
+    yield from watcher.voices.items()
+
+
+def _start() -> host.Process:
+    return host.start("bootstrap.cli.confirm", "worker")
+
+
+def worker() -> None:
+    """One opinion, in its worker."""
+    pool.serve(_work)
+
+
+def _work(given: object, blobs: list[bytes], notify: pool.Notify) -> tuple[object, list[bytes]]:
+    order = typed(_OpinionTask, given)
+    tempfile.tempdir = order.scratch
+    files = {
+        path: SourceFile(data, executable)
+        for (path, executable), data in zip(order.files, blobs, strict=True)
+    }
+    tree = SourceTree(order.label, files, order.symlinks, order.folders)
+    if tree.digest != order.digest:
+        raise BadInput(f"a process was given the tree {tree.digest}, not {order.digest}")
+    step = find(order.name, order.release, order.arch)
+    resolved = Resolved(tree, step, check_materials(tree, step))
+    last = 0.0
+
+    def tick(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last > _TICK:
+            last = time.monotonic()
+            notify(text)
+
+    try:
+        return _Seen(opinions.made(MAKERS[order.opinion], resolved, order.entry, tick)), []
+    except BadInput as error:
+        return _Seen(None, f"cannot be made here: {error}"), []
+
+
+class _Watcher:
+    """Shows how the workers go, and keeps what each gives."""
+
+    def __init__(
+        self, frames: Sequence[ReleaseOpinion], store: OpinionStore, line: LiveLine
+    ) -> None:
+        self._frames, self._store, self._line = frames, store, line
+        self._started: dict[int, float] = {}
+        self._notes: dict[int, str] = {}
+        self.voices: dict[str, Voice] = {}
+
+    def on_start(self, number: int) -> None:
+        """See WorkWatcher."""
+        self._started[number] = time.monotonic()
+        self._notes[number] = ""
+        if not self._line.live:
+            self._line.line(f"{self._frames[number].opinion}: started")
+
+    def on_note(self, number: int, note: object) -> None:
+        """See WorkWatcher."""
+        self._notes[number] = typed(str, note)
+        now = time.monotonic()
+        heads = {
+            n: f"{self._frames[n].opinion} {now - self._started[n]:.0f} s" for n in self._notes
+        }
+        done = f"{len(self.voices)} of {len(self._frames)}"
+        texts = (f"{head}: {self._notes[n]}".removesuffix(": ") for n, head in heads.items())
+        self._line.show("; ".join((done, *texts)), "; ".join((done, *heads.values())))
+
+    def on_end(self, number: int, result: pool.WorkResult | pool.Died) -> None:
+        """See WorkWatcher."""
+        frame, seconds = self._frames[number], time.monotonic() - self._started[number]
+        way = BY_NAME[frame.opinion]
+        self._notes.pop(number)
+        if isinstance(result, pool.Died):
+            answer = _Seen(None, f"its process {result}")
+        else:
+            answer = typed(_Seen, result.value)
+        if answer.sight is None:
+            voice = Voice(way, "not run", None, answer.why)
+        else:
+            new = replace(_opinion(frame, answer.sight), made=_made_now(seconds))
+            voice = Voice(way, "made", self._store.keep(new))
+        self.voices[way.name] = voice
+        said = voice.why or f"made in {seconds:.0f} s"
+        self._line.line(f"{way.name}: {said}")
+
+
+def _made_now(seconds: float) -> Made:
+    """Now, here, by whoever runs this."""
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    seen, who = this_host(), f"uid {os.getuid()}"
+    with contextlib.suppress(KeyError, OSError, ImportError):
+        who = getpass.getuser()
+    return Made(now, f"{seen.cpu_vendor}, {seen.os}", who, round(seconds, 1))

@@ -1,0 +1,1 @@
+"""Who says so? Independent opinions on every artifact of a release, counted. It runs nothing."""

@@ -1,0 +1,215 @@
+"""Opinions of this host's Linux: the release's own commands in the box, natively or by qemu-user.
+
+The box is bubblewrap's of the hand-off: namespaces of its own, no network, nothing of the host's
+files. For qemu-user the box stands in a user namespace with a binfmt_misc of its own (Linux 6.7,
+fs/binfmt_misc.c), in which programs of the architecture are started by QEMU, their children too;
+nothing on the host changes. That it is QEMU which executes is tried, not assumed: on x86 a program
+asks CPUID whose CPU it is, natively too; elsewhere the host could not execute them at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from bootstrap.core.errors import BadInput
+from bootstrap.core.release import as_text
+from bootstrap.handoff.containers.container import MOUNTED, Container
+from bootstrap.handoff.containers.engines import Bubblewrap, ask, explained, last_line
+from bootstrap.handoff.containers.programs import NAME, elf
+from bootstrap.handoff.containers.running import run_container
+from bootstrap.handoff.containers.safe_paths import open_anyway
+from bootstrap.runs.opinions import Maker, Saying, Sight, code_of, file_digest
+from bootstrap.runs.rebuild import visible
+from bootstrap.signals import scratch_folder
+from bootstrap.sources import Resolved
+from bootstrap.sources.tree import lay_out
+
+_TAIL = 1 << 12
+_QEMU = {"x86": "i386", "AMD64": "x86_64", "AArch64": "aarch64", "riscv64": "riscv64",
+         "riscv32": "riscv32"}  # fmt: skip
+_ELF = {"x86": (1, 3), "AMD64": (2, 62), "AArch64": (2, 183), "riscv64": (2, 243),
+        "riscv32": (1, 243)}  # fmt: skip
+"""Class and machine of an ELF header (System V gABI)."""
+_HERE = {"x86": ("x86_64", "i686"), "AMD64": ("x86_64",)}
+"""Machines that execute it, by uname."""
+_REGISTER = (
+    "mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc &&"
+    ' printf %s "$0" >/proc/sys/fs/binfmt_misc/register && exec "$@"'
+)
+_ASK_WHOSE = {
+    # mov eax, 0x40000000; cpuid; cmp ebx, "TCGT"; setne bl; movzx ebx, bl; mov eax, 1; int 0x80
+    "x86": bytes.fromhex("b800000040 0fa2 81fb54434754 0f95c3 0fb6db b801000000 cd80"),
+    # the same with edi, and exit by syscall 60
+    "AMD64": bytes.fromhex("b800000040 0fa2 81fb54434754 0f95c3 0fb6fb b83c000000 0f05"),
+}
+"""Ends with 0 on QEMU's CPU (target/i386/cpu.c: the leaf 0x40000000 of TCG), else with 1."""
+
+
+def _engine() -> Bubblewrap:
+    program = shutil.which("bwrap")
+    if program is None:
+        raise BadInput("bwrap: is not installed (apt-get install bubblewrap)")
+    return Bubblewrap(program)
+
+
+def _qemu(arch: str) -> str:
+    """The path of qemu-user, a static one if there is one. Raises BadInput."""
+    name = f"qemu-{_QEMU[arch]}"
+    found = shutil.which(f"{name}-static") or shutil.which(name)
+    if found is None:
+        raise BadInput(f"{name}: is not installed (apt-get install qemu-user-static)")
+    return os.path.realpath(found)
+
+
+def _registration(arch: str, qemu: str) -> str:
+    """A line for binfmt_misc: executables of this class and machine; F opens QEMU now, outside."""
+    wide, machine = _ELF[arch]
+    head = b"\x7fELF" + bytes((wide, 1, 1)) + bytes(9) + struct.pack("<HH", 2, machine)
+    mask = b"\xff" * 7 + bytes(9) + b"\xff" * 4
+    escaped = ("".join(f"\\x{byte:02x}" for byte in data) for data in (head, mask))
+    return f":bootstrap:M::{':'.join(escaped)}:{qemu}:FP"
+
+
+def _by_qemu(arch: str) -> Bubblewrap:
+    engine = _engine()
+    if (qemu := _qemu(arch)).count(":"):
+        raise BadInput(f"{qemu}: binfmt_misc takes no path with a colon")
+    # Before bwrap, and after what root gives its id away with (`Bubblewrap.command`).
+    prefix = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _REGISTER]
+    engine.words = [*prefix, _registration(arch, qemu), *engine.words]
+    return engine
+
+
+def _executes(engine: Bubblewrap, arch: str, by_qemu: bool) -> None:
+    """That programs in the box are executed by QEMU, or are not. Raises BadInput."""
+    here = platform.machine() in _HERE.get(arch, ())
+    if not here and by_qemu and platform.machine() in ("x86_64", "i686"):
+        return  # no silicon of this host could
+    if not here:
+        raise BadInput(f"this machine is {platform.machine()}: whether it would be QEMU or the "
+                       f"processor that executes {arch} is not known here" if by_qemu else
+                       f"this machine is {platform.machine()}, and cannot run {arch}")  # fmt: skip
+    with scratch_folder("bootstrap-confirm-") as place:
+        root = place / "root"
+        root.mkdir()
+        probe = root / NAME
+        probe.write_bytes(elf({"x86": "x86", "AMD64": "amd64"}[arch], _ASK_WHOSE[arch]))
+        probe.chmod(0o755)
+        said: list[bytes] = []
+        box = Container("", root, arch, (f"/{NAME}",))
+        ended = run_container(engine, box, said.append)
+    if ended.status not in (0, 1):
+        raise BadInput(_not_run(engine, b"".join(said)))
+    if (ended.status == 0) != by_qemu:
+        whose = "QEMU's" if ended.status == 0 else "no CPU of QEMU's"
+        raise BadInput(f"the CPU in the box is {whose}: this would be another opinion")
+
+
+def _not_run(engine: Bubblewrap, said: bytes) -> str:
+    text = said.decode("utf-8", "replace")
+    if "binfmt_misc" in text:
+        return (f"{last_line(text)}: a user namespace has a binfmt_misc of its own from Linux 6.7"
+                f" on; this is {platform.release()}")  # fmt: skip
+    return explained(engine.name, text)
+
+
+def in_box(
+    engine: Bubblewrap, resolved: Resolved, entry_name: str, how: str, tick: Saying
+) -> Sight:
+    """The entry's commands, one box each, on one root that has the release's files alone."""
+    view, entry, _ = visible(resolved, entry_name)
+    if entry.cwd:
+        raise BadInput(f"the entry {entry_name} starts in /{entry.cwd}, and the box in /")
+    tail, stopped = bytearray(), None
+    with scratch_folder("bootstrap-confirm-") as place:
+        root = place / "root"
+        root.mkdir()
+        lay_out(view, root)
+
+        def output(data: bytes) -> None:
+            tail.extend(data)
+            del tail[:-_TAIL]
+
+        def on_tick(_seconds: float) -> None:
+            lines = bytes(tail).decode("utf-8", "replace").split("\n")
+            tick(lines[-2].strip() if len(lines) > 1 else "")
+
+        for command in entry.commands:
+            box = Container("", root, resolved.step.arch, tuple(command), entry.environment)
+            ended = run_container(engine, box, output, on_tick)
+            if ended.status:
+                text = last_line(bytes(tail).decode("utf-8", "replace"))
+                stopped = f"{command[0]} ended with status {ended.status}: {text}"
+                break
+        found = dict(_files(root))
+    given = {path: file.sha256 for path, file in view.files.items()}
+    changed = [path for path, sha256 in given.items() if found.get(path) != sha256]
+    if changed and stopped is None:
+        stopped = f"the run changed {changed[0]}, a file of the release"
+    answers = resolved.step.answers
+    made = {path: sha for path, sha in found.items() if path not in given or path in answers}
+    missing = dict.fromkeys(k.path for k in resolved.step.known() if k.path not in made)
+    return Sight({**made, **missing}, how, stopped)
+
+
+def _files(root: Path) -> Iterator[tuple[str, str]]:
+    """Path and SHA-256 of each regular file; no link is followed."""
+    top = os.fsencode(root)
+    for at, folders, files in os.walk(top):
+        if at == top:
+            folders[:] = [name for name in folders if os.fsdecode(name) not in MOUNTED]
+        for name in sorted(files):
+            place = os.path.join(at, name)
+            if not os.path.islink(place):
+                with open_anyway(Path(os.fsdecode(place))) as stream:
+                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                yield as_text(os.path.relpath(place, top)), digest
+
+
+def _native(resolved: Resolved, entry: str, tick: Saying) -> Sight:
+    engine = _engine()
+    _executes(engine, resolved.step.arch, by_qemu=False)
+    return in_box(engine, resolved, entry, f"natively in the box of {engine}", tick)
+
+
+def _qemu_user(resolved: Resolved, entry: str, tick: Saying) -> Sight:
+    arch = resolved.step.arch
+    engine = _by_qemu(arch)
+    _executes(engine, arch, by_qemu=True)
+    how = f"{Path(_qemu(arch)).name} by a binfmt_misc of its own, in the box of {engine}"
+    return in_box(engine, resolved, entry, how, tick)
+
+
+def _host(also: Callable[[str], Mapping[str, str]]) -> Callable[[Resolved], Mapping[str, str]]:
+    def inputs(resolved: Resolved) -> dict[str, str]:
+        engine = _engine()
+        system = {"linux": f"{platform.release()} {platform.version()}",
+                  f"bwrap {engine.version}": file_digest(Path(engine.words[0]))}  # fmt: skip
+        code = code_of("handoff/natively.py", "handoff/containers")
+        return {**system, **also(resolved.step.arch), **code}
+
+    return inputs
+
+
+def _qemu_inputs(arch: str) -> dict[str, str]:
+    program = _qemu(arch)
+    _, text = ask([program, "--version"])
+    return {f"{Path(program).name} {text.splitlines()[0]}": file_digest(Path(program))}
+
+
+def _cpu_inputs(_arch: str) -> dict[str, str]:
+    lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {"cpu": next(iter(named), platform.machine())}
+
+
+MAKERS: Mapping[str, Maker] = {
+    "qemu-user": Maker(_qemu_user, _host(_qemu_inputs)),
+    "native": Maker(_native, _host(_cpu_inputs)),
+}

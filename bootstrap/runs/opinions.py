@@ -1,0 +1,288 @@
+"""Makes opinions on a release, and keeps them: one file each, with all that they depended on.
+
+A maker runs one way of making the release, and says what it saw; it knows no value that it should
+reach. Which ways count as independent is `bootstrap.confirm`'s affair, which runs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import platform
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import bootstrap
+from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.core.release import read_file
+from bootstrap.core.verdict import decide
+from bootstrap.documents import BadValue, encode
+from bootstrap.instruments import default_engine
+from bootstrap.known import StepFile
+from bootstrap.known.seeds import load as seed_catalogue
+from bootstrap.linux.events import Event, Listener, Tick
+from bootstrap.machines.builder_hex0 import build, read_stages
+from bootstrap.machines.pc import PcLimits
+from bootstrap.report.opinion import MOST, ReleaseOpinion, read_opinion
+from bootstrap.runs.deciding import core_tree, release_of
+from bootstrap.runs.rebuild import rebuild
+from bootstrap.sources import Cache, Resolved
+from bootstrap.sources.cache import put
+from bootstrap.sources.checkouts import BUILDER_HEX0, checkout_at
+
+Saying = Callable[[str], None]
+"""Called now and then with what is under way, in a few words."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What came of a way: SHA-256 by tree path (None: not there), in the order it was made in."""
+
+    files: Mapping[str, str | None]
+    how: str
+    stopped: str | None = None
+
+
+@dataclass(frozen=True)
+class Maker:
+    """How an opinion is made, and what else than the release it depends on.
+
+    Both raise BadInput where it cannot be made here, with the way out; GuestFailed of `make` is
+    what the guest did, and a finding.
+    """
+
+    make: Callable[[Resolved, str, Saying], Sight]
+    inputs: Callable[[Resolved], Mapping[str, str]]
+
+
+# -- what an opinion depends on ------------------------------------------------------------------
+
+
+def code_of(*rooms: str) -> dict[str, str]:
+    """Our own code in these rooms, by digest, and the Python that runs it."""
+    top = Path(bootstrap.__file__).parent
+    found = {"python": platform.python_version()}
+    for room in rooms:
+        digest = hashlib.sha256()
+        place = top / room
+        files = [place] if place.is_file() else sorted(place.rglob("*"))
+        for file in files:
+            if file.suffix in (".py", ".so", ".tbl", ".json"):
+                digest.update(f"{file.relative_to(top)}\0".encode())
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+        found[f"bootstrap/{room}"] = digest.hexdigest()
+    return found
+
+
+def file_digest(place: Path) -> str:
+    """SHA-256 of a program of the host. Raises BadInput."""
+    return hashlib.sha256(read_file(place, 1 << 30)).hexdigest()
+
+
+def engine_code(*rooms: str) -> dict[str, str]:
+    """The same with Unicorn: its version, and the digest of its library."""
+    found = {"unicorn": default_engine().describe()["version"]}
+    spec = importlib.util.find_spec("unicorn")
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        for place in sorted(Path(folder).glob("lib/libunicorn.so*")):
+            found[f"unicorn/{place.name}"] = file_digest(place)
+    return found | code_of(*rooms)
+
+
+# -- ways that run the release -------------------------------------------------------------------
+
+
+def _core(resolved: Resolved, entry: str, tick: Saying) -> Sight:
+    """`decide` with the core's own runner: a Verdict, of which the hashes are taken."""
+    tick("the core alone")
+    release = release_of(resolved.step)
+    if release is None:
+        raise BadInput("no step file of ours says what should come of it")
+    found = decide(core_tree(resolved.tree), release, entry).findings
+    stopped = found.reasons[0] if found.result == "error" else None
+    files = {file.path: file.sha256 for file in found.artifacts}
+    return Sight(files, "the core's own runner, in an interpreter of its own", stopped)
+
+
+def _fast_path(resolved: Resolved, entry: str, tick: Saying) -> Sight:
+    engine = default_engine()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Tick):
+            tick("the fast path")
+
+    listener: Listener = listen
+    done = rebuild(resolved, entry, engine, listeners=[listener]).report
+    failure = done.failure.message if done.failure is not None else None
+    files = {artifact.path: artifact.sha256 for artifact in done.artifacts}
+    how = f"bootstrap verify, hot path {engine.describe()['hot_path']}"
+    return Sight(files, how, failure)
+
+
+def _builder_hex0(resolved: Resolved, entry: str, tick: Saying) -> Sight:
+    release = release_of(resolved.step)
+    if release is None or resolved.step.release is None or entry != "kaem-optional-seed":
+        raise BadInput("builder-hex0 builds a release, through kaem-optional-seed")
+    with checkout_at(None, BUILDER_HEX0, Cache()) as at:
+        stages = read_stages(at.folder)
+    line = bytearray()
+
+    def show(byte: int) -> None:
+        line.append(byte)
+        if byte == 10:
+            tick(line.decode("utf-8", "replace").strip())
+            line.clear()
+
+    found = build(stages, core_tree(resolved.tree), release, PcLimits(), show)
+    stopped = None if found.stopped == "reboot" else found.stopped
+    if bad := [path for path, made in found.seeds.items() if not made]:
+        stopped = f"its hex0 does not make {bad[0]} from source"
+    if found.materials:
+        stopped = f"{next(iter(found.materials))} is not the release's at its end"
+    files = {file.path: file.sha256 for file in found.artifacts}
+    return Sight(files, f"image {found.image_sha256}, both seeds made from their sources", stopped)
+
+
+def _builder_inputs(_resolved: Resolved) -> dict[str, str]:
+    with checkout_at(None, BUILDER_HEX0, Cache()) as at:
+        stages = read_stages(at.folder).digests
+    names = {f"builder-hex0 {name}": digest for name, digest in stages.items()}
+    return names | engine_code("machines", "core", "languages")
+
+
+MAKERS: Mapping[str, Maker] = {
+    "core": Maker(_core, lambda _: engine_code("core")),
+    "fast-path": Maker(
+        _fast_path, lambda _: engine_code("core", "linux", "instruments", "runs/rebuild.py")
+    ),
+    "builder-hex0": Maker(_builder_hex0, _builder_inputs),
+}
+"""Those that need no room above this one."""
+
+
+def made(maker: Maker, resolved: Resolved, entry: str, tick: Saying) -> Sight:
+    """Make it; a guest that fails is a way that stopped. Raises BadInput, KeyboardInterrupt."""
+    try:
+        return maker.make(resolved, entry, tick)
+    except GuestFailed as error:
+        return Sight({}, "stopped", str(error))
+
+
+# -- what is published ---------------------------------------------------------------------------
+
+_ANSWER = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
+
+
+def published(resolved: Resolved) -> Iterator[tuple[str, Sight]]:
+    """Name of each opinion that others published, and what it says."""
+    step = resolved.step
+    if answers := _answers(resolved):
+        yield "answers", Sight(answers, f"{step.answers_from} of the tree")
+    if step.native:
+        yield "recorded", Sight(step.native, f"{step.native_from}, in {step.file}")
+    pins = dict(_pins(step))
+    if pins:
+        how = "seeds/catalogue.toml: what the seeds' sources must give"
+        yield "pins", Sight(pins, how)
+
+
+def _answers(resolved: Resolved) -> dict[str, str | None]:
+    """The tree's own file where it has one, so that one that was changed speaks for itself."""
+    step = resolved.step
+    file = resolved.tree.files.get(step.answers_from)
+    if file is None:
+        return {**step.answers}
+    rows = _ANSWER.finditer(file.data.decode("utf-8", "replace"))
+    return {row[2].removeprefix("./"): row[1] for row in rows}
+
+
+def _pins(step: StepFile) -> Iterator[tuple[str, str | None]]:
+    """hex0 and kaem-0 are the seeds again, made from source: their pins say what they must be.
+
+    Only pins of a content count; one of a version says what somebody used, not what it is.
+    """
+    made_again = {"hex0-seed": "hex0", "kaem-optional-seed": "kaem-0"}
+    known = {value.path for value in step.known()}
+    if step.release is None:
+        return
+    for name, seed in step.seeds.items():
+        path = f"{step.arch}/artifact/{made_again.get(name)}"
+        row = seed_catalogue().by_sha256.get(seed.sha256)
+        pinned = row is not None and any(
+            p.by == "nixpkgs" and p.sure == "content" for p in row.pins
+        )
+        if pinned and (path in known or not step.native):
+            yield path, seed.sha256
+
+
+# -- keeping -------------------------------------------------------------------------------------
+
+
+class OpinionStore:
+    """The kept opinions: `confirm/RELEASE/ARCH-ENTRY/NAME.json` in the cache."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def place(self, opinion: ReleaseOpinion) -> Path:
+        """Where it is, or would be."""
+        title = opinion.release.replace(" ", "-")
+        return self._root / "confirm" / title / f"{opinion.arch}-{opinion.entry}" / (
+            f"{opinion.opinion}.json")  # fmt: skip
+
+    def load(self, wanted: ReleaseOpinion) -> tuple[ReleaseOpinion | None, str]:
+        """The kept one that depends on the same; else why there is none, or why it is dropped."""
+        place = self.place(wanted)
+        try:
+            data = read_file(place, MOST) if place.exists() else None
+            found = None if data is None else read_opinion(data)
+        except (BadInput, BadValue) as fault:
+            return None, f"dropped {place}: {str(fault).removeprefix(f'{place}: ')}"
+        if found is None:
+            return None, ""
+        if changed := _changed(found, wanted):
+            return None, f"the kept one, of {_when(found)}, depends on other things: {changed}"
+        return found, ""
+
+    def keep(self, opinion: ReleaseOpinion) -> ReleaseOpinion:
+        """Keep it, sealed; what came out otherwise before, of the same things, it says.
+
+        Raises BadInput.
+        """
+        before, _ = self.load(opinion)
+        if before is not None:
+            old = {file.path: file.sha256 for file in before.artifacts}
+            new = {file.path: file.sha256 for file in opinion.artifacts}
+            parted = {p for p in {*old, *new} if old.get(p) != new.get(p)} | {*before.unsteady}
+            if not (before.stopped or opinion.stopped):
+                opinion = replace(opinion, unsteady=tuple(sorted(parted)))
+        opinion, place = opinion.sealed(), self.place(opinion)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            put(place, _text(opinion))
+        except OSError as error:
+            raise BadInput(f"{place}: the opinion cannot be kept: {error.strerror}") from None
+        return opinion
+
+
+def _text(opinion: ReleaseOpinion) -> bytes:
+    return (json.dumps(encode(opinion), indent=1) + "\n").encode()
+
+
+def _when(opinion: ReleaseOpinion) -> str:
+    return opinion.made.at if opinion.made is not None else "an unknown time"
+
+
+def _changed(found: ReleaseOpinion, wanted: ReleaseOpinion) -> str:
+    """What it depends on that is not so any more; empty where all is the same."""
+    names = [
+        name
+        for name in ("opinion", "release", "arch", "entry", "tree", "judged_by")
+        if getattr(found, name) != getattr(wanted, name)
+    ]
+    inputs = {*found.inputs, *wanted.inputs}
+    names += sorted(n for n in inputs if found.inputs.get(n) != wanted.inputs.get(n))
+    return ", ".join(names)

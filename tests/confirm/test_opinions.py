@@ -1,0 +1,187 @@
+"""Opinions as they are made and kept, on the embedded sources: each is wrong where its input is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from bootstrap.cli.confirm import MAKERS
+from bootstrap.confirm.ways import WAYS
+from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile
+from bootstrap.known import EMBEDDED
+from bootstrap.report.model import NameAndVersion
+from bootstrap.report.opinion import JudgedBy, Made, ReleaseOpinion, SeenFile
+from bootstrap.runs.opinions import OpinionStore, made, published
+from bootstrap.sources import Cache, Resolved
+from tests.cli.command import ROOT, Done, inside
+from tests.runs.tiny import ENTRY, embedded
+
+NOT_EMBEDDED = {"builder-hex0", "ddc"}
+"""Of releases only: tests/upstream."""
+SHA = "1" * 64
+
+
+def flipped(name: str) -> Resolved:
+    """The embedded sources with one digit of a source changed, and still taken for whole."""
+    found = embedded()
+    data = bytearray(found.tree.files[name].data)
+    at = data.index(b"7F 45 4C 46") + 1
+    data[at : at + 1] = b"E"
+    files = {**found.tree.files, name: SourceFile(bytes(data))}
+    return replace(found, tree=found.tree.but(files=files))
+
+
+def seen(name: str, resolved: Resolved) -> Mapping[str, str | None]:
+    try:
+        MAKERS[name].inputs(resolved)
+        return made(MAKERS[name], resolved, ENTRY, lambda _: None).files
+    except BadInput as error:
+        pytest.skip(str(error))
+
+
+def test_every_way_that_is_made_has_a_maker() -> None:
+    assert set(MAKERS) == {way.name for way in WAYS if way.makes}
+
+
+@pytest.mark.parametrize("name", sorted({*MAKERS} - NOT_EMBEDDED))
+def test_a_changed_byte_in_what_an_opinion_sees_is_seen(name: str) -> None:
+    good = seen(name, embedded())
+    known = embedded().step.catalogue
+    assert good and all(known[path] == sha256 for path, sha256 in good.items())
+    bad = seen(name, flipped("hex1.hex0"))
+    assert bad.get("hex1") != known["hex1"]
+
+
+def test_upstreams_own_answers_speak_for_themselves(checkout: Path) -> None:
+    found = embedded()
+    step = replace(found.step, answers={"x": SHA}, answers_from="x86.answers")
+    [(name, sight)] = published(replace(found, step=step))
+    assert (name, sight.files) == ("answers", {"x": SHA})
+    changed = {"x86.answers": SourceFile(f"{'2' * 64}  x\n".encode()), **found.tree.files}
+    [(_, sight)] = published(replace(found, step=step, tree=found.tree.but(files=changed)))
+    assert sight.files == {"x": "2" * 64}
+
+
+OPINION = ReleaseOpinion(
+    tool=NameAndVersion("bootstrap", "0"), opinion="core", release="r 1", arch="x86", entry="e",
+    tree=SHA, judged_by=JudgedBy("s", SHA), inputs={"tool": "1"}, how="", stopped=None,
+    artifacts=(SeenFile("a", SHA), SeenFile("b", None)),
+    made=Made("2026-11-30T22:00:00Z", "h", "me", 1.5),
+)  # fmt: skip
+
+
+def test_what_is_kept_comes_back_and_nothing_else(tmp_path: Path) -> None:
+    store = OpinionStore(tmp_path)
+    assert store.load(OPINION) == (None, "")
+    kept = store.keep(OPINION)
+    assert store.load(replace(OPINION, how="is not what it depends on")) == (kept, "")
+    for other, word in (
+        (replace(OPINION, inputs={"tool": "2"}), "tool"),
+        (replace(OPINION, tree="2" * 64), "tree"),
+        (replace(OPINION, judged_by=JudgedBy("s", "2" * 64)), "judged_by"),
+    ):
+        found, why = store.load(other)
+        assert found is None and why.endswith(f"depends on other things: {word}")
+    place = store.place(OPINION)
+    good = place.read_bytes()
+    for bad in (
+        good.replace(b'"sha256": null', f'"sha256": "{SHA}"'.encode()),
+        good.replace(b'"how": ""', b'"how": "x"'),
+        good.replace(b'"path": "b"', b'"path": "a"'),
+        good.replace(b"bootstrap-opinion/1", b"bootstrap-opinion/9"),
+        good[:-5],
+        b" " * (4 << 20) + good,
+    ):
+        assert bad != good
+        place.write_bytes(bad)
+        found, why = store.load(OPINION)
+        assert found is None and why.startswith(f"dropped {place}: "), why
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_two_runs_that_part_are_not_deterministic(tmp_path: Path) -> None:
+    store = OpinionStore(tmp_path)
+    store.keep(OPINION)
+    other = replace(OPINION, artifacts=(SeenFile("a", "2" * 64), SeenFile("b", None)))
+    assert store.keep(other).unsteady == ("a",)
+    assert store.keep(other).unsteady == ("a",), "it is not forgotten by a run that agrees"
+    assert store.keep(replace(other, inputs={"tool": "2"})).unsteady == ()
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+CHEAP = "core,fast-path,models"
+
+
+def confirm(cache: Path, *arguments: str, **more: str) -> Done:
+    release = () if "--source" in arguments else ("--release", EMBEDDED)
+    return inside("confirm", *release, *arguments, env={"BOOTSTRAP_CACHE": str(cache), **more})
+
+
+def document(done: Done) -> Any:
+    found = json.loads(done.stdout)
+    schema = json.loads((ROOT / "docs" / "confirm.schema.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(found)
+    return found
+
+
+def test_made_once_kept_and_made_again(tmp_path: Path) -> None:
+    summary, page = tmp_path / "summary.md", tmp_path / "page.html"
+    cache, first = tmp_path / "cache", tmp_path / "first.json"
+    assert "TOO FEW" in (none := confirm(cache)).stdout and none.status == 1
+    done = confirm(cache, "--run", CHEAP, "--json", "-", "--html", str(page),
+                   GITHUB_STEP_SUMMARY=str(summary))  # fmt: skip
+    assert done.status == 0, done.stderr
+    found = document(done)
+    first.write_text(done.stdout)
+    states = {one["name"]: one["state"] for one in found["opinions"]}
+    assert states["core"] == states["models"] == "made" and states["native"] == "not run"
+    assert {row["independent"] for row in found["artifacts"]} == {2}
+    assert "CONFIRMED" in summary.read_text("utf-8") and "CONFIRMED" in page.read_text("utf-8")
+    assert "CONFIRMED" in done.stderr
+    again = document(confirm(cache, "--run", CHEAP, "--json", "-"))
+    assert {o["state"] for o in again["opinions"] if o["made"]} == {"kept"}
+    kept = cache / "confirm" / EMBEDDED / f"x86-{ENTRY}" / "models.json"
+    kept.write_text(kept.read_text().replace('"how": "models', '"how": "Models'))
+    edited = confirm(cache, "--json", "-")
+    [why] = [o["why"] for o in document(edited)["opinions"] if o["name"] == "models"]
+    assert "was edited" in why and str(kept) in why and edited.status == 1
+    # With a baseline only what this run makes counts.
+    lost = confirm(cache, "--run", "core", "--baseline", str(first))
+    assert lost.status == 1 and "since the baseline: " in lost.stdout
+    assert "lost fast-path, models" in lost.stdout
+    same = confirm(cache, "--run", CHEAP, "--baseline", str(first), "--quiet")
+    assert (same.status, same.stdout.count("\n")) == (0, 1), same.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--run", "core,qemu"), "--run qemu: there is none of that name: all, core"),
+        (("--fresh",), "--fresh goes with --run"),
+        (("--attestation", "x"), "--attestation needs --policy"),
+        (("--baseline", "no.json"), "no.json"),
+        (("--json", "-", "--html", "-"), "only one output can have standard output"),
+        (("--at-least", "0"), "must be 1 or more"),
+        (("--source", "/nonexistent"), "/nonexistent"),
+    ],
+)
+def test_wrong_usage_is_one_line(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = confirm(tmp_path, *arguments)
+    assert done.status == 2 and said in done.stderr and not done.stdout
+
+
+def test_a_tool_that_vanished_is_no_vote(tmp_path: Path) -> None:
+    done = confirm(tmp_path, "--run", "native,qemu-user", "--json", "-", PATH="/nonexistent")
+    assert done.status == 1
+    rows = {one["name"]: one for one in document(done)["opinions"]}
+    for name in ("native", "qemu-user"):
+        assert rows[name]["result"] is None and "bwrap: is not installed" in rows[name]["why"]
+    assert Cache(tmp_path).root == tmp_path

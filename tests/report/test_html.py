@@ -1,0 +1,61 @@
+"""The page: foreign text stays text, nothing is loaded, the one style sheet is allowed by hash."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+from bootstrap.report.html import HtmlCell, HtmlPage, HtmlTable, to_page
+
+EVIL = '<script>alert(1)</script>" onload="x\u202e\x1b[2J\u2066&amp;'
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def read(text: str) -> _Reader:
+    reader = _Reader()
+    reader.feed(text)
+    return reader
+
+
+def page(text: str) -> str:
+    table = HtmlTable(text, (text,), [[HtmlCell(text, "bad", text, True), HtmlCell(text)]], text)
+    return to_page(HtmlPage(text, text, "bad", text, ((text, text),), (text,), (table,), (text,)))
+
+
+def test_foreign_text_is_shown_and_does_nothing() -> None:
+    evil, plain = read(page(EVIL)), read(page("plain"))
+    assert [tag for tag, _ in evil.tags] == [tag for tag, _ in plain.tags]
+    assert [sorted(attrs) for _, attrs in evil.tags] == [sorted(attrs) for _, attrs in plain.tags]
+    assert "<script>alert(1)</script>" in "".join(evil.text)
+    for hidden in "\x1b\u202e\u2066":
+        assert hidden not in page(EVIL)
+    assert r"\u202e" in "".join(evil.text)
+
+
+def test_nothing_is_loaded_and_the_style_is_allowed_by_its_hash() -> None:
+    text = page("x")
+    tags = read(text).tags
+    assert not {tag for tag, _ in tags} & {"script", "img", "link", "iframe", "form", "a", "object"}
+    [policy] = [a["content"] for t, a in tags if a.get("http-equiv") == "Content-Security-Policy"]
+    found = re.search("<style>(.*)</style>", text, re.DOTALL)
+    assert found is not None and policy is not None
+    digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}'")
+    assert not re.search(r"url\(|@import|style=", text)
+    for words in ("prefers-color-scheme: dark", "@media print"):
+        assert words in text
+    assert text == page("x")
