@@ -170,6 +170,7 @@ PROVE = CommandRow(
     seed SEED  a program, or - for standard input
     --arch A  refuse a program for another architecture
     -o, --output CERTIFICATE  write the certificate
+    --language {hex0,hex1} [hex0]  what it should be; hex1: upstream's for x86 and AMD64, with z3
     --against B  compare with this program instead of hex0
     --svg FILE  write the automaton as a picture
     --json FILE  write all findings as JSON ('-': stdout)

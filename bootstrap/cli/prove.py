@@ -1,12 +1,15 @@
-"""`bootstrap prove`: what a hex0 seed does, for every input."""
+"""`bootstrap prove`: what a hex0 seed, or hex1, does for every input."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from bootstrap.cli.output import STDOUT, each, write_json, write_text
 from bootstrap.cli.seed_files import read_file
 from bootstrap.core.abi import LinuxError
+from bootstrap.core.arches import Arch
 from bootstrap.core.elf import BadImage
 from bootstrap.core.errors import BadInput, ExitStatus, GuestFailed, printable
 from bootstrap.prove import proving, report
@@ -21,6 +24,8 @@ def run(args: argparse.Namespace) -> int:
     """Do it: 0 proven (with --against: the same), 1 not proven or different. Raises BadInput."""
     if args.states < 1:
         raise BadInput(f"--states {args.states}: must be 1 or more")
+    if args.language == "hex1":
+        return _hex1(args)
     proof = _proof(args.seed, args)
     name = printable(args.seed)
     lines = list(report.to_text(proof, name))
@@ -44,14 +49,44 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
-def _proof(name: str, args: argparse.Namespace) -> Proof:
+def _program(name: str, args: argparse.Namespace) -> tuple[bytes, Arch]:
     data, shown = read_file(name, _LARGEST, "no hex0 seed has that many"), printable(name)
     abi = abi_of(data)
     if abi is None:
         raise BadInput(f"{shown}: no Linux program of an architecture that is emulated here")
     if args.arch is not None and args.arch.lower() != abi.upstream.lower():
         raise BadInput(f"{shown}: a program for {abi.upstream}, not for {printable(args.arch)}")
+    return data, abi
+
+
+@contextmanager
+def _started(name: str) -> Iterator[None]:
     try:
-        return proving.prove(data, abi, args.states)
+        yield
     except (LinuxError, BadImage, GuestFailed) as error:
-        raise BadInput(f"{shown}: Linux does not start it: {error}") from None
+        raise BadInput(f"{printable(name)}: Linux does not start it: {error}") from None
+
+
+def _proof(name: str, args: argparse.Namespace) -> Proof:
+    data, abi = _program(name, args)
+    with _started(name):
+        return proving.prove(data, abi, args.states)
+
+
+def _hex1(args: argparse.Namespace) -> int:
+    """Upstream's hex1, which has no certificate, picture or document."""
+    if args.output or args.svg or args.json or args.against:
+        raise BadInput("--language hex1 takes no --output, --svg, --json or --against")
+    data, abi = _program(args.seed, args)
+    try:
+        from bootstrap.prove import hex1
+    except ImportError:
+        raise BadInput(
+            "--language hex1 needs z3: pip install 'bootstrap-emulator[prove]'"
+        ) from None
+    if abi.name not in hex1.LAYOUTS:
+        raise BadInput(f"{printable(args.seed)}: --language hex1 is for x86 and AMD64 only")
+    with _started(args.seed):
+        found = hex1.prove(data, abi, hex1.LAYOUTS[abi.name])
+    print(report.title(data, abi, printable(args.seed)), *hex1.to_text(abi, found), sep="\n")
+    return ExitStatus.DIFFERS if found.refused else ExitStatus.DONE

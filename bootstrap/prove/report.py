@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from xml.sax.saxutils import escape
 
+from bootstrap.core.arches import Arch
 from bootstrap.core.elf import parse
 from bootstrap.linux.inode import file_of
 from bootstrap.prove.check import Class
@@ -50,10 +51,15 @@ def _runs(offsets: set[int]) -> str:
     return ", ".join(f"{a:#x}" if a == b else f"{a:#x}-{b:#x}" for a, b in runs(offsets)) or "none"
 
 
+def title(program: bytes, abi: Arch, name: str) -> str:
+    """Which file this is about."""
+    digest = hashlib.sha256(program).hexdigest()
+    return f"{name}: {abi.upstream}, {len(program)} bytes, sha256 {digest}"
+
+
 def to_text(proof: Proof, name: str) -> Iterator[str]:
     """Lines."""
-    digest = hashlib.sha256(proof.seed).hexdigest()
-    yield f"{name}: {proof.abi.upstream}, {len(proof.seed)} bytes, sha256 {digest}"
+    yield title(proof.seed, proof.abi, name)
     found, relation = proof.found, proof.relation
     if found is not None and relation is not None:
         count = sum(len(steps) for steps in found.steps)
