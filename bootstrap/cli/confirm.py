@@ -9,7 +9,7 @@ import getpass
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,10 +31,9 @@ from bootstrap.cli.output import (
 )
 from bootstrap.cli.quorum import read_attestation
 from bootstrap.cli.verify import default_entry
-from bootstrap.confirm.forms import to_html, to_markdown, to_text
+from bootstrap.confirm.forms import to_page, to_text
 from bootstrap.confirm.table import (
     Confirmation,
-    Subject,
     Voice,
     against,
     confirmation,
@@ -42,17 +41,17 @@ from bootstrap.confirm.table import (
 )
 from bootstrap.confirm.ways import BY_NAME, WAYS, Way
 from bootstrap.core.errors import BadInput
-from bootstrap.core.release import SourceFile, read_file
+from bootstrap.core.release import read_file
 from bootstrap.ddc import chains
 from bootstrap.documents import MAX_DOCUMENT, typed
 from bootstrap.handoff import natively
-from bootstrap.known import find
+from bootstrap.report.html import to_html, to_markdown
 from bootstrap.report.model import NameAndVersion
 from bootstrap.report.opinion import JudgedBy, Made, ReleaseOpinion, SeenFile
 from bootstrap.runs import opinions, pool
 from bootstrap.runs.opinions import OpinionStore, Sight
 from bootstrap.signals import scratch_folder
-from bootstrap.sources import Cache, Resolved, SourceTree, check_materials, resolve
+from bootstrap.sources import Cache, Resolved, resolve
 
 MAKERS = {**opinions.MAKERS, **natively.MAKERS, **chains.MAKERS}
 _TICK = 0.5
@@ -110,15 +109,15 @@ def _write(args: argparse.Namespace, found: Confirmation) -> None:
         place = os.environ.get("GITHUB_STEP_SUMMARY", "")
         try:
             with open(place, "a", encoding="utf-8") as file:
-                file.write(to_markdown(found))
+                file.write(to_markdown(to_page(found)))
         except OSError as error:
             raise BadInput(f"GITHUB_STEP_SUMMARY {place}: {error.strerror}") from None
 
     each(
         view,
         args.json and (lambda: write_json(args.json, found)),
-        args.html and (lambda: write_text(args.html, to_html(found))),
-        args.markdown and (lambda: write_text(args.markdown, to_markdown(found))),
+        args.html and (lambda: write_text(args.html, to_html(to_page(found)))),
+        args.markdown and (lambda: write_text(args.markdown, to_markdown(to_page(found)))),
         os.environ.get("GITHUB_STEP_SUMMARY") and summary,
     )
 
@@ -127,47 +126,43 @@ def _confirmed(
     args: argparse.Namespace, resolved: Resolved, wanted: Sequence[str], only_new: bool
 ) -> Confirmation:
     """Make what is wanted and missing, read the rest, and count."""
-    step, entry = resolved.step, args.entry or default_entry(resolved)
-    tool = NameAndVersion("bootstrap", bootstrap.__version__)
-    judged_by = JudgedBy(step.file.rpartition("/")[2], step.sha256)
-    release = " ".join(filter(None, (step.name, step.release)))
+    step = resolved.step
     frame = ReleaseOpinion(
-        tool=tool, opinion="none", release=release, arch=step.arch, entry=entry,
-        tree=resolved.tree.digest, judged_by=judged_by, inputs={}, how="", stopped=None,
-        artifacts=(),
-    )  # fmt: skip
+        tool=NameAndVersion("bootstrap", bootstrap.__version__),
+        opinion="none",
+        release=" ".join(filter(None, (step.name, step.release))),
+        arch=step.arch,
+        entry=args.entry or default_entry(resolved),
+        tree=resolved.tree.digest,
+        judged_by=JudgedBy(step.file.rpartition("/")[2], step.sha256),
+    )
     store = OpinionStore(Cache().root)
     voices: dict[str, Voice] = {}
     missing: list[ReleaseOpinion] = []
     for way in WAYS:
-        if step.arch not in way.arches:
-            voices[way.name] = Voice(way, "not applicable", None, f"not for {step.arch}")
-        elif way.makes:
-            voices[way.name], frame_of = _kept(way, resolved, frame, store)
-            again = args.fresh or voices[way.name].opinion is None or only_new
-            if way.name in wanted and frame_of is not None and again:
-                missing.append(frame_of)
-        else:
-            voices[way.name] = Voice(way, "not applicable", None, "nobody published one")
+        if step.arch not in way.arches or not way.makes:
+            why = "nobody published one" if step.arch in way.arches else f"not for {step.arch}"
+            voices[way.name] = Voice(way, "not applicable", None, why)
+            continue
+        voices[way.name], its = _kept(way, resolved, frame, store)
+        again = args.fresh or only_new or voices[way.name].opinion is None
+        if way.name in wanted and its is not None and again:
+            missing.append(its)
     with LiveLine(args.quiet) as line:
-        for name, voice in _made(missing, resolved, args.jobs, store, line):
-            voices[name] = voice
+        watcher = _Watcher(missing, store, line)
+        if missing:
+            _make(args, missing, watcher)
+    if only_new:
+        why = "kept from before; with --baseline only those made in this run count (--run)"
+        voices = {
+            name: replace(voice, state="not run", opinion=None, why=why) if voice.opinion else voice
+            for name, voice in voices.items()
+        }
+    voices |= watcher.voices
     for name, sight in opinions.published(resolved):
         voices[name] = Voice(BY_NAME[name], "read", _opinion(replace(frame, opinion=name), sight))
     voices["attested"] = _attested(args, frame)
-    if only_new:
-        voices = {name: _only_new(voice) for name, voice in voices.items()}
-    subject = Subject(release=release, arch=step.arch, entry=entry, tree=resolved.tree.digest,
-                      judged_by=judged_by, known=step.known())  # fmt: skip
-    order = [voices[way.name] for way in WAYS]
-    return confirmation(subject, order, args.at_least, tool)
-
-
-def _only_new(voice: Voice) -> Voice:
-    if voice.state != "kept":
-        return voice
-    why = "kept from before; with --baseline only those made in this run count (--run)"
-    return Voice(voice.way, "not run", None, why, True)
+    return confirmation(frame, step.known(), [voices[way.name] for way in WAYS], args.at_least)
 
 
 def _kept(
@@ -180,7 +175,11 @@ def _kept(
         return Voice(way, "not run", None, f"cannot be made here: {error}"), None
     wanted = replace(frame, opinion=way.name, inputs=dict(inputs))
     found, why = store.load(wanted)
-    return Voice(way, "not run" if found is None else "kept", found, why, True), wanted
+    if found is not None:
+        return Voice(way, "kept", found), wanted
+    release = frame.release.rpartition(" ")[2]
+    command = f"bootstrap confirm --release {release} --arch {frame.arch} --run {way.name}"
+    return Voice(way, "not run", None, why, command), wanted
 
 
 def _opinion(frame: ReleaseOpinion, sight: Sight) -> ReleaseOpinion:
@@ -217,16 +216,12 @@ def _attested(args: argparse.Namespace, frame: ReleaseOpinion) -> Voice:
 @dataclass(frozen=True)
 class _OpinionTask:
     opinion: str
-    name: str
+    source: str | None
     release: str | None
     arch: str
     entry: str
+    tree: str
     scratch: str
-    digest: str
-    label: str
-    files: tuple[tuple[str, bool], ...]
-    symlinks: Mapping[str, str]
-    folders: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -237,34 +232,18 @@ class _Seen:
     why: str = ""
 
 
-def _made(
-    frames: Sequence[ReleaseOpinion],
-    resolved: Resolved,
-    jobs: int,
-    store: OpinionStore,
-    line: LiveLine,
-) -> Iterator[tuple[str, Voice]]:
+def _make(
+    args: argparse.Namespace, frames: Sequence[ReleaseOpinion], watcher: pool.WorkWatcher
+) -> None:
     """Each is kept as soon as it is made: a kill loses those under way. Raises as the pool does."""
-    if not frames:
-        return
-    tree, step = resolved.tree, resolved.step
-    watcher = _Watcher(frames, store, line)
+    source = None if args.source is None else os.path.abspath(args.source)
     with scratch_folder("bootstrap-confirm-") as scratch:
         tasks = [
-            pool.WorkTask(
-                frame.opinion,
-                _OpinionTask(
-                    frame.opinion, step.name, step.release, step.arch, frame.entry, str(scratch),
-                    tree.digest, tree.label,
-                    tuple((path, file.executable) for path, file in tree.files.items()),
-                    tree.symlinks, tree.folders,
-                ),
-                [file.data for file in tree.files.values()],
-            )
-            for frame in frames
+            pool.WorkTask(one.opinion, _OpinionTask(one.opinion, source, args.release, one.arch,
+                                                    one.entry, one.tree, str(scratch)))
+            for one in frames
         ]  # fmt: skip
-        pool.run_each(_start, tasks, jobs or os.cpu_count() or 1, watcher)
-    yield from watcher.voices.items()
+        pool.run_each(_start, tasks, args.jobs or os.cpu_count() or 1, watcher)
 
 
 def _start() -> host.Process:
@@ -276,18 +255,12 @@ def worker() -> None:
     pool.serve(_work)
 
 
-def _work(given: object, blobs: list[bytes], notify: pool.Notify) -> tuple[object, list[bytes]]:
-    order = typed(_OpinionTask, given)
-    tempfile.tempdir = order.scratch
-    files = {
-        path: SourceFile(data, executable)
-        for (path, executable), data in zip(order.files, blobs, strict=True)
-    }
-    tree = SourceTree(order.label, files, order.symlinks, order.folders)
-    if tree.digest != order.digest:
-        raise BadInput(f"a process was given the tree {tree.digest}, not {order.digest}")
-    step = find(order.name, order.release, order.arch)
-    resolved = Resolved(tree, step, check_materials(tree, step))
+def _work(given: object, _blobs: list[bytes], notify: pool.Notify) -> tuple[object, list[bytes]]:
+    task = typed(_OpinionTask, given)
+    tempfile.tempdir = task.scratch
+    resolved = resolve(task.source, task.release, task.arch, Cache(), task.entry, online=False)
+    if resolved.tree.digest != task.tree:
+        raise BadInput(f"{resolved.tree.label}: is not what it was when confirm began")
     last = 0.0
 
     def tick(text: str) -> None:
@@ -297,7 +270,7 @@ def _work(given: object, blobs: list[bytes], notify: pool.Notify) -> tuple[objec
             notify(text)
 
     try:
-        return _Seen(opinions.made(MAKERS[order.opinion], resolved, order.entry, tick)), []
+        return _Seen(opinions.made(MAKERS[task.opinion], resolved, task.entry, tick)), []
     except BadInput as error:
         return _Seen(None, f"cannot be made here: {error}"), []
 

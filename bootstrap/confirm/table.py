@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from bootstrap.confirm.ways import BY_NAME, RULE, SHARED, Way
+from bootstrap.confirm.ways import RULE, SHARED, Way
 from bootstrap.core.errors import BadInput, ExitStatus
-from bootstrap.documents import MAX_DOCUMENT, Sha256, Size, TreePath, Word, from_json
+from bootstrap.documents import Sha256, Size, TreePath, from_json
 from bootstrap.known import Known
 from bootstrap.report.model import NameAndVersion
-from bootstrap.report.opinion import JudgedBy, Made, ReleaseOpinion
+from bootstrap.report.opinion import JudgedBy, ReleaseOpinion
 from bootstrap.words import count
 
 SCHEMA: Literal["bootstrap-confirm/1"] = "bootstrap-confirm/1"
@@ -22,37 +22,16 @@ Result = Literal["confirmed", "differs", "too few"]
 
 @dataclass(frozen=True)
 class Voice:
-    """One opinion as it was found; `why` says why there is none, or what became of an old one."""
+    """A column: an opinion as it was found. `why` says why there is none, or what an old one is."""
 
     way: Way
     state: State
     opinion: ReleaseOpinion | None = None
     why: str = ""
-    makable: bool = False
-    """Whether it can be made here."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """What is said of an opinion beside its cells. `command` makes it, where it is not run."""
-
-    name: Word
-    title: str
-    cpu: str
-    kernel: str
-    chain: str
-    publisher: str
-    value: str
-    state: State
-    result: Literal["agree", "differ"] | None
-    why: str
-    command: str | None
-    how: str | None
-    stopped: str | None
-    unsteady: tuple[TreePath, ...]
-    inputs: Mapping[str, str]
-    made: Made | None
-    digest: str | None
+    command: str | None = None
+    """What would make it, where it can be made here."""
+    result: Literal["agree", "differ"] | None = None
+    """What it comes to in this table."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +69,7 @@ class Confirmation:
     """The independent opinions on the weakest artifact."""
     rule: str = RULE
     shared: str = SHARED
-    opinions: tuple[Column, ...]
+    opinions: tuple[Voice, ...]
     artifacts: tuple[ArtifactRow, ...]
     """In the order in which they are made."""
 
@@ -105,149 +84,122 @@ class Confirmation:
         return sorted(self.artifacts, key=lambda row: row.independent)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """What the opinions are about."""
-
-    release: str
-    arch: str
-    entry: str
-    tree: str
-    judged_by: JudgedBy
-    known: Sequence[Known] = field(default=())
-
-
 def confirmation(
-    subject: Subject, voices: Sequence[Voice], at_least: int, tool: NameAndVersion
+    frame: ReleaseOpinion, known: Sequence[Known], voices: Sequence[Voice], at_least: int
 ) -> Confirmation:
-    """Count. A differing opinion is never outvoted; one that stopped votes for nothing."""
-    known: dict[str, Known] = {}
-    clashes = []
-    for value in subject.known:
-        first = known.setdefault(value.path, value)
+    """Count the opinions on what `frame` is about.
+
+    A differing opinion is never outvoted; a run that stopped votes for nothing.
+    """
+    values: dict[str, Known] = {}
+    findings = []
+    for value in known:
+        first = values.setdefault(value.path, value)
         if first.sha256 != value.sha256:
-            clashes.append(
+            findings.append(
                 f"the known values differ: {value.path} is {first.sha256} by {first.from_}, "
                 f"{value.sha256} by {value.from_}"
             )
-    heard = [voice for voice in voices if voice.opinion is not None]
-    values = {
-        v.way.name: {file.path: file.sha256 for file in v.opinion.artifacts}
-        for v in heard
-        if v.opinion is not None
+    heard = {voice.way.name: voice.opinion for voice in voices if voice.opinion is not None}
+    said = {
+        name: {file.path: file.sha256 for file in opinion.artifacts}
+        for name, opinion in heard.items()
     }
-    paths = dict.fromkeys(path for voice in heard for path in values[voice.way.name])
-    rows = tuple(
-        _row(path, known.get(path), heard, values, voices)
-        for path in dict.fromkeys([*paths, *known])
-    )
-    findings = [*clashes]
-    for voice in heard:
-        findings += _findings(voice, rows)
-    for row in rows:
-        if row.sha256 is None and not row.differing:
-            findings.append(f"{row.path}: no opinion says what it is")
+    paths = dict.fromkeys([*(path for files in said.values() for path in files), *values])
+    rows = tuple(_row(path, values.get(path), said, voices) for path in paths)
+    for name, opinion in heard.items():
+        findings += _findings(name, opinion, rows)
+    findings += [
+        f"{row.path}: no opinion says what it is"
+        for row in rows
+        if row.sha256 is None and not row.differing
+    ]
     least = min((row.independent for row in rows), default=0)
     weakest = next((row.path for row in rows if row.independent == least), None)
-    result: Result = "confirmed" if rows and least >= at_least else "too few"
-    result = "differs" if findings else result
-    what = f"{subject.release} for {subject.arch}"
-    short = sum(row.independent < at_least for row in rows)
-    claim = {
-        "differs": f"{findings[0] if findings else ''}.",
-        "too few": f"{short} of {count(len(rows), 'artifact')} of {what} have fewer than "
-        f"{at_least} independent opinions; the weakest, {weakest}, has {least}.",
-        "confirmed": f"Each of {count(len(rows), 'artifact')} of {what} has at least {least} "
-        f"independent opinions ({at_least} asked for), and none differs.",
-    }[result]
-    columns = tuple(_column(voice, rows, subject) for voice in voices)
+    result: Result = "differs" if findings else "confirmed"
+    what = f"{count(len(rows), 'artifact')} of {frame.release} for {frame.arch}"
+    claim = (
+        f"Each of {what} has at least {least} independent opinions ({at_least} asked for), and"
+        " none differs."
+    )
+    if findings:
+        claim = f"{findings[0]}."
+    elif not rows or least < at_least:
+        result, short = "too few", sum(row.independent < at_least for row in rows)
+        claim = (
+            f"{short} of {what} have fewer than {at_least} independent opinions; the weakest,"
+            f" {weakest}, has {least}."
+        )
     return Confirmation(
-        tool=tool, release=subject.release, arch=subject.arch, entry=subject.entry,
-        tree=subject.tree, judged_by=subject.judged_by, at_least=at_least, result=result,
-        claim=claim, findings=tuple(findings), weakest=weakest, least=least, opinions=columns,
-        artifacts=rows,
+        tool=frame.tool, release=frame.release, arch=frame.arch, entry=frame.entry,
+        tree=frame.tree, judged_by=frame.judged_by, at_least=at_least, result=result,
+        claim=claim, findings=tuple(findings), weakest=weakest, least=least,
+        opinions=tuple(_with_result(voice, rows) for voice in voices), artifacts=rows,
     )  # fmt: skip
+
+
+def _with_result(voice: Voice, rows: Sequence[ArtifactRow]) -> Voice:
+    if voice.opinion is None:
+        return voice
+    bad = voice.opinion.stopped or any(voice.way.name in row.differing for row in rows)
+    return replace(voice, result="differ" if bad else "agree")
 
 
 def _row(
     path: str,
     known: Known | None,
-    heard: Sequence[Voice],
-    values: Mapping[str, Mapping[str, str | None]],
+    said: Mapping[str, Mapping[str, str | None]],
     voices: Sequence[Voice],
 ) -> ArtifactRow:
     """A known value decides who agrees; where none is known, all have to say the same."""
-    said = {name: files[path] for name, files in values.items() if path in files}
+    here = {name: files[path] for name, files in said.items() if path in files}
     wanted = known.sha256 if known else None
-    if known is None and len(set(said.values())) == 1:
-        [wanted] = set(said.values())
-    cells: dict[str, Cell] = {
-        v.way.name: "not applicable" if v.state == "not applicable" else "not run" for v in voices
-    }
+    if known is None and len(set(here.values())) == 1:
+        [wanted] = set(here.values())
+    cells: dict[str, Cell] = {}
     differing = {}
-    for voice in heard:
-        name, opinion = voice.way.name, voice.opinion
-        assert opinion is not None
-        if name not in said and (known is None or voice.way.reach == "some"):
-            cells[name] = "not applicable"
-        elif said.get(name) != wanted or wanted is None or path in opinion.unsteady:
-            cells[name] = "differ"
-            differing[name] = said.get(name)
-        elif opinion.stopped is None:
-            cells[name] = "agree"
-    agreeing = {BY_NAME[name].independence for name, cell in cells.items() if cell == "agree"}
+    agreeing = set()
+    for voice in voices:
+        name, opinion, cell = voice.way.name, voice.opinion, "not run"
+        if voice.state == "not applicable":
+            cell = "not applicable"
+        elif opinion is not None:
+            if name not in here and (known is None or voice.way.reach == "some"):
+                cell = "not applicable"
+            elif wanted is None or here.get(name) != wanted or path in opinion.unsteady:
+                cell, differing[name] = "differ", here.get(name)
+            elif opinion.stopped is None:
+                cell = "agree"
+                agreeing.add(voice.way.independence)
+        cells[name] = cell  # type: ignore[assignment]
     from_ = known.from_ if known else None
     return ArtifactRow(path, wanted, from_, len(agreeing), cells, differing)
 
 
-def _findings(voice: Voice, rows: Sequence[ArtifactRow]) -> list[str]:
+def _findings(name: str, opinion: ReleaseOpinion, rows: Sequence[ArtifactRow]) -> list[str]:
     """What speaks against an opinion's being one in favour, the first divergence first."""
-    opinion, name, found = voice.opinion, voice.way.name, []
-    assert opinion is not None
+    found = []
     wrong = [row for row in rows if name in row.differing and row.path not in opinion.unsteady]
     if wrong:
-        first = wrong[0]
-        here = first.differing[name] or "not there"
-        wanted = first.sha256 or "something else by others"
-        more = f", and {count(len(wrong) - 1, 'more artifact')}" if len(wrong) > 1 else ""
-        found.append(f"{name} differs first at {first.path}: it is {here}, not {wanted}{more}")
-    if opinion.unsteady:
-        more = f" and {len(opinion.unsteady) - 1} more" if len(opinion.unsteady) > 1 else ""
+        first, more = wrong[0], count(len(wrong) - 1, "more artifact")
         found.append(
-            f"{name} is not deterministic: {opinion.unsteady[0]}{more} came out otherwise when the "
-            "same was done before"
+            f"{name} differs first at {first.path}: it is {first.differing[name] or 'not there'},"
+            f" not {first.sha256 or 'what others say'}{f', and {more}' if wrong[1:] else ''}"
+        )
+    if opinion.unsteady:
+        more = f" and {len(opinion.unsteady) - 1} more" if opinion.unsteady[1:] else ""
+        found.append(
+            f"{name} is not deterministic: {opinion.unsteady[0]}{more} came out otherwise when the"
+            " same was done before"
         )
     if opinion.stopped is not None:
         found.append(f"{name} did not come to its end: {opinion.stopped}")
     return found
 
 
-def _column(voice: Voice, rows: Sequence[ArtifactRow], subject: Subject) -> Column:
-    way, opinion = voice.way, voice.opinion
-    result: Literal["agree", "differ"] | None = None
-    if opinion is not None:
-        bad = opinion.stopped is not None or any(way.name in row.differing for row in rows)
-        result = "differ" if bad else "agree"
-    command = None
-    if voice.state == "not run" and voice.makable:
-        release = subject.release.rpartition(" ")[2]
-        command = f"bootstrap confirm --release {release} --arch {subject.arch} --run {way.name}"
-    return Column(
-        way.name, way.title, way.cpu, way.kernel, way.chain, way.publisher, way.value, voice.state,
-        result, voice.why, command, opinion.how if opinion else None,
-        opinion.stopped if opinion else None, opinion.unsteady if opinion else (),
-        opinion.inputs if opinion else {}, opinion.made if opinion else None,
-        opinion.digest if opinion else None,
-    )  # fmt: skip
-
-
-# -- against an earlier one --------------------------------------------------------------------
-
-
 def read_baseline(data: bytes, name: str) -> Confirmation:
     """A confirmation that was written before. Raises BadInput."""
-    return from_json(Confirmation, data, f"{name}: no confirmation of bootstrap confirm --json",
-                     limit=MAX_DOCUMENT)  # fmt: skip
+    return from_json(Confirmation, data, f"{name}: no confirmation of bootstrap confirm --json")
 
 
 def against(now: Confirmation, before: Confirmation) -> Confirmation:
@@ -266,14 +218,10 @@ def against(now: Confirmation, before: Confirmation) -> Confirmation:
             continue
         if row.sha256 != old.sha256:
             changes.append(f"{old.path}: is {row.sha256}, and was {old.sha256}")
-        lost = [
-            name
-            for name, cell in old.opinions.items()
-            if cell == "agree" and row.opinions.get(name) != "agree"
-        ]
-        if lost:
-            fell = f", {old.independent} independent before, {row.independent} now"
-            changes.append(f"{old.path}: lost {', '.join(lost)}{fell}")
+        agreed = [name for name, cell in old.opinions.items() if cell == "agree"]
+        if lost := [name for name in agreed if row.opinions.get(name) != "agree"]:
+            fell = f"{old.independent} independent before, {row.independent} now"
+            changes.append(f"{old.path}: lost {', '.join(lost)}, {fell}")
     if not changes:
         return now
     findings = (*now.findings, *(f"since the baseline: {change}" for change in changes))

@@ -1,4 +1,4 @@
-"""A report as one HTML page: nothing is loaded, nothing is executed, foreign text stays text.
+"""A report as one HTML page, or as Markdown: nothing is loaded, foreign text stays text.
 
 Jinja2 escapes every value (autoescape); before that `visible` shows what would hide or turn text
 round (control characters, bidirectional controls). The Content-Security-Policy allows the one style
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -111,7 +112,7 @@ _TEMPLATE = """<!DOCTYPE html>
 """
 
 
-def to_page(page: HtmlPage) -> str:
+def to_html(page: HtmlPage) -> str:
     """The whole document, which ends in a newline; the same for the same page."""
     # Imported late: who asks for no HTML loads no template engine.
     import jinja2
@@ -133,3 +134,23 @@ def to_page(page: HtmlPage) -> str:
     return environment.from_string(_TEMPLATE).render(
         page=page, style=Markup(_STYLE), policy=Markup(policy)
     )
+
+
+def to_markdown(page: HtmlPage) -> str:
+    """The same for a pull request or a job's summary: no text in it is markup, link or mention."""
+
+    def plain(text: str) -> str:
+        text = visible(text).replace("&", "&amp;").replace("<", "&lt;")
+        return re.sub(r"([\\`*_\[\]#!|~@$])", lambda found: f"&#{ord(found[1])};", text)
+
+    def row(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    lines = [f"### {plain(page.title)}", "", f"**{plain(page.word)}**: {plain(page.claim)}", ""]
+    lines += [f"- {plain(finding)}" for finding in page.findings]
+    for table in page.tables:
+        lines += ["", f"<details><summary>{plain(table.heading)}</summary>", ""]
+        lines += [row([plain(name) for name in table.columns]), row(["---"] * len(table.columns))]
+        lines += [row([plain(cell.text) for cell in cells]) for cells in table.rows]
+        lines += ["", plain(table.note), "</details>"]
+    return "\n".join([*lines, "", *map(plain, page.notes), ""])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from bootstrap.documents import (
@@ -71,13 +71,13 @@ class ReleaseOpinion:
     entry: str
     tree: Sha256
     judged_by: JudgedBy
-    inputs: Mapping[str, str]
+    inputs: Mapping[str, str] = field(default_factory=dict)
     """What else it depends on: programs, libraries, our own code, by version and digest."""
-    how: str
+    how: str = ""
     """How it was made, in a sentence."""
-    stopped: str | None
+    stopped: str | None = None
     """Why the run did not come to its end, if it did not."""
-    artifacts: tuple[SeenFile, ...]
+    artifacts: tuple[SeenFile, ...] = ()
     """In the order in which they were made, where that is known."""
     unsteady: tuple[TreePath, ...] = ()
     """What came out otherwise when the same was done before: a finding of its own."""

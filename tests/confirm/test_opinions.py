@@ -141,17 +141,17 @@ def test_made_once_kept_and_made_again(tmp_path: Path) -> None:
     assert done.status == 0, done.stderr
     found = document(done)
     first.write_text(done.stdout)
-    states = {one["name"]: one["state"] for one in found["opinions"]}
+    states = {one["way"]["name"]: one["state"] for one in found["opinions"]}
     assert states["core"] == states["models"] == "made" and states["native"] == "not run"
     assert {row["independent"] for row in found["artifacts"]} == {2}
     assert "CONFIRMED" in summary.read_text("utf-8") and "CONFIRMED" in page.read_text("utf-8")
     assert "CONFIRMED" in done.stderr
     again = document(confirm(cache, "--run", CHEAP, "--json", "-"))
-    assert {o["state"] for o in again["opinions"] if o["made"]} == {"kept"}
+    assert {o["state"] for o in again["opinions"] if o["opinion"]} == {"kept"}
     kept = cache / "confirm" / EMBEDDED / f"x86-{ENTRY}" / "models.json"
     kept.write_text(kept.read_text().replace('"how": "models', '"how": "Models'))
     edited = confirm(cache, "--json", "-")
-    [why] = [o["why"] for o in document(edited)["opinions"] if o["name"] == "models"]
+    [why] = [o["why"] for o in document(edited)["opinions"] if o["way"]["name"] == "models"]
     assert "was edited" in why and str(kept) in why and edited.status == 1
     # With a baseline only what this run makes counts.
     lost = confirm(cache, "--run", "core", "--baseline", str(first))
@@ -181,7 +181,7 @@ def test_wrong_usage_is_one_line(tmp_path: Path, arguments: tuple[str, ...], sai
 def test_a_tool_that_vanished_is_no_vote(tmp_path: Path) -> None:
     done = confirm(tmp_path, "--run", "native,qemu-user", "--json", "-", PATH="/nonexistent")
     assert done.status == 1
-    rows = {one["name"]: one for one in document(done)["opinions"]}
+    rows = {one["way"]["name"]: one for one in document(done)["opinions"]}
     for name in ("native", "qemu-user"):
         assert rows[name]["result"] is None and "bwrap: is not installed" in rows[name]["why"]
     assert Cache(tmp_path).root == tmp_path

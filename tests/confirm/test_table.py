@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bootstrap.confirm.forms import to_html, to_markdown, to_text
+from bootstrap.confirm.forms import to_page, to_text
 from bootstrap.confirm.table import (
     Confirmation,
-    Subject,
     Voice,
     against,
     confirmation,
@@ -23,37 +22,31 @@ from bootstrap.confirm.ways import BY_NAME, WAYS
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import encode
 from bootstrap.known import Known
+from bootstrap.report.html import to_html, to_markdown
 from bootstrap.report.model import NameAndVersion
 from bootstrap.report.opinion import JudgedBy, ReleaseOpinion, SeenFile
 
 TOOL = NameAndVersion("bootstrap", "0")
 FILES = {path: hashlib.sha256(path.encode()).hexdigest() for path in ("a/hex1", "a/M0", "a/bin/M1")}
 OTHER = "0" * 64
-JUDGED_BY = JudgedBy("a.toml", OTHER)
-SUBJECT = Subject(
-    release="stage0-posix 1",
-    arch="x86",
-    entry="e",
-    tree=OTHER,
-    judged_by=JUDGED_BY,
-    known=[Known(path=path, sha256=sha256, from_="a list") for path, sha256 in FILES.items()],
-)
+FRAME = ReleaseOpinion(
+    tool=TOOL, opinion="none", release="stage0-posix 1", arch="x86", entry="e", tree=OTHER,
+    judged_by=JudgedBy("a.toml", OTHER), how="made up",
+)  # fmt: skip
+KNOWN = [Known(path=path, sha256=sha256, from_="a list") for path, sha256 in FILES.items()]
 
 
 def voice(name: str, files: Mapping[str, str | None] = FILES, **more: object) -> Voice:
-    opinion = ReleaseOpinion(
-        tool=TOOL, opinion=name, release=SUBJECT.release, arch="x86", entry="e", tree=OTHER,
-        judged_by=JUDGED_BY, inputs={}, how="made up", stopped=None,
-        artifacts=tuple(SeenFile(path, sha256) for path, sha256 in files.items()),
-    )  # fmt: skip
-    return Voice(BY_NAME[name], "made", replace(opinion, **more).sealed())  # type: ignore[arg-type]
+    artifacts = tuple(SeenFile(path, sha256) for path, sha256 in files.items())
+    opinion = replace(FRAME, opinion=name, artifacts=artifacts, **more)  # type: ignore[arg-type]
+    return Voice(BY_NAME[name], "made", opinion.sealed())
 
 
-def counted(*voices: Voice, at_least: int = 2, subject: Subject = SUBJECT) -> Confirmation:
+def counted(*voices: Voice, at_least: int = 2, known: Sequence[Known] = KNOWN) -> Confirmation:
     """With all ways as columns, those without a voice not run."""
     given = {one.way.name: one for one in voices}
-    columns = [given.get(way.name, Voice(way, "not run", None, "", True)) for way in WAYS]
-    return confirmation(subject, columns, at_least, TOOL)
+    columns = [given.get(way.name, Voice(way, "not run")) for way in WAYS]
+    return confirmation(FRAME, known, columns, at_least)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +80,7 @@ def test_each_opinion_that_differs_is_the_headline_however_many_agree(name: str)
     )
     [row] = [row for row in found.artifacts if row.path == "a/M0"]
     assert row.opinions[name] == "differ" and row.differing == {name: OTHER}
-    for text in (to_text(found), to_html(found), to_markdown(found)):
+    for text in (to_text(found), to_html(to_page(found)), to_markdown(to_page(found))):
         assert "DIFFERS" in text and OTHER in text
 
 
@@ -114,12 +107,11 @@ def test_what_is_not_the_same_twice_is_a_finding_of_its_own() -> None:
 
 
 def test_where_no_value_is_known_all_have_to_say_the_same() -> None:
-    subject = replace(SUBJECT, known=())
-    good = counted(voice("fast-path"), voice("qemu-user"), subject=subject)
+    good = counted(voice("fast-path"), voice("qemu-user"), known=())
     assert [row.independent for row in good.artifacts] == [2, 2, 2]
     # Not two against one: nobody knows who is right.
     bad = counted(voice("fast-path"), voice("native"), voice("qemu-user", {**FILES, "a/M0": OTHER}),
-                  subject=subject)  # fmt: skip
+                  known=())  # fmt: skip
     assert bad.result == "differs"
     assert [row.independent for row in bad.artifacts] == [3, 0, 3]
 
@@ -130,9 +122,9 @@ def test_the_weakest_comes_first_and_nothing_is_never_enough() -> None:
     assert [row.path for row in found.weakest_first] == ["a/hex1", "a/bin/M1", "a/M0"]
     assert counted(voice("core"), voice("native"), at_least=3).result == "too few"
     assert counted().exit_code == 1
-    assert counted(subject=replace(SUBJECT, known=())).result == "too few"
-    twice = replace(SUBJECT, known=[*SUBJECT.known, Known(path="a/M0", sha256=OTHER, from_="b")])
-    assert counted(voice("core"), voice("native"), subject=twice).result == "differs"
+    assert counted(known=()).result == "too few"
+    twice = [*KNOWN, Known(path="a/M0", sha256=OTHER, from_="b")]
+    assert counted(voice("core"), voice("native"), known=twice).result == "differs"
 
 
 def test_a_baseline_shows_what_was_lost() -> None:
@@ -145,9 +137,8 @@ def test_a_baseline_shows_what_was_lost() -> None:
     assert "a/hex1: lost models, 3 independent before, 2 now" in now.claim
     more = against(before, counted(voice("core"), voice("native")))
     assert more.exit_code == 0
-    fewer = replace(SUBJECT, known=SUBJECT.known[1:])
     files = {path: sha256 for path, sha256 in FILES.items() if path != "a/hex1"}
-    gone = counted(voice("core", files), voice("native", files), subject=fewer)
+    gone = counted(voice("core", files), voice("native", files), known=KNOWN[1:])
     assert "a/hex1: is not there any more" in " ".join(against(gone, before).findings)
     with pytest.raises(BadInput, match="the baseline is of arch"):
         against(before, replace(before, arch="AMD64"))
@@ -158,11 +149,11 @@ def test_a_baseline_shows_what_was_lost() -> None:
 
 def test_foreign_text_does_nothing_and_a_narrow_page_holds_it() -> None:
     evil = "a/\x1b[2J\u202e<b>|x"
-    subject = replace(SUBJECT, known=[Known(path=evil, sha256=OTHER, from_="a\u202e<list>")])
-    found = counted(voice("core", {evil: FILES["a/M0"]}), subject=subject)
-    for text in (to_text(found, width=40), to_markdown(found), to_html(found)):
+    known = [Known(path=evil, sha256=OTHER, from_="a\u202e<list>")]
+    found = counted(voice("core", {evil: FILES["a/M0"]}), known=known)
+    for text in (to_text(found, width=40), to_markdown(to_page(found)), to_html(to_page(found))):
         assert "\x1b" not in text and "\u202e" not in text
-    assert "<b>" not in to_markdown(found) + to_html(found)
+    assert "<b>" not in to_markdown(to_page(found)) + to_html(to_page(found))
     wide = [
         line for line in to_text(counted(voice("core")), width=40).splitlines() if len(line) > 40
     ]

@@ -7,7 +7,7 @@ import hashlib
 import re
 from html.parser import HTMLParser
 
-from bootstrap.report.html import HtmlCell, HtmlPage, HtmlTable, to_page
+from bootstrap.report.html import HtmlCell, HtmlPage, HtmlTable, to_html, to_markdown
 
 EVIL = '<script>alert(1)</script>" onload="x\u202e\x1b[2J\u2066&amp;'
 
@@ -31,9 +31,13 @@ def read(text: str) -> _Reader:
     return reader
 
 
-def page(text: str) -> str:
+def model(text: str) -> HtmlPage:
     table = HtmlTable(text, (text,), [[HtmlCell(text, "bad", text, True), HtmlCell(text)]], text)
-    return to_page(HtmlPage(text, text, "bad", text, ((text, text),), (text,), (table,), (text,)))
+    return HtmlPage(text, text, "bad", text, ((text, text),), (text,), (table,), (text,))
+
+
+def page(text: str) -> str:
+    return to_html(model(text))
 
 
 def test_foreign_text_is_shown_and_does_nothing() -> None:
@@ -59,3 +63,11 @@ def test_nothing_is_loaded_and_the_style_is_allowed_by_its_hash() -> None:
     for words in ("prefers-color-scheme: dark", "@media print"):
         assert words in text
     assert text == page("x")
+
+
+def test_markdown_has_no_markup_of_others() -> None:
+    text = to_markdown(model(EVIL + "a|b [x](y) *c* `d` @someone\n# no heading"))
+    assert not re.search("[\u202e\u2066\x1b`*@]|<script|\\[x", text.replace("**", ""))
+    assert not [line for line in text.splitlines() if line.startswith("# ")]
+    widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
+    assert widths == {2, 3}, "a bar of others' makes no column"
