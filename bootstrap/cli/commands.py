@@ -146,17 +146,23 @@ DDC = CommandRow(
     """Diverse double-compiling: assemble upstream's own sources of hex1, hex2-0, catm, M0 and the C
     compiler cc_x86 along three paths, and with each path's compiler M2-Planet. The paths are:
     upstream's own tools; ours, built from the same seed on sources that we wrote apart from
-    upstream's; and the language models, which are Python functions. What a tool hid in what it
-    assembles would show as a difference. docs/ddc.md says what agreement proves, and what it does
-    not.""",
+    upstream's; and the language models, which are Python functions. With --knight there is a
+    fourth, without any program for x86: the models, and the C compiler of the first stage0 on its
+    own machine. What a tool hid in what it assembles would show as a difference. docs/ddc.md says
+    what agreement proves, and what it does not.""",
     f"""
 --source PATH  a checkout, or a .tar.gz of a release (default: the release in the cache)
---release R  the release (default: the newest known)
+--release R  the release (default: the newest known; with --knight 1.3, the one that it can compile)
+--knight STAGE0  compile M2-Planet on the knight too, by the cc_x86 of this checkout of stage0 or of
+    this commit in our cache (default: the one there; bootstrap fetch stage0 --from DIR puts one
+    there)
 --json FILE  write the comparison as JSON ('-': stdout)
 --quiet  no progress, and one line if they agree
 {_LIMIT}""",
     """Exit status: 0 all paths agree, and with the known-good values; 1 they differ, or something
-    was not made; 2 usage or bad input; 3 our own tools could not be built; 130 interrupted.""",
+    was not made; 2 usage or bad input; 3 our own tools, or a ROM, could not be built; 130
+    interrupted.""",
+    more={"knight": {"nargs": "?", "const": ""}},
 )
 
 PROVE = CommandRow(

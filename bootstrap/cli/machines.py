@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,8 +11,7 @@ from bootstrap.cli.live import LiveLine
 from bootstrap.cli.output import check_places, document, each, for_people, say, write_json
 from bootstrap.cli.pc import builder_hex0_and_release, log_of
 from bootstrap.core.errors import BadInput, ExitStatus, GuestFailed
-from bootstrap.core.release import Release, Tree, read_file, read_folder
-from bootstrap.languages import hex0
+from bootstrap.core.release import Release, Tree, read_folder
 from bootstrap.linux.limits import with_options
 from bootstrap.machines import stage0
 from bootstrap.machines.builder_hex0 import MachineOpinion, build
@@ -24,6 +22,7 @@ from bootstrap.machines.uefi import STATUS_NAMES, Uefi, UefiLimits, UefiVolume
 from bootstrap.sources import Cache
 from bootstrap.sources.checkouts import (
     STAGE0,
+    Identity,
     checkout_at,
     identify_checkout,
     read_used,
@@ -147,15 +146,22 @@ def _lines(opinion: MachineOpinion, release: Release, tree: Tree) -> Iterator[st
 # The knight.
 
 
-def _knight(args: argparse.Namespace) -> _Found:
-    limits = with_options(KnightLimits(), args.limit)
-    with checkout_at(args.source, STAGE0, Cache()) as at, LiveLine(args.quiet) as live:
+def knight_roms(
+    given: str | None, option: str, limits: KnightLimits, live: LiveLine, last: str | None = None
+) -> tuple[Identity, list[stage0.Rom]]:
+    """The ROMs of a checkout of stage0, up to `last`. Raises BadInput, GuestFailed."""
+    with checkout_at(given, STAGE0, Cache(), option=option) as at:
         identity = identify_checkout(STAGE0, at)
         files = {path: file.data for path, file in read_used(STAGE0, at.folder).files.items()}
-        seed = _knight_seed(at.folder, files)
-        roms = list(
-            stage0.build(files, seed, limits, lambda rom: live.show(f"knight: makes {rom}"))
-        )
+        seed = stage0.seed_of(at.folder, files)
+    roms = stage0.build(files, seed, limits, lambda rom: live.show(f"knight: makes {rom}"), last)
+    return identity, list(roms)
+
+
+def _knight(args: argparse.Namespace) -> _Found:
+    limits = with_options(KnightLimits(), args.limit)
+    with LiveLine(args.quiet) as live:
+        identity, roms = knight_roms(args.source, "--source", limits, live)
     known = [rom for rom in roms if rom.expected is not None]
     good = [rom for rom in known if rom.matches]
     agrees = bool(good) and len(good) == len(known)
@@ -163,7 +169,7 @@ def _knight(args: argparse.Namespace) -> _Found:
     lines = [
         "stage0 on the knight, as its test/SHA256SUMS says",
         f"  checkout   {identity.text}",
-        f"  seed       {stage0.SEED_SHA256}, {len(seed)} bytes",
+        f"  seed       {stage0.SEED_SHA256}, 250 bytes",
         *(f"  {'✓' if rom.matches else '✗'} {rom.name}" + ("" if rom.matches else
           f"\n      got      {rom.sha256}\n      expected {rom.expected}") for rom in known),
         f"  executed   {instructions:,} instructions",
@@ -190,24 +196,6 @@ def _knight(args: argparse.Namespace) -> _Found:
         "instructions": instructions,
     }
     return agrees, fields, [text for line in lines for text in line.split("\n")]
-
-
-def _knight_seed(folder: Path, files: Mapping[str, bytes]) -> bytes:
-    """The seed, from the checkout's submodule; without it, assembled from its source by our model.
-
-    A seed of another hash is refused. Raises BadInput.
-    """
-    source = "stage1/stage1_assembler-0.hex0"
-    if source not in files:
-        raise BadInput(f"{folder}: is no checkout of stage0: there is no {source}")
-    if (folder / stage0.SEED_PATH).is_file():
-        found = read_file(folder / stage0.SEED_PATH, 1 << 16)
-    else:
-        # The same program as the ROM stage1_assembler-0.
-        found = bytes(hex0.assemble(files[source], source).output)
-    if hashlib.sha256(found).hexdigest() != stage0.SEED_SHA256:
-        raise BadInput(f"stage0: the knight's hex0 seed is not {stage0.SEED_SHA256}")
-    return found
 
 
 # UEFI.

@@ -3,12 +3,21 @@
 David A. Wheeler, "Fully Countering Trusting Trust through Diverse Double-Compiling" (2009).
 """
 
-from bootstrap.ddc.build_paths import Along, BuildPath, along, our_tools, paths
+from bootstrap.ddc.build_paths import (
+    KNIGHT_RELEASE,
+    Along,
+    BuildPath,
+    along,
+    knight_path,
+    our_tools,
+    paths,
+)
 from bootstrap.ddc.build_plan import BuildStep, plan
 from bootstrap.ddc.comparing import BuildComparison, PathRow, compare
 from bootstrap.ddc.comparison_text import claim, to_json_text, to_text
 
 __all__ = [
+    "KNIGHT_RELEASE",
     "Along",
     "BuildComparison",
     "BuildPath",
@@ -17,6 +26,7 @@ __all__ = [
     "along",
     "claim",
     "compare",
+    "knight_path",
     "our_tools",
     "paths",
     "plan",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.source import SourceText
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink
 from bootstrap.linux.limits import RunLimits
+from bootstrap.machines.knight import Knight, KnightLimits
 from bootstrap.runs.modelled import MODELS
 from bootstrap.runs.program import NoOutput, run_alone
 from bootstrap.runs.rebuild import rebuild
@@ -20,6 +22,13 @@ from bootstrap.sources import Resolved, SourceTree, check_materials, embedded_so
 
 OURS = {"hex0": "hex0", "hex1": "hex1", "hex2": "hex2", "catm": "catm", "M0": "M0"}
 """Language -> the product of the embedded path that assembles it."""
+
+_LONG = re.compile(rb"""("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')|\blong\b""")
+"""A string or character, which stays as it is; or the type that cc_x86 on the knight has not."""
+_KNIGHT_MEMORY = 16 << 20
+KNIGHT_RELEASE = "1.3"
+"""The one whose M2-Planet cc_x86 on the knight compiles: what came later overruns its stack of 512
+KiB, or is held against a compiler that writes other names of instructions."""
 
 Files = Mapping[str, bytes]
 Run = Callable[[BuildStep, Files], bytes]
@@ -36,6 +45,10 @@ class BuildPath:
     name: str
     title: str
     run: Run
+    facts: Mapping[str, str | bool | None] = field(default_factory=dict)
+    """What it was made from, for the JSON."""
+    remarks: list[str] = field(default_factory=list)
+    """What must be said of it besides, known once it was followed."""
 
 
 @dataclass
@@ -60,13 +73,7 @@ def paths(tools: Files, engine: Engine, limits: RunLimits) -> list[BuildPath]:
         return emulate(program, step, files, engine, limits)
 
     def models(step: BuildStep, files: Files) -> bytes:
-        model = MODELS.get(step.language)
-        if model is None:
-            return upstream(step, files)
-        try:
-            return model([SourceText(name, files[name]) for name in step.inputs])
-        except LanguageError as error:
-            raise StepFailed(f"the {step.language} model refuses it: {error}") from error
+        return modelled(step, files) if step.language in MODELS else upstream(step, files)
 
     return [
         BuildPath("upstream", "upstream's hex0 to M0, each built by the one before", upstream),
@@ -75,6 +82,55 @@ def paths(tools: Files, engine: Engine, limits: RunLimits) -> list[BuildPath]:
             "models", "the language models in Python; no seed and no assembler is run", models
         ),
     ]
+
+
+def modelled(step: BuildStep, files: Files) -> bytes:
+    """What the model of the step's language makes. Raises StepFailed."""
+    try:
+        return MODELS[step.language]([SourceText(name, files[name]) for name in step.inputs])
+    except LanguageError as error:
+        raise StepFailed(f"the {step.language} model refuses it: {error}") from error
+
+
+def int_for_long(source: bytes) -> tuple[bytes, list[int]]:
+    """C with `int` for each `long` outside of strings; the lines (from 1) that it changes."""
+    lines: list[int] = []
+
+    def other(found: re.Match[bytes]) -> bytes:
+        if found[1] is None:
+            lines.append(source.count(b"\n", 0, found.start()) + 1)
+        return found[1] or b"int"
+
+    return _LONG.sub(other, source), lines
+
+
+def knight_path(
+    rom: bytes, limits: KnightLimits, facts: Mapping[str, str | bool | None]
+) -> BuildPath:
+    """A path that no x86 CPU is on: ``rom`` is stage0's cc_x86 for the knight."""
+    remarks: list[str] = []
+
+    def run(step: BuildStep, files: Files) -> bytes:
+        if step.language in MODELS:
+            return modelled(step, files)
+        (name,) = step.inputs
+        source, lines = int_for_long(files[name])
+        texts = source.split(b"\n")
+        for line in dict.fromkeys(lines):
+            text = texts[line - 1].decode("utf-8", "replace").strip()
+            remarks.append(f"for the knight's compiler, {name}:{line} became `{text}`")
+        said = bytearray()
+        knight = Knight(rom, source, said.append, limits=limits.with_memory(_KNIGHT_MEMORY))
+        try:
+            output = knight.run()
+        except GuestFailed as error:
+            raise StepFailed(str(error)) from error
+        if said:
+            raise StepFailed(f"the compiler says: {said.decode('utf-8', 'replace').strip()}")
+        return output
+
+    title = "the models, and stage0's cc_x86 on the knight, which has `int` for `long`"
+    return BuildPath("knight", title, run, facts, remarks)
 
 
 def along(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import posixpath
+from collections import Counter
 from dataclasses import dataclass
 
 from bootstrap.core.errors import BadInput
@@ -25,21 +26,19 @@ LANGUAGES = {
 }
 _COMPILER = "cc_"
 """How the name of the first compiler begins: cc_x86, cc_amd64."""
-LAST = "x86/artifact/M2"
+LAST = "M2"
 """With which the comparison ends."""
-WANTED = (
-    "x86/artifact/hex1",
-    "x86/artifact/hex2-0",
-    "x86/artifact/catm",
-    "x86/artifact/M0",
-    "x86/artifact/cc_x86",
-    LAST,
-)
+WANTED = ("hex1", "hex2-0", "catm", "M0", "cc_x86", LAST)
+"""The programs, in a folder that the release chose: x86/artifact, before 1.5.0 x86."""
 
 
 @dataclass(frozen=True)
 class BuildStep:
-    """One command: its program and arguments, and which files it reads and writes (tree paths)."""
+    """One command: its program and arguments, and which files it reads and writes (tree paths).
+
+    A file that an earlier command wrote too is `PATH#2`, then `PATH#3`, for whoever writes or reads
+    it: so each name stands for one content.
+    """
 
     argv: tuple[str, ...]
     language: str
@@ -50,43 +49,55 @@ class BuildStep:
     """File and line that the command stands in."""
 
 
-def plan(tree: SourceTree, step: StepFile, last: str = LAST) -> list[BuildStep]:
-    """The commands that lead to M2-Planet (``last``, on x86), in upstream's order.
+def plan(tree: SourceTree, step: StepFile) -> list[BuildStep]:
+    """The commands that lead to M2-Planet, in upstream's order.
 
     Raises BadInput for a tree whose script is not there, not in the language, or not of the kind
     that is expected here: nothing is skipped that is not understood.
     """
-    commands = step.entry(ENTRY).commands
-    if len(commands) < 3:
+    entry = step.entry(ENTRY)
+    if len(entry.commands) < 3:
         raise BadInput(f"{step.title} has no script after the entry {ENTRY}")
-    script = _plain(commands[2][1])
+    script = posixpath.normpath(posixpath.join(entry.cwd, entry.commands[2][1]))
     if script not in tree.files:
         raise BadInput(f"{tree.label}: there is no {script}; give a tree of a release, --source")
-    found = [_step(argv, step.file) for argv in commands[:2]]
+    reader = _Reader(entry.cwd)
+    found = [reader.step(argv, step.file) for argv in entry.commands[:2]]
     try:
         for command in kaem.parse(tree.files[script].data, script):
             argv = tuple(a.decode("utf-8", "surrogateescape") for a in command.arguments)
-            found.append(_step(argv, f"{script}:{command.line}"))
-            if found[-1].output == last:
+            found.append(reader.step(argv, f"{script}:{command.line}"))
+            if posixpath.basename(found[-1].output) == LAST:
                 return found
     except LanguageError as error:
         raise BadInput(f"the script is not in the language of kaem: {error}") from error
-    raise BadInput(f"{script}: no command makes {last}")
+    raise BadInput(f"{script}: no command makes {LAST}")
 
 
-def _step(argv: Sequence[str], where: str) -> BuildStep:
-    program = _plain(argv[0])
-    name = program.rpartition("/")[2]
-    language = "C" if name.startswith(_COMPILER) else LANGUAGES.get(name)
-    files = [_plain(argument) for argument in argv[1:]]
-    if language is None:
-        raise BadInput(f"{where}: {argv[0]} is no program that a comparison knows")
-    if len(files) < 2 or (language != "catm" and len(files) != 2):
-        raise BadInput(f"{where}: {argv[0]} with {len(files)} arguments is not expected")
-    if language == "catm":
-        return BuildStep(tuple(argv), language, program, tuple(files[1:]), files[0], where)
-    return BuildStep(tuple(argv), language, program, (files[0],), files[1], where)
+class _Reader:
+    """Makes steps of commands, which stand in a folder, and knows what was written before."""
 
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._written = Counter[str]()
 
-def _plain(argument: str) -> str:
-    return argument.removeprefix("./")
+    def _name(self, path: str) -> str:
+        times = self._written[path]
+        return f"{path}#{times}" if times > 1 else path
+
+    def step(self, argv: tuple[str, ...], where: str) -> BuildStep:
+        """Of one command. Raises BadInput."""
+        paths = [posixpath.normpath(posixpath.join(self._folder, word)) for word in argv]
+        name = posixpath.basename(paths[0])
+        language = "C" if name.startswith(_COMPILER) else LANGUAGES.get(name)
+        if language is None:
+            raise BadInput(f"{where}: {argv[0]} is no program that a comparison knows")
+        if len(argv) < 3 or (language != "catm" and len(argv) != 3):
+            raise BadInput(f"{where}: {argv[0]} with {len(argv) - 1} arguments is not expected")
+        output, read = (paths[1], paths[2:]) if language == "catm" else (paths[2], paths[1:2])
+        program, *inputs = (self._name(path) for path in (paths[0], *read))
+        self._written[output] += 1
+        made = self._name(output)
+        words = (program, made, *inputs) if language == "catm" else (program, *inputs, made)
+        argv = tuple(f"./{word}" for word in words)
+        return BuildStep(argv, language, program, tuple(inputs), made, where)

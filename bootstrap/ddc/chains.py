@@ -32,7 +32,6 @@ _BASES = {"x86": hex2.BASE_ADDRESS, "AMD64": 0x00600000}
 """Where programs of hex2 are loaded: `bootstrap.languages` has the hex1 and hex2 of these two."""
 _EVERYWHERE = ("hex0", "catm")
 """Languages that are the same on every architecture."""
-_KNIGHT_SEED = "stage1/stage1_assembler-0.hex0"
 
 
 def _steps(resolved: Resolved) -> list[BuildStep]:
@@ -44,7 +43,7 @@ def _steps(resolved: Resolved) -> list[BuildStep]:
             BuildStep((), how.language, seed, how.sources, path, f"{step.file}: models")
             for path, how in step.models.items()
         ]
-    found = plan(resolved.tree, step, f"{step.arch}/artifact/M2")
+    found = plan(resolved.tree, step)
     return found[: next(n for n, one in enumerate(found) if one.language == "C")]
 
 
@@ -116,11 +115,8 @@ def _proof(resolved: Resolved, _entry: str, _tick: Saying) -> Sight:
 def _knight_rom() -> bytes:
     """The knight's hex0, from the checkout in the cache, by its published hash. Raises BadInput."""
     with checkout_at(None, STAGE0, Cache()) as at:
-        source = read_used(STAGE0, at.folder).files[_KNIGHT_SEED].data
-    rom = MODELS["hex0"]([SourceText(_KNIGHT_SEED, source)])
-    if hashlib.sha256(rom).hexdigest() != stage0.SEED_SHA256:
-        raise BadInput(f"stage0: the knight's hex0 seed is not {stage0.SEED_SHA256}")
-    return rom
+        files = {path: file.data for path, file in read_used(STAGE0, at.folder).files.items()}
+        return stage0.seed_of(at.folder, files)
 
 
 def _knight(resolved: Resolved, _entry: str, tick: Saying) -> Sight:

@@ -138,8 +138,10 @@ def _judged(
                     f"{row.path} differs as a text between the paths; what it assembles to, "
                     f"{', '.join(row.becomes)}, is one and the same"
                 )
-    for path in WANTED:
-        if path not in by_path or by_path[path].expected is None:
+    last = {path.rpartition("/")[2]: row for path, row in by_path.items()}
+    for name in WANTED:
+        if name not in last or last[name].expected is None:
+            path = last[name].path if name in last else name
             reasons.append(f"{path}: there is nothing to compare, or no known-good value")
     result: Result = "agree"
     if reasons:

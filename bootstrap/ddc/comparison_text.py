@@ -27,6 +27,13 @@ PROVES = (
     "guest: up to cc_x86 their path needs neither the seed nor the CPU model.)"
 )
 """In one paragraph: what agreement means, and what it does not mean."""
+_ON_THE_KNIGHT = (
+    " Along the path knight no program for x86 is run at all: M2-Planet is compiled by another "
+    "cc_x86, written in the knight's assembly language and built by stage0's ROMs from a seed of "
+    "250 bytes, on an interpreter that shares neither Unicorn nor a kernel with the rest. What the "
+    "x86 cc_x86 adds to M2-Planet, that one would have to add too; but the same people wrote "
+    "both, to one end."
+)
 
 _MARKS: Mapping[str, tuple[str, str, str]] = {
     "agree": ("✓", "ok", "32"),
@@ -41,6 +48,11 @@ _VERDICTS = {
     "incomplete": ("INCOMPLETE", "1;33"),
 }
 _SHORT = 12
+
+
+def proves(paths: Sequence[BuildPath]) -> str:
+    """PROVES, and what the knight adds to it where it was one of the paths."""
+    return PROVES + (_ON_THE_KNIGHT if any(path.name == "knight" for path in paths) else "")
 
 
 def claim(comparison: BuildComparison, paths: Sequence[BuildPath]) -> str:
@@ -85,7 +97,7 @@ def to_text(
     for remark in comparison.remarks:
         page.wrapped(f"note: {remark}", indent=2, hanging=6)
     page.blank()
-    page.wrapped(PROVES, indent=0)
+    page.wrapped(proves(paths), indent=0)
     page.blank()
     for reason in comparison.reasons[1:]:
         page.wrapped(f"also: {visible(reason)}", indent=0, hanging=6)
@@ -132,12 +144,12 @@ def to_json_text(
             "tree_digest": source.tree_digest,
         },
         "arch": "x86",
-        "paths": [{"name": path.name, "title": path.title} for path in paths],
+        "paths": [{"name": path.name, "title": path.title, **path.facts} for path in paths],
         "result": comparison.result,
         "claim": claim(comparison, paths),
         "reasons": list(comparison.reasons),
         "remarks": list(comparison.remarks),
-        "proves": PROVES,
+        "proves": proves(paths),
         "artifacts": encode(comparison.rows),
     }
     return json.dumps(value, indent=2, ensure_ascii=True) + "\n"

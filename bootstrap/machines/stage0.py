@@ -8,8 +8,11 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import read_file
+from bootstrap.languages import hex0
 from bootstrap.machines.knight import Knight, KnightLimits
 
 SEED = "hex0-seed"
@@ -88,16 +91,46 @@ def sums(text: bytes) -> dict[str, str]:
     return found
 
 
+def seed_of(folder: Path, files: Mapping[str, bytes]) -> bytes:
+    """The seed, from a checkout's submodule; without it, assembled from its source by our model.
+
+    Raises BadInput, for a seed of another hash too.
+    """
+    source = "stage1/stage1_assembler-0.hex0"
+    if source not in files:
+        raise BadInput(f"{folder}: is no checkout of stage0: there is no {source}")
+    if (folder / SEED_PATH).is_file():
+        found = read_file(folder / SEED_PATH, 1 << 16)
+    else:
+        # The same program as the ROM stage1_assembler-0.
+        found = bytes(hex0.assemble(files[source], source).output)
+    if hashlib.sha256(found).hexdigest() != SEED_SHA256:
+        raise BadInput(f"stage0: the knight's hex0 seed is not {SEED_SHA256}")
+    return found
+
+
 def build(
-    files: Mapping[str, bytes], seed: bytes, limits: KnightLimits, notify: Callable[[str], object]
+    files: Mapping[str, bytes],
+    seed: bytes,
+    limits: KnightLimits,
+    notify: Callable[[str], object],
+    last: str | None = None,
 ) -> Iterator[Rom]:
-    """Build every ROM of a checkout's files. Raises BadInput, GuestFailed, KeyboardInterrupt."""
-    missing = {name for step in STEPS for name in step.tape if "/" in name} | {SUMS}
+    """Build every ROM of a checkout's files; with ``last``, that one and what it needs.
+
+    Raises BadInput, GuestFailed, KeyboardInterrupt.
+    """
+    wanted = {step.output for step in STEPS} if last is None else {last}
+    for step in reversed(STEPS):
+        if step.output in wanted:
+            wanted.update((step.rom, *step.tape))
+    steps = [step for step in STEPS if step.output in wanted]
+    missing = {name for step in steps for name in step.tape if "/" in name} | {SUMS}
     missing -= set(files)
     if missing:
         raise BadInput(f"stage0: there is no {sorted(missing)[0]}")
     expected, made = sums(files[SUMS]), {SEED: seed}
-    for step in STEPS:
+    for step in steps:
         notify(step.output)
         tape = b"".join(made[name] if name in made else files[name] for name in step.tape)
         knight = Knight(made[step.rom], tape, limits=limits.with_memory(step.memory * _K))

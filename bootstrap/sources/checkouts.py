@@ -296,17 +296,22 @@ def load_checkout(name: str, commit: str, cache: Cache) -> SourceTree | None:
 
 @contextlib.contextmanager
 def checkout_at(
-    given: str | None, name: str, cache: Cache, say: Callable[[str], object] | None = None
+    given: str | None,
+    name: str,
+    cache: Cache,
+    say: Callable[[str], object] | None = None,
+    option: str | None = None,
 ) -> Iterator[CheckedOut]:
     """The folder that ``given`` names; or a checkout of the cache, laid out for as long as this.
 
     ``given`` may be a commit or a digest; without it the cache must have one only.  ``say`` is
-    called with which one was taken of the cache.  Raises BadInput.
+    called with which one was taken of the cache.  Errors name ``option``, if it is not ``--NAME``.
+    Raises BadInput.
     """
     if given is not None and (Path(given).exists() or not _KEY.fullmatch(given)):
         yield CheckedOut(Path(given))
         return
-    tree = _cached(given, name, cache)
+    tree = _cached(given, name, cache, option or f"--{name}")
     with scratch_folder(f"{name}-") as place:
         folder = place / name
         lay_out(tree, folder)
@@ -315,11 +320,11 @@ def checkout_at(
         yield CheckedOut(folder, None if len(tree.release or "") == 64 else tree.release)
 
 
-def _cached(commit: str | None, name: str, cache: Cache) -> SourceTree:
+def _cached(commit: str | None, name: str, cache: Cache, option: str) -> SourceTree:
     there = cache.releases(name)
     if commit is None and len(there) > 1:
         raise BadInput(
-            f"the cache has several commits of {name}: give --{name} with one of {', '.join(there)}"
+            f"the cache has several commits of {name}: give {option} with one of {', '.join(there)}"
         )
     if commit is None and there:
         commit = there[0]
@@ -327,7 +332,7 @@ def _cached(commit: str | None, name: str, cache: Cache) -> SourceTree:
     if tree is None:
         raise BadInput(
             f"{name}{f' {commit}' if commit else ''} is not in the cache: git clone"
-            f" {ADDRESSES[name]} and give --{name} DIR, or put it there with bootstrap fetch {name}"
+            f" {ADDRESSES[name]} and give {option} DIR, or put it there with bootstrap fetch {name}"
             " --from DIR"
         )
     return tree

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from bootstrap.core.release import SourceFile
+from bootstrap.ddc import build_plan
 from bootstrap.known import StepFile, find
 from bootstrap.sources import SourceTree
 
 SEED = Path(__file__).resolve().parents[2] / "seeds" / "x86" / "hex0-seed"
 HEX0 = (SEED.parent / "hex0.hex0").read_bytes()
 
+WANTED = tuple(f"x86/artifact/{name}" for name in build_plan.WANTED)
 SCRIPT = b"""\
 # what follows is built from the seed alone
 ./x86/artifact/hex0 ./x86/hex0_x86.hex0 ./x86/artifact/hex1

@@ -9,12 +9,13 @@ import pytest
 from bootstrap.core.errors import GuestFailed
 from bootstrap.ddc import Along, BuildPath, along, compare, our_tools, paths, plan
 from bootstrap.ddc.build_paths import emulate
-from bootstrap.ddc.build_plan import WANTED, BuildStep
+from bootstrap.ddc.build_plan import BuildStep
 from bootstrap.instruments import default_engine
 from bootstrap.known import find
 from bootstrap.linux.limits import RunLimits
 from bootstrap.sources import SourceTree
 from tests.ddc import sample
+from tests.ddc.sample import WANTED
 
 LIMITS = RunLimits()
 

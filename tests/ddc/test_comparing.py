@@ -12,10 +12,11 @@ import jsonschema
 import pytest
 
 from bootstrap.ddc import Along, BuildComparison, BuildPath, compare, plan, to_json_text, to_text
-from bootstrap.ddc.build_plan import WANTED, BuildStep
+from bootstrap.ddc.build_plan import BuildStep
 from bootstrap.known import StepFile
 from bootstrap.report import NameAndVersion, SourceInfo, Tool
 from tests.ddc import sample
+from tests.ddc.sample import WANTED
 
 PROGRAM = b"\x7fELF program"
 STEPS = [
