@@ -61,7 +61,7 @@ def plan(tree: SourceTree, step: StepFile) -> list[BuildStep]:
     script = posixpath.normpath(posixpath.join(entry.cwd, entry.commands[2][1]))
     if script not in tree.files:
         raise BadInput(f"{tree.label}: there is no {script}; give a tree of a release, --source")
-    reader = _Reader(entry.cwd)
+    reader = _CommandReader(entry.cwd)
     found = [reader.step(argv, step.file) for argv in entry.commands[:2]]
     try:
         for command in kaem.parse(tree.files[script].data, script):
@@ -74,7 +74,7 @@ def plan(tree: SourceTree, step: StepFile) -> list[BuildStep]:
     raise BadInput(f"{script}: no command makes {LAST}")
 
 
-class _Reader:
+class _CommandReader:
     """Makes steps of commands, which stand in a folder, and knows what was written before."""
 
     def __init__(self, folder: str) -> None:
