@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import zlib
+import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput
 from bootstrap.sources.checkouts import (
@@ -18,7 +15,7 @@ from bootstrap.sources.checkouts import (
     Identity,
     identify_checkout,
 )
-from bootstrap.sources.git import _inflate, commit_files, read_head
+from bootstrap.sources.git import commit_files, read_head, read_index
 from tests.sources.test_checkouts import PIN, clone, git, head
 
 __all__ = ["clone"]
@@ -90,10 +87,20 @@ def test_damage_is_seen(clone: Path, packed: bool) -> None:
         commit_files(clone, read_head(clone))
 
 
-@given(st.binary(max_size=300))
-def test_no_bytes_inflate_without_end(data: bytes) -> None:
-    with contextlib.suppress(ValueError, zlib.error):
-        assert zlib.decompress(data[: len(data)]) == _inflate(data)
+def test_the_configuration_is_not_even_read(clone: Path) -> None:
+    """It may name programs; this one no reader of it would take."""
+    good, entries = listed(clone), read_index(clone)
+    (clone / ".git/config").write_bytes(b"[core\n\0fsmonitor = touch run")
+    assert ours(clone) == good and read_index(clone) == entries
+    with pytest.raises(subprocess.CalledProcessError):
+        listed(clone)
+
+
+def test_what_is_missing_or_no_commit_is_named(clone: Path) -> None:
+    tree = git(clone, "rev-parse", "HEAD^{tree}").strip()
+    for sha1, says in ((PIN, f"object {PIN} is not there"), (tree, f"{tree} is no commit")):
+        with pytest.raises(BadInput, match=says):
+            commit_files(clone, sha1)
 
 
 def which(folder: Path, commit: str | None = None) -> Identity:
