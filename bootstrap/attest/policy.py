@@ -114,7 +114,10 @@ class PolicyKey:
         key can write any date into one.
         """
         if self.revoked is not None and at >= self.revoked:
-            return "revoked", f"its key was revoked on {self.revoked}"
+            ever = self.revoked == datetime.date.min
+            when = "is on the policy's list of revoked keys" if ever else (
+                f"was revoked on {self.revoked}")  # fmt: skip
+            return "revoked", f"its key {when}"
         if self.valid_from is not None and at < self.valid_from:
             return "not-yet-valid", f"its key counts only from {self.valid_from} on"
         if self.valid_until is not None and at > self.valid_until:
@@ -159,6 +162,7 @@ class About:
 class Need:
     """How many distinct persons, runs and so on it takes; 0: not asked for.
 
+    ``opinions`` is how many independent opinions each statement must name, made in its own run.
     ``stated`` is whether that counts which the signer only states, and the command that signed did
     not see.  ``recheck``: whether only runs count that the core alone found the same of.
     """
@@ -168,6 +172,7 @@ class Need:
     engines: Size = 0
     cpu_vendors: Size = 0
     systems: Size = 0
+    opinions: Size = 0
     stated: Literal["count", "refuse"] = "count"
     disagreement: Literal["refuse", "tell"] = "refuse"
     recheck: Literal["ignore", "require"] = "ignore"
@@ -195,7 +200,11 @@ class Stagex:
 
 @dataclass(frozen=True)
 class Policy:
-    """All of it.  ``about`` and ``need`` go together; one of them or ``stagex`` is there."""
+    """All of it.  ``about`` and ``need`` go together; one of them or ``stagex`` is there.
+
+    ``expires`` is the last day on which it can be met; ``revoked`` are fingerprints of keys that
+    never count, whoever they are listed for.
+    """
 
     schema: Literal[1]
     persons: Mapping[str, Person]
@@ -204,6 +213,8 @@ class Policy:
     need: Need | None = None
     stagex: Stagex | None = None
     allow: Allow = Allow()
+    expires: datetime.date | None = None
+    revoked: Texts = ()
     file: str = key(None, default="")
 
     def __post_init__(self) -> None:
@@ -250,12 +261,14 @@ def read_policy(path: Path) -> Policy:
     Raises BadInput, with file and line, also for a policy that nobody could ever meet.
     """
     policy = from_toml(Policy, read_file(path, MAX_FILE), str(path))
+    revoked = {text.replace(" ", "") for text in policy.revoked}
     persons = {}
     for person in policy.persons.values():
         keys = {}
         for label, one in person.keys.items():
             content = read_file(path.parent / one.file, MAX_FILE) if one.gpg else b""
-            keys[label] = replace(one, person=person.id, content=content)
+            ever = datetime.date.min if one.fingerprint in revoked else one.revoked
+            keys[label] = replace(one, person=person.id, content=content, revoked=ever)
         name = person.id if person.name is None else person.name
         persons[person.id] = replace(person, keys=keys, name=name)
     about = policy.about and replace(policy.about, arch=arch_name(policy.about.arch))

@@ -41,6 +41,7 @@ Verdict = (
         "other-sources",
         "other-products",
         "not-rechecked",
+        "few-opinions",
         "contradicts",
     ]
     | SignatureFault
@@ -190,8 +191,11 @@ def judge(
     if need.recheck == "require":
         why = "it does not say that the core alone found the same, which the policy requires"
         voices = _held(voices, lambda _, v: None if v.rechecked else ("not-rechecked", why))
+    voices = _held(voices, lambda _, said: _few_opinions(said, need.opinions))
     voices = _no_contradictions(voices)
     refused = []
+    if policy.expires is not None and ring.at > policy.expires:
+        refused.append(f"the policy expired on {policy.expires}")
     sources, why = _most(voices, lambda v: v.source_digest, about.source_digest, "sources")
     refused += [why] if why else []
     others = voices
@@ -294,6 +298,13 @@ def _not_about(said: Vouched, about: About) -> _Refusal:
         why = f"its source digest is {said.source_digest}, the policy's {about.source_digest}"
         return "other-sources", why
     return None
+
+
+def _few_opinions(said: Vouched, need: int) -> _Refusal:
+    if said.independent >= need:
+        return None
+    named = count(said.independent, "independent opinion")
+    return "few-opinions", f"it names {named} made in its own run, and the policy wants {need}"
 
 
 def _no_contradictions(voices: Sequence[Attestation]) -> list[Attestation]:

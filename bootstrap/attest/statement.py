@@ -14,12 +14,15 @@ from typing import Annotated, Any
 from bootstrap.attest.evidence import Evidence, source_digest
 from bootstrap.attest.hosts import ENGINES, UNKNOWN, Host, known_system, known_vendor
 from bootstrap.documents import BadValue, Sha256, filled, json_value, key, one_of, typed
+from bootstrap.report.opinion import ReleaseOpinion
+from bootstrap.report.ways import BY_NAME
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:x-bootstrap-emulator:verify:1"
 BUILDER = "urn:x-bootstrap-emulator:own-machine:1"
 """The signer's own machine: there is no build service whose word counts for more."""
+OPINIONS = "bootstrap-attested-opinions/1"
 PARAMETERS = ("name", "release", "arch", "entry")
 """All external parameters that a run of ours has."""
 MADE, READ = "made-here", "read-from-report"
@@ -55,6 +58,9 @@ class Vouched:
     stated: bool
     builder: str
     parameters: tuple[str, ...]
+    independent: int = 0
+    """How many independent opinions it names, of those that `bootstrap.report.ways` knows, each of
+    which agreed on every product."""
 
     @property
     def title(self) -> str:
@@ -68,9 +74,15 @@ class Vouched:
 
 
 def make_statement(
-    evidence: Evidence, host: Host, run: str = READ, products: str = REPORTED
+    evidence: Evidence,
+    host: Host,
+    run: str = READ,
+    products: str = REPORTED,
+    opinions: Sequence[ReleaseOpinion] = (),
 ) -> dict[str, Any]:
     """The statement as JSON-able data; deterministic, and without a clock.
+
+    ``opinions`` were made in the same run, and each agrees on every product.
 
     ``run`` and ``products`` say what whoever signs this saw: `MADE` or `READ`, `HASHED` or
     `REPORTED`.
@@ -94,6 +106,7 @@ def make_statement(
             "host": host_document(host),
             "source": dict(evidence.source),
             "sourceDigest": evidence.source_digest,
+            **({"opinions": _opinions(opinions)} if opinions else {}),
         },
         [
             {
@@ -106,6 +119,15 @@ def make_statement(
         evidence.report_sha256,
         {"findingsDigest": evidence.findings_digest, "runDigest": evidence.run_digest},
     )
+
+
+def _opinions(opinions: Sequence[ReleaseOpinion]) -> dict[str, Any]:
+    """docs/attested-opinions.schema.json."""
+    rows = [
+        {"name": one.opinion, "how": one.how, "inputs": dict(one.inputs), "digest": one.digest}
+        for one in opinions
+    ]
+    return {"schema": OPINIONS, "treeDigest": opinions[0].tree, "opinions": rows}
 
 
 def provenance(
@@ -217,12 +239,32 @@ class _Parameters:
 
 
 @dataclass(frozen=True)
+class _AttestedOpinion(_Named):
+    digest: Sha256
+    how: str
+    inputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _AttestedOpinions:
+    schema: Annotated[str, one_of(OPINIONS)]
+    tree_digest: Sha256 = key("treeDigest")
+    opinions: Annotated[tuple[_AttestedOpinion, ...], filled, _names_once] = key("opinions")
+
+    @property
+    def independent(self) -> int:
+        """Counted by our own table: a name that nobody knows counts for nothing."""
+        return len({BY_NAME[o.name].independence for o in self.opinions if o.name in BY_NAME})
+
+
+@dataclass(frozen=True)
 class _Internal:
     engine: _Engine
     host: _Host
     source_digest: Sha256 = key("sourceDigest")
     run: str | None = None
     decided_by: str | None = key("decidedBy", default=None)
+    opinions: _AttestedOpinions | None = None
 
 
 @dataclass(frozen=True)
@@ -301,6 +343,7 @@ def read_statement(data: bytes) -> Vouched:
         stated=not made_here,
         builder=details.builder.id,
         parameters=tuple(sorted(definition.external.keys() - {*PARAMETERS})),
+        independent=inner.opinions.independent if inner.opinions and made_here else 0,
     )
     if inner.source_digest != vouched.source_digest:
         raise BadValue("sourceDigest is not that of its resolvedDependencies")

@@ -16,10 +16,13 @@ from bootstrap.attest.hosts import UNKNOWN, Host, known_system, known_vendor, th
 from bootstrap.attest.signatures import GPG, SSH_KEYGEN, find, sign_gpg, sign_ssh, signers_of
 from bootstrap.attest.simplesigning import document, folder_of, next_file, read_reference
 from bootstrap.attest.statement import HASHED, MADE, READ, REPORTED, make_statement, payload
+from bootstrap.cli.confirm import made_now
 from bootstrap.cli.output import check_places, each, for_people, write_pieces, write_text
 from bootstrap.cli.verify import no_verify, verified_here
+from bootstrap.confirm.table import Confirmation
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.oci.layout import read_layout, read_products, require_products
+from bootstrap.report.opinion import ReleaseOpinion
 from bootstrap.report.page import visible
 
 
@@ -78,6 +81,8 @@ def _check_options(args: argparse.Namespace) -> None:
         raise BadInput("--image goes with --stagex DIR and --sign gpg, or with -o FILE unsigned")
     if (args.stagex is None) == (args.output is None):
         raise BadInput("say where to: -o FILE for an attestation, --stagex DIR for its layout")
+    if args.opinions is not None and not args.run:
+        raise BadInput("--opinions goes with --run: only what this command makes is signed")
     if args.sign == "none" and args.key is not None:
         raise BadInput("--key goes with --sign ssh or --sign gpg")
     if args.run and args.products is not None:
@@ -114,14 +119,38 @@ def _same(evidence: Evidence, products: Path) -> bool:
 def _statement(args: argparse.Namespace, evidence: Evidence) -> int:
     host = _host(args)
     hashed = args.run or args.products is not None
+    opinions: tuple[ReleaseOpinion, ...] = ()
+    if args.opinions is not None:
+        found = made_now(args, evidence.entry)
+        opinions = _on_all(found, evidence)
+        silent = {*args.opinions.split(",")} - {"all", *(one.opinion for one in opinions)}
+        if found.findings or silent or not opinions:
+            why = found.claim
+            if not found.findings:
+                why = f"{', '.join(sorted(silent)) or 'none'}: speaks not of every product."
+            print(f"bootstrap: {visible(why)} Nothing was signed", file=sys.stderr)
+            return ExitStatus.DIFFERS
     run, products = MADE if args.run else READ, HASHED if hashed else REPORTED
     _written(
         args,
-        make_statement(evidence, host, run, products),
+        make_statement(evidence, host, run, products, opinions),
         f"{evidence.title}: {len(evidence.products)} products, {len(evidence.materials)} sources "
         f"(digest {evidence.source_digest}), {_seen(args, host)}",
     )
     return ExitStatus.DONE
+
+
+def _on_all(found: Confirmation, evidence: Evidence) -> tuple[ReleaseOpinion, ...]:
+    """What was made now, of the tree that was verified, and agrees on every product."""
+    if found.tree != evidence.source["treeDigest"]:
+        raise BadInput(f"the tree is {found.tree} now, and was another when it was verified")
+    rows = [row.opinions for row in found.artifacts if row.path in evidence.products]
+    return tuple(
+        voice.opinion
+        for voice in found.opinions
+        if voice.state == "made" and voice.opinion is not None
+        and all(cells[voice.way.name] == "agree" for cells in rows)
+    )  # fmt: skip
 
 
 def _handoff(args: argparse.Namespace, run: HandoffRun) -> int:

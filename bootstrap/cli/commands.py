@@ -809,6 +809,8 @@ ATTEST = CommandRow(
         |! --report FILE  what bootstrap verify --json FILE wrote, or bootstrap handoff run --json
             FILE
         --products DIR  hash these products again (verify --output DIR)
+        --opinions NAME,...  with --run: make these opinions of bootstrap confirm too, now, and sign
+            only if each agrees on every product; the statement names them and their inputs
         --require-recheck  sign only what the core alone found too: --run rechecks, a report must
             say so
         --sign {ssh,gpg,none} [none]  with what to sign; none (the default): only the statement, for

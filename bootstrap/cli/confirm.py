@@ -39,7 +39,6 @@ from bootstrap.confirm.table import (
     confirmation,
     read_baseline,
 )
-from bootstrap.confirm.ways import BY_NAME, WAYS, Way
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
 from bootstrap.ddc import chains
@@ -48,6 +47,7 @@ from bootstrap.handoff import natively
 from bootstrap.report.html import to_html, to_markdown
 from bootstrap.report.model import NameAndVersion
 from bootstrap.report.opinion import JudgedBy, Made, ReleaseOpinion, SeenFile
+from bootstrap.report.ways import BY_NAME, WAYS, Way
 from bootstrap.runs import opinions, pool
 from bootstrap.runs.opinions import OpinionStore, Sight
 from bootstrap.signals import scratch_folder
@@ -82,6 +82,14 @@ def run(args: argparse.Namespace) -> int:
         found = against(found, baseline)
     _write(args, found)
     return found.exit_code
+
+
+def made_now(args: argparse.Namespace, entry: str) -> Confirmation:
+    """The opinions that `attest --opinions` names, made in this run. Raises as `run` does."""
+    also: dict[str, object] = {"policy": None, "attestation": [], "at_least": 1, "entry": entry}
+    given = argparse.Namespace(**{**vars(args), **also, "fresh": True})
+    resolved = resolve(args.source, args.release, args.arch, Cache(), entry)
+    return _confirmed(given, resolved, _wanted(args.opinions), True)
 
 
 def _wanted(text: str | None) -> list[str]:

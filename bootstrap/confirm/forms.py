@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bootstrap.confirm.table import Cell, Confirmation, Result, Voice
-from bootstrap.confirm.ways import ITS_OWN
 from bootstrap.report.html import HtmlCell, HtmlPage, HtmlTable, Tone
 from bootstrap.report.page import Page, visible
+from bootstrap.report.ways import ITS_OWN
 
 _MARKS: dict[Cell, tuple[str, str, str]] = {
     "agree": ("✓", "y", "32"),

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bootstrap.confirm.ways import RULE, SHARED, Way
 from bootstrap.core.errors import BadInput, ExitStatus
 from bootstrap.documents import Sha256, Size, TreePath, from_json
 from bootstrap.known import Known
 from bootstrap.report.model import NameAndVersion
 from bootstrap.report.opinion import JudgedBy, ReleaseOpinion
+from bootstrap.report.ways import RULE, SHARED, Way
 from bootstrap.words import count
 
 SCHEMA: Literal["bootstrap-confirm/1"] = "bootstrap-confirm/1"

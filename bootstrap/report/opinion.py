@@ -65,7 +65,7 @@ class ReleaseOpinion:
     schema: Literal["bootstrap-opinion/1"] = SCHEMA
     tool: NameAndVersion
     opinion: Word
-    """Its name in the table of opinions (`bootstrap.confirm.ways`)."""
+    """Its name in the table of opinions (`bootstrap.report.ways`)."""
     release: str
     arch: str
     entry: str

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jsonschema
 import pytest
 
 from bootstrap.attest.envelope import read_envelope
@@ -161,6 +162,29 @@ def test_a_statement_says_what_was_seen_and_what_only_read(desk: Desk) -> None:
     assert json.loads(report.read_text())["result"] == "verified"
     assert desk.sign("alice").status == 0
     assert desk.quorum("alice.json").status == 1
+
+
+def test_opinions_are_made_by_the_command_that_signs(tmp_path: Path, checkout: Path) -> None:
+    to, cache = tmp_path / "a.json", {"BOOTSTRAP_CACHE": str(tmp_path / "cache")}
+    run = ("attest", "--run", "--release", "embedded", "-o", to, "--opinions")
+    done = bootstrap(*run, "core,models", env=cache)
+    assert done.status == 0, done.stderr
+    inner = json.loads(to.read_text())["predicate"]["buildDefinition"]["internalParameters"]
+    schema = json.loads((checkout / "docs" / "attested-opinions.schema.json").read_text())
+    jsonschema.validate(inner["opinions"], schema)
+    assert [one["name"] for one in inner["opinions"]["opinions"]] == ["core", "models"]
+    assert inner["opinions"]["treeDigest"] == inner["source"]["treeDigest"]
+    assert read_statement(to.read_text().encode()).independent == 2
+    to.unlink()
+    for names, said in (
+        ("proof", "proof: speaks not of every product"),
+        ("x", "none of that name"),
+    ):
+        done = bootstrap(*run, names, env=cache)
+        assert done.status == (1 if names == "proof" else 2) and said in done.stderr
+        assert not to.exists()
+    done = bootstrap("attest", "--report", "x", "-o", to, "--opinions", "core")
+    assert done.status == 2 and "--opinions goes with --run" in done.stderr
 
 
 def test_names_that_no_terminal_should_see(verified: Run, tmp_path: Path) -> None:

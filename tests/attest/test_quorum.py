@@ -17,11 +17,13 @@ import pytest
 from bootstrap.attest.envelope import PAYLOAD_TYPE, Envelope, Signature
 from bootstrap.attest.evidence import Evidence, VerifiedFile
 from bootstrap.attest.hosts import Host
-from bootstrap.attest.policy import read_policy
+from bootstrap.attest.policy import SshKey, read_policy
 from bootstrap.attest.quorum import CATALOGUE, Verdicts, judge, known_of
 from bootstrap.attest.signatures import open_ring
 from bootstrap.attest.statement import MADE, READ, make_statement, payload
 from bootstrap.documents import BadValue
+from bootstrap.report.model import NameAndVersion
+from bootstrap.report.opinion import JudgedBy, ReleaseOpinion
 from tests.attest.people import AMD, INTEL, People
 
 TODAY = datetime.datetime.now(datetime.UTC).date()
@@ -67,7 +69,17 @@ STATEMENTS: dict[str, tuple[str, object]] = {
     "old-predicate": ("predicateType", "https://slsa.dev/provenance/v0.2"),
     "no-subject": ("subject", []),
     "subject-twice": ("subject", [{"name": "a", "digest": {"sha256": WRONG}}] * 2),
+    "new-opinions": ("predicate buildDefinition internalParameters opinions schema", "x/2"),
     "no-text": ("subject", [{"name": "\ud800", "digest": {"sha256": WRONG}}]),
+}
+
+
+# ... opinions that it says were made with it ...
+OPINIONS = {
+    "two-opinions": "core fast-path native",
+    "same-opinions": "core fast-path",
+    "odd-opinions": "core Core mine",
+    "twice-opinions": "core core",
 }
 
 
@@ -113,6 +125,7 @@ class Case:
     need: str = "persons = 2"
     about: str = ""
     allow: str = ""
+    top: str = ""
     keys: str = "alice bob carol"
     days: Mapping[str, str] = field(default_factory=dict)
 
@@ -137,6 +150,10 @@ POLICIES: dict[str, dict[str, Any]] = {
     "runs": two_of("runs"),
     "seen": two_of("runs", REFUSE),
     "all seen": two_of("runs", f"{REFUSE}\nengines = 1\nsystems = 1"),
+    "opinions": {"need": "persons = 2\nopinions = 2"},
+    "over": {"top": f"expires = {YESTERDAY}"},
+    "last": {"top": f"expires = {TODAY}"},
+    "list": {"top": 'revoked = ["{alice}"]'},
     "tell": {"need": 'persons = 2\ndisagreement = "tell"'},
     "recheck": {"need": 'persons = 2\nrecheck = "require"'},
     "two keys": {"keys": "alice alice=bob carol"},
@@ -254,6 +271,22 @@ a statement without subjects | alice no-subject | not-understood | not met
 a subject twice | alice subject-twice | not-understood | not met
 a digest of other sources | alice lying-digest | not-understood | not met
 signed, and no JSON | alice no-json | not-understood | not met
+opinions of its own run | alice made two-opinions; bob made two-opinions | counts counts | met |
+    opinions
+one CPU code and kernel | alice made same-opinions; bob made two-opinions | few-opinions counts |
+    not met | opinions
+names that nobody knows | alice made odd-opinions; bob made two-opinions | few-opinions counts |
+    not met | opinions
+no opinion | alice made; bob made two-opinions | few-opinions counts | not met | opinions
+opinions that were only read | alice two-opinions; bob made two-opinions | few-opinions counts |
+    not met | opinions
+opinions of an unknown version | alice made two-opinions new-opinions; bob | not-understood counts |
+    not met
+an opinion named twice | alice made twice-opinions; bob | not-understood counts | not met
+a policy that expired | alice; bob | counts counts | the policy expired on | over
+a policy on its last day | alice; bob | counts counts | met | last
+a key on the list of revoked ones | alice; bob; carol | revoked counts counts | met | list
+a revoked one, and one more | alice; bob | revoked counts | not met | list
 """
 TABLE: dict[str, Case] = {}
 for row in TEXT.replace("\n    ", " ").splitlines():
@@ -272,7 +305,15 @@ def made(text: str, p: People, e: Evidence) -> Envelope | BadValue:
             e = dataclasses.replace(e, **RUNS[word](e))
         host = HOSTS.get(word, host)
         run = MADE if word == "made" else run
-    statement = make_statement(e, host, run)
+    opinions = [
+        ReleaseOpinion(
+            tool=NameAndVersion("", ""), opinion=name, release="", arch="", entry="", tree=WRONG,
+            judged_by=JudgedBy("", WRONG), digest=WRONG,
+        )
+        for word in odd
+        for name in OPINIONS.get(word, "").split()
+    ]  # fmt: skip
+    statement = make_statement(e, host, run, opinions=opinions)
     for word in odd:
         if word in STATEMENTS:
             (*way, last), value = STATEMENTS[word][0].split(), STATEMENTS[word][1]
@@ -285,6 +326,7 @@ def made(text: str, p: People, e: Evidence) -> Envelope | BadValue:
         if word in FORGERIES:
             found = FORGERIES[word](p, found)
     known = RUNS.keys() | HOSTS.keys() | STATEMENTS.keys() | FORGERIES.keys() | {"made"}
+    known |= OPINIONS.keys()
     assert known.issuperset(odd), odd
     return found
 
@@ -300,8 +342,10 @@ class Judge:
         about = case.about.format(source=self.evidence.source_digest, hello=hello)
         keys = (key.partition("=")[::2] for key in case.keys.split())
         place = self.folder / "policy.toml"
+        alice = SshKey.from_text(self.people.public("alice")).fingerprint
+        top = case.top.format(alice=alice)
         place.write_text(
-            f'schema = 1\n[need]\n{case.need}\n[about]\n{title}\narch = "x86"\n{about}\n'
+            f'schema = 1\n{top}\n[need]\n{case.need}\n[about]\n{title}\narch = "x86"\n{about}\n'
             f"[allow]\n{case.allow}\n"
             + "".join(self.people.key(p, k or p, case.days.get(p, "")) for p, k in keys)
         )

@@ -12,12 +12,12 @@ import jsonschema
 import pytest
 
 from bootstrap.cli.confirm import MAKERS
-from bootstrap.confirm.ways import WAYS
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import SourceFile
 from bootstrap.known import EMBEDDED
 from bootstrap.report.model import NameAndVersion
 from bootstrap.report.opinion import JudgedBy, Made, ReleaseOpinion, SeenFile
+from bootstrap.report.ways import WAYS
 from bootstrap.runs.opinions import OpinionStore, made, published
 from bootstrap.sources import Cache, Resolved
 from tests.cli.command import ROOT, Done, inside

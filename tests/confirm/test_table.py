@@ -18,13 +18,13 @@ from bootstrap.confirm.table import (
     confirmation,
     read_baseline,
 )
-from bootstrap.confirm.ways import BY_NAME, WAYS
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import encode
 from bootstrap.known import Known
 from bootstrap.report.html import to_html, to_markdown
 from bootstrap.report.model import NameAndVersion
 from bootstrap.report.opinion import JudgedBy, ReleaseOpinion, SeenFile
+from bootstrap.report.ways import BY_NAME, WAYS
 
 TOOL = NameAndVersion("bootstrap", "0")
 FILES = {path: hashlib.sha256(path.encode()).hexdigest() for path in ("a/hex1", "a/M0", "a/bin/M1")}
