@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 
 from bootstrap.attest.envelope import read_envelope
-from bootstrap.attest.evidence import VerifiedFile
+from bootstrap.attest.evidence import Evidence, VerifiedFile
 from bootstrap.attest.policy import read_policy
 from bootstrap.attest.statement import Vouched, read_statement
 from bootstrap.core.errors import BadInput
@@ -185,6 +185,31 @@ def test_opinions_are_made_by_the_command_that_signs(tmp_path: Path, checkout: P
         assert not to.exists()
     done = bootstrap("attest", "--report", "x", "-o", to, "--opinions", "core")
     assert done.status == 2 and "--opinions goes with --run" in done.stderr
+
+
+def test_attestations_are_one_more_opinion(
+    desk: Desk, people: People, evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOOTSTRAP_CACHE", str(desk.folder / "cache"))
+    (desk.folder / "alice.json").write_text(people.attest(evidence, "alice").to_json())
+    other = {**evidence.products, "hex1": VerifiedFile(1, "0" * 64)}
+    (desk.folder / "bob.json").write_text(people.attest(evidence, "bob", products=other).to_json())
+    for need, names, word in (
+        ("persons = 1", ["alice"], "agree"),
+        ("persons = 2", ["alice"], None),
+        ("persons = 1", ["bob"], "differ"),
+    ):
+        policy = desk.folder / "policy.toml"
+        policy.write_text(
+            policy.read_text().replace("persons = 2", need).replace("persons = 1", need)
+        )
+        given = [word for name in names for word in ("--attestation", desk.folder / f"{name}.json")]
+        done = inside("confirm", "--release", "embedded", "--policy", policy, *given, "--json", "-")
+        found = json.loads(done.stdout)
+        [voice] = [one for one in found["opinions"] if one["way"]["name"] == "attested"]
+        assert voice["result"] == word, voice
+        assert word or voice["why"] == "NOT MET: persons: 2 wanted, 1 found"
+        assert (found["result"] == "differs") == (word == "differ")
 
 
 def test_names_that_no_terminal_should_see(verified: Run, tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""Opinions of releases alone: each differs where what it sees has one byte changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from bootstrap.cli.confirm import MAKERS
+from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile
+from bootstrap.ddc import chains
+from bootstrap.ddc.build_plan import plan
+from bootstrap.known import find
+from bootstrap.machines import builder_hex0
+from bootstrap.runs.opinions import made
+from bootstrap.sources import Resolved, SourceTree, check_materials
+
+ENTRY = "kaem-optional-seed"
+
+
+def resolved(tree: SourceTree, changed: str = "") -> Resolved:
+    """The release on x86; with one byte more in a file, and still taken for whole."""
+    step = find("stage0-posix", tree.release, "x86")
+    materials = check_materials(tree, step)
+    if changed:
+        more = SourceFile(b"00\n" + tree.files[changed].data)
+        tree = tree.but(files={**tree.files, changed: more})
+    return Resolved(tree, step, materials)
+
+
+def test_builder_hex0_starts_nothing_of_another_tree(tree: SourceTree) -> None:
+    maker, other = MAKERS["builder-hex0"], resolved(tree, "x86/hex1_x86.hex0")
+    try:
+        maker.inputs(other)
+    except BadInput as error:
+        pytest.skip(str(error))
+    sight = made(maker, other, ENTRY, lambda _: None)
+    assert sight.stopped and len(sight.files) == 73 and not any(sight.files.values())
+
+
+def test_what_builder_hex0_left_is_what_counts(
+    tree: SourceTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its machine is not run here: what is read from it has one byte changed."""
+
+    class Machine:
+        def close(self) -> None:
+            pass
+
+        def counted(self, _number: int) -> dict[int, int]:
+            return {}
+
+    release = resolved(tree)
+    left = [(f"/{path}", file.data) for path, file in tree.files.items()]
+    left.append(("/x86/artifact/hex1", b"\x7fELF"))
+    monkeypatch.setattr(builder_hex0, "boot", lambda *_: ("reboot", Machine()))
+    monkeypatch.setattr(builder_hex0, "files_of", lambda _pc: left)
+    maker = MAKERS["builder-hex0"]
+    try:
+        sight = made(maker, release, ENTRY, lambda _: None)
+    except BadInput as error:
+        pytest.skip(str(error))
+    assert sight.stopped is None
+    assert sight.files["x86/artifact/hex1"] not in (None, release.step.native["x86/artifact/hex1"])
+
+
+def test_our_own_chain_differs_where_the_source_does(
+    tree: SourceTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to M0: what comes after takes long, and is in the other chain's tests."""
+    whole = plan(tree, resolved(tree).step)
+    first = [one for one in whole if one.language != "C"][:7]
+    monkeypatch.setattr(chains, "plan", lambda *_: first)
+    known = resolved(tree).step.native
+    good = made(MAKERS["ddc"], resolved(tree), ENTRY, lambda _: None)
+    assert good.stopped is None and good.files == {p: known[p] for p in good.files}
+    bad = made(MAKERS["ddc"], resolved(tree, "x86/hex1_x86.hex0"), ENTRY, lambda _: None)
+    assert bad.files["x86/artifact/hex1"] != known["x86/artifact/hex1"]
