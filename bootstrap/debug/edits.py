@@ -15,7 +15,8 @@ from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.core.files import Stream
 from bootstrap.core.process import Exec
-from bootstrap.instruments import Engine, Travel
+from bootstrap.instruments import Engine
+from bootstrap.instruments.counter import Travel
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import FolderLower
 from bootstrap.linux.machine import LinuxMachine

@@ -15,7 +15,7 @@ from bootstrap.debug.session import Session
 from bootstrap.timeline.source_maps import SourceMap, line_at, line_starts
 from bootstrap.trace.calls import transfers
 from bootstrap.trace.columns import shown
-from bootstrap.trace.coordinates import AfterCall
+from bootstrap.trace.coordinates import just_after
 from bootstrap.trace.store import OpenRow, ProgramRow
 from bootstrap.trace.views import is_at, was_read
 
@@ -212,14 +212,8 @@ def _written(
     if call is None:
         return None
     program = session.trace.program(writer.process)
-    place = str(_after(session, program, call.ordinal))
+    place = str(just_after(session.trace, program, call.ordinal))
     return f"written by {program.label} in its system call {call.ordinal:,} ({place})", place
-
-
-def _after(session: Session, program: ProgramRow, ordinal: int) -> AfterCall:
-    """Just after a call of a process."""
-    several = len({p.run for p in session.trace.programs if p.pid == program.pid}) > 1
-    return AfterCall(program.pid, ordinal, 0, program.run if several else None)
 
 
 def _stands(session: Session, offset: int, lines: list[tuple[str, str]]) -> int | None:
@@ -255,7 +249,8 @@ def _read_at(session: Session, row: OpenRow, offset: int) -> str | None:
     """Just after the first read(2) that brought a byte of a file, as a coordinate."""
     for one in transfers(session.trace, row, "read"):
         if one.offset <= offset < one.offset + one.size:
-            return str(_after(session, session.trace.program(row.process), one.ordinal))
+            program = session.trace.program(row.process)
+            return str(just_after(session.trace, program, one.ordinal))
     return None
 
 

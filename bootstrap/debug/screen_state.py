@@ -17,6 +17,7 @@ from bootstrap.timeline import search
 from bootstrap.timeline.images import ProgramImage
 from bootstrap.timeline.profile import count
 from bootstrap.timeline.state import File
+from bootstrap.trace import coordinates
 from bootstrap.trace.columns import WORD
 from bootstrap.trace.views import command, ended
 
@@ -325,14 +326,9 @@ class ScreenReader:
 
     def _branches(self) -> tuple[Branch, ...]:
         if not self._tree:
-            programs = self.session.trace.programs
-            last = {(p.run, p.pid): p.ordinal for p in programs}
-            for p, depth in places.family(self.session.trace):
-                ordinal = "" if last[p.run, p.pid] == p.ordinal else f".{p.ordinal}"
-                run = (
-                    f"{p.run}:" if any(q.pid == p.pid and q.run != p.run for q in programs) else ""
-                )
+            trace = self.session.trace
+            for p, depth in places.family(trace):
                 text = command(p) + (" (forked)" if p.ordinal == 0 else "")
-                begin = f"{run}{p.pid}{ordinal}@0"
+                begin = str(coordinates.at(trace, p, 0))
                 self._tree += (Branch(p.id, depth, p.pid, text, ended(p), begin),)
         return self._tree

@@ -104,7 +104,7 @@ def disassemble(
             one.code,
             one.text,
             "" if offset is None else image.shown_label(offset),
-            "" if place is None else f"{place.file.lstrip('/')}:{place.line}",
+            "" if place is None else place.where,
             "" if place is None else lines[place.line - 1].strip(),
             "" if place is None else place.comment,
             target,

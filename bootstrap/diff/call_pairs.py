@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bootstrap.diff.sides import Both
 from bootstrap.linux.call_tables import find
 from bootstrap.linux.strace_values import quote
-from bootstrap.trace.calls import arity, call_text, plain_text
+from bootstrap.trace.calls import arity, call_text, exec_text, plain_text
 from bootstrap.trace.columns import WORD, Calls, as_raw, shown
 from bootstrap.trace.compare import RecordedCalls, first_difference
 from bootstrap.trace.store import OpenRow, ProgramRow, Trace
@@ -86,11 +86,7 @@ class CallsOf:
         name = "" if call is None else call.row.name
         executed = self._executed.get(event)
         if name == "execve" and executed is not None and executed.parent == program.id:
-            words = ", ".join(quote(argument) for argument in executed.argv)
-            path = quote(as_raw(executed.path), 4096)
-            count = len(executed.environment)
-            variables = f"/* {count} {'var' if count == 1 else 'vars'} */"
-            return RenderedCall(ordinal, event, f"execve({path}, [{words}], [{variables}]) = 0")
+            return RenderedCall(ordinal, event, f"{exec_text(executed)} = 0")
         opened = next((o for o in self.opens(program) if o.event == event), None)
         path_text = None if opened is None else quote(as_raw(opened.path), 4096)
         names = self.descriptors(program, event)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
@@ -22,10 +21,13 @@ NAMES: dict[Kind, str] = {
     "trace": "a trace", "report": "a report", "tree": "a source tree",
     "effects": "what a run did",
 }  # fmt: skip
+MOST = 20
+"""Rows of a list that are shown, unless all are asked for."""
+T = TypeVar("T")
 _SQLITE = b"SQLite format 3\0"
 _GZIP = b"\x1f\x8b"
 _HEAD = 512
-_KNOWN = (
+KNOWN = (
     "name two traces, two JSON reports of `bootstrap verify`, two source trees, or what a run did "
     "(--effects) and a trace"
 )
@@ -62,41 +64,14 @@ class Comparison:
         }  # fmt: skip
 
 
-@contextlib.contextmanager
-def _quietly() -> Iterator[Progress]:
-    yield lambda _row, _executed: None
-
-
-@contextlib.contextmanager
-def compare(
-    a: str, b: str, replay: bool = True, replaying: Replaying = _quietly
-) -> Iterator[Comparison]:
-    """Compare two files or folders of one kind.
-
-    `replay`: find the first instruction too; while programs run again for that, `replaying` is
-    entered. Raises BadInput.
-    """
-    kind, other = recognise(a), recognise(b)
-    if {kind, other} in ({"effects", "trace"}, {"effects"}):
-        from bootstrap.diff.effects import compare_effects
-
-        yield compare_effects(a, b)
-        return
-    if kind != other:
-        raise BadInput(f"{a} is {NAMES[kind]} and {b} is {NAMES[other]}: {_KNOWN}")
-    if kind == "report":
-        from bootstrap.diff.reports import compare_reports
-
-        yield compare_reports(a, b)
-    elif kind == "tree":
-        from bootstrap.diff.trees import compare_trees
-
-        yield compare_trees(a, b)
-    else:
-        from bootstrap.diff.traces import compare_traces
-
-        with compare_traces(a, b, replay, replaying) as found:
-            yield found
+def write_some(
+    page: Page, rows: Sequence[T], every: bool, write: Callable[[T], object], indent: int = 2
+) -> None:
+    """The first rows of a list, and how many more there are; `every`: all of it."""
+    for row in rows if every else rows[:MOST]:
+        write(row)
+    if len(rows) > MOST and not every:
+        page.line(f"{'':{indent}}and {len(rows) - MOST:,} more (--all shows them)")
 
 
 def recognise(name: str) -> Kind:
@@ -109,7 +84,7 @@ def recognise(name: str) -> Kind:
     if stat.S_ISDIR(mode):
         return "tree"
     if not stat.S_ISREG(mode):
-        raise BadInput(f"{name}: is neither a folder nor a regular file; {_KNOWN}")
+        raise BadInput(f"{name}: is neither a folder nor a regular file; {KNOWN}")
     try:
         with open(name, "rb") as file:
             head = file.read(_HEAD)
@@ -121,7 +96,7 @@ def recognise(name: str) -> Kind:
         return "tree"
     if head.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
         return "effects" if b'"schema": "bootstrap-effects/' in head else "report"
-    raise BadInput(f"{name}: is no trace, no report and no source tree; {_KNOWN}")
+    raise BadInput(f"{name}: is no trace, no report and no source tree; {KNOWN}")
 
 
 def read_json(name: str) -> dict[str, Any]:

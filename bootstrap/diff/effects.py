@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bootstrap.core.abi import O_ACCMODE, O_APPEND, O_RDONLY
 from bootstrap.core.release import read_file
-from bootstrap.diff.comparison import Comparison, recognise
+from bootstrap.diff.comparison import MOST, Comparison, recognise
 from bootstrap.diff.sides import Both
 from bootstrap.documents import from_json
 from bootstrap.linux.call_tables import find
@@ -44,7 +44,6 @@ _ALONE = ("brk", "exit")
 """Calls whose number is the kernel's affair (brk), or is seen in the status."""
 _ANSWERED = ("unlink", "chmod", "uname")
 """Calls that builder-hex0's kernel answers with 0, and does nothing."""
-MOST = 20
 
 
 # -- a trace's side --------------------------------------------------------------------------------

@@ -400,23 +400,18 @@ class Machines:
         at_pc = coordinate, at.program.pid, image.name.lstrip("/"), at.pc
         if not raw:
             return DiffInstruction(*at_pc, b"", "nothing can be read there")
-        decoded = image.decoder.one(raw, at.pc)
-        offset = image.offset(at.pc)
-        label = place = line = ""
-        unknown, origin = image.unknown, None
-        if offset is None or image.content[offset : offset + len(decoded.code)] != decoded.code:
+        one = image.shown(image.decoder.one(raw, at.pc))
+        unknown, origin, place = image.unknown, None, None
+        if one.offset < 0:
             unknown = "this code was made in memory"
         else:
-            found = image.place(offset)
-            label = image.shown_label(offset)
-            place = "" if found is None else f"{found.file.lstrip('/')}:{found.line}"
-            line = "" if found is None else image.source_text(found)
+            place = image.place(one.offset)
             if image.same is not None:
-                chain = self._images[side].why.chain(image.same, offset)
+                chain = self._images[side].why.chain(image.same, one.offset)
                 origin = SourceByte.of(chain[-1]) if len(chain) > 2 else None
         return DiffInstruction(
-            *at_pc, decoded.code, decoded.text, label or None, place or None, line or None,
-            unknown or None, origin,
+            *at_pc, one.code, one.instruction, one.label or None, place.where if place else None,
+            one.line or None, unknown or None, origin,
         )  # fmt: skip
 
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+from bootstrap import trace as traces
 from bootstrap.diff.call_pairs import RenderedCall
 from bootstrap.diff.comparing import ChangedFile
+from bootstrap.diff.comparison import Comparison, Replaying, write_some
 from bootstrap.diff.files import Left, Version, path_of, title
 from bootstrap.diff.lockstep import DiffInstruction, InstructionDiff
 from bootstrap.diff.sides import Both, short
-from bootstrap.diff.traces import TraceDiff
+from bootstrap.diff.traces import TraceDiff, diff
 from bootstrap.documents import encode
+from bootstrap.instruments import default_engine
 from bootstrap.report.page import Page, visible
 from bootstrap.trace.columns import shown
 from bootstrap.trace.store import ProgramRow, Trace
 from bootstrap.trace.views import SHORT, command
 from bootstrap.words import count, some
 
-MOST = 20
-"""Rows of a list that are shown, unless all are asked for."""
 _STREAMS = {0: "standard input", 1: "standard output", 2: "standard error"}
 
 
@@ -77,10 +81,7 @@ def _first(page: Page, found: TraceDiff, every: bool) -> None:
     others = [one for one in found.given if _key(one) != _key(first.file)]
     if others:
         page.heading("Other files that differ and were there before the run, in order of first use")
-        for one in others if every else others[:MOST]:
-            _changed(page, one)
-        if len(others) > MOST and not every:
-            page.line(f"  and {len(others) - MOST:,} more (--all shows them)")
+        write_some(page, others, every, partial(_changed, page))
 
 
 def _key(one: ChangedFile | None) -> tuple[str | None, ...]:
@@ -198,11 +199,7 @@ def _followed(page: Page, found: TraceDiff, every: bool) -> None:
         f"{given:,} of the {both:,} programs that both ran had an input that differs; of the "
         f"contents that programs left {len(found.left):,} differ and {flow.same:,} are the same."
     )
-    rows = found.left if every else found.left[:MOST]
-    for left, offset in rows:
-        _left(page, left, offset)
-    if len(found.left) > len(rows):
-        page.line(f"  and {len(found.left) - len(rows):,} more (--all shows them)")
+    write_some(page, found.left, every, lambda row: _left(page, *row))
     if found.first_left is not None:
         page.line("  of the first of them")
         _changed(page, found.first_left)
@@ -211,18 +208,14 @@ def _followed(page: Page, found: TraceDiff, every: bool) -> None:
     for stream, first in found.printed:
         page.wrapped(f"{_STREAMS.get(stream, f'stream {stream}')}: {first}")
         _sides(page, Both(str(first.a), str(first.b)), 4)
-    for pair, how in found.ends[: None if every else MOST]:
-        page.wrapped(f"{title(pair.a)[:100]}: {how.a} / {how.b}")
-    for side, programs in (
-        ("A", [pair.a for pair in flow.lonely if pair.a is not None]),
-        ("B", [pair.b for pair in flow.lonely if pair.b is not None]),
-    ):
-        if programs:
-            page.line(f"  {count(len(programs), 'program')} in {side} only")
-            for program in programs[: None if every else MOST]:
-                page.wrapped(visible(title(program)), 4, 2)
-            if not every and len(programs) > MOST:
-                page.line(f"    and {len(programs) - MOST:,} more (--all shows them)")
+    ends = [f"{title(pair.a)[:100]}: {how.a} / {how.b}" for pair, how in found.ends]
+    write_some(page, ends, every, page.wrapped)
+    for side in "ab":
+        alone = [p for pair in flow.lonely if (p := getattr(pair, side)) is not None]
+        if alone:
+            page.line(f"  {count(len(alone), 'program')} in {side.upper()} only")
+            texts = [visible(title(program)) for program in alone]
+            write_some(page, texts, every, lambda text: page.wrapped(text, 4, 2), 4)
 
 
 def _left(page: Page, left: Left, offset: int | None) -> None:
@@ -343,3 +336,15 @@ def _instruction_of(
     if one is None or pair is None:
         return None
     return {"process": pair.map(_program), **encode(one)}
+
+
+@contextlib.contextmanager
+def compare_traces(a: str, b: str, replay: bool, replaying: Replaying) -> Iterator[Comparison]:
+    """Compare two files; without `replay` nothing is run again. Raises BadInput."""
+    engine = default_engine() if replay else None
+    with traces.open(a) as one, traces.open(b) as other:
+        found = diff(one, other, engine, replaying)
+        yield Comparison(
+            "trace", found.equal, claim(found),
+            lambda page, every: trace_text(found, page, every), trace_document(found),
+        )  # fmt: skip

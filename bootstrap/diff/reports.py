@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.core.errors import BadInput
-from bootstrap.diff.comparison import Comparison, read_json
+from bootstrap.diff.comparison import MOST, Comparison, read_json
 from bootstrap.diff.sides import Both
 from bootstrap.documents import decode, encode
 from bootstrap.known import arch_name
@@ -15,9 +15,6 @@ from bootstrap.known.lookup import known_files
 from bootstrap.report.model import SCHEMA, SCHEMAS, SET_SCHEMA, SET_SCHEMAS, Artifact, Report
 from bootstrap.report.page import Page, visible
 from bootstrap.words import count, listed, some
-
-MOST = 20
-"""Artifacts that are shown with all that is known of them, unless all are asked for."""
 
 _SAID: tuple[tuple[str, Callable[[Report], tuple[object, ...]], bool], ...] = (
     ("engine", lambda r: (r.tool.engine.name, r.tool.engine.version), False),

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bootstrap import trace
 from bootstrap.diff import call_pairs as calling
 from bootstrap.diff import facts as happened
 from bootstrap.diff.aligning import Pair
 from bootstrap.diff.call_pairs import RenderedCall
 from bootstrap.diff.comparing import ChangedFile, Comparing, candidates, search_range
-from bootstrap.diff.comparison import Comparison, Progress, Replaying
+from bootstrap.diff.comparison import Progress, Replaying
 from bootstrap.diff.facts import Fact
 from bootstrap.diff.files import (
     FileFlow,
@@ -25,7 +22,7 @@ from bootstrap.diff.files import (
 )
 from bootstrap.diff.lockstep import InstructionDiff, Machines, NotFound
 from bootstrap.diff.sides import Both, FirstByte, first_byte, first_difference
-from bootstrap.instruments import Engine, default_engine
+from bootstrap.instruments import Engine
 from bootstrap.trace.columns import unpacked
 from bootstrap.trace.store import MAX_INPUT, ProgramRow, Trace
 from bootstrap.trace.views import ended
@@ -301,17 +298,3 @@ def _in_program(
         return machines.first(where)
     except NotFound as error:
         return str(error)
-
-
-@contextlib.contextmanager
-def compare_traces(a: str, b: str, replay: bool, replaying: Replaying) -> Iterator[Comparison]:
-    """Compare two files; without `replay` nothing is run again. Raises BadInput."""
-    from bootstrap.diff.render_traces import claim, trace_document, trace_text
-
-    engine = default_engine() if replay else None
-    with trace.open(a) as one, trace.open(b) as other:
-        found = diff(one, other, engine, replaying)
-        yield Comparison(
-            "trace", found.equal, claim(found),
-            lambda page, every: trace_text(found, page, every), trace_document(found),
-        )  # fmt: skip

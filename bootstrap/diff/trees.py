@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.core.errors import BadInput
-from bootstrap.diff.comparison import Comparison
+from bootstrap.diff.comparison import Comparison, write_some
 from bootstrap.diff.sides import Both, FirstByte, first_byte
 from bootstrap.documents import encode
 from bootstrap.known import EMBEDDED, StepFile, all_steps
@@ -17,9 +17,6 @@ from bootstrap.report.page import Page, visible
 from bootstrap.sources import identity
 from bootstrap.sources.tree import SourceTree, open_source
 from bootstrap.words import count, some
-
-MOST = 20
-"""Rows that are shown of what the bootstrap does not read, unless all are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +241,7 @@ def tree_text(found: TreeDiff, page: Page, every: bool) -> None:
     if rest:
         more = " that the bootstrap does not read" if found.steps else ""
         page.heading(f"{count(len(rest), 'path')}{more}")
-        for one in rest if every else rest[:MOST]:
-            _path(one, page)
-        if len(rest) > MOST and not every:
-            page.line(f"  and {len(rest) - MOST:,} more (--all shows them)")
+        write_some(page, rest, every, lambda one: _path(one, page))
     if found.different:
         page.blank()
         page.line(f"{count(found.same, 'path')} the same")

@@ -9,21 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bootstrap.core.cpu import OnTrap
     from bootstrap.instruments.callbuffer import CallBuffer
+    from bootstrap.instruments.counter import Travel
     from bootstrap.instruments.fastpath import FastPath
     from bootstrap.instruments.instrumented import InstrumentedCpu
     from bootstrap.linux.process import LinuxProcess
-
-
-@dataclass(frozen=True, slots=True)
-class Travel:
-    """What a CPU is made for that somebody travels with: to count, and perhaps to watch memory.
-
-    Watching sees every load and store, and takes about three times as long. Counting by blocks is
-    four times as quick as one by one, and stops between blocks only (blocks.py).
-    """
-
-    watching: bool = False
-    blocks: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,7 +21,7 @@ class Engine:
 
     hot: "FastPath | None"
     reason: str
-    travel: Travel | None = None
+    travel: "Travel | None" = None
 
     def cpu(
         self,
@@ -54,7 +43,7 @@ class Engine:
         """The same engine with every system call serviced in Python."""
         return replace(self, hot=None, reason="every system call is observed")
 
-    def travelling(self, travel: Travel) -> "Engine":
+    def travelling(self, travel: "Travel") -> "Engine":
         """The same engine with CPUs that count instructions and stop at any of them."""
         return replace(self, travel=travel)
 

@@ -43,6 +43,18 @@ _REX = range(0x40, 0x50)
 _JUMPS = frozenset((*range(0xE0, 0xE4), *range(0xE8, 0xEC), 0x9A, 0xC2, 0xC3, 0xCA, 0xCB, 0xCF))
 
 
+@dataclass(frozen=True, slots=True)
+class Travel:
+    """What a CPU is made for that somebody travels with: to count, and perhaps to watch memory.
+
+    Watching sees every load and store, and takes about three times as long. Counting by blocks is
+    four times as quick as one by one, and stops between blocks only (blocks.py).
+    """
+
+    watching: bool = False
+    blocks: bool = False
+
+
 def is_repeat(code: bytes) -> bool:
     """Whether this one x86 instruction is a string instruction with a REP prefix (Intel SDM, REP).
 

@@ -16,9 +16,8 @@ from bootstrap.core.cpu import REMOVE_CACHE, OnTrap, RegisterBatch
 from bootstrap.core.errors import BadInput
 from bootstrap.core.files import Buffer, OpenFile, RegularFile
 from bootstrap.core.memory import Extent
-from bootstrap.instruments import Travel
 from bootstrap.instruments.callbuffer import CallBuffer
-from bootstrap.instruments.counter import InstructionCounter
+from bootstrap.instruments.counter import InstructionCounter, Travel
 from bootstrap.instruments.instrumented import InstrumentedCpu
 from bootstrap.instruments.structures import (
     SLOW,

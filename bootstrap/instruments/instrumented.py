@@ -25,9 +25,9 @@ from bootstrap.core.abi import SIGSEGV
 from bootstrap.core.arches import PAGE, PAGE_MASK, Arch, in_user_mode, page_down
 from bootstrap.core.cpu import Cpu, OnTrap
 from bootstrap.core.memory import EXEC, FETCHED, READ, AddressSpace, Extent
-from bootstrap.instruments import Travel, exit_checks, registers
+from bootstrap.instruments import exit_checks, registers
 from bootstrap.instruments.blocks import UNSURE, BlockCounter
-from bootstrap.instruments.counter import CODE, InstructionCounter
+from bootstrap.instruments.counter import CODE, InstructionCounter, Travel
 from bootstrap.instruments.segments import LIMIT, TABLE, Descriptors
 from bootstrap.linux.events import Faulted
 

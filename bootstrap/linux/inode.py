@@ -186,17 +186,6 @@ class LazyFile(files.RegularFile):
         for at in range(0, self.size, LARGE):
             yield self.read_at(at, LARGE)
 
-    def write_at(self, offset: int, content: bytes) -> int:
-        """What pwrite(2) does; returns how many bytes were written: all. Raises GuestFailed."""
-        if not content:
-            return 0
-        end = offset + len(content)
-        self.reserve(end)
-        self.data[offset:end] = content
-        self.size = max(self.size, end)
-        self.version += 1
-        return len(content)
-
     def reserve(self, needed: int) -> None:
         """Have room for `needed` bytes in `data`. Raises GuestFailed over a limit, BadInput."""
         self.load()

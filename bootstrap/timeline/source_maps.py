@@ -34,10 +34,14 @@ class SourcePlace:
     comment: str = ""
 
     @property
+    def where(self) -> str:
+        """`file:line`."""
+        return f"{self.file.lstrip('/')}:{self.line}"
+
+    @property
     def text(self) -> str:
         """`file:line  # comment`."""
-        note = f"  # {self.comment}" if self.comment else ""
-        return f"{self.file.lstrip('/')}:{self.line}{note}"
+        return f"{self.where}  # {self.comment}" if self.comment else self.where
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from bootstrap.timeline.origins import OriginStep
 from bootstrap.timeline.search import watching
 from bootstrap.timeline.timeline import Counting, Timeline
 from bootstrap.trace.compare import RecordedRun
-from bootstrap.trace.coordinates import AfterCall
+from bootstrap.trace.coordinates import just_after
 from bootstrap.trace.store import Trace
 
 BACK = (2, 200, 20_000)
@@ -111,20 +111,16 @@ def store_report(
     found = store_before(trace, engine, program.id, ordinal, call.guest_addr)
     if found is None:
         return None
-    several = any(p.pid == program.pid and p.run != program.run for p in trace.programs)
-    place = AfterCall(
-        program.pid, program.first_call + found.calls, found.after,
-        program.run if several else None,
-    )  # fmt: skip
+    place = just_after(trace, program, program.first_call + found.calls, found.after)
     image = images.image(program.image)
     offset = image.offset(found.pc)
-    where = None if offset is None else image.place(offset)
+    written = None if offset is None else image.place(offset)
     return StoreReport(
         coordinate=str(place),
         guest_addr=found.pc,
         instruction=image.decoder.one(found.code, found.pc).text,
         label="" if offset is None else image.shown_label(offset),
-        source="" if where is None else f"{where.file.lstrip('/')}:{where.line}",
+        source="" if written is None else written.where,
         by_call=found.by_call,
     )
 

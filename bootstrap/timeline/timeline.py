@@ -14,9 +14,9 @@ from enum import Enum
 
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.core.files import Stream
-from bootstrap.instruments import Engine, Travel
+from bootstrap.instruments import Engine
 from bootstrap.instruments.blocks import UNSURE
-from bootstrap.instruments.counter import BREAKPOINT, NEVER, InstructionCounter
+from bootstrap.instruments.counter import BREAKPOINT, NEVER, InstructionCounter, Travel
 from bootstrap.linux.machine import LinuxMachine
 from bootstrap.linux.memory import VirtualMemory
 from bootstrap.linux.process import LinuxProcess

@@ -17,7 +17,7 @@ from bootstrap.linux.call_tables import find
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.row import parameters
 from bootstrap.linux.strace import left_out, line, result_text
-from bootstrap.trace.columns import Calls, shown
+from bootstrap.trace.columns import Calls, as_raw, shown
 from bootstrap.trace.coordinates import have_pid
 from bootstrap.trace.store import Chunk, OpenRow, ProgramRow, Trace
 
@@ -81,6 +81,14 @@ def call_text(
     if ("open_flags" in words or row.name == "creat") and end in descriptors and end >= 0:
         returned += f"<{descriptors[end]}>"
     return line(f"{row.name}({', '.join(texts)})", returned, prefix)
+
+
+def exec_text(program: ProgramRow) -> str:
+    """The execve(2) that made a program, without its result."""
+    argv = ", ".join(map(values.quote, program.argv))
+    count = len(program.environment)
+    variables = f"/* {count} {'var' if count == 1 else 'vars'} */"
+    return f"execve({values.quote(as_raw(program.path), 4096)}, [{argv}], [{variables}])"
 
 
 def plain_text(abi: str, calls: Calls, index: int) -> str:

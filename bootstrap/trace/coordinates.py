@@ -161,6 +161,12 @@ def _event(trace: Trace, event: int) -> AfterCall:
     raise BadInput(f"{trace.name}: no process made the system call of event {event:,}")
 
 
+def just_after(trace: Trace, program: ProgramRow, call: int, executed: int = 0) -> AfterCall:
+    """The coordinate of a place after a process's system call of that ordinal."""
+    several = len({p.run for p in trace.programs if p.pid == program.pid}) > 1
+    return AfterCall(program.pid, call, executed, program.run if several else None)
+
+
 def at(trace: Trace, program: ProgramRow, executed: int) -> AfterInstructions:
     """The shortest coordinate of a place."""
     mine = [p for p in trace.programs if p.pid == program.pid]

@@ -67,11 +67,6 @@ class ProcessRecord:
         return self.exe.path
 
     @property
-    def exe_sha256(self) -> str:
-        """SHA-256 of the image."""
-        return self.exe.sha256
-
-    @property
     def inputs(self) -> tuple[FileVersion, ...]:
         """All that the program was made from: the image, then what it read."""
         return (self.exe, *self.reads)

@@ -13,7 +13,7 @@ from bootstrap.linux.call_tables import find
 from bootstrap.linux.flags import F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD
 from bootstrap.linux.row import parameters
 from bootstrap.linux.strace_values import quote
-from bootstrap.trace.calls import CallFilter, arity, call_text, numbers_of, signed
+from bootstrap.trace.calls import CallFilter, arity, call_text, exec_text, numbers_of, signed
 from bootstrap.trace.columns import WORD, as_raw, shown
 from bootstrap.trace.store import Chunk, OpenRow, ProgramRow, Trace
 
@@ -93,7 +93,7 @@ class _Log:
         self._tables[program.id] = table
         first = program.parent is None
         if first and self._is_wanted(program, "execve", [shown(program.path)]):
-            yield f"{self._prefix(program)}execve({_exec(program)}) = 0"
+            yield f"{self._prefix(program)}{exec_text(program)} = 0"
 
     def _end(self, chunk: Chunk) -> Iterator[str]:
         program = self._trace.program(chunk.process)
@@ -179,7 +179,7 @@ class _Log:
         new = [p for p in self._by_start.get(event, ()) if p.parent == program.id and p.ordinal]
         if name == "execve" and new:
             if self._is_wanted(program, name, [shown(new[0].path)]):
-                yield f"{self._prefix(program)}execve({_exec(new[0])}) = 0"
+                yield f"{self._prefix(program)}{exec_text(new[0])} = 0"
             return
         if call is not None:
             values = call.arguments((number, *args))
@@ -209,10 +209,3 @@ class _Log:
                 (table.cloexec.add if cells[2] & 1 else table.cloexec.discard)(fd)
         elif name == "ioctl" and cells[1] in (_FIOCLEX, _FIONCLEX):
             (table.cloexec.add if cells[1] == _FIOCLEX else table.cloexec.discard)(fd)
-
-
-def _exec(program: ProgramRow) -> str:
-    argv = ", ".join(quote(argument) for argument in program.argv)
-    count = len(program.environment)
-    variables = f"/* {count} {'var' if count == 1 else 'vars'} */"
-    return f"{quote(as_raw(program.path), 4096)}, [{argv}], [{variables}]"

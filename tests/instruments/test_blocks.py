@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.core.process import Exec
-from bootstrap.instruments import Travel, exit_checks
+from bootstrap.instruments import exit_checks
 from bootstrap.instruments.blocks import UNSURE, BlockCounter
-from bootstrap.instruments.counter import NEVER, TARGET
+from bootstrap.instruments.counter import NEVER, TARGET, Travel
 from bootstrap.instruments.instrumented import InstrumentedCpu
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower

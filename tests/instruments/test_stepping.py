@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import pytest
 
 from bootstrap.core.process import Exec
-from bootstrap.instruments import Travel
 from bootstrap.instruments.counter import (
     BREAKPOINT,
     NEVER,
@@ -20,6 +19,7 @@ from bootstrap.instruments.counter import (
     WRITES,
     Access,
     InstructionCounter,
+    Travel,
     is_repeat,
     jumps,
 )

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from bootstrap.core.files import Stream
 from bootstrap.core.machine import RunResult
 from bootstrap.core.process import Exec
-from bootstrap.instruments import Travel
-from bootstrap.instruments.counter import NEVER
+from bootstrap.instruments.counter import NEVER, Travel
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.machine import LinuxMachine

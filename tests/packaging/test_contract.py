@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
 
@@ -103,3 +105,37 @@ def test_names_are_unique(checkout: Path) -> None:
                 classes.setdefault(node.name, []).append(where)
     assert {name: where for name, where in classes.items() if len(where) > 1} == {}
     assert {name: where for name, where in modules.items() if len(where) > 2} == {}
+
+
+def imports(package: Path) -> dict[str, set[str]]:
+    """What each module imports of ours, in functions too; not what only types need."""
+    files = {
+        ".".join(file.relative_to(package.parent).with_suffix("").parts): file
+        for file in package.rglob("*.py")
+    }
+    files = {name.removesuffix(".__init__"): file for name, file in files.items()}
+
+    def walk(node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.ImportFrom):
+            for one in node.names:
+                whole = f"{node.module}.{one.name}"
+                yield whole if whole in files else str(node.module)
+        elif isinstance(node, ast.Import):
+            yield from (one.name for one in node.names)
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child)
+
+    return {
+        name: {other for other in walk(ast.parse(file.read_text())) if other in files} - {name}
+        for name, file in files.items()
+    }
+
+
+def test_there_is_no_circle_of_imports(checkout: Path) -> None:
+    found = imports(checkout / "bootstrap")
+    TopologicalSorter(found).prepare()
+    found["bootstrap.core.abi"].add("bootstrap.cli.main")
+    with pytest.raises(CycleError):
+        TopologicalSorter(found).prepare()

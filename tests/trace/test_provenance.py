@@ -193,13 +193,13 @@ def test_a_record() -> None:
     record = guest.record()
     assert (record.pid, record.ppid, record.ordinal, record.cwd) == (1, 0, 1, "/")
     assert (record.exe_path, record.argv) == ("/bin/seed", ("/bin/seed", "script"))
-    assert record.exe_sha256 == hashlib.sha256(b"seed image").hexdigest()
+    assert record.exe.sha256 == hashlib.sha256(b"seed image").hexdigest()
     assert [one.path for one in record.inputs] == ["/bin/seed", "/src"]
     assert (record.status, record.syscalls, record.ended) == (256, 10, True)
     (written,) = record.writes
     assert written.size == 4
     assert guest.seen.writer_of("/out", written.sha256) is record
-    assert guest.seen.writer_of("/out", record.exe_sha256) is None
+    assert guest.seen.writer_of("/out", record.exe.sha256) is None
 
 
 @pytest.mark.parametrize(
