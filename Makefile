@@ -14,7 +14,7 @@ SAY_HOT_PATH := $(BIN)/python -c 'from glob import glob; \
 
 .DEFAULT_GOAL := verify
 .DELETE_ON_ERROR:
-.PHONY: verify setup test test-root test-all check lint unit fuzz bench wheel clean
+.PHONY: verify setup test test-root test-all check lint unit fuzz bench wheel install uninstall clean
 
 verify: setup
 	@$(BIN)/bootstrap verify --fallback embedded || { status=$$?; [ $$status -eq 4 ] || exit $$status; \
@@ -85,8 +85,25 @@ bench: $(VENV)/installed-test
 	@$(BIN)/python -m tests.bench
 
 wheel: setup
+	@rm -f dist/bootstrap_emulator-*.whl
 	@$(PIP) wheel --no-deps --wheel-dir dist .
 	@ls dist/*.whl
+
+# For this user; for all of them: sudo make install PREFIX=/usr/local. A virtual environment of its own,
+# and links to what a system looks for: the program, manual pages, completions.
+PREFIX ?= $(HOME)/.local
+HOME_OF := $(PREFIX)/lib/bootstrap-emulator
+install: wheel
+	@$(BIN)/python -m venv --clear $(HOME_OF)
+	@$(HOME_OF)/bin/python -m pip --disable-pip-version-check --quiet install dist/bootstrap_emulator-*.whl
+	@cd $(HOME_OF) && find share -type f -o -type l | while read -r file; do \
+	  mkdir -p "$(PREFIX)/$$(dirname "$$file")" && ln -sf "$(HOME_OF)/$$file" "$(PREFIX)/$$file"; done
+	@mkdir -p $(PREFIX)/bin && ln -sf $(HOME_OF)/bin/bootstrap $(PREFIX)/bin/bootstrap
+	@echo "Installed $$($(PREFIX)/bin/bootstrap -V) as $(PREFIX)/bin/bootstrap; make uninstall removes it"
+
+uninstall:
+	@[ ! -d $(HOME_OF) ] || find $(PREFIX)/bin $(PREFIX)/share -lname '$(HOME_OF)/*' -delete
+	rm -rf $(HOME_OF)
 
 clean:
 	rm -rf $(VENV) .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

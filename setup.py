@@ -1,13 +1,17 @@
-"""What pyproject.toml cannot say: the data folders in the wheel, and the optional native library.
+"""What pyproject.toml cannot say: the data folders in the wheel, the optional native library, and
+manual pages and completions, which are made of the parser.
 
 Everything else about the package is in pyproject.toml.
 """
 
+import os
+import re
 import shutil
 import sys
+import time
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Distribution, Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
@@ -30,10 +34,96 @@ class BuildWithData(build_py):  # type: ignore[misc, unused-ignore]
         super().run()
         if self.editable_mode:
             return
+        data = Path(self.build_lib) / "bootstrap" / "_data"
         for kind in ("seeds", "steps"):
-            target = Path(self.build_lib) / "bootstrap" / "_data" / kind
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(ROOT / kind, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.rmtree(data / kind, ignore_errors=True)
+            skip = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / kind, data / kind, ignore=skip)
+        (data / "schemas").mkdir(exist_ok=True)
+        for schema in ROOT.glob("docs/*.schema.json"):
+            shutil.copy(schema, data / "schemas")
+
+
+class InstallPages(Distribution().get_command_class("install_data")):  # type: ignore[misc]
+    """Puts manual pages and completions where a system looks for them: below share/.
+
+    They are made of the parser, which loads nothing that runs a guest: the licences of what makes
+    them do not meet Unicorn's.
+    """
+
+    def run(self) -> None:
+        super().run()
+        for place, text in sorted(pages().items()):
+            file = Path(str(self.install_dir)) / place
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            self.outfiles.append(str(file))
+
+
+def pages() -> dict[str, str]:
+    """Manual pages and completions by where they go, below an installation's prefix."""
+    import shtab
+    from argparse_manpage.manpage import Manpage
+
+    sys.path.insert(0, str(ROOT))
+    from bootstrap import __version__
+    from bootstrap.cli.command_parser import ENVIRONMENT_HELP, CommandParser, add_usual
+    from bootstrap.cli.commands import parser
+    from bootstrap.core.errors import EXIT_STATUS_HELP
+
+    assert "unicorn" not in sys.modules
+    day = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
+    about = {
+        "project_name": "bootstrap-emulator", "version": __version__,
+        "manual_title": "bootstrap manual", "date": time.strftime("%Y-%m-%d", day),
+    }  # fmt: skip
+    found: dict[str, str] = {}
+
+    def plain(text: str) -> str:
+        escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
+        return ".nf\n" + "\n".join(f"\\&{line}" for line in escaped.splitlines()) + "\n.fi"
+
+    def add(one: CommandParser, help: str) -> None:
+        name = one.prog.replace(" ", "-")
+        notes, one.epilog = one.epilog, None
+        shown = one
+        if one.commands:
+            usage = f"{one.prog} [-h] [-q] [-v] [-V] COMMAND ..."
+            shown = CommandParser(prog=one.prog, usage=usage, description=one.description)
+            add_usual(shown)
+        page = Manpage(shown, {**about, "description": help})
+        page.prog = name
+        if one.commands:
+            rows = [f".TP\n.B {below}\n{text}" for below, text in helps(one).items()]
+            page.add_section("commands", "=", "\n".join(rows).replace("-", "\\-"))
+        if notes:
+            page.add_section("notes", "=", page.format_text(notes))
+        if one.example:
+            lines = [f"bootstrap {line}" for line in one.example.splitlines()]
+            page.add_section("examples", "=", plain("\n".join(lines)))
+        page.add_section("environment", "=", plain(ENVIRONMENT_HELP.partition("\n")[2]))
+        page.add_section("exit status", "=", plain(EXIT_STATUS_HELP.partition("\n")[2]))
+        below = [f"{name}-{command}(1)" for command in one.commands]
+        page.add_section("see also", "=", ", ".join(below or ["bootstrap(1)"]))
+        # An apostrophe that begins a line would make it a request.
+        found[f"share/man/man1/{name}.1"] = re.sub("^'", "\\\\&'", str(page), flags=re.MULTILINE)
+
+    def helps(one: CommandParser) -> dict[str, str]:
+        return {a.dest: a.help or "" for group in one.groups for a in group._choices_actions}
+
+    def walk(one: CommandParser, help: str) -> None:
+        for name, below in one.commands.items():
+            walk(below, helps(one)[name])
+        add(one, help)
+
+    for shell, place in (
+        ("bash", "share/bash-completion/completions/bootstrap"),
+        ("zsh", "share/zsh/site-functions/_bootstrap"),
+        ("fish", "share/fish/vendor_completions.d/bootstrap.fish"),
+    ):
+        found[place] = shtab.complete(parser(), shell)
+    walk(parser(), "rebuild and verify a full-source bootstrap in an emulator")
+    return found
 
 
 class BuildPlainLibrary(build_ext):  # type: ignore[misc, unused-ignore]
@@ -77,10 +167,13 @@ def extensions() -> list[Extension]:
 
 
 setup(
+    # What is installed beside the package; InstallPages adds what it makes.
+    data_files=[("share/doc/bootstrap-emulator", ["README.md", "CHANGELOG.md"])],
     ext_modules=extensions(),
     cmdclass={
         "build_py": BuildWithData,
         "build_ext": BuildPlainLibrary,
         "bdist_wheel": AnyPythonWheel,
+        "install_data": InstallPages,
     },
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
+from unittest import mock
 
 import pytest
 
@@ -63,3 +65,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("skipped")
     for reason, count in sorted(reasons.items(), key=lambda row: (-row[1], row[0])):
         terminalreporter.write_line(f"{count:5} {reason}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _every_document_has_its_schema() -> Iterator[None]:
+    """Whatever JSON a command writes in this process, in any test, is what docs/ says of it."""
+    try:
+        import jsonschema  # noqa: F401
+    except ImportError:  # tests/core runs with pytest alone
+        yield
+        return
+    from bootstrap.cli import output
+    from tests.material.schemas import require
+
+    write = output.write_text
+
+    def checked(dest: str, text: str, *, stdout: TextIO | None = None) -> None:
+        if text.startswith('{\n  "schema": "bootstrap-'):
+            require(text)
+        write(dest, text, stdout=stdout)
+
+    with mock.patch.object(output, "write_text", checked):
+        yield

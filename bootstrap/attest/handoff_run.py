@@ -88,7 +88,7 @@ class _Step:
 class HandoffRun:
     """All of the document that is used."""
 
-    schema: Literal[1]
+    schema: Literal["bootstrap-handoff-run/1"]
     kind: Literal["handoff-run"]
     tool: _Tool
     checkout: Checkout

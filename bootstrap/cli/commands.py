@@ -1,42 +1,21 @@
-"""Every command, its options and its help: the whole command line on one page.
+"""Every command, its options, its examples and its help: the whole command line on one page.
 
 Nothing is loaded for it but what is written here: what a command does is a function of another
 module, named by `run`, that is imported when it is called. Options are written as their
-help shows them, one in a row (`add_options` says how), what is deeper than a row goes on with it.
+help shows them, one in a row (`command_parser.add_options` says how), what is deeper than a row
+goes on with it. `-q`, `-v` and `-V` are every command's.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import inspect
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import bootstrap
-from bootstrap.core.errors import EXIT_STATUS_HELP
+from bootstrap.cli.command_parser import CommandParser, CommandRow, make_parser
 
 ENTRIES = ("kaem-optional-seed", "hex0-seed")
-
-
-@dataclass(frozen=True)
-class CommandRow:
-    """A command, or a group of them. What its `run` returns is the exit status."""
-
-    name: str
-    help: str
-    description: str
-    options: str | Sequence[str] = ()
-    epilog: str = ""
-    more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By an option's name, what of argparse's words the table of options cannot say."""
-    parser: Mapping[str, Any] = field(default_factory=dict)
-    """The same of the parser."""
-    commands: Sequence[CommandRow] = ()
-    run: str = ""
-    """`module:function` below bootstrap.cli, where that is not `NAME:run`, or `GROUP:run_NAME`."""
 
 
 def _number(least: int) -> Callable[[str], int]:
@@ -64,8 +43,10 @@ _FALLBACK = """
 --fallback {embedded}  where the release can be had from neither cache nor network, take what this
     program carries (x86, hex0 to M0); the report says so, and the exit status is 4 at best
 """
+_SOURCE = """--source SOURCE  a checkout; an archive (.tar, .tar.gz, .tar.xz, .tar.zst, .zip) or its
+    address; or, as DIR@REV, a commit, tag or branch of a clone"""
 _VERIFY = f"""
---source PATH  a checkout, or a .tar.gz of a release
+{_SOURCE}
 --release R  the release (default: the newest known); embedded is what this program carries (x86);
     stagex-stage0 is StageX's stage0, with --source a StageX checkout
 --fetched DIR  with stagex-stage0: the folder with the source archives that StageX names
@@ -104,7 +85,7 @@ words TRACE | -- PROGRAM ARG...*  a trace (`bootstrap trace record`); or, after 
     its arguments, recorded as `bootstrap run` runs it. Without either: the sources that this
     program carries, from the hex0 seed to a hello, world
 a bootstrap, recorded first:
---source TREE  a checkout, or a .tar.gz of a release
+{_SOURCE}
 --release R  that release of stage0-posix
 --arch ARCH [x86]  x86 (default), AMD64, AArch64, riscv64, riscv32
 --entry {{{",".join(ENTRIES)}}}  the way in, as for verify
@@ -138,6 +119,11 @@ VERIFY = CommandRow(
     release from its published address. The report says which.""",
     (_VERIFY, _FALLBACK, _MACHINE),
     more=_ONE_OR_MORE,
+    example="""
+        verify --release embedded          what this program carries: a second, no network
+        verify --arch AMD64 --json r.json  another architecture; the report as JSON too
+        verify --source ~/stage0-posix@1.9.1 --output out   a tag of a clone; keep the products
+        """,
 )
 
 DDC = CommandRow(
@@ -151,7 +137,7 @@ DDC = CommandRow(
     own machine. What a tool hid in what it assembles would show as a difference. docs/ddc.md says
     what agreement proves, and what it does not.""",
     f"""
---source PATH  a checkout, or a .tar.gz of a release (default: the release in the cache)
+{_SOURCE} (default: the release in the cache, else its published address)
 --release R  the release (default: the newest known; with --knight 1.3, the one that it can compile)
 --knight STAGE0  compile M2-Planet on the knight too, by the cc_x86 of this checkout of stage0 or of
     this commit in our cache (default: the one there; bootstrap fetch stage0 --from DIR puts one
@@ -163,6 +149,7 @@ DDC = CommandRow(
     was not made; 2 usage or bad input; 3 our own tools, or a ROM, could not be built; 130
     interrupted.""",
     more={"knight": {"nargs": "?", "const": ""}},
+    example="ddc --source stage0-posix-1.9.1.tar.gz",
 )
 
 PROVE = CommandRow(
@@ -175,13 +162,14 @@ PROVE = CommandRow(
     """
     seed SEED  a program, or - for standard input
     --arch A  refuse a program for another architecture
-    -o, --output CERTIFICATE  write the certificate
+    --output CERTIFICATE  write the certificate
     --language {hex0,hex1} [hex0]  what it should be; hex1: upstream's for x86 and AMD64, with z3
     --against B  compare with this program instead of hex0
     --svg FILE  write the automaton as a picture
     --json FILE  write all findings as JSON ('-': stdout)
     --states N [300]  give up beyond N states (%(default)s)
     """,
+    example="prove seeds/x86/hex0-seed --svg hex0.svg",
 )
 
 IDENTIFY = CommandRow(
@@ -198,6 +186,7 @@ IDENTIFY = CommandRow(
     """,
     "Exit status: 0 all are known, 1 one is not, 2 one cannot be read.",
     run="identify:run",
+    example="identify hex0-seed SHA256SUMS   a file, and each hash in a list",
 )
 
 SEEDS = CommandRow(
@@ -217,6 +206,7 @@ SEEDS = CommandRow(
             --release R  only what this release of stage0-posix has
             --json FILE  write it as JSON ('-': standard output)
             """,
+            example="seeds list --arch AMD64 --kind hex0-seed",
         ),
         IDENTIFY,
         CommandRow(
@@ -231,6 +221,7 @@ SEEDS = CommandRow(
             --json FILE  write it as JSON ('-': standard output)
             """,
             run="seed_anatomy:run",
+            example="seeds show seeds/x86/hex0-seed",
         ),
         CommandRow(
             "check",
@@ -240,13 +231,14 @@ SEEDS = CommandRow(
             another seed the 181-byte x86 seed does, or the one that --by names.""",
             """
             file FILE  the seed, or - for stdin
-            --source HEX0!  its hex0 source
+            --hex0 SOURCE!  its hex0 source
             --by SEED  the hex0 seed to run on the source
             --json FILE  write it as JSON ('-': standard output)
             """,
             """Exit status: 0 all three agree, 1 they differ, 2 bad input, 3 the seed that was run
             failed.""",
             run="seed_check:run",
+            example="seeds check seeds/x86/hex0-seed --hex0 seeds/x86/hex0.hex0",
         ),
     ),
 )
@@ -262,10 +254,14 @@ FETCH = CommandRow(
     """
     name {stage0-posix,live-bootstrap,stagex,builder-hex0,stage0}  what to fetch
     --release R  the release (default: the newest); the commit that a checkout should be at
-    --from PATH-OR-URL  an archive, a checkout or an address
+    --from SOURCE  an archive or its address, a checkout, or a commit of a clone (DIR@REV)
     --force  replace what the cache has of the release
     --json FILE  write what was done as JSON ('-': standard output)
     """,
+    example="""
+        fetch stage0-posix                               from its published address
+        fetch stage0-posix --from stage0-posix-1.9.1.tar.gz   without a network
+        """,
 )
 
 RELEASES = CommandRow(
@@ -276,6 +272,7 @@ RELEASES = CommandRow(
     upstream's answers, values of a native run and materials (files that the bootstrap reads) are
     known, and whether a run of the whole bootstrap met them.""",
     "--json FILE  write the list as JSON ('-': stdout)",
+    example="releases --json -",
 )
 
 RUN = CommandRow(
@@ -297,6 +294,7 @@ argument ARG
     """Exit status: that of the program; 128 and the signal's number when a signal ended it; 2 usage
     or bad input, or a name that --output could not write; 3 an unknown system call or a limit.""",
     more={"argument": {"nargs": argparse.REMAINDER}},
+    example="run --root demo --strace -- ./hex0 hello.hex0 hello",
 )
 
 PC = CommandRow(
@@ -318,13 +316,14 @@ image IMAGE  a disk image; or 'image': make one
 --quiet  do not print what the guest prints
 --limit NAME=N*  change a limit: memory, disk, seconds, interrupts (K, M, G are powers of 1024)
 to make an image:
--o, --output FILE  the image to be written
---source PATH  a checkout, or a .tar.gz of a release
+--output FILE  the image to be written
+{_SOURCE}
 --release R  the release (default: the newest known)
 {_BUILDER}""",
     """Exit status: 0 the machine rebooted or halted, or gdb ended it; 2 usage or bad input; 3 it
     stopped at what it does not have, at an exception or at a limit.""",
     more={"gdb": {"nargs": "?", "const": "1234"}},
+    example="pc disk.img --disk-out after.img",
 )
 
 UEFI = CommandRow(
@@ -342,6 +341,7 @@ UEFI = CommandRow(
     """,
     """Exit status: 0 it ended with EFI_SUCCESS; 1 with an error of its own, which is printed; 2
     usage or bad input; 3 it asked for what the firmware does not have, a fault or a limit.""",
+    example="uefi --root volume --output made shell.efi",
 )
 
 KNIGHT = CommandRow(
@@ -362,6 +362,7 @@ KNIGHT = CommandRow(
     """,
     """Exit status: 0 it halted; 2 usage or bad input; 3 it did what the machine does not have, or a
     limit.""",
+    example="knight rom --tape1 in --tape2 out",
 )
 
 TRACE = CommandRow(
@@ -378,18 +379,25 @@ TRACE = CommandRow(
             options, every check of it included. With -- PROGRAM ARG...: that program, as `bootstrap
             run` runs it. The trace is written as FILE.partial, and is FILE once it is whole.""",
             (
-                "-o, --trace FILE!  the trace to write",
                 "with -- PROGRAM:",
                 _GUEST,
                 ":",
                 _VERIFY,
                 _FALLBACK,
+                "--output FILE!  the trace to write",
+                "--products-to DIR  write every product below this new folder",
                 "program PROGRAM*  after --, with arguments",
             ),
             """Exit status: that of verify (0 verified, 1 mismatch, 2 usage or bad input, 3 the
             guest failed, 130 interrupted), or of run: the program's own. A run that fails is
             recorded to where it failed; one that is interrupted leaves no trace.""",
             more=_ONE_OR_MORE,
+            # --output is the trace here.
+            parser={"conflict_handler": "resolve"},
+            example="""
+                trace record -o x86.trace                        verify, and record it
+                trace record -o hex0.trace --root demo -- ./hex0 hello.hex0 hello   one program
+                """,
         ),
         CommandRow(
             "check",
@@ -397,14 +405,16 @@ TRACE = CommandRow(
             """Run what was recorded again, from the trace's own content: no source tree, no cache.
             Every system call, argument, result and file version is compared; the first that differs
             is shown.""",
-            _TRACE,
+            f"{_TRACE}\n{_THE_SAME}",
+            example="trace check x86.trace",
         ),
         CommandRow(
             "info",
             "what a trace is of, and its digest",
             """What was recorded, by what, how much of it there is, and the trace digest, which is
             equal for two recordings in which the same happened.""",
-            _TRACE,
+            f"{_TRACE}\n{_THE_SAME}",
+            example="trace info x86.trace --json -",
         ),
         CommandRow(
             "tree",
@@ -415,7 +425,9 @@ TRACE = CommandRow(
             inherited is shown at the one that opened it.""",
             f"""{_TRACE}
 --instructions  say how many instructions each executed, too: runs all of them again
+{_THE_SAME}
 """,
+            example="trace tree x86.trace",
         ),
         CommandRow(
             "files",
@@ -425,7 +437,9 @@ TRACE = CommandRow(
             those that read it.""",
             f"""{_TRACE}
 --graph {{dot,mermaid}}  as a graph instead: files and programs, in Graphviz's or Mermaid's language
+{_THE_SAME}
 """,
+            example="trace files x86.trace --graph dot",
         ),
         CommandRow(
             "log",
@@ -439,7 +453,9 @@ TRACE = CommandRow(
 --pid N*  only this process
 --path PATH*  only calls on this file: its path in the guest, or the end of it from a /
 --call NAME*  only these calls (commas between names)
+{_THE_SAME}
 """,
+            example="trace log x86.trace --pid 3 --call open,close",
         ),
         CommandRow(
             "why",
@@ -456,6 +472,7 @@ byte FILE:OFFSET  a path in the tree, and an offset: x86/bin/M1:0x200
     program again: of the file asked for (the default), of every file on the way, or not at all
 --json FILE  write the answer as JSON ('-': standard output)
 """,
+            example="trace why x86.trace x86/bin/M1:0x200",
         ),
         CommandRow(
             "where",
@@ -465,7 +482,9 @@ byte FILE:OFFSET  a path in the tree, and an offset: x86/bin/M1:0x200
             that ends. A macro's bytes come from the line that uses it, not from its DEFINE.""",
             f"""{_TRACE}
 line SOURCE:LINE  such as x86/cc_x86.M1:1623
+{_THE_SAME}
 """,
+            example="trace where x86.trace x86/cc_x86.M1:1623",
         ),
         CommandRow(
             "show",
@@ -482,6 +501,7 @@ place COORD  such as 17@5000, 17#12, 17#12+3 or e4711
 {_THE_SAME}
 """,
             run="trace_timeline:run_show",
+            example="trace show x86.trace 3@100 --memory 0x8048000:32",
         ),
         CommandRow(
             "index",
@@ -490,8 +510,9 @@ place COORD  such as 17@5000, 17#12, 17#12+3 or e4711
             instructions in TRACE.index, from which all commands that go to a place then start, and
             `tree --instructions` has its numbers. It takes minutes for a whole architecture, and
             some hundred megabytes. The trace is not changed; the index can be deleted.""",
-            _TRACE,
+            f"{_TRACE}\n{_THE_SAME}",
             run="trace_timeline:run_index",
+            example="trace index x86.trace",
         ),
         CommandRow(
             "hot",
@@ -505,6 +526,7 @@ place COORD  such as 17@5000, 17#12, 17#12+3 or e4711
 {_THE_SAME}
 """,
             run="trace_timeline:run_hot",
+            example="trace hot x86.trace --pid 20 --top 5",
         ),
         CommandRow(
             "coverage",
@@ -518,6 +540,7 @@ binary BINARY  its path, or 8 or more digits of its SHA-256
 {_THE_SAME}
 """,
             run="trace_timeline:run_coverage",
+            example="trace coverage x86.trace x86/bin/M1",
         ),
         CommandRow(
             "export",
@@ -530,7 +553,7 @@ binary BINARY  its path, or 8 or more digits of its SHA-256
             docs/trace-export.md.""",
             f"""{_TRACE}
 --format {{strace,drcov,perfetto,tenet,dot}}!  what to write
--o, --output FILE!  where ('-': standard output)
+--output FILE!  where ('-': standard output)
 --pid N  only this process: strace, drcov, and tenet's program
 the window of --format tenet:
 --from COORD  where it begins: 17@5000, 17.1@5000, 17#12, ... (default: the start of the last
@@ -539,6 +562,7 @@ the window of --format tenet:
 --most N  how many are allowed (default: 100000)
 """,
             run="trace_timeline:run_export",
+            example="trace export x86.trace --format perfetto -o x86.json",
         ),
     ),
 )
@@ -562,8 +586,12 @@ STEP = CommandRow(
     """Exit status: 0 done; 1 something that a script expects is not so; 2 usage or bad input, also
     a line of a script; 130 interrupted. A walk through hex0: docs/step.md.""",
     parser={
-        "usage": "%(prog)s [TRACE | --source TREE | -- PROGRAM ARG...] [--script FILE] [options]"
+        "usage": "%(prog)s [TRACE | --source SOURCE | -- PROGRAM ARG...] [--script FILE] [options]"
     },
+    example="""
+        step                                    hex0 and what follows, as carried along
+        step --root demo -- ./hex0 hello.hex0 hello
+        """,
 )
 
 GDB = CommandRow(
@@ -593,9 +621,13 @@ GDB = CommandRow(
     status: 0 done (with --launch: gdb's own); 1 the run is not the recorded one; 2 usage or bad
     input; 130 interrupted. A walk through hex0: docs/gdb.md.""",
     parser={
-        "usage": "%(prog)s [TRACE | --source TREE | -- PROGRAM ARG...] "
+        "usage": "%(prog)s [TRACE | --source SOURCE | -- PROGRAM ARG...] "
         "[--listen ADDR:PORT | --stdio | --launch] [options]"
     },
+    example="""
+        gdb x86.trace --launch                  the installed gdb, connected
+        gdb --launch --root demo -- ./hex0 hello.hex0 hello
+        """,
 )
 
 DIFF = CommandRow(
@@ -628,13 +660,13 @@ traces alone; --no-replay leaves that out.
     """,
     """\
 exit status: 0 equal, 1 different, 2 usage or bad input, 130 interrupted
-
-examples:
-  bootstrap diff good.trace bad.trace
-  bootstrap diff mine.json theirs.json
-  bootstrap diff ~/stage0-posix-1.9.1.tar.gz ~/stage0-posix
 """,
     parser={"formatter_class": argparse.RawDescriptionHelpFormatter},
+    example="""
+        diff good.trace bad.trace
+        diff mine.json theirs.json
+        diff stage0-posix-1.9.1.tar.gz ~/stage0-posix@main
+        """,
 )
 
 HANDOFF = CommandRow(
@@ -661,7 +693,7 @@ HANDOFF = CommandRow(
                 --set NAME=VALUE*  change the configuration, as in FINAL_JOBS=4; may be repeated
                 --json FILE  write the plan as JSON ('-': stdout)
                 --graph {dot,mermaid}  print the plan as a graph in place of text
-                --verbose, -v  each step's files and checks too
+                --verbose  each step's files and checks too
                 """,
             ),
             """The two marks before a step stand for what goes in and what comes out: checked (✓),
@@ -669,6 +701,7 @@ HANDOFF = CommandRow(
             file that its steps need is there; 1 a file is missing or wrong; 2 usage or bad
             input.""",
             more={"stagex": {"nargs": "?", "const": ""}},
+            example="handoff plan --live-bootstrap ~/live-bootstrap",
         ),
         CommandRow(
             "sources",
@@ -693,6 +726,7 @@ HANDOFF = CommandRow(
             """Exit status: 0 every file is there with its sha256; 1 some are missing or wrong; 2
             usage or bad input, a folder that cannot be written; 130 interrupted, 143 ended by
             SIGTERM: what came is kept, and the next run goes on from there.""",
+            example="handoff sources --live-bootstrap ~/live-bootstrap --distfiles files",
         ),
         CommandRow(
             "run",
@@ -731,12 +765,13 @@ HANDOFF = CommandRow(
                     K, M, G are powers of 1024; may be repeated
                 --json FILE  write the result as JSON ('-': stdout)
                 --quiet  no progress
-                --verbose, -v  list every finished step
+                --verbose  list every finished step
                 """,
             ),
             """Exit status: 0 all steps asked for are finished; 1 a product is not what it should
             be; 2 usage or bad input, or a source file is missing; 3 a step failed; 130 interrupted;
             143 ended by SIGTERM.""",
+            example="handoff run --distfiles files --work work --until stage0",
         ),
     ),
 )
@@ -759,7 +794,7 @@ OCI = CommandRow(
             (
                 _VERIFY,
                 """
-                -o, --output DIR!  the layout: a new or an empty folder
+                --output DIR!  the layout: a new or an empty folder
                 --json FILE  write what was exported as JSON ('-': standard output)
                 --report-to FILE  write the report of the verify too, as JSON
                 --report FILE  do not verify, take this report (verify --json FILE)
@@ -778,6 +813,7 @@ OCI = CommandRow(
             },
             # --output and --json mean the image here.
             parser={"conflict_handler": "resolve"},
+            example="oci export -o image --release 1.9.1",
         ),
         CommandRow(
             "compare",
@@ -785,9 +821,10 @@ OCI = CommandRow(
             """Say whether two OCI image layouts hold the same image. A client that compresses
             layers again changes the manifest; what stays is the configuration and the layers'
             diff_ids, and by these the images are compared. Every digest is checked.""",
-            "layouts LAYOUT  the folder of a layout",
+            f"layouts LAYOUT  the folder of a layout\n{_THE_SAME}",
             "Exit status: 0 the same image, 1 another, 2 usage or bad input.",
             more={"layouts": {"nargs": 2}},
+            example="oci compare mine yours",
         ),
     ),
 )
@@ -817,7 +854,7 @@ ATTEST = CommandRow(
             somebody to sign
         --key KEY  ssh: a key's file, private, on a card, or public with the private half in the
             agent; gpg: a fingerprint or user id (default: gpg's own choice)
-        -o, --output FILE  where to write the attestation ('-': stdout)
+        --output FILE  where to write the attestation ('-': stdout)
         --cpu-vendor NAME  who made the CPU of the machine that ran it
         --host-os NAME  and its system
         --stagex DIR  put a container signature into this signatures checkout
@@ -832,6 +869,7 @@ ATTEST = CommandRow(
     more=_ONE_OR_MORE,
     # --output is the attestation's here.
     parser={"conflict_handler": "resolve"},
+    example="attest --run --sign ssh --key ~/.ssh/id_ed25519 -o me.json",
 )
 
 QUORUM = CommandRow(
@@ -852,11 +890,15 @@ QUORUM = CommandRow(
         [stagex]
     --at DATE  judge as of that day (2026-11-23), not of today: which keys count, UTC
     --json FILE  write the outcome as JSON ('-': stdout)
-    --verbose, -v  list the products too
+    --verbose  list the products too
     """,
     """Exit status: 0 the policy is met, 1 it is not, 2 usage or bad input, also a policy that
     nobody can meet.""",
     more={"init": {"nargs": "?", "const": "policy.toml"}, "at": {"type": _day}},
+    example="""
+        quorum --init policy.toml
+        quorum --policy policy.toml me.json you.json
+        """,
 )
 
 CONFIRM = CommandRow(
@@ -870,7 +912,7 @@ CONFIRM = CommandRow(
     f"""
     --release R  the release (default: the newest known); embedded is what this program carries
     --arch ARCH [x86]  x86 (default), AMD64, AArch64, riscv64 or riscv32
-    --source PATH  a checkout, or a .tar.gz of the release (default: as for verify)
+    {_SOURCE} (default: as for verify)
     --entry {{{",".join(ENTRIES)}}}  the way in, as for verify
     --run NAME,...  make those that are not kept, or `all`: core, fast-path, builder-hex0,
         qemu-user, native, models, proof, knight, ddc
@@ -889,6 +931,10 @@ CONFIRM = CommandRow(
     """Exit status: 0 every artifact has as many independent opinions as asked for, and none
     differs; 1 otherwise; 2 usage or bad input; 130 interrupted: what was made is kept.""",
     more={"jobs": {"type": _number(1)}, "at-least": {"type": _number(1)}},
+    example="""
+        confirm --run core,models --at-least 2
+        confirm --json now.json --html now.html
+        """,
 )
 
 DOCTOR = CommandRow(
@@ -897,134 +943,47 @@ DOCTOR = CommandRow(
     """Say what is there: engine and hot path, versions, the cache and the releases in it, the
     embedded sources, and what this host could run natively.""",
     "--json FILE  write the same as JSON ('-': standard output)",
+    example="doctor",
+)
+
+HELP = CommandRow(
+    "help",
+    "show the help of a command",
+    "Show the help of a command: bootstrap help trace show is bootstrap trace show --help.",
+    "command COMMAND*  the command, and a command of it",
+    example="help verify",
+    run="main:run_help",
 )
 
 COMMANDS = (
     VERIFY, DDC, PROVE, SEEDS, IDENTIFY, FETCH, RELEASES, RUN, PC, UEFI, KNIGHT, TRACE, STEP, GDB,
-    DIFF, HANDOFF, OCI, CONFIRM, ATTEST, QUORUM, DOCTOR,
+    DIFF, HANDOFF, OCI, CONFIRM, ATTEST, QUORUM, DOCTOR, HELP,
 )  # fmt: skip
 
 _EXAMPLES = """\
-examples:
-  bootstrap verify                          rebuild stage0 for x86 and check every product
-  bootstrap verify --arch amd64 --json -    the same for AMD64, report as JSON
-  bootstrap verify --arch all --jobs 2      every architecture, two at a time, one report
-  bootstrap verify --source ~/stage0-posix  a checkout of yours
-  bootstrap fetch stage0-posix --from ~/stage0-posix-1.9.1.tar.gz
-  bootstrap ddc                             three unrelated paths to one compiler
-  bootstrap prove seeds/x86/hex0-seed       what the seed does, for every input
-  bootstrap run --strace -- ./hex0 in.hex0 out
-  bootstrap verify --machine builder-hex0 --builder-hex0 ~/builder-hex0
-  bootstrap trace record -o x86.trace       verify, and record all that happens
-  bootstrap step                            step through hex0, forwards and backwards
-  bootstrap gdb --launch -- ./hex0 in.hex0 out
-  bootstrap diff good.trace bad.trace       where two runs part first, and what followed
-  bootstrap identify FILE                   whose is it: a seed, source or product of a release
-  bootstrap doctor                          what is there, and what is missing
+verify                          rebuild stage0 for x86 and check every product
+verify --arch amd64 --json -    the same for AMD64, report as JSON
+verify --arch all --jobs 2      every architecture, two at a time, one report
+verify --source ~/stage0-posix  a checkout of yours
+fetch stage0-posix --from ~/stage0-posix-1.9.1.tar.gz
+ddc                             three unrelated paths to one compiler
+prove seeds/x86/hex0-seed       what the seed does, for every input
+run --strace -- ./hex0 in.hex0 out
+verify --machine builder-hex0 --builder-hex0 ~/builder-hex0
+trace record -o x86.trace       verify, and record all that happens
+step                            step through hex0, forwards and backwards
+gdb --launch -- ./hex0 in.hex0 out
+diff good.trace bad.trace       where two runs part first, and what followed
+identify FILE                   whose is it: a seed, source or product of a release
+doctor                          what is there, and what is missing
 """
 
-# -- the parser ----------------------------------------------------------------------------------
 
-
-class _CommandParser(argparse.ArgumentParser):
-    """Of every command and of its own commands: each --help ends with the one table of statuses."""
-
-    def format_help(self) -> str:
-        return f"{super().format_help()}\n{EXIT_STATUS_HELP}"
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandParser:
     """The parser of all commands; `function` of what it parses names what runs the command."""
-    top = _CommandParser(
-        prog="bootstrap",
-        description="Rebuild and verify a full-source bootstrap in an emulator: from a seed of a "
-        "few hundred bytes, through every program built from it, each compared with its known-good "
-        "hash.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    return make_parser(
+        COMMANDS,
+        "Rebuild and verify a full-source bootstrap in an emulator: from a seed of a few hundred "
+        "bytes, through every program built from it, each compared with its known-good hash.",
+        _EXAMPLES,
     )
-    top.add_argument("--version", action="version", version=f"bootstrap {bootstrap.__version__}")
-    _add_commands(top, COMMANDS)
-    return top
-
-
-def _add_commands(
-    above: argparse.ArgumentParser, commands: Sequence[CommandRow], group_name: str = ""
-) -> None:
-    group = above.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for one in commands:
-        added = group.add_parser(
-            one.name, help=one.help, description=one.description, epilog=one.epilog, **one.parser
-        )
-        if one.commands:
-            _add_commands(added, one.commands, one.name)
-        else:
-            texts = (one.options,) if isinstance(one.options, str) else one.options
-            add_options(added, "\n".join(map(inspect.cleandoc, texts)), one.more)
-            usual = f"{group_name}:run_{one.name}" if group_name else f"{one.name}:run"
-            added.set_defaults(function=one.run or usual)
-
-
-_ROW = re.compile(
-    r"(?P<one>\|!? )?"
-    r"(?P<names>[-\w]+(?:, [-\w]+)*)"
-    r"(?: (?P<value>\S(?:(?! \[|  ).)*?)(?P<how>[*+!])?)?"
-    r"(?: \[(?P<default>[^\]]*)\])?"
-    r"(?:  +(?P<help>.*))?"
-)
-
-
-def add_options(
-    parser: argparse.ArgumentParser, text: str, more: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Options and arguments by a table, a row each:
-
-        [| ]NAMES[ VALUE[*+!]][ [DEFAULT]][  HELP]
-
-    A value is N (a whole number), {one,of,these} or any other word; `*` as often as one likes, `+`
-    at least once, `!` never left out. `| ` rows exclude one another, of `|! ` rows one is needed.
-    What ends in a colon is the title of a group, which a colon alone ends.
-    """
-    here: argparse._ActionsContainer = parser
-    alone: argparse._ActionsContainer | None = None
-    for row in re.sub(r"\n +", " ", text).splitlines():
-        if row.endswith(":"):
-            here = parser.add_argument_group(row[:-1]) if row != ":" else parser
-            continue
-        if not row:
-            continue
-        found = _ROW.fullmatch(row)
-        assert found is not None, row
-        names = found["names"].split(", ")
-        if not found["one"]:
-            alone = None
-        elif alone is None:
-            alone = parser.add_mutually_exclusive_group(required="!" in found["one"])
-        words = {**_words(found, names), **more.get(max(names, key=len).lstrip("-"), {})}
-        (alone or here).add_argument(*names, **words)
-
-
-def _words(row: re.Match[str], names: Sequence[str]) -> dict[str, Any]:
-    """What argparse calls it."""
-    value, how, default = row["value"], row["how"], row["default"]
-    words: dict[str, Any] = {"help": row["help"]}
-    if names == ["--from"]:
-        words["dest"] = "from_"
-    if value is None:
-        return words | {"action": "store_true"}
-    if value.startswith("{"):
-        words["choices"] = value[1:-1].split(",")
-    else:
-        words["metavar"] = value
-    if value == "N":
-        words["type"] = int
-    if default is not None:
-        words["default"] = int(default) if value == "N" else default
-    option = names[0].startswith("-")
-    if how == "!":
-        words["required"] = True
-    elif how is not None and option:
-        words |= {"action": "append", "default": []}
-    elif how is not None:
-        words["nargs"] = how
-    return words

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.core.errors import BootstrapError
 
-SCHEMA = 1
+SCHEMA = "bootstrap-doctor/1"
+_ROOM = 20 << 20
 _PACKAGES = ("unicorn", "capstone", "platformdirs")
 
 
@@ -49,6 +52,19 @@ class Native:
 
 
 @dataclass(frozen=True)
+class OtherProgram:
+    """A program of others: what it is used for, where it is, and what installs it on this system.
+
+    Nothing needs all of them: that one is missing is no problem.
+    """
+
+    name: str
+    used_for: str
+    path: str | None
+    install: str | None
+
+
+@dataclass(frozen=True)
 class HostFindings:
     """What the doctor found; ``problems`` are what has to be mended before a run can start."""
 
@@ -63,6 +79,9 @@ class HostFindings:
     known: tuple[str, ...]
     embedded: tuple[str, ...]
     native: tuple[Native, ...]
+    programs: tuple[OtherProgram, ...]
+    free: int | None
+    """Bytes that the file system of the cache has left; None where that cannot be said."""
     problems: tuple[str, ...]
 
     def lines(self) -> list[str]:
@@ -79,7 +98,10 @@ class HostFindings:
             hot, reason = self.engine["hot_path"], self.engine["hot_path_reason"]
             rows.append(("hot path", f"{hot} ({reason})"))
             rows.append(("", f"looks for a request to stop {self.engine['exit_checks']}"))
-        rows.append(("cache", self.cache))
+            if mend := self.engine.get("mend"):
+                rows.append(("", f"to have it native: {mend}"))
+        left = "" if self.free is None else f", {self.free / 1e9:,.1f} GB free"
+        rows.append(("cache", f"{self.cache}{left}"))
         for item in self.cached:
             state = "cannot be used (see below)"
             if item.digest is not None:
@@ -93,6 +115,10 @@ class HostFindings:
             can = "runs natively" if native.possible else "does not run natively"
             label = "host" if native is self.native[0] else ""
             rows.append((label, f"{native.arch}: {can} ({native.why})"))
+        for other in self.programs:
+            label = "programs" if other is self.programs[0] else ""
+            there = other.path or f"not here; {other.install or 'this system has no package of it'}"
+            rows.append((label, f"{other.name}: {there} ({other.used_for})"))
         lines = [f"{name:<10} {text}" for name, text in rows]
         return lines + [f"problem: {problem}" for problem in self.problems]
 
@@ -114,6 +140,8 @@ def examine() -> HostFindings:
         known=_known(problems),
         embedded=_embedded(problems),
         native=native_architectures(platform.system(), platform.machine()),
+        programs=other_programs(system_family()),
+        free=_free(problems),
         problems=tuple(problems),
     )
 
@@ -135,11 +163,83 @@ def _engine(problems: list[str]) -> dict[str, str] | None:
     from bootstrap.instruments import default_engine
 
     try:
-        return default_engine().describe()
+        found = default_engine().describe()
+        if found["hot_path"] == "python" and "BOOTSTRAP_HOT_PATH" not in os.environ:
+            install = _installs(system_family(), _COMPILER)
+            again = "pip install --force-reinstall --no-binary :all: --no-deps bootstrap-emulator"
+            found["mend"] = f"{install or 'install a C compiler'}; then {again}, or make in a clone"
+        return found
     # ImportError: no Unicorn; OSError: a library in it that this host cannot load.
     except (BootstrapError, ImportError, OSError) as error:
         problems.append(f"the engine cannot be used: {error}")
         return None
+
+
+_SYSTEMS = {
+    "debian": "sudo apt install", "fedora": "sudo dnf install", "arch": "sudo pacman -S",
+    "alpine": "sudo apk add", "macos": "brew install",
+}  # fmt: skip
+_LIKE = {"ubuntu": "debian", "rhel": "fedora", "centos": "fedora"}
+_COMPILER = "gcc gcc gcc gcc,musl-dev gcc"
+_PROGRAMS = """
+gdb        | gdb-multiarch gdb    | gdb --launch              | gdb-multiarch gdb gdb gdb gdb
+podman     | podman               | handoff run               | podman podman podman podman -
+docker     | docker               | handoff run               | docker.io moby-engine docker docker -
+bubblewrap | bwrap                | handoff run               | bubblewrap bubblewrap bubblewrap bubblewrap -
+unshare    | unshare              | handoff run, as root      | util-linux util-linux util-linux util-linux -
+qemu       | qemu-i386            | comparing, in make bench  | qemu-user qemu-user qemu-user qemu-i386 -
+ssh-keygen | ssh-keygen           | attest, quorum            | openssh-client openssh-clients openssh openssh-keygen openssh
+gpg        | gpg                  | attest, quorum            | gnupg gnupg2 gnupg gnupg gnupg
+skopeo     | skopeo               | copying an oci export     | skopeo skopeo skopeo skopeo skopeo
+cosign     | cosign               | signing what oci exported | - - cosign cosign cosign
+git        | git                  | getting a checkout        | git git git git git
+"""  # noqa: E501
+"""Name, what it is called, what uses it, its package on each of _SYSTEMS (- where it has none)."""
+
+
+def system_family() -> str | None:
+    """Which of the systems this is, or is made after; None: none of them."""
+    if platform.system() == "Darwin":
+        return "macos"
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        return None
+    names = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
+    return next((f for name in names if (f := _LIKE.get(name, name)) in _SYSTEMS), None)
+
+
+def _installs(family: str | None, packages: str) -> str | None:
+    if family is None:
+        return "install it as this system installs its packages"
+    package = packages.split()[list(_SYSTEMS).index(family)]
+    return None if package == "-" else f"{_SYSTEMS[family]} {package.replace(',', ' ')}"
+
+
+def other_programs(family: str | None) -> tuple[OtherProgram, ...]:
+    """Programs of others that some commands start, looked for and not started."""
+    found = []
+    for row in _PROGRAMS.strip().splitlines():
+        name, called, use, packages = (cell.strip() for cell in row.split("|"))
+        path = next(filter(None, map(shutil.which, called.split())), None)
+        found.append(OtherProgram(name, use, path, _installs(family, packages)))
+    return tuple(found)
+
+
+def _free(problems: list[str]) -> int | None:
+    """Bytes left where the cache is, or where it would be made."""
+    place = Path(_cache_place())
+    try:
+        there = next(one for one in (place, *place.parents) if one.is_dir())
+        free = shutil.disk_usage(there).free
+    except (OSError, StopIteration):
+        return None
+    if free < _ROOM:
+        problems.append(
+            f"{there} has {free:,} bytes free, and a release in the cache takes {_ROOM:,}: make"
+            " room, or name another folder: export BOOTSTRAP_CACHE=DIR"
+        )
+    return free
 
 
 def _cache_place() -> str:

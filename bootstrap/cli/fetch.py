@@ -11,7 +11,7 @@ from bootstrap.known import default_release
 from bootstrap.sources import Cache, Fetched, fetch, fetch_checkout
 from bootstrap.sources.tree import Progress
 
-SCHEMA = 1
+SCHEMA = "bootstrap-fetch/1"
 
 
 def run(args: argparse.Namespace) -> int:

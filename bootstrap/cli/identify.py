@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bootstrap.cli.output import document, show
 from bootstrap.cli.seed_files import STDIN, files_below, read_file
-from bootstrap.cli.seeds import SCHEMA, about, seed_facts
+from bootstrap.cli.seeds import about, seed_facts
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.known import lookup, releases, tree_files
 from bootstrap.known.lookup import Nearest, Use, known_files, ranges
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         if answer.status == "unreadable":
             print(f"bootstrap: {printable(answer.fault)}", file=sys.stderr)
     value = document(
-        schema=SCHEMA,
+        schema="bootstrap-identify/1",
         trees=[_tree_facts(tree) for tree in trees],
         files=[_facts(answer) for answer in answers],
     )

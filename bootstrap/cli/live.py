@@ -16,6 +16,8 @@ from bootstrap import signals
 from bootstrap.core.errors import printable
 
 DEFAULT_WIDTH = 80
+silent = False
+"""Whether no line is shown, whoever shows it: -q."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +31,34 @@ class Style:
     """Columns of the terminal, asked anew for every line: windows change."""
 
 
+def is_terminal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether it is one that can move its cursor: not TERM=dumb."""
+    return stream.isatty() and environ.get("TERM", "") != "dumb"
+
+
+def has_colours(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """As NO_COLOR (no-color.org) and CLICOLOR_FORCE (bixense.com/clicolors) want it."""
+    forced = environ.get("CLICOLOR_FORCE", "0") not in ("", "0")
+    return (is_terminal(stream, environ) or forced) and not environ.get("NO_COLOR")
+
+
 def style_for(stream: TextIO, environ: Mapping[str, str]) -> Style:
-    """A terminal that can move its cursor gets the live line; NO_COLOR (no-color.org) is obeyed."""
+    """A terminal that can move its cursor gets the live line; COLUMNS is the width."""
     from bootstrap.report.page import speaks_unicode
 
-    terminal = stream.isatty() and environ.get("TERM", "") != "dumb"
+    columns = environ.get("COLUMNS", "")
 
     def width() -> int:
+        if columns.isdecimal() and 0 < int(columns) < 10_000:
+            return int(columns)
         try:
             return os.get_terminal_size(stream.fileno()).columns or DEFAULT_WIDTH
         except (OSError, ValueError):
             return DEFAULT_WIDTH
 
     return Style(
-        terminal=terminal,
-        colour=terminal and not environ.get("NO_COLOR"),
+        terminal=is_terminal(stream, environ),
+        colour=has_colours(stream, environ),
         unicode=speaks_unicode(stream.encoding),
         width=width,
     )
@@ -57,7 +72,7 @@ class LiveLine:
     ) -> None:
         self._stream = stream or sys.stderr
         self.style = style or style_for(self._stream, os.environ)
-        self._silent = quiet
+        self._silent = quiet or silent
         self._shown = ""
 
     @property

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from bootstrap.cli.live import LiveLine
 from bootstrap.cli.output import check_places, document, each, for_people, say, write_json
 from bootstrap.cli.pc import builder_hex0_and_release, log_of
 from bootstrap.core.errors import BadInput, ExitStatus, GuestFailed
-from bootstrap.core.release import Release, Tree, read_folder
+from bootstrap.core.release import Release, Tree
 from bootstrap.linux.limits import with_options
 from bootstrap.machines import stage0
 from bootstrap.machines.builder_hex0 import MachineOpinion, build
@@ -27,6 +26,7 @@ from bootstrap.sources.checkouts import (
     identify_checkout,
     read_used,
 )
+from bootstrap.sources.tree import open_source
 
 SCHEMA = "bootstrap-opinion/1"
 _NOT_HERE = ("junit", "output", "recheck", "fallback", "fetched")
@@ -205,12 +205,9 @@ def _uefi(args: argparse.Namespace) -> _Found:
     limits = with_options(UefiLimits(), args.limit)
     if args.source is None:
         raise BadInput("--machine uefi: name a stage0-uefi tree with --source")
-    root = Path(args.source)
-    if not root.is_dir():
-        raise BadInput(f"--source {args.source}: is not a folder")
-    tree = read_folder(root)
+    tree = open_source(args.source)
     if _UEFI_SEED not in tree.files:
-        raise BadInput(f"{root}: is no stage0-uefi tree: there is no {_UEFI_SEED}")
+        raise BadInput(f"{args.source}: is no stage0-uefi tree: there is no {_UEFI_SEED}")
     volume = UefiVolume.of({path: file.data for path, file in tree.files.items()}, tree.folders)
     printed: list[str] = []
     stopped = ""

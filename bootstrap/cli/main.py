@@ -1,5 +1,6 @@
 """The command line: parse, call one command, say what went wrong in a line and a status."""
 
+import argparse
 import contextlib
 import importlib
 import io
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from bootstrap import signals
+from bootstrap.cli import live
 from bootstrap.cli.commands import parser
 from bootstrap.cli.output import check_places
 from bootstrap.core.errors import BootstrapError, ExitStatus, printable
@@ -18,11 +20,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     _open_missing_streams()
     _let_any_string_be_printed()
+    args = argparse.Namespace()
     try:
         with signals.polite():
-            return _run(argv)
+            return _run(argv, args)
     except BootstrapError as error:
-        return _failed(str(error), error.exit_code)
+        return _failed(str(error), error.exit_code, error if _given(args, "verbose") else None)
     except Terminated as signalled:
         return _failed(f"ended by {signalled}", signalled.exit_code)
     except KeyboardInterrupt:
@@ -41,8 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(message, ExitStatus.BAD_INPUT)
 
 
-def _run(argv: Sequence[str] | None) -> int:
-    args = parser().parse_args(argv)
+def _run(argv: Sequence[str] | None, args: argparse.Namespace) -> int:
+    parser().parse_args(argv, args)
+    args.quiet, args.verbose = _given(args, "quiet"), _given(args, "verbose")
+    live.silent = args.quiet
     # What came after a -- cannot be distinguished from what came before it otherwise.
     args.given = list(sys.argv[1:] if argv is None else argv)
     # What cannot be written must not be found out after minutes of work.
@@ -53,10 +58,30 @@ def _run(argv: Sequence[str] | None) -> int:
     return int(status)
 
 
-def _failed(message: str, status: int) -> int:
-    """Say it in one line, whatever names stand in it; returns the status."""
+def run_help(args: argparse.Namespace) -> int:
+    """`bootstrap help COMMAND...` is `bootstrap COMMAND... --help`."""
+    parser().parse_args([*args.command, "--help"])
+    raise AssertionError("--help ends the program")
+
+
+def _given(args: argparse.Namespace, name: str) -> bool:
+    """Whether -q or -v was given, before the command or after it."""
+    return any(value is True for key, value in vars(args).items() if key.partition("_")[0] == name)
+
+
+def _failed(message: str, status: int, where: BaseException | None = None) -> int:
+    """Say it in one line, whatever names stand in it; returns the status.
+
+    With `where`, the place of the program that raised it is said too.
+    """
     with contextlib.suppress(OSError):
         print(f"bootstrap: {printable(message)}", file=sys.stderr)
+        at = where.__traceback__ if where is not None else None
+        while at is not None and at.tb_next is not None:
+            at = at.tb_next
+        if at is not None:
+            module = at.tb_frame.f_globals.get("__name__")
+            print(f"bootstrap: raised in {module}, line {at.tb_lineno}", file=sys.stderr)
     return status
 
 

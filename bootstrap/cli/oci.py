@@ -15,6 +15,7 @@ from bootstrap.cli.output import (
     each,
     for_people,
     print_page,
+    show,
     write_files,
     write_json,
 )
@@ -60,20 +61,29 @@ def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
 def run_compare(args: argparse.Namespace) -> int:
     """Do it.  Raises BootstrapError; returns the exit status."""
     mine, yours = (read_layout(Path(name)) for name in args.layouts)
+    lines, differs = [], []
     for what, here, there in (
         ("manifest", [mine.manifest], [yours.manifest]),
         ("config", [mine.config], [yours.config]),
         ("diff_ids", mine.diff_ids, yours.diff_ids),
     ):
         words = [" ".join(f"sha256:{value}" for value in row) for row in (here, there)]
-        print(f"{what}: {words[0]}" + ("" if here == there else f" and {words[1]}, which differ"))
-    if mine.config != yours.config:
-        same = mine.diff_ids == yours.diff_ids
-        print("ANOTHER IMAGE" + (": the same files, another configuration" if same else ""))
-        return ExitStatus.DIFFERS
-    packed = "" if mine.manifest == yours.manifest else ", packed or described in another way"
-    print(f"THE SAME IMAGE{packed}")
-    return ExitStatus.DONE
+        lines.append(f"{what}: {words[0]}" + f" and {words[1]}, which differ" * (here != there))
+        differs += [what] * (here != there)
+    same = "config" not in differs
+    if not same:
+        files = ": the same files, another configuration" * ("diff_ids" not in differs)
+        lines.append(f"ANOTHER IMAGE{files}")
+    else:
+        packed = ", packed or described in another way" * bool(differs)
+        lines.append(f"THE SAME IMAGE{packed}")
+    images = [
+        {"manifest": one.manifest, "config": one.config, "diff_ids": one.diff_ids}
+        for one in (mine, yours)
+    ]
+    value = {"schema": "bootstrap-oci-compare/1", "same": same, "differs": differs}
+    show(lines, args.json, {**value, "images": images})
+    return ExitStatus.DONE if same else ExitStatus.DIFFERS
 
 
 def _text(

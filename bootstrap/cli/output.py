@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bootstrap import signals
+from bootstrap.cli.live import style_for
 from bootstrap.core.errors import BadInput, printable
 
 STDOUT = "-"
@@ -56,12 +57,17 @@ def each(*outputs: Callable[[], object] | str | None) -> None:
 def write_json(dest: str | None, value: object) -> None:
     """Write a document where it is asked for: plain values, and dataclasses, which become objects.
 
+    Each has `schema`, which is also the name of the schema in docs/, and the tool with its version.
     Otherwise as `write_text`.
     """
     from bootstrap.documents import encode
 
-    if dest is not None:
-        write_text(dest, json.dumps(encode(value), indent=2) + "\n")
+    if dest is None:
+        return
+    plain = encode(value)
+    if "tool" not in plain:
+        plain = document(**plain)
+    write_text(dest, json.dumps(plain, indent=2) + "\n")
 
 
 def document(**fields: object) -> dict[str, object]:
@@ -98,16 +104,10 @@ def for_people(*dests: str | None) -> TextIO:
 
 def print_page(page: Callable[..., str], out: TextIO) -> None:
     """Print a page as suits the stream: `page` has the options of `bootstrap.report.to_text`."""
-    from bootstrap.report.page import speaks_unicode
-
-    terminal = out.isatty()
-    out.write(
-        page(
-            colour=terminal and not os.environ.get("NO_COLOR"),
-            width=os.get_terminal_size(out.fileno()).columns if terminal else None,
-            unicode=speaks_unicode(out.encoding),
-        )
-    )
+    style = style_for(out, os.environ)
+    known = out.isatty() or "COLUMNS" in os.environ
+    width = style.width() if known else None
+    out.write(page(colour=style.colour, width=width, unicode=style.unicode))
     out.flush()
 
 
@@ -146,7 +146,7 @@ def _check_place(dest: str) -> None:
         raise _unwritable(dest, error) from None
 
 
-def check_output_folder(name: str | None) -> None:
+def check_output_folder(name: str | None, option: str = "--output") -> None:
     """Raise BadInput, before any work is done, unless `name` is a new or an empty folder.
 
     One that can be made, and a file in it; nothing of that stays.
@@ -156,15 +156,15 @@ def check_output_folder(name: str | None) -> None:
     folder, new = Path(name), list[Path]()
     try:
         if folder.is_dir() and any(folder.iterdir()):
-            raise BadInput(f"--output {name}: is not empty; name a new or an empty folder")
+            raise BadInput(f"{option} {name}: is not empty; name a new or an empty folder")
         if folder.exists() and not folder.is_dir():
-            raise BadInput(f"--output {name}: is a file; name a new or an empty folder")
+            raise BadInput(f"{option} {name}: is a file; name a new or an empty folder")
         new = [place for place in (folder, *folder.parents) if not place.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         with _beside(folder / "file"):
             pass
     except OSError as error:
-        raise BadInput(f"--output {name}: cannot be used: {error.strerror}") from error
+        raise BadInput(f"{option} {name}: cannot be used: {error.strerror}") from error
     finally:
         with signals.held, contextlib.suppress(OSError):
             for place in new:

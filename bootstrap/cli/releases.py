@@ -8,11 +8,12 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
+from bootstrap.cli.live import style_for
 from bootstrap.cli.output import STDOUT, document, write_json
 from bootstrap.known import RELEASES, StepFile, architectures, find, releases
 from bootstrap.sources import Cache
 
-SCHEMA = 1
+SCHEMA = "bootstrap-releases/1"
 _WIDTH = 100
 _INDENT = "    "
 
@@ -26,7 +27,8 @@ def run(args: argparse.Namespace) -> int:
         for release in releases(RELEASES)
     ]
     if args.json != STDOUT:
-        width = os.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
+        style = style_for(sys.stdout, os.environ)
+        width = style.width() if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
         sys.stdout.write(to_text(known, cached, max(width, 40)))
     write_json(args.json, to_document(known, cached, str(cache.root)))
     return 0

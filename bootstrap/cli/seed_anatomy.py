@@ -16,9 +16,10 @@ from bootstrap.anatomy import dissect
 from bootstrap.anatomy.claims import Anatomy
 from bootstrap.anatomy.text import document as anatomy_document
 from bootstrap.anatomy.text import render
+from bootstrap.cli.live import has_colours
 from bootstrap.cli.output import STDOUT, document, write_json
 from bootstrap.cli.seed_files import LARGEST, STDIN, read_file
-from bootstrap.cli.seeds import SCHEMA, about
+from bootstrap.cli.seeds import about
 from bootstrap.core.errors import BadInput, printable
 from bootstrap.known.seeds import KnownSeed, SeedCatalogue, load
 
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
             print(line.encode(encoding, "backslashreplace").decode(encoding))
     name = None if seed is None else seed.name
     parts = anatomy_document(anatomy)
-    value = document(schema=SCHEMA, file=printable(args.file), seed=name, **parts)
+    value = document(schema="bootstrap-anatomy/1", file=printable(args.file), seed=name, **parts)
     write_json(args.json, value)
     return 0
 
@@ -50,8 +51,7 @@ def _anatomy(
     yield f"{path}: {'no known seed' if seed is None else seed.name}"
     if seed is not None:
         yield from (f"  {line}" for line in list(about(catalogue, seed))[1:])
-    terminal = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    yield from _lines(render(anatomy, terminal), args.lines)
+    yield from _lines(render(anatomy, has_colours(sys.stdout, os.environ)), args.lines)
 
 
 def _lines(lines: Iterator[str], most: int) -> Iterator[str]:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 from bootstrap.cli.output import document, show
 from bootstrap.cli.seed_files import LARGEST, STDIN, read_file
-from bootstrap.cli.seeds import SCHEMA
 from bootstrap.core.errors import BadInput, printable
 from bootstrap.instruments import default_engine
 from bootstrap.known import data_dir
@@ -21,13 +20,13 @@ _SOURCE = 1 << 20
 
 def run(args: argparse.Namespace) -> int:
     """Hold a seed against its source: 0 three agree, 1 they differ, 3 the seed that ran failed."""
-    if STDIN == args.file == args.source:
+    if STDIN == args.file == args.hex0:
         raise BadInput("the seed and its source cannot both be standard input")
     seed = read_file(args.file, LARGEST, "no seed has that many")
-    source = read_file(args.source, _SOURCE, "no hex0 source of a seed has that many")
+    source = read_file(args.hex0, _SOURCE, "no hex0 source of a seed has that many")
     known = load().by_sha256.get(hashlib.sha256(seed).hexdigest())
     assembler, words, note = _assembler(seed, None if known is None else known.kind, args.by)
-    checked = check(seed, source, printable(args.source), assembler, words, default_engine())
+    checked = check(seed, source, printable(args.hex0), assembler, words, default_engine())
     name = "no known seed" if known is None else known.name
     first = f"{printable(args.file)}: {name}, {len(seed)} bytes, sha256 {_sha(seed)}"
     value = _document(args, seed, checked, note)
@@ -63,7 +62,7 @@ def _assembler(seed: bytes, kind: str | None, by: str | None) -> tuple[bytes, st
 
 def _outcome(args: argparse.Namespace, checked: SeedResult, note: str) -> Iterator[str]:
     run = checked.run
-    yield f"  source          {printable(args.source)}"
+    yield f"  source          {printable(args.hex0)}"
     yield f"  pure model      {_verdict(checked.model_differs)}, sha256 {_sha(checked.model)}"
     if run.output is None:
         yield f"  emulated seed   failed: {run.failure[0]}"
@@ -73,7 +72,7 @@ def _outcome(args: argparse.Namespace, checked: SeedResult, note: str) -> Iterat
     yield f"  that ran        {run.assembler}, emulated{f' ({note})' if note else ''}"
     for who, differs in (("model", checked.model_differs), ("emulated seed", checked.run_differs)):
         if differs is not None:
-            yield from _first(who, differs, printable(args.source))
+            yield from _first(who, differs, printable(args.hex0))
     for oddity in checked.oddities[:5]:
         place = f"{oddity.file}:{oddity.position.line}:{oddity.position.column}"
         yield f"  note: {place}: {oddity.reason}"
@@ -104,9 +103,9 @@ def _document(
 ) -> dict[str, object]:
     run = checked.run
     return document(
-        schema=SCHEMA,
+        schema="bootstrap-seed-check/1",
         file=printable(args.file),
-        source=printable(args.source),
+        source=printable(args.hex0),
         same=checked.same,
         sha256=_sha(seed),
         model={"sha256": _sha(checked.model), "differs": checked.model_differs},

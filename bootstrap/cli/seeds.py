@@ -11,7 +11,7 @@ from bootstrap.known import arch_name
 from bootstrap.known.lookup import ranges
 from bootstrap.known.seeds import FAMILIES, KINDS, KnownSeed, Place, SeedCatalogue, load
 
-SCHEMA = 1
+SCHEMA = "bootstrap-seeds/1"
 DOWNSTREAMS = ("Guix", "nixpkgs", "StageX", "live-bootstrap")
 _SURE = {"content": "the same content", "commit": "by a commit", "version": "by a version number"}
 

@@ -25,7 +25,7 @@ from bootstrap.known import all_steps
 from bootstrap.linux.limits import RunLimits
 from bootstrap.sources import Cache, Resolved, check_materials, embedded_source, resolve
 
-SCHEMA = 1
+SCHEMA = "bootstrap-step/1"
 MAX_SCRIPT = 1 << 24
 
 

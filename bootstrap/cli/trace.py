@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bootstrap import trace
 from bootstrap.cli import verify
-from bootstrap.cli.output import say, show
+from bootstrap.cli.output import (
+    STDOUT,
+    check_output_folder,
+    document,
+    say,
+    show,
+    write_pieces,
+)
 from bootstrap.cli.run import exit_status, report_probes, standard_streams
 from bootstrap.cli.trace_timeline import ReplayLine, instructions
-from bootstrap.core.errors import BadInput, printable
+from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.debug.opening import record_program
 from bootstrap.instruments import default_engine
 from bootstrap.linux.limits import RunLimits
@@ -25,8 +33,15 @@ from bootstrap.timeline.stores import line, store_report
 from bootstrap.trace.calls import CallFilter
 from bootstrap.trace.compare import check
 from bootstrap.trace.log import log
-from bootstrap.trace.store import Trace
-from bootstrap.trace.views import files_graph, files_text, info, tree
+from bootstrap.trace.views import (
+    files_graph,
+    files_json,
+    files_text,
+    info,
+    info_json,
+    tree,
+    tree_json,
+)
 
 
 def run_record(args: argparse.Namespace) -> int:
@@ -36,33 +51,35 @@ def run_record(args: argparse.Namespace) -> int:
     if args.env or args.root != "." or args.cwd != "/":
         raise BadInput("--root, --cwd and --env go with -- PROGRAM only")
     for name, option in ((args.json, "--json"), (args.junit, "--junit")):
-        if name is not None and Path(name).resolve() == Path(args.trace).resolve():
+        if name is not None and Path(name).resolve() == Path(args.output).resolve():
             raise BadInput(f"{option} {name}: is where the trace goes; name another file")
-    return verify.run(args, record_to=args.trace)
+    check_output_folder(args.products_to, "--products-to")
+    given = argparse.Namespace(**{**vars(args), "output": args.products_to})
+    return verify.run(given, record_to=args.output)
 
 
 _VERIFY_ONLY = (
-    "source", "release", "fetched", "fallback", "entry", "output", "json", "junit", "verbose",
-    "recheck",
+    "source", "release", "fetched", "fallback", "entry", "products_to", "json", "junit", "recheck",
 )  # fmt: skip
 
 
 def _program(args: argparse.Namespace) -> int:
     for name in _VERIFY_ONLY:
         if getattr(args, name):
-            raise BadInput(f"--{name} goes with a bootstrap only, not with -- PROGRAM")
+            option = f"--{name.replace('_', '-')}"
+            raise BadInput(f"{option} goes with a bootstrap only, not with -- PROGRAM")
     # The image has its architecture, and there is one.
     for name, usual in (("arch", "x86"), ("jobs", 1)):
         if getattr(args, name) != usual:
             raise BadInput(f"--{name} goes with a bootstrap only, not with -- PROGRAM")
     done = record_program(
-        args.trace, args.program, default_engine(), args.root, args.cwd, args.env,
+        args.output, args.program, default_engine(), args.root, args.cwd, args.env,
         RunLimits().with_options(args.limit), standard_streams(),
     )  # fmt: skip
     report_probes(done.probes)
     status = 3 if done.ended is None else exit_status(done.ended)
     if not args.quiet:
-        text = f"bootstrap: recorded in {args.trace}: trace digest {done.digest}"
+        text = f"bootstrap: recorded in {args.output}: trace digest {done.digest}"
         print(printable(text), file=sys.stderr)
     if done.failure is not None:
         raise done.failure
@@ -75,42 +92,59 @@ def run_check(args: argparse.Namespace) -> int:
         with ReplayLine(opened) as line:
             line.doing = "running it again: "
             divergence = check(opened, default_engine(), line.at_event)
-        if divergence is None:
-            programs = f"{len(opened.programs)} programs, {opened.events:,} system calls"
-            say([f"{args.trace}: the same again: {programs}, trace digest {opened.digest}"])
-            return 0
-    say(divergence.lines())
-    return 1
+        programs = f"{len(opened.programs)} programs, {opened.events:,} system calls"
+        same = f"{args.trace}: the same again: {programs}, trace digest {opened.digest}"
+        value = {
+            "schema": "bootstrap-trace-check/1", "digest": opened.digest,
+            "programs": len(opened.programs), "calls": opened.events, "diverged": divergence,
+        }  # fmt: skip
+    show([same] if divergence is None else divergence.lines(), args.json, value)
+    return ExitStatus.DONE if divergence is None else ExitStatus.DIFFERS
 
 
-def _reading(
-    lines: Callable[[Trace, argparse.Namespace], Iterable[str]],
-) -> Callable[[argparse.Namespace], int]:
-    """A command that prints lines about a trace. Raises BootstrapError."""
-
-    def run(args: argparse.Namespace) -> int:
-        with trace.open(args.trace) as opened:
-            say(lines(opened, args))
-        return 0
-
-    return run
+def run_info(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError."""
+    with trace.open(args.trace) as opened:
+        show(info(opened), args.json, info_json(opened))
+    return ExitStatus.DONE
 
 
-def _tree(opened: Trace, args: argparse.Namespace) -> Iterable[str]:
-    return tree(opened, instructions(args.trace) if args.instructions else None)
+def run_tree(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError."""
+    with trace.open(args.trace) as opened:
+        counts = instructions(args.trace) if args.instructions else None
+        show(tree(opened, counts), args.json, tree_json(opened, counts))
+    return ExitStatus.DONE
 
 
-def _files(opened: Trace, args: argparse.Namespace) -> Iterable[str]:
-    return files_graph(opened, args.graph).splitlines() if args.graph else files_text(opened)
+def run_files(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError."""
+    with trace.open(args.trace) as opened:
+        graph = args.graph and files_graph(opened, args.graph).splitlines()
+        show(graph or files_text(opened), args.json, files_json(opened))
+    return ExitStatus.DONE
 
 
-def _log(opened: Trace, args: argparse.Namespace) -> Iterable[str]:
+def run_log(args: argparse.Namespace) -> int:
+    """Print it. Raises BootstrapError."""
     names = [name for names in args.call for name in names.split(",")]
-    return log(opened, CallFilter(opened, names, None, args.path, args.pid))
+    with trace.open(args.trace) as opened:
+        wanted = CallFilter(opened, names, None, args.path, args.pid)
+        if args.json != STDOUT:
+            say(log(opened, wanted))
+        if args.json is not None:
+            head = document(schema="bootstrap-trace-log/1", digest=opened.digest)
+            write_pieces(args.json, _log_json(head, log(opened, wanted)))
+    return ExitStatus.DONE
 
 
-run_info = _reading(lambda opened, args: info(opened))
-run_tree, run_files, run_log = _reading(_tree), _reading(_files), _reading(_log)
+def _log_json(head: object, lines: Iterable[str]) -> Iterator[bytes]:
+    """The document in pieces: a log may have millions of calls."""
+    yield json.dumps(head).encode()[:-1] + b', "calls": ['
+    for number, text in enumerate(lines):
+        pid, _, call = text.removeprefix("[pid").partition("] ")
+        yield (b",\n" if number else b"\n") + json.dumps({"pid": int(pid), "text": call}).encode()
+    yield b"\n]}\n"
 
 
 def run_why(args: argparse.Namespace) -> int:
@@ -135,7 +169,10 @@ def run_why(args: argparse.Namespace) -> int:
         show(
             origins.lines(links, lambda link: line(stores[link]) if link in stores else ""),
             args.json,
-            {"schema": 1, "links": [why_json(link, stores) for link in links]},
+            {
+                "schema": "bootstrap-trace-why/1",
+                "links": [why_json(link, stores) for link in links],
+            },
         )
     return 0
 
@@ -147,5 +184,6 @@ def run_where(args: argparse.Namespace) -> int:
         raise BadInput(f"{args.line}: name a source and a line of it, like x86/cc_x86.M1:1623")
     with trace.open(args.trace) as opened:
         found, stopped = outputs_of_line(opened, path, int(number))
-        say(line_outputs.lines(path, int(number), found, stopped))
+        text = line_outputs.lines(path, int(number), found, stopped)
+        show(text, args.json, line_outputs.as_json(path, int(number), found, stopped))
     return 0

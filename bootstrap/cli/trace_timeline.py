@@ -37,7 +37,7 @@ from bootstrap.trace.log import log
 from bootstrap.trace.store import ProgramRow, Trace
 from bootstrap.trace.views import files_graph
 
-SCHEMA = 1
+SCHEMA = "bootstrap-trace-coverage/1"
 
 
 class ReplayLine(LiveLine):
@@ -98,7 +98,12 @@ def run_index(args: argparse.Namespace) -> int:
         total = build(opened, default_engine(), name, progress)
         programs = len(opened.programs)
     size = os.stat(name).st_size
-    say([f"{name}: {total:,} instructions in {programs} programs; {size:,} bytes"])
+    found = {
+        "schema": "bootstrap-trace-indexed/1",
+        "file": name, "size": size, "programs": programs, "instructions": total,
+    }  # fmt: skip
+    text = f"{name}: {total:,} instructions in {programs} programs; {size:,} bytes"
+    output.show([text], args.json, found)
     return 0
 
 

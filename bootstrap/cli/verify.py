@@ -46,6 +46,7 @@ from bootstrap.runs.rebuild import Rebuilt, rebuild, record_rebuild
 from bootstrap.runs.recheck import rechecked
 from bootstrap.signals import scratch_folder
 from bootstrap.sources import Cache, Resolved, against, resolve, resolve_stagex
+from bootstrap.sources.tree import folder_of
 
 ALL = "all"
 ONE_LINE = (ExitStatus.DONE, ExitStatus.LESS_THAN_ASKED)
@@ -130,7 +131,10 @@ def resolve_each(args: argparse.Namespace) -> list[Resolved]:
     """
     cache, source, release, entry = Cache(), args.source, args.release, args.entry
     if release == STAGEX:
-        return [resolve_stagex(source, args.fetched, args.arch, entry)]
+        if source is None:
+            return [resolve_stagex(source, args.fetched, args.arch, entry)]
+        with folder_of(source) as folder:
+            return [resolve_stagex(str(folder), args.fetched, args.arch, entry)]
     if not is_several(args.arch):
         fallback = getattr(args, "fallback", None) is not None
         return [resolve(source, release, args.arch, cache, entry, fallback=fallback)]

@@ -25,7 +25,6 @@ MOST = 20
 """Rows of a list that are shown, unless all are asked for."""
 T = TypeVar("T")
 _SQLITE = b"SQLite format 3\0"
-_GZIP = b"\x1f\x8b"
 _HEAD = 512
 KNOWN = (
     "name two traces, two JSON reports of `bootstrap verify`, two source trees, or what a run did "
@@ -76,6 +75,11 @@ def write_some(
 
 def recognise(name: str) -> Kind:
     """Of what kind it is. Raises BadInput where it is none of them, or cannot be read."""
+    from bootstrap.sources.packed import GZIP, XZ, ZIP, ZSTD
+    from bootstrap.sources.tree import is_url
+
+    if is_url(name) or (not os.path.exists(name) and os.path.isdir(name.rpartition("@")[0])):
+        return "tree"  # an address, or DIR@REV
     try:
         mode = os.stat(name).st_mode
     except (OSError, ValueError) as error:
@@ -92,7 +96,7 @@ def recognise(name: str) -> Kind:
         raise BadInput(f"{name}: cannot be read: {error.strerror}") from None
     if head.startswith(_SQLITE):
         return "trace"
-    if head.startswith(_GZIP) or head[257:262] == b"ustar":
+    if head.startswith((GZIP, XZ, ZSTD, ZIP)) or head[257:262] == b"ustar":
         return "tree"
     if head.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
         return "effects" if b'"schema": "bootstrap-effects/' in head else "report"

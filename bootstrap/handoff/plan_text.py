@@ -31,7 +31,6 @@ from bootstrap.words import count
 if TYPE_CHECKING:
     from bootstrap.handoff.stage0 import Stage0
 
-SCHEMA = 1
 _MARKS = {
     "checked": ("✓", "ok", "32"),
     "partly": ("~", "~~", "33"),
@@ -90,10 +89,10 @@ def checkout_lines(page: Page, checkout: Identity) -> None:
     page.labelled("", f"{checkout.files} files are used, their digest is {checkout.digest}")
 
 
-def document_head(kind: str, checkout: Identity) -> dict[str, Any]:
+def document_head(name: str, kind: str, checkout: Identity) -> dict[str, Any]:
     """What every document begins with."""
     return {
-        "schema": SCHEMA,
+        "schema": f"bootstrap-handoff-{name}/1",
         "tool": {"name": "bootstrap", "version": bootstrap.__version__},
         "kind": kind,
         "checkout": {**encode(checkout), "unknown": checkout.unknown or None},
@@ -213,7 +212,7 @@ def sources_document(
 ) -> dict[str, Any]:
     """The same for machines."""
     return {
-        **document_head("distfiles", checkout),
+        **document_head("sources", "distfiles", checkout),
         "whole": audit.whole,
         "distfiles": _distfiles(files, audit),
         "others": list(audit.others),
@@ -241,7 +240,7 @@ def _audit(page: Page, audit: Audit) -> None:
 def plan_document(plan: HandoffPlan, audit: Audit | None) -> dict[str, Any]:
     """The plan for machines; docs/handoff.md says what the keys are."""
     return {
-        **document_head("live-bootstrap", plan.checkout),
+        **document_head("plan", "live-bootstrap", plan.checkout),
         "arch": plan.arch,
         "manifest": {
             "path": MANIFEST,
@@ -358,7 +357,7 @@ def _stage_details(page: Page, stage: StagexStage) -> None:
 
 def stagex_document(plan: StagexPlan) -> dict[str, Any]:
     """The plan for machines."""
-    return {**document_head("stagex", plan.checkout), **encode(plan)}
+    return {**document_head("stagex", "stagex", plan.checkout), **encode(plan)}
 
 
 # -- graphs ----------------------------------------------------------------------------------------
@@ -531,7 +530,7 @@ def run_document(outcome: RunOutcome, plan: HandoffPlan, stage0: Stage0) -> dict
     """The same for machines; docs/handoff.md says what the keys are."""
     engine, failure = outcome.choice.engine, outcome.failure
     return {
-        **document_head("handoff-run", plan.checkout),
+        **document_head("run", "handoff-run", plan.checkout),
         "arch": plan.arch,
         "until": outcome.order.until,
         "limits": encode(outcome.order.limits),

@@ -43,6 +43,10 @@ def with_options(limits: _Limits, options: list[str]) -> _Limits:
         name = name.replace("-", "_")
         factor = _SUFFIX.get(text[-1:].lower(), 1)
         digits = text[:-1] if factor > 1 else text
+        if sep and name in known and text and not digits.isdecimal():
+            raise BadInput(
+                f"--limit {option}: {text} is no number: digits, and perhaps K, M or G after them"
+            )
         if not sep or name not in known or not digits.isdecimal():
             raise BadInput(f"--limit {option}: not NAME=NUMBER; the names are {', '.join(known)}")
         changes[name] = int(digits) * factor

@@ -34,7 +34,7 @@ from bootstrap.sources.git import (
 )
 from bootstrap.sources.materials import named
 from bootstrap.sources.resolving import Fetched
-from bootstrap.sources.tree import SourceTree, lay_out, read_folder
+from bootstrap.sources.tree import SourceTree, folder_of, is_url, lay_out, read_folder
 
 LIVE_BOOTSTRAP, STAGEX_TREE = "live-bootstrap", "stagex"
 BUILDER_HEX0, STAGE0 = "builder-hex0", "stage0"
@@ -309,7 +309,11 @@ def checkout_at(
     Raises BadInput.
     """
     if given is not None and (Path(given).exists() or not _KEY.fullmatch(given)):
-        yield CheckedOut(Path(given))
+        if not (os.path.isfile(given) or is_url(given) or "@" in given):
+            yield CheckedOut(Path(given))
+            return
+        with folder_of(given) as folder:
+            yield CheckedOut(folder)
         return
     tree = _cached(given, name, cache, option or f"--{name}")
     with scratch_folder(f"{name}-") as place:

@@ -12,12 +12,16 @@ import hashlib
 import io
 import re
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import as_bytes, as_text, read_file
+
+if TYPE_CHECKING:
+    from dulwich.object_store import DiskObjectStore
 
 FILE, PROGRAM, LINK, GITLINK = 0o100644, 0o100755, 0o120000, 0o160000
 """Modes that an entry of an index may have; a gitlink is a submodule's commit."""
@@ -26,6 +30,8 @@ _MAX_INDEX = 64 << 20
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _MAX = 16 << 20
 """Bytes of a commit or a tree that lies in a file of its own."""
+_REFS = ("tags", "heads", "remotes", "remotes/origin")
+_T = TypeVar("_T")
 _NORMAL = {0o100664: 0o100644}
 
 
@@ -41,6 +47,8 @@ class IndexEntry:
 def _git_folder(checkout: Path) -> Path:
     """``.git``, or the folder that it names where it is a file (a worktree, a submodule)."""
     git = checkout / ".git"
+    if not git.exists() and (checkout / "objects").is_dir():
+        return checkout  # what a bare clone is, and what a submodule has in its parent's .git
     if git.is_file():
         return checkout / _line(git).removeprefix("gitdir:").strip()
     return git
@@ -125,20 +133,96 @@ def blob_sha1(data: bytes) -> str:
 
 def commit_files(checkout: Path, commit: str) -> tuple[IndexEntry, ...]:
     """All files, links and submodules of a commit, sorted. Raises BadInput: not there, damaged."""
+    from dulwich.objects import ObjectID
+
+    def rows(store: DiskObjectStore) -> Iterator[tuple[str, int, str]]:
+        found = store[ObjectID(commit.encode())]
+        if found.type_name != b"commit":
+            raise ValueError(f"{commit} is no commit")
+        for entry in store.iter_tree_contents(found.tree):  # type: ignore[attr-defined]
+            mode = _NORMAL.get(entry.mode, entry.mode)
+            yield as_text(entry.path), mode, entry.sha.decode()
+
+    return tuple(IndexEntry(*row) for row in sorted(_stored(checkout, rows)))
+
+
+def find_commit(checkout: Path, rev: str) -> str:
+    """The commit that a branch, a tag, HEAD or the beginning of a commit's SHA-1 names.
+
+    Raises BadInput.
+    """
+    from dulwich.objects import ObjectID, Tag
+
+    if rev == "HEAD":
+        return read_head(checkout)
+    names = [] if ".." in rev else [rev, *(f"refs/{kind}/{rev}" for kind in _REFS)]
+    names = [name for name in names if name.startswith("refs/")]
+    refs = {ref for name in names for at in _git_folders(checkout) if (ref := _ref(at, name))}
+
+    def commits(store: DiskObjectStore) -> Iterator[str]:
+        found = {ref.encode() for ref in refs}
+        if not found and re.fullmatch("[0-9a-f]{4,40}", rev):
+            found = set(store.iter_prefix(rev.encode()))
+        for name in found:
+            named = store[ObjectID(name)]
+            while isinstance(named, Tag):
+                named = store[named.object[1]]
+            if named.type_name == b"commit":
+                yield named.id.decode()
+
+    there = set(_stored(checkout, commits))
+    if len(there) != 1:
+        what = f"is any of {', '.join(sorted(there))}" if there else "is none there"
+        raise BadInput(f"{checkout}@{rev}: {rev} {what}: name a commit, a branch or a tag")
+    return there.pop()
+
+
+def whole_commit(checkout: Path, commit: str, limit: int) -> Iterator[tuple[IndexEntry, bytes]]:
+    """All files and links of a commit and of its submodules', each with its content.
+
+    Raises BadInput: a submodule whose objects are not there; more than ``limit`` bytes in all.
+    """
+    from dulwich.objects import ObjectID
+
+    left = limit
+    entries = commit_files(checkout, commit)
+    files = [entry for entry in entries if entry.mode != GITLINK]
+
+    def contents(store: DiskObjectStore) -> Iterator[bytes]:
+        nonlocal left
+        for entry in files:
+            _, data = store.get_raw(ObjectID(entry.sha1.encode()))
+            left -= len(data)
+            if left < 0 or blob_sha1(data) != entry.sha1:
+                raise ValueError(f"{entry.path!r} is not what it should be, or is too large")
+            yield data
+
+    yield from zip(files, _stored(checkout, contents), strict=True)
+    for entry in entries:
+        if entry.mode != GITLINK:
+            continue
+        inside = checkout / entry.path
+        if not (inside / ".git").exists():
+            inside = _git_folders(checkout)[-1] / "modules" / entry.path
+        if not inside.exists():
+            raise BadInput(
+                f"{checkout}: the submodule {entry.path} is not there: git submodule update --init"
+            )
+        for below, data in whole_commit(inside, entry.sha1, left):
+            left -= len(data)
+            yield replace(below, path=f"{entry.path}/{below.path}"), data
+
+
+def _stored(checkout: Path, read: Callable[[DiskObjectStore], Iterable[_T]]) -> list[_T]:
+    """All that ``read`` finds among a checkout's objects.  Raises BadInput."""
     from dulwich.object_store import DiskObjectStore
-    from dulwich.objects import Commit, ObjectID
 
     folder = _git_folders(checkout)[-1] / "objects"
     store = DiskObjectStore(folder, loose_object_size_limit=_MAX)
-    rows: list[tuple[str, int, str]] = []
+    found: list[_T] = []
     fault = ""
     try:
-        found = store[ObjectID(commit.encode())]
-        if not isinstance(found, Commit):
-            raise ValueError(f"{commit} is no commit")
-        for entry in store.iter_tree_contents(found.tree):
-            mode = _NORMAL.get(entry.mode, entry.mode)
-            rows.append((as_text(entry.path), mode, entry.sha.decode()))
+        found = list(read(store))
     except KeyError as error:
         sha1 = as_text(error.args[0])
         fault = f"git's object {sha1} is not there (a partial clone?): clone it anew"
@@ -148,4 +232,4 @@ def commit_files(checkout: Path, commit: str) -> tuple[IndexEntry, ...]:
     store.close()
     if fault:
         raise BadInput(f"{checkout}: {fault}")
-    return tuple(IndexEntry(*row) for row in sorted(rows))
+    return found

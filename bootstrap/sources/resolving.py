@@ -35,7 +35,6 @@ from bootstrap.sources.tree import (
     DownloadFailed,
     Progress,
     SourceTree,
-    is_url,
     open_source,
     parents,
     read_archive,
@@ -83,7 +82,7 @@ def resolve(
 ) -> Resolved:
     """Find the source, in this order:
 
-    1. ``source``, a checkout or an archive.  Without ``release``, the release is the one in the
+    1. ``source``: whatever `open_source` takes.  Without ``release``, the release is the one in the
        catalogue that the tree is nearest to.
     2. ``release`` (or the newest) in the cache.
     3. The release from its published address, which is then cached.
@@ -97,7 +96,7 @@ def resolve(
     """
     arch = arch_name(arch)
     if source is not None:
-        return _given(source, release, arch, entry)
+        return _given(source, release, arch, entry, progress)
     if release == EMBEDDED:
         return _embedded(
             arch, entry, f"no release of {RELEASES} was verified", f"--release {EMBEDDED}"
@@ -148,8 +147,10 @@ def _compare(tree: SourceTree, step: StepFile, entry: str | None) -> Resolved:
     return Resolved(tree, step, report)
 
 
-def _given(source: str, release: str | None, arch: str, entry: str | None) -> Resolved:
-    tree = open_source(source)
+def _given(
+    source: str, release: str | None, arch: str, entry: str | None, progress: Progress | None
+) -> Resolved:
+    tree = open_source(source, progress)
     step = require_nearest(tree, arch) if release is None else find(RELEASES, release, arch)
     notes, published = tree.notes, step.source.sha256
     if tree.archive_sha256 is not None and published is not None:
@@ -225,10 +226,8 @@ def obtain(
     """The tree of the release that ``steps`` are about, judged but not stored."""
     if from_ is None:
         tree = _published(steps[0], progress)
-    elif is_url(from_):
-        tree = read_archive(download(from_, MAX_ARCHIVE, progress), from_).but(kind="download")
     else:
-        tree = open_source(from_)
+        tree = open_source(from_, progress)
     return check_release(tree, steps).but(release=steps[0].release)
 
 

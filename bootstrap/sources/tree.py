@@ -6,10 +6,11 @@ guest sees, whatever happens to the folder or archive meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -22,16 +23,19 @@ from bootstrap.core.release import (
     SourceFile,
     Tree,
     as_bytes,
+    as_text,
     leads_out,
     read_file,
 )
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink, MemoryLower
-from bootstrap.sources.tar import Member, gunzip, read_tar, write_tar
+from bootstrap.signals import scratch_folder
+from bootstrap.sources.git import LINK, PROGRAM, find_commit, whole_commit
+from bootstrap.sources.packed import ZIP, read_zip, unpacked
+from bootstrap.sources.tar import Member, read_tar, write_tar
 
 Kind = Literal["folder", "archive", "cache", "download", "embedded"]
 
 MAX_ARCHIVE = 64 << 20
-_GZIP = b"\x1f\x8b"
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes so far and the bytes in all, where the server says them."""
@@ -100,15 +104,26 @@ def lay_out(tree: Tree, folder: Path) -> None:
         raise BadInput(f"{folder}: the tree cannot be laid out: {error.strerror}") from None
 
 
-def open_source(path: str | os.PathLike[str]) -> SourceTree:
-    """The tree at ``path``: a folder (a checkout) or a tar archive, plain or gzip'ed.
+def open_source(path: str | os.PathLike[str], progress: Progress | None = None) -> SourceTree:
+    """The tree that is named: a folder (a checkout), an archive, its address, or a git commit.
 
-    Raises BadInput, naming the file and the fault, when it cannot be read or is not safe.
+    An archive is a tar file, plain or compressed (gzip, xz, zstd), or a zip file; a commit is
+    DIR@REV, with what git keeps in DIR.  Raises BadInput, naming the file and the fault, when it
+    cannot be read or is not safe.
     """
+    if is_url(os.fspath(path)):
+        # Until then no module of the network is loaded.
+        from bootstrap.sources.download import download
+
+        label = os.fspath(path)
+        return read_archive(download(label, MAX_ARCHIVE, progress), label).but(kind="download")
     where = Path(path)
     try:
         mode = where.stat().st_mode
     except (OSError, ValueError) as error:
+        folder, at, rev = os.fspath(path).rpartition("@")
+        if at and rev and os.path.isdir(folder):
+            return _read_commit(Path(folder), rev)
         raise BadInput(f"{where}: cannot be read: {_why(error)}") from None
     if stat.S_ISDIR(mode):
         return read_folder(where)
@@ -123,8 +138,42 @@ def read_folder(root: Path) -> SourceTree:
     return SourceTree(tree.label, tree.files, tree.symlinks, tree.folders, tree.special)
 
 
+@contextlib.contextmanager
+def folder_of(source: str) -> Iterator[Path]:
+    """A folder to read a source from: itself, or laid out for as long as this. Raises BadInput."""
+    if os.path.isdir(source):
+        yield Path(source)
+        return
+    tree = open_source(source)
+    with scratch_folder("source-") as place:
+        lay_out(tree, place / "tree")
+        yield place / "tree"
+
+
+def _read_commit(folder: Path, rev: str) -> SourceTree:
+    """The files of a commit, with those of its submodules."""
+    commit = find_commit(folder, rev)
+    files: dict[str, SourceFile] = {}
+    symlinks: dict[str, str] = {}
+    for entry, data in whole_commit(folder, commit, MAX_BYTES):
+        where = f"{folder}@{rev}: the file {entry.path!r}"
+        if _plain(entry.path, where) != entry.path or entry.path in files or entry.path in symlinks:
+            raise BadInput(f"{where} has no usable name, or is there twice")
+        if len(files) + len(symlinks) == MAX_FILES:
+            raise BadInput(f"{folder}@{rev}: has more than {MAX_FILES} files, which no release has")
+        if entry.mode == LINK:
+            _check_link(entry.path, as_text(data), where)
+            symlinks[entry.path] = as_text(data)
+        else:
+            files[entry.path] = SourceFile(data, entry.mode == PROGRAM)
+    folders = frozenset(above for path in (*files, *symlinks) for above in parents(path))
+    if not folders.isdisjoint({*files, *symlinks}):
+        raise BadInput(f"{folder}@{rev}: is damaged: a file lies below another")
+    return SourceTree(f"{folder} at commit {commit}", files, symlinks, folders)
+
+
 def read_archive(data: bytes, label: str) -> SourceTree:
-    """A tar archive, plain or gzip'ed, unpacked in memory.
+    """A tar archive, plain or compressed, or a zip file, unpacked in memory.
 
     One leading folder that all members share is taken off, as release archives have it.  Raises
     BadInput for anything that :func:`bootstrap.sources.tar.read_tar` refuses, and for an absolute
@@ -134,11 +183,18 @@ def read_archive(data: bytes, label: str) -> SourceTree:
     sha256 = hashlib.sha256(data).hexdigest()
     if not data:
         raise BadInput(f"{label}: is empty")
-    raw = gunzip(data, label, MAX_BYTES) if data[:2] == _GZIP else data
-    if len(raw) < 512 or (data is raw and raw[257:262] != b"ustar"):
-        raise BadInput(f"{label}: is neither a gzip'ed nor a plain tar archive")
+    if data.startswith(ZIP):
+        found = read_zip(data, label, MAX_BYTES)
+    else:
+        raw = unpacked(data, label, MAX_BYTES)
+        if len(raw) < 512 or (data is raw and raw[257:262] != b"ustar"):
+            raise BadInput(
+                f"{label}: is no archive that is taken: tar, plain or compressed by gzip, xz or"
+                " zstd, or zip"
+            )
+        found = read_tar(raw, label)
     members: list[tuple[str, Member]] = []
-    for member in read_tar(raw, label):
+    for member in found:
         if len(members) == MAX_FILES:
             raise BadInput(f"{label}: has more than {MAX_FILES} members, which no release has")
         where = f"{label}: the member {member.path!r} at byte {member.offset}"

@@ -132,3 +132,23 @@ def lines(path: str, line: int, found: list[LineOutput], stopped: list[Stopped])
         if (end.path, end.why) not in shown_ends:
             shown_ends.add((end.path, end.why))
             yield f"{end.path.lstrip('/')}: read by {end.program.label}; {end.why}"
+
+
+def as_json(
+    path: str, line: int, found: list[LineOutput], stopped: list[Stopped]
+) -> dict[str, object]:
+    """For machines; a span is [first byte, byte after the last]."""
+    return {
+        "schema": "bootstrap-trace-where/1",
+        "source": path.lstrip("/"),
+        "line": line,
+        "outputs": [
+            {"path": one.path, "sha256": one.sha256, "spans": one.spans, "model": one.model,
+             "program": one.program.label}
+            for one in found
+        ],
+        "ends": [
+            {"path": end.path.lstrip("/"), "program": end.program.label, "why": end.why}
+            for end in stopped
+        ],
+    }  # fmt: skip

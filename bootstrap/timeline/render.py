@@ -126,7 +126,7 @@ def why_json(
 
 def show_json(found: StateView) -> dict[str, object]:
     """The same for machines; addresses and values are numbers."""
-    return {"schema": 1, **_plain(found)}
+    return {"schema": "bootstrap-trace-show/1", **_plain(found)}
 
 
 # Coverage.
@@ -233,7 +233,7 @@ def hot_json(
 ) -> dict[str, object]:
     """The same for machines."""
     return {
-        "schema": 1,
+        "schema": "bootstrap-trace-hot/1",
         "instructions": sum(counted.total for counted in found),
         "outside": sum(counted.outside for counted in found),
         "programs": sum(len(counted.programs) for counted in found),

@@ -256,6 +256,54 @@ def files_text(trace: Trace) -> Iterator[str]:
             yield f"{'':12}{before}"
 
 
+def info_json(trace: Trace) -> dict[str, object]:
+    """What `info` says, for machines."""
+    kept = ("tool", "engine", "hot_path", "source", "source_digest", "arch", "entry", "result")
+    hashes = trace.hashes()
+    return {
+        "schema": "bootstrap-trace-info/1",
+        "digest": trace.digest,
+        "recorded": {name: trace.meta.get(name) or None for name in (*kept, "failure")},
+        "format": trace.meta.get("schema"),
+        "programs": len(trace.programs),
+        "calls": trace.events,
+        "versions": len(hashes),
+        "bytes": sum(size for _, size in hashes.values()),
+        "runs": [[shown(word) for word in run.argv] for run in trace.runs],
+    }
+
+
+def tree_json(trace: Trace, instructions: Mapping[int, int] | None = None) -> dict[str, object]:
+    """What `tree` says, for machines: the programs in their order, each with its parent."""
+    hashes, uses = trace.hashes(), FileUses(trace).shown_uses()
+    rows = [
+        {
+            "id": program.id, "parent": program.parent, "pid": program.pid,
+            "ordinal": program.ordinal, "path": shown(program.path),
+            "argv": [shown(word) for word in program.argv], "calls": program.calls,
+            "instructions": None if instructions is None else instructions[program.id],
+            "ended": ended(program),
+            "files": [
+                {"use": "read" if mark == "<" else "wrote", "path": path, "sha256": hashes[one][0],
+                 "size": hashes[one][1]}
+                for mark, path, one in uses[program.id]
+            ],
+        }
+        for program in trace.programs
+    ]  # fmt: skip
+    return {"schema": "bootstrap-trace-tree/1", "digest": trace.digest, "programs": rows}
+
+
+def files_json(trace: Trace) -> dict[str, object]:
+    """What `files_text` says, for machines; programs by their `id` in `tree_json`."""
+    rows = [
+        {"path": one.path, "sha256": one.sha256, "size": one.size, "written_by": one.writers,
+         "executed_as": one.executed, "read_by": one.readers}
+        for one in FileUses(trace).versions()
+    ]  # fmt: skip
+    return {"schema": "bootstrap-trace-files/1", "digest": trace.digest, "files": rows}
+
+
 def who(program: ProgramRow) -> str:
     """pid and name of a program."""
     return f"{program.label} ({shown(program.path).rpartition('/')[2]})"

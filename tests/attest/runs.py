@@ -145,7 +145,7 @@ def handed_off(release: str, arch: str) -> dict[str, Any]:
     made = task("1", "tool-1.0 pass 1", row("usr/bin/tool", "1" * 64, "1" * 64))
     made["distfiles"] = [{"name": "tool-1.0.tar.gz", "sha256": "2" * 64}]
     return {
-        "schema": 1,
+        "schema": "bootstrap-handoff-run/1",
         "tool": {"name": "bootstrap", "version": "0.1.0"},
         "kind": "handoff-run",
         "checkout": {

@@ -89,7 +89,7 @@ def launch(way: Way, cpu: int | None) -> Iterator[Launched]:
             env = our_environment(_HOT_PATH[way.how])
             command = [sys.executable, "-m", "bootstrap", "verify", "--release", RELEASE]
             if way.how == RECORDED:
-                command[3:4] = ["trace", "record", "--trace", str(work / TRACE)]
+                command[3:4] = ["trace", "record", "--output", str(work / TRACE)]
             if way.how == MACHINE:
                 command += ["--machine", "builder-hex0"]
             command += ["--arch", way.arch, "--entry", ENTRY, "--quiet"]

@@ -20,12 +20,12 @@ verify --limit nonsense | --limit nonsense: not NAME=NUMBER
 verify --limit =5 | --limit =5: not NAME=NUMBER
 verify --limit seconds | --limit seconds: not NAME=NUMBER
 verify --limit seconds= | --limit seconds=: not NAME=NUMBER
-verify --limit seconds=-1 | --limit seconds=-1: not NAME=NUMBER
-verify --limit seconds=1.5 | --limit seconds=1.5: not NAME=NUMBER
+verify --limit seconds=-1 | --limit seconds=-1: -1 is no number
+verify --limit seconds=1.5 | --limit seconds=1.5: 1.5 is no number
 verify --limit no_such=1 | --limit no_such=1: not NAME=NUMBER
-verify --limit memory=12Q | --limit memory=12Q: not NAME=NUMBER
+verify --limit memory=12Q | --limit memory=12Q: 12Q is no number
 verify --limit memory= | --limit memory=: not NAME=NUMBER
-verify --limit memory=K | --limit memory=K: not NAME=NUMBER
+verify --limit memory=K | --limit memory=K: K is no number
 verify --arch pdp11 | unknown architecture 'pdp11'; known: x86, AMD64
 verify --arch= | unknown architecture ''
 verify --arch armv7l | armv7l
@@ -81,7 +81,7 @@ gdb t --once --stdio | --once goes with --listen
 gdb t --symbols x --launch | --symbols goes with --listen or --stdio
 prove f --states 0 | --states 0: must be 1 or more
 seeds show f --lines -1 | --lines -1: must be 0 (all) or more
-seeds check - --source - | cannot both be standard input
+seeds check - --hex0 - | cannot both be standard input
 handoff sources --distfiles d --jobs 0 | --jobs 0: give a number from 1
 handoff plan --graph dot --json - | --graph and --json - both write to standard output
 handoff plan --stagex --arch amd64 | are for --live-bootstrap, not for --stagex
@@ -107,10 +107,21 @@ def test_usage(row: str, tmp_path: Path) -> None:
 
 
 ARGPARSE = """
- | the following arguments are required: COMMAND
-no-such-command | invalid choice: 'no-such-command'
-verify --no-such-option | unrecognized arguments: --no-such-option
-verify --release embedded --entry back-door | invalid choice: 'back-door'
+ | name a command: verify, ddc,
+-v | name a command: verify, ddc,
+seeds | name a command: list, identify, show, check
+no-such-command | unknown command 'no-such-command'; choose from verify, ddc,
+verfy | unknown command 'verfy'; did you mean verify?
+ver | unknown command 'ver'; did you mean verify?
+trace rec | bootstrap trace: unknown command 'rec'; did you mean record?
+help verfy | did you mean verify?
+verify --no-such-option | bootstrap verify: unrecognized option --no-such-option
+verify --rel embedded --qui | unrecognized option --rel; did you mean --release?
+verify --qui | unrecognized option --qui; did you mean --quiet?
+verify -x | unrecognized option -x
+diff a b c | bootstrap diff: one argument too many: c
+verify --release embedded --entry back-door | unknown value 'back-door'; choose from
+verify --entry hex0-sed | unknown value 'hex0-sed'; did you mean hex0-seed?
 verify --arch all --jobs 0 | --jobs: must be 1 or more
 verify --arch all --jobs -1 | --jobs: must be 1 or more
 verify --arch all --jobs two | --jobs: invalid number value: 'two'

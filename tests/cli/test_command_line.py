@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import bootstrap as package
+from bootstrap.cli.command_parser import ENVIRONMENT_HELP, CommandParser
 from bootstrap.cli.commands import COMMANDS, parser
 from bootstrap.core.errors import EXIT_STATUS_HELP, ExitStatus
 from tests.cli.command import ROOT, arguments, bootstrap, environment, inside
@@ -40,6 +43,100 @@ def test_every_help_has_the_table_and_every_option_an_explanation() -> None:
         if not action.help and not isinstance(action, argparse._SubParsersAction)
     }
     assert {name for _, name in bare} <= {"trace", "a", "b", "arch", "argument"}
+
+
+OPTIONS = {
+    "-q": "--quiet", "-v": "--verbose", "-V": "--version", "-h": "--help", "-o": "--output",
+}  # fmt: skip
+
+
+def test_the_same_options_everywhere() -> None:
+    """One letter has one meaning, and every command has the first four."""
+    for one in parsers(parser()):
+        there = one._option_string_actions
+        assert {"-q", "-v", "-V", "-h"} <= set(there), one.prog
+        for letter in (name for name in there if len(name) == 2):
+            assert there[letter] is there[OPTIONS[letter]], one.prog
+        assert ("-o" in there) == ("--output" in there), one.prog
+        assert not one.allow_abbrev
+        for name, wanted in (("--json", "FILE"), ("--limit", "NAME=N"), ("--source", "SOURCE")):
+            assert name not in there or there[name].metavar == wanted, (one.prog, name)
+
+
+NO_JSON = {
+    "run", "pc", "uefi", "knight", "gdb", "help", "trace export", "attest",
+}  # fmt: skip
+"""What comes of these is what a guest, gdb or another format says; attest signs a document."""
+
+
+def test_every_command_that_prints_a_result_has_it_as_json_and_an_example() -> None:
+    examples = 0
+    for one in parsers(parser()):
+        assert isinstance(one, CommandParser)
+        for line in one.example.splitlines():
+            # Two spaces end what is typed.
+            parser().parse_args(shlex.split(line.partition("  ")[0].partition("   ")[0]))
+            examples += 1
+        if one.commands:
+            continue
+        assert one.example, one.prog
+        name = one.prog.removeprefix("bootstrap ")
+        assert ("--json" in one._option_string_actions) == (name not in NO_JSON) or name == "attest"
+    assert examples > 60
+
+
+def test_every_variable_that_is_read_is_in_every_help() -> None:
+    read: set[str] = set()
+    for file in (ROOT / "bootstrap").rglob("*.py"):
+        text = file.read_text("utf-8")
+        read |= set(re.findall(r'environ(?:\.get\(|\[)"([A-Z_]+)"', text))
+        read |= set(re.findall(r'^VARIABLE = "([A-Z_]+)"', text, re.MULTILINE))
+    read -= {"PATH", "PYTHONPATH", "LD_LIBRARY_PATH"}
+    assert {"BOOTSTRAP_CACHE", "BOOTSTRAP_HOT_PATH", "NO_COLOR", "TERM"} <= read
+    assert ENVIRONMENT_HELP in (ROOT / "docs" / "conventions.md").read_text("utf-8")
+    for name in sorted(read):
+        assert re.search(rf"\b{name}\b", ENVIRONMENT_HELP), name
+    assert all(ENVIRONMENT_HELP in one.format_help() for one in parsers(parser()))
+
+
+def test_help_is_a_command() -> None:
+    for words in ("verify", "trace show", ""):
+        assert inside("help", *words.split()) == inside(*words.split(), "--help")
+
+
+def test_where_it_failed_is_said_to_whoever_asks() -> None:
+    quiet = inside("verify", "--limit", "memory=x")
+    for words in ("-v verify", "verify -v"):
+        done = inside(*words.split(), "--limit", "memory=x")
+        assert done.stderr.startswith(quiet.stderr)
+        assert "raised in bootstrap.linux.limits, line " in done.stderr.splitlines()[1]
+
+
+def test_version_by_its_letter() -> None:
+    assert inside("-V") == inside("verify", "-V") == inside("--version")
+
+
+@pytest.mark.parametrize("command", ["trace log", "seeds show", "releases", "--help"])
+def test_head_ends_it_in_silence(command: str, tmp_path: Path) -> None:
+    """As `command | head -n 1` in a shell: a closed pipe after the first line."""
+    words = [*command.split()]
+    if command == "trace log":
+        trace = tmp_path / "trace"
+        inside("trace", "record", "-q", "-o", trace, "--release", "embedded")
+        words.append(str(trace))
+    if command == "seeds show":
+        words.append("seeds/x86/hex0-seed")
+    process = subprocess.Popen(
+        arguments(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
+        env=environment({"PYTHONUNBUFFERED": "1"}),
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    small = set() if command == "trace log" else {0}  # it may fit into the pipe
+    assert process.wait(timeout=60) in {ExitStatus.CLOSED_PIPE, *small} and said == b""
 
 
 def test_what_runs_each_command_is_there() -> None:

@@ -42,7 +42,7 @@ def test_json_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--json", "-") == 0
     captured = capsys.readouterr()
     found = json.loads(captured.out)
-    assert found["schema"] == 1
+    assert found["schema"] == "bootstrap-doctor/1"
     assert found["engine"]["version"] == "2.1.4"
     assert found["engine"]["hot_path"] in ("native", "python")
     assert found["problems"] == []
@@ -51,7 +51,7 @@ def test_json_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_json_into_a_file(tmp_path: Path) -> None:
     assert call("--json", str(tmp_path / "doctor.json")) == 0
-    assert json.loads((tmp_path / "doctor.json").read_text())["schema"] == 1
+    assert json.loads((tmp_path / "doctor.json").read_text())["schema"] == "bootstrap-doctor/1"
 
 
 def test_a_damaged_cache_is_named(capsys: pytest.CaptureFixture[str], empty_cache: Path) -> None:

@@ -208,7 +208,7 @@ def test_the_list_names_every_pair(cache: Path, capsys: pytest.CaptureFixture[st
 def test_the_list_as_json_says_the_same(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--json", "-") == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["schema"] == 1
+    assert document["schema"] == "bootstrap-releases/1"
     assert document["cache"] == str(cache)
     found = {(r["release"], a["arch"]): a for r in document["releases"] for a in r["architectures"]}
     assert list(found) == [(r, arch) for r in ANSWERS for arch in ARCHES.get(r, ALL_FIVE)]

@@ -24,7 +24,7 @@ from bootstrap.sources.checkouts import STAGE0
         ("knight --log x", "--log does not go with --machine knight"),
         ("knight --source .", "is no checkout of stage0"),
         ("uefi", "name a stage0-uefi tree with --source"),
-        ("uefi --source nowhere", "is not a folder"),
+        ("uefi --source nowhere", "nowhere: cannot be read"),
         ("uefi --source .", "is no stage0-uefi tree"),
     ],
 )

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-SOURCES = ("bootstrap", "seeds", "steps", "pyproject.toml", "setup.py", "LICENSE", "README.md")
+SOURCES = (
+    "bootstrap", "seeds", "steps", "docs", "pyproject.toml", "setup.py", "LICENSE", "README.md",
+    "CHANGELOG.md",
+)  # fmt: skip
 
 PROBE = """
 import hashlib, os, sys
@@ -62,6 +65,33 @@ def test_the_wheel_carries_the_whole_package_and_its_licence(wheel: Path, checko
         assert file.relative_to(checkout).as_posix() in inside
     assert {"bootstrap/py.typed", "bootstrap/attest/sample-policy.toml"} <= inside
     assert any(name.endswith("/licenses/LICENSE") for name in inside)
+
+
+def test_the_wheel_carries_schemas_manual_pages_and_completions(
+    wheel: Path, checkout: Path, tmp_path: Path
+) -> None:
+    archive = zipfile.ZipFile(wheel)
+    inside = set(archive.namelist())
+    for schema in (checkout / "docs").glob("*.schema.json"):
+        assert f"bootstrap/_data/schemas/{schema.name}" in inside
+    share = {name.partition(".data/data/")[2]: name for name in inside if ".data/data/" in name}
+    assert {"share/man/man1/bootstrap.1", "share/man/man1/bootstrap-trace-why.1"} <= set(share)
+    for name in share:
+        if name.endswith(".1") and shutil.which("groff"):
+            page = archive.read(share[name])
+            roff = ["groff", "-k", "-man", "-ww", "-Tutf8"]
+            done = subprocess.run(roff, input=page, capture_output=True, check=True)
+            assert done.stderr == b"", (name, done.stderr)
+            assert b"EXIT STATUS" in page and b"ENVIRONMENT" in page
+    completion = share["share/bash-completion/completions/bootstrap"]
+    (tmp_path / "bootstrap").write_bytes(archive.read(completion))
+    typed = "COMP_WORDS=(bootstrap trace re); COMP_CWORD=2; _shtab_bootstrap; echo ${COMPREPLY[@]}"
+    done = subprocess.run(
+        ["bash", "-c", f"source {tmp_path}/bootstrap; {typed}"], capture_output=True, check=True
+    )
+    assert done.stdout == b"record\n"
+    assert {"share/zsh/site-functions/_bootstrap",
+            "share/fish/vendor_completions.d/bootstrap.fish"} <= set(share)  # fmt: skip
 
 
 def test_the_wheel_is_not_bound_to_a_version_of_python(wheel: Path) -> None:

@@ -275,6 +275,9 @@ class Stream(io.StringIO):
         (True, {"TERM": "xterm", "NO_COLOR": "1"}, True, False),
         (True, {"TERM": "xterm", "NO_COLOR": ""}, True, True),
         (False, {"TERM": "xterm"}, False, False),
+        (False, {"CLICOLOR_FORCE": "1"}, False, True),
+        (False, {"CLICOLOR_FORCE": "0"}, False, False),
+        (False, {"CLICOLOR_FORCE": "1", "NO_COLOR": "1"}, False, False),
     ],
 )
 def test_the_style_follows_stream_and_environment(
@@ -283,4 +286,6 @@ def test_the_style_follows_stream_and_environment(
     style = style_for(Stream(terminal, "utf-8"), environ)
     assert (style.terminal, style.colour, style.unicode) == (live, colour, True)
     assert style.width() == 80
+    for columns, width in (("132", 132), ("0", 80), ("wide", 80), ("-5", 80)):
+        assert style_for(Stream(terminal, "utf-8"), environ | {"COLUMNS": columns}).width() == width
     assert not style_for(Stream(terminal, "ascii"), environ).unicode

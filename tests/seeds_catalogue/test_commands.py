@@ -57,7 +57,7 @@ def test_list_and_its_filters(seeds: Seeds) -> None:
     assert len(lines) == 3
     assert "f74dcf9cef2a  POSIX/x86/hex0-seed, 1.8.0 to 1.9.1" in lines[1]
     document = json.loads(seeds(0, "list", "--kind", "uefi", "--json", "-"))
-    assert document["schema"] == 1
+    assert document["schema"] == "bootstrap-seeds/1"
     assert {seed["family"] for seed in document["seeds"]} == {"UEFI"}
     seeds(0, "list", "--arch", "knight")
 
@@ -124,7 +124,7 @@ def bad_files(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("command", ["identify", "show", "check"])
 def test_bad_files_are_refused_in_one_line(command: str, tmp_path: Path, seeds: Seeds) -> None:
     for path, fault in bad_files(tmp_path).items():
-        options = ["--source", str(SOURCE)] if command == "check" else []
+        options = ["--hex0", str(SOURCE)] if command == "check" else []
         error = seeds(2, command, path, *options)
         assert fault in error
         assert error.count("\n") == 1
@@ -141,7 +141,7 @@ def test_an_unreadable_file(tmp_path: Path, seeds: Seeds) -> None:
 
 @pytest.mark.parametrize("command", ["show", "check"])
 def test_a_folder_is_no_seed(command: str, tmp_path: Path, seeds: Seeds) -> None:
-    options = ["--source", str(SOURCE)] if command == "check" else []
+    options = ["--hex0", str(SOURCE)] if command == "check" else []
     assert "is a folder" in seeds(2, command, tmp_path, *options)
 
 
@@ -174,7 +174,7 @@ def test_show(seeds: Seeds, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_check_three_opinions(seeds: Seeds) -> None:
-    text = seeds(0, "check", SEED, "--source", SOURCE)
+    text = seeds(0, "check", SEED, "--hex0", SOURCE)
     assert "that ran        the file itself, emulated" in text
     assert "three opinions, one content" in text
 
@@ -182,13 +182,13 @@ def test_check_three_opinions(seeds: Seeds) -> None:
 def test_check_names_the_first_byte_that_differs(tmp_path: Path, seeds: Seeds) -> None:
     source = tmp_path / "source.hex0"
     source.write_bytes(b"# changed\n" + SOURCE.read_bytes().replace(b"CD 80", b"CD 81", 1))
-    document = json.loads(seeds(1, "check", SEED, "--source", source, "--json", "-"))
+    document = json.loads(seeds(1, "check", SEED, "--hex0", source, "--json", "-"))
     model, emulated = document["model"]["differs"], document["emulated"]["differs"]
     assert model == emulated
     assert (model["file"], model["found"]) == (0x80, 0x81)
     line = source.read_text().splitlines()[model["line"] - 1]
     assert "CD 81" in line
-    text = seeds(1, "check", SEED, "--source", source)
+    text = seeds(1, "check", SEED, "--hex0", source)
     assert f"first difference: byte {model['offset']:#x}: the file has 80, the model has 81" in text
     assert f"written at {source}:{model['line']}:" in text
 
@@ -196,11 +196,11 @@ def test_check_names_the_first_byte_that_differs(tmp_path: Path, seeds: Seeds) -
 def test_check_tells_where_one_ends(tmp_path: Path, seeds: Seeds) -> None:
     source = tmp_path / "source.hex0"
     source.write_bytes(SOURCE.read_bytes() + b"\n90 4x\n")
-    text = seeds(1, "check", SEED, "--source", source)
+    text = seeds(1, "check", SEED, "--hex0", source)
     assert "the file ends, the model has 90" in text
     assert "note: " in text
     source.write_bytes(b"7F")
-    assert "the model ends" in seeds(1, "check", SEED, "--source", source)
+    assert "the model ends" in seeds(1, "check", SEED, "--hex0", source)
 
 
 def test_check_another_kind_of_seed_is_assembled_by_ours(tmp_path: Path, seeds: Seeds) -> None:
@@ -208,11 +208,11 @@ def test_check_another_kind_of_seed_is_assembled_by_ours(tmp_path: Path, seeds: 
     data.write_bytes(b"AB")
     source.write_bytes(b"41 42\n")
     assert "the 181-byte x86 hex0-seed, emulated (it is no Linux program" in seeds(
-        0, "check", data, "--source", source
+        0, "check", data, "--hex0", source
     )
-    seeds(0, "check", data, "--source", source, "--by", SEED)
+    seeds(0, "check", data, "--hex0", source, "--by", SEED)
     assert "no program of an architecture that is emulated here" in seeds(
-        2, "check", data, "--source", source, "--by", data
+        2, "check", data, "--hex0", source, "--by", data
     )
 
 
@@ -222,13 +222,13 @@ def test_check_a_seed_that_fails_when_it_runs(tmp_path: Path, seeds: Seeds) -> N
     broken, source = tmp_path / "broken", tmp_path / "broken.hex0"
     broken.write_bytes(elf32(3, b"\x0f\x0b"))  # ud2
     source.write_text(broken.read_bytes().hex())
-    text = seeds(3, "check", broken, "--source", source)
+    text = seeds(3, "check", broken, "--hex0", source)
     assert "pure model      the same" in text
     assert "emulated seed   failed" in text
 
 
 def test_two_inputs_cannot_both_be_standard_input(seeds: Seeds) -> None:
-    assert "cannot both be" in seeds(2, "check", "-", "--source", "-")
+    assert "cannot both be" in seeds(2, "check", "-", "--hex0", "-")
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_two_inputs_cannot_both_be_standard_input(seeds: Seeds) -> None:
     [
         ["seeds", "list", "--arch", "knight"],
         ["seeds", "show", str(SEED)],
-        ["seeds", "check", str(SEED), "--source", str(SOURCE)],
+        ["seeds", "check", str(SEED), "--hex0", str(SOURCE)],
         ["identify", str(SEED)],
     ],
 )
