@@ -26,6 +26,7 @@ environment:
   CLICOLOR_FORCE       colours also where the output is no terminal, if it is not 0
   COLUMNS, TERM        the width; with TERM=dumb no colours and no line that is written over
   https_proxy, http_proxy, no_proxy, SSL_CERT_FILE   for what is fetched
+  GITHUB_STEP_SUMMARY  a file that confirm appends its page to: GitHub shows it
 """
 
 

@@ -43,8 +43,10 @@ _FALLBACK = """
 --fallback {embedded}  where the release can be had from neither cache nor network, take what this
     program carries (x86, hex0 to M0); the report says so, and the exit status is 4 at best
 """
-_SOURCE = """--source SOURCE  a checkout; an archive (.tar, .tar.gz, .tar.xz, .tar.zst, .zip) or its
-    address; or, as DIR@REV, a commit, tag or branch of a clone"""
+_SOURCE = (
+    "--source SOURCE  a checkout; an archive (.tar, .tar.gz, .tar.xz, .tar.zst, .zip) or its "
+    "address; or, as DIR@REV, a commit, tag or branch of a clone"
+)
 _VERIFY = f"""
 {_SOURCE}
 --release R  the release (default: the newest known); embedded is what this program carries (x86);

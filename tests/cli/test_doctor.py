@@ -111,7 +111,7 @@ def test_an_unusable_engine_is_a_problem_not_a_traceback(
     def fail() -> dict[str, str]:
         raise error
 
-    monkeypatch.setattr("bootstrap.instruments.describe", fail)
+    monkeypatch.setattr("bootstrap.instruments.default_engine", fail)
     assert call() == 2
     assert f"problem: the engine cannot be used: {error}" in capsys.readouterr().out
 

@@ -150,7 +150,7 @@ def test_a_commit_is_read_as_git_has_it(repository: Path) -> None:
         ("v1", "the submodule sub is not there"),
         ("v2", "name a commit, a branch or a tag"),
         ("0000000", "name a commit, a branch or a tag"),
-        ("0" * 40, "is not there"),
+        ("0" * 40, "name a commit, a branch or a tag"),
         ("../v1", "name a commit, a branch or a tag"),
     ):
         with pytest.raises(BadInput, match=why):
