@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import resource
 import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,33 +18,17 @@ from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower
 from bootstrap.linux.limits import RunLimits
 from bootstrap.linux.machine import LinuxMachine
-from tests.instruments.guest import ABIS, Program
+from tests.core import guest
+from tests.core.guest import Native, shell_status
+from tests.instruments.guest import ABIS, ARCHES, Program
 
 HOT_PATHS = ("native", "python")
 EACH_ABI = pytest.mark.parametrize("abi", ABIS)
 EACH_HOT_PATH = pytest.mark.parametrize("hot_path", HOT_PATHS)
-_ADDR_NO_RANDOMIZE = 0x0040000
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of a run."""
-
-    status: int
-    """Exit status, or 128 and the number of the signal."""
-    output: bytes
-
-    def words(self, size: int) -> list[int]:
-        """The output as signed words of `size` bytes."""
-        assert len(self.output) % size == 0
-        return [
-            int.from_bytes(self.output[at : at + size], "little", signed=True)
-            for at in range(0, len(self.output), size)
-        ]
-
-
-@dataclass(frozen=True)
-class Emulated(Outcome):
+class Emulated(Native):
     """What is known beyond that of an emulated run."""
 
     fault: Faulted | None
@@ -81,12 +60,6 @@ def engine_for(hot_path: str) -> Engine:
     if engine.describe()["hot_path"] != "native":
         pytest.skip(f"no native hot path: {engine.describe()['hot_path_reason']}")
     return engine
-
-
-def status_of(wait_status: int) -> int:
-    """A wait status as a shell tells it."""
-    number = wait_status & 0x7F
-    return 128 + number if number else wait_status >> 8
 
 
 def emulate(
@@ -127,20 +100,8 @@ def emulate(
     ended = machine.run(path, argv, envp, streams=streams)
     assert ended.fault is None or isinstance(ended.fault, Faulted)
     return Emulated(
-        status_of(ended.status), bytes(output), ended.fault, machine, fs, ended.fault_program
+        shell_status(ended.status), bytes(output), ended.fault, machine, fs, ended.fault_program
     )
-
-
-class NotHere(Exception):
-    """The host cannot run the program natively."""
-
-
-def _prepare() -> None:
-    import ctypes
-
-    ctypes.CDLL(None).personality(_ADDR_NO_RANDOMIZE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_STACK, (8 << 20, resource.RLIM_INFINITY))
 
 
 def native(
@@ -148,43 +109,14 @@ def native(
     argv: Sequence[bytes] = (b"./guest",),
     envp: Mapping[bytes, bytes] | None = None,
     files: Mapping[bytes, bytes] | None = None,
-) -> Outcome:
-    """Run one guest on the host, in a folder of its own, without address randomisation.
-
-    Raises OSError with execve's errno.
-    """
-    if isinstance(image, Program):
-        image = image.elf()
-    with tempfile.TemporaryDirectory() as folder:
-        for path, data in {b"guest": image, **(files or {})}.items():
-            place = Path(folder, os.fsdecode(path.lstrip(b"/")))
-            place.write_bytes(data)
-            place.chmod(0o755)
-        done = subprocess.run(
-            argv,
-            executable="./guest",
-            cwd=folder,
-            env=envp or {},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            preexec_fn=_prepare,
-            timeout=30,
-            check=False,
-        )
-    status = done.returncode if done.returncode >= 0 else 128 - done.returncode
-    return Outcome(status, done.stdout)
+) -> Native:
+    """See tests/core/guest.py."""
+    return guest.native(image, files, argv, envp)
 
 
-@functools.cache
 def why_not_native(abi: str) -> str | None:
     """Why guests of this ABI cannot be run on the host; None where they can."""
-    if sys.platform != "linux":
-        return f"this host is {sys.platform}, not Linux"
-    try:
-        outcome = native(Program(abi).exit(7))
-    except (OSError, subprocess.SubprocessError) as error:
-        return f"this host does not run {abi} programs: {error}"
-    return None if outcome.status == 7 else f"this host runs {abi} programs, but not rightly"
+    return guest.why_not_native(ARCHES[abi])
 
 
 def _cpu_says(wanted: str) -> str:
@@ -207,28 +139,9 @@ def cpu_flags() -> list[str]:
     return _cpu_says("flags").split()
 
 
-def handled_by_binfmt(image: bytes) -> bool:
-    """Whether the host starts an interpreter of its own for such a file (proc(5), binfmt_misc)."""
-    registered = Path("/proc/sys/fs/binfmt_misc")
-    with contextlib.suppress(OSError):
-        for entry in registered.iterdir():
-            lines = entry.read_text("ascii", "replace").splitlines()
-            fields = dict(line.split(" ", 1) for line in lines if " " in line)
-            magic = bytes.fromhex(fields.get("magic", ""))
-            mask = bytes.fromhex(fields.get("mask", "ff" * len(magic)))
-            start = int(fields.get("offset", "0").strip() or 0)
-            part = image[start : start + len(magic)]
-            masked = bytes(a & b for a, b in zip(part, mask, strict=False))
-            if magic and lines[0] == "enabled" and masked == magic:
-                return True
-    return False
-
-
 def need_native(abi: str) -> None:
     """Skip, in words, where the host cannot run guests of this ABI."""
-    reason = why_not_native(abi)
-    if reason is not None:
-        pytest.skip(reason)
+    guest.need_native(ARCHES[abi])
 
 
 def signalled(number: signal.Signals) -> int:
