@@ -8,7 +8,7 @@ import os
 import select
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,10 +18,10 @@ from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.core.release import Release, Tree
 from bootstrap.linux.limits import with_options
 from bootstrap.machines.builder_hex0 import Stages, read_stages, release_image
-from bootstrap.machines.call_log import CallLog, PcCall, line
+from bootstrap.machines.call_log import USER, CallLog, PcCall, line
 from bootstrap.machines.disk import Disk
 from bootstrap.machines.effects import SCHEMA, Watch
-from bootstrap.machines.pc import Interrupt, Pc, PcLimits
+from bootstrap.machines.pc import GateWatch, Pc, PcLimits
 from bootstrap.runs.deciding import core_tree, release_of
 from bootstrap.sources import Cache, resolve
 from bootstrap.sources.checkouts import BUILDER_HEX0, checkout_at
@@ -49,15 +49,10 @@ def run(args: argparse.Namespace) -> int:
     check_places(args.disk_out, args.log, args.effects)
     watched = log_of(args.log, args.effects)
     with contextlib.closing(Disk(Path(args.image), limits.disk)) as disk, watched as log:
-        taken: Callable[[Interrupt], object] | None = None
-        pc: Pc
-        if log is not None:
-            watch = log
-            taken = lambda interrupt: watch(pc, interrupt)  # noqa: E731
         show = (lambda _byte: None) if args.quiet else _Console()
         key = _key if args.console else lambda _wait: None
         with _gdb(args.gdb) as gdb:
-            pc = Pc(disk, show, key, limits, taken, gdb.step if gdb else None)
+            pc = Pc(disk, show, key, limits, log, gdb.step if gdb else None)
             with contextlib.closing(pc):
                 how = pc.run() if gdb is None else gdb.run(pc)
         if args.disk_out is not None:
@@ -104,10 +99,8 @@ def _key(wait: bool) -> int | None:
 
 
 @contextlib.contextmanager
-def log_of(
-    dest: str | None, effects: str | None
-) -> Iterator[Callable[[Pc, Interrupt], object] | None]:
-    """What each system call is given to; both files are written when all is over, however."""
+def log_of(dest: str | None, effects: str | None) -> Iterator[GateWatch | None]:
+    """What hears of each system call; both files are written when all is over, however."""
     if dest is None and effects is None:
         yield None
         return
@@ -121,7 +114,7 @@ def log_of(
                 watch.ended(pc, call, result)
 
         try:
-            yield CallLog(ended).taken
+            yield GateWatch(CallLog(ended).taken, None if dest else watch.plain(USER))
         finally:
             file.seek(0)
             each(

@@ -21,7 +21,7 @@ from bootstrap.core.release import EntryPoint, Release, Tree, compare_materials,
 from bootstrap.core.verdict import ComparedFile, compare
 from bootstrap.languages import hex0
 from bootstrap.machines.disk import SECTOR, Disk
-from bootstrap.machines.pc import Interrupt, Pc, PcLimits, positions
+from bootstrap.machines.pc import GateWatch, Pc, PcLimits, positions
 
 STAGE1, STAGE2 = "builder-hex0-x86-stage1.hex0", "builder-hex0-x86-stage2.hex0"
 SYSTEM_CALL = 0x80
@@ -194,7 +194,7 @@ def build(
     release: Release,
     limits: PcLimits,
     console: Callable[[int], object] = lambda _byte: None,
-    on_interrupt: Callable[[Pc, Interrupt], object] | None = None,
+    watch: GateWatch | None = None,
 ) -> MachineOpinion:
     """Build a release on this machine. Raises BadInput, GuestFailed, KeyboardInterrupt."""
     entry = release.entry(None)
@@ -212,7 +212,7 @@ def build(
     with tempfile.NamedTemporaryFile(prefix="bootstrap-pc-") as file:
         file.write(image)
         file.flush()
-        stopped, pc = boot(Path(file.name), limits, show, on_interrupt)
+        stopped, pc = boot(Path(file.name), limits, show, watch)
         try:
             found = {
                 path.removeprefix("/"): hashlib.sha256(data).hexdigest()
@@ -235,20 +235,14 @@ def boot(
     image: Path,
     limits: PcLimits,
     console: Callable[[int], object],
-    on_interrupt: Callable[[Pc, Interrupt], object] | None = None,
+    watch: GateWatch | None = None,
 ) -> tuple[str, Pc]:
     """Boot an image of builder-hex0 to its end; how it stopped, and the machine, to be closed.
 
     Raises GuestFailed, BadInput, KeyboardInterrupt; the machine is closed then.
     """
     disk = Disk(image, limits.disk)
-    pc: Pc
-
-    def interrupted(taken: Interrupt) -> None:
-        if on_interrupt is not None:
-            on_interrupt(pc, taken)
-
-    pc = Pc(disk, console, limits=limits, on_interrupt=on_interrupt and interrupted)
+    pc = Pc(disk, console, limits=limits, watch=watch)
     try:
         return pc.run(), pc
     except BaseException:

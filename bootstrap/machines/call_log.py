@@ -24,8 +24,8 @@ _CALLS = {
 }  # fmt: skip
 """Name and arguments: numbers (d, x, o), open's flags (f), a path (s), bytes whose count comes next
 (b), an argument vector (a)."""
-EXIT, FORK, READ, WRITE, OPEN, EXECVE = 1, 2, 3, 4, 5, 11
-_USER = 0x08000000
+EXIT, FORK, READ, WRITE, OPEN, EXECVE, LSEEK, BRK = 1, 2, 3, 4, 5, 11, 19, 45
+USER = 0x08000000
 """Programs are loaded above it; the kernel's own shell makes its calls from below."""
 _COLUMN = 39
 
@@ -61,7 +61,7 @@ class CallLog:
         number, arguments = eax & 0xFF, (ebx, ecx, edx, esi, edi)
         if interrupt.vector != 0x80:
             return
-        user = interrupt.back >= _USER
+        user = interrupt.back >= USER
         if user and self._pids == [0]:
             self._pids.append(1)
         call = PcCall(number, arguments, self._pids[-1], interrupt.esp, "")

@@ -1,5 +1,6 @@
 """A disk: the sectors of an image, which stays as it is, and what the guest wrote over them."""
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +22,8 @@ class Disk:
         self._limit = limit
         self._written: dict[int, bytes] = {}
         try:
+            if stat.S_IFMT(image.stat().st_mode) not in (stat.S_IFREG, stat.S_IFBLK):
+                raise BadInput(f"{image}: is no file")
             self._file: BinaryIO = image.open("rb")
             size = self._file.seek(0, 2)
         except OSError as error:

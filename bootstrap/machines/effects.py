@@ -5,9 +5,10 @@ made of its calls (`Watch`), a recorded run's of its trace (bootstrap.diff.effec
 """
 
 import hashlib
+import itertools
 import posixpath
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -15,6 +16,7 @@ from bootstrap.core.abi import O_ACCMODE, O_RDONLY
 from bootstrap.documents import Sha256, Size, one_of
 from bootstrap.machines import call_log
 from bootstrap.machines.call_log import PcCall
+from bootstrap.machines.interrupts import PlainCalls
 from bootstrap.machines.pc import Pc
 
 SCHEMA: Literal["bootstrap-effects/1"] = "bootstrap-effects/1"
@@ -101,6 +103,13 @@ class _WatchedProgram:
         self.sums: dict[str, hashlib._Hash] = {}
         self.sizes, self.calls = Counter[str](), Counter[str]()
 
+    def wrote(self, fd: int, data: bytes) -> None:
+        """Bytes to a descriptor."""
+        if data:
+            path = self.files.get(fd) or STREAMS.get(fd, f"descriptor {fd}")
+            self.sums.setdefault(path, hashlib.sha256()).update(data)
+            self.sizes[path] += len(data)
+
 
 class Watch:
     """Hears of each call of a machine with builder-hex0's kernel: `CallLog(watch.ended)`."""
@@ -120,6 +129,19 @@ class Watch:
                 for path, digest in one.sums.items()
             }
         return tuple(one.effects for one in self._all)
+
+    def plain(self, user: int) -> PlainCalls:
+        """What need not be given to `ended`."""
+        counted = (call_log.READ, call_log.LSEEK, call_log.BRK)
+        return PlainCalls(0x80, counted, call_log.WRITE, user, lambda: bool(self._now), self._done)
+
+    def _done(self, counted: Mapping[int, int], writes: Sequence[tuple[int, bytes, int]]) -> None:
+        now = self._now[-1]
+        for number, times in counted.items():
+            now.calls[call_log.name(number)] += times
+        now.calls["write"] += len(writes)
+        for fd, some in itertools.groupby(writes, key=lambda write: write[0]):
+            now.wrote(fd, b"".join(data[:done] for _, data, done in some if done <= len(data)))
 
     def _begin(self, effects: ProgramEffects, files: dict[int, str]) -> None:
         self._all.append(_WatchedProgram(effects, files))
@@ -148,9 +170,7 @@ class Watch:
             effects.changes.append(PathCall(name, path, mode, not value))
             now.cwd = path if name == "chdir" and not value else now.cwd
         elif name == "write" and value > 0:
-            path = now.files.get(first) or STREAMS.get(first, f"descriptor {first}")
-            now.sums.setdefault(path, hashlib.sha256()).update(pc.ram[second : second + value])
-            now.sizes[path] += value
+            now.wrote(first, pc.ram[second : second + value])
         elif name == "open" and value >= 0:
             now.files[value] = absolute(text(first), now.cwd)
             writing = second & O_ACCMODE != O_RDONLY

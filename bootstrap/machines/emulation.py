@@ -14,10 +14,13 @@ from bootstrap.linux.slices import ticking
 _TICK = 0.1
 
 
-def add_hook(engine: Uc, kind: int, callback: object, data: object = None) -> None:
-    """uc_hook_add for all addresses, past the Python binding. The caller keeps `callback` alive."""
-    hook, every = ctypes.c_size_t(), (ctypes.c_uint64(1), ctypes.c_uint64(0))
-    status = uclib.uc_hook_add(engine._uch, ctypes.byref(hook), kind, callback, data, *every)
+def add_hook(
+    engine: Uc, kind: int, callback: object, data: object = None, at: tuple[int, int] = (1, 0)
+) -> None:
+    """uc_hook_add for these addresses (first above last: all), past the Python binding. The caller
+    keeps `callback` alive."""
+    hook, where = ctypes.c_size_t(), map(ctypes.c_uint64, at)
+    status = uclib.uc_hook_add(engine._uch, ctypes.byref(hook), kind, callback, data, *where)
     if status:
         raise RuntimeError(f"Unicorn refused a hook: error {status}")
 

@@ -2,7 +2,8 @@
  *
  * It does what Pc._through_gate does in Python, which is the specification, and leaves to that
  * (`slow`) whatever is not plain: real mode, exceptions, other kinds of gates, another code segment,
- * a limit. Plain C99, no Python.h: loaded with ctypes, which passes in libunicorn's functions.
+ * a limit. Where system calls are watched, it goes on by itself at those that are only counted, and at
+ * writes of few bytes, which are noted with their results; the rest are slow. Plain C99, no Python.h: loaded with ctypes, which passes in libunicorn's functions.
  */
 #include <stdint.h>
 #include <string.h>
@@ -20,6 +21,13 @@ typedef struct { /* uc_x86_mmr of unicorn/x86.h */
 } mmr;
 
 typedef struct {
+    uint32_t fd, count, result;
+    uint8_t data[8];
+} noted; /* a write */
+
+enum { NOT_WATCHED, COUNTED, WRITTEN, MOST_NOTED = 4096, MOST_SITES = 256 };
+
+typedef struct {
     int (*reg_read)(void *uc, int reg, void *value);
     int (*reg_read_batch)(void *uc, const int *regs, void **values, int count);
     int (*reg_write_batch)(void *uc, const int *regs, void *const *values, int count);
@@ -30,17 +38,64 @@ typedef struct {
     uint8_t *fetched; /* of each page, whether code was fetched from it */
     uint64_t ram_size;
     uint64_t taken, most; /* interrupts; 0 is no limit */
-    int32_t regs[8];      /* CR0, IDTR; then EFLAGS, ESP, EIP, CS, EAX */
+    int32_t regs[9];      /* CR0, IDTR; then EFLAGS, ESP, EIP, CS, EAX, ECX, EDX */
     uint64_t counts[65536]; /* by vector and AL */
+    /* The rest is for a machine whose system calls are watched. */
+    int32_t ebx;
+    uint32_t watched, user;     /* vector; the lowest address of programs */
+    uint8_t kinds[256];         /* by AL */
+    uint32_t sites[MOST_SITES]; /* addresses that writes return to, where pc_returned is called */
+    uint32_t sites_known, open, back, esp; /* a write that has begun */
+    uint32_t notes_made;
+    noted notes[MOST_NOTED];
 } pc;
 
 EXPORT uint64_t pc_size(void) { return sizeof(pc); }
 
+/* Whether this call need not be slow; a write is noted. v: as read by pc_interrupt. */
+static int goes_on(void *uc, pc *p, const uint64_t *v)
+{
+    uint64_t fd = 0;
+    uint32_t back = (uint32_t)v[2], data = (uint32_t)v[5], count = (uint32_t)v[6], i;
+    int kind = p->kinds[v[4] & 0xff];
+    if (back < p->user || kind != WRITTEN)
+        return back >= p->user && kind == COUNTED;
+    for (i = 0; i < p->sites_known && p->sites[i] != back; i++)
+        ;
+    noted *n = &p->notes[p->notes_made];
+    if (i == p->sites_known || p->open || p->notes_made == MOST_NOTED || count > sizeof n->data ||
+        (uint64_t)data + count > p->ram_size)
+        return 0;
+    p->reg_read(uc, p->ebx, &fd);
+    n->fd = (uint32_t)fd;
+    n->count = count;
+    memcpy(n->data, p->ram + data, count);
+    p->open = 1;
+    p->back = back;
+    p->esp = (uint32_t)v[1];
+    return 1;
+}
+
+EXPORT void pc_returned(void *uc, uint64_t address, uint32_t size, void *self)
+{
+    pc *p = self;
+    uint64_t esp = 0, eax = 0;
+    (void)size;
+    if (!p->open || address != p->back)
+        return;
+    p->reg_read(uc, p->regs[3], &esp);
+    if ((uint32_t)esp != p->esp)
+        return;
+    p->reg_read(uc, p->regs[6], &eax);
+    p->notes[p->notes_made++].result = (uint32_t)eax;
+    p->open = 0;
+}
+
 EXPORT void pc_interrupt(void *uc, uint32_t vector, void *self)
 {
     pc *p = self;
-    uint64_t cr0 = 0, v[5] = {0};
-    void *values[5] = {&v[0], &v[1], &v[2], &v[3], &v[4]};
+    uint64_t cr0 = 0, v[7] = {0};
+    void *values[7] = {&v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6]};
     mmr idt;
     memset(&idt, 0, sizeof idt);
     p->reg_read(uc, p->regs[0], &cr0);
@@ -55,13 +110,17 @@ EXPORT void pc_interrupt(void *uc, uint32_t vector, void *self)
         return;
     }
     const uint8_t *gate = p->ram + at;
-    p->reg_read_batch(uc, p->regs + 2, values, 5);
+    p->reg_read_batch(uc, p->regs + 2, values, p->watched ? 7 : 5);
     if (gate[5] != 0x8e || (gate[2] | gate[3] << 8) != (int)v[3]) {
         p->slow(uc, vector, p);
         return;
     }
     uint32_t esp = (uint32_t)v[1] - 12;
     if ((uint64_t)esp + 12 > p->ram_size) {
+        p->slow(uc, vector, p);
+        return;
+    }
+    if (p->watched && (vector != p->watched || !goes_on(uc, p, v))) {
         p->slow(uc, vector, p);
         return;
     }

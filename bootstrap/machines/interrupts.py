@@ -3,7 +3,9 @@
 import ctypes
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from unicorn import Uc
@@ -16,14 +18,45 @@ from bootstrap.machines.emulation import add_hook
 
 FRAME = struct.Struct("<III")
 """EIP, CS and EFLAGS, as an interrupt pushes them in protected mode."""
+_NOTED = struct.Struct("<III8s")
+"""`noted` of interrupts.c: descriptor, count, result, bytes."""
 _SLOW = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
 _REGISTERS = (
     x86.UC_X86_REG_CR0, x86.UC_X86_REG_IDTR, x86.UC_X86_REG_EFLAGS, x86.UC_X86_REG_ESP,
-    x86.UC_X86_REG_EIP, x86.UC_X86_REG_CS, x86.UC_X86_REG_EAX, 0,
+    x86.UC_X86_REG_EIP, x86.UC_X86_REG_CS, x86.UC_X86_REG_EAX, x86.UC_X86_REG_ECX,
+    x86.UC_X86_REG_EDX,
 )  # fmt: skip
+_COUNTED, _WRITTEN = 1, 2
+_MOST_NOTED, _MOST_SITES = 4096, 256
+_NOWHERE = 0xFFFFFFFF
 _FUNCTIONS = ("uc_reg_read", "uc_reg_read_batch", "uc_reg_write_batch", "uc_ctl")
 _REMOVE_CACHE = uc.UC_CTL_IO_WRITE << 30 | 2 << 26 | uc.UC_CTL_TB_REMOVE_CACHE
 """uc_ctl's word for dropping the translations of [start, end)."""
+
+
+@dataclass(frozen=True)
+class PlainCalls:
+    """System calls that need no look at each: those `counted` by number, and writes of few bytes.
+
+    `done` gets, before any other call, how often each of the counted was made since, and the
+    writes: descriptor, bytes and result.
+    """
+
+    vector: int
+    counted: tuple[int, ...]
+    write: int
+    user: int
+    """The lowest address of programs; calls from below are not plain."""
+    begun: Callable[[], bool]
+    """Whether a program runs, whose calls may be plain."""
+    done: Callable[[Mapping[int, int], Sequence[tuple[int, bytes, int]]], object]
+
+
+class _Noted(ctypes.Structure):
+    _fields_ = (
+        ("fd", ctypes.c_uint32), ("count", ctypes.c_uint32), ("result", ctypes.c_uint32),
+        ("data", ctypes.c_char * 8),
+    )  # fmt: skip
 
 
 class _InterruptState(ctypes.Structure):
@@ -38,8 +71,15 @@ class _InterruptState(ctypes.Structure):
         ("ram_size", ctypes.c_uint64),
         ("taken", ctypes.c_uint64),
         ("most", ctypes.c_uint64),
-        ("regs", ctypes.c_int32 * 8),
+        ("regs", ctypes.c_int32 * 9),
         ("counts", ctypes.c_uint64 * 65536),
+        ("ebx", ctypes.c_int32),
+        ("watched", ctypes.c_uint32),
+        ("user", ctypes.c_uint32),
+        ("kinds", ctypes.c_uint8 * 256),
+        ("sites", ctypes.c_uint32 * _MOST_SITES),
+        *((name, ctypes.c_uint32) for name in ("sites_known", "open", "back", "esp", "notes_made")),
+        ("notes", _Noted * _MOST_NOTED),
     )
 
 
@@ -77,8 +117,11 @@ class NativeInterrupts:
         ram: "ctypes.Array[ctypes.c_ubyte]",
         fetched: "ctypes.Array[ctypes.c_ubyte]",
         most: int,
+        plain: PlainCalls | None,
     ) -> None:
         self._library = library
+        self._plain = plain
+        self._seen = Counter[int]()
         self._state = state = _InterruptState()
         for name in _FUNCTIONS:
             setattr(state, name, ctypes.cast(uclib[name], ctypes.c_void_p).value)
@@ -86,12 +129,47 @@ class NativeInterrupts:
         state.fetched, state.remove_cache = ctypes.addressof(fetched), _REMOVE_CACHE
         state.most = most
         state.regs[:] = _REGISTERS
+        if plain is not None:
+            state.watched, state.user, state.ebx = plain.vector, _NOWHERE, x86.UC_X86_REG_EBX
+            state.kinds[plain.write] = _WRITTEN
+            for number in plain.counted:
+                state.kinds[number] = _COUNTED
 
     def hook(self, engine: Uc, slow: Callable[[int], None]) -> None:
         """Serve the interrupts of `engine`; `slow` serves what is not plain."""
         self._state.slow = _SLOW(lambda _uc, vector, _state: slow(vector))
         function = ctypes.cast(self._library.pc_interrupt, ctypes.c_void_p)
         add_hook(engine, uc.UC_HOOK_INTR, function, ctypes.byref(self._state))
+
+    def tell(self) -> None:
+        """Of the plain calls since the last time."""
+        state, plain = self._state, self._plain
+        if plain is None:
+            return
+        now = {n: state.counts[plain.vector << 8 | n] for n in plain.counted}
+        since = {n: times - self._seen[n] for n, times in now.items() if times > self._seen[n]}
+        self._seen.update(since)
+        notes = memoryview(state.notes).cast("B")[: state.notes_made * _NOTED.size]
+        writes = [(fd, data[:count], result) for fd, count, result, data in
+                  _NOTED.iter_unpack(notes)]  # fmt: skip
+        state.notes_made = 0
+        if since or writes:
+            plain.done(since, writes)
+
+    def watch(self, engine: Uc, number: int, back: int) -> None:
+        """Let what comes now be plain, if it can; a call of this number returns there."""
+        state, plain = self._state, self._plain
+        if plain is None:
+            return
+        state.user = plain.user if plain.begun() else _NOWHERE
+        there = state.sites[: state.sites_known]
+        if number != plain.write or back < plain.user or back in there or len(there) == _MOST_SITES:
+            return
+        state.sites[state.sites_known] = back
+        state.sites_known += 1
+        function = ctypes.cast(self._library.pc_returned, ctypes.c_void_p)
+        add_hook(engine, uc.UC_HOOK_CODE, function, ctypes.byref(state), (back, back))
+        engine.ctl_remove_cache(back, back + 1)
 
     @property
     def taken(self) -> int:

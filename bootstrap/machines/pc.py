@@ -28,13 +28,15 @@ from unicorn.unicorn_py3.unicorn import uc_tlb_entry
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.machines.disk import HEADS, PER_TRACK, SECTOR, Disk
 from bootstrap.machines.emulation import Emulation, add_hook
-from bootstrap.machines.interrupts import FRAME, NativeInterrupts, load
+from bootstrap.machines.interrupts import FRAME, NativeInterrupts, PlainCalls, load
 
 BOOT = 0x7C00
 """Where the firmware puts the boot sector, and starts it."""
 BOOT_DRIVE = 0x80
 RESET = 0xFFFF0
 """The CPU's first instruction after a reset: going there is to reboot."""
+_NO_CODE = 0xA0000
+"""From here to RESET a PC has video memory and its firmware: nothing to jump to."""
 _MEGABYTE = 1 << 20
 _PE, _CARRY, _IF_TF = 1, 1, 0x300
 _PACKET = struct.Struct("<BBHHHQ")
@@ -92,13 +94,21 @@ class Interrupt:
     esp: int
 
 
+@dataclass(frozen=True)
+class GateWatch:
+    """What hears of each gate that is gone through, but for plain calls where those are in C."""
+
+    taken: Callable[["Pc", Interrupt], object]
+    plain: PlainCalls | None = None
+
+
 class Pc:
     """Boots a disk; `run` it once, and `close` it.
 
     `console` gets each byte that is printed. `key` gives the next byte of the keyboard, None if
-    there is none, and waits for one if it is asked to. `on_interrupt` is called for each gate that
-    is gone through, and `on_step` for each instruction, with its linear address; both make it
-    slow. Raises BadInput where there is not so much memory.
+    there is none, and waits for one if it is asked to. `watch` hears of each gate that is gone
+    through, and `on_step` of each instruction, with its linear address; both make it slow. Raises
+    BadInput where there is not so much memory.
     """
 
     def __init__(
@@ -107,7 +117,7 @@ class Pc:
         console: Callable[[int], object],
         key: Callable[[bool], int | None] = lambda _wait: None,
         limits: PcLimits = PcLimits(),
-        on_interrupt: Callable[[Interrupt], object] | None = None,
+        watch: GateWatch | None = None,
         on_step: Callable[[int], object] | None = None,
         native: bool = True,
     ) -> None:
@@ -115,7 +125,7 @@ class Pc:
         self.limits = limits
         self._console, self._key = console, key
         self._peeked: int | None = None
-        self._on_interrupt, self._on_step = on_interrupt, on_step
+        self._watch, self._on_step = watch, on_step
         self._rebooted = False
         if limits.memory % mmap.PAGESIZE or limits.memory <= _MEGABYTE:
             raise BadInput(f"memory: {limits.memory} bytes are not whole pages, over 1 MiB")
@@ -134,11 +144,12 @@ class Pc:
         """Of each page, whether code was fetched from it."""
         self._bad: int | None = None
         """An address beyond the memory that was asked for."""
-        library = load() if native and on_interrupt is None else None
+        plain = None if watch is None else watch.plain
+        library = load() if native and (watch is None or plain) else None
         self.native = (
             None
             if library is None
-            else NativeInterrupts(library, self._host, self._fetched, limits.interrupts)
+            else NativeInterrupts(library, self._host, self._fetched, limits.interrupts, plain)
         )
         self.counts: dict[tuple[int, int], int] = {}
         """Interrupts through the guest's own gates, by vector and AL (counted in Python)."""
@@ -153,6 +164,17 @@ class Pc:
         else:
             self.native.hook(self.uc, self._take)
         self.uc.hook_add(uc.UC_HOOK_CODE, lambda *_: self._reboot(), None, RESET, RESET)
+        self.uc.hook_add(
+            uc.UC_HOOK_CODE,
+            lambda _uc, at, _size, _: self._refuse(f"the guest runs at {at:#x}: there is no code"),
+            None, _NO_CODE, RESET - 1,
+        )  # fmt: skip
+        for number, name in ((x86.UC_X86_INS_IN, "in"), (x86.UC_X86_INS_OUT, "out")):
+            self.uc.hook_add(
+                uc.UC_HOOK_INSN,
+                lambda _uc, port, *_, name=name: self._refuse(f"{name}: no device at {port:#x}"),
+                None, 1, 0, number,
+            )  # fmt: skip
         if self._on_step is not None:
             step = self._on_step
             self.uc.hook_add(uc.UC_HOOK_CODE, lambda _uc, at, _size, _: step(at))
@@ -222,7 +244,11 @@ class Pc:
         image cannot be read), KeyboardInterrupt.
         """
         self._hand_over()
-        self._emulation.run(BOOT, 0xFFFFFFFF, self.limits.seconds, self.place, self._beyond)
+        try:
+            self._emulation.run(BOOT, 0xFFFFFFFF, self.limits.seconds, self.place, self._beyond)
+        finally:
+            if self.native is not None:
+                self.native.tell()
         return "reboot" if self._rebooted else "halted"
 
     def _beyond(self) -> str:
@@ -245,6 +271,10 @@ class Pc:
         self.uc.mem_unmap(0, self.limits.memory)
         del self._host
         self.ram.close()
+
+    def _refuse(self, why: str) -> int:
+        self._emulation.fail(GuestFailed(why))
+        return 0
 
     def _reboot(self) -> None:
         self._rebooted = True
@@ -317,10 +347,13 @@ class Pc:
             self._unserved(vector, "an exception is not delivered")
         flags, esp = self.register("eflags"), self.register("esp") - FRAME.size
         back, code = self.register("eip"), self.register("cs")
-        if self._on_interrupt is not None:
-            names = _REGISTERS[:7]
-            values = tuple(self.register(n) for n in names)
-            self._on_interrupt(Interrupt(vector, values, back, esp + FRAME.size))
+        if self._watch is not None:
+            if self.native is not None:
+                self.native.tell()
+            values = tuple(self.register(n) for n in _REGISTERS[:7])
+            self._watch.taken(self, Interrupt(vector, values, back, esp + FRAME.size))
+            if self.native is not None:
+                self.native.watch(self.uc, values[0] & 0xFF, back)
         self._count(vector)
         self.store(esp, FRAME.pack(back, code, flags))
         self.uc.reg_write(x86.UC_X86_REG_ESP, esp)

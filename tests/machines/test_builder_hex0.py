@@ -22,7 +22,7 @@ from bootstrap.machines.builder_hex0 import (
 )
 from bootstrap.machines.call_log import CallLog, line
 from bootstrap.machines.disk import SECTOR
-from bootstrap.machines.pc import PcLimits
+from bootstrap.machines.pc import GateWatch, PcLimits
 from bootstrap.runs.deciding import core_tree
 from bootstrap.sources import Cache, resolve
 from bootstrap.sources.checkouts import BUILDER_HEX0, checkout_at
@@ -81,7 +81,7 @@ def test_its_kernel_makes_files_and_runs_hex0(stages: Stages, tmp_path: Path) ->
     image.write_bytes(make_image(stages, {"in": b"41 42 ; c\n43"}, {"d"}, ["hex0 /in /d/out"]))
     console, lines = bytearray(), list[str]()
     log = CallLog(lambda pc, call, result: lines.append(line(pc, call, result)))
-    stopped, pc = boot(image, PcLimits(), console.append, lambda pc, taken: log.taken(pc, taken))
+    stopped, pc = boot(image, PcLimits(), console.append, GateWatch(log.taken))
     found = dict(files_of(pc))
     pc.close()
     assert stopped == "reboot"

@@ -94,6 +94,12 @@ def test_the_same_on_both_kernels(
         ("mkdir", "/d"), ("chdir", "/d"), ("chmod", "/d/f"), ("unlink", "/d/f"),
         ("unlink", "/none"),
     ]  # fmt: skip
+    # In C, with fewer calls looked at, and in Python: the same.
+    for path in ("auto", "python"):
+        monkeypatch.setenv("BOOTSTRAP_HOT_PATH", path)
+        other = tmp_path / path
+        assert main(["pc", str(tmp_path / "image"), "--quiet", "--effects", str(other)]) == 0
+        assert other.read_text() == Path(there).read_text()
     capsys.readouterr()
     assert main(["diff", trace, there]) == 0
     said = capsys.readouterr().out

@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.machines.disk import Disk
 from bootstrap.machines.interrupts import find_library
-from bootstrap.machines.pc import Interrupt, Pc, PcLimits
+from bootstrap.machines.pc import GateWatch, Interrupt, Pc, PcLimits
 from tests.machines import sectors
 
 LIMITS = PcLimits(memory=64 << 20, disk=1 << 20, seconds=20)
@@ -34,7 +34,7 @@ def machine(
     native: bool = False,
     limits: PcLimits = LIMITS,
     keys: bytes = b"",
-    on_interrupt: Callable[[Interrupt], object] | None = None,
+    watch: GateWatch | None = None,
 ) -> Iterator[tuple[Pc, bytearray]]:
     file = folder / "disk.img"
     file.write_bytes(image)
@@ -42,7 +42,7 @@ def machine(
     with contextlib.closing(Disk(file, limits.disk)) as disk:
         pc = Pc(
             disk, console.append, lambda _wait: left.pop(0) if left else None, limits,
-            on_interrupt, native=native,
+            watch, native=native,
         )  # fmt: skip
         with contextlib.closing(pc):
             yield pc, console
@@ -90,7 +90,9 @@ def test_keys_come_one_by_one(tmp_path: Path) -> None:
 
 def test_each_gate_can_be_watched(tmp_path: Path) -> None:
     taken: list[Interrupt] = []
-    with machine(tmp_path, sectors.modes(), on_interrupt=taken.append) as (pc, _):
+    with machine(
+        tmp_path, sectors.modes(), watch=GateWatch(lambda _pc, one: taken.append(one))
+    ) as (pc, _):
         pc.run()
     assert [(one.vector, chr(one.registers[0] & 0xFF)) for one in taken] == [
         (0x30, "P"), (0x30, "M"),
@@ -108,6 +110,9 @@ def test_each_gate_can_be_watched(tmp_path: Path) -> None:
         ("b408 cd13", "int 13h ah=08h"),
         ("0f0b", "the machine stopped: Invalid instruction"),
         ("31c9 f7f1", r"exception 0 \(divide error\)"),
+        ("e464", r"in: no device at 0x64 \[real mode, 0000:7c"),
+        ("b0fe e664", "out: no device at 0x64"),
+        ("ea000000e0", r"the guest runs at 0xe0000: there is no code"),
     ],
 )
 def test_what_the_machine_does_not_have_stops_it(
@@ -161,6 +166,9 @@ def test_limits_end_it(tmp_path: Path, native: bool) -> None:
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be read"):
         Disk(tmp_path / "nothing", 0)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadInput, match="is no file"):
+        Disk(tmp_path / "pipe", 0)
     (tmp_path / "short").write_bytes(b"x" * 511)
     with pytest.raises(BadInput, match="are no disk image"):
         Disk(tmp_path / "short", 0)
