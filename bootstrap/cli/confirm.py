@@ -7,8 +7,11 @@ import contextlib
 import datetime
 import getpass
 import os
+import sys
 import tempfile
+import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +42,7 @@ from bootstrap.confirm.table import (
     confirmation,
     read_baseline,
 )
-from bootstrap.core.errors import BadInput
+from bootstrap.core.errors import BadInput, printable
 from bootstrap.core.release import read_file
 from bootstrap.ddc import chains
 from bootstrap.documents import MAX_DOCUMENT, typed
@@ -183,6 +186,8 @@ def _kept(
         return Voice(way, "not run", None, f"cannot be made here: {error}"), None
     wanted = replace(frame, opinion=way.name, inputs=dict(inputs))
     found, why = store.load(wanted)
+    if why.startswith("dropped"):
+        print(f"note: {printable(why)}", file=sys.stderr)
     if found is not None:
         return Voice(way, "kept", found), wanted
     release = frame.release.rpartition(" ")[2]
@@ -232,14 +237,6 @@ class _OpinionTask:
     scratch: str
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A sight; or why there is none."""
-
-    sight: Sight | None
-    why: str = ""
-
-
 def _make(
     args: argparse.Namespace, frames: Sequence[ReleaseOpinion], watcher: pool.WorkWatcher
 ) -> None:
@@ -269,18 +266,15 @@ def _work(given: object, _blobs: list[bytes], notify: pool.Notify) -> tuple[obje
     resolved = resolve(task.source, task.release, task.arch, Cache(), task.entry, online=False)
     if resolved.tree.digest != task.tree:
         raise BadInput(f"{resolved.tree.label}: is not what it was when confirm began")
-    last = 0.0
+    text = deque([""], maxlen=1)
 
-    def tick(text: str) -> None:
-        nonlocal last
-        if time.monotonic() - last > _TICK:
-            last = time.monotonic()
-            notify(text)
+    def beat() -> None:
+        while True:
+            time.sleep(_TICK)
+            notify(text[0])
 
-    try:
-        return _Seen(opinions.made(MAKERS[task.opinion], resolved, task.entry, tick)), []
-    except BadInput as error:
-        return _Seen(None, f"cannot be made here: {error}"), []
+    threading.Thread(target=beat, daemon=True).start()
+    return opinions.made(MAKERS[task.opinion], resolved, task.entry, text.append), []
 
 
 class _Watcher:
@@ -318,13 +312,12 @@ class _Watcher:
         way = BY_NAME[frame.opinion]
         self._notes.pop(number)
         if isinstance(result, pool.Died):
-            answer = _Seen(None, f"its process {result}")
+            sight = Sight({}, "", None, f"its process {result}")
         else:
-            answer = typed(_Seen, result.value)
-        if answer.sight is None:
-            voice = Voice(way, "not run", None, answer.why)
-        else:
-            new = replace(_opinion(frame, answer.sight), made=_made_now(seconds))
+            sight = typed(Sight, result.value)
+        voice = Voice(way, "not run", None, sight.unmade)
+        if not sight.unmade:
+            new = replace(_opinion(frame, sight), made=_made_now(seconds))
             voice = Voice(way, "made", self._store.keep(new))
         self.voices[way.name] = voice
         said = voice.why or f"made in {seconds:.0f} s"

@@ -105,7 +105,9 @@ def confirmation(
         name: {file.path: file.sha256 for file in opinion.artifacts}
         for name, opinion in heard.items()
     }
-    paths = dict.fromkeys([*(path for files in said.values() for path in files), *values])
+    # These two know in which order things are made; the first divergence is the first of them.
+    order = ["fast-path", "models", *said]
+    paths = dict.fromkeys([*(path for name in order for path in said.get(name, ())), *values])
     rows = tuple(_row(path, values.get(path), said, voices) for path in paths)
     for name, opinion in heard.items():
         findings += _findings(name, opinion, rows)

@@ -147,21 +147,22 @@ def _ours(resolved: Resolved, _entry: str, tick: Saying) -> Sight:
     )
 
 
-def _inputs(*rooms: str) -> Callable[[Resolved], Mapping[str, str]]:
-    return lambda _resolved: code_of("ddc", *rooms)
+_PLAN = ("ddc/chains.py", "ddc/build_plan.py")
 
 
 def _knight_inputs(_resolved: Resolved) -> dict[str, str]:
-    return {"knight's hex0": hashlib.sha256(_knight_rom()).hexdigest(), **code_of("machines")}
+    rom = hashlib.sha256(_knight_rom()).hexdigest()
+    return {"knight's hex0": rom, **code_of("machines/knight.py", *_PLAN)}
 
 
 def _proof_inputs(resolved: Resolved) -> dict[str, str]:
     text, _ = _certificate(resolved)
-    return {"certificate": hashlib.sha256(text).hexdigest(), **code_of("ddc", "prove")}
+    digest = hashlib.sha256(text).hexdigest()
+    return {"certificate": digest, **code_of("prove/check.py", *_PLAN)}
 
 
 MAKERS: Mapping[str, Maker] = {
-    "models": Maker(_models, _inputs("languages")),
+    "models": Maker(_models, lambda _: code_of("languages", "runs/modelled.py", *_PLAN)),
     "proof": Maker(_proof, _proof_inputs),
     "knight": Maker(_knight, _knight_inputs),
     "ddc": Maker(_ours, lambda _: engine_code("ddc", "core", "linux", "instruments", "languages")),

@@ -9,17 +9,16 @@ asks CPUID whose CPU it is, natively too; elsewhere the host could not execute t
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import shutil
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from bootstrap.core.errors import BadInput
-from bootstrap.core.release import as_text
-from bootstrap.handoff.containers.container import MOUNTED, Container
+from bootstrap.core.release import read_folder
+from bootstrap.handoff.containers.container import Container
 from bootstrap.handoff.containers.engines import Bubblewrap, ask, explained, last_line
 from bootstrap.handoff.containers.programs import NAME, elf
 from bootstrap.handoff.containers.running import run_container
@@ -67,13 +66,30 @@ def _qemu(arch: str) -> str:
     return os.path.realpath(found)
 
 
-def _registration(arch: str, qemu: str) -> str:
-    """A line for binfmt_misc: executables of this class and machine; F opens QEMU now, outside."""
+def _head(arch: str) -> bytes:
+    """The first 20 bytes of an executable of the architecture, as far as `_MASK` has them."""
     wide, machine = _ELF[arch]
-    head = b"\x7fELF" + bytes((wide, 1, 1)) + bytes(9) + struct.pack("<HH", 2, machine)
-    mask = b"\xff" * 7 + bytes(9) + b"\xff" * 4
-    escaped = ("".join(f"\\x{byte:02x}" for byte in data) for data in (head, mask))
+    return b"\x7fELF" + bytes((wide, 1, 1)) + bytes(9) + struct.pack("<HH", 2, machine)
+
+
+_MASK = b"\xff" * 7 + bytes(9) + b"\xff" * 4
+
+
+def _registration(arch: str, qemu: str) -> str:
+    """A line for binfmt_misc: executables with this head; F opens QEMU now, outside of the box."""
+    escaped = ("".join(f"\\x{byte:02x}" for byte in data) for data in (_head(arch), _MASK))
     return f":bootstrap:M::{':'.join(escaped)}:{qemu}:FP"
+
+
+def missed_by_qemu(arch: str, root: Path, paths: Iterable[str]) -> str | None:
+    """A program that binfmt_misc would not have given to QEMU, if there is one."""
+    for path in paths:
+        with open_anyway(root / path) as stream:
+            head = stream.read(len(_MASK))
+        masked = bytes(byte & mask for byte, mask in zip(head, _MASK, strict=False))
+        if head.startswith(b"\x7fELF") and masked != _head(arch):
+            return f"{path} is a program that QEMU would not have executed"
+    return None
 
 
 def _by_qemu(arch: str) -> Bubblewrap:
@@ -120,7 +136,7 @@ def _not_run(engine: Bubblewrap, said: bytes) -> str:
 
 
 def in_box(
-    engine: Bubblewrap, resolved: Resolved, entry_name: str, how: str, tick: Saying
+    engine: Bubblewrap, resolved: Resolved, entry_name: str, how: str, tick: Saying, by_qemu: bool
 ) -> Sight:
     """The entry's commands, one box each, on one root that has the release's files alone."""
     view, entry, _ = visible(resolved, entry_name)
@@ -147,7 +163,9 @@ def in_box(
                 text = last_line(bytes(tail).decode("utf-8", "replace"))
                 stopped = f"{command[0]} ended with status {ended.status}: {text}"
                 break
-        found = dict(_files(root))
+        found = {path: file.sha256 for path, file in read_folder(root).files.items()}
+        if by_qemu and stopped is None:
+            stopped = missed_by_qemu(resolved.step.arch, root, found)
     given = {path: file.sha256 for path, file in view.files.items()}
     changed = [path for path, sha256 in given.items() if found.get(path) != sha256]
     if changed and stopped is None:
@@ -158,24 +176,10 @@ def in_box(
     return Sight({**made, **missing}, how, stopped)
 
 
-def _files(root: Path) -> Iterator[tuple[str, str]]:
-    """Path and SHA-256 of each regular file; no link is followed."""
-    top = os.fsencode(root)
-    for at, folders, files in os.walk(top):
-        if at == top:
-            folders[:] = [name for name in folders if os.fsdecode(name) not in MOUNTED]
-        for name in sorted(files):
-            place = os.path.join(at, name)
-            if not os.path.islink(place):
-                with open_anyway(Path(os.fsdecode(place))) as stream:
-                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
-                yield as_text(os.path.relpath(place, top)), digest
-
-
 def _native(resolved: Resolved, entry: str, tick: Saying) -> Sight:
     engine = _engine()
     _executes(engine, resolved.step.arch, by_qemu=False)
-    return in_box(engine, resolved, entry, f"natively in the box of {engine}", tick)
+    return in_box(engine, resolved, entry, f"natively in the box of {engine}", tick, False)
 
 
 def _qemu_user(resolved: Resolved, entry: str, tick: Saying) -> Sight:
@@ -183,7 +187,7 @@ def _qemu_user(resolved: Resolved, entry: str, tick: Saying) -> Sight:
     engine = _by_qemu(arch)
     _executes(engine, arch, by_qemu=True)
     how = f"{Path(_qemu(arch)).name} by a binfmt_misc of its own, in the box of {engine}"
-    return in_box(engine, resolved, entry, how, tick)
+    return in_box(engine, resolved, entry, how, tick, True)
 
 
 def _host(also: Callable[[str], Mapping[str, str]]) -> Callable[[Resolved], Mapping[str, str]]:

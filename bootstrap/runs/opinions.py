@@ -44,6 +44,8 @@ class Sight:
     files: Mapping[str, str | None]
     how: str
     stopped: str | None = None
+    unmade: str = ""
+    """Why there is none: it cannot be made here. Then nothing else counts."""
 
 
 @dataclass(frozen=True)
@@ -164,11 +166,13 @@ MAKERS: Mapping[str, Maker] = {
 
 
 def made(maker: Maker, resolved: Resolved, entry: str, tick: Saying) -> Sight:
-    """Make it; a guest that fails is a way that stopped. Raises BadInput, KeyboardInterrupt."""
+    """Make it; a guest that fails is a way that stopped. Raises KeyboardInterrupt."""
     try:
         return maker.make(resolved, entry, tick)
     except GuestFailed as error:
         return Sight({}, "stopped", str(error))
+    except BadInput as error:
+        return Sight({}, "", None, f"cannot be made here: {error}")
 
 
 # -- what is published ---------------------------------------------------------------------------

@@ -12,8 +12,9 @@ import jsonschema
 import pytest
 
 from bootstrap.cli.confirm import MAKERS
-from bootstrap.core.errors import BadInput
 from bootstrap.core.release import SourceFile
+from bootstrap.handoff.containers.programs import elf
+from bootstrap.handoff.natively import missed_by_qemu
 from bootstrap.known import EMBEDDED
 from bootstrap.report.model import NameAndVersion
 from bootstrap.report.opinion import JudgedBy, Made, ReleaseOpinion, SeenFile
@@ -39,11 +40,10 @@ def flipped(name: str) -> Resolved:
 
 
 def seen(name: str, resolved: Resolved) -> Mapping[str, str | None]:
-    try:
-        MAKERS[name].inputs(resolved)
-        return made(MAKERS[name], resolved, ENTRY, lambda _: None).files
-    except BadInput as error:
-        pytest.skip(str(error))
+    sight = made(MAKERS[name], resolved, ENTRY, lambda _: None)
+    if sight.unmade:
+        pytest.skip(sight.unmade)
+    return sight.files
 
 
 def test_every_way_that_is_made_has_a_maker() -> None:
@@ -185,3 +185,16 @@ def test_a_tool_that_vanished_is_no_vote(tmp_path: Path) -> None:
     for name in ("native", "qemu-user"):
         assert rows[name]["result"] is None and "bwrap: is not installed" in rows[name]["why"]
     assert Cache(tmp_path).root == tmp_path
+
+
+def test_a_program_that_would_run_beside_qemu_is_found(tmp_path: Path) -> None:
+    programs = {"x86": elf("x86", b""), "amd64": elf("amd64", b""), "text": b"hello", "none": b""}
+    for name, data in programs.items():
+        (tmp_path / name).write_bytes(data)
+    assert missed_by_qemu("x86", tmp_path, ["text", "none", "x86"]) is None
+    said = missed_by_qemu("x86", tmp_path, programs)
+    assert said == "amd64 is a program that QEMU would not have executed"
+    shared = bytearray(programs["x86"])
+    shared[16] = 3  # ET_DYN
+    (tmp_path / "shared").write_bytes(shared)
+    assert missed_by_qemu("x86", tmp_path, ["shared"])
