@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from bootstrap.cli.main import main
 from bootstrap.sources import Cache
 from bootstrap.sources.checkouts import STAGE0
+from tests.machines import layers
 
 
 @pytest.mark.parametrize(
@@ -64,3 +66,11 @@ def test_the_knight_makes_the_roms_that_stage0_lists(
     out = capsys.readouterr().out
     assert f"made {12 - len(wrong)} of 12 ROMs" in out
     assert ("commit 59d044b;" in out) == bool(wrong)
+
+
+def test_the_picture_is_the_one_that_is_drawn(checkout: Path) -> None:
+    """python -m tests.machines.layers docs/pictures/machines.svg"""
+    drawn = (checkout / "docs" / "pictures" / "machines.svg").read_text("utf-8")
+    assert drawn == layers.picture()
+    boxes = ElementTree.fromstring(drawn).findall("{http://www.w3.org/2000/svg}rect")
+    assert len(boxes) == 1 + sum(map(len, layers.COLUMNS.values())) + len(layers.KEY)
