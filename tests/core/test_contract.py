@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import bootstrap.core
+from tests.core.made_up import ROOT
 
 FOLDER = Path(bootstrap.core.__file__).parent
 LINES, FILES = 4400, 15
@@ -15,6 +16,7 @@ LINES, FILES = 4400, 15
 
 _AUDIT = """
 import json, sys
+sys.path.insert(0, sys.argv[2])  # it need not be installed
 before = set(sys.modules)
 for name in json.loads(sys.argv[1]):
     __import__(name)
@@ -24,7 +26,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 
 def imported_by(*names: str) -> list[str]:
     """Modules that an isolated interpreter has after importing these."""
-    command = [sys.executable, "-I", "-c", _AUDIT, json.dumps(names)]
+    command = [sys.executable, "-I", "-c", _AUDIT, json.dumps(names), str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
     found: list[str] = json.loads(done.stdout)
     return found
