@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     Raises BootstrapError; returns the exit status.
     """
     _check_options(args)
-    check_places(args.output, args.json, args.junit)
+    check_places(args.output, args.json, args.junit, args.html)
     if not args.run:
         no_verify(args, "json")
         return _attest(args, args.report, args.products)

@@ -60,6 +60,7 @@ _VERIFY = f"""
 --output DIR  write every product below this new folder
 --json FILE  write the report as JSON ('-': stdout)
 --junit FILE  write the report as JUnit XML
+--html FILE  write the report as one HTML page, to be passed on
 --recheck  afterwards, run it again by the core alone, in an interpreter of its own, and compare
     verdict, digests and every artifact: several times the time
 --quiet  no progress, and one line if all is well
@@ -659,6 +660,7 @@ traces alone; --no-replay leaves that out.
     --all  show lists whole, however long
     --no-replay  of traces: run nothing again; leaves out the first instruction that differs
     --json FILE  write the comparison as JSON too ('-': standard output)
+    --html FILE  write the comparison as one HTML page
     """,
     """\
 exit status: 0 equal, 1 different, 2 usage or bad input, 130 interrupted

@@ -34,7 +34,7 @@ def run_export(args: argparse.Namespace) -> int:
     if (args.report is None) != (args.products is None):
         raise BadInput("--report and --products go together: the report, and what it is about")
     check_output_folder(args.output)
-    check_places(args.json, args.report_to, args.junit, folder=args.output)
+    check_places(args.json, args.report_to, args.junit, args.html, folder=args.output)
     if args.report is not None:
         no_verify(args, "report_to")
         return _export(args, Path(args.report), Path(args.products))
@@ -52,7 +52,7 @@ def _export(args: argparse.Namespace, report: Path, products: Path) -> int:
         write_files(Path(args.output), ((path, data, 0o644) for path, data in files.items()))
     page = functools.partial(_text, evidence, image, wrong, args)
     each(
-        lambda: print_page(page, for_people(args.json, args.junit, args.report_to)),
+        lambda: print_page(page, for_people(args.json, args.junit, args.html, args.report_to)),
         lambda: write_json(args.json, _document(evidence, image, wrong)),
     )
     return 1 if wrong else 0

@@ -50,7 +50,7 @@ def run_record(args: argparse.Namespace) -> int:
         return _program(args)
     if args.env or args.root != "." or args.cwd != "/":
         raise BadInput("--root, --cwd and --env go with -- PROGRAM only")
-    for name, option in ((args.json, "--json"), (args.junit, "--junit")):
+    for name, option in ((args.json, "--json"), (args.junit, "--junit"), (args.html, "--html")):
         if name is not None and Path(name).resolve() == Path(args.output).resolve():
             raise BadInput(f"{option} {name}: is where the trace goes; name another file")
     check_output_folder(args.products_to, "--products-to")
@@ -59,7 +59,8 @@ def run_record(args: argparse.Namespace) -> int:
 
 
 _VERIFY_ONLY = (
-    "source", "release", "fetched", "fallback", "entry", "products_to", "json", "junit", "recheck",
+    "source", "release", "fetched", "fallback", "entry", "products_to", "json", "junit", "html",
+    "recheck",
 )  # fmt: skip
 
 

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
     limits = RunLimits().with_options(args.limit)
     engine = default_engine()
     check_output_folder(args.output)
-    check_places(args.json, args.junit, folder=args.output)
+    check_places(args.json, args.junit, args.html, folder=args.output)
     found = resolve_each(args)
     _say_notes(args, found)
     entries = [args.entry or default_entry(one) for one in found]
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
         report, done = one.report, [one]
     if args.recheck:
         report = recheck(report, done, found, args.quiet)
-    out = for_people(args.json, args.junit)
+    out = for_people(args.json, args.junit, args.html)
     page = functools.partial(to_text, report, verbose=args.verbose or bool(found[0].image))
     view = functools.partial(print_page, page, out)
     if args.quiet and report.exit_code in ONE_LINE:
@@ -96,8 +96,17 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
         args.output and (lambda: write_products(Path(args.output), done, found)),
         args.json and (lambda: write_text(args.json, to_json_text(report))),
         args.junit and (lambda: write_text(args.junit, to_junit(report))),
+        args.html and (lambda: write_text(args.html, _html(report))),
     )
     return report.exit_code
+
+
+def _html(report: Report | ReportSet) -> str:
+    # Imported late: who asks for no page does without it.
+    from bootstrap.report.html import to_html
+    from bootstrap.report.report_html import report_page
+
+    return to_html(report_page(report))
 
 
 def is_several(arch: str) -> bool:
@@ -108,8 +117,10 @@ def is_several(arch: str) -> bool:
 def _check_options(args: argparse.Namespace, record_to: str | None) -> None:
     several, stagex = is_several(args.arch), args.release == STAGEX
     fallback = getattr(args, "fallback", None) is not None
-    if args.json == STDOUT and args.junit == STDOUT:
-        raise BadInput("--json - and --junit - cannot both have standard output")
+    outputs = [name for name in ("json", "junit", "html") if getattr(args, name) == STDOUT]
+    if len(outputs) > 1:
+        names = " and ".join(f"--{name} -" for name in outputs)
+        raise BadInput(f"{names} cannot both have standard output")
     if args.fetched is not None and not stagex:
         raise BadInput(f"--fetched goes with --release {STAGEX} only")
     if fallback and (stagex or args.source or several):
@@ -261,7 +272,7 @@ def verified_here(
             f"{STAGEX} has no known-good value of its own that could be met, so nothing of it can"
             " be called verified"
         )
-    if [args.junit, report_to, other].count(STDOUT) > 1:
+    if [args.junit, args.html, report_to, other].count(STDOUT) > 1:
         raise BadInput("only one output can have standard output")
     with scratch_folder("bootstrap-verify-") as folder:
         report, products = folder / "report.json", folder / "products"
@@ -276,7 +287,17 @@ def verified_here(
     return status
 
 
-_VERIFY_ONLY = ("source", "release", "fetched", "entry", "junit", "limit", "verbose", "recheck")
+_VERIFY_ONLY = (
+    "source",
+    "release",
+    "fetched",
+    "entry",
+    "junit",
+    "html",
+    "limit",
+    "verbose",
+    "recheck",
+)
 
 
 def no_verify(args: argparse.Namespace, *more: str) -> None:

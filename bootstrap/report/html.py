@@ -52,6 +52,10 @@ class HtmlPage:
     findings: Sequence[str] = ()
     tables: Sequence[HtmlTable] = ()
     notes: Sequence[str] = field(default=())
+    pictures: Sequence[tuple[str, str]] = ()
+    """A heading and an SVG of ours: the one thing that is not escaped."""
+    texts: Sequence[tuple[str, str]] = ()
+    """A heading and lines as on a terminal."""
 
 
 _STYLE = """
@@ -61,6 +65,7 @@ _STYLE = """
   --faint: #9a9a9a; --good: #6fd08a; --bad: #ff8b8b; --warn: #e9bd5b } }
 body { color: var(--ink); background: var(--paper); font: 16px/1.45 system-ui, sans-serif;
   margin: 2rem auto; max-width: 75rem; padding: 0 1rem }
+h1, h2, p, li, dt { overflow-wrap: anywhere }
 h1 { font-size: 1.5rem } h2 { font-size: 1.2rem; margin-top: 2rem }
 .verdict { border-left: .4rem solid; padding: .4rem .8rem; font-size: 1.1rem }
 .good { color: var(--good) } .bad { color: var(--bad) } .warn { color: var(--warn) }
@@ -69,7 +74,8 @@ h1 { font-size: 1.5rem } h2 { font-size: 1.2rem; margin-top: 2rem }
 table { border-collapse: collapse; font-size: .9rem }
 th, td { border-bottom: 1px solid var(--line); padding: .2rem .6rem .2rem 0; text-align: left;
   vertical-align: top }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem }
+dl { display: grid; grid-template-columns: minmax(0, max-content) minmax(50%, 1fr);
+  gap: .1rem 1rem }
 dd { margin: 0; overflow-wrap: anywhere } dt { color: var(--faint) }
 code { font: .85rem ui-monospace, monospace; overflow-wrap: anywhere }
 @media print { body { margin: 0; max-width: none; font-size: 10pt } .scroll { overflow: visible }
@@ -95,9 +101,15 @@ _TEMPLATE = """<!DOCTYPE html>
 <ul>
 {% for finding in page.findings %}<li>{{ finding }}</li>
 {% endfor %}</ul>
-{% endif %}{% for table in page.tables %}<h2>{{ table.heading }}</h2>
+{% endif %}{% for heading, svg in pictures %}<h2>{{ heading }}</h2>
+<div class="scroll" tabindex="0" role="region" aria-label="{{ heading }}">{{ svg }}</div>
+{% endfor %}{% for heading, lines in texts %}<h2>{{ heading }}</h2>
+<pre class="scroll" tabindex="0" role="region" aria-label="{{ heading }}">
+{%- for line in lines %}{{ line }}
+{% endfor %}</pre>
+{% endfor %}{% for table in page.tables %}<h2>{{ table.heading }}</h2>
 {% if table.note %}<p>{{ table.note }}</p>
-{% endif %}<div class="scroll"><table>
+{% endif %}<div class="scroll" tabindex="0" role="region" aria-label="{{ table.heading }}"><table>
 <thead><tr>{% for name in table.columns %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in table.rows %}<tr>{% for cell in row -%}
@@ -132,7 +144,11 @@ def to_html(page: HtmlPage) -> str:
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     # Both are ours; a quote in the policy would not need an escape in double quotes.
     return environment.from_string(_TEMPLATE).render(
-        page=page, style=Markup(_STYLE), policy=Markup(policy)
+        page=page,
+        style=Markup(_STYLE),
+        policy=Markup(policy),
+        pictures=[(heading, Markup(svg)) for heading, svg in page.pictures],
+        texts=[(heading, text.splitlines()) for heading, text in page.texts],
     )
 
 

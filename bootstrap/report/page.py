@@ -19,14 +19,14 @@ _MARKS: dict[Status | Goodness, tuple[str, str, str]] = {
     "good": ("✓", "ok", "32"),
     "bad": ("✗", "XX", "31"),
 }
-_VERDICTS: dict[Result, tuple[str, str]] = {
+VERDICTS: dict[Result, tuple[str, str]] = {
     "verified": ("VERIFIED", "1;32"),
     "mismatch": ("MISMATCH", "1;31"),
     "incomplete": ("INCOMPLETE", "1;33"),
     "error": ("GUEST FAILED", "1;31"),
     **dict.fromkeys(LESSER, ("LESS THAN ASKED", "1;33")),
 }
-_DECIDED: dict[DecidedBy, str] = {
+DECIDED: dict[DecidedBy, str] = {
     "core": " by the core alone",
     "core with the fast path": " with the fast path",
 }
@@ -86,8 +86,8 @@ class Page:
 
     def verdict(self, result: Result, claim: str, decided_by: DecidedBy | None = None) -> None:
         """The last word: what the result is, and the sentence that says what it means."""
-        word, code = _VERDICTS[result]
-        how = "" if result != "verified" or decided_by is None else _DECIDED[decided_by]
+        word, code = VERDICTS[result]
+        how = "" if result != "verified" or decided_by is None else DECIDED[decided_by]
         self.last_word(word + how, code, claim)
 
     def last_word(self, word: str, code: str, claim: str) -> None:

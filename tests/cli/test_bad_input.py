@@ -89,6 +89,9 @@ oci export -o x --report r | --report and --products go together
 oci export -o x --report r --products p --jobs 2 | --arch and --jobs go with a verify
 oci export -o x --arch all | --arch all: this is for one architecture
 oci export -o x --release stagex-stage0 | so nothing of it can be called verified
+verify --release embedded --json - --html - | --json - and --html - cannot both
+diff . . --json - --html - | cannot both have standard output
+diff . . --html /no/such/folder/x | there is no folder
 oci export -o x --json - --junit - | only one output can have standard output
 quorum --init --json - | --init only writes a policy
 ddc --source /nonexistent | /nonexistent
