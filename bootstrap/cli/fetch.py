@@ -9,7 +9,7 @@ from bootstrap.cli.live import LiveLine
 from bootstrap.cli.output import document, for_people, say, write_json
 from bootstrap.known import default_release
 from bootstrap.sources import Cache, Fetched, fetch, fetch_checkout
-from bootstrap.sources.tree import Progress
+from bootstrap.sources.addresses import Progress
 
 SCHEMA = "bootstrap-fetch/1"
 

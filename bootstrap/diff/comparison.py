@@ -75,8 +75,8 @@ def write_some(
 
 def recognise(name: str) -> Kind:
     """Of what kind it is. Raises BadInput where it is none of them, or cannot be read."""
+    from bootstrap.sources.addresses import is_url
     from bootstrap.sources.packed import GZIP, XZ, ZIP, ZSTD
-    from bootstrap.sources.tree import is_url
 
     if is_url(name) or (not os.path.exists(name) and os.path.isdir(name.rpartition("@")[0])):
         return "tree"  # an address, or DIR@REV

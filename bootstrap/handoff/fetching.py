@@ -20,8 +20,8 @@ from pathlib import Path
 from bootstrap import host
 from bootstrap.core.errors import BadInput, BootstrapError
 from bootstrap.handoff.distfiles import Distfile, held_folder, look
+from bootstrap.sources.addresses import DownloadFailed, is_url
 from bootstrap.sources.download import download_to
-from bootstrap.sources.tree import DownloadFailed, is_url
 
 MAX_FILE = 1 << 30
 LOCK = ".bootstrap.lock"

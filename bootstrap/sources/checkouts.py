@@ -21,6 +21,7 @@ from typing import NamedTuple
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import MAX_BYTES, SourceFile, as_bytes, as_text, read_file
 from bootstrap.signals import scratch_folder
+from bootstrap.sources.addresses import is_url
 from bootstrap.sources.cache import Cache
 from bootstrap.sources.git import (
     GITLINK,
@@ -34,7 +35,7 @@ from bootstrap.sources.git import (
 )
 from bootstrap.sources.materials import named
 from bootstrap.sources.resolving import Fetched
-from bootstrap.sources.tree import SourceTree, folder_of, is_url, lay_out, read_folder
+from bootstrap.sources.tree import SourceTree, folder_of, lay_out, read_folder
 
 LIVE_BOOTSTRAP, STAGEX_TREE = "live-bootstrap", "stagex"
 BUILDER_HEX0, STAGE0 = "builder-hex0", "stage0"

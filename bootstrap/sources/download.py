@@ -17,7 +17,7 @@ from typing import IO
 import bootstrap
 from bootstrap import host
 from bootstrap.core.errors import BadInput
-from bootstrap.sources.tree import DownloadFailed, Progress
+from bootstrap.sources.addresses import DownloadFailed, Progress
 
 TIMEOUT = 20.0
 _CHUNK = 1 << 16

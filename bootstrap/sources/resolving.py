@@ -20,6 +20,7 @@ from bootstrap.known import (
     tree_files,
 )
 from bootstrap.known.lookup import known_files
+from bootstrap.sources.addresses import DownloadFailed, Progress
 from bootstrap.sources.cache import Cache
 from bootstrap.sources.identity import (
     KnownRelease,
@@ -30,15 +31,7 @@ from bootstrap.sources.identity import (
     why,
 )
 from bootstrap.sources.materials import MaterialsReport, check_materials
-from bootstrap.sources.tree import (
-    MAX_ARCHIVE,
-    DownloadFailed,
-    Progress,
-    SourceTree,
-    open_source,
-    parents,
-    read_archive,
-)
+from bootstrap.sources.tree import MAX_ARCHIVE, SourceTree, open_source, parents, read_archive
 
 
 @dataclass(frozen=True)

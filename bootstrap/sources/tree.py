@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -29,6 +29,7 @@ from bootstrap.core.release import (
 )
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink, MemoryLower
 from bootstrap.signals import scratch_folder
+from bootstrap.sources.addresses import Progress, is_url
 from bootstrap.sources.git import LINK, PROGRAM, find_commit, whole_commit
 from bootstrap.sources.packed import ZIP, read_zip, unpacked
 from bootstrap.sources.tar import Member, read_tar, write_tar
@@ -36,24 +37,6 @@ from bootstrap.sources.tar import Member, read_tar, write_tar
 Kind = Literal["folder", "archive", "cache", "download", "embedded"]
 
 MAX_ARCHIVE = 64 << 20
-
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes so far and the bytes in all, where the server says them."""
-
-
-class DownloadFailed(BadInput):
-    """An address that could not be reached, or that did not give the whole file.
-
-    ``code`` is the server's status where it gave one that says no.
-    """
-
-    code: int | None = None
-
-
-def is_url(text: str) -> bool:
-    """Whether ``text`` is meant as an address and not as a path: it has a scheme and ``//``."""
-    scheme, colon, _ = text.partition("://")
-    return bool(colon) and scheme.isalnum()
 
 
 @dataclass(frozen=True)

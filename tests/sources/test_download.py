@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from bootstrap.core.errors import BadInput
+from bootstrap.sources.addresses import DownloadFailed, is_url
 from bootstrap.sources.download import _OnlyHttps, download
-from bootstrap.sources.tree import DownloadFailed, is_url
 from tests.sources.conftest import Server
 
 LIMIT = 1 << 20

@@ -15,8 +15,8 @@ from bootstrap.cli.commands import parser
 from bootstrap.cli.live import LiveLine
 from bootstrap.core.errors import BadInput
 from bootstrap.sources import Cache, fetch, resolve, resolving
+from bootstrap.sources.addresses import DownloadFailed
 from bootstrap.sources.download import download
-from bootstrap.sources.tree import DownloadFailed
 from tests.sources import sample
 from tests.sources.conftest import Server
 from tests.sources.sample import FILES, make_archive, make_folder, make_tree
