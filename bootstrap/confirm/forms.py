@@ -52,16 +52,17 @@ def to_text(
 ) -> str:
     """The page, ending in a newline; it fits 40 columns. `width` None is a pipe: hashes in full."""
     page = Page(colour, width, unicode)
-    page.heading(_title(found))
+    page.heading(visible(_title(found)))
     for name, text in _facts(found):
-        page.labelled(name, text)
+        page.labelled(name, visible(text))
     page.heading("Opinions, in the order of the columns below")
     for number, voice in enumerate(found.opinions, 1):
         way, mark = voice.way, page.sign(*_MARKS[_cell(voice)])
         chain = "" if way.chain == ITS_OWN else f", chain: {way.chain}"
         shares = f"CPU {way.cpu}, kernel {way.kernel}{chain}"
         shares = f"published by {way.publisher}" if way.publisher else shares
-        page.wrapped(f"{number:>2} {mark} {way.name}: {shares}", indent=2, hanging=5)
+        shares = visible(f"{way.name}: {shares}")
+        page.wrapped(f"{number:>2} {mark} {shares}", indent=2, hanging=5)
         page.wrapped(visible(_what(voice)), indent=7, hanging=2)
     if found.artifacts:
         page.heading("Artifacts, the weakest first: how many independent opinions, and whose")
@@ -73,10 +74,10 @@ def to_text(
         between = "  " if taken <= room else f"\n{'':7}"
         page.line(f"{row.independent:>4} {cells}{between}{path}{digest}")
         for name, other in row.differing.items():
-            page.line(f"       {name}: {other or 'not there'}")
+            page.line(f"       {visible(name)}: {other or 'not there'}")
     page.blank()
     marks = ", ".join(f"{page.sign(*mark)} {cell}" for cell, mark in _MARKS.items())
-    page.wrapped(f"{marks}. {found.rule} {found.shared}", indent=0)
+    page.wrapped(f"{marks}. {visible(f'{found.rule} {found.shared}')}", indent=0)
     page.blank()
     for finding in found.findings[1:]:
         page.wrapped(f"also: {visible(finding)}", indent=0, hanging=6)

@@ -28,6 +28,8 @@ from bootstrap.attest.policy import read_policy
 from bootstrap.attest.statement import read_statement
 from bootstrap.cli import commands
 from bootstrap.cli import main as command
+from bootstrap.confirm.forms import to_page, to_text
+from bootstrap.confirm.table import read_baseline
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.core.release import SourceFile
 from bootstrap.documents import BadValue, encode
@@ -38,11 +40,14 @@ from bootstrap.known import seeds as catalogue
 from bootstrap.languages import hex0, kaem
 from bootstrap.languages.fault import LanguageError
 from bootstrap.oci.layout import read_layout
+from bootstrap.report.html import to_html, to_markdown
+from bootstrap.report.opinion import read_opinion
 from bootstrap.sources.tree import SourceTree, read_archive, to_tar
 from bootstrap.timeline import checkpoints, indexing
 from bootstrap.trace import container
 from bootstrap.trace.store import TABLES, trace_digest
 from tests.attest.runs import handed_off
+from tests.confirm.voices import counted, voice
 from tests.hostile.mutation import ODD, as_json, as_toml, bent, changed, either
 from tests.report.scenario import Scenario
 from tests.trace import recorded
@@ -53,6 +58,8 @@ SECONDS = 60
 POLICY = f"""\
 schema = 1
 name = "of the tests"
+expires = 2031-01-01
+revoked = ["x"]
 [about]
 name = "stage0-posix"
 release = "1.9.1"
@@ -117,6 +124,7 @@ class Doors:
         self.report = encode(Scenario().report())
         (folder / "report").write_bytes(as_json(self.report))
         self.handoff = handed_off("1.9.1", "amd64")
+        self.confirmation = encode(counted(voice("core"), voice("native", {"a/M0": None})))
         self.policy = tomllib.loads(POLICY)
         self.step = tomllib.loads((data_dir("steps") / "embedded-x86.toml").read_text())
         self.catalogue = tomllib.loads((data_dir("seeds") / catalogue.FILE).read_text())
@@ -130,6 +138,7 @@ class Doors:
         self.doors: Mapping[str, Callable[[random.Random], int]] = {
             "trace": self._trace, "trace's bytes": self._trace_bytes, "index": self._index,
             "report": self._report, "handoff run": self._handoff_run,
+            "confirmation": self._confirmation, "opinion": self._opinion,
             "policy": self._policy, "envelope": self._envelope, "statement": self._statement,
             "step file": self._step, "catalogue": self._catalogue, "oci layout": self._oci,
             "tar": self._tar, "elf": self._elf, "sources": self._sources,
@@ -144,6 +153,7 @@ class Doors:
         read_statement(as_json(_STATEMENT))
         read_envelope(as_json(_ENVELOPE))
         read_archive(self.tar, "x.tar")
+        read_baseline(as_json(self.confirmation), "b.json")
         self.place.write_bytes(as_json(self.handoff))
         assert read_handoff_run(self.place) is not None
 
@@ -241,6 +251,18 @@ class Doors:
         self.place.write_bytes(either(self.handoff, as_json, dice))
         return self.run("attest", "--report", "T", "-o", os.devnull)
 
+    def _confirmation(self, dice: random.Random) -> int:
+        def read() -> None:
+            found = read_baseline(either(self.confirmation, as_json, dice), "b.json")
+            text = to_text(found) + to_markdown(to_page(found)) + to_html(to_page(found))
+            assert all(line == printable(line) for line in text.split("\n"))
+
+        return self.read(read)
+
+    def _opinion(self, dice: random.Random) -> int:
+        good = self.confirmation["opinions"][0]["opinion"]
+        return self.read(lambda: read_opinion(either(good, as_json, dice)))
+
     def _policy(self, dice: random.Random) -> int:
         self.place.write_bytes(either(self.policy, as_toml, dice))
         if dice.randrange(4):
@@ -299,6 +321,13 @@ _STATEMENT: dict[str, Any] = {
                 "engine": {"name": "unicorn", "version": "1"},
                 "host": {"cpuVendor": "", "os": "", "saidBy": ""},
                 "sourceDigest": source_digest({"b": "1" * 64}),
+                "opinions": {
+                    "schema": "bootstrap-attested-opinions/1",
+                    "treeDigest": "1" * 64,
+                    "opinions": [
+                        {"name": "core", "how": "", "inputs": {"x": "1"}, "digest": "1" * 64}
+                    ],
+                },
             },
             "resolvedDependencies": [{"name": "b", "digest": {"sha256": "1" * 64}}],
         },
