@@ -11,8 +11,16 @@ import pytest
 
 import bootstrap
 from bootstrap.core import verdict
+from bootstrap.core.arches import X86
 from bootstrap.core.errors import BadInput, ExitStatus
-from bootstrap.core.release import EntryPoint, Release, Tree, from_answers, read_release
+from bootstrap.core.release import (
+    EntryPoint,
+    Release,
+    SourceFile,
+    Tree,
+    from_answers,
+    read_release,
+)
 from bootstrap.core.verdict import (
     Findings,
     Outcome,
@@ -22,6 +30,7 @@ from bootstrap.core.verdict import (
     decide,
     run_in_core,
 )
+from tests.core.guest import Program
 from tests.core.made_up import EMBEDDED_STEPS, MadeUp, embedded_files, made_up, sha256, tree_of
 
 
@@ -97,6 +106,14 @@ def test_with_another_runner_it_is_a_proposal() -> None:
     made = decide(tree, release, None, watched)
     assert isinstance(made, Proposal) and not isinstance(made, Verdict)
     assert made.findings == decide(tree, release).findings
+
+
+@pytest.mark.parametrize("executable", [True, False])
+def test_a_file_of_the_tree_runs_only_with_an_x_bit(executable: bool) -> None:
+    tree = Tree("t", {"guest": SourceFile(Program(X86).exit(0).elf(), executable)})
+    outcome = run_in_core(tree, EntryPoint("e", (("./guest",),)))
+    refused = "./guest cannot be executed: EACCES (Permission denied)"
+    assert (outcome.statuses, outcome.failure) == (((0,), None) if executable else ((), refused))
 
 
 def test_a_runner_is_given_nothing_of_what_should_come() -> None:
