@@ -23,7 +23,6 @@ from bootstrap.documents import BadValue, encode
 from bootstrap.instruments import default_engine
 from bootstrap.known import StepFile
 from bootstrap.known.seeds import load as seed_catalogue
-from bootstrap.linux.events import Event, Listener, Tick
 from bootstrap.machines.builder_hex0 import build, read_stages
 from bootstrap.machines.pc import PcLimits
 from bootstrap.report.opinion import MOST, ReleaseOpinion, read_opinion
@@ -104,24 +103,23 @@ def _core(resolved: Resolved, entry: str, tick: Saying) -> Sight:
     if release is None:
         raise BadInput("no step file of ours says what should come of it")
     found = decide(core_tree(resolved.tree), release, entry).findings
-    stopped = found.reasons[0] if found.result == "error" else None
+    # What speaks against it beside artifacts that differ, which are seen.
+    bad = found.result == "error" or all(file.matches for file in found.artifacts)
+    stopped = next(iter(found.reasons), None) if bad and found.artifacts else None
     files = {file.path: file.sha256 for file in found.artifacts}
     return Sight(files, "the core's own runner, in an interpreter of its own", stopped)
 
 
 def _fast_path(resolved: Resolved, entry: str, tick: Saying) -> Sight:
+    tick("the fast path")
     engine = default_engine()
-
-    def listen(event: Event) -> None:
-        if isinstance(event, Tick):
-            tick("the fast path")
-
-    listener: Listener = listen
-    done = rebuild(resolved, entry, engine, listeners=[listener]).report
-    failure = done.failure.message if done.failure is not None else None
+    done = rebuild(resolved, entry, engine).report
+    bad = done.failure is not None or all(
+        one.status in ("match", "unknown") for one in done.artifacts
+    )
     files = {artifact.path: artifact.sha256 for artifact in done.artifacts}
     how = f"bootstrap verify, hot path {engine.describe()['hot_path']}"
-    return Sight(files, how, failure)
+    return Sight(files, how, next(iter(done.reasons), None) if bad else None)
 
 
 def _builder_hex0(resolved: Resolved, entry: str, tick: Saying) -> Sight:
@@ -245,10 +243,9 @@ class OpinionStore:
             found = None if data is None else read_opinion(data)
         except (BadInput, BadValue) as fault:
             return None, f"dropped {place}: {str(fault).removeprefix(f'{place}: ')}"
-        if found is None:
-            return None, ""
-        if changed := _changed(found, wanted):
-            return None, f"the kept one, of {_when(found)}, depends on other things: {changed}"
+        if found is not None and (changed := _changed(found, wanted)):
+            at = found.made.at if found.made is not None else "an unknown time"
+            return None, f"the kept one, of {at}, depends on other things: {changed}"
         return found, ""
 
     def keep(self, opinion: ReleaseOpinion) -> ReleaseOpinion:
@@ -260,24 +257,17 @@ class OpinionStore:
         if before is not None:
             old = {file.path: file.sha256 for file in before.artifacts}
             new = {file.path: file.sha256 for file in opinion.artifacts}
-            parted = {p for p in {*old, *new} if old.get(p) != new.get(p)} | {*before.unsteady}
-            if not (before.stopped or opinion.stopped):
-                opinion = replace(opinion, unsteady=tuple(sorted(parted)))
+            parted = {path for path in {*old, *new} if old.get(path) != new.get(path)}
+            if before.stopped or opinion.stopped:
+                parted = set()  # a run that stopped says so itself
+            opinion = replace(opinion, unsteady=tuple(sorted(parted | {*before.unsteady})))
         opinion, place = opinion.sealed(), self.place(opinion)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            put(place, _text(opinion))
+            put(place, (json.dumps(encode(opinion), indent=1) + "\n").encode())
         except OSError as error:
             raise BadInput(f"{place}: the opinion cannot be kept: {error.strerror}") from None
         return opinion
-
-
-def _text(opinion: ReleaseOpinion) -> bytes:
-    return (json.dumps(encode(opinion), indent=1) + "\n").encode()
-
-
-def _when(opinion: ReleaseOpinion) -> str:
-    return opinion.made.at if opinion.made is not None else "an unknown time"
 
 
 def _changed(found: ReleaseOpinion, wanted: ReleaseOpinion) -> str:
