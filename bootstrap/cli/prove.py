@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bootstrap.cli.live import LiveLine
 from bootstrap.cli.output import STDOUT, each, write_json, write_text
 from bootstrap.cli.seed_files import read_file
 from bootstrap.core.abi import LinuxError
@@ -69,8 +70,8 @@ def _started(name: str) -> Iterator[None]:
 
 def _proof(name: str, args: argparse.Namespace) -> Proof:
     data, abi = _program(name, args)
-    with _started(name):
-        return proving.prove(data, abi, args.states)
+    with _started(name), LiveLine() as line:
+        return proving.prove(data, abi, args.states, line.show)
 
 
 def _hex1(args: argparse.Namespace) -> int:
@@ -86,7 +87,7 @@ def _hex1(args: argparse.Namespace) -> int:
         ) from None
     if abi.name not in hex1.LAYOUTS:
         raise BadInput(f"{printable(args.seed)}: --language hex1 is for x86 and AMD64 only")
-    with _started(args.seed):
-        found = hex1.prove(data, abi, hex1.LAYOUTS[abi.name])
+    with _started(args.seed), LiveLine() as line:
+        found = hex1.prove(data, abi, hex1.LAYOUTS[abi.name], line.show)
     print(report.title(data, abi, printable(args.seed)), *hex1.to_text(abi, found), sep="\n")
     return ExitStatus.DIFFERS if found.refused else ExitStatus.DONE

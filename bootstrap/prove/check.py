@@ -165,11 +165,6 @@ class SeedImage:
             raise Refused(f"{addr:#x} lies outside the seed")
         return self.bytes[addr - self.addr]
 
-    def settle(self) -> None:
-        """Raises Refused if anything was taken for constant that is not."""
-        if changed := self.stored & (self.executed | self.constant):
-            raise Refused(f"the seed changes its own byte at {min(changed):#x}")
-
 
 class SeedMachine:
     """Registers and memory at one moment. A subclass executes one instruction with `step`."""
@@ -214,13 +209,9 @@ class SeedMachine:
             return a
         return None if a is None or a[0] else self.const(signed(a[1], mask))
 
-    def add(self, a: Value, b: Value, sign: int = 1) -> Value:
-        """a + b or a - b, of whole registers."""
-        return total(a, b, sign, self.mask)[0]
-
-    def moved(self, a: Value, by: int) -> Value:
-        """a + a constant: an address."""
-        return self.add(a, self.const(by))
+    def add(self, a: Value, b: Value | int, sign: int = 1) -> Value:
+        """a + b or a - b, of whole registers; b may be a plain number."""
+        return total(a, self.const(b) if isinstance(b, int) else b, sign, self.mask)[0]
 
     def left(self, a: Value, by: int) -> Value:
         """a << by."""
@@ -233,19 +224,20 @@ class SeedMachine:
         self.pc += size
         return int.from_bytes(bytes(map(self.image.byte, places)), "little")
 
-    def _place(self, address: Value) -> tuple[str, int]:
+    def _place(self, address: Value, allowed: bool) -> tuple[str, int]:
+        """Whether the seed's own memory is ``allowed``. Raises Refused."""
         if address and address[0] == "sp":
             offset = signed(address[1], self.mask)
             if abs(offset) > REACH - 8:
                 raise Refused(f"the stack is used {offset} bytes from its start, at {self.pc:#x}")
             return "sp", offset
+        if not allowed:
+            raise Refused(f"memory that may not be read, or written, at {self.pc:#x}")
         return "", number(address, f"an address, at {self.pc:#x},")
 
     def load(self, address: Value, size: int) -> Value:
         """Little-endian. Raises Refused."""
-        base, at = self._place(address)
-        if not base and not self.image.readable:
-            raise Refused(f"a load from memory that may not be read, at {self.pc:#x}")
+        base, at = self._place(address, self.image.readable)
         parts: list[int | tuple[Value, int] | None] = []
         for place in ((base, at + n) for n in range(size)):
             if not base and place not in self.memory:
@@ -262,9 +254,7 @@ class SeedMachine:
 
     def store(self, address: Value, value: Value, size: int) -> None:
         """Little-endian. Raises Refused."""
-        base, at = self._place(address)
-        if not base and not self.image.writable:
-            raise Refused(f"a store to memory that may not be written, at {self.pc:#x}")
+        base, at = self._place(address, self.image.writable)
         for n in range(0 if base else size):
             self.image.byte(at + n)
             self.image.stored.add(at + n)
@@ -363,13 +353,13 @@ class X86(SeedMachine):
 
     def _push(self, value: Value) -> None:
         sp = self.arch.sp
-        self.registers[sp] = self.moved(self.registers.get(sp), -self.word)
+        self.registers[sp] = self.add(self.registers.get(sp), -self.word)
         self.store(self.registers[sp], value, self.word)
 
     def _pop(self) -> Value:
         sp = self.arch.sp
         value = self.load(self.registers.get(sp), self.word)
-        self.registers[sp] = self.moved(self.registers.get(sp), self.word)
+        self.registers[sp] = self.add(self.registers.get(sp), self.word)
         return value
 
     def step(self) -> None:
@@ -425,10 +415,8 @@ class X86(SeedMachine):
             self._set(first, ("", self._constant(4) & mask), mask)
         elif op == 0x89 and both:
             self._set(first, self._get(second, mask), mask)
-        elif op == 0x89 and form == 0:
-            self.store(self._address(first), self._get(second), 4)
-        elif op == 0x88 and form == 0 and second < 4:
-            self.store(self._address(first), self._get(second, 0xFF), 1)
+        elif form == 0 and (op == 0x89 or (op == 0x88 and second < 4)):
+            self.store(self._address(first), self._get(second), 4 if op == 0x89 else 1)
         elif op == 0x8A and form == 0 and second < 4:
             self._set(second, self.load(self._address(first), 1), 0xFF)
         elif op == self.MOVZX and both and first < 4:
@@ -492,7 +480,7 @@ class AArch64(SeedMachine):
         at, word = self.pc, self.fetch(4)
         to, one, two = word & 31, word >> 5 & 31, word >> 16 & 31
         short, nine = word >> 10 & 0xFFF, signed(word >> 12 & 0x1FF, 0x1FF)
-        near = at + 4 * signed(word >> 5 & 0x7FFFF, 0x7FFFF)
+        near, size = at + 4 * signed(word >> 5 & 0x7FFFF, 0x7FFFF), 1 << (word >> 30)
         if word >> 23 in (0x125, 0x1A5) and not word >> 21 & 3:  # movn, movz
             given = word >> 5 & 0xFFFF
             self._set(to, self.const(~given if word >> 23 == 0x125 else given))
@@ -504,15 +492,13 @@ class AArch64(SeedMachine):
             self._set(to, self.add(self._get(one), ("", short), -1))
         elif word >> 22 == 0x3C4 and to == 31 and one != 31:  # cmp
             self.flags = total(self._get(one), ("", short), -1, self.mask)[1]
-        elif word >> 22 == 0x3E5:  # ldr x, [.., #n]
-            self._set(to, self.load(self.moved(self._base(one), 8 * short), 8))
-        elif word >> 10 == 0xE5000:  # ldrb, no offset
-            self._set(to, self.load(self._base(one), 1))
-        elif word >> 10 == 0xE4000:  # strb, no offset
-            self.store(self._base(one), self._get(to), 1)
+        elif word >> 22 in (0x0E5, 0x3E5):  # ldrb, ldr x
+            self._set(to, self.load(self.add(self._base(one), size * short), size))
+        elif word >> 22 == 0x0E4:  # strb
+            self.store(self.add(self._base(one), short), self._get(to), 1)
         elif word >> 21 in (0x7C0, 0x7C2) and one == 31 and word >> 10 & 3 in (1, 3):
             old = self._base(one)  # str and ldr x that move sp
-            moved = self.moved(old, nine)
+            moved = self.add(old, nine)
             place = moved if word >> 10 & 3 == 3 else old
             if word >> 21 == 0x7C0:
                 self.store(place, self._get(to), 8)
@@ -526,10 +512,8 @@ class AArch64(SeedMachine):
             if word >> 26 == 0x25:
                 self._set(30, self.const(at + 4))
             self.jump(at + 4 * signed(word & 0x3FFFFFF, 0x3FFFFFF))
-        elif word >> 24 == 0x54 and to in (0, 1):  # b.eq, b.ne
-            self.jump(near, self.flags.get("zero"), to & 1)
-        elif word >> 24 == 0x54 and to in (10, 11):  # b.ge, b.lt
-            self.jump(near, self.flags.get("less"), to == 10)
+        elif word >> 24 == 0x54 and to in (0, 1, 10, 11):  # b.eq, b.ne, b.ge, b.lt
+            self.jump(near, self.flags.get("zero" if to < 2 else "less"), to in (1, 10))
         elif word == 0xD65F03C0:  # ret
             self.pc = number(self.registers.get("x30"), f"the return at {at:#x}")
         elif word == 0xD4000001:  # svc #0
@@ -560,17 +544,17 @@ class RiscV(SeedMachine):
         immediate, wide = signed(word >> 20, 0xFFF), self.word == 8
         size = 1 << (kind & 3)  # of loads and stores
         if op == 0x13 and kind == 0:  # addi
-            self._set(to, self.moved(one, immediate))
+            self._set(to, self.add(one, immediate))
         elif op == 0x13 and kind == 1 and word >> 20 < 8 * self.word:  # slli
             self._set(to, self.left(one, word >> 20))
         elif op == 0x33 and kind == 0 and upper in (0, 0x20):  # add, sub
             self._set(to, self.add(one, two, -1 if upper else 1))
         elif op == 0x03 and kind in ((0, 1, 2, 3, 4, 5, 6) if wide else (0, 1, 2, 4, 5)):  # loads
-            value = self.load(self.moved(one, immediate), size)
+            value = self.load(self.add(one, immediate), size)
             extends = kind < 4 and size < self.word
             self._set(to, self.widened(value, (1 << 8 * size) - 1) if extends else value)
         elif op == 0x23 and kind <= (3 if wide else 2):  # stores
-            self.store(self.moved(one, signed(upper << 5 | to, 0xFFF)), two, size)
+            self.store(self.add(one, signed(upper << 5 | to, 0xFFF)), two, size)
         elif op == 0x63 and kind in (0, 1, 4, 5):  # beq, bne, blt, bge
             far = (upper >> 6) << 12 | (to & 1) << 11 | (upper & 63) << 5 | to & 30
             flag = total(one, two, -1, self.mask)[1].get("less" if kind & 4 else "zero")
@@ -591,9 +575,7 @@ MACHINES: dict[str, Any] = {
 
 # The proof.
 
-_NUMBER = "0x[0-9a-f]{1,16}"
-_VALUE = re.compile(rf"(sp|in|out|-out|word [0-3])([+-]\d{{1,4}})?|({_NUMBER})")
-_MEMORY = re.compile(rf"\[(?:(sp)([+-]\d{{1,4}})?|({_NUMBER}))\]")
+_VALUE = re.compile(r"(sp|in|out|-out|word [0-3])([+-]\d{1,4})?|(0x[0-9a-f]{1,16})")
 _WRONG = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 _WORDS = ("G is a digit of value 16", "a carriage return ends a comment")
 
@@ -628,7 +610,8 @@ def _check(text: bytes, seed: bytes, digest: str) -> str:
             (target,) = (to for first, last, to in row["next"] if first <= byte <= last)
             proof.go(number, byte, target)
         proof.go(number, None, 0)
-    proof.image.settle()
+    if changed := proof.image.stored & (proof.image.executed | proof.image.constant):
+        raise Refused(f"the seed changes its own byte at {min(changed):#x}")
     also = " and ".join(text for text, on in zip(_WORDS, proof.dialect, strict=True) if on)
     zero = ", ".join(found["zero"])
     return (
@@ -645,7 +628,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _value(text: str, mask: int) -> Value:
+def _value(text: str, mask: int) -> tuple[str, int]:
     if not (found := _VALUE.fullmatch(text)):
         raise ValueError(f"no value: {text}")
     return found[1] or "", int(found[3] or found[2] or "0", 16 if found[3] else 10) & mask
@@ -665,9 +648,9 @@ class _Proof:
         m.pc, m.buffer = int(row["at"], 16), _value(row["buffer"], m.mask)
         for name, text in row["values"].items():
             value = _value(text, m.mask)
-            if place := _MEMORY.fullmatch(name):
-                base, at = place[1] or "", int(place[2] or 0) if place[1] else int(place[3], 16)
-                m.put((base, at), value, m.word)
+            if name[:1] == "[" and name[-1:] == "]":
+                base, at = _value(name[1:-1], m.mask)
+                m.put((base, signed(at, m.mask) if base else at), value, m.word)
             else:
                 m.registers[name] = value
         return m
@@ -682,13 +665,10 @@ class _Proof:
     def _arrive(self, m: SeedMachine, target: int, now: Class) -> None:
         """Raises Refused unless ``m`` is an instance of the state ``target``, of the class."""
         wide = self.states[target]
-        holds = (m.ended, m.pc, m.buffer) == ("read", wide.pc, wide.buffer)
-        holds = holds and self.classes[target] == now
-        for name, value in wide.registers.items():
-            holds = holds and m.registers.get(name) == value
-        for place, byte in wide.memory.items():
-            holds = holds and m.memory.get(place) == byte
-        if not holds:
+        reached = m.ended, m.pc, m.buffer, now
+        holds = reached == ("read", wide.pc, wide.buffer, self.classes[target])
+        holds = holds and wide.registers.items() <= m.registers.items()
+        if not holds or not wide.memory.items() <= m.memory.items():
             raise Refused(f"what is reached at {m.pc:#x} is no state {target} of the certificate")
 
     def start(self, zero: list[str]) -> None:

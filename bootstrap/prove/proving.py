@@ -15,7 +15,6 @@ from bootstrap.prove.relation import (
     Relation,
     certificate,
     compare,
-    model_differs,
     moves,
     relate,
 )
@@ -30,6 +29,7 @@ from bootstrap.prove.walk import (
     Automaton,
     NotProven,
     Opens,
+    Tell,
     Walker,
 )
 
@@ -57,13 +57,13 @@ class Proof:
     findings: tuple[Finding, ...]
 
 
-def prove(seed: bytes, abi: Arch, most: int) -> Proof:
+def prove(seed: bytes, abi: Arch, most: int, tell: Tell = lambda _text: None) -> Proof:
     """Walk, relate, certify, check. ``most``: states at which the walk stops.
 
     What is not proven is a finding, not an error. Raises what the loader raises.
     """
     try:
-        found, relation, findings = _explore(seed, abi, most)
+        found, relation, findings = _explore(partial(Walker, seed, abi, most, tell))
     except NotProven as error:
         return Proof(seed, abi, None, None, "", str(error), ())
     text, refused = "", ""
@@ -71,8 +71,6 @@ def prove(seed: bytes, abi: Arch, most: int) -> Proof:
         refused = f"it reads nothing: {found.started}"
     elif relation.difference is not None:
         refused = "it is not hex0"
-    elif (word := model_differs(found, relation.dialect)) is not None:
-        refused = f"the model of bootstrap.languages differs, at {word!r}"
     else:
         text = certificate(found, relation, seed, abi)
         status, line = check.decide(text.encode(), seed)
@@ -81,16 +79,16 @@ def prove(seed: bytes, abi: Arch, most: int) -> Proof:
 
 
 def _explore(
-    seed: bytes, abi: Arch, most: int
+    make: Callable[[Opens], Walker],
 ) -> tuple[Automaton, Relation | None, tuple[Finding, ...]]:
     """The walk where all goes well, and what is found where not. Raises NotProven."""
-    opens, walker = ANY, Walker(seed, abi, ANY, most)
+    opens, walker = ANY, make(ANY)
     try:
         try:
             found = walker.walk()
         except NotProven:
             walker.close()
-            opens, walker = GOOD, Walker(seed, abi, GOOD, most)
+            opens, walker = GOOD, make(GOOD)
             found = walker.walk()
         relation = relate(found) if found.states else None
         if relation is None or relation.difference is not None:
@@ -110,7 +108,7 @@ def _explore(
             ("OUTPUT cannot be opened", NO_OUTPUT),
             ("INPUT cannot be opened, and OUTPUT becomes descriptor 0", OUTPUT_IS_0),
         ):
-            rows.append(Finding(name, _stated(partial(_other, seed, abi, other, most, found))))
+            rows.append(Finding(name, _stated(partial(_other, make(other), found))))
     opened = "the second and third word above argc are opened, whatever they are"
     rows.append(Finding("arguments are missing or too many", opened))
     return found, relation, tuple(rows)
@@ -142,8 +140,7 @@ def _reads(failing: Automaton, dialect: Dialect) -> str:
     )
 
 
-def _other(seed: bytes, abi: Arch, opens: Opens, most: int, found: Automaton) -> str:
-    walker = Walker(seed, abi, opens, most)
+def _other(walker: Walker, found: Automaton) -> str:
     try:
         other = walker.walk()
     finally:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bootstrap.core.arches import Arch
-from bootstrap.languages import hex0
 from bootstrap.prove.check import FORMAT, START, Class, step
 from bootstrap.prove.values import place_text
 from bootstrap.prove.walk import END, INPUTS, Automaton, Transition
@@ -112,29 +111,6 @@ def witness(which: int) -> Counterexample:
     difference, _ = compare(language(dialect), START, language(DIALECTS[0]), START)
     assert difference is not None
     return difference
-
-
-def model_differs(found: Automaton, dialect: Dialect) -> bytes | None:
-    """An input for which the model of bootstrap.languages writes something else.
-
-    The model is that of the x86 seed; what another dialect reads otherwise is replaced before.
-    """
-    table = bytes.maketrans(b"" if dialect[0] else b"Gg", b"" if dialect[0] else b"  ")
-    if dialect[1]:
-        table = bytes(0x0A if byte == 0x0D else there for byte, there in enumerate(table))
-    for number, word in enumerate(found.words):
-        before, at = b"", 0
-        for byte in word:
-            before += found.steps[at][byte].written
-            at = found.steps[at][byte].target or 0
-        if at != number:
-            return word
-        for byte in range(256):
-            longer = word + bytes((byte,))
-            due = hex0.assemble(longer.translate(table), "").output
-            if before + found.steps[number][byte].written != due:
-                return longer
-    return None
 
 
 def certificate(found: Automaton, relation: Relation, seed: bytes, abi: Arch) -> str:
