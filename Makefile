@@ -14,7 +14,7 @@ SAY_HOT_PATH := $(BIN)/python -c 'from glob import glob; \
 
 .DEFAULT_GOAL := verify
 .DELETE_ON_ERROR:
-.PHONY: verify setup test test-root test-all check lint unit fuzz bench wheel install uninstall clean
+.PHONY: verify setup test test-root test-all check lint unit fuzz bench wheel dist sbom install uninstall clean
 
 verify: setup
 	@$(BIN)/bootstrap verify --fallback embedded || { status=$$?; [ $$status -eq 4 ] || exit $$status; \
@@ -88,6 +88,22 @@ wheel: setup
 	@rm -f dist/bootstrap_emulator-*.whl
 	@$(PIP) wheel --no-deps --wheel-dir dist .
 	@ls dist/*.whl
+
+# The same bytes from the same commit, wherever and whenever: the times in them are the commit's.
+EPOCH = $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
+dist: $(VENV)/installed-test
+	@rm -rf dist/*.whl dist/*.tar.gz
+	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$(EPOCH)} $(BIN)/python -c 'import setuptools.build_meta as b; \
+	  b.build_sdist("dist"); b.build_wheel("dist")' >$(VENV)/dist.log 2>&1 || { tail -n 20 $(VENV)/dist.log; exit 1; }
+	@cd dist && sha256sum *.tar.gz *.whl
+
+# CycloneDX: this package and all that is installed with it.
+sbom: setup
+	@$(PIP) install 'cyclonedx-bom>=5'
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-file dist/bootstrap-emulator.cdx.json $(BIN)/python
+	@ls dist/*.cdx.json
 
 # For this user; for all of them: sudo make install PREFIX=/usr/local. A virtual environment of its own,
 # and links to what a system looks for: the program, manual pages, completions.

@@ -4,10 +4,13 @@ manual pages and completions, which are made of the parser.
 Everything else about the package is in pyproject.toml.
 """
 
+import gzip
+import io
 import os
 import re
 import shutil
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from setuptools import Distribution, Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent
 LIBRARIES = {
@@ -145,11 +149,46 @@ class BuildPlainLibrary(build_ext):  # type: ignore[misc, unused-ignore]
 
 
 class AnyPythonWheel(bdist_wheel):  # type: ignore[misc, unused-ignore]
-    """A wheel with the library in it is bound to a platform, not to a version of Python."""
+    """A wheel with the library in it is bound to a platform, not to a version of Python.
+
+    With SOURCE_DATE_EPOCH it is the same bit for bit: setuptools takes the times from there, and
+    the modes, which follow the umask of whoever cloned, become the usual ones here.
+    """
+
+    def write_wheelfile(self, *args: object, **words: object) -> None:
+        super().write_wheelfile(*args, **words)
+        for path in Path(str(self.bdist_dir)).rglob("*"):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() or path.suffix == ".so" else 0o644)
 
     def get_tag(self) -> tuple[str, str, str]:
         _, _, platform = super().get_tag()
         return "py3", "none", platform
+
+
+class SameSdist(sdist):  # type: ignore[misc, unused-ignore]
+    """A .tar.gz that is the same bit for bit from the same files, with SOURCE_DATE_EPOCH."""
+
+    def make_archive(self, base_name: str, format: str, *args: object, **words: object) -> str:
+        if format != "gztar":
+            return str(super().make_archive(base_name, format, *args, **words))
+        epoch = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+
+        def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+            member.uid = member.gid = 0
+            member.uname = member.gname = ""
+            member.mtime = epoch
+            member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            return member
+
+        folder = Path(str(words.get("base_dir") or args[-1]))
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+            for path in sorted(folder.rglob("*")):
+                archive.add(path, recursive=False, filter=plain)
+        place = f"{base_name}.tar.gz"
+        Path(place).write_bytes(gzip.compress(packed.getvalue(), 9, mtime=epoch))
+        return place
 
 
 def extensions() -> list[Extension]:
@@ -159,7 +198,8 @@ def extensions() -> list[Extension]:
             name,
             [source],
             optional=True,
-            extra_compile_args=["-std=c99", "-O2", "-fvisibility=hidden"] if posix else [],
+            # Without what names the folder that it was built in.
+            extra_compile_args=["-std=c99", "-O2", "-g0", "-fvisibility=hidden"] if posix else [],
         )
         for name, source in LIBRARIES.items()
         if (ROOT / source).exists()
@@ -175,5 +215,6 @@ setup(
         "build_ext": BuildPlainLibrary,
         "bdist_wheel": AnyPythonWheel,
         "install_data": InstallPages,
+        "sdist": SameSdist,
     },
 )

@@ -1,3 +1,3 @@
 """An emulator and tracer for full-source bootstrapping."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -32,9 +32,7 @@ def test_a_hostile_tree_adds_no_element(made: dict[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    sync = pytest.importorskip(
-        "playwright.sync_api", reason="no playwright: pip install '.[browser]'"
-    )
+    sync = pytest.importorskip("playwright.sync_api", reason="no playwright: make test installs it")
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("no chromium here: apt-get install chromium")
