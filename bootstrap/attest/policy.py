@@ -40,7 +40,9 @@ KeyState = Literal["not-yet-valid", "expired", "revoked"]
 Kind = Literal["ssh", "gpg"]
 
 _SSH_TYPE = re.compile(r"[a-z0-9@.-]+")
-_FINGERPRINT = matching("(?:[0-9A-F] *){40}(?:(?:[0-9A-F] *){24})?", "OpenPGP fingerprint")
+_OPENPGP = "(?:[0-9A-F] *){40}(?:(?:[0-9A-F] *){24})?"
+_FINGERPRINT = matching(_OPENPGP, "OpenPGP fingerprint")
+_ANY_FINGERPRINT = matching(f"SHA256:[A-Za-z0-9+/]{{43}}|{_OPENPGP}", "fingerprint of a key")
 _Persons = Annotated[int, at_least(1)]
 """Not 0: that would be met by nobody's word."""
 
@@ -214,7 +216,7 @@ class Policy:
     stagex: Stagex | None = None
     allow: Allow = Allow()
     expires: datetime.date | None = None
-    revoked: Texts = ()
+    revoked: tuple[Annotated[str, _ANY_FINGERPRINT], ...] = ()
     file: str = key(None, default="")
 
     def __post_init__(self) -> None:

@@ -59,7 +59,7 @@ POLICY = f"""\
 schema = 1
 name = "of the tests"
 expires = 2031-01-01
-revoked = ["x"]
+revoked = ["{"AB" * 20}"]
 [about]
 name = "stage0-posix"
 release = "1.9.1"
