@@ -54,7 +54,8 @@ _VERIFY = f"""
 --fetched DIR  with stagex-stage0: the folder with the source archives that StageX names
 --arch ARCH [x86]  x86, AMD64, AArch64, riscv64 or riscv32, in any case and by usual aliases
     (default x86); several with commas between them, or all: one report for all of them
---jobs N [1]  with several architectures: run up to N at once, each in its own process (default 1)
+--jobs N [1]  run up to N programs of the bootstrap at once, each in a process of ours; with several
+    architectures, N of them (default 1: all in order)
 --entry {{{",".join(ENTRIES)}}}  the way in: kaem-optional-seed (the default, upstream's usual one),
     or hex0-seed, which trusts nothing but the hex0 seed
 --output DIR  write every product below this new folder

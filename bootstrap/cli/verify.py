@@ -81,7 +81,10 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
     else:
         with progress_of(found[0].step, args.quiet) as progress:
             how = (found[0], entries[0], engine, limits, [progress])
-            one = rebuild(*how) if record_to is None else record_rebuild(record_to, *how)
+            if record_to is None:
+                one = rebuild(*how, jobs=1 if limits.instructions else args.jobs)
+            else:
+                one = record_rebuild(record_to, *how)
         report, done = one.report, [one]
     if args.recheck:
         report = recheck(report, done, found, args.quiet)

@@ -37,9 +37,10 @@ class OverlayFileSystem(paths.FileSystem):
 
     volume: OverlayVolume
 
-    def __init__(self, lower: Lower, limits: Limits | None = None) -> None:
-        volume = OverlayVolume(lower, limits or Limits())
-        super().__init__(volume=volume, root=LazyDirectory(volume, S_IFDIR | 0o755, None, b"/"))
+    def __init__(self, lower: Lower, limits: Limits | None = None,
+                 volume: OverlayVolume | None = None) -> None:  # fmt: skip
+        volume = volume or OverlayVolume(lower, limits or Limits())
+        super().__init__(volume=volume, root=volume.new_directory(S_IFDIR | 0o755, None, b"/"))
 
     def new_file(self, mode: int, origin: bytes, content: bytes = b"") -> LazyFile:
         """A file without a name."""
@@ -47,7 +48,7 @@ class OverlayFileSystem(paths.FileSystem):
 
     def new_directory(self, mode: int, parent: Directory | None) -> Directory:
         """A directory without a name."""
-        return LazyDirectory(self.volume, S_IFDIR | mode, parent)
+        return self.volume.new_directory(S_IFDIR | mode, parent)
 
     def new_open_file(self, inode: Inode, flags: int) -> OpenFile:
         """An open file description, with the one reference of the caller."""

@@ -87,11 +87,17 @@ class OverlayVolume(files.Volume):
             self.emit(Read, path=guest_path, content=content)
         return content
 
+    def new_directory(
+        self, mode: int, parent: Directory | None, lower_path: bytes | None = None
+    ) -> "LazyDirectory":
+        """A directory without a name; a subclass may have a class of its own."""
+        return LazyDirectory(self, mode, parent, lower_path)
+
     def from_lower(self, guest_path: bytes, entry: LowerEntry, parent: Directory) -> Inode:
         """The inode of a file in the lower tree, which is at `guest_path` there."""
         kind = entry.mode & S_IFMT
         if kind == S_IFDIR:
-            return LazyDirectory(self, entry.mode, parent, guest_path)
+            return self.new_directory(entry.mode, parent, guest_path)
         if kind == S_IFLNK:
             return Symlink(self.next_ino(), entry.target)
         if kind == S_IFREG:

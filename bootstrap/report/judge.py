@@ -108,6 +108,7 @@ def judge(
         artifacts=tuple(artifacts),
         first_divergence=first_divergence(artifacts, lineage, writers),
         failure=failure,
+        jobs=facts.jobs,
         totals=facts.totals,
         name=facts.name,
         artifact_reasons=(*differing, *missing),

@@ -150,6 +150,8 @@ class RunFacts:
     failure: Failure | None = None
     catalogue: Catalogue | None = None
     """None where it is judged by no step file that is shipped."""
+    jobs: int = 1
+    """So many processes of ours ran it."""
 
 
 # -- what it finds ---------------------------------------------------------------------------------
@@ -323,6 +325,8 @@ class Report:
     """`core`: by a run of its own. None: no step file of ours says what should come of it, or the
     tree is not the release, so that there was nothing to decide; or the report is an older one."""
     recheck: Recheck | None = None
+    jobs: Size = 1
+    """So many processes ran parts of it (bootstrap.runs.ahead)."""
     totals: Totals
 
     name: str = key(None, default="stage0-posix")

@@ -88,10 +88,11 @@ def _report(page: Page, report: Report, verbose: bool) -> None:
     _intermediates(page, report.intermediates, verbose)
     findings(page, report)
     totals = report.totals
+    jobs = f", {report.jobs} jobs" if report.jobs > 1 else ""
     page.blank()
     page.wrapped(
         f"{count(totals.processes, 'process')}, {totals.syscalls:,} system calls, "
-        f"{totals.wall_seconds:.1f} s",
+        f"{totals.wall_seconds:.1f} s{jobs}",
         indent=0,
     )
     if report.recheck is not None:

@@ -300,6 +300,45 @@ def _read_blob(stream: IO[bytes], worker: _Worker, keep: bool) -> Blob:
     return Blob(size, sha256.hexdigest(), b"".join(kept))
 
 
+class StandingWorker:
+    """A worker that does one task after another, for one thread of ours. `kill` it at the end."""
+
+    def __init__(self, start: Callable[[], Process]) -> None:
+        """Raises BadInput where no process can be started."""
+        with held, _blocked():
+            self._worker = _Worker(0, WorkTask("", None), _started(start))
+        self.heard = time.monotonic()
+        """When it last gave a sign of life."""
+
+    def do(self, task: WorkTask) -> WorkResult:
+        """Have a task done. Raises EOFError, OSError, BootstrapError and BadValue: it is of no more
+        use then."""
+        process = self._worker.process
+        assert process.stdin is not None and process.stdout is not None
+        self.heard = time.monotonic()
+        _send(process.stdin, _Message("task", task.value), task.blobs)
+        while True:
+            message = _read_message(process.stdout, self._hear)
+            if message.kind == "result":
+                blobs = (
+                    _read_blob(process.stdout, self._worker, True) for _ in range(message.blobs)
+                )
+                return WorkResult(message.value, tuple(blobs))
+            if message.kind == "raised":
+                raise BadInput(typed(_Raised, message.value).message)
+
+    def _hear(self) -> None:
+        self.heard = time.monotonic()
+
+    def kill(self) -> None:
+        """End it, from any thread."""
+        self._worker.process.kill()
+
+    def close(self) -> None:
+        """End it, from the thread that it works for."""
+        _end(self._worker)
+
+
 # -- frames -------------------------------------------------------------------------------------
 
 
@@ -355,17 +394,19 @@ def _chunks(stream: IO[bytes], size: int) -> Iterator[bytes]:
 
 
 def serve(work: Callable[[object, list[bytes], Notify], tuple[object, list[bytes]]]) -> None:
-    """Do the one task that comes on standard input, and give its result on standard output.
+    """Do the tasks that come on standard input, one after another, and give the result of each on
+    standard output.
 
     Whatever else is printed goes to standard error. Ends the process when its parent is gone.
     """
-    stdin = os.fdopen(os.dup(0), "rb", buffering=0)
+    stdin = os.fdopen(os.dup(0), "rb")
     stdout = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)
     os.close(nowhere)
     os.dup2(2, 1)
     lock = threading.Lock()
+    tasks: queue.SimpleQueue[tuple[object, list[bytes]]] = queue.SimpleQueue()
 
     def say(message: _Message, blobs: Sequence[bytes] = ()) -> None:
         with lock:
@@ -377,21 +418,23 @@ def serve(work: Callable[[object, list[bytes], Notify], tuple[object, list[bytes
                 say(_Message("beat"))
                 time.sleep(BEAT)
 
-    def end_with_parent() -> None:
-        stdin.read(1)
-        os._exit(1)
+    def listen() -> None:
+        try:
+            while True:
+                message = _read_message(stdin)
+                sizes = (_read_header(stdin, _BLOB) for _ in range(message.blobs))
+                tasks.put((message.value, [b"".join(_chunks(stdin, size)) for size in sizes]))
+        finally:  # its parent is gone
+            os._exit(1)
 
     threading.Thread(target=beat, daemon=True).start()
-    try:
-        message = _read_message(stdin)
-        given = [b"".join(_chunks(stdin, _read_header(stdin, _BLOB))) for _ in range(message.blobs)]
-    except EOFError:
-        os._exit(1)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    try:
-        value, blobs = work(message.value, given, lambda note: say(_Message("note", note)))
-        say(_Message("result", value), blobs)
-    except BootstrapError as error:
-        say(_Message("raised", _Raised(str(error), isinstance(error, GuestFailed))))
-    # Not by the interpreter's own end, which would wait for a thread that holds a stream.
-    os._exit(0)
+    threading.Thread(target=listen, daemon=True).start()
+    while True:
+        given = tasks.get()
+        try:
+            value, blobs = work(*given, lambda note: say(_Message("note", note)))
+            say(_Message("result", value), blobs)
+        except BootstrapError as error:
+            say(_Message("raised", _Raised(str(error), isinstance(error, GuestFailed))))
+            # Not by the interpreter's own end, which would wait for a thread that holds a stream.
+            os._exit(0)

@@ -46,9 +46,12 @@ from bootstrap.report import (
     judge,
     to_json_text,
 )
+from bootstrap.runs.ahead import Ahead, find_plan, plan_from, plan_name, save_plan
 from bootstrap.runs.deciding import core_tree, proposal, settled
 from bootstrap.runs.modelled import opinions
+from bootstrap.runs.units import Contradiction, DrivenMachine
 from bootstrap.sources import Resolved, SourceTree, guest_view
+from bootstrap.sources.cache import cache_root
 from bootstrap.sources.tree import as_lower
 from bootstrap.trace.lineage import ProcessRecord
 from bootstrap.trace.provenance import Provenance
@@ -79,6 +82,8 @@ class Observed:
     records: tuple[ProcessRecord, ...]
     log: bytes
     """The end of what the guest printed."""
+    jobs: int = 1
+    """So many processes ran it."""
 
     @property
     def exit_status(self) -> int | None:
@@ -134,18 +139,24 @@ def rebuild(
     listeners: Sequence[Listener] = (),
     clock: Callable[[], float] = time.monotonic,
     recorder: Recorder | None = None,
+    jobs: int = 1,
 ) -> Rebuilt:
     """Run every command of the entry, and judge what came of it; `recorder` sees all of it.
 
-    A guest that fails is a finding, shown in the report. Raises BadInput (entry, tree) and
-    KeyboardInterrupt.
+    More `jobs` than one run units ahead (`bootstrap.runs.ahead`). A guest that fails is a finding,
+    shown in the report. Raises BadInput (entry, tree) and KeyboardInterrupt.
     """
     modelled = opinions(resolved.step, resolved.tree)
     view, entry, kept = visible(resolved, entry_name)
     made: dict[str, tuple[bytes, int]] = {}
 
     def run(view: Tree, entry: EntryPoint) -> tuple[Observed, dict[str, Product]]:
-        observed, products = observe(view, entry, kept, engine, limits, listeners, clock, recorder)
+        how = view, entry, kept, engine, limits, listeners, clock
+        if jobs == 1 or recorder is not None:
+            observed, products = observe(*how, recorder)
+        else:
+            plan = plan_name(resolved.step.file, entry.name)
+            observed, products = observe_ahead(*how, jobs, plan)
         made.update(products)
         return observed, {
             path: Product(path, len(content), hashlib.sha256(content).hexdigest())
@@ -206,10 +217,12 @@ def observe(
     listeners: Sequence[Listener] = (),
     clock: Callable[[], float] = time.monotonic,
     recorder: Recorder | None = None,
+    units: Ahead | None = None,
 ) -> tuple[Observed, dict[str, tuple[bytes, int]]]:
     """Run every command of the entry on what `visible` gave: what happened, and the products.
 
-    It knows nothing of what should come of it. Raises KeyboardInterrupt.
+    It knows nothing of what should come of it. Raises KeyboardInterrupt, and Contradiction where
+    `units` gives a result that cannot be.
     """
     limits = limits or RunLimits()
     fs = OverlayFileSystem(as_lower(view), limits)
@@ -217,7 +230,11 @@ def observe(
     provenance = Provenance()
     output = Stream(None, tail.write)
     streams = (Stream(lambda _count: b""), output, output)
-    machine = LinuxMachine(fs, engine, limits, [provenance, *listeners])
+    listeners = [provenance, *listeners]
+    if units is None:
+        machine = LinuxMachine(fs, engine, limits, listeners)
+    else:
+        machine = DrivenMachine(fs, engine, limits, listeners, units)
     if recorder is not None:
         streams = recorder.attach(machine, streams)
     environment = [f"{name}={value}".encode() for name, value in entry.environment.items()]
@@ -263,8 +280,35 @@ def observe(
         failure,
         tuple(provenance.records),
         bytes(tail.data),
+        1 if units is None else units.jobs,
     )
     return observed, {path: (f.contents(), f.mode & 0o777) for path, f in files.items()}
+
+
+def observe_ahead(
+    view: Tree,
+    entry: EntryPoint,
+    kept: Sequence[str],
+    engine: Engine,
+    limits: RunLimits | None,
+    listeners: Sequence[Listener],
+    clock: Callable[[], float],
+    jobs: int,
+    plan: str,
+) -> tuple[Observed, dict[str, tuple[bytes, int]]]:
+    """`observe`, with units run ahead by the plan of that name; without one, a plan is left for the
+    next run. Raises BadInput where no process can be started."""
+    learned = cache_root() / "plans"
+    how = view, entry, kept, engine, limits, listeners, clock
+    with Ahead(find_plan(plan, learned), view, limits or RunLimits(), jobs) as units:
+        try:
+            found = observe(*how, units=units)
+        except Contradiction:
+            # Some process of ours lied. What it did here is thrown away with the run.
+            return observe(*how)
+    if units.log is not None and found[0].exit_status == 0:
+        save_plan(plan_from(units.log), learned, plan)
+    return found
 
 
 def judged(
@@ -287,6 +331,7 @@ def judged(
         exit_status=observed.exit_status,
         failure=observed.failure,
         catalogue=Catalogue(step.file.rpartition("/")[2], step.sha256) if step.sha256 else None,
+        jobs=observed.jobs,
     )
     hidden, differing = step.entry(entry_name).hidden, resolved.materials
     files = ReleaseFiles(

@@ -1,0 +1,321 @@
+"""A plan and workers change how long a run takes, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from bootstrap.documents import encode, from_json, typed
+from bootstrap.instruments import default_engine
+from bootstrap.known.schema import parse
+from bootstrap.linux.limits import RunLimits
+from bootstrap.report import Product, Report, to_json_text
+from bootstrap.runs import ahead, pool, rebuild
+from bootstrap.runs.ahead import Ahead, RunPlan, find_plan, plan_from
+from bootstrap.runs.modelled import opinions
+from bootstrap.runs.rebuild import Rebuilt
+from bootstrap.runs.units import Contradiction, DrivenMachine, UnitStart
+from tests.runs.tiny import ENTRY, embedded
+from tests.runs.works import ROOT, worker
+
+ENGINE = default_engine()
+MOST = {"instructions": 1_500_000, "files_total": 8 << 20, "memory_total": 256 << 20}
+
+
+class Settled(Ahead):
+    """Each unit's turn waits for all that can be run ahead: the embedded path is over before a
+    worker has begun."""
+
+    def results(self, start: UnitStart, machine: DrivenMachine) -> Any:
+        with self._changed:
+            if not self._begun:
+                self._begin(machine)
+                self._changed.notify_all()
+            self._changed.wait_for(self.is_quiet, 60)
+        return super().results(start, machine)
+
+    hanging = False
+    """Workers never end a unit."""
+
+    def is_quiet(self) -> bool:
+        if self.hanging and any(unit.state == "running" for unit in self._units):
+            return True
+        states = [(u.state == "waiting" and self._is_ready(u)) or u.state for u in self._units]
+        return not self._workers or not {True, "running"} & {*states}
+
+
+class Begun(Settled):
+    """A turn waits for a worker to be at something."""
+
+    hanging = True
+
+
+def rebuilt(plan: RunPlan | None, kind: type[Ahead] = Ahead, **how: Any) -> tuple[Rebuilt, Ahead]:
+    """The embedded path, with units run ahead."""
+    resolved = embedded()
+    used: list[Ahead] = []
+    modelled = opinions(resolved.step, resolved.tree)
+    view, entry, kept = rebuild.visible(resolved, ENTRY)
+
+    def run(*_: object) -> Any:
+        with kind(plan, view, RunLimits(), 2, **how) as units:
+            used.append(units)
+            observed, products = rebuild.observe(view, entry, kept, ENGINE, units=units)
+        return observed, {
+            path: Product(path, len(d), hashlib.sha256(d).hexdigest())
+            for path, (d, _) in products.items()
+        }
+
+    return rebuild.weighed(resolved, ENTRY, modelled, (view, entry), run), used[0]
+
+
+def text(report: Report) -> str:
+    """The report, but for its time and the number of jobs."""
+    return to_json_text(replace(report, totals=replace(report.totals, wall_seconds=0), jobs=1))
+
+
+@pytest.fixture(scope="module")
+def plain() -> str:
+    return text(rebuild.rebuild(embedded(), ENTRY, ENGINE).report)
+
+
+@pytest.fixture(scope="module")
+def plan(plain: str) -> RunPlan:
+    """Learned by a run that has none."""
+    done, units = rebuilt(None)
+    assert text(done.report) == plain and done.report.jobs == 1
+    assert units.log is not None and len(units.log) == units.counts.units == 9
+    return plan_from(units.log)
+
+
+class Here(pool.StandingWorker):
+    """A worker in this process, which does nothing twice."""
+
+    known: ClassVar[dict[str, pool.WorkResult]] = {}
+
+    def __init__(self) -> None:
+        self.heard = float("inf")
+        self.over = threading.Event()
+
+    def do(self, task: pool.WorkTask) -> pool.WorkResult:
+        plain = json.loads(json.dumps(encode(task.value)))
+        key = json.dumps([plain, [blob.hex() for blob in task.blobs]])
+        if key not in self.known:
+            value, blobs = ahead._work(plain, [*task.blobs], lambda note: None)
+            hashed = [pool.Blob(len(b), hashlib.sha256(b).hexdigest(), b) for b in blobs]
+            value = json.loads(json.dumps(encode(value)))
+            self.known[key] = pool.WorkResult(value, tuple(hashed))
+        return self.known[key]
+
+    def kill(self) -> None:
+        self.over.set()
+
+    close = kill
+
+
+def test_with_a_good_plan_everything_is_taken(plan: RunPlan, plain: str) -> None:
+    done, units = rebuilt(plan, Settled)
+    assert text(done.report) == plain
+    assert done.report.jobs == 2 and done.report.result == "verified"
+    counts = units.counts
+    assert (counts.units, counts.taken, counts.refused, counts.failed) == (9, 9, 0, 0)
+    decoded = typed(RunPlan, json.loads(json.dumps(encode(plan))))
+    assert decoded == plan
+
+
+def mutated(draw: random.Random, plan: RunPlan) -> RunPlan:
+    """A plan of which something is not so."""
+    units = [*plan.units]
+    names = sorted({p for unit in units for p in (*unit.reads, *unit.writes)} | {"/no", "/", "x"})
+    for _ in range(draw.randrange(1, 4)):
+        at = draw.randrange(len(units))
+        unit = units[at]
+        some = tuple(draw.sample(names, draw.randrange(4)))
+        change: Any = draw.choice(
+            (
+                {"reads": some}, {"writes": some}, {"reads": (*unit.reads, *some)},
+                {"reads": unit.reads[1:]}, {"writes": (*unit.writes, *some)}, {"running": some},
+                {"cwd": draw.choice(("/", "/no", ""))}, {"pid": draw.randrange(99)},
+                {"umask": 0o77}, {"fds": unit.fds[1:]}, {"fds": ((0, "1"), *unit.fds)},
+                {"argv": tuple(reversed(unit.argv))}, {"argv": unit.argv[:-1]}, {"argv": ()},
+                {"path": draw.choice(names)}, {"environment": 7}, {"milliseconds": 1 << 40},
+                "drop", "swap", "twice",
+            )
+        )  # fmt: skip
+        if change == "drop":
+            del units[at]
+        elif change == "twice":
+            units.insert(draw.randrange(len(units)), unit)
+        elif change == "swap":
+            units.insert(draw.randrange(len(units)), units.pop(at))
+        else:
+            units[at] = replace(unit, **change)
+        if not units:
+            break
+    return replace(plan, units=tuple(units))
+
+
+def check_mutations(plan: RunPlan, plain: str, seeds: range) -> None:
+    taken = refused = 0
+    for seed in seeds:
+        wrong = mutated(random.Random(seed), plan)
+        done, units = rebuilt(wrong, Settled, employ=Here, most=MOST)
+        assert text(done.report) == plain, seed
+        taken, refused = taken + units.counts.taken, refused + units.counts.refused
+    assert taken > len(seeds) and refused > len(seeds) // 10
+
+
+def test_wrong_plans_give_the_same_report(plan: RunPlan, plain: str) -> None:
+    check_mutations(plan, plain, range(16))
+
+
+@pytest.mark.exhaustive
+def test_five_hundred_wrong_plans_give_the_same_report(plan: RunPlan, plain: str) -> None:
+    check_mutations(plan, plain, range(16, 516))
+
+
+class _Dies(Here):
+    def do(self, task: pool.WorkTask) -> pool.WorkResult:
+        raise EOFError
+
+
+class _Hangs(Here):
+    """It gives signs of life, but no result."""
+
+    def do(self, task: pool.WorkTask) -> pool.WorkResult:
+        self.over.wait()
+        raise EOFError
+
+
+class _Silent(_Hangs):
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard = 0
+
+
+class _Nonsense(Here):
+    said = 0
+
+    def do(self, task: pool.WorkTask) -> pool.WorkResult:
+        _Nonsense.said += 1
+        good = super().do(task)
+        assert isinstance(good.value, dict)
+        values: list[object] = [7, {}, {"result": None}, {"result": {}}, {**good.value, "more": 1}]
+        if self.said % 6 == 5:
+            return pool.WorkResult(good.value, good.blobs[1:])
+        return pool.WorkResult(values[self.said % 6], good.blobs)
+
+
+@pytest.mark.parametrize("kind", [_Dies, _Hangs, _Silent, _Nonsense])
+def test_workers_that_are_of_no_use_cost_time_only(
+    kind: type[Here], plan: RunPlan, plain: str
+) -> None:
+    way = Begun if issubclass(kind, _Hangs) else Settled
+    done, units = rebuilt(plan, way, employ=kind, patience=0.05)
+    assert text(done.report) == plain
+    assert units.counts.taken == 0
+
+
+@pytest.mark.parametrize("name", ["mute", "leaves", "text", "no json", "no blob", "odd result"])
+def test_processes_that_are_of_no_use_cost_time_only(name: str, plan: RunPlan, plain: str) -> None:
+    start = worker(name)
+    employ: Callable[[], pool.StandingWorker] = lambda: pool.StandingWorker(start)  # noqa: E731
+    way = Begun if name == "mute" else Settled
+    done, units = rebuilt(plan, way, employ=employ, patience=0.2)
+    assert text(done.report) == plain
+    assert units.counts.taken == 0
+
+
+class _Lies(Here):
+    """What it says can be a unit's, but it is not: it closes what was never open."""
+
+    def do(self, task: pool.WorkTask) -> pool.WorkResult:
+        good = super().do(task)
+        value = json.loads(json.dumps(good.value))
+        step = {**value["result"]["steps"][0], "what": "call", "name": "close", "numbers": [77],
+                "path": None, "result": 0}  # fmt: skip
+        value["result"]["steps"].insert(0, step)
+        return pool.WorkResult(value, good.blobs)
+
+
+def test_after_a_contradiction_all_is_run_in_order(
+    plan: RunPlan, plain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Contradiction):
+        rebuilt(plan, Settled, employ=_Lies)
+    monkeypatch.setattr(rebuild, "find_plan", lambda *_: plan)
+    monkeypatch.setattr(rebuild, "Ahead", lambda p, v, n, jobs: Settled(p, v, n, jobs, _Lies))
+    report = rebuild.rebuild(embedded(), ENTRY, ENGINE, jobs=2).report
+    assert text(report) == plain and report.jobs == 1
+
+
+def test_a_plan_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    for content in (b"", b"{}", b'{"schema": "bootstrap-plan/2", "environments": [], "units": []}'):
+        (tmp_path / "x.plan").write_bytes(content)
+        assert find_plan("x.plan", tmp_path) is None
+
+
+def waiting() -> None:
+    """A run whose first unit never ends."""
+    from bootstrap.signals import polite
+
+    _, units = rebuilt(None)
+    assert units.log is not None
+    started = threading.Event()
+
+    class Starts(_Hangs):
+        def do(self, task: pool.WorkTask) -> pool.WorkResult:
+            started.set()
+            return super().do(task)
+
+    class Late(Ahead):
+        def _wait_for(self, *how: Any) -> None:
+            print("waiting", flush=True)
+            super()._wait_for(*how)
+
+        def results(self, start: UnitStart, machine: DrivenMachine) -> Any:
+            with self._changed:
+                self._begin(machine)
+                self._changed.notify_all()
+            started.wait()
+            return super().results(start, machine)
+
+    with polite():
+        rebuilt(plan_from(units.log), Late, employ=Starts)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_wait(number: signal.Signals) -> None:
+    command = [sys.executable, "-c", "from tests.runs import test_ahead; test_ahead.waiting()"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          cwd=ROOT, env=environment) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"waiting\n"
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    word = b"KeyboardInterrupt" if number == signal.SIGINT else b"Terminated"
+    assert word in said.splitlines()[-1]
+
+
+def test_each_plan_that_is_shipped_is_of_a_step_file() -> None:
+    """And can be read: of one that cannot, nobody would ever hear."""
+    places = sorted((ROOT / "steps").glob("*.plan"))
+    assert len(places) >= 2
+    for place in places:
+        steps, entry, _ = place.name.rsplit(".", 2)
+        assert entry in parse((ROOT / "steps" / f"{steps}.toml").read_bytes(), place.name).entries
+        found = from_json(RunPlan, place.read_bytes(), place.name)
+        assert len(ahead._units(found)) == len(found.units) > 70
