@@ -6,13 +6,17 @@ ISA_HEX_Map.org`; where that leaves something open, what vm_instructions.c, the 
 there, does (it extends the sign of each immediate, for one). Of its two modes this is the one
 without a system (not `--POSIX-MODE`).
 
-The table of instructions is data: pattern, name, operands, and what makes its handler. A pattern is
-the first bytes in hexadecimal, up to the first register. After `e0` and `e1` an immediate of two
-bytes follows the four of the instruction.
+The instructions are data: a pattern, how many registers follow it, a name, and what it does, in
+words that become Python. A pattern is the first bytes in hexadecimal, up to the first register.
+After `e0` and `e1` an immediate of two bytes follows the four of the instruction. A run of
+instructions up to a jump becomes one function of Python, made when the machine first comes there.
 """
 
+import itertools
+import re
+import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from bootstrap import signals
@@ -20,14 +24,15 @@ from bootstrap.core.errors import GuestFailed
 
 MASK = 0xFFFFFFFF
 WORD = 4
+_WORD = struct.Struct(">I")
 CARRY, BORROW, OVERFLOW, GREATER, EQUAL, LESS = 32, 16, 8, 4, 2, 1
 """Bits of a register that a comparison sets."""
 TAPE1, TAPE2, TERMINAL = 0x1100, 0x1101, 0
 _CHECKED = 1 << 16
 """Instructions between two looks at the clock."""
 
-Handler = Callable[["Knight", int, int, int, int, int], object]
-"""The machine, up to four registers, and the immediate."""
+_MOST = 64
+"""Instructions in one function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class Knight:
         self.executed = 0
         self.halted = False
         self._console, self._key = console, key
-        self._decoded: dict[int, tuple[Handler, int, int, int, int, int, int]] = {}
+        self._blocks: dict[int | tuple[int, int], _Block] = {}
         self._is_code = bytearray(limits.memory + 8)
 
     def run(self) -> bytes:
@@ -97,30 +102,40 @@ class Knight:
 
     def step(self, count: int = 1) -> None:
         """Execute so many instructions, fewer if it halts. Raises GuestFailed."""
-        decoded, done = self._decoded, 0
-        try:
-            while done < count and not self.halted:
-                entry = decoded.get(self.ip)
-                if entry is None:
-                    entry = self._decode(self.ip)
-                handler, a, b, c, d, immediate, self.ip = entry
-                done += 1
-                handler(self, a, b, c, d, immediate)
-        finally:
-            self.executed += done
+        blocks, end = self._blocks, self.executed + count
+        while self.executed < end and not self.halted:
+            block = blocks.get(self.ip)
+            if block is None or block.size > end - self.executed:
+                most = min(_MOST, end - self.executed)
+                block = blocks.get((self.ip, most)) or self._translated(self.ip, most)
+            self.ip = block.run(self, self.r, self.load, self.store, self.load_word, self.put_word)
 
-    def _decode(self, at: int) -> tuple[Handler, int, int, int, int, int, int]:
-        instruction = decode(self.memory, at)
-        if instruction is None:
-            if at >= len(self.memory):
-                raise self._failed("an instruction beyond the memory")
-            raise self._failed(f"no instruction: {bytes(self.memory[at : at + 4]).hex(' ')}")
-        a, b, c, d = (*instruction.registers, 0, 0, 0, 0)[:4]
-        end = at + instruction.size
-        entry = (instruction.row.handler, a, b, c, d, instruction.immediate, end)
-        self._decoded[at] = entry
-        self._is_code[at:end] = b"\1" * instruction.size
-        return entry
+    def _translated(self, start: int, most: int) -> "_Block":
+        """So many instructions from there, or fewer, to a jump whose end is not known. Raises
+        GuestFailed."""
+        lines, at, size, ends = list[str](), start, 0, False
+        while size < most and not ends:
+            instruction = decode(self.memory, at)
+            if instruction is None:
+                break
+            size += 1
+            self._is_code[at : at + instruction.size] = b"\1" * instruction.size
+            after = at + instruction.size
+            at = after + instruction.immediate & MASK if instruction.row.goes_on else after
+            lines += python_of(instruction, after, at, size)
+            ends = bool(lines) and lines[-1].startswith("m.executed")
+        if not size:
+            code = f"no instruction: {bytes(self.memory[at : at + 4]).hex(' ')}"
+            raise self._failed(
+                "an instruction beyond the memory" if at >= len(self.memory) else code
+            )
+        lines.append(leave(str(at), size))
+        text = "def run(m, r, load, store, word, put):\n  " + "\n  ".join(lines)
+        made: dict[str, Callable[..., int]] = {}
+        exec(compile(text, f"<knight {start:#x}>", "exec"), _WORDS, made)
+        block = _Block(made["run"], size)
+        self._blocks[start if most == _MOST else (start, most)] = block
+        return block
 
     def _failed(self, why: str) -> GuestFailed:
         registers = " ".join(f"r{i}={value:x}" for i, value in enumerate(self.r) if value)
@@ -128,26 +143,46 @@ class Knight:
 
     # Memory and tapes.
 
-    def load(self, at: int, size: int, signed: bool) -> int:
+    def load(self, at: int, size: int, signed: bool = False) -> int:
         """A number. Raises GuestFailed beyond the memory."""
         at &= MASK
         if at + size > len(self.memory):
             raise self._failed(f"a load of {size} bytes from {at:#x}, beyond the memory")
         return int.from_bytes(self.memory[at : at + size], "big", signed=signed) & MASK
 
-    def store(self, at: int, size: int, value: int) -> None:
-        """A number. Raises GuestFailed beyond the memory."""
+    def store(self, at: int, size: int, value: int) -> bool:
+        """A number; whether it changed code that was translated. Raises GuestFailed beyond the
+        memory."""
         at &= MASK
         if at + size > len(self.memory):
             raise self._failed(f"a store of {size} bytes to {at:#x}, beyond the memory")
         self.memory[at : at + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "big")
-        if 1 in self._is_code[at : at + size]:
-            self._decoded.clear()
-            self._is_code = bytearray(len(self._is_code))
+        return self._is_code.find(1, at, at + size) >= 0 and self._changed()
 
-    def skip(self) -> None:
-        """Leave out the next instruction."""
-        self.ip += 6 if self.memory[self.ip] in (0xE0, 0xE1) else 4
+    def load_word(self, at: int) -> int:
+        """`load` of four bytes."""
+        try:
+            return int(_WORD.unpack_from(self.memory, at & MASK)[0])
+        except struct.error:
+            return self.load(at, WORD)
+
+    def put_word(self, at: int, value: int) -> bool:
+        """`store` of four bytes."""
+        at &= MASK
+        try:
+            _WORD.pack_into(self.memory, at, value)
+        except struct.error:
+            return self.store(at, WORD, value)
+        return self._is_code.find(1, at, at + WORD) >= 0 and self._changed()
+
+    def _changed(self) -> bool:
+        self._blocks.clear()
+        self._is_code[:] = bytes(len(self._is_code))
+        return True
+
+    def after(self, at: int) -> int:
+        """Where the instruction after this one begins."""
+        return at + (6 if self.memory[at : at + 1].hex() in ("e0", "e1") else 4)
 
     def _tape(self, device: int) -> Tape | None:
         tape = self.tapes.get(device)
@@ -195,187 +230,24 @@ class Knight:
             tape.at += 1
 
 
-# What makes handlers.
+# What the instructions' words mean.
 
 
-def signed(value: int) -> int:
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A function of Python; `size` is the most instructions that it executes."""
+
+    run: Callable[..., int]
+    size: int
+
+
+def _signed(value: int) -> int:
     """A register as a number with a sign."""
     return value - (1 << 32) if value >> 31 else value
 
 
 def _bits(left: int, right: int) -> int:
     return GREATER if left > right else EQUAL if left == right else LESS
-
-
-def _three(value: Callable[[int, int], int]) -> Handler:
-    def handler(m: Knight, a: int, b: int, c: int, _d: int, _i: int) -> None:
-        m.r[a] = value(m.r[b], m.r[c]) & MASK
-
-    return handler
-
-
-def _two(value: Callable[[int], int]) -> Handler:
-    def handler(m: Knight, a: int, b: int, _c: int, _d: int, _i: int) -> None:
-        m.r[a] = value(m.r[b]) & MASK
-
-    return handler
-
-
-def _immediate(value: Callable[[int, int], int]) -> Handler:
-    def handler(m: Knight, a: int, b: int, _c: int, _d: int, i: int) -> None:
-        m.r[a] = value(m.r[b], i) & MASK
-
-    return handler
-
-
-def _one(value: Callable[["Knight", int, int], int]) -> Handler:
-    def handler(m: Knight, a: int, _b: int, _c: int, _d: int, i: int) -> None:
-        m.r[a] = value(m, m.r[a], i) & MASK
-
-    return handler
-
-
-def _jump(condition: Callable[[int, int], bool]) -> Handler:
-    def handler(m: Knight, a: int, b: int, _c: int, _d: int, i: int) -> None:
-        if condition(m.r[a], m.r[b]):
-            m.ip = m.ip + i & MASK
-
-    return handler
-
-
-def _jump_to(condition: Callable[[int, int], bool]) -> Handler:
-    def handler(m: Knight, a: int, b: int, c: int, _d: int, _i: int) -> None:
-        if condition(m.r[a], m.r[b]):
-            m.ip = m.r[c]
-
-    return handler
-
-
-def _skip(condition: Callable[[int, int], bool]) -> Handler:
-    def handler(m: Knight, a: int, b: int, _c: int, _d: int, _i: int) -> None:
-        if condition(m.r[a], m.r[b]):
-            m.skip()
-
-    return handler
-
-
-def _skip_immediate(condition: Callable[[int, int], bool], unsigned: bool = False) -> Handler:
-    def handler(m: Knight, a: int, _b: int, _c: int, _d: int, i: int) -> None:
-        if condition(m.r[a], i & 0xFFFF if unsigned else i & MASK):
-            m.skip()
-
-    return handler
-
-
-def _set(condition: Callable[[int], object]) -> Handler:
-    def handler(m: Knight, a: int, b: int, _c: int, _d: int, i: int) -> None:
-        m.r[b] = i & MASK if condition(m.r[a]) else 0
-
-    return handler
-
-
-def _load(size: int, sign: bool) -> tuple[Handler, Handler, Handler]:
-    """By two registers, by a register and the immediate, relative to the instruction's end."""
-    return (
-        lambda m, a, b, c, d, i: m.r.__setitem__(a, m.load(m.r[b] + m.r[c], size, sign)),
-        lambda m, a, b, c, d, i: m.r.__setitem__(a, m.load(m.r[b] + i, size, sign)),
-        lambda m, a, b, c, d, i: m.r.__setitem__(a, m.load(m.ip + i, size, sign)),
-    )
-
-
-def _store(size: int) -> tuple[Handler, Handler, Handler]:
-    return (
-        lambda m, a, b, c, d, i: m.store(m.r[b] + m.r[c], size, m.r[a]),
-        lambda m, a, b, c, d, i: m.store(m.r[b] + i, size, m.r[a]),
-        lambda m, a, b, c, d, i: m.store(m.ip + i, size, m.r[a]),
-    )
-
-
-def _push(m: Knight, stack: int, value: int, size: int = WORD) -> None:
-    m.store(m.r[stack], size, value)
-    m.r[stack] = m.r[stack] + size & MASK
-
-
-def _pop(m: Knight, stack: int, size: int = WORD, sign: bool = False) -> int:
-    m.r[stack] = m.r[stack] - size & MASK
-    value = m.load(m.r[stack], size, sign)
-    m.store(m.r[stack], size, 0)
-    return value
-
-
-def _pushes(size: int) -> Handler:
-    return lambda m, a, b, c, d, i: _push(m, b, m.r[a], size)
-
-
-def _pops(size: int, sign: bool) -> Handler:
-    return lambda m, a, b, c, d, i: m.r.__setitem__(a, _pop(m, b, size, sign))
-
-
-def _call(m: Knight, stack: int, to: int) -> None:
-    _push(m, stack, m.ip)
-    m.ip = to & MASK
-
-
-def _branch(m: Knight, a: int, b: int, *_: int) -> None:
-    m.store(m.r[b], WORD, m.ip)
-    m.ip = m.r[a]
-
-
-def _move(m: Knight, a: int, b: int, *_: int) -> None:
-    m.r[a] = m.r[b]
-    m.r[b] = 0
-
-
-def _swap(m: Knight, a: int, b: int, *_: int) -> None:
-    m.r[a], m.r[b] = m.r[b], m.r[a]
-
-
-def _return(m: Knight, a: int, *_: int) -> None:
-    m.ip = _pop(m, a)
-
-
-def _go(m: Knight, a: int, *_: int) -> None:
-    m.ip = m.r[a]
-
-
-def _halt(m: Knight, *_: int) -> None:
-    m.halted = True
-
-
-def _carrying(sign: int, bit: int, uses: bool, sets: bool, as_signed: bool) -> Handler:
-    """Addition (sign 1) and subtraction (-1) with a carry or borrow, in register d."""
-
-    def handler(m: Knight, a: int, b: int, c: int, d: int, _i: int) -> None:
-        left, right, more = m.r[b], m.r[c], m.r[d] & bit and uses
-        exact = signed(left) + sign * signed(right) if as_signed else left + sign * right
-        if sets:
-            over = (exact >> 31 == 1) if as_signed and sign > 0 else not 0 <= exact <= MASK
-            if as_signed and sign < 0:
-                over = not -(1 << 31) <= exact < 1 << 31
-            m.r[d] = m.r[d] | bit if over else m.r[d] & ~bit
-        m.r[a] = exact + (sign if more else 0) & MASK
-
-    return handler
-
-
-def _wide(value: Callable[[int, int], tuple[int, int]], as_signed: bool) -> Handler:
-    """Two results, to a and to b, of c and d."""
-
-    def handler(m: Knight, a: int, b: int, c: int, d: int, _i: int) -> None:
-        left, right = m.r[c], m.r[d]
-        first, second = value(signed(left), signed(right)) if as_signed else value(left, right)
-        m.r[a] = first & MASK
-        m.r[b] = second & MASK
-
-    return handler
-
-
-def _mux(m: Knight, a: int, b: int, c: int, d: int, _i: int) -> None:
-    m.r[a] = m.r[c] & ~m.r[b] | m.r[d] & m.r[b]
-
-
-def _nmux(m: Knight, a: int, b: int, c: int, d: int, _i: int) -> None:
-    m.r[a] = m.r[c] & m.r[b] | m.r[d] & ~m.r[b] & MASK
 
 
 def _divided(left: int, right: int) -> int:
@@ -405,21 +277,9 @@ def _rotated(value: int, count: int) -> int:
     return value >> count | value << 32 - count
 
 
-_SIGNED: dict[str, Callable[[int, int], bool]] = {
-    "G": lambda x, y: signed(x) > signed(y), "GE": lambda x, y: signed(x) >= signed(y),
-    "E": lambda x, y: x == y, "NE": lambda x, y: x != y,
-    "LE": lambda x, y: signed(x) <= signed(y), "L": lambda x, y: signed(x) < signed(y),
-}  # fmt: skip
-_UNSIGNED: dict[str, Callable[[int, int], bool]] = {
-    "G": lambda x, y: x > y, "GE": lambda x, y: x >= y,
-    "LE": lambda x, y: x <= y, "L": lambda x, y: x < y,
-}  # fmt: skip
-_CODES = {"G": 0, "GE": 1, "E": 2, "NE": 3, "LE": 4, "L": 5}
-_TESTS: dict[str, Callable[[int], object]] = {
-    "C": lambda x: x & CARRY, "B": lambda x: x & BORROW, "O": lambda x: x & OVERFLOW,
-    "G": lambda x: x & GREATER, "GE": lambda x: x & (GREATER | EQUAL), "E": lambda x: x & EQUAL,
-    "NE": lambda x: not x & EQUAL, "LE": lambda x: x & (LESS | EQUAL), "L": lambda x: x & LESS,
-    "Z": lambda x: not x, "NZ": lambda x: x, "P": lambda x: not x >> 31, "NP": lambda x: x >> 31,
+_WORDS = {
+    "s": _signed, "bits": _bits, "div": _divided, "mod": _rest, "right": _right, "left": _left,
+    "rotated": _rotated, "MASK": MASK,
 }  # fmt: skip
 
 
@@ -430,122 +290,178 @@ class Row:
     pattern: str
     name: str
     registers: int
-    handler: Handler
+    effect: str
+    """Statements. a, b, c and d are its registers, i the immediate, ip the address after it, s() a
+    register as a number with a sign, t and u are temporary; what a register gets is cut to 32 bits.
+    """
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it always jumps, to where is known."""
+        return self.effect.endswith("jump ip + i") and not self.effect.startswith("if ")
 
 
-def _rows() -> list[Row]:
-    rows = [Row("00000000", "NOP", 0, lambda *_: None), Row("ff", "HALT", 0, _halt)]
+_TABLE = """
+00000000 0 NOP
+ff       0 HALT           m.halted = True; jump ip
+010c     4 MULTIPLY       t = s(c) * s(d); a = t; b = t >> 32
+010d     4 MULTIPLYU      t = c * d; a = t; b = t >> 32
+010e     4 DIVIDE         t = div(s(c), s(d)); u = mod(s(c), s(d)); a = t; b = u
+010f     4 DIVIDEU        t = div(c, d); u = mod(c, d); a = t; b = u
+0110     4 MUX            a = c & ~b | d & b
+0111     4 NMUX           a = c & b | d & ~b
+0112     4 SORT           t = max(s(c), s(d)); u = min(s(c), s(d)); a = t; b = u
+0113     4 SORTU          t = max(c, d); u = min(c, d); a = t; b = u
+05000    3 ADD            a = b + c
+05001    3 ADDU           a = b + c
+05002    3 SUB            a = b - c
+05003    3 SUBU           a = b - c
+05004    3 CMP            a = bits(s(b), s(c))
+05005    3 CMPU           a = bits(b, c)
+05006    3 MUL            a = b * c
+05007    3 MULH           a = s(b) * s(c) >> 32
+05008    3 MULU           a = b * c
+05009    3 MULUH          a = b * c >> 32
+0500a    3 DIV            a = div(s(b), s(c))
+0500b    3 MOD            a = mod(s(b), s(c))
+0500c    3 DIVU           a = div(b, c)
+0500d    3 MODU           a = mod(b, c)
+05010    3 MAX            a = max(s(b), s(c))
+05011    3 MAXU           a = max(b, c)
+05012    3 MIN            a = min(s(b), s(c))
+05013    3 MINU           a = min(b, c)
+05020    3 AND            a = b & c
+05021    3 OR             a = b | c
+05022    3 XOR            a = b ^ c
+05023    3 NAND           a = ~(b & c)
+05024    3 NOR            a = ~(b | c)
+05025    3 XNOR           a = ~(b ^ c)
+05026    3 MPQ            a = ~b & c
+05027    3 LPQ            a = b & ~c
+05028    3 CPQ            a = ~b | c
+05029    3 BPQ            a = b | ~c
+05030    3 SAL            a = left(b, c)
+05031    3 SAR            a = right(b, c)
+05032    3 SL0            a = left(b, c)
+05033    3 SR0            a = right(b, c)
+05034    3 SL1            a = left(b, c, True)
+05035    3 SR1            a = right(b, c, True)
+05036    3 ROL            a = rotated(b, c)
+05037    3 ROR            a = rotated(b, -c)
+090000   2 NEG            a = -b
+090001   2 ABS            a = abs(s(b))
+090002   2 NABS           a = -abs(s(b))
+090003   2 SWAP           t = a; a = b; b = t
+090004   2 COPY           a = b
+090005   2 MOVE           a = b; b = 0
+090006   2 NOT            a = ~b
+090100   2 BRANCH         store(b, 4, ip); jump a
+090101   2 CALL           t = a; store(b, 4, ip); b = b + 4; jump t
+0d00000  1 READPC         a = ip
+0d00001  1 READSCID       a = 2
+0d00002  1 FALSE          a = 0
+0d00003  1 TRUE           a = -1
+0d01000  1 JSR_COROUTINE  jump a
+0d01001  1 RET            a = a - 4; t = load(a, 4); store(a, 4, 0); jump t
+0d02000  1 PUSHPC         store(a, 4, ip); a = a + 4
+0d02001  1 POPPC          a = a - 4; t = load(a, 4); store(a, 4, 0); jump t
+3c00     0 JUMP           jump ip + i
+42100000 0 FOPEN_READ     m.open(False)
+42100001 0 FOPEN_WRITE    m.open(True)
+42100002 0 FCLOSE         m.close()
+42100003 0 REWIND         m.rewind()
+42100100 0 FGETC          m.get()
+42100200 0 FPUTC          m.put()
+42110000 0 HAL_MEM        r[0] = len(m.memory)
+e0002d0  1 CALLI          store(a, 4, ip); a = a + 4; jump ip + i
+e0002d1  1 LOADI          a = i
+e0002d2  1 LOADUI         a = i
+e0002d3  1 SALI           a = left(a, i & MASK)
+e0002d4  1 SARI           a = right(a, i & MASK)
+e0002d5  1 SL0I           a = left(a, i & MASK)
+e0002d6  1 SR0I           a = right(a, i & MASK)
+e0002d7  1 SL1I           a = left(a, i & MASK, True)
+e0002d8  1 SR1I           a = right(a, i & MASK, True)
+e1000e   2 ADDI           a = b + i
+e1000f   2 ADDUI          a = b + i
+e10010   2 SUBI           a = b - i
+e10011   2 SUBUI          a = b - i
+e10012   2 CMPI           a = bits(s(b), i)
+e1001f   2 CMPUI          a = bits(b, i & MASK)
+e100b0   2 ANDI           a = b & i
+e100b1   2 ORI            a = b | i
+e100b2   2 XORI           a = b ^ i
+e100b3   2 NANDI          a = ~(b & i)
+e100b4   2 NORI           a = ~(b | i)
+e100b5   2 XNORI          a = ~(b ^ i)
+"""
+_CONDITIONS = {"G": ">", "GE": ">=", "E": "==", "NE": "!=", "LE": "<=", "L": "<"}
+_TESTS = {
+    "C": "a & 32", "B": "a & 16", "O": "a & 8", "G": "a & 4", "GE": "a & 6", "E": "a & 2",
+    "NE": "not a & 2", "LE": "a & 3", "L": "a & 1", "Z": "not a", "NZ": "a", "P": "not a >> 31",
+    "NP": "a >> 31",
+}  # fmt: skip
+_SIZES = ("4", "1, True", "1", "2, True", "2", "4", "4")
+_KINDS = ("", "8", "U8", "16", "U16", "32", "U32")
+"""Of loads and pops, in the order of their codes; of stores and pushes those without U."""
+_OVER = ("t >> 31 == 1", "not -(1 << 31) <= t < 1 << 31", "not 0 <= t <= MASK")
+"""What sets a carry or borrow: of signed sums (as the reference machine has it), differences, and
+of all without a sign."""
 
-    def add(prefix: str, registers: int, *named: tuple[str, Handler]) -> None:
-        """Instructions whose last half bytes count up from those of `prefix`."""
-        first = int(prefix, 16)
-        for number, (name, handler) in enumerate(named):
-            if name:
-                rows.append(Row(f"{first + number:0{len(prefix)}x}", name, registers, handler))
 
-    carrying = (
-        (f"{name}{'' if s else 'U'}.{bit_name}{how}",
-         _carrying(sign, bit, "I" in how, "O" in how, s))
-        for name, sign, bit, bit_name in (("ADD", 1, CARRY, "C"), ("SUB", -1, BORROW, "B"))
-        for s in (True, False) for how in ("I", "O", "IO")
-    )  # fmt: skip
-    product = lambda x, y: (x * y, x * y >> 32)  # noqa: E731
-    quotient = lambda x, y: (_divided(x, y), _rest(x, y))  # noqa: E731
-    sort = lambda x, y: (max(x, y), min(x, y))  # noqa: E731
-    add("0100", 4, *carrying,
-        ("MULTIPLY", _wide(product, True)), ("MULTIPLYU", _wide(product, False)),
-        ("DIVIDE", _wide(quotient, True)), ("DIVIDEU", _wide(quotient, False)),
-        ("MUX", _mux), ("NMUX", _nmux), ("SORT", _wide(sort, True)),
-        ("SORTU", _wide(sort, False)))  # fmt: skip
-    s = signed
-    add("05000", 3,
-        ("ADD", _three(lambda x, y: x + y)), ("ADDU", _three(lambda x, y: x + y)),
-        ("SUB", _three(lambda x, y: x - y)), ("SUBU", _three(lambda x, y: x - y)),
-        ("CMP", _three(lambda x, y: _bits(s(x), s(y)))), ("CMPU", _three(_bits)),
-        ("MUL", _three(lambda x, y: x * y)), ("MULH", _three(lambda x, y: s(x) * s(y) >> 32)),
-        ("MULU", _three(lambda x, y: x * y)), ("MULUH", _three(lambda x, y: x * y >> 32)),
-        ("DIV", _three(lambda x, y: _divided(s(x), s(y)))),
-        ("MOD", _three(lambda x, y: _rest(s(x), s(y)))),
-        ("DIVU", _three(_divided)), ("MODU", _three(_rest)))  # fmt: skip
-    add("05010", 3,
-        ("MAX", _three(lambda x, y: max(s(x), s(y)))), ("MAXU", _three(max)),
-        ("MIN", _three(lambda x, y: min(s(x), s(y)))), ("MINU", _three(min)))  # fmt: skip
-    add("05020", 3,
-        ("AND", _three(lambda x, y: x & y)), ("OR", _three(lambda x, y: x | y)),
-        ("XOR", _three(lambda x, y: x ^ y)), ("NAND", _three(lambda x, y: ~(x & y))),
-        ("NOR", _three(lambda x, y: ~(x | y))), ("XNOR", _three(lambda x, y: ~(x ^ y))),
-        ("MPQ", _three(lambda x, y: ~x & y)), ("LPQ", _three(lambda x, y: x & ~y)),
-        ("CPQ", _three(lambda x, y: ~x | y)), ("BPQ", _three(lambda x, y: x | ~y)))  # fmt: skip
-    shifts: tuple[tuple[str, Callable[[int, int], int]], ...] = (
-        ("SAL", _left), ("SAR", _right), ("SL0", _left), ("SR0", _right),
-        ("SL1", lambda x, y: _left(x, y, True)), ("SR1", lambda x, y: _right(x, y, True)),
-    )  # fmt: skip
-    add("05030", 3, *((name, _three(value)) for name, value in shifts),
-        ("ROL", _three(_rotated)), ("ROR", _three(lambda x, y: _rotated(x, -y))))  # fmt: skip
-    loads = (("", WORD, False), ("8", 1, True), ("U8", 1, False), ("16", 2, True),
-             ("U16", 2, False), ("32", WORD, False), ("U32", WORD, False))  # fmt: skip
-    stores = (("", WORD), ("8", 1), ("16", 2), ("32", WORD))
-    groups = (("05038", 3, "LOADX"), ("e10013", 2, "LOAD"), ("e0002e0", 1, "LOADR"))
-    for way, (prefix, registers, name) in enumerate(groups):
-        add(prefix, registers, *((name + how, _load(n, sign)[way]) for how, n, sign in loads))
-    groups = (("05048", 3, "STOREX"), ("e10020", 2, "STORE"), ("e0002f0", 1, "STORER"))
-    for way, (prefix, registers, name) in enumerate(groups):
-        add(prefix, registers, *((name + how, _store(n)[way]) for how, n in stores))
-    for name, code in _CODES.items():
-        conditions = [("", _SIGNED[name])] + [("U", _UNSIGNED[n]) for n in _UNSIGNED if n == name]
-        for u, condition in conditions:
-            group = bool(u)
-            rows += [
-                Row(f"050{5 + group}{code:x}", f"CMPJUMP{u}.{name}", 3, _jump_to(condition)),
-                Row(f"0903{'8' if u else '0'}{code:x}", f"CMPSKIP{u}.{name}", 2, _skip(condition)),
-                Row(f"e100{'d' if u else 'c'}{code:x}", f"CMPJUMP{u}I.{name}", 2,
-                    _jump(condition)),
-                Row(f"e000a{int(group)}{code:x}", f"CMPSKIP{u}I.{name}", 1,
-                    _skip_immediate(condition, bool(u) or name in ("E", "NE"))),
-            ]  # fmt: skip
-    add("090000", 2,
-        ("NEG", _two(lambda x: -x)), ("ABS", _two(lambda x: abs(s(x)))),
-        ("NABS", _two(lambda x: -abs(s(x)))), ("SWAP", _swap), ("COPY", _two(lambda x: x)),
-        ("MOVE", _move), ("NOT", _two(lambda x: ~x)))  # fmt: skip
-    add("090100", 2, ("BRANCH", _branch), ("CALL", lambda m, a, b, *_: _call(m, b, m.r[a])))
-    add("090200", 2, ("PUSHR", _pushes(WORD)), ("PUSH8", _pushes(1)), ("PUSH16", _pushes(2)),
-        ("PUSH32", _pushes(WORD)))  # fmt: skip
-    add("090280", 2, ("POPR", _pops(WORD, False)), ("POP8", _pops(1, True)),
-        ("POPU8", _pops(1, False)), ("POP16", _pops(2, True)), ("POPU16", _pops(2, False)),
-        ("POP32", _pops(WORD, False)), ("POPU32", _pops(WORD, False)))  # fmt: skip
-    add("0d00000", 1, ("READPC", _one(lambda m, _x, _i: m.ip)), ("READSCID", _one(lambda *_: 2)),
-        ("FALSE", _one(lambda *_: 0)), ("TRUE", _one(lambda *_: MASK)))  # fmt: skip
-    add("0d01000", 1, ("JSR_COROUTINE", _go), ("RET", _return))
-    add("0d02000", 1, ("PUSHPC", lambda m, a, *_: _push(m, a, m.ip)), ("POPPC", _return))
-    add("3c00", 0, ("JUMP", _jump(lambda _x, _y: True)))
-    halcodes: dict[str, Callable[[Knight], object]] = {
-        "42100000 FOPEN_READ": lambda m: m.open(False),
-        "42100001 FOPEN_WRITE": lambda m: m.open(True),
-        "42100002 FCLOSE": Knight.close, "42100003 REWIND": Knight.rewind,
-        "42100100 FGETC": Knight.get, "42100200 FPUTC": Knight.put,
-        "42110000 HAL_MEM": lambda m: m.r.__setitem__(0, len(m.memory)),
-    }  # fmt: skip
-    for text, act in halcodes.items():
-        pattern, name = text.split()
-        rows.append(Row(pattern, name, 0, lambda m, *_, act=act: act(m)))
-    for number, (name, test) in enumerate(_TESTS.items()):
-        rows.append(Row(f"e0002c{number:x}", f"JUMP.{name}", 1,
-                        _jump(lambda x, _y, test=test: bool(test(x)))))  # type: ignore[misc]  # fmt: skip
-    add("e0002d0", 1, ("CALLI", lambda m, a, b, c, d, i: _call(m, a, m.ip + i)),
-        ("LOADI", _one(lambda _m, _x, i: i)), ("LOADUI", _one(lambda _m, _x, i: i)),
-        *((f"{name}I", _one(lambda _m, x, i, value=value: value(x, i & MASK)))  # type: ignore[misc]
-          for name, value in shifts))  # fmt: skip
-    add("e10000", 2, *((f"SET.{name}", _set(_TESTS[name])) for name in _CODES))
-    add("e1000e", 2, ("ADDI", _immediate(lambda x, i: x + i)),
-        ("ADDUI", _immediate(lambda x, i: x + i)), ("SUBI", _immediate(lambda x, i: x - i)),
-        ("SUBUI", _immediate(lambda x, i: x - i)),
-        ("CMPI", _immediate(lambda x, i: _bits(s(x), i))))  # fmt: skip
-    add("e1001f", 2, ("CMPUI", _immediate(lambda x, i: _bits(x, i & MASK))))
-    add("e100b0", 2, ("ANDI", _immediate(lambda x, i: x & i)),
-        ("ORI", _immediate(lambda x, i: x | i)), ("XORI", _immediate(lambda x, i: x ^ i)),
-        ("NANDI", _immediate(lambda x, i: ~(x & i))), ("NORI", _immediate(lambda x, i: ~(x | i))),
-        ("XNORI", _immediate(lambda x, i: ~(x ^ i))))  # fmt: skip
-    return rows
+def _rows() -> Iterator[Row]:
+    for line in _TABLE.strip().splitlines():
+        pattern, number, name, *words = line.split(maxsplit=3)
+        yield Row(pattern, name, int(number), "".join(words))
+    for code, (kind, size) in enumerate(zip(_KINDS, _SIZES, strict=True)):
+        for first, registers, name, place in (
+            (0x05038, 3, "LOADX", "b + c"), (0xE10013, 2, "LOAD", "b + i"),
+            (0xE0002E0, 1, "LOADR", "ip + i"),
+        ):  # fmt: skip
+            pattern = f"{first + code:0{8 - registers}x}"
+            yield Row(pattern, name + kind, registers, f"a = load({place}, {size})")
+        pop = f"b = b - {size[0]}; t = load(b, {size}); store(b, {size[0]}, 0); a = t"
+        name = f"POP{kind}" if kind else "POPR"
+        yield Row(f"09028{code}", name, 2, pop)
+    for code, kind in enumerate(kind for kind in _KINDS if "U" not in kind):
+        size = str(int(kind or 32) // 8)
+        for first, registers, name, place in (
+            (0x05048, 3, "STOREX", "b + c"), (0xE10020, 2, "STORE", "b + i"),
+            (0xE0002F0, 1, "STORER", "ip + i"),
+        ):  # fmt: skip
+            pattern = f"{first + code:0{8 - registers}x}"
+            yield Row(pattern, name + kind, registers, f"store({place}, {size}, a)")
+        name = f"PUSH{kind}" if kind else "PUSHR"
+        yield Row(f"09020{code}", name, 2, f"store(b, {size}, a); b = b + {size}")
+    for code, (name, sign) in enumerate(_CONDITIONS.items()):
+        for u in ("", "U"):
+            if u and name in ("E", "NE"):
+                continue
+            x, y = ("a", "b") if u else ("s(a)", "s(b)")
+            # No sign where it is compared without one, or for equality.
+            half = "(i & 0xFFFF)" if u or name in ("E", "NE") else "i"
+            one = x if half == "i" else "a"
+            yield Row(
+                f"050{5 + len(u)}{code}", f"CMPJUMP{u}.{name}", 3, f"if {x} {sign} {y}: jump c"
+            )
+            yield Row(
+                f"0903{8 * len(u)}{code}", f"CMPSKIP{u}.{name}", 2, f"if {x} {sign} {y}: skip"
+            )
+            yield Row(f"e100{'d' if u else 'c'}{code}", f"CMPJUMP{u}I.{name}", 2,
+                      f"if {x} {sign} {y}: jump ip + i")  # fmt: skip
+            yield Row(f"e000a{len(u)}{code}", f"CMPSKIP{u}I.{name}", 1,
+                      f"if {one} {sign} {half}: skip")  # fmt: skip
+        yield Row(f"e1000{code}", f"SET.{name}", 2, f"b = i if {_TESTS[name]} else 0")
+    for code, (name, test) in enumerate(_TESTS.items()):
+        yield Row(f"e0002c{code:x}", f"JUMP.{name}", 1, f"if {test}: jump ip + i")
+    for code, (name, sign, bit) in enumerate([("ADD", "+", 5), ("SUB", "-", 4)]):
+        for unsigned, how in itertools.product((0, 1), ("I", "O", "IO")):
+            carry = f"(d >> {bit} & 1)" if "I" in how else "0"
+            x, y = ("b", "c") if unsigned else ("s(b)", "s(c)")
+            sets = f"d = d | {1 << bit} if {_OVER[2 if unsigned else code]} else d & ~{1 << bit}; "
+            effect = f"t = {x} {sign} {y}; u = {carry}; {sets if 'O' in how else ''}a = t {sign} u"
+            pattern = f"01{code * 6 + unsigned * 3 + ('I', 'O', 'IO').index(how):02x}"
+            yield Row(pattern, f"{name}{'U' * unsigned}.{'CB'[code]}{how}", 4, effect)
 
 
 ROWS = {row.pattern: row for row in _rows()}
@@ -583,3 +499,47 @@ def decode(memory: bytes | bytearray, at: int) -> KnightInstruction | None:
     if len(tail) < 2:
         return None
     return KnightInstruction(row, registers, int.from_bytes(tail, "big", signed=True), size)
+
+
+_OPERAND = re.compile(r"\b(?:[abcdi]|ip)\b")
+_MAY_FAIL = re.compile(r"load|store|div|mod|m\.")
+_FOUR = (
+    (re.compile(r"load\(([^,]*), 4\)"), r"word(\1)"),
+    (re.compile(r"store\(([^,]*), 4, "), r"put(\1, "),
+)
+
+
+def python_of(instruction: KnightInstruction, after: int, to: int, number: int) -> Iterator[str]:
+    """Lines that do what an instruction does. `after` is the address that follows it, `to` the one
+    where it goes on; it is the `number`-th in its function."""
+
+    def operand(found: re.Match[str]) -> str:
+        name = found[0]
+        if name in "abcd":
+            return f"r[{instruction.registers['abcd'.index(name)]}]"
+        return str(after) if name == "ip" else f"({instruction.immediate})"
+
+    effect = instruction.row.effect
+    if _MAY_FAIL.search(effect):
+        yield f"m.ip = {after}"
+    statements = effect.split("; ") if effect else []
+    for words in statements[: -1 if instruction.row.goes_on else None]:
+        text = _OPERAND.sub(operand, words)
+        for what, other in _FOUR:
+            text = what.sub(other, text)
+        condition, _, act = text.rpartition(": ")
+        target, is_set, value = act.partition(" = ")
+        if act.startswith("jump ") or act == "skip":
+            line = leave(f"m.after({after})" if act == "skip" else f"{act[5:]} & MASK", number)
+            yield f"{condition}: {line}" if condition else line
+        elif is_set and target.startswith("r["):
+            yield f"{target} = ({value}) & MASK"
+        else:
+            yield f"changed = {act}" if act.startswith(("store", "put")) else act
+    if "store" in effect and (instruction.row.goes_on or "jump" not in effect):
+        yield f"if changed: {leave(str(to), number)}"
+
+
+def leave(to: str, number: int) -> str:
+    """The end of a function, in which so many instructions were executed."""
+    return f"m.executed += {number}; return {to}"

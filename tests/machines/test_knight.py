@@ -14,7 +14,7 @@ from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.core.release import read_folder
 from bootstrap.languages import hex0
 from bootstrap.machines import stage0
-from bootstrap.machines.knight import ROWS, Knight, KnightLimits, decode
+from bootstrap.machines.knight import MASK, ROWS, Knight, KnightLimits, decode
 from bootstrap.sources import Cache
 from bootstrap.sources.checkouts import STAGE0, checkout_at
 
@@ -129,6 +129,32 @@ def test_any_bytes_decode_to_one_instruction_or_none(data: bytes) -> None:
         knight.run()
     except GuestFailed:
         pass
+
+
+CODE = st.lists(
+    st.tuples(st.sampled_from(sorted(ROWS)), st.binary(min_size=6, max_size=6)), max_size=8
+).map(
+    lambda rows: "".join(
+        (pattern + more.hex())[: 12 if pattern[:2] in ("e0", "e1") else 8] for pattern, more in rows
+    )
+)
+VALUES = st.lists(st.sampled_from([0, 1, 8, 40, 0x1100, 0x1101, 1 << 31, MASK]), min_size=16,
+                  max_size=16)  # fmt: skip
+
+
+@given(CODE, VALUES, st.integers(1, 60))
+def test_one_by_one_and_many_at_once_are_the_same(code: str, values: list[int], count: int) -> None:
+    found = []
+    for steps in ([count], [1] * count):
+        knight, why = Knight(bytes.fromhex(code), b"tape", limits=LIMITS), ""
+        knight.r[:] = values
+        try:
+            for number in steps:
+                knight.step(number)
+        except GuestFailed as error:
+            why = str(error).partition(" [")[0]
+        found.append((why, knight.r, knight.ip, knight.memory, knight.halted))
+    assert found[0] == found[1]
 
 
 def test_no_pattern_hides_another() -> None:
