@@ -71,6 +71,14 @@ _BUILDER = """
 --builder-hex0 DIR  a checkout of builder-hex0, or a commit in our cache (default: the one there;
     bootstrap fetch builder-hex0 --from DIR puts it there)
 """
+_MEMO = """
+parts of an earlier run, believed and not run again (the exit status is 4 then):
+--memo FILE  what earlier runs made, by what each program observed; made where there is none
+--memo-size BYTES  that it may take (K, M, G are powers of 1024; default 256M); the oldest go first
+--memo-check N|all  run so many of the programs that it has again, drawn, and compare
+--memo-owner UID  take a memo that belongs to this user
+:
+"""
 _LOG = """--log FILE  write each system call of the guest, with arguments and result (slow)
 --effects FILE  write what each program of the guest opened, wrote and changed, as JSON that
     bootstrap diff holds against a trace (slow)"""
@@ -121,8 +129,8 @@ VERIFY = CommandRow(
     """Rebuild a release of stage0-posix from its seed in the emulator, and compare every product
     with its known-good hash. The source is, in this order: --source, the release in the cache, the
     release from its published address. The report says which.""",
-    (_VERIFY, _FALLBACK, _MACHINE),
-    more=_ONE_OR_MORE,
+    (_VERIFY, _FALLBACK, _MEMO, _MACHINE),
+    more={**_ONE_OR_MORE, "memo-owner": {"type": _number(0)}},
     example="""
         verify --release embedded          what this program carries: a second, no network
         verify --arch AMD64 --json r.json  another architecture; the report as JSON too

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bootstrap.cli.commands import ENTRIES
 from bootstrap.cli.live import LiveLine
@@ -48,6 +49,9 @@ from bootstrap.signals import scratch_folder
 from bootstrap.sources import Cache, Resolved, against, resolve, resolve_stagex
 from bootstrap.sources.tree import folder_of
 
+if TYPE_CHECKING:
+    from bootstrap.runs.memo import Memo
+
 ALL = "all"
 ONE_LINE = (ExitStatus.DONE, ExitStatus.LESS_THAN_ASKED)
 """The claim says it all; --quiet prints nothing else."""
@@ -79,10 +83,11 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
             shown = ShownProgress(line, [one.step.arch for one in found])
             report, done = rebuild_each(tasks, args.jobs, shown)
     else:
-        with progress_of(found[0].step, args.quiet) as progress:
+        with opened_memo(args) as memo, progress_of(found[0].step, args.quiet) as progress:
             how = (found[0], entries[0], engine, limits, [progress])
             if record_to is None:
-                one = rebuild(*how, jobs=1 if limits.instructions else args.jobs)
+                jobs = 1 if limits.instructions else args.jobs
+                one = rebuild(*how, jobs=jobs, memo=None if limits.instructions else memo)
             else:
                 one = record_rebuild(record_to, *how)
         report, done = one.report, [one]
@@ -102,6 +107,27 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
         args.html and (lambda: write_text(args.html, _html(report))),
     )
     return report.exit_code
+
+
+@contextlib.contextmanager
+def opened_memo(args: argparse.Namespace) -> Iterator[Memo | None]:
+    """The memo that is asked for. Raises BadInput."""
+    if getattr(args, "memo", None) is None:
+        yield None
+        return
+    # Imported late: a verify without it loads no database.
+    from bootstrap.runs import memo
+
+    most = RunLimits().with_options([f"file={args.memo_size or memo.SIZE}"]).file
+    text = args.memo_check or "0"
+    if text != ALL and not text.isdecimal():
+        raise BadInput(f"--memo-check {text}: give a number, or all")
+    check = None if text == ALL else int(text)
+    found = memo.Memo(Path(args.memo), most, check, args.memo_owner)
+    try:
+        yield found
+    finally:
+        found.close()
 
 
 def _html(report: Report | ReportSet) -> str:
@@ -131,6 +157,8 @@ def _check_options(args: argparse.Namespace, record_to: str | None) -> None:
             "--fallback goes with one architecture of a release, and without --source: it stands in"
             " for what is in neither cache nor network"
         )
+    if getattr(args, "memo", None) is not None and (several or record_to is not None):
+        raise BadInput("--memo goes with one architecture, and with no trace to record")
     if several and stagex:
         raise BadInput(f"{STAGEX} is for x86 only")
     if several and record_to is not None:

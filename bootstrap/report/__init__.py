@@ -3,11 +3,12 @@
 `report_set` makes one of several, which the same functions show.
 """
 
-from bootstrap.report.judge import judge, lowered
+from bootstrap.report.judge import believing, judge, lowered
 from bootstrap.report.junit import to_junit
 from bootstrap.report.model import (
     Catalogue,
     Failure,
+    MemoUse,
     NameAndVersion,
     Product,
     Recheck,
@@ -26,6 +27,7 @@ from bootstrap.report.text import to_json_text, to_text
 __all__ = [
     "Catalogue",
     "Failure",
+    "MemoUse",
     "NameAndVersion",
     "Product",
     "Recheck",
@@ -36,6 +38,7 @@ __all__ = [
     "SourceInfo",
     "Tool",
     "Totals",
+    "believing",
     "judge",
     "lowered",
     "report_set",

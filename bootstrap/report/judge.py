@@ -1,5 +1,6 @@
 """Compares what a run made with what it should have made. Pure: data in, a `Report` out."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -109,6 +110,7 @@ def judge(
         first_divergence=first_divergence(artifacts, lineage, writers),
         failure=failure,
         jobs=facts.jobs,
+        memo=facts.memo,
         totals=facts.totals,
         name=facts.name,
         artifact_reasons=(*differing, *missing),
@@ -121,6 +123,25 @@ def lowered(report: Report, reason: str) -> Report:
     verified stays so."""
     result: Result = "incomplete" if report.exit_code != ExitStatus.DIFFERS else report.result
     report = replace(report, result=result, reasons=(reason, *report.reasons))
+    return replace(report, claim=claim(report))
+
+
+def believing(report: Report) -> Report:
+    """The report, where parts of the run were taken from a memo: what was verified is less."""
+    memo = report.memo
+    if (
+        memo is None
+        or memo.believed <= memo.checked
+        or report.exit_code not in (ExitStatus.DONE, ExitStatus.LESS_THAN_ASKED)
+    ):
+        return report
+    day = time.strftime("%Y-%m-%d", time.gmtime(memo.oldest or 0))
+    reason = (
+        f"{memo.believed - memo.checked} of {memo.believed + memo.ran} programs that kaem starts "
+        f"were not run, but taken from the memo {memo.name} (oldest of {day}; made by user and "
+        f"version {', '.join(memo.makers)}; code {memo.code[:12]})"
+    )
+    report = replace(report, result="with-memo", reasons=(reason, *report.reasons))
     return replace(report, claim=claim(report))
 
 

@@ -107,6 +107,34 @@ class Tool(NameAndVersion):
 
 
 @dataclass(frozen=True, slots=True)
+class MemoUse:
+    """What a run took from a memo (bootstrap.runs.memo), and who made that."""
+
+    name: str
+    """Of its file."""
+    user: int
+    """Ours, a user id."""
+    version: str
+    code: Sha256
+    """Of the code that ran what is in it, as it is now: other results were not looked at."""
+    makers: tuple[str, ...] = ()
+    """User id and version of those who made what was taken."""
+    oldest: Size | None = None
+    """When the oldest of it was made, seconds since 1970."""
+    believed: Size = 0
+    """Units that were not run."""
+    checked: Size = 0
+    """Those of them that were run again, and were alike."""
+    differing: Size = 0
+    """Those that were not alike, and were not taken."""
+    ran: Size = 0
+    dropped: Size = 0
+    """Entries that failed their checksum, or were no results."""
+    lost: Size = 0
+    """The memo could not be written to (1)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """The step file that a run is judged by, as it is shipped."""
 
@@ -152,6 +180,7 @@ class RunFacts:
     """None where it is judged by no step file that is shipped."""
     jobs: int = 1
     """So many processes of ours ran it."""
+    memo: MemoUse | None = None
 
 
 # -- what it finds ---------------------------------------------------------------------------------
@@ -327,6 +356,8 @@ class Report:
     recheck: Recheck | None = None
     jobs: Size = 1
     """So many processes ran parts of it (bootstrap.runs.ahead)."""
+    memo: MemoUse | None = None
+    """What of it was believed, where a memo was used."""
     totals: Totals
 
     name: str = key(None, default="stage0-posix")

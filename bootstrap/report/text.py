@@ -97,6 +97,14 @@ def _report(page: Page, report: Report, verbose: bool) -> None:
     )
     if report.recheck is not None:
         page.wrapped(_recheck(report.recheck), indent=0)
+    if (memo := report.memo) is not None:
+        parts = [
+            f"{getattr(memo, name)} {name}"
+            for name in ("believed", "checked", "differing", "ran", "dropped")
+            if getattr(memo, name)
+        ]
+        lost = "; it could not be written to" if memo.lost else ""
+        page.wrapped(f"memo {visible(memo.name)}: {', '.join(parts)}{lost}", indent=0)
     page.blank()
     for reason in report.reasons[1:]:
         page.wrapped(f"also: {visible(reason)}", indent=0, hanging=6)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from bootstrap import host, signals
 from bootstrap.core.errors import BootstrapError
@@ -41,6 +41,10 @@ from bootstrap.runs.units import (
     is_whole,
     run_unit,
 )
+
+if TYPE_CHECKING:
+    from bootstrap.report import MemoUse
+    from bootstrap.runs.memo import Memo
 
 PLAN_SCHEMA = "bootstrap-plan/1"
 LIMITS = {"memory_total": 512 << 20, "files_total": 256 << 20, "seconds": 600}
@@ -236,14 +240,19 @@ class Ahead:
         view: Tree,
         limits: RunLimits,
         jobs: int,
+        memo: Memo | None = None,
         employ: Callable[[], pool.StandingWorker] = new_worker,
         patience: float = PATIENCE,
         most: Mapping[str, int] = LIMITS,
     ) -> None:
-        """Without a plan every unit is run in its turn, and `log` makes one. `most` are the limits
-        of what is run ahead."""
+        """Without a plan every unit is run in its turn, and `log` makes one; so is, with a memo,
+        what is in neither. `most` are the limits of what is run ahead."""
         self.counts = AheadCounts()
-        self.log: list[UnitResult] | None = [] if plan is None else None
+        self.log: list[UnitResult] = []
+        """What was taken."""
+        self.memo = memo
+        self._from: Literal["worker", "memo", "here"] = "here"
+        self._in_turn = plan is None or memo is not None
         plan = plan or RunPlan(PLAN_SCHEMA, (), ())
         self._source = {
             b"/" + as_bytes(path): (
@@ -257,7 +266,11 @@ class Ahead:
         self._folders = tuple(b"/" + as_bytes(path) for path in view.folders)
         few = {name: min(getattr(limits, name) or value, value) for name, value in most.items()}
         self._limits = replace(limits, **few)
+        self._own_limits = limits
         self._units = _units(plan)
+        for unit in self._units:
+            if memo is not None and memo.has(unit.start, limits):
+                unit.state = "over"
         self._by_start: dict[tuple[object, ...], list[_Unit]] = {}
         for unit in reversed(self._units):
             self._by_start.setdefault(_name(unit.start), []).append(unit)
@@ -392,12 +405,33 @@ class Ahead:
     ) -> Iterator[tuple[UnitResult, Blobs]]:
         """See UnitSource. Raises KeyboardInterrupt."""
         self.counts.units += 1
-        if self.log is not None:
-            own = run_in_turn(start, machine)
-            if not isinstance(own, str):
-                self.log.append(own[0])
-                yield own
-            return
+        if self.memo is not None:
+            yield from self._believed(self.memo, start, machine)
+        yield from self._planned(start, machine)
+        if self._in_turn and not isinstance(own := run_in_turn(start, machine), str):
+            self._from = "here"
+            yield own
+
+    def _believed(
+        self, memo: Memo, start: UnitStart, machine: DrivenMachine
+    ) -> Iterator[tuple[UnitResult, Blobs]]:
+        """What the memo has; some of it is run again first."""
+        for result, blobs in memo.results(start, machine.limits):
+            if memo.is_checked() and machine.holds(start, result):
+                own = run_in_turn(start, machine)
+                if isinstance(own, str) or replace(own[0], milliseconds=0) != replace(
+                    result, milliseconds=0
+                ):
+                    memo.count(differing=1)
+                    continue
+                memo.count(checked=1)
+            self._from = "memo"
+            yield result, blobs
+
+    def _planned(
+        self, start: UnitStart, machine: DrivenMachine
+    ) -> Iterator[tuple[UnitResult, Blobs]]:
+        """What a worker has made of it. Raises KeyboardInterrupt."""
         same = self._by_start.get(_name(start))
         with self._changed:
             if not self._begun:
@@ -416,6 +450,7 @@ class Ahead:
         self._wait_for(unit, machine)
         found, unit.result = unit.result, None
         if found is not None:
+            self._from = "worker"
             yield found
             self.counts.refused += 1
             with self._changed:
@@ -423,7 +458,20 @@ class Ahead:
 
     def taken(self, result: UnitResult, blobs: Blobs) -> None:
         """See UnitSource."""
-        self.counts.taken += self.log is None
+        self.counts.taken += self._from == "worker"
+        self.log.append(result)
+        if self.memo is not None:
+            if self._from == "memo":
+                self.memo.count(believed=1)
+            else:
+                self.memo.add(result, blobs, self._own_limits)
+
+    def memo_use(self) -> MemoUse | None:
+        """What the memo gave, if there is one."""
+        if self.memo is None:
+            return None
+        use = self.memo.use
+        return replace(use, ran=self.counts.units - use.believed)
 
     def _wait_for(self, unit: _Unit, machine: DrivenMachine) -> None:
         """Until the worker at it has ended, or is given up."""

@@ -35,6 +35,7 @@ from bootstrap.linux.machine import LinuxMachine
 from bootstrap.report import (
     Catalogue,
     Failure,
+    MemoUse,
     NameAndVersion,
     Product,
     ReleaseFiles,
@@ -43,6 +44,7 @@ from bootstrap.report import (
     SourceInfo,
     Tool,
     Totals,
+    believing,
     judge,
     to_json_text,
 )
@@ -57,6 +59,7 @@ from bootstrap.trace.lineage import ProcessRecord
 from bootstrap.trace.provenance import Provenance
 
 if TYPE_CHECKING:
+    from bootstrap.runs.memo import Memo
     from bootstrap.trace.recorder import Recorder
 
 TAIL = 64 << 10
@@ -84,6 +87,7 @@ class Observed:
     """The end of what the guest printed."""
     jobs: int = 1
     """So many processes ran it."""
+    memo: MemoUse | None = None
 
     @property
     def exit_status(self) -> int | None:
@@ -140,11 +144,12 @@ def rebuild(
     clock: Callable[[], float] = time.monotonic,
     recorder: Recorder | None = None,
     jobs: int = 1,
+    memo: Memo | None = None,
 ) -> Rebuilt:
     """Run every command of the entry, and judge what came of it; `recorder` sees all of it.
 
-    More `jobs` than one run units ahead (`bootstrap.runs.ahead`). A guest that fails is a finding,
-    shown in the report. Raises BadInput (entry, tree) and KeyboardInterrupt.
+    More `jobs` than one run units ahead (`bootstrap.runs.ahead`), a `memo` has some. A guest that
+    fails is a finding, shown in the report. Raises BadInput (entry, tree) and KeyboardInterrupt.
     """
     modelled = opinions(resolved.step, resolved.tree)
     view, entry, kept = visible(resolved, entry_name)
@@ -152,11 +157,11 @@ def rebuild(
 
     def run(view: Tree, entry: EntryPoint) -> tuple[Observed, dict[str, Product]]:
         how = view, entry, kept, engine, limits, listeners, clock
-        if jobs == 1 or recorder is not None:
+        if (jobs == 1 and memo is None) or recorder is not None:
             observed, products = observe(*how, recorder)
         else:
             plan = plan_name(resolved.step.file, entry.name)
-            observed, products = observe_ahead(*how, jobs, plan)
+            observed, products = observe_ahead(*how, jobs, plan, memo)
         made.update(products)
         return observed, {
             path: Product(path, len(content), hashlib.sha256(content).hexdigest())
@@ -195,7 +200,7 @@ def weighed(
         outcome(*given)
     [(observed, products)] = ran
     report = settled(judged(resolved, entry_name, modelled, observed, products), findings, decided)
-    return Rebuilt(report, {}, observed.log, findings, failure=observed.failure)
+    return Rebuilt(believing(report), {}, observed.log, findings, failure=observed.failure)
 
 
 def visible(resolved: Resolved, entry_name: str) -> tuple[Tree, EntryPoint, tuple[str, ...]]:
@@ -281,6 +286,7 @@ def observe(
         tuple(provenance.records),
         bytes(tail.data),
         1 if units is None else units.jobs,
+        None if units is None else units.memo_use(),
     )
     return observed, {path: (f.contents(), f.mode & 0o777) for path, f in files.items()}
 
@@ -295,18 +301,20 @@ def observe_ahead(
     clock: Callable[[], float],
     jobs: int,
     plan: str,
+    memo: Memo | None = None,
 ) -> tuple[Observed, dict[str, tuple[bytes, int]]]:
     """`observe`, with units run ahead by the plan of that name; without one, a plan is left for the
     next run. Raises BadInput where no process can be started."""
     learned = cache_root() / "plans"
     how = view, entry, kept, engine, limits, listeners, clock
-    with Ahead(find_plan(plan, learned), view, limits or RunLimits(), jobs) as units:
+    known = find_plan(plan, learned) if jobs > 1 else None
+    with Ahead(known, view, limits or RunLimits(), jobs, memo) as units:
         try:
             found = observe(*how, units=units)
         except Contradiction:
             # Some process of ours lied. What it did here is thrown away with the run.
             return observe(*how)
-    if units.log is not None and found[0].exit_status == 0:
+    if jobs > 1 and known is None and found[0].exit_status == 0:
         save_plan(plan_from(units.log), learned, plan)
     return found
 
@@ -332,6 +340,7 @@ def judged(
         failure=observed.failure,
         catalogue=Catalogue(step.file.rpartition("/")[2], step.sha256) if step.sha256 else None,
         jobs=observed.jobs,
+        memo=observed.memo,
     )
     hidden, differing = step.entry(entry_name).hidden, resolved.materials
     files = ReleaseFiles(

@@ -656,7 +656,7 @@ class DrivenMachine(LinuxMachine):
         if start is None:
             return super()._replace(task, control)
         for result, blobs in self.units.results(start, self):
-            if self._holds(start, result):
+            if self.holds(start, result):
                 self._take(task, control, result, blobs)
                 self.units.taken(result, blobs)
                 return None
@@ -684,7 +684,7 @@ class DrivenMachine(LinuxMachine):
         return UnitStart(control.path, control.argv, control.envp, seen_path(base.cwd),
                          process.pid, process.umask, tuple(fds))  # fmt: skip
 
-    def _holds(self, start: UnitStart, result: UnitResult) -> bool:
+    def holds(self, start: UnitStart, result: UnitResult) -> bool:
         """Whether all that was observed is so, and no limit that is for all would be met."""
         limits, peaks, files = self.limits, result.peaks, self.files.volume.meter
         return (

@@ -153,7 +153,7 @@ def test_the_schema_refuses_what_is_wrong(shape: str, way: tuple[Any, ...], cell
     assert not is_valid(changed(SHAPES[shape], *way, to=cell))
 
 
-OPTIONAL = {"decided_by", "jobs", "recheck"}
+OPTIONAL = {"decided_by", "jobs", "memo", "recheck"}
 """Older reports of the same schema have none of these."""
 
 

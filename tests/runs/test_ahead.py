@@ -96,7 +96,7 @@ def plan(plain: str) -> RunPlan:
     """Learned by a run that has none."""
     done, units = rebuilt(None)
     assert text(done.report) == plain and done.report.jobs == 1
-    assert units.log is not None and len(units.log) == units.counts.units == 9
+    assert len(units.log) == units.counts.units == 9
     return plan_from(units.log)
 
 
@@ -256,7 +256,9 @@ def test_after_a_contradiction_all_is_run_in_order(
     with pytest.raises(Contradiction):
         rebuilt(plan, Settled, employ=_Lies)
     monkeypatch.setattr(rebuild, "find_plan", lambda *_: plan)
-    monkeypatch.setattr(rebuild, "Ahead", lambda p, v, n, jobs: Settled(p, v, n, jobs, _Lies))
+    monkeypatch.setattr(
+        rebuild, "Ahead", lambda p, v, n, jobs, _: Settled(p, v, n, jobs, employ=_Lies)
+    )
     report = rebuild.rebuild(embedded(), ENTRY, ENGINE, jobs=2).report
     assert text(report) == plain and report.jobs == 1
 
@@ -272,7 +274,6 @@ def waiting() -> None:
     from bootstrap.signals import polite
 
     _, units = rebuilt(None)
-    assert units.log is not None
     started = threading.Event()
 
     class Starts(_Hangs):

@@ -1,0 +1,188 @@
+"""A memo: results of units that earlier runs made, in one SQLite file, for `verify --memo`.
+
+What is taken from it is taken as from a worker: only where all that the unit observed is so
+(`bootstrap.runs.units`). That it was run as it says is believed, so a run that takes anything from
+a memo is not verified (`with-memo`), but for what was run again and compared.
+
+A row is found by where the unit began, the limits and the code that ran it, and has a checksum. One
+that fails is dropped and counted. A memo that cannot be written to is left as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import sqlite3
+import stat
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import bootstrap
+from bootstrap.core.errors import BadInput
+from bootstrap.documents import BadValue, encode, typed_json
+from bootstrap.instruments import default_engine
+from bootstrap.linux.limits import RunLimits
+from bootstrap.report.model import MemoUse
+from bootstrap.runs.units import Blobs, UnitResult, UnitStart, is_whole
+
+SIZE = 256 << 20
+"""Bytes that a memo may take, by default."""
+_ALL = 1 << 40
+_MOST = 1 << 30
+"""Bytes of one row, unpacked."""
+_TABLE = """create table if not exists units (key text, seen text, sha256 text, made integer,
+ maker text, content blob, primary key (key, seen))"""
+
+
+@cache
+def code_digest() -> str:
+    """Of all code that comes into a unit's result: this package, its library, and Unicorn."""
+    digest = hashlib.sha256(json.dumps(dict(default_engine().describe())).encode())
+    top = Path(bootstrap.__file__).parent
+    for room in ("core", "linux", "instruments", "runs"):
+        for place in sorted((top / room).iterdir()):
+            if place.suffix in (".py", ".c", ".tbl", ".so", ".pyd", ".dll", ".dylib"):
+                digest.update(f"{room}/{place.name}\0".encode() + place.read_bytes())
+    return digest.hexdigest()
+
+
+class Memo:
+    """An open memo. `use` says what became of it."""
+
+    def __init__(self, place: Path, size: int = SIZE, check: int | None = 0,
+                 owner: int | None = None) -> None:  # fmt: skip
+        """`check` so many units by running them again, None: all; `owner`: whose memo it may be
+        beside our own. Raises BadInput: of another user, writable for others, no memo."""
+        self._place, self._size, self._check = place, size, _ALL if check is None else check
+        uid = os.getuid() if hasattr(os, "getuid") else 0
+        with suppress(FileNotFoundError):
+            found = place.lstat()
+            if not stat.S_ISREG(found.st_mode):
+                raise BadInput(f"{place}: is no file")
+            if hasattr(os, "getuid") and found.st_uid not in (uid, owner):
+                raise BadInput(
+                    f"{place}: belongs to user {found.st_uid}, and what is in it would be "
+                    f"believed; --memo-owner {found.st_uid} asks for that by name"
+                )
+            if found.st_mode & 0o022:
+                raise BadInput(f"{place}: others may write to it; chmod go-w {place}")
+        self.use = MemoUse(place.name, uid, bootstrap.__version__, code_digest())
+        self._maker = f"{uid} {bootstrap.__version__}"
+        self._lost = False
+        before = os.umask(0o077) if not place.exists() else None
+        try:
+            self._db = sqlite3.connect(place, timeout=10, isolation_level=None)
+            self._db.execute("pragma trusted_schema = off")
+            self._db.execute(_TABLE)
+            query = "select count(distinct key) from units where key glob ?"
+            [(rows,)] = self._db.execute(query, (f"{code_digest()}*",))
+        except sqlite3.Error as error:
+            raise BadInput(f"{place}: is no memo, or cannot be opened: {error}") from None
+        finally:
+            if before is not None:
+                os.umask(before)
+        self._picked = set(random.sample(range(rows), min(self._check, rows)))
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._db.close()
+
+    def count(self, **more: int) -> None:
+        """So many more of these."""
+        self.use = replace(self.use, **{n: getattr(self.use, n) + m for n, m in more.items()})
+
+    def is_checked(self) -> bool:
+        """Whether the next unit that is found is to be run again: so many as asked for, drawn."""
+        return self.use.believed in self._picked
+
+    def has(self, start: UnitStart, limits: RunLimits) -> bool:
+        """Whether there is any result of a unit that begins so."""
+        return bool(self._rows(start, limits, "1"))
+
+    def results(self, start: UnitStart, limits: RunLimits) -> Iterator[tuple[UnitResult, Blobs]]:
+        """Those of units that began so, the newest first."""
+        columns = "content, sha256, made, maker"
+        for content, sha256, made, maker in self._rows(start, limits, columns):
+            try:
+                if hashlib.sha256(content).hexdigest() != sha256 or not isinstance(made, int):
+                    raise BadValue("is another")
+                result, blobs = _unpacked(content)
+                if not is_whole(result, blobs) or result.start != start:
+                    raise BadValue("is no unit")
+            except (BadValue, TypeError, zlib.error):
+                self.count(dropped=1)
+                self._change("delete from units where key = ? and sha256 is ?",
+                             _key(start, limits), sha256)  # fmt: skip
+                continue
+            if self.use.oldest is None or made < self.use.oldest:
+                self.use = replace(self.use, oldest=made)
+            if isinstance(maker, str) and maker not in self.use.makers:
+                self.use = replace(self.use, makers=tuple(sorted({*self.use.makers, maker})))
+            yield result, blobs
+
+    def _rows(self, start: UnitStart, limits: RunLimits, what: str) -> list[Any]:
+        """Of a unit. What cannot be read is not there."""
+        query = f"select {what} from units where key = ? order by made desc limit 8"
+        try:
+            return self._db.execute(query, (_key(start, limits),)).fetchall()
+        except sqlite3.Error:
+            self.count(dropped=1)
+            return []
+
+    def add(self, result: UnitResult, blobs: Blobs, limits: RunLimits) -> None:
+        """Have a result in it; the oldest go where it becomes too large."""
+        content = _packed(result, blobs)
+        seen = hashlib.sha256(json.dumps(encode(result.observations)).encode()).hexdigest()
+        self._change("insert or replace into units values (?, ?, ?, ?, ?, ?)",
+                     _key(result.start, limits), seen, hashlib.sha256(content).hexdigest(),
+                     int(time.time()), self._maker, content)  # fmt: skip
+        self._change(
+            "delete from units where (key, seen) in (select key, seen from (select key, seen, "
+            "sum(length(content)) over (order by made desc, key, seen) as total from units) "
+            "where total > ?)", self._size)  # fmt: skip
+
+    def _change(self, query: str, *values: object) -> None:
+        """Nothing more is written once the disk is full, or the memo is broken."""
+        if not self._lost:
+            try:
+                self._db.execute(query, values)
+            except sqlite3.Error:
+                self._lost = True
+                self.count(lost=1)
+
+
+def _key(start: UnitStart, limits: RunLimits) -> str:
+    plain = json.dumps([encode(start), encode(limits)])
+    return code_digest() + hashlib.sha256(plain.encode()).hexdigest()
+
+
+def _packed(result: UnitResult, blobs: Blobs) -> bytes:
+    head = json.dumps(encode(result)).encode()
+    parts = [head, *blobs.values()]
+    sizes = json.dumps([len(part) for part in parts]).encode()
+    return zlib.compress(b"\n".join((sizes, b"".join(parts))), 1)
+
+
+def _unpacked(content: object) -> tuple[UnitResult, Blobs]:
+    """Raises BadValue, TypeError, zlib.error."""
+    if not isinstance(content, bytes):
+        raise TypeError
+    unpacking = zlib.decompressobj()
+    data = unpacking.decompress(content, _MOST)
+    sizes, _, rest = data.partition(b"\n")
+    parts = []
+    for size in typed_json(tuple[int, ...], sizes):
+        parts.append(rest[:size])
+        rest = rest[size:]
+    if not parts or rest:
+        raise BadValue("has other sizes")
+    blobs = {hashlib.sha256(part).hexdigest(): part for part in parts[1:]}
+    return typed_json(UnitResult, parts[0]), blobs

@@ -1,0 +1,215 @@
+"""What a memo has is believed only where it is whole and ours; and the report says so."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootstrap.attest.evidence import evidence
+from bootstrap.core.errors import BadInput
+from bootstrap.instruments import default_engine
+from bootstrap.linux.limits import RunLimits
+from bootstrap.report import Report, to_json_text
+from bootstrap.runs import memo as memos
+from bootstrap.runs.memo import Memo
+from bootstrap.runs.rebuild import rebuild
+from bootstrap.sources import check_materials
+from tests.runs.tiny import ENTRY, embedded
+
+ENGINE = default_engine()
+UNITS = 9
+
+
+def run(place: Path, resolved: Any = None, limits: RunLimits | None = None, **how: Any) -> Report:
+    with closing(Memo(place, **how)) as memo:
+        given = resolved or embedded()
+        return rebuild(given, ENTRY, ENGINE, limits or RunLimits(), memo=memo).report
+
+
+def used(report: Report) -> tuple[int, int, int]:
+    """Units that were believed, and run; entries that were dropped."""
+    assert report.memo is not None
+    return report.memo.believed, report.memo.ran, report.memo.dropped
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    place = tmp_path_factory.mktemp("memo") / "memo"
+    report = run(place)
+    assert (report.result, report.exit_code, used(report)) == ("verified", 0, (0, UNITS, 0))
+    assert place.stat().st_mode & 0o777 == 0o600
+    return place.read_bytes()
+
+
+@pytest.fixture
+def place(tmp_path: Path, filled: bytes) -> Path:
+    (tmp_path / "memo").write_bytes(filled)
+    return tmp_path / "memo"
+
+
+def test_what_is_believed_is_not_verified(place: Path) -> None:
+    plain, report = rebuild(embedded(), ENTRY, ENGINE).report, run(place)
+    assert (report.result, report.exit_code, used(report)) == ("with-memo", 4, (UNITS, 0, 0))
+    assert "9 of 9 programs that kaem starts were not run" in report.claim
+    alike = {"totals": plain.totals, "memo": None, "result": "verified", "claim": plain.claim,
+             "reasons": ()}  # fmt: skip
+    assert replace(report, **alike) == plain  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="its result is with-memo"):
+        evidence(to_json_text(report).encode())
+
+
+def test_all_that_is_run_again_is_verified(place: Path) -> None:
+    for check, result in ((3, "with-memo"), (None, "verified")):
+        report = run(place, check=check)
+        assert report.memo is not None
+        assert (report.result, report.memo.checked) == (result, UNITS if check is None else check)
+        assert report.memo.differing == 0
+
+
+def rows(place: Path, query: str, *values: object) -> list[Any]:
+    with closing(sqlite3.connect(place, isolation_level=None)) as db:
+        return db.execute(query, values).fetchall()
+
+
+def flipped(place: Path) -> None:
+    for key, content in rows(place, "select key, content from units"):
+        wrong = content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+        rows(place, "update units set content = ? where key = ?", wrong, key)
+
+
+def of_another_type(place: Path) -> None:
+    rows(place, "update units set content = 7")
+
+
+def unlike_its_sum(place: Path) -> None:
+    rows(place, "update units set sha256 = 'x'")
+
+
+def summed_nonsense(place: Path) -> None:
+    wrong = b"no unit"
+    rows(
+        place, "update units set content = ?, sha256 = ?", wrong, hashlib.sha256(wrong).hexdigest()
+    )
+
+
+def cut(place: Path) -> None:
+    os.truncate(place, place.stat().st_size * 2 // 3)
+
+
+@pytest.mark.parametrize("harm", [flipped, of_another_type, unlike_its_sum, summed_nonsense, cut])
+def test_entries_that_are_not_whole_are_not_believed(
+    harm: Callable[[Path], None], place: Path
+) -> None:
+    harm(place)
+    try:
+        report = run(place)
+    except BadInput as error:  # nothing of it can be read
+        assert harm is cut and "is no memo" in str(error)
+        return
+    believed, ran, dropped = used(report)
+    assert believed + ran == UNITS and dropped > 0
+    assert report.exit_code == (4 if believed else 0)
+    if harm is not cut:
+        assert used(report) == (0, UNITS, UNITS)
+        assert used(run(place)) == (UNITS, 0, 0)  # they were dropped, and others are there
+
+
+def lie(place: Path) -> None:
+    """Whole entries, of a run in which hex2 made something else."""
+    with closing(Memo(place)) as memo:
+        for (key,) in rows(place, "select key from units"):
+            [(content,)] = rows(place, "select content from units where key = ?", key)
+            result, blobs = memos._unpacked(content)
+            if result.start.argv[-1] == b"hex2":
+                wrong = {hashlib.sha256(b"lie").hexdigest(): b"lie"}
+                steps = tuple(
+                    replace(s, blob=next(iter(wrong))) if s.what == "data" else s
+                    for s in result.steps
+                )
+                memo.add(replace(result, steps=steps), {**blobs, **wrong}, RunLimits())
+
+
+def test_a_lie_is_found_by_running_it_again(place: Path) -> None:
+    lie(place)
+    report = run(place, check=None)
+    assert report.memo is not None and report.memo.differing == 1
+    assert (report.result, used(report)) == ("verified", (UNITS - 1, 1, 0))
+
+
+def test_a_lie_that_is_believed_is_never_verified(place: Path) -> None:
+    lie(place)
+    assert run(place).result in ("mismatch", "error")
+
+
+def test_only_what_a_change_reaches_is_run(place: Path) -> None:
+    resolved = embedded()
+    for path, ran in (("hex1.hex0", 1), ("hello.M1", 1)):
+        file = resolved.tree.files[path]
+        files = {**resolved.tree.files, path: replace(file, data=file.data + b"\n")}
+        tree = replace(resolved.tree, files=files)
+        changed = replace(resolved, tree=tree, materials=check_materials(tree, resolved.step))
+        report = run(place, changed)
+        assert report.exit_code == 1 and used(report) == (UNITS - ran, ran, 0)
+
+
+def test_other_limits_and_other_code_are_other_entries(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert used(run(place, limits=RunLimits(memory=1 << 29))) == (0, UNITS, 0)
+    monkeypatch.setattr(memos, "code_digest", lambda: "0" * 64)
+    assert used(run(place)) == (0, UNITS, 0)
+
+
+def test_whose_a_memo_is(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.chmod(0o622)
+    with pytest.raises(BadInput, match="others may write to it"):
+        Memo(place)
+    place.chmod(0o600)
+    (tmp_path / "link").symlink_to(place)
+    with pytest.raises(BadInput, match="is no file"):
+        Memo(tmp_path / "link")
+    (tmp_path / "text").write_text("no memo " * 100)
+    with pytest.raises(BadInput, match="is no memo"):
+        Memo(tmp_path / "text")
+    assert (tmp_path / "text").read_text() == "no memo " * 100
+    mine = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: mine + 1)
+    with pytest.raises(BadInput, match=f"--memo-owner {mine} asks"):
+        Memo(place)
+    assert used(run(place, owner=mine)) == (UNITS, 0, 0)
+
+
+def test_two_at_once_lose_nothing(place: Path, tmp_path: Path) -> None:
+    [(content,)] = rows(place, "select content from units limit 1")
+    result, blobs = memos._unpacked(content)
+    with closing(Memo(tmp_path / "new")) as one, closing(Memo(tmp_path / "new")) as other:
+        for pid in range(20):
+            memo = (one, other)[pid % 2]
+            start = replace(result.start, pid=pid)
+            memo.add(replace(result, start=start), blobs, RunLimits())
+        assert one.use.lost == other.use.lost == 0
+    assert rows(tmp_path / "new", "select count(*) from units") == [(20,)]
+
+
+def test_its_size_has_an_end(tmp_path: Path) -> None:
+    place = tmp_path / "memo"
+    report = run(place, size=4000)
+    assert used(report) == (0, UNITS, 0)
+    [(count, total)] = rows(place, "select count(*), sum(length(content)) from units")
+    assert 0 < count < UNITS and total <= 4000
+
+
+def test_a_full_disk_ends_no_run(tmp_path: Path) -> None:
+    with closing(Memo(tmp_path / "memo")) as memo:
+        memo._db.execute("pragma max_page_count = 3")
+        report = rebuild(embedded(), ENTRY, ENGINE, memo=memo).report
+    assert report.result == "verified" and report.memo is not None
+    assert report.memo.lost == 1
