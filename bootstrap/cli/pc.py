@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         show = (lambda _byte: None) if args.quiet else _Console()
         key = _key if args.console else lambda _wait: None
         with _gdb(args.gdb) as gdb:
-            pc = Pc(disk, show, key, limits, log, gdb.step if gdb else None)
+            pc = Pc(disk, show, key, limits, log, gdb.steps if gdb else None)
             with contextlib.closing(pc):
                 how = pc.run() if gdb is None else gdb.run(pc)
         if args.disk_out is not None:

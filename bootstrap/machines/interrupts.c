@@ -135,3 +135,28 @@ EXPORT void pc_interrupt(void *uc, uint32_t vector, void *self)
     v[2] = (uint64_t)(gate[0] | gate[1] << 8 | (uint32_t)gate[6] << 16 | (uint32_t)gate[7] << 24);
     p->reg_write_batch(uc, p->regs + 2, values, 3);
 }
+
+/* For a debugger: which instructions it is asked before. */
+
+typedef struct {
+    void (*ask)(void *uc, uint64_t address);
+    uint64_t passed, look; /* after so many it is asked too */
+    uint32_t each, number;
+    uint32_t at[64];
+} steps;
+
+EXPORT uint64_t pc_steps_size(void) { return sizeof(steps); }
+
+EXPORT void pc_step(void *uc, uint64_t address, uint32_t size, void *self)
+{
+    steps *p = self;
+    uint32_t i;
+    (void)size;
+    if (!p->each && ++p->passed % p->look) {
+        for (i = 0; i < p->number && p->at[i] != address; i++)
+            ;
+        if (i == p->number)
+            return;
+    }
+    p->ask(uc, address);
+}

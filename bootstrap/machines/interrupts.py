@@ -1,10 +1,10 @@
-"""The C form of `Pc._through_gate`, where it was built; and what was counted."""
+"""The C part of a machine: `Pc._through_gate`, what was counted; and a debugger's steps."""
 
 import ctypes
 import os
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ FRAME = struct.Struct("<III")
 _NOTED = struct.Struct("<III8s")
 """`noted` of interrupts.c: descriptor, count, result, bytes."""
 _SLOW = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
+_ASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64)
+_MOST_POINTS, _LOOK = 64, 1 << 16
 _REGISTERS = (
     x86.UC_X86_REG_CR0, x86.UC_X86_REG_IDTR, x86.UC_X86_REG_EFLAGS, x86.UC_X86_REG_ESP,
     x86.UC_X86_REG_EIP, x86.UC_X86_REG_CS, x86.UC_X86_REG_EAX, x86.UC_X86_REG_ECX,
@@ -83,6 +85,16 @@ class _InterruptState(ctypes.Structure):
     )
 
 
+class _StepState(ctypes.Structure):
+    """`steps` of interrupts.c."""
+
+    _fields_ = (
+        ("ask", _ASK), ("passed", ctypes.c_uint64), ("look", ctypes.c_uint64),
+        ("each", ctypes.c_uint32), ("number", ctypes.c_uint32),
+        ("at", ctypes.c_uint32 * _MOST_POINTS),
+    )  # fmt: skip
+
+
 def find_library() -> Path | None:
     """The library that setup.py built, if it did."""
     folder = Path(__file__).parent
@@ -103,7 +115,9 @@ def load() -> ctypes.CDLL | None:
     if library is None:
         raise BadInput("BOOTSTRAP_HOT_PATH=native, but interrupts.c was not built; run make")
     library.pc_size.restype = ctypes.c_uint64
-    if library.pc_size() != ctypes.sizeof(_InterruptState):
+    library.pc_steps_size.restype = ctypes.c_uint64
+    sizes = ctypes.sizeof(_InterruptState), ctypes.sizeof(_StepState)
+    if (library.pc_size(), library.pc_steps_size()) != sizes:
         raise BadInput(f"{path}: was built from another version of interrupts.c; run make")
     return library
 
@@ -181,3 +195,30 @@ class NativeInterrupts:
         for al, number in enumerate(self._state.counts[vector << 8 : (vector + 1) << 8]):
             if number:
                 yield al, number
+
+
+class Steps:
+    """Calls `ask` before instructions, with their linear address: each, or those at some addresses
+    and now and then another. Where the C part is not there it is each, whatever was chosen."""
+
+    def __init__(self, ask: Callable[[int], object]) -> None:
+        self._ask = ask
+        self.in_c = False
+        self._state = _StepState(_ASK(lambda _uc, address: ask(address)), 0, _LOOK, 1)
+
+    def choose(self, each: bool, points: Collection[int]) -> None:
+        """Each, or those at these addresses."""
+        self._state.each = each or len(points) > _MOST_POINTS
+        self._state.number = 0 if self._state.each else len(points)
+        for number, address in enumerate(points if self._state.number else ()):
+            self._state.at[number] = address
+
+    def hook(self, engine: Uc, library: ctypes.CDLL | None) -> None:
+        """Hear of the instructions of `engine`."""
+        if library is None:
+            ask = self._ask
+            engine.hook_add(uc.UC_HOOK_CODE, lambda _uc, at, _size, _: ask(at))
+            return
+        self.in_c = True
+        function = ctypes.cast(library.pc_step, ctypes.c_void_p)
+        add_hook(engine, uc.UC_HOOK_CODE, function, ctypes.byref(self._state))

@@ -28,7 +28,7 @@ from unicorn.unicorn_py3.unicorn import uc_tlb_entry
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.machines.disk import HEADS, PER_TRACK, SECTOR, Disk
 from bootstrap.machines.emulation import Emulation, add_hook
-from bootstrap.machines.interrupts import FRAME, NativeInterrupts, PlainCalls, load
+from bootstrap.machines.interrupts import FRAME, NativeInterrupts, PlainCalls, Steps, load
 
 BOOT = 0x7C00
 """Where the firmware puts the boot sector, and starts it."""
@@ -107,7 +107,7 @@ class Pc:
 
     `console` gets each byte that is printed. `key` gives the next byte of the keyboard, None if
     there is none, and waits for one if it is asked to. `watch` hears of each gate that is gone
-    through, and `on_step` of each instruction, with its linear address; both make it slow. Raises
+    through, and `steps` of instructions; both make it slow. Raises
     BadInput where there is not so much memory.
     """
 
@@ -118,14 +118,14 @@ class Pc:
         key: Callable[[bool], int | None] = lambda _wait: None,
         limits: PcLimits = PcLimits(),
         watch: GateWatch | None = None,
-        on_step: Callable[[int], object] | None = None,
+        steps: Steps | None = None,
         native: bool = True,
     ) -> None:
         self.disk = disk
         self.limits = limits
         self._console, self._key = console, key
         self._peeked: int | None = None
-        self._watch, self._on_step = watch, on_step
+        self._watch = watch
         self._rebooted = False
         if limits.memory % mmap.PAGESIZE or limits.memory <= _MEGABYTE:
             raise BadInput(f"memory: {limits.memory} bytes are not whole pages, over 1 MiB")
@@ -145,7 +145,10 @@ class Pc:
         self._bad: int | None = None
         """An address beyond the memory that was asked for."""
         plain = None if watch is None else watch.plain
-        library = load() if native and (watch is None or plain) else None
+        library = load() if native else None
+        if steps is not None:
+            steps.hook(self.uc, library)
+        library = library if watch is None or plain else None
         self.native = (
             None
             if library is None
@@ -175,9 +178,6 @@ class Pc:
                 lambda _uc, port, *_, name=name: self._refuse(f"{name}: no device at {port:#x}"),
                 None, 1, 0, number,
             )  # fmt: skip
-        if self._on_step is not None:
-            step = self._on_step
-            self.uc.hook_add(uc.UC_HOOK_CODE, lambda _uc, at, _size, _: step(at))
 
     def _fill(
         self, _uc: int, addr: int, kind: int, out: "ctypes._Pointer[uc_tlb_entry]", _user: int
@@ -272,8 +272,12 @@ class Pc:
         del self._host
         self.ram.close()
 
+    def fail(self, error: BaseException) -> None:
+        """From a hook: end the run with this error."""
+        self._emulation.fail(error)
+
     def _refuse(self, why: str) -> int:
-        self._emulation.fail(GuestFailed(why))
+        self.fail(GuestFailed(why))
         return 0
 
     def _reboot(self) -> None:
@@ -321,7 +325,7 @@ class Pc:
             else:
                 self._real_mode(vector)
         except BaseException as error:  # no exception can cross Unicorn
-            self._emulation.fail(error)
+            self.fail(error)
 
     @property
     def interrupts(self) -> int:

@@ -4,14 +4,14 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.machines.disk import Disk
-from bootstrap.machines.interrupts import find_library
+from bootstrap.machines.interrupts import Steps, find_library
 from bootstrap.machines.pc import GateWatch, Interrupt, Pc, PcLimits
 from tests.machines import sectors
 
@@ -35,6 +35,7 @@ def machine(
     limits: PcLimits = LIMITS,
     keys: bytes = b"",
     watch: GateWatch | None = None,
+    steps: Steps | None = None,
 ) -> Iterator[tuple[Pc, bytearray]]:
     file = folder / "disk.img"
     file.write_bytes(image)
@@ -42,7 +43,7 @@ def machine(
     with contextlib.closing(Disk(file, limits.disk)) as disk:
         pc = Pc(
             disk, console.append, lambda _wait: left.pop(0) if left else None, limits,
-            watch, native=native,
+            watch, steps, native=native,
         )  # fmt: skip
         with contextlib.closing(pc):
             yield pc, console
@@ -97,6 +98,20 @@ def test_each_gate_can_be_watched(tmp_path: Path) -> None:
     assert [(one.vector, chr(one.registers[0] & 0xFF)) for one in taken] == [
         (0x30, "P"), (0x30, "M"),
     ]  # fmt: skip
+
+
+@EACH_PATH
+@pytest.mark.parametrize(("each", "points"), [(True, []), (False, [0x7C01]), (False, range(65))])
+def test_a_debugger_is_asked_before_what_it_chose(
+    tmp_path: Path, each: bool, points: Sequence[int], native: bool
+) -> None:
+    heard: list[int] = []
+    steps = Steps(heard.append)
+    steps.choose(each, points)
+    with machine(tmp_path, sectors.sector(b"\x90\x90\xf4"), native, steps=steps) as (pc, _):
+        assert pc.run() == "halted"
+    few = steps.in_c and len(points) == 1  # there are 64 at most
+    assert heard == ([0x7C01] if few else [0x7C00, 0x7C01, 0x7C02])
 
 
 @EACH_PATH

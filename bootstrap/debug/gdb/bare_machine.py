@@ -1,6 +1,6 @@
 """gdb on a bare PC (bootstrap.machines.pc): no recording, so no way back; the machine is live.
 
-gdb is served within the hook that comes before each instruction: the engine stands still there.
+gdb is served within a hook that comes before an instruction: the engine stands still there.
 Breakpoints and memory are by linear address. gdb's $pc is EIP, in real mode the offset in CS: a
 breakpoint at 0x7c00 stops at 07c0:0000 too, and gdb, which finds none at 0, then says SIGTRAP.
 """
@@ -19,12 +19,13 @@ from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.debug.gdb import wire
 from bootstrap.debug.gdb.registers import DESCRIPTIONS, Description, TargetRegister
 from bootstrap.debug.gdb.wire import BAD, PACKET_SIZE, escape, number, span
+from bootstrap.machines.interrupts import Steps
 from bootstrap.machines.pc import Pc
 
 _FAULT = b"E14"
 """EFAULT, as gdb expects of memory that is not there."""
 _LOOKS = 1 << 10
-"""After so many instructions it is seen whether Ctrl-C came."""
+"""Each so many times that a machine in Python asks, it is seen whether Ctrl-C came."""
 
 
 def _as_it_is(register: TargetRegister) -> TargetRegister:
@@ -51,10 +52,11 @@ class _Killed(Exception):
 
 
 class BareMachine:
-    """One client of one machine: give `step` to `Pc(on_step=...)`, then `run` it."""
+    """One client of one machine: give `steps` to `Pc(steps=...)`, then `run` it."""
 
     def __init__(self, line: wire.PacketLine, log: Callable[[str], None]) -> None:
         self._line, self._log = line, log
+        self.steps = Steps(self._step)
         self._breakpoints: set[int] = set()
         self._passed = 0
         self._stepping = True
@@ -104,15 +106,22 @@ class BareMachine:
         self._last(b"W00")
         return how
 
-    def step(self, address: int) -> None:
+    def _step(self, address: int) -> None:
         """The machine comes to an instruction."""
+        try:
+            self._stop(address)
+        except BaseException as error:  # no exception can cross Unicorn
+            self._pc.fail(error)
+
+    def _stop(self, address: int) -> None:
         if self._again:
             self._again = False
+            self._choose()
         elif self._stepping or address in self._breakpoints:
             self._serve(b"S05")
         elif not self._away:
             self._passed += 1
-            if not self._passed % _LOOKS:
+            if self.steps.in_c or not self._passed % _LOOKS:
                 with self._still_there():
                     if self._line.interrupted():
                         self._serve(b"S02")
@@ -134,6 +143,9 @@ class BareMachine:
             with contextlib.suppress(wire.Gone):
                 self._line.reply(reply)
 
+    def _choose(self) -> None:
+        self.steps.choose(self._stepping or self._again, self._breakpoints)
+
     def _serve(self, stopped: bytes) -> None:
         """Until gdb lets the machine go on. Raises _Killed, KeyboardInterrupt."""
         with self._still_there():
@@ -146,6 +158,7 @@ class BareMachine:
                 reply = self._handle(packet or b"")
                 if reply is not None:
                     self._line.reply(reply)
+        self._choose()
 
     def _handle(self, packet: bytes) -> bytes | None:
         found = max(
