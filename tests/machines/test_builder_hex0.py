@@ -93,6 +93,21 @@ def test_its_kernel_makes_files_and_runs_hex0(stages: Stages, tmp_path: Path) ->
 
 
 @NEEDED
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_kernel_that_is_not_whole_or_never_ends(
+    stages: Stages, tmp_path: Path, cut: bool
+) -> None:
+    """stage1 asks for the missing sector again and again, or compiles over itself."""
+    whole, image = make_image(stages, {}, set(), []), tmp_path / "image"
+    image.write_bytes(whole[:2000] if cut else whole[:512] + b"90 " * (len(whole) // 3 - 200))
+    why = (
+        "limit: the machine ran for 1 seconds.*real mode" if cut else "there is no code.*real mode"
+    )
+    with pytest.raises(GuestFailed, match=why):
+        boot(image, PcLimits(seconds=1), lambda _byte: None)
+
+
+@NEEDED
 def test_a_guest_that_never_ends_stops_at_a_limit(stages: Stages, tmp_path: Path) -> None:
     # jmp to itself, in a program of one segment at 0x08048000
     program = bytes.fromhex(
