@@ -444,7 +444,10 @@ class Pc:
             self._done(_NO_SECTOR)
             return
         if write:
-            self.disk.write(first, self.ram[address : address + count * SECTOR])
+            data = self.ram[address : address + count * SECTOR]
+            if len(data) != count * SECTOR:
+                raise GuestFailed(f"{count} sectors at {address:#x} are beyond the memory")
+            self.disk.write(first, data)
         else:
             self.store(address, self.disk.read(first, count))
         self._done(0)

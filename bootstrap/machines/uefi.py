@@ -207,6 +207,8 @@ class Uefi:
         self.uc.mem_write(at, data)
 
     def _read_memory(self, at: int, size: int) -> bytes:
+        if size > self.limits.memory:
+            raise GuestFailed(f"{size} bytes at {at:#x}: there is not so much memory")
         return bytes(self.uc.mem_read(at, size))
 
     def _quad(self, at: int) -> int:
@@ -501,19 +503,19 @@ class Uefi:
             return UNSUPPORTED
         if not file.writable:
             return DENIED
-        size = self._quad(size_at)
-        if size > self.limits.files:
-            raise GuestFailed(f"limit: one write of {size} bytes (--limit files=BYTES raises it)")
-        data, content = self._read_memory(buffer, size), self.volume.files[file.path]
-        content.extend(bytes(max(file.offset - len(content), 0)))
-        content[file.offset : file.offset + len(data)] = data
-        file.offset += len(data)
-        self.volume.changed.add(file.path)
-        if len(content) > self.limits.files:
+        size, content = self._quad(size_at), self.volume.files[file.path]
+        end = file.offset + size
+        others = sum(map(len, self.volume.files.values())) - len(content)
+        if others + end > self.limits.files:
             raise GuestFailed(
-                f"limit: {printable(file.path)} has more than {self.limits.files} bytes "
-                "(--limit files=BYTES raises it)"
+                f"limit: with {printable(file.path)} of {end} bytes the files have more than "
+                f"{self.limits.files} (--limit files=BYTES raises it)"
             )
+        data = self._read_memory(buffer, size)
+        content.extend(bytes(max(file.offset - len(content), 0)))
+        content[file.offset : end] = data
+        file.offset = end
+        self.volume.changed.add(file.path)
         return SUCCESS
 
     def _get_position(self, handle: int, result: int, *_: int) -> int:

@@ -1,6 +1,7 @@
 """UEFI firmware: programs of our own, and stage0's seeds where a checkout of them is given."""
 
 import hashlib
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,26 @@ def test_a_bad_program_stops_it() -> None:
         run(programs.calls(152, 0))  # HandleProtocol with a null GUID
     with pytest.raises(GuestFailed, match="limit: it ran for 1 seconds"):
         run(programs.forever(), limits=UefiLimits(memory=16 << 20, seconds=1))
+
+
+def test_files_and_reads_have_a_limit() -> None:
+    """All files together, wherever in one the guest writes; and no more than memory is read."""
+    machine = Uefi(UefiVolume.of({"a": b"x" * (1 << 19), "b": b""}, frozenset()), print, LIMITS)
+    pointer = machine._allocate(64)
+    assert pointer is not None
+    file = machine._files[1] = uefi._UefiFile("b", False, True)
+    for offset, size, why in ((1 << 62, 1, "limit: with b"), (0, (1 << 19) + 1, "limit: with b"),
+                              (0, 1 << 62, "limit: with b")):  # fmt: skip
+        file.offset = offset
+        machine._write(pointer, struct.pack("<Q", size))
+        with pytest.raises(GuestFailed, match=why):
+            machine._write_file(1, pointer, pointer)
+    file.offset = 0
+    machine._write(pointer, struct.pack("<Q", 8))
+    assert machine._write_file(1, pointer, pointer) == uefi.SUCCESS
+    assert machine.volume.files["b"] == struct.pack("<Q", 8)
+    with pytest.raises(GuestFailed, match="there is not so much memory"):
+        machine._load_image(0, 0, 0, pointer, 1 << 60, pointer)
 
 
 @pytest.mark.parametrize(
