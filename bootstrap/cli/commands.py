@@ -72,6 +72,7 @@ _BUILDER = """
     bootstrap fetch builder-hex0 --from DIR puts it there)
 """
 _MEMO = """
+--fail-fast  stop at the first file that is not the known one
 parts of an earlier run, believed and not run again (the exit status is 4 then):
 --memo FILE  what earlier runs made, by what each program observed; made where there is none
 --memo-size BYTES  that it may take (K, M, G are powers of 1024; default 256M); the oldest go first

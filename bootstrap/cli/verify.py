@@ -53,6 +53,10 @@ if TYPE_CHECKING:
     from bootstrap.runs.memo import Memo
 
 ALL = "all"
+_IN_ORDER = (
+    "all was run in order, for there was no plan of this bootstrap that could be used; "
+    "a run that succeeds leaves one, so that the next is quicker (docs/speed.md)"
+)
 ONE_LINE = (ExitStatus.DONE, ExitStatus.LESS_THAN_ASKED)
 """The claim says it all; --quiet prints nothing else."""
 
@@ -87,7 +91,11 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
             how = (found[0], entries[0], engine, limits, [progress])
             if record_to is None:
                 jobs = 1 if limits.instructions else args.jobs
-                one = rebuild(*how, jobs=jobs, memo=None if limits.instructions else memo)
+                memo = None if limits.instructions else memo
+                fast = getattr(args, "fail_fast", False)
+                one = rebuild(*how, jobs=jobs, memo=memo, fail_fast=fast)
+                if args.jobs > 1 and one.report.jobs == 1 and not args.quiet:
+                    print(f"note: --jobs {args.jobs}: {_IN_ORDER}", file=sys.stderr)
             else:
                 one = record_rebuild(record_to, *how)
         report, done = one.report, [one]
@@ -157,8 +165,10 @@ def _check_options(args: argparse.Namespace, record_to: str | None) -> None:
             "--fallback goes with one architecture of a release, and without --source: it stands in"
             " for what is in neither cache nor network"
         )
-    if getattr(args, "memo", None) is not None and (several or record_to is not None):
-        raise BadInput("--memo goes with one architecture, and with no trace to record")
+    for name in ("memo", "fail_fast"):
+        if getattr(args, name, None) and (several or record_to is not None):
+            option = name.replace("_", "-")
+            raise BadInput(f"--{option} goes with one architecture, and with no trace to record")
     if several and stagex:
         raise BadInput(f"{STAGEX} is for x86 only")
     if several and record_to is not None:

@@ -27,7 +27,7 @@ from bootstrap.instruments import Engine
 from bootstrap.known import Known, StepFile
 from bootstrap.known.lookup import known_files
 from bootstrap.linux import faults
-from bootstrap.linux.events import Listener
+from bootstrap.linux.events import Event, Exited, Listener
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.inode import LazyFile
 from bootstrap.linux.limits import RunLimits
@@ -51,11 +51,11 @@ from bootstrap.report import (
 from bootstrap.runs.ahead import Ahead, find_plan, plan_from, plan_name, save_plan
 from bootstrap.runs.deciding import core_tree, proposal, settled
 from bootstrap.runs.modelled import opinions
-from bootstrap.runs.units import Contradiction, DrivenMachine
+from bootstrap.runs.units import Contradiction, DrivenMachine, StoppedEarly
 from bootstrap.sources import Resolved, SourceTree, guest_view
 from bootstrap.sources.cache import cache_root
 from bootstrap.sources.tree import as_lower
-from bootstrap.trace.lineage import ProcessRecord
+from bootstrap.trace.lineage import ProcessRecord, tree_path
 from bootstrap.trace.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -145,15 +145,19 @@ def rebuild(
     recorder: Recorder | None = None,
     jobs: int = 1,
     memo: Memo | None = None,
+    fail_fast: bool = False,
 ) -> Rebuilt:
     """Run every command of the entry, and judge what came of it; `recorder` sees all of it.
 
-    More `jobs` than one run units ahead (`bootstrap.runs.ahead`), a `memo` has some. A guest that
-    fails is a finding, shown in the report. Raises BadInput (entry, tree) and KeyboardInterrupt.
+    More `jobs` than one run units ahead (`bootstrap.runs.ahead`), a `memo` has some; `fail_fast`
+    ends the run at the first mismatch. A guest that fails is a finding, shown in the report. Raises
+    BadInput (entry, tree) and KeyboardInterrupt.
     """
     modelled = opinions(resolved.step, resolved.tree)
     view, entry, kept = visible(resolved, entry_name)
     made: dict[str, tuple[bytes, int]] = {}
+    if fail_fast:
+        listeners = [*listeners, _FailFast([*resolved.step.known(), *modelled])]
 
     def run(view: Tree, entry: EntryPoint) -> tuple[Observed, dict[str, Product]]:
         how = view, entry, kept, engine, limits, listeners, clock
@@ -289,6 +293,26 @@ def observe(
         None if units is None else units.memo_use(),
     )
     return observed, {path: (f.contents(), f.mode & 0o777) for path, f in files.items()}
+
+
+class _FailFast:
+    """Ends the run when a program has ended that left another file than the known one. A listener;
+    what a program wrote at a known path is final once it has ended, in every bootstrap we know."""
+
+    def __init__(self, known: Sequence[Known]) -> None:
+        self._known: dict[str, set[str]] = {}
+        for value in known:
+            self._known.setdefault(value.path, set()).add(value.sha256)
+        self._provenance = Provenance()
+
+    def __call__(self, event: Event) -> None:
+        self._provenance(event)
+        if isinstance(event, Exited):
+            last = next(r for r in reversed(self._provenance.records) if r.pid == event.pid)
+            for version in last.writes:
+                path = tree_path(version.path)
+                if self._known.get(path, set()) - {version.sha256}:
+                    raise StoppedEarly(f"stopped at the first mismatch, {path} (--fail-fast)")
 
 
 def observe_ahead(

@@ -49,6 +49,10 @@ class Contradiction(Exception):
     """A result that cannot be what the unit did: what it says does not go together."""
 
 
+class StoppedEarly(GuestFailed):
+    """A listener ends the run: it has seen what it was asked to look for."""
+
+
 # -- what is known of a unit: plain data -----------------------------------------------------------
 
 Descriptor = Literal["in", "out", "0", "1", "2"]
@@ -712,7 +716,7 @@ class DrivenMachine(LinuxMachine):
                 self._step(here, step, blobs)
                 _same(len(self.running) >= depth - (step is result.steps[-1]), True)
             _same(len(self.running), depth - 1)
-        except Contradiction:
+        except (Contradiction, StoppedEarly):
             raise
         except Exception as error:  # whatever it is: the steps are not those of a unit
             raise Contradiction(f"{type(error).__name__}: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -256,9 +257,7 @@ def test_after_a_contradiction_all_is_run_in_order(
     with pytest.raises(Contradiction):
         rebuilt(plan, Settled, employ=_Lies)
     monkeypatch.setattr(rebuild, "find_plan", lambda *_: plan)
-    monkeypatch.setattr(
-        rebuild, "Ahead", lambda p, v, n, jobs, _: Settled(p, v, n, jobs, employ=_Lies)
-    )
+    monkeypatch.setattr(rebuild, "Ahead", functools.partial(Settled, employ=_Lies))
     report = rebuild.rebuild(embedded(), ENTRY, ENGINE, jobs=2).report
     assert text(report) == plain and report.jobs == 1
 
@@ -309,6 +308,24 @@ def test_a_signal_ends_the_wait(number: signal.Signals) -> None:
         _, said = process.communicate(timeout=60)
     word = b"KeyboardInterrupt" if number == signal.SIGINT else b"Terminated"
     assert word in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_fail_fast_stops_at_the_first_mismatch(
+    jobs: int, plan: RunPlan, plain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "find_plan", lambda *_: plan)
+    monkeypatch.setattr(rebuild, "Ahead", functools.partial(Settled, employ=Here))
+    good = rebuild.rebuild(embedded(), ENTRY, ENGINE, jobs=jobs, fail_fast=True)
+    assert text(good.report) == plain
+    resolved = embedded()
+    step = replace(resolved.step, catalogue={**resolved.step.catalogue, "hex2": "0" * 64})
+    wrong = replace(resolved, step=replace(step, sha256=""))
+    report = rebuild.rebuild(wrong, ENTRY, ENGINE, jobs=jobs, fail_fast=True).report
+    assert (report.result, report.exit_code, report.totals.processes) == ("mismatch", 1, 5)
+    assert report.failure is not None
+    assert "stopped at the first mismatch, hex2 (--fail-fast)" in report.failure.message
+    assert report.jobs == jobs
 
 
 def test_each_plan_that_is_shipped_is_of_a_step_file() -> None:
