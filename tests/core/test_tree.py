@@ -84,10 +84,11 @@ def test_a_special_file_is_refused_and_not_read(tmp_path: Path) -> None:
     assert refused(read_folder(tmp_path)).endswith("pipe is neither file, link nor folder")
 
 
-def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"\xff")).write_bytes(b"")
+@pytest.mark.parametrize("byte", [0x80, 0xFF])
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path, byte: int) -> None:
+    (tmp_path / os.fsdecode(bytes((byte,)))).write_bytes(b"")
     tree = read_folder(tmp_path)
-    assert [*tree.files] == ["\udcff"]
+    assert [*tree.files] == [chr(0xDC00 + byte)]
     assert "is a name that is not UTF-8" in refused(tree)
 
 
