@@ -138,10 +138,8 @@ class SeedImage:
         def field(at: int, size: int) -> int:
             return int.from_bytes(data[at : at + size], "little")
 
-        head = field(24 + word, word)
-        count = field(56 if wide else 44, 2)
-        each = field(54 if wide else 42, 2)
-        about = data[:6], field(16, 2), field(18, 2), each, count, field(head, 4)
+        head, each, count = field(24 + word, word), *((54, 56) if wide else (42, 44))
+        about = data[:6], *(field(at, 2) for at in (16, 18, each, count)), field(head, 4)
         due = b"\x7fELF" + bytes((word // 4, 1)), 2, self.arch.machine, 56 if wide else 32, 1, 1
         if about != due:
             raise Refused(f"the seed is no program of one segment for {name}")
@@ -444,13 +442,10 @@ class X86(SeedMachine):
             count = self.fetch(1) & (63 if rex & 8 else 31)
             self._set(first, self.low(self.left(self._get(first, mask), count), mask), mask)
             self.flags = {}
-        elif op == 0xF7 and both and second == 3:  # neg
-            value = self._get(first)
-            if value in (OUT, MINUS_OUT):
-                self._set(first, self._sum(MINUS_OUT if value == OUT else OUT, ("", 0)))
-                self.flags["carry"] = True
-            else:
-                self._set(first, self._sum(("", 0), value, -1))
+        elif op == 0xF7 and both and second == 3:  # neg, of a descriptor
+            other = {OUT: MINUS_OUT, MINUS_OUT: OUT}.get(self._get(first) or ("", 0))
+            self._set(first, self._sum(other, ("", 0)))
+            self.flags["carry"] = True if other else None
         elif (op, more) == ((0x0F, 0x05) if self.word == 8 else (0xCD, 0x80)):
             self.trap(at)
         else:
