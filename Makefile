@@ -14,7 +14,7 @@ SAY_HOT_PATH := $(BIN)/python -c 'from glob import glob; \
 
 .DEFAULT_GOAL := verify
 .DELETE_ON_ERROR:
-.PHONY: verify setup test test-root test-all check lint unit fuzz bench wheel dist sbom install uninstall clean
+.PHONY: verify setup test test-root test-all check lint unit fuzz bench docs pictures wheel dist sbom install uninstall clean
 
 verify: setup
 	@$(BIN)/bootstrap verify --fallback embedded || { status=$$?; [ $$status -eq 4 ] || exit $$status; \
@@ -83,6 +83,16 @@ fuzz: $(VENV)/installed-test
 
 bench: $(VENV)/installed-test
 	@$(BIN)/python -m tests.bench
+
+# The documentation as a site, offline: site/index.html.
+docs: $(BIN)/python
+	@$(PIP) install --editable '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict 2>$(VENV)/docs.log || { cat $(VENV)/docs.log; exit 1; }
+	@echo "site/index.html"
+
+# The pictures of README and docs/, from the real program; TRACE=x86.trace (of a whole release) for the chain.
+pictures: $(VENV)/installed-test
+	@$(BIN)/python -m tests.pictures docs/pictures $(TRACE)
 
 wheel: setup
 	@rm -f dist/bootstrap_emulator-*.whl

@@ -70,7 +70,7 @@ def test_every_schema_is_one_and_names_its_document() -> None:
         assert names and {name_of(name) for name in names} == {file.name.split(".")[0]}, file
 
 
-FORMATS = {"trace", "trace-index", "findings", "hex0-proof"}
+FORMATS = {"trace", "trace-index", "findings", "hex0-proof", "plan"}
 """What is no document of a command's --json: SQLite files, and texts that are hashed."""
 
 

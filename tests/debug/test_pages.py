@@ -1,11 +1,16 @@
-"""What docs/session.md and docs/gdb.md show is what comes of it."""
+"""What pages show is what comes of it: docs/session.md, docs/gdb.md, and whatever is typed on a
+```console page, in a folder that looks like a clone."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from bootstrap.languages import hex0 as model
 from tests.cli.command import ROOT, environment
@@ -56,3 +61,70 @@ def test_the_walks_of_gdb(hex0_trace: Path, tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         follow(page, hex0_trace, folder, hex0_trace.parent / "root" if number else None)
+
+
+CONSOLE = ("README.md", "docs/tutorial.md", *(f"docs/howto/{n}.md" for n in (
+    "ci", "change", "seed", "vouching")))  # fmt: skip
+
+
+def typed(page: str) -> list[tuple[str, list[str]]]:
+    """What is typed on a page, each with the lines that come."""
+    found: list[tuple[str, list[str]]] = []
+    for block in re.findall(r"^```console\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        assert block.startswith("$ ")
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            else:
+                found[-1][1].append(line)
+    return found
+
+
+def matches(shown: list[str], came: list[str]) -> bool:
+    """Whether that is what came; `...` is any part of a line, and on its own any lines."""
+    wanted = "".join(
+        "(?:.*\n)*?" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*?") + "\n"
+        for line in shown
+    )
+    return re.fullmatch(wanted, "".join(f"{line.rstrip()}\n" for line in came)) is not None
+
+
+def come_of(commands: list[str], folder: Path) -> list[list[str]]:
+    """The lines that come of each, typed one after the other into one shell."""
+    binary = folder / ".venv" / "bin"
+    binary.mkdir(parents=True)
+    (binary / "activate").write_text(f'PATH="{binary}:$PATH"\n')
+    (binary / "bootstrap").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bootstrap "$@"\n')
+    (binary / "bootstrap").chmod(0o755)
+    shutil.copytree(ROOT / "seeds", folder / "seeds")
+    # What a command leaves in $? is there for the next one.
+    script = "".join(f"{c}\nkept=$?; printf '@@@@\\n'; (exit $kept)\n" for c in commands)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL, text=True, timeout=300, check=False,
+        # As on a terminal of 100 columns.
+        env=environment({"PATH": f"{binary}:{os.environ['PATH']}", "HOME": str(folder),
+                         "COLUMNS": "100", "PYTHONWARNINGS": ""}),
+    )  # fmt: skip
+    parts = done.stdout.split("@@@@\n")
+    assert len(parts) == len(commands) + 1, done.stdout[-2000:]
+    return [part.splitlines() for part in parts[:-1]]
+
+
+@pytest.mark.parametrize("page", CONSOLE)
+def test_what_is_typed_on_a_page_does_what_it_shows(page: str, tmp_path: Path) -> None:
+    for tool in ("bash", "git", "ssh-keygen"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"no {tool} here")
+    rows = typed((ROOT / page).read_text(encoding="utf-8"))
+    assert rows
+    came = come_of([command for command, _ in rows], tmp_path)
+    for (command, shown), lines in zip(rows, came, strict=True):
+        assert matches(shown, lines), f"{page}: $ {command}\n" + "\n".join(lines)
+
+
+def test_a_page_that_shows_something_else_is_seen() -> None:
+    came = ["one 1", "two", "three"]
+    assert matches(["one ...", "...", "three"], came) and matches(["..."], [])
+    for shown in (["one 1"], ["one 1", "two"], ["...", "two"], ["one 2", "..."], came[::-1], []):
+        assert not matches(shown, came)
