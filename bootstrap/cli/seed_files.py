@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from bootstrap import host
 from bootstrap.core.errors import BadInput, printable
 
 STDIN = "-"
@@ -36,7 +37,7 @@ def read_file(name: str, limit: int, why: str) -> bytes:
     try:
         # First without opening: to open a device or a pipe can do things, or wait.
         _refuse(os.stat(name), path, limit, why)
-        handle = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | os.O_CLOEXEC)
+        handle = os.open(name, os.O_RDONLY | host.BINARY | host.NONBLOCK | host.CLOEXEC)
         with os.fdopen(handle, "rb") as file:
             _refuse(os.fstat(handle), path, limit, why)
             data = file.read(limit + 1)
