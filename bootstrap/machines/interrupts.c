@@ -42,8 +42,10 @@ typedef struct {
     uint64_t counts[65536]; /* by vector and AL */
     /* The rest is for a machine whose system calls are watched. */
     int32_t ebx;
-    uint32_t watched, user;     /* vector; the lowest address of programs */
+    uint32_t watched, user;     /* vector; the lowest address of programs: nobody hears of the rest */
+    uint32_t begun;             /* whether a program runs */
     uint8_t kinds[256];         /* by AL */
+    uint64_t since[256];        /* of those that are counted, by AL */
     uint32_t sites[MOST_SITES]; /* addresses that writes return to, where pc_returned is called */
     uint32_t sites_known, open, back, esp; /* a write that has begun */
     uint32_t notes_made;
@@ -58,8 +60,14 @@ static int goes_on(void *uc, pc *p, const uint64_t *v)
     uint64_t fd = 0;
     uint32_t back = (uint32_t)v[2], data = (uint32_t)v[5], count = (uint32_t)v[6], i;
     int kind = p->kinds[v[4] & 0xff];
-    if (back < p->user || kind != WRITTEN)
-        return back >= p->user && kind == COUNTED;
+    if (back < p->user)
+        return 1;
+    if (!p->begun || kind == NOT_WATCHED)
+        return 0;
+    if (kind == COUNTED) {
+        p->since[v[4] & 0xff]++;
+        return 1;
+    }
     for (i = 0; i < p->sites_known && p->sites[i] != back; i++)
         ;
     noted *n = &p->notes[p->notes_made];

@@ -3,7 +3,6 @@
 import ctypes
 import os
 import struct
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,6 @@ _REGISTERS = (
 )  # fmt: skip
 _COUNTED, _WRITTEN = 1, 2
 _MOST_NOTED, _MOST_SITES = 4096, 256
-_NOWHERE = 0xFFFFFFFF
 _FUNCTIONS = ("uc_reg_read", "uc_reg_read_batch", "uc_reg_write_batch", "uc_ctl")
 _REMOVE_CACHE = uc.UC_CTL_IO_WRITE << 30 | 2 << 26 | uc.UC_CTL_TB_REMOVE_CACHE
 """uc_ctl's word for dropping the translations of [start, end)."""
@@ -48,7 +46,7 @@ class PlainCalls:
     counted: tuple[int, ...]
     write: int
     user: int
-    """The lowest address of programs; calls from below are not plain."""
+    """The lowest address of programs; nobody need hear of calls from below."""
     begun: Callable[[], bool]
     """Whether a program runs, whose calls may be plain."""
     done: Callable[[Mapping[int, int], Sequence[tuple[int, bytes, int]]], object]
@@ -78,7 +76,9 @@ class _InterruptState(ctypes.Structure):
         ("ebx", ctypes.c_int32),
         ("watched", ctypes.c_uint32),
         ("user", ctypes.c_uint32),
+        ("begun", ctypes.c_uint32),
         ("kinds", ctypes.c_uint8 * 256),
+        ("since", ctypes.c_uint64 * 256),
         ("sites", ctypes.c_uint32 * _MOST_SITES),
         *((name, ctypes.c_uint32) for name in ("sites_known", "open", "back", "esp", "notes_made")),
         ("notes", _Noted * _MOST_NOTED),
@@ -135,7 +135,6 @@ class NativeInterrupts:
     ) -> None:
         self._library = library
         self._plain = plain
-        self._seen = Counter[int]()
         self._state = state = _InterruptState()
         for name in _FUNCTIONS:
             setattr(state, name, ctypes.cast(uclib[name], ctypes.c_void_p).value)
@@ -144,7 +143,7 @@ class NativeInterrupts:
         state.most = most
         state.regs[:] = _REGISTERS
         if plain is not None:
-            state.watched, state.user, state.ebx = plain.vector, _NOWHERE, x86.UC_X86_REG_EBX
+            state.watched, state.user, state.ebx = plain.vector, plain.user, x86.UC_X86_REG_EBX
             state.kinds[plain.write] = _WRITTEN
             for number in plain.counted:
                 state.kinds[number] = _COUNTED
@@ -160,9 +159,9 @@ class NativeInterrupts:
         state, plain = self._state, self._plain
         if plain is None:
             return
-        now = {n: state.counts[plain.vector << 8 | n] for n in plain.counted}
-        since = {n: times - self._seen[n] for n, times in now.items() if times > self._seen[n]}
-        self._seen.update(since)
+        since = {n: times for n in plain.counted if (times := state.since[n])}
+        for number in since:
+            state.since[number] = 0
         notes = memoryview(state.notes).cast("B")[: state.notes_made * _NOTED.size]
         writes = [(fd, data[:count], result) for fd, count, result, data in
                   _NOTED.iter_unpack(notes)]  # fmt: skip
@@ -175,7 +174,7 @@ class NativeInterrupts:
         state, plain = self._state, self._plain
         if plain is None:
             return
-        state.user = plain.user if plain.begun() else _NOWHERE
+        state.begun = plain.begun()
         there = state.sites[: state.sites_known]
         if number != plain.write or back < plain.user or back in there or len(there) == _MOST_SITES:
             return
