@@ -60,6 +60,11 @@ def test_a_name_may_be_as_long_as_a_file_s_can_be() -> None:
     assert read_release(text.encode(), "f.toml").directories == ("x" * 255,)
 
 
+def test_a_bootstrap_may_read_nothing_but_its_seed() -> None:
+    text = GOOD.replace(f'"x86/a" = "{B}"\n', "", 1)
+    assert read_release(text.encode(), "f.toml").materials == {"seed": A}
+
+
 def test_a_step_file_is_read() -> None:
     release = read_release(GOOD.encode(), "f.toml")
     assert (release.title, release.arch, release.file) == ("made-up 1", "x86", "f.toml")

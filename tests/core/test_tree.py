@@ -10,7 +10,7 @@ import pytest
 
 from bootstrap.core import release
 from bootstrap.core.errors import BadInput
-from bootstrap.core.release import SourceFile, Tree, read_folder
+from bootstrap.core.release import SourceFile, Tree, read_file, read_folder
 
 
 def test_a_folder_is_read_whole(tmp_path: Path) -> None:
@@ -134,3 +134,42 @@ def test_too_large_a_folder_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(release, "MAX_BYTES", 5)
     with pytest.raises(BadInput, match="c: has more than the 1 bytes that may be read"):
         read_folder(tmp_path)
+
+
+def test_a_file_is_read_up_to_its_limit_and_nothing_else(tmp_path: Path) -> None:
+    file, link, pipe = (tmp_path / name for name in ("file", "link", "pipe"))
+    file.write_bytes(b"abc")
+    link.symlink_to("file")
+    os.mkfifo(pipe)
+    assert read_file(file, 3, follow=False) == read_file(link, 3) == b"abc"
+    for path, limit, follow, says in (
+        (file, 2, True, "more than the 2 bytes"),
+        (link, 3, False, "cannot be read: Too many levels of symbolic links"),
+        (pipe, 3, False, "is not a regular file"),
+    ):
+        with pytest.raises(BadInput, match=says):
+            read_file(path, limit, follow)
+
+
+def test_no_file_of_a_tree_is_read_through_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One may be put in a file's place after it was looked at."""
+    (tmp_path / "file").write_bytes(b"")
+    followed: list[bool] = []
+
+    def read(path: Path, limit: int, follow: bool = True) -> bytes:
+        followed.append(follow)
+        return b""
+
+    monkeypatch.setattr(release, "read_file", read)
+    read_folder(tmp_path)
+    assert followed == [False]
+
+
+@pytest.mark.parametrize(("mode", "executable"), [(0o500, True), (0o410, True), (0o401, True),
+                                                  (0o622, False), (0o444, False)])  # fmt: skip
+def test_any_x_bit_makes_a_program(tmp_path: Path, mode: int, executable: bool) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "file").chmod(mode)
+    assert read_folder(tmp_path).files["file"].executable == executable
