@@ -311,11 +311,11 @@ class Ahead:
     def _employ(self, one: pool.StandingWorker) -> None:
         """Have a worker do whatever can be done, and another one when it has ended."""
         deaths = 0
-        while deaths < _DEATHS:
+        while True:
             while (unit := self._next(one)) is not None:
                 try:
                     found = self._answer(one.do(self._task(unit)))
-                except (EOFError, OSError, ValueError, BootstrapError, MemoryError):
+                except Exception:  # whatever it is: it is no result, and the worker of no more use
                     self._ended(unit, None)
                     deaths += 1
                     break
@@ -324,14 +324,14 @@ class Ahead:
             one.close()
             with self._changed:
                 self._workers.remove(one)
-                if self._over or unit is None:
+                self._changed.notify_all()
+                if self._over or unit is None or deaths == _DEATHS:
                     return
                 try:
                     one = self._new()
                 except BootstrapError:
                     return
                 self._workers.append(one)
-        one.close()
 
     def _next(self, one: pool.StandingWorker) -> _Unit | None:
         """The most urgent unit whose files are all known; None: there is nothing left to do."""

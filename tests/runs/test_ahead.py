@@ -44,7 +44,8 @@ class Settled(Ahead):
             if not self._begun:
                 self._begin(machine)
                 self._changed.notify_all()
-            self._changed.wait_for(self.is_quiet, 60)
+            while not self.is_quiet():  # a worker that begins with a unit tells nobody
+                self._changed.wait(0.02)
         return super().results(start, machine)
 
     hanging = False
@@ -179,12 +180,12 @@ def check_mutations(plan: RunPlan, plain: str, seeds: range) -> None:
 
 
 def test_wrong_plans_give_the_same_report(plan: RunPlan, plain: str) -> None:
-    check_mutations(plan, plain, range(16))
+    check_mutations(plan, plain, range(10))
 
 
 @pytest.mark.exhaustive
 def test_five_hundred_wrong_plans_give_the_same_report(plan: RunPlan, plain: str) -> None:
-    check_mutations(plan, plain, range(16, 516))
+    check_mutations(plan, plain, range(10, 510))
 
 
 class _Dies(Here):

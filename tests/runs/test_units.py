@@ -208,7 +208,7 @@ def rights(inode: Inode) -> tuple[int, ...]:
 def test_drawn_units_leave_what_running_them_leaves() -> None:
     """In turn, and again from what was noted: the same events, files, counts, errors."""
     units = whys = 0
-    for seed in range(28):
+    for seed in range(20):
         files = drawn(seed)
         plain, in_turn = run(files), InTurn()
         assert run(files, in_turn) == plain, seed
@@ -217,7 +217,7 @@ def test_drawn_units_leave_what_running_them_leaves() -> None:
         assert again.taken_count == in_turn.taken_count == len(in_turn.log)
         assert all(is_whole(*one) for one in in_turn.log)
         units, whys = units + len(in_turn.log), whys + len(in_turn.whys)
-    assert units > 40 and whys > 10  # both ways are gone often
+    assert units > 25 and whys > 5  # both ways are gone often
 
 
 def seen(limit: int) -> Iterator[tuple[dict[bytes, LowerFile | LowerLink], Done, InTurn]]:
@@ -230,7 +230,7 @@ def seen(limit: int) -> Iterator[tuple[dict[bytes, LowerFile | LowerLink], Done,
 def test_each_observation_counts() -> None:
     """A result of which one thing observed is not so is not taken."""
     tried = 0
-    for files, plain, in_turn in seen(8):
+    for files, plain, in_turn in seen(6):
         for number, (result, blobs) in enumerate(in_turn.log):
             start, facts = result.start, [*result.observations]
             wrong: list[UnitResult] = [
@@ -253,12 +253,12 @@ def test_each_observation_counts() -> None:
             assert run(files, again) == plain
             assert again.taken_count == 0, number
             tried += len(wrong)
-    assert tried > 200
+    assert tried > 150
 
 
 def test_limits_that_are_for_all_are_met_where_they_were() -> None:
     """The same line of error, in the same process."""
-    for files, _, in_turn in seen(4):
+    for files, _, in_turn in seen(3):
         for limits in (RunLimits(inodes=1), RunLimits(files_total=2000), RunLimits(processes=4),
                        RunLimits(nesting=2), RunLimits(memory_total=20 << 20)):  # fmt: skip
             plain = run(files, limits=limits)
@@ -292,7 +292,7 @@ def shuffled(draw: random.Random, result: UnitResult) -> UnitResult:
 def test_steps_that_make_no_sense_end_in_a_contradiction() -> None:
     """Never in anything else, and never with the run in a state that goes on."""
     draw, found = random.Random(20), 0
-    for files, _, in_turn in seen(8):
+    for files, _, in_turn in seen(6):
         if not in_turn.log:
             continue
         for _ in range(10):
@@ -304,7 +304,7 @@ def test_steps_that_make_no_sense_end_in_a_contradiction() -> None:
                 run(files, again)
             except Contradiction:
                 found += 1
-    assert found > 20
+    assert found > 15
 
 
 @pytest.mark.parametrize(
