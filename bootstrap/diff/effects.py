@@ -175,13 +175,14 @@ def read(name: str) -> Effects:
     return from_json(Effects, read_file(Path(name), MAX_EFFECTS), name, limit=MAX_EFFECTS)
 
 
-def differences(a: ProgramEffects, b: ProgramEffects, first: bool) -> Iterator[str]:
-    """What of one program is not the same, a line each."""
+def differences(a: ProgramEffects, b: ProgramEffects, started: bool = False) -> Iterator[str]:
+    """What of one program is not the same, a line each. Its arguments do not count if the run was
+    `started` with them: the first program, and what it forks."""
     facts = [
         ("program", a.program, b.program), ("working directory", a.cwd, b.cwd),
         ("exit status", a.status, b.status),
     ]  # fmt: skip
-    if not first:
+    if not started:
         facts.append(("arguments", " ".join(a.argv), " ".join(b.argv)))
     for what, one, other in facts:
         if one != other:
@@ -264,8 +265,9 @@ def compare_effects(name_a: str, name_b: str) -> Comparison:
     """Compare two runs, process by process. Raises BadInput."""
     a, b = read(name_a), read(name_b)
     pairs = list(zip(a.programs, b.programs, strict=False))
-    found = [(one, list(differences(one, two, not index)))
-             for index, (one, two) in enumerate(pairs)]  # fmt: skip
+    first = [(one.argv, two.argv) for one, two in pairs[:1]]
+    found = [(one, list(differences(one, two, (one.argv, two.argv) in first)))
+             for one, two in pairs]  # fmt: skip
     found = [(one, lines) for one, lines in found if lines]
     equal = not found and len(a.programs) == len(b.programs)
     kernels = f"served by {a.kernel} in A, {b.kernel} in B"
