@@ -192,6 +192,9 @@ class SameSdist(sdist):  # type: ignore[misc, unused-ignore]
 
 
 def extensions() -> list[Extension]:
+    """The native libraries; none for a wheel that is for every platform (py3-none-any)."""
+    if os.environ.get("BOOTSTRAP_PURE"):
+        return []
     posix = sys.platform != "win32"
     return [
         Extension(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -92,6 +93,22 @@ def test_the_wheel_carries_schemas_manual_pages_and_completions(
     assert done.stdout == b"record\n"
     assert {"share/zsh/site-functions/_bootstrap",
             "share/fish/vendor_completions.d/bootstrap.fish"} <= set(share)  # fmt: skip
+
+
+def test_a_wheel_for_every_platform(wheel: Path) -> None:
+    """Of the same sources, without the native libraries."""
+    source = wheel.parents[1]
+    build = "import sys, setuptools.build_meta as b; b.build_wheel('pure')"
+    environment = {**os.environ, "BOOTSTRAP_PURE": "1"}
+    shutil.rmtree(source / "build", ignore_errors=True)
+    subprocess.run(
+        [sys.executable, "-c", build], cwd=source, env=environment, capture_output=True, check=True
+    )
+    (pure,) = (source / "pure").iterdir()
+    assert pure.name.endswith("-py3-none-any.whl")
+    names = set(zipfile.ZipFile(pure).namelist())
+    assert not any(name.endswith(".so") for name in names)
+    assert "bootstrap/instruments/fastpath.py" in names
 
 
 def test_the_wheel_is_not_bound_to_a_version_of_python(wheel: Path) -> None:
