@@ -127,10 +127,7 @@ def opened_memo(args: argparse.Namespace) -> Iterator[Memo | None]:
     from bootstrap.runs import memo
 
     most = RunLimits().with_options([f"file={args.memo_size or memo.SIZE}"]).file
-    text = args.memo_check or "0"
-    if text != ALL and not text.isdecimal():
-        raise BadInput(f"--memo-check {text}: give a number, or all")
-    check = None if text == ALL else int(text)
+    check = None if args.memo_check == ALL else int(args.memo_check or "0")
     found = memo.Memo(Path(args.memo), most, check, args.memo_owner)
     try:
         yield found
@@ -165,6 +162,9 @@ def _check_options(args: argparse.Namespace, record_to: str | None) -> None:
             "--fallback goes with one architecture of a release, and without --source: it stands in"
             " for what is in neither cache nor network"
         )
+    check = getattr(args, "memo_check", None) or "0"
+    if check != ALL and not check.isdecimal():
+        raise BadInput(f"--memo-check {check}: give a number, or all")
     for name in ("memo", "fail_fast"):
         if getattr(args, name, None) and (several or record_to is not None):
             option = name.replace("_", "-")

@@ -60,6 +60,9 @@ verify --source . --fallback embedded | and without --source
 verify --release embedded --entry kaem-optional-seed | no entry kaem-optional-seed
 trace record -o t --arch all | --arch all: a trace is of one architecture
 trace record -o t --recheck -- ./any | --recheck goes with a bootstrap only
+verify --memo m --memo-check some --release embedded | --memo-check some: give a number, or all
+verify --arch all --memo m | --memo goes with one architecture
+verify --arch all --fail-fast | --fail-fast goes with one architecture
 trace record -o t --jobs 2 -- ./any | --jobs goes with a bootstrap only
 trace record -o t --cwd /x | --root, --cwd and --env go with -- PROGRAM only
 trace record -o t --json ./t | --json ./t: is where the trace goes
