@@ -11,6 +11,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -338,8 +339,12 @@ def observe_ahead(
         except Contradiction:
             # Some process of ours lied. What it did here is thrown away with the run.
             return observe(*how)
+    counts = units.counts
     if jobs > 1 and known is None and found[0].exit_status == 0:
         save_plan(plan_from(units.log), learned, plan)
+    elif counts.refused + counts.failed > counts.units // 2:
+        with suppress(OSError):  # it is of another time: the next run leaves a better one
+            (learned / plan).unlink(missing_ok=True)
     return found
 
 

@@ -269,6 +269,20 @@ def test_a_plan_that_cannot_be_read_is_none(tmp_path: Path) -> None:
         assert find_plan("x.plan", tmp_path) is None
 
 
+def test_a_learned_plan_that_is_of_no_use_is_learned_anew(
+    plan: RunPlan, plain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "cache_root", lambda: tmp_path)
+    monkeypatch.setattr(rebuild, "Ahead", functools.partial(Settled, employ=Here))
+    name = "embedded-x86.hex0-seed.plan"
+    old = replace(plan, units=tuple(replace(u, umask=0) for u in plan.units))
+    ahead.save_plan(old, tmp_path / "plans", name)
+    for jobs, there in ((2, False), (1, True), (2, True)):
+        report = rebuild.rebuild(embedded(), ENTRY, ENGINE, jobs=2).report
+        assert (text(report), report.jobs) == (plain, jobs)
+        assert (find_plan(name, tmp_path / "plans") is not None) == there
+
+
 def waiting() -> None:
     """A run whose first unit never ends."""
     from bootstrap.signals import polite
