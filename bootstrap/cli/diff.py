@@ -9,16 +9,9 @@ import shlex
 from collections.abc import Callable, Iterator
 
 import bootstrap
+from bootstrap.cli import output
 from bootstrap.cli.live import LiveLine
-from bootstrap.cli.output import (
-    STDOUT,
-    check_places,
-    each,
-    for_people,
-    print_page,
-    write_json,
-    write_text,
-)
+from bootstrap.cli.output import STDOUT, check_places, each, for_people, print_page
 from bootstrap.core.errors import BadInput
 from bootstrap.diff import compare
 from bootstrap.diff.comparison import Comparison
@@ -33,8 +26,8 @@ def run(args: argparse.Namespace) -> int:
         out = for_people(args.json, args.html)
         each(
             functools.partial(print_page, functools.partial(found.text, args.all), out),
-            args.json and (lambda: write_json(args.json, found.value())),
-            args.html and (lambda: write_text(args.html, _html(args, found))),
+            args.json and (lambda: output.write_json(args.json, found.value())),
+            args.html and (lambda: output.write_text(args.html, _html(args, found))),
         )
         return 0 if found.equal else 1
 

@@ -9,15 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bootstrap import trace
-from bootstrap.cli import verify
-from bootstrap.cli.output import (
-    STDOUT,
-    check_output_folder,
-    document,
-    say,
-    show,
-    write_pieces,
-)
+from bootstrap.cli import output, verify
+from bootstrap.cli.output import STDOUT, check_output_folder, document, say, show
 from bootstrap.cli.run import exit_status, report_probes, standard_streams
 from bootstrap.cli.trace_timeline import ReplayLine, instructions
 from bootstrap.core.errors import BadInput, ExitStatus, printable
@@ -30,18 +23,10 @@ from bootstrap.timeline.line_outputs import outputs_of_line
 from bootstrap.timeline.origins import ByteOrigins
 from bootstrap.timeline.render import why_json
 from bootstrap.timeline.stores import line, store_report
+from bootstrap.trace import views
 from bootstrap.trace.calls import CallFilter
 from bootstrap.trace.compare import check
 from bootstrap.trace.log import log
-from bootstrap.trace.views import (
-    files_graph,
-    files_json,
-    files_text,
-    info,
-    info_json,
-    tree,
-    tree_json,
-)
 
 
 def run_record(args: argparse.Namespace) -> int:
@@ -106,7 +91,7 @@ def run_check(args: argparse.Namespace) -> int:
 def run_info(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     with trace.open(args.trace) as opened:
-        show(info(opened), args.json, info_json(opened))
+        show(views.info(opened), args.json, views.info_json(opened))
     return ExitStatus.DONE
 
 
@@ -114,15 +99,15 @@ def run_tree(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     with trace.open(args.trace) as opened:
         counts = instructions(args.trace) if args.instructions else None
-        show(tree(opened, counts), args.json, tree_json(opened, counts))
+        show(views.tree(opened, counts), args.json, views.tree_json(opened, counts))
     return ExitStatus.DONE
 
 
 def run_files(args: argparse.Namespace) -> int:
     """Print it. Raises BootstrapError."""
     with trace.open(args.trace) as opened:
-        graph = args.graph and files_graph(opened, args.graph).splitlines()
-        show(graph or files_text(opened), args.json, files_json(opened))
+        graph = args.graph and views.files_graph(opened, args.graph).splitlines()
+        show(graph or views.files_text(opened), args.json, views.files_json(opened))
     return ExitStatus.DONE
 
 
@@ -135,7 +120,7 @@ def run_log(args: argparse.Namespace) -> int:
             say(log(opened, wanted))
         if args.json is not None:
             head = document(schema="bootstrap-trace-log/1", digest=opened.digest)
-            write_pieces(args.json, _log_json(head, log(opened, wanted)))
+            output.write_pieces(args.json, _log_json(head, log(opened, wanted)))
     return ExitStatus.DONE
 
 

@@ -329,16 +329,8 @@ def verified_here(
 
 
 _VERIFY_ONLY = (
-    "source",
-    "release",
-    "fetched",
-    "entry",
-    "junit",
-    "html",
-    "limit",
-    "verbose",
-    "recheck",
-)
+    "source", "release", "fetched", "entry", "junit", "html", "limit", "verbose", "recheck",
+)  # fmt: skip
 
 
 def no_verify(args: argparse.Namespace, *more: str) -> None:

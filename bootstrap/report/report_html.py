@@ -11,8 +11,7 @@ from bootstrap.report.model import LESSER, Artifact, Report, ReportSet, set_titl
 from bootstrap.report.page import DECIDED, VERDICTS
 
 _TONES: dict[str, Tone] = {"match": "good", "mismatch": "bad", "missing": "bad", "unknown": "warn"}
-_MARKS = {"match": "✓ match", "mismatch": "✗ mismatch", "missing": "− missing",
-          "unknown": "? unknown"}  # fmt: skip
+_MARKS = {"match": "✓", "mismatch": "✗", "missing": "−", "unknown": "?"}
 
 
 def report_page(said: Report | ReportSet) -> HtmlPage:
@@ -109,7 +108,7 @@ def _tables(report: Report) -> Iterator[HtmlTable]:
 def _artifacts(heading: str, artifacts: Sequence[Artifact]) -> HtmlTable:
     rows = [
         [
-            HtmlCell(_MARKS[one.status], _TONES[one.status]),
+            HtmlCell(f"{_MARKS[one.status]} {one.status}", _TONES[one.status]),
             HtmlCell(one.path, code=True),
             HtmlCell("" if one.size is None else f"{one.size:,}"),
             HtmlCell(one.expected or "none is known", code=one.expected is not None),

@@ -12,10 +12,10 @@ import importlib
 import io
 import lzma
 import stat
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import as_text
@@ -102,11 +102,12 @@ def read_zip(data: bytes, label: str, limit: int) -> Iterator[Member]:
     Raises BadInput: damaged, encrypted, a device or fifo, more than ``limit`` bytes in all.
     """
     try:
-        archive = zipfile.ZipFile(io.BytesIO(data))
+        archive = ZipFile(io.BytesIO(data))
         for info in archive.infolist():
             where = f"{label}: the member {info.filename!r}"
-            if info.flag_bits & 1:
-                raise BadInput(f"{where} is encrypted")
+            # What is packed by bzip2 or LZMA in a zip file chooses how much memory it takes.
+            if info.flag_bits & 1 or info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+                raise BadInput(f"{where} is encrypted, or packed by something else than deflate")
             if info.file_size > limit:
                 raise BadInput(f"{label}: holds more than {limit} bytes when unpacked")
             limit -= info.file_size
@@ -122,7 +123,5 @@ def read_zip(data: bytes, label: str, limit: int) -> Iterator[Member]:
             content = content if kind == "file" else b""
             at = info.header_offset
             yield Member(kind, info.filename, bool(mode & 0o111), content, target, at)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, zlib.error) as error:
+    except (BadZipFile, NotImplementedError, EOFError, OSError, ValueError, zlib.error) as error:
         raise BadInput(f"{label}: damaged, or no zip file that is understood: {error}") from None
-    except (lzma.LZMAError, ValueError) as error:
-        raise BadInput(f"{label}: damaged zip data: {error}") from None

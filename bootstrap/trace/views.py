@@ -261,16 +261,12 @@ def info_json(trace: Trace) -> dict[str, object]:
     kept = ("tool", "engine", "hot_path", "source", "source_digest", "arch", "entry", "result")
     hashes = trace.hashes()
     return {
-        "schema": "bootstrap-trace-info/1",
-        "digest": trace.digest,
+        "schema": "bootstrap-trace-info/1", "digest": trace.digest,
         "recorded": {name: trace.meta.get(name) or None for name in (*kept, "failure")},
-        "format": trace.meta.get("schema"),
-        "programs": len(trace.programs),
-        "calls": trace.events,
-        "versions": len(hashes),
-        "bytes": sum(size for _, size in hashes.values()),
+        "format": trace.meta.get("schema"), "programs": len(trace.programs), "calls": trace.events,
+        "versions": len(hashes), "bytes": sum(size for _, size in hashes.values()),
         "runs": [[shown(word) for word in run.argv] for run in trace.runs],
-    }
+    }  # fmt: skip
 
 
 def tree_json(trace: Trace, instructions: Mapping[int, int] | None = None) -> dict[str, object]:

@@ -75,6 +75,7 @@ def zipped(change: Callable[[zipfile.ZipInfo], None]) -> bytes:
         (zipped(lambda info: setattr(info, "external_attr", 0o20666 << 16)), "no file, folder"),
         (zipped(lambda info: setattr(info, "external_attr", 0o120777 << 16)), ""),
         (zipped(lambda _: None).replace(b"content", b"CONTENT"), "Bad CRC-32"),
+        (zipped(lambda info: setattr(info, "compress_type", zipfile.ZIP_LZMA)), "than deflate"),
         (b"PK\3\4" + bytes(600), "no zip file that is understood"),
         (b"\x28\xb5\x2f\xfd" + b"\xff" * 600, "damaged zstd data"),
         (b"BZh9" + bytes(600), "xz or zstd, or zip"),
