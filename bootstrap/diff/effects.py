@@ -102,7 +102,9 @@ def _begin(program: ProgramRow, begun: dict[int, _TracedProgram]) -> _TracedProg
         status = 128 + signal if signal else status >> 8
     argv = tuple(raw.decode("utf-8", "backslashreplace") for raw in program.argv)
     path, cwd = (absolute(shown(path), "/") for path in (program.path, program.cwd))
-    effects = ProgramEffects(program.pid, program.ordinal, path, argv, cwd, status=status)
+    # Of what was forked it has where its parent began.
+    where = cwd if program.ordinal else None
+    effects = ProgramEffects(program.pid, program.ordinal, path, argv, where, status=status)
     inherited = dict(begun[program.parent].files) if program.parent else {}
     begun[program.id] = _TracedProgram(effects, inherited)
     return begun[program.id]
@@ -179,9 +181,10 @@ def differences(a: ProgramEffects, b: ProgramEffects, started: bool = False) -> 
     """What of one program is not the same, a line each. Its arguments do not count if the run was
     `started` with them: the first program, and what it forks."""
     facts = [
-        ("program", a.program, b.program), ("working directory", a.cwd, b.cwd),
-        ("exit status", a.status, b.status),
+        ("program", a.program, b.program), ("exit status", a.status, b.status),
     ]  # fmt: skip
+    if None not in (a.cwd, b.cwd):
+        facts.append(("working directory", a.cwd, b.cwd))
     if not started:
         facts.append(("arguments", " ".join(a.argv), " ".join(b.argv)))
     for what, one, other in facts:
@@ -255,6 +258,10 @@ def by_design(pairs: list[tuple[ProgramEffects, ProgramEffects]]) -> list[str]:
     if odd:
         what = count(odd, "file or stream", "is", "are")
         lines.append(f"{what} compared by the number of bytes written: a trace has no more")
+    without = sum(None in (a.cwd, b.cwd) for a, b in pairs)
+    if without:
+        lines.append(f"where {count(without, 'forked program')} began is not compared: a trace has "
+                     "no working directory of theirs")  # fmt: skip
     if pairs and pairs[0][0].argv != pairs[0][1].argv:
         lines.append(f"the first program's arguments: {' '.join(pairs[0][0].argv)} in A, "
                      f"{' '.join(pairs[0][1].argv)} in B")  # fmt: skip

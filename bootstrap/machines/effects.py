@@ -67,7 +67,8 @@ class ProgramEffects:
     """Which program of the process it is; 0 as forked."""
     program: str
     argv: tuple[str, ...]
-    cwd: str
+    cwd: str | None
+    """Where it began. None where it is not known: a trace has none of what was forked."""
     opened: list[OpenedPath] = field(default_factory=list)
     written: Mapping[str, WrittenBytes] = field(default_factory=dict)
     """By path."""
@@ -99,7 +100,7 @@ class _WatchedProgram:
     """A program on its way."""
 
     def __init__(self, effects: ProgramEffects, files: dict[int, str]) -> None:
-        self.effects, self.files, self.cwd = effects, files, effects.cwd
+        self.effects, self.files, self.cwd = effects, files, effects.cwd or "/"
         self.sums: dict[str, hashlib._Hash] = {}
         self.sizes, self.calls = Counter[str](), Counter[str]()
 

@@ -159,6 +159,7 @@ ONE = ProgramEffects(
     [
         ({"program": "/q"}, ["program: /p in A, /q in B"]),
         ({"cwd": "/d"}, ["working directory: / in A, /d in B"]),
+        ({"cwd": None}, []),
         ({"status": 1}, ["exit status: 0 in A, 1 in B"]),
         ({"argv": ("p",)}, ["arguments: p x in A, p in B"]),
         ({"opened": []}, ["opened: /in to read in A, nothing in B"]),
