@@ -18,6 +18,7 @@ PICTURES: dict[str, tuple[tuple[int, int], list[str]]] = {
     "step-begin": ((80, 24), []),
     "step-output": ((120, 40), ["o", "o", "o"]),
     "step-links": ((120, 40), [":go hex0:0x54", ":pane output"]),
+    "step-wide": ((200, 50), [":go hex0:0x54", ":theme"]),
     "step-light": ((120, 40), [":theme", ":go 6@5000"]),
 }
 
