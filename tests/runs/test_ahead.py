@@ -25,8 +25,10 @@ from bootstrap.linux.limits import RunLimits
 from bootstrap.report import Product, Report, to_json_text
 from bootstrap.runs import ahead, pool, rebuild
 from bootstrap.runs.ahead import Ahead, RunPlan, find_plan, plan_from
+from bootstrap.runs.deciding import core_tree
 from bootstrap.runs.modelled import opinions
 from bootstrap.runs.rebuild import Rebuilt
+from bootstrap.runs.recheck import rechecked
 from bootstrap.runs.units import Contradiction, DrivenMachine, UnitStart
 from tests.runs.tiny import ENTRY, embedded
 from tests.runs.works import ROOT, worker
@@ -323,6 +325,31 @@ def test_a_signal_ends_the_wait(number: signal.Signals) -> None:
         _, said = process.communicate(timeout=60)
     word = b"KeyboardInterrupt" if number == signal.SIGINT else b"Terminated"
     assert word in said.splitlines()[-1]
+
+
+class _LiesWell(Here):
+    """It says of the last program that is made that it is another."""
+
+    def do(self, task: pool.WorkTask) -> pool.WorkResult:
+        good = super().do(task)
+        value, lie = json.loads(json.dumps(good.value)), b"another program"
+        if value["result"]["start"]["argv"][-1] != b"hello".hex():
+            return good
+        blob = pool.Blob(len(lie), hashlib.sha256(lie).hexdigest(), lie)
+        for step in value["result"]["steps"]:
+            if step["what"] == "data":
+                step["blob"] = blob.sha256
+        return pool.WorkResult(value, (*good.blobs, blob))
+
+
+def test_the_recheck_finds_a_worker_that_lies(plan: RunPlan) -> None:
+    done, units = rebuilt(plan, Settled, employ=_LiesWell)
+    assert units.counts.taken > 5
+    assert (done.report.result, done.report.exit_code) == ("mismatch", 1)
+    resolved = embedded()
+    report = rechecked(done.report, done.findings, core_tree(resolved.tree), resolved.step)
+    assert report.recheck is not None and report.recheck.result == "verified"
+    assert any(text.startswith("hello ") for text in report.recheck.differences)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
