@@ -256,7 +256,7 @@ def by_design(pairs: list[tuple[ProgramEffects, ProgramEffects]]) -> list[str]:
         if path in b.written
     )
     if odd:
-        what = count(odd, "file or stream", "is", "are")
+        what = count(odd, "output", "is", "are")
         lines.append(f"{what} compared by the number of bytes written: a trace has no more")
     without = sum(None in (a.cwd, b.cwd) for a, b in pairs)
     if without:
