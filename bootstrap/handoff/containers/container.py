@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bootstrap.core.errors import BadInput
+from bootstrap.linux.limits import with_options
 
 HOSTNAME = "bootstrap"
 MOUNTED = ("dev", "proc", "sys")
 """Folders of the root in which an engine shows something of its own."""
 
-_NUMBER = re.compile(r"([1-9][0-9]*)([KMG]?)")
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 NAMES = ("memory", "processes", "open_files", "file", "seconds")
 
 
@@ -38,17 +36,11 @@ class ContainerLimits:
     seconds: int | None = None
 
     def with_options(self, options: Iterable[str]) -> ContainerLimits:
-        """Changed by NAME=N each.  Raises BadInput for what is none."""
-        changed = self
-        for option in options:
-            name, _, text = option.partition("=")
-            match = _NUMBER.fullmatch(text)
-            if name not in NAMES or match is None:
-                raise BadInput(
-                    f"--limit {option}: give NAME=N, with NAME one of {', '.join(NAMES)} and N a"
-                    " number from 1 (K, M, G are powers of 1024)"
-                )
-            changed = replace(changed, **{name: int(match[1]) * _UNITS[match[2]]})
+        """Changed by NAME=N each, as everywhere.  Raises BadInput for what is none, and for 0."""
+        changed = with_options(self, list(options))
+        for name in NAMES:
+            if getattr(changed, name) == 0:
+                raise BadInput(f"--limit {name}=0: a container needs some; give a number from 1")
         return changed
 
 

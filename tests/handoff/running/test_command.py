@@ -64,7 +64,7 @@ def test_help_teaches() -> None:
             "a cycle: A <- B <- A",
         ),
         ("", "", "nothing says which stage0-posix it pins: name the release with --stage0-release"),
-        ("", "--limit speed=1", "--limit speed=1: give NAME=N"),
+        ("", "--limit speed=1", "--limit speed=1: not NAME=NUMBER"),
         ("", "--products x", "--products goes with --from stage0"),
         ("", "--json /nowhere/x.json", "there is no folder /nowhere"),
         ("", "--set MIRRORS=x", "--set MIRRORS=x: give NAME=VALUE"),
