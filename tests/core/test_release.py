@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+from bootstrap.core import release as reading
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import (
     EntryPoint,
@@ -260,3 +262,16 @@ def test_without_a_list_the_guest_sees_all_but_what_an_earlier_run_left() -> Non
     seen = visible_tree(Tree("t", files, {}, frozenset({"x86"})), release, release.entries[0])
     assert seen.files.keys() == {"x86/bin/placeholder", "any"}
     assert seen.folders == {"x86", "x86/bin", "x86/artifact"}
+
+
+def test_step_files_are_those_of_the_package_else_of_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "bootstrap"
+    monkeypatch.setattr(reading, "__file__", str(package / "core" / "release.py"))
+    with pytest.raises(BadInput, match="there are no step files; install the package again"):
+        shipped_files()
+    for place in (tmp_path / "steps", package / "_data" / "steps"):
+        place.mkdir(parents=True)
+        (place / "made-up-x86.toml").write_text(GOOD)
+        assert shipped_files() == {"x86": [place / "made-up-x86.toml"]}

@@ -188,7 +188,7 @@ def test_limits_of_the_command_line() -> None:
     limits = ContainerLimits().with_options(["memory=2G", "file=1K", "open_files=100", "seconds=7"])
     assert limits == ContainerLimits(2 << 30, None, 100, 1024, 7)
     for wrong in ("memory", "memory=", "memory=0", "memory=-1", "memory=1T", "speed=3", "=3"):
-        with pytest.raises(BadInput, match="not NAME=NUMBER|is no number|from 1"):
+        with pytest.raises(BadInput, match=r"not NAME=NUMBER|is no number|from 1"):
             ContainerLimits().with_options([wrong])
 
 
