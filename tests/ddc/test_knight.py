@@ -126,7 +126,7 @@ def test_m2_planet_of_1_3_is_the_same_by_both_compilers(checkout: Path) -> None:
     if missing:
         pytest.skip(f"stage0-posix {KNIGHT_RELEASE}, or stage0 {COMMIT}, is not in the cache")
     words = ("ddc", "--knight", COMMIT, "--json", "-")
-    done = bootstrap(*words, env={"BOOTSTRAP_CACHE": str(cache.root)})
+    done = bootstrap(*words, env={"BOOTSTRAP_CACHE": str(cache.root)}, timeout=1200)
     assert done.status == 0, done.stderr
     report = json.loads(done.stdout)
     jsonschema.validate(report, json.loads((checkout / "docs/ddc.schema.json").read_text("utf-8")))
