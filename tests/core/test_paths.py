@@ -256,3 +256,13 @@ def test_a_path_for_a_message_is_cut_short() -> None:
     assert files.path_of(files.root) == b"/"
     assert files.path_of(files.root, b"f") == b"/f"
     assert files.path_of(deep, b"f") == b".../" + b"d/" * 31 + b"f"
+
+
+@pytest.mark.parametrize("path", [b"/", b"//", b"..", b"a/.."])
+def test_the_root_is_neither_made_nor_removed(path: bytes) -> None:
+    """As Linux has it: open(2) and unlink(2), EISDIR."""
+    files = sample()
+    with fails(Errno.EISDIR):
+        open_at(files, path, abi.O_CREAT)
+    with fails(Errno.EISDIR):
+        files.unlink(base(files), path)
