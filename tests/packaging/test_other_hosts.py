@@ -78,7 +78,7 @@ COMMANDS = (
 
 @pytest.mark.parametrize("system", WITHOUT)
 def test_commands_on_a_host_that_has_less(system: str, tmp_path: Path) -> None:
-    commands = [line.format(seeds=ROOT / "seeds").split() for line in COMMANDS]
+    commands = [[w.format(seeds=ROOT / "seeds") for w in line.split()] for line in COMMANDS]
     given = json.dumps([system, WITHOUT[system], commands])
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, given, ROOT], cwd=tmp_path, text=True, check=False,

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -49,8 +48,8 @@ def test_the_same_files_give_the_same_bytes(checkout: Path, tmp_path: Path) -> N
     assert later not in first.items() and later[0] in first
     # The wheel of the sdist is the wheel of the checkout: nothing that it needs is left out.
     (packed,) = (tmp_path / "a/dist").glob("*.tar.gz")
-    with tarfile.open(packed) as archive:
-        archive.extractall(tmp_path / "out", filter="data")
+    (tmp_path / "out").mkdir()
+    subprocess.run(["tar", "-xzf", packed, "-C", tmp_path / "out"], check=True)
     (unpacked,) = (tmp_path / "out").iterdir()
     of_sdist = built(unpacked, tmp_path / "of sdist", 0o022, "1764460800")
     (wheel,) = (name for name in first if name.endswith(".whl"))
