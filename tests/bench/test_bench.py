@@ -127,6 +127,13 @@ def test_a_whole_bootstrap_is_shared_by_its_contests(runs: list[whole.Way]) -> N
     assert "x86 ours / qemu" in ledger.text()
 
 
+def test_jobs_are_measured_in_turn_whatever_is_asked_for(runs: list[whole.Way]) -> None:
+    ledger = whole.Ledger(rounds=3, together=True)
+    two, one = bench.CONTESTS["jobs-x86"]
+    ledger.contest(two, one)
+    assert runs == [two, one, one, two, two, one]
+
+
 def test_what_is_told_in_advance() -> None:
     in_turn, together = whole.Ledger(1, False), whole.Ledger(2, True)
     assert bench.estimate("whole-x86", in_turn) == 500

@@ -67,6 +67,9 @@ class Launched:
                 return cost
             if report["result"] != "verified":
                 raise Failed(f"{self.way}: {report['result']}")
+            jobs = _JOBS.get(self.way.how)
+            if jobs is not None and self.way.arch != ALL and report["jobs"] != int(jobs):
+                raise Failed(f"{self.way}: was run by {report['jobs']}")
             for one in report.get("reports", [report]):
                 if one["tool"]["hot_path"] != wanted:
                     raise Failed(f"{self.way}: ran on the {one['tool']['hot_path']} hot path")
@@ -142,7 +145,7 @@ class Ledger:
         """Measure a pair in every round; one after the other unless `together`. Raises Failed."""
         found: list[tuple[Cost, Cost]] = []
         for number in range(self.rounds):
-            if self.together and ALL not in (ours.arch, peer.arch):
+            if self.together and ours.how not in _JOBS:
                 found.append(side_by_side(ours, peer, bool(number % 2)))
             else:
                 # Turn about, so that a machine that gets slower or faster favours neither.
