@@ -76,7 +76,8 @@ class SshKey:
 class PolicyKey:
     """One key of one person: an ssh key, or the fingerprint of an OpenPGP key and the key's file.
 
-    Days are UTC and count as a whole.  ``person`` is whose it is, ``content`` that of the file.
+    Days are UTC and count as a whole.  ``person`` is whose it is, ``content`` that of the file,
+    ``never`` the policy's list of revoked keys, which may have a subkey of this one.
     """
 
     label: str = key(THE_KEY, default="")
@@ -88,6 +89,7 @@ class PolicyKey:
     revoked: datetime.date | None = None
     person: str = key(None, default="")
     content: bytes = key(None, default=b"")
+    never: frozenset[str] = key(None, default=frozenset())
 
     def __post_init__(self) -> None:
         if (self.ssh is None) == (self.gpg is None) or (self.gpg is None) != (not self.file):
@@ -248,6 +250,11 @@ class Policy:
         """Every key of every person."""
         return tuple(one for person in self.persons.values() for one in person.keys.values())
 
+    def over(self, at: datetime.date) -> str | None:
+        """Why it cannot be met on that day any more, if so."""
+        over = self.expires is not None and at > self.expires
+        return f"the policy expired on {self.expires}" if over else None
+
     def able(self, at: datetime.date, kind: Kind | None = None) -> list[str]:
         """The persons who have a key (of that kind) that counts on that day."""
         return [
@@ -263,14 +270,15 @@ def read_policy(path: Path) -> Policy:
     Raises BadInput, with file and line, also for a policy that nobody could ever meet.
     """
     policy = from_toml(Policy, read_file(path, MAX_FILE), str(path))
-    revoked = {text.replace(" ", "") for text in policy.revoked}
+    revoked = frozenset(text.replace(" ", "") for text in policy.revoked)
     persons = {}
     for person in policy.persons.values():
         keys = {}
         for label, one in person.keys.items():
             content = read_file(path.parent / one.file, MAX_FILE) if one.gpg else b""
             ever = datetime.date.min if one.fingerprint in revoked else one.revoked
-            keys[label] = replace(one, person=person.id, content=content, revoked=ever)
+            more = {"person": person.id, "content": content, "revoked": ever, "never": revoked}
+            keys[label] = replace(one, **more)  # type: ignore[arg-type]
         name = person.id if person.name is None else person.name
         persons[person.id] = replace(person, keys=keys, name=name)
     about = policy.about and replace(policy.about, arch=arch_name(policy.about.arch))

@@ -193,9 +193,8 @@ def judge(
         voices = _held(voices, lambda _, v: None if v.rechecked else ("not-rechecked", why))
     voices = _held(voices, lambda _, said: _few_opinions(said, need.opinions))
     voices = _no_contradictions(voices)
-    refused = []
-    if policy.expires is not None and ring.at > policy.expires:
-        refused.append(f"the policy expired on {policy.expires}")
+    refused: list[str] = []
+    refused += filter(None, (policy.over(ring.at),))
     sources, why = _most(voices, lambda v: v.source_digest, about.source_digest, "sources")
     refused += [why] if why else []
     others = voices

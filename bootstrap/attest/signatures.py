@@ -269,6 +269,9 @@ class Ring:
             said = " ".join(dict.fromkeys(bad)) or "no good signature"
             why = f"gpg does not verify it: {said}, {done.last_words}"
             return CheckedSignature(key, fingerprint, "bad-signature", why)
+        if fingerprint in key.never:
+            why = f"its subkey {fingerprint} is on the policy's list of revoked keys"
+            return CheckedSignature(key, fingerprint, "revoked", why)
         made = _day(valid[0][3])
         if made > self.at:
             return CheckedSignature(

@@ -251,10 +251,15 @@ class _AttestedOpinions:
     tree_digest: Sha256 = key("treeDigest")
     opinions: Annotated[tuple[_AttestedOpinion, ...], filled, _names_once] = key("opinions")
 
-    @property
-    def independent(self) -> int:
-        """Counted by our own table: a name that nobody knows counts for nothing."""
-        return len({BY_NAME[o.name].independence for o in self.opinions if o.name in BY_NAME})
+    def independent(self, arch: str) -> int:
+        """Counted by our own table: what no run on this architecture makes counts for nothing."""
+        ways = [BY_NAME[one.name] for one in self.opinions if one.name in BY_NAME]
+        return len({way.independence for way in ways if way.makes and arch in way.arches})
+
+
+@dataclass(frozen=True)
+class _Source:
+    tree_digest: str | None = key("treeDigest", default=None)
 
 
 @dataclass(frozen=True)
@@ -265,6 +270,7 @@ class _Internal:
     run: str | None = None
     decided_by: str | None = key("decidedBy", default=None)
     opinions: _AttestedOpinions | None = None
+    source: _Source = _Source()
 
 
 @dataclass(frozen=True)
@@ -343,8 +349,10 @@ def read_statement(data: bytes) -> Vouched:
         stated=not made_here,
         builder=details.builder.id,
         parameters=tuple(sorted(definition.external.keys() - {*PARAMETERS})),
-        independent=inner.opinions.independent if inner.opinions and made_here else 0,
+        independent=inner.opinions.independent(outer.arch) if inner.opinions and made_here else 0,
     )
+    if inner.opinions and inner.opinions.tree_digest != inner.source.tree_digest:
+        raise BadValue("its opinions are of another tree than what was verified")
     if inner.source_digest != vouched.source_digest:
         raise BadValue("sourceDigest is not that of its resolvedDependencies")
     return vouched

@@ -213,8 +213,16 @@ def _attested(args: argparse.Namespace, frame: ReleaseOpinion) -> Voice:
         raise BadInput(f"{args.policy}: is about {policy.about.title}")
     envelopes = [(name, read_attestation(name)) for name in args.attestation]
     day = datetime.datetime.now(datetime.UTC).date()
+    known = known_of(policy.about)
     with open_ring(policy.keys, day) as ring:
-        found = judge(policy, envelopes, ring, known_of(policy.about))
+        found = judge(policy, envelopes, ring, known)
+    if found.agreed is not None and (
+        found.agreed.entry != frame.entry
+        or known is None
+        or found.agreed.source_digest != known.sources.get(frame.entry)
+    ):
+        about = f"it is about {found.agreed.entry} with the source digest"
+        return Voice(way, "not run", None, f"{about} {found.agreed.source_digest}, not about this")
     why = "" if found.met else f"NOT MET: {'; '.join(found.why_not)}"
     if found.agreed is None or not (found.met or found.disagreements):
         return Voice(way, "not run", None, why)

@@ -210,6 +210,16 @@ def test_attestations_are_one_more_opinion(
         assert voice["result"] == word, voice
         assert word or voice["why"] == "NOT MET: persons: 2 wanted, 1 found"
         assert (found["result"] == "differs") == (word == "differ")
+    # Another entry, and other sources that give the same, are not this.
+    policy.write_text(policy.read_text().replace("[need]", '[need]\ndisagreement = "tell"'))
+    sources = {**evidence.materials, "hex1.hex0": "0" * 64}
+    for change in ({"entry": "kaem-optional-seed"}, {"materials": sources}):
+        statement = people.attest(evidence, "alice", **change)
+        (desk.folder / "alice.json").write_text(statement.to_json())
+        given = ["--policy", policy, "--attestation", desk.folder / "alice.json"]
+        found = json.loads(inside("confirm", "--release", "embedded", *given, "--json", "-").stdout)
+        [voice] = [one for one in found["opinions"] if one["way"]["name"] == "attested"]
+        assert voice["result"] is None and "not about this" in voice["why"], voice
 
 
 def test_names_that_no_terminal_should_see(verified: Run, tmp_path: Path) -> None:

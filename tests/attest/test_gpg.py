@@ -42,11 +42,12 @@ class Checker:
         return self.with_signatures(Signature("", gpg_programs(*command, stdin=data)))
 
     def check(
-        self, envelope: Envelope, keys: str | None = None, days: int = 0
+        self, envelope: Envelope, keys: str | None = None, days: int = 0, revoked: str = ""
     ) -> list[CheckedSignature]:
         """``days`` from now; the day is asked for each time, since midnight may come meanwhile."""
         place = self.folder / "policy.toml"
-        place.write_text(NEED + (self.dan if keys is None else keys))
+        top = f'revoked = ["{revoked}"]\n' if revoked else ""
+        place.write_text(top + NEED + (self.dan if keys is None else keys))
         with open_ring(read_policy(place).keys, today() + datetime.timedelta(days)) as ring:
             data = envelope.signed_bytes()
             return [ring.check(data, signature.data) for signature in envelope.signatures]
@@ -94,7 +95,10 @@ def test_a_subkey_counts_for_its_key(ring: Checker) -> None:
     envelope = ring.signed("gpg-subkey")
     (found,) = ring.check(envelope, ring.people.key("dan", "gpg-subkey"))
     assert found.fault is None and found.key is not None
-    assert envelope.signatures[0].keyid != fingerprint
+    subkey = envelope.signatures[0].keyid
+    assert subkey != fingerprint
+    (listed,) = ring.check(envelope, ring.people.key("dan", "gpg-subkey"), revoked=subkey)
+    assert (listed.fault, listed.fingerprint) == ("revoked", subkey) and subkey in listed.why
 
 
 def listed(ring: Checker, name: str) -> tuple[str, Envelope]:

@@ -70,6 +70,7 @@ STATEMENTS: dict[str, tuple[str, object]] = {
     "no-subject": ("subject", []),
     "subject-twice": ("subject", [{"name": "a", "digest": {"sha256": WRONG}}] * 2),
     "new-opinions": ("predicate buildDefinition internalParameters opinions schema", "x/2"),
+    "other-tree": ("predicate buildDefinition internalParameters opinions treeDigest", WRONG),
     "no-text": ("subject", [{"name": "\ud800", "digest": {"sha256": WRONG}}]),
 }
 
@@ -80,6 +81,7 @@ OPINIONS = {
     "same-opinions": "core fast-path",
     "odd-opinions": "core Core mine",
     "twice-opinions": "core core",
+    "read-opinions": "core answers pins recorded attested",
 }
 
 
@@ -277,6 +279,10 @@ one CPU code and kernel | alice made same-opinions; bob made two-opinions | few-
     not met | opinions
 names that nobody knows | alice made odd-opinions; bob made two-opinions | few-opinions counts |
     not met | opinions
+opinions that no run makes | alice made read-opinions; bob made two-opinions |
+    few-opinions counts | not met | opinions
+opinions of another tree | alice made two-opinions other-tree; bob | not-understood counts |
+    not met
 no opinion | alice made; bob made two-opinions | few-opinions counts | not met | opinions
 opinions that were only read | alice two-opinions; bob made two-opinions | few-opinions counts |
     not met | opinions
@@ -307,8 +313,8 @@ def made(text: str, p: People, e: Evidence) -> Envelope | BadValue:
         run = MADE if word == "made" else run
     opinions = [
         ReleaseOpinion(
-            tool=NameAndVersion("", ""), opinion=name, release="", arch="", entry="", tree=WRONG,
-            judged_by=JudgedBy("", WRONG), digest=WRONG,
+            tool=NameAndVersion("", ""), opinion=name, release="", arch="", entry="",
+            tree=str(e.source["treeDigest"]), judged_by=JudgedBy("", WRONG), digest=WRONG,
         )
         for word in odd
         for name in OPINIONS.get(word, "").split()

@@ -54,11 +54,15 @@ class Signatures:
         next_file(self.folder).write_bytes(data)
 
     def counted(
-        self, persons: int = 2, images: str = "", keys: str = "gpg-dan=dan gpg-eve=eve"
+        self,
+        persons: int = 2,
+        images: str = "",
+        keys: str = "gpg-dan=dan gpg-eve=eve",
+        top: str = "",
     ) -> StagexVerdicts:
         place = self.root.parent / "policy.toml"
         tables = (self.people.key(*pair.split("=")[::-1]) for pair in keys.split())
-        text = f"schema = 1\n[stagex]\npersons = {persons}\n{images}\n{''.join(tables)}"
+        text = f"schema = 1\n{top}[stagex]\npersons = {persons}\n{images}\n{''.join(tables)}"
         place.write_text(text)
         now = datetime.datetime.now(datetime.UTC).date()  # not before: midnight may come meanwhile
         with open_ring(read_policy(place).keys, now) as ring:
@@ -81,6 +85,8 @@ def test_two_persons(signatures: Signatures) -> None:
     found = signatures.counted()
     assert verdicts(found) == ["counts", "counts"]
     assert found.met and found.images[0].threshold.have == ("dan", "eve")
+    over = signatures.counted(top="expires = 2020-01-01\n")
+    assert over.why_not == ("the policy expired on 2020-01-01",)
     # Two keys of one person are one signer.
     found = signatures.counted(keys="gpg-dan=dan gpg-eve=dan gpg-mallory=carol")
     assert verdicts(found) == ["counts", "again"] and not found.met
