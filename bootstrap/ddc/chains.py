@@ -15,7 +15,7 @@ from bootstrap.core.errors import BadInput
 from bootstrap.ddc.build_paths import along, our_tools, paths
 from bootstrap.ddc.build_plan import BuildStep, plan
 from bootstrap.instruments import default_engine
-from bootstrap.known import EMBEDDED
+from bootstrap.known import EMBEDDED, find
 from bootstrap.languages import hex2
 from bootstrap.languages.fault import LanguageError
 from bootstrap.languages.source import SourceText
@@ -161,9 +161,16 @@ def _proof_inputs(resolved: Resolved) -> dict[str, str]:
     return {"certificate": digest, **code_of("prove/check.py", *_PLAN)}
 
 
+def _our_inputs(_resolved: Resolved) -> dict[str, str]:
+    """The step file of our own path has the hash of each of its sources."""
+    own = find(EMBEDDED, None, "x86").sha256
+    code = engine_code("ddc", "core", "linux", "instruments", "languages", "runs/rebuild.py")
+    return {"our tools": own, **code}
+
+
 MAKERS: Mapping[str, Maker] = {
     "models": Maker(_models, lambda _: code_of("languages", "runs/modelled.py", *_PLAN)),
     "proof": Maker(_proof, _proof_inputs),
     "knight": Maker(_knight, _knight_inputs),
-    "ddc": Maker(_ours, lambda _: engine_code("ddc", "core", "linux", "instruments", "languages")),
+    "ddc": Maker(_ours, _our_inputs),
 }

@@ -195,7 +195,7 @@ def _host(also: Callable[[str], Mapping[str, str]]) -> Callable[[Resolved], Mapp
         engine = _engine()
         system = {"linux": f"{platform.release()} {platform.version()}",
                   f"bwrap {engine.version}": file_digest(Path(engine.words[0]))}  # fmt: skip
-        code = code_of("handoff/natively.py", "handoff/containers")
+        code = code_of("handoff/natively.py", "handoff/containers", "runs/rebuild.py", "sources")
         return {**system, **also(resolved.step.arch), **code}
 
     return inputs

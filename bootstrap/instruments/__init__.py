@@ -4,6 +4,7 @@ Importing this module does not load unicorn.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -72,3 +73,10 @@ def default_engine() -> Engine:
 
     require_pinned()
     return Engine(*fastpath.load())
+
+
+def loaded_library() -> Path:
+    """The file of Unicorn that is loaded, which LIBUNICORN_PATH may have chosen."""
+    from unicorn.unicorn_py3.unicorn import uclib
+
+    return Path(uclib._name)

@@ -31,6 +31,7 @@ from bootstrap.documents import BadValue, encode, typed_json
 from bootstrap.instruments import default_engine
 from bootstrap.linux.limits import RunLimits
 from bootstrap.report.model import MemoUse
+from bootstrap.runs.opinions import engine_code
 from bootstrap.runs.units import Blobs, UnitResult, UnitStart, is_whole
 
 SIZE = 256 << 20
@@ -44,14 +45,10 @@ _TABLE = """create table if not exists units (key text, seen text, sha256 text, 
 
 @cache
 def code_digest() -> str:
-    """Of all code that comes into a unit's result: this package, its library, and Unicorn."""
-    digest = hashlib.sha256(json.dumps(dict(default_engine().describe())).encode())
-    top = Path(bootstrap.__file__).parent
-    for room in ("core", "linux", "instruments", "runs"):
-        for place in sorted((top / room).iterdir()):
-            if place.suffix in (".py", ".c", ".tbl", ".so", ".pyd", ".dll", ".dylib"):
-                digest.update(f"{room}/{place.name}\0".encode() + place.read_bytes())
-    return digest.hexdigest()
+    """Of all code that comes into a unit's result: this package, its library, and Unicorn's."""
+    code = engine_code("core", "linux", "instruments", "runs")
+    text = json.dumps([code, dict(default_engine().describe())], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Memo:
@@ -63,17 +60,16 @@ class Memo:
         beside our own. Raises BadInput: of another user, writable for others, no memo."""
         self._place, self._size, self._check = place, size, _ALL if check is None else check
         uid = os.getuid() if hasattr(os, "getuid") else 0
-        with suppress(FileNotFoundError):
-            found = place.lstat()
-            if not stat.S_ISREG(found.st_mode):
-                raise BadInput(f"{place}: is no file")
-            if hasattr(os, "getuid") and found.st_uid not in (uid, owner):
+        # What another left beside it, SQLite would write into it (https://sqlite.org/lockingv3.html,
+        # "hot journal"), and in such a folder at any time.
+        for end in ("", "-journal", "-wal", "-shm"):
+            _require_own(place.with_name(place.name + end), uid, owner)
+        with suppress(OSError):
+            if hasattr(os, "getuid") and place.parent.stat().st_mode & 0o002:
                 raise BadInput(
-                    f"{place}: belongs to user {found.st_uid}, and what is in it would be "
-                    f"believed; --memo-owner {found.st_uid} asks for that by name"
+                    f"{place}: everybody may write to its folder, and so to it; "
+                    "put it into a folder of your own"
                 )
-            if found.st_mode & 0o022:
-                raise BadInput(f"{place}: others may write to it; chmod go-w {place}")
         self.use = MemoUse(place.name, uid, bootstrap.__version__, code_digest())
         self._maker = f"{uid} {bootstrap.__version__}"
         self._lost = False
@@ -100,8 +96,9 @@ class Memo:
         self.use = replace(self.use, **{n: getattr(self.use, n) + m for n, m in more.items()})
 
     def is_checked(self) -> bool:
-        """Whether the next unit that is found is to be run again: so many as asked for, drawn."""
-        return self.use.believed in self._picked
+        """Whether the next unit that is found is to be run again: so many as asked for, drawn; or
+        all, also what another run has put into the memo meanwhile."""
+        return self._check == _ALL or self.use.believed in self._picked
 
     def has(self, start: UnitStart, limits: RunLimits) -> bool:
         """Whether there is any result of a unit that begins so."""
@@ -157,6 +154,21 @@ class Memo:
             except sqlite3.Error:
                 self._lost = True
                 self.count(lost=1)
+
+
+def _require_own(place: Path, uid: int, owner: int | None) -> None:
+    """Raise BadInput for a file of another user, or one that others may write to."""
+    with suppress(FileNotFoundError):
+        found = place.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            raise BadInput(f"{place}: is no file")
+        if hasattr(os, "getuid") and found.st_uid not in (uid, owner):
+            raise BadInput(
+                f"{place}: belongs to user {found.st_uid}, and what is in it would be "
+                f"believed; --memo-owner {found.st_uid} asks for that by name"
+            )
+        if found.st_mode & 0o022:
+            raise BadInput(f"{place}: others may write to it; chmod go-w {place}")
 
 
 def _key(start: UnitStart, limits: RunLimits) -> str:

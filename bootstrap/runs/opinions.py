@@ -7,7 +7,6 @@ reach. Which ways count as independent is `bootstrap.confirm`'s affair, which ru
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import platform
 import re
@@ -20,7 +19,7 @@ from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.core.release import read_file
 from bootstrap.core.verdict import decide
 from bootstrap.documents import BadValue, encode
-from bootstrap.instruments import default_engine
+from bootstrap.instruments import default_engine, loaded_library
 from bootstrap.known import StepFile
 from bootstrap.known.seeds import load as seed_catalogue
 from bootstrap.machines.builder_hex0 import build, read_stages
@@ -63,15 +62,15 @@ class Maker:
 
 
 def code_of(*rooms: str) -> dict[str, str]:
-    """Our own code in these rooms, by digest, and the Python that runs it."""
+    """Our own code in these rooms, and in this module, by digest; and the Python that runs it."""
     top = Path(bootstrap.__file__).parent
     found = {"python": platform.python_version()}
-    for room in rooms:
+    for room in ("runs/opinions.py", *rooms):
         digest = hashlib.sha256()
         place = top / room
         files = [place] if place.is_file() else sorted(place.rglob("*"))
         for file in files:
-            if file.suffix in (".py", ".so", ".tbl", ".json"):
+            if file.suffix in (".py", ".so", ".pyd", ".dll", ".dylib", ".tbl", ".json"):
                 digest.update(f"{file.relative_to(top)}\0".encode())
                 digest.update(hashlib.sha256(file.read_bytes()).digest())
         found[f"bootstrap/{room}"] = digest.hexdigest()
@@ -84,12 +83,13 @@ def file_digest(place: Path) -> str:
 
 
 def engine_code(*rooms: str) -> dict[str, str]:
-    """The same with Unicorn: its version, and the digest of its library."""
-    found = {"unicorn": default_engine().describe()["version"]}
-    spec = importlib.util.find_spec("unicorn")
-    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        for place in sorted(Path(folder).glob("lib/libunicorn.so*")):
-            found[f"unicorn/{place.name}"] = file_digest(place)
+    """The same with Unicorn: its version, and the digest of the library that is loaded. Raises
+    BadInput where that is no file."""
+    place = loaded_library()
+    found = {
+        "unicorn": default_engine().describe()["version"],
+        f"unicorn/{place.name}": file_digest(place),
+    }
     return found | code_of(*rooms)
 
 
@@ -154,9 +154,10 @@ def _builder_inputs(_resolved: Resolved) -> dict[str, str]:
 
 
 MAKERS: Mapping[str, Maker] = {
-    "core": Maker(_core, lambda _: engine_code("core")),
+    "core": Maker(_core, lambda _: engine_code("core", "runs/deciding.py")),
     "fast-path": Maker(
-        _fast_path, lambda _: engine_code("core", "linux", "instruments", "runs/rebuild.py")
+        _fast_path,
+        lambda _: engine_code("core", "linux", "instruments", "runs", "report", "sources"),
     ),
     "builder-hex0": Maker(_builder_hex0, _builder_inputs),
 }

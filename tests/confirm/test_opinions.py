@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import jsonschema
 import pytest
 
 from bootstrap.cli.confirm import MAKERS
+from bootstrap.core.errors import BadInput
 from bootstrap.core.release import SourceFile
 from bootstrap.handoff.containers.programs import elf
 from bootstrap.handoff.natively import missed_by_qemu
@@ -113,6 +115,16 @@ def test_two_runs_that_part_are_not_deterministic(tmp_path: Path) -> None:
     assert store.keep(other).unsteady == ("a",)
     assert store.keep(other).unsteady == ("a",), "it is not forgotten by a run that agrees"
     assert store.keep(replace(other, inputs={"tool": "2"})).unsteady == ()
+
+
+def test_each_depends_on_the_code_that_makes_it() -> None:
+    found = {}
+    for name, maker in MAKERS.items():
+        with suppress(BadInput):  # it cannot be made here
+            found[name] = maker.inputs(embedded())
+            assert "bootstrap/runs/opinions.py" in found[name]
+    assert {"core", "fast-path", "models", "ddc"} <= found.keys()
+    assert "our tools" in found["ddc"] and "bootstrap/runs" in found["fast-path"]
 
 
 # -- the command -----------------------------------------------------------------------------------

@@ -187,6 +187,44 @@ def test_whose_a_memo_is(place: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert used(run(place, owner=mine)) == (UNITS, 0, 0)
 
 
+def test_what_others_can_put_beside_it_is_not_read(place: Path, tmp_path: Path) -> None:
+    """SQLite writes a journal that it finds into the memo, whoever made it."""
+    journal = tmp_path / "memo-journal"
+    journal.write_bytes(b"")
+    journal.chmod(0o622)
+    with pytest.raises(BadInput, match="memo-journal: others may write to it"):
+        Memo(place)
+    journal.unlink()
+    tmp_path.chmod(0o1777)
+    with pytest.raises(BadInput, match="everybody may write to its folder"):
+        Memo(place)
+    tmp_path.chmod(0o755)
+    Memo(place).close()
+
+
+def test_the_library_that_is_loaded_is_of_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unicorn.unicorn_py3.unicorn import uclib
+
+    (tmp_path / "libunicorn.so.2").write_bytes(b"of the same version")
+    before = memos.code_digest()
+    monkeypatch.setattr(uclib, "_name", str(tmp_path / "libunicorn.so.2"))
+    assert memos.code_digest.__wrapped__() != before
+
+
+def test_all_is_run_again_that_another_run_has_put_into_it_meanwhile(
+    place: Path, tmp_path: Path
+) -> None:
+    with closing(Memo(tmp_path / "new", check=None)) as memo:
+        with closing(sqlite3.connect(place, isolation_level=None)) as db:
+            db.execute("attach ? as new", (str(tmp_path / "new"),))
+            db.execute("insert into new.units select * from main.units")
+        report = rebuild(embedded(), ENTRY, ENGINE, memo=memo).report
+    assert report.memo is not None and report.memo.checked == UNITS
+    assert report.result == "verified"
+
+
 def test_two_at_once_lose_nothing(place: Path, tmp_path: Path) -> None:
     [(content,)] = rows(place, "select content from units limit 1")
     result, blobs = memos._unpacked(content)
