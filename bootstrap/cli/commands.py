@@ -73,6 +73,8 @@ _BUILDER = """
 """
 _MEMO = """
 --fail-fast  stop at the first file that is not the known one
+--changed-since REV  with --source DIR, a git checkout: say which artifacts can be touched by what
+    differs from this commit, by the graph of an earlier run, and which of them changed
 parts of an earlier run, believed and not run again (the exit status is 4 then):
 --memo FILE  what earlier runs made, by what each program observed; made where there is none
 --memo-size BYTES  that it may take (K, M, G are powers of 1024; default 256M); the oldest go first

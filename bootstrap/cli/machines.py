@@ -29,7 +29,8 @@ from bootstrap.sources.checkouts import (
 from bootstrap.sources.tree import open_source
 
 SCHEMA = "bootstrap-opinion/1"
-_NOT_HERE = ("junit", "html", "output", "recheck", "fallback", "fetched")
+_NOT_HERE = ("junit", "html", "output", "recheck", "fallback", "fetched", "memo",
+             "fail_fast", "changed_since")  # fmt: skip
 """Options of verify that say something of a run on our own kernel."""
 _UEFI_SEED = "bootstrap-seeds/UEFI/amd64/kaem-optional-seed.efi"
 

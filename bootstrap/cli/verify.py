@@ -10,9 +10,11 @@ import argparse
 import contextlib
 import functools
 import itertools
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +33,7 @@ from bootstrap.cli.output import (
 from bootstrap.cli.progress import ShownProgress, progress_of
 from bootstrap.cli.several import VerifyTask, rebuild_each
 from bootstrap.core.errors import BadInput, ExitStatus, printable
-from bootstrap.instruments import default_engine
+from bootstrap.instruments import Engine, default_engine
 from bootstrap.known import (
     RELEASES,
     STAGEX,
@@ -42,15 +44,18 @@ from bootstrap.known import (
 )
 from bootstrap.linux.limits import RunLimits
 from bootstrap.report import Report, ReportSet, report_set, to_json_text, to_junit, to_text
+from bootstrap.runs.ahead import find_plan, plan_name
 from bootstrap.runs.deciding import core_tree
 from bootstrap.runs.rebuild import Rebuilt, rebuild, record_rebuild
 from bootstrap.runs.recheck import rechecked
 from bootstrap.signals import scratch_folder
-from bootstrap.sources import Cache, Resolved, against, resolve, resolve_stagex
-from bootstrap.sources.tree import folder_of
+from bootstrap.sources import Cache, Resolved, against, cache_root, resolve, resolve_stagex
+from bootstrap.sources.git import find_commit
+from bootstrap.sources.tree import folder_of, read_commit
 
 if TYPE_CHECKING:
     from bootstrap.runs.memo import Memo
+    from bootstrap.runs.since import TreeChange
 
 ALL = "all"
 _IN_ORDER = (
@@ -87,17 +92,17 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
             shown = ShownProgress(line, [one.step.arch for one in found])
             report, done = rebuild_each(tasks, args.jobs, shown)
     else:
-        with opened_memo(args) as memo, progress_of(found[0].step, args.quiet) as progress:
-            how = (found[0], entries[0], engine, limits, [progress])
-            if record_to is None:
-                jobs = 1 if limits.instructions else args.jobs
-                memo = None if limits.instructions else memo
-                fast = getattr(args, "fail_fast", False)
-                one = rebuild(*how, jobs=jobs, memo=memo, fail_fast=fast)
-                if args.jobs > 1 and one.report.jobs == 1 and not args.quiet:
-                    print(f"note: --jobs {args.jobs}: {_IN_ORDER}", file=sys.stderr)
-            else:
-                one = record_rebuild(record_to, *how)
+        change, base = None, None
+        if getattr(args, "changed_since", None) is not None:
+            change = _change(args, found[0], entries[0])
+            if not change.then.materials.whole:
+                if not args.quiet:
+                    print(f"note: {args.changed_since} is no release: run first", file=sys.stderr)
+                plain = argparse.Namespace(**{**vars(args), "fail_fast": False})
+                base = _rebuilt(plain, change.then, entries[0], engine, limits).report
+        one = _rebuilt(args, found[0], entries[0], engine, limits, record_to)
+        if change is not None:
+            one = replace(one, report=change.compared(one.report, base))
         report, done = one.report, [one]
     if args.recheck:
         report = recheck(report, done, found, args.quiet)
@@ -115,6 +120,51 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
         args.html and (lambda: write_text(args.html, _html(report))),
     )
     return report.exit_code
+
+
+def _rebuilt(
+    args: argparse.Namespace,
+    resolved: Resolved,
+    entry: str,
+    engine: Engine,
+    limits: RunLimits,
+    record_to: str | None = None,
+) -> Rebuilt:
+    """One run, with its progress and the memo that is asked for."""
+    with opened_memo(args) as memo, progress_of(resolved.step, args.quiet) as progress:
+        how = (resolved, entry, engine, limits, [progress])
+        if record_to is not None:
+            return record_rebuild(record_to, *how)
+        jobs = 1 if limits.instructions else args.jobs
+        memo = None if limits.instructions else memo
+        fast = getattr(args, "fail_fast", False)
+        one = rebuild(*how, jobs=jobs, memo=memo, fail_fast=fast)
+    if args.jobs > 1 and one.report.jobs == 1 and not args.quiet:
+        print(f"note: --jobs {args.jobs}: {_IN_ORDER}", file=sys.stderr)
+    return one
+
+
+def _change(args: argparse.Namespace, now: Resolved, entry: str) -> TreeChange:
+    """What differs from the commit that is asked for, said before the run. Raises BadInput."""
+    from bootstrap.runs.since import tree_change
+
+    rev, source = args.changed_since, args.source
+    # DIR or DIR@REV; of an archive nothing is left, which must not be the working folder.
+    folder = Path(source if Path(source).is_dir() else source.rpartition("@")[0] or source)
+    commit = find_commit(folder, rev)
+    tree = read_commit(folder, commit).but(release=now.tree.release)
+    then = against(replace(now, tree=tree), now.step.arch, args.entry)
+    plan = find_plan(plan_name(now.step.file, entry), cache_root() / "plans")
+    if plan is None:
+        first = shlex.join(("--source", f"{folder}@{rev}", "--arch", now.step.arch))
+        raise BadInput(
+            f"--changed-since {rev}: no earlier run has left the graph of this bootstrap; "
+            f"bootstrap verify {first} --entry {entry} --jobs 2 leaves it"
+        )
+    change = tree_change(now.tree, then, rev, commit, plan)
+    if not args.quiet:
+        print(f"note: since {printable(change.text)}", file=sys.stderr)
+    return change
 
 
 @contextlib.contextmanager
@@ -165,10 +215,12 @@ def _check_options(args: argparse.Namespace, record_to: str | None) -> None:
     check = getattr(args, "memo_check", None) or "0"
     if check != ALL and not check.isdecimal():
         raise BadInput(f"--memo-check {check}: give a number, or all")
-    for name in ("memo", "fail_fast"):
+    for name in ("memo", "fail_fast", "changed_since"):
         if getattr(args, name, None) and (several or record_to is not None):
             option = name.replace("_", "-")
             raise BadInput(f"--{option} goes with one architecture, and with no trace to record")
+    if getattr(args, "changed_since", None) is not None and (stagex or not args.source):
+        raise BadInput(f"--changed-since goes with --source DIR, a git checkout of {RELEASES}")
     if several and stagex:
         raise BadInput(f"{STAGEX} is for x86 only")
     if several and record_to is not None:

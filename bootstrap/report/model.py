@@ -135,6 +135,30 @@ class MemoUse:
 
 
 @dataclass(frozen=True, slots=True)
+class SinceRevision:
+    """What differs from an earlier commit (`--changed-since`), and what became of the artifacts
+    that this can touch by the graph of an earlier run."""
+
+    revision: str
+    """As it was named."""
+    commit: str
+    files: tuple[str, ...]
+    """Those of which the bootstrap reads either side, and that differ."""
+    others: Size
+    """So many more differ, which it does not read."""
+    before: Literal["known values", "a run"]
+    """What the artifacts are compared with: a commit that is the release is known."""
+    changed: tuple[str, ...]
+    """Can be touched, and came out otherwise; so the next two: as before, or not made."""
+    unchanged: tuple[str, ...]
+    not_made: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    """Came out otherwise, though nothing in the graph leads to them."""
+    untouched: Size
+    """So many others cannot be touched."""
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """The step file that a run is judged by, as it is shipped."""
 
@@ -358,6 +382,7 @@ class Report:
     """So many processes ran parts of it (bootstrap.runs.ahead)."""
     memo: MemoUse | None = None
     """What of it was believed, where a memo was used."""
+    since: SinceRevision | None = None
     totals: Totals
 
     name: str = key(None, default="stage0-posix")

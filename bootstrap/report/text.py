@@ -16,6 +16,7 @@ from bootstrap.report.model import (
     Report,
     ReportSet,
     Result,
+    SinceRevision,
     SourceInfo,
     Status,
     Step,
@@ -105,6 +106,8 @@ def _report(page: Page, report: Report, verbose: bool) -> None:
         ]
         lost = "; it could not be written to" if memo.lost else ""
         page.wrapped(f"memo {visible(memo.name)}: {', '.join(parts)}{lost}", indent=0)
+    if report.since is not None:
+        _since(page, report.since)
     page.blank()
     for reason in report.reasons[1:]:
         page.wrapped(f"also: {visible(reason)}", indent=0, hanging=6)
@@ -117,6 +120,19 @@ def _recheck(recheck: Recheck) -> str:
         "recheck by the core alone: the same verdict, tree, step file and "
         f"{count(recheck.artifacts, 'artifact')}"
     )
+
+
+def _since(page: Page, since: SinceRevision) -> None:
+    how = "the release" if since.before == "known values" else "which was run first"
+    page.heading(f"Since {visible(since.revision)} (commit {since.commit[:12]}), {how}")
+    others = count(since.others, "file") if since.others else ""
+    more = f" (and {others} that the bootstrap does not read)" if others else ""
+    page.labelled("differ", f"{some(map(visible, since.files)) or 'no file that it reads'}{more}")
+    for label in ("changed", "unchanged", "not_made", "unexpected"):
+        if names := getattr(since, label):
+            shown = some(map(visible, names), 12)
+            page.labelled(label.replace("_", " "), f"{count(len(names), 'artifact')}: {shown}")
+    page.labelled("untouched", f"{count(since.untouched, 'artifact')}, as before")
 
 
 def _several(page: Page, said: ReportSet, verbose: bool) -> None:

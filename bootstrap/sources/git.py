@@ -153,6 +153,8 @@ def find_commit(checkout: Path, rev: str) -> str:
     """
     from dulwich.objects import ObjectID, Tag
 
+    if not _git_folder(checkout).is_dir():
+        raise BadInput(f"{checkout}: is no git checkout, so it has no {rev}")
     if rev == "HEAD":
         return read_head(checkout)
     names = [] if ".." in rev else [rev, *(f"refs/{kind}/{rev}" for kind in _REFS)]

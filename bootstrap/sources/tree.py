@@ -106,7 +106,7 @@ def open_source(path: str | os.PathLike[str], progress: Progress | None = None) 
     except (OSError, ValueError) as error:
         folder, at, rev = os.fspath(path).rpartition("@")
         if at and rev and os.path.isdir(folder):
-            return _read_commit(Path(folder), rev)
+            return read_commit(Path(folder), rev)
         raise BadInput(f"{where}: cannot be read: {_why(error)}") from None
     if stat.S_ISDIR(mode):
         return read_folder(where)
@@ -133,8 +133,8 @@ def folder_of(source: str) -> Iterator[Path]:
         yield place / "tree"
 
 
-def _read_commit(folder: Path, rev: str) -> SourceTree:
-    """The files of a commit, with those of its submodules."""
+def read_commit(folder: Path, rev: str) -> SourceTree:
+    """The files of a commit, with those of its submodules. Raises BadInput."""
     commit = find_commit(folder, rev)
     files: dict[str, SourceFile] = {}
     symlinks: dict[str, str] = {}

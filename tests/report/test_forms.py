@@ -137,6 +137,7 @@ SHAPES = {"one": encode(Scenario().report()), "several": encode(several("verifie
         ("one", ("catalogue",), {"steps": "t-1.9.1-x86.toml", "sha256": "ABC"}),
         ("one", ("decided_by",), "hearsay"),
         ("one", ("recheck",), {"result": "verified"}),
+        ("one", ("since",), {"revision": "main"}),
         # Only the embedded sources stand in for others, and only for others.
         ("one", ("result",), "embedded-only"),
         ("several", ("schema",), "bootstrap-report/1"),
@@ -153,7 +154,7 @@ def test_the_schema_refuses_what_is_wrong(shape: str, way: tuple[Any, ...], cell
     assert not is_valid(changed(SHAPES[shape], *way, to=cell))
 
 
-OPTIONAL = {"decided_by", "jobs", "memo", "recheck"}
+OPTIONAL = {"decided_by", "jobs", "memo", "since", "recheck"}
 """Older reports of the same schema have none of these."""
 
 
