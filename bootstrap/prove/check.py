@@ -128,6 +128,10 @@ REACH = 256
 """Bytes on either side of the first stack pointer: Linux maps more than that there."""
 
 
+LOWEST, HIGHEST = 1 << 16, 1 << 30
+"""Addresses of a segment: above what mmap_min_addr keeps free, below any stack."""
+
+
 class SeedImage:
     """The one segment of a seed, and what all paths together did with it."""
 
@@ -146,11 +150,13 @@ class SeedImage:
         first = head + (8 if wide else 4)
         offset, self.addr, _, size, memory = (field(first + n * word, word) for n in range(5))
         flags = field(head + (4 if wide else 24), 4)
-        if size != memory or not flags & 1:
-            raise Refused("the seed's segment is not code, or more than its file holds")
+        if size != memory or not flags & 1 or head + due[3] > len(data):
+            raise Refused("the seed's segment is not code, or it or its header is cut off")
+        if not LOWEST <= self.addr <= HIGHEST - size:
+            raise Refused("the seed's segment is not where every Linux puts one")
         self.entry, self.bytes = field(24, word), data[offset : offset + size]
-        if (offset - self.addr) % 4096 or (self.arch.trap_size == 4 and self.entry % 4):
-            raise Refused("Linux does not start it: its segment or its entry is not aligned")
+        if (offset - self.addr) % 4096:
+            raise Refused("Linux does not start it: its segment is not aligned")
         self.readable, self.writable = bool(flags & 4), bool(flags & 2)
         self.executed: set[int] = set()
         self.stored: set[int] = set()
@@ -217,6 +223,8 @@ class SeedMachine:
 
     def fetch(self, size: int) -> int:
         """The next bytes of an instruction."""
+        if self.arch.trap_size == 4 and self.pc % 4:
+            raise Refused(f"an instruction is not aligned, at {self.pc:#x}")
         places = range(self.pc, self.pc + size)
         self.image.executed.update(places)
         self.pc += size
@@ -676,6 +684,8 @@ class _Proof:
         self._arrive(m, 0, START)
         if m.written:
             raise Refused("it writes before it reads")
+        if any(base and at >= 4 * m.word for base, at in m.memory):
+            raise Refused("it stores above its arguments, where their text may stand")
         if m.opened != [(("word 2", 0), 0, 0), (("word 3", 0), 0x241, 0o700)]:
             raise Refused("it does not open argv[1] to be read and argv[2] to be written")
 

@@ -187,6 +187,8 @@ class _Hex1Walk:
             m.resume(self._in if place == 2 else self._out)
         if self._go_on(m):
             raise NotProven("it writes before it reads")
+        if any(base and at >= 4 * word for base, at in m.stored):
+            raise NotProven("it stores above its arguments, where their text may stand")
         table = self._layout.table
         if any(m.load(table + cell * word, word) != 0 for cell in range(1, 256)):
             raise NotProven("its table is not empty at the start")

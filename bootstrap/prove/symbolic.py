@@ -19,6 +19,8 @@ from capstone import x86
 from bootstrap.core.arches import Arch
 from bootstrap.core.elf import parse
 from bootstrap.linux.inode import file_of
+from bootstrap.prove.check import HIGHEST, LOWEST
+from bootstrap.prove.values import REACH
 from bootstrap.prove.walk import NotProven
 
 Term = Any
@@ -98,9 +100,12 @@ class SymbolicMachine:
         """
         elf = parse(file_of(program))
         first, *others = elf.segments
-        if others or first.flags & 7 != 7 or first.offset or first.file_size != first.memory_size:
+        sizes = {first.file_size, first.memory_size, len(program)}
+        if others or first.kind != 1 or first.flags & 7 != 7 or first.offset or len(sizes) > 1:
             raise NotProven("its memory is not its file, to be read, written and executed")
-        self._code = program[: first.file_size]
+        if first.vaddr % 4096 or not LOWEST <= first.vaddr <= HIGHEST - len(program):
+            raise NotProven("its segment is not where every Linux puts one")
+        self._code = program
         self.base, self.pc, self._symbols = first.vaddr, elf.entry, symbols
         self.arch, self.word, self.bits = arch, arch.word, 8 * arch.word
         self.stack = z3.BitVec("sp", self.bits)
@@ -167,7 +172,10 @@ class SymbolicMachine:
         offset = plain(address - self.stack)
         if not isinstance(offset, int):
             raise NotProven(f"an address hangs on what has no value, at {self.pc:#x}")
-        return "sp", offset - (offset >> self.bits - 1 << self.bits)
+        offset -= offset >> self.bits - 1 << self.bits
+        if abs(offset) > REACH - 8:
+            raise NotProven(f"it uses the stack {offset:+d} bytes from its start, at {self.pc:#x}")
+        return "sp", offset
 
     def byte(self, place: Place) -> Term:
         """Of memory: the file's, or zero up to the end of its last page. Raises NotProven."""
@@ -276,7 +284,10 @@ class SymbolicMachine:
                     raise NotProven(f"a system call that hex1 does not need, at {self.pc:#x}")
                 return SystemCall(name, tuple(given))
             self.pc += item.size
-            self._step(item)
+            try:
+                self._step(item)
+            except (KeyError, z3.Z3Exception):  # other registers, or sizes that do not fit
+                raise self._unknown(item) from None
         raise NotProven(f"no system call in {most} instructions, at {self.pc:#x}")
 
     def resume(self, result: Term) -> None:
@@ -289,6 +300,8 @@ class SymbolicMachine:
 
     def _step(self, item: Any) -> None:
         name, operands = item.mnemonic, item.operands
+        if any(item.prefix):
+            raise self._unknown(item)
         if name in ("mov", "movabs", "movzx") and len(operands) == 2:
             value = self._read(item, operands[1])
             if name == "movzx":
@@ -296,11 +309,14 @@ class SymbolicMachine:
                                8 * operands[1].size)  # fmt: skip
             self._write(item, operands[0], value)
         elif name == "lea":
-            self._write(item, operands[0], self._address(item, operands[1]))
+            address = self._address(item, operands[1])
+            self._write(item, operands[0], part(address, 0, 8 * operands[0].size))
         elif name in _TWO:
             bits = 8 * operands[0].size
             a, b = self._read(item, operands[0]), self._read(item, operands[1])
             b = b & (1 << bits) - 1 if isinstance(b, int) else b
+            if name == "shl" and not (isinstance(b, int) and b < 32):
+                raise self._unknown(item)  # of a count, the CPU takes 5 or 6 bits
             equal = operands[0].type == operands[1].type and operands[0].reg == operands[1].reg
             result = 0 if name == "xor" and equal else _TWO[name](a, b)
             result = result & (1 << bits) - 1 if isinstance(result, int) else plain(result)

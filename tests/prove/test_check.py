@@ -241,19 +241,56 @@ def test_a_seed_that_writes_before_it_reads_is_refused() -> None:
     assert prove(seed, arches.X86, 300).refused == due
 
 
+def moved(by: int) -> bytes:
+    """The x86 seed at another address."""
+    seed = bytearray(X86)
+    for at in (0x18, 0x34):
+        seed[at : at + 4] = struct.pack("<I", struct.unpack_from("<I", X86, at)[0] + by)
+    return bytes(seed)
+
+
+PLACED = "the seed's segment is not where every Linux puts one"
+
+
+@pytest.mark.parametrize(
+    "seed, by, why",
+    [
+        (moved(0x1000), 0x1000, ""),
+        (moved(0xFFFFF000 - 0x8048000), 0xFFFFF000 - 0x8048000, PLACED),
+        (moved(-0x8048000), -0x8048000, PLACED),
+        (X86[:0x3C] + b"\0\0\0\xff" * 2 + X86[0x44:], 0, PLACED),
+        (X86[:0x1C] + struct.pack("<I", len(X86)) + X86[0x20:] + X86[0x2C:0x49], 0, "is cut off"),
+        # mov ecx, esp; xor eax, eax; mov al, 200; add ecx, eax; mov [ecx], al
+        (program(bytes.fromhex("89e1 31c0 b0c8 01c1 8801") + X86[0x4C:]), 10, "above its argum"),
+    ],
+)
+def test_what_linux_may_not_start_or_start_otherwise_is_refused(
+    seed: bytes, by: int, why: str
+) -> None:
+    """The certificate fits, but for what Linux makes of the headers, and of a store over argv."""
+    certificate = json.loads(of_another(seed))
+    for row in certificate["states"]:
+        row["at"] = hex(int(row["at"], 16) + by)
+    status, line = decide(json.dumps(certificate).encode(), seed)
+    assert (status, why in line) == (1 if why else 0, True), line
+
+
 @pytest.mark.parametrize(
     "entry, code, why",
     [
-        (0, "f81f8fe0", "is not aligned, at 0x40007c"),  # str x0, [sp, #-8]!
-        (2, "d503201f", "Linux does not start it"),
+        (0, "f81f8fe0 f81f8fe0", "is not aligned, at 0x40007c"),  # str x0, [sp, #-8]!
+        (2, "d503201f d503201f", "an instruction is not aligned, at 0x40007a"),
+        # ldr w30, there; ret; there: .word 0x400082
+        (0, "1800005e d65f03c0 00400082", "an instruction is not aligned, at 0x400082"),
     ],
 )
 def test_what_linux_on_aarch64_does_not_run_is_refused(entry: int, code: str, why: str) -> None:
-    base, size = 0x400000, 120 + 8
+    words = b"".join(bytes.fromhex(word)[::-1] for word in code.split())
+    base, size = 0x400000, 120 + len(words)
     fields = b"\x7fELF", 2, 1, 1, 0, 0, 2, 183, 1, base + 120 + entry, 64, 0, 0, 64, 56, 1, 0, 0, 0
     head = struct.pack("<4s5B7x2HI3QI6H", *fields)
     row = struct.pack("<2I6Q", 1, 7, 0, base, base, size, size, 1)
-    seed = head + row + bytes.fromhex(code)[::-1] * 2
+    seed = head + row + words
     text = json.dumps(document("AArch64") | {"sha256": hashlib.sha256(seed).hexdigest()})
     assert why in decide(text.encode(), seed)[1]
 

@@ -53,7 +53,13 @@ def test_upstreams_hex1_is_hex1_for_every_input(
         ("x86", "a3a9820408", "a3aa820408", "read at 0x804824b is not as hex1 needs it"),
         ("x86", "83f8fc", "83f9fc", "the branch hangs on what has no value"),
         ("x86", "f7d5", "0fa2", "the instruction cpuid is not known here"),
+        ("x86", "f7d5", "88e0", "the instruction mov al, ah is not known here"),
         ("x86", "5b5bb9", "58508b", "an address hangs on what has no value"),
+        # shl r13, 64 moves nothing; mov [rsp+n], eax: far below, and over the text of argv.
+        ("AMD64", "49c7c500000000", "49c1e5404989c8", "shl r13, 0x40 is not known here"),
+        ("AMD64", "49c7c600000000", "898424000000ff", "it uses the stack -16777184 bytes"),
+        ("AMD64", "49c7c600000000", "898424c8000000", "it stores above its arguments"),
+        ("AMD64", "4983c501", "458d6d01", "it holds something else than hex1 does, after byte 48"),
         ("AMD64", "4c8928", "4c8929", "it holds something else than hex1 does, after byte 1 in l"),
         ("AMD64", "3cfc", "3cfb", "it writes something else than hex1 does, after byte None"),
     ],
@@ -65,6 +71,19 @@ def test_what_is_another_program_is_not_proven(
     assert bytes.fromhex(old) in program
     changed = program.replace(bytes.fromhex(old), bytes.fromhex(new))
     assert why in refused(changed, arch, arch == "AMD64")
+
+
+@pytest.mark.upstream
+def test_a_program_of_which_linux_makes_other_memory_is_not_proven(release: SourceTree) -> None:
+    """Bytes after the segment fill the table of labels; a segment that is none, or lies askew."""
+    program = upstreams(release, "x86")
+    for at, new, why in (
+        (len(program), b"\1" * 64, "its memory is not its file"),
+        (0x34, b"\5", "its memory is not its file"),
+        (0x3C, b"\4", "its segment is not where every Linux puts one"),
+        (0x3C, bytes(4), "its segment is not where every Linux puts one"),
+    ):
+        assert why in refused(program[:at] + new + program[at + len(new) :], "x86", False)
 
 
 @pytest.mark.upstream
