@@ -123,7 +123,8 @@ def _statement(args: argparse.Namespace, evidence: Evidence) -> int:
     if args.opinions is not None:
         found = made_now(args, evidence.entry)
         opinions = _on_all(found, evidence)
-        silent = {*args.opinions.split(",")} - {"all", *(one.opinion for one in opinions)}
+        named = {name.strip() for name in args.opinions.split(",")}
+        silent = named - {"all", *(one.opinion for one in opinions)}
         if found.findings or silent or not opinions:
             why = found.claim
             if not found.findings:

@@ -208,6 +208,8 @@ def _attested(args: argparse.Namespace, frame: ReleaseOpinion) -> Voice:
     policy = read_policy(Path(args.policy))
     if policy.about is None:
         raise BadInput(f"{args.policy}: has no [about] and [need] to judge attestations by")
+    if policy.stagex is not None:
+        raise BadInput(f"{args.policy}: has [stagex] too, which bootstrap quorum judges, not this")
     about = " ".join(filter(None, (policy.about.name, policy.about.release)))
     if (about, policy.about.arch) != (frame.release, frame.arch):
         raise BadInput(f"{args.policy}: is about {policy.about.title}")

@@ -201,7 +201,10 @@ def _findings(name: str, opinion: ReleaseOpinion, rows: Sequence[ArtifactRow]) -
 
 def read_baseline(data: bytes, name: str) -> Confirmation:
     """A confirmation that was written before. Raises BadInput."""
-    return from_json(Confirmation, data, f"{name}: no confirmation of bootstrap confirm --json")
+    found = from_json(Confirmation, data, f"{name}: no confirmation of bootstrap confirm --json")
+    if not found.artifacts:
+        raise BadInput(f"{name}: has no artifacts: nothing could be lost since")
+    return found
 
 
 def against(now: Confirmation, before: Confirmation) -> Confirmation:

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from bootstrap import host, signals
 from bootstrap.core.errors import BootstrapError
-from bootstrap.core.release import Tree, as_bytes, as_text
-from bootstrap.documents import BadValue, Size, encode, from_json, typed
+from bootstrap.core.release import Tree, as_bytes, as_text, read_file
+from bootstrap.documents import MAX_DOCUMENT, BadValue, Size, encode, from_json, typed
 from bootstrap.instruments import default_engine
 from bootstrap.known.steps import data_dir
 from bootstrap.linux.events import Event, Tick
@@ -131,9 +131,9 @@ def plan_name(steps: str, entry: str) -> str:
 def find_plan(name: str, learned: Path) -> RunPlan | None:
     """The plan that is shipped, or one that an earlier run has left in the folder `learned`; None
     where there is none that can be read: then there is none to lose either."""
-    for place in (data_dir("steps") / name, learned / name):
+    for place in (Path(str(data_dir("steps") / name)), learned / name):
         with suppress(OSError, BootstrapError):
-            return from_json(RunPlan, place.read_bytes(), name)
+            return from_json(RunPlan, read_file(place, MAX_DOCUMENT), name)
     return None
 
 

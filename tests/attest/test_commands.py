@@ -167,7 +167,7 @@ def test_a_statement_says_what_was_seen_and_what_only_read(desk: Desk) -> None:
 def test_opinions_are_made_by_the_command_that_signs(tmp_path: Path, checkout: Path) -> None:
     to, cache = tmp_path / "a.json", {"BOOTSTRAP_CACHE": str(tmp_path / "cache")}
     run = ("attest", "--run", "--release", "embedded", "-o", to, "--opinions")
-    done = bootstrap(*run, "core,models", env=cache)
+    done = bootstrap(*run, "core, models", env=cache)
     assert done.status == 0, done.stderr
     inner = json.loads(to.read_text())["predicate"]["buildDefinition"]["internalParameters"]
     schema = json.loads((checkout / "docs" / "attested-opinions.schema.json").read_text())
@@ -220,6 +220,13 @@ def test_attestations_are_one_more_opinion(
         found = json.loads(inside("confirm", "--release", "embedded", *given, "--json", "-").stdout)
         [voice] = [one for one in found["opinions"] if one["way"]["name"] == "attested"]
         assert voice["result"] is None and "not about this" in voice["why"], voice
+
+
+def test_a_policy_that_asks_for_more_is_not_half_judged(desk: Desk, gpg: People) -> None:
+    policy = desk.policy()
+    policy.write_text(policy.read_text() + gpg.key("dan", "gpg-dan") + "[stagex]\npersons = 1\n")
+    done = inside("confirm", "--release", "embedded", "--policy", policy)
+    assert done.status == 2 and "has [stagex] too" in done.stderr, done.stderr
 
 
 def test_names_that_no_terminal_should_see(verified: Run, tmp_path: Path) -> None:

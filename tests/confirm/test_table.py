@@ -114,6 +114,8 @@ def test_a_baseline_shows_what_was_lost() -> None:
     for bad in (b"{", b'{"schema": "bootstrap-confirm/2"}', data.replace(b'"claim"', b'"clam"')):
         with pytest.raises(BadInput, match=r"b.json: no confirmation"):
             read_baseline(bad, "b.json")
+    with pytest.raises(BadInput, match="has no artifacts"):
+        read_baseline(json.dumps(encode(replace(before, artifacts=()))).encode(), "b.json")
 
 
 def test_foreign_text_does_nothing_and_a_narrow_page_holds_it() -> None:

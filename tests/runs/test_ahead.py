@@ -269,6 +269,9 @@ def test_a_plan_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     for content in (b"", b"{}", b'{"schema": "bootstrap-plan/2", "environments": [], "units": []}'):
         (tmp_path / "x.plan").write_bytes(content)
         assert find_plan("x.plan", tmp_path) is None
+    (tmp_path / "x.plan").unlink()
+    os.mkfifo(tmp_path / "x.plan")  # nor is it waited for
+    assert find_plan("x.plan", tmp_path) is None
 
 
 def test_a_learned_plan_that_is_of_no_use_is_learned_anew(
