@@ -12,24 +12,29 @@ import hashlib
 import io
 import re
 import struct
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import as_bytes, as_text, read_file
 
 if TYPE_CHECKING:
     from dulwich.object_store import DiskObjectStore
+    from dulwich.objects import ObjectID, RawObjectID
+    from dulwich.pack import Pack
 
 FILE, PROGRAM, LINK, GITLINK = 0o100644, 0o100755, 0o120000, 0o160000
 """Modes that an entry of an index may have; a gitlink is a submodule's commit."""
 
 _MAX_INDEX = 64 << 20
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_MAX = 16 << 20
-"""Bytes of a commit or a tree that lies in a file of its own."""
+_MAX = 64 << 20
+"""Bytes of one object, and of all differences that it is kept as; no more is inflated."""
+_MAX_STORES = 100
+"""Object stores that borrow from one another: git goes 5 deep (objects/info/alternates)."""
 _REFS = ("tags", "heads", "remotes", "remotes/origin")
 _T = TypeVar("_T")
 _NORMAL = {0o100664: 0o100644}
@@ -219,8 +224,22 @@ def _stored(checkout: Path, read: Callable[[DiskObjectStore], Iterable[_T]]) -> 
     """All that ``read`` finds among a checkout's objects.  Raises BadInput."""
     from dulwich.object_store import DiskObjectStore
 
+    class BoundedObjectStore(DiskObjectStore):
+        """Dulwich itself bounds only the size of an object that lies in a file of its own."""
+
+        def get_raw(self, name: RawObjectID | ObjectID) -> tuple[int, bytes]:
+            waiting: list[Any] = [self]
+            for store in waiting:
+                store.loose_object_size_limit = _MAX
+                waiting += store.alternates
+                if len(waiting) > _MAX_STORES:
+                    raise ValueError("its alternates lead to one another, or are too many")
+                for pack in store.packs:
+                    _bound(pack, name)
+            return super().get_raw(name)
+
     folder = _git_folders(checkout)[-1] / "objects"
-    store = DiskObjectStore(folder, loose_object_size_limit=_MAX)
+    store = BoundedObjectStore(folder)
     found: list[_T] = []
     fault = ""
     try:
@@ -235,3 +254,44 @@ def _stored(checkout: Path, read: Callable[[DiskObjectStore], Iterable[_T]]) -> 
     if fault:
         raise BadInput(f"{checkout}: {fault}")
     return found
+
+
+def _bound(pack: Pack, name: RawObjectID | ObjectID) -> None:
+    """Raises ValueError where the pack has an object and says that it is larger than `_MAX`.
+
+    What it says is all that is inflated (gitformat-pack(5)): dulwich goes no further, be it for an
+    object, for a delta, or for what a delta makes of its base, which is followed to the last.
+    """
+    from dulwich.objects import RawObjectID
+    from dulwich.pack import take_msb_bytes
+
+    def number(head: io.BytesIO, low: int = 7) -> tuple[int, int]:
+        (first, *more), _ = take_msb_bytes(head.read)
+        size = first & (1 << low) - 1 | sum((b & 0x7F) << low + 7 * n for n, b in enumerate(more))
+        return first >> 4 & 7, size
+
+    try:
+        at = pack.index.object_offset(name)
+    except KeyError:
+        return
+    seen: set[int] = set()
+    deltas = 0
+    with open(pack.data.path, "rb") as file:
+        while at not in seen:  # a ring dulwich refuses
+            seen.add(at)
+            file.seek(at)
+            head = io.BytesIO(file.read(4096))
+            kind, size = number(head, 4)
+            if kind in (6, 7):
+                deltas += size
+                if kind == 7:
+                    at = pack.index.object_offset(RawObjectID(head.read(20)))
+                else:
+                    back = -1
+                    for byte in take_msb_bytes(head.read)[0]:
+                        back = back + 1 << 7 | byte & 0x7F
+                    at -= back
+                start = io.BytesIO(zlib.decompressobj().decompress(head.read(), 32))
+                (_, _), (_, size) = number(start), number(start)
+            if max(size, deltas) > _MAX:
+                raise ValueError(f"an object is of {max(size, deltas)} bytes, more than {_MAX}")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import struct
 import subprocess
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import pytest
@@ -15,7 +19,7 @@ from bootstrap.sources.checkouts import (
     Identity,
     identify_checkout,
 )
-from bootstrap.sources.git import commit_files, read_head, read_index
+from bootstrap.sources.git import blob_sha1, commit_files, read_head, read_index
 from tests.sources.test_checkouts import PIN, clone, git, head
 
 __all__ = ["clone"]
@@ -59,6 +63,10 @@ def test_loose_packed_and_borrowed(clone: Path, tmp_path: Path, offsets: str) ->
     git(clone, "worktree", "add", "-q", "-b", "other", str(tmp_path / "tree"))
     for folder in (tmp_path / "borrower", tmp_path / "tree"):
         assert ours(folder) == listed(clone)
+    ring = tmp_path / "borrower/.git/objects"
+    (ring / "info/alternates").write_text(f"{ring}\n")
+    with pytest.raises(BadInput, match="its alternates lead to one another"):
+        ours(tmp_path / "borrower")
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -85,6 +93,50 @@ def test_damage_is_seen(clone: Path, packed: bool) -> None:
     place.unlink()
     with pytest.raises(BadInput, match=r"cannot be read|is not there \(a partial clone\?\)"):
         commit_files(clone, read_head(clone))
+
+
+def test_an_object_that_is_too_large_is_refused_before_it_is_inflated(clone: Path) -> None:
+    """In a pack: whole, as a delta that copies its small base often, and as a delta of that."""
+
+    def entry(kind: int, size: int, data: bytes, base: bytes = b"") -> bytes:
+        head = [kind << 4 | size & 15]
+        size >>= 4
+        while size:
+            head[-1] |= 0x80
+            head.append(size & 0x7F)
+            size >>= 7
+        return bytes(head) + base + zlib.compress(data, 9)
+
+    def varint(size: int) -> bytes:
+        return bytes((size >> n & 0x7F | (0x80 if size >> n + 7 else 0)) for n in range(0, 28, 7)
+                     if not n or size >> n)  # fmt: skip
+
+    large, small = 80 << 20, bytes(1 << 16)
+    made = varint(len(small)) + varint(large) + b"\x80" * (large >> 16)  # each copies 64 KiB
+    again = varint(large) + varint(1) + b"\x90\x01"
+    names = [blob_sha1(data) for data in (bytes(large + 1), small, bytes(large), bytes(1))]
+    bases = [bytes.fromhex(name) for name in names]
+    entries = [
+        entry(3, large + 1, bytes(large + 1)),
+        entry(3, len(small), small),
+        entry(7, len(made), made, bases[1]),
+        entry(7, len(again), again, bases[2]),
+    ]
+    data = struct.pack(">4sII", b"PACK", 2, len(entries)) + b"".join(entries)
+    place = clone / ".git/objects/pack/pack-bomb.pack"
+    place.write_bytes(data + hashlib.sha1(data, usedforsecurity=False).digest())
+    git(clone, "index-pack", str(place))
+    with pytest.raises(BadInput, match=f"{names[1]} is no commit"):
+        commit_files(clone, names[1])
+    for name in (names[0], names[2], names[3]):
+        tracemalloc.start()
+        with pytest.raises(
+            BadInput, match=r"an object is of 8388608[01] bytes, more than 67108864"
+        ):
+            commit_files(clone, name)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 8 << 20
 
 
 def test_the_configuration_is_not_even_read(clone: Path) -> None:
