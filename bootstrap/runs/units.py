@@ -549,7 +549,8 @@ class UnitMachine(LinuxMachine):
         """Run it. Raises NotAUnit, GuestFailed, LinuxError, KeyboardInterrupt."""
         start, volume = self._start, self.files.volume
         used = time.process_time()
-        self.run(start.path, start.argv, start.envp, start.cwd)
+        if self.run(start.path, start.argv, start.envp, start.cwd).fault is not None:
+            raise NotAUnit("a fault ended it")  # its image cannot be made
         milliseconds = round((time.process_time() - used) * 1000)
         finals = tuple(volume.finals())
         peaks = Peaks(self._most.peak_memory, volume.meter.peak_files, volume.meter.peak_inodes,
@@ -671,6 +672,8 @@ class DrivenMachine(LinuxMachine):
         base = process.base
         is_unit = (
             len(self.running) > 1
+            # Another program than the driver's is running now, and is not when the unit runs.
+            and process.exe is self.running[-2].process.exe
             and posixpath.basename(self.running[-2].process.exe_path).startswith(DRIVER)
             and not posixpath.basename(control.path).startswith(DRIVER)
             and process.pid == self.processes

@@ -316,6 +316,7 @@ def test_steps_that_make_no_sense_end_in_a_contradiction() -> None:
         ("getpid", "is not supported"),
         ("fault", "a fault ended it"),
         ("link", "is a link"),
+        ("image", "a fault ended it"),
     ],
 )
 def test_what_is_no_unit_is_run_where_it_stands(name: str, why: str) -> None:
@@ -326,7 +327,7 @@ def test_what_is_no_unit_is_run_where_it_stands(name: str, why: str) -> None:
         p.at("open", p.text(b"link"), 0, 0).report()
     elif name == "getpid":
         p.call(20).report()
-    else:
+    elif name != "image":
         p.call(name, 3, p.space(16) if name != "lseek" else 0, 1 if name != "lseek" else 0).report()
     files: dict[bytes, LowerFile | LowerLink] = {
         b"kaem": LowerFile(0o755, driver(X86, b"tool")),
@@ -334,6 +335,27 @@ def test_what_is_no_unit_is_run_where_it_stands(name: str, why: str) -> None:
         b"script": LowerFile(0o644, b"a script"),
         b"link": LowerLink(b"script"),
     }
+    if name == "image":  # its only segment has more bytes in the file than in memory
+        data = bytearray(Program(X86).exit().elf())
+        data[52 + 20 : 52 + 24] = bytes(4)
+        files[b"tool"] = LowerFile(0o755, bytes(data))
     units = InTurn()
     assert run(files, units) == run(files)
     assert units.log == [] and why in units.whys[0]
+
+
+def test_a_program_that_is_replaced_is_not_running_any_more() -> None:
+    """Where it is no unit, what it executes next begins in a state that is over at once."""
+    first, second = Program(X86), Program(X86)
+    path = first.text(b"/second")
+    first.call(20).call("execve", path, first.words(path, 0), 0).exit(9)  # getpid: is run in place
+    second.at("open", second.text(b"/tool"), 1, 0).report().exit()
+    files: dict[bytes, LowerFile | LowerLink] = {
+        b"kaem": LowerFile(0o755, driver(X86, b"tool")),
+        b"script": LowerFile(0o644, b"a script"),
+        b"tool": LowerFile(0o755, first.elf()),
+        b"second": LowerFile(0o755, second.elf()),
+    }
+    units = InTurn()
+    assert run(files, units) == run(files)
+    assert len(units.whys) == 1
