@@ -53,7 +53,7 @@ def test_seeds_check_never_loads_lief(checkout: Path) -> None:
     code = (
         "import sys\n"
         "from bootstrap.cli.main import main\n"
-        f"assert main(['seeds', 'check', {str(SEED)!r}, '--source', {str(source)!r}]) == 0\n"
+        f"assert main(['seeds', 'check', {str(SEED)!r}, '--hex0', {str(source)!r}]) == 0\n"
         "assert 'unicorn' in sys.modules\n"
         "assert 'lief' not in sys.modules and 'bootstrap.anatomy' not in sys.modules\n"
     )

@@ -251,7 +251,8 @@ def test_the_command(small: Path, tmp_path: Path) -> None:
     (folder / "one-1.0.tar.gz").unlink()
     done = inside(*args, "--json", str(tmp_path / "plan.json"))
     assert done.status == 1 and "(1 missing)" in done.stdout and "(1 wrong)" in done.stdout
-    assert f"sha256 {tree.sha256(tree.TWO[:-1])}" in done.stdout
+    # Lines are folded, and how depends on the length of the path.
+    assert f"sha256 {tree.sha256(tree.TWO[:-1])}" in " ".join(done.stdout.split())
     states = {
         r["name"]: r["state"] for r in json.loads((tmp_path / "plan.json").read_text())["distfiles"]
     }
