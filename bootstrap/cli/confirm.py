@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -244,6 +244,7 @@ class _OpinionTask:
     arch: str
     entry: str
     tree: str
+    inputs: Mapping[str, str]
     scratch: str
 
 
@@ -255,7 +256,7 @@ def _make(
     with scratch_folder("bootstrap-confirm-") as scratch:
         tasks = [
             pool.WorkTask(one.opinion, _OpinionTask(one.opinion, source, args.release, one.arch,
-                                                    one.entry, one.tree, str(scratch)))
+                                                    one.entry, one.tree, one.inputs, str(scratch)))
             for one in frames
         ]  # fmt: skip
         pool.run_each(_start, tasks, args.jobs or os.cpu_count() or 1, watcher)
@@ -284,7 +285,8 @@ def _work(given: object, _blobs: list[bytes], notify: pool.Notify) -> tuple[obje
             notify(text[0])
 
     threading.Thread(target=beat, daemon=True).start()
-    return opinions.made(MAKERS[task.opinion], resolved, task.entry, text.append), []
+    how = resolved, task.entry, text.append, task.inputs
+    return opinions.made(MAKERS[task.opinion], *how), []
 
 
 class _Watcher:

@@ -164,14 +164,22 @@ MAKERS: Mapping[str, Maker] = {
 """Those that need no room above this one."""
 
 
-def made(maker: Maker, resolved: Resolved, entry: str, tick: Saying) -> Sight:
-    """Make it; a guest that fails is a way that stopped. Raises KeyboardInterrupt."""
+def made(
+    maker: Maker, resolved: Resolved, entry: str, tick: Saying, inputs: Mapping[str, str]
+) -> Sight:
+    """Make it; a guest that fails is a way that stopped. It is none where its `inputs`, which were
+    looked at before its turn came, are others at its end. Raises KeyboardInterrupt."""
     try:
-        return maker.make(resolved, entry, tick)
-    except GuestFailed as error:
-        return Sight({}, "stopped", str(error))
+        try:
+            sight = maker.make(resolved, entry, tick)
+        except GuestFailed as error:
+            sight = Sight({}, "stopped", str(error))
+        now = maker.inputs(resolved)
     except BadInput as error:
         return Sight({}, "", None, f"cannot be made here: {error}")
+    if odd := sorted(n for n in {*now, *inputs} if now.get(n) != inputs.get(n)):
+        return Sight({}, "", None, f"{odd[0]} changed before it was made: make it again")
+    return sight
 
 
 # -- what is published ---------------------------------------------------------------------------

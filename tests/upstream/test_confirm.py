@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from bootstrap.cli.confirm import MAKERS
+from bootstrap.core.errors import BadInput
 from bootstrap.core.release import SourceFile
 from bootstrap.ddc import chains
 from bootstrap.ddc.build_plan import plan
 from bootstrap.known import find
 from bootstrap.machines import builder_hex0
-from bootstrap.runs.opinions import made
+from bootstrap.runs.opinions import Sight, made
 from bootstrap.sources import Resolved, SourceTree, check_materials
 
 ENTRY = "kaem-optional-seed"
@@ -26,11 +27,16 @@ def resolved(tree: SourceTree, changed: str = "") -> Resolved:
     return Resolved(tree, step, materials)
 
 
+def seen(name: str, given: Resolved) -> Sight:
+    try:
+        inputs = MAKERS[name].inputs(given)
+    except BadInput as error:
+        pytest.skip(str(error))
+    return made(MAKERS[name], given, ENTRY, lambda _: None, inputs)
+
+
 def test_builder_hex0_starts_nothing_of_another_tree(tree: SourceTree) -> None:
-    maker, other = MAKERS["builder-hex0"], resolved(tree, "x86/hex1_x86.hex0")
-    sight = made(maker, other, ENTRY, lambda _: None)
-    if sight.unmade:
-        pytest.skip(sight.unmade)
+    sight = seen("builder-hex0", resolved(tree, "x86/hex1_x86.hex0"))
     assert sight.stopped and len(sight.files) == 73 and not any(sight.files.values())
 
 
@@ -51,10 +57,7 @@ def test_what_builder_hex0_left_is_what_counts(
     left.append(("/x86/artifact/hex1", b"\x7fELF"))
     monkeypatch.setattr(builder_hex0, "boot", lambda *_: ("reboot", Machine()))
     monkeypatch.setattr(builder_hex0, "files_of", lambda _pc: left)
-    maker = MAKERS["builder-hex0"]
-    sight = made(maker, release, ENTRY, lambda _: None)
-    if sight.unmade:
-        pytest.skip(sight.unmade)
+    sight = seen("builder-hex0", release)
     assert sight.stopped is None
     assert sight.files["x86/artifact/hex1"] not in (None, release.step.native["x86/artifact/hex1"])
 
@@ -67,7 +70,7 @@ def test_our_own_chain_differs_where_the_source_does(
     first = [one for one in whole if one.language != "C"][:7]
     monkeypatch.setattr(chains, "plan", lambda *_: first)
     known = resolved(tree).step.native
-    good = made(MAKERS["ddc"], resolved(tree), ENTRY, lambda _: None)
+    good = seen("ddc", resolved(tree))
     assert good.stopped is None and good.files == {p: known[p] for p in good.files}
-    bad = made(MAKERS["ddc"], resolved(tree, "x86/hex1_x86.hex0"), ENTRY, lambda _: None)
+    bad = seen("ddc", resolved(tree, "x86/hex1_x86.hex0"))
     assert bad.files["x86/artifact/hex1"] != known["x86/artifact/hex1"]
