@@ -202,8 +202,9 @@ def _require_verified(report: Report) -> None:
         raise BadInput(
             f"its result is {report.result}, not verified{why}; nothing can be vouched for"
         )
-    materials = report.source.materials
+    materials, memo = report.source.materials, report.memo
     for key, value in (
+        ("memo.believed less memo.checked", memo is not None and memo.believed - memo.checked),
         ("reasons", report.reasons),
         ("first_divergence", report.first_divergence),
         ("failure", report.failure),

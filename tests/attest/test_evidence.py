@@ -127,6 +127,25 @@ CHANGES: dict[str, tuple[Change, str]] = {
         lambda r: put(r, "artifacts +", {**r["artifacts"][0], "path": "more"}),
         "has a product more, which embedded x86 does not have",
     ),
+    "a memo that was believed": (
+        lambda r: r.update(
+            memo={
+                "name": "m",
+                "user": 0,
+                "version": "0",
+                "code": ZERO,
+                "makers": [],
+                "oldest": 1,
+                "believed": 9,
+                "checked": 8,
+                "differing": 0,
+                "ran": 0,
+                "dropped": 0,
+                "lost": 0,
+            }
+        ),
+        "says verified, but memo.believed less memo.checked is not empty",
+    ),
     "a product twice": (lambda r: put(r, "artifacts +", r["artifacts"][0]), "is there twice"),
     "a release nobody knows": (
         lambda r: r["source"].update(kind="folder", release="0.0"),
