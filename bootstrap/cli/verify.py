@@ -77,6 +77,8 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
         return machines.verify(args)
     _check_options(args, record_to)
     limits = RunLimits().with_options(args.limit)
+    if limits.instructions and getattr(args, "memo", None) is not None:
+        raise BadInput("--memo goes with no limit of instructions: who counts them runs all")
     engine = default_engine()
     check_output_folder(args.output)
     check_places(args.json, args.junit, args.html, folder=args.output)
@@ -136,7 +138,6 @@ def _rebuilt(
         if record_to is not None:
             return record_rebuild(record_to, *how)
         jobs = 1 if limits.instructions else args.jobs
-        memo = None if limits.instructions else memo
         fast = getattr(args, "fail_fast", False)
         one = rebuild(*how, jobs=jobs, memo=memo, fail_fast=fast)
     if args.jobs > 1 and one.report.jobs == 1 and not args.quiet:
@@ -215,6 +216,9 @@ def _check_options(args: argparse.Namespace, record_to: str | None) -> None:
     check = getattr(args, "memo_check", None) or "0"
     if check != ALL and not check.isdecimal():
         raise BadInput(f"--memo-check {check}: give a number, or all")
+    for name in ("memo_check", "memo_size", "memo_owner"):
+        if getattr(args, name, None) is not None and args.memo is None:
+            raise BadInput(f"--{name.replace('_', '-')} goes with --memo FILE")
     for name in ("memo", "fail_fast", "changed_since"):
         if getattr(args, name, None) and (several or record_to is not None):
             option = name.replace("_", "-")

@@ -61,6 +61,9 @@ verify --release embedded --entry kaem-optional-seed | no entry kaem-optional-se
 trace record -o t --arch all | --arch all: a trace is of one architecture
 trace record -o t --recheck -- ./any | --recheck goes with a bootstrap only
 verify --memo m --memo-check some --release embedded | --memo-check some: give a number, or all
+verify --memo-check all --release embedded | --memo-check goes with --memo FILE
+verify --memo-owner 0 --release embedded | --memo-owner goes with --memo FILE
+verify --memo m --limit instructions=9 --release embedded | --memo goes with no limit
 verify --arch all --memo m | --memo goes with one architecture
 verify --arch all --fail-fast | --fail-fast goes with one architecture
 trace record -o t --jobs 2 -- ./any | --jobs goes with a bootstrap only
