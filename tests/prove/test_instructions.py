@@ -1,0 +1,168 @@
+"""Each instruction that the checker follows does in Unicorn what it does there: drawn by lot."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from unicorn import (
+    UC_ARCH_ARM64,
+    UC_ARCH_RISCV,
+    UC_ARCH_X86,
+    UC_MODE_32,
+    UC_MODE_64,
+    UC_MODE_ARM,
+    UC_MODE_RISCV32,
+    UC_MODE_RISCV64,
+    Uc,
+    UcError,
+    arm64_const,
+    riscv_const,
+    x86_const,
+)
+
+from bootstrap.prove import check
+
+CODE, STACK, AT = 0x600000, 0x7FFF0000, 0x600800
+X86_NAMES = {letter: [letter + name for name in check.X86.NAMES] for letter in "er"}
+X86_NAMES["r"] += [f"r{n}" for n in range(8, 16)]
+RISCV = {name: f"x{n}" for n, name in enumerate(check.RiscV.NAMES) if n}
+ARM = [*(f"x{n}" for n in range(31)), "sp"]
+CPUS: dict[str, tuple[int, int, Any, str, dict[str, str]]] = {
+    "x86": (UC_ARCH_X86, UC_MODE_32, x86_const, "UC_X86_REG_", {n: n for n in X86_NAMES["e"]}),
+    "AMD64": (UC_ARCH_X86, UC_MODE_64, x86_const, "UC_X86_REG_", {n: n for n in X86_NAMES["r"]}),
+    "AArch64": (UC_ARCH_ARM64, UC_MODE_ARM, arm64_const, "UC_ARM64_REG_", {n: n for n in ARM}),
+    "riscv64": (UC_ARCH_RISCV, UC_MODE_RISCV64, riscv_const, "UC_RISCV_REG_", RISCV),
+    "riscv32": (UC_ARCH_RISCV, UC_MODE_RISCV32, riscv_const, "UC_RISCV_REG_", RISCV),
+}
+PC = {"x86": "EIP", "AMD64": "RIP"}
+OPCODES = bytes.fromhex("0104 0f24 2c31 3c66 8385 8889 8ac1 c7f7 ff99 c3e8 eb6a 7273 7475 7c7d") + (
+    bytes((*range(0x40, 0x60), *range(0x90, 0x98), *range(0xB0, 0xC0)))
+)
+WORDS = {  # what is fixed in an instruction, and what may be anything
+    "AArch64": [
+        (0x92800000, 0x001FFFFF), (0xD2800000, 0x001FFFFF), (0xAA0003E0, 0x001F001F),
+        (0x8B000000, 0x001FFFFF), (0xD1000000, 0x003FFFFF), (0xF100001F, 0x003FFFE0),
+        (0x39400000, 0x003FFFFF), (0xF9400000, 0x003FFFFF), (0x39000000, 0x003FFFFF),
+        (0xF80003E0, 0x001FFC1F), (0xF84003E0, 0x001FFC1F), (0x18000000, 0x0000FFFF),
+        (0x98000000, 0x0000FFFF), (0x14000000, 0x03FFFFFF), (0x94000000, 0x03FFFFFF),
+        (0x54000000, 0x00FFFFEB), (0xD65F03C0, 0),
+    ],
+    "riscv": [
+        (0x13, 0xFFFF8F80), (0x13, 0xFFFFFF80), (0x33, 0x41FF8F80), (0x03, 0xFFFFFF80),
+        (0x23, 0xFFFFFF80), (0x63, 0xFFFFFF80), (0x6F, 0xFFFFF000),
+    ],
+}  # fmt: skip
+
+
+def drawn(arch: str, draw: random.Random) -> bytes:
+    """An instruction, or something like one."""
+    if arch in PC:
+        rex = (
+            bytes((0x40 | draw.randrange(16),)) if arch == "AMD64" and draw.random() < 0.5 else b""
+        )
+        opcode = bytes((draw.choice(OPCODES),))
+        more = {b"\x0f": b"\xb6", b"\x66": bytes((0xB8 | draw.randrange(8),))}.get(opcode, b"")
+        form = bytes((0xC0 | draw.randrange(64),)) if draw.random() < 0.7 else b""
+        return rex + opcode + more + form + draw.randbytes(6)
+    fixed, free = draw.choice(WORDS[arch if arch == "AArch64" else "riscv"])
+    return (fixed | draw.getrandbits(32) & free).to_bytes(4, "little")
+
+
+def differences(arch: str, count: int) -> tuple[int, list[str]]:
+    """How many of ``count`` the checker follows, and where it does otherwise than Unicorn."""
+    family, mode, consts, prefix, names = CPUS[arch]
+    draw, cpu, convention = random.Random(arch), Uc(family, mode), check.CONVENTIONS[arch]
+    mask = (1 << 8 * convention.word) - 1
+    cpu.mem_map(CODE, 0x1000)
+    cpu.mem_map(STACK - 0x1000, 0x2000)
+    ids = {ours: getattr(consts, prefix + theirs.upper()) for ours, theirs in names.items()}
+    pc = getattr(consts, prefix + PC.get(arch, "PC"))
+    edges = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, mask, mask >> 1]
+    followed, found = 0, []
+    for _ in range(count):
+        code, stack, text = (
+            bytearray(draw.randbytes(0x1000)),
+            draw.randbytes(512),
+            drawn(arch, draw),
+        )
+        code[AT - CODE : AT - CODE + len(text)] = text
+        image = check.SeedImage.__new__(check.SeedImage)
+        image.arch, image.addr, image.bytes, image.entry = convention, CODE, bytes(code), AT
+        image.readable = image.writable = True
+        image.executed, image.stored, image.constant = set(), set(), set()
+        machine = check.MACHINES[arch](image)
+        at_start = {name: draw.choice(edges) for name in names}
+        for name in draw.sample(sorted(names), len(names) // 2):  # of which many are addresses
+            at_start[name] = CODE + draw.randrange(16, 0x7F0) // 4 * 4
+        at_start[convention.sp] = STACK
+        machine.registers = {name: ("", value & mask) for name, value in at_start.items()}
+        machine.registers[convention.sp] = ("sp", 0)
+        machine.put(("sp", -256), ("", int.from_bytes(stack, "little")), 512)
+        zero, carry, less = (draw.random() < 0.5 for _ in range(3))
+        machine.flags = {"zero": zero, "carry": carry, "less": less}
+        try:
+            machine.step()
+        except check.Refused:
+            continue
+        followed += 1
+        cpu.mem_write(CODE, bytes(code))
+        cpu.mem_write(STACK - 256, stack)
+        cpu.ctl_remove_cache(CODE, CODE + 0x1000)
+        for name, number in ids.items():
+            cpu.reg_write(number, at_start[name] & mask)
+        if arch in PC:
+            cpu.reg_write(x86_const.UC_X86_REG_EFLAGS, 2 | carry | zero << 6 | less << 7)
+        elif arch == "AArch64":
+            cpu.reg_write(
+                arm64_const.UC_ARM64_REG_NZCV, less << 31 | zero << 30 | (not carry) << 29
+            )
+        try:
+            cpu.emu_start(AT, 0, count=1)
+        except UcError as error:
+            if "FETCH" not in str(error):  # where it jumps to is compared below
+                found.append(f"{text.hex()}: {error}")
+                continue
+        due: dict[str, int | bool | None] = {"pc": machine.pc} | {
+            name: value and whole(value, mask) for name, value in machine.registers.items()
+        }
+        for (base, at), byte in machine.memory.items():
+            if isinstance(byte, tuple):
+                byte = whole(byte[0], mask) >> 8 * byte[1] & 0xFF
+            due[hex((STACK if base else 0) + at)] = byte
+        is_now: dict[str, int | bool] = {"pc": cpu.reg_read(pc)}
+        is_now |= {name: cpu.reg_read(number) & mask for name, number in ids.items()}
+        is_now |= {name: cpu.mem_read(int(name, 16), 1)[0] for name in due if name[:2] == "0x"}
+        if not arch.startswith("riscv"):  # which has no flags
+            due |= machine.flags
+            is_now |= flags(cpu, arch)
+        wrong = [name for name, value in due.items() if value not in (None, is_now[name])]
+        found += [f"{text.hex()}: {name} is {is_now[name]}, not {due[name]}" for name in wrong]
+    return followed, found
+
+
+def whole(value: check.Value, mask: int) -> int:
+    """The number: no other symbol than the stack pointer is there."""
+    assert value is not None and value[0] in ("", "sp")
+    return value[1] + STACK * (value[0] == "sp") & mask
+
+
+def flags(cpu: Uc, arch: str) -> dict[str, bool]:
+    if arch == "AArch64":
+        bits = cpu.reg_read(arm64_const.UC_ARM64_REG_NZCV) >> 28
+        return {"zero": bool(bits & 4), "carry": not bits & 2, "less": bool(bits >> 3 ^ bits & 1)}
+    bits = cpu.reg_read(x86_const.UC_X86_REG_EFLAGS)
+    return {"zero": bool(bits & 64), "carry": bool(bits & 1),
+            "less": bool((bits >> 7 ^ bits >> 11) & 1)}  # fmt: skip
+
+
+@pytest.mark.parametrize("arch", CPUS)
+def test_it_does_what_unicorn_does(arch: str) -> None:
+    followed, found = differences(arch, 1500)
+    assert not found and followed > 300
+
+
+def test_a_checker_that_reads_one_otherwise_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "signed", lambda number, mask: number)
+    assert differences("x86", 500)[1]
