@@ -203,7 +203,9 @@ def _host(also: Callable[[str], Mapping[str, str]]) -> Callable[[Resolved], Mapp
 
 def _qemu_inputs(arch: str) -> dict[str, str]:
     program = _qemu(arch)
-    _, text = ask([program, "--version"])
+    status, text = ask([program, "--version"])
+    if status or not text:
+        raise BadInput(f"{program} --version: ended with status {status}: {last_line(text)}")
     return {f"{Path(program).name} {text.splitlines()[0]}": file_digest(Path(program))}
 
 

@@ -210,6 +210,20 @@ def test_a_tool_that_vanished_is_no_vote(tmp_path: Path) -> None:
     assert Cache(tmp_path).root == tmp_path
 
 
+@pytest.mark.parametrize(
+    ("ends", "said"), [("echo; exit 0", "0: no output"), ("echo broken; exit 3", "3: broken")]
+)
+def test_a_tool_that_has_no_version_is_no_vote(ends: str, said: str, tmp_path: Path) -> None:
+    for name in ("bwrap", "qemu-i386-static"):
+        version = "echo bubblewrap 0.8.0" if name == "bwrap" else ends
+        (tmp_path / name).write_text(f"#!/bin/sh\n{version}\n")
+        (tmp_path / name).chmod(0o755)
+    done = confirm(tmp_path / "cache", "--json", "-", PATH=f"{tmp_path}:/usr/bin:/bin")
+    [row] = [one for one in document(done)["opinions"] if one["way"]["name"] == "qemu-user"]
+    assert done.status == 1 and row["result"] is None
+    assert f"qemu-i386-static --version: ended with status {said}" in row["why"]
+
+
 def test_a_program_that_would_run_beside_qemu_is_found(tmp_path: Path) -> None:
     programs = {"x86": elf("x86", b""), "amd64": elf("amd64", b""), "text": b"hello", "none": b""}
     for name, data in programs.items():
