@@ -39,6 +39,8 @@ SIZE = 256 << 20
 _ALL = 1 << 40
 _MOST = 1 << 30
 """Bytes of one row, unpacked."""
+_LATEST = 1 << 35
+"""A time in seconds since 1970 that no row has."""
 _TABLE = """create table if not exists units (key text, seen text, sha256 text, made integer,
  maker text, content blob, primary key (key, seen))"""
 
@@ -106,22 +108,21 @@ class Memo:
 
     def results(self, start: UnitStart, limits: RunLimits) -> Iterator[tuple[UnitResult, Blobs]]:
         """Those of units that began so, the newest first."""
-        columns = "content, sha256, made, maker"
+        columns, key = "content, sha256, made, maker", _key(start, limits)
         for content, sha256, made, maker in self._rows(start, limits, columns):
             try:
-                if hashlib.sha256(content).hexdigest() != sha256 or not isinstance(made, int):
+                if _checksum(key, made, maker, content) != sha256 or not 0 <= made < _LATEST:
                     raise BadValue("is another")
                 result, blobs = _unpacked(content)
                 if not is_whole(result, blobs) or result.start != start:
                     raise BadValue("is no unit")
             except (BadValue, TypeError, zlib.error):
                 self.count(dropped=1)
-                self._change("delete from units where key = ? and sha256 is ?",
-                             _key(start, limits), sha256)  # fmt: skip
+                self._change("delete from units where key = ? and sha256 is ?", key, sha256)
                 continue
             if self.use.oldest is None or made < self.use.oldest:
                 self.use = replace(self.use, oldest=made)
-            if isinstance(maker, str) and maker not in self.use.makers:
+            if maker not in self.use.makers:
                 self.use = replace(self.use, makers=tuple(sorted({*self.use.makers, maker})))
             yield result, blobs
 
@@ -136,11 +137,11 @@ class Memo:
 
     def add(self, result: UnitResult, blobs: Blobs, limits: RunLimits) -> None:
         """Have a result in it; the oldest go where it becomes too large."""
-        content = _packed(result, blobs)
+        content, made, key = _packed(result, blobs), int(time.time()), _key(result.start, limits)
         seen = hashlib.sha256(json.dumps(encode(result.observations)).encode()).hexdigest()
         self._change("insert or replace into units values (?, ?, ?, ?, ?, ?)",
-                     _key(result.start, limits), seen, hashlib.sha256(content).hexdigest(),
-                     int(time.time()), self._maker, content)  # fmt: skip
+                     key, seen, _checksum(key, made, self._maker, content), made, self._maker,
+                     content)  # fmt: skip
         self._change(
             "delete from units where (key, seen) in (select key, seen from (select key, seen, "
             "sum(length(content)) over (order by made desc, key, seen) as total from units) "
@@ -174,6 +175,14 @@ def _require_own(place: Path, uid: int, owner: int | None) -> None:
 def _key(start: UnitStart, limits: RunLimits) -> str:
     plain = json.dumps([encode(start), encode(limits)])
     return code_digest() + hashlib.sha256(plain.encode()).hexdigest()
+
+
+def _checksum(key: str, made: object, maker: object, content: object) -> str:
+    """Of a row, so that none is of another unit, code, time or maker. Raises TypeError."""
+    if not (isinstance(made, int) and isinstance(maker, str) and isinstance(content, bytes)):
+        raise TypeError
+    head = json.dumps([key, made, maker])
+    return hashlib.sha256(head.encode() + content).hexdigest()
 
 
 def _packed(result: UnitResult, blobs: Blobs) -> bytes:

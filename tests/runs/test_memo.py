@@ -95,16 +95,48 @@ def unlike_its_sum(place: Path) -> None:
 
 def summed_nonsense(place: Path) -> None:
     wrong = b"no unit"
-    rows(
-        place, "update units set content = ?, sha256 = ?", wrong, hashlib.sha256(wrong).hexdigest()
-    )
+    for key, made, maker in rows(place, "select key, made, maker from units"):
+        right = memos._checksum(key, made, maker, wrong)
+        rows(place, "update units set content = ?, sha256 = ? where key = ?", wrong, right, key)
+
+
+def of_another_maker(place: Path) -> None:
+    rows(place, "update units set maker = '0 9.9'")
+
+
+def of_other_code(place: Path) -> None:
+    """Rows that older code left, under the key of this code."""
+    for key, content in rows(place, "select key, content from units"):
+        old = hashlib.sha256(f"{key} of other code".encode()).hexdigest() * 2
+        wrong = memos._checksum(old, 1, "0 0", content)
+        rows(
+            place, "update units set made = 1, maker = '0 0', sha256 = ? where key = ?", wrong, key
+        )
+
+
+def before_there_was_time(place: Path) -> None:
+    for key, maker, content in rows(place, "select key, maker, content from units"):
+        right = memos._checksum(key, -(1 << 62), maker, content)
+        rows(place, "update units set made = ?, sha256 = ? where key = ?", -(1 << 62), right, key)
 
 
 def cut(place: Path) -> None:
     os.truncate(place, place.stat().st_size * 2 // 3)
 
 
-@pytest.mark.parametrize("harm", [flipped, of_another_type, unlike_its_sum, summed_nonsense, cut])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        flipped,
+        of_another_type,
+        unlike_its_sum,
+        summed_nonsense,
+        of_another_maker,
+        of_other_code,
+        before_there_was_time,
+        cut,
+    ],
+)
 def test_entries_that_are_not_whole_are_not_believed(
     harm: Callable[[Path], None], place: Path
 ) -> None:
