@@ -153,12 +153,15 @@ def _builder_inputs(_resolved: Resolved) -> dict[str, str]:
     return names | engine_code("machines", "core", "languages")
 
 
+def _fast_inputs(_resolved: Resolved) -> dict[str, str]:
+    hot_path = default_engine().describe()["hot_path"]
+    code = engine_code("core", "linux", "instruments", "runs", "report", "sources")
+    return {"hot path": hot_path, **code}
+
+
 MAKERS: Mapping[str, Maker] = {
     "core": Maker(_core, lambda _: engine_code("core", "runs/deciding.py")),
-    "fast-path": Maker(
-        _fast_path,
-        lambda _: engine_code("core", "linux", "instruments", "runs", "report", "sources"),
-    ),
+    "fast-path": Maker(_fast_path, _fast_inputs),
     "builder-hex0": Maker(_builder_hex0, _builder_inputs),
 }
 """Those that need no room above this one."""

@@ -121,7 +121,7 @@ def test_two_runs_that_part_are_not_deterministic(tmp_path: Path) -> None:
     assert store.keep(replace(other, inputs={"tool": "2"})).unsteady == ()
 
 
-def test_each_depends_on_the_code_that_makes_it() -> None:
+def test_each_depends_on_the_code_that_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {}
     for name, maker in MAKERS.items():
         with suppress(BadInput):  # it cannot be made here
@@ -129,6 +129,8 @@ def test_each_depends_on_the_code_that_makes_it() -> None:
             assert "bootstrap/runs/opinions.py" in found[name]
     assert {"core", "fast-path", "models", "ddc"} <= found.keys()
     assert "our tools" in found["ddc"] and "bootstrap/runs" in found["fast-path"]
+    monkeypatch.setenv("BOOTSTRAP_HOT_PATH", "python")
+    assert MAKERS["fast-path"].inputs(embedded())["hot path"] == "python"
 
 
 def test_what_changed_before_its_turn_came_makes_it_none() -> None:
