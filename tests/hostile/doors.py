@@ -321,6 +321,7 @@ _STATEMENT: dict[str, Any] = {
                 "engine": {"name": "unicorn", "version": "1"},
                 "host": {"cpuVendor": "", "os": "", "saidBy": ""},
                 "sourceDigest": source_digest({"b": "1" * 64}),
+                "source": {"treeDigest": "1" * 64},
                 "opinions": {
                     "schema": "bootstrap-attested-opinions/1",
                     "treeDigest": "1" * 64,
