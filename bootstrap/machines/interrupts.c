@@ -3,7 +3,8 @@
  * It does what Pc._through_gate does in Python, which is the specification, and leaves to that
  * (`slow`) whatever is not plain: real mode, exceptions, other kinds of gates, another code segment,
  * a limit. Where system calls are watched, it goes on by itself at those that are only counted, and at
- * writes of few bytes, which are noted with their results; the rest are slow. Plain C99, no Python.h: loaded with ctypes, which passes in libunicorn's functions.
+ * writes of few bytes, which are noted with their results; the rest are slow. Plain C99, no Python.h:
+ * loaded with ctypes, which passes in libunicorn's functions.
  */
 #include <stdint.h>
 #include <string.h>

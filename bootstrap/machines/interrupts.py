@@ -154,7 +154,7 @@ class NativeInterrupts:
         function = ctypes.cast(self._library.pc_interrupt, ctypes.c_void_p)
         add_hook(engine, uc.UC_HOOK_INTR, function, ctypes.byref(self._state))
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Of the plain calls since the last time."""
         state, plain = self._state, self._plain
         if plain is None:

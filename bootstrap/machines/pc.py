@@ -248,7 +248,7 @@ class Pc:
             self._emulation.run(BOOT, 0xFFFFFFFF, self.limits.seconds, self.place, self._beyond)
         finally:
             if self.native is not None:
-                self.native.tell()
+                self.native.report()
         return "reboot" if self._rebooted else "halted"
 
     def _beyond(self) -> str:
@@ -353,7 +353,7 @@ class Pc:
         back, code = self.register("eip"), self.register("cs")
         if self._watch is not None:
             if self.native is not None:
-                self.native.tell()
+                self.native.report()
             values = tuple(self.register(n) for n in _REGISTERS[:7])
             self._watch.taken(self, Interrupt(vector, values, back, esp + FRAME.size))
             if self.native is not None:

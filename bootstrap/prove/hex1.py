@@ -16,7 +16,7 @@ import z3
 
 from bootstrap.core.arches import Arch
 from bootstrap.prove.symbolic import Place, SymbolicMachine, Term, part, plain, same
-from bootstrap.prove.walk import NotProven, Tell
+from bootstrap.prove.walk import Notify, NotProven
 
 # What hex1 is, one byte of input at a time.
 
@@ -131,12 +131,12 @@ class Hex1Proof:
 
 
 def prove(
-    program: bytes, arch: Arch, layout: Hex1Layout, tell: Tell = lambda _text: None
+    program: bytes, arch: Arch, layout: Hex1Layout, notify: Notify = lambda _text: None
 ) -> Hex1Proof:
     """Each step of each state. Raises what `parse` raises."""
     result = Hex1Proof()
     try:
-        _Hex1Walk(program, arch, layout, result).walk(tell)
+        _Hex1Walk(program, arch, layout, result).walk(notify)
     except NotProven as error:
         result.refused = str(error)
     return result
@@ -175,7 +175,7 @@ class _Hex1Walk:
         self._ended = False
         self.result = result
 
-    def walk(self, tell: Tell) -> None:
+    def walk(self, notify: Notify) -> None:
         """Raises NotProven."""
         m, word = self._fresh, self._word
         for place, due in ((2, (0,)), (3, (0x241, 0o700))):  # argv[1] to be read, [2] to be written
@@ -200,7 +200,7 @@ class _Hex1Walk:
             now = self._states[key]
             registers, memory = self._held(key, now)
             self.result.states += 1
-            tell(f"state {self.result.states} of {len(self._states)} that are known")
+            notify(f"state {self.result.states} of {len(self._states)} that are known")
             for byte in (None, *range(256)):
                 if covered(now, byte):
                     m = self._fresh.copy(registers, memory, self._cell_byte)

@@ -27,9 +27,9 @@ from bootstrap.prove.walk import (
     NO_OUTPUT,
     OUTPUT_IS_0,
     Automaton,
+    Notify,
     NotProven,
     Opens,
-    Tell,
     Walker,
 )
 
@@ -57,13 +57,13 @@ class Proof:
     findings: tuple[Finding, ...]
 
 
-def prove(seed: bytes, abi: Arch, most: int, tell: Tell = lambda _text: None) -> Proof:
+def prove(seed: bytes, abi: Arch, most: int, notify: Notify = lambda _text: None) -> Proof:
     """Walk, relate, certify, check. ``most``: states at which the walk stops.
 
     What is not proven is a finding, not an error. Raises what the loader raises.
     """
     try:
-        found, relation, findings = _explore(partial(Walker, seed, abi, most, tell))
+        found, relation, findings = _explore(partial(Walker, seed, abi, most, notify))
     except NotProven as error:
         return Proof(seed, abi, None, None, "", str(error), ())
     text, refused = "", ""

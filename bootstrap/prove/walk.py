@@ -58,7 +58,7 @@ class _Grow(Exception):
     """A part turned out to be live: begin again with it."""
 
 
-Tell = Callable[[str], object]
+Notify = Callable[[str], object]
 """Hears how far the work is."""
 Opens = tuple[tuple[int, int], ...]
 """What the two opens give, in each world."""
@@ -149,12 +149,12 @@ class _SeedRun(NamedTuple):
 class Walker:
     """One seed, whose opens give what ``opens`` has. `close` it."""
 
-    def __init__(self, image: bytes, abi: Arch, most: int, tell: Tell, opens: Opens) -> None:
+    def __init__(self, image: bytes, abi: Arch, most: int, notify: Notify, opens: Opens) -> None:
         """``most``: states at which it stops. Raises what the loader raises."""
         loaded = load(file_of(image), b"seed", (b"seed",), (), Meter(RunLimits()), VirtualMemory)
         assert isinstance(loaded.memory, VirtualMemory)
         self._memory = loaded.memory
-        self._entry, self._most, self._opens, self._tell = loaded.pc, most, opens, tell
+        self._entry, self._most, self._opens, self._notify = loaded.pc, most, opens, notify
         self._word, self._full = abi.word, abi.word_mask
         stack = abi.task_size - 0x80000
         self._symbols = WorldSymbols(self._full, stack, opens)
@@ -380,7 +380,7 @@ class Walker:
             raise NotProven("it writes before it reads")
         found.started = first.ended
         for number, state in enumerate(found.states):  # which grows as it is walked
-            self._tell(f"state {number + 1} of {len(found.states)} that are known")
+            self._notify(f"state {number + 1} of {len(found.states)} that are known")
             steps, items = {}, (*INPUTS, *FAILING) if fails else INPUTS
             if known is not None and number < len(known.steps):
                 steps, items = dict(known.steps[number]), tuple(FAILING)

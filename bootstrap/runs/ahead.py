@@ -11,7 +11,6 @@ cost time.
 from __future__ import annotations
 
 import json
-import os
 import posixpath
 import threading
 import time
@@ -41,6 +40,7 @@ from bootstrap.runs.units import (
     is_whole,
     run_unit,
 )
+from bootstrap.sources.cache import put
 
 if TYPE_CHECKING:
     from bootstrap.report import MemoUse
@@ -142,12 +142,7 @@ def save_plan(plan: RunPlan, learned: Path, name: str) -> None:
     text = json.dumps(encode(plan), separators=(",", ":"))
     with suppress(OSError), signals.held:
         learned.mkdir(parents=True, exist_ok=True)
-        beside = learned / f"{name}.{os.getpid()}"
-        try:
-            beside.write_text(text, "ascii")
-            beside.replace(learned / name)
-        finally:
-            beside.unlink(missing_ok=True)
+        put(learned / name, text.encode("ascii"))
 
 
 # -- a worker --------------------------------------------------------------------------------------

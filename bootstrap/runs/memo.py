@@ -27,7 +27,7 @@ from typing import Any
 
 import bootstrap
 from bootstrap.core.errors import BadInput
-from bootstrap.documents import BadValue, encode, typed_json
+from bootstrap.documents import BadValue, Size, encode, typed_json
 from bootstrap.instruments import default_engine
 from bootstrap.linux.limits import RunLimits
 from bootstrap.report.model import MemoUse
@@ -199,11 +199,11 @@ def _unpacked(content: object) -> tuple[UnitResult, Blobs]:
     unpacking = zlib.decompressobj()
     data = unpacking.decompress(content, _MOST)
     sizes, _, rest = data.partition(b"\n")
-    parts = []
-    for size in typed_json(tuple[int, ...], sizes):
-        parts.append(rest[:size])
-        rest = rest[size:]
-    if not parts or rest:
+    parts, begin = [], 0
+    for size in typed_json(tuple[Size, ...], sizes):
+        parts.append(rest[begin : begin + size])
+        begin += size
+    if not parts or begin != len(rest):
         raise BadValue("has other sizes")
     blobs = {hashlib.sha256(part).hexdigest(): part for part in parts[1:]}
     return typed_json(UnitResult, parts[0]), blobs

@@ -254,8 +254,8 @@ def _locked(file: Path, reads: bool) -> Iterator[None]:
 
 
 def put(file: Path, data: bytes) -> None:
-    """Write a file beside and rename it into place; under the lock, so the name is ours."""
-    part = file.with_name(f"{file.name}.part")
+    """Write a file beside, under a name of this process, and rename it into place."""
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
         with open(part, "wb") as out:
             out.write(data)
