@@ -59,6 +59,8 @@ class StepApp(App[int], inherit_bindings=False):
         self._zoomed = False
         self._pulled: float | None = None
         self._asked = 0
+        self._seen = 0
+        """How many commands have had their view, or their failure, here."""
         self._links_wanted = True
         self._busy = ""
         """What works for so long that it is shown."""
@@ -257,9 +259,14 @@ class StepApp(App[int], inherit_bindings=False):
         except BadInput as error:
             self.say(f"! {error}", "error")
 
+    @property
+    def current(self) -> bool:
+        """Whether what is shown is what all commands led to: none runs, waits or is on its way."""
+        return self._seen == self.worker.commands
+
     def _leave(self) -> None:
         """The end, when all that was typed before is done."""
-        if self.worker.idle:
+        if self.current:
             self.exit(0)
         else:
             self.typed.waiting.appendleft(events.Key("q", "q"))
@@ -320,6 +327,7 @@ class StepApp(App[int], inherit_bindings=False):
     def on_shown(self, message: Shown) -> None:
         """A new view."""
         old, self.view = self.view, message.view
+        self._seen = max(self._seen, message.commands)
         if message.names is not None:
             self.typed.line.names = message.names
         if old is None:
@@ -370,6 +378,7 @@ class StepApp(App[int], inherit_bindings=False):
     def on_failed(self, message: Failed) -> None:
         """It could not be done."""
         self._done()
+        self._seen = max(self._seen, message.commands)
         if message.over:
             self.failure = message.error
             self.exit(2)
@@ -380,6 +389,7 @@ class StepApp(App[int], inherit_bindings=False):
         """Nothing more to do, unless something was asked for meanwhile."""
         if message.requests == self.worker.requests:
             self.still.set()
+            self._seen = self.worker.commands  # those that were forgotten too
             if self._busy or self._stopping:
                 self._busy, self._stopping = "", False
                 self.say("")

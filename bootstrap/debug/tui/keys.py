@@ -307,14 +307,14 @@ class Typed:
         if key is None or self.line.open or self.pending or key.when == "now":
             return True
         if key.does == "quit":
-            return app.worker.idle
+            return app.current
         if key.when == "always":
             return True
         if key.when == "links":
             return app.still.is_set()
         if isinstance(key.does, str) and "{" not in key.does:
             return True
-        return app.still.is_set() or (app.worker.idle and app.view.settled)
+        return app.still.is_set() or (app.current and app.view.settled)
 
     def _take(self, event: events.Key) -> None:
         character = event.character or ""

@@ -29,11 +29,15 @@ class AskedToStop(Exception):
 
 @dataclass
 class Shown(Message):
-    """A new view; `result` where a command was done, `names` where they are others now."""
+    """A new view; `result` where a command was done, `names` where they are others now.
+
+    `commands`: how many had been asked for, up to the one that led here.
+    """
 
     view: ScreenState
     result: CommandResult | None = None
     names: Names | None = None
+    commands: int = 0
 
 
 @dataclass
@@ -45,11 +49,12 @@ class Linked(Message):
 
 @dataclass
 class Failed(Message):
-    """A command could not be done; `over`: nor can anything else."""
+    """A command could not be done (`commands` as above); `over`: nor can anything else."""
 
     text: str
     over: bool = False
     error: BaseException | None = None
+    commands: int = 0
 
 
 @dataclass
@@ -75,7 +80,8 @@ class Worker(threading.Thread):
     ) -> None:
         super().__init__(name="session", daemon=True)
         self._trace, self._save, self._send = name, save, send
-        self._commands: deque[DebugCommand] = deque()
+        self._commands: deque[tuple[int, DebugCommand]] = deque()
+        """Those that wait; with each, how many had been asked for by then."""
         self._link: tuple[str, str, int] | None = None
         self._look: ScreenRequest | None = None
         self._count = False
@@ -86,9 +92,10 @@ class Worker(threading.Thread):
         self._condition = threading.Condition()
         self._settling = False
         self._arrived = False
-        self._doing = False
         self.requests = 0
         """How often something was asked for."""
+        self.commands = 0
+        """How often that was a command."""
 
     # Asked by the screen.
 
@@ -105,18 +112,13 @@ class Worker(threading.Thread):
     def do(self, command: DebugCommand, request: ScreenRequest) -> None:
         """A command, after those that wait; what comes again and again becomes one."""
         with self._request(afresh=True):
-            last = self._commands[-1] if self._commands else None
+            _, last = self._commands[-1] if self._commands else (0, None)
             if last is not None and last.name == command.name and command.name in COUNTED:
-                times = self._commands.pop().number("n") + command.number("n")
+                times = self._commands.pop()[1].number("n") + command.number("n")
                 command = DebugCommand(command.verb, {"n": times})
-            self._commands.append(command)
+            self.commands += 1
+            self._commands.append((self.commands, command))
             self._wanted = request
-
-    @property
-    def idle(self) -> bool:
-        """Whether all commands are done, and their views were sent."""
-        with self._condition:
-            return not self._commands and not self._doing
 
     def look(self, request: ScreenRequest) -> None:
         """A new view of the same place."""
@@ -183,8 +185,7 @@ class Worker(threading.Thread):
                         self._condition.wait()
                 if self._over:
                     return
-                command = self._commands.popleft() if self._commands else None
-                self._doing = command is not None
+                asked, command = self._commands.popleft() if self._commands else (0, None)
                 look, self._look = self._look, None
                 counts, self._count = self._count, False
                 request = self._wanted
@@ -202,8 +203,8 @@ class Worker(threading.Thread):
                         fresh = names[1]
                     shown = reader.view(request)
                     self._asked_to_stop.clear()
-                    self._settled = self._doing = False
-                    self._send(Shown(shown, result, fresh))
+                    self._settled = False
+                    self._send(Shown(shown, result, fresh, asked))
                 elif counts or look is not None:
                     if counts:
                         reader.count()
@@ -216,11 +217,9 @@ class Worker(threading.Thread):
                     self._send(Linked(linking.of(session, *link)))
             except AskedToStop:
                 self._asked_to_stop.clear()
-                self._doing = False
-                self._send(Failed("interrupted: still where it was"))
+                self._send(Failed("interrupted: still where it was", commands=asked))
             except BootstrapError as error:
-                self._doing = False
-                self._send(Failed(str(error), error=error))
+                self._send(Failed(str(error), error=error, commands=asked))
             finally:
                 self._arrived = False
 

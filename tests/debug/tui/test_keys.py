@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from textual import events
+from textual.message import Message
 
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.tui.app import StepApp
@@ -255,6 +256,38 @@ def test_keys_that_are_typed_ahead_are_all_done_in_order(
     assert not there or at_once.here == there
 
 
+def test_a_key_does_not_go_by_a_view_that_is_on_its_way_out(embedded_trace: Path) -> None:
+    """The session has done a step, but its view has not come yet: the old place is shown."""
+    by_hand = ""
+
+    async def walk(screen: Screen) -> None:
+        app = screen.app
+        held: list[Message] = []
+        send = app.worker._send
+        app.worker._send = held.append
+        app.on_key(events.Key("s", "s"))
+        while not held:
+            await asyncio.sleep(0.01)
+        app.on_key(events.Key("x", "x"))
+        app.on_key(events.Key("q", "q"))
+        assert len(app.typed.waiting) == 2
+        app.typed.waiting.pop()
+        app.worker._send = send
+        for message in held:
+            send(message)
+        await screen.still()
+        assert screen.here == by_hand
+
+    async def slowly(screen: Screen) -> None:
+        nonlocal by_hand
+        await screen.press("s")
+        await screen.press("x")
+        by_hand = screen.here
+
+    on_screen(embedded_trace, slowly)
+    on_screen(embedded_trace, walk)
+
+
 def test_the_end_waits_for_what_was_typed_before(embedded_trace: Path) -> None:
     saved: dict[str, str] = {}
     line = ("colon", *"save", "space", "f", "enter")
@@ -277,14 +310,13 @@ def test_what_is_not_done_is_said(embedded_trace: Path) -> None:
         await screen.press("enter")
         assert screen.here == "1@5"
         # While something works: Esc forgets what waits for it, and says so.
-        screen.app.worker._doing = True
+        screen.app.worker.commands += 1
         screen.app.still.clear()
         for key in "xxv":
             screen.app.on_key(events.Key(key, key))
         assert "3 waiting" in screen.pane("status")[0]
         screen.app.on_key(events.Key("escape", None))
         assert "3 keys that waited are forgotten" in screen.status
-        screen.app.worker._doing = False
         screen.app.look()
         await screen.still()
         assert screen.here == "1@5"

@@ -108,13 +108,12 @@ def test_what_comes_again_and_again_is_one_move(asked: Asked) -> None:
     with asked.worker._condition:  # while it is busy
         for line in [*["step"] * 90, "back 5", "back", *["call"] * 3, "step"]:
             asked.do(line)
-        assert [str(c) for c in asked.worker._commands] == [
-            "step 90", "back 6", "call", "call", "call", "step",
+        assert [(n, str(c)) for n, c in asked.worker._commands] == [
+            (90, "step 90"), (92, "back 6"), (93, "call"), (94, "call"), (95, "call"), (96, "step"),
         ]  # fmt: skip
-        assert not asked.worker.idle
     shown = [m for m in asked.until_rested() if isinstance(m, Shown) and m.result is not None]
     assert [m.view.here for m in shown] == ["1@90", "1@84", "1@94", "1@107", "1@120", "1@121"]
-    assert asked.worker.idle
+    assert [m.commands for m in shown] == [90, 92, 93, 94, 95, 96] and asked.worker.commands == 96
 
 
 def test_what_waits_is_forgotten(asked: Asked) -> None:
