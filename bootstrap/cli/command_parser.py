@@ -72,6 +72,10 @@ class CommandParser(argparse.ArgumentParser):
         """The commands of a group, by name."""
         return self.groups[0].choices if self.groups else {}
 
+    # argparse's own lets an OSError pass, and help that nobody could read would end as a success.
+    def _print_message(self, message: str, file: Any = None) -> None:
+        print(message, end="", file=file or _stderr(), flush=True)
+
     # argparse leaves what it does not know to the first parser, whose usage helps nobody.
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None

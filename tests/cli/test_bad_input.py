@@ -239,11 +239,16 @@ def test_a_disk_that_takes_nothing(full_disk: Path, option: str, why: str) -> No
     assert "cannot be written" in line or "cannot be used" in line
 
 
-@pytest.mark.parametrize("args", [("--quiet",), ("--json", "-")])
-def test_standard_output_that_is_full(args: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("args", [
+    (*EMBEDDED, "--quiet"), (*EMBEDDED, "--json", "-"),
+    ("--help",), ("--version",), ("help", "trace", "why"),
+])  # fmt: skip
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_standard_output_that_is_full(args: tuple[str, ...], unbuffered: str) -> None:
     if not Path("/dev/full").is_char_device():
         pytest.skip("this host has no /dev/full")
-    done = bootstrap(*EMBEDDED, *args, prefix=("sh", "-c", 'exec "$@" > /dev/full', "sh"))
+    full = f'export PYTHONUNBUFFERED={unbuffered}; exec "$@" > /dev/full'
+    done = bootstrap(*args, prefix=("sh", "-c", full, "sh"))
     assert done.status == 2
     said = "bootstrap: standard output: cannot be written: No space left on device"
     assert done.stderr.splitlines()[-1] == said
