@@ -187,7 +187,7 @@ podman     | podman               | handoff run               | podman podman po
 docker     | docker               | handoff run               | docker.io moby-engine docker docker -
 bubblewrap | bwrap                | handoff run               | bubblewrap bubblewrap bubblewrap bubblewrap -
 unshare    | unshare              | handoff run, as root      | util-linux util-linux util-linux util-linux -
-qemu       | qemu-i386            | comparing, in make bench  | qemu-user qemu-user qemu-user qemu-i386 -
+qemu       | qemu-i386-static qemu-i386 | confirm, make bench | qemu-user-static qemu-user-static qemu-user-static qemu-i386 -
 ssh-keygen | ssh-keygen           | attest, quorum            | openssh-client openssh-clients openssh openssh-keygen openssh
 gpg        | gpg                  | attest, quorum            | gnupg gnupg2 gnupg gnupg gnupg
 skopeo     | skopeo               | copying an oci export     | skopeo skopeo skopeo skopeo skopeo

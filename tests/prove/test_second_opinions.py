@@ -71,9 +71,10 @@ def given(command: list[str], program: bytes, source: bytes, folder: Path) -> by
 def test_another_cpu_takes_every_step_alike(
     arch: str, by: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    qemu = shutil.which(f"qemu-{QEMU.get(arch, arch)}")
+    called = f"qemu-{QEMU.get(arch, arch)}"
+    qemu = shutil.which(f"{called}-static") or shutil.which(called)
     if by == "qemu" and qemu is None:
-        pytest.skip(f"qemu-user for {arch} is not installed")
+        pytest.skip(f"no {called} on this host (Debian: apt-get install qemu-user-static)")
     if by == "host" and (arch not in ("x86", "AMD64") or platform.machine() != "x86_64"
                          or platform.system() != "Linux"):  # fmt: skip
         pytest.skip("the host is of another kind than the seed")
