@@ -1,4 +1,4 @@
-"""Runs to the first of several things, forwards and backwards: breakpoints, watchpoints, calls.
+"""Runs to the first of several things, forwards and backwards: breakpoints, watchpoints, forks.
 
 `_forward` and `_backward` stay in one program's time; `cont` and `reverse_cont` are Session's.
 """
@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bootstrap.debug import places
@@ -14,7 +13,6 @@ from bootstrap.debug.stops import KINDS, Breakpoint, Interrupted, StopReason, Wa
 from bootstrap.instruments.counter import Access
 from bootstrap.timeline import search
 from bootstrap.timeline.timeline import PastEnd
-from bootstrap.trace.calls import calls
 from bootstrap.trace.store import ProgramRow
 from bootstrap.trace.views import command
 
@@ -72,16 +70,16 @@ def _forward(session: Session, bound: int | None) -> StopReason | None:
     return None
 
 
-def _backward(session: Session, bound: int) -> StopReason | None:
-    """Back to the last before, not beyond `bound`. None: there is none, and it did not move."""
+def _backward(session: Session) -> StopReason | None:
+    """Back to the last before. None: there is none, and it did not move."""
     at, addresses, watchpoints = session.at, _addresses(session), list(session.watchpoints)
     row, began, size = at.row, at.executed, STRETCH
     if not watchpoints:
-        found_one = bool(addresses) and search.run_back_to(at, addresses, bound)
+        found_one = bool(addresses) and search.run_back_to(at, addresses)
         return _at_breakpoint(session) if found_one else None
     end = began
-    while end > bound:
-        since = max(bound, end - size)
+    while end > 0:
+        since = max(0, end - size)
         found: tuple[Watchpoint, Access] | None = None
         stopped = bool(addresses) and search.run_back_to(at, addresses, since)
         if stopped:
@@ -125,28 +123,16 @@ def _at_access(session: Session, watchpoint: Watchpoint, access: Access) -> Stop
     )
 
 
-# -- through a process, with pauses at system calls -----------------------------------------------
+# -- through a process ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Pause:
-    """Where a move stops for what is neither breakpoint nor watchpoint."""
-
-    reason: str
-    executed: int
-    ordinal: int
-    """Of the system call."""
-    call: tuple[str, int] | None = None
-    """See StopReason."""
-
-
-def cont(session: Session, pause_at: Collection[str], caught: Collection[int] | None) -> StopReason:
+def cont(session: Session, pause_at: Collection[str]) -> StopReason:
     """See Session.cont."""
     while True:
         row = session.row
-        pause = _pause_after(session, "fork" in pause_at, caught)
+        fork = _next_fork(session) if "fork" in pause_at else None
         try:
-            stop = _forward(session, None if pause is None else pause.executed)
+            stop = _forward(session, None if fork is None else fork[1])
         except PastEnd:
             stop = session.after_end(row)
             if stop.reason == "end" or "exec" in pause_at:
@@ -159,35 +145,24 @@ def cont(session: Session, pause_at: Collection[str], caught: Collection[int] | 
                 raise
             return session.stop("interrupted")
         if stop is not None:
-            return _with_call(stop, pause)
-        assert pause is not None  # what else would bound it
-        return _paused(session, pause)
+            return stop
+        assert fork is not None  # what else would bound it
+        return session.stop("fork", session.call(fork[0]))
 
 
-def reverse_cont(
-    session: Session, pause_at: Collection[str], caught: Collection[int] | None
-) -> StopReason:
+def reverse_cont(session: Session, pause_at: Collection[str]) -> StopReason:
     """See Session.reverse_cont."""
     while True:
         program = session.program
-        pause = _pause_before(session, caught)
-        stop = _backward(session, 0 if pause is None else pause.executed)
+        stop = _backward(session)
         if stop is not None:
-            return _with_call(stop, pause)
-        if pause is not None:
-            session.at.seek(program.id, pause.executed)
-            return _paused(session, pause)
+            return stop
         before = session.neighbour(program.id, -1)
         if before is None:
             return session.to_start(program.id)
         session.at.seek(before.id, session.at.total(before.id) - 1)
-        last = next(calls(session.trace, before, before.calls, backwards=True)).number
-        if caught is not None and (not caught or last in caught):
-            pause = _Pause("entry", session.executed, before.calls, ("entry", last))
         if "exec" in pause_at and before.abi != program.abi:
-            return _with_call(before_exec(session, program), pause)
-        if pause is not None:
-            return _paused(session, pause)
+            return before_exec(session, program)
         if session.pc in _addresses(session):
             return _at_breakpoint(session)
 
@@ -198,64 +173,17 @@ def before_exec(session: Session, program: ProgramRow) -> StopReason:
     return session.stop("exec", detail)
 
 
-def _pause_after(session: Session, forks: bool, caught: Collection[int] | None) -> _Pause | None:
-    """The next fork, if those count, or the next place of a caught system call."""
-    program, fork, number = session.program, None, None
-    if forks:
-        made = places.children(session.trace, program)
-        fork = next((ordinal for ordinal, _ in made if ordinal > session.calls), None)
-    ordinal = fork
-    if caught is not None:
-        for call in calls(session.trace, program, session.calls + 1, backwards=False):
-            if fork is not None and call.ordinal > fork:
-                break
-            if not caught or call.number in caught:
-                ordinal, number = call.ordinal, call.number
-                break
+def _next_fork(session: Session) -> tuple[int, int] | None:
+    """The ordinal of the next fork, and how many instructions were executed just after it."""
+    row, executed = session.position
+    made = places.children(session.trace, session.program)
+    ordinal = next((ordinal for ordinal, _ in made if ordinal > session.calls), None)
     if ordinal is None:
         return None
-    after, returns = _where_call(session, program, ordinal)
-    if number is not None and session.executed < after - 1:
-        return _Pause("entry", after - 1, ordinal, ("entry", number))
-    if not returns:
-        return None
-    return _Pause("fork" if ordinal == fork else "return", after, ordinal,
-                  None if number is None else ("return", number))  # fmt: skip
-
-
-def _pause_before(session: Session, caught: Collection[int] | None) -> _Pause | None:
-    """The last place before of a caught system call."""
-    if caught is None:
-        return None
-    for call in calls(session.trace, session.program, session.calls, backwards=True):
-        if not caught or call.number in caught:
-            after, _ = _where_call(session, session.program, call.ordinal)
-            reason = "return" if after < session.executed else "entry"
-            at = after if reason == "return" else after - 1
-            return _Pause(reason, at, call.ordinal, (reason, call.number))
-    return None
-
-
-def _where_call(session: Session, program: ProgramRow, ordinal: int) -> tuple[int, bool]:
-    """How many instructions the program had executed just after a call, and whether it goes on
-    there; goes nowhere."""
-    if ordinal == program.calls and places.never_returns(program):
-        return session.total_of(program.id), False
-    executed = session.executed
     try:
-        session.at.seek_call(program.id, ordinal)
-        found = session.executed, True
-    except PastEnd as end:  # a fork, and the run failed in the child
-        found = end.total, False
-    session.at.seek(program.id, executed)
-    return found
-
-
-def _paused(session: Session, pause: _Pause) -> StopReason:
-    return replace(session.stop(pause.reason, session.call(pause.ordinal)), call=pause.call)
-
-
-def _with_call(stop: StopReason, pause: _Pause | None) -> StopReason:
-    """What is at one place with a caught call says that, too."""
-    same = pause is not None and pause.executed == stop.place.executed
-    return replace(stop, call=pause.call) if pause is not None and same else stop
+        session.at.seek_call(row, ordinal)
+        return ordinal, session.executed
+    except PastEnd:  # the run failed in the child
+        return None
+    finally:
+        session.at.seek(row, executed)

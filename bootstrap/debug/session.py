@@ -558,28 +558,22 @@ class Session:
 
     # -- breakpoints, watchpoints and addresses --------------------------------------------------
 
-    def cont(
-        self, pause_at: Collection[str] = (), caught: Collection[int] | None = None
-    ) -> StopReason:
+    def cont(self, pause_at: Collection[str] = ()) -> StopReason:
         """On to the next breakpoint, watchpoint, or the end of the process.
 
-        `pause_at`: "fork", "exec" or both, to stop there too; `caught`: numbers of system calls,
-        to stop before and after them, none for all. Where `progress` raises Interrupted it stops
-        at the place that it has come to; with watchpoints, where it began.
+        `pause_at`: "fork", "exec" or both, to stop there too. Where `progress` raises Interrupted
+        it stops at the place that it has come to; with watchpoints, where it began.
         """
         with self.moving():
-            return running.cont(self, pause_at, caught)
+            return running.cont(self, pause_at)
 
-    def reverse_cont(
-        self, pause_at: Collection[str] = (), caught: Collection[int] | None = None
-    ) -> StopReason:
+    def reverse_cont(self, pause_at: Collection[str] = ()) -> StopReason:
         """Back to the last breakpoint or watchpoint before, or the start of the process.
 
-        `caught`: as for `cont`. `pause_at`: "exec", to stop before an execve(2) of a program for
-        another architecture.
+        `pause_at`: "exec", to stop before an execve(2) of a program for another architecture.
         """
         with self.moving():
-            return running.reverse_cont(self, pause_at, caught)
+            return running.reverse_cont(self, pause_at)
 
     def next_execution(self, guest_addr: int | None = None) -> StopReason:
         """On to the next time that the instruction at an address (pc) comes next."""

@@ -18,8 +18,6 @@ REASONS = {
     "call": "a system call was made; going back, it comes next",
     "output": "a byte was written to a file",
     "fork": "the system call just before this place made a child",
-    "entry": "a caught system call comes next",
-    "return": "the system call just before this place is a caught one",
     "exec": "the process executed another program",
     "interrupted": "`progress` ended the move here",
     "child": "in a child, at its start",
@@ -77,8 +75,6 @@ class StopReason:
     watchpoint: Watchpoint | None = None
     guest_addr: int | None = None
     """Of the access, at a watchpoint."""
-    call: tuple[str, int] | None = None
-    """The caught system call that this place is one of, too: entry or return, its number."""
 
     def __str__(self) -> str:
         return f"{self.reason} at {self.place}{': ' if self.detail else ''}{self.detail}"

@@ -38,8 +38,6 @@ class GdbProcess:
     breakpoints: set[int] = field(default_factory=set)
     watches: set[tuple[int, int, str]] = field(default_factory=set)
     """(address, size, kind of stops.KINDS)"""
-    caught: frozenset[int] | None = None
-    """System calls, by number; empty: all; None: none."""
     described: str | None = None
     """The ABI whose target description gdb has for it; None: none."""
 
@@ -73,15 +71,13 @@ class Client:
         """For `monitor`; keeps marks and searches."""
         self.diverged = False
         """Whether the run was found not to be the recorded one."""
-        self.extended = False
-        """Whether it stays when it has let go of all processes, to attach to others."""
         self.may_stop = False
         """Whether what goes on is a move, which Ctrl-C may end; other runs go to their end."""
         self.over = False
         """Whether it has said that it goes."""
-        self.due: tuple[object, tuple[str, int] | None, bool] | None = None
-        """Where it stopped, going forwards or back, and what else is there: a caught call, a
-        breakpoint."""
+        self.due: tuple[str, int, Position] | None = None
+        """Where it stopped for a fork or an exec, going forwards or back: if there is a breakpoint
+        too, it comes next."""
 
     def note(self, error: Diverged) -> str:
         """Say, in the log too, that the run is not the recorded one; its first line."""
@@ -148,15 +144,6 @@ class Client:
             self.current = found
         return found
 
-    def attach(self, pid: int) -> None:
-        """Let gdb know a process, at its start, and select it. Raises NoProcess."""
-        self.settle()
-        program = self._first.get(pid)
-        if program is None:
-            raise NoProcess
-        self.processes.setdefault(pid, GdbProcess((program.id, 0)))
-        self.general = self.continued = self.moved = pid
-
     def fork(self, row: int, ordinal: int) -> int | None:
         """gdb knows the child that a call of the program made, with what was put into its parent's
         memory; its number, None where there is no child."""
@@ -178,7 +165,7 @@ class Client:
             raise NoProcess
         del self.processes[pid]
         if not self.processes:
-            self.over = not self.extended
+            self.over = True
             return
         left = next(iter(self.processes))
         self.general = left if self.general == pid else self.general
@@ -194,11 +181,6 @@ class Client:
             session.breakpoints.add(f"{guest_addr:#x}")
         for guest_addr, size, kinds in sorted(points.watches):
             session.watchpoints.add(guest_addr, size, kinds)
-
-    def all(self) -> list[tuple[int, ProgramRow]]:
-        """Every process of the trace with its first program, known to gdb or not."""
-        self.settle()
-        return sorted(self._first.items())
 
     # -- their names -----------------------------------------------------------------------------
 

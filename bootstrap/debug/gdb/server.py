@@ -11,7 +11,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from functools import partial
-from xml.sax.saxutils import escape as xml_escape
 
 from bootstrap.core.errors import BadInput, BootstrapError
 from bootstrap.debug import running
@@ -47,9 +46,9 @@ def _always(reply: bytes) -> Handler:
 
 ALWAYS = (
     *(b"PacketSize=%x QStartNoAckMode+ vContSupported+ ReverseStep+ ReverseContinue+ "
-      b"binary-upload+ QCatchSyscalls+" % PACKET_SIZE).split(),
+      b"binary-upload+" % PACKET_SIZE).split(),
     *(b"qXfer:%b:read+" % name for name in (
-        b"features", b"auxv", b"exec-file", b"libraries-svr4", b"osdata")),
+        b"features", b"auxv", b"exec-file", b"libraries-svr4")),
 )  # fmt: skip
 IF_WANTED = (b"multiprocess+", b"swbreak+", b"hwbreak+")
 EVENTS = (b"fork-events+", b"exec-events+")
@@ -70,10 +69,6 @@ def _no_acknowledgements(client: Client, _rest: bytes) -> None:
     client.line.acknowledges = False
 
 
-def _extend(client: Client, _rest: bytes) -> None:
-    client.extended = True
-
-
 def _end(client: Client, _rest: bytes) -> None:
     client.over = True
 
@@ -89,15 +84,10 @@ def _select(client: Client, rest: bytes) -> bytes:
     return b"OK"
 
 
-def _attach(client: Client, rest: bytes) -> bytes:
-    client.attach(number(rest))
-    return stop_reply(client, b"T05")
-
-
 def _threads(client: Client, _rest: bytes) -> bytes:
     """All in the first reply; `qsThreadInfo` has the end of them."""
     known = client.processes if client.multiprocess else (client.general,)
-    return b"m" + b",".join(client.thread(pid) for pid in sorted(known)) if known else b"l"
+    return b"m" + b",".join(client.thread(pid) for pid in sorted(known))
 
 
 def _thread_info(client: Client, rest: bytes) -> bytes:
@@ -150,37 +140,12 @@ def _exec_file(client: Client, annex: bytes) -> bytes | None:
     return shown(client.select(pid).program.path).encode()
 
 
-def _osdata(client: Client, annex: bytes) -> bytes | None:
-    """For `info os processes`: every process of the run, and which of them gdb knows."""
-    if annex == b"":
-        rows = [{"Type": "processes", "Description": "All processes of the recorded run"}]
-    elif annex == b"processes":
-        rows = [
-            {"pid": str(pid), "command": command(program),
-             "met": "yes" if pid in client.processes else "no"}
-            for pid, program in client.all()
-        ]  # fmt: skip
-    else:
-        return None
-    lines = ['<?xml version="1.0"?>', '<!DOCTYPE target SYSTEM "osdata.dtd">']
-    lines.append(f'<osdata type="{annex.decode() or "types"}">')
-    for row in rows:
-        cells = "".join(f'<column name="{k}">{_xml(v)}</column>' for k, v in row.items())
-        lines.append(f"<item>{cells}</item>")
-    return "\n".join([*lines, "</osdata>", ""]).encode("ascii")
-
-
-def _xml(text: str) -> str:
-    return xml_escape("".join(c if " " <= c <= "~" else "?" for c in text))
-
-
 _OBJECTS: dict[bytes, Callable[[Client, bytes], bytes | None]] = {
     b"features": _features,
     b"auxv": lambda client, _annex: auxv(client.here()),
     b"exec-file": _exec_file,
     # Every program is static.
     b"libraries-svr4": lambda _client, _annex: b'<library-list-svr4 version="1.0"/>',
-    b"osdata": _osdata,
 }
 
 # -- registers and memory -------------------------------------------------------------------------
@@ -279,16 +244,6 @@ def _point(insert: bool, client: Client, rest: bytes) -> bytes:
     return b"OK"
 
 
-def _catch_calls(client: Client, rest: bytes) -> bytes:
-    """`QCatchSyscalls:1[;NUMBER]...` or `:0`."""
-    catches, *numbers = rest.split(b";")
-    if catches not in (b"0", b"1"):
-        return BAD
-    caught = frozenset(map(number, numbers)) if catches == b"1" else None
-    client.processes[client.general].caught = caught
-    return b"OK"
-
-
 # -- moves, and the replies to them ("Stop Reply Packets") ----------------------------------------
 
 _NO_SIGNALS = b"E.no signal can be sent: there are none in this kernel"
@@ -327,25 +282,20 @@ def _go(client: Client, how: str, pid: int) -> bytes:
     client.settle()
     session, process = client.select(pid), client.processes[pid]
     due, client.due = client.due, None
-    if due is not None and due[0] == (how, pid, session.position):
-        _, call, breakpoint_ = due
-        if call is not None:
-            client.due = due[0], None, breakpoint_
-            return _stopped(client, StopReason(call[0], session.here, call=call))
-        if breakpoint_ and session.pc in process.breakpoints:
-            return _stopped(client, StopReason("breakpoint", session.here))
+    if due == (how, pid, session.position) and session.pc in process.breakpoints:
+        return _stopped(client, StopReason("breakpoint", session.here))
     before, calls = session.program, session.calls
     pauses = [name for name in ("fork", "exec") if f"{name}-events+".encode() in client.features]
     if how == "s":
         stop = session.step()
     elif how == "c":
-        stop = session.cont(pauses, process.caught)
+        stop = session.cont(pauses)
     elif how == "bs":
         stop = session.back()
         if session.program.abi != before.abi:
             stop = running.before_exec(session, before)
     else:
-        stop = session.reverse_cont(pauses, process.caught)
+        stop = session.reverse_cont(pauses)
     event = None
     if stop.reason == "exec" and "exec" in pauses:
         event = stop_reply(client, b"T05", b"exec:" + _hexed(shown(session.program.path)))
@@ -353,19 +303,17 @@ def _go(client: Client, how: str, pid: int) -> bytes:
         child = client.fork(before.id, session.calls)
         event = None if child is None else stop_reply(
             client, b"T05", b"fork:" + client.thread(child))  # fmt: skip
-    # What else is at this place comes at the next move.
-    other = event is not None or stop.reason in ("entry", "return")
-    call = stop.call if event is not None or not other else None
-    client.due = (how.replace("s", "c"), pid, session.position), call, other
-    return _stopped(client, stop) if event is None else event
+    if event is None:
+        return _stopped(client, stop)
+    # A breakpoint at this place comes at the next move.
+    client.due = how.replace("s", "c"), pid, session.position
+    return event
 
 
 def _stopped(client: Client, stop: StopReason) -> bytes:
     reasons: list[bytes] = []
     if stop.reason in ("begin", "end"):
         reasons.append(b"replaylog:" + stop.reason.encode())
-    elif stop.reason in ("entry", "return") and stop.call is not None:
-        reasons.append(b"syscall_%b:%x" % (stop.reason.encode(), stop.call[1]))
     elif stop.watchpoint is not None:
         kind = _WATCHED[stop.watchpoint.kinds]
         reasons.append(b"%b:%x" % (kind, stop.watchpoint.guest_addr))
@@ -394,7 +342,6 @@ def stop_reply(client: Client, signal: bytes, *reasons: bytes) -> bytes:
 
 PACKETS: dict[bytes, Handler] = {
     b"?": lambda client, _rest: stop_reply(client, b"T05"),
-    b"!": partial(_then_ok, _extend),
     b"g": _read_registers,
     b"G": partial(_then_ok, _write_registers),
     b"p": lambda client, rest: _register(client, rest).content(client.saved()).encode(),
@@ -420,7 +367,6 @@ PACKETS: dict[bytes, Handler] = {
     b"vCont;": _resume,
     b"vFile:": file_packet,
     b"vKill;": partial(_then_ok, lambda client, rest: client.leave(number(rest))),
-    b"vAttach;": _attach,
     b"qSupported": _supported,
     b"qXfer:": _transfer,
     b"qRcmd,": _monitor,
@@ -433,7 +379,6 @@ PACKETS: dict[bytes, Handler] = {
     b"qSymbol:": _always(b"OK"),
     b"QStartNoAckMode": _no_acknowledgements,
     b"QNonStop:0": _always(b"OK"),
-    b"QCatchSyscalls:": _catch_calls,
 }
 """By what a packet begins with; the longest that fits counts."""
 _BY_LENGTH = sorted(PACKETS.items(), key=lambda row: -len(row[0]))

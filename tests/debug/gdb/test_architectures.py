@@ -1,5 +1,5 @@
-"""gdb with several processes on each architecture, with programs of two in one process, and with
-caught system calls; the host's kernel and gdb are the oracles where they can run the program."""
+"""gdb with several processes on each architecture, and with programs of two in one process; the
+host's kernel is the oracle where it can run the program."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import pytest
 
 from bootstrap.debug import Session
 from bootstrap.debug.gdb.registers import DESCRIPTIONS
-from bootstrap.linux.numbers import NUMBERS
 from tests.debug.gdb.clients import (
     HELLO,
     SHOW,
     connected,
     gdb_for,
-    natively,
     registers_here,
     registers_of,
     talk,
@@ -132,96 +130,6 @@ def test_selectors_are_those_that_a_program_finds(abi: str, tmp_path: Path) -> N
         raw = session.read(cells - 6 * guest.word, 6 * guest.word)
         found = [raw[at : at + 4].hex().encode() for at in range(0, len(raw), guest.word)]
         assert given == found
-
-
-# -- system calls ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("abi", sorted(OTHER))
-@pytest.mark.parametrize("what", ["", " write getpid 3"])
-def test_caught_calls_are_as_on_this_machine(abi: str, what: str, tmp_path: Path) -> None:
-    guest = Program(abi)
-    text = guest.text(b"ok\n")
-    for _ in range(2):
-        guest.call("getpid").call("write", 1, text, 0).call("read", 0, text, 0).call("getuid")
-    guest.exit(0)
-    trace = record_image(tmp_path, guest.elf())
-    commands = [f"catch syscall{what}", *["continue"] * 14]
-    pattern = re.compile(r"^Catchpoint \d+ \((call to|returned from) syscall (\w+)\)", re.MULTILINE)
-    there = pattern.findall(
-        natively(tmp_path / "root" / "guest", tmp_path, commands).partition("Inferior 1")[0]
-    )
-    output = connected(trace, tmp_path, [*commands, *["reverse-continue"] * 20], abi)
-    here = pattern.findall(output)
-    assert here[: len(there)] == there
-    assert len(there) > 7
-    # And all the way back; where it turned round, that call is not output twice.
-    last = len(there)
-    assert here[last:] == there[::-1][1:] if not what else here[last:] == there[::-1]
-
-
-@pytest.mark.parametrize("abi", sorted(DESCRIPTIONS))
-def test_caught_calls_on_and_back(abi: str, tmp_path: Path) -> None:
-    numbers = NUMBERS[abi]
-    fork, leave = numbers["fork" if abi in OTHER else "clone"], numbers["exit"]
-    catch = b"QCatchSyscalls:1;%x;%x" % (fork, leave)
-    with Session.open(str(record_image(tmp_path, forking(abi)))) as session:
-        session.cont(caught=[leave])
-        end = session.executed
-        session.go("1@0")
-        replies = talk(session, HELLO, catch, *[b"vCont;c:p1.1"] * 5, *[b"bc"] * 4, b"Hgp2.2",
-                       b"vCont;c:p2.2", b"Hgp1.1", b"QCatchSyscalls:0", b"vCont;c:p1.1", b"bc",
-                       b"QCatchSyscalls:2", b"QCatchSyscalls:1;x", b"QCatchSyscalls:1",
-                       b"vCont;c:p1.1")  # fmt: skip
-        stops = [r[3:].partition(b";")[2] for r in replies if r.startswith(b"T05")]
-        entry, back = b"syscall_entry:%x;" % fork, b"syscall_return:%x;" % fork
-        exit_ = b"syscall_entry:%x;" % leave
-        begin, over = b"replaylog:begin;", b"replaylog:end;"
-        assert stops == [
-            entry, b"fork:p2.2;", back, exit_, over,
-            back, entry, begin, begin,
-            exit_,  # the child catches what its parent did
-            b"fork:p2.2;", begin, entry,
-        ]  # fmt: skip
-        assert replies[-4:-2] == [b"E.malformed packet"] * 2
-        session.go("1@0")
-        assert (session.cont(caught=[leave]).reason, session.executed) == ("entry", end)
-
-
-def test_a_breakpoint_or_watchpoint_at_a_caught_call_counts(tmp_path: Path) -> None:
-    guest = Program("i386")
-    cell = guest.space(4)
-    guest.call("getpid").raw("90").call("read", 0, cell, 1).raw("90").exit(0)
-    root = record_image(tmp_path, guest.elf())
-    read = NUMBERS["i386"]["read"]
-    with Session.open(str(root)) as session:
-        session.cont(caught=[read])
-        at, after = session.pc, session.pc + 2
-        session.go("1@0")
-        replies = talk(
-            session, HELLO, b"QCatchSyscalls:1;%x" % read, b"Z0,%x,1" % at, b"Z0,%x,1" % after,
-            b"c", b"c", b"c", b"c", b"c", b"bc", b"bc", b"bc", b"bc", b"bc",
-        )  # fmt: skip
-        there = [b"swbreak:;", b"syscall_entry:3;", b"swbreak:;", b"syscall_return:3;"]
-        stops = [r.partition(b"thread:p1.1;")[2] for r in replies if r.startswith(b"T05")]
-        assert sorted(stops[:2]) == sorted(there[:2]) and sorted(stops[2:4]) == sorted(there[2:])
-        assert stops[4] == b"replaylog:end;"
-        assert sorted(stops[5:7]) == sorted(there[2:]) and sorted(stops[7:9]) == sorted(there[:2])
-        assert stops[9] == b"replaylog:begin;"
-
-
-def test_calls_are_caught_across_an_exec(tmp_path: Path) -> None:
-    with Session.open(str(executing(tmp_path, "x86_64"))) as session:
-        replies = talk(session, HELLO, b"QCatchSyscalls:1", *[b"c"] * 6, *[b"bc"] * 6)
-        stops = [r.partition(b"thread:p1.1;")[2].partition(b":")[::2] for r in replies
-                 if r.startswith(b"T05")]  # fmt: skip
-        second, first = (name.hex().encode() + b";" for name in (b"/second", b"/guest"))
-        assert stops == [
-            (b"syscall_entry", b"3b;"), (b"exec", second), (b"syscall_entry", b"4;"),
-            (b"syscall_return", b"4;"), (b"syscall_entry", b"1;"), (b"replaylog", b"end;"),
-            (b"syscall_return", b"4;"), (b"syscall_entry", b"4;"), (b"exec", first),
-            (b"syscall_entry", b"3b;"), (b"replaylog", b"begin;"), (b"replaylog", b"begin;"),
-        ]  # fmt: skip
 
 
 # -- /proc ----------------------------------------------------------------------------------------

@@ -147,22 +147,9 @@ def test_monitor_is_about_the_process_that_moved_last(embedded: Session) -> None
     assert replies[-1] == b"OK"
 
 
-def test_attaching(embedded: Session) -> None:
-    _, attached, threads, extra = talk(
-        embedded, HELLO, b"vAttach;5", b"qfThreadInfo", b"qThreadExtraInfo,p5.5"
-    )
-    assert attached.endswith(b"thread:p5.5;")
-    assert threads == b"mp1.1,p5.5"
+def test_what_a_thread_is(embedded: Session) -> None:
+    *_, extra = talk(embedded, HELLO, monitor("go 5.0@0"), b"qThreadExtraInfo,p5.5")
     assert output(extra) == "./kaem tools.kaem, at 5.0@0"
-
-
-def test_an_extended_client_stays_without_processes(embedded: Session) -> None:
-    *_, killed, threads, nothing, attached, left = talk(
-        embedded, b"!", HELLO, b"vKill;1", b"qfThreadInfo", b"s", b"vAttach;3", b"qfThreadInfo"
-    )
-    assert (killed, threads, left) == (b"OK", b"l", b"mp3.3")
-    assert nothing.startswith(b"E")
-    assert attached.endswith(b"thread:p3.3;")
 
 
 def test_a_run_that_is_not_the_recorded_one_is_said(tmp_path: Path) -> None:

@@ -135,9 +135,7 @@ def test_what_is_advertised_is_done(loop: Session) -> None:
         b"qXfer:auxv:read+": b"qXfer:auxv:read::0,1000",
         b"qXfer:exec-file:read+": b"qXfer:exec-file:read:1:0,100",
         b"qXfer:libraries-svr4:read+": b"qXfer:libraries-svr4:read::0,100",
-        b"qXfer:osdata:read+": b"qXfer:osdata:read:processes:0,100",
         b"multiprocess+": b"Hgp1.1",
-        b"QCatchSyscalls+": b"QCatchSyscalls:1;4",
         b"swbreak+": b"Z0,10000,4",
         b"hwbreak+": b"Z1,10000,4",
     }
@@ -173,7 +171,7 @@ def test_a_recording_is_not_written_to(loop: Session, packet: bytes) -> None:
     [b"m", b"mzz,1", b"m0", b"m1,2,3", b"p", b"pffff", b"H", b"Hx1", b"Hgp7.7", b"Hgp1.2", b"T9",
      b"Z0", b"Z0,zz,1", b"Z2,10,ffffffffffffffff", b"vCont;", b"vCont;x", b"vCont;c:p9.9",
      b"qRcmd,zz", b"qRcmd,1", b"D;9", b"D;",
-     b"vKill;9", b"vAttach;99", b"C0b", b"S05", b"vCont;C0b:p1.1", b"c1000",
+     b"vKill;9", b"C0b", b"S05", b"vCont;C0b:p1.1", b"c1000",
      b"qXfer:features:read:x:0,9", b"qXfer:features:read:target.xml:0",
      b"qXfer:exec-file:read:9:0,9", b"qThreadExtraInfo,p9.9",
      b"qXfer:auxv:write::0:x"],
