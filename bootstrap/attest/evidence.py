@@ -47,6 +47,7 @@ class Evidence:
     that of every source file and seed that the bootstrap reads; all by tree path.
     ``report_sha256`` is that of the report's file, ``run_digest`` that of what it says, however it
     is written: see `canonical_digest`.  ``decided_by`` is None in reports of older versions.
+    ``judged_by`` is the step file, and its SHA-256.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Evidence:
     engine: tuple[str, str]
     hot_path: str
     decided_by: DecidedBy | None
+    judged_by: tuple[str, str]
     report_sha256: str
     run_digest: str
 
@@ -184,6 +186,7 @@ def evidence(data: bytes) -> Evidence:
         engine=(tool.engine.name, tool.engine.version),
         hot_path=tool.hot_path,
         decided_by=report.decided_by,
+        judged_by=(step.file.rpartition("/")[2], step.sha256),
         report_sha256=hashlib.sha256(data).hexdigest(),
         run_digest=canonical_digest(typed(object, value)),
     )

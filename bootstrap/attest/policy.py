@@ -154,6 +154,7 @@ class About:
     release: Word | None = None
     entry: Word | None = None
     source_digest: Sha256 | None = None
+    image: Sha256 | None = None
     products: Mapping[TreePath, Sha256] = field(default_factory=dict)
 
     @property

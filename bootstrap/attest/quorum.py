@@ -38,6 +38,7 @@ Verdict = (
         "not-allowed",
         "other-release",
         "other-entry",
+        "other-image",
         "other-sources",
         "other-products",
         "not-rechecked",
@@ -293,6 +294,8 @@ def _not_about(said: Vouched, about: About) -> _Refusal:
     if about.entry not in (None, said.entry):
         why = f"it entered through {said.entry}, and the policy wants {about.entry}"
         return "other-entry", why
+    if about.image not in (None, said.image):
+        return "other-image", f"its image is {said.image or 'none'}, and not {about.image}"
     if about.source_digest not in (None, said.source_digest):
         why = f"its source digest is {said.source_digest}, the policy's {about.source_digest}"
         return "other-sources", why

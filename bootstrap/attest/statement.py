@@ -1,7 +1,7 @@
-"""in-toto Statement v1 with SLSA Provenance v1: made of evidence, and read from a payload.
+"""in-toto Statement v1 with SLSA Provenance v1, or with a summary that has it: made and read.
 
-https://github.com/in-toto/attestation (spec/v1) and https://slsa.dev/spec/v1.0/provenance.
-docs/vouching.md says what our parameters are.
+https://github.com/in-toto/attestation (spec/v1), https://slsa.dev/spec/v1.0/provenance and
+https://slsa.dev/spec/v1.1/verification_summary.  docs/vouching.md says what our parameters are.
 """
 
 from __future__ import annotations
@@ -19,10 +19,17 @@ from bootstrap.report.ways import BY_NAME
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"
+SUMMARY = "https://slsa.dev/verification_summary/v1"
 BUILD_TYPE = "urn:x-bootstrap-emulator:verify:1"
 BUILDER = "urn:x-bootstrap-emulator:own-machine:1"
 """The signer's own machine: there is no build service whose word counts for more."""
+IN_SUMMARY = "urn:x-bootstrap-emulator:provenance:1"
+"""A summary's own field (by its specification, a URI): the provenance that it sums up."""
+LEVEL = "BOOTSTRAP_REBUILT_FROM_SEED"
+"""What a summary says was verified: none of SLSA's levels, which are about build services."""
 OPINIONS = "bootstrap-attested-opinions/1"
+IMAGE = "application/vnd.oci.image.manifest.v1+json"
+"""The media type of a subject that is an image: its digest is that of its manifest."""
 PARAMETERS = ("name", "release", "arch", "entry")
 """All external parameters that a run of ours has."""
 MADE, READ = "made-here", "read-from-report"
@@ -61,6 +68,8 @@ class Vouched:
     independent: int = 0
     """How many independent opinions it names, of those that `bootstrap.report.ways` knows, each of
     which agreed on every product."""
+    image: str | None = None
+    """SHA-256 of the manifest of the image that it is about."""
 
     @property
     def title(self) -> str:
@@ -79,16 +88,20 @@ def make_statement(
     run: str = READ,
     products: str = REPORTED,
     opinions: Sequence[ReleaseOpinion] = (),
+    image: str | None = None,
+    verified_at: str | None = None,
 ) -> dict[str, Any]:
     """The statement as JSON-able data; deterministic, and without a clock.
 
-    ``opinions`` were made in the same run, and each agrees on every product.
+    ``opinions`` were made in the same run, and each agrees on every product.  ``image`` is the
+    manifest's SHA-256 of an image of the products, and then the first subject.  ``verified_at``
+    makes a verification summary of it: the one form that must have a time.
 
     ``run`` and ``products`` say what whoever signs this saw: `MADE` or `READ`, `HASHED` or
     `REPORTED`.
     """
     tool, engine = evidence.tool, evidence.engine
-    return provenance(
+    made = provenance(
         {path: product.sha256 for path, product in evidence.products.items()},
         BUILD_TYPE,
         {
@@ -119,6 +132,26 @@ def make_statement(
         evidence.report_sha256,
         {"findingsDigest": evidence.findings_digest, "runDigest": evidence.run_digest},
     )
+    if image is not None:
+        made["subject"].insert(0, {**resource("image", image), "mediaType": IMAGE})
+    if verified_at is not None:
+        file, sha256 = evidence.judged_by
+        made["predicateType"] = SUMMARY
+        made["predicate"] = {
+            "verifier": {"id": BUILDER},
+            "timeVerified": verified_at,
+            "resourceUri": _uri(evidence.name, evidence.release, evidence.arch),
+            "policy": {"uri": _uri("steps", file), "digest": {"sha256": sha256}},
+            "verificationResult": "PASSED",
+            "verifiedLevels": [LEVEL],
+            "slsaVersion": "1.1",
+            IN_SUMMARY: made["predicate"],
+        }
+    return made
+
+
+def _uri(*names: str | None) -> str:
+    return ":".join(("urn:x-bootstrap-emulator", *filter(None, names)))
 
 
 def _opinions(opinions: Sequence[ReleaseOpinion]) -> dict[str, Any]:
@@ -199,6 +232,7 @@ class _Named:
 @dataclass(frozen=True)
 class _Resource(_Named):
     digest: _Digest
+    media_type: str | None = key("mediaType", default=None)
 
 
 def _names_once(rows: tuple[_Named, ...]) -> None:
@@ -318,27 +352,43 @@ class _Provenance:
 
 
 @dataclass(frozen=True)
+class _Summary:
+    resource: str = key("resourceUri")
+    result: Annotated[str, one_of("PASSED")] = key("verificationResult")
+    provenance: _Provenance = key(IN_SUMMARY)
+
+
+@dataclass(frozen=True)
 class _Statement:
     type_: Annotated[str, one_of(STATEMENT)] = key("_type")
-    predicate_type: Annotated[str, one_of(PROVENANCE)] = key("predicateType")
+    predicate_type: Annotated[str, one_of(PROVENANCE, SUMMARY)] = key("predicateType")
     subject: _Resources = key("subject")
-    predicate: _Provenance = key("predicate")
+    predicate: Mapping[str, Any] = key("predicate")
 
 
 def read_statement(data: bytes) -> Vouched:
     """What a payload says.  Raises BadValue, also for the statements of other tools."""
     said = typed(_Statement, json_value(data), lenient=True)
-    definition, details = said.predicate.definition, said.predicate.details
+    summary: _Summary | None = None
+    if said.predicate_type == SUMMARY:
+        summary = typed(_Summary, dict(said.predicate), "predicate", lenient=True)
+        predicate = summary.provenance
+    else:
+        predicate = typed(_Provenance, dict(said.predicate), "predicate", lenient=True)
+    definition, details = predicate.definition, predicate.details
     way = "predicate", "buildDefinition", "externalParameters"
     outer = typed(_Parameters, dict(definition.external), *way, lenient=True)
     inner = definition.internal
+    images = [row.digest.sha256 for row in said.subject if row.media_type == IMAGE]
+    if len(images) > 1:
+        raise BadValue("has more than one image", "subject")
     made_here = inner.run == MADE and inner.host.said_by == "observed"
     vouched = Vouched(
         name=outer.name,
         release=outer.release,
         arch=outer.arch,
         entry=outer.entry,
-        products=_by_name(said.subject),
+        products=_by_name(tuple(row for row in said.subject if row.media_type != IMAGE)),
         materials=_by_name(definition.dependencies),
         engine=inner.engine.name if inner.engine.name in ENGINES else UNKNOWN,
         engine_version=inner.engine.version,
@@ -350,7 +400,13 @@ def read_statement(data: bytes) -> Vouched:
         builder=details.builder.id,
         parameters=tuple(sorted(definition.external.keys() - {*PARAMETERS})),
         independent=inner.opinions.independent(outer.arch) if inner.opinions and made_here else 0,
+        image=images[0] if images else None,
     )
+    uri = _uri(outer.name, outer.release, outer.arch)
+    if summary is not None and summary.resource != uri:
+        raise BadValue(
+            f"is {summary.resource!r}, and its provenance of {uri}", *way[:1], "resourceUri"
+        )
     if inner.opinions and inner.opinions.tree_digest != inner.source.tree_digest:
         raise BadValue("its opinions are of another tree than what was verified")
     if inner.source_digest != vouched.source_digest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import functools
 import sys
 from dataclasses import replace
@@ -21,7 +22,8 @@ from bootstrap.cli.output import check_places, each, for_people, write_pieces, w
 from bootstrap.cli.verify import no_verify, verified_here
 from bootstrap.confirm.table import Confirmation
 from bootstrap.core.errors import BadInput, ExitStatus, printable
-from bootstrap.oci.layout import read_layout, read_products, require_products
+from bootstrap.oci.layout import LayoutImage, read_layout, read_products, require_products
+from bootstrap.oci.referrers import lay
 from bootstrap.report.opinion import ReleaseOpinion
 from bootstrap.report.page import visible
 
@@ -61,51 +63,58 @@ def _attest(args: argparse.Namespace, report: Path | str, products: Path | str |
     if products is not None and not _same(evidence, Path(products)):
         print("bootstrap: not what was verified; nothing was signed", file=sys.stderr)
         return ExitStatus.DIFFERS
+    image = None
     if args.image is not None:
-        return _container(args, evidence)
-    return _statement(args, evidence)
+        image = read_layout(Path(args.image))
+        require_products(image, evidence, args.image)
+        if args.subject != "image":
+            return _container(args, image)
+    return _statement(args, evidence, image)
 
 
 def _check_options(args: argparse.Namespace) -> None:
     """Raise BadInput, before a run, for what cannot work after it."""
-    for_image = args.image is not None
-    if args.stagex is not None and not for_image:
-        raise BadInput("--stagex needs --image, the OCI layout of the image that is signed")
-    if for_image and args.reference is None:
-        raise BadInput("--image needs --reference, what the image is called: REGISTRY/NAME:TAG")
-    if args.reference is not None and not for_image:
-        raise BadInput("--reference goes with --stagex and --image")
-    if for_image and args.sign == "ssh":
-        raise BadInput("StageX's signatures are OpenPGP: --sign gpg")
-    if for_image and (args.stagex is None) == (args.sign == "gpg"):
-        raise BadInput("--image goes with --stagex DIR and --sign gpg, or with -o FILE unsigned")
-    if (args.stagex is None) == (args.output is None):
-        raise BadInput("say where to: -o FILE for an attestation, --stagex DIR for its layout")
-    if args.opinions is not None and not args.run:
-        raise BadInput("--opinions goes with --run: only what this command makes is signed")
-    if args.sign == "none" and args.key is not None:
-        raise BadInput("--key goes with --sign ssh or --sign gpg")
-    if args.run and args.products is not None:
-        raise BadInput("--products goes with --report; --run has the products itself")
-    if args.run and (args.cpu_vendor or args.host_os):
-        raise BadInput("--cpu-vendor and --host-os go with --report; --run sees its machine")
-    if args.sign == "ssh" and args.key is None:
-        raise BadInput("--sign ssh needs --key, the file of a key")
-    if args.sign == "ssh" and not Path(args.key).is_file():
-        raise BadInput(
-            f"--key {args.key}: there is no such file; name an ssh key, private or public"
-        )
+    of_image = args.subject == "image"
+    container = args.image is not None and not of_image
+    for wrong, says in (
+        (args.stagex is not None and not container,
+         "--stagex needs --image, the OCI layout of the image that is signed"),
+        (container and args.reference is None,
+         "--image needs --reference, what the image is called: REGISTRY/NAME:TAG"),
+        (args.reference is not None and not container,
+         "--reference goes with --stagex and --image"),
+        (container and args.sign == "ssh", "StageX's signatures are OpenPGP: --sign gpg"),
+        (container and (args.stagex is None) == (args.sign == "gpg"),
+         "--image goes with --stagex DIR and --sign gpg, or with -o FILE unsigned"),
+        (of_image and args.image is None, "--subject image needs --image, its OCI layout"),
+        (of_image and args.output is not None,
+         "--subject image goes into the layout, beside the image: no -o"),
+        (of_image and args.sign == "none",
+         "--subject image needs --sign ssh or gpg: a layout gets no unsigned statement"),
+        (not of_image and (args.stagex is None) == (args.output is None),
+         "say where to: -o FILE for an attestation, --stagex DIR for its layout"),
+        (args.opinions is not None and not args.run,
+         "--opinions goes with --run: only what this command makes is signed"),
+        (args.form == "vsa" and (container or not args.run),
+         "--form vsa goes with --run: a summary has the time of what it sums up"),
+        (args.sign == "none" and args.key is not None, "--key goes with --sign ssh or --sign gpg"),
+        (args.run and args.products is not None,
+         "--products goes with --report; --run has the products itself"),
+        (args.run and (args.cpu_vendor or args.host_os),
+         "--cpu-vendor and --host-os go with --report; --run sees its machine"),
+        (args.sign == "ssh" and args.key is None, "--sign ssh needs --key, the file of a key"),
+        (args.sign == "ssh" and not Path(args.key or ".").is_file(),
+         f"--key {args.key}: there is no such file; name an ssh key, private or public"),
+        (container and (args.cpu_vendor or args.host_os),
+         "a container signature says nothing of a machine: no --cpu-vendor, --host-os"),
+        (args.stagex is not None and not Path(args.stagex).is_dir(),
+         f"--stagex {args.stagex}: is no folder; name a checkout of StageX's signatures"),
+    ):  # fmt: skip
+        if wrong:
+            raise BadInput(says)
     if args.sign != "none":
         find(SSH_KEYGEN if args.sign == "ssh" else GPG)
-    if for_image and (args.cpu_vendor or args.host_os):
-        raise BadInput(
-            "a container signature says nothing of a machine: no --cpu-vendor, --host-os"
-        )
-    if args.stagex is not None and not Path(args.stagex).is_dir():
-        raise BadInput(
-            f"--stagex {args.stagex}: is no folder; name a checkout of StageX's signatures"
-        )
-    if for_image:
+    if container:
         read_reference(args.reference)
 
 
@@ -116,7 +125,7 @@ def _same(evidence: Evidence, products: Path) -> bool:
     return not wrong
 
 
-def _statement(args: argparse.Namespace, evidence: Evidence) -> int:
+def _statement(args: argparse.Namespace, evidence: Evidence, image: LayoutImage | None) -> int:
     host = _host(args)
     hashed = args.run or args.products is not None
     opinions: tuple[ReleaseOpinion, ...] = ()
@@ -132,11 +141,16 @@ def _statement(args: argparse.Namespace, evidence: Evidence) -> int:
             print(f"bootstrap: {visible(why)} Nothing was signed", file=sys.stderr)
             return ExitStatus.DIFFERS
     run, products = MADE if args.run else READ, HASHED if hashed else REPORTED
+    digest = None if image is None else image.manifest
+    now = datetime.datetime.now(datetime.UTC)
+    at = now.strftime("%Y-%m-%dT%H:%M:%SZ") if args.form == "vsa" else None
     _written(
         args,
-        make_statement(evidence, host, run, products, opinions),
-        f"{evidence.title}: {len(evidence.products)} products, {len(evidence.materials)} sources "
+        make_statement(evidence, host, run, products, opinions, digest, at),
+        f"{evidence.title}: {f'the image sha256:{digest} of ' if digest else ''}"
+        f"{len(evidence.products)} products, {len(evidence.materials)} sources "
         f"(digest {evidence.source_digest}), {_seen(args, host)}",
+        image,
     )
     return ExitStatus.DONE
 
@@ -173,8 +187,13 @@ def _handoff(args: argparse.Namespace, run: HandoffRun) -> int:
     return ExitStatus.DONE
 
 
-def _written(args: argparse.Namespace, statement: dict[str, Any], said: str) -> None:
-    """Sign it if that is asked for, and write it."""
+def _written(
+    args: argparse.Namespace,
+    statement: dict[str, Any],
+    said: str,
+    image: LayoutImage | None = None,
+) -> None:
+    """Sign it if that is asked for, and write it: beside the image, if it is of one."""
     content = payload(statement)
     by = "nobody yet"
     if args.sign == "none":
@@ -187,7 +206,8 @@ def _written(args: argparse.Namespace, statement: dict[str, Any], said: str) -> 
         text = Envelope(content, PAYLOAD_TYPE, (signature,)).to_json()
     each(
         lambda: print(f"{said}; signed by {by}", file=for_people(args.output), flush=True),
-        lambda: write_text(args.output, text),
+        None if image is None else lambda: lay(Path(args.image), image, text.encode()),
+        args.output and (lambda: write_text(args.output, text)),
     )
 
 
@@ -219,10 +239,8 @@ def _host(args: argparse.Namespace) -> Host:
     return this_host() if args.run else replace(this_host(), said_by="observed-at-signing")
 
 
-def _container(args: argparse.Namespace, evidence: Evidence) -> int:
+def _container(args: argparse.Namespace, image: LayoutImage) -> int:
     reference = read_reference(args.reference)
-    image = read_layout(Path(args.image))
-    require_products(image, evidence, args.image)
     content = document(reference, image.manifest)
     if args.stagex is None:
         write_pieces(args.output, (content,))

@@ -873,8 +873,12 @@ ATTEST = CommandRow(
         --output FILE  where to write the attestation ('-': stdout)
         --cpu-vendor NAME  who made the CPU of the machine that ran it
         --host-os NAME  and its system
-        --stagex DIR  put a container signature into this signatures checkout
-        --image DIR  with --stagex: the image's OCI layout
+        --form {provenance,vsa} [provenance]  the statement's predicate: SLSA provenance (default),
+            or, with --run, a verification summary that has it
+        --subject {products,image} [products]  what it is about: the products (default), or the
+            image of --image, beside which it is laid in the layout (OCI referrers, by tag)
+        --image DIR  the image's OCI layout (bootstrap oci export)
+        --stagex DIR  put a container signature of the image into this signatures checkout
         --reference REGISTRY/NAME:TAG  with --stagex: what the image is called, as in
             stagex/bootstrap-stage0:1.9.1
         """,
@@ -898,7 +902,7 @@ QUORUM = CommandRow(
     attestation is named, and does not count. Every signature is checked by ssh-keygen or gpg, which
     see no key but the policy's. --init writes a policy to begin with.""",
     """
-    attestations ATTESTATION*  DSSE envelopes
+    attestations ATTESTATION*  DSSE envelopes, or an OCI layout: those beside its image
     |! --policy FILE  the policy, TOML
     |! --init FILE  write a commented policy to fill in (default: policy.toml), and do nothing else;
         a file that is there stays as it is

@@ -32,7 +32,7 @@ from bootstrap.cli.output import (
     write_json,
     write_text,
 )
-from bootstrap.cli.quorum import read_attestation
+from bootstrap.cli.quorum import read_attestations
 from bootstrap.cli.verify import default_entry
 from bootstrap.confirm.forms import to_page, to_text
 from bootstrap.confirm.table import (
@@ -206,16 +206,15 @@ def _attested(args: argparse.Namespace, frame: ReleaseOpinion) -> Voice:
     if args.policy is None:
         return Voice(way, "not run", None, "give --policy FILE and --attestation FILE")
     policy = read_policy(Path(args.policy))
-    if policy.about is None:
+    if (about := policy.about) is None:
         raise BadInput(f"{args.policy}: has no [about] and [need] to judge attestations by")
     if policy.stagex is not None:
         raise BadInput(f"{args.policy}: has [stagex] too, which bootstrap quorum judges, not this")
-    about = " ".join(filter(None, (policy.about.name, policy.about.release)))
-    if (about, policy.about.arch) != (frame.release, frame.arch):
-        raise BadInput(f"{args.policy}: is about {policy.about.title}")
-    envelopes = [(name, read_attestation(name)) for name in args.attestation]
+    if about.title != f"{frame.release} {frame.arch}":
+        raise BadInput(f"{args.policy}: is about {about.title}")
+    policy, envelopes = read_attestations(policy, args.attestation)
     day = datetime.datetime.now(datetime.UTC).date()
-    known = known_of(policy.about)
+    known = known_of(about)
     with open_ring(policy.keys, day) as ring:
         found = judge(policy, envelopes, ring, known)
     if found.agreed is not None and (
@@ -223,8 +222,8 @@ def _attested(args: argparse.Namespace, frame: ReleaseOpinion) -> Voice:
         or known is None
         or found.agreed.source_digest != known.sources.get(frame.entry)
     ):
-        about = f"it is about {found.agreed.entry} with the source digest"
-        return Voice(way, "not run", None, f"{about} {found.agreed.source_digest}, not about this")
+        what = f"it is about {found.agreed.entry} with the source digest"
+        return Voice(way, "not run", None, f"{what} {found.agreed.source_digest}, not about this")
     why = "" if found.met else f"NOT MET: {'; '.join(found.why_not)}"
     if found.agreed is None or not (found.met or found.disagreements):
         return Voice(way, "not run", None, why)

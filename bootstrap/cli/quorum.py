@@ -6,10 +6,12 @@ import argparse
 import datetime
 import functools
 import importlib.resources
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bootstrap.attest.envelope import Envelope, read_envelope
-from bootstrap.attest.policy import read_policy
+from bootstrap.attest.policy import Policy, read_policy
 from bootstrap.attest.quorum import judge, known_of
 from bootstrap.attest.render import quorum_document, quorum_text
 from bootstrap.attest.signatures import open_ring
@@ -18,6 +20,8 @@ from bootstrap.cli.output import show_page
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.core.release import read_file
 from bootstrap.documents import MAX_DOCUMENT, BadValue
+from bootstrap.oci.layout import read_layout
+from bootstrap.oci.referrers import envelopes_of
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(f"{args.policy}: has [stagex]; give --stagex, a checkout of its signatures")
     if policy.about is None and args.attestations:
         raise BadInput(f"{args.policy}: has no [about] and [need] to judge attestations by")
-    envelopes = [(name, read_attestation(name)) for name in args.attestations]
+    policy, envelopes = read_attestations(policy, args.attestations)
     day = args.at or datetime.datetime.now(datetime.UTC).date()
     at = (day, args.at is not None)
     verdicts = stagex = None
@@ -64,10 +68,32 @@ def _init(args: argparse.Namespace) -> int:
     return ExitStatus.DONE
 
 
-def read_attestation(name: str) -> Envelope | BadValue:
-    """An envelope, or why the file is none. Raises BadInput only where there is no such file."""
+def read_attestations(
+    policy: Policy, names: Sequence[str]
+) -> tuple[Policy, list[tuple[str, Envelope | BadValue]]]:
+    """The envelopes in files, or why a file is none, and those beside the image of an OCI layout.
+
+    By the policy with which to judge them: beside an image nothing counts that is about another.
+    Raises BadInput: there is no such file, a layout has what its digests deny.
+    """
+    found: list[tuple[str, Envelope | BadValue]] = []
+    for name in names:
+        place = Path(name)
+        if not (place / "oci-layout").is_file():
+            found.append((name, _envelope(name)))
+            continue
+        image = read_layout(place)
+        about = policy.about
+        if about is not None and about.image not in (None, image.manifest):
+            raise BadInput(f"{name}: is the image {image.manifest}, where {about.image} is wanted")
+        policy = replace(policy, about=about and replace(about, image=image.manifest))
+        found += [(of, _envelope(of, data)) for of, data in envelopes_of(place, image)]
+    return policy, found
+
+
+def _envelope(name: str, data: bytes | None = None) -> Envelope | BadValue:
     try:
-        return read_envelope(read_file(Path(name), MAX_DOCUMENT))
+        return read_envelope(read_file(Path(name), MAX_DOCUMENT) if data is None else data)
     except BadValue as error:
         return error
     except BadInput as error:

@@ -85,22 +85,22 @@ def make_image(evidence: Evidence, products: Mapping[str, bytes], gzipped: bool 
     packed = pack(files)
     layer = gzip_stored(packed) if gzipped else packed
     programs = sorted(path for path, (_, program) in files.items() if program)
-    config = _json(_config(evidence, packed, programs))
-    manifest = _json(
+    config = as_json(_config(evidence, packed, programs))
+    manifest = as_json(
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
-            "config": _descriptor(CONFIG, config),
-            "layers": [_descriptor(f"{LAYER}+gzip" if gzipped else LAYER, layer)],
+            "config": descriptor(CONFIG, config),
+            "layers": [descriptor(f"{LAYER}+gzip" if gzipped else LAYER, layer)],
         }
     )
     reference = f"{evidence.name}-{evidence.arch}:{evidence.release or 'embedded'}".lower()
     entry = {
-        **_descriptor(MANIFEST, manifest),
+        **descriptor(MANIFEST, manifest),
         "platform": {"architecture": PLATFORMS[evidence.arch], "os": "linux"},
         "annotations": {REF_NAME: reference.partition(":")[2]},
     }
-    index = _json({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]})
+    index = as_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]})
     return OciImage(
         blobs={sha256(blob): blob for blob in (layer, config, manifest)},
         index=index,
@@ -170,9 +170,11 @@ def _command(programs: list[str]) -> tuple[str, ...]:
     return ("/hello",) if "hello" in programs else ()
 
 
-def _descriptor(media_type: str, blob: bytes) -> dict[str, Any]:
+def descriptor(media_type: str, blob: bytes) -> dict[str, Any]:
+    """What points to a blob."""
     return {"mediaType": media_type, "digest": f"sha256:{sha256(blob)}", "size": len(blob)}
 
 
-def _json(document: dict[str, Any]) -> bytes:
+def as_json(document: Mapping[str, Any]) -> bytes:
+    """A document as it is hashed."""
     return json.dumps(document, separators=(",", ":"), ensure_ascii=True).encode()

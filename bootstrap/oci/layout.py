@@ -6,6 +6,7 @@ Reading takes what others write too: an index in an index (as BuildKit does), gz
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from bootstrap.sources.tar import gunzip
 
 MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 MAX_BLOB = 1 << 30
+REFERRERS = re.compile("sha256-[0-9a-f]{64}")
+"""The tag of what refers to an image, by its digest."""
 _DOCKER = {
     "application/vnd.docker.distribution.manifest.list.v2+json": INDEX,
     "application/vnd.docker.distribution.manifest.v2+json": MANIFEST,
@@ -34,7 +37,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class _Descriptor:
+class Descriptor:
     """Of another document: OCI image-spec, descriptor.md."""
 
     digest: _Digest
@@ -43,12 +46,18 @@ class _Descriptor:
     annotations: Mapping[str, str] | None = None
 
     @property
+    def tag(self) -> str | None:
+        """What it is called in a layout, if it is."""
+        return (self.annotations or {}).get(REF_NAME)
+
+    @property
     def kind(self) -> str:
         """The type, in OCI's words where it is in docker's."""
         return _DOCKER.get(self.media_type, self.media_type)
 
     @property
     def sha256(self) -> str:
+        """Of what it points to."""
         return self.digest.removeprefix("sha256:")
 
 
@@ -58,14 +67,16 @@ class _Version:
 
 
 @dataclass(frozen=True)
-class _Index:
-    manifests: tuple[_Descriptor, ...]
+class Index:
+    """Image manifests, or indexes of them."""
+
+    manifests: tuple[Descriptor, ...]
 
 
 @dataclass(frozen=True)
 class _Manifest:
-    config: _Descriptor
-    layers: tuple[_Descriptor, ...]
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,7 @@ class _Config:
     rootfs: _Rootfs
 
 
-def _typed(cls: type[_T], data: bytes, *way: str) -> _T:
+def document(cls: type[_T], data: bytes, *way: str) -> _T:
     """A document of others, of which some is used.  Raises BadValue."""
     return typed(cls, json_value(data), *way, lenient=True)
 
@@ -94,13 +105,14 @@ def files_of(image: OciImage) -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class LayoutImage:
-    """An image in a layout: its manifest's SHA-256, its tag if it has one, its files.
+    """An image in a layout: its manifest's SHA-256 and type, its tag if it has one, its files.
 
     ``config`` and ``diff_ids`` (the layers, not compressed) are SHA-256 values too; these are what
     a client that compresses layers again leaves as they are.
     """
 
     manifest: str
+    media_type: str
     tag: str | None
     config: str
     diff_ids: tuple[str, ...]
@@ -110,7 +122,7 @@ class LayoutImage:
 def read_layout(folder: Path) -> LayoutImage:
     """The one image of a layout.  Raises BadInput: a digest that is wrong, more than one image."""
     with named(f"{folder}: no OCI image layout that is understood"):
-        _typed(_Version, read_file(folder / "oci-layout", 4096))
+        document(_Version, read_file(folder / "oci-layout", 4096))
         return _read(folder)
 
 
@@ -136,34 +148,38 @@ def require_products(found: LayoutImage, evidence: Evidence, place: str) -> None
 
 
 def _read(folder: Path) -> LayoutImage:
-    index = _typed(_Index, read_file(folder / "index.json", 1 << 20))
+    index = document(Index, read_file(folder / "index.json", 1 << 20))
     tag: str | None = None
     for _ in range(3):
-        if len(index.manifests) != 1:
-            raise BadValue(f"has {len(index.manifests)} images; one is wanted")
-        row = index.manifests[0]
-        tag = (row.annotations or {}).get(REF_NAME) or tag
-        data = _blob(folder, row)
+        # What refers to the image (`bootstrap.oci.referrers`) is none.
+        rows = [row for row in index.manifests if not REFERRERS.fullmatch(row.tag or "")]
+        if len(rows) != 1:
+            raise BadValue(f"has {len(rows)} images; one is wanted")
+        [row] = rows
+        tag = row.tag or tag
+        data = blob(folder, row)
         if row.kind == MANIFEST:
-            manifest = _typed(_Manifest, data, "manifest")
+            manifest = document(_Manifest, data, "manifest")
             layers = _layers(folder, manifest)
             diff_ids = tuple(sha256(layer) for layer in layers)
             files: dict[str, bytes] = {}
             for layer in layers:
                 files.update(_unpack(layer))
-            return LayoutImage(row.sha256, tag, manifest.config.sha256, diff_ids, files)
+            return LayoutImage(
+                row.sha256, row.media_type, tag, manifest.config.sha256, diff_ids, files
+            )
         if row.kind != INDEX:
             raise BadValue(f"has a {row.media_type}, which is no image")
-        index = _typed(_Index, data, "index")
+        index = document(Index, data, "index")
     raise BadValue("has an index in an index in an index")
 
 
 def _layers(folder: Path, manifest: _Manifest) -> list[bytes]:
     """The layers as tar files, each held against its diff_id in the configuration."""
     layers = []
-    config = _typed(_Config, _blob(folder, manifest.config), "configuration")
+    config = document(_Config, blob(folder, manifest.config), "configuration")
     for row in manifest.layers:
-        layer = _blob(folder, row)
+        layer = blob(folder, row)
         if row.kind == f"{LAYER}+gzip":
             layer = gunzip(layer, f"{folder}: the layer {row.sha256}", MAX_BLOB)
         elif row.kind != LAYER:
@@ -192,7 +208,8 @@ def _unpack(layer: bytes) -> dict[str, bytes]:
     return files
 
 
-def _blob(folder: Path, row: _Descriptor) -> bytes:
+def blob(folder: Path, row: Descriptor) -> bytes:
+    """What a descriptor points to.  Raises BadInput where that is something else."""
     digest = row.sha256
     data = read_file(folder / "blobs" / "sha256" / digest, MAX_BLOB)
     found = sha256(data)

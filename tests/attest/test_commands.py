@@ -164,6 +164,17 @@ def test_a_statement_says_what_was_seen_and_what_only_read(desk: Desk) -> None:
     assert desk.quorum("alice.json").status == 1
 
 
+def test_a_summary_is_of_a_run_made_here_and_counts_by_the_same_rules(desk: Desk) -> None:
+    to = desk.folder / "alice.json"
+    run = ("attest", "--run", "--release", "embedded", "-q", "--form", "vsa")
+    assert inside(*run, *desk.key("alice"), "-o", to).status == 0
+    made = json.loads(read_envelope(to.read_bytes()).payload)
+    assert made["predicateType"] == "https://slsa.dev/verification_summary/v1"
+    assert made["predicate"]["verificationResult"] == "PASSED"
+    assert desk.sign("bob").status == 0
+    assert desk.quorum("alice.json", "bob.json").status == 0
+
+
 def test_opinions_are_made_by_the_command_that_signs(tmp_path: Path, checkout: Path) -> None:
     to, cache = tmp_path / "a.json", {"BOOTSTRAP_CACHE": str(tmp_path / "cache")}
     run = ("attest", "--run", "--release", "embedded", "-o", to, "--opinions")
@@ -297,6 +308,11 @@ RUN = "attest --run --release embedded -o -"
         (f"attest {REFERENCE} a/b:1 --sign ssh", "StageX's signatures are OpenPGP"),
         (f"attest {REFERENCE} b:1 --sign gpg", "is no REGISTRY/NAME:TAG"),
         (f"attest {REFERENCE} a/b:1 --sign gpg", "oci-layout: cannot be read"),
+        ("attest -o x --form vsa", "--form vsa goes with --run"),
+        ("attest -o x --subject image", "--subject image needs --image"),
+        ("attest -o x --subject image --image .", "beside the image: no -o"),
+        ("attest --subject image --image .", "a layout gets no unsigned statement"),
+        ("attest --subject image --image . --stagex . --reference a/b:1", "--stagex needs --image"),
         (f"{RUN} --products .", "--products goes with --report"),
         (f"{RUN} --cpu-vendor Intel --host-os Linux", "--cpu-vendor and --host-os go with"),
         (f"{RUN} --arch all", "one architecture"),
@@ -367,7 +383,7 @@ def test_every_key_of_the_sample_policy_is_one(tmp_path: Path) -> None:
     assert inside("quorum", "--init", cwd=tmp_path).status == 0
     place = tmp_path / "policy.toml"
     lines = [re.sub(r"^# (?=[\w.]+ = |\[)", "", line) for line in place.read_text().splitlines()]
-    text = "\n".join(lines).replace('source_digest = "..."', f'source_digest = "{"0" * 64}"')
+    text = "\n".join(lines).replace('"..."', f'"{"0" * 64}"')
     place.write_text(text.replace("[persons.carol.keys.pgp]", "[persons.alice.keys.pgp]"))
     (tmp_path / "carol.asc").touch()
     policy = read_policy(place)

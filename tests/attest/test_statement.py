@@ -8,8 +8,10 @@ of in-toto's own package.
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import platform
+import re
 from typing import Any
 
 import jsonschema
@@ -27,10 +29,23 @@ from bootstrap.attest.hosts import (
     known_vendor,
     this_host,
 )
-from bootstrap.attest.statement import MADE, READ, make_statement, payload, read_statement
+from bootstrap.attest.statement import (
+    IMAGE,
+    IN_SUMMARY,
+    MADE,
+    PROVENANCE,
+    READ,
+    make_statement,
+    payload,
+    read_statement,
+)
 from bootstrap.documents import BadValue
 from bootstrap.instruments import default_engine
+from bootstrap.known import find
 from tests.attest.people import AMD
+from tests.attest.runs import put
+
+AT = "2026-12-01T05:00:00Z"
 
 TEXT, ANY = {"type": "string"}, {"type": "object"}
 TYPE_URI = {"type": "string", "pattern": "^[a-z][a-z0-9+.-]*:[^ ]+$"}
@@ -117,6 +132,50 @@ def test_in_totos_own_package_reads_it(evidence: Evidence) -> None:
         evidence.tool[0]: evidence.tool[1],
         "unicorn": "2.1.4",
     }
+
+
+def test_in_totos_own_package_reads_a_summary_and_an_image(evidence: Evidence) -> None:
+    pytest.importorskip("in_toto_attestation")
+    from google.protobuf import json_format
+    from in_toto_attestation.predicates.vsa.v1 import vsa_pb2
+    from in_toto_attestation.v1 import statement_pb2
+    from in_toto_attestation.v1.statement import Statement
+
+    image = "1" * 64
+    text = payload(make_statement(evidence, AMD, MADE, image=image, verified_at=AT))
+    read = Statement.copy_from_pb(json_format.Parse(text, statement_pb2.Statement()))
+    read.validate()
+    assert (read.pb.subject[0].digest["sha256"], len(read.pb.subject)) == (image, 11)
+    predicate = json.loads(text)["predicate"]
+    del predicate[IN_SUMMARY]  # SLSA: "Consumers MUST ignore unrecognized fields"; this is none
+    said = json_format.Parse(json.dumps(predicate), vsa_pb2.VerificationSummary())
+    assert (said.verification_result, said.time_verified.ToJsonString()) == ("PASSED", AT)
+    assert said.policy.digest["sha256"] == find("embedded", None, "x86").sha256
+    assert said.verifier.id == "urn:x-bootstrap-emulator:own-machine:1"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        ("predicate verificationResult", "FAILED", "must be PASSED"),
+        ("predicate resourceUri", "urn:x-bootstrap-emulator:embedded:AMD64", "its provenance of"),
+        (f"predicate {IN_SUMMARY}", None, f'predicate."{IN_SUMMARY}"'),
+        ("predicateType", "https://slsa.dev/verification_summary/v0.2", "predicateType is"),
+        ("predicateType", PROVENANCE, "buildDefinition is missing"),
+        ("subject 1 mediaType", IMAGE, "has more than one image"),
+    ],
+)
+def test_a_summary_is_read_with_the_provenance_in_it(
+    place: str, value: object, says: str, evidence: Evidence
+) -> None:
+    made = make_statement(evidence, AMD, MADE, image="1" * 64, verified_at=AT)
+    said = read_statement(payload(made))
+    assert said == dataclasses.replace(
+        read_statement(payload(make_statement(evidence, AMD, MADE))), image="1" * 64
+    )
+    put(made, place, value)
+    with pytest.raises(BadValue, match=re.escape(says)):
+        read_statement(payload(made))
 
 
 def test_the_statement_is_the_same_each_time_and_has_no_clock(evidence: Evidence) -> None:

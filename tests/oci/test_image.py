@@ -6,9 +6,7 @@ import dataclasses
 import gzip
 import hashlib
 import json
-import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,29 +20,13 @@ from bootstrap.core.errors import BadInput
 from bootstrap.oci.image import EPOCH, SUMS, OciImage, findings, make_image, sha256
 from bootstrap.oci.layer import pack
 from bootstrap.oci.layout import read_layout, require_products
-from tests.oci.conftest import write
-
-LONGEST = 120
-
-
-def tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """One of the tools for images, or a skip in words."""
-    if shutil.which(name) is None:
-        pytest.skip(f"{name} is not installed: the layout is not read by it")
-    return subprocess.run(
-        [name, *arguments], capture_output=True, text=True, check=False, timeout=LONGEST
-    )
+from tests.oci.conftest import KEEPING, SKOPEO, said, tool, write
 
 
 def with_product(evidence: Evidence, path: str, data: bytes) -> Evidence:
     """The evidence of a run that made this file too, or in place of another."""
     product = VerifiedFile(len(data), sha256(data))
     return dataclasses.replace(evidence, products={**evidence.products, path: product})
-
-
-def said(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_skopeo_reads_the_layout(layout: Path, image: OciImage) -> None:
@@ -54,10 +36,6 @@ def test_skopeo_reads_the_layout(layout: Path, image: OciImage) -> None:
     assert (found["Architecture"], found["Os"], found["Created"]) == ("386", "linux", EPOCH)
     raw = json.loads(said(tool("skopeo", "inspect", "--raw", f"oci:{layout}:embedded")))
     assert raw == json.loads(image.blobs[image.manifest])
-
-
-SKOPEO = ("--insecure-policy", "copy", "--quiet")
-KEEPING = ("--preserve-digests",)
 
 
 def test_the_digest_survives_a_copy(layout: Path, image: OciImage, tmp_path: Path) -> None:
@@ -71,35 +49,6 @@ def test_the_digest_survives_a_copy(layout: Path, image: OciImage, tmp_path: Pat
     said(tool("skopeo", *SKOPEO, *KEEPING, f"oci:{layout}", f"dir:{tmp_path}/blobs"))
     assert sha256((tmp_path / "blobs" / "manifest.json").read_bytes()) == image.manifest
     assert (tmp_path / "blobs" / image.layer).read_bytes() == image.blobs[image.layer]
-
-
-@pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Debian's docker-registry on a port of loopback that the kernel chooses: its address."""
-    if shutil.which("docker-registry") is None:
-        pytest.skip("docker-registry is not installed: no image is pushed to a real registry")
-    settings = {
-        "version": 0.1,
-        "log": {"level": "info", "formatter": "json"},
-        "storage": {"filesystem": {"rootdirectory": f"{tmp_path}/registry"}},
-        "http": {"addr": "127.0.0.1:0"},
-    }
-    (tmp_path / "registry.yml").write_text(json.dumps(settings))  # JSON is YAML
-    command = ["docker-registry", "serve", f"{tmp_path}/registry.yml"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as serving:
-        assert serving.stderr is not None
-        # Without it skopeo looks where only a session's user may (containers-auth.json(5)); for
-        # the registry, which begins without it, it would be a setting.
-        monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
-        (tmp_path / "auth.json").write_text("{}")
-        try:
-            yield next(
-                match[1]
-                for line in serving.stderr
-                if (match := re.search(r"listening on ([0-9.]+:[0-9]+)", line))
-            )
-        finally:
-            serving.kill()
 
 
 def test_the_digest_survives_a_registry(
