@@ -19,14 +19,14 @@ from bootstrap.core.errors import EXIT_STATUS_HELP, printable
 
 ENVIRONMENT_HELP = """\
 environment:
-  BOOTSTRAP_CACHE      the folder of the cache, in place of the platform's
-  BOOTSTRAP_HOT_PATH   auto, native or python: what serves plain reads and writes
-  BOOTSTRAP_SEEDS      a folder of seeds for identify to compare unknown files with
-  NO_COLOR             no colours, if it is not empty
-  CLICOLOR_FORCE       colours also where the output is no terminal, if it is not 0
-  COLUMNS, TERM        the width; with TERM=dumb no colours and no line that is written over
-  https_proxy, http_proxy, no_proxy, SSL_CERT_FILE   for what is fetched
-  GITHUB_STEP_SUMMARY  a file that confirm appends its page to: GitHub shows it
+  BOOTSTRAP_CACHE      the cache folder (default: the platform's; bootstrap doctor shows it)
+  BOOTSTRAP_HOT_PATH   native: require the fast path in C; python: do without it; default auto
+  BOOTSTRAP_SEEDS      a folder of seeds that identify compares unknown files with
+  NO_COLOR             no colours, if not empty
+  CLICOLOR_FORCE       colours even if the output is not a terminal, if not 0
+  COLUMNS, TERM        the terminal's width; with TERM=dumb no colours and no progress line
+  https_proxy, http_proxy, no_proxy, SSL_CERT_FILE   used for downloads
+  GITHUB_STEP_SUMMARY  a file that confirm appends its page to, for GitHub to show
 """
 
 
@@ -143,7 +143,7 @@ def add_usual(one: CommandParser, suffix: str = "") -> None:
         text = "no progress and no notes: only the result"
         one.add_argument("-q", "--quiet", action="store_true", dest=f"quiet{suffix}", help=text)
     if "--verbose" not in there:
-        text = "where something fails, also say from which place of the program"
+        text = "after an error, also say where in the program it was raised"
         one.add_argument("-v", "--verbose", action="store_true", dest=f"verbose{suffix}", help=text)
     text = "print the version"
     one.add_argument("-V", "--version", action="version", version=version, help=text)
@@ -234,7 +234,7 @@ def _words(row: re.Match[str], names: Sequence[str]) -> dict[str, Any]:
     if how == "!":
         words["required"] = True
     elif how is not None and option:
-        words |= {"action": "append", "default": []}
+        words |= {"action": "append", "default": [], "help": f"{row['help']}; may be repeated"}
     elif how is not None:
         words["nargs"] = how
     return words
