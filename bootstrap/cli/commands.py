@@ -178,7 +178,7 @@ PROVE = CommandRow(
     "prove",
     "show what a hex0 seed does for every input, by walking all its states",
     """Walk every state that a hex0 seed can be in when it reads a byte, try every byte and the end
-    of the file in each, and compare with the language's definition. The walk writes a certificate,
+    of the file in each, and compare with the language's definition. The walk makes a certificate,
     which a checker that shares no code with the walk then checks. docs/proof.md says what is
     proven, under which assumptions, and what is not.""",
     """
