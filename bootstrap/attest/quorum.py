@@ -47,6 +47,7 @@ Verdict = (
     ]
     | SignatureFault
 )
+_NOT_ENOUGH = ("contradicts", "not-rechecked", "few-opinions", "other-image")
 CATALOGUE = "this program's catalogue"
 ALL_SOURCES = "(all sources)"
 NAMED = 3
@@ -202,13 +203,13 @@ def judge(
     voices = _held(voices, lambda _, said: _other_sources(said, sources, others))
     disagreements = [
         row
-        for said, by in _speaking(voices)
+        for said, by in _speaking(voices, sources)
         for row in _differing(about.products, said.products, by, about.products)
     ]
     voices = _held(voices, lambda _, said: _not_pinned(said, about.products))
     products, why = _most(voices, _products, None, "products")
     refused += [why] if why else []
-    disagreements += _disagreements(voices, products)
+    disagreements += _disagreements(_speaking(voices, sources), products)
     voices = _held(voices, lambda _, said: _other_products(said, products))
     first: dict[str | None, Attestation] = {}
     voices = _held(voices, lambda voice, _: _again(voice, first.setdefault(voice.person, voice)))
@@ -294,11 +295,11 @@ def _not_about(said: Vouched, about: About) -> _Refusal:
     if about.entry not in (None, said.entry):
         why = f"it entered through {said.entry}, and the policy wants {about.entry}"
         return "other-entry", why
-    if about.image not in (None, said.image):
-        return "other-image", f"its image is {said.image or 'none'}, and not {about.image}"
     if about.source_digest not in (None, said.source_digest):
         why = f"its source digest is {said.source_digest}, the policy's {about.source_digest}"
         return "other-sources", why
+    if about.image not in (None, said.image):
+        return "other-image", f"its image is {said.image or 'none'}, and not {about.image}"
     return None
 
 
@@ -383,12 +384,17 @@ def _again(voice: Attestation, first: Attestation) -> _Refusal:
     return "again", f"{voice.person} counts already, by {first.label} in {first.file}"
 
 
-def _speaking(voices: Sequence[Attestation]) -> list[tuple[Vouched, str]]:
-    """What those say who count, or would but for other words of theirs; and whose it is."""
+def _speaking(voices: Sequence[Attestation], sources: str | None) -> list[tuple[Vouched, str]]:
+    """What those say of these sources whose keys count, and whose it is.
+
+    Too little for a vote in favour (`_NOT_ENOUGH`) is still a word against.
+    """
     return [
         (voice.vouched, f"{voice.person} ({voice.file})")
         for voice in voices
-        if voice.verdict in ("counts", "contradicts") and voice.vouched is not None
+        if voice.vouched is not None
+        and (voice.verdict == "counts" or voice.verdict in _NOT_ENOUGH)
+        and sources in (None, voice.vouched.source_digest)
     ]
 
 
@@ -403,9 +409,10 @@ def _differing(
     ]
 
 
-def _disagreements(voices: Sequence[Attestation], chosen: _Products | None) -> list[Disagreement]:
+def _disagreements(
+    speaking: Sequence[tuple[Vouched, str]], chosen: _Products | None
+) -> list[Disagreement]:
     """Every product for which somebody has another value; of the same sources only."""
-    speaking = _speaking(voices)
     if not speaking:
         return []
     ours = dict(chosen) if chosen is not None else speaking[0][0].products

@@ -137,7 +137,11 @@ def sign_gpg(data: bytes, key: str | None, detached: bool = True) -> Signature:
     """
     chosen = [] if key is None else ["--local-user", key]
     how = "--detach-sign" if detached else "--sign"
-    done = run(GPG, ["--status-fd", "2", *chosen, "--no-armor", "--output", "-", how], data)
+    done = run(
+        GPG,
+        ["--status-fd", "2", *chosen, "--no-armor", "--no-textmode", "--output", "-", how],
+        data,
+    )
     made = [row for row in _status(done.stderr) if row[0] == "SIG_CREATED"]
     if done.status != 0 or len(made) != 1 or not done.stdout:
         said = [line for line in done.stderr.splitlines() if not line.startswith(_STATUS)]
@@ -229,8 +233,15 @@ class Ring:
             )
         options = ["-f", str(self._allowed), "-I", name, "-n", SSH_NAMESPACE, "-s", place]
         done = self._run_ssh(["verify", *options], data)
-        if done.status != 0:
+        # One key can be written in several ways (RSA, with zeros before a number), and then it has
+        # fingerprints of which the policy's list of revoked keys may have another.
+        match = _FINGERPRINT.search(done.stdout.decode("utf-8", "replace"))
+        if done.status != 0 or match is None or match[0] != key.fingerprint:
             why = f"ssh-keygen does not verify it: {done.last_words}"
+            if done.status == 0:
+                why = (
+                    f"the policy's key is written in another way than that of {match and match[0]}"
+                )
             return CheckedSignature(key, key.fingerprint, "bad-signature", why)
         return self._on_the_day(key)
 
@@ -239,6 +250,9 @@ class Ring:
         done, rows = self._run_gpg(["--verify", str(place), "-"], data)
         if any(row[0] in ("PLAINTEXT", "BEGIN_DECRYPTION") for row in rows):
             return CheckedSignature(None, "", "bad-signature", "is no detached signature")
+        if any(row[0] == "VALIDSIG" and row[9] != "00" for row in rows):
+            why = "is over text, of which other line ends would do too, and not over bytes"
+            return CheckedSignature(None, "", "bad-signature", why)
         return self._judge_gpg(done, rows)
 
     def _judge_gpg(self, done: ProgramEnd, rows: Sequence[Sequence[str]]) -> CheckedSignature:

@@ -353,6 +353,7 @@ class _Provenance:
 
 @dataclass(frozen=True)
 class _Summary:
+    verifier: _Builder
     resource: str = key("resourceUri")
     result: Annotated[str, one_of("PASSED")] = key("verificationResult")
     provenance: _Provenance = key(IN_SUMMARY)
@@ -402,6 +403,8 @@ def read_statement(data: bytes) -> Vouched:
         independent=inner.opinions.independent(outer.arch) if inner.opinions and made_here else 0,
         image=images[0] if images else None,
     )
+    if summary is not None and summary.verifier.id != vouched.builder:
+        raise BadValue(f"is {summary.verifier.id!r}, no builder", "predicate", "verifier", "id")
     uri = _uri(outer.name, outer.release, outer.arch)
     if summary is not None and summary.resource != uri:
         raise BadValue(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import functools
 import subprocess
@@ -35,7 +36,18 @@ class People:
         """The private key's file; the public one is beside it, with .pub."""
         place = self.folder / name
         subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(place)],
+            [
+                "ssh-keygen",
+                "-q",
+                "-t",
+                "rsa" if name == "rsa" else "ed25519",
+                "-N",
+                "",
+                "-C",
+                name,
+                "-f",
+                str(place),
+            ],
             check=True,
             capture_output=True,
         )
@@ -64,7 +76,11 @@ class People:
         return place
 
     def public(self, name: str) -> str:
-        """The line of an ssh public key."""
+        """The line of an ssh public key; rsa-otherwise: rsa's, with a zero before its exponent."""
+        if name == "rsa-otherwise":
+            kind, text, _ = self.public("rsa").split()
+            blob = base64.b64decode(text).replace(b"\0\0\0\3\1\0\1", b"\0\0\0\4\0\1\0\1", 1)
+            return f"{kind} {base64.b64encode(blob).decode()}"
         return Path(f"{self.ssh(name)}.pub").read_text().strip()
 
     def key(self, person: str, name: str, more: str = "") -> str:

@@ -146,6 +146,7 @@ def test_what_is_no_good_detached_signature(ring: Checker) -> None:
     for bad in (
         *(ring.made_by(how, stdin=b"other") for how in ("--sign", "--clear-sign", "--store")),
         ring.made_by("--digest-algo", "SHA1", "--detach-sign"),
+        ring.made_by("--textmode", "--detach-sign"),
         ring.with_signatures(Signature("", b"no signature")),
         ring.with_signatures(Signature("", b"".join(signature.data for signature in two))),
     ):
