@@ -20,11 +20,11 @@ from bootstrap.instruments.counter import Travel
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import FolderLower
 from bootstrap.linux.machine import LinuxMachine
-from bootstrap.timeline.edits import META, Edit, Edits
+from bootstrap.timeline.edits import Edit, Edits
 from bootstrap.timeline.timeline import SLICE, Timeline
 from bootstrap.trace.columns import as_raw, unpacked
 from bootstrap.trace.recorder import Recorder
-from bootstrap.trace.store import INTERRUPTED, MAX_INPUT, Trace, header, recording
+from bootstrap.trace.store import EDITS, INTERRUPTED, MAX_INPUT, Trace, header, recording
 
 NOT_LIVE = (
     "this is a recording: nothing can be written to it (a program that is there to be run again "
@@ -117,7 +117,7 @@ class LiveEdits:
                 raise self._otherwise
             recorder.finish()
             meta = {**header("run", engine, limits, (0, 1, 2)), "arch": "", "failure": failure}
-            writer.finish({**meta, META: edits.text})
+            writer.finish({**meta, EDITS: edits.text})
         return ended
 
     def _go(

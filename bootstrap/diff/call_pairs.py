@@ -12,7 +12,7 @@ from bootstrap.diff.sides import Both
 from bootstrap.linux.call_tables import find
 from bootstrap.linux.strace_values import quote
 from bootstrap.trace.calls import arity, call_text, exec_text, plain_text
-from bootstrap.trace.columns import WORD, Calls, as_raw, shown
+from bootstrap.trace.columns import WORD, Calls, CallsHash, as_raw, shown
 from bootstrap.trace.compare import RecordedCalls, first_difference
 from bootstrap.trace.store import OpenRow, ProgramRow, Trace
 
@@ -51,6 +51,16 @@ class CallsOf:
                 f"SELECT {_BLOBS} FROM calls WHERE process = ? ORDER BY id",
                 (program.first_call, program.id),
             ).fetchall()
+
+    def verify(self, program: ProgramRow) -> None:
+        """Raises BadInput unless the calls of a program are what their SHA-256 says."""
+        digest, made = CallsHash(), 0
+        for chunk in self.trace.chunks(program.id):
+            digest.update(self.trace.calls(chunk), made)
+            made += chunk.count
+        with self.trace.reading():
+            if digest.hexdigest() != program.calls_sha256:
+                raise ValueError(f"the calls of {program.label} are not what their SHA-256 says")
 
     def part(self, program: ProgramRow, index: int, count: int) -> Calls:
         """Calls of a program from its call of that index (from 0) on."""
@@ -115,6 +125,9 @@ def differ(a: CallsOf, b: CallsOf, pair: Both[ProgramRow]) -> int | None:
     """The index (from 0) of the first call in which two programs differ; None where none does."""
     one, other = pair.a, pair.b
     if one.abi == other.abi and one.calls_sha256 == other.calls_sha256:
+        if a.rows(one) != b.rows(other):
+            a.verify(one)
+            b.verify(other)
         return None
     if one.abi != other.abi:
         return 0

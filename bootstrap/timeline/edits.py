@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from bootstrap.documents import Size, at_least, encode, typed_json
 from bootstrap.linux.machine import LinuxTask
+from bootstrap.trace.store import EDITS
 
 if TYPE_CHECKING:
     from bootstrap.linux.memory import VirtualMemory
 
-META = "edits"
 Count = Annotated[int, at_least(1)]
 
 
@@ -96,4 +96,4 @@ class Edits:
 
 def edits_of(meta: Mapping[str, str]) -> Edits:
     """Those of a recorded run. Raises ValueError."""
-    return Edits(typed_json(tuple[Edit, ...], meta.get(META, "[]")))
+    return Edits(typed_json(tuple[Edit, ...], meta.get(EDITS, "[]")))

@@ -27,7 +27,15 @@ from bootstrap.linux.snapshot import Snapshot
 from bootstrap.trace.calls import plain_text
 from bootstrap.trace.columns import WORD, Calls, Value, as_raw, as_text, shown, unpacked
 from bootstrap.trace.recorder import Recorder
-from bootstrap.trace.store import DIGESTED, MAX_INPUT, VERSIONS, Chunk, ProgramRow, Trace
+from bootstrap.trace.store import (
+    DIGESTED,
+    EDITS,
+    MAX_INPUT,
+    VERSIONS,
+    Chunk,
+    ProgramRow,
+    Trace,
+)
 
 _ERRNO = {int(errno): errno for errno in Errno}
 _KINDS = {
@@ -37,6 +45,9 @@ _KINDS = {
     "changes": "change of a name or a file",
     "input": "input",
     "output": "output",
+    "folders": "folder of the tree",
+    "tree": "name in the tree",
+    "checkpoints": "checkpoint",
 }
 
 
@@ -375,12 +386,15 @@ class _RowComparer:
         self._ids = {sha256: i for i, (sha256, _) in run.hashes.items()}
         self._names = {i: sha256 for sha256, i in self._ids.items()}
         self.catch_up: Callable[[], None] = lambda: None
+        self.versions: set[int] = set()
+        """Those of the trace that came up."""
 
     def version(self, sha256: str, size: int, content: Callable[[], bytes | memoryview]) -> int:
         known = self._ids.get(sha256)
         if known is None:
             known = self._ids[sha256] = -len(self._ids) - 1
             self._names[known] = sha256
+        self.versions.add(known)
         return known
 
     def add(self, table: str, row: Mapping[str, Value]) -> None:
@@ -460,6 +474,13 @@ def check(
     """
     if trace.computed_digest() != trace.digest:
         raise BadInput(f"{trace.name}: its rows do not have its trace digest; record again")
+    if EDITS in trace.meta:
+        raise BadInput(
+            f"{trace.name}: somebody wrote into the program (its `{EDITS}`), which does not happen "
+            "by itself again; record without that"
+        )
+    for version in trace.hashes():
+        trace.content(version)
     run = RecordedRun(trace)
     comparer = _RowComparer(run, progress)
     recorder = Recorder(comparer)
@@ -477,13 +498,17 @@ def check(
             except LinuxError as error:
                 cause = f"cannot be executed: {error}"
         recorder.finish()
-        return _missing(trace, recorder)
+        return _missing(trace, recorder, comparer.versions)
     except Diverged as error:
         return dataclasses.replace(error.divergence, cause=cause)
 
 
-def _missing(trace: Trace, recorder: Recorder) -> Divergence | None:
-    for table in DIGESTED:
+def _missing(trace: Trace, recorder: Recorder, versions: set[int]) -> Divergence | None:
+    """What the trace has beyond what happened: nobody may take that for a part of the run."""
+    for version, (sha256, _) in trace.hashes().items():
+        if version not in versions:
+            return Divergence(f"file version {version}", f"sha256 {sha256}", "no file has it")
+    for table in _KINDS:
         with trace.reading():
             (count,) = trace.database.execute(f"SELECT count(*) FROM {table}").fetchone()
         if count != recorder.count(table):

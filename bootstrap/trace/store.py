@@ -90,6 +90,8 @@ VERSIONS = ("image", "version", "last_version")
 """Columns whose cells are ids of `versions`."""
 DIGESTED = ("runs", "processes", "opens", "changes", "input", "output")
 """The tables that say what happened; the digest is over them (`trace_digest`)."""
+EDITS = "edits"
+"""In `meta`, where somebody wrote into the program: what (timeline/edits.py)."""
 
 FORMAT = Format(
     noun="trace",
@@ -335,6 +337,7 @@ def check_programs(programs: list[ProgramRow], chunks: list[Chunk]) -> None:
         if not program.first_event <= program.last_event <= events:
             raise ValueError(f"{place}: its events are none of the run's")
     made = dict.fromkeys(range(1, len(programs) + 1), 0)
+    passed = 0
     for chunk in chunks:
         program = programs[chunk.process - 1]
         word, brk = WORD[program.abi], NUMBERS[program.abi]["brk"]
@@ -342,7 +345,10 @@ def check_programs(programs: list[ProgramRow], chunks: list[Chunk]) -> None:
             raise ValueError(f"calls[{chunk.id}]: is of no known kind")
         if chunk.first_call != program.first_call + made[program.id] + 1:
             raise ValueError(f"calls[{chunk.id}]: does not follow the calls before it")
+        if chunk.first_event != passed + 1:
+            raise ValueError(f"calls[{chunk.id}]: does not follow event {passed}")
         made[program.id] += chunk.count
+        passed += chunk.count
     for program in programs:
         if made[program.id] != program.calls:
             raise ValueError(
@@ -401,11 +407,15 @@ def trace_digest(database: sqlite3.Connection) -> str:
         for row in rows:
             cells: list[object] = [table]
             for name, cell in zip(names, row, strict=True):
-                if name == "id" or (table == "output" and name == "content"):
+                if name == "id":
                     continue
                 if name == "content":
                     plain = unpacked(cell, MAX_INPUT) if cell is not None else b""
-                    cells.append(hashlib.sha256(plain).hexdigest())
+                    sha256 = hashlib.sha256(plain).hexdigest()
+                    if table == "input":
+                        cells.append(sha256)
+                    elif sha256 != cells[-1]:  # the column before
+                        raise ValueError("what came out is not what its SHA-256 says")
                 elif name in VERSIONS and cell is not None:
                     cells.append(sha256_of(cell))
                 elif isinstance(cell, bytes):
@@ -603,6 +613,6 @@ class Trace(SealedReader):
                 "SELECT sha256, size, content FROM versions WHERE id = ?", (version,)
             ).fetchone()
             data = unpacked(blob, size)
-            if hashlib.sha256(data).hexdigest() != sha256:
-                raise ValueError("a file version is not what its SHA-256 says")
+            if len(data) != size or hashlib.sha256(data).hexdigest() != sha256:
+                raise ValueError("a file version is not what its SHA-256 and its size say")
             return data

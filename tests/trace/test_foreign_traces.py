@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,9 @@ import pytest
 from bootstrap import trace
 from bootstrap.cli.main import main
 from bootstrap.core.errors import BadInput
+from bootstrap.trace.compare import Diverged, check
+from bootstrap.trace.store import TABLES
+from tests.instruments.runs import engine_for
 from tests.trace import recorded
 
 Capture = pytest.CaptureFixture[str]
@@ -70,6 +75,7 @@ def said(command: tuple[str, ...], place: Path, whole: Path, capsys: Capture) ->
         ("UPDATE calls SET word = 8 WHERE id = 1", "calls[1]: is of no known kind"),
         ("UPDATE calls SET first_call = 2 WHERE id = 1", "calls[1]: does not follow the calls"),
         ("UPDATE calls SET process = 99 WHERE id = 1", "calls[1] names one of processes"),
+        ("UPDATE calls SET first_event = 13 WHERE id = 2", "calls[2]: does not follow event 11"),
         ("UPDATE tree SET mode = 'x' WHERE id = 1", "tree[1]: mode must be a whole number"),
         ("UPDATE opens SET flags = 1.5 WHERE id = 1", "opens[1]: flags must be a whole number"),
         ("UPDATE opens SET path = x'ff' WHERE id = 1", ""),
@@ -120,3 +126,76 @@ def test_a_run_that_is_not_the_recorded_one(
         if command[1] in commands:
             assert status == 1, (command, err)
             assert err.startswith("bootstrap: the run is not the recorded one: pid 1 (/guest)")
+
+
+def found(place: Path) -> bool:
+    """Whether `check` finds something, once the trace digest was made to fit, where one can be."""
+    before = place.read_bytes()
+    try:
+        recorded.change(place)
+    except (ValueError, LookupError):
+        place.write_bytes(before)
+    try:
+        with trace.open(place) as opened:
+            return check(opened, engine_for("native")) is not None
+    except (BadInput, Diverged):
+        return True
+
+
+def other(cell: object) -> str:
+    """SQL for another value of a cell."""
+    match cell:
+        case None:
+            return "1"
+        case int():
+            return str(cell + 1)
+        case str():
+            return "'{}x'".format(cell.replace("'", "''"))
+        case bytes():
+            plain = bytearray(zlib.decompress(cell) or b"x")
+            plain[-1] ^= 1
+            return f"x'{zlib.compress(plain).hex()}'"
+    raise AssertionError(cell)
+
+
+def test_check_finds_any_other_cell_and_any_row_too_many(
+    edited: Callable[..., Path], whole: Path
+) -> None:
+    """But for what `meta` says of the recording, and a link's target where there is no link."""
+    unseen = []
+    with contextlib.closing(sqlite3.connect(whole)) as database:
+        for table in TABLES.keys() - {"meta"}:
+            found_rows = database.execute(f"SELECT * FROM {table} ORDER BY id")
+            names = [column[0] for column in found_rows.description]
+            rows = found_rows.fetchall()
+            for row in (rows[0], rows[-1]):
+                for name, cell in zip(names[1:], row[1:], strict=True):
+                    change = f"UPDATE {table} SET {name} = {other(cell)} WHERE id = {row[0]}"
+                    if (table, name) != ("tree", "target") and not found(edited(change)):
+                        unseen.append(change)
+            if table not in ("blobs", "folders", "versions"):
+                last = ", ".join(["id + 1", *names[1:]])
+                more = f"INSERT INTO {table} SELECT {last} FROM {table} ORDER BY id DESC LIMIT 1"
+                if not found(edited(more)):
+                    unseen.append(more)
+    for more in (
+        "INSERT INTO folders VALUES (99, '/nowhere')",
+        "INSERT INTO versions SELECT 99, replace(sha256, 'a', 'b'), size, content FROM versions "
+        "LIMIT 1",
+        "INSERT INTO versions VALUES (99, "
+        "'9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08', 4, "
+        f"x'{zlib.compress(b'test').hex()}')",
+        "INSERT INTO meta VALUES ('edits', '[]')",
+    ):
+        if not found(edited(more)):
+            unseen.append(more)
+    assert not unseen
+
+
+def test_calls_that_their_digest_does_not_have(
+    edited: Callable[..., Path], whole: Path, capsys: Capture
+) -> None:
+    place = edited("UPDATE calls SET result = a0 WHERE id = 3")  # the trace digest is as it was
+    assert main(["diff", str(whole), str(place), "--no-replay"]) == 2
+    out, err = capsys.readouterr()
+    assert not out and "the calls of pid 2" in err and "not what their SHA-256 says" in err
