@@ -33,10 +33,13 @@ class Emulation:
         self.engine = engine
         self._who = who
         self._error: BaseException | None = None
+        self._place: str | None = None
 
-    def fail(self, error: BaseException) -> None:
-        """End the run with this error, unless there was one before."""
-        self._error = self._error or error
+    def fail(self, error: BaseException, place: str | None = None) -> None:
+        """End the run with this error, unless there was one before; `place`, if the engine goes on
+        to the end of its block."""
+        if self._error is None:
+            self._error, self._place = error, place
         self.engine.emu_stop()
 
     def run(
@@ -67,6 +70,6 @@ class Emulation:
                 self._error = self._error or stopped
         signals.check()
         if isinstance(self._error, GuestFailed):
-            raise GuestFailed(f"{self._error} [{place()}]")
+            raise GuestFailed(f"{self._error} [{self._place or place()}]")
         if self._error is not None:
             raise self._error

@@ -10,7 +10,7 @@ from pathlib import Path
 from unicorn import Uc
 from unicorn import unicorn_const as uc
 from unicorn import x86_const as x86
-from unicorn.unicorn_py3.unicorn import uclib
+from unicorn.unicorn_py3.unicorn import uc_tb, uc_tlb_entry, uclib
 
 from bootstrap.core.errors import BadInput
 from bootstrap.machines.emulation import add_hook
@@ -20,6 +20,13 @@ FRAME = struct.Struct("<III")
 _NOTED = struct.Struct("<III8s")
 """`noted` of interrupts.c: descriptor, count, result, bytes."""
 _SLOW = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
+FILL = ctypes.CFUNCTYPE(
+    ctypes.c_bool, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int, ctypes.POINTER(uc_tlb_entry),
+    ctypes.c_void_p,
+)  # fmt: skip
+TRANSLATED = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.POINTER(uc_tb), ctypes.POINTER(uc_tb), ctypes.c_void_p
+)
 _ASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64)
 _MOST_POINTS, _LOOK = 64, 1 << 16
 _REGISTERS = (
@@ -65,6 +72,8 @@ class _InterruptState(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in _FUNCTIONS),
         ("slow", _SLOW),
+        ("fill", FILL),
+        ("translated", TRANSLATED),
         ("remove_cache", ctypes.c_int64),
         ("ram", ctypes.c_void_p),
         ("fetched", ctypes.c_void_p),
@@ -148,11 +157,16 @@ class NativeInterrupts:
             for number in plain.counted:
                 state.kinds[number] = _COUNTED
 
-    def hook(self, engine: Uc, slow: Callable[[int], None]) -> None:
-        """Serve the interrupts of `engine`; `slow` serves what is not plain."""
-        self._state.slow = _SLOW(lambda _uc, vector, _state: slow(vector))
-        function = ctypes.cast(self._library.pc_interrupt, ctypes.c_void_p)
-        add_hook(engine, uc.UC_HOOK_INTR, function, ctypes.byref(self._state))
+    def hook(self, engine: Uc, slow: Callable[[int], None], fill: object, translated: object
+             ) -> None:  # fmt: skip
+        """Serve `engine`; `slow` and the others, of Python, serve what is not plain."""
+        state = self._state
+        state.slow = _SLOW(lambda _uc, vector, _state: slow(vector))
+        state.fill, state.translated = fill, translated
+        for kind, name in ((uc.UC_HOOK_INTR, "pc_interrupt"), (uc.UC_HOOK_TLB_FILL, "pc_fill"),
+                           (uc.UC_HOOK_EDGE_GENERATED, "pc_translated")):  # fmt: skip
+            function = ctypes.cast(self._library[name], ctypes.c_void_p)
+            add_hook(engine, kind, function, ctypes.byref(state))
 
     def report(self) -> None:
         """Of the plain calls since the last time."""

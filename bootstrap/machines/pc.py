@@ -12,6 +12,7 @@ Unicorn runs the CPU in its 32-bit mode with CR0.PE cleared: only so can it go o
 beyond 64 KiB. It calls the hook for each interrupt and exception; EIP is then after the `int`. The
 TLB is filled by a hook, as in core/cpu.py, which says why: a page becomes executable in it once
 code was fetched from it, and what is written from outside to such a page drops its translations.
+Each block is looked at as it is translated, for the two instructions that are served here.
 """
 
 import ctypes
@@ -23,12 +24,21 @@ from dataclasses import dataclass
 from unicorn import Uc, UcError
 from unicorn import unicorn_const as uc
 from unicorn import x86_const as x86
-from unicorn.unicorn_py3.unicorn import uc_tlb_entry
+from unicorn.unicorn_py3.unicorn import uc_tb, uc_tlb_entry
 
 from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.instruments.exit_checks import leave_out
 from bootstrap.machines.disk import HEADS, PER_TRACK, SECTOR, Disk
 from bootstrap.machines.emulation import Emulation, add_hook
-from bootstrap.machines.interrupts import FRAME, NativeInterrupts, PlainCalls, Steps, load
+from bootstrap.machines.interrupts import (
+    FILL,
+    FRAME,
+    TRANSLATED,
+    NativeInterrupts,
+    PlainCalls,
+    Steps,
+    load,
+)
 
 BOOT = 0x7C00
 """Where the firmware puts the boot sector, and starts it."""
@@ -39,18 +49,18 @@ _NO_CODE = 0xA0000
 """From here to RESET a PC has video memory and its firmware: nothing to jump to."""
 _MEGABYTE = 1 << 20
 _PE, _CARRY, _IF_TF = 1, 1, 0x300
+_REP_STOSB, _RDTSC = b"\xf3\xaa", b"\x0f\x31"
+_PREFIXES = bytes.fromhex("26 2e 36 3e 64 65 66 67 f0 f2 f3")
 _PACKET = struct.Struct("<BBHHHQ")
 """Disk address packet: size, reserved, sectors, offset, segment, first sector."""
 _SMAP = 0x534D4150
 _NO_SECTOR = 4
 """INT 13H's status: sector not found."""
 _PAGE = 4096
-_FILL = ctypes.CFUNCTYPE(
-    ctypes.c_bool, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int, ctypes.POINTER(uc_tlb_entry),
-    ctypes.c_void_p,
-)  # fmt: skip
 _NO_RESERVE = 0x4000
 """MAP_NORESERVE of Linux, which Python names from 3.13 on: what is not touched costs nothing."""
+_Hook = tuple[int, int, Callable[..., None]]
+"""The first and last address where its instruction may begin, and what it does before."""
 _REGISTERS = ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp", "cs", "ds", "es", "ss")
 _NAMES = {
     0: "divide error", 1: "debug exception", 3: "breakpoint", 4: "overflow", 5: "out of bounds",
@@ -126,7 +136,6 @@ class Pc:
         self._console, self._key = console, key
         self._peeked: int | None = None
         self._watch = watch
-        self._rebooted = False
         if limits.memory % mmap.PAGESIZE or limits.memory <= _MEGABYTE:
             raise BadInput(f"memory: {limits.memory} bytes are not whole pages, over 1 MiB")
         try:
@@ -137,8 +146,10 @@ class Pc:
         self._host = (ctypes.c_ubyte * limits.memory).from_buffer(self.ram)
         self.uc = Uc(uc.UC_ARCH_X86, uc.UC_MODE_32)
         self._emulation = Emulation(self.uc, "the machine")
+        self.uc.ctl_set_cpu_model(x86.UC_CPU_X86_QEMU64)  # without RDRAND, RDSEED and RDTSCP
         self.uc.ctl_set_tcg_buffer_size(32 << 20)
         self.uc.ctl_exits_enabled(True)
+        self.uc.ctl_set_exits([RESET])
         self.uc.mem_map_ptr(0, limits.memory, uc.UC_PROT_ALL, ctypes.addressof(self._host))
         self._fetched = (ctypes.c_ubyte * (limits.memory // _PAGE))()
         """Of each page, whether code was fetched from it."""
@@ -156,17 +167,21 @@ class Pc:
         )
         self.counts: dict[tuple[int, int], int] = {}
         """Interrupts through the guest's own gates, by vector and AL (counted in Python)."""
+        self._hooked: set[_Hook] = set()
+        """Of the instructions that are served here."""
         self._add_hooks()
+        if steps is None:  # no other hook ends the machine within a block
+            leave_out(self.uc._uch)
 
     def _add_hooks(self) -> None:
         self.uc.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
-        self._fill_hook = _FILL(self._fill)
-        add_hook(self.uc, uc.UC_HOOK_TLB_FILL, self._fill_hook)
+        fill, translated = self._callbacks = FILL(self._fill), TRANSLATED(self._translated)
         if self.native is None:
             self.uc.hook_add(uc.UC_HOOK_INTR, lambda _uc, vector, _: self._take(vector))
+            add_hook(self.uc, uc.UC_HOOK_TLB_FILL, fill)
+            add_hook(self.uc, uc.UC_HOOK_EDGE_GENERATED, translated)
         else:
-            self.native.hook(self.uc, self._take)
-        self.uc.hook_add(uc.UC_HOOK_CODE, lambda *_: self._reboot(), None, RESET, RESET)
+            self.native.hook(self.uc, self._take, fill, translated)
         self.uc.hook_add(
             uc.UC_HOOK_CODE,
             lambda _uc, at, _size, _: self._refuse(f"the guest runs at {at:#x}: there is no code"),
@@ -194,6 +209,37 @@ class Pc:
         entry.perms = uc.UC_PROT_ALL if self._fetched[page] else uc.UC_PROT_READ | uc.UC_PROT_WRITE
         return True
 
+    def _translated(
+        self, _uc: int, now: "ctypes._Pointer[uc_tb]", _before: object, _user: int
+    ) -> None:
+        """unicorn.h, uc_hook_edge_gen_t: a block was translated, and is not yet run."""
+        start = now.contents.pc
+        code = self.ram[start : start + now.contents.size]
+        if self._serve_within(start, code):
+            self.uc.ctl_remove_cache(start, start + len(code))
+            self.uc.reg_write(x86.UC_X86_REG_EIP, self.register("eip"))
+
+    def _serve_within(self, start: int, code: bytes) -> bool:
+        """Give what has to be served in code its hooks; whether there are new ones.
+
+        Unicorn heeds them when it translates. Where instructions begin is not known, so there may
+        be hooks where none does.
+        """
+        found: set[_Hook] = {
+            (start + at, start + at, self._clear_pages) for at in positions(code, _REP_STOSB)
+        }
+        for at in positions(code, _RDTSC):
+            prefixes = at - len(code[:at].rstrip(_PREFIXES))
+            found.add((start + at - prefixes, start + at, self._no_clock))
+        new = found - self._hooked
+        self._hooked |= new
+        for begin, end, serve in new:
+            self.uc.hook_add(uc.UC_HOOK_CODE, serve, None, begin, end)
+        return bool(new)
+
+    def _no_clock(self, _uc: Uc, at: int, _size: int, _user: object) -> None:
+        self._refuse(f"rdtsc at {at:#x}: there is no clock")
+
     def store(self, at: int, data: bytes) -> None:
         """Write to memory from outside. Raises GuestFailed beyond its end."""
         end = at + len(data)
@@ -203,37 +249,29 @@ class Pc:
         if data and any(self._fetched[at // _PAGE : (end - 1) // _PAGE + 1]):
             self.uc.ctl_remove_cache(at, end)
 
-    def _watch_clearing(self) -> None:
-        """Let each `rep stosb` that the guest has loaded below 1 MiB drop whole pages.
+    def _clear_pages(self, *_: object) -> None:
+        """`rep stosb` that clears: whole pages are dropped. What memory holds after it is the same.
 
-        builder-hex0's kernel clears 654 MB at each execve. What memory holds after it is the same.
+        builder-hex0's kernel clears 654 MB at each execve.
         """
-        for at in positions(self.ram[BOOT:_MEGABYTE], b"\xf3\xaa"):
-            at += BOOT
-            self.uc.hook_add(uc.UC_HOOK_CODE, lambda *_: self._clear_pages(), None, at, at)
-
-    def _clear_pages(self) -> None:
-        read, write = self.uc.reg_read, self.uc.reg_write
-        start, count = read(x86.UC_X86_REG_EDI), read(x86.UC_X86_REG_ECX)
+        read, write = self.register, self.set_register
+        start, count = read("edi"), read("ecx")
         end = start + count
-        if (
-            not self.protected
-            or count < _MEGABYTE
-            or read(x86.UC_X86_REG_EAX) & 0xFF
-            or end > self.limits.memory
-        ):
+        if read("al") or read("eflags") & 0x400 or end > self.limits.memory or not self._flat:
             return
-        if read(x86.UC_X86_REG_EFLAGS) & 0x400:  # downwards
-            return
-        low, high = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, end // mmap.PAGESIZE * mmap.PAGESIZE
-        self.ram.madvise(mmap.MADV_DONTNEED, low, high - low)
-        self.store(start, bytes(low - start))
-        self.store(high, bytes(end - high))
-        pages = memoryview(self._fetched)[low // _PAGE : high // _PAGE]
-        for number in positions(bytes(pages), b"\1"):
-            self.uc.ctl_remove_cache(low + number * _PAGE, low + (number + 1) * _PAGE)
-        write(x86.UC_X86_REG_EDI, end)
-        write(x86.UC_X86_REG_ECX, 0)
+        if count < _MEGABYTE:
+            self.store(start, bytes(count))
+        else:
+            low = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+            high = end // mmap.PAGESIZE * mmap.PAGESIZE
+            self.ram.madvise(mmap.MADV_DONTNEED, low, high - low)
+            self.store(start, bytes(low - start))
+            self.store(high, bytes(end - high))
+            pages = memoryview(self._fetched)[low // _PAGE : high // _PAGE]
+            for number in positions(bytes(pages), b"\1"):
+                self.uc.ctl_remove_cache(low + number * _PAGE, low + (number + 1) * _PAGE)
+        write("edi", end)
+        write("ecx", 0)
 
     # Running.
 
@@ -249,7 +287,7 @@ class Pc:
         finally:
             if self.native is not None:
                 self.native.report()
-        return "reboot" if self._rebooted else "halted"
+        return "reboot" if self.pc == RESET else "halted"
 
     def _beyond(self) -> str:
         return "" if self._bad is None else f", at {self._bad:#x}, beyond the memory"
@@ -265,6 +303,7 @@ class Pc:
         self.uc.reg_write(x86.UC_X86_REG_ESP, BOOT)
         self.uc.reg_write(x86.UC_X86_REG_EDX, BOOT_DRIVE)
         self.store(BOOT, sector)
+        self._serve_within(BOOT, sector)  # the first block that Unicorn translates it does not name
 
     def close(self) -> None:
         """Give the memory back."""
@@ -277,12 +316,8 @@ class Pc:
         self._emulation.fail(error)
 
     def _refuse(self, why: str) -> int:
-        self.fail(GuestFailed(why))
+        self._emulation.fail(GuestFailed(why), self.place())
         return 0
-
-    def _reboot(self) -> None:
-        self._rebooted = True
-        self.uc.emu_stop()
 
     def register(self, name: str) -> int:
         """A register's value."""
@@ -300,6 +335,14 @@ class Pc:
     def protected(self) -> bool:
         """Whether the CPU is in protected mode."""
         return bool(self.register("cr0") & _PE)
+
+    @property
+    def _flat(self) -> bool:
+        """Protected mode, code of 32 bits, ES from 0 on: EDI is an address (SDM 3, 3.4.5)."""
+        _, table, _, _ = self.uc.reg_read(x86.UC_X86_REG_GDTR)
+        places = (table + (self.register(name) & 0xFFF8) for name in ("cs", "es"))
+        code, extra = (self.ram[at : at + 8].ljust(8) for at in places)
+        return self.protected and bool(code[6] & 0x40) and not any(extra[2:5] + extra[7:])
 
     @property
     def pc(self) -> int:
@@ -459,8 +502,6 @@ class Pc:
             (_MEGABYTE, self.limits.memory - _MEGABYTE, 1),
         )  # fmt: skip
         index = self.register("ebx")
-        if not index:
-            self._watch_clearing()
         if self.register("edx") != _SMAP or index >= len(ranges):
             self._done(0x86)
             return

@@ -66,9 +66,9 @@ def disk() -> bytes:
     return image.ljust(1 << 20, b"\0")
 
 
-def modes() -> bytes:
+def modes(in32: bytes = b"", in16: bytes = b"") -> bytes:
     """To protected mode, twice through an interrupt gate of its own, back to real mode, printing
-    what the handler stored."""
+    what the handler stored. `in32` and `in16` are for protected mode's segments of such code."""
     base = 0x7C00
     gdt = bytes(8) + bytes.fromhex(
         "ffff0000009acf00 ffff00000092cf00 ffff0000009a0000 ffff000000920000"
@@ -91,9 +91,9 @@ def modes() -> bytes:
         put(b"\xc7\x05" + struct.pack("<II", 0x684, 0x8E00))  # an interrupt gate, present
         put(b"\x0f\x01\x1d" + struct.pack("<I", at["idtr"]))  # lidt
         put(bytes.fromhex("bf00900000 b050 cd30 b04d cd30"))  # edi = 0x9000; 'P', 'M'
-        put(b"\xea" + struct.pack("<IH", at["pm16"], 0x18))
+        put(in32 + b"\xea" + struct.pack("<IH", at["pm16"], 0x18))
         put(bytes.fromhex("aa cf"), "handler")  # stosb; iret
-        put(bytes.fromhex("b82000 8ed8 8ec0 8ed0 0f20c0 24fe 0f22c0"), "pm16")
+        put(in16 + bytes.fromhex("b82000 8ed8 8ec0 8ed0 0f20c0 24fe 0f22c0"), "pm16")
         put(b"\xea" + struct.pack("<HH", at["rm"], 0))
         put(START + b"\x0f\x01\x1e" + struct.pack("<H", at["ivtr"]), "rm")
         put(bytes.fromhex("c606029000") + mov_si(0x9000) + PRINT + REBOOT)

@@ -127,7 +127,13 @@ def test_a_debugger_is_asked_before_what_it_chose(
         ("31c9 f7f1", r"exception 0 \(divide error\)"),
         ("e464", r"in: no device at 0x64 \[real mode, 0000:7c"),
         ("b0fe e664", "out: no device at 0x64"),
-        ("ea000000e0", r"the guest runs at 0xe0000: there is no code"),
+        ("ea000000e0", r"the guest runs at 0xe0000: there is no code \[real mode, e000:0000"),
+        ("0f31", r"rdtsc at 0x7c0c: there is no clock \[real mode, 0000:7c"),
+        ("eb00 66f30f31", "rdtsc at 0x7c0e: there is no clock"),
+        # call a ret, write rdtsc over it, and go there
+        ("e80700 c706167c0f31 90 c390", r"rdtsc at 0x7c16: there is no clock"),
+        ("0f01f9", "the machine stopped: Invalid instruction"),  # rdtscp
+        ("0fc7f0", "the machine stopped: Invalid instruction"),  # rdrand
     ],
 )
 def test_what_the_machine_does_not_have_stops_it(
@@ -136,6 +142,36 @@ def test_what_the_machine_does_not_have_stops_it(
     image = sectors.sector(sectors.START + bytes.fromhex(code))
     with machine(tmp_path, image, native) as (pc, _), pytest.raises(GuestFailed, match=why):
         pc.run()
+
+
+@EACH_PATH
+def test_bytes_of_rdtsc_in_another_instruction_are_no_rdtsc(tmp_path: Path, native: bool) -> None:
+    image = sectors.sector(bytes.fromhex("b80f31 eb00 b90f31 f4"))  # mov ax, 0x310f; mov cx, ...
+    with machine(tmp_path, image, native) as (pc, _):
+        assert pc.run() == "halted"
+        assert pc.register("cx") == 0x310F
+
+
+@EACH_PATH
+def test_what_is_cleared_at_once_is_what_the_instruction_clears(
+    tmp_path: Path, native: bool
+) -> None:
+    in32 = bytes.fromhex(
+        "b000 bf 00a00000 b9 03000000 f3aa"  # al = 0, edi = 0xa000, ecx = 3: rep stosb
+        "bf 01082000 b9 00042000 f3aa b05a aa"  # over 2 MiB from 0x200801 on; then 'Z'
+    )
+    # di = 0xa005 and cx = 2, but edi = 0x1a005 and ecx = 0x10002: in code of 16 bits
+    in16 = bytes.fromhex("b000 66bf 05a00100 66b9 02000100 f3aa")
+    with machine(tmp_path, sectors.modes(in32, in16), native) as (pc, console):
+        for start in (0xA000, 0x1A000):
+            pc.store(start, b"A" * 16)
+        pc.store(0x200000, b"A" * 0x300000)
+        assert pc.run() == "reboot"
+        assert bytes(console) == b"PM  "
+        assert pc.ram[0xA000:0xA010] == b"\0\0\0AA\0\0AAAAAAAAA"
+        assert pc.ram[0x1A000:0x1A010] == b"A" * 16
+        expected = b"A" * 0x801 + bytes(0x200400) + b"Z"
+        assert pc.ram[0x200000:0x500000] == expected.ljust(0x300000, b"A")
 
 
 @EACH_PATH
