@@ -6,8 +6,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import site
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,7 +80,9 @@ DEPENDENCIES = ("unicorn", "capstone", "platformdirs")
 _HANDED_OVER = ("LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT")
 
 
-def own_command(module: str, function: str, *arguments: str) -> list[str]:
+def own_command(
+    module: str, function: str, *arguments: str, imports: Sequence[str] | None = None
+) -> list[str]:
     """The command that calls a function of ours, with `sys.argv`, in an interpreter of its own.
 
     Every interpreter that we start is started by this command, in `own_environment`. It is isolated
@@ -86,7 +90,7 @@ def own_command(module: str, function: str, *arguments: str) -> list[str]:
     PYTHONPATH leads, is not imported. Raises BadInput where a dependency of ours is from there.
     """
     package = os.path.dirname(os.path.abspath(__file__))
-    folders = {"bootstrap": os.path.dirname(package), **_dependencies()}
+    folders = {"bootstrap": os.path.dirname(package), **_dependencies(imports or DEPENDENCIES)}
     what = json.dumps([folders, module, function, arguments])
     utf8 = f"utf8={sys.flags.utf8_mode}"
     return [sys.executable, "-I", "-S", "-X", utf8, os.path.join(package, "isolated.py"), what]
@@ -110,15 +114,39 @@ def own_environment() -> dict[str, str]:
     return kept | ({"LD_LIBRARY_PATH": ":".join(libraries)} if libraries else {})
 
 
-def start(module: str, function: str, *arguments: str) -> Process:
+def start(
+    module: str, function: str, *arguments: str, imports: Sequence[str] | None = None
+) -> Process:
     """Start `own_command`, its standard input and output on pipes. Raises BadInput, OSError."""
     from subprocess import PIPE, Popen
 
-    command = own_command(module, function, *arguments)
+    command = own_command(module, function, *arguments, imports=imports)
     return Popen(command, stdin=PIPE, stdout=PIPE, env=own_environment())
 
 
-def _dependencies() -> dict[str, str]:
+def packages_of(name: str) -> list[str]:
+    """What a distribution and all that it depends on can be imported by; none if not installed."""
+    from importlib import metadata
+
+    wanted: set[str] = set()
+    todo = [name]
+    while todo:
+        one = _distribution(todo.pop())
+        with suppress(metadata.PackageNotFoundError):
+            needs = [] if one in wanted else metadata.requires(one) or []
+            wanted.add(one)
+            todo += [need for need in needs if "extra ==" not in need]
+    owners = metadata.packages_distributions()
+    return sorted(name for name, of in owners.items() if wanted & {*map(_distribution, of)})
+
+
+def _distribution(requirement: str) -> str:
+    """The name at the beginning of a requirement, as PEP 503 compares names."""
+    name = re.match(r"[A-Za-z0-9._-]*", requirement)
+    return re.sub(r"[-_.]+", "-", name[0] if name else "").lower()
+
+
+def _dependencies(imports: Sequence[str]) -> dict[str, str]:
     """The folder that each dependency is loaded from here: a venv's, the user's, the system's."""
     sites = [*site.getsitepackages()]
     if site.ENABLE_USER_SITE:
@@ -130,7 +158,7 @@ def _dependencies() -> dict[str, str]:
             foreign.add(os.path.realpath(folder))
     foreign -= {os.path.realpath(folder) for folder in sites}
     found: dict[str, str] = {}
-    for name in DEPENDENCIES:
+    for name in imports:
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
             continue  # whoever imports it says so

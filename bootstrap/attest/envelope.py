@@ -18,6 +18,7 @@ from bootstrap.documents import BadValue, json_value, key, typed
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 SSH_NAMESPACE = "in-toto@bootstrap-emulator"
 """What an ssh signature says that it is for: one made for git or a file does not count here."""
+SIGSTORE_BUNDLE = "application/vnd.dev.sigstore.bundle"
 MAX_SIGNATURES = 64
 
 
@@ -36,6 +37,8 @@ class Envelope:
     payload: bytes
     payload_type: str
     signatures: tuple[Signature, ...]
+    bundle: bytes = b""
+    """The whole of a sigstore bundle, which has an envelope with one signature in it."""
 
     def signed_bytes(self) -> bytes:
         """What is signed: DSSE's pre-authentication encoding of type and payload."""
@@ -99,19 +102,30 @@ class _Other:
     type_: Any = key("_type", default=None)
     schema: Any = None
     payload: Any = None
+    media_type: Any = key("mediaType", default=None)
+
+
+@dataclass(frozen=True)
+class _Bundle:
+    envelope: _Envelope = key("dsseEnvelope")
 
 
 def read_envelope(data: bytes) -> Envelope:
-    """An envelope from its JSON text.  Raises BadValue."""
+    """An envelope from its JSON text, or that of a sigstore bundle around it.  Raises BadValue."""
     value = json_value(data)
     other = typed(_Other, value, lenient=True)
     if other.type_ is not None and other.payload is None:
         raise BadValue("is a statement that nobody signed (bootstrap attest --sign none)")
     if str(other.schema).startswith("bootstrap-report"):
         raise BadValue("is a report, which nobody signed (bootstrap attest does, with --report)")
-    found = typed(_Envelope, value, lenient=True)
+    bundled = str(other.media_type).startswith(SIGSTORE_BUNDLE)
+    found = typed(_Bundle, value, lenient=True).envelope if bundled else None
+    found = found or typed(_Envelope, value, lenient=True)
+    if bundled and len(found.signatures) > 1:
+        raise BadValue("is a bundle with several signatures", "dsseEnvelope", "signatures")
     return Envelope(
         found.payload.data,
         found.payload_type,
         tuple(Signature(row.keyid or "", row.sig.data) for row in found.signatures),
+        data if bundled else b"",
     )

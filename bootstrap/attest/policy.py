@@ -37,7 +37,7 @@ from bootstrap.words import count
 MAX_FILE = 4 << 20
 
 KeyState = Literal["not-yet-valid", "expired", "revoked"]
-Kind = Literal["ssh", "gpg"]
+Kind = Literal["ssh", "gpg", "sigstore"]
 
 _SSH_TYPE = re.compile(r"[a-z0-9@.-]+")
 _OPENPGP = "(?:[0-9A-F] *){40}(?:(?:[0-9A-F] *){24})?"
@@ -76,6 +76,8 @@ class SshKey:
 class PolicyKey:
     """One key of one person: an ssh key, or the fingerprint of an OpenPGP key and the key's file.
 
+    Or an identity to which sigstore gives keys, its issuer, and a trusted_root.json.
+
     Days are UTC and count as a whole.  ``person`` is whose it is, ``content`` that of the file,
     ``never`` the policy's list of revoked keys, which may have a subkey of this one.
     """
@@ -83,6 +85,8 @@ class PolicyKey:
     label: str = key(THE_KEY, default="")
     ssh: SshKey | None = None
     gpg: Annotated[str, _FINGERPRINT] | None = None
+    sigstore: Annotated[str, filled] | None = None
+    issuer: str = ""
     file: str = ""
     valid_from: datetime.date | None = None
     valid_until: datetime.date | None = None
@@ -92,23 +96,30 @@ class PolicyKey:
     never: frozenset[str] = key(None, default=frozenset())
 
     def __post_init__(self) -> None:
-        if (self.ssh is None) == (self.gpg is None) or (self.gpg is None) != (not self.file):
+        kinds = [one is not None for one in (self.ssh, self.gpg, self.sigstore)]
+        if kinds.count(True) != 1 or (self.ssh is None) != bool(self.file):
             raise BadValue('must have either ssh = "TYPE BASE64", or gpg = "FINGERPRINT" and file')
+        if (self.sigstore is None) != (not self.issuer):
+            raise BadValue(
+                'must have sigstore = "IDENTITY", issuer = "URL" and file, or none of it'
+            )
         if self.valid_from and self.valid_until and self.valid_from > self.valid_until:
             raise BadValue("is before valid_from: the key never counts", "valid_until")
 
     @property
     def kind(self) -> Kind:
-        return "ssh" if self.ssh else "gpg"
+        return "ssh" if self.ssh else "gpg" if self.gpg else "sigstore"
 
     @property
     def fingerprint(self) -> str:
-        """As ssh-keygen and gpg print it."""
+        """As ssh-keygen and gpg print it; of sigstore, who it is by whose word."""
+        if self.sigstore is not None:
+            return f"{self.sigstore} by {self.issuer}"
         return self.ssh.fingerprint if self.ssh else str(self.gpg).replace(" ", "")
 
     @property
     def data(self) -> bytes:
-        """The public key: type and base64 of an ssh key, the content of the key's file for gpg."""
+        """The public key: type and base64 of an ssh key; else the content of the key's file."""
         return self.ssh.data if self.ssh else self.content
 
     def state(self, at: datetime.date) -> tuple[KeyState, str] | None:
@@ -276,7 +287,7 @@ def read_policy(path: Path) -> Policy:
     for person in policy.persons.values():
         keys = {}
         for label, one in person.keys.items():
-            content = read_file(path.parent / one.file, MAX_FILE) if one.gpg else b""
+            content = read_file(path.parent / one.file, MAX_FILE) if one.file else b""
             ever = datetime.date.min if one.fingerprint in revoked else one.revoked
             more = {"person": person.id, "content": content, "revoked": ever, "never": revoked}
             keys[label] = replace(one, **more)  # type: ignore[arg-type]

@@ -250,10 +250,8 @@ def _read(file: str, envelope: Envelope | BadValue, ring: Ring) -> list[Attestat
         why = f"its payloadType is {envelope.payload_type!r}, not {PAYLOAD_TYPE!r}"
         numbers = range(1, len(envelope.signatures) + 1)
         return [Attestation(file, number, "wrong-type", why) for number in numbers]
-    data = envelope.signed_bytes()
     voices = []
-    for number, signature in enumerate(envelope.signatures, 1):
-        signed = ring.check(data, signature.data)
+    for number, signed in enumerate(ring.check_envelope(envelope), 1):
         voice = Attestation.of(file, number, signed)
         if signed.fault is None:
             try:

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bootstrap.attest.envelope import SSH_NAMESPACE, Signature
+from bootstrap.attest.bundles import SigstoreIdentity, verify
+from bootstrap.attest.envelope import SSH_NAMESPACE, Envelope, Signature
 from bootstrap.attest.policy import KeyState, PolicyKey
 from bootstrap.core.errors import BadInput
 from bootstrap.signals import scratch_folder
@@ -198,12 +199,20 @@ class Ring:
         )
         for key in self._gpg.values():
             self._import(key)
+        self._sigstore = [key for key in keys if key.kind == "sigstore"]
 
     def check(self, data: bytes, signature: bytes) -> CheckedSignature:
         """A detached signature, of either kind, over these bytes."""
         if signature.lstrip().startswith(_SSH_BEGIN):
             return self._check_ssh(data, signature)
         return self._check_gpg(data, signature)
+
+    def check_envelope(self, envelope: Envelope) -> list[CheckedSignature]:
+        """Each of its signatures; of a sigstore bundle, the bundle."""
+        if envelope.bundle:
+            return [self._check_bundle(envelope)]
+        data = envelope.signed_bytes()
+        return [self.check(data, signature.data) for signature in envelope.signatures]
 
     def check_message(self, message: bytes) -> tuple[bytes, CheckedSignature]:
         """An OpenPGP message with its content in it, as StageX signs: the content, and whose."""
@@ -216,6 +225,31 @@ class Ring:
             why = "is no OpenPGP message with one content in the clear"
             return b"", CheckedSignature(None, "", "bad-signature", why)
         return done.stdout, self._judge_gpg(done, rows)
+
+    def _check_bundle(self, envelope: Envelope) -> CheckedSignature:
+        if not self._sigstore:
+            return CheckedSignature(None, "", "unknown-key", "the policy has no key of sigstore's")
+        identities = [
+            SigstoreIdentity(
+                str(key.sigstore), key.issuer, str(self._file(f"root-{number}", key.data))
+            )
+            for number, key in enumerate(self._sigstore)
+        ]
+        found = verify(self._file("bundle", envelope.bundle), identities)
+        if found.fault:
+            why = f"sigstore does not verify it: {found.fault}"
+            return CheckedSignature(None, "", "bad-signature", why)
+        if found.number is None:
+            why = f"by {found.signer}, not in the policy with that issuer"
+            return CheckedSignature(None, found.signer, "unknown-key", why)
+        key = self._sigstore[found.number]
+        if (found.payload, found.payload_type) != (envelope.payload, envelope.payload_type):
+            why = "two readers find two things in it"
+            return CheckedSignature(key, key.fingerprint, "bad-signature", why)
+        if (made := datetime.date.fromisoformat(found.day)) > self.at:
+            why = f"it says that it is of {made}"
+            return CheckedSignature(key, key.fingerprint, "not-yet-valid", why)
+        return self._on_the_day(key)
 
     def _check_ssh(self, data: bytes, signature: bytes) -> CheckedSignature:
         place = str(self._file("signature", signature))

@@ -87,6 +87,10 @@ def test_a_good_one(tmp_path: Path) -> None:
         (LINE, GPG, 'gpg = "FINGERPRINT" and file'),
         (LINE, f'{GPG}\nfile = "x"', "x: cannot be read"),
         (LINE, f'ssh = "{KEY}"\n{GPG}', "must have either ssh"),
+        (LINE, 'sigstore = "a@b"\nfile = "x"', 'must have sigstore = "IDENTITY", issuer'),
+        (LINE, 'sigstore = "a@b"\nissuer = "c"', 'gpg = "FINGERPRINT" and file'),
+        (LINE, f'{LINE}\nissuer = "c"', 'must have sigstore = "IDENTITY", issuer'),
+        (LINE, 'sigstore = ""\nissuer = "c"\nfile = "x"', "alice.keys.laptop.sigstore"),
         ("[persons.alice]", f"{BOB}\n[persons.alice]", "is listed twice, as bob's laptop and alic"),
         (NAME, "[stagex]\npersons = 1", "lists 0 persons with a gpg key"),
         (NAME, "[stagex]\npersons = 0", "3: stagex.persons is 0, less than 1"),
@@ -127,6 +131,6 @@ def test_days_of_a_key(
     revoked: datetime.date | None,
     state: str | None,
 ) -> None:
-    key = PolicyKey("laptop", None, "A" * 40, "key", first, last, revoked)
+    key = PolicyKey(gpg="A" * 40, file="key", valid_from=first, valid_until=last, revoked=revoked)
     found = key.state(DAY)
     assert (found[0] if found else None) == state

@@ -30,7 +30,7 @@ BREACHES = {
     "trace": "import bootstrap.cli",
     "timeline": "import bootstrap.cli",
     "known": "import bootstrap.trace",
-    "cli": "import textual, lief, pickle, dulwich",
+    "cli": "import textual, lief, sigstore, pickle, dulwich",
     "debug": "import bootstrap.cli, subprocess",
     "prove": "import bootstrap.report",
     "machines": "import bootstrap.linux.machine",
