@@ -10,7 +10,7 @@ INPUTS := pyproject.toml setup.py bootstrap/__init__.py $(wildcard bootstrap/*/*
 LIBRARY := bootstrap/*/_*.so bootstrap/*/_*.pyd
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SAY_HOT_PATH := $(BIN)/python -c 'from glob import glob; \
-  print("Native hot path:", *glob("bootstrap/instruments/_fastpath*.so") or ["not built (no C compiler?); the Python path is used"])'
+  print("Native fast path:", *glob("bootstrap/instruments/_fastpath*.so") or ["not built (no C compiler?); the Python path is used"])'
 
 .DEFAULT_GOAL := verify
 .DELETE_ON_ERROR:

@@ -137,7 +137,7 @@ def _statement(args: argparse.Namespace, evidence: Evidence, image: LayoutImage 
         if found.findings or silent or not opinions:
             why = found.claim
             if not found.findings:
-                why = f"{', '.join(sorted(silent)) or 'none'}: speaks not of every product."
+                why = f"{', '.join(sorted(silent)) or 'none'}: does not cover every product."
             print(f"bootstrap: {visible(why)} Nothing was signed", file=sys.stderr)
             return ExitStatus.DIFFERS
     run, products = MADE if args.run else READ, HASHED if hashed else REPORTED

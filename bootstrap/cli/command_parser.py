@@ -20,7 +20,7 @@ from bootstrap.core.errors import EXIT_STATUS_HELP, printable
 ENVIRONMENT_HELP = """\
 environment:
   BOOTSTRAP_CACHE      the cache folder (default: the platform's; bootstrap doctor shows it)
-  BOOTSTRAP_HOT_PATH   native: require the fast path in C; python: do without it; default auto
+  BOOTSTRAP_HOT_PATH   which fast path: native (C), python, or auto (the default)
   BOOTSTRAP_SEEDS      a folder of seeds that identify compares unknown files with
   NO_COLOR             no colours, if not empty
   CLICOLOR_FORCE       colours even if the output is not a terminal, if not 0

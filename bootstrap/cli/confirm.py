@@ -68,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
     if [args.json, args.html, args.markdown].count(STDOUT) > 1:
         raise BadInput("only one output can have standard output")
     if args.fresh and not wanted:
-        raise BadInput("--fresh goes with --run: say which are to be made again")
+        raise BadInput("--fresh goes with --run: name the opinions to make again")
     if args.attestation and args.policy is None:
-        raise BadInput("--attestation needs --policy, which says whose word counts")
+        raise BadInput("--attestation needs --policy, which says whose attestations count")
     baseline = None
     if args.baseline is not None:
         baseline = read_baseline(read_file(Path(args.baseline), MAX_DOCUMENT), args.baseline)
@@ -103,7 +103,7 @@ def _wanted(text: str | None) -> list[str]:
         return makable
     names = [name.strip() for name in text.split(",")]
     if odd := [name for name in names if name not in makable]:
-        raise BadInput(f"--run {odd[0]}: there is none of that name: all, {', '.join(makable)}")
+        raise BadInput(f"--run {odd[0]}: unknown opinion; choose from all, {', '.join(makable)}")
     return names
 
 

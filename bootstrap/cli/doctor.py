@@ -96,10 +96,10 @@ class HostFindings:
         else:
             rows.append(("engine", f"{self.engine['name']} {self.engine['version']}"))
             hot, reason = self.engine["hot_path"], self.engine["hot_path_reason"]
-            rows.append(("hot path", f"{hot} ({reason})"))
+            rows.append(("fast path", f"{hot} ({reason})"))
             rows.append(("", f"looks for a request to stop {self.engine['exit_checks']}"))
             if mend := self.engine.get("mend"):
-                rows.append(("", f"to have it native: {mend}"))
+                rows.append(("", f"to build the native one: {mend}"))
         left = "" if self.free is None else f", {self.free / 1e9:,.1f} GB free"
         rows.append(("cache", f"{self.cache}{left}"))
         for item in self.cached:

@@ -28,9 +28,9 @@ def run(args: argparse.Namespace) -> int:
     if args.once and (args.stdio or args.launch):
         raise BadInput("--once goes with --listen")
     if args.symbols is not None and args.launch:
-        raise BadInput("--symbols goes with --listen or --stdio: --launch has a folder of its own")
+        raise BadInput("--symbols goes with --listen or --stdio: --launch makes its own folder")
     if os.name == "nt" and (args.stdio or args.launch):
-        raise BadInput("on Windows gdb comes to a port: --listen")
+        raise BadInput("on Windows gdb needs a port: --listen")
     address = address_of(args.listen)
     if args.stdio:
         in_fd, out_fd = _take_stdio()
@@ -96,7 +96,7 @@ def _listen(
 ) -> int:
     with _opened(args, name, symbols) as session, listen(host, port) as listener:
         if not is_loopback(host):
-            _say(f"warning: {host} is not this machine alone: whoever comes to the port can read "
+            _say(f"warning: {host} is not this machine alone: whoever connects can read "
                  "all of the recorded run")  # fmt: skip
         shown = f"[{host}]" if ":" in host else host
         _say(f"waiting for gdb: target remote {shown}:{listener.getsockname()[1]}")

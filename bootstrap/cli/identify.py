@@ -253,8 +253,9 @@ def _said(
         yield from _together(answers)
     missing = len(known.seeds.seeds) - len(known.at_hand) if known.at_hand is not None else 0
     if missing:
-        yield f"not compared with {missing} of {len(known.seeds.seeds)} known seeds, which are not"
-        yield f"at hand: {where_from()}"
+        known_seeds = f"{missing} of {len(known.seeds.seeds)} known seeds"
+        yield f"not compared with {known_seeds}, whose bytes are not here"
+        yield f"  to get more: {where_from()}"
 
 
 def _others(answers: Sequence[_Answer]) -> dict[tuple[str, str], list[_Answer]]:
@@ -308,7 +309,7 @@ def _unknown(answer: _Answer, known: _Known, path: str) -> Iterator[str]:
             same = [seed for seed in known.seeds.seeds if seed.size == answer.size]
             names = ", ".join(f"{seed.name} {seed.sha256[:12]}" for seed in same)
             yield f"  known seeds of this size: {names or 'none'}"
-            yield "  it resembles no known seed that is at hand"
+            yield "  no similar known seed"
         return
     seed = known.seeds.by_sha256[near.sha256]
     yield f"  nearest: {seed.name}, {seed.size} bytes, sha256 {seed.sha256[:12]}...,"

@@ -104,7 +104,7 @@ def _text(
         for difference in wrong:
             page.wrapped(f"{page.mark('mismatch')} {visible(str(difference))}", hanging=2)
         page.blank()
-        page.last_word("NOT WRITTEN", "1;31", "what is at hand is not what was verified.")
+        page.last_word("NOT WRITTEN", "1;31", "the products are not what was verified.")
         return page.text()
     kind = "a gzip file" if args.gzip else "not compressed"
     page.labelled("layer", f"sha256 {image.layer}, {len(image.files)} files, {kind}")

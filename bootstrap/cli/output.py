@@ -238,7 +238,7 @@ def _is_other(dest: str, place: Path) -> bool:
 
     # A slip in a command line must not cost a recording.
     if FORMAT.begins(dest):
-        raise BadInput(f"{dest}: is a trace, and stays one; name another file")
+        raise BadInput(f"{dest}: is a trace; name another file")
     return False
 
 

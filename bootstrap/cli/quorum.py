@@ -60,11 +60,11 @@ def _init(args: argparse.Namespace) -> int:
         with Path(args.init).open("x", encoding="utf-8") as file:
             file.write(sample.read_text("utf-8"))
     except FileExistsError:
-        raise BadInput(f"{args.init}: is there already, and stays; name another file") from None
+        raise BadInput(f"{args.init}: exists already; name another file") from None
     except OSError as error:
         raise BadInput(f"{args.init}: cannot be written: {error.strerror}") from None
     name = printable(args.init)
-    print(f"{name}: written; put in the keys of the persons whose word counts for you")
+    print(f"{name}: written; fill in the keys of the people whose attestations count for you")
     return ExitStatus.DONE
 
 

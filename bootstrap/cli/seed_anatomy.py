@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the anatomy; 0.  Raises BadInput for a file that cannot be read."""
     if args.lines < 0:
         raise BadInput(f"--lines {args.lines}: must be 0 (all) or more")
-    data = read_file(args.file, LARGEST, "larger files are not taken apart")
+    data = read_file(args.file, LARGEST, "larger files are not shown")
     catalogue = load()
     seed = catalogue.by_sha256.get(hashlib.sha256(data).hexdigest())
     anatomy = dissect(data, knight=seed is not None and seed.arch == "knight")

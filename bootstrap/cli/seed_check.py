@@ -51,7 +51,7 @@ def _assembler(seed: bytes, kind: str | None, by: str | None) -> tuple[bytes, st
     if kind in (None, "hex0-seed") and runs:
         return program, words, note
     if kind not in (None, "hex0-seed"):
-        note = f"a {kind} is no assembler"
+        note = f"a {kind} is not an assembler"
     elif abi is not None:
         note = f"the engine does not have {abi.upstream} yet"
     else:
@@ -79,7 +79,7 @@ def _outcome(args: argparse.Namespace, checked: SeedResult, note: str) -> Iterat
     if len(checked.oddities) > 5:
         yield f"  note: and {len(checked.oddities) - 5} more places like these"
     if checked.same:
-        yield "  three opinions, one content: the file is what its source says"
+        yield "  all three agree: the file is what its source says"
 
 
 def _verdict(differs: Difference | None) -> str:

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         with trace_of(args) as name:
             return _script(args, name, lines)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise BadInput("standard input and output are no terminal; --script FILE needs none")
+        raise BadInput("standard input and output are not a terminal; use --script FILE")
     with trace_of(args) as name:
         # A script needs no screen.
         from bootstrap.debug.tui.app import run_app
@@ -56,7 +56,7 @@ def _read(name: str) -> list[tuple[int, str, DebugCommand]]:
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        raise BadInput(f"{name}: is no text in UTF-8") from None
+        raise BadInput(f"{name}: is not UTF-8 text") from None
     found = []
     for number, line in enumerate(text.split("\n"), 1):
         try:
@@ -65,7 +65,7 @@ def _read(name: str) -> list[tuple[int, str, DebugCommand]]:
             raise BadInput(f"{name}:{number}: {error}") from None
         if command is not None:
             if command.verb.screen:
-                raise BadInput(f"{name}:{number}: {command.name}: only where there is a screen")
+                raise BadInput(f"{name}:{number}: {command.name}: only in a terminal")
             found.append((number, line.strip(), command))
     return found
 
@@ -121,9 +121,9 @@ def after_dashes(args: argparse.Namespace) -> tuple[str | None, list[str]]:
     if "--" in given and not program:
         raise BadInput("no program after --: name one, as in -- ./hex0 in.hex0 out")
     if len(before) > 1:
-        raise BadInput(f"{' '.join(before)}: one trace, please; a program to run goes after --")
+        raise BadInput(f"{' '.join(before)}: only one trace; a program to run goes after --")
     if before and program:
-        raise BadInput(f"{before[0]} and a program after --: either of them")
+        raise BadInput(f"{before[0]} and a program after --: give one or the other")
     return (before[0] if before else None), program
 
 

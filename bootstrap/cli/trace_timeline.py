@@ -66,7 +66,7 @@ def travelling(name: str, indexed: bool = True) -> Iterator[tuple[Trace, Timelin
     with trace.open(name) as opened, ReplayLine(opened) as line:
         if indexed and is_stale(opened):
             text = f"bootstrap: {beside(opened)}: is not of this trace, and is not used; "
-            say([f"{text}`bootstrap trace index` makes it anew"], sys.stderr)
+            say([f"{text}`bootstrap trace index` makes a new one"], sys.stderr)
         kept = checkpoints_of(opened) if indexed else None
         traveller = Timeline(opened, default_engine(), line.at_instruction, checkpoints=kept)
         try:
@@ -177,9 +177,9 @@ def _check(args: argparse.Namespace) -> None:
             if value is not None:
                 raise BadInput(f"{option} goes with --format tenet only")
     elif (args.from_ is None) == (args.pid is None):
-        raise BadInput("--format tenet: name a program with --pid N, or a place with --from COORD")
+        raise BadInput("--format tenet: name a program with --pid N, or a place with --from PLACE")
     if args.format in ("perfetto", "dot") and args.pid is not None:
-        raise BadInput(f"--pid: {args.format} shows how processes hang together, so all of them")
+        raise BadInput(f"--pid: {args.format} is of all processes")
     for value, option in ((args.count, "--count"), (args.most, "--most")):
         if value is not None and value < 1:
             raise BadInput(f"{option} {value}: at least 1")

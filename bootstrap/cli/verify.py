@@ -59,8 +59,8 @@ if TYPE_CHECKING:
 
 ALL = "all"
 _IN_ORDER = (
-    "all was run in order, for there was no plan of this bootstrap that could be used; "
-    "a run that succeeds leaves one, so that the next is quicker (docs/speed.md)"
+    "everything was run in order, because there was no usable plan of this bootstrap; "
+    "a run that succeeds leaves one for the next (docs/speed.md)"
 )
 ONE_LINE = (ExitStatus.DONE, ExitStatus.LESS_THAN_ASKED)
 """The claim says it all; --quiet prints nothing else."""
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
     _check_options(args, record_to)
     limits = RunLimits().with_options(args.limit)
     if limits.instructions and getattr(args, "memo", None) is not None:
-        raise BadInput("--memo goes with no limit of instructions: who counts them runs all")
+        raise BadInput("--memo goes with no limit of instructions: counting them runs everything")
     engine = default_engine()
     check_output_folder(args.output)
     check_places(args.json, args.junit, args.html, folder=args.output)
@@ -99,7 +99,10 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
             change = _change(args, found[0], entries[0])
             if not change.then.materials.whole:
                 if not args.quiet:
-                    print(f"note: {args.changed_since} is no release: run first", file=sys.stderr)
+                    print(
+                        f"note: {args.changed_since} is not a release, so it is run first",
+                        file=sys.stderr,
+                    )
                 plain = argparse.Namespace(**{**vars(args), "fail_fast": False})
                 base = _rebuilt(plain, change.then, entries[0], engine, limits).report
         one = _rebuilt(args, found[0], entries[0], engine, limits, record_to)
@@ -159,7 +162,7 @@ def _change(args: argparse.Namespace, now: Resolved, entry: str) -> TreeChange:
     if plan is None:
         first = shlex.join(("--source", f"{folder}@{rev}", "--arch", now.step.arch))
         raise BadInput(
-            f"--changed-since {rev}: no earlier run has left the graph of this bootstrap; "
+            f"--changed-since {rev}: there is no graph of this bootstrap from an earlier run; "
             f"bootstrap verify {first} --entry {entry} --jobs 2 leaves it"
         )
     change = tree_change(now.tree, then, rev, commit, plan)
@@ -366,8 +369,7 @@ def verified_here(
         raise BadInput(f"--arch {args.arch}: this is for one architecture; name one")
     if args.release == STAGEX:
         raise BadInput(
-            f"{STAGEX} has no known-good value of its own that could be met, so nothing of it can"
-            " be called verified"
+            f"{STAGEX}: StageX publishes no hashes of its files, so nothing of it can be verified"
         )
     if [args.junit, args.html, report_to, other].count(STDOUT) > 1:
         raise BadInput("only one output can have standard output")

@@ -76,7 +76,8 @@ def to_text(
         for name, other in row.differing.items():
             page.line(f"       {visible(name)}: {other or 'not there'}")
     page.blank()
-    marks = ", ".join(f"{page.sign(*mark)} {cell}" for cell, mark in _MARKS.items())
+    # Without colours, whose codes would count as width.
+    marks = ", ".join(f"{mark[not unicode]} {cell}" for cell, mark in _MARKS.items())
     page.wrapped(f"{marks}. {visible(f'{found.rule} {found.shared}')}", indent=0)
     page.blank()
     for finding in found.findings[1:]:

@@ -299,7 +299,7 @@ def help_lines(name: str = "") -> Iterator[str]:
 
 
 def _on_a_screen(_run: Interpreter, command: DebugCommand) -> CommandResult:
-    raise BadInput(f"{command.name}: only where there is a screen")
+    raise BadInput(f"{command.name}: only in a terminal")
 
 
 # -- the table ------------------------------------------------------------------------------------

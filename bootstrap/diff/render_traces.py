@@ -196,15 +196,15 @@ def _followed(page: Page, found: TraceDiff, every: bool) -> None:
     both = flow.alike + len(flow.differing)
     page.heading("What followed")
     page.wrapped(
-        f"{given:,} of the {both:,} programs that both ran had an input that differs; of the "
-        f"contents that programs left {len(found.left):,} differ and {flow.same:,} are the same."
+        f"Programs that both ran: {both:,}, of which {given:,} had an input that differs. Files "
+        f"that programs left: {len(found.left):,} differ, {flow.same:,} are the same."
     )
     write_some(page, found.left, every, lambda row: _left(page, *row))
     if found.first_left is not None:
-        page.line("  of the first of them")
+        page.line("  the first of them")
         _changed(page, found.first_left)
     other, paths = found.at_end
-    page.wrapped(f"At the end {other:,} of {paths:,} paths that programs wrote differ.")
+    page.wrapped(f"Paths that programs wrote: {other:,} of {paths:,} differ at the end.")
     for stream, first in found.printed:
         page.wrapped(f"{_STREAMS.get(stream, f'stream {stream}')}: {first}")
         _sides(page, Both(str(first.a), str(first.b)), 4)
@@ -251,7 +251,7 @@ def claim(found: TraceDiff) -> str:
         return "the runs do the same, but something else came out"
     program = first.programs.a or first.programs.b
     who = "" if program is None else f", in {program.label}"
-    left = count(len(found.left), "content")
+    left = count(len(found.left), "file")
     verb = "differs" if len(found.left) == 1 else "differ"
     return (
         f"the runs part at event {first.event:,}{who}: {first.what}; {left} left by programs {verb}"

@@ -45,11 +45,11 @@ class FastPath:
             self._library = ctypes.CDLL(os.fspath(library))
         except OSError as error:
             raise BadInput(
-                f"the native hot path {library.name} cannot be loaded: {error}"
+                f"the native fast path {library.name} cannot be loaded: {error}"
             ) from None
         if not all(_fits(self._library, structure) for structure in STRUCTURES):
             raise BadInput(
-                f"the native hot path {library.name} was built from another version; "
+                f"the native fast path {library.name} was built from another version; "
                 "build it again with: make clean && make"
             )
         self.functions = {

@@ -41,7 +41,7 @@ against qemu-user, and where that is not Linux, against the host's own again
 (`tests/linux/by_qemu.py`).
 
 `make fuzz` runs random programs of these calls, with descriptors, mappings and paths in common, on
-the host's kernel (Linux on x86_64, as root) and emulated, on both hot paths, and prints each
+the host's kernel (Linux on x86_64, as root) and emulated, on both fast paths, and prints each
 difference once, with the fewest calls that show it. `make test` runs 200 of them. What such
 programs leave out, and why, is the table KNOWN in `tests/fuzz/programs.py`.
 """

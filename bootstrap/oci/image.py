@@ -70,7 +70,7 @@ def make_image(evidence: Evidence, products: Mapping[str, bytes], gzipped: bool 
     """
     if products.keys() != evidence.products.keys():
         odd = sorted(products.keys() ^ evidence.products.keys())
-        raise BadInput(f"{odd[0]}: is not both verified and at hand; nothing was packed")
+        raise BadInput(f"{odd[0]}: is not both verified and present; nothing was packed")
     for path, data in products.items():
         if hashlib.sha256(data).hexdigest() != evidence.products[path].sha256:
             raise BadInput(f"{path}: is not the verified file; nothing was packed")

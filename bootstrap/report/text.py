@@ -194,7 +194,7 @@ def source_lines(page: Page, source: SourceInfo, tool: Tool) -> None:
     label = f" {visible(source.label)}" if source.label and source.kind != "embedded" else ""
     known = f", {digest}" if source.sha256 or source.tree_digest else ""
     page.labelled("source", f"{source.kind}{label}{known}")
-    page.labelled("engine", f"{tool.engine.name} {tool.engine.version}, {tool.hot_path} hot path")
+    page.labelled("engine", f"{tool.engine.name} {tool.engine.version}, {tool.hot_path} fast path")
 
 
 def _table(page: Page, title: str, artifacts: Sequence[Artifact]) -> None:

@@ -40,8 +40,8 @@ def at_hand(catalogue: SeedCatalogue, cache: Cache | None = None) -> Mapping[str
 def where_from() -> str:
     """What helps a user whose seed is not at hand."""
     return (
-        "more can be had with `bootstrap fetch stage0-posix --release R`, or from the checkout of"
-        f" bootstrap-seeds that {VARIABLE} names"
+        "bootstrap fetch stage0-posix --release R, or"
+        f" {VARIABLE}=DIR, a checkout of bootstrap-seeds"
     )
 
 

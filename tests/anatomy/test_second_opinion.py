@@ -57,7 +57,7 @@ def test_seeds_check_never_loads_lief(checkout: Path) -> None:
         "assert 'unicorn' in sys.modules\n"
         "assert 'lief' not in sys.modules and 'bootstrap.anatomy' not in sys.modules\n"
     )
-    assert "three opinions" in run(checkout, "-c", code)
+    assert "all three agree" in run(checkout, "-c", code)
 
 
 def test_lief_is_not_asked_where_unicorn_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -374,7 +374,7 @@ def test_a_policy_to_begin_with(people: People, tmp_path: Path) -> None:
         assert base64.b64decode(key.data.split()[1])[-32:] == hashlib.sha256(seed.encode()).digest()
     place.write_text("mine")
     again = inside("quorum", "--init", cwd=tmp_path)
-    assert again.status == 2 and "is there already, and stays" in again.one_line()
+    assert again.status == 2 and "exists already" in again.one_line()
     assert place.read_text() == "mine"
 
 

@@ -73,14 +73,14 @@ trace why t x86/bin/M1 | name a file and an offset in it
 trace where t x86/M0 | name a source and a line of it
 trace hot t --top 0 | --top 0: at least 1
 trace export t --format dot -o x --pid 3 | --pid: dot shows how processes hang together
-trace export t --format tenet -o x | name a program with --pid N, or a place with --from COORD
+trace export t --format tenet -o x | name a program with --pid N, or a place with --from PLACE
 trace export t --format strace -o x --count 3 | --count goes with --format tenet only
 trace export t --format tenet -o x --pid 1 --most 0 | --most 0: at least 1
 step --json - | --json goes with --script
 step t --limit seconds=1 --script /dev/null | --limit goes with a run to record
 step --root . --script /dev/null | --root goes with -- PROGRAM only
 step t --source . --script /dev/null | --source goes without a trace or a program only
-step a b --script /dev/null | a b: one trace, please
+step a b --script /dev/null | a b: only one trace
 step --script /dev/null a -- b | a and a program after --
 step --script /dev/null -- | no program after --
 gdb t --once --stdio | --once goes with --listen

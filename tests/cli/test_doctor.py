@@ -30,7 +30,7 @@ def test_a_sound_installation(capsys: pytest.CaptureFixture[str], empty_cache: P
     assert call() == 0
     out = capsys.readouterr().out
     assert "unicorn 2.1.4" in out
-    assert "hot path" in out
+    assert "fast path" in out
     assert str(empty_cache) in out
     assert "bootstrap fetch stage0-posix" in out
     assert "x86 (10 files, verified)" in out

@@ -189,7 +189,7 @@ def test_made_once_kept_and_made_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--run", "core,qemu"), "--run qemu: there is none of that name: all, core"),
+        (("--run", "core,qemu"), "--run qemu: unknown opinion; choose from all, core"),
         (("--fresh",), "--fresh goes with --run"),
         (("--attestation", "x"), "--attestation needs --policy"),
         (("--baseline", "no.json"), "no.json"),

@@ -173,9 +173,9 @@ def test_nothing_but_the_verified_products_is_packed(
 ) -> None:
     with pytest.raises(BadInput, match="hello: is not the verified file"):
         make_image(evidence, {**contents, "hello": contents["hello"] + b"\0"})
-    with pytest.raises(BadInput, match="extra: is not both verified and at hand"):
+    with pytest.raises(BadInput, match="extra: is not both verified and present"):
         make_image(evidence, {**contents, "extra": b""})
-    with pytest.raises(BadInput, match="hello: is not both verified and at hand"):
+    with pytest.raises(BadInput, match="hello: is not both verified and present"):
         make_image(evidence, {k: v for k, v in contents.items() if k != "hello"})
 
 

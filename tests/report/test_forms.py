@@ -212,7 +212,7 @@ TEXTS: dict[str, tuple[Scenario, dict[str, Any], list[str]]] = {
         [
             "stage0-posix 1.9.1 for x86, entry kaem-optional-seed",
             "/home/me/x.tar.gz",
-            "native hot path",
+            "native fast path",
             "Answers: 2 of 2 match",
             rf"✓ bin/b +105  {GOOD['bin/b']}  t.answers and native run",
             r"✓ 1 intermediate artifact: all match \(native run\)",

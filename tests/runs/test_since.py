@@ -153,7 +153,7 @@ def test_beside_a_commit_that_is_no_release(
     since = report["since"]
     assert (done.status, since["before"], since["files"]) == (1, "a run", [])
     assert (since["changed"], since["unexpected"], since["untouched"]) == ([], [], 10)
-    assert "note: after is no release: run first" in done.stderr
+    assert "note: after is not a release, so it is run first" in done.stderr
     changed(mine / "hex2.hex1")
     done, report = verify("--changed-since", "after", *memo)
     assert (report["memo"]["believed"], report["memo"]["ran"]) == (8, 1)

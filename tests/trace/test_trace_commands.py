@@ -123,7 +123,7 @@ def test_no_answer_is_written_over_a_trace(tmp_path: Path) -> None:
     ):
         done = bootstrap(*command, option, dest)
         assert done.status == 2
-        assert done.one_line() == f"bootstrap: {dest}: is a trace, and stays one; name another file"
+        assert done.one_line() == f"bootstrap: {dest}: is a trace; name another file"
     assert {path: path.read_bytes() for path in before} == before
 
 

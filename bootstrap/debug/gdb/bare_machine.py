@@ -246,7 +246,7 @@ def waiting(address: str, log: Callable[[str], None]) -> Iterator[BareMachine]:
     host, port = wire.address_of(address, "--gdb")
     with wire.listen(host, port, "--gdb") as listener:
         if not wire.is_loopback(host):
-            log(f"warning: {host} is not this machine alone: whoever comes rules the guest")
+            log(f"warning: {host} is not this machine alone: whoever connects controls the guest")
         shown = f"[{host}]" if ":" in host else host
         log(f"waiting for gdb: target remote {shown}:{listener.getsockname()[1]}")
         client, _ = listener.accept()

@@ -231,7 +231,7 @@ def test_the_product_is_what_the_seed_is(run: Interpreter) -> None:
         ("watch eax", "registers cannot be watched, only memory: watch 0x"),
         ("rwatch esp", "or rwatch esp:4, watches that to which it points here"),
         ("awatch esp", "registers cannot be watched"),
-        ("zoom", "only where there is a screen"),
+        ("zoom", "only in a terminal"),
         ("help nothing", "there is no command nothing"),
     ],
 )

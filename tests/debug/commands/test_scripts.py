@@ -37,7 +37,7 @@ def test_results_are_printed_and_what_holds_ends_with_0(
         (["step", "", "expect pc = 1", "step"], 1, ":3: expect pc = 1: expected pc = 1; it is 0x"),
         (["step", "go nowhere"], 2, ":2: go nowhere: nowhere: is no place"),
         (["step", "stpe"], 2, ":2: column 1: there is no command stpe; did you mean step?"),
-        (["zoom"], 2, ":1: zoom: only where there is a screen"),
+        (["zoom"], 2, ":1: zoom: only in a terminal"),
     ],
 )
 def test_what_fails_ends_it_and_is_said_with_its_line(
@@ -88,8 +88,8 @@ def test_a_program_is_recorded_and_stepped_through(
 @pytest.mark.parametrize(
     ("argv", "output"),
     [
-        (["t", "u", "--script", "WALK"], "one trace, please"),
-        (["--script", "WALK", "t", "--", "x"], "either of them"),
+        (["t", "u", "--script", "WALK"], "only one trace"),
+        (["--script", "WALK", "t", "--", "x"], "give one or the other"),
         (["t", "--script", "WALK", "--root", "x"], "--root goes with -- PROGRAM only"),
         (["t", "--script", "WALK", "--source", "x"], "--source goes without a trace"),
         (["t", "--script", "WALK", "--limit", "memory=1"], "--limit goes with a run to record"),
