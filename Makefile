@@ -18,7 +18,7 @@ SAY_HOT_PATH := $(BIN)/python -c 'from glob import glob; \
 
 verify: setup
 	@$(BIN)/bootstrap verify --fallback embedded || { status=$$?; [ $$status -eq 4 ] || exit $$status; \
-	  echo "make: verified: the embedded path (x86, hex0 to M0). NOT verified: stage0-posix, which could not be had."; \
+	  echo "make: verified: the embedded sources (x86, hex0 to M0). NOT verified: stage0-posix, which could not be downloaded."; \
 	  echo "      To verify it: $(BIN)/bootstrap fetch stage0-posix --from PATH (an archive or a checkout), then make"; }
 
 setup: $(VENV)/installed

@@ -23,27 +23,25 @@ again:
 
     python -m bootstrap.linux.syscall_docs > docs/syscalls.md
 
-The guest kernel behaves as a 64-bit Linux does to a process of each ABI; to one of riscv32, as a
-Linux of 32 bits does. Support is one of:
+The guest kernel treats a process of each ABI as a 64-bit Linux does; one of riscv32, as a 32-bit
+Linux does. Support is one of:
 
-- **full**: as Linux, for everything a guest of this kernel can ask.
-- **partial**: as Linux, but for what the note says.
-- **probed**: C libraries ask for it, and can do without, as on an older kernel. For `run` and
-  `trace record -- PROGRAM` it fails with ENOSYS, and they say how often it did; every run that is
-  judged (`verify`, `ddc`, `seeds check` and all that is made of them) it stops, as refused.
-- **refused**: stops the run. So does every call that is not listed. The run says the call's number,
-  name and arguments, the program and the place; nothing is ever answered with a success that did
-  not happen.
+- **full**: as Linux, for everything that a guest of this kernel can do.
+- **partial**: as Linux, except for what the note says.
+- **probed**: C libraries try it, and can do without, as on an older kernel. In `run` and
+  `trace record -- PROGRAM` it fails with ENOSYS, and they print how often it did; in every run that
+  is judged (`verify`, `ddc`, `seeds check` and what is built on them) it stops the run, as refused.
+- **refused**: stops the run. So does every call that is not listed. The message has the call's
+  number, name and arguments, the program and the place. No call pretends to succeed.
 
-Every call that is not refused is held against a real kernel by the guest programs in
-`tests/linux/guests`, error cases included: of i386 and x86_64 against the host's own, of the rest
-against qemu-user, and where that is not Linux, against the host's own again
-(`tests/linux/by_qemu.py`).
+The guest programs in `tests/linux/guests` compare every call that is not refused with a real
+kernel, error cases included: i386 and x86_64 with the host's own, the others with qemu-user, or
+with the host's own where qemu differs from Linux (`tests/linux/by_qemu.py`).
 
-`make fuzz` runs random programs of these calls, with descriptors, mappings and paths in common, on
+`make fuzz` runs random programs of these calls, which share descriptors, mappings and paths, on
 the host's kernel (Linux on x86_64, as root) and emulated, on both fast paths, and prints each
-difference once, with the fewest calls that show it. `make test` runs 200 of them. What such
-programs leave out, and why, is the table KNOWN in `tests/fuzz/programs.py`.
+difference once, with the fewest calls that show it. `make test` runs 200 of them. The table KNOWN
+in `tests/fuzz/programs.py` has what such programs leave out, and why.
 """
 
 
