@@ -179,7 +179,7 @@ def _check(args: argparse.Namespace) -> None:
     elif (args.from_ is None) == (args.pid is None):
         raise BadInput("--format tenet: name a program with --pid N, or a place with --from PLACE")
     if args.format in ("perfetto", "dot") and args.pid is not None:
-        raise BadInput(f"--pid: {args.format} is of all processes")
+        raise BadInput(f"--pid: {args.format} shows all processes together; leave it out")
     for value, option in ((args.count, "--count"), (args.most, "--most")):
         if value is not None and value < 1:
             raise BadInput(f"{option} {value}: at least 1")

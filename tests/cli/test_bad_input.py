@@ -72,7 +72,7 @@ trace record -o t --json ./t | --json ./t: is where the trace goes
 trace why t x86/bin/M1 | name a file and an offset in it
 trace where t x86/M0 | name a source and a line of it
 trace hot t --top 0 | --top 0: at least 1
-trace export t --format dot -o x --pid 3 | --pid: dot shows how processes hang together
+trace export t --format dot -o x --pid 3 | --pid: dot shows all processes together
 trace export t --format tenet -o x | name a program with --pid N, or a place with --from PLACE
 trace export t --format strace -o x --count 3 | --count goes with --format tenet only
 trace export t --format tenet -o x --pid 1 --most 0 | --most 0: at least 1
@@ -94,7 +94,7 @@ handoff plan --stagex --arch amd64 | are for --live-bootstrap, not for --stagex
 oci export -o x --report r | --report and --products go together
 oci export -o x --report r --products p --jobs 2 | --arch and --jobs go with a verify
 oci export -o x --arch all | --arch all: this is for one architecture
-oci export -o x --release stagex-stage0 | so nothing of it can be called verified
+oci export -o x --release stagex-stage0 | so nothing of it can be verified
 verify --release embedded --json - --html - | --json - and --html - cannot both
 diff . . --json - --html - | cannot both have standard output
 diff . . --html /no/such/folder/x | there is no folder

@@ -76,7 +76,7 @@ def test_make_is_done_where_only_the_embedded_path_could_be_verified(
     said = done.stdout.splitlines()
     assert said[0] == "verify --fallback embedded"
     if status == 4:
-        assert said[1].startswith("make: verified: the embedded path")
+        assert said[1].startswith("make: verified: the embedded sources")
         assert "NOT verified: stage0-posix" in said[1]
         assert "bootstrap fetch stage0-posix --from PATH" in said[2]
     else:

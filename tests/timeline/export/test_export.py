@@ -248,7 +248,7 @@ def test_both_hot_paths_export_the_same(tmp_path: Path, name: str) -> None:
     [
         (("--format", "strace", "--pid", "99"), "has no pid 99; there are 1 to 12"),
         (("--format", "drcov", "--pid", "99"), "has no pid 99; there are 1 to 12"),
-        (("--format", "perfetto", "--pid", "1"), "so all of them"),
+        (("--format", "perfetto", "--pid", "1"), "leave it out"),
         (("--format", "strace", "--count", "1"), "--count goes with --format tenet only"),
         (("--format", "tenet"), "name a program with --pid N, or a place with --from PLACE"),
         (("--format", "tenet", "--pid", "1", "--count", "0"), "--count 0: at least 1"),
