@@ -525,7 +525,6 @@ place PLACE  such as 17@5000, 17#12, 17#12+3 or e4711
 --memory ADDR[:LEN]  show LEN bytes at ADDR too (default: 64)
 {_JSON}
 """,
-            run="trace_timeline:run_show",
             example="trace show x86.trace 3@100 --memory 0x8048000:32",
         ),
         CommandRow(
@@ -537,7 +536,6 @@ place PLACE  such as 17@5000, 17#12, 17#12+3 or e4711
             architecture, and some hundred megabytes. The trace is not changed, and the index can be
             deleted.""",
             f"{_TRACE}\n{_JSON}",
-            run="trace_timeline:run_index",
             example="trace index x86.trace",
         ),
         CommandRow(
@@ -551,7 +549,6 @@ place PLACE  such as 17@5000, 17#12, 17#12+3 or e4711
 --top N [20]  how many to show (default: 20)
 {_JSON}
 """,
-            run="trace_timeline:run_hot",
             example="trace hot x86.trace --pid 20 --top 5",
         ),
         CommandRow(
@@ -565,7 +562,6 @@ binary BINARY  its path, or 8 or more digits of its SHA-256
 --all  list everything that was never executed, however long
 {_JSON}
 """,
-            run="trace_timeline:run_coverage",
             example="trace coverage x86.trace x86/bin/M1",
         ),
         CommandRow(
@@ -587,7 +583,6 @@ which part, for --format tenet:
 --count N  how many instructions (default: to the program's end)
 --most N  refuse to write more instructions than this (default: 100000)
 """,
-            run="trace_timeline:run_export",
             example="trace export x86.trace --format perfetto -o x86.json",
         ),
     ),

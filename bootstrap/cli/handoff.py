@@ -19,12 +19,11 @@ from bootstrap.cli.verify import default_entry
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.graph import Form
 from bootstrap.handoff import stage0 as known
-from bootstrap.handoff.configuration import ARCHITECTURES
 from bootstrap.handoff.containers.container import ContainerLimits
 from bootstrap.handoff.containers.running import choose
 from bootstrap.handoff.distfiles import Audit, AuditedFile, Distfile, audit, look
 from bootstrap.handoff.fetching import FetchProgress, Mirror, fetch, mirror_at
-from bootstrap.handoff.plan import HandoffPlan, read_distfiles, read_plan
+from bootstrap.handoff.plan import ARCHITECTURES, HandoffPlan, read_distfiles, read_plan
 from bootstrap.handoff.plan_text import (
     counted,
     plan_document,

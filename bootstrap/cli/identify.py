@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bootstrap.cli.output import document, show
-from bootstrap.cli.seed_files import STDIN, files_below, read_file
-from bootstrap.cli.seeds import about, seed_facts
+from bootstrap.cli.seeds import STDIN, about, files_below, read_file, seed_facts
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.known import lookup, releases, tree_files
 from bootstrap.known.lookup import Nearest, Use, known_files, ranges

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from bootstrap.cli.live import LiveLine
 from bootstrap.cli.output import STDOUT, each, write_json, write_text
-from bootstrap.cli.seed_files import read_file
+from bootstrap.cli.seeds import read_file
 from bootstrap.core.abi import LinuxError
 from bootstrap.core.arches import Arch
 from bootstrap.core.elf import BadImage

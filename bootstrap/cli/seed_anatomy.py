@@ -18,8 +18,7 @@ from bootstrap.anatomy.text import document as anatomy_document
 from bootstrap.anatomy.text import render
 from bootstrap.cli.live import has_colours
 from bootstrap.cli.output import STDOUT, document, write_json
-from bootstrap.cli.seed_files import LARGEST, STDIN, read_file
-from bootstrap.cli.seeds import about
+from bootstrap.cli.seeds import LARGEST, STDIN, about, read_file
 from bootstrap.core.errors import BadInput, printable
 from bootstrap.known.seeds import KnownSeed, SeedCatalogue, load
 

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator
 
 from bootstrap.cli.output import document, show
-from bootstrap.cli.seed_files import LARGEST, STDIN, read_file
+from bootstrap.cli.seeds import LARGEST, STDIN, read_file
 from bootstrap.core.errors import BadInput, printable
 from bootstrap.instruments import default_engine
 from bootstrap.known import data_dir

@@ -13,8 +13,7 @@ from bootstrap.ddc.build_paths import (
     paths,
 )
 from bootstrap.ddc.build_plan import BuildStep, plan
-from bootstrap.ddc.comparing import BuildComparison, PathRow, compare
-from bootstrap.ddc.comparison_text import claim, to_json_text, to_text
+from bootstrap.ddc.comparing import BuildComparison, PathRow, claim, compare, to_json_text, to_text
 
 __all__ = [
     "KNIGHT_RELEASE",

@@ -24,7 +24,7 @@ from bootstrap.debug.queries import address
 from bootstrap.debug.session import Session
 from bootstrap.debug.stops import Breakpoint, StopReason, Watchpoint
 from bootstrap.linux.numbers import NUMBERS
-from bootstrap.timeline import line_outputs, origins
+from bootstrap.timeline import origins
 from bootstrap.trace.columns import shown
 from bootstrap.trace.coordinates import AfterInstructions
 
@@ -237,7 +237,7 @@ def _where(session: Session, command: DebugCommand) -> Iterable[str]:
     line = number_of(number) if colon else None
     if not file or line is None:
         raise BadInput(f"{text}: name a line, like hex0.hex0:212")
-    return line_outputs.lines(file, line, *session.where(file, line))
+    return origins.output_lines(file, line, *session.where(file, line))
 
 
 def _find(run: Interpreter, command: DebugCommand) -> CommandResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,13 +30,7 @@ Streams = tuple[Stream, Stream, Stream]
 
 def quiet_streams(stdin: bytes = b"") -> Streams:
     """Standard streams of a program that nobody sits before; what it prints is in the trace."""
-    rest = [stdin]
-
-    def read(count: int) -> bytes:
-        data, rest[0] = rest[0][:count], rest[0][count:]
-        return data
-
-    return Stream(read), Stream(None, len), Stream(None, len)
+    return Stream(io.BytesIO(stdin).read), Stream(None, len), Stream(None, len)
 
 
 @contextlib.contextmanager

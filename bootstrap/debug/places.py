@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.core.errors import BadInput
 from bootstrap.timeline.images import ProgramImage, ProgramImages
-from bootstrap.timeline.line_outputs import outputs_of_line
+from bootstrap.timeline.origins import outputs_of_line
 from bootstrap.trace import coordinates
 from bootstrap.trace.columns import shown
 from bootstrap.trace.coordinates import FORMS, Coordinate

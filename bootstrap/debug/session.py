@@ -13,9 +13,8 @@ from typing import NamedTuple
 from bootstrap import trace as traces
 from bootstrap.core.errors import BadInput
 from bootstrap.core.memory import READ
-from bootstrap.debug import opening, origins, places, running, views
+from bootstrap.debug import opening, places, running, views
 from bootstrap.debug.edits import NOT_LIVE, LiveEdits
-from bootstrap.debug.source_paths import SourcePaths
 from bootstrap.debug.stops import Breakpoints, StopReason, Watchpoints
 from bootstrap.debug.views import CodeLine, SourceView
 from bootstrap.instruments import Engine, default_engine
@@ -24,8 +23,7 @@ from bootstrap.sources import Resolved
 from bootstrap.timeline import search
 from bootstrap.timeline.checkpoints import checkpoints_of
 from bootstrap.timeline.images import ProgramImage, ProgramImages
-from bootstrap.timeline.line_outputs import LineOutput, Stopped, outputs_of_line
-from bootstrap.timeline.origins import OriginStep
+from bootstrap.timeline.origins import LineOutput, OriginStep, Stopped, outputs_of_line
 from bootstrap.timeline.source_maps import SourcePlace
 from bootstrap.timeline.state import (
     Area,
@@ -96,7 +94,6 @@ class Session:
         self.at = Timeline(trace, self._engine, self._notify, checkpoints=kept)
         """The machine as it is here, and what finds other places."""
         self._images = ProgramImages(trace)
-        self._paths: SourcePaths | None = None
         self._resolved: dict[tuple[str, int], tuple[int, ...]] = {}
         self._undo.clear()
 
@@ -388,10 +385,8 @@ class Session:
         writer = self.image.same
         if writer is None:
             return None
-        if self._paths is None:
-            self._paths = SourcePaths(self._trace, self._images)
-        found = self._paths.source(writer, offset)
-        return None if found is None else (found.place, self._paths.lines(found.version))
+        found = self._images.why.source(writer, offset)
+        return None if found is None else (found[0], self._images.why.lines(found[1])[1])
 
     def sources(self) -> dict[str, Sequence[str]]:
         """The lines of the sources of this program, by file: that of what comes next, and those
@@ -609,7 +604,7 @@ class Session:
     def next_access(self, guest_addr: int, size: int = 1, kinds: str = "a") -> StopReason:
         """On to just after the next instruction of this program that reads or writes there."""
         with self.moving():
-            return origins.next_access(self, guest_addr, size, kinds)
+            return running.next_access(self, guest_addr, size, kinds)
 
     def previous_access(self, guest_addr: int, size: int = 1, kinds: str = "a") -> StopReason:
         """Back to the last instruction that read or wrote there.
@@ -618,13 +613,13 @@ class Session:
         that forked, or who wrote that byte of the program's image. "unknown" where none is known.
         """
         with self.moving():
-            return origins.previous_access(self, guest_addr, size, kinds)
+            return running.previous_access(self, guest_addr, size, kinds)
 
     def origin(self, guest_addr: int) -> StopReason:
         """Back to who made the byte that is there now; a byte that was read from a file leads to
         the write call, of any process, that put it there."""
         with self.moving():
-            return origins.origin(self, guest_addr)
+            return running.origin(self, guest_addr)
 
     # -- system calls ----------------------------------------------------------------------------
 

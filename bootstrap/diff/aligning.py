@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from difflib import SequenceMatcher
 
-from bootstrap.diff.sides import Both
+from bootstrap.diff.comparison import Both
 from bootstrap.trace.store import ProgramRow, Trace
 
 Pair = Both[ProgramRow | None]

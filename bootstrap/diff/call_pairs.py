@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bootstrap.diff.sides import Both
+from bootstrap.diff.comparison import Both
 from bootstrap.linux.call_tables import find
 from bootstrap.linux.strace_values import quote
 from bootstrap.trace.calls import arity, call_text, exec_text, plain_text

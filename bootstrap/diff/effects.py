@@ -15,8 +15,7 @@ from pathlib import Path
 
 from bootstrap.core.abi import O_ACCMODE, O_APPEND, O_RDONLY
 from bootstrap.core.release import read_file
-from bootstrap.diff.comparison import MOST, Comparison, recognise
-from bootstrap.diff.sides import Both
+from bootstrap.diff.comparison import MOST, Both, Comparison, recognise
 from bootstrap.documents import from_json
 from bootstrap.linux.call_tables import find
 from bootstrap.machines.effects import (

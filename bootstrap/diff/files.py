@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from bootstrap.diff.aligning import Pair
-from bootstrap.diff.sides import Both
+from bootstrap.diff.comparison import Both
 from bootstrap.documents import key
 from bootstrap.trace.columns import shown
 from bootstrap.trace.store import OpenRow, ProgramRow, Trace

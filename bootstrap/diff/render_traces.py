@@ -9,12 +9,10 @@ from typing import Any
 
 from bootstrap import trace as traces
 from bootstrap.diff.call_pairs import RenderedCall
-from bootstrap.diff.comparing import ChangedFile
-from bootstrap.diff.comparison import Comparison, Replaying, write_some
+from bootstrap.diff.comparison import Both, Comparison, Replaying, short, write_some
 from bootstrap.diff.files import Left, Version, path_of, title
 from bootstrap.diff.lockstep import DiffInstruction, InstructionDiff
-from bootstrap.diff.sides import Both, short
-from bootstrap.diff.traces import TraceDiff, diff
+from bootstrap.diff.traces import ChangedFile, TraceDiff, diff
 from bootstrap.documents import encode
 from bootstrap.instruments import default_engine
 from bootstrap.report.page import Page, visible

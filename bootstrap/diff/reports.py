@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.core.errors import BadInput
-from bootstrap.diff.comparison import MOST, Comparison, read_json
-from bootstrap.diff.sides import Both
+from bootstrap.diff.comparison import MOST, Both, Comparison, read_json
 from bootstrap.documents import decode, encode
 from bootstrap.known import arch_name
 from bootstrap.known.lookup import known_files

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.core.errors import BadInput
-from bootstrap.diff.comparison import Comparison, write_some
-from bootstrap.diff.sides import Both, FirstByte, first_byte
+from bootstrap.diff.comparison import Both, Comparison, FirstByte, first_byte, write_some
 from bootstrap.documents import encode
 from bootstrap.known import EMBEDDED, StepFile, all_steps
 from bootstrap.languages import kaem

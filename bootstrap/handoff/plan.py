@@ -1,8 +1,14 @@
-"""The plan of a hand-off: what a live-bootstrap checkout would do, read and not run."""
+"""The plan of a hand-off: what a live-bootstrap checkout would do, read and not run.
+
+The ``bootstrap.cfg`` of it is for a chroot, without mirrors, checksums enforced: names and meaning
+are those of live-bootstrap's ``rootfs.py`` (create_configuration_file, with --chroot and
+--external-sources) and ``steps/configurator``.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +16,6 @@ from pathlib import Path
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
 from bootstrap.handoff.checks import MAX_TEXT, CheckReader, StepChecks, read_sums, read_text
-from bootstrap.handoff.configuration import ARCHITECTURES, chroot_configuration
 from bootstrap.handoff.distfiles import Distfile, SourceLine, distfiles, read_sources
 from bootstrap.handoff.manifest import (
     Directive,
@@ -30,6 +35,46 @@ from bootstrap.sources.git import GITLINK, read_index
 from bootstrap.sources.identity import KnownRelease, Likeness, nearest, no_release
 from bootstrap.sources.materials import check_materials
 from bootstrap.sources.tree import read_folder
+
+ARCHITECTURES = {"x86": "x86", "amd64": "AMD64", "riscv64": "riscv64"}
+"""Upstream's name of an architecture -> its folder in stage0-posix."""
+
+_VALUE = re.compile(r"[A-Za-z0-9._/-]+")
+
+
+def chroot_configuration(arch: str, changes: Iterable[str] = ()) -> dict[str, str]:
+    """Names and values in the order they are written; ``changes`` are NAME=VALUE.
+
+    Raises BadInput for a name that is none of them, or a value that is no plain word.
+    """
+    values = {
+        "ARCH": arch,
+        "ARCH_DIR": ARCHITECTURES[arch],
+        "FORCE_TIMESTAMPS": "False",
+        "CHROOT": "True",
+        "UPDATE_CHECKSUMS": "False",
+        "JOBS": "2",
+        "SWAP_SIZE": "0",
+        "FINAL_JOBS": "2",
+        "INTERNAL_CI": "False",
+        "INTERACTIVE": "False",
+        "QEMU": "False",
+        "BARE_METAL": "False",
+        "DISK": "sda1",
+        "KERNEL_BOOTSTRAP": "False",
+        "BUILD_KERNELS": "False",
+        "CONFIGURATOR": "False",
+    }
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals or name in ("ARCH", "ARCH_DIR") or name not in values:
+            names = ", ".join(name for name in values if not name.startswith("ARCH"))
+            raise BadInput(f"--set {change}: give NAME=VALUE, with NAME one of {names}")
+        if not _VALUE.fullmatch(value):
+            raise BadInput(f"--set {change}: {value!r} is no plain word")
+        values[name] = value
+    return values
+
 
 MANIFEST = "steps/manifest"
 _ADDRESS = "https://github.com/fosslinux/live-bootstrap"

@@ -21,12 +21,11 @@ from pathlib import Path
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import SourceFile, Tree
 from bootstrap.documents import decoded
-from bootstrap.handoff.configuration import ARCHITECTURES
 from bootstrap.handoff.containers.container import MOUNTED
 from bootstrap.handoff.containers.safe_paths import copy_file, require_folder, text_inside
 from bootstrap.handoff.distfiles import AuditedFile, Distfile, look
 from bootstrap.handoff.manifest import ManifestStep
-from bootstrap.handoff.plan import HandoffPlan
+from bootstrap.handoff.plan import ARCHITECTURES, HandoffPlan
 from bootstrap.handoff.stage0 import Stage0
 from bootstrap.sources import SourceTree
 from bootstrap.sources.checkouts import CONFIGURATION, LIVE_BOOTSTRAP, read_used

@@ -13,13 +13,11 @@ from dataclasses import dataclass, replace
 from bootstrap.core.errors import BadInput
 from bootstrap.handoff import checking, rootfs
 from bootstrap.handoff.checks import PACKAGES, read_sums, read_text
-from bootstrap.handoff.configuration import ARCHITECTURES
-from bootstrap.handoff.containers.confinement import container_ids
-from bootstrap.handoff.containers.container import Container, ContainerLimits
+from bootstrap.handoff.containers.container import Container, ContainerLimits, container_ids
 from bootstrap.handoff.containers.running import ContainerEnd, choose, kill_leftovers, run_container
 from bootstrap.handoff.containers.safe_paths import read_inside, remove
 from bootstrap.handoff.distfiles import AuditedFile
-from bootstrap.handoff.plan import HandoffPlan
+from bootstrap.handoff.plan import ARCHITECTURES, HandoffPlan
 from bootstrap.handoff.saving import SavedRoot
 from bootstrap.handoff.stage0 import Stage0
 from bootstrap.handoff.work import (

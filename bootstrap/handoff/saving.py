@@ -18,8 +18,7 @@ from pathlib import Path
 
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import Size, TreePath, typed_json
-from bootstrap.handoff.containers.confinement import Ids, give
-from bootstrap.handoff.containers.container import MOUNTED
+from bootstrap.handoff.containers.container import MOUNTED, Ids, give
 from bootstrap.handoff.containers.safe_paths import copy_file, open_folder, remove
 
 Stamp = tuple[int, int, int, int]

@@ -3,6 +3,12 @@
 That is: to count instructions, to end a time slice, to save and restore all registers, to name the
 exact address of a bad access, to give memory back, and set_thread_area(2) for i386 programs. All of
 it stands on the core's own hooks; FastCpu (fastpath.py) puts others in their place.
+
+The descriptor table of an i386 program has its two flat segments, and those of set_thread_area(2).
+A program must not see the table, and a 32-bit CPU can only have it where the program's memory is.
+So it is out of reach (its limit is 0) but for one instruction at a time: one that loads a segment
+register is refused, having read all that it reads of memory, and runs once more with the table at
+an address where no program has memory. As on Linux, a refused instruction is refused twice then.
 """
 
 import ctypes
@@ -22,14 +28,52 @@ from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
 
 from bootstrap import signals
 from bootstrap.core.abi import SIGSEGV
-from bootstrap.core.arches import PAGE, PAGE_MASK, Arch, in_user_mode, page_down
+from bootstrap.core.arches import (
+    CS32,
+    DATA,
+    PAGE,
+    PAGE_MASK,
+    SEGMENTS,
+    Arch,
+    in_user_mode,
+    page_down,
+)
 from bootstrap.core.cpu import Cpu, OnTrap
 from bootstrap.core.memory import EXEC, FETCHED, READ, AddressSpace, Extent
 from bootstrap.instruments import exit_checks, registers
 from bootstrap.instruments.blocks import UNSURE, BlockCounter
 from bootstrap.instruments.counter import CODE, InstructionCounter, Travel
-from bootstrap.instruments.segments import LIMIT, TABLE, Descriptors
 from bootstrap.linux.events import Faulted
+
+TABLE = 0xFFFFF000
+"""Above all that a process may map (bootstrap.core.arches, X86.task_size)."""
+LIMIT = 16 * 8 - 1
+"""Linux's has sixteen entries (arch/x86/include/asm/segment.h, GDT_ENTRIES)."""
+_TLS = {f"tls{entry}": slice(8 * entry, 8 * entry + 8) for entry in (12, 13, 14)}
+
+
+class Descriptors:
+    """The table of one CPU. The 64-bit code segment is left out: there is one ABI per program."""
+
+    def __init__(self) -> None:
+        self.extent = Extent(TABLE, TABLE + PAGE)
+        for selector in (CS32, DATA):
+            self.extent.host[selector & ~7 : (selector & ~7) + 8] = SEGMENTS[selector]
+
+    def save(self) -> dict[str, bytes]:
+        """The entries that the program can set, without the zeros at their ends."""
+        return {name: self.extent.host[at].rstrip(b"\0") for name, at in _TLS.items()}
+
+    def take(self, saved: dict[str, bytes]) -> dict[str, bytes]:
+        """Set those that are in `saved`; what is left of it. Raises ValueError for one too long."""
+        for name, at in _TLS.items():
+            if name in saved:
+                raw = saved[name]
+                if len(raw) > 8:
+                    raise ValueError(f"segment {name} is too wide")
+                self.extent.host[at] = raw.ljust(8, b"\0")
+        return {name: raw for name, raw in saved.items() if name not in _TLS}
+
 
 _REFUSED = 13
 """x86: general protection."""
@@ -192,7 +236,7 @@ class InstrumentedCpu(Cpu):
         return Faulted(signal, reason, pc, guest_addr, self.registers(), code, self.arch.name)
 
     def _with_table(self) -> Faulted | None:
-        """Run the present instruction once more, with the descriptor table: see segments.py."""
+        """Run the present instruction once more, with the descriptor table: see above."""
         table, self._refused = self._table, False
         assert table is not None
         before = table.extent.host[:]

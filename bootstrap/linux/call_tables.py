@@ -18,7 +18,6 @@ from bootstrap.linux import (
     calls_path,
     calls_process,
     calls_stat,
-    calls_thread,
 )
 from bootstrap.linux.row import EVERYWHERE, WORDS, call
 
@@ -84,7 +83,6 @@ _OURS = tuple(
         calls_path,
         calls_process,
         calls_stat,
-        calls_thread,
     )
     for row in module.ROWS
 )  # fmt: skip

@@ -16,8 +16,7 @@ from bootstrap.linux.flags import (
     AT_SYMLINK_NOFOLLOW,
     STATX_RESERVED,
 )
-from bootstrap.linux.inode import nlink
-from bootstrap.linux.openfile import OpenInode
+from bootstrap.linux.inode import OpenInode, nlink
 from bootstrap.linux.process import LinuxProcess
 from bootstrap.linux.row import call
 from bootstrap.linux.structs import (

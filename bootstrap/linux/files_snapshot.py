@@ -13,8 +13,7 @@ from bootstrap.core.files import (
 )
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerEntry
-from bootstrap.linux.inode import LazyDirectory, LazyFile, Special
-from bootstrap.linux.openfile import OpenInode
+from bootstrap.linux.inode import LazyDirectory, LazyFile, OpenInode, Special
 
 _RESTORED = 1
 """LazyFile.version of a file that was made from its content."""

@@ -24,12 +24,12 @@ from bootstrap.linux.hostfolder import Lower
 from bootstrap.linux.inode import (
     LazyDirectory,
     LazyFile,
+    OpenInode,
     OverlayVolume,
     Special,
     children,
     is_within,
 )
-from bootstrap.linux.openfile import OpenInode
 
 
 class OverlayFileSystem(paths.FileSystem):

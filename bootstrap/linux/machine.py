@@ -1,6 +1,7 @@
-"""The core's machine, with the rest of Linux's calls, CPUs that stop on request, and limits of time
-and of instructions."""
+"""The core's machine, with the rest of Linux's calls, CPUs that stop on request, limits of time and
+of instructions, and `#!` scripts (fs/binfmt_script.c)."""
 
+import re
 import threading
 import time
 from collections import Counter
@@ -11,7 +12,7 @@ from functools import partial
 from bootstrap import signals
 from bootstrap.core import cpu, elf, machine
 from bootstrap.core.abi import Errno, LinuxError
-from bootstrap.core.elf import Loaded
+from bootstrap.core.elf import BINPRM_BUF_SIZE, Loaded
 from bootstrap.core.errors import GuestFailed
 from bootstrap.core.files import RegularFile
 from bootstrap.core.machine import NUMBER, RunResult, Streams
@@ -20,7 +21,7 @@ from bootstrap.core.syscalls import BoundCall
 from bootstrap.instruments import Engine
 from bootstrap.instruments.callbuffer import CallBuffer
 from bootstrap.instruments.instrumented import InstrumentedCpu
-from bootstrap.linux import call_tables, scripts
+from bootstrap.linux import call_tables
 from bootstrap.linux.events import CORE_EVENTS, CallBegan, CallEnded, Event, Faulted, Listener, Tick
 from bootstrap.linux.filesystem import OverlayFileSystem, absolute
 from bootstrap.linux.inode import LazyFile
@@ -29,6 +30,32 @@ from bootstrap.linux.memory import VirtualMemory
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.process import LinuxProcess, OnRegisters
 from bootstrap.linux.slices import ticking
+
+_WHOLE_NAME = re.compile(rb"#![ \t]*+[^ \t\0]*+[ \t\0]")
+_LINE = re.compile(rb"([^ \t\0]*)(?:[ \t]+([^\0]*))?", re.DOTALL)
+
+
+def interpreter(image: RegularFile, script: Exec) -> Exec:
+    """The interpreter of a script, to be run on the script's path; its line may have one argument.
+
+    Raises LinuxError: ENOEXEC for what is no script, and where there is no name or one that may
+    have been cut (of a line without a newline the 255 bytes count that the buffer has room for);
+    EACCES for an empty one.
+    """
+    text = image.read_at(0, BINPRM_BUF_SIZE).ljust(BINPRM_BUF_SIZE, b"\0")
+    end = text.partition(b"\0")[0].find(b"\n")
+    if text[:2] != b"#!" or (end < 0 and not _WHOLE_NAME.match(text)):
+        raise LinuxError(Errno.ENOEXEC)
+    line = text[2 : BINPRM_BUF_SIZE - 1 if end < 0 else end].strip(b" \t")
+    found = _LINE.match(line)
+    if not line or found is None:
+        raise LinuxError(Errno.ENOEXEC)
+    name, argument = found[1], found[2]
+    if not name:
+        raise LinuxError(Errno.EACCES)  # a NUL: to open_exec the empty name is the current folder
+    words = (name,) if argument is None else (name, argument)
+    return Exec(name, (*words, script.path, *script.argv[1:]), script.envp)
+
 
 INTERPRETERS = 5
 """How deep one file may ask for another to run it (fs/exec.c, exec_binprm)."""
@@ -280,7 +307,7 @@ class LinuxMachine(machine.Machine):
             except LinuxError as error:
                 if error.errno != Errno.ENOEXEC:
                     raise
-                wanted = scripts.interpreter(file, wanted)
+                wanted = interpreter(file, wanted)
             else:
                 return wanted, file, loaded
         raise LinuxError(Errno.ELOOP)

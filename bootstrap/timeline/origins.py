@@ -4,13 +4,16 @@ The trace says who wrote a file and what that program had read. Which byte of wh
 this byte, the language models say (source_maps.py), and only where they make the whole file, byte
 for byte. The way ends at a file of the source tree, or at a program that there is no model of,
 which is said.
+
+And the reverse: what a line of a source became, followed forward through every program that read
+the file and has a model of what it wrote, and no further.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import key
@@ -20,13 +23,15 @@ from bootstrap.timeline.source_maps import (
     SourcePlace,
     label_before,
     line_at,
+    line_span,
+    line_starts,
     maker,
     offset_of,
 )
 from bootstrap.trace.calls import Transfer, transfers
 from bootstrap.trace.columns import shown
 from bootstrap.trace.store import OpenRow, ProgramRow, Trace
-from bootstrap.trace.views import FileUses, is_at
+from bootstrap.trace.views import FileUses, is_at, was_read
 
 FUNCTION = "FUNCTION_"
 """How cc_x86 and M2-Planet begin the label of a C function."""
@@ -84,6 +89,9 @@ class ByteOrigins(FileUses):
         self._known: dict[int, tuple[SourceMap | str, dict[str, OpenRow]]] = {}
         self._writes: dict[int, list[Transfer]] = {}
         """By writer."""
+        self._before: dict[int, OpenRow | None] = {}
+        """By what was read, who wrote it."""
+        self._lines: dict[int, tuple[list[int], tuple[str, ...]]] = {}
 
     def why(self, path: str, offset: int) -> list[OriginStep]:
         """The way back from a byte of the last version of a file.
@@ -126,8 +134,37 @@ class ByteOrigins(FileUses):
 
     def made(self, writer: OpenRow) -> SourceMap | str:
         """What a model makes of a writing program's inputs, if it makes the file; or why not."""
+        if writer.id in self._known:  # the trace unpacks a file each time that it is asked for
+            return self._known[writer.id][0]
         assert writer.last_version is not None
         return self._made(writer, self.trace.content(writer.last_version))[0]
+
+    def source(self, writer: OpenRow, offset: int) -> tuple[SourcePlace, int] | None:
+        """The last text that is known of a byte that a program wrote, a listing with its comments
+        or what a compiler put out, and the version of that file; None where no model says it."""
+        found: tuple[SourcePlace, int] | None = None
+        current: OpenRow | None = writer
+        for _ in range(MOST_LINKS):
+            made = None if current is None else self.made(current)
+            place = made.place(offset) if isinstance(made, SourceMap) else None
+            if current is None or place is None:
+                break
+            reading = self._known[current.id][1][place.file]
+            version = reading.version or 0
+            found = replace(place, file=shown(reading.path)), version
+            offset = self.lines(version)[0][place.line - 1] + place.column - 1
+            if reading.id not in self._before:
+                self._before[reading.id] = self.writer_of(reading)
+            current = self._before[reading.id]
+        return found
+
+    def lines(self, version: int) -> tuple[list[int], tuple[str, ...]]:
+        """Where the lines of a file begin, and all of them."""
+        if version not in self._lines:
+            content = self.trace.content(version)
+            lines = (one.decode("utf-8", "backslashreplace") for one in content.split(b"\n"))
+            self._lines[version] = line_starts(content), tuple(lines)
+        return self._lines[version]
 
     # -- files ----------------------------------------------------------------------------------
 
@@ -267,3 +304,144 @@ def lines(
         if link.defined is not None:
             file, line, text = link.defined
             yield f"    function  {file}:{line}, found by its name: {text.strip()[:100]}"
+
+
+# -- the reverse: what a line of a source became --------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LineOutput:
+    """Bytes of one file that come from the line."""
+
+    path: str
+    sha256: str
+    spans: tuple[tuple[int, int], ...]
+    """Offsets, (from, to), in order; `to` is after the last byte."""
+    program: ProgramRow
+    model: str
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return sum(end - start for start, end in self.spans)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A program that read bytes that come from the line, and of which nobody can say more."""
+
+    path: str
+    """What it read."""
+    program: ProgramRow
+    why: str
+
+
+def outputs_of_line(
+    trace: Trace, path: str, line: int, why: ByteOrigins | None = None
+) -> tuple[list[LineOutput], list[Stopped]]:
+    """Every file with bytes from a line of a source, and where the way ended.
+
+    `why`: one of this trace that was asked before, and knows what models make.
+    Raises BadInput for a file that no program read, or a line that it does not have.
+    """
+    why = why or ByteOrigins(trace)
+    start = next((r for r in why.opens if is_at(r, path) and r.version and was_read(r)), None)
+    if start is None or start.version is None:
+        raise BadInput(
+            f"{trace.name}: no program read {path}; `bootstrap trace files` lists what there is"
+        )
+    span = line_span(trace.content(start.version), line)
+    if span is None:
+        raise BadInput(f"{shown(start.path)} has no line {line}")
+    found: list[LineOutput] = []
+    stopped: list[Stopped] = []
+    todo = [(shown(start.path), start.version, frozenset(range(*span)))]
+    seen: set[tuple[int, int]] = set()
+    while todo:
+        name, version, offsets = todo.pop(0)
+        for reading in why.opens:
+            if reading.version != version or not was_read(reading):
+                continue
+            program = trace.program(reading.process)
+            for writer in why.written_by(reading):
+                if (writer.id, version) in seen or writer.last_version is None:
+                    continue
+                seen.add((writer.id, version))
+                made = why.made(writer)
+                if not isinstance(made, SourceMap):
+                    stopped.append(Stopped(name, program, made))
+                    continue
+                spans = _images(made, shown(reading.path), trace.content(version), offsets)
+                if not spans:
+                    continue
+                target = shown(writer.path)
+                sha256 = why.hashes[writer.last_version][0]
+                found.append(LineOutput(target.lstrip("/"), sha256, spans, program, made.model))
+                inside = frozenset(o for begin, end in spans for o in range(begin, end))
+                todo.append((target, writer.last_version, inside))
+    return found, stopped
+
+
+def _images(
+    made: SourceMap, name: str, text: bytes, offsets: frozenset[int]
+) -> tuple[tuple[int, int], ...]:
+    """The stretches of the output whose bytes come from these offsets of one input."""
+    starts = line_starts(text)
+    spans: list[list[int]] = []
+    for offset in range(len(made.output)):
+        place = made.place(offset)
+        if place is None or place.file != name:
+            continue
+        if starts[place.line - 1] + place.column - 1 not in offsets:
+            continue
+        if spans and spans[-1][1] == offset:
+            spans[-1][1] = offset + 1
+        else:
+            spans.append([offset, offset + 1])
+    return tuple((begin, end) for begin, end in spans)
+
+
+MOST_SPANS = 8
+"""Stretches of one file that a line of text shows."""
+
+
+def output_lines(
+    path: str, line: int, found: list[LineOutput], stopped: list[Stopped]
+) -> Iterator[str]:
+    """For people."""
+    if not found and not stopped:
+        yield f"{path.lstrip('/')}:{line} became no byte of any file"
+    for one in found:
+        shown_spans = ", ".join(
+            f"{begin:#x}" if end == begin + 1 else f"{begin:#x}-{end - 1:#x}"
+            for begin, end in one.spans[:MOST_SPANS]
+        )
+        more = len(one.spans) - MOST_SPANS
+        rest = f" and {more} more places" if more > 0 else ""
+        count = "1 byte" if one.size == 1 else f"{one.size:,} bytes"
+        yield f"{one.path}: {count} at {shown_spans}{rest}  ({one.model}, {one.program.label})"
+    shown_ends: set[tuple[str, str]] = set()
+    for end in stopped:
+        if (end.path, end.why) not in shown_ends:
+            shown_ends.add((end.path, end.why))
+            yield f"{end.path.lstrip('/')}: read by {end.program.label}; {end.why}"
+
+
+def outputs_json(
+    path: str, line: int, found: list[LineOutput], stopped: list[Stopped]
+) -> dict[str, object]:
+    """For machines; a span is [first byte, byte after the last]."""
+    return {
+        "schema": "bootstrap-trace-where/1",
+        "source": path.lstrip("/"),
+        "line": line,
+        "outputs": [
+            {"path": one.path, "sha256": one.sha256, "spans": one.spans, "model": one.model,
+             "program": one.program.label}
+            for one in found
+        ],
+        "ends": [
+            {"path": end.path.lstrip("/"), "program": end.program.label, "why": end.why}
+            for end in stopped
+        ],
+    }  # fmt: skip

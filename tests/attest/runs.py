@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.cli.main import main
-from bootstrap.handoff.configuration import ARCHITECTURES
+from bootstrap.handoff.plan import ARCHITECTURES
 from bootstrap.known import StepFile, find
 from bootstrap.known.seeds import load
 from tests.cli.command import Done, bootstrap

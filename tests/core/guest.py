@@ -7,6 +7,7 @@ differ. Instructions: Intel SDM volume 2; Arm ARM, C6; RISC-V Instruction Set Ma
 from __future__ import annotations
 
 import functools
+import io
 import os
 import resource
 import struct
@@ -408,20 +409,12 @@ def run(
     """Run one guest as /guest. Raises what Machine.run raises."""
     image = image.elf() if isinstance(image, Program) else image
     system = laid_out({b"/guest": image, **(files or {})}, limits)
-    output, rest = bytearray(), [stdin]
-
-    def read(count: int) -> bytes:
-        chunk, rest[0] = rest[0][:count], rest[0][count:]
-        return chunk
-
-    def write(data: bytes) -> int:
-        output.extend(data)
-        return len(data)
-
+    output = io.BytesIO()
     machine = (new_machine or MACHINE)(system, limits=limits)
+    read, write = io.BytesIO(stdin).read, output.write
     streams = (Stream(read), Stream(None, write), Stream(None, write))
     result = machine.run(path, argv, envp, streams=streams)
-    return Ran(result, bytes(output), machine, system)
+    return Ran(result, output.getvalue(), machine, system)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from bootstrap import trace
 from bootstrap.core.errors import GuestFailed
 from bootstrap.core.files import Stream
 from bootstrap.core.release import SourceFile
-from bootstrap.diff.sides import FirstByte
+from bootstrap.diff.comparison import FirstByte
 from bootstrap.diff.traces import TraceDiff, diff
 from bootstrap.linux.filesystem import OverlayFileSystem
 from bootstrap.linux.hostfolder import LowerFile, MemoryLower

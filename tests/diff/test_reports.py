@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from bootstrap.core.errors import BadInput
+from bootstrap.diff.comparison import Both
 from bootstrap.diff.reports import ReportDiff, compare_reports, load, report_text
 from bootstrap.diff.reports import diff as diff_of
-from bootstrap.diff.sides import Both
 from bootstrap.documents import decode, encode
 from bootstrap.report import Report, report_set
 from bootstrap.report.page import Page

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import SourceFile
-from bootstrap.diff.sides import first_byte, first_difference
+from bootstrap.diff.comparison import first_byte, first_difference
 from bootstrap.diff.trees import diff
 from bootstrap.report.page import Page
 from bootstrap.sources.tree import SourceTree, open_source, to_tar

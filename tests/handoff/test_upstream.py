@@ -17,9 +17,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bootstrap.handoff.configuration import chroot_configuration
 from bootstrap.handoff.manifest import Directive, ManifestStep, evaluate, read_manifest
-from bootstrap.handoff.plan import MANIFEST, read_directives, read_distfiles, read_plan
+from bootstrap.handoff.plan import (
+    MANIFEST,
+    chroot_configuration,
+    read_directives,
+    read_distfiles,
+    read_plan,
+)
 from tests.handoff.test_manifest import directives, written
 
 pytestmark = pytest.mark.upstream

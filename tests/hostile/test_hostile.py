@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,26 +28,18 @@ def run_in(root: Path, guest: Program, limits: RunLimits | None = None) -> tuple
     limits = limits or RunLimits()
     (root / "guest").write_bytes(guest.elf())
     (root / "guest").chmod(0o755)
-    out, err = bytearray(), bytearray()
-
-    def to(target: bytearray) -> Callable[[bytes], int]:
-        def write(data: bytes) -> int:
-            target.extend(data)
-            return len(data)
-
-        return write
-
+    taken, err = io.BytesIO(), io.BytesIO()
     fs = OverlayFileSystem(FolderLower(root), limits)
     machine = LinuxMachine(fs, engine_for("native"), limits)
-    streams = (Stream(lambda _: b""), Stream(None, to(out)), Stream(None, to(err)))
+    streams = (Stream(lambda _: b""), Stream(None, taken.write), Stream(None, err.write))
     ended = machine.run(b"/guest", [b"guest"], streams=streams)
     assert ended.status == 0
-    size = guest.word
+    size, out = guest.word, taken.getvalue()
     words = [
         int.from_bytes(out[at : at + size], "little", signed=True)
         for at in range(0, len(out), size)
     ]
-    return words, bytes(err)
+    return words, err.getvalue()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -82,25 +83,15 @@ def emulate(
     limits = limits or RunLimits()
     lower = {path: LowerFile(0o755, data) for path, data in (files or {}).items()}
     lower[b"/guest"] = LowerFile(0o755, image)
-    fs_limits = limits
-    fs = OverlayFileSystem(MemoryLower(lower), fs_limits)
-    output = bytearray()
-    rest = [stdin]
-
-    def read(count: int) -> bytes:
-        chunk, rest[0] = rest[0][:count], rest[0][count:]
-        return chunk
-
-    def write(data: bytes) -> int:
-        output.extend(data)
-        return len(data)
-
+    fs = OverlayFileSystem(MemoryLower(lower), limits)
+    output = io.BytesIO()
     machine = LinuxMachine(fs, engine_for(hot_path), limits, listeners)
+    read, write = io.BytesIO(stdin).read, output.write
     streams = (Stream(read), Stream(None, write), Stream(None, write))
     ended = machine.run(path, argv, envp, streams=streams)
     assert ended.fault is None or isinstance(ended.fault, Faulted)
     return Emulated(
-        shell_status(ended.status), bytes(output), ended.fault, machine, fs, ended.fault_program
+        shell_status(ended.status), output.getvalue(), ended.fault, machine, fs, ended.fault_program
     )
 
 

@@ -1,4 +1,5 @@
-"""The address space against a model of it: a dictionary from page to protection and bytes."""
+"""The address space with mmap, munmap and mprotect, against a model of it: a dictionary from page
+to protection and bytes. Reading, writing and the heap by themselves: tests/core/test_memory.py."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from bootstrap.core import memory
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.arches import AMD64, PAGE, X86
-from bootstrap.core.errors import GuestFailed, Meter
+from bootstrap.core.errors import Meter
 from bootstrap.linux.flags import MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE
 from bootstrap.linux.limits import RunLimits
 from bootstrap.linux.memory import MMAP_BASE, VirtualMemory
@@ -162,37 +163,7 @@ class Memory(RuleBasedStateMachine):
         self.brk = wanted
 
     @rule(at=places, data=contents)
-    def write(self, at: int, data: bytes) -> None:
-        can = self.model.reach(at, len(data), WRITE)
-        if can == len(data):
-            self.space.write(at, data)
-            self.model.put(at, data)
-        else:
-            with pytest.raises(LinuxError) as caught:
-                self.space.write(at, data)
-            assert caught.value.errno is Errno.EFAULT
-            self.model.put(at, data[:can])
-
-    @rule(at=places, data=st.binary(min_size=1, max_size=8))
-    def put(self, at: int, data: bytes) -> None:
-        """A number is stored whole, or not at all."""
-        if self.model.reach(at, len(data), WRITE) == len(data):
-            self.space.put(at, data)
-            self.model.put(at, data)
-        else:
-            with pytest.raises(LinuxError) as caught:
-                self.space.put(at, data)
-            assert caught.value.errno is Errno.EFAULT
-
-    @rule(at=places, data=contents)
     def write_upto(self, at: int, data: bytes) -> None:
-        can = self.model.reach(at, len(data), WRITE)
-        assert self.space.write_upto(at, data) == can
-        self.model.put(at, data[:can])
-
-    @rule(offset=st.integers(0, 3 * PAGE), data=contents)
-    def write_heap(self, offset: int, data: bytes) -> None:
-        at = HEAP + offset
         can = self.model.reach(at, len(data), WRITE)
         assert self.space.write_upto(at, data) == can
         self.model.put(at, data[:can])
@@ -207,17 +178,6 @@ class Memory(RuleBasedStateMachine):
             with pytest.raises(LinuxError) as caught:
                 self.space.read(at, size)
             assert caught.value.errno is Errno.EFAULT
-
-    @rule(at=places, limit=st.integers(1, 3 * PAGE))
-    def read_cstring(self, at: int, limit: int) -> None:
-        can = self.model.reach(at, limit, READ)
-        text, nul, _ = self.model.bytes_at(at, can).partition(b"\0")
-        if nul:
-            assert self.space.read_cstring(at, limit) == text
-            return
-        with pytest.raises(LinuxError) as caught:
-            self.space.read_cstring(at, limit)
-        assert caught.value.errno is (Errno.ENAMETOOLONG if can == limit else Errno.EFAULT)
 
     @precondition(lambda self: len(self.relatives) < 3)
     @rule()
@@ -328,30 +288,6 @@ def test_mappings_grow_downwards_and_fill_gaps() -> None:
     space.munmap(second, 2 * PAGE)
     assert mmap(space, 0, PAGE, READ, ANON) == second + PAGE
     assert mmap(space, 0, 2 * PAGE, READ, ANON) == third - 2 * PAGE
-
-
-def test_the_heap_stops_at_a_mapping() -> None:
-    space = new_space()
-    space.set_brk_start(HEAP)
-    assert space.brk(HEAP + PAGE) == HEAP + PAGE
-    mmap(space, HEAP + 8 * PAGE, PAGE, READ, ANON | MAP_FIXED)
-    assert space.brk(HEAP + 7 * PAGE) == HEAP + 7 * PAGE
-    assert space.brk(HEAP + 7 * PAGE + 1) == HEAP + 7 * PAGE
-    assert space.brk(0) == HEAP + 7 * PAGE
-
-
-def test_over_the_limit_the_run_ends_and_nothing_is_mapped() -> None:
-    space = new_space(limit=4 * PAGE)
-    space.set_brk_start(HEAP)
-    space.brk(HEAP + 3 * PAGE)
-    with pytest.raises(GuestFailed, match="limit: the process asked for 20480 bytes"):
-        space.brk(HEAP + 5 * PAGE)
-    with pytest.raises(GuestFailed, match="limit"):
-        mmap(space, 0, 2 * PAGE, READ, ANON)
-    with pytest.raises(GuestFailed, match="limit"):
-        space.brk(HEAP + (1 << 40))
-    assert space.mapped == 3 * PAGE
-    assert space.meter.memory == 3 * PAGE
 
 
 def test_munmap_and_mprotect_refuse_what_is_no_page() -> None:

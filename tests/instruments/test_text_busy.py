@@ -6,6 +6,7 @@ Open(2), truncate(2), execve(2); each program's words are those of the host's ke
 from __future__ import annotations
 
 import functools
+import io
 
 from bootstrap.core.abi import Errno
 from bootstrap.core.files import Stream
@@ -127,17 +128,13 @@ def test_a_restored_machine_still_knows_what_runs() -> None:
     guest = Program("i386")
     guest.call("fork").jump_if_zero("child").call("wait4", -1, 0, 0, 0).exit(0)
     guest.label("child").call_and_report("open", guest.text(b"guest"), O_RDWR, 0).exit(0)
-    written = bytearray()
-
-    def write(data: bytes) -> int:
-        written.extend(data)
-        return len(data)
+    written = io.BytesIO()
 
     def machine() -> LinuxMachine:
         lower = MemoryLower({b"/guest": LowerFile(0o755, guest.elf())})
         return LinuxMachine(OverlayFileSystem(lower), runs.engine_for("python"))
 
-    streams = (Stream(), Stream(None, write), Stream(None, write))
+    streams = (Stream(), Stream(None, written.write), Stream(None, written.write))
     first = machine()
     first.start(Exec(b"/guest", (b"guest",), ()), b"/", streams)
     assert first.turn(first.tasks[-1].cpu.run()) is None  # now the child is there
@@ -147,4 +144,4 @@ def test_a_restored_machine_still_knows_what_runs() -> None:
     restore(second, state, streams)
     while second.turn(second.tasks[-1].cpu.run()) is None:
         pass
-    assert int.from_bytes(written, "little", signed=True) == BUSY
+    assert int.from_bytes(written.getvalue(), "little", signed=True) == BUSY

@@ -229,13 +229,9 @@ def native_tree(root: Path) -> dict[str, str]:
 def run_emulated(elf: bytes, engine: Engine, listener: Listener | None = None) -> Outcome:
     """Run a guest program in a LinuxMachine, on nothing but itself; a listener gets each call."""
     fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, elf)}))
-    stdin, stdout = io.BytesIO(STDIN), bytearray()
-
-    def write(data: bytes) -> int:
-        stdout.extend(data)
-        return len(data)
-
-    streams = (Stream(read=stdin.read), Stream(write=write), Stream(write=write))
+    stdout = io.BytesIO()
+    read, write = io.BytesIO(STDIN).read, stdout.write
+    streams = (Stream(read=read), Stream(write=write), Stream(write=write))
     listeners = [] if listener is None else [listener]
     machine = LinuxMachine(fs, engine, listeners=listeners, each_call=bool(listeners))
     argv = [arg.encode() for arg in ARGV]
@@ -243,7 +239,7 @@ def run_emulated(elf: bytes, engine: Engine, listener: Listener | None = None) -
     ended = machine.run(b"/guest", argv, envp, streams=streams)
     signal = ended.status & 0x7F
     status = 128 + signal if signal else ended.status >> 8
-    return Outcome(status, _lines(bytes(stdout)), emulated_tree(fs))
+    return Outcome(status, _lines(stdout.getvalue()), emulated_tree(fs))
 
 
 def emulated_tree(fs: OverlayFileSystem) -> dict[str, str]:

@@ -7,7 +7,7 @@ import pytest
 
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.files import OpenFile
-from bootstrap.linux.openfile import Entry, OpenInode
+from bootstrap.linux.inode import Entry, OpenInode
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import platform
 import shutil
 import subprocess
@@ -96,20 +97,13 @@ def emulated(
 ) -> tuple[Outcome, dict[str, int]]:
     """The same in a LinuxMachine, and which calls failed with ENOSYS."""
     fs = OverlayFileSystem(MemoryLower({b"/guest": LowerFile(0o755, image)}))
-    written = bytearray(), bytearray()
-
-    def stream(to: bytearray) -> Stream:
-        def write(data: bytes) -> int:
-            to.extend(data)
-            return len(data)
-
-        return Stream(write=write)
-
+    written = io.BytesIO(), io.BytesIO()
     machine = LinuxMachine(fs, engine, probing=probing)
-    streams = Stream(read=lambda _: b""), stream(written[0]), stream(written[1])
+    out, err = (Stream(write=to.write) for to in written)
+    streams = Stream(read=lambda _: b""), out, err
     ended = machine.run(b"/guest", [b"/guest", part.encode()], [b"A=1"], streams=streams)
     assert ended.fault is None, ended.fault
-    outcome = Outcome(ended.status >> 8, bytes(written[0]), bytes(written[1]))
+    outcome = Outcome(ended.status >> 8, *(to.getvalue() for to in written))
     return outcome, dict(machine.probes or {})
 
 

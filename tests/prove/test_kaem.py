@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from itertools import product
 from typing import Any, ClassVar
@@ -83,11 +84,7 @@ class _Walking(Engine):
 def did(seed: bytes, script: bytes, engine: Engine) -> Did:
     files = {b"/there/seed": LowerFile(0o755, seed), b"/there/script": LowerFile(0o644, script)}
     files |= {b"/there/" + name: LowerFile(0o755, GOOD) for name in PROGRAMS}
-    output, executed = bytearray(), list[Command]()
-
-    def write(data: bytes) -> int:
-        output.extend(data)
-        return len(data)
+    output, executed = io.BytesIO(), list[Command]()
 
     def listen(event: Event) -> None:
         if isinstance(event, Executed):
@@ -95,9 +92,9 @@ def did(seed: bytes, script: bytes, engine: Engine) -> Did:
 
     ended = LinuxMachine(OverlayFileSystem(MemoryLower(files)), engine, listeners=[listen]).run(
         b"/there/seed", [b"seed", b"script"], cwd=b"/there",
-        streams=(Stream(), Stream(write=write), Stream()),
+        streams=(Stream(), Stream(write=output.write), Stream()),
     )  # fmt: skip
-    return os.waitstatus_to_exitcode(ended.status), bytes(output), executed[1:]
+    return os.waitstatus_to_exitcode(ended.status), output.getvalue(), executed[1:]
 
 
 def scripts(longest: int) -> list[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import subprocess
 import tempfile
@@ -56,13 +57,8 @@ def emulated(
 ) -> Ended:
     """A run in the emulator."""
     fs = _filesystem(program, files, programs or {})
-    written = bytearray()
-
-    def write(data: bytes) -> int:
-        written.extend(data)
-        return len(data)
-
-    silent, stdout = Stream(), Stream(write=write)
+    written = io.BytesIO()
+    silent, stdout = Stream(), Stream(write=written.write)
     ended = LinuxMachine(fs, engine, limits or RunLimits()).run(
         b"/there/tool",
         [b"./tool", *(a.encode() for a in arguments)],
@@ -78,7 +74,7 @@ def emulated(
         if not isinstance(inode, Directory):
             assert isinstance(inode, RegularFile)
             found[name.decode()] = inode.contents()
-    return Ended(os.waitstatus_to_exitcode(ended.status), found, bytes(written))
+    return Ended(os.waitstatus_to_exitcode(ended.status), found, written.getvalue())
 
 
 def _filesystem(

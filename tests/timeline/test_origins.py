@@ -15,10 +15,9 @@ from bootstrap.languages import hex0, hex1, hex2
 from bootstrap.languages.assembly import Assembly
 from bootstrap.languages.source import SourceText
 from bootstrap.linux.numbers import NUMBERS
-from bootstrap.timeline import line_outputs, origins
+from bootstrap.timeline import origins
 from bootstrap.timeline.images import ProgramImages
-from bootstrap.timeline.line_outputs import outputs_of_line
-from bootstrap.timeline.origins import ByteOrigins
+from bootstrap.timeline.origins import ByteOrigins, outputs_of_line
 from bootstrap.timeline.stores import line, store_before, store_report
 from bootstrap.timeline.timeline import Timeline
 from bootstrap.trace import coordinates
@@ -132,7 +131,7 @@ def test_a_program_without_a_model_ends_the_way(tmp_path: Path) -> None:
     assert (link.line, link.column, link.text, link.label) == (3, 2, "cd", "x")
     assert images == []
     assert [(one.path, one.why) for one in stopped] == [("/in", "there is no model of /guest")]
-    assert list(line_outputs.lines("in", 1, images, stopped)) == [
+    assert list(origins.output_lines("in", 1, images, stopped)) == [
         "in: read by pid 1; there is no model of /guest"
     ]
 

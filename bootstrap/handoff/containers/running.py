@@ -20,10 +20,10 @@ from bootstrap.handoff.containers.container import (
     Started,
     without_mount_points,
 )
-from bootstrap.handoff.containers.docker import Docker
 from bootstrap.handoff.containers.engines import (
     Bubblewrap,
     ContainerEngine,
+    Docker,
     Podman,
     ask,
     explained,

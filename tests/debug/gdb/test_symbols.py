@@ -14,8 +14,16 @@ from bootstrap.cli.main import main
 from bootstrap.core.errors import BadInput
 from bootstrap.debug import Session
 from bootstrap.debug.gdb import launch
-from bootstrap.debug.gdb.dwarf import Stretch, SymbolTable, signed, symbol_file, unsigned
-from bootstrap.debug.gdb.symbols import SCRIPT, SymbolFiles, below
+from bootstrap.debug.gdb.symbols import (
+    SCRIPT,
+    Stretch,
+    SymbolFiles,
+    SymbolTable,
+    below,
+    signed,
+    symbol_file,
+    unsigned,
+)
 from tests.cli.command import bootstrap
 from tests.debug.gdb.clients import NO_MORE, QUIET, gdb_for, launched, run_gdb
 from tests.debug.material import SOURCE, record_loop

@@ -15,8 +15,7 @@ from bootstrap.debug.screen_state import FileView
 from bootstrap.debug.tui.arrangement import PANES, arrange, body_height
 from bootstrap.debug.tui.cursor import Cursor, is_text, per_row
 from bootstrap.debug.tui.drawing import LANES, arrows, dump, offset_at, scroll
-from bootstrap.debug.tui.keys import KEYS, SAME
-from bootstrap.debug.tui.line import CommandLine
+from bootstrap.debug.tui.keys import KEYS, SAME, CommandLine
 
 SIZES = st.tuples(st.integers(40, 300), st.integers(10, 120))
 

@@ -18,13 +18,14 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import BadInput
-from bootstrap.handoff.containers.confinement import (
+from bootstrap.handoff.containers.container import (
     UNUSED,
+    Container,
+    ContainerLimits,
     container_ids,
     give,
     leave_session_keyring,
 )
-from bootstrap.handoff.containers.container import Container, ContainerLimits
 from bootstrap.handoff.containers.engines import ContainerEngine
 from bootstrap.handoff.containers.programs import elf
 from bootstrap.handoff.containers.running import choose, run_container

@@ -13,8 +13,11 @@ import pytest
 
 from bootstrap.core.errors import BadInput
 from bootstrap.handoff.containers import engines, running
-from bootstrap.handoff.containers.confinement import never_raised
-from bootstrap.handoff.containers.container import ContainerLimits, without_mount_points
+from bootstrap.handoff.containers.container import (
+    ContainerLimits,
+    never_raised,
+    without_mount_points,
+)
 from bootstrap.handoff.containers.engines import Podman, explained
 from bootstrap.handoff.containers.programs import PROBED, lay_out_probe
 from bootstrap.handoff.containers.running import choose
