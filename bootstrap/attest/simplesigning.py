@@ -18,9 +18,12 @@ from bootstrap.attest.quorum import Attestation, Threshold, Verdict, impossible
 from bootstrap.attest.signatures import Ring
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
-from bootstrap.documents import BadValue, key, one_of, typed_json
+from bootstrap.documents import BadValue, json_value, key, one_of, typed
 
 TYPE = "atomic container signature"
+OLD_TYPE = "pgp container image signature"
+"""Of what StageX signed until June 2025: a list of one document, in which the digest has no
+`sha256:`, and the reference no tag."""
 MAX_SIGNATURE = 1 << 20
 
 _FOLDER = re.compile(r"([a-z0-9][a-z0-9._-]*)@sha256=([0-9a-f]{64})")
@@ -52,7 +55,7 @@ class _Image:
 
 @dataclass(frozen=True)
 class _Critical:
-    type: Annotated[str, one_of(TYPE)]
+    type: Annotated[str, one_of(TYPE, OLD_TYPE)]
     image: _Image
     identity: _Identity
 
@@ -208,7 +211,7 @@ def _voices(
         voice = Attestation.of(file, number, signed)
         person = voice.person
         if voice.verdict == "counts" and person is not None:
-            if refusal := _fault(content, registry, name, sha256):
+            if refusal := fault_of(content, registry, name, sha256):
                 voice = voice.without(*refusal)
             elif (first := seen.setdefault(person, file)) != file:
                 voice = voice.without("again", f"{person} counts already, by {first}")
@@ -216,14 +219,18 @@ def _voices(
     return voices, notes
 
 
-def _fault(content: bytes, registry: str, name: str, sha256: str) -> tuple[Verdict, str] | None:
+def fault_of(content: bytes, registry: str, name: str, sha256: str) -> tuple[Verdict, str] | None:
     """Why a signed document is not about this image, and None if it is."""
     try:
-        critical = typed_json(_Document, content).critical
-        reference = read_reference(critical.identity.reference)
+        value = json_value(content)
+        old = isinstance(value, list) and len(value) == 1
+        critical = typed(_Document, value[0] if old else value).critical
+        if critical.type != (OLD_TYPE if old else TYPE):
+            raise BadValue(f"is of the type {critical.type!r} in the other form")
+        reference = read_reference(critical.identity.reference + ":none" * old)
     except (BadValue, BadInput) as error:
         return "not-understood", str(error)
-    digest = critical.image.digest
+    digest = "sha256:" * old + critical.image.digest
     if digest != f"sha256:{sha256}":
         return "other-release", f"it is about the image {digest}"
     if (reference.registry, reference.name) != (registry, name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,9 +14,11 @@ import pytest
 from bootstrap.attest.policy import read_policy
 from bootstrap.attest.signatures import open_ring, sign_gpg
 from bootstrap.attest.simplesigning import (
+    OLD_TYPE,
     ImageReference,
     StagexVerdicts,
     document,
+    fault_of,
     folder_of,
     judge_checkout,
     next_file,
@@ -126,6 +129,51 @@ def changed(**critical: object) -> bytes:
     return json.dumps(whole).encode()
 
 
+def old(digest: str, reference: str = "stagex/bootstrap-stage0") -> bytes:
+    """One document as StageX signed it until June 2025."""
+    image, identity = {"docker-manifest-digest": digest}, {"docker-reference": reference}
+    critical = {"identity": identity, "image": image, "type": OLD_TYPE}
+    return json.dumps({"critical": critical, "optional": None}).encode()
+
+
+def test_what_stagex_published(tmp_path: Path) -> None:
+    """Their own signatures of stage0 (git archive 1abff211 signatures, in their repository).
+
+    Every document is of the form that is read, and about the image of its folder. By the public key
+    of one maintainer, in a copy that expired before, three are his: `expired`, and not
+    `bad-signature`.
+    """
+    if not {"STAGEX_SIGNATURES", "STAGEX_KEYS"} <= os.environ.keys():
+        pytest.skip("STAGEX_SIGNATURES and STAGEX_KEYS name no folders: nothing of theirs is read")
+    theirs, keys = (Path(os.environ[name]) for name in ("STAGEX_SIGNATURES", "STAGEX_KEYS"))
+    lance = "6B61ECD76088748C70590D55E90A401336C8AAA9"
+    text = f'gpg = "{lance}"\nfile = "{keys / lance}.asc"'
+    (tmp_path / "policy.toml").write_text(
+        f"schema = 1\n[stagex]\npersons = 1\n[persons.lance.keys.personal]\n{text}\n"
+    )
+    files = sorted(theirs.glob("stagex/stage0@*/*"))
+    found = []
+    with open_ring(read_policy(tmp_path / "policy.toml").keys, datetime.date(2024, 5, 1)) as ring:
+        for file in files:
+            content, signed = ring.check_message(file.read_bytes())
+            found.append(signed.fault)
+            digest = file.parent.name.partition("=")[2]
+            assert fault_of(content, "stagex", "stage0", digest) is None
+            for wrong in (("stagex", "stage1", digest), ("stagex", "stage0", OTHER)):
+                assert fault_of(content, *wrong) is not None
+            if signed.fault == "expired":
+                broken = bytearray(file.read_bytes())
+                broken[-20] ^= 1
+                assert ring.check_message(bytes(broken))[1].fault == "bad-signature"
+    assert {*found} == {"expired", "unknown-key"} and found.count("expired") == 3
+
+
+def test_the_older_form_counts(signatures: Signatures) -> None:
+    signatures.put("gpg-dan", b"[" + old(HASH) + b"]")
+    signatures.put("gpg-eve")
+    assert signatures.counted().met
+
+
 @pytest.mark.parametrize(
     ("content", "verdict"),
     [
@@ -133,6 +181,13 @@ def changed(**critical: object) -> bytes:
         (document(ImageReference("stagex", "bootstrap-stage1", "1"), HASH), "other-release"),
         (document(ImageReference("mallory", "bootstrap-stage0", "1"), HASH), "other-release"),
         (changed(type="cosign container image signature"), "not-understood"),
+        (changed(type=OLD_TYPE), "not-understood"),
+        (b"[" + document(STAGE0, HASH) + b"]", "not-understood"),
+        (b"[" + old(HASH) + b"," + old(HASH) + b"]", "not-understood"),
+        (b"[" + old(OTHER) + b"]", "other-release"),
+        (b"[" + old(HASH, "mallory/bootstrap-stage0") + b"]", "other-release"),
+        (b"[" + old(f"sha256:{HASH}") + b"]", "other-release"),
+        (b"[" + old(HASH, str(STAGE0)) + b"]", "not-understood"),
         (changed(more=1), "not-understood"),
         (changed(image={}), "not-understood"),
         (changed(identity={"docker-reference": "x"}), "not-understood"),
