@@ -223,9 +223,11 @@ def whole_commit(checkout: Path, commit: str, limit: int) -> Iterator[tuple[Inde
 def _stored(checkout: Path, read: Callable[[DiskObjectStore], Iterable[_T]]) -> list[_T]:
     """All that ``read`` finds among a checkout's objects.  Raises BadInput."""
     from dulwich.object_store import DiskObjectStore
+    from dulwich.objects import object_class
 
     class BoundedObjectStore(DiskObjectStore):
-        """Dulwich itself bounds only the size of an object that lies in a file of its own."""
+        """Dulwich itself bounds only the size of an object that lies in a file of its own, and up
+        to 1.2.5 holds none against its SHA-1."""
 
         def get_raw(self, name: RawObjectID | ObjectID) -> tuple[int, bytes]:
             waiting: list[Any] = [self]
@@ -236,7 +238,15 @@ def _stored(checkout: Path, read: Callable[[DiskObjectStore], Iterable[_T]]) -> 
                     raise ValueError("its alternates lead to one another, or are too many")
                 for pack in store.packs:
                     _bound(pack, name)
-            return super().get_raw(name)
+            kind, data = super().get_raw(name)
+            of = object_class(kind)
+            assert of is not None, "dulwich knows the kinds that it reads"
+            digest = hashlib.sha1(usedforsecurity=False)
+            digest.update(b"%s %d\0" % (of.type_name, len(data)))
+            digest.update(data)
+            if name not in (digest.digest(), sha1 := digest.hexdigest().encode()):
+                raise ValueError(f"{as_text(name)} has the SHA-1 {as_text(sha1)}")
+            return kind, data
 
     folder = _git_folders(checkout)[-1] / "objects"
     store = BoundedObjectStore(folder)

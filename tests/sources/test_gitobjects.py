@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from dulwich.objects import ObjectID
 
 from bootstrap.core.errors import BadInput
 from bootstrap.sources.checkouts import (
@@ -19,7 +20,7 @@ from bootstrap.sources.checkouts import (
     Identity,
     identify_checkout,
 )
-from bootstrap.sources.git import blob_sha1, commit_files, read_head, read_index
+from bootstrap.sources.git import _stored, blob_sha1, commit_files, read_head, read_index
 from tests.sources.test_checkouts import PIN, clone, git, head
 
 __all__ = ["clone"]
@@ -93,6 +94,16 @@ def test_damage_is_seen(clone: Path, packed: bool) -> None:
     place.unlink()
     with pytest.raises(BadInput, match=r"cannot be read|is not there \(a partial clone\?\)"):
         commit_files(clone, read_head(clone))
+
+
+def test_an_object_under_another_ones_name(clone: Path) -> None:
+    """Whole, and not what it is called: which dulwich 1.2.0 does not see."""
+    names = [git(clone, "rev-parse", what).strip() for what in ("HEAD^{tree}", "HEAD:steps")]
+    mine, other = (clone / ".git/objects" / name[:2] / name[2:] for name in names)
+    mine.chmod(0o644)
+    mine.write_bytes(other.read_bytes())
+    with pytest.raises(BadInput, match="objects are damaged"):
+        _stored(clone, lambda store: [store.get_raw(ObjectID(names[0].encode()))])
 
 
 def test_an_object_that_is_too_large_is_refused_before_it_is_inflated(clone: Path) -> None:
