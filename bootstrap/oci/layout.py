@@ -5,10 +5,8 @@ Reading takes what others write too: an index in an index (as BuildKit does), gz
 
 from __future__ import annotations
 
-import io
 import re
-import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -16,10 +14,21 @@ from typing import Annotated, TypeVar
 from bootstrap.attest.evidence import Evidence
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
-from bootstrap.documents import BadValue, Size, json_value, key, matching, named, one_of, typed
+from bootstrap.documents import (
+    BadValue,
+    Size,
+    json_value,
+    key,
+    matching,
+    named,
+    one_of,
+    path_fault,
+    typed,
+)
 from bootstrap.known.lookup import known_files
-from bootstrap.oci.image import INDEX, LAYER, MANIFEST, REF_NAME, SUMS, OciImage, sha256
-from bootstrap.sources.tar import gunzip
+from bootstrap.oci.image import INDEX, LAYER, MANIFEST, REF_NAME, SUMS, OciImage, listing, sha256
+from bootstrap.sources.tar import gunzip, read_tar
+from bootstrap.sources.tree import parents
 
 MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 MAX_BLOB = 1 << 30
@@ -129,7 +138,8 @@ def read_layout(folder: Path) -> LayoutImage:
 def require_products(found: LayoutImage, evidence: Evidence, place: str) -> None:
     """Raise BadInput unless the image holds every verified product, and nothing else.
 
-    Its own list SHA256SUMS may be there.  Paths may be others than in the tree (StageX has /bin).
+    Its own list SHA256SUMS may be there, as we write it.  Paths may be others than in the tree
+    (StageX has /bin).
     """
     known = {product.sha256: path for path, product in evidence.products.items()}
     at_hand = set()
@@ -137,7 +147,7 @@ def require_products(found: LayoutImage, evidence: Evidence, place: str) -> None
         digest = sha256(data)
         if digest in known:
             at_hand.add(digest)
-        elif path != SUMS:
+        elif path != SUMS or data != listing(evidence):
             raise BadInput(
                 f"{place}: {path} in the image is no verified product of {evidence.title}"
                 f" (its sha256 is {digest})"
@@ -162,11 +172,8 @@ def _read(folder: Path) -> LayoutImage:
             manifest = document(_Manifest, data, "manifest")
             layers = _layers(folder, manifest)
             diff_ids = tuple(sha256(layer) for layer in layers)
-            files: dict[str, bytes] = {}
-            for layer in layers:
-                files.update(_unpack(layer))
             return LayoutImage(
-                row.sha256, row.media_type, tag, manifest.config.sha256, diff_ids, files
+                row.sha256, row.media_type, tag, manifest.config.sha256, diff_ids, _unpack(layers)
             )
         if row.kind != INDEX:
             raise BadValue(f"has a {row.media_type}, which is no image")
@@ -190,21 +197,29 @@ def _layers(folder: Path, manifest: _Manifest) -> list[bytes]:
     return layers
 
 
-def _unpack(layer: bytes) -> dict[str, bytes]:
-    """Regular files by path; anything but these and folders is refused."""
+def _unpack(layers: Sequence[bytes]) -> dict[str, bytes]:
+    """Regular files by path, as all layers together have them; anything but these and folders is
+    refused, and what two readers of tar files could read as two trees."""
     files: dict[str, bytes] = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(layer), mode="r:") as archive:
-            for member in archive:
-                path = member.name.removeprefix("./").strip("/")
-                if member.isdir():
-                    continue
-                stream = archive.extractfile(member) if member.isreg() else None
-                if stream is None or path in files or "/.wh." in f"/{path}":
-                    raise BadValue(f"has {path!r}, which is no plain file, or there twice")
-                files[path] = stream.read()
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise BadValue(f"has a layer that is no tar file: {error}") from None
+    folders: set[str] = set()
+    for layer in layers:
+        mine: dict[str, bytes] = {}
+        for member in read_tar(layer, "a layer"):
+            path = member.path.removeprefix("./").strip("/")
+            if member.kind == "folder" and path in ("", "."):
+                continue
+            if path_fault(path) or member.kind not in ("file", "folder") or path in mine:
+                raise BadValue(f"has {path!r}, which is no plain file, or there twice")
+            if "/.wh." in f"/{path}":
+                raise BadValue(f"has {path!r}, by which a layer takes a file away")
+            folders.update(parents(path))
+            if member.kind == "folder":
+                folders.add(path)
+            else:
+                mine[path] = member.data
+        files |= mine
+    if both := sorted(folders.intersection(files)):
+        raise BadValue(f"has {both[0]!r} as a file and as a folder")
     return files
 
 

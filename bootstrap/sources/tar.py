@@ -67,7 +67,8 @@ def read_tar(raw: bytes, label: str) -> Iterator[Member]:
     """The members of a tar archive in its order.
 
     Raises BadInput, with the byte offset, for: a damaged or missing header, data that is cut
-    short, no end-of-archive block, a device or fifo, a sparse file or any other kind of member.
+    short, no end-of-archive block or something after it, a device or fifo, a sparse file or any
+    other kind of member.
     """
     offset = 0
     longs: dict[str, str] = {}
@@ -77,6 +78,8 @@ def read_tar(raw: bytes, label: str) -> Iterator[Member]:
         if len(header) < BLOCK:
             raise BadInput(f"{label}: cut short: no end of the archive at byte {offset}")
         if header == _ZEROS:
+            if raw[offset:].strip(b"\0"):
+                raise BadInput(f"{label}: more follows the end of the archive at byte {offset}")
             return
         _check_sum(header, label, offset)
         kind = header[156:157]

@@ -17,9 +17,20 @@ import pytest
 from bootstrap.attest.evidence import Evidence, VerifiedFile
 from bootstrap.cli.main import main
 from bootstrap.core.errors import BadInput
-from bootstrap.oci.image import EPOCH, SUMS, OciImage, findings, make_image, sha256
+from bootstrap.oci.image import (
+    CONFIG,
+    EPOCH,
+    LAYER,
+    MANIFEST,
+    SUMS,
+    OciImage,
+    findings,
+    make_image,
+    sha256,
+)
 from bootstrap.oci.layer import pack
 from bootstrap.oci.layout import read_layout, require_products
+from bootstrap.sources.tar import Member, write_tar
 from tests.oci.conftest import KEEPING, SKOPEO, said, tool, write
 
 
@@ -235,6 +246,55 @@ def test_gzip_and_an_index_in_an_index_are_read(
     assert {k: v for k, v in found.files.items() if k != SUMS} == contents
 
 
+def with_layers(layout: Path, image: OciImage, *layers: bytes) -> None:
+    """Let it be an image of these layers, which its configuration names."""
+    manifest, index = json.loads(image.blobs[image.manifest]), json.loads(image.index)
+    config = json.loads(image.blobs[image.config])
+    config["rootfs"]["diff_ids"] = [f"sha256:{sha256(layer)}" for layer in layers]
+    manifest["config"] = blob(layout, json.dumps(config).encode(), CONFIG)
+    manifest["layers"] = [blob(layout, layer, LAYER) for layer in layers]
+    index["manifests"] = [blob(layout, json.dumps(manifest).encode(), MANIFEST)]
+    (layout / "index.json").write_text(json.dumps(index))
+
+
+def member(path: str, kind: str = "file") -> bytes:
+    """A member as it stands in a tar file, without the file's end."""
+    return write_tar([Member(kind, path, False, b"", "", 0)])[:-1024]
+
+
+NO_HEADER = b"A" * 512
+
+
+@pytest.mark.parametrize(
+    ("layers", "says"),
+    [
+        ((member("a") + NO_HEADER + member("b") + bytes(1024),), "no number in the tar header at"),
+        ((member("a"),), "no end of the archive"),
+        ((member("a") + bytes(1024) + member("b") + bytes(1024),), "more follows the end"),
+        ((member("a") + member("./a") + bytes(1024),), "has 'a', which is no plain file, or there"),
+        ((member("a/../b") + bytes(1024),), "'a/../b', which is no plain file"),
+        ((member("a//b") + bytes(1024),), "'a//b', which is no plain file"),
+        ((member("a", "link") + bytes(1024),), "'a', which is no plain file"),
+        ((member("a") + member("a/", "folder") + bytes(1024),), "'a', which is no plain file, or"),
+        ((member("a") + bytes(1024), member("a/b") + bytes(1024)), "'a' as a file and as a folder"),
+        ((member("d/a") + bytes(1024), member("d/.wh.a") + bytes(1024)), "takes a file away"),
+    ],
+)
+def test_layers_that_two_readers_could_read_as_two_trees(
+    other: Path, image: OciImage, layers: tuple[bytes, ...], says: str
+) -> None:
+    with_layers(other, image, *layers)
+    with pytest.raises(BadInput, match=says):
+        read_layout(other)
+
+
+def test_a_later_layer_has_the_last_word(other: Path, image: OciImage) -> None:
+    packed = [pack({"d/a": (data, False), name: (b"", False)})
+              for data, name in ((b"first", "b"), (b"last", "c"))]  # fmt: skip
+    with_layers(other, image, *packed)
+    assert read_layout(other).files == {"d/a": b"last", "b": b"", "c": b""}
+
+
 def test_a_layer_that_is_not_the_configurations_is_seen(other: Path, image: OciImage) -> None:
     """Every blob has its digest, and still the image is not the one that its config is of."""
     layer = gzip.compress(pack({"hello": (b"another", True)}), mtime=0)
@@ -283,6 +343,9 @@ def test_only_the_verified_products_are_signed_for(layout: Path, evidence: Evide
     more = dataclasses.replace(found, files={**found.files, "etc/evil": b"x"})
     with pytest.raises(BadInput, match="L: etc/evil in the image is no verified product"):
         require_products(more, evidence, "L")
+    own = dataclasses.replace(found, files={**found.files, SUMS: b"x"})
+    with pytest.raises(BadInput, match="L: SHA256SUMS in the image is no verified product"):
+        require_products(own, evidence, "L")
     less = dataclasses.replace(found, files={k: v for k, v in found.files.items() if k != "hello"})
     with pytest.raises(BadInput, match="L: hello of embedded x86 is not in the image"):
         require_products(less, evidence, "L")

@@ -53,6 +53,15 @@ def test_archives_of_every_usual_format_are_read(format: int) -> None:
     assert tree.symlinks == {"l": "a"}
 
 
+def test_what_follows_the_end_is_refused() -> None:
+    """Some readers go on there (`tar --ignore-zeros`), and would see another tree."""
+    one = write_tar([Member("file", "a", False, b"x", "", 0)])
+    assert [m.path for m in read_tar(one + bytes(8192), "t")] == ["a"]
+    for more in (one, b"x"):
+        with pytest.raises(BadInput, match="t: more follows the end of the archive at byte 1024"):
+            list(read_tar(one + more, "t"))
+
+
 def test_a_comment_for_the_whole_archive_is_no_file() -> None:
     out = io.BytesIO()
     headers = {"comment": "c" * 40}
