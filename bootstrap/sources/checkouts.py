@@ -230,6 +230,8 @@ def fetch_checkout(
             raise BadInput(f"{folder}: has the digest {key}, not {wanted}, and no .git")
         notes = ("there is no .git: nothing says which commit it is, and it goes by its digest",)
     if not force and (present := load_checkout(name, key, cache)):
+        if present.digest != tree.digest:
+            raise _changed(name, key, cache)
         return Fetched(present, fresh=False, seen=from_)
     cache.store(tree, key, name)
     return Fetched(tree.but(release=key, notes=notes), fresh=True)
@@ -288,11 +290,15 @@ def load_checkout(name: str, commit: str, cache: Cache) -> SourceTree | None:
         known = KNOWN.get(commit, tree.digest)
         good = tree.digest == known and head.data == f"{commit}\n".encode()
     if not good:
-        raise BadInput(
-            f"the cache of {name} {commit} in {cache.folder(commit, name)} was changed: it is"
-            f" another tree; replace it with: bootstrap fetch {name} --from DIR --force"
-        )
+        raise _changed(name, commit, cache)
     return tree
+
+
+def _changed(name: str, commit: str, cache: Cache) -> BadInput:
+    return BadInput(
+        f"the cache of {name} {commit} in {cache.folder(commit, name)} was changed: it is another"
+        f" tree; replace it with: bootstrap fetch {name} --from DIR --force"
+    )
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import pytest
 from bootstrap.cli.fetch import _lines
 from bootstrap.cli.main import main
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile
 from bootstrap.handoff.plan import read_pin
 from bootstrap.sources import Cache, checkout_at, checkouts, fetch_checkout
 from bootstrap.sources.checkouts import (
@@ -209,6 +210,19 @@ def test_a_damaged_cache_is_said(clone: Path, cache: Cache) -> None:
     with pytest.raises(BadInput, match=match), checkout_at(None, LIVE_BOOTSTRAP, cache):
         pass
     assert fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache, force=True).fresh
+
+
+def test_another_tree_under_the_same_commit_is_said_beside_a_checkout(
+    clone: Path, cache: Cache
+) -> None:
+    """Of a commit that is not known here, the cache alone does not show it."""
+    tree = fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache).tree
+    forged = {**tree.files, "steps/manifest": SourceFile(b"build: evil\n")}
+    cache.store(tree.but(files=forged), head(clone), LIVE_BOOTSTRAP)
+    with pytest.raises(BadInput, match="was changed: it is another tree; replace it with: boot"):
+        fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache)
+    assert fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache, force=True).fresh
+    assert not fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache).fresh
 
 
 def test_the_commit_wherever_git_keeps_it(clone: Path, tmp_path: Path) -> None:
