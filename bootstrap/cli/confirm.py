@@ -197,7 +197,8 @@ def _kept(
 
 def _opinion(frame: ReleaseOpinion, sight: Sight) -> ReleaseOpinion:
     files = tuple(SeenFile(path, sha256) for path, sha256 in sight.files.items())
-    return replace(frame, how=sight.how, stopped=sight.stopped, artifacts=files).sealed()
+    said = replace(frame, how=sight.how, stopped=sight.stopped, cause=sight.cause)
+    return replace(said, artifacts=files).sealed()
 
 
 def _attested(args: argparse.Namespace, frame: ReleaseOpinion) -> Voice:

@@ -187,6 +187,7 @@ def _findings(name: str, opinion: ReleaseOpinion, rows: Sequence[ArtifactRow]) -
         found.append(
             f"{name} differs first at {first.path}: it is {first.differing[name] or 'not there'},"
             f" not {first.sha256 or 'what others say'}{f', and {more}' if wrong[1:] else ''}"
+            f"{opinion.cause and f': {opinion.cause.removesuffix(chr(46))}'}"
         )
     if opinion.unsteady:
         more = f" and {len(opinion.unsteady) - 1} more" if opinion.unsteady[1:] else ""

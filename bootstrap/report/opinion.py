@@ -77,6 +77,8 @@ class ReleaseOpinion:
     """How it was made, in a sentence."""
     stopped: str | None = None
     """Why the run did not come to its end, if it did not."""
+    cause: str = ""
+    """Of the first artifact that is not as it should be: who made it, and of what, if known."""
     artifacts: tuple[SeenFile, ...] = ()
     """In the order in which they were made, where that is known."""
     unsteady: tuple[TreePath, ...] = ()
@@ -104,5 +106,7 @@ def read_opinion(data: bytes) -> ReleaseOpinion:
     if len({file.path for file in found.artifacts}) < len(found.artifacts):
         raise BadValue("has a path twice", "artifacts")
     if found.digest != (true := _digest(found)):
-        raise BadValue(f"is not that of the rest ({true}): it was edited", "digest")
+        raise BadValue(
+            f"is not that of the rest ({true}): it was edited, or kept by another version", "digest"
+        )
     return found

@@ -44,6 +44,8 @@ class Sight:
     stopped: str | None = None
     unmade: str = ""
     """Why there is none: it cannot be made here. Then nothing else counts."""
+    cause: str = ""
+    """Of the first artifact that is not as it should be: who made it, and of what."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,9 @@ def _fast_path(resolved: Resolved, entry: str, tick: Saying) -> Sight:
     )
     files = {artifact.path: artifact.sha256 for artifact in done.artifacts}
     how = f"bootstrap verify, hot path {engine.describe()['hot_path']}"
-    return Sight(files, how, next(iter(done.reasons), None) if bad else None)
+    stopped = next(iter(done.reasons), None) if bad else None
+    first = done.first_divergence
+    return Sight(files, how, stopped, cause=first.verdict if first is not None else "")
 
 
 def _builder_hex0(resolved: Resolved, entry: str, tick: Saying) -> Sight:

@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 from bootstrap.cli.confirm import MAKERS
+from bootstrap.confirm.table import Voice, confirmation
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import SourceFile
 from bootstrap.handoff.containers.programs import elf
@@ -20,7 +21,7 @@ from bootstrap.handoff.natively import missed_by_qemu
 from bootstrap.known import EMBEDDED
 from bootstrap.report.model import NameAndVersion
 from bootstrap.report.opinion import JudgedBy, Made, ReleaseOpinion, SeenFile
-from bootstrap.report.ways import WAYS
+from bootstrap.report.ways import BY_NAME, WAYS
 from bootstrap.runs.opinions import OpinionStore, made, published
 from bootstrap.sources import Cache, Resolved
 from tests.cli.command import ROOT, Done, inside
@@ -63,6 +64,20 @@ def test_a_changed_byte_in_what_an_opinion_sees_is_seen(name: str) -> None:
     assert good and all(known[path] == sha256 for path, sha256 in good.items())
     bad = seen(name, flipped("hex1.hex0"))
     assert bad.get("hex1") != known["hex1"]
+
+
+def test_the_headline_says_what_diff_finds_first(tmp_path: Path) -> None:
+    """Of the fast path, whose report knows who made what of what."""
+    wrong = flipped("hex1.hex0")
+    maker = MAKERS["fast-path"]
+    sight = made(maker, wrong, ENTRY, lambda _: None, maker.inputs(wrong))
+    files = tuple(SeenFile(path, sha256) for path, sha256 in sight.files.items())
+    opinion = replace(OPINION, opinion="fast-path", artifacts=files, cause=sight.cause)
+    columns = [Voice(BY_NAME["fast-path"], "made", opinion)]
+    found = confirmation(OPINION, embedded().step.known(), columns, 1)
+    assert found.claim.startswith("fast-path differs first at hex1: it is ")
+    assert sight.cause and sight.cause.removesuffix(".") in found.claim, found.claim
+    assert "hex1.hex0" in sight.cause
 
 
 def test_upstreams_own_answers_speak_for_themselves(checkout: Path) -> None:
@@ -201,6 +216,12 @@ def test_made_once_kept_and_made_again(tmp_path: Path) -> None:
 def test_wrong_usage_is_one_line(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
     done = confirm(tmp_path, *arguments)
     assert done.status == 2 and said in done.stderr and not done.stdout
+
+
+def test_a_summary_that_cannot_be_written_is_said_after_the_verdict(tmp_path: Path) -> None:
+    done = confirm(tmp_path, GITHUB_STEP_SUMMARY=str(tmp_path / "none" / "summary.md"))
+    assert done.status == 2 and "TOO FEW" in done.stdout
+    assert "GITHUB_STEP_SUMMARY" in done.stderr and "No such file" in done.stderr
 
 
 def test_a_tool_that_vanished_is_no_vote(tmp_path: Path) -> None:
