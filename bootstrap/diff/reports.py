@@ -27,6 +27,7 @@ _SAID: tuple[tuple[str, Callable[[Report], tuple[object, ...]], bool], ...] = (
     ("processes", lambda r: (r.totals.processes,), True),
     ("system calls", lambda r: (r.totals.syscalls,), True),
     ("result", lambda r: (r.result,), True),
+    ("reasons", lambda r: ("; ".join(r.reasons),), True),
 )
 """What the reports say of the run, and whether it counts."""
 

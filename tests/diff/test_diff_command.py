@@ -57,7 +57,7 @@ def test_two_traces(traces: tuple[Path, Path], tmp_path: Path) -> None:
     assert "hello.hex2" in done.stdout and "because of hello.M1" in done.stdout
     last = " ".join(line.strip() for line in done.stdout.splitlines()[-2:])
     assert last.startswith("DIFFERENT: the runs part at event ")
-    assert ", in pid 9: hello.M1 is opened, and is not the same file; 3 contents left" in last
+    assert ", in pid 9: hello.M1 is opened, and is not the same file; 3 files left" in last
     found = valid((tmp_path / "json").read_text())
     assert (found["kind"], found["equal"]) == ("trace", False)
     back = valid(bootstrap("diff", traces[1], traces[0], "--json", "-").stdout)

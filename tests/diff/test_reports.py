@@ -92,6 +92,7 @@ def test_an_artifact_in_one_only() -> None:
         ({"source__tree_digest": sha("other")}, False),
         ({"entry": "other"}, True),
         ({"result": "incomplete"}, True),
+        ({"reasons": ["the core alone finds otherwise"]}, True),
         ({"totals__syscalls": 1}, True),
         ({"source__release": "0.0"}, True),
         ({"source__materials__missing": ["a"]}, True),
