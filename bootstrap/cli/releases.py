@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
+import functools
 import sys
-import textwrap
 from collections.abc import Sequence
+from typing import Any
 
-from bootstrap.cli.live import style_for
-from bootstrap.cli.output import STDOUT, document, write_json
+from bootstrap.cli.output import STDOUT, document, print_page, write_json
 from bootstrap.known import RELEASES, StepFile, architectures, find, releases
+from bootstrap.report.page import Page
 from bootstrap.sources import Cache
 
 SCHEMA = "bootstrap-releases/1"
-_WIDTH = 100
 _INDENT = "    "
 
 
@@ -27,51 +26,40 @@ def run(args: argparse.Namespace) -> int:
         for release in releases(RELEASES)
     ]
     if args.json != STDOUT:
-        style = style_for(sys.stdout, os.environ)
-        width = style.width() if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
-        sys.stdout.write(to_text(known, cached, max(width, 40)))
+        print_page(functools.partial(to_text, known, cached), sys.stdout)
     write_json(args.json, to_document(known, cached, str(cache.root)))
     return 0
 
 
 def to_text(
-    known: Sequence[tuple[str, Sequence[StepFile]]], cached: Sequence[str], width: int = _WIDTH
+    known: Sequence[tuple[str, Sequence[StepFile]]], cached: Sequence[str], **how: Any
 ) -> str:
-    """The list for people; ``known`` has each release with its step files."""
-    lines = []
+    """The list for people; ``known`` has each release with its step files, ``how`` is a Page's."""
+    page = Page(**how)
     for release, steps in known:
         sha256 = _archive_sha256(steps)
-        lines += [
-            f"{RELEASES} {release}" + (", in the cache" if release in cached else ""),
-            f"{_INDENT}commit  {steps[0].source.commit}",
-            f"{_INDENT}archive {sha256 or 'no published sha256: known by its files'}",
-        ]
+        page.line(f"{RELEASES} {release}" + (", in the cache" if release in cached else ""))
+        page.line(f"{_INDENT}commit  {steps[0].source.commit}")
+        page.line(f"{_INDENT}archive {sha256 or 'no published sha256: known by its files'}")
         for step in steps:
             counts = (
                 f"{len(step.answers):3} answers, {len(step.native):3} native values, "
                 f"{len(step.materials):3} materials"
             )
-            lines.append(f"{_INDENT}{step.arch:8}{counts}; {_state(step)}")
+            page.line(f"{_INDENT}{step.arch:8}{counts}; {_state(step)}")
         common = _common_notes(steps)
         notes = [("note", note) for note in common]
         notes += [(s.arch, note) for s in steps for note in s.notes if note not in common]
         for label, note in notes:
-            lines += textwrap.wrap(
-                f"{label}: {note}",
-                width,
-                initial_indent=_INDENT,
-                subsequent_indent=2 * _INDENT,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-        lines.append("")
+            page.wrapped(f"{label}: {note}", 4, 4)
+        page.blank()
     pairs = [step for _, steps in known for step in steps]
     checked = sum(step.checked is not None for step in pairs)
-    lines.append(
+    page.line(
         f"{len(known)} releases, {len(pairs)} pairs of release and architecture; "
         f"{checked} checked by a run here"
     )
-    return "\n".join(lines) + "\n"
+    return page.text()
 
 
 def to_document(

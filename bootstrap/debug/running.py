@@ -122,13 +122,19 @@ def _at_breakpoint(session: Session) -> StopReason:
     return StopReason("breakpoint", session.here, "" if one is None else f"at {one}", one)
 
 
+def _access_text(access: Access) -> str:
+    """For people."""
+    does = "writes" if access.writes else "reads"
+    count = "1 byte" if access.size == 1 else f"{access.size:,} bytes"
+    return f"{access.pc:#x} {does} {count} at {access.guest_addr:#x}"
+
+
 def _at_access(session: Session, watchpoint: Watchpoint, access: Access) -> StopReason:
     """At a watchpoint, and a breakpoint where one is there, too."""
-    does = "writes" if access.writes else "reads"
-    detail = f"{access.pc:#x} {does} {access.size} bytes at {access.guest_addr:#x}"
     return StopReason(
-        "watchpoint", session.here, detail, _breakpoint_here(session), watchpoint, access.guest_addr
-    )
+        "watchpoint", session.here, _access_text(access), _breakpoint_here(session), watchpoint,
+        access.guest_addr,
+    )  # fmt: skip
 
 
 # -- through a process ----------------------------------------------------------------------------
@@ -208,12 +214,6 @@ def _check(size: int, kinds: str) -> int:
     return KINDS[kinds]
 
 
-def _told(access: Access) -> str:
-    does = "writes" if access.writes else "reads"
-    count = "1 byte" if access.size == 1 else f"{access.size:,} bytes"
-    return f"{access.pc:#x} {does} {count} at {access.guest_addr:#x}"
-
-
 def next_access(session: Session, guest_addr: int, size: int, kinds: str) -> StopReason:
     """See Session.next_access."""
     bits = _check(size, kinds)
@@ -226,7 +226,7 @@ def next_access(session: Session, guest_addr: int, size: int, kinds: str) -> Sto
             "does, with a copy of these bytes, nobody has recorded",
         )
     session.at.seek(row, access.executed + 1)
-    return session.stop("watchpoint", _told(access))
+    return session.stop("watchpoint", _access_text(access))
 
 
 def previous_access(session: Session, guest_addr: int, size: int, kinds: str) -> StopReason:
@@ -257,7 +257,7 @@ def _before_the_program(session: Session, guest_addr: int, size: int, bits: int)
             session.at.back()
             found = search.run_back_to_access(session.at, guest_addr, guest_addr + size, bits)
             if found is not None:
-                return session.stop("watchpoint", f"in the parent: {_told(found)}")
+                return session.stop("watchpoint", f"in the parent: {_access_text(found)}")
             return _before_the_program(session, guest_addr, size, bits)
     offset = session.image.offset(guest_addr)
     if offset is None:
@@ -305,7 +305,7 @@ def _origin(session: Session, guest_addr: int) -> StopReason:
     ordinal = session.calls
     session.at.seek(row, found.executed)
     if session.calls == ordinal:
-        return session.stop("watchpoint", _told(found))
+        return session.stop("watchpoint", _access_text(found))
     call = next(calls(session.trace, session.program, ordinal, backwards=True))
     if call.number != reads:
         return session.stop("watchpoint", f"written by {session.call(ordinal)}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from bootstrap.core.abi import LinuxError
+import pytest
+
+from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.arches import AMD64, Arch
 from bootstrap.core.errors import Limits, Meter
 from bootstrap.core.files import OpenFile, Stream
@@ -19,6 +22,14 @@ BUFFER = 0x10000
 """Two pages; the one after them is not mapped."""
 END = BUFFER + 0x2000
 BAD = 16
+
+
+@contextmanager
+def fails(errno: Errno) -> Iterator[None]:
+    """The block raises LinuxError with this errno."""
+    with pytest.raises(LinuxError) as caught:
+        yield
+    assert caught.value.errno is errno
 
 
 def small(limits: Limits) -> FileSystem:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
@@ -25,19 +24,11 @@ from bootstrap.core.abi import (
     SEEK_HOLE,
     SEEK_SET,
     Errno,
-    LinuxError,
 )
 from bootstrap.core.errors import GuestFailed, Limits
 from bootstrap.core.files import Directory, OpenFile, RegularFile, Stream
 from bootstrap.core.paths import FileSystem, PathBase
-
-
-@contextmanager
-def fails(errno: Errno) -> Iterator[None]:
-    """The block raises LinuxError with this errno."""
-    with pytest.raises(LinuxError) as caught:
-        yield
-    assert caught.value.errno is errno
+from tests.core.calls import fails
 
 
 def base(files: FileSystem) -> PathBase:

@@ -16,8 +16,9 @@ from bootstrap.core import abi
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.files import Directory, RegularFile, Symlink
 from bootstrap.core.paths import FileSystem, Lookup, PathBase, plain_parts
+from tests.core.calls import fails
 from tests.core.guest import file_at
-from tests.core.test_files import base, fails, open_at
+from tests.core.test_files import base, open_at
 
 LINKS = {
     b"l": b"a/b", b"l-file": b"b", b"l-slash": b"b/", b"l-none": b"a/new",

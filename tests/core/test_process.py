@@ -10,9 +10,8 @@ from bootstrap.core.abi import Errno
 from bootstrap.core.files import OpenFile, Stream
 from bootstrap.core.process import FdTable
 from bootstrap.core.syscalls import close_each
-from tests.core.calls import make
+from tests.core.calls import fails, make
 from tests.core.guest import file_at
-from tests.core.test_files import fails
 
 
 def test_a_descriptor_is_the_lowest_free_one() -> None:

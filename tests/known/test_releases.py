@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -226,17 +227,20 @@ def test_the_list_as_json_says_the_same(cache: Path, capsys: pytest.CaptureFixtu
     assert {release: sha for release, sha in shas.items() if sha} == PUBLISHED
 
 
+_text = partial(command.to_text, colour=False, unicode=True)
+
+
 def test_what_all_architectures_have_in_common_is_said_once() -> None:
     step = parse(CHECKED, "t")
     one = replace(step, notes=("of all", "of x86 " + "word " * 30))
     two = replace(step, arch="AMD64", notes=("of all",), checked=None)
-    text = command.to_text([("1.0", [one, two])], ["1.0"], width=60)
+    text = _text([("1.0", [one, two])], ["1.0"], width=60)
     assert text.count("note: of all") == 1
     assert "    x86: of x86 word" in text
     assert "checked 2026-11-22, all 2 answers" in text
     assert text.count("; not run yet") == 1
     met = replace(two, native=step.answers)
-    assert "; met natively, not run here yet" in command.to_text([("1.0", [met])], [])
+    assert "; met natively, not run here yet" in _text([("1.0", [met])], [], width=None)
     assert max(len(line) for line in text.splitlines() if "word" in line) <= 60
     assert isinstance(step.checked, RunRecord)
 

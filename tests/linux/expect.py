@@ -1,21 +1,8 @@
 """What several tests here say the same way."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import pytest
-
-from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.files import OpenFile
 from bootstrap.linux.inode import Entry, OpenInode
-
-
-@contextmanager
-def fails(errno: Errno) -> Iterator[None]:
-    """The block raises LinuxError with this errno."""
-    with pytest.raises(LinuxError) as caught:
-        yield
-    assert caught.value.errno is errno
+from tests.core.calls import fails as fails
 
 
 def entries(file: OpenFile) -> list[Entry]:
