@@ -29,13 +29,12 @@ from bootstrap.prove import check
 from bootstrap.prove.walk import NotProven
 
 CODE, STACK, AT = 0x600000, 0x7FFF0000, 0x600800
-X86_NAMES = {letter: [letter + name for name in check.X86.NAMES] for letter in "er"}
-X86_NAMES["r"] += [f"r{n}" for n in range(8, 16)]
-RISCV = {name: f"x{n}" for n, name in enumerate(check.RiscV.NAMES) if n}
+NAMES = {arch: {n: n for n in one.names} for arch, one in check.CONVENTIONS.items()}
+RISCV = {name: f"x{n}" for n, name in enumerate(check.CONVENTIONS["riscv64"].names) if n}
 ARM = [*(f"x{n}" for n in range(31)), "sp"]
 CPUS: dict[str, tuple[int, int, Any, str, dict[str, str]]] = {
-    "x86": (UC_ARCH_X86, UC_MODE_32, x86_const, "UC_X86_REG_", {n: n for n in X86_NAMES["e"]}),
-    "AMD64": (UC_ARCH_X86, UC_MODE_64, x86_const, "UC_X86_REG_", {n: n for n in X86_NAMES["r"]}),
+    "x86": (UC_ARCH_X86, UC_MODE_32, x86_const, "UC_X86_REG_", NAMES["x86"]),
+    "AMD64": (UC_ARCH_X86, UC_MODE_64, x86_const, "UC_X86_REG_", NAMES["AMD64"]),
     "AArch64": (UC_ARCH_ARM64, UC_MODE_ARM, arm64_const, "UC_ARM64_REG_", {n: n for n in ARM}),
     "riscv64": (UC_ARCH_RISCV, UC_MODE_RISCV64, riscv_const, "UC_RISCV_REG_", RISCV),
     "riscv32": (UC_ARCH_RISCV, UC_MODE_RISCV32, riscv_const, "UC_RISCV_REG_", RISCV),
