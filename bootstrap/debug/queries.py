@@ -20,7 +20,7 @@ from bootstrap.debug.session import Session
 from bootstrap.debug.stops import StopReason
 from bootstrap.debug.views import CodeLine, in_memory, in_sources
 from bootstrap.timeline.origins import OriginStep
-from bootstrap.timeline.render import dump
+from bootstrap.timeline.render import area_lines, dump, file_lines
 from bootstrap.trace import coordinates
 from bootstrap.trace.columns import WORD
 from bootstrap.trace.views import command, ended
@@ -122,19 +122,6 @@ def _stack(session: Session, of: str) -> Iterator[str]:
         yield f"    {guest_addr:0{width}x}  {value:0{width}x}  {label}".rstrip()
 
 
-def _maps(session: Session, _of: str) -> Iterator[str]:
-    width = 2 * WORD[session.program.abi]
-    for area in session.maps():
-        span = f"{area.start:0{width}x}-{area.end:0{width}x}"
-        yield f"    {span}  {area.rights}  {area.what}".rstrip()
-
-
-def _files(session: Session, _of: str) -> Iterator[str]:
-    for file in session.open_files():
-        size = "" if file.size is None else f", at {file.offset:,} of {file.size:,}"
-        yield f"    {file.fd:3}  {file.path}, for {file.access}{size}"
-
-
 def _file(session: Session, of: str) -> Iterator[str]:
     if not of:
         raise BadInput("show file: which? A descriptor (3) or a path (hex0)")
@@ -198,8 +185,8 @@ SHOWN: tuple[tuple[str, Callable[[Session, str], Iterator[str]]], ...] = (
     ("flags", lambda s, _: iter((s.flags() or "this architecture has no flags",))),
     ("mem memory x", _memory),
     ("stack", _stack),
-    ("maps proc", _maps),
-    ("files fds", _files),
+    ("maps proc", lambda s, _: area_lines(s.maps(), WORD[s.program.abi])),
+    ("files fds", lambda s, _: file_lines(s.open_files())),
     ("file", _file),
     ("calls syscalls strace", _calls),
     ("tree processes inferiors", _tree),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -10,7 +10,7 @@ from bootstrap.documents import encode
 from bootstrap.timeline.images import ShownInstruction
 from bootstrap.timeline.origins import OriginStep
 from bootstrap.timeline.profile import Coverage, ExecutionCounts, HotSpot
-from bootstrap.timeline.state import StateView, flags_of
+from bootstrap.timeline.state import Area, File, StateView, flags_of
 from bootstrap.timeline.stores import StoreReport
 from bootstrap.trace.columns import shown
 from bootstrap.trace.views import who
@@ -47,6 +47,20 @@ def dump(start: int, data: bytes) -> Iterator[str]:
         row = data[at : at + _ROW]
         text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
         yield f"    {start + at:08x}  {row.hex(' '):47}  |{text}|"
+
+
+def area_lines(areas: Iterable[Area], word: int) -> Iterator[str]:
+    """Mapped memory."""
+    for area in areas:
+        start, end = _hex(area.start, word), _hex(area.end, word)
+        yield f"    {start}-{end}  {area.rights}  {area.what}".rstrip()
+
+
+def file_lines(files: Iterable[File]) -> Iterator[str]:
+    """Open files."""
+    for file in files:
+        offset = "" if file.size is None else f", at {file.offset:,} of {file.size:,}"
+        yield f"    {file.fd:3}  {file.path}, for {file.access}{offset}"
 
 
 def show_lines(found: StateView) -> Iterator[str]:
@@ -86,14 +100,9 @@ def show_lines(found: StateView) -> Iterator[str]:
     for cell in found.stack:
         yield f"    {_hex(cell['address'], found.word)}  {_hex(cell['value'], found.word)}"
     yield "memory"
-    for area in found.areas:
-        start, end = _hex(area.start, found.word), _hex(area.end, found.word)
-        yield f"    {start}-{end}  {area.rights}  {area.what}".rstrip()
+    yield from area_lines(found.areas, found.word)
     yield "open files"
-    for file in found.files:
-        size = "" if file.size is None else f" of {file.size:,}"
-        offset = "" if file.size is None else f", at {file.offset:,}{size}"
-        yield f"    {file.fd:3}  {file.path}, for {file.access}{offset}"
+    yield from file_lines(found.files)
     yield "system calls of this program"
     yield f"    last  {found.last_call or 'none yet'}"
     yield f"    next  {found.next_call or 'none follows'}"
