@@ -209,7 +209,10 @@ IDENTIFY = CommandRow(
     """,
     "Exit status: 0 all are known, 1 one is not, 2 one cannot be read.",
     run="identify:run",
-    example="identify hex0-seed SHA256SUMS   a file, and each hash in a list",
+    example="""
+        identify seeds/x86/hex0-seed
+        identify SHA256SUMS             each hash in a list
+        """,
 )
 
 SEEDS = CommandRow(
@@ -319,7 +322,7 @@ argument ARG  its arguments
     """Exit status: that of the program; 128 plus the signal's number if a signal ended it; 2 usage
     or bad input, or a name that --output could not write; 3 an unknown system call or a limit.""",
     more={"argument": {"nargs": argparse.REMAINDER}},
-    example="run --root demo --strace -- ./hex0 hello.hex0 hello",
+    example="run --root seeds/x86 --strace -- ./hex0-seed hex0.hex0 hex0",
 )
 
 PC = CommandRow(
@@ -422,7 +425,7 @@ TRACE = CommandRow(
             parser={"conflict_handler": "resolve"},
             example="""
                 trace record -o x86.trace                        verify, and record it
-                trace record -o hex0.trace --root demo -- ./hex0 hello.hex0 hello   one program
+                trace record -o hex0.trace --root seeds/x86 -- ./hex0-seed hex0.hex0 hex0
                 """,
         ),
         CommandRow(
@@ -611,7 +614,7 @@ STEP = CommandRow(
     },
     example="""
         step                                    hex0 and what follows, on the embedded sources
-        step --root demo -- ./hex0 hello.hex0 hello
+        step --root seeds/x86 -- ./hex0-seed hex0.hex0 hex0
         """,
 )
 
@@ -647,7 +650,7 @@ GDB = CommandRow(
     },
     example="""
         gdb x86.trace --launch                  the installed gdb, connected
-        gdb --launch --root demo -- ./hex0 hello.hex0 hello
+        gdb --launch --root seeds/x86 -- ./hex0-seed hex0.hex0 hex0
         """,
 )
 
@@ -1003,11 +1006,11 @@ verify --source ~/stage0-posix  your own checkout
 fetch stage0-posix --from ~/stage0-posix-1.9.1.tar.gz
 ddc                             three unrelated paths to one compiler
 prove seeds/x86/hex0-seed       what the seed does, for every input
-run --strace -- ./hex0 in.hex0 out
+run --root seeds/x86 -- ./hex0-seed hex0.hex0 hex0
 verify --machine builder-hex0 --builder-hex0 ~/builder-hex0
 trace record -o x86.trace       verify, and record everything that happens
-step                            step through hex0, forwards and backwards
-gdb --launch -- ./hex0 in.hex0 out
+step x86.trace                  step through it, forwards and backwards
+gdb --launch x86.trace          the same with gdb
 diff good.trace bad.trace       where two runs first differ, and what followed
 identify FILE                   which seed, source or product of a release it is
 doctor                          what is installed, and what is missing

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bootstrap import trace
+from bootstrap import trace, words
 from bootstrap.cli import verify
 from bootstrap.cli.live import LiveLine
 from bootstrap.cli.output import STDOUT, check_output_folder, document, say, show, write_pieces
@@ -268,7 +268,7 @@ def run_check(args: argparse.Namespace) -> int:
         with ReplayLine(opened) as line:
             line.doing = "running it again: "
             divergence = check(opened, default_engine(), line.at_event)
-        programs = f"{len(opened.programs)} programs, {opened.events:,} system calls"
+        programs = f"{words.count(len(opened.programs), 'program')}, {opened.events:,} system calls"
         same = f"{args.trace}: the same again: {programs}, trace digest {opened.digest}"
         value = {
             "schema": "bootstrap-trace-check/1", "digest": opened.digest,
