@@ -232,7 +232,7 @@ def recognise(name: str) -> Kind:
         return "tree"
     if head.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
         return "effects" if b'"schema": "bootstrap-effects/' in head else "report"
-    raise BadInput(f"{name}: is no trace, no report and no source tree; {KNOWN}")
+    raise BadInput(f"{name}: is not a trace, a report or a source tree; {KNOWN}")
 
 
 def read_json(name: str) -> dict[str, Any]:

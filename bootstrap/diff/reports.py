@@ -17,7 +17,7 @@ from bootstrap.words import count, listed, some
 
 _SAID: tuple[tuple[str, Callable[[Report], tuple[object, ...]], bool], ...] = (
     ("engine", lambda r: (r.tool.engine.name, r.tool.engine.version), False),
-    ("hot path", lambda r: (r.tool.hot_path,), False),
+    ("fast path", lambda r: (r.tool.hot_path,), False),
     ("tool", lambda r: (r.tool.name, r.tool.version), False),
     ("source", lambda r: (r.source.kind,), False),
     ("archive", lambda r: (r.source.sha256,), False),

@@ -105,7 +105,7 @@ def pin_text(pin: Stage0Pin) -> str:
     release = f", which is release {pin.release_of_commit}" if pin.release_of_commit else ""
     if pin.commit and not pin.release_of_commit:
         release = ", which the catalogue does not know"
-    files = pin.files or f"{PLACE} is empty (a run then takes it from our cache)"
+    files = pin.files or f"{PLACE} is empty (a run then takes it from the cache)"
     ours = {
         True: f"the one that bootstrap verify takes: {pin.ours}",
         False: f"NOT the one that bootstrap verify takes: {pin.ours}",
@@ -451,7 +451,7 @@ def counted(rows: Sequence[CheckedFile]) -> str:
 
 
 def _run_checks(page: Page, outcome: RunOutcome, stage0: Stage0) -> None:
-    page.heading("What was checked, by our own hashing")
+    page.heading("What was checked, by hashing it here")
     rows = [row for done in outcome.finished for row in done.checked]
     verified = sum(row.state == "verified" for row in rows)
     steps = sum(any(row.state == "verified" for row in done.checked) for done in outcome.finished)

@@ -45,7 +45,7 @@ class Use:
     @property
     def whose(self) -> str:
         """``stage0-posix 1.8.0 to 1.9.1``."""
-        name = "our embedded path" if self.name == EMBEDDED else self.name
+        name = "the embedded sources" if self.name == EMBEDDED else self.name
         return f"{name} {ranges(self.releases, releases(self.name))}".strip()
 
 

@@ -453,5 +453,5 @@ class ReportSet:
 def set_title(reports: Sequence[Report]) -> str:
     """What all of them are of: the release and the architectures."""
     embedded = reports[0].source.kind == "embedded"
-    what = "our own path, on the embedded sources," if embedded else reports[0].title
+    what = "embedded sources" if embedded else reports[0].title
     return f"{what} for {listed(r.arch for r in reports)}"

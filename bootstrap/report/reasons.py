@@ -144,7 +144,9 @@ def claim(report: Report) -> str:
     others = [a for a in report.intermediates if a.expectations]
     embedded = report.source.kind == "embedded"
     what = (
-        f"the embedded path for {report.arch}" if embedded else f"{report.title} for {report.arch}"
+        f"the embedded sources for {report.arch}"
+        if embedded
+        else f"{report.title} for {report.arch}"
     )
     if report.result not in ("verified", "embedded-only"):
         why = f"; {report.reasons[0]}" if report.reasons else ""
@@ -164,15 +166,15 @@ def claim(report: Report) -> str:
     if embedded:
         modelled = sum(any(e.kind == "model" for e in a.expectations) for a in answers)
         also = " and the language models" if modelled == len(answers) else ""
-        only, tail = "Our own path only", _EMBEDDED_TAIL
+        only, tail = "Embedded sources only", _EMBEDDED_TAIL
         if report.result == "embedded-only":
             only = "Embedded only, upstream not verified"
             tail = f"{report.source.in_place_of} could not be had {_HOW}"
         return (
             f"{only}: {count(len(answers), 'artifact')} for {report.arch} "
             f"{'matches its' if len(answers) == 1 else 'match their'} known-good "
-            f"{'value' if len(answers) == 1 else 'values'}{also}, built from the seed on the "
-            f"embedded sources; {tail}."
+            f"{'value' if len(answers) == 1 else 'values'}{also}, built from the "
+            f"seed; {tail}."
         )
     number = "The 1 answer" if len(answers) == 1 else f"All {len(answers)} answers"
     also = f" and {count(len(others), 'intermediate artifact')}" if others else ""

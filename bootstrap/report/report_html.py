@@ -60,7 +60,7 @@ def _facts(report: Report, several: bool) -> Iterator[tuple[str, str]]:
     yield f"{head}entry", report.entry
     if report.catalogue is not None:
         yield f"{head}judged by", f"{report.catalogue.steps}, sha256 {report.catalogue.sha256}"
-    yield f"{head}decided by", report.decided_by or "nothing: no step file of ours is about it"
+    yield f"{head}decided by", report.decided_by or "nothing: there is no step file for it"
     if report.recheck is not None:
         found = report.recheck.result or "came to no verdict"
         yield f"{head}recheck by the core", f"{found}, {report.recheck.artifacts} artifacts"

@@ -73,7 +73,7 @@ def _report(page: Page, report: Report, verbose: bool) -> None:
     """All of it but the verdict."""
     what = report.title
     if report.source.kind == "embedded":
-        what = "our own path, on the embedded sources,"
+        what = "embedded sources"
     page.heading(f"{what} for {report.arch}, entry {report.entry}")
     source_lines(page, report.source, report.tool)
     materials = report.source.materials

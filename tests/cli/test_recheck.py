@@ -65,7 +65,7 @@ def with_core(done: Rebuilt, start: Start, monkeypatch: pytest.MonkeyPatch) -> R
 
 def test_the_command_says_that_both_agree(rechecked_here: Verified) -> None:
     said = rechecked_here.done
-    assert "VERIFIED by the core alone: Our own path only" in said.stdout
+    assert "VERIFIED by the core alone: Embedded sources only" in said.stdout
     same = "recheck by the core alone: the same verdict, tree, step file and 10 artifacts"
     assert same in said.stdout
     assert "recheck of x86 by the core alone: it takes several times as long" in said.stderr

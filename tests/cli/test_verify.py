@@ -36,7 +36,7 @@ def test_every_form_of_the_report_at_once(verified: Verified) -> None:
         assert hashlib.sha256(made).hexdigest() == artifact["sha256"]
     # It does not claim too much.
     said = " ".join(verified.done.stdout.split())
-    assert "VERIFIED with the fast path: Our own path only" in said
+    assert "VERIFIED with the fast path: Embedded sources only" in said
     assert "no release of stage0-posix was verified" in verified.done.stderr
 
 
@@ -50,7 +50,7 @@ def test_json_on_standard_output_is_json_and_nothing_else(hot_path: str, alias: 
     assert (done.status, report["arch"]) == (0, "x86")
     used = report["tool"]["hot_path"]
     assert used in ("native", "python") if hot_path == "auto" else used == hot_path
-    assert "VERIFIED with the fast path: Our own path only" in done.stderr
+    assert "VERIFIED with the fast path: Embedded sources only" in done.stderr
 
 
 def test_quiet_is_one_line() -> None:
@@ -183,7 +183,7 @@ def test_a_report_that_cannot_be_written_takes_nothing_with_it(
         pytest.skip("this host has no /dev/full")
     done = inside(*EMBEDDED, "--output", "out", *outputs.split(), cwd=tmp_path)
     assert done.status == 2
-    assert "VERIFIED with the fast path: Our own path only" in done.stdout
+    assert "VERIFIED with the fast path: Embedded sources only" in done.stdout
     said = [line for line in done.stderr.splitlines() if line.startswith("bootstrap: ")]
     assert [line.split(": ")[1] for line in said] == ["/dev/full"] * lost
     assert all("No space left on device" in line for line in said)

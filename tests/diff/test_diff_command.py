@@ -120,7 +120,7 @@ def test_what_cannot_be_compared(traces: tuple[Path, Path], tmp_path: Path) -> N
         (traces[0], report, "is a trace and"),
         (report, folder, "is a report and"),
         (folder, traces[0], "is a source tree and"),
-        (text, text, "is no trace, no report and no source tree"),
+        (text, text, "is not a trace, a report or a source tree"),
         (tmp_path / "none", folder, "cannot be read"),
         (tmp_path / "fifo", folder, "is neither a folder nor a regular file"),
         (traces[0], tmp_path / "cut", "is damaged"),

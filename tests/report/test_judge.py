@@ -244,7 +244,7 @@ CASES = {
         lambda: Scenario().with_facts(source=replace(EMBEDDED, release=None)),
         result="verified",
         claim=[
-            "Our own path only",
+            "Embedded sources only",
             "upstream's tree was not verified",
             "bootstrap fetch stage0-posix",
         ],

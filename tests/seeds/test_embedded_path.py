@@ -152,7 +152,7 @@ def test_whose_a_wrong_product_is(tree: SourceTree, step: StepFile) -> None:
     wrong = replace(step, catalogue={**step.catalogue, "hex1": nobody, "hex2": nobody})
     (hex1,) = (a for a in run(tree, wrong).report.artifacts if a.path == "hex1")
     assert (hex1.status, hex1.sha256) == ("mismatch", step.catalogue["hex1"])
-    assert hex1.note is not None and hex1.note.endswith("this is hex1 of our embedded path x86")
+    assert hex1.note is not None and hex1.note.endswith("this is hex1 of the embedded sources x86")
     # Of a release whose answers file was changed.
     old = find(RELEASES, "1.7.0", "x86")
     path, theirs = next(iter(old.answers.items()))

@@ -70,7 +70,9 @@ def test_a_use_in_words() -> None:
     assert files.text(archive) == "the published archive of stage0-posix 1.9.1"
     old = next(seed for seed in load().seeds if not seed.releases)
     assert files.text(old.sha256) == f"the seed {old.name} of {old.first.day}"
-    assert Use("product", "hex0", "embedded", (), ("x86",)).text == "hex0 of our embedded path x86"
+    assert (
+        Use("product", "hex0", "embedded", (), ("x86",)).text == "hex0 of the embedded sources x86"
+    )
     assert files.text(hashlib.sha256(SEED.read_bytes()).hexdigest()).endswith("more files")
 
 
@@ -167,7 +169,7 @@ def test_a_folder_of_products(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (tmp_path / path).write_bytes(recorded.embedded().tree.files[path].data)
     status, text = identify(capsys, tmp_path)
     assert status == 0 and f"{len(made)} files: {len(made)} known, 0 unknown" in text
-    assert "M0.hex2: the source M0.hex2 of our embedded path\n" in text
+    assert "M0.hex2: the source M0.hex2 of the embedded sources\n" in text
     assert "is no stage0-posix" not in text
 
 
