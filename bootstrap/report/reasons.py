@@ -143,11 +143,7 @@ def claim(report: Report) -> str:
     answers = report.answers
     others = [a for a in report.intermediates if a.expectations]
     embedded = report.source.kind == "embedded"
-    what = (
-        f"the embedded sources for {report.arch}"
-        if embedded
-        else f"{report.title} for {report.arch}"
-    )
+    what = f"{'the embedded sources' if embedded else report.title} for {report.arch}"
     if report.result not in ("verified", "embedded-only"):
         why = f"; {report.reasons[0]}" if report.reasons else ""
         if others and not answers:

@@ -172,8 +172,8 @@ def read_archive(data: bytes, label: str) -> SourceTree:
         raw = unpacked(data, label, MAX_BYTES)
         if len(raw) < 512 or (data is raw and raw[257:262] != b"ustar"):
             raise BadInput(
-                f"{label}: is not an archive of a known kind: tar, plain or compressed by gzip, xz or"
-                " zstd, or zip"
+                f"{label}: is not an archive of a known kind: tar, plain or compressed by gzip, xz"
+                " or zstd, or zip"
             )
         found = read_tar(raw, label)
     members: list[tuple[str, Member]] = []

@@ -61,7 +61,7 @@ def test_the_embedded_bootstrap(tmp_path: Path) -> None:
     place = tmp_path / "t"
     done = bootstrap("trace", "record", "--release", "embedded", "--quiet", "-o", place)
     assert (done.status, done.stderr) == (0, "")
-    assert "Our own path" in done.stdout
+    assert "Embedded sources only" in done.stdout
     assert bootstrap("trace", "check", place).status == 0
 
 
