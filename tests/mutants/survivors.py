@@ -14,7 +14,7 @@ def offsets(written: str) -> Iterator[int]:
 
 _WRITTEN = {
     "hex1": {
-        "The ELF header: fields that nobody looks at": ("005-00f 014-017 020-029 038-03b 044-04b"),
+        "The ELF header: unused fields": ("005-00f 014-017 020-029 038-03b 044-04b"),
         "More memory than is needed, or less but enough": "03d 040-043",
         "Another condition or operation, the same for all values that come here": ("0e8 156 17e"),
         "What registers hold when Linux starts a program": "058-059 060 08e",
@@ -22,7 +22,7 @@ _WRITTEN = {
         "Another way to the same place": "052 190 198 1a0 1a3",
     },
     "hex2": {
-        "The ELF header: fields that nobody looks at": (
+        "The ELF header: unused fields": (
             "005-00f 014-017 020-029 02c 02e-033 040-043 04c-053"
         ),
         "More memory than is needed, or less but enough": "044 048-04b",
@@ -38,7 +38,7 @@ _WRITTEN = {
         "Only an input made for the purpose shows it": "311-313",
     },
     "M0": {
-        "The ELF header: fields that nobody looks at": (
+        "The ELF header: unused fields": (
             "005-00f 014-017 020-029 02c 02e-033 040-043 04c-053"
         ),
         "More memory than is needed, or less but enough": "044 048-04b",
