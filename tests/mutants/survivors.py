@@ -22,9 +22,7 @@ _WRITTEN = {
         "Another way to the same place": "052 190 198 1a0 1a3",
     },
     "hex2": {
-        "The ELF header: unused fields": (
-            "005-00f 014-017 020-029 02c 02e-033 040-043 04c-053"
-        ),
+        "The ELF header: unused fields": ("005-00f 014-017 020-029 02c 02e-033 040-043 04c-053"),
         "More memory than is needed, or less but enough": "044 048-04b",
         "The same instruction in its other encoding": "177 1c8",
         "A result that nobody uses": "056 183 1c0",
@@ -38,9 +36,7 @@ _WRITTEN = {
         "Only an input made for the purpose shows it": "311-313",
     },
     "M0": {
-        "The ELF header: unused fields": (
-            "005-00f 014-017 020-029 02c 02e-033 040-043 04c-053"
-        ),
+        "The ELF header: unused fields": ("005-00f 014-017 020-029 02c 02e-033 040-043 04c-053"),
         "More memory than is needed, or less but enough": "044 048-04b",
         "The same instruction in its other encoding": "065 16c 177 2be",
         "A result that nobody uses": "056 0b5 0ee 0ff 191 1a7",
