@@ -69,8 +69,8 @@ _MARKS = MappingProxyType(
         STAGE0: "stage1/stage1_assembler-0.hex0",
     }
 )
-# Commit -> digest of the tree that is kept of it.  Taken on 2026-11-28 from clones in which git
-# itself found nothing changed (git status, git fsck).
+# Commit -> digest of the tree that is kept of it.  Taken on 2026-11-28 (the last two: 2026-12-01)
+# from clones in which git itself found nothing changed (git status, git fsck).
 KNOWN = MappingProxyType(
     {
         "984b832224ed9ea701c38e70cf703c6a2aa33243": (
@@ -78,6 +78,12 @@ KNOWN = MappingProxyType(
         ),
         "e8b3a381c01126b04f6ef7ee62394197ec135a46": (
             "60c29a0a60af154645685b575295018f19929dea326807084677a67b35f8625d"
+        ),
+        "b8a2047910d47c62fe65bcd762f6c747c45c7549": (
+            "558748cb42a3cda50235244204bb8d172690204edbacc3e8cb8483816d3061f2"
+        ),
+        "eaae43450163ccaea676f2a3c975484980e16b38": (
+            "626e472462e19b072f0b0b03352592aa9fff41dbb1fe63096fd85b56748df470"
         ),
     }
 )
@@ -121,8 +127,11 @@ def identify_checkout(name: str, at: CheckedOut) -> Identity:
     """Look at what is used, and at git's own files, without git.  Raises BadInput: unreadable."""
     tree = read_used(name, at.folder)
     digest, number = tree.digest, len(tree.files) + len(tree.symlinks)
-    if at.commit is not None:
+    if at.commit in KNOWN:
         return Identity(digest, number, at.commit, ())
+    if at.commit is not None:
+        why = "they are the cache's, which keeps no objects of git's"
+        return Identity(digest, number, at.commit, None, why)
     if not os.path.lexists(at.folder / ".git"):
         return Identity(digest, number, None, None, "there is no .git")
     commit = None

@@ -15,6 +15,7 @@ from dulwich.objects import ObjectID
 
 from bootstrap.core.errors import BadInput
 from bootstrap.sources.checkouts import (
+    KNOWN,
     LIVE_BOOTSTRAP,
     CheckedOut,
     Identity,
@@ -207,8 +208,13 @@ def test_what_cannot_be_said_of_a_checkout(clone: Path, tmp_path: Path) -> None:
     found = which(plain)
     assert (found.digest, found.commit, found.changed) == (good.digest, None, None)
     assert found.text == "its files cannot be held against a commit: there is no .git"
-    # Of the cache's: there it was held against the commit when it came.
-    assert which(plain, PIN) == Identity(good.digest, 3, PIN, ())
+    # Of the cache's: what it was held against when it came nobody can see there, but where the
+    # commit's digest is known.
+    assert which(plain, PIN) == Identity(
+        good.digest, 3, PIN, None, "they are the cache's, which keeps no objects of git's"
+    )
+    known = next(iter(KNOWN))
+    assert which(plain, known) == Identity(good.digest, 3, known, ())
     shutil.rmtree(clone / ".git/objects")
     found = which(clone)
     assert (found.commit, found.changed) == (head_of(clone), None)
