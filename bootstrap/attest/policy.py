@@ -240,7 +240,11 @@ class Policy:
         if self.about is None and self.stagex is None:
             raise BadValue("asks for nothing: it needs [about] and [need], or [stagex]")
         owners: dict[str, str] = {}
+        spelled: dict[str, str] = {}
         for person, row in self.persons.items():
+            plain = "".join(person.split()).casefold()
+            if (other := spelled.setdefault(plain, person)) != person:
+                raise BadValue(f"is {other!r} in other letters or with spaces", "persons", person)
             for label, one in row.keys.items():
                 here = f"{person}'s {label}"
                 if (other := owners.setdefault(one.fingerprint, here)) != here:

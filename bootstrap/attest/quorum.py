@@ -258,6 +258,9 @@ def _read(file: str, envelope: Envelope | BadValue, ring: Ring) -> list[Attestat
                 voice = replace(voice, vouched=read_statement(envelope.payload))
             except BadValue as fault:
                 voice = voice.without("not-understood", str(fault))
+            day = voice.vouched and voice.vouched.day
+            if day and day > ring.at:
+                voice = voice.without("not-yet-valid", f"it says that it was verified on {day}")
         voices.append(voice)
     return voices
 

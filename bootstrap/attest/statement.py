@@ -6,6 +6,7 @@ https://slsa.dev/spec/v1.1/verification_summary.  docs/vouching.md says what our
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ BUILDER = "urn:x-bootstrap-emulator:own-machine:1"
 """The signer's own machine: there is no build service whose word counts for more."""
 IN_SUMMARY = "urn:x-bootstrap-emulator:provenance:1"
 """A summary's own field (by its specification, a URI): the provenance that it sums up."""
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 LEVEL = "BOOTSTRAP_REBUILT_FROM_SEED"
 """What a summary says was verified: none of SLSA's levels, which are about build services."""
 OPINIONS = "bootstrap-attested-opinions/1"
@@ -70,6 +72,8 @@ class Vouched:
     which agreed on every product."""
     image: str | None = None
     """SHA-256 of the manifest of the image that it is about."""
+    day: datetime.date | None = None
+    """On which it says that it was verified; of a summary alone."""
 
     @property
     def title(self) -> str:
@@ -352,8 +356,22 @@ class _Provenance:
 
 
 @dataclass(frozen=True)
+class _Time:
+    day: datetime.date
+
+    @classmethod
+    def from_text(cls, text: str) -> _Time:
+        """Raises BadValue."""
+        try:
+            return cls(datetime.datetime.strptime(text, TIME).date())
+        except ValueError:
+            raise BadValue("is no time as 2026-11-30T22:00:00Z") from None
+
+
+@dataclass(frozen=True)
 class _Summary:
     verifier: _Builder
+    time: _Time = key("timeVerified")
     resource: str = key("resourceUri")
     result: Annotated[str, one_of("PASSED")] = key("verificationResult")
     provenance: _Provenance = key(IN_SUMMARY)
@@ -402,6 +420,7 @@ def read_statement(data: bytes) -> Vouched:
         parameters=tuple(sorted(definition.external.keys() - {*PARAMETERS})),
         independent=inner.opinions.independent(outer.arch) if inner.opinions and made_here else 0,
         image=images[0] if images else None,
+        day=summary.time.day if summary is not None else None,
     )
     if summary is not None and summary.verifier.id != vouched.builder:
         raise BadValue(f"is {summary.verifier.id!r}, no builder", "predicate", "verifier", "id")

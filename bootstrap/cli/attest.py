@@ -16,7 +16,15 @@ from bootstrap.attest.handoff_run import HandoffRun, make_handoff_statement, rea
 from bootstrap.attest.hosts import UNKNOWN, Host, known_system, known_vendor, this_host
 from bootstrap.attest.signatures import GPG, SSH_KEYGEN, find, sign_gpg, sign_ssh, signers_of
 from bootstrap.attest.simplesigning import document, folder_of, next_file, read_reference
-from bootstrap.attest.statement import HASHED, MADE, READ, REPORTED, make_statement, payload
+from bootstrap.attest.statement import (
+    HASHED,
+    MADE,
+    READ,
+    REPORTED,
+    TIME,
+    make_statement,
+    payload,
+)
 from bootstrap.cli.confirm import made_now
 from bootstrap.cli.output import check_places, each, for_people, write_pieces, write_text
 from bootstrap.cli.verify import no_verify, verified_here
@@ -143,7 +151,7 @@ def _statement(args: argparse.Namespace, evidence: Evidence, image: LayoutImage 
     run, products = MADE if args.run else READ, HASHED if hashed else REPORTED
     digest = None if image is None else image.manifest
     now = datetime.datetime.now(datetime.UTC)
-    at = now.strftime("%Y-%m-%dT%H:%M:%SZ") if args.form == "vsa" else None
+    at = now.strftime(TIME) if args.form == "vsa" else None
     _written(
         args,
         make_statement(evidence, host, run, products, opinions, digest, at),

@@ -38,6 +38,7 @@ NAME = 'name = "of the tests"'
 NO_KEY = "is no public key of OpenSSH"
 GPG = f'gpg = "{"A" * 40}"'
 BOB = f'[persons.bob.keys.laptop]\nssh = "{KEY}"\n'
+SPACED = BOB.replace("bob", '"alice "')
 
 
 def test_a_good_one(tmp_path: Path) -> None:
@@ -92,6 +93,8 @@ def test_a_good_one(tmp_path: Path) -> None:
         (LINE, f'{LINE}\nissuer = "c"', 'must have sigstore = "IDENTITY", issuer'),
         (LINE, 'sigstore = ""\nissuer = "c"\nfile = "x"', "alice.keys.laptop.sigstore"),
         ("[persons.alice]", f"{BOB}\n[persons.alice]", "is listed twice, as bob's laptop and alic"),
+        ("[persons.alice]", f"{BOB.replace('bob', 'Alice')}\n[persons.alice]", "in other letters"),
+        ("[persons.alice]", SPACED + "[persons.alice]", "with spaces"),
         (NAME, "[stagex]\npersons = 1", "lists 0 persons with a gpg key"),
         (NAME, "[stagex]\npersons = 0", "3: stagex.persons is 0, less than 1"),
         (NAME, '[stagex]\npersons = 1\nregistry = "a/b"', "4: stagex.registry is no name of"),

@@ -107,6 +107,8 @@ STATEMENTS: dict[str, tuple[str, object]] = {
     "other-verifier": ("predicate verifier id", "https://example.org/verifier"),
     "other-resource": ("predicate resourceUri", "urn:x-bootstrap-emulator:embedded:AMD64"),
     "no-provenance": (f"predicate {IN_SUMMARY}", {}),
+    "of-tomorrow": ("predicate timeVerified", f"{TOMORROW}T00:00:00Z"),
+    "of-no-day": ("predicate timeVerified", "2026-13-45T00:00:00Z"),
     "as-provenance": ("predicateType", "https://slsa.dev/provenance/v1"),
 }
 IMAGES = {"image": "1" * 64, "another-image": "2" * 64}
@@ -460,6 +462,8 @@ a summary by another verifier | alice made summary other-verifier; bob |
     not-understood counts | not met
 a summary of something else | alice made summary other-resource; bob |
     not-understood counts | not met
+a summary of tomorrow | alice made summary of-tomorrow; bob | not-yet-valid counts | not met
+a summary of no day | alice made summary of-no-day; bob | not-understood counts | not met
 a summary of nothing | alice made summary no-provenance; bob | not-understood counts | not met
 a summary that is called provenance | alice made summary as-provenance; bob |
     not-understood counts | not met
