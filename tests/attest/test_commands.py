@@ -188,7 +188,7 @@ def test_opinions_are_made_by_the_command_that_signs(tmp_path: Path, checkout: P
     assert read_statement(to.read_text().encode()).independent == 2
     to.unlink()
     for names, said in (
-        ("proof", "proof: speaks not of every product"),
+        ("proof", "proof: does not cover every product"),
         ("x", "none of that name"),
     ):
         done = bootstrap(*run, names, env=cache)
