@@ -189,7 +189,7 @@ def test_opinions_are_made_by_the_command_that_signs(tmp_path: Path, checkout: P
     to.unlink()
     for names, said in (
         ("proof", "proof: does not cover every product"),
-        ("x", "none of that name"),
+        ("x", "unknown opinion; choose from all"),
     ):
         done = bootstrap(*run, names, env=cache)
         assert done.status == (1 if names == "proof" else 2) and said in done.stderr

@@ -120,7 +120,7 @@ def test_what_is_not_verified_is_not_exported(verified: Run, tmp_path: Path) -> 
         (["--report", "r", "--products", "p", "--source", "s"], "--source goes with a verify"),
         (["--report", "nothing.json", "--products", "p"], "nothing.json: cannot be read"),
         (["--arch", "all"], "one architecture"),
-        (["--release", "stagex-stage0", "--source", "."], "has no known-good value"),
+        (["--release", "stagex-stage0", "--source", "."], "StageX publishes no hashes"),
         (["--json", "-", "--junit", "-"], "only one output can"),
         (["--json", "no/such/folder"], "there is no folder no/such"),
         (["-o", "."], "is not empty"),
