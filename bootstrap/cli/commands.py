@@ -129,6 +129,7 @@ _CHECKOUT = """
     puts it there)
 """
 _TRACE = "trace TRACE  what bootstrap trace record wrote"
+_END = "--json FILE  write how it ended as JSON; not '-', for standard output is the guest's"
 _JSON = "--json FILE  write the result as JSON ('-': standard output)"
 
 # -- the commands --------------------------------------------------------------------------------
@@ -315,6 +316,7 @@ RUN = CommandRow(
     f"""{_GUEST}
 --output DIR  write what the guest wrote into this folder
 --strace  print each system call on standard error
+{_END}
 {_LIMIT}
 program PROGRAM  the program: a path in the guest, relative to --cwd
 argument ARG  its arguments
@@ -342,6 +344,7 @@ image IMAGE  a disk image; or 'image': make one
     (docs/gdb.md)
 {_LOG}
 --quiet  do not print what the guest prints
+{_END}
 {_limit("memory, disk, seconds, interrupts")}
 to make an image:
 --output FILE  the image to be written
@@ -364,6 +367,7 @@ UEFI = CommandRow(
     f"""
     --root DIR [.]  the files of the volume (default: .)
     --output DIR  write what the program wrote into this folder
+    {_END}
     {_limit("memory, files, seconds")}
     program PROGRAM  the program, below --root
     argument ARG*  its arguments
@@ -386,6 +390,7 @@ KNIGHT = CommandRow(
     --listing HEX0  the ROM's hex0 source: its lines are shown beside the instructions
     --disassemble  list the instructions
     --step  step through them
+    {_END}
     {_limit("memory, instructions, seconds, tape")}
     """,
     """Exit status: 0 it halted; 2 usage or bad input; 3 it used something that the machine does not

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bootstrap import signals
-from bootstrap.cli.output import check_places, say, write_pieces
+from bootstrap.cli.output import check_guest_places, say, write_end, write_pieces
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.core.release import read_file
 from bootstrap.languages import hex0
@@ -29,10 +29,12 @@ q           end"""
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises BootstrapError; returns the exit status."""
     limits = with_options(KnightLimits(), args.limit)
-    check_places(args.tape2)
+    check_guest_places(args.json, args.tape2)
     rom = read_file(Path(args.rom), _MOST)
     source = _source(args.listing, rom)
     if args.disassemble:
+        if args.json is not None:
+            raise BadInput("--json goes with a run, not with --disassemble")
         say(_listing(rom, 0, len(rom), source))
         return ExitStatus.DONE
     tape = b"" if args.tape1 is None else read_file(Path(args.tape1), _MOST)
@@ -45,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     if args.tape2 is not None:
         write_pieces(args.tape2, [bytes(knight.tapes[TAPE2].data)])
     print(f"bootstrap: {knight.executed:,} instructions", file=sys.stderr)
+    how = "halted" if knight.halted else "was left"
+    write_end(args.json, "knight", args.rom, how, instructions=knight.executed)
     return ExitStatus.DONE
 
 

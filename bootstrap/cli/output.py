@@ -78,6 +78,19 @@ def document(**fields: object) -> dict[str, object]:
     return {"schema": fields.pop("schema"), "tool": tool, **fields}
 
 
+def check_guest_places(json_dest: str | None, *files: str | None) -> None:
+    """`check_places` where standard output is the guest's. Raises BadInput."""
+    if json_dest == STDOUT:
+        raise BadInput("--json -: standard output is the guest's; name a file")
+    check_places(json_dest, *files)
+
+
+def write_end(dest: str | None, command: str, program: str, ended: str, **counts: int) -> None:
+    """How a guest that was run for itself ended, as JSON where it is asked for."""
+    value = {"command": command, "program": program, "ended": ended, "counts": counts}
+    write_json(dest, document(schema="bootstrap-ended/1", **value))
+
+
 def show(lines: Iterable[str], dest: str | None, value: object) -> None:
     """Lines for people, then `value` as JSON where `dest` asks for it.
 

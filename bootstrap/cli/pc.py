@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bootstrap import signals
-from bootstrap.cli.output import check_places, document, each, write_json, write_pieces
+from bootstrap.cli.output import (
+    check_guest_places,
+    check_places,
+    document,
+    each,
+    write_end,
+    write_json,
+    write_pieces,
+)
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.core.release import Release, Tree
 from bootstrap.linux.limits import with_options
@@ -38,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if args.image == MAKE:
         if args.output is None:
             raise BadInput("pc image: name the image to be written with -o; or boot ./image")
+        if args.json is not None:
+            raise BadInput("--json goes with a boot, not with: pc image")
         check_places(args.output)
         stages, tree, release = builder_hex0_and_release(args)
         entry = release.entry(None)
@@ -46,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output or args.source or args.release or args.builder_hex0:
         raise BadInput("-o, --source, --release and --builder-hex0 go with: pc image")
     limits = with_options(PcLimits(), args.limit)
-    check_places(args.disk_out, args.log, args.effects)
+    check_guest_places(args.json, args.disk_out, args.log, args.effects)
     watched = log_of(args.log, args.effects)
     with contextlib.closing(Disk(Path(args.image), limits.disk)) as disk, watched as log:
         show = (lambda _byte: None) if args.quiet else _Console()
@@ -57,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
                 how = pc.run() if gdb is None else gdb.run(pc)
         if args.disk_out is not None:
             write_pieces(args.disk_out, disk.pieces())
-    print(f"bootstrap: the machine {'rebooted' if how == 'reboot' else how}", file=sys.stderr)
+    how = "rebooted" if how == "reboot" else how
+    print(f"bootstrap: the machine {how}", file=sys.stderr)
+    write_end(args.json, "pc", args.image, how, interrupts=pc.interrupts)
     return ExitStatus.DONE
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bootstrap import signals
-from bootstrap.cli.output import check_output_folder
+from bootstrap.cli.output import check_guest_places, check_output_folder, write_end
 from bootstrap.cli.output_tree import write_tree
 from bootstrap.core.abi import Errno, LinuxError
 from bootstrap.core.errors import BadInput, printable
@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     if not Path(args.root).is_dir():
         raise BadInput(f"--root {args.root}: is not a folder")
     check_output_folder(args.output)
+    check_guest_places(args.json)
     fs = OverlayFileSystem(FolderLower(args.root), limits)
     listeners = [Strace(_print_call)] if args.strace else []
     machine = LinuxMachine(
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
         for line in unwritten:
             print(f"bootstrap: {printable(line)}", file=sys.stderr)
     status = exit_status(ended)
+    how = f"signal {ended.status & 0x7F}" if ended.status & 0x7F else f"exit {status}"
+    write_end(args.json, "run", args.program, how, status=status, **dict(machine.probes or {}))
     if unwritten and not status:
         raise BadInput(
             f"--output {args.output}: the names above could not be written, all others are there; "

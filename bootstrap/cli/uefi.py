@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from bootstrap import signals
-from bootstrap.cli.output import check_output_folder, write_files
+from bootstrap.cli.output import check_guest_places, check_output_folder, write_end, write_files
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.core.release import read_folder
 from bootstrap.linux.limits import with_options
@@ -21,6 +21,7 @@ def run(args: argparse.Namespace) -> int:
     if not root.is_dir():
         raise BadInput(f"--root {args.root}: is not a folder")
     check_output_folder(args.output)
+    check_guest_places(args.json)
     tree = read_folder(root)
     volume = UefiVolume.of({path: file.data for path, file in tree.files.items()}, tree.folders)
     wanted = args.program.replace("\\", "/").removeprefix("./").lstrip("/")
@@ -36,9 +37,11 @@ def run(args: argparse.Namespace) -> int:
         if args.output is not None:
             changed = [(path, bytes(volume.files[path]), 0o644) for path in sorted(volume.changed)]
             write_files(Path(args.output), changed)
+    name = STATUS_NAMES.get(status, "an error of its own")
+    how = "success" if status == SUCCESS else name
+    write_end(args.json, "uefi", args.program, how, status=status, files=len(volume.changed))
     if status == SUCCESS:
         return ExitStatus.DONE
-    name = STATUS_NAMES.get(status, "an error of its own")
     print(f"bootstrap: {printable(args.program)} ended with {status:#x}: {name}", file=sys.stderr)
     return ExitStatus.DIFFERS
 

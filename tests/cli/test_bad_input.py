@@ -46,6 +46,7 @@ verify --output /proc/nowhere | --output /proc/nowhere: cannot be used
 verify --output /proc/a/b | --output /proc/a/b: cannot be used
 verify --output . | --output .: is not empty
 verify --json /no/such/folder/file | /no/such/folder/file: there is no folder /no/such/folder
+run --json - -- x | --json -: standard output is the guest's; name a file
 verify --json / | /: is a directory
 verify --json= | '' names no file
 verify --json /proc/report | /proc/report: cannot be written

@@ -11,6 +11,7 @@ from bootstrap.core.arches import X86
 from tests.cli.command import Done, bootstrap, inside
 from tests.core.test_elf import field
 from tests.instruments.guest import CODE, DATA, Load, Program, R, W, X, elf
+from tests.material.schemas import require
 
 GOOD = Program("i386").exit(0).elf()
 EXITS = bytes(Program("i386").exit(0).code)
@@ -111,7 +112,14 @@ def test_folders_of_run(root: Path) -> None:
 )
 def test_exit_statuses(root: Path, status: int, program: Program) -> None:
     put(root, program.elf())
-    assert run(root).status == status
+    end = root / "end.json"
+    assert run(root, "--json", end).status == status
+    if status == 3:
+        assert not end.exists()
+    else:
+        found = require(end.read_text())
+        assert found["ended"] == ("signal 11" if status > 128 else f"exit {status}")
+        assert found["counts"] == {"status": status}
 
 
 def test_it_changes_nothing_but_the_output_folder(root: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from bootstrap.machines import stage0
 from bootstrap.machines.knight import MASK, ROWS, Knight, KnightLimits, decode
 from bootstrap.sources import Cache
 from bootstrap.sources.checkouts import STAGE0, checkout_at
+from tests.material.schemas import require
 
 LIMITS = KnightLimits(memory=4096, instructions=10_000)
 HALT = "ffffffff"
@@ -220,6 +221,10 @@ def test_the_command_lists_steps_and_runs(tmp_path: Path) -> None:
     assert ended.returncode == 3
     assert ended.stderr.count("\n") == 1
     rom.write_bytes(bytes.fromhex("ffffffff"))
-    assert command("--tape2", str(tape)).returncode == 0
+    end = str(tmp_path / "end.json")
+    assert command("--tape2", str(tape), "--json", end).returncode == 0
+    found = require(Path(end).read_text())
+    assert (found["ended"], found["counts"]) == ("halted", {"instructions": 1})
+    assert command("--disassemble", "--json", end).returncode == 2
     assert tape.read_bytes() == b""
     assert command("--listing", str(source)).returncode == 2

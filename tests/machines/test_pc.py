@@ -14,6 +14,7 @@ from bootstrap.machines.disk import Disk
 from bootstrap.machines.interrupts import Steps, find_library
 from bootstrap.machines.pc import GateWatch, Interrupt, Pc, PcLimits
 from tests.machines import sectors
+from tests.material.schemas import require
 
 LIMITS = PcLimits(memory=64 << 20, disk=1 << 20, seconds=20)
 NATIVE = pytest.param(
@@ -243,11 +244,17 @@ def _bootstrap(*args: str, **how: str) -> "subprocess.CompletedProcess[bytes]":
 def test_the_command_prints_and_writes_the_disk(tmp_path: Path) -> None:
     image = tmp_path / "disk.img"
     image.write_bytes(sectors.disk())
-    after = tmp_path / "after.img"
-    done = _bootstrap("pc", str(image), "--disk-out", str(after), "--limit", "memory=64M")
+    after, end = tmp_path / "after.img", str(tmp_path / "end.json")
+    done = _bootstrap(
+        "pc", str(image), "--disk-out", str(after), "--limit", "memory=64M", "--json", end
+    )
     assert (done.returncode, done.stdout) == (0, IMAGES["disk"][1] + b"  ")
     assert done.stderr == b"bootstrap: the machine rebooted\n"
     assert after.read_bytes()[1536:2048] == sectors.disk()[512:1024]
+    found = require(Path(end).read_text())
+    assert (found["command"], found["ended"]) == ("pc", "rebooted")
+    assert _bootstrap("pc", str(image), "--json", "-").returncode == 2
+    assert _bootstrap("pc", "image", "-o", str(after), "--json", end).returncode == 2
     image.write_bytes(sectors.sector(sectors.START + b"\xb4\x08\xcd\x13"))
     done = _bootstrap("pc", str(image), "--limit", "memory=64M")
     assert done.returncode == 3

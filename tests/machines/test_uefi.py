@@ -15,6 +15,7 @@ from bootstrap.machines import uefi
 from bootstrap.machines.uefi import INVALID, NOT_FOUND, Uefi, UefiLimits, UefiVolume
 from bootstrap.sources import Cache
 from tests.machines import programs
+from tests.material.schemas import require
 
 LIMITS = UefiLimits(memory=16 << 20, files=1 << 20, seconds=20)
 
@@ -122,10 +123,12 @@ def test_the_seeds_rebuild_themselves(seeds: Path, tmp_path: Path) -> None:
         out = tmp_path / name
         done = subprocess.run(
             [sys.executable, "-m", "bootstrap", "uefi", "hex0-seed.efi", f"{source}.hex0", "new",
-             "--root", str(folder), "--output", str(out)],
+             "--root", str(folder), "--output", str(out), "--json", str(out) + ".json"],
             capture_output=True, check=False,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, b"")
+        found = require(Path(f"{out}.json").read_text())
+        assert (found["ended"], found["counts"]) == ("success", {"status": 0, "files": 1})
         made = hashlib.sha256((out / "new").read_bytes()).hexdigest()
         seed = (folder / f"{name}.efi").read_bytes()
         assert made == hashlib.sha256(seed).hexdigest()
