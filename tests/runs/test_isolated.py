@@ -208,3 +208,10 @@ def test_the_environment_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", ":")
     del expected["LD_LIBRARY_PATH"]
     assert host.own_environment() == expected
+
+
+def test_what_a_distribution_needs_is_found_by_the_names_of_imports() -> None:
+    assert host.packages_of("no such distribution") == []
+    assert host.packages_of("SecureSystemsLib") == ["securesystemslib"]
+    assert {"jinja2", "markupsafe"} <= {*host.packages_of("Jinja2")}
+    assert "unicorn" not in host.packages_of("jinja2")
