@@ -152,6 +152,7 @@ class Uefi:
         """How often each service was called."""
         self.uc = Uc(uc.UC_ARCH_X86, uc.UC_MODE_64)
         self._emulation = Emulation(self.uc, "it")
+        self.uc.ctl_set_cpu_model(x86.UC_CPU_X86_QEMU64)  # without RDRAND, RDSEED and RDTSCP
         self.uc.ctl_set_tcg_buffer_size(32 << 20)
         self.uc.ctl_exits_enabled(True)
         self.uc.mem_map(_TRAPS, limits.memory)

@@ -52,6 +52,12 @@ def test_a_bad_program_stops_it() -> None:
         run(programs.forever(), limits=UefiLimits(memory=16 << 20, seconds=1))
 
 
+@pytest.mark.parametrize("code", ["0fc7f0", "0fc7f8", "0f01f9"], ids="rdrand rdseed rdtscp".split())
+def test_its_cpu_has_no_instruction_that_gives_chance_or_time(code: str) -> None:
+    with pytest.raises(GuestFailed, match="Invalid instruction"):
+        run(programs.pe(bytes.fromhex(code)))
+
+
 def test_files_and_reads_have_a_limit() -> None:
     """All files together, wherever in one the guest writes; and no more than memory is read."""
     machine = Uefi(UefiVolume.of({"a": b"x" * (1 << 19), "b": b""}, frozenset()), print, LIMITS)
