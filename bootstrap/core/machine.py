@@ -186,10 +186,10 @@ class Machine:
                 process.calls += 1
                 return result
             task.pending = result
-        except GuestFailed as error:
-            self._failure = self._placed(task, registers, error)
         except BaseException as error:
-            self._failure = error
+            self._failure = error  # at once: the words for its place may fail for want of memory
+            if isinstance(error, GuestFailed):
+                self._failure = self._placed(task, registers, error)
         return None
 
     def _unsupported(self, process: Process, registers: Sequence[int]) -> str:

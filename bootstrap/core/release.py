@@ -386,14 +386,14 @@ def visible_tree(tree: Tree, release: Release, entry: EntryPoint) -> Tree:
     """What the guest sees: exactly the materials that the entry does not hide, and the directories
     that must be there. Raises BadInput where one of these is something else.
 
-    Without a list of materials it sees all files, but for programs in the places of the answers,
-    which an earlier run left there. Links are never laid out.
+    Without a list of materials it sees all files but those in the places of the answers, which an
+    earlier run may have left there: only what this run makes counts. Links are never laid out.
     """
     seen: Sequence[str] = [*release.materials_for(entry)]
     folders = frozenset(release.directories)
     if release.materials is None:
-        promised = {value.path for value in release.known}
-        seen = [p for p, file in tree.files.items() if p not in promised or not file.executable]
+        promised = {value.path for value in release.known} - {*release.seeds}
+        seen = [path for path in tree.files if path not in promised]
         folders |= tree.folders
     files = {
         path: SourceFile(file.data, file.executable or path in release.seeds)

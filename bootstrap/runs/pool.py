@@ -36,9 +36,10 @@ MAX_BLOBS = 200_000
 """In one message; twice as many files as a guest may make by default."""
 BEAT = 1.0
 """Seconds from one sign of life to the next."""
-SILENCE = 8
+SILENCE = 60
 """After so many of our own beats without a sign of it a worker is given up: a thread of its own
-gives the sign, so only a process that does not run at all is that silent."""
+gives the sign, so only a process that does not run at all is that silent; and on a host with ten
+processes to a core a new one has taken more than 8 seconds to its first sign."""
 
 _HEADER = struct.Struct(">cQ")
 _JSON, _BLOB = b"J", b"B"

@@ -85,25 +85,26 @@ def test_our_own_step_file_by_its_place_is_not_less() -> None:
 
 
 def test_an_answers_file_alone_is_less(tmp_path: Path) -> None:
-    """The seed builds itself, and there is an answer for that."""
+    """A seed makes one empty file, which there is an answer for. What was there counts for nothing."""
     seed = (EMBEDDED / "hex0-seed").read_bytes()
-    files = {"bootstrap-seeds/POSIX/x86/kaem-optional-seed": seed}
-    # Without arguments the seed would read and write descriptors that are not open; a seed that
-    # ends at once stands for it.
-    code = b"\x31\xc0\x40\x31\xdb\xcd\x80"  # exit(0)
-    files["bootstrap-seeds/POSIX/x86/kaem-optional-seed"] = seed[:0x54] + code + seed[0x5B:]
-    files["kaem.x86"] = b""
-    files["x86/bin/placeholder"] = b""
-    answers = tmp_path / "x86.answers"
-    answers.write_text(f"{sha256(b'')}  x86/bin/placeholder\n")
-    done = core(lay_out(tmp_path / "tree", files), "--arch", "x86", "--answers", answers)
-    assert done.returncode == 4
-    assert done.stdout.startswith("ANSWERS MET: ")
-    assert "answers met; the sources were compared with no list" in done.stdout
-    answers.write_text(f"{sha256(b'1')}  x86/bin/placeholder\n")
-    done = core(tmp_path / "tree", "--arch", "x86", "--answers", answers)
-    assert done.returncode == 1
-    assert done.stdout.startswith("NOT VERIFIED: 0 of 1 answers")
+    end = b"\x31\xc0\x40\x31\xdb\xcd\x80"  # exit(0)
+    path = (0x08048054 + 22 + len(end)).to_bytes(4, "little")
+    # open(path, O_CREAT | O_WRONLY, 0755)
+    makes = bytes.fromhex("b805000000 bb") + path + bytes.fromhex("b941000000 baed010000 cd80")
+    answers, tree = tmp_path / "x86.answers", tmp_path / "tree"
+    makes += end + b"x86/bin/M0\0"
+    for code, made, status, line in (
+        (makes, b"", 4, "ANSWERS MET: All 1 answers met; the sources were compared with no list"),
+        (makes, b"1", 1, "NOT VERIFIED: 0 of 1 answers"),
+        (end, b"", 1, "NOT VERIFIED: 0 of 1 answers"),
+    ):
+        answers.write_text(f"{sha256(made)}  x86/bin/M0\n")
+        files = {"kaem.x86": b"", "x86/bin/M0": b""}  # what an earlier run left, not executable
+        files["bootstrap-seeds/POSIX/x86/kaem-optional-seed"] = (
+            seed[:0x54] + code + seed[0x54 + len(code) :]
+        )
+        done = core(lay_out(tree, files), "--arch", "x86", "--answers", answers)
+        assert (done.returncode, done.stdout.startswith(line)) == (status, True)
 
 
 def test_a_product_that_differs_is_named_with_both_hashes(tmp_path: Path) -> None:
