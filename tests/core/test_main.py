@@ -85,7 +85,7 @@ def test_our_own_step_file_by_its_place_is_not_less() -> None:
 
 
 def test_an_answers_file_alone_is_less(tmp_path: Path) -> None:
-    """A seed makes one empty file, which there is an answer for. What was there counts for nothing."""
+    """A seed makes one empty file, which has an answer. What was there counts for nothing."""
     seed = (EMBEDDED / "hex0-seed").read_bytes()
     end = b"\x31\xc0\x40\x31\xdb\xcd\x80"  # exit(0)
     path = (0x08048054 + 22 + len(end)).to_bytes(4, "little")
