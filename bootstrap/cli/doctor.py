@@ -109,7 +109,8 @@ class HostFindings:
             rows.append(("", f"{item.release}: {state}"))
         if not self.cached:
             rows.append(("", "no release yet; bootstrap fetch stage0-posix gets one"))
-        rows.append(("known", ", ".join(self.known) or "no release"))
+        rows.append(("known", self.known[0] if self.known else "no release"))
+        rows += [("", release) for release in self.known[1:]]
         rows.append(("embedded", ", ".join(self.embedded) or "nothing"))
         for native in self.native:
             can = "runs natively" if native.possible else "does not run natively"

@@ -113,7 +113,7 @@ def run_index(args: argparse.Namespace) -> int:
         "schema": "bootstrap-trace-indexed/1",
         "file": name, "size": size, "programs": programs, "instructions": total,
     }  # fmt: skip
-    text = f"{name}: {total:,} instructions in {programs} programs; {size:,} bytes"
+    text = f"{name}: {total:,} instructions in {words.count(programs, 'program')}; {size:,} bytes"
     show([text], args.json, found)
     return 0
 
